@@ -1,0 +1,1 @@
+"""One async Python API over Bitcoin's layers."""
