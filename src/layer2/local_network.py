@@ -1,0 +1,155 @@
+"""What the two local networks, simnet and devnet, have in common: their description and their controls.
+
+A local network runs BOB (one EVM node), and Lightning nodes of two parties, on this machine's loopback alone.
+It is described by one JSON file, so that any process can find it, and steered by one loopback HTTP server, so
+that the same test runs on both.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+
+from layer2.errors import ConfigurationError, NodeRefused
+
+__all__ = ["LightningNode", "LocalNetwork", "LocalNetworkControl", "Party"]
+
+
+@dataclass(frozen=True, slots=True)
+class LightningNode:
+    """Where one party's lnd (or what speaks its REST interface) is reached."""
+
+    rest_url: str
+    """``https://127.0.0.1:PORT``"""
+    certificate_file: str
+    macaroon_file: str
+    node_key: str
+    """The node's public key, 33 bytes as lower-case hex."""
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """What one party, taker or provider, owns on a local network."""
+
+    evm_address: str
+    evm_key_file: str
+    """A file of mode 0600 with the 32-byte private key as hex. Test money only."""
+    lightning: LightningNode
+
+
+@dataclass(frozen=True, slots=True)
+class LocalNetwork:
+    """A running local network, as written to ``network.json`` in its directory."""
+
+    name: str
+    """``"simnet"`` or ``"devnet"``"""
+    directory: str
+    control_url: str
+    bob_rpc_url: str
+    chain_id: int
+    htlc_address: str
+    token_address: str
+    token_decimals: int
+    taker: Party
+    provider: Party
+    process_ids: tuple[int, ...]
+    """Every process of the network, the parent of all first."""
+
+    def save(self) -> Path:
+        """Write the description to ``network.json`` in its directory and return the path."""
+        path = Path(self.directory) / "network.json"
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(asdict(self), indent=1))
+        partial.replace(path)
+        return path
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Read the description that ``save`` wrote.
+
+        Raises:
+            ConfigurationError: no network was started there, or the file is not one of ours.
+        """
+        path = directory / "network.json"
+        try:
+            fields = json.loads(path.read_text())
+            for name in ("taker", "provider"):
+                party = fields[name]
+                party["lightning"] = LightningNode(**party["lightning"])
+                fields[name] = Party(**party)
+            fields["process_ids"] = tuple(fields["process_ids"])
+            return cls(**fields)
+        except FileNotFoundError as error:
+            raise ConfigurationError(
+                f"no local network was started in {directory}", remedy="start one: layer2 simnet up"
+            ) from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigurationError(f"{path} does not describe a local network") from error
+
+
+class LocalNetworkControl:
+    """Steers a running local network. Every call returns when the change is visible at the nodes.
+
+    Args:
+        url: the network's ``control_url``.
+        session: the HTTP session to use; the caller closes it.
+    """
+
+    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
+        self._url = url
+        self._session = session
+
+    async def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        async with self._session.post(f"{self._url}/{operation}", json=arguments) as response:
+            answer: dict[str, Any] = await response.json()
+            if response.status != 200:
+                raise NodeRefused(
+                    f"the local network refused {operation}: {answer.get('error')}", operation=operation
+                )
+            return answer
+
+    async def mine(self, blocks: int = 1) -> int:
+        """Make that many BOB blocks now and return the new height."""
+        return int((await self._call("mine", blocks=blocks))["height"])
+
+    async def set_automatic(self, enabled: bool) -> None:
+        """Turn the making of BOB blocks, by timer or by arriving transactions, on or off."""
+        await self._call("automatic", enabled=enabled)
+
+    async def advance_chain_time(self, seconds: int) -> int:
+        """Move BOB's clock forward, make a block there, and return its timestamp in unix seconds."""
+        return int((await self._call("chain_time", seconds=seconds))["timestamp"])
+
+    async def set_finality(self, *, safe: int | None = None, finalized: int | None = None) -> None:
+        """Set the safe and finalized heads to these heights and hold them; None lets them follow the head."""
+        await self._call("finality", safe=safe, finalized=finalized)
+
+    async def reorganise(self, depth: int, *, keep_transactions: bool = True) -> int:
+        """Replace BOB's last ``depth`` blocks by a longer branch of empty ones and return the new height.
+
+        The transactions of the removed blocks go back to the pool, or are forgotten where
+        ``keep_transactions`` is false (simnet only).
+        """
+        return int((await self._call("reorganise", depth=depth, keep=keep_transactions))["height"])
+
+    async def mine_bitcoin(self, blocks: int = 1) -> int:
+        """Make that many Bitcoin blocks, wait until both Lightning nodes have seen them; return the height."""
+        return int((await self._call("mine_bitcoin", blocks=blocks))["height"])
+
+    async def fault(self, target: str, kind: str, **arguments: Any) -> None:
+        """Set a fault switch (simnet only; devnet refuses). ``kind="none"`` clears those of the target.
+
+        Args:
+            target: ``"bob"``, ``"taker_lightning"`` or ``"provider_lightning"``.
+            kind: ``"down"``, ``"drop_reply"``, ``"delay"``, ``"error"``; see the simnet's documentation.
+            arguments: what the kind takes, such as ``method``, ``count``, ``seconds``.
+        """
+        await self._call("fault", target=target, kind=kind, **arguments)
+
+    async def status(self) -> dict[str, Any]:
+        """Heights, times and balances of the whole network, for people."""
+        return await self._call("status")
