@@ -1,0 +1,224 @@
+"""The shapes that machinery takes from outside: keys, clocks, randomness, and the durable record.
+
+Each states what an implementer guarantees. Implementations are in ``signers``, ``swap_engine`` and in tests.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol, TypeAlias
+
+from layer2.transactions import Preimage, SwapId
+
+__all__ = [
+    "Clock",
+    "Entropy",
+    "EvmSigner",
+    "IdentitySigner",
+    "Intent",
+    "PreimageSource",
+    "Role",
+    "SendRecord",
+    "SendRecords",
+    "SwapJournal",
+    "SwapRecord",
+    "SystemClock",
+    "SystemEntropy",
+]
+
+Json: TypeAlias = Mapping[str, Any]
+"""A JSON object of strings, integers, booleans, null, lists and objects; what a journal stores."""
+
+
+class Clock(Protocol):
+    """This machine's clock, in unix seconds. Chains and nodes have clocks of their own: ask them."""
+
+    def now(self) -> float: ...
+
+
+class SystemClock:
+    """The operating system's clock."""
+
+    def now(self) -> float:
+        return time.time()
+
+
+class Entropy(Protocol):
+    """Unpredictable bytes."""
+
+    def token(self, length: int) -> bytes: ...
+
+
+class SystemEntropy:
+    """The operating system's random source."""
+
+    def token(self, length: int) -> bytes:
+        return os.urandom(length)
+
+
+class EvmSigner(Protocol):
+    """One account on EVM layers. The key never leaves the implementation."""
+
+    @property
+    def address(self) -> bytes:
+        """20 bytes."""
+        ...
+
+    async def sign_digest(self, digest: bytes) -> bytes:
+        """Sign 32 bytes; return r, s, recovery id (65 bytes) with low s (EIP-2).
+
+        Raises:
+            SignerError: the key cannot be used.
+        """
+        ...
+
+
+class IdentitySigner(Protocol):
+    """A provider's identity."""
+
+    @property
+    def public_key(self) -> bytes:
+        """32 bytes, x-only (BIP 340)."""
+        ...
+
+    async def sign_schnorr(self, digest: bytes) -> bytes:
+        """Sign 32 bytes; return a BIP 340 signature (64 bytes).
+
+        Raises:
+            SignerError: the key cannot be used.
+        """
+        ...
+
+
+class PreimageSource(Protocol):
+    """Makes the preimages of own swaps from the swap seed, so that no journal holds them."""
+
+    def preimage(self, swap_id: SwapId) -> Preimage:
+        """HMAC-SHA256(swap_seed, swap_id): the same for ever."""
+        ...
+
+
+class Role(Enum):
+    """The side of a swap that this process is on."""
+
+    TAKER = "taker"
+    PROVIDER = "provider"
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """One external act, durable before it is performed."""
+
+    key: str
+    """Unique within the swap: ``fund``, ``collect``, ``release``, ``reclaim``, with an attempt number if need be."""
+    act: Json
+    """All that is needed to perform it again identically: signed bytes, or a payment's hash and limits."""
+    outcome: Json | None = None
+    """What is known of it; None while unanswered: ask the layer before acting again."""
+
+
+@dataclass(frozen=True, slots=True)
+class SwapRecord:
+    """A swap as the journal holds it. Only the journal makes a higher version."""
+
+    swap_id: SwapId
+    role: Role
+    version: int
+    state: Json
+    """The machine's state as written by ``swap_rules.states``."""
+    is_final: bool
+    payment_hash: bytes | None
+    terms: Json | None
+    """Signed terms as ``formats.signed_terms`` writes them; None before they are agreed."""
+    request: Json
+    """What was asked for, with which provider; the same for ever."""
+    idempotency_key: str | None
+    created_at: int
+    updated_at: int
+
+
+class SwapJournal(Protocol):
+    """The durable record of swaps. Every method returns only when its effect would survive a power cut.
+
+    Raises, all methods: JournalError when the record cannot be read or written.
+    """
+
+    async def create(self, record: SwapRecord) -> SwapRecord:
+        """Add a swap; with a known idempotency key return the record that has it and add nothing.
+
+        Raises:
+            IdempotencyConflict: the key is known with another request.
+        """
+        ...
+
+    async def load(self, swap_id: SwapId) -> SwapRecord | None: ...
+
+    async def list(self, *, role: Role | None = None, open_only: bool = False) -> Sequence[SwapRecord]:
+        """Newest first."""
+        ...
+
+    async def open_for_hash(self, payment_hash: bytes) -> Sequence[SwapRecord]:
+        """Swaps under that hash that are not final."""
+        ...
+
+    async def advance(
+        self,
+        record: SwapRecord,
+        *,
+        state: Json,
+        is_final: bool,
+        event: str,
+        now: int,
+        terms: Json | None = None,
+        intents: Sequence[Intent] = (),
+    ) -> SwapRecord:
+        """Write the next state, its intents and an event in one transaction, if ``record.version`` is current.
+
+        Raises:
+            StaleSwap: the swap moved on; nothing was written.
+        """
+        ...
+
+    async def record_outcome(self, swap_id: SwapId, key: str, outcome: Json) -> None:
+        """Say what became of an intent. The first outcome stays."""
+        ...
+
+    async def intents(self, swap_id: SwapId) -> Sequence[Intent]:
+        """All intents of a swap, oldest first."""
+        ...
+
+    async def events(self, swap_id: SwapId) -> Sequence[Mapping[str, Any]]:
+        """All events of a swap, oldest first: ``version``, ``event``, ``at``, ``state``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SendRecord:
+    """One single transaction or payment that a client was asked to send, outside any swap."""
+
+    protocol: str
+    idempotency_key: str
+    request: str
+    """A digest of what was asked for."""
+    tx_id: str
+    act: Json
+    """What is sent: signed bytes, or a payment request with its limits."""
+
+
+class SendRecords(Protocol):
+    """The durable record of single sends, so that nobody pays twice after a time-out."""
+
+    async def add_send(self, record: SendRecord) -> SendRecord:
+        """Write the record, or return the one that has the same protocol and key.
+
+        Raises:
+            IdempotencyConflict: the key is known with another request.
+            JournalError: it could not be written; nothing may be sent.
+        """
+        ...
+
+    async def find_send(self, protocol: str, idempotency_key: str) -> SendRecord | None: ...
