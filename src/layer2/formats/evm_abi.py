@@ -1,0 +1,251 @@
+"""The contract ABI for static words: calls, events and answers whose parts are 32 bytes each.
+
+Source: the Solidity contract ABI specification. Dynamic types (bytes, string, arrays) are absent, but for the
+reason that a reverted call gives.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Literal, TypeAlias, assert_never
+
+from layer2.errors import FormatError
+from layer2.formats.keccak import keccak256
+
+__all__ = [
+    "Word",
+    "WordType",
+    "address_of_word",
+    "bool_of_word",
+    "decode_revert",
+    "decode_words",
+    "encode_call",
+    "encode_words",
+    "event_topic",
+    "selector",
+    "split_words",
+    "uint256_of_word",
+]
+
+Word: TypeAlias = int | bytes
+"""A uint256 or bool (int), an address (20 bytes) or a bytes32 (32 bytes)."""
+WordType: TypeAlias = Literal["uint256", "address", "bytes32", "bool"]
+
+_SIGNATURE = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*\(([a-z0-9]+(?:,[a-z0-9]+)*)?\)", re.ASCII)
+_UINT = re.compile(
+    r"uint(8|16|24|32|40|48|56|64|72|80|88|96|104|112|120|128|1[3-9][0-9]|2[0-5][0-9])", re.ASCII
+)
+_ERROR = bytes.fromhex("08c379a0")
+_PANIC = bytes.fromhex("4e487b71")
+_PANICS = {
+    0x01: "assertion failed",
+    0x11: "arithmetic overflow or underflow",
+    0x12: "division by zero",
+    0x21: "not a value of the enum",
+    0x22: "storage wrongly encoded",
+    0x31: "pop of an empty array",
+    0x32: "array index out of bounds",
+    0x41: "out of memory",
+    0x51: "call of an uninitialized function",
+}
+_LONGEST_REASON = 256
+
+
+@lru_cache(maxsize=256)
+def selector(signature: str) -> bytes:
+    """Compute the four bytes that name a function or a custom error.
+
+    Args:
+        signature: canonical, as in ``transfer(address,uint256)``.
+
+    Raises:
+        FormatError: the signature is not canonical (a space, an alias such as ``uint``, a dynamic type).
+    """
+    return event_topic(signature)[:4]
+
+
+@lru_cache(maxsize=256)
+def event_topic(signature: str) -> bytes:
+    """Compute the 32 bytes that are the first topic of an event.
+
+    Args:
+        signature: canonical, as in ``Transfer(address,address,uint256)``.
+
+    Raises:
+        FormatError: the signature is not canonical.
+    """
+    _parameter_types(signature)
+    return keccak256(signature.encode("ascii"))
+
+
+def encode_words(*values: Word) -> bytes:
+    """Write each value as 32 bytes.
+
+    Args:
+        values: int below 2**256 or bool as a right-aligned number, 20 bytes as an address, 32 bytes as is.
+
+    Raises:
+        FormatError: a number out of range, or bytes of another size.
+    """
+    return b"".join([_word(value) for value in values])
+
+
+def encode_call(signature: str, *values: Word) -> bytes:
+    """Write a call's data: selector, then one word for each argument.
+
+    Args:
+        signature: canonical, as in ``transfer(address,uint256)``; the types uintN, address, bytes32 and bool.
+        values: the arguments in order: int for uintN, bool for bool, 20 bytes for address, 32 for bytes32.
+
+    Raises:
+        FormatError: number, type or range of the arguments do not fit the signature.
+    """
+    types = _parameter_types(signature)
+    if len(types) != len(values):
+        raise FormatError(f"ABI: {signature} takes {len(types)} arguments, got {len(values)}")
+    for position, (name, value) in enumerate(zip(types, values, strict=True)):
+        if not _fits(name, value):
+            raise FormatError(f"ABI: argument {position} of {signature} is not a {name}")
+    return selector(signature) + encode_words(*values)
+
+
+def split_words(data: bytes, count: int) -> tuple[bytes, ...]:
+    """Split data into exactly ``count`` words of 32 bytes.
+
+    Raises:
+        FormatError: the data has another length.
+    """
+    if len(data) != 32 * count:
+        raise FormatError(f"ABI: {len(data)} bytes where {count} words of 32 are expected")
+    return tuple([data[start : start + 32] for start in range(0, len(data), 32)])
+
+
+def decode_words(data: bytes, types: Sequence[WordType]) -> tuple[Word, ...]:
+    """Read data as words of the given types.
+
+    Args:
+        data: exactly 32 bytes for each type.
+        types: what each word is.
+
+    Returns:
+        int for ``uint256``, bool for ``bool``, 20 bytes for ``address``, 32 bytes for ``bytes32``.
+
+    Raises:
+        FormatError: another length, or a word that is not a value of its type.
+    """
+    words = split_words(data, len(types))
+    return tuple([_value(word, name) for word, name in zip(words, types, strict=True)])
+
+
+def uint256_of_word(word: bytes) -> int:
+    """Read 32 bytes as an unsigned integer; FormatError where they are not 32."""
+    return int.from_bytes(_sized(word), "big")
+
+
+def address_of_word(word: bytes) -> bytes:
+    """Read 32 bytes, as in a topic, as a 20-byte address; FormatError where the upper 12 are not zero."""
+    if any(_sized(word)[:12]):
+        raise FormatError("ABI: an address with bits set above its 20 bytes")
+    return word[12:]
+
+
+def bool_of_word(word: bytes) -> bool:
+    """Read 32 bytes as a truth value; FormatError where they are neither 0 nor 1."""
+    number = uint256_of_word(word)
+    if number > 1:
+        raise FormatError("ABI: a bool that is neither 0 nor 1")
+    return number == 1
+
+
+def decode_revert(data: bytes) -> str:
+    """Say why a call reverted, for people to read.
+
+    Args:
+        data: what the call returned.
+
+    Returns:
+        The text of ``Error(string)``, the meaning of ``Panic(uint256)``, or else the data in hexadecimal. At
+        most a few hundred characters, all printable. The reason is the contract's own and proves nothing, so
+        data of any shape gives a text and nothing is raised.
+    """
+    if not data:
+        return "no reason given"
+    text = _error_text(data)
+    if text is not None:
+        return text
+    if data[:4] == _PANIC and len(data) == 36:
+        number = int.from_bytes(data[4:], "big")
+        return f"panic 0x{number:02x}: {_PANICS.get(number, 'unknown')}"
+    shown = data[:_LONGEST_REASON].hex()
+    return f"custom error 0x{shown}" + ("..." if len(data) > _LONGEST_REASON else "")
+
+
+def _parameter_types(signature: str) -> tuple[str, ...]:
+    match = _SIGNATURE.fullmatch(signature)
+    if match is None:
+        raise FormatError(f"ABI: {signature!r} is not a canonical signature of static types")
+    types = tuple(match[1].split(",")) if match[1] else ()
+    for name in types:
+        if name not in {"address", "bytes32", "bool"} and _uint_bits(name) is None:
+            raise FormatError(f"ABI: type {name!r} in {signature!r} is not supported")
+    return types
+
+
+def _uint_bits(name: str) -> int | None:
+    match = _UINT.fullmatch(name)
+    if match is None or int(match[1]) % 8:
+        return None
+    return int(match[1])
+
+
+def _fits(name: str, value: Word) -> bool:
+    if isinstance(value, bytes):
+        return (name, len(value)) in {("address", 20), ("bytes32", 32)}
+    if isinstance(value, bool):
+        return name == "bool"
+    bits = _uint_bits(name)
+    return bits is not None and 0 <= value < 1 << bits
+
+
+def _word(value: Word) -> bytes:
+    if isinstance(value, bytes):
+        if len(value) not in {20, 32}:
+            raise FormatError(f"ABI: {len(value)} bytes are neither an address nor a bytes32")
+        return value.rjust(32, b"\x00")
+    if not 0 <= value < 1 << 256:
+        raise FormatError("ABI: a number outside of uint256")
+    return value.to_bytes(32, "big")
+
+
+def _value(word: bytes, name: WordType) -> Word:
+    match name:
+        case "uint256":
+            return uint256_of_word(word)
+        case "address":
+            return address_of_word(word)
+        case "bytes32":
+            return word
+        case "bool":
+            return bool_of_word(word)
+        case _:
+            assert_never(name)
+
+
+def _sized(word: bytes) -> bytes:
+    if len(word) != 32:
+        raise FormatError(f"ABI: a word of {len(word)} bytes, expected 32")
+    return word
+
+
+def _error_text(data: bytes) -> str | None:
+    """The text of ``Error(string)`` where the data is one, with what cannot be printed replaced."""
+    if data[:4] != _ERROR or len(data) < 68 or int.from_bytes(data[4:36], "big") != 32:
+        return None
+    length = int.from_bytes(data[36:68], "big")
+    if length > len(data) - 68:
+        return None
+    text = data[68 : 68 + length].decode("utf-8", errors="replace")
+    printable = "".join([sign if sign.isprintable() else "\ufffd" for sign in text[:_LONGEST_REASON]])
+    return printable + ("..." if len(text) > _LONGEST_REASON else "")

@@ -1,0 +1,210 @@
+"""EVM transactions of type 2, signed and recovered.
+
+Sources: EIP-2718 (envelope), EIP-1559 (type 2), EIP-2930 (access lists), EIP-2 (low s), EIP-2681 (nonces).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from coincurve import PublicKey
+
+from layer2.errors import FormatError
+from layer2.formats import rlp
+from layer2.formats.evm_address import address_of_public_key
+from layer2.formats.keccak import keccak256
+from layer2.formats.rlp import RlpItem
+
+__all__ = ["AccessList", "Eip1559Transaction", "SignedTransaction", "decode_signed"]
+
+AccessList: TypeAlias = tuple[tuple[bytes, tuple[bytes, ...]], ...]
+"""Pairs of an address (20 bytes) and its storage keys (32 bytes each)."""
+
+_TYPE = 0x02
+_CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+_UINT64 = (1 << 64) - 1
+_UINT256 = (1 << 256) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Eip1559Transaction:
+    """An unsigned transaction of type 2, its values in the ranges that the standards allow.
+
+    Args:
+        chain_id: the network for which alone a signature is good, at least 1.
+        nonce: transactions that the sender made before.
+        max_priority_fee_per_gas: wei, at most ``max_fee_per_gas``.
+        max_fee_per_gas: wei.
+        gas_limit: gas.
+        to: 20 bytes, or None to create a contract.
+        value: wei.
+        data: the call, or the creation code.
+        access_list: pairs of an address and its storage keys.
+
+    Raises:
+        FormatError: a value out of range or of another size.
+    """
+
+    chain_id: int
+    nonce: int
+    max_priority_fee_per_gas: int
+    max_fee_per_gas: int
+    gas_limit: int
+    to: bytes | None
+    value: int
+    data: bytes = b""
+    access_list: AccessList = ()
+
+    def __post_init__(self) -> None:
+        _in_range("chain id", self.chain_id, 1, _UINT256)
+        _in_range("nonce", self.nonce, 0, _UINT64 - 1)
+        _in_range("max fee per gas", self.max_fee_per_gas, 0, _UINT256)
+        _in_range("max priority fee per gas", self.max_priority_fee_per_gas, 0, self.max_fee_per_gas)
+        _in_range("gas limit", self.gas_limit, 0, _UINT64)
+        _in_range("value", self.value, 0, _UINT256)
+        if self.to is not None:
+            _sized(self.to, 20, "recipient")
+        for address, keys in self.access_list:
+            _sized(address, 20, "address of the access list")
+            for key in keys:
+                _sized(key, 32, "storage key of the access list")
+
+    def signing_hash(self) -> bytes:
+        """The 32 bytes that the sender signs: keccak256 of the type and the unsigned fields."""
+        return keccak256(bytes((_TYPE,)) + rlp.encode(self._fields()))
+
+    def signed(self, signature: bytes) -> SignedTransaction:
+        """Put the transaction and its signature together.
+
+        Args:
+            signature: 65 bytes over ``signing_hash()``: r (32), s (32), and the recovery id (0 or 1).
+
+        Returns:
+            The transaction with its sender, who is recovered from the signature: any valid signature names
+            *some* sender, so compare it with the one that was meant to sign.
+
+        Raises:
+            FormatError: another size, a recovery id other than 0 and 1, r or s out of range, s in the upper
+                half of the curve's order (EIP-2), or no key can have made it.
+        """
+        sender = _recover(self.signing_hash(), _sized(signature, 65, "signature"))
+        r, s, parity = signature[:32], signature[32:64], signature[64]
+        integers = (parity, int.from_bytes(r, "big"), int.from_bytes(s, "big"))
+        raw = bytes((_TYPE,)) + rlp.encode([*self._fields(), *(rlp.encode_int(value) for value in integers)])
+        return SignedTransaction(raw=raw, hash=keccak256(raw), transaction=self, sender=sender)
+
+    def _fields(self) -> list[RlpItem]:
+        access_list: list[RlpItem] = [[address, [*keys]] for address, keys in self.access_list]
+        return [
+            rlp.encode_int(self.chain_id),
+            rlp.encode_int(self.nonce),
+            rlp.encode_int(self.max_priority_fee_per_gas),
+            rlp.encode_int(self.max_fee_per_gas),
+            rlp.encode_int(self.gas_limit),
+            self.to or b"",
+            rlp.encode_int(self.value),
+            self.data,
+            access_list,
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedTransaction:
+    """A transaction as it is sent; made by ``Eip1559Transaction.signed`` and ``decode_signed``."""
+
+    raw: bytes = field(repr=False)
+    """What ``eth_sendRawTransaction`` takes."""
+    hash: bytes
+    """32 bytes, its id on the chain."""
+    transaction: Eip1559Transaction
+    sender: bytes
+    """20 bytes, recovered from the signature."""
+
+
+def decode_signed(raw: bytes) -> SignedTransaction:
+    """Read a signed transaction and recover its sender.
+
+    Args:
+        raw: the envelope of EIP-2718, as ``eth_sendRawTransaction`` takes it.
+
+    Raises:
+        FormatError: not of type 2, not the only encoding of its values, values out of range, or a signature
+            that EIP-2 forbids.
+
+    A signed transaction proves neither that it was sent nor that it is in a block.
+    """
+    if not raw:
+        raise FormatError("EVM transaction: no bytes")
+    if raw[0] != _TYPE:
+        kind = str(raw[0]) if raw[0] < 0x80 else "0 (legacy)"
+        raise FormatError(f"EVM transaction: transaction type {kind} is not supported")
+    parts = rlp.decode(raw[1:])
+    if not isinstance(parts, list) or len(parts) != 12:
+        raise FormatError("EVM transaction: a type 2 transaction is a list of 12 parts")
+    to = _bytes(parts[5], "recipient")
+    transaction = Eip1559Transaction(
+        chain_id=rlp.decode_int(parts[0]),
+        nonce=rlp.decode_int(parts[1]),
+        max_priority_fee_per_gas=rlp.decode_int(parts[2]),
+        max_fee_per_gas=rlp.decode_int(parts[3]),
+        gas_limit=rlp.decode_int(parts[4]),
+        to=to or None,
+        value=rlp.decode_int(parts[6]),
+        data=_bytes(parts[7], "data"),
+        access_list=_access_list(parts[8]),
+    )
+    parity = rlp.decode_int(parts[9], max_bytes=1)
+    r, s = (rlp.decode_int(part).to_bytes(32, "big") for part in parts[10:])
+    return transaction.signed(r + s + bytes((parity,)))
+
+
+def _access_list(item: RlpItem) -> AccessList:
+    entries: list[tuple[bytes, tuple[bytes, ...]]] = []
+    for entry in _list(item):
+        match entry:
+            case [bytes(address), list(keys)]:
+                entries.append((address, tuple([_bytes(key, "storage key") for key in keys])))
+            case _:
+                raise FormatError("EVM transaction: an access list of another shape")
+    return tuple(entries)
+
+
+def _recover(digest: bytes, signature: bytes) -> bytes:
+    r, s, parity = (
+        int.from_bytes(signature[:32], "big"),
+        int.from_bytes(signature[32:64], "big"),
+        signature[64],
+    )
+    if parity > 1:
+        raise FormatError("EVM transaction: a recovery id other than 0 and 1")
+    if not 0 < r < _CURVE_ORDER or not 0 < s <= _CURVE_ORDER // 2:
+        raise FormatError("EVM transaction: a signature out of range (EIP-2 asks for the lower s)")
+    try:
+        public_key = PublicKey.from_signature_and_message(signature, digest, hasher=None)
+    except ValueError as error:
+        raise FormatError("EVM transaction: no key can have made this signature") from error
+    return address_of_public_key(public_key.format(compressed=False))
+
+
+def _in_range(what: str, value: int, lowest: int, highest: int) -> None:
+    if not lowest <= value <= highest:
+        raise FormatError(f"EVM transaction: {what} {value} is not in {lowest}..{highest}")
+
+
+def _sized(value: bytes, size: int, what: str) -> bytes:
+    if len(value) != size:
+        raise FormatError(f"EVM transaction: {what} of {len(value)} bytes, expected {size}")
+    return value
+
+
+def _bytes(item: RlpItem, what: str) -> bytes:
+    if not isinstance(item, bytes):
+        raise FormatError(f"EVM transaction: {what} is a list")
+    return item
+
+
+def _list(item: RlpItem) -> list[RlpItem]:
+    if not isinstance(item, list):
+        raise FormatError("EVM transaction: an access list that is no list")
+    return item
