@@ -1,1 +1,1 @@
-"""A local network in one process, without Docker: an EVM node that speaks BOB's RPC, and two Lightning nodes."""
+"""A local network in one process: an EVM node that speaks BOB's JSON-RPC, and two Lightning nodes."""

@@ -11,8 +11,8 @@ __all__ = ["SimClock"]
 class SimClock:
     """The time that the machines of a simnet show, in whole unix seconds.
 
-    HTTP ``Date`` headers and invoice times come from it. It follows the wall clock, or stands still until it is
-    advanced. It is not the chain's time: block timestamps have an offset of their own on top of it.
+    HTTP ``Date`` headers and invoice times come from it. It follows the wall clock, or stands still until it
+    is advanced. It is not the chain's time: block timestamps have an offset of their own on top of it.
 
     Args:
         start: where a manual clock begins; None follows the wall clock.

@@ -1,0 +1,134 @@
+"""The simnet's BOB node: chain, pool, chain time and finality together, without any network."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+
+from eth.abc import SignedTransactionAPI
+
+from layer2.simnet.clock import SimClock
+from layer2.simnet.evm_chain import EvmChain, MinedBlock
+from layer2.simnet.evm_pool import TransactionPool, TransactionRefused, decode_transaction
+
+__all__ = ["EvmNode"]
+
+_SAFE_LAG = 2
+_FINALIZED_LAG = 4
+_GENESIS_AGE = 60
+
+
+class EvmNode:
+    """One node that is its own sequencer: it makes blocks when it is told to, and only then.
+
+    Args:
+        allocation: genesis balances in wei, by address.
+        clock: the machines' clock. A block's time is the clock's plus the chain's own offset, and at least
+            one second after its parent's.
+    """
+
+    def __init__(self, allocation: Mapping[bytes, int], clock: SimClock) -> None:
+        self._clock = clock
+        self._offset = 0
+        self._branch = 0
+        self._held_safe: int | None = None
+        self._held_finalized: int | None = None
+        self.chain = EvmChain(allocation, clock.now() - _GENESIS_AGE)
+        self.pool = TransactionPool()
+
+    @property
+    def safe_height(self) -> int:
+        """The height of the safe head: two below the head, or where it is held."""
+        follows = max(0, self.chain.head.number - _SAFE_LAG)
+        return follows if self._held_safe is None else self._held_safe
+
+    @property
+    def finalized_height(self) -> int:
+        """The height of the finalized head: four below the head, or where it is held."""
+        follows = max(0, self.chain.head.number - _FINALIZED_LAG)
+        return follows if self._held_finalized is None else self._held_finalized
+
+    def send(self, raw: bytes) -> bytes:
+        """Take a signed transaction into the pool and return its hash.
+
+        Raises:
+            TransactionRefused: with op-geth's words for the reason.
+        """
+        transaction = decode_transaction(raw)
+        self.pool.add(transaction, self.chain.state_at(self.chain.head))
+        return bytes(transaction.hash)
+
+    def has_ready(self) -> bool:
+        """Whether a block made now would hold a transaction."""
+        state = self.chain.state_at(self.chain.head)
+        return next(self.pool.ready(state, self.chain.next_base_fee()), None) is not None
+
+    def mine(self, blocks: int = 1) -> int:
+        """Make blocks; the first takes what waits in the pool, as far as it fits. Returns the new height.
+
+        Raises:
+            ValueError: fewer than one block.
+        """
+        if blocks < 1:
+            raise ValueError("the number of blocks must be positive")
+        for _ in range(blocks):
+            self._append(self._timestamp())
+        return self.chain.head.number
+
+    def advance_time(self, seconds: int) -> int:
+        """Move the chain's time forward, make a block there, and return its timestamp.
+
+        Raises:
+            ValueError: ``seconds`` is not positive.
+        """
+        if seconds < 1:
+            raise ValueError("chain time moves forward only")
+        ahead = self.chain.head.timestamp - self._clock.now()
+        self._offset = max(self._offset, ahead) + seconds
+        return self._append(self._timestamp()).timestamp
+
+    def set_finality(self, safe: int | None, finalized: int | None) -> None:
+        """Hold the safe and finalized heads at these heights; None lets them follow the head.
+
+        Raises:
+            ValueError: a height that the chain does not have.
+        """
+        for height in (safe, finalized):
+            if height is not None and self.chain.block_by_number(height) is None:
+                raise ValueError(f"there is no block {height}")
+        self._held_safe, self._held_finalized = safe, finalized
+
+    def reorganise(self, depth: int, *, keep_transactions: bool) -> int:
+        """Replace the last blocks by a branch of empty ones that is one block longer. Returns the new height.
+
+        The blocks have the times of those that they replace. Removed transactions go back to the pool, or are
+        forgotten. Whether safe or finalized blocks are among the removed is the caller's business.
+
+        Raises:
+            ValueError: the chain is not that long.
+        """
+        removed = self.chain.roll_back(depth)
+        self._branch += 1
+        for block in removed:
+            self.chain.append((), block.timestamp, branch=self._branch)
+        self.chain.append((), self._timestamp(), branch=self._branch)
+        if keep_transactions:
+            state = self.chain.state_at(self.chain.head)
+            for transaction in [transaction for block in removed for transaction in block.transactions]:
+                # Another of the same nonce may have come into the pool meanwhile; it stays.
+                with contextlib.suppress(TransactionRefused):
+                    self.pool.add(transaction, state)
+        return self.chain.head.number
+
+    def _timestamp(self) -> int:
+        return max(self.chain.head.timestamp + 1, self._clock.now() + self._offset)
+
+    def _append(self, timestamp: int) -> MinedBlock:
+        chain = self.chain
+        ready: list[SignedTransactionAPI] = list(
+            self.pool.ready(chain.state_at(chain.head), chain.next_base_fee())
+        )
+        block, _ = chain.append(ready, timestamp, branch=self._branch)
+        if ready:
+            self.pool.forget_used(chain.state_at(chain.head))
+        return block
