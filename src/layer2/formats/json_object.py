@@ -1,0 +1,103 @@
+"""Reading one JSON object strictly: every field has its type, none is missing, none is left over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from layer2.errors import FormatError
+
+__all__ = ["JsonObject"]
+
+_MAX_AMOUNT_DIGITS = 78
+
+
+class JsonObject:
+    """The fields of one object, taken out one by one.
+
+    Example: ``fields = JsonObject(value, "terms"); n = fields.integer("version"); fields.end()``
+
+    Args:
+        value: what ``canonical_json.decode`` returned.
+        what: the object's name, for messages.
+
+    Raises, all methods: FormatError naming the object and the field.
+    """
+
+    def __init__(self, value: object, what: str) -> None:
+        if not isinstance(value, Mapping):
+            raise FormatError(f"{what} is not a JSON object")
+        self._fields: dict[str, object] = dict(value)
+        self._what = what
+
+    def _wrong(self, name: str, expected: str) -> FormatError:
+        return FormatError(f"{self._what}: field {name!r} is not {expected}")
+
+    def take(self, name: str) -> object:
+        """The field's value, whatever it is."""
+        if name not in self._fields:
+            raise FormatError(f"{self._what}: field {name!r} is missing")
+        return self._fields.pop(name)
+
+    def text(self, name: str, *, max_length: int = 10_000) -> str:
+        value = self.take(name)
+        if not isinstance(value, str) or len(value) > max_length:
+            raise self._wrong(name, f"a text of at most {max_length} characters")
+        return value
+
+    def integer(self, name: str, *, maximum: int = 2**53 - 1) -> int:
+        """A JSON number from 0 to ``maximum``."""
+        value = self.take(name)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= maximum:
+            raise self._wrong(name, f"an integer from 0 to {maximum}")
+        return value
+
+    def amount(self, name: str) -> int:
+        """An amount: a decimal string without sign or leading zeros."""
+        value = self.take(name)
+        if (
+            not isinstance(value, str)
+            or not value.isascii()
+            or not value.isdecimal()
+            or len(value) > _MAX_AMOUNT_DIGITS
+            or (value[0] == "0" and value != "0")
+        ):
+            raise self._wrong(name, "an amount as a decimal string")
+        return int(value)
+
+    def hex(self, name: str, *, length: int | None = None, max_length: int = 100_000) -> bytes:
+        """Lower-case hex without prefix: exactly ``length`` bytes, or at most ``max_length``."""
+        return self._bytes(self.take(name), name, length, max_length)
+
+    def hex_list(self, name: str, *, max_items: int = 100) -> tuple[bytes, ...]:
+        return tuple(self._bytes(item, name, None, 100_000) for item in self.items(name, max_items=max_items))
+
+    def items(self, name: str, *, max_items: int = 100) -> list[object]:
+        value = self.take(name)
+        if not isinstance(value, list) or len(value) > max_items:
+            raise self._wrong(name, f"a list of at most {max_items} items")
+        return value
+
+    def object(self, name: str) -> JsonObject:
+        return JsonObject(self.take(name), f"{self._what}.{name}")
+
+    def end(self) -> None:
+        """Say that every field was taken.
+
+        Raises:
+            FormatError: the object has a field that nobody asked for.
+        """
+        if self._fields:
+            raise FormatError(f"{self._what}: unknown field {min(self._fields)!r}")
+
+    def _bytes(self, value: object, name: str, length: int | None, max_length: int) -> bytes:
+        expected = f"lower-case hex of {length} bytes" if length is not None else "lower-case hex"
+        if not isinstance(value, str) or len(value) > 2 * max_length or value != value.lower():
+            raise self._wrong(name, expected)
+        try:
+            data = bytes.fromhex(value)
+        except ValueError as error:
+            raise self._wrong(name, expected) from error
+        # bytes.fromhex skips white space, so the text could have another spelling.
+        if data.hex() != value or (length is not None and len(data) != length):
+            raise self._wrong(name, expected)
+        return data

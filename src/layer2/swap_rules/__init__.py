@@ -1,0 +1,1 @@
+"""The rules of a swap, pure: no clock, no socket, no randomness, no database."""
