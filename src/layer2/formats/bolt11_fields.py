@@ -1,0 +1,327 @@
+"""The tagged fields of a Lightning invoice (BOLT 11): what each type holds and how it is laid out.
+
+``bolt11`` puts them together with the amount, the time and the signature, and is what callers use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Final
+
+from coincurve import PublicKey
+
+from layer2.errors import FormatError
+from layer2.formats import bech32
+
+__all__ = ["InvoiceFields", "RouteHop", "Tag", "TaggedFields", "write"]
+
+DEFAULT_EXPIRY: Final = 3600
+DEFAULT_MIN_FINAL_CLTV_EXPIRY_DELTA: Final = 18
+MAX_EXPIRY: Final = 9_223_372_036
+"""Seconds. Nodes that keep durations as 64-bit nanoseconds would take a longer one for another."""
+MAX_CLTV_EXPIRY_DELTA: Final = 0xFFFF_FFFF
+
+PAYMENT_SECRET_FEATURE_BITS: Final = frozenset({14, 15})
+MULTI_PART_FEATURE_BITS: Final = frozenset({16, 17})
+AMP_FEATURE_BITS: Final = frozenset({30, 31})
+KNOWN_REQUIRED_FEATURE_BITS: Final = frozenset({0, 8, 12, 14, 16, 24, 30, 44, 48, 262})
+"""Even bits that need not be refused: those that BOLT 9 assumes of every node (0, 8, 12, 14, 44), those
+that it allows in invoices and lnd pays (16 multi-part, 24 route blinding, 48 metadata), and lnd's own for AMP
+(30) and for blinded paths in invoices (262), which callers see as ``is_amp`` and ``has_blinded_paths``."""
+
+_MAX_FIELD_GROUPS: Final = 1023
+_MAX_FEATURE_VECTOR: Final = (1 << 5 * _MAX_FIELD_GROUPS) - 1
+_ROUTE_HOP_LENGTH: Final = 51
+_MAX_WITNESS_VERSION: Final = 16
+_SCRIPT_HASH_VERSION: Final = 18
+
+
+class Tag(IntEnum):
+    PAYMENT_HASH = 1
+    ROUTE_HINT = 3
+    FEATURES = 5
+    EXPIRY = 6
+    FALLBACK_ADDRESS = 9
+    DESCRIPTION = 13
+    PAYMENT_SECRET = 16
+    PAYEE = 19
+    BLINDED_PATH = 20
+    DESCRIPTION_HASH = 23
+    MIN_FINAL_CLTV_EXPIRY_DELTA = 24
+    METADATA = 27
+
+
+_FIXED_GROUPS: Final = {
+    Tag.PAYMENT_HASH: 52,
+    Tag.PAYMENT_SECRET: 52,
+    Tag.DESCRIPTION_HASH: 52,
+    Tag.PAYEE: 53,
+}
+_REPEATABLE: Final = frozenset({Tag.ROUTE_HINT, Tag.FALLBACK_ADDRESS, Tag.BLINDED_PATH})
+
+
+@dataclass(frozen=True, slots=True)
+class RouteHop:
+    """One channel on the way from a public node to the payee (BOLT 11, field ``r``)."""
+
+    public_key: bytes
+    """33 bytes: the node at the start of the channel."""
+    short_channel_id: int
+    """64 bits: block height, transaction index and output index in one number."""
+    fee_base_msat: int
+    fee_proportional_millionths: int
+    cltv_expiry_delta: int
+    """Blocks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceFields:
+    """What an invoice shall say; the fields mean what they mean in ``Bolt11Invoice``."""
+
+    prefix: str
+    amount_msat: int | None
+    timestamp: int
+    payment_hash: bytes
+    payment_secret: bytes = field(repr=False)
+    description: str | None = None
+    description_hash: bytes | None = None
+    payee: bytes | None = None
+    """Written as ``n`` where given; otherwise readers recover it from the signature."""
+    expiry: int = DEFAULT_EXPIRY
+    min_final_cltv_expiry_delta: int = DEFAULT_MIN_FINAL_CLTV_EXPIRY_DELTA
+    feature_bits: frozenset[int] = frozenset({8, 14})
+    """By default what every invoice with a payment secret needs: variable-length onion and payment secret."""
+    metadata: bytes | None = None
+    route_hints: tuple[tuple[RouteHop, ...], ...] = ()
+    fallback_addresses: tuple[tuple[int, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TaggedFields:
+    """The fields of one invoice, apart and not yet read: each method reads one type and checks its layout.
+
+    Every method raises ``FormatError`` where the field is there and its layout is not as BOLT 11 has it.
+    """
+
+    values: Mapping[Tag, tuple[bytes, ...]]
+    """Five-bit groups of the fields that can be read, by type."""
+    unknown: tuple[tuple[int, bytes], ...]
+    """(type, five-bit groups) of the others, in their order."""
+
+    @classmethod
+    def split(cls, groups: bytes) -> TaggedFields:
+        """Take the fields apart.
+
+        Args:
+            groups: the five-bit groups between an invoice's timestamp and its signature.
+
+        Raises:
+            FormatError: a field is cut off, or one that may come only once comes twice.
+        """
+        values: dict[Tag, tuple[bytes, ...]] = {}
+        unknown: list[tuple[int, bytes]] = []
+        while groups:
+            if len(groups) < 3:
+                raise FormatError("an invoice's last field is cut off")
+            number, end = groups[0], 3 + bech32.groups_to_int(groups[1:3])
+            if len(groups) < end:
+                raise FormatError("an invoice's last field is longer than what is left")
+            value, groups = groups[3:end], groups[end:]
+            tag = _readable_tag(number, value)
+            if tag is None:
+                unknown.append((number, value))
+            elif tag in values and tag not in _REPEATABLE:
+                raise FormatError(f"an invoice has two fields of type {bech32.ALPHABET[number]!r}")
+            else:
+                values[tag] = (*values.get(tag, ()), value)
+        return cls(values, tuple(unknown))
+
+    @property
+    def has_blinded_paths(self) -> bool:
+        return any(number == Tag.BLINDED_PATH for number, _ in self.unknown)
+
+    def data(self, tag: Tag) -> bytes | None:
+        """The bytes of a field that may come once, or None where there is none."""
+        if tag not in self.values:
+            return None
+        return bech32.groups_to_bytes(self.values[tag][0], name=f"an invoice's {tag.name.lower()}")
+
+    def description(self) -> str | None:
+        data = self.data(Tag.DESCRIPTION)
+        try:
+            return None if data is None else data.decode("utf-8")
+        except UnicodeDecodeError:
+            raise FormatError("an invoice's description is not UTF-8") from None
+
+    def expiry(self) -> int:
+        """Seconds."""
+        number = self._number(Tag.EXPIRY, MAX_EXPIRY)
+        return DEFAULT_EXPIRY if number is None else number
+
+    def min_final_cltv_expiry_delta(self) -> int:
+        """Blocks."""
+        number = self._number(Tag.MIN_FINAL_CLTV_EXPIRY_DELTA, MAX_CLTV_EXPIRY_DELTA)
+        return DEFAULT_MIN_FINAL_CLTV_EXPIRY_DELTA if number is None else number
+
+    def feature_bits(self) -> frozenset[int]:
+        """The bits that are set, all understood as far as they have to be, with what they rest on."""
+        vector = self._number(Tag.FEATURES, _MAX_FEATURE_VECTOR) or 0
+        bits = frozenset(bit for bit in range(vector.bit_length()) if vector >> bit & 1)
+        unknown = sorted(bit for bit in bits if bit % 2 == 0 and bit not in KNOWN_REQUIRED_FEATURE_BITS)
+        if unknown:
+            raise FormatError(f"an invoice requires features that are unknown here: bits {unknown}")
+        # BOLT 9: multi-part payments, and lnd's AMP like them, rest on the payment secret.
+        if bits & (MULTI_PART_FEATURE_BITS | AMP_FEATURE_BITS) and not bits & PAYMENT_SECRET_FEATURE_BITS:
+            raise FormatError("an invoice offers multi-part payments without the payment secret feature")
+        return bits
+
+    def route_hints(self) -> tuple[tuple[RouteHop, ...], ...]:
+        return tuple(_read_route_hint(groups) for groups in self.values.get(Tag.ROUTE_HINT, ()))
+
+    def fallback_addresses(self) -> tuple[tuple[int, bytes], ...]:
+        return tuple(_read_fallback_address(groups) for groups in self.values.get(Tag.FALLBACK_ADDRESS, ()))
+
+    def _number(self, tag: Tag, maximum: int) -> int | None:
+        if tag not in self.values:
+            return None
+        groups = self.values[tag][0]
+        if groups[:1] == b"\0":
+            raise FormatError(f"an invoice's {tag.name.lower()} begins with a zero")
+        number = bech32.groups_to_int(groups)
+        if number > maximum:
+            raise FormatError(f"an invoice's {tag.name.lower()} is above {maximum}")
+        return number
+
+
+def _readable_tag(number: int, value: bytes) -> Tag | None:
+    try:
+        tag = Tag(number)
+    except ValueError:
+        return None
+    if tag is Tag.BLINDED_PATH or len(value) != _FIXED_GROUPS.get(tag, len(value)):
+        return None
+    if tag is Tag.FALLBACK_ADDRESS and value and value[0] > _SCRIPT_HASH_VERSION:
+        return None
+    return tag
+
+
+def _read_public_key(data: bytes) -> bytes:
+    try:
+        PublicKey(data)
+    except ValueError:
+        raise FormatError("an invoice's route hint has a public key that is not on the curve") from None
+    return data
+
+
+def _read_route_hint(groups: bytes) -> tuple[RouteHop, ...]:
+    data = bech32.groups_to_bytes(groups, name="an invoice's route hint")
+    if not data or len(data) % _ROUTE_HOP_LENGTH:
+        raise FormatError(f"an invoice's route hint is not one or more hops of {_ROUTE_HOP_LENGTH} bytes")
+    hops = (data[start : start + _ROUTE_HOP_LENGTH] for start in range(0, len(data), _ROUTE_HOP_LENGTH))
+    return tuple(
+        RouteHop(
+            public_key=_read_public_key(hop[:33]),
+            short_channel_id=int.from_bytes(hop[33:41], "big"),
+            fee_base_msat=int.from_bytes(hop[41:45], "big"),
+            fee_proportional_millionths=int.from_bytes(hop[45:49], "big"),
+            cltv_expiry_delta=int.from_bytes(hop[49:51], "big"),
+        )
+        for hop in hops
+    )
+
+
+def _read_fallback_address(groups: bytes) -> tuple[int, bytes]:
+    if not groups:
+        raise FormatError("an invoice's fallback address is empty")
+    version, program = groups[0], bech32.groups_to_bytes(groups[1:], name="an invoice's fallback address")
+    match version:
+        case 0:
+            fits = len(program) in (20, 32)
+        case 1:
+            fits = len(program) == 32
+        case _ if version <= _MAX_WITNESS_VERSION:
+            fits = 2 <= len(program) <= 40
+        case _:
+            fits = len(program) == 20
+    if not fits:
+        raise FormatError(f"an invoice's fallback address of version {version} has a wrong length")
+    return version, program
+
+
+def write(fields: InvoiceFields) -> bytes:
+    """The tagged fields as five-bit groups, in the order lnd writes them.
+
+    Raises:
+        FormatError: a value has the wrong length or is out of range.
+    """
+    tags = [_written_tag(Tag.PAYMENT_HASH, _fixed(fields.payment_hash, 32, "payment hash"))]
+    if fields.description is not None:
+        try:
+            tags.append(_written_tag(Tag.DESCRIPTION, fields.description.encode("utf-8")))
+        except UnicodeEncodeError:
+            raise FormatError("an invoice's description cannot be written as UTF-8") from None
+    if fields.description_hash is not None:
+        tags.append(
+            _written_tag(Tag.DESCRIPTION_HASH, _fixed(fields.description_hash, 32, "description hash"))
+        )
+    if fields.metadata is not None:
+        tags.append(_written_tag(Tag.METADATA, fields.metadata))
+    # Zero would have to be written as no group at all, which not every reader takes, and nobody can use.
+    if fields.min_final_cltv_expiry_delta < 1 or fields.expiry < 1:
+        raise FormatError("an invoice's expiry and its min_final_cltv_expiry_delta must be positive")
+    tags.append(
+        _written_groups(
+            Tag.MIN_FINAL_CLTV_EXPIRY_DELTA, bech32.groups_from_int(fields.min_final_cltv_expiry_delta)
+        )
+    )
+    tags.append(_written_groups(Tag.EXPIRY, bech32.groups_from_int(fields.expiry)))
+    for version, program in fields.fallback_addresses:
+        if not 0 <= version <= _SCRIPT_HASH_VERSION:
+            raise FormatError(f"an invoice's fallback address has the unknown version {version}")
+        tags.append(
+            _written_groups(Tag.FALLBACK_ADDRESS, bytes([version]) + bech32.groups_from_bytes(program))
+        )
+    tags.extend(
+        _written_tag(Tag.ROUTE_HINT, b"".join(_written_hop(hop) for hop in hint))
+        for hint in fields.route_hints
+    )
+    if fields.payee is not None:
+        tags.append(_written_tag(Tag.PAYEE, _fixed(fields.payee, 33, "payee")))
+    tags.append(_written_tag(Tag.PAYMENT_SECRET, _fixed(fields.payment_secret, 32, "payment secret")))
+    if fields.feature_bits:
+        if not 0 <= min(fields.feature_bits) <= max(fields.feature_bits) < 5 * _MAX_FIELD_GROUPS:
+            raise FormatError("an invoice's feature bits do not fit their field")
+        vector = sum(1 << bit for bit in fields.feature_bits)
+        tags.append(_written_groups(Tag.FEATURES, bech32.groups_from_int(vector)))
+    return b"".join(tags)
+
+
+def _written_tag(tag: Tag, data: bytes) -> bytes:
+    return _written_groups(tag, bech32.groups_from_bytes(data))
+
+
+def _written_groups(tag: Tag, groups: bytes) -> bytes:
+    if len(groups) > _MAX_FIELD_GROUPS:
+        raise FormatError(f"an invoice's {tag.name.lower()} is longer than a field can be")
+    return bytes([tag, len(groups) >> 5, len(groups) & 31]) + groups
+
+
+def _written_hop(hop: RouteHop) -> bytes:
+    try:
+        return (
+            _fixed(hop.public_key, 33, "route hint's public key")
+            + hop.short_channel_id.to_bytes(8, "big")
+            + hop.fee_base_msat.to_bytes(4, "big")
+            + hop.fee_proportional_millionths.to_bytes(4, "big")
+            + hop.cltv_expiry_delta.to_bytes(2, "big")
+        )
+    except OverflowError:
+        raise FormatError("an invoice's route hint has a number that does not fit its field") from None
+
+
+def _fixed(data: bytes, length: int, name: str) -> bytes:
+    if len(data) != length:
+        raise FormatError(f"an invoice's {name} must be {length} bytes")
+    return data

@@ -1,0 +1,137 @@
+"""Canonical JSON (RFC 8785) without floating-point numbers: one value, one byte string, so that it can be hashed.
+
+Values are None, booleans, integers of at most 2**53 - 1 either way, text, lists and objects with text for keys.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final, NoReturn, TypeAlias
+
+import rfc8785
+
+from layer2.errors import FormatError
+
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "JsonValue", "decode", "decode_strict", "encode"]
+
+JsonValue: TypeAlias = "bool | int | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
+"""``decode`` makes lists and dicts; ``encode`` takes lists, tuples and dicts and no other containers."""
+
+MAX_BYTES: Final = 1_000_000
+MAX_DEPTH: Final = 64
+"""Lists and objects within one another."""
+_MAX_INTEGER: Final = 2**53 - 1
+_MAX_INTEGER_CHARACTERS: Final = len(str(-_MAX_INTEGER))
+
+
+def encode(value: JsonValue) -> bytes:
+    """The one canonical form of a value, in UTF-8.
+
+    Raises:
+        FormatError: a float, an integer beyond 2**53 - 1, a key that is not text, text that is not Unicode
+            (a lone surrogate), another type, or more than ``MAX_DEPTH`` levels.
+
+    Source: RFC 8785. Unicode is not normalised: texts that look alike may differ.
+    """
+    _check(value, MAX_DEPTH)
+    # The check leaves only what rfc8785 writes; it sorts keys by their UTF-16 code units as the standard asks.
+    return rfc8785.dumps(value)
+
+
+def decode(data: bytes, *, max_bytes: int = MAX_BYTES) -> JsonValue:
+    """Read JSON in any order of keys and with any white space.
+
+    Args:
+        data: UTF-8 without a byte order mark.
+        max_bytes: the most that is looked at.
+
+    Raises:
+        FormatError: too long, not JSON, a key twice in one object, or a value that ``encode`` would refuse; a
+            number with a fraction or an exponent is refused even where it is whole.
+    """
+    if len(data) > max_bytes:
+        raise FormatError(f"JSON is longer than {max_bytes} bytes")
+    try:
+        value: JsonValue = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_object,
+            parse_int=_integer,
+            parse_float=_refuse_number,
+            parse_constant=_refuse_number,
+        )
+    except UnicodeDecodeError:
+        raise FormatError("JSON is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise FormatError(f"not JSON: {error.msg} at character {error.pos}") from None
+    except RecursionError:
+        raise FormatError(f"JSON is nested deeper than {MAX_DEPTH} levels") from None
+    _check(value, MAX_DEPTH)
+    return value
+
+
+def decode_strict(data: bytes, *, max_bytes: int = MAX_BYTES) -> JsonValue:
+    """Read JSON that must be in its canonical form, byte for byte.
+
+    Raises:
+        FormatError: as ``decode`` does, or ``data`` is not what ``encode`` writes for its value.
+    """
+    value = decode(data, max_bytes=max_bytes)
+    if encode(value) != data:
+        raise FormatError("JSON is not in its canonical form (RFC 8785)")
+    return value
+
+
+def _check(value: object, depth: int) -> None:
+    match value:
+        case None | bool():
+            pass
+        case int():
+            if not -_MAX_INTEGER <= value <= _MAX_INTEGER:
+                raise FormatError("a JSON integer is beyond 2**53 - 1")
+        case str():
+            _check_text(value)
+        case list() | tuple():
+            inner_depth = _deeper(depth)
+            for item in value:
+                _check(item, inner_depth)
+        case dict():
+            inner_depth = _deeper(depth)
+            for key, item in value.items():
+                if not isinstance(key, str):
+                    raise FormatError("a JSON object has a key that is not text")
+                _check_text(key)
+                _check(item, inner_depth)
+        case _:
+            raise FormatError(f"{type(value).__name__} has no canonical JSON form here")
+
+
+def _deeper(depth: int) -> int:
+    if depth == 0:
+        raise FormatError(f"JSON is nested deeper than {MAX_DEPTH} levels")
+    return depth - 1
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise FormatError("a JSON text has a lone surrogate") from None
+
+
+def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise FormatError("a JSON object has a key twice")
+    return members
+
+
+def _integer(digits: str) -> int:
+    # Checked before int(), which takes quadratic time and at some length refuses with another error.
+    if len(digits) > _MAX_INTEGER_CHARACTERS:
+        raise FormatError("a JSON integer is beyond 2**53 - 1")
+    return int(digits)
+
+
+def _refuse_number(text: str) -> NoReturn:
+    raise FormatError("a JSON number is not a whole number without fraction or exponent")
