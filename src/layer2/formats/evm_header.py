@@ -1,0 +1,207 @@
+"""EVM block headers from Frontier to Prague (on the OP stack: to Isthmus and Jovian), and their hash.
+
+Sources: Ethereum Yellow Paper, section 4.3; EIP-1559 (base fee), EIP-4895 (withdrawals), EIP-4844 (blob gas),
+EIP-4788 (beacon root), EIP-7685 (requests).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from layer2.errors import FormatError
+from layer2.formats import rlp
+from layer2.formats.evm_hex import parse_data, parse_quantity
+from layer2.formats.keccak import keccak256
+from layer2.formats.rlp import RlpItem
+
+__all__ = ["EvmHeader", "decode_header", "header_from_rpc"]
+
+_FORKS = {15: "Frontier", 16: "London", 17: "Shanghai", 20: "Cancun", 21: "Prague"}
+"""The number of fields with which each of these forks begins."""
+_LONGEST_EXTRA_DATA = 32
+
+_DATA = {
+    "parent_hash": ("parentHash", 32),
+    "ommers_hash": ("sha3Uncles", 32),
+    "fee_recipient": ("miner", 20),
+    "state_root": ("stateRoot", 32),
+    "transactions_root": ("transactionsRoot", 32),
+    "receipts_root": ("receiptsRoot", 32),
+    "logs_bloom": ("logsBloom", 256),
+    "extra_data": ("extraData", None),
+    "prev_randao": ("mixHash", 32),
+    "nonce": ("nonce", 8),
+    "withdrawals_root": ("withdrawalsRoot", 32),
+    "parent_beacon_block_root": ("parentBeaconBlockRoot", 32),
+    "requests_hash": ("requestsHash", 32),
+}
+"""Of each field of bytes the name in the JSON-RPC and the size."""
+_NUMBERS = {
+    "difficulty": ("difficulty", 256),
+    "number": ("number", 64),
+    "gas_limit": ("gasLimit", 64),
+    "gas_used": ("gasUsed", 64),
+    "timestamp": ("timestamp", 64),
+    "base_fee_per_gas": ("baseFeePerGas", 256),
+    "blob_gas_used": ("blobGasUsed", 64),
+    "excess_blob_gas": ("excessBlobGas", 64),
+}
+"""Of each number the name in the JSON-RPC and its width in bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvmHeader:
+    """A block header. Hashes and roots are 32 bytes; the fields after ``nonce`` are None before their fork.
+
+    That a header hashes to something does not show that its block is part of any chain.
+
+    Raises:
+        FormatError: a field of another size or width, or a set of fields that no fork has.
+    """
+
+    parent_hash: bytes
+    ommers_hash: bytes
+    fee_recipient: bytes
+    """20 bytes."""
+    state_root: bytes
+    transactions_root: bytes
+    receipts_root: bytes
+    logs_bloom: bytes
+    """256 bytes."""
+    difficulty: int
+    number: int
+    gas_limit: int
+    gas_used: int
+    timestamp: int
+    """Unix seconds."""
+    extra_data: bytes
+    """At most 32 bytes."""
+    prev_randao: bytes
+    nonce: bytes
+    """8 bytes."""
+    base_fee_per_gas: int | None = None
+    """Wei, since London."""
+    withdrawals_root: bytes | None = None
+    """Since Shanghai; on the OP stack since Isthmus the storage root of the message passer."""
+    blob_gas_used: int | None = None
+    excess_blob_gas: int | None = None
+    parent_beacon_block_root: bytes | None = None
+    """Since Cancun, as the two before it; on the OP stack the beacon root of the L1 origin."""
+    requests_hash: bytes | None = None
+    """Since Prague."""
+
+    def __post_init__(self) -> None:
+        values = [(name, getattr(self, name)) for name in _ORDER]
+        present = [value is not None for _, value in values]
+        if present.count(True) not in _FORKS or present != sorted(present, reverse=True):
+            raise FormatError("EVM header: a set of fields that no known fork has")
+        for name, value in values:
+            if isinstance(value, bytes):
+                _check_size(name, value)
+            elif value is not None and not 0 <= value < 1 << _NUMBERS[name][1]:
+                raise FormatError(f"EVM header: {name} is not a number of {_NUMBERS[name][1]} bits")
+
+    @property
+    def hash(self) -> bytes:
+        """The block's hash, 32 bytes, computed at each use."""
+        return keccak256(self.encode())
+
+    def encode(self) -> bytes:
+        """The RLP of the header, whose keccak256 is the block's hash."""
+        values = [getattr(self, name) for name in _ORDER]
+        items: list[RlpItem] = [
+            value if isinstance(value, bytes) else rlp.encode_int(value) for value in values if value is not None
+        ]
+        return rlp.encode(items)
+
+
+_ORDER = tuple([field.name for field in fields(EvmHeader)])
+"""The fields in the order of the header's RLP."""
+
+
+def decode_header(data: bytes) -> EvmHeader:
+    """Read a header.
+
+    Args:
+        data: the RLP of a header, as ``debug_getRawHeader`` gives it.
+
+    Raises:
+        FormatError: not the only encoding of a header of a known fork.
+    """
+    items = rlp.decode(data)
+    if not isinstance(items, list) or len(items) not in _FORKS:
+        raise FormatError("EVM header: not a list with as many fields as a known fork has")
+    item = dict(zip(_ORDER, items, strict=False))
+    return EvmHeader(
+        parent_hash=_bytes(item, "parent_hash"),
+        ommers_hash=_bytes(item, "ommers_hash"),
+        fee_recipient=_bytes(item, "fee_recipient"),
+        state_root=_bytes(item, "state_root"),
+        transactions_root=_bytes(item, "transactions_root"),
+        receipts_root=_bytes(item, "receipts_root"),
+        logs_bloom=_bytes(item, "logs_bloom"),
+        difficulty=_number(item, "difficulty"),
+        number=_number(item, "number"),
+        gas_limit=_number(item, "gas_limit"),
+        gas_used=_number(item, "gas_used"),
+        timestamp=_number(item, "timestamp"),
+        extra_data=_bytes(item, "extra_data"),
+        prev_randao=_bytes(item, "prev_randao"),
+        nonce=_bytes(item, "nonce"),
+        base_fee_per_gas=_number(item, "base_fee_per_gas") if len(items) > 15 else None,
+        withdrawals_root=_bytes(item, "withdrawals_root") if len(items) > 16 else None,
+        blob_gas_used=_number(item, "blob_gas_used") if len(items) > 17 else None,
+        excess_blob_gas=_number(item, "excess_blob_gas") if len(items) > 18 else None,
+        parent_beacon_block_root=_bytes(item, "parent_beacon_block_root") if len(items) > 19 else None,
+        requests_hash=_bytes(item, "requests_hash") if len(items) > 20 else None,
+    )
+
+
+def header_from_rpc(block: Mapping[str, object]) -> EvmHeader:
+    """Read the header in the answer of ``eth_getBlockByHash`` or ``eth_getBlockByNumber``.
+
+    Args:
+        block: the answer's object; what is not part of a header is not looked at.
+
+    Returns:
+        The header, of which it is certain that it hashes to the answer's ``hash``.
+
+    Raises:
+        FormatError: a field is missing or malformed, or the fields do not hash to ``hash``: the node invented
+            something, or the chain has a fork that is unknown here.
+    """
+    items: list[RlpItem] = []
+    for name in _ORDER:
+        key = _DATA[name][0] if name in _DATA else _NUMBERS[name][0]
+        value = block.get(key)
+        if value is None and len(items) in _FORKS:
+            break
+        if name in _DATA:
+            items.append(parse_data(value, key, size=_DATA[name][1]))
+        else:
+            items.append(rlp.encode_int(parse_quantity(value, key, bits=_NUMBERS[name][1])))
+    header = decode_header(rlp.encode(items))
+    if header.hash != parse_data(block.get("hash"), "hash", size=32):
+        raise FormatError("EVM header: the fields that the node gave do not hash to the hash that it gave")
+    return header
+
+
+def _check_size(name: str, value: bytes) -> None:
+    size = _DATA[name][1]
+    if size is None:
+        if len(value) > _LONGEST_EXTRA_DATA:
+            raise FormatError(f"EVM header: {name} is longer than {_LONGEST_EXTRA_DATA} bytes")
+    elif len(value) != size:
+        raise FormatError(f"EVM header: {name} has {len(value)} bytes, expected {size}")
+
+
+def _bytes(item: Mapping[str, RlpItem], name: str) -> bytes:
+    value = item[name]
+    if not isinstance(value, bytes):
+        raise FormatError(f"EVM header: {name} is a list")
+    return value
+
+
+def _number(item: Mapping[str, RlpItem], name: str) -> int:
+    return rlp.decode_int(item[name], max_bytes=_NUMBERS[name][1] // 8)

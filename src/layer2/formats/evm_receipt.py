@@ -1,0 +1,220 @@
+"""EVM receipts as blocks commit to them: status, cumulative gas, bloom and logs; on the OP stack deposits too.
+
+Sources: Ethereum Yellow Paper, section 4.3.1; EIP-658 (status), EIP-2718 (envelope); OP stack specification,
+deposits (type 0x7E, with nonce and version since Canyon).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from layer2.errors import FormatError
+from layer2.formats import rlp
+from layer2.formats.evm_hex import parse_data, parse_quantity
+from layer2.formats.keccak import keccak256
+from layer2.formats.rlp import RlpItem
+
+__all__ = ["DEPOSIT_TYPE", "EvmLog", "EvmReceipt", "bloom_of", "decode_receipt", "receipt_from_rpc"]
+
+DEPOSIT_TYPE = 0x7E
+"""A transaction that the OP stack takes from its L1."""
+
+_TYPES = frozenset({0x00, 0x01, 0x02, 0x04, DEPOSIT_TYPE})
+_MOST_TOPICS = 4
+_BLOOM_SIZE = 256
+_UINT64 = 1 << 64
+
+
+@dataclass(frozen=True, slots=True)
+class EvmLog:
+    """What a contract logged.
+
+    Args:
+        address: 20 bytes, the contract that logged it.
+        topics: at most four, 32 bytes each; the first is the event's, unless it is anonymous.
+        data: the words that are not topics.
+
+    Raises:
+        FormatError: a part of another size.
+    """
+
+    address: bytes
+    topics: tuple[bytes, ...]
+    data: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.address) != 20:
+            raise FormatError(f"EVM log: an address of {len(self.address)} bytes, expected 20")
+        if len(self.topics) > _MOST_TOPICS:
+            raise FormatError(f"EVM log: {len(self.topics)} topics, at most {_MOST_TOPICS} are possible")
+        if any(len(topic) != 32 for topic in self.topics):
+            raise FormatError("EVM log: a topic that is not 32 bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class EvmReceipt:
+    """What a transaction did, as its block's receiptsRoot commits to it.
+
+    It holds neither the transaction's hash, nor its sender, nor its gas price: the root does not commit to them.
+
+    Args:
+        tx_type: 0 (legacy), 1, 2, 4 or 0x7E (deposit).
+        succeeded: False where the transaction was reverted; there are no logs then.
+        cumulative_gas_used: gas of this transaction and of all before it in the block.
+        logs_bloom: 256 bytes, which have to be those of ``bloom_of(logs)``.
+        logs: in order.
+        deposit_nonce: of a deposit since Canyon: the sender's nonce.
+        deposit_receipt_version: of a deposit since Canyon: 1.
+
+    Raises:
+        FormatError: values that no receipt has.
+    """
+
+    tx_type: int
+    succeeded: bool
+    cumulative_gas_used: int
+    logs_bloom: bytes
+    logs: tuple[EvmLog, ...]
+    deposit_nonce: int | None = None
+    deposit_receipt_version: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.tx_type not in _TYPES:
+            raise FormatError(f"EVM receipt: transaction type {self.tx_type} is not supported")
+        if self.logs and not self.succeeded:
+            raise FormatError("EVM receipt: a reverted transaction with logs")
+        if self.logs_bloom != bloom_of(self.logs):
+            raise FormatError("EVM receipt: the bloom is not that of the logs")
+        extra = (self.deposit_nonce, self.deposit_receipt_version)
+        if self.tx_type != DEPOSIT_TYPE and extra != (None, None):
+            raise FormatError("EVM receipt: a deposit nonce or version without a deposit")
+        if (self.deposit_nonce is None) != (self.deposit_receipt_version is None):
+            raise FormatError("EVM receipt: a deposit has both nonce and version (since Canyon) or none")
+        if not all(0 <= value < _UINT64 for value in (self.cumulative_gas_used, *extra) if value is not None):
+            raise FormatError("EVM receipt: a number that is not of 64 bits")
+
+    def encode(self) -> bytes:
+        """The bytes that are this receipt's value in the trie of its block's receipts."""
+        logs: list[RlpItem] = [[log.address, [*log.topics], log.data] for log in self.logs]
+        items: list[RlpItem] = [
+            rlp.encode_int(int(self.succeeded)),
+            rlp.encode_int(self.cumulative_gas_used),
+            self.logs_bloom,
+            logs,
+        ]
+        if self.deposit_nonce is not None and self.deposit_receipt_version is not None:
+            items += [rlp.encode_int(self.deposit_nonce), rlp.encode_int(self.deposit_receipt_version)]
+        envelope = bytes((self.tx_type,)) if self.tx_type else b""
+        return envelope + rlp.encode(items)
+
+
+def bloom_of(logs: Sequence[EvmLog]) -> bytes:
+    """Compute the bloom filter over the addresses and topics of logs.
+
+    Returns:
+        256 bytes.
+
+    Source: Ethereum Yellow Paper, section 4.3.1 (``M3:2048``).
+    """
+    bloom = 0
+    for entry in {entry for log in logs for entry in (log.address, *log.topics)}:
+        hashed = keccak256(entry)
+        for place in (0, 2, 4):
+            bloom |= 1 << (int.from_bytes(hashed[place : place + 2], "big") & 0x7FF)
+    return bloom.to_bytes(_BLOOM_SIZE, "big")
+
+
+def decode_receipt(data: bytes) -> EvmReceipt:
+    """Read a receipt.
+
+    Args:
+        data: the value from the trie of receipts, as ``debug_getRawReceipts`` gives it.
+
+    Raises:
+        FormatError: not the only encoding of a receipt of a known type, or its bloom is not that of its logs.
+    """
+    if not data:
+        raise FormatError("EVM receipt: no bytes")
+    if data[0] == 0:
+        raise FormatError("EVM receipt: a legacy receipt has no type before it")
+    is_legacy = data[0] >= 0xC0
+    tx_type = 0 if is_legacy else data[0]
+    if tx_type not in _TYPES:
+        raise FormatError(f"EVM receipt: transaction type {tx_type} is not supported")
+    items = rlp.decode(data if is_legacy else data[1:])
+    match items:
+        case [status, gas, bytes(bloom), list(logs)]:
+            nonce = version = None
+        case [status, gas, bytes(bloom), list(logs), nonce_item, version_item]:
+            nonce, version = rlp.decode_int(nonce_item, max_bytes=8), rlp.decode_int(version_item, max_bytes=8)
+        case _:
+            raise FormatError("EVM receipt: a list of another shape")
+    return EvmReceipt(
+        tx_type=tx_type,
+        succeeded=_status(rlp.decode_int(status, max_bytes=1)),
+        cumulative_gas_used=rlp.decode_int(gas, max_bytes=8),
+        logs_bloom=bloom,
+        logs=tuple([_log(log) for log in logs]),
+        deposit_nonce=nonce,
+        deposit_receipt_version=version,
+    )
+
+
+def receipt_from_rpc(receipt: Mapping[str, object]) -> EvmReceipt:
+    """Read what is a receipt in the answer of ``eth_getTransactionReceipt`` or ``eth_getBlockReceipts``.
+
+    Args:
+        receipt: the answer's object; what blocks do not commit to is not looked at.
+
+    Raises:
+        FormatError: a field is missing or malformed, or the bloom is not that of the logs.
+
+    It proves nothing by itself: only together with the block's other receipts does it give the header's
+    receiptsRoot.
+    """
+    logs = receipt.get("logs")
+    if not isinstance(logs, list):
+        raise FormatError("JSON-RPC: logs is not a list")
+    nonce, version = receipt.get("depositNonce"), receipt.get("depositReceiptVersion")
+    return EvmReceipt(
+        tx_type=parse_quantity(receipt.get("type"), "type", bits=8),
+        succeeded=_status(parse_quantity(receipt.get("status"), "status", bits=8)),
+        cumulative_gas_used=parse_quantity(receipt.get("cumulativeGasUsed"), "cumulativeGasUsed", bits=64),
+        logs_bloom=parse_data(receipt.get("logsBloom"), "logsBloom", size=_BLOOM_SIZE),
+        logs=tuple([_log_from_rpc(log) for log in logs]),
+        deposit_nonce=None if nonce is None else parse_quantity(nonce, "depositNonce", bits=64),
+        deposit_receipt_version=(
+            None if version is None else parse_quantity(version, "depositReceiptVersion", bits=64)
+        ),
+    )
+
+
+def _status(number: int) -> bool:
+    if number > 1:
+        raise FormatError("EVM receipt: a status that is neither 0 nor 1")
+    return number == 1
+
+
+def _log(item: RlpItem) -> EvmLog:
+    match item:
+        case [bytes(address), list(topics), bytes(data)]:
+            return EvmLog(address=address, topics=tuple([_topic(topic) for topic in topics]), data=data)
+        case _:
+            raise FormatError("EVM log: a list of another shape")
+
+
+def _topic(item: RlpItem) -> bytes:
+    if not isinstance(item, bytes):
+        raise FormatError("EVM log: a topic that is a list")
+    return item
+
+
+def _log_from_rpc(log: object) -> EvmLog:
+    if not isinstance(log, dict) or not isinstance(log.get("topics"), list):
+        raise FormatError("JSON-RPC: a log is not an object with topics")
+    return EvmLog(
+        address=parse_data(log.get("address"), "address", size=20),
+        topics=tuple([parse_data(topic, "topic", size=32) for topic in log["topics"]]),
+        data=parse_data(log.get("data"), "data"),
+    )
