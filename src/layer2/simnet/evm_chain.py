@@ -95,6 +95,11 @@ class MinedBlock:
         """Unix seconds."""
         return int(self.header.timestamp)
 
+    @property
+    def base_fee(self) -> int:
+        """Wei for each gas (EIP-1559)."""
+        return int(self.header.base_fee_per_gas or 0)
+
 
 @dataclass(frozen=True, slots=True)
 class CallRequest:
@@ -178,7 +183,7 @@ class EvmChain:
     def next_base_fee(self) -> int:
         """The base fee of the block that follows the head, in wei (EIP-1559)."""
         header = _BobVM.create_header_from_parent(self.head.header, gas_limit=BLOCK_GAS_LIMIT)
-        return int(header.base_fee_per_gas)
+        return int(header.base_fee_per_gas or 0)
 
     def append(
         self, transactions: Iterable[SignedTransactionAPI], timestamp: int, *, branch: int = 0
@@ -312,9 +317,7 @@ class EvmChain:
                 f"have {balance} want {cost}"
             )
         if request.gas < unsigned.intrinsic_gas:
-            return b"", CallFailed(
-                f"intrinsic gas too low: have {request.gas}, want {unsigned.intrinsic_gas}"
-            )
+            return b"", CallFailed(f"intrinsic gas too low: have {request.gas}, want {unsigned.intrinsic_gas}")
         snapshot = state.snapshot()
         try:
             # A SpoofTransaction stands for a signed one by forwarding attributes, which no type can say.

@@ -125,9 +125,7 @@ class EvmNode:
 
     def _append(self, timestamp: int) -> MinedBlock:
         chain = self.chain
-        ready: list[SignedTransactionAPI] = list(
-            self.pool.ready(chain.state_at(chain.head), chain.next_base_fee())
-        )
+        ready: list[SignedTransactionAPI] = list(self.pool.ready(chain.state_at(chain.head), chain.next_base_fee()))
         block, _ = chain.append(ready, timestamp, branch=self._branch)
         if ready:
             self.pool.forget_used(chain.state_at(chain.head))
