@@ -1,0 +1,1 @@
+"""A local network of the real nodes: btcd, two lnd, and op-geth as BOB."""

@@ -1,0 +1,137 @@
+"""The first block of the devnet's BOB chain, and the L1 facts that its blocks carry.
+
+There is no Ethereum under this chain. The fees that a receipt shows (``l1Fee``, ``operatorFee``) are computed by
+op-geth from the storage of the predeploy ``L1Block``, so that storage is filled here, with one set of values that
+stays the same for the life of the network.
+
+Sources: OP Stack specification, "Predeploys", "Isthmus L1 attributes" and "Deposits"; EIP-1559, EIP-4844.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from layer2.contracts.factory import DETERMINISTIC_FACTORY, FACTORY_CODE
+from layer2.formats import rlp
+from layer2.formats.keccak import keccak256
+
+__all__ = ["BLOCK_GAS_LIMIT", "CHAIN_ID", "EIP1559_PARAMETERS", "FEE_VAULT", "genesis", "l1_attributes"]
+
+CHAIN_ID = 60808
+BLOCK_GAS_LIMIT = 60_000_000
+FEE_VAULT = "0x4200000000000000000000000000000000000011"
+EIP1559_PARAMETERS = "0x000000fa00000006"
+"""Denominator 250 and elasticity 6, each as 32 bits: BOB's values."""
+
+_L1_BLOCK = "4200000000000000000000000000000000000015"
+_MESSAGE_PASSER = "4200000000000000000000000000000000000016"
+_DEPOSITOR = bytes.fromhex("deaddeaddeaddeaddeaddeaddeaddeaddead0001")
+_SET_L1_BLOCK_VALUES_ISTHMUS = bytes.fromhex("098999be")
+
+# Values in the range that BOB has seen; the operator fee is not zero, so that forgetting it is noticed.
+_L1_BASE_FEE = 1_000_000_000
+_L1_BLOB_BASE_FEE = 10_000_000
+_BASE_FEE_SCALAR = 5_227
+_BLOB_BASE_FEE_SCALAR = 1_014_213
+_OPERATOR_FEE_SCALAR = 1_000
+_OPERATOR_FEE_CONSTANT = 5_000
+_FIRST_BASE_FEE = 1_000_000
+
+
+def genesis(timestamp: int, balances: Mapping[bytes, int]) -> dict[str, Any]:
+    """Describe the first block in the form that ``geth init`` reads.
+
+    Args:
+        timestamp: unix seconds of the first block.
+        balances: wei by address (20 bytes).
+
+    Returns:
+        The JSON document. op-geth knows chain 60808 by itself and follows its own list of forks for it.
+    """
+    scalars = _BASE_FEE_SCALAR << 96 | _BLOB_BASE_FEE_SCALAR << 64
+    operator = _OPERATOR_FEE_SCALAR << 64 | _OPERATOR_FEE_CONSTANT
+    alloc: dict[str, Any] = {address.hex(): {"balance": hex(wei)} for address, wei in balances.items()}
+    alloc[DETERMINISTIC_FACTORY.hex()] = {"balance": "0x0", "nonce": "0x1", "code": "0x" + FACTORY_CODE.hex()}
+    alloc[_L1_BLOCK] = {
+        "balance": "0x0",
+        "nonce": "0x1",
+        "storage": {
+            _word(1): _word(_L1_BASE_FEE),
+            _word(3): _word(scalars),
+            _word(7): _word(_L1_BLOB_BASE_FEE),
+            _word(8): _word(operator),
+        },
+    }
+    # op-geth leaves withdrawalsRoot out of the payload where this storage is empty, and then refuses the payload.
+    alloc[_MESSAGE_PASSER] = {"balance": "0x0", "nonce": "0x1", "storage": {_word(0): _word(1)}}
+    return {
+        "config": _chain_configuration(),
+        "timestamp": hex(timestamp),
+        "extraData": "0x00" + EIP1559_PARAMETERS[2:],
+        "gasLimit": hex(BLOCK_GAS_LIMIT),
+        "difficulty": "0x0",
+        "baseFeePerGas": hex(_FIRST_BASE_FEE),
+        "excessBlobGas": "0x0",
+        "blobGasUsed": "0x0",
+        "alloc": alloc,
+    }
+
+
+def l1_attributes(number: int, timestamp: int) -> bytes:
+    """Make the deposit transaction that opens every block of an OP Stack chain.
+
+    Args:
+        number: a number used once, which makes the deposit's hash unique; it stands for the L1 block.
+        timestamp: unix seconds.
+
+    Returns:
+        The transaction of type 0x7E. Its sender is the system's depositor and it is not signed.
+    """
+    l1_hash = keccak256(number.to_bytes(32, "big"))
+    data = (
+        _SET_L1_BLOCK_VALUES_ISTHMUS
+        + _BASE_FEE_SCALAR.to_bytes(4, "big")
+        + _BLOB_BASE_FEE_SCALAR.to_bytes(4, "big")
+        + (0).to_bytes(8, "big")  # sequence number: each block has an L1 block of its own
+        + timestamp.to_bytes(8, "big")
+        + number.to_bytes(8, "big")
+        + _L1_BASE_FEE.to_bytes(32, "big")
+        + _L1_BLOB_BASE_FEE.to_bytes(32, "big")
+        + l1_hash
+        + bytes(32)  # the batcher's address: nothing is batched to an L1 here
+        + _OPERATOR_FEE_SCALAR.to_bytes(4, "big")
+        + _OPERATOR_FEE_CONSTANT.to_bytes(8, "big")
+    )
+    source_hash = keccak256((1).to_bytes(32, "big") + keccak256(l1_hash + bytes(32)))
+    return b"\x7e" + rlp.encode(
+        [
+            source_hash,
+            _DEPOSITOR,
+            bytes.fromhex(_L1_BLOCK),
+            b"",  # mint
+            b"",  # value
+            rlp.encode_int(1_000_000),  # gas
+            b"",  # no system transaction: it pays for its gas since Regolith
+            data,
+        ]
+    )
+
+
+def _chain_configuration() -> dict[str, Any]:
+    blocks = (
+        "homestead eip150 eip155 eip158 byzantium constantinople petersburg istanbul muirGlacier berlin london "
+        "arrowGlacier grayGlacier mergeNetsplit bedrock"
+    )
+    times = "regolith shanghai canyon cancun ecotone fjord granite holocene prague isthmus"
+    return {
+        "chainId": CHAIN_ID,
+        **{f"{fork}Block": 0 for fork in blocks.split()},
+        **{f"{fork}Time": 0 for fork in times.split()},
+        "terminalTotalDifficulty": 0,
+        "optimism": {"eip1559Elasticity": 6, "eip1559Denominator": 50, "eip1559DenominatorCanyon": 250},
+    }
+
+
+def _word(value: int) -> str:
+    return f"0x{value:064x}"

@@ -1,0 +1,198 @@
+"""Processes of a local network: started so that they end with their parent, stopped by identity.
+
+A process id alone does not name a process, since ids are used again. A record holds the id, the time at which the
+kernel started it and the boot to which that time belongs; only a process with all three is ever signalled.
+
+A child ends when its parent ends, by ``SIGKILL`` too: between fork and exec it asks the kernel for that
+(``PR_SET_PDEATHSIG``, see ``prctl(2)``). This is why the devnet runs on Linux alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+from layer2.errors import ConfigurationError
+
+__all__ = ["Child", "ProcessRecord", "load_records", "require_linux", "save_records", "start", "stop"]
+
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRecord:
+    """One process and no other."""
+
+    name: str
+    pid: int
+    started: int
+    """Clock ticks from the boot to the start of the process, as in ``/proc/PID/stat``."""
+    boot_id: str
+
+    @classmethod
+    def of(cls, name: str, pid: int) -> Self:
+        """Record a process that runs now.
+
+        Raises:
+            ProcessLookupError: no such process.
+        """
+        started = _start_time(pid)
+        if started is None:
+            raise ProcessLookupError(pid)
+        return cls(name, pid, started, _boot_id())
+
+    def is_running(self) -> bool:
+        """Whether the very process of this record still runs. One that has ended and awaits its parent does not."""
+        return self.boot_id == _boot_id() and _start_time(self.pid) == self.started
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A child process of this one."""
+
+    record: ProcessRecord
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    async def ended(self) -> int:
+        """Wait until the process has ended and return its exit status."""
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        # A descriptor of a process is readable once the process has ended.
+        descriptor = os.pidfd_open(self.record.pid)
+        loop.add_reader(descriptor, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+        return self.process.wait()
+
+    async def end(self, grace: float) -> None:
+        """Ask the process to end, and after the grace period (seconds) make it."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                async with asyncio.timeout(grace):
+                    await self.ended()
+            except TimeoutError:
+                self.process.kill()
+                self.process.wait()
+
+
+def require_linux() -> None:
+    """Refuse other systems.
+
+    Raises:
+        ConfigurationError: this is not Linux.
+    """
+    if sys.platform != "linux":
+        raise ConfigurationError(
+            "the devnet runs on Linux only", remedy="use the embedded network: layer2 simnet up"
+        )
+
+
+def start(name: str, command: Sequence[str | Path], log: Path) -> Child:
+    """Start a program that ends when this process ends. To be called from the main thread.
+
+    Args:
+        name: for records and errors.
+        command: the program and its arguments.
+        log: a file that receives its output, at the end of what it has.
+    """
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            preexec_fn=_end_with(os.getpid()),
+        )
+    return Child(ProcessRecord.of(name, process.pid), process, log)
+
+
+def stop(records: Iterable[ProcessRecord], *, grace: float) -> None:
+    """End the recorded processes: ask them, and after the grace period make them. Returns when none runs.
+
+    Args:
+        records: processes of the same user; those that do not run any more are left out.
+        grace: seconds from the request to the kill.
+    """
+    with contextlib.ExitStack() as opened:
+        # The descriptor names the process, so nothing can take its place between the look and the signal.
+        running: set[int] = set()
+        for record in records:
+            with contextlib.suppress(ProcessLookupError):
+                descriptor = os.pidfd_open(record.pid)
+                opened.callback(os.close, descriptor)
+                if record.is_running():
+                    running.add(descriptor)
+        for kind, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
+            for descriptor in running:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(descriptor, kind)
+            deadline = time.monotonic() + patience
+            while running and (left := deadline - time.monotonic()) > 0:
+                # A descriptor of a process is readable once the process has ended.
+                ended, _, _ = select.select(running, (), (), left)
+                running -= set(ended)
+
+
+def save_records(path: Path, records: Iterable[ProcessRecord]) -> None:
+    """Write the records, the parent of all first."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps([asdict(record) for record in records], indent=1))
+    partial.replace(path)
+
+
+def load_records(path: Path) -> tuple[ProcessRecord, ...]:
+    """Read what ``save_records`` wrote; nothing where there is no file.
+
+    Raises:
+        ConfigurationError: the file is not one of ours.
+    """
+    try:
+        entries: list[Mapping[str, str | int]] = json.loads(path.read_text())
+        return tuple(
+            ProcessRecord(str(e["name"]), int(e["pid"]), int(e["started"]), str(e["boot_id"])) for e in entries
+        )
+    except FileNotFoundError:
+        return ()
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"{path} does not list processes of a devnet") from error
+
+
+def _end_with(parent: int) -> Callable[[], None]:
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+    def before_exec() -> None:
+        if prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0 or os.getppid() != parent:
+            os._exit(70)
+
+    return before_exec
+
+
+def _start_time(pid: int) -> int | None:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The second field is the program's name in parentheses and may hold anything, parentheses too.
+    state, *fields = text[text.rindex(")") + 1 :].split()
+    return None if state in "ZX" else int(fields[18])
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
