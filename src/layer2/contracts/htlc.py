@@ -1,7 +1,7 @@
 """The hash time-locked contract: where it stands, what to send it, what it answers and what it logs.
 
 A lock is named by its ``lock_id``, which commits to every term, to the chain and to the contract; the
-contract stores no terms, so every call repeats them. This module writes and reads bytes and never asks a node.
+contract stores no terms, so every call repeats them. Bytes are written and read here; no node is asked.
 """
 
 from __future__ import annotations
@@ -254,7 +254,10 @@ def claim_call(lock: HtlcLock, preimage: Preimage) -> bytes:
 
 
 def refund_call(lock: HtlcLock) -> bytes:
-    """Write the data of the call that pays the payer back: the payee's at any time, anyone's from the deadline."""
+    """Write the data of the call that pays the payer back.
+
+    The payee may send it at any time, everybody else from the deadline on.
+    """
     return encode_call(
         _REFUND,
         lock.payment_hash,
@@ -296,7 +299,7 @@ def decode_spent(answer: bytes) -> bool:
 
 
 def probe_sha256_call(data: bytes) -> bytes:
-    """Write the data of the call that hashes 32 bytes as the contract does it on that chain; never a preimage.
+    """Write the data of the call that hashes 32 bytes as the contract does it there; never of a preimage.
 
     A chain without the sha256 precompile gives ``data`` back: compare ``decode_probe_sha256`` of the answer
     with the true hash before the contract is used there.

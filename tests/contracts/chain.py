@@ -1,0 +1,176 @@
+"""A chain in this process for contract tests: py-evm, one endless block, free gas, time as the test says.
+
+Gas costs nothing, so that balances are those of the contracts' doing alone. Nothing is mined: each transaction
+is applied to the pending block at ``timestamp``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from eth.chains.base import MiningChain
+from eth.consensus.applier import ConsensusApplier
+from eth.consensus.noproof import NoProofConsensus
+from eth.db.atomic import AtomicDB
+from eth.exceptions import VMError
+from eth.vm.base import VM
+from eth.vm.forks import PragueVM
+from eth.vm.spoof import SpoofTransaction
+from eth_keys import keys
+from vyper.compiler import compile_code  # type: ignore[import-untyped]  # the compiler ships no types
+
+from layer2.contracts.erc20 import balance_of_call, decode_uint256
+from layer2.contracts.factory import DETERMINISTIC_FACTORY, FACTORY_CODE, deployed_address, deployment_call
+from layer2.formats.evm_abi import decode_revert
+
+GENESIS_TIME = 1_700_000_000
+WEALTH = 10**24
+
+
+@dataclass(frozen=True)
+class Account:
+    """A plain account with its key, named by who holds it."""
+
+    name: str
+    key: keys.PrivateKey = field(repr=False)
+    address: bytes
+
+    @classmethod
+    def named(cls, name: str) -> Account:
+        key = keys.PrivateKey(hashlib.sha256(name.encode()).digest())
+        return cls(name, key, key.public_key.to_canonical_address())
+
+
+TAKER = Account.named("taker")
+PROVIDER = Account.named("provider")
+STRANGER = Account.named("stranger")
+ACCOUNTS = (TAKER, PROVIDER, STRANGER)
+_READER = b"\xee" * 20  # who calls; it never sends, so its nonce is 0
+
+
+@dataclass(frozen=True)
+class Log:
+    address: bytes
+    topics: tuple[bytes, ...]
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Receipt:
+    gas_used: int
+    logs: tuple[Log, ...]
+    output: bytes
+
+
+class Reverted(Exception):
+    """The transaction or call had no effect; the message is the contract's reason."""
+
+    @classmethod
+    def of(cls, error: VMError) -> Reverted:
+        output = error.args[0] if error.args else b""
+        return cls(decode_revert(output) if isinstance(output, bytes) else f"{type(error).__name__}: {error}")
+
+
+class Chain:
+    """One chain. ``fork`` gives another that begins where this one is."""
+
+    def __init__(self, chain: MiningChain, chain_id: int, timestamp: int) -> None:
+        self._chain = chain
+        self.chain_id = chain_id
+        self.timestamp = timestamp
+
+    @classmethod
+    def genesis(cls, rules: type[VM] = PragueVM, chain_id: int = 60808) -> Chain:
+        """Begin a chain on which the accounts are rich and the deployment factory stands."""
+        configured = MiningChain.configure(
+            "ContractTestChain",
+            vm_configuration=ConsensusApplier(NoProofConsensus).amend_vm_configuration(((0, rules),)),
+            chain_id=chain_id,
+        )
+        state = {account.address: _genesis_account(balance=WEALTH) for account in ACCOUNTS}
+        state[DETERMINISTIC_FACTORY] = _genesis_account(code=FACTORY_CODE)
+        params = {
+            "difficulty": 0,
+            "gas_limit": 10**9,
+            "timestamp": GENESIS_TIME - 1,
+            "base_fee_per_gas": 0,
+        }
+        chain = configured.from_genesis(AtomicDB(), params, state)
+        return cls(chain, chain_id, GENESIS_TIME)  # type: ignore[arg-type]  # py-evm names the base class
+
+    def fork(self) -> Chain:
+        """Copy this chain; what is done on one does not show on the other."""
+        copy = type(self._chain)(self._chain.chaindb.db, self._chain.header)
+        return Chain(copy, self.chain_id, self.timestamp)
+
+    def deploy(self, init_code: bytes, salt: bytes = bytes(32)) -> bytes:
+        """Create a contract through the factory and return its address."""
+        self.send(STRANGER, DETERMINISTIC_FACTORY, deployment_call(salt, init_code), gas=5_000_000)
+        return deployed_address(salt, init_code)
+
+    def send(self, sender: Account, to: bytes, data: bytes = b"", *, value: int = 0, gas: int = 1_000_000) -> Receipt:
+        """Apply a signed transaction; raises ``Reverted`` if it failed."""
+        self._chain.header = self._chain.header.copy(timestamp=self.timestamp)
+        transaction = (
+            self._chain.create_unsigned_transaction(
+                nonce=self._state.get_nonce(sender.address),
+                gas_price=0,
+                gas=gas,
+                to=to,
+                value=value,
+                data=data,
+            )
+        ).as_signed_transaction(sender.key, chain_id=self.chain_id)
+        before = self._chain.header.gas_used
+        _, receipt, computation = self._chain.apply_transaction(transaction)
+        if computation.is_error:
+            raise Reverted.of(computation.error)
+        logs = tuple(
+            Log(entry.address, tuple(topic.to_bytes(32, "big") for topic in entry.topics), entry.data)
+            for entry in receipt.logs
+        )
+        return Receipt(self._chain.header.gas_used - before, logs, computation.output)
+
+    def call(self, to: bytes, data: bytes) -> bytes:
+        """Run a call and throw its effects away; raises ``Reverted`` if it failed."""
+        unsigned = self._chain.create_unsigned_transaction(
+            nonce=0, gas_price=0, gas=1_000_000, to=to, value=0, data=data
+        )
+        header = self._chain.header.copy(timestamp=self.timestamp)
+        try:
+            return self._chain.get_transaction_result(
+                SpoofTransaction(unsigned, from_=_READER),  # type: ignore[arg-type]  # as py-evm means it
+                header,
+            )
+        except VMError as error:
+            raise Reverted.of(error) from error
+
+    def code(self, address: bytes) -> bytes:
+        return self._state.get_code(address)  # type: ignore[arg-type]  # py-evm's NewType for an address
+
+    def balance(self, address: bytes) -> int:
+        """Read a balance of the native coin."""
+        return self._state.get_balance(address)  # type: ignore[arg-type]  # as above
+
+    def token_balance(self, token: bytes, owner: bytes) -> int:
+        return decode_uint256(self.call(token, balance_of_call(owner)))
+
+    @property
+    def _state(self) -> Any:
+        return self._chain.get_vm(self._chain.header).state
+
+
+def _genesis_account(*, balance: int = 0, code: bytes = b"") -> dict[str, Any]:
+    return {"balance": balance, "nonce": 0, "code": code, "storage": {}}
+
+
+@cache
+def compiled(name: str) -> bytes:
+    """Compile ``vyper_sources/<name>.vy`` and return its creation code."""
+    source = (Path(__file__).parent / "vyper_sources" / f"{name}.vy").read_text()
+    code: str = compile_code(source, output_formats=["bytecode"], no_bytecode_metadata=True)["bytecode"]
+    return bytes.fromhex(code.removeprefix("0x"))
