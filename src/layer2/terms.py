@@ -26,6 +26,8 @@ class EvmLeg:
     """20 bytes."""
     token: bytes
     """20 bytes; all zero for the native coin."""
+    token_decimals: int
+    """What one unit of ``amount`` is, so that a verifier can compare it with satoshi."""
     amount: int
     """In the token's smallest unit."""
     payer: bytes
