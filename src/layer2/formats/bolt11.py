@@ -167,7 +167,9 @@ def encode(fields: InvoiceFields, sign: Callable[[bytes], bytes]) -> str:
     Source: BOLT 11. Does not promise that the amount, the hash or the expiry are sensible.
     """
     human = f"ln{fields.prefix}{_written_amount(fields.amount_msat)}"
-    _read_human(human)
+    # Read back before anything is signed: a prefix of "bc1" would become part of the amount.
+    if _read_human(human) != (fields.prefix, fields.amount_msat):
+        raise FormatError("an invoice's prefix is not that of a known network")
     if not 0 <= fields.timestamp < 1 << 5 * _TIMESTAMP_GROUPS:
         raise FormatError("an invoice's timestamp must fit 35 bits")
     signed = bech32.groups_from_int(fields.timestamp).rjust(_TIMESTAMP_GROUPS, b"\0") + write(fields)

@@ -263,29 +263,22 @@ def write(fields: InvoiceFields) -> bytes:
         except UnicodeEncodeError:
             raise FormatError("an invoice's description cannot be written as UTF-8") from None
     if fields.description_hash is not None:
-        tags.append(
-            _written_tag(Tag.DESCRIPTION_HASH, _fixed(fields.description_hash, 32, "description hash"))
-        )
+        tags.append(_written_tag(Tag.DESCRIPTION_HASH, _fixed(fields.description_hash, 32, "description hash")))
     if fields.metadata is not None:
         tags.append(_written_tag(Tag.METADATA, fields.metadata))
     # Zero would have to be written as no group at all, which not every reader takes, and nobody can use.
     if fields.min_final_cltv_expiry_delta < 1 or fields.expiry < 1:
         raise FormatError("an invoice's expiry and its min_final_cltv_expiry_delta must be positive")
     tags.append(
-        _written_groups(
-            Tag.MIN_FINAL_CLTV_EXPIRY_DELTA, bech32.groups_from_int(fields.min_final_cltv_expiry_delta)
-        )
+        _written_groups(Tag.MIN_FINAL_CLTV_EXPIRY_DELTA, bech32.groups_from_int(fields.min_final_cltv_expiry_delta))
     )
     tags.append(_written_groups(Tag.EXPIRY, bech32.groups_from_int(fields.expiry)))
     for version, program in fields.fallback_addresses:
         if not 0 <= version <= _SCRIPT_HASH_VERSION:
             raise FormatError(f"an invoice's fallback address has the unknown version {version}")
-        tags.append(
-            _written_groups(Tag.FALLBACK_ADDRESS, bytes([version]) + bech32.groups_from_bytes(program))
-        )
+        tags.append(_written_groups(Tag.FALLBACK_ADDRESS, bytes([version]) + bech32.groups_from_bytes(program)))
     tags.extend(
-        _written_tag(Tag.ROUTE_HINT, b"".join(_written_hop(hop) for hop in hint))
-        for hint in fields.route_hints
+        _written_tag(Tag.ROUTE_HINT, b"".join(_written_hop(hop) for hop in hint)) for hint in fields.route_hints
     )
     if fields.payee is not None:
         tags.append(_written_tag(Tag.PAYEE, _fixed(fields.payee, 33, "payee")))

@@ -1,0 +1,517 @@
+"""Lightning invoices: BOLT 11's examples, round trips, forgeries. Oracle: PyPI's bolt11.
+
+The oracle takes more than ``decode`` does. Where the two differ, a test here says so and why: it does not look at
+required feature bits, rounds fractions of a millisatoshi away, and ignores what the padding holds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import bolt11 as oracle
+import pytest
+from coincurve import PrivateKey
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from layer2.errors import FormatError
+from layer2.formats import bech32, bolt11
+from layer2.formats.bolt11 import Bolt11Invoice, InvoiceFields, RouteHop
+
+EXAMPLES = json.loads((Path(__file__).parent / "bolt11_examples.json").read_text("utf-8"))
+VALID: dict[str, str] = EXAMPLES["valid"]
+INVALID: dict[str, str] = EXAMPLES["invalid"]
+
+EXAMPLE_PAYEE = bytes.fromhex("03e7156ae33b0a208d0744199163177e909e80176e55d97a2f221ede0f934dd9ad")
+EXAMPLE_HASH = bytes.fromhex("0001020304050607080900010203040506070809000102030405060708090102")
+LONG_DESCRIPTION = (
+    b"One piece of chocolate cake, one icecream cone, one pickle, one slice of swiss cheese, one slice of "
+    b"salami, one lollypop, one piece of cherry pie, one sausage, one cupcake, and one slice of watermelon"
+)
+ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+
+KEY = PrivateKey(bytes.fromhex("e126f68f7eafcc8b74f54d269fe206be715000f94dac067d1c04a8ca3b2db734"))
+FIELDS = InvoiceFields(
+    prefix="bcrt",
+    amount_msat=2_500_000,
+    timestamp=1_700_000_000,
+    payment_hash=b"\x11" * 32,
+    payment_secret=b"\x22" * 32,
+    description="a swap",
+)
+
+Sign = Callable[[bytes], bytes]
+
+
+def sign(digest: bytes) -> bytes:
+    return KEY.sign_recoverable(digest, hasher=None)
+
+
+def with_high_s(digest: bytes) -> bytes:
+    """The same signature's other form: s negated, and with it the parity of R."""
+    signature = sign(digest)
+    negated = ORDER - int.from_bytes(signature[32:64], "big")
+    return signature[:32] + negated.to_bytes(32, "big") + bytes([signature[64] ^ 1])
+
+
+def changed(**values: Any) -> InvoiceFields:
+    return replace(FIELDS, **values)
+
+
+def tag(letter: str, groups: bytes) -> bytes:
+    return bytes([bech32.ALPHABET.index(letter), len(groups) >> 5, len(groups) & 31]) + groups
+
+
+def tag_of(letter: str, data: bytes) -> bytes:
+    return tag(letter, bech32.groups_from_bytes(data))
+
+
+HASH = tag_of("p", b"\x11" * 32)
+SECRET = tag_of("s", b"\x22" * 32)
+DESCRIPTION = tag_of("d", b"a swap")
+MINIMUM = HASH + SECRET + DESCRIPTION
+
+
+def crafted(tags: bytes = MINIMUM, *, human: str = "lnbcrt25u", signer: Sign = sign) -> str:
+    """A well signed invoice with any content, also one that ``encode`` would not write."""
+    signed = bech32.groups_from_int(1_700_000_000).rjust(7, b"\0") + tags
+    bits = "".join(f"{group:05b}" for group in signed)
+    bits += "0" * (-len(bits) % 8)
+    digest = sha256(human.encode() + int(bits, 2).to_bytes(len(bits) // 8, "big")).digest()
+    return bech32.encode(human, signed + bech32.groups_from_bytes(signer(digest)))
+
+
+def agree(text: str) -> Bolt11Invoice:
+    """Decode with both, compare everything that both know, and return ours."""
+    ours, theirs = bolt11.decode(text), oracle.decode(text)
+    assert theirs.currency == ours.prefix
+    assert theirs.amount_msat == ours.amount_msat
+    assert theirs.date == ours.timestamp
+    assert theirs.payment_hash == ours.payment_hash.hex()
+    assert theirs.payment_secret == (ours.payment_secret or b"").hex()
+    assert theirs.description == ours.description
+    assert theirs.description_hash == (ours.description_hash.hex() if ours.description_hash else None)
+    assert theirs.metadata == (None if ours.metadata is None else ours.metadata.hex())
+    assert theirs.payee == ours.payee.hex()
+    assert theirs.expiry_time == ours.expires_at
+    assert theirs.min_final_cltv_expiry == ours.min_final_cltv_expiry_delta
+    assert theirs.signature is not None
+    assert theirs.signature.signature_data == ours.signature
+    hops = [[hop.public_key for hop in hint.routes] for hint in theirs.route_hints or []]
+    assert hops == [[hop.public_key.hex() for hop in hint] for hint in ours.route_hints]
+    assert (theirs.fallback is None) == (not ours.fallback_addresses)
+    vector = theirs.features.data.bin if theirs.features else ""
+    assert {at for at, bit in enumerate(reversed(vector)) if bit == "1"} == ours.feature_bits
+    return ours
+
+
+class TestExamples:
+    @pytest.mark.parametrize("name", VALID)
+    def test_every_valid_example_is_read_as_the_oracle_reads_it(self, name: str) -> None:
+        invoice = agree(VALID[name])
+        assert invoice.text == VALID[name].lower()
+        assert not invoice.payee_given
+        assert not invoice.has_blinded_paths
+        assert not invoice.is_amp
+        assert invoice.payment_secret == b"\x11" * 32
+        if name != "pico_amount":
+            assert (invoice.timestamp, invoice.payment_hash) == (1496314658, EXAMPLE_HASH)
+        if name != "high_s_recovered":
+            assert invoice.payee == EXAMPLE_PAYEE
+
+    @pytest.mark.parametrize("name", INVALID)
+    def test_every_invalid_example_is_refused(self, name: str) -> None:
+        with pytest.raises(FormatError):
+            bolt11.decode(INVALID[name])
+
+    def test_a_donation_has_no_amount_and_the_default_times(self) -> None:
+        invoice = bolt11.decode(VALID["donation"])
+        assert invoice.amount_msat is None
+        assert invoice.description == "Please consider supporting this project"
+        assert (invoice.expiry, invoice.min_final_cltv_expiry_delta) == (3600, 18)
+        assert invoice.expires_at == 1496314658 + 3600
+        assert invoice.feature_bits == {8, 14}
+
+    def test_amount_expiry_and_a_description_beyond_ascii(self) -> None:
+        invoice = bolt11.decode(VALID["nonsense"])
+        assert (invoice.amount_msat, invoice.expiry) == (250_000_000, 60)
+        assert invoice.description == "ナンセンス 1杯"
+
+    def test_a_long_description_is_there_as_its_hash(self) -> None:
+        invoice = bolt11.decode(VALID["list_hashed"])
+        assert invoice.description is None
+        assert invoice.description_hash == sha256(LONG_DESCRIPTION).digest()
+
+    @pytest.mark.parametrize(
+        ("name", "prefix", "address"),
+        [
+            ("fallback_p2pkh_testnet", "tb", (17, "3172b5654f6683c8fb146959d347ce303cae4ca7")),
+            ("fallback_p2pkh_and_route", "bc", (17, "04b61f7dc1ea0dc99424464cc4064dc564d91e89")),
+            ("fallback_p2sh", "bc", (18, "8f55563b9a19f321c211e9b9f38cdf686ea07845")),
+            ("fallback_p2wpkh", "bc", (0, "751e76e8199196d454941c45d1b3a323f1433bd6")),
+            (
+                "fallback_p2wsh",
+                "bc",
+                (0, "1863143c14c5166804bd19203356da136c985678cd4d27a1b8c6329604903262"),
+            ),
+            (
+                "fallback_p2tr",
+                "bc",
+                (1, "0adac43daa9c8a5a68e09ea10692b82226ee190e572db9b90e17a410484ab405"),
+            ),
+        ],
+    )
+    def test_fallback_addresses_are_versions_and_programs(
+        self, name: str, prefix: str, address: tuple[int, str]
+    ) -> None:
+        invoice = bolt11.decode(VALID[name])
+        assert invoice.prefix == prefix
+        assert invoice.fallback_addresses == ((address[0], bytes.fromhex(address[1])),)
+
+    def test_a_route_hint_is_its_hops_in_order(self) -> None:
+        tail = "9e03a901b85534ff1e92c43c74431f7ce72046060fcf7a95c37e148f78c77255"
+        assert bolt11.decode(VALID["fallback_p2pkh_and_route"]).route_hints == (
+            (
+                RouteHop(bytes.fromhex("02" + tail), 0x0102030405060708, 1, 20, 3),
+                RouteHop(bytes.fromhex("03" + tail), 0x030405060708090A, 2, 30, 4),
+            ),
+        )
+
+    def test_pico_bitcoin_are_tenths_of_a_millisatoshi(self) -> None:
+        invoice = bolt11.decode(VALID["pico_amount"])
+        assert (invoice.amount_msat, invoice.expiry) == (967_878_534, 604_800)
+        assert invoice.min_final_cltv_expiry_delta == 10
+
+    def test_unknown_odd_features_are_reported_and_do_no_harm(self) -> None:
+        assert bolt11.decode(VALID["features_8_14_99"]).feature_bits == {8, 14, 99}
+
+    def test_upper_case_is_the_same_invoice(self) -> None:
+        assert bolt11.decode(VALID["upper_case"]) == bolt11.decode(VALID["features_8_14_99"])
+
+    def test_fields_to_ignore_are_kept_apart(self) -> None:
+        invoice = bolt11.decode(VALID["fields_to_ignore"])
+        letters = [bech32.ALPHABET[number] for number, _ in invoice.unknown_tags]
+        assert "".join(letters) == "2fpphhssnn"
+        assert not invoice.fallback_addresses
+
+    def test_metadata_is_given_as_bytes(self) -> None:
+        assert bolt11.decode(VALID["metadata"]).metadata == bytes.fromhex("01fafaf0")
+
+
+class TestDisagreementsWithTheOracle:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            pytest.param(INVALID["unknown_required_feature"], id="it does not look at required features"),
+            pytest.param(INVALID["fraction_of_msat"], id="it rounds fractions of a millisatoshi"),
+            pytest.param(crafted(human="lnbcrt025u"), id="it takes amounts with leading zeros"),
+            pytest.param(
+                crafted(SECRET + DESCRIPTION + HASH[:-1] + bytes([HASH[-1] | 1])), id="it takes dirty padding"
+            ),
+            pytest.param(crafted(MINIMUM + HASH), id="it takes the first of two payment hashes"),
+            pytest.param(crafted(MINIMUM + tag("x", b"\0\1")), id="it takes numbers with leading zeros"),
+        ],
+    )
+    def test_the_oracle_reads_it_and_decode_refuses(self, text: str) -> None:
+        oracle.decode(text)
+        with pytest.raises(FormatError):
+            bolt11.decode(text)
+
+
+class TestDecode:
+    def test_the_crafted_minimum_is_valid_so_that_the_refusals_below_mean_something(self) -> None:
+        assert agree(crafted()).payment_hash == b"\x11" * 32
+
+    @pytest.mark.parametrize(
+        "human",
+        [
+            "lnbcrtm",
+            "lnbcrt0m",
+            "lnbcrt01m",
+            "lnbcrt-1m",
+            "lnbcrt1.5m",
+            "lnbcrt1k",
+            "lnbcrt11p",
+            "lnbcrt1mm",
+            "lnxx25u",
+            "ln25u",
+            "bcrt25u",
+            "lightning:lnbcrt25u",
+            "lnbcrt21000001",
+            "lnbcrt" + "9" * 400,
+        ],
+    )
+    def test_unknown_networks_and_malformed_amounts_are_refused(self, human: str) -> None:
+        with pytest.raises(FormatError):
+            bolt11.decode(crafted(human=human))
+
+    @pytest.mark.parametrize(
+        ("human", "amount_msat"),
+        [
+            ("lnbc21000000", bolt11.MAX_AMOUNT_MSAT),
+            ("lntbs1", 10**11),
+            ("lntb20m", 2 * 10**9),
+            ("lnbcrt3u", 300000),
+            ("lnbcrt3n", 300),
+            ("lnbcrt10p", 1),
+            ("lnbc", None),
+        ],
+    )
+    def test_amounts_of_every_multiplier_are_exact(self, human: str, amount_msat: int | None) -> None:
+        assert bolt11.decode(crafted(human=human)).amount_msat == amount_msat
+
+    @pytest.mark.parametrize(
+        "tags",
+        [
+            pytest.param(SECRET + DESCRIPTION, id="no payment hash"),
+            pytest.param(HASH + DESCRIPTION, id="no payment secret"),
+            pytest.param(HASH + SECRET, id="no description"),
+            pytest.param(MINIMUM + tag_of("h", b"\x33" * 32), id="description and its hash"),
+            pytest.param(tag_of("p", b"\x11" * 31) + SECRET + DESCRIPTION, id="short payment hash alone"),
+            pytest.param(HASH + tag_of("s", b"\x22" * 33) + DESCRIPTION, id="long payment secret alone"),
+            pytest.param(MINIMUM + SECRET, id="two payment secrets"),
+            pytest.param(MINIMUM + DESCRIPTION, id="two descriptions"),
+            pytest.param(MINIMUM + tag("x", b"\1") * 2, id="two expiries"),
+            pytest.param(MINIMUM + tag("c", b"\1") * 2, id="two expiry deltas"),
+            pytest.param(MINIMUM + tag("9", b"\x08\x08\0") * 2, id="two feature vectors"),
+            pytest.param(HASH + SECRET + tag_of("d", b"\xff\xfe"), id="description is not UTF-8"),
+            pytest.param(MINIMUM + tag("x", b"\x1f" * 14), id="expiry beyond what nodes can hold"),
+            pytest.param(MINIMUM + tag("c", b"\x1f" * 7), id="expiry delta beyond 32 bits"),
+            pytest.param(MINIMUM + tag("9", b"\0\x10"), id="feature bits begin with a zero"),
+            pytest.param(MINIMUM + tag("9", b"\x04\0\0\0"), id="multi-part without payment secret feature"),
+            pytest.param(MINIMUM + tag("f", b""), id="empty fallback address"),
+            pytest.param(MINIMUM + tag("f", b"\0" + bytes(31)), id="witness program of no length"),
+            pytest.param(MINIMUM + tag("f", b"\x11" + bytes(35)), id="public key hash of 21 bytes"),
+            pytest.param(MINIMUM + tag("r", b""), id="route hint without a hop"),
+            pytest.param(MINIMUM + tag_of("r", bytes(50)), id="route hint of part of a hop"),
+            pytest.param(MINIMUM + tag_of("r", b"\x02" + b"\xff" * 50), id="hop whose key is off the curve"),
+            pytest.param(MINIMUM + tag("m", b"\1"), id="metadata of less than a byte"),
+            pytest.param(MINIMUM + b"\x0d", id="field without a length"),
+            pytest.param(MINIMUM + tag_of("m", b"cut")[:-1], id="field that is cut off"),
+        ],
+    )
+    def test_content_that_the_standard_forbids_is_refused(self, tags: bytes) -> None:
+        with pytest.raises(FormatError):
+            bolt11.decode(crafted(tags))
+
+    def test_a_named_payee_must_have_signed(self) -> None:
+        other = PrivateKey(b"\x44" * 32).public_key.format()
+        own = bolt11.decode(crafted(MINIMUM + tag_of("n", EXAMPLE_PAYEE)))
+        assert (own.payee, own.payee_given) == (EXAMPLE_PAYEE, True)
+        with pytest.raises(FormatError, match="not that of the payee"):
+            bolt11.decode(crafted(MINIMUM + tag_of("n", other)))
+
+    def test_a_named_payee_is_verified_whatever_the_recovery_id_says(self) -> None:
+        text = crafted(
+            MINIMUM + tag_of("n", EXAMPLE_PAYEE),
+            signer=lambda digest: sign(digest)[:64] + bytes([sign(digest)[64] ^ 1]),
+        )
+        assert bolt11.decode(text).payee == EXAMPLE_PAYEE
+
+    def test_high_s_is_recovered_from_but_refused_where_the_payee_is_named(self) -> None:
+        assert bolt11.decode(crafted(signer=with_high_s)).payee == EXAMPLE_PAYEE
+        with pytest.raises(FormatError, match="high s"):
+            bolt11.decode(crafted(MINIMUM + tag_of("n", EXAMPLE_PAYEE), signer=with_high_s))
+
+    def test_a_recovery_id_above_three_is_refused(self) -> None:
+        with pytest.raises(FormatError, match="recovery id"):
+            bolt11.decode(crafted(signer=lambda digest: sign(digest)[:64] + b"\x04"))
+
+    def test_amp_is_reported(self) -> None:
+        features = bech32.groups_from_int(1 << 30 | 1 << 14 | 1 << 8)
+        assert bolt11.decode(crafted(MINIMUM + tag("9", features))).is_amp
+
+    def test_blinded_paths_are_reported_and_may_replace_the_secret(self) -> None:
+        invoice = bolt11.decode(crafted(HASH + DESCRIPTION + tag_of("5", b"a path")))
+        assert invoice.has_blinded_paths
+        assert invoice.payment_secret is None
+
+    def test_blinded_paths_beside_route_hints_are_refused(self) -> None:
+        hop = tag_of("r", EXAMPLE_PAYEE + bytes(18))
+        with pytest.raises(FormatError, match="both"):
+            bolt11.decode(crafted(MINIMUM + hop + tag_of("5", b"a path")))
+
+    def test_an_invoice_longer_than_a_qr_code_is_refused_before_it_is_read(self) -> None:
+        with pytest.raises(FormatError, match="7089"):
+            bolt11.decode("lnbc1" + "q" * 7085)
+
+    def test_the_secret_and_the_text_that_holds_it_stay_out_of_the_representation(self) -> None:
+        invoice = bolt11.decode(crafted())
+        assert repr(invoice.payment_secret) not in repr(invoice)
+        assert invoice.text not in repr(invoice)
+        assert repr(FIELDS.payment_secret) not in repr(FIELDS)
+
+
+class TestDamage:
+    TEXT = bolt11.encode(changed(payee=EXAMPLE_PAYEE), sign)
+
+    def test_every_truncation_is_refused(self) -> None:
+        for length in range(0, len(self.TEXT), 3):
+            with pytest.raises(FormatError):
+                bolt11.decode(self.TEXT[:length])
+
+    @pytest.mark.parametrize("appended", ["q", "p", "qp", " ", "\n", "1", "\0", "é"])
+    def test_an_appended_character_is_refused(self, appended: str) -> None:
+        with pytest.raises(FormatError):
+            bolt11.decode(self.TEXT + appended)
+        with pytest.raises(FormatError):
+            bolt11.decode(appended + self.TEXT)
+
+    @given(st.data())
+    @settings(max_examples=60, deadline=None)
+    def test_a_changed_character_is_refused(self, data: st.DataObject) -> None:
+        at = data.draw(st.integers(0, len(self.TEXT) - 1))
+        other = data.draw(st.sampled_from(bech32.ALPHABET).filter(lambda letter: letter != self.TEXT[at]))
+        with pytest.raises(FormatError):
+            bolt11.decode(self.TEXT[:at] + other + self.TEXT[at + 1 :])
+
+    @given(st.data())
+    @settings(max_examples=60, deadline=None)
+    def test_a_flipped_bit_under_a_new_checksum_never_keeps_the_payee(self, data: st.DataObject) -> None:
+        human, groups = bech32.decode(self.TEXT)
+        at, bit = data.draw(st.integers(0, len(groups) - 106)), data.draw(st.integers(0, 4))
+        flipped = groups[:at] + bytes([groups[at] ^ 1 << bit]) + groups[at + 1 :]
+        try:
+            read = bolt11.decode(bech32.encode(human, flipped))
+        except FormatError:
+            return
+        # Only a flip that hides the payee's field leaves a valid invoice, and then it is somebody else's.
+        assert read.payee != EXAMPLE_PAYEE
+        assert not read.payee_given
+
+    @given(st.text(max_size=60))
+    @settings(max_examples=100)
+    def test_any_text_gives_a_format_error_and_nothing_else(self, text: str) -> None:
+        with pytest.raises(FormatError):
+            bolt11.decode(text)
+
+    @given(st.binary(max_size=80))
+    @settings(max_examples=150, deadline=None)
+    def test_any_fields_give_an_invoice_or_a_format_error(self, noise: bytes) -> None:
+        tags = MINIMUM + bytes(octet & 31 for octet in noise)
+        try:
+            invoice = bolt11.decode(crafted(tags))
+        except FormatError:
+            return
+        assert invoice.payment_hash == b"\x11" * 32
+        assert invoice.payee == EXAMPLE_PAYEE
+
+
+HOPS = st.builds(
+    RouteHop,
+    st.sampled_from([EXAMPLE_PAYEE, PrivateKey(b"\x01" * 32).public_key.format()]),
+    st.integers(0, 2**64 - 1),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 2**16 - 1),
+)
+ADDRESSES = st.one_of(
+    st.tuples(st.just(0), st.binary(min_size=20, max_size=20) | st.binary(min_size=32, max_size=32)),
+    st.tuples(st.just(1), st.binary(min_size=32, max_size=32)),
+    st.tuples(st.sampled_from([17, 18]), st.binary(min_size=20, max_size=20)),
+)
+
+
+@st.composite
+def invoice_fields(draw: st.DrawFn) -> InvoiceFields:
+    hashed = draw(st.booleans())
+    optional = draw(st.sets(st.sampled_from([16, 17, 24, 25, 48, 49, 99, 30, 31]), max_size=4))
+    return InvoiceFields(
+        prefix=draw(st.sampled_from(["bc", "tb", "tbs", "bcrt"])),
+        amount_msat=draw(st.none() | st.integers(1, bolt11.MAX_AMOUNT_MSAT)),
+        timestamp=draw(st.integers(0, 2**35 - 1)),
+        payment_hash=draw(st.binary(min_size=32, max_size=32)),
+        payment_secret=draw(st.binary(min_size=32, max_size=32)),
+        description=None if hashed else draw(st.text(min_size=1, max_size=40)),
+        description_hash=draw(st.binary(min_size=32, max_size=32)) if hashed else None,
+        payee=draw(st.sampled_from([None, EXAMPLE_PAYEE])),
+        expiry=draw(st.integers(1, 2**32)),
+        min_final_cltv_expiry_delta=draw(st.integers(1, 2**16)),
+        feature_bits=frozenset({8, 14} | optional),
+        metadata=draw(st.none() | st.binary(min_size=1, max_size=20)),
+        route_hints=tuple(draw(st.lists(st.lists(HOPS, min_size=1, max_size=2).map(tuple), max_size=2))),
+        fallback_addresses=tuple(draw(st.lists(ADDRESSES, max_size=2))),
+    )
+
+
+class TestEncode:
+    @given(invoice_fields())
+    @settings(max_examples=80, deadline=None)
+    def test_what_is_encoded_decodes_to_the_same_and_as_the_oracle_reads_it(self, fields: InvoiceFields) -> None:
+        invoice = agree(bolt11.encode(fields, sign))
+        for name in InvoiceFields.__dataclass_fields__:
+            if name != "payee":
+                assert getattr(invoice, name) == getattr(fields, name), name
+        assert invoice.payee == EXAMPLE_PAYEE
+        assert invoice.payee_given == (fields.payee is not None)
+        assert not invoice.unknown_tags
+
+    def test_an_empty_description_is_a_description(self) -> None:
+        # Not compared with the oracle, which takes an empty description for none at all.
+        assert bolt11.decode(bolt11.encode(changed(description=""), sign)).description == ""
+
+    @pytest.mark.parametrize(
+        ("amount_msat", "written"),
+        [(10**11, "1"), (10**8, "1m"), (250_000_000, "2500u"), (100, "1n"), (1, "10p"), (99, "990p")],
+    )
+    def test_amounts_are_written_as_short_as_they_can_be(self, amount_msat: int, written: str) -> None:
+        human, _ = bech32.decode(bolt11.encode(changed(amount_msat=amount_msat), sign))
+        assert human == f"lnbcrt{written}"
+
+    @pytest.mark.parametrize(
+        "values",
+        [
+            {"prefix": "xx"},
+            {"prefix": "BC"},
+            {"prefix": "bc\u00e9"},
+            {"prefix": "bc1"},
+            {"amount_msat": 0},
+            {"amount_msat": -1},
+            {"amount_msat": bolt11.MAX_AMOUNT_MSAT + 1},
+            {"timestamp": -1},
+            {"timestamp": 2**35},
+            {"payment_hash": b"\x11" * 31},
+            {"payment_secret": b""},
+            {"description": None},
+            {"description_hash": b"\x33" * 32},
+            {"description": "x" * 640},
+            {"description": "\ud800"},
+            {"description": None, "description_hash": b"\x33" * 31},
+            {"payee": b"\x02"},
+            {"payee": PrivateKey(b"\x44" * 32).public_key.format()},
+            {"expiry": 0},
+            {"expiry": 10**10},
+            {"min_final_cltv_expiry_delta": 0},
+            {"min_final_cltv_expiry_delta": 2**32},
+            {"feature_bits": frozenset({100})},
+            {"feature_bits": frozenset({-1})},
+            {"feature_bits": frozenset({5115})},
+            {"feature_bits": frozenset({17})},
+            {"metadata": b"x" * 640},
+            {"route_hints": ((),)},
+            {"route_hints": ((RouteHop(EXAMPLE_PAYEE, 2**64, 0, 0, 0),),)},
+            {"route_hints": ((RouteHop(EXAMPLE_PAYEE, 0, -1, 0, 0),),)},
+            {"route_hints": ((RouteHop(b"\x02" * 32, 0, 0, 0, 0),),)},
+            {"fallback_addresses": ((19, bytes(20)),)},
+            {"fallback_addresses": ((0, bytes(21)),)},
+        ],
+        ids=str,
+    )
+    def test_fields_that_readers_would_refuse_are_not_written(self, values: dict[str, Any]) -> None:
+        with pytest.raises(FormatError):
+            bolt11.encode(changed(**values), sign)
+
+    def test_the_longest_description_fits(self) -> None:
+        assert agree(bolt11.encode(changed(description="x" * 639), sign)).description == "x" * 639
+
+    @pytest.mark.parametrize(
+        "signature", [b"", bytes(64), bytes(65), bytes(66), b"\xff" * 65], ids=lambda value: value.hex()[:6]
+    )
+    def test_a_signer_that_does_not_sign_is_found_out(self, signature: bytes) -> None:
+        with pytest.raises(FormatError):
+            bolt11.encode(FIELDS, lambda digest: signature)
