@@ -1,0 +1,137 @@
+"""One payment channel between the two nodes of a simnet: balances, and the HTLCs in flight on it.
+
+Pure: no clock, no I/O. An amount that is offered leaves its sender's balance at once and reaches the other side
+only when the HTLC is settled; what fails goes back to the sender. The sum never changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import assert_never
+
+__all__ = ["Channel", "Htlc", "Side"]
+
+CAPACITY_SAT = 10_000_000
+PUSHED_SAT = 5_000_000
+RESERVE_SAT = CAPACITY_SAT // 100
+"""What each side must keep (BOLT 2, channel_reserve_satoshis): lnd's choice of one hundredth."""
+
+
+class Side(Enum):
+    """One of the two nodes; the taker opened the channel."""
+
+    TAKER = "taker"
+    PROVIDER = "provider"
+
+    @property
+    def peer(self) -> Side:
+        """The other one."""
+        match self:
+            case Side.TAKER:
+                return Side.PROVIDER
+            case Side.PROVIDER:
+                return Side.TAKER
+            case _:
+                assert_never(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Htlc:
+    """An HTLC on the channel, as both of its ends know it."""
+
+    sender: Side
+    index: int
+    """Counts the HTLCs that this sender ever offered."""
+    payment_hash: bytes
+    amount_msat: int
+    expiry_height: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """What one side holds and has moved on the channel."""
+
+    balance_msat: int
+    sent_msat: int = 0
+    offered: int = 0
+
+
+class Channel:
+    """The channel's state, from the side of both nodes."""
+
+    def __init__(self) -> None:
+        self._accounts = {
+            Side.TAKER: _Account((CAPACITY_SAT - PUSHED_SAT) * 1000),
+            Side.PROVIDER: _Account(PUSHED_SAT * 1000),
+        }
+        self._htlcs: dict[tuple[Side, int], Htlc] = {}
+        self._updates = 0
+
+    @property
+    def htlcs(self) -> tuple[Htlc, ...]:
+        """All in flight, in the order in which they were offered."""
+        return tuple(self._htlcs.values())
+
+    @property
+    def updates(self) -> int:
+        """How often the state changed."""
+        return self._updates
+
+    def balance_msat(self, side: Side) -> int:
+        """What the side owns now, without anything in flight."""
+        return self._accounts[side].balance_msat
+
+    def sendable_msat(self, side: Side) -> int:
+        """What the side can offer now: its balance over the reserve."""
+        return max(0, self._accounts[side].balance_msat - RESERVE_SAT * 1000)
+
+    def sent_msat(self, side: Side) -> int:
+        """What the side ever paid to the other one."""
+        return self._accounts[side].sent_msat
+
+    def pending_msat(self, sender: Side) -> int:
+        """What that sender has in flight."""
+        return sum(htlc.amount_msat for htlc in self.htlcs if htlc.sender is sender)
+
+    def offer(self, sender: Side, payment_hash: bytes, amount_msat: int, expiry_height: int) -> Htlc:
+        """Put an HTLC in flight and return it.
+
+        Raises:
+            ValueError: the amount is not positive, or more than ``sendable_msat``.
+        """
+        if not 0 < amount_msat <= self.sendable_msat(sender):
+            raise ValueError("an HTLC takes a positive amount that its sender can spare")
+        account = self._accounts[sender]
+        htlc = Htlc(sender, account.offered, payment_hash, amount_msat, expiry_height)
+        self._accounts[sender] = replace(
+            account, balance_msat=account.balance_msat - amount_msat, offered=account.offered + 1
+        )
+        self._htlcs[sender, htlc.index] = htlc
+        self._updates += 1
+        return htlc
+
+    def settle(self, htlc: Htlc) -> None:
+        """Give the amount to the receiver; the caller has checked the preimage.
+
+        Raises:
+            KeyError: it is not in flight.
+        """
+        self._remove(htlc)
+        paid, paying = self._accounts[htlc.sender.peer], self._accounts[htlc.sender]
+        self._accounts[htlc.sender.peer] = replace(paid, balance_msat=paid.balance_msat + htlc.amount_msat)
+        self._accounts[htlc.sender] = replace(paying, sent_msat=paying.sent_msat + htlc.amount_msat)
+
+    def fail(self, htlc: Htlc) -> None:
+        """Give the amount back to the sender.
+
+        Raises:
+            KeyError: it is not in flight.
+        """
+        self._remove(htlc)
+        account = self._accounts[htlc.sender]
+        self._accounts[htlc.sender] = replace(account, balance_msat=account.balance_msat + htlc.amount_msat)
+
+    def _remove(self, htlc: Htlc) -> None:
+        del self._htlcs[htlc.sender, htlc.index]
+        self._updates += 1

@@ -1,0 +1,189 @@
+"""What lnd's REST interface reads: JSON bodies, path and query parameters, and the errors it answers with.
+
+The rules are those of protobuf's JSON mapping behind lnd's gateway: 64-bit integers may come as strings, bytes
+come as base64 in either alphabet and padded, a field that is left out has its zero value, and an unknown field of
+a body is refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Any
+
+__all__ = ["Message", "RestError", "Status", "dates", "page", "read_base64"]
+
+
+class Status(IntEnum):
+    """The gRPC status codes that lnd uses."""
+
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    UNIMPLEMENTED = 12
+
+    @property
+    def http(self) -> int:
+        """The HTTP status that the gateway makes of it."""
+        return _HTTP[self]
+
+
+_HTTP = {
+    Status.UNKNOWN: 500,
+    Status.INVALID_ARGUMENT: 400,
+    Status.NOT_FOUND: 404,
+    Status.ALREADY_EXISTS: 409,
+    Status.UNIMPLEMENTED: 501,
+}
+
+
+class RestError(Exception):
+    """An error as lnd answers it.
+
+    Args:
+        message: lnd's words.
+        status: the gRPC status; what lnd does not classify is UNKNOWN.
+        http: the HTTP status, where it is not the one that belongs to ``status``.
+    """
+
+    def __init__(self, message: str, status: Status = Status.UNKNOWN, *, http: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.http = status.http if http is None else http
+
+    def body(self) -> dict[str, Any]:
+        """``google.rpc.Status`` as JSON."""
+        return {"code": int(self.status), "message": str(self), "details": []}
+
+
+class Message:
+    """The fields of one request, read by type.
+
+    Args:
+        fields: as they came; of query and path parameters all are strings.
+    """
+
+    def __init__(self, fields: Mapping[str, object]) -> None:
+        self._fields = {name: value for name, value in fields.items() if value is not None}
+
+    @classmethod
+    def from_body(cls, body: bytes, known: frozenset[str], absent: frozenset[str] = frozenset()) -> Message:
+        """Read a JSON body.
+
+        Args:
+            body: the request's.
+            known: the fields of the request that the simulated node follows.
+            absent: fields that lnd has and the simulated node does not follow: only their zero value is taken.
+
+        Raises:
+            RestError: not an object, an unknown field, or one of ``absent`` with a value.
+        """
+        try:
+            fields = json.loads(body or b"{}")
+        except ValueError as error:
+            raise RestError(f"proto: syntax error: {error}", Status.INVALID_ARGUMENT) from None
+        if not isinstance(fields, dict):
+            raise RestError("proto: syntax error: unexpected token", Status.INVALID_ARGUMENT)
+        for name, value in fields.items():
+            if name in absent and value:
+                raise RestError(f"the simulated node does not follow the field {name}", Status.UNIMPLEMENTED)
+            if name not in known | absent:
+                raise RestError(f'proto: unknown field "{name}"', Status.INVALID_ARGUMENT)
+        return cls(fields)
+
+    def text(self, name: str) -> str:
+        """A string; empty where it is left out."""
+        value = self._fields.get(name, "")
+        if not isinstance(value, str):
+            raise _invalid(name, value)
+        return value
+
+    def flag(self, name: str) -> bool:
+        """A bool; false where it is left out."""
+        value = self._fields.get(name, False)
+        if value in ("true", "false", "1", "0"):
+            value = value in ("true", "1")
+        if not isinstance(value, bool):
+            raise _invalid(name, value)
+        return value
+
+    def number(self, name: str, bits: int = 64, *, signed: bool = True) -> int:
+        """An integer, also as a decimal string; zero where it is left out."""
+        value = self._fields.get(name, 0)
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise _invalid(name, value)
+        try:
+            number = int(value)
+        except ValueError:
+            raise _invalid(name, value) from None
+        low, high = (-(1 << bits - 1), 1 << bits - 1) if signed else (0, 1 << bits)
+        if not low <= number < high:
+            raise _invalid(name, value)
+        return number
+
+    def data(self, name: str) -> bytes:
+        """Bytes in base64; empty where they are left out."""
+        return read_base64(self.text(name), name)
+
+    def amount_msat(self, sat_name: str, msat_name: str) -> int:
+        """One amount that may come in satoshi or in millisatoshi, not in both."""
+        sat, msat = self.number(sat_name), self.number(msat_name)
+        if sat and msat:
+            raise RestError("sat and msat arguments are mutually exclusive")
+        if sat < 0 or msat < 0:
+            raise RestError("amount cannot be negative")
+        return sat * 1000 or msat
+
+    def bytes32(self, name: str, what: str) -> bytes:
+        """A hash or a preimage."""
+        value = self.data(name)
+        if len(value) != 32:
+            raise RestError(f"invalid {what} length of {len(value)}, want 32")
+        return value
+
+
+def read_base64(text: str, name: str) -> bytes:
+    """Read padded base64, standard or URL-safe.
+
+    Raises:
+        RestError: it is neither.
+    """
+    try:
+        return base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
+    except (binascii.Error, ValueError):
+        raise RestError(
+            f"type mismatch, parameter: {name}, error: illegal base64 data", Status.INVALID_ARGUMENT
+        ) from None
+
+
+def _invalid(name: str, value: object) -> RestError:
+    # The value itself is left out: a preimage may have come in the wrong field.
+    return RestError(f"proto: invalid value of type {type(value).__name__} for field {name}", Status.INVALID_ARGUMENT)
+
+
+def dates(request: Message) -> tuple[int, int]:
+    """The first and last unix second that a list asks for.
+
+    Raises:
+        RestError: they are in the wrong order.
+    """
+    start = request.number("creation_date_start", signed=False)
+    end = request.number("creation_date_end", signed=False)
+    if start and end and start >= end:
+        raise RestError(f"start date({start}) must be before end date({end})")
+    return start, end or 1 << 63
+
+
+def page(indexes: list[int], request: Message, limit: int) -> list[int]:
+    """The part of the ascending indexes that a list asks for, ascending too.
+
+    ``index_offset`` is itself left out; with ``reversed`` the list ends before it, or at the newest.
+    """
+    offset = request.number("index_offset", signed=False)
+    if request.flag("reversed"):
+        return [index for index in indexes if not offset or index < offset][-limit:]
+    return [index for index in indexes if index > offset][:limit]

@@ -1,0 +1,189 @@
+"""The embedded Lightning network of a simnet: two nodes, one channel, each behind its own REST server.
+
+It holds no money and reaches no other network: the nodes are one state machine in this process, and forget
+everything when it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any, Literal
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from layer2.local_network import LightningNode
+from layer2.simnet.clock import SimClock
+from layer2.simnet.lightning_channel import Side
+from layer2.simnet.lightning_faults import Fault, FaultKind
+from layer2.simnet.lightning_ledger import Ledger
+from layer2.simnet.lightning_node import LightningIdentity, SimulatedNode
+from layer2.simnet.lightning_rest import LightningRestServer, StateFeed
+
+__all__ = ["LightningSimulation"]
+
+START_HEIGHT = 800
+CHANNEL_HEIGHT = START_HEIGHT - 100
+_EXPIRY_CHECK_SECONDS = 0.1
+
+
+class LightningSimulation:
+    """Two Lightning nodes that answer as lnd 0.21 does, with one channel of 10,000,000 sat, half on each side.
+
+    Args:
+        seed: everything secret or random comes from it: test money only.
+        clock: shown in invoices and answers; an invoice's life is measured by it.
+        directory: where certificates, keys and macaroons are written.
+    """
+
+    def __init__(self, seed: bytes, clock: SimClock, directory: Path) -> None:
+        self._seed = seed
+        self._clock = clock
+        self._directory = directory
+        self._ledger = Ledger(START_HEIGHT)
+        self._feed = StateFeed(self._ledger)
+        self._nodes: dict[Side, SimulatedNode] = {}
+        self._servers: dict[Side, LightningRestServer] = {}
+        self._watcher: asyncio.Task[None] | None = None
+
+    @property
+    def height(self) -> int:
+        """The Bitcoin height that both nodes show."""
+        return self._ledger.height
+
+    async def start(self) -> tuple[LightningNode, LightningNode]:
+        """Serve both nodes on the loopback and return how to reach the taker's and the provider's."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        taker, provider = [await self._start_node(side) for side in (Side.TAKER, Side.PROVIDER)]
+        self._watcher = asyncio.create_task(self._watch_expiries())
+        return taker, provider
+
+    async def _start_node(self, side: Side) -> LightningNode:
+        identity = LightningIdentity(self._seed, side, CHANNEL_HEIGHT)
+        directory = self._directory / f"{side.value}-lightning"
+        directory.mkdir(exist_ok=True)
+        certificate, key = directory / "tls.cert", directory / "tls.key"
+        _write_certificate(certificate, key, name=f"simnet {side.value}")
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificate, key)
+        macaroon = b"".join(identity.secret(f"macaroon {part}") for part in range(4))
+        _write_secret(directory / "admin.macaroon", macaroon)
+        node = SimulatedNode(identity, self._ledger, self._clock)
+        server = LightningRestServer(node, self._ledger, self._feed, self._clock, macaroon=macaroon, tls=tls)
+        self._nodes[side], self._servers[side] = node, server
+        port = await server.start()
+        return LightningNode(
+            rest_url=f"https://127.0.0.1:{port}",
+            certificate_file=str(certificate),
+            macaroon_file=str(directory / "admin.macaroon"),
+            node_key=identity.public_key.hex(),
+        )
+
+    async def stop(self) -> None:
+        """End every stream and stop serving."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.wait([self._watcher])
+            self._watcher = None
+        for server in self._servers.values():
+            await server.stop()
+
+    async def mine(self, blocks: int) -> int:
+        """Advance both nodes by that many Bitcoin blocks, with all that expires on the way; return the height."""
+        height = self._ledger.mine(blocks, self._clock.now())
+        self._feed.wake()
+        return height
+
+    def set_fault(self, party: Literal["taker_lightning", "provider_lightning"], kind: str, **arguments: Any) -> None:
+        """Turn a fault switch of one node on; ``none`` clears all of that node.
+
+        Args:
+            party: which node.
+            kind: a value of ``FaultKind``.
+            arguments: what the kind takes: ``path`` (a prefix), ``count``, ``seconds``, ``status``, ``reason``.
+
+        Raises:
+            InvalidRequest: an unknown kind, or an argument that it does not take.
+        """
+        side = {"taker_lightning": Side.TAKER, "provider_lightning": Side.PROVIDER}[party]
+        node, server = self._nodes[side], self._servers[side]
+        fault = Fault.of(kind, arguments)
+        server.faults.set(fault)
+        if fault.kind is FaultKind.DOWN:
+            server.reset_connections()
+        elif fault.kind is FaultKind.HOLD_PAYMENTS:
+            self._ledger.hold_payments(side)
+        elif fault.kind is FaultKind.FAIL_PAYMENTS:
+            node.failing = fault.reason
+        elif fault.kind is FaultKind.NONE:
+            node.failing = None
+            self._ledger.release_payments(side, self._clock.now())
+        self._feed.wake()
+
+    async def status(self) -> dict[str, Any]:
+        """Height, balances, what is in flight and which faults are on, for people."""
+        channel = self._ledger.channel
+        return {
+            "height": self.height,
+            "nodes": {
+                side.value: {
+                    "balance_msat": channel.balance_msat(side),
+                    "sending_msat": channel.pending_msat(side),
+                    "invoices": len(self._ledger.invoices(side)),
+                    "payments": len(self._ledger.payments(side)),
+                    "faults": server.faults.active(),
+                }
+                for side, server in self._servers.items()
+            },
+        }
+
+    async def _watch_expiries(self) -> None:
+        # Each call lets time pass by itself; this is for those who only listen to a stream.
+        while True:
+            await asyncio.sleep(_EXPIRY_CHECK_SECONDS)
+            before = self._feed.position()
+            self._ledger.pass_time(self._clock.now())
+            if self._feed.position() != before:
+                self._feed.wake()
+
+
+def _write_secret(path: Path, data: bytes) -> None:
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data)
+
+
+def _write_certificate(certificate_file: Path, key_file: Path, *, name: str) -> None:
+    """A self-signed certificate for the loopback, as lnd makes one at its first start.
+
+    Its key is drawn by the operating system: it is not part of what the seed determines, and a certificate
+    is valid by the machine's clock, not by the simulated one.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(IPv4Address("127.0.0.1"))])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=365))
+        .add_extension(names, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    _write_secret(
+        key_file,
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+    )
+    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
