@@ -1,0 +1,133 @@
+"""The HTTP server that steers a simnet: what ``LocalNetworkControl`` speaks to."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol, TypeAlias
+
+import orjson
+from aiohttp import web
+
+__all__ = ["ControlServer", "Controllable"]
+
+_Answer: TypeAlias = dict[str, Any]
+
+
+class Controllable(Protocol):
+    """What can be steered; each operation returns when its change is visible at the nodes."""
+
+    def mine(self, blocks: int) -> int: ...
+    def set_automatic(self, enabled: bool) -> None: ...
+    def advance_chain_time(self, seconds: int) -> int: ...
+    def advance_clock(self, seconds: int) -> int: ...
+    def set_finality(self, safe: int | None, finalized: int | None) -> None: ...
+    def reorganise(self, depth: int, keep_transactions: bool) -> int: ...
+    async def mine_bitcoin(self, blocks: int) -> int: ...
+    def set_fault(self, target: str, kind: str, arguments: Mapping[str, Any]) -> None: ...
+    async def status(self) -> dict[str, Any]: ...
+
+
+class ControlServer:
+    """Serves ``POST /OPERATION`` with a JSON object of arguments, on a loopback port.
+
+    What cannot be done is answered with status 400 and ``{"error": WORDS}``.
+    """
+
+    def __init__(self, network: Controllable) -> None:
+        self._network = network
+        self._operations: dict[str, Callable[[_Answer], Awaitable[_Answer]]] = {
+            "mine": self._mine,
+            "automatic": self._automatic,
+            "chain_time": self._chain_time,
+            "clock": self._clock,
+            "finality": self._finality,
+            "reorganise": self._reorganise,
+            "mine_bitcoin": self._mine_bitcoin,
+            "fault": self._fault,
+            "status": self._status,
+        }
+        application = web.Application()
+        application.router.add_post("/{operation}", self._handle)
+        self._runner = web.AppRunner(application, access_log=None)
+
+    async def start(self) -> str:
+        """Listen on a free port of 127.0.0.1 and return the URL."""
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        host, port = self._runner.addresses[0][:2]
+        return f"http://{host}:{port}"
+
+    async def stop(self) -> None:
+        """Close the port and every connection."""
+        await self._runner.cleanup()
+
+    async def _handle(self, request: web.Request) -> web.Response:
+        operation = self._operations.get(request.match_info["operation"])
+        if operation is None:
+            return _respond(404, {"error": "no such operation"})
+        try:
+            arguments = orjson.loads(await request.read() or b"{}")
+            if not isinstance(arguments, dict):
+                raise TypeError("the arguments must be an object")
+            return _respond(200, await operation(arguments))
+        except (ValueError, TypeError) as error:
+            return _respond(400, {"error": str(error)})
+
+    async def _mine(self, arguments: _Answer) -> _Answer:
+        return {"height": self._network.mine(_integer(arguments, "blocks"))}
+
+    async def _automatic(self, arguments: _Answer) -> _Answer:
+        self._network.set_automatic(_truth(arguments, "enabled"))
+        return {}
+
+    async def _chain_time(self, arguments: _Answer) -> _Answer:
+        return {"timestamp": self._network.advance_chain_time(_integer(arguments, "seconds"))}
+
+    async def _clock(self, arguments: _Answer) -> _Answer:
+        return {"time": self._network.advance_clock(_integer(arguments, "seconds"))}
+
+    async def _finality(self, arguments: _Answer) -> _Answer:
+        held = [None if arguments.get(name) is None else _integer(arguments, name) for name in ("safe", "finalized")]
+        self._network.set_finality(*held)
+        return {}
+
+    async def _reorganise(self, arguments: _Answer) -> _Answer:
+        depth, keep = _integer(arguments, "depth"), _truth(arguments, "keep")
+        return {"height": self._network.reorganise(depth, keep)}
+
+    async def _mine_bitcoin(self, arguments: _Answer) -> _Answer:
+        return {"height": await self._network.mine_bitcoin(_integer(arguments, "blocks"))}
+
+    async def _fault(self, arguments: _Answer) -> _Answer:
+        target, kind = (_text(arguments, name) for name in ("target", "kind"))
+        rest = {name: value for name, value in arguments.items() if name not in ("target", "kind")}
+        self._network.set_fault(target, kind, rest)
+        return {}
+
+    async def _status(self, _arguments: _Answer) -> _Answer:
+        return await self._network.status()
+
+
+def _integer(arguments: _Answer, name: str) -> int:
+    value = arguments.get(name)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer")
+    return value
+
+
+def _truth(arguments: _Answer, name: str) -> bool:
+    value = arguments.get(name)
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be true or false")
+    return value
+
+
+def _text(arguments: _Answer, name: str) -> str:
+    value = arguments.get(name)
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a text")
+    return value
+
+
+def _respond(status: int, answer: _Answer) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(answer), content_type="application/json")
