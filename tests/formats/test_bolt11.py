@@ -299,6 +299,29 @@ class TestDecode:
         with pytest.raises(FormatError):
             bolt11.decode(crafted(tags))
 
+    @pytest.mark.parametrize(
+        ("version", "length", "fits"),
+        [
+            (0, 20, True),
+            (0, 31, False),
+            (1, 32, True),
+            (1, 20, False),
+            (2, 1, False),
+            (2, 2, True),
+            (16, 40, True),
+            (16, 41, False),
+            (17, 20, True),
+            (18, 32, False),
+        ],
+    )
+    def test_a_fallback_address_has_the_length_of_its_version(self, version: int, length: int, fits: bool) -> None:
+        text = crafted(MINIMUM + tag("f", bytes([version]) + bech32.groups_from_bytes(bytes(length))))
+        if fits:
+            assert bolt11.decode(text).fallback_addresses == ((version, bytes(length)),)
+        else:
+            with pytest.raises(FormatError, match="wrong length"):
+                bolt11.decode(text)
+
     def test_a_named_payee_must_have_signed(self) -> None:
         other = PrivateKey(b"\x44" * 32).public_key.format()
         own = bolt11.decode(crafted(MINIMUM + tag_of("n", EXAMPLE_PAYEE)))
