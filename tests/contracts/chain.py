@@ -12,15 +12,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from eth.abc import StateAPI
 from eth.chains.base import MiningChain
 from eth.consensus.applier import ConsensusApplier
 from eth.consensus.noproof import NoProofConsensus
 from eth.db.atomic import AtomicDB
 from eth.exceptions import VMError
 from eth.vm.base import VM
-from eth.vm.forks import PragueVM
+from eth.vm.forks.prague import PragueVM
 from eth.vm.spoof import SpoofTransaction
-from eth_keys import keys
+from eth_keys.datatypes import PrivateKey
+from eth_typing import Address
 from vyper.compiler import compile_code  # type: ignore[import-untyped]  # the compiler ships no types
 
 from layer2.contracts.erc20 import balance_of_call, decode_uint256
@@ -36,12 +38,12 @@ class Account:
     """A plain account with its key, named by who holds it."""
 
     name: str
-    key: keys.PrivateKey = field(repr=False)
+    key: PrivateKey = field(repr=False)
     address: bytes
 
     @classmethod
     def named(cls, name: str) -> Account:
-        key = keys.PrivateKey(hashlib.sha256(name.encode()).digest())
+        key = PrivateKey(hashlib.sha256(name.encode()).digest())
         return cls(name, key, key.public_key.to_canonical_address())
 
 
@@ -91,9 +93,9 @@ class Chain:
             vm_configuration=ConsensusApplier(NoProofConsensus).amend_vm_configuration(((0, rules),)),
             chain_id=chain_id,
         )
-        state = {account.address: _genesis_account(balance=WEALTH) for account in ACCOUNTS}
+        state: Any = {account.address: _genesis_account(balance=WEALTH) for account in ACCOUNTS}
         state[DETERMINISTIC_FACTORY] = _genesis_account(code=FACTORY_CODE)
-        params = {
+        params: Any = {
             "difficulty": 0,
             "gas_limit": 10**9,
             "timestamp": GENESIS_TIME - 1,
@@ -117,10 +119,10 @@ class Chain:
         self._chain.header = self._chain.header.copy(timestamp=self.timestamp)
         transaction = (
             self._chain.create_unsigned_transaction(
-                nonce=self._state.get_nonce(sender.address),
+                nonce=self._state.get_nonce(Address(sender.address)),
                 gas_price=0,
                 gas=gas,
-                to=to,
+                to=Address(to),
                 value=value,
                 data=data,
             )
@@ -138,7 +140,7 @@ class Chain:
     def call(self, to: bytes, data: bytes) -> bytes:
         """Run a call and throw its effects away; raises ``Reverted`` if it failed."""
         unsigned = self._chain.create_unsigned_transaction(
-            nonce=0, gas_price=0, gas=1_000_000, to=to, value=0, data=data
+            nonce=0, gas_price=0, gas=1_000_000, to=Address(to), value=0, data=data
         )
         header = self._chain.header.copy(timestamp=self.timestamp)
         try:
@@ -150,17 +152,18 @@ class Chain:
             raise Reverted.of(error) from error
 
     def code(self, address: bytes) -> bytes:
-        return self._state.get_code(address)  # type: ignore[arg-type]  # py-evm's NewType for an address
+        """Read the code that stands at an address."""
+        return self._state.get_code(Address(address))
 
     def balance(self, address: bytes) -> int:
         """Read a balance of the native coin."""
-        return self._state.get_balance(address)  # type: ignore[arg-type]  # as above
+        return self._state.get_balance(Address(address))
 
     def token_balance(self, token: bytes, owner: bytes) -> int:
         return decode_uint256(self.call(token, balance_of_call(owner)))
 
     @property
-    def _state(self) -> Any:
+    def _state(self) -> StateAPI:
         return self._chain.get_vm(self._chain.header).state
 
 

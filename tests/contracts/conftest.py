@@ -5,10 +5,13 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
-from contracts.world import World
 from eth.vm.base import VM
-from eth.vm.forks import CancunVM, ParisVM, PragueVM, ShanghaiVM
+from eth.vm.forks.cancun import CancunVM
+from eth.vm.forks.paris import ParisVM
+from eth.vm.forks.prague import PragueVM
+from eth.vm.forks.shanghai import ShanghaiVM
 
+from contracts.world import World
 from layer2.contracts.htlc import NATIVE_COIN
 from layer2.contracts.test_token import TEST_TOKEN_ADDRESS
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+
 from contracts.chain import PROVIDER, STRANGER, TAKER, Account, Reverted
 from contracts.world import AMOUNT, DEADLINE, OTHER_PREIMAGE, PREIMAGE, TERMS_HASH, World, events, varied
-
 from layer2.contracts.artefact import load_artefact
 from layer2.contracts.htlc import (
     HTLC_ADDRESS,

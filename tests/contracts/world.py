@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from contracts.chain import ACCOUNTS, GENESIS_TIME, PROVIDER, STRANGER, TAKER, WEALTH, Account, Chain, Receipt
 from eth.vm.base import VM
-from eth.vm.forks import PragueVM
+from eth.vm.forks.prague import PragueVM
 
+from contracts.chain import ACCOUNTS, GENESIS_TIME, PROVIDER, STRANGER, TAKER, WEALTH, Account, Chain, Receipt
 from layer2.contracts.erc20 import approve_call, decode_accepted
 from layer2.contracts.htlc import (
     HTLC_ADDRESS,
