@@ -115,6 +115,8 @@ def test_names_are_hashed_as_the_known_contracts_have_them() -> None:
         "transfer(uint7)",
         "transfer(uint264)",
         "transfer(uint0)",
+        "transfer(uint08)",
+        "transfer(uint130)",
         "1(bool)",
         "transfer(uint256[])",
     ],

@@ -127,9 +127,7 @@ def test_the_hybrid_form_of_a_public_key_is_refused() -> None:
 @pytest.mark.parametrize(("factory", "salt", "code", "expected"), CREATE2)
 def test_the_vectors_of_eip_1014_are_computed(factory: str, salt: str, code: str, expected: str) -> None:
     init_code_hash = keccak256(bytes.fromhex(code))
-    assert (
-        to_checksum(create2_address(bytes.fromhex(factory), bytes.fromhex(salt), init_code_hash)) == expected
-    )
+    assert to_checksum(create2_address(bytes.fromhex(factory), bytes.fromhex(salt), init_code_hash)) == expected
 
 
 @pytest.mark.parametrize("sizes", [(19, 32, 32), (20, 31, 32), (20, 32, 33)])

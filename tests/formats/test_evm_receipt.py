@@ -212,6 +212,11 @@ def test_only_deposits_have_a_deposit_nonce_and_always_with_its_version() -> Non
         replace(RECEIPT, cumulative_gas_used=-1)
 
 
+def test_a_receipt_of_a_blob_transaction_cannot_be_made() -> None:
+    with pytest.raises(FormatError, match="type 3 is not supported"):
+        replace(RECEIPT, tx_type=3)
+
+
 @pytest.mark.parametrize("key", ["type", "status", "cumulativeGasUsed", "logsBloom", "logs"])
 def test_an_answer_without_a_field_or_with_a_malformed_one_is_refused(key: str) -> None:
     answer = rpc_of(RECEIPT)

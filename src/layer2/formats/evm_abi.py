@@ -34,9 +34,7 @@ Word: TypeAlias = int | bytes
 WordType: TypeAlias = Literal["uint256", "address", "bytes32", "bool"]
 
 _SIGNATURE = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*\(([a-z0-9]+(?:,[a-z0-9]+)*)?\)", re.ASCII)
-_UINT = re.compile(
-    r"uint(8|16|24|32|40|48|56|64|72|80|88|96|104|112|120|128|1[3-9][0-9]|2[0-5][0-9])", re.ASCII
-)
+_UINT = re.compile(r"uint([1-9][0-9]{0,2})", re.ASCII)
 _ERROR = bytes.fromhex("08c379a0")
 _PANIC = bytes.fromhex("4e487b71")
 _PANICS = {
@@ -195,9 +193,8 @@ def _parameter_types(signature: str) -> tuple[str, ...]:
 
 def _uint_bits(name: str) -> int | None:
     match = _UINT.fullmatch(name)
-    if match is None or int(match[1]) % 8:
-        return None
-    return int(match[1])
+    bits = int(match[1]) if match else 0
+    return bits if bits in range(8, 257, 8) else None
 
 
 def _fits(name: str, value: Word) -> bool:

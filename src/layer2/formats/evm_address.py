@@ -28,8 +28,7 @@ def to_checksum(address: bytes) -> str:
     digits = _sized(address, 20, "address").hex()
     hashed = keccak256(digits.encode("ascii")).hex()
     return "0x" + "".join(
-        digit.upper() if int(nibble, 16) >= 8 else digit
-        for digit, nibble in zip(digits, hashed, strict=False)
+        digit.upper() if int(nibble, 16) >= 8 else digit for digit, nibble in zip(digits, hashed, strict=False)
     )
 
 
