@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from pathlib import Path
+from typing import Any, Self
 
-from layer2.layers import Layer2ProtocolType
-from layer2.transactions import Preimage
+from layer2.contracts.htlc import ClaimedEvent
+from layer2.errors import FormatError, ProofRefused
+from layer2.formats import canonical_json
+from layer2.formats.json_object import JsonObject
+from layer2.formats.signed_terms import read_terms, write_terms
+from layer2.formats.tagged_signature import json_digest
+from layer2.proofs.evidence import (
+    EvmReceiptEvidence,
+    LegEvidence,
+    LightningPaymentEvidence,
+    read_evidence,
+    write_evidence,
+)
+from layer2.proofs.evm_receipt import read_event
+from layer2.terms import EvmLeg, SignedTerms
 
-__all__ = ["EvmReceiptEvidence", "LegEvidence", "LightningPaymentEvidence", "ProofOutcome"]
+__all__ = [
+    "PROOF_VERSION",
+    "EvmReceiptEvidence",
+    "LegEvidence",
+    "LightningPaymentEvidence",
+    "ProofOutcome",
+    "TransferProof",
+]
 
 PROOF_VERSION = 1
+PROOF_TAG = "layer2/proof/v1"
+_MAX_BYTES = 1_000_000
 
 
 class ProofOutcome(Enum):
@@ -22,28 +46,97 @@ class ProofOutcome(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class EvmReceiptEvidence:
-    """One log of one receipt of one block of an EVM layer, with the way to the block's header."""
+class TransferProof:
+    """Signed terms, and what each leg left behind.
 
-    protocol: Layer2ProtocolType
-    header: bytes
-    """RLP of the block's header."""
-    transaction_index: int
-    receipt_proof: tuple[bytes, ...]
-    """Nodes of the receipts trie from the root to the receipt (Merkle-Patricia)."""
-    log_index: int
-    """Index of the log within the receipt, from 0."""
-
-
-@dataclass(frozen=True, slots=True)
-class LightningPaymentEvidence:
-    """The preimage of the invoice that the terms name.
-
-    It shows that the payment could be collected. Whether the payer's node paid is shown only as far as the
-    invoice's signer is independent of the one who made the preimage.
+    Having one proves nothing: check it with ``proofs.checking.check_proof`` or a manager's
+    ``verify_cross_layer_proof_async``. It names both parties' addresses and holds the preimage, which is public
+    by the time that a proof exists.
     """
 
-    preimage: Preimage = field(repr=False)
+    terms: SignedTerms
+    source_leg: LegEvidence | None
+    """None where the leg left nothing that a stranger could check (a Lightning payment that failed)."""
+    destination_leg: LegEvidence | None
 
+    @property
+    def outcome(self) -> ProofOutcome:
+        """What the evidence speaks of, read from it and not yet believed.
 
-LegEvidence: TypeAlias = EvmReceiptEvidence | LightningPaymentEvidence
+        Raises:
+            ProofRefused: there is no evidence of an EVM leg, or it is not readable.
+        """
+        terms = self.terms.terms
+        for leg, evidence in ((terms.source, self.source_leg), (terms.destination, self.destination_leg)):
+            if isinstance(leg, EvmLeg) and isinstance(evidence, EvmReceiptEvidence):
+                event = read_event(evidence, leg.contract).event
+                return ProofOutcome.COMPLETED if isinstance(event, ClaimedEvent) else ProofOutcome.REFUNDED
+        raise ProofRefused("evidence", "no leg shows how the transfer ended")
+
+    @property
+    def proof_id(self) -> bytes:
+        """The tagged hash of the canonical proof, 32 bytes."""
+        return json_digest(PROOF_TAG, self._json())
+
+    def to_bytes(self) -> bytes:
+        """The proof as canonical JSON (RFC 8785)."""
+        return canonical_json.encode(self._json())
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read what ``to_bytes`` wrote; another spelling of the same is refused.
+
+        Raises:
+            FormatError: a field is missing, unknown or of another shape, or the version is not ours.
+        """
+        fields = JsonObject(canonical_json.decode_strict(data, max_bytes=_MAX_BYTES), "proof")
+        version = fields.integer("version")
+        if version != PROOF_VERSION:
+            raise FormatError(f"proof has version {version}; this program knows {PROOF_VERSION}")
+        terms = read_terms(fields.take("terms"))
+        attestations = fields.items("attestations", max_items=1)
+        if len(attestations) != 1:
+            raise FormatError("proof: there must be one attestation, the provider's signature of the terms")
+        attestation = JsonObject(attestations[0], "attestation")
+        if attestation.text("type", max_length=32) != "terms_signature":
+            raise FormatError("proof: an attestation of another type than terms_signature is not known")
+        signature = attestation.hex("signature", length=64)
+        attestation.end()
+        source, destination = fields.take("source_leg"), fields.take("destination_leg")
+        fields.end()
+        return cls(
+            SignedTerms(terms, signature),
+            None if source is None else read_evidence(source, "source_leg"),
+            None if destination is None else read_evidence(destination, "destination_leg"),
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write the proof to a file, whole or not at all; return the path."""
+        target = Path(path)
+        partial = target.with_name(f".{target.name}.partial")
+        with partial.open("wb") as file:
+            file.write(self.to_bytes())
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+        return target
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a proof from a file.
+
+        Raises:
+            FormatError: the file is not a proof, or longer than any.
+            OSError: the file cannot be read.
+        """
+        with Path(path).open("rb") as file:
+            return cls.from_bytes(file.read(_MAX_BYTES + 1))
+
+    def _json(self) -> dict[str, Any]:
+        return {
+            "version": PROOF_VERSION,
+            "terms": write_terms(self.terms.terms),
+            "attestations": [{"type": "terms_signature", "signature": self.terms.signature.hex()}],
+            "source_leg": None if self.source_leg is None else write_evidence(self.source_leg),
+            "destination_leg": None if self.destination_leg is None else write_evidence(self.destination_leg),
+        }

@@ -1,0 +1,107 @@
+"""A proof file has one spelling, and every change of it is noticed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from layer2.errors import FormatError, InvalidRequest, ProofRefused
+from layer2.proofs.checking import check_proof
+from layer2.proofs.model import TransferProof
+from layer2.proofs.policy import OFFLINE
+from proofs import made_proofs as made
+
+PROOFS = [made.to_lightning(), made.to_bob(), made.refunded()]
+BYTES = PROOFS[0].to_bytes()
+
+
+@pytest.mark.parametrize("proof", PROOFS, ids=["to_lightning", "to_bob", "refunded"])
+def test_a_proof_reads_back_as_it_was_written(proof: TransferProof, tmp_path: Path) -> None:
+    assert TransferProof.from_bytes(proof.to_bytes()) == proof
+    assert TransferProof.load(proof.save(tmp_path / "proof.json")) == proof
+    assert [path.name for path in tmp_path.iterdir()] == ["proof.json"]
+    assert len(proof.proof_id) == 32
+
+
+def test_the_repr_of_a_proof_does_not_show_the_preimage() -> None:
+    assert made.PREIMAGE.secret.hex() not in repr(PROOFS[0].destination_leg)
+    assert repr(made.PREIMAGE.secret) not in repr(PROOFS[0].destination_leg)
+
+
+def test_proofs_have_different_ids() -> None:
+    assert len({proof.proof_id for proof in PROOFS}) == 3
+
+
+def test_unknown_fields_are_refused_at_every_level() -> None:
+    def objects(value: object) -> list[dict[str, object]]:
+        if isinstance(value, dict):
+            return [value, *(item for inner in value.values() for item in objects(inner))]
+        if isinstance(value, list):
+            return [item for inner in value for item in objects(inner)]
+        return []
+
+    count = len(objects(json.loads(BYTES)))
+    assert count >= 6
+    for index in range(count):
+        document = json.loads(BYTES)
+        objects(document)[index]["valid"] = True
+        with pytest.raises(FormatError):
+            TransferProof.from_bytes(json.dumps(document, sort_keys=True, separators=(",", ":")).encode())
+
+
+def test_another_spelling_of_the_same_proof_is_refused() -> None:
+    with pytest.raises(FormatError):
+        TransferProof.from_bytes(json.dumps(json.loads(BYTES)).encode())
+    with pytest.raises(FormatError):
+        TransferProof.from_bytes(BYTES + b"\n")
+
+
+@pytest.mark.parametrize("length", [0, 1, 100, len(BYTES) // 2, len(BYTES) - 1])
+def test_a_truncated_proof_is_refused(length: int) -> None:
+    with pytest.raises(FormatError):
+        TransferProof.from_bytes(BYTES[:length])
+
+
+def test_a_proof_of_another_version_is_refused() -> None:
+    with pytest.raises(FormatError, match="version 2"):
+        TransferProof.from_bytes(BYTES.replace(b'"version":1}', b'"version":2}'))
+
+
+def test_a_file_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "long.json"
+    path.write_bytes(b" " * 1_000_001)
+    with pytest.raises(FormatError):
+        TransferProof.load(path)
+
+
+def _check(data: bytes) -> bytes | None:
+    """The hash of the header that the report leaves to a node to confirm, or None where the proof is refused."""
+    try:
+        report = check_proof(TransferProof.from_bytes(data), OFFLINE)
+    except (InvalidRequest, ProofRefused):
+        return None
+    assert report.source.header is not None
+    return report.source.header.hash
+
+
+@settings(max_examples=400, deadline=None)
+@given(position=st.integers(0, len(BYTES) - 1), bit=st.integers(0, 7))
+def test_every_flipped_bit_is_refused_or_names_another_block(position: int, bit: int) -> None:
+    changed = bytearray(BYTES)
+    changed[position] ^= 1 << bit
+    assert _check(bytes(changed)) != _check(BYTES)
+
+
+@settings(max_examples=200, deadline=None)
+@given(position=st.integers(0, len(BYTES) - 1), bit=st.integers(0, 7))
+def test_every_flipped_bit_outside_the_header_is_refused(position: int, bit: int) -> None:
+    start = BYTES.index(b'"header":"')
+    end = BYTES.index(b'"', start + 10)
+    changed = bytearray(BYTES)
+    changed[position] ^= 1 << bit
+    if not start <= position <= end:
+        assert _check(bytes(changed)) is None
