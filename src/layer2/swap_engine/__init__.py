@@ -1,0 +1,1 @@
+"""Machinery: the journal that remembers swaps, and the runner that carries them out."""
