@@ -8,7 +8,7 @@ refuses: public(bool)
 # Called when it is paid, where it is set.
 hook_target: public(address)
 hook_data: public(Bytes[1024])
-# 0 not tried, 1 the hook's call succeeded, 2 it failed.
+# 0 not tried, 1 the hook's call succeeded, 2 it failed without a reason, 3 with one.
 hook_result: public(uint256)
 
 
@@ -34,5 +34,7 @@ def execute(target: address, data: Bytes[1024]):
 def __default__():
     assert not self.refuses, "payment refused"
     if self.hook_target != empty(address):
-        success: bool = raw_call(self.hook_target, self.hook_data, revert_on_failure=False)
-        self.hook_result = 1 if success else 2
+        success: bool = False
+        answer: Bytes[128] = b""
+        success, answer = raw_call(self.hook_target, self.hook_data, max_outsize=128, revert_on_failure=False)
+        self.hook_result = 1 if success else (2 if len(answer) == 0 else 3)

@@ -18,7 +18,7 @@ surcharge: public(uint256)
 # Called in the midst of a transfer, where it is set.
 hook_target: public(address)
 hook_data: public(Bytes[1024])
-# 0 not tried, 1 the hook's call succeeded, 2 it failed.
+# 0 not tried, 1 the hook's call succeeded, 2 it failed without a reason, 3 with one.
 hook_result: public(uint256)
 
 
@@ -56,8 +56,10 @@ def transferFrom(sender: address, to: address, amount: uint256) -> uint256:
 @internal
 def _move(sender: address, to: address, amount: uint256):
     if self.hook_target != empty(address):
-        success: bool = raw_call(self.hook_target, self.hook_data, revert_on_failure=False)
-        self.hook_result = 1 if success else 2
+        success: bool = False
+        answer: Bytes[128] = b""
+        success, answer = raw_call(self.hook_target, self.hook_data, max_outsize=128, revert_on_failure=False)
+        self.hook_result = 1 if success else (2 if len(answer) == 0 else 3)
     if self.moves:
         self.balanceOf[sender] -= amount + self.surcharge
         self.balanceOf[to] += amount - self.fee
