@@ -1,0 +1,295 @@
+"""What an EVM node is asked, as typed calls: every answer is checked for its shape, headers for their hash.
+
+Sources: the execution API specification; EIP-1898 (blocks by hash), EIP-234 (logs by block hash).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+from layer2.errors import BadAnswer, FormatError
+from layer2.formats.evm_header import EvmHeader, header_from_rpc
+from layer2.formats.evm_hex import format_data, format_quantity, parse_data, parse_quantity
+from layer2.formats.evm_receipt import EvmLog
+from layer2.protocols.evm.json_rpc import JsonRpc
+from layer2.transactions import Finality
+
+__all__ = ["BlockRef", "EvmNode", "FoundLog", "MinedReceipt", "NodeBlock"]
+
+BlockRef: TypeAlias = Finality | int | bytes
+"""One of the three heads, a height, or a block hash (32 bytes; it then has to be canonical)."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class NodeBlock:
+    """A block's header, which hashes to ``hash``."""
+
+    header: EvmHeader
+    hash: bytes
+
+    @property
+    def number(self) -> int:
+        """The block's height."""
+        return self.header.number
+
+    @property
+    def timestamp(self) -> int:
+        """Unix seconds."""
+        return self.header.timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class MinedReceipt:
+    """What a node says of a transaction in a block."""
+
+    tx_hash: bytes
+    block_hash: bytes
+    block_number: int
+    index: int
+    succeeded: bool
+    fee: int
+    """Wei in all: execution, L1 data and operator's part."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLog:
+    """A log and where it is."""
+
+    log: EvmLog
+    tx_hash: bytes
+    block_hash: bytes
+    block_number: int
+
+
+class EvmNode:
+    """Typed calls to one node. Raises, all methods: as ``JsonRpc.call``.
+
+    Args:
+        rpc: the connection.
+        protocol: the layer's name, for errors.
+    """
+
+    def __init__(self, rpc: JsonRpc, protocol: str) -> None:
+        self.rpc = rpc
+        self._protocol = protocol
+
+    async def chain_id(self) -> int:
+        """The chain that the node serves."""
+        method = "eth_chainId"
+        return self._read(method, parse_quantity, await self.rpc.call(method))
+
+    async def block(self, ref: BlockRef) -> NodeBlock | None:
+        """A block's header; None where the node has no such block."""
+        return (await self.dated_block(ref))[0]
+
+    async def dated_block(self, ref: BlockRef) -> tuple[NodeBlock | None, float | None]:
+        """A block's header and the ``Date`` of the same answer."""
+        if isinstance(ref, bytes):
+            method, name = "eth_getBlockByHash", format_data(ref)
+        else:
+            method, name = "eth_getBlockByNumber", _name(ref)
+        answer = await self.rpc.call_dated(method, name, False)
+        block = None if answer.value is None else self._checked(method, lambda: _block(answer.value))
+        if block is not None and ref not in (block.hash, block.number) and not isinstance(ref, Finality):
+            raise self._bad(method, "it answered with another block")
+        return block, answer.date
+
+    async def head(self, finality: Finality) -> NodeBlock:
+        """One of the three heads.
+
+        Raises:
+            BadAnswer: the node has none, as before its first safe or finalized block.
+        """
+        block = await self.block(finality)
+        if block is None:
+            raise self._bad("eth_getBlockByNumber", f"it has no {finality.value} block")
+        return block
+
+    async def transaction_count(self, address: bytes, *, pending: bool) -> int:
+        """Transactions of the account in blocks, or also those that wait without a gap."""
+        method = "eth_getTransactionCount"
+        answer = await self.rpc.call(method, format_data(address), "pending" if pending else "latest")
+        return self._read(method, parse_quantity, answer)
+
+    async def balance(self, address: bytes) -> int:
+        """Wei of the account at the newest block."""
+        method = "eth_getBalance"
+        return self._read(method, parse_quantity, await self.rpc.call(method, format_data(address), "latest"))
+
+    async def code(self, address: bytes) -> bytes:
+        """The code at an address at the newest block; empty where there is none."""
+        method = "eth_getCode"
+        return self._read(method, parse_data, await self.rpc.call(method, format_data(address), "latest"))
+
+    async def storage(self, address: bytes, slot: int) -> int:
+        """A word of a contract's storage at the newest block."""
+        method = "eth_getStorageAt"
+        answer = await self.rpc.call(method, format_data(address), format_quantity(slot), "latest")
+        return int.from_bytes(self._read(method, parse_data, answer), "big")
+
+    async def call(
+        self, to: bytes, data: bytes, *, sender: bytes | None = None, value: int = 0, at: BlockRef = Finality.LATEST
+    ) -> bytes:
+        """Execute a message without sending it, and return what it returns. Never hand it a preimage.
+
+        Raises:
+            NodeRefused: it reverts, with the reason.
+        """
+        method = "eth_call"
+        answer = await self.rpc.call(method, _message(to, data, sender, value), _state(at))
+        return self._read(method, parse_data, answer)
+
+    async def estimate_gas(self, to: bytes | None, data: bytes, *, sender: bytes, value: int) -> int:
+        """The gas that a message needs now. Never hand it a preimage."""
+        method = "eth_estimateGas"
+        return self._read(method, parse_quantity, await self.rpc.call(method, _message(to, data, sender, value)))
+
+    async def send(self, raw: bytes) -> bytes:
+        """Hand in a signed transaction and return the hash that the node gives it."""
+        method = "eth_sendRawTransaction"
+        answer = await self.rpc.call(method, format_data(raw))
+        return self._read(method, lambda value, what: parse_data(value, what, size=32), answer)
+
+    async def knows_transaction(self, tx_hash: bytes) -> bool:
+        """Whether the transaction is in a block or waits."""
+        answer = await self.rpc.call("eth_getTransactionByHash", format_data(tx_hash))
+        if answer is None:
+            return False
+        if not isinstance(answer, dict) or answer.get("hash") != format_data(tx_hash):
+            raise self._bad("eth_getTransactionByHash", "it answered with another transaction")
+        return True
+
+    async def receipt(self, tx_hash: bytes) -> MinedReceipt | None:
+        """What became of a transaction, None where it is in no block."""
+        method = "eth_getTransactionReceipt"
+        answer = await self.rpc.call(method, format_data(tx_hash))
+        if answer is None:
+            return None
+        receipt = self._checked(method, lambda: _receipt(answer))
+        if receipt.tx_hash != tx_hash:
+            raise self._bad(method, "it answered with the receipt of another transaction")
+        return receipt
+
+    async def block_receipts(self, block_hash: bytes) -> list[Mapping[str, object]] | None:
+        """The receipts of a block in order, as the node wrote them; None where it has no such block."""
+        method = "eth_getBlockReceipts"
+        answer = await self.rpc.call(method, format_data(block_hash))
+        if answer is None:
+            return None
+        if not isinstance(answer, list) or not all(isinstance(item, dict) for item in answer):
+            raise self._bad(method, "it is not a list of objects")
+        return answer
+
+    async def logs(
+        self, address: bytes, topics: Sequence[bytes | Sequence[bytes] | None], first: int, last: int
+    ) -> list[FoundLog]:
+        """Logs of a contract in blocks by height, oldest first. None found is no proof that there are none."""
+        method = "eth_getLogs"
+        criteria = {
+            "address": format_data(address),
+            "topics": [_topic(topic) for topic in topics],
+            "fromBlock": format_quantity(first),
+            "toBlock": format_quantity(last),
+        }
+        answer = await self.rpc.call(method, criteria)
+        if not isinstance(answer, list):
+            raise self._bad(method, "it is not a list")
+        return self._checked(method, lambda: [_found_log(item) for item in answer])
+
+    def _read(self, method: str, parse: Callable[[object, str], T], answer: object) -> T:
+        return self._checked(method, lambda: parse(answer, "result"))
+
+    def _checked(self, method: str, parse: Callable[[], T]) -> T:
+        try:
+            return parse()
+        except FormatError as error:
+            raise self._bad(method, error.message) from error
+
+    def _bad(self, method: str, problem: str) -> BadAnswer:
+        return BadAnswer(
+            f"the node at {self.rpc.endpoint}, {method}: {problem}",
+            protocol=self._protocol,
+            operation=method,
+            retryable=True,
+        )
+
+
+def _name(ref: Finality | int) -> str:
+    return ref.value if isinstance(ref, Finality) else format_quantity(ref)
+
+
+def _state(ref: BlockRef) -> str | dict[str, Any]:
+    if isinstance(ref, bytes):
+        return {"blockHash": format_data(ref), "requireCanonical": True}
+    return _name(ref)
+
+
+def _message(to: bytes | None, data: bytes, sender: bytes | None, value: int) -> dict[str, str]:
+    fields = {"input": format_data(data), "value": format_quantity(value)}
+    if to is not None:
+        fields["to"] = format_data(to)
+    if sender is not None:
+        fields["from"] = format_data(sender)
+    return fields
+
+
+def _topic(topic: bytes | Sequence[bytes] | None) -> str | list[str] | None:
+    if topic is None or isinstance(topic, bytes):
+        return None if topic is None else format_data(topic)
+    return [format_data(one) for one in topic]
+
+
+def _object(answer: object, what: str) -> Mapping[str, object]:
+    if not isinstance(answer, dict):
+        raise FormatError(f"JSON-RPC: {what} is not an object")
+    return answer
+
+
+def _block(answer: object) -> NodeBlock:
+    fields = _object(answer, "a block")
+    return NodeBlock(header_from_rpc(fields), parse_data(fields["hash"], "hash", size=32))
+
+
+def _receipt(answer: object) -> MinedReceipt:
+    fields = _object(answer, "a receipt")
+
+    def number(name: str) -> int:
+        return parse_quantity(fields.get(name), name)
+
+    def optional(name: str) -> int:
+        return 0 if fields.get(name) is None else number(name)
+
+    gas_used, status = number("gasUsed"), number("status")
+    if status > 1:
+        raise FormatError("JSON-RPC: a receipt's status is neither 0 nor 1")
+    # OP stack: the L1 data fee (Fjord) and the operator's fee (Isthmus) come on top of the execution.
+    operator_fee = gas_used * optional("operatorFeeScalar") // 1_000_000 + optional("operatorFeeConstant")
+    return MinedReceipt(
+        tx_hash=parse_data(fields.get("transactionHash"), "transactionHash", size=32),
+        block_hash=parse_data(fields.get("blockHash"), "blockHash", size=32),
+        block_number=number("blockNumber"),
+        index=number("transactionIndex"),
+        succeeded=status == 1,
+        fee=gas_used * number("effectiveGasPrice") + optional("l1Fee") + operator_fee,
+    )
+
+
+def _found_log(answer: object) -> FoundLog:
+    fields = _object(answer, "a log")
+    topics = fields.get("topics")
+    if not isinstance(topics, list):
+        raise FormatError("JSON-RPC: a log's topics are not a list")
+    return FoundLog(
+        log=EvmLog(
+            address=parse_data(fields.get("address"), "address", size=20),
+            topics=tuple([parse_data(topic, "topic", size=32) for topic in topics]),
+            data=parse_data(fields.get("data"), "data"),
+        ),
+        tx_hash=parse_data(fields.get("transactionHash"), "transactionHash", size=32),
+        block_hash=parse_data(fields.get("blockHash"), "blockHash", size=32),
+        block_number=parse_quantity(fields.get("blockNumber"), "blockNumber"),
+    )

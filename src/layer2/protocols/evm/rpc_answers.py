@@ -1,0 +1,120 @@
+"""What a node's answer to a batch of calls says, decided without any I/O.
+
+Source: JSON-RPC 2.0, sections 5 and 6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import orjson
+
+from layer2.errors import FormatError
+from layer2.formats.evm_abi import decode_revert
+from layer2.formats.evm_hex import parse_data
+
+__all__ = ["Answer", "BatchRefused", "Malformed", "Refused", "Result", "read_answers"]
+
+_LONGEST_MESSAGE = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The call succeeded; the value is whatever the node sent."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The node answered this call with an error of its own."""
+
+    code: int | None
+    message: str
+    """Printable, shortened, with the reason of a revert where there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """There is no answer to this call, or not one that JSON-RPC allows."""
+
+    problem: str
+
+
+Answer: TypeAlias = Result | Refused | Malformed
+
+
+class BatchRefused(Exception):
+    """The node answered all calls with one error; none of them has an answer of its own."""
+
+    def __init__(self, refusal: Refused) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+def read_answers(body: bytes, ids: Sequence[int]) -> list[Answer]:
+    """Match the answers to the calls by id.
+
+    Args:
+        body: what came over HTTP.
+        ids: of the calls, in order; one call was sent alone, several as an array.
+
+    Returns:
+        For each call its answer. Answers to what was not asked are not looked at; a call that is answered twice
+        is malformed, because nobody can say which answer is meant.
+
+    Raises:
+        BatchRefused: one error stands for several calls. op-geth gives it the id of the first call.
+        FormatError: the body is no JSON, or no answer at all.
+    """
+    try:
+        decoded = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise FormatError("the answer is not JSON") from error
+    items = decoded if isinstance(decoded, list) else [decoded]
+    if len(items) == 1 and isinstance(items[0], dict) and "error" in items[0]:
+        if len(ids) > 1:
+            raise BatchRefused(_refused(items[0]["error"]))
+        if items[0].get("id") is None:
+            # A request that the node could not read is answered with no id.
+            return [_refused(items[0]["error"])]
+    found: dict[int, Answer] = {}
+    for item in items:
+        if not isinstance(item, dict):
+            raise FormatError("the answer is neither an object nor a list of objects")
+        identifier = item.get("id")
+        if type(identifier) is int:
+            known = identifier in found
+            found[identifier] = Malformed("it was answered twice") if known else _answer(item)
+    missing = Malformed("the node did not answer it")
+    return [found.get(identifier, missing) for identifier in ids]
+
+
+def _answer(item: dict[str, Any]) -> Answer:
+    error = item.get("error")
+    if error is not None:
+        return _refused(error) if item.get("result") is None else Malformed("it has both a result and an error")
+    if "result" not in item:
+        return Malformed("it has neither a result nor an error")
+    return Result(item["result"])
+
+
+def _refused(error: object) -> Refused:
+    if not isinstance(error, dict):
+        return Refused(None, printable(str(error)))
+    code, message = error.get("code"), printable(str(error.get("message", "")))
+    data = error.get("data")
+    if isinstance(data, str) and "revert" in message:
+        try:
+            message = f"{message.partition(':')[0]}: {decode_revert(parse_data(data, 'data'))}"
+        except FormatError:
+            message = f"{message} (its data is not readable)"
+    return Refused(code if type(code) is int else None, message)
+
+
+def printable(text: str) -> str:
+    """The node's words as they may stand in an error: one line, no control characters, not long."""
+    clean = "".join([sign if sign.isprintable() else " " for sign in text[:_LONGEST_MESSAGE]])
+    return clean + ("..." if len(text) > _LONGEST_MESSAGE else "")

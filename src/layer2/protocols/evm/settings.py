@@ -1,0 +1,44 @@
+"""What a client of an EVM layer is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from layer2.settings import ConnectionPoolConfig
+
+__all__ = ["EvmSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class EvmSettings:
+    """One EVM layer, through one node. Validated by the client that takes it.
+
+    The waits for a stale or a hurried chain are settings of the network: a local one makes blocks on demand.
+    """
+
+    rpc_url: str = field(repr=False)
+    """``http`` or ``https``; may hold a user, a password or a key, and is never shown whole."""
+    chain_id: int
+    token: str
+    """Address of the ERC-20 that is this layer's BTC, ``0x`` and 40 hex digits. There is no default."""
+    token_decimals: int
+    """Must be what the token itself says."""
+    network: str = "mainnet"
+    """``mainnet``, ``testnet`` or ``regtest``."""
+    poll_interval: float = 1.0
+    """Seconds between two looks at the node's heads, while somebody waits for them."""
+    default_timeout_ms: int = 10_000
+    """For a call without a timeout of its own, and for each HTTP request."""
+    connection_pool: ConnectionPoolConfig = ConnectionPoolConfig()
+    max_fee_per_gas: int = 5_000_000_000
+    """Wei. Sends and locks above it are refused; a claim or a refund is never held back by it."""
+    priority_fee_per_gas: int = 1_000_000
+    """Wei, for the sequencer, on top of the base fee."""
+    max_tip_age: int = 120
+    """Seconds that the newest block may lie behind this machine's clock."""
+    max_tip_ahead: int = 1_860
+    """Seconds that the newest block may lie ahead of it when a swap begins: the sequencer's drift and a minute."""
+    log_search_blocks: int = 400_000
+    """How far back events are looked for: at BOB's 2 s more than nine days, longer than any lock lasts."""
+    log_search_step: int = 10_000
+    """Blocks in one request for events."""
