@@ -48,7 +48,7 @@ class ControlServer:
         }
         application = web.Application()
         application.router.add_post("/{operation}", self._handle)
-        self._runner = web.AppRunner(application, access_log=None)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
 
     async def start(self) -> str:
         """Listen on a free port of 127.0.0.1 and return the URL."""

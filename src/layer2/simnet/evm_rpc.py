@@ -42,7 +42,7 @@ class EvmRpcServer:
         self._clock = clock
         application = web.Application(client_max_size=_MOST_REQUEST_BYTES)
         application.router.add_post("/", self._handle)
-        self._runner = web.AppRunner(application, access_log=None)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
 
     async def start(self) -> str:
         """Listen on a free port of 127.0.0.1 and return the URL."""

@@ -1,0 +1,30 @@
+"""Fixtures for the simnet's own tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+
+from layer2.simnet.accounts import START_WEI, SimAccount
+from layer2.simnet.clock import SimClock
+from layer2.simnet.evm_methods import EvmMethods
+from layer2.simnet.evm_node import EvmNode
+from layer2.simnet.evm_rpc import EvmRpcServer
+from layer2.simnet.faults import FaultSwitch
+from simnet.bob_client import BobClient, RunningBob
+
+
+@pytest.fixture
+async def bob() -> AsyncIterator[RunningBob]:
+    taker, stranger = (SimAccount.from_seed(b"tests", name) for name in ("taker", "stranger"))
+    clock, faults = SimClock.manual(1_800_000_000), FaultSwitch()
+    node = EvmNode({taker.address: START_WEI}, clock)
+    server = EvmRpcServer(EvmMethods(node, lambda: None), faults, clock)
+    url = await server.start()
+    try:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
+            yield RunningBob(node, BobClient(url, session), faults, url, taker, stranger)
+    finally:
+        await server.stop()
