@@ -68,14 +68,19 @@ async def test_the_network_is_described_by_its_file_and_carries_the_test_money(
     for party, name in ((standing.taker, "taker"), (standing.provider, "provider")):
         account = SimAccount.from_seed(_SEED, name)
         assert party.evm_address == to_checksum(account.address)
-        with open(party.evm_key_file, encoding="ascii") as key_file:
-            assert bytes.fromhex(key_file.read()) == account.key.secret
-            assert stat.S_IMODE(os.fstat(key_file.fileno()).st_mode) == 0o600
         assert status["balances"][name] == {"wei": 10**19, "token": 100_000_000}
     bob = BobClient(standing.bob_rpc_url, session)
     for address in (standing.htlc_address, standing.token_address):
         assert to_checksum(parse_address(address)) == address
         assert len(await bob.call("eth_getCode", address, "latest")) > 1000
+
+
+def test_only_the_owner_can_read_the_key_files(standing: LocalNetwork) -> None:
+    for party, name in ((standing.taker, "taker"), (standing.provider, "provider")):
+        key_file = Path(party.evm_key_file)
+        assert bytes.fromhex(key_file.read_text()) == SimAccount.from_seed(_SEED, name).key.secret
+        assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(Path(standing.directory).stat().st_mode) == 0o700
 
 
 async def test_a_transaction_is_in_a_block_as_soon_as_it_is_sent(
