@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import secrets
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -15,8 +17,19 @@ from layer2.devnet import processes
 from layer2.devnet.json_rpc import JsonRpc
 from layer2.devnet.processes import Child
 from layer2.errors import NodeUnreachable
+from layer2.formats import bech32
 
-__all__ = ["BitcoinNode"]
+__all__ = ["FIRST_BLOCKS", "BitcoinNode"]
+
+FIRST_BLOCKS = 130
+"""Blocks that a new network begins with, so that the first reward can be spent."""
+
+_ANYBODY_WITNESS = b"\x51"
+_ANYBODY_SCRIPT = b"\x00\x20" + hashlib.sha256(_ANYBODY_WITNESS).digest()
+_ANYBODY = bech32.encode("bcrt", b"\x00" + bech32.groups_from_bytes(_ANYBODY_SCRIPT[2:]))
+"""The P2WSH address of the script OP_TRUE. Rewards go there, so spending them needs no key and no signature."""
+_REWARD = 50 * 10**8
+_FEE = 10_000
 
 
 class BitcoinNode:
@@ -39,17 +52,16 @@ class BitcoinNode:
         self.certificate = directory / "rpc.cert"
         self._rpc: JsonRpc | None = None
 
-    async def start(self, mining_address: str | None = None) -> Child:
-        """Start the node; blocks pay to the address. Returns when it answers."""
-        self._directory.mkdir(exist_ok=True)
+    def start(self) -> Child:
+        """Start the node. Returns at once; ``wait_until_answering`` waits."""
+        self._directory.mkdir()
         # The password is in a file of its own: a command line can be read by every user of the machine.
         configuration = self._directory / "btcd.conf"
         configuration.touch(mode=0o600)
-        lines = ["[Application Options]", f"rpcuser={self.user}", f"rpcpass={self.password}"]
-        if mining_address is not None:
-            lines.append(f"miningaddr={mining_address}")
-        configuration.write_text("\n".join(lines) + "\n")
-        child = processes.start(
+        configuration.write_text(
+            f"[Application Options]\nrpcuser={self.user}\nrpcpass={self.password}\nminingaddr={_ANYBODY}\n"
+        )
+        return processes.start(
             "btcd",
             [
                 self._program,
@@ -68,13 +80,41 @@ class BitcoinNode:
             ],
             self._directory / "output.log",
         )
+
+    async def wait_until_answering(self) -> None:
+        """Wait until the node takes commands."""
         while True:
             try:
-                await self._call("getblockcount")
+                await self.height()
             except (NodeUnreachable, FileNotFoundError):
                 await asyncio.sleep(0.05)
             else:
-                return child
+                return
+
+    async def fund(self, addresses: Sequence[str], satoshi: int) -> None:
+        """Pay to each address (P2WPKH) from the reward of the first block; the rest is the fee.
+
+        The reward needs 100 blocks on top of it, and the payment another block to be confirmed.
+        """
+        block = await self._call("getblock", await self._call("getblockhash", 1))
+        reward = bytes.fromhex(block["tx"][0])[::-1] + (0).to_bytes(4, "little")
+        scripts = [*map(_script_of, addresses), _ANYBODY_SCRIPT]
+        amounts = [satoshi] * len(addresses)
+        amounts.append(_REWARD - sum(amounts) - _FEE)
+        outputs = b"".join(
+            amount.to_bytes(8, "little") + bytes((len(script),)) + script
+            for amount, script in zip(amounts, scripts, strict=True)
+        )
+        # BIP 144: version, marker and flag, one input without a script, outputs, its witness, lock time.
+        transaction = (
+            (2).to_bytes(4, "little")
+            + b"\x00\x01"
+            + (b"\x01" + reward + b"\x00" + b"\xff" * 4)
+            + (bytes((len(scripts),)) + outputs)
+            + (b"\x01" + bytes((len(_ANYBODY_WITNESS),)) + _ANYBODY_WITNESS)
+            + bytes(4)
+        )
+        await self._call("sendrawtransaction", transaction.hex())
 
     async def height(self) -> int:
         """The number of the latest block."""
@@ -85,7 +125,7 @@ class BitcoinNode:
         await self._call("generate", blocks)
         return await self.height()
 
-    async def _call(self, method: str, *parameters: int) -> int:
+    async def _call(self, method: str, *parameters: Any) -> Any:
         if self._rpc is None:
             self._rpc = JsonRpc(
                 "btcd",
@@ -94,9 +134,15 @@ class BitcoinNode:
                 headers=self._headers(),
                 tls=ssl.create_default_context(cafile=self.certificate),
             )
-        answer: int = await self._rpc.call(method, *parameters)
-        return answer
+        return await self._rpc.call(method, *parameters)
 
     def _headers(self) -> Callable[[], dict[str, str]]:
         credentials = base64.b64encode(f"{self.user}:{self.password}".encode()).decode("ascii")
         return lambda: {"Authorization": f"Basic {credentials}"}
+
+
+def _script_of(address: str) -> bytes:
+    """The output script of a P2WPKH address (BIP 141, BIP 173)."""
+    _, groups = bech32.decode(address)
+    program = bech32.groups_to_bytes(groups[1:], name="address")
+    return b"\x00" + bytes((len(program),)) + program

@@ -23,8 +23,8 @@ from layer2.formats.evm_transaction import Eip1559Transaction
 
 __all__ = ["TOKENS_EACH", "deploy", "token_balance", "wei_balance"]
 
-TOKENS_EACH = 1_000_000_000
-"""Units of the test token (8 decimals) for each party: 10 whole tokens."""
+TOKENS_EACH = 100_000_000
+"""Units of the test token (8 decimals) for each party: one whole token."""
 
 _GAS_LIMIT = 4_000_000
 _MAX_FEE_PER_GAS = 10**9

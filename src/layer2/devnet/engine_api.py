@@ -30,9 +30,7 @@ def bearer_token(secret: bytes, now: int) -> str:
         secret: the 32 bytes shared with the node.
         now: unix seconds; the node accepts a minute to either side.
     """
-    signed = _base64url(orjson.dumps({"alg": "HS256", "typ": "JWT"})) + "." + _base64url(
-        orjson.dumps({"iat": now})
-    )
+    signed = _base64url(orjson.dumps({"alg": "HS256", "typ": "JWT"})) + "." + _base64url(orjson.dumps({"iat": now}))
     return signed + "." + _base64url(hmac.digest(secret, signed.encode("ascii"), hashlib.sha256))
 
 
@@ -83,9 +81,7 @@ class EngineApi:
         )
         _must_be_valid("engine_newPayloadV4", status)
 
-    async def _forkchoice_updated(
-        self, forkchoice: Forkchoice, attributes: Mapping[str, Any] | None
-    ) -> dict[str, Any]:
+    async def _forkchoice_updated(self, forkchoice: Forkchoice, attributes: Mapping[str, Any] | None) -> dict[str, Any]:
         state = {
             "headBlockHash": forkchoice.head,
             "safeBlockHash": forkchoice.safe,

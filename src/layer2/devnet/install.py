@@ -164,7 +164,7 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 
 def _go_env(go: _Go, name: str) -> str:
-    answer = subprocess.run(
+    answer = subprocess.run(  # noqa: S603  # the Go that was found
         [go.program, "env", name], env=go.environment(), capture_output=True, text=True, check=True, timeout=30
     )
     return answer.stdout.strip()
@@ -203,7 +203,7 @@ def _build(build: _Build, directory: Path, go: _Go, progress: Callable[[str], No
     progress(f"{build.what}: building")
     started = shown = time.monotonic()
     lines: list[str] = []
-    with subprocess.Popen(
+    with subprocess.Popen(  # noqa: S603  # the Go that was found
         [*command, "-o", f"{partial}/", *build.packages],
         cwd=_MODULES / build.module,
         env=go.environment(),

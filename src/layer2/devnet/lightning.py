@@ -64,7 +64,7 @@ class Lnd:
 
     def start(self, bitcoin: BitcoinNode) -> Child:
         """Start the node. Returns at once; ``wait_until_answering`` waits."""
-        self._directory.mkdir(exist_ok=True)
+        self._directory.mkdir()
         # The password is in a file of its own: a command line can be read by every user of the machine.
         configuration = self._directory / "lnd.conf"
         configuration.touch(mode=0o600)
@@ -95,15 +95,15 @@ class Lnd:
         )
 
     async def wait_until_answering(self) -> None:
-        """Wait until the node takes commands, and learn its key."""
+        """Wait until the node takes all commands, and learn its key."""
         while True:
             try:
-                self.node_key = (await self._get("/v1/getinfo"))["identity_pubkey"]
+                if (await self._get("/v1/state"))["state"] == "SERVER_ACTIVE":
+                    break
             except (NodeUnreachable, NodeRefused, FileNotFoundError):
-                # The files appear before the interface, and the interface before the commands.
-                await asyncio.sleep(0.05)
-            else:
-                return
+                pass  # The files appear before the interface, and the interface before the commands.
+            await asyncio.sleep(0.05)
+        self.node_key = (await self._get("/v1/getinfo"))["identity_pubkey"]
 
     async def wait_until_synced(self, height: int) -> None:
         """Wait until the node and its wallet have seen that Bitcoin block."""
@@ -121,20 +121,21 @@ class Lnd:
         """Spendable satoshi on chain."""
         return int((await self._get("/v1/balance/blockchain"))["confirmed_balance"])
 
+    async def wait_until_funded(self, satoshi: int) -> None:
+        """Wait until the wallet counts that much as confirmed."""
+        while True:
+            if await self.confirmed_balance() >= satoshi:
+                return
+            await asyncio.sleep(0.05)
+
     async def channel_balances(self) -> tuple[int, int]:
         """Satoshi of all open channels that are on this side and on the other."""
         balance = await self._get("/v1/balance/channels")
         return int(balance["local_balance"]["sat"]), int(balance["remote_balance"]["sat"])
 
-    async def send_coins(self, address: str, satoshi: int) -> None:
-        """Pay on chain."""
-        await self._post("/v1/transactions", addr=address, amount=str(satoshi), sat_per_vbyte="2")
-
     async def connect(self, other: Lnd) -> None:
         """Connect to another node."""
-        await self._post(
-            "/v1/peers", addr={"pubkey": other.node_key, "host": other.peer_address}, timeout="10"
-        )
+        await self._post("/v1/peers", addr={"pubkey": other.node_key, "host": other.peer_address}, timeout="10")
 
     async def open_channel(self, other: Lnd, satoshi: int, pushed: int) -> None:
         """Fund a channel to a connected node and give it a part. Returns when the funding is in the pool."""

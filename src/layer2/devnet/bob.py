@@ -1,0 +1,114 @@
+"""The devnet's BOB node: op-geth with BOB's chain id, alone and without peers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import aiohttp
+
+from layer2.devnet import processes
+from layer2.devnet.engine_api import EngineApi
+from layer2.devnet.genesis import genesis
+from layer2.devnet.json_rpc import JsonRpc
+from layer2.devnet.processes import Child
+from layer2.errors import NodeRefused, NodeUnreachable
+
+__all__ = ["BobNode"]
+
+# An empty address keeps geth from listening for peers, which it would do on every interface.
+_CONFIGURATION = """[Node.P2P]
+ListenAddr = ""
+NoDiscovery = true
+MaxPeers = 0
+"""
+
+
+class BobNode:
+    """One op-geth.
+
+    Args:
+        program: the geth to run.
+        directory: its data.
+        ports: where it listens on loopback: the public RPC, the Engine API.
+        session: the HTTP session to use; the caller closes it.
+    """
+
+    def __init__(self, program: Path, directory: Path, ports: tuple[int, int], session: aiohttp.ClientSession) -> None:
+        self._program = program
+        self._directory = directory
+        self._ports = ports
+        secret = secrets.token_bytes(32)
+        self._secret = secret
+        self.url = f"http://127.0.0.1:{ports[0]}"
+        self.rpc = JsonRpc("op-geth", self.url, session)
+        self.engine = EngineApi(f"http://127.0.0.1:{ports[1]}", secret, session)
+
+    def start(self, timestamp: int, balances: Mapping[bytes, int]) -> Child:
+        """Make the first block and start the node. ``wait_until_answering`` waits for it.
+
+        Args:
+            timestamp: unix seconds of the first block.
+            balances: wei by address (20 bytes).
+        """
+        self._directory.mkdir()
+        first_block = self._directory / "genesis.json"
+        first_block.write_text(json.dumps(genesis(timestamp, balances), indent=1))
+        secret = self._directory / "jwt.hex"
+        secret.touch(mode=0o600)
+        secret.write_text(self._secret.hex())
+        configuration = self._directory / "geth.toml"
+        configuration.write_text(_CONFIGURATION)
+        log = self._directory / "output.log"
+        # An archive of every state needs the older scheme, from the first block on.
+        data = [f"--datadir={self._directory / 'data'}", "--state.scheme=hash"]
+        with log.open("ab") as output:
+            subprocess.run(  # noqa: S603  # a program of our own installation
+                [self._program, *data, "init", first_block],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=True,
+                timeout=60,
+            )
+        return processes.start(
+            "op-geth",
+            [
+                self._program,
+                f"--config={configuration}",
+                *data,
+                "--gcmode=archive",
+                "--syncmode=full",
+                "--http",
+                "--http.addr=127.0.0.1",
+                f"--http.port={self._ports[0]}",
+                "--http.api=eth,net,web3,debug,txpool",
+                "--authrpc.addr=127.0.0.1",
+                f"--authrpc.port={self._ports[1]}",
+                f"--authrpc.jwtsecret={secret}",
+                "--nodiscover",
+                "--maxpeers=0",
+                "--nat=none",
+                "--ipcdisable",
+                "--rollup.disabletxpoolgossip",
+                # One account sends many transactions at once in tests, and they may arrive out of order.
+                "--txpool.accountqueue=4096",
+                "--txpool.globalqueue=8192",
+                "--verbosity=2",
+            ],
+            log,
+        )
+
+    async def wait_until_answering(self) -> None:
+        """Wait until the node takes calls."""
+        while True:
+            try:
+                await self.rpc.call("eth_chainId")
+            except (NodeUnreachable, NodeRefused):
+                await asyncio.sleep(0.05)
+            else:
+                return

@@ -1,0 +1,272 @@
+"""The devnet's nodes, started together, connected, and supplied with money."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from coincurve import PrivateKey
+
+from layer2.contracts.htlc import HTLC_ADDRESS
+from layer2.contracts.test_token import TEST_TOKEN_ADDRESS, TEST_TOKEN_DECIMALS
+from layer2.devnet.bitcoin import FIRST_BLOCKS, BitcoinNode
+from layer2.devnet.bob import BobNode
+from layer2.devnet.deployment import deploy, token_balance, wei_balance
+from layer2.devnet.genesis import CHAIN_ID
+from layer2.devnet.install import Binaries
+from layer2.devnet.lightning import Lnd
+from layer2.devnet.processes import Child
+from layer2.devnet.sequencer import Sequencer
+from layer2.errors import NodeError, NodeUnreachable
+from layer2.formats.evm_address import address_of_public_key, to_checksum
+from layer2.local_network import LocalNetwork, Party
+
+__all__ = ["CHANNEL_SATOSHI", "WEI_EACH", "DevnetNodes", "PartyNode", "start"]
+
+WEI_EACH = 10 * 10**18
+"""ETH for gas that each party has in the first block."""
+CHANNEL_SATOSHI = 16_000_000
+"""The capacity of the one channel, of which each party has half, less the funder's commitment fee."""
+
+_FAUCET_WEI = 10**24
+_WALLET_SATOSHI = 10**9
+_PROBE_SATOSHI = 1_000
+_STAGE_SECONDS = 60.0
+_MINING_SECONDS = 30.0
+# lnd says that it is out of sync when the latest block is two hours old.
+_OLDEST_BITCOIN_BLOCK_SECONDS = 1_800.0
+
+
+@dataclass(frozen=True, slots=True)
+class PartyNode:
+    """What taker or provider has here."""
+
+    evm_address: bytes
+    evm_key_file: Path
+    lightning: Lnd
+
+    def description(self) -> Party:
+        """The party as the network's description has it."""
+        return Party(
+            evm_address=to_checksum(self.evm_address),
+            evm_key_file=str(self.evm_key_file),
+            lightning=self.lightning.description(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DevnetNodes:
+    """All nodes, running and ready."""
+
+    bob: BobNode
+    sequencer: Sequencer
+    bitcoin: BitcoinNode
+    taker: PartyNode
+    provider: PartyNode
+    _bitcoin_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def description(self, directory: Path, control_url: str, process_ids: tuple[int, ...]) -> LocalNetwork:
+        """The network as it is written to ``network.json``."""
+        return LocalNetwork(
+            name="devnet",
+            directory=str(directory),
+            control_url=control_url,
+            bob_rpc_url=self.bob.url,
+            chain_id=CHAIN_ID,
+            htlc_address=to_checksum(HTLC_ADDRESS),
+            token_address=to_checksum(TEST_TOKEN_ADDRESS),
+            token_decimals=TEST_TOKEN_DECIMALS,
+            taker=self.taker.description(),
+            provider=self.provider.description(),
+            process_ids=process_ids,
+        )
+
+    async def mine_bitcoin(self, blocks: int) -> int:
+        """Make that many Bitcoin blocks, wait until both Lightning nodes have seen them; return the height."""
+        async with self._bitcoin_turn, _deadline("the Lightning nodes to see new blocks", _MINING_SECONDS):
+            height = await self.bitcoin.generate(blocks)
+            await _both(
+                self.taker.lightning.wait_until_synced(height), self.provider.lightning.wait_until_synced(height)
+            )
+            return height
+
+    async def keep_bitcoin_recent(self) -> None:
+        """Make a Bitcoin block every half hour, so that lnd goes on to trust its tip. Runs until cancelled."""
+        while True:
+            await asyncio.sleep(_OLDEST_BITCOIN_BLOCK_SECONDS)
+            await self.mine_bitcoin(1)
+
+    async def status(self) -> dict[str, Any]:
+        """Heights, times and balances."""
+        head = self.sequencer.head
+        return {
+            "name": "devnet",
+            "bob": {
+                "height": head.number,
+                "safe": self.sequencer.safe,
+                "finalized": self.sequencer.finalized,
+                "timestamp": head.timestamp,
+                "automatic": self.sequencer.automatic,
+            },
+            "bitcoin": {"height": await self.bitcoin.height()},
+            "taker": await self._balances(self.taker),
+            "provider": await self._balances(self.provider),
+        }
+
+    async def _balances(self, party: PartyNode) -> dict[str, int]:
+        here, there = await party.lightning.channel_balances()
+        return {
+            "wei": await wei_balance(self.bob.rpc, party.evm_address),
+            "token": await token_balance(self.bob.rpc, party.evm_address),
+            "lightning_outbound_sat": here,
+            "lightning_inbound_sat": there,
+            "bitcoin_sat": await party.lightning.confirmed_balance(),
+        }
+
+
+@contextlib.asynccontextmanager
+async def start(
+    directory: Path, binaries: Binaries, started: Callable[[Child], None], progress: Callable[[str], None]
+) -> AsyncIterator[DevnetNodes]:
+    """Start all nodes, wait until they are ready, and end them at the exit.
+
+    Args:
+        directory: their data; what earlier nodes left there must be gone.
+        binaries: the programs to run.
+        started: told of every process at once, so that it is on record whatever happens next.
+        progress: receives a line of text for each stage.
+
+    Raises:
+        NodeError: a node did not get ready in time, or refused something; the message says which.
+    """
+    children: list[Child] = []
+
+    def own(child: Child) -> None:
+        children.append(child)
+        started(child)
+
+    try:
+        async with aiohttp.ClientSession() as session:
+            ports = _free_ports(9)
+            bob = BobNode(binaries.geth, directory / "bob", (next(ports), next(ports)), session)
+            bitcoin = BitcoinNode(binaries.btcd, directory / "bitcoin", next(ports), session)
+            parties = [
+                PartyNode(
+                    *_new_key(directory / f"{name}.key"),
+                    Lnd(name, binaries.lnd, directory / name, (next(ports), next(ports), next(ports)), session),
+                )
+                for name in ("taker", "provider")
+            ]
+            taker, provider = parties
+            sequencer = Sequencer(bob.rpc, bob.engine)
+            nodes = DevnetNodes(bob, sequencer, bitcoin, taker, provider)
+            await _both(_start_bob(nodes, own, progress), _start_lightning(nodes, own, progress))
+            await sequencer.set_automatic(True)
+            yield nodes
+    finally:
+        for child in children:
+            child.kill()
+
+
+async def _start_bob(nodes: DevnetNodes, own: Callable[[Child], None], progress: Callable[[str], None]) -> None:
+    faucet = PrivateKey()
+    parties = (nodes.taker.evm_address, nodes.provider.evm_address)
+    balances = dict.fromkeys(parties, WEI_EACH) | {_address(faucet): _FAUCET_WEI}
+    progress("BOB: starting op-geth")
+    own(nodes.bob.start(int(time.time()), balances))
+    async with _deadline("op-geth to answer"):
+        await nodes.bob.wait_until_answering()
+    async with _deadline("the contracts to be deployed"):
+        await nodes.sequencer.start()
+        await deploy(nodes.bob.rpc, nodes.sequencer, faucet, parties)
+    progress(f"BOB: ready, chain {CHAIN_ID}, block {nodes.sequencer.head.number}")
+
+
+async def _start_lightning(nodes: DevnetNodes, own: Callable[[Child], None], progress: Callable[[str], None]) -> None:
+    bitcoin, taker, provider = nodes.bitcoin, nodes.taker.lightning, nodes.provider.lightning
+    progress("Bitcoin: starting btcd")
+    own(bitcoin.start())
+    async with _deadline("btcd to answer"):
+        await bitcoin.wait_until_answering()
+        await bitcoin.generate(FIRST_BLOCKS)
+    progress("Lightning: starting two lnd (a few seconds, to make their wallets)")
+    for lnd in (taker, provider):
+        own(lnd.start(bitcoin))
+    async with _deadline("both lnd to answer"):
+        await _both(taker.wait_until_answering(), provider.wait_until_answering())
+    async with _deadline("both lnd to be in sync"):
+        await taker.connect(provider)
+        await bitcoin.fund([await taker.new_address(), await provider.new_address()], _WALLET_SATOSHI)
+        await nodes.mine_bitcoin(1)
+        await _both(taker.wait_until_funded(_WALLET_SATOSHI), provider.wait_until_funded(_WALLET_SATOSHI))
+    progress("Lightning: opening the channel")
+    async with _deadline("a payment in each direction to go through"):
+        await taker.open_channel(provider, CHANNEL_SATOSHI, CHANNEL_SATOSHI // 2)
+        await nodes.mine_bitcoin(3)
+        for payer, payee in ((taker, provider), (provider, taker)):
+            await _probe(payer, payee)
+    progress("Lightning: ready, a payment went through in each direction")
+
+
+async def _probe(payer: Lnd, payee: Lnd) -> None:
+    """Pay until it works: a channel is listed as active some time before it can be routed through."""
+    while True:
+        if await payer.pay(await payee.create_invoice(_PROBE_SATOSHI, "devnet probe")) == "SUCCEEDED":
+            return
+        await asyncio.sleep(0.1)
+
+
+async def _both(*waits: Awaitable[None]) -> None:
+    """Wait for all, and for none any longer when one fails; its error is the one that counts."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for wait in waits:
+                tasks.create_task(_run(wait))
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from failures
+
+
+async def _run(wait: Awaitable[None]) -> None:
+    await wait
+
+
+@contextlib.asynccontextmanager
+async def _deadline(what: str, seconds: float = _STAGE_SECONDS) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise NodeUnreachable(f"waited {seconds:.0f} s in vain for {what}") from error
+
+
+def _new_key(path: Path) -> tuple[bytes, Path]:
+    key = PrivateKey()
+    path.touch(mode=0o600)
+    path.write_text(key.secret.hex() + "\n")
+    return _address(key), path
+
+
+def _address(key: PrivateKey) -> bytes:
+    return address_of_public_key(key.public_key.format())
+
+
+def _free_ports(count: int) -> Iterator[int]:
+    """Ports of loopback that are free now, below those that the kernel hands out to outgoing connections."""
+    with contextlib.ExitStack() as opened:
+        found: list[int] = []
+        for port in random.sample(range(15_000, 32_000), 200):
+            candidate = opened.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                candidate.bind(("127.0.0.1", port))
+                found.append(port)
+            if len(found) == count:
+                return iter(found)
+    raise NodeError(f"fewer than {count} of 200 ports of 127.0.0.1 are free")
