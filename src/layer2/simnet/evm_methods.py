@@ -73,6 +73,7 @@ class EvmMethods:
             "eth_getTransactionCount": (self._get_transaction_count, 1, 2),
             "eth_getBalance": (self._get_balance, 1, 2),
             "eth_getCode": (self._get_code, 1, 2),
+            "eth_getStorageAt": (self._get_storage_at, 2, 3),
             "eth_call": (self._call, 1, 2),
             "eth_estimateGas": (self._estimate_gas, 1, 2),
             "eth_sendRawTransaction": (self._send_raw_transaction, 1, 1),
@@ -168,6 +169,11 @@ class EvmMethods:
     def _get_code(self, address: Any, name: Any = "latest") -> str:
         account = Address(expect_bytes(address, 0, 20))
         return data(self._node.chain.state_at(self._block_with_state(name, 1)).get_code(account))
+
+    def _get_storage_at(self, address: Any, slot: Any, name: Any = "latest") -> str:
+        account = Address(expect_bytes(address, 0, 20))
+        state = self._node.chain.state_at(self._block_with_state(name, 2))
+        return data(state.get_storage(account, expect_number(slot, 1)).to_bytes(32, "big"))
 
     def _call(self, message: Any, name: Any = "latest") -> str:
         request = call_request(message)
