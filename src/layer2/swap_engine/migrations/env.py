@@ -1,0 +1,12 @@
+"""Alembic runs this file. The journal gives the connection, inside the transaction that shuts out other processes."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from layer2.swap_engine.schema import METADATA
+
+# SQLite can roll back DDL; alembic assumes that it cannot, and would commit half of a revision.
+context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA, transactional_ddl=True)
+with context.begin_transaction():
+    context.run_migrations()
