@@ -1,7 +1,7 @@
-"""A chain in this process for contract tests: py-evm, one endless block, free gas, time as the test says.
+"""A chain in this process for contract tests: py-evm, free gas, and time as the test says.
 
 Gas costs nothing, so that balances are those of the contracts' doing alone. Nothing is mined: each transaction
-is applied to the pending block at ``timestamp``.
+is applied to the state as the first of a block at ``timestamp``.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Chain:
 
     def send(self, sender: Account, to: bytes, data: bytes = b"", *, value: int = 0, gas: int = 1_000_000) -> Receipt:
         """Apply a signed transaction; raises ``Reverted`` if it failed."""
-        self._chain.header = self._chain.header.copy(timestamp=self.timestamp)
+        header = self._chain.header.copy(timestamp=self.timestamp)
         transaction = (
             self._chain.create_unsigned_transaction(
                 nonce=self._state.get_nonce(Address(sender.address)),
@@ -127,15 +127,17 @@ class Chain:
                 data=data,
             )
         ).as_signed_transaction(sender.key, chain_id=self.chain_id)
-        before = self._chain.header.gas_used
-        _, receipt, computation = self._chain.apply_transaction(transaction)
+        vm = self._chain.get_vm(header)
+        receipt, computation = vm.apply_transaction(header, transaction)
+        vm.state.persist()
+        self._chain.header = header.copy(state_root=vm.state.state_root)
         if computation.is_error:
             raise Reverted.of(computation.error)
         logs = tuple(
             Log(entry.address, tuple(topic.to_bytes(32, "big") for topic in entry.topics), entry.data)
             for entry in receipt.logs
         )
-        return Receipt(self._chain.header.gas_used - before, logs, computation.output)
+        return Receipt(receipt.gas_used, logs, computation.output)
 
     def call(self, to: bytes, data: bytes) -> bytes:
         """Run a call and throw its effects away; raises ``Reverted`` if it failed."""
