@@ -197,6 +197,8 @@ async def _end_tasks() -> None:
 def _rename(blocking: Callable[..., Any], method: Callable[..., Any]) -> None:
     # The twin is no coroutine function, so inspection must not follow it to the async method.
     del blocking.__dict__["__wrapped__"]
+    # The twin of an abstract method is complete: it calls whatever the subclass defines.
+    blocking.__dict__.pop("__isabstractmethod__", None)
     blocking.__name__ = method.__name__.removesuffix("_async") + "_sync"
     blocking.__qualname__ = method.__qualname__.removesuffix("_async") + "_sync"
     first_line = (method.__doc__ or "").strip()
