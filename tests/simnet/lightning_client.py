@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 from base64 import b64decode, b64encode, urlsafe_b64encode
@@ -72,11 +73,8 @@ class Client:
 
     async def pay(self, payment_request: str, **fields: Any) -> dict[str, Any]:
         """Send and return the last state of the stream."""
-        last: dict[str, Any] = {}
         async with self.stream("POST", "/v2/router/send", **send_fields(payment_request, **fields)) as states:
-            async for last in states:
-                pass
-        return last
+            return [state async for state in states][-1]
 
     async def invoice(self, **fields: Any) -> dict[str, Any]:
         return await self.post("/v1/invoices", **fields)
@@ -102,6 +100,11 @@ class Running:
     clock: SimClock
     taker: Client
     provider: Client
+
+    async def provider_is_asked(self) -> None:
+        """Return when the provider's node has a request that it has not answered."""
+        while (await self.simulation.status())["nodes"]["provider"]["open_requests"] == 0:  # noqa: ASYNC110
+            await asyncio.sleep(0)  # The node runs on this very loop: this gives it its turn, not time.
 
 
 @asynccontextmanager

@@ -289,17 +289,12 @@ class Ledger:
 
     def fail_payment(self, payment: Payment, reason: FailureReason, now: int) -> None:
         """End a payment that is under way; what it had in flight goes back to its sender."""
+        payment = replace(payment, reason=reason)
         if payment.htlc is not None:
+            # lnd writes the reason down first: subscribers see a payment in flight that has one.
+            self._keep(payment)
             self.channel.fail(payment.htlc)
-        self._keep(
-            replace(
-                payment,
-                state=PaymentState.FAILED,
-                reason=reason,
-                resolved_at=now,
-                resolved_height=self._height,
-            )
-        )
+        self._keep(replace(payment, state=PaymentState.FAILED, resolved_at=now, resolved_height=self._height))
 
     def hold_payments(self, sender: Side) -> None:
         """From now on the sender's HTLCs stay on the way: they reach nobody until released."""

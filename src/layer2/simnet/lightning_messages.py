@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
 
-__all__ = ["Message", "RestError", "Status", "dates", "page", "read_base64"]
+__all__ = ["MalformedRequest", "Message", "RestError", "Status", "dates", "page", "read_base64", "read_hex"]
 
 
 class Status(IntEnum):
@@ -60,6 +60,13 @@ class RestError(Exception):
         return {"code": int(self.status), "message": str(self), "details": []}
 
 
+class MalformedRequest(RestError):
+    """A request that lnd's gateway cannot read: it never reaches the node, and no stream begins."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, Status.INVALID_ARGUMENT)
+
+
 class Message:
     """The fields of one request, read by type.
 
@@ -80,19 +87,20 @@ class Message:
             absent: fields that lnd has and the simulated node does not follow: only their zero value is taken.
 
         Raises:
-            RestError: not an object, an unknown field, or one of ``absent`` with a value.
+            MalformedRequest: not an object, or an unknown field.
+            RestError: one of ``absent`` has a value.
         """
         try:
             fields = json.loads(body or b"{}")
         except ValueError as error:
-            raise RestError(f"proto: syntax error: {error}", Status.INVALID_ARGUMENT) from None
+            raise MalformedRequest(f"proto: syntax error: {error}") from None
         if not isinstance(fields, dict):
-            raise RestError("proto: syntax error: unexpected token", Status.INVALID_ARGUMENT)
+            raise MalformedRequest("proto: syntax error: unexpected token")
         for name, value in fields.items():
             if name in absent and value:
                 raise RestError(f"the simulated node does not follow the field {name}", Status.UNIMPLEMENTED)
             if name not in known | absent:
-                raise RestError(f'proto: unknown field "{name}"', Status.INVALID_ARGUMENT)
+                raise MalformedRequest(f'proto: unknown field "{name}"')
         return cls(fields)
 
     def text(self, name: str) -> str:
@@ -150,19 +158,31 @@ def read_base64(text: str, name: str) -> bytes:
     """Read padded base64, standard or URL-safe.
 
     Raises:
-        RestError: it is neither.
+        MalformedRequest: it is neither.
     """
     try:
         return base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
     except (binascii.Error, ValueError):
-        raise RestError(
-            f"type mismatch, parameter: {name}, error: illegal base64 data", Status.INVALID_ARGUMENT
-        ) from None
+        raise MalformedRequest(f"type mismatch, parameter: {name}, error: illegal base64 data") from None
 
 
-def _invalid(name: str, value: object) -> RestError:
+def read_hex(text: str) -> bytes:
+    """Read hexadecimal digits.
+
+    Raises:
+        RestError: they are not, in the words of Go.
+    """
+    for character in text:
+        if character not in "0123456789abcdefABCDEF":
+            raise RestError(f"encoding/hex: invalid byte: U+{ord(character):04X} {character!r}")
+    if len(text) % 2:
+        raise RestError("encoding/hex: odd length hex string")
+    return bytes.fromhex(text)
+
+
+def _invalid(name: str, value: object) -> MalformedRequest:
     # The value itself is left out: a preimage may have come in the wrong field.
-    return RestError(f"proto: invalid value of type {type(value).__name__} for field {name}", Status.INVALID_ARGUMENT)
+    return MalformedRequest(f"proto: invalid value of type {type(value).__name__} for field {name}")
 
 
 def dates(request: Message) -> tuple[int, int]:

@@ -23,8 +23,9 @@ from layer2.local_network import LightningNode
 from layer2.simnet.clock import SimClock
 from layer2.simnet.lightning_channel import Side
 from layer2.simnet.lightning_faults import Fault, FaultKind
+from layer2.simnet.lightning_identity import LightningIdentity
 from layer2.simnet.lightning_ledger import Ledger
-from layer2.simnet.lightning_node import LightningIdentity, SimulatedNode
+from layer2.simnet.lightning_node import SimulatedNode
 from layer2.simnet.lightning_rest import LightningRestServer, StateFeed
 
 __all__ = ["LightningSimulation"]
@@ -138,6 +139,7 @@ class LightningSimulation:
                     "sending_msat": channel.pending_msat(side),
                     "invoices": len(self._ledger.invoices(side)),
                     "payments": len(self._ledger.payments(side)),
+                    "open_requests": server.open_requests,
                     "faults": server.faults.active(),
                 }
                 for side, server in self._servers.items()

@@ -7,15 +7,12 @@ seed and a counter, so that the same calls make the same invoices.
 
 from __future__ import annotations
 
-import hmac
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
-
-from coincurve import PrivateKey
 
 from layer2.errors import FormatError
 from layer2.formats import bolt11
@@ -29,7 +26,7 @@ from layer2.simnet.lightning_answers import (
     payment_answer,
     payment_request_answer,
 )
-from layer2.simnet.lightning_channel import Side
+from layer2.simnet.lightning_identity import LightningIdentity
 from layer2.simnet.lightning_ledger import (
     BLOCK_PADDING,
     HOLD_EXPIRY_DELTA,
@@ -44,9 +41,9 @@ from layer2.simnet.lightning_ledger import (
     PaymentNotFound,
     PaymentState,
 )
-from layer2.simnet.lightning_messages import Message, RestError, Status, dates, page
+from layer2.simnet.lightning_messages import Message, RestError, Status, dates, page, read_hex
 
-__all__ = ["NETWORK", "LightningIdentity", "SimulatedNode"]
+__all__ = ["NETWORK", "SimulatedNode"]
 
 NETWORK = "regtest"
 _INVOICE_PREFIX = "bcrt"
@@ -57,43 +54,10 @@ _MIN_CLTV_DELTA = 24
 _MAX_CLTV_DELTA = 2016
 _DEFAULT_EXPIRY = 86_400
 _MAX_EXPIRY = 365 * 86_400
-_MAX_MEMO = 639
+_MAX_MEMO = 1024
+_MAX_FIELD_GROUPS = 1023
 _MAX_INVOICE_MSAT = 100_000 * 100_000_000 * 1000
 _DEFAULT_LIST = 100
-
-
-class LightningIdentity:
-    """What one node and its channel are made of, all derived from the simnet's seed.
-
-    Args:
-        seed: of the whole simnet.
-        side: which node.
-        channel_height: the height at which the channel's funding transaction was mined.
-    """
-
-    def __init__(self, seed: bytes, side: Side, channel_height: int) -> None:
-        self._seed = seed
-        self.side = side
-        self.key = PrivateKey(self.secret("key"))
-        self.peer_key = PrivateKey(self._derived(f"{side.peer.value} key")).public_key.format()
-        self.channel_point = f"{self._derived('channel').hex()}:0"
-        self.channel_id = channel_height << 40 | 1 << 16
-
-    @property
-    def public_key(self) -> bytes:
-        """33 bytes."""
-        return self.key.public_key.format()
-
-    def secret(self, name: str) -> bytes:
-        """32 bytes that only this node knows under that name."""
-        return self._derived(f"{self.side.value} {name}")
-
-    def block_hash(self, height: int) -> str:
-        """The hash that both nodes show for a height."""
-        return self._derived(f"block {height}").hex()
-
-    def _derived(self, name: str) -> bytes:
-        return hmac.digest(self._seed, f"layer2 simnet lightning {name}".encode(), "sha256")
 
 
 class SimulatedNode:
@@ -141,6 +105,7 @@ class SimulatedNode:
             "require_htlc_interceptor": False,
             "store_final_htlc_resolutions": False,
             "wallet_synced": True,
+            "graph_cache_status": "GRAPH_CACHE_STATUS_LOADED",
         }
 
     def get_debug_info(self, _: Message) -> dict[str, Any]:
@@ -214,18 +179,22 @@ class SimulatedNode:
         value_msat = request.amount_msat("value", "value_msat")
         expiry = request.number("expiry")
         delta = request.number("cltv_expiry", signed=False)
-        if len(memo.encode()) > _MAX_MEMO:
-            raise RestError(f"memo too large: {len(memo.encode())} bytes (maxsize={_MAX_MEMO})")
+        memo_bytes = len(memo.encode())
+        memo_groups = (memo_bytes * 8 + 4) // 5
+        if memo_bytes > _MAX_MEMO:
+            raise RestError(f"memo too large: {memo_bytes} bytes (maxsize={_MAX_MEMO})")
         if description_hash and len(description_hash) != 32:
             raise RestError(f"description hash is {len(description_hash)} bytes, must be 32")
         if value_msat > _MAX_INVOICE_MSAT:
             raise RestError("invoice amount is too large, max is 100000 BTC")
         if expiry > _MAX_EXPIRY:
-            raise RestError(f"expiry of {expiry} seconds greater than max expiry of {_MAX_EXPIRY} seconds")
-        if delta > _MAX_CLTV_DELTA:
-            raise RestError(f"CLTV delta of {delta} is too large, max accepted is: {_MAX_CLTV_DELTA}")
+            raise RestError(
+                f"expiry of {_go_float(expiry)} seconds greater than max expiry of {_go_float(_MAX_EXPIRY)} seconds"
+            )
         if delta and delta < _MIN_CLTV_DELTA:
             raise RestError(f"CLTV delta of {delta} must be greater than minimum of {_MIN_CLTV_DELTA}")
+        if memo_groups > _MAX_FIELD_GROUPS:
+            raise RestError(f"data length too big to fit within 10 bits: {memo_groups}")
         counter = self._ledger.next_add_index(self.side)
         fields = bolt11.InvoiceFields(
             prefix=_INVOICE_PREFIX,
@@ -263,10 +232,7 @@ class SimulatedNode:
 
     def lookup_invoice(self, request: Message) -> dict[str, Any]:
         """``lnrpc.Invoice`` by the hexadecimal hash in the path."""
-        try:
-            payment_hash = bytes.fromhex(request.text("r_hash_str"))
-        except ValueError:
-            raise RestError("encoding/hex: invalid byte") from None
+        payment_hash = read_hex(request.text("r_hash_str"))
         if len(payment_hash) != 32:
             raise RestError(f"payment hash must be exactly 32 bytes, is instead {len(payment_hash)}")
         return self._invoice(payment_hash)
@@ -438,6 +404,13 @@ def _added(invoice: Invoice) -> dict[str, Any]:
         "add_index": str(invoice.add_index),
         "payment_addr": b64encode(invoice.payment_address).decode(),
     }
+
+
+def _go_float(number: int) -> str:
+    """How Go prints a float64 of seven digits or more that holds an integer."""
+    digits = str(number)
+    fraction = digits[1:].rstrip("0")
+    return f"{digits[0]}{'.' if fraction else ''}{fraction}e+{len(digits) - 1:02d}"
 
 
 @contextmanager

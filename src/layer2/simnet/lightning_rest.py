@@ -20,7 +20,7 @@ from aiohttp import web
 from layer2.simnet.clock import SimClock
 from layer2.simnet.lightning_faults import FaultKind, FaultSwitches
 from layer2.simnet.lightning_ledger import Invoice, Ledger, Payment, PaymentState
-from layer2.simnet.lightning_messages import Message, RestError, Status
+from layer2.simnet.lightning_messages import MalformedRequest, Message, RestError, Status, read_hex
 from layer2.simnet.lightning_node import SimulatedNode
 
 __all__ = ["LightningRestServer", "StateFeed"]
@@ -177,6 +177,11 @@ class LightningRestServer:
             await self._runner.cleanup()
             self._runner = None
 
+    @property
+    def open_requests(self) -> int:
+        """How many requests wait for their answer or its end; streams are among them."""
+        return len(self._transports)
+
     def reset_connections(self) -> None:
         """Cut every request that is under way."""
         for transport in self._transports:
@@ -256,8 +261,8 @@ class LightningRestServer:
             drop = self.faults.hit(FaultKind.DROP_REPLY, request.path) is not None
             body = await request.read()
             try:
-                self._check_macaroon(request)
                 message = _message(request, body, route)
+                self._check_macaroon(request)
                 self._ledger.pass_time(self._clock.now())
                 position = self._feed.position()
                 if route.unary is not None:
@@ -266,7 +271,8 @@ class LightningRestServer:
                 assert route.stream is not None
                 kind, payment_hash = route.stream(message)
             except RestError as error:
-                return _reset(request) if drop else _error(error, stream=route.stream is not None)
+                stream = route.stream is not None and not isinstance(error, MalformedRequest)
+                return _reset(request) if drop else _error(error, stream=stream)
             finally:
                 self._feed.wake()
             if drop:
@@ -295,11 +301,7 @@ class LightningRestServer:
         shown = request.headers.getall(MACAROON_HEADER, [])
         if len(shown) != 1:
             raise RestError(f"expected 1 macaroon, got {len(shown)}")
-        try:
-            given = bytes.fromhex(shown[0])
-        except ValueError:
-            raise RestError("encoding/hex: invalid byte") from None
-        if not hmac.compare_digest(given, self._macaroon):
+        if not hmac.compare_digest(read_hex(shown[0]), self._macaroon):
             raise RestError("verification failed: signature mismatch after caveat verification")
 
 

@@ -1,0 +1,91 @@
+"""Records what real lnd answers, for the conformance test of the simulated nodes.
+
+Not a test: run it with the directories of the devnet's programs when lnd's version changes.
+``PYTHONPATH=src:tests python tests/simnet/record_lnd.py DIRECTORY_OF_PROGRAMS``
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+import aiohttp
+from simnet.lightning_client import Client
+from simnet.lightning_conversation import Conversation
+
+from layer2.devnet.bitcoin import FIRST_BLOCKS, BitcoinNode
+from layer2.devnet.lightning import Lnd
+from layer2.devnet.processes import stop
+
+RECORD = Path(__file__).parent / "recorded_lnd" / "conversation.json"
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+async def _has_htlcs(client: Client) -> bool:
+    (channel,) = (await client.get("/v1/channels"))["channels"]
+    return bool(channel["pending_htlcs"])
+
+
+async def _record(programs: Path, directory: Path) -> None:
+    children = []
+    ports = _free_ports(7)
+    async with aiohttp.ClientSession() as session:
+        try:
+            bitcoin = BitcoinNode(programs / "btcd", directory / "btcd", ports[0], session)
+            children.append(bitcoin.start())
+            await bitcoin.wait_until_answering()
+            height = await bitcoin.generate(FIRST_BLOCKS)
+            taker, provider = (
+                Lnd(name, programs / "lnd", directory / name, (first, first_grpc, first_peer), session)
+                for name, first, first_grpc, first_peer in (("taker", *ports[1:4]), ("provider", *ports[4:7]))
+            )
+            children += [taker.start(bitcoin), provider.start(bitcoin)]
+            for node in (taker, provider):
+                await node.wait_until_answering()
+                await node.wait_until_synced(height)
+            await bitcoin.fund([await taker.new_address(), await provider.new_address()], 10**9)
+
+            async def mine(blocks: int) -> int:
+                height = await bitcoin.generate(blocks)
+                for node in (taker, provider):
+                    await node.wait_until_synced(height)
+                return height
+
+            await mine(1)
+            await taker.wait_until_funded(10**9)
+            await taker.connect(provider)
+            await taker.open_channel(provider, 10_000_000, 5_000_000)
+            await mine(6)
+            for payer, payee in ((taker, provider), (provider, taker)):
+                while await payer.pay(await payee.create_invoice(1000, "probe")) != "SUCCEEDED":
+                    await asyncio.sleep(0.2)
+            for node in (taker, provider):
+                while await _has_htlcs(Client(node.description(), session)):
+                    await asyncio.sleep(0.2)
+            heard = await Conversation(
+                Client(taker.description(), session), Client(provider.description(), session), mine, asyncio.sleep
+            ).hold()
+            version = (await Client(taker.description(), session).get("/v1/getinfo"))["version"]
+            record = {"lnd": version, "answers": heard}
+            RECORD.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+        finally:
+            stop([child.record for child in children], grace=10)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as name:
+        asyncio.run(asyncio.wait_for(_record(Path(sys.argv[1]), Path(name)), 300))
