@@ -1,0 +1,103 @@
+"""What the payee of a leg offers to be paid on: an invoice, or an account. Both sides check offers with these rules."""
+
+from __future__ import annotations
+
+from layer2.errors import FormatError, InvalidRequest
+from layer2.formats import bolt11
+from layer2.formats.bolt11 import Bolt11Invoice
+from layer2.formats.evm_address import parse_address
+from layer2.swap_rules.timelocks import TimelockSettings, last_payment_time
+
+__all__ = ["CLOCK_TOLERANCE", "NO_ADDRESS", "check_own_account", "check_payable_invoice", "read_invoice"]
+
+CLOCK_TOLERANCE = 60
+"""Seconds by which the clocks of two parties, or of a party and its node, may differ."""
+MSAT_PER_SAT = 1000
+NO_ADDRESS = bytes(20)
+
+
+def read_invoice(text: str, *, payment_hash: bytes | None, amount: int, network: str) -> Bolt11Invoice:
+    """Read an invoice of either leg and check what holds for both.
+
+    Args:
+        text: in lower case, alone.
+        payment_hash: 32 bytes, or None where the hash is to be learnt from the invoice.
+        amount: satoshi.
+        network: BOLT 11 prefix.
+
+    Raises:
+        InvalidRequest: code ``invoice_format``, ``invoice_network``, ``invoice_amount``, ``invoice_hash``,
+            ``invoice_blinded_paths`` or ``invoice_amp``.
+    """
+    try:
+        invoice = bolt11.decode(text)
+    except FormatError as error:
+        raise InvalidRequest(f"the invoice cannot be read: {error.message}", code="invoice_format") from error
+    if invoice.text != text:
+        raise InvalidRequest("an invoice is written in lower case here", code="invoice_format")
+    if invoice.prefix != network:
+        raise InvalidRequest(
+            f"the invoice is for the network {invoice.prefix!r}, not {network!r}", code="invoice_network"
+        )
+    if invoice.amount_msat is None:
+        raise InvalidRequest("the invoice names no amount", code="invoice_amount")
+    if invoice.amount_msat != amount * MSAT_PER_SAT:
+        raise InvalidRequest(
+            f"the invoice asks for {invoice.amount_msat} msat, not {amount * MSAT_PER_SAT}", code="invoice_amount"
+        )
+    if payment_hash is not None and invoice.payment_hash != payment_hash:
+        raise InvalidRequest("the invoice is for another payment hash", code="invoice_hash")
+    # lnd bounds a blinded payment by its path's delta instead of the CLTV limit, and who signed it says nothing.
+    if invoice.has_blinded_paths:
+        raise InvalidRequest("an invoice with blinded paths cannot be paid by a swap", code="invoice_blinded_paths")
+    if invoice.is_amp:
+        raise InvalidRequest("an AMP invoice has no payment hash of the payee's", code="invoice_amp")
+    return invoice
+
+
+def check_payable_invoice(
+    text: str,
+    *,
+    payment_hash: bytes | None,
+    amount: int,
+    network: str,
+    provider_node: bytes | None,
+    now: int,
+    settings: TimelockSettings,
+) -> Bolt11Invoice:
+    """Check the invoice of a Lightning destination, one's own or somebody else's.
+
+    Args:
+        provider_node: 33 bytes, or None before a provider is chosen.
+
+    Raises:
+        InvalidRequest: as ``read_invoice``, or code ``invoice_payee`` (the payer itself: it would learn the
+            preimage without paying), ``invoice_expired``, ``invoice_timestamp``.
+    """
+    invoice = read_invoice(text, payment_hash=payment_hash, amount=amount, network=network)
+    if provider_node is not None and invoice.payee == provider_node:
+        raise InvalidRequest("the provider's own node signed the invoice that it is to pay", code="invoice_payee")
+    if invoice.timestamp > now + CLOCK_TOLERANCE:
+        raise InvalidRequest("the invoice is dated in the future", code="invoice_timestamp")
+    if last_payment_time(invoice.expires_at, settings) < now:
+        raise InvalidRequest("the invoice has expired, or would while it is paid", code="invoice_expired")
+    return invoice
+
+
+def check_own_account(offer: str, account: bytes) -> bytes:
+    """Check the claim address of an EVM destination: the taker's own account and no other.
+
+    Raises:
+        InvalidRequest: code ``offer_address``. Another payee could refund the lock in front of the claim, whose
+            preimage is public by then; value for others is forwarded after the claim.
+    """
+    try:
+        payee = parse_address(offer)
+    except FormatError as error:
+        raise InvalidRequest(f"the claim address cannot be read: {error.message}", code="offer_address") from error
+    if payee != account or payee == NO_ADDRESS:
+        raise InvalidRequest(
+            "the claim address must be the taker's own account: another payee could refund in front of the claim",
+            code="offer_address",
+        )
+    return payee
