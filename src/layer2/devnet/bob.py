@@ -65,7 +65,8 @@ class BobNode:
         configuration.write_text(_CONFIGURATION)
         log = self._directory / "output.log"
         # An archive of every state needs the older scheme, from the first block on.
-        data = [f"--datadir={self._directory / 'data'}", "--state.scheme=hash"]
+        # A small cache, since geth sets room aside on the disk for what it may hold in memory.
+        data = [f"--datadir={self._directory / 'data'}", "--state.scheme=hash", "--cache=64"]
         with log.open("ab") as output:
             subprocess.run(  # noqa: S603  # a program of our own installation
                 [self._program, *data, "init", first_block],

@@ -23,7 +23,7 @@ from layer2.devnet.processes import ProcessRecord, load_records, require_linux, 
 from layer2.errors import ConfigurationError, NodeError
 from layer2.local_network import LocalNetwork
 
-__all__ = ["LOG", "PROCESSES", "DevnetStatus", "clear", "down", "require_binaries", "status", "up"]
+__all__ = ["LOG", "PROCESSES", "DevnetStatus", "clear", "down", "require_binaries", "status", "up", "why_unavailable"]
 
 PROCESSES = "processes.json"
 LOG = "devnet.log"
@@ -130,6 +130,16 @@ def require_binaries() -> Binaries:
     if binaries is None:
         raise ConfigurationError("the devnet's nodes are not built yet", remedy="layer2 devnet install")
     return binaries
+
+
+def why_unavailable() -> str | None:
+    """Why no devnet can be started on this machine, in one line; None where one can."""
+    try:
+        require_linux()
+        require_binaries()
+    except ConfigurationError as error:
+        return str(error)
+    return None
 
 
 def clear(directory: Path) -> None:

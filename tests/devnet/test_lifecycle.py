@@ -1,0 +1,83 @@
+"""How a devnet ends: all of it, and nothing besides."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from layer2 import devnet
+from layer2.devnet.network import PROCESSES
+from layer2.devnet.processes import ProcessRecord, load_records
+from layer2.errors import ConfigurationError
+
+START_AND_WAIT = """
+import sys
+from pathlib import Path
+from layer2 import devnet
+devnet.up(Path(sys.argv[1]), with_parent=True)
+print("up", flush=True)
+sys.stdin.read()
+"""
+
+
+def wait_for_the_end_of(records: tuple[ProcessRecord, ...]) -> None:
+    for record in records:
+        try:
+            descriptor = os.pidfd_open(record.pid)
+        except ProcessLookupError:
+            continue
+        readable, _, _ = select.select([descriptor], [], [], 20)
+        os.close(descriptor)
+        assert readable, f"{record.name} still runs"
+    assert not any(record.is_running() for record in records)
+
+
+@pytest.mark.devnet
+def test_down_ends_every_process_and_a_second_network_needs_the_first_to_be_down(
+    built_nodes: None, tmp_path: Path
+) -> None:
+    lines: list[str] = []
+    network = devnet.up(tmp_path, with_parent=True, progress=lines.append)
+    records = load_records(tmp_path / PROCESSES)
+    assert len(records) == 5
+    assert network.process_ids == tuple(record.pid for record in records)
+    assert devnet.status(tmp_path).network == network
+    assert lines[-1] == "Lightning: ready, a payment went through in each direction"
+    with pytest.raises(ConfigurationError, match="runs in"):
+        devnet.up(tmp_path)
+
+    assert devnet.down(tmp_path)
+
+    assert not any(record.is_running() for record in records)
+    assert devnet.status(tmp_path).network is None
+    assert not devnet.down(tmp_path)
+
+
+@pytest.mark.devnet
+def test_a_network_that_goes_with_its_parent_ends_when_the_parent_is_killed(built_nodes: None, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", START_AND_WAIT, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"up\n"
+        records = load_records(tmp_path / PROCESSES)
+        assert all(record.is_running() for record in records)
+        parent.send_signal(signal.SIGKILL)
+    wait_for_the_end_of(records)
+
+
+def test_refuses_a_directory_that_holds_files_of_somebody_else(built_nodes: None, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ConfigurationError, match=r"thesis\.tex"):
+        devnet.up(tmp_path)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_there_is_nothing_to_stop_where_nothing_was_started(tmp_path: Path) -> None:
+    assert not devnet.down(tmp_path)
+    assert devnet.status(tmp_path) == devnet.DevnetStatus(None, ())
