@@ -30,6 +30,7 @@ BlockName: TypeAlias = _Tag | int | bytes
 _QUANTITY = re.compile(r"0x(0|[1-9a-f][0-9a-f]*)", re.ASCII | re.IGNORECASE)
 _DATA = re.compile(r"0x([0-9a-f]{2})*", re.ASCII | re.IGNORECASE)
 _MOST_TOPICS = 4
+_GO_TYPES: dict[int | None, str] = {None: "hexutil.Bytes", 20: "common.Address", 32: "common.Hash"}
 
 
 class RpcError(Exception):
@@ -45,18 +46,27 @@ def expect_number(value: Any, index: int) -> int:
     """Read argument ``index`` as a number: hexadecimal, or a JSON integer."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    if not isinstance(value, str) or not _QUANTITY.fullmatch(value):
-        raise _invalid(index, "expected a hex number without leading zeros")
+    if not isinstance(value, str) or not value.startswith("0x"):
+        raise _invalid(index, "hex string without 0x prefix")
+    if re.match("0x0.", value):
+        raise _invalid(index, "hex number with leading zero digits")
+    if not _QUANTITY.fullmatch(value):
+        raise _invalid(index, "invalid hex string")
     return int(value, 16)
 
 
 def expect_bytes(value: Any, index: int, size: int | None) -> bytes:
     """Read argument ``index`` as bytes, of that size where one is given."""
-    if not isinstance(value, str) or not _DATA.fullmatch(value):
-        raise _invalid(index, "expected hex bytes with 0x prefix")
+    kind = _GO_TYPES[size]
+    if not isinstance(value, str) or not value.startswith("0x"):
+        raise _invalid(index, f"json: cannot unmarshal hex string without 0x prefix into Go value of type {kind}")
+    if len(value) % 2:
+        raise _invalid(index, f"json: cannot unmarshal hex string of odd length into Go value of type {kind}")
+    if not _DATA.fullmatch(value):
+        raise _invalid(index, f"json: cannot unmarshal invalid hex string into Go value of type {kind}")
     read = bytes.fromhex(value[2:])
     if size is not None and len(read) != size:
-        raise _invalid(index, f"hex string has length {2 * len(read)}, want {2 * size}")
+        raise _invalid(index, f"hex string has length {2 * len(read)}, want {2 * size} for {kind}")
     return read
 
 
@@ -97,10 +107,8 @@ def call_request(value: Any) -> CallRequest:
     """Read the first argument of ``eth_call`` or ``eth_estimateGas``."""
     if not isinstance(value, dict):
         raise _invalid(0, "expected an object")
-    input_data, old_data = value.get("input"), value.get("data")
-    if input_data is not None and old_data is not None and input_data != old_data:
-        raise RpcError(-32000, 'both "data" and "input" are set and not equal. Please use "input"')
-    payload = old_data if input_data is None else input_data
+    # "data" is the older name; where both are given, "input" counts.
+    payload = value.get("data") if value.get("input") is None else value["input"]
     price = value.get("maxFeePerGas", value.get("gasPrice"))
     to = value.get("to")
     return CallRequest(

@@ -6,9 +6,10 @@ and states of every branch by their hash. It knows nothing of pools, clocks, fin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 import rlp  # type: ignore[import-untyped]  # the package carries no types
 from eth.abc import BlockHeaderAPI, ReceiptAPI, SignedTransactionAPI, StateAPI
@@ -18,6 +19,7 @@ from eth.db.atomic import AtomicDB
 from eth.db.chain import ChainDB
 from eth.exceptions import (
     InsufficientFunds,
+    InvalidInstruction,
     InvalidJumpDestination,
     OutOfGas,
     Revert,
@@ -25,6 +27,7 @@ from eth.exceptions import (
     WriteProtection,
 )
 from eth.rlp.headers import BlockHeader
+from eth.validation import validate_gas_limit
 from eth.vm.chain_context import ChainContext
 from eth.vm.forks.prague import PragueVM
 from eth.vm.forks.prague.transactions import PragueTransactionBuilder
@@ -41,6 +44,8 @@ __all__ = [
     "CALL_GAS_LIMIT",
     "CHAIN_ID",
     "CallFailed",
+    "CallOutOfGas",
+    "CallRefused",
     "CallRequest",
     "EvmChain",
     "MinedBlock",
@@ -50,14 +55,16 @@ CHAIN_ID = 60808
 BLOCK_GAS_LIMIT = 60_000_000
 TRANSFER_GAS = 21_000
 CALL_GAS_LIMIT = 50_000_000
-FEE_VAULT = Address(bytes.fromhex("4200000000000000000000000000000000000011"))
-GENESIS_BASE_FEE = 1_000_000
+_FEE_VAULT = Address(bytes.fromhex("4200000000000000000000000000000000000011"))
+_GENESIS_BASE_FEE = 1_000_000
+_ELASTICITY, _DENOMINATOR = 6, 250
+# Holocene's form: version 0, then denominator and elasticity.
+_EXTRA_DATA = bytes(1) + _DENOMINATOR.to_bytes(4, "big") + _ELASTICITY.to_bytes(4, "big")
 
 _CONTEXT = ChainContext(CHAIN_ID)
 
 # What op-geth says where py-evm raises these; other failures keep py-evm's words.
 _GETH_WORDS: dict[type[VMError], str] = {
-    OutOfGas: "out of gas",
     InsufficientFunds: "insufficient balance for transfer",
     InvalidJumpDestination: "invalid jump destination",
     WriteProtection: "write protection",
@@ -65,7 +72,32 @@ _GETH_WORDS: dict[type[VMError], str] = {
 
 
 class _BobVM(PragueVM):
+    """Prague's rules, with BOB's parameters of the base fee."""
+
     consensus_class = NoProofConsensus
+
+    @classmethod
+    def validate_gas(cls, header: BlockHeaderAPI, parent_header: BlockHeaderAPI) -> None:
+        validate_gas_limit(header.gas_limit, parent_header.gas_limit)
+        if header.base_fee_per_gas != _base_fee_after(parent_header):
+            raise ValidationError("a base fee that does not follow from the parent")
+
+
+def _base_fee_after(parent: BlockHeaderAPI) -> int:
+    """The base fee of the next block: EIP-1559 with BOB's elasticity and denominator."""
+    fee, target = int(parent.base_fee_per_gas or 0), parent.gas_limit // _ELASTICITY
+    if parent.gas_used == target:
+        return fee
+    change = fee * abs(parent.gas_used - target) // target // _DENOMINATOR
+    return fee + max(change, 1) if parent.gas_used > target else fee - change
+
+
+def _header_after(parent: BlockHeaderAPI, **fields: Any) -> BlockHeaderAPI:
+    header = _BobVM.create_header_from_parent(
+        parent, gas_limit=BLOCK_GAS_LIMIT, coinbase=_FEE_VAULT, extra_data=_EXTRA_DATA, **fields
+    )
+    # py-evm knows only Ethereum's own parameters.
+    return cast(BlockHeaderAPI, header.copy(base_fee_per_gas=_base_fee_after(parent)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +154,14 @@ class CallFailed(Exception):
         self.revert_data = revert_data
 
 
+class CallRefused(CallFailed):
+    """A simulated call could not begin."""
+
+
+class CallOutOfGas(CallFailed):
+    """A simulated call needed more gas than it had."""
+
+
 class EvmChain:
     """One canonical branch on top of a genesis block.
 
@@ -144,7 +184,8 @@ class EvmChain:
         header = _BobVM.create_genesis_header(
             timestamp=timestamp,
             gas_limit=BLOCK_GAS_LIMIT,
-            base_fee_per_gas=GENESIS_BASE_FEE,
+            base_fee_per_gas=_GENESIS_BASE_FEE,
+            extra_data=_EXTRA_DATA,
             state_root=state.state_root,
         )
         self._headers.persist_header(header)
@@ -182,8 +223,7 @@ class EvmChain:
 
     def next_base_fee(self) -> int:
         """The base fee of the block that follows the head, in wei (EIP-1559)."""
-        header = _BobVM.create_header_from_parent(self.head.header, gas_limit=BLOCK_GAS_LIMIT)
-        return int(header.base_fee_per_gas or 0)
+        return _base_fee_after(self.head.header)
 
     def append(
         self, transactions: Iterable[SignedTransactionAPI], timestamp: int, *, branch: int = 0
@@ -199,11 +239,9 @@ class EvmChain:
             The block, and the transactions that were left out.
         """
         parent = self.head
-        header = _BobVM.create_header_from_parent(
+        header = _header_after(
             parent.header,
             timestamp=timestamp,
-            gas_limit=BLOCK_GAS_LIMIT,
-            coinbase=FEE_VAULT,
             mix_hash=keccak256(parent.hash + branch.to_bytes(8, "big")),
         )
         vm = _BobVM(header, self._headers, _CONTEXT, self._consensus)
@@ -270,13 +308,14 @@ class EvmChain:
             CallFailed: it fails with all the gas that it may have.
         """
         state = self._free_state(block)
-        if state.get_balance(Address(request.sender)) < request.value:
-            raise CallFailed("insufficient funds for transfer")
-        if not request.data and request.to and not state.get_code(Address(request.to)):
-            return TRANSFER_GAS
+        # A limit that allows no transaction at all is not looked at, as in op-geth.
+        most = request.gas if request.gas >= TRANSFER_GAS else CALL_GAS_LIMIT
+        request = replace(request, gas=most)
         _, error = self._attempt(request, state)
         if error is not None:
             raise error
+        if not request.data and request.to and not state.get_code(Address(request.to)):
+            return TRANSFER_GAS
         enough, too_little = request.gas, TRANSFER_GAS - 1
         while enough - too_little > enough * 3 // 200:
             # Most calls need little of what they may have, so the search starts near the bottom.
@@ -312,19 +351,19 @@ class EvmChain:
         )
         balance, cost = state.get_balance(sender), request.value + request.gas * request.gas_price
         if balance < cost:
-            return b"", CallFailed(
+            return b"", CallRefused(
                 f"insufficient funds for gas * price + value: address {to_checksum(request.sender)} "
                 f"have {balance} want {cost}"
             )
         if request.gas < unsigned.intrinsic_gas:
-            return b"", CallFailed(f"intrinsic gas too low: have {request.gas}, want {unsigned.intrinsic_gas}")
+            return b"", CallRefused(f"intrinsic gas too low: have {request.gas}, want {unsigned.intrinsic_gas}")
         snapshot = state.snapshot()
         try:
             # A SpoofTransaction stands for a signed one by forwarding attributes, which no type can say.
             spoofed = cast(SignedTransactionAPI, SpoofTransaction(unsigned, from_=sender))
             computation = state.apply_transaction(spoofed)
         except ValidationError as error:
-            return b"", CallFailed(str(error))
+            return b"", CallRefused(str(error))
         finally:
             state.revert(snapshot)
         if not computation.is_error:
@@ -335,6 +374,12 @@ class EvmChain:
 def _failure(error: VMError, output: bytes) -> CallFailed:
     if isinstance(error, Revert):
         return CallFailed("execution reverted", output)
+    if isinstance(error, OutOfGas):
+        return CallOutOfGas("out of gas")
+    if isinstance(error, InvalidInstruction) and (opcode := re.search("0x[0-9a-f]+", str(error))):
+        number = int(opcode[0], 16)
+        name = "INVALID" if number == 0xFE else f"opcode {number:#x} not defined"
+        return CallFailed(f"invalid opcode: {name}")
     for kind, words in _GETH_WORDS.items():
         if isinstance(error, kind):
             return CallFailed(words)

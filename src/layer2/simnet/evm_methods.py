@@ -32,7 +32,7 @@ from layer2.simnet.evm_arguments import (
     expect_percentiles,
     log_filter,
 )
-from layer2.simnet.evm_chain import CHAIN_ID, CallFailed, MinedBlock
+from layer2.simnet.evm_chain import CHAIN_ID, CallFailed, CallOutOfGas, CallRefused, MinedBlock
 from layer2.simnet.evm_node import EvmNode
 from layer2.simnet.evm_pool import TransactionRefused
 
@@ -123,10 +123,9 @@ class EvmMethods:
         name, must_be_canonical = block_name(argument, index)
         block = self._block(name)
         if block is None:
-            by_hash = isinstance(name, bytes)
-            raise RpcError(-32000, "header for hash not found" if by_hash else "header not found")
+            raise RpcError(-32000, "header not found")
         if must_be_canonical and not self._node.chain.is_canonical(block):
-            raise RpcError(-32000, "hash is not currently canonical")
+            raise RpcError(-32000, "header not found")
         return block
 
     def _get_block_by_number(self, name: Any, full: Any) -> Any:
@@ -179,6 +178,8 @@ class EvmMethods:
         request = call_request(message)
         try:
             return data(self._node.chain.call(request, self._block_with_state(name, 1)))
+        except CallRefused as error:
+            raise RpcError(-32000, f"err: {error} (supplied gas {request.gas})") from error
         except CallFailed as error:
             raise _execution_error(error) from error
 
@@ -186,6 +187,10 @@ class EvmMethods:
         request = call_request(message)
         try:
             return quantity(self._node.chain.estimate_gas(request, self._block_with_state(name, 1)))
+        except CallRefused as error:
+            raise RpcError(-32000, f"failed with {request.gas} gas: {error}") from error
+        except CallOutOfGas as error:
+            raise RpcError(-32000, f"gas required exceeds allowance ({request.gas})") from error
         except CallFailed as error:
             raise _execution_error(error) from error
 
@@ -242,7 +247,7 @@ class EvmMethods:
         if last is None:
             raise RpcError(-32000, "request beyond head block")
         if blocks_wanted == 0:
-            return {"oldestBlock": "0x0", "gasUsedRatio": []}
+            return {"oldestBlock": "0x0", "gasUsedRatio": None}
         chain = self._node.chain
         first = max(0, last.number - blocks_wanted + 1)
         blocks = [chain.block_by_number(number) for number in range(first, last.number + 1)]
@@ -261,15 +266,18 @@ class EvmMethods:
         return answer
 
     def _get_raw_header(self, name: Any) -> str:
-        return data(rlp.encode(self._raw_block(name).header))
+        block = self._raw_block(name)
+        return "0x" if block is None else data(rlp.encode(block.header))
 
-    def _get_raw_receipts(self, name: Any) -> list[str]:
-        return [data(receipt.encode()) for receipt in self._raw_block(name).receipts]
+    def _get_raw_receipts(self, name: Any) -> list[str] | None:
+        block = self._raw_block(name)
+        return None if block is None else [data(receipt.encode()) for receipt in block.receipts]
 
-    def _raw_block(self, argument: Any) -> MinedBlock:
-        block = self._block(block_name(argument, 0)[0])
-        if block is None:
-            raise RpcError(-32000, "header not found")
+    def _raw_block(self, argument: Any) -> MinedBlock | None:
+        name, _ = block_name(argument, 0)
+        block = self._block(name)
+        if block is None and isinstance(name, bytes):
+            raise RpcError(-32000, f"header #{list(name)} not found".replace(",", ""))
         return block
 
 

@@ -38,15 +38,15 @@ class EvmNode:
 
     @property
     def safe_height(self) -> int:
-        """The height of the safe head: two below the head, or where it is held."""
-        follows = max(0, self.chain.head.number - _SAFE_LAG)
-        return follows if self._held_safe is None else self._held_safe
+        """The height of the safe head: two below the head or where it is held, and never below finalized."""
+        follows = self.chain.head.number - _SAFE_LAG
+        return max(self.finalized_height, follows if self._held_safe is None else self._held_safe)
 
     @property
     def finalized_height(self) -> int:
         """The height of the finalized head: four below the head, or where it is held."""
-        follows = max(0, self.chain.head.number - _FINALIZED_LAG)
-        return follows if self._held_finalized is None else self._held_finalized
+        follows = self.chain.head.number - _FINALIZED_LAG
+        return max(0, follows if self._held_finalized is None else self._held_finalized)
 
     def send(self, raw: bytes) -> bytes:
         """Take a signed transaction into the pool and return its hash.
@@ -91,23 +91,37 @@ class EvmNode:
         """Hold the safe and finalized heads at these heights; None lets them follow the head.
 
         Raises:
-            ValueError: a height that the chain does not have.
+            ValueError: a height that the chain does not have, or finalized above safe.
         """
-        for height in (safe, finalized):
-            if height is not None and self.chain.block_by_number(height) is None:
-                raise ValueError(f"there is no block {height}")
+        top = self.chain.head.number
+        for name, height in (("safe", safe), ("finalized", finalized)):
+            if height is not None and not 0 <= height <= top:
+                raise ValueError(f"{name} cannot be held at {height}: the head is at {top}")
+        lowest_safe = top - _FINALIZED_LAG if finalized is None else finalized
+        if safe is not None and safe < lowest_safe:
+            raise ValueError(f"finalized ({lowest_safe}) cannot be above safe ({safe})")
         self._held_safe, self._held_finalized = safe, finalized
 
     def reorganise(self, depth: int, *, keep_transactions: bool) -> int:
         """Replace the last blocks by a branch of empty ones that is one block longer. Returns the new height.
 
         The blocks have the times of those that they replace. Removed transactions go back to the pool, or are
-        forgotten. Whether safe or finalized blocks are among the removed is the caller's business.
+        forgotten. A safe head that is held goes back to the last block that stays.
 
         Raises:
-            ValueError: the chain is not that long.
+            ValueError: less than one block, or a finalized block would be removed.
         """
+        if depth < 1:
+            raise ValueError("the number of blocks must be positive")
+        stays = self.chain.head.number - depth
+        if stays < self.finalized_height:
+            raise ValueError(
+                f"{depth} blocks back from {self.chain.head.number} is below the finalized head at "
+                f"{self.finalized_height}: hold finalized lower first"
+            )
         removed = self.chain.roll_back(depth)
+        if self._held_safe is not None:
+            self._held_safe = min(self._held_safe, stays)
         self._branch += 1
         for block in removed:
             self.chain.append((), block.timestamp, branch=self._branch)

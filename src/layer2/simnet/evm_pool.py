@@ -46,7 +46,7 @@ def decode_transaction(raw: bytes) -> SignedTransactionAPI:
     Raises:
         TransactionRefused: it cannot be read, or its type is not one that BOB takes.
     """
-    if not raw:
+    if len(raw) < 2:
         raise TransactionRefused("typed transaction too short")
     if raw[0] < 0x80 and raw[0] not in (_ACCESS_LIST, _DYNAMIC_FEE, _SET_CODE):
         raise TransactionRefused("transaction type not supported")

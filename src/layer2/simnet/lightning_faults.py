@@ -62,11 +62,21 @@ class Fault:
             raise InvalidRequest(
                 f"the fault {kind} needs {sorted(taken[0])} and may take {sorted(taken[1])}, got {sorted(values)}"
             )
+        for name, value in values.items():
+            if isinstance(value, bool) or not isinstance(value, _TYPES[name]):
+                raise InvalidRequest(f"the fault {kind} takes no {type(value).__name__} as {name}")
         if "reason" in values:
             values["reason"] = _reason(values["reason"])
         return cls(switch, **values)
 
 
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "path": str,
+    "count": int,
+    "seconds": (int, float),
+    "status": int,
+    "reason": str,
+}
 _ARGUMENTS: dict[FaultKind, tuple[frozenset[str], frozenset[str]]] = {
     FaultKind.NONE: (frozenset(), frozenset()),
     FaultKind.DOWN: (frozenset(), frozenset()),

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from layer2.errors import InvalidRequest
 from layer2.local_network import LightningNode
 from layer2.simnet.clock import SimClock
 from layer2.simnet.lightning_channel import Side
@@ -111,9 +112,11 @@ class LightningSimulation:
             arguments: what the kind takes: ``path`` (a prefix), ``count``, ``seconds``, ``status``, ``reason``.
 
         Raises:
-            InvalidRequest: an unknown kind, or an argument that it does not take.
+            InvalidRequest: an unknown party or kind, or an argument that it does not take.
         """
-        side = {"taker_lightning": Side.TAKER, "provider_lightning": Side.PROVIDER}[party]
+        side = {"taker_lightning": Side.TAKER, "provider_lightning": Side.PROVIDER}.get(party)
+        if side is None:
+            raise InvalidRequest(f"the simnet has no Lightning node {party!r}")
         node, server = self._nodes[side], self._servers[side]
         fault = Fault.of(kind, arguments)
         server.faults.set(fault)

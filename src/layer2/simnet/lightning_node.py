@@ -208,12 +208,16 @@ class SimulatedNode:
             min_final_cltv_expiry_delta=delta or _DEFAULT_CLTV_DELTA,
             feature_bits=INVOICE_FEATURES,
         )
+        try:
+            payment_request = bolt11.encode(fields, self._sign)
+        except FormatError as error:
+            raise RestError(error.message) from None
         invoice = Invoice(
             owner=self.side,
             add_index=counter,
             payment_hash=payment_hash,
             payment_address=fields.payment_secret,
-            payment_request=bolt11.encode(fields, self._sign),
+            payment_request=payment_request,
             memo=memo,
             description_hash=description_hash,
             value_msat=value_msat,
