@@ -101,10 +101,11 @@ class Running:
     taker: Client
     provider: Client
 
-    async def provider_is_asked(self) -> None:
-        """Return when the provider's node has a request that it has not answered."""
-        while (await self.simulation.status())["nodes"]["provider"]["open_requests"] == 0:  # noqa: ASYNC110
-            await asyncio.sleep(0)  # The node runs on this very loop: this gives it its turn, not time.
+    async def wait_for_open_requests(self, name: str, number: int) -> None:
+        """Return when so many requests wait for their answer at the node of that name."""
+        async with asyncio.timeout(5):
+            while (await self.simulation.status())["nodes"][name]["open_requests"] != number:  # noqa: ASYNC110
+                await asyncio.sleep(0)  # The node runs on this very loop: this gives it its turn, not time.
 
 
 @asynccontextmanager

@@ -303,7 +303,7 @@ async def test_an_invoice_may_be_awaited_before_it_exists(network: Running) -> N
             return await anext(invoices)
 
     waiting = asyncio.create_task(first_state())
-    await network.provider_is_asked()
+    await network.wait_for_open_requests("provider", 1)
     await hold_invoice(network.provider)
     assert (await waiting)["state"] == "OPEN"
 

@@ -1,0 +1,257 @@
+"""The state machine of the simulated Lightning nodes under random calls: no money appears, nothing is paid twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from hashlib import sha256
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from layer2.simnet.lightning_channel import CAPACITY_SAT, Channel, Side
+from layer2.simnet.lightning_ledger import (
+    FailureReason,
+    Invoice,
+    InvoiceState,
+    Ledger,
+    LedgerError,
+    Payment,
+    PaymentState,
+)
+
+NUMBERS = st.integers(0, 5)
+SIDES = st.sampled_from(Side)
+
+
+def preimage(number: int) -> bytes:
+    return sha256(bytes([number])).digest()
+
+
+def payment_hash(number: int) -> bytes:
+    return sha256(preimage(number)).digest()
+
+
+class TwoNodes(RuleBasedStateMachine):
+    """Calls in any order, by both nodes, about a few hashes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ledger = Ledger(100)
+        self.now = 1_000
+
+    @rule(owner=SIDES, number=NUMBERS, amount=st.integers(1, 6_000_000_000), hold=st.booleans())
+    def add_invoice(self, owner: Side, number: int, amount: int, hold: bool) -> None:
+        invoice = Invoice(
+            owner=owner,
+            add_index=self.ledger.next_add_index(owner),
+            payment_hash=payment_hash(number),
+            payment_address=bytes(32),
+            payment_request="",
+            memo="",
+            description_hash=b"",
+            value_msat=amount,
+            created_at=self.now,
+            expiry_seconds=600,
+            final_cltv_delta=24,
+            is_hold=hold,
+            preimage=None if hold else preimage(number),
+        )
+        self.attempt(lambda: self.ledger.add_invoice(invoice))
+
+    @rule(sender=SIDES, number=NUMBERS, amount=st.integers(1, 6_000_000_000))
+    def send(self, sender: Side, number: int, amount: int) -> None:
+        def start() -> None:
+            payment = self.ledger.start_payment(
+                sender,
+                payment_hash=payment_hash(number),
+                payment_address=bytes(32),
+                payment_request="",
+                amount_msat=amount,
+                final_cltv_delta=24,
+                now=self.now,
+            )
+            self.ledger.attempt(payment, self.now)
+
+        self.attempt(start)
+
+    @rule(owner=SIDES, number=NUMBERS)
+    def settle(self, owner: Side, number: int) -> None:
+        self.attempt(lambda: self.ledger.settle_invoice(owner, preimage(number), self.now))
+
+    @rule(owner=SIDES, number=NUMBERS)
+    def cancel(self, owner: Side, number: int) -> None:
+        self.attempt(lambda: self.ledger.cancel_invoice(owner, payment_hash(number), self.now))
+
+    @rule(sender=SIDES)
+    def hold(self, sender: Side) -> None:
+        self.ledger.hold_payments(sender)
+
+    @rule(sender=SIDES)
+    def release(self, sender: Side) -> None:
+        self.ledger.release_payments(sender, self.now)
+
+    @rule(blocks=st.integers(1, 12))
+    def mine(self, blocks: int) -> None:
+        self.ledger.mine(blocks, self.now)
+
+    @rule(seconds=st.integers(1, 400))
+    def pass_time(self, seconds: int) -> None:
+        self.now += seconds
+        self.ledger.pass_time(self.now)
+
+    @staticmethod
+    def attempt(call: Callable[[], None]) -> None:
+        with suppress(LedgerError):
+            call()
+
+    @invariant()
+    def the_channel_holds_what_was_put_in(self) -> None:
+        channel = self.ledger.channel
+        total = sum(channel.balance_msat(side) + channel.pending_msat(side) for side in Side)
+        assert total == CAPACITY_SAT * 1000
+        assert all(channel.balance_msat(side) >= 0 for side in Side)
+
+    @invariant()
+    def what_is_in_flight_belongs_to_a_payment_in_flight(self) -> None:
+        in_flight = {
+            (side, payment.payment_hash)
+            for side in Side
+            for payment in self.ledger.payments(side)
+            if payment.state is PaymentState.IN_FLIGHT
+        }
+        assert {(htlc.sender, htlc.payment_hash) for htlc in self.ledger.channel.htlcs} == in_flight
+
+    @invariant()
+    def a_payment_succeeds_with_the_preimage_exactly_when_the_invoice_is_settled(self) -> None:
+        for side in Side:
+            settled = {
+                invoice.payment_hash: invoice
+                for invoice in self.ledger.invoices(side.peer)
+                if invoice.state is InvoiceState.SETTLED
+            }
+            succeeded = {
+                payment.payment_hash: payment
+                for payment in self.ledger.payments(side)
+                if payment.state is PaymentState.SUCCEEDED
+            }
+            assert settled.keys() == succeeded.keys()
+            for key, payment in succeeded.items():
+                assert payment.preimage is not None
+                assert sha256(payment.preimage).digest() == key
+                assert payment.amount_msat == settled[key].amount_paid_msat
+
+    @invariant()
+    def nothing_leaves_a_final_state_but_a_failed_payment(self) -> None:
+        last: dict[tuple[type, Side, bytes], Invoice | Payment] = {}
+        for record in self.ledger.history:
+            owner = record.owner if isinstance(record, Invoice) else record.sender
+            before = last.get((type(record), owner, record.payment_hash))
+            if before is not None and before.state.is_final:
+                assert before.state is PaymentState.FAILED
+            last[type(record), owner, record.payment_hash] = record
+
+
+TwoNodes.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, derandomize=True, database=None
+)
+TestTwoNodes = TwoNodes.TestCase
+
+
+def test_a_channel_offers_no_more_than_the_balance_over_the_reserve() -> None:
+    channel = Channel()
+    most = channel.sendable_msat(Side.TAKER)
+    assert most == 4_900_000_000
+    with pytest.raises(ValueError, match="an HTLC takes a positive amount"):
+        channel.offer(Side.TAKER, bytes(32), most + 1, 200)
+    htlc = channel.offer(Side.TAKER, bytes(32), most, 200)
+    channel.settle(htlc)
+    with pytest.raises(KeyError):
+        channel.fail(htlc)
+    assert channel.balance_msat(Side.PROVIDER) == 9_900_000_000
+
+
+def invoice_of_the_provider(ledger: Ledger) -> None:
+    ledger.add_invoice(
+        Invoice(
+            owner=Side.PROVIDER,
+            add_index=1,
+            payment_hash=payment_hash(1),
+            payment_address=b"s" * 32,
+            payment_request="",
+            memo="",
+            description_hash=b"",
+            value_msat=1_000,
+            created_at=0,
+            expiry_seconds=600,
+            final_cltv_delta=24,
+            is_hold=True,
+            preimage=None,
+        )
+    )
+
+
+def payment_of_the_taker(ledger: Ledger, *, secret: bytes = b"s" * 32, amount_msat: int = 1_000) -> Payment:
+    payment = ledger.start_payment(
+        Side.TAKER,
+        payment_hash=payment_hash(1),
+        payment_address=secret,
+        payment_request="",
+        amount_msat=amount_msat,
+        final_cltv_delta=24,
+        now=0,
+    )
+    ledger.attempt(payment, 0)
+    return ledger.payment(Side.TAKER, payment_hash(1))
+
+
+@pytest.mark.parametrize(
+    ("changed", "state"),
+    [
+        pytest.param({}, PaymentState.IN_FLIGHT, id="as the invoice says"),
+        pytest.param({"amount_msat": 2_000}, PaymentState.IN_FLIGHT, id="more than it asks"),
+        pytest.param({"amount_msat": 999}, PaymentState.FAILED, id="less than it asks"),
+        pytest.param({"secret": b"t" * 32}, PaymentState.FAILED, id="without its payment secret"),
+    ],
+)
+def test_a_node_accepts_what_its_invoice_asks_for(changed: dict[str, Any], state: PaymentState) -> None:
+    ledger = Ledger(100)
+    invoice_of_the_provider(ledger)
+    payment = payment_of_the_taker(ledger, **changed)
+    assert payment.state is state
+    if state is PaymentState.FAILED:
+        assert payment.reason is FailureReason.INCORRECT_PAYMENT_DETAILS
+        assert ledger.invoice(Side.PROVIDER, payment_hash(1)).state is InvoiceState.OPEN
+
+
+@pytest.mark.parametrize(
+    ("blocks", "state"),
+    [
+        pytest.param(3, PaymentState.IN_FLIGHT, id="padding used up"),
+        pytest.param(4, PaymentState.FAILED, id="one block more"),
+    ],
+)
+def test_an_htlc_that_arrives_late_needs_the_final_delta(blocks: int, state: PaymentState) -> None:
+    ledger = Ledger(100)
+    invoice_of_the_provider(ledger)
+    ledger.hold_payments(Side.TAKER)
+    payment_of_the_taker(ledger)
+    ledger.mine(blocks, 0)
+    ledger.release_payments(Side.TAKER, 0)
+    assert ledger.payment(Side.TAKER, payment_hash(1)).state is state
+
+
+def test_a_payment_that_fails_in_flight_first_shows_its_reason() -> None:
+    ledger = Ledger(100)
+    payment_of_the_taker(ledger)
+    reason = FailureReason.INCORRECT_PAYMENT_DETAILS
+    states = [(record.state.value, record.reason) for record in ledger.history if isinstance(record, Payment)]
+    assert states == [
+        ("IN_FLIGHT", FailureReason.NONE),
+        ("IN_FLIGHT", FailureReason.NONE),
+        ("IN_FLIGHT", reason),
+        ("FAILED", reason),
+    ]
