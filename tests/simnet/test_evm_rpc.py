@@ -363,3 +363,5 @@ def test_a_switch_refuses_what_it_does_not_know(bob: RunningBob) -> None:
         bob.faults.set("melt")
     with pytest.raises(ValueError, match="down does not take seconds"):
         bob.faults.set("down", seconds=1)
+    with pytest.raises(TypeError, match="delay takes no str as seconds"):
+        bob.faults.set("delay", seconds="1")

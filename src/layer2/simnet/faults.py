@@ -15,6 +15,13 @@ from aiohttp import web
 
 __all__ = ["Fault", "FaultKind", "FaultSwitch", "reset_connection"]
 
+_TYPES: dict[str, type[Any] | tuple[type[Any], ...]] = {
+    "method": str,
+    "count": int,
+    "seconds": (int, float),
+    "status": int,
+}
+
 
 class FaultKind(Enum):
     """What can be made to go wrong."""
@@ -58,6 +65,7 @@ class FaultSwitch:
 
         Raises:
             ValueError: no such kind, or an argument that the kind does not take.
+            TypeError: an argument of another type.
         """
         if kind == "none":
             self._faults.clear()
@@ -71,6 +79,9 @@ class FaultSwitch:
         }[fault_kind]
         if surplus := sorted(arguments.keys() - allowed):
             raise ValueError(f"{kind} does not take {', '.join(surplus)}")
+        for name, value in arguments.items():
+            if isinstance(value, bool) or not isinstance(value, _TYPES[name]):
+                raise TypeError(f"{kind} takes no {type(value).__name__} as {name}")
         self._faults[fault_kind] = Fault(fault_kind, **arguments)
 
     def take(self, kind: FaultKind, methods: Collection[str]) -> Fault | None:
