@@ -109,10 +109,10 @@ class EvmNode:
             raise self._bad("eth_getBlockByNumber", f"it has no {finality.value} block")
         return block
 
-    async def transaction_count(self, address: bytes, *, pending: bool) -> int:
-        """Transactions of the account in blocks, or also those that wait without a gap."""
+    async def transaction_count(self, address: bytes, at: Finality | None) -> int:
+        """Transactions of the account up to a head; with None also those that wait without a gap."""
         method = "eth_getTransactionCount"
-        answer = await self.rpc.call(method, format_data(address), "pending" if pending else "latest")
+        answer = await self.rpc.call(method, format_data(address), "pending" if at is None else at.value)
         return self._read(method, parse_quantity, answer)
 
     async def balance(self, address: bytes) -> int:

@@ -15,7 +15,7 @@ from layer2.errors import FormatError
 from layer2.formats.evm_abi import decode_revert
 from layer2.formats.evm_hex import parse_data
 
-__all__ = ["Answer", "BatchRefused", "Malformed", "Refused", "Result", "read_answers"]
+__all__ = ["Answer", "BatchRefused", "Malformed", "Refused", "Result", "printable", "read_answers"]
 
 _LONGEST_MESSAGE = 300
 

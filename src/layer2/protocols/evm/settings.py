@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from layer2.settings import ConnectionPoolConfig
+from layer2.transactions import Finality
 
 __all__ = ["EvmSettings"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvmSettings:
     """One EVM layer, through one node. Validated by the client that takes it.
 
@@ -29,7 +30,9 @@ class EvmSettings:
     """Seconds between two looks at the node's heads, while somebody waits for them."""
     default_timeout_ms: int = 10_000
     """For a call without a timeout of its own, and for each HTTP request."""
-    connection_pool: ConnectionPoolConfig = ConnectionPoolConfig()
+    connection_pool: ConnectionPoolConfig = field(default_factory=ConnectionPoolConfig)
+    finality: Finality = Finality.FINALIZED
+    """The head from which on a transaction counts as FINAL."""
     max_fee_per_gas: int = 5_000_000_000
     """Wei. Sends and locks above it are refused; a claim or a refund is never held back by it."""
     priority_fee_per_gas: int = 1_000_000

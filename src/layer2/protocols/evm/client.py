@@ -1,0 +1,292 @@
+"""The client of one EVM layer: single transactions, and the seven verbs of a lock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import ClassVar
+
+from layer2.contracts.erc20 import balance_of_call, decimals_call, decode_decimals, decode_uint256, transfer_call
+from layer2.contracts.htlc import HTLC_ADDRESS
+from layer2.errors import (
+    BadAnswer,
+    ConfigurationError,
+    FormatError,
+    InvalidRequest,
+    UnknownAsset,
+    WrongNetwork,
+)
+from layer2.formats.evm_address import parse_address, to_checksum
+from layer2.interfaces import Clock, EvmSigner, Json, SendRecords, SystemClock
+from layer2.layers import Layer2ProtocolType
+from layer2.money import BTC, ETH, AssetId, Balance, checked_amount, rescaled
+from layer2.proofs.evidence import EvmReceiptEvidence
+from layer2.protocol_client import HtlcLayer, Layer2ProtocolAsync, OfferRequest
+from layer2.protocols.evm.account import EvmAccount
+from layer2.protocols.evm.deadline import Deadline
+from layer2.protocols.evm.deployment import check_htlc
+from layer2.protocols.evm.fees import Fees
+from layer2.protocols.evm.heads import HeadWatcher
+from layer2.protocols.evm.json_rpc import JsonRpc
+from layer2.protocols.evm.lock_acts import LockActs
+from layer2.protocols.evm.lock_events import LockEvents
+from layer2.protocols.evm.locks import Locks
+from layer2.protocols.evm.node import EvmNode, NodeBlock
+from layer2.protocols.evm.receipt_evidence import is_canonical
+from layer2.protocols.evm.requests import EvmTransaction, EvmTransactionRequest, request_digest
+from layer2.protocols.evm.settings import EvmSettings
+from layer2.protocols.evm.statuses import Statuses
+from layer2.protocols.evm.submissions import Submission, Submissions
+from layer2.swap_rules.legs import ActStatus, ClockReading, Htlc, LegView, Side, Verb
+from layer2.transactions import EvmTxId, Finality, Preimage, TxState, TxStatus
+
+__all__ = ["EvmClient"]
+
+_MOST_CLOCK_DIFFERENCE = 60
+"""Seconds between this machine's clock and the node's."""
+
+
+class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvidence], HtlcLayer):
+    """One EVM layer through the party's own node. A layer is a subclass that names its ``protocol_type``.
+
+    Args:
+        settings: node, token and limits.
+        signer: the party's key.
+        sends: the durable record of single sends.
+        clock: this machine's clock, which the node's is compared with.
+
+    Raises:
+        ConfigurationError: a setting is wrong.
+    """
+
+    protocol_type: ClassVar[Layer2ProtocolType]
+
+    def __init__(
+        self, settings: EvmSettings, signer: EvmSigner, sends: SendRecords, clock: Clock | None = None
+    ) -> None:
+        name = self.protocol_type.value
+        self.settings = settings
+        self._clock: Clock = SystemClock() if clock is None else clock
+        self._signer = signer
+        try:
+            self._token = parse_address(settings.token)
+        except FormatError as error:
+            raise ConfigurationError(f"token: {error.message}") from error
+        seconds = settings.default_timeout_ms / 1000
+        self._rpc = JsonRpc(settings.rpc_url, protocol=name, pool=settings.connection_pool, timeout=seconds)
+        self._node = EvmNode(self._rpc, name)
+        self._fees = Fees(self._node, settings)
+        self._account = EvmAccount(self._node, signer, self._fees, chain_id=settings.chain_id, protocol=name)
+        self._submissions = Submissions(
+            self._node, self._account, self._fees, sends, chain_id=settings.chain_id, protocol=name
+        )
+        self._watcher = HeadWatcher(self._node, settings.poll_interval)
+        self._statuses = Statuses(self._node, self._watcher, settings)
+        events = LockEvents(self._node, settings)
+        self._locks = Locks(self._node, self._watcher, events, settings, self.protocol_type)
+        self._acts = LockActs(self._node, self._account, self._fees, self._watcher, self._locks, events)
+        self._contract_checked = False
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._rpc.endpoint}, {to_checksum(self._account.address)})"
+
+    async def aclose(self) -> None:
+        """Close connections and end the client's own tasks. Nothing that was sent is called back."""
+        await self._submissions.aclose()
+        await self._account.aclose()
+        await self._watcher.aclose()
+        await self._fees.aclose()
+        await self._rpc.aclose()
+
+    # What every layer's client offers.
+
+    async def initialize_async(self, *, timeout: float | None = None) -> None:
+        """See ``Layer2ProtocolAsync``. Checks chain id and token; the contract is checked before the first swap."""
+        async with self._deadline("initialize_async", timeout):
+            chain_id, answer = await asyncio.gather(
+                self._node.chain_id(), self._node.call(self._token, decimals_call())
+            )
+            if chain_id != self.settings.chain_id:
+                raise WrongNetwork(
+                    f"the node at {self._rpc.endpoint} is on chain {chain_id}, "
+                    f"the configuration says {self.protocol_type.value} ({self.settings.chain_id})",
+                    code="chain_id",
+                    protocol=self.protocol_type.value,
+                )
+            try:
+                decimals = decode_decimals(answer)
+            except FormatError as error:
+                raise ConfigurationError(f"there is no ERC-20 token at {self.settings.token} on this chain") from error
+            if decimals != self.settings.token_decimals:
+                raise ConfigurationError(
+                    f"token_decimals is {self.settings.token_decimals}, the token {self.settings.token} has {decimals}"
+                )
+            await self._account.prepare()
+
+    async def submit_transaction_async(
+        self, transaction: EvmTransaction, *, idempotency_key: str | None = None, timeout: float | None = None
+    ) -> TxStatus[EvmTxId]:
+        """See ``Layer2ProtocolAsync``.
+
+        Args:
+            transaction: a request that the client completes and signs, or a signed transaction of type 2.
+
+        A key whose transaction was refused stays with that transaction: use a new one for another attempt.
+        """
+        tx_id = await self._submit("submit_transaction_async", transaction, idempotency_key, timeout)
+        return TxStatus(tx_id, TxState.PENDING)
+
+    async def get_transaction_status_async(self, tx_id: EvmTxId, *, timeout: float | None = None) -> TxStatus[EvmTxId]:
+        """See ``Layer2ProtocolAsync``. DROPPED is known only of transactions that this object sent."""
+        async with self._deadline("get_transaction_status_async", timeout):
+            return await self._statuses.read(tx_id)
+
+    async def transfer_asset_async(
+        self,
+        asset_id: AssetId,
+        amount: int,
+        recipient: str,
+        *,
+        idempotency_key: str | None = None,
+        timeout: float | None = None,
+    ) -> EvmTxId:
+        """See ``Layer2ProtocolAsync``: BTC is the configured token, ETH the native coin in wei."""
+        amount = checked_amount(amount)
+        to = parse_address(recipient)
+        if asset_id == BTC:
+            units = rescaled(amount, BTC.decimals, self.settings.token_decimals)
+            request = EvmTransactionRequest(to=self.settings.token, data=transfer_call(to, units))
+        elif asset_id == ETH:
+            request = EvmTransactionRequest(to=recipient, value=amount)
+        else:
+            raise UnknownAsset(f"{self.protocol_type.value} carries BTC and ETH here, not {asset_id}")
+        return await self._submit("transfer_asset_async", request, idempotency_key, timeout)
+
+    async def verify_proof_async(self, proof: EvmReceiptEvidence, *, timeout: float | None = None) -> bool:
+        """See ``Layer2ProtocolAsync``: the evidence of a lock's end, canonical at the node's finality asked for.
+
+        Does not say whose lock it is: bind it to signed terms with ``layer2.proofs``.
+        """
+        if proof.protocol is not self.protocol_type:
+            raise InvalidRequest(f"the evidence is of {proof.protocol.value}, not of {self.protocol_type.value}")
+        async with self._deadline("verify_proof_async", timeout):
+            return await is_canonical(self._node, self._watcher, proof, HTLC_ADDRESS, self.settings.finality)
+
+    async def balances_async(self, *, timeout: float | None = None) -> Mapping[AssetId, Balance]:
+        """See ``Layer2ProtocolAsync``: BTC in satoshi, as far as whole ones, and ETH in wei."""
+        async with self._deadline("balances_async", timeout):
+            wei, answer = await asyncio.gather(
+                self._node.balance(self._account.address),
+                self._node.call(self._token, balance_of_call(self._account.address)),
+            )
+            try:
+                units = decode_uint256(answer)
+            except FormatError as error:
+                raise BadAnswer("the configured token does not answer as an ERC-20") from error
+            # A token finer than a satoshi may hold a rest that no transfer of satoshi can move.
+            if self.settings.token_decimals > BTC.decimals:
+                units -= units % 10 ** (self.settings.token_decimals - BTC.decimals)
+            satoshi = rescaled(units, self.settings.token_decimals, BTC.decimals)
+            return {BTC: Balance(satoshi), ETH: Balance(wei)}
+
+    async def receive_address_async(self, *, timeout: float | None = None) -> str:
+        """See ``Layer2ProtocolAsync``: the account's address with its checksum (EIP-55)."""
+        return to_checksum(self._account.address)
+
+    async def wait_for_status_async(
+        self, tx_id: EvmTxId, *, until: TxState = TxState.INCLUDED, timeout: float | None = None
+    ) -> TxStatus[EvmTxId]:
+        """See ``Layer2ProtocolAsync``. All waiters of a client share one look at the heads."""
+        deadline = Deadline("wait_for_status_async", timeout, self.protocol_type.value)
+        deadline.tx_id = tx_id
+        async with deadline:
+            return await self._statuses.wait(tx_id, until)
+
+    # The ability to hold value under a payment hash.
+
+    async def offer(self, request: OfferRequest) -> str:
+        """The claim address: this account's. The lock itself names the hash and the amount."""
+        await self._check_contract()
+        return to_checksum(self._account.address)
+
+    async def check_can_finish(self, htlc: Htlc, side: Side) -> None:
+        """See ``HtlcLayer``. A chain whose time runs ahead is refused here, where a swap begins, and only here:
+        an open swap has to be finished on whatever clock the chain has.
+        """
+        await self._check_contract()
+        clock = await self.read_clock()
+        ahead = clock.chain_time - self._clock.now()
+        if ahead > self.settings.max_tip_ahead:
+            raise self._clock_error(f"the newest block is {ahead:.0f} s ahead of this machine's clock")
+        await self._acts.check_can_finish(htlc, side)
+
+    async def prepare(self, verb: Verb, htlc: Htlc, preimage: Preimage | None = None) -> Json:
+        """See ``HtlcLayer``. An act that is prepared has a nonce: perform it, or the next one fills its place."""
+        await self._check_contract()
+        return await self._acts.prepare(verb, htlc, preimage)
+
+    async def perform(self, act: Json) -> None:
+        """See ``HtlcLayer``."""
+        await self._acts.perform(act)
+
+    async def act_status(self, act: Json) -> ActStatus:
+        """See ``HtlcLayer``."""
+        return await self._acts.status(act)
+
+    async def observe(self, htlc: Htlc, side: Side, finality: Finality) -> LegView:
+        """See ``HtlcLayer``. A ``lock_id`` commits to every detail, so what differs in any is another lock."""
+        await self._check_contract()
+        view = await self._locks.observe(htlc, finality)
+        if view.final or view.over:
+            self._acts.free(htlc)
+        return view
+
+    async def wait_for_change(self, htlc: Htlc, view: LegView) -> None:
+        """See ``HtlcLayer``: any of the three heads has moved since the leg was observed."""
+        await self._locks.changed(htlc)
+
+    async def read_clock(self) -> ClockReading:
+        """See ``HtlcLayer``: the newest block's time, from a node whose ``Date`` agrees with this machine."""
+        block, date = await self._node.dated_block(Finality.LATEST)
+        now = self._clock.now()
+        if block is None:
+            raise self._clock_error("the node has no newest block")
+        if date is None:
+            raise self._clock_error("the node does not say what time it has (no Date in its answer)")
+        if abs(date - now) > _MOST_CLOCK_DIFFERENCE:
+            raise self._clock_error(f"the node's clock differs from this machine's by {date - now:+.0f} s")
+        if now - block.timestamp > self.settings.max_tip_age:
+            raise self._clock_error(f"the node's newest block is {now - block.timestamp:.0f} s old: it is not synced")
+        return _reading(block)
+
+    async def evidence(self, htlc: Htlc, side: Side) -> EvmReceiptEvidence | None:
+        """See ``HtlcLayer``: the receipt of the claim or of the refund."""
+        return await self._locks.evidence(htlc)
+
+    async def _submit(
+        self, operation: str, request: EvmTransaction, idempotency_key: str | None, timeout: float | None
+    ) -> EvmTxId:
+        submission = Submission(request, request_digest(request), idempotency_key)
+        deadline = self._deadline(operation, timeout)
+        async with deadline:
+            try:
+                return await self._submissions.submit(submission)
+            except asyncio.CancelledError:
+                deadline.tx_id = submission.tx_id
+                raise
+
+    async def _check_contract(self) -> None:
+        if not self._contract_checked:
+            await check_htlc(self._node)
+            self._contract_checked = True
+
+    def _deadline(self, operation: str, timeout: float | None) -> Deadline:
+        seconds = self.settings.default_timeout_ms / 1000 if timeout is None else timeout
+        return Deadline(operation, seconds, self.protocol_type.value)
+
+    def _clock_error(self, problem: str) -> BadAnswer:
+        return BadAnswer(problem, code="clock", protocol=self.protocol_type.value, retryable=True)
+
+
+def _reading(block: NodeBlock) -> ClockReading:
+    return ClockReading(chain_time=block.timestamp, height=block.number)

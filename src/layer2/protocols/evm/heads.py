@@ -1,0 +1,142 @@
+"""The three heads of a rollup's chain, and waiting for them to move."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from layer2.errors import BadAnswer, NodeError
+from layer2.protocols.evm.node import EvmNode, NodeBlock
+from layer2.protocols.evm.shared_call import SharedCall
+from layer2.transactions import Finality
+
+__all__ = ["HeadWatcher", "Heads"]
+
+_MOST_FAILURES = 3
+_ORDER = (Finality.FINALIZED, Finality.SAFE, Finality.LATEST)
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """The newest block, the newest safe one and the newest finalized one, as one node said in one batch."""
+
+    latest: NodeBlock
+    safe: NodeBlock
+    finalized: NodeBlock
+
+    def at(self, finality: Finality) -> NodeBlock:
+        """The head of that finality."""
+        match finality:
+            case Finality.LATEST:
+                return self.latest
+            case Finality.SAFE:
+                return self.safe
+            case Finality.FINALIZED:
+                return self.finalized
+
+    def finality_of(self, number: int) -> Finality:
+        """The strongest head at or above a height that is known to be on this chain."""
+        for finality in _ORDER[:2]:
+            if number <= self.at(finality).number:
+                return finality
+        return Finality.LATEST
+
+
+class HeadWatcher:
+    """Asks for the heads, once for all who ask in the same tick, and polls them while somebody waits.
+
+    Args:
+        node: the party's own node.
+        interval: seconds between two looks.
+    """
+
+    def __init__(self, node: EvmNode, interval: float) -> None:
+        self._node = node
+        self._interval = interval
+        self._asking = SharedCall(self._ask)
+        self._seen: Heads | None = None
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._poller: asyncio.Task[None] | None = None
+
+    async def read(self) -> Heads:
+        """Ask for the heads now.
+
+        Raises:
+            BadAnswer: they contradict each other, as those of several nodes behind one address may.
+        """
+        return await self._asking.get()
+
+    async def moved_from(self, heads: Heads) -> None:
+        """Return when the heads are no longer these; at once if they moved already.
+
+        Raises:
+            NodeError: the node did not answer several times in a row.
+        """
+        if self._seen is not None and self._seen != heads:
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        if self._poller is None:
+            self._poller = asyncio.get_running_loop().create_task(self._poll())
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
+
+    async def aclose(self) -> None:
+        """End the polling; who still waits is cancelled."""
+        if self._poller is not None:
+            self._poller.cancel()
+            await asyncio.gather(self._poller, return_exceptions=True)
+        for waiter in self._waiters:
+            waiter.cancel()
+        await self._asking.aclose()
+
+    async def _ask(self) -> Heads:
+        latest, safe, finalized = await asyncio.gather(
+            self._node.head(Finality.LATEST), self._node.head(Finality.SAFE), self._node.head(Finality.FINALIZED)
+        )
+        if not finalized.number <= safe.number <= latest.number:
+            raise BadAnswer(
+                f"the node's heads contradict each other: finalized {finalized.number}, safe {safe.number}, "
+                f"latest {latest.number}",
+                retryable=True,
+            )
+        heads = Heads(latest, safe, finalized)
+        if self._seen is not None and self._seen != heads:
+            self._wake(None)
+        self._seen = heads
+        return heads
+
+    async def _poll(self) -> None:
+        failures = 0
+        try:
+            while self._waiters:
+                await asyncio.sleep(self._interval * (1 << failures))
+                try:
+                    await self.read()
+                    failures = 0
+                except NodeError as error:
+                    failures += 1
+                    if failures == _MOST_FAILURES:
+                        self._wake(error)
+                        failures = 0
+        finally:
+            self._poller = None
+
+    def _wake(self, error: NodeError | None) -> None:
+        for waiter in self._waiters:
+            if waiter.done():
+                continue
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(
+                    type(error)(
+                        error.message,
+                        protocol=error.protocol,
+                        operation=error.operation,
+                        retryable=True,
+                        outcome=error.outcome,
+                    )
+                )

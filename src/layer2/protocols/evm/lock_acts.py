@@ -1,0 +1,276 @@
+"""Acting on locks: making signed acts, sending them, and asking what became of them.
+
+The payer approves the contract for the largest amount, once. An approval of the exact sum would have to be raised
+and lowered under concurrent swaps, which races; and the contract can take nothing beyond what the payer itself
+locks: its code has no owner and no upgrade, and its address commits to that code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from layer2.contracts.erc20 import (
+    allowance_call,
+    approve_call,
+    balance_of_call,
+    decode_accepted,
+    decode_uint256,
+    transfer_call,
+)
+from layer2.contracts.htlc import (
+    CLAIM_GAS,
+    HTLC_ADDRESS,
+    LOCK_GAS_ERC20,
+    REFUND_GAS,
+    HtlcLock,
+    LockStatus,
+    claim_call,
+    lock_call,
+    refund_call,
+)
+from layer2.errors import BadAnswer, FormatError, FundsRulesError, InsufficientFunds, NodeRefused
+from layer2.formats.evm_hex import format_data, parse_data
+from layer2.formats.evm_transaction import SignedTransaction, decode_signed
+from layer2.interfaces import Json
+from layer2.protocols.evm.account import EvmAccount, Message
+from layer2.protocols.evm.fees import FeeQuote, Fees
+from layer2.protocols.evm.heads import HeadWatcher
+from layer2.protocols.evm.lock_events import LockEvents
+from layer2.protocols.evm.locks import Locks
+from layer2.protocols.evm.node import EvmNode
+from layer2.swap_rules.legs import ActStatus, Htlc, Side, Verb
+from layer2.transactions import Finality, Preimage
+
+__all__ = ["LockActs"]
+
+_APPROVE_GAS = 100_000
+"""Measured 46,000 with a plain ERC-20; the rest is for tokens behind proxies."""
+_UNLIMITED = (1 << 256) - 1
+_SIGNED_SIZE = 400
+"""Bytes; the longest act, a signed claim, has 350."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Act:
+    verb: Verb
+    transactions: tuple[SignedTransaction, ...]
+    """In order; the last one is the act itself, an approval may come before it."""
+
+    def write(self) -> Json:
+        return {
+            "type": "evm_transactions",
+            "verb": self.verb.value,
+            "transactions": [format_data(signed.raw) for signed in self.transactions],
+        }
+
+    @classmethod
+    def read(cls, act: Json) -> _Act:
+        transactions = act.get("transactions")
+        if act.get("type") != "evm_transactions" or not isinstance(transactions, list) or not transactions:
+            raise FormatError("the act is not one of an EVM layer")
+        try:
+            verb = Verb(act.get("verb"))
+        except ValueError as error:
+            raise FormatError("the act has no verb that is known") from error
+        return cls(verb, tuple([decode_signed(parse_data(raw, "transaction")) for raw in transactions]))
+
+
+class LockActs:
+    """Prepares and performs fund, collect, release and reclaim.
+
+    Args:
+        node: the party's own node.
+        account: whose key signs.
+        fees: where prices come from.
+        watcher: the node's heads.
+        locks: reads locks.
+        events: where earlier locks are looked for.
+    """
+
+    def __init__(
+        self,
+        node: EvmNode,
+        account: EvmAccount,
+        fees: Fees,
+        watcher: HeadWatcher,
+        locks: Locks,
+        events: LockEvents,
+    ) -> None:
+        self._node = node
+        self._account = account
+        self._fees = fees
+        self._watcher = watcher
+        self._locks = locks
+        self._events = events
+        self._reserved: dict[bytes, int] = {}
+
+    async def check_can_finish(self, htlc: Htlc, side: Side) -> None:
+        """Check the gas for every act that this side may need, besides what other open locks need, and keep it.
+
+        Raises:
+            InsufficientFunds: there is not enough gas, or not enough of the token to lock.
+        """
+        lock = self._locks.lock(htlc)
+        self._check_side(lock, side)
+        price, balance = await asyncio.gather(self._fees.urgent_quote(), self._node.balance(self._account.address))
+        match side:
+            case Side.PAYER:
+                await self._check_tokens(lock)
+                gas_limits = [_APPROVE_GAS, LOCK_GAS_ERC20, REFUND_GAS]
+            case Side.PAYEE:
+                gas_limits = [CLAIM_GAS, REFUND_GAS]
+        needed = sum(price.reserve(gas_limit, _SIGNED_SIZE) for gas_limit in gas_limits)
+        others = sum(wei for lock_id, wei in self._reserved.items() if lock_id != lock.lock_id)
+        if balance < needed + others:
+            raise InsufficientFunds(
+                f"finishing takes up to {needed} wei of gas and other open swaps {others}, the account has {balance}",
+                remedy="send ETH for gas to the account",
+            )
+        self._reserved[lock.lock_id] = needed
+
+    def free(self, htlc: Htlc) -> None:
+        """Keep no gas any more for a lock that has ended."""
+        self._reserved.pop(self._locks.lock(htlc).lock_id, None)
+
+    async def prepare(self, verb: Verb, htlc: Htlc, preimage: Preimage | None) -> Json:
+        """Make an act, complete and signed. Nothing is sent, and nothing that is asked shows the preimage.
+
+        Raises:
+            InsufficientFunds, FundsRulesError: as ``HtlcLayer.prepare``.
+        """
+        lock = self._locks.lock(htlc)
+        match verb:
+            case Verb.FUND:
+                messages = await self._fund(lock)
+                price = await self._fees.quote()
+            case Verb.COLLECT:
+                if preimage is None:
+                    raise FundsRulesError("collecting needs the preimage")
+                await self._check_collectable(lock)
+                messages = [self._message(claim_call(lock, preimage), CLAIM_GAS)]
+                price = await self._fees.urgent_quote()
+            case Verb.RELEASE:
+                self._check_side(lock, Side.PAYEE)
+                messages = [self._message(refund_call(lock), REFUND_GAS)]
+                price = await self._fees.urgent_quote()
+            case Verb.RECLAIM:
+                await self._check_reclaimable(lock)
+                messages = [self._message(refund_call(lock), REFUND_GAS)]
+                price = await self._fees.urgent_quote()
+        await self._check_gas(messages, price)
+        return _Act(verb, tuple(await self._account.sign(messages, price))).write()
+
+    async def perform(self, act: Json) -> None:
+        """Hand the act's transactions to the node in their order."""
+        for signed in _Act.read(act).transactions:
+            await self._account.send(signed)
+
+    async def status(self, act: Json) -> ActStatus:
+        """What became of an act.
+
+        FAILED means that it never will have an effect. For a lock that is said only of what is finalized: a
+        reverted or replaced lock may come back in a reorganisation, and the money would be locked twice. Other
+        acts may be made anew without harm, so for them the newest block is enough.
+        """
+        read = _Act.read(act)
+        signed = read.transactions[-1]
+        certain = Finality.FINALIZED if read.verb is Verb.FUND else Finality.LATEST
+        # The count is asked for first: a transaction that is in no block after its nonce was used is replaced.
+        used, head = await asyncio.gather(
+            self._node.transaction_count(signed.sender, certain), self._node.head(certain)
+        )
+        receipt = await self._node.receipt(signed.hash)
+        if receipt is not None:
+            if receipt.succeeded:
+                return ActStatus.DONE
+            return ActStatus.FAILED if receipt.block_number <= head.number else ActStatus.UNDER_WAY
+        if used > signed.transaction.nonce:
+            return ActStatus.FAILED
+        return ActStatus.UNDER_WAY if await self._node.knows_transaction(signed.hash) else ActStatus.UNSEEN
+
+    async def _fund(self, lock: HtlcLock) -> list[Message]:
+        self._check_side(lock, Side.PAYER)
+        heads = await self._watcher.read()
+        if heads.latest.timestamp >= lock.deadline:
+            raise FundsRulesError("the lock's deadline has passed on the chain's clock")
+        spent, earlier, _, allowance = await asyncio.gather(
+            self._locks.is_spent(lock.payment_hash, heads.latest),
+            self._events.locked_by(lock.payer, lock.payment_hash, heads.latest.number),
+            self._check_tokens(lock),
+            self._token_number(lock, allowance_call(lock.payer, HTLC_ADDRESS)),
+        )
+        if spent:
+            raise FundsRulesError("the preimage of this payment hash is public: nothing may be locked under it")
+        for found in earlier:
+            # An earlier lock that is refunded in a finalized block is over, and the hash is free again.
+            earlier_status = await self._locks.status_of(found.event.lock_id, heads.finalized)
+            if earlier_status is not LockStatus.REFUNDED:
+                raise FundsRulesError(
+                    f"this account locked under the same payment hash before: 0x{found.found.tx_hash.hex()}",
+                    code="funded_before",
+                )
+        messages = [self._message(lock_call(lock), LOCK_GAS_ERC20)]
+        if allowance < lock.amount:
+            approval = approve_call(HTLC_ADDRESS, _UNLIMITED)
+            messages.insert(0, Message(lock.token, approval, 0, _APPROVE_GAS))
+        return messages
+
+    async def _check_collectable(self, lock: HtlcLock) -> None:
+        """Whether a claim would pay out now, asked without the preimage."""
+        self._check_side(lock, Side.PAYEE)
+        heads = await self._watcher.read()
+        if await self._locks.status(lock, heads.latest) is not LockStatus.LOCKED:
+            raise FundsRulesError("there is no open lock to collect: the preimage stays secret")
+        try:
+            answer = await self._node.call(lock.token, transfer_call(lock.payee, lock.amount), sender=HTLC_ADDRESS)
+            accepted = decode_accepted(answer)
+        except (NodeRefused, FormatError) as error:
+            raise FundsRulesError(f"the token would not pay out: {error.message}; the preimage stays secret") from error
+        if not accepted:
+            raise FundsRulesError("the token would not pay out; the preimage stays secret")
+
+    async def _check_reclaimable(self, lock: HtlcLock) -> None:
+        self._check_side(lock, Side.PAYER)
+        head = await self._node.head(Finality.LATEST)
+        if head.timestamp < lock.deadline:
+            raise FundsRulesError(
+                "the lock's deadline has not passed on the chain's clock", deadline=lock.deadline, retryable=True
+            )
+
+    async def _check_tokens(self, lock: HtlcLock) -> None:
+        balance = await self._token_number(lock, balance_of_call(lock.payer))
+        if balance < lock.amount:
+            raise InsufficientFunds(
+                f"the account has {balance} of the token's smallest unit, locking takes {lock.amount}"
+            )
+
+    async def _check_gas(self, messages: Sequence[Message], price: FeeQuote) -> None:
+        balance = await self._node.balance(self._account.address)
+        needed = sum(price.most(message.gas_limit, _SIGNED_SIZE) for message in messages)
+        if balance < needed:
+            raise InsufficientFunds(
+                f"the act takes up to {needed} wei of gas, the account has {balance}",
+                remedy="send ETH for gas to the account",
+            )
+
+    async def _token_number(self, lock: HtlcLock, data: bytes) -> int:
+        answer = await self._node.call(lock.token, data)
+        try:
+            return decode_uint256(answer)
+        except FormatError as error:
+            raise BadAnswer("the configured token does not answer as an ERC-20", operation="eth_call") from error
+
+    def _check_side(self, lock: HtlcLock, side: Side) -> None:
+        match side:
+            case Side.PAYER:
+                party = lock.payer
+            case Side.PAYEE:
+                party = lock.payee
+        if party != self._account.address:
+            raise FundsRulesError(f"this account is not the {side.value} of the lock")
+
+    @staticmethod
+    def _message(data: bytes, gas_limit: int) -> Message:
+        return Message(HTLC_ADDRESS, data, 0, gas_limit)

@@ -1,0 +1,64 @@
+"""Which nonce the account's next transaction takes. Pure: no call of it waits for anything."""
+
+from __future__ import annotations
+
+__all__ = ["NonceAllocator"]
+
+
+class NonceAllocator:
+    """Gives each nonce to one transaction, and finds the holes that refused transactions leave.
+
+    Nothing is awaited between reading and counting on, so concurrent callers never get the same nonce.
+    """
+
+    def __init__(self) -> None:
+        self._next: int | None = None
+        self._holes: set[int] = set()
+
+    @property
+    def is_started(self) -> bool:
+        """Whether it knows where to begin."""
+        return self._next is not None
+
+    def reach(self, count: int) -> None:
+        """Learn that the nonces below ``count`` are used: by the node's word, or by a transaction that exists."""
+        self._next = count if self._next is None else max(self._next, count)
+        self._holes = {nonce for nonce in self._holes if nonce >= count}
+
+    def take(self) -> int:
+        """The lowest nonce that no transaction has.
+
+        Raises:
+            RuntimeError: ``reach`` was never called.
+        """
+        if self._next is None:
+            raise RuntimeError("the first nonce is not known yet")
+        if self._holes:
+            nonce = min(self._holes)
+            self._holes.discard(nonce)
+            return nonce
+        self._next += 1
+        return self._next - 1
+
+    def occupy(self, nonce: int) -> None:
+        """Learn that a transaction has this nonce and is being sent, though it may not have been taken here."""
+        if self._next is None or nonce >= self._next:
+            first = nonce if self._next is None else self._next
+            self._holes.update(range(first, nonce))
+            self._next = nonce + 1
+        self._holes.discard(nonce)
+
+    def give_back(self, nonce: int) -> None:
+        """Say that the transaction with this nonce was never sent, or that the node refused it."""
+        self._holes.add(nonce)
+        while self._next is not None and self._next - 1 in self._holes:
+            self._next -= 1
+            self._holes.discard(self._next)
+
+    def take_hole(self) -> int | None:
+        """The lowest hole that lies before a nonce in use: what comes after it waits until it is filled."""
+        if not self._holes:
+            return None
+        nonce = min(self._holes)
+        self._holes.discard(nonce)
+        return nonce

@@ -1,0 +1,204 @@
+"""Single transactions outside of swaps: durable before they are sent, and sent once for each idempotency key."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from layer2.errors import (
+    BadAnswer,
+    FormatError,
+    IdempotencyConflict,
+    InvalidRequest,
+    Layer2Error,
+    NodeRefused,
+    Outcome,
+    TransactionError,
+)
+from layer2.formats.evm_hex import format_data, parse_data
+from layer2.formats.evm_transaction import SignedTransaction, decode_signed
+from layer2.interfaces import SendRecord, SendRecords
+from layer2.protocols.evm.account import EvmAccount, Message, tx_id_of
+from layer2.protocols.evm.fees import FeeQuote, Fees
+from layer2.protocols.evm.node import EvmNode
+from layer2.protocols.evm.requests import EvmTransaction, EvmTransactionRequest
+from layer2.transactions import EvmTxId
+
+__all__ = ["Submission", "Submissions"]
+
+
+@dataclass(slots=True)
+class Submission:
+    """One request on its way; ``tx_id`` is set as soon as it is signed, and stays when a wait for it ends."""
+
+    request: EvmTransaction
+    digest: str
+    idempotency_key: str | None
+    tx_id: EvmTxId | None = None
+
+
+class Submissions:
+    """Signs, records and sends.
+
+    Args:
+        node: the party's own node.
+        account: whose key signs.
+        fees: where prices come from.
+        records: the durable record of sends.
+        chain_id: signed transactions for another chain are refused.
+        protocol: the layer's name, in records and errors.
+    """
+
+    def __init__(
+        self,
+        node: EvmNode,
+        account: EvmAccount,
+        fees: Fees,
+        records: SendRecords,
+        *,
+        chain_id: int,
+        protocol: str,
+    ) -> None:
+        self._node = node
+        self._account = account
+        self._fees = fees
+        self._records = records
+        self._chain_id = chain_id
+        self._protocol = protocol
+        self._by_key: dict[str, tuple[str, asyncio.Task[EvmTxId]]] = {}
+        self._tasks: set[asyncio.Task[EvmTxId]] = set()
+
+    async def submit(self, submission: Submission) -> EvmTxId:
+        """Send the request; return its id once the node took it.
+
+        Cancelling before it is signed takes it back; after that it goes on, and ``submission.tx_id`` names it.
+
+        Raises:
+            As ``Layer2ProtocolAsync.submit_transaction_async``.
+        """
+        task = self._task_for(submission)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if submission.tx_id is None and submission.idempotency_key is None:
+                task.cancel()
+            raise
+
+    async def aclose(self) -> None:
+        """End what is under way. What was sent is not called back; what is recorded can be sent again by its key."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _task_for(self, submission: Submission) -> asyncio.Task[EvmTxId]:
+        key = submission.idempotency_key
+        if key is not None and key in self._by_key:
+            digest, task = self._by_key[key]
+            if digest != submission.digest:
+                raise self._conflict(key)
+            return task
+        task = asyncio.get_running_loop().create_task(self._run(submission))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if key is not None:
+            self._by_key[key] = (submission.digest, task)
+            task.add_done_callback(lambda _: self._by_key.pop(key))
+        # A task whose caller has left has nobody to raise to; the transaction can be looked up by its id.
+        task.add_done_callback(lambda done: None if done.cancelled() else done.exception())
+        return task
+
+    async def _run(self, submission: Submission) -> EvmTxId:
+        key = submission.idempotency_key
+        if key is not None:
+            known = await self._records.find_send(self._protocol, key)
+            if known is not None:
+                if known.request != submission.digest:
+                    raise self._conflict(key)
+                return await self._send_recorded(submission, known)
+        request = submission.request
+        if isinstance(request, bytes):
+            return await self._send_signed(submission, self._checked(request))
+        price = await self._fees.quote()
+        gas_limit = request.gas_limit
+        message = Message(
+            to=request.recipient,
+            data=request.data,
+            value=request.value,
+            gas_limit=await self._estimated(request) if gas_limit is None else gas_limit,
+        )
+        signed = await self._sign(message, price)
+        try:
+            record = await self._record(submission, signed)
+        except BaseException:
+            self._account.give_back([signed])
+            raise
+        if record.tx_id != tx_id_of(signed):
+            # Another process wrote the same key first; its transaction is the one.
+            self._account.give_back([signed])
+            return await self._send_recorded(submission, record)
+        await self._account.send(signed)
+        return tx_id_of(signed)
+
+    async def _sign(self, message: Message, price: FeeQuote) -> SignedTransaction:
+        try:
+            (signed,) = await self._account.sign([message], price)
+        except FormatError as error:
+            raise TransactionError(error.message, protocol=self._protocol) from error
+        return signed
+
+    async def _send_signed(self, submission: Submission, signed: SignedTransaction) -> EvmTxId:
+        record = await self._record(submission, signed)
+        return await self._send_recorded(submission, record)
+
+    async def _send_recorded(self, submission: Submission, record: SendRecord) -> EvmTxId:
+        submission.tx_id = EvmTxId(record.tx_id)
+        await self._account.send(decode_signed(parse_data(record.act.get("raw"), "raw")))
+        return submission.tx_id
+
+    async def _record(self, submission: Submission, signed: SignedTransaction) -> SendRecord:
+        tx_id = tx_id_of(signed)
+        submission.tx_id = tx_id
+        try:
+            return await self._records.add_send(
+                SendRecord(
+                    protocol=self._protocol,
+                    idempotency_key=submission.idempotency_key or tx_id,
+                    request=submission.digest,
+                    tx_id=tx_id,
+                    act={"raw": format_data(signed.raw)},
+                )
+            )
+        except Layer2Error as error:
+            error.tx_id = error.tx_id or tx_id
+            raise
+
+    async def _estimated(self, request: EvmTransactionRequest) -> int:
+        try:
+            needed = await self._node.estimate_gas(
+                request.recipient, request.data, sender=self._account.address, value=request.value
+            )
+        except NodeRefused as error:
+            raise TransactionError(
+                f"the transaction would fail: {error.node_message}",
+                code="would_fail",
+                protocol=self._protocol,
+                operation="eth_estimateGas",
+                outcome=Outcome.NOT_SENT,
+            ) from error
+        if needed > 1 << 40:
+            raise BadAnswer(f"the node estimates {needed} gas, which no block holds", protocol=self._protocol)
+        return needed + needed // 5
+
+    def _checked(self, raw: bytes) -> SignedTransaction:
+        signed = decode_signed(raw)
+        if signed.transaction.chain_id != self._chain_id:
+            raise InvalidRequest(
+                f"the transaction is signed for chain {signed.transaction.chain_id}, this layer is {self._chain_id}",
+                protocol=self._protocol,
+            )
+        return signed
+
+    def _conflict(self, key: str) -> IdempotencyConflict:
+        return IdempotencyConflict(
+            f"the idempotency key {key!r} was used before with another request", protocol=self._protocol
+        )

@@ -1,0 +1,175 @@
+"""Keys in this process's memory, read from files that only their owner can read.
+
+Whoever can read this process's memory, or its backups, has the keys: keep no more behind one than may be lost.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import stat
+from pathlib import Path
+from typing import Self
+
+from coincurve import PrivateKey, PublicKeyXOnly
+
+from layer2.errors import SignerError
+from layer2.formats.evm_address import address_of_public_key, to_checksum
+from layer2.interfaces import Entropy, SystemEntropy
+from layer2.transactions import Preimage, SwapId
+
+__all__ = ["SeedPreimages", "SoftwareEvmSigner", "SoftwareIdentity", "read_secret_file"]
+
+_LONGEST_FILE = 256
+
+
+def read_secret_file(path: str | Path) -> bytes:
+    """Read 32 secret bytes, written as 64 hex digits.
+
+    Args:
+        path: a file of its owner alone (mode 0600 or 0400).
+
+    Raises:
+        SignerError: it cannot be read, others may read or write it, or it holds something else. The error never
+            shows what it holds.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise SignerError(f"the key file {path} cannot be read: {error.strerror}") from error
+    with os.fdopen(descriptor, "rb") as file:
+        # Asked of the open file, so that nobody can put another one in its place in between.
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise SignerError(f"the key file {path} is not a regular file")
+        if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            mode = stat.S_IMODE(status.st_mode)
+            raise SignerError(
+                f"the key file {path} is open to others (mode {mode:04o})", remedy=f"run: chmod 600 {path}"
+            )
+        content = file.read(_LONGEST_FILE)
+    text = content.decode("ascii", errors="replace").strip().removeprefix("0x")
+    if len(text) != 64:
+        raise SignerError(f"the key file {path} does not hold 64 hex digits")
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise SignerError(f"the key file {path} does not hold 64 hex digits") from None
+
+
+class SoftwareEvmSigner:
+    """An EVM account's key; fulfils ``interfaces.EvmSigner``.
+
+    Args:
+        secret: 32 bytes.
+
+    Raises:
+        SignerError: no key of secp256k1.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        self._key = _private_key(secret)
+        self._address = address_of_public_key(self._key.public_key.format())
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Self:
+        """Read the key from a file; see ``read_secret_file``."""
+        return cls(read_secret_file(path))
+
+    @property
+    def address(self) -> bytes:
+        """20 bytes."""
+        return self._address
+
+    async def sign_digest(self, digest: bytes) -> bytes:
+        """Sign 32 bytes; return r, s and the recovery id (65 bytes), s in the lower half (EIP-2).
+
+        The nonce is derived from key and digest (RFC 6979), so the same digest gives the same signature.
+
+        Raises:
+            SignerError: not 32 bytes.
+        """
+        if len(digest) != 32:
+            raise SignerError(f"a digest of {len(digest)} bytes cannot be signed, expected 32")
+        return self._key.sign_recoverable(digest, hasher=None)
+
+    def __repr__(self) -> str:
+        return f"SoftwareEvmSigner({to_checksum(self._address)})"
+
+
+class SoftwareIdentity:
+    """A provider's identity key; fulfils ``interfaces.IdentitySigner``.
+
+    Args:
+        secret: 32 bytes.
+        entropy: where the auxiliary randomness of BIP 340 comes from.
+
+    Raises:
+        SignerError: no key of secp256k1.
+    """
+
+    def __init__(self, secret: bytes, entropy: Entropy | None = None) -> None:
+        self._key = _private_key(secret)
+        self._entropy: Entropy = SystemEntropy() if entropy is None else entropy
+        self._public_key = PublicKeyXOnly.from_secret(secret).format()
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Self:
+        """Read the key from a file; see ``read_secret_file``."""
+        return cls(read_secret_file(path))
+
+    @property
+    def public_key(self) -> bytes:
+        """32 bytes, x-only (BIP 340)."""
+        return self._public_key
+
+    async def sign_schnorr(self, digest: bytes) -> bytes:
+        """Sign 32 bytes; return a BIP 340 signature (64 bytes).
+
+        Raises:
+            SignerError: not 32 bytes.
+        """
+        if len(digest) != 32:
+            raise SignerError(f"a digest of {len(digest)} bytes cannot be signed, expected 32")
+        return self._key.sign_schnorr(digest, self._entropy.token(32))
+
+    def __repr__(self) -> str:
+        return f"SoftwareIdentity({self._public_key.hex()})"
+
+
+class SeedPreimages:
+    """Preimages from the swap seed; fulfils ``interfaces.PreimageSource``.
+
+    Args:
+        seed: 32 bytes. Whoever has it can collect every open swap of its owner, and without it no swap can be
+            collected: back it up before the first transfer.
+
+    Raises:
+        SignerError: another length.
+    """
+
+    def __init__(self, seed: bytes) -> None:
+        if len(seed) != 32:
+            raise SignerError(f"a swap seed has 32 bytes, not {len(seed)}")
+        self._seed = seed
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Self:
+        """Read the seed from a file; see ``read_secret_file``."""
+        return cls(read_secret_file(path))
+
+    def preimage(self, swap_id: SwapId) -> Preimage:
+        """HMAC-SHA256(seed, the swap id's 32 hex digits as ASCII): the same for ever."""
+        return Preimage(hmac.digest(self._seed, swap_id.encode("ascii"), "sha256"))
+
+    def __repr__(self) -> str:
+        return "SeedPreimages(<secret>)"
+
+
+def _private_key(secret: bytes) -> PrivateKey:
+    if len(secret) != 32:
+        raise SignerError(f"a key has 32 bytes, not {len(secret)}")
+    try:
+        return PrivateKey(secret)
+    except ValueError:
+        raise SignerError("these 32 bytes are not a key of secp256k1") from None
