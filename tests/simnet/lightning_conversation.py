@@ -135,6 +135,7 @@ class Conversation:
             "/v1/balance/channels",
             "/v1/channels",
             "/v1/channels/pending",
+            "/v1/channels/closed",
             "/v1/invoices?reversed=true&index_offset=1",
             "/v1/payments?index_offset=1000",
         ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import stat
 from collections.abc import AsyncIterator
+from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from layer2.errors import InvalidRequest
 from simnet.lightning_client import (
+    START,
     Client,
     Refused,
     Running,
@@ -77,6 +79,14 @@ async def test_secrets_are_written_for_their_owner_alone(network: Running) -> No
 async def test_both_nodes_listen_on_the_loopback_only(network: Running) -> None:
     for client in (network.taker, network.provider):
         assert client.node.rest_url.startswith("https://127.0.0.1:")
+
+
+async def test_answers_and_streams_are_dated_by_the_simulated_clock(network: Running) -> None:
+    await hold_invoice(network.provider)
+    network.clock.advance(60)
+    for path in ("/v1/getinfo", f"/v2/invoices/subscribe/{url_safe(HASH)}", "/v1/nothing"):
+        async with network.provider.open("GET", path) as response:
+            assert parsedate_to_datetime(response.headers["Date"]).timestamp() == START + 60
 
 
 async def test_a_node_that_is_down_resets_connections_and_executes_nothing(network: Running) -> None:

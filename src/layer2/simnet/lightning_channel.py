@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import assert_never
 
-__all__ = ["Channel", "Htlc", "Side"]
+__all__ = ["CAPACITY_SAT", "PUSHED_SAT", "RESERVE_SAT", "Channel", "Htlc", "Side"]
 
 CAPACITY_SAT = 10_000_000
 PUSHED_SAT = 5_000_000

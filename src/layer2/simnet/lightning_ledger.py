@@ -15,6 +15,7 @@ from hashlib import sha256
 from layer2.simnet.lightning_channel import Channel, Htlc, Side
 
 __all__ = [
+    "BLOCK_PADDING",
     "HOLD_EXPIRY_DELTA",
     "AttemptState",
     "FailureReason",

@@ -148,6 +148,10 @@ class SimulatedNode:
         )
         return {"channels": [channel]}
 
+    def closed_channels(self, _: Message) -> dict[str, Any]:
+        """``lnrpc.ClosedChannelsResponse``."""
+        return {"channels": []}
+
     def pending_channels(self, _: Message) -> dict[str, Any]:
         """``lnrpc.PendingChannelsResponse``: the one channel is open, and is never closed."""
         return {

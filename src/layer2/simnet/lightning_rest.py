@@ -13,6 +13,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from email.utils import formatdate
 from typing import Any
 
 from aiohttp import web
@@ -160,6 +161,7 @@ class LightningRestServer:
     async def start(self) -> int:
         """Listen, and return the port."""
         app = web.Application(middlewares=[self._guard])
+        app.on_response_prepare.append(self._date)
         for route in self._routes():
             app.router.add_route(route.method, route.path, self._handler(route))
         # A stream whose client is gone ends at once; what a call does is done before it first waits.
@@ -197,6 +199,7 @@ class LightningRestServer:
             _Route("GET", "/v1/balance/channels", node.channel_balance),
             _Route("GET", "/v1/channels", node.list_channels),
             _Route("GET", "/v1/channels/pending", node.pending_channels),
+            _Route("GET", "/v1/channels/closed", node.closed_channels),
             _Route(
                 "POST",
                 "/v1/invoices",
@@ -229,6 +232,9 @@ class LightningRestServer:
             _Route("GET", "/v1/payments", node.list_payments),
             _Route("GET", "/v1/payreq/{pay_req}", node.decode_payment_request),
         ]
+
+    async def _date(self, _: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Date"] = formatdate(self._clock.now(), usegmt=True)
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
