@@ -209,14 +209,28 @@ def test_the_network_ends_with_its_parent_however_that_dies(tmp_path: Path, numb
 
 def test_a_network_that_cannot_start_says_where_to_look(tmp_path: Path) -> None:
     (tmp_path / "taker-evm.key").mkdir()
-    with pytest.raises(NodeUnreachable, match=r"ended while it started; look in .*simnet\.log"):
+    with pytest.raises(NodeUnreachable, match=r"ended while it started: .*taker-evm\.key.*; look in .*simnet\.log"):
         up(tmp_path, with_parent=True)
-    assert "taker-evm.key" in (tmp_path / "simnet.log").read_text()
+    assert "Traceback" in (tmp_path / "simnet.log").read_text()
+
+
+def test_a_missing_evm_is_named_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match=r"EVM is not installed; install the extra: .*layer2\[simnet\]"):
+        up(tmp_path)
+
+
+def test_the_example_of_the_documentation_runs(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "simnet.md").read_text()
+    example = text.split("```python\n")[1].split("```")[0]
+    ran = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert ran.stdout.startswith("http://127.0.0.1:")
+    assert ProcessRecord.load(tmp_path / "my-simnet") is None
 
 
 def test_importing_the_package_loads_nothing_of_the_simnet() -> None:
     program = (
-        "import sys, layer2, layer2.local_network, layer2.simnet.launch\n"
+        "import sys, layer2, layer2.local_network, layer2.simnet\n"
         "assert not [name for name in sys.modules if name.split('.')[0] in ('eth', 'rlp')]\n"
         "assert 'layer2.simnet.network' not in sys.modules\n"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib.util
 import json
 import os
 import select
@@ -101,9 +102,10 @@ def up(
         timeout: seconds to wait.
 
     Raises:
-        ConfigurationError: one runs there already.
+        ConfigurationError: one runs there already, this is not Linux, or the extra ``simnet`` is not installed.
         NodeUnreachable: it did not start; its words are in ``simnet.log``.
     """
+    _require_installed()
     directory = directory.absolute()
     if _is_running(directory):
         raise ConfigurationError(f"a simnet runs in {directory} already", remedy="stop it: layer2 simnet down")
@@ -151,6 +153,15 @@ def down(directory: Path, *, timeout: float = 10.0) -> bool:
     return True
 
 
+def _require_installed() -> None:
+    if sys.platform != "linux":
+        raise ConfigurationError("the simnet runs on Linux only")
+    if importlib.util.find_spec("eth") is None:
+        raise ConfigurationError(
+            "the simnet's EVM is not installed", remedy="install the extra: pip install 'layer2[simnet]'"
+        )
+
+
 def _is_running(directory: Path) -> bool:
     record = ProcessRecord.load(directory)
     descriptor = None if record is None else record.open()
@@ -169,7 +180,9 @@ def _await_ready(directory: Path, process_id: int, timeout: float) -> LocalNetwo
         while not (directory / "network.json").exists():
             if _has_ended(descriptor, _POLL_SECONDS):
                 _reap(process_id)
-                raise NodeUnreachable("the simnet ended while it started", remedy=f"look in {directory / 'simnet.log'}")
+                log = directory / "simnet.log"
+                *_, last_words = ["no words", *log.read_text().splitlines()]
+                raise NodeUnreachable(f"the simnet ended while it started: {last_words}", remedy=f"look in {log}")
             if time.monotonic() > deadline:
                 _end(descriptor, 0)
                 _reap(process_id)
