@@ -1,35 +1,26 @@
-"""Carries swaps out: observe both legs, let the machine decide, journal, act, wait. Signatures first; bodies follow."""
+"""Carries swaps out: one driver for each open swap, and the ways to wait for them.
+
+A swap outlives every wait, every runner and every process: cancelling or closing here stops nothing but the work
+of this process on it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Protocol
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
-from layer2.interfaces import Clock, PreimageSource, Role, SwapJournal, SwapRecord
+from layer2.errors import AsyncRuntimeError, TaskCancelled, UnknownTransfer
+from layer2.interfaces import Clock, PreimageSource, Role, SwapRecord
 from layer2.layers import Layer2ProtocolType
-from layer2.proofs.model import LegEvidence
 from layer2.protocol_client import HtlcLayer
+from layer2.swap_engine.driver import Driver, MakeProof, Surroundings, SwapStore
 from layer2.swap_rules.timelocks import TimelockSettings
-from layer2.terms import SignedTerms
 from layer2.transactions import SwapId
 
 __all__ = ["MakeProof", "SwapRunner", "SwapStore"]
 
-
-class SwapStore(SwapJournal, Protocol):
-    """A journal that also keeps proofs; ``SqliteJournal`` is one."""
-
-    async def save_proof(self, swap_id: SwapId, proof: bytes) -> None: ...
-
-    async def load_proof(self, swap_id: SwapId) -> bytes | None: ...
-
-
-class MakeProof(Protocol):
-    """Makes the bytes of a proof from the signed terms and the evidence of each leg (None where a layer leaves none)."""
-
-    def __call__(
-        self, signed_terms: SignedTerms, source: LegEvidence | None, destination: LegEvidence | None
-    ) -> bytes: ...
+LOG = logging.getLogger("layer2.swap_engine")
 
 
 class SwapRunner:
@@ -39,7 +30,8 @@ class SwapRunner:
         preimages: makes the preimages of own swaps; None for a provider.
         settings: of the network that all swaps are on.
         on_change: called in the loop with every new version of a record; must not block.
-        make_proof: None makes no proofs.
+        make_proof: called before a final state is written; None makes no proofs.
+        poll_seconds: look at a swap at least this often, whatever the layers announce.
     """
 
     def __init__(
@@ -52,16 +44,61 @@ class SwapRunner:
         on_change: Callable[[SwapRecord], None] | None = None,
         *,
         make_proof: MakeProof | None = None,
+        poll_seconds: float = 15.0,
     ) -> None:
-        raise NotImplementedError
+        self._journal = journal
+        self._on_change = on_change
+        self._poll_seconds = poll_seconds
+        self._around = Surroundings(
+            journal, layers, preimages, settings, clock, make_proof, self.announce, poll_seconds
+        )
+        self._drivers: dict[SwapId, Driver] = {}
+        self._tasks: dict[SwapId, asyncio.Task[None]] = {}
+        self._watchers: dict[SwapId, set[asyncio.Queue[SwapRecord | None]]] = {}
+        self._closed = False
 
     def drive(self, record: SwapRecord) -> None:
-        """Go on with an agreed swap in the background; a swap that is being driven already stays as it is."""
-        raise NotImplementedError
+        """Go on with an agreed swap in the background; a swap that is being driven already stays as it is.
+
+        Raises:
+            JournalError: the record has no terms.
+            AsyncRuntimeError: the runner is closed.
+        """
+        if self._closed:
+            raise AsyncRuntimeError("the runner is closed", transfer_id=record.swap_id)
+        if record.swap_id in self._tasks:
+            return
+        driver = Driver(self._around, record)
+        self.announce(record)
+        if record.is_final:
+            return
+        self._drivers[record.swap_id] = driver
+        task = asyncio.get_running_loop().create_task(driver.run(), name=f"layer2-swap-{record.role.value}")
+        self._tasks[record.swap_id] = task
+        task.add_done_callback(lambda ended: self._ended(record.swap_id, ended))
+
+    def announce(self, record: SwapRecord) -> None:
+        """Tell watchers and ``on_change`` of a version that was written."""
+        for queue in self._watchers.get(record.swap_id, ()):
+            queue.put_nowait(record)
+        if self._on_change is not None:
+            try:
+                self._on_change(record)
+            except Exception:
+                # A listener's fault must not stop a swap.
+                LOG.exception("on_change failed in version %d", record.version)
 
     async def resume(self, roles: Sequence[Role] = (Role.TAKER, Role.PROVIDER)) -> Sequence[SwapRecord]:
-        """Drive every open swap that has terms; return those."""
-        raise NotImplementedError
+        """Drive every open swap of these roles that has terms; return those, newest first."""
+        resumed = [
+            record
+            for role in roles
+            for record in await self._journal.list(role=role, open_only=True)
+            if record.terms is not None
+        ]
+        for record in resumed:
+            self.drive(record)
+        return tuple(resumed)
 
     async def wait(self, swap_id: SwapId) -> SwapRecord:
         """Return the record once it is final. Cancelling the wait never touches the swap.
@@ -70,15 +107,72 @@ class SwapRunner:
             UnknownTransfer: the journal has no such swap.
             TaskCancelled: the runner was closed meanwhile.
         """
-        raise NotImplementedError
+        watching = self.watch(swap_id)
+        try:
+            async for record in watching:
+                if record.is_final:
+                    return record
+        finally:
+            await watching.aclose()
+        raise AssertionError("watching ends with a final record")
 
-    def watch(self, swap_id: SwapId) -> AsyncIterator[SwapRecord]:
-        """The record as it is, then every new version that this runner writes or sees, up to the final one.
+    async def watch(self, swap_id: SwapId) -> AsyncGenerator[SwapRecord, None]:
+        """The record as it is, then every new version up to the final one.
+
+        Versions that another process writes are seen at least every ``poll_seconds``; some may be skipped then.
 
         Raises: as ``wait``.
         """
-        raise NotImplementedError
+        queue: asyncio.Queue[SwapRecord | None] = asyncio.Queue()
+        # Before the first read, so that no version is lost between the two.
+        self._watchers.setdefault(swap_id, set()).add(queue)
+        try:
+            record = await self._load(swap_id)
+            yield record
+            while not record.is_final:
+                newer = await self._next_version(queue, swap_id)
+                if newer.version > record.version:
+                    record = newer
+                    yield record
+        finally:
+            watchers = self._watchers[swap_id]
+            watchers.discard(queue)
+            if not watchers:
+                del self._watchers[swap_id]
 
     async def aclose(self) -> Sequence[SwapRecord]:
         """Stop driving at once, without waiting for any swap; return the open ones that were driven."""
-        raise NotImplementedError
+        self._closed = True
+        tasks, drivers = tuple(self._tasks.values()), tuple(self._drivers.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for queues in self._watchers.values():
+            for queue in queues:
+                queue.put_nowait(None)
+        return tuple(driver.record for driver in drivers if not driver.record.is_final)
+
+    async def _next_version(self, queue: asyncio.Queue[SwapRecord | None], swap_id: SwapId) -> SwapRecord:
+        if self._closed:
+            raise TaskCancelled("the runner was closed; the swap goes on at the next start", transfer_id=swap_id)
+        try:
+            async with asyncio.timeout(self._poll_seconds):
+                newer = await queue.get()
+        except TimeoutError:
+            return await self._load(swap_id)
+        if newer is None:
+            raise TaskCancelled("the runner was closed; the swap goes on at the next start", transfer_id=swap_id)
+        return newer
+
+    async def _load(self, swap_id: SwapId) -> SwapRecord:
+        record = await self._journal.load(swap_id)
+        if record is None:
+            raise UnknownTransfer("the journal has no such transfer", transfer_id=swap_id)
+        return record
+
+    def _ended(self, swap_id: SwapId, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(swap_id, None)
+        self._drivers.pop(swap_id, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # A driver ends only with its swap; anything else is a fault of this package, and loud.
+            LOG.error("a swap's driver ended early", exc_info=error)

@@ -96,6 +96,8 @@ class Observed:
     sent: frozenset[Act] = frozenset()
     """Acts whose last attempt surely left this process, whatever was answered. After a crash it is not known of an
     act whether it did."""
+    unsent: frozenset[Act] = frozenset()
+    """Acts that this process journaled and surely did not send: there was no connection. A restart forgets it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +117,9 @@ class Step:
 def order(swap: Swap, observed: Observed, act: Act) -> tuple[Order, ...]:
     """Order an act if it is not under way: anew if it never was or has failed, again if the node lost it.
 
-    Never for a second funding of a leg: that an act failed is then not a reason to send it once more, and a Lightning
-    payment is not even repeated, because lnd would send it again after a failure that nobody heard of.
+    Never for a second funding of a leg: that it failed is not a reason to fund once more. And a Lightning payment is
+    repeated only by the process that knows it was never sent, because lnd would pay again after a failure that nobody
+    here has heard of.
     """
     status = observed.acts.get(act)
     funding = act.verb is Verb.FUND
@@ -124,7 +127,7 @@ def order(swap: Swap, observed: Observed, act: Act) -> tuple[Order, ...]:
         case None:
             return (Order(act, Manner.NEW),)
         case ActStatus.UNSEEN:
-            if funding and not isinstance(swap.leg(act.end), EvmLeg):
+            if funding and not isinstance(swap.leg(act.end), EvmLeg) and act not in observed.unsent:
                 return ()
             return (Order(act, Manner.AGAIN),)
         case ActStatus.FAILED:

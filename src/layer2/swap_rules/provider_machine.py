@@ -153,18 +153,26 @@ def _counter_funding(swap: Swap, state: ProviderCounterFunding, observed: Observ
         return _release(swap, state, observed, destination.reason or "the destination was not funded")
     if not isinstance(leg, EvmLeg):
         # Sent once. In flight, unknown and unheard of are all the same: wait for the node's word.
-        return Step(state)
+        return Step(state, _fund_again(swap, observed))
     if destination.state is LegState.FUNDED:
         funded = ProviderCounterFunded(state.source_tx_id, destination.tx_id)
         return Step(funded, event="counter-funded", settled=False)
     if _may_reclaim(swap, destination) or destination.state is LegState.RETURNED:
         return _refund(swap, state, observed)
-    again = (
-        order(swap, observed, FUND)
-        if destination.state is LegState.NONE and FUND in observed.acts and observed.now <= swap.terms.counter_fund_by
-        else ()
-    )
+    again = _fund_again(swap, observed)
     return Step(state, again, wake_at=next_time(observed.now, leg.deadline))
+
+
+def _fund_again(swap: Swap, observed: Observed) -> tuple[Order, ...]:
+    """The same funding once more where the node lost it, under the conditions of the first time."""
+    source, destination = observed.source, observed.destination
+    if source is None or destination is None or FUND not in observed.acts:
+        return ()
+    if destination.state is not LegState.NONE or source.state is not LegState.FUNDED:
+        return ()
+    if observed.now > swap.terms.counter_fund_by or _problem(swap, observed, source, destination) is not None:
+        return ()
+    return order(swap, observed, FUND)
 
 
 def _counter_funded(swap: Swap, state: ProviderCounterFunded, observed: Observed) -> Step:

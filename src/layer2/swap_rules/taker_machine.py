@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from layer2.errors import Layer2Error
-from layer2.swap_rules.legs import ActStatus, LegState, Verb
+from layer2.swap_rules.legs import ActStatus, LegState, LegView, Verb
 from layer2.swap_rules.machine import (
     Act,
     LegEnd,
@@ -106,17 +106,20 @@ def _funding(swap: Swap, state: TakerFunding, observed: Observed) -> Step:
                 event="returning",
                 settled=False,
             )
-        again = (
-            order(swap, observed, FUND)
-            if source.state is LegState.NONE and FUND in observed.acts and observed.now <= terms.fund_by
-            else ()
-        )
+        again = _fund_again(swap, source, observed)
         return Step(state, again, wake_at=next_time(observed.now, terms.fund_by + 1, terms.source.deadline))
     if source.over:
         return Step(TakerAbandoned(source.reason or "the payment failed"), event="the payment failed")
     if source.state in (LegState.PENDING, LegState.FUNDED):
         return Step(TakerFunded(source.tx_id), event="the payment is in flight", settled=False)
-    return Step(state)
+    return Step(state, _fund_again(swap, source, observed))
+
+
+def _fund_again(swap: Swap, source: LegView, observed: Observed) -> tuple[Order, ...]:
+    """The same funding once more where the node lost it, as long as it would not come too late."""
+    if source.state is not LegState.NONE or FUND not in observed.acts or observed.now > swap.terms.fund_by:
+        return ()
+    return order(swap, observed, FUND)
 
 
 def _funded(swap: Swap, state: TakerFunded | TakerCounterFunded, observed: Observed) -> Step:
