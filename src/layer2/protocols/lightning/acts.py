@@ -1,0 +1,107 @@
+"""What can be done on Lightning, as the JSON that a journal keeps: enough to do it again identically."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias, assert_never
+
+from layer2.errors import FormatError
+from layer2.formats.json_object import JsonObject
+from layer2.interfaces import Json
+from layer2.transactions import LightningPaymentId, Preimage
+
+__all__ = ["Act", "Cancel", "Pay", "Settle", "read_act", "write_act"]
+
+_LARGEST_INVOICE = 7089
+
+
+@dataclass(frozen=True, slots=True)
+class Pay:
+    """Pay one invoice within limits (the verb *fund*)."""
+
+    payment_hash: bytes
+    """32 bytes."""
+    invoice: str
+    amount_msat: int
+    fee_limit_msat: int
+    cltv_limit: int
+    """Blocks; never 0, which lnd reads as 2016."""
+    timeout_seconds: int
+    """How long the node looks for routes."""
+    max_parts: int
+
+    @property
+    def payment_id(self) -> LightningPaymentId:
+        return LightningPaymentId(self.payment_hash.hex())
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Settle a hold invoice (*collect*). Its preimage is public, or about to be, by the time this is made."""
+
+    preimage: Preimage = field(repr=False)
+
+    @property
+    def payment_hash(self) -> bytes:
+        return self.preimage.payment_hash
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Cancel an invoice and fail back what it holds (*release*)."""
+
+    payment_hash: bytes
+
+
+Act: TypeAlias = Pay | Settle | Cancel
+
+
+def write_act(act: Act) -> Json:
+    """The act as a JSON object."""
+    match act:
+        case Pay():
+            return {
+                "act": "pay",
+                "payment_hash": act.payment_hash.hex(),
+                "invoice": act.invoice,
+                "amount_msat": act.amount_msat,
+                "fee_limit_msat": act.fee_limit_msat,
+                "cltv_limit": act.cltv_limit,
+                "timeout_seconds": act.timeout_seconds,
+                "max_parts": act.max_parts,
+            }
+        case Settle():
+            return {"act": "settle", "preimage": act.preimage.secret.hex()}
+        case Cancel():
+            return {"act": "cancel", "payment_hash": act.payment_hash.hex()}
+        case _:
+            assert_never(act)
+
+
+def read_act(value: Json) -> Act:
+    """The reverse of ``write_act``.
+
+    Raises:
+        FormatError: a field is missing, unknown or of another shape, or the act is not known.
+    """
+    fields = JsonObject(value, "act")
+    kind = fields.text("act", max_length=16)
+    act: Act
+    if kind == "pay":
+        act = Pay(
+            payment_hash=fields.hex("payment_hash", length=32),
+            invoice=fields.text("invoice", max_length=_LARGEST_INVOICE),
+            amount_msat=fields.integer("amount_msat", maximum=2**63),
+            fee_limit_msat=fields.integer("fee_limit_msat", maximum=2**63),
+            cltv_limit=fields.integer("cltv_limit", maximum=2**31),
+            timeout_seconds=fields.integer("timeout_seconds", maximum=2**31),
+            max_parts=fields.integer("max_parts", maximum=1000),
+        )
+    elif kind == "settle":
+        act = Settle(Preimage(fields.hex("preimage", length=32)))
+    elif kind == "cancel":
+        act = Cancel(fields.hex("payment_hash", length=32))
+    else:
+        raise FormatError(f"act {kind!r} is not known on Lightning")
+    fields.end()
+    return act

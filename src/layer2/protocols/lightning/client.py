@@ -1,0 +1,363 @@
+"""The Lightning client: pay and be paid, and hold legs of swaps, through the party's own lnd."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import ClassVar, Final
+
+from layer2.blocking import twin
+from layer2.errors import (
+    AsyncTimeout,
+    FormatError,
+    InsufficientFunds,
+    InvalidAmount,
+    InvalidRequest,
+    Outcome,
+    ProofUndecided,
+    TransactionError,
+    UnknownAsset,
+)
+from layer2.formats.bolt11 import Bolt11Invoice
+from layer2.interfaces import Clock, SendRecord, SendRecords
+from layer2.layers import Layer2ProtocolType
+from layer2.money import BTC, MSAT_DECIMALS, AssetId, Balance, checked_amount, rescaled
+from layer2.proofs.model import LightningPaymentEvidence
+from layer2.protocol_client import Layer2ProtocolAsync
+from layer2.protocols.lightning.acts import Pay, read_act, write_act
+from layer2.protocols.lightning.htlc import LightningHtlcs
+from layer2.protocols.lightning.invoices import InvoiceRecord, InvoiceState, NewInvoice
+from layer2.protocols.lightning.lnd_answers import LIGHTNING
+from layer2.protocols.lightning.node import balance_of
+from layer2.protocols.lightning.payment_request import PaymentRequest, check_payable, read_invoice
+from layer2.protocols.lightning.payments import PaymentRecord, PaymentState
+from layer2.protocols.lightning.settings import LightningSettings
+from layer2.protocols.lightning.watching import wait_for_news
+from layer2.transactions import LightningPaymentId, TxState, TxStatus
+
+__all__ = ["LightningNetwork"]
+
+_PAYMENT_ID: Final = re.compile(r"[0-9a-f]{64}")
+_RANK: Final = {TxState.UNKNOWN: 0, TxState.PENDING: 1, TxState.INCLUDED: 2, TxState.FINAL: 3}
+"""``wait_for_status_async`` waits for at least a rank. INCLUDED does not occur here, so it is reached with FINAL."""
+_PAYMENT_STATES: Final = {
+    PaymentState.INITIATED: TxState.PENDING,
+    PaymentState.IN_FLIGHT: TxState.PENDING,
+    PaymentState.SUCCEEDED: TxState.FINAL,
+    PaymentState.FAILED: TxState.FAILED,
+}
+_INVOICE_STATES: Final = {
+    InvoiceState.OPEN: TxState.PENDING,
+    InvoiceState.ACCEPTED: TxState.PENDING,
+    InvoiceState.SETTLED: TxState.FINAL,
+    InvoiceState.CANCELED: TxState.FAILED,
+}
+
+Status = TxStatus[LightningPaymentId]
+
+
+class LightningNetwork(
+    LightningHtlcs,
+    Layer2ProtocolAsync[PaymentRequest | str, LightningPaymentId, str, LightningPaymentEvidence],
+):
+    """Lightning through one lnd.
+
+    Example: ``async with LightningNetwork(settings, sends, SystemClock()) as lightning: ...``
+
+    A transaction is an invoice to be paid: its text, or a ``PaymentRequest`` with limits. Its id is the payment hash,
+    which payer and payee share. A recipient is an invoice's text. Amounts are in satoshi.
+
+    Args:
+        settings: where the node is, and the payer's limits.
+        sends: where payments with an idempotency key are recorded before they are sent.
+        clock: this machine's.
+    """
+
+    protocol_type: ClassVar[Layer2ProtocolType] = Layer2ProtocolType.LIGHTNING
+
+    def __init__(self, settings: LightningSettings, sends: SendRecords, clock: Clock) -> None:
+        super().__init__(settings, clock)
+        self._sends = sends
+
+    def __repr__(self) -> str:
+        return f"LightningNetwork({self._settings.network}, {self._settings.rest_url})"
+
+    async def aclose(self) -> None:
+        """Close all connections. Payments that are under way go on in the node."""
+        await self._rest.aclose()
+
+    async def initialize_async(self, *, timeout: float | None = None) -> None:
+        """Connect, and check network, version, sync, clock and the settings that held payments depend on.
+
+        Raises:
+            NodeUnreachable, WrongNetwork, AuthenticationFailed, NodeRefused, BadAnswer, ConfigurationError: what is
+                wrong, and the remedy.
+            AsyncTimeout: no result in time.
+        """
+        async with self._within(timeout, "initialize_async"):
+            await self._node.check()
+
+    async def create_invoice_async(
+        self, amount: int, *, memo: str = "", expiry_seconds: int = 3600, timeout: float | None = None
+    ) -> Bolt11Invoice:
+        """Make an invoice over an amount of satoshi; the node keeps its preimage until it is paid.
+
+        Returns:
+            The invoice as it was signed, checked against what was asked for; ``text`` is for the payer, and its payment
+            hash in hex is the id to ask for.
+
+        Raises:
+            InvalidAmount, NodeError, AsyncTimeout: no invoice was made, or nobody has seen it.
+        """
+        amount_msat = rescaled(checked_amount(amount), BTC.decimals, MSAT_DECIMALS)
+        async with self._within(timeout, "create_invoice_async"):
+            return await self._invoices.add(NewInvoice(amount_msat, memo, expiry_seconds))
+
+    create_invoice_sync = twin(create_invoice_async)
+
+    async def submit_transaction_async(
+        self,
+        transaction: PaymentRequest | str,
+        *,
+        idempotency_key: str | None = None,
+        timeout: float | None = None,
+    ) -> Status:
+        """Pay an invoice; return once the node has taken the payment, which is not success yet.
+
+        One payment per payment hash: one that is under way or has succeeded is joined, and its status returned. A
+        payment that FAILED is sent again only for another key, or when it is asked for without one.
+
+        Args:
+            transaction: the invoice's text, or a request with limits.
+            idempotency_key: written down before anything is sent; the same key never pays a second time.
+
+        Raises:
+            FormatError, InvalidRequest, FundsRulesError: nothing was sent.
+            TransactionError: lnd refused it (outcome REJECTED).
+            NodeUnreachable, BadAnswer, AsyncTimeout: outcome UNKNOWN: ask for the status of ``tx_id``.
+            IdempotencyConflict: the key was used for another request.
+        """
+        request = PaymentRequest(transaction) if isinstance(transaction, str) else transaction
+        invoice = read_invoice(request.invoice)
+        pay = request.resolved(invoice, self._settings)
+        lock = self._payments.one_at_a_time(pay.payment_hash)
+        async with self._within(timeout, "submit_transaction_async", pay.payment_id), lock:
+            return _payment_status(await self._pay(request, pay, invoice, idempotency_key))
+
+    async def get_transaction_status_async(self, tx_id: LightningPaymentId, *, timeout: float | None = None) -> Status:
+        """The status of a payment or of an own invoice with that payment hash, as the node knows it now.
+
+        An invoice is PENDING until it is settled (FINAL) or cancelled, also by its expiry (FAILED). ``fee`` is in
+        millisatoshi, for payments only.
+        """
+        payment_hash = _payment_hash(tx_id)
+        async with self._within(timeout, "get_transaction_status_async"):
+            return await self._status(payment_hash)
+
+    async def transfer_asset_async(
+        self,
+        asset_id: AssetId,
+        amount: int,
+        recipient: str,
+        *,
+        idempotency_key: str | None = None,
+        timeout: float | None = None,
+    ) -> LightningPaymentId:
+        """Pay an invoice that is over exactly this amount; return the id once the node has taken the payment.
+
+        Args:
+            asset_id: BTC.
+            amount: satoshi, as the invoice says.
+            recipient: the invoice's text (BOLT 11).
+
+        Raises:
+            InvalidAmount: the invoice is over another amount, or over none.
+            InsufficientFunds: the channels cannot send it.
+            TransactionError: it failed at once, in the node's words.
+            As ``submit_transaction_async``.
+        """
+        if asset_id != BTC:
+            raise UnknownAsset(f"Lightning carries BTC, not {asset_id}", protocol=LIGHTNING)
+        amount_msat = rescaled(checked_amount(amount), BTC.decimals, MSAT_DECIMALS)
+        invoice = read_invoice(recipient)
+        if invoice.amount_msat != amount_msat:
+            asked = "no amount" if invoice.amount_msat is None else f"{invoice.amount_msat} msat"
+            raise InvalidAmount(f"the invoice asks for {asked}; the transfer is over {amount_msat} msat")
+        loop = asyncio.get_running_loop()
+        until = loop.time() + (self._settings.default_timeout if timeout is None else timeout)
+        async with self._within(until - loop.time(), "transfer_asset_async"):
+            if (await self._status(invoice.payment_hash)).state is TxState.UNKNOWN:
+                await self._check_spendable(amount)
+        status = await self.submit_transaction_async(
+            recipient, idempotency_key=idempotency_key, timeout=until - loop.time()
+        )
+        if status.state is TxState.FAILED:
+            raise TransactionError(
+                f"the payment failed: {status.reason}",
+                protocol=LIGHTNING,
+                operation="transfer_asset_async",
+                outcome=Outcome.REJECTED,
+                tx_id=status.tx_id,
+            )
+        return status.tx_id
+
+    async def verify_proof_async(self, proof: LightningPaymentEvidence, *, timeout: float | None = None) -> bool:
+        """Whether the own node paid or was paid with this preimage.
+
+        False says that the node has no such payment, or that it came back; a node that took no part in it knows
+        nothing of it. It does not show to anybody else that a payment was made.
+
+        Raises:
+            ProofUndecided: a payment with this hash is under way, or the invoice can still be paid.
+        """
+        payment_hash = proof.preimage.payment_hash
+        async with self._within(timeout, "verify_proof_async"):
+            status = await self._status(payment_hash)
+        if status.state is TxState.PENDING:
+            raise ProofUndecided("a payment with this hash is not decided yet at the own node")
+        return status.state is TxState.FINAL
+
+    async def balances_async(self, *, timeout: float | None = None) -> Mapping[AssetId, Balance]:
+        """What the channels hold. The node's wallet on the chain is not part of this layer.
+
+        ``spendable`` and ``receivable`` are upper limits over all active channels; ``reserved`` is what is in flight,
+        what the channels' rules keep back, and what is in channels that are not active.
+        """
+        async with self._within(timeout, "balances_async"):
+            return {BTC: balance_of(await self._node.channels())}
+
+    async def receive_address_async(self, *, timeout: float | None = None) -> str:
+        """The node's public key, 66 hexadecimal digits: whom others pay, and who signs the invoices.
+
+        Lightning has no address that can simply be paid: for each payment make an invoice with
+        ``create_invoice_async``. This version's own ``transfer_asset_async`` takes invoices only.
+        """
+        async with self._within(timeout, "receive_address_async"):
+            return (await self._node.key()).hex()
+
+    async def wait_for_status_async(
+        self,
+        tx_id: LightningPaymentId,
+        *,
+        until: TxState = TxState.FINAL,
+        timeout: float | None = None,
+    ) -> Status:
+        """Wait until the payment, or own invoice, is at least in that state, or has FAILED.
+
+        An id that the node does not know is waited for too. Omitted, ``timeout`` means no limit.
+        """
+        payment_hash = _payment_hash(tx_id)
+        if until not in _RANK:
+            raise InvalidRequest(f"a payment cannot be waited for to be {until.value}; failing ends every wait")
+        async with self._within(timeout, "wait_for_status_async", tx_id, limitless=True):
+            while True:
+                status = await self._status(payment_hash)
+                if status.state is TxState.FAILED or _RANK[status.state] >= _RANK[until]:
+                    return status
+                await self._wait_for_news(payment_hash, status)
+
+    async def _pay(
+        self, request: PaymentRequest, pay: Pay, invoice: Bolt11Invoice, idempotency_key: str | None
+    ) -> PaymentRecord:
+        is_first = True
+        if idempotency_key is not None:
+            is_first = await self._sends.find_send(LIGHTNING, idempotency_key) is None
+            stored = await self._sends.add_send(
+                SendRecord(LIGHTNING, idempotency_key, request.digest(), pay.payment_id, write_act(pay))
+            )
+            recorded = read_act(stored.act)
+            if not isinstance(recorded, Pay):
+                raise FormatError("the record of this key is not one of a payment", protocol=LIGHTNING)
+            pay = recorded
+        known = await self._payments.find(pay.payment_hash)
+        if known is not None and not (known.state is PaymentState.FAILED and is_first):
+            return known
+        state = await self._node.current_state()
+        check_payable(pay, invoice, prefix=self._settings.invoice_prefix, own_key=state.key, now=state.date)
+        return await self._payments.send(pay)
+
+    async def _status(self, payment_hash: bytes) -> Status:
+        payment = await self._payments.find(payment_hash)
+        if payment is not None:
+            return _payment_status(payment)
+        invoice = await self._invoices.find(payment_hash)
+        tx_id = LightningPaymentId(payment_hash.hex())
+        if invoice is None:
+            return TxStatus(tx_id, TxState.UNKNOWN)
+        return _invoice_status(tx_id, invoice)
+
+    async def _check_spendable(self, amount: int) -> None:
+        spendable = balance_of(await self._node.channels()).spendable
+        if spendable < amount:
+            raise InsufficientFunds(
+                f"{amount} sat cannot be sent: the channels allow {spendable} sat at most",
+                protocol=LIGHTNING,
+                remedy="open a channel, or receive something over one",
+            )
+
+    async def _wait_for_news(self, payment_hash: bytes, status: Status) -> None:
+        """Return when the node says something new, or after the poll interval."""
+        tx_id, seconds = status.tx_id, self._settings.poll_interval_seconds
+        if await self._payments.find(payment_hash) is not None:
+            await wait_for_news(
+                self._payments.watch(payment_hash),
+                lambda payment: _payment_status(payment).state is not status.state,
+                seconds,
+            )
+        else:
+            # Where nothing is known yet, an invoice can be waited for and a payment cannot.
+            await wait_for_news(
+                self._invoices.watch(payment_hash),
+                lambda invoice: _invoice_status(tx_id, invoice).state is not status.state,
+                seconds,
+            )
+
+    @asynccontextmanager
+    async def _within(
+        self,
+        timeout: float | None,
+        operation: str,
+        tx_id: str | None = None,
+        *,
+        limitless: bool = False,
+    ) -> AsyncIterator[None]:
+        seconds = timeout if timeout is not None or limitless else self._settings.default_timeout
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except TimeoutError:
+            raise AsyncTimeout(
+                f"no result of {operation} within {seconds:g} s",
+                protocol=LIGHTNING,
+                operation=operation,
+                outcome=Outcome.NOT_SENT if tx_id is None else Outcome.UNKNOWN,
+                tx_id=tx_id,
+                remedy=None if tx_id is None else "ask for the payment's status by tx_id",
+            ) from None
+
+
+def _payment_hash(tx_id: LightningPaymentId) -> bytes:
+    if not _PAYMENT_ID.fullmatch(tx_id):
+        raise FormatError("a payment's id is its hash in 64 lower-case hexadecimal digits", protocol=LIGHTNING)
+    return bytes.fromhex(tx_id)
+
+
+def _payment_status(payment: PaymentRecord) -> Status:
+    return TxStatus(
+        LightningPaymentId(payment.payment_hash.hex()),
+        _PAYMENT_STATES[payment.state],
+        fee=payment.fee_msat if payment.state is PaymentState.SUCCEEDED else None,
+        reason=payment.failure,
+        preimage=payment.preimage,
+    )
+
+
+def _invoice_status(tx_id: LightningPaymentId, invoice: InvoiceRecord) -> Status:
+    return TxStatus(
+        tx_id,
+        _INVOICE_STATES[invoice.state],
+        reason="the invoice is cancelled" if invoice.state is InvoiceState.CANCELED else None,
+        preimage=invoice.preimage,
+    )

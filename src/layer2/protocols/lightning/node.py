@@ -1,0 +1,239 @@
+"""The party's lnd itself: what it is, whether it is fit for use, its clocks and its channels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from layer2.errors import AuthenticationFailed, BadAnswer, ConfigurationError, NodeRefused, WrongNetwork
+from layer2.interfaces import Clock
+from layer2.money import Balance
+from layer2.protocols.lightning.lnd_answers import LIGHTNING, Answer, LndObject
+from layer2.protocols.lightning.lnd_rest import LndRest
+from layer2.protocols.lightning.settings import LightningSettings
+from layer2.swap_rules.legs import ClockReading
+
+__all__ = ["Channel", "LndNode", "NodeState", "balance_of"]
+
+MOST_CLOCK_DIFFERENCE: Final = 60
+"""Seconds."""
+_HOLD_EXPIRY_DELTA: Final = "invoices.holdexpirydelta"
+_KEY_LENGTH: Final = 33
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """One answer about the node itself."""
+
+    key: bytes
+    """33 bytes."""
+    version: str
+    network: str
+    """As lnd calls it: ``mainnet``, ``testnet``, ``testnet4``, ``signet``, ``regtest``."""
+    is_synced: bool
+    height: int
+    date: float
+    """The node's own time, unix seconds, from the same answer."""
+    clock_difference: float
+    """Seconds by which that time is certainly off from this machine's; 0 within the time that the call took."""
+
+    @property
+    def clock(self) -> ClockReading:
+        return ClockReading(chain_time=int(self.date), height=self.height)
+
+    def check_current(self) -> None:
+        """Refuse a node that is behind the chain or has another time.
+
+        Raises:
+            BadAnswer: what it is.
+        """
+        if not self.is_synced:
+            raise BadAnswer(
+                f"lnd is not synced to the chain (height {self.height})",
+                protocol=LIGHTNING,
+                retryable=True,
+                remedy="wait until getinfo shows synced_to_chain",
+            )
+        if self.clock_difference > MOST_CLOCK_DIFFERENCE:
+            raise BadAnswer(
+                f"the clocks of lnd and of this machine differ by {self.clock_difference:.0f} s; "
+                f"at most {MOST_CLOCK_DIFFERENCE} s are safe",
+                protocol=LIGHTNING,
+                remedy="set both machines' clocks (NTP)",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One open channel."""
+
+    ids: frozenset[int]
+    """Every short channel id that the node's invoices may know it by."""
+    is_active: bool
+    local_sat: int
+    remote_sat: int
+    local_reserve_sat: int
+    remote_reserve_sat: int
+    outgoing_sat: int
+    """In HTLCs that this node offered and that are not resolved."""
+    hashes: frozenset[bytes]
+    """Payment hashes of its pending HTLCs, in both directions."""
+
+
+def balance_of(channels: Sequence[Channel]) -> Balance:
+    """What can be sent and received over the channels at most; fees and the parts of one payment come off it."""
+    active = [channel for channel in channels if channel.is_active]
+    spendable = sum(max(0, channel.local_sat - channel.local_reserve_sat) for channel in active)
+    owned = sum(channel.local_sat + channel.outgoing_sat for channel in channels)
+    return Balance(
+        spendable=spendable,
+        reserved=owned - spendable,
+        receivable=sum(max(0, channel.remote_sat - channel.remote_reserve_sat) for channel in active),
+    )
+
+
+class LndNode:
+    """Asks the node about itself.
+
+    Args:
+        rest: the way to it.
+        settings: what it must be.
+        clock: this machine's.
+    """
+
+    def __init__(self, rest: LndRest, settings: LightningSettings, clock: Clock) -> None:
+        self._rest = rest
+        self._settings = settings
+        self._clock = clock
+        self._key: bytes | None = None
+
+    async def check(self) -> None:
+        """Check that the node is the configured one and fit for use.
+
+        Raises:
+            WrongNetwork: it is on another network.
+            ConfigurationError: it is too old, or its configuration would lose held payments.
+            BadAnswer: it is not synced, or its clock differs.
+            NodeError: it cannot be asked.
+        """
+        state = await self.state()
+        configured = self._settings.network
+        if state.network.removesuffix("4") != configured:
+            raise WrongNetwork(
+                f"lnd is on {state.network}, the configuration says {configured}",
+                protocol=LIGHTNING,
+                remedy="correct network, or rest_url",
+            )
+        minimum = self._settings.minimum_version
+        if _version(state.version) < _version(minimum):
+            raise ConfigurationError(
+                f"lnd {state.version} is older than {minimum}; older ones have bugs that lose funds",
+                protocol=LIGHTNING,
+                remedy="update the node; who knows better sets minimum_version",
+            )
+        state.check_current()
+        self._check_hold_expiry(await self._hold_expiry_delta())
+
+    async def state(self) -> NodeState:
+        """What the node says of itself now.
+
+        Raises:
+            BadAnswer: an answer that cannot be right; without the time among others.
+        """
+        before = self._clock.now()
+        answer = await self._rest.get("/v1/getinfo")
+        state = _node_state(answer, before, self._clock.now())
+        self._key = state.key
+        return state
+
+    async def key(self) -> bytes:
+        """The node's public key, 33 bytes; asked for once."""
+        if self._key is None:
+            return (await self.state()).key
+        return self._key
+
+    async def current_state(self) -> NodeState:
+        """``state``, refused where the node is not synced or its clock differs (BadAnswer)."""
+        state = await self.state()
+        state.check_current()
+        return state
+
+    async def channels(self) -> Sequence[Channel]:
+        """The open channels."""
+        answer = await self._rest.get("/v1/channels")
+        return [_channel(channel) for channel in answer.fields.objects("channels")]
+
+    async def closed_channel_ids(self) -> frozenset[int]:
+        """The channels that are closed and wholly resolved on the chain."""
+        answer = await self._rest.get("/v1/channels/closed")
+        return frozenset().union(*map(_channel_ids, answer.fields.objects("channels")))
+
+    async def _hold_expiry_delta(self) -> int | None:
+        """How many blocks before its expiry the node gives up a held HTLC; None where it does not say."""
+        try:
+            answer = await self._rest.get("/v1/getdebuginfo")
+            return int(answer.fields.inner("config").text(_HOLD_EXPIRY_DELTA))
+        except (AuthenticationFailed, BadAnswer, NodeRefused, ValueError):
+            # A macaroon need not allow this call, and its answer holds the whole log.
+            return None
+
+    def _check_hold_expiry(self, delta: int | None) -> None:
+        # Unreadable, it counts as what the margins allow for: the largest that an lnd has by default.
+        allowed = self._settings.timelocks.hold_expiry_delta
+        if delta == 0:
+            problem = "lnd never gives up a held payment (invoices.holdexpirydelta is 0) and would close the channel"
+        elif delta is not None and delta > allowed:
+            problem = f"lnd gives up a held payment {delta} blocks before its expiry; swaps allow for {allowed}"
+        else:
+            return
+        raise ConfigurationError(
+            problem, protocol=LIGHTNING, remedy=f"set invoices.holdexpirydelta={allowed} in lnd.conf"
+        )
+
+
+def _node_state(answer: Answer, before: float, after: float) -> NodeState:
+    fields = answer.fields
+    chains = fields.objects("chains")
+    if not chains:
+        raise fields.wrong("field chains is empty")
+    if answer.date is None:
+        raise fields.wrong("there is no Date header that can be read")
+    # The header has whole seconds, so it may be up to one second behind.
+    difference = max(before - (answer.date + 1), answer.date - after, 0.0)
+    return NodeState(
+        key=fields.hex("identity_pubkey", _KEY_LENGTH),
+        version=fields.text("version"),
+        network=chains[0].text("network"),
+        is_synced=fields.flag("synced_to_chain"),
+        height=fields.integer("block_height"),
+        date=answer.date,
+        clock_difference=difference,
+    )
+
+
+def _channel(fields: LndObject) -> Channel:
+    htlcs = fields.objects("pending_htlcs")
+    return Channel(
+        ids=_channel_ids(fields),
+        is_active=fields.flag("active"),
+        local_sat=fields.integer("local_balance"),
+        remote_sat=fields.integer("remote_balance"),
+        local_reserve_sat=fields.integer("local_chan_reserve_sat"),
+        remote_reserve_sat=fields.integer("remote_chan_reserve_sat"),
+        outgoing_sat=sum(htlc.integer("amount") for htlc in htlcs if not htlc.flag("incoming")),
+        hashes=frozenset(htlc.data("hash_lock") for htlc in htlcs),
+    )
+
+
+def _channel_ids(fields: LndObject) -> frozenset[int]:
+    confirmed = fields.integer("zero_conf_confirmed_scid")
+    return frozenset({fields.integer("chan_id"), confirmed, *fields.integers("alias_scids")}) - {0}
+
+
+def _version(text: str) -> tuple[int, ...]:
+    match = re.match(r"v?([0-9]+)\.([0-9]+)\.([0-9]+)", text)
+    if match is None:
+        raise BadAnswer("lnd shows a version that cannot be read", protocol=LIGHTNING)
+    return tuple(int(part) for part in match.groups())

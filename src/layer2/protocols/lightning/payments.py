@@ -1,0 +1,174 @@
+"""The node's own payments: send once, and track by hash.
+
+Only a payment message that says SUCCEEDED or FAILED decides what became of a payment. An error, a broken connection
+or "not found" never does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import urlsafe_b64encode
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+from hashlib import sha256
+from weakref import WeakValueDictionary
+
+from layer2.errors import NodeError, NodeRefused, NodeUnreachable, Outcome, TransactionError
+from layer2.protocols.lightning.acts import Pay
+from layer2.protocols.lightning.lnd_answers import LIGHTNING, LndObject
+from layer2.protocols.lightning.lnd_rest import NOT_FOUND, LndRest
+from layer2.transactions import Preimage
+
+__all__ = ["PaymentRecord", "PaymentState", "Payments"]
+
+
+class PaymentState(Enum):
+    """lnd's ``Payment.PaymentStatus``."""
+
+    INITIATED = "INITIATED"
+    """Taken, no HTLC offered yet; by default lnd says IN_FLIGHT here too."""
+    IN_FLIGHT = "IN_FLIGHT"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether lnd does nothing more for it by itself."""
+        return self in (PaymentState.SUCCEEDED, PaymentState.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentRecord:
+    """An own payment as the node shows it."""
+
+    payment_hash: bytes
+    invoice: str
+    """BOLT 11, as it was sent."""
+    state: PaymentState
+    amount_msat: int
+    fee_msat: int
+    failure: str | None
+    """lnd's reason where it FAILED."""
+    preimage: Preimage | None = field(repr=False)
+    """Where it SUCCEEDED."""
+
+
+class Payments:
+    """The payments of one node.
+
+    Args:
+        rest: the way to it.
+    """
+
+    def __init__(self, rest: LndRest) -> None:
+        self._rest = rest
+        self._locks: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+
+    def one_at_a_time(self, payment_hash: bytes) -> asyncio.Lock:
+        """Held by who looks for a payment and then sends it, so that a second one finds what the first has sent."""
+        return self._locks.setdefault(payment_hash, asyncio.Lock())
+
+    async def find(self, payment_hash: bytes) -> PaymentRecord | None:
+        """The payment with that hash, or None where the node knows of none."""
+        try:
+            message = await self._rest.first("GET", _track_path(payment_hash))
+        except NodeRefused as refused:
+            if refused.node_code == NOT_FOUND:
+                return None
+            raise
+        return _record(message, payment_hash)
+
+    async def send(self, pay: Pay) -> PaymentRecord:
+        """Send a payment whose hash is not known to the node; return its first state. It goes on by itself.
+
+        Somebody else who sends the same hash at the same time does no harm: lnd takes one of them.
+
+        Raises:
+            TransactionError: lnd refused it and knows of no such payment under way; outcome REJECTED.
+            NodeUnreachable, BadAnswer: it may have been taken; outcome UNKNOWN, ``tx_id`` is the payment hash.
+        """
+        body = {
+            "payment_request": pay.invoice,
+            "fee_limit_msat": str(pay.fee_limit_msat),
+            "cltv_limit": pay.cltv_limit,
+            "timeout_seconds": pay.timeout_seconds,
+            "max_parts": pay.max_parts,
+        }
+        try:
+            message = await self._rest.first("POST", "/v2/router/send", body)
+            return _record(message, pay.payment_hash)
+        except NodeRefused as refused:
+            return await self._after_refusal(pay, refused)
+        except NodeError as error:
+            error.tx_id = pay.payment_id
+            raise
+
+    async def _after_refusal(self, pay: Pay, refused: NodeRefused) -> PaymentRecord:
+        # lnd refuses a hash that is under way, and its error may also be one of its shutting down after it took it.
+        try:
+            known = await self.find(pay.payment_hash)
+        except NodeError as error:
+            raise NodeUnreachable(
+                f"lnd gave an error to the payment and then could not be asked for it: {refused.node_message}",
+                protocol=LIGHTNING,
+                operation="POST /v2/router/send",
+                outcome=Outcome.UNKNOWN,
+                tx_id=pay.payment_id,
+                remedy="ask for the payment's status before anything else",
+            ) from error
+        if known is None or known.state is PaymentState.FAILED:
+            raise TransactionError(
+                f"lnd refused the payment: {refused.node_message}",
+                protocol=LIGHTNING,
+                operation="POST /v2/router/send",
+                outcome=Outcome.REJECTED,
+                tx_id=pay.payment_id,
+            ) from refused
+        return known
+
+    @asynccontextmanager
+    async def watch(self, payment_hash: bytes) -> AsyncIterator[AsyncIterator[PaymentRecord]]:
+        """The payment's state now and whenever it changes, until it has succeeded or failed.
+
+        Raises:
+            NodeRefused: with ``NOT_FOUND`` where the node knows of no such payment.
+        """
+        async with (
+            self._rest.stream("GET", _track_path(payment_hash), watch=True) as messages,
+            aclosing(_records(messages, payment_hash)) as records,
+        ):
+            yield records
+
+
+async def _records(messages: AsyncIterator[LndObject], payment_hash: bytes) -> AsyncGenerator[PaymentRecord, None]:
+    async for message in messages:
+        yield _record(message, payment_hash)
+
+
+def _track_path(payment_hash: bytes) -> str:
+    return f"/v2/router/track/{urlsafe_b64encode(payment_hash).decode()}"
+
+
+def _record(fields: LndObject, payment_hash: bytes) -> PaymentRecord:
+    if fields.hex("payment_hash", 32) != payment_hash:
+        raise fields.wrong("it is another payment than was asked for")
+    state = fields.word("status", PaymentState)
+    failure = fields.text("failure_reason")
+    preimage: Preimage | None = None
+    # A payment that SUCCEEDED with a failure reason has succeeded: one of its parts failed before.
+    if state is PaymentState.SUCCEEDED:
+        secret = fields.hex("payment_preimage", 32)
+        if sha256(secret).digest() != payment_hash:
+            raise fields.wrong("the preimage of a payment that succeeded does not belong to its hash")
+        preimage = Preimage(secret)
+    return PaymentRecord(
+        payment_hash=payment_hash,
+        invoice=fields.text("payment_request"),
+        state=state,
+        amount_msat=fields.integer("value_msat"),
+        fee_msat=fields.integer("fee_msat"),
+        failure=failure if state is PaymentState.FAILED else None,
+        preimage=preimage,
+    )
