@@ -1,1 +1,118 @@
-"""One async Python API over Bitcoin's layers."""
+"""One async Python API over Bitcoin's layers, with blocking twins.
+
+Names are loaded when they are first used (PEP 562), so that ``import layer2`` costs next to nothing and an auditor's
+program that only needs ``layer2.proofs`` never loads a network library.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from layer2.cancellation import cancellable
+    from layer2.config import Layer2Config
+    from layer2.errors import (
+        AsyncRuntimeError,
+        AsyncTimeout,
+        Layer2Error,
+        Outcome,
+        ProofUndecided,
+        TaskCancelled,
+        TransferAbandoned,
+        TransferRefunded,
+    )
+    from layer2.layers import Layer2ProtocolType
+    from layer2.manager import Layer2Manager
+    from layer2.money import BTC, ETH, AssetId, Balance
+    from layer2.proofs.checking import ProofReport, check_proof
+    from layer2.proofs.model import ProofOutcome, TransferProof
+    from layer2.proofs.policy import FINAL, OFFLINE, ProofPolicy
+    from layer2.protocol_client import Layer2ProtocolAsync
+    from layer2.protocols.bob import BobClient
+    from layer2.protocols.lightning import LightningNetwork
+    from layer2.settings import ConnectionPoolConfig
+    from layer2.transactions import Finality, Preimage, TxState, TxStatus
+    from layer2.transfers import Quote, Transfer, TransferEvent, TransferRequest, TransferState
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "layer2.cancellation": ("cancellable",),
+    "layer2.config": ("Layer2Config",),
+    "layer2.errors": (
+        "AsyncRuntimeError",
+        "AsyncTimeout",
+        "Layer2Error",
+        "Outcome",
+        "ProofUndecided",
+        "TaskCancelled",
+        "TransferAbandoned",
+        "TransferRefunded",
+    ),
+    "layer2.layers": ("Layer2ProtocolType",),
+    "layer2.manager": ("Layer2Manager",),
+    "layer2.money": ("BTC", "ETH", "AssetId", "Balance"),
+    "layer2.proofs.checking": ("ProofReport", "check_proof"),
+    "layer2.proofs.model": ("ProofOutcome", "TransferProof"),
+    "layer2.proofs.policy": ("FINAL", "OFFLINE", "ProofPolicy"),
+    "layer2.protocol_client": ("Layer2ProtocolAsync",),
+    "layer2.protocols.bob": ("BobClient",),
+    "layer2.protocols.lightning": ("LightningNetwork",),
+    "layer2.settings": ("ConnectionPoolConfig",),
+    "layer2.transactions": ("Finality", "Preimage", "TxState", "TxStatus"),
+    "layer2.transfers": ("Quote", "Transfer", "TransferEvent", "TransferRequest", "TransferState"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "BTC",
+    "ETH",
+    "FINAL",
+    "OFFLINE",
+    "AssetId",
+    "AsyncRuntimeError",
+    "AsyncTimeout",
+    "Balance",
+    "BobClient",
+    "ConnectionPoolConfig",
+    "Finality",
+    "Layer2Config",
+    "Layer2Error",
+    "Layer2Manager",
+    "Layer2ProtocolAsync",
+    "Layer2ProtocolType",
+    "LightningNetwork",
+    "Outcome",
+    "Preimage",
+    "ProofOutcome",
+    "ProofPolicy",
+    "ProofReport",
+    "ProofUndecided",
+    "Quote",
+    "TaskCancelled",
+    "Transfer",
+    "TransferAbandoned",
+    "TransferEvent",
+    "TransferProof",
+    "TransferRefunded",
+    "TransferRequest",
+    "TransferState",
+    "TxState",
+    "TxStatus",
+    "cancellable",
+    "check_proof",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'layer2' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME_OF])

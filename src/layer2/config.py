@@ -17,8 +17,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
-from layer2.errors import ConfigurationError, FormatError
+from layer2.errors import ConfigurationError, FormatError, SignerError
 from layer2.formats.evm_address import parse_address
+from layer2.protocols.bob import BobSettings
+from layer2.protocols.lightning.settings import LightningSettings
+from layer2.settings import ConnectionPoolConfig
+from layer2.signers.software import SoftwareEvmSigner
 
 __all__ = [
     "BobSection",
@@ -49,6 +53,14 @@ class ConnectionPoolSection(Section):
     keepalive_seconds: float = Field(30.0, ge=0, description="seconds that an idle connection is kept")
     max_response_bytes: int = Field(32 * 1024 * 1024, ge=1024, description="bytes; a longer answer is refused")
 
+    def settings(self) -> ConnectionPoolConfig:
+        """What a client is told."""
+        return ConnectionPoolConfig(
+            max_connections=self.max_connections,
+            keepalive_seconds=self.keepalive_seconds,
+            max_response_bytes=self.max_response_bytes,
+        )
+
 
 class JournalSection(Section):
     """[journal]: the durable record of transfers and sends."""
@@ -73,7 +85,9 @@ class BobSection(Section):
     stale_after_seconds: int = Field(
         120, ge=1, description="seconds; a newest block older than that is a stale tip, and no new transfer starts"
     )
-    max_fee_per_gas_wei: int = Field(50_000_000_000, ge=1, description="wei; never offer more for a unit of gas")
+    max_fee_per_gas_wei: int = Field(
+        5_000_000_000, ge=1, description="wei; sends and locks above it are refused, claims and refunds never"
+    )
 
     @field_validator("token_address")
     @classmethod
@@ -95,6 +109,35 @@ class BobSection(Section):
             raise ValueError("give exactly one of key_file and key")
         return self
 
+    def settings(self, network: NetworkName, default_timeout_ms: int, pool: ConnectionPoolSection) -> BobSettings:
+        """What a ``BobClient`` is told."""
+        return BobSettings(
+            rpc_url=self.rpc_url,
+            chain_id=self.chain_id,
+            token=self.token_address,
+            token_decimals=self.token_decimals,
+            network=network,
+            poll_interval=self.poll_interval_ms / 1000,
+            default_timeout_ms=default_timeout_ms,
+            connection_pool=pool.settings(),
+            max_fee_per_gas=self.max_fee_per_gas_wei,
+            max_tip_age=self.stale_after_seconds,
+        )
+
+    def signer(self) -> SoftwareEvmSigner:
+        """The account's key.
+
+        Raises:
+            SignerError: the file cannot be read, or the key is none.
+        """
+        if self.key_file is not None:
+            return SoftwareEvmSigner.from_file(self.key_file)
+        assert self.key is not None
+        try:
+            return SoftwareEvmSigner(bytes.fromhex(self.key.get_secret_value().removeprefix("0x")))
+        except ValueError:
+            raise SignerError("bob.key is not 64 hex digits") from None
+
 
 class LightningSection(Section):
     """[lightning]: your lnd, by its REST interface."""
@@ -112,6 +155,20 @@ class LightningSection(Section):
     @classmethod
     def _url(cls, value: str) -> str:
         return _checked_url(value, ("https",))
+
+    def settings(self, network: NetworkName, default_timeout_ms: int, pool: ConnectionPoolSection) -> LightningSettings:
+        """What a ``LightningNetwork`` is told."""
+        return LightningSettings(
+            rest_url=self.rest_url,
+            certificate_file=str(self.certificate_file),
+            macaroon_file=str(self.macaroon_file),
+            network=network,
+            default_timeout_ms=default_timeout_ms,
+            pool=pool.settings(),
+            payment_timeout_seconds=self.payment_timeout_seconds,
+            fee_limit_ppm=self.fee_limit_ppm,
+            poll_interval_seconds=self.poll_interval_ms / 1000,
+        )
 
 
 class ProviderSection(Section):
