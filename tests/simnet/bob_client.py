@@ -9,6 +9,7 @@ import aiohttp
 
 from layer2.formats.evm_transaction import Eip1559Transaction
 from layer2.simnet.accounts import SimAccount
+from layer2.simnet.clock import SimClock
 from layer2.simnet.evm_chain import CHAIN_ID
 from layer2.simnet.evm_node import EvmNode
 from layer2.simnet.faults import FaultSwitch
@@ -56,6 +57,7 @@ class RunningBob:
     """A node that serves on the test's own event loop, without blocks that come by themselves."""
 
     node: EvmNode
+    clock: SimClock
     client: BobClient
     faults: FaultSwitch
     url: str

@@ -25,6 +25,6 @@ async def bob() -> AsyncIterator[RunningBob]:
     url = await server.start()
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
-            yield RunningBob(node, BobClient(url, session), faults, url, taker, stranger)
+            yield RunningBob(node, clock, BobClient(url, session), faults, url, taker, stranger)
     finally:
         await server.stop()

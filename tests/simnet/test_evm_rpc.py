@@ -302,8 +302,11 @@ async def test_chain_time_moves_the_blocks_and_not_the_machines(bob: RunningBob)
     assert bob.node.advance_time(86_400) == before + 86_400
     bob.node.mine()
     assert bob.node.chain.head.timestamp == before + 86_401
+    bob.clock.advance(100)
+    bob.node.mine()
+    assert bob.node.chain.head.timestamp == before + 86_501
     async with aiohttp.ClientSession() as session, session.post(bob.url, json={}) as response:
-        assert response.headers["Date"] == "Fri, 15 Jan 2027 08:00:00 GMT"
+        assert response.headers["Date"] == "Fri, 15 Jan 2027 08:01:40 GMT"
 
 
 async def test_fee_history_reports_base_fees_and_tips(bob: RunningBob) -> None:

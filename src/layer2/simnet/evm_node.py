@@ -83,8 +83,7 @@ class EvmNode:
         """
         if seconds < 1:
             raise ValueError("chain time moves forward only")
-        ahead = self.chain.head.timestamp - self._clock.now()
-        self._offset = max(self._offset, ahead) + seconds
+        self._offset += seconds
         return self._append(self._timestamp()).timestamp
 
     def set_finality(self, safe: int | None, finalized: int | None) -> None:
@@ -141,6 +140,8 @@ class EvmNode:
         chain = self.chain
         ready: list[SignedTransactionAPI] = list(self.pool.ready(chain.state_at(chain.head), chain.next_base_fee()))
         block, _ = chain.append(ready, timestamp, branch=self._branch)
+        # Blocks that are asked for within one second run ahead of the clock; the chain's time follows them.
+        self._offset = max(self._offset, timestamp - self._clock.now())
         if ready:
             self.pool.forget_used(chain.state_at(chain.head))
         return block
