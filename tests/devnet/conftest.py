@@ -1,9 +1,11 @@
-"""One devnet for all tests here, where the nodes are built."""
+"""One devnet for all tests here, where the nodes are built, and stand-ins for their building."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from importlib import metadata
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -11,6 +13,52 @@ import pytest
 from layer2 import devnet
 from layer2.devnet.json_rpc import JsonRpc
 from layer2.local_network import LocalNetwork, LocalNetworkControl
+
+# Stands in for Go: tells its version, and "builds" a program by writing a script. It fails at one package.
+GO = """#!/bin/sh
+case "$1 $2" in
+"env GOVERSION") echo "$FAKE_GO_VERSION" ;;
+"env "*) echo "$FAKE_GO_CACHE" ;;
+"build "*)
+    echo "$GOFLAGS $CGO_ENABLED $GOTOOLCHAIN" >> "$FAKE_GO_CACHE/environments"
+    while [ "$1" != "-o" ]; do shift; done
+    target="$2"; shift 2; mkdir -p "$target"
+    for package in "$@"; do
+        case "$package" in *"$FAKE_GO_FAILS_AT"*) echo "no route to host"; exit 1 ;; esac
+        echo "${package##*/}" >> "$FAKE_GO_CACHE/built"
+        printf "%s" "$FAKE_PROGRAM" > "$target${package##*/}"
+        chmod +x "$target${package##*/}"
+    done ;;
+esac
+"""
+
+# Stands in for a node: it runs for ten minutes, except where its command line holds FAKE_BROKEN.
+PROGRAM = """#!/bin/sh
+case "$0 $*" in *"$FAKE_BROKEN"*) exit 1 ;; *" init "*) exit 0 ;; esac
+exec sleep 600
+"""
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the user's, a Go that builds at once, and no other Go."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "go").write_text(GO)
+    (programs / "go").chmod(0o755)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    monkeypatch.setenv("FAKE_GO_CACHE", str(tmp_path))
+    monkeypatch.setenv("FAKE_GO_VERSION", "go1.26.8")
+    monkeypatch.setenv("FAKE_GO_FAILS_AT", "nothing")
+    monkeypatch.setenv("FAKE_PROGRAM", PROGRAM)
+    monkeypatch.setenv("FAKE_BROKEN", "nothing")
+
+    def no_distribution(name: str) -> metadata.Distribution:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "distribution", no_distribution)
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

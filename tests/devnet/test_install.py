@@ -14,42 +14,6 @@ from layer2.errors import ConfigurationError, Layer2Error
 
 PROGRAMS = {"geth", "lnd", "lncli", "btcd", "btcctl"}
 
-# Stands in for Go: tells its version, and "builds" a program by writing a file. It fails for what is in FAILING.
-GO = """#!/bin/sh
-case "$1 $2" in
-"env GOVERSION") echo "$FAKE_GO_VERSION" ;;
-"env "*) echo "$FAKE_GO_CACHE" ;;
-"build "*)
-    echo "$GOFLAGS $CGO_ENABLED $GOTOOLCHAIN" >> "$FAKE_GO_CACHE/environments"
-    while [ "$1" != "-o" ]; do shift; done
-    target="$2"; shift 2; mkdir -p "$target"
-    for package in "$@"; do
-        case "$package" in *"$FAKE_GO_FAILS_AT"*) echo "no route to host"; exit 1 ;; esac
-        echo "${package##*/}" >> "$FAKE_GO_CACHE/built"; touch "$target${package##*/}"
-    done ;;
-esac
-"""
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of the user's, a Go that builds at once, and no other Go."""
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    (programs / "go").write_text(GO)
-    (programs / "go").chmod(0o755)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
-    monkeypatch.setenv("FAKE_GO_CACHE", str(tmp_path))
-    monkeypatch.setenv("FAKE_GO_VERSION", "go1.26.8")
-    monkeypatch.setenv("FAKE_GO_FAILS_AT", "nothing")
-
-    def no_distribution(name: str) -> metadata.Distribution:
-        raise metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(metadata, "distribution", no_distribution)
-    return tmp_path
-
 
 def built(cache: Path) -> list[str]:
     return (cache / "built").read_text().split()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -14,7 +15,7 @@ import pytest
 from layer2 import devnet
 from layer2.devnet.network import PROCESSES
 from layer2.devnet.processes import ProcessRecord, load_records
-from layer2.errors import ConfigurationError
+from layer2.errors import ConfigurationError, NodeError
 
 START_AND_WAIT = """
 import sys
@@ -38,6 +39,18 @@ def wait_for_the_end_of(records: tuple[ProcessRecord, ...]) -> None:
     assert not any(record.is_running() for record in records)
 
 
+def command_lines_with(directory: Path) -> list[str]:
+    """The processes of this machine that were told of the directory."""
+    found: list[str] = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        # A process may end between the look and the reading.
+        with contextlib.suppress(OSError):
+            line = process.read_text(errors="replace").replace("\0", " ")
+            if str(directory) in line:
+                found.append(line)
+    return found
+
+
 @pytest.mark.devnet
 def test_down_ends_every_process_and_a_second_network_needs_the_first_to_be_down(
     built_nodes: None, tmp_path: Path
@@ -48,6 +61,7 @@ def test_down_ends_every_process_and_a_second_network_needs_the_first_to_be_down
     assert len(records) == 5
     assert network.process_ids == tuple(record.pid for record in records)
     assert devnet.status(tmp_path).network == network
+    assert len(command_lines_with(tmp_path)) == 5
     assert lines[-1] == "Lightning: ready, a payment went through in each direction"
     with pytest.raises(ConfigurationError, match="runs in"):
         devnet.up(tmp_path)
@@ -55,6 +69,7 @@ def test_down_ends_every_process_and_a_second_network_needs_the_first_to_be_down
     assert devnet.down(tmp_path)
 
     assert not any(record.is_running() for record in records)
+    assert command_lines_with(tmp_path) == []
     assert devnet.status(tmp_path).network is None
     assert not devnet.down(tmp_path)
 
@@ -69,6 +84,42 @@ def test_a_network_that_goes_with_its_parent_ends_when_the_parent_is_killed(buil
         assert all(record.is_running() for record in records)
         parent.send_signal(signal.SIGKILL)
     wait_for_the_end_of(records)
+
+
+@pytest.mark.devnet
+def test_a_network_ends_and_says_why_when_a_node_ends_by_itself(built_nodes: None, tmp_path: Path) -> None:
+    devnet.up(tmp_path, with_parent=True)
+    records = load_records(tmp_path / PROCESSES)
+    bitcoin = next(record for record in records if record.name == "btcd")
+    os.kill(bitcoin.pid, signal.SIGKILL)
+    wait_for_the_end_of(records)
+    assert "btcd ended by itself with status -9" in (tmp_path / "devnet.log").read_text()
+    assert devnet.status(tmp_path).network is None
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        ("/geth --datadir", "op-geth did not make the first block"),
+        ("/btcd --regtest", "btcd ended by itself with status 1"),
+    ],
+    ids=["op-geth", "btcd"],
+)
+def test_says_which_node_did_not_start_and_leaves_nothing_behind(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, broken: str, words: str
+) -> None:
+    monkeypatch.setenv("FAKE_BROKEN", broken)
+    devnet.install(lambda line: None)
+    with pytest.raises(NodeError, match=words):
+        devnet.up(cache / "network")
+    assert command_lines_with(cache / "network") == []
+
+
+def test_a_start_that_takes_too_long_is_ended(cache: Path) -> None:
+    devnet.install(lambda line: None)
+    with pytest.raises(NodeError, match="was not ready in time"):
+        devnet.up(cache / "network", timeout=1.0)
+    assert command_lines_with(cache / "network") == []
 
 
 def test_refuses_a_directory_that_holds_files_of_somebody_else(built_nodes: None, tmp_path: Path) -> None:

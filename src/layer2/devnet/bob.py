@@ -16,7 +16,7 @@ from layer2.devnet.engine_api import EngineApi
 from layer2.devnet.genesis import genesis
 from layer2.devnet.json_rpc import JsonRpc
 from layer2.devnet.processes import Child
-from layer2.errors import NodeRefused, NodeUnreachable
+from layer2.errors import NodeError, NodeRefused, NodeUnreachable
 
 __all__ = ["BobNode"]
 
@@ -68,14 +68,16 @@ class BobNode:
         # A small cache, since geth sets room aside on the disk for what it may hold in memory.
         data = [f"--datadir={self._directory / 'data'}", "--state.scheme=hash", "--cache=64"]
         with log.open("ab") as output:
-            subprocess.run(  # noqa: S603  # a program of our own installation
+            made = subprocess.run(  # noqa: S603  # a program of our own installation
                 [self._program, *data, "init", first_block],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                check=True,
+                check=False,
                 timeout=60,
             )
+        if made.returncode != 0:
+            raise NodeError(f"op-geth did not make the first block; see {log}")
         return processes.start(
             "op-geth",
             [

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from layer2.devnet.install import Binaries, installed
 from layer2.devnet.processes import ProcessRecord, load_records, require_linux, stop
-from layer2.errors import ConfigurationError, NodeError
+from layer2.errors import ConfigurationError, Layer2Error, NodeError
 from layer2.local_network import LocalNetwork
 
 __all__ = ["LOG", "PROCESSES", "DevnetStatus", "clear", "down", "require_binaries", "status", "up", "why_unavailable"]
@@ -169,22 +169,24 @@ def _refuse_running(directory: Path) -> None:
 def _await_ready(reading: int, directory: Path, deadline: float, progress: Callable[[str], None]) -> None:
     """Follow what the owner says, a JSON object a line, until it is ready or ends."""
     pending = b""
+    # A failure is raised when the owner has ended, which closes its end: then nothing is left running.
+    failure: Layer2Error | None = None
     while (left := deadline - time.monotonic()) > 0:
         readable, _, _ = select.select([reading], [], [], left)
         if not readable:
             break
         received = os.read(reading, 65536)
         if not received:
-            raise NodeError(f"the devnet ended while it started; see {directory / LOG}")
+            raise failure or NodeError(f"the devnet ended while it started; see {directory / LOG}")
         *lines, pending = (pending + received).split(b"\n")
         for line in lines:
             match json.loads(line):
                 case {"progress": str(text)}:
                     progress(text)
                 case {"refused": str(message), "remedy": remedy}:
-                    raise ConfigurationError(message, remedy=remedy)
+                    failure = ConfigurationError(message, remedy=remedy)
                 case {"failed": str(message)}:
-                    raise NodeError(f"the devnet did not start: {message}; see {directory / LOG}")
+                    failure = NodeError(f"the devnet did not start: {message}; see {directory / LOG}")
                 case {"ready": True}:
                     return
-    raise NodeError(f"the devnet was not ready in time; see {directory / LOG}")
+    raise failure or NodeError(f"the devnet was not ready in time; see {directory / LOG}")

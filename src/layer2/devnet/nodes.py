@@ -7,7 +7,7 @@ import contextlib
 import random
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,7 +136,7 @@ class DevnetNodes:
 async def start(
     directory: Path, binaries: Binaries, started: Callable[[Child], None], progress: Callable[[str], None]
 ) -> AsyncIterator[DevnetNodes]:
-    """Start all nodes, wait until they are ready, and end them at the exit.
+    """Start all nodes, wait until they are ready, keep the chains going, and end all at the exit.
 
     Args:
         directory: their data; what earlier nodes left there must be gone.
@@ -145,16 +145,18 @@ async def start(
         progress: receives a line of text for each stage.
 
     Raises:
-        NodeError: a node did not get ready in time, or refused something; the message says which.
+        NodeError: a node did not get ready in time, refused something, or ended by itself, now or later; the
+            message says which.
     """
     children: list[Child] = []
-
-    def own(child: Child) -> None:
-        children.append(child)
-        started(child)
-
     try:
-        async with aiohttp.ClientSession() as session:
+        async with aiohttp.ClientSession() as session, _background() as run:
+
+            def own(child: Child) -> None:
+                children.append(child)
+                started(child)
+                run(_must_go_on(child))
+
             ports = _free_ports(9)
             bob = BobNode(binaries.geth, directory / "bob", (next(ports), next(ports)), session)
             bitcoin = BitcoinNode(binaries.btcd, directory / "bitcoin", next(ports), session)
@@ -170,6 +172,8 @@ async def start(
             nodes = DevnetNodes(bob, sequencer, bitcoin, taker, provider)
             await _both(_start_bob(nodes, own, progress), _start_lightning(nodes, own, progress))
             await sequencer.set_automatic(True)
+            run(sequencer.run())
+            run(nodes.keep_bitcoin_recent())
             yield nodes
     finally:
         for child in children:
@@ -181,7 +185,7 @@ async def _start_bob(nodes: DevnetNodes, own: Callable[[Child], None], progress:
     parties = (nodes.taker.evm_address, nodes.provider.evm_address)
     balances = dict.fromkeys(parties, WEI_EACH) | {_address(faucet): _FAUCET_WEI}
     progress("BOB: starting op-geth")
-    own(nodes.bob.start(int(time.time()), balances))
+    own(nodes.bob.start(int(time.time()) - 1, balances))
     async with _deadline("op-geth to answer"):
         await nodes.bob.wait_until_answering()
     async with _deadline("the contracts to be deployed"):
@@ -224,18 +228,39 @@ async def _probe(payer: Lnd, payee: Lnd) -> None:
         await asyncio.sleep(0.1)
 
 
-async def _both(*waits: Awaitable[None]) -> None:
+async def _must_go_on(child: Child) -> None:
+    status = await child.ended()
+    raise NodeError(f"{child.record.name} ended by itself with status {status}; see {child.log}")
+
+
+@contextlib.asynccontextmanager
+async def _background() -> AsyncIterator[Callable[[Coroutine[Any, Any, None]], None]]:
+    """Run what never ends beside the body, until the body ends. If one of it fails, so does the body."""
+    running: list[asyncio.Task[None]] = []
+    with _its_first_failure():
+        async with asyncio.TaskGroup() as tasks:
+            try:
+                yield lambda work: running.append(tasks.create_task(work))
+            finally:
+                for task in running:
+                    task.cancel()
+
+
+async def _both(*waits: Coroutine[Any, Any, None]) -> None:
     """Wait for all, and for none any longer when one fails; its error is the one that counts."""
-    try:
+    with _its_first_failure():
         async with asyncio.TaskGroup() as tasks:
             for wait in waits:
-                tasks.create_task(_run(wait))
+                tasks.create_task(wait)
+
+
+@contextlib.contextmanager
+def _its_first_failure() -> Iterator[None]:
+    """Let the first error of a task group stand for the group: the others come from its end."""
+    try:
+        yield
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from failures
-
-
-async def _run(wait: Awaitable[None]) -> None:
-    await wait
 
 
 @contextlib.asynccontextmanager

@@ -124,10 +124,7 @@ async def _run(directory: Path, binaries: Binaries, parent: int | None, reports:
 
 
 async def _serve(directory: Path, binaries: Binaries, records: list[ProcessRecord], reports: _Reports) -> None:
-    children: list[Child] = []
-
     def started(child: Child) -> None:
-        children.append(child)
         records.append(child.record)
         save_records(directory / PROCESSES, records)
 
@@ -139,19 +136,7 @@ async def _serve(directory: Path, binaries: Binaries, records: list[ProcessRecor
         reports.tell({"ready": True})
         reports.close()
         _log.info("ready")
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(devnet.sequencer.run())
-                tasks.create_task(devnet.keep_bitcoin_recent())
-                for child in children:
-                    tasks.create_task(_must_go_on(child))
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from failures
-
-
-async def _must_go_on(child: Child) -> None:
-    status = await child.ended()
-    raise NodeError(f"{child.record.name} ended by itself with status {status}; see {child.log}")
+        await asyncio.Event().wait()  # until this task is cancelled, by a signal or by a node that ends
 
 
 @contextlib.contextmanager
