@@ -40,7 +40,7 @@ exec sleep 600
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def go_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of the user's, a Go that builds at once, and no other Go."""
     programs = tmp_path / "bin"
     programs.mkdir()

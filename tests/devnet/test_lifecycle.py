@@ -106,20 +106,20 @@ def test_a_network_ends_and_says_why_when_a_node_ends_by_itself(built_nodes: Non
     ids=["op-geth", "btcd"],
 )
 def test_says_which_node_did_not_start_and_leaves_nothing_behind(
-    cache: Path, monkeypatch: pytest.MonkeyPatch, broken: str, words: str
+    go_stand_in: Path, monkeypatch: pytest.MonkeyPatch, broken: str, words: str
 ) -> None:
     monkeypatch.setenv("FAKE_BROKEN", broken)
     devnet.install(lambda line: None)
     with pytest.raises(NodeError, match=words):
-        devnet.up(cache / "network")
-    assert command_lines_with(cache / "network") == []
+        devnet.up(go_stand_in / "network")
+    assert command_lines_with(go_stand_in / "network") == []
 
 
-def test_a_start_that_takes_too_long_is_ended(cache: Path) -> None:
+def test_a_start_that_takes_too_long_is_ended(go_stand_in: Path) -> None:
     devnet.install(lambda line: None)
     with pytest.raises(NodeError, match="was not ready in time"):
-        devnet.up(cache / "network", timeout=1.0)
-    assert command_lines_with(cache / "network") == []
+        devnet.up(go_stand_in / "network", timeout=1.0)
+    assert command_lines_with(go_stand_in / "network") == []
 
 
 def test_refuses_a_directory_that_holds_files_of_somebody_else(built_nodes: None, tmp_path: Path) -> None:

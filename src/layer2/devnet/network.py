@@ -74,10 +74,7 @@ def up(
     reading, writing = os.pipe()
     try:
         command += ["--report", str(writing)]
-        # The process that is started here forks the owner and ends: the owner is nobody's child.
-        subprocess.run(  # noqa: S603  # this very Python
-            command, stdin=subprocess.DEVNULL, pass_fds=(writing,), start_new_session=True, check=True, timeout=30
-        )
+        _start_owner(command, writing)
         os.close(writing)
         writing = -1
         _await_ready(reading, directory, time.monotonic() + timeout, progress)
@@ -164,6 +161,16 @@ def clear(directory: Path) -> None:
 def _refuse_running(directory: Path) -> None:
     if any(record.is_running() for record in load_records(directory / PROCESSES)):
         raise ConfigurationError(f"a devnet runs in {directory}", remedy="stop it: layer2 devnet down")
+
+
+def _start_owner(command: list[str], report: int) -> None:
+    """Run the command, which forks the owner and ends: the owner is nobody's child."""
+    try:
+        subprocess.run(  # noqa: S603  # this very Python
+            command, stdin=subprocess.DEVNULL, pass_fds=(report,), start_new_session=True, check=True, timeout=30
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise NodeError("the devnet's own process could not be started") from error
 
 
 def _await_ready(reading: int, directory: Path, deadline: float, progress: Callable[[str], None]) -> None:

@@ -157,6 +157,7 @@ class Sequencer:
 
         The head first goes back to the branch's first block and then grows, within a fraction of a second, as a
         node's head does in a real reorganisation. The transactions of the removed blocks are in the pool again.
+        A safe head that is held above the ancestor is held at the ancestor from then on.
 
         Raises:
             InvalidRequest: less than one block, or a finalized block would be removed.
