@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Iterator
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
@@ -173,16 +174,15 @@ class _Streams:
         self._most = most
         self._open = 0
 
-    def one(self) -> _Streams:
+    @contextlib.contextmanager
+    def one(self) -> Iterator[None]:
         if self._open >= self._most:
             raise QuoteRefused("too many event streams are open", code="too_many_streams")
-        return self
-
-    def __enter__(self) -> None:
         self._open += 1
-
-    def __exit__(self, *_: object) -> None:
-        self._open -= 1
+        try:
+            yield
+        finally:
+            self._open -= 1
 
 
 class _LimitedBody:

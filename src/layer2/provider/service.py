@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import structlog
 
 from layer2.errors import (
+    BadAnswer,
     FundsRulesError,
     IdempotencyConflict,
     InvalidRequest,
@@ -246,7 +247,7 @@ class SwapProvider:
         self._check_places(swaps, request, now)
         await self._inventory.check(quote, swaps, now)
         hold_invoice = await self._hold_invoice(quote, request, now)
-        terms = build_terms(quote, request, now, self._settings, hold_invoice=hold_invoice)
+        terms = self._built(quote, request, now, hold_invoice)
         await self._check_can_finish(terms)
         digest = terms_hash(terms)
         signed = SignedTerms(terms, await self._signer.sign_schnorr(digest))
@@ -291,6 +292,15 @@ class SwapProvider:
         except (FundsRulesError, IdempotencyConflict, InvalidRequest) as error:
             # A Lightning node takes a hash once for ever, also after the swap has ended.
             raise IdempotencyConflict("this payment hash was used before", code="payment_hash_used") from error
+
+    def _built(self, quote: QuoteTerms, request: SwapRequest, now: int, hold_invoice: str | None) -> Terms:
+        try:
+            return build_terms(quote, request, now, self._settings, hold_invoice=hold_invoice)
+        except InvalidRequest as error:
+            if hold_invoice is None:
+                raise
+            # The taker's part was checked before; what is left is the invoice of our own node.
+            raise BadAnswer(f"the own node's hold invoice is wrong: {error.message}", protocol="LIGHTNING") from error
 
     async def _check_can_finish(self, terms: Terms) -> None:
         digest = terms_hash(terms)
