@@ -43,19 +43,23 @@ class ProcessRecord:
 
     @classmethod
     def of(cls, name: str, pid: int) -> Self:
-        """Record a process that runs now.
+        """Record a process that runs now, or a child that has ended and awaits its parent.
 
         Raises:
             ProcessLookupError: no such process.
         """
-        started = _start_time(pid)
-        if started is None:
+        found = _state_and_start(pid)
+        if found is None:
             raise ProcessLookupError(pid)
-        return cls(name, pid, started, _boot_id())
+        return cls(name, pid, found[1], _boot_id())
 
     def is_running(self) -> bool:
         """Whether the very process of this record still runs. One that has ended and awaits its parent does not."""
-        return self.boot_id == _boot_id() and _start_time(self.pid) == self.started
+        found = _state_and_start(self.pid)
+        if found is None or self.boot_id != _boot_id():
+            return False
+        state, started = found
+        return started == self.started and state not in ("Z", "X")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +181,14 @@ def _end_with(parent: int) -> Callable[[], None]:
     return before_exec
 
 
-def _start_time(pid: int) -> int | None:
+def _state_and_start(pid: int) -> tuple[str, int] | None:
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The second field is the program's name in parentheses and may hold anything, parentheses too.
     state, *fields = text[text.rindex(")") + 1 :].split()
-    return None if state in "ZX" else int(fields[18])
+    return state, int(fields[18])
 
 
 def _boot_id() -> str:
