@@ -50,12 +50,12 @@ async def test_tells_the_exit_status_of_a_child(tmp_path: Path) -> None:
     assert child.log.read_text() == "words\n"
 
 
-async def test_a_child_that_ended_at_once_is_on_record_and_does_not_run(tmp_path: Path) -> None:
+def test_a_child_that_ended_at_once_is_on_record_and_does_not_run(tmp_path: Path) -> None:
     child = start("shell", ["true"], tmp_path / "log")
     os.waitid(os.P_PID, child.record.pid, os.WEXITED | os.WNOWAIT)
     assert ProcessRecord.of("shell", child.record.pid) == child.record
     assert not child.record.is_running()
-    assert await child.ended() == 0
+    assert child.process.wait() == 0
 
 
 def test_stop_ends_what_the_record_names(sleeper: ProcessRecord) -> None:
