@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from layer2.errors import (
     FundsRulesError,
@@ -60,12 +60,9 @@ class SwapStore(SwapJournal, Protocol):
     async def load_proof(self, swap_id: SwapId) -> bytes | None: ...
 
 
-class MakeProof(Protocol):
-    """Makes a proof's bytes from the signed terms and the evidence of each leg; None where a layer leaves none."""
-
-    def __call__(
-        self, signed_terms: SignedTerms, source: LegEvidence | None, destination: LegEvidence | None
-    ) -> bytes: ...
+MakeProof: TypeAlias = Callable[[SignedTerms, LegEvidence | None, LegEvidence | None], bytes]
+"""Makes a proof's bytes from the signed terms and the evidence of source and destination, in this order; None where a
+layer leaves none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +171,7 @@ class Driver:
         finality = leg.finality if isinstance(leg, EvmLeg) else Finality.FINALIZED
         try:
             return await self._layer(end).observe(self._htlcs[end], side, finality)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - noted below, with its traceback
             # Whatever is wrong with one layer must not stop a claim on the other.
             self._note_trouble(f"the {end.value} leg cannot be read", error)
             return None
@@ -182,7 +179,7 @@ class Driver:
     async def _status(self, act: Act, intent: Intent) -> ActStatus:
         try:
             status = await self._layer(act.end).act_status(intent.act)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - noted below, with its traceback
             self._note_trouble(f"the state of {intent.key} cannot be read", error)
             # Not known is not lost: nothing is sent on the strength of it.
             return ActStatus.UNDER_WAY
