@@ -13,7 +13,7 @@ from eth_utils.crypto import keccak
 
 from contracts.chain import STRANGER, Reverted
 from contracts.world import World
-from layer2.contracts import test_token
+from layer2.contracts import htlc, test_token
 from layer2.contracts.artefact import load_artefact
 from layer2.contracts.factory import (
     DETERMINISTIC_FACTORY,
@@ -29,7 +29,7 @@ from layer2.contracts.htlc import (
     htlc_init_code,
 )
 from layer2.errors import FormatError
-from layer2.formats.evm_address import address_of_public_key
+from layer2.formats.evm_address import address_of_public_key, to_checksum
 from layer2.formats.rlp import encode
 
 ROOT = Path(__file__).parents[2]
@@ -112,3 +112,12 @@ def test_a_stranger_can_send_the_deployment(world: World) -> None:
     salt = b"\x02" * 32
     world.chain.send(STRANGER, DETERMINISTIC_FACTORY, deployment_call(salt, htlc_init_code()), gas=2_000_000)
     assert world.chain.code(deployed_address(salt, htlc_init_code())) == load_artefact("htlc").runtime_code
+
+
+def test_the_documentation_names_the_address_the_code_and_the_gas_limits_that_are_used() -> None:
+    text = (ROOT / "docs" / "contract.md").read_text()
+    assert to_checksum(HTLC_ADDRESS) in text
+    assert to_checksum(DETERMINISTIC_FACTORY) in text
+    assert f"0x{HTLC_INIT_CODE_HASH.hex()}" in text
+    for name in ("LOCK_GAS_NATIVE", "LOCK_GAS_ERC20", "CLAIM_GAS", "REFUND_GAS"):
+        assert f"`{name}` {getattr(htlc, name):,} " in text
