@@ -188,7 +188,7 @@ class LightningNetwork(
         loop = asyncio.get_running_loop()
         until = loop.time() + (self._settings.default_timeout if timeout is None else timeout)
         async with self._within(until - loop.time(), "transfer_asset_async"):
-            if (await self._status(invoice.payment_hash)).state is TxState.UNKNOWN:
+            if (await self._status(invoice.payment_hash)).state not in (TxState.PENDING, TxState.FINAL):
                 await self._check_spendable(amount)
         status = await self.submit_transaction_async(
             recipient, idempotency_key=idempotency_key, timeout=until - loop.time()

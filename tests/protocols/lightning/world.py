@@ -1,0 +1,124 @@
+"""Two parties with a simulated node each, and what the tests of the Lightning client share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from layer2.errors import IdempotencyConflict
+from layer2.formats import bolt11
+from layer2.interfaces import SendRecord
+from layer2.local_network import LightningNode
+from layer2.protocol_client import OfferRequest
+from layer2.protocols.lightning import LightningNetwork, LightningSettings
+from layer2.simnet.clock import SimClock
+from layer2.simnet.lightning_network import LightningSimulation
+from layer2.swap_rules.legs import Htlc
+from layer2.terms import LightningLeg
+from layer2.transactions import Preimage
+
+START = 1_800_000_000
+PREIMAGE = Preimage(sha256(b"a preimage for tests").digest())
+HASH = PREIMAGE.payment_hash
+
+
+class MemorySends:
+    """Send records that outlive a client and not the test."""
+
+    def __init__(self) -> None:
+        self.records: dict[tuple[str, str], SendRecord] = {}
+
+    async def add_send(self, record: SendRecord) -> SendRecord:
+        known = self.records.setdefault((record.protocol, record.idempotency_key), record)
+        if known.request != record.request:
+            raise IdempotencyConflict("the key is known with another request")
+        return known
+
+    async def find_send(self, protocol: str, idempotency_key: str) -> SendRecord | None:
+        return self.records.get((protocol, idempotency_key))
+
+
+def settings_of(node: LightningNode, **changes: Any) -> LightningSettings:
+    settings = LightningSettings(
+        rest_url=node.rest_url,
+        certificate_file=node.certificate_file,
+        macaroon_file=node.macaroon_file,
+        network="regtest",
+        default_timeout_ms=10_000,
+        payment_timeout_seconds=20,
+        poll_interval_seconds=10,
+    )
+    return replace(settings, **changes)
+
+
+@dataclass
+class World:
+    """Both nodes, a client for each, and what steers them."""
+
+    simulation: LightningSimulation
+    clock: SimClock
+    nodes: tuple[LightningNode, LightningNode]
+    sends: MemorySends
+    taker: LightningNetwork
+    provider: LightningNetwork
+
+    def fault(self, kind: str, *, party: str = "taker", **arguments: Any) -> None:
+        if party == "taker":
+            self.simulation.set_fault("taker_lightning", kind, **arguments)
+        else:
+            self.simulation.set_fault("provider_lightning", kind, **arguments)
+
+    def restarted_taker(self, **changes: Any) -> LightningNetwork:
+        """Another client of the taker's node, as after a restart of its process."""
+        return LightningNetwork(settings_of(self.nodes[0], **changes), self.sends, self.clock)
+
+    async def payments_sent(self) -> int:
+        """How often the taker's node was made to pay."""
+        return int((await self.simulation.status())["nodes"]["taker"]["payments"])
+
+
+@asynccontextmanager
+async def running_world(directory: Path) -> AsyncIterator[World]:
+    clock = SimClock.manual(START)
+    simulation = LightningSimulation(b"a seed for tests", clock, directory)
+    nodes = await simulation.start()
+    sends = MemorySends()
+    try:
+        async with AsyncExitStack() as stack:
+            taker, provider = [
+                await stack.enter_async_context(LightningNetwork(settings_of(node), sends, clock)) for node in nodes
+            ]
+            yield World(simulation, clock, nodes, sends, taker, provider)
+    finally:
+        await simulation.stop()
+
+
+async def leg_to_provider(world: World, *, amount: int = 50_000, preimage: Preimage | None = None) -> Htlc:
+    """A leg that the taker pays: over a hold invoice, or a plain one where a preimage is given."""
+    return htlc_of(await world.provider.offer(offer_request(amount=amount, preimage=preimage)))
+
+
+def offer_request(*, amount: int = 50_000, preimage: Preimage | None = None, **changes: Any) -> OfferRequest:
+    request = OfferRequest(
+        payment_hash=HASH, amount=amount, preimage=preimage, memo="swap", expiry_seconds=600, final_cltv_delta=100
+    )
+    return replace(request, **changes)
+
+
+def htlc_of(invoice: str) -> Htlc:
+    decoded = bolt11.decode(invoice)
+    assert decoded.amount_msat is not None
+    leg = LightningLeg(
+        network="bcrt",
+        invoice=invoice,
+        payee=decoded.payee,
+        amount_msat=decoded.amount_msat,
+        cltv_limit=decoded.min_final_cltv_expiry_delta + 20,
+        min_blocks_left=60,
+        fee_limit_msat=1_000,
+    )
+    return Htlc(leg, decoded.payment_hash, bytes(32))
