@@ -15,10 +15,10 @@ import structlog
 
 from layer2.errors import (
     BadAnswer,
-    FundsRulesError,
     IdempotencyConflict,
     InvalidRequest,
     Layer2Error,
+    NodeRefused,
     QuoteRefused,
     TaskCancelled,
     UnknownTransfer,
@@ -289,9 +289,11 @@ class SwapProvider:
                     final_cltv_delta=needs.final_cltv_delta,
                 )
             )
-        except (FundsRulesError, IdempotencyConflict, InvalidRequest) as error:
+        except NodeRefused as error:
             # A Lightning node takes a hash once for ever, also after the swap has ended.
-            raise IdempotencyConflict("this payment hash was used before", code="payment_hash_used") from error
+            if "already exists" in error.node_message:
+                raise IdempotencyConflict("this payment hash was used before", code="payment_hash_used") from error
+            raise
 
     def _built(self, quote: QuoteTerms, request: SwapRequest, now: int, hold_invoice: str | None) -> Terms:
         try:
