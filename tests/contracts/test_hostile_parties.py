@@ -105,12 +105,15 @@ def test_a_token_that_answers_false_locks_nothing(world: World, hostile_token: b
 
 @pytest.mark.parametrize("fee", [1, AMOUNT])
 def test_a_token_that_keeps_a_fee_is_refused(world: World, hostile_token: bytes, fee: int) -> None:
+    # Enough of it is there, but it belongs to another lock.
+    world.lock(world.terms(hostile_token, OTHER_PREIMAGE))
     behave(world.chain, hostile_token, fee=fee)
     with pytest.raises(Reverted, match="wrong amount received"):
         world.lock(world.terms(hostile_token))
 
 
 def test_a_token_that_claims_to_have_moved_and_did_not_locks_nothing(world: World, hostile_token: bytes) -> None:
+    world.lock(world.terms(hostile_token, OTHER_PREIMAGE))
     behave(world.chain, hostile_token, moves=False)
     with pytest.raises(Reverted, match="wrong amount received"):
         world.lock(world.terms(hostile_token))
