@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from layer2.errors import FundsRulesError, JournalError, StaleSwap
 from layer2.interfaces import Intent, Json, Role, SwapRecord
 from layer2.swap_engine.journal import FUND_KEY_PREFIX
 from layer2.transactions import SwapId
+from swap_engine.faults import Fault, breathe
 
 
 class MemoryJournal:
@@ -18,7 +19,7 @@ class MemoryJournal:
     def __init__(self) -> None:
         self.records: dict[SwapId, SwapRecord] = {}
         self.proofs: dict[SwapId, bytes] = {}
-        self.fault: Callable[[str, str], None] = lambda when, what: None
+        self.fault: Fault = breathe
         self._intents: dict[SwapId, list[Intent]] = {}
         self._events: dict[SwapId, list[dict[str, Any]]] = {}
 
@@ -47,7 +48,7 @@ class MemoryJournal:
         terms: Json | None = None,
         intents: Sequence[Intent] = (),
     ) -> SwapRecord:
-        self.fault("before", event)
+        await self.fault("before", event)
         current = self.records[record.swap_id]
         if current.version != record.version:
             raise StaleSwap("the swap moved on")
@@ -67,7 +68,7 @@ class MemoryJournal:
         )
         self.records[record.swap_id] = written
         self._events[record.swap_id].append({"version": written.version, "event": event, "at": now, "state": state})
-        self.fault("after", event)
+        await self.fault("after", event)
         return written
 
     def _check_hash_is_free(self, record: SwapRecord) -> None:
@@ -79,12 +80,12 @@ class MemoryJournal:
                 raise FundsRulesError("another open transfer has funded the same payment hash")
 
     async def record_outcome(self, swap_id: SwapId, key: str, outcome: Json) -> None:
-        self.fault("before", f"outcome of {key}")
+        await self.fault("before", f"outcome of {key}")
         self._intents[swap_id] = [
             replace(one, outcome=outcome) if one.key == key and one.outcome is None else one
             for one in self._intents[swap_id]
         ]
-        self.fault("after", f"outcome of {key}")
+        await self.fault("after", f"outcome of {key}")
 
     async def intents(self, swap_id: SwapId) -> Sequence[Intent]:
         return list(self._intents[swap_id])
@@ -93,9 +94,9 @@ class MemoryJournal:
         return list(self._events[swap_id])
 
     async def save_proof(self, swap_id: SwapId, proof: bytes) -> None:
-        self.fault("before", "proof")
+        await self.fault("before", "proof")
         self.proofs.setdefault(swap_id, proof)
-        self.fault("after", "proof")
+        await self.fault("after", "proof")
 
     async def load_proof(self, swap_id: SwapId) -> bytes | None:
         return self.proofs.get(swap_id)

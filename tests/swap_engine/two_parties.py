@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from layer2.formats.signed_terms import write_signed_terms
 from layer2.interfaces import Role, SwapRecord
@@ -16,6 +16,7 @@ from layer2.swap_rules.timelocks import REGTEST
 from layer2.terms import EvmLeg, SignedTerms, Terms
 from layer2.transactions import Preimage, SwapId
 from layer2.transfers import TransferRequest
+from swap_engine.faults import Fault
 from swap_engine.memory_journal import MemoryJournal
 from swap_engine.virtual_time import VirtualClock
 from swap_engine.world import FakeChain, FakeLayer, FakeLightning, Invoice, World
@@ -29,10 +30,6 @@ from swap_rules.example_terms import (
     bob_to_lightning,
     lightning_to_bob,
 )
-
-
-class Killed(BaseException):
-    """The process died here. Not an ``Exception``: nothing in the engine may survive it."""
 
 
 class OnePreimage:
@@ -80,7 +77,7 @@ class Party:
         )
         return self.runner
 
-    def on_fault(self, fault: Callable[[str, str], None]) -> None:
+    def on_fault(self, fault: Fault) -> None:
         self.journal.fault = fault
         for layer in self.layers:
             layer.fault = fault

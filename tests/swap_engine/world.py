@@ -7,11 +7,11 @@ beginning, and every send of a Lightning payment is counted.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from layer2.errors import InsufficientFunds, NodeUnreachable, Outcome, TransactionError
+from layer2.errors import InsufficientFunds, Outcome, TransactionError
 from layer2.formats import bolt11
 from layer2.interfaces import Json
 from layer2.layers import Layer2ProtocolType
@@ -21,6 +21,7 @@ from layer2.swap_rules.legs import ActStatus, ClockReading, Htlc, LegState, LegV
 from layer2.swap_rules.timelocks import REGTEST, TimelockSettings, finality_seconds
 from layer2.terms import EvmLeg, LightningLeg
 from layer2.transactions import Finality, Preimage
+from swap_engine.faults import Fault, breathe
 from swap_engine.virtual_time import EPOCH
 
 INCLUSION_SECONDS = 2
@@ -114,21 +115,19 @@ class FakeLayer(HtlcLayer):
 
     world: World
     party: str
-    fault: Callable[[str, str], None] = field(default=lambda when, what: None)
+    fault: Fault = breathe
     can_finish: bool = True
-    silent: bool = False
-    """The party's own node does nothing: a provider that never acts."""
 
     async def offer(self, request: OfferRequest) -> str:
         raise AssertionError("the engine never asks for offers")
 
     async def check_can_finish(self, htlc: Htlc, side: Side) -> None:
-        self.fault("before", "check_can_finish")
+        await self.fault("before", "check_can_finish")
         if not self.can_finish:
             raise InsufficientFunds("no gas to finish")
 
     async def wait_for_change(self, htlc: Htlc, view: LegView) -> None:
-        self.fault("before", "wait_for_change")
+        await self.fault("before", "wait_for_change")
         await self.world.next_change()
 
     async def read_clock(self) -> ClockReading:
@@ -139,21 +138,21 @@ class FakeChain(FakeLayer):
     """BOB: a lock is one for each payment hash here, because the tests have one swap each."""
 
     async def prepare(self, verb: Verb, htlc: Htlc, preimage: Preimage | None = None) -> Json:
-        self.fault("before", "prepare")
+        await self.fault("before", "prepare")
         number = len(self.world.transactions) + 1
         self.world.transactions[number] = Transaction(self.party, verb.value, htlc, preimage)
         return {"transaction": number}
 
     async def perform(self, act: Json) -> None:
-        self.fault("before", "perform")
+        await self.fault("before", "perform")
         transaction = self.world.transactions[act["transaction"]]
         if transaction.status is ActStatus.UNSEEN:
             transaction.status = ActStatus.UNDER_WAY
             self.world.later(INCLUSION_SECONDS, lambda: self._execute(transaction))
-        self.fault("after", "perform")
+        await self.fault("after", "perform")
 
     async def act_status(self, act: Json) -> ActStatus:
-        self.fault("before", "act_status")
+        await self.fault("before", "act_status")
         return self.world.transactions[act["transaction"]].status
 
     def _execute(self, transaction: Transaction) -> None:
@@ -184,7 +183,7 @@ class FakeChain(FakeLayer):
             world.later(finality_seconds(finality, world.settings), lambda: None)
 
     async def observe(self, htlc: Htlc, side: Side, finality: Finality) -> LegView:
-        self.fault("before", "observe")
+        await self.fault("before", "observe")
         world, leg, lock = self.world, htlc.leg, self.world.locks.get(htlc.payment_hash)
         assert isinstance(leg, EvmLeg)
         clock, wait = ClockReading(world.now(), world.now() // 2), finality_seconds(finality, world.settings)
@@ -205,7 +204,7 @@ class FakeChain(FakeLayer):
                 )
 
     async def evidence(self, htlc: Htlc, side: Side) -> LegEvidence | None:
-        self.fault("before", "evidence")
+        await self.fault("before", "evidence")
         if htlc.payment_hash not in self.world.locks:
             return None
         return EvmReceiptEvidence(Layer2ProtocolType.BOB, b"header", 0, (b"node",), 0)
@@ -217,7 +216,7 @@ class FakeLightning(FakeLayer):
     routes: bool = True
 
     async def prepare(self, verb: Verb, htlc: Htlc, preimage: Preimage | None = None) -> Json:
-        self.fault("before", "prepare")
+        await self.fault("before", "prepare")
         leg = htlc.leg
         assert isinstance(leg, LightningLeg)
         act: dict[str, Any] = {
@@ -231,9 +230,9 @@ class FakeLightning(FakeLayer):
         return act
 
     async def perform(self, act: Json) -> None:
-        self.fault("before", "perform")
+        await self.fault("before", "perform")
         self._do(act)
-        self.fault("after", "perform")
+        await self.fault("after", "perform")
 
     def _do(self, act: Json) -> None:
         world, payment_hash = self.world, bytes.fromhex(act["hash"])
@@ -296,7 +295,7 @@ class FakeLightning(FakeLayer):
         self.world.pay(payment.payer, "lightning", amount)
 
     async def act_status(self, act: Json) -> ActStatus:
-        self.fault("before", "act_status")
+        await self.fault("before", "act_status")
         payment_hash = bytes.fromhex(act["hash"])
         if act["verb"] == "fund":
             payment = self.world.payments.get(payment_hash)
@@ -311,7 +310,7 @@ class FakeLightning(FakeLayer):
         return ActStatus.DONE if self.world.invoices[payment_hash].state == wanted else ActStatus.UNSEEN
 
     async def observe(self, htlc: Htlc, side: Side, finality: Finality) -> LegView:
-        self.fault("before", "observe")
+        await self.fault("before", "observe")
         clock = ClockReading(self.world.now(), self.world.height())
         if side is Side.PAYER:
             return self._seen_by_payer(htlc, clock)
@@ -363,7 +362,7 @@ class FakeLightning(FakeLayer):
                 )
 
     async def evidence(self, htlc: Htlc, side: Side) -> LegEvidence | None:
-        self.fault("before", "evidence")
+        await self.fault("before", "evidence")
         payment = self.world.payments.get(htlc.payment_hash)
         if payment is None or payment.preimage is None:
             return None
@@ -372,10 +371,3 @@ class FakeLightning(FakeLayer):
 
 def expires_at(leg: LightningLeg) -> int:
     return bolt11.decode(leg.invoice).expires_at
-
-
-def unreachable() -> NodeUnreachable:
-    return NodeUnreachable("no connection")
-
-
-Layers = Mapping[Layer2ProtocolType, HtlcLayer]

@@ -1,0 +1,75 @@
+"""One fault at the N-th point, for N = 1, 2, ... until a run ends without it.
+
+Points are before and after every commit of the journal, and before and after every call of a layer that has an effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from typing import TypeAlias, assert_never
+
+from layer2.errors import JournalError, NodeUnreachable, Outcome
+
+Fault: TypeAlias = Callable[[str, str], Awaitable[None]]
+
+
+class Killed(BaseException):
+    """The process died here. Not an ``Exception``: nothing in the engine may survive it."""
+
+
+class Kind(Enum):
+    KILL = "kill"
+    CANCEL = "cancel"
+    NO_ANSWER = "no answer"
+    NO_CONNECTION = "no connection"
+    BUG = "bug"
+
+
+async def breathe(when: str, what: str) -> None:
+    """No fault: a point where other tasks can run, as in every real call."""
+    await asyncio.sleep(0)
+
+
+class NthPoint:
+    """Fails once, at the N-th point."""
+
+    def __init__(self, kind: Kind, nth: int) -> None:
+        self.kind, self.nth = kind, nth
+        self.count = 0
+        self.struck = asyncio.Event()
+        self.where = ""
+
+    async def __call__(self, when: str, what: str) -> None:
+        await asyncio.sleep(0)
+        self.count += 1
+        if self.count != self.nth:
+            return
+        self.struck.set()
+        self.where = f"{when} {what}"
+        match self.kind:
+            case Kind.KILL:
+                raise Killed
+            case Kind.CANCEL:
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel()
+                await asyncio.sleep(0)
+            case Kind.BUG:
+                raise ZeroDivisionError
+            case Kind.NO_ANSWER | Kind.NO_CONNECTION:
+                if when == "after" or self.kind is Kind.NO_ANSWER:
+                    outcome = Outcome.UNKNOWN
+                else:
+                    outcome = Outcome.NOT_SENT
+                if what in LAYER_CALLS:
+                    raise NodeUnreachable("no answer", outcome=outcome)
+                raise JournalError("the disk is full")
+            case _:
+                assert_never(self.kind)
+
+
+LAYER_CALLS = frozenset(
+    {"observe", "prepare", "perform", "act_status", "check_can_finish", "wait_for_change", "evidence"}
+)
