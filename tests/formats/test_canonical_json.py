@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -66,7 +68,7 @@ def test_tuples_are_written_as_lists() -> None:
         {None: 1},
         {True: 1},
         {"a"},
-        object(),
+        pytest.param(object(), id="object()"),
         "\ud800",
         {"\ud800": 1},
         [[0.5]],
@@ -183,3 +185,19 @@ def test_any_bytes_give_a_value_or_a_format_error(data: bytes) -> None:
     except FormatError:
         return
     assert canonical_json.encode(value) == data
+
+
+def test_deep_nesting_is_refused_where_another_library_has_raised_the_recursion_limit() -> None:
+    program = """
+import sys
+from layer2.errors import FormatError
+from layer2.formats import canonical_json
+sys.setrecursionlimit(1_000_000)
+for text in (b"[" * 500_000, b'{"a":' * 150_000, b'["\\\\",' * 100_000):
+    try:
+        canonical_json.decode(text)
+    except FormatError:
+        continue
+    sys.exit(3)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -6,6 +6,7 @@ Values are None, booleans, integers of at most 2**53 - 1 either way, text, lists
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final, NoReturn, TypeAlias
 
@@ -21,6 +22,7 @@ JsonValue: TypeAlias = "bool | int | str | Sequence[JsonValue] | Mapping[str, Js
 MAX_BYTES: Final = 1_000_000
 MAX_DEPTH: Final = 64
 """Lists and objects within one another."""
+_STRING_OR_BRACKET: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _MAX_INTEGER: Final = 2**53 - 1
 _MAX_INTEGER_CHARACTERS: Final = len(str(-_MAX_INTEGER))
 
@@ -52,6 +54,7 @@ def decode(data: bytes, *, max_bytes: int = MAX_BYTES) -> JsonValue:
     """
     if len(data) > max_bytes:
         raise FormatError(f"JSON is longer than {max_bytes} bytes")
+    _check_nesting(data)
     try:
         value: JsonValue = json.loads(
             data.decode("utf-8"),
@@ -64,8 +67,6 @@ def decode(data: bytes, *, max_bytes: int = MAX_BYTES) -> JsonValue:
         raise FormatError("JSON is not UTF-8") from None
     except json.JSONDecodeError as error:
         raise FormatError(f"not JSON: {error.msg} at character {error.pos}") from None
-    except RecursionError:
-        raise FormatError(f"JSON is nested deeper than {MAX_DEPTH} levels") from None
     _check(value, MAX_DEPTH)
     return value
 
@@ -80,6 +81,19 @@ def decode_strict(data: bytes, *, max_bytes: int = MAX_BYTES) -> JsonValue:
     if encode(value) != data:
         raise FormatError("JSON is not in its canonical form (RFC 8785)")
     return value
+
+
+def _check_nesting(data: bytes) -> None:
+    # Before parsing: the parser's own guard is the interpreter's recursion limit, which other libraries raise so far
+    # that a deep text overflows the stack and ends the process.
+    depth = 0
+    for match in _STRING_OR_BRACKET.finditer(data):
+        if match[0] in (b"[", b"{"):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise FormatError(f"JSON is nested deeper than {MAX_DEPTH} levels")
+        elif match[0] in (b"]", b"}"):
+            depth -= 1
 
 
 def _check(value: object, depth: int) -> None:
