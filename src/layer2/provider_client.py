@@ -299,7 +299,7 @@ class ProviderClient:
     def _read_info(self, answer: JsonValue) -> ProviderInfo:
         fields = JsonObject(answer, "info")
         self._check_key(fields.hex("identity_key", length=32))
-        limits, fees, health = fields.object("limits"), fields.object("fees"), fields.object("health")
+        limits, fees, health = fields.nested("limits"), fields.nested("fees"), fields.nested("health")
         pairs = [JsonObject(pair, "info.pairs") for pair in fields.items("pairs")]
         reason, is_ready = health.take("reason"), health.take("ready")
         # A layer that this version does not know is no pair for it.

@@ -77,7 +77,8 @@ class JsonObject:
             raise self._wrong(name, f"a list of at most {max_items} items")
         return value
 
-    def object(self, name: str) -> JsonObject:
+    def nested(self, name: str) -> JsonObject:
+        """The object in the field, to be read in turn."""
         return JsonObject(self.take(name), f"{self._what}.{name}")
 
     def end(self) -> None:

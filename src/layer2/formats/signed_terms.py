@@ -80,8 +80,8 @@ def read_terms(value: object) -> Terms:
         amount=fields.amount("amount"),
         provider_fee=fields.amount("provider_fee"),
         network_fee=fields.amount("network_fee"),
-        source=_read_leg(fields.object("source")),
-        destination=_read_leg(fields.object("destination")),
+        source=_read_leg(fields.nested("source")),
+        destination=_read_leg(fields.nested("destination")),
         issued_at=fields.integer("issued_at"),
         fund_by=fields.integer("fund_by"),
         counter_fund_by=fields.integer("counter_fund_by"),
@@ -130,7 +130,7 @@ def read_signed_quote(value: object) -> SignedQuote:
         FormatError: a field is missing, unknown or of another shape, or the version is not ours.
     """
     outer = JsonObject(value, "signed quote")
-    fields = outer.object("quote")
+    fields = outer.nested("quote")
     _check_version(fields, "quote")
     quote = QuoteTerms(
         quote_id=fields.hex("quote_id", length=16).hex(),
