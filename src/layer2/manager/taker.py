@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 
 from layer2.errors import (
@@ -39,7 +39,7 @@ class Taker:
     """Quotes, agreements and the record of the taker's own transfers.
 
     Args:
-        network: what the own nodes and the configuration say of the network; known once the layers are initialized.
+        network: asks what the own nodes and the configuration say of the network.
         address: 20 bytes: the own account on the EVM layer.
     """
 
@@ -52,7 +52,7 @@ class Taker:
         providers: Sequence[ProviderClient],
         preimages: PreimageSource,
         settings: TimelockSettings,
-        network: Callable[[], TakerNetwork],
+        network: Callable[[], Awaitable[TakerNetwork]],
         address: bytes,
         clock: Clock,
         entropy: Entropy,
@@ -77,7 +77,7 @@ class Taker:
         Raises:
             InvalidRequest, QuoteRefused, ConfigurationError: as ``quote_transfer_async``.
         """
-        check_request(request, self._network(), self._now(), self._settings)
+        check_request(request, await self._network(), self._now(), self._settings)
         if not self._providers:
             raise ConfigurationError(
                 "the configuration names no provider", code="no_provider", remedy="add a [[providers]] table"
@@ -104,7 +104,7 @@ class Taker:
     async def _quote_of(self, provider: ProviderClient, request: TransferRequest) -> Quote:
         signed = await provider.quote(request)
         key = provider.endpoint.identity_key
-        check_quote(signed, request, key, self._network(), self._now(), self._settings)
+        check_quote(signed, request, key, await self._network(), self._now(), self._settings)
         return Quote(request, signed, provider.endpoint.name)
 
     async def begin(self, request: TransferRequest, idempotency_key: str | None) -> Transfer:
@@ -124,9 +124,8 @@ class Taker:
         provider = self._providers.get(quote.provider_name)
         if provider is None:
             raise ConfigurationError(f"the configuration names no provider {quote.provider_name!r}")
-        check_quote(
-            quote.offer, quote.request, provider.endpoint.identity_key, self._network(), self._now(), self._settings
-        )
+        network, key = await self._network(), provider.endpoint.identity_key
+        check_quote(quote.offer, quote.request, key, network, self._now(), self._settings)
         swap_id = SwapId(self._entropy.token(16).hex())
         preimage: Preimage | None = None
         if quote.request.recipient is None:

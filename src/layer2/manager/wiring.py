@@ -19,7 +19,7 @@ from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import HeaderRequirement, ProofPolicy
 from layer2.protocol_client import Layer2ProtocolAsync
 from layer2.protocols.bob import BobClient
-from layer2.protocols.lightning import LightningNetwork
+from layer2.protocols.lightning import LightningNetwork, LightningSettings
 from layer2.provider_client import ProviderClient, ProviderEndpoint
 from layer2.signers.software import SeedPreimages
 from layer2.swap_engine.journal import SqliteJournal
@@ -84,12 +84,16 @@ class Wiring:
             signer = config.bob.signer()
             self.bob = BobClient(settings, signer, self._journal, self._clock)
         if config.lightning is not None:
-            lightning = config.lightning.settings(config.network, config.default_timeout_ms, config.connection_pool)
-            self.lightning = LightningNetwork(lightning, self._journal, self._clock)
+            self.lightning = LightningNetwork(self._lightning_settings(), self._journal, self._clock)
         for client in self.clients.values():
             client.bind(portal)
             self._closing.push_async_callback(client.aclose)
         return signer
+
+    def _lightning_settings(self) -> LightningSettings:
+        config = self._config
+        assert config.lightning is not None
+        return config.lightning.settings(config.network, config.default_timeout_ms, config.connection_pool)
 
     def _prepare_transfers(self, signer: EvmSigner) -> None:
         config = self._config
@@ -164,7 +168,7 @@ class Wiring:
         )
         return self._taker
 
-    def _network(self) -> TakerNetwork:
+    async def _network(self) -> TakerNetwork:
         bob, lightning = self._config.bob, self.lightning
         assert bob is not None
         assert lightning is not None
@@ -173,8 +177,9 @@ class Wiring:
             contract=HTLC_ADDRESS,
             token=parse_address(bob.token_address),
             token_decimals=bob.token_decimals,
-            lightning_network=lightning.settings.invoice_prefix,
-            node_key=lightning.node_key,
+            lightning_network=self._lightning_settings().invoice_prefix,
+            # Asked for once; the client keeps it.
+            node_key=bytes.fromhex(await lightning.receive_address_async()),
         )
 
     def proof_policy(self, policy: ProofPolicy | None) -> ProofPolicy:
