@@ -77,11 +77,11 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         self._node = EvmNode(self._rpc, name)
         self._fees = Fees(self._node, settings)
         self._account = EvmAccount(self._node, signer, self._fees, chain_id=settings.chain_id, protocol=name)
-        self._submissions = Submissions(
-            self._node, self._account, self._fees, sends, chain_id=settings.chain_id, protocol=name
-        )
         self._watcher = HeadWatcher(self._node, settings.poll_interval)
         self._statuses = Statuses(self._node, self._watcher, settings)
+        self._submissions = Submissions(
+            self._node, self._account, self._fees, sends, self._statuses, chain_id=settings.chain_id, protocol=name
+        )
         events = LockEvents(self._node, settings)
         self._locks = Locks(self._node, self._watcher, events, settings, self.protocol_type)
         self._acts = LockActs(self._node, self._account, self._fees, self._watcher, self._locks, events)
@@ -171,6 +171,14 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
             raise InvalidRequest(f"the evidence is of {proof.protocol.value}, not of {self.protocol_type.value}")
         async with self._deadline("verify_proof_async", timeout):
             return await is_canonical(self._node, self._watcher, proof, HTLC_ADDRESS, self.settings.finality)
+
+    async def confirm_evidence(self, evidence: EvmReceiptEvidence, *, contract: bytes, finality: Finality) -> bool:
+        """Whether evidence of the end of a lock in that contract is canonical at the own node at that finality.
+
+        Raises:
+            ProofUndecided: its block is not that final yet, or the node's chain does not reach it.
+        """
+        return await is_canonical(self._node, self._watcher, evidence, contract, finality)
 
     async def balances_async(self, *, timeout: float | None = None) -> Mapping[AssetId, Balance]:
         """See ``Layer2ProtocolAsync``: BTC in satoshi, as far as whole ones, and ETH in wei."""

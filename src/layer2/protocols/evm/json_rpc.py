@@ -49,7 +49,7 @@ __all__ = ["Dated", "JsonRpc"]
 
 _SEND = "eth_sendRawTransaction"
 _BATCH_CALLS = 200
-_BATCH_BYTES = 2 * 1024 * 1024
+_BATCH_BYTES = 1_000_000
 _RESPONSE_TOO_LARGE = -32003
 
 
@@ -337,8 +337,14 @@ class JsonRpc:
     def _spawn(self, work: Coroutine[Any, Any, None], calls: Sequence[_Call]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._under_way[task] = calls
-        task.add_done_callback(self._under_way.pop)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        calls = self._under_way.pop(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # A fault of this module must not leave anybody waiting for ever.
+            self._fail(calls, _Failed(NodeError, f"unexpected {type(error).__name__}"), error)
 
     def _settle(self, call: _Call, answer: Answer, date: float | None) -> None:
         match answer:
@@ -359,19 +365,19 @@ class JsonRpc:
             case _:
                 assert_never(answer)
 
-    def _fail(self, calls: Sequence[_Call], failure: _Failed) -> None:
+    def _fail(self, calls: Sequence[_Call], failure: _Failed, cause: BaseException | None = None) -> None:
         for call in calls:
             if call.future.done():
                 continue
             unknown = call.method == _SEND and failure.may_have_arrived
-            call.future.set_exception(
-                failure.kind(
-                    f"the node at {self.endpoint}, {call.method}: {failure.problem}",
-                    protocol=self._protocol,
-                    operation=call.method,
-                    outcome=Outcome.UNKNOWN if unknown else Outcome.NOT_SENT,
-                )
+            error = failure.kind(
+                f"the node at {self.endpoint}, {call.method}: {failure.problem}",
+                protocol=self._protocol,
+                operation=call.method,
+                outcome=Outcome.UNKNOWN if unknown else Outcome.NOT_SENT,
             )
+            error.__cause__ = cause
+            call.future.set_exception(error)
 
 
 def _check_status(status: int) -> None:

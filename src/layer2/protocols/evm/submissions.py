@@ -22,6 +22,7 @@ from layer2.protocols.evm.account import EvmAccount, Message, tx_id_of
 from layer2.protocols.evm.fees import FeeQuote, Fees
 from layer2.protocols.evm.node import EvmNode
 from layer2.protocols.evm.requests import EvmTransaction, EvmTransactionRequest
+from layer2.protocols.evm.statuses import Statuses
 from layer2.transactions import EvmTxId
 
 __all__ = ["Submission", "Submissions"]
@@ -45,6 +46,7 @@ class Submissions:
         account: whose key signs.
         fees: where prices come from.
         records: the durable record of sends.
+        statuses: learn what was sent.
         chain_id: signed transactions for another chain are refused.
         protocol: the layer's name, in records and errors.
     """
@@ -55,6 +57,7 @@ class Submissions:
         account: EvmAccount,
         fees: Fees,
         records: SendRecords,
+        statuses: Statuses,
         *,
         chain_id: int,
         protocol: str,
@@ -63,6 +66,7 @@ class Submissions:
         self._account = account
         self._fees = fees
         self._records = records
+        self._statuses = statuses
         self._chain_id = chain_id
         self._protocol = protocol
         self._by_key: dict[str, tuple[str, asyncio.Task[EvmTxId]]] = {}
@@ -152,12 +156,15 @@ class Submissions:
 
     async def _send_recorded(self, submission: Submission, record: SendRecord) -> EvmTxId:
         submission.tx_id = EvmTxId(record.tx_id)
-        await self._account.send(decode_signed(parse_data(record.act.get("raw"), "raw")))
+        signed = decode_signed(parse_data(record.act.get("raw"), "raw"))
+        self._statuses.remember(signed)
+        await self._account.send(signed)
         return submission.tx_id
 
     async def _record(self, submission: Submission, signed: SignedTransaction) -> SendRecord:
         tx_id = tx_id_of(signed)
         submission.tx_id = tx_id
+        self._statuses.remember(signed)
         try:
             return await self._records.add_send(
                 SendRecord(

@@ -1,0 +1,79 @@
+"""An HTTP server that answers JSON-RPC exactly as a test says, however wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from layer2.protocols.evm.json_rpc import JsonRpc
+from layer2.settings import ConnectionPoolConfig
+
+__all__ = ["Calls", "ScriptedNode", "echoes", "scripted_node"]
+
+Calls = list[dict[str, Any]]
+Script = Callable[[Calls], Awaitable[web.StreamResponse] | web.StreamResponse | bytes]
+
+
+@dataclass
+class ScriptedNode:
+    """Its ``script`` gets the calls of a request, and gives the body or the whole response."""
+
+    url: str
+    script: Script
+    requests: list[Calls] = field(default_factory=list)
+    clients: list[JsonRpc] = field(default_factory=list)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def arrival(self) -> None:
+        """Wait for the next request."""
+        await asyncio.wait_for(self.arrived.wait(), 5)
+        self.arrived.clear()
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many calls each request had."""
+        return [len(calls) for calls in self.requests]
+
+    def client(self, *, timeout: float = 5.0, max_response_bytes: int = 1_000_000, connections: int = 4) -> JsonRpc:
+        pool = ConnectionPoolConfig(max_connections=connections, max_response_bytes=max_response_bytes)
+        client = JsonRpc(self.url, protocol="BOB", pool=pool, timeout=timeout)
+        self.clients.append(client)
+        return client
+
+
+def echoes(calls: Calls) -> bytes:
+    """Each call's first argument, as an object where one call came alone and as a list of them otherwise."""
+    answers = [{"jsonrpc": "2.0", "id": call["id"], "result": call["params"][0]} for call in calls]
+    return orjson.dumps(answers if len(answers) > 1 else answers[0])
+
+
+@asynccontextmanager
+async def scripted_node(script: Script = echoes) -> AsyncIterator[ScriptedNode]:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        body = orjson.loads(await request.read())
+        calls: Calls = body if isinstance(body, list) else [body]
+        node.requests.append(calls)
+        node.arrived.set()
+        answer = node.script(calls)
+        if isinstance(answer, bytes):
+            return web.Response(body=answer, content_type="application/json")
+        return answer if isinstance(answer, web.StreamResponse) else await answer
+
+    application = web.Application(client_max_size=32 * 1024 * 1024)
+    application.router.add_post("/", handle)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    node = ScriptedNode(f"http://127.0.0.1:{runner.addresses[0][1]}", script)
+    try:
+        yield node
+    finally:
+        for client in node.clients:
+            await client.aclose()
+        await runner.cleanup()
