@@ -59,10 +59,8 @@ class NthPoint:
             case Kind.BUG:
                 raise ZeroDivisionError
             case Kind.NO_ANSWER | Kind.NO_CONNECTION:
-                if when == "after" or self.kind is Kind.NO_ANSWER:
-                    outcome = Outcome.UNKNOWN
-                else:
-                    outcome = Outcome.NOT_SENT
+                lost = when == "after" or self.kind is Kind.NO_ANSWER
+                outcome = Outcome.UNKNOWN if lost else Outcome.NOT_SENT
                 if what in LAYER_CALLS:
                     raise NodeUnreachable("no answer", outcome=outcome)
                 raise JournalError("the disk is full")

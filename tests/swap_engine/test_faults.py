@@ -10,7 +10,7 @@ import pytest
 from swap_engine.faults import Kind, NthPoint, breathe
 from swap_engine.two_parties import Party, Scene
 from swap_engine.virtual_time import run
-from swap_rules.example_terms import FEE, PAYMENT_HASH, SWAP_ID
+from swap_rules.example_terms import FEE, SWAP_ID
 
 Direction = Callable[[], Awaitable[Scene]]
 SCENES: dict[str, Direction] = {"to_lightning": Scene.to_lightning, "to_bob": Scene.to_bob}
@@ -25,7 +25,7 @@ def check_money(scene: Scene, where: str) -> None:
     else:
         assert outcome in {("refunded", "released"), ("abandoned", "released")}, where
         assert gains == (0, 0), where
-    assert scene.world.sends.get(PAYMENT_HASH, 0) <= 1, where
+    assert scene.invoice.sends <= 1, where
 
 
 async def until_final(party: Party) -> None:

@@ -12,7 +12,7 @@ from layer2.swap_rules.timelocks import REGTEST
 from layer2.transfers import Actor, TransferState
 from swap_engine.two_parties import Scene
 from swap_engine.virtual_time import run
-from swap_rules.example_terms import AMOUNT, FEE, NOW, PAYMENT_HASH, SWAP_ID
+from swap_rules.example_terms import AMOUNT, FEE, NOW, SWAP_ID
 
 Direction = Callable[[], Awaitable[Scene]]
 BOTH = pytest.mark.parametrize("direction", [Scene.to_lightning, Scene.to_bob], ids=["to_lightning", "to_bob"])
@@ -25,7 +25,7 @@ def test_both_parties_complete_and_the_provider_earns_the_fee(direction: Directi
         await scene.play()
         assert (scene.taker.state, scene.provider.state) == ("completed", "completed")
         assert (scene.gained("taker"), scene.gained("provider")) == (-FEE, FEE)
-        assert scene.world.sends[PAYMENT_HASH] == 1
+        assert scene.invoice.sends == 1
         assert SWAP_ID in scene.taker.journal.proofs
         await scene.close()
 
@@ -87,8 +87,7 @@ def test_the_taker_is_not_refunded_before_the_deadline() -> None:
         scene = await Scene.to_lightning()
         await scene.taker.runner.resume()
         await scene.taker.runner.wait(SWAP_ID)
-        deadline = scene.terms.source.deadline  # type: ignore[union-attr]  # the source is on BOB
-        assert scene.world.locks[PAYMENT_HASH].ended_at >= deadline
+        assert scene.lock.ended_at >= scene.deadline
         assert describe(scene.taker.record, REGTEST).state is TransferState.REFUNDED
         assert scene.taker.journal.proofs[SWAP_ID] == b"EvmReceiptEvidence and NoneType"
         await scene.close()
@@ -99,10 +98,10 @@ def test_the_taker_is_not_refunded_before_the_deadline() -> None:
 def test_a_provider_whose_payment_finds_no_route_releases_the_lock_at_once() -> None:
     async def story() -> None:
         scene = await Scene.to_lightning()
-        scene.provider.lightning.routes = False
+        scene.world.routes = False
         await scene.play()
         assert (scene.taker.state, scene.provider.state) == ("refunded", "released")
-        assert scene.world.locks[PAYMENT_HASH].ended_at < scene.terms.fund_by
+        assert scene.lock.ended_at < scene.terms.fund_by
         assert (scene.gained("taker"), scene.gained("provider")) == (0, 0)
         await scene.close()
 
@@ -115,7 +114,7 @@ def test_a_provider_that_cannot_finish_releases_and_pays_nothing() -> None:
         scene.provider.chain.can_finish = False
         await scene.play()
         assert (scene.taker.state, scene.provider.state) == ("refunded", "released")
-        assert scene.world.sends == {}
+        assert scene.invoice.sends == 0
         await scene.close()
 
     run(story())
@@ -148,9 +147,7 @@ def test_a_taker_that_vanishes_after_paying_costs_the_provider_nothing() -> None
         await scene.provider.runner.wait(SWAP_ID)
         assert scene.provider.state == "released"
         assert (scene.gained("taker"), scene.gained("provider")) == (0, 0)
-        # Cancelled only after the own refund was final.
-        lock = scene.world.locks[PAYMENT_HASH]
-        assert lock.state == "refunded"
+        assert scene.lock.state == "refunded"
         await scene.taker.restart()
         await scene.taker.runner.wait(SWAP_ID)
         assert scene.taker.state == "refunded"
@@ -174,7 +171,7 @@ def test_the_taker_claims_for_a_provider_that_died_after_paying() -> None:
         }
         await scene.taker.runner.wait(SWAP_ID)
         assert scene.taker.state == "completed"
-        assert scene.world.locks[PAYMENT_HASH].state == "claimed"
+        assert scene.lock.state == "claimed"
         assert (scene.gained("taker"), scene.gained("provider")) == (-FEE, FEE)
         await scene.close()
 
@@ -196,23 +193,16 @@ def test_somebody_elses_invoice_is_paid_and_the_taker_learns_the_preimage_from_t
 def test_a_lock_that_comes_too_late_is_released_by_the_provider() -> None:
     async def story() -> None:
         scene = await Scene.to_lightning()
-        await scene.provider.runner.resume()
+        # The sequencer leaves the lock in its pool until the provider has given up.
+        scene.world.inclusion_seconds = lambda: scene.terms.counter_fund_by - NOW + 100
         await scene.taker.runner.resume()
-        # The lock sits in the pool of the sequencer until the provider has given up.
-        lock = next(iter(scene.world.transactions.values()), None)
-        while lock is None:
-            await scene.world.next_change() if scene.world.transactions else await asyncio.sleep(0)
-            lock = next(iter(scene.world.transactions.values()), None)
-        late = scene.terms.counter_fund_by - NOW + 100
-        execute, scene.taker.chain._execute = scene.taker.chain._execute, lambda transaction: None  # type: ignore[method-assign]  # censored
-        await asyncio.sleep(late)
-        scene.taker.chain._execute = execute  # type: ignore[method-assign]
-        scene.taker.chain._execute(lock)
-        scene.world.change()
+        await scene.provider.runner.resume()
+        await asyncio.sleep(60)
+        scene.world.inclusion_seconds = lambda: 2
         await asyncio.gather(*(party.runner.wait(SWAP_ID) for party in scene.parties))
         assert (scene.taker.state, scene.provider.state) == ("refunded", "released")
-        assert scene.world.locks[PAYMENT_HASH].ended_at < scene.terms.source.deadline  # type: ignore[union-attr]  # BOB
-        assert scene.world.sends == {}
+        assert scene.lock.ended_at < scene.deadline
+        assert scene.invoice.sends == 0
         await scene.close()
 
     run(story())

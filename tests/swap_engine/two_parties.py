@@ -13,13 +13,14 @@ from layer2.proofs.model import LegEvidence
 from layer2.swap_engine.records import agreed_record, agreed_state, planned_record, record_state
 from layer2.swap_engine.runner import SwapRunner
 from layer2.swap_rules.timelocks import REGTEST
-from layer2.terms import EvmLeg, SignedTerms, Terms
+from layer2.terms import EvmLeg, LightningLeg, SignedTerms, Terms
 from layer2.transactions import Preimage, SwapId
 from layer2.transfers import TransferRequest
+from swap_engine.fake_layers import FakeChain, FakeLayer, FakeLightning
 from swap_engine.faults import Fault
 from swap_engine.memory_journal import MemoryJournal
 from swap_engine.virtual_time import VirtualClock
-from swap_engine.world import FakeChain, FakeLayer, FakeLightning, Invoice, World
+from swap_engine.world import Invoice, Lock, World, expires_at
 from swap_rules.example_terms import (
     AMOUNT,
     FEE,
@@ -90,6 +91,8 @@ class Party:
 class Scene:
     """A swap that both have agreed to, not yet driven."""
 
+    invoice: Invoice
+
     def __init__(self, terms: Terms, *, recipient: str | None = None) -> None:
         self.world, self.terms, self.recipient = World(), terms, recipient
         self.taker = Party(self.world, "taker", Role.TAKER)
@@ -98,19 +101,42 @@ class Scene:
     @classmethod
     async def to_lightning(cls, *, recipient: str | None = None) -> Scene:
         scene = cls(bob_to_lightning(), recipient=recipient)
-        payee, preimage = ("taker" if recipient is None else "stranger"), PREIMAGE
-        scene.world.invoices[PAYMENT_HASH] = Invoice(PAYMENT_HASH, payee, AMOUNT, preimage)
+        payee, leg = ("taker" if recipient is None else "stranger"), scene.terms.destination
+        assert isinstance(leg, LightningLeg)
+        scene.invoice = Invoice(PAYMENT_HASH, payee, AMOUNT, expires_at(leg), PREIMAGE)
         await scene._agree()
         return scene
 
     @classmethod
     async def to_bob(cls) -> Scene:
         scene = cls(lightning_to_bob())
-        scene.world.invoices[PAYMENT_HASH] = Invoice(PAYMENT_HASH, "provider", AMOUNT + FEE, None)
+        leg = scene.terms.source
+        assert isinstance(leg, LightningLeg)
+        scene.invoice = Invoice(PAYMENT_HASH, "provider", AMOUNT + FEE, expires_at(leg), None)
         await scene._agree()
         return scene
 
+    @property
+    def lock(self) -> Lock:
+        return self.world.locks[PAYMENT_HASH]
+
+    @property
+    def deadline(self) -> int:
+        """Of the lock on BOB, whichever leg that is."""
+        for leg in (self.terms.source, self.terms.destination):
+            if isinstance(leg, EvmLeg):
+                return leg.deadline
+        raise AssertionError("one leg is on BOB")
+
+    @property
+    def payment(self) -> LightningLeg:
+        for leg in (self.terms.source, self.terms.destination):
+            if isinstance(leg, LightningLeg):
+                return leg
+        raise AssertionError("one leg is on Lightning")
+
     async def _agree(self) -> None:
+        self.world.invoices[PAYMENT_HASH] = self.invoice
         signed = write_signed_terms(SignedTerms(self.terms, b"\x05" * 64))
         to_lightning = isinstance(self.terms.source, EvmLeg)
         ends = (Layer2ProtocolType.BOB, Layer2ProtocolType.LIGHTNING)

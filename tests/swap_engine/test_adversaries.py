@@ -1,0 +1,175 @@
+"""One honest party against a counterparty that may do anything, on clocks that are as bad as they can be."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from layer2.swap_rules.timelocks import REGTEST, earliest_seconds, latest_seconds
+from swap_engine.adversary import Adversary
+from swap_engine.two_parties import Party, Scene
+from swap_engine.virtual_time import run
+from swap_rules.example_terms import FEE, NOW, SWAP_ID
+
+Direction = Callable[[], Awaitable[Scene]]
+SCENES: dict[str, Direction] = {"to_lightning": Scene.to_lightning, "to_bob": Scene.to_bob}
+HORIZON = 6 * 3600
+
+# As slow and as fast as the bounds allow over the blocks that matter in either direction.
+SLOW = latest_seconds(100 + REGTEST.close_blocks, REGTEST) / (100 + REGTEST.close_blocks)
+FAST = earliest_seconds(200, REGTEST) / 200
+
+
+async def prepare(direction: Direction, honest: str, per_block: float, early: int, delays: Sequence[int]) -> Scene:
+    scene = await direction()
+    cycle = itertools.cycle(delays)
+    scene.world.seconds_per_block = per_block
+    scene.world.chain_early = early
+    scene.world.inclusion_seconds = lambda: next(cycle)
+    # A dishonest payee holds what an honest node would settle at once.
+    scene.invoice.settles_itself = honest == "taker"
+    return scene
+
+
+async def finish(scene: Scene, party: Party) -> None:
+    async with asyncio.timeout(HORIZON):
+        await party.runner.wait(SWAP_ID)
+    # Money on its way arrives.
+    await asyncio.sleep(HORIZON)
+    await scene.close()
+
+
+def check(scene: Scene, party: Party, story: object) -> None:
+    floor = -FEE if (party.name, party.state) == ("taker", "completed") else 0
+    assert scene.gained(party.name) >= floor, (party.state, scene.world.balances, story)
+
+
+MOVES = ["lock", "claim", "refund", "pay", "pay with little time", "settle", "settle on chain", "cancel"]
+
+
+@pytest.mark.parametrize("honest", ["taker", "provider"])
+@pytest.mark.parametrize("name", SCENES)
+@settings(max_examples=120, deadline=None, derandomize=True, database=None)
+@given(
+    script=st.lists(st.tuples(st.integers(0, 700), st.sampled_from(MOVES)), max_size=8),
+    per_block=st.sampled_from([FAST, 8.0, SLOW]),
+    early=st.integers(0, REGTEST.rollup_clock_early),
+    delays=st.lists(st.integers(0, REGTEST.inclusion), min_size=1, max_size=4),
+    restarts=st.lists(st.integers(1, 900), max_size=3),
+)
+def test_an_honest_party_never_loses(
+    name: str,
+    honest: str,
+    script: list[tuple[int, str]],
+    per_block: float,
+    early: int,
+    delays: list[int],
+    restarts: list[int],
+) -> None:
+    async def story() -> None:
+        scene = await prepare(SCENES[name], honest, per_block, early, delays)
+        party = scene.taker if honest == "taker" else scene.provider
+        adversary = Adversary(scene, "provider" if honest == "taker" else "taker")
+
+        async def misbehave() -> None:
+            for pause, move in script:
+                await asyncio.sleep(pause)
+                adversary.make(move)
+
+        async def stumble() -> None:
+            for pause in restarts:
+                await asyncio.sleep(pause)
+                await party.restart()
+
+        await party.runner.resume()
+        await asyncio.gather(misbehave(), stumble())
+        await finish(scene, party)
+        check(scene, party, script)
+
+    run(story())
+
+
+@pytest.mark.parametrize("early", [0, REGTEST.rollup_clock_early])
+@pytest.mark.parametrize("restarted", [False, True], ids=["awake", "restarted"])
+def test_the_slowest_payment_still_leaves_the_provider_its_claim(early: int, restarted: bool) -> None:
+    """It pays as late as it may, the payee closes the channel at the last block, blocks are as slow as the bound,
+    the claim is censored for the whole window, and the taker refunds the moment that it can."""
+
+    async def story() -> None:
+        scene = await prepare(Scene.to_lightning, "provider", SLOW, early, [1])
+        taker, party = Adversary(scene, "taker"), scene.provider
+        taker.make("lock")
+        # The provider sleeps until just before the last moment to pay.
+        await asyncio.sleep(scene.terms.counter_fund_by - 2 - NOW)
+        await party.runner.resume()
+        await asyncio.sleep(3)
+        assert scene.invoice.state == "accepted"
+        scene.world.inclusion_seconds = lambda: REGTEST.inclusion
+        await asyncio.sleep((scene.payment.cltv_limit - 1) * SLOW - 1)
+        if restarted:
+            await party.restart()
+        taker.make("settle on chain")
+        await asyncio.sleep(scene.deadline - REGTEST.inclusion - scene.world.chain_time())
+        for _ in range(4 * REGTEST.inclusion):
+            await asyncio.sleep(1)
+            scene.world.inclusion_seconds = lambda: 0
+            taker.make("refund")
+        await finish(scene, party)
+        assert party.state == "completed"
+        assert scene.gained("provider") == FEE
+
+    run(story())
+
+
+def test_fast_blocks_do_not_let_the_held_payment_go_before_the_provider_has_its_refund() -> None:
+    """The taker pays with just the blocks that are asked for, and claims in the last block before the refund."""
+
+    async def story() -> None:
+        scene = await prepare(Scene.to_bob, "provider", FAST, 0, [REGTEST.inclusion])
+        taker, party = Adversary(scene, "taker"), scene.provider
+        await party.runner.resume()
+        scene.world.send(scene.invoice, "taker", scene.payment.min_blocks_left + 1)
+        await asyncio.sleep(scene.deadline - NOW - 1)
+        assert party.state == "counter_funded"
+        # Its refund is already on the way when the claim comes before it.
+        await asyncio.sleep(REGTEST.inclusion // 2)
+        scene.world.inclusion_seconds = lambda: 1
+        taker.make("claim")
+        await finish(scene, party)
+        assert party.state == "completed"
+        assert scene.gained("provider") == FEE
+
+    run(story())
+
+
+def test_a_payment_that_leaves_too_few_blocks_is_sent_back() -> None:
+    async def story() -> None:
+        scene = await prepare(Scene.to_bob, "provider", 8.0, 0, [1])
+        await scene.provider.runner.resume()
+        scene.world.send(scene.invoice, "taker", scene.payment.min_blocks_left - 5)
+        await finish(scene, scene.provider)
+        assert scene.provider.state == "released"
+        assert scene.world.locks == {}
+        assert await scene.provider.journal.intents(SWAP_ID) != []
+
+    run(story())
+
+
+def test_a_lock_that_comes_too_late_to_claim_safely_is_not_claimed() -> None:
+    async def story() -> None:
+        scene = await prepare(Scene.to_bob, "taker", 8.0, 0, [1])
+        provider, party = Adversary(scene, "provider"), scene.taker
+        await party.runner.resume()
+        await asyncio.sleep(scene.terms.collect_by - NOW - 5)
+        provider.make("lock")
+        await finish(scene, party)
+        assert party.state == "refunded"
+        assert scene.world.shown == set()
+        assert scene.gained("taker") == 0
+
+    run(story())
