@@ -1,0 +1,212 @@
+"""``layer2 proof``: read a proof, and check it. Without ``--node`` nothing here loads a network library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from layer2.cli.envelope import Line, Result
+from layer2.cli.session import InSession, Session
+from layer2.cli.wording import at_time, sat, short_hash
+from layer2.errors import ConfigurationError, FormatError, InvalidRequest, Layer2Error, ProofRefused
+from layer2.formats.evm_address import to_checksum
+from layer2.proofs.checking import LegReport, ProofReport, Shown, check_proof
+from layer2.proofs.model import ProofOutcome, TransferProof
+from layer2.proofs.policy import FINAL, OFFLINE, ProofPolicy
+from layer2.terms import EvmLeg, Leg, LightningLeg, Terms
+
+if TYPE_CHECKING:
+    from layer2.manager import Layer2Manager
+
+__all__ = ["load", "report_data", "report_lines", "show", "verify"]
+
+_WORDS = {
+    Shown.INCLUDED: "its end is included under the header",
+    Shown.GENUINE_CONTRACT: "by the contract that keeps the promises",
+    Shown.PREIMAGE: "the preimage of the invoice in the terms is shown",
+    Shown.INDEPENDENT_PAYEE: "its payee is independent: so it was paid",
+}
+
+
+async def verify(
+    file: Path,
+    *,
+    node: bool = False,
+    final: bool = False,
+    provider: tuple[str, ...] = (),
+    session: InSession,
+) -> Result:
+    """Check a proof, and say what it shows for each leg and what it leaves open.
+
+    Exit status 0: it holds. 1: it is refused, and the failed check is named; or it shows a refund and no completed
+    transfer. 2: it cannot be decided now.
+
+    Args:
+        file: The proof.
+        node: Ask your own node, from the configuration, whether the header is on the chain, and count only
+            providers and tokens of the configuration.
+        final: With --node: the header must be final.
+        provider: Count only terms signed by this key (64 hex digits); can be given more than once.
+    """
+    if final and not node:
+        raise InvalidRequest("--final needs --node: only a node can say what is final", code="usage")
+    proof = load(file)
+    keys = frozenset(_key(text) for text in provider) or None
+    report = check_proof(proof, ProofPolicy(OFFLINE.header, providers=keys))
+    if node:
+        await _ask_node(proof, keys, session, final=final)
+    open_points = [point for point in report.open_points if not node] or []
+    lines = report_lines(file, report, open_points, is_canonical=node)
+    data = report_data(report, open_points) | {"file": str(file), "header_is_canonical": True if node else None}
+    problem = None
+    if report.outcome is not ProofOutcome.COMPLETED:
+        problem = Layer2Error(
+            "the proof holds, and what it shows is a refund: the transfer was not completed", code="proof_of_refund"
+        )
+    return Result(data, lines, problem=problem)
+
+
+def show(file: Path, *, session: InSession) -> Result:
+    """Say who owed what to whom under which terms. Nothing is checked: that is for proof verify.
+
+    Args:
+        file: The proof.
+    """
+    proof = load(file)
+    terms = proof.terms.terms
+    lines: list[Line] = [
+        f"transfer   {terms.swap_id}   {terms.network}",
+        f"owed       the taker pays {sat(terms.source_amount)} on {terms.source.protocol.value}, "
+        f"the provider pays {sat(terms.amount)} on {terms.destination.protocol.value}",
+        f"fees       provider {sat(terms.provider_fee)}, network {sat(terms.network_fee)}",
+        f"hash       {short_hash(terms.payment_hash.hex(), whole=session.verbose)}",
+        f"provider   {short_hash(terms.provider.hex(), whole=session.verbose)} is said to have signed the terms",
+        f"agreed     {at_time(terms.issued_at)}",
+        f"           the taker pays by {at_time(terms.fund_by)}, the provider by {at_time(terms.counter_fund_by)}, "
+        f"collected by {at_time(terms.collect_by)}",
+        *(f"{name:<10} {text}" for name, leg in _legs(terms) for text in _leg_lines(leg, whole=session.verbose)),
+        f"evidence   source: {_kind(proof.source_leg)}; destination: {_kind(proof.destination_leg)}",
+        f"not checked yet: layer2 proof verify {file}",
+    ]
+    return Result({"file": str(file), "terms": _terms_data(terms), "proof_id": proof.proof_id.hex()}, lines)
+
+
+def load(file: Path) -> TransferProof:
+    """Read a proof from a file.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+        ProofRefused: it is not a proof; check ``format``.
+    """
+    try:
+        return TransferProof.load(file)
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error.strerror}", code="unreadable_file") from error
+    except FormatError as error:
+        raise ProofRefused("format", error.message) from error
+
+
+def report_lines(file: Path, report: ProofReport, open_points: list[str], *, is_canonical: bool = False) -> list[Line]:
+    """What a proof shows, leg by leg, and what it leaves open."""
+    completed = report.outcome is ProofOutcome.COMPLETED
+    lines: list[Line] = [
+        f"{file}   holds: {'a completed transfer' if completed else 'a refund, no completed transfer'}"
+    ]
+    for name, leg in (("source", report.source), ("destination", report.destination)):
+        lines.append(f"  {name:<12} {leg.protocol.value:<10} {_shown(leg, is_canonical=is_canonical)}")
+    known = "whom you named" if report.provider_is_known else "whoever that is"
+    lines.append(f"  {'terms':<12} signed by {report.terms.provider.hex()[:10]}.., {known}")
+    return [*lines, *(f"  {'open':<12} {point}" for point in open_points)]
+
+
+def report_data(report: ProofReport, open_points: list[str]) -> dict[str, Any]:
+    """The same for machines."""
+    return {
+        "outcome": report.outcome.value,
+        "source": _leg_data(report.source),
+        "destination": _leg_data(report.destination),
+        "provider_is_known": report.provider_is_known,
+        "open_points": open_points,
+        "terms": _terms_data(report.terms),
+    }
+
+
+async def _ask_node(proof: TransferProof, keys: frozenset[bytes] | None, session: Session, *, final: bool) -> None:
+    from layer2.layers import Layer2ProtocolType
+    from layer2.manager import Layer2Manager
+    from layer2.proofs.policy import HeaderRequirement
+
+    asked = FINAL if final else ProofPolicy(HeaderRequirement.AS_AGREED)
+    policy = ProofPolicy(asked.header, providers=keys)
+    manager: Layer2Manager
+    async with Layer2Manager(session.config()) as manager:
+        bob = await manager.get_protocol_async(Layer2ProtocolType.BOB)
+        with session.terminal.working("asking your BOB node"):
+            await bob.initialize_async()
+            holds = await manager.verify_cross_layer_proof_async(proof, policy=policy)
+    if not holds and proof.outcome is ProofOutcome.COMPLETED:
+        raise ProofRefused(
+            "configuration",
+            "your node does not have that block, or provider, network or token are not the configured ones",
+        )
+
+
+def _key(text: str) -> bytes:
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise InvalidRequest("--provider takes a key of 64 hex digits", code="usage")
+    return key
+
+
+def _shown(leg: LegReport, *, is_canonical: bool) -> str:
+    if not leg.shown:
+        return "nothing is shown, and nothing was owed here any more"
+    words = [_WORDS[one] for one in Shown if one in leg.shown]
+    if leg.header is not None:
+        place = "on your node's chain" if is_canonical else "its place in the chain is not checked offline"
+        words.append(f"block {leg.header.number} 0x{leg.header.hash.hex()[:8]}.., {place}")
+    return "; ".join(words)
+
+
+def _leg_data(leg: LegReport) -> dict[str, Any]:
+    return {
+        "protocol": leg.protocol.value,
+        "shown": sorted(one.value for one in leg.shown),
+        "block_number": None if leg.header is None else leg.header.number,
+        "block_hash": None if leg.header is None else f"0x{leg.header.hash.hex()}",
+    }
+
+
+def _terms_data(terms: Terms) -> dict[str, Any]:
+    from layer2.formats.signed_terms import write_terms
+
+    return dict(write_terms(terms))
+
+
+def _legs(terms: Terms) -> tuple[tuple[str, Leg], tuple[str, Leg]]:
+    return ("source", terms.source), ("to", terms.destination)
+
+
+def _leg_lines(leg: Leg, *, whole: bool) -> list[str]:
+    match leg:
+        case EvmLeg():
+            return [
+                f"{leg.protocol.value}, chain {leg.chain_id}: a lock of {leg.amount} units "
+                f"({leg.token_decimals} decimals) of the token {to_checksum(leg.token)}",
+                f"from {to_checksum(leg.payer)} to {to_checksum(leg.payee)}, "
+                f"in the contract {to_checksum(leg.contract)}",
+                f"anyone may refund it from {at_time(leg.deadline)}; it counts when it is {leg.finality.value}",
+            ]
+        case LightningLeg():
+            return [
+                f"LIGHTNING, {leg.network}: a payment of {leg.amount_msat} msat "
+                f"to {short_hash(leg.payee.hex(), whole=whole)}",
+                f"by the invoice {leg.invoice if whole else leg.invoice[:24] + '..'}",
+            ]
+
+
+def _kind(evidence: object) -> str:
+    return "none" if evidence is None else type(evidence).__name__.removesuffix("Evidence")
