@@ -19,6 +19,7 @@ from layer2.swap_rules.timelocks import (
     TimelockSettings,
     check_margins,
     hold_invoice_cltv_delta,
+    min_blocks_left_for,
 )
 from layer2.terms import EvmLeg, LightningLeg, Terms
 from layer2.transactions import Finality, SwapId
@@ -94,6 +95,18 @@ def test_the_terms_to_bob_say_what_was_quoted() -> None:
     assert terms.source.fee_limit_msat == routing_fee_limit(AMOUNT + 470) * 1000
     delta = bolt11.decode(terms.source.invoice).min_final_cltv_expiry_delta
     assert delta == hold_invoice_cltv_delta(terms.source.min_blocks_left, REGTEST)
+
+
+@NETWORKS
+@pytest.mark.parametrize("finality", list(Finality))
+def test_a_payment_that_comes_at_once_is_held_long_enough_for_the_provider_to_lock(
+    settings: TimelockSettings, finality: Finality
+) -> None:
+    terms = agreement(LIGHTNING, settings, finality=finality).terms
+    assert isinstance(terms.source, LightningLeg)
+    assert isinstance(terms.destination, EvmLeg)
+    held = bolt11.decode(terms.source.invoice).min_final_cltv_expiry_delta
+    assert held >= min_blocks_left_for(terms.destination.deadline, terms.issued_at, settings)
 
 
 def test_a_token_with_more_decimals_is_locked_in_its_own_smallest_unit() -> None:

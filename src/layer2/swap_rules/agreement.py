@@ -296,7 +296,8 @@ def _lightning_to_evm_times(quote: QuoteTerms, issued_at: int, settings: Timeloc
         counter_fund_by=counter_fund_by,
         collect_by=last_reveal_time(deadline, settings),
         destination_deadline=deadline,
-        min_blocks_left=min_blocks_left_for(deadline, fund_by, settings),
+        # A taker may pay at once: counted from then, the payment has to be held the longest.
+        min_blocks_left=min_blocks_left_for(deadline, issued_at, settings),
     )
 
 

@@ -235,7 +235,7 @@ def _check_lightning_to_evm(
 ) -> None:
     invoice = bolt11.decode(source.invoice)
     _check_cltv_limit(source, invoice.min_final_cltv_expiry_delta, settings)
-    if source.min_blocks_left < min_blocks_left_for(destination.deadline, terms.fund_by, settings):
+    if source.min_blocks_left < min_blocks_left_for(destination.deadline, terms.issued_at, settings):
         raise FundsRulesError("the held payment could expire before the destination lock is surely over")
     if invoice.min_final_cltv_expiry_delta < source.min_blocks_left:
         raise FundsRulesError("the hold invoice's final delta is less than the blocks that must be left")
