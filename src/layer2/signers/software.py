@@ -34,12 +34,13 @@ def read_secret_file(path: str | Path) -> bytes:
             shows what it holds.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # A named pipe would otherwise hold the program up for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise SignerError(f"the key file {path} cannot be read: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         # Asked of the open file, so that nobody can put another one in its place in between.
-        status = os.fstat(file.fileno())
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise SignerError(f"the key file {path} is not a regular file")
         if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
@@ -47,7 +48,9 @@ def read_secret_file(path: str | Path) -> bytes:
             raise SignerError(
                 f"the key file {path} is open to others (mode {mode:04o})", remedy=f"run: chmod 600 {path}"
             )
-        content = file.read(_LONGEST_FILE)
+        content = os.read(descriptor, _LONGEST_FILE)
+    finally:
+        os.close(descriptor)
     text = content.decode("ascii", errors="replace").strip().removeprefix("0x")
     if len(text) != 64:
         raise SignerError(f"the key file {path} does not hold 64 hex digits")
