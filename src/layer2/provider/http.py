@@ -1,6 +1,6 @@
 """The provider's HTTP interface, version 1. Every error is ``{"error": {"code", "message", "field"}}``."""
 
-from __future__ import annotations
+# Annotations are evaluated at once here: FastAPI reads those of the routes, which name things of their function.
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator
@@ -33,6 +33,7 @@ from layer2.formats.signed_terms import write_signed_quote
 from layer2.layers import Layer2ProtocolType
 from layer2.provider.service import SwapProvider
 from layer2.swap_rules.agreement import SwapRequest
+from layer2.swap_rules.offers import NO_ADDRESS
 from layer2.transactions import SwapId
 
 __all__ = ["LONGEST_BODY", "create_app"]
@@ -186,7 +187,7 @@ class _Streams:
 
 
 class _LimitedBody:
-    """Read each request's body before anything is done with it, and refuse a longer one."""
+    """Read each request's body before anything is done with it, and refuse a longer one in our errors' shape."""
 
     def __init__(self, app: ASGIApp, longest: int) -> None:
         self._app = app
@@ -299,6 +300,9 @@ def _canonical(value: Any) -> Response:
 
 def _address(text: str) -> bytes:
     try:
-        return parse_address(text)
+        address = parse_address(text)
     except FormatError as error:
         raise InvalidRequest(error.message, code="taker_address") from error
+    if address == NO_ADDRESS:
+        raise InvalidRequest("the zero address is nobody's account", code="taker_address")
+    return address

@@ -7,7 +7,8 @@ carries the swap out, also if nobody ever hears the answer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -54,7 +55,7 @@ class SwapDriver(Protocol):
 
     def drive(self, record: SwapRecord) -> None: ...
 
-    def watch(self, swap_id: SwapId) -> AsyncIterator[SwapRecord]: ...
+    def watch(self, swap_id: SwapId) -> AsyncGenerator[SwapRecord, None]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,7 @@ class SwapProvider:
             known = await self._journal.load(request.swap_id)
             if known is not None:
                 terms = _stored_terms(known, request)
-                if not known.is_final:
+                if not known.is_final and not self._is_draining:
                     # The first request may have been cut off right after the journal had it.
                     self._runner.drive(known)
                 return terms
@@ -218,14 +219,13 @@ class SwapProvider:
             UnknownTransfer: it has no such swap.
         """
         try:
-            async for record in self._runner.watch(swap_id):
-                # The journal and not the watch has every version: a watch may skip some.
-                for event in await self._journal.events(swap_id):
-                    if event["version"] > after:
-                        after = event["version"]
-                        yield {**_described(after, event["state"]), "event": event["event"], "at": event["at"]}
-                if record.is_final:
-                    return
+            async with aclosing(self._runner.watch(swap_id)) as records:
+                async for _ in records:
+                    # The journal and not the watch has every version: a watch may skip some.
+                    for event in await self._journal.events(swap_id):
+                        if event["version"] > after:
+                            after = event["version"]
+                            yield {**_described(after, event["state"]), "event": event["event"], "at": event["at"]}
         except TaskCancelled:
             return
 
