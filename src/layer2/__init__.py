@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from layer2.proofs.policy import FINAL, OFFLINE, ProofPolicy
     from layer2.protocol_client import Layer2ProtocolAsync
     from layer2.protocols.bob import BobClient
-    from layer2.protocols.lightning import LightningNetwork
+    from layer2.protocols.evm.requests import EvmTransactionRequest
+    from layer2.protocols.lightning import LightningNetwork, PaymentRequest
     from layer2.settings import ConnectionPoolConfig
     from layer2.transactions import Finality, Preimage, TxState, TxStatus
     from layer2.transfers import Quote, Transfer, TransferEvent, TransferRequest, TransferState
@@ -58,7 +59,8 @@ _HOMES = {
     "layer2.proofs.policy": ("FINAL", "OFFLINE", "ProofPolicy"),
     "layer2.protocol_client": ("Layer2ProtocolAsync",),
     "layer2.protocols.bob": ("BobClient",),
-    "layer2.protocols.lightning": ("LightningNetwork",),
+    "layer2.protocols.evm.requests": ("EvmTransactionRequest",),
+    "layer2.protocols.lightning": ("LightningNetwork", "PaymentRequest"),
     "layer2.settings": ("ConnectionPoolConfig",),
     "layer2.transactions": ("Finality", "Preimage", "TxState", "TxStatus"),
     "layer2.transfers": ("Quote", "Transfer", "TransferEvent", "TransferRequest", "TransferState"),
@@ -76,6 +78,7 @@ __all__ = [
     "Balance",
     "BobClient",
     "ConnectionPoolConfig",
+    "EvmTransactionRequest",
     "Finality",
     "Layer2Config",
     "Layer2Error",
@@ -84,6 +87,7 @@ __all__ = [
     "Layer2ProtocolType",
     "LightningNetwork",
     "Outcome",
+    "PaymentRequest",
     "Preimage",
     "ProofOutcome",
     "ProofPolicy",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -147,7 +148,7 @@ def twin(
         start: Callable[..., Coroutine[Any, Any, R]] = getattr(self, name)
         return self.blocking_portal().run(name, lambda: start(*args, **kwargs))
 
-    _rename(blocking, method)
+    _describe(blocking, method)
     return blocking
 
 
@@ -177,7 +178,7 @@ def iterator_twin(
             if closing is not None:
                 portal.run(name, closing)
 
-    _rename(blocking, method)
+    _describe(blocking, method)
     return blocking
 
 
@@ -194,13 +195,18 @@ async def _end_tasks() -> None:
     await asyncio.get_running_loop().shutdown_default_executor()
 
 
-def _rename(blocking: Callable[..., Any], method: Callable[..., Any]) -> None:
+def _describe(blocking: Callable[..., Any], method: Callable[..., Any]) -> None:
     # The twin is no coroutine function, so inspection must not follow it to the async method.
     del blocking.__dict__["__wrapped__"]
     # The twin of an abstract method is complete: it calls whatever the subclass defines.
     blocking.__dict__.pop("__isabstractmethod__", None)
     blocking.__name__ = method.__name__.removesuffix("_async") + "_sync"
     blocking.__qualname__ = method.__qualname__.removesuffix("_async") + "_sync"
+    signature = inspect.signature(method)
+    if isinstance(signature.return_annotation, str):
+        result = signature.return_annotation.replace("AsyncIterator[", "Iterator[")
+        signature = signature.replace(return_annotation=result)
+    blocking.__dict__["__signature__"] = signature
     first_line = (method.__doc__ or "").strip()
     blocking.__doc__ = f"Blocking twin of ``{method.__name__}``. {first_line}"
 

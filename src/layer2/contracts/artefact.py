@@ -34,7 +34,7 @@ def load_artefact(name: Literal["htlc", "test_token"]) -> Artefact:
 
     Does not promise that a chain has that code: compare it with what the node answers.
     """
-    text = resources.files(__package__).joinpath(f"{name}.json").read_text(encoding="utf-8")
+    text = resources.files("layer2.contracts").joinpath(f"{name}.json").read_text(encoding="utf-8")
     fields = json.loads(text)
     return Artefact(
         init_code=bytes.fromhex(fields["init_code"].removeprefix("0x")),

@@ -93,7 +93,8 @@ def _base_fee_after(parent: BlockHeaderAPI) -> int:
 
 
 def _header_after(parent: BlockHeaderAPI, **fields: Any) -> BlockHeaderAPI:
-    header = _BobVM.create_header_from_parent(
+    # py-evm assigns this method where pyright sees only the abstract one.
+    header = _BobVM.create_header_from_parent(  # pyright: ignore[reportAbstractUsage]
         parent, gas_limit=BLOCK_GAS_LIMIT, coinbase=_FEE_VAULT, extra_data=_EXTRA_DATA, **fields
     )
     # py-evm knows only Ethereum's own parameters.
