@@ -30,6 +30,8 @@ __all__ = ["EvmAccount", "Message", "tx_id_of"]
 _KNOWN_WORDS = ("already known", "known transaction", "already imported")
 _NONCE_USED_WORDS = ("nonce too low", "replacement transaction underpriced")
 _NO_FUNDS_WORDS = ("insufficient funds",)
+_PATIENCE = 30.0
+"""Seconds for which a signed transaction that is not sent keeps its nonce."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ class EvmAccount:
         self._nonces = NonceAllocator()
         self._pending = SharedCall(self._ask_pending)
         self._unanswered: dict[int, SignedTransaction] = {}
+        self._held: dict[int, float] = {}
+        self._held_timer: asyncio.TimerHandle | None = None
         self._repair: asyncio.Task[None] | None = None
 
     @property
@@ -85,7 +89,8 @@ class EvmAccount:
     async def sign(self, messages: Sequence[Message], price: FeeQuote) -> list[SignedTransaction]:
         """Give each message a nonce, the lowest first, and sign it. Nothing is sent.
 
-        What is signed and then not sent leaves a hole: ``give_back`` it.
+        What is signed and never sent would hold up all that comes after it: ``give_back`` it. After half a minute
+        its nonce is given to others, and sending it then is refused.
 
         Raises:
             SignerError: the key cannot be used; the nonces are free again.
@@ -100,6 +105,7 @@ class EvmAccount:
             for nonce in reversed(nonces):
                 self._nonces.give_back(nonce)
             raise
+        self._hold(nonces)
         return signed
 
     def give_back(self, signed: Sequence[SignedTransaction]) -> None:
@@ -118,6 +124,7 @@ class EvmAccount:
         is_own = signed.sender == self.address
         if is_own:
             await self.prepare()
+            self._held.pop(nonce, None)
             self._nonces.occupy(nonce)
         try:
             await self._hand_in(signed)
@@ -138,6 +145,8 @@ class EvmAccount:
 
     async def aclose(self) -> None:
         """End a repair that is under way."""
+        if self._held_timer is not None:
+            self._held_timer.cancel()
         if self._repair is not None:
             self._repair.cancel()
             await asyncio.gather(self._repair, return_exceptions=True)
@@ -229,7 +238,24 @@ class EvmAccount:
             # The error that led here is the one to be seen; the next send runs into the same and asks again.
             return
 
+    def _hold(self, nonces: Sequence[int]) -> None:
+        loop = asyncio.get_running_loop()
+        for nonce in nonces:
+            self._held[nonce] = loop.time()
+        if self._held_timer is None:
+            self._held_timer = loop.call_later(_PATIENCE, self._free_held)
+
+    def _free_held(self) -> None:
+        """Take back what was signed and never sent, as when its journal entry could not be written."""
+        self._held_timer = None
+        now = asyncio.get_running_loop().time()
+        for nonce in sorted([nonce for nonce, since in self._held.items() if now - since >= _PATIENCE], reverse=True):
+            self._release(nonce)
+        if self._held:
+            self._held_timer = asyncio.get_running_loop().call_later(_PATIENCE, self._free_held)
+
     def _release(self, nonce: int) -> None:
+        self._held.pop(nonce, None)
         self._unanswered.pop(nonce, None)
         self._nonces.give_back(nonce)
         if self._repair is None:

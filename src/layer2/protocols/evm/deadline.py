@@ -6,7 +6,7 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
-from layer2.errors import AsyncTimeout, Outcome
+from layer2.errors import AsyncTimeout, Layer2Error, Outcome
 from layer2.transactions import EvmTxId
 
 __all__ = ["Deadline"]
@@ -14,6 +14,8 @@ __all__ = ["Deadline"]
 
 class Deadline:
     """Ends what is in its ``async with`` block after some seconds, with ``AsyncTimeout``.
+
+    Errors that leave the block are told the layer and the operation, where they do not say them.
 
     Args:
         operation: the public method, for the error.
@@ -37,6 +39,9 @@ class Deadline:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, Layer2Error):
+            error.protocol = error.protocol or self._protocol
+            error.operation = error.operation or self._operation
         try:
             await self._timeout.__aexit__(kind, error, trace)
         except TimeoutError as timeout:

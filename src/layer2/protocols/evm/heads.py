@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from layer2.errors import BadAnswer, NodeError
+from layer2.errors import BadAnswer, Layer2Error, NodeUnreachable
 from layer2.protocols.evm.node import EvmNode, NodeBlock
 from layer2.protocols.evm.shared_call import SharedCall
 from layer2.transactions import Finality
@@ -116,7 +116,7 @@ class HeadWatcher:
                 try:
                     await self.read()
                     failures = 0
-                except NodeError as error:
+                except Layer2Error as error:
                     failures += 1
                     if failures == _MOST_FAILURES:
                         self._wake(error)
@@ -124,19 +124,14 @@ class HeadWatcher:
         finally:
             self._poller = None
 
-    def _wake(self, error: NodeError | None) -> None:
+    def _wake(self, error: Layer2Error | None) -> None:
         for waiter in self._waiters:
             if waiter.done():
                 continue
             if error is None:
                 waiter.set_result(None)
             else:
+                # Each waiter gets an error of its own, because a traceback is added to it as it is raised.
                 waiter.set_exception(
-                    type(error)(
-                        error.message,
-                        protocol=error.protocol,
-                        operation=error.operation,
-                        retryable=True,
-                        outcome=error.outcome,
-                    )
+                    NodeUnreachable(f"the heads cannot be read: {error.message}", operation=error.operation)
                 )

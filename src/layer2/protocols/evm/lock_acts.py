@@ -114,7 +114,9 @@ class LockActs:
         """
         lock = self._locks.lock(htlc)
         self._check_side(lock, side)
-        price, balance = await asyncio.gather(self._fees.urgent_quote(), self._node.balance(self._account.address))
+        price, balance, _ = await asyncio.gather(
+            self._fees.urgent_quote(), self._node.balance(self._account.address), self._locks.check_history(lock)
+        )
         match side:
             case Side.PAYER:
                 await self._check_tokens(lock)

@@ -77,7 +77,16 @@ class LockEvents:
             )
             for logs in answers:
                 for found in reversed(logs):
+                    if not _fits(found.log.topics, topics):
+                        raise BadAnswer("the node answered with an event that was not asked for")
                     yield FoundEvent(_event(found), found)
+
+
+def _fits(topics: Sequence[bytes], wanted: Sequence[bytes | Sequence[bytes] | None]) -> bool:
+    if len(topics) < len(wanted):
+        return False
+    pairs = zip(topics, wanted, strict=False)
+    return all(one is None or topic == one or (not isinstance(one, bytes) and topic in one) for topic, one in pairs)
 
 
 def _event(found: FoundLog) -> HtlcEvent:

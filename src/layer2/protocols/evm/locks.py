@@ -35,6 +35,7 @@ __all__ = ["Locks"]
 T = TypeVar("T")
 
 _REMEMBERED = 10_000
+_PRUNED = "the node does not keep the state after its safe and finalized blocks: it has to be an archive node"
 
 
 class Locks:
@@ -105,8 +106,8 @@ class Locks:
         asked_block = heads.at(finality)
         latest, asked, finalized, spent = await asyncio.gather(
             self.status(lock, heads.latest),
-            self.status(lock, asked_block),
-            self.status(lock, heads.finalized),
+            self._older_status(lock, asked_block),
+            self._older_status(lock, heads.finalized),
             self.is_spent(lock.payment_hash, heads.latest),
         )
         ended = latest in {LockStatus.CLAIMED, LockStatus.REFUNDED}
@@ -122,7 +123,18 @@ class Locks:
             over=over,
             preimage=await self._preimage(lock, heads.latest) if spent else None,
             tx_id=await self._tx_id(lock, latest, heads.latest),
+            reason=_PRUNED if asked is None or finalized is None else None,
         )
+
+    async def check_history(self, lock: HtlcLock) -> None:
+        """Check that the node keeps the states that decide over a swap.
+
+        Raises:
+            BadAnswer: it does not know the state after its finalized block.
+        """
+        heads = await self._watcher.read()
+        if await self._older_status(lock, heads.finalized) is None:
+            raise self._moved(_PRUNED)
 
     async def changed(self, htlc: Htlc) -> None:
         """Return when the chain moved since the lock was observed last; at once where it never was."""
@@ -141,6 +153,19 @@ class Locks:
         # Searched anew: a reorganisation may have moved it to another block since it was seen.
         event = await self._search(name, lock, heads.latest, lock.lock_id)
         return await receipt_evidence(self._node, self._protocol, event.found)
+
+    async def _older_status(self, lock: HtlcLock, block: NodeBlock) -> LockStatus | None:
+        """As ``status``; None where the node does not have the state any more.
+
+        Then nothing is final and nothing over as far as it knows, but what the newest block shows can be acted on:
+        a claim must not wait for an old state.
+        """
+        try:
+            return await self.status(lock, block)
+        except BadAnswer as error:
+            if isinstance(error.__cause__, NodeRefused):
+                return None
+            raise
 
     async def _preimage(self, lock: HtlcLock, head: NodeBlock) -> Preimage:
         # Any claim under the hash shows it, also one of another lock.
@@ -194,7 +219,7 @@ class Locks:
         return BadAnswer(problem, protocol=self._protocol.value, operation="observe", retryable=True)
 
 
-def _state(latest: LockStatus, asked: LockStatus) -> LegState:
+def _state(latest: LockStatus, asked: LockStatus | None) -> LegState:
     match latest:
         case LockStatus.NONE:
             return LegState.NONE

@@ -69,7 +69,7 @@ class Submissions:
         self._statuses = statuses
         self._chain_id = chain_id
         self._protocol = protocol
-        self._by_key: dict[str, tuple[str, asyncio.Task[EvmTxId]]] = {}
+        self._by_key: dict[str, tuple[Submission, asyncio.Task[EvmTxId]]] = {}
         self._tasks: set[asyncio.Task[EvmTxId]] = set()
 
     async def submit(self, submission: Submission) -> EvmTxId:
@@ -80,10 +80,11 @@ class Submissions:
         Raises:
             As ``Layer2ProtocolAsync.submit_transaction_async``.
         """
-        task = self._task_for(submission)
+        leader, task = self._begin(submission)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
+            submission.tx_id = leader.tx_id
             if submission.tx_id is None and submission.idempotency_key is None:
                 task.cancel()
             raise
@@ -94,22 +95,23 @@ class Submissions:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _task_for(self, submission: Submission) -> asyncio.Task[EvmTxId]:
+    def _begin(self, submission: Submission) -> tuple[Submission, asyncio.Task[EvmTxId]]:
+        """Start the request, or join the one that is under way with the same key."""
         key = submission.idempotency_key
         if key is not None and key in self._by_key:
-            digest, task = self._by_key[key]
-            if digest != submission.digest:
+            leader, task = self._by_key[key]
+            if leader.digest != submission.digest:
                 raise self._conflict(key)
-            return task
+            return leader, task
         task = asyncio.get_running_loop().create_task(self._run(submission))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         if key is not None:
-            self._by_key[key] = (submission.digest, task)
+            self._by_key[key] = (submission, task)
             task.add_done_callback(lambda _: self._by_key.pop(key))
         # A task whose caller has left has nobody to raise to; the transaction can be looked up by its id.
         task.add_done_callback(lambda done: None if done.cancelled() else done.exception())
-        return task
+        return submission, task
 
     async def _run(self, submission: Submission) -> EvmTxId:
         key = submission.idempotency_key
