@@ -86,8 +86,8 @@ def test_an_async_method_has_a_twin_with_the_same_parameters(owner: type[Any], n
 
 
 @pytest.mark.parametrize(("owner", "name"), PAIRS)
-def test_where_both_are_defined_they_have_the_same_annotations(owner: type[Any], name: str) -> None:
-    [home] = [each for each in owner.__mro__ if twin_name(name) in vars(each)]
+def test_where_the_twin_is_defined_both_have_the_same_annotations(owner: type[Any], name: str) -> None:
+    home = next(each for each in owner.__mro__ if twin_name(name) in vars(each))
     method, twin = vars(home)[name], vars(home)[twin_name(name)]
     expected = inspect.signature(method)
     result = str(expected.return_annotation).replace("AsyncIterator[", "Iterator[")

@@ -61,6 +61,7 @@ def the_twins_of_lightning_keep_its_types(lightning: LightningNetwork) -> None:
     payment = lightning.transfer_asset_sync(BTC, 1_000, invoice.text)
     assert_type(payment, LightningPaymentId)
     assert_type(lightning.get_transaction_status_sync(payment), TxStatus[LightningPaymentId])
+    assert_type(lightning.wait_for_status_sync(payment, timeout=60), TxStatus[LightningPaymentId])
 
 
 def a_mock_stands_for_any_client(mock: MockLayer2Protocol) -> None:

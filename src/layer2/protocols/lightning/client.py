@@ -258,8 +258,8 @@ class LightningNetwork(
                     return status
                 await self._wait_for_news(payment_hash, status)
 
-    # The default of ``until`` is another than the base's, and the twin must show it.
-    wait_for_status_sync = twin(wait_for_status_async)
+    # The default of ``until`` is another than the base's, and the twin must show it; mypy takes the base's self.
+    wait_for_status_sync = twin(wait_for_status_async)  # type: ignore[arg-type]
 
     async def _pay(
         self, request: PaymentRequest, pay: Pay, invoice: Bolt11Invoice, idempotency_key: str | None
