@@ -1,0 +1,84 @@
+"""Which networks the tests run on, and what is said of those that do not run.
+
+Tests of real nodes are marked ``devnet``. Where the nodes are not built they are left out, and one line says so; in
+CI they fail instead. A test that runs on one network only says why by ``only_on``, and the reasons are listed.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+import pytest
+
+from layer2 import devnet
+
+NETWORKS: Final = ("simnet", "devnet")
+_REASONS: Final = pytest.StashKey[dict[str, str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "only_on(network, reason): the one local network that the test can run on")
+    config.stash[_REASONS] = {}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    reasons = config.stash[_REASONS]
+    left_out: list[pytest.Item] = []
+    for item in list(items):
+        if _is_another_network(item, reasons) or (item.get_closest_marker("devnet") and _is_missing()):
+            left_out.append(item)
+            items.remove(item)
+        elif item.get_closest_marker("devnet"):
+            item.add_marker(pytest.mark.xdist_group(_group(item)))
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+
+
+def _is_another_network(item: pytest.Item, reasons: dict[str, str]) -> bool:
+    """Whether the item is a test on a network that it says it cannot run on."""
+    mark = item.get_closest_marker("only_on")
+    if mark is None:
+        return False
+    wanted, reason = mark.args[0], mark.kwargs["reason"]
+    assert wanted in NETWORKS, f"only_on names {wanted!r}"
+    reasons[item.nodeid.partition("[")[0]] = f"{wanted} only: {reason}"
+    callspec = getattr(item, "callspec", None)
+    assert callspec is not None, "only_on is for tests with the parameter network"
+    return str(callspec.params["network_name"]) != wanted
+
+
+def _is_missing() -> bool:
+    return os.environ.get("CI") != "true" and devnet.why_unavailable() is not None
+
+
+def _group(item: pytest.Item) -> str:
+    """Tests of one group run in one process, one after the other: they share a network, or the machine."""
+    if item.path.parent.name == "devnet":
+        return "devnet nodes"
+    return "devnet own" if "own_network" in getattr(item, "fixturenames", ()) else "devnet shared"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    # A worker of pytest-xdist collects; its controller prints.
+    output: dict[str, object] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["only_on"] = session.config.stash[_REASONS]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object, error: object) -> None:
+    output: dict[str, dict[str, str]] = getattr(node, "workeroutput", {})
+    config: pytest.Config = node.config  # type: ignore[attr-defined]  # xdist's WorkerController
+    config.stash[_REASONS].update(output.get("only_on", {}))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    reasons = config.stash[_REASONS]
+    if reasons:
+        terminalreporter.section("on one network only")
+        for test, reason in sorted(reasons.items()):
+            terminalreporter.line(f"{test}: {reason}")
+    if _is_missing():
+        terminalreporter.line(f"not run: all tests on real nodes, marked devnet: {devnet.why_unavailable()}")

@@ -1,0 +1,110 @@
+"""Every test here runs on both local networks: simnet, and devnet with the real nodes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from layer2 import devnet, simnet
+from layer2.local_network import LocalNetwork, LocalNetworkControl
+from networks.parties import Clients, ProviderProcess, clients_of
+from networks.swaps import Swaps
+
+
+@contextmanager
+def running(name: str, directory: Path) -> Iterator[LocalNetwork]:
+    """A local network that ends with the block, and with this process."""
+    if name == "simnet":
+        yield simnet.up(directory, with_parent=True)
+        simnet.down(directory)
+        return
+    if (reason := devnet.why_unavailable()) is not None:
+        # Only in CI: elsewhere these tests are left out, with a line that says so.
+        pytest.fail(reason)
+    yield devnet.up(directory, with_parent=True)
+    devnet.down(directory)
+
+
+@asynccontextmanager
+async def steering(network: LocalNetwork) -> AsyncIterator[LocalNetworkControl]:
+    """The network's controls; it is left with blocks that come by themselves."""
+    async with aiohttp.ClientSession() as session:
+        control = LocalNetworkControl(network.control_url, session)
+        yield control
+        await control.set_finality()
+        await control.set_automatic(True)
+        if network.name == "simnet":
+            for target in ("bob", "taker_lightning", "provider_lightning"):
+                await control.fault(target, "none")
+
+
+@pytest.fixture(scope="session", params=["simnet", pytest.param("devnet", marks=pytest.mark.devnet)])
+def network_name(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="session")
+def network(network_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
+    """A running network, shared: a test takes its blocks and balances as it finds them, and never moves its time."""
+    with running(network_name, tmp_path_factory.mktemp(network_name)) as network:
+        yield network
+
+
+@pytest.fixture
+def own_network(network_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
+    """A network of this test's own, for what cannot be undone: op-geth's clock does not come back."""
+    with running(network_name, tmp_path_factory.mktemp(f"own-{network_name}")) as network:
+        yield network
+
+
+@pytest.fixture
+async def control(network: LocalNetwork) -> AsyncIterator[LocalNetworkControl]:
+    async with steering(network) as control:
+        yield control
+
+
+@pytest.fixture
+async def taker(network: LocalNetwork) -> AsyncIterator[Clients]:
+    async with clients_of(network, network.taker) as clients:
+        yield clients
+
+
+@pytest.fixture
+async def provider(network: LocalNetwork) -> AsyncIterator[Clients]:
+    """The other party's own clients, without a provider's process."""
+    async with clients_of(network, network.provider) as clients:
+        yield clients
+
+
+@pytest.fixture(scope="session")
+def provider_process(network: LocalNetwork, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProviderProcess]:
+    """One provider for a shared network; a test may kill it, the next one starts it again."""
+    process = ProviderProcess(network, tmp_path_factory.mktemp("provider") / "files")
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+async def swaps(
+    network: LocalNetwork, control: LocalNetworkControl, provider_process: ProviderProcess, tmp_path: Path
+) -> AsyncIterator[Swaps]:
+    """A taker with a new journal, and the running provider, on the shared network."""
+    provider_process.start()
+    yield Swaps(network, control, provider_process, tmp_path)
+
+
+@pytest.fixture
+async def own_swaps(own_network: LocalNetwork, tmp_path: Path) -> AsyncIterator[Swaps]:
+    """Taker and provider on a network of this test's own, whose time may be moved."""
+    process = ProviderProcess(own_network, tmp_path / "provider")
+    process.start()
+    try:
+        async with steering(own_network) as control:
+            yield Swaps(own_network, control, process, tmp_path)
+    finally:
+        process.kill()

@@ -1,0 +1,261 @@
+"""Taker and provider of a running network: their clients, their configuration files, the provider's process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from layer2.errors import IdempotencyConflict
+from layer2.interfaces import SendRecord, SystemClock
+from layer2.local_network import LocalNetwork, Party
+from layer2.protocols.bob import BobClient, BobSettings
+from layer2.protocols.lightning import LightningNetwork, LightningSettings
+from layer2.signers.software import SoftwareEvmSigner
+from networks.waiting import until
+
+__all__ = [
+    "Clients",
+    "MemorySends",
+    "ProviderProcess",
+    "bob_settings",
+    "clients_of",
+    "lightning_settings",
+    "write_secret",
+    "write_taker_config",
+]
+
+_START_SECONDS = 60
+
+
+class MemorySends:
+    """A record of single sends that lasts as long as the test."""
+
+    def __init__(self) -> None:
+        self.records: dict[tuple[str, str], SendRecord] = {}
+
+    async def add_send(self, record: SendRecord) -> SendRecord:
+        known = self.records.setdefault((record.protocol, record.idempotency_key), record)
+        if known.request != record.request:
+            raise IdempotencyConflict("the key is known with another request")
+        return known
+
+    async def find_send(self, protocol: str, idempotency_key: str) -> SendRecord | None:
+        return self.records.get((protocol, idempotency_key))
+
+
+def bob_settings(network: LocalNetwork, **changes: Any) -> BobSettings:
+    """What a BobClient on that network is told."""
+    fields: dict[str, Any] = {
+        "rpc_url": network.bob_rpc_url,
+        "chain_id": network.chain_id,
+        "token": network.token_address,
+        "token_decimals": network.token_decimals,
+        "network": "regtest",
+        "poll_interval": 0.05,
+    }
+    return BobSettings(**(fields | changes))
+
+
+def lightning_settings(party: Party, **changes: Any) -> LightningSettings:
+    """What a LightningNetwork of that party is told."""
+    fields: dict[str, Any] = {
+        "rest_url": party.lightning.rest_url,
+        "certificate_file": party.lightning.certificate_file,
+        "macaroon_file": party.lightning.macaroon_file,
+        "network": "regtest",
+        "payment_timeout_seconds": 20,
+        "poll_interval_seconds": 0.2,
+    }
+    return LightningSettings(**(fields | changes))
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """One party's client of each layer."""
+
+    bob: BobClient
+    lightning: LightningNetwork
+
+
+@asynccontextmanager
+async def clients_of(network: LocalNetwork, party: Party) -> AsyncIterator[Clients]:
+    """The party's clients, initialized, as long as the block runs."""
+    async with AsyncExitStack() as closing:
+        bob, lightning = (
+            BobClient(bob_settings(network), SoftwareEvmSigner.from_file(party.evm_key_file), MemorySends()),
+            LightningNetwork(lightning_settings(party), MemorySends(), SystemClock()),
+        )
+        await closing.enter_async_context(bob)
+        await closing.enter_async_context(lightning)
+        await bob.initialize_async()
+        await lightning.initialize_async()
+        yield Clients(bob, lightning)
+
+
+def write_secret(path: Path, secret: bytes) -> Path:
+    """Write 32 bytes as hex into a file of its owner alone."""
+    path.touch(mode=0o600)
+    path.write_text(secret.hex())
+    return path
+
+
+def write_taker_config(path: Path, network: LocalNetwork, provider: ProviderProcess) -> Path:
+    """Write the ``layer2.toml`` of the network's taker, with a swap seed of its own."""
+    seed = write_secret(path.with_name("swap-seed"), os.urandom(32))
+    tables = {
+        "": {"network": "regtest", "swap_seed_file": str(seed)},
+        **_node_tables(network, network.taker),
+        "[providers]": {"name": "provider", "url": provider.url, "identity_key": provider.identity_key},
+    }
+    path.write_text(_toml(tables))
+    return path
+
+
+def _node_tables(network: LocalNetwork, party: Party) -> dict[str, dict[str, str | int]]:
+    return {
+        "bob": {
+            "rpc_url": network.bob_rpc_url,
+            "chain_id": network.chain_id,
+            "token_address": network.token_address,
+            "token_decimals": network.token_decimals,
+            "key_file": party.evm_key_file,
+            "poll_interval_ms": 50,
+        },
+        "lightning": {
+            "rest_url": party.lightning.rest_url,
+            "certificate_file": party.lightning.certificate_file,
+            "macaroon_file": party.lightning.macaroon_file,
+            "poll_interval_ms": 200,
+        },
+    }
+
+
+def _toml(tables: dict[str, dict[str, str | int]]) -> str:
+    lines: list[str] = []
+    for name, fields in tables.items():
+        if name:
+            lines.append(f"[{name}]")
+        # JSON's texts and integers are TOML's too.
+        lines += [f"{key} = {json.dumps(value)}" for key, value in fields.items()]
+    return "\n".join(lines) + "\n"
+
+
+@dataclass
+class ProviderProcess:
+    """The provider of a network as its own process, which can be killed and started again.
+
+    Args:
+        directory: its configuration, key, journal and log; kept over its restarts.
+        settings: besides what the network says.
+    """
+
+    network: LocalNetwork
+    directory: Path
+    settings: dict[str, str | int] = field(default_factory=dict)
+    url: str = ""
+    """The same after a restart."""
+    identity_key: str = ""
+    _process: subprocess.Popen[bytes] | None = None
+    _misbehaviour: tuple[str, ...] = ()
+
+    def start(self, *misbehaviour: str) -> None:
+        """Start it, unless it runs as it is wanted, and return when it serves.
+
+        Args:
+            misbehaviour: what goes wrong and on which layer; see ``networks.misbehaving``.
+        """
+        if self._process is not None and self._process.poll() is None and self._misbehaviour == misbehaviour:
+            return
+        self.kill()
+        self._misbehaviour = misbehaviour
+        if not self.url:
+            self.directory.mkdir(parents=True)
+            write_secret(self.directory / "identity", os.urandom(32))
+        self._write_config()
+        ready = self.directory / "ready.json"
+        ready.unlink(missing_ok=True)
+        program = ["networks.misbehaving", *misbehaviour, "provider"] if misbehaviour else ["layer2.provider.process"]
+        command = [sys.executable, "-m", *program, str(self.directory / "provider.toml")]
+        command += ["--ready-file", str(ready), "--with-parent", str(os.getpid())]
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+            )
+        self._await_ready(ready)
+
+    def kill(self) -> None:
+        """SIGKILL: it has no chance to do or say anything."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(timeout=30)
+            self._process = None
+
+    async def died(self) -> None:
+        """Wait until it has ended by SIGKILL of its own."""
+        assert self._process is not None
+        process = self._process
+
+        async def has_ended() -> bool:
+            return process.poll() is not None
+
+        await until(has_ended, "the provider dies")
+        assert process.returncode == -signal.SIGKILL, self.log()
+        self._process = None
+
+    async def fell_silent(self) -> None:
+        """Wait until it was stopped by SIGSTOP of its own."""
+        assert self._process is not None
+        state = Path(f"/proc/{self._process.pid}/stat")
+
+        async def is_stopped() -> bool:
+            return state.read_text().rpartition(")")[2].split()[0] == "T"
+
+        await until(is_stopped, "the provider stops itself")
+
+    def stop(self) -> None:
+        """SIGTERM, and wait for its end."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                assert self._process.wait(timeout=30) == 0, self.log()
+            finally:
+                self.kill()
+
+    def log(self) -> str:
+        """What it said."""
+        return (self.directory / "log").read_text()
+
+    def _write_config(self) -> None:
+        port = int(self.url.rpartition(":")[2]) if self.url else 0
+        fields: dict[str, str | int] = {
+            "network": "regtest",
+            "identity_key_file": str(self.directory / "identity"),
+            "listen_port": port,
+            "max_open_swaps_per_taker": 100,
+        }
+        tables = {"": fields | self.settings, **_node_tables(self.network, self.network.provider)}
+        (self.directory / "provider.toml").write_text(_toml(tables))
+
+    def _await_ready(self, ready: Path) -> None:
+        assert self._process is not None
+        give_up = time.monotonic() + _START_SECONDS
+        while not ready.exists():
+            try:
+                # Ends at once where the process does, and else looks again.
+                self._process.wait(timeout=0.02)
+            except subprocess.TimeoutExpired:
+                assert time.monotonic() < give_up, f"the provider did not get ready: {self.log()}"
+            else:
+                raise AssertionError(f"the provider ended while it started: {self.log()}")
+        said = json.loads(ready.read_text())
+        self.url, self.identity_key = said["url"], said["identity_key"]

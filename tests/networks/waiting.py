@@ -1,0 +1,20 @@
+"""Waiting for what another process does: a condition and a deadline, never a guess at how long it takes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+__all__ = ["until"]
+
+_LOOK_AGAIN_SECONDS = 0.02
+
+
+async def until(holds: Callable[[], Awaitable[bool]], what: str, *, seconds: float = 60.0) -> None:
+    """Return as soon as the condition holds; fail with its name where it does not in time."""
+    try:
+        async with asyncio.timeout(seconds):
+            while not await holds():
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+    except TimeoutError:
+        raise AssertionError(f"not within {seconds:g} s: {what}") from None
