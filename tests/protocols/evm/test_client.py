@@ -239,6 +239,18 @@ async def test_a_time_out_before_signing_says_that_nothing_was_sent(bob: BobNetw
     assert (ended.value.outcome, ended.value.tx_id) == (Outcome.NOT_SENT, None)
 
 
+async def test_a_time_out_of_the_second_caller_under_a_key_knows_of_the_firsts_transaction(bob: BobNetwork) -> None:
+    taker = await bob.client("taker")
+    bob.faults.set("delay", method="eth_sendRawTransaction", count=1, seconds=0.3)
+    first, second = await asyncio.gather(
+        taker.transfer_asset_async(ETH, 1, SOMEBODY, idempotency_key="rent"),
+        taker.transfer_asset_async(ETH, 1, SOMEBODY, idempotency_key="rent", timeout=0.1),
+        return_exceptions=True,
+    )
+    assert isinstance(second, AsyncTimeout)
+    assert (second.outcome, second.tx_id) == (Outcome.UNKNOWN, first)
+
+
 async def test_cancelled_submissions_leave_neither_holes_nor_tasks(bob: BobNetwork) -> None:
     taker = await bob.client("taker")
     sends = [asyncio.create_task(taker.transfer_asset_async(ETH, 1, SOMEBODY)) for _ in range(60)]

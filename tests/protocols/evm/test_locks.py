@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
-from layer2.contracts.htlc import ClaimedEvent, RefundedEvent
-from layer2.errors import FormatError, FundsRulesError, InsufficientFunds, ProofUndecided, TransactionError
+from layer2.contracts.htlc import CLAIM_GAS, REFUND_GAS, ClaimedEvent, RefundedEvent
+from layer2.errors import BadAnswer, FormatError, FundsRulesError, InsufficientFunds, ProofUndecided, TransactionError
 from layer2.formats.evm_address import to_checksum
 from layer2.money import ETH
 from layer2.proofs.evm_receipt import check_lock_event
+from layer2.simnet.accounts import START_WEI
+from layer2.simnet.evm_chain import CallFailed, CallRequest, MinedBlock
 from layer2.swap_rules.legs import ActStatus, Htlc, LegState, Side, Verb
 from layer2.terms import EvmLeg
-from layer2.transactions import Finality, Preimage
+from layer2.transactions import Finality, Preimage, TxState
 from protocols.evm.bob_network import START, START_SATOSHIS, BobNetwork
 
 SECRET = Preimage(bytes(range(32)))
@@ -322,3 +324,79 @@ async def test_an_act_of_another_kind_is_refused(bob: BobNetwork, act: dict[str,
     taker = await bob.client("taker")
     with pytest.raises(FormatError):
         await taker.perform(act)
+
+
+async def test_an_act_that_is_never_performed_holds_nothing_up_for_long(
+    bob: BobNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("layer2.protocols.evm.account._PATIENCE", 0.02)
+    taker, provider = await bob.client("taker"), await bob.client("provider")
+    await taker.perform(await taker.prepare(Verb.FUND, bob.htlc(SECRET)))
+    forgotten = await provider.prepare(Verb.COLLECT, bob.htlc(SECRET), SECRET)
+    tx_id = await provider.transfer_asset_async(ETH, 1, to_checksum(b"\x05" * 20))
+    assert (await provider.wait_for_status_async(tx_id, timeout=5)).state is TxState.INCLUDED
+    with pytest.raises(TransactionError, match="nonce too low"):
+        await provider.perform(forgotten)
+    assert await provider.act_status(forgotten) is ActStatus.FAILED
+    await provider.perform(await provider.prepare(Verb.COLLECT, bob.htlc(SECRET), SECRET))
+    assert (await taker.observe(bob.htlc(SECRET), Side.PAYER, Finality.LATEST)).preimage == SECRET
+
+
+@pytest.fixture
+def pruned(bob: BobNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node keeps the state after its newest block alone."""
+    answer = bob.node.chain.call
+
+    def call(request: CallRequest, block: MinedBlock) -> bytes:
+        if block is not bob.node.chain.head:
+            raise CallFailed("missing trie node")
+        return answer(request, block)
+
+    monkeypatch.setattr(bob.node.chain, "call", call)
+
+
+@pytest.mark.usefixtures("pruned")
+async def test_no_swap_begins_at_a_node_that_does_not_keep_its_finalized_state(bob: BobNetwork) -> None:
+    taker = await bob.client("taker")
+    with pytest.raises(BadAnswer, match="archive node"):
+        await taker.check_can_finish(bob.htlc(SECRET), Side.PAYER)
+
+
+@pytest.mark.usefixtures("pruned")
+async def test_a_node_that_lost_old_states_shows_nothing_as_final_but_shows_the_preimage(bob: BobNetwork) -> None:
+    taker, provider, htlc = await bob.client("taker"), await bob.client("provider"), bob.htlc(SECRET)
+    await taker.perform(await taker.prepare(Verb.FUND, htlc))
+    view = await provider.observe(htlc, Side.PAYEE, Finality.SAFE)
+    assert (view.state, view.over) == (LegState.PENDING, False)
+    assert view.reason is not None
+    await provider.perform(await provider.prepare(Verb.COLLECT, htlc, SECRET))
+    view = await taker.observe(htlc, Side.PAYER, Finality.SAFE)
+    assert (view.state, view.preimage, view.final) == (LegState.COLLECTED, SECRET, False)
+
+
+async def test_a_chain_whose_time_runs_ahead_begins_no_swap_and_finishes_one(bob: BobNetwork) -> None:
+    taker, provider = await bob.client("taker"), await bob.client("provider")
+    htlc = bob.htlc(SECRET)
+    await taker.perform(await taker.prepare(Verb.FUND, htlc))
+    bob.node.advance_time(1_861)
+    with pytest.raises(BadAnswer, match="ahead of this machine's clock"):
+        await taker.check_can_finish(bob.htlc(Preimage(b"\x01" * 32)), Side.PAYER)
+    assert (await provider.read_clock()).chain_time > START + 1_860
+    await provider.perform(await provider.prepare(Verb.COLLECT, htlc, SECRET))
+    assert (await taker.observe(htlc, Side.PAYER, Finality.LATEST)).state is LegState.COLLECTED
+
+
+async def test_gas_for_every_open_lock_is_kept_until_it_has_ended(bob: BobNetwork) -> None:
+    # At this price what a lock may need takes two sevenths of the account's ETH, so three locks can be finished.
+    tip = START_WEI // (7 * (CLAIM_GAS + REFUND_GAS))
+    provider = await bob.client("provider", priority_fee_per_gas=tip)
+    taker = await bob.client("taker")
+    htlcs = [bob.htlc(Preimage(bytes((number,)) * 32)) for number in range(4)]
+    for htlc in [*htlcs[:3], htlcs[0]]:
+        await provider.check_can_finish(htlc, Side.PAYEE)
+    with pytest.raises(InsufficientFunds, match="other open swaps"):
+        await provider.check_can_finish(htlcs[3], Side.PAYEE)
+    await taker.perform(await taker.prepare(Verb.FUND, htlcs[0]))
+    await provider.perform(await provider.prepare(Verb.COLLECT, htlcs[0], Preimage(bytes(32))))
+    assert (await provider.observe(htlcs[0], Side.PAYEE, Finality.LATEST)).final
+    await provider.check_can_finish(htlcs[3], Side.PAYEE)
