@@ -49,9 +49,9 @@ class Section(BaseModel):
 class ConnectionPoolSection(Section):
     """[connection_pool]: how each client keeps its connections to one node."""
 
-    max_connections: int = Field(16, ge=1, le=1000, description="connections open at once, per node")
-    keepalive_seconds: float = Field(30.0, ge=0, description="seconds that an idle connection is kept")
-    max_response_bytes: int = Field(32 * 1024 * 1024, ge=1024, description="bytes; a longer answer is refused")
+    max_connections: int = Field(default=16, ge=1, le=1000, description="connections open at once, per node")
+    keepalive_seconds: float = Field(default=30.0, ge=0, description="seconds that an idle connection is kept")
+    max_response_bytes: int = Field(default=32 * 1024 * 1024, ge=1024, description="bytes; a longer answer is refused")
 
     def settings(self) -> ConnectionPoolConfig:
         """What a client is told."""
@@ -67,26 +67,32 @@ class JournalSection(Section):
 
     default_name: ClassVar[str] = "layer2-journal.sqlite"
 
-    path: Path = Field(Path(default_name), description="SQLite file; made with mode 0600; by default beside the file")
+    path: Path = Field(
+        default=Path(default_name), description="SQLite file; made with mode 0600; by default beside the file"
+    )
 
 
 class BobSection(Section):
     """[bob]: the BOB node, the account, and which token is bitcoin there."""
 
     rpc_url: str = Field(description="JSON-RPC address of your node, http or https", repr=False)
-    chain_id: int = Field(60808, ge=1, description="60808 is BOB mainnet, 808813 BOB Sepolia")
+    chain_id: int = Field(default=60808, ge=1, description="60808 is BOB mainnet, 808813 BOB Sepolia")
     token_address: str = Field(description="the ERC-20 that is BTC for you; several exist, so there is no default")
     token_decimals: int = Field(
         description="decimals of that token (WBTC 8, tBTC 18); compared with the contract", ge=0, le=36
     )
-    key_file: Path | None = Field(None, description="file with the account's private key, 64 hex digits, mode 0600")
-    key: SecretStr | None = Field(None, description="the private key itself; better by key_file")
-    poll_interval_ms: int = Field(1000, ge=10, description="milliseconds between looks at the newest block")
+    key_file: Path | None = Field(
+        default=None, description="file with the account's private key, 64 hex digits, mode 0600"
+    )
+    key: SecretStr | None = Field(default=None, description="the private key itself; better by key_file")
+    poll_interval_ms: int = Field(default=1000, ge=10, description="milliseconds between looks at the newest block")
     stale_after_seconds: int = Field(
-        120, ge=1, description="seconds; a newest block older than that is a stale tip, and no new transfer starts"
+        default=120,
+        ge=1,
+        description="seconds; a newest block older than that is a stale tip, and no new transfer starts",
     )
     max_fee_per_gas_wei: int = Field(
-        5_000_000_000, ge=1, description="wei; sends and locks above it are refused, claims and refunds never"
+        default=5_000_000_000, ge=1, description="wei; sends and locks above it are refused, claims and refunds never"
     )
 
     @field_validator("token_address")
@@ -145,10 +151,14 @@ class LightningSection(Section):
     rest_url: str = Field(description="https address of lnd's REST interface")
     certificate_file: Path = Field(description="lnd's tls.cert; only this certificate is accepted")
     macaroon_file: Path = Field(description="a macaroon that may read, make invoices and pay")
-    poll_interval_ms: int = Field(1000, ge=10, description="milliseconds between looks where there is no stream")
-    payment_timeout_seconds: int = Field(60, ge=1, description="seconds that lnd tries to find routes for one payment")
+    poll_interval_ms: int = Field(
+        default=1000, ge=10, description="milliseconds between looks where there is no stream"
+    )
+    payment_timeout_seconds: int = Field(
+        default=60, ge=1, description="seconds that lnd tries to find routes for one payment"
+    )
     fee_limit_ppm: int = Field(
-        5000, ge=0, description="millionths of the amount; most that routing may cost outside transfers"
+        default=5000, ge=0, description="millionths of the amount; most that routing may cost outside transfers"
     )
 
     @field_validator("rest_url")
@@ -268,19 +278,21 @@ class Layer2Config(FileSettings):
 
     network: NetworkName = Field(description="mainnet, testnet or regtest; every node is checked against it")
     swap_seed_file: Path | None = Field(
-        None,
+        default=None,
         description="32 bytes as hex, mode 0600, made by 'layer2 config init'; without it no transfer. Back it up.",
     )
     max_concurrency: int = Field(
-        100, ge=1, le=100_000, description="calls to nodes at once, for the whole manager; others queue fairly"
+        default=100, ge=1, le=100_000, description="calls to nodes at once, for the whole manager; others queue fairly"
     )
-    default_timeout_ms: int = Field(30_000, ge=1, description="milliseconds for one call where no timeout is given")
-    connection_pool: ConnectionPoolSection = ConnectionPoolSection()  # type: ignore[call-arg]  # all have defaults
-    journal: JournalSection = JournalSection()  # type: ignore[call-arg]  # all have defaults
+    default_timeout_ms: int = Field(
+        default=30_000, ge=1, description="milliseconds for one call where no timeout is given"
+    )
+    connection_pool: ConnectionPoolSection = ConnectionPoolSection()
+    journal: JournalSection = JournalSection()
     bob: BobSection | None = None
     lightning: LightningSection | None = None
     providers: tuple[ProviderSection, ...] = Field(
-        (), description="asked for quotes; the cheapest healthy one is taken"
+        default=(), description="asked for quotes; the cheapest healthy one is taken"
     )
 
     @model_validator(mode="after")

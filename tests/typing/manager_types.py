@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, assert_type
 
 from layer2 import (
@@ -20,6 +21,7 @@ from layer2 import (
     TransferEvent,
     TransferProof,
 )
+from layer2.config import BobSection
 
 
 async def a_literal_layer_gives_its_own_client(layers: Layer2Manager, some: Layer2ProtocolType) -> None:
@@ -74,3 +76,11 @@ async def entering_in_a_loop_gives_the_manager(config: Layer2Config) -> None:
         assert_type(layers, Layer2Manager)
         client = await layers.get_protocol_async(Layer2ProtocolType.BOB)
         assert_type(await client.balances_async(), Mapping[AssetId, Balance])
+
+
+def settings_with_defaults_can_be_left_out() -> None:
+    bob = BobSection(
+        rpc_url="http://127.0.0.1:8545", token_address="0x" + "11" * 20, token_decimals=8, key_file=Path("key")
+    )
+    assert_type(Layer2Config(network="regtest", bob=bob), Layer2Config)
+    assert_type(Layer2Config.load("layer2.toml", default_timeout_ms=1), Layer2Config)

@@ -40,35 +40,38 @@ class ProviderSettings(FileSettings):
     )
     bob: BobSection
     lightning: LightningSection
-    journal: JournalSection = JournalSection()  # type: ignore[call-arg]  # all have defaults
-    connection_pool: ConnectionPoolSection = ConnectionPoolSection()  # type: ignore[call-arg]  # all have defaults
-    default_timeout_ms: int = Field(30_000, ge=1, description="milliseconds for one call to a node")
+    journal: JournalSection = JournalSection()
+    connection_pool: ConnectionPoolSection = ConnectionPoolSection()
+    default_timeout_ms: int = Field(default=30_000, ge=1, description="milliseconds for one call to a node")
     listen_host: str = Field(
-        "127.0.0.1", description="address of this machine's loopback to serve on; put a TLS proxy in front for others"
+        default="127.0.0.1",
+        description="address of this machine's loopback to serve on; put a TLS proxy in front for others",
     )
-    listen_port: int = Field(8390, ge=0, le=65_535, description="port to serve on; 0 takes a free one")
-    fee_ppm: int = Field(3_000, ge=0, le=1_000_000, description="millionths of the amount")
-    base_fee_sat: int = Field(120, ge=0, description="satoshi on top for each swap")
+    listen_port: int = Field(default=8390, ge=0, le=65_535, description="port to serve on; 0 takes a free one")
+    fee_ppm: int = Field(default=3_000, ge=0, le=1_000_000, description="millionths of the amount")
+    base_fee_sat: int = Field(default=120, ge=0, description="satoshi on top for each swap")
     network_fee_sat: int = Field(
-        100,
+        default=100,
         ge=0,
         description="satoshi passed on for your network costs; a Lightning payment spends no more on its route, "
         "so with 0 only payees of your own channels are reached",
     )
-    min_amount_sat: int = Field(10_000, ge=1, description="satoshi; smaller swaps are refused")
-    max_amount_sat: int = Field(4_000_000, ge=1, description="satoshi; larger swaps are refused")
+    min_amount_sat: int = Field(default=10_000, ge=1, description="satoshi; smaller swaps are refused")
+    max_amount_sat: int = Field(default=4_000_000, ge=1, description="satoshi; larger swaps are refused")
     safe_from_sat: int = Field(
-        500_000, ge=0, description="satoshi; from here on a lock counts when its batch is posted to Ethereum"
+        default=500_000, ge=0, description="satoshi; from here on a lock counts when its batch is posted to Ethereum"
     )
     finalized_from_sat: int = Field(
-        2_000_000, ge=0, description="satoshi; from here on a lock counts when that Ethereum block is finalized"
+        default=2_000_000, ge=0, description="satoshi; from here on a lock counts when that Ethereum block is finalized"
     )
-    max_open_swaps: int = Field(100, ge=1, le=10_000, description="swaps that bind money or a hash at once")
-    max_open_swaps_per_taker: int = Field(5, ge=1, description="of these, for one account on BOB")
-    max_open_quotes: int = Field(10_000, ge=1, description="quotes that are remembered at once; each lives a minute")
-    max_event_streams: int = Field(200, ge=0, description="streams of a swap's events that are open at once")
+    max_open_swaps: int = Field(default=100, ge=1, le=10_000, description="swaps that bind money or a hash at once")
+    max_open_swaps_per_taker: int = Field(default=5, ge=1, description="of these, for one account on BOB")
+    max_open_quotes: int = Field(
+        default=10_000, ge=1, description="quotes that are remembered at once; each lives a minute"
+    )
+    max_event_streams: int = Field(default=200, ge=0, description="streams of a swap's events that are open at once")
     gas_per_swap_wei: int = Field(
-        100_000_000_000_000, ge=0, description="wei of ETH on BOB that are kept back for each open swap"
+        default=100_000_000_000_000, ge=0, description="wei of ETH on BOB that are kept back for each open swap"
     )
 
     @field_validator("listen_host")

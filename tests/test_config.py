@@ -1,0 +1,291 @@
+"""Settings: argument over environment over file over default, and errors that name key, file and what is allowed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from layer2.config import BobSection, Layer2Config
+from layer2.errors import ConfigurationError, SignerError
+from layer2.provider.settings import ProviderSettings
+
+TOKEN = "0x" + "11" * 20
+KEY = "ab" * 32
+IDENTITY = "cd" * 32
+MINIMAL = 'network = "regtest"\n'
+BOB = f"""
+[bob]
+rpc_url = "http://127.0.0.1:8545"
+token_address = "{TOKEN}"
+token_decimals = 8
+key_file = "keys/bob"
+"""
+LIGHTNING = """
+[lightning]
+rest_url = "https://127.0.0.1:8080"
+certificate_file = "tls.cert"
+macaroon_file = "/secrets/macaroon"
+"""
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in os.environ:
+        if name.startswith("LAYER2_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write_file(text: str, name: str = "layer2.toml") -> Path:
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write_file
+
+
+def refusal(path: Path, **arguments: object) -> ConfigurationError:
+    with pytest.raises(ConfigurationError) as caught:
+        Layer2Config.load(path, **arguments)
+    return caught.value
+
+
+# Where a value comes from.
+
+
+def test_a_default_holds_where_nothing_is_said(write: Write) -> None:
+    config = Layer2Config.load(write(MINIMAL))
+    assert (config.default_timeout_ms, config.max_concurrency, config.bob, config.providers) == (30_000, 100, None, ())
+
+
+def test_the_file_wins_over_the_default(write: Write) -> None:
+    assert Layer2Config.load(write(MINIMAL + "default_timeout_ms = 1")).default_timeout_ms == 1
+
+
+def test_the_environment_wins_over_the_file(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAYER2_DEFAULT_TIMEOUT_MS", "2")
+    assert Layer2Config.load(write(MINIMAL + "default_timeout_ms = 1")).default_timeout_ms == 2
+
+
+def test_an_argument_wins_over_the_environment(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAYER2_DEFAULT_TIMEOUT_MS", "2")
+    path = write(MINIMAL + "default_timeout_ms = 1")
+    assert Layer2Config.load(path, default_timeout_ms=3).default_timeout_ms == 3
+
+
+def test_one_key_of_a_table_can_be_replaced_alone(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAYER2_BOB__RPC_URL", "http://127.0.0.1:2")
+    config = Layer2Config.load(write(MINIMAL + BOB), bob={"chain_id": 808813})
+    assert config.bob is not None
+    assert (config.bob.rpc_url, config.bob.chain_id, config.bob.token_decimals) == ("http://127.0.0.1:2", 808813, 8)
+
+
+def test_a_table_can_come_from_the_environment_alone(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (
+        ("RPC_URL", "http://127.0.0.1:1"),
+        ("TOKEN_ADDRESS", TOKEN),
+        ("TOKEN_DECIMALS", "18"),
+        ("KEY", KEY),
+    ):
+        monkeypatch.setenv(f"LAYER2_BOB__{name}", value)
+    config = Layer2Config.load(write(MINIMAL))
+    assert config.bob is not None
+    assert config.bob.token_decimals == 18
+
+
+def test_the_file_is_found_by_argument_then_environment_then_name(
+    write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write(MINIMAL)
+    other = write('network = "testnet"', "other.toml")
+    assert Layer2Config.load().network == "regtest"
+    monkeypatch.setenv("LAYER2_CONFIG", str(other))
+    assert Layer2Config.load().network == "testnet"
+    assert Layer2Config.load(tmp_path / "layer2.toml").network == "regtest"
+
+
+def test_the_origin_of_each_given_value_can_be_asked(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAYER2_BOB__RPC_URL", "http://127.0.0.1:2")
+    path = write(MINIMAL + BOB)
+    origins = Layer2Config.origins(path, bob={"chain_id": 1})
+    assert origins["network"] == str(path)
+    assert origins["bob.token_address"] == str(path)
+    assert origins["bob.rpc_url"] == "environment"
+    assert origins["bob.chain_id"] == "argument"
+    assert "default_timeout_ms" not in origins
+
+
+def test_settings_can_be_made_without_a_file() -> None:
+    config = Layer2Config(network="regtest", default_timeout_ms=5)
+    assert config.default_timeout_ms == 5
+
+
+def test_settings_do_not_change_after_loading(write: Write) -> None:
+    config = Layer2Config.load(write(MINIMAL))
+    with pytest.raises(ValidationError, match="frozen"):
+        config.network = "mainnet"
+
+
+# Paths.
+
+
+def test_paths_in_a_file_are_relative_to_the_file(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "away").mkdir()
+    path = write(MINIMAL + 'swap_seed_file = "seed"\n' + BOB + LIGHTNING, "away/layer2.toml")
+    config = Layer2Config.load(path)
+    assert config.swap_seed_file == tmp_path / "away" / "seed"
+    assert config.bob is not None
+    assert config.bob.key_file == tmp_path / "away" / "keys" / "bob"
+    assert config.lightning is not None
+    assert config.lightning.certificate_file == tmp_path / "away" / "tls.cert"
+    assert config.lightning.macaroon_file == Path("/secrets/macaroon")
+    assert config.journal.path == tmp_path / "away" / "layer2-journal.sqlite"
+
+
+def test_a_home_directory_is_expanded(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    config = Layer2Config.load(write(MINIMAL + 'swap_seed_file = "~/seed"'))
+    assert config.swap_seed_file == Path("/home/somebody/seed")
+
+
+def test_taker_and_provider_in_one_place_have_journals_of_their_own(write: Write, tmp_path: Path) -> None:
+    taker = Layer2Config.load(write(MINIMAL))
+    provider = ProviderSettings.load(
+        write(MINIMAL + 'identity_key_file = "identity"\n' + BOB + LIGHTNING, "provider.toml")
+    )
+    assert taker.journal.path != provider.journal.path
+    assert provider.journal.path.parent == tmp_path
+
+
+# Secrets.
+
+
+def test_a_secret_given_itself_is_masked_everywhere(write: Write) -> None:
+    config = Layer2Config.load(write(MINIMAL + BOB.replace('key_file = "keys/bob"', f'key = "{KEY}"')))
+    assert config.bob is not None
+    for text in (repr(config), str(config), config.model_dump_json(), repr(config.bob), repr(config.bob.signer())):
+        assert KEY not in text
+
+
+def test_a_secret_by_file_is_read_when_it_is_used(write: Write, tmp_path: Path) -> None:
+    config = Layer2Config.load(write(MINIMAL + BOB))
+    assert config.bob is not None
+    with pytest.raises(SignerError):
+        config.bob.signer()
+    file = tmp_path / "keys" / "bob"
+    file.parent.mkdir()
+    file.touch(mode=0o600)
+    file.write_text(KEY)
+    assert len(config.bob.signer().address) == 20
+
+
+def test_a_password_in_an_address_is_not_shown(write: Write) -> None:
+    config = Layer2Config.load(write(MINIMAL + BOB.replace("http://", "http://user:hunter2@")))
+    assert "hunter2" not in repr(config)
+
+
+def test_a_wrong_secret_is_not_repeated_in_the_error(write: Write) -> None:
+    text = MINIMAL + BOB + f'key = "{KEY}"'
+    error = refusal(write(text))
+    assert "exactly one of key_file and key" in str(error)
+    assert KEY not in str(error)
+
+
+@pytest.mark.parametrize("key", ["zz" * 32, "ab" * 31, "0x"])
+def test_a_key_that_is_none_is_refused_without_showing_it(key: str) -> None:
+    section = BobSection(rpc_url="http://127.0.0.1:1", token_address=TOKEN, token_decimals=8, key=SecretStr(key))
+    with pytest.raises(SignerError) as caught:
+        section.signer()
+    assert key not in str(caught.value) or key == "0x"
+
+
+# What is wrong is named.
+
+
+def test_a_misspelt_key_is_named_with_its_file_and_what_was_meant(write: Write) -> None:
+    path = write(MINIMAL + BOB.replace("rpc_url", "rpc_ulr"))
+    error = refusal(path)
+    assert error.code == "unknown_key"
+    assert error.message == f'{path}: [bob] has no key "rpc_ulr"; did you mean "rpc_url"?'
+
+
+def test_a_key_like_no_other_lists_those_that_are_known(write: Write) -> None:
+    error = refusal(write(MINIMAL + "[journal]\nxyz = 1"))
+    assert "known keys: path" in error.message
+
+
+def test_an_unknown_table_is_named(write: Write) -> None:
+    error = refusal(write(MINIMAL + "[lightening]\nrest_url = 1"))
+    assert 'did you mean "lightning"?' in error.message
+
+
+@pytest.mark.parametrize(
+    ("text", "named", "allowed"),
+    [
+        ('network = "main"', '"network"', "'mainnet', 'testnet' or 'regtest'"),
+        (MINIMAL + "default_timeout_ms = 0", '"default_timeout_ms"', "greater than or equal to 1"),
+        (MINIMAL + 'default_timeout_ms = "soon"', '"default_timeout_ms"', "valid integer"),
+        (MINIMAL + "max_concurrency = 1.5", '"max_concurrency"', "valid integer"),
+        (MINIMAL + BOB.replace("= 8", "= 99"), '[bob] "token_decimals"', "less than or equal to 36"),
+        (MINIMAL + BOB.replace("0x11", "0x1"), '[bob] "token_address"', "40 hex"),
+        (MINIMAL + BOB.replace("http://", "ws://"), '[bob] "rpc_url"', "http:// or https://"),
+        (MINIMAL + LIGHTNING.replace("https://", "http://"), '[lightning] "rest_url"', "https://"),
+        (MINIMAL + "[connection_pool]\nkeepalive_seconds = nan", '[connection_pool] "keepalive_seconds"', "finite"),
+    ],
+)
+def test_a_wrong_value_names_key_file_and_what_is_allowed(write: Write, text: str, named: str, allowed: str) -> None:
+    path = write(text)
+    error = refusal(path)
+    assert error.code == "wrong_value"
+    assert error.message.startswith(f"{path}: {named}")
+    assert allowed in error.message
+
+
+def test_a_missing_key_is_named(write: Write) -> None:
+    error = refusal(write("default_timeout_ms = 1"))
+    assert (error.code, error.message.rpartition(": ")[2]) == ("missing_key", 'needs the key "network"')
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+    error = refusal(tmp_path / "none.toml")
+    assert error.code == "no_configuration"
+    assert "none.toml" in error.message
+    assert "layer2 config init" in str(error)
+
+
+def test_a_file_that_is_not_toml_is_named_with_the_line(write: Write) -> None:
+    path = write("network = \n")
+    error = refusal(path)
+    assert error.code == "not_toml"
+    assert error.message.startswith(f"{path}: ")
+    assert "line 1" in error.message
+
+
+@pytest.mark.parametrize("same", ["name", "identity_key"])
+def test_two_providers_that_cannot_be_told_apart_are_refused(write: Write, same: str) -> None:
+    one = {"name": "one", "url": "https://one.example", "identity_key": IDENTITY}
+    other = {"name": "other", "url": "https://other.example", "identity_key": "ef" * 32, same: one[same]}
+    tables = "".join(
+        "[[providers]]\n" + "".join(f'{key} = "{value}"\n' for key, value in each.items()) for each in (one, other)
+    )
+    assert f"two providers have the same {same}" in refusal(write(MINIMAL + tables)).message
+
+
+def test_a_wrong_provider_is_named_by_its_place(write: Write) -> None:
+    error = refusal(write(MINIMAL + '[[providers]]\nname = "one"\nurl = "https://one.example"\nidentity_key = "xy"'))
+    assert "[providers.0]" in error.message
+    assert '"identity_key"' in error.message
+
+
+def test_a_provider_serves_on_the_loopback_only(write: Write) -> None:
+    path = write(MINIMAL + 'identity_key_file = "identity"\nlisten_host = "0.0.0.0"\n' + BOB + LIGHTNING)
+    with pytest.raises(ConfigurationError, match='"listen_host": must be an address of this machine\'s loopback'):
+        ProviderSettings.load(path)
