@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -242,17 +243,17 @@ async def test_another_certificate_than_the_pinned_one_is_refused_before_the_mac
 
 async def test_a_new_certificate_is_taken_from_its_file_after_a_refusal(world: World, tmp_path: Path) -> None:
     copy = tmp_path / "copy.cert"
-    copy.write_bytes(Path(world.nodes[1].certificate_file).read_bytes())
+    shutil.copyfile(world.nodes[1].certificate_file, copy)
     async with world.restarted_taker(certificate_file=str(copy)) as taker:
         with pytest.raises(AuthenticationFailed):
             await taker.initialize_async()
-        copy.write_bytes(Path(world.nodes[0].certificate_file).read_bytes())
+        shutil.copyfile(world.nodes[0].certificate_file, copy)
         await taker.initialize_async()
 
 
 async def test_a_macaroon_of_another_node_is_refused_and_never_shown(world: World) -> None:
     macaroon_file = world.nodes[1].macaroon_file
-    secret = Path(macaroon_file).read_bytes().hex()
+    secret = content_of(macaroon_file).hex()
     async with world.restarted_taker(macaroon_file=macaroon_file) as taker:
         with pytest.raises(AuthenticationFailed, match="refused the macaroon") as caught:
             await taker.initialize_async()
@@ -287,6 +288,18 @@ async def test_cancelling_calls_leaves_no_request_open(world: World) -> None:
     assert all(isinstance(end, asyncio.CancelledError) for end in await asyncio.gather(*waits, return_exceptions=True))
     await requests_open(world, 0)
     assert (await world.taker.get_transaction_status_async(status.tx_id)).state is TxState.PENDING
+
+
+async def test_a_client_can_be_entered_again_elsewhere(world: World) -> None:
+    client = world.restarted_taker()
+    async with client:
+        await client.balances_async()
+
+    def blocking_program() -> None:
+        with client:
+            client.balances_sync()
+
+    await asyncio.to_thread(blocking_program)
 
 
 async def test_more_waits_than_connections_do_not_stop_calls(world: World) -> None:
@@ -329,6 +342,10 @@ async def test_a_client_of_another_loop_is_refused(world: World) -> None:
 async def test_an_invoice_that_lnd_refuses_is_an_error_in_its_words(world: World) -> None:
     with pytest.raises(NodeRefused, match="data length too big"):
         await world.taker.create_invoice_async(1_000, memo="x" * 640)
+
+
+def content_of(path: str) -> bytes:
+    return Path(path).read_bytes()
 
 
 async def requests_open(world: World, count: int) -> None:

@@ -12,6 +12,7 @@ from layer2.errors import (
     BadAnswer,
     FundsRulesError,
     InsufficientFunds,
+    NodeRefused,
     NodeUnreachable,
     Outcome,
     TransactionError,
@@ -113,6 +114,13 @@ async def test_an_offer_says_what_was_asked_for_and_can_be_asked_for_again(world
     assert await world.provider.offer(request) == text
     with pytest.raises(BadAnswer, match="another invoice than it was asked for"):
         await world.provider.offer(replace(request, amount=50_001))
+
+
+async def test_a_cancelled_offer_is_not_made_again(world: World) -> None:
+    htlc = await leg_to_provider(world)
+    await world.provider.perform(await world.provider.prepare(Verb.RELEASE, htlc))
+    with pytest.raises(NodeRefused, match="already exists"):
+        await world.provider.offer(offer_request())
 
 
 async def test_an_offer_with_a_preimage_of_another_hash_is_refused(world: World) -> None:
@@ -283,11 +291,11 @@ async def test_more_than_the_invoice_asks_for_is_not_the_leg(world: World) -> No
 
 async def test_what_cannot_be_finished_is_refused_with_numbers(world: World) -> None:
     htlc = await leg_to_provider(world, amount=4_899_999)
-    with pytest.raises(InsufficientFunds, match="4900001 sat would have to be sent .* 4900000 sat"):
+    with pytest.raises(InsufficientFunds, match=r"4900001 sat would have to be sent .* 4900000 sat"):
         await world.taker.check_can_finish(changed(htlc, fee_limit_msat=1_001), Side.PAYER)
     await world.taker.check_can_finish(changed(htlc, fee_limit_msat=1_000), Side.PAYER)
     too_much = changed(htlc, amount_msat=4_900_000_001)
-    with pytest.raises(InsufficientFunds, match="4900001 sat would have to be received .* 4900000 sat"):
+    with pytest.raises(InsufficientFunds, match=r"4900001 sat would have to be received .* 4900000 sat"):
         await world.provider.check_can_finish(too_much, Side.PAYEE)
 
 

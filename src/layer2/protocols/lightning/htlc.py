@@ -26,6 +26,7 @@ from layer2.transactions import Finality, Preimage
 __all__ = ["LightningHtlcs"]
 
 _BTC_DECIMALS: Final = 8
+_RESOLUTION_SECONDS: Final = 0.2
 EXPIRY_MARGIN: Final = 120
 """Seconds after an invoice's expiry from which nobody can have begun to pay it: twice the clocks' difference."""
 
@@ -233,6 +234,9 @@ class LightningHtlcs(HtlcLayer):
         """Return at the node's next word about the leg, and after the poll interval in any case."""
         leg = _leg(htlc)
         seconds = self._settings.poll_interval_seconds
+        if view.state is LegState.COLLECTED:
+            # The node has no more to say; its peer commits to what is settled within an exchange of messages.
+            seconds = min(seconds, _RESOLUTION_SECONDS)
         if await self._node.key() == leg.payee:
             await wait_for_news(
                 self._invoices.watch(htlc.payment_hash),

@@ -99,7 +99,8 @@ class Invoices:
     async def add(self, new: NewInvoice) -> Bolt11Invoice:
         """Have an invoice made, and check that the node made what was asked for.
 
-        An invoice that the node has already under the same hash, with the same contents, is returned as it is.
+        An invoice that the node has already under the same hash, with the same contents, is returned as it is, unless
+        it is cancelled.
 
         Raises:
             NodeRefused: lnd's words.
@@ -129,7 +130,7 @@ class Invoices:
         except NodeRefused:
             payment_hash = new.payment_hash if new.preimage is None else new.preimage.payment_hash
             known = None if payment_hash is None else await self.find(payment_hash)
-            if known is None:
+            if known is None or known.state is InvoiceState.CANCELED:
                 raise
             # Asked before, and the answer was lost. Whether it is the same is checked as for a new one.
             return known.text

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, TypeVar
 
-from layer2.errors import BadAnswer
+from layer2.errors import BadAnswer, Outcome
 from layer2.layers import Layer2ProtocolType
 
-__all__ = ["LIGHTNING", "Answer", "LndObject", "printable"]
+__all__ = ["LIGHTNING", "Answer", "Call", "LndObject", "printable"]
 
 LIGHTNING: Final = Layer2ProtocolType.LIGHTNING.value
 """The layer's name, as errors carry it."""
@@ -25,25 +25,48 @@ _MOST_SHOWN = 300
 Word = TypeVar("Word", bound=Enum)
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, as errors name it."""
+
+    method: str
+    """GET reads, POST acts."""
+    path: str
+    """Without its query."""
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def outcome(self) -> Outcome:
+        """What is known of it where it was sent and no answer could be understood."""
+        return Outcome.UNKNOWN if self.method == "POST" else Outcome.NOT_SENT
+
+
 class LndObject:
     """One JSON object of an answer.
 
     Args:
         value: what the JSON reader made.
-        what: the call that it answers, for messages.
+        call: what it answers.
 
     Raises, all methods: BadAnswer.
     """
 
-    def __init__(self, value: object, what: str) -> None:
-        self._what = what
+    def __init__(self, value: object, call: Call) -> None:
+        self._call = call
         if not isinstance(value, Mapping):
             raise self.wrong("its answer is no JSON object")
         self._fields = value
 
     def wrong(self, problem: str) -> BadAnswer:
         """The error to raise where this answer cannot be right."""
-        return BadAnswer(f"lnd, {self._what}: {problem}", protocol=LIGHTNING, operation=self._what)
+        return BadAnswer(
+            f"lnd, {self._call}: {problem}",
+            protocol=LIGHTNING,
+            operation=str(self._call),
+            outcome=self._call.outcome,
+        )
 
     def text(self, name: str) -> str:
         value = self._fields.get(name)
@@ -92,13 +115,13 @@ class LndObject:
             raise self.wrong(f"field {name} is {printable(value)}, which is not known here") from None
 
     def inner(self, name: str) -> LndObject:
-        return LndObject(self._fields.get(name), self._what)
+        return LndObject(self._fields.get(name), self._call)
 
     def objects(self, name: str) -> list[LndObject]:
-        return [LndObject(item, self._what) for item in self._list(name)]
+        return [LndObject(item, self._call) for item in self._list(name)]
 
     def integers(self, name: str) -> list[int]:
-        return [LndObject({name: item}, self._what).integer(name) for item in self._list(name)]
+        return [LndObject({name: item}, self._call).integer(name) for item in self._list(name)]
 
     def _list(self, name: str) -> list[object]:
         value = self._fields.get(name)

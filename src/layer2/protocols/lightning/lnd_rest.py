@@ -30,7 +30,7 @@ from layer2.errors import (
     NodeUnreachable,
     Outcome,
 )
-from layer2.protocols.lightning.lnd_answers import LIGHTNING, Answer, LndObject, printable
+from layer2.protocols.lightning.lnd_answers import LIGHTNING, Answer, Call, LndObject, printable
 from layer2.protocols.lightning.settings import LightningSettings
 
 __all__ = ["ALREADY_EXISTS", "NOT_FOUND", "LndRest"]
@@ -109,20 +109,19 @@ class LndRest:
         Raises, also while iterating: as ``get`` and ``post``.
         """
         session = self._session(watch=watch)
-        what = f"{method} {path.partition('?')[0]}"
+        call = Call(method, path.partition("?")[0])
         timeout = aiohttp.ClientTimeout(sock_connect=self._settings.default_timeout)
-        with self._failures(method, what):
+        with self._failures(call):
             response = await session.request(method, **self._arguments(path, body), timeout=timeout)
         try:
             if response.status != 200:
-                with self._failures(method, what):
-                    content = await self._read(response, what)
-                raise self._refusal(method, what, response.status, content)
-            async with aclosing(self._results(response, method, what)) as results:
+                with self._failures(call):
+                    content = await self._read(response, call)
+                raise self._refusal(call, response.status, content)
+            async with aclosing(self._results(response, call)) as results:
                 yield results
         finally:
-            # Not released: an unfinished stream would come back to the pool with its rest.
-            response.close()
+            _abort(response)
 
     async def first(self, method: str, path: str, body: Mapping[str, object] | None = None) -> LndObject:
         """The first message of a stream, which is then closed; what it tells of goes on.
@@ -131,33 +130,35 @@ class LndRest:
             NodeUnreachable: none within the default timeout, or none at all.
             As ``stream``.
         """
-        what = f"{method} {path.partition('?')[0]}"
+        call = Call(method, path.partition("?")[0])
         try:
             async with asyncio.timeout(self._settings.default_timeout), self.stream(method, path, body) as results:
                 async for result in results:
                     return result
         except TimeoutError:
-            raise self._unreachable(method, what, f"no answer within {self._settings.default_timeout:g} s") from None
-        raise self._unreachable(method, what, "the stream ended without a message")
+            raise self._unreachable(call, f"no answer within {self._settings.default_timeout:g} s") from None
+        raise self._unreachable(call, "the stream ended without a message")
 
     async def aclose(self) -> None:
         """Close every connection; calls and streams that are under way end with NodeUnreachable."""
         for session in (self._calls, self._watches):
             if session is not None:
                 await session.close()
-        self._calls = self._watches = None
+        self._calls = self._watches = self._loop = None
+        # Aborted connections give up their sockets in the loop's next round.
+        await asyncio.sleep(0)
 
     async def _call(self, method: str, path: str, body: Mapping[str, object] | None) -> Answer:
-        what = f"{method} {path.partition('?')[0]}"
+        call = Call(method, path.partition("?")[0])
         session = self._session(watch=False)
         timeout = aiohttp.ClientTimeout(total=self._settings.default_timeout)
-        with self._failures(method, what):
+        with self._failures(call):
             async with session.request(method, **self._arguments(path, body), timeout=timeout) as response:
-                content = await self._read(response, what)
+                content = await self._read(response, call)
         if response.status != 200:
-            raise self._refusal(method, what, response.status, content)
+            raise self._refusal(call, response.status, content)
         date = _unix_time(response.headers.get("Date"))
-        return Answer(LndObject(self._parsed(content, method, what), what), date)
+        return Answer(LndObject(self._parsed(content, call), call), date)
 
     def _session(self, *, watch: bool) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
@@ -210,79 +211,77 @@ class LndRest:
             ) from None
         return _Credentials(tls, macaroon.hex())
 
-    async def _read(self, response: aiohttp.ClientResponse, what: str) -> bytes:
+    async def _read(self, response: aiohttp.ClientResponse, call: Call) -> bytes:
         content = bytearray()
         async for part in response.content.iter_any():
             content += part
-            self._check_size(content, response, what)
+            self._check_size(content, response, call)
         return bytes(content)
 
-    async def _results(
-        self, response: aiohttp.ClientResponse, method: str, what: str
-    ) -> AsyncGenerator[LndObject, None]:
+    async def _results(self, response: aiohttp.ClientResponse, call: Call) -> AsyncGenerator[LndObject, None]:
         rest = bytearray()
         while True:
-            with self._failures(method, what):
+            with self._failures(call):
                 part = await response.content.readany()
             rest += part
             *lines, rest = rest.split(b"\n") if part else [rest, bytearray()]
             for line in lines:
                 if line.strip():
-                    yield self._result(bytes(line), method, what)
+                    yield self._result(bytes(line), call)
             if not part:
                 return
-            self._check_size(rest, response, what)
+            self._check_size(rest, response, call)
 
-    def _check_size(self, content: bytearray, response: aiohttp.ClientResponse, what: str) -> None:
+    def _check_size(self, content: bytearray, response: aiohttp.ClientResponse, call: Call) -> None:
         limit = self._settings.pool.max_response_bytes
         if len(content) > limit:
             response.close()
-            raise self._bad(response.method, what, f"its answer is longer than {limit} bytes")
+            raise self._bad(call, f"its answer is longer than {limit} bytes")
 
-    def _result(self, line: bytes, method: str, what: str) -> LndObject:
-        message = self._parsed(line, method, what)
+    def _result(self, line: bytes, call: Call) -> LndObject:
+        message = self._parsed(line, call)
         if isinstance(message, dict) and "error" in message:
-            refusal = self._refusal(method, what, 200, line)
-            if method == "POST":
+            refusal = self._refusal(call, 200, line)
+            if call.method == "POST":
                 # Something was said before, so the request was taken.
                 refusal.outcome = Outcome.UNKNOWN
             raise refusal
-        return LndObject(message, what).inner("result")
+        return LndObject(message, call).inner("result")
 
-    def _parsed(self, content: bytes, method: str, what: str) -> Any:
+    def _parsed(self, content: bytes, call: Call) -> Any:
         try:
             return orjson.loads(content)
         except orjson.JSONDecodeError:
-            raise self._bad(method, what, "its answer is no JSON") from None
+            raise self._bad(call, "its answer is no JSON") from None
 
-    def _refusal(self, method: str, what: str, status: int, content: bytes) -> NodeError:
+    def _refusal(self, call: Call, status: int, content: bytes) -> NodeError:
         """The error that an answer with another status than 200 stands for."""
         code, words = _reason(content)
         if code in _NO_ANSWER_OF_ITS_OWN or status in _NO_ANSWER_STATUS:
-            return self._unreachable(method, what, words or f"HTTP {status}")
+            return self._unreachable(call, words or f"HTTP {status}")
         if status in {401, 403} or code in _UNAUTHENTICATED or any(word in words for word in _MACAROON_WORDS):
             self._credentials = None
             return AuthenticationFailed(
-                f"lnd at {self._url.origin()} refused the macaroon for {what}: {words or f'HTTP {status}'}",
+                f"lnd at {self._url.origin()} refused the macaroon for {call}: {words or f'HTTP {status}'}",
                 protocol=LIGHTNING,
-                operation=what,
+                operation=str(call),
                 remedy=f"check that {self._settings.macaroon_file} is of this node and allows this call",
             )
         if code is None:
-            return self._bad(method, what, f"HTTP {status} without lnd's reason")
+            return self._bad(call, f"HTTP {status} without lnd's reason")
         remedies = [remedy for phrase, remedy in _NOT_READY_WORDS.items() if phrase in words]
         return NodeRefused(
-            f"lnd at {self._url.origin()} refused {what}: {words}",
+            f"lnd at {self._url.origin()} refused {call}: {words}",
             node_code=code,
             node_message=words,
             protocol=LIGHTNING,
-            operation=what,
+            operation=str(call),
             retryable=bool(remedies),
             remedy=remedies[0] if remedies else None,
         )
 
     @contextmanager
-    def _failures(self, method: str, what: str) -> Iterator[None]:
+    def _failures(self, call: Call) -> Iterator[None]:
         # An error of aiohttp is not kept as the cause: it may hold the request with its macaroon.
         try:
             yield
@@ -292,39 +291,43 @@ class LndRest:
                 f"the node at {self._url.origin()} does not show the pinned certificate: "
                 f"{printable(str(getattr(error.certificate_error, 'verify_message', error.certificate_error)))}",
                 protocol=LIGHTNING,
-                operation=what,
+                operation=str(call),
                 remedy=f"if the node made a new certificate, copy its tls.cert to {self._settings.certificate_file}",
             ) from None
         except aiohttp.ClientConnectorError as error:
             problem = f"no connection ({printable(error.strerror or _kind(error))})"
-            raise self._unreachable("GET", what, problem) from None
+            raise self._unreachable(call, problem, outcome=Outcome.NOT_SENT) from None
         except aiohttp.ConnectionTimeoutError:
-            raise self._unreachable("GET", what, "no connection in time") from None
+            raise self._unreachable(call, "no connection in time", outcome=Outcome.NOT_SENT) from None
         except TimeoutError:
             problem = f"no answer within {self._settings.default_timeout:g} s"
-            raise self._unreachable(method, what, problem) from None
+            raise self._unreachable(call, problem) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise self._unreachable(method, what, f"the connection broke ({_kind(error)})") from None
+            raise self._unreachable(call, f"the connection broke ({_kind(error)})") from None
 
-    def _unreachable(self, method: str, what: str, problem: str) -> NodeUnreachable:
+    def _unreachable(self, call: Call, problem: str, *, outcome: Outcome | None = None) -> NodeUnreachable:
         return NodeUnreachable(
-            f"lnd at {self._url.origin()}, {what}: {problem}",
+            f"lnd at {self._url.origin()}, {call}: {problem}",
             protocol=LIGHTNING,
-            operation=what,
-            outcome=_outcome(method),
+            operation=str(call),
+            outcome=call.outcome if outcome is None else outcome,
         )
 
-    def _bad(self, method: str, what: str, problem: str) -> BadAnswer:
+    def _bad(self, call: Call, problem: str) -> BadAnswer:
         return BadAnswer(
-            f"lnd at {self._url.origin()}, {what}: {problem}",
+            f"lnd at {self._url.origin()}, {call}: {problem}",
             protocol=LIGHTNING,
-            operation=what,
-            outcome=_outcome(method),
+            operation=str(call),
+            outcome=call.outcome,
         )
 
 
-def _outcome(method: str) -> Outcome:
-    return Outcome.UNKNOWN if method == "POST" else Outcome.NOT_SENT
+def _abort(response: aiohttp.ClientResponse) -> None:
+    """Drop a stream with whatever is still to come, at once: a TLS good-bye would wait for the node's own."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
+    response.close()
 
 
 def _kind(error: Exception) -> str:

@@ -21,6 +21,8 @@ MOST_CLOCK_DIFFERENCE: Final = 60
 """Seconds."""
 _HOLD_EXPIRY_DELTA: Final = "invoices.holdexpirydelta"
 _KEY_LENGTH: Final = 33
+_HTLC_WEIGHT: Final = 172
+"""Of one HTLC output in a commitment transaction (BOLT 3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,10 @@ class Channel:
     is_active: bool
     local_sat: int
     remote_sat: int
-    local_reserve_sat: int
-    remote_reserve_sat: int
+    local_kept_sat: int
+    """What this node has to keep: its reserve and, where it opened the channel, the fee buffer."""
+    remote_kept_sat: int
+    """What the peer has to keep, likewise."""
     outgoing_sat: int
     """In HTLCs that this node offered and that are not resolved."""
     hashes: frozenset[bytes]
@@ -83,14 +87,14 @@ class Channel:
 
 
 def balance_of(channels: Sequence[Channel]) -> Balance:
-    """What can be sent and received over the channels at most; fees and the parts of one payment come off it."""
+    """What can be sent and received over the channels at most, for one payment at a time and before routing fees."""
     active = [channel for channel in channels if channel.is_active]
-    spendable = sum(max(0, channel.local_sat - channel.local_reserve_sat) for channel in active)
+    spendable = sum(max(0, channel.local_sat - channel.local_kept_sat) for channel in active)
     owned = sum(channel.local_sat + channel.outgoing_sat for channel in channels)
     return Balance(
         spendable=spendable,
         reserved=owned - spendable,
-        receivable=sum(max(0, channel.remote_sat - channel.remote_reserve_sat) for channel in active),
+        receivable=sum(max(0, channel.remote_sat - channel.remote_kept_sat) for channel in active),
     )
 
 
@@ -215,16 +219,27 @@ def _node_state(answer: Answer, before: float, after: float) -> NodeState:
 
 def _channel(fields: LndObject) -> Channel:
     htlcs = fields.objects("pending_htlcs")
+    opened_here, buffer = fields.flag("initiator"), _fee_buffer(fields)
     return Channel(
         ids=_channel_ids(fields),
         is_active=fields.flag("active"),
         local_sat=fields.integer("local_balance"),
         remote_sat=fields.integer("remote_balance"),
-        local_reserve_sat=fields.integer("local_chan_reserve_sat"),
-        remote_reserve_sat=fields.integer("remote_chan_reserve_sat"),
+        local_kept_sat=fields.integer("local_chan_reserve_sat") + (buffer if opened_here else 0),
+        remote_kept_sat=fields.integer("remote_chan_reserve_sat") + (0 if opened_here else buffer),
         outgoing_sat=sum(htlc.integer("amount") for htlc in htlcs if not htlc.flag("incoming")),
         hashes=frozenset(htlc.data("hash_lock") for htlc in htlcs),
     )
+
+
+def _fee_buffer(fields: LndObject) -> int:
+    """Satoshi that the channel's opener keeps beyond the commitment's present fee, as lnd counts it.
+
+    Source: BOLT 2 (update_add_htlc): the fee may double, with room for one more HTLC. lnd counts that one besides the
+    one that is being added.
+    """
+    two_htlcs = 2 * fields.integer("fee_per_kw") * 2 * _HTLC_WEIGHT
+    return fields.integer("commit_fee") + -(-two_htlcs // 1000)
 
 
 def _channel_ids(fields: LndObject) -> frozenset[int]:

@@ -1,0 +1,162 @@
+"""A TLS server on loopback that answers as it is told, for what no honest node says."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from base64 import b64encode
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from layer2.local_network import LightningNode
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What one request is answered with.
+
+    ``chunks`` are sent one by one; then the connection ends, is cut (``cut``), or stays open (``silent``).
+    """
+
+    chunks: Sequence[bytes] = ()
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    cut: bool = False
+    silent: bool = False
+
+
+def answer(value: object, status: int = 200, **headers: str) -> Reply:
+    return Reply((orjson.dumps(value),), status, headers)
+
+
+def refusal(message: str, code: int = 2, status: int = 500) -> Reply:
+    return answer({"code": code, "message": message, "details": []}, status)
+
+
+def messages(*values: object) -> Reply:
+    return Reply(tuple(orjson.dumps({"result": value}) + b"\n" for value in values))
+
+
+NOT_FOUND = answer({"error": {"code": 5, "message": "payment isn't initiated", "details": []}}, 404)
+
+
+class ScriptedLnd:
+    """Answers each path with its replies in turn, the last one for ever; what has none is not found."""
+
+    def __init__(self, node: LightningNode) -> None:
+        self.node = node
+        self.replies: dict[str, list[Reply]] = {"GET /v1/getinfo": [answer(information())]}
+        self.requests: list[tuple[str, dict[str, str], bytes]] = []
+
+    def say(self, call: str, *replies: Reply) -> None:
+        self.replies[call] = list(replies)
+
+    def bodies(self, call: str) -> list[Any]:
+        return [orjson.loads(body) for asked, _, body in self.requests if asked == call]
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        call = f"{request.method} {request.path}"
+        self.requests.append((call, dict(request.headers), await request.read()))
+        left = self.replies.get(call, [refusal("Not Found", 5, 404)])
+        reply = left.pop(0) if len(left) > 1 else left[0]
+        response = web.StreamResponse(status=reply.status, headers=reply.headers)
+        if reply.chunks:
+            await response.prepare(request)
+        for chunk in reply.chunks:
+            await response.write(chunk)
+        if reply.silent:
+            await asyncio.Event().wait()
+        if reply.cut and request.transport is not None:
+            request.transport.abort()
+        return response
+
+
+@asynccontextmanager
+async def scripted(node: LightningNode) -> AsyncIterator[ScriptedLnd]:
+    """Such a server with that node's certificate."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(node.certificate_file, Path(node.certificate_file).with_name("tls.key"))
+    app = web.Application()
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+    lnd = ScriptedLnd(node)
+    app.router.add_route("*", "/{path:.*}", lnd.handle)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        lnd.node = replace(node, rest_url=f"https://127.0.0.1:{runner.addresses[0][1]}")
+        yield lnd
+    finally:
+        await runner.cleanup()
+
+
+def information(**changes: object) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "identity_pubkey": "02" + "11" * 32,
+        "version": "0.21.2-beta commit=v0.21.2-beta",
+        "chains": [{"chain": "bitcoin", "network": "regtest"}],
+        "synced_to_chain": True,
+        "block_height": 800,
+    }
+    return fields | changes
+
+
+def invoice(text: str, payment_hash: bytes, /, **changes: object) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "payment_request": text,
+        "r_hash": b64encode(payment_hash).decode(),
+        "r_preimage": "",
+        "state": "OPEN",
+        "amt_paid_msat": "0",
+        "htlcs": [],
+    }
+    return fields | changes
+
+
+def invoice_htlc(amount_msat: int, expiry_height: int, state: str = "ACCEPTED", channel: int = 7) -> dict[str, object]:
+    return {
+        "chan_id": str(channel),
+        "amt_msat": str(amount_msat),
+        "expiry_height": expiry_height,
+        "state": state,
+    }
+
+
+def payment(text: str, payment_hash: bytes, /, **changes: object) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "payment_hash": payment_hash.hex(),
+        "payment_request": text,
+        "status": "IN_FLIGHT",
+        "payment_preimage": bytes(32).hex(),
+        "value_msat": "50000000",
+        "fee_msat": "0",
+        "failure_reason": "FAILURE_REASON_NONE",
+    }
+    return fields | changes
+
+
+def channel(number: int = 7, **changes: object) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "chan_id": str(number),
+        "alias_scids": [],
+        "zero_conf_confirmed_scid": "0",
+        "active": True,
+        "initiator": True,
+        "local_balance": "500000",
+        "remote_balance": "400000",
+        "local_chan_reserve_sat": "10000",
+        "remote_chan_reserve_sat": "10000",
+        "commit_fee": "2810",
+        "fee_per_kw": "2500",
+        "pending_htlcs": [],
+    }
+    return fields | changes
+
+
+def channel_htlc(payment_hash: bytes, amount: int = 1_000, *, incoming: bool) -> dict[str, object]:
+    return {"incoming": incoming, "amount": str(amount), "hash_lock": b64encode(payment_hash).decode()}

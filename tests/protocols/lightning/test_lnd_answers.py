@@ -1,0 +1,486 @@
+"""What the client makes of answers that are wrong, late, cut off or surprising, over real TLS."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import AsyncIterator
+from hashlib import sha256
+
+import pytest
+
+from layer2.errors import (
+    AuthenticationFailed,
+    BadAnswer,
+    ConfigurationError,
+    NodeRefused,
+    NodeUnreachable,
+    Outcome,
+    TransactionError,
+)
+from layer2.interfaces import SystemClock
+from layer2.money import BTC
+from layer2.protocols.lightning import LightningNetwork
+from layer2.protocols.lightning.lnd_rest import LndRest
+from layer2.settings import ConnectionPoolConfig
+from layer2.swap_rules.legs import Htlc, LegState, Side, Verb
+from layer2.transactions import Finality, LightningPaymentId, TxState
+from protocols.lightning import scripted_lnd as script
+from protocols.lightning.scripted_lnd import Reply, ScriptedLnd, answer, messages, refusal, scripted
+from protocols.lightning.world import HASH, PREIMAGE, MemorySends, World, htlc_of, offer_request, settings_of
+
+TRACK = f"GET /v2/router/track/{urlsafe_b64encode(HASH).decode()}"
+LOOKUP = f"GET /v1/invoice/{HASH.hex()}"
+SEND = "POST /v2/router/send"
+PAYMENT_ID = LightningPaymentId(HASH.hex())
+IN_STANDARD = b64encode(PREIMAGE.secret).decode()
+
+
+@pytest.fixture
+async def lnd(world: World) -> AsyncIterator[ScriptedLnd]:
+    async with scripted(world.nodes[0]) as lnd:
+        yield lnd
+
+
+@pytest.fixture
+async def client(lnd: ScriptedLnd) -> AsyncIterator[LightningNetwork]:
+    """A client of the scripted node. The real clock: the scripted node's ``Date`` is this machine's."""
+    settings = settings_of(lnd.node, pool=ConnectionPoolConfig(max_response_bytes=20_000))
+    async with LightningNetwork(settings, MemorySends(), SystemClock()) as client:
+        yield client
+
+
+@pytest.fixture
+async def rest(lnd: ScriptedLnd) -> AsyncIterator[LndRest]:
+    """Waits a twentieth of a second for an answer."""
+    rest = LndRest(settings_of(lnd.node, default_timeout_ms=50, pool=ConnectionPoolConfig(max_response_bytes=1_000)))
+    yield rest
+    await rest.aclose()
+
+
+@pytest.fixture
+async def htlc(world: World) -> Htlc:
+    """A leg over a real invoice of the provider's simulated node."""
+    return htlc_of(await world.provider.offer(offer_request(expiry_seconds=30_000_000)))
+
+
+def text_of(htlc: Htlc) -> str:
+    text = htlc.leg.invoice  # type: ignore[union-attr]  # a Lightning leg
+    assert isinstance(text, str)
+    return text
+
+
+# Single calls
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param(Reply((b"no JSON",)), id="no JSON"),
+        pytest.param(answer([]), id="no object"),
+        pytest.param(Reply((b"{" + b" " * 1_000 + b"}",)), id="too long"),
+        pytest.param(Reply((b"<html>",), 500), id="an error without lnd's reason"),
+        pytest.param(answer({}, 302, Location="/elsewhere"), id="a redirection"),
+    ],
+)
+@pytest.mark.parametrize(("method", "outcome"), [("GET", Outcome.NOT_SENT), ("POST", Outcome.UNKNOWN)])
+async def test_what_cannot_be_right_is_a_bad_answer(
+    lnd: ScriptedLnd, rest: LndRest, method: str, outcome: Outcome, reply: Reply
+) -> None:
+    lnd.say(f"{method} /v1/x", reply)
+    with pytest.raises(BadAnswer) as caught:
+        await (rest.get("/v1/x") if method == "GET" else rest.post("/v1/x", {}))
+    assert caught.value.outcome is outcome
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param(Reply(silent=True), id="silence"),
+        pytest.param(Reply(cut=True), id="cut before the answer"),
+        pytest.param(Reply((b'{"a"',), cut=True), id="cut in the answer"),
+        pytest.param(refusal("transport is closing", 14, 503), id="unavailable"),
+        pytest.param(Reply((b"<html>",), 502), id="a gateway"),
+    ],
+)
+@pytest.mark.parametrize(("method", "outcome"), [("GET", Outcome.NOT_SENT), ("POST", Outcome.UNKNOWN)])
+async def test_no_answer_leaves_open_what_an_act_did(
+    lnd: ScriptedLnd, rest: LndRest, method: str, outcome: Outcome, reply: Reply
+) -> None:
+    lnd.say(f"{method} /v1/x", reply)
+    with pytest.raises(NodeUnreachable) as caught:
+        await (rest.get("/v1/x") if method == "GET" else rest.post("/v1/x", {}))
+    assert caught.value.outcome is outcome
+
+
+async def test_the_macaroon_goes_with_every_request(lnd: ScriptedLnd, client: LightningNetwork) -> None:
+    await client.receive_address_async()
+    await client.get_transaction_status_async(PAYMENT_ID)
+    assert len(lnd.requests) == 3
+    assert {len(headers["Grpc-Metadata-macaroon"]) for _, headers, _ in lnd.requests} == {256}
+
+
+async def test_a_locked_wallet_is_told_with_its_remedy(lnd: ScriptedLnd, client: LightningNetwork) -> None:
+    lnd.say("GET /v1/getinfo", refusal("wallet locked, unlock it to enable full RPC access"))
+    with pytest.raises(NodeRefused, match="lncli unlock") as caught:
+        await client.initialize_async()
+    assert caught.value.retryable
+
+
+async def test_a_macaroon_that_does_not_allow_the_call_is_named(lnd: ScriptedLnd, client: LightningNetwork) -> None:
+    lnd.say("GET /v1/channels", refusal("permission denied"))
+    with pytest.raises(AuthenticationFailed, match="GET /v1/channels: permission denied"):
+        await client.balances_async()
+
+
+async def test_control_characters_of_the_node_do_not_reach_the_reader(lnd: ScriptedLnd, rest: LndRest) -> None:
+    lnd.say("GET /v1/x", refusal("a\x1b[31mb\n" + "c" * 500))
+    with pytest.raises(NodeRefused) as caught:
+        await rest.get("/v1/x")
+    assert caught.value.node_message.startswith("a [31mb ccc")
+    assert len(caught.value.node_message) < 310
+
+
+# What the node is
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        pytest.param({"version": "unknown"}, "version that cannot be read", id="version"),
+        pytest.param({"synced_to_chain": False}, "not synced to the chain", id="not synced"),
+        pytest.param({"synced_to_chain": "yes"}, "field synced_to_chain", id="no boolean"),
+        pytest.param({"chains": []}, "field chains", id="no chain"),
+        pytest.param({"block_height": -1}, "field block_height", id="height"),
+        pytest.param({"identity_pubkey": "02"}, "field identity_pubkey", id="key"),
+    ],
+)
+async def test_a_node_that_is_not_fit_for_use_is_refused(
+    lnd: ScriptedLnd, client: LightningNetwork, changes: dict[str, object], problem: str
+) -> None:
+    lnd.say("GET /v1/getinfo", answer(script.information(**changes)))
+    with pytest.raises(BadAnswer, match=problem):
+        await client.initialize_async()
+
+
+async def test_an_answer_without_a_readable_date_gives_no_clock(lnd: ScriptedLnd, client: LightningNetwork) -> None:
+    lnd.say("GET /v1/getinfo", answer(script.information(), Date="yesterday"))
+    with pytest.raises(BadAnswer, match="no Date header"):
+        await client.read_clock()
+
+
+@pytest.mark.parametrize(("delta", "problem"), [("0", "never gives up"), ("19", "gives up a held payment 19 blocks")])
+async def test_a_node_that_would_lose_held_payments_is_refused(
+    lnd: ScriptedLnd, client: LightningNetwork, delta: str, problem: str
+) -> None:
+    lnd.say("GET /v1/getdebuginfo", answer({"config": {"invoices.holdexpirydelta": delta}, "log": []}))
+    with pytest.raises(ConfigurationError, match=problem):
+        await client.initialize_async()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param(refusal("permission denied"), id="not allowed"),
+        pytest.param(answer({"config": {}, "log": []}), id="not said"),
+        pytest.param(answer({"config": {}, "log": ["x" * 20_000]}), id="too long a log"),
+        pytest.param(answer({"config": {"invoices.holdexpirydelta": "12"}, "log": []}), id="an older node's"),
+    ],
+)
+async def test_a_node_that_does_not_say_when_it_gives_up_counts_as_the_margins_have_it(
+    lnd: ScriptedLnd, client: LightningNetwork, reply: Reply
+) -> None:
+    lnd.say("GET /v1/getdebuginfo", reply)
+    await client.initialize_async()
+
+
+async def test_balances_leave_out_what_the_opener_must_keep_and_what_is_not_active(
+    lnd: ScriptedLnd, client: LightningNetwork
+) -> None:
+    held = script.channel_htlc(HASH, 30_000, incoming=False)
+    coming = script.channel_htlc(HASH, 20_000, incoming=True)
+    opened_there = script.channel(8, initiator=False, pending_htlcs=[held, coming])
+    inactive = script.channel(9, active=False)
+    lnd.say("GET /v1/channels", answer({"channels": [script.channel(), opened_there, inactive]}))
+    balance = (await client.balances_async())[BTC]
+    # BOLT 2: the opener keeps room for twice the fee and, as lnd has it, two more HTLCs: 2810 + 1720 sat.
+    buffer = 2_810 + 2 * 2_500 * 2 * 172 // 1_000
+    assert balance.spendable == (490_000 - buffer) + 490_000
+    assert balance.receivable == 390_000 + (390_000 - buffer)
+    assert balance.spendable + balance.reserved == 3 * 500_000 + 30_000
+
+
+# Streams
+
+
+async def read(rest: LndRest) -> list[str]:
+    async with rest.stream("GET", "/v2/x") as results:
+        return [result.text("a") async for result in results]
+
+
+async def test_messages_are_found_whatever_way_they_are_cut(lnd: ScriptedLnd, rest: LndRest) -> None:
+    lnd.say("GET /v2/x", Reply((b'{"result":{"a', b'":"1"}}\n{"result":{"a":"2"}}\n\n', b'{"result":{"a":"3"}}')))
+    assert await read(rest) == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        pytest.param(Reply((b'{"result":{}}\nno JSON\n',)), BadAnswer, id="no JSON"),
+        pytest.param(Reply((b'{"other":{}}\n',)), BadAnswer, id="no result"),
+        pytest.param(Reply((b" " * 1_001,), silent=True), BadAnswer, id="a line without an end"),
+        pytest.param(Reply((b'{"error":{"code":2,"message":"going down"}}\n',)), NodeRefused, id="an error"),
+        pytest.param(Reply((b'{"result":{"a":"1"}}\n',), cut=True), NodeUnreachable, id="cut"),
+        pytest.param(refusal("no", 5, 404), NodeRefused, id="refused at once"),
+    ],
+)
+async def test_a_stream_that_goes_wrong_ends_with_an_error(
+    lnd: ScriptedLnd, rest: LndRest, reply: Reply, error: type[Exception]
+) -> None:
+    lnd.say("GET /v2/x", reply)
+    with pytest.raises(error):
+        await read(rest)
+
+
+@pytest.mark.parametrize("reply", [Reply(silent=True), Reply((b"\n",))], ids=["silence", "no message"])
+async def test_a_stream_without_a_first_message_leaves_an_act_unknown(
+    lnd: ScriptedLnd, rest: LndRest, reply: Reply
+) -> None:
+    lnd.say("POST /v2/x", reply)
+    with pytest.raises(NodeUnreachable) as caught:
+        await rest.first("POST", "/v2/x", {})
+    assert caught.value.outcome is Outcome.UNKNOWN
+
+
+# Payments
+
+
+@pytest.mark.parametrize(
+    ("changes", "state"),
+    [
+        pytest.param({"status": "INITIATED"}, TxState.PENDING, id="initiated"),
+        pytest.param({"status": "IN_FLIGHT"}, TxState.PENDING, id="in flight"),
+        pytest.param({"status": "FAILED", "failure_reason": "FAILURE_REASON_TIMEOUT"}, TxState.FAILED, id="failed"),
+        pytest.param(
+            {
+                "status": "SUCCEEDED",
+                "failure_reason": "FAILURE_REASON_TIMEOUT",
+                "payment_preimage": PREIMAGE.secret.hex(),
+            },
+            TxState.FINAL,
+            id="succeeded with a failure reason",
+        ),
+    ],
+)
+async def test_the_status_alone_decides(
+    lnd: ScriptedLnd, client: LightningNetwork, changes: dict[str, object], state: TxState
+) -> None:
+    lnd.say(TRACK, messages(script.payment("lnbcrt", HASH, **changes)))
+    status = await client.get_transaction_status_async(PAYMENT_ID)
+    assert status.state is state
+    assert (status.preimage is not None) == (state is TxState.FINAL)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"status": "SUCCEEDED"}, id="a preimage of another hash"),
+        pytest.param({"status": "SUCCEEDED", "payment_preimage": "00"}, id="a short preimage"),
+        pytest.param({"payment_hash": "00" * 32}, id="another payment"),
+        pytest.param({"status": "DONE"}, id="a state that is not known"),
+    ],
+)
+async def test_a_payment_that_cannot_be_is_a_bad_answer(
+    lnd: ScriptedLnd, client: LightningNetwork, changes: dict[str, object]
+) -> None:
+    lnd.say(TRACK, messages(script.payment("lnbcrt", HASH, **changes)))
+    with pytest.raises(BadAnswer):
+        await client.get_transaction_status_async(PAYMENT_ID)
+
+
+async def test_a_payment_goes_out_with_its_limits(lnd: ScriptedLnd, client: LightningNetwork, htlc: Htlc) -> None:
+    lnd.say(TRACK, script.NOT_FOUND)
+    lnd.say(SEND, messages(script.payment(text_of(htlc), HASH)))
+    await client.perform(await client.prepare(Verb.FUND, htlc))
+    assert lnd.bodies(SEND) == [
+        {
+            "payment_request": text_of(htlc),
+            "fee_limit_msat": "1000",
+            "cltv_limit": 120,
+            "timeout_seconds": 20,
+            "max_parts": settings_of(lnd.node).timelocks.max_parts,
+        }
+    ]
+
+
+async def test_an_error_of_a_node_that_had_taken_the_payment_is_no_refusal(
+    lnd: ScriptedLnd, client: LightningNetwork, htlc: Htlc
+) -> None:
+    lnd.say(TRACK, script.NOT_FOUND)
+    act = await client.prepare(Verb.FUND, htlc)
+    lnd.say(SEND, refusal("routerrpc server shutting down"))
+    lnd.say(TRACK, script.NOT_FOUND, messages(script.payment(text_of(htlc), HASH)))
+    await client.perform(act)
+    assert len(lnd.bodies(SEND)) == 1
+
+
+async def test_an_error_of_a_node_that_then_is_silent_is_unknown(
+    lnd: ScriptedLnd, client: LightningNetwork, htlc: Htlc
+) -> None:
+    lnd.say(TRACK, script.NOT_FOUND)
+    act = await client.prepare(Verb.FUND, htlc)
+    lnd.say(SEND, refusal("routerrpc server shutting down"))
+    lnd.say(TRACK, script.NOT_FOUND, Reply(cut=True))
+    with pytest.raises(NodeUnreachable) as caught:
+        await client.perform(act)
+    assert (caught.value.outcome, caught.value.tx_id) == (Outcome.UNKNOWN, HASH.hex())
+
+
+async def test_a_send_that_was_cancelled_is_looked_up_before_anything_is_sent_again(
+    lnd: ScriptedLnd, client: LightningNetwork, htlc: Htlc
+) -> None:
+    lnd.say(TRACK, script.NOT_FOUND)
+    lnd.say(SEND, Reply(silent=True))
+    sending = asyncio.create_task(client.submit_transaction_async(text_of(htlc), idempotency_key="order 1"))
+    while not lnd.bodies(SEND):  # noqa: ASYNC110
+        await asyncio.sleep(0)  # The node runs on this very loop: this gives it its turn, not time.
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    lnd.say(TRACK, messages(script.payment(text_of(htlc), HASH)))
+    status = await client.submit_transaction_async(text_of(htlc), idempotency_key="order 1")
+    assert status.state is TxState.PENDING
+    assert len(lnd.bodies(SEND)) == 1
+
+
+async def test_an_answer_to_a_payment_that_cannot_be_leaves_it_unknown(
+    lnd: ScriptedLnd, client: LightningNetwork, htlc: Htlc
+) -> None:
+    lnd.say(TRACK, script.NOT_FOUND)
+    act = await client.prepare(Verb.FUND, htlc)
+    lnd.say(SEND, messages(script.payment(text_of(htlc), HASH, status="DONE")))
+    with pytest.raises(BadAnswer) as caught:
+        await client.perform(act)
+    assert (caught.value.outcome, caught.value.tx_id) == (Outcome.UNKNOWN, HASH.hex())
+
+
+async def test_a_payment_that_fails_in_the_first_message_is_rejected(
+    lnd: ScriptedLnd, client: LightningNetwork, htlc: Htlc
+) -> None:
+    lnd.say(TRACK, script.NOT_FOUND)
+    act = await client.prepare(Verb.FUND, htlc)
+    failed = script.payment(text_of(htlc), HASH, status="FAILED", failure_reason="FAILURE_REASON_NO_ROUTE")
+    lnd.say(SEND, messages(failed))
+    with pytest.raises(TransactionError, match="NO_ROUTE") as caught:
+        await client.perform(act)
+    assert caught.value.outcome is Outcome.REJECTED
+
+
+# Invoices
+
+
+async def seen_by_payee(client: LightningNetwork, htlc: Htlc) -> tuple[LegState, bool]:
+    view = await client.observe(htlc, Side.PAYEE, Finality.FINALIZED)
+    return view.state, view.final
+
+
+async def test_parts_count_by_the_lowest_expiry_and_the_smallest_amount(
+    lnd: ScriptedLnd, client: LightningNetwork, htlc: Htlc
+) -> None:
+    parts = [
+        script.invoice_htlc(20_000_000, 940),
+        script.invoice_htlc(29_000_000, 930),
+        script.invoice_htlc(1_000_000, 950),
+        script.invoice_htlc(50_000, 801, state="CANCELED"),
+    ]
+    lnd.say(LOOKUP, answer(script.invoice(text_of(htlc), HASH, state="ACCEPTED", htlcs=parts)))
+    view = await client.observe(htlc, Side.PAYEE, Finality.FINALIZED)
+    assert (view.state, view.expiry_height, view.parts, view.smallest_part_msat) == (
+        LegState.FUNDED,
+        930,
+        3,
+        1_000_000,
+    )
+
+
+@pytest.mark.parametrize("held", [49_999_999, 50_000_001])
+async def test_another_sum_than_the_legs_is_not_funded(
+    lnd: ScriptedLnd, client: LightningNetwork, htlc: Htlc, held: int
+) -> None:
+    parts = [script.invoice_htlc(held, 940)]
+    lnd.say(LOOKUP, answer(script.invoice(text_of(htlc), HASH, state="ACCEPTED", htlcs=parts)))
+    assert await seen_by_payee(client, htlc) == (LegState.PENDING, False)
+
+
+async def test_a_settled_invoice_is_final_only_when_no_channel_can_lose_it(
+    lnd: ScriptedLnd, client: LightningNetwork, htlc: Htlc
+) -> None:
+    parts = [script.invoice_htlc(50_000_000, 940, state="SETTLED")]
+    settled = script.invoice(text_of(htlc), HASH, state="SETTLED", r_preimage=IN_STANDARD, htlcs=parts)
+    lnd.say(LOOKUP, answer(settled))
+    lnd.say("GET /v1/channels/closed", answer({"channels": []}))
+
+    holding = script.channel(7, pending_htlcs=[script.channel_htlc(HASH, incoming=True)])
+    lnd.say("GET /v1/channels", answer({"channels": [holding]}))
+    assert await seen_by_payee(client, htlc) == (LegState.COLLECTED, False)
+
+    lnd.say("GET /v1/channels", answer({"channels": [script.channel(7)]}))
+    assert await seen_by_payee(client, htlc) == (LegState.COLLECTED, True)
+
+    lnd.say("GET /v1/channels", answer({"channels": [script.channel(9, alias_scids=["7"])]}))
+    assert await seen_by_payee(client, htlc) == (LegState.COLLECTED, True)
+
+    # The channel is closing: its money is not resolved before it is among the closed ones.
+    lnd.say("GET /v1/channels", answer({"channels": [script.channel(8)]}))
+    assert await seen_by_payee(client, htlc) == (LegState.COLLECTED, False)
+    lnd.say("GET /v1/channels/closed", answer({"channels": [script.channel(7)]}))
+    assert await seen_by_payee(client, htlc) == (LegState.COLLECTED, True)
+
+
+async def test_how_a_leg_ended_is_told_by_a_node_that_is_not_synced(
+    lnd: ScriptedLnd, client: LightningNetwork, htlc: Htlc
+) -> None:
+    lnd.say("GET /v1/getinfo", answer(script.information(synced_to_chain=False)))
+    lnd.say(LOOKUP, answer(script.invoice(text_of(htlc), HASH, state="CANCELED")))
+    assert await seen_by_payee(client, htlc) == (LegState.RETURNED, True)
+    lnd.say(LOOKUP, answer(script.invoice(text_of(htlc), HASH)))
+    with pytest.raises(BadAnswer, match="not synced"):
+        await seen_by_payee(client, htlc)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"r_hash": ""}, id="another invoice"),
+        pytest.param({"state": "SETTLED"}, id="settled without its preimage"),
+        pytest.param({"state": "SETTLED", "r_preimage": b64encode(bytes(32)).decode()}, id="another preimage"),
+        pytest.param({"state": "PAID"}, id="a state that is not known"),
+        pytest.param({"htlcs": {}}, id="no list"),
+    ],
+)
+async def test_an_invoice_that_cannot_be_is_a_bad_answer(
+    lnd: ScriptedLnd, client: LightningNetwork, htlc: Htlc, changes: dict[str, object]
+) -> None:
+    lnd.say(LOOKUP, answer(script.invoice(text_of(htlc), HASH, **changes)))
+    with pytest.raises(BadAnswer):
+        await seen_by_payee(client, htlc)
+
+
+async def test_an_invoice_of_another_node_is_not_taken_for_ours(
+    lnd: ScriptedLnd, client: LightningNetwork, htlc: Htlc
+) -> None:
+    lnd.say("POST /v2/invoices/hodl", answer({"payment_request": text_of(htlc)}))
+    with pytest.raises(BadAnswer, match="another invoice"):
+        await client.offer(offer_request(expiry_seconds=30_000_000))
+
+
+async def test_a_preimage_goes_to_the_node_and_into_no_error(lnd: ScriptedLnd, client: LightningNetwork) -> None:
+    lnd.say("POST /v1/invoices", refusal("no more invoices"))
+    lnd.say(LOOKUP, refusal("unable to locate invoice", 5, 404))
+    with pytest.raises(NodeRefused) as caught:
+        await client.offer(offer_request(preimage=PREIMAGE))
+    assert lnd.bodies("POST /v1/invoices")[0]["r_preimage"] == IN_STANDARD
+    shown = str(caught.value) + repr(caught.value) + repr(vars(caught.value))
+    assert IN_STANDARD not in shown
+    assert PREIMAGE.secret.hex() not in shown
+    assert sha256(PREIMAGE.secret).digest() == HASH
