@@ -1,0 +1,329 @@
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from layer2.errors import (
+    BadAnswer,
+    ConfigurationError,
+    IdempotencyConflict,
+    Layer2Error,
+    NodeRefused,
+    NodeUnreachable,
+    Outcome,
+    QuoteExpired,
+    QuoteRefused,
+    TermsRefused,
+    UnknownTransfer,
+)
+from layer2.formats.signed_terms import write_signed_quote, write_signed_terms
+from layer2.layers import Layer2ProtocolType
+from layer2.provider_client import ProviderClient, ProviderEndpoint
+from layer2.settings import ConnectionPoolConfig
+from layer2.swap_rules.agreement import check_terms
+from layer2.swap_rules.quotes import check_quote
+from layer2.swap_rules.timelocks import REGTEST
+from layer2.transactions import SwapId
+from provider.made_providers import World, served, world
+from swap_rules.made_agreements import (
+    BOB,
+    IDENTITY_KEY,
+    LIGHTNING,
+    NOW,
+    STRANGERS_NODE,
+    TAKER_NETWORK,
+    agreement,
+    quote,
+    signed_quote,
+    signed_terms,
+    transfer,
+)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+TERMS = agreement(BOB)
+
+
+@contextlib.asynccontextmanager
+async def client_of(url: str, *, key: bytes = IDENTITY_KEY, timeout_ms: int = 5_000) -> AsyncIterator[ProviderClient]:
+    client = ProviderClient(ProviderEndpoint("alice", url, key), ConnectionPoolConfig(), timeout_ms)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+@contextlib.asynccontextmanager
+async def liar(handler: Handler, **settings: Any) -> AsyncIterator[ProviderClient]:
+    """A client of a server that answers everything with the handler."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handler)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        async with client_of(f"http://127.0.0.1:{runner.addresses[0][1]}", **settings) as client:
+            yield client
+    finally:
+        await runner.cleanup()
+
+
+def answering(body: Any, status: int = 200) -> Handler:
+    async def handler(_: web.Request) -> web.Response:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return web.Response(body=data, status=status, content_type="application/json")
+
+    return handler
+
+
+async def refused(asked: Awaitable[object]) -> Layer2Error:
+    with pytest.raises(Layer2Error) as caught:
+        await asked
+    return caught.value
+
+
+@pytest.fixture
+async def honest(tmp_path: Path) -> AsyncIterator[tuple[World, ProviderClient]]:
+    async with world(tmp_path) as made, served(made) as (url, _), client_of(url) as client:
+        yield made, client
+
+
+@pytest.mark.parametrize("source", [BOB, LIGHTNING], ids=["bob_to_lightning", "lightning_to_bob"])
+async def test_what_an_honest_provider_answers_passes_every_check_of_the_taker(
+    honest: tuple[World, ProviderClient], source: Layer2ProtocolType
+) -> None:
+    made, client = honest
+    signed = await client.quote(transfer(source))
+    check_quote(signed, transfer(source), IDENTITY_KEY, TAKER_NETWORK, NOW + 1, REGTEST)
+    request = replace(await made.request(1, source), quote_id=signed.quote.quote_id)
+    terms = await client.open_swap(request)
+    check_terms(terms, signed.quote, request, NOW + 1, REGTEST)
+    assert await client.open_swap(request) == terms
+    assert (await client.swap_status(request.swap_id))["state"] == "agreed"
+
+
+async def test_info_is_read_whole(honest: tuple[World, ProviderClient]) -> None:
+    made, client = honest
+    info = await client.info()
+    assert (info.network, info.chain_id, info.token_decimals) == ("regtest", 60808, 8)
+    assert set(info.pairs) == {(BOB, LIGHTNING), (LIGHTNING, BOB)}
+    assert (info.min_amount, info.max_amount, info.fee_ppm, info.base_fee, info.network_fee) == (
+        10_000, 4_000_000, 3_000, 120, 50,
+    )  # fmt: skip
+    assert (info.is_ready, info.reason) == (True, None)
+    await made.provider.drain()
+    info = await client.info()
+    assert (info.is_ready, info.reason) == (False, "the provider is stopping")
+
+
+async def test_a_provider_that_refuses_is_quoted_with_its_reason(honest: tuple[World, ProviderClient]) -> None:
+    made, client = honest
+    error = await refused(client.quote(transfer(amount=1)))
+    assert isinstance(error, QuoteRefused)
+    assert "outside_limits" in error.message
+    assert (error.outcome, error.retryable) == (Outcome.REJECTED, False)
+    await made.provider.drain()
+    error = await refused(client.quote(transfer()))
+    assert isinstance(error, QuoteRefused)
+    assert error.retryable
+
+
+async def test_a_quote_that_the_provider_forgot_has_expired(honest: tuple[World, ProviderClient]) -> None:
+    made, client = honest
+    error = await refused(client.open_swap(replace(await made.request(1), quote_id="cd" * 16)))
+    assert isinstance(error, QuoteExpired)
+    assert error.remedy == "ask for a new quote"
+
+
+async def test_another_request_under_a_known_id_is_a_conflict(honest: tuple[World, ProviderClient]) -> None:
+    made, client = honest
+    request = await made.request(1)
+    await client.open_swap(request)
+    error = await refused(client.open_swap(replace(request, taker_address=b"\x66" * 20)))
+    assert isinstance(error, IdempotencyConflict)
+
+
+async def test_a_swap_that_the_provider_does_not_have_is_unknown(honest: tuple[World, ProviderClient]) -> None:
+    error = await refused(honest[1].swap_status(SwapId("cd" * 16)))
+    assert isinstance(error, UnknownTransfer)
+
+
+async def test_another_provider_at_the_same_address_is_refused(tmp_path: Path) -> None:
+    other = STRANGERS_NODE.public_key.format()[1:]
+    async with world(tmp_path) as made, served(made) as (url, _), client_of(url, key=other) as client:
+        for asked in (client.info(), client.quote(transfer()), client.open_swap(await made.request(1))):
+            error = await refused(asked)
+            assert isinstance(error, TermsRefused)
+            assert error.code == "provider_key"
+
+
+async def test_a_forged_quote_is_refused() -> None:
+    forged = write_signed_quote(signed_quote(quote(), STRANGERS_NODE))
+    async with liar(answering(forged)) as client:
+        assert (await refused(client.quote(transfer()))).code == "quote_signature"
+
+
+async def test_forged_terms_and_those_of_another_swap_are_refused() -> None:
+    forged = write_signed_terms(signed_terms(TERMS.terms, STRANGERS_NODE))
+    async with liar(answering(forged)) as client:
+        assert (await refused(client.open_swap(TERMS.request))).code == "terms_signature"
+    async with liar(answering(write_signed_terms(signed_terms(TERMS.terms)))) as client:
+        other = replace(TERMS.request, swap_id=SwapId("cd" * 16))
+        assert (await refused(client.open_swap(other))).code == "terms_swap_id"
+
+
+NONSENSE: dict[str, bytes] = {
+    "nothing": b"",
+    "HTML": b"<html>",
+    "a list": b"[]",
+    "null": b"null",
+    "an empty object": b"{}",
+    "a float": b'{"quote": 1.5}',
+    "not UTF-8": b"\xff",
+    "deep": b"[" * 10_000,
+    "a key twice": b'{"a": 1, "a": 1}',
+}
+
+
+@pytest.mark.parametrize("body", NONSENSE.values(), ids=NONSENSE.keys())
+async def test_nonsense_is_a_bad_answer_whatever_was_asked(body: bytes) -> None:
+    async with liar(answering(body)) as client:
+        for asked in (client.info(), client.quote(transfer()), client.open_swap(TERMS.request)):
+            assert isinstance(await refused(asked), BadAnswer)
+
+
+async def test_a_field_too_many_in_terms_is_a_bad_answer() -> None:
+    body = write_signed_terms(signed_terms(TERMS.terms))
+    body["terms"]["tip"] = "1"
+    async with liar(answering(body)) as client:
+        assert isinstance(await refused(client.open_swap(TERMS.request)), BadAnswer)
+
+
+async def test_an_answer_that_is_too_long_is_refused_also_when_it_is_compressed() -> None:
+    async def bomb(_: web.Request) -> web.Response:
+        body = gzip.compress(b" " * 50_000_000)
+        return web.Response(body=body, headers={"Content-Encoding": "gzip"}, content_type="application/json")
+
+    async with liar(bomb) as client:
+        error = await refused(client.info())
+    assert isinstance(error, BadAnswer)
+    assert "more than" in error.message
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    asked: list[str] = []
+
+    async def away(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        raise web.HTTPTemporaryRedirect("/elsewhere")
+
+    async with liar(away) as client:
+        assert isinstance(await refused(client.open_swap(TERMS.request)), NodeRefused)
+    assert asked == ["/v1/swaps"]
+
+
+async def test_a_failure_that_is_not_explained_leaves_the_outcome_unknown() -> None:
+    async with liar(answering(b"<html>bad gateway", 502)) as client:
+        error = await refused(client.open_swap(TERMS.request))
+    assert isinstance(error, NodeRefused)
+    assert (error.outcome, error.retryable, error.node_code) == (Outcome.UNKNOWN, True, 502)
+
+
+async def test_no_answer_in_time_leaves_the_outcome_of_a_swap_unknown_and_repeating_allowed() -> None:
+    # The kernel takes the connection and nobody ever reads from it.
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        async with client_of(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_ms=100) as client:
+            error = await refused(client.open_swap(TERMS.request))
+            assert isinstance(error, NodeUnreachable)
+            assert (error.outcome, error.retryable) == (Outcome.UNKNOWN, True)
+            assert (await refused(client.info())).outcome is Outcome.NOT_SENT
+
+
+async def test_a_connection_that_breaks_off_leaves_the_outcome_unknown() -> None:
+    async def breaking(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    async with liar(breaking) as client:
+        error = await refused(client.open_swap(TERMS.request))
+    assert isinstance(error, NodeUnreachable)
+    assert error.outcome is Outcome.UNKNOWN
+
+
+async def test_where_nobody_listens_nothing_was_sent() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    async with client_of(f"http://127.0.0.1:{port}") as client:
+        error = await refused(client.open_swap(TERMS.request))
+    assert isinstance(error, NodeUnreachable)
+    assert (error.outcome, error.retryable) == (Outcome.NOT_SENT, True)
+
+
+async def test_a_strangers_words_cannot_steer_a_terminal() -> None:
+    body = {"error": {"code": "x\x1b[2J", "message": "\x1b]0;owned\x07" + "a" * 10_000, "field": None}}
+    async with liar(answering(body, 422)) as client:
+        error = await refused(client.quote(transfer()))
+    assert "\x1b" not in str(error)
+    assert "\x07" not in str(error)
+    assert len(str(error)) < 1_000
+
+
+async def test_no_error_shows_the_id_of_a_swap() -> None:
+    swap_id = SwapId("cd" * 16)
+    async with liar(answering(b"<html>")) as client:
+        error = await refused(client.swap_status(swap_id))
+    assert swap_id not in f"{error} {error.operation}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://provider.example",
+        "http://10.0.0.7:8390",
+        "http://127.0.0.1.example",
+        "ftp://127.0.0.1",
+        "127.0.0.1:8390",
+        "https://",
+        "",
+        "https://provider.example/?key=secret",
+        "https://provider.example/#part",
+        "http://[::1",
+    ],
+)
+def test_an_address_that_would_not_be_private_or_is_none_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        ProviderEndpoint("alice", url, IDENTITY_KEY)
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("https://provider.example", "https://provider.example"),
+        ("https://user:secret@provider.example/swaps/", "https://provider.example/swaps"),
+        ("http://127.0.0.1:8390/", "http://127.0.0.1:8390"),
+        ("http://[::1]:8390", "http://[::1]:8390"),
+        ("http://localhost:8390", "http://localhost:8390"),
+    ],
+)
+def test_an_address_is_kept_without_user_and_password(given: str, used: str) -> None:
+    endpoint = ProviderEndpoint("alice", given, IDENTITY_KEY)
+    assert endpoint.url == used
+    assert "secret" not in repr(endpoint)
+
+
+def test_a_key_of_another_length_is_refused() -> None:
+    with pytest.raises(ConfigurationError):
+        ProviderEndpoint("alice", "https://provider.example", bytes(33))
