@@ -1,0 +1,165 @@
+"""Which invoices are paid, within which limits, and how an act is written down."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from coincurve import PrivateKey
+
+from layer2.errors import ConfigurationError, FormatError, FundsRulesError, InvalidRequest
+from layer2.formats import bolt11
+from layer2.formats.bolt11 import Bolt11Invoice, InvoiceFields
+from layer2.protocols.lightning import LightningSettings, PaymentRequest
+from layer2.protocols.lightning.acts import Act, Cancel, Pay, Settle, read_act, write_act
+from layer2.protocols.lightning.payment_request import check_payable
+from protocols.lightning.world import HASH, PREIMAGE, START
+
+PAYEE = PrivateKey(b"\x01" * 32)
+OWN_KEY = PrivateKey(b"\x02" * 32).public_key.format()
+SETTINGS = LightningSettings("https://127.0.0.1:8080", "tls.cert", "admin.macaroon", "regtest")
+FIELDS = InvoiceFields(
+    prefix="bcrt",
+    amount_msat=50_000_001,
+    timestamp=START,
+    payment_hash=HASH,
+    payment_secret=bytes(32),
+    description="tea",
+    expiry=600,
+    min_final_cltv_expiry_delta=80,
+)
+
+
+def invoice_of(**changes: Any) -> Bolt11Invoice:
+    text = bolt11.encode(replace(FIELDS, **changes), lambda digest: PAYEE.sign_recoverable(digest, hasher=None))
+    return bolt11.decode(text)
+
+
+def resolved(**limits: Any) -> Pay:
+    invoice = invoice_of()
+    return PaymentRequest(invoice.text, **limits).resolved(invoice, SETTINGS)
+
+
+def check(
+    pay: Pay, invoice: Bolt11Invoice, *, prefix: str = "bcrt", own_key: bytes = OWN_KEY, now: float = START
+) -> None:
+    check_payable(pay, invoice, prefix=prefix, own_key=own_key, now=now)
+
+
+def test_limits_that_are_not_given_come_from_the_settings() -> None:
+    pay = resolved()
+    assert pay.fee_limit_msat == 250_001  # 5000 millionths of 50,000,001, rounded up.
+    assert pay.cltv_limit == 80 + 3 + SETTINGS.timelocks.route_cltv_blocks
+    assert pay.timeout_seconds == 60
+    check(pay, invoice_of())
+
+
+def test_limits_that_are_given_hold() -> None:
+    pay = resolved(fee_limit_msat=0, cltv_limit=84, timeout_seconds=5)
+    assert (pay.fee_limit_msat, pay.cltv_limit, pay.timeout_seconds) == (0, 84, 5)
+    check(pay, invoice_of())
+
+
+def test_an_invoice_without_an_amount_is_refused() -> None:
+    invoice = invoice_of(amount_msat=None)
+    with pytest.raises(InvalidRequest, match="leaves the amount to the payer"):
+        PaymentRequest(invoice.text).resolved(invoice, SETTINGS)
+
+
+def test_an_invoice_that_would_lock_the_money_too_long_is_refused() -> None:
+    invoice = invoice_of(min_final_cltv_expiry_delta=2_000)
+    with pytest.raises(FundsRulesError, match="2000 blocks"):
+        PaymentRequest(invoice.text).resolved(invoice, SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{"fee_limit_msat": -1}, {"fee_limit_msat": 1.0}, {"cltv_limit": 0}, {"timeout_seconds": 0}, {"cltv_limit": True}],
+    ids=str,
+)
+def test_a_limit_that_cannot_be_is_refused(limits: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest, match=next(iter(limits))):
+        PaymentRequest("lnbcrt", **limits)
+
+
+def test_the_digest_tells_requests_apart_and_not_spellings() -> None:
+    text = invoice_of().text
+    assert PaymentRequest(text).digest() == PaymentRequest(text.upper()).digest()
+    digests = {
+        PaymentRequest(text, **limits).digest()
+        for limits in ({}, {"fee_limit_msat": 9}, {"cltv_limit": 9}, {"timeout_seconds": 9})
+    }
+    assert len(digests) == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments", "problem"),
+    [
+        pytest.param({"prefix": "bc"}, {}, "for the network 'bc'", id="mainnet"),
+        pytest.param({}, {"prefix": "tb"}, "the node is on 'tb'", id="testnet node"),
+        pytest.param({"payment_hash": bytes(32)}, {}, "another payment hash", id="hash"),
+        pytest.param({"amount_msat": 50_000_000}, {}, "over 50000000 msat, not 50000001", id="amount"),
+        pytest.param({}, {"own_key": PAYEE.public_key.format()}, "own node's", id="own invoice"),
+        pytest.param({"feature_bits": frozenset({8, 14, 30})}, {}, "atomic multi-path", id="AMP required"),
+        pytest.param({"feature_bits": frozenset({8, 14, 31})}, {}, "atomic multi-path", id="AMP offered"),
+        pytest.param({}, {"now": START + 541}, "expires too soon", id="about to expire"),
+        pytest.param({"min_final_cltv_expiry_delta": 90}, {"cltv_limit": 93}, "between 94 and 2016", id="CLTV"),
+    ],
+)
+def test_an_invoice_that_breaks_a_rule_is_not_paid(
+    changes: dict[str, Any], arguments: dict[str, Any], problem: str
+) -> None:
+    pay = resolved(cltv_limit=arguments.pop("cltv_limit", 200))
+    with pytest.raises(FundsRulesError, match=problem) as caught:
+        check(pay, invoice_of(**changes), **arguments)
+    assert caught.value.tx_id == HASH.hex()
+
+
+def test_an_invoice_with_blinded_paths_is_not_paid() -> None:
+    invoice = replace(invoice_of(), has_blinded_paths=True)
+    with pytest.raises(FundsRulesError, match="blinded paths"):
+        check(resolved(), invoice)
+
+
+def test_the_last_second_in_which_an_invoice_is_paid_leaves_the_payment_its_time() -> None:
+    check(resolved(timeout_seconds=60), invoice_of(), now=START + 540)
+
+
+@pytest.mark.parametrize("act", [resolved(), Settle(PREIMAGE), Cancel(HASH)], ids=["pay", "settle", "cancel"])
+def test_an_act_is_read_as_it_was_written(act: Act) -> None:
+    assert read_act(write_act(act)) == act
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"act": "steal"}, {"payment_hash": "00"}, {"amount_msat": -1}, {"cltv_limit": "200"}, {"more": 1}],
+    ids=str,
+)
+def test_an_act_that_was_changed_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(FormatError):
+        read_act({**write_act(resolved()), **changes})
+
+
+def test_a_preimage_is_in_no_representation() -> None:
+    assert PREIMAGE.secret.hex() not in repr(Settle(PREIMAGE))
+    assert repr(PREIMAGE.secret) not in repr(Settle(PREIMAGE))
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        pytest.param({"rest_url": "http://127.0.0.1:8080"}, "rest_url", id="no TLS"),
+        pytest.param({"rest_url": "https://user:secret@127.0.0.1"}, "rest_url", id="password"),
+        pytest.param({"rest_url": "https://127.0.0.1/v1"}, "rest_url", id="path"),
+        pytest.param({"rest_url": "https://"}, "rest_url", id="no host"),
+        pytest.param({"network": "main"}, "network", id="network"),
+        pytest.param({"minimum_version": "new"}, "minimum_version", id="version"),
+        pytest.param({"default_timeout_ms": 0}, "default_timeout_ms", id="time-out"),
+        pytest.param({"fee_limit_ppm": -1}, "fee_limit_ppm", id="fee limit"),
+    ],
+)
+def test_settings_that_cannot_be_are_named_and_not_repeated(changes: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem) as caught:
+        replace(SETTINGS, **changes)
+    assert "secret" not in str(caught.value)
