@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from layer2.blocking import Portal
 from layer2.config import Layer2Config
@@ -22,12 +22,14 @@ from layer2.protocols.bob import BobClient
 from layer2.protocols.lightning import LightningNetwork, LightningSettings
 from layer2.provider_client import ProviderClient, ProviderEndpoint
 from layer2.signers.software import SeedPreimages
-from layer2.swap_engine.journal import SqliteJournal
 from layer2.swap_engine.records import describe
 from layer2.swap_engine.runner import SwapRunner
 from layer2.swap_rules.quotes import TakerNetwork
 from layer2.swap_rules.timelocks import settings_for
 from layer2.transfers import Transfer
+
+if TYPE_CHECKING:
+    from layer2.swap_engine.journal import SqliteJournal
 
 __all__ = ["Wiring"]
 
@@ -66,6 +68,9 @@ class Wiring:
         Raises:
             ConfigurationError, SignerError, JournalError: what is wrong, before anything was begun.
         """
+        # The database's library is loaded by who enters a manager, not by who imports its name.
+        from layer2.swap_engine.journal import SqliteJournal
+
         async with AsyncExitStack() as closing:
             journal = await SqliteJournal.open(config.journal.path)
             closing.push_async_callback(journal.aclose)

@@ -1,0 +1,49 @@
+"""How long importing takes over what bare Python needs. Run by ``make bench-imports``.
+
+Every number is the median over fresh interpreters that take turns, after each has run once, so that a busy moment
+of the machine meets all of them alike.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+
+from figures import machine, show, within
+
+RUNS = 15
+BARE = "pass"
+CASES = (
+    # name, code, aim in milliseconds over bare Python
+    ("import layer2", "import layer2", 80),
+    ("layer2.proofs", "from layer2 import TransferProof, check_proof", None),
+    ("Layer2Config", "from layer2 import Layer2Config", None),
+    ("Layer2Manager", "from layer2 import Layer2Manager", 450),
+)
+
+
+def milliseconds(code: str) -> float:
+    """How long a fresh interpreter takes from its start to its end."""
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-I", "-c", code], check=True)  # noqa: S603  # our own interpreter, code from above
+    return (time.perf_counter() - began) * 1000
+
+
+def main() -> None:
+    codes = [BARE, *(code for _, code, _ in CASES)]
+    for code in codes:
+        milliseconds(code)
+    taken: dict[str, list[float]] = {code: [] for code in codes}
+    for _ in range(RUNS):
+        for code in codes:
+            taken[code].append(milliseconds(code))
+    medians = {code: statistics.median(values) for code, values in taken.items()}
+    bare = medians[BARE]
+    found = [within(name, "ms over bare Python", medians[code] - bare, aim=aim) for name, code, aim in CASES]
+    show(f"{machine('aiohttp', 'pydantic')}; bare Python {bare:.0f} ms; median of {RUNS}", found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""What is loaded by what: facts of ``sys.modules``. How long it takes is measured by ``make bench-imports``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+_PROGRAM = "import sys\n{code}\nprint(*sys.modules)"
+
+
+def loaded_after(code: str) -> set[str]:
+    """The top packages, and the modules of ours, that a fresh interpreter has loaded after the code."""
+    finished = subprocess.run(
+        [sys.executable, "-I", "-c", _PROGRAM.format(code=code)], capture_output=True, text=True, check=True
+    )
+    names = set(finished.stdout.split())
+    return {name for name in names if name.startswith("layer2")} | {name.partition(".")[0] for name in names}
+
+
+HEAVY = {
+    "aiohttp",
+    "alembic",
+    "asyncio",
+    "cyclopts",
+    "fastapi",
+    "pydantic",
+    "rich",
+    "sqlalchemy",
+    "structlog",
+    "uvicorn",
+}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import layer2",
+        "from layer2 import BTC, Layer2ProtocolType, TransferState",
+        "from layer2 import Layer2Error, TransferRefunded",
+        "from layer2 import TransferProof, check_proof, OFFLINE, FINAL",
+        "import layer2.proofs.checking, layer2.formats.bolt11, layer2.swap_rules.taker_machine",
+    ],
+)
+def test_the_pure_floor_loads_nothing_heavy(code: str) -> None:
+    assert not loaded_after(code) & HEAVY
+
+
+def test_the_manager_s_name_loads_no_database() -> None:
+    assert not loaded_after("from layer2 import Layer2Manager") & {"sqlalchemy", "alembic", "sqlite3"}
+
+
+def test_a_client_loads_no_other_layer_s_client_and_no_database() -> None:
+    loaded = loaded_after("from layer2 import BobClient")
+    assert not loaded & {"layer2.protocols.lightning", "layer2.swap_engine", "sqlalchemy", "pydantic"}
+    loaded = loaded_after("from layer2 import LightningNetwork")
+    assert not loaded & {"layer2.protocols.bob", "layer2.protocols.evm", "layer2.swap_engine", "sqlalchemy", "pydantic"}
+
+
+def test_starting_a_local_network_loads_nothing_of_its_nodes() -> None:
+    assert not loaded_after("import layer2.simnet, layer2.devnet") & {"eth", "cryptography"}
+
+
+def test_the_test_kit_loads_no_network() -> None:
+    assert not loaded_after("import layer2.testing") & {"aiohttp", "sqlalchemy", "pydantic", "eth", "pytest"}
