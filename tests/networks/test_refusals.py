@@ -1,0 +1,239 @@
+"""What is refused before any money moves, and how managers are used and closed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from layer2 import (
+    BTC,
+    ETH,
+    AsyncRuntimeError,
+    Layer2Manager,
+    Layer2ProtocolType,
+    TaskCancelled,
+    TransferState,
+)
+from layer2.errors import (
+    InitializationError,
+    InsufficientFunds,
+    InvalidAmount,
+    InvalidRequest,
+    Layer2Error,
+    NodeUnreachable,
+    Outcome,
+    ProtocolNotImplemented,
+    QuoteExpired,
+    QuoteRefused,
+    TermsRefused,
+    UnknownAsset,
+    UnknownTransfer,
+)
+from layer2.interfaces import SystemClock
+from layer2.transfers import Quote
+from networks.parties import clients_of, write_secret
+from networks.swaps import AMOUNT, DIRECTIONS, FEE, Swaps, until_state
+
+BOB, LIGHTNING = Layer2ProtocolType.BOB, Layer2ProtocolType.LIGHTNING
+BOTH_WAYS = pytest.mark.parametrize("direction", list(DIRECTIONS))
+
+
+class LaterClock(SystemClock):
+    """This machine's clock, and some seconds more."""
+
+    ahead = 0
+
+    def now(self) -> float:
+        return super().now() + self.ahead
+
+
+WRONG_REQUESTS: dict[str, tuple[dict[str, Any], type[Layer2Error], str]] = {
+    "amount_zero": ({"amount": 0}, InvalidAmount, "positive"),
+    "amount_negative": ({"amount": -1}, InvalidAmount, "positive"),
+    "amount_float": ({"amount": 100_000.0}, InvalidAmount, "float"),
+    "amount_bool": ({"amount": True}, InvalidAmount, "bool"),
+    "amount_too_small": ({"amount": 9_999}, QuoteRefused, "10000 to 4000000"),
+    "amount_too_large": ({"amount": 4_000_001}, QuoteRefused, "10000 to 4000000"),
+    "asset": ({"asset_id": ETH}, UnknownAsset, "ETH"),
+    "same_layer": ({"destination_protocol": BOB}, InvalidRequest, "both BOB"),
+    "layer_without_client": ({"destination_protocol": Layer2ProtocolType.LIQUID}, InvalidRequest, "LIQUID"),
+    "max_fee": ({"max_fee": FEE - 1}, QuoteRefused, f"{FEE} sat; at most {FEE - 1}"),
+    "recipient_no_invoice": ({"recipient": "lnbcrt1"}, InvalidRequest, "invoice"),
+    "recipient_on_bob": (
+        {"source_protocol": LIGHTNING, "destination_protocol": BOB, "recipient": "0x" + "11" * 20},
+        InvalidRequest,
+        "own account",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(WRONG_REQUESTS))
+async def test_a_wrong_request_is_refused_and_leaves_no_transfer(swaps: Swaps, name: str) -> None:
+    changes, error, words = WRONG_REQUESTS[name]
+    request: dict[str, Any] = {
+        "asset_id": BTC,
+        "amount": AMOUNT,
+        "source_protocol": BOB,
+        "destination_protocol": LIGHTNING,
+    }
+    async with swaps.manager() as layers:
+        with pytest.raises(error, match=words):
+            await layers.cross_layer_transfer_async(**(request | changes))
+        assert await layers.list_transfers_async() == []
+
+
+async def test_an_invoice_that_cannot_be_paid_by_a_swap_is_refused(swaps: Swaps) -> None:
+    async with swaps.manager() as layers, clients_of(swaps.network, swaps.network.provider) as provider:
+        lightning = await layers.get_protocol_async(LIGHTNING)
+        expiring = await lightning.create_invoice_async(AMOUNT, expiry_seconds=15)
+        other_amount = await lightning.create_invoice_async(AMOUNT + 1, expiry_seconds=600)
+        of_provider = await provider.lightning.create_invoice_async(AMOUNT, expiry_seconds=600)
+        for invoice, code in (
+            (expiring, "invoice_expired"),
+            (other_amount, "invoice_amount"),
+            (of_provider, "invoice_payee"),
+        ):
+            with pytest.raises(InvalidRequest) as refused:
+                await layers.cross_layer_transfer_async(BTC, AMOUNT, BOB, LIGHTNING, recipient=invoice.text)
+            assert refused.value.code == code
+        assert await layers.list_transfers_async() == []
+
+
+async def test_an_expired_quote_begins_nothing(swaps: Swaps) -> None:
+    clock = LaterClock()
+    async with Layer2Manager(swaps.config(), clock=clock) as layers:
+        await layers.initialize_all_async()
+        quote = await layers.quote_transfer_async(BTC, AMOUNT, BOB, LIGHTNING)
+        clock.ahead = 61
+        with pytest.raises(QuoteExpired):
+            await layers.start_transfer_async(quote)
+        assert await layers.list_transfers_async() == []
+
+
+def with_lower_fee(quote: Quote) -> Quote:
+    return replace(quote, offer=replace(quote.offer, quote=replace(quote.offer.quote, provider_fee=0)))
+
+
+def of_another_provider(quote: Quote) -> Quote:
+    return replace(quote, offer=replace(quote.offer, quote=replace(quote.offer.quote, provider=bytes(31) + b"\x01")))
+
+
+def with_another_signature(quote: Quote) -> Quote:
+    return replace(quote, offer=replace(quote.offer, signature=bytes(64)))
+
+
+@pytest.mark.parametrize("forge", [with_lower_fee, of_another_provider, with_another_signature])
+async def test_a_forged_quote_begins_nothing(swaps: Swaps, forge: Callable[[Quote], Quote]) -> None:
+    async with swaps.manager() as layers:
+        quote = await layers.quote_transfer_async(BTC, AMOUNT, BOB, LIGHTNING)
+        with pytest.raises(TermsRefused):
+            await layers.start_transfer_async(forge(quote))
+        assert await layers.list_transfers_async() == []
+
+
+@BOTH_WAYS
+async def test_a_taker_without_gas_to_finish_is_refused_before_money_moves(swaps: Swaps, direction: str) -> None:
+    source, destination = DIRECTIONS[direction]
+    key = write_secret(swaps.directory / "account-without-gas", os.urandom(32))
+    before = await swaps.money()
+    async with swaps.manager(bob={"key_file": key}) as layers:
+        with pytest.raises(InsufficientFunds) as refused:
+            await layers.cross_layer_transfer_async(BTC, AMOUNT, source, destination, timeout=60)
+        (transfer,) = await layers.list_transfers_async()
+        assert (transfer.transfer_id, transfer.state) == (refused.value.transfer_id, TransferState.ABANDONED)
+        assert refused.value.outcome is Outcome.NOT_SENT
+    assert (await swaps.money()).changes(before) == (0, 0, 0, 0)
+
+
+async def test_a_provider_that_is_away_is_named_and_nothing_is_begun(swaps: Swaps) -> None:
+    async with swaps.manager() as layers:
+        quote = await layers.quote_transfer_async(BTC, AMOUNT, BOB, LIGHTNING)
+        swaps.provider.kill()
+        with pytest.raises(NodeUnreachable, match="provider 'provider'"):
+            await layers.quote_transfer_async(BTC, AMOUNT, BOB, LIGHTNING)
+        with pytest.raises(NodeUnreachable):
+            await layers.start_transfer_async(quote)
+        (transfer,) = await layers.list_transfers_async()
+        assert transfer.state is TransferState.ABANDONED
+
+
+async def test_a_layer_that_fails_is_listed_and_the_other_stays_usable(swaps: Swaps) -> None:
+    nowhere = {"rpc_url": "http://127.0.0.1:9"}
+    async with Layer2Manager(swaps.config(bob=nowhere)) as layers:
+        with pytest.raises(InitializationError) as failed:
+            await layers.initialize_all_async()
+        assert list(failed.value.failures) == ["BOB"]
+        assert isinstance(failed.value.failures["BOB"], NodeUnreachable)
+        lightning = await layers.get_protocol_async(LIGHTNING)
+        assert (await lightning.balances_async())[BTC].spendable > 0
+
+
+async def test_what_a_manager_does_not_have_is_said(swaps: Swaps) -> None:
+    async with swaps.manager() as layers:
+        with pytest.raises(ProtocolNotImplemented, match="LIQUID"):
+            await layers.get_protocol_async(Layer2ProtocolType.LIQUID)
+        with pytest.raises(UnknownTransfer):
+            await layers.get_transfer_async("ab" * 16)
+        with pytest.raises(UnknownTransfer):
+            await layers.wait_for_transfer_async("ab" * 16)
+
+
+async def test_a_closed_manager_returns_open_transfers_ends_waits_and_the_next_one_completes_them(
+    swaps: Swaps,
+) -> None:
+    await swaps.control.set_automatic(False)
+    async with swaps.manager() as layers:
+        quote = await layers.quote_transfer_async(BTC, AMOUNT, BOB, LIGHTNING)
+        transfer_id = (await layers.start_transfer_async(quote)).transfer_id
+        await until_state(layers, transfer_id, TransferState.FUNDING)
+        wait = asyncio.create_task(layers.wait_for_transfer_async(transfer_id))
+        # Let the wait begin.
+        await layers.get_transfer_async(transfer_id)
+        (left_open,) = await layers.close_async()
+        assert (left_open.transfer_id, left_open.state) == (transfer_id, TransferState.FUNDING)
+        assert left_open.deadline is not None
+        with pytest.raises(TaskCancelled):
+            await wait
+    await swaps.control.set_automatic(True)
+    async with swaps.manager() as layers:
+        proof = await layers.wait_for_transfer_async(transfer_id, timeout=60)
+        assert await layers.verify_cross_layer_proof_async(proof)
+        await swaps.until_provider_has(transfer_id, "completed")
+
+
+async def test_a_manager_is_refused_in_another_event_loop(swaps: Swaps) -> None:
+    async with swaps.manager() as layers:
+
+        async def use() -> None:
+            await layers.list_transfers_async()
+
+        with pytest.raises(AsyncRuntimeError, match="event loop"):
+            await asyncio.to_thread(asyncio.run, use())
+
+
+async def test_a_blocking_twin_inside_the_loop_says_await_and_from_a_thread_it_works(swaps: Swaps) -> None:
+    async with swaps.manager() as layers:
+        with pytest.raises(AsyncRuntimeError, match="await list_transfers_async"):
+            layers.list_transfers_sync()
+        assert await asyncio.to_thread(layers.list_transfers_sync) == []
+
+
+@BOTH_WAYS
+async def test_a_blocking_program_transfers_in_a_plain_with(swaps: Swaps, direction: str) -> None:
+    source, destination = DIRECTIONS[direction]
+    config = swaps.config()
+
+    def program() -> tuple[bool, list[TransferState]]:
+        with Layer2Manager(config) as layers:
+            layers.initialize_all_sync()
+            proof = layers.cross_layer_transfer_sync(BTC, AMOUNT, source, destination, max_fee=1_000, timeout=60)
+            (transfer,) = layers.list_transfers_sync()
+            events = [event.transfer.state for event in layers.transfer_events_sync(transfer.transfer_id)]
+            return layers.verify_cross_layer_proof_sync(proof), events
+
+    assert await asyncio.to_thread(program) == (True, [TransferState.COMPLETED])
