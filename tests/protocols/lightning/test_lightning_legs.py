@@ -9,7 +9,6 @@ from hashlib import sha256
 import pytest
 
 from layer2.errors import (
-    BadAnswer,
     FundsRulesError,
     InsufficientFunds,
     NodeRefused,
@@ -112,13 +111,17 @@ async def test_an_offer_says_what_was_asked_for_and_can_be_asked_for_again(world
     assert (invoice.payment_hash, invoice.amount_msat, invoice.description) == (HASH, 50_000_000, "1f" * 16)
     assert (invoice.min_final_cltv_expiry_delta, invoice.expires_at) == (100, START + 600)
     assert await world.provider.offer(request) == text
-    with pytest.raises(BadAnswer, match="another invoice than it was asked for"):
-        await world.provider.offer(replace(request, amount=50_001))
+    for other in (replace(request, amount=50_001), replace(request, memo="2f" * 16)):
+        with pytest.raises(NodeRefused, match="already exists"):
+            await world.provider.offer(other)
 
 
-async def test_a_cancelled_offer_is_not_made_again(world: World) -> None:
-    htlc = await leg_to_provider(world)
-    await world.provider.perform(await world.provider.prepare(Verb.RELEASE, htlc))
+@pytest.mark.parametrize("verb", [None, Verb.COLLECT, Verb.RELEASE], ids=["held", "settled", "cancelled"])
+async def test_an_offer_under_a_hash_that_was_used_is_refused(world: World, verb: Verb | None) -> None:
+    htlc, _ = await funded(world)
+    if verb is not None:
+        preimage = PREIMAGE if verb is Verb.COLLECT else None
+        await world.provider.perform(await world.provider.prepare(verb, htlc, preimage))
     with pytest.raises(NodeRefused, match="already exists"):
         await world.provider.offer(offer_request())
 

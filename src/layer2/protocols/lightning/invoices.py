@@ -99,8 +99,7 @@ class Invoices:
     async def add(self, new: NewInvoice) -> Bolt11Invoice:
         """Have an invoice made, and check that the node made what was asked for.
 
-        An invoice that the node has already under the same hash, with the same contents, is returned as it is, unless
-        it is cancelled.
+        An invoice that the node has already under the same hash, open and with the same contents, is returned as it is.
 
         Raises:
             NodeRefused: lnd's words.
@@ -118,22 +117,24 @@ class Invoices:
             body["r_preimage"] = b64encode(new.preimage.secret).decode()
         elif new.payment_hash is not None:
             path, body["hash"] = "/v2/invoices/hodl", b64encode(new.payment_hash).decode()
-        text = await self._added(path, body, new)
+        own_key = await self._node.key()
+        try:
+            text = (await self._rest.post(path, body)).fields.text("payment_request")
+        except NodeRefused:
+            asked_before = await self._open_invoice(new)
+            if asked_before is None or not _is_as_asked(asked_before, new, self._prefix, own_key):
+                raise
+            return asked_before
         invoice = bolt11.decode(text)
-        if not _is_as_asked(invoice, new, self._prefix, await self._node.key()):
+        if not _is_as_asked(invoice, new, self._prefix, own_key):
             raise BadAnswer("lnd made another invoice than it was asked for", protocol=LIGHTNING, operation=path)
         return invoice
 
-    async def _added(self, path: str, body: Mapping[str, object], new: NewInvoice) -> str:
-        try:
-            return (await self._rest.post(path, body)).fields.text("payment_request")
-        except NodeRefused:
-            payment_hash = new.payment_hash if new.preimage is None else new.preimage.payment_hash
-            known = None if payment_hash is None else await self.find(payment_hash)
-            if known is None or known.state is InvoiceState.CANCELED:
-                raise
-            # Asked before, and the answer was lost. Whether it is the same is checked as for a new one.
-            return known.text
+    async def _open_invoice(self, new: NewInvoice) -> Bolt11Invoice | None:
+        """An invoice under the hash that nobody has paid: it was asked for before, and the answer was lost."""
+        payment_hash = new.payment_hash if new.preimage is None else new.preimage.payment_hash
+        known = None if payment_hash is None else await self.find(payment_hash)
+        return bolt11.decode(known.text) if known is not None and known.state is InvoiceState.OPEN else None
 
     async def find(self, payment_hash: bytes) -> InvoiceRecord | None:
         """The node's own invoice with that hash, or None where it has none."""
