@@ -12,7 +12,10 @@ from layer2.errors import (
     BadAnswer,
     ConfigurationError,
     FormatError,
+    InsufficientFunds,
     InvalidRequest,
+    Outcome,
+    TransactionError,
     UnknownAsset,
     WrongNetwork,
 )
@@ -160,7 +163,19 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
             request = EvmTransactionRequest(to=recipient, value=amount)
         else:
             raise UnknownAsset(f"{self.protocol_type.value} carries BTC and ETH here, not {asset_id}")
-        return await self._submit("transfer_asset_async", request, idempotency_key, timeout)
+        try:
+            return await self._submit("transfer_asset_async", request, idempotency_key, timeout)
+        except TransactionError as error:
+            # The token reverts, and the node's words need not say that the money is what is missing.
+            if error.outcome is not Outcome.NOT_SENT:
+                raise
+            balance = (await self.balances_async(timeout=timeout))[asset_id].spendable
+            if balance >= amount:
+                raise
+            unit = "sat" if asset_id == BTC else "wei"
+            raise InsufficientFunds(
+                f"{amount} {unit} cannot be sent: the account has {balance}", protocol=self.protocol_type.value
+            ) from error
 
     async def verify_proof_async(self, proof: EvmReceiptEvidence, *, timeout: float | None = None) -> bool:
         """See ``Layer2ProtocolAsync``: the evidence of a lock's end, canonical at the node's finality asked for.

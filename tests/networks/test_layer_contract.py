@@ -1,0 +1,286 @@
+"""What every layer's client does, the same on both layers and on both networks."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from layer2 import BTC, ETH, AsyncTimeout, BobClient, LightningNetwork, Preimage, TxState
+from layer2.errors import (
+    AuthenticationFailed,
+    ConfigurationError,
+    FormatError,
+    IdempotencyConflict,
+    InsufficientFunds,
+    InvalidAmount,
+    InvalidRequest,
+    Layer2Error,
+    NodeError,
+    NodeUnreachable,
+    Outcome,
+    TransactionError,
+    UnknownAsset,
+    WrongNetwork,
+)
+from layer2.interfaces import SystemClock
+from layer2.local_network import LocalNetwork, LocalNetworkControl
+from layer2.money import AssetId
+from layer2.protocol_client import Layer2ProtocolAsync
+from layer2.protocols.evm.requests import EvmTransactionRequest
+from layer2.signers.software import SoftwareEvmSigner
+from networks.parties import Clients, MemorySends, bob_settings, lightning_settings
+
+AMOUNT = 20_000
+UNKNOWN_ASSET = AssetId("DOGE", 8)
+Client = Layer2ProtocolAsync[Any, Any, Any, Any]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer: the taker's client, and how to be paid by it."""
+
+    client: Client
+    payee: Client
+    unknown_id: str
+
+    async def recipient(self, amount: int) -> str:
+        """Where the payee can be sent that amount."""
+        if isinstance(self.payee, LightningNetwork):
+            return (await self.payee.create_invoice_async(amount)).text
+        address: str = await self.payee.receive_address_async()
+        return address
+
+
+@pytest.fixture(params=["bob", "lightning"])
+def layer_name(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def layer(layer_name: str, taker: Clients, provider: Clients, control: LocalNetworkControl) -> Layer:
+    if layer_name == "bob":
+        return Layer(taker.bob, provider.bob, "0x" + "ab" * 32)
+    return Layer(taker.lightning, provider.lightning, "ab" * 32)
+
+
+def make(layer_name: str, on: LocalNetwork, **changes: Any) -> Client:
+    """Another client of the taker's, with some settings changed."""
+    if layer_name == "bob":
+        signer = SoftwareEvmSigner.from_file(on.taker.evm_key_file)
+        return BobClient(bob_settings(on, **changes), signer, MemorySends())
+    return LightningNetwork(lightning_settings(on.taker, **changes), MemorySends(), SystemClock())
+
+
+async def test_initializing_can_be_repeated(layer: Layer) -> None:
+    await layer.client.initialize_async()
+    await asyncio.gather(layer.client.initialize_async(), layer.client.initialize_async())
+
+
+WRONG_NODES: dict[str, tuple[str, dict[str, Any], type[Layer2Error], str]] = {
+    "chain_id": ("bob", {"chain_id": 808813}, WrongNetwork, "is on chain 60808.*808813"),
+    "token": ("bob", {"token": "0x" + "11" * 20}, ConfigurationError, "no ERC-20"),
+    "token_decimals": ("bob", {"token_decimals": 18}, ConfigurationError, "token_decimals is 18"),
+    "network": ("lightning", {"network": "mainnet"}, WrongNetwork, "lnd is on regtest.*mainnet"),
+    "version": ("lightning", {"minimum_version": "9.0.0"}, ConfigurationError, "older than 9.0.0"),
+}
+
+
+@pytest.mark.parametrize("case", list(WRONG_NODES))
+async def test_a_node_that_is_not_the_configured_one_is_refused(network: LocalNetwork, case: str) -> None:
+    name, changes, error, words = WRONG_NODES[case]
+    async with make(name, network, **changes) as client:
+        with pytest.raises(error, match=words):
+            await client.initialize_async()
+
+
+async def test_a_certificate_that_is_not_the_pinned_one_is_refused(network: LocalNetwork) -> None:
+    other = network.provider.lightning.certificate_file
+    async with make("lightning", network, certificate_file=other) as client:
+        with pytest.raises(AuthenticationFailed, match="certificate"):
+            await client.initialize_async()
+
+
+async def test_a_macaroon_of_another_node_is_refused(network: LocalNetwork) -> None:
+    other = network.provider.lightning.macaroon_file
+    async with make("lightning", network, macaroon_file=other) as client:
+        with pytest.raises(AuthenticationFailed, match="macaroon"):
+            await client.initialize_async()
+
+
+async def test_a_node_that_is_down_is_a_typed_error_and_nothing_is_sent(network: LocalNetwork, layer_name: str) -> None:
+    nowhere = {"rpc_url": "http://127.0.0.1:9"} if layer_name == "bob" else {"rest_url": "https://127.0.0.1:9"}
+    async with make(layer_name, network, **nowhere) as client:
+        with pytest.raises(NodeUnreachable) as down:
+            await client.initialize_async()
+        assert down.value.retryable
+        with pytest.raises(NodeUnreachable):
+            await client.balances_async()
+
+
+async def test_balances_grow_and_shrink_by_what_is_sent(layer: Layer) -> None:
+    before = [await one.balances_async() for one in (layer.client, layer.payee)]
+    tx_id = await layer.client.transfer_asset_async(BTC, AMOUNT, await layer.recipient(AMOUNT))
+    status = await layer.client.wait_for_status_async(tx_id, until=TxState.FINAL, timeout=60)
+    assert (status.tx_id, status.state) == (tx_id, TxState.FINAL)
+    assert status.fee is not None
+    after = [await one.balances_async() for one in (layer.client, layer.payee)]
+    owned = [[balances[BTC].spendable + balances[BTC].reserved for balances in both] for both in (before, after)]
+    assert owned[1][0] == owned[0][0] - AMOUNT
+    assert owned[1][1] == owned[0][1] + AMOUNT
+
+
+async def test_a_submitted_transaction_is_known_at_once_and_ends_final(layer: Layer) -> None:
+    request: Any = await layer.recipient(AMOUNT)
+    if isinstance(layer.client, BobClient):
+        request = EvmTransactionRequest(to=request, value=1)
+    status = await layer.client.submit_transaction_async(request)
+    assert (await layer.client.get_transaction_status_async(status.tx_id)).state is not TxState.UNKNOWN
+    final = await layer.client.wait_for_status_async(status.tx_id, until=TxState.FINAL, timeout=60)
+    assert final.state is TxState.FINAL
+    if isinstance(layer.client, LightningNetwork):
+        assert isinstance(final.preimage, Preimage)
+        assert final.preimage.payment_hash.hex() == final.tx_id
+
+
+async def test_an_unknown_id_is_unknown_and_not_failed(layer: Layer) -> None:
+    status = await layer.client.get_transaction_status_async(layer.unknown_id)
+    assert (status.tx_id, status.state) == (layer.unknown_id, TxState.UNKNOWN)
+
+
+@pytest.mark.parametrize("tx_id", ["", "0x", "zz" * 32, "0x" + "AB" * 31])
+async def test_what_is_no_id_is_refused(layer: Layer, tx_id: str) -> None:
+    with pytest.raises(FormatError):
+        await layer.client.get_transaction_status_async(tx_id)
+
+
+async def test_the_same_idempotency_key_is_the_same_transaction(layer: Layer) -> None:
+    before = (await layer.payee.balances_async())[BTC]
+    key, recipient = os.urandom(8).hex(), await layer.recipient(AMOUNT)
+
+    async def send(amount: int = AMOUNT, to: str = recipient) -> str:
+        tx_id: str = await layer.client.transfer_asset_async(BTC, amount, to, idempotency_key=key)
+        return tx_id
+
+    first, second = await asyncio.gather(send(), send())
+    assert first == second == await send()
+    await layer.client.wait_for_status_async(first, until=TxState.FINAL, timeout=60)
+    assert first == await send()
+    with pytest.raises(IdempotencyConflict):
+        await send(AMOUNT + 1, await layer.recipient(AMOUNT + 1))
+    after = (await layer.payee.balances_async())[BTC]
+    assert after.spendable + after.reserved == before.spendable + before.reserved + AMOUNT
+
+
+@pytest.mark.parametrize("amount", [0, -1, 20_000.0, True, "20000", None], ids=repr)
+async def test_an_amount_that_is_no_positive_integer_is_refused(layer: Layer, amount: Any) -> None:
+    with pytest.raises(InvalidAmount):
+        await layer.client.transfer_asset_async(BTC, amount, await layer.recipient(AMOUNT))
+
+
+async def test_an_asset_that_the_layer_does_not_carry_is_refused(layer: Layer) -> None:
+    with pytest.raises(UnknownAsset):
+        await layer.client.transfer_asset_async(UNKNOWN_ASSET, AMOUNT, await layer.recipient(AMOUNT))
+    if isinstance(layer.client, LightningNetwork):
+        with pytest.raises(UnknownAsset):
+            await layer.client.transfer_asset_async(ETH, AMOUNT, await layer.recipient(AMOUNT))
+
+
+@pytest.mark.parametrize("recipient", ["", "nobody", "0x1234", "lnbcrt1qqqq", "02" + "00" * 32])
+async def test_a_recipient_that_is_none_is_refused(layer: Layer, recipient: str) -> None:
+    with pytest.raises(InvalidRequest):
+        await layer.client.transfer_asset_async(BTC, AMOUNT, recipient)
+
+
+async def test_more_than_there_is_cannot_be_sent(layer: Layer) -> None:
+    balance = (await layer.client.balances_async())[BTC]
+    too_much = balance.spendable + balance.reserved + 1
+    with pytest.raises(TransactionError) as refused:
+        await layer.client.transfer_asset_async(BTC, too_much, await layer.recipient(too_much))
+    assert isinstance(refused.value, InsufficientFunds)
+    assert refused.value.outcome in (Outcome.NOT_SENT, Outcome.REJECTED)
+
+
+async def test_a_wait_that_ends_by_its_timeout_says_the_id(layer: Layer) -> None:
+    with pytest.raises(AsyncTimeout) as waited:
+        await layer.client.wait_for_status_async(layer.unknown_id, until=TxState.FINAL, timeout=0.05)
+    assert waited.value.tx_id == layer.unknown_id
+
+
+@pytest.mark.only_on("simnet", reason="real nodes cannot be told to answer late")
+async def test_a_send_that_ends_by_its_timeout_says_the_id_and_is_not_sent_twice(
+    layer: Layer, control: LocalNetworkControl
+) -> None:
+    recipient, key = await layer.recipient(AMOUNT), os.urandom(8).hex()
+    before = (await layer.payee.balances_async())[BTC]
+    if isinstance(layer.client, BobClient):
+        await control.fault("bob", "delay", method="eth_sendRawTransaction", seconds=2, count=1)
+    else:
+        await control.fault("taker_lightning", "delay", path="/v2/router/send", seconds=2, count=1)
+    with pytest.raises(AsyncTimeout) as timed_out:
+        await layer.client.transfer_asset_async(BTC, AMOUNT, recipient, idempotency_key=key, timeout=1)
+    assert timed_out.value.outcome is Outcome.UNKNOWN
+    assert timed_out.value.tx_id is not None
+    tx_id = await layer.client.transfer_asset_async(BTC, AMOUNT, recipient, idempotency_key=key)
+    assert tx_id == timed_out.value.tx_id
+    await layer.client.wait_for_status_async(tx_id, until=TxState.FINAL, timeout=60)
+    after = (await layer.payee.balances_async())[BTC]
+    assert after.spendable + after.reserved == before.spendable + before.reserved + AMOUNT
+
+
+@pytest.mark.only_on("simnet", reason="real nodes cannot be told to drop an answer")
+async def test_a_send_whose_answer_is_lost_is_not_sent_twice(layer: Layer, control: LocalNetworkControl) -> None:
+    recipient, key = await layer.recipient(AMOUNT), os.urandom(8).hex()
+    before = (await layer.payee.balances_async())[BTC]
+    if isinstance(layer.client, BobClient):
+        await control.fault("bob", "drop_reply", method="eth_sendRawTransaction", count=1)
+    else:
+        await control.fault("taker_lightning", "drop_reply", path="/v2/router/send", count=1)
+    try:
+        tx_id = await layer.client.transfer_asset_async(BTC, AMOUNT, recipient, idempotency_key=key)
+    except NodeError as error:
+        assert error.outcome is Outcome.UNKNOWN
+        assert error.tx_id is not None
+        tx_id = await layer.client.transfer_asset_async(BTC, AMOUNT, recipient, idempotency_key=key)
+        assert tx_id == error.tx_id
+    await layer.client.wait_for_status_async(tx_id, until=TxState.FINAL, timeout=60)
+    after = (await layer.payee.balances_async())[BTC]
+    assert after.spendable + after.reserved == before.spendable + before.reserved + AMOUNT
+
+
+async def test_a_wait_is_cancelled_at_once_and_leaves_no_task_behind(layer: Layer) -> None:
+    before = asyncio.all_tasks()
+    waits = [
+        asyncio.create_task(layer.client.wait_for_status_async(layer.unknown_id, until=TxState.FINAL))
+        for _ in range(10)
+    ]
+    while any(wait.get_coro().cr_await is None for wait in waits):  # type: ignore[union-attr]
+        await asyncio.sleep(0)
+    for wait in waits:
+        wait.cancel()
+    ended = await asyncio.gather(*waits, return_exceptions=True)
+    assert [type(one) for one in ended] == [asyncio.CancelledError] * 10
+    await layer.client.aclose()
+    gc.collect()
+    assert asyncio.all_tasks() - before - set(waits) == set()
+
+
+async def test_the_blocking_twins_do_the_same(layer_name: str, network: LocalNetwork, layer: Layer) -> None:
+    recipient = await layer.recipient(AMOUNT)
+
+    def program() -> None:
+        with make(layer_name, network) as client:
+            client.initialize_sync()
+            before = client.balances_sync()[BTC].spendable
+            tx_id = client.transfer_asset_sync(BTC, AMOUNT, recipient)
+            assert client.wait_for_status_sync(tx_id, until=TxState.FINAL, timeout=60).state is TxState.FINAL
+            assert client.get_transaction_status_sync(tx_id).tx_id == tx_id
+            assert client.balances_sync()[BTC].spendable < before
+            assert client.receive_address_sync()
+
+    await asyncio.to_thread(program)
