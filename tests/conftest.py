@@ -41,12 +41,13 @@ def _is_another_network(item: pytest.Item, reasons: dict[str, str]) -> bool:
     mark = item.get_closest_marker("only_on")
     if mark is None:
         return False
-    wanted, reason = mark.args[0], mark.kwargs["reason"]
+    wanted: str = mark.args[0]
     assert wanted in NETWORKS, f"only_on names {wanted!r}"
-    reasons[item.nodeid.partition("[")[0]] = f"{wanted} only: {reason}"
+    reasons[item.nodeid.partition("[")[0]] = f"{wanted} only: {mark.kwargs['reason']}"
     callspec = getattr(item, "callspec", None)
     assert callspec is not None, "only_on is for tests with the parameter network"
-    return str(callspec.params["network_name"]) != wanted
+    name: str = callspec.params["network_name"]
+    return name != wanted
 
 
 def _is_missing() -> bool:

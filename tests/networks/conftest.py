@@ -92,10 +92,10 @@ def provider_process(network: LocalNetwork, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture
 async def swaps(
     network: LocalNetwork, control: LocalNetworkControl, provider_process: ProviderProcess, tmp_path: Path
-) -> AsyncIterator[Swaps]:
+) -> Swaps:
     """A taker with a new journal, and the running provider, on the shared network."""
     provider_process.start()
-    yield Swaps(network, control, provider_process, tmp_path)
+    return Swaps(network, control, provider_process, tmp_path)
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def misbehave(client: type[BobClient | LightningNetwork], how: Misbehaviour) -> 
         return await prepare(self, *arguments)
 
     client.perform = faulty_perform  # type: ignore[method-assign]
-    client.prepare = faulty_prepare  # type: ignore[method-assign]
+    client.prepare = faulty_prepare  # type: ignore[method-assign,assignment]
 
 
 async def transfer(config: Path, source: str, destination: str, amount: int) -> None:

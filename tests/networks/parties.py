@@ -111,7 +111,7 @@ def write_secret(path: Path, secret: bytes) -> Path:
 def write_taker_config(path: Path, network: LocalNetwork, provider: ProviderProcess) -> Path:
     """Write the ``layer2.toml`` of the network's taker, with a swap seed of its own."""
     seed = write_secret(path.with_name("swap-seed"), os.urandom(32))
-    tables = {
+    tables: dict[str, dict[str, str | int]] = {
         "": {"network": "regtest", "swap_seed_file": str(seed)},
         **_node_tables(network, network.taker),
         "[providers]": {"name": "provider", "url": provider.url, "identity_key": provider.identity_key},
@@ -147,6 +147,11 @@ def _toml(tables: dict[str, dict[str, str | int]]) -> str:
         # JSON's texts and integers are TOML's too.
         lines += [f"{key} = {json.dumps(value)}" for key, value in fields.items()]
     return "\n".join(lines) + "\n"
+
+
+def _process_state(stat: Path) -> str:
+    """The kernel's letter for it; the process's name, which comes before, may hold spaces."""
+    return stat.read_text().rpartition(")")[2].split()[0]
 
 
 @dataclass
@@ -188,9 +193,7 @@ class ProviderProcess:
         command += ["--ready-file", str(ready), "--with-parent", str(os.getpid())]
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
         with (self.directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
-            )
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
         self._await_ready(ready)
 
     def kill(self) -> None:
@@ -215,10 +218,10 @@ class ProviderProcess:
     async def fell_silent(self) -> None:
         """Wait until it was stopped by SIGSTOP of its own."""
         assert self._process is not None
-        state = Path(f"/proc/{self._process.pid}/stat")
+        stat = Path(f"/proc/{self._process.pid}/stat")
 
         async def is_stopped() -> bool:
-            return state.read_text().rpartition(")")[2].split()[0] == "T"
+            return _process_state(stat) == "T"
 
         await until(is_stopped, "the provider stops itself")
 

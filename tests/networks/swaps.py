@@ -83,9 +83,20 @@ class Swaps:
             taker_bob, taker_lightning = await _balances(taker)
         async with clients_of(self.network, self.network.provider) as provider:
             provider_bob, provider_lightning = await _balances(provider)
-        return Money(
-            taker_bob[0], taker_lightning, provider_bob[0], provider_lightning, taker_bob[1], provider_bob[1]
-        )
+        return Money(taker_bob[0], taker_lightning, provider_bob[0], provider_lightning, taker_bob[1], provider_bob[1])
+
+    async def until_moved(self, before: Money, changes: tuple[int, int, int, int]) -> Money:
+        """Wait until the bitcoin balances changed by so much, and return all: a node knows what a payment has come
+        to before its channel shows it.
+        """
+        seen: list[Money] = []
+
+        async def holds() -> bool:
+            seen.append(await self.money())
+            return seen[-1].changes(before) == changes
+
+        await until(holds, f"the balances change by {changes}")
+        return seen[-1]
 
     async def until_provider_has(self, transfer_id: str, state: str) -> None:
         """Wait until the provider says of the swap that it is in that state."""

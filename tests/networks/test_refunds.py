@@ -41,7 +41,7 @@ async def test_a_lock_comes_back_alone_when_the_provider_falls_silent_before_it_
         assert refunded.value.proof is not None
         assert check_proof(refunded.value.proof, OFFLINE).outcome is ProofOutcome.REFUNDED
         assert not await layers.verify_cross_layer_proof_async(refunded.value.proof)
-    assert (await swaps.money()).changes(before) == (0, 0, 0, 0)
+    await swaps.until_moved(before, (0, 0, 0, 0))
 
 
 async def test_a_payment_comes_back_alone_when_the_provider_ends_before_it_locks(own_swaps: Swaps) -> None:
@@ -65,7 +65,7 @@ async def test_a_payment_comes_back_alone_when_the_provider_ends_before_it_locks
         with pytest.raises(TransferRefunded) as refunded:
             await layers.wait_for_transfer_async(transfer_id, timeout=60)
         assert refunded.value.transfer_id == transfer_id
-    assert (await swaps.money()).changes(before) == (0, 0, 0, 0)
+    await swaps.until_moved(before, (0, 0, 0, 0))
 
 
 async def come_to_the_expiry_of_held_payments(swaps: Swaps, layers: Layer2Manager, transfer_id: str) -> None:

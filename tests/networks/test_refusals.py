@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -39,7 +39,8 @@ from layer2.transfers import Quote
 from networks.parties import clients_of, write_secret
 from networks.swaps import AMOUNT, DIRECTIONS, FEE, Swaps, until_state
 
-BOB, LIGHTNING = Layer2ProtocolType.BOB, Layer2ProtocolType.LIGHTNING
+BOB: Final = Layer2ProtocolType.BOB
+LIGHTNING: Final = Layer2ProtocolType.LIGHTNING
 BOTH_WAYS = pytest.mark.parametrize("direction", list(DIRECTIONS))
 
 
@@ -147,7 +148,7 @@ async def test_a_taker_without_gas_to_finish_is_refused_before_money_moves(swaps
         (transfer,) = await layers.list_transfers_async()
         assert (transfer.transfer_id, transfer.state) == (refused.value.transfer_id, TransferState.ABANDONED)
         assert refused.value.outcome is Outcome.NOT_SENT
-    assert (await swaps.money()).changes(before) == (0, 0, 0, 0)
+    await swaps.until_moved(before, (0, 0, 0, 0))
 
 
 async def test_a_provider_that_is_away_is_named_and_nothing_is_begun(swaps: Swaps) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Final
 
 import pytest
 
@@ -20,9 +21,11 @@ from layer2 import (
 )
 from layer2.errors import IdempotencyConflict
 from networks.misbehaving import Misbehaviour
-from networks.swaps import AMOUNT, DIRECTIONS, FEE, Money, Swaps, until_state
+from networks.swaps import AMOUNT, DIRECTIONS, FEE, Swaps, until_state
+from networks.waiting import until
 
-BOB, LIGHTNING = Layer2ProtocolType.BOB, Layer2ProtocolType.LIGHTNING
+BOB: Final = Layer2ProtocolType.BOB
+LIGHTNING: Final = Layer2ProtocolType.LIGHTNING
 BOTH_WAYS = pytest.mark.parametrize("direction", list(DIRECTIONS))
 COMPLETED = {
     "bob_to_lightning": (-AMOUNT - FEE, AMOUNT, AMOUNT + FEE, -AMOUNT),
@@ -31,23 +34,17 @@ COMPLETED = {
 """How the balances change: the taker's on BOB and on Lightning, then the provider's."""
 
 
-async def begin(layers: Layer2Manager, direction: str, **options: str) -> str:
+async def begin(layers: Layer2Manager, direction: str) -> str:
     source, destination = DIRECTIONS[direction]
     quote = await layers.quote_transfer_async(BTC, AMOUNT, source, destination, max_fee=FEE + 300)
-    return (await layers.start_transfer_async(quote, **options)).transfer_id
-
-
-async def assert_moved(swaps: Swaps, direction: str, before: Money) -> None:
-    assert (await swaps.money()).changes(before) == COMPLETED[direction]
+    return (await layers.start_transfer_async(quote)).transfer_id
 
 
 @BOTH_WAYS
 async def test_a_transfer_completes_with_a_proof_and_balances_that_add_up(swaps: Swaps, direction: str) -> None:
     before, (source, destination) = await swaps.money(), DIRECTIONS[direction]
     async with swaps.manager() as layers:
-        proof = await layers.cross_layer_transfer_async(
-            BTC, AMOUNT, source, destination, max_fee=FEE + 300, timeout=60
-        )
+        proof = await layers.cross_layer_transfer_async(BTC, AMOUNT, source, destination, max_fee=FEE + 300, timeout=60)
         assert await layers.verify_cross_layer_proof_async(proof)
         (transfer,) = await layers.list_transfers_async()
         assert (transfer.state, transfer.fee) == (TransferState.COMPLETED, FEE)
@@ -55,8 +52,7 @@ async def test_a_transfer_completes_with_a_proof_and_balances_that_add_up(swaps:
 
     report = check_proof(TransferProof.from_bytes(proof.to_bytes()), OFFLINE)
     assert report.outcome is ProofOutcome.COMPLETED
-    after = await swaps.money()
-    assert after.changes(before) == COMPLETED[direction]
+    after = await swaps.until_moved(before, COMPLETED[direction])
     assert sum(after.changes(before)) == 0
     assert after.taker_gas < before.taker_gas
     assert after.provider_gas < before.provider_gas
@@ -82,11 +78,9 @@ async def test_somebody_elses_invoice_is_paid_and_the_taker_learns_the_preimage(
         lightning = await layers.get_protocol_async(LIGHTNING)
         # The taker's node stands for a third party's: the swap asks it for nothing.
         invoice = await lightning.create_invoice_async(AMOUNT, expiry_seconds=600)
-        proof = await layers.cross_layer_transfer_async(
-            BTC, AMOUNT, BOB, LIGHTNING, recipient=invoice.text, timeout=60
-        )
+        proof = await layers.cross_layer_transfer_async(BTC, AMOUNT, BOB, LIGHTNING, recipient=invoice.text, timeout=60)
         assert await layers.verify_cross_layer_proof_async(proof)
-    assert (await swaps.money()).changes(before) == COMPLETED["bob_to_lightning"]
+    await swaps.until_moved(before, COMPLETED["bob_to_lightning"])
 
 
 @BOTH_WAYS
@@ -106,7 +100,7 @@ async def test_a_provider_that_cannot_pay_gives_the_money_back_at_once(swaps: Sw
         else:
             # Nothing was locked on a chain: there is nothing that a stranger could check.
             assert refunded.value.proof is None
-    assert (await swaps.money()).changes(before) == (0, 0, 0, 0)
+    await swaps.until_moved(before, (0, 0, 0, 0))
 
 
 @BOTH_WAYS
@@ -120,7 +114,7 @@ async def test_a_taker_that_is_killed_right_after_its_funding_completes_after_a_
         proof = await layers.wait_for_transfer_async(transfer.transfer_id, timeout=60)
         assert await layers.verify_cross_layer_proof_async(proof)
         await swaps.until_provider_has(transfer.transfer_id, "completed")
-    await assert_moved(swaps, direction, before)
+    await swaps.until_moved(before, COMPLETED[direction])
 
 
 async def test_a_taker_that_is_killed_between_intent_and_lock_locks_once_after_a_restart(swaps: Swaps) -> None:
@@ -130,7 +124,7 @@ async def test_a_taker_that_is_killed_between_intent_and_lock_locks_once_after_a
         (transfer,) = await layers.list_transfers_async()
         await layers.wait_for_transfer_async(transfer.transfer_id, timeout=60)
         await swaps.until_provider_has(transfer.transfer_id, "completed")
-    await assert_moved(swaps, direction, before)
+    await swaps.until_moved(before, COMPLETED[direction])
 
 
 @BOTH_WAYS
@@ -146,7 +140,7 @@ async def test_a_provider_that_is_killed_right_after_its_payment_completes_after
         proof = await layers.wait_for_transfer_async(transfer_id, timeout=60)
         assert await layers.verify_cross_layer_proof_async(proof)
         await swaps.until_provider_has(transfer_id, "completed")
-    await assert_moved(swaps, direction, before)
+    await swaps.until_moved(before, COMPLETED[direction])
 
 
 async def test_two_transfers_with_one_idempotency_key_are_one(swaps: Swaps) -> None:
@@ -165,7 +159,7 @@ async def test_two_transfers_with_one_idempotency_key_are_one(swaps: Swaps) -> N
             await transfer(AMOUNT + 1)
         assert conflict.value.transfer_id == only.transfer_id
         await swaps.until_provider_has(only.transfer_id, "completed")
-    await assert_moved(swaps, "bob_to_lightning", before)
+    await swaps.until_moved(before, COMPLETED["bob_to_lightning"])
 
 
 async def test_cancelling_the_call_never_cancels_the_swap(swaps: Swaps) -> None:
@@ -173,9 +167,12 @@ async def test_cancelling_the_call_never_cancels_the_swap(swaps: Swaps) -> None:
     async with swaps.manager() as layers:
         await swaps.control.set_automatic(False)
         call = asyncio.create_task(layers.cross_layer_transfer_async(BTC, AMOUNT, BOB, LIGHTNING))
-        while not (transfers := await layers.list_transfers_async()):
-            await asyncio.sleep(0)
-        transfer_id = transfers[0].transfer_id
+
+        async def has_begun() -> bool:
+            return bool(await layers.list_transfers_async())
+
+        await until(has_begun, "the transfer begins")
+        (transfer_id,) = [transfer.transfer_id for transfer in await layers.list_transfers_async()]
         await until_state(layers, transfer_id, TransferState.FUNDING)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -185,4 +182,4 @@ async def test_cancelling_the_call_never_cancels_the_swap(swaps: Swaps) -> None:
             await layers.wait_for_transfer_async(transfer_id, timeout=60)
         )
         await swaps.until_provider_has(transfer_id, "completed")
-    await assert_moved(swaps, "bob_to_lightning", before)
+    await swaps.until_moved(before, COMPLETED["bob_to_lightning"])

@@ -14,7 +14,7 @@ async def until(holds: Callable[[], Awaitable[bool]], what: str, *, seconds: flo
     """Return as soon as the condition holds; fail with its name where it does not in time."""
     try:
         async with asyncio.timeout(seconds):
-            while not await holds():
+            while not await holds():  # noqa: ASYNC110 - the event is another process's
                 await asyncio.sleep(_LOOK_AGAIN_SECONDS)
     except TimeoutError:
         raise AssertionError(f"not within {seconds:g} s: {what}") from None
