@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
-from typing import Any
+from dataclasses import fields, replace
+from typing import Any, get_args
 
 from layer2.swap_rules.legs import ActStatus, ClockReading, LegState, LegView
 from layer2.swap_rules.machine import Act, Observed, Swap
+from layer2.swap_rules.states import State
 from layer2.swap_rules.timelocks import REGTEST
 from layer2.terms import EvmLeg
 from swap_rules.example_terms import NOW, PREIMAGE, bob_to_lightning, lightning_to_bob
@@ -66,4 +67,12 @@ def views_at(*chain_times: int) -> list[LegView | None]:
     return [
         None,
         *(replace(one, clock=replace(one.clock, chain_time=at)) for one in EVERYTHING for at in chain_times),
+    ]
+
+
+def example_states(*unions: Any, deadline: int | None = None) -> list[State]:
+    """One of each class of state in these unions."""
+    content = {"source_tx_id": "0x1", "destination_tx_id": None, "since": 5, "deadline": deadline, "reason": "why"}
+    return [
+        one(**{field.name: content[field.name] for field in fields(one)}) for union in unions for one in get_args(union)
     ]
