@@ -61,6 +61,7 @@ async def serve(settings: ProviderSettings, *, ready_file: Path | None = None, p
         NodeError: a node is not the configured one, or cannot be reached.
     """
     configure()
+    _forget(ready_file)
     log = structlog.get_logger("layer2.provider")
     loop, stopping = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -144,6 +145,12 @@ async def _serve_until(
             # Ends the event streams too, so that the server need not wait for their readers.
             open_swaps = await runner.aclose()
         log.info("stopped", open_swaps=len(open_swaps), must_be_back_by=must_be_back_by)
+
+
+def _forget(ready_file: Path | None) -> None:
+    """Remove what a provider that was killed has left."""
+    if ready_file is not None:
+        ready_file.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,195 @@
+"""The provider as a process of its own, on the embedded network."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from layer2 import simnet
+from layer2.formats.evm_address import parse_address
+from layer2.layers import Layer2ProtocolType
+from layer2.local_network import LocalNetwork
+from layer2.money import BTC
+from layer2.provider_client import ProviderClient, ProviderEndpoint
+from layer2.settings import ConnectionPoolConfig
+from layer2.swap_rules.agreement import SwapRequest
+from layer2.transactions import SwapId
+from layer2.transfers import TransferRequest
+from networks.parties import ProviderProcess
+
+REQUEST = TransferRequest(BTC, 20_000, Layer2ProtocolType.LIGHTNING, Layer2ProtocolType.BOB)
+START_PROVIDER = """
+import subprocess, sys, os
+command = [sys.executable, "-m", "layer2.provider.process", *sys.argv[1:], "--with-parent", str(os.getpid())]
+child = subprocess.Popen(command)
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
+    directory = tmp_path_factory.mktemp("simnet")
+    yield simnet.up(directory, with_parent=True)
+    simnet.down(directory)
+
+
+@pytest.fixture
+def process(network: LocalNetwork, tmp_path: Path) -> Iterator[ProviderProcess]:
+    process = ProviderProcess(network, tmp_path / "provider")
+    process.start()
+    yield process
+    process.kill()
+
+
+def client_of(process: ProviderProcess) -> ProviderClient:
+    endpoint = ProviderEndpoint("provider", process.url, bytes.fromhex(process.identity_key))
+    return ProviderClient(endpoint, ConnectionPoolConfig(), 10_000)
+
+
+async def open_swap(client: ProviderClient, process: ProviderProcess) -> SwapRequest:
+    """A swap to BOB that nobody funds."""
+    account = process.network.taker.evm_address
+    quote = (await client.quote(REQUEST)).quote
+    request = SwapRequest(SwapId(os.urandom(16).hex()), quote.quote_id, os.urandom(32), account, parse_address(account))
+    await client.open_swap(request)
+    return request
+
+
+async def ended(descriptor: int) -> None:
+    loop, over = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(descriptor, over.set)
+    try:
+        await asyncio.wait_for(over.wait(), 30)
+    finally:
+        loop.remove_reader(descriptor)
+
+
+async def test_it_says_where_it_serves_and_signs_with_the_key_that_it_names(process: ProviderProcess) -> None:
+    ready = json.loads((process.directory / "ready.json").read_text())
+    assert set(ready) == {"url", "identity_key", "process_id"}
+    client = client_of(process)
+    try:
+        assert (await client.info()).is_ready
+        quote = (await client.quote(REQUEST)).quote
+        assert (quote.network, quote.node_key.hex()) == ("regtest", process.network.provider.lightning.node_key)
+    finally:
+        await client.aclose()
+
+
+async def test_a_swap_outlives_the_process_and_its_id_is_in_no_log(process: ProviderProcess) -> None:
+    client = client_of(process)
+    try:
+        request = await open_swap(client, process)
+        terms = await client.open_swap(request)
+        process.kill()
+        process.start()
+        assert await client.open_swap(request) == terms
+        assert (await client.swap_status(request.swap_id))["state"] == "agreed"
+        process.stop()
+    finally:
+        await client.aclose()
+    lines = [json.loads(line) for line in process.log().splitlines()]
+    assert [line["resumed_swaps"] for line in lines if line["event"] == "serving"] == [0, 1]
+    assert [(line["open_swaps"], line["must_be_back_by"]) for line in lines if line["event"] == "stopped"] == [
+        (1, None)
+    ]
+    assert request.swap_id not in process.log()
+    assert not re.search(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])", process.log())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_it_stops_when_asked_though_a_stream_is_open(process: ProviderProcess, number: signal.Signals) -> None:
+    ready = json.loads((process.directory / "ready.json").read_text())
+    client = client_of(process)
+    request = await open_swap(client, process)
+    descriptor = os.pidfd_open(ready["process_id"])
+    try:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"{process.url}/v1/swaps/{request.swap_id}/events") as stream,
+        ):
+            assert await stream.content.readline() == b"event: swap\n"
+            signal.pidfd_send_signal(descriptor, number)
+            await stream.content.read()
+            await ended(descriptor)
+    finally:
+        os.close(descriptor)
+        await client.aclose()
+    process.stop()
+    assert not (process.directory / "ready.json").exists()
+    assert json.loads(process.log().splitlines()[-1])["event"] == "stopped"
+
+
+def test_it_ends_with_the_process_that_started_it_even_by_sigkill(process: ProviderProcess) -> None:
+    process.stop()
+    ready = process.directory / "ready.json"
+    arguments = [str(process.directory / "provider.toml"), "--ready-file", str(ready)]
+    with (process.directory / "log").open("ab") as log:
+        parent = subprocess.Popen(
+            [sys.executable, "-c", START_PROVIDER, *arguments], stdout=subprocess.PIPE, stderr=log
+        )
+    assert parent.stdout is not None
+    with parent.stdout:
+        descriptor = os.pidfd_open(int(parent.stdout.readline()))
+    try:
+        give_up = time.monotonic() + 30
+        while not ready.exists():
+            # The descriptor can be read when the process has ended; waiting for that is also the pause here.
+            assert not select.select([descriptor], [], [], 0.02)[0], process.log()
+            assert time.monotonic() < give_up, process.log()
+        parent.kill()
+        parent.wait()
+        assert select.select([descriptor], [], [], 30)[0], "it outlived its parent"
+    finally:
+        os.close(descriptor)
+
+
+def run(process: ProviderProcess, **settings: str | int) -> tuple[int, str]:
+    """Start a second provider from a changed file; return its exit status and its words."""
+    path = process.directory / "changed.toml"
+    text = (process.directory / "provider.toml").read_text()
+    for name, value in settings.items():
+        text = re.sub(rf"^{name} = .*$", f"{name} = {json.dumps(value)}", text, flags=re.MULTILINE)
+    path.write_text(text)
+    ended = subprocess.run(
+        [sys.executable, "-m", "layer2.provider.process", str(path)], capture_output=True, text=True, timeout=60
+    )
+    return ended.returncode, ended.stderr
+
+
+def test_what_prevents_the_start_is_one_sentence_and_no_traceback(process: ProviderProcess) -> None:
+    port = int(process.url.rpartition(":")[2])
+    for settings, code in (
+        ({"listen_port": port}, "[listen]"),
+        ({"chain_id": 1}, "[chain_id]"),
+        ({"identity_key_file": "nowhere"}, "[signer]"),
+        ({"listen_port": -1}, "[wrong_value]"),
+    ):
+        status, said = run(process, **settings)
+        assert status == 1
+        assert code in said
+        assert "Traceback" not in said
+
+
+def test_the_configuration_is_read_from_the_named_file_only(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "layer2.provider.process", str(tmp_path / "none.toml")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "there is no configuration file" in ended.stderr

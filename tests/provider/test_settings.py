@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from layer2.errors import ConfigurationError
+from layer2.provider.settings import ProviderSettings
+from layer2.swap_rules.timelocks import REGTEST
+
+FILE = """
+network = "regtest"
+identity_key_file = "identity.key"
+{more}
+[bob]
+rpc_url = "http://127.0.0.1:8545"
+token_address = "0x1212121212121212121212121212121212121212"
+token_decimals = 8
+key_file = "bob.key"
+[lightning]
+rest_url = "https://127.0.0.1:8080"
+certificate_file = "tls.cert"
+macaroon_file = "admin.macaroon"
+"""
+
+
+def loaded(directory: Path, more: str = "", **arguments: Any) -> ProviderSettings:
+    path = directory / "provider.toml"
+    path.write_text(FILE.format(more=more))
+    return ProviderSettings.load(path, **arguments)
+
+
+def test_a_small_file_is_enough(tmp_path: Path) -> None:
+    settings = loaded(tmp_path)
+    assert settings.timelocks is REGTEST
+    assert settings.identity_key_file == tmp_path / "identity.key"
+    assert settings.pricing.provider_fee(100_000) == 420
+    assert (settings.listen_host, settings.limits.open_swaps) == ("127.0.0.1", 100)
+
+
+def test_the_journal_is_not_the_takers_where_both_have_their_files_in_one_place(tmp_path: Path) -> None:
+    assert loaded(tmp_path).journal.path == tmp_path / "provider-journal.sqlite"
+    assert loaded(tmp_path, journal={"path": tmp_path / "other"}).journal.path == tmp_path / "other"
+
+
+def test_an_argument_wins_over_the_environment_and_that_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert loaded(tmp_path, "fee_ppm = 1").fee_ppm == 1
+    monkeypatch.setenv("LAYER2_FEE_PPM", "2")
+    assert loaded(tmp_path, "fee_ppm = 1").fee_ppm == 2
+    assert loaded(tmp_path, "fee_ppm = 1", fee_ppm=3).fee_ppm == 3
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("fee_pmm = 1", 'did you mean "fee_ppm"'),
+        ("fee_ppm = -1", '"fee_ppm"'),
+        ("fee_ppm = 1.5", '"fee_ppm"'),
+        ('listen_host = "0.0.0.0"', "loopback"),
+        ('listen_host = "localhost"', "loopback"),
+        ("listen_port = 65536", '"listen_port"'),
+        ("min_amount_sat = 5_000_000", "min_amount_sat is above max_amount_sat"),
+        ("safe_from_sat = 3_000_000", "safe_from_sat is above finalized_from_sat"),
+        ("max_open_swaps = 0", '"max_open_swaps"'),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_file(tmp_path: Path, more: str, said: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        loaded(tmp_path, more)
+    assert said in error.value.message
+    assert "provider.toml" in error.value.message
+
+
+def test_every_setting_says_what_it_is() -> None:
+    undescribed = [
+        name
+        for name, field in ProviderSettings.model_fields.items()
+        if not field.description and name not in ("bob", "lightning", "journal", "connection_pool")
+    ]
+    assert undescribed == []
