@@ -227,7 +227,28 @@ class ProviderClient:
         return answer
 
     async def _call(self, method: str, path: str, body: dict[str, JsonValue] | None = None) -> tuple[int, JsonValue]:
-        # A POST may have been acted on by the time that its answer is missing.
+        try:
+            status, data = await self._exchange(method, path, body, Outcome.NOT_SENT)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            # A kept connection ends so when the provider was started anew. Every call may be repeated, but a POST
+            # may have been acted on already.
+            sent = Outcome.NOT_SENT if method == "GET" else Outcome.UNKNOWN
+            try:
+                status, data = await self._exchange(method, path, body, sent)
+            except aiohttp.ClientError as error:
+                raise self._unreachable("broke the connection off", path, sent) from error
+        try:
+            return status, canonical_json.decode(data)
+        except FormatError as error:
+            if status == HTTPStatus.OK:
+                raise self._bad_answer(path, error) from error
+            # A proxy in front of the provider speaks HTML.
+            return status, None
+
+    async def _exchange(
+        self, method: str, path: str, body: dict[str, JsonValue] | None, unconnected: Outcome
+    ) -> tuple[int, bytes]:
+        """One request; ``unconnected`` is the outcome where this one cannot even connect."""
         outcome = Outcome.NOT_SENT if method == "GET" else Outcome.UNKNOWN
         try:
             async with self._opened().request(
@@ -237,21 +258,15 @@ class ProviderClient:
                 headers={} if body is None else {"Content-Type": "application/json"},
                 allow_redirects=False,
             ) as response:
-                data = await self._read(response)
-                status = response.status
+                return response.status, await self._read(response)
         except aiohttp.ClientConnectorError as error:
-            raise self._unreachable("cannot be reached", path, Outcome.NOT_SENT) from error
+            raise self._unreachable("cannot be reached", path, unconnected) from error
         except TimeoutError as error:
             raise self._unreachable(f"did not answer within {self._timeout:g} s", path, outcome) from error
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            raise
         except aiohttp.ClientError as error:
             raise self._unreachable("broke the connection off", path, outcome) from error
-        try:
-            return status, canonical_json.decode(data)
-        except FormatError as error:
-            if status == HTTPStatus.OK:
-                raise self._bad_answer(path, error) from error
-            # A proxy in front of the provider speaks HTML.
-            return status, None
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         longest = min(_LONGEST_ANSWER, self._pool.max_response_bytes)
