@@ -33,16 +33,18 @@ async def breathe(when: str, what: str) -> None:
 
 
 class NthPoint:
-    """Fails once, at the N-th point."""
+    """Fails once, at the N-th point; ``reads`` says whether calls without an effect are points too."""
 
-    def __init__(self, kind: Kind, nth: int) -> None:
-        self.kind, self.nth = kind, nth
+    def __init__(self, kind: Kind, nth: int, *, reads: bool) -> None:
+        self.kind, self.nth, self._reads = kind, nth, reads
         self.count = 0
         self.struck = asyncio.Event()
         self.where = ""
 
     async def __call__(self, when: str, what: str) -> None:
         await asyncio.sleep(0)
+        if what in READS and not self._reads:
+            return
         self.count += 1
         if self.count != self.nth:
             return
@@ -71,3 +73,4 @@ class NthPoint:
 LAYER_CALLS = frozenset(
     {"observe", "prepare", "perform", "act_status", "check_can_finish", "wait_for_change", "evidence"}
 )
+READS = frozenset({"observe", "act_status", "wait_for_change", "evidence", "check_can_finish"})

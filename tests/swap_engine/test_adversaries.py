@@ -54,7 +54,7 @@ MOVES = ["lock", "claim", "refund", "pay", "pay with little time", "settle", "se
 
 @pytest.mark.parametrize("honest", ["taker", "provider"])
 @pytest.mark.parametrize("name", SCENES)
-@settings(max_examples=120, deadline=None, derandomize=True, database=None)
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(
     script=st.lists(st.tuples(st.integers(0, 700), st.sampled_from(MOVES)), max_size=8),
     per_block=st.sampled_from([FAST, 8.0, SLOW]),

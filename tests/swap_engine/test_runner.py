@@ -1,0 +1,253 @@
+"""Waiting, watching, closing and resuming: none of it touches a swap."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from layer2.errors import AsyncRuntimeError, JournalError, TaskCancelled, UnknownTransfer
+from layer2.interfaces import Role
+from layer2.swap_engine.journal import SqliteJournal
+from layer2.swap_engine.records import read_request, record_state
+from layer2.swap_engine.runner import SwapRunner
+from layer2.transactions import SwapId
+from swap_engine.two_parties import Scene
+from swap_engine.virtual_time import run
+from swap_rules.example_terms import FEE, NOW, PREIMAGE, SWAP_ID
+
+
+def test_two_workers_on_one_swap_waste_time_and_nothing_else() -> None:
+    async def story() -> None:
+        for direction in (Scene.to_lightning, Scene.to_bob):
+            scene = await direction()
+            seconds = []
+            for party in scene.parties:
+                first = party.runner
+                seconds.append((first, party.start()))
+                await first.resume()
+            await scene.play()
+            assert (scene.taker.state, scene.provider.state) == ("completed", "completed")
+            assert (scene.gained("taker"), scene.invoice.sends) == (-FEE, 1)
+            for pair in seconds:
+                for runner in pair:
+                    await runner.aclose()
+
+    run(story())
+
+
+def test_watching_gives_the_present_and_then_every_version_once() -> None:
+    async def story() -> None:
+        scene = await Scene.to_lightning()
+        versions: list[int] = []
+
+        async def watch() -> None:
+            versions.extend([record.version async for record in scene.taker.runner.watch(SWAP_ID)])
+
+        watching = asyncio.ensure_future(watch())
+        await scene.play()
+        await watching
+        assert versions == list(range(versions[0], scene.taker.record.version + 1))
+        # A final swap is told once.
+        assert [one.version async for one in scene.taker.runner.watch(SWAP_ID)] == versions[-1:]
+        await scene.close()
+
+    run(story())
+
+
+def test_a_version_that_another_process_wrote_is_seen_within_the_polling_time() -> None:
+    async def story() -> None:
+        scene = await Scene.to_lightning()
+        first = scene.taker.runner
+        other = scene.taker.start()
+        waiting = asyncio.ensure_future(first.wait(SWAP_ID))
+        await other.resume()
+        await scene.provider.runner.resume()
+        assert (await waiting).is_final
+        await first.aclose()
+        await scene.close()
+
+    run(story())
+
+
+def test_cancelling_a_wait_never_touches_the_swap() -> None:
+    async def story() -> None:
+        scene = await Scene.to_lightning()
+        for party in scene.parties:
+            await party.runner.resume()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await scene.taker.runner.wait(SWAP_ID)
+        assert not scene.taker.record.is_final
+        assert (await scene.taker.runner.wait(SWAP_ID)).is_final
+        assert scene.taker.state == "completed"
+        await scene.close()
+
+    run(story())
+
+
+def test_closing_never_waits_for_a_swap_and_returns_the_open_ones() -> None:
+    async def story() -> None:
+        scene = await Scene.to_lightning()
+        runner = scene.taker.runner
+        await runner.resume()
+        await asyncio.sleep(30)
+        waiting = asyncio.ensure_future(runner.wait(SWAP_ID))
+        await asyncio.sleep(0)
+        before = asyncio.get_running_loop().time()
+        still_open = await runner.aclose()
+        assert asyncio.get_running_loop().time() == before
+        assert [one.swap_id for one in still_open] == [SWAP_ID]
+        with pytest.raises(TaskCancelled) as caught:
+            await waiting
+        assert caught.value.transfer_id == SWAP_ID
+        with pytest.raises(AsyncRuntimeError):
+            runner.drive(scene.taker.record)
+        with pytest.raises(TaskCancelled):
+            await runner.wait(SWAP_ID)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        await scene.close()
+
+    run(story())
+
+
+def test_what_is_not_in_the_journal_cannot_be_waited_for() -> None:
+    async def story() -> None:
+        scene = await Scene.to_lightning()
+        with pytest.raises(UnknownTransfer):
+            await scene.taker.runner.wait(SwapId("00" * 16))
+        with pytest.raises(JournalError, match="without terms"):
+            scene.taker.runner.drive(replace(scene.taker.record, terms=None))
+        await scene.close()
+
+    run(story())
+
+
+def test_driving_twice_is_driving_once() -> None:
+    async def story() -> None:
+        scene = await Scene.to_lightning()
+        for _ in range(3):
+            scene.taker.runner.drive(scene.taker.record)
+        await scene.play()
+        names = [one["event"] for one in await scene.taker.journal.events(SWAP_ID)]
+        assert names.count("funding") == 1
+        await scene.close()
+
+    run(story())
+
+
+def test_only_agreed_swaps_of_the_roles_are_resumed() -> None:
+    async def story() -> None:
+        scene = await Scene.to_lightning()
+        assert await scene.taker.runner.resume([Role.PROVIDER]) == ()
+        scene.taker.journal.records[SwapId("00" * 16)] = replace(
+            scene.taker.record, swap_id=SwapId("00" * 16), terms=None
+        )
+        assert [one.swap_id for one in await scene.taker.runner.resume()] == [SWAP_ID]
+        await scene.close()
+
+    run(story())
+
+
+def test_a_listener_that_fails_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        scene = await Scene.to_lightning()
+
+        def listener(record: object) -> None:
+            raise RuntimeError("a listener's own fault")
+
+        scene.taker.runner._on_change = listener
+        await scene.play()
+        assert scene.taker.state == "completed"
+        await scene.close()
+
+    run(story())
+    assert "a listener's own fault" in caplog.text
+
+
+def test_trouble_is_logged_and_secrets_are_not(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "layer2")
+
+    async def story() -> None:
+        for direction in (Scene.to_lightning, Scene.to_bob):
+            scene = await direction()
+            count = 0
+
+            async def fault(when: str, what: str) -> None:
+                nonlocal count
+                count += 1
+                await asyncio.sleep(0)
+                # Not for ever: a fault that always comes at the same call is a node that is down.
+                if count % 7 == 0 and count < 60:
+                    raise JournalError("the disk is full")
+
+            for party in scene.parties:
+                party.on_fault(fault)
+            await scene.play()
+            assert (scene.taker.state, scene.provider.state) == ("completed", "completed")
+            await scene.close()
+
+    run(story())
+    assert "the disk is full" in caplog.text
+    assert SWAP_ID in caplog.text
+    assert PREIMAGE.secret.hex() not in caplog.text
+    # The id is the capability to read the swap: only the taker's own log has it.
+    providers = [one.getMessage() for one in caplog.records if one.getMessage().startswith("hash ")]
+    assert providers
+    assert not any(SWAP_ID in line for line in providers)
+
+
+def test_the_preimage_is_not_in_the_takers_journal_before_it_is_to_be_shown() -> None:
+    async def story() -> None:
+        scene = await Scene.to_bob()
+        await scene.taker.runner.resume()
+        await asyncio.sleep(60)
+        assert record_state(scene.taker.record).name == "funded"
+        written = repr(scene.taker.record) + repr(await scene.taker.journal.intents(SWAP_ID))
+        assert PREIMAGE.secret.hex() not in written
+        await scene.close()
+
+    run(story())
+
+
+class StandingClock:
+    def now(self) -> float:
+        return NOW
+
+
+async def test_a_swap_goes_on_from_the_file_in_another_runner(tmp_path: Path) -> None:
+    scene = await Scene.to_lightning()
+    scene.world.now = lambda: NOW  # type: ignore[method-assign]  # the journal's thread needs a loop of real time
+    journal = await SqliteJournal.open(tmp_path / "journal.db")
+    source = scene.taker
+    created = await journal.create(replace(source.record, terms=None))
+    await journal.advance(
+        created, state=source.record.state, is_final=False, event="agreed", now=1, terms=source.record.terms
+    )
+
+    def runner() -> SwapRunner:
+        return SwapRunner(
+            journal,
+            source.runner._around.layers,
+            source.runner._around.preimages,
+            source.runner._around.settings,
+            StandingClock(),
+        )
+
+    first = runner()
+    await first.resume()
+    async for record in first.watch(SWAP_ID):
+        if record_state(record).name == "funding":
+            break
+    await first.aclose()
+    [intent] = await journal.intents(SWAP_ID)
+    assert intent.key == "fund.source"
+    second = runner()
+    [resumed] = await second.resume()
+    assert record_state(resumed).name in ("funding", "funded")
+    assert read_request(resumed)[1] == "example"
+    await second.aclose()
+    await journal.aclose()
