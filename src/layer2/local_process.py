@@ -1,4 +1,4 @@
-"""Processes of this machine that belong together: a child that ends when its parent does. Needs Linux."""
+"""Processes of this machine that belong together: one that ends when another does. Needs Linux."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ __all__ = ["ending_with"]
 
 
 @contextlib.contextmanager
-def ending_with(process_id: int | None, end: Callable[[], None]) -> Iterator[None]:
+def ending_with(process_id: int | None, end: Callable[[], None], *, is_parent: bool = True) -> Iterator[None]:
     """Call ``end`` in the running loop when that process ends, however it ends; None waits for nothing.
 
     A pidfd becomes readable at the death of a process. The kernel's parent-death signal would come at the death of
     the *thread* that started us, which may be a worker of a pool.
 
     Args:
-        process_id: the parent of this process. If it is not that any more, it has died and its id may be another's.
+        is_parent: whether that process started this one. If it is not our parent any more, it has died, and its id
+            may be another's by now.
     """
     if process_id is None:
         yield
@@ -32,7 +33,7 @@ def ending_with(process_id: int | None, end: Callable[[], None]) -> Iterator[Non
     loop = asyncio.get_running_loop()
     loop.add_reader(descriptor, end)
     try:
-        if os.getppid() != process_id:
+        if is_parent and os.getppid() != process_id:
             end()
         yield
     finally:

@@ -15,7 +15,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from layer2.devnet.install import Binaries
 from layer2.devnet.network import LOG, PROCESSES, clear, require_binaries
 from layer2.devnet.processes import Child, ProcessRecord, save_records
 from layer2.errors import ConfigurationError, Layer2Error, NodeError
+from layer2.local_process import ending_with
 
 __all__ = ["main"]
 
@@ -115,7 +116,7 @@ async def _run(directory: Path, binaries: Binaries, parent: int | None, reports:
     records = [ProcessRecord.of("devnet", os.getpid())]
     save_records(directory / PROCESSES, records)
     try:
-        with _ending_with(parent, end):
+        with ending_with(parent, end, is_parent=False):
             await _serve(directory, binaries, records, reports)
     except asyncio.CancelledError:
         if not told_to_end.is_set():
@@ -137,27 +138,6 @@ async def _serve(directory: Path, binaries: Binaries, records: list[ProcessRecor
         reports.close()
         _log.info("ready")
         await asyncio.Event().wait()  # until this task is cancelled, by a signal or by a node that ends
-
-
-@contextlib.contextmanager
-def _ending_with(pid: int | None, end: Callable[[], None]) -> Iterator[None]:
-    """Call ``end`` when that process ends, however it ends. A descriptor of it is readable from then on."""
-    if pid is None:
-        yield
-        return
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        end()
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    loop.add_reader(descriptor, end)
-    try:
-        yield
-    finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
 
 
 def _parser() -> argparse.ArgumentParser:

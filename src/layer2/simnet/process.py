@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import signal
 from pathlib import Path
 
+from layer2.local_process import ending_with
 from layer2.simnet.block_maker import Automatic
 from layer2.simnet.clock import SimClock
 from layer2.simnet.launch import ProcessRecord
@@ -29,17 +29,12 @@ async def _run(arguments: argparse.Namespace) -> None:
     loop, ending = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.set)
-    watched = _watch_parent(arguments.parent, ending)
-    try:
+    with ending_with(arguments.parent, ending.set):
         if ending.is_set():
             return
         arguments.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with ProcessRecord.held(arguments.directory):
             await _serve(arguments, ending)
-    finally:
-        if watched is not None:
-            loop.remove_reader(watched)
-            os.close(watched)
 
 
 async def _serve(arguments: argparse.Namespace, ending: asyncio.Event) -> None:
@@ -56,26 +51,6 @@ async def _serve(arguments: argparse.Namespace, ending: asyncio.Event) -> None:
         await ending.wait()
     finally:
         await simnet.stop()
-
-
-def _watch_parent(parent: int | None, ending: asyncio.Event) -> int | None:
-    """End when the process of that id does, however it dies; it must be our parent.
-
-    A pidfd becomes readable at the death of a process. The kernel's parent-death signal would come at the death
-    of the *thread* that started us, which may be a worker of a pool.
-    """
-    if parent is None:
-        return None
-    try:
-        watched = os.pidfd_open(parent)
-    except ProcessLookupError:
-        ending.set()
-        return None
-    asyncio.get_running_loop().add_reader(watched, ending.set)
-    if os.getppid() != parent:
-        # It died before we looked, and its id may be another's by now.
-        ending.set()
-    return watched
 
 
 def _parser() -> argparse.ArgumentParser:
