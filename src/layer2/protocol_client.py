@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ class Layer2ProtocolAsync(ABC, Generic[Tx, TxId, Address, Proof]):
 
     protocol_type: ClassVar[Layer2ProtocolType]
     _portal: Portal | None = None
+    _limit: asyncio.Semaphore | None = None
+    """Shared by the clients of a manager: how many public calls may be at nodes at once. First come, first served."""
 
     async def __aenter__(self) -> Self:
         self.bind(Portal.here())
@@ -60,9 +63,14 @@ class Layer2ProtocolAsync(ABC, Generic[Tx, TxId, Address, Proof]):
             finally:
                 portal.close()
 
-    def bind(self, portal: Portal) -> None:
-        """Say in which event loop this client lives; a manager does this for its clients."""
+    def bind(self, portal: Portal, limit: asyncio.Semaphore | None = None) -> None:
+        """Say in which event loop this client lives, and what limits its calls; a manager does this for its clients.
+
+        The limit holds for the public calls that end by themselves. Waits do not count, nor do the acts of swaps: a
+        claim or a refund never queues behind other work.
+        """
         self._portal = portal
+        self._limit = limit
 
     def blocking_portal(self) -> Portal:
         """The portal that the ``_sync`` twins go through.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -90,8 +91,9 @@ class Wiring:
             self.bob = BobClient(settings, signer, self._journal, self._clock)
         if config.lightning is not None:
             self.lightning = LightningNetwork(self._lightning_settings(), self._journal, self._clock)
+        limit = asyncio.Semaphore(config.max_concurrency)
         for client in self.clients.values():
-            client.bind(portal)
+            client.bind(portal, limit)
             self._closing.push_async_callback(client.aclose)
         return signer
 

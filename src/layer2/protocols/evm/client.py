@@ -305,7 +305,7 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
 
     def _deadline(self, operation: str, timeout: float | None) -> Deadline:
         seconds = self.settings.default_timeout_ms / 1000 if timeout is None else timeout
-        return Deadline(operation, seconds, self.protocol_type.value)
+        return Deadline(operation, seconds, self.protocol_type.value, self._limit)
 
     def _clock_error(self, problem: str) -> BadAnswer:
         return BadAnswer(problem, code="clock", protocol=self.protocol_type.value, retryable=True)

@@ -23,6 +23,8 @@ BlockRef: TypeAlias = Finality | int | bytes
 
 T = TypeVar("T")
 
+_REMEMBERED_BLOCKS = 64
+
 
 @dataclass(frozen=True, slots=True)
 class NodeBlock:
@@ -76,6 +78,7 @@ class EvmNode:
     def __init__(self, rpc: JsonRpc, protocol: str) -> None:
         self.rpc = rpc
         self._protocol = protocol
+        self._blocks: dict[str, NodeBlock] = {}
 
     async def chain_id(self) -> int:
         """The chain that the node serves."""
@@ -93,7 +96,7 @@ class EvmNode:
         else:
             method, name = "eth_getBlockByNumber", _name(ref)
         answer = await self.rpc.call_dated(method, name, False)
-        block = None if answer.value is None else self._checked(method, lambda: _block(answer.value))
+        block = None if answer.value is None else self._checked(method, lambda: self._block(answer.value))
         if block is not None and ref not in (block.hash, block.number) and not isinstance(ref, Finality):
             raise self._bad(method, "it answered with another block")
         return block, answer.date
@@ -200,6 +203,19 @@ class EvmNode:
             raise self._bad(method, "it is not a list")
         return self._checked(method, lambda: [_found_log(item) for item in answer])
 
+    def _block(self, answer: object) -> NodeBlock:
+        fields = _object(answer, "a block")
+        name = fields.get("hash")
+        # A hash commits to every field of its header, so one that was checked before needs no second look.
+        if isinstance(name, str) and name in self._blocks:
+            return self._blocks[name]
+        header = header_from_rpc(fields)
+        block = NodeBlock(header, header.hash)
+        self._blocks[format_data(block.hash)] = block
+        if len(self._blocks) > _REMEMBERED_BLOCKS:
+            del self._blocks[next(iter(self._blocks))]
+        return block
+
     def _read(self, method: str, parse: Callable[[object, str], T], answer: object) -> T:
         return self._checked(method, lambda: parse(answer, "result"))
 
@@ -247,11 +263,6 @@ def _object(answer: object, what: str) -> Mapping[str, object]:
     if not isinstance(answer, dict):
         raise FormatError(f"JSON-RPC: {what} is not an object")
     return answer
-
-
-def _block(answer: object) -> NodeBlock:
-    fields = _object(answer, "a block")
-    return NodeBlock(header_from_rpc(fields), parse_data(fields["hash"], "hash", size=32))
 
 
 def _receipt(answer: object) -> MinedReceipt:

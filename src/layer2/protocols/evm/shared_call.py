@@ -32,7 +32,7 @@ class SharedCall(Generic[T]):
         """The answer. Raises what asking raises."""
         loop = asyncio.get_running_loop()
         task = self._task
-        if task is None or loop.time() > self._until:
+        if task is None or (self._life and loop.time() > self._until):
             task = self._task = loop.create_task(self._ask())
             self._until = loop.time() + self._life
             task.add_done_callback(self._finished)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import ClassVar, Final
 
 from layer2.blocking import twin
@@ -327,8 +327,9 @@ class LightningNetwork(
         limitless: bool = False,
     ) -> AsyncIterator[None]:
         seconds = timeout if timeout is not None or limitless else self._settings.default_timeout
+        limit = nullcontext() if limitless or self._limit is None else self._limit
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds), limit:
                 yield
         except TimeoutError:
             raise AsyncTimeout(
