@@ -57,8 +57,11 @@ async def test_nothing_is_sent_before_an_act_is_performed(leg: FundedLeg) -> Non
     for side in Side:
         assert (await leg.see(side)).state is LegState.NONE
         assert await leg.side(side).evidence(leg.htlc, side) is None
-    # What is prepared on a chain has a nonce: it is performed, so that no gap is left.
+    # What is prepared on a chain has a nonce: it is performed, so that no gap is left, and given back.
     await leg.payer.perform(act)
+    await leg.until_seen(Side.PAYEE, state=LegState.FUNDED)
+    await leg.act(Side.PAYEE, Verb.RELEASE)
+    await leg.until_seen(Side.PAYER, state=LegState.RETURNED)
 
 
 async def test_a_leg_is_funded_seen_collected_and_proven(leg: FundedLeg) -> None:
