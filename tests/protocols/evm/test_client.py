@@ -95,8 +95,10 @@ async def test_a_transaction_that_reverts_has_failed(bob: BobNetwork) -> None:
 
 async def test_a_transaction_that_would_revert_is_not_sent(bob: BobNetwork) -> None:
     taker = await bob.client("taker")
+    too_much = transfer_call(b"\x05" * 20, START_SATOSHIS + 1)
+    request = EvmTransactionRequest(to=to_checksum(TEST_TOKEN_ADDRESS), data=too_much)
     with pytest.raises(TransactionError, match="would fail") as refused:
-        await taker.transfer_asset_async(BTC, START_SATOSHIS + 1, SOMEBODY)
+        await taker.submit_transaction_async(request)
     assert (refused.value.outcome, refused.value.tx_id) == (Outcome.NOT_SENT, None)
 
 
