@@ -44,7 +44,7 @@ async def test_who_asks_later_gets_an_answer_of_his_own_though_the_first_is_unde
     second = asyncio.create_task(shared.get())
     await asyncio.sleep(0)
     counted.let.set()
-    assert await asyncio.gather(first, second) == [1, 2]
+    assert [await first, await second] == [1, 2]
 
 
 async def test_an_answer_with_a_life_is_handed_out_again() -> None:
