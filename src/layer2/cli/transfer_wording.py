@@ -51,7 +51,7 @@ def quote_data(quote: Quote) -> dict[str, Any]:
 
 def event_line(transfer: Transfer, now: float, *, whole: bool = False) -> str:
     """One state in one line: where the money is, who acts next and by when."""
-    parts = [f"{transfer.state.value:<14}{transfer.funds}"]
+    parts = [f"{transfer.state.value:<15}{transfer.funds}"]
     tx_id = _newest_id(transfer)
     if tx_id is not None:
         parts.append(short_hash(tx_id, whole=whole))

@@ -1,0 +1,221 @@
+"""``layer2 demo``: both directions on a local network, the books, the proofs, and the thief."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+from layer2 import __version__
+from layer2.cli.demo_accounts import Books, Owned
+from layer2.cli.demo_forgeries import forgeries, refusal
+from layer2.cli.demo_network import Stage, stage
+from layer2.cli.demo_view import LiveView
+from layer2.cli.envelope import Line, Result
+from layer2.cli.local_config import LocalName
+from layer2.cli.proof_commands import report_lines
+from layer2.cli.session import InSession, Session
+from layer2.cli.transfer_wording import quote_line
+from layer2.cli.wording import sat, short_hash
+from layer2.errors import Layer2Error, ProofRefused
+from layer2.formats.evm_address import parse_address
+from layer2.formats.evm_hex import parse_data
+from layer2.layers import Layer2ProtocolType
+from layer2.manager import Layer2Manager
+from layer2.money import BTC, ETH
+from layer2.proofs.checking import check_proof
+from layer2.proofs.model import ProofOutcome, TransferProof
+from layer2.proofs.policy import HeaderRequirement, ProofPolicy
+from layer2.protocols.evm.json_rpc import JsonRpc
+from layer2.protocols.evm.node import EvmNode
+from layer2.settings import ConnectionPoolConfig
+from layer2.transactions import EvmTxId, Finality, LightningPaymentId, TxState
+
+__all__ = ["demo"]
+
+AMOUNT = 100_000
+_BOB, _LIGHTNING = Layer2ProtocolType.BOB, Layer2ProtocolType.LIGHTNING
+_SETTLING_SECONDS = 30.0
+_NETWORKS = {"simnet": "embedded network", "devnet": "local network of real nodes"}
+
+
+async def demo(*, network: LocalName = "simnet", directory: Path | None = None, session: InSession) -> Result:
+    """Move 100,000 sat both ways on a local network, prove it, and try to forge the proofs. No real money.
+
+    Exit status 0 only if both transfers completed, the books add up, both proofs hold with every node stopped, and
+    every forged copy is refused.
+
+    Args:
+        network: simnet: embedded, nothing to install. devnet: real nodes, after layer2 devnet install.
+        directory: Where all files go, to look at afterwards; omitted, only the proofs are kept, in layer2-demo.
+    """
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="layer2-demo-") as temporary:
+        place = Path(temporary) if directory is None else directory
+        place.mkdir(parents=True, exist_ok=True)
+        proofs = Path("layer2-demo") if directory is None else directory / "proofs"
+        proofs.mkdir(parents=True, exist_ok=True)
+        return await _Demo(session, network, place, proofs).run(began)
+
+
+class _Demo:
+    """One run. ``_faults`` collects what did not hold, each in a sentence."""
+
+    def __init__(self, session: Session, name: LocalName, place: Path, proofs: Path) -> None:
+        self._session = session
+        self._name: LocalName = name
+        self._place = place
+        self._proof_place = proofs
+        self._faults: list[str] = []
+        self._say = session.terminal.say
+
+    async def run(self, began: float) -> Result:
+        self._say(f"layer2 {__version__}, {_NETWORKS[self._name]}: everything runs on this machine, no real money")
+        with self._session.terminal.working("starting the network and the provider"):
+            entering = stage(self._name, self._place, self._say)
+            stand = await entering.__aenter__()
+        try:
+            proofs, books = await self._on_stage(stand)
+        finally:
+            await asyncio.shield(entering.__aexit__(None, None, None))
+        running = stand.running()
+        if running:
+            self._faults.append(f"processes still run: {running}")
+        files = [proof.save(self._proof_place / f"transfer-{proof.terms.terms.swap_id}.json") for proof in proofs]
+        lines: list[Line] = [books.table(), "", "All nodes are stopped. Checking the proofs offline:"]
+        policy = ProofPolicy(
+            HeaderRequirement.NOT_CHECKED,
+            providers=frozenset({stand.identity_key}),
+            networks=frozenset({"regtest"}),
+            tokens={stand.network.chain_id: frozenset({parse_address(stand.network.token_address)})},
+        )
+        lines += self._verified(files, policy)
+        refused = self._forged(proofs, policy)
+        lines += [f"  {lie:<22} refused   {reason}" for lie, reason in refused.items()]
+        seconds = time.monotonic() - began
+        lines += ["", f"All of this took {seconds:.1f} s. Next: layer2 simnet up, layer2 devnet up, docs/tutorial.md"]
+        return Result(
+            {
+                "network": self._name,
+                "seconds": round(seconds, 1),
+                "proof_files": [str(file) for file in files],
+                "balances": _books_data(books),
+                "forgeries_refused": refused,
+                "faults": self._faults,
+            },
+            lines,
+            problem=None if not self._faults else Layer2Error("; ".join(self._faults), code="demo_failed"),
+        )
+
+    async def _on_stage(self, stand: Stage) -> tuple[tuple[TransferProof, TransferProof], Books]:
+        async with Layer2Manager(stand.taker_config) as you, Layer2Manager(stand.provider_config) as other:
+            await asyncio.gather(you.initialize_all_async(), other.initialize_all_async())
+            parties = {"you": you, "provider": other}
+            before = {name: await _owned(manager) for name, manager in parties.items()}
+            bob = await you.get_protocol_async(Layer2ProtocolType.BOB)
+            first_block = await bob.read_clock()
+            for name, owned in before.items():
+                self._say(f"  {name:<10} {sat(owned.bob)} on BOB, {sat(owned.lightning)} on Lightning")
+            self._say(f"  provider   ready, identity {short_hash(stand.identity_key.hex())}")
+            proofs = (
+                await self._transfer(you, 1, _BOB, _LIGHTNING),
+                await self._transfer(you, 2, _LIGHTNING, _BOB),
+            )
+            await self._settled(you, proofs[1])
+            after = {name: await _owned(manager) for name, manager in parties.items()}
+            fees = await _fees(parties, stand.network.bob_rpc_url, first_block.height)
+        books = Books(before, after, fees)
+        self._faults += books.faults()
+        return proofs, books
+
+    async def _transfer(
+        self, you: Layer2Manager, number: int, source: Layer2ProtocolType, destination: Layer2ProtocolType
+    ) -> TransferProof:
+        self._say(f"\n{number} of 2   {source.value} -> {destination.value}   {sat(AMOUNT)}")
+        quote = await you.quote_transfer_async(BTC, AMOUNT, source, destination)
+        self._say(f"  quoted        {quote_line(quote, time.time())}")
+        began = time.monotonic()
+        transfer = await you.start_transfer_async(quote)
+        self._session.under_way.add(transfer.transfer_id)
+        view = LiveView(self._session.terminal, whole=self._session.verbose)
+        with view.shown():
+            async for event in you.transfer_events(transfer.transfer_id):
+                view.update(event.transfer)
+        proof = await you.wait_for_transfer_async(transfer.transfer_id)
+        self._session.under_way.discard(transfer.transfer_id)
+        if not await you.verify_cross_layer_proof_async(proof):
+            self._faults.append(f"the proof of transfer {number} does not hold at your own node")
+        self._say(f"  {time.monotonic() - began:.1f} s")
+        return proof
+
+    async def _settled(self, you: Layer2Manager, proof: TransferProof) -> None:
+        """Wait until the provider has taken the Lightning payment, for which it has hours: the books want it done."""
+        lightning = await you.get_protocol_async(_LIGHTNING)
+        payment = LightningPaymentId(proof.terms.terms.payment_hash.hex())
+        await lightning.wait_for_status_async(payment, until=TxState.FINAL, timeout=_SETTLING_SECONDS)
+
+    def _verified(self, files: list[Path], policy: ProofPolicy) -> list[Line]:
+        lines: list[Line] = []
+        for file in files:
+            try:
+                report = check_proof(TransferProof.load(file), policy)
+            except ProofRefused as error:
+                self._faults.append(f"{file} is refused: {error}")
+                continue
+            if report.outcome is not ProofOutcome.COMPLETED:
+                self._faults.append(f"{file} shows no completed transfer")
+            lines += report_lines(file, report, list(report.open_points))
+        return lines
+
+    def _forged(self, proofs: tuple[TransferProof, TransferProof], policy: ProofPolicy) -> dict[str, str]:
+        refused: dict[str, str] = {}
+        for forgery in forgeries(*proofs):
+            error = refusal(forgery.proof, policy)
+            if error is None or error.check != forgery.refused_by:
+                self._faults.append(f"the copy with {forgery.lie} was not refused by {forgery.refused_by}: {error}")
+            else:
+                refused[forgery.lie] = error.message
+        return refused
+
+
+async def _owned(manager: Layer2Manager) -> Owned:
+    bob, lightning = await manager.get_protocol_async(_BOB), await manager.get_protocol_async(_LIGHTNING)
+    on_bob, in_channels = await asyncio.gather(bob.balances_async(), lightning.balances_async())
+    channels = in_channels[BTC]
+    return Owned(on_bob[BTC].spendable, channels.spendable + channels.reserved, on_bob[ETH].spendable)
+
+
+async def _fees(managers: Mapping[str, Layer2Manager], rpc_url: str, after_block: int) -> dict[str, int]:
+    """Wei that the receipts of each party's own transactions say, in the blocks after that one."""
+    clients = {name: await manager.get_protocol_async(_BOB) for name, manager in managers.items()}
+    names = {parse_address(await client.receive_address_async()): name for name, client in clients.items()}
+    fees = dict.fromkeys(managers, 0)
+    async with aclosing(JsonRpc(rpc_url, protocol=_BOB.value, pool=ConnectionPoolConfig(), timeout=10)) as rpc:
+        node = EvmNode(rpc, _BOB.value)
+        newest = await node.head(Finality.LATEST)
+        for number in range(after_block + 1, newest.number + 1):
+            block = await node.block(number)
+            for receipt in (await node.block_receipts(block.hash) if block else None) or ():
+                name = names.get(parse_data(receipt["from"], "from", size=20))
+                if name is not None:
+                    status = await clients[name].get_transaction_status_async(EvmTxId(str(receipt["transactionHash"])))
+                    fees[name] += status.fee or 0
+    return fees
+
+
+def _books_data(books: Books) -> Mapping[str, Any]:
+    return {
+        party: {
+            "bob_before": books.before[party].bob,
+            "bob_after": books.after[party].bob,
+            "lightning_before": books.before[party].lightning,
+            "lightning_after": books.after[party].lightning,
+            "gas_wei": str(books.before[party].gas - books.after[party].gas),
+            "receipts_wei": str(books.fees[party]),
+        }
+        for party in books.before
+    }

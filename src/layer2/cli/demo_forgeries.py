@@ -1,0 +1,78 @@
+"""The demo's thief: copies of good proofs, each with one lie, and the check that must refuse it. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from coincurve import PrivateKey
+
+from layer2.errors import FormatError, ProofRefused
+from layer2.formats.signed_terms import terms_hash
+from layer2.formats.tagged_signature import sign
+from layer2.proofs.checking import check_proof
+from layer2.proofs.evidence import EvmReceiptEvidence, LightningPaymentEvidence
+from layer2.proofs.model import TransferProof
+from layer2.proofs.policy import ProofPolicy
+from layer2.terms import SignedTerms
+from layer2.transactions import Preimage
+
+__all__ = ["Forgery", "forgeries", "refusal"]
+
+_STRANGER = PrivateKey(hashlib.sha256(b"layer2 demo: a stranger").digest())
+
+
+@dataclass(frozen=True, slots=True)
+class Forgery:
+    """A copy with one lie."""
+
+    lie: str
+    proof: TransferProof
+    refused_by: str
+    """The check that must refuse it."""
+
+
+def forgeries(to_lightning: TransferProof, to_bob: TransferProof) -> tuple[Forgery, ...]:
+    """Five copies of a good proof from BOB to Lightning; another good proof gives the foreign parts."""
+    lies: tuple[tuple[str, Callable[[], TransferProof], str], ...] = (
+        ("amount changed", lambda: _amount_changed(to_lightning), "terms_signature"),
+        ("signed by another", lambda: _signed_by_a_stranger(to_lightning), "provider"),
+        ("another swap's lock", lambda: replace(to_lightning, source_leg=to_bob.destination_leg), "lock_id"),
+        ("another preimage", lambda: _another_preimage(to_lightning), "preimage"),
+        ("receipt changed", lambda: _receipt_changed(to_lightning), "receipt_inclusion"),
+    )
+    return tuple(Forgery(lie, make(), check) for lie, make, check in lies)
+
+
+def refusal(proof: TransferProof, policy: ProofPolicy) -> ProofRefused | None:
+    """Why the proof is refused after it went through a file; None where it is not."""
+    try:
+        check_proof(TransferProof.from_bytes(proof.to_bytes()), policy)
+    except FormatError as error:
+        return ProofRefused("format", error.message)
+    except ProofRefused as error:
+        return error
+    return None
+
+
+def _amount_changed(proof: TransferProof) -> TransferProof:
+    signed = proof.terms
+    return replace(proof, terms=replace(signed, terms=replace(signed.terms, amount=signed.terms.amount * 10)))
+
+
+def _signed_by_a_stranger(proof: TransferProof) -> TransferProof:
+    terms = replace(proof.terms.terms, provider=_STRANGER.public_key.format()[1:])
+    return replace(proof, terms=SignedTerms(terms, sign(_STRANGER.secret, terms_hash(terms), bytes(32))))
+
+
+def _another_preimage(proof: TransferProof) -> TransferProof:
+    return replace(proof, destination_leg=LightningPaymentEvidence(Preimage(bytes(32))))
+
+
+def _receipt_changed(proof: TransferProof) -> TransferProof:
+    evidence = proof.source_leg
+    assert isinstance(evidence, EvmReceiptEvidence)
+    leaf = bytearray(evidence.receipt_proof[-1])
+    leaf[len(leaf) // 2] ^= 1
+    return replace(proof, source_leg=replace(evidence, receipt_proof=(*evidence.receipt_proof[:-1], bytes(leaf))))
