@@ -1,0 +1,82 @@
+"""Every example of the README and the documentation does what it says."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from docs.examples import PAGES, ROOT, Example, examples
+from layer2.config import FileSettings, Layer2Config
+from layer2.proofs.checking import check_proof
+from layer2.proofs.model import ProofOutcome, TransferProof
+from layer2.proofs.policy import OFFLINE
+from layer2.provider.settings import ProviderSettings
+
+pytestmark = pytest.mark.xdist_group("docs")
+
+README = ROOT / "README.md"
+PYTHON = list(examples("python"))
+TOML = list(examples("toml"))
+
+
+def run(example: Example) -> None:
+    # The padding gives tracebacks the page's own line numbers.
+    code = compile("\n" * (example.line - 1) + example.text, str(example), "exec")
+    exec(code, {"__name__": "__main__"})
+
+
+@pytest.mark.parametrize("example", PYTHON, ids=str)
+def test_a_python_example_runs(example: Example, reader: Path) -> None:
+    run(example)
+
+
+@pytest.mark.parametrize("example", TOML, ids=str)
+def test_a_configuration_example_is_accepted(example: Example, tmp_path: Path) -> None:
+    file = tmp_path / "example.toml"
+    file.write_text(example.text)
+    settings: type[FileSettings] = ProviderSettings if "identity_key_file" in tomllib.loads(example.text) else Layer2Config
+    settings.load(file)
+
+
+def test_the_readme_s_first_example_is_short_and_leaves_a_proof(reader: Path) -> None:
+    first = next(example for example in PYTHON if example.page == README)
+    assert len([line for line in first.text.splitlines() if line.strip()]) <= 20
+    (reader / "transfer.json").unlink()
+    run(first)
+    assert check_proof(TransferProof.load(reader / "transfer.json"), OFFLINE).outcome is ProofOutcome.COMPLETED
+
+
+def test_the_three_patterns_are_there() -> None:
+    patterns = "".join(example.text for example in PYTHON if example.page.name == "patterns.md")
+    for word in ("asyncio.gather(", "AsyncTimeout", "cancellable("):
+        assert word in patterns
+
+
+def test_the_two_commands_of_the_readme_are_targets() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"`?make ([a-z]+)", README.read_text()))
+    assert {"demo", "test"} <= named <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_within_the_project_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_example_proof_of_the_format_s_page_has_every_field(reader: Path) -> None:
+    """The page names every key that a real proof has, at every level."""
+    page = (ROOT / "docs" / "proofs.md").read_text()
+    named = set(re.findall(r"`([a-z_0-9]+)`", page))
+
+    def keys(value: object) -> set[str]:
+        if isinstance(value, dict):
+            return set(value) | {key for each in value.values() for key in keys(each)}
+        return {key for each in value for key in keys(each)} if isinstance(value, list) else set()
+
+    assert keys(json.loads((reader / "transfer.json").read_text())) - named == set()

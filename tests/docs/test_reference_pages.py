@@ -1,0 +1,189 @@
+"""The reference pages say what the code says: errors, settings, dependencies."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import tomllib
+from collections.abc import Iterator
+
+import pytest
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from docs.examples import ROOT, rows
+from layer2 import errors
+from layer2.config import FileSettings, Layer2Config
+from layer2.errors import (
+    InitializationError,
+    Layer2Error,
+    Outcome,
+    ProofRefused,
+    ProofUndecided,
+    TransferRefunded,
+)
+from layer2.provider.settings import ProviderSettings
+
+# Errors.
+
+
+def error_classes() -> list[type[Layer2Error]]:
+    return [
+        value
+        for name, value in vars(errors).items()
+        if name in errors.__all__ and isinstance(value, type) and issubclass(value, Layer2Error)
+    ]
+
+
+def made(kind: type[Layer2Error]) -> Layer2Error:
+    """One error of the class, as its raiser makes it where nothing else is said."""
+    if kind is InitializationError:
+        return InitializationError({})
+    if kind is TransferRefunded:
+        return TransferRefunded("back", transfer_id="ab" * 16, proof=None)
+    if kind is ProofRefused:
+        return ProofRefused("check", "wrong")
+    return kind("message")
+
+
+def test_the_table_of_errors_is_that_of_the_code() -> None:
+    expected = {
+        f"`{kind.__name__}`": [f"`{error.code}`", error.outcome.value, "yes" if error.retryable else "no"]
+        for kind in error_classes()
+        for error in [made(kind)]
+    }
+    table = rows("docs/errors.md", "Every error")
+    assert {row[0]: row[1:4] for row in table} == expected
+    assert [row[0] for row in table if len(row) != 5 or len(row[4]) < 10] == []
+
+
+def test_the_outcomes_are_explained() -> None:
+    assert {row[0] for row in rows("docs/errors.md", "What is known")} == {f"`{each.value}`" for each in Outcome}
+
+
+def test_every_error_has_a_code_of_its_own() -> None:
+    codes = [kind.code for kind in error_classes()]
+    assert len(set(codes)) == len(codes)
+
+
+def test_the_tree_in_the_errors_docstring_is_the_class_hierarchy() -> None:
+    drawn: list[tuple[str, str | None, str | None]] = []
+    path: list[str] = []
+    for line in (errors.__doc__ or "").splitlines():
+        match = re.match(r"    ([│├└─ ]*)([A-Z]\w+)(?: \((\w+)\))?(?:\s|$)", line)
+        if match is None:
+            continue
+        depth = len(match[1]) // 4
+        path[depth:] = [match[2]]
+        drawn.append((match[2], path[depth - 1] if depth else None, match[3]))
+    actual = []
+    for kind in error_classes():
+        parents = [base for base in kind.__bases__ if issubclass(base, Layer2Error)]
+        others = [base for base in kind.__bases__ if not issubclass(base, Layer2Error) and base is not Exception]
+        actual.append((kind.__name__, parents[0].__name__ if parents else None, others[0].__name__ if others else None))
+    assert sorted(drawn, key=str) == sorted(actual, key=str)
+
+
+def test_undecided_is_retryable_and_says_when() -> None:
+    assert ProofUndecided("later", ask_again_at=5).deadline == 5
+
+
+# Settings.
+
+
+def sections(model: type[BaseModel]) -> Iterator[tuple[str, str, type[BaseModel]]]:
+    """Heading, prefix of the environment's name, and model, of the file itself and of each of its tables."""
+    yield "Top of the file", "LAYER2_", model
+    for name, field in model.model_fields.items():
+        for inner in inspect_annotation(field.annotation):
+            heading = f"[[{name}]]" if "tuple" in str(field.annotation) else f"[{name}]"
+            yield heading, f"LAYER2_{name.upper()}__", inner
+
+
+def inspect_annotation(annotation: object) -> list[type[BaseModel]]:
+    candidates = [annotation, *getattr(annotation, "__args__", ())]
+    return [each for each in candidates if inspect.isclass(each) and issubclass(each, BaseModel)]
+
+
+def expected_rows(heading: str, prefix: str, model: type[BaseModel]) -> dict[str, list[str]]:
+    found = {}
+    for name, field in model.model_fields.items():
+        if inspect_annotation(field.annotation) and not heading.startswith("[["):
+            continue
+        assert field.description, f"{model.__name__}.{name} has no description"
+        if field.default is PydanticUndefined:
+            default = "required"
+        elif field.default is None:
+            default = "none"
+        else:
+            default = f"`{field.default}`"
+        variable = "" if heading.startswith("[[") else f"`{prefix}{name.upper()}`"
+        found[f"`{name}`"] = [default, variable, field.description.replace("|", "\\|")]
+    return found
+
+
+CASES = [
+    pytest.param(page, *section, id=f"{model.__name__} {section[0]}")
+    for model, page in ((Layer2Config, "layer2.toml"), (ProviderSettings, "provider.toml"))
+    for section in sections(model)
+]
+SHARED = {"[bob]", "[lightning]", "[connection_pool]", "[journal]"}
+
+
+@pytest.mark.parametrize(("page", "heading", "prefix", "model"), CASES)
+def test_every_setting_is_documented(page: str, heading: str, prefix: str, model: type[BaseModel]) -> None:
+    title = f"`{heading}`" if heading in SHARED else f"{page}: {heading}"
+    table = {row[0]: row[1:] for row in rows("docs/configuration.md", title)}
+    assert table == expected_rows(heading, prefix, model)
+
+
+def test_the_shared_tables_are_the_same_in_both_files() -> None:
+    tables = [
+        {heading: model for heading, _, model in sections(program) if heading in SHARED}
+        for program in (Layer2Config, ProviderSettings)
+    ]
+    assert tables[0] == tables[1]
+    assert set(tables[0]) == SHARED
+    assert issubclass(Layer2Config, FileSettings)
+
+
+# Dependencies.
+
+
+def name_of(requirement: str) -> str:
+    return re.split(r"[<>=\[ ;]", requirement, maxsplit=1)[0]
+
+
+def project() -> dict[str, object]:
+    table: dict[str, object] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return table
+
+
+def in_file(name: str) -> set[str]:
+    lines = (ROOT / "requirements" / name).read_text().splitlines()
+    return {name_of(line.strip()) for line in lines if line.strip() and not line.startswith(("#", "-r", "-c"))}
+
+
+def listed(heading: str) -> set[str]:
+    table = rows("docs/dependencies.md", heading)
+    assert [row[0] for row in table if len(row[-1]) < 15] == []
+    return {row[0].strip("`") for row in table}
+
+
+def test_every_dependency_is_justified() -> None:
+    table = project()
+    needed = table["dependencies"]
+    assert isinstance(needed, list)
+    assert listed("Always") == {name_of(each) for each in needed}
+
+
+@pytest.mark.parametrize("extra", ["provider", "simnet", "devnet"])
+def test_every_extra_is_justified(extra: str) -> None:
+    extras = project()["optional-dependencies"]
+    assert isinstance(extras, dict)
+    assert set(extras) == {"provider", "simnet", "devnet"}
+    assert listed(f"Extra `{extra}`") == {name_of(each) for each in extras[extra]}
+
+
+def test_every_development_dependency_is_justified() -> None:
+    assert listed("Development") == in_file("dev.in") | in_file("install.in")
