@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -12,11 +11,12 @@ from pydantic import BaseModel
 
 from layer2.cli.config_file import file_text
 from layer2.cli.envelope import Result, Table
-from layer2.cli.local_config import READY_FILE, default_directory, party_values, read_provider
+from layer2.cli.local_config import READY_FILE, default_directory
 from layer2.cli.session import InSession
 from layer2.config import FileSettings, Layer2Config
 from layer2.errors import ConfigurationError
 from layer2.local_network import LocalNetwork
+from layer2.local_parties import party_values, read_provider, write_secret
 
 __all__ = ["check", "init", "missing_files", "show", "write_new", "write_secret"]
 
@@ -144,15 +144,6 @@ def missing_files(config: Layer2Config) -> list[tuple[str, Path]]:
         ("[lightning] macaroon_file", config.lightning.macaroon_file if config.lightning else None),
     ]
     return [(name, path) for name, path in named if path is not None and not path.is_file()]
-
-
-def write_secret(path: Path) -> bool:
-    """Make a file with 32 random bytes and mode 0600; one that is there is kept. Returns whether it was made."""
-    try:
-        write_new(path, secrets.token_hex(32) + "\n")
-    except FileExistsError:
-        return False
-    return True
 
 
 def write_new(path: Path, text: str) -> None:

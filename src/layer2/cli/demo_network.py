@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from layer2.cli.config_commands import write_new, write_secret
-from layer2.cli.config_file import file_text
-from layer2.cli.local_config import LocalName, party_values, read_provider
+from layer2.cli.local_config import LocalName
 from layer2.config import JournalSection, Layer2Config
-from layer2.errors import ConfigurationError, Layer2Error
+from layer2.errors import ConfigurationError
 from layer2.local_network import LocalNetwork
+from layer2.local_parties import LocalProvider, party_values, taker_config
 
 __all__ = ["PROCESS_IDS", "Stage", "stage"]
 
 PROCESS_IDS = "process-ids"
 """The file in the demo's directory that has the id of every process that the demo started."""
-_PROVIDER_SECONDS = 45.0
-_LOOK_SECONDS = 0.05
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Stage:
     """What runs, and how to reach it."""
 
     network: LocalNetwork
-    provider: subprocess.Popen[bytes]
     identity_key: bytes
     taker_config: Layer2Config
     provider_config: Layer2Config
-    """The provider's nodes and account, to read balances; the provider itself has its own file."""
-    process_ids: Sequence[int] = field(default_factory=tuple)
+    """The provider's nodes and account, to read balances; the provider itself has its own."""
+    process_ids: Sequence[int]
 
     def running(self) -> list[int]:
         """Ids of the demo's processes that still run."""
@@ -53,30 +46,23 @@ async def stage(name: LocalName, directory: Path, say: Callable[[str], None]) ->
     """
     place = directory / name
     network = await asyncio.to_thread(_network_up, name, place, say)
-    provider: subprocess.Popen[bytes] | None = None
+    provider = LocalProvider(network, directory / "provider")
     try:
-        provider = _start_provider(network, directory)
-        process_ids = (*network.process_ids, provider.pid)
+        (directory / PROCESS_IDS).write_text(" ".join(str(each) for each in network.process_ids))
+        await asyncio.to_thread(provider.__enter__)
+        process_ids = (*network.process_ids, provider.process_id)
         (directory / PROCESS_IDS).write_text(" ".join(str(each) for each in process_ids))
-        announced = await _ready(provider, directory)
         yield Stage(
             network,
-            provider,
-            bytes.fromhex(announced["identity_key"]),
-            _taker_config(network, directory, announced),
+            provider.identity_key,
+            taker_config(network, directory / "you", (provider.table,)),
             Layer2Config(
                 **party_values(network, network.provider), journal=JournalSection(path=directory / "reader.sqlite")
             ),
             process_ids,
         )
     finally:
-        if provider is not None:
-            provider.terminate()
-            try:
-                await asyncio.to_thread(provider.wait, 20)
-            except subprocess.TimeoutExpired:
-                provider.kill()
-                provider.wait()
+        await asyncio.to_thread(provider.__exit__, None, None, None)
         await asyncio.to_thread(_network_down, name, place)
 
 
@@ -103,50 +89,6 @@ def _network_down(name: LocalName, place: Path) -> None:
         from layer2 import devnet
 
         devnet.down(place)
-
-
-def _start_provider(network: LocalNetwork, directory: Path) -> subprocess.Popen[bytes]:
-    from layer2.provider.settings import ProviderSettings
-
-    write_secret(directory / "identity")
-    values = party_values(network, network.provider) | {
-        "identity_key_file": "identity",
-        "listen_port": 0,
-        # The two nodes have a channel with each other, so a route costs nothing.
-        "network_fee_sat": 0,
-    }
-    write_new(directory / "provider.toml", file_text(ProviderSettings, values))
-    with (directory / "provider.log").open("wb") as log:
-        command = [sys.executable, "-m", "layer2.provider.process", str(directory / "provider.toml")]
-        command += ["--ready-file", str(directory / "ready.json"), "--with-parent", str(os.getpid())]
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603  # our own words
-
-
-async def _ready(provider: subprocess.Popen[bytes], directory: Path) -> dict[str, str]:
-    try:
-        async with asyncio.timeout(_PROVIDER_SECONDS):
-            while (announced := read_provider(directory / "ready.json")) is None:
-                if provider.poll() is not None:
-                    raise Layer2Error(
-                        f"the provider ended while it started, with status {provider.returncode}",
-                        code="provider_start",
-                        remedy=f"its words are in {directory / 'provider.log'}",
-                    )
-                await asyncio.sleep(_LOOK_SECONDS)
-    except TimeoutError:
-        raise Layer2Error(
-            f"the provider was not ready within {_PROVIDER_SECONDS:g} s",
-            code="provider_start",
-            remedy=f"its words are in {directory / 'provider.log'}",
-        ) from None
-    return announced
-
-
-def _taker_config(network: LocalNetwork, directory: Path, announced: dict[str, str]) -> Layer2Config:
-    write_secret(directory / "swap-seed")
-    values = party_values(network, network.taker) | {"swap_seed_file": "swap-seed", "providers": [announced]}
-    write_new(directory / "layer2.toml", file_text(Layer2Config, values))
-    return Layer2Config.load(directory / "layer2.toml")
 
 
 def _runs(process_id: int) -> bool:
