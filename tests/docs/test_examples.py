@@ -38,7 +38,9 @@ def test_a_python_example_runs(example: Example, reader: Path) -> None:
 def test_a_configuration_example_is_accepted(example: Example, tmp_path: Path) -> None:
     file = tmp_path / "example.toml"
     file.write_text(example.text)
-    settings: type[FileSettings] = ProviderSettings if "identity_key_file" in tomllib.loads(example.text) else Layer2Config
+    settings: type[FileSettings] = (
+        ProviderSettings if "identity_key_file" in tomllib.loads(example.text) else Layer2Config
+    )
     settings.load(file)
 
 

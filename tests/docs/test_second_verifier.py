@@ -1,0 +1,71 @@
+"""A verifier that knows only the page about proofs, and other libraries, comes to the same verdicts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from docs.examples import ROOT
+from docs.second_verifier import outcome_of
+from layer2.errors import ProofRefused
+from layer2.proofs.checking import check_proof
+from layer2.proofs.model import LightningPaymentEvidence, TransferProof
+from layer2.proofs.policy import OFFLINE
+from layer2.transactions import Preimage
+from proofs import made_proofs as made
+
+
+@pytest.mark.xdist_group("docs")
+def test_a_real_proof_holds_for_both(reader: Path) -> None:
+    data = (reader / "transfer.json").read_bytes()
+    assert outcome_of(data) == check_proof(TransferProof.from_bytes(data), OFFLINE).outcome.value == "completed"
+
+
+@pytest.mark.parametrize("make", [made.to_lightning, made.to_bob, made.refunded], ids=lambda make: make.__name__)
+def test_made_proofs_have_the_same_outcome_for_both(make: Callable[[], TransferProof]) -> None:
+    proof = make()
+    assert outcome_of(proof.to_bytes()) == check_proof(proof, OFFLINE).outcome.value
+
+
+OTHER = Preimage(b"\x01" * 32)
+FORGERIES = {
+    "terms_signature": lambda: replace(made.to_lightning(), terms=made.signed(made.terms(), made.PAYEE)),
+    "preimage": lambda: made.to_lightning(payment=OTHER),
+    "lock_id": lambda: replace(
+        made.to_lightning(), source_leg=made.evidence_of(made.evm_leg(deadline=5), made.terms())
+    ),
+    "event": lambda: made.to_lightning(emitter=bytes(20)),
+    "receipt_status": lambda: made.to_lightning(succeeded=False),
+    "outcome": lambda: replace(made.refunded(), destination_leg=LightningPaymentEvidence(made.PREIMAGE)),
+    "evidence": lambda: replace(made.to_lightning(), destination_leg=None),
+    "invoice_time": lambda: made.to_lightning(block_time=made.INVOICE_TIME - 1),
+    "invoice_hash": lambda: made.to_lightning(made.terms(destination=made.lightning_leg(made.invoice(preimage=OTHER)))),
+    "invoice_amount": lambda: made.to_lightning(
+        made.terms(destination=made.lightning_leg(made.invoice(amount=made.AMOUNT + 1)))
+    ),
+    "amount": lambda: made.to_lightning(made.terms(made.evm_leg(amount=made.AMOUNT))),
+    "contract": lambda: made.to_lightning(made.terms(made.evm_leg(contract=bytes(19) + b"\x01"))),
+    "network": lambda: made.to_lightning(made.terms(made.evm_leg(chain_id=1))),
+}
+
+
+@pytest.mark.parametrize("check", FORGERIES)
+def test_what_one_refuses_the_other_refuses(check: str) -> None:
+    proof = FORGERIES[check]()
+    with pytest.raises(ProofRefused) as caught:
+        check_proof(proof, OFFLINE)
+    assert caught.value.check == check
+    with pytest.raises(ValueError, match=r"^\d+ "):
+        outcome_of(proof.to_bytes())
+
+
+def test_the_page_names_every_check_that_the_code_makes() -> None:
+    code = "".join(path.read_text() for path in sorted((ROOT / "src" / "layer2" / "proofs").glob("*.py")))
+    checks = set(re.findall(r'ProofRefused\(\s*"([a-z_]+)"', code))
+    assert len(checks) > 20
+    page = (ROOT / "docs" / "proofs.md").read_text()
+    assert {check for check in checks if f"`{check}`" not in page} == set()
