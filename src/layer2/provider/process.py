@@ -17,7 +17,7 @@ import structlog
 from layer2.contracts.htlc import HTLC_ADDRESS
 from layer2.errors import Layer2Error
 from layer2.formats.evm_address import parse_address
-from layer2.interfaces import Role, SwapRecord, SystemClock, SystemEntropy
+from layer2.interfaces import Clock, Entropy, Role, SwapRecord, SystemClock, SystemEntropy
 from layer2.layers import Layer2ProtocolType
 from layer2.local_process import ending_with
 from layer2.proofs.model import TransferProof
@@ -47,7 +47,14 @@ def main() -> None:
         sys.exit(str(error))
 
 
-async def serve(settings: ProviderSettings, *, ready_file: Path | None = None, parent: int | None = None) -> None:
+async def serve(
+    settings: ProviderSettings,
+    *,
+    ready_file: Path | None = None,
+    parent: int | None = None,
+    clock: Clock | None = None,
+    entropy: Entropy | None = None,
+) -> None:
     """Run a provider until SIGTERM or SIGINT; then take no new swaps, say by when it must run again, and return.
 
     Open swaps go on at once at the next start; nothing of them is in memory alone.
@@ -55,6 +62,8 @@ async def serve(settings: ProviderSettings, *, ready_file: Path | None = None, p
     Args:
         ready_file: written once it serves: JSON with ``url``, ``identity_key`` and ``process_id``; gone when it ends.
         parent: end when this process, the parent of ours, ends, however it does.
+        clock: this machine's clock; only tests give another one.
+        entropy: where quote ids and signatures take their randomness from; only tests give another one.
 
     Raises:
         ConfigurationError, SignerError, JournalError: it cannot begin.
@@ -68,17 +77,22 @@ async def serve(settings: ProviderSettings, *, ready_file: Path | None = None, p
         loop.add_signal_handler(number, stopping.set)
     try:
         with ending_with(parent, stopping.set):
-            await _serve_until(stopping, settings, ready_file, log)
+            await _serve_until(stopping, settings, ready_file, log, clock or SystemClock(), entropy or SystemEntropy())
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
 
 
 async def _serve_until(
-    stopping: asyncio.Event, settings: ProviderSettings, ready_file: Path | None, log: structlog.stdlib.BoundLogger
+    stopping: asyncio.Event,
+    settings: ProviderSettings,
+    ready_file: Path | None,
+    log: structlog.stdlib.BoundLogger,
+    clock: Clock,
+    entropy: Entropy,
 ) -> None:
-    clock, timelocks = SystemClock(), settings.timelocks
-    identity, signer = SoftwareIdentity.from_file(settings.identity_key_file), settings.bob.signer()
+    timelocks = settings.timelocks
+    identity, signer = SoftwareIdentity.from_file(settings.identity_key_file, entropy), settings.bob.signer()
     async with contextlib.AsyncExitStack() as closing:
         journal = await SqliteJournal.open(settings.journal.path)
         closing.push_async_callback(journal.aclose)
@@ -133,7 +147,7 @@ async def _serve_until(
             layers=layers,
             runner=runner,
             clock=clock,
-            entropy=SystemEntropy(),
+            entropy=entropy,
         )
         resumed = await runner.resume((Role.PROVIDER,))
         async with serving(create_app(provider), settings.listen_host, settings.listen_port) as url:

@@ -117,9 +117,9 @@ class SoftwareIdentity:
         self._public_key = PublicKeyXOnly.from_secret(secret).format()
 
     @classmethod
-    def from_file(cls, path: str | Path) -> Self:
+    def from_file(cls, path: str | Path, entropy: Entropy | None = None) -> Self:
         """Read the key from a file; see ``read_secret_file``."""
-        return cls(read_secret_file(path))
+        return cls(read_secret_file(path), entropy)
 
     @property
     def public_key(self) -> bytes:
