@@ -5,7 +5,7 @@ Besides ``asyncio.CancelledError`` nothing else leaves the public API::
     Layer2Error
     ├── ConfigurationError (ValueError)     a wrong key or value; names key, origin and what is allowed
     ├── InvalidRequest (ValueError)         the caller asked for something that cannot be
-    │   ├── InvalidAmount                   zero, negative, a float, a bool, outside the limits
+    │   ├── InvalidAmount                   zero, negative, a float, a bool, not exact in the unit
     │   ├── UnknownAsset                    not an asset of that layer
     │   ├── ProtocolNotConfigured           the layer exists, the configuration does not name it
     │   ├── ProtocolNotImplemented          the layer is named by the API and not built yet
@@ -172,7 +172,7 @@ class InvalidRequest(Layer2Error, ValueError):
 
 
 class InvalidAmount(InvalidRequest):
-    """An amount that is not a positive integer within the limits."""
+    """An amount that is not a positive integer, or that the unit cannot express exactly."""
 
     code = "invalid_amount"
 
