@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -99,6 +100,12 @@ def test_a_table_can_come_from_the_environment_alone(write: Write, monkeypatch: 
     config = Layer2Config.load(write(MINIMAL))
     assert config.bob is not None
     assert config.bob.token_decimals == 18
+
+
+def test_providers_can_come_from_the_environment_as_json(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = {"name": "one", "url": "https://one.example", "identity_key": IDENTITY}
+    monkeypatch.setenv("LAYER2_PROVIDERS", json.dumps([provider]))
+    assert [each.name for each in Layer2Config.load(write(MINIMAL)).providers] == ["one"]
 
 
 def test_the_file_is_found_by_argument_then_environment_then_name(
