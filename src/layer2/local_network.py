@@ -107,9 +107,7 @@ class LocalNetworkControl:
         async with self._session.post(f"{self._url}/{operation}", json=arguments) as response:
             answer: dict[str, Any] = await response.json()
             if response.status != 200:
-                raise NodeRefused(
-                    f"the local network refused {operation}: {answer.get('error')}", operation=operation
-                )
+                raise NodeRefused(f"the local network refused {operation}: {answer.get('error')}", operation=operation)
             return answer
 
     async def mine(self, blocks: int = 1) -> int:

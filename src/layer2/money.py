@@ -50,9 +50,7 @@ def checked_amount(amount: object, *, what: str = "amount") -> int:
         InvalidAmount: it is a bool, a float or any other type, zero, or negative.
     """
     if isinstance(amount, bool) or not isinstance(amount, int):
-        raise InvalidAmount(
-            f"{what} is a {type(amount).__name__}; it must be an int in the asset's smallest unit"
-        )
+        raise InvalidAmount(f"{what} is a {type(amount).__name__}; it must be an int in the asset's smallest unit")
     if amount <= 0:
         raise InvalidAmount(f"{what} is {amount}; it must be positive")
     return amount
@@ -68,7 +66,5 @@ def rescaled(amount: int, from_decimals: int, to_decimals: int) -> int:
         return int(amount * 10 ** (to_decimals - from_decimals))
     whole, rest = divmod(amount, 10 ** (from_decimals - to_decimals))
     if rest:
-        raise InvalidAmount(
-            f"{amount} with {from_decimals} decimals cannot be expressed exactly with {to_decimals}"
-        )
+        raise InvalidAmount(f"{amount} with {from_decimals} decimals cannot be expressed exactly with {to_decimals}")
     return int(whole)

@@ -112,9 +112,7 @@ class Layer2ProtocolAsync(ABC, Generic[Tx, TxId, Address, Proof]):
         """
 
     @abstractmethod
-    async def get_transaction_status_async(
-        self, tx_id: TxId, *, timeout: float | None = None
-    ) -> TxStatus[TxId]:
+    async def get_transaction_status_async(self, tx_id: TxId, *, timeout: float | None = None) -> TxStatus[TxId]:
         """Ask the node now. An unknown id is ``TxState.UNKNOWN``, not an error, and not failure."""
 
     @abstractmethod
