@@ -281,6 +281,11 @@ class Layer2Config(FileSettings):
         default=None,
         description="32 bytes as hex, mode 0600, made by 'layer2 config init'; without it no transfer. Back it up.",
     )
+    least_finality: Literal["latest", "safe", "finalized"] = Field(
+        default="latest",
+        description="for transfers to BOB: quotes whose lock may be claimed while it is less settled are refused; "
+        "a preimage shown for a lock that a reorganisation removes is a loss",
+    )
     max_concurrency: int = Field(
         default=100, ge=1, le=100_000, description="calls to nodes at once, for the whole manager; others queue fairly"
     )

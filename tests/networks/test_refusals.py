@@ -62,7 +62,7 @@ WRONG_REQUESTS: dict[str, tuple[dict[str, Any], type[Layer2Error], str]] = {
     "amount_too_large": ({"amount": 4_000_001}, QuoteRefused, "10000 to 4000000"),
     "asset": ({"asset_id": ETH}, UnknownAsset, "ETH"),
     "same_layer": ({"destination_protocol": BOB}, InvalidRequest, "both BOB"),
-    "layer_without_client": ({"destination_protocol": Layer2ProtocolType.LIQUID}, InvalidRequest, "LIQUID"),
+    "layer_without_client": ({"destination_protocol": Layer2ProtocolType.LIQUID}, ProtocolNotImplemented, "LIQUID"),
     "max_fee": ({"max_fee": FEE - 1}, QuoteRefused, f"{FEE} sat; at most {FEE - 1}"),
     "recipient_no_invoice": ({"recipient": "lnbcrt1"}, InvalidRequest, "invoice"),
     "recipient_on_bob": (
@@ -135,6 +135,15 @@ async def test_a_forged_quote_begins_nothing(swaps: Swaps, forge: Callable[[Quot
         with pytest.raises(TermsRefused):
             await layers.start_transfer_async(forge(quote))
         assert await layers.list_transfers_async() == []
+
+
+async def test_a_lock_that_is_not_settled_enough_for_the_taker_is_not_waited_for(swaps: Swaps) -> None:
+    async with swaps.manager(least_finality="safe") as layers:
+        with pytest.raises(TermsRefused, match="at least safe") as refused:
+            await layers.quote_transfer_async(BTC, AMOUNT, LIGHTNING, BOB)
+        assert refused.value.code == "quote_finality"
+        # Here the provider waits for the taker's lock, at its own risk.
+        await layers.quote_transfer_async(BTC, AMOUNT, BOB, LIGHTNING)
 
 
 @BOTH_WAYS

@@ -189,10 +189,7 @@ class Layer2Manager:
             ProtocolNotConfigured: the configuration has no section for it.
         """
         wiring = self._entered()
-        if protocol_type not in _IMPLEMENTED:
-            raise ProtocolNotImplemented(
-                f"{protocol_type.value} has no client in this version", protocol=protocol_type.value
-            )
+        _check_implemented(protocol_type)
         client = wiring.clients.get(protocol_type)
         if client is None:
             raise ProtocolNotConfigured(
@@ -224,6 +221,7 @@ class Layer2Manager:
             InvalidRequest and its kinds: the request cannot be; nobody was asked.
             QuoteRefused: nobody offers this, or only for more than ``max_fee``; says who answered what.
         """
+        _check_implemented(source_protocol, destination_protocol)
         request = TransferRequest(asset_id, amount, source_protocol, destination_protocol, recipient, max_fee)
         return await self._limited(self._taker().quote(request), timeout, "quote_transfer_async")
 
@@ -332,6 +330,7 @@ class Layer2Manager:
         Raises:
             As ``quote_transfer_async``, ``start_transfer_async`` and ``wait_for_transfer_async``.
         """
+        _check_implemented(source_protocol, destination_protocol)
         request = TransferRequest(asset_id, amount, source_protocol, destination_protocol, recipient, max_fee)
         taker = self._taker()
         loop = asyncio.get_running_loop()
@@ -404,3 +403,11 @@ class Layer2Manager:
     transfer_events_sync = iterator_twin(transfer_events)
     cross_layer_transfer_sync = twin(cross_layer_transfer_async)
     verify_cross_layer_proof_sync = twin(verify_cross_layer_proof_async)
+
+
+def _check_implemented(*protocol_types: Layer2ProtocolType) -> None:
+    for protocol_type in protocol_types:
+        if protocol_type not in _IMPLEMENTED:
+            raise ProtocolNotImplemented(
+                f"{protocol_type.value} has no client in this version", protocol=protocol_type.value
+            )

@@ -27,6 +27,7 @@ from layer2.swap_engine.records import describe
 from layer2.swap_engine.runner import SwapRunner
 from layer2.swap_rules.quotes import TakerNetwork
 from layer2.swap_rules.timelocks import settings_for
+from layer2.transactions import Finality
 from layer2.transfers import Transfer
 
 if TYPE_CHECKING:
@@ -184,6 +185,7 @@ class Wiring:
             contract=HTLC_ADDRESS,
             token=parse_address(bob.token_address),
             token_decimals=bob.token_decimals,
+            least_finality=Finality(self._config.least_finality),
             lightning_network=self._lightning_settings().invoice_prefix,
             # Asked for once; the client keeps it.
             node_key=bytes.fromhex(await lightning.receive_address_async()),
