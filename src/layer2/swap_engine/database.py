@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -23,8 +25,30 @@ _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _BUSY_MILLISECONDS: Final = 10_000
 
 
+@dataclass(frozen=True, slots=True)
+class _Write:
+    work: Callable[[Connection], Any]
+    done: asyncio.Future[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Wrote:
+    result: Any
+
+
+class _WorkRaised(Exception):
+    """One of several writes raised, and all of them were taken back."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 class Database:
-    """The journal's file. Work given to it runs in order, one transaction each, in the database's own thread.
+    """The journal's file. Work given to it runs in order, in the database's own thread.
+
+    Writes that wait at the same time share one commit: what makes a write slow is the disk, and it is waited for
+    once. Belongs to the event loop in which it was opened.
 
     Raises, all methods: JournalError when the file cannot be opened, read or written.
     """
@@ -34,6 +58,8 @@ class Database:
         self._thread = thread
         self._engine = engine
         self._closed = False
+        self._waiting: list[_Write] = []
+        self._is_writing = False
 
     @classmethod
     async def open(cls, path: Path) -> Self:
@@ -51,36 +77,108 @@ class Database:
         if self._closed:
             return
         self._closed = True
-        # The thread is idle or about to be: what it still does are single transactions.
+        self._start_writing()
+        # The thread is idle or about to be: what it still does are a few transactions.
         self._thread.submit(self._engine.dispose)
         self._thread.shutdown(wait=True)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` in one transaction; return when it is durable. Cancelling the caller breaks nothing:
-        the transaction is then either complete or was never begun."""
-        return await self._run(work, "BEGIN IMMEDIATE")
+        """Run ``work`` and return when it is durable; what it raises takes back all that it did, and nothing else.
+
+        It may run twice, the second time after all that it did was taken back. Cancelling the caller breaks nothing:
+        the write is then either complete or was never begun.
+        """
+        self._check_open()
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+        self._waiting.append(_Write(work, done))
+        if not self._is_writing:
+            self._is_writing = True
+            # Not at once: what else is given in this tick goes along.
+            loop.call_soon(self._start_writing)
+        return await done
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` on one consistent view of the file."""
-        return await self._run(work, "BEGIN")
+        self._check_open()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._read_in_thread, work)
 
-    async def _run(self, work: Callable[[Connection], T], begin: str) -> T:
+    def _check_open(self) -> None:
         if self._closed:
             raise JournalError(f"the journal {self.path} is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._in_thread, work, begin)
 
-    def _in_thread(self, work: Callable[[Connection], T], begin: str) -> T:
+    def _start_writing(self) -> None:
+        """Write all that waits; the end of it comes back here."""
+        writes, self._waiting = [write for write in self._waiting if not write.done.done()], []
+        self._is_writing = bool(writes)
+        if writes:
+            works = [write.work for write in writes]
+            written = asyncio.get_running_loop().run_in_executor(self._thread, self._write_in_thread, works)
+            written.add_done_callback(partial(self._written, writes))
+
+    def _written(self, writes: Sequence[_Write], written: asyncio.Future[list[_Wrote | Exception]]) -> None:
+        error = written.exception()
+        outcomes = written.result() if error is None else [self._fault(error) for _ in writes]
+        for write, outcome in zip(writes, outcomes, strict=True):
+            if write.done.done():
+                continue
+            if isinstance(outcome, _Wrote):
+                write.done.set_result(outcome.result)
+            else:
+                write.done.set_exception(outcome)
+        self._start_writing()
+
+    def _fault(self, error: BaseException) -> JournalError:
+        # A fault of this module must not leave anybody waiting for ever.
+        return JournalError(f"the journal {self.path} could not be written: unexpected {type(error).__name__}")
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[Connection]:
+        with self._engine.connect().execution_options(begin=begin) as connection:
+            try:
+                with connection.begin():
+                    yield connection
+            except SQLAlchemyError:
+                # A commit that failed can leave SQLite's transaction open, where SQLAlchemy takes it for ended.
+                connection.invalidate()
+                raise
+
+    def _read_in_thread(self, work: Callable[[Connection], T]) -> T:
         try:
-            with self._engine.connect().execution_options(begin=begin) as connection, connection.begin():
+            with self._transaction("BEGIN") as connection:
                 return work(connection)
         except SQLAlchemyError as error:
             raise _journal_error(self.path, error) from error
+
+    def _write_in_thread(self, works: Sequence[Callable[[Connection], Any]]) -> list[_Wrote | Exception]:
+        """What each write gave, once it is durable, or its error."""
+        try:
+            return self._write_together(works)
+        except _WorkRaised as raised:
+            if len(works) == 1:
+                return [self._seen_by_caller(raised.error)]
+            return [outcome for work in works for outcome in self._write_in_thread([work])]
+        except SQLAlchemyError as error:
+            # Each its own, because a traceback is added to an error as it is raised.
+            return [self._seen_by_caller(error) for _ in works]
+
+    def _write_together(self, works: Sequence[Callable[[Connection], Any]]) -> list[_Wrote | Exception]:
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            try:
+                return [_Wrote(work(connection)) for work in works]
+            except Exception as error:
+                raise _WorkRaised(error) from error
+
+    def _seen_by_caller(self, error: Exception) -> Exception:
+        return _journal_error(self.path, error) if isinstance(error, SQLAlchemyError) else error
 
 
 def _journal_error(path: Path, error: SQLAlchemyError) -> JournalError:
     # The driver's own words only: SQLAlchemy's message would show the statement's values.
     cause = getattr(error, "orig", None) or type(error).__name__
-    return JournalError(f"the journal {path} could not be read or written: {cause}")
+    journal_error = JournalError(f"the journal {path} could not be read or written: {cause}")
+    journal_error.__cause__ = error
+    return journal_error
 
 
 def _open_engine(path: Path) -> Engine:

@@ -26,6 +26,8 @@ __all__ = ["FUND_KEY_PREFIX", "SqliteJournal"]
 FUND_KEY_PREFIX = "fund."
 """Keys of intents to fund a leg begin so; of these, one hash has at most one among open swaps of a role."""
 
+_ADD_SEND = insert_or_keep(sends).on_conflict_do_nothing()
+
 
 class SqliteJournal:
     """``interfaces.SwapJournal`` and ``interfaces.SendRecords`` in a SQLite file, and the proofs.
@@ -214,18 +216,20 @@ class SqliteJournal:
         """
 
         def work(connection: Connection) -> SendRecord:
-            known = _find_send(connection, record.protocol, record.idempotency_key)
-            if known is None:
-                connection.execute(
-                    insert(sends).values(
-                        protocol=record.protocol,
-                        idempotency_key=record.idempotency_key,
-                        request=record.request,
-                        tx_id=record.tx_id,
-                        act=_write(record.act),
-                    )
-                )
+            added = connection.execute(
+                _ADD_SEND,
+                {
+                    "protocol": record.protocol,
+                    "idempotency_key": record.idempotency_key,
+                    "request": record.request,
+                    "tx_id": record.tx_id,
+                    "act": _write(record.act),
+                },
+            ).rowcount
+            if added:
                 return record
+            known = _find_send(connection, record.protocol, record.idempotency_key)
+            assert known is not None
             if known.request != record.request:
                 raise IdempotencyConflict(
                     "the idempotency key was used with another request; nothing was sent",

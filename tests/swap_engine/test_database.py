@@ -1,0 +1,120 @@
+"""Writes that are given together share a commit, and otherwise know nothing of each other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, event, text
+
+from layer2.errors import IdempotencyConflict, JournalError
+from layer2.swap_engine.database import Database
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    database = await Database.open(tmp_path / "journal.sqlite")
+    await database.write(lambda connection: connection.execute(text("CREATE TABLE words (word TEXT UNIQUE)")).close())
+    yield database
+    await database.aclose()
+
+
+def adding(word: str) -> Callable[[Connection], str]:
+    def work(connection: Connection) -> str:
+        connection.execute(text("INSERT INTO words VALUES (:word)"), {"word": word})
+        return word
+
+    return work
+
+
+def refusing_after(word: str) -> Callable[[Connection], str]:
+    def work(connection: Connection) -> str:
+        adding(word)(connection)
+        raise IdempotencyConflict("no")
+
+    return work
+
+
+async def words(database: Database) -> list[str]:
+    return await database.read(
+        lambda connection: [row.word for row in connection.execute(text("SELECT word FROM words ORDER BY rowid"))]
+    )
+
+
+def count_commits(database: Database) -> list[str]:
+    commits: list[str] = []
+    event.listen(database._engine, "commit", lambda connection: commits.append("commit"))
+    return commits
+
+
+async def test_writes_of_one_tick_are_one_commit_in_the_order_given(database: Database) -> None:
+    commits = count_commits(database)
+    names = [f"word {number}" for number in range(50)]
+    assert await asyncio.gather(*[database.write(adding(name)) for name in names]) == names
+    assert await words(database) == names
+    assert len(commits) == 2  # The other one is that of the reading.
+
+
+async def test_a_write_that_fails_takes_back_its_own_and_nothing_else(database: Database) -> None:
+    given = [adding("one"), refusing_after("two"), adding("one"), adding("three")]
+    results = await asyncio.gather(*[database.write(work) for work in given], return_exceptions=True)
+    assert [type(result) for result in results] == [str, IdempotencyConflict, JournalError, str]
+    assert await words(database) == ["one", "three"]
+
+
+async def test_where_the_commit_fails_every_write_fails_and_none_is_made(database: Database) -> None:
+    def make_notes(connection: Connection) -> None:
+        reference = "REFERENCES words (word) DEFERRABLE INITIALLY DEFERRED"
+        connection.execute(text(f"CREATE TABLE notes (word TEXT {reference})"))
+
+    def note_nothing(connection: Connection) -> None:
+        # SQLite finds out at the commit only, and leaves the transaction open then.
+        connection.execute(text("INSERT INTO notes VALUES ('nothing')"))
+
+    await database.write(make_notes)
+    given = [database.write(adding("one")), database.write(note_nothing)]
+    results = await asyncio.gather(*given, return_exceptions=True)
+    assert [type(result) for result in results] == [JournalError, JournalError]
+    assert results[0] is not results[1]
+    assert await words(database) == []
+    assert await database.write(adding("two")) == "two"
+
+
+async def test_what_is_given_while_a_write_is_under_way_follows_it(database: Database) -> None:
+    loop, more = asyncio.get_running_loop(), []
+
+    def work(connection: Connection) -> str:
+        given = asyncio.run_coroutine_threadsafe(begin(), loop)
+        given.result(timeout=10)
+        return adding("one")(connection)
+
+    async def begin() -> None:
+        more.append(asyncio.create_task(database.write(adding("two"))))
+        await asyncio.sleep(0)
+
+    await database.write(work)
+    assert await asyncio.gather(*more) == ["two"]
+    assert await words(database) == ["one", "two"]
+
+
+async def test_a_cancelled_write_that_was_not_begun_is_never_made(database: Database) -> None:
+    cancelled, kept = [asyncio.create_task(database.write(adding(word))) for word in ("one", "two")]
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    assert await kept == "two"
+    assert cancelled.cancelled()
+    assert await words(database) == ["two"]
+
+
+async def test_closing_finishes_what_was_given_and_refuses_what_comes_after(database: Database) -> None:
+    given = asyncio.create_task(database.write(adding("one")))
+    await asyncio.sleep(0)
+    await database.aclose()
+    assert await given == "one"
+    with pytest.raises(JournalError, match="is closed"):
+        await database.write(adding("two"))
+    again = await Database.open(database.path)
+    assert await words(again) == ["one"]
+    await again.aclose()
