@@ -31,11 +31,6 @@ class SimClock:
         """A clock that stands at ``start``, in unix seconds, until it is advanced."""
         return cls(start)
 
-    @property
-    def is_manual(self) -> bool:
-        """Whether the clock moves only when it is advanced."""
-        return self._manual is not None
-
     def now(self) -> int:
         """The time in whole unix seconds."""
         return int(time.time()) if self._manual is None else self._manual

@@ -77,8 +77,8 @@ def expect_bool(value: Any, index: int) -> bool:
     return value
 
 
-def expect_percentiles(value: Any, index: int) -> list[float]:
-    """Read argument ``index`` as rising numbers from 0 to 100; None is none."""
+def expect_percentiles(value: Any) -> list[float]:
+    """Read an argument as rising numbers from 0 to 100; None is none."""
     if value is None:
         return []
     numbers = isinstance(value, list) and all(type(item) in (int, float) for item in value)

@@ -242,7 +242,7 @@ class EvmMethods:
 
     def _fee_history(self, count: Any, newest: Any, percentiles: Any = None) -> Any:
         blocks_wanted = min(expect_number(count, 0), _MOST_FEE_BLOCKS)
-        shares = expect_percentiles(percentiles, 2)
+        shares = expect_percentiles(percentiles)
         last = self._block(block_name(newest, 1, allow_hash=False)[0])
         if last is None:
             raise RpcError(-32000, "request beyond head block")
