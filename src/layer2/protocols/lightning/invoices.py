@@ -55,7 +55,6 @@ class InvoiceRecord:
     text: str
     """BOLT 11."""
     state: InvoiceState
-    paid_msat: int
     htlcs: tuple[InvoiceHtlc, ...]
     preimage: Preimage | None = field(repr=False)
     """Only where it is settled: before that it is not public, though the node may know it."""
@@ -208,7 +207,6 @@ def _record(fields: LndObject, payment_hash: bytes) -> InvoiceRecord:
     return InvoiceRecord(
         text=fields.text("payment_request"),
         state=state,
-        paid_msat=fields.integer("amt_paid_msat"),
         htlcs=tuple(
             InvoiceHtlc(
                 channel_id=htlc.integer("chan_id"),
