@@ -161,10 +161,6 @@ class SwapJournal(Protocol):
         """Newest first."""
         ...
 
-    async def open_for_hash(self, payment_hash: bytes) -> Sequence[SwapRecord]:
-        """Swaps under that hash that are not final."""
-        ...
-
     async def advance(
         self,
         record: SwapRecord,

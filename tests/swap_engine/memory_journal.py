@@ -34,9 +34,6 @@ class MemoryJournal:
     async def list(self, *, role: Role | None = None, open_only: bool = False) -> Sequence[SwapRecord]:
         return [one for one in self.records.values() if role in (None, one.role) and not (open_only and one.is_final)]
 
-    async def open_for_hash(self, payment_hash: bytes) -> Sequence[SwapRecord]:
-        return [one for one in self.records.values() if one.payment_hash == payment_hash and not one.is_final]
-
     async def advance(
         self,
         record: SwapRecord,

@@ -146,8 +146,6 @@ async def test_open_swaps_are_listed_newest_first(journal: SqliteJournal) -> Non
     assert numbers(await journal.list()) == [3, 2, 1]
     assert numbers(await journal.list(open_only=True)) == [3, 2]
     assert numbers(await journal.list(role=Role.TAKER, open_only=True)) == [2]
-    assert numbers(await journal.open_for_hash(HASH)) == [3, 2]
-    assert numbers(await journal.open_for_hash(b"\x08" * 32)) == []
 
 
 async def test_one_hash_is_funded_by_one_open_swap_only(journal: SqliteJournal) -> None:

@@ -114,17 +114,6 @@ class SqliteJournal:
             lambda connection: tuple(_read_record(row) for row in connection.execute(query))
         )
 
-    async def open_for_hash(self, payment_hash: bytes) -> Sequence[SwapRecord]:
-        """Swaps under that hash that are not final, newest first."""
-        query = (
-            select(swaps)
-            .where(swaps.c.payment_hash == payment_hash, swaps.c.is_final.is_(False))
-            .order_by(swaps.c.number.desc())
-        )
-        return await self._database.read(
-            lambda connection: tuple(_read_record(row) for row in connection.execute(query))
-        )
-
     async def advance(
         self,
         record: SwapRecord,
