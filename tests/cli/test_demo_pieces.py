@@ -1,0 +1,85 @@
+"""The demo's books and its thief: what does not add up, or is not refused, is noticed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from layer2.cli.demo_accounts import Books, Owned
+from layer2.cli.demo_forgeries import forgeries, refusal
+from layer2.cli.demo_view import leg_rows
+from layer2.layers import Layer2ProtocolType
+from layer2.money import BTC
+from layer2.proofs.policy import HeaderRequirement, ProofPolicy
+from layer2.transactions import SwapId
+from layer2.transfers import Actor, Transfer, TransferRequest, TransferState
+from proofs import made_proofs as made
+
+GOOD = Books(
+    before={"you": Owned(1_000, 500, 90), "provider": Owned(1_000, 500, 90)},
+    after={"you": Owned(900, 595, 80), "provider": Owned(1_100, 405, 85)},
+    fees={"you": 10, "provider": 5},
+)
+POLICY = ProofPolicy(HeaderRequirement.NOT_CHECKED, providers=frozenset({made.PROVIDER_KEY}))
+
+
+def test_books_that_add_up_have_no_fault() -> None:
+    assert GOOD.faults() == []
+    assert GOOD.table().rows[0] == ("you", "BOB", "1,000", "900", "-100", "-0.00000000000000001 ETH")
+    assert GOOD.table().rows[-1][4] == "0"
+
+
+@pytest.mark.parametrize("layer", ["bob", "lightning"])
+def test_money_from_nowhere_is_a_fault(layer: str) -> None:
+    wrong = replace(GOOD.after["you"], **{layer: getattr(GOOD.after["you"], layer) + 1})
+    (fault,) = replace(GOOD, after=GOOD.after | {"you": wrong}).faults()
+    assert f"+1 sat on {layer.upper()}" in fault
+
+
+def test_gas_that_no_receipt_explains_is_a_fault() -> None:
+    (fault,) = replace(GOOD, fees={"you": 10, "provider": 4}).faults()
+    assert "provider spent" in fault
+
+
+def test_five_forgeries_are_each_refused_by_the_check_that_they_attack() -> None:
+    made_forgeries = forgeries(made.to_lightning(), made.to_bob())
+    assert len(made_forgeries) == 5
+    for forgery in made_forgeries:
+        error = refusal(forgery.proof, POLICY)
+        assert error is not None, forgery.lie
+        assert error.check == forgery.refused_by
+
+
+def test_a_good_proof_is_not_refused() -> None:
+    assert refusal(made.to_lightning(), POLICY) is None
+
+
+@pytest.mark.parametrize("state", list(TransferState))
+def test_each_state_says_where_each_leg_is(state: TransferState) -> None:
+    request = TransferRequest(BTC, 100, Layer2ProtocolType.BOB, Layer2ProtocolType.LIGHTNING)
+    now = int(time.time())
+    transfer = Transfer(
+        transfer_id=SwapId("00" * 16),
+        request=request,
+        state=state,
+        version=1,
+        provider_name="local",
+        send_amount=110,
+        fee=10,
+        next_actor=Actor.PROVIDER,
+        deadline=now + 60,
+        refundable_from=now + 90,
+        funds="",
+        source_tx_id=None,
+        destination_tx_id=None,
+        reason=None,
+        created_at=now,
+        updated_at=now,
+    )
+    source, destination = leg_rows(transfer, now)
+    assert source[:2] == ("BOB", "110 sat")
+    assert "refundable from" in source[3]
+    assert destination[:2] == ("LIGHTNING", "100 sat")
+    assert "provider by" in destination[3]
