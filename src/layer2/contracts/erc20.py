@@ -1,18 +1,14 @@
-"""Calls, answers and the transfer event of ERC-20 tokens.
+"""Calls to ERC-20 tokens and their answers.
 
 Source: EIP-20.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 from layer2.errors import FormatError
-from layer2.formats.evm_abi import address_of_word, bool_of_word, encode_call, event_topic, uint256_of_word
+from layer2.formats.evm_abi import bool_of_word, encode_call, uint256_of_word
 
 __all__ = [
-    "TransferEvent",
     "allowance_call",
     "approve_call",
     "balance_of_call",
@@ -20,32 +16,13 @@ __all__ = [
     "decode_accepted",
     "decode_decimals",
     "decode_uint256",
-    "parse_transfer",
     "transfer_call",
-    "transfer_from_call",
 ]
-
-_TRANSFER = event_topic("Transfer(address,address,uint256)")
-
-
-@dataclass(frozen=True, slots=True)
-class TransferEvent:
-    """A token said that it moved ``amount``; a token that charges a fee may have moved less."""
-
-    token: bytes
-    sender: bytes
-    recipient: bytes
-    amount: int
 
 
 def transfer_call(recipient: bytes, amount: int) -> bytes:
     """Write the call that moves the sender's tokens; FormatError where an argument has another size."""
     return encode_call("transfer(address,uint256)", recipient, amount)
-
-
-def transfer_from_call(owner: bytes, recipient: bytes, amount: int) -> bytes:
-    """Write the call that moves tokens which the owner approved; FormatError where a size is wrong."""
-    return encode_call("transferFrom(address,address,uint256)", owner, recipient, amount)
 
 
 def approve_call(spender: bytes, amount: int) -> bytes:
@@ -90,28 +67,3 @@ def decode_accepted(answer: bytes) -> bool:
     if not answer:
         return True
     return bool_of_word(answer)
-
-
-def parse_transfer(address: bytes, topics: Sequence[bytes], data: bytes) -> TransferEvent | None:
-    """Read one log entry of a receipt.
-
-    Args:
-        address: 20 bytes, the token that emitted it.
-        topics: 32 bytes each.
-        data: the rest of the entry.
-
-    Returns:
-        The event, or None where it is another one: also an ERC-721 transfer, which has the same name and one
-        more topic.
-
-    Raises:
-        FormatError: an ERC-20 transfer with words that are not addresses or an amount.
-    """
-    if len(topics) != 3 or topics[0] != _TRANSFER:
-        return None
-    return TransferEvent(
-        token=address,
-        sender=address_of_word(topics[1]),
-        recipient=address_of_word(topics[2]),
-        amount=uint256_of_word(data),
-    )

@@ -7,20 +7,17 @@ reason that a reverted call gives.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal, TypeAlias, assert_never
+from typing import TypeAlias
 
 from layer2.errors import FormatError
 from layer2.formats.keccak import keccak256
 
 __all__ = [
     "Word",
-    "WordType",
     "address_of_word",
     "bool_of_word",
     "decode_revert",
-    "decode_words",
     "encode_call",
     "encode_words",
     "event_topic",
@@ -31,7 +28,6 @@ __all__ = [
 
 Word: TypeAlias = int | bytes
 """A uint256 or bool (int), an address (20 bytes) or a bytes32 (32 bytes)."""
-WordType: TypeAlias = Literal["uint256", "address", "bytes32", "bool"]
 
 _SIGNATURE = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*\(([a-z0-9]+(?:,[a-z0-9]+)*)?\)", re.ASCII)
 _UINT = re.compile(r"uint([1-9][0-9]{0,2})", re.ASCII)
@@ -120,23 +116,6 @@ def split_words(data: bytes, count: int) -> tuple[bytes, ...]:
     return tuple([data[start : start + 32] for start in range(0, len(data), 32)])
 
 
-def decode_words(data: bytes, types: Sequence[WordType]) -> tuple[Word, ...]:
-    """Read data as words of the given types.
-
-    Args:
-        data: exactly 32 bytes for each type.
-        types: what each word is.
-
-    Returns:
-        int for ``uint256``, bool for ``bool``, 20 bytes for ``address``, 32 bytes for ``bytes32``.
-
-    Raises:
-        FormatError: another length, or a word that is not a value of its type.
-    """
-    words = split_words(data, len(types))
-    return tuple([_value(word, name) for word, name in zip(words, types, strict=True)])
-
-
 def uint256_of_word(word: bytes) -> int:
     """Read 32 bytes as an unsigned integer; FormatError where they are not 32."""
     return int.from_bytes(_sized(word), "big")
@@ -214,20 +193,6 @@ def _word(value: Word) -> bytes:
     if not 0 <= value < 1 << 256:
         raise FormatError("ABI: a number outside of uint256")
     return value.to_bytes(32, "big")
-
-
-def _value(word: bytes, name: WordType) -> Word:
-    match name:
-        case "uint256":
-            return uint256_of_word(word)
-        case "address":
-            return address_of_word(word)
-        case "bytes32":
-            return word
-        case "bool":
-            return bool_of_word(word)
-        case _:
-            assert_never(name)
 
 
 def _sized(word: bytes) -> bytes:
