@@ -154,7 +154,10 @@ class Submissions:
 
     async def _send_signed(self, submission: Submission, signed: SignedTransaction) -> EvmTxId:
         record = await self._record(submission, signed)
-        return await self._send_recorded(submission, record)
+        if record.tx_id != tx_id_of(signed):
+            return await self._send_recorded(submission, record)
+        await self._account.send(signed)
+        return tx_id_of(signed)
 
     async def _send_recorded(self, submission: Submission, record: SendRecord) -> EvmTxId:
         submission.tx_id = EvmTxId(record.tx_id)
