@@ -21,7 +21,7 @@ STRICT = ProofPolicy(
     HeaderRequirement.NOT_CHECKED,
     providers=frozenset({made.PROVIDER_KEY}),
     networks=frozenset({"regtest"}),
-    tokens={60808: frozenset({made.TOKEN})},
+    tokens={60808: {made.TOKEN: 8}},
 )
 STRANGER = PrivateKey(b"\x07" * 32)
 
@@ -212,15 +212,26 @@ def test_a_regtest_invoice_does_not_become_mainnet_by_the_terms_saying_so() -> N
 
 
 def test_a_token_that_the_policy_does_not_name_is_refused() -> None:
-    policy = replace(STRICT, tokens={60808: frozenset({bytes(20)})})
+    policy = replace(STRICT, tokens={60808: {bytes(20): 8}})
     assert refusal(made.to_lightning(), policy) == "token"
-    assert refusal(made.to_lightning(), replace(STRICT, tokens={1: frozenset({made.TOKEN})})) == "token"
+    assert refusal(made.to_lightning(), replace(STRICT, tokens={1: {made.TOKEN: 8}})) == "token"
+
+
+def test_terms_cannot_make_dust_count_as_bitcoin_by_giving_the_token_other_decimals() -> None:
+    amount, fee = 300_000_000, 100_000_000
+    dust = made.evm_leg(amount=4, token_decimals=0)
+    destination = made.lightning_leg(amount=amount)
+    terms = made.terms(source=dust, destination=destination, amount=amount, provider_fee=fee, network_fee=0)
+    assert refusal(made.to_lightning(terms)) == "token"
+    points = " ".join(check_proof(made.to_lightning(terms), OFFLINE).open_points)
+    assert f"{made.TOKEN.hex()} has 0 decimals" in points
 
 
 def test_the_lock_must_hold_what_the_terms_say_in_the_tokens_own_unit() -> None:
     assert refusal(made.to_lightning(made.terms(source=made.evm_leg(amount=made.AMOUNT)))) == "amount"
     amount = (made.AMOUNT + made.FEE) * 10**10
-    check_proof(made.to_lightning(made.terms(source=made.evm_leg(amount=amount, token_decimals=18))), STRICT)
+    policy = replace(STRICT, tokens={60808: {made.TOKEN: 18}})
+    check_proof(made.to_lightning(made.terms(source=made.evm_leg(amount=amount, token_decimals=18))), policy)
     assert refusal(made.to_lightning(made.terms(source=made.evm_leg(amount=amount)))) == "amount"
 
 

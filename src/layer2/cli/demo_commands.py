@@ -91,7 +91,11 @@ class _Demo:
             HeaderRequirement.NOT_CHECKED,
             providers=frozenset({stand.identity_key}),
             networks=frozenset({"regtest"}),
-            tokens={stand.network.chain_id: frozenset({parse_address(stand.network.token_address)})},
+            tokens={
+                stand.network.chain_id: {
+                    parse_address(stand.network.token_address): stand.network.token_decimals,
+                }
+            },
         )
         lines += self._verified(files, policy)
         refused = self._forged(proofs, policy)

@@ -197,7 +197,7 @@ class Wiring:
         given = ProofPolicy(HeaderRequirement.AS_AGREED) if policy is None else policy
         tokens = None
         if config.bob is not None:
-            tokens = {config.bob.chain_id: frozenset({parse_address(config.bob.token_address)})}
+            tokens = {config.bob.chain_id: {parse_address(config.bob.token_address): config.bob.token_decimals}}
         return replace(
             given,
             providers=frozenset(bytes.fromhex(each.identity_key) for each in config.providers)

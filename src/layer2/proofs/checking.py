@@ -144,8 +144,13 @@ def _check_evm_terms(leg: EvmLeg, amount: int, terms: Terms, policy: ProofPolicy
         raise ProofRefused("amount", error.message) from error
     if leg.amount != expected:
         raise ProofRefused("amount", "the lock's amount is another than the terms'")
-    if policy.tokens is not None and leg.token not in policy.tokens.get(leg.chain_id, frozenset()):
+    if policy.tokens is None:
+        return
+    decimals = policy.tokens.get(leg.chain_id, {}).get(leg.token)
+    if decimals is None:
         raise ProofRefused("token", f"the token {leg.token.hex()} is not one that the policy counts")
+    if leg.token_decimals != decimals:
+        raise ProofRefused("token", f"the token has {decimals} decimals, the terms give it {leg.token_decimals}")
 
 
 def _invoice_of(terms: Terms) -> Bolt11Invoice:
@@ -221,7 +226,12 @@ def _open_points(terms: Terms, policy: ProofPolicy, included: IncludedEvent) -> 
     if policy.providers is None:
         points.append(f"who the provider {terms.provider.hex()} is: compare the key with one that you know")
     if policy.tokens is None:
-        points.append("that the token is the bitcoin that you mean")
+        leg = terms.source if isinstance(terms.source, EvmLeg) else terms.destination
+        assert isinstance(leg, EvmLeg), "every pair has an EVM side"
+        points.append(
+            f"that the token is the bitcoin that you mean, and that 0x{leg.token.hex()} has {leg.token_decimals} "
+            "decimals"
+        )
     if policy.payees is None:
         points.append(
             "that Lightning paid, and not only that it could: the invoice's signer may have made the preimage"

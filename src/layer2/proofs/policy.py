@@ -30,8 +30,9 @@ class ProofPolicy:
     everything: without this a proof shows nothing about strangers."""
     networks: frozenset[str] | None = None
     """``mainnet``, ``testnet``, ``regtest``: test money is no money."""
-    tokens: Mapping[int, frozenset[bytes]] | None = None
-    """By chain id, the tokens (20 bytes) that count as the asset of the terms."""
+    tokens: Mapping[int, Mapping[bytes, int]] | None = None
+    """By chain id, the tokens (20 bytes) that count as the asset of the terms, each with its decimals: terms that gave
+    a token others would call dust a fortune."""
     contracts: Mapping[int, frozenset[bytes]] = field(default_factory=dict)
     """By chain id, HTLC contracts that count although their address does not commit to their code."""
     payees: frozenset[bytes] | None = None
