@@ -60,7 +60,7 @@ def bob_settings(network: LocalNetwork, **changes: Any) -> BobSettings:
         "token": network.token_address,
         "token_decimals": network.token_decimals,
         "network": "regtest",
-        "poll_interval": 0.05,
+        "poll_interval_seconds": 0.05,
     }
     return BobSettings(**(fields | changes))
 

@@ -71,7 +71,7 @@ class BobNetwork:
             "token": to_checksum(TEST_TOKEN_ADDRESS),
             "token_decimals": TEST_TOKEN_DECIMALS,
             "network": "regtest",
-            "poll_interval": 0.005,
+            "poll_interval_seconds": 0.005,
         }
         return BobSettings(**(fields | changes))  # type: ignore[arg-type]  # the tests' own names
 

@@ -45,7 +45,7 @@ async def lnd(world: World) -> AsyncIterator[ScriptedLnd]:
 @pytest.fixture
 async def client(lnd: ScriptedLnd) -> AsyncIterator[LightningNetwork]:
     """A client of the scripted node. The real clock: the scripted node's ``Date`` is this machine's."""
-    settings = settings_of(lnd.node, pool=ConnectionPoolConfig(max_response_bytes=20_000))
+    settings = settings_of(lnd.node, connection_pool=ConnectionPoolConfig(max_response_bytes=20_000))
     async with LightningNetwork(settings, MemorySends(), SystemClock()) as client:
         yield client
 
@@ -53,7 +53,9 @@ async def client(lnd: ScriptedLnd) -> AsyncIterator[LightningNetwork]:
 @pytest.fixture
 async def rest(lnd: ScriptedLnd) -> AsyncIterator[LndRest]:
     """Waits a twentieth of a second for an answer."""
-    rest = LndRest(settings_of(lnd.node, default_timeout_ms=50, pool=ConnectionPoolConfig(max_response_bytes=1_000)))
+    rest = LndRest(
+        settings_of(lnd.node, default_timeout_ms=50, connection_pool=ConnectionPoolConfig(max_response_bytes=1_000))
+    )
     yield rest
     await rest.aclose()
 

@@ -80,7 +80,7 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         self._node = EvmNode(self._rpc, name)
         self._fees = Fees(self._node, settings)
         self._account = EvmAccount(self._node, signer, self._fees, chain_id=settings.chain_id, protocol=name)
-        self._watcher = HeadWatcher(self._node, settings.poll_interval)
+        self._watcher = HeadWatcher(self._node, settings.poll_interval_seconds)
         self._statuses = Statuses(self._node, self._watcher, settings)
         self._submissions = Submissions(
             self._node, self._account, self._fees, sends, self._statuses, chain_id=settings.chain_id, protocol=name

@@ -26,7 +26,7 @@ class EvmSettings:
     """Must be what the token itself says."""
     network: str = "mainnet"
     """``mainnet``, ``testnet`` or ``regtest``."""
-    poll_interval: float = 1.0
+    poll_interval_seconds: float = 1.0
     """Seconds between two looks at the node's heads, while somebody waits for them."""
     default_timeout_ms: int = 10_000
     """For a call without a timeout of its own, and for each HTTP request."""

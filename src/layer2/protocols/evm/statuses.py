@@ -68,7 +68,7 @@ class Statuses:
                 if failures == _MOST_FAILURES:
                     error.tx_id = tx_id
                     raise
-                await asyncio.sleep(self._settings.poll_interval)
+                await asyncio.sleep(self._settings.poll_interval_seconds)
 
     async def _read(self, tx_id: EvmTxId) -> tuple[TxStatus[EvmTxId], Heads]:
         tx_hash = parse_data(tx_id, "transaction id", size=32)

@@ -171,7 +171,7 @@ class LndRest:
             )
         session = self._watches if watch else self._calls
         if session is None:
-            pool = self._settings.pool
+            pool = self._settings.connection_pool
             connector = aiohttp.TCPConnector(limit=pool.max_connections, keepalive_timeout=pool.keepalive_seconds)
             session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
             if watch:
@@ -233,7 +233,7 @@ class LndRest:
             self._check_size(rest, response, call)
 
     def _check_size(self, content: bytearray, response: aiohttp.ClientResponse, call: Call) -> None:
-        limit = self._settings.pool.max_response_bytes
+        limit = self._settings.connection_pool.max_response_bytes
         if len(content) > limit:
             response.close()
             raise self._bad(call, f"its answer is longer than {limit} bytes")

@@ -31,7 +31,7 @@ class LightningSettings:
             What is in it is sent to the node and shown nowhere.
         network: ``mainnet``, ``testnet``, ``signet`` or ``regtest``; the node must be on it.
         default_timeout_ms: for calls that are given no ``timeout``.
-        pool: how connections are kept; as many more may be open for streams.
+        connection_pool: how connections are kept; as many more may be open for streams.
         payment_timeout_seconds: how long the node looks for routes, unless a payment says otherwise.
         fee_limit_ppm: most that a payment may cost in routing, in millionths of its amount, unless it says otherwise.
         minimum_version: an older lnd is refused. Before 0.19.0 lnd can lose funds by failing back too much.
@@ -46,7 +46,7 @@ class LightningSettings:
     macaroon_file: str
     network: str
     default_timeout_ms: int = 30_000
-    pool: ConnectionPoolConfig = field(default_factory=ConnectionPoolConfig)
+    connection_pool: ConnectionPoolConfig = field(default_factory=ConnectionPoolConfig)
     payment_timeout_seconds: int = 60
     fee_limit_ppm: int = 5_000
     minimum_version: str = "0.19.0"
