@@ -34,30 +34,33 @@ _STATUSES = (
 )
 _EVERYWHERE = Group("Options of every command", sort_key=100)
 
-COMMANDS: dict[str, str] = {
-    "demo": "demo_commands:demo",
-    "simnet up": "simnet_commands:up",
-    "simnet down": "simnet_commands:down",
-    "devnet install": "devnet_commands:install",
-    "devnet up": "devnet_commands:up",
-    "devnet down": "devnet_commands:down",
-    "devnet status": "devnet_commands:status",
-    "config init": "config_commands:init",
-    "config check": "config_commands:check",
-    "config show": "config_commands:show",
-    "doctor": "doctor_commands:doctor",
-    "balance": "transfer_commands:balance",
-    "quote": "transfer_commands:quote",
-    "transfer": "transfer_commands:transfer",
-    "list": "transfer_commands:list_transfers",
-    "show": "transfer_commands:show",
-    "wait": "transfer_commands:wait",
-    "resume": "transfer_commands:resume",
-    "proof verify": "proof_commands:verify",
-    "proof show": "proof_commands:show",
-    "provider serve": "provider_commands:serve",
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": (
+        "demo_commands:demo",
+        "Move bitcoin both ways on a local network, prove it, and try to forge the proofs.",
+    ),
+    "simnet up": ("simnet_commands:up", "Start the embedded network and leave it running."),
+    "simnet down": ("simnet_commands:down", "Stop the embedded network."),
+    "devnet install": ("devnet_commands:install", "Build the real nodes into your cache."),
+    "devnet up": ("devnet_commands:up", "Start the network of real nodes and leave it running."),
+    "devnet down": ("devnet_commands:down", "Stop the network of real nodes."),
+    "devnet status": ("devnet_commands:status", "Say what of it runs."),
+    "config init": ("config_commands:init", "Write a commented configuration file, and the secret beside it."),
+    "config check": ("config_commands:check", "Check the configuration file; no node is asked."),
+    "config show": ("config_commands:show", "Show the settings in force, secrets masked."),
+    "doctor": ("doctor_commands:doctor", "Check every node, key, balance and provider; says what to do."),
+    "balance": ("transfer_commands:balance", "Show what you own on each layer."),
+    "quote": ("transfer_commands:quote", "Ask the providers for a price; nothing is begun."),
+    "transfer": ("transfer_commands:transfer", "Move bitcoin from one layer to another, and keep the proof."),
+    "list": ("transfer_commands:list_transfers", "List your transfers."),
+    "show": ("transfer_commands:show", "Show one transfer."),
+    "wait": ("transfer_commands:wait", "Go on with a transfer and wait until it has ended."),
+    "resume": ("transfer_commands:resume", "Go on with every open transfer."),
+    "proof verify": ("proof_commands:verify", "Check a proof, and say what it shows and what it leaves open."),
+    "proof show": ("proof_commands:show", "Say who owed what to whom under which terms."),
+    "provider serve": ("provider_commands:serve", "Run a swap provider until it is stopped."),
 }
-"""Every command, and the function of this package that carries it out; its docstring is its help."""
+"""Every command, the function of this package that carries it out, and a line for the lists of commands."""
 
 _GROUPS = {
     "simnet": "An embedded network on this machine: no real money, nothing to install.",
@@ -73,8 +76,12 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-def build() -> App:
-    """The application with all its commands, none of which is loaded yet."""
+def build(tokens: Sequence[str] = ()) -> App:
+    """The application with all its commands, none of which is loaded yet.
+
+    Args:
+        tokens: the command line. The command that it names tells its whole help, the others a line.
+    """
     app = App(
         name="layer2",
         help=_HELP,
@@ -82,21 +89,22 @@ def build() -> App:
         help_format="plaintext",
         version_flags=[],
         result_action="return_value",
-        default_parameter=Parameter(negative="", show_default=lambda value: bool(value) and str(value)),
+        default_parameter=Parameter(negative="", show_default=False),
     )
     groups = {name: App(name=name, help=text, version_flags=[]) for name, text in _GROUPS.items()}
     for name, group in groups.items():
         app.command(group, name=name)
-    for name, place in COMMANDS.items():
+    for name, (place, line) in COMMANDS.items():
         *group_name, verb = name.split()
         parent = groups[group_name[0]] if group_name else app
-        parent.command(f"layer2.cli.{place}", name=verb)
+        named = all(word in tokens for word in name.split())
+        parent.command(f"layer2.cli.{place}", name=verb, help=None if named else line)
     return app
 
 
 def run(tokens: Sequence[str]) -> int:
     """Run one command line; return its exit status. Never raises, ``SystemExit`` included."""
-    app = build()
+    app = build(tokens)
     status: ExitStatus = ExitStatus.DONE
 
     def launch(

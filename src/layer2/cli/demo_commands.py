@@ -144,13 +144,11 @@ class _Demo:
         self._say(f"  quoted        {quote_line(quote, time.time())}")
         began = time.monotonic()
         transfer = await you.start_transfer_async(quote)
-        self._session.under_way.add(transfer.transfer_id)
         view = LiveView(self._session.terminal, whole=self._session.verbose)
         with view.shown():
             async for event in you.transfer_events(transfer.transfer_id):
                 view.update(event.transfer)
         proof = await you.wait_for_transfer_async(transfer.transfer_id)
-        self._session.under_way.discard(transfer.transfer_id)
         if not await you.verify_cross_layer_proof_async(proof):
             self._faults.append(f"the proof of transfer {number} does not hold at your own node")
         self._say(f"  {time.monotonic() - began:.1f} s")
