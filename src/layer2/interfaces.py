@@ -1,6 +1,7 @@
 """The shapes that machinery takes from outside: keys, clocks, randomness, and the durable record.
 
-Each states what an implementer guarantees. Implementations are in ``signers``, ``swap_engine`` and in tests.
+Each states what an implementer guarantees. Clock and randomness of the operating system are here too; the other
+implementations are in ``signers``, ``swap_engine`` and in tests.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ class Intent:
     """One external act, durable before it is performed."""
 
     key: str
-    """Unique within the swap: ``fund``, ``collect``, ``release``, ``reclaim``, with an attempt number if need be."""
+    """Unique within the swap: what is done to which leg (``fund.source``); later attempts add ``.2`` and so on."""
     act: Json
     """All that is needed to perform it again identically: signed bytes, or a payment's hash and limits."""
     outcome: Json | None = None
@@ -176,6 +177,7 @@ class SwapJournal(Protocol):
 
         Raises:
             StaleSwap: the swap moved on; nothing was written.
+            FundsRulesError: another open swap of this role has an intent to fund under the same hash.
         """
         ...
 

@@ -261,7 +261,7 @@ class Driver:
             self.record,
             state=write_state(step.state),
             is_final=step.state.is_final,
-            event=step.event or (f"{intents[0].key}" if intents else "more is known"),
+            event=step.event or (intents[0].key if intents else "more is known"),
             now=int(self._around.clock.now()),
             intents=intents,
         )
