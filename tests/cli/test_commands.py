@@ -1,0 +1,180 @@
+"""Every command against a running network: one envelope, one sentence for an error, and its documented status."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.running import Ran, layer2
+from layer2 import simnet
+from layer2.cli.app import COMMANDS
+from layer2.local_network import LocalNetwork
+from layer2.local_parties import LocalProvider
+from proofs import made_proofs as made
+
+pytestmark = pytest.mark.xdist_group("cli")
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory in which ``config init`` has written the configuration of a running simnet with a provider."""
+    directory = tmp_path_factory.mktemp("cli")
+    started = layer2("simnet", "up", "--directory", "net", "--json", cwd=directory)
+    assert started.status == 0, started.err
+    network = LocalNetwork.load(directory / "net")
+    try:
+        with LocalProvider(network, directory / "provider") as provider:
+            (directory / "provider-ready.json").write_text(
+                json.dumps({"url": provider.table["url"], "identity_key": provider.table["identity_key"]})
+            )
+            made_config = layer2("config", "init", "--network-directory", "net", "--json", cwd=directory)
+            assert made_config.status == 0, made_config.err
+            yield directory
+    finally:
+        assert layer2("simnet", "down", "--directory", "net", "--json", cwd=directory).envelope["data"]["was_running"]
+        simnet.down(directory / "net")
+
+
+def no_traceback(ran: Ran) -> None:
+    assert "Traceback" not in ran.err
+    assert ran.err.count("error:") == 1
+
+
+def test_config_init_makes_secrets_of_mode_0600_and_overwrites_nothing(home: Path) -> None:
+    assert stat.S_IMODE((home / "layer2.toml").stat().st_mode) == 0o600
+    (seed,) = [path for path in home.iterdir() if path.name.startswith("swap")]
+    assert stat.S_IMODE(seed.stat().st_mode) == 0o600
+    before = seed.read_text()
+    again = layer2("config", "init", "--network-directory", "net", "--json", cwd=home)
+    assert again.status == 3
+    assert again.envelope["error"]["code"] == "exists"
+    no_traceback(again)
+    assert seed.read_text() == before
+
+
+def test_config_check_and_show_mask_secrets_and_say_origins(home: Path) -> None:
+    assert layer2("config", "check", "--json", cwd=home).status == 0
+    shown = layer2(
+        "config", "show", "--origin", "--json", cwd=home, LAYER2_BOB__RPC_URL="http://me:secret@127.0.0.1:1/key"
+    )
+    assert shown.status == 0, shown.err
+    assert shown.envelope["data"]["origins"]["bob.rpc_url"] == "environment"
+    assert "secret" not in shown.out + shown.err
+    wrong = layer2("config", "check", "--json", cwd=home, LAYER2_BOB__TOKEN_DECIMALS="99")
+    assert wrong.status == 3
+    assert "token_decimals" in wrong.err
+
+
+def test_a_transfer_from_quote_to_proof(home: Path) -> None:
+    balance = layer2("balance", "--json", cwd=home)
+    assert balance.status == 0, balance.err
+    assert balance.envelope["data"]
+    quote = layer2("quote", "100000", "--from", "bob", "--to", "lightning", "--json", cwd=home)
+    assert quote.envelope["data"]["receive_amount"] == 100_000
+    moved = layer2(
+        "transfer", "100000", "--from", "bob", "--to", "lightning", "--proof", "one.json", "--json", cwd=home
+    )
+    assert moved.status == 0, moved.err
+    transfer = moved.envelope["data"]["transfer"]
+    assert transfer["state"] == "completed"
+    assert "completed" in moved.err
+    listed = layer2("list", "--json", cwd=home).envelope["data"]["transfers"]
+    assert transfer["transfer_id"] in [each["transfer_id"] for each in listed]
+    shown = layer2("show", transfer["transfer_id"], "--json", cwd=home)
+    assert shown.envelope["data"] == transfer
+    waited = layer2("wait", transfer["transfer_id"], "--proof", "two.json", "--json", cwd=home)
+    assert waited.status == 0
+    assert (home / "one.json").read_bytes() == (home / "two.json").read_bytes()
+    assert layer2("resume", "--json", cwd=home).envelope["data"] == {"transfers": []}
+    for words in (("verify", "one.json"), ("verify", "one.json", "--node"), ("show", "one.json")):
+        checked = layer2("proof", *words, "--json", cwd=home)
+        assert checked.status == 0, checked.err
+        assert checked.envelope["ok"]
+
+
+def test_doctor_finds_a_good_configuration_good_and_a_dead_node_unreachable(home: Path) -> None:
+    good = layer2("doctor", "--json", cwd=home)
+    assert good.status == 0, good.err
+    dead = layer2("doctor", "--json", cwd=home, LAYER2_BOB__RPC_URL="http://127.0.0.1:9")
+    assert dead.status == 5
+    assert "127.0.0.1:9" in dead.out
+    no_traceback(dead)
+
+
+REFUSED: dict[str, tuple[tuple[str, ...], int]] = {
+    "unknown command": (("nothing",), 3),
+    "no command": ((), 3),
+    "fraction": (("quote", "1.5", "--from", "bob", "--to", "lightning"), 3),
+    "amount zero": (("quote", "0", "--from", "bob", "--to", "lightning"), 3),
+    "same layer": (("quote", "100000", "--from", "bob", "--to", "bob"), 3),
+    "fee too high": (("quote", "100000", "--from", "bob", "--to", "lightning", "--max-fee", "1"), 1),
+    "unknown transfer": (("show", "00" * 16), 1),
+    "no such proof": (("proof", "verify", "none.json"), 3),
+    "no such file": (("balance", "--config", "none.toml"), 3),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_refused_is_one_sentence_with_its_status(home: Path, case: str) -> None:
+    words, status = REFUSED[case]
+    ran = layer2(*words, "--json", cwd=home)
+    assert (ran.status, ran.envelope["ok"]) == (status, False), ran.err
+    no_traceback(ran)
+
+
+def test_a_node_on_another_chain_needs_action(home: Path) -> None:
+    ran = layer2("balance", "--json", cwd=home, LAYER2_BOB__CHAIN_ID="1")
+    assert ran.status == 4
+    assert "60808" in ran.err
+    no_traceback(ran)
+
+
+def test_a_forged_proof_is_refused_and_a_refund_is_no_success(tmp_path: Path) -> None:
+    made.to_lightning().save(tmp_path / "good.json")
+    made.refunded().save(tmp_path / "refund.json")
+    text = (tmp_path / "good.json").read_text().replace('"amount":"100000"', '"amount":"200000"')
+    (tmp_path / "forged.json").write_text(text)
+    assert layer2("proof", "verify", "good.json", cwd=tmp_path).status == 0
+    forged = layer2("proof", "verify", "forged.json", "--json", cwd=tmp_path)
+    assert forged.status == 1
+    assert "terms_signature" in forged.envelope["error"]["message"]
+    refund = layer2("proof", "verify", "refund.json", "--json", cwd=tmp_path)
+    assert (refund.status, refund.envelope["error"]["code"]) == (1, "proof_of_refund")
+    other = layer2("proof", "verify", "good.json", "--provider", "00" * 32, "--json", cwd=tmp_path)
+    assert other.status == 1
+
+
+def test_checking_a_proof_without_a_node_loads_no_network_database_or_settings_library(tmp_path: Path) -> None:
+    made.to_lightning().save(tmp_path / "good.json")
+    program = (
+        "import sys\nfrom layer2.cli.app import run\nassert run(['proof', 'verify', 'good.json']) == 0\n"
+        "assert not {'aiohttp', 'sqlalchemy', 'pydantic', 'layer2.manager'} & set(sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_tells_its_help(name: str, tmp_path: Path) -> None:
+    ran = layer2(*name.split(), "--help", cwd=tmp_path)
+    assert ran.status == 0
+    assert f"Usage: layer2 {name}" in ran.out
+    assert "[default: False]" not in ran.out
+
+
+def test_the_page_of_the_command_line_is_what_the_program_says() -> None:
+    place = ROOT / "tools" / "write_cli_docs.py"
+    spec = importlib.util.spec_from_file_location("write_cli_docs", place)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.PAGE.read_text() == module.page(), "run: python tools/write_cli_docs.py"
