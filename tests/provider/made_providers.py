@@ -57,7 +57,7 @@ PRICING = Pricing(
     safe_from=500_000,
     finalized_from=2_000_000,
 )
-LIMITS = Limits(open_swaps=3, open_swaps_per_taker=2, open_quotes=5, event_streams=1, gas_per_swap=10)
+LIMITS = Limits(open_swaps=3, open_swaps_per_taker=2, watched_swaps=50, open_quotes=5, event_streams=1, gas_per_swap=10)
 FACTS = ProviderFacts(
     chain_id=TAKER_NETWORK.chain_id,
     contract=TAKER_NETWORK.contract,

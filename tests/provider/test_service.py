@@ -262,6 +262,31 @@ async def test_swaps_that_ended_or_were_never_begun_take_no_place(made: World) -
         await made.provider.open_swap(await made.request(number, taker=OTHER_TAKERS[number]))
 
 
+async def test_a_lock_that_waits_for_its_finality_keeps_its_place_its_hash_and_the_money(made: World) -> None:
+    made.lightning.balances = {BTC: Balance(2 * (AMOUNT + 50) - 1, receivable=0)}
+    request = await made.request(1)
+    await made.provider.open_swap(request)
+    await made.runner.move(request.swap_id, ProviderAgreed("0x01"), "the lock is seen")
+    made.clock.time += REGTEST.funding_window + 1
+    same_hash = replace(await made.request(2), payment_hash=request.payment_hash)
+    same_hash = replace(same_hash, offer=invoice(payment_hash=request.payment_hash, timestamp=int(made.clock.now())))
+    with pytest.raises(IdempotencyConflict):
+        await made.provider.open_swap(same_hash)
+    with pytest.raises(InsufficientFunds, match="to spend"):
+        await made.provider.open_swap(await made.request(3))
+
+
+async def test_swaps_that_are_only_watched_for_a_late_lock_are_no_more_than_allowed(tmp_path: Path) -> None:
+    async with world(tmp_path, watched_swaps=4) as made:
+        for number in (1, 2, 3, 4):
+            await made.provider.open_swap(await made.request(number, taker=OTHER_TAKERS[number]))
+            made.clock.time += REGTEST.funding_window + 1
+        request = await made.request(5, taker=OTHER_TAKERS[5])
+        assert await refusal(made, request) == "too_many_swaps"
+        await made.runner.move(SwapId("01" * 16), ProviderReleased(None, None, "over"), "released")
+        await made.provider.open_swap(request)
+
+
 async def test_no_more_quotes_are_remembered_than_allowed(made: World) -> None:
     for _ in range(5):
         await made.quote_id()

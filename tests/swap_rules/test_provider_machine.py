@@ -73,7 +73,18 @@ def acts_of(step: Step) -> list[object]:
 def test_a_decoy_or_a_lock_that_is_not_final_is_waited_for(swap: Swap) -> None:
     for source in (NOTHING, PENDING, None):
         step = next_step(swap, ProviderAgreed(), observed(source, NOTHING))
-        assert (step.state, step.orders) == (ProviderAgreed(), ())
+        assert isinstance(step.state, ProviderAgreed)
+        assert step.orders == ()
+
+
+def test_a_lock_that_is_not_final_is_noted_and_forgotten_if_it_goes_away() -> None:
+    seen = next_step(TO_LIGHTNING, ProviderAgreed(), observed(PENDING, NOTHING))
+    assert (seen.state, seen.event) == (ProviderAgreed(PENDING.tx_id), "the lock is seen")
+    assert next_step(TO_LIGHTNING, seen.state, observed(None, NOTHING)).state == seen.state
+    assert next_step(TO_LIGHTNING, seen.state, observed(PENDING, NOTHING)).state == seen.state
+    gone = next_step(TO_LIGHTNING, seen.state, observed(NOTHING, NOTHING))
+    assert (gone.state, gone.event) == (ProviderAgreed(), "the lock is gone")
+    assert next_step(TO_BOB, ProviderAgreed(), observed(PENDING, NOTHING)).state == ProviderAgreed()
 
 
 @BOTH

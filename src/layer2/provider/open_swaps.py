@@ -65,8 +65,8 @@ class OpenSwap:
     def is_binding(self, now: int) -> bool:
         """Whether it binds its hash and takes up a place.
 
-        A lock that comes after ``fund_by`` is only watched for and given back. For a Lightning source the invoice
-        exists at the node, and its hash serves once.
+        A lock that has not come by ``fund_by`` is only watched for; one that waits for its finality binds. For a
+        Lightning source the invoice exists at the node, and its hash serves once.
         """
         if self.record.is_final:
             return False
@@ -74,7 +74,8 @@ class OpenSwap:
             return True
         if isinstance(self.state, ProviderReleasing):
             return False
-        return not (isinstance(self.state, ProviderAgreed) and now > self.terms.fund_by)
+        is_begun = not isinstance(self.state, ProviderAgreed) or self.state.source_tx_id is not None
+        return is_begun or now <= self.terms.fund_by
 
     def will_pay(self, layer: Layer2ProtocolType, now: int) -> int:
         """Satoshi that it may still take out of what can be spent on that layer."""

@@ -66,6 +66,9 @@ class Limits:
     """Swaps that bind a hash, and money of the provider's, at once."""
     open_swaps_per_taker: int
     """Of these, for one account on the EVM side."""
+    watched_swaps: int
+    """Swaps that have not ended, also those that bind nothing and are only watched for a late lock: each is a task
+    that asks the nodes at every block, and to open one without ever funding it costs a stranger nothing."""
     open_quotes: int
     event_streams: int
     gas_per_swap: int
@@ -267,7 +270,7 @@ class SwapProvider:
         binding = [swap for swap in swaps if swap.is_binding(now)]
         if any(swap.terms.payment_hash == request.payment_hash for swap in binding):
             raise IdempotencyConflict("another open swap has this payment hash", code="payment_hash_used")
-        if len(binding) >= self.limits.open_swaps:
+        if len(binding) >= self.limits.open_swaps or len(swaps) >= self.limits.watched_swaps:
             raise QuoteRefused("too many swaps are open", code="too_many_swaps")
         if sum(swap.taker == request.taker_address for swap in binding) >= self.limits.open_swaps_per_taker:
             raise QuoteRefused("this account has too many open swaps here", code="too_many_swaps")

@@ -66,6 +66,13 @@ class ProviderSettings(FileSettings):
     )
     max_open_swaps: int = Field(default=100, ge=1, le=10_000, description="swaps that bind money or a hash at once")
     max_open_swaps_per_taker: int = Field(default=5, ge=1, description="of these, for one account on BOB")
+    max_watched_swaps: int = Field(
+        default=1_000,
+        ge=1,
+        le=100_000,
+        description="swaps that have not ended, also those never funded that are only watched for a late lock; "
+        "each asks your nodes at every block",
+    )
     max_open_quotes: int = Field(
         default=10_000, ge=1, description="quotes that are remembered at once; each lives a minute"
     )
@@ -123,6 +130,7 @@ class ProviderSettings(FileSettings):
         return Limits(
             open_swaps=self.max_open_swaps,
             open_swaps_per_taker=self.max_open_swaps_per_taker,
+            watched_swaps=self.max_watched_swaps,
             open_quotes=self.max_open_quotes,
             event_streams=self.max_event_streams,
             gas_per_swap=self.gas_per_swap_wei,

@@ -91,7 +91,12 @@ def _agreed(swap: Swap, state: ProviderAgreed, observed: Observed) -> Step:
         return Step(ProviderLocked(source.tx_id), event="locked", settled=False)
     if observed.now > last:
         return _release(swap, state, observed, "the taker did not fund in time")
-    return Step(state, wake_at=next_time(observed.now, last + 1))
+    wake_at = next_time(observed.now, last + 1)
+    seen = source.tx_id if isinstance(swap.terms.source, EvmLeg) and source.state is LegState.PENDING else None
+    if seen != state.source_tx_id:
+        event = "the lock is gone" if seen is None else "the lock is seen"
+        return Step(ProviderAgreed(seen), wake_at=wake_at, event=event)
+    return Step(state, wake_at=wake_at)
 
 
 def _funded(swap: Swap, state: ProviderHeld | ProviderLocked, observed: Observed) -> Step:

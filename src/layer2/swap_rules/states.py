@@ -145,6 +145,8 @@ class ProviderAgreed:
 
     name: ClassVar[str] = "agreed"
     is_final: ClassVar[bool] = False
+    source_tx_id: str | None = None
+    """A lock that is on the chain and not yet as final as the terms ask: the taker has begun, so the swap binds."""
 
 
 @dataclass(frozen=True, slots=True)
