@@ -63,6 +63,15 @@ def read_ids(path: Path, count: int, process: subprocess.Popen[bytes]) -> list[i
     raise AssertionError("the demo recorded no process ids")
 
 
+def test_a_demo_that_cannot_make_its_directory_says_so_before_it_starts_anything(tmp_path: Path) -> None:
+    (tmp_path / "here").write_text("a file in the way")
+    ran = layer2("demo", "--directory", "here", cwd=tmp_path, timeout=30)
+    assert ran.status == 3
+    assert "[unwritable_directory] the directory here/proofs cannot be made" in ran.err
+    assert "name one: --directory" in ran.err
+    assert "1 of 2" not in ran.err
+
+
 def test_the_demo_moves_money_both_ways_and_refuses_five_forgeries(tmp_path: Path) -> None:
     ran = layer2("demo", "--json", "--directory", "here", cwd=tmp_path, timeout=100)
     assert ran.status == 0, ran.err

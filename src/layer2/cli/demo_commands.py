@@ -21,7 +21,7 @@ from layer2.cli.proof_commands import report_lines
 from layer2.cli.session import InSession, Session
 from layer2.cli.transfer_wording import quote_line
 from layer2.cli.wording import sat, short_hash
-from layer2.errors import Layer2Error, ProofRefused
+from layer2.errors import ConfigurationError, Layer2Error, ProofRefused
 from layer2.formats.evm_address import parse_address
 from layer2.formats.evm_hex import parse_data
 from layer2.layers import Layer2ProtocolType
@@ -56,9 +56,15 @@ async def demo(*, network: LocalName = "simnet", directory: Path | None = None, 
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="layer2-demo-") as temporary:
         place = Path(temporary) if directory is None else directory
-        place.mkdir(parents=True, exist_ok=True)
         proofs = Path("layer2-demo") if directory is None else directory / "proofs"
-        proofs.mkdir(parents=True, exist_ok=True)
+        try:
+            proofs.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"the directory {proofs} cannot be made: {error.strerror}",
+                code="unwritable_directory",
+                remedy="run it in a directory where you may write, or name one: --directory",
+            ) from error
         return await _Demo(session, network, place, proofs).run(began)
 
 

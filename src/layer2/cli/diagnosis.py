@@ -119,7 +119,7 @@ async def _bob(section: BobSection, config: Layer2Config, journal: SqliteJournal
         balances = await bob.balances_async()
         findings += [_bitcoin("BOB balance", balances), _gas(balances)]
     except Layer2Error as error:
-        findings.append(_failed("BOB node", error, "is the node running, and is [bob] rpc_url right?"))
+        findings.append(_failed("BOB node", error, "is the node running, and are [bob] rpc_url and chain_id right?"))
     finally:
         await bob.aclose()
     return findings
