@@ -28,6 +28,7 @@ from layer2.errors import (
     TermsRefused,
     UnknownTransfer,
 )
+from layer2.foreign_text import printable
 from layer2.formats import canonical_json
 from layer2.formats.canonical_json import JsonValue
 from layer2.formats.evm_address import to_checksum
@@ -38,6 +39,7 @@ from layer2.formats.signed_terms import (
     read_signed_quote,
     read_signed_terms,
 )
+from layer2.http_client import open_session
 from layer2.layers import Layer2ProtocolType
 from layer2.settings import ConnectionPoolConfig
 from layer2.swap_rules.agreement import SwapRequest
@@ -49,7 +51,6 @@ __all__ = ["ProviderClient", "ProviderEndpoint", "ProviderInfo"]
 
 _LONGEST_ANSWER: Final = 256 * 1024
 """Bytes; terms with the longest invoice have 20,000."""
-_LONGEST_MESSAGE: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,13 +281,7 @@ class ProviderClient:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=self._pool.max_connections, keepalive_timeout=self._pool.keepalive_seconds
-                ),
-                timeout=aiohttp.ClientTimeout(total=self._timeout),
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
+            self._session = open_session(self._pool, timeout=self._timeout)
         return self._session
 
     def _refuse(self, operation: str, status: int, answer: JsonValue) -> NoReturn:
@@ -335,7 +330,7 @@ class ProviderClient:
             lightning_network=fields.text("lightning_network", max_length=8),
             node_key=fields.hex("node_key", length=33),
             is_ready=is_ready is True,
-            reason=_shown(reason) if isinstance(reason, str) else None,
+            reason=printable(reason) if isinstance(reason, str) else None,
         )
 
     def _check_key(self, key: bytes) -> None:
@@ -376,9 +371,4 @@ def _read_error(answer: JsonValue) -> tuple[str, str]:
     if not isinstance(error, dict):
         return "", "it gave no reason"
     code, message = error.get("code"), error.get("message")
-    return _shown(code) if isinstance(code, str) else "", _shown(message) if isinstance(message, str) else ""
-
-
-def _shown(text: str) -> str:
-    """A stranger's words without control characters, which a terminal would obey, and not too many."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:_LONGEST_MESSAGE])
+    return printable(code) if isinstance(code, str) else "", printable(message) if isinstance(message, str) else ""

@@ -16,7 +16,6 @@ import asyncio
 import itertools
 from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any, assert_never
 
 import aiohttp
@@ -34,20 +33,15 @@ from layer2.errors import (
     NodeUnreachable,
     Outcome,
 )
-from layer2.protocols.evm.rpc_answers import (
-    Answer,
-    BatchRefused,
-    Malformed,
-    Refused,
-    Result,
-    printable,
-    read_answers,
-)
+from layer2.foreign_text import printable
+from layer2.http_client import open_session, server_time
+from layer2.protocols.evm.rpc_answers import Answer, BatchRefused, Malformed, Refused, Result, read_answers
 from layer2.settings import ConnectionPoolConfig
 
 __all__ = ["Dated", "JsonRpc"]
 
 _SEND = "eth_sendRawTransaction"
+_HEADERS = {"Content-Type": "application/json"}
 _BATCH_CALLS = 200
 _BATCH_BYTES = 1_000_000
 _RESPONSE_TOO_LARGE = -32003
@@ -281,10 +275,12 @@ class JsonRpc:
         """Post the calls and return the body of the answer and its date."""
         data = calls[0].body if len(calls) == 1 else b"[" + b",".join([call.body for call in calls]) + b"]"
         try:
-            async with self._open_session().post(self._url, data=data, allow_redirects=False) as response:
+            async with self._open_session().post(
+                self._url, data=data, headers=_HEADERS, allow_redirects=False
+            ) as response:
                 _check_status(response.status)
                 body = await self._read_body(response)
-                return body, _unix_time(response.headers.get("Date"))
+                return body, server_time(response)
         # An error of aiohttp may carry the URL with its keys, so it is not kept as the cause.
         except aiohttp.ClientConnectorError as error:
             problem = f"no connection ({printable(error.strerror or type(error).__name__)})"
@@ -313,15 +309,7 @@ class JsonRpc:
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(
-                limit=self._pool.max_connections, keepalive_timeout=self._pool.keepalive_seconds
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                timeout=aiohttp.ClientTimeout(total=self._timeout),
-                headers={"Content-Type": "application/json"},
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
+            self._session = open_session(self._pool, timeout=self._timeout)
         return self._session
 
     def _batches(self, calls: Sequence[_Call]) -> Iterator[Sequence[_Call]]:
@@ -392,12 +380,3 @@ def _check_status(status: int) -> None:
         raise _Failed(NodeUnreachable, f"HTTP {status}")
     if status != 200:
         raise _Failed(BadAnswer, f"HTTP {status}")
-
-
-def _unix_time(date: str | None) -> float | None:
-    if date is None:
-        return None
-    try:
-        return parsedate_to_datetime(date).timestamp()
-    except ValueError:
-        return None

@@ -12,12 +12,11 @@ from typing import Any, TypeAlias
 import orjson
 
 from layer2.errors import FormatError
+from layer2.foreign_text import printable
 from layer2.formats.evm_abi import decode_revert
 from layer2.formats.evm_hex import parse_data
 
-__all__ = ["Answer", "BatchRefused", "Malformed", "Refused", "Result", "printable", "read_answers"]
-
-_LONGEST_MESSAGE = 300
+__all__ = ["Answer", "BatchRefused", "Malformed", "Refused", "Result", "read_answers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +111,3 @@ def _refused(error: object) -> Refused:
         except FormatError:
             message = f"{message} (its data is not readable)"
     return Refused(code if type(code) is int else None, message)
-
-
-def printable(text: str) -> str:
-    """The node's words as they may stand in an error: one line, no control characters, not long."""
-    clean = "".join([sign if sign.isprintable() else " " for sign in text[:_LONGEST_MESSAGE]])
-    return clean + ("..." if len(text) > _LONGEST_MESSAGE else "")

@@ -14,13 +14,13 @@ from enum import Enum
 from typing import Final, TypeVar
 
 from layer2.errors import BadAnswer, Outcome
+from layer2.foreign_text import printable
 from layer2.layers import Layer2ProtocolType
 
-__all__ = ["LIGHTNING", "Answer", "Call", "LndObject", "printable"]
+__all__ = ["LIGHTNING", "Answer", "Call", "LndObject"]
 
 LIGHTNING: Final = Layer2ProtocolType.LIGHTNING.value
 """The layer's name, as errors carry it."""
-_MOST_SHOWN = 300
 
 Word = TypeVar("Word", bound=Enum)
 
@@ -137,9 +137,3 @@ class Answer:
     fields: LndObject
     date: float | None
     """Unix seconds of the HTTP ``Date`` header; None where it had none that is readable."""
-
-
-def printable(text: str) -> str:
-    """The text as one short line that can be shown."""
-    line = "".join(letter if letter.isprintable() else " " for letter in text)
-    return line if len(line) <= _MOST_SHOWN else line[:_MOST_SHOWN] + "..."

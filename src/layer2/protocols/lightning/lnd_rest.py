@@ -12,7 +12,6 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +29,9 @@ from layer2.errors import (
     NodeUnreachable,
     Outcome,
 )
-from layer2.protocols.lightning.lnd_answers import LIGHTNING, Answer, Call, LndObject, printable
+from layer2.foreign_text import printable
+from layer2.http_client import open_session, server_time
+from layer2.protocols.lightning.lnd_answers import LIGHTNING, Answer, Call, LndObject
 from layer2.protocols.lightning.settings import LightningSettings
 
 __all__ = ["ALREADY_EXISTS", "NOT_FOUND", "LndRest"]
@@ -157,7 +158,7 @@ class LndRest:
                 content = await self._read(response, call)
         if response.status != 200:
             raise self._refusal(call, response.status, content)
-        date = _unix_time(response.headers.get("Date"))
+        date = server_time(response)
         return Answer(LndObject(self._parsed(content, call), call), date)
 
     def _session(self, *, watch: bool) -> aiohttp.ClientSession:
@@ -171,9 +172,7 @@ class LndRest:
             )
         session = self._watches if watch else self._calls
         if session is None:
-            pool = self._settings.connection_pool
-            connector = aiohttp.TCPConnector(limit=pool.max_connections, keepalive_timeout=pool.keepalive_seconds)
-            session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+            session = open_session(self._settings.connection_pool, timeout=self._settings.default_timeout)
             if watch:
                 self._watches = session
             else:
@@ -348,12 +347,3 @@ def _reason(content: bytes) -> tuple[int | None, str]:
     if not isinstance(code, int) or not isinstance(words, str):
         return None, ""
     return code, printable(words)
-
-
-def _unix_time(date: str | None) -> float | None:
-    if date is None:
-        return None
-    try:
-        return parsedate_to_datetime(date).timestamp()
-    except ValueError:
-        return None
