@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
@@ -116,8 +116,9 @@ class Intent:
 
     key: str
     """Unique within the swap: what is done to which leg (``fund.source``); later attempts add ``.2`` and so on."""
-    act: Json
-    """All that is needed to perform it again identically: signed bytes, or a payment's hash and limits."""
+    act: Json = field(repr=False)
+    """All that is needed to perform it again identically: signed bytes, or a payment's hash and limits. It may hold the
+    preimage."""
     outcome: Json | None = None
     """What is known of it; None while unanswered: ask the layer before acting again."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from sqlalchemy import Connection, event, text
 
 from layer2.errors import IdempotencyConflict, JournalError
+from layer2.interfaces import Intent
 from layer2.swap_engine.database import Database
 
 
@@ -118,3 +120,15 @@ async def test_closing_finishes_what_was_given_and_refuses_what_comes_after(data
     again = await Database.open(database.path)
     assert await words(again) == ["one"]
     await again.aclose()
+
+
+async def test_the_traceback_of_a_refused_write_does_not_show_what_was_written(database: Database) -> None:
+    await database.write(adding("preimage"))
+    with pytest.raises(JournalError) as refused:
+        await database.write(adding("preimage"))
+    assert "UNIQUE" in str(refused.value)
+    assert "preimage" not in "".join(traceback.format_exception(refused.value)).replace('adding("preimage")', "")
+
+
+def test_an_intent_does_not_show_its_act() -> None:
+    assert "preimage" not in repr(Intent("collect.source", {"preimage": "11" * 32}))

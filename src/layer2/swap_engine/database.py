@@ -189,7 +189,8 @@ def _open_engine(path: Path) -> Engine:
         path.chmod(0o600)
     except OSError as error:
         raise JournalError(f"the journal {path} cannot be opened: {error.strerror}") from error
-    engine = create_engine(f"sqlite:///{path}")
+    # An error's cause is printed with tracebacks, and values may be preimages.
+    engine = create_engine(f"sqlite:///{path}", hide_parameters=True)
     event.listen(engine, "connect", _prepare_connection)
     event.listen(engine, "begin", _begin)
     try:
