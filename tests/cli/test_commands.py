@@ -15,6 +15,7 @@ import pytest
 from cli.running import Ran, layer2
 from layer2 import simnet
 from layer2.cli.app import COMMANDS
+from layer2.config import Layer2Config
 from layer2.local_network import LocalNetwork
 from layer2.local_parties import LocalProvider
 from proofs import made_proofs as made
@@ -99,6 +100,29 @@ def test_a_transfer_from_quote_to_proof(home: Path) -> None:
         checked = layer2("proof", *words, "--json", cwd=home)
         assert checked.status == 0, checked.err
         assert checked.envelope["ok"]
+        if "--node" in words:
+            data = checked.envelope["data"]
+            assert data["header_is_canonical"] is True
+            assert [point.partition(",")[0] for point in data["open_points"]] == ["that Lightning paid"]
+
+
+def test_a_header_that_somebody_made_up_is_not_on_the_nodes_chain_whatever_the_proof_shows(home: Path) -> None:
+    config = Layer2Config.load(home / "layer2.toml")
+    assert config.bob is not None
+    token = bytes.fromhex(config.bob.token_address.removeprefix("0x"))
+    changes = {"provider": made.PROVIDER_KEY, "source": made.evm_leg(token=token)}
+    terms = made.terms(**changes)
+    for name, proof in (("refund", made.refunded(terms)), ("claim", made.to_lightning(terms))):
+        proof.save(home / f"{name}.json")
+        checked = layer2(
+            "proof", "verify", f"{name}.json", "--node", "--provider", made.PROVIDER_KEY.hex(), "--json", cwd=home
+        )
+        assert checked.status != 0
+        assert checked.envelope["error"]["code"] in {"proof_refused", "proof_undecided"}, checked.out
+        assert not (checked.envelope["data"] or {}).get("header_is_canonical")
+    unknown = layer2("proof", "verify", "refund.json", "--node", "--json", cwd=home)
+    assert unknown.status == 1
+    assert "does not name the provider" in unknown.err
 
 
 def test_doctor_finds_a_good_configuration_good_and_a_dead_node_unreachable(home: Path) -> None:

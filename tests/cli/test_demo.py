@@ -110,3 +110,22 @@ def test_a_demo_that_is_stopped_leaves_no_process(tmp_path: Path, number: signal
     finally:
         process.kill()
         process.wait()
+
+
+def test_sigterm_ends_a_program_that_a_script_started_in_the_background(tmp_path: Path) -> None:
+    """A shell without job control starts such programs with SIGINT ignored."""
+    process = subprocess.Popen(
+        ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *PROGRAM, "demo", "--directory", str(tmp_path / "here")],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        ids = read_ids(tmp_path / "here" / PROCESS_IDS, 2, process)
+        process.terminate()
+        assert process.wait(SECONDS) not in (0, -signal.SIGTERM)
+        assert all_end(ids)
+    finally:
+        process.kill()
+        process.wait()

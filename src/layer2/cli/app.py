@@ -177,13 +177,16 @@ def _dispatch(app: App, words: Sequence[str], session: Session) -> Result | None
     if not inspect.iscoroutinefunction(command):
         answer = command(*bound.args, **bound.kwargs, **given)
         return answer if isinstance(answer, Result) else None
-    # A wish to end is the same wish from a terminal and from a service manager.
+    # A wish to end is the same wish from a terminal and from a service manager. A shell starts what runs in the
+    # background with SIGINT ignored, and SIGTERM would then be, too.
+    previous_int = signal.signal(signal.SIGINT, signal.default_int_handler)
     previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         result: Result = asyncio.run(command(*bound.args, **bound.kwargs, **given))
         return result
     finally:
         signal.signal(signal.SIGTERM, previous)
+        signal.signal(signal.SIGINT, previous_int)
 
 
 def _version() -> Result:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from layer2.cli.envelope import Line, Result
 from layer2.cli.session import InSession, Session
@@ -14,9 +14,6 @@ from layer2.proofs.checking import LegReport, ProofReport, Shown, check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import FINAL, OFFLINE, ProofPolicy
 from layer2.terms import EvmLeg, Leg, LightningLeg, Terms
-
-if TYPE_CHECKING:
-    from layer2.manager import Layer2Manager
 
 __all__ = ["load", "report_data", "report_lines", "show", "verify"]
 
@@ -52,10 +49,13 @@ async def verify(
         raise InvalidRequest("--final needs --node: only a node can say what is final", code="usage")
     proof = load(file)
     keys = frozenset(_key(text) for text in provider) or None
-    report = check_proof(proof, ProofPolicy(OFFLINE.header, providers=keys))
     if node:
-        await _ask_node(proof, keys, session, final=final)
-    open_points = [point for point in report.open_points if not node] or []
+        report = await _ask_node(proof, keys, session, final=final)
+        # The first is the header's place, which the node has told.
+        open_points = list(report.open_points[1:])
+    else:
+        report = check_proof(proof, ProofPolicy(OFFLINE.header, providers=keys))
+        open_points = list(report.open_points)
     lines = report_lines(file, report, open_points, is_canonical=node)
     data = report_data(report, open_points) | {"file": str(file), "header_is_canonical": True if node else None}
     problem = None
@@ -131,24 +131,32 @@ def report_data(report: ProofReport, open_points: list[str]) -> dict[str, Any]:
     }
 
 
-async def _ask_node(proof: TransferProof, keys: frozenset[bytes] | None, session: Session, *, final: bool) -> None:
+async def _ask_node(
+    proof: TransferProof, keys: frozenset[bytes] | None, session: Session, *, final: bool
+) -> ProofReport:
+    """What the proof shows under the configuration's policy; its header is on the own node's chain.
+
+    Raises:
+        ProofRefused: a check failed, or the node has another block; a proof of a refund is asked for like any other.
+        ProofUndecided: the node cannot tell now.
+    """
     from layer2.layers import Layer2ProtocolType
     from layer2.manager import Layer2Manager
+    from layer2.manager.verification import configured_policy, is_canonical
     from layer2.proofs.policy import HeaderRequirement
 
-    asked = FINAL if final else ProofPolicy(HeaderRequirement.AS_AGREED)
-    policy = ProofPolicy(asked.header, providers=keys)
-    manager: Layer2Manager
-    async with Layer2Manager(session.config()) as manager:
+    asked = FINAL.header if final else HeaderRequirement.AS_AGREED
+    config = session.config()
+    policy = configured_policy(config, ProofPolicy(asked, providers=keys))
+    report = check_proof(proof, policy)
+    async with Layer2Manager(config) as manager:
         bob = await manager.get_protocol_async(Layer2ProtocolType.BOB)
         with session.terminal.working("asking your BOB node"):
             await bob.initialize_async()
-            holds = await manager.verify_cross_layer_proof_async(proof, policy=policy)
-    if not holds and proof.outcome is ProofOutcome.COMPLETED:
-        raise ProofRefused(
-            "configuration",
-            "your node does not have that block, or provider, network or token are not the configured ones",
-        )
+            holds = await is_canonical(proof, policy, bob)
+    if not holds:
+        raise ProofRefused("header", "your node's chain has another block at that height")
+    return report
 
 
 def _key(text: str) -> bytes:

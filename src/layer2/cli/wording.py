@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from layer2.errors import Layer2Error
+from layer2.errors import (
+    InvalidRequest,
+    Layer2Error,
+    NodeError,
+    Outcome,
+    QuoteExpired,
+    QuoteRefused,
+    TermsRefused,
+    TransactionError,
+)
 
 __all__ = ["at_time", "sat", "sentence", "short_hash", "signed", "until", "wei"]
 
 _SHORT = 10
+_BEFORE_SENDING = (InvalidRequest, NodeError, QuoteRefused, QuoteExpired, TermsRefused, TransactionError)
+"""Errors of which a user asks first what happened to the money."""
 
 
 def sat(amount: int) -> str:
@@ -64,6 +75,8 @@ def sentence(error: Layer2Error) -> str:
     parts = [f"[{error.code}] {error.message}"]
     if error.funds:
         parts.append(error.funds)
+    elif error.outcome is Outcome.NOT_SENT and isinstance(error, _BEFORE_SENDING) and "nothing" not in error.message:
+        parts.append("nothing was sent")
     if error.deadline is not None:
         parts.append(f"the next deadline is {at_time(error.deadline)}")
     for name, value in (("transfer", error.transfer_id), ("transaction", error.tx_id)):
