@@ -34,11 +34,10 @@ from layer2.http_client import open_session, server_time
 from layer2.protocols.lightning.lnd_answers import LIGHTNING, Answer, Call, LndObject
 from layer2.protocols.lightning.settings import LightningSettings
 
-__all__ = ["ALREADY_EXISTS", "NOT_FOUND", "LndRest"]
+__all__ = ["NOT_FOUND", "LndRest"]
 
 NOT_FOUND: Final = 5
 """gRPC status code, as ``NodeRefused.node_code``."""
-ALREADY_EXISTS: Final = 6
 _NO_ANSWER_OF_ITS_OWN: Final = frozenset({1, 4, 14})
 """gRPC codes CANCELLED, DEADLINE_EXCEEDED and UNAVAILABLE: the request may have been executed."""
 _NO_ANSWER_STATUS: Final = frozenset({502, 503, 504})
