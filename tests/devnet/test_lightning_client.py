@@ -18,7 +18,8 @@ from layer2.proofs.model import LightningPaymentEvidence
 from layer2.protocols.lightning import LightningNetwork
 from layer2.swap_rules.legs import ActStatus, Htlc, LegState, LegView, Side, Verb
 from layer2.transactions import Finality, LightningPaymentId, Preimage, TxState
-from protocols.lightning.world import MemorySends, htlc_of, offer_request, settings_of
+from memory_sends import MemorySends
+from protocols.lightning.world import htlc_of, offer_request, settings_of
 
 pytestmark = pytest.mark.devnet
 

@@ -14,17 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from layer2.errors import IdempotencyConflict
-from layer2.interfaces import SendRecord, SystemClock
+from layer2.interfaces import SystemClock
 from layer2.local_network import LocalNetwork, Party
 from layer2.protocols.bob import BobClient, BobSettings
 from layer2.protocols.lightning import LightningNetwork, LightningSettings
 from layer2.signers.software import SoftwareEvmSigner
+from memory_sends import MemorySends
 from networks.waiting import until
 
 __all__ = [
     "Clients",
-    "MemorySends",
     "ProviderProcess",
     "bob_settings",
     "clients_of",
@@ -34,22 +33,6 @@ __all__ = [
 ]
 
 _START_SECONDS = 60
-
-
-class MemorySends:
-    """A record of single sends that lasts as long as the test."""
-
-    def __init__(self) -> None:
-        self.records: dict[tuple[str, str], SendRecord] = {}
-
-    async def add_send(self, record: SendRecord) -> SendRecord:
-        known = self.records.setdefault((record.protocol, record.idempotency_key), record)
-        if known.request != record.request:
-            raise IdempotencyConflict("the key is known with another request")
-        return known
-
-    async def find_send(self, protocol: str, idempotency_key: str) -> SendRecord | None:
-        return self.records.get((protocol, idempotency_key))
 
 
 def bob_settings(network: LocalNetwork, **changes: Any) -> BobSettings:

@@ -33,7 +33,8 @@ from layer2.money import AssetId
 from layer2.protocol_client import Layer2ProtocolAsync
 from layer2.protocols.evm.requests import EvmTransactionRequest
 from layer2.signers.software import SoftwareEvmSigner
-from networks.parties import Clients, MemorySends, bob_settings, lightning_settings
+from memory_sends import MemorySends
+from networks.parties import Clients, bob_settings, lightning_settings
 from networks.waiting import until
 
 AMOUNT = 20_000

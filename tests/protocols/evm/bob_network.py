@@ -11,9 +11,7 @@ from layer2.contracts.factory import DETERMINISTIC_FACTORY, deployment_call
 from layer2.contracts.htlc import HTLC_ADDRESS, HTLC_SALT, htlc_init_code
 from layer2.contracts.test_token import TEST_TOKEN_ADDRESS, TEST_TOKEN_DECIMALS, TEST_TOKEN_SALT, mint_call
 from layer2.contracts.test_token import test_token_init_code as token_init_code
-from layer2.errors import IdempotencyConflict
 from layer2.formats.evm_address import to_checksum
-from layer2.interfaces import SendRecord
 from layer2.layers import Layer2ProtocolType
 from layer2.protocols.bob import BobClient, BobSettings
 from layer2.signers.software import SoftwareEvmSigner
@@ -27,27 +25,12 @@ from layer2.simnet.faults import FaultSwitch
 from layer2.swap_rules.legs import Htlc
 from layer2.terms import EvmLeg
 from layer2.transactions import Finality, Preimage
+from memory_sends import MemorySends
 
-__all__ = ["START", "START_SATOSHIS", "BobNetwork", "MemorySends", "bob_network"]
+__all__ = ["START", "START_SATOSHIS", "BobNetwork", "bob_network"]
 
 START = 1_800_000_000
 START_SATOSHIS = 100_000_000
-
-
-class MemorySends:
-    """A record of sends that lasts as long as the test."""
-
-    def __init__(self) -> None:
-        self.records: dict[tuple[str, str], SendRecord] = {}
-
-    async def add_send(self, record: SendRecord) -> SendRecord:
-        known = self.records.setdefault((record.protocol, record.idempotency_key), record)
-        if known.request != record.request:
-            raise IdempotencyConflict("the key is known with another request")
-        return known
-
-    async def find_send(self, protocol: str, idempotency_key: str) -> SendRecord | None:
-        return self.records.get((protocol, idempotency_key))
 
 
 @dataclass

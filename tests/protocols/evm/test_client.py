@@ -40,7 +40,8 @@ from layer2.protocols.evm.requests import EvmTransactionRequest
 from layer2.signers.software import SoftwareEvmSigner
 from layer2.simnet.accounts import START_WEI
 from layer2.transactions import EvmTxId, Finality, TxState
-from protocols.evm.bob_network import START, START_SATOSHIS, BobNetwork, MemorySends, bob_network
+from memory_sends import MemorySends
+from protocols.evm.bob_network import START, START_SATOSHIS, BobNetwork, bob_network
 
 SOMEBODY = to_checksum(b"\x05" * 20)
 

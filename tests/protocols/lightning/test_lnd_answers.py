@@ -25,9 +25,10 @@ from layer2.protocols.lightning.lnd_rest import LndRest
 from layer2.settings import ConnectionPoolConfig
 from layer2.swap_rules.legs import Htlc, LegState, Side, Verb
 from layer2.transactions import Finality, LightningPaymentId, TxState
+from memory_sends import MemorySends
 from protocols.lightning import scripted_lnd as script
 from protocols.lightning.scripted_lnd import Reply, ScriptedLnd, answer, messages, refusal, scripted
-from protocols.lightning.world import HASH, PREIMAGE, MemorySends, World, htlc_of, offer_request, settings_of
+from protocols.lightning.world import HASH, PREIMAGE, World, htlc_of, offer_request, settings_of
 
 TRACK = f"GET /v2/router/track/{urlsafe_b64encode(HASH).decode()}"
 LOOKUP = f"GET /v1/invoice/{HASH.hex()}"

@@ -9,9 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from layer2.errors import IdempotencyConflict
 from layer2.formats import bolt11
-from layer2.interfaces import SendRecord
 from layer2.local_network import LightningNode
 from layer2.protocol_client import OfferRequest
 from layer2.protocols.lightning import LightningNetwork, LightningSettings
@@ -20,26 +18,11 @@ from layer2.simnet.lightning_network import LightningSimulation
 from layer2.swap_rules.legs import Htlc
 from layer2.terms import LightningLeg
 from layer2.transactions import Preimage
+from memory_sends import MemorySends
 
 START = 1_800_000_000
 PREIMAGE = Preimage(sha256(b"a preimage for tests").digest())
 HASH = PREIMAGE.payment_hash
-
-
-class MemorySends:
-    """Send records that outlive a client and not the test."""
-
-    def __init__(self) -> None:
-        self.records: dict[tuple[str, str], SendRecord] = {}
-
-    async def add_send(self, record: SendRecord) -> SendRecord:
-        known = self.records.setdefault((record.protocol, record.idempotency_key), record)
-        if known.request != record.request:
-            raise IdempotencyConflict("the key is known with another request")
-        return known
-
-    async def find_send(self, protocol: str, idempotency_key: str) -> SendRecord | None:
-        return self.records.get((protocol, idempotency_key))
 
 
 def settings_of(node: LightningNode, **changes: Any) -> LightningSettings:
