@@ -110,8 +110,7 @@ def test_a_header_that_somebody_made_up_is_not_on_the_nodes_chain_whatever_the_p
     config = Layer2Config.load(home / "layer2.toml")
     assert config.bob is not None
     token = bytes.fromhex(config.bob.token_address.removeprefix("0x"))
-    changes = {"provider": made.PROVIDER_KEY, "source": made.evm_leg(token=token)}
-    terms = made.terms(**changes)
+    terms = made.terms(made.evm_leg(token=token))
     for name, proof in (("refund", made.refunded(terms)), ("claim", made.to_lightning(terms))):
         proof.save(home / f"{name}.json")
         checked = layer2(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from layer2.blocking import Portal
@@ -16,8 +16,9 @@ from layer2.formats.evm_address import parse_address
 from layer2.interfaces import Clock, Entropy, EvmSigner
 from layer2.layers import Layer2ProtocolType
 from layer2.manager.taker import Taker
+from layer2.manager.verification import configured_policy
 from layer2.proofs.model import TransferProof
-from layer2.proofs.policy import HeaderRequirement, ProofPolicy
+from layer2.proofs.policy import ProofPolicy
 from layer2.protocol_client import Layer2ProtocolAsync
 from layer2.protocols.bob import BobClient
 from layer2.protocols.lightning import LightningNetwork, LightningSettings
@@ -193,19 +194,7 @@ class Wiring:
 
     def proof_policy(self, policy: ProofPolicy | None) -> ProofPolicy:
         """The policy of this configuration, or the given one with what it leaves open filled in from here."""
-        config = self._config
-        given = ProofPolicy(HeaderRequirement.AS_AGREED) if policy is None else policy
-        tokens = None
-        if config.bob is not None:
-            tokens = {config.bob.chain_id: {parse_address(config.bob.token_address): config.bob.token_decimals}}
-        return replace(
-            given,
-            providers=frozenset(bytes.fromhex(each.identity_key) for each in config.providers)
-            if given.providers is None
-            else given.providers,
-            networks=frozenset({config.network}) if given.networks is None else given.networks,
-            tokens=tokens if given.tokens is None else given.tokens,
-        )
+        return configured_policy(self._config, policy)
 
     async def close(self) -> tuple[Transfer, ...]:
         """End everything without waiting for any swap; return the transfers that are open."""

@@ -73,7 +73,7 @@ class ProofReport:
     provider_is_known: bool
     """The policy names the key that signed the terms."""
     open_points: tuple[str, ...]
-    """What was not checked, each in a sentence."""
+    """What was not checked, each in a sentence. The first is the place of the header in the chain."""
 
 
 def check_proof(proof: TransferProof, policy: ProofPolicy) -> ProofReport:
