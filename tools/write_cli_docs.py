@@ -33,7 +33,7 @@ def page() -> str:
     """The whole page."""
     words = [word for name in COMMANDS for word in name.split()]
     reference: str = build(words).generate_docs(output_format="markdown")
-    return _HEAD + reference.replace("\n# layer2\n", "\n## layer2\n", 1).rstrip() + "\n"
+    return _HEAD + reference.replace("# layer2\n", "## layer2\n", 1).rstrip() + "\n"
 
 
 if __name__ == "__main__":
