@@ -159,6 +159,10 @@ class SwapJournal(Protocol):
 
     async def load(self, swap_id: SwapId) -> SwapRecord | None: ...
 
+    async def find(self, role: Role, idempotency_key: str) -> SwapRecord | None:
+        """The swap of that role that has the key, or None."""
+        ...
+
     async def list(self, *, role: Role | None = None, open_only: bool = False) -> Sequence[SwapRecord]:
         """Newest first."""
         ...

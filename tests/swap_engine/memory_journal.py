@@ -31,6 +31,10 @@ class MemoryJournal:
     async def load(self, swap_id: SwapId) -> SwapRecord | None:
         return self.records.get(swap_id)
 
+    async def find(self, role: Role, idempotency_key: str) -> SwapRecord | None:
+        found = (one for one in self.records.values() if (one.role, one.idempotency_key) == (role, idempotency_key))
+        return next(found, None)
+
     async def list(self, *, role: Role | None = None, open_only: bool = False) -> Sequence[SwapRecord]:
         return [one for one in self.records.values() if role in (None, one.role) and not (open_only and one.is_final)]
 

@@ -118,6 +118,13 @@ async def test_a_known_idempotency_key_gives_the_first_swap(journal: SqliteJourn
     assert len(await journal.list()) == 1
 
 
+async def test_a_swap_is_found_by_its_role_and_key(journal: SqliteJournal) -> None:
+    first = await journal.create(a_record(1, idempotency_key="key"))
+    assert await journal.find(Role.TAKER, "key") == first
+    assert await journal.find(Role.PROVIDER, "key") is None
+    assert await journal.find(Role.TAKER, "another") is None
+
+
 async def test_a_known_idempotency_key_with_another_request_is_an_error(journal: SqliteJournal) -> None:
     first = await journal.create(a_record(1, idempotency_key="key"))
     with pytest.raises(IdempotencyConflict) as caught:

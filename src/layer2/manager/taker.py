@@ -208,15 +208,12 @@ class Taker:
         )
 
     async def _find(self, idempotency_key: str, request: TransferRequest) -> SwapRecord | None:
-        for record in await self._journal.list(role=Role.TAKER):
-            if record.idempotency_key == idempotency_key:
-                if read_request(record)[0] != request:
-                    raise IdempotencyConflict(
-                        "the idempotency key was used with another request; nothing was begun",
-                        transfer_id=record.swap_id,
-                    )
-                return record
-        return None
+        record = await self._journal.find(Role.TAKER, idempotency_key)
+        if record is not None and read_request(record)[0] != request:
+            raise IdempotencyConflict(
+                "the idempotency key was used with another request; nothing was begun", transfer_id=record.swap_id
+            )
+        return record
 
     async def get(self, swap_id: SwapId) -> Transfer:
         return self._described(await self._load(swap_id))

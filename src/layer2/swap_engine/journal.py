@@ -64,13 +64,9 @@ class SqliteJournal:
 
         def work(connection: Connection) -> SwapRecord:
             if record.idempotency_key is not None:
-                known = connection.execute(
-                    select(swaps).where(
-                        swaps.c.role == record.role.value, swaps.c.idempotency_key == record.idempotency_key
-                    )
-                ).one_or_none()
+                known = _find_swap(connection, record.role, record.idempotency_key)
                 if known is not None:
-                    return _same_request(_read_record(known), record)
+                    return _same_request(known, record)
             try:
                 connection.execute(
                     insert(swaps).values(
@@ -102,6 +98,10 @@ class SqliteJournal:
             return None if row is None else _read_record(row)
 
         return await self._database.read(work)
+
+    async def find(self, role: Role, idempotency_key: str) -> SwapRecord | None:
+        """The swap of that role that has the key, or None."""
+        return await self._database.read(lambda connection: _find_swap(connection, role, idempotency_key))
 
     async def list(self, *, role: Role | None = None, open_only: bool = False) -> Sequence[SwapRecord]:
         """All swaps, newest first."""
@@ -261,6 +261,13 @@ def _read_record(row: Row[Any]) -> SwapRecord:
 
 def _one(connection: Connection, swap_id: SwapId) -> SwapRecord:
     return _read_record(connection.execute(select(swaps).where(swaps.c.swap_id == swap_id)).one())
+
+
+def _find_swap(connection: Connection, role: Role, idempotency_key: str) -> SwapRecord | None:
+    row = connection.execute(
+        select(swaps).where(swaps.c.role == role.value, swaps.c.idempotency_key == idempotency_key)
+    ).one_or_none()
+    return None if row is None else _read_record(row)
 
 
 def _same_request(known: SwapRecord, asked: SwapRecord) -> SwapRecord:
