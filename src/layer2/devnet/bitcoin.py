@@ -86,7 +86,8 @@ class BitcoinNode:
         while True:
             try:
                 await self.height()
-            except (NodeUnreachable, FileNotFoundError):
+            except (NodeUnreachable, FileNotFoundError, ssl.SSLError):
+                # The certificate's file is there before all of the certificate is in it.
                 await asyncio.sleep(0.05)
             else:
                 return

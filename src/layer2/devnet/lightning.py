@@ -100,8 +100,9 @@ class Lnd:
             try:
                 if (await self._get("/v1/state"))["state"] == "SERVER_ACTIVE":
                     break
-            except (NodeUnreachable, NodeRefused, FileNotFoundError):
-                pass  # The files appear before the interface, and the interface before the commands.
+            except (NodeUnreachable, NodeRefused, FileNotFoundError, ssl.SSLError):
+                # The files appear before what is in them, that before the interface, and it before the commands.
+                pass
             await asyncio.sleep(0.05)
         self.node_key = (await self._get("/v1/getinfo"))["identity_pubkey"]
 
