@@ -78,12 +78,30 @@ class Swaps:
             yield layers
 
     async def money(self) -> Money:
-        """Ask both parties' own nodes."""
-        async with clients_of(self.network, self.network.taker) as taker:
+        """Ask both parties' own nodes, once their channel is quiet: what the test before has paid may still be on its
+        way from one side to the other.
+        """
+
+        async def is_quiet() -> bool:
+            async with self._clients() as (taker, provider):
+                return await _told(taker) == tuple(reversed(await _told(provider)))
+
+        await until(is_quiet, "the channel is quiet")
+        return await self._money_now()
+
+    async def _money_now(self) -> Money:
+        async with self._clients() as (taker, provider):
             taker_bob, taker_lightning = await _balances(taker)
-        async with clients_of(self.network, self.network.provider) as provider:
             provider_bob, provider_lightning = await _balances(provider)
         return Money(taker_bob[0], taker_lightning, provider_bob[0], provider_lightning, taker_bob[1], provider_bob[1])
+
+    @asynccontextmanager
+    async def _clients(self) -> AsyncIterator[tuple[Clients, Clients]]:
+        async with (
+            clients_of(self.network, self.network.taker) as taker,
+            clients_of(self.network, self.network.provider) as provider,
+        ):
+            yield taker, provider
 
     async def until_moved(self, before: Money, changes: tuple[int, int, int, int]) -> Money:
         """Wait until the bitcoin balances changed by so much, and return all: a node knows what a payment has come
@@ -92,10 +110,13 @@ class Swaps:
         seen: list[Money] = []
 
         async def holds() -> bool:
-            seen.append(await self.money())
+            seen.append(await self._money_now())
             return seen[-1].changes(before) == changes
 
-        await until(holds, f"the balances change by {changes}")
+        try:
+            await until(holds, f"the balances change by {changes}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; they changed by {seen[-1].changes(before)}") from None
         return seen[-1]
 
     async def until_provider_has(self, transfer_id: str, state: str) -> None:
@@ -139,6 +160,14 @@ async def until_state(layers: Layer2Manager, transfer_id: str, *states: Transfer
             if event.transfer.state in states:
                 return
     raise AssertionError(f"the transfer ended without being in {states}")
+
+
+async def _told(party: Clients) -> tuple[int, int]:
+    """What a node tells of its side of all channels and of the other: unequal while a payment is on its way."""
+    channels = await party.lightning._node.channels()
+    if any(channel.hashes for channel in channels):
+        return (-1, -2)
+    return (sum(channel.local_sat for channel in channels), sum(channel.remote_sat for channel in channels))
 
 
 async def _balances(party: Clients) -> tuple[tuple[int, int], int]:
