@@ -17,7 +17,7 @@ from layer2.config import JournalSection, Layer2Config, ProviderSection
 from layer2.errors import ConfigurationError, Layer2Error
 from layer2.local_network import LocalNetwork, Party
 
-__all__ = ["LocalProvider", "party_values", "read_provider", "taker_config", "write_secret"]
+__all__ = ["LocalProvider", "party_values", "read_provider", "taker_config", "write_new", "write_secret"]
 
 _POLL_MS = 100
 """Blocks of a local network come on demand, so looking more often is worth it, and costs nobody anything."""
@@ -64,14 +64,19 @@ def read_provider(ready_file: Path) -> dict[str, str] | None:
 def write_secret(path: Path) -> bool:
     """Make a file with 32 random bytes as hex and mode 0600; one that is there is kept. Returns whether it was made."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        write_new(path, secrets.token_hex(32) + "\n")
     except FileExistsError:
         return False
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(secrets.token_hex(32) + "\n")
+    return True
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a file of mode 0600 that must not exist, and have it on the disk before returning."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    return True
 
 
 class LocalProvider:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -16,9 +15,9 @@ from layer2.cli.session import InSession
 from layer2.config import FileSettings, Layer2Config
 from layer2.errors import ConfigurationError
 from layer2.local_network import LocalNetwork
-from layer2.local_parties import party_values, read_provider, write_secret
+from layer2.local_parties import party_values, read_provider, write_new, write_secret
 
-__all__ = ["check", "init", "missing_files", "show", "write_new", "write_secret"]
+__all__ = ["check", "init", "missing_files", "show"]
 
 _SECRETS = {
     "taker": (
@@ -144,15 +143,6 @@ def missing_files(config: Layer2Config) -> list[tuple[str, Path]]:
         ("[lightning] macaroon_file", config.lightning.macaroon_file if config.lightning else None),
     ]
     return [(name, path) for name, path in named if path is not None and not path.is_file()]
-
-
-def write_new(path: Path, text: str) -> None:
-    """Write a file of mode 0600 that must not exist, and have it on the disk before returning."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _shown(section: BaseModel, prefix: str = "") -> list[tuple[str, Any]]:
