@@ -1,4 +1,4 @@
-"""The Merkle Patricia trie of a block's receipts or transactions: root, proof and strict verification.
+"""The Merkle Patricia trie of a block's receipts or transactions: root, proofs and strict verification.
 
 The keys are ``rlp(index)``, of which none is a prefix of another, so a branch never holds a value. Other
 tries (accounts, storage) have other keys and are not served here.
@@ -8,6 +8,7 @@ Source: Ethereum Yellow Paper, appendix D.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from layer2.errors import FormatError
@@ -15,15 +16,27 @@ from layer2.formats import rlp
 from layer2.formats.keccak import keccak256
 from layer2.formats.rlp import RlpItem
 
-__all__ = ["EMPTY_ROOT", "prove", "trie_root", "verify"]
+__all__ = ["EMPTY_ROOT", "prove", "prove_all", "trie_root", "verify"]
 
 EMPTY_ROOT = keccak256(rlp.encode(b""))
 """The root of a trie without entries."""
 
 _HASH_SIZE = 32
 _LARGEST_INDEX = (1 << 32) - 1
-_Entry = tuple[bytes, bytes]
-"""A key, one nibble a byte, and its value."""
+_Entry = tuple[str, bytes]
+"""A key, one hexadecimal digit for each nibble, and its value."""
+_Path = tuple[bytes, ...]
+"""Encoded nodes on the way to a value, from the top down."""
+
+# Nearly every node of a proof is a branch whose children are all named by their hashes; that is one pattern. Two
+# such children are the fewest of a branch, and with their number its length and so its prefix are given.
+_BRANCH_OF_HASHES = re.compile(rb"(\x80|\xa0.{32})" * 16 + rb"\x80", re.DOTALL)
+_BRANCH_PREFIXES = {
+    len(prefix) + size: prefix
+    for size in [17 + _HASH_SIZE * children for children in range(2, 17)]
+    for prefix in [rlp.encode([bytes(1)] * size)[:-size]]
+}
+"""By the length of such a branch the prefix of its list."""
 
 
 def trie_root(values: Sequence[bytes]) -> bytes:
@@ -40,7 +53,7 @@ def trie_root(values: Sequence[bytes]) -> bytes:
     """
     if not values:
         return EMPTY_ROOT
-    return keccak256(rlp.encode(_node(_entries(values), 0, None, [])))
+    return keccak256(rlp.encode(_node(_entries(values), 0, None)))
 
 
 def prove(values: Sequence[bytes], index: int) -> tuple[bytes, ...]:
@@ -58,9 +71,26 @@ def prove(values: Sequence[bytes], index: int) -> tuple[bytes, ...]:
     """
     if not 0 <= index < len(values):
         raise FormatError(f"trie: no value at index {index} of {len(values)}")
-    path: list[bytes] = []
-    root = rlp.encode(_node(_entries(values), 0, _key(index), path))
-    return (root, *reversed(path))
+    return prove_all(values)[index]
+
+
+def prove_all(values: Sequence[bytes]) -> list[tuple[bytes, ...]]:
+    """Prove every value of a block; the trie is built once.
+
+    Args:
+        values: all values of the block in order.
+
+    Returns:
+        By index what ``prove`` returns. The keccak256 of each proof's first node is the root.
+
+    Raises:
+        FormatError: a value is empty.
+    """
+    if not values:
+        return []
+    paths: dict[str, _Path] = {}
+    root = rlp.encode(_node(_entries(values), 0, paths))
+    return [(root, *paths[_key(index)]) for index in range(len(values))]
 
 
 def verify(root: bytes, index: int, nodes: Sequence[bytes]) -> bytes:
@@ -85,36 +115,40 @@ def verify(root: bytes, index: int, nodes: Sequence[bytes]) -> bytes:
     if len(root) != _HASH_SIZE:
         raise FormatError(f"trie: a root of {len(root)} bytes, expected {_HASH_SIZE}")
     rest = _key(index)
-    unread = list(reversed(nodes))
-    node = _named(root, unread, smallest=1)
+    reference: RlpItem = root
     after_extension = False
+    unread = list(reversed(nodes))
     while True:
-        if len(node) == 17:
-            reference, rest = _child(node, rest), rest[1:]
-            after_extension = False
-        elif len(node) == 2 and not after_extension:
-            is_leaf, nibbles = _unpacked(node[0])
-            if is_leaf:
-                return _leaf_value(node[1], nibbles == rest, unread)
-            if not nibbles or rest[: len(nibbles)] != nibbles:
-                raise FormatError("trie: an extension leads elsewhere")
-            reference, rest = node[1], rest[len(nibbles) :]
-            after_extension = True
-        else:
-            raise FormatError("trie: a node that is neither branch, nor extension, nor leaf at this place")
         if isinstance(reference, list):
             _check_embedded(reference)
             node = reference
         else:
-            node = _named(reference, unread, smallest=_HASH_SIZE)
+            encoded = _named(reference, unread, smallest=1 if reference is root else _HASH_SIZE)
+            prefix = _BRANCH_PREFIXES.get(len(encoded))
+            if prefix is not None and encoded.startswith(prefix):
+                children = _BRANCH_OF_HASHES.fullmatch(encoded, len(prefix))
+                if children is not None and rest:
+                    reference, rest = _present(children[int(rest[0], 16) + 1][1:]), rest[1:]
+                    after_extension = False
+                    continue
+            node = _decoded(encoded)
+        if len(node) == 17:
+            reference, rest = _child(node, rest), rest[1:]
+            after_extension = False
+        elif len(node) == 2 and not after_extension:
+            is_leaf, part = _unpacked(node[0])
+            if is_leaf:
+                return _leaf_value(node[1], part == rest, unread)
+            if not part or not rest.startswith(part):
+                raise FormatError("trie: an extension leads elsewhere")
+            reference, rest = node[1], rest[len(part) :]
+            after_extension = True
+        else:
+            raise FormatError("trie: a node that is neither branch, nor extension, nor leaf at this place")
 
 
-def _key(index: int) -> bytes:
-    return _nibbles(rlp.encode(rlp.encode_int(index)))
-
-
-def _nibbles(data: bytes) -> bytes:
-    return bytes([nibble for byte in data for nibble in (byte >> 4, byte & 0x0F)])
+def _key(index: int) -> str:
+    return rlp.encode(rlp.encode_int(index)).hex()
 
 
 def _entries(values: Sequence[bytes]) -> list[_Entry]:
@@ -123,38 +157,45 @@ def _entries(values: Sequence[bytes]) -> list[_Entry]:
     return sorted([(_key(index), value) for index, value in enumerate(values)])
 
 
-def _node(entries: list[_Entry], depth: int, target: bytes | None, path: list[bytes]) -> RlpItem:
+def _node(entries: list[_Entry], depth: int, paths: dict[str, _Path] | None) -> RlpItem:
     """The node over sorted entries that agree in their first ``depth`` nibbles.
 
-    Nodes below it that stand on their own and lead to ``target`` are appended to ``path``, the deepest first.
+    Args:
+        paths: where for each key the nodes below this one are to be put that stand on their own, or None.
     """
     first, value = entries[0]
     if len(entries) == 1:
+        if paths is not None:
+            paths[first] = ()
         return [_packed(first[depth:], is_leaf=True), value]
     shared = _shared(first, entries[-1][0], depth)
     if shared > depth:
-        branch = _node(entries, shared, target, path)
-        return [_packed(first[depth:shared], is_leaf=False), _reference(branch, first[:shared], target, path)]
+        return [_packed(first[depth:shared], is_leaf=False), _reference(entries, shared, paths)]
     children: list[RlpItem] = [b""] * 17
-    for nibble in range(16):
-        below = [entry for entry in entries if entry[0][depth] == nibble]
-        if below:
-            child = _node(below, depth + 1, target, path)
-            children[nibble] = _reference(child, below[0][0][: depth + 1], target, path)
+    start = 0
+    while start < len(entries):
+        digit = entries[start][0][depth]
+        stop = start + 1
+        while stop < len(entries) and entries[stop][0][depth] == digit:
+            stop += 1
+        children[int(digit, 16)] = _reference(entries[start:stop], depth + 1, paths)
+        start = stop
     return children
 
 
-def _reference(node: RlpItem, prefix: bytes, target: bytes | None, path: list[bytes]) -> RlpItem:
-    """How the node above names this one: by its hash, or where it is small by itself."""
+def _reference(entries: list[_Entry], depth: int, paths: dict[str, _Path] | None) -> RlpItem:
+    """How the node above names the one over these entries: by its hash, or where it is small by itself."""
+    node = _node(entries, depth, paths)
     encoded = rlp.encode(node)
     if len(encoded) < _HASH_SIZE:
         return node
-    if target is not None and target.startswith(prefix):
-        path.append(encoded)
+    if paths is not None:
+        for key, _ in entries:
+            paths[key] = (encoded, *paths[key])
     return keccak256(encoded)
 
 
-def _shared(first: bytes, last: bytes, start: int) -> int:
+def _shared(first: str, last: str, start: int) -> int:
     """Where two keys that agree up to ``start`` first differ. Neither is a prefix of the other."""
     place = start
     while first[place] == last[place]:
@@ -162,25 +203,28 @@ def _shared(first: bytes, last: bytes, start: int) -> int:
     return place
 
 
-def _packed(nibbles: bytes, *, is_leaf: bool) -> bytes:
+def _packed(part: str, *, is_leaf: bool) -> bytes:
     """The hex-prefix encoding of a part of a key."""
     flag = 2 if is_leaf else 0
-    whole = bytes((flag + 1,)) + nibbles if len(nibbles) % 2 else bytes((flag, 0)) + nibbles
-    return bytes([high << 4 | low for high, low in zip(whole[::2], whole[1::2], strict=True)])
+    return bytes.fromhex(f"{flag + 1}{part}" if len(part) % 2 else f"{flag}0{part}")
 
 
-def _unpacked(item: RlpItem) -> tuple[bool, bytes]:
+def _unpacked(item: RlpItem) -> tuple[bool, str]:
     """Whether a node of two parts is a leaf, and the part of the key that it holds."""
     if not isinstance(item, bytes) or not item:
         raise FormatError("trie: a node without a part of the key")
-    nibbles = _nibbles(item)
-    flag = nibbles[0]
-    if flag > 3 or (flag % 2 == 0 and nibbles[1]):
-        raise FormatError("trie: a part of the key that is not in hex-prefix encoding")
-    return flag >= 2, nibbles[2 - flag % 2 :]
+    text = item.hex()
+    match text[0]:
+        case "1" | "3":
+            part = text[1:]
+        case "0" | "2" if text[1] == "0":
+            part = text[2:]
+        case _:
+            raise FormatError("trie: a part of the key that is not in hex-prefix encoding")
+    return text[0] in "23", part
 
 
-def _named(reference: bytes, unread: list[bytes], *, smallest: int) -> list[RlpItem]:
+def _named(reference: bytes, unread: list[bytes], *, smallest: int) -> bytes:
     """The next node of the proof, which has to be the one that the reference names."""
     if not unread:
         raise FormatError("trie: the proof ends before the value")
@@ -189,13 +233,17 @@ def _named(reference: bytes, unread: list[bytes], *, smallest: int) -> list[RlpI
         raise FormatError("trie: a node under 32 bytes belongs into the one above it")
     if keccak256(encoded) != reference:
         raise FormatError("trie: a node of the proof is not the one that is named before it")
+    return encoded
+
+
+def _decoded(encoded: bytes) -> list[RlpItem]:
     node = rlp.decode(encoded)
     if not isinstance(node, list):
         raise FormatError("trie: a node that is no list")
     return node
 
 
-def _child(branch: list[RlpItem], rest: bytes) -> RlpItem:
+def _child(branch: list[RlpItem], rest: str) -> RlpItem:
     """What a branch names at the next nibble of the key."""
     *children, value = branch
     if value != b"" or not rest:
@@ -207,7 +255,10 @@ def _child(branch: list[RlpItem], rest: bytes) -> RlpItem:
             _check_embedded(child)
         elif len(child) not in {0, _HASH_SIZE}:
             raise FormatError("trie: a branch that names a node by something other than its hash")
-    reference = children[rest[0]]
+    return _present(children[int(rest[0], 16)])
+
+
+def _present(reference: RlpItem) -> RlpItem:
     if reference == b"":
         raise FormatError("trie: there is no value at this index")
     return reference

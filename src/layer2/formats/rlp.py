@@ -24,6 +24,8 @@ MAX_ITEMS = 1 << 20
 _SHORT = 55
 _STRING = 0x80
 _LIST = 0xC0
+_STRING_PREFIX = tuple([bytes((_STRING + length,)) for length in range(_SHORT + 1)])
+_TOO_LONG = "RLP: truncated, or an item longer than the list that holds it"
 
 
 def encode(item: RlpItem) -> bytes:
@@ -36,9 +38,10 @@ def encode(item: RlpItem) -> bytes:
         The only encoding of that item.
     """
     if isinstance(item, bytes):
-        if len(item) == 1 and item[0] < _STRING:
+        length = len(item)
+        if length == 1 and item[0] < _STRING:
             return item
-        return _prefix(_STRING, len(item)) + item
+        return (_STRING_PREFIX[length] if length <= _SHORT else _prefix(_STRING, length)) + item
     payload = b"".join([encode(part) for part in item])
     return _prefix(_LIST, len(payload)) + payload
 
@@ -59,29 +62,44 @@ def decode(data: bytes) -> RlpItem:
     if len(data) > MAX_SIZE:
         raise FormatError(f"RLP: {len(data)} bytes, at most {MAX_SIZE} are accepted")
     top: list[RlpItem] = []
-    parents: list[tuple[list[RlpItem], int]] = []
-    current, end = top, len(data)
-    position = items = 0
-    while position < len(data):
-        is_list, start, stop = _span(data, position, end)
-        items += 1
-        if items > MAX_ITEMS:
-            raise FormatError(f"RLP: more than {MAX_ITEMS} items")
-        if is_list:
+    open_lists: list[tuple[list[RlpItem], int]] = []
+    current, position, end = top, 0, len(data)
+    # Proofs are checked by the thousand, so what is common is decided here and not in a function of its own.
+    for _ in range(MAX_ITEMS + 1):
+        while position == end:
+            if not open_lists:
+                return _only(top)
+            current, end = open_lists.pop()
+        first = data[position]
+        start = position + 1
+        if first < _STRING:
+            current.append(data[position:start])
+            position = start
+        elif first <= _STRING + _SHORT:
+            position = start + first - _STRING
+            if position > end:
+                raise FormatError(_TOO_LONG)
+            item = data[start:position]
+            if first == _STRING + 1 and item[0] < _STRING:
+                raise FormatError("RLP: a prefix before a byte that stands for itself")
+            current.append(item)
+        elif first < _LIST:
+            start, position = _long(data, start, first - _STRING - _SHORT, end)
+            current.append(data[start:position])
+        else:
+            if first <= _LIST + _SHORT:
+                stop = start + first - _LIST
+                if stop > end:
+                    raise FormatError(_TOO_LONG)
+            else:
+                start, stop = _long(data, start, first - _LIST - _SHORT, end)
+            if len(open_lists) == MAX_DEPTH:
+                raise FormatError(f"RLP: lists nested deeper than {MAX_DEPTH}")
+            open_lists.append((current, end))
             child: list[RlpItem] = []
             current.append(child)
-            parents.append((current, end))
-            if len(parents) > MAX_DEPTH:
-                raise FormatError(f"RLP: lists nested deeper than {MAX_DEPTH}")
-            current, end, position = child, stop, start
-        else:
-            current.append(data[start:stop])
-            position = stop
-        while parents and position == end:
-            current, end = parents.pop()
-    if len(top) != 1:
-        raise FormatError(f"RLP: {len(top)} items where exactly one is expected")
-    return top[0]
+            current, position, end = child, start, stop
+    raise FormatError(f"RLP: more than {MAX_ITEMS} items")
 
 
 def encode_int(value: int) -> bytes:
@@ -123,27 +141,23 @@ def _prefix(kind: int, length: int) -> bytes:
     return bytes((kind + _SHORT + len(digits),)) + digits
 
 
-def _span(data: bytes, position: int, end: int) -> tuple[bool, int, int]:
-    """Whether the item at ``position`` is a list, and where its payload starts and stops."""
-    first = data[position]
-    if first < _STRING:
-        return False, position, position + 1
-    is_list = first >= _LIST
-    length = first - (_LIST if is_list else _STRING)
-    start = position + 1
-    if length > _SHORT:
-        digits = data[start : start + length - _SHORT]
-        start += length - _SHORT
-        if start > end:
-            raise FormatError("RLP: truncated within a length")
-        if digits[0] == 0:
-            raise FormatError("RLP: a length with leading zeros")
-        length = int.from_bytes(digits, "big")
-        if length <= _SHORT:
-            raise FormatError("RLP: a long length for a short payload")
-    stop = start + length
-    if stop > end:
-        raise FormatError("RLP: truncated, or an item longer than the list that holds it")
-    if length == 1 and not is_list and data[start] < _STRING:
-        raise FormatError("RLP: a prefix before a byte that stands for itself")
-    return is_list, start, stop
+def _long(data: bytes, start: int, width: int, end: int) -> tuple[int, int]:
+    """Where a payload starts and stops whose length is written in ``width`` bytes from ``start`` on."""
+    digits = data[start : start + width]
+    start += width
+    if start > end:
+        raise FormatError("RLP: truncated within a length")
+    if digits[0] == 0:
+        raise FormatError("RLP: a length with leading zeros")
+    length = int.from_bytes(digits, "big")
+    if length <= _SHORT:
+        raise FormatError("RLP: a long length for a short payload")
+    if start + length > end:
+        raise FormatError(_TOO_LONG)
+    return start, start + length
+
+
+def _only(items: list[RlpItem]) -> RlpItem:
+    if len(items) != 1:
+        raise FormatError(f"RLP: {len(items)} items where exactly one is expected")
+    return items[0]
