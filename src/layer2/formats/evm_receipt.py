@@ -6,6 +6,7 @@ deposits (type 0x7E, with nonce and version since Canyon).
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,10 @@ DEPOSIT_TYPE = 0x7E
 _TYPES = frozenset({0x00, 0x01, 0x02, 0x04, DEPOSIT_TYPE})
 _MOST_TOPICS = 4
 _BLOOM_SIZE = 256
+_LENGTHS = frozenset({4, 6})
+"""Parts of a receipt: without and with a deposit's nonce and version."""
 _UINT64 = 1 << 64
+_THREE_PAIRS = struct.Struct(">HHH").unpack_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,9 @@ class EvmLog:
             raise FormatError(f"EVM log: an address of {len(self.address)} bytes, expected 20")
         if len(self.topics) > _MOST_TOPICS:
             raise FormatError(f"EVM log: {len(self.topics)} topics, at most {_MOST_TOPICS} are possible")
-        if any(len(topic) != 32 for topic in self.topics):
-            raise FormatError("EVM log: a topic that is not 32 bytes")
+        for topic in self.topics:
+            if len(topic) != 32:
+                raise FormatError("EVM log: a topic that is not 32 bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +91,14 @@ class EvmReceipt:
             raise FormatError("EVM receipt: a reverted transaction with logs")
         if self.logs_bloom != bloom_of(self.logs):
             raise FormatError("EVM receipt: the bloom is not that of the logs")
-        extra = (self.deposit_nonce, self.deposit_receipt_version)
-        if self.tx_type != DEPOSIT_TYPE and extra != (None, None):
-            raise FormatError("EVM receipt: a deposit nonce or version without a deposit")
-        if (self.deposit_nonce is None) != (self.deposit_receipt_version is None):
+        nonce, version = self.deposit_nonce, self.deposit_receipt_version
+        if (nonce is None) != (version is None):
             raise FormatError("EVM receipt: a deposit has both nonce and version (since Canyon) or none")
-        if not all(0 <= value < _UINT64 for value in (self.cumulative_gas_used, *extra) if value is not None):
-            raise FormatError("EVM receipt: a number that is not of 64 bits")
+        if nonce is not None and self.tx_type != DEPOSIT_TYPE:
+            raise FormatError("EVM receipt: a deposit nonce or version without a deposit")
+        for number in (self.cumulative_gas_used, nonce, version):
+            if number is not None and not 0 <= number < _UINT64:
+                raise FormatError("EVM receipt: a number that is not of 64 bits")
 
     def encode(self) -> bytes:
         """The bytes that are this receipt's value in the trie of its block's receipts."""
@@ -119,9 +125,8 @@ def bloom_of(logs: Sequence[EvmLog]) -> bytes:
     """
     bloom = 0
     for entry in {entry for log in logs for entry in (log.address, *log.topics)}:
-        hashed = keccak256(entry)
-        for place in (0, 2, 4):
-            bloom |= 1 << (int.from_bytes(hashed[place : place + 2], "big") & 0x7FF)
+        first, second, third = _THREE_PAIRS(keccak256(entry))
+        bloom |= 1 << (first & 0x7FF) | 1 << (second & 0x7FF) | 1 << (third & 0x7FF)
     return bloom.to_bytes(_BLOOM_SIZE, "big")
 
 
@@ -143,21 +148,18 @@ def decode_receipt(data: bytes) -> EvmReceipt:
     if tx_type not in _TYPES:
         raise FormatError(f"EVM receipt: transaction type {tx_type} is not supported")
     items = rlp.decode(data if is_legacy else data[1:])
-    match items:
-        case [status, gas, bytes(bloom), list(logs)]:
-            nonce = version = None
-        case [status, gas, bytes(bloom), list(logs), nonce_item, version_item]:
-            nonce, version = rlp.decode_int(nonce_item, max_bytes=8), rlp.decode_int(version_item, max_bytes=8)
-        case _:
-            raise FormatError("EVM receipt: a list of another shape")
+    if not isinstance(items, list) or len(items) not in _LENGTHS:
+        raise FormatError("EVM receipt: a list of another shape")
+    status, gas, bloom, logs, *deposit = items
+    if not isinstance(bloom, bytes) or not isinstance(logs, list):
+        raise FormatError("EVM receipt: a list of another shape")
     return EvmReceipt(
-        tx_type=tx_type,
-        succeeded=_status(rlp.decode_int(status, max_bytes=1)),
-        cumulative_gas_used=rlp.decode_int(gas, max_bytes=8),
-        logs_bloom=bloom,
-        logs=tuple([_log(log) for log in logs]),
-        deposit_nonce=nonce,
-        deposit_receipt_version=version,
+        tx_type,
+        _status(rlp.decode_int(status, max_bytes=1)),
+        rlp.decode_int(gas, max_bytes=8),
+        bloom,
+        tuple([_log(log) for log in logs]),
+        *[rlp.decode_int(number, max_bytes=8) for number in deposit],
     )
 
 
@@ -197,17 +199,13 @@ def _status(number: int) -> bool:
 
 
 def _log(item: RlpItem) -> EvmLog:
-    match item:
-        case [bytes(address), list(topics), bytes(data)]:
-            return EvmLog(address=address, topics=tuple([_topic(topic) for topic in topics]), data=data)
-        case _:
-            raise FormatError("EVM log: a list of another shape")
-
-
-def _topic(item: RlpItem) -> bytes:
-    if not isinstance(item, bytes):
-        raise FormatError("EVM log: a topic that is a list")
-    return item
+    if isinstance(item, list) and len(item) == 3:
+        address, topics, data = item
+        if isinstance(address, bytes) and isinstance(topics, list) and isinstance(data, bytes):
+            words = tuple([topic for topic in topics if isinstance(topic, bytes)])
+            if len(words) == len(topics):
+                return EvmLog(address, words, data)
+    raise FormatError("EVM log: a list of another shape")
 
 
 def _log_from_rpc(log: object) -> EvmLog:

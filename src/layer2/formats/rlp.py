@@ -66,7 +66,9 @@ def decode(data: bytes) -> RlpItem:
     current, position, end = top, 0, len(data)
     # Proofs are checked by the thousand, so what is common is decided here and not in a function of its own.
     for _ in range(MAX_ITEMS + 1):
-        while position == end:
+        while position >= end:
+            if position > end:
+                raise FormatError(_TOO_LONG)
             if not open_lists:
                 return _only(top)
             current, end = open_lists.pop()
@@ -76,13 +78,11 @@ def decode(data: bytes) -> RlpItem:
             current.append(data[position:start])
             position = start
         elif first <= _STRING + _SHORT:
+            # That it ends within its list is looked at when the list ends.
             position = start + first - _STRING
-            if position > end:
-                raise FormatError(_TOO_LONG)
-            item = data[start:position]
-            if first == _STRING + 1 and item[0] < _STRING:
+            current.append(data[start:position])
+            if first == _STRING + 1 and position <= end and data[start] < _STRING:
                 raise FormatError("RLP: a prefix before a byte that stands for itself")
-            current.append(item)
         elif first < _LIST:
             start, position = _long(data, start, first - _STRING - _SHORT, end)
             current.append(data[start:position])
