@@ -86,6 +86,9 @@ class BobSection(Section):
     )
     key: SecretStr | None = Field(default=None, description="the private key itself; better by key_file")
     poll_interval_ms: int = Field(default=1000, ge=10, description="milliseconds between looks at the newest block")
+    head_life_ms: int = Field(
+        default=200, ge=0, description="milliseconds for which the heads serve status calls; receipts are never kept"
+    )
     stale_after_seconds: int = Field(
         default=120,
         ge=1,
@@ -124,6 +127,7 @@ class BobSection(Section):
             token_decimals=self.token_decimals,
             network=network,
             poll_interval_seconds=self.poll_interval_ms / 1000,
+            head_life_seconds=self.head_life_ms / 1000,
             default_timeout_ms=default_timeout_ms,
             connection_pool=pool.settings(),
             max_fee_per_gas=self.max_fee_per_gas_wei,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from email.utils import parsedate_to_datetime
 
 import aiohttp
@@ -28,8 +29,12 @@ def open_session(pool: ConnectionPoolConfig, *, timeout: float) -> aiohttp.Clien
 def server_time(response: aiohttp.ClientResponse) -> float | None:
     """Unix seconds by the server's clock (RFC 9110, 6.6.1); None where it does not tell, or not readably."""
     date = response.headers.get("Date")
-    if date is None:
-        return None
+    return None if date is None else _unix_seconds(date)
+
+
+# A busy server says the same second many times.
+@functools.lru_cache(maxsize=4)
+def _unix_seconds(date: str) -> float | None:
     try:
         return parsedate_to_datetime(date).timestamp()
     except ValueError:

@@ -36,6 +36,8 @@ def party_values(network: LocalNetwork, party: Party) -> dict[str, Any]:
             "token_decimals": network.token_decimals,
             "key_file": party.evm_key_file,
             "poll_interval_ms": _POLL_MS,
+            # Blocks come on demand here, so a head may be old after a moment.
+            "head_life_ms": 0,
         },
         "lightning": {
             "rest_url": party.lightning.rest_url,

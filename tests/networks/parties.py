@@ -44,6 +44,7 @@ def bob_settings(network: LocalNetwork, **changes: Any) -> BobSettings:
         "token_decimals": network.token_decimals,
         "network": "regtest",
         "poll_interval_seconds": 0.05,
+        "head_life_seconds": 0.0,
     }
     return BobSettings(**(fields | changes))
 
@@ -112,6 +113,7 @@ def _node_tables(network: LocalNetwork, party: Party) -> dict[str, dict[str, str
             "token_decimals": network.token_decimals,
             "key_file": party.evm_key_file,
             "poll_interval_ms": 50,
+            "head_life_ms": 0,
         },
         "lightning": {
             "rest_url": party.lightning.rest_url,

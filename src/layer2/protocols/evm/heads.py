@@ -55,6 +55,7 @@ class HeadWatcher:
         self._interval = interval
         self._asking = SharedCall(self._ask)
         self._seen: Heads | None = None
+        self._seen_at = 0.0
         self._waiters: set[asyncio.Future[None]] = set()
         self._poller: asyncio.Task[None] | None = None
 
@@ -65,6 +66,12 @@ class HeadWatcher:
             BadAnswer: they contradict each other, as those of several nodes behind one address may.
         """
         return await self._asking.get()
+
+    def recent(self, life: float) -> Heads | None:
+        """The heads that were asked for within the last ``life`` seconds; None where they have to be read."""
+        if self._seen is None or asyncio.get_running_loop().time() - self._seen_at > life:
+            return None
+        return self._seen
 
     async def moved_from(self, heads: Heads) -> None:
         """Return when the heads are no longer these; at once if they moved already.
@@ -93,6 +100,7 @@ class HeadWatcher:
         await self._asking.aclose()
 
     async def _ask(self) -> Heads:
+        asked_at = asyncio.get_running_loop().time()
         latest, safe, finalized = await asyncio.gather(
             self._node.head(Finality.LATEST), self._node.head(Finality.SAFE), self._node.head(Finality.FINALIZED)
         )
@@ -105,7 +113,7 @@ class HeadWatcher:
         heads = Heads(latest, safe, finalized)
         if self._seen is not None and self._seen != heads:
             self._wake(None)
-        self._seen = heads
+        self._seen, self._seen_at = heads, asked_at
         return heads
 
     async def _poll(self) -> None:

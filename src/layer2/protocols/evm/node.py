@@ -267,26 +267,28 @@ def _object(answer: object, what: str) -> Mapping[str, object]:
 
 def _receipt(answer: object) -> MinedReceipt:
     fields = _object(answer, "a receipt")
-
-    def number(name: str) -> int:
-        return parse_quantity(fields.get(name), name)
-
-    def optional(name: str) -> int:
-        return 0 if fields.get(name) is None else number(name)
-
-    gas_used, status = number("gasUsed"), number("status")
+    get = fields.get
+    gas_used, status = parse_quantity(get("gasUsed"), "gasUsed"), parse_quantity(get("status"), "status")
     if status > 1:
         raise FormatError("JSON-RPC: a receipt's status is neither 0 nor 1")
     # OP stack: the L1 data fee (Fjord) and the operator's fee (Isthmus) come on top of the execution.
-    operator_fee = gas_used * optional("operatorFeeScalar") // 1_000_000 + optional("operatorFeeConstant")
+    operator_fee = gas_used * _optional(fields, "operatorFeeScalar") // 1_000_000
     return MinedReceipt(
-        tx_hash=parse_data(fields.get("transactionHash"), "transactionHash", size=32),
-        block_hash=parse_data(fields.get("blockHash"), "blockHash", size=32),
-        block_number=number("blockNumber"),
-        index=number("transactionIndex"),
-        succeeded=status == 1,
-        fee=gas_used * number("effectiveGasPrice") + optional("l1Fee") + operator_fee,
+        parse_data(get("transactionHash"), "transactionHash", size=32),
+        parse_data(get("blockHash"), "blockHash", size=32),
+        parse_quantity(get("blockNumber"), "blockNumber"),
+        parse_quantity(get("transactionIndex"), "transactionIndex"),
+        status == 1,
+        gas_used * parse_quantity(get("effectiveGasPrice"), "effectiveGasPrice")
+        + _optional(fields, "l1Fee")
+        + operator_fee
+        + _optional(fields, "operatorFeeConstant"),
     )
+
+
+def _optional(fields: Mapping[str, object], name: str) -> int:
+    value = fields.get(name)
+    return 0 if value is None else parse_quantity(value, name)
 
 
 def _found_log(answer: object) -> FoundLog:

@@ -28,6 +28,9 @@ class EvmSettings:
     """``mainnet``, ``testnet`` or ``regtest``."""
     poll_interval_seconds: float = 1.0
     """Seconds between two looks at the node's heads, while somebody waits for them."""
+    head_life_seconds: float = 0.2
+    """Seconds for which the three heads serve status calls; each call asks for its own receipt. With 0 both are asked
+    each time."""
     default_timeout_ms: int = 10_000
     """For a call without a timeout of its own, and for each HTTP request."""
     connection_pool: ConnectionPoolConfig = field(default_factory=ConnectionPoolConfig)

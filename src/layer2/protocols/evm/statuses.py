@@ -72,7 +72,13 @@ class Statuses:
 
     async def _read(self, tx_id: EvmTxId) -> tuple[TxStatus[EvmTxId], Heads]:
         tx_hash = parse_data(tx_id, "transaction id", size=32)
-        receipt, heads = await asyncio.gather(self._node.receipt(tx_hash), self._watcher.read())
+        recent = self._watcher.recent(self._settings.head_life_seconds)
+        if recent is None:
+            receipt, heads = await asyncio.gather(self._node.receipt(tx_hash), self._watcher.read())
+        else:
+            receipt, heads = await self._node.receipt(tx_hash), recent
+            if receipt is not None and receipt.block_number > heads.latest.number:
+                heads = await self._watcher.read()
         if receipt is None:
             return await self._not_included(tx_id, tx_hash), heads
         finality = heads.finality_of(receipt.block_number)
