@@ -58,6 +58,7 @@ class HeadWatcher:
         self._seen_at = 0.0
         self._waiters: set[asyncio.Future[None]] = set()
         self._poller: asyncio.Task[None] | None = None
+        self._noticed = asyncio.Event()
 
     async def read(self) -> Heads:
         """Ask for the heads now.
@@ -90,6 +91,10 @@ class HeadWatcher:
         finally:
             self._waiters.discard(waiter)
 
+    def notice(self) -> None:
+        """Say that the node told of a new head: whoever waits is not made to wait for the next look."""
+        self._noticed.set()
+
     async def aclose(self) -> None:
         """End the polling; who still waits is cancelled."""
         if self._poller is not None:
@@ -120,7 +125,7 @@ class HeadWatcher:
         failures = 0
         try:
             while self._waiters:
-                await asyncio.sleep(self._interval * (1 << failures))
+                await self._pause(self._interval * (1 << failures))
                 try:
                     await self.read()
                     failures = 0
@@ -131,6 +136,15 @@ class HeadWatcher:
                         failures = 0
         finally:
             self._poller = None
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._noticed.wait()
+        except TimeoutError:
+            return
+        finally:
+            self._noticed.clear()
 
     def _wake(self, error: Layer2Error | None) -> None:
         for waiter in self._waiters:
