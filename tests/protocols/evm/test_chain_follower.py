@@ -95,6 +95,26 @@ async def test_a_reorganisation_takes_back_exactly_the_blocks_that_went(
     assert following.told == hashes(bob, first)
 
 
+async def test_a_reorganisation_below_where_it_began_hands_out_the_whole_branch(
+    bob: BobNetwork, following: Following
+) -> None:
+    bob.node.set_finality(0, 0)
+    bob.node.mine(10)
+    await following.step()
+    bob.node.reorganise(5, keep_transactions=True)
+    step = await following.step()
+    assert len(step.removed) == 1
+    assert [block.hash for block in step.added] == hashes(bob, step.removed[0].number - 4)
+
+
+async def test_a_head_of_another_finality_is_told_without_blocks(bob: BobNetwork, following: Following) -> None:
+    bob.node.set_finality(0, 0)
+    await following.step()
+    bob.node.set_finality(1, 1)
+    step = await following.step()
+    assert (step.removed, step.added, step.heads.finalized.number) == ((), (), 1)
+
+
 async def test_any_mix_of_blocks_and_reorganisations_is_told_as_it_is(bob: BobNetwork, following: Following) -> None:
     bob.node.set_finality(0, 0)
     first = bob.node.chain.head.number
@@ -173,7 +193,7 @@ async def test_another_chain_is_told_as_an_error_and_not_as_a_reorganisation(bob
     following = Following(bob, elsewhere)
     try:
         bob.node.mine()
-        with pytest.raises(BadAnswer, match="none of the last 1 blocks"):
+        with pytest.raises(BadAnswer, match="nothing that was seen is on the node's chain"):
             await following.step()
     finally:
         await following.aclose()

@@ -16,6 +16,8 @@ _STEP = 64
 """Most blocks of one step."""
 _REMEMBERED = 20_000
 """Points kept of the way, eleven hours of BOB: no rollup's head goes back further than its last posted batch."""
+_DEEPEST = 1_000
+"""Blocks below the first one of the way that are looked through for where a branch began."""
 _MOST_TURNS = 5
 
 
@@ -29,7 +31,10 @@ class ChainPoint:
 
 @dataclass(frozen=True, slots=True)
 class ChainStep:
-    """What happened since the step before it; first ``removed`` went, then ``added`` came."""
+    """What happened since the step before it; first ``removed`` went, then ``added`` came.
+
+    Both are empty where the newest block is the same and another head has moved.
+    """
 
     removed: tuple[ChainPoint, ...]
     """Newest first; they were all handed out before."""
@@ -55,6 +60,7 @@ class ChainFollower:
         self._node = node
         self._watcher = watcher
         self._way: deque[ChainPoint] = deque(maxlen=_REMEMBERED)
+        self._heads: Heads | None = None
         if after is not None:
             self._way.append(ChainPoint(after.number, after.hash))
 
@@ -70,7 +76,7 @@ class ChainFollower:
         turns = 0
         while True:
             heads = await self._watcher.read()
-            if self._knows(heads.latest):
+            if not self._is_news(heads):
                 await self._watcher.moved_from(heads)
                 continue
             step = await self._step_to(heads)
@@ -81,26 +87,32 @@ class ChainFollower:
             if turns == _MOST_TURNS:
                 raise BadAnswer("the node's blocks do not follow each other", code="chain", retryable=True)
 
-    def _knows(self, block: NodeBlock) -> bool:
-        """Whether the block was handed out and has not gone since."""
-        if not self._way:
+    def _is_news(self, heads: Heads) -> bool:
+        """Whether there is something to hand out."""
+        latest = heads.latest
+        if not self._way or latest.hash == self._way[-1].hash:
+            return heads != self._heads
+        if latest.number < self._way[0].number:
             return False
-        place = block.number - self._way[0].number
-        return 0 <= place < len(self._way) and self._way[place].hash == block.hash
+        place = latest.number - self._way[0].number
+        return place >= len(self._way) or self._way[place].hash != latest.hash
 
     async def _step_to(self, heads: Heads) -> ChainStep | None:
         """The next step; None where the chain changed while it was read."""
+        latest = heads.latest
         if not self._way:
-            return ChainStep((), (heads.latest,), heads)
-        kept = await self._fork(heads.latest)
-        if kept is None:
+            return ChainStep((), (latest,), heads)
+        if latest.hash == self._way[-1].hash:
+            return ChainStep((), (), heads)
+        found = await self._fork(latest)
+        if found is None:
             return None
+        kept, fork = found
         removed = tuple([self._way[place] for place in range(len(self._way) - 1, kept - 1, -1)])
-        fork = self._way[kept - 1]
-        above = min(heads.latest.number, fork.number + _STEP)
-        added = await self._blocks(range(fork.number + 1, min(above + 1, heads.latest.number)))
-        if above == heads.latest.number:
-            added.append(heads.latest)
+        above = min(latest.number, fork.number + _STEP)
+        added = await self._blocks(range(fork.number + 1, min(above + 1, latest.number)))
+        if above == latest.number:
+            added.append(latest)
         blocks, parent = [], fork.hash
         for block in added:
             if block is None or block.header.parent_hash != parent:
@@ -109,27 +121,45 @@ class ChainFollower:
             parent = block.hash
         return ChainStep(removed, tuple(blocks), heads)
 
-    async def _fork(self, latest: NodeBlock) -> int | None:
-        """How many points of the way are still on the chain: all of them, but for a reorganisation."""
-        kept, width = len(self._way), 1
-        if latest.header.parent_hash == self._way[-1].hash:
-            return kept
+    async def _fork(self, latest: NodeBlock) -> tuple[int, ChainPoint] | None:
+        """How many points of the way are still on the chain, and the block from which it goes on.
+
+        None where the node lacks a block below its own head, as one of several nodes behind one address may.
+        """
+        way, kept, width = self._way, len(self._way), 1
+        if latest.header.parent_hash == way[-1].hash:
+            return kept, way[-1]
+        kept = min(kept, latest.number - way[0].number + 1)
         while kept > 0:
             first = max(0, kept - width)
-            points = [self._way[place] for place in range(first, kept)]
-            blocks = await self._blocks([point.number for point in points])
+            blocks = await self._blocks(range(way[first].number, way[kept - 1].number + 1))
             for place in range(kept - 1, first - 1, -1):
                 block = blocks[place - first]
-                if block is not None and block.hash == self._way[place].hash:
-                    return place + 1
+                if block is None:
+                    return None
+                if block.hash == way[place].hash:
+                    return place + 1, way[place]
             kept, width = first, min(2 * width, _STEP)
+        return 0, await self._fork_below(way[0])
+
+    async def _fork_below(self, first: ChainPoint) -> ChainPoint:
+        """Where the branch began that took even the first block: by its ancestors, which nodes keep by hash."""
+        block = await self._node.block(first.hash)
+        for _ in range(_DEEPEST):
+            if block is None or block.number == 0:
+                break
+            parent = ChainPoint(block.number - 1, block.header.parent_hash)
+            on_chain = await self._node.block(parent.number)
+            if on_chain is not None and on_chain.hash == parent.hash:
+                return parent
+            block = await self._node.block(parent.hash)
         raise BadAnswer(
-            f"none of the last {len(self._way)} blocks is on the node's chain any more",
+            "nothing that was seen is on the node's chain any more",
             code="chain",
             remedy="check which chain the node is on, and begin anew",
         )
 
-    async def _blocks(self, numbers: range | list[int]) -> list[NodeBlock | None]:
+    async def _blocks(self, numbers: range) -> list[NodeBlock | None]:
         return await asyncio.gather(*[self._node.block(number) for number in numbers])
 
     def _take(self, step: ChainStep) -> None:
@@ -137,3 +167,4 @@ class ChainFollower:
             self._way.pop()
         for block in step.added:
             self._way.append(ChainPoint(block.number, block.hash))
+        self._heads = step.heads
