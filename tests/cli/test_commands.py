@@ -16,8 +16,10 @@ from cli.running import Ran, layer2
 from layer2 import simnet
 from layer2.cli.app import COMMANDS
 from layer2.config import Layer2Config
+from layer2.formats.keccak import keccak256
 from layer2.local_network import LocalNetwork
 from layer2.local_parties import LocalProvider
+from layer2.proofs.evidence import EvmReceiptEvidence
 from proofs import made_proofs as made
 
 pytestmark = pytest.mark.xdist_group("cli")
@@ -104,6 +106,12 @@ def test_a_transfer_from_quote_to_proof(home: Path) -> None:
             data = checked.envelope["data"]
             assert data["header_is_canonical"] is True
             assert [point.partition(",")[0] for point in data["open_points"]] == ["that Lightning paid"]
+    written = layer2("proof", "headers", "one.json", "headers.txt", "--json", cwd=home)
+    assert written.status == 0, written.err
+    trusted = ("--trusted-header", written.envelope["data"]["trusted_header"], "--headers", "headers.txt")
+    placed = layer2("proof", "verify", "one.json", *trusted, "--json", cwd=home)
+    assert placed.status == 0, placed.err
+    assert "trusted_header" in placed.envelope["data"]["source"]["shown"]
 
 
 def test_a_header_that_somebody_made_up_is_not_on_the_nodes_chain_whatever_the_proof_shows(home: Path) -> None:
@@ -174,6 +182,32 @@ def test_a_forged_proof_is_refused_and_a_refund_is_no_success(tmp_path: Path) ->
     assert (refund.status, refund.envelope["error"]["code"]) == (1, "proof_of_refund")
     other = layer2("proof", "verify", "good.json", "--provider", "00" * 32, "--json", cwd=tmp_path)
     assert other.status == 1
+
+
+def test_a_proof_is_placed_by_a_trusted_header_and_by_no_other(tmp_path: Path) -> None:
+    proof = made.to_lightning()
+    proof.save(tmp_path / "good.json")
+    assert isinstance(proof.source_leg, EvmReceiptEvidence)
+    own = keccak256(proof.source_leg.header).hex()
+    (tmp_path / "none.txt").write_text("")
+    (tmp_path / "text.txt").write_text("no header\n")
+    cases = [
+        (("--trusted-header", own), 0),
+        (("--trusted-header", "0x" + own, "--headers", "none.txt"), 0),
+        (("--trusted-header", "00" * 32), 1),
+        (("--trusted-header", own, "--headers", "text.txt"), 1),
+        (("--trusted-header", own, "--headers", "absent.txt"), 3),
+        (("--trusted-header", "00"), 3),
+        (("--trusted-header", own, "--node"), 3),
+        (("--headers", "none.txt"), 3),
+    ]
+    for options, status in cases:
+        ran = layer2("proof", "verify", "good.json", *options, "--json", cwd=tmp_path)
+        assert ran.status == status, (options, ran.err)
+        if status:
+            no_traceback(ran)
+    people = layer2("proof", "verify", "good.json", "--trusted-header", own, cwd=tmp_path)
+    assert "on the chain of the header that you trust" in people.out
 
 
 def test_checking_a_proof_without_a_node_loads_no_network_database_or_settings_library(tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "wait": ("transfer_commands:wait", "Go on with a transfer and wait until it has ended."),
     "resume": ("transfer_commands:resume", "Go on with every open transfer."),
     "proof verify": ("proof_commands:verify", "Check a proof, and say what it shows and what it leaves open."),
+    "proof headers": ("proof_commands:headers", "Write the headers that place a proof under a later block."),
     "proof show": ("proof_commands:show", "Say who owed what to whom under which terms."),
     "provider serve": ("provider_commands:serve", "Run a swap provider until it is stopped."),
 }

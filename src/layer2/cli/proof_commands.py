@@ -10,13 +10,16 @@ from layer2.cli.session import InSession, Session
 from layer2.cli.wording import at_time, sat, short_hash
 from layer2.errors import ConfigurationError, FormatError, InvalidRequest, Layer2Error, ProofRefused
 from layer2.formats.evm_address import to_checksum
+from layer2.formats.keccak import keccak256
 from layer2.proofs.checking import LegReport, ProofReport, Shown, check_proof
-from layer2.proofs.model import ProofOutcome, TransferProof
+from layer2.proofs.header_chain import read_headers, write_headers
+from layer2.proofs.model import EvmReceiptEvidence, ProofOutcome, TransferProof
 from layer2.proofs.policy import FINAL, OFFLINE, ProofPolicy
 from layer2.terms import EvmLeg, Leg, LightningLeg, Terms
 
-__all__ = ["load", "report_data", "report_lines", "show", "verify"]
+__all__ = ["headers", "load", "report_data", "report_lines", "show", "verify"]
 
+# The trusted header is told with the block itself.
 _WORDS = {
     Shown.INCLUDED: "its end is included under the header",
     Shown.GENUINE_CONTRACT: "by the contract that keeps the promises",
@@ -31,6 +34,8 @@ async def verify(
     node: bool = False,
     final: bool = False,
     provider: tuple[str, ...] = (),
+    trusted_header: str | None = None,
+    headers: Path | None = None,
     session: InSession,
 ) -> Result:
     """Check a proof, and say what it shows for each leg and what it leaves open.
@@ -44,17 +49,27 @@ async def verify(
             providers and tokens of the configuration.
         final: With --node: the header must be final.
         provider: Count only terms signed by this key (64 hex digits); can be given more than once.
+        trusted_header: Hash of a block (64 hex digits) that you know to be on the chain: the proof's block must be
+            that one or, by --headers, one before it.
+        headers: File of the headers after that of the proof, up to the trusted one and with it: one in a line,
+            oldest first, as debug_getRawHeader gives them.
     """
     if final and not node:
         raise InvalidRequest("--final needs --node: only a node can say what is final", code="usage")
+    if node and trusted_header is not None:
+        raise InvalidRequest("--trusted-header is for who has no node: leave --node away", code="usage")
+    if headers is not None and trusted_header is None:
+        raise InvalidRequest("--headers needs --trusted-header: by themselves headers show nothing", code="usage")
     proof = load(file)
-    keys = frozenset(_key(text) for text in provider) or None
+    keys = frozenset(_key(text, "--provider") for text in provider) or None
     if node:
         report = await _ask_node(proof, keys, session, final=final)
         # The first is the header's place, which the node has told.
         open_points = list(report.open_points[1:])
     else:
-        report = check_proof(proof, ProofPolicy(OFFLINE.header, providers=keys))
+        trusted = None if trusted_header is None else _key(trusted_header.removeprefix("0x"), "--trusted-header")
+        policy = ProofPolicy(OFFLINE.header, providers=keys, trusted_header=trusted)
+        report = check_proof(proof, policy, headers=() if headers is None else _load_headers(headers))
         open_points = list(report.open_points)
     lines = report_lines(file, report, open_points, is_canonical=node)
     data = report_data(report, open_points) | {"file": str(file), "header_is_canonical": True if node else None}
@@ -64,6 +79,40 @@ async def verify(
             "the proof holds, and what it shows is a refund: the transfer was not completed", code="proof_of_refund"
         )
     return Result(data, lines, problem=problem)
+
+
+async def headers(file: Path, output: Path, *, final: bool = False, session: InSession) -> Result:
+    """Write the headers after a proof's block, for who has no node: for proof verify with --headers.
+
+    They are your own node's, up to its safe block.
+
+    Args:
+        file: The proof.
+        output: The file to write.
+        final: Up to the finalized block.
+    """
+    from layer2.layers import Layer2ProtocolType
+    from layer2.manager import Layer2Manager
+    from layer2.transactions import Finality
+
+    proof = load(file)
+    evidence = next(
+        (leg for leg in (proof.source_leg, proof.destination_leg) if isinstance(leg, EvmReceiptEvidence)), None
+    )
+    if evidence is None:
+        raise ProofRefused("evidence", "no leg has a header")
+    async with Layer2Manager(session.config()) as manager:
+        bob = await manager.get_protocol_async(Layer2ProtocolType.BOB)
+        with session.terminal.working("asking your BOB node"):
+            await bob.initialize_async()
+            chain = await bob.header_chain_async(evidence, until=Finality.FINALIZED if final else Finality.SAFE)
+    _write(output, write_headers(chain))
+    last = "0x" + keccak256(chain[-1] if chain else evidence.header).hex()
+    lines: list[Line] = [
+        f"{output}   {len(chain)} headers, up to block {last}",
+        f"to check: layer2 proof verify {file} --trusted-header {last} --headers {output}",
+    ]
+    return Result({"file": str(output), "headers": len(chain), "trusted_header": last}, lines)
 
 
 def show(file: Path, *, session: InSession) -> Result:
@@ -159,24 +208,47 @@ async def _ask_node(
     return report
 
 
-def _key(text: str) -> bytes:
+def _key(text: str, option: str) -> bytes:
     try:
         key = bytes.fromhex(text)
     except ValueError:
         key = b""
     if len(key) != 32:
-        raise InvalidRequest("--provider takes a key of 64 hex digits", code="usage")
+        raise InvalidRequest(f"{option} takes 64 hex digits", code="usage")
     return key
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text)
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be written: {error.strerror}", code="unwritable_file") from error
+
+
+def _load_headers(file: Path) -> tuple[bytes, ...]:
+    try:
+        return read_headers(file.read_text("ascii"))
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error.strerror}", code="unreadable_file") from error
+    except (FormatError, UnicodeDecodeError) as error:
+        raise ProofRefused("header_chain", f"{file} is not a file of headers") from error
 
 
 def _shown(leg: LegReport, *, is_canonical: bool) -> str:
     if not leg.shown:
         return "nothing is shown, and nothing was owed here any more"
-    words = [_WORDS[one] for one in Shown if one in leg.shown]
+    words = [_WORDS[one] for one in Shown if one in leg.shown and one in _WORDS]
     if leg.header is not None:
-        place = "on your node's chain" if is_canonical else "its place in the chain is not checked offline"
-        words.append(f"block {leg.header.number} 0x{leg.header.hash.hex()[:8]}.., {place}")
+        words.append(f"block {leg.header.number} 0x{leg.header.hash.hex()[:8]}.., {_place(leg, is_canonical)}")
     return "; ".join(words)
+
+
+def _place(leg: LegReport, is_canonical: bool) -> str:
+    if is_canonical:
+        return "on your node's chain"
+    if Shown.TRUSTED_HEADER in leg.shown:
+        return "on the chain of the header that you trust"
+    return "its place in the chain is not checked offline"
 
 
 def _leg_data(leg: LegReport) -> dict[str, Any]:

@@ -6,6 +6,7 @@ is for a node to say; a manager asks its own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -18,6 +19,7 @@ from layer2.layers import Layer2ProtocolType
 from layer2.money import BTC, rescaled
 from layer2.proofs.evidence import EvmReceiptEvidence, LegEvidence, LightningPaymentEvidence
 from layer2.proofs.evm_receipt import IncludedEvent, check_lock_event
+from layer2.proofs.header_chain import check_ancestor
 from layer2.proofs.lightning_payment import check_invoice, check_payment
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import ProofPolicy
@@ -46,6 +48,8 @@ class Shown(Enum):
     """The end of the leg's lock is included under the header of the report."""
     GENUINE_CONTRACT = "genuine_contract"
     """The contract's address commits to the code that keeps the promises."""
+    TRUSTED_HEADER = "trusted_header"
+    """That header is the one that the policy trusts, or an ancestor of it."""
     PREIMAGE = "preimage"
     """The preimage of exactly the invoice in the terms: the payment could be collected."""
     INDEPENDENT_PAYEE = "independent_payee"
@@ -64,7 +68,7 @@ class LegReport:
 
 @dataclass(frozen=True, slots=True)
 class ProofReport:
-    """What a proof shows offline. Header positions are not in it: see ``open_points``."""
+    """What a proof shows offline."""
 
     outcome: ProofOutcome
     terms: Terms
@@ -73,11 +77,18 @@ class ProofReport:
     provider_is_known: bool
     """The policy names the key that signed the terms."""
     open_points: tuple[str, ...]
-    """What was not checked, each in a sentence. The first is the place of the header in the chain."""
+    """What was not checked, each in a sentence. Without a trusted header the first is the header's place in the
+    chain."""
 
 
-def check_proof(proof: TransferProof, policy: ProofPolicy) -> ProofReport:
+def check_proof(proof: TransferProof, policy: ProofPolicy, *, headers: Sequence[bytes] = ()) -> ProofReport:
     """Check everything about a proof that needs no node.
+
+    Args:
+        proof: terms and evidence.
+        policy: what is required.
+        headers: RLP of the headers after that of the proof, oldest first, up to the policy's ``trusted_header`` and
+            with it; none where the policy names none.
 
     Returns:
         What it shows. A refunded transfer's proof is a good proof of the refund, and its ``outcome`` says so.
@@ -95,6 +106,7 @@ def check_proof(proof: TransferProof, policy: ProofPolicy) -> ProofReport:
     if included is None:
         raise ProofRefused("evidence", "no leg shows how the transfer ended")
     _check_contract(included, terms, policy)
+    _check_header(included, policy, headers)
     outcome = _outcome(proof, included, invoice)
     return ProofReport(
         outcome=outcome,
@@ -188,6 +200,13 @@ def _check_contract(included: IncludedEvent, terms: Terms, policy: ProofPolicy) 
         )
 
 
+def _check_header(included: IncludedEvent, policy: ProofPolicy, headers: Sequence[bytes]) -> None:
+    if policy.trusted_header is not None:
+        check_ancestor(included.header, headers, policy.trusted_header)
+    elif headers:
+        raise ProofRefused("header_chain", "headers show nothing where the policy names no trusted one")
+
+
 def _outcome(proof: TransferProof, included: IncludedEvent, invoice: Bolt11Invoice) -> ProofOutcome:
     payment = next(
         (leg for leg in (proof.source_leg, proof.destination_leg) if isinstance(leg, LightningPaymentEvidence)), None
@@ -210,6 +229,8 @@ def _report(leg: Leg, evidence: LegEvidence | None, included: IncludedEvent | No
         shown.add(Shown.INCLUDED)
         if included.contract_is_genuine:
             shown.add(Shown.GENUINE_CONTRACT)
+        if policy.trusted_header is not None:
+            shown.add(Shown.TRUSTED_HEADER)
     if isinstance(leg, LightningLeg) and evidence is not None:
         shown.add(Shown.PREIMAGE)
         if policy.payees is not None:
@@ -220,9 +241,11 @@ def _report(leg: Leg, evidence: LegEvidence | None, included: IncludedEvent | No
 
 
 def _open_points(terms: Terms, policy: ProofPolicy, included: IncludedEvent) -> tuple[str, ...]:
-    points = [
-        f"that block {included.header.number} (0x{included.header.hash.hex()}) is on the chain: ask your own node"
-    ]
+    points: list[str] = []
+    if policy.trusted_header is None:
+        points.append(
+            f"that block {included.header.number} (0x{included.header.hash.hex()}) is on the chain: ask your own node"
+        )
     if policy.providers is None:
         points.append(f"who the provider {terms.provider.hex()} is: compare the key with one that you know")
     if policy.tokens is None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from layer2.errors import InvalidRequest
+
 __all__ = ["FINAL", "OFFLINE", "HeaderRequirement", "ProofPolicy"]
 
 
@@ -38,6 +40,13 @@ class ProofPolicy:
     payees: frozenset[bytes] | None = None
     """Lightning node keys (33 bytes) that are independent of whoever made the preimage. Required, a preimage then
     shows that the payment was made, not only that it could be collected."""
+    trusted_header: bytes | None = None
+    """Hash (32 bytes) of a block that the verifier knows to be on the chain. Required, the proof's header has to be
+    that block's or, by the headers between, one before it."""
+
+    def __post_init__(self) -> None:
+        if self.trusted_header is not None and len(self.trusted_header) != 32:
+            raise InvalidRequest(f"trusted_header has {len(self.trusted_header)} bytes, expected 32")
 
 
 OFFLINE = ProofPolicy(HeaderRequirement.NOT_CHECKED)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import ClassVar
 
+from layer2.blocking import twin
 from layer2.contracts.erc20 import balance_of_call, decimals_call, decode_decimals, decode_uint256, transfer_call
 from layer2.contracts.htlc import HTLC_ADDRESS
 from layer2.errors import (
@@ -27,12 +28,12 @@ from layer2.proofs.evidence import EvmReceiptEvidence
 from layer2.protocol_client import Layer2ProtocolAsync
 from layer2.protocols.evm.deadline import Deadline
 from layer2.protocols.evm.htlc import EvmHtlcs
-from layer2.protocols.evm.receipt_evidence import is_canonical
+from layer2.protocols.evm.receipt_evidence import header_chain, is_canonical
 from layer2.protocols.evm.requests import EvmTransaction, EvmTransactionRequest, request_digest
 from layer2.protocols.evm.settings import EvmSettings
 from layer2.protocols.evm.statuses import Statuses
 from layer2.protocols.evm.submissions import Submission, Submissions
-from layer2.transactions import EvmTxId, TxState, TxStatus
+from layer2.transactions import EvmTxId, Finality, TxState, TxStatus
 
 __all__ = ["EvmClient"]
 
@@ -159,6 +160,25 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         async with self._deadline("verify_proof_async", timeout):
             return await is_canonical(self._node, self._watcher, proof, HTLC_ADDRESS, self.settings.finality)
 
+    async def header_chain_async(
+        self, proof: EvmReceiptEvidence, *, until: Finality = Finality.FINALIZED, timeout: float | None = None
+    ) -> tuple[bytes, ...]:
+        """The headers that place a proof under a later block, for a verifier who trusts that block and has no node.
+
+        Args:
+            proof: the evidence of an EVM leg.
+            until: the node's head up to which they lead.
+
+        Returns:
+            RLP of each header after the proof's, oldest first; the keccak256 of the last is the block to trust.
+
+        Raises:
+            ProofUndecided: the proof's block is not below that head of the node, or not yet.
+            InvalidRequest: there are more than 262,144 headers between.
+        """
+        async with self._deadline("header_chain_async", timeout):
+            return await header_chain(self._node, self._watcher, proof, until)
+
     async def balances_async(self, *, timeout: float | None = None) -> Mapping[AssetId, Balance]:
         """See ``Layer2ProtocolAsync``: BTC in satoshi, as far as whole ones, and ETH in wei."""
         async with self._deadline("balances_async", timeout):
@@ -204,3 +224,5 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
     def _deadline(self, operation: str, timeout: float | None) -> Deadline:
         seconds = self.settings.default_timeout_ms / 1000 if timeout is None else timeout
         return Deadline(operation, seconds, self.protocol_type.value, self._limit)
+
+    header_chain_sync = twin(header_chain_async)

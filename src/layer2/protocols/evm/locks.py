@@ -24,7 +24,7 @@ from layer2.proofs.evm_receipt import lock_of
 from layer2.protocols.evm.heads import Heads, HeadWatcher
 from layer2.protocols.evm.lock_events import CLAIMED, LOCKED, REFUNDED, FoundEvent, LockEvents
 from layer2.protocols.evm.node import EvmNode, NodeBlock
-from layer2.protocols.evm.receipt_evidence import receipt_evidence
+from layer2.protocols.evm.receipt_evidence import ProvenReceipts
 from layer2.protocols.evm.settings import EvmSettings
 from layer2.swap_rules.legs import ClockReading, Htlc, LegState, LegView
 from layer2.terms import EvmLeg
@@ -62,6 +62,7 @@ class Locks:
         self._events = events
         self._settings = settings
         self._protocol = protocol
+        self._receipts = ProvenReceipts(node, protocol)
         self._observed: dict[bytes, Heads] = {}
         self._found: dict[tuple[bytes, bytes], FoundEvent] = {}
 
@@ -152,7 +153,7 @@ class Locks:
         name = CLAIMED if status is LockStatus.CLAIMED else REFUNDED
         # Searched anew: a reorganisation may have moved it to another block since it was seen.
         event = await self._search(name, lock, heads.latest, lock.lock_id)
-        return await receipt_evidence(self._node, self._protocol, event.found)
+        return await self._receipts.evidence(event.found)
 
     async def _older_status(self, lock: HtlcLock, block: NodeBlock) -> LockStatus | None:
         """As ``status``; None where the node does not have the state any more.

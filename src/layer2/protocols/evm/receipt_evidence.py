@@ -2,48 +2,126 @@
 
 from __future__ import annotations
 
-from layer2.errors import BadAnswer, FormatError, ProofRefused, ProofUndecided
+import asyncio
+from dataclasses import dataclass
+
+from layer2.errors import BadAnswer, FormatError, InvalidRequest, ProofRefused, ProofUndecided
 from layer2.formats import merkle_patricia
-from layer2.formats.evm_receipt import receipt_from_rpc
+from layer2.formats.evm_header import decode_header
+from layer2.formats.evm_receipt import EvmReceipt, receipt_from_rpc
+from layer2.formats.keccak import keccak256
 from layer2.layers import Layer2ProtocolType
 from layer2.proofs.evidence import EvmReceiptEvidence
 from layer2.proofs.evm_receipt import read_event
+from layer2.proofs.header_chain import MAX_HEADERS, check_ancestor
 from layer2.protocols.evm.heads import HeadWatcher
 from layer2.protocols.evm.node import EvmNode, FoundLog
 from layer2.transactions import Finality
 
-__all__ = ["is_canonical", "receipt_evidence"]
+__all__ = ["ProvenReceipts", "header_chain", "is_canonical"]
+
+_REMEMBERED_BLOCKS = 4
+_HEADERS_AT_ONCE = 500
 
 
-async def receipt_evidence(node: EvmNode, protocol: Layer2ProtocolType, found: FoundLog) -> EvmReceiptEvidence:
-    """Build the evidence of one log: the block's trie of receipts anew, and the way through it.
+@dataclass(frozen=True, slots=True)
+class _ProvenBlock:
+    """A block's receipts, which give the header's receiptsRoot."""
+
+    header: bytes
+    tx_hashes: tuple[object, ...]
+    receipts: tuple[EvmReceipt, ...]
+    proofs: list[tuple[bytes, ...]]
+
+
+class ProvenReceipts:
+    """Makes the evidence of logs. All logs of a block share one request for its receipts, and one trie.
+
+    Args:
+        node: the party's own node.
+        protocol: which layer it is.
+    """
+
+    def __init__(self, node: EvmNode, protocol: Layer2ProtocolType) -> None:
+        self._node = node
+        self._protocol = protocol
+        self._blocks: dict[bytes, _ProvenBlock] = {}
+        self._turn = asyncio.Lock()
+
+    async def evidence(self, found: FoundLog) -> EvmReceiptEvidence:
+        """Build the evidence of one log: the block's trie of receipts anew, and the way through it.
+
+        Raises:
+            BadAnswer: the receipts do not give the header's receiptsRoot, or the log is not among them; or the
+                block is gone, in a reorganisation (retryable).
+        """
+        # A turn each, so that those who wait for a block find it made. A hash commits to a block's receipts.
+        async with self._turn:
+            block = self._blocks.get(found.block_hash)
+            if block is None:
+                block = self._blocks[found.block_hash] = await self._read(found.block_hash)
+                if len(self._blocks) > _REMEMBERED_BLOCKS:
+                    del self._blocks[next(iter(self._blocks))]
+        tx_id = "0x" + found.tx_hash.hex()
+        for index, receipt in enumerate(block.receipts):
+            if block.tx_hashes[index] == tx_id and found.log in receipt.logs:
+                return EvmReceiptEvidence(
+                    protocol=self._protocol,
+                    header=block.header,
+                    transaction_index=index,
+                    receipt_proof=block.proofs[index],
+                    log_index=receipt.logs.index(found.log),
+                )
+        raise self._bad("the log that the node gave is not in the receipts of its block")
+
+    async def _read(self, block_hash: bytes) -> _ProvenBlock:
+        block = await self._node.block(block_hash)
+        written = await self._node.block_receipts(block_hash)
+        if block is None or written is None:
+            raise self._bad("the block of the log is not on the chain any more", retryable=True)
+        try:
+            receipts = tuple([receipt_from_rpc(receipt) for receipt in written])
+        except FormatError as error:
+            raise self._bad(f"a receipt of the block: {error.message}") from error
+        proofs = merkle_patricia.prove_all([receipt.encode() for receipt in receipts])
+        if not proofs or keccak256(proofs[0][0]) != block.header.receipts_root:
+            raise self._bad("the block's receipts do not give its receiptsRoot")
+        tx_hashes = tuple([receipt.get("transactionHash") for receipt in written])
+        return _ProvenBlock(block.header.encode(), tx_hashes, receipts, proofs)
+
+    def _bad(self, problem: str, *, retryable: bool = False) -> BadAnswer:
+        return BadAnswer(problem, protocol=self._protocol.value, retryable=retryable)
+
+
+async def header_chain(
+    node: EvmNode, watcher: HeadWatcher, evidence: EvmReceiptEvidence, until: Finality
+) -> tuple[bytes, ...]:
+    """The headers after that of the evidence, up to one of the node's heads and with it; RLP, oldest first.
 
     Raises:
-        BadAnswer: the receipts do not give the header's receiptsRoot, or the log is not among them; or the
-            block is gone, in a reorganisation (retryable).
+        InvalidRequest: the evidence has no readable header, or there are more headers than one chain may have.
+        ProofUndecided: the evidence's block is not among the ancestors of that head, or not yet.
     """
-    block = await node.block(found.block_hash)
-    receipts = await node.block_receipts(found.block_hash)
-    if block is None or receipts is None:
-        raise BadAnswer("the block of the log is not on the chain any more", protocol=protocol.value, retryable=True)
     try:
-        decoded = [receipt_from_rpc(receipt) for receipt in receipts]
+        header = decode_header(evidence.header)
     except FormatError as error:
-        raise BadAnswer(f"a receipt of the block: {error.message}", protocol=protocol.value) from error
-    encoded = [receipt.encode() for receipt in decoded]
-    if merkle_patricia.trie_root(encoded) != block.header.receipts_root:
-        raise BadAnswer("the block's receipts do not give its receiptsRoot", protocol=protocol.value)
-    tx_id = "0x" + found.tx_hash.hex()
-    for index, (receipt, written) in enumerate(zip(decoded, receipts, strict=True)):
-        if written.get("transactionHash") == tx_id and found.log in receipt.logs:
-            return EvmReceiptEvidence(
-                protocol=protocol,
-                header=block.header.encode(),
-                transaction_index=index,
-                receipt_proof=merkle_patricia.prove(encoded, index),
-                log_index=receipt.logs.index(found.log),
-            )
-    raise BadAnswer("the log that the node gave is not in the receipts of its block", protocol=protocol.value)
+        raise InvalidRequest(f"the evidence has no header: {error.message}") from error
+    head = (await watcher.read()).at(until)
+    if head.number - header.number > MAX_HEADERS:
+        raise InvalidRequest(f"{head.number - header.number} headers are more than one chain may have ({MAX_HEADERS})")
+    headers: list[bytes] = []
+    for first in range(header.number + 1, head.number + 1, _HEADERS_AT_ONCE):
+        heights = range(first, min(first + _HEADERS_AT_ONCE, head.number + 1))
+        blocks = await asyncio.gather(*[node.block(height) for height in heights])
+        headers += [block.header.encode() for block in blocks if block is not None]
+    try:
+        check_ancestor(header, headers, head.hash)
+    except ProofRefused as error:
+        raise ProofUndecided(
+            f"block {header.number} of the evidence is not below the node's {until.value} head {head.number}, or not "
+            "yet; or the chain was reorganised meanwhile"
+        ) from error
+    return tuple(headers)
 
 
 async def is_canonical(

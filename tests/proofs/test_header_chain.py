@@ -1,0 +1,126 @@
+"""A proof's header under a later one that the verifier trusts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from layer2.errors import FormatError, InvalidRequest, ProofRefused
+from layer2.formats.evm_header import EvmHeader, decode_header
+from layer2.formats.keccak import keccak256
+from layer2.proofs.checking import Shown, check_proof
+from layer2.proofs.evidence import EvmReceiptEvidence
+from layer2.proofs.header_chain import MAX_HEADERS, check_ancestor, read_headers, write_headers
+from layer2.proofs.policy import OFFLINE
+from proofs import made_proofs as made
+
+PROOF = made.to_lightning()
+assert isinstance(PROOF.source_leg, EvmReceiptEvidence)
+FIRST = decode_header(PROOF.source_leg.header)
+
+
+def child_of(parent: EvmHeader, **changes: Any) -> EvmHeader:
+    child = replace(parent, parent_hash=parent.hash, number=parent.number + 1, timestamp=parent.timestamp + 2)
+    return replace(child, **changes)
+
+
+def chain(length: int) -> list[EvmHeader]:
+    """Headers after that of the proof, oldest first."""
+    headers = [FIRST]
+    for _ in range(length):
+        headers.append(child_of(headers[-1]))
+    return headers[1:]
+
+
+def encoded(headers: list[EvmHeader]) -> tuple[bytes, ...]:
+    return tuple([header.encode() for header in headers])
+
+
+def refusal(headers: tuple[bytes, ...], trusted: bytes) -> str:
+    with pytest.raises(ProofRefused) as caught:
+        check_ancestor(FIRST, headers, trusted)
+    assert caught.value.check == "header_chain"
+    return caught.value.message
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 50])
+def test_a_header_is_an_ancestor_of_the_trusted_one_by_every_header_between(length: int) -> None:
+    headers = chain(length)
+    trusted = [FIRST, *headers][-1].hash
+    check_ancestor(FIRST, encoded(headers), trusted)
+    report = check_proof(PROOF, replace(OFFLINE, trusted_header=trusted), headers=encoded(headers))
+    assert Shown.TRUSTED_HEADER in report.source.shown
+    assert not any("is on the chain" in point for point in report.open_points)
+
+
+def test_headers_that_are_missing_superfluous_repeated_or_exchanged_are_refused() -> None:
+    headers = encoded(chain(6))
+    trusted = keccak256(headers[-1])
+    for place in range(len(headers)):
+        refusal(headers[:place] + headers[place + 1 :], trusted)
+        refusal((*headers[: place + 1], *headers[place:]), trusted)
+    for place in range(len(headers) - 1):
+        refusal((*headers[:place], headers[place + 1], headers[place], *headers[place + 2 :]), trusted)
+    refusal((FIRST.encode(), *headers), trusted)
+    refusal((), trusted)
+    assert "after the trusted one" in refusal(headers, keccak256(headers[2]))
+    assert "after the trusted one" in refusal(headers, FIRST.hash)
+    assert "not to the trusted one" in refusal(headers, bytes(32))
+
+
+def test_an_earlier_header_does_not_vouch_for_a_later_one() -> None:
+    parent = replace(FIRST, number=FIRST.number - 1)
+    assert "has another parent" in refusal((parent.encode(),), parent.hash)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"number": 1234}, {"number": 1236}, {"timestamp": made.BLOCK_TIME}, {"timestamp": made.BLOCK_TIME - 1}],
+    ids=["the same height", "a height left out", "the same time", "an earlier time"],
+)
+def test_heights_and_times_follow_each_other(change: dict[str, int]) -> None:
+    bad = child_of(FIRST, **change)
+    assert "height or time" in refusal((bad.encode(),), bad.hash)
+
+
+@settings(max_examples=150)
+@given(place=st.integers(0, 3), data=st.data())
+def test_a_flipped_bit_in_any_header_is_refused(place: int, data: st.DataObject) -> None:
+    headers = list(encoded(chain(4)))
+    trusted = keccak256(headers[-1])
+    bit = data.draw(st.integers(0, 8 * len(headers[place]) - 1))
+    flipped = bytearray(headers[place])
+    flipped[bit // 8] ^= 1 << bit % 8
+    headers[place] = bytes(flipped)
+    refusal(tuple(headers), trusted)
+
+
+def test_a_chain_is_bounded() -> None:
+    assert "at most" in refusal((b"",) * (MAX_HEADERS + 1), bytes(32))
+
+
+def test_headers_count_only_for_a_trusted_one_and_the_trusted_one_is_required() -> None:
+    headers = encoded(chain(1))
+    with pytest.raises(ProofRefused, match="no trusted one"):
+        check_proof(PROOF, OFFLINE, headers=headers)
+    with pytest.raises(ProofRefused) as caught:
+        check_proof(PROOF, replace(OFFLINE, trusted_header=bytes(32)))
+    assert caught.value.check == "header_chain"
+    with pytest.raises(InvalidRequest):
+        replace(OFFLINE, trusted_header=bytes(31))
+
+
+def test_a_file_of_headers_reads_back_as_it_was_written() -> None:
+    headers = encoded(chain(3))
+    assert read_headers(write_headers(headers)) == headers
+    assert read_headers("") == ()
+
+
+@pytest.mark.parametrize("text", ["f9", "0x1", "0xzz", " 0x00", "0x00\n\n0x00", "0x" + "00" * 1001, "\n" * (1 << 19)])
+def test_a_file_that_holds_something_else_is_refused(text: str) -> None:
+    with pytest.raises(FormatError):
+        read_headers(text)
