@@ -55,6 +55,13 @@ class Finality(Enum):
     FINALIZED = "finalized"
     """The Ethereum block of the batch is finalized."""
 
+    def includes(self, other: Finality) -> bool:
+        """Whether what is settled like this is settled like the other too."""
+        return _STRENGTH[self] >= _STRENGTH[other]
+
+
+_STRENGTH = {finality: strength for strength, finality in enumerate(Finality)}
+
 
 class TxState(Enum):
     """What a layer's own node says about a transaction or payment."""
@@ -83,10 +90,12 @@ class TxStatus(Generic[TxIdT]):
     """Number of blocks from its own to the head, both counted; None unless in a block."""
     block_number: int | None = None
     finality: Finality | None = None
-    """The strongest head that contains it; None unless in a block."""
+    """The strongest head that contains it, or the transaction that took its place; None where neither is in a block."""
     fee: int | None = None
     """What it cost in the smallest unit of the layer's fee asset (wei; millisatoshi), once known."""
     reason: str | None = None
     """Why it failed, in the node's words."""
     preimage: Preimage | None = None
     """On Lightning, the proof of a payment that succeeded."""
+    block_hash: bytes | None = None
+    """32 bytes; None unless in a block. It changes when a reorganisation includes the transaction anew."""

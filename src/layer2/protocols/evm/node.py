@@ -5,7 +5,7 @@ Sources: the execution API specification; EIP-1898 (blocks by hash), EIP-234 (lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -14,7 +14,7 @@ from layer2.formats.evm_header import EvmHeader, header_from_rpc
 from layer2.formats.evm_hex import format_data, format_quantity, parse_data, parse_quantity
 from layer2.formats.evm_receipt import EvmLog
 from layer2.protocols.evm.json_rpc import JsonRpc
-from layer2.transactions import Finality
+from layer2.transactions import EvmTxId, Finality
 
 __all__ = ["BlockRef", "EvmNode", "FoundLog", "MinedReceipt", "NodeBlock"]
 
@@ -112,10 +112,10 @@ class EvmNode:
             raise self._bad("eth_getBlockByNumber", f"it has no {finality.value} block")
         return block
 
-    async def transaction_count(self, address: bytes, at: Finality | None) -> int:
-        """Transactions of the account up to a head; with None also those that wait without a gap."""
+    async def transaction_count(self, address: bytes, at: BlockRef | None) -> int:
+        """Transactions of the account up to a block; with None also those that wait without a gap."""
         method = "eth_getTransactionCount"
-        answer = await self.rpc.call(method, format_data(address), "pending" if at is None else at.value)
+        answer = await self.rpc.call(method, format_data(address), "pending" if at is None else _state(at))
         return self._read(method, parse_quantity, answer)
 
     async def balance(self, address: bytes) -> int:
@@ -177,10 +177,37 @@ class EvmNode:
             raise self._bad(method, "it answered with the receipt of another transaction")
         return receipt
 
-    async def block_receipts(self, block_hash: bytes) -> list[Mapping[str, object]] | None:
+    async def receipts_of(self, ref: int | bytes, tx_ids: Container[str]) -> dict[EvmTxId, MinedReceipt] | None:
+        """Receipts of those transactions that are in the block; None where the node has no such block.
+
+        Args:
+            ref: a height, for the block that is on the chain there; or a block hash, which need not be on the chain.
+            tx_ids: which to look for.
+
+        Raises:
+            BadAnswer: they are of another block, or a transaction is in it twice.
+        """
+        receipts = await self.block_receipts(ref)
+        if receipts is None:
+            return None
+        method = "eth_getBlockReceipts"
+        found: dict[EvmTxId, MinedReceipt] = {}
+        block_hash = receipts[0].get("blockHash") if receipts else None
+        for fields in receipts:
+            tx_id = fields.get("transactionHash")
+            if fields.get("blockHash") != block_hash:
+                raise self._bad(method, "its receipts are of several blocks")
+            if isinstance(tx_id, str) and tx_id in tx_ids:
+                receipt = self._checked(method, lambda fields=fields: _receipt(fields))  # type: ignore[misc]
+                if tx_id in found or ref not in (receipt.block_number, receipt.block_hash):
+                    raise self._bad(method, "it answered with other receipts than those of the block")
+                found[EvmTxId(tx_id)] = receipt
+        return found
+
+    async def block_receipts(self, ref: int | bytes) -> list[Mapping[str, object]] | None:
         """The receipts of a block in order, as the node wrote them; None where it has no such block."""
         method = "eth_getBlockReceipts"
-        answer = await self.rpc.call(method, format_data(block_hash))
+        answer = await self.rpc.call(method, format_data(ref) if isinstance(ref, bytes) else format_quantity(ref))
         if answer is None:
             return None
         if not isinstance(answer, list) or not all(isinstance(item, dict) for item in answer):

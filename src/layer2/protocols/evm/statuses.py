@@ -1,32 +1,34 @@
-"""What became of single transactions."""
+"""What became of single transactions, as the node says now."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
 
-from layer2.errors import InvalidRequest, NodeUnreachable
 from layer2.formats.evm_hex import parse_data
 from layer2.formats.evm_transaction import SignedTransaction
 from layer2.protocols.evm.account import tx_id_of
 from layer2.protocols.evm.heads import Heads, HeadWatcher
-from layer2.protocols.evm.node import EvmNode
+from layer2.protocols.evm.node import EvmNode, MinedReceipt
 from layer2.protocols.evm.settings import EvmSettings
 from layer2.transactions import EvmTxId, Finality, TxState, TxStatus
 
 __all__ = ["Statuses"]
 
-_PROGRESS = {TxState.UNKNOWN: 0, TxState.PENDING: 1, TxState.INCLUDED: 2, TxState.FINAL: 3}
-_MOST_FAILURES = 3
-_REMEMBERED = 10_000
+_REMEMBERED_SENDS = 10_000
+_REMEMBERED_PLACES = 200_000
+_FEWEST_TO_SHARE = 4
+"""A whole block's receipts cost the node as much as a few single ones."""
 
 
 class Statuses:
-    """Asks for statuses and waits for them.
+    """Asks for statuses.
 
     Args:
         node: the party's own node.
         watcher: its heads.
-        settings: from which head on a transaction is final.
+        settings: from which head on a transaction is final, and how old the heads may be.
     """
 
     def __init__(self, node: EvmNode, watcher: HeadWatcher, settings: EvmSettings) -> None:
@@ -34,83 +36,94 @@ class Statuses:
         self._watcher = watcher
         self._settings = settings
         self._sent: dict[EvmTxId, SignedTransaction] = {}
+        self._places: dict[EvmTxId, int] = {}
 
     def remember(self, signed: SignedTransaction) -> None:
         """Keep what tells a dropped transaction from one that is only unknown: its sender and nonce."""
         self._sent[tx_id_of(signed)] = signed
-        if len(self._sent) > _REMEMBERED:
+        if len(self._sent) > _REMEMBERED_SENDS:
             del self._sent[next(iter(self._sent))]
+
+    def sent(self, tx_id: EvmTxId) -> SignedTransaction | None:
+        """What was remembered of it."""
+        return self._sent.get(tx_id)
 
     async def read(self, tx_id: EvmTxId) -> TxStatus[EvmTxId]:
         """Ask the node now."""
-        status, _ = await self._read(tx_id)
-        return status
-
-    async def wait(self, tx_id: EvmTxId, until: TxState) -> TxStatus[EvmTxId]:
-        """Wait until the transaction is at least in that state, or FAILED or DROPPED.
-
-        Raises:
-            InvalidRequest: ``until`` is no state that comes about by waiting.
-            NodeError: the node did not answer several times in a row; the transaction goes on.
-        """
-        if until not in _PROGRESS:
-            raise InvalidRequest(f"cannot wait for {until.name}; wait for PENDING, INCLUDED or FINAL")
-        failures = 0
-        while True:
-            try:
-                status, heads = await self._read(tx_id)
-                if _PROGRESS.get(status.state, _PROGRESS[TxState.FINAL]) >= _PROGRESS[until]:
-                    return status
-                failures = 0
-                await self._watcher.moved_from(heads)
-            except NodeUnreachable as error:
-                failures += 1
-                if failures == _MOST_FAILURES:
-                    error.tx_id = tx_id
-                    raise
-                await asyncio.sleep(self._settings.poll_interval_seconds)
-
-    async def _read(self, tx_id: EvmTxId) -> tuple[TxStatus[EvmTxId], Heads]:
         tx_hash = parse_data(tx_id, "transaction id", size=32)
         recent = self._watcher.recent(self._settings.head_life_seconds)
         if recent is None:
             receipt, heads = await asyncio.gather(self._node.receipt(tx_hash), self._watcher.read())
         else:
             receipt, heads = await self._node.receipt(tx_hash), recent
-            if receipt is not None and receipt.block_number > heads.latest.number:
-                heads = await self._watcher.read()
         if receipt is None:
-            return await self._not_included(tx_id, tx_hash), heads
+            return await self.not_included(tx_id)
+        if receipt.block_number > heads.latest.number:
+            heads = await self._watcher.read()
+        return self.included(tx_id, receipt, heads)
+
+    async def read_many(self, tx_ids: Sequence[EvmTxId]) -> list[TxStatus[EvmTxId]]:
+        """Ask the node now; transactions that were last seen in one block share one request for its receipts."""
+        found: dict[EvmTxId, TxStatus[EvmTxId]] = {}
+        by_block: dict[int, list[EvmTxId]] = defaultdict(list)
+        for tx_id in dict.fromkeys(tx_ids):
+            place = self._places.get(tx_id)
+            if place is not None:
+                by_block[place].append(tx_id)
+        shared = {number: ids for number, ids in by_block.items() if len(ids) >= _FEWEST_TO_SHARE}
+        if shared:
+            asking = [self._node.receipts_of(number, frozenset(ids)) for number, ids in shared.items()]
+            heads, blocks = await asyncio.gather(self._watcher.read(), asyncio.gather(*asking))
+            for receipts in blocks:
+                for tx_id, receipt in (receipts or {}).items():
+                    found[tx_id] = self.included(tx_id, receipt, heads)
+        rest = [tx_id for tx_id in dict.fromkeys(tx_ids) if tx_id not in found]
+        for status in await asyncio.gather(*[self.read(tx_id) for tx_id in rest]):
+            found[status.tx_id] = status
+        return [found[tx_id] for tx_id in tx_ids]
+
+    def included(self, tx_id: EvmTxId, receipt: MinedReceipt, heads: Heads) -> TxStatus[EvmTxId]:
+        """The status that a receipt and the heads amount to."""
+        places = self._places
+        places[tx_id] = receipt.block_number
+        if len(places) > _REMEMBERED_PLACES:
+            del places[next(iter(places))]
         finality = heads.finality_of(receipt.block_number)
         if not receipt.succeeded:
             state = TxState.FAILED
-        elif _reached(finality, self._settings.finality):
+        elif finality.includes(self._settings.finality):
             state = TxState.FINAL
         else:
             state = TxState.INCLUDED
-        status = TxStatus(
-            tx_id=tx_id,
-            state=state,
-            depth=max(1, heads.latest.number - receipt.block_number + 1),
-            block_number=receipt.block_number,
-            finality=finality,
-            fee=receipt.fee,
-            reason=None if receipt.succeeded else "execution reverted",
+        return TxStatus(
+            tx_id,
+            state,
+            max(1, heads.latest.number - receipt.block_number + 1),
+            receipt.block_number,
+            finality,
+            receipt.fee,
+            None if receipt.succeeded else "execution reverted",
+            block_hash=receipt.block_hash,
         )
-        return status, heads
 
-    async def _not_included(self, tx_id: EvmTxId, tx_hash: bytes) -> TxStatus[EvmTxId]:
+    async def not_included(self, tx_id: EvmTxId) -> TxStatus[EvmTxId]:
+        """The status of a transaction that is in no block: PENDING, DROPPED, or UNKNOWN.
+
+        A dropped one's ``finality`` is that of whatever took its nonce: up to FINALIZED it may come back.
+        """
+        tx_hash = parse_data(tx_id, "transaction id", size=32)
         if await self._node.knows_transaction(tx_hash):
             return TxStatus(tx_id, TxState.PENDING)
         signed = self._sent.get(tx_id)
         if signed is not None:
-            used = await self._node.transaction_count(signed.sender, Finality.LATEST)
-            # Asked again after the count: the transaction may have been included in between.
-            if used > signed.transaction.nonce and not await self._node.knows_transaction(tx_hash):
-                return TxStatus(tx_id, TxState.DROPPED, reason="another transaction has its nonce")
+            counts = await asyncio.gather(
+                *[self._node.transaction_count(signed.sender, finality) for finality in Finality]
+            )
+            used = [
+                finality for finality, count in zip(Finality, counts, strict=True) if count > signed.transaction.nonce
+            ]
+            # Asked again after the counts: the transaction may have been included in between.
+            if used and not await self._node.knows_transaction(tx_hash):
+                reason = "another transaction has its nonce"
+                return TxStatus(tx_id, TxState.DROPPED, finality=used[-1], reason=reason)
         return TxStatus(tx_id, TxState.UNKNOWN)
-
-
-def _reached(finality: Finality, wanted: Finality) -> bool:
-    order = [Finality.LATEST, Finality.SAFE, Finality.FINALIZED]
-    return order.index(finality) >= order.index(wanted)
