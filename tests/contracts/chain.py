@@ -27,7 +27,7 @@ from vyper.compiler import compile_code  # type: ignore[import-untyped]  # the c
 
 from layer2.contracts.erc20 import balance_of_call, decode_uint256
 from layer2.contracts.factory import DETERMINISTIC_FACTORY, FACTORY_CODE, deployed_address, deployment_call
-from layer2.formats.evm_abi import decode_revert
+from layer2.formats.evm_revert import decode_revert
 
 GENESIS_TIME = 1_700_000_000
 WEALTH = 10**24

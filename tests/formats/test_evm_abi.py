@@ -15,7 +15,6 @@ from layer2.formats.evm_abi import (
     Word,
     address_of_word,
     bool_of_word,
-    decode_revert,
     encode_call,
     encode_words,
     event_topic,
@@ -162,43 +161,3 @@ def test_a_call_takes_only_arguments_of_its_signature(signature: str, values: tu
 def test_values_that_fill_no_word_are_refused(value: Word) -> None:
     with pytest.raises(FormatError):
         encode_words(value)
-
-
-def error_of(text: str) -> bytes:
-    return bytes.fromhex("08c379a0") + oracle.encode(["string"], [text])
-
-
-@given(st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), max_size=100))
-@settings(max_examples=50)
-def test_the_text_of_a_revert_is_read(text: str) -> None:
-    assert decode_revert(error_of(text)) == text
-
-
-def test_reasons_are_said_in_words() -> None:
-    assert decode_revert(b"") == "no reason given"
-    assert decode_revert(bytes.fromhex("4e487b71") + encode_words(0x11)) == (
-        "panic 0x11: arithmetic overflow or underflow"
-    )
-    assert decode_revert(bytes.fromhex("4e487b71") + encode_words(0x99)) == "panic 0x99: unknown"
-    assert decode_revert(selector("TooLate()")) == "custom error 0x" + selector("TooLate()").hex()
-
-
-def test_a_reason_cannot_flood_or_colour_the_terminal() -> None:
-    assert decode_revert(error_of("\x1b[31mpaid\n")) == "\ufffd[31mpaid\ufffd"
-    assert len(decode_revert(error_of("a" * 10_000))) < 300
-    assert len(decode_revert(b"\x01" * 10_000)) < 600
-    assert len(decode_revert(bytes.fromhex("4e487b71") + b"\xff" * 32)) < 300
-
-
-Kind = Literal["cut", "flip"]
-
-
-@given(st.sampled_from(["cut", "flip"]), st.integers(0, 99))
-@settings(max_examples=60)
-def test_a_damaged_reason_still_gives_a_text(kind: Kind, place: int) -> None:
-    data = bytearray(error_of("the lock is not there"))
-    if kind == "cut":
-        del data[place:]
-    else:
-        data[place] ^= 0xFF
-    assert decode_revert(bytes(data))

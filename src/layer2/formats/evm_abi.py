@@ -1,7 +1,7 @@
 """The contract ABI for static words: calls, events and answers whose parts are 32 bytes each.
 
-Source: the Solidity contract ABI specification. Dynamic types (bytes, string, arrays) are absent, but for the
-reason that a reverted call gives.
+Source: the Solidity contract ABI specification. Dynamic types (bytes, string, arrays) are absent; the reason
+that a reverted call gives is read in ``evm_revert``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ __all__ = [
     "Word",
     "address_of_word",
     "bool_of_word",
-    "decode_revert",
     "encode_call",
     "encode_words",
     "event_topic",
@@ -31,20 +30,6 @@ Word: TypeAlias = int | bytes
 
 _SIGNATURE = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*\(([a-z0-9]+(?:,[a-z0-9]+)*)?\)", re.ASCII)
 _UINT = re.compile(r"uint([1-9][0-9]{0,2})", re.ASCII)
-_ERROR = bytes.fromhex("08c379a0")
-_PANIC = bytes.fromhex("4e487b71")
-_PANICS = {
-    0x01: "assertion failed",
-    0x11: "arithmetic overflow or underflow",
-    0x12: "division by zero",
-    0x21: "not a value of the enum",
-    0x22: "storage wrongly encoded",
-    0x31: "pop of an empty array",
-    0x32: "array index out of bounds",
-    0x41: "out of memory",
-    0x51: "call of an uninitialized function",
-}
-_LONGEST_REASON = 256
 
 
 @lru_cache(maxsize=256)
@@ -136,29 +121,6 @@ def bool_of_word(word: bytes) -> bool:
     return number == 1
 
 
-def decode_revert(data: bytes) -> str:
-    """Say why a call reverted, for people to read.
-
-    Args:
-        data: what the call returned.
-
-    Returns:
-        The text of ``Error(string)``, the meaning of ``Panic(uint256)``, or else the data in hexadecimal. At
-        most a few hundred characters, all printable. The reason is the contract's own and proves nothing, so
-        data of any shape gives a text and nothing is raised.
-    """
-    if not data:
-        return "no reason given"
-    text = _error_text(data)
-    if text is not None:
-        return text
-    if data[:4] == _PANIC and len(data) == 36:
-        number = int.from_bytes(data[4:], "big")
-        return f"panic 0x{number:02x}: {_PANICS.get(number, 'unknown')}"
-    shown = data[:_LONGEST_REASON].hex()
-    return f"custom error 0x{shown}" + ("..." if len(data) > _LONGEST_REASON else "")
-
-
 def _parameter_types(signature: str) -> tuple[str, ...]:
     match = _SIGNATURE.fullmatch(signature)
     if match is None:
@@ -199,15 +161,3 @@ def _sized(word: bytes) -> bytes:
     if len(word) != 32:
         raise FormatError(f"ABI: a word of {len(word)} bytes, expected 32")
     return word
-
-
-def _error_text(data: bytes) -> str | None:
-    """The text of ``Error(string)`` where the data is one, with what cannot be printed replaced."""
-    if data[:4] != _ERROR or len(data) < 68 or int.from_bytes(data[4:36], "big") != 32:
-        return None
-    length = int.from_bytes(data[36:68], "big")
-    if length > len(data) - 68:
-        return None
-    text = data[68 : 68 + length].decode("utf-8", errors="replace")
-    printable = "".join([sign if sign.isprintable() else "\ufffd" for sign in text[:_LONGEST_REASON]])
-    return printable + ("..." if len(text) > _LONGEST_REASON else "")

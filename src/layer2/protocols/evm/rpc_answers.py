@@ -13,8 +13,8 @@ import orjson
 
 from layer2.errors import FormatError
 from layer2.foreign_text import printable
-from layer2.formats.evm_abi import decode_revert
 from layer2.formats.evm_hex import parse_data
+from layer2.formats.evm_revert import decode_revert
 
 __all__ = ["Answer", "BatchRefused", "Malformed", "Refused", "Result", "read_answers"]
 

@@ -1,0 +1,95 @@
+"""Why a call reverted: ``Error(string)``, ``Panic(uint256)``, and the custom errors of ERC-20 tokens.
+
+Sources: the Solidity documentation, "Control structures, error handling"; ERC-6093. The HTLC contract gives its
+reasons as ``Error(string)`` and has no errors of its own.
+"""
+
+from __future__ import annotations
+
+from layer2.formats.evm_abi import selector
+
+__all__ = ["decode_revert"]
+
+_ERROR = bytes.fromhex("08c379a0")
+_PANIC = bytes.fromhex("4e487b71")
+_PANICS = {
+    0x00: "raised by the compiler",
+    0x01: "assertion failed",
+    0x11: "arithmetic overflow or underflow",
+    0x12: "division by zero",
+    0x21: "not a value of the enum",
+    0x22: "storage wrongly encoded",
+    0x31: "pop of an empty array",
+    0x32: "array index out of bounds",
+    0x41: "out of memory",
+    0x51: "call of an uninitialized function",
+}
+_TOKEN_ERRORS: dict[str, tuple[tuple[str, str], ...]] = {
+    "ERC20InsufficientBalance": (("address", "sender"), ("uint256", "balance"), ("uint256", "needed")),
+    "ERC20InvalidSender": (("address", "sender"),),
+    "ERC20InvalidReceiver": (("address", "receiver"),),
+    "ERC20InsufficientAllowance": (("address", "spender"), ("uint256", "allowance"), ("uint256", "needed")),
+    "ERC20InvalidApprover": (("address", "approver"),),
+    "ERC20InvalidSpender": (("address", "spender"),),
+}
+_BY_SELECTOR = {
+    selector(f"{name}({','.join([kind for kind, _ in arguments])})"): (name, arguments)
+    for name, arguments in _TOKEN_ERRORS.items()
+}
+_LONGEST_REASON = 256
+
+
+def decode_revert(data: bytes) -> str:
+    """Say why a call reverted, for people to read.
+
+    Args:
+        data: what the call returned.
+
+    Returns:
+        The text of ``Error(string)``, the meaning of ``Panic(uint256)``, name and arguments of an error of
+        ERC-6093, or else the selector and the length of what follows it. What follows is not shown: it may
+        repeat what the call was given. At most a few hundred characters, all printable. The reason is the
+        contract's own and proves nothing, so data of any shape gives a text and nothing is raised.
+    """
+    if not data:
+        return "no reason given"
+    name, rest = data[:4], data[4:]
+    if len(name) < 4:
+        return f"{len(data)} bytes that are no error"
+    if name == _ERROR:
+        text = _text(rest)
+        return f"malformed Error(string) of {len(rest)} bytes" if text is None else text or "no reason given"
+    if name == _PANIC:
+        if len(rest) != 32:
+            return f"malformed Panic(uint256) of {len(rest)} bytes"
+        number = int.from_bytes(rest, "big")
+        return f"panic 0x{number:02x}: {_PANICS.get(number, 'unknown')}"
+    if name in _BY_SELECTOR:
+        return _token_error(*_BY_SELECTOR[name], rest)
+    return f"custom error 0x{name.hex()} with {len(rest)} bytes"
+
+
+def _text(rest: bytes) -> str | None:
+    """The one string that the bytes hold, with what cannot be printed replaced."""
+    if len(rest) < 64 or int.from_bytes(rest[:32], "big") != 32:
+        return None
+    length = int.from_bytes(rest[32:64], "big")
+    if length > len(rest) - 64:
+        return None
+    text = rest[64 : 64 + length].decode("utf-8", errors="replace")
+    printable = "".join([sign if sign.isprintable() else "\ufffd" for sign in text[:_LONGEST_REASON]])
+    return printable + ("..." if len(text) > _LONGEST_REASON else "")
+
+
+def _token_error(name: str, arguments: tuple[tuple[str, str], ...], rest: bytes) -> str:
+    words = [rest[start : start + 32] for start in range(0, len(rest), 32)]
+    is_address = [kind == "address" for kind, _ in arguments]
+    if len(rest) != 32 * len(arguments) or any(
+        any(word[:12]) for word, address in zip(words, is_address, strict=True) if address
+    ):
+        return f"malformed {name} of {len(rest)} bytes"
+    shown = [
+        f"{argument} 0x{word[12:].hex()}" if address else f"{argument} {int.from_bytes(word, 'big')}"
+        for word, address, (_, argument) in zip(words, is_address, arguments, strict=True)
+    ]
+    return f"{name}({', '.join(shown)})"
