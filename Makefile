@@ -2,10 +2,12 @@
 PYTHON ?= python3
 DEMO := .venv-demo
 DEV := .venv
+FUZZ := .venv-fuzz
+SECONDS ?= 20
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format pins contracts wheel clean
+.PHONY: help demo test check fuzz format pins contracts wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -23,6 +25,9 @@ check: $(DEV)/.ready ## style, types, and the import contract
 	$(DEV)/bin/basedpyright
 	$(DEV)/bin/lint-imports
 
+fuzz: $(FUZZ)/.ready ## fuzz every decoder of foreign bytes, each for SECONDS=20
+	@$(FUZZ)/bin/python -m fuzz --seconds $(SECONDS) $(ARGS)
+
 format: $(DEV)/.ready ## format the code
 	$(DEV)/bin/ruff check --fix .
 	$(DEV)/bin/ruff format .
@@ -39,12 +44,14 @@ pins: $(DEV)/.ready ## renew the pinned requirements
 	$(DEV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--only-binary :all: --extra provider --extra simnet --constraint requirements/demo.txt \
 		pyproject.toml requirements/dev.in -o requirements/dev.txt
+	$(DEV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--only-binary :all: --constraint requirements/demo.txt pyproject.toml requirements/fuzz.in -o requirements/fuzz.txt
 
 wheel: $(DEV)/.ready ## build the wheel into dist/
 	rm -rf dist && $(DEV)/bin/python -m build --wheel --no-isolation --outdir dist . >/dev/null
 
 clean: ## remove the environments and what was built
-	rm -rf $(DEMO) $(DEV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(DEMO) $(DEV) $(FUZZ) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(DEMO)/.ready: requirements/demo.txt pyproject.toml
 	@echo "installing into $(DEMO) (once) ..."
@@ -58,4 +65,11 @@ $(DEV)/.ready: requirements/dev.txt pyproject.toml
 	@$(PYTHON) -m venv $(DEV)
 	@$(DEV)/bin/python $(PIP_INSTALL) --require-hashes --only-binary :all: -r requirements/dev.txt
 	@$(DEV)/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(FUZZ)/.ready: requirements/fuzz.txt pyproject.toml
+	@echo "installing into $(FUZZ) (once) ..."
+	@$(PYTHON) -m venv $(FUZZ)
+	@$(FUZZ)/bin/python $(PIP_INSTALL) --require-hashes --only-binary :all: -r requirements/fuzz.txt
+	@$(FUZZ)/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@

@@ -187,3 +187,7 @@ def test_every_extra_is_justified(extra: str) -> None:
 
 def test_every_development_dependency_is_justified() -> None:
     assert listed("Development") == in_file("dev.in") | in_file("install.in")
+
+
+def test_what_fuzzing_needs_is_justified() -> None:
+    assert listed("Fuzzing") == in_file("fuzz.in")

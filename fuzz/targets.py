@@ -1,0 +1,210 @@
+"""What is fuzzed: each target takes any bytes, hands them to one decoder, and fails where that breaks its promise.
+
+The promise: ``FormatError`` and nothing else leaves a decoder, and what it returns encodes to the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from layer2.errors import FormatError
+from layer2.formats import bech32, bolt11, merkle_patricia, rlp
+from layer2.formats.bolt11_fields import InvoiceFields
+from layer2.formats.evm_header import EvmHeader, decode_header
+from layer2.formats.evm_receipt import DEPOSIT_TYPE, EvmLog, EvmReceipt, bloom_of, decode_receipt
+from layer2.formats.evm_revert import decode_revert
+from layer2.formats.evm_transaction import Eip1559Transaction, decode_signed
+from layer2.formats.keccak import keccak256
+from layer2.proofs.model import TransferProof
+from layer2.protocols.evm.rpc_answers import BatchRefused, read_answers
+from proofs import made_proofs
+
+__all__ = ["TARGETS", "Target"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One decoder, and inputs from which the fuzzer begins."""
+
+    check: Callable[[bytes], None]
+    seeds: tuple[bytes, ...]
+    longest: int = 4_096
+    """Bytes of an input."""
+
+
+def _rlp(data: bytes) -> None:
+    with suppress(FormatError):
+        assert rlp.encode(rlp.decode(data)) == data
+
+
+def _receipt(data: bytes) -> None:
+    with suppress(FormatError):
+        assert decode_receipt(data).encode() == data
+
+
+def _header(data: bytes) -> None:
+    with suppress(FormatError):
+        assert decode_header(data).encode() == data
+
+
+_LINK = b"\xee" * 32
+"""Stands in an input for the hash of the node after it: no fuzzer finds a preimage of keccak256."""
+
+
+def _trie(data: bytes) -> None:
+    """An index (2 bytes), then nodes, each after its length (2 bytes), whose hashes are put right."""
+    index, rest = int.from_bytes(data[:2], "big"), data[2:]
+    nodes: list[bytes] = []
+    while rest:
+        size = int.from_bytes(rest[:2], "big")
+        nodes.append(rest[2 : 2 + size])
+        rest = rest[2 + size :]
+    for above in range(len(nodes) - 2, -1, -1):
+        nodes[above] = nodes[above].replace(_LINK, keccak256(nodes[above + 1]))
+    with suppress(FormatError):
+        value = merkle_patricia.verify(keccak256(nodes[0]) if nodes else bytes(32), index, nodes)
+        assert value
+        assert value in nodes[-1]
+
+
+def _transaction(data: bytes) -> None:
+    with suppress(FormatError):
+        assert decode_signed(data).raw == data
+
+
+def _json_rpc(data: bytes) -> None:
+    for ids in ([1], [1, 2, 3]):
+        with suppress(FormatError, BatchRefused):
+            assert len(read_answers(data, ids)) == len(ids)
+
+
+def _revert(data: bytes) -> None:
+    text = decode_revert(data)
+    assert text
+    assert text.isprintable()
+    assert len(text) < 1_000
+
+
+def _bolt11(data: bytes) -> None:
+    """A text as it is; and the same bytes, with a checksum that is put right, as an invoice of the local network."""
+    with suppress(FormatError):
+        bolt11.decode(data.decode("latin-1"))
+    with suppress(FormatError):
+        text = bech32.encode("lnbcrt1m", bytes([octet & 31 for octet in data]))
+        assert bolt11.decode(text).text == text
+
+
+def _proof(data: bytes) -> None:
+    with suppress(FormatError):
+        assert TransferProof.from_bytes(data).to_bytes() == data
+
+
+def _receipts() -> tuple[bytes, ...]:
+    logs = tuple([EvmLog(bytes([n]) * 20, (bytes([n]) * 32,) * n, bytes(n * 20)) for n in range(4)])
+    return (
+        EvmReceipt(2, True, 21_000, bloom_of(logs), logs).encode(),
+        EvmReceipt(0, True, 1 << 40, bloom_of(logs[:1]), logs[:1]).encode(),
+        EvmReceipt(DEPOSIT_TYPE, True, 46_109, bytes(256), (), 20_000_001, 1).encode(),
+    )
+
+
+def _headers() -> tuple[bytes, ...]:
+    word = bytes(32)
+    oldest = EvmHeader(word, word, bytes(20), word, word, word, bytes(256), 0, 1, 2, 3, 4, b"", word, bytes(8))
+    newest = EvmHeader(
+        word,
+        word,
+        bytes(20),
+        word,
+        word,
+        word,
+        bytes(256),
+        0,
+        1,
+        2,
+        3,
+        4,
+        b"",
+        word,
+        bytes(8),
+        5,
+        word,
+        0,
+        0,
+        word,
+        word,
+    )
+    return oldest.encode(), newest.encode()
+
+
+def _paths() -> tuple[bytes, ...]:
+    seeds: list[bytes] = []
+    for size, count in ((60, 200), (1, 20)):
+        values = [hashlib.shake_256(bytes([n])).digest(size) for n in range(count)]
+        for index, nodes in enumerate(merkle_patricia.prove_all(values)):
+            linked = list(nodes)
+            for place in range(len(nodes) - 1):
+                linked[place] = nodes[place].replace(keccak256(nodes[place + 1]), _LINK)
+            seed = b"".join([len(node).to_bytes(2, "big") + node for node in linked])
+            seeds.append(index.to_bytes(2, "big") + seed)
+    return tuple(seeds[::19])
+
+
+def _transactions() -> tuple[bytes, ...]:
+    made = Eip1559Transaction(
+        chain_id=60808,
+        nonce=1,
+        max_priority_fee_per_gas=2,
+        max_fee_per_gas=3,
+        gas_limit=21_000,
+        to=bytes(20),
+        value=1,
+        data=b"data",
+        access_list=((bytes(20), (bytes(32),)),),
+    )
+    # Any r and small s recover some key.
+    signature = bytes(31) + b"\x01" + bytes(31) + b"\x01"
+    return tuple([made.signed(signature + bytes((parity,))).raw for parity in (0, 1)])
+
+
+_ANSWERS = (
+    b'{"jsonrpc":"2.0","id":1,"result":"0x1"}',
+    b'[{"jsonrpc":"2.0","id":2,"result":null},{"jsonrpc":"2.0","id":1,"error":{"code":3,"message":"execution reverted",'
+    b'"data":"0x4e487b710000000000000000000000000000000000000000000000000000000000000011"}}]',
+    b'[{"jsonrpc":"2.0","id":1,"error":{"code":-32600,"message":"batch too large"}}]',
+)
+_REVERTS = (
+    bytes.fromhex("08c379a0") + (32).to_bytes(32, "big") + (4).to_bytes(32, "big") + b"text".ljust(32, b"\x00"),
+    bytes.fromhex("4e487b71") + (17).to_bytes(32, "big"),
+)
+
+
+def _invoice() -> bytes:
+    fields = InvoiceFields(
+        prefix="bcrt",
+        amount_msat=100_000_000,
+        timestamp=1_790_000_000,
+        payment_hash=bytes(32),
+        payment_secret=bytes(32),
+        description="swap",
+        expiry=3600,
+        min_final_cltv_expiry_delta=80,
+    )
+    text = bolt11.encode(fields, lambda digest: bytes(31) + b"\x01" + bytes(31) + b"\x01\x00")
+    return bech32.decode(text)[1]
+
+
+TARGETS = {
+    "rlp": Target(_rlp, (*_receipts(), *_headers())),
+    "receipt": Target(_receipt, _receipts()),
+    "header": Target(_header, _headers()),
+    "trie": Target(_trie, _paths()),
+    "transaction": Target(_transaction, _transactions()),
+    "json_rpc": Target(_json_rpc, _ANSWERS),
+    "revert": Target(_revert, _REVERTS),
+    "bolt11": Target(_bolt11, (_invoice(),), longest=600),
+    "proof": Target(_proof, (made_proofs.to_lightning().to_bytes(), made_proofs.refunded().to_bytes())),
+}
