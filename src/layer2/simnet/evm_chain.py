@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import rlp  # type: ignore[import-untyped]  # the package carries no types
-from eth.abc import BlockHeaderAPI, ReceiptAPI, SignedTransactionAPI, StateAPI
+from eth.abc import BlockHeaderAPI, ComputationAPI, ReceiptAPI, SignedTransactionAPI, StateAPI
 from eth.consensus.context import ConsensusContext
 from eth.consensus.noproof import NoProofConsensus
 from eth.db.atomic import AtomicDB
@@ -49,6 +49,7 @@ __all__ = [
     "CallRequest",
     "EvmChain",
     "MinedBlock",
+    "SimulatedCall",
 ]
 
 CHAIN_ID = 60808
@@ -161,6 +162,17 @@ class CallRefused(CallFailed):
 
 class CallOutOfGas(CallFailed):
     """A simulated call needed more gas than it had."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedCall:
+    """What became of one call of a simulation."""
+
+    output: bytes
+    gas_used: int
+    logs: tuple[tuple[bytes, tuple[int, ...], bytes], ...]
+    """Address, topics and data of each."""
+    error: CallFailed | None
 
 
 class EvmChain:
@@ -328,6 +340,42 @@ class EvmChain:
                 too_little = middle
         return enough
 
+    def simulate(
+        self, requests: Iterable[CallRequest], block: MinedBlock, root: bytes, *, number: int, timestamp: int
+    ) -> tuple[list[SimulatedCall], bytes]:
+        """Execute messages one after another in a made-up block; none of it becomes part of the chain.
+
+        Args:
+            requests: in their order; each sees what those before it did.
+            block: the real block that the made-up one comes after.
+            root: the state that they begin with, ``block``'s or the one that simulating before gave.
+            number: the made-up block's.
+            timestamp: the made-up block's, in unix seconds.
+
+        Returns:
+            What became of each, and the state's root after all of them.
+
+        Raises:
+            CallRefused: one of them could not begin.
+        """
+        made_up = block.header.copy(
+            base_fee_per_gas=0, state_root=root, block_number=BlockNumber(number), timestamp=timestamp
+        )
+        state = self._state(made_up)
+        calls = [self._simulated(request, state) for request in requests]
+        state.persist()
+        return calls, bytes(state.state_root)
+
+    def _simulated(self, request: CallRequest, state: StateAPI) -> SimulatedCall:
+        computation = self._execute(request, state)
+        used = request.gas - computation.get_gas_remaining()
+        used -= min(computation.get_gas_refund(), used // 5)
+        output = bytes(computation.output)
+        if computation.is_error:
+            return SimulatedCall(b"", used, (), _failure(computation.error, output))
+        logs = tuple([(bytes(address), topics, payload) for address, topics, payload in computation.get_log_entries()])
+        return SimulatedCall(output, used, logs, None)
+
     def _state(self, header: BlockHeaderAPI) -> StateAPI:
         ancestors = _BobVM.get_prev_hashes(header.parent_hash, self._headers) or ()
         return _BobVM.build_state(self._database, header, _CONTEXT, ancestors)
@@ -336,8 +384,20 @@ class EvmChain:
         """The state after the block in a context where gas may cost nothing."""
         return self._state(block.header.copy(base_fee_per_gas=0))
 
+    def _attempt(self, request: CallRequest, state: StateAPI) -> tuple[bytes, CallFailed | None]:
+        snapshot = state.snapshot()
+        try:
+            computation = self._execute(request, state)
+        except CallRefused as error:
+            return b"", error
+        finally:
+            state.revert(snapshot)
+        if not computation.is_error:
+            return bytes(computation.output), None
+        return b"", _failure(computation.error, bytes(computation.output))
+
     @staticmethod
-    def _attempt(request: CallRequest, state: StateAPI) -> tuple[bytes, CallFailed | None]:
+    def _execute(request: CallRequest, state: StateAPI) -> ComputationAPI:
         sender = Address(request.sender)
         unsigned = PragueTransactionBuilder.new_unsigned_dynamic_fee_transaction(
             chain_id=CHAIN_ID,
@@ -352,24 +412,18 @@ class EvmChain:
         )
         balance, cost = state.get_balance(sender), request.value + request.gas * request.gas_price
         if balance < cost:
-            return b"", CallRefused(
+            raise CallRefused(
                 f"insufficient funds for gas * price + value: address {to_checksum(request.sender)} "
                 f"have {balance} want {cost}"
             )
         if request.gas < unsigned.intrinsic_gas:
-            return b"", CallRefused(f"intrinsic gas too low: have {request.gas}, want {unsigned.intrinsic_gas}")
-        snapshot = state.snapshot()
+            raise CallRefused(f"intrinsic gas too low: have {request.gas}, want {unsigned.intrinsic_gas}")
         try:
             # A SpoofTransaction stands for a signed one by forwarding attributes, which no type can say.
             spoofed = cast(SignedTransactionAPI, SpoofTransaction(unsigned, from_=sender))
-            computation = state.apply_transaction(spoofed)
+            return state.apply_transaction(spoofed)
         except ValidationError as error:
-            return b"", CallRefused(str(error))
-        finally:
-            state.revert(snapshot)
-        if not computation.is_error:
-            return bytes(computation.output), None
-        return b"", _failure(computation.error, bytes(computation.output))
+            raise CallRefused(str(error)) from error
 
 
 def _failure(error: VMError, output: bytes) -> CallFailed:

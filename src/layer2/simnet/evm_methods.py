@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 import rlp  # type: ignore[import-untyped]  # the package carries no types
 from eth_typing import Address
 
-from layer2.formats.evm_abi import decode_revert
 from layer2.simnet.evm_answers import (
     block_answer,
     data,
@@ -35,12 +34,12 @@ from layer2.simnet.evm_arguments import (
 from layer2.simnet.evm_chain import CHAIN_ID, CallFailed, CallOutOfGas, CallRefused, MinedBlock
 from layer2.simnet.evm_node import EvmNode
 from layer2.simnet.evm_pool import TransactionRefused
+from layer2.simnet.evm_simulation import execution_error, simulation_answer
 
 __all__ = ["EvmMethods"]
 
 _Method: TypeAlias = Callable[..., Any]
 
-_EXECUTION_REVERTED = 3
 _INVALID_PARAMS = -32602
 _METHOD_NOT_FOUND = -32601
 _SUGGESTED_TIP = 1_000_000
@@ -76,6 +75,7 @@ class EvmMethods:
             "eth_getStorageAt": (self._get_storage_at, 2, 3),
             "eth_call": (self._call, 1, 2),
             "eth_estimateGas": (self._estimate_gas, 1, 2),
+            "eth_simulateV1": (self._simulate, 1, 2),
             "eth_sendRawTransaction": (self._send_raw_transaction, 1, 1),
             "eth_getLogs": (self._get_logs, 1, 1),
             "eth_gasPrice": (self._gas_price, 0, 0),
@@ -181,7 +181,7 @@ class EvmMethods:
         except CallRefused as error:
             raise RpcError(-32000, f"err: {error} (supplied gas {request.gas})") from error
         except CallFailed as error:
-            raise _execution_error(error) from error
+            raise execution_error(error) from error
 
     def _estimate_gas(self, message: Any, name: Any = "latest") -> str:
         request = call_request(message)
@@ -192,7 +192,10 @@ class EvmMethods:
         except CallOutOfGas as error:
             raise RpcError(-32000, f"gas required exceeds allowance ({request.gas})") from error
         except CallFailed as error:
-            raise _execution_error(error) from error
+            raise execution_error(error) from error
+
+    def _simulate(self, options: Any, name: Any = "latest") -> list[Any]:
+        return simulation_answer(self._node.chain, self._block_with_state(name, 1), options)
 
     def _send_raw_transaction(self, raw: Any) -> str:
         try:
@@ -279,15 +282,6 @@ class EvmMethods:
         if block is None and isinstance(name, bytes):
             raise RpcError(-32000, f"header #{list(name)} not found".replace(",", ""))
         return block
-
-
-def _execution_error(error: CallFailed) -> RpcError:
-    if error.revert_data is None:
-        return RpcError(-32000, str(error))
-    message = str(error)
-    if error.revert_data[:4] == b"\x08\xc3\x79\xa0":
-        message = f"{message}: {decode_revert(error.revert_data)}"
-    return RpcError(_EXECUTION_REVERTED, message, data(error.revert_data))
 
 
 def _rewards(block: MinedBlock, percentiles: list[float]) -> list[str]:

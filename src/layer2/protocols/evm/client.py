@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import ClassVar
 
 from layer2.blocking import twin
@@ -33,6 +34,7 @@ from layer2.protocols.evm.requests import EvmTransaction, EvmTransactionRequest,
 from layer2.protocols.evm.settings import EvmSettings
 from layer2.protocols.evm.statuses import Statuses
 from layer2.protocols.evm.submissions import Submission, Submissions
+from layer2.protocols.evm.tokens import TokenTransfer, check_recipient, transfer_gas
 from layer2.transactions import EvmTxId, Finality, TxState, TxStatus
 
 __all__ = ["EvmClient"]
@@ -126,28 +128,38 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         idempotency_key: str | None = None,
         timeout: float | None = None,
     ) -> EvmTxId:
-        """See ``Layer2ProtocolAsync``: BTC is the configured token, ETH the native coin in wei."""
+        """See ``Layer2ProtocolAsync``: BTC is the configured token, ETH the native coin in wei.
+
+        Before a token is sent its transfer is simulated (``eth_simulateV1``): one that fails, returns false, or moves
+        something else than its amount is refused with a ``TransactionError``, and nothing is signed. The token's
+        contract, the HTLC contract and the zero address are no recipients.
+        """
         amount = checked_amount(amount)
         to = parse_address(recipient)
+        check_recipient(to, self._token)
+        measure = None
         if asset_id == BTC:
             units = rescaled(amount, BTC.decimals, self.settings.token_decimals)
             request = EvmTransactionRequest(to=self.settings.token, data=transfer_call(to, units))
+            transfer = TokenTransfer(self._token, self._account.address, to, units)
+            measure = partial(transfer_gas, self._node, transfer, protocol=self.protocol_type.value)
         elif asset_id == ETH:
             request = EvmTransactionRequest(to=recipient, value=amount)
         else:
             raise UnknownAsset(f"{self.protocol_type.value} carries BTC and ETH here, not {asset_id}")
         try:
-            return await self._submit("transfer_asset_async", request, idempotency_key, timeout)
+            return await self._submit("transfer_asset_async", request, idempotency_key, timeout, measure)
+        except InsufficientFunds:
+            raise
         except TransactionError as error:
-            # The token reverts, and the node's words need not say that the money is what is missing.
-            if error.outcome is not Outcome.NOT_SENT:
+            # The node's words need not say that the money is what is missing.
+            if error.outcome is not Outcome.NOT_SENT or asset_id == BTC:
                 raise
             balance = (await self.balances_async(timeout=timeout))[asset_id].spendable
             if balance >= amount:
                 raise
-            unit = "sat" if asset_id == BTC else "wei"
             raise InsufficientFunds(
-                f"{amount} {unit} cannot be sent: the account has {balance}", protocol=self.protocol_type.value
+                f"{amount} wei cannot be sent: the account has {balance}", protocol=self.protocol_type.value
             ) from error
 
     async def verify_proof_async(self, proof: EvmReceiptEvidence, *, timeout: float | None = None) -> bool:
@@ -210,9 +222,14 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
             return await self._statuses.wait(tx_id, until)
 
     async def _submit(
-        self, operation: str, request: EvmTransaction, idempotency_key: str | None, timeout: float | None
+        self,
+        operation: str,
+        request: EvmTransaction,
+        idempotency_key: str | None,
+        timeout: float | None,
+        measure: Callable[[], Awaitable[int]] | None = None,
     ) -> EvmTxId:
-        submission = Submission(request, request_digest(request), idempotency_key)
+        submission = Submission(request, request_digest(request), idempotency_key, measure)
         deadline = self._deadline(operation, timeout)
         async with deadline:
             try:

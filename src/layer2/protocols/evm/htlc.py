@@ -60,7 +60,7 @@ class EvmHtlcs(HtlcLayer):
         self._watcher = HeadWatcher(self._node, settings.poll_interval_seconds)
         events = LockEvents(self._node, settings)
         self._locks = Locks(self._node, self._watcher, events, settings, self.protocol_type)
-        self._acts = LockActs(self._node, self._account, self._fees, self._watcher, self._locks, events)
+        self._acts = LockActs(self._node, self._account, self._fees, self._watcher, self._locks, events, name)
         self._contract_checked = False
 
     async def offer(self, request: OfferRequest) -> str:

@@ -1,9 +1,4 @@
-"""Acting on locks: making signed acts, sending them, and asking what became of them.
-
-The payer approves the contract for the largest amount, once. An approval of the exact sum would have to be raised
-and lowered under concurrent swaps, which races; and the contract can take nothing beyond what the payer itself
-locks: its code has no owner and no upgrade, and its address commits to that code.
-"""
+"""Acting on locks: making signed acts, sending them, and asking what became of them."""
 
 from __future__ import annotations
 
@@ -11,14 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from layer2.contracts.erc20 import (
-    allowance_call,
-    approve_call,
-    balance_of_call,
-    decode_accepted,
-    decode_uint256,
-    transfer_call,
-)
+from layer2.contracts.erc20 import balance_of_call, decode_accepted, decode_uint256, transfer_call
 from layer2.contracts.htlc import (
     CLAIM_GAS,
     HTLC_ADDRESS,
@@ -30,24 +18,30 @@ from layer2.contracts.htlc import (
     lock_call,
     refund_call,
 )
-from layer2.errors import BadAnswer, FormatError, FundsRulesError, InsufficientFunds, NodeRefused
+from layer2.errors import (
+    BadAnswer,
+    FormatError,
+    FundsRulesError,
+    InsufficientFunds,
+    NodeRefused,
+    TransactionError,
+)
 from layer2.formats.evm_hex import format_data, parse_data
 from layer2.formats.evm_transaction import SignedTransaction, decode_signed
 from layer2.interfaces import Json
 from layer2.protocols.evm.account import EvmAccount, Message
+from layer2.protocols.evm.approvals import APPROVE_GAS, Approvals
 from layer2.protocols.evm.fees import FeeQuote, Fees
 from layer2.protocols.evm.heads import HeadWatcher
 from layer2.protocols.evm.lock_events import LockEvents
 from layer2.protocols.evm.locks import Locks
 from layer2.protocols.evm.node import EvmNode
+from layer2.protocols.evm.tokens import TokenTransfer, transfer_gas
 from layer2.swap_rules.legs import ActStatus, Htlc, Side, Verb
 from layer2.transactions import Finality, Preimage
 
 __all__ = ["LockActs"]
 
-_APPROVE_GAS = 100_000
-"""Measured 46,000 with a plain ERC-20; the rest is for tokens behind proxies."""
-_UNLIMITED = (1 << 256) - 1
 _SIGNED_SIZE = 400
 """Bytes; the longest act, a signed claim, has 350."""
 
@@ -87,6 +81,7 @@ class LockActs:
         watcher: the node's heads.
         locks: reads locks.
         events: where earlier locks are looked for.
+        protocol: the layer's name, for errors.
     """
 
     def __init__(
@@ -97,6 +92,7 @@ class LockActs:
         watcher: HeadWatcher,
         locks: Locks,
         events: LockEvents,
+        protocol: str,
     ) -> None:
         self._node = node
         self._account = account
@@ -104,6 +100,8 @@ class LockActs:
         self._watcher = watcher
         self._locks = locks
         self._events = events
+        self._protocol = protocol
+        self._approvals = Approvals(node, account, protocol)
         self._reserved: dict[bytes, int] = {}
 
     async def check_can_finish(self, htlc: Htlc, side: Side) -> None:
@@ -120,7 +118,7 @@ class LockActs:
         match side:
             case Side.PAYER:
                 await self._check_tokens(lock)
-                gas_limits = [_APPROVE_GAS, LOCK_GAS_ERC20, REFUND_GAS]
+                gas_limits = [APPROVE_GAS, LOCK_GAS_ERC20, REFUND_GAS]
             case Side.PAYEE:
                 gas_limits = [CLAIM_GAS, REFUND_GAS]
         needed = sum(price.reserve(gas_limit, _SIGNED_SIZE) for gas_limit in gas_limits)
@@ -145,8 +143,10 @@ class LockActs:
         lock = self._locks.lock(htlc)
         match verb:
             case Verb.FUND:
-                messages = await self._fund(lock)
+                await self._check_fundable(lock)
+                message = self._message(lock_call(lock), LOCK_GAS_ERC20)
                 price = await self._fees.quote()
+                return _Act(verb, tuple(await self._approvals.sign(lock, message, price, self._check_gas))).write()
             case Verb.COLLECT:
                 if preimage is None:
                     raise FundsRulesError("collecting needs the preimage")
@@ -192,16 +192,15 @@ class LockActs:
             return ActStatus.FAILED
         return ActStatus.UNDER_WAY if await self._node.knows_transaction(signed.hash) else ActStatus.UNSEEN
 
-    async def _fund(self, lock: HtlcLock) -> list[Message]:
+    async def _check_fundable(self, lock: HtlcLock) -> None:
         self._check_side(lock, Side.PAYER)
         heads = await self._watcher.read()
         if heads.latest.timestamp >= lock.deadline:
             raise FundsRulesError("the lock's deadline has passed on the chain's clock")
-        spent, earlier, _, allowance = await asyncio.gather(
+        spent, earlier, _ = await asyncio.gather(
             self._locks.is_spent(lock.payment_hash, heads.latest),
             self._events.locked_by(lock.payer, lock.payment_hash, heads.latest.number),
             self._check_tokens(lock),
-            self._token_number(lock, allowance_call(lock.payer, HTLC_ADDRESS)),
         )
         if spent:
             raise FundsRulesError("the preimage of this payment hash is public: nothing may be locked under it")
@@ -213,11 +212,7 @@ class LockActs:
                     f"this account locked under the same payment hash before: 0x{found.found.tx_hash.hex()}",
                     code="funded_before",
                 )
-        messages = [self._message(lock_call(lock), LOCK_GAS_ERC20)]
-        if allowance < lock.amount:
-            approval = approve_call(HTLC_ADDRESS, _UNLIMITED)
-            messages.insert(0, Message(lock.token, approval, 0, _APPROVE_GAS))
-        return messages
+        await self._approvals.check(lock, heads.latest)
 
     async def _check_collectable(self, lock: HtlcLock) -> None:
         """Whether a claim would pay out now, asked without the preimage."""
@@ -225,6 +220,18 @@ class LockActs:
         heads = await self._watcher.read()
         if await self._locks.status(lock, heads.latest) is not LockStatus.LOCKED:
             raise FundsRulesError("there is no open lock to collect: the preimage stays secret")
+        transfer = TokenTransfer(lock.token, HTLC_ADDRESS, lock.payee, lock.amount)
+        try:
+            await transfer_gas(self._node, transfer, protocol=self._protocol)
+        except TransactionError as error:
+            if error.code != "no_simulation":
+                raise FundsRulesError(
+                    f"the token would not pay out: {error.message}; the preimage stays secret", code=error.code
+                ) from error
+            # Money that is locked already must not wait for a better node: what the call returns is looked at.
+            await self._check_payout_call(lock)
+
+    async def _check_payout_call(self, lock: HtlcLock) -> None:
         try:
             answer = await self._node.call(lock.token, transfer_call(lock.payee, lock.amount), sender=HTLC_ADDRESS)
             accepted = decode_accepted(answer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from layer2.errors import (
@@ -35,6 +36,9 @@ class Submission:
     request: EvmTransaction
     digest: str
     idempotency_key: str | None
+    measure: Callable[[], Awaitable[int]] | None = None
+    """Gives the gas limit, or refuses with an error what would not do what is meant; None asks the node to estimate.
+    Called only for what was not recorded before."""
     tx_id: EvmTxId | None = None
 
 
@@ -125,7 +129,7 @@ class Submissions:
         if isinstance(request, bytes):
             return await self._send_signed(submission, self._checked(request))
         price = await self._fees.quote()
-        gas_limit = request.gas_limit
+        gas_limit = request.gas_limit if submission.measure is None else await submission.measure()
         message = Message(
             to=request.recipient,
             data=request.data,
