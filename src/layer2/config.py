@@ -76,6 +76,12 @@ class BobSection(Section):
     """[bob]: the BOB node, the account, and which token is bitcoin there."""
 
     rpc_url: str = Field(description="JSON-RPC address of your node, http or https", repr=False)
+    websocket_url: str | None = Field(
+        default=None,
+        repr=False,
+        description="address of the same node's websocket, ws or wss; with it new blocks are noticed at once, "
+        "without it within poll_interval_ms",
+    )
     chain_id: int = Field(default=60808, ge=1, description="60808 is BOB mainnet, 808813 BOB Sepolia")
     token_address: str = Field(description="the ERC-20 that is BTC for you; several exist, so there is no default")
     token_decimals: int = Field(
@@ -112,6 +118,11 @@ class BobSection(Section):
     def _url(cls, value: str) -> str:
         return _checked_url(value, ("http", "https"))
 
+    @field_validator("websocket_url")
+    @classmethod
+    def _websocket(cls, value: str | None) -> str | None:
+        return None if value is None else _checked_url(value, ("ws", "wss"))
+
     @model_validator(mode="after")
     def _one_key(self) -> Self:
         if (self.key is None) == (self.key_file is None):
@@ -122,6 +133,7 @@ class BobSection(Section):
         """What a ``BobClient`` is told."""
         return BobSettings(
             rpc_url=self.rpc_url,
+            websocket_url=self.websocket_url,
             chain_id=self.chain_id,
             token=self.token_address,
             token_decimals=self.token_decimals,

@@ -21,7 +21,7 @@ async def bob() -> AsyncIterator[RunningBob]:
     taker, stranger = (SimAccount.from_seed(b"tests", name) for name in ("taker", "stranger"))
     clock, faults = SimClock.manual(1_800_000_000), FaultSwitch()
     node = EvmNode({taker.address: START_WEI}, clock)
-    server = EvmRpcServer(EvmMethods(node, lambda: None), faults, clock)
+    server = EvmRpcServer(node, EvmMethods(node, lambda: None), faults, clock)
     url = await server.start()
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:

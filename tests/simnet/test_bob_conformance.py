@@ -90,7 +90,7 @@ def ours() -> dict[str, Any]:
 async def _hold() -> dict[str, Any]:
     clock = SimClock.manual(1_800_000_000)
     node = EvmNode({SENDER.address: 10**19}, clock)
-    server = EvmRpcServer(EvmMethods(node, lambda: None), FaultSwitch(), clock)
+    server = EvmRpcServer(node, EvmMethods(node, lambda: None), FaultSwitch(), clock)
 
     async def mine(blocks: int) -> None:
         node.mine(blocks)

@@ -16,6 +16,7 @@ __all__ = [
     "block_answer",
     "data",
     "effective_gas_price",
+    "header_answer",
     "log_answers",
     "quantity",
     "receipt_answer",
@@ -51,7 +52,7 @@ def block_answer(block: MinedBlock, *, full_transactions: bool) -> dict[str, Any
     else:
         transactions = [data(item.hash) for item in block.transactions]
     return {
-        **_header_answer(block.header),
+        **header_answer(block.header),
         "size": quantity(block.size),
         "transactions": transactions,
         "uncles": [],
@@ -163,7 +164,8 @@ def effective_gas_price(transaction: SignedTransactionAPI, block: MinedBlock) ->
     return int(min(transaction.max_fee_per_gas, block.base_fee + transaction.max_priority_fee_per_gas))
 
 
-def _header_answer(header: BlockHeaderAPI) -> dict[str, Any]:
+def header_answer(header: BlockHeaderAPI) -> dict[str, Any]:
+    """A header, without what only a block has."""
     fields = header.as_dict()
     return {
         "number": quantity(header.block_number),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from eth.abc import SignedTransactionAPI
 
@@ -33,6 +33,8 @@ class EvmNode:
         self._branch = 0
         self._held_safe: int | None = None
         self._held_finalized: int | None = None
+        self.watchers: set[Callable[[MinedBlock], None]] = set()
+        """Called with each block that becomes the head."""
         self.chain = EvmChain(allocation, clock.now() - _GENESIS_AGE)
         self.pool = TransactionPool()
 
@@ -124,7 +126,8 @@ class EvmNode:
         self._branch += 1
         for block in removed:
             self.chain.append((), block.timestamp, branch=self._branch)
-        self.chain.append((), self._timestamp(), branch=self._branch)
+        head, _ = self.chain.append((), self._timestamp(), branch=self._branch)
+        self._tell(head)
         if keep_transactions:
             state = self.chain.state_at(self.chain.head)
             for transaction in [transaction for block in removed for transaction in block.transactions]:
@@ -144,4 +147,9 @@ class EvmNode:
         self._offset = max(self._offset, timestamp - self._clock.now())
         if ready:
             self.pool.forget_used(chain.state_at(chain.head))
+        self._tell(block)
         return block
+
+    def _tell(self, head: MinedBlock) -> None:
+        for watcher in self.watchers:
+            watcher(head)

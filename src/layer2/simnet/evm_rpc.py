@@ -1,4 +1,4 @@
-"""JSON-RPC 2.0 over HTTP for the simnet's BOB node, with op-geth's limits.
+"""JSON-RPC 2.0 over HTTP, and over websockets at the same address, for the simnet's BOB node, with op-geth's limits.
 
 Sources: JSON-RPC 2.0; op-geth's limits of 1000 calls and 25 MB of results in a batch and 5 MiB in a request.
 """
@@ -14,6 +14,8 @@ from aiohttp import web
 from layer2.simnet.clock import SimClock
 from layer2.simnet.evm_arguments import RpcError
 from layer2.simnet.evm_methods import EvmMethods
+from layer2.simnet.evm_node import EvmNode
+from layer2.simnet.evm_websocket import EvmWebsockets
 from layer2.simnet.faults import FaultSwitch
 
 __all__ = ["EvmRpcServer"]
@@ -31,17 +33,20 @@ class EvmRpcServer:
     """Serves the methods on a loopback port.
 
     Args:
+        node: whose new heads are told of.
         methods: what it can be asked.
         faults: what goes wrong on purpose.
         clock: gives the ``Date`` header.
     """
 
-    def __init__(self, methods: EvmMethods, faults: FaultSwitch, clock: SimClock) -> None:
+    def __init__(self, node: EvmNode, methods: EvmMethods, faults: FaultSwitch, clock: SimClock) -> None:
         self._methods = methods
         self._faults = faults
         self._clock = clock
+        self._websockets = EvmWebsockets(node, self._answer, faults)
         application = web.Application(client_max_size=_MOST_REQUEST_BYTES)
         application.router.add_post("/", self._handle)
+        application.router.add_get("/", self._websockets.handle)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
 
     async def start(self) -> str:
@@ -54,6 +59,7 @@ class EvmRpcServer:
 
     async def stop(self) -> None:
         """Close the port and every connection."""
+        await self._websockets.stop()
         await self._runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:

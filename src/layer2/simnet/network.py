@@ -55,7 +55,9 @@ class Simnet:
         self._node = EvmNode({account.address: START_WEI for account in self._accounts.values()}, clock)
         self._maker = BlockMaker(self._node, automatic)
         self._bob_faults = FaultSwitch()
-        self._rpc = EvmRpcServer(EvmMethods(self._node, self._maker.on_transaction), self._bob_faults, clock)
+        self._rpc = EvmRpcServer(
+            self._node, EvmMethods(self._node, self._maker.on_transaction), self._bob_faults, clock
+        )
         self._lightning = LightningSimulation(seed, clock, directory)
         self._control = ControlServer(self)
 

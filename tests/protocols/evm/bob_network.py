@@ -104,7 +104,7 @@ async def bob_network(*, with_contract: bool = True, gather_seconds: float | Non
         node.send(accounts["deployer"].sign_call(nonce, to, data, 2_000_000))
     node.mine()
     maker = BlockMaker(node, Automatic(gather_seconds, None))
-    server = EvmRpcServer(EvmMethods(node, maker.on_transaction), faults, clock)
+    server = EvmRpcServer(node, EvmMethods(node, maker.on_transaction), faults, clock)
     network = BobNetwork(node, maker, faults, clock, await server.start(), accounts)
     try:
         yield network

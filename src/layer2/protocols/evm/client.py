@@ -79,7 +79,8 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
     # What every layer's client offers.
 
     async def initialize_async(self, *, timeout: float | None = None) -> None:
-        """See ``Layer2ProtocolAsync``. Checks chain id and token; the contract is checked before the first swap."""
+        """See ``Layer2ProtocolAsync``. Checks chain id, token, and the websocket where one is configured;
+        the contract is checked before the first swap."""
         async with self._deadline("initialize_async", timeout):
             chain_id, answer = await asyncio.gather(
                 self._node.chain_id(), self._node.call(self._token, decimals_call())
@@ -99,6 +100,8 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
                 raise ConfigurationError(
                     f"token_decimals is {self.settings.token_decimals}, the token {self.settings.token} has {decimals}"
                 )
+            if self._notices is not None:
+                await self._notices.check()
             await self._account.prepare()
 
     async def submit_transaction_async(

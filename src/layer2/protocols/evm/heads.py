@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from layer2.errors import BadAnswer, Layer2Error, NodeUnreachable
+from layer2.protocols.evm.head_notices import HeadNotices
 from layer2.protocols.evm.node import EvmNode, NodeBlock
 from layer2.protocols.evm.shared_call import SharedCall
 from layer2.transactions import Finality
@@ -48,11 +49,13 @@ class HeadWatcher:
     Args:
         node: the party's own node.
         interval: seconds between two looks.
+        notices: the node's websocket, which shortens the time to the next look; None where there is none.
     """
 
-    def __init__(self, node: EvmNode, interval: float) -> None:
+    def __init__(self, node: EvmNode, interval: float, notices: HeadNotices | None = None) -> None:
         self._node = node
         self._interval = interval
+        self._notices = notices
         self._asking = SharedCall(self._ask)
         self._seen: Heads | None = None
         self._seen_at = 0.0
@@ -86,6 +89,8 @@ class HeadWatcher:
         self._waiters.add(waiter)
         if self._poller is None:
             self._poller = asyncio.get_running_loop().create_task(self._poll())
+        if self._notices is not None:
+            self._notices.want(self.notice)
         try:
             await waiter
         finally:
@@ -102,6 +107,8 @@ class HeadWatcher:
             await asyncio.gather(self._poller, return_exceptions=True)
         for waiter in self._waiters:
             waiter.cancel()
+        if self._notices is not None:
+            await self._notices.aclose()
         await self._asking.aclose()
 
     async def _ask(self) -> Heads:

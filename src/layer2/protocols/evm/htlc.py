@@ -13,6 +13,7 @@ from layer2.protocol_client import HtlcLayer, OfferRequest
 from layer2.protocols.evm.account import EvmAccount
 from layer2.protocols.evm.deployment import check_htlc
 from layer2.protocols.evm.fees import Fees
+from layer2.protocols.evm.head_notices import HeadNotices
 from layer2.protocols.evm.heads import HeadWatcher
 from layer2.protocols.evm.json_rpc import JsonRpc
 from layer2.protocols.evm.lock_acts import LockActs
@@ -57,7 +58,12 @@ class EvmHtlcs(HtlcLayer):
         self._node = EvmNode(self._rpc, name)
         self._fees = Fees(self._node, settings)
         self._account = EvmAccount(self._node, signer, self._fees, chain_id=settings.chain_id, protocol=name)
-        self._watcher = HeadWatcher(self._node, settings.poll_interval_seconds)
+        self._notices = None
+        if settings.websocket_url is not None:
+            self._notices = HeadNotices(
+                settings.websocket_url, protocol=name, pool=settings.connection_pool, timeout=seconds
+            )
+        self._watcher = HeadWatcher(self._node, settings.poll_interval_seconds, self._notices)
         events = LockEvents(self._node, settings)
         self._locks = Locks(self._node, self._watcher, events, settings, self.protocol_type)
         self._acts = LockActs(self._node, self._account, self._fees, self._watcher, self._locks, events, name)

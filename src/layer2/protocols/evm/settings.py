@@ -28,6 +28,9 @@ class EvmSettings:
     """``mainnet``, ``testnet`` or ``regtest``."""
     poll_interval_seconds: float = 1.0
     """Seconds between two looks at the node's heads, while somebody waits for them."""
+    websocket_url: str | None = field(default=None, repr=False)
+    """``ws`` or ``wss``, of a node of the same chain; may hold credentials, and is never shown whole. It tells of new
+    heads sooner than the next look does; everything is read by ``rpc_url``."""
     head_life_seconds: float = 0.2
     """Seconds for which the three heads serve status calls; each call asks for its own receipt. With 0 both are asked
     each time."""

@@ -1,0 +1,224 @@
+"""Notices of new heads by websocket: they say that it is time to read, and never what is true.
+
+Sources: JSON-RPC 2.0; the ``eth_subscribe`` method of the execution clients; RFC 6455 (ping and pong).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import aiohttp
+import orjson
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+from yarl import URL
+
+from layer2.errors import AuthenticationFailed, BadAnswer, ConfigurationError, NodeError, NodeRefused, NodeUnreachable
+from layer2.foreign_text import printable
+from layer2.http_client import open_session
+from layer2.settings import ConnectionPoolConfig
+
+__all__ = ["HeadNotices"]
+
+LOG: Final = logging.getLogger("layer2.evm")
+
+_SUBSCRIBE = orjson.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_subscribe", "params": ["newHeads"]}).decode()
+_HEARTBEAT_SECONDS = 15.0
+"""Between pings; a pong has half of that time, so a dead connection is noticed within 23 s."""
+_CLOSE_SECONDS = 1.0
+_IDLE_SECONDS = 60.0
+"""The connection is kept that long after the last who waited."""
+_STEADY_SECONDS = 30.0
+"""After a connection that lasted that long the back-off begins anew."""
+_BACK_OFF = wait_random_exponential(multiplier=0.25, max=60)
+
+
+class HeadNotices:
+    """One websocket to a node, open while somebody waits for heads; it is opened again for as long as that lasts.
+
+    What comes through it only wakes whoever reads the heads over HTTP. A notice that is lost, repeated, out of order or
+    of another chain costs time and nothing else, and the polling goes on beside it: the poll interval stays the most
+    that a silent websocket can cost.
+
+    Args:
+        url: ``ws`` or ``wss``; user, password and keys in it are shown nowhere.
+        protocol: the layer's name, for errors.
+        pool: the longest message that is taken.
+        timeout: seconds for connecting and subscribing.
+
+    Raises:
+        ConfigurationError: the URL is none.
+    """
+
+    def __init__(self, url: str, *, protocol: str, pool: ConnectionPoolConfig, timeout: float) -> None:
+        try:
+            self._url = URL(url)
+        except ValueError:
+            raise ConfigurationError("the websocket's URL cannot be read") from None
+        if self._url.scheme not in {"ws", "wss"} or not self._url.host:
+            raise ConfigurationError("the websocket's URL must begin with ws:// or wss:// and name a host")
+        self._protocol = protocol
+        self._pool = pool
+        self._timeout = timeout
+        self._on_head: Callable[[], None] | None = None
+        self._wanted_at = 0.0
+        self._has_lasted = False
+        self._is_down = False
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """Where the node is, as it may be shown: without user, password, path and query, which may hold keys."""
+        return str(self._url.origin())
+
+    async def check(self) -> None:
+        """Connect, subscribe, and close again.
+
+        Raises:
+            NodeUnreachable: no connection, or no answer in time.
+            AuthenticationFailed: the node wants other credentials.
+            NodeRefused: it has no subscriptions.
+            BadAnswer: there is no websocket, or no JSON-RPC in it.
+        """
+        async with self._subscribed():
+            pass
+
+    def want(self, on_head: Callable[[], None]) -> None:
+        """Say that somebody waits for the next head, and whom to call when it comes."""
+        loop = asyncio.get_running_loop()
+        self._on_head, self._wanted_at = on_head, loop.time()
+        if self._task is None:
+            self._task = loop.create_task(self._run())
+
+    async def aclose(self) -> None:
+        """Close the connection and open no other one."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        attempts = AsyncRetrying(
+            retry=retry_if_exception_type(NodeError), wait=self._pause, before_sleep=self._say_down
+        )
+        try:
+            async for attempt in attempts:
+                with attempt:
+                    await self._listen()
+        finally:
+            self._task = None
+
+    async def _listen(self) -> None:
+        """Pass notices on until nobody wants them any more.
+
+        Raises:
+            NodeError: the connection could not be made, or has ended.
+        """
+        loop = asyncio.get_running_loop()
+        self._has_lasted = False
+        async with self._subscribed() as socket:
+            if self._is_down:
+                self._is_down = False
+                LOG.info("%s: the websocket at %s is back", self._protocol, self.endpoint)
+            # Blocks may have come while there was no connection.
+            self._tell()
+            begun = loop.time()
+            try:
+                while loop.time() - self._wanted_at < _IDLE_SECONDS:
+                    if (await self._message(socket)).get("method") == "eth_subscription":
+                        self._tell()
+            finally:
+                self._has_lasted = loop.time() - begun >= _STEADY_SECONDS
+
+    def _tell(self) -> None:
+        if self._on_head is not None:
+            self._on_head()
+
+    def _pause(self, state: RetryCallState) -> float:
+        if self._has_lasted:
+            state.attempt_number = 1
+        return _BACK_OFF(state)
+
+    def _say_down(self, state: RetryCallState) -> None:
+        error = None if state.outcome is None else state.outcome.exception()
+        if not self._is_down and isinstance(error, NodeError):
+            self._is_down = True
+            LOG.warning("%s: %s; until it is back new blocks are found by polling", self._protocol, error.message)
+
+    @asynccontextmanager
+    async def _subscribed(self) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        async with open_session(self._pool, timeout=self._timeout) as session:
+            socket = await self._connect(session)
+            try:
+                await self._subscribe(socket)
+                yield socket
+            finally:
+                await socket.close()
+
+    async def _connect(self, session: aiohttp.ClientSession) -> aiohttp.ClientWebSocketResponse:
+        try:
+            return await session.ws_connect(
+                self._url,
+                heartbeat=_HEARTBEAT_SECONDS,
+                max_msg_size=self._pool.max_response_bytes,
+                timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS),
+            )
+        # An error of aiohttp may carry the URL with its keys, so it is not kept as the cause.
+        except aiohttp.WSServerHandshakeError as error:
+            raise self._refused(error.status) from None
+        except aiohttp.ClientConnectorError as error:
+            problem = f"no connection ({printable(error.strerror or type(error).__name__)})"
+            raise self._failed(NodeUnreachable, problem) from None
+        except TimeoutError:
+            raise self._failed(NodeUnreachable, f"no connection within {self._timeout:g} s") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._failed(NodeUnreachable, f"the connection broke ({type(error).__name__})") from None
+
+    async def _subscribe(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                await socket.send_str(_SUBSCRIBE)
+                while (answer := await self._message(socket)).get("id") != 1:
+                    # A node may tell of a head before it answers; nothing is lost with it.
+                    pass
+        except TimeoutError:
+            problem = f"no answer to eth_subscribe within {self._timeout:g} s"
+            raise self._failed(NodeUnreachable, problem) from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._failed(NodeUnreachable, f"the connection broke ({type(error).__name__})") from None
+        if isinstance(refusal := answer.get("error"), dict):
+            code, message = refusal.get("code"), printable(str(refusal.get("message")))
+            raise NodeRefused(
+                f"the websocket at {self.endpoint} refused eth_subscribe: {message}",
+                node_code=code if isinstance(code, int) else 0,
+                node_message=message,
+                protocol=self._protocol,
+                operation="eth_subscribe",
+            )
+        if not isinstance(answer.get("result"), str):
+            raise self._failed(BadAnswer, "it gave no subscription")
+
+    async def _message(self, socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
+        """The next message of the node, as an object."""
+        message = await socket.receive()
+        if message.type is not aiohttp.WSMsgType.TEXT:
+            raise self._failed(NodeUnreachable, f"the connection ended ({message.type.name.lower()})")
+        try:
+            value = orjson.loads(message.data)
+        except orjson.JSONDecodeError:
+            raise self._failed(BadAnswer, "a message that is not JSON") from None
+        if not isinstance(value, dict):
+            raise self._failed(BadAnswer, "a message that is no object")
+        return value
+
+    def _refused(self, status: int) -> NodeError:
+        if status in {401, 403}:
+            return self._failed(AuthenticationFailed, f"it refused our credentials (HTTP {status})")
+        if status == 429 or status >= 500:
+            return self._failed(NodeUnreachable, f"HTTP {status}")
+        return self._failed(BadAnswer, f"there is no websocket (HTTP {status})")
+
+    def _failed(self, kind: type[NodeError], problem: str) -> NodeError:
+        return kind(f"the websocket at {self.endpoint}: {problem}", protocol=self._protocol, operation="eth_subscribe")
