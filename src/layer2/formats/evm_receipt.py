@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from layer2.errors import FormatError
 from layer2.formats import rlp
@@ -125,9 +126,15 @@ def bloom_of(logs: Sequence[EvmLog]) -> bytes:
     """
     bloom = 0
     for entry in {entry for log in logs for entry in (log.address, *log.topics)}:
-        first, second, third = _THREE_PAIRS(keccak256(entry))
-        bloom |= 1 << (first & 0x7FF) | 1 << (second & 0x7FF) | 1 << (third & 0x7FF)
+        bloom |= _bits_of(entry)
     return bloom.to_bytes(_BLOOM_SIZE, "big")
+
+
+# The same contracts log the same events again and again; most of a bloom's hashes are known already.
+@lru_cache(maxsize=512)
+def _bits_of(entry: bytes) -> int:
+    first, second, third = _THREE_PAIRS(keccak256(entry))
+    return 1 << (first & 0x7FF) | 1 << (second & 0x7FF) | 1 << (third & 0x7FF)
 
 
 def decode_receipt(data: bytes) -> EvmReceipt:
