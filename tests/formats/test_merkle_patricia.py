@@ -14,7 +14,7 @@ from trie.hexary import HexaryTrie
 from layer2.errors import FormatError
 from layer2.formats import rlp
 from layer2.formats.keccak import keccak256
-from layer2.formats.merkle_patricia import EMPTY_ROOT, prove, trie_root, verify
+from layer2.formats.merkle_patricia import EMPTY_ROOT, prove, prove_all, trie_root, verify
 from layer2.formats.rlp import RlpItem
 
 BLOCK_SIZES = [1, 2, 3, 16, 17, 127, 128, 129, 200, 300]
@@ -53,6 +53,31 @@ def test_roots_and_proofs_agree_with_the_oracle(count: int) -> None:
         expected = trie.get_proof(rlp_oracle.encode(index))  # type: ignore[no-untyped-call]  # an oracle's
         assert list(nodes) == [rlp_oracle.encode(node) for node in expected]
         assert verify(root, index, nodes) == values[index]
+
+
+@pytest.mark.parametrize("count", [*BLOCK_SIZES, 1000])
+def test_all_proofs_of_a_block_are_those_of_each_value(count: int) -> None:
+    values = receipts(count)
+    root = trie_root(values)
+    proofs = prove_all(values)
+    assert len(proofs) == count
+    for index, nodes in enumerate(proofs):
+        assert keccak256(nodes[0]) == root
+        assert verify(root, index, nodes) == values[index]
+    assert proofs[count // 2] == prove(values, count // 2)
+
+
+def test_equal_values_have_proofs_of_their_own() -> None:
+    for value in (b"x", b"\x02" + bytes(60)):
+        values = [value] * 200
+        root = trie_root(values)
+        assert root == oracle_trie(tuple(values)).root_hash
+        for index, nodes in enumerate(prove_all(values)):
+            assert verify(root, index, nodes) == value
+
+
+def test_a_block_without_values_has_no_proofs() -> None:
+    assert prove_all([]) == []
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=40), st.data())
