@@ -50,6 +50,8 @@ class LocalNetwork:
     directory: str
     control_url: str
     bob_rpc_url: str
+    bob_websocket_url: str
+    """``ws://127.0.0.1:PORT``; tells of new heads."""
     chain_id: int
     htlc_address: str
     token_address: str
@@ -126,13 +128,18 @@ class LocalNetworkControl:
         """Set the safe and finalized heads to these heights and hold them; None lets them follow the head."""
         await self._call("finality", safe=safe, finalized=finalized)
 
-    async def reorganise(self, depth: int, *, keep_transactions: bool = True) -> int:
-        """Replace BOB's last ``depth`` blocks by a longer branch of empty ones and return the new height.
+    async def reorganise(
+        self, depth: int, *, keep_transactions: bool = True, transactions: Sequence[bytes] = ()
+    ) -> int:
+        """Replace BOB's last ``depth`` blocks by a longer branch and return the new height.
 
-        The transactions of the removed blocks go back to the pool, or are forgotten where
-        ``keep_transactions`` is false (simnet only).
+        Args:
+            depth: how many blocks go.
+            keep_transactions: whether their transactions go back to the pool; false, they are forgotten (simnet only).
+            transactions: signed ones for the branch's first block; its other blocks are empty.
         """
-        return int((await self._call("reorganise", depth=depth, keep=keep_transactions))["height"])
+        raw = ["0x" + transaction.hex() for transaction in transactions]
+        return int((await self._call("reorganise", depth=depth, keep=keep_transactions, transactions=raw))["height"])
 
     async def mine_bitcoin(self, blocks: int = 1) -> int:
         """Make that many Bitcoin blocks, wait until both Lightning nodes have seen them; return the height."""

@@ -45,6 +45,8 @@ class BobNode:
         secret = secrets.token_bytes(32)
         self._secret = secret
         self.url = f"http://127.0.0.1:{ports[0]}"
+        # op-geth serves both at one port where it is told the same for both.
+        self.websocket_url = f"ws://127.0.0.1:{ports[0]}"
         self.rpc = JsonRpc("op-geth", self.url, session)
         self.engine = EngineApi(f"http://127.0.0.1:{ports[1]}", secret, session)
 
@@ -90,6 +92,10 @@ class BobNode:
                 "--http.addr=127.0.0.1",
                 f"--http.port={self._ports[0]}",
                 "--http.api=eth,net,web3,debug,txpool",
+                "--ws",
+                "--ws.addr=127.0.0.1",
+                f"--ws.port={self._ports[0]}",
+                "--ws.api=eth",
                 "--authrpc.addr=127.0.0.1",
                 f"--authrpc.port={self._ports[1]}",
                 f"--authrpc.jwtsecret={secret}",

@@ -80,6 +80,7 @@ class DevnetNodes:
             directory=str(directory),
             control_url=control_url,
             bob_rpc_url=self.bob.url,
+            bob_websocket_url=self.bob.websocket_url,
             chain_id=CHAIN_ID,
             htlc_address=to_checksum(HTLC_ADDRESS),
             token_address=to_checksum(TEST_TOKEN_ADDRESS),

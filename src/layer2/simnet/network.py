@@ -72,6 +72,7 @@ class Simnet:
             directory=str(self._directory),
             control_url=await self._control.start(),
             bob_rpc_url=bob_url,
+            bob_websocket_url=bob_url.replace("http://", "ws://"),
             chain_id=CHAIN_ID,
             htlc_address=to_checksum(htlc_address()),
             token_address=to_checksum(self._token),
@@ -112,9 +113,9 @@ class Simnet:
         """Hold the safe and finalized heads, or let them follow."""
         self._node.set_finality(safe, finalized)
 
-    def reorganise(self, depth: int, keep_transactions: bool) -> int:
+    def reorganise(self, depth: int, keep_transactions: bool, transactions: Sequence[bytes]) -> int:
         """Replace BOB's last blocks and return the height."""
-        height = self._node.reorganise(depth, keep_transactions=keep_transactions)
+        height = self._node.reorganise(depth, keep_transactions=keep_transactions, transactions=transactions)
         if keep_transactions:
             self._maker.on_transaction()
         return height
