@@ -52,6 +52,17 @@ class ConnectionPoolSection(Section):
     max_connections: int = Field(default=16, ge=1, le=1000, description="connections open at once, per node")
     keepalive_seconds: float = Field(default=30.0, ge=0, description="seconds that an idle connection is kept")
     max_response_bytes: int = Field(default=32 * 1024 * 1024, ge=1024, description="bytes; a longer answer is refused")
+    ca_file: Path | None = Field(
+        default=None, description="PEM file with the only authorities that may certify a server; else the system's"
+    )
+    max_batch_calls: int = Field(default=200, ge=1, le=1000, description="most JSON-RPC calls in one request")
+    max_batch_bytes: int = Field(default=1_000_000, ge=1024, description="most bytes in one request of several calls")
+    max_calls_per_second: float | None = Field(
+        default=None, gt=0, description="JSON-RPC calls that a node is asked at most; without it there is no limit"
+    )
+    retry_seconds: float = Field(
+        default=2.0, ge=0, description="seconds for which a JSON-RPC read is repeated while the node is busy or away"
+    )
 
     def settings(self) -> ConnectionPoolConfig:
         """What a client is told."""
@@ -59,6 +70,11 @@ class ConnectionPoolSection(Section):
             max_connections=self.max_connections,
             keepalive_seconds=self.keepalive_seconds,
             max_response_bytes=self.max_response_bytes,
+            ca_file=None if self.ca_file is None else str(self.ca_file),
+            max_batch_calls=self.max_batch_calls,
+            max_batch_bytes=self.max_batch_bytes,
+            max_calls_per_second=self.max_calls_per_second,
+            retry_seconds=self.retry_seconds,
         )
 
 
@@ -76,6 +92,9 @@ class BobSection(Section):
     """[bob]: the BOB node, the account, and which token is bitcoin there."""
 
     rpc_url: str = Field(description="JSON-RPC address of your node, http or https", repr=False)
+    fallback_rpc_urls: tuple[str, ...] = Field(
+        default=(), repr=False, description="other nodes of the same chain, asked while yours is away, in this order"
+    )
     websocket_url: str | None = Field(
         default=None,
         repr=False,
@@ -118,6 +137,11 @@ class BobSection(Section):
     def _url(cls, value: str) -> str:
         return _checked_url(value, ("http", "https"))
 
+    @field_validator("fallback_rpc_urls")
+    @classmethod
+    def _urls(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple([_checked_url(value, ("http", "https")) for value in values])
+
     @field_validator("websocket_url")
     @classmethod
     def _websocket(cls, value: str | None) -> str | None:
@@ -133,6 +157,7 @@ class BobSection(Section):
         """What a ``BobClient`` is told."""
         return BobSettings(
             rpc_url=self.rpc_url,
+            fallback_rpc_urls=self.fallback_rpc_urls,
             websocket_url=self.websocket_url,
             chain_id=self.chain_id,
             token=self.token_address,

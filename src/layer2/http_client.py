@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import ssl
 from email.utils import parsedate_to_datetime
 
 import aiohttp
 
+from layer2.errors import ConfigurationError
 from layer2.settings import ConnectionPoolConfig
 
-__all__ = ["open_session", "server_time"]
+__all__ = ["open_session", "retry_after", "server_time"]
 
 
 def open_session(pool: ConnectionPoolConfig, *, timeout: float) -> aiohttp.ClientSession:
@@ -18,9 +20,14 @@ def open_session(pool: ConnectionPoolConfig, *, timeout: float) -> aiohttp.Clien
     Args:
         pool: how many connections, and for how long. Its limit on answers is for the reader of an answer.
         timeout: seconds for a whole exchange, where the request does not say otherwise.
+
+    Raises:
+        ConfigurationError: the pool's authorities cannot be read.
     """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=pool.max_connections, keepalive_timeout=pool.keepalive_seconds),
+        connector=aiohttp.TCPConnector(
+            limit=pool.max_connections, keepalive_timeout=pool.keepalive_seconds, ssl=_authorities(pool.ca_file)
+        ),
         timeout=aiohttp.ClientTimeout(total=timeout),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
@@ -30,6 +37,31 @@ def server_time(response: aiohttp.ClientResponse) -> float | None:
     """Unix seconds by the server's clock (RFC 9110, 6.6.1); None where it does not tell, or not readably."""
     date = response.headers.get("Date")
     return None if date is None else _unix_seconds(date)
+
+
+def retry_after(response: aiohttp.ClientResponse) -> float | None:
+    """Seconds for which the server asks to be left alone (RFC 9110, 10.2.3); None where it does not, or not readably.
+
+    A date is compared with the server's own clock where the same answer tells it.
+    """
+    said = response.headers.get("Retry-After")
+    if said is None:
+        return None
+    if said.isascii() and said.isdigit():
+        # More digits than a float needs would be an error, and say nothing else.
+        return float(said[:12])
+    until = _unix_seconds(said)
+    now = server_time(response)
+    return None if until is None or now is None else max(0.0, until - now)
+
+
+def _authorities(ca_file: str | None) -> ssl.SSLContext | bool:
+    if ca_file is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(f"the certificates in {ca_file} cannot be read: {type(error).__name__}") from error
 
 
 # A busy server says the same second many times.

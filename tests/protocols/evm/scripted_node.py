@@ -40,8 +40,22 @@ class ScriptedNode:
         """How many calls each request had."""
         return [len(calls) for calls in self.requests]
 
-    def client(self, *, timeout: float = 5.0, max_response_bytes: int = 1_000_000, connections: int = 4) -> JsonRpc:
-        pool = ConnectionPoolConfig(max_connections=connections, max_response_bytes=max_response_bytes)
+    def client(
+        self,
+        *,
+        timeout: float = 5.0,
+        max_response_bytes: int = 1_000_000,
+        connections: int = 4,
+        retry_seconds: float = 0.0,
+        **pool_settings: Any,
+    ) -> JsonRpc:
+        """A client of this node; by default each call is one attempt."""
+        pool = ConnectionPoolConfig(
+            max_connections=connections,
+            max_response_bytes=max_response_bytes,
+            retry_seconds=retry_seconds,
+            **pool_settings,
+        )
         client = JsonRpc(self.url, protocol="BOB", pool=pool, timeout=timeout)
         self.clients.append(client)
         return client

@@ -1,6 +1,7 @@
 """JSON-RPC 2.0 over HTTP to one EVM node: what is asked in the same tick of the loop travels together.
 
-A read that the node refused as part of a batch is asked again in smaller batches. A send is never repeated here:
+A read that the node refused as part of a batch is asked again in smaller batches, and one that it is too busy for, or
+that found it away, is asked again a little later. A send is repeated only where it is certain that it did not arrive;
 where its answer is missing its outcome is UNKNOWN, and the account looks it up by the transaction's hash.
 
 Sends keep their order: one batch of them is under way at a time. A node's pool keeps few transactions whose
@@ -14,37 +15,33 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-import aiohttp
 import orjson
-from yarl import URL
+from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_before_delay, wait_random_exponential
 
 from layer2.errors import (
     AsyncRuntimeError,
-    AuthenticationFailed,
     BadAnswer,
-    ConfigurationError,
     FormatError,
+    Layer2Error,
     NodeError,
     NodeRefused,
     NodeUnreachable,
     Outcome,
 )
-from layer2.foreign_text import printable
-from layer2.http_client import open_session, server_time
+from layer2.protocols.evm.http_exchange import ExchangeFailed, HttpExchange
 from layer2.protocols.evm.rpc_answers import Answer, BatchRefused, Malformed, Refused, Result, read_answers
 from layer2.settings import ConnectionPoolConfig
 
-__all__ = ["Dated", "JsonRpc"]
+__all__ = ["SEND", "Dated", "JsonRpc"]
 
-_SEND = "eth_sendRawTransaction"
-_HEADERS = {"Content-Type": "application/json"}
-_BATCH_CALLS = 200
-_BATCH_BYTES = 1_000_000
+SEND = "eth_sendRawTransaction"
+"""The one method that is a write."""
 _RESPONSE_TOO_LARGE = -32003
+_JITTER = wait_random_exponential(multiplier=0.1, max=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +54,17 @@ class Dated:
 
 
 class _Call:
-    __slots__ = ("batch", "body", "future", "identifier", "method")
+    __slots__ = ("batch", "body", "dated", "excuse", "future", "identifier", "method")
 
-    def __init__(self, identifier: int, method: str, body: bytes, future: asyncio.Future[Dated]) -> None:
+    def __init__(self, identifier: int, method: str, body: bytes, dated: bool, future: asyncio.Future[Any]) -> None:
         self.identifier = identifier
         self.method = method
         self.body = body
+        self.dated = dated
         self.future = future
         self.batch: _Batch | None = None
+        self.excuse: ExchangeFailed | Refused | None = None
+        """Why it had no answer the last time, where asking later may help."""
 
 
 class _Batch:
@@ -72,37 +72,16 @@ class _Batch:
 
     __slots__ = ("task", "waiting")
 
-    def __init__(self, waiting: int) -> None:
-        self.waiting = waiting
-        self.task: asyncio.Task[None] | None = None
+    def __init__(self, calls: Sequence[_Call], task: asyncio.Task[None]) -> None:
+        self.waiting = len(calls)
+        self.task = task
+        for call in calls:
+            call.batch = self
 
     def leave(self) -> None:
         self.waiting -= 1
-        if self.waiting == 0 and self.task is not None:
+        if self.waiting == 0:
             self.task.cancel()
-
-
-class _Failed(Exception):
-    """One HTTP exchange gave no answers; why, and what that means for its calls."""
-
-    def __init__(
-        self,
-        kind: type[NodeError],
-        problem: str,
-        *,
-        may_have_arrived: bool = True,
-        smaller_may_do: bool = False,
-        broke: bool = False,
-    ) -> None:
-        super().__init__(problem)
-        self.kind = kind
-        self.problem = problem
-        self.may_have_arrived = may_have_arrived
-        """False where it is certain that the node did not act on the request."""
-        self.smaller_may_do = smaller_may_do
-        """Whether the same calls may succeed in smaller batches."""
-        self.broke = broke
-        """The connection ended under the request, as a kept one does when the node has closed it meanwhile."""
 
 
 class JsonRpc:
@@ -111,7 +90,7 @@ class JsonRpc:
     Args:
         url: ``http`` or ``https``; user and password in it are sent as basic authentication and shown nowhere.
         protocol: the layer's name, for errors.
-        pool: how connections are kept.
+        pool: how connections are kept, how large a batch may be, and for how long a read is repeated.
         timeout: seconds within which each HTTP request has to be answered, waiting for a connection included.
 
     Raises:
@@ -119,35 +98,35 @@ class JsonRpc:
     """
 
     def __init__(self, url: str, *, protocol: str, pool: ConnectionPoolConfig, timeout: float) -> None:
-        try:
-            self._url = URL(url)
-        except ValueError:
-            raise ConfigurationError("the node's URL cannot be read") from None
-        if self._url.scheme not in {"http", "https"} or not self._url.host:
-            raise ConfigurationError("the node's URL must begin with http:// or https:// and name a host")
+        self._http = HttpExchange(url, pool=pool, timeout=timeout)
         self._protocol = protocol
         self._pool = pool
-        # On this machine compression costs both sides more than the bytes that it saves.
-        is_local = self._url.host in {"127.0.0.1", "::1", "localhost"}
-        self._headers = {**_HEADERS, "Accept-Encoding": "identity"} if is_local else _HEADERS
-        self._timeout = timeout
-        self._most_calls = _BATCH_CALLS
+        rate = pool.max_calls_per_second
+        self._most_calls = pool.max_batch_calls if rate is None else min(pool.max_batch_calls, max(1, int(rate)))
+        # One connection is left to sends, so that slow reads cannot hold up a claim.
+        self._most_reads = max(1, pool.max_connections - 1)
         self._identifiers = itertools.count(1)
         self._reads: list[_Call] = []
         self._sends: list[_Call] = []
+        self._reading = 0
         self._is_sending = False
         self._under_way: dict[asyncio.Task[None], Sequence[_Call]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._session: aiohttp.ClientSession | None = None
 
     @property
     def endpoint(self) -> str:
         """Where the node is, as it may be shown: without user, password, path and query, which may hold keys."""
-        return str(self._url.origin())
+        return self._http.endpoint
 
     async def call(self, method: str, *params: Any) -> Any:
         """Ask the node; see ``call_dated``."""
-        return (await self.call_dated(method, *params)).value
+        call = self._ask(method, params, dated=False)
+        try:
+            return await call.future
+        except asyncio.CancelledError:
+            if call.batch is not None:
+                call.batch.leave()
+            raise
 
     async def call_dated(self, method: str, *params: Any) -> Dated:
         """Ask the node.
@@ -164,20 +143,14 @@ class JsonRpc:
 
         Cancelling it is safe at any moment. A send that is under way goes on.
         """
-        loop = self._entered()
-        identifier = next(self._identifiers)
-        body = orjson.dumps({"jsonrpc": "2.0", "id": identifier, "method": method, "params": params})
-        call = _Call(identifier, method, body, loop.create_future())
-        queue = self._sends if method == _SEND else self._reads
-        queue.append(call)
-        if len(queue) == 1:
-            loop.call_soon(self._start_sends if method == _SEND else self._start_reads)
+        call = self._ask(method, params, dated=True)
         try:
-            return await call.future
+            dated: Dated = await call.future
         except asyncio.CancelledError:
             if call.batch is not None:
                 call.batch.leave()
             raise
+        return dated
 
     async def aclose(self) -> None:
         """End every request and close the connections. What was sent is not called back."""
@@ -188,142 +161,191 @@ class JsonRpc:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
         for calls in under_way.values():
-            self._fail(calls, _Failed(NodeUnreachable, "the client was closed"))
-        self._fail(waiting, _Failed(NodeUnreachable, "the client was closed", may_have_arrived=False))
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+            self._fail(calls, ExchangeFailed(NodeUnreachable, "the client was closed"))
+        self._fail(waiting, ExchangeFailed(NodeUnreachable, "the client was closed", may_have_arrived=False))
+        await self._http.aclose()
 
-    def _entered(self) -> asyncio.AbstractEventLoop:
+    def _ask(self, method: str, params: Sequence[Any], *, dated: bool) -> _Call:
+        """Queue a call; the batch that it is part of leaves in the next tick."""
         loop = asyncio.get_running_loop()
-        if self._loop is None:
-            self._loop = loop
-        elif self._loop is not loop:
+        if self._loop is not loop:
+            self._enter(loop)
+        identifier = next(self._identifiers)
+        body = orjson.dumps({"jsonrpc": "2.0", "id": identifier, "method": method, "params": params})
+        call = _Call(identifier, method, body, dated, loop.create_future())
+        queue = self._sends if method == SEND else self._reads
+        queue.append(call)
+        if len(queue) == 1:
+            loop.call_soon(self._start_sends if method == SEND else self._start_reads)
+        return call
+
+    def _enter(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._loop is not None:
             raise AsyncRuntimeError(
                 "this client belongs to the event loop that used it first; make another one in this loop",
                 protocol=self._protocol,
             )
-        return loop
+        self._loop = loop
 
     def _start_reads(self) -> None:
-        queue, self._reads = self._reads, []
-        for calls in self._batches([call for call in queue if not call.future.done()]):
-            batch = _Batch(len(calls))
-            for call in calls:
-                call.batch = batch
-            batch.task = self._spawn(self._read(calls), calls)
+        """Start as many batches as may be in flight; the end of each comes back here for the rest."""
+        queue = [call for call in self._reads if not call.future.done()]
+        start = 0
+        while start < len(queue) and self._reading < self._most_reads:
+            calls = self._next_batch(queue, start)
+            start += len(calls)
+            self._reading += 1
+            task = self._spawn(self._carry(calls), calls)
+            _Batch(calls, task)
+            task.add_done_callback(self._was_read)
+        self._reads = queue[start:]
+
+    def _was_read(self, _: asyncio.Task[None]) -> None:
+        self._reading -= 1
+        if self._reads:
+            self._start_reads()
 
     def _start_sends(self) -> None:
         """Send the next batch, unless one is under way; its end comes back here."""
         if self._is_sending:
             return
         queue = [call for call in self._sends if not call.future.done()]
-        calls = next(self._batches(queue), ())
+        calls = self._next_batch(queue, 0)
         self._sends = queue[len(calls) :]
         if calls:
             self._is_sending = True
-            self._spawn(self._send(calls), calls).add_done_callback(self._sent)
+            self._spawn(self._carry(calls), calls).add_done_callback(self._was_sent)
 
-    def _sent(self, _: asyncio.Task[None]) -> None:
+    def _was_sent(self, _: asyncio.Task[None]) -> None:
         self._is_sending = False
         self._start_sends()
 
-    async def _send(self, calls: Sequence[_Call]) -> None:
-        try:
-            await self._ask(calls)
-        except _Failed as failure:
-            self._fail(calls, failure)
+    async def _carry(self, calls: Sequence[_Call]) -> None:
+        """Bring every call its answer or its error."""
+        left = await self._attempt(calls)
+        if left:
+            await self._repeat(left)
 
-    async def _read(self, calls: Sequence[_Call], *, may_repeat: bool = True) -> None:
-        try:
-            refused_as_part = await self._ask(calls)
-        except _Failed as failure:
-            if failure.broke and may_repeat:
-                await self._read(calls, may_repeat=False)
-                return
-            if not failure.smaller_may_do or len(calls) == 1:
-                self._fail(calls, failure)
-                return
-            middle = (len(calls) + 1) // 2
-            await self._read(calls[:middle])
-            await self._read(calls[middle:])
-            return
-        for call in refused_as_part:
-            await self._read([call])
+    async def _repeat(self, left: Sequence[_Call]) -> None:
+        """Ask again, later each time, what may be answered then."""
+        is_first = True
 
-    async def _ask(self, calls: Sequence[_Call]) -> list[_Call]:
-        """Exchange a batch and give every call its answer; return the reads that have to be asked alone."""
+        async def attempt() -> Sequence[_Call]:
+            nonlocal left, is_first
+            # The attempt that brought us here is the first one; only from the second on is the node asked.
+            if not is_first:
+                left = await self._attempt([call for call in left if not call.future.done()])
+            is_first = False
+            return left
+
+        def wait(state: RetryCallState) -> float:
+            return self._http.pause_left() + _JITTER(state)
+
+        repeating = AsyncRetrying(
+            retry=retry_if_result(bool),
+            wait=wait,
+            stop=stop_before_delay(self._pool.retry_seconds),
+            retry_error_callback=lambda state: None,
+        )
+        await repeating(attempt)
+        for call in left:
+            match call.excuse:
+                case ExchangeFailed() as failure:
+                    self._fail([call], failure)
+                case Refused() as refusal:
+                    self._refuse(call, refusal)
+                case None:
+                    self._fail([call], ExchangeFailed(BadAnswer, "the node did not answer it"))
+
+    async def _attempt(self, calls: Sequence[_Call], *, may_repeat: bool = True) -> list[_Call]:
+        """Ask once, in as many requests as the node wants; return the calls that are worth asking again later."""
         if not calls:
             return []
-        body, date = await self._exchange(calls)
+        if len(calls) > self._most_calls and calls[0].method != SEND:
+            return await self._attempt_parts(calls, self._most_calls, learn=False)
+        try:
+            alone, later = await self._exchange(calls)
+        except ExchangeFailed as failure:
+            is_send = calls[0].method == SEND
+            if failure.broke and may_repeat and not is_send:
+                return await self._attempt(calls, may_repeat=False)
+            half = (len(calls) + 1) // 2
+            if failure.smaller_may_do and len(calls) > 1 and not is_send:
+                return await self._attempt_parts(calls, half, learn=failure.refused_as_batch)
+            if failure.refused_as_batch and is_send:
+                # They are not sent again here; whoever sends them again needs to get through.
+                self._most_calls = min(self._most_calls, half)
+            if failure.passing and not (is_send and failure.may_have_arrived):
+                for call in calls:
+                    call.excuse = failure
+                return list(calls)
+            self._fail(calls, failure)
+            return []
+        for call in alone:
+            later += await self._attempt([call])
+        return later
+
+    async def _attempt_parts(self, calls: Sequence[_Call], size: int, *, learn: bool) -> list[_Call]:
+        later: list[_Call] = []
+        start = 0
+        while start < len(calls):
+            part = calls[start : start + min(size, self._most_calls)]
+            later += await self._attempt(part)
+            start += len(part)
+            # Only what worked is a lesson: the refusal may have been about one call among them.
+            if learn and any(_succeeded(call) for call in part):
+                self._most_calls = min(self._most_calls, len(part))
+        return later
+
+    async def _exchange(self, calls: Sequence[_Call]) -> tuple[list[_Call], list[_Call]]:
+        """Exchange a batch and give the calls their answers; return what to ask alone, and what to ask later."""
+        data = calls[0].body if len(calls) == 1 else b"[" + b",".join([call.body for call in calls]) + b"]"
+        body, date = await self._http.post(data, len(calls))
         try:
             answers = read_answers(body, [call.identifier for call in calls])
         except FormatError as error:
-            raise _Failed(BadAnswer, error.message) from error
+            raise ExchangeFailed(BadAnswer, error.message) from error
         except BatchRefused as refused:
-            if "batch" in refused.refusal.message:
-                self._most_calls = max(1, len(calls) // 2)
-            problem = f"it refused a batch of {len(calls)} calls: {refused.refusal.message}"
-            raise _Failed(BadAnswer, problem, smaller_may_do=True) from refused
+            raise self._batch_refused(len(calls), refused.refusal) from refused
         alone: list[_Call] = []
+        later: list[_Call] = []
         for call, answer in zip(calls, answers, strict=True):
-            too_large = isinstance(answer, Refused) and answer.code == _RESPONSE_TOO_LARGE
-            if too_large and call.method != _SEND and len(calls) > 1:
+            if call.future.done():
+                continue
+            if type(answer) is Result:
+                call.future.set_result(Dated(answer.value, date) if call.dated else answer.value)
+            elif isinstance(answer, Refused) and answer.passing:
+                if answer.pause is not None:
+                    self._http.pause(answer.pause)
+                call.excuse = answer
+                later.append(call)
+            elif isinstance(answer, Refused) and answer.code == _RESPONSE_TOO_LARGE and _may_go_alone(call, calls):
                 alone.append(call)
-            elif not call.future.done():
-                self._settle(call, answer, date)
-        return alone
+            else:
+                self._settle(call, answer)
+        return alone, later
 
-    async def _exchange(self, calls: Sequence[_Call]) -> tuple[bytes, float | None]:
-        """Post the calls and return the body of the answer and its date."""
-        data = calls[0].body if len(calls) == 1 else b"[" + b",".join([call.body for call in calls]) + b"]"
-        try:
-            async with self._open_session().post(
-                self._url, data=data, headers=self._headers, allow_redirects=False
-            ) as response:
-                _check_status(response.status)
-                body = await self._read_body(response)
-                return body, server_time(response)
-        # An error of aiohttp may carry the URL with its keys, so it is not kept as the cause.
-        except aiohttp.ClientConnectorError as error:
-            problem = f"no connection ({printable(error.strerror or type(error).__name__)})"
-            raise _Failed(NodeUnreachable, problem, may_have_arrived=False) from None
-        except aiohttp.ConnectionTimeoutError:
-            raise _Failed(NodeUnreachable, "no connection in time", may_have_arrived=False) from None
-        except TimeoutError:
-            raise _Failed(NodeUnreachable, f"no answer within {self._timeout:g} s") from None
-        except aiohttp.ClientPayloadError:
-            raise _Failed(NodeUnreachable, "the answer broke off") from None
-        except (aiohttp.ClientError, OSError) as error:
-            problem = f"the connection broke ({type(error).__name__})"
-            raise _Failed(NodeUnreachable, problem, broke=True) from None
+    def _batch_refused(self, count: int, refusal: Refused) -> ExchangeFailed:
+        """What one error for a whole batch means; where it is about batches, they are smaller from now on."""
+        if refusal.passing:
+            if refusal.pause is not None:
+                self._http.pause(refusal.pause)
+            return ExchangeFailed(NodeUnreachable, refusal.message, may_have_arrived=False, passing=True)
+        if "batch" in refusal.message.lower():
+            self._most_calls = max(1, min(self._most_calls, count // 2))
+        problem = f"it refused a batch of {count} calls: {refusal.message}"
+        return ExchangeFailed(BadAnswer, problem, refused_as_batch=True)
 
-    async def _read_body(self, response: aiohttp.ClientResponse) -> bytes:
-        limit = self._pool.max_response_bytes
-        parts: list[bytes] = []
-        size = 0
-        async for part in response.content.iter_any():
-            size += len(part)
-            if size > limit:
-                response.close()
-                raise _Failed(BadAnswer, f"its answer is longer than {limit} bytes", smaller_may_do=True)
-            parts.append(part)
-        return b"".join(parts)
-
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = open_session(self._pool, timeout=self._timeout)
-        return self._session
-
-    def _batches(self, calls: Sequence[_Call]) -> Iterator[Sequence[_Call]]:
-        start, size = 0, 0
-        for place, call in enumerate(calls):
-            if place > start and (place - start == self._most_calls or size + len(call.body) > _BATCH_BYTES):
-                yield calls[start:place]
-                start, size = place, 0
-            size += len(call.body) + 1
-        if start < len(calls):
-            yield calls[start:]
+    def _next_batch(self, queue: Sequence[_Call], start: int) -> Sequence[_Call]:
+        """As many calls as one request may have, in order; the first one always."""
+        end, size = start, 0
+        last = min(len(queue), start + self._most_calls)
+        while end < last:
+            size += len(queue[end].body) + 1
+            if size > self._pool.max_batch_bytes and end > start:
+                break
+            end += 1
+        return queue[start:end]
 
     def _spawn(self, work: Coroutine[Any, Any, None], calls: Sequence[_Call]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -334,33 +356,43 @@ class JsonRpc:
     def _ended(self, task: asyncio.Task[None]) -> None:
         calls = self._under_way.pop(task)
         if not task.cancelled() and (error := task.exception()) is not None:
+            if isinstance(error, Layer2Error):
+                # A setting that shows to be wrong at the first use, as a file with certificates.
+                self._fail(calls, ExchangeFailed(NodeError, error.message, may_have_arrived=False), error)
+                return
             # A fault of this module must not leave anybody waiting for ever.
-            self._fail(calls, _Failed(NodeError, f"unexpected {type(error).__name__}"), error)
+            self._fail(calls, ExchangeFailed(NodeError, f"unexpected {type(error).__name__}"), error)
 
-    def _settle(self, call: _Call, answer: Answer, date: float | None) -> None:
+    def _settle(self, call: _Call, answer: Answer) -> None:
         match answer:
             case Result(value):
-                call.future.set_result(Dated(value, date))
-            case Refused(code, message):
-                call.future.set_exception(
-                    NodeRefused(
-                        f"the node at {self.endpoint} refused {call.method}: {message}",
-                        node_code=code,
-                        node_message=message,
-                        protocol=self._protocol,
-                        operation=call.method,
-                    )
-                )
+                call.future.set_result(value)
+            case Refused():
+                self._refuse(call, answer)
             case Malformed(problem):
-                self._fail([call], _Failed(BadAnswer, problem))
+                self._fail([call], ExchangeFailed(BadAnswer, problem))
             case _:
                 assert_never(answer)
 
-    def _fail(self, calls: Sequence[_Call], failure: _Failed, cause: BaseException | None = None) -> None:
+    def _refuse(self, call: _Call, refusal: Refused) -> None:
+        if call.future.done():
+            return
+        call.future.set_exception(
+            NodeRefused(
+                f"the node at {self.endpoint} refused {call.method}: {refusal.message}",
+                node_code=refusal.code,
+                node_message=refusal.message,
+                protocol=self._protocol,
+                operation=call.method,
+                retryable=refusal.passing,
+            )
+        )
+
+    def _fail(self, calls: Sequence[_Call], failure: ExchangeFailed, cause: BaseException | None = None) -> None:
         for call in calls:
             if call.future.done():
                 continue
-            unknown = call.method == _SEND and failure.may_have_arrived
+            unknown = call.method == SEND and failure.may_have_arrived
             error = failure.kind(
                 f"the node at {self.endpoint}, {call.method}: {failure.problem}",
                 protocol=self._protocol,
@@ -371,15 +403,10 @@ class JsonRpc:
             call.future.set_exception(error)
 
 
-def _check_status(status: int) -> None:
-    """Refuse HTTP answers that are no JSON-RPC."""
-    if status in {401, 403}:
-        raise _Failed(AuthenticationFailed, f"it refused our credentials (HTTP {status})", may_have_arrived=False)
-    if status == 413:
-        raise _Failed(BadAnswer, "the request was too large (HTTP 413)", may_have_arrived=False, smaller_may_do=True)
-    if status == 429:
-        raise _Failed(NodeUnreachable, "too many requests (HTTP 429)", may_have_arrived=False)
-    if status >= 500:
-        raise _Failed(NodeUnreachable, f"HTTP {status}")
-    if status != 200:
-        raise _Failed(BadAnswer, f"HTTP {status}")
+def _succeeded(call: _Call) -> bool:
+    future = call.future
+    return future.done() and not future.cancelled() and future.exception() is None
+
+
+def _may_go_alone(call: _Call, calls: Sequence[_Call]) -> bool:
+    return len(calls) > 1 and call.method != SEND

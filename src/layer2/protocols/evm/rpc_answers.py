@@ -5,9 +5,10 @@ Source: JSON-RPC 2.0, sections 5 and 6.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
@@ -19,8 +20,16 @@ from layer2.formats.evm_revert import decode_revert
 __all__ = ["Answer", "BatchRefused", "Malformed", "Refused", "Result", "read_answers"]
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+_TOO_MANY = re.compile(
+    r"rate.?limit|too many requests|request limit|requests? per second|compute units per second|throttl", re.IGNORECASE
+)
+"""What providers call it; those that use a code of their own for it say so in words too."""
+_TOO_MANY_CODES = frozenset({429, -32029})
+_INDEXING = re.compile(r"indexing is in progress|index is not ready", re.IGNORECASE)
+"""op-geth on a receipt, until its index of transactions has caught up: that is not "no receipt"."""
+
+
+class Result(NamedTuple):
     """The call succeeded; the value is whatever the node sent."""
 
     value: Any
@@ -33,6 +42,11 @@ class Refused:
     code: int | None
     message: str
     """Printable, shortened, with the reason of a revert where there is one."""
+    passing: bool = False
+    """Whether the node says that it did not look at the call now, and may later: too many calls, an index that is
+    not ready."""
+    pause: float | None = None
+    """Seconds for which the node wants to be left alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +87,8 @@ def read_answers(body: bytes, ids: Sequence[int]) -> list[Answer]:
     except orjson.JSONDecodeError as error:
         raise FormatError("the answer is not JSON") from error
     items = decoded if isinstance(decoded, list) else [decoded]
+    if len(items) == len(ids) and (answers := _in_order(items, ids)) is not None:
+        return answers
     if len(items) == 1 and isinstance(items[0], dict) and "error" in items[0]:
         if len(ids) > 1:
             raise BatchRefused(_refused(items[0]["error"]))
@@ -89,6 +105,19 @@ def read_answers(body: bytes, ids: Sequence[int]) -> list[Answer]:
             found[identifier] = Malformed("it was answered twice") if known else _answer(item)
     missing = Malformed("the node did not answer it")
     return [found.get(identifier, missing) for identifier in ids]
+
+
+def _in_order(items: Sequence[object], ids: Sequence[int]) -> list[Answer] | None:
+    """The answers where each is a plain result in its call's place, as nearly always; None where one is not."""
+    answers: list[Answer] = []
+    for item, expected in zip(items, ids, strict=True):
+        if type(item) is not dict or "error" in item or "result" not in item:
+            return None
+        identifier = item.get("id")
+        if type(identifier) is not int or identifier != expected:
+            return None
+        answers.append(Result(item["result"]))
+    return answers
 
 
 def _answer(item: dict[str, Any]) -> Answer:
@@ -110,4 +139,15 @@ def _refused(error: object) -> Refused:
             message = f"{message.partition(':')[0]}: {decode_revert(parse_data(data, 'data'))}"
         except FormatError:
             message = f"{message} (its data is not readable)"
-    return Refused(code if type(code) is int else None, message)
+        # A contract chooses the words of its revert, so they are no statement of the node.
+        return Refused(code if type(code) is int else None, message)
+    too_many = code in _TOO_MANY_CODES or _TOO_MANY.search(message) is not None
+    passing = too_many or _INDEXING.search(message) is not None
+    return Refused(code if type(code) is int else None, message, passing, _asked_pause(data) if too_many else None)
+
+
+def _asked_pause(data: object) -> float | None:
+    """``error.data.rate.backoff_seconds``, with which one large provider says how long."""
+    rate = data.get("rate") if isinstance(data, dict) else None
+    seconds = rate.get("backoff_seconds") if isinstance(rate, dict) else None
+    return float(seconds) if isinstance(seconds, int | float) and 0 <= seconds < 1e9 else None

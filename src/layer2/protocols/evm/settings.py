@@ -19,6 +19,9 @@ class EvmSettings:
 
     rpc_url: str = field(repr=False)
     """``http`` or ``https``; may hold a user, a password or a key, and is never shown whole."""
+    fallback_rpc_urls: tuple[str, ...] = field(default=(), repr=False)
+    """Other nodes of the same chain, in order; one is asked while those before it are away, lag behind, or are on
+    another chain. What they say is believed as much as what the first one says."""
     chain_id: int
     token: str
     """Address of the ERC-20 that is this layer's BTC, ``0x`` and 40 hex digits. There is no default."""
