@@ -89,10 +89,22 @@ class Eip1559Transaction:
                 half of the curve's order (EIP-2), or no key can have made it.
         """
         sender = _recover(self.signing_hash(), _sized(signature, 65, "signature"))
+        raw = self.raw(signature)
+        return SignedTransaction(raw=raw, hash=keccak256(raw), transaction=self, sender=sender)
+
+    def raw(self, signature: bytes) -> bytes:
+        """The bytes of the transaction with that signature, whoever made it; ``signed`` checks it.
+
+        Args:
+            signature: 65 bytes, as for ``signed``.
+
+        Raises:
+            FormatError: another size.
+        """
+        _sized(signature, 65, "signature")
         r, s, parity = signature[:32], signature[32:64], signature[64]
         integers = (parity, int.from_bytes(r, "big"), int.from_bytes(s, "big"))
-        raw = bytes((_TYPE,)) + rlp.encode([*self._fields(), *(rlp.encode_int(value) for value in integers)])
-        return SignedTransaction(raw=raw, hash=keccak256(raw), transaction=self, sender=sender)
+        return bytes((_TYPE,)) + rlp.encode([*self._fields(), *(rlp.encode_int(value) for value in integers)])
 
     def _fields(self) -> list[RlpItem]:
         access_list: list[RlpItem] = [[address, [*keys]] for address, keys in self.access_list]

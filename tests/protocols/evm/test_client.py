@@ -338,9 +338,9 @@ async def test_fees_above_the_cap_refuse_a_send(bob: BobNetwork) -> None:
 async def test_not_enough_for_value_and_gas_is_insufficient_funds(bob: BobNetwork) -> None:
     taker = await bob.client("taker")
     request = EvmTransactionRequest(to=SOMEBODY, value=START_WEI, gas_limit=21_000)
-    with pytest.raises(InsufficientFunds) as refused:
+    with pytest.raises(InsufficientFunds, match=rf"{START_WEI} wei and up to \d+ wei of fees") as refused:
         await taker.submit_transaction_async(request)
-    assert refused.value.outcome is Outcome.REJECTED
+    assert refused.value.outcome is Outcome.NOT_SENT
     await taker.transfer_asset_async(ETH, 1, SOMEBODY)
 
 

@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from layer2.errors import FundsRulesError
-from layer2.protocols.evm.fees import FeeQuote, Fees, L1Parameters
+from layer2.protocols.evm.fees import FeeQuote, Fees
 from layer2.protocols.evm.json_rpc import JsonRpc
+from layer2.protocols.evm.l1_parameters import L1Parameters
 from layer2.protocols.evm.node import EvmNode
 from layer2.settings import ConnectionPoolConfig
 from protocols.evm.bob_network import BobNetwork
@@ -32,7 +33,7 @@ def test_the_data_fee_follows_fjords_formula_for_the_largest_compressed_size() -
     )
     price = 16 * 5_227 * 20_000_000_000 + 1_014_213 * 3
     assert l1.data_fee_bound(100) == 100_000_000 * price // 10**12
-    assert l1.data_fee_bound(400) == (836_500 * (400 + 1 + 16) - 42_585_600) * price // 10**12
+    assert l1.data_fee_bound(400) == (836_500 * (400 + 13) - 42_585_600) * price // 10**12
 
 
 def test_the_operators_part_is_a_scaled_share_of_the_gas_and_a_constant() -> None:

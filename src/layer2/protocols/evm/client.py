@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from functools import partial
 from typing import ClassVar
 
-from layer2.blocking import twin
+from layer2.blocking import iterator_twin, twin
 from layer2.contracts.erc20 import balance_of_call, decimals_call, decode_decimals, decode_uint256, transfer_call
 from layer2.contracts.htlc import HTLC_ADDRESS
 from layer2.errors import (
+    AsyncRuntimeError,
     BadAnswer,
     ConfigurationError,
     FormatError,
@@ -21,6 +23,7 @@ from layer2.errors import (
     UnknownAsset,
     WrongNetwork,
 )
+from layer2.formats.eip2612 import SignedPermit
 from layer2.formats.evm_address import parse_address, to_checksum
 from layer2.interfaces import Clock, EvmSigner, SendRecords, SystemClock
 from layer2.layers import Layer2ProtocolType
@@ -28,16 +31,22 @@ from layer2.money import BTC, ETH, AssetId, Balance, checked_amount, rescaled
 from layer2.proofs.evidence import EvmReceiptEvidence
 from layer2.protocol_client import Layer2ProtocolAsync
 from layer2.protocols.evm.deadline import Deadline
+from layer2.protocols.evm.estimates import Estimates, FeeEstimate
 from layer2.protocols.evm.htlc import EvmHtlcs
+from layer2.protocols.evm.permits import Permits
 from layer2.protocols.evm.receipt_evidence import header_chain, is_canonical
 from layer2.protocols.evm.requests import EvmTransaction, EvmTransactionRequest, request_digest
 from layer2.protocols.evm.settings import EvmSettings
 from layer2.protocols.evm.statuses import Statuses
 from layer2.protocols.evm.submissions import Submission, Submissions
 from layer2.protocols.evm.tokens import TokenTransfer, check_recipient, transfer_gas
+from layer2.protocols.evm.watches import TransactionWatches
 from layer2.transactions import EvmTxId, Finality, TxState, TxStatus
 
 __all__ = ["EvmClient"]
+
+
+_PROGRESS = {TxState.UNKNOWN: 0, TxState.PENDING: 1, TxState.INCLUDED: 2, TxState.FINAL: 3}
 
 
 class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvidence], EvmHtlcs):
@@ -61,8 +70,12 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         super().__init__(settings, signer, SystemClock() if clock is None else clock)
         name = self.protocol_type.value
         self._statuses = Statuses(self._node, self._watcher, settings)
+        self._watches = TransactionWatches(self._node, self._watcher, self._statuses, settings)
+        chain_id = settings.chain_id
+        self._estimates = Estimates(self._node, self._account, self._fees, chain_id=chain_id, protocol=name)
+        self._permits = Permits(self._node, signer, self._token, chain_id=settings.chain_id, protocol=name)
         self._submissions = Submissions(
-            self._node, self._account, self._fees, sends, self._statuses, chain_id=settings.chain_id, protocol=name
+            self._account, self._fees, self._estimates, sends, self._statuses, chain_id=chain_id, protocol=name
         )
 
     def __repr__(self) -> str:
@@ -71,6 +84,7 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
     async def aclose(self) -> None:
         """Close connections and end the client's own tasks. Nothing that was sent is called back."""
         await self._submissions.aclose()
+        await self._watches.aclose()
         await self._account.aclose()
         await self._watcher.aclose()
         await self._fees.aclose()
@@ -117,10 +131,54 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         tx_id = await self._submit("submit_transaction_async", transaction, idempotency_key, timeout)
         return TxStatus(tx_id, TxState.PENDING)
 
+    async def estimate_fee_async(self, transaction: EvmTransaction, *, timeout: float | None = None) -> FeeEstimate:
+        """What a transaction would cost in a block like the newest: execution, L1 data, and the operator's part.
+
+        Args:
+            transaction: a request, or a signed transaction of type 2, whoever signed it. Signed bytes and requests
+                with a gas limit are not shown to the node.
+
+        Returns:
+            All in wei. Base fee and L1 prices change from block to block, so it promises nothing of a later one.
+
+        Raises:
+            TransactionError: the request would fail; with the contract's reason.
+            FundsRulesError: the chain asks more than ``max_fee_per_gas``.
+            FormatError: bytes that are no such transaction.
+        """
+        async with self._deadline("estimate_fee_async", timeout):
+            return await self._estimates.fee(transaction)
+
     async def get_transaction_status_async(self, tx_id: EvmTxId, *, timeout: float | None = None) -> TxStatus[EvmTxId]:
         """See ``Layer2ProtocolAsync``. DROPPED is known only of transactions that this object sent."""
         async with self._deadline("get_transaction_status_async", timeout):
             return await self._statuses.read(tx_id)
+
+    async def get_transaction_statuses_async(
+        self, tx_ids: Sequence[EvmTxId], *, timeout: float | None = None
+    ) -> list[TxStatus[EvmTxId]]:
+        """Ask the node now for many transactions; those of one block share one request for its receipts.
+
+        Args:
+            tx_ids: in any order; the statuses come in the same.
+
+        Nothing in the answers is older than the call.
+        """
+        async with self._deadline("get_transaction_statuses_async", timeout):
+            return await self._statuses.read_many(tx_ids)
+
+    async def watch_transaction_async(self, tx_id: EvmTxId) -> AsyncIterator[TxStatus[EvmTxId]]:
+        """Hand out the status now, and each later one that differs in more than depth, reorganisations included.
+
+        Ends after FINAL, and after FAILED and DROPPED once they are as final as the configuration asks for. A block
+        costs one request, however many transactions are watched.
+
+        Raises:
+            NodeError: the node did not answer several times in a row; the transaction goes on.
+        """
+        async with aclosing(self._watches.watch(tx_id)) as statuses:
+            async for status in statuses:
+                yield status
 
     async def transfer_asset_async(
         self,
@@ -142,7 +200,7 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         check_recipient(to, self._token)
         measure = None
         if asset_id == BTC:
-            units = rescaled(amount, BTC.decimals, self.settings.token_decimals)
+            units = self._units(amount)
             request = EvmTransactionRequest(to=self.settings.token, data=transfer_call(to, units))
             transfer = TokenTransfer(self._token, self._account.address, to, units)
             measure = partial(transfer_gas, self._node, transfer, protocol=self.protocol_type.value)
@@ -164,6 +222,31 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
             raise InsufficientFunds(
                 f"{amount} wei cannot be sent: the account has {balance}", protocol=self.protocol_type.value
             ) from error
+
+    async def permit_async(
+        self, spender: str, amount: int, deadline: int, *, timeout: float | None = None
+    ) -> SignedPermit:
+        """Sign that ``spender`` may take up to ``amount`` satoshi of the token; nothing is sent (EIP-2612).
+
+        The spender, or anyone, hands it in by sending ``call()`` to the token. So a key that holds no gas and sends
+        nothing can approve, and it never has to lower an allowance that may be taken first: an unused permit ends.
+
+        Args:
+            spender: ``0x`` and 40 hex digits.
+            amount: satoshi.
+            deadline: unix seconds of the block that hands it in, at the latest.
+
+        Raises:
+            InvalidRequest: a wrong spender, amount or deadline.
+            TransactionError: the token has no permit (``no_permit``), or states a domain that is not its own
+                (``permit_domain``).
+            SignerError: the key cannot be used.
+
+        Does not promise that the permit is still good when it is handed in: another with the same nonce may be first.
+        """
+        to, units = parse_address(spender), self._units(amount)
+        async with self._deadline("permit_async", timeout):
+            return await self._permits.sign(to, units, deadline)
 
     async def verify_proof_async(self, proof: EvmReceiptEvidence, *, timeout: float | None = None) -> bool:
         """See ``Layer2ProtocolAsync``: the evidence of a lock's end, canonical at the node's finality asked for.
@@ -219,10 +302,16 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         self, tx_id: EvmTxId, *, until: TxState = TxState.INCLUDED, timeout: float | None = None
     ) -> TxStatus[EvmTxId]:
         """See ``Layer2ProtocolAsync``. All waiters of a client share one look at the heads."""
+        if until not in _PROGRESS:
+            raise InvalidRequest(f"cannot wait for {until.name}; wait for PENDING, INCLUDED or FINAL")
         deadline = Deadline("wait_for_status_async", timeout, self.protocol_type.value)
         deadline.tx_id = tx_id
-        async with deadline:
-            return await self._statuses.wait(tx_id, until)
+        async with deadline, aclosing(self._watches.watch(tx_id)) as statuses:
+            async for status in statuses:
+                # FAILED and DROPPED are no progress and end the wait too.
+                if _PROGRESS.get(status.state, _PROGRESS[TxState.FINAL]) >= _PROGRESS[until]:
+                    return status
+        raise AsyncRuntimeError("the watch ended before the transaction did", protocol=self.protocol_type.value)
 
     async def _submit(
         self,
@@ -241,8 +330,15 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
                 deadline.tx_id = submission.tx_id
                 raise
 
+    def _units(self, satoshi: int) -> int:
+        return rescaled(checked_amount(satoshi), BTC.decimals, self.settings.token_decimals)
+
     def _deadline(self, operation: str, timeout: float | None) -> Deadline:
         seconds = self.settings.default_timeout_ms / 1000 if timeout is None else timeout
         return Deadline(operation, seconds, self.protocol_type.value, self._limit)
 
+    estimate_fee_sync = twin(estimate_fee_async)
+    get_transaction_statuses_sync = twin(get_transaction_statuses_async)
+    watch_transaction_sync = iterator_twin(watch_transaction_async)
     header_chain_sync = twin(header_chain_async)
+    permit_sync = twin(permit_async)

@@ -1,8 +1,6 @@
-"""What a transaction costs at most: execution (EIP-1559), L1 data (Fjord) and the operator's part (Isthmus).
+"""Prices for transactions: of execution (EIP-1559), and the parameters of what an OP-stack chain takes on top of it.
 
-The L1 and operator parameters are read from the storage of the L1Block predeploy, as op-geth itself does. A chain
-without it has zeros there and no such fees. Sources: EIP-1559; OP stack specification, Ecotone, Fjord and Isthmus.
-The operator fee of Jovian is computed otherwise and is not known here.
+Twice the base fee and the configured tip, within the cap. Sources: EIP-1559; for the rest ``l1_parameters``.
 """
 
 from __future__ import annotations
@@ -11,48 +9,20 @@ import asyncio
 from dataclasses import dataclass
 
 from layer2.errors import BadAnswer, FundsRulesError
-from layer2.protocols.evm.node import EvmNode
+from layer2.protocols.evm.l1_parameters import L1_BLOCK, L1_BLOCK_SLOTS, L1Parameters
+from layer2.protocols.evm.node import BlockRef, EvmNode, NodeBlock
 from layer2.protocols.evm.settings import EvmSettings
 from layer2.protocols.evm.shared_call import SharedCall
 from layer2.transactions import Finality
 
-__all__ = ["TRANSFER_GAS", "FeeQuote", "Fees", "L1Parameters"]
+__all__ = ["TRANSFER_GAS", "FeeQuote", "Fees"]
 
 TRANSFER_GAS = 21_000
 """Gas of a transfer of the native coin to an account without code."""
 
-_L1_BLOCK = bytes.fromhex("4200000000000000000000000000000000000015")
-_SLOT_BASE_FEE, _SLOT_SCALARS, _SLOT_BLOB_BASE_FEE, _SLOT_OPERATOR = 1, 3, 7, 8
 _QUOTE_LIFE = 2.0
 _L1_RESERVE_FACTOR = 3
 """Today's L1 fee may be a multiple of it by the time that one has to act."""
-
-
-@dataclass(frozen=True, slots=True)
-class L1Parameters:
-    """What the chain charges for L1 data and for its operator, as its newest block has it."""
-
-    base_fee: int
-    blob_base_fee: int
-    base_fee_scalar: int
-    blob_base_fee_scalar: int
-    operator_fee_scalar: int
-    operator_fee_constant: int
-
-    def data_fee_bound(self, size: int) -> int:
-        """The most wei that the L1 data of a transaction costs.
-
-        Args:
-            size: bytes of the signed transaction. Compressed it is charged less; never more than this.
-        """
-        compressed = size + size // 255 + 16
-        scaled_size = max(100_000_000, 836_500 * compressed - 42_585_600)
-        price = 16 * self.base_fee_scalar * self.base_fee + self.blob_base_fee_scalar * self.blob_base_fee
-        return scaled_size * price // 10**12
-
-    def operator_fee(self, gas: int) -> int:
-        """The operator's part in wei."""
-        return gas * self.operator_fee_scalar // 1_000_000 + self.operator_fee_constant
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +32,8 @@ class FeeQuote:
     max_fee_per_gas: int
     max_priority_fee_per_gas: int
     l1: L1Parameters
+    base_fee: int = 0
+    """Of the newest block, in wei for each gas."""
 
     def most(self, gas_limit: int, size: int) -> int:
         """The most wei that a transaction with this gas limit and signed size takes, its value not counted."""
@@ -95,34 +67,29 @@ class Fees:
                 retryable=True,
                 remedy="wait, or raise max_fee_per_gas",
             )
-        return FeeQuote(min(2 * base_fee + tip, cap), tip, l1)
+        return FeeQuote(min(2 * base_fee + tip, cap), tip, l1, base_fee)
 
     async def urgent_quote(self) -> FeeQuote:
         """Prices for what must not be left: a claim or a refund. No cap holds it back."""
         base_fee, l1 = await self._prices.get()
         tip = 2 * self._settings.priority_fee_per_gas
-        return FeeQuote(4 * base_fee + tip, tip, l1)
+        return FeeQuote(4 * base_fee + tip, tip, l1, base_fee)
 
     async def aclose(self) -> None:
         """End a request that is under way."""
         await self._prices.aclose()
 
+    async def l1_parameters(self, block: NodeBlock) -> L1Parameters:
+        """What that block charged its transactions for L1 data and operator. It has to be on the chain."""
+        return L1Parameters.from_storage(await self._l1_words(block.hash), block.header)
+
     async def _ask(self) -> tuple[int, L1Parameters]:
-        head, base_fee, scalars, blob_base_fee, operator = await asyncio.gather(
-            self._node.head(Finality.LATEST),
-            self._node.storage(_L1_BLOCK, _SLOT_BASE_FEE),
-            self._node.storage(_L1_BLOCK, _SLOT_SCALARS),
-            self._node.storage(_L1_BLOCK, _SLOT_BLOB_BASE_FEE),
-            self._node.storage(_L1_BLOCK, _SLOT_OPERATOR),
-        )
-        if head.header.base_fee_per_gas is None:
+        head, words = await asyncio.gather(self._node.head(Finality.LATEST), self._l1_words(Finality.LATEST))
+        base_fee = head.header.base_fee_per_gas
+        if base_fee is None:
             raise BadAnswer("the chain has no base fee (EIP-1559); it is not one that this client serves")
-        scalar_word, operator_word = scalars.to_bytes(32, "big"), operator.to_bytes(32, "big")
-        return head.header.base_fee_per_gas, L1Parameters(
-            base_fee=base_fee,
-            blob_base_fee=blob_base_fee,
-            base_fee_scalar=int.from_bytes(scalar_word[16:20], "big"),
-            blob_base_fee_scalar=int.from_bytes(scalar_word[20:24], "big"),
-            operator_fee_scalar=int.from_bytes(operator_word[20:24], "big"),
-            operator_fee_constant=int.from_bytes(operator_word[24:32], "big"),
-        )
+        return base_fee, L1Parameters.from_storage(words, head.header)
+
+    def _l1_words(self, at: BlockRef) -> asyncio.Future[list[int]]:
+        # No coroutine of its own: that would begin a tick later and miss the batch of the head.
+        return asyncio.gather(*[self._node.storage(L1_BLOCK, slot, at) for slot in L1_BLOCK_SLOTS])

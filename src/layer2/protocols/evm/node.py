@@ -14,6 +14,7 @@ from layer2.formats.evm_header import EvmHeader, header_from_rpc
 from layer2.formats.evm_hex import format_data, format_quantity, parse_data, parse_quantity
 from layer2.formats.evm_receipt import EvmLog
 from layer2.protocols.evm.json_rpc import JsonRpc
+from layer2.protocols.evm.l1_parameters import operator_fee
 from layer2.transactions import EvmTxId, Finality
 
 __all__ = ["BlockRef", "EvmNode", "FoundLog", "MinedReceipt", "NodeBlock"]
@@ -128,10 +129,10 @@ class EvmNode:
         method = "eth_getCode"
         return self._read(method, parse_data, await self.rpc.call(method, format_data(address), "latest"))
 
-    async def storage(self, address: bytes, slot: int) -> int:
-        """A word of a contract's storage at the newest block."""
+    async def storage(self, address: bytes, slot: int, at: BlockRef = Finality.LATEST) -> int:
+        """A word of a contract's storage."""
         method = "eth_getStorageAt"
-        answer = await self.rpc.call(method, format_data(address), format_quantity(slot), "latest")
+        answer = await self.rpc.call(method, format_data(address), format_quantity(slot), _state(at))
         return int.from_bytes(self._read(method, parse_data, answer), "big")
 
     async def call(
@@ -298,8 +299,10 @@ def _receipt(answer: object) -> MinedReceipt:
     gas_used, status = parse_quantity(get("gasUsed"), "gasUsed"), parse_quantity(get("status"), "status")
     if status > 1:
         raise FormatError("JSON-RPC: a receipt's status is neither 0 nor 1")
-    # OP stack: the L1 data fee (Fjord) and the operator's fee (Isthmus) come on top of the execution.
-    operator_fee = gas_used * _optional(fields, "operatorFeeScalar") // 1_000_000
+    # OP stack: the L1 data fee (Fjord) and the operator's fee come on top of the execution. The footprint's scalar is
+    # in the receipts of Jovian and in none before.
+    scalar, constant = _optional(fields, "operatorFeeScalar"), _optional(fields, "operatorFeeConstant")
+    jovian = fields.get("daFootprintGasScalar") is not None
     return MinedReceipt(
         parse_data(get("transactionHash"), "transactionHash", size=32),
         parse_data(get("blockHash"), "blockHash", size=32),
@@ -308,8 +311,7 @@ def _receipt(answer: object) -> MinedReceipt:
         status == 1,
         gas_used * parse_quantity(get("effectiveGasPrice"), "effectiveGasPrice")
         + _optional(fields, "l1Fee")
-        + operator_fee
-        + _optional(fields, "operatorFeeConstant"),
+        + operator_fee(gas_used, scalar, constant, jovian=jovian),
     )
 
 

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from layer2.errors import (
-    BadAnswer,
-    FormatError,
-    IdempotencyConflict,
-    InvalidRequest,
-    Layer2Error,
-    NodeRefused,
-    Outcome,
-    TransactionError,
-)
+from layer2.errors import FormatError, IdempotencyConflict, InvalidRequest, Layer2Error, TransactionError
 from layer2.formats.evm_hex import format_data, parse_data
 from layer2.formats.evm_transaction import SignedTransaction, decode_signed
 from layer2.interfaces import SendRecord, SendRecords
 from layer2.protocols.evm.account import EvmAccount, Message, tx_id_of
+from layer2.protocols.evm.estimates import Estimates
 from layer2.protocols.evm.fees import FeeQuote, Fees
-from layer2.protocols.evm.node import EvmNode
-from layer2.protocols.evm.requests import EvmTransaction, EvmTransactionRequest
+from layer2.protocols.evm.requests import EvmTransaction
 from layer2.protocols.evm.statuses import Statuses
 from layer2.transactions import EvmTxId
 
@@ -46,9 +37,9 @@ class Submissions:
     """Signs, records and sends.
 
     Args:
-        node: the party's own node.
         account: whose key signs.
         fees: where prices come from.
+        estimates: gas limits, and whether the account can pay.
         records: the durable record of sends.
         statuses: learn what was sent.
         chain_id: signed transactions for another chain are refused.
@@ -57,18 +48,18 @@ class Submissions:
 
     def __init__(
         self,
-        node: EvmNode,
         account: EvmAccount,
         fees: Fees,
+        estimates: Estimates,
         records: SendRecords,
         statuses: Statuses,
         *,
         chain_id: int,
         protocol: str,
     ) -> None:
-        self._node = node
         self._account = account
         self._fees = fees
+        self._estimates = estimates
         self._records = records
         self._statuses = statuses
         self._chain_id = chain_id
@@ -129,12 +120,13 @@ class Submissions:
         if isinstance(request, bytes):
             return await self._send_signed(submission, self._checked(request))
         price = await self._fees.quote()
-        gas_limit = request.gas_limit if submission.measure is None else await submission.measure()
+        if submission.measure is not None:
+            request = replace(request, gas_limit=await submission.measure())
         message = Message(
             to=request.recipient,
             data=request.data,
             value=request.value,
-            gas_limit=await self._estimated(request) if gas_limit is None else gas_limit,
+            gas_limit=await self._estimates.gas_limit(request, price),
         )
         signed = await self._sign(message, price)
         try:
@@ -187,23 +179,6 @@ class Submissions:
         except Layer2Error as error:
             error.tx_id = error.tx_id or tx_id
             raise
-
-    async def _estimated(self, request: EvmTransactionRequest) -> int:
-        try:
-            needed = await self._node.estimate_gas(
-                request.recipient, request.data, sender=self._account.address, value=request.value
-            )
-        except NodeRefused as error:
-            raise TransactionError(
-                f"the transaction would fail: {error.node_message}",
-                code="would_fail",
-                protocol=self._protocol,
-                operation="eth_estimateGas",
-                outcome=Outcome.NOT_SENT,
-            ) from error
-        if needed > 1 << 40:
-            raise BadAnswer(f"the node estimates {needed} gas, which no block holds", protocol=self._protocol)
-        return needed + needed // 5
 
     def _checked(self, raw: bytes) -> SignedTransaction:
         signed = decode_signed(raw)
