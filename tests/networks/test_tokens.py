@@ -196,3 +196,27 @@ async def test_a_lock_of_an_old_token_is_funded_and_approved_once(
         view = await client.observe(htlc, Side.PAYER, Finality.LATEST)
     assert await client.act_status(act) is ActStatus.DONE
     assert await allowance(client) > 2**255
+
+
+async def test_a_permit_is_handed_in_by_somebody_else(paying: Paying, provider: Clients) -> None:
+    client = await paying(OddToken())
+    spender = await provider.bob.receive_address_async()
+    deadline = (await client.read_clock()).chain_time + 3_600
+    signed = await client.permit_async(spender, 1_234, deadline)
+    owner, nonce = signed.permit.owner, signed.permit.nonce
+    request = EvmTransactionRequest(to=client.settings.token, data=signed.call())
+    status = await provider.bob.submit_transaction_async(request)
+    await provider.bob.wait_for_status_async(status.tx_id, timeout=60)
+    token = parse_address(client.settings.token)
+    answer = await client._node.call(token, allowance_call(owner, parse_address(spender)))
+    assert decode_uint256(answer) == 1_234
+    assert (await client.permit_async(spender, 1, deadline)).permit.nonce == nonce + 1
+    with pytest.raises(TransactionError, match="invalid signature"):
+        await provider.bob.submit_transaction_async(request)
+
+
+async def test_a_token_without_permit_says_so(taker: Clients) -> None:
+    deadline = (await taker.bob.read_clock()).chain_time + 3_600
+    with pytest.raises(TransactionError) as refused:
+        await taker.bob.permit_async(RECIPIENT, 1, deadline)
+    assert refused.value.code == "no_permit"

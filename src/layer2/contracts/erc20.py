@@ -1,6 +1,6 @@
 """Calls to ERC-20 tokens and their answers.
 
-Source: EIP-20.
+Sources: EIP-20, EIP-2612 (nonces and domain of permits).
 """
 
 from __future__ import annotations
@@ -15,9 +15,16 @@ __all__ = [
     "decimals_call",
     "decode_accepted",
     "decode_decimals",
+    "decode_string",
     "decode_uint256",
+    "domain_separator_call",
+    "name_call",
+    "nonces_call",
     "transfer_call",
+    "version_call",
 ]
+
+_LONGEST_STRING = 256
 
 
 def transfer_call(recipient: bytes, amount: int) -> bytes:
@@ -43,6 +50,39 @@ def allowance_call(owner: bytes, spender: bytes) -> bytes:
 def decimals_call() -> bytes:
     """Write the call that reads the token's decimals; ``decode_decimals`` reads the answer."""
     return encode_call("decimals()")
+
+
+def name_call() -> bytes:
+    """Write the call that reads the token's name; ``decode_string`` reads the answer."""
+    return encode_call("name()")
+
+
+def version_call() -> bytes:
+    """Write the call that reads the version of the token's domain; ``decode_string`` reads the answer."""
+    return encode_call("version()")
+
+
+def nonces_call(owner: bytes) -> bytes:
+    """Write the call that reads the owner's next nonce of permits; ``decode_uint256`` reads the answer."""
+    return encode_call("nonces(address)", owner)
+
+
+def domain_separator_call() -> bytes:
+    """Write the call that reads the 32 bytes which permits of this token are tied to."""
+    return encode_call("DOMAIN_SEPARATOR()")
+
+
+def decode_string(answer: bytes) -> str:
+    """Read a name or a version, of at most 256 bytes; FormatError where it is no ABI string. Never trust a name."""
+    if len(answer) < 64 or int.from_bytes(answer[:32], "big") != 32:
+        raise FormatError("ABI: not a string")
+    length = int.from_bytes(answer[32:64], "big")
+    if length > _LONGEST_STRING or len(answer) != 64 + (length + 31) // 32 * 32:
+        raise FormatError(f"ABI: a string of {length} bytes in {len(answer)}")
+    try:
+        return answer[64 : 64 + length].decode()
+    except UnicodeDecodeError as error:
+        raise FormatError("ABI: a string that is not UTF-8") from error
 
 
 def decode_uint256(answer: bytes) -> int:
