@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from layer2.errors import FormatError, InvalidRequest, ProofRefused
 from layer2.formats.evm_header import EvmHeader, decode_header
 from layer2.formats.keccak import keccak256
+from layer2.manager.verification import verify_proof
 from layer2.proofs.checking import Shown, check_proof
 from layer2.proofs.evidence import EvmReceiptEvidence
 from layer2.proofs.header_chain import MAX_HEADERS, check_ancestor, read_headers, write_headers
@@ -112,6 +113,11 @@ def test_headers_count_only_for_a_trusted_one_and_the_trusted_one_is_required() 
     assert caught.value.check == "header_chain"
     with pytest.raises(InvalidRequest):
         replace(OFFLINE, trusted_header=bytes(31))
+
+
+async def test_a_manager_asks_its_own_node_and_takes_no_trusted_header() -> None:
+    with pytest.raises(InvalidRequest, match="check_proof"):
+        await verify_proof(PROOF, replace(OFFLINE, trusted_header=FIRST.hash), None)
 
 
 def test_a_file_of_headers_reads_back_as_it_was_written() -> None:

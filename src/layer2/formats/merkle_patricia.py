@@ -34,7 +34,7 @@ _BRANCH_OF_HASHES = re.compile(rb"(\x80|\xa0.{32})" * 16 + rb"\x80", re.DOTALL)
 _BRANCH_PREFIXES = {
     len(prefix) + size: prefix
     for size in [17 + _HASH_SIZE * children for children in range(2, 17)]
-    for prefix in [rlp.encode([bytes(1)] * size)[:-size]]
+    for prefix in [rlp.encode([b"\x00" for _ in range(size)])[:-size]]
 }
 """By the length of such a branch the prefix of its list."""
 

@@ -356,6 +356,7 @@ class Layer2Manager:
             that not, a refunded transfer included.
 
         Raises:
+            InvalidRequest: the policy has a ``trusted_header``: that is for ``check_proof``, which takes headers.
             ProofUndecided: your node cannot tell now; says when to ask again.
         """
         wiring = self._entered()

@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 
 from layer2.config import Layer2Config
-from layer2.errors import ProofRefused, ProofUndecided
+from layer2.errors import InvalidRequest, ProofRefused, ProofUndecided
 from layer2.formats.evm_address import parse_address
 from layer2.proofs.checking import check_proof
 from layer2.proofs.model import EvmReceiptEvidence, ProofOutcome, TransferProof
@@ -43,8 +43,11 @@ async def verify_proof(proof: TransferProof, policy: ProofPolicy, bob: BobClient
         bob: the verifier's own node, or None where the configuration has none.
 
     Raises:
+        InvalidRequest: the policy has a trusted header, to which no headers lead here.
         ProofUndecided: the node cannot tell now, or there is none and the policy requires one.
     """
+    if policy.trusted_header is not None:
+        raise InvalidRequest("trusted_header is for check_proof, which takes the headers; a manager asks its own node")
     try:
         report = check_proof(proof, policy)
     except ProofRefused as error:
