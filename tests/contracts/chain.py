@@ -176,6 +176,10 @@ def _genesis_account(*, balance: int = 0, code: bytes = b"") -> dict[str, Any]:
 @cache
 def compiled(name: str) -> bytes:
     """Compile ``vyper_sources/<name>.vy`` and return its creation code."""
-    source = (Path(__file__).parent / "vyper_sources" / f"{name}.vy").read_text()
+    return compiled_text((Path(__file__).parent / "vyper_sources" / f"{name}.vy").read_text())
+
+
+def compiled_text(source: str) -> bytes:
+    """Compile a contract and return its creation code."""
     code: str = compile_code(source, output_formats=["bytecode"], no_bytecode_metadata=True)["bytecode"]
     return bytes.fromhex(code.removeprefix("0x"))
