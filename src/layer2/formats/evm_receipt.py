@@ -134,7 +134,8 @@ def bloom_of(logs: Sequence[EvmLog]) -> bytes:
 @lru_cache(maxsize=512)
 def _bits_of(entry: bytes) -> int:
     first, second, third = _THREE_PAIRS(keccak256(entry))
-    return 1 << (first & 0x7FF) | 1 << (second & 0x7FF) | 1 << (third & 0x7FF)
+    bits: int = 1 << (first & 0x7FF) | 1 << (second & 0x7FF) | 1 << (third & 0x7FF)
+    return bits
 
 
 def decode_receipt(data: bytes) -> EvmReceipt:
