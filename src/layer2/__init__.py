@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from layer2.proofs.policy import FINAL, OFFLINE, ProofPolicy
     from layer2.protocol_client import Layer2ProtocolAsync
     from layer2.protocols.bob import BobClient
+    from layer2.protocols.evm.estimates import FeeEstimate
     from layer2.protocols.evm.requests import EvmTransactionRequest
     from layer2.protocols.lightning import LightningNetwork, PaymentRequest
     from layer2.settings import ConnectionPoolConfig
@@ -59,6 +60,7 @@ _HOMES = {
     "layer2.proofs.policy": ("FINAL", "OFFLINE", "ProofPolicy"),
     "layer2.protocol_client": ("Layer2ProtocolAsync",),
     "layer2.protocols.bob": ("BobClient",),
+    "layer2.protocols.evm.estimates": ("FeeEstimate",),
     "layer2.protocols.evm.requests": ("EvmTransactionRequest",),
     "layer2.protocols.lightning": ("LightningNetwork", "PaymentRequest"),
     "layer2.settings": ("ConnectionPoolConfig",),
@@ -79,6 +81,7 @@ __all__ = [
     "BobClient",
     "ConnectionPoolConfig",
     "EvmTransactionRequest",
+    "FeeEstimate",
     "Finality",
     "Layer2Config",
     "Layer2Error",

@@ -41,6 +41,26 @@ def test_the_operators_part_is_a_scaled_share_of_the_gas_and_a_constant() -> Non
     assert l1.operator_fee(500_000) == 1_017
 
 
+def test_jovians_operators_part_counts_a_hundred_wei_for_each_unit_of_the_scalar() -> None:
+    l1 = L1Parameters(0, 0, 0, 0, operator_fee_scalar=2_000, operator_fee_constant=17, jovian=True)
+    assert l1.operator_fee(500_000) == 500_000 * 2_000 * 100 + 17
+
+
+@pytest.mark.parametrize(
+    ("extra_data", "jovian"),
+    [
+        (bytes.fromhex("00000000fa00000006"), False),
+        (bytes.fromhex("01000000fa00000006") + bytes(8), True),
+        (b"", False),
+        (b"\x01", False),
+    ],
+    ids=["Holocene", "Jovian", "none", "short"],
+)
+def test_a_headers_extra_data_tells_whether_jovian_holds(extra_data: bytes, jovian: bool) -> None:
+    l1 = L1Parameters.from_storage((0, 0, 0, 1 << 64), extra_data)
+    assert l1.operator_fee(1_000_000) == (100_000_000 if jovian else 1)
+
+
 def test_a_reserve_holds_several_times_todays_data_fee() -> None:
     l1 = L1Parameters(10**9, 0, 1_000_000, 0, 0, 0)
     quote = FeeQuote(max_fee_per_gas=5, max_priority_fee_per_gas=1, l1=l1)

@@ -46,6 +46,8 @@ async def test_a_receipts_fee_is_execution_l1_data_and_operators_part() -> None:
     fields = RECEIPT | {"l1Fee": "0x64", "operatorFeeScalar": "0xf4240", "operatorFeeConstant": "0x7"}
     receipt = await answered(fields, lambda node: node.receipt(HASH))
     assert receipt.fee == 21_000 * 2 + 100 + 21_000 + 7
+    receipt = await answered(fields | {"daFootprintGasScalar": "0x190"}, lambda node: node.receipt(HASH))
+    assert receipt.fee == 21_000 * 2 + 100 + 21_000 * 10**6 * 100 + 7, "Jovian"
 
 
 @pytest.mark.parametrize(

@@ -81,14 +81,14 @@ class Fees:
 
     async def l1_parameters(self, block: NodeBlock) -> L1Parameters:
         """What that block charged its transactions for L1 data and operator. It has to be on the chain."""
-        return L1Parameters.from_storage(await self._l1_words(block.hash), block.header)
+        return L1Parameters.from_storage(await self._l1_words(block.hash), block.header.extra_data)
 
     async def _ask(self) -> tuple[int, L1Parameters]:
         head, words = await asyncio.gather(self._node.head(Finality.LATEST), self._l1_words(Finality.LATEST))
         base_fee = head.header.base_fee_per_gas
         if base_fee is None:
             raise BadAnswer("the chain has no base fee (EIP-1559); it is not one that this client serves")
-        return base_fee, L1Parameters.from_storage(words, head.header)
+        return base_fee, L1Parameters.from_storage(words, head.header.extra_data)
 
     def _l1_words(self, at: BlockRef) -> asyncio.Future[list[int]]:
         # No coroutine of its own: that would begin a tick later and miss the batch of the head.

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from layer2.formats.evm_header import EvmHeader
 from layer2.formats.fastlz import compressed_size, largest_compressed_size
 
 __all__ = ["L1_BLOCK", "L1_BLOCK_SLOTS", "L1Parameters", "is_jovian", "operator_fee"]
@@ -22,9 +21,9 @@ _JOVIAN_EXTRA_DATA = 17
 _JOVIAN_VERSION = 1
 
 
-def is_jovian(header: EvmHeader) -> bool:
-    """Whether the block is of Jovian or later: its extra data then has version 1 and names a least base fee."""
-    return len(header.extra_data) >= _JOVIAN_EXTRA_DATA and header.extra_data[0] >= _JOVIAN_VERSION
+def is_jovian(extra_data: bytes) -> bool:
+    """Whether a header's extra data is of Jovian or later: it has version 1 and names a least base fee."""
+    return len(extra_data) >= _JOVIAN_EXTRA_DATA and extra_data[0] >= _JOVIAN_VERSION
 
 
 def operator_fee(gas: int, scalar: int, constant: int, *, jovian: bool) -> int:
@@ -46,8 +45,8 @@ class L1Parameters:
     """Whether the operator's part is that of Jovian."""
 
     @classmethod
-    def from_storage(cls, words: Sequence[int], header: EvmHeader) -> L1Parameters:
-        """Read the words of ``L1_BLOCK_SLOTS``; zeros, where a chain has no such contract, are no fees."""
+    def from_storage(cls, words: Sequence[int], extra_data: bytes) -> L1Parameters:
+        """Read the words of ``L1_BLOCK_SLOTS`` and a header; zeros, where a chain has no such contract, are no fees."""
         base_fee, scalars, blob_base_fee, operator = words
         scalar_word, operator_word = scalars.to_bytes(32, "big"), operator.to_bytes(32, "big")
         return cls(
@@ -57,7 +56,7 @@ class L1Parameters:
             blob_base_fee_scalar=int.from_bytes(scalar_word[20:24], "big"),
             operator_fee_scalar=int.from_bytes(operator_word[20:24], "big"),
             operator_fee_constant=int.from_bytes(operator_word[24:32], "big"),
-            jovian=is_jovian(header),
+            jovian=is_jovian(extra_data),
         )
 
     def data_fee(self, raw: bytes) -> int:
