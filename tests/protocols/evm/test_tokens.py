@@ -18,6 +18,7 @@ from layer2.formats.evm_address import to_checksum
 from layer2.formats.evm_transaction import decode_signed
 from layer2.protocols.evm.node import EvmNode
 from layer2.protocols.evm.simulation import SimulatedBlock, SimulatedMessage, simulate
+from layer2.simnet.evm_arguments import RpcError
 from layer2.simnet.evm_methods import EvmMethods
 from layer2.swap_rules.legs import LegState, Side, Verb
 from layer2.transactions import Finality, Preimage
@@ -150,3 +151,22 @@ async def test_an_answer_that_is_no_simulation_is_a_bad_answer(case: str) -> Non
         block = SimulatedBlock([SimulatedMessage(bytes(20), bytes(20), b"")])
         with pytest.raises(BadAnswer, match="eth_simulateV1"):
             await simulate(node, [block], protocol="BOB")
+
+
+@pytest.mark.parametrize("broken", ["refused", "nonsense"])
+async def test_a_claim_does_not_wait_for_a_node_that_simulates(
+    bob: BobNetwork, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    taker, provider = await bob.client("taker"), await bob.client("provider")
+    await taker.perform(await taker.prepare(Verb.FUND, bob.htlc(SECRETS[0])))
+    answer = EvmMethods.answer
+
+    def breaking(methods: EvmMethods, method: str, arguments: list[Any]) -> Any:
+        if method != "eth_simulateV1":
+            return answer(methods, method, arguments)
+        if broken == "nonsense":
+            return "0x"
+        raise RpcError(-32000, "simulations are not for everybody")
+
+    monkeypatch.setattr(EvmMethods, "answer", breaking)
+    assert len(transactions(await provider.prepare(Verb.COLLECT, bob.htlc(SECRETS[0]), SECRETS[0]))) == 1

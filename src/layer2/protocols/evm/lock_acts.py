@@ -23,6 +23,7 @@ from layer2.errors import (
     FormatError,
     FundsRulesError,
     InsufficientFunds,
+    NodeError,
     NodeRefused,
     TransactionError,
 )
@@ -223,13 +224,16 @@ class LockActs:
         transfer = TokenTransfer(lock.token, HTLC_ADDRESS, lock.payee, lock.amount)
         try:
             await transfer_gas(self._node, transfer, protocol=self._protocol)
-        except TransactionError as error:
-            if error.code != "no_simulation":
-                raise FundsRulesError(
-                    f"the token would not pay out: {error.message}; the preimage stays secret", code=error.code
-                ) from error
-            # Money that is locked already must not wait for a better node: what the call returns is looked at.
+        except NodeError:
+            # Money that is locked already must not wait for a node that simulates: what the call returns is looked at.
             await self._check_payout_call(lock)
+        except TransactionError as error:
+            if error.code == "no_simulation":
+                await self._check_payout_call(lock)
+                return
+            raise FundsRulesError(
+                f"the token would not pay out: {error.message}; the preimage stays secret", code=error.code
+            ) from error
 
     async def _check_payout_call(self, lock: HtlcLock) -> None:
         try:

@@ -16,7 +16,8 @@ from layer2.protocols.evm.node import EvmNode
 __all__ = ["Simulated", "SimulatedBlock", "SimulatedMessage", "simulate"]
 
 _METHOD = "eth_simulateV1"
-_METHOD_NOT_FOUND = -32601
+_NO_SUCH_METHOD = (-32601, -32004)
+"""Method not found (JSON-RPC 2.0), and not supported (EIP-1474)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ async def simulate(
     try:
         answer = await node.rpc.call(_METHOD, asked, state)
     except NodeRefused as error:
-        if error.node_code != _METHOD_NOT_FOUND:
+        if error.node_code not in _NO_SUCH_METHOD:
             raise
         raise TransactionError(
             "the node cannot simulate, so what a token does with a transfer is not known before; nothing was signed",
