@@ -12,10 +12,10 @@ from layer2.proofs.evidence import EvmReceiptEvidence
 from layer2.protocol_client import HtlcLayer, OfferRequest
 from layer2.protocols.evm.account import EvmAccount
 from layer2.protocols.evm.deployment import check_htlc
+from layer2.protocols.evm.endpoints import open_rpc
 from layer2.protocols.evm.fees import Fees
 from layer2.protocols.evm.head_notices import HeadNotices
 from layer2.protocols.evm.heads import HeadWatcher
-from layer2.protocols.evm.json_rpc import JsonRpc
 from layer2.protocols.evm.lock_acts import LockActs
 from layer2.protocols.evm.lock_events import LockEvents
 from layer2.protocols.evm.locks import Locks
@@ -54,7 +54,7 @@ class EvmHtlcs(HtlcLayer):
         except FormatError as error:
             raise ConfigurationError(f"token: {error.message}") from error
         seconds = settings.default_timeout_ms / 1000
-        self._rpc = JsonRpc(settings.rpc_url, protocol=name, pool=settings.connection_pool, timeout=seconds)
+        self._rpc = open_rpc(settings, protocol=name)
         self._node = EvmNode(self._rpc, name)
         self._fees = Fees(self._node, settings)
         self._account = EvmAccount(self._node, signer, self._fees, chain_id=settings.chain_id, protocol=name)

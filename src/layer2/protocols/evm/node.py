@@ -13,7 +13,7 @@ from layer2.errors import BadAnswer, FormatError
 from layer2.formats.evm_header import EvmHeader, header_from_rpc
 from layer2.formats.evm_hex import format_data, format_quantity, parse_data, parse_quantity
 from layer2.formats.evm_receipt import EvmLog
-from layer2.protocols.evm.json_rpc import JsonRpc
+from layer2.protocols.evm.endpoints import NodeRpc
 from layer2.protocols.evm.l1_parameters import operator_fee
 from layer2.transactions import EvmTxId, Finality
 
@@ -69,14 +69,14 @@ class FoundLog:
 
 
 class EvmNode:
-    """Typed calls to one node. Raises, all methods: as ``JsonRpc.call``.
+    """Typed calls to a node. Raises, all methods: as ``JsonRpc.call_dated``.
 
     Args:
-        rpc: the connection.
+        rpc: the connection, to one node or to the best of several.
         protocol: the layer's name, for errors.
     """
 
-    def __init__(self, rpc: JsonRpc, protocol: str) -> None:
+    def __init__(self, rpc: NodeRpc, protocol: str) -> None:
         self.rpc = rpc
         self._protocol = protocol
         self._blocks: dict[str, NodeBlock] = {}
