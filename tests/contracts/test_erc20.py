@@ -15,8 +15,13 @@ from layer2.contracts.erc20 import (
     decimals_call,
     decode_accepted,
     decode_decimals,
+    decode_string,
     decode_uint256,
+    domain_separator_call,
+    name_call,
+    nonces_call,
     transfer_call,
+    version_call,
 )
 from layer2.contracts.test_token import TEST_TOKEN_ADDRESS, TEST_TOKEN_DECIMALS, mint_call
 from layer2.errors import FormatError
@@ -42,6 +47,10 @@ def transfer_log(sender: bytes, recipient: bytes, amount: int) -> Log:
         (balance_of_call(A), "balanceOf(address)", [A]),
         (allowance_call(A, B), "allowance(address,address)", [A, B]),
         (decimals_call(), "decimals()", []),
+        (name_call(), "name()", []),
+        (version_call(), "version()", []),
+        (nonces_call(A), "nonces(address)", [A]),
+        (domain_separator_call(), "DOMAIN_SEPARATOR()", []),
         (mint_call(A, 5), "mint(address,uint256)", [A, 5]),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -49,6 +58,19 @@ def transfer_log(sender: bytes, recipient: bytes, amount: int) -> Log:
 def test_a_call_is_selector_and_abi_encoding(call: bytes, signature: str, values: list[object]) -> None:
     types = [name for name in signature.partition("(")[2].rstrip(")").split(",") if name]
     assert call == keccak(signature.encode())[:4] + encode(types, values)
+
+
+@pytest.mark.parametrize("text", ["", "1", "Wrapped \u20bf", "x" * 32, "x" * 33, "x" * 256])
+def test_a_string_is_read_as_the_abi_writes_it(text: str) -> None:
+    assert decode_string(encode(["string"], [text])) == text
+
+
+def test_what_is_no_string_is_refused() -> None:
+    good = encode(["string"], ["name"])
+    wrong = [b"", good[:-1], good + bytes(32), bytes(96), encode(["string"], ["x" * 257]), encode(["bytes"], [b"\xff"])]
+    for answer in wrong:
+        with pytest.raises(FormatError, match="string"):
+            decode_string(answer)
 
 
 def test_nothing_or_true_is_accepted_and_everything_else_is_not() -> None:

@@ -7,13 +7,13 @@
 
 # What calls that move or approve return: 0 true, 1 nothing, 2 false, 3 two words, 4 a number that is no bool.
 ANSWER: immutable(uint256)
-# Hundredths of a percent that a transfer keeps back; what is more than 10000 is paid besides.
-FEE: immutable(uint256)
 # 0 moves, 1 reverts with a string, 2 with a custom error, 3 with nothing.
 REVERTS: immutable(uint256)
 # Whether an allowance must be zero before it is changed to something else.
 STRICT: immutable(bool)
 
+# Hundredths of a percent that a transfer keeps back.
+fee: public(uint256)
 decimals: public(immutable(uint8))
 name: public(constant(String[9])) = "Odd token"
 version: public(constant(String[1])) = "1"
@@ -34,7 +34,7 @@ DOMAIN_TYPE: constant(bytes32) = keccak256(
 def __init__(decimals_: uint8, answer: uint256, fee: uint256, reverts: uint256, strict: bool):
     decimals = decimals_
     ANSWER = answer
-    FEE = fee
+    self.fee = fee
     REVERTS = reverts
     STRICT = strict
 
@@ -42,6 +42,11 @@ def __init__(decimals_: uint8, answer: uint256, fee: uint256, reverts: uint256, 
 @external
 def mint(to: address, amount: uint256):
     self.balanceOf[to] += amount
+
+
+@external
+def set_fee(fee: uint256):
+    self.fee = fee
 
 
 @raw_return
@@ -104,7 +109,7 @@ def _move(sender: address, to: address, amount: uint256):
         raw_revert(b"")
     if ANSWER == 2:
         return
-    fee: uint256 = amount * FEE // 10000
+    fee: uint256 = amount * self.fee // 10000
     self.balanceOf[sender] -= amount
     self.balanceOf[to] += amount - fee
 

@@ -9,11 +9,13 @@ import orjson
 import pytest
 
 from contracts.chain import compiled_text
+from contracts.odd_token import OddToken
 from layer2 import BTC
 from layer2.contracts.factory import DETERMINISTIC_FACTORY, deployed_address, deployment_call
 from layer2.contracts.htlc import HTLC_ADDRESS
-from layer2.contracts.test_token import TEST_TOKEN_ADDRESS
-from layer2.errors import BadAnswer, InvalidRequest, TransactionError
+from layer2.contracts.test_token import TEST_TOKEN_ADDRESS, mint_call
+from layer2.errors import BadAnswer, FundsRulesError, InvalidRequest, TransactionError
+from layer2.formats.evm_abi import encode_call
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.evm_transaction import decode_signed
 from layer2.protocols.evm.node import EvmNode
@@ -170,3 +172,24 @@ async def test_a_claim_does_not_wait_for_a_node_that_simulates(
 
     monkeypatch.setattr(EvmMethods, "answer", breaking)
     assert len(transactions(await provider.prepare(Verb.COLLECT, bob.htlc(SECRETS[0]), SECRETS[0]))) == 1
+
+
+async def test_the_preimage_stays_secret_where_the_token_began_to_take_a_fee(bob: BobNetwork) -> None:
+    token, deployer = OddToken(), bob.accounts["deployer"]
+    calls = [
+        (DETERMINISTIC_FACTORY, token.deployment()),
+        (token.address, mint_call(bob.address("taker"), 1_000_000)),
+    ]
+    for nonce, (to, data) in enumerate(calls, 4):
+        bob.node.send(deployer.sign_call(nonce, to, data, 2_000_000))
+    bob.node.mine()
+    clients = [await bob.client(name, token=to_checksum(token.address)) for name in ("taker", "provider")]
+    taker, provider = clients
+    htlc = bob.htlc(SECRETS[0], token=token.address)
+    await taker.perform(await taker.prepare(Verb.FUND, htlc))
+    assert await provider.prepare(Verb.COLLECT, htlc, SECRETS[0])
+    bob.node.send(deployer.sign_call(6, token.address, encode_call("set_fee(uint256)", 100), 200_000))
+    bob.node.mine()
+    with pytest.raises(FundsRulesError, match="preimage stays secret") as refused:
+        await provider.prepare(Verb.COLLECT, htlc, SECRETS[0])
+    assert refused.value.code == "token_short"
