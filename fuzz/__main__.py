@@ -35,11 +35,15 @@ def fuzz(name: str, seconds: int) -> None:
     """Fuzz one target in this process, which ends with it."""
     target = targets(instrumented=True)[name]
     CRASHES.mkdir(exist_ok=True)
+
+    def take(data: bytes) -> None:
+        target.check(data)
+
     with tempfile.TemporaryDirectory() as corpus:
         for number, seed in enumerate(target.seeds):
             (Path(corpus) / str(number)).write_bytes(seed)
         options = [f"-max_total_time={seconds}", f"-max_len={target.longest}", "-timeout=10", "-rss_limit_mb=2048"]
-        atheris.Setup(["fuzz", corpus, f"-artifact_prefix={CRASHES}/{name}-", *options], target.check)
+        atheris.Setup(["fuzz", corpus, f"-artifact_prefix={CRASHES}/{name}-", *options], take)
         atheris.Fuzz()
 
 
