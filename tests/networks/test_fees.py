@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from layer2 import ETH, EvmTransactionRequest
+from layer2 import ETH, EvmTransactionRequest, TxState
 from layer2.contracts.erc20 import transfer_call
 from layer2.devnet.json_rpc import JsonRpc
 from layer2.errors import InsufficientFunds, TransactionError
@@ -173,3 +173,19 @@ async def test_a_simulated_failure_carries_the_contracts_reason(taker: Clients, 
     with pytest.raises(TransactionError, match="the transaction would fail: execution reverted") as refused:
         await taker.bob.estimate_fee_async(request)
     assert refused.value.code == "would_fail"
+
+
+async def test_a_failure_in_a_block_is_explained_by_executing_it_again(
+    taker: Clients, network: LocalNetwork, control: LocalNetworkControl
+) -> None:
+    data = transfer_call(bytes(19) + b"\x77", 2**255)
+    reasons = []
+    for gas_limit in (100_000, 23_000):
+        request = EvmTransactionRequest(to=network.token_address, data=data, gas_limit=gas_limit)
+        status = await taker.bob.submit_transaction_async(request)
+        assert (await taker.bob.wait_for_status_async(status.tx_id)).state is TxState.FAILED
+        reasons.append(await taker.bob.failure_reason_async(status.tx_id))
+    assert reasons == ["no reason given", "out of gas"]
+    sent = await taker.bob.transfer_asset_async(ETH, 1, to_checksum(bytes(19) + b"\x77"))
+    await taker.bob.wait_for_status_async(sent)
+    assert await taker.bob.failure_reason_async(sent) is None

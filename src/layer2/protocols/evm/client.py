@@ -25,6 +25,7 @@ from layer2.errors import (
 )
 from layer2.formats.eip2612 import SignedPermit
 from layer2.formats.evm_address import parse_address, to_checksum
+from layer2.formats.evm_hex import parse_data
 from layer2.interfaces import Clock, EvmSigner, SendRecords, SystemClock
 from layer2.layers import Layer2ProtocolType
 from layer2.money import BTC, ETH, AssetId, Balance, checked_amount, rescaled
@@ -32,6 +33,7 @@ from layer2.proofs.evidence import EvmReceiptEvidence
 from layer2.protocol_client import Layer2ProtocolAsync
 from layer2.protocols.evm.deadline import Deadline
 from layer2.protocols.evm.estimates import Estimates, FeeEstimate
+from layer2.protocols.evm.failures import failure_reason
 from layer2.protocols.evm.htlc import EvmHtlcs
 from layer2.protocols.evm.permits import Permits
 from layer2.protocols.evm.receipt_evidence import header_chain, is_canonical
@@ -148,6 +150,18 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         """
         async with self._deadline("estimate_fee_async", timeout):
             return await self._estimates.fee(transaction)
+
+    async def failure_reason_async(self, tx_id: EvmTxId, *, timeout: float | None = None) -> str | None:
+        """Ask the node to execute a transaction again where it was, and why it failed; None where it did not.
+
+        Args:
+            tx_id: of a transaction in a block.
+
+        Raises:
+            NodeRefused: the node does not trace (``debug_traceTransaction``), or does not know the transaction.
+        """
+        async with self._deadline("failure_reason_async", timeout):
+            return await failure_reason(self._node, parse_data(tx_id, "transaction id", size=32))
 
     async def get_transaction_status_async(self, tx_id: EvmTxId, *, timeout: float | None = None) -> TxStatus[EvmTxId]:
         """See ``Layer2ProtocolAsync``. DROPPED is known only of transactions that this object sent."""
@@ -337,6 +351,7 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         seconds = self.settings.default_timeout_ms / 1000 if timeout is None else timeout
         return Deadline(operation, seconds, self.protocol_type.value, self._limit)
 
+    failure_reason_sync = twin(failure_reason_async)
     estimate_fee_sync = twin(estimate_fee_async)
     get_transaction_statuses_sync = twin(get_transaction_statuses_async)
     watch_transaction_sync = iterator_twin(watch_transaction_async)
