@@ -69,7 +69,8 @@ class _Control:
                         "op-geth puts the transactions of removed blocks back into its pool; "
                         "only the simnet can forget them"
                     )
-                return {"height": (await sequencer.reorganise(_integer(arguments, "depth"))).number}
+                block = await sequencer.reorganise(_integer(arguments, "depth"), _texts(arguments, "transactions"))
+                return {"height": block.number}
             case "mine_bitcoin":
                 blocks = _integer(arguments, "blocks")
                 if blocks < 1:
@@ -92,6 +93,13 @@ def _integer(arguments: Mapping[str, Any], name: str) -> int:
 
 def _height(arguments: Mapping[str, Any], name: str) -> int | None:
     return None if arguments.get(name) is None else _integer(arguments, name)
+
+
+def _texts(arguments: Mapping[str, Any], name: str) -> list[str]:
+    value = arguments.get(name, [])
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise InvalidRequest(f"{name}: expected a list of texts")
+    return value
 
 
 def _boolean(arguments: Mapping[str, Any], name: str) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,8 +155,8 @@ class Sequencer:
             self._safe, self._finalized = safe, finalized
             await self._engine.choose(self._heads())
 
-    async def reorganise(self, depth: int) -> Block:
-        """Replace the last ``depth`` blocks by a branch of ``depth + 1`` empty ones.
+    async def reorganise(self, depth: int, transactions: Sequence[str] = ()) -> Block:
+        """Replace the last ``depth`` blocks by a branch of ``depth + 1``, the first with these transactions.
 
         The head first goes back to the branch's first block and then grows, within a fraction of a second, as a
         node's head does in a real reorganisation. The transactions of the removed blocks are in the pool again.
@@ -177,19 +178,20 @@ class Sequencer:
             # While the branch is shorter than what it replaces nothing of it can be safe.
             self._safe, self._finalized = min(self.safe, ancestor), self.finalized
             try:
-                await self._branch(ancestor, depth + 1, top.timestamp + 1)
+                await self._branch(ancestor, depth + 1, top.timestamp + 1, transactions)
             finally:
                 self._safe = None if held[0] is None else min(held[0], ancestor)
                 self._finalized = held[1]
             await self._engine.choose(self._heads())
             return self.head
 
-    async def _branch(self, ancestor: int, length: int, last_timestamp: int) -> None:
+    async def _branch(self, ancestor: int, length: int, last_timestamp: int, transactions: Sequence[str]) -> None:
         removed = self._chain[ancestor + 1 :]
         del self._chain[ancestor + 1 :]
         try:
-            for _ in range(length - 1):
-                await self._append(self.head.timestamp + 1, empty=True)
+            for place in range(length - 1):
+                chosen = () if place else transactions
+                await self._append(self.head.timestamp + 1, empty=True, transactions=chosen)
             await self._append(max(last_timestamp, self.now()), empty=True)
         except BaseException:
             if self.head.number == ancestor:
@@ -207,10 +209,10 @@ class Sequencer:
     async def _extend(self, timestamp: int) -> Block:
         return await self._append(max(timestamp, self.head.timestamp + 1), empty=False)
 
-    async def _append(self, timestamp: int, *, empty: bool) -> Block:
+    async def _append(self, timestamp: int, *, empty: bool, transactions: Sequence[str] = ()) -> Block:
         self._built += 1
         parent = self._heads()
-        payload_id = await self._engine.start_payload(parent, self._attributes(timestamp, empty))
+        payload_id = await self._engine.start_payload(parent, self._attributes(timestamp, empty, transactions))
         if not empty and (pending := await self._pending()):
             await asyncio.sleep(_BUILDING_PAUSE + pending * _BUILDING_PAUSE_PER_TRANSACTION)
         envelope = await self._engine.finish_payload(payload_id)
@@ -227,7 +229,7 @@ class Sequencer:
         self._offset = max(self._offset, timestamp - int(time.time()))
         return block
 
-    def _attributes(self, timestamp: int, empty: bool) -> dict[str, Any]:
+    def _attributes(self, timestamp: int, empty: bool, transactions: Sequence[str]) -> dict[str, Any]:
         return {
             "timestamp": hex(timestamp),
             # Random, so that a branch never comes out equal to the blocks that it replaces.
@@ -238,7 +240,7 @@ class Sequencer:
             "gasLimit": hex(genesis.BLOCK_GAS_LIMIT),
             "noTxPool": empty,
             "eip1559Params": genesis.EIP1559_PARAMETERS,
-            "transactions": ["0x" + genesis.l1_attributes(self._built, timestamp).hex()],
+            "transactions": ["0x" + genesis.l1_attributes(self._built, timestamp).hex(), *transactions],
         }
 
     def _heads(self) -> Forkchoice:

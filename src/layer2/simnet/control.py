@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import orjson
 from aiohttp import web
+
+from layer2.formats.evm_hex import parse_data
 
 __all__ = ["ControlServer", "Controllable"]
 
@@ -21,7 +23,7 @@ class Controllable(Protocol):
     def advance_chain_time(self, seconds: int) -> int: ...
     def advance_clock(self, seconds: int) -> int: ...
     def set_finality(self, safe: int | None, finalized: int | None) -> None: ...
-    def reorganise(self, depth: int, keep_transactions: bool) -> int: ...
+    def reorganise(self, depth: int, keep_transactions: bool, transactions: Sequence[bytes]) -> int: ...
     async def mine_bitcoin(self, blocks: int) -> int: ...
     def set_fault(self, target: str, kind: str, arguments: Mapping[str, Any]) -> None: ...
     async def status(self) -> dict[str, Any]: ...
@@ -93,7 +95,7 @@ class ControlServer:
 
     async def _reorganise(self, arguments: _Answer) -> _Answer:
         depth, keep = _integer(arguments, "depth"), _truth(arguments, "keep")
-        return {"height": self._network.reorganise(depth, keep)}
+        return {"height": self._network.reorganise(depth, keep, _transactions(arguments))}
 
     async def _mine_bitcoin(self, arguments: _Answer) -> _Answer:
         return {"height": await self._network.mine_bitcoin(_integer(arguments, "blocks"))}
@@ -120,6 +122,13 @@ def _truth(arguments: _Answer, name: str) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be true or false")
     return value
+
+
+def _transactions(arguments: _Answer) -> list[bytes]:
+    value = arguments.get("transactions", [])
+    if not isinstance(value, list):
+        raise TypeError("transactions must be a list")
+    return [parse_data(raw, "transactions") for raw in value]
 
 
 def _text(arguments: _Answer, name: str) -> str:

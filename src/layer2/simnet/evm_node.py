@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from eth.abc import SignedTransactionAPI
 
@@ -103,8 +103,10 @@ class EvmNode:
             raise ValueError(f"finalized ({lowest_safe}) cannot be above safe ({safe})")
         self._held_safe, self._held_finalized = safe, finalized
 
-    def reorganise(self, depth: int, *, keep_transactions: bool) -> int:
-        """Replace the last blocks by a branch of empty ones that is one block longer. Returns the new height.
+    def reorganise(self, depth: int, *, keep_transactions: bool, transactions: Sequence[bytes] = ()) -> int:
+        """Replace the last blocks by a branch that is one block longer. Returns the new height.
+
+        The branch's first block has the signed transactions that are given, the others are empty.
 
         The blocks have the times of those that they replace. Removed transactions go back to the pool, or are
         forgotten. A safe head that is held goes back to the last block that stays.
@@ -120,14 +122,16 @@ class EvmNode:
                 f"{depth} blocks back from {self.chain.head.number} is below the finalized head at "
                 f"{self.finalized_height}: hold finalized lower first"
             )
+        chosen = [decode_transaction(raw) for raw in transactions]
         removed = self.chain.roll_back(depth)
         if self._held_safe is not None:
             self._held_safe = min(self._held_safe, stays)
         self._branch += 1
-        for block in removed:
-            self.chain.append((), block.timestamp, branch=self._branch)
+        for place, block in enumerate(removed):
+            self.chain.append(() if place else chosen, block.timestamp, branch=self._branch)
         head, _ = self.chain.append((), self._timestamp(), branch=self._branch)
         self._tell(head)
+        self.pool.forget_used(self.chain.state_at(self.chain.head))
         if keep_transactions:
             state = self.chain.state_at(self.chain.head)
             for transaction in [transaction for block in removed for transaction in block.transactions]:
