@@ -63,7 +63,7 @@ def test_a_headers_extra_data_tells_whether_jovian_holds(extra_data: bytes, jovi
 
 def test_a_reserve_holds_several_times_todays_data_fee() -> None:
     l1 = L1Parameters(10**9, 0, 1_000_000, 0, 0, 0)
-    quote = FeeQuote(max_fee_per_gas=5, max_priority_fee_per_gas=1, l1=l1)
+    quote = FeeQuote(max_fee_per_gas=5, max_priority_fee_per_gas=1, l1=l1, base_fee=2)
     assert quote.most(100, 300) == 500 + l1.data_fee_bound(300)
     assert quote.reserve(100, 300) == 500 + 3 * l1.data_fee_bound(300)
 

@@ -32,7 +32,7 @@ class FeeQuote:
     max_fee_per_gas: int
     max_priority_fee_per_gas: int
     l1: L1Parameters
-    base_fee: int = 0
+    base_fee: int
     """Of the newest block, in wei for each gas."""
 
     def most(self, gas_limit: int, size: int) -> int:
