@@ -170,7 +170,7 @@ class Large:
     data: bytes
 
 
-_SIZE = 1 << 20
+_SIZE = rlp.MAX_SIZE - 16
 LARGE = [
     Large("zeros", bytes(_SIZE)),
     Large("single bytes", b"\xfa" + (_SIZE).to_bytes(3, "big") + b"\x01" * _SIZE),

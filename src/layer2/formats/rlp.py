@@ -9,17 +9,15 @@ from typing import TypeAlias
 
 from layer2.errors import FormatError
 
-__all__ = ["MAX_DEPTH", "MAX_ITEMS", "MAX_SIZE", "RlpItem", "decode", "decode_int", "encode", "encode_int"]
+__all__ = ["MAX_DEPTH", "MAX_SIZE", "RlpItem", "decode", "decode_int", "encode", "encode_int"]
 
 RlpItem: TypeAlias = "bytes | list[RlpItem]"
 """A string of bytes, or a list of items."""
 
-MAX_SIZE = 8 * 1024 * 1024
-"""Bytes that one decoding accepts: above any receipt that fits under a block's gas limit."""
+MAX_SIZE = 1 << 20
+"""Bytes, and so items, that one decoding accepts: more than a proof's file may have."""
 MAX_DEPTH = 16
 """Lists inside lists; receipts, the deepest of our formats, need four."""
-MAX_ITEMS = 1 << 20
-"""Items of one decoding, so that a small input cannot ask for much memory."""
 
 _SHORT = 55
 _STRING = 0x80
@@ -57,49 +55,14 @@ def decode(data: bytes) -> RlpItem:
 
     Raises:
         FormatError: the encoding is truncated, not the shortest one, followed by further bytes, or beyond
-            ``MAX_SIZE``, ``MAX_DEPTH`` or ``MAX_ITEMS``.
+            ``MAX_SIZE`` or ``MAX_DEPTH``.
     """
     if len(data) > MAX_SIZE:
         raise FormatError(f"RLP: {len(data)} bytes, at most {MAX_SIZE} are accepted")
-    top: list[RlpItem] = []
-    open_lists: list[tuple[list[RlpItem], int]] = []
-    current, position, end = top, 0, len(data)
-    # Proofs are checked by the thousand, so what is common is decided here and not in a function of its own.
-    for _ in range(MAX_ITEMS + 1):
-        while position >= end:
-            if position > end:
-                raise FormatError(_TOO_LONG)
-            if not open_lists:
-                return _only(top)
-            current, end = open_lists.pop()
-        first = data[position]
-        start = position + 1
-        if first < _STRING:
-            current.append(data[position:start])
-            position = start
-        elif first <= _STRING + _SHORT:
-            # That it ends within its list is looked at when the list ends.
-            position = start + first - _STRING
-            current.append(data[start:position])
-            if first == _STRING + 1 and position <= end and data[start] < _STRING:
-                raise FormatError("RLP: a prefix before a byte that stands for itself")
-        elif first < _LIST:
-            start, position = _long(data, start, first - _STRING - _SHORT, end)
-            current.append(data[start:position])
-        else:
-            if first <= _LIST + _SHORT:
-                stop = start + first - _LIST
-                if stop > end:
-                    raise FormatError(_TOO_LONG)
-            else:
-                start, stop = _long(data, start, first - _LIST - _SHORT, end)
-            if len(open_lists) == MAX_DEPTH:
-                raise FormatError(f"RLP: lists nested deeper than {MAX_DEPTH}")
-            open_lists.append((current, end))
-            child: list[RlpItem] = []
-            current.append(child)
-            current, position, end = child, start, stop
-    raise FormatError(f"RLP: more than {MAX_ITEMS} items")
+    items = _items(data, 0, len(data), MAX_DEPTH)
+    if len(items) != 1:
+        raise FormatError(f"RLP: {len(items)} items where exactly one is expected")
+    return items[0]
 
 
 def encode_int(value: int) -> bytes:
@@ -141,6 +104,44 @@ def _prefix(kind: int, length: int) -> bytes:
     return bytes((kind + _SHORT + len(digits),)) + digits
 
 
+def _items(data: bytes, position: int, end: int, depth: int) -> list[RlpItem]:
+    """The items between two places, with what is in the lists among them, ``depth`` lists deep.
+
+    An item's first byte says what it is: up to 0x7F itself, to 0xB7 a short string, to 0xBF a long one, to 0xF7 a
+    short list, to 0xFF a long one. Proofs are checked by the thousand, so the short ones are decided here.
+    """
+    items: list[RlpItem] = []
+    while position < end:
+        first = data[position]
+        position += 1
+        if first <= 0x7F:
+            items.append(data[position - 1 : position])
+        elif first <= 0xB7:
+            start = position
+            # That it ends within its list is looked at when the list ends.
+            position += first - 0x80
+            items.append(data[start:position])
+            if first == 0x81 and position <= end and data[start] <= 0x7F:
+                raise FormatError("RLP: a prefix before a byte that stands for itself")
+        elif first <= 0xBF:
+            start, position = _long(data, position, first - 0xB7, end)
+            items.append(data[start:position])
+        else:
+            if depth == 0:
+                raise FormatError(f"RLP: lists nested deeper than {MAX_DEPTH}")
+            if first <= 0xF7:
+                start = position
+                position += first - 0xC0
+                if position > end:
+                    raise FormatError(_TOO_LONG)
+            else:
+                start, position = _long(data, position, first - 0xF7, end)
+            items.append(_items(data, start, position, depth - 1))
+    if position > end:
+        raise FormatError(_TOO_LONG)
+    return items
+
+
 def _long(data: bytes, start: int, width: int, end: int) -> tuple[int, int]:
     """Where a payload starts and stops whose length is written in ``width`` bytes from ``start`` on."""
     digits = data[start : start + width]
@@ -155,9 +156,3 @@ def _long(data: bytes, start: int, width: int, end: int) -> tuple[int, int]:
     if start + length > end:
         raise FormatError(_TOO_LONG)
     return start, start + length
-
-
-def _only(items: list[RlpItem]) -> RlpItem:
-    if len(items) != 1:
-        raise FormatError(f"RLP: {len(items)} items where exactly one is expected")
-    return items[0]
