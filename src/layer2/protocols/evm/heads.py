@@ -67,7 +67,8 @@ class HeadWatcher:
         """Ask for the heads now.
 
         Raises:
-            BadAnswer: they contradict each other, as those of several nodes behind one address may.
+            BadAnswer: they contradict each other, or the newest block is below one that was finalized before: as
+                with several nodes behind one address, of which one lags.
         """
         return await self._asking.get()
 
@@ -123,6 +124,13 @@ class HeadWatcher:
                 retryable=True,
             )
         heads = Heads(latest, safe, finalized)
+        if self._seen is not None and latest.number < self._seen.finalized.number:
+            # No reorganisation goes below a finalized block, so this node has not seen it yet.
+            raise BadAnswer(
+                f"the node lags behind: its newest block is {latest.number}, and block "
+                f"{self._seen.finalized.number} was finalized before",
+                retryable=True,
+            )
         if self._seen is not None and self._seen != heads:
             self._wake(None)
         self._seen, self._seen_at = heads, asked_at

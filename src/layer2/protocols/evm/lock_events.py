@@ -69,12 +69,22 @@ class LockEvents:
         oldest = max(0, head - self._settings.log_search_blocks)
         ranges = [(max(oldest, last - step + 1), last) for last in range(head, oldest - 1, -step)]
         for start in range(0, len(ranges), _STEPS_AT_ONCE):
-            answers = await asyncio.gather(
-                *[
-                    self._node.logs(HTLC_ADDRESS, topics, first, last)
-                    for first, last in ranges[start : start + _STEPS_AT_ONCE]
-                ]
+            # The block is asked for in the same batch: a node that has not seen it finds nothing in it either, and
+            # that is not the same as no event.
+            block, answers = await asyncio.gather(
+                self._node.block(head),
+                asyncio.gather(
+                    *[
+                        self._node.logs(HTLC_ADDRESS, topics, first, last)
+                        for first, last in ranges[start : start + _STEPS_AT_ONCE]
+                    ]
+                ),
             )
+            if block is None:
+                raise BadAnswer(
+                    f"the node that was asked for events does not have block {head}, up to which they were wanted",
+                    retryable=True,
+                )
             for logs in answers:
                 for found in reversed(logs):
                     if not _fits(found.log.topics, topics):

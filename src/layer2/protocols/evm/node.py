@@ -9,11 +9,12 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
-from layer2.errors import BadAnswer, FormatError
+from layer2.errors import BadAnswer, FormatError, Outcome
 from layer2.formats.evm_header import EvmHeader, header_from_rpc
 from layer2.formats.evm_hex import format_data, format_quantity, parse_data, parse_quantity
 from layer2.formats.evm_receipt import EvmLog
 from layer2.protocols.evm.endpoints import NodeRpc
+from layer2.protocols.evm.json_rpc import SEND
 from layer2.protocols.evm.l1_parameters import operator_fee
 from layer2.transactions import EvmTxId, Finality
 
@@ -154,9 +155,8 @@ class EvmNode:
 
     async def send(self, raw: bytes) -> bytes:
         """Hand in a signed transaction and return the hash that the node gives it."""
-        method = "eth_sendRawTransaction"
-        answer = await self.rpc.call(method, format_data(raw))
-        return self._read(method, lambda value, what: parse_data(value, what, size=32), answer)
+        answer = await self.rpc.call(SEND, format_data(raw))
+        return self._read(SEND, lambda value, what: parse_data(value, what, size=32), answer)
 
     async def knows_transaction(self, tx_hash: bytes) -> bool:
         """Whether the transaction is in a block or waits."""
@@ -258,7 +258,9 @@ class EvmNode:
             f"the node at {self.rpc.endpoint}, {method}: {problem}",
             protocol=self._protocol,
             operation=method,
-            retryable=True,
+            retryable=method != SEND,
+            # Whatever it answered to a send, it may have taken the transaction.
+            outcome=Outcome.UNKNOWN if method == SEND else Outcome.NOT_SENT,
         )
 
 

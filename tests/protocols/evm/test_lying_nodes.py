@@ -1,0 +1,166 @@
+"""Nodes that lag, that lie, or whose answers do not come through whole; and errors that keep the node's keys."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+import pytest
+
+from layer2.errors import BadAnswer, NodeError, NodeUnreachable, Outcome
+from layer2.protocols.evm.heads import HeadWatcher
+from layer2.protocols.evm.json_rpc import SEND, JsonRpc
+from layer2.protocols.evm.lock_events import LockEvents
+from layer2.protocols.evm.node import EvmNode
+from layer2.settings import ConnectionPoolConfig
+from layer2.simnet.evm_answers import block_answer
+from protocols.evm.bob_network import BobNetwork
+from protocols.evm.scripted_node import Calls, scripted_node
+
+
+def answering(answer: Callable[[dict[str, Any]], object]) -> Callable[[Calls], bytes]:
+    def script(calls: Calls) -> bytes:
+        answers = [{"jsonrpc": "2.0", "id": call["id"], "result": answer(call)} for call in calls]
+        return orjson.dumps(answers if len(answers) > 1 else answers[0])
+
+    return script
+
+
+async def test_a_node_whose_newest_block_is_below_a_finalized_one_lags_and_is_not_believed(bob: BobNetwork) -> None:
+    bob.node.mine(5)
+    numbers = {"latest": 5, "safe": 4, "finalized": 3}
+
+    def answer(call: dict[str, Any]) -> object:
+        block = bob.node.chain.block_by_number(numbers[call["params"][0]])
+        assert block is not None
+        return block_answer(block, full_transactions=False)
+
+    async with scripted_node(answering(answer)) as scripted:
+        watcher = HeadWatcher(EvmNode(scripted.client(), "BOB"), 1.0)
+        assert (await watcher.read()).latest.number == 5
+        numbers = {"latest": 3, "safe": 2, "finalized": 1}
+        assert (await watcher.read()).latest.number == 3, "a reorganisation down to the finalized block is one"
+        numbers = {"latest": 5, "safe": 4, "finalized": 3}
+        await watcher.read()
+        numbers = {"latest": 2, "safe": 2, "finalized": 1}
+        with pytest.raises(BadAnswer, match="newest block is 2, and block 3 was finalized before"):
+            await watcher.read()
+        numbers = {"latest": 5, "safe": 5, "finalized": 4}
+        assert (await watcher.read()).finalized.number == 4, "it is believed again once it has caught up"
+        await watcher.aclose()
+
+
+async def test_no_events_from_a_node_without_the_block_is_not_no_event(bob: BobNetwork) -> None:
+    bob.node.mine(2)
+    known = block_answer(bob.node.chain.head, full_transactions=False)
+    has_block = True
+
+    def answer(call: dict[str, Any]) -> object:
+        if call["method"] == "eth_getLogs":
+            return []
+        return known if has_block else None
+
+    head = bob.node.chain.head.number
+    async with scripted_node(answering(answer)) as scripted:
+        events = LockEvents(EvmNode(scripted.client(), "BOB"), bob.settings())
+        assert await events.locked_by(b"\x01" * 20, b"\x02" * 32, head) == []
+        assert len(scripted.requests) == 1, "the block is asked for together with the events, so of the same node"
+        has_block = False
+        with pytest.raises(BadAnswer, match=f"does not have block {head}"):
+            await events.locked_by(b"\x01" * 20, b"\x02" * 32, head)
+
+
+@pytest.mark.parametrize("result", [None, "0x", "0x1234", 5, True, {}, [], "0x" + "zz" * 32])
+async def test_an_answer_to_a_send_that_is_no_hash_leaves_its_outcome_unknown(result: object) -> None:
+    async with scripted_node(answering(lambda call: result)) as scripted:
+        with pytest.raises(BadAnswer) as error:
+            await EvmNode(scripted.client(), "BOB").send(b"\x02")
+        assert error.value.outcome is Outcome.UNKNOWN
+        assert error.value.operation == SEND
+        assert scripted.url in error.value.message
+
+
+@asynccontextmanager
+async def wire(answer: bytes, *, keep_open: bool = False) -> AsyncIterator[str]:
+    """A server that answers any request with these bytes, headers included."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        if keep_open:
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://user:secret@127.0.0.1:{server.sockets[0].getsockname()[1]}/v3/key-in-path?token=key-in-query"
+
+
+async def asked(url: str, method: str, *, limit: int = 100_000, timeout: float = 5.0) -> NodeError:
+    pool = ConnectionPoolConfig(max_response_bytes=limit, retry_seconds=0.0)
+    client = JsonRpc(url, protocol="BOB", pool=pool, timeout=timeout)
+    with pytest.raises(NodeError) as error:
+        await client.call(method, "0x00")
+    await client.aclose()
+    return error.value
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+HTML = b"<html><body>502 Bad Gateway</body></html>"
+BOMB = zlib.compressobj(9, zlib.DEFLATED, 31)
+GZIP = BOMB.compress(b'{"jsonrpc":"2.0","id":1,"result":"' + b"0" * 30_000_000) + BOMB.flush()
+
+WRONG_ON_THE_WIRE: dict[str, tuple[bytes, type[NodeError], str]] = {
+    "truncated": (HEAD + b'Content-Length: 90\r\n\r\n{"jsonrpc":"2.0","id":1,"res', NodeUnreachable, "broke off"),
+    "cut chunk": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n40\r\n{", NodeUnreachable, "broke off"),
+    "no http": (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", NodeUnreachable, "connection broke"),
+    "nothing": (b"", NodeUnreachable, "connection broke"),
+    "html": (HEAD + b"Content-Length: %d\r\n\r\n" % len(HTML) + HTML, BadAnswer, "not JSON"),
+    "proxy": (
+        b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: %d\r\n\r\n" % len(HTML) + HTML,
+        NodeUnreachable,
+        "HTTP 502",
+    ),
+    "bomb": (
+        HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(GZIP) + GZIP,
+        BadAnswer,
+        "longer than 100000",
+    ),
+    "no gzip": (HEAD + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello", NodeUnreachable, "broke"),
+    "long header": (HEAD + b"X: " + b"y" * 100_000 + b"\r\n\r\n", NodeUnreachable, "connection broke"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_ON_THE_WIRE)
+@pytest.mark.parametrize("method", ["eth_blockNumber", SEND])
+async def test_what_is_wrong_on_the_wire_is_a_typed_error_with_the_method_and_without_keys(
+    case: str, method: str
+) -> None:
+    answer, kind, problem = WRONG_ON_THE_WIRE[case]
+    async with wire(answer) as url:
+        error = await asked(url, method)
+    assert type(error) is kind
+    assert problem in error.message
+    assert method in error.message
+    assert error.outcome is (Outcome.UNKNOWN if method == SEND else Outcome.NOT_SENT)
+    shown = repr(error) + str(error) + repr(error.__cause__) + repr(error.__dict__)
+    assert "http://127.0.0.1:" in shown
+    assert not any(secret in shown for secret in ("user", "secret", "key-in-path", "key-in-query"))
+
+
+async def test_a_gzip_bomb_is_not_unpacked_beyond_the_limit() -> None:
+    assert len(GZIP) < 100_000
+    async with wire(HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(GZIP) + GZIP) as url:
+        error = await asked(url, "m", limit=len(GZIP) + 1_000)
+    assert "longer than" in error.message
+
+
+async def test_headers_that_never_end_are_no_answer_in_time() -> None:
+    async with wire(b"HTTP/1.1 200 OK\r\nX: ", keep_open=True) as url:
+        error = await asked(url, "m", timeout=0.1)
+    assert isinstance(error, NodeUnreachable)
+    assert "no answer within 0.1 s" in error.message
