@@ -231,6 +231,17 @@ class HtlcLayer(ABC):
     async def act_status(self, act: Json) -> ActStatus:
         """What became of an act, asked by its own id."""
 
+    async def repriced(self, act: Json, htlc: Htlc) -> Json | None:
+        """An act that is under way, made anew at a higher price, or None where it may go on waiting.
+
+        Nothing is sent: it is journaled as the act's next attempt and then performed. At most one of the two ever has
+        an effect, and ``act_status`` of the new one speaks for both.
+
+        Raises:
+            InsufficientFunds: it should be offered at more, and the account has no more.
+        """
+        return None
+
     @abstractmethod
     async def observe(self, htlc: Htlc, side: Side, finality: Finality) -> LegView:
         """One read of the leg: funding seen, collection seen, returned; every detail checked against ``htlc``.

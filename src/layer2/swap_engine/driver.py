@@ -133,7 +133,7 @@ class Driver:
         state = record_state(self.record)
         step = next_step(self._swap, state, observed)
         try:
-            acts = await self._prepare(step, observed)
+            acts = [*await self._prepare(step, observed), *await self._reprice(step, observed)]
             changed = await self._commit(state, step, observed, acts)
         except (InsufficientFunds, FundsRulesError) as error:
             step = declined(self._swap, state, observed, error.message)
@@ -159,7 +159,7 @@ class Driver:
             source=source,
             destination=destination,
             acts=dict(zip(last, statuses, strict=True)),
-            sent=frozenset(act for act, intent in last.items() if intent.outcome is not None),
+            sent=frozenset(_act_of(intent.key) for intent in self._intents if intent.outcome is not None),
             unsent=frozenset(act for act, intent in last.items() if intent.key in self._unsent),
         )
 
@@ -219,6 +219,30 @@ class Driver:
             await self._check_can_finish(order, record_state(self.record))
             key = act.key if not attempts else f"{act.key}.{len(attempts) + 1}"
             acts.append((key, await layer.prepare(act.verb, self._htlcs[act.end], preimage), act.end))
+        return acts
+
+    async def _reprice(self, step: Step, observed: Observed) -> list[tuple[str, Json, LegEnd]]:
+        """Claims and refunds that are under way and have to be offered at a higher price, as their next attempts.
+
+        It is the same act with the same nonce, so the machine is not asked: what it ordered once is under way until it
+        has an effect or has failed.
+        """
+        if step.state.is_final:
+            return []
+        assert self._intents is not None
+        acts: list[tuple[str, Json, LegEnd]] = []
+        for act, intent in _last_attempts(self._intents).items():
+            if act.verb is Verb.FUND or observed.acts.get(act) is not ActStatus.UNDER_WAY:
+                continue
+            try:
+                repriced = await self._layer(act.end).repriced(intent.act, self._htlcs[act.end])
+            except Exception as error:  # noqa: BLE001 - noted below, with its traceback
+                # It waits at the price that it has; whatever else the swap has to do goes on.
+                self._note_trouble(f"{intent.key} is not offered at a higher price", error)
+                continue
+            if repriced is not None:
+                attempts = sum(_act_of(one.key) == act for one in self._intents)
+                acts.append((f"{act.key}.{attempts + 1}", repriced, act.end))
         return acts
 
     async def _check_can_finish(self, order: Order, state: State) -> None:

@@ -94,7 +94,7 @@ class Observed:
     acts: Mapping[Act, ActStatus]
     """The last attempt of every act that has an intent."""
     sent: frozenset[Act] = frozenset()
-    """Acts whose last attempt surely left this process, whatever was answered. After a crash it is not known of an
+    """Acts of which an attempt surely left this process, whatever was answered. After a crash it is not known of an
     act whether it did."""
     unsent: frozenset[Act] = frozenset()
     """Acts that this process journaled and surely did not send: there was no connection. A restart forgets it."""

@@ -21,10 +21,11 @@ from layer2.interfaces import EvmSigner
 from layer2.protocols.evm.fees import TRANSFER_GAS, FeeQuote, Fees
 from layer2.protocols.evm.node import EvmNode
 from layer2.protocols.evm.nonces import NonceAllocator
+from layer2.protocols.evm.replacement import Price, bumped, is_bump
 from layer2.protocols.evm.shared_call import SharedCall
 from layer2.transactions import EvmTxId
 
-__all__ = ["EvmAccount", "Message", "tx_id_of"]
+__all__ = ["EvmAccount", "Message", "message_of", "price_of", "tx_id_of"]
 
 # The words in which op-geth's pool says these things; other nodes' differ in the rest of the sentence.
 _KNOWN_WORDS = ("already known", "known transaction", "already imported")
@@ -43,6 +44,17 @@ class Message:
     data: bytes
     value: int
     gas_limit: int
+
+
+def message_of(signed: SignedTransaction) -> Message:
+    """What a signed transaction does."""
+    transaction = signed.transaction
+    return Message(transaction.to, transaction.data, transaction.value, transaction.gas_limit)
+
+
+def price_of(signed: SignedTransaction) -> Price:
+    """At which it is offered."""
+    return Price(signed.transaction.max_fee_per_gas, signed.transaction.max_priority_fee_per_gas)
 
 
 def tx_id_of(signed: SignedTransaction) -> EvmTxId:
@@ -113,8 +125,30 @@ class EvmAccount:
         for transaction in reversed(signed):
             self._release(transaction.transaction.nonce)
 
-    async def send(self, signed: SignedTransaction) -> None:
+    async def sign_replacement(self, replaced: SignedTransaction, message: Message, price: Price) -> SignedTransaction:
+        """Sign another transaction for the nonce of one that exists: of the two at most one is ever in a block.
+
+        Raises:
+            SignerError: the key cannot be used.
+            TransactionError: the replaced one is not this account's, or nodes would refuse so small a bump.
+        """
+        if replaced.sender != self.address:
+            raise TransactionError(
+                "only this account's own transactions can be replaced", code="not_own", protocol=self._protocol
+            )
+        if not is_bump(price, price_of(replaced)):
+            raise TransactionError(
+                f"nodes take a replacement from {bumped(price_of(replaced))} on, not at {price}",
+                code="bump_too_small",
+                protocol=self._protocol,
+            )
+        return await self._sign(message, replaced.transaction.nonce, price)
+
+    async def send(self, signed: SignedTransaction, *, is_replacement: bool = False) -> None:
         """Hand a transaction to the node; its bytes are durable already. Doing it twice is harmless.
+
+        Args:
+            is_replacement: another transaction that was sent has its nonce; it keeps it if this one is refused.
 
         Raises:
             TransactionError: refused (REJECTED); InsufficientFunds where that is why.
@@ -134,7 +168,7 @@ class EvmAccount:
                 self._unanswered[nonce] = signed
             elif is_own and error.code == "nonce_used":
                 await self._catch_up()
-            elif is_own:
+            elif is_own and not is_replacement:
                 self._release(nonce)
             raise
         except asyncio.CancelledError:
@@ -152,7 +186,7 @@ class EvmAccount:
             await asyncio.gather(self._repair, return_exceptions=True)
         await self._pending.aclose()
 
-    async def _sign(self, message: Message, nonce: int, price: FeeQuote) -> SignedTransaction:
+    async def _sign(self, message: Message, nonce: int, price: FeeQuote | Price) -> SignedTransaction:
         transaction = Eip1559Transaction(
             chain_id=self._chain_id,
             nonce=nonce,

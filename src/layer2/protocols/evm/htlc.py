@@ -98,6 +98,10 @@ class EvmHtlcs(HtlcLayer):
         """See ``HtlcLayer``."""
         return await self._acts.status(act)
 
+    async def repriced(self, act: Json, htlc: Htlc) -> Json | None:
+        """See ``HtlcLayer``: the same nonce at a higher price, so that at most one of them is ever in a block."""
+        return await self._acts.repriced(act, htlc)
+
     async def observe(self, htlc: Htlc, side: Side, finality: Finality) -> LegView:
         """See ``HtlcLayer``. A ``lock_id`` commits to every detail, so what differs in any is another lock."""
         await self._check_contract()

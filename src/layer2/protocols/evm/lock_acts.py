@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from layer2.contracts.erc20 import balance_of_call, decode_accepted, decode_uint256, transfer_call
 from layer2.contracts.htlc import (
@@ -25,18 +25,20 @@ from layer2.errors import (
     InsufficientFunds,
     NodeError,
     NodeRefused,
+    Outcome,
     TransactionError,
 )
 from layer2.formats.evm_hex import format_data, parse_data
 from layer2.formats.evm_transaction import SignedTransaction, decode_signed
 from layer2.interfaces import Json
-from layer2.protocols.evm.account import EvmAccount, Message
+from layer2.protocols.evm.account import EvmAccount, Message, message_of, price_of
 from layer2.protocols.evm.approvals import APPROVE_GAS, Approvals
 from layer2.protocols.evm.fees import FeeQuote, Fees
 from layer2.protocols.evm.heads import HeadWatcher
 from layer2.protocols.evm.lock_events import LockEvents
 from layer2.protocols.evm.locks import Locks
 from layer2.protocols.evm.node import EvmNode
+from layer2.protocols.evm.replacement import Price, is_bump, next_price
 from layer2.protocols.evm.tokens import TokenTransfer, transfer_gas
 from layer2.swap_rules.legs import ActStatus, Htlc, Side, Verb
 from layer2.transactions import Finality, Preimage
@@ -45,6 +47,8 @@ __all__ = ["LockActs"]
 
 _SIGNED_SIZE = 400
 """Bytes; the longest act, a signed claim, has 350."""
+_RECLAIM_SECONDS = 3_600
+"""Within which a refund after the deadline shall be in a block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,24 +56,33 @@ class _Act:
     verb: Verb
     transactions: tuple[SignedTransaction, ...]
     """In order; the last one is the act itself, an approval may come before it."""
+    replaced: tuple[bytes, ...] = ()
+    """Hashes of the act's earlier versions, which have the last one's nonce and do the same at a lower price."""
 
     def write(self) -> Json:
         return {
             "type": "evm_transactions",
             "verb": self.verb.value,
             "transactions": [format_data(signed.raw) for signed in self.transactions],
+            **({"replaced": [format_data(tx_hash) for tx_hash in self.replaced]} if self.replaced else {}),
         }
 
     @classmethod
     def read(cls, act: Json) -> _Act:
-        transactions = act.get("transactions")
+        transactions, replaced = act.get("transactions"), act.get("replaced", [])
         if act.get("type") != "evm_transactions" or not isinstance(transactions, list) or not transactions:
             raise FormatError("the act is not one of an EVM layer")
+        if not isinstance(replaced, list):
+            raise FormatError("the act's earlier versions are no list")
         try:
             verb = Verb(act.get("verb"))
         except ValueError as error:
             raise FormatError("the act has no verb that is known") from error
-        return cls(verb, tuple([decode_signed(parse_data(raw, "transaction")) for raw in transactions]))
+        return cls(
+            verb,
+            tuple([decode_signed(parse_data(raw, "transaction")) for raw in transactions]),
+            tuple([parse_data(tx_hash, "replaced", size=32) for tx_hash in replaced]),
+        )
 
 
 class LockActs:
@@ -167,8 +180,46 @@ class LockActs:
 
     async def perform(self, act: Json) -> None:
         """Hand the act's transactions to the node in their order."""
-        for signed in _Act.read(act).transactions:
-            await self._account.send(signed)
+        read = _Act.read(act)
+        for signed in read.transactions:
+            try:
+                await self._account.send(signed, is_replacement=bool(read.replaced))
+            except TransactionError as error:
+                if read.replaced:
+                    # Refused is this version; an earlier one may be in the pool, or in a block by now.
+                    error.outcome = Outcome.UNKNOWN
+                raise
+
+    async def repriced(self, act: Json, htlc: Htlc) -> Json | None:
+        """The act at a higher price and with the same nonce, or None where it may go on waiting.
+
+        Only a claim and a refund have a price that follows the market, whatever ``max_fee_per_gas`` says: a lock can be
+        left. A refund by the payer has an hour from the lock's deadline on. What the account cannot pay is not offered.
+        """
+        read = _Act.read(act)
+        if read.verb is Verb.FUND:
+            return None
+        signed, deadline = read.transactions[-1], self._locks.lock(htlc).deadline
+        if read.verb is Verb.RECLAIM:
+            deadline += _RECLAIM_SECONDS
+        market, head, balance = await asyncio.gather(
+            self._fees.urgent_quote(), self._node.head(Finality.LATEST), self._node.balance(signed.sender)
+        )
+        wanted = next_price(price_of(signed), market, deadline - head.timestamp)
+        if wanted is None:
+            return None
+        message = message_of(signed)
+        # The rest of what it takes: L1 data and the operator.
+        others = replace(market, max_fee_per_gas=0).most(message.gas_limit, _SIGNED_SIZE)
+        most = (balance - others) // message.gas_limit
+        price = Price(min(wanted.max_fee_per_gas, most), min(wanted.max_priority_fee_per_gas, most))
+        if not is_bump(price, price_of(signed)):
+            raise InsufficientFunds(
+                f"the {read.verb.value} waits for a block and the account cannot offer more: it has {balance} wei",
+                remedy="send ETH for gas to the account",
+            )
+        replacement = await self._account.sign_replacement(signed, message, price)
+        return _Act(read.verb, (*read.transactions[:-1], replacement), (*read.replaced, signed.hash)).write()
 
     async def status(self, act: Json) -> ActStatus:
         """What became of an act.
@@ -184,14 +235,16 @@ class LockActs:
         used, head = await asyncio.gather(
             self._node.transaction_count(signed.sender, certain), self._node.head(certain)
         )
-        receipt = await self._node.receipt(signed.hash)
-        if receipt is not None:
-            if receipt.succeeded:
-                return ActStatus.DONE
-            return ActStatus.FAILED if receipt.block_number <= head.number else ActStatus.UNDER_WAY
+        versions = (signed.hash, *read.replaced)
+        for receipt in await asyncio.gather(*[self._node.receipt(tx_hash) for tx_hash in versions]):
+            if receipt is not None:
+                if receipt.succeeded:
+                    return ActStatus.DONE
+                return ActStatus.FAILED if receipt.block_number <= head.number else ActStatus.UNDER_WAY
         if used > signed.transaction.nonce:
             return ActStatus.FAILED
-        return ActStatus.UNDER_WAY if await self._node.knows_transaction(signed.hash) else ActStatus.UNSEEN
+        known = await asyncio.gather(*[self._node.knows_transaction(tx_hash) for tx_hash in versions])
+        return ActStatus.UNDER_WAY if any(known) else ActStatus.UNSEEN
 
     async def _check_fundable(self, lock: HtlcLock) -> None:
         self._check_side(lock, Side.PAYER)

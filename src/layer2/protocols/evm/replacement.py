@@ -1,0 +1,61 @@
+"""When a transaction that waits is offered again at another price, and at which. Pure.
+
+Rule of op-geth's pool (``--txpool.pricebump``, 10): a replacement has the same nonce, and both its prices are at least
+a tenth above those of the one that it replaces.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from layer2.protocols.evm.fees import FeeQuote
+
+__all__ = ["Price", "bumped", "is_bump", "next_price"]
+
+_BUMP_PERCENT: Final = 10
+_CALM_SECONDS: Final = 7_200
+"""With more time than this before its deadline an act is offered at the ordinary price of an urgent one."""
+_MOST_HALVINGS: Final = 8
+
+
+class Price(NamedTuple):
+    """Both prices of a transaction (EIP-1559), in wei for each gas."""
+
+    max_fee_per_gas: int
+    max_priority_fee_per_gas: int
+
+
+def bumped(price: Price) -> Price:
+    """The lowest price at which nodes take a replacement."""
+    return Price(*[wei + max(1, -(-wei * _BUMP_PERCENT // 100)) for wei in price])
+
+
+def is_bump(new: Price, old: Price) -> bool:
+    """Whether nodes take a replacement at the new price for a transaction at the old one."""
+    return all(more >= least for more, least in zip(new, bumped(old), strict=True))
+
+
+def next_price(previous: Price, market: FeeQuote, seconds_left: int) -> Price | None:
+    """The price at which a claim or a refund that waits is offered anew; None where it may go on waiting.
+
+    Args:
+        previous: at which it is offered now.
+        market: prices of an urgent transaction that is made now.
+        seconds_left: until it has to be in a block; may be negative.
+
+    It is offered anew when the base fee has left it behind, or is about to within one block; and with a tip that
+    doubles each time that half of the last two hours before its deadline is over. No cap holds it back; the account's
+    balance is for the caller to look at. The same answer follows from the same market and time, so a restart changes
+    nothing, and while neither moves there is no second bump.
+    """
+    halvings = 0
+    while halvings < _MOST_HALVINGS and seconds_left < _CALM_SECONDS >> halvings:
+        halvings += 1
+    tip = market.max_priority_fee_per_gas << halvings
+    # A full block raises the base fee by an eighth at most where the chain's parameters are Ethereum's.
+    is_left_behind = previous.max_fee_per_gas < market.base_fee + market.base_fee // 8 + 1
+    lowest = bumped(previous)
+    if not is_left_behind and tip < lowest.max_priority_fee_per_gas:
+        return None
+    tip = max(tip, lowest.max_priority_fee_per_gas)
+    return Price(max(market.max_fee_per_gas - market.max_priority_fee_per_gas + tip, lowest.max_fee_per_gas), tip)
