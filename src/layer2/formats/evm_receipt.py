@@ -17,7 +17,7 @@ from layer2.formats.evm_hex import parse_data, parse_quantity
 from layer2.formats.keccak import keccak256
 from layer2.formats.rlp import RlpItem
 
-__all__ = ["DEPOSIT_TYPE", "EvmLog", "EvmReceipt", "bloom_of", "decode_receipt", "receipt_from_rpc"]
+__all__ = ["DEPOSIT_TYPE", "EvmLog", "EvmReceipt", "bloom_bits", "bloom_of", "decode_receipt", "receipt_from_rpc"]
 
 DEPOSIT_TYPE = 0x7E
 """A transaction that the OP stack takes from its L1."""
@@ -126,13 +126,14 @@ def bloom_of(logs: Sequence[EvmLog]) -> bytes:
     """
     bloom = 0
     for entry in {entry for log in logs for entry in (log.address, *log.topics)}:
-        bloom |= _bits_of(entry)
+        bloom |= bloom_bits(entry)
     return bloom.to_bytes(_BLOOM_SIZE, "big")
 
 
 # The same contracts log the same events again and again; most of a bloom's hashes are known already.
 @lru_cache(maxsize=512)
-def _bits_of(entry: bytes) -> int:
+def bloom_bits(entry: bytes) -> int:
+    """The three bits, or fewer, that an address or a topic sets in a bloom filter, as a big-endian number."""
     first, second, third = _THREE_PAIRS(keccak256(entry))
     bits: int = 1 << (first & 0x7FF) | 1 << (second & 0x7FF) | 1 << (third & 0x7FF)
     return bits

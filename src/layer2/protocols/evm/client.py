@@ -31,14 +31,18 @@ from layer2.layers import Layer2ProtocolType
 from layer2.money import BTC, ETH, AssetId, Balance, checked_amount, rescaled
 from layer2.proofs.evidence import EvmReceiptEvidence
 from layer2.protocol_client import Layer2ProtocolAsync
+from layer2.protocols.evm.chain_follower import ChainStep
+from layer2.protocols.evm.chain_stream import ChainStream
 from layer2.protocols.evm.deadline import Deadline
 from layer2.protocols.evm.estimates import Estimates, FeeEstimate
 from layer2.protocols.evm.failures import failure_reason
 from layer2.protocols.evm.htlc import EvmHtlcs
+from layer2.protocols.evm.log_stream import LogEvent, LogFilter, LogStreams
 from layer2.protocols.evm.permits import Permits
 from layer2.protocols.evm.receipt_evidence import header_chain, is_canonical
 from layer2.protocols.evm.requests import EvmTransaction, EvmTransactionRequest, request_digest
 from layer2.protocols.evm.settings import EvmSettings
+from layer2.protocols.evm.shared_reading import SharedReading
 from layer2.protocols.evm.statuses import Statuses
 from layer2.protocols.evm.submissions import Submission, Submissions
 from layer2.protocols.evm.tokens import TokenTransfer, check_recipient, transfer_gas
@@ -76,6 +80,9 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         chain_id = settings.chain_id
         self._estimates = Estimates(self._node, self._account, self._fees, chain_id=chain_id, protocol=name)
         self._permits = Permits(self._node, signer, self._token, chain_id=settings.chain_id, protocol=name)
+        self._reading = SharedReading(settings.poll_interval_seconds)
+        self._chain = ChainStream(self._node, self._watcher, self._reading)
+        self._logs = LogStreams(self._node, self._chain, self._reading, name)
         self._submissions = Submissions(
             self._account, self._fees, self._estimates, sends, self._statuses, chain_id=chain_id, protocol=name
         )
@@ -87,6 +94,7 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         """Close connections and end the client's own tasks. Nothing that was sent is called back."""
         await self._submissions.aclose()
         await self._watches.aclose()
+        await self._reading.aclose()
         await self._account.aclose()
         await self._watcher.aclose()
         await self._fees.aclose()
@@ -193,6 +201,46 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         async with aclosing(self._watches.watch(tx_id)) as statuses:
             async for status in statuses:
                 yield status
+
+    async def watch_heads_async(self) -> AsyncIterator[ChainStep]:
+        """Hand out the chain as it goes on: which blocks went, which came, and where the three heads are.
+
+        Begins, when it is first awaited, with the newest block. No block is left out and none comes twice, whatever the
+        connection does. Any number of iterators share one client's requests.
+
+        Raises:
+            NodeError: the node did not answer several times in a row, or the client was closed.
+        """
+        async with aclosing(self._chain.steps()) as steps:
+            async for step in steps:
+                yield step
+
+    async def watch_logs_async(
+        self,
+        address: str | Sequence[str] | None = None,
+        topics: Sequence[bytes | Sequence[bytes] | None] = (),
+        *,
+        from_block: int | None = None,
+    ) -> AsyncIterator[LogEvent]:
+        """Hand out each log once as its block comes, and with ``removed`` once more if its block goes again.
+
+        Args:
+            address: the contract, or several; None is any.
+            topics: for each position a topic (32 bytes), several to choose from, or None for any.
+            from_block: the height to begin at. None begins after the newest block, when it is first awaited: a log
+                that was made before that is not told of.
+
+        Every log was found in the receipts that its block's header commits to, so none can be kept back by an empty
+        answer. That the block is final is for the reader to know: compare its height with a head's.
+
+        Raises:
+            InvalidRequest: an address or topics that no log has.
+            NodeError: the node did not answer several times in a row, or the client was closed. Begin a new one, from
+                the height of the last log, to go on.
+        """
+        async with aclosing(self._logs.logs(LogFilter.read(address, topics), from_block)) as events:
+            async for event in events:
+                yield event
 
     async def transfer_asset_async(
         self,
@@ -355,5 +403,7 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
     estimate_fee_sync = twin(estimate_fee_async)
     get_transaction_statuses_sync = twin(get_transaction_statuses_async)
     watch_transaction_sync = iterator_twin(watch_transaction_async)
+    watch_heads_sync = iterator_twin(watch_heads_async)
+    watch_logs_sync = iterator_twin(watch_logs_async)
     header_chain_sync = twin(header_chain_async)
     permit_sync = twin(permit_async)
