@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from layer2.http_client import open_session, server_time
+from layer2.http_client import open_session, retry_after, server_time
 from layer2.settings import ConnectionPoolConfig
 
 
@@ -23,6 +24,34 @@ async def test_the_time_is_read_where_it_is_a_date_and_absent_otherwise() -> Non
         for date, expected in (("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_777.0), ("yesterday", None)):
             async with session.get(server.make_url("/"), params={"date": date}) as response:
                 assert server_time(response) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("0", 0.0),
+        ("120", 120.0),
+        ("Sun, 06 Nov 1994 08:50:37 GMT", 60.0),
+        ("Sun, 06 Nov 1994 08:00:00 GMT", 0.0),
+        ("-1", None),
+        ("1.5", None),
+        ("\u0661", None),
+        ("soon", None),
+        ("", None),
+    ],
+)
+async def test_retry_after_is_seconds_or_a_date_by_the_servers_own_clock(said: str, seconds: float | None) -> None:
+    async def busy(request: web.Request) -> web.Response:
+        return web.Response(headers={"Retry-After": said, "Date": "Sun, 06 Nov 1994 08:49:37 GMT"})
+
+    application = web.Application()
+    application.router.add_get("/", busy)
+    async with (
+        TestServer(application) as server,
+        open_session(ConnectionPoolConfig(), timeout=5) as session,
+        session.get(server.make_url("/")) as response,
+    ):
+        assert retry_after(response) == seconds
 
 
 async def test_cookies_are_not_kept() -> None:
