@@ -11,10 +11,12 @@ from typing import Any
 import orjson
 import pytest
 
+from layer2.contracts.htlc import HTLC_ADDRESS
 from layer2.errors import BadAnswer, NodeError, NodeUnreachable, Outcome
+from layer2.formats.evm_address import to_checksum
 from layer2.protocols.evm.heads import HeadWatcher
 from layer2.protocols.evm.json_rpc import SEND, JsonRpc
-from layer2.protocols.evm.lock_events import LockEvents
+from layer2.protocols.evm.lock_events import LOCKED, LockEvents
 from layer2.protocols.evm.node import EvmNode
 from layer2.settings import ConnectionPoolConfig
 from layer2.simnet.evm_answers import block_answer
@@ -54,24 +56,56 @@ async def test_a_node_whose_newest_block_is_below_a_finalized_one_lags_and_is_no
         await watcher.aclose()
 
 
-async def test_no_events_from_a_node_without_the_block_is_not_no_event(bob: BobNetwork) -> None:
+@pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.parametrize("there", ["nothing", "another block"])
+async def test_no_events_from_a_node_without_the_block_is_not_no_event(bob: BobNetwork, place: str, there: str) -> None:
     bob.node.mine(2)
     known = block_answer(bob.node.chain.head, full_transactions=False)
-    has_block = True
+    bob.node.reorganise(1, keep_transactions=True)
+    other = bob.node.chain.block_by_number(bob.node.chain.head.number - 1)
+    assert other is not None
+    wrong = None if there == "nothing" else block_answer(other, full_transactions=False)
+    answers: list[object] = []
 
     def answer(call: dict[str, Any]) -> object:
-        if call["method"] == "eth_getLogs":
-            return []
-        return known if has_block else None
+        return [] if call["method"] == "eth_getLogs" else answers.pop(0)
 
-    head = bob.node.chain.head.number
     async with scripted_node(answering(answer)) as scripted:
-        events = LockEvents(EvmNode(scripted.client(), "BOB"), bob.settings())
+        node = EvmNode(scripted.client(), "BOB")
+        events = LockEvents(node, bob.settings())
+        answers = [known, known, known]
+        head = await node.block(other.number)
+        assert head is not None
         assert await events.locked_by(b"\x01" * 20, b"\x02" * 32, head) == []
-        assert len(scripted.requests) == 1, "the block is asked for together with the events, so of the same node"
-        has_block = False
-        with pytest.raises(BadAnswer, match=f"does not have block {head}"):
+        assert len(scripted.requests) == 2, "the block is asked for together with the events, so of the same node"
+        answers = [wrong, known] if place == "before" else [known, wrong]
+        with pytest.raises(BadAnswer, match=f"does not have block {head.number}"):
             await events.locked_by(b"\x01" * 20, b"\x02" * 32, head)
+
+
+async def test_an_event_of_a_block_that_was_not_asked_for_is_caught(bob: BobNetwork) -> None:
+    bob.node.mine(2)
+    known = block_answer(bob.node.chain.head, full_transactions=False)
+    payer, payment_hash = b"\x01" * 20, b"\x02" * 32
+    topics = [LOCKED, b"\x03" * 32, payment_hash, payer.rjust(32, b"\x00")]
+    log = {
+        "address": to_checksum(HTLC_ADDRESS).lower(),
+        "topics": ["0x" + topic.hex() for topic in topics],
+        "data": "0x" + "00" * 160,
+        "transactionHash": "0x" + "04" * 32,
+        "blockHash": "0x" + "05" * 32,
+        "blockNumber": hex(bob.node.chain.head.number + 1),
+        "logIndex": "0x0",
+        "transactionIndex": "0x0",
+        "removed": False,
+    }
+    script = answering(lambda call: [log] if call["method"] == "eth_getLogs" else known)
+    async with scripted_node(script) as scripted:
+        node = EvmNode(scripted.client(), "BOB")
+        head = await node.block(bob.node.chain.head.number)
+        assert head is not None
+        with pytest.raises(BadAnswer, match="not asked for"):
+            await LockEvents(node, bob.settings()).locked_by(payer, payment_hash, head)
 
 
 @pytest.mark.parametrize("result", [None, "0x", "0x1234", 5, True, {}, [], "0x" + "zz" * 32])

@@ -253,7 +253,7 @@ class LockActs:
             raise FundsRulesError("the lock's deadline has passed on the chain's clock")
         spent, earlier, _ = await asyncio.gather(
             self._locks.is_spent(lock.payment_hash, heads.latest),
-            self._events.locked_by(lock.payer, lock.payment_hash, heads.latest.number),
+            self._events.locked_by(lock.payer, lock.payment_hash, heads.latest),
             self._check_tokens(lock),
         )
         if spent:

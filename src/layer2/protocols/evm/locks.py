@@ -199,7 +199,7 @@ class Locks:
 
     async def _search(self, name: bytes, lock: HtlcLock, head: NodeBlock, lock_id: bytes | None) -> FoundEvent:
         """An event that the contract's state says is there: not finding it is the node's fault, not an answer."""
-        found = await self._events.first([name], lock.payment_hash, head.number, lock_id=lock_id)
+        found = await self._events.first([name], lock.payment_hash, head, lock_id=lock_id)
         if found is None:
             raise self._moved("the contract's state says that there is an event, and the node does not find it")
         return found
