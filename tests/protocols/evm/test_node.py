@@ -60,7 +60,12 @@ async def test_a_receipts_fee_is_execution_l1_data_and_operators_part() -> None:
         ({"gasUsed": "0x05208"}, "gasUsed"),
         ({"blockNumber": None}, "blockNumber"),
         ({"blockHash": "0x00"}, "blockHash"),
+        ({"blockHash": "0x" + "2 " * 32}, "blockHash"),
+        ({"blockHash": ["0x" + "22" * 32]}, "an object or a list"),
         ({"l1Fee": "-0x1"}, "l1Fee"),
+        ({"l1Fee": ""}, "l1Fee"),
+        ({"l1Fee": {}}, "an object or a list"),
+        ({"operatorFeeScalar": 0}, "operatorFeeScalar"),
     ],
 )
 async def test_a_receipt_that_cannot_be_right_is_a_bad_answer(change: dict[str, object], problem: str) -> None:

@@ -74,7 +74,8 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         self, settings: EvmSettings, signer: EvmSigner, sends: SendRecords, clock: Clock | None = None
     ) -> None:
         super().__init__(settings, signer, SystemClock() if clock is None else clock)
-        name = self.protocol_type.value
+        name = self._name = self.protocol_type.value
+        self._seconds = settings.default_timeout_ms / 1000
         self._statuses = Statuses(self._node, self._watcher, settings)
         self._watches = TransactionWatches(self._node, self._watcher, self._statuses, settings)
         chain_id = settings.chain_id
@@ -396,8 +397,7 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         return rescaled(checked_amount(satoshi), BTC.decimals, self.settings.token_decimals)
 
     def _deadline(self, operation: str, timeout: float | None) -> Deadline:
-        seconds = self.settings.default_timeout_ms / 1000 if timeout is None else timeout
-        return Deadline(operation, seconds, self.protocol_type.value, self._limit)
+        return Deadline(operation, self._seconds if timeout is None else timeout, self._name, self._limit)
 
     failure_reason_sync = twin(failure_reason_async)
     estimate_fee_sync = twin(estimate_fee_async)

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from types import TracebackType
 from typing import Self
+from weakref import WeakKeyDictionary
 
 from layer2.errors import AsyncTimeout, Layer2Error, Outcome
 from layer2.transactions import EvmTxId
 
 __all__ = ["Deadline"]
 
+_TICKS_PER_SECOND = 64
+"""Deadlines of one tick share one timer of the loop: ten thousand calls a second would spend much of it on timers."""
+
+_running: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, set[Deadline]]] = WeakKeyDictionary()
+"""The deadlines that are being waited for, by the tick in which they end."""
+
 
 class Deadline:
-    """Ends what is in its ``async with`` block after some seconds, with ``AsyncTimeout``.
+    """Ends what is in its ``async with`` block after some seconds, with ``AsyncTimeout``; up to 16 ms later than that.
 
     Errors that leave the block are told the layer and the operation, where they do not say them.
 
@@ -24,25 +32,30 @@ class Deadline:
         limit: the block takes one of its places; waiting for one counts towards the time.
     """
 
+    __slots__ = ("_cancelling", "_expired", "_limit", "_operation", "_protocol", "_seconds", "_task", "_tick", "tx_id")
+
     def __init__(
         self, operation: str, seconds: float | None, protocol: str, limit: asyncio.Semaphore | None = None
     ) -> None:
         self._operation = operation
         self._seconds = seconds
         self._protocol = protocol
-        self._timeout = asyncio.timeout(seconds)
         self._limit = limit
-
-    tx_id: EvmTxId | None = None
-    """Set when a transaction is signed: from then on a time-out leaves its outcome unknown."""
+        self._task: asyncio.Task[object] | None = None
+        self._cancelling = 0
+        self._tick: set[Deadline] | None = None
+        self._expired = False
+        self.tx_id: EvmTxId | None = None
+        """Set when a transaction is signed: from then on a time-out leaves its outcome unknown."""
 
     async def __aenter__(self) -> Self:
-        await self._timeout.__aenter__()
+        if self._seconds is not None and self._seconds != math.inf:
+            self._begin(self._seconds)
         if self._limit is not None:
             try:
                 await self._limit.acquire()
             except BaseException as error:
-                await self._leave(type(error), error, error.__traceback__)
+                self._end(type(error), error)
                 raise
         return self
 
@@ -54,15 +67,40 @@ class Deadline:
         if isinstance(error, Layer2Error):
             error.protocol = error.protocol or self._protocol
             error.operation = error.operation or self._operation
-        await self._leave(kind, error, trace)
+        self._end(kind, error)
 
-    async def _leave(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            await self._timeout.__aexit__(kind, error, trace)
-        except TimeoutError as timeout:
-            raise self._error() from timeout
+    def _begin(self, seconds: float) -> None:
+        self._task = task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a deadline needs a task")
+        self._cancelling = task.cancelling()
+        loop = asyncio.get_running_loop()
+        ticks = _running.get(loop)
+        if ticks is None:
+            ticks = _running[loop] = {}
+        number = math.ceil((loop.time() + seconds) * _TICKS_PER_SECOND)
+        tick = ticks.get(number)
+        if tick is None:
+            tick = ticks[number] = set()
+            loop.call_at(number / _TICKS_PER_SECOND, _expire, ticks, number)
+        tick.add(self)
+        self._tick = tick
+
+    def _end(self, kind: type[BaseException] | None, error: BaseException | None) -> None:
+        if self._tick is not None:
+            self._tick.discard(self)
+            self._tick = None
+        if not self._expired or self._task is None:
+            return
+        # As asyncio.timeout does: a cancellation of somebody else's that came as well is not swallowed.
+        if self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise self._error() from error
+
+    def expire(self) -> None:
+        """End the block, because its time is over."""
+        if self._task is not None:
+            self._expired = True
+            self._task.cancel()
 
     def _error(self) -> AsyncTimeout:
         sent = self.tx_id is not None
@@ -75,3 +113,8 @@ class Deadline:
             tx_id=self.tx_id,
             remedy="look it up by its id before sending anything again" if sent else None,
         )
+
+
+def _expire(ticks: dict[int, set[Deadline]], number: int) -> None:
+    for deadline in ticks.pop(number):
+        deadline.expire()

@@ -14,7 +14,6 @@ from layer2.transactions import Finality
 __all__ = ["HeadWatcher", "Heads"]
 
 _MOST_FAILURES = 3
-_ORDER = (Finality.FINALIZED, Finality.SAFE, Finality.LATEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +36,9 @@ class Heads:
 
     def finality_of(self, number: int) -> Finality:
         """The strongest head at or above a height that is known to be on this chain."""
-        for finality in _ORDER[:2]:
-            if number <= self.at(finality).number:
-                return finality
-        return Finality.LATEST
+        if number <= self.finalized.header.number:
+            return Finality.FINALIZED
+        return Finality.SAFE if number <= self.safe.header.number else Finality.LATEST
 
 
 class HeadWatcher:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeAlias, TypeVar
 
 from layer2.errors import BadAnswer, FormatError, Outcome
@@ -173,7 +174,10 @@ class EvmNode:
         answer = await self.rpc.call(method, format_data(tx_hash))
         if answer is None:
             return None
-        receipt = self._checked(method, lambda: _receipt(answer))
+        try:
+            receipt = _receipt(answer)
+        except FormatError as error:
+            raise self._bad(method, error.message) from error
         if receipt.tx_hash != tx_hash:
             raise self._bad(method, "it answered with the receipt of another transaction")
         return receipt
@@ -298,28 +302,36 @@ def _object(answer: object, what: str) -> Mapping[str, object]:
 def _receipt(answer: object) -> MinedReceipt:
     fields = _object(answer, "a receipt")
     get = fields.get
-    gas_used, status = parse_quantity(get("gasUsed"), "gasUsed"), parse_quantity(get("status"), "status")
-    if status > 1:
-        raise FormatError("JSON-RPC: a receipt's status is neither 0 nor 1")
-    # OP stack: the L1 data fee (Fjord) and the operator's fee come on top of the execution. The footprint's scalar is
-    # in the receipts of Jovian and in none before.
-    scalar, constant = _optional(fields, "operatorFeeScalar"), _optional(fields, "operatorFeeConstant")
-    jovian = fields.get("daFootprintGasScalar") is not None
-    return MinedReceipt(
-        parse_data(get("transactionHash"), "transactionHash", size=32),
-        parse_data(get("blockHash"), "blockHash", size=32),
-        parse_quantity(get("blockNumber"), "blockNumber"),
-        parse_quantity(get("transactionIndex"), "transactionIndex"),
-        status == 1,
-        gas_used * parse_quantity(get("effectiveGasPrice"), "effectiveGasPrice")
-        + _optional(fields, "l1Fee")
-        + operator_fee(gas_used, scalar, constant, jovian=jovian),
-    )
+    try:
+        gas_used, status = _quantity(get("gasUsed"), "gasUsed"), _quantity(get("status"), "status")
+        if status > 1:
+            raise FormatError("JSON-RPC: a receipt's status is neither 0 nor 1")
+        # OP stack: the L1 data fee (Fjord) and the operator's fee come on top of the execution. The footprint's scalar
+        # is in the receipts of Jovian and in none before.
+        scalar, constant = _optional(fields, "operatorFeeScalar"), _optional(fields, "operatorFeeConstant")
+        jovian = get("daFootprintGasScalar") is not None
+        fee = (
+            gas_used * _quantity(get("effectiveGasPrice"), "effectiveGasPrice")
+            + _optional(fields, "l1Fee")
+            + operator_fee(gas_used, scalar, constant, jovian=jovian)
+        )
+        number = _quantity(get("blockNumber"), "blockNumber")
+        index = _quantity(get("transactionIndex"), "transactionIndex")
+        block_hash = _block_hash(get("blockHash"), "blockHash", size=32)
+    except TypeError:
+        raise FormatError("JSON-RPC: a receipt has an object or a list where a number or a hash belongs") from None
+    tx_hash = parse_data(get("transactionHash"), "transactionHash", size=32)
+    return MinedReceipt(tx_hash, block_hash, number, index, status == 1, fee)
 
 
 def _optional(fields: Mapping[str, object], name: str) -> int:
     value = fields.get(name)
-    return 0 if value is None else parse_quantity(value, name)
+    return 0 if value is None else _quantity(value, name)
+
+
+# The receipts of a chain repeat each other: prices and scalars of a block, and the gas of a kind of transaction.
+_quantity = lru_cache(maxsize=2048)(parse_quantity)
+_block_hash = lru_cache(maxsize=256)(parse_data)
 
 
 def _found_log(answer: object) -> FoundLog:

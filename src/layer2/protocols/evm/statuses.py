@@ -34,7 +34,8 @@ class Statuses:
     def __init__(self, node: EvmNode, watcher: HeadWatcher, settings: EvmSettings) -> None:
         self._node = node
         self._watcher = watcher
-        self._settings = settings
+        self._head_life = settings.head_life_seconds
+        self._final = tuple([finality for finality in Finality if finality.includes(settings.finality)])
         self._sent: dict[EvmTxId, SignedTransaction] = {}
         self._places: dict[EvmTxId, int] = {}
 
@@ -51,7 +52,7 @@ class Statuses:
     async def read(self, tx_id: EvmTxId) -> TxStatus[EvmTxId]:
         """Ask the node now."""
         tx_hash = parse_data(tx_id, "transaction id", size=32)
-        recent = self._watcher.recent(self._settings.head_life_seconds)
+        recent = self._watcher.recent(self._head_life)
         if recent is None:
             receipt, heads = await asyncio.gather(self._node.receipt(tx_hash), self._watcher.read())
         else:
@@ -91,7 +92,7 @@ class Statuses:
         finality = heads.finality_of(receipt.block_number)
         if not receipt.succeeded:
             state = TxState.FAILED
-        elif finality.includes(self._settings.finality):
+        elif finality in self._final:
             state = TxState.FINAL
         else:
             state = TxState.INCLUDED
