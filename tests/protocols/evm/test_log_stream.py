@@ -319,7 +319,7 @@ async def test_closing_the_client_ends_every_iterator_with_a_typed_error(bob: Bo
     client = await bob.client("taker")
     steps, past = client.watch_heads_async(), transfers(client, from_block=chain.height)
     await anext(steps)
-    waiting = [asyncio.ensure_future(anext(one)) for one in (steps, past)]  # type: ignore[arg-type, type-var]
+    waiting = [asyncio.ensure_future(anext(one)) for one in (steps, past)]
     await asyncio.sleep(0)
     await client.aclose()
     for error in await asyncio.gather(*waiting, return_exceptions=True):
@@ -345,7 +345,7 @@ async def test_a_node_that_stays_away_is_said_to_every_iterator(chain: Chain, cl
     for steps in streams:
         await anext(steps)
     chain.bob.faults.set("down")
-    waiting = [asyncio.ensure_future(anext(steps)) for steps in streams]  # type: ignore[arg-type, type-var]
+    waiting = [asyncio.ensure_future(anext(steps)) for steps in streams]
     errors = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 20)
     assert [type(error) for error in errors] == [NodeUnreachable] * 5
     assert len({id(error) for error in errors}) == 5
@@ -435,11 +435,11 @@ async def test_topics_choose_as_eth_getlogs_does(chain: Chain, client: BobClient
     stranger = chain.bob.address("stranger").rjust(32, b"\x00")
     every = chain.logs(first)
     for choice in ([TRANSFER, taker], [[TRANSFER, b"\x01" * 32]], [None, [stranger, taker]], []):
-        listener = Listener(client.watch_logs_async([TOKEN], choice, from_block=first))  # type: ignore[arg-type]
+        listener = Listener(client.watch_logs_async([TOKEN], choice, from_block=first))
         await listener.until(every)
     wrong = client.watch_logs_async(TOKEN, [TRANSFER, stranger], from_block=first)
     right = Listener(client.watch_logs_async(from_block=first))
-    waiting = asyncio.ensure_future(anext(wrong))  # type: ignore[arg-type, type-var]
+    waiting = asyncio.ensure_future(anext(wrong))
     await right.until(every)
     assert not waiting.done()
     waiting.cancel()
