@@ -15,7 +15,7 @@ from layer2.local_network import LocalNetwork, LocalNetworkControl
 from layer2.protocols.evm.chain_follower import ChainStep
 from layer2.protocols.evm.log_stream import LogEvent
 from layer2.signers.software import SoftwareEvmSigner
-from layer2.transactions import TxState
+from layer2.transactions import EvmTxId, TxState
 from memory_sends import MemorySends
 from networks.parties import bob_settings
 
@@ -81,7 +81,7 @@ async def test_the_nodes_websocket_tells_of_each_block(listening: BobClient, con
     steps = listening.watch_heads_async()
     told = [block.hash for block in (await anext(steps)).added]
     for _ in range(3):
-        coming: asyncio.Future[ChainStep] = asyncio.ensure_future(anext(steps))  # type: ignore[arg-type]
+        coming: asyncio.Future[ChainStep] = asyncio.ensure_future(anext(steps))
         height = await control.mine()
         while True:
             step = await asyncio.wait_for(coming, SECONDS)
@@ -91,7 +91,7 @@ async def test_the_nodes_websocket_tells_of_each_block(listening: BobClient, con
                 told.append(block.hash)
             if step.heads.latest.number == height:
                 break
-            coming = asyncio.ensure_future(anext(steps))  # type: ignore[arg-type]
+            coming = asyncio.ensure_future(anext(steps))
 
 
 async def test_logs_of_the_past_and_of_new_blocks_come_once(
@@ -127,7 +127,7 @@ async def test_a_reorganisation_takes_logs_back_before_the_new_ones(
         await control.mine()
     await following.until_as_the_node_says()
     assert len(following.standing) == depth
-    tx_ids = {where[1] for where in following.standing}
+    tx_ids = {EvmTxId(where[1]) for where in following.standing}
     await control.reorganise(depth)
     await control.mine(2)
     for tx_id in sorted(tx_ids):
