@@ -12,9 +12,15 @@ import pytest
 from aiohttp import web
 
 from layer2.errors import NodeError, NodeRefused, NodeUnreachable, Outcome, WrongNetwork
+from layer2.money import ETH
 from layer2.protocols.evm.endpoints import Endpoints, open_rpc
 from layer2.protocols.evm.json_rpc import SEND, JsonRpc
 from layer2.protocols.evm.settings import EvmSettings
+from layer2.simnet.evm_methods import EvmMethods
+from layer2.simnet.evm_rpc import EvmRpcServer
+from layer2.simnet.faults import FaultSwitch
+from layer2.transactions import TxState
+from protocols.evm.bob_network import BobNetwork
 from protocols.evm.scripted_node import Calls, ScriptedNode, scripted_node
 
 CHAIN = 808813
@@ -242,3 +248,28 @@ async def test_one_url_is_one_node_and_several_are_endpoints() -> None:
     assert "key" not in str(error.value)
     await one.aclose()
     await both.aclose()
+
+
+@pytest.mark.parametrize("fault", ["drop_reply", "error", "down"])
+async def test_a_transfer_whose_node_fails_in_the_middle_is_made_once_through_the_other(
+    bob: BobNetwork, fault: str
+) -> None:
+    faults = FaultSwitch()
+    first = EvmRpcServer(bob.node, EvmMethods(bob.node, bob.maker.on_transaction), faults, bob.clock)
+    url = await first.start()
+    try:
+        taker = await bob.client("taker", rpc_url=url, fallback_rpc_urls=(bob.url,))
+        before = len(bob.sent())
+        match fault:
+            case "drop_reply":
+                faults.set(fault, method=SEND, count=1)
+            case "error":
+                faults.set(fault, method=SEND, count=1, status=502)
+            case _:
+                faults.set(fault)
+        tx_id = await taker.transfer_asset_async(ETH, 1, "0x" + "77" * 20)
+        assert (await taker.wait_for_status_async(tx_id)).state is TxState.INCLUDED
+        assert len(bob.sent()) == before + 1
+    finally:
+        await bob.clients[-1].aclose()
+        await first.stop()
