@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 from eth_typing import Address
 
-from layer2.errors import InsufficientFunds
+from layer2.errors import InsufficientFunds, NodeUnreachable
 from layer2.formats.evm_hex import parse_data
 from layer2.formats.evm_transaction import Eip1559Transaction, SignedTransaction, decode_signed
 from layer2.interfaces import Json
 from layer2.money import ETH
+from layer2.protocols.evm.account import message_of
+from layer2.protocols.evm.replacement import Price
 from layer2.simnet.evm_chain import BLOCK_GAS_LIMIT, CHAIN_ID
 from layer2.swap_rules.legs import ActStatus, Htlc, LegState, Side, Verb
 from layer2.transactions import Finality, Preimage
@@ -133,3 +135,32 @@ async def test_no_more_is_offered_than_the_account_can_pay(bob: BobNetwork, monk
     have = gas * offered
     with pytest.raises(InsufficientFunds, match="cannot offer more"):
         await provider.repriced(act, htlc)
+
+
+async def test_handing_in_again_while_the_node_is_away_never_frees_the_nonce(bob: BobNetwork) -> None:
+    htlc, provider = await locked(bob), await bob.client("provider")
+    act = await provider.prepare(Verb.COLLECT, htlc, SECRET)
+    await provider.perform(act)
+    bob.faults.set("down")
+    with pytest.raises(NodeUnreachable):
+        await provider.perform(act)
+    bob.faults.set("none")
+    tx_id = await provider.transfer_asset_async(ETH, 1, "0x" + "05" * 20)
+    bob.node.mine()
+    assert await provider.act_status(act) is ActStatus.DONE
+    assert [tx_hash.hex() for tx_hash in bob.sent()[-2:]] == [last(act).hash.hex(), tx_id.removeprefix("0x")]
+
+
+async def test_a_refused_replacement_leaves_the_nonce_to_what_waits(bob: BobNetwork) -> None:
+    htlc, provider = await locked(bob), await bob.client("provider")
+    act = await provider.prepare(Verb.COLLECT, htlc, SECRET)
+    await provider.perform(act)
+    dear = bob.node.chain.state_at(bob.node.chain.head).get_balance(Address(bob.address("provider")))
+    signed = last(act)
+    price = Price(dear // signed.transaction.gas_limit + 1, 2 * signed.transaction.max_priority_fee_per_gas)
+    again = await provider._account.sign_replacement(signed, message_of(signed), price)
+    with pytest.raises(InsufficientFunds):
+        await provider._account.send(again, is_replacement=True)
+    await provider.transfer_asset_async(ETH, 1, "0x" + "05" * 20)
+    bob.node.mine()
+    assert await provider.act_status(act) is ActStatus.DONE

@@ -335,7 +335,7 @@ async def test_an_act_that_is_never_performed_holds_nothing_up_for_long(
     forgotten = await provider.prepare(Verb.COLLECT, bob.htlc(SECRET), SECRET)
     tx_id = await provider.transfer_asset_async(ETH, 1, to_checksum(b"\x05" * 20))
     assert (await provider.wait_for_status_async(tx_id, timeout=5)).state is TxState.INCLUDED
-    with pytest.raises(TransactionError, match="nonce too low"):
+    with pytest.raises(TransactionError, match="its nonce was given to another"):
         await provider.perform(forgotten)
     assert await provider.act_status(forgotten) is ActStatus.FAILED
     await provider.perform(await provider.prepare(Verb.COLLECT, bob.htlc(SECRET), SECRET))

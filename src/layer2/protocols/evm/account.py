@@ -82,7 +82,8 @@ class EvmAccount:
         self._nonces = NonceAllocator()
         self._pending = SharedCall(self._ask_pending)
         self._unanswered: dict[int, SignedTransaction] = {}
-        self._held: dict[int, float] = {}
+        self._held: dict[bytes, tuple[int, float]] = {}
+        self._lapsed: set[bytes] = set()
         self._held_timer: asyncio.TimerHandle | None = None
         self._repair: asyncio.Task[None] | None = None
 
@@ -117,13 +118,16 @@ class EvmAccount:
             for nonce in reversed(nonces):
                 self._nonces.give_back(nonce)
             raise
-        self._hold(nonces)
+        self._hold(signed)
         return signed
 
     def give_back(self, signed: Sequence[SignedTransaction]) -> None:
         """Say that these transactions will never be sent."""
         for transaction in reversed(signed):
-            self._release(transaction.transaction.nonce)
+            # After half a minute it is somebody else's nonce, and not to be given back once more.
+            if self._held.pop(transaction.hash, None) is not None:
+                self._release(transaction.transaction.nonce)
+            self._lapsed.discard(transaction.hash)
 
     async def sign_replacement(self, replaced: SignedTransaction, message: Message, price: Price) -> SignedTransaction:
         """Sign another transaction for the nonce of one that exists: of the two at most one is ever in a block.
@@ -156,10 +160,15 @@ class EvmAccount:
         """
         nonce = signed.transaction.nonce
         is_own = signed.sender == self.address
+        is_new = was_unanswered = False
         if is_own:
             await self.prepare()
-            self._held.pop(nonce, None)
-            self._nonces.occupy(nonce)
+            self._check_lapsed(signed)
+            # A transaction that was not sent before, and so its nonce's only one. One that may be at the node from
+            # an earlier call or process keeps its nonce, whatever comes of handing it in again.
+            was_held = self._held.pop(signed.hash, None) is not None
+            is_new = self._nonces.occupy(nonce) or was_held
+            was_unanswered = self._unanswered.get(nonce) == signed
         try:
             await self._hand_in(signed)
         except Layer2Error as error:
@@ -168,7 +177,7 @@ class EvmAccount:
                 self._unanswered[nonce] = signed
             elif is_own and error.code == "nonce_used":
                 await self._catch_up()
-            elif is_own and not is_replacement:
+            elif (is_new or (was_unanswered and error.outcome is Outcome.REJECTED)) and not is_replacement:
                 self._release(nonce)
             raise
         except asyncio.CancelledError:
@@ -272,10 +281,10 @@ class EvmAccount:
             # The error that led here is the one to be seen; the next send runs into the same and asks again.
             return
 
-    def _hold(self, nonces: Sequence[int]) -> None:
+    def _hold(self, signed: Sequence[SignedTransaction]) -> None:
         loop = asyncio.get_running_loop()
-        for nonce in nonces:
-            self._held[nonce] = loop.time()
+        for transaction in signed:
+            self._held[transaction.hash] = (transaction.transaction.nonce, loop.time())
         if self._held_timer is None:
             self._held_timer = loop.call_later(_PATIENCE, self._free_held)
 
@@ -283,13 +292,25 @@ class EvmAccount:
         """Take back what was signed and never sent, as when its journal entry could not be written."""
         self._held_timer = None
         now = asyncio.get_running_loop().time()
-        for nonce in sorted([nonce for nonce, since in self._held.items() if now - since >= _PATIENCE], reverse=True):
+        lapsed = {tx_hash: nonce for tx_hash, (nonce, since) in self._held.items() if now - since >= _PATIENCE}
+        for tx_hash, nonce in sorted(lapsed.items(), key=lambda item: item[1], reverse=True):
+            del self._held[tx_hash]
+            self._lapsed.add(tx_hash)
             self._release(nonce)
         if self._held:
             self._held_timer = asyncio.get_running_loop().call_later(_PATIENCE, self._free_held)
 
+    def _check_lapsed(self, signed: SignedTransaction) -> None:
+        if signed.hash in self._lapsed and not self._nonces.is_free(signed.transaction.nonce):
+            raise TransactionError(
+                "the transaction was signed and not sent for so long that its nonce was given to another",
+                code="nonce_used",
+                tx_id=tx_id_of(signed),
+                protocol=self._protocol,
+                outcome=Outcome.REJECTED,
+            )
+
     def _release(self, nonce: int) -> None:
-        self._held.pop(nonce, None)
         self._unanswered.pop(nonce, None)
         self._nonces.give_back(nonce)
         if self._repair is None:

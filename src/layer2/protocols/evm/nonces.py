@@ -13,6 +13,7 @@ class NonceAllocator:
 
     def __init__(self) -> None:
         self._next: int | None = None
+        self._used = 0
         self._holes: set[int] = set()
 
     @property
@@ -23,6 +24,7 @@ class NonceAllocator:
     def reach(self, count: int) -> None:
         """Learn that the nonces below ``count`` are used: by the node's word, or by a transaction that exists."""
         self._next = count if self._next is None else max(self._next, count)
+        self._used = max(self._used, count)
         self._holes = {nonce for nonce in self._holes if nonce >= count}
 
     def take(self) -> int:
@@ -40,16 +42,31 @@ class NonceAllocator:
         self._next += 1
         return self._next - 1
 
-    def occupy(self, nonce: int) -> None:
-        """Learn that a transaction has this nonce and is being sent, though it may not have been taken here."""
+    def is_free(self, nonce: int) -> bool:
+        """Whether no transaction has this nonce, as far as is known here."""
+        return nonce >= self._used and (self._next is None or nonce >= self._next or nonce in self._holes)
+
+    def occupy(self, nonce: int) -> bool:
+        """Learn that a transaction has this nonce and is being sent, though it may not have been taken here.
+
+        Returns:
+            Whether the nonce was free until now. If not, who else has it is not known here: do not give it back.
+        """
+        was_free = self.is_free(nonce)
         if self._next is None or nonce >= self._next:
             first = nonce if self._next is None else self._next
-            self._holes.update(range(first, nonce))
+            self._holes.update(range(max(first, self._used), nonce))
             self._next = nonce + 1
         self._holes.discard(nonce)
+        return was_free
 
     def give_back(self, nonce: int) -> None:
-        """Say that the transaction with this nonce was never sent, or that the node refused it."""
+        """Say that the transaction with this nonce was never sent, or that the node refused it.
+
+        To be called once by whom it was given to. One that the node has counted since then stays used.
+        """
+        if nonce < self._used:
+            return
         self._holes.add(nonce)
         while self._next is not None and self._next - 1 in self._holes:
             self._next -= 1
