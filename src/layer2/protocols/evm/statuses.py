@@ -11,12 +11,12 @@ from layer2.formats.evm_transaction import SignedTransaction
 from layer2.protocols.evm.account import tx_id_of
 from layer2.protocols.evm.heads import Heads, HeadWatcher
 from layer2.protocols.evm.node import EvmNode, MinedReceipt
+from layer2.protocols.evm.send_history import SendHistory
 from layer2.protocols.evm.settings import EvmSettings
 from layer2.transactions import EvmTxId, Finality, TxState, TxStatus
 
 __all__ = ["Statuses"]
 
-_REMEMBERED_SENDS = 10_000
 _REMEMBERED_PLACES = 200_000
 _FEWEST_TO_SHARE = 4
 """A whole block's receipts cost the node as much as a few single ones."""
@@ -28,26 +28,18 @@ class Statuses:
     Args:
         node: the party's own node.
         watcher: its heads.
+        history: what was sent, which tells a dropped transaction from one that is only unknown.
         settings: from which head on a transaction is final, and how old the heads may be.
     """
 
-    def __init__(self, node: EvmNode, watcher: HeadWatcher, settings: EvmSettings) -> None:
+    def __init__(self, node: EvmNode, watcher: HeadWatcher, history: SendHistory, settings: EvmSettings) -> None:
         self._node = node
+        self._history = history
         self._watcher = watcher
         self._head_life = settings.head_life_seconds
         self._final = tuple([finality for finality in Finality if finality.includes(settings.finality)])
-        self._sent: dict[EvmTxId, SignedTransaction] = {}
+        self._safe_is_final = settings.finality is Finality.SAFE
         self._places: dict[EvmTxId, int] = {}
-
-    def remember(self, signed: SignedTransaction) -> None:
-        """Keep what tells a dropped transaction from one that is only unknown: its sender and nonce."""
-        self._sent[tx_id_of(signed)] = signed
-        if len(self._sent) > _REMEMBERED_SENDS:
-            del self._sent[next(iter(self._sent))]
-
-    def sent(self, tx_id: EvmTxId) -> SignedTransaction | None:
-        """What was remembered of it."""
-        return self._sent.get(tx_id)
 
     async def read(self, tx_id: EvmTxId) -> TxStatus[EvmTxId]:
         """Ask the node now."""
@@ -59,7 +51,11 @@ class Statuses:
             receipt, heads = await self._node.receipt(tx_hash), recent
         if receipt is None:
             return await self.not_included(tx_id)
-        if receipt.block_number > heads.latest.number:
+        height = receipt.block_number
+        # A finalized head never goes back, so an older one only understates. A safe one may, so where it is enough for
+        # FINAL it is asked for again.
+        is_doubtful = recent is heads and self._safe_is_final and height > heads.finalized.number
+        if is_doubtful or height > heads.latest.number:
             heads = await self._watcher.read()
         return self.included(tx_id, receipt, heads)
 
@@ -115,7 +111,7 @@ class Statuses:
         tx_hash = parse_data(tx_id, "transaction id", size=32)
         if await self._node.knows_transaction(tx_hash):
             return TxStatus(tx_id, TxState.PENDING)
-        signed = self._sent.get(tx_id)
+        signed = self._history.sent(tx_id)
         if signed is not None:
             counts = await asyncio.gather(
                 *[self._node.transaction_count(signed.sender, finality) for finality in Finality]
@@ -126,5 +122,16 @@ class Statuses:
             # Asked again after the counts: the transaction may have been included in between.
             if used and not await self._node.knows_transaction(tx_hash):
                 reason = "another transaction has its nonce"
-                return TxStatus(tx_id, TxState.DROPPED, finality=used[-1], reason=reason)
+                taker = await self._replacement(signed)
+                return TxStatus(tx_id, TxState.DROPPED, finality=used[-1], reason=reason, replaced_by=taker)
         return TxStatus(tx_id, TxState.UNKNOWN)
+
+    async def _replacement(self, dropped: SignedTransaction) -> EvmTxId | None:
+        """Which of the transactions that are recorded of its nonce took its place."""
+        versions = await self._history.versions(dropped)
+        others = [signed for signed in versions if signed.hash != dropped.hash]
+        receipts = await asyncio.gather(*[self._node.receipt(signed.hash) for signed in others])
+        mined = [signed for signed, receipt in zip(others, receipts, strict=True) if receipt is not None]
+        # With none in a block, either a stranger's is, or the newest one came into one and went again just now.
+        later = others[-1:] if versions[-1].hash != dropped.hash else []
+        return next((tx_id_of(signed) for signed in mined or later), None)

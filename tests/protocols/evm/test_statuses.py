@@ -1,0 +1,70 @@
+"""Statuses from heads that are a little old: what that may leave behind, and what it may never do."""
+
+from __future__ import annotations
+
+import pytest
+
+from layer2.formats.evm_transaction import Eip1559Transaction
+from layer2.protocols.bob import BobClient
+from layer2.transactions import EvmTxId, Finality, TxState
+from protocols.evm.bob_network import BobNetwork
+
+HOUR = 3600.0
+
+
+async def included(bob: BobNetwork, client: BobClient) -> tuple[EvmTxId, bytes, int]:
+    """A transaction in a block with two above it: its id, its bytes, and its height. Nothing is safe."""
+    bob.maker.set_enabled(False)
+    bob.node.set_finality(0, 0)
+    nonce = await client._node.transaction_count(bob.address("taker"), Finality.LATEST)
+    transaction = Eip1559Transaction(60808, nonce, 9_000_000, 90_000_000, 21_000, b"\x06" * 20, 1)
+    raw = transaction.signed(bob.accounts["taker"].key.sign_recoverable(transaction.signing_hash(), hasher=None)).raw
+    tx_id = (await client.submit_transaction_async(raw)).tx_id
+    height = bob.node.mine()
+    bob.node.mine(2)
+    return tx_id, raw, height
+
+
+async def test_old_heads_understate_finality_until_they_are_read_again(bob: BobNetwork) -> None:
+    client = await bob.client("taker", head_life_seconds=HOUR)
+    tx_id, _, height = await included(bob, client)
+    await client._watcher.read()
+    assert (await client.get_transaction_status_async(tx_id)).state is TxState.INCLUDED
+    bob.node.set_finality(height, height)
+    assert (await client.get_transaction_status_async(tx_id)).finality is Finality.LATEST
+    await client._watcher.read()
+    assert (await client.get_transaction_status_async(tx_id)).state is TxState.FINAL
+
+
+async def test_a_receipt_above_old_heads_has_them_read_again(bob: BobNetwork) -> None:
+    client = await bob.client("taker", head_life_seconds=HOUR)
+    await client._watcher.read()
+    tx_id, _, height = await included(bob, client)
+    status = await client.get_transaction_status_async(tx_id)
+    assert (status.state, status.block_number, status.depth) == (TxState.INCLUDED, height, 3)
+
+
+@pytest.mark.parametrize("head_life_seconds", [0.0, HOUR])
+async def test_where_safe_is_final_a_safe_head_that_went_back_makes_nothing_final(
+    bob: BobNetwork, head_life_seconds: float
+) -> None:
+    client = await bob.client("taker", head_life_seconds=head_life_seconds, finality=Finality.SAFE)
+    tx_id, raw, height = await included(bob, client)
+    bob.node.set_finality(height, 0)
+    await client._watcher.read()
+    assert (await client.get_transaction_status_async(tx_id)).state is TxState.FINAL
+    bob.node.reorganise(3, keep_transactions=True, transactions=[raw])
+    status = await client.get_transaction_status_async(tx_id)
+    assert (status.state, status.block_number, status.finality) == (TxState.INCLUDED, height, Finality.LATEST)
+
+
+@pytest.mark.parametrize("head_life_seconds", [0.0, HOUR])
+async def test_a_transaction_that_went_is_never_told_from_an_older_receipt(
+    bob: BobNetwork, head_life_seconds: float
+) -> None:
+    client = await bob.client("taker", head_life_seconds=head_life_seconds)
+    tx_id, _, _ = await included(bob, client)
+    assert (await client.get_transaction_status_async(tx_id)).state is TxState.INCLUDED
+    bob.node.reorganise(3, keep_transactions=False)
+    assert (await client.get_transaction_status_async(tx_id)).state is TxState.UNKNOWN
+    assert [status.state for status in await client.get_transaction_statuses_async([tx_id])] == [TxState.UNKNOWN]
