@@ -1,0 +1,20 @@
+"""Batches above what a node takes."""
+
+from __future__ import annotations
+
+import asyncio
+
+from layer2.local_network import LocalNetwork
+from layer2.protocols.evm.json_rpc import JsonRpc
+from layer2.settings import ConnectionPoolConfig
+
+
+async def test_a_batch_above_the_nodes_limit_hangs_nobody(network: LocalNetwork) -> None:
+    pool = ConnectionPoolConfig(max_batch_calls=1_500)
+    rpc = JsonRpc(network.bob_rpc_url, protocol="BOB", pool=pool, timeout=10)
+    try:
+        for _ in range(2):
+            answers = await asyncio.gather(*[rpc.call("eth_chainId") for _ in range(3_003)])
+            assert answers == [hex(network.chain_id)] * 3_003
+    finally:
+        await rpc.aclose()
