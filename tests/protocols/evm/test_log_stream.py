@@ -260,7 +260,7 @@ async def test_a_thousand_subscribers_share_one_websocket_and_the_requests_of_on
         costs.append(len(b"".join(requests_seen).split(b'"method"')) - before)
     assert len(bob.node.watchers) == 1
     # Three blocks: three calls for each look at the heads, one for each block between, and one for the receipts.
-    assert max(costs) <= 40, costs
+    assert max(costs) <= 16, costs
 
 
 async def test_a_block_without_such_logs_is_not_read(
