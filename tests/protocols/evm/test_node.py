@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from layer2.errors import BadAnswer, FormatError
@@ -150,6 +150,7 @@ json_values = st.recursive(
 @given(
     json_values | st.lists(st.dictionaries(st.sampled_from(["id", "result", "error"]), json_values)), st.integers(1, 3)
 )
+@example([{"id": None, "error": {"code": []}}], 1)
 @settings(max_examples=60)
 def test_whatever_json_comes_each_call_has_one_answer_or_the_whole_is_refused(body: object, count: int) -> None:
     ids = list(range(1, count + 1))

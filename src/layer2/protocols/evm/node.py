@@ -198,15 +198,18 @@ class EvmNode:
         method = "eth_getBlockReceipts"
         found: dict[EvmTxId, MinedReceipt] = {}
         block_hash = receipts[0].get("blockHash") if receipts else None
-        for fields in receipts:
-            tx_id = fields.get("transactionHash")
-            if fields.get("blockHash") != block_hash:
-                raise self._bad(method, "its receipts are of several blocks")
-            if isinstance(tx_id, str) and tx_id in tx_ids:
-                receipt = self._checked(method, lambda fields=fields: _receipt(fields))  # type: ignore[misc]
-                if tx_id in found or ref not in (receipt.block_number, receipt.block_hash):
-                    raise self._bad(method, "it answered with other receipts than those of the block")
-                found[EvmTxId(tx_id)] = receipt
+        try:
+            for fields in receipts:
+                tx_id = fields.get("transactionHash")
+                if fields.get("blockHash") != block_hash:
+                    raise self._bad(method, "its receipts are of several blocks")
+                if isinstance(tx_id, str) and tx_id in tx_ids:
+                    receipt = _receipt(fields)
+                    if tx_id in found or ref not in (receipt.block_number, receipt.block_hash):
+                        raise self._bad(method, "it answered with other receipts than those of the block")
+                    found[EvmTxId(tx_id)] = receipt
+        except FormatError as error:
+            raise self._bad(method, error.message) from error
         return found
 
     async def block_receipts(self, ref: int | bytes) -> list[Mapping[str, object]] | None:

@@ -133,6 +133,8 @@ def _refused(error: object) -> Refused:
     if not isinstance(error, dict):
         return Refused(None, printable(str(error)))
     code, message = error.get("code"), printable(str(error.get("message", "")))
+    if type(code) is not int:
+        code = None
     data = error.get("data")
     if isinstance(data, str) and "revert" in message:
         try:
@@ -140,10 +142,10 @@ def _refused(error: object) -> Refused:
         except FormatError:
             message = f"{message} (its data is not readable)"
         # A contract chooses the words of its revert, so they are no statement of the node.
-        return Refused(code if type(code) is int else None, message)
+        return Refused(code, message)
     too_many = code in _TOO_MANY_CODES or _TOO_MANY.search(message) is not None
     passing = too_many or _INDEXING.search(message) is not None
-    return Refused(code if type(code) is int else None, message, passing, _asked_pause(data) if too_many else None)
+    return Refused(code, message, passing, _asked_pause(data) if too_many else None)
 
 
 def _asked_pause(data: object) -> float | None:
