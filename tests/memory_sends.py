@@ -22,3 +22,7 @@ class MemorySends:
 
     async def find_send(self, protocol: str, idempotency_key: str) -> SendRecord | None:
         return self.records.get((protocol, idempotency_key))
+
+    async def find_send_of(self, protocol: str, tx_id: str) -> SendRecord | None:
+        found = [record for record in self.records.values() if (record.protocol, record.tx_id) == (protocol, tx_id)]
+        return found[0] if found else None

@@ -99,3 +99,5 @@ class TxStatus(Generic[TxIdT]):
     """On Lightning, the proof of a payment that succeeded."""
     block_hash: bytes | None = None
     """32 bytes; None unless in a block. It changes when a reorganisation includes the transaction anew."""
+    replaced_by: TxIdT | None = None
+    """Of a DROPPED transaction, the one in a block that has its nonce, where it is one of this record's own."""

@@ -233,6 +233,16 @@ class SqliteJournal:
         """The record of that protocol and key, or None."""
         return await self._database.read(lambda connection: _find_send(connection, protocol, idempotency_key))
 
+    async def find_send_of(self, protocol: str, tx_id: str) -> SendRecord | None:
+        """The record of the transaction with that id, whatever its key, or None."""
+
+        def work(connection: Connection) -> SendRecord | None:
+            # What was sent without a key has its id for one, and is found by it.
+            record = _find_send(connection, protocol, tx_id)
+            return _find_send_of(connection, protocol, tx_id) if record is None else record
+
+        return await self._database.read(work)
+
 
 def _write(value: Json) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -317,9 +327,16 @@ def _add_event(connection: Connection, swap_id: SwapId, version: int, event: str
 
 
 def _find_send(connection: Connection, protocol: str, key: str) -> SendRecord | None:
-    row = connection.execute(
-        select(sends).where(sends.c.protocol == protocol, sends.c.idempotency_key == key)
-    ).one_or_none()
+    found = select(sends).where(sends.c.protocol == protocol, sends.c.idempotency_key == key)
+    return _read_send(connection.execute(found).one_or_none())
+
+
+def _find_send_of(connection: Connection, protocol: str, tx_id: str) -> SendRecord | None:
+    found = select(sends).where(sends.c.protocol == protocol, sends.c.tx_id == tx_id).limit(1)
+    return _read_send(connection.execute(found).one_or_none())
+
+
+def _read_send(row: Row[Any] | None) -> SendRecord | None:
     return (
         None if row is None else SendRecord(row.protocol, row.idempotency_key, row.request, row.tx_id, _read(row.act))
     )

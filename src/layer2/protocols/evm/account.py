@@ -23,7 +23,8 @@ from layer2.protocols.evm.node import EvmNode
 from layer2.protocols.evm.nonces import NonceAllocator
 from layer2.protocols.evm.replacement import Price, bumped, is_bump
 from layer2.protocols.evm.shared_call import SharedCall
-from layer2.transactions import EvmTxId
+from layer2.protocols.evm.unmined import Unmined
+from layer2.transactions import EvmTxId, Finality
 
 __all__ = ["EvmAccount", "Message", "message_of", "price_of", "tx_id_of"]
 
@@ -33,6 +34,8 @@ _NONCE_USED_WORDS = ("nonce too low", "replacement transaction underpriced")
 _NO_FUNDS_WORDS = ("insufficient funds",)
 _PATIENCE = 30.0
 """Seconds for which a signed transaction that is not sent keeps its nonce."""
+_LOOK_AGAIN = 30.0
+"""Seconds between looks for what the node's pool lost, where something is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,8 @@ class EvmAccount:
         self._protocol = protocol
         self._nonces = NonceAllocator()
         self._pending = SharedCall(self._ask_pending)
-        self._unanswered: dict[int, SignedTransaction] = {}
+        self._unmined = Unmined()
+        self._look_at = 0.0
         self._held: dict[bytes, tuple[int, float]] = {}
         self._lapsed: set[bytes] = set()
         self._held_timer: asyncio.TimerHandle | None = None
@@ -93,11 +97,33 @@ class EvmAccount:
         return self._signer.address
 
     async def prepare(self) -> None:
-        """Learn the first nonce, and hand in again what the node never answered. Cheap once it is done."""
+        """Learn the first nonce; now and then see to what the node never answered, or lost. Cheap once it is done."""
+        loop = asyncio.get_running_loop()
         if not self._nonces.is_started:
             self._nonces.reach(await self._pending.get())
-        if self._unanswered and self._repair is None:
+            self._look_at = loop.time() + _LOOK_AGAIN
+        if self._repair is None and (self._unmined.has_doubted or loop.time() >= self._look_at):
             self._start_repair()
+
+    def look_after(self) -> None:
+        """Begin to look for what the node's pool lost, and to hand it in again; without effect if nothing was sent."""
+        if len(self._unmined) and self._repair is None:
+            self._look_at = 0.0
+            self._start_repair()
+
+    async def adopt(self, versions: Sequence[SignedTransaction]) -> None:
+        """Look after transactions of one nonce that were sent before, perhaps by an earlier run; the last one counts.
+
+        Raises:
+            TransactionError: another transaction has the nonce by now (``nonce_used``).
+        """
+        await self.prepare()
+        newest = versions[-1]
+        if newest.sender == self.address:
+            self._check_holder(versions)
+            self._nonces.occupy(newest.transaction.nonce)
+            if self._unmined.holder(newest.transaction.nonce) is None:
+                self._unmined.take(newest)
 
     async def sign(self, messages: Sequence[Message], price: FeeQuote) -> list[SignedTransaction]:
         """Give each message a nonce, the lowest first, and sign it. Nothing is sent.
@@ -158,33 +184,34 @@ class EvmAccount:
             TransactionError: refused (REJECTED); InsufficientFunds where that is why.
             NodeError: NOT_SENT, or UNKNOWN after an answer that was lost and could not be looked up either.
         """
+        if signed.sender != self.address:
+            await self._hand_in(signed)
+            return
+        await self.prepare()
+        self._check_lapsed(signed)
         nonce = signed.transaction.nonce
-        is_own = signed.sender == self.address
-        is_new = was_unanswered = False
-        if is_own:
-            await self.prepare()
-            self._check_lapsed(signed)
-            # A transaction that was not sent before, and so its nonce's only one. One that may be at the node from
-            # an earlier call or process keeps its nonce, whatever comes of handing it in again.
-            was_held = self._held.pop(signed.hash, None) is not None
-            is_new = self._nonces.occupy(nonce) or was_held
-            was_unanswered = self._unanswered.get(nonce) == signed
+        # A transaction that was not sent before, and so its nonce's only one. One that may be at the node from
+        # an earlier call or process keeps its nonce, whatever comes of handing it in again.
+        is_new = self._held.pop(signed.hash, None) is not None
+        if not is_replacement:
+            if not is_new:
+                self._check_holder([signed])
+            self._unmined.hold(signed)
+        is_new = self._nonces.occupy(nonce) or is_new
         try:
             await self._hand_in(signed)
         except Layer2Error as error:
-            error.tx_id = tx_id_of(signed)
-            if is_own and error.outcome is Outcome.UNKNOWN:
-                self._unanswered[nonce] = signed
-            elif is_own and error.code == "nonce_used":
-                await self._catch_up()
-            elif (is_new or (was_unanswered and error.outcome is Outcome.REJECTED)) and not is_replacement:
+            if error.outcome is Outcome.UNKNOWN:
+                self._unmined.doubt(signed)
+            elif error.code == "nonce_used":
+                await self._lose(signed)
+            elif is_new and not is_replacement:
                 self._release(nonce)
             raise
         except asyncio.CancelledError:
-            if is_own:
-                self._unanswered[nonce] = signed
+            self._unmined.doubt(signed)
             raise
-        self._unanswered.pop(nonce, None)
+        self._unmined.take(signed)
 
     async def aclose(self) -> None:
         """End a repair that is under way."""
@@ -213,14 +240,18 @@ class EvmAccount:
 
     async def _hand_in(self, signed: SignedTransaction) -> None:
         try:
-            await self._hand_in_once(signed)
-        except NodeError as error:
-            if error.outcome is not Outcome.UNKNOWN:
-                raise
-            # The answer is lost. The node knows by the hash whether it has the transaction; if it has not, the
-            # same bytes are the same transaction.
-            if not await self._is_known(signed, error):
-                await self._hand_in_again(signed)
+            try:
+                await self._hand_in_once(signed)
+            except NodeError as error:
+                if error.outcome is not Outcome.UNKNOWN:
+                    raise
+                # The answer is lost. The node knows by the hash whether it has the transaction; if it has not, the
+                # same bytes are the same transaction.
+                if not await self._is_known(signed, error):
+                    await self._hand_in_again(signed)
+        except Layer2Error as error:
+            error.tx_id = tx_id_of(signed)
+            raise
 
     async def _hand_in_again(self, signed: SignedTransaction) -> None:
         try:
@@ -300,6 +331,20 @@ class EvmAccount:
         if self._held:
             self._held_timer = asyncio.get_running_loop().call_later(_PATIENCE, self._free_held)
 
+    def _check_holder(self, versions: Sequence[SignedTransaction]) -> None:
+        """Refuse what would take its nonce from another transaction; a node would let a higher price do that."""
+        nonce = versions[-1].transaction.nonce
+        holder = self._unmined.holder(nonce)
+        is_held = any(nonce == held for held, _ in self._held.values())
+        if is_held or (holder is not None and holder not in versions):
+            raise TransactionError(
+                f"nonce {nonce} belongs to another transaction{'' if holder is None else ', ' + tx_id_of(holder)}",
+                code="nonce_used",
+                tx_id=tx_id_of(versions[-1]),
+                protocol=self._protocol,
+                outcome=Outcome.REJECTED,
+            )
+
     def _check_lapsed(self, signed: SignedTransaction) -> None:
         if signed.hash in self._lapsed and not self._nonces.is_free(signed.transaction.nonce):
             raise TransactionError(
@@ -310,30 +355,38 @@ class EvmAccount:
                 outcome=Outcome.REJECTED,
             )
 
+    async def _lose(self, signed: SignedTransaction) -> None:
+        """Learn that another transaction, perhaps one that this replaces, has its nonce."""
+        if self._unmined.holder(signed.transaction.nonce) is signed:
+            self._unmined.release(signed.transaction.nonce)
+        await self._catch_up()
+
     def _release(self, nonce: int) -> None:
-        self._unanswered.pop(nonce, None)
+        self._unmined.release(nonce)
         self._nonces.give_back(nonce)
         if self._repair is None:
             self._start_repair()
 
     def _start_repair(self) -> None:
-        self._repair = asyncio.get_running_loop().create_task(self._fill_holes())
+        self._repair = asyncio.get_running_loop().create_task(self._mend())
         self._repair.add_done_callback(self._repaired)
 
     def _repaired(self, task: asyncio.Task[None]) -> None:
         self._repair = None
         if not task.cancelled():
-            # A failed repair has no caller to tell. The hole stays, and the next send fills it or tries again.
+            # A failed repair has no caller to tell. What it left is still there, and the next send tries again.
             task.exception()
 
-    async def _fill_holes(self) -> None:
+    async def _mend(self) -> None:
         """See to it that no nonce is missing before one in use: what comes after a gap waits for ever.
 
-        A transaction without an answer is handed in again; a nonce that was given back is used by sending nothing
-        to oneself.
+        A transaction without an answer, and one that the node's pool lost, is handed in again, as the same bytes; a
+        nonce that was given back is used by sending nothing to oneself.
         """
-        for signed in [*self._unanswered.values()]:
-            await self.send(signed)
+        for signed in self._unmined.doubted():
+            await self._send_doubted(signed)
+        if asyncio.get_running_loop().time() >= self._look_at:
+            await self._find_lost()
         while (nonce := self._nonces.take_hole()) is not None:
             try:
                 price = await self._fees.urgent_quote()
@@ -343,3 +396,35 @@ class EvmAccount:
                 self._nonces.give_back(nonce)
                 raise
             await self.send(filler)
+
+    async def _send_doubted(self, signed: SignedTransaction) -> None:
+        nonce = signed.transaction.nonce
+        try:
+            await self._hand_in(signed)
+        except TransactionError as error:
+            if error.code == "nonce_used":
+                await self._lose(signed)
+            elif error.outcome is Outcome.REJECTED and self._unmined.holder(nonce) is signed:
+                self._release(nonce)
+        else:
+            if self._unmined.holder(nonce) is signed:
+                self._unmined.take(signed)
+
+    async def _find_lost(self) -> None:
+        """Hand in again what the node took and does not have any more, as after a restart of its own."""
+        self._look_at = asyncio.get_running_loop().time() + _LOOK_AGAIN
+        # Only what was answered before the question: what is on its way may not be in the node's count yet.
+        taken = self._unmined.taken()
+        pending, final = await asyncio.gather(
+            self._pending.get(), self._node.transaction_count(self.address, Finality.FINALIZED)
+        )
+        self._nonces.reach(pending)
+        self._unmined.settle(final)
+        for signed in taken:
+            nonce = signed.transaction.nonce
+            if nonce >= pending and self._unmined.holder(nonce) is signed:
+                try:
+                    await self._hand_in(signed)
+                except TransactionError:
+                    # Its pool is full, or the account empty: it keeps its nonce, and the next look tries again.
+                    continue

@@ -40,7 +40,9 @@ from layer2.protocols.evm.htlc import EvmHtlcs
 from layer2.protocols.evm.log_stream import LogEvent, LogFilter, LogStreams
 from layer2.protocols.evm.permits import Permits
 from layer2.protocols.evm.receipt_evidence import header_chain, is_canonical
+from layer2.protocols.evm.replacements import Offer, Replacements
 from layer2.protocols.evm.requests import EvmTransaction, EvmTransactionRequest, request_digest
+from layer2.protocols.evm.send_history import SendHistory
 from layer2.protocols.evm.settings import EvmSettings
 from layer2.protocols.evm.shared_reading import SharedReading
 from layer2.protocols.evm.statuses import Statuses
@@ -76,16 +78,19 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         super().__init__(settings, signer, SystemClock() if clock is None else clock)
         name = self._name = self.protocol_type.value
         self._seconds = settings.default_timeout_ms / 1000
-        self._statuses = Statuses(self._node, self._watcher, settings)
-        self._watches = TransactionWatches(self._node, self._watcher, self._statuses, settings)
+        history = SendHistory(sends, name)
+        self._statuses = Statuses(self._node, self._watcher, history, settings)
+        self._watches = TransactionWatches(self._node, self._watcher, self._statuses, history, self._account, settings)
         chain_id = settings.chain_id
         self._estimates = Estimates(self._node, self._account, self._fees, chain_id=chain_id, protocol=name)
         self._permits = Permits(self._node, signer, self._token, chain_id=settings.chain_id, protocol=name)
         self._reading = SharedReading(settings.poll_interval_seconds)
         self._chain = ChainStream(self._node, self._watcher, self._reading)
         self._logs = LogStreams(self._node, self._chain, self._reading, name)
+        cap = settings.max_fee_per_gas
+        self._replacements = Replacements(self._account, self._fees, self._node, history, cap=cap, protocol=name)
         self._submissions = Submissions(
-            self._account, self._fees, self._estimates, sends, self._statuses, chain_id=chain_id, protocol=name
+            self._account, self._fees, self._estimates, history, self._replacements, chain_id=chain_id, protocol=name
         )
 
     def __repr__(self) -> str:
@@ -137,10 +142,61 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         Args:
             transaction: a request that the client completes and signs, or a signed transaction of type 2.
 
-        A key whose transaction was refused stays with that transaction: use a new one for another attempt.
+        A key whose transaction was refused stays with that transaction: use a new one for another attempt. Where it
+        was replaced, the answer names what is in a block, or else the newest; where it was cancelled, that is raised
+        (``cancelled``).
         """
         tx_id = await self._submit("submit_transaction_async", transaction, idempotency_key, timeout)
         return TxStatus(tx_id, TxState.PENDING)
+
+    async def replace_transaction_async(
+        self,
+        tx_id: EvmTxId,
+        *,
+        max_fee_per_gas: int | None = None,
+        max_priority_fee_per_gas: int | None = None,
+        timeout: float | None = None,
+    ) -> EvmTxId:
+        """Offer a transaction that waits at a higher price, as another transaction with the same nonce.
+
+        Args:
+            tx_id: of a transaction in this client's record. If it was replaced before, the newest one is replaced.
+            max_fee_per_gas: wei; None is an eighth more than before, or the market's price where that is higher.
+            max_priority_fee_per_gas: wei; None likewise.
+
+        Returns:
+            The id of the replacement, which is recorded before it is sent. At most one of all that have its nonce is
+            ever in a block, so nothing is paid twice; which one, their statuses say.
+
+        Raises:
+            TransactionError: not recorded here (``not_recorded``), in a block already (``mined``, with the id of the
+                one that is), its nonce used by another transaction (``nonce_used``), or nodes would refuse so small a
+                bump (``bump_too_small``).
+            FundsRulesError: it would cost more than the setting ``max_fee_per_gas`` (``fee_cap``).
+
+        After any other error the earlier transactions are still offered; calling it again is safe.
+        """
+        deadline = self._deadline("replace_transaction_async", timeout)
+        async with deadline:
+            offer = Offer(max_fee_per_gas, max_priority_fee_per_gas)
+            return await self._replacements.replace(tx_id, offer, partial(setattr, deadline, "tx_id"))
+
+    async def cancel_transaction_async(self, tx_id: EvmTxId, *, timeout: float | None = None) -> EvmTxId:
+        """Take a transaction that waits back, by sending nothing to oneself with its nonce, at a higher price.
+
+        Args:
+            tx_id: as for ``replace_transaction_async``.
+
+        Returns:
+            The id of what takes its place. It is taken back once that is in a block, and not before: until then the
+            original may still be included.
+
+        Raises:
+            As ``replace_transaction_async``.
+        """
+        deadline = self._deadline("cancel_transaction_async", timeout)
+        async with deadline:
+            return await self._replacements.cancel(tx_id, partial(setattr, deadline, "tx_id"))
 
     async def estimate_fee_async(self, transaction: EvmTransaction, *, timeout: float | None = None) -> FeeEstimate:
         """What a transaction would cost in a block like the newest: execution, L1 data, and the operator's part.
@@ -400,6 +456,8 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         return Deadline(operation, self._seconds if timeout is None else timeout, self._name, self._limit)
 
     failure_reason_sync = twin(failure_reason_async)
+    replace_transaction_sync = twin(replace_transaction_async)
+    cancel_transaction_sync = twin(cancel_transaction_async)
     estimate_fee_sync = twin(estimate_fee_async)
     get_transaction_statuses_sync = twin(get_transaction_statuses_async)
     watch_transaction_sync = iterator_twin(watch_transaction_async)

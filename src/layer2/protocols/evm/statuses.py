@@ -127,11 +127,9 @@ class Statuses:
         return TxStatus(tx_id, TxState.UNKNOWN)
 
     async def _replacement(self, dropped: SignedTransaction) -> EvmTxId | None:
-        """Which of the transactions that are recorded of its nonce took its place."""
+        """Which of the transactions that are recorded of its nonce is in a block; None where it is a stranger's."""
         versions = await self._history.versions(dropped)
         others = [signed for signed in versions if signed.hash != dropped.hash]
         receipts = await asyncio.gather(*[self._node.receipt(signed.hash) for signed in others])
-        mined = [signed for signed, receipt in zip(others, receipts, strict=True) if receipt is not None]
-        # With none in a block, either a stranger's is, or the newest one came into one and went again just now.
-        later = others[-1:] if versions[-1].hash != dropped.hash else []
-        return next((tx_id_of(signed) for signed in mined or later), None)
+        mined = [tx_id_of(signed) for signed, receipt in zip(others, receipts, strict=True) if receipt is not None]
+        return mined[0] if mined else None

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from layer2.errors import FormatError, IdempotencyConflict, InvalidRequest, Layer2Error, TransactionError
-from layer2.formats.evm_hex import format_data, parse_data
+from layer2.errors import FormatError, IdempotencyConflict, InvalidRequest, Outcome, TransactionError
 from layer2.formats.evm_transaction import SignedTransaction, decode_signed
-from layer2.interfaces import SendRecord, SendRecords
-from layer2.protocols.evm.account import EvmAccount, Message, tx_id_of
+from layer2.interfaces import SendRecord
+from layer2.protocols.evm.account import EvmAccount, Message, message_of, tx_id_of
 from layer2.protocols.evm.estimates import Estimates
 from layer2.protocols.evm.fees import FeeQuote, Fees
+from layer2.protocols.evm.replacements import Replacements
 from layer2.protocols.evm.requests import EvmTransaction
-from layer2.protocols.evm.statuses import Statuses
+from layer2.protocols.evm.send_history import REPLACES, SendHistory, signed_in
 from layer2.transactions import EvmTxId
 
 __all__ = ["Submission", "Submissions"]
@@ -40,8 +40,8 @@ class Submissions:
         account: whose key signs.
         fees: where prices come from.
         estimates: gas limits, and whether the account can pay.
-        records: the durable record of sends.
-        statuses: learn what was sent.
+        history: the durable record of sends.
+        replacements: know what became of a replaced transaction's nonce.
         chain_id: signed transactions for another chain are refused.
         protocol: the layer's name, in records and errors.
     """
@@ -51,8 +51,8 @@ class Submissions:
         account: EvmAccount,
         fees: Fees,
         estimates: Estimates,
-        records: SendRecords,
-        statuses: Statuses,
+        history: SendHistory,
+        replacements: Replacements,
         *,
         chain_id: int,
         protocol: str,
@@ -60,8 +60,8 @@ class Submissions:
         self._account = account
         self._fees = fees
         self._estimates = estimates
-        self._records = records
-        self._statuses = statuses
+        self._history = history
+        self._replacements = replacements
         self._chain_id = chain_id
         self._protocol = protocol
         self._by_key: dict[str, tuple[Submission, asyncio.Task[EvmTxId]]] = {}
@@ -111,7 +111,9 @@ class Submissions:
     async def _run(self, submission: Submission) -> EvmTxId:
         key = submission.idempotency_key
         if key is not None:
-            known = await self._records.find_send(self._protocol, key)
+            if key.startswith(REPLACES):
+                raise InvalidRequest(f"an idempotency key must not begin with {REPLACES!r}", protocol=self._protocol)
+            known = await self._history.find(key)
             if known is not None:
                 if known.request != submission.digest:
                     raise self._conflict(key)
@@ -157,28 +159,41 @@ class Submissions:
 
     async def _send_recorded(self, submission: Submission, record: SendRecord) -> EvmTxId:
         submission.tx_id = EvmTxId(record.tx_id)
-        signed = decode_signed(parse_data(record.act.get("raw"), "raw"))
-        self._statuses.remember(signed)
+        signed = self._history.remember(signed_in(record))
+        later = await self._history.replacements(submission.tx_id)
+        if later:
+            return await self._send_replaced(submission, [signed, *later])
         await self._account.send(signed)
         return submission.tx_id
 
-    async def _record(self, submission: Submission, signed: SignedTransaction) -> SendRecord:
-        tx_id = tx_id_of(signed)
-        submission.tx_id = tx_id
-        self._statuses.remember(signed)
-        try:
-            return await self._records.add_send(
-                SendRecord(
-                    protocol=self._protocol,
-                    idempotency_key=submission.idempotency_key or tx_id,
-                    request=submission.digest,
-                    tx_id=tx_id,
-                    act={"raw": format_data(signed.raw)},
-                )
+    async def _send_replaced(self, submission: Submission, versions: Sequence[SignedTransaction]) -> EvmTxId:
+        """The version that is in a block, or else the newest, handed in again; unless that is nothing to oneself."""
+        mined = await self._replacements.mined(versions)
+        if mined is None and self._does_the_same(versions):
+            try:
+                await self._account.send(versions[-1], is_replacement=True)
+            except TransactionError as error:
+                if error.code != "nonce_used" or (mined := await self._replacements.mined(versions)) is None:
+                    raise
+        stands = versions[-1] if mined is None else mined
+        submission.tx_id = tx_id_of(stands)
+        if not self._does_the_same([versions[0], stands]):
+            raise TransactionError(
+                f"the transaction was cancelled: {submission.tx_id} {'has' if mined else 'shall have'} its nonce",
+                code="cancelled",
+                protocol=self._protocol,
+                outcome=Outcome.REJECTED if mined else Outcome.UNKNOWN,
+                tx_id=submission.tx_id,
             )
-        except Layer2Error as error:
-            error.tx_id = error.tx_id or tx_id
-            raise
+        return submission.tx_id
+
+    @staticmethod
+    def _does_the_same(versions: Sequence[SignedTransaction]) -> bool:
+        return message_of(versions[0]) == message_of(versions[-1])
+
+    async def _record(self, submission: Submission, signed: SignedTransaction) -> SendRecord:
+        submission.tx_id = tx_id_of(signed)
+        return await self._history.add(signed, key=submission.idempotency_key, request=submission.digest)
 
     def _checked(self, raw: bytes) -> SignedTransaction:
         signed = decode_signed(raw)

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 
 from layer2.errors import BadAnswer, Layer2Error, NodeUnreachable
 from layer2.formats.evm_hex import parse_data
+from layer2.protocols.evm.account import EvmAccount
 from layer2.protocols.evm.chain_follower import ChainFollower, ChainStep
 from layer2.protocols.evm.heads import HeadWatcher
 from layer2.protocols.evm.node import EvmNode, MinedReceipt, NodeBlock
+from layer2.protocols.evm.send_history import SendHistory
 from layer2.protocols.evm.settings import EvmSettings
 from layer2.protocols.evm.statuses import Statuses
 from layer2.transactions import EvmTxId, TxState, TxStatus
@@ -55,13 +57,25 @@ class TransactionWatches:
         node: the party's own node.
         watcher: its heads.
         statuses: what receipts and heads amount to.
+        history: what was sent.
+        account: looks after what its node's pool lost, once a minute too.
         settings: from which head on a transaction is final.
     """
 
-    def __init__(self, node: EvmNode, watcher: HeadWatcher, statuses: Statuses, settings: EvmSettings) -> None:
+    def __init__(
+        self,
+        node: EvmNode,
+        watcher: HeadWatcher,
+        statuses: Statuses,
+        history: SendHistory,
+        account: EvmAccount,
+        settings: EvmSettings,
+    ) -> None:
         self._node = node
         self._watcher = watcher
         self._statuses = statuses
+        self._history = history
+        self._account = account
         self._settings = settings
         self._watched: dict[EvmTxId, _Watched] = {}
         self._task: asyncio.Task[None] | None = None
@@ -172,11 +186,13 @@ class TransactionWatches:
     async def _look_for_replaced(self, block: NodeBlock) -> None:
         """Mark what may have lost its nonce to another transaction, and from time to time all that is in no block."""
         waiting = [watched for watched in self._watched.values() if watched.receipt is None]
-        own = {watched.tx_id: sent for watched in waiting if (sent := self._statuses.sent(watched.tx_id)) is not None}
+        own = {watched.tx_id: sent for watched in waiting if (sent := self._history.sent(watched.tx_id)) is not None}
         senders = list({sent.sender for sent in own.values()})
         counts = await asyncio.gather(*[self._node.transaction_count(sender, block.hash) for sender in senders])
         used = dict(zip(senders, counts, strict=True))
         is_turn = self._steps % _STEPS_BETWEEN_LOOKS == 0
+        if is_turn and own:
+            self._account.look_after()
         for watched in waiting:
             sent = own.get(watched.tx_id)
             if is_turn or (sent is not None and used[sent.sender] > sent.transaction.nonce):
@@ -222,4 +238,4 @@ class TransactionWatches:
 
 
 def _what_counts(status: Status) -> tuple[object, ...]:
-    return status.state, status.block_number, status.block_hash, status.finality, status.reason
+    return status.state, status.block_number, status.block_hash, status.finality, status.reason, status.replaced_by

@@ -1,0 +1,190 @@
+"""Transactions that wait, offered again at a higher price, or taken back: of one nonce at most one is ever mined.
+
+The bump that nodes ask for is in ``replacement``. Sources: EIP-1559; op-geth's pool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
+
+from layer2.errors import FormatError, FundsRulesError, InvalidRequest, Outcome, TransactionError
+from layer2.formats.evm_transaction import SignedTransaction
+from layer2.protocols.evm.account import EvmAccount, Message, message_of, price_of, tx_id_of
+from layer2.protocols.evm.fees import TRANSFER_GAS, FeeQuote, Fees
+from layer2.protocols.evm.node import EvmNode
+from layer2.protocols.evm.replacement import Price, bumped, is_bump
+from layer2.protocols.evm.send_history import SendHistory, signed_in
+from layer2.transactions import EvmTxId, Finality
+
+__all__ = ["Offer", "Replacements", "replacement_price"]
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the caller wants to pay, in wei for each gas; None leaves it to the client."""
+
+    max_fee_per_gas: int | None = None
+    max_priority_fee_per_gas: int | None = None
+
+    def __post_init__(self) -> None:
+        for wei in (self.max_fee_per_gas, self.max_priority_fee_per_gas):
+            if wei is not None and (isinstance(wei, bool) or not isinstance(wei, int) or wei < 0):
+                raise InvalidRequest("a fee per gas must be a whole number of wei, not negative")
+
+
+def replacement_price(old: Price, market: FeeQuote, offer: Offer, cap: int) -> Price:
+    """At which a replacement is offered: what was asked for, else an eighth more or the market's price.
+
+    Args:
+        old: the price of what is replaced.
+        market: prices of a transaction that is made now.
+        offer: what the caller asked for.
+        cap: the most wei for each gas, whoever asks.
+
+    Raises:
+        FundsRulesError: what nodes would take is above the cap (``fee_cap``).
+        TransactionError: nodes would not take so small a bump (``bump_too_small``).
+    """
+    eighth = Price(*[max(wei + -(-wei // 8), least) for wei, least in zip(old, bumped(old), strict=True)])
+    tip, fee = offer.max_priority_fee_per_gas, offer.max_fee_per_gas
+    if tip is None:
+        tip = max(eighth.max_priority_fee_per_gas, market.max_priority_fee_per_gas)
+        # Less is enough for nodes; it is offered where more is not to be had.
+        tip = max(min(tip, cap if fee is None else fee), bumped(old).max_priority_fee_per_gas)
+    if fee is None:
+        market_fee = market.max_fee_per_gas - market.max_priority_fee_per_gas + tip
+        fee = max(eighth.max_fee_per_gas, market.max_fee_per_gas, market_fee)
+        fee = max(min(fee, cap), bumped(old).max_fee_per_gas, tip)
+    price = Price(fee, tip)
+    if fee > cap:
+        raise FundsRulesError(
+            f"a replacement would be offered {fee} wei for each gas, the limit max_fee_per_gas is {cap}",
+            code="fee_cap",
+            remedy="wait, or raise max_fee_per_gas",
+        )
+    if tip > fee or not is_bump(price, old):
+        least = bumped(old)
+        raise TransactionError(
+            f"nodes take a replacement from {least.max_fee_per_gas} wei for each gas and a tip of "
+            f"{least.max_priority_fee_per_gas} on, not at {fee} with a tip of {tip}",
+            code="bump_too_small",
+        )
+    return price
+
+
+class Replacements:
+    """Replaces recorded transactions, each durably before it is sent.
+
+    Args:
+        account: whose key signs.
+        fees: where prices come from.
+        node: the party's own node.
+        history: what was sent.
+        cap: the most wei for each gas.
+        protocol: the layer's name, for errors.
+    """
+
+    def __init__(
+        self, account: EvmAccount, fees: Fees, node: EvmNode, history: SendHistory, *, cap: int, protocol: str
+    ) -> None:
+        self._account = account
+        self._fees = fees
+        self._node = node
+        self._history = history
+        self._cap = cap
+        self._protocol = protocol
+        self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+
+    async def replace(self, tx_id: EvmTxId, offer: Offer, on_signed: Callable[[EvmTxId], None]) -> EvmTxId:
+        """Offer what the newest transaction of its nonce does at a higher price."""
+        return await self._replace(tx_id, offer, message_of, on_signed)
+
+    async def cancel(self, tx_id: EvmTxId, on_signed: Callable[[EvmTxId], None]) -> EvmTxId:
+        """Offer nothing to oneself instead."""
+        nothing = Message(self._account.address, b"", 0, TRANSFER_GAS)
+        return await self._replace(tx_id, Offer(), lambda _: nothing, on_signed)
+
+    async def mined(self, versions: Sequence[SignedTransaction]) -> SignedTransaction | None:
+        """The one of them that is in a block."""
+        receipts = await asyncio.gather(*[self._node.receipt(signed.hash) for signed in versions])
+        found = [signed for signed, receipt in zip(versions, receipts, strict=True) if receipt is not None]
+        return found[0] if found else None
+
+    async def _replace(
+        self,
+        tx_id: EvmTxId,
+        offer: Offer,
+        message: Callable[[SignedTransaction], Message],
+        on_signed: Callable[[EvmTxId], None],
+    ) -> EvmTxId:
+        known = await self._history.recorded(tx_id)
+        if known is None:
+            raise TransactionError(
+                f"{tx_id} is not recorded here, so it cannot be replaced",
+                code="not_recorded",
+                remedy="replace it with the client, and the journal, that sent it",
+            )
+        # One at a time for a nonce: a later version that overtakes an earlier one on its way would refuse it.
+        turn = self._turns.setdefault(known.transaction.nonce, asyncio.Lock())
+        async with turn:
+            versions = await self._history.versions(known)
+            await self._check_waits(versions)
+            await self._account.adopt(versions)
+            market = await self._fees.quote()
+            signed = await self._recorded(versions, offer, message, market, on_signed)
+            try:
+                await self._account.send(signed, is_replacement=True)
+            except TransactionError as error:
+                if error.code == "nonce_used":
+                    await self._check_waits(versions)
+                raise
+            return tx_id_of(signed)
+
+    async def _recorded(
+        self,
+        versions: list[SignedTransaction],
+        offer: Offer,
+        message: Callable[[SignedTransaction], Message],
+        market: FeeQuote,
+        on_signed: Callable[[EvmTxId], None],
+    ) -> SignedTransaction:
+        """Sign the next version and write it down; another process may write one first, then that is replaced."""
+        while True:
+            newest = versions[-1]
+            price = replacement_price(price_of(newest), market, offer, self._cap)
+            try:
+                signed = await self._account.sign_replacement(newest, message(newest), price)
+            except FormatError as error:
+                raise TransactionError(error.message) from error
+            on_signed(tx_id_of(signed))
+            replaced = tx_id_of(newest)
+            request = hashlib.sha256(f"replaces {replaced}".encode()).hexdigest()
+            record = await self._history.add(signed, key=None, request=request, replaced=replaced)
+            if record.tx_id == tx_id_of(signed):
+                return signed
+            versions.append(signed_in(record))
+
+    async def _check_waits(self, versions: Sequence[SignedTransaction]) -> None:
+        """Refuse to replace what is in a block, or can never be."""
+        first = versions[0]
+        mined, used = await asyncio.gather(
+            self.mined(versions), self._node.transaction_count(first.sender, Finality.LATEST)
+        )
+        if mined is not None:
+            raise TransactionError(
+                f"{tx_id_of(mined)} is in a block already, and nothing can replace it",
+                code="mined",
+                outcome=Outcome.REJECTED,
+                tx_id=tx_id_of(mined),
+            )
+        if used > first.transaction.nonce:
+            raise TransactionError(
+                f"another transaction used nonce {first.transaction.nonce}; none that is recorded here is in a block",
+                code="nonce_used",
+                outcome=Outcome.REJECTED,
+                tx_id=tx_id_of(first),
+            )
