@@ -6,6 +6,7 @@ Every file ``benchmarks/NAME.py`` is one benchmark, run by ``make bench-NAME``.
 from __future__ import annotations
 
 import json
+import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +17,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["Figure", "as_json", "faster", "machine", "show", "within"]
+__all__ = ["Figure", "alone", "as_json", "faster", "machine", "show", "within"]
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One thing that was measured. Made by ``faster`` or ``within``, which say what the aim means."""
+    """One thing that was measured. Made by ``faster``, ``within`` or ``alone``, which say what the aim means."""
 
     name: str
     unit: str
@@ -59,6 +60,11 @@ def within(name: str, unit: str, ours: float, *, peer: float | None = None, aim:
     return Figure(name, unit, ours, peer, ratio, aim, text, None if aim is None else ours <= aim)
 
 
+def alone(name: str, unit: str, ours: float) -> Figure:
+    """A number that is stated, with nothing to compare it with."""
+    return Figure(name, unit, ours, None, None, None, "", None)
+
+
 def as_json(figures: Sequence[Figure]) -> str:
     """All figures in one line."""
     rows = [
@@ -77,17 +83,18 @@ def as_json(figures: Sequence[Figure]) -> str:
 
 
 def machine(*packages: str) -> str:
-    """Where this was measured: processor, cores, Python, and the versions of these packages."""
+    """Where this was measured: processor, cores, Python, the versions of these packages, and whether only quickly."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     processor = f"{len(models)} x {models[0]}" if models else platform.machine()
     versions = [f"{package} {metadata.version(package)}" for package in packages]
-    return ", ".join([processor, platform.system(), f"Python {platform.python_version()}", *versions])
+    quick = ["QUICK=1"] if os.environ.get("QUICK") == "1" else []
+    return ", ".join([processor, platform.system(), f"Python {platform.python_version()}", *versions, *quick])
 
 
 def show(title: str, figures: Sequence[Figure], *, console: Console | None = None) -> None:
     """Print the table, in Markdown, and after it the line of JSON."""
-    console = Console(width=160) if console is None else console
+    console = Console(width=200) if console is None else console
     table = Table(box=box.MARKDOWN)
     for heading in ("what", "unit", "ours", "peer", "ratio", "aim", "met"):
         table.add_column(heading, justify="right" if heading in {"ours", "peer", "ratio"} else "left")

@@ -1,0 +1,78 @@
+"""The EVM client against web3.py, httpx, aiohttp and wrk, on op-geth, in one run.
+
+Starts a devnet of its own in a temporary directory and stops it at the end. ``QUICK=1`` takes fewer and shorter rounds,
+``SOAK=1`` adds ten minutes of cancelled calls. Rounds of everything that is compared alternate, and each rate is that
+of the median round, because other programs share the machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from pathlib import Path
+
+import aiohttp
+from evm_client.cancellations import measure_cancellations, measure_soak
+from evm_client.memory import measure_memory
+from evm_client.network import Bench, Effort, opened, progress
+from evm_client.proofs import measure_proofs
+from evm_client.sends import measure_sends, measure_signing
+from evm_client.statuses import measure_statuses
+from figures import Figure, machine, show
+
+from layer2 import devnet
+from layer2.errors import Layer2Error
+from layer2.local_network import LocalNetwork
+
+PACKAGES = ("aiohttp", "orjson", "coincurve", "web3", "httpx", "eth-account", "trie", "rlp")
+"""Whose versions are told: what we use, and the peers."""
+
+
+async def measure(network: LocalNetwork, directory: Path, effort: Effort) -> list[Figure]:
+    """Every row of the table."""
+    async with aiohttp.ClientSession() as session, opened(network, directory / "journal.sqlite") as bob:
+        bench = Bench(network, directory, bob, session)
+        await bench.automatic_blocks(False)
+        found: list[Figure] = []
+        for what, rows in (
+            ("memory", measure_memory),
+            ("statuses", measure_statuses),
+            ("submissions", measure_sends),
+            ("signing", measure_signing),
+            ("proofs", measure_proofs),
+            ("cancellations", measure_cancellations),
+            ("soak", measure_soak),
+        ):
+            progress(f"{what} ...")
+            found += await rows(bench, effort)
+        return found
+
+
+def effort_asked() -> Effort:
+    """What the environment says."""
+    soak = 600.0 if os.environ.get("SOAK") == "1" else 0.0
+    if os.environ.get("QUICK") == "1":
+        return Effort(rounds=1, seconds=0.3, sends=1000, storm_seconds=5, soak_seconds=soak)
+    return Effort(rounds=9, seconds=1.0, sends=2000, storm_seconds=60, soak_seconds=soak)
+
+
+def main() -> None:
+    effort = effort_asked()
+    try:
+        with tempfile.TemporaryDirectory(prefix="layer2-bench-") as name:
+            directory = Path(name)
+            network = devnet.up(directory / "devnet", with_parent=True, progress=progress)
+            try:
+                found = asyncio.run(measure(network, directory, effort))
+            finally:
+                devnet.down(directory / "devnet")
+    except Layer2Error as error:
+        raise SystemExit(f"bench-evm: {error}") from error
+    load = ", ".join(f"{number:.1f}" for number in os.getloadavg())
+    quick = "; QUICK=1" if os.environ.get("QUICK") == "1" else ""
+    show(f"{machine(*PACKAGES)}; load {load} (1, 5 and 15 minutes){quick}", found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What ``make bench-evm`` measures: each module holds some rows of its table."""

@@ -1,0 +1,233 @@
+"""One call in ten is cancelled at a random moment: does anything stall, slow down, or stay behind?
+
+web3.py, with a session that keeps its connections, is put to the same in a process of its own: it may never come back
+(its issue 3867).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import random
+import statistics
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from figures import Figure, alone, faster, within
+
+from evm_client.memory import resident
+from evm_client.network import Bench, Effort, opened, progress
+from layer2.transactions import EvmTxId
+
+__all__ = ["CONCURRENCY", "Storm", "measure_cancellations", "measure_soak"]
+
+CONCURRENCY = 200
+ONE_IN = 10
+SEED = 20261124
+STALL_AIM = 1.0
+THROUGHPUT_AIM = 0.8
+"""Of the same load without cancellation."""
+SLICES = 5
+"""The time is divided, with and without cancellations in turn."""
+WEB3_SECONDS = 60.0
+WEB3_SILENCE = 10.0
+"""Seconds after which web3.py's process is taken to be stuck."""
+SOAK_WARM_UP = 60.0
+SOAK_AIM = 2.0
+"""MiB that memory may grow by in ten minutes."""
+
+
+@dataclass
+class Storm:
+    """Callers that ask one after another, of whose calls some are cancelled.
+
+    Args:
+        call: asks for one status.
+        tx_ids: for what.
+        one_in: one call in so many is cancelled; None cancels none.
+        longest_wait: a cancellation comes after a random time up to this, in seconds.
+    """
+
+    call: Callable[[EvmTxId], Awaitable[object]]
+    tx_ids: Sequence[EvmTxId]
+    one_in: int | None
+    longest_wait: float
+    random: random.Random
+    done: int = 0
+    cancelled: int = 0
+    slowest: float = 0.0
+    """Seconds of the slowest call, or of the longest time in which no call came to its end."""
+    last: float = field(default_factory=time.perf_counter)
+
+    async def run(self, seconds: float) -> float:
+        """Calls that were answered, a second."""
+        before, start = self.done, time.perf_counter()
+        self.last = start
+        await asyncio.gather(*[self._caller(number, start + seconds) for number in range(CONCURRENCY)])
+        return (self.done - before) / (time.perf_counter() - start)
+
+    async def _caller(self, number: int, end: float) -> None:
+        loop = asyncio.get_running_loop()
+        while (start := time.perf_counter()) < end:
+            task = asyncio.ensure_future(self.call(self.tx_ids[number % len(self.tx_ids)]))
+            number += 1
+            timer = None
+            if self.one_in is not None and self.random.randrange(self.one_in) == 0:
+                timer = loop.call_later(self.random.uniform(0, self.longest_wait), task.cancel)
+            await asyncio.wait([task])
+            if timer is not None:
+                timer.cancel()
+            now = time.perf_counter()
+            self.slowest = max(self.slowest, now - start, now - self.last)
+            self.last = now
+            if task.cancelled():
+                self.cancelled += 1
+            else:
+                task.result()
+                self.done += 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What a process holds open."""
+
+    sockets: int
+    tasks: int
+    waiters: int
+
+    @classmethod
+    def now(cls) -> _Left:
+        gc.collect()
+        futures = [each for each in gc.get_objects() if isinstance(each, asyncio.Future)]
+        links = [_target(each) for each in Path("/proc/self/fd").iterdir()]
+        return cls(
+            sockets=sum(link.startswith("socket:") for link in links),
+            tasks=len(asyncio.all_tasks()),
+            waiters=sum(not each.done() and not isinstance(each, asyncio.Task) for each in futures),
+        )
+
+    def over(self, before: _Left) -> list[tuple[str, int]]:
+        return [
+            ("sockets", self.sockets - before.sockets),
+            ("tasks", self.tasks - before.tasks),
+            ("waiters", self.waiters - before.waiters),
+        ]
+
+
+def _target(descriptor: Path) -> str:
+    try:
+        return str(descriptor.readlink())
+    except FileNotFoundError:
+        return ""  # the one with which the directory was read
+
+
+async def measure_cancellations(bench: Bench, effort: Effort) -> list[Figure]:
+    """Rates with and without, the longest stall, what stays behind, and the same for web3.py."""
+    tx_ids = await bench.full_block(100)
+    found: list[Figure] = []
+    before = _Left.now()
+    async with opened(bench.network, bench.directory / "cancellations.sqlite") as bob:
+        numbers = random.Random(SEED)  # noqa: S311  # a repeatable load, no secret
+        calm = Storm(bob.get_transaction_status_async, tx_ids, None, 0.0, numbers)
+        rate = await calm.run(min(1.0, effort.storm_seconds / 10))
+        # A cancellation may come at any time of a call's life.
+        storm = Storm(bob.get_transaction_status_async, tx_ids, ONE_IN, CONCURRENCY / rate, numbers)
+        rates: dict[str, list[float]] = {"calm": [], "storm": []}
+        quiet = _Left.now()
+        for _ in range(SLICES):
+            rates["calm"].append(await calm.run(effort.storm_seconds / SLICES / 4))
+            rates["storm"].append(await storm.run(effort.storm_seconds / SLICES))
+        await asyncio.sleep(0)
+        settled = _Left.now()
+        share = storm.cancelled / (storm.cancelled + storm.done)
+    after = _Left.now()
+    medians = {name: statistics.median(each) for name, each in rates.items()}
+    what = f"{effort.storm_seconds:g} s at concurrency {CONCURRENCY}, {share:.1%} cancelled"
+    found.append(
+        faster(
+            f"{what}: answered, against none cancelled",
+            "statuses/s",
+            medians["storm"],
+            medians["calm"],
+            aim=THROUGHPUT_AIM,
+        )
+    )
+    silence, note = await _web3(bench, tx_ids, min(WEB3_SECONDS, effort.storm_seconds))
+    name = f"{what}: longest stall, against web3.py with a kept session ({note})"
+    found.append(within(name, "s", storm.slowest, peer=silence, aim=STALL_AIM))
+    found += [
+        within(f"{what}: {kind} over when it is quiet", kind, count, aim=0)
+        for kind, count in settled.over(quiet)
+        if kind != "sockets"
+    ]
+    found += [
+        within(f"{what}: {kind} over when it is closed", kind, count, aim=0) for kind, count in after.over(before)
+    ]
+    return found
+
+
+async def _web3(bench: Bench, tx_ids: Sequence[EvmTxId], seconds: float) -> tuple[float, str]:
+    """The longest silence of web3.py under the same load in seconds, and how it ended."""
+    ids = bench.directory / "tx-ids"
+    ids.write_text("\n".join(tx_ids))
+    program = Path(__file__).parent / "web3_storm.py"
+    limit = min(WEB3_SILENCE, seconds)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(program),
+        bench.url,
+        str(ids),
+        str(seconds),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    if process.stdout is None:
+        raise RuntimeError("no pipe")
+    began = time.perf_counter()
+    slowest = 0.0
+    try:
+        while True:
+            # Its first line comes when web3.py is imported.
+            line = await asyncio.wait_for(process.stdout.readline(), limit + 10 * (slowest == 0))
+            if not line:
+                break
+            slowest = max(slowest, float(line))
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        lived = time.perf_counter() - began - limit
+        return limit, f"stalled after {lived:.0f} s, ended {limit:g} s later"
+    if await process.wait() != 0:
+        return slowest, "it failed"
+    return slowest, "it came to its end"
+
+
+async def measure_soak(bench: Bench, effort: Effort) -> list[Figure]:
+    """Ten minutes of the same, and what memory does after the first of them. Only with ``SOAK=1``."""
+    if not effort.soak_seconds:
+        return []
+    tx_ids = await bench.full_block(100)
+    samples: list[tuple[float, int]] = []
+    async with opened(bench.network, bench.directory / "soak.sqlite") as bob:
+        numbers = random.Random(SEED)  # noqa: S311  # a repeatable load, no secret
+        storm = Storm(bob.get_transaction_status_async, tx_ids, ONE_IN, 0.04, numbers)
+        await storm.run(SOAK_WARM_UP)
+        start = time.perf_counter()
+        for minute in itertools.count(1):
+            if (passed := time.perf_counter() - start) >= effort.soak_seconds:
+                break
+            samples.append((passed, resident()))
+            await storm.run(min(10.0, effort.soak_seconds - passed))
+            if minute % 6 == 0:
+                progress(f"soak: {passed:.0f} s, {samples[-1][1] / 2**20:.1f} MiB")
+    slope = statistics.linear_regression([at for at, _ in samples], [size for _, size in samples]).slope
+    what = f"{effort.soak_seconds / 60:g} minutes at concurrency {CONCURRENCY}, one call in {ONE_IN} cancelled"
+    return [
+        within(f"{what}: growth of memory", "MiB", slope * effort.soak_seconds / 2**20, aim=SOAK_AIM),
+        alone(f"{what}: memory in the end", "MiB", samples[-1][1] / 2**20),
+        alone(f"{what}: answered", "statuses", storm.done),
+    ]

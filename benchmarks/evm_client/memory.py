@@ -1,0 +1,44 @@
+"""What calls that wait for the node cost."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from pathlib import Path
+
+from figures import Figure, alone
+
+from evm_client.network import Bench, Effort
+
+__all__ = ["measure_memory", "resident"]
+
+IN_FLIGHT = 10_000
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+async def measure_memory(bench: Bench, effort: Effort) -> list[Figure]:
+    """The first thing measured, so that the process has no memory to use again."""
+    del effort
+    tx_ids = await bench.full_block(100)
+    gc.collect()
+    before = most = resident()
+    calls = [
+        asyncio.ensure_future(bench.bob.get_transaction_status_async(tx_ids[number % len(tx_ids)]))
+        for number in range(IN_FLIGHT)
+    ]
+    waiting = asyncio.gather(*calls)
+    while not waiting.done():
+        most = max(most, resident())
+        await asyncio.sleep(0.005)
+    await waiting
+    what = f"memory for {IN_FLIGHT:,} statuses in flight"
+    return [
+        alone(what, "MiB", (most - before) / 2**20),
+        alone(f"{what}, each", "bytes", (most - before) / IN_FLIGHT),
+    ]

@@ -1,0 +1,149 @@
+"""The node that everything is measured on, our client at it, and how rounds take turns."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from layer2 import Layer2Config, Layer2Manager, Layer2ProtocolType
+from layer2.config import JournalSection
+from layer2.contracts.erc20 import transfer_call
+from layer2.local_network import LocalNetwork, LocalNetworkControl
+from layer2.local_parties import party_values
+from layer2.protocols.bob import BobClient
+from layer2.protocols.evm.requests import EvmTransactionRequest
+from layer2.transactions import EvmTxId, TxState
+
+__all__ = ["GAS", "NOWHERE", "Bench", "Effort", "Round", "at_concurrency", "medians", "opened", "progress"]
+
+NOWHERE = "0x" + "11" * 20
+"""Who gets what is sent."""
+GAS = 21_000
+_TOKEN_GAS = 100_000
+_MOST_BLOCKS = 10
+_HEAD_LIFE_MS = 200
+"""The library's default. The local network's own settings have 0, because its blocks come on demand."""
+
+Round = Callable[[], Awaitable[float]]
+"""Does something for a while and returns how many of it a second it did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is measured."""
+
+    rounds: int
+    seconds: float
+    """Of a round of calls."""
+    sends: int
+    """Transactions in a round of submissions."""
+    storm_seconds: float
+    """With cancellations, in all."""
+    soak_seconds: float
+    """Zero leaves the soak out."""
+
+
+class Bench:
+    """A running network without blocks of its own, and a client at it."""
+
+    def __init__(self, network: LocalNetwork, directory: Path, bob: BobClient, session: aiohttp.ClientSession) -> None:
+        self.network = network
+        self.directory = directory
+        self.bob = bob
+        self.url = network.bob_rpc_url
+        self._session = session
+        self._control = LocalNetworkControl(network.control_url, session)
+
+    async def ask(self, method: str, *params: object) -> Any:
+        """Ask the node for what the library does not offer."""
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        async with self._session.post(self.url, json=body) as response:
+            answer: dict[str, Any] = await response.json()
+            if "result" not in answer:
+                raise SystemExit(f"{method}: {answer}")
+            return answer["result"]
+
+    async def automatic_blocks(self, enabled: bool) -> None:
+        """Whether the network makes blocks by itself."""
+        await self._control.set_automatic(enabled)
+
+    async def mine(self, tx_ids: Sequence[EvmTxId]) -> None:
+        """Make blocks until all of these are in one; what was sent and lost is an error."""
+        if len(set(tx_ids)) != len(tx_ids):
+            raise SystemExit("a transaction was counted twice")
+        missing: Sequence[EvmTxId] = tx_ids
+        for _ in range(_MOST_BLOCKS):
+            await self._control.mine()
+            statuses = await self.bob.get_transaction_statuses_async(missing)
+            missing = [each.tx_id for each in statuses if each.state not in {TxState.INCLUDED, TxState.FINAL}]
+            if not missing:
+                return
+        raise SystemExit(f"{len(missing)} of {len(tx_ids)} transactions are in no block")
+
+    async def full_block(self, count: int) -> list[EvmTxId]:
+        """Transactions of one block: half of them send ETH, half of them the token, which logs it."""
+        plain = EvmTransactionRequest(to=NOWHERE, value=1, gas_limit=GAS)
+        data = transfer_call(bytes.fromhex(NOWHERE[2:]), 1)
+        token = EvmTransactionRequest(to=self.network.token_address, data=data, gas_limit=_TOKEN_GAS)
+        sent = await asyncio.gather(
+            *[self.bob.submit_transaction_async(token if number % 2 else plain) for number in range(count)]
+        )
+        tx_ids = [status.tx_id for status in sent]
+        await self.mine(tx_ids)
+        return tx_ids
+
+
+@asynccontextmanager
+async def opened(network: LocalNetwork, journal: Path) -> AsyncIterator[BobClient]:
+    """A client of the taker's, as a user opens it, with a journal of its own."""
+    values = party_values(network, network.taker)
+    values["bob"]["head_life_ms"] = _HEAD_LIFE_MS
+    async with Layer2Manager(Layer2Config(**values, journal=JournalSection(path=journal))) as layers:
+        bob: BobClient = await layers.get_protocol_async(Layer2ProtocolType.BOB)
+        await bob.initialize_async()
+        yield bob
+
+
+async def at_concurrency(
+    concurrency: int, seconds: float, call: Callable[[EvmTxId], Awaitable[object]], tx_ids: Sequence[EvmTxId]
+) -> float:
+    """Calls a second, when so many callers ask one after another until the time is over."""
+    done = 0
+    start = time.perf_counter()
+    end = start + seconds
+
+    async def caller(number: int) -> None:
+        nonlocal done
+        while time.perf_counter() < end:
+            await call(tx_ids[number % len(tx_ids)])
+            number += 1
+            done += 1
+
+    await asyncio.gather(*[caller(number) for number in range(concurrency)])
+    return done / (time.perf_counter() - start)
+
+
+async def medians(rounds: int, ways: Mapping[str, Round], *, are_warm: bool = False) -> dict[str, float]:
+    """Each way's rate in its median round. One round of each warms up; then they alternate."""
+    if not are_warm:
+        for way in ways.values():
+            await way()
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            rates[name].append(await way())
+    return {name: statistics.median(found) for name, found in rates.items()}
+
+
+def progress(line: str) -> None:
+    """Tell who waits."""
+    print(line, file=sys.stderr)

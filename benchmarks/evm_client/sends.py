@@ -1,0 +1,155 @@
+"""Transactions handed in, signed beforehand; and how quickly they are signed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from eth_account import Account
+from figures import Figure, alone, faster
+
+from evm_client import wrk
+from evm_client.network import GAS, NOWHERE, Bench, Effort, Round, medians
+from layer2.formats.evm_address import to_checksum
+from layer2.formats.evm_transaction import Eip1559Transaction, SignedTransaction, decode_signed
+from layer2.interfaces import SystemEntropy
+from layer2.protocols.evm.requests import EvmTransactionRequest
+from layer2.signers.software import SoftwareEvmSigner
+from layer2.transactions import EvmTxId
+
+__all__ = ["measure_sends", "measure_signing"]
+
+CONCURRENCIES = (100, 1000)
+AIM = 0.9
+"""Of what wrk gets out of the node."""
+SIGNING_AIM = 10.0
+GWEI = 10**9
+FUNDS = 10**14
+"""Wei for each key."""
+
+
+async def _signed(signer: SoftwareEvmSigner, chain_id: int, nonce: int) -> SignedTransaction:
+    transaction = Eip1559Transaction(
+        chain_id=chain_id,
+        nonce=nonce,
+        max_priority_fee_per_gas=GWEI // 1000,
+        max_fee_per_gas=GWEI // 10,
+        gas_limit=GAS,
+        to=bytes.fromhex(NOWHERE[2:]),
+        value=1,
+    )
+    return transaction.signed(await signer.sign_digest(transaction.signing_hash()))
+
+
+class Senders:
+    """Keys with money. Each sends one transaction in a round, so that their order does not matter."""
+
+    def __init__(self, count: int, chain_id: int) -> None:
+        entropy = SystemEntropy()
+        self._signers = [SoftwareEvmSigner(entropy.token(32)) for _ in range(count)]
+        self._chain_id = chain_id
+        self._nonce = 0
+
+    async def fund(self, bench: Bench) -> None:
+        requests = [
+            EvmTransactionRequest(to=to_checksum(signer.address), value=FUNDS, gas_limit=GAS)
+            for signer in self._signers
+        ]
+        sent = await asyncio.gather(*[bench.bob.submit_transaction_async(request) for request in requests])
+        await bench.mine([status.tx_id for status in sent])
+
+    async def next_round(self) -> list[bytes]:
+        """A new transaction of each key."""
+        signed = [await _signed(signer, self._chain_id, self._nonce) for signer in self._signers]
+        self._nonce += 1
+        return [each.raw for each in signed]
+
+
+async def measure_sends(bench: Bench, effort: Effort) -> list[Figure]:
+    """Ours keeps a durable record of each before it is sent; wrk only hands them in."""
+    chain_id = bench.network.chain_id
+    senders = {name: Senders(effort.sends, chain_id) for name in ("ours", "wrk")}
+    for each in senders.values():
+        await each.fund(bench)
+    found: list[Figure] = []
+    for concurrency in CONCURRENCIES:
+
+        def ours(concurrency: int = concurrency) -> Any:
+            return _ours(bench, senders["ours"], concurrency)
+
+        def peer(concurrency: int = concurrency) -> Any:
+            return _wrk(bench, senders["wrk"], concurrency)
+
+        ways: dict[str, Round] = {"ours": ours}
+        if wrk.installed():
+            ways["wrk"] = peer
+        rates = await medians(effort.rounds, ways, are_warm=concurrency != CONCURRENCIES[0])
+        what, unit = f"signed transactions submitted at concurrency {concurrency}, against wrk", "submissions/s"
+        if "wrk" in rates:
+            found.append(faster(what, unit, rates["ours"], rates["wrk"], aim=AIM))
+        else:
+            found.append(alone(f"{what} (not installed)", unit, rates["ours"]))
+    return found
+
+
+async def _ours(bench: Bench, senders: Senders, concurrency: int) -> float:
+    raw = await senders.next_round()
+    waiting = iter(raw)
+    tx_ids: list[EvmTxId] = []
+
+    async def caller(mine: Iterator[bytes]) -> None:
+        for each in mine:
+            status = await bench.bob.submit_transaction_async(each)
+            tx_ids.append(status.tx_id)  # all callers share the list
+
+    start = time.perf_counter()
+    await asyncio.gather(*[caller(waiting) for _ in range(concurrency)])
+    rate = len(raw) / (time.perf_counter() - start)
+    await bench.mine(tx_ids)
+    return rate
+
+
+async def _wrk(bench: Bench, senders: Senders, concurrency: int) -> float:
+    raw = await senders.next_round()
+    rate = await wrk.sends(bench.directory, bench.url, concurrency, raw)
+    await bench.mine([EvmTxId("0x" + decode_signed(each).hash.hex()) for each in raw])
+    return rate
+
+
+async def measure_signing(bench: Bench, effort: Effort) -> list[Figure]:
+    """From the fields of a transaction to the bytes that are sent."""
+    key = SystemEntropy().token(32)
+    signer, account = SoftwareEvmSigner(key), Account.from_key(key)
+    chain_id = bench.network.chain_id
+    fields = {
+        "type": 2,
+        "chainId": chain_id,
+        "maxPriorityFeePerGas": GWEI // 1000,
+        "maxFeePerGas": GWEI // 10,
+        "gas": GAS,
+        "to": NOWHERE,
+        "value": 1,
+    }
+    expected = bytes(account.sign_transaction({**fields, "nonce": 7}).raw_transaction)
+    if (await _signed(signer, chain_id, 7)).raw != expected:
+        raise SystemExit("eth-account signs other bytes")
+
+    async def ours() -> float:
+        count, start = 0, time.perf_counter()
+        while time.perf_counter() < start + effort.seconds:
+            await _signed(signer, chain_id, count)
+            count += 1
+        return count / (time.perf_counter() - start)
+
+    async def theirs() -> float:
+        count, start = 0, time.perf_counter()
+        while time.perf_counter() < start + effort.seconds:
+            account.sign_transaction({**fields, "nonce": count})
+            count += 1
+        return count / (time.perf_counter() - start)
+
+    rates = await medians(effort.rounds, {"ours": ours, "eth-account": theirs})
+    what = "transactions signed, against eth-account"
+    return [faster(what, "signatures/s", rates["ours"], rates["eth-account"], aim=SIGNING_AIM)]
