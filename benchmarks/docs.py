@@ -1,0 +1,85 @@
+"""Writes the figures of ``docs/benchmarks.md`` from full runs, so that nobody types one; the text around them stays.
+
+``make bench-docs`` runs every benchmark anew. ``python benchmarks/docs.py evm`` runs the named ones, and
+``evm=FILE`` takes what such a run printed. The tables stand between ``<!-- bench-evm -->`` and
+``<!-- end of bench-evm -->``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+PAGE: Final = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+NAMES: Final = ("evm", "async", "imports")
+
+
+def markers(name: str) -> tuple[str, str]:
+    """Between what a benchmark's figures stand."""
+    return f"<!-- bench-{name} -->", f"<!-- end of bench-{name} -->"
+
+
+def section(name: str, output: str, day: datetime) -> str:
+    """What one run printed, for the page.
+
+    Raises:
+        SystemExit: it is no full run that came to its end.
+    """
+    lines = output.splitlines()
+    table = [line.strip() for line in lines if line.startswith("|")]
+    try:
+        rows = json.loads(lines[-1])["figures"]
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise SystemExit(f"bench-{name} did not come to its end: its last line is no JSON of figures") from error
+    # The table has a heading and a rule above its rows.
+    if not rows or len(table) != len(rows) + 2:
+        raise SystemExit(f"bench-{name} printed {len(rows)} figures and {len(table)} lines of a table")
+    if "QUICK=1" in lines[0]:
+        raise SystemExit(f"bench-{name} was a quick run; the page holds full ones")
+    missed = [row["name"] for row in rows if row["met"] is False]
+    aims = sum(row["met"] is not None for row in rows)
+    told = [f"Run on {day:%Y-%m-%d} by `make bench-{name}`: {lines[0]}. {aims - len(missed)} of {aims} aims met."]
+    return "\n".join([*told, "", *table])
+
+
+def replaced(page: str, name: str, text: str) -> str:
+    """The page with these figures in the place of the former ones.
+
+    Raises:
+        SystemExit: the page has no such place, or several.
+    """
+    start, end = markers(name)
+    if page.count(start) != 1 or page.count(end) != 1 or page.index(end) < page.index(start):
+        raise SystemExit(f"the page needs one {start} and after it one {end}")
+    before, rest = page.split(start)
+    return f"{before}{start}\n{text}\n{end}{rest.split(end)[1]}"
+
+
+def run(name: str) -> str:
+    """What a full run prints."""
+    environment = {key: value for key, value in os.environ.items() if key != "QUICK"}
+    program = [sys.executable, str(Path(__file__).with_name(f"{name}.py"))]
+    done = subprocess.run(program, env=environment, stdout=subprocess.PIPE, text=True)  # noqa: S603  # our own program
+    if done.returncode:
+        raise SystemExit(f"bench-{name} failed")
+    return done.stdout
+
+
+def main(asked: list[str]) -> None:
+    for each in asked or NAMES:
+        name, _, file = each.partition("=")
+        if name not in NAMES:
+            raise SystemExit(f"there is no benchmark {name}; there are {', '.join(NAMES)}")
+        output = Path(file).read_text(encoding="utf-8") if file else run(name)
+        day = datetime.fromtimestamp(Path(file).stat().st_mtime, UTC) if file else datetime.now(UTC)
+        page = replaced(PAGE.read_text(encoding="utf-8"), name, section(name, output, day))
+        PAGE.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
