@@ -14,7 +14,7 @@ from layer2.protocols.evm.account import message_of
 from layer2.protocols.evm.replacement import Price
 from layer2.simnet.evm_chain import BLOCK_GAS_LIMIT, CHAIN_ID
 from layer2.swap_rules.legs import ActStatus, Htlc, LegState, Side, Verb
-from layer2.transactions import Finality, Preimage
+from layer2.transactions import Finality, Preimage, TxState
 from protocols.evm.bob_network import START, BobNetwork
 
 SECRET = Preimage(bytes(range(32)))
@@ -22,6 +22,7 @@ BURN_ALL_GAS = b"\xfe"
 """Code that is invalid: whoever creates a contract by it pays for all the gas of the transaction."""
 GWEI = 1_000_000_000
 DAY = 86_400
+SOMEBODY = "0x" + "05" * 20
 
 
 def last(act: Json) -> SignedTransaction:
@@ -105,6 +106,27 @@ async def test_the_new_price_speaks_for_the_old_one_if_that_is_mined_after_all(b
     bob.maker.set_enabled(True)
     tx_id = await provider.transfer_asset_async(ETH, 1, "0x" + "05" * 20)
     assert (await provider.get_transaction_status_async(tx_id)).depth is not None
+
+
+async def test_a_claim_raises_what_was_sent_before_it_and_holds_it_up_beyond_the_cap(bob: BobNetwork) -> None:
+    htlc = await locked(bob)
+    provider = await bob.client("provider", max_fee_per_gas=3_000_000)
+    payment = await provider.transfer_asset_async(ETH, 7, SOMEBODY)
+    act = await provider.prepare(Verb.COLLECT, htlc, SECRET)
+    await provider.perform(act)
+    fill_blocks(bob, last(act).transaction.max_fee_per_gas + 1)
+    provider._fees._prices._until = 0.0  # As if two seconds had gone by: prices are asked for anew.
+    again = await provider.repriced(act, htlc)
+    assert again is not None
+    await provider.perform(again)
+    bob.node.mine()
+    assert await provider.act_status(again) is ActStatus.DONE
+    dropped = await provider.get_transaction_status_async(payment)
+    assert dropped.state is TxState.DROPPED
+    assert dropped.replaced_by is not None
+    raised = await provider.get_transaction_status_async(dropped.replaced_by)
+    assert raised.state is TxState.INCLUDED
+    assert bob.node.chain.state_at(bob.node.chain.head).get_balance(Address(b"\x05" * 20)) == 7
 
 
 async def test_a_lock_is_never_offered_at_a_higher_price(bob: BobNetwork) -> None:

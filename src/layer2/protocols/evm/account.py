@@ -147,6 +147,10 @@ class EvmAccount:
         self._hold(signed)
         return signed
 
+    def sent_below(self, nonce: int) -> list[SignedTransaction]:
+        """What this object knows to have been sent with lower nonces and is not final, the lowest first."""
+        return self._unmined.below(nonce)
+
     def give_back(self, signed: Sequence[SignedTransaction]) -> None:
         """Say that these transactions will never be sent."""
         for transaction in reversed(signed):

@@ -40,9 +40,8 @@ from layer2.protocols.evm.htlc import EvmHtlcs
 from layer2.protocols.evm.log_stream import LogEvent, LogFilter, LogStreams
 from layer2.protocols.evm.permits import Permits
 from layer2.protocols.evm.receipt_evidence import header_chain, is_canonical
-from layer2.protocols.evm.replacements import Offer, Replacements
+from layer2.protocols.evm.replacements import Offer
 from layer2.protocols.evm.requests import EvmTransaction, EvmTransactionRequest, request_digest
-from layer2.protocols.evm.send_history import SendHistory
 from layer2.protocols.evm.settings import EvmSettings
 from layer2.protocols.evm.shared_reading import SharedReading
 from layer2.protocols.evm.statuses import Statuses
@@ -75,10 +74,10 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
     def __init__(
         self, settings: EvmSettings, signer: EvmSigner, sends: SendRecords, clock: Clock | None = None
     ) -> None:
-        super().__init__(settings, signer, SystemClock() if clock is None else clock)
+        super().__init__(settings, signer, sends, SystemClock() if clock is None else clock)
         name = self._name = self.protocol_type.value
         self._seconds = settings.default_timeout_ms / 1000
-        history = SendHistory(sends, name)
+        history = self._history
         self._statuses = Statuses(self._node, self._watcher, history, settings)
         self._watches = TransactionWatches(self._node, self._watcher, self._statuses, history, self._account, settings)
         chain_id = settings.chain_id
@@ -87,8 +86,6 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         self._reading = SharedReading(settings.poll_interval_seconds)
         self._chain = ChainStream(self._node, self._watcher, self._reading)
         self._logs = LogStreams(self._node, self._chain, self._reading, name)
-        cap = settings.max_fee_per_gas
-        self._replacements = Replacements(self._account, self._fees, self._node, history, cap=cap, protocol=name)
         self._submissions = Submissions(
             self._account, self._fees, self._estimates, history, self._replacements, chain_id=chain_id, protocol=name
         )

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from layer2.errors import BadAnswer, ConfigurationError, FormatError
 from layer2.formats.evm_address import parse_address, to_checksum
-from layer2.interfaces import Clock, EvmSigner, Json
+from layer2.interfaces import Clock, EvmSigner, Json, SendRecords
 from layer2.layers import Layer2ProtocolType
 from layer2.proofs.evidence import EvmReceiptEvidence
 from layer2.protocol_client import HtlcLayer, OfferRequest
@@ -21,6 +21,8 @@ from layer2.protocols.evm.lock_events import LockEvents
 from layer2.protocols.evm.locks import Locks
 from layer2.protocols.evm.node import EvmNode, NodeBlock
 from layer2.protocols.evm.receipt_evidence import is_canonical
+from layer2.protocols.evm.replacements import Replacements
+from layer2.protocols.evm.send_history import SendHistory
 from layer2.protocols.evm.settings import EvmSettings
 from layer2.swap_rules.legs import ActStatus, ClockReading, Htlc, LegView, Side, Verb
 from layer2.transactions import Finality, Preimage
@@ -37,6 +39,7 @@ class EvmHtlcs(HtlcLayer):
     Args:
         settings: node, token and limits.
         signer: the party's key.
+        sends: the durable record of single sends.
         clock: this machine's clock, which the node's is compared with.
 
     Raises:
@@ -45,7 +48,7 @@ class EvmHtlcs(HtlcLayer):
 
     protocol_type: ClassVar[Layer2ProtocolType]
 
-    def __init__(self, settings: EvmSettings, signer: EvmSigner, clock: Clock) -> None:
+    def __init__(self, settings: EvmSettings, signer: EvmSigner, sends: SendRecords, clock: Clock) -> None:
         name = self.protocol_type.value
         self.settings = settings
         self._clock = clock
@@ -66,7 +69,13 @@ class EvmHtlcs(HtlcLayer):
         self._watcher = HeadWatcher(self._node, settings.poll_interval_seconds, self._notices)
         events = LockEvents(self._node, settings)
         self._locks = Locks(self._node, self._watcher, events, settings, self.protocol_type)
-        self._acts = LockActs(self._node, self._account, self._fees, self._watcher, self._locks, events, name)
+        self._history = SendHistory(sends, name)
+        self._replacements = Replacements(
+            self._account, self._fees, self._node, self._history, cap=settings.max_fee_per_gas, protocol=name
+        )
+        self._acts = LockActs(
+            self._node, self._account, self._fees, self._watcher, self._locks, events, self._replacements, name
+        )
         self._contract_checked = False
 
     async def offer(self, request: OfferRequest) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from layer2.contracts.erc20 import balance_of_call, decode_accepted, decode_uint256, transfer_call
 from layer2.contracts.htlc import (
@@ -23,6 +25,7 @@ from layer2.errors import (
     FormatError,
     FundsRulesError,
     InsufficientFunds,
+    Layer2Error,
     NodeError,
     NodeRefused,
     Outcome,
@@ -31,7 +34,7 @@ from layer2.errors import (
 from layer2.formats.evm_hex import format_data, parse_data
 from layer2.formats.evm_transaction import SignedTransaction, decode_signed
 from layer2.interfaces import Json
-from layer2.protocols.evm.account import EvmAccount, Message, message_of, price_of
+from layer2.protocols.evm.account import EvmAccount, Message, message_of, price_of, tx_id_of
 from layer2.protocols.evm.approvals import APPROVE_GAS, Approvals
 from layer2.protocols.evm.fees import FeeQuote, Fees
 from layer2.protocols.evm.heads import HeadWatcher
@@ -39,11 +42,14 @@ from layer2.protocols.evm.lock_events import LockEvents
 from layer2.protocols.evm.locks import Locks
 from layer2.protocols.evm.node import EvmNode
 from layer2.protocols.evm.replacement import Price, is_bump, next_price
+from layer2.protocols.evm.replacements import Replacements
 from layer2.protocols.evm.tokens import TokenTransfer, transfer_gas
 from layer2.swap_rules.legs import ActStatus, Htlc, Side, Verb
 from layer2.transactions import Finality, Preimage
 
 __all__ = ["LockActs"]
+
+LOG: Final = logging.getLogger("layer2.evm")
 
 _SIGNED_SIZE = 400
 """Bytes; the longest act, a signed claim, has 350."""
@@ -95,6 +101,7 @@ class LockActs:
         watcher: the node's heads.
         locks: reads locks.
         events: where earlier locks are looked for.
+        replacements: raise what holds up a claim or a refund.
         protocol: the layer's name, for errors.
     """
 
@@ -106,6 +113,7 @@ class LockActs:
         watcher: HeadWatcher,
         locks: Locks,
         events: LockEvents,
+        replacements: Replacements,
         protocol: str,
     ) -> None:
         self._node = node
@@ -114,6 +122,7 @@ class LockActs:
         self._watcher = watcher
         self._locks = locks
         self._events = events
+        self._replacements = replacements
         self._protocol = protocol
         self._approvals = Approvals(node, account, protocol)
         self._reserved: dict[bytes, int] = {}
@@ -194,7 +203,8 @@ class LockActs:
         """The act at a higher price and with the same nonce, or None where it may go on waiting.
 
         Only a claim and a refund have a price that follows the market, whatever ``max_fee_per_gas`` says: a lock can be
-        left. A refund by the payer has an hour from the lock's deadline on. What the account cannot pay is not offered.
+        left. What was sent before and holds it up is raised with it. A refund by the payer has an hour from the lock's
+        deadline on. What the account cannot pay is not offered.
         """
         read = _Act.read(act)
         if read.verb is Verb.FUND:
@@ -202,6 +212,7 @@ class LockActs:
         signed, deadline = read.transactions[-1], self._locks.lock(htlc).deadline
         if read.verb is Verb.RECLAIM:
             deadline += _RECLAIM_SECONDS
+        await self._unblock(signed)
         market, head, balance = await asyncio.gather(
             self._fees.urgent_quote(), self._node.head(Finality.LATEST), self._node.balance(signed.sender)
         )
@@ -220,6 +231,13 @@ class LockActs:
             )
         replacement = await self._account.sign_replacement(signed, message, price)
         return _Act(read.verb, (*read.transactions[:-1], replacement), (*read.replaced, signed.hash)).write()
+
+    async def _unblock(self, signed: SignedTransaction) -> None:
+        try:
+            await self._replacements.unblock(signed.transaction.nonce)
+        except Layer2Error as error:
+            # The act itself can still be offered at more; the next look tries this again.
+            LOG.warning("what was sent before %s holds it up and cannot be raised: %s", tx_id_of(signed), error)
 
     async def status(self, act: Json) -> ActStatus:
         """What became of an act.

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from layer2.protocols.evm.fees import FeeQuote
 
-__all__ = ["Price", "bumped", "is_bump", "next_price"]
+__all__ = ["Price", "bumped", "is_bump", "is_left_behind", "next_price"]
 
 _BUMP_PERCENT: Final = 10
 _CALM_SECONDS: Final = 7_200
@@ -35,6 +35,12 @@ def is_bump(new: Price, old: Price) -> bool:
     return all(more >= least for more, least in zip(new, bumped(old), strict=True))
 
 
+def is_left_behind(price: Price, base_fee: int) -> bool:
+    """Whether the base fee is above what is offered, or may be in the next block."""
+    # A full block raises the base fee by an eighth at most where the chain's parameters are Ethereum's.
+    return price.max_fee_per_gas < base_fee + base_fee // 8 + 1
+
+
 def next_price(previous: Price, market: FeeQuote, seconds_left: int) -> Price | None:
     """The price at which a claim or a refund that waits is offered anew; None where it may go on waiting.
 
@@ -52,10 +58,8 @@ def next_price(previous: Price, market: FeeQuote, seconds_left: int) -> Price | 
     while halvings < _MOST_HALVINGS and seconds_left < _CALM_SECONDS >> halvings:
         halvings += 1
     tip = market.max_priority_fee_per_gas << halvings
-    # A full block raises the base fee by an eighth at most where the chain's parameters are Ethereum's.
-    is_left_behind = previous.max_fee_per_gas < market.base_fee + market.base_fee // 8 + 1
     lowest = bumped(previous)
-    if not is_left_behind and tip < lowest.max_priority_fee_per_gas:
+    if not is_left_behind(previous, market.base_fee) and tip < lowest.max_priority_fee_per_gas:
         return None
     tip = max(tip, lowest.max_priority_fee_per_gas)
     return Price(max(market.max_fee_per_gas - market.max_priority_fee_per_gas + tip, lowest.max_fee_per_gas), tip)

@@ -16,11 +16,14 @@ from layer2.formats.evm_transaction import SignedTransaction
 from layer2.protocols.evm.account import EvmAccount, Message, message_of, price_of, tx_id_of
 from layer2.protocols.evm.fees import TRANSFER_GAS, FeeQuote, Fees
 from layer2.protocols.evm.node import EvmNode
-from layer2.protocols.evm.replacement import Price, bumped, is_bump
+from layer2.protocols.evm.replacement import Price, bumped, is_bump, is_left_behind, next_price
 from layer2.protocols.evm.send_history import SendHistory, signed_in
 from layer2.transactions import EvmTxId, Finality
 
 __all__ = ["Offer", "Replacements", "replacement_price"]
+
+_NO_HURRY = 1 << 40
+"""Seconds; a price without any of the urgency that a near deadline adds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,25 @@ class Replacements:
         nothing = Message(self._account.address, b"", 0, TRANSFER_GAS)
         return await self._replace(tx_id, Offer(), lambda _: nothing, on_signed)
 
+    async def unblock(self, nonce: int) -> None:
+        """Offer what waits below that nonce, left behind by the base fee, at a claim's price, whatever the cap says.
+
+        For a claim or a refund that has the nonce: none of an account's transactions is mined before those below it.
+        Each still does what it did, and once.
+
+        Raises:
+            TransactionError: the node refused one of them, as where the account cannot pay.
+        """
+        market, used = await asyncio.gather(
+            self._fees.urgent_quote(), self._node.transaction_count(self._account.address, Finality.LATEST)
+        )
+        for waiting in self._account.sent_below(nonce):
+            behind = is_left_behind(price_of(waiting), market.base_fee)
+            if waiting.transaction.nonce < used or not behind:
+                continue
+            async with self._turn(waiting.transaction.nonce):
+                await self._raise(await self._history.versions(waiting), market)
+
     async def mined(self, versions: Sequence[SignedTransaction]) -> SignedTransaction | None:
         """The one of them that is in a block."""
         receipts = await asyncio.gather(*[self._node.receipt(signed.hash) for signed in versions])
@@ -128,14 +150,14 @@ class Replacements:
                 code="not_recorded",
                 remedy="replace it with the client, and the journal, that sent it",
             )
-        # One at a time for a nonce: a later version that overtakes an earlier one on its way would refuse it.
-        turn = self._turns.setdefault(known.transaction.nonce, asyncio.Lock())
-        async with turn:
+        async with self._turn(known.transaction.nonce):
             versions = await self._history.versions(known)
             await self._check_waits(versions)
             await self._account.adopt(versions)
             market = await self._fees.quote()
-            signed = await self._recorded(versions, offer, message, market, on_signed)
+            signed = await self._recorded(
+                versions, lambda old: replacement_price(old, market, offer, self._cap), message, on_signed
+            )
             try:
                 await self._account.send(signed, is_replacement=True)
             except TransactionError as error:
@@ -144,20 +166,33 @@ class Replacements:
                 raise
             return tx_id_of(signed)
 
+    def _turn(self, nonce: int) -> asyncio.Lock:
+        """One at a time for a nonce: a later version that overtakes an earlier one on its way would refuse it."""
+        return self._turns.setdefault(nonce, asyncio.Lock())
+
+    async def _raise(self, versions: list[SignedTransaction], market: FeeQuote) -> None:
+        signed = await self._recorded(
+            versions, lambda old: next_price(old, market, _NO_HURRY) or bumped(old), message_of, lambda _: None
+        )
+        try:
+            await self._account.send(signed, is_replacement=True)
+        except TransactionError as error:
+            # It was mined meanwhile, and blocks nothing any more.
+            if error.code != "nonce_used":
+                raise
+
     async def _recorded(
         self,
         versions: list[SignedTransaction],
-        offer: Offer,
+        price: Callable[[Price], Price],
         message: Callable[[SignedTransaction], Message],
-        market: FeeQuote,
         on_signed: Callable[[EvmTxId], None],
     ) -> SignedTransaction:
         """Sign the next version and write it down; another process may write one first, then that is replaced."""
         while True:
             newest = versions[-1]
-            price = replacement_price(price_of(newest), market, offer, self._cap)
             try:
-                signed = await self._account.sign_replacement(newest, message(newest), price)
+                signed = await self._account.sign_replacement(newest, message(newest), price(price_of(newest)))
             except FormatError as error:
                 raise TransactionError(error.message) from error
             on_signed(tx_id_of(signed))

@@ -69,6 +69,10 @@ class Unmined:
         """What the node took at some time, by nonce."""
         return self._of(self._taken)
 
+    def below(self, nonce: int) -> list[SignedTransaction]:
+        """What has the nonces below that one, by nonce."""
+        return self._of(one for one in self._by_nonce if one < nonce)
+
     def settle(self, count: int) -> None:
         """Learn that the nonces below ``count`` are final."""
         for nonce in [nonce for nonce in self._by_nonce if nonce < count]:
