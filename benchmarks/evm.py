@@ -70,8 +70,7 @@ def main() -> None:
     except Layer2Error as error:
         raise SystemExit(f"bench-evm: {error}") from error
     load = ", ".join(f"{number:.1f}" for number in os.getloadavg())
-    quick = "; QUICK=1" if os.environ.get("QUICK") == "1" else ""
-    show(f"{machine(*PACKAGES)}; load {load} (1, 5 and 15 minutes){quick}", found)
+    show(f"{machine(*PACKAGES)}; load {load} (1, 5 and 15 minutes)", found)
 
 
 if __name__ == "__main__":
