@@ -201,11 +201,15 @@ class EvmAccount:
             if not is_new:
                 self._check_holder([signed])
             self._unmined.hold(signed)
+        is_first = is_new
         is_new = self._nonces.occupy(nonce) or is_new
         try:
-            await self._hand_in(signed)
+            await self._hand_in(signed, is_first=is_first)
         except Layer2Error as error:
-            if error.outcome is Outcome.UNKNOWN:
+            if error.code == "not_alone":
+                self._unmined.take(signed)
+                await self._catch_up()
+            elif error.outcome is Outcome.UNKNOWN:
                 self._unmined.doubt(signed)
             elif error.code == "nonce_used":
                 await self._lose(signed)
@@ -242,10 +246,10 @@ class EvmAccount:
             raise SignerError("the signer's signature is not that of its own address", protocol=self._protocol)
         return signed
 
-    async def _hand_in(self, signed: SignedTransaction) -> None:
+    async def _hand_in(self, signed: SignedTransaction, *, is_first: bool = False) -> None:
         try:
             try:
-                await self._hand_in_once(signed)
+                await self._hand_in_once(signed, is_first=is_first)
             except NodeError as error:
                 if error.outcome is not Outcome.UNKNOWN:
                     raise
@@ -265,11 +269,11 @@ class EvmAccount:
             error.outcome = Outcome.UNKNOWN
             raise
 
-    async def _hand_in_once(self, signed: SignedTransaction) -> None:
+    async def _hand_in_once(self, signed: SignedTransaction, *, is_first: bool = False) -> None:
         try:
             answered = await self._node.send(signed.raw)
         except NodeRefused as error:
-            await self._judge_refusal(signed, error)
+            await self._judge_refusal(signed, error, is_first=is_first)
             return
         if answered != signed.hash:
             raise BadAnswer(
@@ -279,13 +283,21 @@ class EvmAccount:
                 outcome=Outcome.UNKNOWN,
             )
 
-    async def _judge_refusal(self, signed: SignedTransaction, error: NodeRefused) -> None:
+    async def _judge_refusal(self, signed: SignedTransaction, error: NodeRefused, *, is_first: bool) -> None:
         words = error.node_message.lower()
-        if any(known in words for known in _KNOWN_WORDS):
-            return
         nonce_used = any(used in words for used in _NONCE_USED_WORDS)
         # The transaction that used the nonce may be this one, sent before.
-        if nonce_used and await self._is_known(signed, error):
+        if any(known in words for known in _KNOWN_WORDS) or (nonce_used and await self._is_known(signed, error)):
+            if is_first:
+                # Another client with this key signed the same: one transaction where two were asked for.
+                raise TransactionError(
+                    "the node had this transaction before it was sent: another client may use the same key",
+                    code="not_alone",
+                    protocol=self._protocol,
+                    operation="eth_sendRawTransaction",
+                    outcome=Outcome.UNKNOWN,
+                    remedy="use a key with one client only; look the transaction up before sending anything again",
+                ) from error
             return
         kind = InsufficientFunds if any(lack in words for lack in _NO_FUNDS_WORDS) else TransactionError
         raise kind(
