@@ -41,7 +41,13 @@ Paying = Callable[[OddToken], Awaitable[BobClient]]
 
 
 @pytest.fixture
-async def paying(network: LocalNetwork, taker: Clients, provider: Clients) -> AsyncIterator[Paying]:
+def sends() -> MemorySends:
+    """What the paying client recorded."""
+    return MemorySends()
+
+
+@pytest.fixture
+async def paying(network: LocalNetwork, taker: Clients, provider: Clients, sends: MemorySends) -> AsyncIterator[Paying]:
     """Gives the taker's client of a token, that has one whole coin of it; the provider's client creates it."""
 
     async def send(to: bytes, data: bytes) -> None:
@@ -55,7 +61,7 @@ async def paying(network: LocalNetwork, taker: Clients, provider: Clients) -> As
             await send(DETERMINISTIC_FACTORY, token.deployment())
         await send(token.address, mint_call(parse_address(await taker.bob.receive_address_async()), 10**token.decimals))
         settings = bob_settings(network, token=to_checksum(token.address), token_decimals=token.decimals)
-        client = BobClient(settings, SoftwareEvmSigner.from_file(network.taker.evm_key_file), MemorySends())
+        client = BobClient(settings, SoftwareEvmSigner.from_file(network.taker.evm_key_file), sends)
         await closing.enter_async_context(client)
         await client.initialize_async()
         return client
@@ -101,7 +107,9 @@ REFUSED: dict[str, tuple[OddToken, str, str]] = {
 
 
 @pytest.mark.parametrize("case", list(REFUSED))
-async def test_a_token_that_would_not_deliver_is_refused_and_nothing_is_sent(paying: Paying, case: str) -> None:
+async def test_a_token_that_would_not_deliver_is_refused_and_nothing_is_sent(
+    paying: Paying, sends: MemorySends, case: str
+) -> None:
     token, code, words = REFUSED[case]
     client = await paying(token)
     nonces = await used_nonces(client)
@@ -109,9 +117,7 @@ async def test_a_token_that_would_not_deliver_is_refused_and_nothing_is_sent(pay
         await client.transfer_asset_async(BTC, 1_000_000, RECIPIENT)
     assert (refused.value.code, refused.value.outcome) == (code, Outcome.NOT_SENT)
     assert await used_nonces(client) == nonces
-    records = client._submissions._records
-    assert isinstance(records, MemorySends)
-    assert records.records == {}
+    assert sends.records == {}
 
 
 async def test_more_of_a_token_than_there_is_is_refused_with_both_numbers(paying: Paying) -> None:

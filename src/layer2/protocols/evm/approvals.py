@@ -16,15 +16,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from layer2.contracts.erc20 import allowance_call, approve_call, balance_of_call, decode_uint256
+from layer2.contracts.erc20 import allowance_call, approve_call, balance_of_call
 from layer2.contracts.htlc import HTLC_ADDRESS, HtlcLock, lock_call, refund_call
-from layer2.errors import BadAnswer, FormatError, FundsRulesError
+from layer2.errors import FundsRulesError
 from layer2.formats.evm_transaction import SignedTransaction
 from layer2.protocols.evm.account import EvmAccount, Message
 from layer2.protocols.evm.fees import FeeQuote
 from layer2.protocols.evm.node import EvmNode, NodeBlock
 from layer2.protocols.evm.simulation import SimulatedBlock, SimulatedMessage, simulate
-from layer2.protocols.evm.tokens import check_accepted
+from layer2.protocols.evm.tokens import check_accepted, token_number
 
 __all__ = ["APPROVE_GAS", "Approvals"]
 
@@ -92,7 +92,7 @@ class Approvals:
         for what, answer in (("lock", locked), ("refund", refunded)):
             if answer.failure is not None:
                 raise self._refused(f"the {what} would fail: {answer.failure}")
-        had, has = self._number(before.output), self._number(after.output)
+        had, has = [token_number(look.output, protocol=self._protocol) for look in (before, after)]
         if had != has:
             raise self._refused(f"a refund would leave the payer {has} of the token's smallest unit, it has {had}")
 
@@ -146,13 +146,8 @@ class Approvals:
         return ()
 
     async def _allowance(self, lock: HtlcLock) -> int:
-        return self._number(await self._node.call(lock.token, allowance_call(lock.payer, HTLC_ADDRESS)))
-
-    def _number(self, answer: bytes) -> int:
-        try:
-            return decode_uint256(answer)
-        except FormatError as error:
-            raise BadAnswer("the configured token does not answer as an ERC-20", protocol=self._protocol) from error
+        answer = await self._node.call(lock.token, allowance_call(lock.payer, HTLC_ADDRESS))
+        return token_number(answer, protocol=self._protocol)
 
     def _refused(self, problem: str) -> FundsRulesError:
         return FundsRulesError(f"{problem}; nothing was signed", code="token_refused", protocol=self._protocol)

@@ -9,17 +9,13 @@ from functools import partial
 from typing import ClassVar
 
 from layer2.blocking import iterator_twin, twin
-from layer2.contracts.erc20 import balance_of_call, decimals_call, decode_decimals, decode_uint256, transfer_call
+from layer2.contracts.erc20 import balance_of_call, decimals_call, decode_decimals, transfer_call
 from layer2.contracts.htlc import HTLC_ADDRESS
 from layer2.errors import (
     AsyncRuntimeError,
-    BadAnswer,
     ConfigurationError,
     FormatError,
-    InsufficientFunds,
     InvalidRequest,
-    Outcome,
-    TransactionError,
     UnknownAsset,
     WrongNetwork,
 )
@@ -46,7 +42,7 @@ from layer2.protocols.evm.settings import EvmSettings
 from layer2.protocols.evm.shared_reading import SharedReading
 from layer2.protocols.evm.statuses import Statuses
 from layer2.protocols.evm.submissions import Submission, Submissions
-from layer2.protocols.evm.tokens import TokenTransfer, check_recipient, transfer_gas
+from layer2.protocols.evm.tokens import TokenTransfer, check_recipient, token_number, transfer_gas
 from layer2.protocols.evm.watches import TransactionWatches
 from layer2.transactions import EvmTxId, Finality, TxState, TxStatus
 
@@ -75,14 +71,14 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         self, settings: EvmSettings, signer: EvmSigner, sends: SendRecords, clock: Clock | None = None
     ) -> None:
         super().__init__(settings, signer, sends, SystemClock() if clock is None else clock)
-        name = self._name = self.protocol_type.value
+        name = self._name
         self._seconds = settings.default_timeout_ms / 1000
         history = self._history
         self._statuses = Statuses(self._node, self._watcher, history, settings)
         self._watches = TransactionWatches(self._node, self._watcher, self._statuses, history, self._account, settings)
         chain_id = settings.chain_id
         self._estimates = Estimates(self._node, self._account, self._fees, chain_id=chain_id, protocol=name)
-        self._permits = Permits(self._node, signer, self._token, chain_id=settings.chain_id, protocol=name)
+        self._permits = Permits(self._node, signer, self._token, chain_id=chain_id, protocol=name)
         self._reading = SharedReading(settings.poll_interval_seconds)
         self._chain = ChainStream(self._node, self._watcher, self._reading)
         self._logs = LogStreams(self._node, self._chain, self._reading, name)
@@ -115,9 +111,9 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
             if chain_id != self.settings.chain_id:
                 raise WrongNetwork(
                     f"the node at {self._rpc.endpoint} is on chain {chain_id}, "
-                    f"the configuration says {self.protocol_type.value} ({self.settings.chain_id})",
+                    f"the configuration says {self._name} ({self.settings.chain_id})",
                     code="chain_id",
-                    protocol=self.protocol_type.value,
+                    protocol=self._name,
                 )
             try:
                 decimals = decode_decimals(answer)
@@ -319,25 +315,12 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
             units = self._units(amount)
             request = EvmTransactionRequest(to=self.settings.token, data=transfer_call(to, units))
             transfer = TokenTransfer(self._token, self._account.address, to, units)
-            measure = partial(transfer_gas, self._node, transfer, protocol=self.protocol_type.value)
+            measure = partial(transfer_gas, self._node, transfer, protocol=self._name)
         elif asset_id == ETH:
             request = EvmTransactionRequest(to=recipient, value=amount)
         else:
-            raise UnknownAsset(f"{self.protocol_type.value} carries BTC and ETH here, not {asset_id}")
-        try:
-            return await self._submit("transfer_asset_async", request, idempotency_key, timeout, measure)
-        except InsufficientFunds:
-            raise
-        except TransactionError as error:
-            # The node's words need not say that the money is what is missing.
-            if error.outcome is not Outcome.NOT_SENT or asset_id == BTC:
-                raise
-            balance = (await self.balances_async(timeout=timeout))[asset_id].spendable
-            if balance >= amount:
-                raise
-            raise InsufficientFunds(
-                f"{amount} wei cannot be sent: the account has {balance}", protocol=self.protocol_type.value
-            ) from error
+            raise UnknownAsset(f"{self._name} carries BTC and ETH here, not {asset_id}")
+        return await self._submit("transfer_asset_async", request, idempotency_key, timeout, measure)
 
     async def permit_async(
         self, spender: str, amount: int, deadline: int, *, timeout: float | None = None
@@ -370,7 +353,7 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         Does not say whose lock it is: bind it to signed terms with ``layer2.proofs``.
         """
         if proof.protocol is not self.protocol_type:
-            raise InvalidRequest(f"the evidence is of {proof.protocol.value}, not of {self.protocol_type.value}")
+            raise InvalidRequest(f"the evidence is of {proof.protocol.value}, not of {self._name}")
         async with self._deadline("verify_proof_async", timeout):
             return await is_canonical(self._node, self._watcher, proof, HTLC_ADDRESS, self.settings.finality)
 
@@ -400,10 +383,7 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
                 self._node.balance(self._account.address),
                 self._node.call(self._token, balance_of_call(self._account.address)),
             )
-            try:
-                units = decode_uint256(answer)
-            except FormatError as error:
-                raise BadAnswer("the configured token does not answer as an ERC-20") from error
+            units = token_number(answer, protocol=self._name)
             # A token finer than a satoshi may hold a rest that no transfer of satoshi can move.
             if self.settings.token_decimals > BTC.decimals:
                 units -= units % 10 ** (self.settings.token_decimals - BTC.decimals)
@@ -420,14 +400,14 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         """See ``Layer2ProtocolAsync``. All waiters of a client share one look at the heads."""
         if until not in _PROGRESS:
             raise InvalidRequest(f"cannot wait for {until.name}; wait for PENDING, INCLUDED or FINAL")
-        deadline = Deadline("wait_for_status_async", timeout, self.protocol_type.value)
+        deadline = Deadline("wait_for_status_async", timeout, self._name)
         deadline.tx_id = tx_id
         async with deadline, aclosing(self._watches.watch(tx_id)) as statuses:
             async for status in statuses:
                 # FAILED and DROPPED are no progress and end the wait too.
                 if _PROGRESS.get(status.state, _PROGRESS[TxState.FINAL]) >= _PROGRESS[until]:
                     return status
-        raise AsyncRuntimeError("the watch ended before the transaction did", protocol=self.protocol_type.value)
+        raise AsyncRuntimeError("the watch ended before the transaction did", protocol=self._name)
 
     async def _submit(
         self,

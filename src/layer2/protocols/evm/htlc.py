@@ -49,7 +49,7 @@ class EvmHtlcs(HtlcLayer):
     protocol_type: ClassVar[Layer2ProtocolType]
 
     def __init__(self, settings: EvmSettings, signer: EvmSigner, sends: SendRecords, clock: Clock) -> None:
-        name = self.protocol_type.value
+        name = self._name = self.protocol_type.value
         self.settings = settings
         self._clock = clock
         try:
@@ -155,7 +155,7 @@ class EvmHtlcs(HtlcLayer):
             self._contract_checked = True
 
     def _clock_error(self, problem: str) -> BadAnswer:
-        return BadAnswer(problem, code="clock", protocol=self.protocol_type.value, retryable=True)
+        return BadAnswer(problem, code="clock", protocol=self._name, retryable=True)
 
 
 def _reading(block: NodeBlock) -> ClockReading:

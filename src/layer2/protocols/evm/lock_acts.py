@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from layer2.contracts.erc20 import balance_of_call, decode_accepted, decode_uint256, transfer_call
+from layer2.contracts.erc20 import balance_of_call, decode_accepted, transfer_call
 from layer2.contracts.htlc import (
     CLAIM_GAS,
     HTLC_ADDRESS,
@@ -21,7 +21,6 @@ from layer2.contracts.htlc import (
     refund_call,
 )
 from layer2.errors import (
-    BadAnswer,
     FormatError,
     FundsRulesError,
     InsufficientFunds,
@@ -43,7 +42,7 @@ from layer2.protocols.evm.locks import Locks
 from layer2.protocols.evm.node import EvmNode
 from layer2.protocols.evm.replacement import Price, is_bump, next_price
 from layer2.protocols.evm.replacements import Replacements
-from layer2.protocols.evm.tokens import TokenTransfer, transfer_gas
+from layer2.protocols.evm.tokens import TokenTransfer, token_number, transfer_gas
 from layer2.swap_rules.legs import ActStatus, Htlc, Side, Verb
 from layer2.transactions import Finality, Preimage
 
@@ -324,7 +323,8 @@ class LockActs:
             )
 
     async def _check_tokens(self, lock: HtlcLock) -> None:
-        balance = await self._token_number(lock, balance_of_call(lock.payer))
+        answer = await self._node.call(lock.token, balance_of_call(lock.payer))
+        balance = token_number(answer, protocol=self._protocol)
         if balance < lock.amount:
             raise InsufficientFunds(
                 f"the account has {balance} of the token's smallest unit, locking takes {lock.amount}"
@@ -338,13 +338,6 @@ class LockActs:
                 f"the act takes up to {needed} wei of gas, the account has {balance}",
                 remedy="send ETH for gas to the account",
             )
-
-    async def _token_number(self, lock: HtlcLock, data: bytes) -> int:
-        answer = await self._node.call(lock.token, data)
-        try:
-            return decode_uint256(answer)
-        except FormatError as error:
-            raise BadAnswer("the configured token does not answer as an ERC-20", operation="eth_call") from error
 
     def _check_side(self, lock: HtlcLock, side: Side) -> None:
         match side:

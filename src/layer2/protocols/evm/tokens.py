@@ -17,7 +17,7 @@ from layer2.formats.evm_address import to_checksum
 from layer2.protocols.evm.node import EvmNode
 from layer2.protocols.evm.simulation import Simulated, SimulatedBlock, SimulatedMessage, simulate
 
-__all__ = ["TokenTransfer", "check_accepted", "check_recipient", "judge_transfer", "transfer_gas"]
+__all__ = ["TokenTransfer", "check_accepted", "check_recipient", "judge_transfer", "token_number", "transfer_gas"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,18 @@ def check_accepted(simulated: Simulated, name: str, *, protocol: str) -> None:
     )
 
 
+def token_number(answer: bytes, *, protocol: str) -> int:
+    """The number that a token answered: a balance or an allowance, in its smallest unit.
+
+    Raises:
+        BadAnswer: it is none, so the token is no ERC-20.
+    """
+    try:
+        return decode_uint256(answer)
+    except FormatError as error:
+        raise BadAnswer("the configured token does not answer as an ERC-20", protocol=protocol) from error
+
+
 def check_recipient(recipient: bytes, token: bytes) -> None:
     """Refuse addresses at which a payment would be lost to everybody.
 
@@ -127,9 +139,6 @@ def check_recipient(recipient: bytes, token: bytes) -> None:
 
 
 def _balance(simulated: Simulated, protocol: str) -> int:
-    try:
-        if simulated.failure is None:
-            return decode_uint256(simulated.output)
-    except FormatError as error:
-        raise BadAnswer("the configured token does not answer as an ERC-20", protocol=protocol) from error
-    raise BadAnswer(f"the configured token has no balances: {simulated.failure}", protocol=protocol)
+    if simulated.failure is not None:
+        raise BadAnswer(f"the configured token has no balances: {simulated.failure}", protocol=protocol)
+    return token_number(simulated.output, protocol=protocol)
