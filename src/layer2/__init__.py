@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         TransferAbandoned,
         TransferRefunded,
     )
+    from layer2.formats.eip2612 import SignedPermit
     from layer2.layers import Layer2ProtocolType
     from layer2.manager import Layer2Manager
     from layer2.money import BTC, ETH, AssetId, Balance
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
     from layer2.proofs.policy import FINAL, OFFLINE, ProofPolicy
     from layer2.protocol_client import Layer2ProtocolAsync
     from layer2.protocols.bob import BobClient
+    from layer2.protocols.evm.chain_follower import ChainStep
     from layer2.protocols.evm.estimates import FeeEstimate
+    from layer2.protocols.evm.log_stream import LogEvent
     from layer2.protocols.evm.requests import EvmTransactionRequest
     from layer2.protocols.lightning import LightningNetwork, PaymentRequest
     from layer2.settings import ConnectionPoolConfig
@@ -52,6 +55,7 @@ _HOMES = {
         "TransferAbandoned",
         "TransferRefunded",
     ),
+    "layer2.formats.eip2612": ("SignedPermit",),
     "layer2.layers": ("Layer2ProtocolType",),
     "layer2.manager": ("Layer2Manager",),
     "layer2.money": ("BTC", "ETH", "AssetId", "Balance"),
@@ -60,7 +64,9 @@ _HOMES = {
     "layer2.proofs.policy": ("FINAL", "OFFLINE", "ProofPolicy"),
     "layer2.protocol_client": ("Layer2ProtocolAsync",),
     "layer2.protocols.bob": ("BobClient",),
+    "layer2.protocols.evm.chain_follower": ("ChainStep",),
     "layer2.protocols.evm.estimates": ("FeeEstimate",),
+    "layer2.protocols.evm.log_stream": ("LogEvent",),
     "layer2.protocols.evm.requests": ("EvmTransactionRequest",),
     "layer2.protocols.lightning": ("LightningNetwork", "PaymentRequest"),
     "layer2.settings": ("ConnectionPoolConfig",),
@@ -79,6 +85,7 @@ __all__ = [
     "AsyncTimeout",
     "Balance",
     "BobClient",
+    "ChainStep",
     "ConnectionPoolConfig",
     "EvmTransactionRequest",
     "FeeEstimate",
@@ -89,6 +96,7 @@ __all__ = [
     "Layer2ProtocolAsync",
     "Layer2ProtocolType",
     "LightningNetwork",
+    "LogEvent",
     "Outcome",
     "PaymentRequest",
     "Preimage",
@@ -97,6 +105,7 @@ __all__ = [
     "ProofReport",
     "ProofUndecided",
     "Quote",
+    "SignedPermit",
     "TaskCancelled",
     "Transfer",
     "TransferAbandoned",

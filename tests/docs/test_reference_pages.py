@@ -57,6 +57,12 @@ def test_the_table_of_errors_is_that_of_the_code() -> None:
     assert [row[0] for row in table if len(row) != 5 or len(row[4]) < 10] == []
 
 
+def test_the_narrower_codes_of_an_evm_layer_are_those_of_its_client() -> None:
+    sources = (ROOT / "src/layer2/protocols/evm").rglob("*.py")
+    raised = {code for source in sources for code in re.findall(r'code="(\w+)"', source.read_text(encoding="utf-8"))}
+    assert {row[0].strip("`") for row in rows("docs/errors.md", "Narrower codes of an EVM layer")} == raised
+
+
 def test_the_outcomes_are_explained() -> None:
     assert {row[0] for row in rows("docs/errors.md", "What is known")} == {f"`{each.value}`" for each in Outcome}
 
