@@ -6,12 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from layer2.errors import FundsRulesError, TransactionError
 from layer2.protocols.evm.fees import FeeQuote
 from layer2.protocols.evm.l1_parameters import L1Parameters
-from layer2.protocols.evm.replacement import Price, bumped, is_bump, next_price
+from layer2.protocols.evm.replacement import Offer, Price, bumped, is_bump, next_price, replacement_price
 
 CALM = 100_000
 WEI = st.integers(1, 10**15)
+CAP = 10**12
+ANY_WEI = st.integers(0, CAP)
+ASKED = st.none() | ANY_WEI
 
 
 def market(base_fee: int, tip: int = 2_000_000) -> FeeQuote:
@@ -63,3 +67,27 @@ def test_whatever_is_offered_anew_is_accepted_and_not_offered_a_second_time(
     assert is_bump(wanted, previous)
     assert wanted.max_fee_per_gas >= now.max_fee_per_gas
     assert next_price(wanted, now, seconds_left) is None
+
+
+@given(
+    old=st.tuples(ANY_WEI, ANY_WEI),
+    base_fee=ANY_WEI,
+    tip=ANY_WEI,
+    asked=st.tuples(ASKED, ASKED),
+)
+def test_a_replacements_price_is_a_bump_within_the_cap_or_refused_with_a_reason(
+    old: tuple[int, int], base_fee: int, tip: int, asked: tuple[int | None, int | None]
+) -> None:
+    before = Price(max(old), min(old))
+    market = FeeQuote(min(2 * base_fee + tip, CAP), min(tip, CAP), L1Parameters(0, 0, 0, 0, 0, 0), base_fee)
+    offer = Offer(*asked)
+    try:
+        price = replacement_price(before, market, offer, CAP)
+    except (FundsRulesError, TransactionError):
+        # Left to the client, it is refused only where even the smallest bump is above the cap.
+        assert offer != Offer() or bumped(before).max_fee_per_gas > CAP
+        return
+    assert is_bump(price, before)
+    assert price.max_priority_fee_per_gas <= price.max_fee_per_gas <= CAP
+    for mine, wanted in zip(price, asked, strict=True):
+        assert wanted is None or mine == wanted

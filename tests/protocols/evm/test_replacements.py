@@ -6,8 +6,6 @@ import asyncio
 
 import pytest
 from eth_typing import Address
-from hypothesis import given
-from hypothesis import strategies as st
 
 from layer2.errors import (
     AsyncTimeout,
@@ -24,10 +22,7 @@ from layer2.interfaces import SendRecord
 from layer2.money import ETH
 from layer2.protocols.bob import BobClient
 from layer2.protocols.evm.account import price_of
-from layer2.protocols.evm.fees import FeeQuote
-from layer2.protocols.evm.l1_parameters import L1Parameters
-from layer2.protocols.evm.replacement import Price, bumped, is_bump
-from layer2.protocols.evm.replacements import Offer, replacement_price
+from layer2.protocols.evm.replacement import Price, is_bump
 from layer2.protocols.evm.send_history import signed_in
 from layer2.simnet.evm_pool import TransactionPool
 from layer2.transactions import EvmTxId, TxState
@@ -237,27 +232,3 @@ async def test_a_key_that_would_name_a_replacement_is_refused(bob: BobNetwork) -
     taker = await bob.client("taker")
     with pytest.raises(InvalidRequest, match="must not begin"):
         await taker.transfer_asset_async(ETH, 1, SOMEBODY, idempotency_key="replaces:0x")
-
-
-WEI = st.integers(0, 10**12)
-L1 = L1Parameters.from_storage([0] * 4, b"")
-CAP = 10**12
-
-
-@given(old=st.tuples(WEI, WEI), base_fee=WEI, tip=WEI, asked=st.tuples(st.none() | WEI, st.none() | WEI))
-def test_a_replacements_price_is_a_bump_within_the_cap_or_refused_with_a_reason(
-    old: tuple[int, int], base_fee: int, tip: int, asked: tuple[int | None, int | None]
-) -> None:
-    before = Price(max(old), min(old))
-    market = FeeQuote(min(2 * base_fee + tip, CAP), min(tip, CAP), L1, base_fee)
-    offer = Offer(*asked)
-    try:
-        price = replacement_price(before, market, offer, CAP)
-    except (FundsRulesError, TransactionError):
-        # Left to the client, it is refused only where even the smallest bump is above the cap.
-        assert offer != Offer() or bumped(before).max_fee_per_gas > CAP
-        return
-    assert is_bump(price, before)
-    assert price.max_priority_fee_per_gas <= price.max_fee_per_gas <= CAP
-    for mine, wanted in zip(price, asked, strict=True):
-        assert wanted is None or mine == wanted

@@ -36,7 +36,7 @@ from layer2.protocols.evm.htlc import EvmHtlcs
 from layer2.protocols.evm.log_stream import LogEvent, LogFilter, LogStreams
 from layer2.protocols.evm.permits import Permits
 from layer2.protocols.evm.receipt_evidence import header_chain, is_canonical
-from layer2.protocols.evm.replacements import Offer
+from layer2.protocols.evm.replacement import Offer
 from layer2.protocols.evm.requests import EvmTransaction, EvmTransactionRequest, request_digest
 from layer2.protocols.evm.settings import EvmSettings
 from layer2.protocols.evm.shared_reading import SharedReading
@@ -77,7 +77,7 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         self._statuses = Statuses(self._node, self._watcher, history, settings)
         self._watches = TransactionWatches(self._node, self._watcher, self._statuses, history, self._account, settings)
         chain_id = settings.chain_id
-        self._estimates = Estimates(self._node, self._account, self._fees, chain_id=chain_id, protocol=name)
+        self._estimates = Estimates(self._node, signer.address, self._fees, chain_id=chain_id, protocol=name)
         self._permits = Permits(self._node, signer, self._token, chain_id=chain_id, protocol=name)
         self._reading = SharedReading(settings.poll_interval_seconds)
         self._chain = ChainStream(self._node, self._watcher, self._reading)

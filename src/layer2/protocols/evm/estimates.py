@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from layer2.errors import BadAnswer, FormatError, InsufficientFunds, NodeRefused, Outcome, TransactionError
 from layer2.formats.evm_transaction import Eip1559Transaction, decode_signed
 from layer2.formats.keccak import keccak256
-from layer2.protocols.evm.account import EvmAccount
 from layer2.protocols.evm.fees import FeeQuote, Fees
 from layer2.protocols.evm.l1_parameters import L1Parameters
 from layer2.protocols.evm.node import EvmNode
@@ -51,15 +50,15 @@ class Estimates:
 
     Args:
         node: the party's own node; it is shown the data of requests that name no gas limit.
-        account: who sends requests.
+        sender: 20 bytes, the account that sends requests.
         fees: where prices come from.
         chain_id: part of what is signed.
         protocol: the layer's name, for errors.
     """
 
-    def __init__(self, node: EvmNode, account: EvmAccount, fees: Fees, *, chain_id: int, protocol: str) -> None:
+    def __init__(self, node: EvmNode, sender: bytes, fees: Fees, *, chain_id: int, protocol: str) -> None:
         self._node = node
-        self._account = account
+        self._sender = sender
         self._fees = fees
         self._chain_id = chain_id
         self._protocol = protocol
@@ -94,9 +93,7 @@ class Estimates:
             InsufficientFunds: it cannot; with the amounts.
             TransactionError: the request would fail; with the contract's reason.
         """
-        gas, balance = await asyncio.gather(
-            self.gas(request), self._node.balance(self._account.address), return_exceptions=True
-        )
+        gas, balance = await asyncio.gather(self.gas(request), self._node.balance(self._sender), return_exceptions=True)
         if isinstance(balance, BaseException):
             raise balance
         if isinstance(gas, BaseException):
@@ -121,7 +118,7 @@ class Estimates:
             return request.gas_limit
         try:
             needed = await self._node.estimate_gas(
-                request.recipient, request.data, sender=self._account.address, value=request.value
+                request.recipient, request.data, sender=self._sender, value=request.value
             )
         except NodeRefused as error:
             raise TransactionError(

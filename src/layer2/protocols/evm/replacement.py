@@ -6,11 +6,13 @@ a tenth above those of the one that it replaces.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from layer2.errors import FundsRulesError, InvalidRequest, TransactionError
 from layer2.protocols.evm.fees import FeeQuote
 
-__all__ = ["Price", "bumped", "is_bump", "is_left_behind", "next_price"]
+__all__ = ["Offer", "Price", "bumped", "is_bump", "is_left_behind", "next_price", "replacement_price"]
 
 _BUMP_PERCENT: Final = 10
 _CALM_SECONDS: Final = 7_200
@@ -63,3 +65,56 @@ def next_price(previous: Price, market: FeeQuote, seconds_left: int) -> Price | 
         return None
     tip = max(tip, lowest.max_priority_fee_per_gas)
     return Price(max(market.max_fee_per_gas - market.max_priority_fee_per_gas + tip, lowest.max_fee_per_gas), tip)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the caller wants to pay, in wei for each gas; None leaves it to the client."""
+
+    max_fee_per_gas: int | None = None
+    max_priority_fee_per_gas: int | None = None
+
+    def __post_init__(self) -> None:
+        for wei in (self.max_fee_per_gas, self.max_priority_fee_per_gas):
+            if wei is not None and (isinstance(wei, bool) or not isinstance(wei, int) or wei < 0):
+                raise InvalidRequest("a fee per gas must be a whole number of wei, not negative")
+
+
+def replacement_price(old: Price, market: FeeQuote, offer: Offer, cap: int) -> Price:
+    """At which a replacement is offered: what was asked for, else an eighth more or the market's price.
+
+    Args:
+        old: the price of what is replaced.
+        market: prices of a transaction that is made now.
+        offer: what the caller asked for.
+        cap: the most wei for each gas, whoever asks.
+
+    Raises:
+        FundsRulesError: what nodes would take is above the cap (``fee_cap``).
+        TransactionError: nodes would not take so small a bump (``bump_too_small``).
+    """
+    eighth = Price(*[max(wei + -(-wei // 8), least) for wei, least in zip(old, bumped(old), strict=True)])
+    tip, fee = offer.max_priority_fee_per_gas, offer.max_fee_per_gas
+    if tip is None:
+        tip = max(eighth.max_priority_fee_per_gas, market.max_priority_fee_per_gas)
+        # Less is enough for nodes; it is offered where more is not to be had.
+        tip = max(min(tip, cap if fee is None else fee), bumped(old).max_priority_fee_per_gas)
+    if fee is None:
+        market_fee = market.max_fee_per_gas - market.max_priority_fee_per_gas + tip
+        fee = max(eighth.max_fee_per_gas, market.max_fee_per_gas, market_fee)
+        fee = max(min(fee, cap), bumped(old).max_fee_per_gas, tip)
+    price = Price(fee, tip)
+    if fee > cap:
+        raise FundsRulesError(
+            f"a replacement would be offered {fee} wei for each gas, the limit max_fee_per_gas is {cap}",
+            code="fee_cap",
+            remedy="wait, or raise max_fee_per_gas",
+        )
+    if tip > fee or not is_bump(price, old):
+        least = bumped(old)
+        raise TransactionError(
+            f"nodes take a replacement from {least.max_fee_per_gas} wei for each gas and a tip of "
+            f"{least.max_priority_fee_per_gas} on, not at {fee} with a tip of {tip}",
+            code="bump_too_small",
+        )
+    return price

@@ -8,75 +8,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
-from layer2.errors import FormatError, FundsRulesError, InvalidRequest, Outcome, TransactionError
+from layer2.errors import FormatError, Outcome, TransactionError
 from layer2.formats.evm_transaction import SignedTransaction
 from layer2.protocols.evm.account import EvmAccount, Message, message_of, price_of, tx_id_of
 from layer2.protocols.evm.fees import TRANSFER_GAS, FeeQuote, Fees
 from layer2.protocols.evm.node import EvmNode
-from layer2.protocols.evm.replacement import Price, bumped, is_bump, is_left_behind, next_price
+from layer2.protocols.evm.replacement import Offer, Price, bumped, is_left_behind, next_price, replacement_price
 from layer2.protocols.evm.send_history import SendHistory, signed_in
 from layer2.transactions import EvmTxId, Finality
 
-__all__ = ["Offer", "Replacements", "replacement_price"]
+__all__ = ["Replacements"]
 
 _NO_HURRY = 1 << 40
 """Seconds; a price without any of the urgency that a near deadline adds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """What the caller wants to pay, in wei for each gas; None leaves it to the client."""
-
-    max_fee_per_gas: int | None = None
-    max_priority_fee_per_gas: int | None = None
-
-    def __post_init__(self) -> None:
-        for wei in (self.max_fee_per_gas, self.max_priority_fee_per_gas):
-            if wei is not None and (isinstance(wei, bool) or not isinstance(wei, int) or wei < 0):
-                raise InvalidRequest("a fee per gas must be a whole number of wei, not negative")
-
-
-def replacement_price(old: Price, market: FeeQuote, offer: Offer, cap: int) -> Price:
-    """At which a replacement is offered: what was asked for, else an eighth more or the market's price.
-
-    Args:
-        old: the price of what is replaced.
-        market: prices of a transaction that is made now.
-        offer: what the caller asked for.
-        cap: the most wei for each gas, whoever asks.
-
-    Raises:
-        FundsRulesError: what nodes would take is above the cap (``fee_cap``).
-        TransactionError: nodes would not take so small a bump (``bump_too_small``).
-    """
-    eighth = Price(*[max(wei + -(-wei // 8), least) for wei, least in zip(old, bumped(old), strict=True)])
-    tip, fee = offer.max_priority_fee_per_gas, offer.max_fee_per_gas
-    if tip is None:
-        tip = max(eighth.max_priority_fee_per_gas, market.max_priority_fee_per_gas)
-        # Less is enough for nodes; it is offered where more is not to be had.
-        tip = max(min(tip, cap if fee is None else fee), bumped(old).max_priority_fee_per_gas)
-    if fee is None:
-        market_fee = market.max_fee_per_gas - market.max_priority_fee_per_gas + tip
-        fee = max(eighth.max_fee_per_gas, market.max_fee_per_gas, market_fee)
-        fee = max(min(fee, cap), bumped(old).max_fee_per_gas, tip)
-    price = Price(fee, tip)
-    if fee > cap:
-        raise FundsRulesError(
-            f"a replacement would be offered {fee} wei for each gas, the limit max_fee_per_gas is {cap}",
-            code="fee_cap",
-            remedy="wait, or raise max_fee_per_gas",
-        )
-    if tip > fee or not is_bump(price, old):
-        least = bumped(old)
-        raise TransactionError(
-            f"nodes take a replacement from {least.max_fee_per_gas} wei for each gas and a tip of "
-            f"{least.max_priority_fee_per_gas} on, not at {fee} with a tip of {tip}",
-            code="bump_too_small",
-        )
-    return price
 
 
 class Replacements:
