@@ -54,7 +54,7 @@ def effort_asked() -> Effort:
     soak = 600.0 if os.environ.get("SOAK") == "1" else 0.0
     if os.environ.get("QUICK") == "1":
         return Effort(rounds=1, seconds=0.3, sends=1000, storm_seconds=5, soak_seconds=soak)
-    return Effort(rounds=9, seconds=1.0, sends=2000, storm_seconds=60, soak_seconds=soak)
+    return Effort(rounds=5, seconds=0.5, sends=2000, storm_seconds=60, soak_seconds=soak)
 
 
 def main() -> None:

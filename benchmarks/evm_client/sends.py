@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 
 from eth_account import Account
 from figures import Figure, alone, faster
@@ -14,6 +14,7 @@ from evm_client import wrk
 from evm_client.network import GAS, NOWHERE, Bench, Effort, Round, medians
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.evm_transaction import Eip1559Transaction, SignedTransaction, decode_signed
+from layer2.formats.keccak import keccak256
 from layer2.interfaces import SystemEntropy
 from layer2.protocols.evm.requests import EvmTransactionRequest
 from layer2.signers.software import SoftwareEvmSigner
@@ -30,8 +31,8 @@ FUNDS = 10**14
 """Wei for each key."""
 
 
-async def _signed(signer: SoftwareEvmSigner, chain_id: int, nonce: int) -> SignedTransaction:
-    transaction = Eip1559Transaction(
+def _transaction(chain_id: int, nonce: int) -> Eip1559Transaction:
+    return Eip1559Transaction(
         chain_id=chain_id,
         nonce=nonce,
         max_priority_fee_per_gas=GWEI // 1000,
@@ -40,7 +41,17 @@ async def _signed(signer: SoftwareEvmSigner, chain_id: int, nonce: int) -> Signe
         to=bytes.fromhex(NOWHERE[2:]),
         value=1,
     )
+
+
+async def _checked(signer: SoftwareEvmSigner, transaction: Eip1559Transaction) -> SignedTransaction:
+    """As the client signs: the sender is recovered from the signature, and so compared with the account."""
     return transaction.signed(await signer.sign_digest(transaction.signing_hash()))
+
+
+async def _unchecked(signer: SoftwareEvmSigner, transaction: Eip1559Transaction) -> tuple[bytes, bytes]:
+    """What eth-account makes: the bytes and their hash."""
+    raw = transaction.raw(await signer.sign_digest(transaction.signing_hash()))
+    return raw, keccak256(raw)
 
 
 class Senders:
@@ -62,7 +73,7 @@ class Senders:
 
     async def next_round(self) -> list[bytes]:
         """A new transaction of each key."""
-        signed = [await _signed(signer, self._chain_id, self._nonce) for signer in self._signers]
+        signed = [await _checked(signer, _transaction(self._chain_id, self._nonce)) for signer in self._signers]
         self._nonce += 1
         return [each.raw for each in signed]
 
@@ -75,16 +86,9 @@ async def measure_sends(bench: Bench, effort: Effort) -> list[Figure]:
         await each.fund(bench)
     found: list[Figure] = []
     for concurrency in CONCURRENCIES:
-
-        def ours(concurrency: int = concurrency) -> Any:
-            return _ours(bench, senders["ours"], concurrency)
-
-        def peer(concurrency: int = concurrency) -> Any:
-            return _wrk(bench, senders["wrk"], concurrency)
-
-        ways: dict[str, Round] = {"ours": ours}
+        ways: dict[str, Round] = {"ours": partial(_ours, bench, senders["ours"], concurrency)}
         if wrk.installed():
-            ways["wrk"] = peer
+            ways["wrk"] = partial(_wrk, bench, senders["wrk"], concurrency)
         rates = await medians(effort.rounds, ways, are_warm=concurrency != CONCURRENCIES[0])
         what, unit = f"signed transactions submitted at concurrency {concurrency}, against wrk", "submissions/s"
         if "wrk" in rates:
@@ -132,24 +136,32 @@ async def measure_signing(bench: Bench, effort: Effort) -> list[Figure]:
         "to": NOWHERE,
         "value": 1,
     }
-    expected = bytes(account.sign_transaction({**fields, "nonce": 7}).raw_transaction)
-    if (await _signed(signer, chain_id, 7)).raw != expected:
+    theirs = account.sign_transaction({**fields, "nonce": 7})
+    if await _unchecked(signer, _transaction(chain_id, 7)) != (bytes(theirs.raw_transaction), bytes(theirs.hash)):
         raise SystemExit("eth-account signs other bytes")
 
-    async def ours() -> float:
-        count, start = 0, time.perf_counter()
-        while time.perf_counter() < start + effort.seconds:
-            await _signed(signer, chain_id, count)
-            count += 1
-        return count / (time.perf_counter() - start)
+    async def peer(nonce: int) -> object:
+        return account.sign_transaction({**fields, "nonce": nonce})
 
-    async def theirs() -> float:
-        count, start = 0, time.perf_counter()
-        while time.perf_counter() < start + effort.seconds:
-            account.sign_transaction({**fields, "nonce": count})
-            count += 1
-        return count / (time.perf_counter() - start)
+    rates = await medians(
+        effort.rounds,
+        {
+            "bytes": partial(_rate, effort.seconds, lambda nonce: _unchecked(signer, _transaction(chain_id, nonce))),
+            "checked": partial(_rate, effort.seconds, lambda nonce: _checked(signer, _transaction(chain_id, nonce))),
+            "eth-account": partial(_rate, effort.seconds, peer),
+        },
+    )
+    what, unit = "transactions signed to bytes and hash, against eth-account", "signatures/s"
+    checked = "the same, and the sender recovered to check the signature, against eth-account without that"
+    return [
+        faster(what, unit, rates["bytes"], rates["eth-account"], aim=SIGNING_AIM),
+        faster(checked, unit, rates["checked"], rates["eth-account"]),
+    ]
 
-    rates = await medians(effort.rounds, {"ours": ours, "eth-account": theirs})
-    what = "transactions signed, against eth-account"
-    return [faster(what, "signatures/s", rates["ours"], rates["eth-account"], aim=SIGNING_AIM)]
+
+async def _rate(seconds: float, sign: Callable[[int], Awaitable[object]]) -> float:
+    count, start = 0, time.perf_counter()
+    while time.perf_counter() < start + seconds:
+        await sign(count)
+        count += 1
+    return count / (time.perf_counter() - start)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -27,6 +26,8 @@ AIMS = {1: 3.0, 100: 20.0}
 SHARED_AIM = 60.0
 TRANSACTIONS = 200
 """All in one block."""
+SHARE = 10
+"""How many of them one caller asks for where requests are shared."""
 UNIT = "statuses/s"
 
 Call = Callable[[EvmTxId], Awaitable[object]]
@@ -94,7 +95,8 @@ async def measure_statuses(bench: Bench, effort: Effort) -> list[Figure]:
             if wrk.installed():
                 ways["wrk"] = partial(wrk.reads, bench.directory, bench.url, concurrency, effort.seconds, tx_ids)
             if concurrency == 100:
-                ways["shared"] = partial(_shared, bench, tx_ids, effort.seconds)
+                ways["shared"] = partial(_shared, bench, tx_ids, concurrency, effort.seconds)
+                ways["together"] = partial(_shared, bench, tx_ids, 1, effort.seconds)
             rates = await medians(effort.rounds, ways, are_warm=concurrency != CONCURRENCIES[0])
             ours[concurrency] = rates["ours"]
             found += _rows(concurrency, rates)
@@ -116,14 +118,19 @@ def _rows(concurrency: int, rates: dict[str, float]) -> list[Figure]:
     else:
         rows.append(alone(f"{what} wrk (not installed)", UNIT, ours))
     if "shared" in rates:
-        name = f"{TRANSACTIONS} statuses asked together, one request a block, against web3.py"
+        name = f"{concurrency} callers, each of {SHARE} statuses, one request a block, against web3.py"
         rows.append(faster(name, UNIT, rates["shared"], rates["web3.py"], aim=SHARED_AIM))
+        name = f"one caller of {TRANSACTIONS} statuses, one request a block, against web3.py"
+        rows.append(faster(name, UNIT, rates["together"], rates["web3.py"]))
     return rows
 
 
-async def _shared(bench: Bench, tx_ids: list[EvmTxId], seconds: float) -> float:
-    done = 0
-    start = time.perf_counter()
-    while time.perf_counter() < start + seconds:
-        done += len(await bench.bob.get_transaction_statuses_async(tx_ids))
-    return done / (time.perf_counter() - start)
+async def _shared(bench: Bench, tx_ids: Sequence[EvmTxId], concurrency: int, seconds: float) -> float:
+    """Statuses a second of callers who each ask for several at once; all are of one block."""
+    size = SHARE if concurrency > 1 else len(tx_ids)
+    parts = {tx_ids[start]: tx_ids[start : start + size] for start in range(0, len(tx_ids), size)}
+
+    async def call(first: EvmTxId) -> object:
+        return await bench.bob.get_transaction_statuses_async(parts[first])
+
+    return size * await at_concurrency(concurrency, seconds, call, list(parts))

@@ -22,6 +22,7 @@ AccessList: TypeAlias = tuple[tuple[bytes, tuple[bytes, ...]], ...]
 """Pairs of an address (20 bytes) and its storage keys (32 bytes each)."""
 
 _TYPE = 0x02
+_ENVELOPE = bytes((_TYPE,))
 _CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _UINT64 = (1 << 64) - 1
 _UINT256 = (1 << 256) - 1
@@ -55,6 +56,8 @@ class Eip1559Transaction:
     value: int
     data: bytes = b""
     access_list: AccessList = ()
+    _encoded: bytes = field(init=False, repr=False, compare=False)
+    """The unsigned fields, encoded once for the hash that is signed, its check, and the bytes that are sent."""
 
     def __post_init__(self) -> None:
         _in_range("chain id", self.chain_id, 1, _UINT256)
@@ -69,10 +72,11 @@ class Eip1559Transaction:
             _sized(address, 20, "address of the access list")
             for key in keys:
                 _sized(key, 32, "storage key of the access list")
+        object.__setattr__(self, "_encoded", b"".join([rlp.encode(item) for item in self._fields()]))
 
     def signing_hash(self) -> bytes:
         """The 32 bytes that the sender signs: keccak256 of the type and the unsigned fields."""
-        return keccak256(bytes((_TYPE,)) + rlp.encode(self._fields()))
+        return keccak256(_ENVELOPE + rlp.list_prefix(len(self._encoded)) + self._encoded)
 
     def signed(self, signature: bytes) -> SignedTransaction:
         """Put the transaction and its signature together.
@@ -104,7 +108,8 @@ class Eip1559Transaction:
         _sized(signature, 65, "signature")
         r, s, parity = signature[:32], signature[32:64], signature[64]
         integers = (parity, int.from_bytes(r, "big"), int.from_bytes(s, "big"))
-        return bytes((_TYPE,)) + rlp.encode([*self._fields(), *(rlp.encode_int(value) for value in integers)])
+        payload = self._encoded + b"".join([rlp.encode(rlp.encode_int(value)) for value in integers])
+        return _ENVELOPE + rlp.list_prefix(len(payload)) + payload
 
     def _fields(self) -> list[RlpItem]:
         access_list: list[RlpItem] = [[address, [*keys]] for address, keys in self.access_list]

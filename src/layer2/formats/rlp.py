@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from layer2.errors import FormatError
 
-__all__ = ["MAX_DEPTH", "MAX_SIZE", "RlpItem", "decode", "decode_int", "encode", "encode_int"]
+__all__ = ["MAX_DEPTH", "MAX_SIZE", "RlpItem", "decode", "decode_int", "encode", "encode_int", "list_prefix"]
 
 RlpItem: TypeAlias = "bytes | list[RlpItem]"
 """A string of bytes, or a list of items."""
@@ -95,6 +95,15 @@ def decode_int(item: RlpItem, *, max_bytes: int = 32) -> int:
     if item[:1] == b"\x00":
         raise FormatError("RLP: an integer with leading zeros")
     return int.from_bytes(item, "big")
+
+
+def list_prefix(length: int) -> bytes:
+    """What stands before the encoded items of a list.
+
+    Args:
+        length: bytes of these items together.
+    """
+    return _prefix(_LIST, length)
 
 
 def _prefix(kind: int, length: int) -> bytes:

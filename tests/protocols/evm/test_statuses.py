@@ -1,15 +1,19 @@
-"""Statuses from heads that are a little old: what that may leave behind, and what it may never do."""
+"""Statuses from heads that are a little old, and from requests that are shared: what that may never do."""
 
 from __future__ import annotations
+
+import asyncio
 
 import pytest
 
 from layer2.formats.evm_transaction import Eip1559Transaction
+from layer2.money import ETH
 from layer2.protocols.bob import BobClient
 from layer2.transactions import EvmTxId, Finality, TxState
 from protocols.evm.bob_network import BobNetwork
 
 HOUR = 3600.0
+SOMEBODY = "0x" + "06" * 20
 
 
 async def included(bob: BobNetwork, client: BobClient) -> tuple[EvmTxId, bytes, int]:
@@ -68,3 +72,26 @@ async def test_a_transaction_that_went_is_never_told_from_an_older_receipt(
     bob.node.reorganise(3, keep_transactions=False)
     assert (await client.get_transaction_status_async(tx_id)).state is TxState.UNKNOWN
     assert [status.state for status in await client.get_transaction_statuses_async([tx_id])] == [TxState.UNKNOWN]
+
+
+async def test_who_asks_at_once_about_a_block_shares_its_receipts_and_who_asks_later_does_not(
+    bob: BobNetwork, requests_seen: list[bytes]
+) -> None:
+    client = await bob.client("taker")
+    bob.maker.set_enabled(False)
+    tx_ids = list(await asyncio.gather(*[client.transfer_asset_async(ETH, 1, SOMEBODY) for _ in range(30)]))
+    bob.node.mine()
+    singles = [await client.get_transaction_status_async(tx_id) for tx_id in tx_ids]
+    requests_seen.clear()
+    cancelled, *asking = [
+        asyncio.ensure_future(client.get_transaction_statuses_async(part))
+        for part in (tx_ids[:10], tx_ids[:10], tx_ids[10:20], tx_ids[20:])
+    ]
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    assert [status for part in await asyncio.gather(*asking) for status in part] == singles
+    assert await client.get_transaction_statuses_async(tx_ids) == singles
+    asked = b"".join(requests_seen)
+    assert asked.count(b'"eth_getBlockReceipts"') == 2
+    assert b'"eth_getTransactionReceipt"' not in asked
+    assert cancelled.cancelled()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from layer2.formats.evm_hex import parse_data
 from layer2.formats.evm_transaction import SignedTransaction
@@ -13,6 +13,7 @@ from layer2.protocols.evm.heads import Heads, HeadWatcher
 from layer2.protocols.evm.node import EvmNode, MinedReceipt
 from layer2.protocols.evm.send_history import SendHistory
 from layer2.protocols.evm.settings import EvmSettings
+from layer2.protocols.evm.shared_call import SharedCall
 from layer2.transactions import EvmTxId, Finality, TxState, TxStatus
 
 __all__ = ["Statuses"]
@@ -40,6 +41,7 @@ class Statuses:
         self._final = tuple([finality for finality in Finality if finality.includes(settings.finality)])
         self._safe_is_final = settings.finality is Finality.SAFE
         self._places: dict[EvmTxId, int] = {}
+        self._asked: dict[int, tuple[set[EvmTxId], SharedCall[Mapping[EvmTxId, MinedReceipt]]]] = {}
 
     async def read(self, tx_id: EvmTxId) -> TxStatus[EvmTxId]:
         """Ask the node now."""
@@ -69,15 +71,33 @@ class Statuses:
                 by_block[place].append(tx_id)
         shared = {number: ids for number, ids in by_block.items() if len(ids) >= _FEWEST_TO_SHARE}
         if shared:
-            asking = [self._node.receipts_of(number, frozenset(ids)) for number, ids in shared.items()]
+            asking = [self._in_block(number, ids) for number, ids in shared.items()]
             heads, blocks = await asyncio.gather(self._watcher.read(), asyncio.gather(*asking))
-            for receipts in blocks:
-                for tx_id, receipt in (receipts or {}).items():
-                    found[tx_id] = self.included(tx_id, receipt, heads)
+            for receipts, ids in zip(blocks, shared.values(), strict=True):
+                for tx_id in ids:
+                    receipt = receipts.get(tx_id)
+                    if receipt is not None:
+                        found[tx_id] = self.included(tx_id, receipt, heads)
         rest = [tx_id for tx_id in dict.fromkeys(tx_ids) if tx_id not in found]
         for status in await asyncio.gather(*[self.read(tx_id) for tx_id in rest]):
             found[status.tx_id] = status
         return [found[tx_id] for tx_id in tx_ids]
+
+    async def _in_block(self, number: int, tx_ids: Iterable[EvmTxId]) -> Mapping[EvmTxId, MinedReceipt]:
+        """Receipts of a block; all who ask about it within one tick share the request, and find others' there too."""
+        asked = self._asked.get(number)
+        if asked is None:
+            wanted: set[EvmTxId] = set()
+
+            async def ask() -> Mapping[EvmTxId, MinedReceipt]:
+                return await self._node.receipts_of(number, wanted) or {}
+
+            asked = self._asked[number] = (wanted, SharedCall(ask))
+            # Whoever asks later is not given an answer to an earlier question.
+            asyncio.get_running_loop().call_soon(self._asked.pop, number)
+        wanted, call = asked
+        wanted.update(tx_ids)
+        return await call.get()
 
     def included(self, tx_id: EvmTxId, receipt: MinedReceipt, heads: Heads) -> TxStatus[EvmTxId]:
         """The status that a receipt and the heads amount to."""
