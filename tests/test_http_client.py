@@ -9,6 +9,9 @@ from aiohttp.test_utils import TestServer
 from layer2.http_client import open_session, retry_after, server_time
 from layer2.settings import ConnectionPoolConfig
 
+NO_DATE = "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"
+"""What no calendar has: its numbers do not fit into a date."""
+
 
 async def answer(request: web.Request) -> web.Response:
     response = web.Response(headers={"Date": request.query["date"]} if "date" in request.query else None)
@@ -21,7 +24,7 @@ async def test_the_time_is_read_where_it_is_a_date_and_absent_otherwise() -> Non
     application = web.Application()
     application.router.add_get("/", answer)
     async with TestServer(application) as server, open_session(ConnectionPoolConfig(), timeout=5) as session:
-        for date, expected in (("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_777.0), ("yesterday", None)):
+        for date, expected in (("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_777.0), ("yesterday", None), (NO_DATE, None)):
             async with session.get(server.make_url("/"), params={"date": date}) as response:
                 assert server_time(response) == expected
 
@@ -37,6 +40,7 @@ async def test_the_time_is_read_where_it_is_a_date_and_absent_otherwise() -> Non
         ("1.5", None),
         ("\u0661", None),
         ("soon", None),
+        (NO_DATE, None),
         ("", None),
     ],
 )

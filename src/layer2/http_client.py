@@ -69,5 +69,6 @@ def _authorities(ca_file: str | None) -> ssl.SSLContext | bool:
 def _unix_seconds(date: str) -> float | None:
     try:
         return parsedate_to_datetime(date).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
+        # The latter for numbers that no date has.
         return None
