@@ -18,6 +18,13 @@ async def for_ever() -> None:
     await asyncio.get_running_loop().create_future()
 
 
+@pytest.mark.parametrize("seconds", [-math.inf, math.nan])
+async def test_what_is_no_time_at_all_is_over_at_once(seconds: float) -> None:
+    with pytest.raises(AsyncTimeout):
+        async with Deadline("m", seconds, "BOB"):
+            await for_ever()
+
+
 @pytest.mark.parametrize("seconds", [-1.0, 0.0, 0.02])
 async def test_a_block_that_takes_too_long_ends_with_a_time_out_and_no_trace_of_a_cancellation(seconds: float) -> None:
     began = asyncio.get_running_loop().time()

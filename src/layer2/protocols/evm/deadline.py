@@ -50,7 +50,8 @@ class Deadline:
 
     async def __aenter__(self) -> Self:
         if self._seconds is not None and self._seconds != math.inf:
-            self._begin(self._seconds)
+            # Less than no time, or no number, is no time.
+            self._begin(max(0.0, self._seconds))
         if self._limit is not None:
             try:
                 await self._limit.acquire()
