@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import orjson
 import pytest
 
-from layer2.errors import NodeUnreachable
+from layer2.errors import FormatError, NodeUnreachable
 from layer2.formats.evm_transaction import Eip1559Transaction
 from layer2.money import ETH
 from layer2.protocols.bob import BobClient
@@ -185,3 +185,27 @@ async def test_many_statuses_are_those_that_single_calls_give(bob: BobNetwork, r
 def _calls(body: bytes) -> list[dict[str, object]]:
     decoded = orjson.loads(body)
     return decoded if isinstance(decoded, list) else [decoded]
+
+
+async def test_what_is_no_id_is_refused_to_whom_watches_it_and_to_nobody_else(bob: BobNetwork) -> None:
+    client = await bob.client("taker")
+    tx_id = await sent_and_waiting(bob, client)
+    watcher = Watcher(client, tx_id)
+    await watcher.until(TxState.PENDING)
+    with pytest.raises(FormatError, match="transaction id"):
+        await anext(aiter(client.watch_transaction_async(EvmTxId("hello"))))
+    with pytest.raises(FormatError, match="transaction id"):
+        await client.wait_for_status_async(EvmTxId(tx_id[:-2]))
+    bob.node.mine()
+    await watcher.until(TxState.INCLUDED)
+    watcher.task.cancel()
+
+
+async def test_an_id_in_upper_case_is_watched_like_any_other(bob: BobNetwork) -> None:
+    client = await bob.client("taker")
+    tx_id = await sent_and_waiting(bob, client)
+    watcher = Watcher(client, EvmTxId("0x" + tx_id[2:].upper()))
+    await watcher.until(TxState.PENDING)
+    bob.node.mine()
+    await watcher.until(TxState.INCLUDED)
+    watcher.task.cancel()

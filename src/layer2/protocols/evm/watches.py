@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, field
 
 from layer2.errors import BadAnswer, Layer2Error, NodeUnreachable
-from layer2.formats.evm_hex import parse_data
+from layer2.formats.evm_hex import format_data, parse_data
 from layer2.protocols.evm.account import EvmAccount
 from layer2.protocols.evm.chain_follower import ChainFollower, ChainStep
 from layer2.protocols.evm.heads import HeadWatcher
@@ -89,8 +89,11 @@ class TransactionWatches:
         the node's pool dropped a transaction whose nonce is free is noticed within a minute.
 
         Raises:
+            FormatError: it is no transaction's id.
             NodeError: the node did not answer several times in a row; the transaction goes on.
         """
+        # All are read together, so what is no id must not come among them; nodes write ids in lower case.
+        tx_id = EvmTxId(format_data(parse_data(tx_id, "transaction id", size=32)))
         watched = self._watched.setdefault(tx_id, _Watched(tx_id))
         news: asyncio.Queue[Status | Layer2Error] = asyncio.Queue()
         watched.watchers.add(news)
