@@ -75,12 +75,19 @@ async def test_a_caller_that_is_cancelled_leaves_the_request_to_the_others() -> 
     assert results[1:] == [1, 1]
 
 
-async def test_closing_ends_a_request_that_is_under_way() -> None:
+@pytest.mark.parametrize("ticks", [1, 2, 5])
+async def test_closing_ends_every_request_that_is_under_way_and_its_callers_are_not_taken_for_cancelled(
+    ticks: int,
+) -> None:
     counted = Counted()
     counted.let.clear()
     shared = SharedCall(counted.ask)
-    caller = asyncio.create_task(shared.get())
-    await asyncio.sleep(0)
+    callers: list[asyncio.Task[int]] = []
+    for _ in range(2):
+        callers.append(asyncio.create_task(shared.get()))
+        for _ in range(ticks):
+            await asyncio.sleep(0)
     await shared.aclose()
-    with pytest.raises(asyncio.CancelledError):
-        await caller
+    for caller in callers:
+        with pytest.raises(NodeUnreachable, match="the client was closed"):
+            await caller

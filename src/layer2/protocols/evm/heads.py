@@ -100,12 +100,13 @@ class HeadWatcher:
         self._noticed.set()
 
     async def aclose(self) -> None:
-        """End the polling; who still waits is cancelled."""
+        """End the polling; who still waits is told that the client was closed."""
         if self._poller is not None:
             self._poller.cancel()
             await asyncio.gather(self._poller, return_exceptions=True)
         for waiter in self._waiters:
-            waiter.cancel()
+            if not waiter.done():
+                waiter.set_exception(NodeUnreachable("the client was closed", retryable=False))
         if self._notices is not None:
             await self._notices.aclose()
         await self._asking.aclose()

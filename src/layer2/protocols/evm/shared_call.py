@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
+from layer2.errors import NodeUnreachable
+
 __all__ = ["SharedCall"]
 
 T = TypeVar("T")
@@ -27,27 +29,39 @@ class SharedCall(Generic[T]):
         self._life = life
         self._task: asyncio.Task[T] | None = None
         self._until = 0.0
+        self._under_way: set[asyncio.Task[T]] = set()
 
     async def get(self) -> T:
-        """The answer. Raises what asking raises."""
+        """The answer.
+
+        Raises:
+            NodeUnreachable: it was closed meanwhile; else what asking raises.
+        """
         loop = asyncio.get_running_loop()
         task = self._task
         if task is None or (self._life and loop.time() > self._until):
             task = self._task = loop.create_task(self._ask())
             self._until = loop.time() + self._life
+            self._under_way.add(task)
             task.add_done_callback(self._finished)
             if self._life == 0:
                 loop.call_soon(self._forget, task)
-        return await asyncio.shield(task)
+        await asyncio.wait({task})
+        if task.cancelled():
+            # Nobody cancelled the caller, who must not look as if.
+            raise NodeUnreachable("the client was closed", retryable=False)
+        return task.result()
 
     async def aclose(self) -> None:
-        """End a request that is under way."""
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        """End the requests that are under way; who waits for one is told that the client was closed."""
+        tasks = list(self._under_way)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._task = None
 
     def _finished(self, task: asyncio.Task[T]) -> None:
+        self._under_way.discard(task)
         # Looking at the exception also says that somebody knows of it, where all callers were cancelled.
         if task.cancelled() or task.exception() is not None:
             self._forget(task)
