@@ -328,7 +328,7 @@ async def test_calls_cancelled_at_random_moments_leave_nothing_and_stall_nobody(
                 assert result == number or (isinstance(result, NodeUnreachable) and result.outcome is Outcome.UNKNOWN)
             assert await client.call("m", "next") == "next"
             await settled(client)
-        assert (client._reading, client._is_sending, client._reads, client._sends) == (0, False, [], [])
+        assert (client._reading, len(client._sending), client._reads, client._sends) == (0, 0, [], [])
         session = client._http._session
         assert session is not None
         assert session.connector is not None

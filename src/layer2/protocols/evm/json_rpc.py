@@ -4,9 +4,9 @@ A read that the node refused as part of a batch is asked again in smaller batche
 that found it away, is asked again a little later. A send is repeated only where it is certain that it did not arrive;
 where its answer is missing its outcome is UNKNOWN, and the account looks it up by the transaction's hash.
 
-Sends keep their order: one batch of them is under way at a time. A node's pool keeps few transactions whose
-predecessors it has not seen (op-geth: 64 of an account), so a later batch that overtakes an earlier one would be
-dropped in part without a word.
+Sends leave in their order, 32 at most in a batch, and a batch waits until all but the one before it have ended: a node
+takes those of one batch one after the other, and two batches side by side. Its pool keeps few transactions whose
+predecessors it has not seen (op-geth: 64 of an account), and drops the rest without a word, so no more may overtake.
 
 Sources: JSON-RPC 2.0, sections 4 to 6; EIP-1474 (error codes).
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections import deque
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, assert_never
@@ -40,6 +41,8 @@ __all__ = ["SEND", "Dated", "JsonRpc"]
 
 SEND = "eth_sendRawTransaction"
 """The one method that is a write."""
+_SENDS_TOGETHER = 32
+_SEND_BATCHES = 2
 _RESPONSE_TOO_LARGE = -32003
 _JITTER = wait_random_exponential(multiplier=0.1, max=5)
 
@@ -109,7 +112,7 @@ class JsonRpc:
         self._reads: list[_Call] = []
         self._sends: list[_Call] = []
         self._reading = 0
-        self._is_sending = False
+        self._sending: deque[asyncio.Task[None]] = deque()
         self._under_way: dict[asyncio.Task[None], Sequence[_Call]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -206,19 +209,21 @@ class JsonRpc:
             self._start_reads()
 
     def _start_sends(self) -> None:
-        """Send the next batch, unless one is under way; its end comes back here."""
-        if self._is_sending:
-            return
-        queue = [call for call in self._sends if not call.future.done()]
-        calls = self._next_batch(queue, 0)
-        self._sends = queue[len(calls) :]
-        if calls:
-            self._is_sending = True
-            self._spawn(self._carry(calls), calls).add_done_callback(self._was_sent)
+        """Send the next batches; the end of each comes back here."""
+        queue, start = [call for call in self._sends if not call.future.done()], 0
+        while start < len(queue) and len(self._sending) < _SEND_BATCHES:
+            calls = self._next_batch(queue[start : start + _SENDS_TOGETHER], 0)
+            start += len(calls)
+            task = self._spawn(self._carry(calls), calls)
+            self._sending.append(task)
+            task.add_done_callback(self._was_sent)
+        self._sends = queue[start:]
 
     def _was_sent(self, _: asyncio.Task[None]) -> None:
-        self._is_sending = False
-        self._start_sends()
+        while self._sending and self._sending[0].done():
+            self._sending.popleft()
+        if self._sends:
+            self._start_sends()
 
     async def _carry(self, calls: Sequence[_Call]) -> None:
         """Bring every call its answer or its error."""
