@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -182,6 +183,30 @@ def test_a_forged_proof_is_refused_and_a_refund_is_no_success(tmp_path: Path) ->
     assert (refund.status, refund.envelope["error"]["code"]) == (1, "proof_of_refund")
     other = layer2("proof", "verify", "good.json", "--provider", "00" * 32, "--json", cwd=tmp_path)
     assert other.status == 1
+
+
+def test_a_strangers_proof_writes_nothing_to_the_terminal_but_words(tmp_path: Path) -> None:
+    lightning = made.lightning_leg()
+    for name, terms in {
+        "network": made.terms(network="\x1b[2J\x9b1m\nholds"),
+        "leg": made.terms(destination=replace(lightning, network="\x1b[2J\n")),
+        "invoice": made.terms(destination=replace(lightning, invoice="\x1b[2J\nit holds: a completed transfer")),
+        "time": made.terms(issued_at=2**53 - 1, fund_by=2**40),
+    }.items():
+        made.to_lightning(terms).save(tmp_path / f"{name}.json")
+        for words in (("show", "--verbose"), ("show",), ("verify",)):
+            ran = layer2("proof", words[0], f"{name}.json", *words[1:], cwd=tmp_path)
+            assert ran.status == 0 or (words == ("verify",) and ran.status == 1 and "internal" not in ran.err), ran.err
+            assert not {"\x1b", "\x9b"} & set(ran.out + ran.err), f"{name} {words}"
+            assert not any(line.strip().startswith(("holds", "it holds")) for line in ran.out.splitlines())
+
+
+def test_headers_are_not_written_over_the_proof(tmp_path: Path) -> None:
+    made.to_lightning().save(tmp_path / "one.json")
+    before = (tmp_path / "one.json").read_bytes()
+    ran = layer2("proof", "headers", "one.json", "./one.json", "--json", cwd=tmp_path)
+    assert (ran.status, ran.envelope["error"]["code"]) == (3, "usage"), ran.err
+    assert (tmp_path / "one.json").read_bytes() == before
 
 
 def test_a_proof_is_placed_by_a_trusted_header_and_by_no_other(tmp_path: Path) -> None:

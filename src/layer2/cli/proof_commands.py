@@ -9,6 +9,7 @@ from layer2.cli.envelope import Line, Result
 from layer2.cli.session import InSession, Session
 from layer2.cli.wording import at_time, sat, short_hash
 from layer2.errors import ConfigurationError, FormatError, InvalidRequest, Layer2Error, ProofRefused
+from layer2.foreign_text import printable
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.keccak import keccak256
 from layer2.proofs.checking import LegReport, ProofReport, Shown, check_proof
@@ -96,6 +97,7 @@ async def headers(file: Path, output: Path, *, final: bool = False, session: InS
     from layer2.transactions import Finality
 
     proof = load(file)
+    _check_is_another(output, file)
     evidence = next(
         (leg for leg in (proof.source_leg, proof.destination_leg) if isinstance(leg, EvmReceiptEvidence)), None
     )
@@ -124,7 +126,7 @@ def show(file: Path, *, session: InSession) -> Result:
     proof = load(file)
     terms = proof.terms.terms
     lines: list[Line] = [
-        f"transfer   {terms.swap_id}   {terms.network}",
+        f"transfer   {terms.swap_id}   {printable(terms.network)}",
         f"owed       the taker pays {sat(terms.source_amount)} on {terms.source.protocol.value}, "
         f"the provider pays {sat(terms.amount)} on {terms.destination.protocol.value}",
         f"fees       provider {sat(terms.provider_fee)}, network {sat(terms.network_fee)}",
@@ -218,6 +220,11 @@ def _key(text: str, option: str) -> bytes:
     return key
 
 
+def _check_is_another(output: Path, file: Path) -> None:
+    if output.exists() and output.samefile(file):
+        raise InvalidRequest("the headers would be written over the proof: name another file", code="usage")
+
+
 def _write(file: Path, text: str) -> None:
     try:
         file.write_text(text)
@@ -282,10 +289,17 @@ def _leg_lines(leg: Leg, *, whole: bool) -> list[str]:
             ]
         case LightningLeg():
             return [
-                f"LIGHTNING, {leg.network}: a payment of {leg.amount_msat} msat "
+                f"LIGHTNING, {printable(leg.network)}: a payment of {leg.amount_msat} msat "
                 f"to {short_hash(leg.payee.hex(), whole=whole)}",
-                f"by the invoice {leg.invoice if whole else leg.invoice[:24] + '..'}",
+                f"by the invoice {_invoice(leg.invoice, whole=whole)}",
             ]
+
+
+def _invoice(text: str, *, whole: bool) -> str:
+    """The invoice, if it may be one: the file is somebody else's, and nothing of it is checked yet."""
+    if not (text.isascii() and text.isalnum()):
+        return "that is none"
+    return text if whole else text[:24] + ".."
 
 
 def _kind(evidence: object) -> str:

@@ -40,8 +40,11 @@ def signed(amount: int) -> str:
 
 
 def at_time(seconds: float) -> str:
-    """``24 Nov 2026 18:02:05 UTC``"""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%-d %b %Y %H:%M:%S UTC")
+    """``24 Nov 2026 18:02:05 UTC``; what is later than any date, as somebody else's terms may have it, as a number."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%-d %b %Y %H:%M:%S UTC")
+    except (ValueError, OverflowError):
+        return f"{seconds:.0f} s after 1970"
 
 
 def until(seconds: float, now: float) -> str:

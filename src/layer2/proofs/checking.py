@@ -127,7 +127,7 @@ def _check_terms(proof: TransferProof, policy: ProofPolicy) -> None:
     if policy.providers is not None and terms.provider not in policy.providers:
         raise ProofRefused("provider", f"the policy does not name the provider {terms.provider.hex()}")
     if policy.networks is not None and terms.network not in policy.networks:
-        raise ProofRefused("network", f"the proof is of {terms.network}, which the policy does not count")
+        raise ProofRefused("network", f"the proof is of {terms.network!r}, which the policy does not count")
     if terms.network not in _BOLT11_PREFIXES:
         raise ProofRefused("network", f"{terms.network!r} is not a network")
     if terms.asset != BTC.code:
@@ -142,7 +142,7 @@ def _check_terms(proof: TransferProof, policy: ProofPolicy) -> None:
                 _check_evm_terms(leg, amount, terms, policy)
             case LightningLeg():
                 if leg.network not in _BOLT11_PREFIXES[terms.network]:
-                    raise ProofRefused("network", f"Lightning's {leg.network} is not part of {terms.network}")
+                    raise ProofRefused("network", f"Lightning's {leg.network!r} is not part of {terms.network}")
 
 
 def _check_evm_terms(leg: EvmLeg, amount: int, terms: Terms, policy: ProofPolicy) -> None:

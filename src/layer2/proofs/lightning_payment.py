@@ -27,7 +27,7 @@ def check_invoice(leg: LightningLeg, payment_hash: bytes, amount: int) -> Bolt11
     if invoice.text != leg.invoice:
         raise ProofRefused("invoice", "the invoice is not written in lower case")
     if invoice.prefix != leg.network:
-        raise ProofRefused("invoice_network", f"the invoice is for {invoice.prefix}, the terms for {leg.network}")
+        raise ProofRefused("invoice_network", f"the invoice is for {invoice.prefix}, the terms for {leg.network!r}")
     if invoice.payment_hash != payment_hash:
         raise ProofRefused("invoice_hash", "the invoice is under another payment hash than the terms")
     if invoice.amount_msat is None:
