@@ -53,8 +53,8 @@ def effort_asked() -> Effort:
     """What the environment says."""
     soak = 600.0 if os.environ.get("SOAK") == "1" else 0.0
     if os.environ.get("QUICK") == "1":
-        return Effort(rounds=1, seconds=0.3, sends=1000, storm_seconds=5, soak_seconds=soak)
-    return Effort(rounds=5, seconds=0.5, sends=2000, storm_seconds=60, soak_seconds=soak)
+        return Effort(rounds=1, seconds=0.25, sends=1000, storm_seconds=5, soak_seconds=soak, is_quick=True)
+    return Effort(rounds=5, seconds=0.5, sends=2000, storm_seconds=60, soak_seconds=soak, is_quick=False)
 
 
 def main() -> None:

@@ -26,7 +26,8 @@ from layer2.transactions import EvmTxId
 __all__ = ["CONCURRENCY", "Storm", "measure_cancellations", "measure_soak"]
 
 CONCURRENCY = 200
-ONE_IN = 10
+CHANCE = 0.14
+"""Of a call to be chosen for cancelling. Some end before their moment comes, so that about one in ten is cancelled."""
 SEED = 20261124
 STALL_AIM = 1.0
 THROUGHPUT_AIM = 0.8
@@ -48,13 +49,13 @@ class Storm:
     Args:
         call: asks for one status.
         tx_ids: for what.
-        one_in: one call in so many is cancelled; None cancels none.
+        chance: of a call to be chosen for cancelling.
         longest_wait: a cancellation comes after a random time up to this, in seconds.
     """
 
     call: Callable[[EvmTxId], Awaitable[object]]
     tx_ids: Sequence[EvmTxId]
-    one_in: int | None
+    chance: float
     longest_wait: float
     random: random.Random
     done: int = 0
@@ -76,7 +77,7 @@ class Storm:
             task = asyncio.ensure_future(self.call(self.tx_ids[number % len(self.tx_ids)]))
             number += 1
             timer = None
-            if self.one_in is not None and self.random.randrange(self.one_in) == 0:
+            if self.random.random() < self.chance:
                 timer = loop.call_later(self.random.uniform(0, self.longest_wait), task.cancel)
             await asyncio.wait([task])
             if timer is not None:
@@ -132,10 +133,10 @@ async def measure_cancellations(bench: Bench, effort: Effort) -> list[Figure]:
     before = _Left.now()
     async with opened(bench.network, bench.directory / "cancellations.sqlite") as bob:
         numbers = random.Random(SEED)  # noqa: S311  # a repeatable load, no secret
-        calm = Storm(bob.get_transaction_status_async, tx_ids, None, 0.0, numbers)
+        calm = Storm(bob.get_transaction_status_async, tx_ids, 0.0, 0.0, numbers)
         rate = await calm.run(min(1.0, effort.storm_seconds / 10))
         # A cancellation may come at any time of a call's life.
-        storm = Storm(bob.get_transaction_status_async, tx_ids, ONE_IN, CONCURRENCY / rate, numbers)
+        storm = Storm(bob.get_transaction_status_async, tx_ids, CHANCE, CONCURRENCY / rate, numbers)
         rates: dict[str, list[float]] = {"calm": [], "storm": []}
         quiet = _Left.now()
         for _ in range(SLICES):
@@ -214,18 +215,20 @@ async def measure_soak(bench: Bench, effort: Effort) -> list[Figure]:
     samples: list[tuple[float, int]] = []
     async with opened(bench.network, bench.directory / "soak.sqlite") as bob:
         numbers = random.Random(SEED)  # noqa: S311  # a repeatable load, no secret
-        storm = Storm(bob.get_transaction_status_async, tx_ids, ONE_IN, 0.04, numbers)
-        await storm.run(SOAK_WARM_UP)
+        calm = Storm(bob.get_transaction_status_async, tx_ids, 0.0, 0.0, numbers)
+        rate = await calm.run(SOAK_WARM_UP / 2)
+        storm = Storm(bob.get_transaction_status_async, tx_ids, CHANCE, CONCURRENCY / rate, numbers)
+        await storm.run(SOAK_WARM_UP / 2)
         start = time.perf_counter()
-        for minute in itertools.count(1):
+        for step in itertools.count(1):
             if (passed := time.perf_counter() - start) >= effort.soak_seconds:
                 break
             samples.append((passed, resident()))
-            await storm.run(min(10.0, effort.soak_seconds - passed))
-            if minute % 6 == 0:
+            await storm.run(min(5.0, effort.soak_seconds - passed))
+            if step % 12 == 0:
                 progress(f"soak: {passed:.0f} s, {samples[-1][1] / 2**20:.1f} MiB")
     slope = statistics.linear_regression([at for at, _ in samples], [size for _, size in samples]).slope
-    what = f"{effort.soak_seconds / 60:g} minutes at concurrency {CONCURRENCY}, one call in {ONE_IN} cancelled"
+    what = f"{effort.soak_seconds / 60:g} minutes at concurrency {CONCURRENCY}, one call in ten cancelled"
     return [
         within(f"{what}: growth of memory", "MiB", slope * effort.soak_seconds / 2**20, aim=SOAK_AIM),
         alone(f"{what}: memory in the end", "MiB", samples[-1][1] / 2**20),

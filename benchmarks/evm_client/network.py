@@ -50,6 +50,8 @@ class Effort:
     """With cancellations, in all."""
     soak_seconds: float
     """Zero leaves the soak out."""
+    is_quick: bool
+    """What takes longest of what has no aim is left out."""
 
 
 class Bench:

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from eth_typing import HexStr
 
-from evm_client.cancellations import CONCURRENCY, ONE_IN, SEED, Storm
+from evm_client.cancellations import CHANCE, CONCURRENCY, SEED, Storm
 from evm_client.statuses import kept_web3
 from layer2.transactions import EvmTxId
 
@@ -31,8 +31,8 @@ async def main(url: str, tx_ids: list[EvmTxId], seconds: float) -> None:
             return web3.eth.get_transaction_receipt(HexStr(tx_id))
 
         numbers = random.Random(SEED)  # noqa: S311  # a repeatable load, no secret
-        rate = await Storm(call, tx_ids, None, 0.0, numbers).run(1.0)
-        storm = Storm(call, tx_ids, ONE_IN, CONCURRENCY / rate, numbers)
+        rate = await Storm(call, tx_ids, 0.0, 0.0, numbers).run(1.0)
+        storm = Storm(call, tx_ids, CHANCE, CONCURRENCY / rate, numbers)
         running = asyncio.ensure_future(storm.run(seconds))
         while not running.done():
             print(max(storm.slowest, time.perf_counter() - storm.last, 0.001), flush=True)
