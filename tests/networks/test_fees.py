@@ -18,13 +18,12 @@ from layer2.errors import InsufficientFunds, TransactionError
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.evm_transaction import Eip1559Transaction, SignedTransaction
 from layer2.local_network import LocalNetwork, LocalNetworkControl
-from layer2.protocols.evm.fees import Fees
 from layer2.protocols.evm.json_rpc import JsonRpc as ClientRpc
-from layer2.protocols.evm.l1_parameters import L1Parameters
+from layer2.protocols.evm.l1_parameters import L1_BLOCK, L1_BLOCK_SLOTS, L1Parameters
 from layer2.protocols.evm.node import EvmNode
 from layer2.settings import ConnectionPoolConfig
 from layer2.signers.software import SoftwareEvmSigner
-from networks.parties import Clients, bob_settings
+from networks.parties import Clients
 
 pytestmark = pytest.mark.only_on("devnet", reason="simnet's chain has no L1 and charges nothing for one")
 
@@ -98,13 +97,18 @@ async def node(network: LocalNetwork, control: LocalNetworkControl) -> AsyncIter
 
 
 @pytest.fixture
-async def fees(network: LocalNetwork) -> AsyncIterator[tuple[EvmNode, Fees]]:
+async def client(network: LocalNetwork) -> AsyncIterator[EvmNode]:
     rpc = ClientRpc(network.bob_rpc_url, protocol="BOB", pool=ConnectionPoolConfig(), timeout=10)
-    client = EvmNode(rpc, "BOB")
-    prices = Fees(client, bob_settings(network))
-    yield client, prices
-    await prices.aclose()
+    yield EvmNode(rpc, "BOB")
     await rpc.aclose()
+
+
+async def charged_by(client: EvmNode, block_hash: str) -> L1Parameters:
+    """What a block charged its transactions for L1 data and operator."""
+    block = await client.block(bytes.fromhex(block_hash[2:]))
+    assert block is not None
+    words = [await client.storage(L1_BLOCK, slot, block.hash) for slot in L1_BLOCK_SLOTS]
+    return L1Parameters.from_storage(words, block.header.extra_data)
 
 
 def check(l1: L1Parameters, signed: SignedTransaction, receipt: dict[str, Any], what: str) -> None:
@@ -115,8 +119,7 @@ def check(l1: L1Parameters, signed: SignedTransaction, receipt: dict[str, Any], 
     assert l1.data_fee(signed.raw) <= l1.data_fee_bound(len(signed.raw))
 
 
-async def test_l1_and_operator_parts_are_op_geths_to_the_wei(node: Node, fees: tuple[EvmNode, Fees]) -> None:
-    client, prices = fees
+async def test_l1_and_operator_parts_are_op_geths_to_the_wei(node: Node, client: EvmNode) -> None:
     kinds = shapes()
     mined = await node.mined([data for _, data in kinds])
     assert len(mined) == len(kinds) > 130
@@ -124,23 +127,18 @@ async def test_l1_and_operator_parts_are_op_geths_to_the_wei(node: Node, fees: t
     for (what, _), (signed, receipt) in zip(kinds, mined, strict=True):
         block_hash = receipt["blockHash"]
         if block_hash not in parameters:
-            block = await client.block(bytes.fromhex(block_hash[2:]))
-            assert block is not None
-            parameters[block_hash] = await prices.l1_parameters(block)
+            parameters[block_hash] = await charged_by(client, block_hash)
         check(parameters[block_hash], signed, receipt, what)
     assert len({receipt["l1Fee"] for _, receipt in mined}) > 50
 
 
-async def test_what_creates_a_contract_is_charged_alike(node: Node, fees: tuple[EvmNode, Fees]) -> None:
-    client, prices = fees
+async def test_what_creates_a_contract_is_charged_alike(node: Node, client: EvmNode) -> None:
     # Creation code that returns one zero byte as the contract's code, with a rest that is never reached.
     mined = await node.mined([bytes.fromhex("60016000f3") + bytes(rest) for rest in (0, 32, 900)], create=True)
     assert len(mined) == 3
     for signed, receipt in mined:
-        block = await client.block(bytes.fromhex(receipt["blockHash"][2:]))
-        assert block is not None
         assert receipt["contractAddress"] is not None
-        check(await prices.l1_parameters(block), signed, receipt, "creation")
+        check(await charged_by(client, receipt["blockHash"]), signed, receipt, "creation")
 
 
 async def test_the_account_pays_what_was_estimated_for_signed_bytes_and_a_little_else_for_a_request(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from layer2.errors import BadAnswer, FundsRulesError
 from layer2.protocols.evm.l1_parameters import L1_BLOCK, L1_BLOCK_SLOTS, L1Parameters
-from layer2.protocols.evm.node import BlockRef, EvmNode, NodeBlock
+from layer2.protocols.evm.node import EvmNode
 from layer2.protocols.evm.settings import EvmSettings
 from layer2.protocols.evm.shared_call import SharedCall
 from layer2.transactions import Finality
@@ -79,17 +79,11 @@ class Fees:
         """End a request that is under way."""
         await self._prices.aclose()
 
-    async def l1_parameters(self, block: NodeBlock) -> L1Parameters:
-        """What that block charged its transactions for L1 data and operator. It has to be on the chain."""
-        return L1Parameters.from_storage(await self._l1_words(block.hash), block.header.extra_data)
-
     async def _ask(self) -> tuple[int, L1Parameters]:
-        head, words = await asyncio.gather(self._node.head(Finality.LATEST), self._l1_words(Finality.LATEST))
+        # No coroutine of its own for the words: that would begin a tick later and miss the batch of the head.
+        words_asked = asyncio.gather(*[self._node.storage(L1_BLOCK, slot) for slot in L1_BLOCK_SLOTS])
+        head, words = await asyncio.gather(self._node.head(Finality.LATEST), words_asked)
         base_fee = head.header.base_fee_per_gas
         if base_fee is None:
             raise BadAnswer("the chain has no base fee (EIP-1559); it is not one that this client serves")
         return base_fee, L1Parameters.from_storage(words, head.header.extra_data)
-
-    def _l1_words(self, at: BlockRef) -> asyncio.Future[list[int]]:
-        # No coroutine of its own: that would begin a tick later and miss the batch of the head.
-        return asyncio.gather(*[self._node.storage(L1_BLOCK, slot, at) for slot in L1_BLOCK_SLOTS])
