@@ -55,7 +55,7 @@ class ConnectionPoolSection(Section):
     ca_file: Path | None = Field(
         default=None, description="PEM file with the only authorities that may certify a server; else the system's"
     )
-    max_batch_calls: int = Field(default=200, ge=1, le=1000, description="most JSON-RPC calls in one request")
+    max_batch_calls: int = Field(default=100, ge=1, le=1000, description="most JSON-RPC calls in one request")
     max_batch_bytes: int = Field(default=1_000_000, ge=1024, description="most bytes in one request of several calls")
     max_calls_per_second: float | None = Field(
         default=None, gt=0, description="JSON-RPC calls that a node is asked at most; without it there is no limit"

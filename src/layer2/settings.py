@@ -30,7 +30,7 @@ class ConnectionPoolConfig:
     keepalive_seconds: float = 30.0
     max_response_bytes: int = 32 * 1024 * 1024
     ca_file: str | None = None
-    max_batch_calls: int = 200
+    max_batch_calls: int = 100
     max_batch_bytes: int = 1_000_000
     max_calls_per_second: float | None = None
     retry_seconds: float = 2.0
