@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from layer2.contracts.erc20 import transfer_call
@@ -31,6 +33,19 @@ async def test_a_transfers_estimate_is_what_it_then_costs(bob: BobNetwork) -> No
     # The base fee falls by up to an eighth in an empty block, and the estimate's gas is the least that is enough.
     assert mined.fee is not None
     assert mined.fee <= estimate.total <= mined.fee * 3 // 2
+
+
+async def test_requests_at_once_share_one_look_at_the_balance_and_each_counts(
+    bob: BobNetwork, requests_seen: list[bytes]
+) -> None:
+    taker = await bob.client("taker")
+    requests_seen.clear()
+    results = await asyncio.gather(
+        *[taker.transfer_asset_async(ETH, START_WEI * 2 // 5, SOMEBODY) for _ in range(4)], return_exceptions=True
+    )
+    assert [type(result) for result in results] == [str, str, InsufficientFunds, InsufficientFunds]
+    assert b"".join(requests_seen).count(b"eth_getBalance") == 1
+    assert b"".join(requests_seen).count(b"eth_sendRawTransaction") == 2
 
 
 async def test_a_request_that_would_fail_is_refused_with_the_contracts_reason(bob: BobNetwork) -> None:

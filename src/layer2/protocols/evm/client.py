@@ -92,6 +92,7 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
     async def aclose(self) -> None:
         """Close connections and end the client's own tasks. Nothing that was sent is called back."""
         await self._submissions.aclose()
+        await self._estimates.aclose()
         await self._watches.aclose()
         await self._reading.aclose()
         await self._account.aclose()

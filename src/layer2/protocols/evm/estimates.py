@@ -15,6 +15,7 @@ from layer2.protocols.evm.fees import FeeQuote, Fees
 from layer2.protocols.evm.l1_parameters import L1Parameters
 from layer2.protocols.evm.node import EvmNode
 from layer2.protocols.evm.requests import EvmTransaction, EvmTransactionRequest
+from layer2.protocols.evm.shared_call import SharedCall
 
 __all__ = ["Estimates", "FeeEstimate"]
 
@@ -45,6 +46,13 @@ class FeeEstimate:
         return self.execution + self.l1_data + self.operator
 
 
+class _Purse:
+    """What the account has left, for requests that are made in the same tick."""
+
+    def __init__(self, wei: int) -> None:
+        self.wei = wei
+
+
 class Estimates:
     """Gas limits and fees.
 
@@ -62,6 +70,11 @@ class Estimates:
         self._fees = fees
         self._chain_id = chain_id
         self._protocol = protocol
+        self._purse = SharedCall(self._ask_balance)
+
+    async def aclose(self) -> None:
+        """End a request that is under way."""
+        await self._purse.aclose()
 
     async def fee(self, transaction: EvmTransaction) -> FeeEstimate:
         """What a request, or a signed transaction of any account, would cost now.
@@ -89,23 +102,26 @@ class Estimates:
     async def gas_limit(self, request: EvmTransactionRequest, quote: FeeQuote) -> int:
         """The gas limit to sign, once it is known that the account can pay value and fees.
 
+        Requests of the same tick share one look at the balance, and each finds what those before it leave.
+
         Raises:
             InsufficientFunds: it cannot; with the amounts.
             TransactionError: the request would fail; with the contract's reason.
         """
-        gas, balance = await asyncio.gather(self.gas(request), self._node.balance(self._sender), return_exceptions=True)
-        if isinstance(balance, BaseException):
-            raise balance
+        gas, purse = await asyncio.gather(self.gas(request), self._purse.get(), return_exceptions=True)
+        if isinstance(purse, BaseException):
+            raise purse
         if isinstance(gas, BaseException):
             # A node refuses to execute what the account cannot pay, in words of its own.
-            if isinstance(gas, TransactionError) and balance < request.value:
-                raise self._cannot_pay(request.value, 0, balance) from gas
+            if isinstance(gas, TransactionError) and purse.wei < request.value:
+                raise self._cannot_pay(request.value, 0, purse.wei) from gas
             raise gas
         gas_limit = self._limit(request, gas)
         raw = self._stand_in(request, gas_limit, quote)
         fees = self._estimate(quote.l1, raw, gas, gas_limit, quote.max_fee_per_gas, quote.max_fee_per_gas).most
-        if balance < request.value + fees:
-            raise self._cannot_pay(request.value, fees, balance)
+        if purse.wei < request.value + fees:
+            raise self._cannot_pay(request.value, fees, purse.wei)
+        purse.wei -= request.value + fees
         return gas_limit
 
     async def gas(self, request: EvmTransactionRequest) -> int:
@@ -131,6 +147,9 @@ class Estimates:
         if needed > _MOST_GAS:
             raise BadAnswer(f"the node estimates {needed} gas, which no block holds", protocol=self._protocol)
         return needed
+
+    async def _ask_balance(self) -> _Purse:
+        return _Purse(await self._node.balance(self._sender))
 
     @staticmethod
     def _limit(request: EvmTransactionRequest, gas: int) -> int:
@@ -170,7 +189,7 @@ class Estimates:
 
     def _cannot_pay(self, value: int, fees: int, balance: int) -> InsufficientFunds:
         return InsufficientFunds(
-            f"{value} wei and up to {fees} wei of fees cannot be paid: the account has {balance} wei",
+            f"{value} wei and up to {fees} wei of fees cannot be paid: the account has {balance} wei left",
             protocol=self._protocol,
             remedy="send ETH to the account",
         )
