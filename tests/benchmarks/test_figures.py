@@ -30,12 +30,14 @@ def test_the_last_line_is_json_with_exactly_the_agreed_keys() -> None:
         FIGURES["faster"]("statuses", "calls/s", 12_345.678, 1_000.0, aim=10),
         FIGURES["within"]("import", "ms", 81.0, aim=80),
         FIGURES["within"]("import of another", "ms", 50.0, peer=100.0),
+        FIGURES["alone"]("memory", "MiB", 17.0),
     )
-    assert [list(row) for row in rows] == [KEYS] * 3
+    assert [list(row) for row in rows] == [KEYS] * 4
     assert [list(row.values()) for row in rows] == [
         ["statuses", "calls/s", 12350.0, 1000.0, 12.35, 10, True],
         ["import", "ms", 81.0, None, None, 80, False],
         ["import of another", "ms", 50.0, 100.0, 0.5, None, None],
+        ["memory", "MiB", 17.0, None, None, None, None],
     ]
 
 
