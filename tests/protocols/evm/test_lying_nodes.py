@@ -78,6 +78,8 @@ async def test_no_events_from_a_node_without_the_block_is_not_no_event(bob: BobN
         assert head is not None
         assert await events.locked_by(b"\x01" * 20, b"\x02" * 32, head) == []
         assert len(scripted.requests) == 2, "the block is asked for together with the events, so of the same node"
+        around = ["eth_getBlockByNumber", "eth_getLogs", "eth_getBlockByNumber"]
+        assert [call["method"] for call in scripted.requests[1]] == around, "a node answers a batch in its order"
         answers = [wrong, known] if place == "before" else [known, wrong]
         with pytest.raises(BadAnswer, match=f"does not have block {head.number}"):
             await events.locked_by(b"\x01" * 20, b"\x02" * 32, head)

@@ -75,10 +75,11 @@ class LockEvents:
             # The block is asked for in the same batch, before the events and after: a node that has not seen it, or has
             # another one there, finds nothing either, and that is not the same as no event.
             some = ranges[start : start + _STEPS_AT_ONCE]
-            before, answers, after = await asyncio.gather(
-                self._node.block(head.number),
+            # What is gathered inside is begun before what is only named, so each of them is, and their order stays.
+            (before,), answers, (after,) = await asyncio.gather(
+                asyncio.gather(self._node.block(head.number)),
                 asyncio.gather(*[self._node.logs(HTLC_ADDRESS, topics, first, last) for first, last in some]),
-                self._node.block(head.number),
+                asyncio.gather(self._node.block(head.number)),
             )
             if before is None or after is None or not before.hash == after.hash == head.hash:
                 raise BadAnswer(
