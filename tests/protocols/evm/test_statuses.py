@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
 
+import aiohttp
+import orjson
 import pytest
+from aiohttp import web
 
+from layer2.errors import BadAnswer, NodeError
 from layer2.formats.evm_transaction import Eip1559Transaction
 from layer2.money import ETH
 from layer2.protocols.bob import BobClient
 from layer2.transactions import EvmTxId, Finality, TxState
 from protocols.evm.bob_network import BobNetwork
+from protocols.evm.scripted_node import Calls, ScriptedNode, scripted_node
 
 HOUR = 3600.0
 SOMEBODY = "0x" + "06" * 20
@@ -95,3 +103,96 @@ async def test_who_asks_at_once_about_a_block_shares_its_receipts_and_who_asks_l
     assert asked.count(b'"eth_getBlockReceipts"') == 2
     assert b'"eth_getTransactionReceipt"' not in asked
     assert cancelled.cancelled()
+
+
+Change = Callable[[Calls, list[dict[str, Any]]], None]
+"""What becomes of the true answers to some calls."""
+
+
+@asynccontextmanager
+async def balanced(bob: BobNetwork, change: Change) -> AsyncIterator[ScriptedNode]:
+    """The node behind an address that not only it answers for."""
+    async with aiohttp.ClientSession() as session:
+
+        async def script(calls: Calls) -> web.Response:
+            async with session.post(bob.url, json=calls) as response:
+                answers = orjson.loads(await response.read())
+            change(calls, answers)
+            return web.json_response(answers if len(calls) > 1 else answers[0])
+
+        async with scripted_node(script) as scripted:
+            yield scripted
+
+
+LOOK_UPS = {"eth_getTransactionReceipt", "eth_getTransactionByHash"}
+
+
+@pytest.mark.parametrize("unseen", [{"error": {"code": -32000, "message": "header not found"}}, {"result": None}])
+async def test_a_transaction_in_a_block_that_one_of_several_nodes_has_not_seen_is_not_called_dropped(
+    bob: BobNetwork, unseen: dict[str, Any]
+) -> None:
+    lags = False
+
+    def change(calls: Calls, answers: list[dict[str, Any]]) -> None:
+        methods = {call["method"] for call in calls}
+        if lags and methods & LOOK_UPS:
+            for call, answer in zip(calls, answers, strict=True):
+                if call["method"] in LOOK_UPS:
+                    answer["result"] = None
+                elif call["method"] == "eth_getBlockByHash" or "error" in unseen:
+                    answer.pop("result", None)
+                    answer.update(unseen)
+
+    async with balanced(bob, change) as scripted:
+        client = await bob.client("taker", rpc_url=scripted.url)
+        tx_id, _, _ = await included(bob, client)
+        lags = True
+        with pytest.raises(BadAnswer, match="has not seen block") as raised:
+            await client.get_transaction_status_async(tx_id)
+        assert raised.value.retryable
+        lags = False
+        assert (await client.get_transaction_status_async(tx_id)).state is TxState.INCLUDED
+        await client.aclose()
+
+
+async def test_a_receipt_of_another_block_than_the_one_on_the_chain_makes_nothing_final(
+    bob: BobNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("layer2.protocols.evm.statuses._FEWEST_TO_SHARE", 1)
+    lies = False
+
+    def change(calls: Calls, answers: list[dict[str, Any]]) -> None:
+        for call, answer in zip(calls, answers, strict=True):
+            if lies and call["method"] == "eth_getTransactionReceipt":
+                answer["result"]["blockHash"] = "0x" + "ab" * 32
+            if lies and call["method"] == "eth_getBlockReceipts":
+                for receipt in answer["result"]:
+                    receipt["blockHash"] = "0x" + "ab" * 32
+
+    async with balanced(bob, change) as scripted:
+        client = await bob.client("taker", rpc_url=scripted.url, head_life_seconds=0.0)
+        tx_id, _, height = await included(bob, client)
+        assert [one.state for one in await client.get_transaction_statuses_async([tx_id])] == [TxState.INCLUDED]
+        bob.node.set_finality(height, height)
+        lies = True
+        asking: dict[str, Awaitable[object]] = {
+            "one": client.get_transaction_status_async(tx_id),
+            "many": client.get_transaction_statuses_async([tx_id]),
+            "watched": client.wait_for_status_async(tx_id, until=TxState.FINAL),
+        }
+        for name, asked in asking.items():
+            with pytest.raises(NodeError, match="not on the node's chain"):
+                await asked
+            assert not client._statuses._on_chain, name
+        lies = False
+        assert (await client.get_transaction_status_async(tx_id)).state is TxState.FINAL
+        await client.aclose()
+
+
+async def test_that_a_final_block_is_on_the_chain_is_asked_once(bob: BobNetwork) -> None:
+    client = await bob.client("taker", head_life_seconds=HOUR)
+    tx_id, _, height = await included(bob, client)
+    bob.node.set_finality(height, height)
+    await client._watcher.read()
+    assert (await client.get_transaction_status_async(tx_id)).state is TxState.FINAL
+    assert list(client._statuses._on_chain) == [(height, (await client.get_transaction_status_async(tx_id)).block_hash)]

@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from layer2.errors import BadAnswer, NodeRefused
 from layer2.formats.evm_hex import parse_data
 from layer2.formats.evm_transaction import SignedTransaction
 from layer2.protocols.evm.account import tx_id_of
@@ -19,6 +20,7 @@ from layer2.transactions import EvmTxId, Finality, TxState, TxStatus
 __all__ = ["Statuses"]
 
 _REMEMBERED_PLACES = 200_000
+_REMEMBERED_BLOCKS = 10_000
 _FEWEST_TO_SHARE = 4
 """A whole block's receipts cost the node as much as a few single ones."""
 
@@ -40,6 +42,8 @@ class Statuses:
         self._head_life = settings.head_life_seconds
         self._final = tuple([finality for finality in Finality if finality.includes(settings.finality)])
         self._safe_is_final = settings.finality is Finality.SAFE
+        self._enough = settings.finality
+        self._on_chain: dict[tuple[int, bytes], None] = {}
         self._places: dict[EvmTxId, int] = {}
         self._asked: dict[int, tuple[set[EvmTxId], SharedCall[Mapping[EvmTxId, MinedReceipt]]]] = {}
 
@@ -59,6 +63,7 @@ class Statuses:
         is_doubtful = recent is heads and self._safe_is_final and height > heads.finalized.number
         if is_doubtful or height > heads.latest.number:
             heads = await self._watcher.read()
+        await self.check_final([receipt], heads)
         return self.included(tx_id, receipt, heads)
 
     async def read_many(self, tx_ids: Sequence[EvmTxId]) -> list[TxStatus[EvmTxId]]:
@@ -73,6 +78,7 @@ class Statuses:
         if shared:
             asking = [self._in_block(number, ids) for number, ids in shared.items()]
             heads, blocks = await asyncio.gather(self._watcher.read(), asyncio.gather(*asking))
+            await self.check_final([receipt for receipts in blocks for receipt in receipts.values()], heads)
             for receipts, ids in zip(blocks, shared.values(), strict=True):
                 for tx_id in ids:
                     receipt = receipts.get(tx_id)
@@ -98,6 +104,36 @@ class Statuses:
         wanted, call = asked
         wanted.update(tx_ids)
         return await call.get()
+
+    async def check_final(self, receipts: Iterable[MinedReceipt], heads: Heads) -> None:
+        """Check that the receipts that would be final are of the blocks that are on the chain at their heights.
+
+        Behind one address a node that follows another branch may have answered with a receipt, and the heads may be
+        those of the next one. The block and the head are asked for together, so of one node.
+
+        Raises:
+            BadAnswer: one is not, or the node that was asked has not got so far; retryable.
+        """
+        settled = {(receipt.block_number, receipt.block_hash) for receipt in receipts}
+        unchecked = [
+            place for place in settled if place not in self._on_chain and heads.finality_of(place[0]) in self._final
+        ]
+        if not unchecked:
+            return
+        blocks, head = await asyncio.gather(
+            asyncio.gather(*[self._node.block(number) for number, _ in unchecked]), self._node.head(self._enough)
+        )
+        for (number, block_hash), block in zip(unchecked, blocks, strict=True):
+            if head.number < number or block is None or block.hash != block_hash:
+                raise BadAnswer(
+                    f"a receipt is of block {number} 0x{block_hash.hex()}, which is not on the node's chain or not as "
+                    "final as its heads were said to be",
+                    retryable=True,
+                )
+            if number <= heads.finalized.number:
+                self._on_chain[number, block_hash] = None
+                if len(self._on_chain) > _REMEMBERED_BLOCKS:
+                    del self._on_chain[next(iter(self._on_chain))]
 
     def included(self, tx_id: EvmTxId, receipt: MinedReceipt, heads: Heads) -> TxStatus[EvmTxId]:
         """The status that a receipt and the heads amount to."""
@@ -133,18 +169,37 @@ class Statuses:
             return TxStatus(tx_id, TxState.PENDING)
         signed = self._history.sent(tx_id)
         if signed is not None:
-            counts = await asyncio.gather(
-                *[self._node.transaction_count(signed.sender, finality) for finality in Finality]
-            )
+            heads = await self._watcher.read()
+            # In one batch, so of one node: the nonce may have been used in a block that the node which is asked for the
+            # transaction has not seen. It is asked for after the counts, because it may be included in between.
+            try:
+                counts, block, is_known = await asyncio.gather(
+                    asyncio.gather(
+                        *[self._node.transaction_count(signed.sender, heads.at(finality).hash) for finality in Finality]
+                    ),
+                    self._node.block(heads.latest.hash),
+                    self._node.knows_transaction(tx_hash),
+                )
+            except NodeRefused as error:
+                raise self._lags(heads) from error
+            if block is None:
+                raise self._lags(heads)
             used = [
                 finality for finality, count in zip(Finality, counts, strict=True) if count > signed.transaction.nonce
             ]
-            # Asked again after the counts: the transaction may have been included in between.
-            if used and not await self._node.knows_transaction(tx_hash):
+            if used and not is_known:
                 reason = "another transaction has its nonce"
                 taker = await self._replacement(signed)
                 return TxStatus(tx_id, TxState.DROPPED, finality=used[-1], reason=reason, replaced_by=taker)
         return TxStatus(tx_id, TxState.UNKNOWN)
+
+    @staticmethod
+    def _lags(heads: Heads) -> BadAnswer:
+        return BadAnswer(
+            f"the node that was asked has not seen block {heads.latest.number}, or not the state after its heads, so "
+            "nothing can be said of what is in no block",
+            retryable=True,
+        )
 
     async def _replacement(self, dropped: SignedTransaction) -> EvmTxId | None:
         """Which of the transactions that are recorded of its nonce is in a block; None where it is a stranger's."""

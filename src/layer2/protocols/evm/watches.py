@@ -178,6 +178,7 @@ class TransactionWatches:
                 for tx_id, receipt in (await self._node.receipts_of(block.hash, missing) or {}).items():
                     if (watched := self._watched.get(tx_id)) is not None:
                         watched.receipt, watched.is_unread = receipt, False
+        await self._statuses.check_final(self._receipts(), step.heads)
         for watched in self._watched.values():
             if watched.receipt is not None:
                 watched.tell(self._statuses.included(watched.tx_id, watched.receipt, step.heads))
@@ -209,6 +210,7 @@ class TransactionWatches:
             self._watcher.read(),
             asyncio.gather(*[self._node.receipt(parse_data(watched.tx_id, "id", size=32)) for watched in unread]),
         )
+        await self._statuses.check_final([receipt for receipt in receipts if receipt is not None], heads)
         for watched, receipt in zip(unread, receipts, strict=True):
             watched.receipt = receipt
             if receipt is not None:
@@ -219,6 +221,9 @@ class TransactionWatches:
         for watched, status in zip(waiting, statuses, strict=True):
             watched.tell(status)
             watched.is_unread = False
+
+    def _receipts(self) -> list[MinedReceipt]:
+        return [watched.receipt for watched in self._watched.values() if watched.receipt is not None]
 
     def _is_over(self, status: Status) -> bool:
         if status.state not in _ENDS:
