@@ -209,3 +209,24 @@ async def test_an_id_in_upper_case_is_watched_like_any_other(bob: BobNetwork) ->
     bob.node.mine()
     await watcher.until(TxState.INCLUDED)
     watcher.task.cancel()
+
+
+async def test_the_last_who_leaves_ends_the_following_though_no_block_comes(bob: BobNetwork) -> None:
+    client = await bob.client("taker")
+    tx_id = await sent_and_waiting(bob, client)
+    watchers = [Watcher(client, tx_id) for _ in range(3)]
+    for watcher in watchers:
+        await watcher.until(TxState.PENDING)
+    following = client._watches._task
+    assert following is not None
+    for watcher in watchers[:2]:
+        watcher.task.cancel()
+    await asyncio.wait([watcher.task for watcher in watchers[:2]])
+    assert not following.done()
+    watchers[2].task.cancel()
+    await asyncio.wait({following}, timeout=5)
+    assert following.done()
+    assert not client._watcher._waiters
+    again = Watcher(client, tx_id)
+    await again.until(TxState.PENDING)
+    again.task.cancel()

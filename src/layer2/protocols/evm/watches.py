@@ -114,6 +114,8 @@ class TransactionWatches:
             watched.watchers.discard(news)
             if not watched.watchers and self._watched.get(tx_id) is watched:
                 del self._watched[tx_id]
+                # So that the last who leaves ends the following, also where no block comes any more.
+                self._begun.set()
 
     async def aclose(self) -> None:
         """End the following; who still watches is told that the client was closed."""
