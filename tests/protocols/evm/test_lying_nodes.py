@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from layer2.contracts.htlc import HTLC_ADDRESS
-from layer2.errors import BadAnswer, NodeError, NodeUnreachable, Outcome
+from layer2.errors import BadAnswer, NodeError, NodeRefused, NodeUnreachable, Outcome
 from layer2.formats.evm_address import to_checksum
 from layer2.protocols.evm.heads import HeadWatcher
 from layer2.protocols.evm.json_rpc import SEND, JsonRpc
@@ -200,3 +200,16 @@ async def test_headers_that_never_end_are_no_answer_in_time() -> None:
         error = await asked(url, "m", timeout=0.1)
     assert isinstance(error, NodeUnreachable)
     assert "no answer within 0.1 s" in error.message
+
+
+async def test_a_node_that_repeats_what_it_was_sent_shows_no_preimage_in_our_errors() -> None:
+    raw = b"\x02" + bytes(range(0x41, 0x80)) * 3
+
+    def script(calls: Calls) -> bytes:
+        message = f"invalid transaction {calls[0]['params'][0]}, try again"
+        return orjson.dumps({"id": calls[0]["id"], "error": {"code": -32000, "message": message}})
+
+    async with scripted_node(script) as scripted:
+        with pytest.raises(NodeRefused, match=r"invalid transaction .*\.\., try again") as error:
+            await EvmNode(scripted.client(), "BOB").send(raw)
+        assert raw.hex()[:64] not in str(error.value) + repr(error.value) + error.value.node_message

@@ -29,6 +29,10 @@ _INDEXING = re.compile(r"indexing is in progress|index is not ready", re.IGNOREC
 """op-geth on a receipt, until its index of transactions has caught up: that is not "no receipt"."""
 
 
+_LONG_DATA = re.compile(r"[0-9a-fA-F]{65,}")
+"""More than a hash: a node's words may repeat what it was sent, a claim with its preimage too."""
+
+
 class Result(NamedTuple):
     """The call succeeded; the value is whatever the node sent."""
 
@@ -131,8 +135,8 @@ def _answer(item: dict[str, Any]) -> Answer:
 
 def _refused(error: object) -> Refused:
     if not isinstance(error, dict):
-        return Refused(None, printable(str(error)))
-    code, message = error.get("code"), printable(str(error.get("message", "")))
+        return Refused(None, _words(error))
+    code, message = error.get("code"), _words(error.get("message", ""))
     if type(code) is not int:
         code = None
     data = error.get("data")
@@ -146,6 +150,11 @@ def _refused(error: object) -> Refused:
     too_many = code in _TOO_MANY_CODES or _TOO_MANY.search(message) is not None
     passing = too_many or _INDEXING.search(message) is not None
     return Refused(code, message, passing, _asked_pause(data) if too_many else None)
+
+
+def _words(said: object) -> str:
+    """What the node says, without what it was sent."""
+    return printable(_LONG_DATA.sub("..", str(said)))
 
 
 def _asked_pause(data: object) -> float | None:

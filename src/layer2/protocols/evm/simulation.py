@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from layer2.errors import BadAnswer, FormatError, NodeRefused, TransactionError
+from layer2.foreign_text import printable
 from layer2.formats.evm_hex import format_data, format_quantity, parse_data, parse_quantity
 from layer2.formats.evm_revert import decode_revert
 from layer2.protocols.evm.node import EvmNode
@@ -139,4 +140,4 @@ def _reason(error: object) -> str:
     reverted = error.get("data")
     if isinstance(reverted, str) and reverted not in ("", "0x"):
         return decode_revert(parse_data(reverted, "error data"))
-    return str(error["message"])
+    return printable(error["message"])
