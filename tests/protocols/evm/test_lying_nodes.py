@@ -213,3 +213,9 @@ async def test_a_node_that_repeats_what_it_was_sent_shows_no_preimage_in_our_err
         with pytest.raises(NodeRefused, match=r"invalid transaction .*\.\., try again") as error:
             await EvmNode(scripted.client(), "BOB").send(raw)
         assert raw.hex()[:64] not in str(error.value) + repr(error.value) + error.value.node_message
+
+
+async def test_more_than_a_word_of_storage_is_a_bad_answer() -> None:
+    async with scripted_node(answering(lambda call: "0x" + "ff" * 33)) as scripted:
+        with pytest.raises(BadAnswer, match="33 bytes are no word of storage"):
+            await EvmNode(scripted.client(), "BOB").storage(b"\x01" * 20, 1)

@@ -135,7 +135,10 @@ class EvmNode:
         """A word of a contract's storage."""
         method = "eth_getStorageAt"
         answer = await self.rpc.call(method, format_data(address), format_quantity(slot), _state(at))
-        return int.from_bytes(self._read(method, parse_data, answer), "big")
+        word = self._read(method, parse_data, answer)
+        if len(word) > 32:
+            raise self._bad(method, f"{len(word)} bytes are no word of storage")
+        return int.from_bytes(word, "big")
 
     async def call(
         self, to: bytes, data: bytes, *, sender: bytes | None = None, value: int = 0, at: BlockRef = Finality.LATEST
