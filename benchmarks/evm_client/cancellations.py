@@ -96,7 +96,7 @@ class Storm:
 class _Left:
     """What a process holds open."""
 
-    sockets: int
+    sockets: frozenset[str]
     tasks: int
     waiters: int
 
@@ -106,14 +106,15 @@ class _Left:
         futures = [each for each in gc.get_objects() if isinstance(each, asyncio.Future)]
         links = [_target(each) for each in Path("/proc/self/fd").iterdir()]
         return cls(
-            sockets=sum(link.startswith("socket:") for link in links),
+            sockets=frozenset([link for link in links if link.startswith("socket:")]),
             tasks=len(asyncio.all_tasks()),
             waiters=sum(not each.done() and not isinstance(each, asyncio.Task) for each in futures),
         )
 
     def over(self, before: _Left) -> list[tuple[str, int]]:
         return [
-            ("sockets", self.sockets - before.sockets),
+            # By their names: those of other clients may have been closed meanwhile.
+            ("sockets", len(self.sockets - before.sockets)),
             ("tasks", self.tasks - before.tasks),
             ("waiters", self.waiters - before.waiters),
         ]
