@@ -194,6 +194,18 @@ async def test_a_single_send_is_recorded_once_for_each_key(journal: SqliteJourna
     assert caught.value.tx_id == "0x01"
 
 
+async def test_a_single_send_is_found_by_its_transaction_with_and_without_a_key(journal: SqliteJournal) -> None:
+    keyed = SendRecord("BOB", "rent", "digest", "0x01", {"raw": "00"})
+    keyless = SendRecord("BOB", "0x02", "digest", "0x02", {"raw": "01"})
+    # A key can be another transaction's id, as that of a payment which answers it.
+    answer = SendRecord("BOB", "0x01", "digest", "0x03", {"raw": "02"})
+    for send in (keyed, keyless, answer):
+        await journal.add_send(send)
+        assert await journal.find_send_of("BOB", send.tx_id) == send
+        assert await journal.find_send_of("LIGHTNING", send.tx_id) is None
+    assert await journal.find_send_of("BOB", "rent") is None
+
+
 async def test_only_the_owner_may_read_the_files(tmp_path: Path) -> None:
     path = tmp_path / "new" / "journal.db"
     journal = await SqliteJournal.open(path)

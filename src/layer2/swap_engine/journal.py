@@ -237,9 +237,10 @@ class SqliteJournal:
         """The record of the transaction with that id, whatever its key, or None."""
 
         def work(connection: Connection) -> SendRecord | None:
-            # What was sent without a key has its id for one, and is found by it.
+            # What was sent without a key has its id for one, and is found by it; but anybody's key can look like an id.
             record = _find_send(connection, protocol, tx_id)
-            return _find_send_of(connection, protocol, tx_id) if record is None else record
+            is_found = record is not None and record.tx_id == tx_id
+            return record if is_found else _find_send_of(connection, protocol, tx_id)
 
         return await self._database.read(work)
 
