@@ -19,7 +19,7 @@ from layer2.formats.evm_revert import decode_revert
 from layer2.formats.evm_transaction import Eip1559Transaction, decode_signed
 from layer2.formats.keccak import keccak256
 from layer2.proofs.model import TransferProof
-from layer2.protocols.evm.rpc_answers import BatchRefused, read_answers
+from layer2.protocols.evm.rpc.answers import BatchRefused, read_answers
 from proofs import made_proofs
 
 __all__ = ["TARGETS", "Target"]

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from layer2.proofs.policy import FINAL, OFFLINE, ProofPolicy
     from layer2.protocol_client import Layer2ProtocolAsync
     from layer2.protocols.bob import BobClient
-    from layer2.protocols.evm.chain_follower import ChainStep
-    from layer2.protocols.evm.estimates import FeeEstimate
-    from layer2.protocols.evm.log_stream import LogEvent
+    from layer2.protocols.evm.chain.follower import ChainStep
+    from layer2.protocols.evm.chain.logs import LogEvent
+    from layer2.protocols.evm.fees.estimates import FeeEstimate
     from layer2.protocols.evm.requests import EvmTransactionRequest
     from layer2.protocols.lightning import LightningNetwork, PaymentRequest
     from layer2.settings import ConnectionPoolConfig
@@ -64,9 +64,9 @@ _HOMES = {
     "layer2.proofs.policy": ("FINAL", "OFFLINE", "ProofPolicy"),
     "layer2.protocol_client": ("Layer2ProtocolAsync",),
     "layer2.protocols.bob": ("BobClient",),
-    "layer2.protocols.evm.chain_follower": ("ChainStep",),
-    "layer2.protocols.evm.estimates": ("FeeEstimate",),
-    "layer2.protocols.evm.log_stream": ("LogEvent",),
+    "layer2.protocols.evm.chain.follower": ("ChainStep",),
+    "layer2.protocols.evm.fees.estimates": ("FeeEstimate",),
+    "layer2.protocols.evm.chain.logs": ("LogEvent",),
     "layer2.protocols.evm.requests": ("EvmTransactionRequest",),
     "layer2.protocols.lightning": ("LightningNetwork", "PaymentRequest"),
     "layer2.settings": ("ConnectionPoolConfig",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from layer2.local_network import LocalNetwork
-from layer2.protocols.evm.json_rpc import JsonRpc
+from layer2.protocols.evm.rpc.json_rpc import JsonRpc
 from layer2.settings import ConnectionPoolConfig
 
 

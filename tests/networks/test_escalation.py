@@ -11,7 +11,7 @@ from layer2.formats.evm_hex import parse_data
 from layer2.formats.evm_transaction import decode_signed
 from layer2.interfaces import Json
 from layer2.local_network import LocalNetwork, LocalNetworkControl
-from layer2.protocols.evm.fees import FeeQuote, Fees
+from layer2.protocols.evm.fees.quotes import FeeQuote, Fees
 from layer2.swap_rules.legs import ActStatus, LegState, Side, Verb
 from networks.legs import AMOUNT, new_leg
 from networks.parties import Clients

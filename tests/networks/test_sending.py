@@ -13,7 +13,7 @@ from layer2.errors import NodeRefused, TransactionError
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.evm_transaction import Eip1559Transaction
 from layer2.local_network import LocalNetwork, LocalNetworkControl
-from layer2.protocols.evm.replacement import Price, bumped
+from layer2.protocols.evm.fees.repricing import Price, bumped
 from layer2.signers.software import SoftwareEvmSigner
 from layer2.transactions import EvmTxId, Finality
 from networks.parties import Clients

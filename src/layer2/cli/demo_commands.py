@@ -30,8 +30,8 @@ from layer2.money import BTC, ETH
 from layer2.proofs.checking import check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import HeaderRequirement, ProofPolicy
-from layer2.protocols.evm.json_rpc import JsonRpc
-from layer2.protocols.evm.node import EvmNode
+from layer2.protocols.evm.rpc.json_rpc import JsonRpc
+from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.settings import ConnectionPoolConfig
 from layer2.transactions import EvmTxId, Finality, LightningPaymentId, TxState
 

@@ -15,9 +15,9 @@ from layer2.formats.evm_address import to_checksum
 from layer2.interfaces import SystemClock
 from layer2.money import BTC, ETH, AssetId, Balance
 from layer2.protocols.bob import BobClient
-from layer2.protocols.evm.deployment import check_htlc
-from layer2.protocols.evm.json_rpc import JsonRpc
-from layer2.protocols.evm.node import EvmNode
+from layer2.protocols.evm.locks.deployment import check_htlc
+from layer2.protocols.evm.rpc.json_rpc import JsonRpc
+from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.lightning import LightningNetwork
 from layer2.provider_client import ProviderClient, ProviderEndpoint
 from layer2.signers.software import SeedPreimages

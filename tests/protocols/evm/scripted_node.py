@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from layer2.protocols.evm.json_rpc import JsonRpc
+from layer2.protocols.evm.rpc.json_rpc import JsonRpc
 from layer2.settings import ConnectionPoolConfig
 
 __all__ = ["Calls", "ScriptedNode", "echoes", "scripted_node"]

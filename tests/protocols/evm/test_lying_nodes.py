@@ -14,10 +14,10 @@ import pytest
 from layer2.contracts.htlc import HTLC_ADDRESS
 from layer2.errors import BadAnswer, NodeError, NodeRefused, NodeUnreachable, Outcome
 from layer2.formats.evm_address import to_checksum
-from layer2.protocols.evm.heads import HeadWatcher
-from layer2.protocols.evm.json_rpc import SEND, JsonRpc
-from layer2.protocols.evm.lock_events import LOCKED, LockEvents
-from layer2.protocols.evm.node import EvmNode
+from layer2.protocols.evm.chain.heads import HeadWatcher
+from layer2.protocols.evm.locks.events import LOCKED, LockEvents
+from layer2.protocols.evm.rpc.json_rpc import SEND, JsonRpc
+from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.settings import ConnectionPoolConfig
 from layer2.simnet.evm_answers import block_answer
 from protocols.evm.bob_network import BobNetwork

@@ -27,23 +27,23 @@ from layer2.layers import Layer2ProtocolType
 from layer2.money import BTC, ETH, AssetId, Balance, checked_amount, rescaled
 from layer2.proofs.evidence import EvmReceiptEvidence
 from layer2.protocol_client import Layer2ProtocolAsync
-from layer2.protocols.evm.chain_follower import ChainStep
-from layer2.protocols.evm.chain_stream import ChainStream
+from layer2.protocols.evm.chain.follower import ChainStep
+from layer2.protocols.evm.chain.logs import LogEvent, LogFilter, LogStreams
+from layer2.protocols.evm.chain.read_tasks import ReadTasks
+from layer2.protocols.evm.chain.receipt_evidence import header_chain, is_canonical
+from layer2.protocols.evm.chain.stream import ChainStream
 from layer2.protocols.evm.deadline import Deadline
-from layer2.protocols.evm.estimates import Estimates, FeeEstimate
-from layer2.protocols.evm.failures import failure_reason
+from layer2.protocols.evm.fees.estimates import Estimates, FeeEstimate
+from layer2.protocols.evm.fees.repricing import Offer
 from layer2.protocols.evm.htlc import EvmHtlcs
-from layer2.protocols.evm.log_stream import LogEvent, LogFilter, LogStreams
-from layer2.protocols.evm.permits import Permits
-from layer2.protocols.evm.receipt_evidence import header_chain, is_canonical
-from layer2.protocols.evm.replacement import Offer
 from layer2.protocols.evm.requests import EvmTransaction, EvmTransactionRequest, request_digest
+from layer2.protocols.evm.sending.statuses import Statuses
+from layer2.protocols.evm.sending.submissions import Submission, Submissions
+from layer2.protocols.evm.sending.traces import failure_reason
+from layer2.protocols.evm.sending.watches import TransactionWatches
 from layer2.protocols.evm.settings import EvmSettings
-from layer2.protocols.evm.shared_reading import SharedReading
-from layer2.protocols.evm.statuses import Statuses
-from layer2.protocols.evm.submissions import Submission, Submissions
-from layer2.protocols.evm.tokens import TokenTransfer, check_recipient, token_number, transfer_gas
-from layer2.protocols.evm.watches import TransactionWatches
+from layer2.protocols.evm.tokens.permits import Permits
+from layer2.protocols.evm.tokens.transfers import TokenTransfer, check_recipient, token_number, transfer_gas
 from layer2.transactions import EvmTxId, Finality, TxState, TxStatus
 
 __all__ = ["EvmClient"]
@@ -79,7 +79,7 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         chain_id = settings.chain_id
         self._estimates = Estimates(self._node, signer.address, self._fees, chain_id=chain_id, protocol=name)
         self._permits = Permits(self._node, signer, self._token, chain_id=chain_id, protocol=name)
-        self._reading = SharedReading(settings.poll_interval_seconds)
+        self._reading = ReadTasks(settings.poll_interval_seconds)
         self._chain = ChainStream(self._node, self._watcher, self._reading)
         self._logs = LogStreams(self._node, self._chain, self._reading, name)
         self._submissions = Submissions(

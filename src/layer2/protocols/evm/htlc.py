@@ -10,19 +10,19 @@ from layer2.interfaces import Clock, EvmSigner, Json, SendRecords
 from layer2.layers import Layer2ProtocolType
 from layer2.proofs.evidence import EvmReceiptEvidence
 from layer2.protocol_client import HtlcLayer, OfferRequest
-from layer2.protocols.evm.account import EvmAccount
-from layer2.protocols.evm.deployment import check_htlc
-from layer2.protocols.evm.endpoints import open_rpc
-from layer2.protocols.evm.fees import Fees
-from layer2.protocols.evm.head_notices import HeadNotices
-from layer2.protocols.evm.heads import HeadWatcher
-from layer2.protocols.evm.lock_acts import LockActs
-from layer2.protocols.evm.lock_events import LockEvents
-from layer2.protocols.evm.locks import Locks
-from layer2.protocols.evm.node import EvmNode, NodeBlock
-from layer2.protocols.evm.receipt_evidence import is_canonical
-from layer2.protocols.evm.replacements import Replacements
-from layer2.protocols.evm.send_history import SendHistory
+from layer2.protocols.evm.chain.heads import HeadWatcher
+from layer2.protocols.evm.chain.receipt_evidence import is_canonical
+from layer2.protocols.evm.fees.quotes import Fees
+from layer2.protocols.evm.locks.acts import LockActs
+from layer2.protocols.evm.locks.deployment import check_htlc
+from layer2.protocols.evm.locks.events import LockEvents
+from layer2.protocols.evm.locks.observation import Locks
+from layer2.protocols.evm.rpc.endpoints import open_rpc
+from layer2.protocols.evm.rpc.head_notices import HeadNotices
+from layer2.protocols.evm.rpc.node import EvmNode, NodeBlock
+from layer2.protocols.evm.sending.account import EvmAccount
+from layer2.protocols.evm.sending.history import SendHistory
+from layer2.protocols.evm.sending.replacements import Replacements
 from layer2.protocols.evm.settings import EvmSettings
 from layer2.swap_rules.legs import ActStatus, ClockReading, Htlc, LegView, Side, Verb
 from layer2.transactions import Finality, Preimage

@@ -1,0 +1,86 @@
+"""L1Block, by which an OP-stack chain says what it takes on top of execution: for L1 data (Fjord) and its operator
+(Isthmus, Jovian).
+
+Sources: OP stack specification, Ecotone, Fjord, Isthmus and Jovian, "L1 fee" and "operator fee".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from layer2.formats.fastlz import compressed_size, largest_compressed_size
+
+__all__ = ["L1_BLOCK", "L1_BLOCK_SLOTS", "L1Parameters", "operator_fee"]
+
+L1_BLOCK = bytes.fromhex("4200000000000000000000000000000000000015")
+"""20 bytes: the predeploy whose storage holds the parameters, and from which op-geth itself takes them."""
+L1_BLOCK_SLOTS = (1, 3, 7, 8)
+"""L1 base fee, its two scalars, blob base fee, operator's parameters."""
+
+_JOVIAN_EXTRA_DATA = 17
+_JOVIAN_VERSION = 1
+
+
+def _is_jovian(extra_data: bytes) -> bool:
+    """Whether a header's extra data is of Jovian or later: it has version 1 and names a least base fee."""
+    return len(extra_data) >= _JOVIAN_EXTRA_DATA and extra_data[0] >= _JOVIAN_VERSION
+
+
+def operator_fee(gas: int, scalar: int, constant: int, *, jovian: bool) -> int:
+    """The operator's part in wei: since Jovian the scalar counts 100 wei, before it a millionth of one."""
+    return (gas * scalar * 100 if jovian else gas * scalar // 1_000_000) + constant
+
+
+@dataclass(frozen=True, slots=True)
+class L1Parameters:
+    """What the chain charges for L1 data and for its operator, as one of its blocks has it."""
+
+    base_fee: int
+    blob_base_fee: int
+    base_fee_scalar: int
+    blob_base_fee_scalar: int
+    operator_fee_scalar: int
+    operator_fee_constant: int
+    jovian: bool = False
+    """Whether the operator's part is that of Jovian."""
+
+    @classmethod
+    def from_storage(cls, words: Sequence[int], extra_data: bytes) -> L1Parameters:
+        """Read the words of ``L1_BLOCK_SLOTS`` and a header; zeros, where a chain has no such contract, are no fees."""
+        base_fee, scalars, blob_base_fee, operator = words
+        scalar_word, operator_word = scalars.to_bytes(32, "big"), operator.to_bytes(32, "big")
+        return cls(
+            base_fee=base_fee,
+            blob_base_fee=blob_base_fee,
+            base_fee_scalar=int.from_bytes(scalar_word[16:20], "big"),
+            blob_base_fee_scalar=int.from_bytes(scalar_word[20:24], "big"),
+            operator_fee_scalar=int.from_bytes(operator_word[20:24], "big"),
+            operator_fee_constant=int.from_bytes(operator_word[24:32], "big"),
+            jovian=_is_jovian(extra_data),
+        )
+
+    def data_fee(self, raw: bytes) -> int:
+        """The wei that the L1 data of a transaction costs in the block of these parameters.
+
+        Args:
+            raw: the signed transaction, type and all.
+        """
+        return self._data_fee(compressed_size(raw))
+
+    def data_fee_bound(self, size: int) -> int:
+        """The most wei that the L1 data of a transaction costs.
+
+        Args:
+            size: bytes of the signed transaction. Compressed it is charged less; never more than this.
+        """
+        return self._data_fee(largest_compressed_size(size))
+
+    def operator_fee(self, gas: int) -> int:
+        """The operator's part in wei."""
+        return operator_fee(gas, self.operator_fee_scalar, self.operator_fee_constant, jovian=self.jovian)
+
+    def _data_fee(self, compressed: int) -> int:
+        scaled_size = max(100_000_000, 836_500 * compressed - 42_585_600)
+        price = 16 * self.base_fee_scalar * self.base_fee + self.blob_base_fee_scalar * self.blob_base_fee
+        return scaled_size * price // 10**12

@@ -1,0 +1,1 @@
+"""Following the chain: heads, blocks, logs, and evidence from them."""

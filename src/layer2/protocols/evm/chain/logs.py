@@ -1,0 +1,226 @@
+"""Following the logs of contracts: those that came, and those that went in a reorganisation.
+
+A log is taken from the receipts of its block and from nowhere else: they are read by the block's hash and have to give
+its header's receiptsRoot, so a node cannot hide a log by an empty answer. Blocks whose bloom filter excludes it are
+not read at all: the header commits to the filter.
+
+Sources: Ethereum Yellow Paper, sections 4.3.1 and 4.4.4 (receipts, bloom filter); EIP-234 (why by block hash).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+from layer2.errors import BadAnswer, FormatError, InvalidRequest
+from layer2.formats.evm_address import parse_address
+from layer2.formats.evm_hex import parse_data
+from layer2.formats.evm_receipt import EvmLog, bloom_bits, receipt_from_rpc
+from layer2.formats.merkle_patricia import trie_root
+from layer2.protocols.evm.chain.follower import ChainStep
+from layer2.protocols.evm.chain.read_tasks import ReadTasks, has_failed
+from layer2.protocols.evm.chain.stream import ChainStream
+from layer2.protocols.evm.rpc.node import EvmNode, NodeBlock
+from layer2.transactions import EvmTxId
+
+__all__ = ["LogEvent", "LogFilter", "LogStreams"]
+
+_MOST_TOPICS = 4
+_REMEMBERED_BLOCKS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class LogEvent:
+    """A log that came into the chain, or one that went with its block.
+
+    That it is in the receipts of ``block_hash`` was checked against the block's header. ``tx_id`` is the node's word:
+    receipts do not commit to it.
+    """
+
+    log: EvmLog
+    block_number: int
+    block_hash: bytes
+    """32 bytes."""
+    tx_id: EvmTxId
+    log_index: int
+    """Place among all logs of the block, from 0."""
+    removed: bool
+    """True where a reorganisation took back what was handed out before."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogFilter:
+    """Which logs are wanted. An empty set is any.
+
+    Args:
+        addresses: of the contracts, 20 bytes each.
+        topics: what each position may hold, 32 bytes each.
+    """
+
+    addresses: frozenset[bytes]
+    topics: tuple[frozenset[bytes], ...]
+
+    @classmethod
+    def read(cls, address: str | Sequence[str] | None, topics: Sequence[bytes | Sequence[bytes] | None]) -> LogFilter:
+        """Take what a caller asks for, with the meaning of ``eth_getLogs``.
+
+        Raises:
+            FormatError: an address or a topic that is none.
+            InvalidRequest: more topics than a log has, or a choice of none.
+        """
+        if len(topics) > _MOST_TOPICS:
+            raise InvalidRequest(f"{len(topics)} topics are asked for, a log has at most {_MOST_TOPICS}")
+        addresses = [] if address is None else [address] if isinstance(address, str) else list(address)
+        choices = [[] if one is None else [one] if isinstance(one, bytes) else list(one) for one in topics]
+        if (address is not None and not addresses) or any(
+            one is not None and not choice for one, choice in zip(topics, choices, strict=True)
+        ):
+            raise InvalidRequest("an empty choice of addresses or topics matches nothing; None is any")
+        for topic in [topic for choice in choices for topic in choice]:
+            if len(topic) != 32:
+                raise FormatError("EVM log: a topic that is not 32 bytes")
+        return cls(frozenset(parse_address(one) for one in addresses), tuple([frozenset(choice) for choice in choices]))
+
+    def may_be_in(self, block: NodeBlock) -> bool:
+        """False where the header's bloom filter excludes every such log."""
+        bloom = int.from_bytes(block.header.logs_bloom, "big")
+        return all(
+            not choice or any(bloom_bits(entry) & ~bloom == 0 for entry in choice)
+            for choice in (self.addresses, *self.topics)
+        )
+
+    def matches(self, log: EvmLog) -> bool:
+        """Whether the log is one of those."""
+        if (self.addresses and log.address not in self.addresses) or len(log.topics) < len(self.topics):
+            return False
+        return all(not choice or topic in choice for choice, topic in zip(self.topics, log.topics, strict=False))
+
+
+class LogStreams:
+    """Follows logs for any number of filters. A block costs one request for all, and none where no filter may match.
+
+    Args:
+        node: the party's own node.
+        chain: its blocks as they come.
+        reading: the tasks, as those of ``chain``.
+        protocol: the layer's name, for errors.
+    """
+
+    def __init__(self, node: EvmNode, chain: ChainStream, reading: ReadTasks, protocol: str) -> None:
+        self._node = node
+        self._chain = chain
+        self._reading = reading
+        self._protocol = protocol
+        self._read: dict[bytes, asyncio.Task[tuple[LogEvent, ...] | None]] = {}
+
+    async def logs(self, wanted: LogFilter, from_block: int | None) -> AsyncGenerator[LogEvent, None]:
+        """Hand out each log that comes, oldest first, and each that went, newest first, before those that replace it.
+
+        Args:
+            wanted: which logs.
+            from_block: the first block's height; None begins after the newest block.
+
+        Raises:
+            NodeError: the node could not be read several times in a row, or the client was closed.
+        """
+        async with self._reading.used():
+            after = None if from_block is None else await self._before(from_block)
+            async with aclosing(self._chain.steps(after)) as steps:
+                if after is None:
+                    # The newest block, which is the one to begin after.
+                    await anext(steps)
+                async with aclosing(self._along(steps, wanted)) as events:
+                    async for event in events:
+                        yield event
+
+    async def _along(self, steps: AsyncIterator[ChainStep], wanted: LogFilter) -> AsyncGenerator[LogEvent, None]:
+        # Only what may go is kept: blocks at or below the finalized one do not.
+        told: deque[tuple[LogEvent, ...]] = deque()
+        unread: list[NodeBlock] = []
+        async for step in steps:
+            for point in step.removed:
+                if told and told[-1][0].block_hash == point.hash:
+                    for event in reversed(told.pop()):
+                        yield replace(event, removed=True)
+            gone = {point.hash for point in step.removed}
+            blocks = [block for block in unread if block.hash not in gone]
+            blocks += [block for block in step.added if wanted.may_be_in(block)]
+            unread = []
+            for block, events in zip(blocks, await self._events(blocks), strict=True):
+                if events is None or unread:
+                    unread.append(block)
+                elif matching := tuple([event for event in events if wanted.matches(event.log)]):
+                    told.append(matching)
+                    for event in matching:
+                        yield event
+            while told and told[0][0].block_number <= step.heads.finalized.number:
+                told.popleft()
+
+    async def _before(self, height: int) -> NodeBlock:
+        """The block below a height; for the first one, which has no logs, itself."""
+        block = await self._reading.result(self._reading.start(lambda: self._node.block(max(0, height - 1))))
+        if block is None:
+            raise BadAnswer(
+                f"logs are asked for from block {height} on, and the node's chain ends below it",
+                protocol=self._protocol,
+                retryable=True,
+            )
+        return block
+
+    async def _events(self, blocks: Sequence[NodeBlock]) -> list[tuple[LogEvent, ...] | None]:
+        """All logs of each block, read once for all who ask.
+
+        None where a block has left the chain before that: the next step takes it back, or it is asked for again.
+        """
+        return await asyncio.gather(*[self._reading.result(self._task(block)) for block in blocks])
+
+    def _task(self, block: NodeBlock) -> asyncio.Task[tuple[LogEvent, ...] | None]:
+        task = self._read.get(block.hash)
+        if task is None or has_failed(task) or (task.done() and task.result() is None):
+            task = self._read[block.hash] = self._reading.start(lambda: self._proven(block))
+            if len(self._read) > _REMEMBERED_BLOCKS:
+                del self._read[next(iter(self._read))]
+        return task
+
+    async def _proven(self, block: NodeBlock) -> tuple[LogEvent, ...] | None:
+        """All logs of a block, which are in its receiptsRoot; None where it is not on the chain any more."""
+        written = await self._node.block_receipts(block.hash)
+        if written is None:
+            await self._check_gone(block)
+            return None
+        try:
+            receipts = [receipt_from_rpc(receipt) for receipt in written]
+            tx_ids = [parse_data(receipt.get("transactionHash"), "transactionHash", size=32) for receipt in written]
+        except FormatError as error:
+            raise self._bad(block, error.message) from error
+        if trie_root([receipt.encode() for receipt in receipts]) != block.header.receipts_root:
+            raise self._bad(block, "they do not give its receiptsRoot")
+        logs = [
+            (log, EvmTxId("0x" + tx_id.hex()))
+            for receipt, tx_id in zip(receipts, tx_ids, strict=True)
+            for log in receipt.logs
+        ]
+        return tuple(
+            [LogEvent(log, block.number, block.hash, tx_id, index, False) for index, (log, tx_id) in enumerate(logs)]
+        )
+
+    async def _check_gone(self, block: NodeBlock) -> None:
+        """Check that there is another block in its place.
+
+        Raises:
+            BadAnswer: the block is on the chain, or may be: then its logs are there and the node does not give them.
+        """
+        on_chain = await self._node.block(block.number)
+        if on_chain is None or on_chain.hash == block.hash:
+            raise self._bad(block, "the node does not have them")
+
+    def _bad(self, block: NodeBlock, problem: str) -> BadAnswer:
+        return BadAnswer(
+            f"the receipts of block {block.number}: {problem}",
+            protocol=self._protocol,
+            operation="eth_getBlockReceipts",
+            retryable=True,
+        )

@@ -1,0 +1,1 @@
+"""What a transaction costs, and at which price it is offered and offered anew."""

@@ -1,0 +1,353 @@
+"""Acting on locks: making signed acts, sending them, and asking what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from layer2.contracts.erc20 import balance_of_call, decode_accepted, transfer_call
+from layer2.contracts.htlc import (
+    CLAIM_GAS,
+    HTLC_ADDRESS,
+    LOCK_GAS_ERC20,
+    REFUND_GAS,
+    HtlcLock,
+    LockStatus,
+    claim_call,
+    lock_call,
+    refund_call,
+)
+from layer2.errors import (
+    FormatError,
+    FundsRulesError,
+    InsufficientFunds,
+    Layer2Error,
+    NodeError,
+    NodeRefused,
+    Outcome,
+    TransactionError,
+)
+from layer2.formats.evm_hex import format_data, parse_data
+from layer2.formats.evm_transaction import SignedTransaction, decode_signed
+from layer2.interfaces import Json
+from layer2.protocols.evm.chain.heads import HeadWatcher
+from layer2.protocols.evm.fees.quotes import FeeQuote, Fees
+from layer2.protocols.evm.fees.repricing import Price, is_bump, next_price
+from layer2.protocols.evm.locks.approvals import APPROVE_GAS, Approvals
+from layer2.protocols.evm.locks.events import LockEvents
+from layer2.protocols.evm.locks.observation import Locks
+from layer2.protocols.evm.rpc.node import EvmNode
+from layer2.protocols.evm.sending.account import EvmAccount, Message, message_of, price_of, tx_id_of
+from layer2.protocols.evm.sending.replacements import Replacements
+from layer2.protocols.evm.tokens.transfers import TokenTransfer, token_number, transfer_gas
+from layer2.swap_rules.legs import ActStatus, Htlc, Side, Verb
+from layer2.transactions import Finality, Preimage
+
+__all__ = ["LockActs"]
+
+LOG: Final = logging.getLogger("layer2.evm")
+
+_SIGNED_SIZE = 400
+"""Bytes; the longest act, a signed claim, has 350."""
+_RECLAIM_SECONDS = 3_600
+"""Within which a refund after the deadline shall be in a block."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Act:
+    verb: Verb
+    transactions: tuple[SignedTransaction, ...]
+    """In order; the last one is the act itself, an approval may come before it."""
+    replaced: tuple[bytes, ...] = ()
+    """Hashes of the act's earlier versions, which have the last one's nonce and do the same at a lower price."""
+
+    def write(self) -> Json:
+        return {
+            "type": "evm_transactions",
+            "verb": self.verb.value,
+            "transactions": [format_data(signed.raw) for signed in self.transactions],
+            **({"replaced": [format_data(tx_hash) for tx_hash in self.replaced]} if self.replaced else {}),
+        }
+
+    @classmethod
+    def read(cls, act: Json) -> _Act:
+        transactions, replaced = act.get("transactions"), act.get("replaced", [])
+        if act.get("type") != "evm_transactions" or not isinstance(transactions, list) or not transactions:
+            raise FormatError("the act is not one of an EVM layer")
+        if not isinstance(replaced, list):
+            raise FormatError("the act's earlier versions are no list")
+        try:
+            verb = Verb(act.get("verb"))
+        except ValueError as error:
+            raise FormatError("the act has no verb that is known") from error
+        return cls(
+            verb,
+            tuple([decode_signed(parse_data(raw, "transaction")) for raw in transactions]),
+            tuple([parse_data(tx_hash, "replaced", size=32) for tx_hash in replaced]),
+        )
+
+
+class LockActs:
+    """Prepares and performs fund, collect, release and reclaim.
+
+    Args:
+        node: the party's own node.
+        account: whose key signs.
+        fees: where prices come from.
+        watcher: the node's heads.
+        locks: reads locks.
+        events: where earlier locks are looked for.
+        replacements: raise what holds up a claim or a refund.
+        protocol: the layer's name, for errors.
+    """
+
+    def __init__(
+        self,
+        node: EvmNode,
+        account: EvmAccount,
+        fees: Fees,
+        watcher: HeadWatcher,
+        locks: Locks,
+        events: LockEvents,
+        replacements: Replacements,
+        protocol: str,
+    ) -> None:
+        self._node = node
+        self._account = account
+        self._fees = fees
+        self._watcher = watcher
+        self._locks = locks
+        self._events = events
+        self._replacements = replacements
+        self._protocol = protocol
+        self._approvals = Approvals(node, account, protocol)
+        self._reserved: dict[bytes, int] = {}
+
+    async def check_can_finish(self, htlc: Htlc, side: Side) -> None:
+        """Check the gas for every act that this side may need, besides what other open locks need, and keep it.
+
+        Raises:
+            InsufficientFunds: there is not enough gas, or not enough of the token to lock.
+        """
+        lock = self._locks.lock(htlc)
+        self._check_side(lock, side)
+        price, balance, _ = await asyncio.gather(
+            self._fees.urgent_quote(), self._node.balance(self._account.address), self._locks.check_history(lock)
+        )
+        match side:
+            case Side.PAYER:
+                await self._check_tokens(lock)
+                gas_limits = [APPROVE_GAS, LOCK_GAS_ERC20, REFUND_GAS]
+            case Side.PAYEE:
+                gas_limits = [CLAIM_GAS, REFUND_GAS]
+        needed = sum(price.reserve(gas_limit, _SIGNED_SIZE) for gas_limit in gas_limits)
+        others = sum(wei for lock_id, wei in self._reserved.items() if lock_id != lock.lock_id)
+        if balance < needed + others:
+            raise InsufficientFunds(
+                f"finishing takes up to {needed} wei of gas and other open swaps {others}, the account has {balance}",
+                remedy="send ETH for gas to the account",
+            )
+        self._reserved[lock.lock_id] = needed
+
+    def free(self, htlc: Htlc) -> None:
+        """Keep no gas any more for a lock that has ended."""
+        self._reserved.pop(self._locks.lock(htlc).lock_id, None)
+
+    async def prepare(self, verb: Verb, htlc: Htlc, preimage: Preimage | None) -> Json:
+        """Make an act, complete and signed. Nothing is sent, and nothing that is asked shows the preimage.
+
+        Raises:
+            InsufficientFunds, FundsRulesError: as ``HtlcLayer.prepare``.
+        """
+        lock = self._locks.lock(htlc)
+        match verb:
+            case Verb.FUND:
+                await self._check_fundable(lock)
+                message = self._message(lock_call(lock), LOCK_GAS_ERC20)
+                price = await self._fees.quote()
+                return _Act(verb, tuple(await self._approvals.sign(lock, message, price, self._check_gas))).write()
+            case Verb.COLLECT:
+                if preimage is None:
+                    raise FundsRulesError("collecting needs the preimage")
+                await self._check_collectable(lock)
+                messages = [self._message(claim_call(lock, preimage), CLAIM_GAS)]
+                price = await self._fees.urgent_quote()
+            case Verb.RELEASE:
+                self._check_side(lock, Side.PAYEE)
+                messages = [self._message(refund_call(lock), REFUND_GAS)]
+                price = await self._fees.urgent_quote()
+            case Verb.RECLAIM:
+                await self._check_reclaimable(lock)
+                messages = [self._message(refund_call(lock), REFUND_GAS)]
+                price = await self._fees.urgent_quote()
+        await self._check_gas(messages, price)
+        return _Act(verb, tuple(await self._account.sign(messages, price))).write()
+
+    async def perform(self, act: Json) -> None:
+        """Hand the act's transactions to the node in their order."""
+        read = _Act.read(act)
+        for signed in read.transactions:
+            try:
+                await self._account.send(signed, is_replacement=bool(read.replaced))
+            except TransactionError as error:
+                if read.replaced:
+                    # Refused is this version; an earlier one may be in the pool, or in a block by now.
+                    error.outcome = Outcome.UNKNOWN
+                raise
+
+    async def repriced(self, act: Json, htlc: Htlc) -> Json | None:
+        """The act at a higher price and with the same nonce, or None where it may go on waiting.
+
+        Only a claim and a refund have a price that follows the market, whatever ``max_fee_per_gas`` says: a lock can be
+        left. What was sent before and holds it up is raised with it. A refund by the payer has an hour from the lock's
+        deadline on. What the account cannot pay is not offered.
+        """
+        read = _Act.read(act)
+        if read.verb is Verb.FUND:
+            return None
+        signed, deadline = read.transactions[-1], self._locks.lock(htlc).deadline
+        if read.verb is Verb.RECLAIM:
+            deadline += _RECLAIM_SECONDS
+        await self._unblock(signed)
+        market, head, balance = await asyncio.gather(
+            self._fees.urgent_quote(), self._node.head(Finality.LATEST), self._node.balance(signed.sender)
+        )
+        wanted = next_price(price_of(signed), market, deadline - head.timestamp)
+        if wanted is None:
+            return None
+        message = message_of(signed)
+        # The rest of what it takes: L1 data and the operator.
+        others = replace(market, max_fee_per_gas=0).most(message.gas_limit, _SIGNED_SIZE)
+        most = (balance - others) // message.gas_limit
+        price = Price(min(wanted.max_fee_per_gas, most), min(wanted.max_priority_fee_per_gas, most))
+        if not is_bump(price, price_of(signed)):
+            raise InsufficientFunds(
+                f"the {read.verb.value} waits for a block and the account cannot offer more: it has {balance} wei",
+                remedy="send ETH for gas to the account",
+            )
+        replacement = await self._account.sign_replacement(signed, message, price)
+        return _Act(read.verb, (*read.transactions[:-1], replacement), (*read.replaced, signed.hash)).write()
+
+    async def _unblock(self, signed: SignedTransaction) -> None:
+        try:
+            await self._replacements.unblock(signed.transaction.nonce)
+        except Layer2Error as error:
+            # The act itself can still be offered at more; the next look tries this again.
+            LOG.warning("what was sent before %s holds it up and cannot be raised: %s", tx_id_of(signed), error)
+
+    async def status(self, act: Json) -> ActStatus:
+        """What became of an act.
+
+        FAILED means that it never will have an effect. For a lock that is said only of what is finalized: a
+        reverted or replaced lock may come back in a reorganisation, and the money would be locked twice. Other
+        acts may be made anew without harm, so for them the newest block is enough.
+        """
+        read = _Act.read(act)
+        signed = read.transactions[-1]
+        certain = Finality.FINALIZED if read.verb is Verb.FUND else Finality.LATEST
+        # The count is asked for first: a transaction that is in no block after its nonce was used is replaced.
+        used, head = await asyncio.gather(
+            self._node.transaction_count(signed.sender, certain), self._node.head(certain)
+        )
+        versions = (signed.hash, *read.replaced)
+        for receipt in await asyncio.gather(*[self._node.receipt(tx_hash) for tx_hash in versions]):
+            if receipt is not None:
+                if receipt.succeeded:
+                    return ActStatus.DONE
+                return ActStatus.FAILED if receipt.block_number <= head.number else ActStatus.UNDER_WAY
+        if used > signed.transaction.nonce:
+            return ActStatus.FAILED
+        known = await asyncio.gather(*[self._node.knows_transaction(tx_hash) for tx_hash in versions])
+        return ActStatus.UNDER_WAY if any(known) else ActStatus.UNSEEN
+
+    async def _check_fundable(self, lock: HtlcLock) -> None:
+        self._check_side(lock, Side.PAYER)
+        heads = await self._watcher.read()
+        if heads.latest.timestamp >= lock.deadline:
+            raise FundsRulesError("the lock's deadline has passed on the chain's clock")
+        spent, earlier, _ = await asyncio.gather(
+            self._locks.is_spent(lock.payment_hash, heads.latest),
+            self._events.locked_by(lock.payer, lock.payment_hash, heads.latest),
+            self._check_tokens(lock),
+        )
+        if spent:
+            raise FundsRulesError("the preimage of this payment hash is public: nothing may be locked under it")
+        for found in earlier:
+            # An earlier lock that is refunded in a finalized block is over, and the hash is free again.
+            earlier_status = await self._locks.status_of(found.event.lock_id, heads.finalized)
+            if earlier_status is not LockStatus.REFUNDED:
+                raise FundsRulesError(
+                    f"this account locked under the same payment hash before: 0x{found.found.tx_hash.hex()}",
+                    code="funded_before",
+                )
+        await self._approvals.check(lock, heads.latest)
+
+    async def _check_collectable(self, lock: HtlcLock) -> None:
+        """Whether a claim would pay out now, asked without the preimage."""
+        self._check_side(lock, Side.PAYEE)
+        heads = await self._watcher.read()
+        if await self._locks.status(lock, heads.latest) is not LockStatus.LOCKED:
+            raise FundsRulesError("there is no open lock to collect: the preimage stays secret")
+        transfer = TokenTransfer(lock.token, HTLC_ADDRESS, lock.payee, lock.amount)
+        try:
+            await transfer_gas(self._node, transfer, protocol=self._protocol)
+        except NodeError:
+            # Money that is locked already must not wait for a node that simulates: what the call returns is looked at.
+            await self._check_payout_call(lock)
+        except TransactionError as error:
+            if error.code == "no_simulation":
+                await self._check_payout_call(lock)
+                return
+            raise FundsRulesError(
+                f"the token would not pay out: {error.message}; the preimage stays secret", code=error.code
+            ) from error
+
+    async def _check_payout_call(self, lock: HtlcLock) -> None:
+        try:
+            answer = await self._node.call(lock.token, transfer_call(lock.payee, lock.amount), sender=HTLC_ADDRESS)
+            accepted = decode_accepted(answer)
+        except (NodeRefused, FormatError) as error:
+            raise FundsRulesError(f"the token would not pay out: {error.message}; the preimage stays secret") from error
+        if not accepted:
+            raise FundsRulesError("the token would not pay out; the preimage stays secret")
+
+    async def _check_reclaimable(self, lock: HtlcLock) -> None:
+        self._check_side(lock, Side.PAYER)
+        head = await self._node.head(Finality.LATEST)
+        if head.timestamp < lock.deadline:
+            raise FundsRulesError(
+                "the lock's deadline has not passed on the chain's clock", deadline=lock.deadline, retryable=True
+            )
+
+    async def _check_tokens(self, lock: HtlcLock) -> None:
+        answer = await self._node.call(lock.token, balance_of_call(lock.payer))
+        balance = token_number(answer, protocol=self._protocol)
+        if balance < lock.amount:
+            raise InsufficientFunds(
+                f"the account has {balance} of the token's smallest unit, locking takes {lock.amount}"
+            )
+
+    async def _check_gas(self, messages: Sequence[Message], price: FeeQuote) -> None:
+        balance = await self._node.balance(self._account.address)
+        needed = sum(price.most(message.gas_limit, _SIGNED_SIZE) for message in messages)
+        if balance < needed:
+            raise InsufficientFunds(
+                f"the act takes up to {needed} wei of gas, the account has {balance}",
+                remedy="send ETH for gas to the account",
+            )
+
+    def _check_side(self, lock: HtlcLock, side: Side) -> None:
+        match side:
+            case Side.PAYER:
+                party = lock.payer
+            case Side.PAYEE:
+                party = lock.payee
+        if party != self._account.address:
+            raise FundsRulesError(f"this account is not the {side.value} of the lock")
+
+    @staticmethod
+    def _message(data: bytes, gas_limit: int) -> Message:
+        return Message(HTLC_ADDRESS, data, 0, gas_limit)

@@ -1,0 +1,1 @@
+"""JSON-RPC to nodes: the wire, batches, fail-over, and typed, checked calls."""

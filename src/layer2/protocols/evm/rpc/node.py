@@ -1,0 +1,357 @@
+"""What an EVM node is asked, as typed calls: every answer is checked for its shape, headers for their hash.
+
+Sources: the execution API specification; EIP-1898 (blocks by hash), EIP-234 (logs by block hash).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeAlias, TypeVar
+
+from layer2.contracts.l1_block import operator_fee
+from layer2.errors import BadAnswer, FormatError, Outcome
+from layer2.formats.evm_header import EvmHeader, header_from_rpc
+from layer2.formats.evm_hex import format_data, format_quantity, parse_data, parse_quantity
+from layer2.formats.evm_receipt import EvmLog
+from layer2.protocols.evm.rpc.endpoints import NodeRpc
+from layer2.protocols.evm.rpc.json_rpc import SEND
+from layer2.transactions import EvmTxId, Finality
+
+__all__ = ["BlockRef", "EvmNode", "FoundLog", "MinedReceipt", "NodeBlock"]
+
+BlockRef: TypeAlias = Finality | int | bytes
+"""One of the three heads, a height, or a block hash (32 bytes; it then has to be canonical)."""
+
+T = TypeVar("T")
+
+_REMEMBERED_BLOCKS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class NodeBlock:
+    """A block's header, which hashes to ``hash``."""
+
+    header: EvmHeader
+    hash: bytes
+
+    @property
+    def number(self) -> int:
+        """The block's height."""
+        return self.header.number
+
+    @property
+    def timestamp(self) -> int:
+        """Unix seconds."""
+        return self.header.timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class MinedReceipt:
+    """What a node says of a transaction in a block."""
+
+    tx_hash: bytes
+    block_hash: bytes
+    block_number: int
+    index: int
+    succeeded: bool
+    fee: int
+    """Wei in all: execution, L1 data and operator's part."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLog:
+    """A log and where it is."""
+
+    log: EvmLog
+    tx_hash: bytes
+    block_hash: bytes
+    block_number: int
+
+
+class EvmNode:
+    """Typed calls to a node. Raises, all methods: as ``JsonRpc.call_dated``.
+
+    Args:
+        rpc: the connection, to one node or to the best of several.
+        protocol: the layer's name, for errors.
+    """
+
+    def __init__(self, rpc: NodeRpc, protocol: str) -> None:
+        self.rpc = rpc
+        self._protocol = protocol
+        self._blocks: dict[str, NodeBlock] = {}
+
+    async def chain_id(self) -> int:
+        """The chain that the node serves."""
+        method = "eth_chainId"
+        return self._read(method, parse_quantity, await self.rpc.call(method))
+
+    async def block(self, ref: BlockRef) -> NodeBlock | None:
+        """A block's header; None where the node has no such block."""
+        return (await self.dated_block(ref))[0]
+
+    async def dated_block(self, ref: BlockRef) -> tuple[NodeBlock | None, float | None]:
+        """A block's header and the ``Date`` of the same answer."""
+        if isinstance(ref, bytes):
+            method, name = "eth_getBlockByHash", format_data(ref)
+        else:
+            method, name = "eth_getBlockByNumber", _name(ref)
+        answer = await self.rpc.call_dated(method, name, False)
+        block = None if answer.value is None else self._checked(method, lambda: self._block(answer.value))
+        if block is not None and ref not in (block.hash, block.number) and not isinstance(ref, Finality):
+            raise self._bad(method, "it answered with another block")
+        return block, answer.date
+
+    async def head(self, finality: Finality) -> NodeBlock:
+        """One of the three heads.
+
+        Raises:
+            BadAnswer: the node has none, as before its first safe or finalized block.
+        """
+        block = await self.block(finality)
+        if block is None:
+            raise self._bad("eth_getBlockByNumber", f"it has no {finality.value} block")
+        return block
+
+    async def transaction_count(self, address: bytes, at: BlockRef | None) -> int:
+        """Transactions of the account up to a block; with None also those that wait without a gap."""
+        method = "eth_getTransactionCount"
+        answer = await self.rpc.call(method, format_data(address), "pending" if at is None else _state(at))
+        return self._read(method, parse_quantity, answer)
+
+    async def balance(self, address: bytes) -> int:
+        """Wei of the account at the newest block."""
+        method = "eth_getBalance"
+        return self._read(method, parse_quantity, await self.rpc.call(method, format_data(address), "latest"))
+
+    async def code(self, address: bytes) -> bytes:
+        """The code at an address at the newest block; empty where there is none."""
+        method = "eth_getCode"
+        return self._read(method, parse_data, await self.rpc.call(method, format_data(address), "latest"))
+
+    async def storage(self, address: bytes, slot: int, at: BlockRef = Finality.LATEST) -> int:
+        """A word of a contract's storage."""
+        method = "eth_getStorageAt"
+        answer = await self.rpc.call(method, format_data(address), format_quantity(slot), _state(at))
+        word = self._read(method, parse_data, answer)
+        if len(word) > 32:
+            raise self._bad(method, f"{len(word)} bytes are no word of storage")
+        return int.from_bytes(word, "big")
+
+    async def call(
+        self, to: bytes, data: bytes, *, sender: bytes | None = None, value: int = 0, at: BlockRef = Finality.LATEST
+    ) -> bytes:
+        """Execute a message without sending it, and return what it returns. Never hand it a preimage.
+
+        Raises:
+            NodeRefused: it reverts, with the reason.
+        """
+        method = "eth_call"
+        answer = await self.rpc.call(method, _message(to, data, sender, value), _state(at))
+        return self._read(method, parse_data, answer)
+
+    async def estimate_gas(self, to: bytes | None, data: bytes, *, sender: bytes, value: int) -> int:
+        """The gas that a message needs now. Never hand it a preimage."""
+        method = "eth_estimateGas"
+        return self._read(method, parse_quantity, await self.rpc.call(method, _message(to, data, sender, value)))
+
+    async def send(self, raw: bytes) -> bytes:
+        """Hand in a signed transaction and return the hash that the node gives it."""
+        answer = await self.rpc.call(SEND, format_data(raw))
+        return self._read(SEND, lambda value, what: parse_data(value, what, size=32), answer)
+
+    async def knows_transaction(self, tx_hash: bytes) -> bool:
+        """Whether the transaction is in a block or waits."""
+        answer = await self.rpc.call("eth_getTransactionByHash", format_data(tx_hash))
+        if answer is None:
+            return False
+        if not isinstance(answer, dict) or answer.get("hash") != format_data(tx_hash):
+            raise self._bad("eth_getTransactionByHash", "it answered with another transaction")
+        return True
+
+    async def receipt(self, tx_hash: bytes) -> MinedReceipt | None:
+        """What became of a transaction, None where it is in no block."""
+        method = "eth_getTransactionReceipt"
+        answer = await self.rpc.call(method, format_data(tx_hash))
+        if answer is None:
+            return None
+        try:
+            receipt = _receipt(answer)
+        except FormatError as error:
+            raise self._bad(method, error.message) from error
+        if receipt.tx_hash != tx_hash:
+            raise self._bad(method, "it answered with the receipt of another transaction")
+        return receipt
+
+    async def receipts_of(self, ref: int | bytes, tx_ids: Container[str]) -> dict[EvmTxId, MinedReceipt] | None:
+        """Receipts of those transactions that are in the block; None where the node has no such block.
+
+        Args:
+            ref: a height, for the block that is on the chain there; or a block hash, which need not be on the chain.
+            tx_ids: which to look for.
+
+        Raises:
+            BadAnswer: they are of another block, or a transaction is in it twice.
+        """
+        receipts = await self.block_receipts(ref)
+        if receipts is None:
+            return None
+        method = "eth_getBlockReceipts"
+        found: dict[EvmTxId, MinedReceipt] = {}
+        block_hash = receipts[0].get("blockHash") if receipts else None
+        try:
+            for fields in receipts:
+                tx_id = fields.get("transactionHash")
+                if fields.get("blockHash") != block_hash:
+                    raise self._bad(method, "its receipts are of several blocks")
+                if isinstance(tx_id, str) and tx_id in tx_ids:
+                    receipt = _receipt(fields)
+                    if tx_id in found or ref not in (receipt.block_number, receipt.block_hash):
+                        raise self._bad(method, "it answered with other receipts than those of the block")
+                    found[EvmTxId(tx_id)] = receipt
+        except FormatError as error:
+            raise self._bad(method, error.message) from error
+        return found
+
+    async def block_receipts(self, ref: int | bytes) -> list[Mapping[str, object]] | None:
+        """The receipts of a block in order, as the node wrote them; None where it has no such block."""
+        method = "eth_getBlockReceipts"
+        answer = await self.rpc.call(method, format_data(ref) if isinstance(ref, bytes) else format_quantity(ref))
+        if answer is None:
+            return None
+        if not isinstance(answer, list) or not all(isinstance(item, dict) for item in answer):
+            raise self._bad(method, "it is not a list of objects")
+        return answer
+
+    async def logs(
+        self, address: bytes, topics: Sequence[bytes | Sequence[bytes] | None], first: int, last: int
+    ) -> list[FoundLog]:
+        """Logs of a contract in blocks by height, oldest first. None found is no proof that there are none."""
+        method = "eth_getLogs"
+        criteria = {
+            "address": format_data(address),
+            "topics": [_topic(topic) for topic in topics],
+            "fromBlock": format_quantity(first),
+            "toBlock": format_quantity(last),
+        }
+        answer = await self.rpc.call(method, criteria)
+        if not isinstance(answer, list):
+            raise self._bad(method, "it is not a list")
+        return self._checked(method, lambda: [_found_log(item) for item in answer])
+
+    def _block(self, answer: object) -> NodeBlock:
+        fields = _object(answer, "a block")
+        name = fields.get("hash")
+        # A hash commits to every field of its header, so one that was checked before needs no second look.
+        if isinstance(name, str) and name in self._blocks:
+            return self._blocks[name]
+        header = header_from_rpc(fields)
+        block = NodeBlock(header, header.hash)
+        self._blocks[format_data(block.hash)] = block
+        if len(self._blocks) > _REMEMBERED_BLOCKS:
+            del self._blocks[next(iter(self._blocks))]
+        return block
+
+    def _read(self, method: str, parse: Callable[[object, str], T], answer: object) -> T:
+        return self._checked(method, lambda: parse(answer, "result"))
+
+    def _checked(self, method: str, parse: Callable[[], T]) -> T:
+        try:
+            return parse()
+        except FormatError as error:
+            raise self._bad(method, error.message) from error
+
+    def _bad(self, method: str, problem: str) -> BadAnswer:
+        return BadAnswer(
+            f"the node at {self.rpc.endpoint}, {method}: {problem}",
+            protocol=self._protocol,
+            operation=method,
+            retryable=method != SEND,
+            # Whatever it answered to a send, it may have taken the transaction.
+            outcome=Outcome.UNKNOWN if method == SEND else Outcome.NOT_SENT,
+        )
+
+
+def _name(ref: Finality | int) -> str:
+    return ref.value if isinstance(ref, Finality) else format_quantity(ref)
+
+
+def _state(ref: BlockRef) -> str | dict[str, Any]:
+    if isinstance(ref, bytes):
+        return {"blockHash": format_data(ref), "requireCanonical": True}
+    return _name(ref)
+
+
+def _message(to: bytes | None, data: bytes, sender: bytes | None, value: int) -> dict[str, str]:
+    fields = {"input": format_data(data), "value": format_quantity(value)}
+    if to is not None:
+        fields["to"] = format_data(to)
+    if sender is not None:
+        fields["from"] = format_data(sender)
+    return fields
+
+
+def _topic(topic: bytes | Sequence[bytes] | None) -> str | list[str] | None:
+    if topic is None or isinstance(topic, bytes):
+        return None if topic is None else format_data(topic)
+    return [format_data(one) for one in topic]
+
+
+def _object(answer: object, what: str) -> Mapping[str, object]:
+    if not isinstance(answer, dict):
+        raise FormatError(f"JSON-RPC: {what} is not an object")
+    return answer
+
+
+def _receipt(answer: object) -> MinedReceipt:
+    fields = _object(answer, "a receipt")
+    get = fields.get
+    try:
+        gas_used, status = _quantity(get("gasUsed"), "gasUsed"), _quantity(get("status"), "status")
+        if status > 1:
+            raise FormatError("JSON-RPC: a receipt's status is neither 0 nor 1")
+        # OP stack: the L1 data fee (Fjord) and the operator's fee come on top of the execution. The footprint's scalar
+        # is in the receipts of Jovian and in none before.
+        scalar, constant = _optional(fields, "operatorFeeScalar"), _optional(fields, "operatorFeeConstant")
+        jovian = get("daFootprintGasScalar") is not None
+        fee = (
+            gas_used * _quantity(get("effectiveGasPrice"), "effectiveGasPrice")
+            + _optional(fields, "l1Fee")
+            + operator_fee(gas_used, scalar, constant, jovian=jovian)
+        )
+        number = _quantity(get("blockNumber"), "blockNumber")
+        index = _quantity(get("transactionIndex"), "transactionIndex")
+        block_hash = _block_hash(get("blockHash"), "blockHash", size=32)
+    except TypeError:
+        raise FormatError("JSON-RPC: a receipt has an object or a list where a number or a hash belongs") from None
+    tx_hash = parse_data(get("transactionHash"), "transactionHash", size=32)
+    return MinedReceipt(tx_hash, block_hash, number, index, status == 1, fee)
+
+
+def _optional(fields: Mapping[str, object], name: str) -> int:
+    value = fields.get(name)
+    return 0 if value is None else _quantity(value, name)
+
+
+# The receipts of a chain repeat each other: prices and scalars of a block, and the gas of a kind of transaction.
+_quantity = lru_cache(maxsize=2048)(parse_quantity)
+_block_hash = lru_cache(maxsize=256)(parse_data)
+
+
+def _found_log(answer: object) -> FoundLog:
+    fields = _object(answer, "a log")
+    topics = fields.get("topics")
+    if not isinstance(topics, list):
+        raise FormatError("JSON-RPC: a log's topics are not a list")
+    return FoundLog(
+        log=EvmLog(
+            address=parse_data(fields.get("address"), "address", size=20),
+            topics=tuple([parse_data(topic, "topic", size=32) for topic in topics]),
+            data=parse_data(fields.get("data"), "data"),
+        ),
+        tx_hash=parse_data(fields.get("transactionHash"), "transactionHash", size=32),
+        block_hash=parse_data(fields.get("blockHash"), "blockHash", size=32),
+        block_number=parse_quantity(fields.get("blockNumber"), "blockNumber"),
+    )

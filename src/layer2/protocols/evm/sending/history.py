@@ -1,0 +1,120 @@
+"""What a client was asked to send, and which transactions were made to replace one another: durable before sent."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from layer2.errors import Layer2Error
+from layer2.formats.evm_hex import format_data, parse_data
+from layer2.formats.evm_transaction import SignedTransaction, decode_signed
+from layer2.interfaces import SendRecord, SendRecords
+from layer2.protocols.evm.sending.account import tx_id_of
+from layer2.transactions import EvmTxId
+
+__all__ = ["REPLACES", "SendHistory", "signed_in"]
+
+REPLACES: Final = "replaces:"
+"""How the key of a replacement's record begins; the id of what it replaces follows. So each has at most one."""
+_REMEMBERED = 10_000
+
+
+def signed_in(record: SendRecord) -> SignedTransaction:
+    """The transaction that a record is of.
+
+    Raises:
+        FormatError: there is none in it.
+    """
+    return decode_signed(parse_data(record.act.get("raw"), "raw"))
+
+
+class SendHistory:
+    """The durable record of a layer's single sends, and the newest of them in memory.
+
+    Args:
+        records: the durable record.
+        protocol: the layer's name in it.
+    """
+
+    def __init__(self, records: SendRecords, protocol: str) -> None:
+        self._records = records
+        self._protocol = protocol
+        self._sent: dict[EvmTxId, SignedTransaction] = {}
+        self._replaced: dict[EvmTxId, EvmTxId] = {}
+
+    async def add(
+        self, signed: SignedTransaction, *, key: str | None, request: str, replaced: EvmTxId | None = None
+    ) -> SendRecord:
+        """Write that the transaction is about to be sent, or return what is recorded under the same key.
+
+        Args:
+            key: None is the transaction's own id.
+            request: a digest of what was asked for.
+            replaced: the transaction whose nonce it has; the key is then of that.
+
+        Raises:
+            IdempotencyConflict: the key is known with another request.
+            JournalError: it could not be written; nothing may be sent.
+        """
+        tx_id = tx_id_of(signed)
+        act = {"raw": format_data(signed.raw)}
+        if replaced is not None:
+            key, act = REPLACES + replaced, act | {"replaces": replaced}
+        try:
+            record = await self._records.add_send(
+                SendRecord(self._protocol, tx_id if key is None else key, request, tx_id, act)
+            )
+        except Layer2Error as error:
+            error.tx_id = error.tx_id or tx_id
+            raise
+        if record.tx_id == tx_id:
+            self.remember(signed, replaced)
+        return record
+
+    async def find(self, key: str) -> SendRecord | None:
+        """What is recorded under an idempotency key."""
+        return await self._records.find_send(self._protocol, key)
+
+    async def recorded(self, tx_id: EvmTxId) -> SignedTransaction | None:
+        """The transaction with that id, if it is recorded, whenever that was."""
+        if (signed := self._sent.get(tx_id)) is not None:
+            return signed
+        record = await self._records.find_send_of(self._protocol, tx_id)
+        if record is None:
+            return None
+        replaced = record.act.get("replaces")
+        return self.remember(signed_in(record), EvmTxId(replaced) if isinstance(replaced, str) else None)
+
+    def remember(self, signed: SignedTransaction, replaced: EvmTxId | None = None) -> SignedTransaction:
+        """Keep in memory what tells a dropped transaction from an unknown one: its sender and nonce."""
+        tx_id = tx_id_of(signed)
+        self._sent[tx_id] = signed
+        if replaced is not None:
+            self._replaced[tx_id] = replaced
+        if len(self._sent) > _REMEMBERED:
+            oldest = next(iter(self._sent))
+            del self._sent[oldest]
+            self._replaced.pop(oldest, None)
+        return signed
+
+    def sent(self, tx_id: EvmTxId) -> SignedTransaction | None:
+        """What is in memory of it."""
+        return self._sent.get(tx_id)
+
+    async def replacements(self, tx_id: EvmTxId) -> list[SignedTransaction]:
+        """What was made to replace it, and that again, oldest first. Made does not say sent, nor mined."""
+        found: list[SignedTransaction] = []
+        while (record := await self.find(REPLACES + tx_id)) is not None:
+            tx_id = EvmTxId(record.tx_id)
+            replaced = EvmTxId(record.idempotency_key.removeprefix(REPLACES))
+            found.append(self.remember(self._sent.get(tx_id) or signed_in(record), replaced))
+        return found
+
+    async def versions(self, signed: SignedTransaction) -> list[SignedTransaction]:
+        """All that is recorded of its nonce: what it replaced, itself, and what replaced it, oldest first."""
+        found = [signed]
+        while (earlier := self._replaced.get(tx_id_of(found[0]))) is not None:
+            before = await self.recorded(earlier)
+            if before is None:
+                break
+            found.insert(0, before)
+        return found + await self.replacements(tx_id_of(signed))

@@ -1,0 +1,210 @@
+"""What became of single transactions, as the node says now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from layer2.errors import BadAnswer, NodeRefused
+from layer2.formats.evm_hex import parse_data
+from layer2.formats.evm_transaction import SignedTransaction
+from layer2.protocols.evm.chain.heads import Heads, HeadWatcher
+from layer2.protocols.evm.rpc.node import EvmNode, MinedReceipt
+from layer2.protocols.evm.rpc.shared_call import SharedCall
+from layer2.protocols.evm.sending.account import tx_id_of
+from layer2.protocols.evm.sending.history import SendHistory
+from layer2.protocols.evm.settings import EvmSettings
+from layer2.transactions import EvmTxId, Finality, TxState, TxStatus
+
+__all__ = ["Statuses"]
+
+_REMEMBERED_PLACES = 200_000
+_REMEMBERED_BLOCKS = 10_000
+_FEWEST_TO_SHARE = 4
+"""A whole block's receipts cost the node as much as a few single ones."""
+
+
+class Statuses:
+    """Asks for statuses.
+
+    Args:
+        node: the party's own node.
+        watcher: its heads.
+        history: what was sent, which tells a dropped transaction from one that is only unknown.
+        settings: from which head on a transaction is final, and how old the heads may be.
+    """
+
+    def __init__(self, node: EvmNode, watcher: HeadWatcher, history: SendHistory, settings: EvmSettings) -> None:
+        self._node = node
+        self._history = history
+        self._watcher = watcher
+        self._head_life = settings.head_life_seconds
+        self._final = tuple([finality for finality in Finality if finality.includes(settings.finality)])
+        self._safe_is_final = settings.finality is Finality.SAFE
+        self._enough = settings.finality
+        self._on_chain: dict[tuple[int, bytes], None] = {}
+        self._places: dict[EvmTxId, int] = {}
+        self._asked: dict[int, tuple[set[EvmTxId], SharedCall[Mapping[EvmTxId, MinedReceipt]]]] = {}
+
+    async def read(self, tx_id: EvmTxId) -> TxStatus[EvmTxId]:
+        """Ask the node now."""
+        tx_hash = parse_data(tx_id, "transaction id", size=32)
+        recent = self._watcher.recent(self._head_life)
+        if recent is None:
+            receipt, heads = await asyncio.gather(self._node.receipt(tx_hash), self._watcher.read())
+        else:
+            receipt, heads = await self._node.receipt(tx_hash), recent
+        if receipt is None:
+            return await self.not_included(tx_id)
+        height = receipt.block_number
+        # A finalized head never goes back, so an older one only understates. A safe one may, so where it is enough for
+        # FINAL it is asked for again.
+        is_doubtful = recent is heads and self._safe_is_final and height > heads.finalized.number
+        if is_doubtful or height > heads.latest.number:
+            heads = await self._watcher.read()
+        await self.check_final([receipt], heads)
+        return self.included(tx_id, receipt, heads)
+
+    async def read_many(self, tx_ids: Sequence[EvmTxId]) -> list[TxStatus[EvmTxId]]:
+        """Ask the node now; transactions that were last seen in one block share one request for its receipts."""
+        found: dict[EvmTxId, TxStatus[EvmTxId]] = {}
+        by_block: dict[int, list[EvmTxId]] = defaultdict(list)
+        for tx_id in dict.fromkeys(tx_ids):
+            place = self._places.get(tx_id)
+            if place is not None:
+                by_block[place].append(tx_id)
+        shared = {number: ids for number, ids in by_block.items() if len(ids) >= _FEWEST_TO_SHARE}
+        if shared:
+            asking = [self._in_block(number, ids) for number, ids in shared.items()]
+            heads, blocks = await asyncio.gather(self._watcher.read(), asyncio.gather(*asking))
+            await self.check_final([receipt for receipts in blocks for receipt in receipts.values()], heads)
+            for receipts, ids in zip(blocks, shared.values(), strict=True):
+                for tx_id in ids:
+                    receipt = receipts.get(tx_id)
+                    if receipt is not None:
+                        found[tx_id] = self.included(tx_id, receipt, heads)
+        rest = [tx_id for tx_id in dict.fromkeys(tx_ids) if tx_id not in found]
+        for status in await asyncio.gather(*[self.read(tx_id) for tx_id in rest]):
+            found[status.tx_id] = status
+        return [found[tx_id] for tx_id in tx_ids]
+
+    async def _in_block(self, number: int, tx_ids: Iterable[EvmTxId]) -> Mapping[EvmTxId, MinedReceipt]:
+        """Receipts of a block; all who ask about it within one tick share the request, and find others' there too."""
+        asked = self._asked.get(number)
+        if asked is None:
+            wanted: set[EvmTxId] = set()
+
+            async def ask() -> Mapping[EvmTxId, MinedReceipt]:
+                return await self._node.receipts_of(number, wanted) or {}
+
+            asked = self._asked[number] = (wanted, SharedCall(ask))
+            # Whoever asks later is not given an answer to an earlier question.
+            asyncio.get_running_loop().call_soon(self._asked.pop, number)
+        wanted, call = asked
+        wanted.update(tx_ids)
+        return await call.get()
+
+    async def check_final(self, receipts: Iterable[MinedReceipt], heads: Heads) -> None:
+        """Check that the receipts that would be final are of the blocks that are on the chain at their heights.
+
+        Behind one address a node that follows another branch may have answered with a receipt, and the heads may be
+        those of the next one. The block and the head are asked for together, so of one node.
+
+        Raises:
+            BadAnswer: one is not, or the node that was asked has not got so far; retryable.
+        """
+        settled = {(receipt.block_number, receipt.block_hash) for receipt in receipts}
+        unchecked = [
+            place for place in settled if place not in self._on_chain and heads.finality_of(place[0]) in self._final
+        ]
+        if not unchecked:
+            return
+        blocks, head = await asyncio.gather(
+            asyncio.gather(*[self._node.block(number) for number, _ in unchecked]), self._node.head(self._enough)
+        )
+        for (number, block_hash), block in zip(unchecked, blocks, strict=True):
+            if head.number < number or block is None or block.hash != block_hash:
+                raise BadAnswer(
+                    f"a receipt is of block {number} 0x{block_hash.hex()}, which is not on the node's chain or not as "
+                    "final as its heads were said to be",
+                    retryable=True,
+                )
+            if number <= heads.finalized.number:
+                self._on_chain[number, block_hash] = None
+                if len(self._on_chain) > _REMEMBERED_BLOCKS:
+                    del self._on_chain[next(iter(self._on_chain))]
+
+    def included(self, tx_id: EvmTxId, receipt: MinedReceipt, heads: Heads) -> TxStatus[EvmTxId]:
+        """The status that a receipt and the heads amount to."""
+        places = self._places
+        places[tx_id] = receipt.block_number
+        if len(places) > _REMEMBERED_PLACES:
+            del places[next(iter(places))]
+        finality = heads.finality_of(receipt.block_number)
+        if not receipt.succeeded:
+            state = TxState.FAILED
+        elif finality in self._final:
+            state = TxState.FINAL
+        else:
+            state = TxState.INCLUDED
+        return TxStatus(
+            tx_id,
+            state,
+            max(1, heads.latest.number - receipt.block_number + 1),
+            receipt.block_number,
+            finality,
+            receipt.fee,
+            None if receipt.succeeded else "execution reverted",
+            block_hash=receipt.block_hash,
+        )
+
+    async def not_included(self, tx_id: EvmTxId) -> TxStatus[EvmTxId]:
+        """The status of a transaction that is in no block: PENDING, DROPPED, or UNKNOWN.
+
+        A dropped one's ``finality`` is that of whatever took its nonce: up to FINALIZED it may come back.
+        """
+        tx_hash = parse_data(tx_id, "transaction id", size=32)
+        if await self._node.knows_transaction(tx_hash):
+            return TxStatus(tx_id, TxState.PENDING)
+        signed = self._history.sent(tx_id)
+        if signed is not None:
+            heads = await self._watcher.read()
+            # In one batch, so of one node: the nonce may have been used in a block that the node which is asked for the
+            # transaction has not seen. It is asked for after the counts, because it may be included in between.
+            try:
+                counts, block, is_known = await asyncio.gather(
+                    asyncio.gather(
+                        *[self._node.transaction_count(signed.sender, heads.at(finality).hash) for finality in Finality]
+                    ),
+                    self._node.block(heads.latest.hash),
+                    self._node.knows_transaction(tx_hash),
+                )
+            except NodeRefused as error:
+                raise self._lags(heads) from error
+            if block is None:
+                raise self._lags(heads)
+            used = [
+                finality for finality, count in zip(Finality, counts, strict=True) if count > signed.transaction.nonce
+            ]
+            if used and not is_known:
+                reason = "another transaction has its nonce"
+                taker = await self._replacement(signed)
+                return TxStatus(tx_id, TxState.DROPPED, finality=used[-1], reason=reason, replaced_by=taker)
+        return TxStatus(tx_id, TxState.UNKNOWN)
+
+    @staticmethod
+    def _lags(heads: Heads) -> BadAnswer:
+        return BadAnswer(
+            f"the node that was asked has not seen block {heads.latest.number}, or not the state after its heads, so "
+            "nothing can be said of what is in no block",
+            retryable=True,
+        )
+
+    async def _replacement(self, dropped: SignedTransaction) -> EvmTxId | None:
+        """Which of the transactions that are recorded of its nonce is in a block; None where it is a stranger's."""
+        versions = await self._history.versions(dropped)
+        others = [signed for signed in versions if signed.hash != dropped.hash]
+        receipts = await asyncio.gather(*[self._node.receipt(signed.hash) for signed in others])
+        mined = [tx_id_of(signed) for signed, receipt in zip(others, receipts, strict=True) if receipt is not None]
+        return mined[0] if mined else None

@@ -1,0 +1,48 @@
+"""Why a transaction in a block failed: the node executes it once more where it was.
+
+A call on the state of the block before would not do: what came earlier in the block, the gas, or the block's time may
+be the reason. Source: go-ethereum, ``debug_traceTransaction`` with ``callTracer``; op-geth and op-reth have it, public
+providers often refuse it.
+"""
+
+from __future__ import annotations
+
+from layer2.errors import BadAnswer, FormatError
+from layer2.foreign_text import printable
+from layer2.formats.evm_hex import format_data, parse_data
+from layer2.formats.evm_revert import decode_revert
+from layer2.protocols.evm.rpc.node import EvmNode
+
+__all__ = ["failure_reason"]
+
+_METHOD = "debug_traceTransaction"
+_TRACER = {"tracer": "callTracer", "tracerConfig": {"onlyTopCall": True}}
+
+
+async def failure_reason(node: EvmNode, tx_hash: bytes) -> str | None:
+    """Ask the node why a transaction failed.
+
+    Args:
+        node: the party's own node.
+        tx_hash: 32 bytes, of a transaction in a block; its data is public already.
+
+    Returns:
+        The contract's reason, or the machine's ("out of gas"); None where it did not fail.
+
+    Raises:
+        NodeRefused: the node does not trace, or does not know the transaction.
+        BadAnswer: the answer is no trace.
+    """
+    trace = await node.rpc.call(_METHOD, format_data(tx_hash), _TRACER)
+    error = trace.get("error") if isinstance(trace, dict) else None
+    if not isinstance(trace, dict) or not (error is None or isinstance(error, str)):
+        raise BadAnswer(f"the node at {node.rpc.endpoint}, {_METHOD}: it is no trace", operation=_METHOD)
+    if error is None:
+        return None
+    if "revert" not in error:
+        return printable(error)
+    try:
+        return decode_revert(parse_data(trace.get("output", "0x"), "output"))
+    except FormatError as problem:
+        message = f"the node at {node.rpc.endpoint}, {_METHOD}: {problem.message}"
+        raise BadAnswer(message, operation=_METHOD) from problem

@@ -1,0 +1,1 @@
+"""ERC-20 tokens: what they would do, and permits."""

@@ -1,0 +1,97 @@
+"""Signing permits: approvals that the spender hands in, so that the owner needs neither gas nor a node that sends.
+
+A token's own word is not trusted: it could name another token's domain, and the signature would be good there. So
+the domain is computed here, for this token and this chain, and the token has to agree.
+Sources: EIP-2612, EIP-712.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from layer2.contracts.erc20 import (
+    decode_string,
+    decode_uint256,
+    domain_separator_call,
+    name_call,
+    nonces_call,
+    version_call,
+)
+from layer2.errors import BadAnswer, FormatError, InvalidRequest, NodeRefused, TransactionError
+from layer2.formats.eip2612 import Permit, SignedPermit, domain_separator
+from layer2.interfaces import EvmSigner
+from layer2.protocols.evm.rpc.node import EvmNode
+from layer2.transactions import Finality
+
+__all__ = ["Permits"]
+
+_USUAL_VERSION = "1"
+
+
+class Permits:
+    """Signs permits of one key for one token.
+
+    Args:
+        node: the party's own node.
+        signer: the owner's key.
+        token: 20 bytes.
+        chain_id: what the signatures are good for.
+        protocol: the layer's name, for errors.
+    """
+
+    def __init__(self, node: EvmNode, signer: EvmSigner, token: bytes, *, chain_id: int, protocol: str) -> None:
+        self._node = node
+        self._signer = signer
+        self._token = token
+        self._chain_id = chain_id
+        self._protocol = protocol
+
+    async def sign(self, spender: bytes, value: int, deadline: int) -> SignedPermit:
+        """Sign that ``spender`` may take up to ``value`` of the token's smallest unit; nothing is sent.
+
+        Raises:
+            InvalidRequest: the spender is the zero address, or the deadline has passed on the chain's clock.
+            TransactionError: the token has no permit (``no_permit``), or one of a domain that is not its own
+                (``permit_domain``).
+            SignerError: the key cannot be used.
+        """
+        if not any(spender):
+            raise InvalidRequest("the zero address can spend nothing")
+        (separator, nonce), computed, head = await asyncio.gather(
+            self._stated(), self._domain(), self._node.head(Finality.LATEST)
+        )
+        if deadline <= head.timestamp:
+            raise InvalidRequest(f"the permit's deadline {deadline} is not after the chain's time {head.timestamp}")
+        if separator != computed:
+            raise TransactionError(
+                "the token's DOMAIN_SEPARATOR is not that of its name, version, chain and address; nothing was signed",
+                code="permit_domain",
+                protocol=self._protocol,
+            )
+        permit = Permit(self._signer.address, spender, value, nonce, deadline)
+        return SignedPermit(permit, await self._signer.sign_digest(permit.digest(computed)))
+
+    async def _stated(self) -> tuple[bytes, int]:
+        """What the token says: its domain separator and the owner's nonce."""
+        try:
+            separator, nonce = await asyncio.gather(
+                self._node.call(self._token, domain_separator_call()),
+                self._node.call(self._token, nonces_call(self._signer.address)),
+            )
+            return separator, decode_uint256(nonce)
+        except (NodeRefused, FormatError) as error:
+            raise TransactionError(
+                "the token has no permit (EIP-2612)", code="no_permit", protocol=self._protocol
+            ) from error
+
+    async def _domain(self) -> bytes:
+        name, version = await asyncio.gather(self._text(name_call()), self._text(version_call()))
+        if name is None:
+            raise BadAnswer("the token has no name, so its permits have no domain", protocol=self._protocol)
+        return domain_separator(name, _USUAL_VERSION if version is None else version, self._chain_id, self._token)
+
+    async def _text(self, call: bytes) -> str | None:
+        try:
+            return decode_string(await self._node.call(self._token, call))
+        except (NodeRefused, FormatError):
+            return None

@@ -1,0 +1,143 @@
+"""Calls executed by the node one after another without sending them, and what each of them did.
+
+Source: ``eth_simulateV1`` of the execution API specification; op-geth and op-reth have it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from layer2.errors import BadAnswer, FormatError, NodeRefused, TransactionError
+from layer2.foreign_text import printable
+from layer2.formats.evm_hex import format_data, format_quantity, parse_data, parse_quantity
+from layer2.formats.evm_revert import decode_revert
+from layer2.protocols.evm.rpc.node import EvmNode
+
+__all__ = ["Simulated", "SimulatedBlock", "SimulatedMessage", "simulate"]
+
+_METHOD = "eth_simulateV1"
+_NO_SUCH_METHOD = (-32601, -32004)
+"""Method not found (JSON-RPC 2.0), and not supported (EIP-1474)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedMessage:
+    """A message from whomever: nothing is signed."""
+
+    sender: bytes
+    to: bytes
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedBlock:
+    """Messages in their order, in a block of their own."""
+
+    messages: Sequence[SimulatedMessage]
+    time: int | None = None
+    """Unix seconds, later than the block's before; None is the node's own idea, 12 s or less after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """What became of one message."""
+
+    output: bytes
+    """What it returned; empty where it failed."""
+    gas_used: int
+    failure: str | None
+    """Why it failed, in the contract's or the node's words; None where it did not."""
+
+
+async def simulate(
+    node: EvmNode, blocks: Sequence[SimulatedBlock], *, protocol: str, after: bytes | None = None
+) -> list[Simulated]:
+    """Let the node execute messages; each sees what those before it did.
+
+    Args:
+        node: the party's own node. It sees all the data: never hand it a preimage.
+        blocks: with rising times.
+        protocol: the layer's name, for errors.
+        after: hash of the block on whose state it begins, which has to be on the chain; None is the newest.
+
+    Returns:
+        What became of each message, in their order.
+
+    Raises:
+        TransactionError: the node has no ``eth_simulateV1`` (code ``no_simulation``).
+        BadAnswer: the answer is not one, or is not of these messages.
+        NodeError: as every call.
+
+    Does not promise that the same holds when a transaction is mined: the state may be another by then.
+    """
+    asked = {"blockStateCalls": [_block_argument(block) for block in blocks]}
+    state = "latest" if after is None else {"blockHash": format_data(after), "requireCanonical": True}
+    try:
+        answer = await node.rpc.call(_METHOD, asked, state)
+    except NodeRefused as error:
+        if error.node_code not in _NO_SUCH_METHOD:
+            raise
+        raise TransactionError(
+            "the node cannot simulate, so what a token does with a transfer is not known before; nothing was signed",
+            code="no_simulation",
+            protocol=protocol,
+            operation=_METHOD,
+            remedy="use a node that has eth_simulateV1, as op-geth and op-reth do",
+        ) from error
+    try:
+        return _simulated(answer, blocks)
+    except FormatError as error:
+        raise BadAnswer(
+            f"the node at {node.rpc.endpoint}, {_METHOD}: {error.message}",
+            protocol=protocol,
+            operation=_METHOD,
+            retryable=True,
+        ) from error
+
+
+def _block_argument(block: SimulatedBlock) -> dict[str, object]:
+    argument: dict[str, object] = {
+        "calls": [
+            {"from": format_data(message.sender), "to": format_data(message.to), "input": format_data(message.data)}
+            for message in block.messages
+        ]
+    }
+    if block.time is not None:
+        argument["blockOverrides"] = {"time": format_quantity(block.time)}
+    return argument
+
+
+def _simulated(answer: object, blocks: Sequence[SimulatedBlock]) -> list[Simulated]:
+    if not isinstance(answer, list) or len(answer) != len(blocks):
+        raise FormatError("it is not a list with an answer for each block")
+    read: list[Simulated] = []
+    for block, fields in zip(blocks, answer, strict=True):
+        calls = fields.get("calls") if isinstance(fields, dict) else None
+        if not isinstance(calls, list) or len(calls) != len(block.messages):
+            raise FormatError("a block does not have an answer for each call")
+        read.extend([_call(call) for call in calls])
+    return read
+
+
+def _call(call: object) -> Simulated:
+    if not isinstance(call, dict):
+        raise FormatError("a call's answer is not an object")
+    gas_used = parse_quantity(call.get("gasUsed"), "gasUsed")
+    output = parse_data(call.get("returnData"), "returnData")
+    match parse_quantity(call.get("status"), "status"):
+        case 1:
+            return Simulated(output, gas_used, None)
+        case 0:
+            return Simulated(b"", gas_used, _reason(call.get("error")))
+        case _:
+            raise FormatError("a call's status is neither 0 nor 1")
+
+
+def _reason(error: object) -> str:
+    if not isinstance(error, dict) or not isinstance(error.get("message"), str):
+        raise FormatError("a failed call has no error with a message")
+    reverted = error.get("data")
+    if isinstance(reverted, str) and reverted not in ("", "0x"):
+        return decode_revert(parse_data(reverted, "error data"))
+    return printable(error["message"])
