@@ -227,5 +227,5 @@ class SendRecords(Protocol):
     async def find_send(self, protocol: str, idempotency_key: str) -> SendRecord | None: ...
 
     async def find_send_of(self, protocol: str, tx_id: str) -> SendRecord | None:
-        """The record of the transaction with that id, whatever its key. Not quick: all records may be looked through."""
+        """The record of the transaction with that id, whatever its key. All records may be looked through."""
         ...
