@@ -8,16 +8,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import aiohttp
 import orjson
 from aiohttp import web
 
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc
 from layer2.settings import ConnectionPoolConfig
 
-__all__ = ["Calls", "ScriptedNode", "echoes", "scripted_node"]
+__all__ = ["Calls", "Change", "ScriptedNode", "balanced", "echoes", "scripted_node"]
 
 Calls = list[dict[str, Any]]
 Script = Callable[[Calls], Awaitable[web.StreamResponse] | web.StreamResponse | bytes]
+
+Change = Callable[[Calls, list[dict[str, Any]]], None]
 
 
 @dataclass
@@ -91,3 +94,18 @@ async def scripted_node(script: Script = echoes) -> AsyncIterator[ScriptedNode]:
         for client in node.clients:
             await client.aclose()
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def balanced(url: str, change: Change) -> AsyncIterator[ScriptedNode]:
+    """A node behind an address that not only it answers for; ``change`` is given its true answers to some calls."""
+    async with aiohttp.ClientSession() as session:
+
+        async def script(calls: Calls) -> web.Response:
+            async with session.post(url, json=calls) as response:
+                answers = orjson.loads(await response.read())
+            change(calls, answers)
+            return web.json_response(answers if len(calls) > 1 else answers[0])
+
+        async with scripted_node(script) as scripted:
+            yield scripted

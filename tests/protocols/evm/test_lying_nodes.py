@@ -12,16 +12,19 @@ import orjson
 import pytest
 
 from layer2.contracts.htlc import HTLC_ADDRESS
-from layer2.errors import BadAnswer, NodeError, NodeRefused, NodeUnreachable, Outcome
+from layer2.errors import BadAnswer, FormatError, NodeError, NodeRefused, NodeUnreachable, Outcome
 from layer2.formats.evm_address import to_checksum
 from layer2.protocols.evm.chain.heads import HeadWatcher
 from layer2.protocols.evm.locks.events import LOCKED, LockEvents
+from layer2.protocols.evm.requests import EvmTransactionRequest
 from layer2.protocols.evm.rpc.json_rpc import SEND, JsonRpc
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.settings import ConnectionPoolConfig
 from layer2.simnet.evm_answers import block_answer
+from layer2.swap_rules.legs import ActStatus, Verb
+from layer2.transactions import Preimage
 from protocols.evm.bob_network import BobNetwork
-from protocols.evm.scripted_node import Calls, scripted_node
+from protocols.evm.scripted_node import Calls, balanced, scripted_node
 
 
 def answering(answer: Callable[[dict[str, Any]], object]) -> Callable[[Calls], bytes]:
@@ -219,3 +222,32 @@ async def test_more_than_a_word_of_storage_is_a_bad_answer() -> None:
     async with scripted_node(answering(lambda call: "0x" + "ff" * 33)) as scripted:
         with pytest.raises(BadAnswer, match="33 bytes are no word of storage"):
             await EvmNode(scripted.client(), "BOB").storage(b"\x01" * 20, 1)
+
+
+async def test_a_lock_in_a_final_block_that_one_of_several_nodes_has_not_seen_is_not_called_failed(
+    bob: BobNetwork,
+) -> None:
+    lags = False
+
+    def change(calls: Calls, answers: list[dict[str, Any]]) -> None:
+        if lags and any(call["method"] == "eth_getTransactionReceipt" for call in calls):
+            for answer in answers:
+                answer["result"] = None
+
+    async with balanced(bob.url, change) as scripted:
+        client = await bob.client("taker", rpc_url=scripted.url)
+        act = await client.prepare(Verb.FUND, bob.htlc(Preimage(b"\x07" * 32)))
+        await client.perform(act)
+        bob.node.mine()
+        bob.node.set_finality(bob.node.chain.head.number, bob.node.chain.head.number)
+        assert await client.act_status(act) is ActStatus.DONE
+        lags = True
+        with pytest.raises(BadAnswer, match="has not seen block"):
+            await client.act_status(act)
+        await client.aclose()
+
+
+@pytest.mark.parametrize("wrong", [{"gas_limit": 21_000.5}, {"gas_limit": -1}, {"data": "0x00"}, {"value": 1.5}])
+def test_a_request_with_what_is_no_number_or_no_bytes_is_refused_at_once(wrong: dict[str, Any]) -> None:
+    with pytest.raises(FormatError, match="EVM transaction"):
+        EvmTransactionRequest(to="0x" + "05" * 20, **wrong)

@@ -18,7 +18,8 @@ class EvmTransactionRequest:
     """A transaction without nonce, prices and signature: the client adds them.
 
     Raises:
-        FormatError: an address that is none, or a negative value.
+        FormatError: an address that is none, a value or a gas limit that is no whole number or negative, or data that
+            is not bytes.
     """
 
     to: str | None
@@ -34,6 +35,10 @@ class EvmTransactionRequest:
             parse_address(self.to)
         if isinstance(self.value, bool) or not isinstance(self.value, int) or self.value < 0:
             raise FormatError("EVM transaction: the value must be a whole number of wei, not negative")
+        if self.gas_limit is not None and (not isinstance(self.gas_limit, int) or self.gas_limit < 0):
+            raise FormatError("EVM transaction: the gas limit must be a whole number, not negative")
+        if not isinstance(self.data, bytes):
+            raise FormatError("EVM transaction: the data must be bytes")
 
     @property
     def recipient(self) -> bytes | None:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable
 from typing import Any
 
-import aiohttp
-import orjson
 import pytest
-from aiohttp import web
 
 from layer2.errors import BadAnswer, NodeError
 from layer2.formats.evm_transaction import Eip1559Transaction
@@ -18,7 +14,7 @@ from layer2.money import ETH
 from layer2.protocols.bob import BobClient
 from layer2.transactions import EvmTxId, Finality, TxState
 from protocols.evm.bob_network import BobNetwork
-from protocols.evm.scripted_node import Calls, ScriptedNode, scripted_node
+from protocols.evm.scripted_node import Calls, balanced
 
 HOUR = 3600.0
 SOMEBODY = "0x" + "06" * 20
@@ -105,25 +101,6 @@ async def test_who_asks_at_once_about_a_block_shares_its_receipts_and_who_asks_l
     assert cancelled.cancelled()
 
 
-Change = Callable[[Calls, list[dict[str, Any]]], None]
-"""What becomes of the true answers to some calls."""
-
-
-@asynccontextmanager
-async def balanced(bob: BobNetwork, change: Change) -> AsyncIterator[ScriptedNode]:
-    """The node behind an address that not only it answers for."""
-    async with aiohttp.ClientSession() as session:
-
-        async def script(calls: Calls) -> web.Response:
-            async with session.post(bob.url, json=calls) as response:
-                answers = orjson.loads(await response.read())
-            change(calls, answers)
-            return web.json_response(answers if len(calls) > 1 else answers[0])
-
-        async with scripted_node(script) as scripted:
-            yield scripted
-
-
 LOOK_UPS = {"eth_getTransactionReceipt", "eth_getTransactionByHash"}
 
 
@@ -143,7 +120,7 @@ async def test_a_transaction_in_a_block_that_one_of_several_nodes_has_not_seen_i
                     answer.pop("result", None)
                     answer.update(unseen)
 
-    async with balanced(bob, change) as scripted:
+    async with balanced(bob.url, change) as scripted:
         client = await bob.client("taker", rpc_url=scripted.url)
         tx_id, _, _ = await included(bob, client)
         lags = True
@@ -169,7 +146,7 @@ async def test_a_receipt_of_another_block_than_the_one_on_the_chain_makes_nothin
                 for receipt in answer["result"]:
                     receipt["blockHash"] = "0x" + "ab" * 32
 
-    async with balanced(bob, change) as scripted:
+    async with balanced(bob.url, change) as scripted:
         client = await bob.client("taker", rpc_url=scripted.url, head_life_seconds=0.0)
         tx_id, _, height = await included(bob, client)
         assert [one.state for one in await client.get_transaction_statuses_async([tx_id])] == [TxState.INCLUDED]

@@ -21,6 +21,7 @@ from layer2.contracts.htlc import (
     refund_call,
 )
 from layer2.errors import (
+    BadAnswer,
     FormatError,
     FundsRulesError,
     InsufficientFunds,
@@ -253,12 +254,19 @@ class LockActs:
             self._node.transaction_count(signed.sender, certain), self._node.head(certain)
         )
         versions = (signed.hash, *read.replaced)
-        for receipt in await asyncio.gather(*[self._node.receipt(tx_hash) for tx_hash in versions]):
+        # The head is asked for in the same batch, and before: a node that has not seen it has no receipt either.
+        (seen,), receipts = await asyncio.gather(
+            asyncio.gather(self._node.block(head.hash)),
+            asyncio.gather(*[self._node.receipt(tx_hash) for tx_hash in versions]),
+        )
+        for receipt in receipts:
             if receipt is not None:
                 if receipt.succeeded:
                     return ActStatus.DONE
                 return ActStatus.FAILED if receipt.block_number <= head.number else ActStatus.UNDER_WAY
         if used > signed.transaction.nonce:
+            if seen is None:
+                raise BadAnswer(f"the node that was asked has not seen block {head.number}", retryable=True)
             return ActStatus.FAILED
         known = await asyncio.gather(*[self._node.knows_transaction(tx_hash) for tx_hash in versions])
         return ActStatus.UNDER_WAY if any(known) else ActStatus.UNSEEN
