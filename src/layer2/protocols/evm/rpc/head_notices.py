@@ -163,7 +163,8 @@ class HeadNotices:
                 self._url,
                 heartbeat=_HEARTBEAT_SECONDS,
                 max_msg_size=self._pool.max_response_bytes,
-                timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS),
+                # aiohttp declares these fields in a way that only mypy's plugin for attrs reads.
+                timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS),  # pyright: ignore[reportCallIssue]
             )
         # An error of aiohttp may carry the URL with its keys, so it is not kept as the cause.
         except aiohttp.WSServerHandshakeError as error:
