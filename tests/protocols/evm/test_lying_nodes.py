@@ -12,8 +12,9 @@ import orjson
 import pytest
 
 from layer2.contracts.htlc import HTLC_ADDRESS
-from layer2.errors import BadAnswer, FormatError, NodeError, NodeRefused, NodeUnreachable, Outcome
+from layer2.errors import BadAnswer, FormatError, NodeError, NodeRefused, NodeUnreachable, Outcome, WrongNetwork
 from layer2.formats.evm_address import to_checksum
+from layer2.money import ETH
 from layer2.protocols.evm.chain.heads import HeadWatcher
 from layer2.protocols.evm.locks.events import LOCKED, LockEvents
 from layer2.protocols.evm.requests import EvmTransactionRequest
@@ -251,3 +252,31 @@ async def test_a_lock_in_a_final_block_that_one_of_several_nodes_has_not_seen_is
 def test_a_request_with_what_is_no_number_or_no_bytes_is_refused_at_once(wrong: dict[str, Any]) -> None:
     with pytest.raises(FormatError, match="EVM transaction"):
         EvmTransactionRequest(to="0x" + "05" * 20, **wrong)
+
+
+async def test_on_another_chain_nothing_is_called_dropped_or_failed(bob: BobNetwork) -> None:
+    is_elsewhere = False
+
+    def change(calls: Calls, answers: list[dict[str, Any]]) -> None:
+        if not is_elsewhere:
+            return
+        for call, answer in zip(calls, answers, strict=True):
+            match call["method"]:
+                case "eth_chainId":
+                    answer["result"] = "0x1"
+                case "eth_getTransactionReceipt" | "eth_getTransactionByHash":
+                    answer["result"] = None
+                case "eth_getTransactionCount":
+                    answer["result"] = "0xff"
+
+    async with balanced(bob.url, change) as scripted:
+        client = await bob.client("taker", rpc_url=scripted.url)
+        bob.maker.set_enabled(False)
+        act = await client.prepare(Verb.FUND, bob.htlc(Preimage(b"\x07" * 32)))
+        await client.perform(act)
+        tx_id = await client.transfer_asset_async(ETH, 1, "0x" + "05" * 20)
+        is_elsewhere = True
+        for asked in (client.act_status(act), client.get_transaction_status_async(tx_id)):
+            with pytest.raises(WrongNetwork, match="is on chain 1"):
+                await asked
+        await client.aclose()

@@ -267,6 +267,8 @@ class LockActs:
         if used > signed.transaction.nonce:
             if seen is None:
                 raise BadAnswer(f"the node that was asked has not seen block {head.number}", retryable=True)
+            # On another chain the account has other nonces.
+            await self._node.expect_chain(signed.transaction.chain_id)
             return ActStatus.FAILED
         known = await asyncio.gather(*[self._node.knows_transaction(tx_hash) for tx_hash in versions])
         return ActStatus.UNDER_WAY if any(known) else ActStatus.UNSEEN

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, TypeAlias, TypeVar
 
 from layer2.contracts.l1_block import operator_fee
-from layer2.errors import BadAnswer, FormatError, Outcome
+from layer2.errors import BadAnswer, FormatError, Outcome, WrongNetwork
 from layer2.formats.evm_header import EvmHeader, header_from_rpc
 from layer2.formats.evm_hex import format_data, format_quantity, parse_data, parse_quantity
 from layer2.formats.evm_receipt import EvmLog
@@ -87,6 +87,20 @@ class EvmNode:
         """The chain that the node serves."""
         method = "eth_chainId"
         return self._read(method, parse_quantity, await self.rpc.call(method))
+
+    async def expect_chain(self, chain_id: int) -> None:
+        """Check that the node serves this chain now, whatever it served before.
+
+        Raises:
+            WrongNetwork: it serves another one.
+        """
+        served = await self.chain_id()
+        if served != chain_id:
+            raise WrongNetwork(
+                f"the node at {self.rpc.endpoint} is on chain {served}, what is asked about is on {chain_id}",
+                code="chain_id",
+                protocol=self._protocol,
+            )
 
     async def block(self, ref: BlockRef) -> NodeBlock | None:
         """A block's header; None where the node has no such block."""

@@ -163,6 +163,9 @@ class Statuses:
         """The status of a transaction that is in no block: PENDING, DROPPED, or UNKNOWN.
 
         A dropped one's ``finality`` is that of whatever took its nonce: up to FINALIZED it may come back.
+
+        Raises:
+            WrongNetwork: the node is on another chain by now, where the account has other nonces.
         """
         tx_hash = parse_data(tx_id, "transaction id", size=32)
         if await self._node.knows_transaction(tx_hash):
@@ -173,12 +176,13 @@ class Statuses:
             # In one batch, so of one node: the nonce may have been used in a block that the node which is asked for the
             # transaction has not seen. It is asked for after the counts, because it may be included in between.
             try:
-                counts, block, is_known = await asyncio.gather(
+                counts, block, is_known, _ = await asyncio.gather(
                     asyncio.gather(
                         *[self._node.transaction_count(signed.sender, heads.at(finality).hash) for finality in Finality]
                     ),
                     self._node.block(heads.latest.hash),
                     self._node.knows_transaction(tx_hash),
+                    self._node.expect_chain(signed.transaction.chain_id),
                 )
             except NodeRefused as error:
                 raise self._lags(heads) from error
