@@ -12,7 +12,16 @@ import orjson
 import pytest
 
 from layer2.contracts.htlc import HTLC_ADDRESS
-from layer2.errors import BadAnswer, FormatError, NodeError, NodeRefused, NodeUnreachable, Outcome, WrongNetwork
+from layer2.errors import (
+    BadAnswer,
+    FormatError,
+    NodeError,
+    NodeRefused,
+    NodeUnreachable,
+    Outcome,
+    ProofUndecided,
+    WrongNetwork,
+)
 from layer2.formats.evm_address import to_checksum
 from layer2.money import ETH
 from layer2.protocols.evm.chain.heads import HeadWatcher
@@ -22,7 +31,7 @@ from layer2.protocols.evm.rpc.json_rpc import SEND, JsonRpc
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.settings import ConnectionPoolConfig
 from layer2.simnet.evm_answers import block_answer
-from layer2.swap_rules.legs import ActStatus, Verb
+from layer2.swap_rules.legs import ActStatus, Side, Verb
 from layer2.transactions import Preimage
 from protocols.evm.bob_network import BobNetwork
 from protocols.evm.scripted_node import Calls, balanced, scripted_node
@@ -280,3 +289,35 @@ async def test_on_another_chain_nothing_is_called_dropped_or_failed(bob: BobNetw
             with pytest.raises(WrongNetwork, match="is on chain 1"):
                 await asked
         await client.aclose()
+
+
+@pytest.mark.parametrize("is_left", [False, True])
+async def test_a_proof_is_final_by_the_heads_of_the_node_that_has_its_block(bob: BobNetwork, is_left: bool) -> None:
+    lags = False
+
+    def change(calls: Calls, answers: list[dict[str, Any]]) -> None:
+        if lags and any(call["params"][0] == hex(height) for call in calls if call["params"]):
+            for call, answer in zip(calls, answers, strict=True):
+                if call["params"][0] in {"safe", "finalized"}:
+                    answer["result"] = genesis
+
+    async with balanced(bob.url, change) as scripted:
+        taker, provider = await bob.client("taker", rpc_url=scripted.url), await bob.client("provider")
+        htlc, preimage = bob.htlc(Preimage(b"\x07" * 32)), Preimage(b"\x07" * 32)
+        await taker.perform(await taker.prepare(Verb.FUND, htlc))
+        await provider.perform(await provider.prepare(Verb.COLLECT, htlc, preimage))
+        evidence = await taker.evidence(htlc, Side.PAYER)
+        assert evidence is not None
+        height = bob.node.chain.head.number
+        first = bob.node.chain.block_by_number(0)
+        assert first is not None
+        genesis = block_answer(first, full_transactions=False)
+        if is_left:
+            bob.node.set_finality(0, 0)
+            bob.node.reorganise(1, keep_transactions=False)
+        bob.node.set_finality(height, height)
+        assert await taker.verify_proof_async(evidence) is not is_left
+        lags = True
+        with pytest.raises(ProofUndecided):
+            await taker.verify_proof_async(evidence)
+        await taker.aclose()

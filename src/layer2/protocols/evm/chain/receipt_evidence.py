@@ -136,14 +136,18 @@ async def is_canonical(
         header = read_event(evidence, contract).header
     except ProofRefused:
         return False
-    heads = await watcher.read()
-    block = await node.block(header.number)
+    await watcher.read()
+    # The block and the heads that make it final are asked for together, so of one node: behind one address another may
+    # follow a branch that was left.
+    block, head, finalized = await asyncio.gather(
+        node.block(header.number), node.head(finality), node.head(Finality.FINALIZED)
+    )
     if block is None:
         raise ProofUndecided("the node's chain does not reach the evidence's block yet")
     if block.hash == header.hash:
-        if header.number <= heads.at(finality).number:
+        if header.number <= head.number:
             return True
         raise ProofUndecided(f"the evidence's block is on the chain, and not {finality.value} yet")
-    if header.number <= heads.finalized.number:
+    if header.number <= finalized.number:
         return False
     raise ProofUndecided("the node has another block at this height, which is not finalized yet")
