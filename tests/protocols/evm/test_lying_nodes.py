@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -32,7 +32,7 @@ from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.settings import ConnectionPoolConfig
 from layer2.simnet.evm_answers import block_answer
 from layer2.swap_rules.legs import ActStatus, Side, Verb
-from layer2.transactions import Preimage
+from layer2.transactions import Finality, Preimage
 from protocols.evm.bob_network import BobNetwork
 from protocols.evm.scripted_node import Calls, balanced, scripted_node
 
@@ -263,7 +263,7 @@ def test_a_request_with_what_is_no_number_or_no_bytes_is_refused_at_once(wrong: 
         EvmTransactionRequest(to="0x" + "05" * 20, **wrong)
 
 
-async def test_on_another_chain_nothing_is_called_dropped_or_failed(bob: BobNetwork) -> None:
+async def test_on_another_chain_nothing_is_called_dropped_failed_or_over(bob: BobNetwork) -> None:
     is_elsewhere = False
 
     def change(calls: Calls, answers: list[dict[str, Any]]) -> None:
@@ -281,11 +281,18 @@ async def test_on_another_chain_nothing_is_called_dropped_or_failed(bob: BobNetw
     async with balanced(bob.url, change) as scripted:
         client = await bob.client("taker", rpc_url=scripted.url)
         bob.maker.set_enabled(False)
-        act = await client.prepare(Verb.FUND, bob.htlc(Preimage(b"\x07" * 32)))
+        htlc = bob.htlc(Preimage(b"\x07" * 32))
+        await client.observe(htlc, Side.PAYER, Finality.LATEST)
+        act = await client.prepare(Verb.FUND, htlc)
         await client.perform(act)
         tx_id = await client.transfer_asset_async(ETH, 1, "0x" + "05" * 20)
         is_elsewhere = True
-        for asked in (client.act_status(act), client.get_transaction_status_async(tx_id)):
+        asking: tuple[Awaitable[object], ...] = (
+            client.act_status(act),
+            client.get_transaction_status_async(tx_id),
+            client.observe(htlc, Side.PAYER, Finality.LATEST),
+        )
+        for asked in asking:
             with pytest.raises(WrongNetwork, match="is on chain 1"):
                 await asked
         await client.aclose()

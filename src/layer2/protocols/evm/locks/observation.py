@@ -105,11 +105,13 @@ class Locks:
         lock = self.lock(htlc)
         heads = await self._watcher.read()
         asked_block = heads.at(finality)
-        latest, asked, finalized, spent = await asyncio.gather(
+        # On another chain there is no such lock either, and nothing would be owed: so the chain is asked for each time.
+        latest, asked, finalized, spent, _ = await asyncio.gather(
             self.status(lock, heads.latest),
             self._older_status(lock, asked_block),
             self._older_status(lock, heads.finalized),
             self.is_spent(lock.payment_hash, heads.latest),
+            self._node.expect_chain(lock.chain_id),
         )
         ended = latest in {LockStatus.CLAIMED, LockStatus.REFUNDED}
         final = ended and asked is latest
