@@ -37,6 +37,7 @@ from layer2.interfaces import SendRecord
 from layer2.money import BTC, ETH, AssetId
 from layer2.protocols.bob import BobClient
 from layer2.protocols.evm.requests import EvmTransactionRequest
+from layer2.protocols.evm.rpc.http_exchange import HttpExchange
 from layer2.signers.software import SoftwareEvmSigner
 from layer2.simnet.accounts import START_WEI
 from layer2.transactions import EvmTxId, Finality, TxState
@@ -397,3 +398,27 @@ async def test_neither_url_nor_key_is_shown(bob: BobNetwork) -> None:
     shown = repr(taker) + repr(taker.settings) + repr(error.value) + str(error.value)
     shown += "".join(traceback.format_exception(error.value))
     assert not any(secret in shown for secret in ("hunter2", "api-key-1", "t0", "01" * 16))
+
+
+async def test_who_sends_while_the_client_is_closed_is_told_so_and_not_cancelled(
+    bob: BobNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, arrived = await bob.client("taker"), asyncio.Event()
+
+    async def hang(*_: object) -> None:
+        arrived.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(HttpExchange, "post", hang)
+    sending = asyncio.create_task(client.transfer_asset_async(ETH, 1, SOMEBODY))
+    await arrived.wait()
+    await client.aclose()
+    with pytest.raises(NodeUnreachable, match="client was closed") as closed:
+        await sending
+    assert (closed.value.outcome, closed.value.tx_id) == (Outcome.NOT_SENT, None)
+
+
+async def test_a_key_that_no_text_can_have_is_refused_before_anything_is_sent(bob: BobNetwork) -> None:
+    client = await bob.client("taker")
+    with pytest.raises(InvalidRequest, match="idempotency key"):
+        await client.transfer_asset_async(ETH, 1, SOMEBODY, idempotency_key="\ud800")

@@ -6,7 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from layer2.errors import FormatError, IdempotencyConflict, InvalidRequest, Outcome, TransactionError
+from layer2.errors import (
+    FormatError,
+    IdempotencyConflict,
+    InvalidRequest,
+    NodeUnreachable,
+    Outcome,
+    TransactionError,
+)
 from layer2.formats.evm_transaction import SignedTransaction, decode_signed
 from layer2.interfaces import SendRecord
 from layer2.protocols.evm.fees.estimates import Estimates
@@ -66,6 +73,7 @@ class Submissions:
         self._protocol = protocol
         self._by_key: dict[str, tuple[Submission, asyncio.Task[EvmTxId]]] = {}
         self._tasks: set[asyncio.Task[EvmTxId]] = set()
+        self._is_closed = False
 
     async def submit(self, submission: Submission) -> EvmTxId:
         """Send the request; return its id once the node took it.
@@ -80,12 +88,21 @@ class Submissions:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             submission.tx_id = leader.tx_id
+            if self._is_closed and task.cancelled():
+                # Not the caller was cancelled, but the client closed under it.
+                raise NodeUnreachable(
+                    "the client was closed",
+                    protocol=self._protocol,
+                    outcome=Outcome.NOT_SENT if leader.tx_id is None else Outcome.UNKNOWN,
+                    tx_id=leader.tx_id,
+                ) from None
             if submission.tx_id is None and submission.idempotency_key is None:
                 task.cancel()
             raise
 
     async def aclose(self) -> None:
         """End what is under way. What was sent is not called back; what is recorded can be sent again by its key."""
+        self._is_closed = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -93,6 +110,8 @@ class Submissions:
     def _begin(self, submission: Submission) -> tuple[Submission, asyncio.Task[EvmTxId]]:
         """Start the request, or join the one that is under way with the same key."""
         key = submission.idempotency_key
+        if key is not None and any("\ud800" <= letter <= "\udfff" for letter in key):
+            raise InvalidRequest("an idempotency key must be text that UTF-8 can write", protocol=self._protocol)
         if key is not None and key in self._by_key:
             leader, task = self._by_key[key]
             if leader.digest != submission.digest:
