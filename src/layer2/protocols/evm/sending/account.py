@@ -259,6 +259,9 @@ class EvmAccount:
                     await self._hand_in_again(signed)
         except Layer2Error as error:
             error.tx_id = tx_id_of(signed)
+            if error.outcome is Outcome.UNKNOWN:
+                error.funds = error.funds or f"transaction {error.tx_id} was signed and may be under way"
+                error.remedy = error.remedy or "look it up by its id before sending anything again"
             raise
 
     async def _hand_in_again(self, signed: SignedTransaction) -> None:

@@ -21,10 +21,14 @@ from layer2.protocols.evm.fees.quotes import FeeQuote, Fees
 from layer2.protocols.evm.requests import EvmTransaction
 from layer2.protocols.evm.sending.account import EvmAccount, Message, message_of, tx_id_of
 from layer2.protocols.evm.sending.history import REPLACES, SendHistory, signed_in
+from layer2.protocols.evm.sending.pace import Pace
 from layer2.protocols.evm.sending.replacements import Replacements
 from layer2.transactions import EvmTxId
 
 __all__ = ["Submission", "Submissions"]
+
+_AT_ONCE = 32
+"""Transactions that are decoded or signed in one turn of the loop: a batch, some three milliseconds."""
 
 
 @dataclass(slots=True)
@@ -74,6 +78,7 @@ class Submissions:
         self._by_key: dict[str, tuple[Submission, asyncio.Task[EvmTxId]]] = {}
         self._tasks: set[asyncio.Task[EvmTxId]] = set()
         self._is_closed = False
+        self._pace = Pace(_AT_ONCE)
 
     async def submit(self, submission: Submission) -> EvmTxId:
         """Send the request; return its id once the node took it.
@@ -139,6 +144,7 @@ class Submissions:
                 return await self._send_recorded(submission, known)
         request = submission.request
         if isinstance(request, bytes):
+            await self._pace.turn()
             return await self._send_signed(submission, self._checked(request))
         price = await self._fees.quote()
         if submission.measure is not None:
@@ -149,6 +155,7 @@ class Submissions:
             value=request.value,
             gas_limit=await self._estimates.gas_limit(request, price),
         )
+        await self._pace.turn()
         signed = await self._sign(message, price)
         try:
             record = await self._record(submission, signed)
