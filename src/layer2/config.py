@@ -417,8 +417,12 @@ def _explained(error: ValidationError, model: type[BaseModel], origin: str) -> C
     if first["type"] == "missing":
         return ConfigurationError(f'{origin}: {table}needs the key "{key}"', code="missing_key")
     message = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if first["type"] == "tuple_type":
+        message = 'not a list; write ["...", "..."]'
+    if message[:2].istitle():
+        message = message[:1].lower() + message[1:]
     named = f'{table}"{key}": ' if key else table
-    return ConfigurationError(f"{origin}: {named}{message[:1].lower()}{message[1:]}", code="wrong_value")
+    return ConfigurationError(f"{origin}: {named}{message}", code="wrong_value")
 
 
 def _fields_at(model: type[BaseModel], tables: list[str]) -> list[str]:

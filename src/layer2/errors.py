@@ -274,7 +274,10 @@ class InitializationError(Layer2Error):
 
     def __init__(self, failures: Mapping[str, Layer2Error]) -> None:
         listed = "; ".join(f"{name}: {error}" for name, error in failures.items())
-        super().__init__(f"not every layer could be initialized: {listed}", retryable=True)
+        super().__init__(
+            f"not every layer could be initialized: {listed}",
+            retryable=all(error.retryable for error in failures.values()),
+        )
         self.failures: Mapping[str, Layer2Error] = dict(failures)
 
 

@@ -66,3 +66,5 @@ def test_of_several_layers_that_failed_the_most_urgent_counts() -> None:
     unreachable, poor = NodeUnreachable("down"), InsufficientFunds("no gas")
     assert exit_status(InitializationError({"BOB": unreachable})) is ExitStatus.UNREACHABLE
     assert exit_status(InitializationError({"BOB": unreachable, "LIGHTNING": poor})) is ExitStatus.ACTION_NEEDED
+    assert InitializationError({"BOB": unreachable}).retryable
+    assert not InitializationError({"BOB": unreachable, "LIGHTNING": poor}).retryable

@@ -46,7 +46,7 @@ def parse_address(text: str) -> bytes:
 
     Source: EIP-55. Small letters carry no checksum: a mistyped address in small letters is not noticed.
     """
-    if not _ADDRESS.fullmatch(text):
+    if not isinstance(text, str) or not _ADDRESS.fullmatch(text):
         raise FormatError("EVM address: expected 0x and 40 hexadecimal digits")
     address = bytes.fromhex(text[2:])
     if text != text.lower() and text != to_checksum(address):

@@ -219,6 +219,7 @@ async def test_a_send_whose_outcome_cannot_be_looked_up_is_unknown_and_goes_on_l
         await taker.transfer_asset_async(ETH, 1, SOMEBODY)
     assert lost.value.outcome is Outcome.UNKNOWN
     assert lost.value.tx_id is not None
+    assert f"transaction {lost.value.tx_id} was signed and may be under way; look it up" in str(lost.value)
     # The next send takes the nonce after it; the first is handed in again, so that nothing waits for ever.
     second = await taker.transfer_asset_async(ETH, 1, SOMEBODY)
     assert (await taker.wait_for_status_async(second, timeout=5)).state is TxState.INCLUDED
@@ -291,13 +292,15 @@ async def test_a_down_node_is_unreachable_and_nothing_was_sent(bob: BobNetwork) 
         (lambda client: client.transfer_asset_async(BTC, 1.0, SOMEBODY), InvalidAmount),
         (lambda client: client.transfer_asset_async(BTC, True, SOMEBODY), InvalidAmount),
         (lambda client: client.transfer_asset_async(AssetId("DOGE", 8), 1, SOMEBODY), UnknownAsset),
+        (lambda client: client.transfer_asset_async("BTC", 1, SOMEBODY), UnknownAsset),
         (lambda client: client.transfer_asset_async(BTC, 1, "bc1q"), FormatError),
+        (lambda client: client.transfer_asset_async(BTC, 1, None), FormatError),
         (lambda client: client.transfer_asset_async(ETH, 10**20, SOMEBODY), TransactionError),
         (lambda client: client.get_transaction_status_async(EvmTxId("0x12")), FormatError),
         (lambda client: client.wait_for_status_async(EvmTxId("0x" + "00" * 32), until=TxState.FAILED), InvalidRequest),
         (lambda client: client.submit_transaction_async(b"\x02\xc0"), FormatError),
     ],
-    ids=["zero", "negative", "float", "bool", "asset", "address", "too-much", "id", "until", "bytes"],
+    ids=["zero", "negative", "float", "bool", "asset", "text", "address", "none", "too-much", "id", "until", "bytes"],
 )
 async def test_wrong_use_is_refused_and_nothing_is_sent(
     bob: BobNetwork, call: Callable[[object], object], error: type[Layer2Error]

@@ -115,6 +115,7 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
                     f"the configuration says {self._name} ({self.settings.chain_id})",
                     code="chain_id",
                     protocol=self._name,
+                    remedy="correct chain_id, or rpc_url",
                 )
             try:
                 decimals = decode_decimals(answer)
@@ -320,7 +321,7 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         elif asset_id == ETH:
             request = EvmTransactionRequest(to=recipient, value=amount)
         else:
-            raise UnknownAsset(f"{self._name} carries BTC and ETH here, not {asset_id}")
+            raise UnknownAsset(f"{self._name} carries layer2.BTC and layer2.ETH here, not {asset_id!r}")
         return await self._submit("transfer_asset_async", request, idempotency_key, timeout, measure)
 
     async def permit_async(

@@ -179,7 +179,7 @@ class LightningNetwork(
             As ``submit_transaction_async``.
         """
         if asset_id != BTC:
-            raise UnknownAsset(f"Lightning carries BTC, not {asset_id}", protocol=LIGHTNING)
+            raise UnknownAsset(f"Lightning carries layer2.BTC, not {asset_id!r}", protocol=LIGHTNING)
         amount_msat = rescaled(checked_amount(amount), BTC.decimals, MSAT_DECIMALS)
         invoice = read_invoice(recipient)
         if invoice.amount_msat != amount_msat:

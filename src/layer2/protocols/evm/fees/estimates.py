@@ -189,7 +189,8 @@ class Estimates:
 
     def _cannot_pay(self, value: int, fees: int, balance: int) -> InsufficientFunds:
         return InsufficientFunds(
-            f"{value} wei and up to {fees} wei of fees cannot be paid: the account has {balance} wei left",
+            f"{value} wei {f'and up to {fees} wei of fees' if fees else 'and fees'} cannot be paid: "
+            f"the account has {balance} wei left",
             protocol=self._protocol,
-            remedy="send ETH to the account",
+            remedy="send ETH to the account, or pay less",
         )

@@ -61,6 +61,7 @@ class _Node:
                     f"the node at {self.rpc.endpoint} is on chain {on}, the configuration says {self._chain_id}",
                     code="chain_id",
                     protocol=self._protocol,
+                    remedy="correct chain_id, or the address of the node",
                 )
         except NodeRefused as error:
             # It is no answer to what the caller asked, who must not take it for one.
