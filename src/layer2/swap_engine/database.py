@@ -105,7 +105,9 @@ class Database:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise JournalError(f"the journal {self.path} is closed")
+            raise JournalError(
+                f"the journal {self.path} is closed", remedy="use it, and the clients, while their manager is open"
+            )
 
     def _start_writing(self) -> None:
         """Write all that waits; the end of it comes back here."""

@@ -222,4 +222,9 @@ class HeadNotices:
         return self._failed(BadAnswer, f"there is no websocket (HTTP {status})")
 
     def _failed(self, kind: type[NodeError], problem: str) -> NodeError:
-        return kind(f"the websocket at {self.endpoint}: {problem}", protocol=self._protocol, operation="eth_subscribe")
+        return kind(
+            f"the websocket at {self.endpoint}: {problem}",
+            protocol=self._protocol,
+            operation="eth_subscribe",
+            remedy="correct websocket_url, or leave it out: new blocks are then asked for every poll_interval_ms",
+        )

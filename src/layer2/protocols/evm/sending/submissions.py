@@ -232,5 +232,7 @@ class Submissions:
 
     def _conflict(self, key: str) -> IdempotencyConflict:
         return IdempotencyConflict(
-            f"the idempotency key {key!r} was used before with another request", protocol=self._protocol
+            f"the idempotency key {key!r} was used before with another request; nothing was sent for this one",
+            protocol=self._protocol,
+            remedy="give each payment a key of its own",
         )
