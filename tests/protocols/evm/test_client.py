@@ -425,3 +425,19 @@ async def test_a_key_that_no_text_can_have_is_refused_before_anything_is_sent(bo
     client = await bob.client("taker")
     with pytest.raises(InvalidRequest, match="idempotency key"):
         await client.transfer_asset_async(ETH, 1, SOMEBODY, idempotency_key="\ud800")
+
+
+@pytest.mark.parametrize("timeout", [0, -1.0, float("nan")])
+async def test_in_no_time_nothing_is_paid(bob: BobNetwork, timeout: float, requests_seen: list[bytes]) -> None:
+    client = await bob.client("taker")
+    requests_seen.clear()
+    with pytest.raises(AsyncTimeout, match="nothing was sent"):
+        await client.transfer_asset_async(ETH, 1, SOMEBODY, timeout=timeout)
+    await client.balances_async()
+    assert len(requests_seen) == 1
+
+
+async def test_a_timeout_that_is_no_number_is_refused(bob: BobNetwork) -> None:
+    client = await bob.client("taker")
+    with pytest.raises(InvalidRequest, match="a number of seconds, not str"):
+        await client.balances_async(timeout="5")  # type: ignore[arg-type]  # what a careless user does

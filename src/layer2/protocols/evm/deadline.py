@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 from weakref import WeakKeyDictionary
 
-from layer2.errors import AsyncTimeout, Layer2Error, Outcome
+from layer2.errors import AsyncTimeout, InvalidRequest, Layer2Error, Outcome
 from layer2.transactions import EvmTxId
 
 __all__ = ["Deadline"]
@@ -49,9 +49,14 @@ class Deadline:
         """Set when a transaction is signed: from then on a time-out leaves its outcome unknown."""
 
     async def __aenter__(self) -> Self:
-        if self._seconds is not None and self._seconds != math.inf:
-            # Less than no time, or no number, is no time.
-            self._begin(max(0.0, self._seconds))
+        if self._seconds is not None:
+            if isinstance(self._seconds, bool) or not isinstance(self._seconds, int | float):
+                raise InvalidRequest(f"timeout must be a number of seconds, not {type(self._seconds).__name__}")
+            if not self._seconds > 0:
+                # Nothing is begun in no time, and least of all a payment.
+                raise self._error()
+            if self._seconds != math.inf:
+                self._begin(self._seconds)
         if self._limit is not None:
             try:
                 await self._limit.acquire()
