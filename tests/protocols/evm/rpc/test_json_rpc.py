@@ -43,6 +43,18 @@ async def test_calls_of_one_tick_travel_together_and_each_gets_its_own_answer() 
         assert node.sizes == [50, 1]
 
 
+async def test_many_receipts_of_a_tick_are_divided_and_all_else_stays_together() -> None:
+    async with scripted_node() as node:
+        client = node.client(connections=9)
+        others = [client.call("eth_getBlockByHash", number) for number in range(10)]
+        receipts = [client.call("eth_getTransactionReceipt", number) for number in range(100)]
+        assert await asyncio.gather(*others, *receipts) == [*range(10), *range(100)]
+        assert sorted(node.sizes) == [10, 25, 25, 25, 25]
+        few = [client.call("eth_getTransactionReceipt", number) for number in range(25)]
+        assert await asyncio.gather(*few, client.call("eth_chainId", 7)) == [*range(25), 7]
+        assert node.sizes[5:] == [26]
+
+
 async def test_batches_have_a_limit_of_calls() -> None:
     async with scripted_node() as node:
         assert await asked(node.client(max_batch_calls=200), 450) == list(range(450))

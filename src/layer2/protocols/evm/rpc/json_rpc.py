@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -43,6 +43,13 @@ SEND = "eth_sendRawTransaction"
 """The one method that is a write."""
 _SENDS_TOGETHER = 32
 _SEND_BATCHES = 2
+_RECEIPT = "eth_getTransactionReceipt"
+"""Each is read by itself. All else of a tick may be compared with one another, and should be of one node: a balancer
+may send each request to another one."""
+_RECEIPT_PARTS = 4
+"""Many receipts are divided among so many requests: the node works on one while the answer of another is read here."""
+_FEWEST_RECEIPTS = 25
+"""Not divided any further: below that a request costs more than what it carries."""
 _RESPONSE_TOO_LARGE = -32003
 _JITTER = wait_random_exponential(multiplier=0.1, max=5)
 
@@ -192,16 +199,32 @@ class JsonRpc:
 
     def _start_reads(self) -> None:
         """Start as many batches as may be in flight; the end of each comes back here for the rest."""
-        queue = [call for call in self._reads if not call.future.done()]
-        start = 0
-        while start < len(queue) and self._reading < self._most_reads:
-            calls = self._next_batch(queue, start)
-            start += len(calls)
+        left: list[_Call] = []
+        for calls in self._divided([call for call in self._reads if not call.future.done()]):
+            if self._reading == self._most_reads:
+                left += calls
+                continue
             self._reading += 1
             task = self._spawn(self._carry(calls), calls)
             _Batch(calls, task)
             task.add_done_callback(self._was_read)
-        self._reads = queue[start:]
+        self._reads = left
+
+    def _divided(self, queue: list[_Call]) -> Iterator[Sequence[_Call]]:
+        """The batches of a tick: few calls in one, as far as its limits allow; of many the receipts in several."""
+        receipts = [call for call in queue if call.method == _RECEIPT]
+        if len(receipts) <= _FEWEST_RECEIPTS:
+            yield from self._batches(queue, self._most_calls)
+            return
+        yield from self._batches([call for call in queue if call.method != _RECEIPT], self._most_calls)
+        yield from self._batches(receipts, max(_FEWEST_RECEIPTS, -(-len(receipts) // _RECEIPT_PARTS)))
+
+    def _batches(self, queue: list[_Call], most: int) -> Iterator[Sequence[_Call]]:
+        start = 0
+        while start < len(queue):
+            calls = self._next_batch(queue[: start + most], start)
+            start += len(calls)
+            yield calls
 
     def _was_read(self, _: asyncio.Task[None]) -> None:
         self._reading -= 1
