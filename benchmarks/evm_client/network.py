@@ -30,6 +30,7 @@ NOWHERE = "0x" + "11" * 20
 GAS = 21_000
 _TOKEN_GAS = 100_000
 _MOST_BLOCKS = 10
+_MOST_CALLS = 10_000
 _HEAD_LIFE_MS = 200
 """The library's default. The local network's own settings have 0, because its blocks come on demand."""
 
@@ -109,7 +110,9 @@ async def opened(network: LocalNetwork, journal: Path) -> AsyncIterator[BobClien
     """A client of the taker's, as a user opens it, with a journal of its own."""
     values = party_values(network, network.taker)
     values["bob"]["head_life_ms"] = _HEAD_LIFE_MS
-    async with Layer2Manager(Layer2Config(**values, journal=JournalSection(path=journal))) as layers:
+    # Its default of 100 would have the others of a thousand callers wait within the manager, not at the node.
+    config = Layer2Config(**values, journal=JournalSection(path=journal), max_concurrency=_MOST_CALLS)
+    async with Layer2Manager(config) as layers:
         bob: BobClient = await layers.get_protocol_async(Layer2ProtocolType.BOB)
         await bob.initialize_async()
         yield bob

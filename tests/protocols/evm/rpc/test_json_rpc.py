@@ -405,3 +405,27 @@ async def test_ten_thousand_calls_at_once_are_answered() -> None:
 def test_a_url_that_is_none_is_a_configuration_error(url: str) -> None:
     with pytest.raises(ConfigurationError):
         JsonRpc(url, protocol="BOB", pool=ConnectionPoolConfig(), timeout=1)
+
+
+async def test_a_few_reads_wait_for_more_only_while_the_node_has_several_requests_and_only_for_a_moment() -> None:
+    busy = asyncio.Event()
+
+    async def slow_at_first(calls: Calls) -> web.Response:
+        if calls[0]["params"][0] == "slow":
+            await busy.wait()
+        return web.Response(body=echoes(calls), content_type="application/json")
+
+    async with scripted_node(slow_at_first) as node:
+        client = node.client(connections=16)
+        slow = []
+        for _ in range(4):
+            slow.append(asyncio.create_task(client.call("m", "slow")))
+            await node.arrival()
+        later = [asyncio.create_task(client.call("m", number)) for number in range(2)]
+        await asyncio.sleep(0)
+        later.append(asyncio.create_task(client.call("m", 2)))
+        # The four are still at the node: the moment is over, and the three have gone together.
+        assert await asyncio.wait_for(asyncio.gather(*later), 5) == [0, 1, 2]
+        assert node.sizes == [1, 1, 1, 1, 3]
+        busy.set()
+        assert await asyncio.gather(*slow) == ["slow"] * 4

@@ -50,6 +50,8 @@ _RECEIPT_PARTS = 4
 """Many receipts are divided among so many requests: the node works on one while the answer of another is read here."""
 _FEWEST_RECEIPTS = 25
 """Not divided any further: below that a request costs more than what it carries."""
+_PATIENCE_SECONDS = 0.003
+"""For which a few reads wait for more to go along, while the node has several requests of ours already."""
 _RESPONSE_TOO_LARGE = -32003
 _JITTER = wait_random_exponential(multiplier=0.1, max=5)
 
@@ -119,6 +121,8 @@ class JsonRpc:
         self._reads: list[_Call] = []
         self._sends: list[_Call] = []
         self._reading = 0
+        self._patience: asyncio.TimerHandle | None = None
+        self._hurried = False
         self._sending: deque[asyncio.Task[None]] = deque()
         self._under_way: dict[asyncio.Task[None], Sequence[_Call]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -164,6 +168,8 @@ class JsonRpc:
 
     async def aclose(self) -> None:
         """End every request and close the connections. What was sent is not called back."""
+        if self._patience is not None:
+            self._patience.cancel()
         waiting = [*self._reads, *self._sends]
         self._reads, self._sends = [], []
         under_way = dict(self._under_way)
@@ -185,7 +191,7 @@ class JsonRpc:
         call = _Call(identifier, method, body, dated, loop.create_future())
         queue = self._sends if method == SEND else self._reads
         queue.append(call)
-        if len(queue) == 1:
+        if len(queue) in (1, _FEWEST_RECEIPTS):
             loop.call_soon(self._start_sends if method == SEND else self._start_reads)
         return call
 
@@ -199,8 +205,15 @@ class JsonRpc:
 
     def _start_reads(self) -> None:
         """Start as many batches as may be in flight; the end of each comes back here for the rest."""
+        waiting = [call for call in self._reads if not call.future.done()]
+        if self._reading >= _RECEIPT_PARTS and len(waiting) < _FEWEST_RECEIPTS and not self._hurried:
+            # The node is busy with ours: what comes within a moment goes along. The end of a read comes back here too.
+            self._reads = waiting
+            if waiting and self._patience is None:
+                self._patience = asyncio.get_running_loop().call_later(_PATIENCE_SECONDS, self._hurry)
+            return
         left: list[_Call] = []
-        for calls in self._divided([call for call in self._reads if not call.future.done()]):
+        for calls in self._divided(waiting):
             if self._reading == self._most_reads:
                 left += calls
                 continue
@@ -209,6 +222,11 @@ class JsonRpc:
             _Batch(calls, task)
             task.add_done_callback(self._was_read)
         self._reads = left
+
+    def _hurry(self) -> None:
+        self._patience, self._hurried = None, True
+        self._start_reads()
+        self._hurried = False
 
     def _divided(self, queue: list[_Call]) -> Iterator[Sequence[_Call]]:
         """The batches of a tick: few calls in one, as far as its limits allow; of many the receipts in several."""
