@@ -407,7 +407,11 @@ def test_a_url_that_is_none_is_a_configuration_error(url: str) -> None:
         JsonRpc(url, protocol="BOB", pool=ConnectionPoolConfig(), timeout=1)
 
 
-async def test_a_few_reads_wait_for_more_only_while_the_node_has_several_requests_and_only_for_a_moment() -> None:
+async def test_a_few_reads_wait_for_more_only_while_the_node_has_several_requests_and_only_for_a_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Longer than this machine may pause between two lines of the test.
+    monkeypatch.setattr("layer2.protocols.evm.rpc.json_rpc._PATIENCE_SECONDS", 0.3)
     busy = asyncio.Event()
 
     async def slow_at_first(calls: Calls) -> web.Response:
