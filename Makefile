@@ -56,20 +56,20 @@ clean: ## remove the environments and what was built
 $(DEMO)/.ready: requirements/demo.txt pyproject.toml
 	@echo "installing into $(DEMO) (once) ..."
 	@$(PYTHON) -m venv $(DEMO)
-	@$(DEMO)/bin/python $(PIP_INSTALL) --require-hashes --only-binary :all: -r requirements/demo.txt
+	@$(DEMO)/bin/python $(PIP_INSTALL) --no-deps --require-hashes --only-binary :all: -r requirements/demo.txt
 	@$(DEMO)/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(DEV)/.ready: requirements/dev.txt pyproject.toml
 	@echo "installing into $(DEV) (once) ..."
 	@$(PYTHON) -m venv $(DEV)
-	@$(DEV)/bin/python $(PIP_INSTALL) --require-hashes --only-binary :all: -r requirements/dev.txt
+	@$(DEV)/bin/python $(PIP_INSTALL) --no-deps --require-hashes --only-binary :all: -r requirements/dev.txt
 	@$(DEV)/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(FUZZ)/.ready: requirements/fuzz.txt pyproject.toml
 	@echo "installing into $(FUZZ) (once) ..."
 	@$(PYTHON) -m venv $(FUZZ)
-	@$(FUZZ)/bin/python $(PIP_INSTALL) --require-hashes --only-binary :all: -r requirements/fuzz.txt
+	@$(FUZZ)/bin/python $(PIP_INSTALL) --no-deps --require-hashes --only-binary :all: -r requirements/fuzz.txt
 	@$(FUZZ)/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
