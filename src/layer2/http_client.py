@@ -7,11 +7,12 @@ import ssl
 from email.utils import parsedate_to_datetime
 
 import aiohttp
+from yarl import URL
 
 from layer2.errors import ConfigurationError
 from layer2.settings import ConnectionPoolConfig
 
-__all__ = ["open_session", "retry_after", "server_time"]
+__all__ = ["open_session", "retry_after", "server_time", "server_url"]
 
 
 def open_session(pool: ConnectionPoolConfig, *, timeout: float) -> aiohttp.ClientSession:
@@ -31,6 +32,26 @@ def open_session(pool: ConnectionPoolConfig, *, timeout: float) -> aiohttp.Clien
         timeout=aiohttp.ClientTimeout(total=timeout),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
+
+
+def server_url(url: str, what: str, schemes: tuple[str, str]) -> URL:
+    """Read a server's address; what is wrong with it is said without it, because it may hold keys.
+
+    Args:
+        what: whose it is, for the error.
+        schemes: those that are allowed.
+
+    Raises:
+        ConfigurationError: it is no URL, of another scheme, or without a host.
+    """
+    try:
+        read = URL(url)
+    except ValueError:
+        raise ConfigurationError(f"{what}'s URL cannot be read") from None
+    if read.scheme not in schemes or not read.host:
+        allowed = " or ".join(f"{scheme}://" for scheme in schemes)
+        raise ConfigurationError(f"{what}'s URL must begin with {allowed} and name a host")
+    return read
 
 
 def server_time(response: aiohttp.ClientResponse) -> float | None:

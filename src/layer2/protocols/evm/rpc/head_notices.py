@@ -14,11 +14,10 @@ from typing import Any, Final
 import aiohttp
 import orjson
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
-from yarl import URL
 
-from layer2.errors import AuthenticationFailed, BadAnswer, ConfigurationError, NodeError, NodeRefused, NodeUnreachable
+from layer2.errors import AuthenticationFailed, BadAnswer, NodeError, NodeRefused, NodeUnreachable
 from layer2.foreign_text import printable
-from layer2.http_client import open_session
+from layer2.http_client import open_session, server_url
 from layer2.settings import ConnectionPoolConfig
 
 __all__ = ["HeadNotices"]
@@ -54,12 +53,7 @@ class HeadNotices:
     """
 
     def __init__(self, url: str, *, protocol: str, pool: ConnectionPoolConfig, timeout: float) -> None:
-        try:
-            self._url = URL(url)
-        except ValueError:
-            raise ConfigurationError("the websocket's URL cannot be read") from None
-        if self._url.scheme not in {"ws", "wss"} or not self._url.host:
-            raise ConfigurationError("the websocket's URL must begin with ws:// or wss:// and name a host")
+        self._url = server_url(url, "the websocket", ("ws", "wss"))
         self._protocol = protocol
         self._pool = pool
         self._timeout = timeout

@@ -12,11 +12,10 @@ import asyncio
 
 import aiohttp
 from aiolimiter import AsyncLimiter
-from yarl import URL
 
-from layer2.errors import AuthenticationFailed, BadAnswer, ConfigurationError, NodeError, NodeUnreachable
+from layer2.errors import AuthenticationFailed, BadAnswer, NodeError, NodeUnreachable
 from layer2.foreign_text import printable
-from layer2.http_client import open_session, retry_after, server_time
+from layer2.http_client import open_session, retry_after, server_time, server_url
 from layer2.settings import ConnectionPoolConfig
 
 __all__ = ["ExchangeFailed", "HttpExchange"]
@@ -68,12 +67,7 @@ class HttpExchange:
     """
 
     def __init__(self, url: str, *, pool: ConnectionPoolConfig, timeout: float) -> None:
-        try:
-            self._url = URL(url)
-        except ValueError:
-            raise ConfigurationError("the node's URL cannot be read") from None
-        if self._url.scheme not in {"http", "https"} or not self._url.host:
-            raise ConfigurationError("the node's URL must begin with http:// or https:// and name a host")
+        self._url = server_url(url, "the node", ("http", "https"))
         self._pool = pool
         self._timeout = timeout
         self._headers = {"Content-Type": "application/json"}

@@ -122,7 +122,6 @@ class JsonRpc:
         self._sends: list[_Call] = []
         self._reading = 0
         self._patience: asyncio.TimerHandle | None = None
-        self._hurried = False
         self._sending: deque[asyncio.Task[None]] = deque()
         self._under_way: dict[asyncio.Task[None], Sequence[_Call]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -203,10 +202,10 @@ class JsonRpc:
             )
         self._loop = loop
 
-    def _start_reads(self) -> None:
+    def _start_reads(self, *, hurried: bool = False) -> None:
         """Start as many batches as may be in flight; the end of each comes back here for the rest."""
         waiting = [call for call in self._reads if not call.future.done()]
-        if self._reading >= _RECEIPT_PARTS and len(waiting) < _FEWEST_RECEIPTS and not self._hurried:
+        if self._reading >= _RECEIPT_PARTS and len(waiting) < _FEWEST_RECEIPTS and not hurried:
             # The node is busy with ours: what comes within a moment goes along. The end of a read comes back here too.
             self._reads = waiting
             if waiting and self._patience is None:
@@ -224,9 +223,8 @@ class JsonRpc:
         self._reads = left
 
     def _hurry(self) -> None:
-        self._patience, self._hurried = None, True
-        self._start_reads()
-        self._hurried = False
+        self._patience = None
+        self._start_reads(hurried=True)
 
     def _divided(self, queue: list[_Call]) -> Iterator[Sequence[_Call]]:
         """The batches of a tick: few calls in one, as far as its limits allow; of many the receipts in several."""

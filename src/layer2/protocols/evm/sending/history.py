@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from layer2.errors import Layer2Error
 from layer2.formats.evm_hex import format_data, parse_data
 from layer2.formats.evm_transaction import SignedTransaction, decode_signed
 from layer2.interfaces import SendRecord, SendRecords
+from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.evm.sending.account import tx_id_of
 from layer2.transactions import EvmTxId
 
-__all__ = ["REPLACES", "SendHistory", "signed_in"]
+__all__ = ["REPLACES", "SendHistory", "mined_of", "signed_in"]
 
 REPLACES: Final = "replaces:"
 """How the key of a replacement's record begins; the id of what it replaces follows. So each has at most one."""
@@ -25,6 +28,13 @@ def signed_in(record: SendRecord) -> SignedTransaction:
         FormatError: there is none in it.
     """
     return decode_signed(parse_data(record.act.get("raw"), "raw"))
+
+
+async def mined_of(node: EvmNode, versions: Sequence[SignedTransaction]) -> SignedTransaction | None:
+    """The one of them that is in a block; of one nonce there is at most one."""
+    receipts = await asyncio.gather(*[node.receipt(signed.hash) for signed in versions])
+    found = [signed for signed, receipt in zip(versions, receipts, strict=True) if receipt is not None]
+    return found[0] if found else None
 
 
 class SendHistory:

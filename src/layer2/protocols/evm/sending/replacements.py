@@ -16,7 +16,7 @@ from layer2.protocols.evm.fees.quotes import TRANSFER_GAS, FeeQuote, Fees
 from layer2.protocols.evm.fees.repricing import Offer, Price, bumped, is_left_behind, next_price, replacement_price
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.evm.sending.account import EvmAccount, Message, message_of, price_of, tx_id_of
-from layer2.protocols.evm.sending.history import SendHistory, signed_in
+from layer2.protocols.evm.sending.history import SendHistory, mined_of, signed_in
 from layer2.transactions import EvmTxId, Finality
 
 __all__ = ["Replacements"]
@@ -78,9 +78,7 @@ class Replacements:
 
     async def mined(self, versions: Sequence[SignedTransaction]) -> SignedTransaction | None:
         """The one of them that is in a block."""
-        receipts = await asyncio.gather(*[self._node.receipt(signed.hash) for signed in versions])
-        found = [signed for signed, receipt in zip(versions, receipts, strict=True) if receipt is not None]
-        return found[0] if found else None
+        return await mined_of(self._node, versions)
 
     async def _replace(
         self,

@@ -13,7 +13,7 @@ from layer2.protocols.evm.chain.heads import Heads, HeadWatcher
 from layer2.protocols.evm.rpc.node import EvmNode, MinedReceipt
 from layer2.protocols.evm.rpc.shared_call import SharedCall
 from layer2.protocols.evm.sending.account import tx_id_of
-from layer2.protocols.evm.sending.history import SendHistory
+from layer2.protocols.evm.sending.history import SendHistory, mined_of
 from layer2.protocols.evm.settings import EvmSettings
 from layer2.transactions import EvmTxId, Finality, TxState, TxStatus
 
@@ -41,7 +41,6 @@ class Statuses:
         self._watcher = watcher
         self._head_life = settings.head_life_seconds
         self._final = tuple([finality for finality in Finality if finality.includes(settings.finality)])
-        self._safe_is_final = settings.finality is Finality.SAFE
         self._enough = settings.finality
         self._on_chain: dict[tuple[int, bytes], None] = {}
         self._places: dict[EvmTxId, int] = {}
@@ -60,7 +59,7 @@ class Statuses:
         height = receipt.block_number
         # A finalized head never goes back, so an older one only understates. A safe one may, so where it is enough for
         # FINAL it is asked for again.
-        is_doubtful = recent is heads and self._safe_is_final and height > heads.finalized.number
+        is_doubtful = recent is heads and self._enough is Finality.SAFE and height > heads.finalized.number
         if is_doubtful or height > heads.latest.number:
             heads = await self._watcher.read()
         await self.check_final([receipt], heads)
@@ -208,7 +207,5 @@ class Statuses:
     async def _replacement(self, dropped: SignedTransaction) -> EvmTxId | None:
         """Which of the transactions that are recorded of its nonce is in a block; None where it is a stranger's."""
         versions = await self._history.versions(dropped)
-        others = [signed for signed in versions if signed.hash != dropped.hash]
-        receipts = await asyncio.gather(*[self._node.receipt(signed.hash) for signed in others])
-        mined = [tx_id_of(signed) for signed, receipt in zip(others, receipts, strict=True) if receipt is not None]
-        return mined[0] if mined else None
+        mined = await mined_of(self._node, [signed for signed in versions if signed.hash != dropped.hash])
+        return None if mined is None else tx_id_of(mined)
