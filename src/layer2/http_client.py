@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import ipaddress
 import ssl
 from email.utils import parsedate_to_datetime
 
@@ -12,7 +13,7 @@ from yarl import URL
 from layer2.errors import ConfigurationError
 from layer2.settings import ConnectionPoolConfig
 
-__all__ = ["open_session", "retry_after", "server_time", "server_url"]
+__all__ = ["is_this_machine", "open_session", "retry_after", "server_time", "server_url"]
 
 
 def open_session(pool: ConnectionPoolConfig, *, timeout: float) -> aiohttp.ClientSession:
@@ -52,6 +53,14 @@ def server_url(url: str, what: str, schemes: tuple[str, str]) -> URL:
         allowed = " or ".join(f"{scheme}://" for scheme in schemes)
         raise ConfigurationError(f"{what}'s URL must begin with {allowed} and name a host")
     return read
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether the host of an address is a loopback one."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def server_time(response: aiohttp.ClientResponse) -> float | None:

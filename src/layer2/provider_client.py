@@ -6,7 +6,6 @@ check what quotes and terms say; what happened to money the taker asks its own n
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, NoReturn
@@ -39,7 +38,7 @@ from layer2.formats.signed_terms import (
     read_signed_quote,
     read_signed_terms,
 )
-from layer2.http_client import open_session
+from layer2.http_client import is_this_machine, open_session
 from layer2.layers import Layer2ProtocolType
 from layer2.settings import ConnectionPoolConfig
 from layer2.swap_rules.agreement import SwapRequest
@@ -79,7 +78,7 @@ class ProviderEndpoint:
             raise ConfigurationError(
                 f"provider {self.name!r}: the address must be https://HOST[:PORT][/PATH] without a query"
             )
-        if url.scheme == "http" and not _is_this_machine(url.host):
+        if url.scheme == "http" and not is_this_machine(url.host):
             raise ConfigurationError(
                 f"provider {self.name!r}: plain http is allowed on this machine only", remedy="use https"
             )
@@ -356,13 +355,6 @@ class ProviderClient:
             operation=operation,
             outcome=Outcome.UNKNOWN,
         )
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _read_error(answer: JsonValue) -> tuple[str, str]:

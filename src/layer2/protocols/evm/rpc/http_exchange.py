@@ -15,14 +15,13 @@ from aiolimiter import AsyncLimiter
 
 from layer2.errors import AuthenticationFailed, BadAnswer, NodeError, NodeUnreachable
 from layer2.foreign_text import printable
-from layer2.http_client import open_session, retry_after, server_time, server_url
+from layer2.http_client import is_this_machine, open_session, retry_after, server_time, server_url
 from layer2.settings import ConnectionPoolConfig
 
 __all__ = ["ExchangeFailed", "HttpExchange"]
 
 _LONGEST_PAUSE = 300.0
 """Seconds. A node that asks for more is tried again then: claims and refunds cannot wait for a mistaken header."""
-_THIS_MACHINE = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class ExchangeFailed(Exception):
@@ -71,7 +70,7 @@ class HttpExchange:
         self._pool = pool
         self._timeout = timeout
         self._headers = {"Content-Type": "application/json"}
-        if self._url.host in _THIS_MACHINE:
+        if is_this_machine(self._url.host or ""):
             # On this machine compression costs both sides more than the bytes that it saves.
             self._headers["Accept-Encoding"] = "identity"
         rate = pool.max_calls_per_second
