@@ -101,3 +101,8 @@ class TxStatus(Generic[TxIdT]):
     """32 bytes; None unless in a block. It changes when a reorganisation includes the transaction anew."""
     replaced_by: TxIdT | None = None
     """Of a DROPPED transaction, the one in a block that has its nonce, where it is one of this record's own."""
+    parts: int | None = None
+    """On Lightning, how many HTLCs carry it: in flight, held, or settled; None where none ever did."""
+    expiry_height: int | None = None
+    """Of a held Lightning invoice, the Bitcoin height at which the first of its HTLCs runs out. It has to be settled
+    well before, or the payer has everything back."""

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, nullcontext
-from typing import ClassVar, Final
+from collections.abc import Mapping
+from typing import ClassVar
 
 from layer2.blocking import twin
 from layer2.errors import (
-    AsyncTimeout,
     FormatError,
     InsufficientFunds,
     InvalidAmount,
@@ -25,43 +22,28 @@ from layer2.interfaces import Clock, SendRecord, SendRecords
 from layer2.layers import Layer2ProtocolType
 from layer2.money import BTC, MSAT_DECIMALS, AssetId, Balance, checked_amount, rescaled
 from layer2.proofs.model import LightningPaymentEvidence
-from layer2.protocol_client import Layer2ProtocolAsync
 from layer2.protocols.lightning.acts import Pay, read_act, write_act
 from layer2.protocols.lightning.htlc import LightningHtlcs
-from layer2.protocols.lightning.invoices import InvoiceRecord, InvoiceState, NewInvoice
-from layer2.protocols.lightning.lnd_answers import LIGHTNING
-from layer2.protocols.lightning.node import balance_of
-from layer2.protocols.lightning.payment_request import PaymentRequest, check_payable, read_invoice
-from layer2.protocols.lightning.payments import PaymentRecord, PaymentState
+from layer2.protocols.lightning.invoicing import LightningInvoicing
+from layer2.protocols.lightning.lnd.answers import LIGHTNING
+from layer2.protocols.lightning.node.channels import balance_of
+from layer2.protocols.lightning.payments.payments import PaymentRecord, PaymentState
+from layer2.protocols.lightning.payments.request import PaymentRequest, check_payable, read_invoice
 from layer2.protocols.lightning.settings import LightningSettings
+from layer2.protocols.lightning.statuses import (
+    LightningStatus,
+    has_reached,
+    invoice_status,
+    payment_status,
+    read_payment_id,
+)
 from layer2.protocols.lightning.watching import wait_for_news
 from layer2.transactions import LightningPaymentId, TxState, TxStatus
 
 __all__ = ["LightningNetwork"]
 
-_PAYMENT_ID: Final = re.compile(r"[0-9a-f]{64}")
-_RANK: Final = {TxState.UNKNOWN: 0, TxState.PENDING: 1, TxState.INCLUDED: 2, TxState.FINAL: 3}
-"""``wait_for_status_async`` waits for at least a rank. INCLUDED does not occur here, so it is reached with FINAL."""
-_PAYMENT_STATES: Final = {
-    PaymentState.INITIATED: TxState.PENDING,
-    PaymentState.IN_FLIGHT: TxState.PENDING,
-    PaymentState.SUCCEEDED: TxState.FINAL,
-    PaymentState.FAILED: TxState.FAILED,
-}
-_INVOICE_STATES: Final = {
-    InvoiceState.OPEN: TxState.PENDING,
-    InvoiceState.ACCEPTED: TxState.PENDING,
-    InvoiceState.SETTLED: TxState.FINAL,
-    InvoiceState.CANCELED: TxState.FAILED,
-}
 
-Status = TxStatus[LightningPaymentId]
-
-
-class LightningNetwork(
-    LightningHtlcs,
-    Layer2ProtocolAsync[PaymentRequest | str, LightningPaymentId, str, LightningPaymentEvidence],
-):
+class LightningNetwork(LightningInvoicing, LightningHtlcs):
     """Lightning through one lnd.
 
     Example: ``async with LightningNetwork(settings, sends, SystemClock()) as lightning: ...``
@@ -99,31 +81,13 @@ class LightningNetwork(
         async with self._within(timeout, "initialize_async"):
             await self._node.check()
 
-    async def create_invoice_async(
-        self, amount: int, *, memo: str = "", expiry_seconds: int = 3600, timeout: float | None = None
-    ) -> Bolt11Invoice:
-        """Make an invoice over an amount of satoshi; the node keeps its preimage until it is paid.
-
-        Returns:
-            The invoice as it was signed, checked against what was asked for; ``text`` is for the payer, and its payment
-            hash in hex is the id to ask for.
-
-        Raises:
-            InvalidAmount, NodeError, AsyncTimeout: no invoice was made, or nobody has seen it.
-        """
-        amount_msat = rescaled(checked_amount(amount), BTC.decimals, MSAT_DECIMALS)
-        async with self._within(timeout, "create_invoice_async"):
-            return await self._invoices.add(NewInvoice(amount_msat, memo, expiry_seconds))
-
-    create_invoice_sync = twin(create_invoice_async)
-
     async def submit_transaction_async(
         self,
         transaction: PaymentRequest | str,
         *,
         idempotency_key: str | None = None,
         timeout: float | None = None,
-    ) -> Status:
+    ) -> LightningStatus:
         """Pay an invoice; return once the node has taken the payment, which is not success yet.
 
         One payment per payment hash: one that is under way or has succeeded is joined, and its status returned. A
@@ -144,15 +108,17 @@ class LightningNetwork(
         pay = request.resolved(invoice, self._settings)
         lock = self._payments.one_at_a_time(pay.payment_hash)
         async with self._within(timeout, "submit_transaction_async", pay.payment_id), lock:
-            return _payment_status(await self._pay(request, pay, invoice, idempotency_key))
+            return payment_status(await self._pay(request, pay, invoice, idempotency_key))
 
-    async def get_transaction_status_async(self, tx_id: LightningPaymentId, *, timeout: float | None = None) -> Status:
+    async def get_transaction_status_async(
+        self, tx_id: LightningPaymentId, *, timeout: float | None = None
+    ) -> LightningStatus:
         """The status of a payment or of an own invoice with that payment hash, as the node knows it now.
 
         An invoice is PENDING until it is settled (FINAL) or cancelled, also by its expiry (FAILED). ``fee`` is in
         millisatoshi, for payments only.
         """
-        payment_hash = _payment_hash(tx_id)
+        payment_hash = read_payment_id(tx_id)
         async with self._within(timeout, "get_transaction_status_async"):
             return await self._status(payment_hash)
 
@@ -243,18 +209,18 @@ class LightningNetwork(
         *,
         until: TxState = TxState.FINAL,
         timeout: float | None = None,
-    ) -> Status:
+    ) -> LightningStatus:
         """Wait until the payment, or own invoice, is at least in that state, or has FAILED.
 
         An id that the node does not know is waited for too. Omitted, ``timeout`` means no limit.
         """
-        payment_hash = _payment_hash(tx_id)
-        if until not in _RANK:
+        payment_hash = read_payment_id(tx_id)
+        if until in (TxState.FAILED, TxState.DROPPED):
             raise InvalidRequest(f"a payment cannot be waited for to be {until.value}; failing ends every wait")
         async with self._within(timeout, "wait_for_status_async", tx_id, limitless=True):
             while True:
                 status = await self._status(payment_hash)
-                if status.state is TxState.FAILED or _RANK[status.state] >= _RANK[until]:
+                if has_reached(status, until):
                     return status
                 await self._wait_for_news(payment_hash, status)
 
@@ -281,15 +247,15 @@ class LightningNetwork(
         check_payable(pay, invoice, prefix=self._settings.invoice_prefix, own_key=state.key, now=state.date)
         return await self._payments.send(pay)
 
-    async def _status(self, payment_hash: bytes) -> Status:
+    async def _status(self, payment_hash: bytes) -> LightningStatus:
         payment = await self._payments.find(payment_hash)
         if payment is not None:
-            return _payment_status(payment)
+            return payment_status(payment)
         invoice = await self._invoices.find(payment_hash)
         tx_id = LightningPaymentId(payment_hash.hex())
         if invoice is None:
             return TxStatus(tx_id, TxState.UNKNOWN)
-        return _invoice_status(tx_id, invoice)
+        return invoice_status(tx_id, invoice)
 
     async def _check_spendable(self, amount: int) -> None:
         spendable = balance_of(await self._node.channels()).spendable
@@ -300,68 +266,19 @@ class LightningNetwork(
                 remedy="open a channel, or receive something over one",
             )
 
-    async def _wait_for_news(self, payment_hash: bytes, status: Status) -> None:
+    async def _wait_for_news(self, payment_hash: bytes, status: LightningStatus) -> None:
         """Return when the node says something new, or after the poll interval."""
         tx_id, seconds = status.tx_id, self._settings.poll_interval_seconds
         if await self._payments.find(payment_hash) is not None:
             await wait_for_news(
                 self._payments.watch(payment_hash),
-                lambda payment: _payment_status(payment).state is not status.state,
+                lambda payment: payment_status(payment).state is not status.state,
                 seconds,
             )
         else:
             # Where nothing is known yet, an invoice can be waited for and a payment cannot.
             await wait_for_news(
                 self._invoices.watch(payment_hash),
-                lambda invoice: _invoice_status(tx_id, invoice).state is not status.state,
+                lambda invoice: invoice_status(tx_id, invoice).state is not status.state,
                 seconds,
             )
-
-    @asynccontextmanager
-    async def _within(
-        self,
-        timeout: float | None,
-        operation: str,
-        tx_id: str | None = None,
-        *,
-        limitless: bool = False,
-    ) -> AsyncIterator[None]:
-        seconds = timeout if timeout is not None or limitless else self._settings.default_timeout
-        limit = nullcontext() if limitless or self._limit is None else self._limit
-        try:
-            async with asyncio.timeout(seconds), limit:
-                yield
-        except TimeoutError:
-            raise AsyncTimeout(
-                f"no result of {operation} within {seconds:g} s",
-                protocol=LIGHTNING,
-                operation=operation,
-                outcome=Outcome.NOT_SENT if tx_id is None else Outcome.UNKNOWN,
-                tx_id=tx_id,
-                remedy=None if tx_id is None else "ask for the payment's status by tx_id",
-            ) from None
-
-
-def _payment_hash(tx_id: LightningPaymentId) -> bytes:
-    if not _PAYMENT_ID.fullmatch(tx_id):
-        raise FormatError("a payment's id is its hash in 64 lower-case hexadecimal digits", protocol=LIGHTNING)
-    return bytes.fromhex(tx_id)
-
-
-def _payment_status(payment: PaymentRecord) -> Status:
-    return TxStatus(
-        LightningPaymentId(payment.payment_hash.hex()),
-        _PAYMENT_STATES[payment.state],
-        fee=payment.fee_msat if payment.state is PaymentState.SUCCEEDED else None,
-        reason=payment.failure,
-        preimage=payment.preimage,
-    )
-
-
-def _invoice_status(tx_id: LightningPaymentId, invoice: InvoiceRecord) -> Status:
-    return TxStatus(
-        tx_id,
-        _INVOICE_STATES[invoice.state],
-        reason="the invoice is cancelled" if invoice.state is InvoiceState.CANCELED else None,
-        preimage=invoice.preimage,
-    )

@@ -6,18 +6,17 @@ from typing import Final, assert_never
 
 from layer2.errors import FundsRulesError, InsufficientFunds, InvalidRequest, Outcome, TransactionError
 from layer2.formats import bolt11
-from layer2.interfaces import Clock, Json
+from layer2.interfaces import Json
 from layer2.money import MSAT_DECIMALS, rescaled
 from layer2.proofs.model import LegEvidence, LightningPaymentEvidence
 from layer2.protocol_client import HtlcLayer, OfferRequest
 from layer2.protocols.lightning.acts import Act, Cancel, Pay, Settle, read_act, write_act
-from layer2.protocols.lightning.invoices import HtlcState, InvoiceRecord, Invoices, InvoiceState, NewInvoice
-from layer2.protocols.lightning.lnd_answers import LIGHTNING
-from layer2.protocols.lightning.lnd_rest import LndRest
-from layer2.protocols.lightning.node import LndNode, balance_of
-from layer2.protocols.lightning.payment_request import check_payable
-from layer2.protocols.lightning.payments import PaymentRecord, Payments, PaymentState
-from layer2.protocols.lightning.settings import LightningSettings
+from layer2.protocols.lightning.invoices.invoices import HtlcState, InvoiceRecord, InvoiceState, NewInvoice
+from layer2.protocols.lightning.lnd.answers import LIGHTNING
+from layer2.protocols.lightning.node.channels import balance_of
+from layer2.protocols.lightning.parts import LightningParts
+from layer2.protocols.lightning.payments.payments import PaymentRecord, PaymentState
+from layer2.protocols.lightning.payments.request import check_payable
 from layer2.protocols.lightning.watching import wait_for_news
 from layer2.swap_rules.legs import ActStatus, ClockReading, Htlc, LegState, LegView, Side, Verb
 from layer2.terms import LightningLeg
@@ -31,20 +30,8 @@ EXPIRY_MARGIN: Final = 120
 """Seconds after an invoice's expiry from which nobody can have begun to pay it: twice the clocks' difference."""
 
 
-class LightningHtlcs(HtlcLayer):
-    """Legs at the party's own lnd.
-
-    Args:
-        settings: where the node is and what may be paid.
-        clock: this machine's.
-    """
-
-    def __init__(self, settings: LightningSettings, clock: Clock) -> None:
-        self._settings = settings
-        self._rest = LndRest(settings)
-        self._node = LndNode(self._rest, settings, clock)
-        self._invoices = Invoices(self._rest, self._node, settings.invoice_prefix)
-        self._payments = Payments(self._rest)
+class LightningHtlcs(LightningParts, HtlcLayer):
+    """Legs at the party's own lnd."""
 
     async def offer(self, request: OfferRequest) -> str:
         """Payee: a plain invoice for the preimage, or a hold invoice for the hash; checked before it is returned."""

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
 from layer2.errors import NodeRefused
-from layer2.protocols.lightning.lnd_rest import NOT_FOUND
+from layer2.protocols.lightning.lnd.rest import NOT_FOUND
 
 __all__ = ["wait_for_news"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from layer2.errors import BadAnswer, Layer2Error, NodeUnreachable
 from layer2.protocols.evm.rpc.head_notices import HeadNotices
 from layer2.protocols.evm.rpc.node import EvmNode, NodeBlock
-from layer2.protocols.evm.rpc.shared_call import SharedCall
+from layer2.shared_call import SharedCall
 from layer2.transactions import Finality
 
 __all__ = ["HeadWatcher", "Heads"]

@@ -15,7 +15,7 @@ from layer2.formats.keccak import keccak256
 from layer2.protocols.evm.fees.quotes import FeeQuote, Fees
 from layer2.protocols.evm.requests import EvmTransaction, EvmTransactionRequest
 from layer2.protocols.evm.rpc.node import EvmNode
-from layer2.protocols.evm.rpc.shared_call import SharedCall
+from layer2.shared_call import SharedCall
 
 __all__ = ["Estimates", "FeeEstimate"]
 

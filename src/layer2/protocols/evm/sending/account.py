@@ -21,9 +21,9 @@ from layer2.interfaces import EvmSigner
 from layer2.protocols.evm.fees.quotes import TRANSFER_GAS, FeeQuote, Fees
 from layer2.protocols.evm.fees.repricing import Price, bumped, is_bump
 from layer2.protocols.evm.rpc.node import EvmNode
-from layer2.protocols.evm.rpc.shared_call import SharedCall
 from layer2.protocols.evm.sending.nonces import NonceAllocator
 from layer2.protocols.evm.sending.unmined import Unmined
+from layer2.shared_call import SharedCall
 from layer2.transactions import EvmTxId, Finality
 
 __all__ = ["EvmAccount", "Message", "message_of", "price_of", "tx_id_of"]

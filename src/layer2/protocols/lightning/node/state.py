@@ -1,4 +1,4 @@
-"""The party's lnd itself: what it is, whether it is fit for use, its clocks and its channels."""
+"""The party's lnd itself: what it is, whether it is fit for use, and its clocks."""
 
 from __future__ import annotations
 
@@ -9,20 +9,18 @@ from typing import Final
 
 from layer2.errors import AuthenticationFailed, BadAnswer, ConfigurationError, NodeRefused, WrongNetwork
 from layer2.interfaces import Clock
-from layer2.money import Balance
-from layer2.protocols.lightning.lnd_answers import LIGHTNING, Answer, LndObject
-from layer2.protocols.lightning.lnd_rest import LndRest
+from layer2.protocols.lightning.lnd.answers import LIGHTNING, Answer
+from layer2.protocols.lightning.lnd.rest import LndRest
+from layer2.protocols.lightning.node.channels import Channel, channel_ids, read_channel
 from layer2.protocols.lightning.settings import LightningSettings
 from layer2.swap_rules.legs import ClockReading
 
-__all__ = ["Channel", "LndNode", "NodeState", "balance_of"]
+__all__ = ["LndNode", "NodeState"]
 
 MOST_CLOCK_DIFFERENCE: Final = 60
 """Seconds."""
 _HOLD_EXPIRY_DELTA: Final = "invoices.holdexpirydelta"
 _KEY_LENGTH: Final = 33
-_HTLC_WEIGHT: Final = 172
-"""Of one HTLC output in a commitment transaction (BOLT 3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,37 +63,6 @@ class NodeState:
                 protocol=LIGHTNING,
                 remedy="set both machines' clocks (NTP)",
             )
-
-
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """One open channel."""
-
-    ids: frozenset[int]
-    """Every short channel id that the node's invoices may know it by."""
-    is_active: bool
-    local_sat: int
-    remote_sat: int
-    local_kept_sat: int
-    """What this node has to keep: its reserve and, where it opened the channel, the fee buffer."""
-    remote_kept_sat: int
-    """What the peer has to keep, likewise."""
-    outgoing_sat: int
-    """In HTLCs that this node offered and that are not resolved."""
-    hashes: frozenset[bytes]
-    """Payment hashes of its pending HTLCs, in both directions."""
-
-
-def balance_of(channels: Sequence[Channel]) -> Balance:
-    """What can be sent and received over the channels at most, for one payment at a time and before routing fees."""
-    active = [channel for channel in channels if channel.is_active]
-    spendable = sum(max(0, channel.local_sat - channel.local_kept_sat) for channel in active)
-    owned = sum(channel.local_sat + channel.outgoing_sat for channel in channels)
-    return Balance(
-        spendable=spendable,
-        reserved=owned - spendable,
-        receivable=sum(max(0, channel.remote_sat - channel.remote_kept_sat) for channel in active),
-    )
 
 
 class LndNode:
@@ -167,12 +134,12 @@ class LndNode:
     async def channels(self) -> Sequence[Channel]:
         """The open channels."""
         answer = await self._rest.get("/v1/channels")
-        return [_channel(channel) for channel in answer.fields.objects("channels")]
+        return [read_channel(channel) for channel in answer.fields.objects("channels")]
 
     async def closed_channel_ids(self) -> frozenset[int]:
         """The channels that are closed and wholly resolved on the chain."""
         answer = await self._rest.get("/v1/channels/closed")
-        return frozenset().union(*map(_channel_ids, answer.fields.objects("channels")))
+        return frozenset().union(*map(channel_ids, answer.fields.objects("channels")))
 
     async def _hold_expiry_delta(self) -> int | None:
         """How many blocks before its expiry the node gives up a held HTLC; None where it does not say."""
@@ -215,36 +182,6 @@ def _node_state(answer: Answer, before: float, after: float) -> NodeState:
         date=answer.date,
         clock_difference=difference,
     )
-
-
-def _channel(fields: LndObject) -> Channel:
-    htlcs = fields.objects("pending_htlcs")
-    opened_here, buffer = fields.flag("initiator"), _fee_buffer(fields)
-    return Channel(
-        ids=_channel_ids(fields),
-        is_active=fields.flag("active"),
-        local_sat=fields.integer("local_balance"),
-        remote_sat=fields.integer("remote_balance"),
-        local_kept_sat=fields.integer("local_chan_reserve_sat") + (buffer if opened_here else 0),
-        remote_kept_sat=fields.integer("remote_chan_reserve_sat") + (0 if opened_here else buffer),
-        outgoing_sat=sum(htlc.integer("amount") for htlc in htlcs if not htlc.flag("incoming")),
-        hashes=frozenset(htlc.data("hash_lock") for htlc in htlcs),
-    )
-
-
-def _fee_buffer(fields: LndObject) -> int:
-    """Satoshi that the channel's opener keeps beyond the commitment's present fee, as lnd counts it.
-
-    Source: BOLT 2 (update_add_htlc): the fee may double, with room for one more HTLC. lnd counts that one besides the
-    one that is being added.
-    """
-    two_htlcs = 2 * fields.integer("fee_per_kw") * 2 * _HTLC_WEIGHT
-    return fields.integer("commit_fee") + -(-two_htlcs // 1000)
-
-
-def _channel_ids(fields: LndObject) -> frozenset[int]:
-    confirmed = fields.integer("zero_conf_confirmed_scid")
-    return frozenset({fields.integer("chan_id"), confirmed, *fields.integers("alias_scids")}) - {0}
 
 
 def _version(text: str) -> tuple[int, ...]:

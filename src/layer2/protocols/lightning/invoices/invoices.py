@@ -12,9 +12,9 @@ from hashlib import sha256
 from layer2.errors import BadAnswer, NodeRefused, Outcome, TransactionError
 from layer2.formats import bolt11
 from layer2.formats.bolt11 import Bolt11Invoice
-from layer2.protocols.lightning.lnd_answers import LIGHTNING, LndObject
-from layer2.protocols.lightning.lnd_rest import NOT_FOUND, LndRest
-from layer2.protocols.lightning.node import LndNode
+from layer2.protocols.lightning.lnd.answers import LIGHTNING, LndObject
+from layer2.protocols.lightning.lnd.rest import NOT_FOUND, LndRest
+from layer2.protocols.lightning.node.state import LndNode
 from layer2.transactions import Preimage
 
 __all__ = ["HtlcState", "InvoiceHtlc", "InvoiceRecord", "InvoiceState", "Invoices", "NewInvoice"]

@@ -31,7 +31,7 @@ from layer2.errors import (
 )
 from layer2.foreign_text import printable
 from layer2.http_client import open_session, server_time
-from layer2.protocols.lightning.lnd_answers import LIGHTNING, Answer, Call, LndObject
+from layer2.protocols.lightning.lnd.answers import LIGHTNING, Answer, Call, LndObject
 from layer2.protocols.lightning.settings import LightningSettings
 
 __all__ = ["NOT_FOUND", "LndRest"]

@@ -17,8 +17,8 @@ from weakref import WeakValueDictionary
 
 from layer2.errors import NodeError, NodeRefused, NodeUnreachable, Outcome, TransactionError
 from layer2.protocols.lightning.acts import Pay
-from layer2.protocols.lightning.lnd_answers import LIGHTNING, LndObject
-from layer2.protocols.lightning.lnd_rest import NOT_FOUND, LndRest
+from layer2.protocols.lightning.lnd.answers import LIGHTNING, LndObject
+from layer2.protocols.lightning.lnd.rest import NOT_FOUND, LndRest
 from layer2.transactions import Preimage
 
 __all__ = ["PaymentRecord", "PaymentState", "Payments"]

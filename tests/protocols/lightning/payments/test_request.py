@@ -13,7 +13,7 @@ from layer2.formats import bolt11
 from layer2.formats.bolt11 import Bolt11Invoice, InvoiceFields
 from layer2.protocols.lightning import LightningSettings, PaymentRequest
 from layer2.protocols.lightning.acts import Act, Cancel, Pay, Settle, read_act, write_act
-from layer2.protocols.lightning.payment_request import check_payable
+from layer2.protocols.lightning.payments.request import check_payable
 from protocols.lightning.world import HASH, PREIMAGE, START
 
 PAYEE = PrivateKey(b"\x01" * 32)

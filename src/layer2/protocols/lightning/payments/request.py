@@ -10,7 +10,7 @@ from layer2.errors import FormatError, FundsRulesError, InvalidRequest
 from layer2.formats import bolt11, canonical_json
 from layer2.formats.bolt11 import Bolt11Invoice
 from layer2.protocols.lightning.acts import Pay
-from layer2.protocols.lightning.lnd_answers import LIGHTNING
+from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.settings import LightningSettings
 from layer2.swap_rules.timelocks import LND_CLTV_PADDING, MOST_CLTV_BLOCKS, cltv_limit_for
 

@@ -21,7 +21,7 @@ from layer2.errors import (
 from layer2.interfaces import SystemClock
 from layer2.money import BTC
 from layer2.protocols.lightning import LightningNetwork
-from layer2.protocols.lightning.lnd_rest import LndRest
+from layer2.protocols.lightning.lnd.rest import LndRest
 from layer2.settings import ConnectionPoolConfig
 from layer2.swap_rules.legs import Htlc, LegState, Side, Verb
 from layer2.transactions import Finality, LightningPaymentId, TxState

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from layer2.errors import NodeUnreachable
-from layer2.protocols.evm.rpc.shared_call import SharedCall
+from layer2.shared_call import SharedCall
 
 
 class Counted:

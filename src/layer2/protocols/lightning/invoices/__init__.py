@@ -1,0 +1,1 @@
+"""Being paid: the node's own invoices."""

@@ -1,0 +1,1 @@
+"""The party's lnd itself: what it is, whether it is fit for use, its channels."""

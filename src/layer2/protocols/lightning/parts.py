@@ -1,0 +1,64 @@
+"""What every public side of the client works with: its node, invoices and payments, and the time that a call has."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+
+from layer2.errors import AsyncTimeout, Outcome
+from layer2.interfaces import Clock
+from layer2.proofs.model import LightningPaymentEvidence
+from layer2.protocol_client import Layer2ProtocolAsync
+from layer2.protocols.lightning.invoices.invoices import Invoices
+from layer2.protocols.lightning.lnd.answers import LIGHTNING
+from layer2.protocols.lightning.lnd.rest import LndRest
+from layer2.protocols.lightning.node.state import LndNode
+from layer2.protocols.lightning.payments.payments import Payments
+from layer2.protocols.lightning.payments.request import PaymentRequest
+from layer2.protocols.lightning.settings import LightningSettings
+from layer2.transactions import LightningPaymentId
+
+__all__ = ["LightningParts"]
+
+
+class LightningParts(
+    Layer2ProtocolAsync[PaymentRequest | str, LightningPaymentId, str, LightningPaymentEvidence],
+):
+    """The parts of one client.
+
+    Args:
+        settings: where the node is and what may be paid.
+        clock: this machine's.
+    """
+
+    def __init__(self, settings: LightningSettings, clock: Clock) -> None:
+        self._settings = settings
+        self._rest = LndRest(settings)
+        self._node = LndNode(self._rest, settings, clock)
+        self._invoices = Invoices(self._rest, self._node, settings.invoice_prefix)
+        self._payments = Payments(self._rest)
+
+    @asynccontextmanager
+    async def _within(
+        self,
+        timeout: float | None,
+        operation: str,
+        tx_id: str | None = None,
+        *,
+        limitless: bool = False,
+    ) -> AsyncIterator[None]:
+        seconds = timeout if timeout is not None or limitless else self._settings.default_timeout
+        limit = nullcontext() if limitless or self._limit is None else self._limit
+        try:
+            async with asyncio.timeout(seconds), limit:
+                yield
+        except TimeoutError:
+            raise AsyncTimeout(
+                f"no result of {operation} within {seconds:g} s",
+                protocol=LIGHTNING,
+                operation=operation,
+                outcome=Outcome.NOT_SENT if tx_id is None else Outcome.UNKNOWN,
+                tx_id=tx_id,
+                remedy=None if tx_id is None else "ask for the payment's status by tx_id",
+            ) from None

@@ -1,0 +1,1 @@
+"""Paying: requests with their limits, and what became of them."""
