@@ -15,11 +15,12 @@ from pathlib import Path
 import aiohttp
 from evm_client.cancellations import measure_cancellations, measure_soak
 from evm_client.memory import measure_memory
-from evm_client.network import Bench, Effort, opened, progress
+from evm_client.network import Bench, Effort, opened
 from evm_client.proofs import measure_proofs
 from evm_client.sends import measure_sends, measure_signing
 from evm_client.statuses import measure_statuses
 from figures import Figure, machine, show
+from load.rounds import progress
 
 from layer2 import devnet
 from layer2.errors import Layer2Error

@@ -7,28 +7,24 @@ web3.py, with a session that keeps its connections, is put to the same in a proc
 from __future__ import annotations
 
 import asyncio
-import gc
 import itertools
 import random
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
 from figures import Figure, alone, faster, within
+from load.holdings import Holdings, resident
+from load.rounds import progress
+from load.storm import CHANCE, CONCURRENCY, SEED, Storm
 
-from evm_client.memory import resident
-from evm_client.network import Bench, Effort, opened, progress
+from evm_client.network import Bench, Effort, opened
 from layer2.transactions import EvmTxId
 
-__all__ = ["CONCURRENCY", "Storm", "measure_cancellations", "measure_soak"]
+__all__ = ["measure_cancellations", "measure_soak"]
 
-CONCURRENCY = 200
-CHANCE = 0.14
-"""Of a call to be chosen for cancelling. Some end before their moment comes, so that about one in ten is cancelled."""
-SEED = 20261124
 STALL_AIM = 1.0
 THROUGHPUT_AIM = 0.8
 """Of the same load without cancellation."""
@@ -42,96 +38,11 @@ SOAK_AIM = 2.0
 """MiB that memory may grow by in ten minutes."""
 
 
-@dataclass
-class Storm:
-    """Callers that ask one after another, of whose calls some are cancelled.
-
-    Args:
-        call: asks for one status.
-        tx_ids: for what.
-        chance: of a call to be chosen for cancelling.
-        longest_wait: a cancellation comes after a random time up to this, in seconds.
-    """
-
-    call: Callable[[EvmTxId], Awaitable[object]]
-    tx_ids: Sequence[EvmTxId]
-    chance: float
-    longest_wait: float
-    random: random.Random
-    done: int = 0
-    cancelled: int = 0
-    slowest: float = 0.0
-    """Seconds of the slowest call, or of the longest time in which no call came to its end."""
-    last: float = field(default_factory=time.perf_counter)
-
-    async def run(self, seconds: float) -> float:
-        """Calls that were answered, a second."""
-        before, start = self.done, time.perf_counter()
-        self.last = start
-        await asyncio.gather(*[self._caller(number, start + seconds) for number in range(CONCURRENCY)])
-        return (self.done - before) / (time.perf_counter() - start)
-
-    async def _caller(self, number: int, end: float) -> None:
-        loop = asyncio.get_running_loop()
-        while (start := time.perf_counter()) < end:
-            task = asyncio.ensure_future(self.call(self.tx_ids[number % len(self.tx_ids)]))
-            number += 1
-            timer = None
-            if self.random.random() < self.chance:
-                timer = loop.call_later(self.random.uniform(0, self.longest_wait), task.cancel)
-            await asyncio.wait([task])
-            if timer is not None:
-                timer.cancel()
-            now = time.perf_counter()
-            self.slowest = max(self.slowest, now - start, now - self.last)
-            self.last = now
-            if task.cancelled():
-                self.cancelled += 1
-            else:
-                task.result()
-                self.done += 1
-
-
-@dataclass(frozen=True, slots=True)
-class _Left:
-    """What a process holds open."""
-
-    sockets: frozenset[str]
-    tasks: int
-    waiters: int
-
-    @classmethod
-    def now(cls) -> _Left:
-        gc.collect()
-        futures = [each for each in gc.get_objects() if isinstance(each, asyncio.Future)]
-        links = [_target(each) for each in Path("/proc/self/fd").iterdir()]
-        return cls(
-            sockets=frozenset([link for link in links if link.startswith("socket:")]),
-            tasks=len(asyncio.all_tasks()),
-            waiters=sum(not each.done() and not isinstance(each, asyncio.Task) for each in futures),
-        )
-
-    def over(self, before: _Left) -> list[tuple[str, int]]:
-        return [
-            # By their names: those of other clients may have been closed meanwhile.
-            ("sockets", len(self.sockets - before.sockets)),
-            ("tasks", self.tasks - before.tasks),
-            ("waiters", self.waiters - before.waiters),
-        ]
-
-
-def _target(descriptor: Path) -> str:
-    try:
-        return str(descriptor.readlink())
-    except FileNotFoundError:
-        return ""  # the one with which the directory was read
-
-
 async def measure_cancellations(bench: Bench, effort: Effort) -> list[Figure]:
     """Rates with and without, the longest stall, what stays behind, and the same for web3.py."""
     tx_ids = await bench.full_block(100)
     found: list[Figure] = []
-    before = _Left.now()
+    before = Holdings.now()
     async with opened(bench.network, bench.directory / "cancellations.sqlite") as bob:
         numbers = random.Random(SEED)  # noqa: S311  # a repeatable load, no secret
         calm = Storm(bob.get_transaction_status_async, tx_ids, 0.0, 0.0, numbers)
@@ -139,14 +50,14 @@ async def measure_cancellations(bench: Bench, effort: Effort) -> list[Figure]:
         # A cancellation may come at any time of a call's life.
         storm = Storm(bob.get_transaction_status_async, tx_ids, CHANCE, CONCURRENCY / rate, numbers)
         rates: dict[str, list[float]] = {"calm": [], "storm": []}
-        quiet = _Left.now()
+        quiet = Holdings.now()
         for _ in range(SLICES):
             rates["calm"].append(await calm.run(effort.storm_seconds / SLICES / 4))
             rates["storm"].append(await storm.run(effort.storm_seconds / SLICES))
         await asyncio.sleep(0)
-        settled = _Left.now()
+        settled = Holdings.now()
         share = storm.cancelled / (storm.cancelled + storm.done)
-    after = _Left.now()
+    after = Holdings.now()
     medians = {name: statistics.median(each) for name, each in rates.items()}
     what = f"{effort.storm_seconds:g} s at concurrency {CONCURRENCY}, {share:.1%} cancelled"
     found.append(

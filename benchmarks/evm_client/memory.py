@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
-from pathlib import Path
 
 from figures import Figure, alone
+from load.holdings import resident
 
 from evm_client.network import Bench, Effort
 
-__all__ = ["measure_memory", "resident"]
+__all__ = ["measure_memory"]
 
 IN_FLIGHT = 10_000
-
-
-def resident() -> int:
-    """Bytes of this process in memory."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 async def measure_memory(bench: Bench, effort: Effort) -> list[Figure]:

@@ -1,12 +1,10 @@
-"""The node that everything is measured on, our client at it, and how rounds take turns."""
+"""The node that everything is measured on, and our client at it."""
 
 from __future__ import annotations
 
 import asyncio
-import statistics
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +21,7 @@ from layer2.protocols.bob import BobClient
 from layer2.protocols.evm.requests import EvmTransactionRequest
 from layer2.transactions import EvmTxId, TxState
 
-__all__ = ["GAS", "NOWHERE", "Bench", "Effort", "Round", "at_concurrency", "medians", "opened", "progress"]
+__all__ = ["GAS", "NOWHERE", "Bench", "Effort", "at_concurrency", "opened"]
 
 NOWHERE = "0x" + "11" * 20
 """Who gets what is sent."""
@@ -33,9 +31,6 @@ _MOST_BLOCKS = 10
 _MOST_CALLS = 10_000
 _HEAD_LIFE_MS = 200
 """The library's default. The local network's own settings have 0, because its blocks come on demand."""
-
-Round = Callable[[], Awaitable[float]]
-"""Does something for a while and returns how many of it a second it did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,20 +130,3 @@ async def at_concurrency(
 
     await asyncio.gather(*[caller(number) for number in range(concurrency)])
     return done / (time.perf_counter() - start)
-
-
-async def medians(rounds: int, ways: Mapping[str, Round], *, are_warm: bool = False) -> dict[str, float]:
-    """Each way's rate in its median round. One round of each warms up; then they alternate."""
-    if not are_warm:
-        for way in ways.values():
-            await way()
-    rates: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            rates[name].append(await way())
-    return {name: statistics.median(found) for name, found in rates.items()}
-
-
-def progress(line: str) -> None:
-    """Tell who waits."""
-    print(line, file=sys.stderr)

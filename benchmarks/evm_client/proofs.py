@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 
 import rlp  # type: ignore[import-untyped]  # has no types
 from figures import Figure, faster
+from load.rounds import Round, medians
 from trie.hexary import HexaryTrie
 
-from evm_client.network import Bench, Effort, Round, medians
+from evm_client.network import Bench, Effort
 from layer2.formats.evm_receipt import decode_receipt
 from layer2.formats.merkle_patricia import prove_all, trie_root, verify
 

@@ -9,9 +9,10 @@ from functools import partial
 
 from eth_account import Account
 from figures import Figure, alone, faster
+from load.rounds import Round, medians
 
 from evm_client import wrk
-from evm_client.network import GAS, NOWHERE, Bench, Effort, Round, medians
+from evm_client.network import GAS, NOWHERE, Bench, Effort
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.evm_transaction import Eip1559Transaction, SignedTransaction, decode_signed
 from layer2.formats.keccak import keccak256

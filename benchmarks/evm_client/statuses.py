@@ -12,10 +12,11 @@ import httpx
 import orjson
 from eth_typing import HexStr
 from figures import Figure, alone, faster
+from load.rounds import Round, medians
 from web3 import AsyncHTTPProvider, AsyncWeb3
 
 from evm_client import wrk
-from evm_client.network import Bench, Effort, Round, at_concurrency, medians
+from evm_client.network import Bench, Effort, at_concurrency
 from layer2.transactions import EvmTxId, TxState
 
 __all__ = ["kept_web3", "measure_statuses"]

@@ -17,8 +17,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from eth_typing import HexStr
+from load.storm import CHANCE, CONCURRENCY, SEED, Storm
 
-from evm_client.cancellations import CHANCE, CONCURRENCY, SEED, Storm
 from evm_client.statuses import kept_web3
 from layer2.transactions import EvmTxId
 

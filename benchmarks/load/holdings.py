@@ -1,0 +1,53 @@
+"""What this process holds: memory, sockets, tasks, waiters."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Holdings", "resident"]
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What a process holds open."""
+
+    sockets: frozenset[str]
+    tasks: int
+    waiters: int
+
+    @classmethod
+    def now(cls) -> Holdings:
+        gc.collect()
+        futures = [each for each in gc.get_objects() if isinstance(each, asyncio.Future)]
+        links = [_target(each) for each in Path("/proc/self/fd").iterdir()]
+        return cls(
+            sockets=frozenset([link for link in links if link.startswith("socket:")]),
+            tasks=len(asyncio.all_tasks()),
+            waiters=sum(not each.done() and not isinstance(each, asyncio.Task) for each in futures),
+        )
+
+    def over(self, before: Holdings) -> list[tuple[str, int]]:
+        """What there is more of than before, by its kind."""
+        return [
+            # By their names: those of other clients may have been closed meanwhile.
+            ("sockets", len(self.sockets - before.sockets)),
+            ("tasks", self.tasks - before.tasks),
+            ("waiters", self.waiters - before.waiters),
+        ]
+
+
+def _target(descriptor: Path) -> str:
+    try:
+        return str(descriptor.readlink())
+    except FileNotFoundError:
+        return ""  # the one with which the directory was read
