@@ -1,0 +1,74 @@
+"""The Lightning client against plain REST calls to the same lnd, and its codec against ``bolt11``, in one run.
+
+Starts a devnet of its own in a temporary directory and stops it at the end. ``QUICK=1`` takes fewer and shorter rounds.
+Rounds of everything that is compared alternate, and each rate is that of the median round, because other programs
+share the machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from pathlib import Path
+
+import aiohttp
+from figures import Figure, machine, show
+from lightning_client.network import CONNECTIONS, Bench, Effort, opened
+from lightning_client.payments import measure_invoices, measure_payments
+from load.rounds import progress
+
+from layer2 import devnet
+from layer2.errors import Layer2Error
+from layer2.local_network import LocalNetwork
+
+PACKAGES = ("aiohttp", "orjson", "coincurve", "bolt11")
+"""Whose versions are told: what we use, and the peer."""
+
+
+async def measure(network: LocalNetwork, directory: Path, effort: Effort) -> list[Figure]:
+    """Every row of the table."""
+    async with (
+        # Connections of both nodes are in one pool; each node has its own limit.
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, limit_per_host=CONNECTIONS)) as session,
+        opened(network, network.taker, directory / "payer.sqlite") as payer,
+        opened(network, network.provider, directory / "payee.sqlite") as payee,
+    ):
+        bench = Bench(network, directory, payer, payee, session)
+        found: list[Figure] = []
+        for what, rows in (
+            ("invoices", measure_invoices),
+            ("payments", measure_payments),
+        ):
+            progress(f"{what} ...")
+            found += await rows(bench, effort)
+        return found
+
+
+def effort_asked() -> Effort:
+    """What the environment says."""
+    if os.environ.get("QUICK") == "1":
+        payments = {1: 5, 10: 20, 100: 100}
+        return Effort(rounds=1, invoices=200, payments=payments, subscriptions=1000, storm_seconds=5, is_quick=True)
+    payments = {1: 20, 10: 60, 100: 200}
+    return Effort(rounds=5, invoices=400, payments=payments, subscriptions=10_000, storm_seconds=60, is_quick=False)
+
+
+def main() -> None:
+    effort = effort_asked()
+    try:
+        with tempfile.TemporaryDirectory(prefix="layer2-bench-") as name:
+            directory = Path(name)
+            network = devnet.up(directory / "devnet", with_parent=True, progress=progress)
+            try:
+                found = asyncio.run(measure(network, directory, effort))
+            finally:
+                devnet.down(directory / "devnet")
+    except Layer2Error as error:
+        raise SystemExit(f"bench-lightning: {error}") from error
+    load = ", ".join(f"{number:.1f}" for number in os.getloadavg())
+    show(f"{machine(*PACKAGES)}; load {load} (1, 5 and 15 minutes)", found)
+
+
+if __name__ == "__main__":
+    main()

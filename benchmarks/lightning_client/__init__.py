@@ -1,0 +1,1 @@
+"""What ``make bench-lightning`` measures: each module holds some rows of its table."""

@@ -1,0 +1,69 @@
+"""Payments that have succeeded, and invoices, through us and by plain calls to the same nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any
+
+from figures import Figure, faster
+from load.rounds import Round, medians
+
+from layer2.transactions import TxState
+from lightning_client.network import Bench, Effort, in_turns
+
+__all__ = ["measure_invoices", "measure_payments"]
+
+CONCURRENCIES = (1, 10, 100)
+AIM = 0.9
+SATOSHI = 500
+"""Of each payment: above the dust limit, so that both nodes sign for it; thousands fit into the channel."""
+
+
+async def measure_payments(bench: Bench, effort: Effort) -> list[Figure]:
+    """Of invoices made beforehand, until each payer knows that it has succeeded."""
+
+    async def ours(invoice: str) -> None:
+        tx_id = (await bench.payer.submit_transaction_async(invoice)).tx_id
+        status = await bench.payer.wait_for_status_async(tx_id)
+        if status.state is not TxState.FINAL:
+            raise SystemExit(f"a payment ended {status.state}: {status.reason}")
+
+    async def recorded(invoice: str) -> None:
+        tx_id = (await bench.payer.submit_transaction_async(invoice, idempotency_key=invoice[-40:])).tx_id
+        status = await bench.payer.wait_for_status_async(tx_id)
+        if status.state is not TxState.FINAL:
+            raise SystemExit(f"a payment ended {status.state}: {status.reason}")
+
+    async def rate(concurrency: int, count: int, call: Callable[[str], Awaitable[None]]) -> float:
+        return (await in_turns(concurrency, call, await bench.invoices(count, SATOSHI)))[0]
+
+    found: list[Figure] = []
+    for concurrency in CONCURRENCIES:
+        count = effort.payments[concurrency]
+        calls = {"plain": bench.plain_payer.pay, "ours": ours, "recorded": recorded}
+        ways: dict[str, Round] = {name: partial(rate, concurrency, count, call) for name, call in calls.items()}
+        rates = await medians(effort.rounds, ways, are_warm=concurrency != CONCURRENCIES[0])
+        what = f"payments at concurrency {concurrency}, against plain REST calls"
+        found += [
+            faster(what, "payments/s", rates["ours"], rates["plain"], aim=AIM),
+            faster(f"{what}, ours with a durable record", "payments/s", rates["recorded"], rates["plain"]),
+        ]
+    return found
+
+
+async def measure_invoices(bench: Bench, effort: Effort) -> list[Figure]:
+    """Made by the node; ours are decoded and checked before they are returned."""
+
+    async def rate(concurrency: int, call: Callable[[int], Awaitable[Any]], amounts: Sequence[int]) -> float:
+        return (await in_turns(concurrency, call, amounts))[0]
+
+    found: list[Figure] = []
+    for concurrency in CONCURRENCIES:
+        amounts = [SATOSHI] * (effort.invoices if concurrency > 1 else effort.invoices // 4)
+        calls = {"plain": bench.plain_payee.create_invoice, "ours": bench.payee.create_invoice_async}
+        ways: dict[str, Round] = {name: partial(rate, concurrency, call, amounts) for name, call in calls.items()}
+        rates = await medians(effort.rounds, ways, are_warm=concurrency != CONCURRENCIES[0])
+        what = f"invoices at concurrency {concurrency}, against plain REST calls"
+        found.append(faster(what, "invoices/s", rates["ours"], rates["plain"], aim=AIM))
+    return found
