@@ -5,6 +5,9 @@ A group is one byte of 0 to 31. Nothing here knows what the text means; ``bolt11
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Final
+
 from layer2.errors import FormatError
 
 __all__ = ["decode", "encode", "groups_from_bytes", "groups_from_int", "groups_to_bytes", "groups_to_int"]
@@ -12,9 +15,13 @@ __all__ = ["decode", "encode", "groups_from_bytes", "groups_from_int", "groups_t
 ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 CHECKSUM_LENGTH = 6
 
-_VALUES = {character: value for value, character in enumerate(ALPHABET)}
-_GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
-_VALID_CHECKSUM = 1
+_LETTERS: Final = ALPHABET.encode("ascii")
+# Tables for bytes.translate: between letters, groups, and the digits that int() reads in base 32.
+_GROUP_OF_LETTER: Final = bytes.maketrans(_LETTERS, bytes(range(32)))
+_LETTER_OF_GROUP: Final = _LETTERS + bytes(224)
+_DIGIT_OF_GROUP: Final = b"0123456789abcdefghijklmnopqrstuv" + b"!" * 224
+_GENERATOR: Final = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
+_VALID_CHECKSUM: Final = 1
 
 
 def decode(text: str) -> tuple[str, bytes]:
@@ -32,7 +39,7 @@ def decode(text: str) -> tuple[str, bytes]:
 
     Source: BIP 173.
     """
-    if not all("!" <= character <= "~" for character in text):
+    if not _is_printable(text):
         raise FormatError("a bech32 text has a character outside printable ASCII")
     lowered = text.lower()
     if text not in (lowered, text.upper()):
@@ -42,10 +49,11 @@ def decode(text: str) -> tuple[str, bytes]:
         raise FormatError("a bech32 text has no human-readable part")
     if len(symbols) < CHECKSUM_LENGTH:
         raise FormatError("a bech32 text is too short for its checksum")
-    try:
-        groups = bytes(_VALUES[symbol] for symbol in symbols)
-    except KeyError as error:
-        raise FormatError(f"a bech32 text has a character outside its alphabet: {error.args[0]!r}") from None
+    letters = symbols.encode("ascii")
+    foreign = letters.translate(None, delete=_LETTERS).decode("ascii")
+    if foreign:
+        raise FormatError(f"a bech32 text has a character outside its alphabet: {foreign[0]!r}")
+    groups = letters.translate(_GROUP_OF_LETTER)
     if _polymod(_expanded(human) + groups) != _VALID_CHECKSUM:
         raise FormatError("the bech32 checksum is wrong")
     return human, groups[:-CHECKSUM_LENGTH]
@@ -63,21 +71,19 @@ def encode(human: str, groups: bytes) -> str:
 
     Source: BIP 173.
     """
-    if not human or human != human.lower() or not all("!" <= character <= "~" for character in human):
+    if not human or human != human.lower() or not _is_printable(human):
         raise FormatError("a bech32 human-readable part must be lower-case printable ASCII")
-    if any(group > 31 for group in groups):
+    if groups and max(groups) > 31:
         raise FormatError("a bech32 group has more than five bits")
     remainder = _polymod(_expanded(human) + groups + bytes(CHECKSUM_LENGTH)) ^ _VALID_CHECKSUM
-    checksum = bytes(remainder >> 5 * (CHECKSUM_LENGTH - 1 - index) & 31 for index in range(CHECKSUM_LENGTH))
-    return human + "1" + "".join(ALPHABET[group] for group in groups + checksum)
+    symbols = groups + _spread(remainder, CHECKSUM_LENGTH)
+    return f"{human}1{symbols.translate(_LETTER_OF_GROUP).decode('ascii')}"
 
 
 def groups_from_bytes(data: bytes) -> bytes:
     """Five-bit groups of ``data``, most significant bit first, padded at the end with zero bits."""
-    padding = -len(data) * 8 % 5
-    number = int.from_bytes(data, "big") << padding
-    count = (len(data) * 8 + padding) // 5
-    return bytes(number >> 5 * index & 31 for index in reversed(range(count)))
+    bits = len(data) * 8
+    return _spread(int.from_bytes(data, "big") << -bits % 5, (bits + 4) // 5)
 
 
 def groups_to_bytes(groups: bytes, *, name: str) -> bytes:
@@ -101,29 +107,65 @@ def groups_to_bytes(groups: bytes, *, name: str) -> bytes:
 
 def groups_from_int(value: int) -> bytes:
     """The fewest five-bit groups that hold ``value``, big-endian; none for zero."""
-    count = (value.bit_length() + 4) // 5
-    return bytes(value >> 5 * index & 31 for index in reversed(range(count)))
+    return _spread(value, (value.bit_length() + 4) // 5)
 
 
 def groups_to_int(groups: bytes) -> int:
     """The big-endian number that the groups spell; zero for none. Leading zero groups are allowed."""
-    number = 0
-    for group in groups:
-        number = number << 5 | group
-    return number
+    return int(groups.translate(_DIGIT_OF_GROUP), 32) if groups else 0
+
+
+def _is_printable(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text
+
+
+def _spread(number: int, count: int) -> bytes:
+    """Give each of a number's ``count`` groups a byte of its own.
+
+    By halves: the upper half of the groups moves to the upper half of the bytes, then the same happens within both
+    halves at once, and so on. So ten steps do for a thousand groups.
+    """
+    for half, lower in _halvings((count - 1).bit_length()):
+        number = number & lower | (number >> 5 * half & lower) << 8 * half
+    return number.to_bytes(count, "big")
+
+
+@cache
+def _halvings(doublings: int) -> tuple[tuple[int, int], ...]:
+    """For each step of ``_spread``: the groups in half a part, and a mask of the lower half of every part."""
+    steps: list[tuple[int, int]] = []
+    for doubling in reversed(range(doublings)):
+        half = 1 << doubling
+        lower = (1 << 5 * half) - 1
+        steps.append((half, int.from_bytes(lower.to_bytes(2 * half, "big") * (1 << doublings - 1 - doubling), "big")))
+    return tuple(steps)
 
 
 def _expanded(human: str) -> bytes:
     octets = human.encode("ascii")
-    return bytes(octet >> 5 for octet in octets) + b"\0" + bytes(octet & 31 for octet in octets)
+    return bytes([octet >> 5 for octet in octets]) + b"\0" + bytes([octet & 31 for octet in octets])
+
+
+def _remainders() -> tuple[int, ...]:
+    """What the two groups that leave a remainder add to it, by their value. It is the XOR of what their bits add."""
+    table = [0]
+    for generator in _GENERATOR:
+        table += [added ^ generator for added in table]
+    for generator in _GENERATOR:
+        # The upper group leaves first, so what it adds goes on by one group more.
+        moved = (generator & 0x1FFFFFF) << 5 ^ table[generator >> 25]
+        table += [added ^ moved for added in table]
+    return tuple(table)
+
+
+_REMAINDERS: Final = _remainders()
 
 
 def _polymod(groups: bytes) -> int:
+    """The remainder of BIP 173's checksum, two groups at a time."""
     remainder = 1
-    for group in groups:
-        top = remainder >> 25
-        remainder = (remainder & 0x1FFFFFF) << 5 ^ group
-        for index, generator in enumerate(_GENERATOR):
-            if top >> index & 1:
-                remainder ^= generator
+    if len(groups) % 2:
+        remainder, groups = 1 << 5 ^ groups[0], groups[1:]
+    for first, second in zip(groups[::2], groups[1::2], strict=True):
+        remainder = (remainder & 0xFFFFF) << 10 ^ first << 5 ^ second ^ _REMAINDERS[remainder >> 20]
     return remainder
