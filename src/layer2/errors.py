@@ -224,6 +224,7 @@ class NodeRefused(NodeError):
         self,
         message: str,
         *,
+        code: str | None = None,
         node_code: int | str | None = None,
         node_message: str = "",
         protocol: str | None = None,
@@ -235,6 +236,7 @@ class NodeRefused(NodeError):
     ) -> None:
         super().__init__(
             message,
+            code=code,
             protocol=protocol,
             operation=operation,
             retryable=retryable,

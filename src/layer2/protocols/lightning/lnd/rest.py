@@ -11,7 +11,6 @@ import asyncio
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +31,7 @@ from layer2.errors import (
 from layer2.foreign_text import printable
 from layer2.http_client import open_session, server_time
 from layer2.protocols.lightning.lnd.answers import LIGHTNING, Answer, Call, LndObject
+from layer2.protocols.lightning.lnd.readiness import NotReady, not_ready_error
 from layer2.protocols.lightning.settings import LightningSettings
 
 __all__ = ["NOT_FOUND", "LndRest"]
@@ -42,19 +42,15 @@ _NO_ANSWER_OF_ITS_OWN: Final = frozenset({1, 4, 14})
 """gRPC codes CANCELLED, DEADLINE_EXCEEDED and UNAVAILABLE: the request may have been executed."""
 _NO_ANSWER_STATUS: Final = frozenset({502, 503, 504})
 _UNAUTHENTICATED: Final = frozenset({7, 16})
-_MACAROON_WORDS: Final = ("macaroon", "verification failed", "permission denied")
+_DENIED: Final = "permission denied"
+_MACAROON_WORDS: Final = ("macaroon", "unmarshal v1", "unmarshal v2", "verification failed", _DENIED)
 """lnd reports these with the code UNKNOWN, so its words are all there is."""
-_NOT_READY_WORDS: Final = {
-    "wallet locked": "unlock the node's wallet: lncli unlock",
-    "waiting to start": "wait until the node has started",
-    "in the process of starting up": "wait until the node has started",
+_NOT_READY: Final = {
+    "wallet not created": NotReady.NO_WALLET,
+    "wallet locked": NotReady.LOCKED,
+    "waiting to start": NotReady.STARTING,
+    "in the process of starting": NotReady.STARTING,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _Credentials:
-    tls: ssl.SSLContext
-    macaroon: str = field(repr=False)
 
 
 class LndRest:
@@ -70,22 +66,34 @@ class LndRest:
     def __init__(self, settings: LightningSettings) -> None:
         self._url = URL(settings.rest_url)
         self._settings = settings
-        self._credentials: _Credentials | None = None
+        self._tls: ssl.SSLContext | None = None
+        self._macaroon: bytes | None = None
         self._calls: aiohttp.ClientSession | None = None
         self._watches: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def get(self, path: str) -> Answer:
+    def macaroon(self) -> bytes:
+        """What is shown to the node: a secret.
+
+        Raises:
+            ConfigurationError: its file cannot be read.
+        """
+        if self._macaroon is None:
+            self._macaroon = self._read_macaroon()
+        return self._macaroon
+
+    async def get(self, path: str, *, with_macaroon: bool = True) -> Answer:
         """Read.
 
         Args:
             path: with its query, already quoted.
+            with_macaroon: shown, besides for what has to be asked of a node that may have none yet.
 
         Raises:
             NodeUnreachable, NodeRefused, AuthenticationFailed, BadAnswer: outcome NOT_SENT or REJECTED.
             ConfigurationError: certificate or macaroon file cannot be read.
         """
-        return await self._call("GET", path, None)
+        return await self._call("GET", path, None, with_macaroon=with_macaroon)
 
     async def post(self, path: str, body: Mapping[str, object]) -> Answer:
         """Act. Bytes are given as base64, 64-bit integers as strings.
@@ -148,12 +156,15 @@ class LndRest:
         # Aborted connections give up their sockets in the loop's next round.
         await asyncio.sleep(0)
 
-    async def _call(self, method: str, path: str, body: Mapping[str, object] | None) -> Answer:
+    async def _call(
+        self, method: str, path: str, body: Mapping[str, object] | None, *, with_macaroon: bool = True
+    ) -> Answer:
         call = Call(method, path.partition("?")[0])
         session = self._session(watch=False)
         timeout = aiohttp.ClientTimeout(total=self._settings.default_timeout)
+        arguments = self._arguments(path, body, with_macaroon=with_macaroon)
         with self._failures(call):
-            async with session.request(method, **self._arguments(path, body), timeout=timeout) as response:
+            async with session.request(method, **arguments, timeout=timeout) as response:
                 content = await self._read(response, call)
         if response.status != 200:
             raise self._refusal(call, response.status, content)
@@ -178,18 +189,21 @@ class LndRest:
                 self._calls = session
         return session
 
-    def _arguments(self, path: str, body: Mapping[str, object] | None) -> dict[str, Any]:
-        if self._credentials is None:
-            self._credentials = self._read_credentials()
+    def _arguments(self, path: str, body: Mapping[str, object] | None, *, with_macaroon: bool = True) -> dict[str, Any]:
+        if self._tls is None:
+            self._tls = self._read_certificate()
+        headers = {"Content-Type": "application/json"}
+        if with_macaroon:
+            headers["Grpc-Metadata-macaroon"] = self.macaroon().hex()
         return {
             "url": self._url.join(URL(path, encoded=True)),
             "data": None if body is None else orjson.dumps(body),
-            "headers": {"Grpc-Metadata-macaroon": self._credentials.macaroon, "Content-Type": "application/json"},
-            "ssl": self._credentials.tls,
+            "headers": headers,
+            "ssl": self._tls,
             "allow_redirects": False,
         }
 
-    def _read_credentials(self) -> _Credentials:
+    def _read_certificate(self) -> ssl.SSLContext:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         # The file is trusted as it is, also where it is no certificate authority.
         tls.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -201,13 +215,17 @@ class LndRest:
                 protocol=LIGHTNING,
                 remedy="give the node's tls.cert",
             ) from None
+        return tls
+
+    def _read_macaroon(self) -> bytes:
         try:
-            macaroon = Path(self._settings.macaroon_file).read_bytes()
+            return Path(self._settings.macaroon_file).read_bytes()
         except OSError as error:
             raise ConfigurationError(
-                f"macaroon_file {self._settings.macaroon_file} cannot be read: {_kind(error)}", protocol=LIGHTNING
+                f"macaroon_file {self._settings.macaroon_file} cannot be read: {_kind(error)}",
+                protocol=LIGHTNING,
+                remedy="give a macaroon that the node has baked",
             ) from None
-        return _Credentials(tls, macaroon.hex())
 
     async def _read(self, response: aiohttp.ClientResponse, call: Call) -> bytes:
         content = bytearray()
@@ -258,24 +276,25 @@ class LndRest:
         if code in _NO_ANSWER_OF_ITS_OWN or status in _NO_ANSWER_STATUS:
             return self._unreachable(call, words or f"HTTP {status}")
         if status in {401, 403} or code in _UNAUTHENTICATED or any(word in words for word in _MACAROON_WORDS):
-            self._credentials = None
+            self._tls = self._macaroon = None
             return AuthenticationFailed(
                 f"lnd at {self._url.origin()} refused the macaroon for {call}: {words or f'HTTP {status}'}",
+                code="permissions" if _DENIED in words else "macaroon",
                 protocol=LIGHTNING,
                 operation=str(call),
                 remedy=f"check that {self._settings.macaroon_file} is of this node and allows this call",
             )
         if code is None:
             return self._bad(call, f"HTTP {status} without lnd's reason")
-        remedies = [remedy for phrase, remedy in _NOT_READY_WORDS.items() if phrase in words]
+        not_ready = next((state for phrase, state in _NOT_READY.items() if phrase in words), None)
+        if not_ready is not None:
+            return not_ready_error(not_ready, call, node_code=code, node_message=words)
         return NodeRefused(
             f"lnd at {self._url.origin()} refused {call}: {words}",
             node_code=code,
             node_message=words,
             protocol=LIGHTNING,
             operation=str(call),
-            retryable=bool(remedies),
-            remedy=remedies[0] if remedies else None,
         )
 
     @contextmanager
@@ -284,10 +303,11 @@ class LndRest:
         try:
             yield
         except aiohttp.ClientConnectorCertificateError as error:
-            self._credentials = None
+            self._tls = self._macaroon = None
             raise AuthenticationFailed(
                 f"the node at {self._url.origin()} does not show the pinned certificate: "
                 f"{printable(str(getattr(error.certificate_error, 'verify_message', error.certificate_error)))}",
+                code="certificate",
                 protocol=LIGHTNING,
                 operation=str(call),
                 remedy=f"if the node made a new certificate, copy its tls.cert to {self._settings.certificate_file}",
