@@ -218,6 +218,9 @@ class SendRecords(Protocol):
     async def add_send(self, record: SendRecord) -> SendRecord:
         """Write the record, or return the one that has the same protocol and key.
 
+        Returns:
+            The very object that was given where it was written by this call; another one, maybe equal, where not.
+
         Raises:
             IdempotencyConflict: the key is known with another request.
             JournalError: it could not be written; nothing may be sent.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias, assert_never
+from typing import Final, TypeAlias, assert_never
 
 from layer2.errors import FormatError
 from layer2.formats.json_object import JsonObject
 from layer2.interfaces import Json
 from layer2.transactions import LightningPaymentId, Preimage
 
-__all__ = ["Act", "Cancel", "Pay", "Settle", "read_act", "write_act"]
+__all__ = ["KEYSEND_FINAL_CLTV_DELTA", "Act", "Cancel", "Keysend", "Pay", "Settle", "read_act", "write_act"]
 
+KEYSEND_FINAL_CLTV_DELTA: Final = 80
+"""Blocks for a payee without an invoice: what lnd's own keysend takes where it is not told (``timelockdelta``)."""
 _LARGEST_INVOICE = 7089
 
 
@@ -23,12 +25,39 @@ class Pay:
     """32 bytes."""
     invoice: str
     amount_msat: int
+    """The invoice's, or the payer's choice where it leaves that to him."""
     fee_limit_msat: int
     cltv_limit: int
     """Blocks; never 0, which lnd reads as 2016."""
     timeout_seconds: int
     """How long the node looks for routes."""
     max_parts: int
+
+    @property
+    def payment_id(self) -> LightningPaymentId:
+        return LightningPaymentId(self.payment_hash.hex())
+
+
+@dataclass(frozen=True, slots=True)
+class Keysend:
+    """Pay a node that made no invoice, with a preimage that the payer drew; in one part.
+
+    Source: bLIP 3.
+    """
+
+    payee: bytes
+    """33 bytes: the node's public key."""
+    amount_msat: int
+    preimage: Preimage = field(repr=False)
+    fee_limit_msat: int
+    cltv_limit: int
+    """Blocks; never 0, which lnd reads as 2016."""
+    timeout_seconds: int
+    """How long the node looks for routes."""
+
+    @property
+    def payment_hash(self) -> bytes:
+        return self.preimage.payment_hash
 
     @property
     def payment_id(self) -> LightningPaymentId:
@@ -53,7 +82,7 @@ class Cancel:
     payment_hash: bytes
 
 
-Act: TypeAlias = Pay | Settle | Cancel
+Act: TypeAlias = Pay | Keysend | Settle | Cancel
 
 
 def write_act(act: Act) -> Json:
@@ -69,6 +98,16 @@ def write_act(act: Act) -> Json:
                 "cltv_limit": act.cltv_limit,
                 "timeout_seconds": act.timeout_seconds,
                 "max_parts": act.max_parts,
+            }
+        case Keysend():
+            return {
+                "act": "keysend",
+                "payee": act.payee.hex(),
+                "amount_msat": act.amount_msat,
+                "preimage": act.preimage.secret.hex(),
+                "fee_limit_msat": act.fee_limit_msat,
+                "cltv_limit": act.cltv_limit,
+                "timeout_seconds": act.timeout_seconds,
             }
         case Settle():
             return {"act": "settle", "preimage": act.preimage.secret.hex()}
@@ -96,6 +135,15 @@ def read_act(value: Json) -> Act:
             cltv_limit=fields.integer("cltv_limit", maximum=2**31),
             timeout_seconds=fields.integer("timeout_seconds", maximum=2**31),
             max_parts=fields.integer("max_parts", maximum=1000),
+        )
+    elif kind == "keysend":
+        act = Keysend(
+            payee=fields.hex("payee", length=33),
+            amount_msat=fields.integer("amount_msat", maximum=2**63),
+            preimage=Preimage(fields.hex("preimage", length=32)),
+            fee_limit_msat=fields.integer("fee_limit_msat", maximum=2**63),
+            cltv_limit=fields.integer("cltv_limit", maximum=2**31),
+            timeout_seconds=fields.integer("timeout_seconds", maximum=2**31),
         )
     elif kind == "settle":
         act = Settle(Preimage(fields.hex("preimage", length=32)))

@@ -8,7 +8,6 @@ from typing import ClassVar
 
 from layer2.blocking import twin
 from layer2.errors import (
-    FormatError,
     InsufficientFunds,
     InvalidAmount,
     InvalidRequest,
@@ -17,19 +16,15 @@ from layer2.errors import (
     TransactionError,
     UnknownAsset,
 )
-from layer2.formats.bolt11 import Bolt11Invoice
-from layer2.interfaces import Clock, SendRecord, SendRecords
 from layer2.layers import Layer2ProtocolType
 from layer2.money import BTC, MSAT_DECIMALS, AssetId, Balance, checked_amount, rescaled
 from layer2.proofs.model import LightningPaymentEvidence
-from layer2.protocols.lightning.acts import Pay, read_act, write_act
 from layer2.protocols.lightning.htlc import LightningHtlcs
 from layer2.protocols.lightning.invoicing import LightningInvoicing
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.node.channels import balance_of
-from layer2.protocols.lightning.payments.payments import PaymentRecord, PaymentState
-from layer2.protocols.lightning.payments.request import PaymentRequest, check_payable, read_invoice
-from layer2.protocols.lightning.settings import LightningSettings
+from layer2.protocols.lightning.paying import LightningPaying
+from layer2.protocols.lightning.payments.request import read_invoice
 from layer2.protocols.lightning.statuses import (
     LightningStatus,
     has_reached,
@@ -43,13 +38,14 @@ from layer2.transactions import LightningPaymentId, TxState, TxStatus
 __all__ = ["LightningNetwork"]
 
 
-class LightningNetwork(LightningInvoicing, LightningHtlcs):
+class LightningNetwork(LightningPaying, LightningInvoicing, LightningHtlcs):
     """Lightning through one lnd.
 
     Example: ``async with LightningNetwork(settings, sends, SystemClock()) as lightning: ...``
 
-    A transaction is an invoice to be paid: its text, or a ``PaymentRequest`` with limits. Its id is the payment hash,
-    which payer and payee share. A recipient is an invoice's text. Amounts are in satoshi.
+    A transaction is an invoice to be paid (its text, or a ``PaymentRequest`` with limits) or a node's key
+    (``KeysendRequest``). Its id is the payment hash, which payer and payee share. A recipient is an invoice's text.
+    Amounts are in satoshi.
 
     Args:
         settings: where the node is, and the payer's limits.
@@ -58,10 +54,6 @@ class LightningNetwork(LightningInvoicing, LightningHtlcs):
     """
 
     protocol_type: ClassVar[Layer2ProtocolType] = Layer2ProtocolType.LIGHTNING
-
-    def __init__(self, settings: LightningSettings, sends: SendRecords, clock: Clock) -> None:
-        super().__init__(settings, clock)
-        self._sends = sends
 
     def __repr__(self) -> str:
         return f"LightningNetwork({self._settings.network}, {self._settings.rest_url})"
@@ -80,35 +72,6 @@ class LightningNetwork(LightningInvoicing, LightningHtlcs):
         """
         async with self._within(timeout, "initialize_async"):
             await self._node.check()
-
-    async def submit_transaction_async(
-        self,
-        transaction: PaymentRequest | str,
-        *,
-        idempotency_key: str | None = None,
-        timeout: float | None = None,
-    ) -> LightningStatus:
-        """Pay an invoice; return once the node has taken the payment, which is not success yet.
-
-        One payment per payment hash: one that is under way or has succeeded is joined, and its status returned. A
-        payment that FAILED is sent again only for another key, or when it is asked for without one.
-
-        Args:
-            transaction: the invoice's text, or a request with limits.
-            idempotency_key: written down before anything is sent; the same key never pays a second time.
-
-        Raises:
-            FormatError, InvalidRequest, FundsRulesError: nothing was sent.
-            TransactionError: lnd refused it (outcome REJECTED).
-            NodeUnreachable, BadAnswer, AsyncTimeout: outcome UNKNOWN: ask for the status of ``tx_id``.
-            IdempotencyConflict: the key was used for another request.
-        """
-        request = PaymentRequest(transaction) if isinstance(transaction, str) else transaction
-        invoice = read_invoice(request.invoice)
-        pay = request.resolved(invoice, self._settings)
-        lock = self._payments.one_at_a_time(pay.payment_hash)
-        async with self._within(timeout, "submit_transaction_async", pay.payment_id), lock:
-            return payment_status(await self._pay(request, pay, invoice, idempotency_key))
 
     async def get_transaction_status_async(
         self, tx_id: LightningPaymentId, *, timeout: float | None = None
@@ -226,26 +189,6 @@ class LightningNetwork(LightningInvoicing, LightningHtlcs):
 
     # The default of ``until`` is another than the base's, and the twin must show it; mypy takes the base's self.
     wait_for_status_sync = twin(wait_for_status_async)  # type: ignore[arg-type]
-
-    async def _pay(
-        self, request: PaymentRequest, pay: Pay, invoice: Bolt11Invoice, idempotency_key: str | None
-    ) -> PaymentRecord:
-        is_first = True
-        if idempotency_key is not None:
-            is_first = await self._sends.find_send(LIGHTNING, idempotency_key) is None
-            stored = await self._sends.add_send(
-                SendRecord(LIGHTNING, idempotency_key, request.digest(), pay.payment_id, write_act(pay))
-            )
-            recorded = read_act(stored.act)
-            if not isinstance(recorded, Pay):
-                raise FormatError("the record of this key is not one of a payment", protocol=LIGHTNING)
-            pay = recorded
-        known = await self._payments.find(pay.payment_hash)
-        if known is not None and not (known.state is PaymentState.FAILED and is_first):
-            return known
-        state = await self._node.current_state()
-        check_payable(pay, invoice, prefix=self._settings.invoice_prefix, own_key=state.key, now=state.date)
-        return await self._payments.send(pay)
 
     async def _status(self, payment_hash: bytes) -> LightningStatus:
         payment = await self._payments.find(payment_hash)

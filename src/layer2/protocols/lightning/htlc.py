@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final, assert_never
 
-from layer2.errors import FundsRulesError, InsufficientFunds, InvalidRequest, Outcome, TransactionError
+from layer2.errors import FormatError, FundsRulesError, InsufficientFunds, InvalidRequest, Outcome, TransactionError
 from layer2.formats import bolt11
 from layer2.interfaces import Json
 from layer2.money import MSAT_DECIMALS, rescaled
 from layer2.proofs.model import LegEvidence, LightningPaymentEvidence
 from layer2.protocol_client import HtlcLayer, OfferRequest
-from layer2.protocols.lightning.acts import Act, Cancel, Pay, Settle, read_act, write_act
+from layer2.protocols.lightning.acts import Cancel, Keysend, Pay, Settle, read_act, write_act
 from layer2.protocols.lightning.invoices.invoices import HtlcState, InvoiceRecord, InvoiceState, NewInvoice
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.node.channels import balance_of
@@ -122,13 +122,9 @@ class LightningHtlcs(LightningParts, HtlcLayer):
 
     async def _check_payable(self, pay: Pay) -> None:
         state = await self._node.current_state()
-        check_payable(
-            pay,
-            bolt11.decode(pay.invoice),
-            prefix=self._settings.invoice_prefix,
-            own_key=state.key,
-            now=state.date,
-        )
+        invoice = bolt11.decode(pay.invoice)
+        check_payable(pay, invoice, prefix=self._settings.invoice_prefix, own_key=state.key, now=state.date)
+        _require(invoice.amount_msat is not None, "the invoice leaves the amount to the payer")
 
     async def perform(self, act: Json) -> None:
         """Send the payment unless the node knows its hash already, or settle or cancel, each as often as it is asked.
@@ -138,7 +134,7 @@ class LightningHtlcs(LightningParts, HtlcLayer):
                 outcome REJECTED.
             NodeUnreachable, BadAnswer: outcome UNKNOWN.
         """
-        match read_act(act):
+        match _leg_act(act):
             case Pay() as pay:
                 await self._send_once(pay)
             case Settle(preimage):
@@ -166,7 +162,7 @@ class LightningHtlcs(LightningParts, HtlcLayer):
 
     async def act_status(self, act: Json) -> ActStatus:
         """What became of a payment, or of settling or cancelling, in the node's own words."""
-        known_act: Act = read_act(act)
+        known_act = _leg_act(act)
         match known_act:
             case Pay():
                 return _payment_status(await self._payments.find(known_act.payment_hash))
@@ -259,6 +255,13 @@ def _leg(htlc: Htlc) -> LightningLeg:
     if not isinstance(htlc.leg, LightningLeg):
         raise InvalidRequest("this leg is not on Lightning", protocol=LIGHTNING)
     return htlc.leg
+
+
+def _leg_act(value: Json) -> Pay | Settle | Cancel:
+    act = read_act(value)
+    if isinstance(act, Keysend):
+        raise FormatError("a leg is paid by its invoice, never by keysend", protocol=LIGHTNING)
+    return act
 
 
 def _differs(seen: LegView, view: LegView) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
 
 from layer2.errors import AsyncTimeout, Outcome
 from layer2.interfaces import Clock
@@ -15,15 +16,23 @@ from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.lnd.rest import LndRest
 from layer2.protocols.lightning.node.state import LndNode
 from layer2.protocols.lightning.payments.payments import Payments
-from layer2.protocols.lightning.payments.request import PaymentRequest
+from layer2.protocols.lightning.payments.request import LightningTransaction
 from layer2.protocols.lightning.settings import LightningSettings
 from layer2.transactions import LightningPaymentId
 
 __all__ = ["LightningParts"]
 
 
+@dataclass(slots=True)
+class CallUnderWay:
+    """A public call that has its time."""
+
+    tx_id: LightningPaymentId | None = None
+    """To be set before anything is sent: from then on a time-out leaves the outcome UNKNOWN."""
+
+
 class LightningParts(
-    Layer2ProtocolAsync[PaymentRequest | str, LightningPaymentId, str, LightningPaymentEvidence],
+    Layer2ProtocolAsync[LightningTransaction, LightningPaymentId, str, LightningPaymentEvidence],
 ):
     """The parts of one client.
 
@@ -37,28 +46,29 @@ class LightningParts(
         self._rest = LndRest(settings)
         self._node = LndNode(self._rest, settings, clock)
         self._invoices = Invoices(self._rest, self._node, settings.invoice_prefix)
-        self._payments = Payments(self._rest)
+        self._payments = Payments(self._rest, told=lambda record: None)
 
     @asynccontextmanager
     async def _within(
         self,
         timeout: float | None,
         operation: str,
-        tx_id: str | None = None,
+        tx_id: LightningPaymentId | None = None,
         *,
         limitless: bool = False,
-    ) -> AsyncIterator[None]:
+    ) -> AsyncIterator[CallUnderWay]:
+        call = CallUnderWay(tx_id)
         seconds = timeout if timeout is not None or limitless else self._settings.default_timeout
         limit = nullcontext() if limitless or self._limit is None else self._limit
         try:
             async with asyncio.timeout(seconds), limit:
-                yield
+                yield call
         except TimeoutError:
             raise AsyncTimeout(
                 f"no result of {operation} within {seconds:g} s",
                 protocol=LIGHTNING,
                 operation=operation,
-                outcome=Outcome.NOT_SENT if tx_id is None else Outcome.UNKNOWN,
-                tx_id=tx_id,
-                remedy=None if tx_id is None else "ask for the payment's status by tx_id",
+                outcome=Outcome.NOT_SENT if call.tx_id is None else Outcome.UNKNOWN,
+                tx_id=call.tx_id,
+                remedy=None if call.tx_id is None else "ask for the payment's status by tx_id",
             ) from None

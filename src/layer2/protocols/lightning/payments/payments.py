@@ -7,21 +7,26 @@ or "not found" never does.
 from __future__ import annotations
 
 import asyncio
-from base64 import urlsafe_b64encode
-from collections.abc import AsyncGenerator, AsyncIterator
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import sha256
+from typing import Final, assert_never
 from weakref import WeakValueDictionary
 
 from layer2.errors import NodeError, NodeRefused, NodeUnreachable, Outcome, TransactionError
-from layer2.protocols.lightning.acts import Pay
+from layer2.protocols.lightning.acts import KEYSEND_FINAL_CLTV_DELTA, Keysend, Pay
 from layer2.protocols.lightning.lnd.answers import LIGHTNING, LndObject
 from layer2.protocols.lightning.lnd.rest import NOT_FOUND, LndRest
+from layer2.protocols.lightning.payments.request import read_invoice
 from layer2.transactions import Preimage
 
 __all__ = ["PaymentRecord", "PaymentState", "Payments"]
+
+_KEYSEND_RECORD: Final = "5482373484"
+"""The onion's record that carries the preimage to the payee (bLIP 3)."""
 
 
 class PaymentState(Enum):
@@ -60,10 +65,12 @@ class Payments:
 
     Args:
         rest: the way to it.
+        told: hears every record that comes on the stream of a payment that was sent here, in their order.
     """
 
-    def __init__(self, rest: LndRest) -> None:
+    def __init__(self, rest: LndRest, told: Callable[[PaymentRecord], None]) -> None:
         self._rest = rest
+        self._told = told
         self._locks: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
     def one_at_a_time(self, payment_hash: bytes) -> asyncio.Lock:
@@ -80,32 +87,28 @@ class Payments:
             raise
         return _record(message, payment_hash)
 
-    async def send(self, pay: Pay) -> PaymentRecord:
-        """Send a payment whose hash is not known to the node; return its first state. It goes on by itself.
+    async def send(self, pay: Pay | Keysend) -> PaymentRecord:
+        """Send a payment, and return the first state that the node tells; it goes on by itself.
 
-        Somebody else who sends the same hash at the same time does no harm: lnd takes one of them.
+        A hash that is under way or has succeeded is joined: lnd takes one of all who send it, and refuses the others.
+        One that FAILED is sent again.
 
         Raises:
             TransactionError: lnd refused it and knows of no such payment under way; outcome REJECTED.
             NodeUnreachable, BadAnswer: it may have been taken; outcome UNKNOWN, ``tx_id`` is the payment hash.
         """
-        body = {
-            "payment_request": pay.invoice,
-            "fee_limit_msat": str(pay.fee_limit_msat),
-            "cltv_limit": pay.cltv_limit,
-            "timeout_seconds": pay.timeout_seconds,
-            "max_parts": pay.max_parts,
-        }
         try:
-            message = await self._rest.first("POST", "/v2/router/send", body)
-            return _record(message, pay.payment_hash)
+            message = await self._rest.first("POST", "/v2/router/send", _send_body(pay))
+            record = _record(message, pay.payment_hash)
+            self._told(record)
+            return record
         except NodeRefused as refused:
             return await self._after_refusal(pay, refused)
         except NodeError as error:
             error.tx_id = pay.payment_id
             raise
 
-    async def _after_refusal(self, pay: Pay, refused: NodeRefused) -> PaymentRecord:
+    async def _after_refusal(self, pay: Pay | Keysend, refused: NodeRefused) -> PaymentRecord:
         # lnd refuses a hash that is under way, and its error may also be one of its shutting down after it took it.
         try:
             known = await self.find(pay.payment_hash)
@@ -145,6 +148,30 @@ class Payments:
 async def _records(messages: AsyncIterator[LndObject], payment_hash: bytes) -> AsyncGenerator[PaymentRecord, None]:
     async for message in messages:
         yield _record(message, payment_hash)
+
+
+def _send_body(pay: Pay | Keysend) -> dict[str, object]:
+    limits: dict[str, object] = {
+        "fee_limit_msat": str(pay.fee_limit_msat),
+        "cltv_limit": pay.cltv_limit,
+        "timeout_seconds": pay.timeout_seconds,
+    }
+    match pay:
+        case Pay():
+            body = limits | {"payment_request": pay.invoice, "max_parts": pay.max_parts}
+            # lnd refuses an amount besides the invoice's own, also the same.
+            return body if read_invoice(pay.invoice).amount_msat else body | {"amt_msat": str(pay.amount_msat)}
+        case Keysend():
+            return limits | {
+                "dest": b64encode(pay.payee).decode(),
+                "payment_hash": b64encode(pay.payment_hash).decode(),
+                "dest_custom_records": {_KEYSEND_RECORD: b64encode(pay.preimage.secret).decode()},
+                "amt_msat": str(pay.amount_msat),
+                "final_cltv_delta": KEYSEND_FINAL_CLTV_DELTA,
+                "max_parts": 1,
+            }
+        case _:
+            assert_never(pay)
 
 
 def _track_path(payment_hash: bytes) -> str:
