@@ -14,6 +14,7 @@ from pathlib import Path
 
 import aiohttp
 from figures import Figure, machine, show
+from lightning_client.cancellations import measure_cancellations
 from lightning_client.network import CONNECTIONS, Bench, Effort, opened
 from lightning_client.payments import measure_invoices, measure_payments
 from load.rounds import progress
@@ -39,6 +40,7 @@ async def measure(network: LocalNetwork, directory: Path, effort: Effort) -> lis
         for what, rows in (
             ("invoices", measure_invoices),
             ("payments", measure_payments),
+            ("cancellations", measure_cancellations),
         ):
             progress(f"{what} ...")
             found += await rows(bench, effort)

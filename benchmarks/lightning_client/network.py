@@ -15,7 +15,7 @@ import aiohttp
 import orjson
 
 from layer2 import Layer2Config, Layer2Manager, Layer2ProtocolType
-from layer2.config import JournalSection
+from layer2.config import ConnectionPoolSection, JournalSection
 from layer2.local_network import LightningNode, LocalNetwork, Party
 from layer2.local_parties import party_values
 from layer2.protocols.lightning import LightningNetwork
@@ -29,6 +29,7 @@ _POLL_INTERVAL_MS = 1000
 _MOST_CALLS = 20_000
 
 Item = TypeVar("Item")
+Told = TypeVar("Told")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ async def opened(network: LocalNetwork, party: Party, journal: Path) -> AsyncIte
     values = party_values(network, party)
     values["lightning"]["poll_interval_ms"] = _POLL_INTERVAL_MS
     # Its default of 100 would have the others wait within the manager, not at the node.
-    pool = {"max_connections": CONNECTIONS}
+    pool = ConnectionPoolSection(max_connections=CONNECTIONS)
     journal_section = JournalSection(path=journal)
     config = Layer2Config(**values, connection_pool=pool, journal=journal_section, max_concurrency=_MOST_CALLS)
     async with Layer2Manager(config) as layers:
@@ -123,14 +124,15 @@ async def opened(network: LocalNetwork, party: Party, journal: Path) -> AsyncIte
 
 
 async def in_turns(
-    concurrency: int, call: Callable[[Item], Awaitable[Any]], items: Sequence[Item]
-) -> tuple[float, list[Any]]:
+    concurrency: int, call: Callable[[Item], Awaitable[Told]], items: Sequence[Item]
+) -> tuple[float, list[Told]]:
     """Calls a second when so many callers share the items, each asking one after another; and what they were told."""
-    waiting, told = iter(items), []
+    waiting = iter(items)
+    told: list[Told] = []
 
     async def caller() -> None:
-        for item in waiting:
-            told.append(await call(item))
+        nonlocal told
+        told += [await call(item) for item in waiting]
 
     start = time.perf_counter()
     await asyncio.gather(*[caller() for _ in range(concurrency)])

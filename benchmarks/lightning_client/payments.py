@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any
 
 from figures import Figure, faster
 from load.rounds import Round, medians
@@ -55,13 +54,16 @@ async def measure_payments(bench: Bench, effort: Effort) -> list[Figure]:
 async def measure_invoices(bench: Bench, effort: Effort) -> list[Figure]:
     """Made by the node; ours are decoded and checked before they are returned."""
 
-    async def rate(concurrency: int, call: Callable[[int], Awaitable[Any]], amounts: Sequence[int]) -> float:
+    async def rate(concurrency: int, call: Callable[[int], Awaitable[object]], amounts: Sequence[int]) -> float:
         return (await in_turns(concurrency, call, amounts))[0]
 
     found: list[Figure] = []
     for concurrency in CONCURRENCIES:
         amounts = [SATOSHI] * (effort.invoices if concurrency > 1 else effort.invoices // 4)
-        calls = {"plain": bench.plain_payee.create_invoice, "ours": bench.payee.create_invoice_async}
+        calls: dict[str, Callable[[int], Awaitable[object]]] = {
+            "plain": bench.plain_payee.create_invoice,
+            "ours": bench.payee.create_invoice_async,
+        }
         ways: dict[str, Round] = {name: partial(rate, concurrency, call, amounts) for name, call in calls.items()}
         rates = await medians(effort.rounds, ways, are_warm=concurrency != CONCURRENCIES[0])
         what = f"invoices at concurrency {concurrency}, against plain REST calls"
