@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import aiohttp
 
@@ -28,6 +28,7 @@ class LightningNode:
     """``https://127.0.0.1:PORT``"""
     certificate_file: str
     macaroon_file: str
+    """One that allows what a client of this package needs. ``admin.macaroon``, beside it, allows everything."""
     node_key: str
     """The node's public key, 33 bytes as lower-case hex."""
 
@@ -60,7 +61,7 @@ class LocalNetwork:
     taker: Party
     provider: Party
     process_ids: tuple[int, ...]
-    """Every process of the network, the parent of all first."""
+    """Every process of the network at its start, the parent of all first."""
 
     def save(self) -> Path:
         """Write the description to ``network.json`` in its directory and return the path."""
@@ -143,8 +144,23 @@ class LocalNetworkControl:
         return int((await self._call("reorganise", depth=depth, keep=keep_transactions, transactions=raw))["height"])
 
     async def mine_bitcoin(self, blocks: int = 1) -> int:
-        """Make that many Bitcoin blocks, wait until both Lightning nodes have seen them; return the height."""
+        """Make that many Bitcoin blocks, wait until each Lightning node that runs has seen them; return the height."""
         return int((await self._call("mine_bitcoin", blocks=blocks))["height"])
+
+    async def stop_lightning(self, party: Literal["taker", "provider"]) -> None:
+        """Kill that party's Lightning node, at once and whatever it is at. The other one has lost it as a peer then."""
+        await self._call("stop_lightning", party=party)
+
+    async def start_lightning(self, party: Literal["taker", "provider"], *, new_certificate: bool = False) -> None:
+        """Start that party's Lightning node again, with the data and at the address that it had.
+
+        It takes all commands then, and where the other one runs too, their channel can be used, if it is still open.
+
+        Args:
+            party: whose node was stopped.
+            new_certificate: whether the node has lost its TLS certificate and makes another one, in the same file.
+        """
+        await self._call("start_lightning", party=party, new_certificate=new_certificate)
 
     async def fault(self, target: str, kind: str, **arguments: Any) -> None:
         """Set a fault switch (simnet only; devnet refuses). ``kind="none"`` clears those of the target.

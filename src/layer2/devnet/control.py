@@ -75,7 +75,15 @@ class _Control:
                 blocks = _integer(arguments, "blocks")
                 if blocks < 1:
                     raise InvalidRequest(f"blocks: expected at least 1, not {blocks}")
-                return {"height": await self._nodes.mine_bitcoin(blocks)}
+                return {"height": await self._nodes.lightning.mine_bitcoin(blocks)}
+            case "stop_lightning":
+                await self._nodes.lightning.stop_lightning(_text(arguments, "party"))
+                return {}
+            case "start_lightning":
+                await self._nodes.lightning.start_lightning(
+                    _text(arguments, "party"), new_certificate=_boolean(arguments, "new_certificate")
+                )
+                return {}
             case "status":
                 return await self._nodes.status()
             case "fault" | "clock":
@@ -88,6 +96,13 @@ def _integer(arguments: Mapping[str, Any], name: str) -> int:
     value = arguments.get(name)
     if not isinstance(value, int) or isinstance(value, bool):
         raise InvalidRequest(f"{name}: expected an integer")
+    return value
+
+
+def _text(arguments: Mapping[str, Any], name: str) -> str:
+    value = arguments.get(name)
+    if not isinstance(value, str):
+        raise InvalidRequest(f"{name}: expected a text")
     return value
 
 

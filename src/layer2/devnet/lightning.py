@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,9 @@ class Lnd:
         self._session = session
         self._certificate = directory / "tls.cert"
         self._macaroon = directory / "admin.macaroon"
+        self._client_macaroon = directory / "layer2.macaroon"
         self._tls: ssl.SSLContext | None = None
+        self._child: Child | None = None
         self.node_key = ""
 
     @property
@@ -58,18 +61,23 @@ class Lnd:
         return LightningNode(
             rest_url=f"https://{self._rest}",
             certificate_file=str(self._certificate),
-            macaroon_file=str(self._macaroon),
+            macaroon_file=str(self._client_macaroon),
             node_key=self.node_key,
         )
 
+    @property
+    def child(self) -> Child | None:
+        """Its process, from its start until it is told to end."""
+        return self._child
+
     def start(self, bitcoin: BitcoinNode) -> Child:
-        """Start the node. Returns at once; ``wait_until_answering`` waits."""
-        self._directory.mkdir()
+        """Start the node, on the data that it may have. Returns at once; ``wait_until_answering`` waits."""
+        self._directory.mkdir(exist_ok=True)
         # The password is in a file of its own: a command line can be read by every user of the machine.
         configuration = self._directory / "lnd.conf"
         configuration.touch(mode=0o600)
         configuration.write_text(f"[Btcd]\nbtcd.rpcuser={bitcoin.user}\nbtcd.rpcpass={bitcoin.password}\n")
-        return processes.start(
+        self._child = processes.start(
             f"lnd of the {self.name}",
             [
                 self._program,
@@ -89,10 +97,24 @@ class Lnd:
                 "--nobootstrap",
                 "--bitcoin.defaultchanconfs=1",
                 "--trickledelay=50",
+                "--accept-keysend",
                 "--debuglevel=off",
             ],
             self._directory / "output.log",
         )
+        return self._child
+
+    def kill(self) -> None:
+        """End the process at once, by ``SIGKILL``. Its data stays."""
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
+
+    def forget_certificate(self) -> None:
+        """Let the next start make a new certificate."""
+        for name in ("tls.cert", "tls.key"):
+            (self._directory / name).unlink()
+        self._tls = None
 
     async def wait_until_answering(self) -> None:
         """Wait until the node takes all commands, and learn its key."""
@@ -133,6 +155,33 @@ class Lnd:
         """Satoshi of all open channels that are on this side and on the other."""
         balance = await self._get("/v1/balance/channels")
         return int(balance["local_balance"]["sat"]), int(balance["remote_balance"]["sat"])
+
+    async def bake_macaroon(self, permissions: Iterable[str]) -> None:
+        """Have a macaroon made that allows this and no more, and write it where the description says.
+
+        Args:
+            permissions: ``ENTITY:ACTION``, as lncli takes them.
+        """
+        asked = [dict(zip(("entity", "action"), permission.split(":", 1), strict=True)) for permission in permissions]
+        macaroon = bytes.fromhex((await self._post("/v1/macaroon", permissions=asked))["macaroon"])
+        self._client_macaroon.touch(mode=0o600)
+        self._client_macaroon.write_bytes(macaroon)
+
+    async def is_connected_to(self, other: Lnd) -> bool:
+        """Whether it counts the other node as a peer."""
+        peers = (await self._get("/v1/peers"))["peers"]
+        return any(peer["pub_key"] == other.node_key for peer in peers)
+
+    async def wait_until_lost(self, other: Lnd) -> None:
+        """Wait until it does not count the other node as a peer any more."""
+        while True:
+            if not await self.is_connected_to(other):
+                return
+            await asyncio.sleep(0.02)
+
+    async def has_inactive_channel(self) -> bool:
+        """Whether an open channel of it cannot be used now."""
+        return bool((await self._get("/v1/channels?inactive_only=true"))["channels"])
 
     async def connect(self, other: Lnd) -> None:
         """Connect to another node."""

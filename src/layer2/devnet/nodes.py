@@ -8,7 +8,7 @@ import random
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +17,26 @@ from coincurve import PrivateKey
 
 from layer2.contracts.htlc import HTLC_ADDRESS
 from layer2.contracts.test_token import TEST_TOKEN_ADDRESS, TEST_TOKEN_DECIMALS
-from layer2.devnet.bitcoin import FIRST_BLOCKS, BitcoinNode
+from layer2.devnet.bitcoin import BitcoinNode
 from layer2.devnet.bob import BobNode
 from layer2.devnet.deployment import deploy, token_balance, wei_balance
 from layer2.devnet.genesis import CHAIN_ID
 from layer2.devnet.install import Binaries
 from layer2.devnet.lightning import Lnd
+from layer2.devnet.lightning_pair import LightningPair
 from layer2.devnet.processes import Child
 from layer2.devnet.sequencer import Sequencer
-from layer2.errors import NodeError, NodeUnreachable
+from layer2.devnet.stages import deadline, first_failure, together
+from layer2.errors import NodeError
 from layer2.formats.evm_address import address_of_public_key, to_checksum
 from layer2.local_network import LocalNetwork, Party
 
-__all__ = ["CHANNEL_SATOSHI", "WEI_EACH", "DevnetNodes", "PartyNode", "start"]
+__all__ = ["WEI_EACH", "DevnetNodes", "PartyNode", "start"]
 
 WEI_EACH = 10 * 10**18
 """ETH for gas that each party has in the first block."""
-CHANNEL_SATOSHI = 16_000_000
-"""The capacity of the one channel, of which each party has half, less the funder's commitment fee."""
 
 _FAUCET_WEI = 10**24
-_WALLET_SATOSHI = 10**9
-_PROBE_SATOSHI = 1_000
-_STAGE_SECONDS = 60.0
-_MINING_SECONDS = 30.0
-# lnd says that it is out of sync when the latest block is two hours old.
-_OLDEST_BITCOIN_BLOCK_SECONDS = 1_800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +65,7 @@ class DevnetNodes:
     bitcoin: BitcoinNode
     taker: PartyNode
     provider: PartyNode
-    _bitcoin_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    lightning: LightningPair
 
     def description(self, directory: Path, control_url: str, process_ids: tuple[int, ...]) -> LocalNetwork:
         """The network as it is written to ``network.json``."""
@@ -89,21 +83,6 @@ class DevnetNodes:
             provider=self.provider.description(),
             process_ids=process_ids,
         )
-
-    async def mine_bitcoin(self, blocks: int) -> int:
-        """Make that many Bitcoin blocks, wait until both Lightning nodes have seen them; return the height."""
-        async with self._bitcoin_turn, _deadline("the Lightning nodes to see new blocks", _MINING_SECONDS):
-            height = await self.bitcoin.generate(blocks)
-            await _both(
-                self.taker.lightning.wait_until_synced(height), self.provider.lightning.wait_until_synced(height)
-            )
-            return height
-
-    async def keep_bitcoin_recent(self) -> None:
-        """Make a Bitcoin block every half hour, so that lnd goes on to trust its tip. Runs until cancelled."""
-        while True:
-            await asyncio.sleep(_OLDEST_BITCOIN_BLOCK_SECONDS)
-            await self.mine_bitcoin(1)
 
     async def status(self) -> dict[str, Any]:
         """Heights, times and balances."""
@@ -123,14 +102,18 @@ class DevnetNodes:
         }
 
     async def _balances(self, party: PartyNode) -> dict[str, int]:
-        here, there = await party.lightning.channel_balances()
-        return {
+        balances = {
             "wei": await wei_balance(self.bob.rpc, party.evm_address),
             "token": await token_balance(self.bob.rpc, party.evm_address),
-            "lightning_outbound_sat": here,
-            "lightning_inbound_sat": there,
-            "bitcoin_sat": await party.lightning.confirmed_balance(),
         }
+        if party.lightning.child is not None:
+            here, there = await party.lightning.channel_balances()
+            balances |= {
+                "lightning_outbound_sat": here,
+                "lightning_inbound_sat": there,
+                "bitcoin_sat": await party.lightning.confirmed_balance(),
+            }
+        return balances
 
 
 @contextlib.asynccontextmanager
@@ -170,11 +153,12 @@ async def start(
             ]
             taker, provider = parties
             sequencer = Sequencer(bob.rpc, bob.engine)
-            nodes = DevnetNodes(bob, sequencer, bitcoin, taker, provider)
-            await _both(_start_bob(nodes, own, progress), _start_lightning(nodes, own, progress))
+            lightning = LightningPair(bitcoin, taker.lightning, provider.lightning, own)
+            nodes = DevnetNodes(bob, sequencer, bitcoin, taker, provider, lightning)
+            await together(_start_bob(nodes, own, progress), lightning.start(progress))
             await sequencer.set_automatic(True)
             run(sequencer.run())
-            run(nodes.keep_bitcoin_recent())
+            run(lightning.keep_bitcoin_recent())
             yield nodes
     finally:
         for child in children:
@@ -187,50 +171,18 @@ async def _start_bob(nodes: DevnetNodes, own: Callable[[Child], None], progress:
     balances = dict.fromkeys(parties, WEI_EACH) | {_address(faucet): _FAUCET_WEI}
     progress("BOB: starting op-geth")
     own(nodes.bob.start(int(time.time()) - 1, balances))
-    async with _deadline("op-geth to answer"):
+    async with deadline("op-geth to answer"):
         await nodes.bob.wait_until_answering()
-    async with _deadline("the contracts to be deployed"):
+    async with deadline("the contracts to be deployed"):
         await nodes.sequencer.start()
         await deploy(nodes.bob.rpc, nodes.sequencer, faucet, parties)
     progress(f"BOB: ready, chain {CHAIN_ID}, block {nodes.sequencer.head.number}")
 
 
-async def _start_lightning(nodes: DevnetNodes, own: Callable[[Child], None], progress: Callable[[str], None]) -> None:
-    bitcoin, taker, provider = nodes.bitcoin, nodes.taker.lightning, nodes.provider.lightning
-    progress("Bitcoin: starting btcd")
-    own(bitcoin.start())
-    async with _deadline("btcd to answer"):
-        await bitcoin.wait_until_answering()
-        await bitcoin.generate(FIRST_BLOCKS)
-    progress("Lightning: starting two lnd (a few seconds, to make their wallets)")
-    for lnd in (taker, provider):
-        own(lnd.start(bitcoin))
-    async with _deadline("both lnd to answer"):
-        await _both(taker.wait_until_answering(), provider.wait_until_answering())
-    async with _deadline("both lnd to be in sync"):
-        await taker.connect(provider)
-        await bitcoin.fund([await taker.new_address(), await provider.new_address()], _WALLET_SATOSHI)
-        await nodes.mine_bitcoin(1)
-        await _both(taker.wait_until_funded(_WALLET_SATOSHI), provider.wait_until_funded(_WALLET_SATOSHI))
-    progress("Lightning: opening the channel")
-    async with _deadline("a payment in each direction to go through"):
-        await taker.open_channel(provider, CHANNEL_SATOSHI, CHANNEL_SATOSHI // 2)
-        await nodes.mine_bitcoin(3)
-        for payer, payee in ((taker, provider), (provider, taker)):
-            await _probe(payer, payee)
-    progress("Lightning: ready, a payment went through in each direction")
-
-
-async def _probe(payer: Lnd, payee: Lnd) -> None:
-    """Pay until it works: a channel is listed as active some time before it can be routed through."""
-    while True:
-        if await payer.pay(await payee.create_invoice(_PROBE_SATOSHI, "devnet probe")) == "SUCCEEDED":
-            return
-        await asyncio.sleep(0.1)
-
-
 async def _must_go_on(child: Child) -> None:
     status = await child.ended()
+    if child.was_killed:
+        return
     raise NodeError(f"{child.record.name} ended by itself with status {status}; see {child.log}")
 
 
@@ -238,39 +190,13 @@ async def _must_go_on(child: Child) -> None:
 async def _background() -> AsyncIterator[Callable[[Coroutine[Any, Any, None]], None]]:
     """Run what never ends beside the body, until the body ends. If one of it fails, so does the body."""
     running: list[asyncio.Task[None]] = []
-    with _its_first_failure():
+    with first_failure():
         async with asyncio.TaskGroup() as tasks:
             try:
                 yield lambda work: running.append(tasks.create_task(work))
             finally:
                 for task in running:
                     task.cancel()
-
-
-async def _both(*waits: Coroutine[Any, Any, None]) -> None:
-    """Wait for all, and for none any longer when one fails; its error is the one that counts."""
-    with _its_first_failure():
-        async with asyncio.TaskGroup() as tasks:
-            for wait in waits:
-                tasks.create_task(wait)
-
-
-@contextlib.contextmanager
-def _its_first_failure() -> Iterator[None]:
-    """Let the first error of a task group stand for the group: the others come from its end."""
-    try:
-        yield
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from failures
-
-
-@contextlib.asynccontextmanager
-async def _deadline(what: str, seconds: float = _STAGE_SECONDS) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError as error:
-        raise NodeUnreachable(f"waited {seconds:.0f} s in vain for {what}") from error
 
 
 def _new_key(path: Path) -> tuple[bytes, Path]:

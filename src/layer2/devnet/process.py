@@ -126,6 +126,8 @@ async def _run(directory: Path, binaries: Binaries, parent: int | None, reports:
 
 async def _serve(directory: Path, binaries: Binaries, records: list[ProcessRecord], reports: _Reports) -> None:
     def started(child: Child) -> None:
+        # One that was killed and started again takes its own place; the owner stays the first.
+        records[1:] = [record for record in records[1:] if record.name != child.record.name]
         records.append(child.record)
         save_records(directory / PROCESSES, records)
 

@@ -62,13 +62,15 @@ class ProcessRecord:
         return started == self.started and state not in ("Z", "X")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class Child:
     """A child process of this one."""
 
     record: ProcessRecord
     process: subprocess.Popen[bytes]
     log: Path
+    was_killed: bool = False
+    """Whether it was ended by ``kill``, and not by itself."""
 
     async def ended(self) -> int:
         """Wait until the process has ended and return its exit status."""
@@ -85,8 +87,9 @@ class Child:
         return self.process.wait()
 
     def kill(self) -> None:
-        """End the process at once. A devnet's data is never read again, so there is nothing to wait for."""
+        """End the process at once, if it runs. Nothing of it is missed: what must last, a node has on the disk."""
         if self.process.poll() is None:
+            self.was_killed = True
             self.process.kill()
         self.process.wait()
 
