@@ -1,0 +1,128 @@
+"""Messages signed with a Lightning node's key, in the form that lnd and Core Lightning share.
+
+A signature is 104 characters of zbase32: one byte with the recovery id, then r and s. It is made over the double
+SHA-256 of ``"Lightning Signed Message:"`` and the message, so that nothing else that a node signs can pass for it.
+It says that whoever has the key signed these bytes once: not when, not for whom, and nothing about a payment.
+
+Source: the scheme that lnd describes at its call ``signmessage``; zbase32 by Zooko Wilcox-O'Hearn, "human-oriented
+base-32 encoding".
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Final
+
+from coincurve import PublicKey
+
+from layer2.errors import FormatError, ProofRefused
+
+__all__ = ["encode_signature", "message_bytes", "message_digest", "signer_of", "verify_message"]
+
+_PREFIX: Final = b"Lightning Signed Message:"
+_ALPHABET: Final = "ybndrfg8ejkmcpqxot1uwisza345h769"
+_VALUES: Final = {character: value for value, character in enumerate(_ALPHABET)}
+_KEY_LENGTH: Final = 33
+_LENGTH: Final = 65
+_TEXT_LENGTH: Final = 104
+"""Of 65 bytes, 520 bits, in groups of five: nothing is left over."""
+_FIRST_HEADER: Final = 31
+"""Of a signature whose key is meant in its compressed form; 3 more are possible."""
+
+
+def signer_of(message: str | bytes, signature: str) -> bytes:
+    """The public key whose owner signed exactly this message, 33 bytes. Needs no node.
+
+    Any well-formed signature has some signer, of any message: only comparing the result with a known key tells
+    something.
+
+    Args:
+        message: text counts as its UTF-8.
+        signature: zbase32, 104 characters.
+
+    Raises:
+        FormatError: it is no such signature, or no key fits it.
+    """
+    data = _decode(signature)
+    recovery_id = data[0] - _FIRST_HEADER
+    if not 0 <= recovery_id <= 3:
+        raise FormatError("the signature's first byte is none of a compressed key's recovery ids")
+    try:
+        key = PublicKey.from_signature_and_message(
+            data[1:] + bytes([recovery_id]), message_digest(message), hasher=None
+        )
+    except ValueError:
+        raise FormatError("no key fits the signature") from None
+    return key.format()
+
+
+def verify_message(message: str | bytes, signature: str, node_key: bytes | str) -> None:
+    """Check that a node's owner signed exactly this message. Needs no node.
+
+    It does not ask whether there is such a node, as lnd's own ``verifymessage`` does.
+
+    Args:
+        message: text counts as its UTF-8.
+        signature: zbase32, 104 characters.
+        node_key: 33 bytes, or 66 hexadecimal digits as nodes are named.
+
+    Raises:
+        FormatError: signature or key cannot be read.
+        ProofRefused: another key signed, or it was another message.
+    """
+    key = _read_key(node_key)
+    if signer_of(message, signature) != key:
+        raise ProofRefused("signature", "the node's key did not sign this message")
+
+
+def message_digest(message: str | bytes) -> bytes:
+    """What is signed, 32 bytes."""
+    return sha256(sha256(_PREFIX + message_bytes(message)).digest()).digest()
+
+
+def message_bytes(message: str | bytes) -> bytes:
+    """The message as it goes into the digest.
+
+    Raises:
+        FormatError: it is empty, which nodes do not sign, or a text that UTF-8 cannot hold.
+    """
+    try:
+        data = message.encode() if isinstance(message, str) else bytes(message)
+    except UnicodeEncodeError:
+        raise FormatError("the message cannot be written as UTF-8") from None
+    if not data:
+        raise FormatError("there is no message")
+    return data
+
+
+def encode_signature(recoverable: bytes) -> str:
+    """The text of a signature.
+
+    Args:
+        recoverable: r, s and the recovery id, 65 bytes.
+    """
+    data = bytes([_FIRST_HEADER + recoverable[64]]) + recoverable[:64]
+    number = int.from_bytes(data, "big")
+    return "".join(_ALPHABET[number >> shift & 31] for shift in range(515, -1, -5))
+
+
+def _decode(signature: str) -> bytes:
+    if len(signature) != _TEXT_LENGTH:
+        raise FormatError(f"a signature is {_TEXT_LENGTH} characters of zbase32, this has {len(signature)}")
+    number = 0
+    for character in signature:
+        value = _VALUES.get(character)
+        if value is None:
+            raise FormatError("a signature has a character that zbase32 does not know")
+        number = number << 5 | value
+    return number.to_bytes(_LENGTH, "big")
+
+
+def _read_key(node_key: bytes | str) -> bytes:
+    try:
+        data = bytes.fromhex(node_key) if isinstance(node_key, str) else node_key
+        if len(data) == _KEY_LENGTH:
+            return PublicKey(data).format()
+    except ValueError:
+        pass
+    raise FormatError("a node's key is 33 bytes of a point on the curve, or their 66 hexadecimal digits")
