@@ -73,6 +73,8 @@ def check_lightning(
     require(invoice.payment_hash == terms["payment_hash"], "6 invoice_hash")
     require(invoice.amount_msat == int(leg["amount_msat"]) == amount * 1000, "6 invoice_amount")
     require(invoice.payee == leg["payee"], "6 invoice_payee")
+    once = [tag.char.value for tag in invoice.tags if tag.char.value not in "fr"]
+    require(len(once) == len(set(once)), "6 invoice_ambiguous")
     if evidence is None:
         return invoice.date, None
     require(evidence["type"] == "lightning_payment", "11 evidence")

@@ -47,6 +47,9 @@ FORGERIES = {
     "invoice_amount": lambda: made.to_lightning(
         made.terms(destination=made.lightning_leg(made.invoice(amount=made.AMOUNT + 1)))
     ),
+    "invoice_ambiguous": lambda: made.to_lightning(
+        made.terms(destination=made.lightning_leg(made.ambiguous_invoice()))
+    ),
     "amount": lambda: made.to_lightning(made.terms(made.evm_leg(amount=made.AMOUNT))),
     "contract": lambda: made.to_lightning(made.terms(made.evm_leg(contract=bytes(19) + b"\x01"))),
     "network": lambda: made.to_lightning(made.terms(made.evm_leg(chain_id=1))),

@@ -197,6 +197,7 @@ class TestExamples:
         invoice = bolt11.decode(VALID["fields_to_ignore"])
         letters = [bech32.ALPHABET[number] for number, _ in invoice.unknown_tags]
         assert "".join(letters) == "2fpphhssnn"
+        assert not invoice.is_ambiguous
         assert not invoice.fallback_addresses
 
     def test_metadata_is_given_as_bytes(self) -> None:
@@ -213,7 +214,6 @@ class TestDisagreementsWithTheOracle:
             pytest.param(
                 crafted(SECRET + DESCRIPTION + HASH[:-1] + bytes([HASH[-1] | 1])), id="it takes dirty padding"
             ),
-            pytest.param(crafted(MINIMUM + HASH), id="it takes the first of two payment hashes"),
             pytest.param(crafted(MINIMUM + tag("x", b"\0\1")), id="it takes numbers with leading zeros"),
         ],
     )
@@ -274,11 +274,6 @@ class TestDecode:
             pytest.param(MINIMUM + tag_of("h", b"\x33" * 32), id="description and its hash"),
             pytest.param(tag_of("p", b"\x11" * 31) + SECRET + DESCRIPTION, id="short payment hash alone"),
             pytest.param(HASH + tag_of("s", b"\x22" * 33) + DESCRIPTION, id="long payment secret alone"),
-            pytest.param(MINIMUM + SECRET, id="two payment secrets"),
-            pytest.param(MINIMUM + DESCRIPTION, id="two descriptions"),
-            pytest.param(MINIMUM + tag("x", b"\1") * 2, id="two expiries"),
-            pytest.param(MINIMUM + tag("c", b"\1") * 2, id="two expiry deltas"),
-            pytest.param(MINIMUM + tag("9", b"\x08\x08\0") * 2, id="two feature vectors"),
             pytest.param(HASH + SECRET + tag_of("d", b"\xff\xfe"), id="description is not UTF-8"),
             pytest.param(MINIMUM + tag("x", b"\x1f" * 14), id="expiry beyond what nodes can hold"),
             pytest.param(MINIMUM + tag("c", b"\x1f" * 7), id="expiry delta beyond 32 bits"),
@@ -344,6 +339,48 @@ class TestDecode:
     def test_a_recovery_id_above_three_is_refused(self) -> None:
         with pytest.raises(FormatError, match="recovery id"):
             bolt11.decode(crafted(signer=lambda digest: sign(digest)[:64] + b"\x04"))
+
+    def test_of_a_field_that_may_come_once_the_first_counts_and_further_ones_are_kept(self) -> None:
+        other_payee = PrivateKey(b"\x44" * 32).public_key.format()
+        pairs = {
+            "p": (HASH, tag_of("p", b"\x55" * 32)),
+            "s": (SECRET, tag_of("s", b"\x55" * 32)),
+            "d": (DESCRIPTION, tag_of("d", b"\xff is not read")),
+            "m": (tag_of("m", b"own"), tag_of("m", b"other")),
+            "n": (tag_of("n", EXAMPLE_PAYEE), tag_of("n", other_payee)),
+            "x": (tag("x", b"\1"), tag("x", b"\0\2")),
+            "c": (tag("c", b"\1"), tag("c", b"")),
+            "9": (tag("9", b"\x08\x08\0"), tag("9", b"\x1f" * 5)),
+        }
+        for letter, (first, second) in pairs.items():
+            tags = b"".join([own for own, _ in pairs.values()])
+            assert first in tags
+            plain, ambiguous = bolt11.decode(crafted(tags)), bolt11.decode(crafted(tags + second))
+            assert ambiguous.unknown_tags == ((second[0], second[3:]),), letter
+            assert ambiguous.is_ambiguous, letter
+            assert not plain.is_ambiguous
+            same = replace(ambiguous, text=plain.text, signature=plain.signature, unknown_tags=())
+            assert same == plain, letter
+
+    def test_two_description_hashes_are_ambiguous_too(self) -> None:
+        hashes = tag_of("h", b"\x33" * 32) + tag_of("h", b"\x66" * 32)
+        invoice = agree(crafted(HASH + SECRET + hashes))
+        assert invoice.description_hash == b"\x33" * 32
+        assert invoice.is_ambiguous
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            pytest.param(tag("f", b"\x13\1"), id="fallback address of an unknown version"),
+            pytest.param(tag("f", b"\x11" + bytes(32)) * 2, id="two fallback addresses"),
+            pytest.param(tag_of("r", EXAMPLE_PAYEE + bytes(18)) * 2, id="two route hints"),
+            pytest.param(tag_of("p", b"\x55" * 31), id="short payment hash"),
+            pytest.param(tag("2", b"\1") * 2, id="two fields of an unknown type"),
+            pytest.param(tag_of("5", b"a path") * 2, id="two blinded paths"),
+        ],
+    )
+    def test_fields_that_may_come_again_or_are_skipped_by_all_make_nothing_ambiguous(self, more: bytes) -> None:
+        assert not bolt11.decode(crafted(MINIMUM + more)).is_ambiguous
 
     def test_amp_is_reported(self) -> None:
         features = bech32.groups_from_int(1 << 30 | 1 << 14 | 1 << 8)

@@ -9,7 +9,7 @@ from typing import Any
 from coincurve import PrivateKey
 
 from layer2.contracts.htlc import HTLC_ADDRESS
-from layer2.formats import bolt11, merkle_patricia
+from layer2.formats import bech32, bolt11, merkle_patricia
 from layer2.formats.bolt11_fields import InvoiceFields
 from layer2.formats.evm_abi import event_topic
 from layer2.formats.evm_header import EvmHeader
@@ -47,6 +47,14 @@ def invoice(
         min_final_cltv_expiry_delta=80,
     )
     return bolt11.encode(fields, lambda digest: PAYEE.sign_recoverable(digest, hasher=None))
+
+
+def ambiguous_invoice() -> str:
+    """The invoice with another payment secret after its own, signed anew."""
+    human, groups = bech32.decode(invoice())
+    signed = groups[:-104] + bytes([16, 1, 20]) + bytes(52)
+    signature = PAYEE.sign_recoverable(bolt11._digest(human, signed), hasher=None)
+    return bech32.encode(human, signed + bech32.groups_from_bytes(signature))
 
 
 def evm_leg(**changes: Any) -> EvmLeg:

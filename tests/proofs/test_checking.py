@@ -190,6 +190,7 @@ INVOICES: dict[str, tuple[Callable[[], object], str]] = {
     "under another hash": (lambda: made.lightning_leg(made.invoice(preimage=Preimage(bytes(32)))), "invoice_hash"),
     "of another network": (lambda: made.lightning_leg(made.invoice(prefix="bc")), "invoice_network"),
     "signed by another node": (lambda: made.lightning_leg(payee=b"\x02" * 33), "invoice_payee"),
+    "with a second secret": (lambda: made.lightning_leg(made.ambiguous_invoice()), "invoice_ambiguous"),
     "in upper case": (lambda: made.lightning_leg(made.invoice().upper()), "invoice"),
     "that is none": (lambda: made.lightning_leg("lnbcrt1"), "invoice"),
 }

@@ -301,6 +301,12 @@ def test_an_invoice_with_blinded_paths_is_refused() -> None:
     assert refused.value.code == "invoice_blinded_paths"
 
 
+def test_an_invoice_that_readers_understand_differently_is_refused() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        agreement(BOB, offer=_with_second_secret(invoice()))
+    assert refused.value.code == "invoice_ambiguous"
+
+
 def test_an_invoice_that_would_lock_the_payment_too_long_is_refused() -> None:
     with pytest.raises(FundsRulesError):
         agreement(BOB, offer=invoice(min_final_cltv_expiry_delta=1008))
@@ -357,6 +363,11 @@ def test_a_hold_invoice_with_blinded_paths_is_refused() -> None:
     assert refusal(TO_BOB, changed_leg(TO_BOB.terms, "source", invoice=wrong)) == "invoice_blinded_paths"
 
 
+def test_a_hold_invoice_that_readers_understand_differently_is_refused() -> None:
+    wrong = _with_second_secret(hold_invoice(TO_BOB.quote), PROVIDER_NODE)
+    assert refusal(TO_BOB, changed_leg(TO_BOB.terms, "source", invoice=wrong)) == "invoice_ambiguous"
+
+
 def test_a_lightning_source_without_a_hold_invoice_has_no_terms() -> None:
     with pytest.raises(InvalidRequest) as refused:
         build_terms(TO_BOB.quote, TO_BOB.request, NOW + 1, REGTEST)
@@ -399,8 +410,17 @@ def test_the_terms_hold_the_hash_of_the_takers_preimage() -> None:
 
 def _with_blinded_path(text: str, signer: Any = TAKER_NODE) -> str:
     """The invoice with one field of type ``b`` (bLIP 39) more, signed anew."""
+    return _with_field(text, bytes([20, 0, 4, 1, 2, 3, 4]), signer)
+
+
+def _with_second_secret(text: str, signer: Any = TAKER_NODE) -> str:
+    """The invoice with another payment secret after its own, signed anew."""
+    return _with_field(text, bytes([16, 1, 20]) + bytes(52), signer)
+
+
+def _with_field(text: str, field: bytes, signer: Any) -> str:
     human, groups = bech32.decode(text)
-    signed = groups[:-104] + bytes([20, 0, 4, 1, 2, 3, 4])
+    signed = groups[:-104] + field
     digest = bolt11._digest(human, signed)
     signature = signer.sign_recoverable(digest, hasher=None)
     return bech32.encode(human, signed + bech32.groups_from_bytes(signature))

@@ -1,15 +1,16 @@
 """Lightning invoices (BOLT 11): read what a payee signed, write what a signer will sign.
 
-``decode`` refuses whatever two readers might understand differently, because the payment hash it returns is
-what money is locked to. It promises that the text is well formed and signed by ``payee``. It does not promise
-that the payee can be reached, that the invoice is unpaid, that it has not expired (``expires_at`` is for the
-caller to compare with a clock), or that the description is harmless to show: it is the payee's, unfiltered.
+``decode`` promises that the text is well formed and signed by ``payee``. It does not promise that the payee can be
+reached, that the invoice is unpaid, that it has not expired (``expires_at`` is for the caller to compare with a
+clock), that every reader understands the same (``is_ambiguous``), or that the description is harmless to show: it is
+the payee's, unfiltered.
 
 Where the text of BOLT 11 leaves a choice, or readers do:
 
 - A ``p``, ``s``, ``h`` or ``n`` field of the wrong length is skipped, as lnd and the text's own example of
   fields to be ignored have it, and kept in ``unknown_tags``. One of the right length is still required.
-- A second field of a type that may come only once is refused: readers differ in which of them they take.
+- Of a field that may come only once the first counts, as for lnd and Core Lightning. Further ones are kept in
+  ``unknown_tags`` and the invoice ``is_ambiguous``: other readers take the last, so no money may depend on it.
 - An invoice without ``s`` is refused, unless it has blinded paths (bLIP 39), which carry the secret instead.
 """
 
@@ -25,7 +26,15 @@ from coincurve import PublicKey
 
 from layer2.errors import FormatError
 from layer2.formats import bech32
-from layer2.formats.bolt11_fields import AMP_FEATURE_BITS, InvoiceFields, RouteHop, Tag, TaggedFields, write
+from layer2.formats.bolt11_fields import (
+    AMP_FEATURE_BITS,
+    InvoiceFields,
+    RouteHop,
+    Tag,
+    TaggedFields,
+    readable_tag,
+    write,
+)
 
 __all__ = ["Bolt11Invoice", "InvoiceFields", "RouteHop", "decode", "encode"]
 
@@ -77,7 +86,7 @@ class Bolt11Invoice:
     has_blinded_paths: bool
     """Blinded paths (bLIP 39, field ``b``) are seen and not read: they are in ``unknown_tags``."""
     unknown_tags: tuple[tuple[int, bytes], ...]
-    """(type, five-bit groups) of every field that was not read."""
+    """(type, five-bit groups) of every field that was not read, in their order."""
     signature: bytes = field(repr=False)
     """65 bytes: r, s and the recovery id, as given."""
 
@@ -90,6 +99,11 @@ class Bolt11Invoice:
     def is_amp(self) -> bool:
         """Whether it asks for or offers lnd's atomic multi-path payments: the payer chooses the preimage."""
         return bool(self.feature_bits & AMP_FEATURE_BITS)
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether a field that may come only once comes again: another reader may take the other one."""
+        return any(readable_tag(number, groups) is not None for number, groups in self.unknown_tags)
 
 
 def decode(text: str) -> Bolt11Invoice:
@@ -107,9 +121,51 @@ def decode(text: str) -> Bolt11Invoice:
 
     Source: BOLT 11; bLIP 39 for blinded paths.
     """
+    _check_length(text)
+    return _read(text.lower(), *bech32.decode(text))
+
+
+def encode(fields: InvoiceFields, sign: Callable[[bytes], bytes]) -> str:
+    """Write an invoice and have it signed.
+
+    Args:
+        fields: what it shall say.
+        sign: takes the 32-byte digest, returns 65 bytes: r, s (low) and the recovery id of 0 to 3.
+
+    Returns:
+        The invoice in lower case; ``decode`` accepts it.
+
+    Raises:
+        FormatError: a field is out of range or does not fit, ``decode`` would refuse the result, or ``sign``
+            did not sign for ``fields.payee``.
+
+    Source: BOLT 11. Does not promise that the amount, the hash or the expiry are sensible.
+    """
+    human = f"ln{fields.prefix}{_written_amount(fields.amount_msat)}"
+    # Read back before anything is signed: a prefix of "bc1" would become part of the amount.
+    if _read_human(human) != (fields.prefix, fields.amount_msat):
+        raise FormatError("an invoice's prefix is not that of a known network")
+    if not 0 <= fields.timestamp < 1 << 5 * _TIMESTAMP_GROUPS:
+        raise FormatError("an invoice's timestamp must fit 35 bits")
+    signed = bech32.groups_from_int(fields.timestamp).rjust(_TIMESTAMP_GROUPS, b"\0") + write(fields)
+    signature = sign(_digest(human, signed))
+    if len(signature) != 65:
+        raise FormatError("an invoice's signature must be r, s and the recovery id: 65 bytes")
+    groups = signed + bech32.groups_from_bytes(signature)
+    text = bech32.encode(human, groups)
+    _check_length(text)
+    # All that decode does after it has taken the text apart, which was put together just now.
+    _read(text, human, groups)
+    return text
+
+
+def _check_length(text: str) -> None:
     if len(text) > MAX_LENGTH:
         raise FormatError(f"an invoice is longer than {MAX_LENGTH} characters")
-    human, groups = bech32.decode(text)
+
+
+def _read(text: str, human: str, groups: bytes) -> Bolt11Invoice:
+    """The invoice that these parts of ``text`` say, its signature checked."""
     prefix, amount_msat = _read_human(human)
     if len(groups) < _TIMESTAMP_GROUPS + _SIGNATURE_GROUPS:
         raise FormatError("an invoice is too short for a timestamp and a signature")
@@ -128,7 +184,7 @@ def decode(text: str) -> Bolt11Invoice:
     if route_hints and tagged.has_blinded_paths:
         raise FormatError("an invoice has both route hints and blinded paths")
     return Bolt11Invoice(
-        text=text.lower(),
+        text=text,
         prefix=prefix,
         amount_msat=amount_msat,
         timestamp=bech32.groups_to_int(signed[:_TIMESTAMP_GROUPS]),
@@ -148,37 +204,6 @@ def decode(text: str) -> Bolt11Invoice:
         unknown_tags=tagged.unknown,
         signature=signature,
     )
-
-
-def encode(fields: InvoiceFields, sign: Callable[[bytes], bytes]) -> str:
-    """Write an invoice and have it signed.
-
-    Args:
-        fields: what it shall say.
-        sign: takes the 32-byte digest, returns 65 bytes: r, s (low) and the recovery id of 0 to 3.
-
-    Returns:
-        The invoice in lower case; ``decode`` has accepted it.
-
-    Raises:
-        FormatError: a field is out of range or does not fit, ``decode`` would refuse the result, or ``sign``
-            did not sign for ``fields.payee``.
-
-    Source: BOLT 11. Does not promise that the amount, the hash or the expiry are sensible.
-    """
-    human = f"ln{fields.prefix}{_written_amount(fields.amount_msat)}"
-    # Read back before anything is signed: a prefix of "bc1" would become part of the amount.
-    if _read_human(human) != (fields.prefix, fields.amount_msat):
-        raise FormatError("an invoice's prefix is not that of a known network")
-    if not 0 <= fields.timestamp < 1 << 5 * _TIMESTAMP_GROUPS:
-        raise FormatError("an invoice's timestamp must fit 35 bits")
-    signed = bech32.groups_from_int(fields.timestamp).rjust(_TIMESTAMP_GROUPS, b"\0") + write(fields)
-    signature = sign(_digest(human, signed))
-    if len(signature) != 65:
-        raise FormatError("an invoice's signature must be r, s and the recovery id: 65 bytes")
-    text = bech32.encode(human, signed + bech32.groups_from_bytes(signature))
-    decode(text)
-    return text
 
 
 def _read_human(human: str) -> tuple[str, int | None]:
@@ -240,6 +265,7 @@ def _signer(digest: bytes, signature: bytes, given: bytes | None) -> bytes:
     if int.from_bytes(compact[32:], "big") > _SECP256K1_ORDER // 2:
         raise FormatError("an invoice that names its payee has a signature with a high s")
     # A signature is valid for just those keys that can be recovered from it; the id plays no part in that.
-    if given not in (_recovered(digest, compact + bytes([candidate])) for candidate in range(4)):
+    candidates = (recovery_id, *range(4))
+    if given not in (_recovered(digest, compact + bytes([candidate])) for candidate in candidates):
         raise FormatError("an invoice's signature is not that of the payee it names")
     return given

@@ -15,7 +15,7 @@ from coincurve import PublicKey
 from layer2.errors import FormatError
 from layer2.formats import bech32
 
-__all__ = ["InvoiceFields", "RouteHop", "Tag", "TaggedFields", "write"]
+__all__ = ["InvoiceFields", "RouteHop", "Tag", "TaggedFields", "readable_tag", "write"]
 
 DEFAULT_EXPIRY: Final = 3600
 DEFAULT_MIN_FINAL_CLTV_EXPIRY_DELTA: Final = 18
@@ -31,6 +31,8 @@ KNOWN_REQUIRED_FEATURE_BITS: Final = frozenset({0, 8, 12, 14, 16, 24, 30, 44, 48
 that it allows in invoices and lnd pays (16 multi-part, 24 route blinding, 48 metadata), and lnd's own for AMP
 (30) and for blinded paths in invoices (262), which callers see as ``is_amp`` and ``has_blinded_paths``."""
 
+_FIELD_HEADER_GROUPS: Final = 3
+"""The type, and the number of groups in two."""
 _MAX_FIELD_GROUPS: Final = 1023
 _MAX_FEATURE_VECTOR: Final = (1 << 5 * _MAX_FIELD_GROUPS) - 1
 _ROUTE_HOP_LENGTH: Final = 51
@@ -59,7 +61,8 @@ _FIXED_GROUPS: Final = {
     Tag.DESCRIPTION_HASH: 52,
     Tag.PAYEE: 53,
 }
-_REPEATABLE: Final = frozenset({Tag.ROUTE_HINT, Tag.FALLBACK_ADDRESS, Tag.BLINDED_PATH})
+_READABLE: Final = {int(tag): tag for tag in Tag if tag is not Tag.BLINDED_PATH}
+_REPEATABLE: Final = frozenset({Tag.ROUTE_HINT, Tag.FALLBACK_ADDRESS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,32 +111,33 @@ class TaggedFields:
     values: Mapping[Tag, tuple[bytes, ...]]
     """Five-bit groups of the fields that can be read, by type."""
     unknown: tuple[tuple[int, bytes], ...]
-    """(type, five-bit groups) of the others, in their order."""
+    """(type, five-bit groups) of the others, in their order: those that cannot be read, and repeated ones."""
 
     @classmethod
     def split(cls, groups: bytes) -> TaggedFields:
-        """Take the fields apart.
+        """Take the fields apart; of one that may come only once the first counts.
 
         Args:
             groups: the five-bit groups between an invoice's timestamp and its signature.
 
         Raises:
-            FormatError: a field is cut off, or one that may come only once comes twice.
+            FormatError: a field is cut off.
         """
         values: dict[Tag, tuple[bytes, ...]] = {}
         unknown: list[tuple[int, bytes]] = []
-        while groups:
-            if len(groups) < 3:
+        at = 0
+        while at < len(groups):
+            start = at + _FIELD_HEADER_GROUPS
+            if start > len(groups):
                 raise FormatError("an invoice's last field is cut off")
-            number, end = groups[0], 3 + bech32.groups_to_int(groups[1:3])
-            if len(groups) < end:
+            number, upper, lower = groups[at:start]
+            at = start + (upper << 5 | lower)
+            if at > len(groups):
                 raise FormatError("an invoice's last field is longer than what is left")
-            value, groups = groups[3:end], groups[end:]
-            tag = _readable_tag(number, value)
-            if tag is None:
+            value = groups[start:at]
+            tag = readable_tag(number, value)
+            if tag is None or (tag in values and tag not in _REPEATABLE):
                 unknown.append((number, value))
-            elif tag in values and tag not in _REPEATABLE:
-                raise FormatError(f"an invoice has two fields of type {bech32.ALPHABET[number]!r}")
             else:
                 values[tag] = (*values.get(tag, ()), value)
         return cls(values, tuple(unknown))
@@ -195,14 +199,12 @@ class TaggedFields:
         return number
 
 
-def _readable_tag(number: int, value: bytes) -> Tag | None:
-    try:
-        tag = Tag(number)
-    except ValueError:
+def readable_tag(number: int, groups: bytes) -> Tag | None:
+    """The type of a field that is read; None where it is unknown, of another length, or of an unknown version."""
+    tag = _READABLE.get(number)
+    if tag is None or len(groups) != _FIXED_GROUPS.get(tag, len(groups)):
         return None
-    if tag is Tag.BLINDED_PATH or len(value) != _FIXED_GROUPS.get(tag, len(value)):
-        return None
-    if tag is Tag.FALLBACK_ADDRESS and value and value[0] > _SCRIPT_HASH_VERSION:
+    if tag is Tag.FALLBACK_ADDRESS and groups and groups[0] > _SCRIPT_HASH_VERSION:
         return None
     return tag
 

@@ -18,7 +18,8 @@ def check_invoice(leg: LightningLeg, payment_hash: bytes, amount: int) -> Bolt11
         amount: satoshi.
 
     Raises:
-        ProofRefused: another hash, amount, network or payee, no amount, or a kind whose outcome shows nothing.
+        ProofRefused: another hash, amount, network or payee, no amount, a field twice that may come once,
+            or a kind whose outcome shows nothing.
     """
     try:
         invoice = bolt11.decode(leg.invoice)
@@ -28,6 +29,10 @@ def check_invoice(leg: LightningLeg, payment_hash: bytes, amount: int) -> Bolt11
         raise ProofRefused("invoice", "the invoice is not written in lower case")
     if invoice.prefix != leg.network:
         raise ProofRefused("invoice_network", f"the invoice is for {invoice.prefix}, the terms for {leg.network!r}")
+    if invoice.is_ambiguous:
+        raise ProofRefused(
+            "invoice_ambiguous", "the invoice has a field twice that may come once: readers differ in which they take"
+        )
     if invoice.payment_hash != payment_hash:
         raise ProofRefused("invoice_hash", "the invoice is under another payment hash than the terms")
     if invoice.amount_msat is None:

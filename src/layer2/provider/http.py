@@ -268,6 +268,7 @@ _FIELDS: Final = {
     "invoice_timestamp": "offer",
     "invoice_blinded_paths": "offer",
     "invoice_amp": "offer",
+    "invoice_ambiguous": "offer",
 }
 """The field of the request that an error's code is about."""
 

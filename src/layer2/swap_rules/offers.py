@@ -27,7 +27,7 @@ def read_invoice(text: str, *, payment_hash: bytes | None, amount: int, network:
 
     Raises:
         InvalidRequest: code ``invoice_format``, ``invoice_network``, ``invoice_amount``, ``invoice_hash``,
-            ``invoice_blinded_paths`` or ``invoice_amp``.
+            ``invoice_ambiguous``, ``invoice_blinded_paths`` or ``invoice_amp``.
     """
     try:
         invoice = bolt11.decode(text)
@@ -38,6 +38,11 @@ def read_invoice(text: str, *, payment_hash: bytes | None, amount: int, network:
     if invoice.prefix != network:
         raise InvalidRequest(
             f"the invoice is for the network {invoice.prefix!r}, not {network!r}", code="invoice_network"
+        )
+    if invoice.is_ambiguous:
+        raise InvalidRequest(
+            "the invoice has a field twice that may come once: readers differ in which of them they take",
+            code="invoice_ambiguous",
         )
     if invoice.amount_msat is None:
         raise InvalidRequest("the invoice names no amount", code="invoice_amount")

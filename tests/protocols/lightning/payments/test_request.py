@@ -11,6 +11,7 @@ from coincurve import PrivateKey
 from layer2.errors import ConfigurationError, FormatError, FundsRulesError, InvalidRequest
 from layer2.formats import bolt11
 from layer2.formats.bolt11 import Bolt11Invoice, InvoiceFields
+from layer2.formats.bolt11_fields import Tag
 from layer2.protocols.lightning import LightningSettings, PaymentRequest
 from layer2.protocols.lightning.acts import Act, Cancel, Pay, Settle, read_act, write_act
 from layer2.protocols.lightning.payments.request import check_payable
@@ -119,6 +120,12 @@ def test_an_invoice_that_breaks_a_rule_is_not_paid(
 def test_an_invoice_with_blinded_paths_is_not_paid() -> None:
     invoice = replace(invoice_of(), has_blinded_paths=True)
     with pytest.raises(FundsRulesError, match="blinded paths"):
+        check(resolved(), invoice)
+
+
+def test_an_invoice_that_readers_understand_differently_is_not_paid() -> None:
+    invoice = replace(invoice_of(), unknown_tags=((Tag.PAYMENT_SECRET, bytes(52)),))
+    with pytest.raises(FundsRulesError, match="a field twice"):
         check(resolved(), invoice)
 
 

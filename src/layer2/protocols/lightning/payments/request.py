@@ -207,6 +207,8 @@ def _refuse(payment: Pay | Keysend, problem: str | None) -> None:
 def _problem(pay: Pay, invoice: Bolt11Invoice, prefix: str, own_key: bytes, now: float) -> str | None:
     if invoice.prefix != prefix:
         return f"the invoice is for the network {invoice.prefix!r}, the node is on {prefix!r}"
+    if invoice.is_ambiguous:
+        return "the invoice has a field twice that may come once: readers differ in which of them they take"
     if invoice.payment_hash != pay.payment_hash:
         return "the invoice has another payment hash"
     if invoice.amount_msat not in (None, pay.amount_msat):
