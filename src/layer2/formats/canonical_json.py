@@ -14,7 +14,7 @@ import rfc8785
 
 from layer2.errors import FormatError
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "JsonValue", "decode", "decode_strict", "encode"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "JsonValue", "check_nesting", "decode", "decode_strict", "encode"]
 
 JsonValue: TypeAlias = "bool | int | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
 """``decode`` makes lists and dicts; ``encode`` takes lists, tuples and dicts and no other containers."""
@@ -54,7 +54,7 @@ def decode(data: bytes, *, max_bytes: int = MAX_BYTES) -> JsonValue:
     """
     if len(data) > max_bytes:
         raise FormatError(f"JSON is longer than {max_bytes} bytes")
-    _check_nesting(data)
+    check_nesting(data)
     try:
         value: JsonValue = json.loads(
             data.decode("utf-8"),
@@ -83,9 +83,14 @@ def decode_strict(data: bytes, *, max_bytes: int = MAX_BYTES) -> JsonValue:
     return value
 
 
-def _check_nesting(data: bytes) -> None:
-    # Before parsing: the parser's own guard is the interpreter's recursion limit, which other libraries raise so far
-    # that a deep text overflows the stack and ends the process.
+def check_nesting(data: bytes) -> None:
+    """Refuse what is nested deeper than ``MAX_DEPTH``, before any parser sees it.
+
+    Raises:
+        FormatError: it is.
+    """
+    # The parser's own guard is the interpreter's recursion limit, which other libraries raise so far that a deep text
+    # overflows the stack and ends the process.
     depth = 0
     for match in _STRING_OR_BRACKET.finditer(data):
         if match[0] in (b"[", b"{"):

@@ -1,0 +1,112 @@
+"""``bitcoin:`` URIs: what they ask for, read exactly.
+
+Sources: BIP 21, and BIP 321, which replaces it: keys in any case, no address, several parts of one kind.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from layer2.errors import FormatError
+from layer2.foreign_text import printable
+from layer2.money import MSAT_DECIMALS
+
+__all__ = ["BitcoinUri", "read", "read_parameters"]
+
+MAX_LENGTH: Final = 10_000
+"""Characters: the longest invoice, an address, and texts beside them."""
+_MSAT_PER_BTC: Final = 100_000_000_000
+_MOST_MSAT: Final = 21_000_000 * _MSAT_PER_BTC
+_AMOUNT: Final = re.compile(r"(?P<whole>[0-9]{0,30})(?:\.(?P<fraction>[0-9]{0,30}))?")
+_BAD_ESCAPE: Final = re.compile("%(?![0-9a-fA-F]{2})")
+_ONCE: Final = ("amount", "label", "message", "pop")
+
+
+@dataclass(frozen=True, slots=True)
+class BitcoinUri:
+    """What a URI says. Neither its address nor its other parts are looked into."""
+
+    address: str
+    """On the chain; empty where there is none."""
+    amount_msat: int | None
+    """Millisatoshi, or None where the payer chooses."""
+    parameters: tuple[tuple[str, str], ...]
+    """Every key, in lower case, with its value, in their order."""
+
+    def values(self, key: str) -> tuple[str, ...]:
+        """The values of one key, given in lower case."""
+        return tuple(value for known, value in self.parameters if known == key)
+
+
+def read(text: str) -> BitcoinUri:
+    """Read a URI.
+
+    Args:
+        text: all of it, with its scheme in any case.
+
+    Raises:
+        FormatError: it is none, it is longer than ``MAX_LENGTH``, something is in it twice that may be there once, its
+            amount is not decimal BTC, or it requires something that is not known here (``req-``).
+
+    Sources: BIP 21, BIP 321.
+    """
+    if len(text) > MAX_LENGTH:
+        raise FormatError(f"a bitcoin: URI is longer than {MAX_LENGTH} characters")
+    scheme, colon, rest = text.partition(":")
+    if not colon or scheme.lower() != "bitcoin":
+        raise FormatError("a bitcoin: URI does not begin with bitcoin:")
+    if "#" in rest:
+        raise FormatError("a bitcoin: URI has a '#' that is not percent-encoded (%23)")
+    address, _, query = rest.partition("?")
+    parameters = read_parameters(query)
+    # BIP 321 counts req-pop as pop.
+    keys = [key.removeprefix("req-") for key, _ in parameters]
+    for key in _ONCE:
+        if keys.count(key) > 1:
+            raise FormatError(f"a bitcoin: URI has {key} twice")
+    for key, _ in parameters:
+        if key.startswith("req-"):
+            raise FormatError(f"a bitcoin: URI requires {printable(key[:40])!r}, which is not known here")
+    amount = dict(parameters).get("amount")
+    return BitcoinUri(address, None if amount is None else _msat(amount), parameters)
+
+
+def read_parameters(query: str) -> tuple[tuple[str, str], ...]:
+    """The parameters of a query: keys in lower case, values with their escapes resolved.
+
+    A plus sign is one: these are not the fields of a form.
+
+    Raises:
+        FormatError: an escape is not one of UTF-8.
+
+    Source: RFC 3986, 2.1.
+    """
+    pairs = [part.partition("=") for part in query.split("&") if part]
+    return tuple((_unescaped(key).lower(), _unescaped(value)) for key, _, value in pairs)
+
+
+def _unescaped(text: str) -> str:
+    if _BAD_ESCAPE.search(text):
+        raise FormatError("a URI has a percent sign that is not followed by two hexadecimal digits")
+    try:
+        return unquote_to_bytes(text).decode("utf-8")
+    except UnicodeDecodeError:
+        raise FormatError("a URI has percent-encoded bytes that are not UTF-8") from None
+
+
+def _msat(amount: str) -> int:
+    match = _AMOUNT.fullmatch(amount)
+    whole, fraction = (match["whole"], match["fraction"] or "") if match else ("", "")
+    if not whole and not fraction:
+        raise FormatError(
+            f"the amount of a bitcoin: URI is {printable(amount[:40])!r}; it must be decimal BTC, such as 0.00015"
+        )
+    if fraction[MSAT_DECIMALS:].strip("0"):
+        raise FormatError("the amount of a bitcoin: URI is finer than a millisatoshi")
+    msat = int(whole or "0") * _MSAT_PER_BTC + int(fraction[:MSAT_DECIMALS].ljust(MSAT_DECIMALS, "0"))
+    if msat > _MOST_MSAT:
+        raise FormatError("the amount of a bitcoin: URI is more than there will ever be")
+    return msat

@@ -1,0 +1,271 @@
+"""LNURL-pay: its texts and messages. Pure: nothing here asks a service, and no address is judged.
+
+What a service says is read as LUD-06 has it, and no further: images, success actions and comments are passed over. The
+service is told the amount and nothing else, so one that insists on knowing who pays (LUD-18) is refused.
+
+Sources: LUD-01, LUD-06, LUD-16, LUD-18.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Final, NoReturn
+
+from layer2.errors import FormatError
+from layer2.foreign_text import printable
+from layer2.formats import bech32, canonical_json
+
+__all__ = [
+    "LightningAddress",
+    "PayOffer",
+    "ServiceError",
+    "decode",
+    "encode",
+    "read_address",
+    "read_invoice_answer",
+    "read_offer",
+    "with_amount",
+]
+
+MAX_URL_LENGTH: Final = 2_000
+MAX_LENGTH: Final = 3_250
+"""Characters of an LNURL: ``MAX_URL_LENGTH`` bytes in groups of five bits, and what is around them."""
+_PREFIX: Final = "lnurl"
+_NAME: Final = re.compile(r"(?=.*[a-z0-9])[a-z0-9._+-]{1,64}")
+"""At least one letter or digit: a name of dots alone would lead to another path."""
+_LABEL: Final = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_DOMAIN: Final = re.compile(rf"(?:localhost|(?:{_LABEL}\.)+{_LABEL})(?::[1-9][0-9]{{0,4}})?")
+_MAX_DIGITS: Final = 20
+_MAX_MSAT: Final = 2**63
+
+
+@dataclass(frozen=True, slots=True)
+class LightningAddress:
+    """An internet identifier that can be paid (LUD-16)."""
+
+    name: str
+    domain: str
+    """In lower case, with a port where one was given."""
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.domain}"
+
+
+@dataclass(frozen=True, slots=True)
+class PayOffer:
+    """What a service takes: its answer to the first request (``payRequest``)."""
+
+    callback: str = field(repr=False)
+    """The URL that gives invoices."""
+    least_msat: int
+    most_msat: int
+    metadata: str = field(repr=False)
+    """As the service wrote it, because an invoice is bound to its hash."""
+    identifiers: tuple[str, ...]
+    """Whom it says to be: its ``text/identifier`` and ``text/email`` entries."""
+
+    @property
+    def description_hash(self) -> bytes:
+        """What each invoice must carry: SHA-256 of the metadata in UTF-8."""
+        return sha256(self.metadata.encode("utf-8")).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceError:
+    """A service's answer that says no (``"status": "ERROR"``)."""
+
+    reason: str
+    """Its words, made fit to be shown."""
+
+
+def decode(text: str) -> str:
+    """The URL that an LNURL stands for.
+
+    Args:
+        text: ``lnurl1...`` alone, in one case.
+
+    Returns:
+        Printable ASCII without spaces; whether it may be asked is for the caller to judge.
+
+    Raises:
+        FormatError: it is none, or too long.
+
+    Source: LUD-01.
+    """
+    if len(text) > MAX_LENGTH:
+        raise FormatError(f"an LNURL is longer than {MAX_LENGTH} characters")
+    human, groups = bech32.decode(text)
+    if human != _PREFIX:
+        raise FormatError(f"an LNURL does not begin with {_PREFIX}1")
+    return _checked_url(bech32.groups_to_bytes(groups, name="an LNURL").decode("latin-1"), "an LNURL's URL")
+
+
+def encode(url: str) -> str:
+    """Write a URL as an LNURL, in lower case.
+
+    Raises:
+        FormatError: ``decode`` would not take it back.
+
+    Source: LUD-01.
+    """
+    return bech32.encode(_PREFIX, bech32.groups_from_bytes(_checked_url(url, "the URL").encode("ascii")))
+
+
+def read_address(text: str) -> LightningAddress:
+    """Read a Lightning address, ``name@domain``.
+
+    The name is taken as it is, and only in lower case; the domain in any, for domains have none.
+
+    Raises:
+        FormatError: it is none; a sentence says why.
+
+    Source: LUD-16, with the tags that it got later (``name+tag``).
+    """
+    name, at, domain = text.partition("@")
+    if not at or not name or not domain:
+        raise FormatError("a Lightning address is name@domain")
+    if not _NAME.fullmatch(name):
+        must_be = "in lower case" if _NAME.fullmatch(name.lower()) else "1 to 64 of a-z, 0-9, '-', '_', '.' and '+'"
+        raise FormatError(f"the name of a Lightning address must be {must_be} (LUD-16)")
+    if len(domain) > 255 or not _DOMAIN.fullmatch(domain.lower()):
+        raise FormatError("what follows the '@' of a Lightning address is no domain name")
+    return LightningAddress(name, domain.lower())
+
+
+def read_offer(data: bytes) -> PayOffer | ServiceError:
+    """Read a service's answer to the first request.
+
+    Args:
+        data: the body, of a length that the caller has limited.
+
+    Raises:
+        FormatError: it is not what LUD-06 asks for, or the service insists on knowing who pays.
+    """
+    answer = _object(data)
+    if isinstance(answer, ServiceError):
+        return answer
+    tag = answer.get("tag")
+    if tag != "payRequest":
+        what = f"for {printable(tag[:40])!r}" if isinstance(tag, str) else "of no kind"
+        raise FormatError(f"it is {what}, not for being paid (payRequest)")
+    least, most = _msat(answer, "minSendable"), _msat(answer, "maxSendable")
+    if least > most:
+        raise FormatError(f"it takes at least {least} and at most {most} msat, which no amount is")
+    _check_payer_data(answer.get("payerData"))
+    metadata = _text(answer, "metadata")
+    return PayOffer(
+        callback=_checked_url(_text(answer, "callback"), "its callback"),
+        least_msat=least,
+        most_msat=most,
+        metadata=metadata,
+        identifiers=_identifiers(metadata),
+    )
+
+
+def read_invoice_answer(data: bytes) -> str | ServiceError:
+    """Read a service's answer to the second request: the text of an invoice, which is not decoded.
+
+    Raises:
+        FormatError: it is not what LUD-06 asks for.
+    """
+    answer = _object(data)
+    return answer if isinstance(answer, ServiceError) else _text(answer, "pr")
+
+
+def with_amount(callback: str, amount_msat: int) -> str:
+    """The URL of the second request: the callback with whatever query it has, and the amount."""
+    return f"{callback}{'&' if '?' in callback else '?'}amount={amount_msat}"
+
+
+def _checked_url(url: str, what: str) -> str:
+    if len(url) > MAX_URL_LENGTH:
+        raise FormatError(f"{what} is longer than {MAX_URL_LENGTH} characters")
+    if not url or not all("!" <= sign <= "~" for sign in url) or "\\" in url or "#" in url:
+        raise FormatError(f"{what} is empty or has a character that does not belong there")
+    return url
+
+
+def _object(data: bytes) -> dict[str, object] | ServiceError:
+    answer = _json(data)
+    if not isinstance(answer, dict):
+        raise FormatError("it is no JSON object")
+    status = answer.get("status")
+    if isinstance(status, str) and status.upper() == "ERROR":
+        reason = answer.get("reason")
+        return ServiceError(printable(reason) if isinstance(reason, str) else "no reason given")
+    return answer
+
+
+def _json(data: bytes) -> object:
+    """JSON as strangers write it, fractions included; what readers take differently is refused."""
+    canonical_json.check_nesting(data)
+    try:
+        text = data.decode("utf-8")
+        return json.loads(text, object_pairs_hook=_members, parse_int=_integer, parse_constant=_no_number)
+    except UnicodeDecodeError:
+        raise FormatError("it is not UTF-8") from None
+    except json.JSONDecodeError:
+        raise FormatError("it is no JSON") from None
+
+
+def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise FormatError("its JSON has a key twice in one object")
+    return members
+
+
+def _integer(digits: str) -> int:
+    # Checked before int(), which takes quadratic time and at some length refuses with another error.
+    if len(digits) > _MAX_DIGITS:
+        raise FormatError(f"its JSON has a number of more than {_MAX_DIGITS} digits")
+    return int(digits)
+
+
+def _no_number(text: str) -> NoReturn:
+    raise FormatError(f"its JSON has {text}, which JSON does not")
+
+
+def _text(answer: dict[str, object], name: str) -> str:
+    value = answer.get(name)
+    if not isinstance(value, str):
+        raise FormatError(f"its field {name} is no text")
+    if any("\ud800" <= sign <= "\udfff" for sign in value):
+        raise FormatError(f"its field {name} has a lone surrogate")
+    return value
+
+
+def _msat(answer: dict[str, object], name: str) -> int:
+    value = answer.get(name)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MAX_MSAT:
+        raise FormatError(f"its field {name} is no whole number of millisatoshi, at least 1")
+    return value
+
+
+def _check_payer_data(wanted: object) -> None:
+    if not isinstance(wanted, dict):
+        return
+    mandatory = [name for name, terms in wanted.items() if isinstance(terms, dict) and terms.get("mandatory") is True]
+    if mandatory:
+        names = printable(", ".join(mandatory))
+        raise FormatError(f"it insists on being told of the payer ({names}); it is told the amount and nothing else")
+
+
+def _identifiers(metadata: str) -> tuple[str, ...]:
+    entries = _json(metadata.encode("utf-8"))
+    if not isinstance(entries, list) or not all(
+        isinstance(entry, list) and entry and isinstance(entry[0], str) for entry in entries
+    ):
+        raise FormatError("its metadata is no list of lists that begin with a text")
+    found: dict[str, list[str]] = {"text/plain": [], "text/identifier": [], "text/email": []}
+    for kind, *content in entries:
+        if kind in found:
+            if len(content) != 1 or not isinstance(content[0], str):
+                raise FormatError(f"its metadata has a {kind} that is no text")
+            found[kind].append(content[0])
+    if len(found["text/plain"]) != 1:
+        raise FormatError("its metadata does not have exactly one text/plain")
+    return (*found["text/identifier"], *found["text/email"])
