@@ -113,6 +113,11 @@ def invoice(text: str, payment_hash: bytes, /, **changes: object) -> dict[str, o
         "r_preimage": "",
         "state": "OPEN",
         "amt_paid_msat": "0",
+        "creation_date": "1800000000",
+        "settle_date": "0",
+        "expiry": "3600",
+        "add_index": "1",
+        "settle_index": "0",
         "htlcs": [],
     }
     return fields | changes
@@ -136,6 +141,7 @@ def payment(text: str, payment_hash: bytes, /, **changes: object) -> dict[str, o
         "value_msat": "50000000",
         "fee_msat": "0",
         "failure_reason": "FAILURE_REASON_NONE",
+        "payment_index": "1",
     }
     return fields | changes
 

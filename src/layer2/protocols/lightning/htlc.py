@@ -11,11 +11,12 @@ from layer2.money import MSAT_DECIMALS, rescaled
 from layer2.proofs.model import LegEvidence, LightningPaymentEvidence
 from layer2.protocol_client import HtlcLayer, OfferRequest
 from layer2.protocols.lightning.acts import Cancel, Keysend, Pay, Settle, read_act, write_act
-from layer2.protocols.lightning.invoices.invoices import HtlcState, InvoiceRecord, InvoiceState, NewInvoice
+from layer2.protocols.lightning.invoices.invoices import NewInvoice
+from layer2.protocols.lightning.invoices.records import HtlcState, InvoiceRecord, InvoiceState
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.node.channels import balance_of
 from layer2.protocols.lightning.parts import LightningParts
-from layer2.protocols.lightning.payments.payments import PaymentRecord, PaymentState
+from layer2.protocols.lightning.payments.records import PaymentRecord, PaymentState
 from layer2.protocols.lightning.payments.request import check_payable
 from layer2.protocols.lightning.watching import wait_for_news
 from layer2.swap_rules.legs import ActStatus, ClockReading, Htlc, LegState, LegView, Side, Verb

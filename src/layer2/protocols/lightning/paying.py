@@ -11,7 +11,7 @@ from layer2.interfaces import Clock, SendRecord, SendRecords
 from layer2.protocols.lightning.acts import Keysend, Pay, read_act, write_act
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.parts import LightningParts
-from layer2.protocols.lightning.payments.payments import PaymentRecord, PaymentState
+from layer2.protocols.lightning.payments.records import PaymentRecord, PaymentState
 from layer2.protocols.lightning.payments.request import (
     KeysendRequest,
     LightningTransaction,

@@ -6,61 +6,17 @@ from base64 import b64encode, urlsafe_b64encode
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from enum import Enum
-from hashlib import sha256
 
 from layer2.errors import BadAnswer, NodeRefused, Outcome, TransactionError
 from layer2.formats import bolt11
 from layer2.formats.bolt11 import Bolt11Invoice
+from layer2.protocols.lightning.invoices.records import InvoiceRecord, InvoiceState, read_invoice
 from layer2.protocols.lightning.lnd.answers import LIGHTNING, LndObject
 from layer2.protocols.lightning.lnd.rest import NOT_FOUND, LndRest
 from layer2.protocols.lightning.node.state import LndNode
 from layer2.transactions import Preimage
 
-__all__ = ["HtlcState", "InvoiceHtlc", "InvoiceRecord", "InvoiceState", "Invoices", "NewInvoice"]
-
-
-class InvoiceState(Enum):
-    """lnd's ``Invoice.InvoiceState``."""
-
-    OPEN = "OPEN"
-    ACCEPTED = "ACCEPTED"
-    """Paid in full, and held."""
-    SETTLED = "SETTLED"
-    CANCELED = "CANCELED"
-
-
-class HtlcState(Enum):
-    """lnd's ``InvoiceHTLCState``."""
-
-    ACCEPTED = "ACCEPTED"
-    SETTLED = "SETTLED"
-    CANCELED = "CANCELED"
-
-
-@dataclass(frozen=True, slots=True)
-class InvoiceHtlc:
-    """One part of what is paid for an invoice."""
-
-    channel_id: int
-    amount_msat: int
-    expiry_height: int
-    state: HtlcState
-
-
-@dataclass(frozen=True, slots=True)
-class InvoiceRecord:
-    """An own invoice as the node shows it."""
-
-    text: str
-    """BOLT 11."""
-    state: InvoiceState
-    htlcs: tuple[InvoiceHtlc, ...]
-    preimage: Preimage | None = field(repr=False)
-    """Only where it is settled: before that it is not public, though the node may know it."""
-
-    def htlcs_in(self, state: HtlcState) -> tuple[InvoiceHtlc, ...]:
-        return tuple(htlc for htlc in self.htlcs if htlc.state is state)
+__all__ = ["Invoices", "NewInvoice"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,29 +151,10 @@ async def _records(messages: AsyncIterator[LndObject], payment_hash: bytes) -> A
 
 
 def _record(fields: LndObject, payment_hash: bytes) -> InvoiceRecord:
-    state = fields.word("state", InvoiceState)
-    if fields.data("r_hash") != payment_hash:
+    record = read_invoice(fields)
+    if record.payment_hash != payment_hash:
         raise fields.wrong("it is another invoice than was asked for")
-    preimage: Preimage | None = None
-    if state is InvoiceState.SETTLED:
-        secret = fields.data("r_preimage")
-        if len(secret) != 32 or sha256(secret).digest() != payment_hash:
-            raise fields.wrong("the preimage of a settled invoice does not belong to its hash")
-        preimage = Preimage(secret)
-    return InvoiceRecord(
-        text=fields.text("payment_request"),
-        state=state,
-        htlcs=tuple(
-            InvoiceHtlc(
-                channel_id=htlc.integer("chan_id"),
-                amount_msat=htlc.integer("amt_msat"),
-                expiry_height=htlc.integer("expiry_height"),
-                state=htlc.word("state", HtlcState),
-            )
-            for htlc in fields.objects("htlcs")
-        ),
-        preimage=preimage,
-    )
+    return record
 
 
 def _is_as_asked(invoice: Bolt11Invoice, new: NewInvoice, prefix: str, own_key: bytes) -> bool:

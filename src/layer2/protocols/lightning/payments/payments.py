@@ -10,9 +10,6 @@ import asyncio
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
-from enum import Enum
-from hashlib import sha256
 from typing import Final, assert_never
 from weakref import WeakValueDictionary
 
@@ -20,44 +17,13 @@ from layer2.errors import NodeError, NodeRefused, NodeUnreachable, Outcome, Tran
 from layer2.protocols.lightning.acts import KEYSEND_FINAL_CLTV_DELTA, Keysend, Pay
 from layer2.protocols.lightning.lnd.answers import LIGHTNING, LndObject
 from layer2.protocols.lightning.lnd.rest import NOT_FOUND, LndRest
+from layer2.protocols.lightning.payments.records import PaymentRecord, PaymentState, read_payment
 from layer2.protocols.lightning.payments.request import read_invoice
-from layer2.transactions import Preimage
 
-__all__ = ["PaymentRecord", "PaymentState", "Payments"]
+__all__ = ["Payments"]
 
 _KEYSEND_RECORD: Final = "5482373484"
 """The onion's record that carries the preimage to the payee (bLIP 3)."""
-
-
-class PaymentState(Enum):
-    """lnd's ``Payment.PaymentStatus``."""
-
-    INITIATED = "INITIATED"
-    """Taken, no HTLC offered yet; by default lnd says IN_FLIGHT here too."""
-    IN_FLIGHT = "IN_FLIGHT"
-    SUCCEEDED = "SUCCEEDED"
-    FAILED = "FAILED"
-
-    @property
-    def is_final(self) -> bool:
-        """Whether lnd does nothing more for it by itself."""
-        return self in (PaymentState.SUCCEEDED, PaymentState.FAILED)
-
-
-@dataclass(frozen=True, slots=True)
-class PaymentRecord:
-    """An own payment as the node shows it."""
-
-    payment_hash: bytes
-    invoice: str
-    """BOLT 11, as it was sent."""
-    state: PaymentState
-    amount_msat: int
-    fee_msat: int
-    failure: str | None
-    """lnd's reason where it FAILED."""
-    preimage: Preimage | None = field(repr=False)
-    """Where it SUCCEEDED."""
 
 
 class Payments:
@@ -179,23 +145,7 @@ def _track_path(payment_hash: bytes) -> str:
 
 
 def _record(fields: LndObject, payment_hash: bytes) -> PaymentRecord:
-    if fields.hex("payment_hash", 32) != payment_hash:
+    record = read_payment(fields)
+    if record.payment_hash != payment_hash:
         raise fields.wrong("it is another payment than was asked for")
-    state = fields.word("status", PaymentState)
-    failure = fields.text("failure_reason")
-    preimage: Preimage | None = None
-    # A payment that SUCCEEDED with a failure reason has succeeded: one of its parts failed before.
-    if state is PaymentState.SUCCEEDED:
-        secret = fields.hex("payment_preimage", 32)
-        if sha256(secret).digest() != payment_hash:
-            raise fields.wrong("the preimage of a payment that succeeded does not belong to its hash")
-        preimage = Preimage(secret)
-    return PaymentRecord(
-        payment_hash=payment_hash,
-        invoice=fields.text("payment_request"),
-        state=state,
-        amount_msat=fields.integer("value_msat"),
-        fee_msat=fields.integer("fee_msat"),
-        failure=failure if state is PaymentState.FAILED else None,
-        preimage=preimage,
-    )
+    return record

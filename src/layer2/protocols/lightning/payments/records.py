@@ -1,0 +1,73 @@
+"""The node's own payments as it shows them. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from hashlib import sha256
+
+from layer2.protocols.lightning.lnd.answers import LndObject
+from layer2.transactions import Preimage
+
+__all__ = ["PaymentRecord", "PaymentState", "read_payment"]
+
+
+class PaymentState(Enum):
+    """lnd's ``Payment.PaymentStatus``."""
+
+    INITIATED = "INITIATED"
+    """Taken, no HTLC offered yet; by default lnd says IN_FLIGHT here too."""
+    IN_FLIGHT = "IN_FLIGHT"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether lnd does nothing more for it by itself."""
+        return self in (PaymentState.SUCCEEDED, PaymentState.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentRecord:
+    """An own payment as the node shows it."""
+
+    payment_hash: bytes
+    invoice: str
+    """BOLT 11, as it was sent."""
+    state: PaymentState
+    amount_msat: int
+    fee_msat: int
+    failure: str | None
+    """lnd's reason where it FAILED."""
+    preimage: Preimage | None = field(repr=False)
+    """Where it SUCCEEDED."""
+    index: int
+    """lnd's ``payment_index``, which grows with each payment; a hash that is sent again gets a new one."""
+
+
+def read_payment(fields: LndObject) -> PaymentRecord:
+    """Read lnd's ``Payment``.
+
+    Raises:
+        BadAnswer: it cannot be right; also where the preimage of a payment that succeeded is not its hash's.
+    """
+    payment_hash = fields.hex("payment_hash", 32)
+    state = fields.word("status", PaymentState)
+    failure = fields.text("failure_reason")
+    preimage: Preimage | None = None
+    # A payment that SUCCEEDED with a failure reason has succeeded: one of its parts failed before.
+    if state is PaymentState.SUCCEEDED:
+        secret = fields.hex("payment_preimage", 32)
+        if sha256(secret).digest() != payment_hash:
+            raise fields.wrong("the preimage of a payment that succeeded does not belong to its hash")
+        preimage = Preimage(secret)
+    return PaymentRecord(
+        payment_hash=payment_hash,
+        invoice=fields.text("payment_request"),
+        state=state,
+        amount_msat=fields.integer("value_msat"),
+        fee_msat=fields.integer("fee_msat"),
+        failure=failure if state is PaymentState.FAILED else None,
+        preimage=preimage,
+        index=fields.integer("payment_index"),
+    )
