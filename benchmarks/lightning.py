@@ -51,9 +51,9 @@ def effort_asked() -> Effort:
     """What the environment says."""
     if os.environ.get("QUICK") == "1":
         payments = {1: 5, 10: 20, 100: 100}
-        return Effort(rounds=1, invoices=200, payments=payments, subscriptions=1000, storm_seconds=5, is_quick=True)
+        return Effort(1, 200, payments, subscriptions=1000, holds=20, storm_seconds=4, is_quick=True)
     payments = {1: 20, 10: 60, 100: 200}
-    return Effort(rounds=5, invoices=400, payments=payments, subscriptions=10_000, storm_seconds=60, is_quick=False)
+    return Effort(5, 400, payments, subscriptions=10_000, holds=100, storm_seconds=60, is_quick=False)
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ class Effort:
     payments: dict[int, int]
     """In a round, by concurrency."""
     subscriptions: int
+    holds: int
+    """Hold invoices that the subscriptions are to."""
     storm_seconds: float
     """With cancellations, in all."""
     is_quick: bool
@@ -65,6 +68,15 @@ class PlainLnd:
         """Make an invoice and return its text."""
         answer = orjson.loads(await self._post("/v1/invoices", {"value": str(satoshi), "expiry": "3600"}))
         return str(answer["payment_request"])
+
+    async def create_hold_invoice(self, payment_hash: bytes, satoshi: int) -> str:
+        """Make an invoice that is held until it is settled."""
+        body = {"hash": b64encode(payment_hash).decode(), "value": str(satoshi), "expiry": "3600"}
+        return str(orjson.loads(await self._post("/v2/invoices/hodl", body))["payment_request"])
+
+    async def settle(self, preimage: bytes) -> None:
+        """Settle a held invoice."""
+        await self._post("/v2/invoices/settle", {"preimage": b64encode(preimage).decode()})
 
     async def pay(self, invoice: str) -> None:
         """Pay, and wait until it has succeeded."""
