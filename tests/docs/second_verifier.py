@@ -11,6 +11,7 @@ from typing import Any
 
 import bolt11
 import rlp  # type: ignore[import-untyped]  # ships no types
+from bech32 import CHARSET
 from coincurve import PublicKeyXOnly
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
@@ -20,6 +21,7 @@ GENUINE = "c59f2adb373bd4ce8e6a872fb39c997ffdaab552"
 CHAINS = {"mainnet": 60808, "testnet": 808813, "regtest": 60808}
 PREFIXES = {"mainnet": ("bc",), "testnet": ("tb", "tbs"), "regtest": ("bcrt",)}
 CLAIMED = keccak(text="Claimed(bytes32,bytes32,bytes32)")
+FIXED_LENGTHS = {"p": 52, "s": 52, "h": 52, "n": 53}
 REFUNDED = keccak(text="Refunded(bytes32,bytes32)")
 
 
@@ -73,7 +75,7 @@ def check_lightning(
     require(invoice.payment_hash == terms["payment_hash"], "6 invoice_hash")
     require(invoice.amount_msat == int(leg["amount_msat"]) == amount * 1000, "6 invoice_amount")
     require(invoice.payee == leg["payee"], "6 invoice_payee")
-    once = [tag.char.value for tag in invoice.tags if tag.char.value not in "fr"]
+    once = fields_that_come_once(leg["invoice"])
     require(len(once) == len(set(once)), "6 invoice_ambiguous")
     if evidence is None:
         return invoice.date, None
@@ -81,6 +83,18 @@ def check_lightning(
     preimage = bytes.fromhex(evidence["preimage"])
     require(hashlib.sha256(preimage).hexdigest() == terms["payment_hash"], "10 preimage")
     return invoice.date, preimage
+
+
+def fields_that_come_once(invoice: str) -> str:
+    """The letters of the tagged fields that BOLT 11 allows once, each as often as it comes with a right length."""
+    # Between the timestamp of seven letters, and the signature and checksum of 110.
+    data, found = invoice[invoice.rindex("1") + 8 : -110], ""
+    while data:
+        letter, length = data[0], CHARSET.index(data[1]) * 32 + CHARSET.index(data[2])
+        if letter in "psdmnhxc9" and length == FIXED_LENGTHS.get(letter, length):
+            found += letter
+        data = data[3 + length :]
+    return found
 
 
 def check_evm(
