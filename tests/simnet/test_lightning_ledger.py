@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from layer2.simnet.lightning_channel import CAPACITY_SAT, Channel, Side
-from layer2.simnet.lightning_ledger import (
+from layer2.simnet.lightning_ledger import Ledger
+from layer2.simnet.lightning_records import (
     FailureReason,
     Invoice,
     InvoiceState,
-    Ledger,
     LedgerError,
     Payment,
     PaymentState,
@@ -47,7 +47,7 @@ class TwoNodes(RuleBasedStateMachine):
     def add_invoice(self, owner: Side, number: int, amount: int, hold: bool) -> None:
         invoice = Invoice(
             owner=owner,
-            add_index=self.ledger.next_add_index(owner),
+            add_index=self.ledger.last_add_index(owner) + 1,
             payment_hash=payment_hash(number),
             payment_address=bytes(32),
             payment_request="",

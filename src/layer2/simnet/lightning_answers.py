@@ -6,11 +6,12 @@ Pure: from the ledger's records to dictionaries, in the order of the fields in l
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Mapping
 from typing import Any
 
 from layer2.formats.bolt11 import Bolt11Invoice
-from layer2.simnet.lightning_channel import CAPACITY_SAT, PUSHED_SAT, RESERVE_SAT, Channel, Htlc, Side
-from layer2.simnet.lightning_ledger import AttemptState, FailureReason, Invoice, InvoiceHtlc, Payment
+from layer2.simnet.lightning_channel import CAPACITY_SAT, MAX_HTLCS, PUSHED_SAT, RESERVE_SAT, Channel, Htlc, Side
+from layer2.simnet.lightning_records import Attempt, AttemptState, FailureReason, Invoice, InvoiceHtlc, Payment
 
 __all__ = [
     "INVOICE_FEATURES",
@@ -44,7 +45,7 @@ _INVOICE_HTLC_STATES = {
 
 _UNACCOUNTABLE = {"106823": "AA=="}
 """The experimental record that lnd 0.21 sends with each HTLC: type 106823, one zero byte."""
-_UNACCOUNTABLE_WIRE = bytes.fromhex("fe0001a1470100")
+_KEYSEND_FEATURES = frozenset({8})
 
 
 def _base64(data: bytes) -> str:
@@ -67,7 +68,25 @@ def features_answer(bits: frozenset[int]) -> dict[str, Any]:
     }
 
 
-def _invoice_htlc_answer(held: InvoiceHtlc, channel_id: int) -> dict[str, Any]:
+def _records(records: Mapping[int, bytes]) -> dict[str, str]:
+    return {str(number): _base64(data) for number, data in sorted(records.items())}
+
+
+def _tlv_stream(records: Mapping[int, bytes]) -> bytes:
+    """The records as they are on the wire (BOLT 1)."""
+    return b"".join(_big_size(number) + _big_size(len(data)) + data for number, data in sorted(records.items()))
+
+
+def _big_size(number: int) -> bytes:
+    if number < 0xFD:
+        return number.to_bytes(1, "big")
+    for prefix, size in ((b"\xfd", 2), (b"\xfe", 4)):
+        if number < 1 << 8 * size:
+            return prefix + number.to_bytes(size, "big")
+    return b"\xff" + number.to_bytes(8, "big")
+
+
+def _invoice_htlc_answer(held: InvoiceHtlc, channel_id: int, total_msat: int) -> dict[str, Any]:
     return {
         "chan_id": str(channel_id),
         "htlc_index": str(held.htlc.index),
@@ -77,16 +96,18 @@ def _invoice_htlc_answer(held: InvoiceHtlc, channel_id: int) -> dict[str, Any]:
         "resolve_time": str(held.resolve_time),
         "expiry_height": held.htlc.expiry_height,
         "state": _INVOICE_HTLC_STATES[held.state],
-        "custom_records": _UNACCOUNTABLE,
-        "mpp_total_amt_msat": str(held.htlc.amount_msat),
+        "custom_records": _records(held.custom_records),
+        "mpp_total_amt_msat": str(total_msat),
         "amp": None,
-        "custom_channel_data": _base64(_UNACCOUNTABLE_WIRE),
+        "custom_channel_data": _base64(_tlv_stream(held.custom_records)),
     }
 
 
 def invoice_answer(invoice: Invoice, channel_id: int) -> dict[str, Any]:
     """``lnrpc.Invoice``."""
     paid_sat = str(invoice.amount_paid_msat // 1000)
+    # What comes without an invoice comes without a total.
+    total_msat = 0 if invoice.is_keysend else invoice.amount_paid_msat
     return {
         "memo": invoice.memo,
         "r_preimage": _base64(invoice.preimage or b""),
@@ -110,10 +131,10 @@ def invoice_answer(invoice: Invoice, channel_id: int) -> dict[str, Any]:
         "amt_paid_sat": paid_sat,
         "amt_paid_msat": str(invoice.amount_paid_msat),
         "state": invoice.state.value,
-        "htlcs": [] if invoice.htlc is None else [_invoice_htlc_answer(invoice.htlc, channel_id)],
-        "features": features_answer(INVOICE_FEATURES),
-        "is_keysend": False,
-        "payment_addr": _base64(invoice.payment_address),
+        "htlcs": [_invoice_htlc_answer(held, channel_id, total_msat) for held in invoice.htlcs],
+        "features": features_answer(_KEYSEND_FEATURES if invoice.is_keysend else INVOICE_FEATURES),
+        "is_keysend": invoice.is_keysend,
+        "payment_addr": _base64(invoice.payment_address or bytes(32)),
         "is_amp": False,
         "amp_invoice_state": {},
         "is_blinded": False,
@@ -123,6 +144,8 @@ def invoice_answer(invoice: Invoice, channel_id: int) -> dict[str, Any]:
 
 def _route_answer(payment: Payment, htlc: Htlc, channel_id: int, payee: bytes) -> dict[str, Any]:
     sat, msat = str(htlc.amount_msat // 1000), str(htlc.amount_msat)
+    total_msat = str(payment.amount_msat)
+    whole = {"payment_addr": _base64(payment.payment_address), "total_amt_msat": total_msat}
     return {
         "total_time_lock": htlc.expiry_height,
         "total_fees": "0",
@@ -138,9 +161,9 @@ def _route_answer(payment: Payment, htlc: Htlc, channel_id: int, payee: bytes) -
                 "fee_msat": "0",
                 "pub_key": payee.hex(),
                 "tlv_payload": True,
-                "mpp_record": {"payment_addr": _base64(payment.payment_address), "total_amt_msat": msat},
+                "mpp_record": whole if payment.payment_address else None,
                 "amp_record": None,
-                "custom_records": {},
+                "custom_records": _records(payment.custom_records),
                 "metadata": "",
                 "blinding_point": "",
                 "encrypted_data": "",
@@ -154,37 +177,37 @@ def _route_answer(payment: Payment, htlc: Htlc, channel_id: int, payee: bytes) -
     }
 
 
-def _failure_answer(payment: Payment) -> dict[str, Any]:
+def _failure_answer(payment: Payment, attempt: Attempt) -> dict[str, Any]:
     by_payee = payment.reason is FailureReason.INCORRECT_PAYMENT_DETAILS
     return {
         "code": "INCORRECT_OR_UNKNOWN_PAYMENT_DETAILS" if by_payee else "PERMANENT_CHANNEL_FAILURE",
         "channel_update": None,
-        "htlc_msat": str(payment.amount_msat) if by_payee else "0",
+        "htlc_msat": str(attempt.htlc.amount_msat) if by_payee else "0",
         "onion_sha_256": "",
         "cltv_expiry": 0,
         "flags": 0,
         "failure_source_index": 1 if by_payee else 0,
-        "height": payment.resolved_height if by_payee else 0,
+        "height": attempt.resolved_height if by_payee else 0,
     }
 
 
-def _attempt_answer(payment: Payment, htlc: Htlc, channel_id: int, payee: bytes) -> dict[str, Any]:
-    # A payment has one attempt here, so that both are in the same state.
+def _attempt_answer(payment: Payment, attempt: Attempt, channel_id: int, payee: bytes) -> dict[str, Any]:
+    succeeded = attempt.state is AttemptState.SUCCEEDED
     return {
-        "attempt_id": str(payment.attempt_id),
-        "status": payment.state.value,
-        "route": _route_answer(payment, htlc, channel_id, payee),
+        "attempt_id": str(attempt.number),
+        "status": attempt.state.value,
+        "route": _route_answer(payment, attempt.htlc, channel_id, payee),
         "attempt_time_ns": str(payment.created_at * 1_000_000_000),
-        "resolve_time_ns": str(payment.resolved_at * 1_000_000_000),
-        "failure": _failure_answer(payment) if payment.state.value == "FAILED" else None,
-        "preimage": _base64(payment.preimage or b""),
+        "resolve_time_ns": str(attempt.resolved_at * 1_000_000_000),
+        "failure": _failure_answer(payment, attempt) if attempt.state is AttemptState.FAILED else None,
+        "preimage": _base64((payment.preimage or b"") if succeeded else b""),
     }
 
 
 def payment_answer(payment: Payment, channel_id: int, payee: bytes) -> dict[str, Any]:
     """``lnrpc.Payment``, paid over the channel to the node with that key."""
     sat, msat = str(payment.amount_msat // 1000), str(payment.amount_msat)
-    htlcs = [] if payment.htlc is None else [_attempt_answer(payment, payment.htlc, channel_id, payee)]
+    htlcs = [_attempt_answer(payment, attempt, channel_id, payee) for attempt in payment.attempts]
     return {
         "payment_hash": payment.payment_hash.hex(),
         "value": sat,
@@ -250,7 +273,7 @@ def _constraints() -> dict[str, Any]:
         "dust_limit_sat": "354",
         "max_pending_amt_msat": str(CAPACITY_SAT * 990),
         "min_htlc_msat": "1",
-        "max_accepted_htlcs": 483,
+        "max_accepted_htlcs": MAX_HTLCS,
     }
 
 

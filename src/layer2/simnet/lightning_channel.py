@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import assert_never
 
-__all__ = ["CAPACITY_SAT", "PUSHED_SAT", "RESERVE_SAT", "Channel", "Htlc", "Side"]
+__all__ = ["CAPACITY_SAT", "MAX_HTLCS", "PUSHED_SAT", "RESERVE_SAT", "Channel", "Htlc", "Side"]
 
 CAPACITY_SAT = 10_000_000
 PUSHED_SAT = 5_000_000
 RESERVE_SAT = CAPACITY_SAT // 100
 """What each side must keep (BOLT 2, channel_reserve_satoshis): lnd's choice of one hundredth."""
+MAX_HTLCS = 483
+"""How many each side may have in flight (BOLT 2, max_accepted_htlcs)."""
 
 
 class Side(Enum):
@@ -55,6 +57,11 @@ class _Account:
     balance_msat: int
     sent_msat: int = 0
     offered: int = 0
+    """How many HTLCs it ever offered."""
+    in_flight: int = 0
+    """How many of them are on the channel."""
+    pending_msat: int = 0
+    """What those take together."""
 
 
 class Channel:
@@ -92,20 +99,29 @@ class Channel:
 
     def pending_msat(self, sender: Side) -> int:
         """What that sender has in flight."""
-        return sum(htlc.amount_msat for htlc in self.htlcs if htlc.sender is sender)
+        return self._accounts[sender].pending_msat
+
+    def can_offer(self, sender: Side, amount_msat: int, parts: int = 1) -> bool:
+        """Whether the sender can put that amount in flight, in so many HTLCs."""
+        account = self._accounts[sender]
+        return amount_msat <= self.sendable_msat(sender) and account.in_flight + parts <= MAX_HTLCS
 
     def offer(self, sender: Side, payment_hash: bytes, amount_msat: int, expiry_height: int) -> Htlc:
         """Put an HTLC in flight and return it.
 
         Raises:
-            ValueError: the amount is not positive, or more than ``sendable_msat``.
+            ValueError: the amount is not positive, or ``can_offer`` says no.
         """
-        if not 0 < amount_msat <= self.sendable_msat(sender):
-            raise ValueError("an HTLC takes a positive amount that its sender can spare")
+        if amount_msat <= 0 or not self.can_offer(sender, amount_msat):
+            raise ValueError("an HTLC takes a positive amount that its sender can spare, and a free place")
         account = self._accounts[sender]
         htlc = Htlc(sender, account.offered, payment_hash, amount_msat, expiry_height)
         self._accounts[sender] = replace(
-            account, balance_msat=account.balance_msat - amount_msat, offered=account.offered + 1
+            account,
+            balance_msat=account.balance_msat - amount_msat,
+            offered=account.offered + 1,
+            in_flight=account.in_flight + 1,
+            pending_msat=account.pending_msat + amount_msat,
         )
         self._htlcs[sender, htlc.index] = htlc
         self._updates += 1
@@ -134,4 +150,8 @@ class Channel:
 
     def _remove(self, htlc: Htlc) -> None:
         del self._htlcs[htlc.sender, htlc.index]
+        account = self._accounts[htlc.sender]
+        self._accounts[htlc.sender] = replace(
+            account, in_flight=account.in_flight - 1, pending_msat=account.pending_msat - htlc.amount_msat
+        )
         self._updates += 1

@@ -1,4 +1,4 @@
-"""The fault switches of one simulated Lightning node."""
+"""The fault switches of one simulated Lightning node, which the tests of a client turn on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from enum import Enum
 from typing import Any
 
 from layer2.errors import InvalidRequest
-from layer2.simnet.lightning_ledger import FailureReason
+from layer2.simnet.lightning_channel import MAX_HTLCS
+from layer2.simnet.lightning_records import FailureReason
 
 __all__ = ["Fault", "FaultKind", "FaultSwitches"]
 
@@ -29,6 +30,14 @@ class FaultKind(Enum):
     """Payments that this node sends stay in flight and reach nobody until the switch is cleared."""
     FAIL_PAYMENTS = "fail_payments"
     """Payments that this node sends fail with that reason, without an HTLC."""
+    SPLIT_PAYMENTS = "split_payments"
+    """Payments that this node sends go in that many HTLCs, where their invoice and their request allow it."""
+    CUT_STREAM = "cut_stream"
+    """A stream's connection is reset in place of a message, which is then lost with it."""
+    REPEAT_MESSAGE = "repeat_message"
+    """A stream sends a message twice."""
+    WITHHOLD_MESSAGE = "withhold_message"
+    """A stream leaves a message out and goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +48,13 @@ class Fault:
     path: str = ""
     """Requests whose path begins so; all where it is empty."""
     count: int | None = None
-    """How many requests it hits; None is no limit."""
+    """How many requests or messages it hits; None is no limit."""
+    message: int | None = None
+    """Which message of each stream it hits, from 1 on; None is every one."""
     seconds: float = 0
     status: int = 500
     reason: FailureReason = FailureReason.ERROR
+    parts: int = 1
 
     @classmethod
     def of(cls, kind: str, arguments: dict[str, Any]) -> Fault:
@@ -65,6 +77,8 @@ class Fault:
         for name, value in values.items():
             if isinstance(value, bool) or not isinstance(value, _TYPES[name]):
                 raise InvalidRequest(f"the fault {kind} takes no {type(value).__name__} as {name}")
+        if not 1 <= values.get("parts", 1) <= MAX_HTLCS:
+            raise InvalidRequest(f"a payment goes in 1 to {MAX_HTLCS} parts")
         if "reason" in values:
             values["reason"] = _reason(values["reason"])
         return cls(switch, **values)
@@ -76,7 +90,10 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "seconds": (int, float),
     "status": int,
     "reason": str,
+    "message": int,
+    "parts": int,
 }
+_OF_STREAMS = frozenset[str](), frozenset({"path", "count", "message"})
 _ARGUMENTS: dict[FaultKind, tuple[frozenset[str], frozenset[str]]] = {
     FaultKind.NONE: (frozenset(), frozenset()),
     FaultKind.DOWN: (frozenset(), frozenset()),
@@ -85,6 +102,10 @@ _ARGUMENTS: dict[FaultKind, tuple[frozenset[str], frozenset[str]]] = {
     FaultKind.ERROR: (frozenset({"status"}), frozenset({"path", "count"})),
     FaultKind.HOLD_PAYMENTS: (frozenset(), frozenset()),
     FaultKind.FAIL_PAYMENTS: (frozenset(), frozenset({"reason"})),
+    FaultKind.SPLIT_PAYMENTS: (frozenset({"parts"}), frozenset()),
+    FaultKind.CUT_STREAM: _OF_STREAMS,
+    FaultKind.REPEAT_MESSAGE: _OF_STREAMS,
+    FaultKind.WITHHOLD_MESSAGE: _OF_STREAMS,
 }
 
 
@@ -111,10 +132,13 @@ class FaultSwitches:
         self._faults[fault.kind] = fault
         self._left[fault.kind] = fault.count
 
-    def hit(self, kind: FaultKind, path: str) -> Fault | None:
-        """The switch of that kind if it hits a request for the path; this counts as one of its hits."""
+    def hit(self, kind: FaultKind, path: str, *, message: int = 0) -> Fault | None:
+        """The switch of that kind if it hits a request for the path, or that message of its stream.
+
+        This counts as one of its hits.
+        """
         fault = self._faults.get(kind)
-        if fault is None or not path.startswith(fault.path):
+        if fault is None or not path.startswith(fault.path) or fault.message not in (None, message):
             return None
         left = self._left[kind]
         if left is not None:

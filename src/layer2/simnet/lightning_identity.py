@@ -33,6 +33,10 @@ class LightningIdentity:
         """33 bytes."""
         return self.key.public_key.format()
 
+    def sign(self, digest: bytes) -> bytes:
+        """r, s and the recovery id of the node key's signature over 32 bytes."""
+        return self.key.sign_recoverable(digest, hasher=None)
+
     def secret(self, name: str) -> bytes:
         """32 bytes that only this node knows under that name."""
         return self._derived(f"{self.side.value} {name}")

@@ -4,32 +4,37 @@ Pure: heights and times come in as arguments. It does what lnd 0.21 does where a
 is accepted and waits, is given up ``HOLD_EXPIRY_DELTA`` blocks before its HTLC expires, an invoice that nobody
 paid is cancelled when its time is over, a payment hash is paid at most once at a time, and a failed one may be
 sent again. Every state that an invoice or payment was ever in is kept in ``history``, for those who subscribe.
+
+No call looks at all invoices or payments, so that ten thousand open ones make none slower.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from enum import Enum
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from heapq import heappop, heappush
+from types import MappingProxyType
 
-from layer2.simnet.lightning_channel import Channel, Htlc, Side
+from layer2.simnet.lightning_channel import Channel, Side
+from layer2.simnet.lightning_records import (
+    KEYSEND_RECORD,
+    Attempt,
+    AttemptState,
+    FailureReason,
+    Invoice,
+    InvoiceHtlc,
+    InvoiceNotFound,
+    InvoiceState,
+    LedgerError,
+    Payment,
+    PaymentConflict,
+    PaymentNotFound,
+    PaymentState,
+    Record,
+)
 
-__all__ = [
-    "BLOCK_PADDING",
-    "HOLD_EXPIRY_DELTA",
-    "AttemptState",
-    "FailureReason",
-    "Invoice",
-    "InvoiceHtlc",
-    "InvoiceNotFound",
-    "InvoiceState",
-    "Ledger",
-    "LedgerError",
-    "Payment",
-    "PaymentConflict",
-    "PaymentNotFound",
-    "PaymentState",
-]
+__all__ = ["BLOCK_PADDING", "HOLD_EXPIRY_DELTA", "Ledger"]
 
 HOLD_EXPIRY_DELTA = 18
 """lnd's ``invoices.holdexpirydelta``."""
@@ -37,130 +42,28 @@ FINAL_CLTV_REJECT_DELTA = 19
 """With fewer blocks left lnd accepts no HTLC."""
 BLOCK_PADDING = 3
 """What lnd's sender adds to the invoice's final CLTV delta."""
+_UNACCOUNTABLE = {106_823: b"\x00"}
+"""The experimental record that lnd 0.21 sends with each HTLC."""
 
 
-class LedgerError(Exception):
-    """An operation that the state does not allow, in lnd's own words."""
+@dataclass(slots=True)
+class _Books:
+    """What one node has written down."""
 
-
-class InvoiceNotFound(LedgerError):
-    """No invoice with that hash."""
-
-
-class PaymentConflict(LedgerError):
-    """A payment with that hash is under way or done."""
-
-
-class PaymentNotFound(LedgerError):
-    """No payment with that hash was ever started."""
-
-
-class InvoiceState(Enum):
-    """lnd's ``Invoice.InvoiceState``."""
-
-    OPEN = "OPEN"
-    ACCEPTED = "ACCEPTED"
-    SETTLED = "SETTLED"
-    CANCELED = "CANCELED"
-
-    @property
-    def is_final(self) -> bool:
-        """Whether the invoice moves no more."""
-        return self in (InvoiceState.SETTLED, InvoiceState.CANCELED)
-
-
-class PaymentState(Enum):
-    """lnd's ``Payment.PaymentStatus``."""
-
-    IN_FLIGHT = "IN_FLIGHT"
-    SUCCEEDED = "SUCCEEDED"
-    FAILED = "FAILED"
-
-    @property
-    def is_final(self) -> bool:
-        """Whether the payment moves no more, unless it is sent again."""
-        return self is not PaymentState.IN_FLIGHT
-
-
-class AttemptState(Enum):
-    """lnd's ``HTLCAttempt.HTLCStatus``, and ``InvoiceHTLCState`` on the receiver's side."""
-
-    IN_FLIGHT = "IN_FLIGHT"
-    SUCCEEDED = "SUCCEEDED"
-    FAILED = "FAILED"
-
-
-class FailureReason(Enum):
-    """lnd's ``PaymentFailureReason``."""
-
-    NONE = "FAILURE_REASON_NONE"
-    TIMEOUT = "FAILURE_REASON_TIMEOUT"
-    NO_ROUTE = "FAILURE_REASON_NO_ROUTE"
-    ERROR = "FAILURE_REASON_ERROR"
-    INCORRECT_PAYMENT_DETAILS = "FAILURE_REASON_INCORRECT_PAYMENT_DETAILS"
-    INSUFFICIENT_BALANCE = "FAILURE_REASON_INSUFFICIENT_BALANCE"
-
-
-@dataclass(frozen=True, slots=True)
-class InvoiceHtlc:
-    """The HTLC that an invoice accepted."""
-
-    htlc: Htlc
-    state: AttemptState
-    accept_height: int
-    accept_time: int
-    resolve_time: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Invoice:
-    """An invoice in one of its states."""
-
-    owner: Side
-    add_index: int
-    payment_hash: bytes
-    payment_address: bytes
-    payment_request: str
-    memo: str
-    description_hash: bytes
-    value_msat: int
-    """Zero lets the payer choose."""
-    created_at: int
-    expiry_seconds: int
-    final_cltv_delta: int
-    is_hold: bool
-    preimage: bytes | None
-    state: InvoiceState = InvoiceState.OPEN
-    htlc: InvoiceHtlc | None = None
-    settled_at: int = 0
-    settle_index: int = 0
-
-    @property
-    def amount_paid_msat(self) -> int:
-        """What was ever accepted for it. As in lnd it stays when the invoice is cancelled: the state decides."""
-        return 0 if self.htlc is None else self.htlc.htlc.amount_msat
-
-
-@dataclass(frozen=True, slots=True)
-class Payment:
-    """A payment in one of its states, as its sender knows it."""
-
-    sender: Side
-    index: int
-    payment_hash: bytes
-    payment_address: bytes
-    payment_request: str
-    amount_msat: int
-    final_cltv_delta: int
-    created_at: int
-    state: PaymentState = PaymentState.IN_FLIGHT
-    reason: FailureReason = FailureReason.NONE
-    preimage: bytes | None = None
-    htlc: Htlc | None = None
-    """The one attempt, where one was made."""
-    attempt_id: int = 0
-    resolved_at: int = 0
-    resolved_height: int = 0
+    invoices: dict[bytes, Invoice] = field(default_factory=dict)
+    added: list[bytes] = field(default_factory=list)
+    """The hash of each invoice, by its add index less one."""
+    settled: list[bytes] = field(default_factory=list)
+    """The hash of each settled invoice, by its settle index less one."""
+    payments: dict[bytes, Payment] = field(default_factory=dict)
+    sent: list[bytes] = field(default_factory=list)
+    """The hash of each payment that was ever begun, by its index less one."""
+    in_flight: dict[bytes, None] = field(default_factory=dict)
+    undelivered: dict[bytes, None] = field(default_factory=dict)
+    """Payments whose HTLCs are on the way, in the order in which they were offered."""
+    attempts: int = 0
+    is_holding: bool = False
+    """Whether HTLCs that this node sends stay on the way."""
 
 
 class Ledger:
@@ -172,55 +75,95 @@ class Ledger:
 
     def __init__(self, height: int) -> None:
         self.channel = Channel()
-        self.history: list[Invoice | Payment] = []
+        self.history: list[Record] = []
         self._height = height
-        self._invoices: dict[tuple[Side, bytes], Invoice] = {}
-        self._payments: dict[tuple[Side, bytes], Payment] = {}
-        self._added = dict.fromkeys(Side, 0)
-        self._settled = dict.fromkeys(Side, 0)
-        self._sent = dict.fromkeys(Side, 0)
-        self._attempts = dict.fromkeys(Side, 0)
-        self._holding: set[Side] = set()
-        self._unpaid: dict[tuple[Side, bytes], Invoice] = {}
+        self._books = {side: _Books() for side in Side}
         self._held: dict[tuple[Side, bytes], Invoice] = {}
+        self._lives: list[tuple[int, int, Side, bytes]] = []
+        """Of each invoice when it ends, its number in this heap, and whose it is: the first to end comes first."""
+        self._born = 0
 
     @property
     def height(self) -> int:
         """The Bitcoin height of both nodes."""
         return self._height
 
+    # Looking up.
+
     def invoices(self, owner: Side) -> list[Invoice]:
         """All invoices of the node by add index."""
-        return [invoice for (side, _), invoice in self._invoices.items() if side is owner]
+        return list(self._books[owner].invoices.values())
 
     def payments(self, sender: Side) -> list[Payment]:
         """All payments of the node by payment index."""
-        own = [payment for (side, _), payment in self._payments.items() if side is sender]
-        return sorted(own, key=lambda payment: payment.index)
+        return sorted(self._books[sender].payments.values(), key=lambda payment: payment.index)
+
+    def count(self, side: Side) -> tuple[int, int]:
+        """How many invoices and how many payments the node has."""
+        return len(self._books[side].invoices), len(self._books[side].payments)
 
     def invoice(self, owner: Side, payment_hash: bytes) -> Invoice:
         """Raises InvoiceNotFound."""
         try:
-            return self._invoices[owner, payment_hash]
+            return self._books[owner].invoices[payment_hash]
         except KeyError:
             raise InvoiceNotFound("unable to locate invoice") from None
+
+    def find_invoice(self, owner: Side, payment_hash: bytes) -> Invoice | None:
+        """The invoice with that hash, if there is one."""
+        return self._books[owner].invoices.get(payment_hash)
 
     def payment(self, sender: Side, payment_hash: bytes) -> Payment:
         """Raises PaymentNotFound."""
         try:
-            return self._payments[sender, payment_hash]
+            return self._books[sender].payments[payment_hash]
         except KeyError:
             raise PaymentNotFound("payment isn't initiated") from None
 
-    def next_add_index(self, owner: Side) -> int:
-        """The add index that the owner's next invoice gets."""
-        return self._added[owner] + 1
+    def last_add_index(self, owner: Side) -> int:
+        """The add index of the owner's newest invoice; zero where there is none."""
+        return len(self._books[owner].added)
+
+    def last_payment_index(self, sender: Side) -> int:
+        """The index of the payment that was begun last; zero where there is none."""
+        return len(self._books[sender].sent)
+
+    def invoice_at(self, owner: Side, add_index: int) -> Invoice:
+        """The invoice with that add index, which must have been given out."""
+        books = self._books[owner]
+        return books.invoices[books.added[add_index - 1]]
+
+    def payment_at(self, sender: Side, index: int) -> Payment | None:
+        """The payment with that index, or None where its hash was sent again and has a later one."""
+        books = self._books[sender]
+        payment = books.payments[books.sent[index - 1]]
+        return payment if payment.index == index else None
+
+    def added_since(self, owner: Side, add_index: int) -> Iterator[Invoice]:
+        """The owner's invoices after that add index, as they are now."""
+        books = self._books[owner]
+        return (books.invoices[payment_hash] for payment_hash in books.added[add_index:])
+
+    def settled_since(self, owner: Side, settle_index: int) -> Iterator[Invoice]:
+        """The owner's settled invoices after that settle index."""
+        books = self._books[owner]
+        return (books.invoices[payment_hash] for payment_hash in books.settled[settle_index:])
+
+    def payments_in_flight(self, sender: Side) -> list[Payment]:
+        """The sender's payments that are under way, in the order of their hashes."""
+        books = self._books[sender]
+        return [books.payments[payment_hash] for payment_hash in sorted(books.in_flight)]
+
+    # Invoices.
 
     def add_invoice(self, invoice: Invoice) -> None:
-        """Take an OPEN invoice with ``next_add_index``; its hash must be new to its owner."""
-        if (invoice.owner, invoice.payment_hash) in self._invoices:
+        """Take an OPEN invoice with the add index that is next; its hash must be new to its owner."""
+        books = self._books[invoice.owner]
+        if invoice.payment_hash in books.invoices:
             raise LedgerError("invoice with payment hash already exists")
-        self._added[invoice.owner] += 1
+        books.added.append(invoice.payment_hash)
+        self._born += 1
+        heappush(self._lives, (invoice.expires_at, self._born, invoice.owner, invoice.payment_hash))
         self._keep(invoice)
 
     def settle_invoice(self, owner: Side, preimage: bytes, now: int) -> None:
@@ -244,6 +187,8 @@ class Ledger:
         if invoice.state is not InvoiceState.CANCELED:
             self._cancel(invoice, now)
 
+    # Payments.
+
     def start_payment(
         self,
         sender: Side,
@@ -254,66 +199,90 @@ class Ledger:
         amount_msat: int,
         final_cltv_delta: int,
         now: int,
+        custom_records: Mapping[int, bytes] = MappingProxyType({}),
     ) -> Payment:
-        """Take up a payment, without an HTLC yet: ``attempt`` makes that. One that failed starts anew."""
-        known = self._payments.get((sender, payment_hash))
+        """Take up a payment, without an HTLC yet: ``attempt`` makes those. One that failed starts anew."""
+        books = self._books[sender]
+        known = books.payments.get(payment_hash)
         if known is not None and known.state is PaymentState.SUCCEEDED:
             raise PaymentConflict("invoice is already paid")
         if known is not None and known.state is PaymentState.IN_FLIGHT:
             raise PaymentConflict("payment is in transition")
-        self._sent[sender] += 1
+        books.sent.append(payment_hash)
         payment = Payment(
             sender,
-            self._sent[sender],
+            len(books.sent),
             payment_hash,
             payment_address,
             payment_request,
             amount_msat,
             final_cltv_delta,
             now,
+            custom_records,
         )
         self._keep(payment)
         return payment
 
-    def attempt(self, payment: Payment, now: int) -> None:
-        """Offer the payment's HTLC, and deliver it unless its sender's payments are held."""
-        if payment.amount_msat > self.channel.sendable_msat(payment.sender):
+    def attempt(self, payment: Payment, now: int, parts_msat: Sequence[int] = ()) -> None:
+        """Offer the payment's HTLCs, and deliver them unless its sender's payments are held.
+
+        Args:
+            payment: as it was started.
+            now: the unix time.
+            parts_msat: what each HTLC takes, the whole amount together; one takes all where it is empty.
+        """
+        parts = parts_msat or (payment.amount_msat,)
+        assert sum(parts) == payment.amount_msat
+        if not self.channel.can_offer(payment.sender, payment.amount_msat, len(parts)):
             self.fail_payment(payment, FailureReason.INSUFFICIENT_BALANCE, now)
             return
+        books = self._books[payment.sender]
         expiry = self._height + payment.final_cltv_delta + BLOCK_PADDING
-        htlc = self.channel.offer(payment.sender, payment.payment_hash, payment.amount_msat, expiry)
-        self._attempts[payment.sender] += 1
-        payment = replace(payment, htlc=htlc, attempt_id=self._attempts[payment.sender])
-        self._keep(payment)
-        if payment.sender not in self._holding:
+        for part in parts:
+            htlc = self.channel.offer(payment.sender, payment.payment_hash, part, expiry)
+            books.attempts += 1
+            payment = replace(payment, attempts=(*payment.attempts, Attempt(books.attempts, htlc)))
+            self._keep(payment)
+        if books.is_holding:
+            books.undelivered[payment.payment_hash] = None
+        else:
             self._deliver(payment, now)
 
     def fail_payment(self, payment: Payment, reason: FailureReason, now: int) -> None:
         """End a payment that is under way; what it had in flight goes back to its sender."""
+        self._books[payment.sender].undelivered.pop(payment.payment_hash, None)
         payment = replace(payment, reason=reason)
-        if payment.htlc is not None:
+        if not payment.attempts:
+            self._keep(replace(payment, state=PaymentState.FAILED))
+        for position, attempt in enumerate(payment.attempts):
             # lnd writes the reason down first: subscribers see a payment in flight that has one.
             self._keep(payment)
-            self.channel.fail(payment.htlc)
-        self._keep(replace(payment, state=PaymentState.FAILED, resolved_at=now, resolved_height=self._height))
+            self.channel.fail(attempt.htlc)
+            payment = self._resolved(payment, position, AttemptState.FAILED, now)
+            if position == len(payment.attempts) - 1:
+                payment = replace(payment, state=PaymentState.FAILED)
+            self._keep(payment)
 
     def hold_payments(self, sender: Side) -> None:
         """From now on the sender's HTLCs stay on the way: they reach nobody until released."""
-        self._holding.add(sender)
+        self._books[sender].is_holding = True
 
     def release_payments(self, sender: Side, now: int) -> None:
         """Deliver what was held, in the order in which it was offered."""
-        if sender not in self._holding:
-            return
-        self._holding.discard(sender)
-        for htlc in self.channel.htlcs:
-            if htlc.sender is sender and not self._is_delivered(htlc):
-                self._deliver(self._payments[sender, htlc.payment_hash], now)
+        books = self._books[sender]
+        books.is_holding = False
+        for payment_hash in list(books.undelivered):
+            del books.undelivered[payment_hash]
+            self._deliver(books.payments[payment_hash], now)
+
+    # Time and blocks.
 
     def pass_time(self, now: int) -> None:
         """Cancel the open invoices whose time is over."""
-        for invoice in list(self._unpaid.values()):
-            if now > invoice.created_at + invoice.expiry_seconds:
+        while self._lives and now > self._lives[0][0]:
+            _, _, owner, payment_hash = heappop(self._lives)
+            invoice = self._books[owner].invoices[payment_hash]
+            if invoice.state is InvoiceState.OPEN:
                 self._cancel(invoice, now)
 
     def mine(self, blocks: int, now: int) -> int:
@@ -326,28 +295,24 @@ class Ledger:
 
     def _give_up_held_invoices(self, now: int) -> None:
         for invoice in list(self._held.values()):
-            assert invoice.htlc is not None
-            if self._height + HOLD_EXPIRY_DELTA >= invoice.htlc.htlc.expiry_height:
+            if self._height + HOLD_EXPIRY_DELTA >= min(held.htlc.expiry_height for held in invoice.htlcs):
                 self._cancel(invoice, now)
 
     def _expire_htlcs(self, now: int) -> None:
         # Only one that was never delivered can come so far. A real sender would close the channel; its payment
         # ends as TIMEOUT where the attempt's time is over, and that it is after so many blocks.
-        for htlc in self.channel.htlcs:
-            if self._height >= htlc.expiry_height:
-                payment = self._payments[htlc.sender, htlc.payment_hash]
-                self.fail_payment(payment, FailureReason.TIMEOUT, now)
+        for side, books in self._books.items():
+            for payment_hash in list(books.undelivered):
+                payment = self.payment(side, payment_hash)
+                if self._height >= payment.attempts[0].htlc.expiry_height:
+                    self.fail_payment(payment, FailureReason.TIMEOUT, now)
 
-    def _is_delivered(self, htlc: Htlc) -> bool:
-        invoice = self._invoices.get((htlc.sender.peer, htlc.payment_hash))
-        return invoice is not None and invoice.htlc is not None and invoice.htlc.htlc == htlc
+    # What happens between the nodes.
 
     def _deliver(self, payment: Payment, now: int) -> None:
-        """The receiver's decision about an HTLC that reached it."""
-        htlc = payment.htlc
-        assert htlc is not None
-        invoice = self._invoices.get((payment.sender.peer, payment.payment_hash))
-        blocks_left = htlc.expiry_height - self._height
+        """The receiver's decision about the HTLCs that reached it: all of a payment's, or none."""
+        invoice = self._invoice_for(payment, now)
+        blocks_left = payment.attempts[0].htlc.expiry_height - self._height
         if (
             invoice is None
             or invoice.state is not InvoiceState.OPEN
@@ -358,58 +323,95 @@ class Ledger:
             # A receiver says the same in all of these cases, so that nobody can probe for invoices (BOLT 4).
             self.fail_payment(payment, FailureReason.INCORRECT_PAYMENT_DETAILS, now)
             return
-        accepted = InvoiceHtlc(htlc, AttemptState.IN_FLIGHT, self._height, now)
+        records = MappingProxyType({**_UNACCOUNTABLE, **payment.custom_records})
+        accepted = tuple(
+            InvoiceHtlc(attempt.htlc, AttemptState.IN_FLIGHT, self._height, now, records)
+            for attempt in payment.attempts
+        )
         if invoice.is_hold:
-            self._keep(replace(invoice, state=InvoiceState.ACCEPTED, htlc=accepted))
+            self._keep(replace(invoice, state=InvoiceState.ACCEPTED, htlcs=accepted))
             return
         assert invoice.preimage is not None
-        self._settle(replace(invoice, htlc=accepted), invoice.preimage, now)
+        self._settle(replace(invoice, htlcs=accepted), invoice.preimage, now)
+
+    def _invoice_for(self, payment: Payment, now: int) -> Invoice | None:
+        """What the payment is for; one that brings its preimage along has an invoice made for it (keysend)."""
+        owner, payment_hash = payment.sender.peer, payment.payment_hash
+        known = self._books[owner].invoices.get(payment_hash)
+        preimage = payment.custom_records.get(KEYSEND_RECORD)
+        if known is not None or preimage is None:
+            return known
+        blocks_left = payment.attempts[0].htlc.expiry_height - self._height
+        if sha256(preimage).digest() != payment_hash or blocks_left < FINAL_CLTV_REJECT_DELTA:
+            return None
+        invoice = Invoice(
+            owner=owner,
+            add_index=self.last_add_index(owner) + 1,
+            payment_hash=payment_hash,
+            payment_address=b"",
+            payment_request="",
+            memo="",
+            description_hash=b"",
+            value_msat=payment.amount_msat,
+            created_at=now,
+            expiry_seconds=0,
+            final_cltv_delta=FINAL_CLTV_REJECT_DELTA,
+            is_hold=False,
+            preimage=preimage,
+        )
+        self.add_invoice(invoice)
+        return invoice
 
     def _settle(self, invoice: Invoice, preimage: bytes, now: int) -> None:
-        accepted = invoice.htlc
-        assert accepted is not None
-        self.channel.settle(accepted.htlc)
-        self._settled[invoice.owner] += 1
+        books = self._books[invoice.owner]
+        for held in invoice.htlcs:
+            self.channel.settle(held.htlc)
+        books.settled.append(invoice.payment_hash)
         self._keep(
             replace(
                 invoice,
                 state=InvoiceState.SETTLED,
                 preimage=preimage,
                 settled_at=now,
-                settle_index=self._settled[invoice.owner],
-                htlc=replace(accepted, state=AttemptState.SUCCEEDED, resolve_time=now),
+                settle_index=len(books.settled),
+                htlcs=_ended(invoice.htlcs, AttemptState.SUCCEEDED, now),
             )
         )
-        payment = self._payments[invoice.owner.peer, invoice.payment_hash]
-        self._keep(
-            replace(
-                payment,
-                state=PaymentState.SUCCEEDED,
-                preimage=preimage,
-                resolved_at=now,
-                resolved_height=self._height,
-            )
-        )
+        payment = replace(self.payment(invoice.owner.peer, invoice.payment_hash), preimage=preimage)
+        for position in range(len(payment.attempts)):
+            payment = self._resolved(payment, position, AttemptState.SUCCEEDED, now)
+            if position == len(payment.attempts) - 1:
+                payment = replace(payment, state=PaymentState.SUCCEEDED)
+            self._keep(payment)
 
     def _cancel(self, invoice: Invoice, now: int) -> None:
-        accepted = invoice.htlc
-        if accepted is None:
-            self._keep(replace(invoice, state=InvoiceState.CANCELED))
-            return
-        failed = replace(accepted, state=AttemptState.FAILED, resolve_time=now)
-        self._keep(replace(invoice, state=InvoiceState.CANCELED, htlc=failed))
-        payment = self._payments[invoice.owner.peer, invoice.payment_hash]
-        self.fail_payment(payment, FailureReason.INCORRECT_PAYMENT_DETAILS, now)
+        failed = _ended(invoice.htlcs, AttemptState.FAILED, now)
+        self._keep(replace(invoice, state=InvoiceState.CANCELED, htlcs=failed))
+        if failed:
+            payment = self.payment(invoice.owner.peer, invoice.payment_hash)
+            self.fail_payment(payment, FailureReason.INCORRECT_PAYMENT_DETAILS, now)
 
-    def _keep(self, record: Invoice | Payment) -> None:
+    def _resolved(self, payment: Payment, position: int, state: AttemptState, now: int) -> Payment:
+        attempts = list(payment.attempts)
+        attempts[position] = replace(attempts[position], state=state, resolved_at=now, resolved_height=self._height)
+        return replace(payment, attempts=tuple(attempts))
+
+    def _keep(self, record: Record) -> None:
         match record:
             case Invoice():
                 key = record.owner, record.payment_hash
-                self._invoices[key] = record
-                for state, those in ((InvoiceState.OPEN, self._unpaid), (InvoiceState.ACCEPTED, self._held)):
-                    those.pop(key, None)
-                    if record.state is state:
-                        those[key] = record
+                self._books[record.owner].invoices[record.payment_hash] = record
+                self._held.pop(key, None)
+                if record.state is InvoiceState.ACCEPTED:
+                    self._held[key] = record
             case Payment():
-                self._payments[record.sender, record.payment_hash] = record
+                books = self._books[record.sender]
+                books.payments[record.payment_hash] = record
+                books.in_flight.pop(record.payment_hash, None)
+                if not record.state.is_final:
+                    books.in_flight[record.payment_hash] = None
         self.history.append(record)
+
+
+def _ended(htlcs: tuple[InvoiceHtlc, ...], state: AttemptState, now: int) -> tuple[InvoiceHtlc, ...]:
+    return tuple(replace(held, state=state, resolve_time=now) for held in htlcs)

@@ -10,11 +10,14 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import IntEnum
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 __all__ = ["MalformedRequest", "Message", "RestError", "Status", "dates", "page", "read_base64", "read_hex"]
+
+_R = TypeVar("_R")
 
 
 class Status(IntEnum):
@@ -137,6 +140,18 @@ class Message:
         """Bytes in base64; empty where they are left out."""
         return read_base64(self.text(name), name)
 
+    def records(self, name: str) -> dict[int, bytes]:
+        """A map from numbers to bytes; empty where it is left out."""
+        value = self._fields.get(name, {})
+        if not isinstance(value, dict):
+            raise _invalid(name, value)
+        found: dict[int, bytes] = {}
+        for key, data in value.items():
+            if not isinstance(data, str) or not key.isdecimal() or int(key) >= 1 << 64:
+                raise _invalid(name, data)
+            found[int(key)] = read_base64(data, name)
+        return found
+
     def amount_msat(self, sat_name: str, msat_name: str) -> int:
         """One amount that may come in satoshi or in millisatoshi, not in both."""
         sat, msat = self.number(sat_name), self.number(msat_name)
@@ -198,12 +213,24 @@ def dates(request: Message) -> tuple[int, int]:
     return start, end or 1 << 63
 
 
-def page(indexes: list[int], request: Message, limit: int) -> list[int]:
-    """The part of the ascending indexes that a list asks for, ascending too.
+def page(
+    at: Callable[[int], _R | None], last: int, request: Message, limit: int, wanted: Callable[[_R], bool]
+) -> list[_R]:
+    """The part of a node's records that a list asks for, ascending by their index.
 
     ``index_offset`` is itself left out; with ``reversed`` the list ends before it, or at the newest.
+
+    Args:
+        at: the record with an index, or None where it has been replaced.
+        last: the newest record's index; the first one's is 1.
+        request: that asks.
+        limit: how many at most.
+        wanted: what the list is limited to.
     """
     offset = request.number("index_offset", signed=False)
-    if request.flag("reversed"):
-        return [index for index in indexes if not offset or index < offset][-limit:]
-    return [index for index in indexes if index > offset][:limit]
+    backwards = request.flag("reversed")
+    newest = offset - 1 if 0 < offset <= last else last
+    indexes = range(newest, 0, -1) if backwards else range(offset + 1, last + 1)
+    records = (at(index) for index in indexes)
+    found = list(islice((record for record in records if record is not None and wanted(record)), limit))
+    return found[::-1] if backwards else found

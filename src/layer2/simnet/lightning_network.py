@@ -27,7 +27,8 @@ from layer2.simnet.lightning_faults import Fault, FaultKind
 from layer2.simnet.lightning_identity import LightningIdentity
 from layer2.simnet.lightning_ledger import Ledger
 from layer2.simnet.lightning_node import SimulatedNode
-from layer2.simnet.lightning_rest import LightningRestServer, StateFeed
+from layer2.simnet.lightning_rest import LightningRestServer
+from layer2.simnet.lightning_streams import StateFeed
 
 __all__ = ["LightningSimulation"]
 
@@ -125,9 +126,11 @@ class LightningSimulation:
         elif fault.kind is FaultKind.HOLD_PAYMENTS:
             self._ledger.hold_payments(side)
         elif fault.kind is FaultKind.FAIL_PAYMENTS:
-            node.failing = fault.reason
+            node.payments.failing = fault.reason
+        elif fault.kind is FaultKind.SPLIT_PAYMENTS:
+            node.payments.parts = fault.parts
         elif fault.kind is FaultKind.NONE:
-            node.failing = None
+            node.payments.failing, node.payments.parts = None, 1
             self._ledger.release_payments(side, self._clock.now())
         self._feed.wake()
 
@@ -140,8 +143,7 @@ class LightningSimulation:
                 side.value: {
                     "balance_msat": channel.balance_msat(side),
                     "sending_msat": channel.pending_msat(side),
-                    "invoices": len(self._ledger.invoices(side)),
-                    "payments": len(self._ledger.payments(side)),
+                    **dict(zip(("invoices", "payments"), self._ledger.count(side), strict=True)),
                     "open_requests": server.open_requests,
                     "faults": server.faults.active(),
                 }
@@ -153,10 +155,8 @@ class LightningSimulation:
         # Each call lets time pass by itself; this is for those who only listen to a stream.
         while True:
             await asyncio.sleep(_EXPIRY_CHECK_SECONDS)
-            before = self._feed.position()
             self._ledger.pass_time(self._clock.now())
-            if self._feed.position() != before:
-                self._feed.wake()
+            self._feed.wake()
 
 
 def _write_secret(path: Path, data: bytes) -> None:

@@ -11,8 +11,7 @@ import asyncio
 import hmac
 import json
 import ssl
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any
 
@@ -20,110 +19,15 @@ from aiohttp import web
 
 from layer2.simnet.clock import SimClock
 from layer2.simnet.lightning_faults import FaultKind, FaultSwitches
-from layer2.simnet.lightning_ledger import Invoice, Ledger, Payment, PaymentState
+from layer2.simnet.lightning_ledger import Ledger
 from layer2.simnet.lightning_messages import MalformedRequest, Message, RestError, Status, read_hex
 from layer2.simnet.lightning_node import SimulatedNode
+from layer2.simnet.lightning_routes import Route, StreamRoute, routes_of
+from layer2.simnet.lightning_streams import Listener, StateFeed
 
-__all__ = ["LightningRestServer", "StateFeed"]
+__all__ = ["LightningRestServer"]
 
 MACAROON_HEADER = "Grpc-Metadata-Macaroon"
-
-_Unary = Callable[[Message], dict[str, Any]]
-_Stream = Callable[[Message], tuple[type[Invoice], bytes] | tuple[type[Payment], bytes]]
-
-_INVOICE_FIELDS = frozenset({"memo", "value", "value_msat", "description_hash", "expiry", "cltv_expiry", "private"})
-_INVOICE_ABSENT = frozenset({"fallback_addr", "route_hints"})
-# lnd reads the whole Invoice message here and ignores what it computes itself.
-_PLAIN_ABSENT = _INVOICE_ABSENT | {"is_amp", "is_blinded", "blinded_path_config", "is_keysend"}
-_SEND_FIELDS = frozenset(
-    {
-        "payment_request",
-        "timeout_seconds",
-        "fee_limit_sat",
-        "fee_limit_msat",
-        "cltv_limit",
-        "max_parts",
-        "amt",
-        "amt_msat",
-        "no_inflight_updates",
-        "allow_self_payment",
-    }
-)
-_SEND_ABSENT = frozenset(
-    {
-        "dest",
-        "payment_hash",
-        "final_cltv_delta",
-        "outgoing_chan_id",
-        "outgoing_chan_ids",
-        "last_hop_pubkey",
-        "route_hints",
-        "dest_custom_records",
-        "dest_features",
-        "payment_addr",
-        "max_shard_size_msat",
-        "amp",
-        "time_pref",
-        "cancelable",
-        "first_hop_custom_records",
-    }
-)
-
-
-class StateFeed:
-    """Hands out the states of invoices and payments to those who stream them.
-
-    Args:
-        ledger: whose history is read.
-    """
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._changed = asyncio.Event()
-
-    def wake(self) -> None:
-        """Let the streams look at the history again."""
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    def position(self) -> int:
-        """Where the history ends now."""
-        return len(self._ledger.history)
-
-    async def states(
-        self, node: SimulatedNode, kind: type[Invoice] | type[Payment], payment_hash: bytes, position: int
-    ) -> AsyncIterator[Invoice | Payment]:
-        """Every state of one invoice or payment of the node from that position on, until a final one."""
-        while True:
-            for record in self._ledger.history[position:]:
-                position += 1
-                owner = record.owner if isinstance(record, Invoice) else record.sender
-                if isinstance(record, kind) and owner is node.side and record.payment_hash == payment_hash:
-                    yield record
-                    if record.state.is_final:
-                        return
-            await self._changed.wait()
-
-    def latest(self, node: SimulatedNode, kind: type[Invoice] | type[Payment], payment_hash: bytes) -> int:
-        """The position of the present state in the history, or its end where there is none yet."""
-        for position in range(len(self._ledger.history) - 1, -1, -1):
-            record = self._ledger.history[position]
-            owner = record.owner if isinstance(record, Invoice) else record.sender
-            if isinstance(record, kind) and owner is node.side and record.payment_hash == payment_hash:
-                return position
-        return self.position()
-
-
-@dataclass(frozen=True, slots=True)
-class _Route:
-    method: str
-    path: str
-    unary: _Unary | None = None
-    stream: _Stream | None = None
-    known: frozenset[str] = frozenset()
-    absent: frozenset[str] = frozenset()
-    from_now: bool = False
-    """A stream that begins with what its own call does, not with the present state."""
 
 
 class LightningRestServer:
@@ -162,7 +66,7 @@ class LightningRestServer:
         """Listen, and return the port."""
         app = web.Application(middlewares=[self._guard])
         app.on_response_prepare.append(self._date)
-        for route in self._routes():
+        for route in routes_of(self._node):
             app.router.add_route(route.method, route.path, self._handler(route))
         # A stream whose client is gone ends at once; what a call does is done before it first waits.
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5, handler_cancellation=True)
@@ -188,50 +92,6 @@ class LightningRestServer:
         """Cut every request that is under way."""
         for transport in self._transports:
             transport.abort()
-
-    def _routes(self) -> list[_Route]:
-        node = self._node
-        paid_by_hash = frozenset({"payment_hash"})
-        return [
-            _Route("GET", "/v1/getinfo", node.get_info),
-            _Route("GET", "/v1/getdebuginfo", node.get_debug_info),
-            _Route("GET", "/v1/balance/blockchain", node.wallet_balance),
-            _Route("GET", "/v1/balance/channels", node.channel_balance),
-            _Route("GET", "/v1/channels", node.list_channels),
-            _Route("GET", "/v1/channels/pending", node.pending_channels),
-            _Route("GET", "/v1/channels/closed", node.closed_channels),
-            _Route(
-                "POST",
-                "/v1/invoices",
-                node.add_invoice,
-                known=_INVOICE_FIELDS | {"r_preimage"},
-                absent=_PLAIN_ABSENT,
-            ),
-            _Route("GET", "/v1/invoices", node.list_invoices),
-            _Route("GET", "/v1/invoice/{r_hash_str}", node.lookup_invoice),
-            _Route(
-                "POST",
-                "/v2/invoices/hodl",
-                node.add_hold_invoice,
-                known=_INVOICE_FIELDS | {"hash"},
-                absent=_INVOICE_ABSENT,
-            ),
-            _Route("POST", "/v2/invoices/settle", node.settle_invoice, known=frozenset({"preimage"})),
-            _Route("POST", "/v2/invoices/cancel", node.cancel_invoice, known=paid_by_hash),
-            _Route("GET", "/v2/invoices/lookup", node.lookup_invoice_v2),
-            _Route("GET", "/v2/invoices/subscribe/{r_hash}", stream=node.subscribe_invoice),
-            _Route(
-                "POST",
-                "/v2/router/send",
-                stream=node.send_payment,
-                known=_SEND_FIELDS,
-                absent=_SEND_ABSENT,
-                from_now=True,
-            ),
-            _Route("GET", "/v2/router/track/{payment_hash}", stream=node.track_payment),
-            _Route("GET", "/v1/payments", node.list_payments),
-            _Route("GET", "/v1/payreq/{pay_req}", node.decode_payment_request),
-        ]
 
     async def _date(self, _: web.Request, response: web.StreamResponse) -> None:
         response.headers["Date"] = formatdate(self._clock.now(), usegmt=True)
@@ -262,45 +122,52 @@ class LightningRestServer:
         response: web.StreamResponse = await handler(request)
         return response
 
-    def _handler(self, route: _Route) -> Callable[[web.Request], Any]:
+    def _handler(self, route: Route | StreamRoute) -> Callable[[web.Request], Any]:
         async def handle(request: web.Request) -> web.StreamResponse:
             drop = self.faults.hit(FaultKind.DROP_REPLY, request.path) is not None
             body = await request.read()
+            listener = None
             try:
                 message = _message(request, body, route)
-                self._check_macaroon(request)
+                if not route.is_open:
+                    self._check_macaroon(request)
                 self._ledger.pass_time(self._clock.now())
-                position = self._feed.position()
-                if route.unary is not None:
-                    response = web.json_response(route.unary(message))
-                    return _reset(request) if drop else response
-                assert route.stream is not None
-                kind, payment_hash = route.stream(message)
+                # What came before this call is told before it, so that a stream begins with what the call does.
+                self._feed.wake()
+                match route:
+                    case Route():
+                        response = web.json_response(route.call(message))
+                        return _reset(request) if drop else response
+                    case StreamRoute():
+                        listener = self._feed.open(route.call(message))
             except RestError as error:
-                stream = route.stream is not None and not isinstance(error, MalformedRequest)
+                stream = isinstance(route, StreamRoute) and not isinstance(error, MalformedRequest)
                 return _reset(request) if drop else _error(error, stream=stream)
             finally:
                 self._feed.wake()
-            if drop:
-                return _reset(request)
-            if not route.from_now:
-                position = self._feed.latest(self._node, kind, payment_hash)
-            quiet = message.flag("no_inflight_updates")
-            return await self._stream(request, self._feed.states(self._node, kind, payment_hash, position), quiet=quiet)
+            try:
+                return _reset(request) if drop else await self._stream(request, listener)
+            finally:
+                self._feed.close(listener)
 
         return handle
 
-    async def _stream(
-        self, request: web.Request, states: AsyncIterator[Invoice | Payment], *, quiet: bool
-    ) -> web.StreamResponse:
+    async def _stream(self, request: web.Request, listener: Listener) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         response.enable_chunked_encoding()
-        async for record in states:
-            if quiet and record.state is PaymentState.IN_FLIGHT:
+        number = 0
+        async for record in listener.records():
+            number += 1
+            if self.faults.hit(FaultKind.WITHHOLD_MESSAGE, request.path, message=number) is not None:
                 continue
+            if self.faults.hit(FaultKind.CUT_STREAM, request.path, message=number) is not None:
+                return _reset(request)
             if not response.prepared:
                 await response.prepare(request)
-            await response.write(json.dumps({"result": self._node.answer(record)}).encode() + b"\n")
+            line = json.dumps({"result": self._node.answer(record)}).encode() + b"\n"
+            await response.write(line)
+            if self.faults.hit(FaultKind.REPEAT_MESSAGE, request.path, message=number) is not None:
+                await response.write(line)
         return response
 
     def _check_macaroon(self, request: web.Request) -> None:
@@ -311,7 +178,7 @@ class LightningRestServer:
             raise RestError("verification failed: signature mismatch after caveat verification")
 
 
-def _message(request: web.Request, body: bytes, route: _Route) -> Message:
+def _message(request: web.Request, body: bytes, route: Route | StreamRoute) -> Message:
     if request.method == "POST":
         return Message.from_body(body, route.known, route.absent)
     # aiohttp has already unquoted the path's parts once, as lnd's gateway does.
