@@ -201,6 +201,12 @@ class LightningSection(Section):
     fee_limit_ppm: int = Field(
         default=5000, ge=0, description="millionths of the amount; most that routing may cost outside transfers"
     )
+    lnurl_on_this_machine: bool = Field(
+        default=False, description="for tests: LNURL services on loopback addresses are asked too, also by http"
+    )
+    max_payment_streams: int = Field(
+        default=64, ge=0, description="payments under way that are followed on a connection of their own"
+    )
 
     @field_validator("rest_url")
     @classmethod
@@ -218,7 +224,9 @@ class LightningSection(Section):
             connection_pool=pool.settings(),
             payment_timeout_seconds=self.payment_timeout_seconds,
             fee_limit_ppm=self.fee_limit_ppm,
+            max_payment_streams=self.max_payment_streams,
             poll_interval_seconds=self.poll_interval_ms / 1000,
+            lnurl_on_this_machine=self.lnurl_on_this_machine,
         )
 
 

@@ -121,6 +121,9 @@ def expected_rows(heading: str, prefix: str, model: type[BaseModel]) -> dict[str
             default = "required"
         elif field.default is None:
             default = "none"
+        elif isinstance(field.default, bool):
+            # As TOML writes it.
+            default = f"`{str(field.default).lower()}`"
         else:
             default = f"`{field.default}`"
         variable = "" if heading.startswith("[[") else f"`{prefix}{name.upper()}`"

@@ -34,8 +34,12 @@ class LightningSettings:
         connection_pool: how connections are kept; as many more may be open for streams.
         payment_timeout_seconds: how long the node looks for routes, unless a payment says otherwise.
         fee_limit_ppm: most that a payment may cost in routing, in millionths of its amount, unless it says otherwise.
+        max_payment_streams: how many payments that this client sent are followed each on its own stream; others are told
+            by the stream of all payments. As many connections may be open for them, and ``max_connections`` to send.
         minimum_version: an older lnd is refused. Before 0.19.0 lnd can lose funds by failing back too much.
         poll_interval_seconds: how often is asked for what no stream tells.
+        lnurl_on_this_machine: whether LNURL services and Lightning addresses on loopback addresses are asked, by http
+            too. For tests: who names a recipient could otherwise have this machine's own servers asked.
 
     Raises:
         ConfigurationError: a value that cannot be.
@@ -49,8 +53,10 @@ class LightningSettings:
     connection_pool: ConnectionPoolConfig = field(default_factory=ConnectionPoolConfig)
     payment_timeout_seconds: int = 60
     fee_limit_ppm: int = 5_000
+    max_payment_streams: int = 64
     minimum_version: str = "0.19.0"
     poll_interval_seconds: float = 1.0
+    lnurl_on_this_machine: bool = False
 
     def __post_init__(self) -> None:
         try:
@@ -67,8 +73,9 @@ class LightningSettings:
         for name in ("default_timeout_ms", "payment_timeout_seconds", "poll_interval_seconds"):
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"{name} must be positive")
-        if self.fee_limit_ppm < 0:
-            raise ConfigurationError("fee_limit_ppm cannot be negative")
+        for name in ("fee_limit_ppm", "max_payment_streams"):
+            if getattr(self, name) < 0:
+                raise ConfigurationError(f"{name} cannot be negative")
 
     @property
     def invoice_prefix(self) -> str:
