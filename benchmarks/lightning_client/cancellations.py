@@ -11,7 +11,7 @@ import statistics
 
 from figures import Figure, faster, within
 from load.holdings import Holdings
-from load.storm import CONCURRENCY, SEED, Storm
+from load.storm import CHANCE, CONCURRENCY, SEED, Storm
 
 from layer2.protocols.lightning import LightningNetwork
 from layer2.transactions import LightningPaymentId, TxState
@@ -19,8 +19,6 @@ from lightning_client.network import Bench, Effort, in_turns, opened
 
 __all__ = ["measure_cancellations"]
 
-CHANCE = 0.27
-"""Of a call to be chosen for cancelling. Some end before their moment comes, so that about one in ten is cancelled."""
 PAYMENTS = 30
 SATOSHI = 500
 STALL_AIM = 1.0
@@ -49,7 +47,9 @@ async def measure_cancellations(bench: Bench, effort: Effort) -> list[Figure]:
 
         numbers = random.Random(SEED)  # noqa: S311  # a repeatable load, no secret
         calm = Storm(call, items, 0.0, 0.0, numbers)
-        rate = await calm.run(min(1.0, effort.storm_seconds / 10))
+        for _ in range(2):
+            # The first time it makes its connections.
+            rate = await calm.run(min(1.0, effort.storm_seconds / 10))
         # A cancellation may come at any time of a call's life.
         storm = Storm(call, items, CHANCE, CONCURRENCY / rate, numbers)
         rates: dict[str, list[float]] = {"calm": [], "storm": []}
