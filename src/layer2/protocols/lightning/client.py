@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, assert_never
 
 from layer2.blocking import twin
 from layer2.errors import (
+    BadAnswer,
     InsufficientFunds,
-    InvalidAmount,
     InvalidRequest,
     Outcome,
     ProofUndecided,
     TransactionError,
     UnknownAsset,
 )
+from layer2.formats.bolt11 import Bolt11Invoice
+from layer2.formats.lnurl import LightningAddress
 from layer2.layers import Layer2ProtocolType
 from layer2.money import BTC, MSAT_DECIMALS, AssetId, Balance, checked_amount, rescaled
 from layer2.proofs.model import LightningPaymentEvidence
+from layer2.protocols.lightning.acts import Keysend, Pay
 from layer2.protocols.lightning.htlc import LightningHtlcs
 from layer2.protocols.lightning.invoicing import LightningInvoicing
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.node.channels import balance_of
 from layer2.protocols.lightning.paying import LightningPaying
-from layer2.protocols.lightning.payments.request import read_invoice
+from layer2.protocols.lightning.payments.records import PaymentState
+from layer2.protocols.lightning.payments.request import KeysendRequest, PaymentRequest
+from layer2.protocols.lightning.recipients.recipient import Lnurl, NodeKey, Payee, read_recipient, transfer_digest
 from layer2.protocols.lightning.statuses import (
     LightningStatus,
     has_reached,
@@ -44,8 +48,8 @@ class LightningNetwork(LightningPaying, LightningInvoicing, LightningHtlcs):
     Example: ``async with LightningNetwork(settings, sends, SystemClock()) as lightning: ...``
 
     A transaction is an invoice to be paid (its text, or a ``PaymentRequest`` with limits) or a node's key
-    (``KeysendRequest``). Its id is the payment hash, which payer and payee share. A recipient is an invoice's text.
-    Amounts are in satoshi.
+    (``KeysendRequest``). Its id is the payment hash, which payer and payee share. A recipient is whatever
+    ``transfer_asset_async`` takes. Amounts are in satoshi.
 
     Args:
         settings: where the node is, and the payer's limits.
@@ -94,33 +98,44 @@ class LightningNetwork(LightningPaying, LightningInvoicing, LightningHtlcs):
         idempotency_key: str | None = None,
         timeout: float | None = None,
     ) -> LightningPaymentId:
-        """Pay an invoice that is over exactly this amount; return the id once the node has taken the payment.
+        """Pay exactly this amount to whomever a text names; return the id once the node has taken the payment.
+
+        An LNURL service or Lightning address is asked for an invoice first, and told the amount and nothing else. With
+        a key, what it gave is written down before it is paid: asking again pays that invoice or finds it paid, and asks
+        nobody. A node's key is paid by keysend, which shows to nobody that the payee delivered anything. Without a key
+        each call is a payment of its own, except that an invoice which is under way or paid is joined.
 
         Args:
             asset_id: BTC.
-            amount: satoshi, as the invoice says.
-            recipient: the invoice's text (BOLT 11).
+            amount: satoshi; what the invoice or the URI says where it says anything.
+            recipient: an invoice (BOLT 11), a Lightning address (LUD-16), an LNURL (LUD-01), a node's public key in
+                hexadecimal digits, or a ``lightning:`` or ``bitcoin:`` URI (BIP 21) with one of these.
 
         Raises:
-            InvalidAmount: the invoice is over another amount, or over none.
+            FormatError: the recipient is none of these.
+            ProtocolNotImplemented: it is of BOLT 12, an address on the chain, or an onion service.
+            InvalidAmount: the invoice, the URI or the service asks for another amount.
             InsufficientFunds: the channels cannot send it.
+            NodeUnreachable, AuthenticationFailed, NodeRefused, BadAnswer: also of an LNURL service; nothing was sent
+                then, unless the outcome is UNKNOWN.
             TransactionError: it failed at once, in the node's words.
             As ``submit_transaction_async``.
         """
         if asset_id != BTC:
             raise UnknownAsset(f"Lightning carries layer2.BTC, not {asset_id!r}", protocol=LIGHTNING)
         amount_msat = rescaled(checked_amount(amount), BTC.decimals, MSAT_DECIMALS)
-        invoice = read_invoice(recipient)
-        if invoice.amount_msat != amount_msat:
-            asked = "no amount" if invoice.amount_msat is None else f"{invoice.amount_msat} msat"
-            raise InvalidAmount(f"the invoice asks for {asked}; the transfer is over {amount_msat} msat")
-        loop = asyncio.get_running_loop()
-        until = loop.time() + (self._settings.default_timeout if timeout is None else timeout)
-        async with self._within(until - loop.time(), "transfer_asset_async"):
-            if (await self._status(invoice.payment_hash)).state not in (TxState.PENDING, TxState.FINAL):
-                await self._check_spendable(amount)
-        status = await self.submit_transaction_async(
-            recipient, idempotency_key=idempotency_key, timeout=until - loop.time()
+        to = read_recipient(recipient)
+        to.check_amount(amount_msat)
+
+        async def make_act() -> Pay | Keysend:
+            return self._act_of(await self._request_for(to.payee, amount_msat))
+
+        status = await self._pay(
+            transfer_digest(recipient, amount_msat),
+            make_act,
+            idempotency_key,
+            operation="transfer_asset_async",
+            timeout=timeout,
         )
         if status.state is TxState.FAILED:
             raise TransactionError(
@@ -160,8 +175,8 @@ class LightningNetwork(LightningPaying, LightningInvoicing, LightningHtlcs):
     async def receive_address_async(self, *, timeout: float | None = None) -> str:
         """The node's public key, 66 hexadecimal digits: whom others pay, and who signs the invoices.
 
-        Lightning has no address that can simply be paid: for each payment make an invoice with
-        ``create_invoice_async``. This version's own ``transfer_asset_async`` takes invoices only.
+        It can be paid without an invoice (keysend) where the node accepts that, which lnd does with ``accept-keysend``
+        only; such a payment names no purpose. Otherwise make an invoice for each payment with ``create_invoice_async``.
         """
         async with self._within(timeout, "receive_address_async"):
             return (await self._node.key()).hex()
@@ -200,7 +215,39 @@ class LightningNetwork(LightningPaying, LightningInvoicing, LightningHtlcs):
             return TxStatus(tx_id, TxState.UNKNOWN)
         return invoice_status(tx_id, invoice)
 
-    async def _check_spendable(self, amount: int) -> None:
+    async def _request_for(self, payee: Payee, amount_msat: int) -> PaymentRequest | KeysendRequest:
+        """What to pay so that this payee gets this amount."""
+        match payee:
+            case Bolt11Invoice():
+                if (await self._status(payee.payment_hash)).state not in (TxState.PENDING, TxState.FINAL):
+                    await self._check_spendable(amount_msat)
+                return PaymentRequest(payee.text, amount_msat)
+            case NodeKey():
+                await self._check_spendable(amount_msat)
+                return KeysendRequest(payee.key, amount_msat)
+            case Lnurl() | LightningAddress():
+                await self._check_spendable(amount_msat)
+                invoice = await self._services.invoice(payee, amount_msat)
+                await self._check_unpaid(invoice)
+                return PaymentRequest(invoice.text, amount_msat)
+            case _:
+                assert_never(payee)
+
+    async def _check_unpaid(self, invoice: Bolt11Invoice) -> None:
+        """Refuse an invoice that a service gave before: joining its payment would pass for another one."""
+        known = await self._payments.find(invoice.payment_hash)
+        if known is not None and known.state is not PaymentState.FAILED:
+            raise BadAnswer(
+                "the LNURL service gave an invoice that is paid already, or is being paid",
+                protocol=LIGHTNING,
+                # Another call with the same key may be what pays it.
+                outcome=Outcome.UNKNOWN,
+                tx_id=invoice.payment_hash.hex(),
+                remedy="ask for the payment's status by tx_id before anything else",
+            )
+
+    async def _check_spendable(self, amount_msat: int) -> None:
+        amount = rescaled(amount_msat, MSAT_DECIMALS, BTC.decimals)
         spendable = balance_of(await self._node.channels()).spendable
         if spendable < amount:
             raise InsufficientFunds(

@@ -17,6 +17,7 @@ from layer2.protocols.lightning.lnd.rest import LndRest
 from layer2.protocols.lightning.node.state import LndNode
 from layer2.protocols.lightning.payments.payments import Payments
 from layer2.protocols.lightning.payments.request import LightningTransaction
+from layer2.protocols.lightning.recipients.lnurl import LnurlPay
 from layer2.protocols.lightning.settings import LightningSettings
 from layer2.transactions import LightningPaymentId
 
@@ -46,6 +47,7 @@ class LightningParts(
         self._rest = LndRest(settings)
         self._node = LndNode(self._rest, settings, clock)
         self._invoices = Invoices(self._rest, self._node, settings.invoice_prefix)
+        self._services = LnurlPay(settings.invoice_prefix, this_machine_too=settings.lnurl_on_this_machine)
         self._payments = Payments(self._rest, told=lambda record: None)
 
     @asynccontextmanager

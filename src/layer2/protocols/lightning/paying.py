@@ -66,13 +66,7 @@ class LightningPaying(LightningParts):
         request = PaymentRequest(transaction) if isinstance(transaction, str) else transaction
 
         async def make_act() -> Pay | Keysend:
-            match request:
-                case PaymentRequest():
-                    return request.resolved(read_invoice(request.invoice), self._settings)
-                case KeysendRequest():
-                    return request.resolved(Preimage(secrets.token_bytes(32)), self._settings)
-                case _:
-                    assert_never(request)
+            return self._act_of(request)
 
         return await self._pay(
             request.digest(),
@@ -106,6 +100,16 @@ class LightningPaying(LightningParts):
             async with self._payments.one_at_a_time(act.payment_hash):
                 known = None if is_first else await self._payments.find(act.payment_hash)
                 return payment_status(await self._send(act) if known is None else known)
+
+    def _act_of(self, request: PaymentRequest | KeysendRequest) -> Pay | Keysend:
+        """What to send for a request. Another one each time for a node's key, because its preimage is drawn here."""
+        match request:
+            case PaymentRequest():
+                return request.resolved(read_invoice(request.invoice), self._settings)
+            case KeysendRequest():
+                return request.resolved(Preimage(secrets.token_bytes(32)), self._settings)
+            case _:
+                assert_never(request)
 
     async def _recorded(
         self, digest: str, make_act: Callable[[], Awaitable[Pay | Keysend]], idempotency_key: str | None

@@ -5,6 +5,7 @@ A text has one meaning or is refused. What is refused is not repeated in the err
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -14,12 +15,12 @@ from yarl import URL
 
 from layer2.errors import FormatError, InvalidAmount, ProtocolNotImplemented
 from layer2.foreign_text import printable
-from layer2.formats import bitcoin_uri, bolt11, lnurl
+from layer2.formats import bitcoin_uri, bolt11, canonical_json, lnurl
 from layer2.formats.bolt11 import Bolt11Invoice
 from layer2.formats.lnurl import LightningAddress
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
 
-__all__ = ["Lnurl", "NodeKey", "Payee", "Recipient", "read_recipient"]
+__all__ = ["Lnurl", "NodeKey", "Payee", "Recipient", "read_recipient", "transfer_digest"]
 
 MAX_LENGTH: Final = bitcoin_uri.MAX_LENGTH
 _ASK: Final = "ask the payee for an invoice (lnbc...), an LNURL (lnurl1...) or a Lightning address (name@domain)"
@@ -113,6 +114,17 @@ def read_recipient(text: str) -> Recipient:
         if "lnurl" in scheme
         else None,
     )
+
+
+def transfer_digest(text: str, amount_msat: int) -> str:
+    """What was asked for, in 64 hexadecimal digits: the same for the same recipient and amount only.
+
+    Args:
+        text: as ``read_recipient`` took it. No two recipients differ only in the case of their letters.
+        amount_msat: what they shall get.
+    """
+    asked = canonical_json.encode({"transfer": [text.lower(), str(amount_msat)]})
+    return hashlib.sha256(asked).hexdigest()
 
 
 def _plain(text: str) -> Payee:
