@@ -25,6 +25,8 @@ class Controllable(Protocol):
     def set_finality(self, safe: int | None, finalized: int | None) -> None: ...
     def reorganise(self, depth: int, keep_transactions: bool, transactions: Sequence[bytes]) -> int: ...
     async def mine_bitcoin(self, blocks: int) -> int: ...
+    async def stop_lightning(self, party: str) -> None: ...
+    async def start_lightning(self, party: str, *, new_certificate: bool) -> None: ...
     def set_fault(self, target: str, kind: str, arguments: Mapping[str, Any]) -> None: ...
     async def status(self) -> dict[str, Any]: ...
 
@@ -45,6 +47,8 @@ class ControlServer:
             "finality": self._finality,
             "reorganise": self._reorganise,
             "mine_bitcoin": self._mine_bitcoin,
+            "stop_lightning": self._stop_lightning,
+            "start_lightning": self._start_lightning,
             "fault": self._fault,
             "status": self._status,
         }
@@ -100,6 +104,15 @@ class ControlServer:
     async def _mine_bitcoin(self, arguments: _Answer) -> _Answer:
         return {"height": await self._network.mine_bitcoin(_integer(arguments, "blocks"))}
 
+    async def _stop_lightning(self, arguments: _Answer) -> _Answer:
+        await self._network.stop_lightning(_party(arguments))
+        return {}
+
+    async def _start_lightning(self, arguments: _Answer) -> _Answer:
+        new_certificate = _truth(arguments, "new_certificate")
+        await self._network.start_lightning(_party(arguments), new_certificate=new_certificate)
+        return {}
+
     async def _fault(self, arguments: _Answer) -> _Answer:
         target, kind = (_text(arguments, name) for name in ("target", "kind"))
         rest = {name: value for name, value in arguments.items() if name not in ("target", "kind")}
@@ -136,6 +149,13 @@ def _text(arguments: _Answer, name: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a text")
     return value
+
+
+def _party(arguments: _Answer) -> str:
+    party = _text(arguments, "party")
+    if party not in ("taker", "provider"):
+        raise ValueError(f"no party {party!r}: taker or provider")
+    return party
 
 
 def _respond(status: int, answer: _Answer) -> web.Response:

@@ -295,7 +295,7 @@ def channel_answer(
 ) -> dict[str, Any]:
     """``lnrpc.Channel`` as that side sees it; the age is in seconds."""
     return {
-        "active": True,
+        "active": channel.is_active,
         "remote_pubkey": peer_key.hex(),
         "channel_point": channel_point,
         "chan_id": str(channel_id),

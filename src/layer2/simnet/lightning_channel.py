@@ -74,6 +74,8 @@ class Channel:
         }
         self._htlcs: dict[tuple[Side, int], Htlc] = {}
         self._updates = 0
+        self.is_active = True
+        """Whether both nodes run. What is in flight stays there where one does not; nothing more can be offered."""
 
     @property
     def htlcs(self) -> tuple[Htlc, ...]:
@@ -104,7 +106,8 @@ class Channel:
     def can_offer(self, sender: Side, amount_msat: int, parts: int = 1) -> bool:
         """Whether the sender can put that amount in flight, in so many HTLCs."""
         account = self._accounts[sender]
-        return amount_msat <= self.sendable_msat(sender) and account.in_flight + parts <= MAX_HTLCS
+        has_place = self.is_active and account.in_flight + parts <= MAX_HTLCS
+        return has_place and amount_msat <= self.sendable_msat(sender)
 
     def offer(self, sender: Side, payment_hash: bytes, amount_msat: int, expiry_height: int) -> Htlc:
         """Put an HTLC in flight and return it.

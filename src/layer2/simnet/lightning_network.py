@@ -54,6 +54,7 @@ class LightningSimulation:
         self._feed = StateFeed(self._ledger)
         self._nodes: dict[Side, SimulatedNode] = {}
         self._servers: dict[Side, LightningRestServer] = {}
+        self._ports: dict[Side, int] = {}
         self._watcher: asyncio.Task[None] | None = None
 
     @property
@@ -70,21 +71,18 @@ class LightningSimulation:
 
     async def _start_node(self, side: Side) -> LightningNode:
         identity = LightningIdentity(self._seed, side, CHANNEL_HEIGHT)
-        directory = self._directory / f"{side.value}-lightning"
+        directory = self._directory_of(side)
         directory.mkdir(exist_ok=True)
-        certificate, key = directory / "tls.cert", directory / "tls.key"
-        _write_certificate(certificate, key, name=f"simnet {side.value}")
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        tls.load_cert_chain(certificate, key)
         macaroon = b"".join(identity.secret(f"macaroon {part}") for part in range(4))
         _write_secret(directory / "admin.macaroon", macaroon)
         node = SimulatedNode(identity, self._ledger, self._clock)
-        server = LightningRestServer(node, self._ledger, self._feed, self._clock, macaroon=macaroon, tls=tls)
+        server = LightningRestServer(node, self._ledger, self._feed, self._clock, macaroon=macaroon)
         self._nodes[side], self._servers[side] = node, server
-        port = await server.start()
+        _write_certificate(directory, name=f"simnet {side.value}")
+        self._ports[side] = await server.start(_tls_context(directory))
         return LightningNode(
-            rest_url=f"https://127.0.0.1:{port}",
-            certificate_file=str(certificate),
+            rest_url=f"https://127.0.0.1:{self._ports[side]}",
+            certificate_file=str(directory / "tls.cert"),
             macaroon_file=str(directory / "admin.macaroon"),
             node_key=identity.public_key.hex(),
         )
@@ -97,6 +95,35 @@ class LightningSimulation:
             self._watcher = None
         for server in self._servers.values():
             await server.stop()
+
+    async def stop_node(self, side: Side) -> None:
+        """Cut all of one node's connections and serve it no more; its peer's channel is inactive meanwhile.
+
+        Raises:
+            InvalidRequest: it does not run.
+        """
+        server = self._servers[side]
+        if not server.is_running:
+            raise InvalidRequest(f"the Lightning node of the {side.value} does not run")
+        self._ledger.channel.is_active = False
+        await server.stop()
+
+    async def start_node(self, side: Side, *, new_certificate: bool) -> None:
+        """Serve a stopped node again, where it was and with all that it knew.
+
+        Raises:
+            InvalidRequest: it runs.
+        """
+        server, directory = self._servers[side], self._directory_of(side)
+        if server.is_running:
+            raise InvalidRequest(f"the Lightning node of the {side.value} runs")
+        if new_certificate:
+            _write_certificate(directory, name=f"simnet {side.value}")
+        await server.start(_tls_context(directory), self._ports[side])
+        self._ledger.channel.is_active = all(each.is_running for each in self._servers.values())
+
+    def _directory_of(self, side: Side) -> Path:
+        return self._directory / f"{side.value}-lightning"
 
     async def mine(self, blocks: int) -> int:
         """Advance both nodes by that many Bitcoin blocks, with all that expires on the way; return the height."""
@@ -165,7 +192,14 @@ def _write_secret(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def _write_certificate(certificate_file: Path, key_file: Path, *, name: str) -> None:
+def _tls_context(directory: Path) -> ssl.SSLContext:
+    """The context of a server with the certificate that lies there."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(directory / "tls.cert", directory / "tls.key")
+    return tls
+
+
+def _write_certificate(directory: Path, *, name: str) -> None:
     """A self-signed certificate for the loopback, as lnd makes one at its first start.
 
     Its key is drawn by the operating system: it is not part of what the seed determines, and a certificate
@@ -188,7 +222,7 @@ def _write_certificate(certificate_file: Path, key_file: Path, *, name: str) -> 
         .sign(key, hashes.SHA256())
     )
     _write_secret(
-        key_file,
+        directory / "tls.key",
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
     )
-    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (directory / "tls.cert").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))

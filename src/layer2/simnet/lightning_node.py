@@ -51,7 +51,7 @@ class SimulatedNode:
 
     def get_info(self, _: Message) -> dict[str, Any]:
         """``lnrpc.GetInfoResponse``."""
-        height = self._ledger.height
+        height, is_active = self._ledger.height, self._ledger.channel.is_active
         return {
             "version": _VERSION,
             "commit_hash": "",
@@ -59,9 +59,9 @@ class SimulatedNode:
             "alias": f"simnet-{self.side.value}",
             "color": "#3399ff",
             "num_pending_channels": 0,
-            "num_active_channels": 1,
-            "num_inactive_channels": 0,
-            "num_peers": 1,
+            "num_active_channels": int(is_active),
+            "num_inactive_channels": int(not is_active),
+            "num_peers": int(is_active),
             "block_height": height,
             "block_hash": self.identity.block_hash(height),
             "best_header_timestamp": str(self._clock.now()),

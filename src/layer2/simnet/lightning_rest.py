@@ -39,7 +39,6 @@ class LightningRestServer:
         feed: shared with the other node's server, and woken after each call.
         clock: for the invoices' lives.
         macaroon: the bytes that each call must show as hex.
-        tls: the context with the node's certificate.
     """
 
     def __init__(
@@ -50,7 +49,6 @@ class LightningRestServer:
         clock: SimClock,
         *,
         macaroon: bytes,
-        tls: ssl.SSLContext,
     ) -> None:
         self.faults = FaultSwitches()
         self._node = node
@@ -58,12 +56,16 @@ class LightningRestServer:
         self._feed = feed
         self._clock = clock
         self._macaroon = macaroon
-        self._tls = tls
         self._runner: web.AppRunner | None = None
         self._transports: set[asyncio.Transport] = set()
 
-    async def start(self) -> int:
-        """Listen, and return the port."""
+    async def start(self, tls: ssl.SSLContext, port: int = 0) -> int:
+        """Listen, and return the port.
+
+        Args:
+            tls: with the node's certificate.
+            port: where; 0 is any that is free.
+        """
         app = web.Application(middlewares=[self._guard])
         app.on_response_prepare.append(self._date)
         for route in routes_of(self._node):
@@ -71,10 +73,15 @@ class LightningRestServer:
         # A stream whose client is gone ends at once; what a call does is done before it first waits.
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5, handler_cancellation=True)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls)
+        site = web.TCPSite(self._runner, "127.0.0.1", port, ssl_context=tls)
         await site.start()
-        port: int = self._runner.addresses[0][1]
-        return port
+        listening: int = self._runner.addresses[0][1]
+        return listening
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it listens."""
+        return self._runner is not None
 
     async def stop(self) -> None:
         """Stop listening and end every stream."""

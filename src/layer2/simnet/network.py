@@ -29,6 +29,7 @@ from layer2.simnet.evm_methods import EvmMethods
 from layer2.simnet.evm_node import EvmNode
 from layer2.simnet.evm_rpc import EvmRpcServer
 from layer2.simnet.faults import FaultSwitch
+from layer2.simnet.lightning_channel import Side
 from layer2.simnet.lightning_network import LightningSimulation
 
 __all__ = ["Simnet"]
@@ -119,6 +120,14 @@ class Simnet:
         if keep_transactions:
             self._maker.on_transaction()
         return height
+
+    async def stop_lightning(self, party: str) -> None:
+        """End that party's Lightning node as by SIGKILL: its connections break, and nobody answers there."""
+        await self._lightning.stop_node(Side(party))
+
+    async def start_lightning(self, party: str, *, new_certificate: bool) -> None:
+        """Let that party's Lightning node answer again, with all that it knew."""
+        await self._lightning.start_node(Side(party), new_certificate=new_certificate)
 
     async def mine_bitcoin(self, blocks: int) -> int:
         """Make Bitcoin blocks for both Lightning nodes and return the height."""
