@@ -15,9 +15,10 @@ __all__ = ["decode", "encode", "groups_from_bytes", "groups_from_int", "groups_t
 ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 CHECKSUM_LENGTH = 6
 
+_GROUPS: Final = bytes(range(32))
 _LETTERS: Final = ALPHABET.encode("ascii")
 # Tables for bytes.translate: between letters, groups, and the digits that int() reads in base 32.
-_GROUP_OF_LETTER: Final = bytes.maketrans(_LETTERS, bytes(range(32)))
+_GROUP_OF_LETTER: Final = bytes.maketrans(_LETTERS, _GROUPS)
 _LETTER_OF_GROUP: Final = _LETTERS + bytes(224)
 _DIGIT_OF_GROUP: Final = b"0123456789abcdefghijklmnopqrstuv" + b"!" * 224
 _GENERATOR: Final = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
@@ -73,7 +74,7 @@ def encode(human: str, groups: bytes) -> str:
     """
     if not human or human != human.lower() or not _is_printable(human):
         raise FormatError("a bech32 human-readable part must be lower-case printable ASCII")
-    if groups and max(groups) > 31:
+    if groups.translate(None, delete=_GROUPS):
         raise FormatError("a bech32 group has more than five bits")
     remainder = _polymod(_expanded(human) + groups + bytes(CHECKSUM_LENGTH)) ^ _VALID_CHECKSUM
     symbols = groups + _spread(remainder, CHECKSUM_LENGTH)
@@ -163,9 +164,9 @@ _REMAINDERS: Final = _remainders()
 
 def _polymod(groups: bytes) -> int:
     """The remainder of BIP 173's checksum, two groups at a time."""
-    remainder = 1
+    remainder, remainders = 1, _REMAINDERS
     if len(groups) % 2:
         remainder, groups = 1 << 5 ^ groups[0], groups[1:]
     for first, second in zip(groups[::2], groups[1::2], strict=True):
-        remainder = (remainder & 0xFFFFF) << 10 ^ first << 5 ^ second ^ _REMAINDERS[remainder >> 20]
+        remainder = (remainder & 0xFFFFF) << 10 ^ first << 5 ^ second ^ remainders[remainder >> 20]
     return remainder

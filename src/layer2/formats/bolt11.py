@@ -32,6 +32,7 @@ from layer2.formats.bolt11_fields import (
     RouteHop,
     Tag,
     TaggedFields,
+    check_descriptions,
     readable_tag,
     write,
 )
@@ -121,51 +122,8 @@ def decode(text: str) -> Bolt11Invoice:
 
     Source: BOLT 11; bLIP 39 for blinded paths.
     """
-    _check_length(text)
-    return _read(text.lower(), *bech32.decode(text))
-
-
-def encode(fields: InvoiceFields, sign: Callable[[bytes], bytes]) -> str:
-    """Write an invoice and have it signed.
-
-    Args:
-        fields: what it shall say.
-        sign: takes the 32-byte digest, returns 65 bytes: r, s (low) and the recovery id of 0 to 3.
-
-    Returns:
-        The invoice in lower case; ``decode`` accepts it.
-
-    Raises:
-        FormatError: a field is out of range or does not fit, ``decode`` would refuse the result, or ``sign``
-            did not sign for ``fields.payee``.
-
-    Source: BOLT 11. Does not promise that the amount, the hash or the expiry are sensible.
-    """
-    human = f"ln{fields.prefix}{_written_amount(fields.amount_msat)}"
-    # Read back before anything is signed: a prefix of "bc1" would become part of the amount.
-    if _read_human(human) != (fields.prefix, fields.amount_msat):
-        raise FormatError("an invoice's prefix is not that of a known network")
-    if not 0 <= fields.timestamp < 1 << 5 * _TIMESTAMP_GROUPS:
-        raise FormatError("an invoice's timestamp must fit 35 bits")
-    signed = bech32.groups_from_int(fields.timestamp).rjust(_TIMESTAMP_GROUPS, b"\0") + write(fields)
-    signature = sign(_digest(human, signed))
-    if len(signature) != 65:
-        raise FormatError("an invoice's signature must be r, s and the recovery id: 65 bytes")
-    groups = signed + bech32.groups_from_bytes(signature)
-    text = bech32.encode(human, groups)
-    _check_length(text)
-    # All that decode does after it has taken the text apart, which was put together just now.
-    _read(text, human, groups)
-    return text
-
-
-def _check_length(text: str) -> None:
-    if len(text) > MAX_LENGTH:
-        raise FormatError(f"an invoice is longer than {MAX_LENGTH} characters")
-
-
-def _read(text: str, human: str, groups: bytes) -> Bolt11Invoice:
-    """The invoice that these parts of ``text`` say, its signature checked."""
+    _check_length(len(text))
+    human, groups = bech32.decode(text)
     prefix, amount_msat = _read_human(human)
     if len(groups) < _TIMESTAMP_GROUPS + _SIGNATURE_GROUPS:
         raise FormatError("an invoice is too short for a timestamp and a signature")
@@ -179,12 +137,11 @@ def _read(text: str, human: str, groups: bytes) -> Bolt11Invoice:
         raise FormatError("an invoice has no payment hash")
     if payment_secret is None and not tagged.has_blinded_paths:
         raise FormatError("an invoice has no payment secret")
-    if (description is None) == (description_hash is None):
-        raise FormatError("an invoice must have either a description or a description hash")
+    check_descriptions(description, description_hash)
     if route_hints and tagged.has_blinded_paths:
         raise FormatError("an invoice has both route hints and blinded paths")
     return Bolt11Invoice(
-        text=text,
+        text=text.lower(),
         prefix=prefix,
         amount_msat=amount_msat,
         timestamp=bech32.groups_to_int(signed[:_TIMESTAMP_GROUPS]),
@@ -204,6 +161,45 @@ def _read(text: str, human: str, groups: bytes) -> Bolt11Invoice:
         unknown_tags=tagged.unknown,
         signature=signature,
     )
+
+
+def encode(fields: InvoiceFields, sign: Callable[[bytes], bytes]) -> str:
+    """Write an invoice and have it signed.
+
+    Args:
+        fields: what it shall say.
+        sign: takes the 32-byte digest, returns 65 bytes: r, s (low) and the recovery id of 0 to 3. It is called
+            only when ``decode`` would accept all the rest.
+
+    Returns:
+        The invoice in lower case; ``decode`` accepts it.
+
+    Raises:
+        FormatError: a field is out of range or does not fit, ``decode`` would refuse the result, or ``sign``
+            did not sign, or not for ``fields.payee`` where that is given.
+
+    Source: BOLT 11. Does not promise that the amount, the hash or the expiry are sensible.
+    """
+    human = f"ln{fields.prefix}{_written_amount(fields.amount_msat)}"
+    # Read back before anything is signed: a prefix of "bc1" would become part of the amount.
+    if _read_human(human) != (fields.prefix, fields.amount_msat):
+        raise FormatError("an invoice's prefix is not that of a known network")
+    if not 0 <= fields.timestamp < 1 << 5 * _TIMESTAMP_GROUPS:
+        raise FormatError("an invoice's timestamp must fit 35 bits")
+    signed = bech32.groups_from_int(fields.timestamp).rjust(_TIMESTAMP_GROUPS, b"\0") + write(fields)
+    _check_length(len(human) + 1 + len(signed) + _SIGNATURE_GROUPS + bech32.CHECKSUM_LENGTH)
+    digest = _digest(human, signed)
+    signature = sign(digest)
+    if len(signature) != 65:
+        raise FormatError("an invoice's signature must be r, s and the recovery id: 65 bytes")
+    # For its checks only; a payee that is not given is whoever signed.
+    _signer(digest, signature, fields.payee)
+    return bech32.encode(human, signed + bech32.groups_from_bytes(signature))
+
+
+def _check_length(length: int) -> None:
+    if length > MAX_LENGTH:
+        raise FormatError(f"an invoice is longer than {MAX_LENGTH} characters")
 
 
 def _read_human(human: str) -> tuple[str, int | None]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -15,7 +16,7 @@ from coincurve import PublicKey
 from layer2.errors import FormatError
 from layer2.formats import bech32
 
-__all__ = ["InvoiceFields", "RouteHop", "Tag", "TaggedFields", "readable_tag", "write"]
+__all__ = ["InvoiceFields", "RouteHop", "Tag", "TaggedFields", "check_descriptions", "readable_tag", "write"]
 
 DEFAULT_EXPIRY: Final = 3600
 DEFAULT_MIN_FINAL_CLTV_EXPIRY_DELTA: Final = 18
@@ -35,7 +36,8 @@ _FIELD_HEADER_GROUPS: Final = 3
 """The type, and the number of groups in two."""
 _MAX_FIELD_GROUPS: Final = 1023
 _MAX_FEATURE_VECTOR: Final = (1 << 5 * _MAX_FIELD_GROUPS) - 1
-_ROUTE_HOP_LENGTH: Final = 51
+_ROUTE_HOP: Final = struct.Struct(">33sQIIH")
+"""The fields of ``RouteHop`` in their order."""
 _MAX_WITNESS_VERSION: Final = 16
 _SCRIPT_HASH_VERSION: Final = 18
 
@@ -61,6 +63,7 @@ _FIXED_GROUPS: Final = {
     Tag.DESCRIPTION_HASH: 52,
     Tag.PAYEE: 53,
 }
+_NAMES: Final = {tag: f"an invoice's {tag.name.lower()}" for tag in Tag}
 _READABLE: Final = {int(tag): tag for tag in Tag if tag is not Tag.BLINDED_PATH}
 _REPEATABLE: Final = frozenset({Tag.ROUTE_HINT, Tag.FALLBACK_ADDRESS})
 
@@ -148,9 +151,8 @@ class TaggedFields:
 
     def data(self, tag: Tag) -> bytes | None:
         """The bytes of a field that may come once, or None where there is none."""
-        if tag not in self.values:
-            return None
-        return bech32.groups_to_bytes(self.values[tag][0], name=f"an invoice's {tag.name.lower()}")
+        values = self.values.get(tag)
+        return None if values is None else bech32.groups_to_bytes(values[0], name=_NAMES[tag])
 
     def description(self) -> str | None:
         data = self.data(Tag.DESCRIPTION)
@@ -172,13 +174,8 @@ class TaggedFields:
     def feature_bits(self) -> frozenset[int]:
         """The bits that are set, all understood as far as they have to be, with what they rest on."""
         vector = self._number(Tag.FEATURES, _MAX_FEATURE_VECTOR) or 0
-        bits = frozenset(bit for bit in range(vector.bit_length()) if vector >> bit & 1)
-        unknown = sorted(bit for bit in bits if bit % 2 == 0 and bit not in KNOWN_REQUIRED_FEATURE_BITS)
-        if unknown:
-            raise FormatError(f"an invoice requires features that are unknown here: bits {unknown}")
-        # BOLT 9: multi-part payments, and lnd's AMP like them, rest on the payment secret.
-        if bits & (MULTI_PART_FEATURE_BITS | AMP_FEATURE_BITS) and not bits & PAYMENT_SECRET_FEATURE_BITS:
-            raise FormatError("an invoice offers multi-part payments without the payment secret feature")
+        bits = frozenset([bit for bit in range(vector.bit_length()) if vector >> bit & 1])
+        _check_feature_bits(bits)
         return bits
 
     def route_hints(self) -> tuple[tuple[RouteHop, ...], ...]:
@@ -188,14 +185,15 @@ class TaggedFields:
         return tuple(_read_fallback_address(groups) for groups in self.values.get(Tag.FALLBACK_ADDRESS, ()))
 
     def _number(self, tag: Tag, maximum: int) -> int | None:
-        if tag not in self.values:
+        values = self.values.get(tag)
+        if values is None:
             return None
-        groups = self.values[tag][0]
+        groups = values[0]
         if groups[:1] == b"\0":
-            raise FormatError(f"an invoice's {tag.name.lower()} begins with a zero")
+            raise FormatError(f"{_NAMES[tag]} begins with a zero")
         number = bech32.groups_to_int(groups)
         if number > maximum:
-            raise FormatError(f"an invoice's {tag.name.lower()} is above {maximum}")
+            raise FormatError(f"{_NAMES[tag]} is above {maximum}")
         return number
 
 
@@ -209,35 +207,29 @@ def readable_tag(number: int, groups: bytes) -> Tag | None:
     return tag
 
 
-def _read_public_key(data: bytes) -> bytes:
+def check_descriptions(description: str | None, description_hash: bytes | None) -> None:
+    """An invoice has either of both."""
+    if (description is None) == (description_hash is None):
+        raise FormatError("an invoice must have either a description or a description hash")
+
+
+def _check_feature_bits(bits: frozenset[int]) -> None:
+    unknown = sorted([bit for bit in bits if bit % 2 == 0 and bit not in KNOWN_REQUIRED_FEATURE_BITS])
+    if unknown:
+        raise FormatError(f"an invoice requires features that are unknown here: bits {unknown}")
+    # BOLT 9: multi-part payments, and lnd's AMP like them, rest on the payment secret.
+    if bits & (MULTI_PART_FEATURE_BITS | AMP_FEATURE_BITS) and not bits & PAYMENT_SECRET_FEATURE_BITS:
+        raise FormatError("an invoice offers multi-part payments without the payment secret feature")
+
+
+def _check_public_key(data: bytes) -> None:
     try:
         PublicKey(data)
     except ValueError:
         raise FormatError("an invoice's route hint has a public key that is not on the curve") from None
-    return data
 
 
-def _read_route_hint(groups: bytes) -> tuple[RouteHop, ...]:
-    data = bech32.groups_to_bytes(groups, name="an invoice's route hint")
-    if not data or len(data) % _ROUTE_HOP_LENGTH:
-        raise FormatError(f"an invoice's route hint is not one or more hops of {_ROUTE_HOP_LENGTH} bytes")
-    hops = (data[start : start + _ROUTE_HOP_LENGTH] for start in range(0, len(data), _ROUTE_HOP_LENGTH))
-    return tuple(
-        RouteHop(
-            public_key=_read_public_key(hop[:33]),
-            short_channel_id=int.from_bytes(hop[33:41], "big"),
-            fee_base_msat=int.from_bytes(hop[41:45], "big"),
-            fee_proportional_millionths=int.from_bytes(hop[45:49], "big"),
-            cltv_expiry_delta=int.from_bytes(hop[49:51], "big"),
-        )
-        for hop in hops
-    )
-
-
-def _read_fallback_address(groups: bytes) -> tuple[int, bytes]:
-    if not groups:
-        raise FormatError("an invoice's fallback address is empty")
-    version, program = groups[0], bech32.groups_to_bytes(groups[1:], name="an invoice's fallback address")
+def _check_program(version: int, program: bytes) -> None:
     match version:
         case 0:
             fits = len(program) in (20, 32)
@@ -249,6 +241,23 @@ def _read_fallback_address(groups: bytes) -> tuple[int, bytes]:
             fits = len(program) == 20
     if not fits:
         raise FormatError(f"an invoice's fallback address of version {version} has a wrong length")
+
+
+def _read_route_hint(groups: bytes) -> tuple[RouteHop, ...]:
+    data = bech32.groups_to_bytes(groups, name="an invoice's route hint")
+    if not data or len(data) % _ROUTE_HOP.size:
+        raise FormatError(f"an invoice's route hint is not one or more hops of {_ROUTE_HOP.size} bytes")
+    hops = [RouteHop(*fields) for fields in _ROUTE_HOP.iter_unpack(data)]
+    for hop in hops:
+        _check_public_key(hop.public_key)
+    return tuple(hops)
+
+
+def _read_fallback_address(groups: bytes) -> tuple[int, bytes]:
+    if not groups:
+        raise FormatError("an invoice's fallback address is empty")
+    version, program = groups[0], bech32.groups_to_bytes(groups[1:], name="an invoice's fallback address")
+    _check_program(version, program)
     return version, program
 
 
@@ -256,40 +265,26 @@ def write(fields: InvoiceFields) -> bytes:
     """The tagged fields as five-bit groups, in the order lnd writes them.
 
     Raises:
-        FormatError: a value has the wrong length or is out of range.
+        FormatError: a value that ``TaggedFields`` would not read back as it is.
     """
+    check_descriptions(fields.description, fields.description_hash)
     tags = [_written_tag(Tag.PAYMENT_HASH, _fixed(fields.payment_hash, 32, "payment hash"))]
     if fields.description is not None:
-        try:
-            tags.append(_written_tag(Tag.DESCRIPTION, fields.description.encode("utf-8")))
-        except UnicodeEncodeError:
-            raise FormatError("an invoice's description cannot be written as UTF-8") from None
+        tags.append(_written_tag(Tag.DESCRIPTION, _written_text(fields.description)))
     if fields.description_hash is not None:
         tags.append(_written_tag(Tag.DESCRIPTION_HASH, _fixed(fields.description_hash, 32, "description hash")))
     if fields.metadata is not None:
         tags.append(_written_tag(Tag.METADATA, fields.metadata))
-    # Zero would have to be written as no group at all, which not every reader takes, and nobody can use.
-    if fields.min_final_cltv_expiry_delta < 1 or fields.expiry < 1:
-        raise FormatError("an invoice's expiry and its min_final_cltv_expiry_delta must be positive")
-    tags.append(
-        _written_groups(Tag.MIN_FINAL_CLTV_EXPIRY_DELTA, bech32.groups_from_int(fields.min_final_cltv_expiry_delta))
-    )
-    tags.append(_written_groups(Tag.EXPIRY, bech32.groups_from_int(fields.expiry)))
-    for version, program in fields.fallback_addresses:
-        if not 0 <= version <= _SCRIPT_HASH_VERSION:
-            raise FormatError(f"an invoice's fallback address has the unknown version {version}")
-        tags.append(_written_groups(Tag.FALLBACK_ADDRESS, bytes([version]) + bech32.groups_from_bytes(program)))
-    tags.extend(
-        _written_tag(Tag.ROUTE_HINT, b"".join(_written_hop(hop) for hop in hint)) for hint in fields.route_hints
-    )
+    delta, expiry = fields.min_final_cltv_expiry_delta, fields.expiry
+    tags.append(_written_number(Tag.MIN_FINAL_CLTV_EXPIRY_DELTA, delta, MAX_CLTV_EXPIRY_DELTA))
+    tags.append(_written_number(Tag.EXPIRY, expiry, MAX_EXPIRY))
+    tags.extend([_written_address(version, program) for version, program in fields.fallback_addresses])
+    tags.extend([_written_hint(hint) for hint in fields.route_hints])
     if fields.payee is not None:
         tags.append(_written_tag(Tag.PAYEE, _fixed(fields.payee, 33, "payee")))
     tags.append(_written_tag(Tag.PAYMENT_SECRET, _fixed(fields.payment_secret, 32, "payment secret")))
     if fields.feature_bits:
-        if not 0 <= min(fields.feature_bits) <= max(fields.feature_bits) < 5 * _MAX_FIELD_GROUPS:
-            raise FormatError("an invoice's feature bits do not fit their field")
-        vector = sum(1 << bit for bit in fields.feature_bits)
-        tags.append(_written_groups(Tag.FEATURES, bech32.groups_from_int(vector)))
+        tags.append(_written_feature_bits(fields.feature_bits))
     return b"".join(tags)
 
 
@@ -299,21 +294,56 @@ def _written_tag(tag: Tag, data: bytes) -> bytes:
 
 def _written_groups(tag: Tag, groups: bytes) -> bytes:
     if len(groups) > _MAX_FIELD_GROUPS:
-        raise FormatError(f"an invoice's {tag.name.lower()} is longer than a field can be")
+        raise FormatError(f"{_NAMES[tag]} is longer than a field can be")
     return bytes([tag, len(groups) >> 5, len(groups) & 31]) + groups
 
 
-def _written_hop(hop: RouteHop) -> bytes:
+def _written_text(text: str) -> bytes:
     try:
-        return (
-            _fixed(hop.public_key, 33, "route hint's public key")
-            + hop.short_channel_id.to_bytes(8, "big")
-            + hop.fee_base_msat.to_bytes(4, "big")
-            + hop.fee_proportional_millionths.to_bytes(4, "big")
-            + hop.cltv_expiry_delta.to_bytes(2, "big")
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise FormatError("an invoice's description cannot be written as UTF-8") from None
+
+
+def _written_number(tag: Tag, number: int, maximum: int) -> bytes:
+    # Zero would have to be written as no group at all, which not every reader takes, and nobody can use.
+    if not 0 < number <= maximum:
+        raise FormatError(f"{_NAMES[tag]} must be positive and no more than {maximum}")
+    return _written_groups(tag, bech32.groups_from_int(number))
+
+
+def _written_address(version: int, program: bytes) -> bytes:
+    if not 0 <= version <= _SCRIPT_HASH_VERSION:
+        raise FormatError(f"an invoice's fallback address has the unknown version {version}")
+    _check_program(version, program)
+    return _written_groups(Tag.FALLBACK_ADDRESS, bytes([version]) + bech32.groups_from_bytes(program))
+
+
+def _written_hint(hint: tuple[RouteHop, ...]) -> bytes:
+    if not hint:
+        raise FormatError("an invoice's route hint has no hop")
+    return _written_tag(Tag.ROUTE_HINT, b"".join([_written_hop(hop) for hop in hint]))
+
+
+def _written_hop(hop: RouteHop) -> bytes:
+    _check_public_key(_fixed(hop.public_key, 33, "route hint's public key"))
+    try:
+        return _ROUTE_HOP.pack(
+            hop.public_key,
+            hop.short_channel_id,
+            hop.fee_base_msat,
+            hop.fee_proportional_millionths,
+            hop.cltv_expiry_delta,
         )
-    except OverflowError:
+    except struct.error:
         raise FormatError("an invoice's route hint has a number that does not fit its field") from None
+
+
+def _written_feature_bits(bits: frozenset[int]) -> bytes:
+    if not 0 <= min(bits) <= max(bits) < 5 * _MAX_FIELD_GROUPS:
+        raise FormatError("an invoice's feature bits do not fit their field")
+    _check_feature_bits(bits)
+    return _written_groups(Tag.FEATURES, bech32.groups_from_int(sum([1 << bit for bit in bits])))
 
 
 def _fixed(data: bytes, length: int, name: str) -> bytes:
