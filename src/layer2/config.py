@@ -207,6 +207,9 @@ class LightningSection(Section):
     max_payment_streams: int = Field(
         default=64, ge=0, description="payments under way that are followed on a connection of their own"
     )
+    max_hold_streams: int = Field(
+        default=32, ge=0, description="invoices that may be held and are followed on a connection of their own"
+    )
 
     @field_validator("rest_url")
     @classmethod
@@ -225,6 +228,7 @@ class LightningSection(Section):
             payment_timeout_seconds=self.payment_timeout_seconds,
             fee_limit_ppm=self.fee_limit_ppm,
             max_payment_streams=self.max_payment_streams,
+            max_hold_streams=self.max_hold_streams,
             poll_interval_seconds=self.poll_interval_ms / 1000,
             lnurl_on_this_machine=self.lnurl_on_this_machine,
         )

@@ -31,11 +31,13 @@ class LightningSettings:
             What is in it is sent to the node and shown nowhere.
         network: ``mainnet``, ``testnet``, ``signet`` or ``regtest``; the node must be on it.
         default_timeout_ms: for calls that are given no ``timeout``.
-        connection_pool: how connections are kept; as many more may be open for streams.
+        connection_pool: how the connections for calls are kept.
         payment_timeout_seconds: how long the node looks for routes, unless a payment says otherwise.
         fee_limit_ppm: most that a payment may cost in routing, in millionths of its amount, unless it says otherwise.
-        max_payment_streams: how many payments that this client sent are followed each on its own stream; others are told
-            by the stream of all payments. As many connections may be open for them, and ``max_connections`` to send.
+        max_payment_streams: how many payments that this client sent are followed each on its own stream; others are
+            told by the stream of all payments. As many connections may be open for them, and ``max_connections`` to send.
+        max_hold_streams: how many invoices that may be held are followed each on its own stream; others are looked up in
+            turn. As many connections may be open for them, and two for the streams of all invoices and all payments.
         minimum_version: an older lnd is refused. Before 0.19.0 lnd can lose funds by failing back too much.
         poll_interval_seconds: how often is asked for what no stream tells.
         lnurl_on_this_machine: whether LNURL services and Lightning addresses on loopback addresses are asked, by http
@@ -54,6 +56,7 @@ class LightningSettings:
     payment_timeout_seconds: int = 60
     fee_limit_ppm: int = 5_000
     max_payment_streams: int = 64
+    max_hold_streams: int = 32
     minimum_version: str = "0.19.0"
     poll_interval_seconds: float = 1.0
     lnurl_on_this_machine: bool = False
@@ -73,7 +76,7 @@ class LightningSettings:
         for name in ("default_timeout_ms", "payment_timeout_seconds", "poll_interval_seconds"):
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"{name} must be positive")
-        for name in ("fee_limit_ppm", "max_payment_streams"):
+        for name in ("fee_limit_ppm", "max_payment_streams", "max_hold_streams"):
             if getattr(self, name) < 0:
                 raise ConfigurationError(f"{name} cannot be negative")
 
