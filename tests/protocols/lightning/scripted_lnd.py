@@ -51,7 +51,11 @@ class ScriptedLnd:
 
     def __init__(self, node: LightningNode) -> None:
         self.node = node
-        self.replies: dict[str, list[Reply]] = {"GET /v1/getinfo": [answer(information())]}
+        self.replies: dict[str, list[Reply]] = {
+            "GET /v1/state": [answer({"state": "SERVER_ACTIVE"})],
+            "POST /v1/macaroon/checkpermissions": [answer({"valid": True})],
+            "GET /v1/getinfo": [answer(information())],
+        }
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
 
     def say(self, call: str, *replies: Reply) -> None:
@@ -63,7 +67,10 @@ class ScriptedLnd:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         call = f"{request.method} {request.path}"
         self.requests.append((call, dict(request.headers), await request.read()))
-        left = self.replies.get(call, [refusal("Not Found", 5, 404)])
+        if call != "GET /v1/state" and "Grpc-Metadata-macaroon" not in request.headers:
+            left = [refusal("expected 1 macaroon, got 0")]
+        else:
+            left = self.replies.get(call, [refusal("Not Found", 5, 404)])
         reply = left.pop(0) if len(left) > 1 else left[0]
         response = web.StreamResponse(status=reply.status, headers=reply.headers)
         if reply.chunks:
@@ -140,6 +147,7 @@ def payment(text: str, payment_hash: bytes, /, **changes: object) -> dict[str, o
         "payment_preimage": bytes(32).hex(),
         "value_msat": "50000000",
         "fee_msat": "0",
+        "htlcs": [],
         "failure_reason": "FAILURE_REASON_NONE",
         "payment_index": "1",
     }
@@ -160,7 +168,14 @@ def channel(number: int = 7, **changes: object) -> dict[str, object]:
         "commit_fee": "2810",
         "fee_per_kw": "2500",
         "pending_htlcs": [],
+        "local_constraints": channel_constraints(),
+        "remote_constraints": channel_constraints(),
     }
+    return fields | changes
+
+
+def channel_constraints(**changes: object) -> dict[str, object]:
+    fields: dict[str, object] = {"max_accepted_htlcs": 483, "max_pending_amt_msat": "990000000", "min_htlc_msat": "1"}
     return fields | changes
 
 

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import assert_never
+from typing import Final, assert_never
 
 from layer2.errors import NodeRefused
-from layer2.protocols.lightning.lnd.answers import LIGHTNING, Call
+from layer2.protocols.lightning.lnd.answers import LIGHTNING
 
-__all__ = ["NotReady", "not_ready_error"]
+__all__ = ["NotReady", "WalletState", "not_ready_error", "not_ready_in"]
+
+
+class WalletState(Enum):
+    """lnd's ``WalletState``."""
+
+    WAITING_TO_START = "WAITING_TO_START"
+    NON_EXISTING = "NON_EXISTING"
+    LOCKED = "LOCKED"
+    UNLOCKED = "UNLOCKED"
+    RPC_ACTIVE = "RPC_ACTIVE"
+    """It answers about itself; it stays so until it is synced for the first time."""
+    SERVER_ACTIVE = "SERVER_ACTIVE"
+
+    @property
+    def not_ready(self) -> NotReady | None:
+        """What keeps it from taking any command."""
+        return _NOT_READY_STATES.get(self)
 
 
 class NotReady(Enum):
@@ -19,8 +36,27 @@ class NotReady(Enum):
     STARTING = "it is still starting"
 
 
-def not_ready_error(why: NotReady, call: Call, *, node_code: int, node_message: str) -> NodeRefused:
-    """The error of a call that lnd refuses for that reason, before it looks at it."""
+_NOT_READY_STATES: Final = {
+    WalletState.WAITING_TO_START: NotReady.STARTING,
+    WalletState.NON_EXISTING: NotReady.NO_WALLET,
+    WalletState.LOCKED: NotReady.LOCKED,
+    WalletState.UNLOCKED: NotReady.STARTING,
+}
+_NOT_READY_WORDS: Final = {
+    "wallet not created": NotReady.NO_WALLET,
+    "wallet locked": NotReady.LOCKED,
+    "waiting to start": NotReady.STARTING,
+    "in the process of starting": NotReady.STARTING,
+}
+
+
+def not_ready_in(words: str) -> NotReady | None:
+    """What lnd's words say of its start; it has no code for it."""
+    return next((why for phrase, why in _NOT_READY_WORDS.items() if phrase in words), None)
+
+
+def not_ready_error(why: NotReady, operation: str, *, node_code: int | None = None, words: str = "") -> NodeRefused:
+    """The error of a call that lnd refuses for that reason, whatever it asks for."""
     match why:
         case NotReady.NO_WALLET:
             code, remedy = "wallet_not_created", "create the node's wallet: lncli create"
@@ -31,12 +67,12 @@ def not_ready_error(why: NotReady, call: Call, *, node_code: int, node_message: 
         case _:
             assert_never(why)
     return NodeRefused(
-        f"lnd does not take {call} yet: {why.value}",
+        f"lnd takes no commands yet: {why.value}",
         code=code,
         node_code=node_code,
-        node_message=node_message,
+        node_message=words,
         protocol=LIGHTNING,
-        operation=str(call),
+        operation=operation,
         retryable=True,
         remedy=remedy,
     )

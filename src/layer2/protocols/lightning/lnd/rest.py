@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from dataclasses import replace
+from enum import Enum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import aiohttp
 import orjson
@@ -31,26 +34,74 @@ from layer2.errors import (
 from layer2.foreign_text import printable
 from layer2.http_client import open_session, server_time
 from layer2.protocols.lightning.lnd.answers import LIGHTNING, Answer, Call, LndObject
-from layer2.protocols.lightning.lnd.readiness import NotReady, not_ready_error
+from layer2.protocols.lightning.lnd.readiness import not_ready_error, not_ready_in
 from layer2.protocols.lightning.settings import LightningSettings
 
-__all__ = ["NOT_FOUND", "LndRest"]
+__all__ = ["ALREADY_EXISTS", "NOT_FOUND", "LndRest", "LndStream", "Use"]
 
 NOT_FOUND: Final = 5
-"""gRPC status code, as ``NodeRefused.node_code``."""
+ALREADY_EXISTS: Final = 6
+"""gRPC status codes, as ``NodeRefused.node_code``."""
 _NO_ANSWER_OF_ITS_OWN: Final = frozenset({1, 4, 14})
 """gRPC codes CANCELLED, DEADLINE_EXCEEDED and UNAVAILABLE: the request may have been executed."""
+_END_SECONDS: Final = 1.0
+"""For which the end of a stream is waited for, once it has said its last."""
 _NO_ANSWER_STATUS: Final = frozenset({502, 503, 504})
 _UNAUTHENTICATED: Final = frozenset({7, 16})
 _DENIED: Final = "permission denied"
 _MACAROON_WORDS: Final = ("macaroon", "unmarshal v1", "unmarshal v2", "verification failed", _DENIED)
 """lnd reports these with the code UNKNOWN, so its words are all there is."""
-_NOT_READY: Final = {
-    "wallet not created": NotReady.NO_WALLET,
-    "wallet locked": NotReady.LOCKED,
-    "waiting to start": NotReady.STARTING,
-    "in the process of starting": NotReady.STARTING,
-}
+
+
+class Use(Enum):
+    """What a connection is for; those for one use never wait for those of another."""
+
+    CALLS = "calls"
+    WATCHES = "watches"
+    """Streams that stay open."""
+    PAYMENTS = "payments"
+    """Sending: each is a stream that stays open while the payment is under way."""
+
+
+class LndStream:
+    """The messages of one stream, as they come.
+
+    Args:
+        rest: whose it is.
+        response: from which they come.
+        call: that it answers.
+
+    Raises, while iterating: as ``LndRest.get`` and ``post``.
+    """
+
+    def __init__(self, rest: LndRest, response: aiohttp.ClientResponse, call: Call) -> None:
+        self._rest = rest
+        self._response = response
+        self._call = call
+        self._lines: deque[bytes] = deque()
+        self._unfinished = bytearray()
+        self._is_over = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> LndObject:
+        while not self._lines:
+            if self._is_over:
+                raise StopAsyncIteration
+            with self._rest.failures(self._call):
+                part = await self._response.content.readany()
+            self._unfinished += part
+            self._is_over = not part
+            lines = self._unfinished.split(b"\n")
+            self._unfinished = bytearray() if self._is_over else lines.pop()
+            self._lines.extend(bytes(line) for line in lines if line.strip())
+            self._rest.check_size(self._unfinished, self._response, self._call)
+        return self._rest.result(self._lines.popleft(), self._call)
+
+    def close(self) -> None:
+        """Give up what was not read, and its connection; nothing where it was read to its end."""
+        _abort(self._response)
 
 
 class LndRest:
@@ -68,8 +119,7 @@ class LndRest:
         self._settings = settings
         self._tls: ssl.SSLContext | None = None
         self._macaroon: bytes | None = None
-        self._calls: aiohttp.ClientSession | None = None
-        self._watches: aiohttp.ClientSession | None = None
+        self._sessions: dict[Use, aiohttp.ClientSession] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def macaroon(self) -> bytes:
@@ -116,43 +166,73 @@ class LndRest:
 
         Raises, also while iterating: as ``get`` and ``post``.
         """
-        session = self._session(watch=watch)
-        call = Call(method, path.partition("?")[0])
-        timeout = aiohttp.ClientTimeout(sock_connect=self._settings.default_timeout)
-        with self._failures(call):
-            response = await session.request(method, **self._arguments(path, body), timeout=timeout)
-        try:
-            if response.status != 200:
-                with self._failures(call):
-                    content = await self._read(response, call)
-                raise self._refusal(call, response.status, content)
-            async with aclosing(self._results(response, call)) as results:
-                yield results
-        finally:
-            _abort(response)
+        use = Use.WATCHES if watch else Use.CALLS
+        with closing(await self._open_stream(method, path, body, use)) as messages:
+            yield messages
 
-    async def first(self, method: str, path: str, body: Mapping[str, object] | None = None) -> LndObject:
-        """The first message of a stream, which is then closed; what it tells of goes on.
+    async def begin_stream(
+        self, method: str, path: str, body: Mapping[str, object] | None = None, *, use: Use
+    ) -> tuple[LndObject, LndStream]:
+        """The first message of a stream, and what follows, which the caller closes, whatever happens.
+
+        Reading it to its end keeps its connection for another.
 
         Raises:
-            NodeUnreachable: none within the default timeout, or none at all.
-            As ``stream``.
+            NodeUnreachable: no message within the default timeout, or none at all.
+            As ``get`` and ``post``.
         """
         call = Call(method, path.partition("?")[0])
         try:
-            async with asyncio.timeout(self._settings.default_timeout), self.stream(method, path, body) as results:
-                async for result in results:
-                    return result
+            async with asyncio.timeout(self._settings.default_timeout):
+                stream = await self._open_stream(method, path, body, use)
+                try:
+                    async for message in stream:
+                        return message, stream
+                except BaseException:
+                    stream.close()
+                    raise
         except TimeoutError:
             raise self._unreachable(call, f"no answer within {self._settings.default_timeout:g} s") from None
         raise self._unreachable(call, "the stream ended without a message")
 
+    async def state(self, path: str, *, is_final: Callable[[LndObject], bool]) -> LndObject:
+        """The first message of a stream that begins with the present state.
+
+        Args:
+            is_final: whether nothing follows it; then the stream is read to its end and its connection kept.
+
+        Raises: as ``begin_stream``.
+        """
+        message, stream = await self.begin_stream("GET", path, use=Use.CALLS)
+        with closing(stream):
+            if is_final(message):
+                # What comes now matters to the connection only.
+                with suppress(NodeError, TimeoutError):
+                    async with asyncio.timeout(_END_SECONDS):
+                        async for _ in stream:
+                            pass
+        return message
+
+    async def _open_stream(self, method: str, path: str, body: Mapping[str, object] | None, use: Use) -> LndStream:
+        session = self._session(use)
+        call = Call(method, path.partition("?")[0])
+        timeout = aiohttp.ClientTimeout(sock_connect=self._settings.default_timeout)
+        with self.failures(call):
+            response = await session.request(method, **self._arguments(path, body), timeout=timeout)
+        if response.status == 200:
+            return LndStream(self, response, call)
+        try:
+            with self.failures(call):
+                content = await self._read(response, call)
+        finally:
+            _abort(response)
+        raise self._refusal(call, response.status, content)
+
     async def aclose(self) -> None:
         """Close every connection; calls and streams that are under way end with NodeUnreachable."""
-        for session in (self._calls, self._watches):
-            if session is not None:
-                await session.close()
-        self._calls = self._watches = self._loop = None
+        sessions, self._sessions, self._loop = self._sessions, {}, None
+        for session in sessions.values():
+            await session.close()
         # Aborted connections give up their sockets in the loop's next round.
         await asyncio.sleep(0)
 
@@ -160,10 +240,10 @@ class LndRest:
         self, method: str, path: str, body: Mapping[str, object] | None, *, with_macaroon: bool = True
     ) -> Answer:
         call = Call(method, path.partition("?")[0])
-        session = self._session(watch=False)
+        session = self._session(Use.CALLS)
         timeout = aiohttp.ClientTimeout(total=self._settings.default_timeout)
         arguments = self._arguments(path, body, with_macaroon=with_macaroon)
-        with self._failures(call):
+        with self.failures(call):
             async with session.request(method, **arguments, timeout=timeout) as response:
                 content = await self._read(response, call)
         if response.status != 200:
@@ -171,7 +251,7 @@ class LndRest:
         date = server_time(response)
         return Answer(LndObject(self._parsed(content, call), call), date)
 
-    def _session(self, *, watch: bool) -> aiohttp.ClientSession:
+    def _session(self, use: Use) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
@@ -180,14 +260,14 @@ class LndRest:
                 "this client belongs to the event loop that used it first; make another one in this loop",
                 protocol=LIGHTNING,
             )
-        session = self._watches if watch else self._calls
-        if session is None:
-            session = open_session(self._settings.connection_pool, timeout=self._settings.default_timeout)
-            if watch:
-                self._watches = session
-            else:
-                self._calls = session
-        return session
+        if use not in self._sessions:
+            pool = self._settings.connection_pool
+            if use is Use.PAYMENTS:
+                # So many that as many payments can be sent as there are calls, whatever is still being read.
+                most = pool.max_connections + self._settings.max_payment_streams
+                pool = replace(pool, max_connections=most)
+            self._sessions[use] = open_session(pool, timeout=self._settings.default_timeout)
+        return self._sessions[use]
 
     def _arguments(self, path: str, body: Mapping[str, object] | None, *, with_macaroon: bool = True) -> dict[str, Any]:
         if self._tls is None:
@@ -231,30 +311,16 @@ class LndRest:
         content = bytearray()
         async for part in response.content.iter_any():
             content += part
-            self._check_size(content, response, call)
+            self.check_size(content, response, call)
         return bytes(content)
 
-    async def _results(self, response: aiohttp.ClientResponse, call: Call) -> AsyncGenerator[LndObject, None]:
-        rest = bytearray()
-        while True:
-            with self._failures(call):
-                part = await response.content.readany()
-            rest += part
-            *lines, rest = rest.split(b"\n") if part else [rest, bytearray()]
-            for line in lines:
-                if line.strip():
-                    yield self._result(bytes(line), call)
-            if not part:
-                return
-            self._check_size(rest, response, call)
-
-    def _check_size(self, content: bytearray, response: aiohttp.ClientResponse, call: Call) -> None:
+    def check_size(self, content: bytearray, response: aiohttp.ClientResponse, call: Call) -> None:
         limit = self._settings.connection_pool.max_response_bytes
         if len(content) > limit:
             response.close()
             raise self._bad(call, f"its answer is longer than {limit} bytes")
 
-    def _result(self, line: bytes, call: Call) -> LndObject:
+    def result(self, line: bytes, call: Call) -> LndObject:
         message = self._parsed(line, call)
         if isinstance(message, dict) and "error" in message:
             refusal = self._refusal(call, 200, line)
@@ -286,9 +352,9 @@ class LndRest:
             )
         if code is None:
             return self._bad(call, f"HTTP {status} without lnd's reason")
-        not_ready = next((state for phrase, state in _NOT_READY.items() if phrase in words), None)
+        not_ready = not_ready_in(words)
         if not_ready is not None:
-            return not_ready_error(not_ready, call, node_code=code, node_message=words)
+            return not_ready_error(not_ready, str(call), node_code=code, words=words)
         return NodeRefused(
             f"lnd at {self._url.origin()} refused {call}: {words}",
             node_code=code,
@@ -298,7 +364,7 @@ class LndRest:
         )
 
     @contextmanager
-    def _failures(self, call: Call) -> Iterator[None]:
+    def failures(self, call: Call) -> Iterator[None]:
         # An error of aiohttp is not kept as the cause: it may hold the request with its macaroon.
         try:
             yield

@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from layer2.money import Balance
 from layer2.protocols.lightning.lnd.answers import LndObject
 
-__all__ = ["Channel", "balance_of", "channel_ids", "read_channel"]
+__all__ = ["Channel", "Flow", "balance_of", "channel_ids", "read_channel", "receivable_sat", "sendable_sat"]
 
 _HTLC_WEIGHT: Final = 172
 """Of one HTLC output in a commitment transaction (BOLT 3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One direction of a channel: what its sending side has and what limits its HTLCs (BOLT 2)."""
+
+    balance_sat: int
+    kept_sat: int
+    """What the sender has to keep: its reserve and, where it opened the channel, the fee buffer."""
+    in_flight_sat: int
+    """In HTLCs that it offered and that are not resolved; no longer part of the balance."""
+    htlcs: int
+    """How many those are."""
+    max_htlcs: int
+    max_in_flight_msat: int
+    min_htlc_msat: int
+
+    @property
+    def free_sat(self) -> int:
+        """The most that one more HTLC can carry; 0 where none can be added."""
+        if self.htlcs >= self.max_htlcs:
+            return 0
+        free = min(self.balance_sat - self.kept_sat, self.max_in_flight_msat // 1000 - self.in_flight_sat)
+        return free if free > 0 and free * 1000 >= self.min_htlc_msat else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,28 +46,28 @@ class Channel:
     ids: frozenset[int]
     """Every short channel id that the node's invoices may know it by."""
     is_active: bool
-    local_sat: int
-    remote_sat: int
-    local_kept_sat: int
-    """What this node has to keep: its reserve and, where it opened the channel, the fee buffer."""
-    remote_kept_sat: int
-    """What the peer has to keep, likewise."""
-    outgoing_sat: int
-    """In HTLCs that this node offered and that are not resolved."""
+    outgoing: Flow
+    incoming: Flow
     hashes: frozenset[bytes]
     """Payment hashes of its pending HTLCs, in both directions."""
 
 
+def sendable_sat(channels: Iterable[Channel], max_parts: int | None = None) -> int:
+    """What one payment of so many parts can carry at most, routing fees included; each channel takes one part."""
+    free = sorted((channel.outgoing.free_sat for channel in channels if channel.is_active), reverse=True)
+    return sum(free[:max_parts])
+
+
+def receivable_sat(channels: Iterable[Channel]) -> int:
+    """What one payment can bring in at most; in how many parts is for the payer to say."""
+    return sum(channel.incoming.free_sat for channel in channels if channel.is_active)
+
+
 def balance_of(channels: Sequence[Channel]) -> Balance:
     """What can be sent and received over the channels at most, for one payment at a time and before routing fees."""
-    active = [channel for channel in channels if channel.is_active]
-    spendable = sum(max(0, channel.local_sat - channel.local_kept_sat) for channel in active)
-    owned = sum(channel.local_sat + channel.outgoing_sat for channel in channels)
-    return Balance(
-        spendable=spendable,
-        reserved=owned - spendable,
-        receivable=sum(max(0, channel.remote_sat - channel.remote_kept_sat) for channel in active),
-    )
+    spendable = sendable_sat(channels)
+    owned = sum(channel.outgoing.balance_sat + channel.outgoing.in_flight_sat for channel in channels)
+    return Balance(spendable=spendable, reserved=owned - spendable, receivable=receivable_sat(channels))
 
 
 def read_channel(fields: LndObject) -> Channel:
@@ -52,12 +76,27 @@ def read_channel(fields: LndObject) -> Channel:
     return Channel(
         ids=channel_ids(fields),
         is_active=fields.flag("active"),
-        local_sat=fields.integer("local_balance"),
-        remote_sat=fields.integer("remote_balance"),
-        local_kept_sat=fields.integer("local_chan_reserve_sat") + (buffer if opened_here else 0),
-        remote_kept_sat=fields.integer("remote_chan_reserve_sat") + (0 if opened_here else buffer),
-        outgoing_sat=sum(htlc.integer("amount") for htlc in htlcs if not htlc.flag("incoming")),
+        outgoing=_read_flow(
+            fields, "local", [htlc for htlc in htlcs if not htlc.flag("incoming")], buffer if opened_here else 0
+        ),
+        incoming=_read_flow(
+            fields, "remote", [htlc for htlc in htlcs if htlc.flag("incoming")], 0 if opened_here else buffer
+        ),
         hashes=frozenset(htlc.data("hash_lock") for htlc in htlcs),
+    )
+
+
+def _read_flow(fields: LndObject, side: str, htlcs: Sequence[LndObject], buffer: int) -> Flow:
+    # What lnd calls a side's constraints limits the HTLCs that this side offers.
+    limits = fields.inner(f"{side}_constraints")
+    return Flow(
+        balance_sat=fields.integer(f"{side}_balance"),
+        kept_sat=fields.integer(f"{side}_chan_reserve_sat") + buffer,
+        in_flight_sat=sum(htlc.integer("amount") for htlc in htlcs),
+        htlcs=len(htlcs),
+        max_htlcs=limits.integer("max_accepted_htlcs"),
+        max_in_flight_msat=limits.integer("max_pending_amt_msat"),
+        min_htlc_msat=limits.integer("min_htlc_msat"),
     )
 
 

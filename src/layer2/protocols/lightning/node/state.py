@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from layer2.errors import AuthenticationFailed, BadAnswer, ConfigurationError, NodeRefused, WrongNetwork
+from layer2.errors import AuthenticationFailed, BadAnswer, ConfigurationError, WrongNetwork
 from layer2.interfaces import Clock
 from layer2.protocols.lightning.lnd.answers import LIGHTNING, Answer
+from layer2.protocols.lightning.lnd.readiness import NotReady, WalletState, not_ready_error
 from layer2.protocols.lightning.lnd.rest import LndRest
 from layer2.protocols.lightning.node.channels import Channel, channel_ids, read_channel
+from layer2.protocols.lightning.node.permissions import check_permissions
 from layer2.protocols.lightning.settings import LightningSettings
 from layer2.swap_rules.legs import ClockReading
 
@@ -19,6 +21,7 @@ __all__ = ["LndNode", "NodeState"]
 
 MOST_CLOCK_DIFFERENCE: Final = 60
 """Seconds."""
+_STATE_PATH: Final = "/v1/state"
 _HOLD_EXPIRY_DELTA: Final = "invoices.holdexpirydelta"
 _KEY_LENGTH: Final = 33
 
@@ -52,6 +55,7 @@ class NodeState:
         if not self.is_synced:
             raise BadAnswer(
                 f"lnd is not synced to the chain (height {self.height})",
+                code="not_synced",
                 protocol=LIGHTNING,
                 retryable=True,
                 remedy="wait until getinfo shows synced_to_chain",
@@ -60,6 +64,7 @@ class NodeState:
             raise BadAnswer(
                 f"the clocks of lnd and of this machine differ by {self.clock_difference:.0f} s; "
                 f"at most {MOST_CLOCK_DIFFERENCE} s are safe",
+                code="clock",
                 protocol=LIGHTNING,
                 remedy="set both machines' clocks (NTP)",
             )
@@ -79,33 +84,60 @@ class LndNode:
         self._settings = settings
         self._clock = clock
         self._key: bytes | None = None
+        self._hold_expiry: int | None = None
 
     async def check(self) -> None:
-        """Check that the node is the configured one and fit for use.
+        """Check that the node is the configured one and fit for use. Whether it has channels is not asked for here.
 
         Raises:
+            NodeUnreachable: nothing answers there.
+            AuthenticationFailed: its certificate is another one, or the macaroon is not of this node or allows too
+                little.
+            NodeRefused: it has no wallet, or that is locked, or it is still starting.
             WrongNetwork: it is on another network.
             ConfigurationError: it is too old, or its configuration would lose held payments.
             BadAnswer: it is not synced, or its clock differs.
-            NodeError: it cannot be asked.
         """
-        state = await self.state()
+        wallet = await self._wallet_state()
+        try:
+            state = await self.state()
+        except AuthenticationFailed:
+            await check_permissions(self._rest)
+            raise
+        self._check_network(state.network)
+        self._check_version(state.version)
+        await check_permissions(self._rest)
+        state.check_current()
+        if wallet is not WalletState.SERVER_ACTIVE:
+            raise not_ready_error(NotReady.STARTING, _STATE_PATH)
+        self._check_hold_expiry(await self._configured_hold_expiry())
+
+    async def _wallet_state(self) -> WalletState:
+        # Asked for without a macaroon: before there is a wallet there is none.
+        answer = await self._rest.get(_STATE_PATH, with_macaroon=False)
+        state = answer.fields.word("state", WalletState)
+        if state.not_ready is not None:
+            raise not_ready_error(state.not_ready, _STATE_PATH)
+        return state
+
+    def _check_network(self, network: str) -> None:
         configured = self._settings.network
-        if state.network.removesuffix("4") != configured:
+        if network.removesuffix("4") != configured:
             raise WrongNetwork(
-                f"lnd is on {state.network}, the configuration says {configured}",
+                f"lnd is on {network}, the configuration says {configured}",
                 protocol=LIGHTNING,
                 remedy="correct network, or rest_url",
             )
+
+    def _check_version(self, version: str) -> None:
         minimum = self._settings.minimum_version
-        if _version(state.version) < _version(minimum):
+        if _version(version) < _version(minimum):
             raise ConfigurationError(
-                f"lnd {state.version} is older than {minimum}; older ones have bugs that lose funds",
+                f"lnd {version} is older than {minimum}; older ones have bugs that lose funds",
+                code="node_version",
                 protocol=LIGHTNING,
                 remedy="update the node; who knows better sets minimum_version",
             )
-        state.check_current()
-        self._check_hold_expiry(await self._hold_expiry_delta())
 
     async def state(self) -> NodeState:
         """What the node says of itself now.
@@ -141,17 +173,25 @@ class LndNode:
         answer = await self._rest.get("/v1/channels/closed")
         return frozenset().union(*map(channel_ids, answer.fields.objects("channels")))
 
-    async def _hold_expiry_delta(self) -> int | None:
-        """How many blocks before its expiry the node gives up a held HTLC; None where it does not say."""
+    async def hold_expiry_delta(self) -> int:
+        """How many blocks before its expiry the node gives up a held HTLC by itself; asked for once.
+
+        Where the node does not say, it counts as what the margins allow for: the most that an lnd has by default.
+        """
+        if self._hold_expiry is None:
+            configured = await self._configured_hold_expiry()
+            self._hold_expiry = self._settings.timelocks.hold_expiry_delta if configured is None else configured
+        return self._hold_expiry
+
+    async def _configured_hold_expiry(self) -> int | None:
         try:
             answer = await self._rest.get("/v1/getdebuginfo")
             return int(answer.fields.inner("config").text(_HOLD_EXPIRY_DELTA))
-        except (AuthenticationFailed, BadAnswer, NodeRefused, ValueError):
-            # A macaroon need not allow this call, and its answer holds the whole log.
+        except (BadAnswer, ValueError):
+            # Before 0.21 the answer holds the whole log, which may be longer than is read here.
             return None
 
     def _check_hold_expiry(self, delta: int | None) -> None:
-        # Unreadable, it counts as what the margins allow for: the largest that an lnd has by default.
         allowed = self._settings.timelocks.hold_expiry_delta
         if delta == 0:
             problem = "lnd never gives up a held payment (invoices.holdexpirydelta is 0) and would close the channel"
@@ -160,7 +200,10 @@ class LndNode:
         else:
             return
         raise ConfigurationError(
-            problem, protocol=LIGHTNING, remedy=f"set invoices.holdexpirydelta={allowed} in lnd.conf"
+            problem,
+            code="hold_expiry",
+            protocol=LIGHTNING,
+            remedy=f"set invoices.holdexpirydelta={allowed} in lnd.conf",
         )
 
 
