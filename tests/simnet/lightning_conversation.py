@@ -1,87 +1,19 @@
-"""One conversation with two Lightning nodes, and the shape of every answer in it.
-
-Real lnd and the simulated nodes are led through the same calls. What is compared is what a client depends on: the
-HTTP status, the exact error body, the names of all fields, the form of each value, and words such as SETTLED.
-"""
+"""One conversation with two Lightning nodes about what a swap needs: hold invoices, payments, and what is refused."""
 
 from __future__ import annotations
 
 import json
 import re
-from base64 import b64decode
-from collections.abc import Awaitable, Callable
-from hashlib import sha256
 from typing import Any
 
-from simnet.lightning_client import Client, preimage_of, send_fields, standard, url_safe
+from simnet.lightning_client import preimage_of, send_fields, standard, url_safe
+from simnet.lightning_talk import Talk, hash_of, read_line
 
-__all__ = ["Conversation", "shape"]
-
-_MAPS = frozenset({"features", "config", "account_balance", "custom_records", "first_hop_custom_records"})
-"""Fields that are maps: their keys are data."""
-_OWN_WORDS = frozenset({"message", "version", "alias", "commit_hash", "color", "memo", "description"})
+__all__ = ["Conversation"]
 
 
-def shape(value: Any, name: str = "") -> Any:
-    """The shape of a JSON value: names of fields, forms of values, and constants in capitals as they are."""
-    match value:
-        case dict() if name in _MAPS:
-            shapes = [shape(item) for item in value.values()]
-            return {"*": shapes[0]} if shapes else {}
-        case dict():
-            return {key: shape(item, key) for key, item in value.items()}
-        case list():
-            return [shape(value[0])] if value else []
-        case bool() | None:
-            return value
-        case int():
-            return "number"
-        case str():
-            return "text" if name in _OWN_WORDS else _form(value)
-        case _:
-            raise TypeError(type(value))
-
-
-def _form(text: str) -> str:
-    if re.fullmatch(r"[A-Z][A-Z_]+", text):
-        return text
-    for form, pattern in (
-        ("", r""),
-        ("decimal", r"-?[0-9]{1,19}"),
-        ("hex32", r"[0-9a-f]{64}"),
-        ("hex33", r"0[23][0-9a-f]{64}"),
-        ("outpoint", r"[0-9a-f]{64}:[0-9]+"),
-        ("invoice", r"lnbcrt[0-9a-z]+"),
-    ):
-        if re.fullmatch(pattern, text):
-            return form
-    if re.fullmatch(r"[A-Za-z0-9+/]+={0,2}", text) and len(text) % 4 == 0:
-        return f"base64 of {len(b64decode(text))}"
-    return "text"
-
-
-class Conversation:
-    """Leads two nodes through the calls.
-
-    Args:
-        taker: pays.
-        provider: is paid.
-        mine: makes that many Bitcoin blocks and returns when both nodes have seen them.
-        pass_time: lets that many seconds go by at both nodes.
-    """
-
-    def __init__(
-        self,
-        taker: Client,
-        provider: Client,
-        mine: Callable[[int], Awaitable[object]],
-        pass_time: Callable[[int], Awaitable[object]],
-    ) -> None:
-        self._taker = taker
-        self._provider = provider
-        self._mine = mine
-        self._pass_time = pass_time
-        self._heard: dict[str, Any] = {}
+class Conversation(Talk):
+    """Leads two nodes through the calls."""
 
     async def hold(self) -> dict[str, Any]:
         """Make all calls and return, by a name for each, status and shape of what was answered."""
@@ -95,37 +27,6 @@ class Conversation:
         await self._refused_requests()
         await self._a_hold_invoice_that_the_node_gives_up()
         return self._heard
-
-    async def _ask(
-        self,
-        name: str,
-        client: Client,
-        method: str,
-        path: str,
-        body: dict[str, Any] | None = None,
-        *,
-        own_words: bool = True,
-    ) -> Any:
-        """One call whose answer ends, and its first line.
-
-        Without ``own_words`` the message of a refusal is left out: lnd's libraries vary it on purpose.
-        """
-        async with client.open(method, path, body) as response:
-            lines = [json.loads(line) for line in (await response.read()).splitlines() if line.strip()]
-            if not own_words:
-                lines[0].get("error", lines[0])["message"] = "(any)"
-            self._keep(name, response.status, lines)
-            return lines[0]
-
-    def _keep(self, name: str, status: int, lines: list[Any]) -> None:
-        assert name not in self._heard, name
-        refusal = status != 200
-        answers = lines if refusal else [shape(line) for line in lines]
-        self._heard[name] = {"status": status, "lines": answers}
-
-    async def _hold_invoice(self, number: int, **fields: Any) -> str:
-        fields = {"hash": standard(_hash(number)), "value": "20000"} | fields
-        return str((await self._provider.post("/v2/invoices/hodl", **fields))["payment_request"])
 
     async def _what_the_nodes_are(self) -> None:
         for path in (
@@ -144,7 +45,7 @@ class Conversation:
     async def _a_plain_payment(self) -> None:
         body = {"value": "30000", "memo": "tea", "r_preimage": standard(preimage_of(1)), "expiry": "3600"}
         made = await self._ask("add invoice", self._provider, "POST", "/v1/invoices", body)
-        request, payment_hash = made["payment_request"], _hash(1)
+        request, payment_hash = made["payment_request"], hash_of(1)
         await self._ask("lookup open", self._provider, "GET", f"/v1/invoice/{payment_hash.hex()}")
         await self._ask("decode", self._taker, "GET", f"/v1/payreq/{request}")
         send = send_fields(request)
@@ -161,44 +62,44 @@ class Conversation:
         await self._ask("list payments", self._taker, "GET", "/v1/payments?reversed=true&max_payments=1")
 
     async def _a_hold_invoice_that_is_settled(self) -> None:
-        body = {"hash": standard(_hash(2)), "value_msat": "20000500", "cltv_expiry": "100", "memo": "swap"}
+        body = {"hash": standard(hash_of(2)), "value_msat": "20000500", "cltv_expiry": "100", "memo": "swap"}
         made = await self._ask("add hold invoice", self._provider, "POST", "/v2/invoices/hodl", body)
         await self._ask("add hold invoice twice", self._provider, "POST", "/v2/invoices/hodl", body)
         settle = {"preimage": standard(preimage_of(2))}
         await self._ask("settle open", self._provider, "POST", "/v2/invoices/settle", settle)
         send = send_fields(made["payment_request"])
-        subscribe = f"/v2/invoices/subscribe/{url_safe(_hash(2))}"
-        track = f"/v2/router/track/{url_safe(_hash(2))}"
+        subscribe = f"/v2/invoices/subscribe/{url_safe(hash_of(2))}"
+        track = f"/v2/router/track/{url_safe(hash_of(2))}"
         async with (
             self._provider.open("GET", subscribe) as invoice,
             self._taker.open("POST", "/v2/router/send", send) as payment,
         ):
-            invoices = [await _line(invoice) for _ in range(2)]
-            payments = [await _line(payment) for _ in range(2)]
+            invoices = [await read_line(invoice) for _ in range(2)]
+            payments = [await read_line(payment) for _ in range(2)]
             await self._ask("send what is in flight", self._taker, "POST", "/v2/router/send", send)
             await self._ask("balances while held", self._taker, "GET", "/v1/balance/channels")
             await self._ask("payer's channel while held", self._taker, "GET", "/v1/channels")
             await self._ask("payee's channel while held", self._provider, "GET", "/v1/channels")
             async with self._taker.open("GET", track) as tracked:
-                self._keep("track in flight", tracked.status, [await _line(tracked)])
+                self._keep("track in flight", tracked.status, [await read_line(tracked)])
             await self._ask("settle", self._provider, "POST", "/v2/invoices/settle", settle)
             invoices += [json.loads(line) for line in (await invoice.read()).splitlines()]
             payments += [json.loads(line) for line in (await payment.read()).splitlines()]
             self._keep("subscribe to a settled hold invoice", invoice.status, invoices)
             self._keep("send to a settled hold invoice", payment.status, payments)
         await self._ask("settle twice", self._provider, "POST", "/v2/invoices/settle", settle)
-        cancel = {"payment_hash": standard(_hash(2))}
+        cancel = {"payment_hash": standard(hash_of(2))}
         await self._ask("cancel settled", self._provider, "POST", "/v2/invoices/cancel", cancel)
 
     async def _a_hold_invoice_that_is_cancelled(self) -> None:
         send = send_fields(await self._hold_invoice(3))
-        cancel = {"payment_hash": standard(_hash(3))}
-        subscribe = f"/v2/invoices/subscribe/{url_safe(_hash(3))}"
+        cancel = {"payment_hash": standard(hash_of(3))}
+        subscribe = f"/v2/invoices/subscribe/{url_safe(hash_of(3))}"
         async with (
             self._provider.open("GET", subscribe) as invoice,
             self._taker.open("POST", "/v2/router/send", send) as payment,
         ):
-            invoices = [await _line(invoice) for _ in range(2)]
+            invoices = [await read_line(invoice) for _ in range(2)]
             await self._ask("cancel", self._provider, "POST", "/v2/invoices/cancel", cancel)
             invoices += [json.loads(line) for line in (await invoice.read()).splitlines()]
             payments = [json.loads(line) for line in (await payment.read()).splitlines()]
@@ -213,12 +114,12 @@ class Conversation:
         await self._ask("send too much", self._taker, "POST", "/v2/router/send", send_fields(much))
         await self._ask("send it again", self._taker, "POST", "/v2/router/send", send_fields(much))
         cancelled = await self._hold_invoice(5)
-        await self._provider.post("/v2/invoices/cancel", payment_hash=standard(_hash(5)))
+        await self._provider.post("/v2/invoices/cancel", payment_hash=standard(hash_of(5)))
         send = send_fields(cancelled, no_inflight_updates=True)
         await self._ask("send to a cancelled invoice", self._taker, "POST", "/v2/router/send", send)
 
     async def _refused_invoices(self) -> None:
-        base = {"hash": standard(_hash(6)), "value": "1000"}
+        base = {"hash": standard(hash_of(6)), "value": "1000"}
         for name, fields in {
             "short final delta": {"cltv_expiry": "23"},
             "long final delta": {"cltv_expiry": "2017"},
@@ -264,10 +165,10 @@ class Conversation:
             message = refusal["error"]["message"]
             refusal["error"]["message"] = re.sub(r"[0-9]{4}-.*", "(a time)", message)
             self._keep("send: expired", response.status, [refusal])
-        await self._ask("lookup expired", self._provider, "GET", f"/v1/invoice/{_hash(9).hex()}")
+        await self._ask("lookup expired", self._provider, "GET", f"/v1/invoice/{hash_of(9).hex()}")
 
     async def _refused_requests(self) -> None:
-        unknown = _hash(10)
+        unknown = hash_of(10)
         for name, method, path, body in (
             ("unknown invoice", "GET", f"/v1/invoice/{unknown.hex()}", None),
             ("short hash of an invoice", "GET", "/v1/invoice/abcd", None),
@@ -301,24 +202,16 @@ class Conversation:
 
     async def _a_hold_invoice_that_the_node_gives_up(self) -> None:
         send = send_fields(await self._hold_invoice(11, cltv_expiry="24"))
-        subscribe = f"/v2/invoices/subscribe/{url_safe(_hash(11))}"
+        subscribe = f"/v2/invoices/subscribe/{url_safe(hash_of(11))}"
         async with (
             self._provider.open("GET", subscribe) as invoice,
             self._taker.open("POST", "/v2/router/send", send) as payment,
         ):
-            invoices = [await _line(invoice) for _ in range(2)]
+            invoices = [await read_line(invoice) for _ in range(2)]
             await self._mine(24 + 3 - 18 - 1)
-            await self._ask("one block before", self._provider, "GET", f"/v1/invoice/{_hash(11).hex()}")
+            await self._ask("one block before", self._provider, "GET", f"/v1/invoice/{hash_of(11).hex()}")
             await self._mine(1)
             invoices += [json.loads(line) for line in (await invoice.read()).splitlines()]
             payments = [json.loads(line) for line in (await payment.read()).splitlines()]
             self._keep("subscribe to an invoice that is given up", invoice.status, invoices)
             self._keep("send to an invoice that is given up", payment.status, payments)
-
-
-def _hash(number: int) -> bytes:
-    return sha256(preimage_of(number)).digest()
-
-
-async def _line(response: Any) -> Any:
-    return json.loads(await response.content.readline())

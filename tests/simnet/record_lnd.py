@@ -12,6 +12,7 @@ import socket
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -19,9 +20,14 @@ from layer2.devnet.bitcoin import FIRST_BLOCKS, BitcoinNode
 from layer2.devnet.lightning import Lnd
 from layer2.devnet.processes import stop
 from simnet.lightning_client import Client
-from simnet.lightning_conversation import Conversation
+from simnet.lightning_conversations import CONVERSATIONS
 
 RECORD = Path(__file__).parent / "recorded_lnd" / "conversation.json"
+PERMISSIONS = [
+    *("info:read", "peers:read", "onchain:read", "macaroon:read"),
+    *(f"{entity}:{action}" for entity in ("invoices", "offchain", "message") for action in ("read", "write")),
+]
+"""For all that is called in the conversations."""
 
 
 def _free_ports(count: int) -> list[int]:
@@ -33,6 +39,11 @@ def _free_ports(count: int) -> list[int]:
     finally:
         for one in sockets:
             one.close()
+
+
+async def _reached(name: str, number: int) -> None:
+    # lnd tells nobody how many streams are open, nor answers a stream before it has something to say.
+    await asyncio.sleep(1)
 
 
 async def _has_htlcs(client: Client) -> bool:
@@ -57,6 +68,7 @@ async def _record(programs: Path, directory: Path) -> None:
             for node in (taker, provider):
                 await node.wait_until_answering()
                 await node.wait_until_synced(height)
+                await node.bake_macaroon(PERMISSIONS)
             await bitcoin.fund([await taker.new_address(), await provider.new_address()], 10**9)
 
             async def mine(blocks: int) -> int:
@@ -77,9 +89,10 @@ async def _record(programs: Path, directory: Path) -> None:
             for node in (taker, provider):
                 while await _has_htlcs(Client(node.description(), session)):  # noqa: ASYNC110
                     await asyncio.sleep(0.2)
-            heard = await Conversation(
-                Client(taker.description(), session), Client(provider.description(), session), mine, asyncio.sleep
-            ).hold()
+            heard: dict[str, Any] = {}
+            for conversation in CONVERSATIONS:
+                pays, is_paid = (Client(node.description(), session) for node in (taker, provider))
+                heard |= await conversation(pays, is_paid, mine, asyncio.sleep, _reached).hold()
             version = (await Client(taker.description(), session).get("/v1/getinfo"))["version"]
             record = {"lnd": version, "answers": heard}
             RECORD.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")

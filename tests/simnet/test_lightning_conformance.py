@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from simnet.lightning_client import running
-from simnet.lightning_conversation import Conversation
+from simnet.lightning_conversations import CONVERSATIONS
 
 RECORD: dict[str, Any] = json.loads((Path(__file__).parent / "recorded_lnd" / "conversation.json").read_text())
 
@@ -25,8 +25,11 @@ async def converse(directory: Path) -> dict[str, Any]:
         async def pass_time(seconds: int) -> None:
             network.clock.advance(seconds)
 
-        mine = network.simulation.mine
-        return await Conversation(network.taker, network.provider, mine, pass_time).hold()
+        heard: dict[str, Any] = {}
+        for conversation in CONVERSATIONS:
+            mine, reached = network.simulation.mine, network.wait_for_open_requests
+            heard |= await conversation(network.taker, network.provider, mine, pass_time, reached).hold()
+        return heard
 
 
 @pytest.fixture(scope="module")
