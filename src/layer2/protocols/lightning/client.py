@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, assert_never
 
-from layer2.blocking import twin
 from layer2.errors import (
     BadAnswer,
     InsufficientFunds,
@@ -21,6 +20,7 @@ from layer2.layers import Layer2ProtocolType
 from layer2.money import BTC, MSAT_DECIMALS, AssetId, Balance, checked_amount, rescaled
 from layer2.proofs.model import LightningPaymentEvidence
 from layer2.protocols.lightning.acts import Keysend, Pay
+from layer2.protocols.lightning.following import LightningFollowing
 from layer2.protocols.lightning.htlc import LightningHtlcs
 from layer2.protocols.lightning.invoicing import LightningInvoicing
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
@@ -29,20 +29,12 @@ from layer2.protocols.lightning.paying import LightningPaying
 from layer2.protocols.lightning.payments.records import PaymentState
 from layer2.protocols.lightning.payments.request import KeysendRequest, PaymentRequest
 from layer2.protocols.lightning.recipients.recipient import Lnurl, NodeKey, Payee, read_recipient, transfer_digest
-from layer2.protocols.lightning.statuses import (
-    LightningStatus,
-    has_reached,
-    invoice_status,
-    payment_status,
-    read_payment_id,
-)
-from layer2.protocols.lightning.watching import wait_for_news
-from layer2.transactions import LightningPaymentId, TxState, TxStatus
+from layer2.transactions import LightningPaymentId, TxState
 
 __all__ = ["LightningNetwork"]
 
 
-class LightningNetwork(LightningPaying, LightningInvoicing, LightningHtlcs):
+class LightningNetwork(LightningPaying, LightningInvoicing, LightningFollowing, LightningHtlcs):
     """Lightning through one lnd.
 
     Example: ``async with LightningNetwork(settings, sends, SystemClock()) as lightning: ...``
@@ -63,7 +55,12 @@ class LightningNetwork(LightningPaying, LightningInvoicing, LightningHtlcs):
         return f"LightningNetwork({self._settings.network}, {self._settings.rest_url})"
 
     async def aclose(self) -> None:
-        """Close all connections. Payments that are under way go on in the node."""
+        """Close all connections; who waits or follows is told so. Payments that are under way go on in the node."""
+        await self._watches.aclose()
+        await self._invoice_feed.aclose()
+        await self._payment_feed.aclose()
+        await self._payments.aclose()
+        await self._recent_node.aclose()
         await self._rest.aclose()
 
     async def initialize_async(self, *, timeout: float | None = None) -> None:
@@ -76,18 +73,6 @@ class LightningNetwork(LightningPaying, LightningInvoicing, LightningHtlcs):
         """
         async with self._within(timeout, "initialize_async"):
             await self._node.check()
-
-    async def get_transaction_status_async(
-        self, tx_id: LightningPaymentId, *, timeout: float | None = None
-    ) -> LightningStatus:
-        """The status of a payment or of an own invoice with that payment hash, as the node knows it now.
-
-        An invoice is PENDING until it is settled (FINAL) or cancelled, also by its expiry (FAILED). ``fee`` is in
-        millisatoshi, for payments only.
-        """
-        payment_hash = read_payment_id(tx_id)
-        async with self._within(timeout, "get_transaction_status_async"):
-            return await self._status(payment_hash)
 
     async def transfer_asset_async(
         self,
@@ -181,40 +166,6 @@ class LightningNetwork(LightningPaying, LightningInvoicing, LightningHtlcs):
         async with self._within(timeout, "receive_address_async"):
             return (await self._node.key()).hex()
 
-    async def wait_for_status_async(
-        self,
-        tx_id: LightningPaymentId,
-        *,
-        until: TxState = TxState.FINAL,
-        timeout: float | None = None,
-    ) -> LightningStatus:
-        """Wait until the payment, or own invoice, is at least in that state, or has FAILED.
-
-        An id that the node does not know is waited for too. Omitted, ``timeout`` means no limit.
-        """
-        payment_hash = read_payment_id(tx_id)
-        if until in (TxState.FAILED, TxState.DROPPED):
-            raise InvalidRequest(f"a payment cannot be waited for to be {until.value}; failing ends every wait")
-        async with self._within(timeout, "wait_for_status_async", tx_id, limitless=True):
-            while True:
-                status = await self._status(payment_hash)
-                if has_reached(status, until):
-                    return status
-                await self._wait_for_news(payment_hash, status)
-
-    # The default of ``until`` is another than the base's, and the twin must show it; mypy takes the base's self.
-    wait_for_status_sync = twin(wait_for_status_async)  # type: ignore[arg-type]
-
-    async def _status(self, payment_hash: bytes) -> LightningStatus:
-        payment = await self._payments.find(payment_hash)
-        if payment is not None:
-            return payment_status(payment)
-        invoice = await self._invoices.find(payment_hash)
-        tx_id = LightningPaymentId(payment_hash.hex())
-        if invoice is None:
-            return TxStatus(tx_id, TxState.UNKNOWN)
-        return invoice_status(tx_id, invoice)
-
     async def _request_for(self, payee: Payee, amount_msat: int) -> PaymentRequest | KeysendRequest:
         """What to pay so that this payee gets this amount."""
         match payee:
@@ -254,21 +205,4 @@ class LightningNetwork(LightningPaying, LightningInvoicing, LightningHtlcs):
                 f"{amount} sat cannot be sent: the channels allow {spendable} sat at most",
                 protocol=LIGHTNING,
                 remedy="open a channel, or receive something over one",
-            )
-
-    async def _wait_for_news(self, payment_hash: bytes, status: LightningStatus) -> None:
-        """Return when the node says something new, or after the poll interval."""
-        tx_id, seconds = status.tx_id, self._settings.poll_interval_seconds
-        if await self._payments.find(payment_hash) is not None:
-            await wait_for_news(
-                self._payments.watch(payment_hash),
-                lambda payment: payment_status(payment).state is not status.state,
-                seconds,
-            )
-        else:
-            # Where nothing is known yet, an invoice can be waited for and a payment cannot.
-            await wait_for_news(
-                self._invoices.watch(payment_hash),
-                lambda invoice: invoice_status(tx_id, invoice).state is not status.state,
-                seconds,
             )

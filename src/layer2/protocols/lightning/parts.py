@@ -11,14 +11,18 @@ from layer2.errors import AsyncTimeout, Outcome
 from layer2.interfaces import Clock
 from layer2.proofs.model import LightningPaymentEvidence
 from layer2.protocol_client import Layer2ProtocolAsync
+from layer2.protocols.lightning.invoices.feed import InvoiceFeed
 from layer2.protocols.lightning.invoices.invoices import Invoices
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.lnd.rest import LndRest
+from layer2.protocols.lightning.node.recent import RecentNodeState
 from layer2.protocols.lightning.node.state import LndNode
+from layer2.protocols.lightning.payments.feed import PaymentFeed
 from layer2.protocols.lightning.payments.payments import Payments
 from layer2.protocols.lightning.payments.request import LightningTransaction
 from layer2.protocols.lightning.recipients.lnurl import LnurlPay
 from layer2.protocols.lightning.settings import LightningSettings
+from layer2.protocols.lightning.watches import HashWatches
 from layer2.transactions import LightningPaymentId
 
 __all__ = ["LightningParts"]
@@ -46,9 +50,12 @@ class LightningParts(
         self._settings = settings
         self._rest = LndRest(settings)
         self._node = LndNode(self._rest, settings, clock)
+        self._recent_node = RecentNodeState(self._node, clock)
         self._invoices = Invoices(self._rest, self._node, settings.invoice_prefix)
         self._services = LnurlPay(settings.invoice_prefix, this_machine_too=settings.lnurl_on_this_machine)
-        self._payments = Payments(self._rest, told=lambda record: None)
+        self._payment_feed = PaymentFeed(self._rest, settings.poll_interval_seconds)
+        self._invoice_feed = InvoiceFeed(self._rest, settings.poll_interval_seconds)
+        self._payments = Payments(self._rest, told=self._payment_feed.told, most_streams=settings.max_payment_streams)
 
     @asynccontextmanager
     async def _within(

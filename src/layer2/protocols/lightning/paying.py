@@ -11,6 +11,7 @@ from layer2.interfaces import Clock, SendRecord, SendRecords
 from layer2.protocols.lightning.acts import Keysend, Pay, read_act, write_act
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.parts import LightningParts
+from layer2.protocols.lightning.payments.payments import joined
 from layer2.protocols.lightning.payments.records import PaymentRecord, PaymentState
 from layer2.protocols.lightning.payments.request import (
     KeysendRequest,
@@ -98,8 +99,11 @@ class LightningPaying(LightningParts):
             act, is_first = await self._recorded(digest, make_act, idempotency_key)
             call.tx_id = act.payment_id
             async with self._payments.one_at_a_time(act.payment_hash):
-                known = None if is_first else await self._payments.find(act.payment_hash)
-                return payment_status(await self._send(act) if known is None else known)
+                if not is_first:
+                    known = await self._payments.find(act.payment_hash)
+                    if known is not None:
+                        return payment_status(joined(known, act))
+                return payment_status(await self._send(act))
 
     def _act_of(self, request: PaymentRequest | KeysendRequest) -> Pay | Keysend:
         """What to send for a request. Another one each time for a node's key, because its preimage is drawn here."""
@@ -143,11 +147,11 @@ class LightningPaying(LightningParts):
             known = await self._payments.find(act.payment_hash)
             if known is None or known.state is PaymentState.FAILED:
                 raise
-            return known
+            return joined(known, act)
         return await self._payments.send(act)
 
     async def _check_sendable(self, act: Pay | Keysend) -> None:
-        state = await self._node.current_state()
+        state = await self._recent_node.get()
         match act:
             case Pay():
                 invoice, prefix = read_invoice(act.invoice), self._settings.invoice_prefix

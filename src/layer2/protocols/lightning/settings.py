@@ -34,8 +34,9 @@ class LightningSettings:
         connection_pool: how the connections for calls are kept.
         payment_timeout_seconds: how long the node looks for routes, unless a payment says otherwise.
         fee_limit_ppm: most that a payment may cost in routing, in millionths of its amount, unless it says otherwise.
-        max_payment_streams: how many payments that this client sent are followed each on its own stream; others are
-            told by the stream of all payments. As many connections may be open for them, and ``max_connections`` to send.
+        max_payment_streams: how many payments that this client sent are followed, each on its own stream; others are
+            told by the stream of all payments. As many connections may be open for them, and ``max_connections`` more
+            to send.
         max_hold_streams: how many invoices that may be held are followed each on its own stream; others are looked up in
             turn. As many connections may be open for them, and two for the streams of all invoices and all payments.
         minimum_version: an older lnd is refused. Before 0.19.0 lnd can lose funds by failing back too much.

@@ -11,7 +11,7 @@ from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.payments.records import PaymentRecord, PaymentState
 from layer2.transactions import LightningPaymentId, TxState, TxStatus
 
-__all__ = ["LightningStatus", "has_reached", "invoice_status", "payment_status", "read_payment_id"]
+__all__ = ["LightningStatus", "has_reached", "invoice_status", "payment_status", "read_payment_id", "status_of"]
 
 LightningStatus: TypeAlias = TxStatus[LightningPaymentId]
 
@@ -53,6 +53,15 @@ def has_reached(status: LightningStatus, until: TxState) -> bool:
     return status.state is TxState.FAILED or _RANK[status.state] >= _RANK[until]
 
 
+def status_of(
+    tx_id: LightningPaymentId, payment: PaymentRecord | None, invoice: InvoiceRecord | None
+) -> LightningStatus:
+    """The status of a hash. Where the node both pays and is paid, it is the payment's."""
+    if payment is not None:
+        return payment_status(payment)
+    return TxStatus(tx_id, TxState.UNKNOWN) if invoice is None else invoice_status(tx_id, invoice)
+
+
 def payment_status(payment: PaymentRecord) -> LightningStatus:
     """The status of an own payment."""
     return TxStatus(
@@ -61,6 +70,7 @@ def payment_status(payment: PaymentRecord) -> LightningStatus:
         fee=payment.fee_msat if payment.state is PaymentState.SUCCEEDED else None,
         reason=payment.failure,
         preimage=payment.preimage,
+        parts=payment.parts or None,
     )
 
 

@@ -21,7 +21,7 @@ from layer2.errors import (
 from layer2.interfaces import SystemClock
 from layer2.money import BTC
 from layer2.protocols.lightning import LightningNetwork
-from layer2.protocols.lightning.lnd.rest import LndRest
+from layer2.protocols.lightning.lnd.rest import LndRest, Use
 from layer2.settings import ConnectionPoolConfig
 from layer2.swap_rules.legs import Htlc, LegState, Side, Verb
 from layer2.transactions import Finality, LightningPaymentId, TxState
@@ -251,7 +251,7 @@ async def test_a_stream_without_a_first_message_leaves_an_act_unknown(
 ) -> None:
     lnd.say("POST /v2/x", reply)
     with pytest.raises(NodeUnreachable) as caught:
-        await rest.first("POST", "/v2/x", {})
+        await rest.begin_stream("POST", "/v2/x", {}, use=Use.CALLS)
     assert caught.value.outcome is Outcome.UNKNOWN
 
 

@@ -7,21 +7,25 @@ or "not found" never does.
 from __future__ import annotations
 
 import asyncio
+import logging
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Final, assert_never
 from weakref import WeakValueDictionary
 
-from layer2.errors import NodeError, NodeRefused, NodeUnreachable, Outcome, TransactionError
+from layer2.errors import BadAnswer, FundsRulesError, NodeError, NodeRefused, NodeUnreachable, Outcome, TransactionError
 from layer2.protocols.lightning.acts import KEYSEND_FINAL_CLTV_DELTA, Keysend, Pay
 from layer2.protocols.lightning.lnd.answers import LIGHTNING, LndObject
-from layer2.protocols.lightning.lnd.rest import NOT_FOUND, LndRest
+from layer2.protocols.lightning.lnd.rest import ALREADY_EXISTS, NOT_FOUND, LndRest, Use
 from layer2.protocols.lightning.payments.records import PaymentRecord, PaymentState, read_payment
 from layer2.protocols.lightning.payments.request import read_invoice
+from layer2.protocols.lightning.payments.sends import SendStreams
 
-__all__ = ["Payments"]
+__all__ = ["Payments", "joined"]
 
+LOG: Final = logging.getLogger("layer2.lightning")
+SEND: Final = "POST /v2/router/send"
 _KEYSEND_RECORD: Final = "5482373484"
 """The onion's record that carries the preimage to the payee (bLIP 3)."""
 
@@ -32,11 +36,13 @@ class Payments:
     Args:
         rest: the way to it.
         told: hears every record that comes on the stream of a payment that was sent here, in their order.
+        most_streams: of payments under way, how many are read at a time.
     """
 
-    def __init__(self, rest: LndRest, told: Callable[[PaymentRecord], None]) -> None:
+    def __init__(self, rest: LndRest, told: Callable[[PaymentRecord], None], most_streams: int) -> None:
         self._rest = rest
         self._told = told
+        self._streams = SendStreams(most_streams)
         self._locks: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
     def one_at_a_time(self, payment_hash: bytes) -> asyncio.Lock:
@@ -46,7 +52,7 @@ class Payments:
     async def find(self, payment_hash: bytes) -> PaymentRecord | None:
         """The payment with that hash, or None where the node knows of none."""
         try:
-            message = await self._rest.first("GET", _track_path(payment_hash))
+            message = await self._rest.state(_track_path(payment_hash), is_final=_is_final)
         except NodeRefused as refused:
             if refused.node_code == NOT_FOUND:
                 return None
@@ -60,19 +66,34 @@ class Payments:
         One that FAILED is sent again.
 
         Raises:
+            FundsRulesError: the hash is one of another payment, over another amount or to somebody else.
             TransactionError: lnd refused it and knows of no such payment under way; outcome REJECTED.
             NodeUnreachable, BadAnswer: it may have been taken; outcome UNKNOWN, ``tx_id`` is the payment hash.
         """
         try:
-            message = await self._rest.first("POST", "/v2/router/send", _send_body(pay))
-            record = _record(message, pay.payment_hash)
-            self._told(record)
-            return record
+            return await self._sent(pay)
         except NodeRefused as refused:
-            return await self._after_refusal(pay, refused)
+            return joined(await self._after_refusal(pay, refused), pay)
         except NodeError as error:
             error.tx_id = pay.payment_id
             raise
+
+    async def _sent(self, pay: Pay | Keysend) -> PaymentRecord:
+        message, stream = await self._rest.begin_stream("POST", "/v2/router/send", _send_body(pay), use=Use.PAYMENTS)
+
+        def told(message: LndObject) -> PaymentRecord:
+            record = _record(message, pay.payment_hash)
+            _tell_excess(record, pay)
+            self._told(record)
+            return record
+
+        try:
+            first = told(message)
+        except BaseException:
+            stream.close()
+            raise
+        self._streams.follow(stream, told)
+        return first
 
     async def _after_refusal(self, pay: Pay | Keysend, refused: NodeRefused) -> PaymentRecord:
         # lnd refuses a hash that is under way, and its error may also be one of its shutting down after it took it.
@@ -82,20 +103,35 @@ class Payments:
             raise NodeUnreachable(
                 f"lnd gave an error to the payment and then could not be asked for it: {refused.node_message}",
                 protocol=LIGHTNING,
-                operation="POST /v2/router/send",
+                operation=SEND,
                 outcome=Outcome.UNKNOWN,
                 tx_id=pay.payment_id,
                 remedy="ask for the payment's status before anything else",
             ) from error
-        if known is None or known.state is PaymentState.FAILED:
+        was_taken = refused.node_code == ALREADY_EXISTS
+        if known is None and was_taken:
+            raise BadAnswer(
+                "lnd refused the payment as one that it has, and has none: its record may have been deleted",
+                protocol=LIGHTNING,
+                operation=SEND,
+                outcome=Outcome.UNKNOWN,
+                tx_id=pay.payment_id,
+                remedy="find out with the payee whether it was paid before it is paid again",
+            ) from refused
+        # One that was under way when it was refused, and has FAILED since, is this caller's too.
+        if known is None or (known.state is PaymentState.FAILED and not was_taken):
             raise TransactionError(
                 f"lnd refused the payment: {refused.node_message}",
                 protocol=LIGHTNING,
-                operation="POST /v2/router/send",
+                operation=SEND,
                 outcome=Outcome.REJECTED,
                 tx_id=pay.payment_id,
             ) from refused
         return known
+
+    async def aclose(self) -> None:
+        """Read no stream any more. Payments that are under way go on in the node."""
+        await self._streams.aclose()
 
     @asynccontextmanager
     async def watch(self, payment_hash: bytes) -> AsyncIterator[AsyncIterator[PaymentRecord]]:
@@ -114,6 +150,39 @@ class Payments:
 async def _records(messages: AsyncIterator[LndObject], payment_hash: bytes) -> AsyncGenerator[PaymentRecord, None]:
     async for message in messages:
         yield _record(message, payment_hash)
+
+
+def joined(known: PaymentRecord, pay: Pay | Keysend) -> PaymentRecord:
+    """The node's payment with that hash, which stands for the one that was asked for.
+
+    Raises:
+        FundsRulesError: it is not what was asked for: the hash was used twice.
+    """
+    invoice = pay.invoice if isinstance(pay, Pay) else ""
+    if (known.invoice.lower(), known.amount_msat) == (invoice, pay.amount_msat):
+        return known
+    raise FundsRulesError(
+        f"the node has another payment with this hash, over {known.amount_msat} msat; a hash is paid once",
+        protocol=LIGHTNING,
+        outcome=Outcome.REJECTED,
+        tx_id=pay.payment_id,
+        remedy="ask the payee for a fresh invoice",
+    )
+
+
+def _tell_excess(record: PaymentRecord, pay: Pay | Keysend) -> None:
+    """Say it aloud where lnd spent something else than it was told. What has succeeded stays so."""
+    if record.state is not PaymentState.SUCCEEDED:
+        return
+    if record.paid_msat != pay.amount_msat or record.fee_msat > pay.fee_limit_msat:
+        LOG.critical(
+            "payment %s: lnd paid %d msat and a fee of %d msat; it was told to pay %d msat and %d msat at most",
+            pay.payment_id,
+            record.paid_msat,
+            record.fee_msat,
+            pay.amount_msat,
+            pay.fee_limit_msat,
+        )
 
 
 def _send_body(pay: Pay | Keysend) -> dict[str, object]:
@@ -142,6 +211,10 @@ def _send_body(pay: Pay | Keysend) -> dict[str, object]:
 
 def _track_path(payment_hash: bytes) -> str:
     return f"/v2/router/track/{urlsafe_b64encode(payment_hash).decode()}"
+
+
+def _is_final(fields: LndObject) -> bool:
+    return fields.word("status", PaymentState).is_final
 
 
 def _record(fields: LndObject, payment_hash: bytes) -> PaymentRecord:

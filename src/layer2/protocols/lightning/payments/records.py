@@ -27,6 +27,14 @@ class PaymentState(Enum):
         return self in (PaymentState.SUCCEEDED, PaymentState.FAILED)
 
 
+class HtlcStatus(Enum):
+    """lnd's ``HTLCAttempt.HTLCStatus``."""
+
+    IN_FLIGHT = "IN_FLIGHT"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+
+
 @dataclass(frozen=True, slots=True)
 class PaymentRecord:
     """An own payment as the node shows it."""
@@ -37,6 +45,10 @@ class PaymentRecord:
     state: PaymentState
     amount_msat: int
     fee_msat: int
+    parts: int
+    """HTLCs that carry it: those in flight, or where it SUCCEEDED those that were settled."""
+    paid_msat: int
+    """What these HTLCs carry to the payee."""
     failure: str | None
     """lnd's reason where it FAILED."""
     preimage: Preimage | None = field(repr=False)
@@ -61,12 +73,16 @@ def read_payment(fields: LndObject) -> PaymentRecord:
         if sha256(secret).digest() != payment_hash:
             raise fields.wrong("the preimage of a payment that succeeded does not belong to its hash")
         preimage = Preimage(secret)
+    counted = HtlcStatus.SUCCEEDED if state is PaymentState.SUCCEEDED else HtlcStatus.IN_FLIGHT
+    routes = [htlc.inner("route") for htlc in fields.objects("htlcs") if htlc.word("status", HtlcStatus) is counted]
     return PaymentRecord(
         payment_hash=payment_hash,
         invoice=fields.text("payment_request"),
         state=state,
         amount_msat=fields.integer("value_msat"),
         fee_msat=fields.integer("fee_msat"),
+        parts=len(routes),
+        paid_msat=sum(route.integer("total_amt_msat") - route.integer("total_fees_msat") for route in routes),
         failure=failure if state is PaymentState.FAILED else None,
         preimage=preimage,
         index=fields.integer("payment_index"),

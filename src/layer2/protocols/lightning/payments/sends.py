@@ -1,0 +1,65 @@
+"""Streams of payments that were sent, read on in the background: who waits is told, and connections are kept."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from layer2.protocols.lightning.lnd.answers import LndObject
+from layer2.protocols.lightning.lnd.rest import LndStream
+
+__all__ = ["SendStreams"]
+
+LOG: Final = logging.getLogger("layer2.lightning")
+
+
+class SendStreams:
+    """Reads streams to their end, a limited number at a time.
+
+    Losing one loses no payment: what it would have told is also told by others, later.
+
+    Args:
+        most: how many; with one more the oldest is given up.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._readers: dict[asyncio.Task[None], None] = {}
+
+    def __len__(self) -> int:
+        return len(self._readers)
+
+    def follow(self, stream: LndStream, told: Callable[[LndObject], object]) -> None:
+        """Take a stream over, and read what is left of it.
+
+        Args:
+            told: hears each message.
+        """
+        reader = asyncio.get_running_loop().create_task(_read(stream, told))
+        self._readers[reader] = None
+        reader.add_done_callback(partial(self._ended, stream))
+        kept = [reader for reader in self._readers if not reader.cancelling()]
+        if len(kept) > self._most:
+            kept[0].cancel()
+
+    async def aclose(self) -> None:
+        """Give all of them up. The payments go on in the node."""
+        readers = list(self._readers)
+        for reader in readers:
+            reader.cancel()
+        await asyncio.gather(*readers, return_exceptions=True)
+
+    def _ended(self, stream: LndStream, reader: asyncio.Task[None]) -> None:
+        del self._readers[reader]
+        # Here and not in the task, which may have been cancelled before it began.
+        stream.close()
+        if not reader.cancelled() and (error := reader.exception()) is not None:
+            LOG.info("the stream of a payment ended, and its outcome is told otherwise: %s", error)
+
+
+async def _read(stream: LndStream, told: Callable[[LndObject], object]) -> None:
+    async for message in stream:
+        told(message)
