@@ -108,11 +108,9 @@ def read_recipient(text: str) -> Recipient:
     if scheme in {"http", "https"}:
         return Recipient(_in_web_address(rest))
     raise FormatError(
-        f"{printable(scheme[:20])}: is not read; of the schemes, lightning: and bitcoin: are",
+        f"a URI of the scheme {scheme[:20]}: is not read here; lightning: and bitcoin: are",
         protocol=LIGHTNING,
-        remedy="ask the payee for an invoice, an LNURL (lnurl1...) or a Lightning address"
-        if "lnurl" in scheme
-        else None,
+        remedy=_ASK,
     )
 
 

@@ -1,0 +1,233 @@
+"""Whom a text names, in all the ways that users write it."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any
+
+import pytest
+from coincurve import PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
+
+from layer2.errors import FormatError, InvalidAmount, InvalidRequest, ProtocolNotImplemented
+from layer2.formats import bolt11, lnurl
+from layer2.formats.bolt11 import Bolt11Invoice, InvoiceFields
+from layer2.formats.lnurl import LightningAddress
+from layer2.protocols.lightning.recipients.recipient import (
+    MAX_LENGTH,
+    Lnurl,
+    NodeKey,
+    Recipient,
+    read_recipient,
+    transfer_digest,
+)
+
+KEY = PrivateKey(sha256(b"a payee").digest())
+NODE = KEY.public_key.format().hex()
+URL = "https://service.example/pay?id=secret"
+LNURL = lnurl.encode(URL)
+ON_CHAIN = "175tWpb8K1S7NmH4Zx6rewF9WQrcZv245W"
+OFFER = "lno1pgqpvggr53478rgx3s4uttelcy76ssrepm2kg0ead5n7tc6dvlkj4mqkeens"
+
+
+def invoice(amount_msat: int | None = 15_000_000) -> str:
+    fields = InvoiceFields(
+        prefix="bcrt",
+        amount_msat=amount_msat,
+        timestamp=1_800_000_000,
+        payment_hash=b"\x11" * 32,
+        payment_secret=b"\x22" * 32,
+        description="tea",
+    )
+    return bolt11.encode(fields, lambda digest: KEY.sign_recoverable(digest, hasher=None))
+
+
+INVOICE = invoice()
+DECODED = bolt11.decode(INVOICE)
+ADDRESS = LightningAddress("satoshi", "bitcoin.org")
+
+
+@pytest.mark.parametrize(
+    ("text", "payee"),
+    [
+        (INVOICE, DECODED),
+        (INVOICE.upper(), DECODED),
+        (f"lightning:{INVOICE}", DECODED),
+        (f"LIGHTNING:{INVOICE.upper()}", DECODED),
+        (f"lightning://{INVOICE}", DECODED),
+        (f"bitcoin:?lightning={INVOICE}", DECODED),
+        (f"bitcoin:{ON_CHAIN}?label=x&lightning={INVOICE}&lno={OFFER}", DECODED),
+        (f"BITCOIN:BC1QUFGY354J3KMVUCH987XE4S40836X3H0LG8F5NQ?LIGHTNING={INVOICE.upper()}", DECODED),
+        (NODE, NodeKey(bytes.fromhex(NODE))),
+        (NODE.upper(), NodeKey(bytes.fromhex(NODE))),
+        (f"{NODE}@203.0.113.7:9735", NodeKey(bytes.fromhex(NODE))),
+        (f"{NODE}@[2001:db8::1]:9735", NodeKey(bytes.fromhex(NODE))),
+        (f"{NODE}@node.example.org:9735", NodeKey(bytes.fromhex(NODE))),
+        (f"lightning:{NODE}", NodeKey(bytes.fromhex(NODE))),
+        (LNURL, Lnurl(URL)),
+        (LNURL.upper(), Lnurl(URL)),
+        (f"lightning:{LNURL}", Lnurl(URL)),
+        (f"LIGHTNING:{LNURL.upper()}", Lnurl(URL)),
+        (f"bitcoin:{ON_CHAIN}?lightning={LNURL.upper()}", Lnurl(URL)),
+        (f"https://shop.example/redeem?id=123&lightning={LNURL.upper()}", Lnurl(URL)),
+        (f"http://shop.example/?lightning={LNURL}&x=1#top", Lnurl(URL)),
+        (f"HTTPS://SHOP.EXAMPLE?LIGHTNING={LNURL.upper()}", Lnurl(URL)),
+        (lnurl.encode(f"{URL}&tag=payRequest"), Lnurl(f"{URL}&tag=payRequest")),
+        ("satoshi@bitcoin.org", ADDRESS),
+        ("satoshi@BITCOIN.ORG", ADDRESS),
+        ("lightning:satoshi@bitcoin.org", ADDRESS),
+        ("bitcoin:?lightning=satoshi%40bitcoin.org", ADDRESS),
+    ],
+)
+def test_a_text_names_its_payee(text: str, payee: object) -> None:
+    assert read_recipient(text) == Recipient(payee)  # type: ignore[arg-type]
+
+
+def test_an_amount_of_a_uri_must_be_the_one_that_is_sent() -> None:
+    for text in (f"bitcoin:{ON_CHAIN}?amount=0.00015&lightning={LNURL}", f"bitcoin:?amount=0.00015&lightning={NODE}"):
+        to = read_recipient(text)
+        assert to.amount_msat == 15_000_000
+        to.check_amount(15_000_000)
+        with pytest.raises(InvalidAmount, match="the URI asks for 15000000 msat; the transfer is over 15000001 msat"):
+            to.check_amount(15_000_001)
+
+
+def test_an_amount_of_an_invoice_must_be_the_one_that_is_sent() -> None:
+    read_recipient(INVOICE).check_amount(15_000_000)
+    with pytest.raises(InvalidAmount, match="the invoice asks for 15000000 msat; the transfer is over 1 msat"):
+        read_recipient(INVOICE).check_amount(1)
+
+
+def test_a_uri_and_its_invoice_must_ask_for_the_same() -> None:
+    for msat in (15_000_000, 16_000_000):
+        with pytest.raises(InvalidAmount, match="asks for"):
+            read_recipient(f"bitcoin:?amount=0.00016&lightning={INVOICE}").check_amount(msat)
+
+
+def test_where_nobody_asks_for_an_amount_any_is_right() -> None:
+    for text in (invoice(None), NODE, LNURL, "satoshi@bitcoin.org"):
+        read_recipient(text).check_amount(1)
+    read_recipient(f"bitcoin:?amount=0.00000000001&lightning={invoice(None)}").check_amount(1)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (OFFER, "BOLT 12"),
+        (OFFER.upper(), "BOLT 12"),
+        (
+            "lno1pqpq86q2fgcnqvpsd4ekzapqv4mx2uneyqcnqgryv9uhxtpqveex7mfqxyk55ctw95erqv339ss8qcteyqcksu3qvfjkvmmjv5s8gmeqxcczqum9vdhkuernypkxzar9zccssy",
+            "BOLT 12",
+        ),
+        ("lnr1qqs", "BOLT 12"),
+        ("lni1qqg", "BOLT 12"),
+        (f"lightning:{OFFER}", "BOLT 12"),
+        (f"bitcoin:?lno={OFFER}", "BOLT 12"),
+        (f"bitcoin:{ON_CHAIN}?LNO={OFFER.upper()}", "BOLT 12"),
+        (f"bitcoin:?lno={INVOICE}", "BOLT 12"),
+        (f"bitcoin:?lightning={OFFER}", "BOLT 12"),
+        (f"bitcoin:{ON_CHAIN}", "on Bitcoin's chain"),
+        (f"bitcoin:{ON_CHAIN}?amount=1", "on Bitcoin's chain"),
+        ("bitcoin:?sp=sp1qsilentpayment", "on Bitcoin's chain"),
+        (ON_CHAIN, "on Bitcoin's chain"),
+        ("3P14159f73E4gFr7JterCCQh9QjiTjiZrG", "on Bitcoin's chain"),
+        ("mipcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfn", "on Bitcoin's chain"),
+        ("bc1qufgy354j3kmvuch987xe4s40836x3h0lg8f5nq", "on Bitcoin's chain"),
+        ("BC1P5SWKUGEZN97763TL0YTY6556856UUG0Q6JFLLJVEP9M4P7339X5QZYRH4Q", "on Bitcoin's chain"),
+        ("bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080", "on Bitcoin's chain"),
+        ("a@abcdefghij234567.onion", "onion"),
+        (lnurl.encode("http://abcdefghij234567.onion/pay"), "onion"),
+        (lnurl.encode("https://ABC.ONION./pay"), "onion"),
+    ],
+)
+def test_what_this_version_does_not_pay_is_recognised_and_refused(text: str, words: str) -> None:
+    with pytest.raises(ProtocolNotImplemented, match=words) as refused:
+        read_recipient(text)
+    assert refused.value.protocol == "LIGHTNING"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "1 to 10000 characters"),
+        ("x" * 10_001, "1 to 10000 characters"),
+        (None, "not NoneType"),
+        (INVOICE.encode(), "not bytes"),
+        (f" {INVOICE}", "no spaces"),
+        (f"{INVOICE}\n", "no spaces"),
+        ("abandon abandon abandon about", "no spaces"),
+        ("s\N{CYRILLIC SMALL LETTER A}toshi@bitcoin.org", "plain ASCII"),
+        ("\u202esatoshi@bitcoin.org", "plain ASCII"),
+        (INVOICE[:-1] + "q", "checksum"),
+        (f"lightning:{INVOICE}?amount=1", "no parameters"),
+        (f"lightning:lightning:{INVOICE}", "no recipient"),
+        (f"lightning:bitcoin:?lightning={INVOICE}", "no parameters"),
+        (f"bitcoin:?lightning=lightning:{INVOICE}", "no recipient"),
+        (f"bitcoin:?lightning={INVOICE}&lightning={INVOICE}", "several recipients"),
+        (f"bitcoin:?lightning={INVOICE}&req-x=1", "requires 'req-x'"),
+        (f"bitcoin:?lightning={INVOICE}&amount=1&amount=1", "amount twice"),
+        ("bitcoin:?lightning=", "no recipient"),
+        ("bitcoin:?lightning=lnbc%201", "bech32"),
+        ("https://shop.example/redeem", "does not have one LNURL"),
+        (f"https://shop.example/?lightning={INVOICE}", "does not have one LNURL"),
+        (f"https://shop.example/?lightning={LNURL}&lightning={LNURL}", "does not have one LNURL"),
+        (f"https://shop.example/?lightning={LNURL[:-1]}q", "checksum"),
+        (f"https://shop.example/#?lightning={LNURL}", "does not have one LNURL"),
+        ("lnurlp://service.example/pay", "a URI of the scheme lnurlp:"),
+        ("ethereum:0x1234", "a URI of the scheme ethereum:"),
+        (lnurl.encode("https://service.example/?tag=login&k1=00"), "for 'login'"),
+        (lnurl.encode("https://service.example/?tag=payRequest&tag=login"), "not for being paid"),
+        (lnurl.encode("ftp://service.example/"), "URL of a web service"),
+        (lnurl.encode("https:///pay"), "URL"),
+        (lnurl.encode("service.example/pay"), "URL of a web service"),
+        (lnurl.encode("https://service.example:99999/"), "does not hold a URL"),
+        (lnurl.encode("https://[::1/"), "does not hold a URL"),
+        ("02" + "00" * 32, "looks like a node's public key"),
+        (f"{'02' + '00' * 32}@127.0.0.1:9735", "looks like a node's public key"),
+        (f"{NODE}@bitcoin.org", "has a port too"),
+        (f"{NODE}@a@b:1", "has a port too"),
+        (NODE[2:], "no recipient"),
+        ("0x" + "ab" * 20, "EVM"),
+        ("Satoshi@bitcoin.org", "in lower case"),
+        ("nobody", "no recipient"),
+        ("ln", "bech32"),
+    ],
+)
+def test_what_is_no_recipient_is_refused_with_a_sentence(text: Any, words: str) -> None:
+    with pytest.raises(FormatError, match=words) as refused:
+        read_recipient(text)
+    assert len(str(refused.value)) < 500
+
+
+def test_what_was_pasted_by_mistake_is_not_repeated() -> None:
+    for text in ("f" * 64, "correct-horse-battery-staple", f"lightning:{'e' * 64}", "https://user:password@a.b/c"):
+        with pytest.raises(InvalidRequest) as refused:
+            read_recipient(text)
+        assert text[-12:] not in str(refused.value)
+
+
+def test_what_an_lnurl_hides_is_not_shown() -> None:
+    assert "secret" not in repr(read_recipient(LNURL))
+
+
+def test_the_digest_is_of_recipient_and_amount() -> None:
+    assert transfer_digest(INVOICE, 1) == transfer_digest(INVOICE.upper(), 1)
+    texts = (INVOICE, f"lightning:{INVOICE}", LNURL, NODE)
+    assert len({transfer_digest(text, msat) for text in texts for msat in (1, 2)}) == 8
+
+
+PAYEES = (INVOICE, LNURL, NODE, OFFER, ON_CHAIN, "satoshi", "bitcoin.org", "LN", "lnurl1", "1")
+SIGNS = ("bitcoin:", "lightning:", "https://", "?", "&", "=", "@", ":", "%", "%40", ".", "//", "#")
+PARTS = ("lightning", "amount=0.1", "9735", "req-x", "lno", "label")
+PIECES = st.sampled_from(PAYEES + SIGNS + PARTS)
+
+
+@given(st.lists(PIECES | st.text(max_size=3), max_size=6).map("".join), st.booleans())
+def test_any_text_names_a_payee_or_is_refused_as_a_request(text: str, upper: bool) -> None:
+    try:
+        to = read_recipient(text.upper() if upper else text)
+    except InvalidRequest:
+        return
+    assert isinstance(to.payee, Bolt11Invoice | NodeKey | Lnurl | LightningAddress)
+    assert len(text) <= MAX_LENGTH
