@@ -57,6 +57,7 @@ class ScriptedLnd:
             "GET /v1/getinfo": [answer(information())],
         }
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
+        self.needs_macaroon = True
 
     def say(self, call: str, *replies: Reply) -> None:
         self.replies[call] = list(replies)
@@ -67,7 +68,7 @@ class ScriptedLnd:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         call = f"{request.method} {request.path}"
         self.requests.append((call, dict(request.headers), await request.read()))
-        if call != "GET /v1/state" and "Grpc-Metadata-macaroon" not in request.headers:
+        if self.needs_macaroon and call != "GET /v1/state" and "Grpc-Metadata-macaroon" not in request.headers:
             left = [refusal("expected 1 macaroon, got 0")]
         else:
             left = self.replies.get(call, [refusal("Not Found", 5, 404)])

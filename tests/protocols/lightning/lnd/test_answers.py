@@ -12,7 +12,6 @@ import pytest
 from layer2.errors import (
     AuthenticationFailed,
     BadAnswer,
-    ConfigurationError,
     NodeRefused,
     NodeUnreachable,
     Outcome,
@@ -123,13 +122,6 @@ async def test_the_macaroon_goes_with_every_request(lnd: ScriptedLnd, client: Li
     assert {len(headers["Grpc-Metadata-macaroon"]) for _, headers, _ in lnd.requests} == {256}
 
 
-async def test_a_locked_wallet_is_told_with_its_remedy(lnd: ScriptedLnd, client: LightningNetwork) -> None:
-    lnd.say("GET /v1/getinfo", refusal("wallet locked, unlock it to enable full RPC access"))
-    with pytest.raises(NodeRefused, match="lncli unlock") as caught:
-        await client.initialize_async()
-    assert caught.value.retryable
-
-
 async def test_a_macaroon_that_does_not_allow_the_call_is_named(lnd: ScriptedLnd, client: LightningNetwork) -> None:
     lnd.say("GET /v1/channels", refusal("permission denied"))
     with pytest.raises(AuthenticationFailed, match="GET /v1/channels: permission denied"):
@@ -144,57 +136,7 @@ async def test_control_characters_of_the_node_do_not_reach_the_reader(lnd: Scrip
     assert len(caught.value.node_message) < 310
 
 
-# What the node is
-
-
-@pytest.mark.parametrize(
-    ("changes", "problem"),
-    [
-        pytest.param({"version": "unknown"}, "version that cannot be read", id="version"),
-        pytest.param({"synced_to_chain": False}, "not synced to the chain", id="not synced"),
-        pytest.param({"synced_to_chain": "yes"}, "field synced_to_chain", id="no boolean"),
-        pytest.param({"chains": []}, "field chains", id="no chain"),
-        pytest.param({"block_height": -1}, "field block_height", id="height"),
-        pytest.param({"identity_pubkey": "02"}, "field identity_pubkey", id="key"),
-    ],
-)
-async def test_a_node_that_is_not_fit_for_use_is_refused(
-    lnd: ScriptedLnd, client: LightningNetwork, changes: dict[str, object], problem: str
-) -> None:
-    lnd.say("GET /v1/getinfo", answer(script.information(**changes)))
-    with pytest.raises(BadAnswer, match=problem):
-        await client.initialize_async()
-
-
-async def test_an_answer_without_a_readable_date_gives_no_clock(lnd: ScriptedLnd, client: LightningNetwork) -> None:
-    lnd.say("GET /v1/getinfo", answer(script.information(), Date="yesterday"))
-    with pytest.raises(BadAnswer, match="no Date header"):
-        await client.read_clock()
-
-
-@pytest.mark.parametrize(("delta", "problem"), [("0", "never gives up"), ("19", "gives up a held payment 19 blocks")])
-async def test_a_node_that_would_lose_held_payments_is_refused(
-    lnd: ScriptedLnd, client: LightningNetwork, delta: str, problem: str
-) -> None:
-    lnd.say("GET /v1/getdebuginfo", answer({"config": {"invoices.holdexpirydelta": delta}, "log": []}))
-    with pytest.raises(ConfigurationError, match=problem):
-        await client.initialize_async()
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        pytest.param(refusal("permission denied"), id="not allowed"),
-        pytest.param(answer({"config": {}, "log": []}), id="not said"),
-        pytest.param(answer({"config": {}, "log": ["x" * 20_000]}), id="too long a log"),
-        pytest.param(answer({"config": {"invoices.holdexpirydelta": "12"}, "log": []}), id="an older node's"),
-    ],
-)
-async def test_a_node_that_does_not_say_when_it_gives_up_counts_as_the_margins_have_it(
-    lnd: ScriptedLnd, client: LightningNetwork, reply: Reply
-) -> None:
-    lnd.say("GET /v1/getdebuginfo", reply)
-    await client.initialize_async()
+# What the channels hold
 
 
 async def test_balances_leave_out_what_the_opener_must_keep_and_what_is_not_active(

@@ -1,0 +1,28 @@
+"""A scripted lnd, and a client of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from layer2.interfaces import SystemClock
+from layer2.protocols.lightning import LightningNetwork
+from layer2.settings import ConnectionPoolConfig
+from memory_sends import MemorySends
+from protocols.lightning.scripted_lnd import ScriptedLnd, scripted
+from protocols.lightning.world import World, settings_of
+
+
+@pytest.fixture
+async def lnd(world: World) -> AsyncIterator[ScriptedLnd]:
+    async with scripted(world.nodes[0]) as lnd:
+        yield lnd
+
+
+@pytest.fixture
+async def client(lnd: ScriptedLnd) -> AsyncIterator[LightningNetwork]:
+    """A client of the scripted node. The real clock: the scripted node's ``Date`` is this machine's."""
+    settings = settings_of(lnd.node, connection_pool=ConnectionPoolConfig(max_response_bytes=20_000))
+    async with LightningNetwork(settings, MemorySends(), SystemClock()) as client:
+        yield client
