@@ -202,11 +202,11 @@ async def _get(session: aiohttp.ClientSession, sockets: PublicSockets, url: URL)
         raise _of(AuthenticationFailed, url, "its certificate is not one that is trusted") from None
     except aiohttp.ClientConnectorError as error:
         if sockets.has_refused:
-            refused = _of(NodeUnreachable, url, "it is at an address that is not public, which is not asked")
-            refused.retryable = False
-            raise refused from None
+            raise _never(url, "it is at an address that is not public, which is not asked") from None
         problem = f"no connection ({printable(error.strerror or type(error).__name__)})"
         raise _of(NodeUnreachable, url, problem) from None
+    except aiohttp.InvalidURL:
+        raise _never(url, "its URL does not name a host as the web does") from None
     except (aiohttp.ClientError, OSError) as error:
         raise _of(NodeUnreachable, url, f"the connection broke ({type(error).__name__})") from None
 
@@ -214,6 +214,12 @@ async def _get(session: aiohttp.ClientSession, sockets: PublicSockets, url: URL)
 def _of(kind: type[NodeError], url: URL, problem: str) -> NodeError:
     # The host alone is named: path and query may hold what only the payer should know.
     return kind(f"the LNURL service at {url.host}: {problem}", protocol=LIGHTNING, operation="LNURL-pay")
+
+
+def _never(url: URL, problem: str) -> NodeError:
+    error = _of(NodeUnreachable, url, problem)
+    error.retryable = False
+    return error
 
 
 def _refusal(url: URL, error: ServiceError) -> NodeRefused:
