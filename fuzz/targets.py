@@ -10,8 +10,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from layer2.errors import FormatError
-from layer2.formats import bech32, bolt11, merkle_patricia, rlp
+from layer2.errors import FormatError, InvalidRequest
+from layer2.formats import bech32, bolt11, lnurl, merkle_patricia, rlp
+from layer2.formats.bolt11 import Bolt11Invoice
 from layer2.formats.bolt11_fields import InvoiceFields
 from layer2.formats.evm_header import EvmHeader, decode_header
 from layer2.formats.evm_receipt import DEPOSIT_TYPE, EvmLog, EvmReceipt, bloom_of, decode_receipt
@@ -20,6 +21,7 @@ from layer2.formats.evm_transaction import Eip1559Transaction, decode_signed
 from layer2.formats.keccak import keccak256
 from layer2.proofs.model import TransferProof
 from layer2.protocols.evm.rpc.answers import BatchRefused, read_answers
+from layer2.protocols.lightning.recipients.recipient import Lnurl, NodeKey, read_recipient
 from proofs import made_proofs
 
 __all__ = ["TARGETS", "Target"]
@@ -110,6 +112,24 @@ def _bolt11(data: bytes) -> bool:
     with suppress(FormatError):
         text = bech32.encode("lnbcrt1m", bytes([octet & 31 for octet in data]))
         assert bolt11.decode(text).text == text
+        return True
+    return False
+
+
+def _recipient(data: bytes) -> bool:
+    """A text as a payer gives it; who is named by it is named by the shortest text for the same, too."""
+    with suppress(InvalidRequest):
+        payee = read_recipient(data.decode("latin-1")).payee
+        match payee:
+            case Bolt11Invoice():
+                shortest = payee.text
+            case NodeKey():
+                shortest = payee.key.hex()
+            case Lnurl():
+                shortest = lnurl.encode(payee.url)
+            case _:
+                shortest = str(payee)
+        assert read_recipient(shortest).payee == payee
         return True
     return False
 
@@ -216,6 +236,16 @@ def _invoice() -> bytes:
     return bech32.decode(text)[1]
 
 
+_URL = "https://a.example/?id=1"
+_RECIPIENTS = (
+    f"bitcoin:1BoatSLRHtKNngkdXEeobR76b53LETtpyT?amount=0.5&label=%20&lightning={lnurl.encode(_URL)}",
+    f"lightning:{lnurl.encode(_URL).upper()}",
+    f"https://a.example/?lightning={lnurl.encode(_URL)}",
+    "name+tag@a.example",
+    "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798@a.example:9735",
+)
+
+
 TARGETS = {
     "rlp": Target(_rlp, (_receipts()[0][1:], _receipts()[1], *_headers())),
     "receipt": Target(_receipt, _receipts()),
@@ -225,5 +255,6 @@ TARGETS = {
     "json_rpc": Target(_json_rpc, _ANSWERS),
     "revert": Target(_revert, _REVERTS),
     "bolt11": Target(_bolt11, (_invoice(),), longest=600),
+    "recipient": Target(_recipient, tuple(text.encode() for text in _RECIPIENTS)),
     "proof": Target(_proof, (made_proofs.to_lightning().to_bytes(), made_proofs.refunded().to_bytes()), longest=8_192),
 }

@@ -385,7 +385,7 @@ async def test_a_url_that_may_not_be_asked_is_refused_before_anything_is_sent(ur
     "host", ["127.0.0.1", "127.1", "2130706433", "0x7f.1", "[::1]", "[::ffff:127.0.0.1]", "10.0.0.1", "169.254.169.254"]
 )
 async def test_an_address_in_the_url_itself_must_be_public(host: str) -> None:
-    with pytest.raises(NodeUnreachable, match="not public|does not name a host") as refused:
+    with pytest.raises(NodeUnreachable, match=r"not public|does not name a host") as refused:
         await client(this_machine_too=False).invoice(Lnurl(f"https://{host}/?{SECRET}"), AMOUNT)
     assert not refused.value.retryable
 
