@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from layer2.protocols.evm.chain.logs import LogEvent
     from layer2.protocols.evm.fees.estimates import FeeEstimate
     from layer2.protocols.evm.requests import EvmTransactionRequest
-    from layer2.protocols.lightning import KeysendRequest, LightningNetwork, PaymentRequest
+    from layer2.protocols.lightning import KeysendRequest, LightningNetwork, PaymentRequest, RouteEstimate
     from layer2.settings import ConnectionPoolConfig
     from layer2.transactions import Finality, Preimage, TxState, TxStatus
     from layer2.transfers import Quote, Transfer, TransferEvent, TransferRequest, TransferState
@@ -68,7 +68,7 @@ _HOMES = {
     "layer2.protocols.evm.fees.estimates": ("FeeEstimate",),
     "layer2.protocols.evm.chain.logs": ("LogEvent",),
     "layer2.protocols.evm.requests": ("EvmTransactionRequest",),
-    "layer2.protocols.lightning": ("KeysendRequest", "LightningNetwork", "PaymentRequest"),
+    "layer2.protocols.lightning": ("KeysendRequest", "LightningNetwork", "PaymentRequest", "RouteEstimate"),
     "layer2.settings": ("ConnectionPoolConfig",),
     "layer2.transactions": ("Finality", "Preimage", "TxState", "TxStatus"),
     "layer2.transfers": ("Quote", "Transfer", "TransferEvent", "TransferRequest", "TransferState"),
@@ -106,6 +106,7 @@ __all__ = [
     "ProofReport",
     "ProofUndecided",
     "Quote",
+    "RouteEstimate",
     "SignedPermit",
     "TaskCancelled",
     "Transfer",

@@ -6,11 +6,15 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import assert_never
 
-from layer2.errors import FormatError, FundsRulesError, IdempotencyConflict
+from layer2.blocking import twin
+from layer2.errors import FormatError, FundsRulesError, IdempotencyConflict, InvalidAmount, InvalidRequest
+from layer2.formats.bolt11 import Bolt11Invoice
 from layer2.interfaces import Clock, SendRecord, SendRecords
-from layer2.protocols.lightning.acts import Keysend, Pay, read_act, write_act
+from layer2.money import BTC, MSAT_DECIMALS, checked_amount, rescaled
+from layer2.protocols.lightning.acts import KEYSEND_FINAL_CLTV_DELTA, Keysend, Pay, read_act, write_act
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.parts import LightningParts
+from layer2.protocols.lightning.payments.estimates import RouteEstimate, estimate_by_graph, estimate_by_probe
 from layer2.protocols.lightning.payments.payments import joined
 from layer2.protocols.lightning.payments.records import PaymentRecord, PaymentState
 from layer2.protocols.lightning.payments.request import (
@@ -21,6 +25,7 @@ from layer2.protocols.lightning.payments.request import (
     check_payable,
     read_invoice,
 )
+from layer2.protocols.lightning.recipients.recipient import NodeKey, read_recipient
 from layer2.protocols.lightning.settings import LightningSettings
 from layer2.protocols.lightning.statuses import LightningStatus, payment_status
 from layer2.transactions import Preimage
@@ -76,6 +81,65 @@ class LightningPaying(LightningParts):
             operation="submit_transaction_async",
             timeout=timeout,
         )
+
+    async def estimate_fee_async(
+        self, recipient: str, amount: int | None = None, *, timeout: float | None = None
+    ) -> RouteEstimate:
+        """Estimate what paying would cost in routing, by the node's graph, or by a probe.
+
+        The graph does not know the private channels that an invoice's route hints name. Then the node sends payments
+        that cannot succeed, as nobody knows their preimage: they lock money for a moment, and whoever forwards them,
+        and the payee, can tell that somebody asks. An estimate promises nothing: the limit of a payment does.
+
+        Args:
+            recipient: an invoice, or a node's public key, as ``transfer_asset_async`` takes them.
+            amount: satoshi; may be omitted for an invoice that says it.
+
+        Raises:
+            InvalidAmount: no amount is given, or another one than the invoice's.
+            InvalidRequest: the recipient only makes an invoice when it is to be paid; or the invoice has route hints
+                and leaves the amount to the payer, which lnd does not estimate.
+            InsufficientFunds: no channel can send that much.
+            TransactionError: there is no route (code ``no_route``).
+        """
+        named = read_recipient(recipient)
+        payee = named.payee
+        if not isinstance(payee, Bolt11Invoice | NodeKey):
+            raise InvalidRequest(
+                "fees are estimated for an invoice or a node's key; this recipient makes an invoice when it is paid",
+                protocol=LIGHTNING,
+            )
+        own_amount = payee.amount_msat if isinstance(payee, Bolt11Invoice) else None
+        if amount is not None:
+            amount_msat = rescaled(checked_amount(amount), BTC.decimals, MSAT_DECIMALS)
+        elif (asked := named.amount_msat or own_amount) is not None:
+            amount_msat = asked
+        else:
+            raise InvalidAmount("the recipient leaves the amount to the payer: say how much", protocol=LIGHTNING)
+        named.check_amount(amount_msat)
+        async with self._within(timeout, "estimate_fee_async"):
+            height = (await self._recent_node.get()).height
+            match payee:
+                case NodeKey():
+                    delta = KEYSEND_FINAL_CLTV_DELTA
+                    return await estimate_by_graph(self._rest, payee.key, amount_msat, delta, height)
+                case Bolt11Invoice(route_hints=()):
+                    delta = payee.min_final_cltv_expiry_delta
+                    return await estimate_by_graph(self._rest, payee.payee, amount_msat, delta, height)
+                case Bolt11Invoice():
+                    if own_amount is None:
+                        raise InvalidRequest(
+                            "an invoice with route hints and without an amount cannot be estimated",
+                            protocol=LIGHTNING,
+                            remedy="ask the payee for an invoice with an amount",
+                        )
+                    # Half of what the call has: lnd ends a probe later than it is told.
+                    seconds = max(1, int(self._settings.default_timeout / 2))
+                    return await estimate_by_probe(self._rest, payee, height, seconds)
+                case _:
+                    assert_never(payee)
+
+    estimate_fee_sync = twin(estimate_fee_async)
 
     async def _pay(
         self,
