@@ -38,6 +38,10 @@ class SendConversation(Talk):
         await self._ask("send to an invoice without amount", self._taker, "POST", "/v2/router/send", send)
         path = f"/v1/invoice/{hash_of(200).hex()}"
         await self._ask("lookup paid without amount", self._provider, "GET", path)
+        any_amount = str((await self._provider.invoice(r_preimage=standard(preimage_of(202))))["payment_request"])
+        for name, amount in (("less than a channel carries", "999"), ("more than there is", "6000000000")):
+            send = send_fields(any_amount, amt_msat=amount, no_inflight_updates=True)
+            await self._ask(f"send {name}", self._taker, "POST", "/v2/router/send", send)
         body = {"description_hash": standard(sha256(b"metadata").digest()), "value": "1000", "private": True}
         body |= {"r_preimage": standard(preimage_of(201))}
         made = await self._ask("add invoice with a description hash", self._provider, "POST", "/v1/invoices", body)

@@ -12,9 +12,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from layer2.simnet.lightning_channel import CAPACITY_SAT, Channel, Side
+from layer2.simnet.lightning_channel import CAPACITY_SAT, MAX_HTLCS, Channel, Side
 from layer2.simnet.lightning_ledger import Ledger
 from layer2.simnet.lightning_records import (
+    KEYSEND_RECORD,
     FailureReason,
     Invoice,
     InvoiceState,
@@ -62,19 +63,30 @@ class TwoNodes(RuleBasedStateMachine):
         )
         self.attempt(lambda: self.ledger.add_invoice(invoice))
 
-    @rule(sender=SIDES, number=NUMBERS, amount=st.integers(1, 6_000_000_000))
-    def send(self, sender: Side, number: int, amount: int) -> None:
+    @rule(
+        sender=SIDES,
+        number=NUMBERS,
+        amount=st.integers(1, 6_000_000_000),
+        parts=st.integers(1, 5),
+        keysend=st.sampled_from([None, None, True, False]),
+    )
+    def send(self, sender: Side, number: int, amount: int, parts: int, keysend: bool | None) -> None:
+        """For an invoice where ``keysend`` is None; else with a preimage, the right one where it is true."""
+        records = {} if keysend is None else {KEYSEND_RECORD: preimage(number if keysend else number + 1)}
+
         def start() -> None:
             payment = self.ledger.start_payment(
                 sender,
                 payment_hash=payment_hash(number),
-                payment_address=bytes(32),
+                payment_address=bytes(32) if keysend is None else b"",
                 payment_request="",
                 amount_msat=amount,
                 final_cltv_delta=24,
                 now=self.now,
+                custom_records=records,
             )
-            self.ledger.attempt(payment, self.now)
+            shares = [amount // parts] * (parts - 1)
+            self.ledger.attempt(payment, self.now, [*shares, amount - sum(shares)])
 
         self.attempt(start)
 
@@ -124,6 +136,26 @@ class TwoNodes(RuleBasedStateMachine):
             if payment.state is PaymentState.IN_FLIGHT
         }
         assert {(htlc.sender, htlc.payment_hash) for htlc in self.ledger.channel.htlcs} == in_flight
+        for side in Side:
+            pending = [htlc.amount_msat for htlc in self.ledger.channel.htlcs if htlc.sender is side]
+            assert self.ledger.channel.pending_msat(side) == sum(pending)
+            assert len(pending) <= MAX_HTLCS
+            assert [(side, payment.payment_hash) for payment in self.ledger.payments_in_flight(side)] == sorted(
+                ((owner, key) for owner, key in in_flight if owner is side), key=lambda pair: pair[1]
+            )
+
+    @invariant()
+    def indexes_lead_to_what_has_them(self) -> None:
+        for side in Side:
+            added = [self.ledger.invoice_at(side, index + 1) for index in range(self.ledger.last_add_index(side))]
+            assert added == self.ledger.invoices(side) == list(self.ledger.added_since(side, 0))
+            assert [invoice.add_index for invoice in added] == list(range(1, len(added) + 1))
+            settled = [invoice.settle_index for invoice in self.ledger.settled_since(side, 0)]
+            assert settled == list(range(1, len(settled) + 1))
+            last = self.ledger.last_payment_index(side)
+            sent = [payment for index in range(last) if (payment := self.ledger.payment_at(side, index + 1))]
+            assert sent == self.ledger.payments(side)
+            assert self.ledger.count(side) == (len(added), len(sent))
 
     @invariant()
     def a_payment_succeeds_with_the_preimage_exactly_when_the_invoice_is_settled(self) -> None:
@@ -184,7 +216,7 @@ def invoice_of_the_provider(ledger: Ledger) -> None:
             payment_request="",
             memo="",
             description_hash=b"",
-            value_msat=1_000,
+            value_msat=2_000,
             created_at=0,
             expiry_seconds=600,
             final_cltv_delta=24,
@@ -194,7 +226,7 @@ def invoice_of_the_provider(ledger: Ledger) -> None:
     )
 
 
-def payment_of_the_taker(ledger: Ledger, *, secret: bytes = b"s" * 32, amount_msat: int = 1_000) -> Payment:
+def payment_of_the_taker(ledger: Ledger, *, secret: bytes = b"s" * 32, amount_msat: int = 2_000) -> Payment:
     payment = ledger.start_payment(
         Side.TAKER,
         payment_hash=payment_hash(1),
@@ -212,8 +244,8 @@ def payment_of_the_taker(ledger: Ledger, *, secret: bytes = b"s" * 32, amount_ms
     ("changed", "state"),
     [
         pytest.param({}, PaymentState.IN_FLIGHT, id="as the invoice says"),
-        pytest.param({"amount_msat": 2_000}, PaymentState.IN_FLIGHT, id="more than it asks"),
-        pytest.param({"amount_msat": 999}, PaymentState.FAILED, id="less than it asks"),
+        pytest.param({"amount_msat": 3_000}, PaymentState.IN_FLIGHT, id="more than it asks"),
+        pytest.param({"amount_msat": 1_999}, PaymentState.FAILED, id="less than it asks"),
         pytest.param({"secret": b"t" * 32}, PaymentState.FAILED, id="without its payment secret"),
     ],
 )
@@ -255,3 +287,43 @@ def test_a_payment_that_fails_in_flight_first_shows_its_reason() -> None:
         ("IN_FLIGHT", reason),
         ("FAILED", reason),
     ]
+
+
+def test_a_payment_in_parts_is_accepted_and_settled_as_one() -> None:
+    ledger = Ledger(100)
+    invoice_of_the_provider(ledger)
+    payment = ledger.start_payment(
+        Side.TAKER,
+        payment_hash=payment_hash(1),
+        payment_address=b"s" * 32,
+        payment_request="",
+        amount_msat=5_000,
+        final_cltv_delta=24,
+        now=0,
+    )
+    ledger.attempt(payment, 0, [2_000, 2_000, 1_000])
+    accepted = ledger.invoice(Side.PROVIDER, payment_hash(1))
+    assert [held.htlc.amount_msat for held in accepted.htlcs] == [2_000, 2_000, 1_000]
+    assert accepted.amount_paid_msat == 5_000
+    ledger.settle_invoice(Side.PROVIDER, preimage(1), 0)
+    states = [
+        (record.state, [attempt.state.value for attempt in record.attempts])
+        for record in ledger.history
+        if isinstance(record, Payment)
+    ][-3:]
+    assert states == [
+        (PaymentState.IN_FLIGHT, ["SUCCEEDED", "IN_FLIGHT", "IN_FLIGHT"]),
+        (PaymentState.IN_FLIGHT, ["SUCCEEDED", "SUCCEEDED", "IN_FLIGHT"]),
+        (PaymentState.SUCCEEDED, ["SUCCEEDED", "SUCCEEDED", "SUCCEEDED"]),
+    ]
+    assert ledger.channel.sent_msat(Side.TAKER) == 5_000
+
+
+def test_a_channel_carries_no_more_htlcs_than_its_peer_accepts() -> None:
+    channel = Channel()
+    htlcs = [channel.offer(Side.TAKER, bytes(32), 1_000, 200) for _ in range(MAX_HTLCS)]
+    assert not channel.can_offer(Side.TAKER, 1_000)
+    assert channel.can_offer(Side.PROVIDER, 1_000)
+    channel.fail(htlcs[0])
+    assert channel.can_offer(Side.TAKER, 1_000)
+    assert not channel.can_offer(Side.TAKER, 2_000, 2)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import assert_never
 
-__all__ = ["CAPACITY_SAT", "MAX_HTLCS", "PUSHED_SAT", "RESERVE_SAT", "Channel", "Htlc", "Side"]
+__all__ = ["CAPACITY_SAT", "MAX_HTLCS", "MIN_HTLC_MSAT", "PUSHED_SAT", "RESERVE_SAT", "Channel", "Htlc", "Side"]
 
 CAPACITY_SAT = 10_000_000
 PUSHED_SAT = 5_000_000
@@ -18,6 +18,8 @@ RESERVE_SAT = CAPACITY_SAT // 100
 """What each side must keep (BOLT 2, channel_reserve_satoshis): lnd's choice of one hundredth."""
 MAX_HTLCS = 483
 """How many each side may have in flight (BOLT 2, max_accepted_htlcs)."""
+MIN_HTLC_MSAT = 1000
+"""What lnd sends at least in one (BOLT 7, htlc_minimum_msat)."""
 
 
 class Side(Enum):

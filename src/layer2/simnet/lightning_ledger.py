@@ -16,7 +16,7 @@ from hashlib import sha256
 from heapq import heappop, heappush
 from types import MappingProxyType
 
-from layer2.simnet.lightning_channel import Channel, Side
+from layer2.simnet.lightning_channel import MIN_HTLC_MSAT, Channel, Side
 from layer2.simnet.lightning_records import (
     KEYSEND_RECORD,
     Attempt,
@@ -235,6 +235,9 @@ class Ledger:
         assert sum(parts) == payment.amount_msat
         if not self.channel.can_offer(payment.sender, payment.amount_msat, len(parts)):
             self.fail_payment(payment, FailureReason.INSUFFICIENT_BALANCE, now)
+            return
+        if min(parts) < MIN_HTLC_MSAT:
+            self.fail_payment(payment, FailureReason.NO_ROUTE, now)
             return
         books = self._books[payment.sender]
         expiry = self._height + payment.final_cltv_delta + BLOCK_PADDING

@@ -223,7 +223,9 @@ class PaymentCalls:
             custom_records={},
         )
         payment = self._send(intent, [intent.amount_msat])
-        if payment.state is PaymentState.FAILED and payment.reason is not FailureReason.INCORRECT_PAYMENT_DETAILS:
+        if payment.state is PaymentState.IN_FLIGHT:
+            raise RestError("the simulated node probes no route while its payments are held", Status.UNIMPLEMENTED)
+        if payment.reason is not FailureReason.INCORRECT_PAYMENT_DETAILS:
             return _route_fee(0, payment.reason)
         # Only the payee can refuse the details: the probe came to it.
         return _route_fee(payment.attempts[-1].htlc.expiry_height, FailureReason.NONE)
