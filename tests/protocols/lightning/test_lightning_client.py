@@ -281,12 +281,14 @@ async def test_cancelling_calls_leaves_no_request_open(world: World) -> None:
     invoice = await world.provider.create_invoice_async(50_000)
     world.fault("hold_payments")
     status = await world.taker.submit_transaction_async(invoice.text)
-    waits = [asyncio.create_task(world.taker.wait_for_status_async(status.tx_id)) for _ in range(5)]
-    await requests_open(world, 6)  # The payment itself is one: its send is followed.
-    for wait in waits:
-        wait.cancel()
-    assert all(isinstance(end, asyncio.CancelledError) for end in await asyncio.gather(*waits, return_exceptions=True))
-    await requests_open(world, 1)
+    async with world.restarted_taker(poll_interval_seconds=0.01) as taker:
+        waits = [asyncio.create_task(taker.wait_for_status_async(status.tx_id)) for _ in range(5)]
+        await requests_open(world, 2)  # The payment itself is one: its send is followed.
+        for wait in waits:
+            wait.cancel()
+        ends = await asyncio.gather(*waits, return_exceptions=True)
+        assert all(isinstance(end, asyncio.CancelledError) for end in ends)
+        await requests_open(world, 1)
     assert (await world.taker.get_transaction_status_async(status.tx_id)).state is TxState.PENDING
 
 
@@ -307,7 +309,7 @@ async def test_more_waits_than_connections_do_not_stop_calls(world: World) -> No
     world.fault("hold_payments")
     status = await world.taker.submit_transaction_async(invoice.text)
     waits = [asyncio.create_task(world.taker.wait_for_status_async(status.tx_id)) for _ in range(40)]
-    await requests_open(world, 16)
+    await requests_open(world, 2)
     assert (await world.taker.get_transaction_status_async(status.tx_id)).state is TxState.PENDING
     for wait in waits:
         wait.cancel()

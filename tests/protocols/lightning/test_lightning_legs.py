@@ -10,8 +10,8 @@ import pytest
 
 from layer2.errors import (
     FundsRulesError,
+    IdempotencyConflict,
     InsufficientFunds,
-    NodeRefused,
     NodeUnreachable,
     Outcome,
     TransactionError,
@@ -19,10 +19,11 @@ from layer2.errors import (
 from layer2.formats import bolt11
 from layer2.interfaces import Json
 from layer2.proofs.model import LightningPaymentEvidence
+from layer2.protocols.lightning import LightningNetwork
 from layer2.swap_rules.legs import ActStatus, Htlc, LegState, LegView, Side, Verb
 from layer2.terms import LightningLeg
 from layer2.transactions import Finality, Preimage
-from protocols.lightning.world import HASH, PREIMAGE, START, World, htlc_of, leg_to_provider, offer_request
+from protocols.lightning.world import HASH, PREIMAGE, START, World, htlc_of, leg_to_provider, offer_request, settings_of
 
 OTHER = Preimage(sha256(b"another preimage").digest())
 
@@ -112,8 +113,9 @@ async def test_an_offer_says_what_was_asked_for_and_can_be_asked_for_again(world
     assert (invoice.min_final_cltv_expiry_delta, invoice.expires_at) == (100, START + 600)
     assert await world.provider.offer(request) == text
     for other in (replace(request, amount=50_001), replace(request, memo="2f" * 16)):
-        with pytest.raises(NodeRefused, match="already exists"):
+        with pytest.raises(IdempotencyConflict, match="used before") as caught:
             await world.provider.offer(other)
+        assert (caught.value.code, caught.value.tx_id) == ("payment_hash_used", HASH.hex())
 
 
 @pytest.mark.parametrize("verb", [None, Verb.COLLECT, Verb.RELEASE], ids=["held", "settled", "cancelled"])
@@ -122,7 +124,7 @@ async def test_an_offer_under_a_hash_that_was_used_is_refused(world: World, verb
     if verb is not None:
         preimage = PREIMAGE if verb is Verb.COLLECT else None
         await world.provider.perform(await world.provider.prepare(verb, htlc, preimage))
-    with pytest.raises(NodeRefused, match="already exists"):
+    with pytest.raises(IdempotencyConflict, match="used before"):
         await world.provider.offer(offer_request())
 
 
@@ -343,15 +345,17 @@ async def test_a_wait_for_a_payment_that_is_not_sent_ends_with_the_poll_interval
         await taker.wait_for_change(htlc, await seen_by_payer(world, htlc))
 
 
-async def test_a_wait_at_a_node_that_goes_down_is_an_error(world: World) -> None:
+async def test_a_wait_at_a_node_that_goes_down_ends_with_the_poll_interval(world: World) -> None:
     htlc, _ = await funded(world)
     view = await seen_by_payee(world, htlc)
-    waiting = asyncio.create_task(world.provider.wait_for_change(htlc, view))
-    while (await world.simulation.status())["nodes"]["provider"]["open_requests"] == 0:  # noqa: ASYNC110
-        await asyncio.sleep(0)  # The node runs on this very loop: this gives it its turn, not time.
-    world.fault("down", party="provider")
-    with pytest.raises(NodeUnreachable):
-        await waiting
+    async with LightningNetwork(
+        settings_of(world.nodes[1], poll_interval_seconds=0.05), world.sends, world.clock
+    ) as provider:
+        await provider.read_clock()
+        world.fault("down", party="provider")
+        await provider.wait_for_change(htlc, view)
+        with pytest.raises(NodeUnreachable):
+            await provider.observe(htlc, Side.PAYEE, Finality.FINALIZED)
 
 
 async def test_the_clock_is_the_nodes_own(world: World) -> None:

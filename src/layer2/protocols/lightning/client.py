@@ -8,7 +8,6 @@ from typing import ClassVar, assert_never
 from layer2.errors import (
     BadAnswer,
     InsufficientFunds,
-    InvalidRequest,
     Outcome,
     ProofUndecided,
     TransactionError,

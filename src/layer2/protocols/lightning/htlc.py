@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import aclosing, suppress
 from typing import Final, assert_never
 
 from layer2.errors import FormatError, FundsRulesError, InsufficientFunds, InvalidRequest, Outcome, TransactionError
@@ -18,7 +20,6 @@ from layer2.protocols.lightning.node.channels import balance_of
 from layer2.protocols.lightning.parts import LightningParts
 from layer2.protocols.lightning.payments.records import PaymentRecord, PaymentState
 from layer2.protocols.lightning.payments.request import check_payable
-from layer2.protocols.lightning.watching import wait_for_news
 from layer2.swap_rules.legs import ActStatus, ClockReading, Htlc, LegState, LegView, Side, Verb
 from layer2.terms import LightningLeg
 from layer2.transactions import Finality, Preimage
@@ -220,19 +221,20 @@ class LightningHtlcs(LightningParts, HtlcLayer):
         seconds = self._settings.poll_interval_seconds
         if view.state is LegState.COLLECTED:
             # The node has no more to say; its peer commits to what is settled within an exchange of messages.
-            seconds = min(seconds, _RESOLUTION_SECONDS)
-        if await self._node.key() == leg.payee:
-            await wait_for_news(
-                self._invoices.watch(htlc.payment_hash),
-                lambda invoice: _differs(_seen_by_payee(leg, invoice, view.clock, is_final=view.final), view),
-                seconds,
-            )
-        else:
-            await wait_for_news(
-                self._payments.watch(htlc.payment_hash),
-                lambda payment: _differs(_seen_by_payer(leg, payment, view.clock), view),
-                seconds,
-            )
+            await asyncio.sleep(min(seconds, _RESOLUTION_SECONDS))
+            return
+        is_payee = await self._node.key() == leg.payee
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds), aclosing(self._watches.words(htlc.payment_hash)) as words:
+                async for word in words:
+                    if is_payee:
+                        seen = _seen_by_payee(leg, word.invoice, view.clock, is_final=view.final)
+                    else:
+                        seen = _seen_by_payer(leg, word.payment, view.clock)
+                    if _differs(seen, view):
+                        return
+                # Nothing more will be said of it.
+                await asyncio.sleep(seconds)
 
     async def read_clock(self) -> ClockReading:
         """The node's time and the height of Bitcoin's chain."""

@@ -56,6 +56,9 @@ class LightningParts(
         self._payment_feed = PaymentFeed(self._rest, settings.poll_interval_seconds)
         self._invoice_feed = InvoiceFeed(self._rest, settings.poll_interval_seconds)
         self._payments = Payments(self._rest, told=self._payment_feed.told, most_streams=settings.max_payment_streams)
+        self._watches = HashWatches(
+            self._rest, self._invoices, self._payments, self._invoice_feed, self._payment_feed, settings, clock
+        )
 
     @asynccontextmanager
     async def _within(

@@ -37,8 +37,8 @@ class LightningSettings:
         max_payment_streams: how many payments that this client sent are followed, each on its own stream; others are
             told by the stream of all payments. As many connections may be open for them, and ``max_connections`` more
             to send.
-        max_hold_streams: how many invoices that may be held are followed each on its own stream; others are looked up in
-            turn. As many connections may be open for them, and two for the streams of all invoices and all payments.
+        max_hold_streams: how many invoices that may be held are followed each on its own stream; others are looked up
+            in turn. As many connections may be open for them, besides those of all invoices and all payments.
         minimum_version: an older lnd is refused. Before 0.19.0 lnd can lose funds by failing back too much.
         poll_interval_seconds: how often is asked for what no stream tells.
         lnurl_on_this_machine: whether LNURL services and Lightning addresses on loopback addresses are asked, by http

@@ -51,6 +51,8 @@ _UNAUTHENTICATED: Final = frozenset({7, 16})
 _DENIED: Final = "permission denied"
 _MACAROON_WORDS: Final = ("macaroon", "unmarshal v1", "unmarshal v2", "verification failed", _DENIED)
 """lnd reports these with the code UNKNOWN, so its words are all there is."""
+_OTHER_WATCHES: Final = 8
+"""All invoices and all payments, each once more while one stream takes another's place, and some to spare."""
 
 
 class Use(Enum):
@@ -117,6 +119,8 @@ class LndRest:
     def __init__(self, settings: LightningSettings) -> None:
         self._url = URL(settings.rest_url)
         self._settings = settings
+        self.open_streams = 0
+        """Streams that stay open, or are being opened, besides those of payments that were sent."""
         self._tls: ssl.SSLContext | None = None
         self._macaroon: bytes | None = None
         self._sessions: dict[Use, aiohttp.ClientSession] = {}
@@ -167,8 +171,12 @@ class LndRest:
         Raises, also while iterating: as ``get`` and ``post``.
         """
         use = Use.WATCHES if watch else Use.CALLS
-        with closing(await self._open_stream(method, path, body, use)) as messages:
-            yield messages
+        self.open_streams += watch
+        try:
+            with closing(await self._open_stream(method, path, body, use)) as messages:
+                yield messages
+        finally:
+            self.open_streams -= watch
 
     async def begin_stream(
         self, method: str, path: str, body: Mapping[str, object] | None = None, *, use: Use
@@ -266,6 +274,8 @@ class LndRest:
                 # So many that as many payments can be sent as there are calls, whatever is still being read.
                 most = pool.max_connections + self._settings.max_payment_streams
                 pool = replace(pool, max_connections=most)
+            elif use is Use.WATCHES:
+                pool = replace(pool, max_connections=self._settings.max_hold_streams + _OTHER_WATCHES)
             self._sessions[use] = open_session(pool, timeout=self._settings.default_timeout)
         return self._sessions[use]
 

@@ -45,6 +45,11 @@ class Payments:
         self._streams = SendStreams(most_streams)
         self._locks: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
+    @property
+    def open_streams(self) -> int:
+        """How many payments that were sent here are followed each by its own stream."""
+        return len(self._streams)
+
     def one_at_a_time(self, payment_hash: bytes) -> asyncio.Lock:
         """Held by who looks for a payment and then sends it, so that a second one finds what the first has sent."""
         return self._locks.setdefault(payment_hash, asyncio.Lock())
