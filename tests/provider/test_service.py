@@ -15,7 +15,6 @@ from layer2.errors import (
     InvalidRequest,
     JournalError,
     Layer2Error,
-    NodeRefused,
     NodeUnreachable,
     QuoteExpired,
     QuoteRefused,
@@ -175,7 +174,7 @@ async def test_a_funded_swap_binds_its_hash_until_it_ends(made: World) -> None:
 
 async def test_a_hash_that_the_lightning_node_has_seen_before_is_a_conflict(made: World) -> None:
     request = await made.request(1, LIGHTNING)
-    made.lightning.offer_error = NodeRefused("lnd refused", node_message="invoice with payment hash already exists")
+    made.lightning.offer_error = IdempotencyConflict("this payment hash was used before", code="payment_hash_used")
     assert await refusal(made, request) == "payment_hash_used"
 
 

@@ -19,7 +19,6 @@ from layer2.errors import (
     IdempotencyConflict,
     InvalidRequest,
     Layer2Error,
-    NodeRefused,
     QuoteRefused,
     TaskCancelled,
     UnknownTransfer,
@@ -281,22 +280,16 @@ class SwapProvider:
         # Before the node keeps an invoice on a stranger's account.
         check_own_account(request.offer, request.taker_address)
         needs = hold_invoice_needs(quote, now, self._settings)
-        try:
-            return await self._layers[quote.source].offer(
-                OfferRequest(
-                    payment_hash=request.payment_hash,
-                    amount=needs.amount,
-                    preimage=None,
-                    memo=request.swap_id,
-                    expiry_seconds=needs.expiry_seconds,
-                    final_cltv_delta=needs.final_cltv_delta,
-                )
+        return await self._layers[quote.source].offer(
+            OfferRequest(
+                payment_hash=request.payment_hash,
+                amount=needs.amount,
+                preimage=None,
+                memo=request.swap_id,
+                expiry_seconds=needs.expiry_seconds,
+                final_cltv_delta=needs.final_cltv_delta,
             )
-        except NodeRefused as error:
-            # A Lightning node takes a hash once for ever, also after the swap has ended.
-            if "already exists" in error.node_message:
-                raise IdempotencyConflict("this payment hash was used before", code="payment_hash_used") from error
-            raise
+        )
 
     def _built(self, quote: QuoteTerms, request: SwapRequest, now: int, hold_invoice: str | None) -> Terms:
         try:

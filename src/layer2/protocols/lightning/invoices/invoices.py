@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from base64 import b64encode, urlsafe_b64encode
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
-from layer2.errors import BadAnswer, NodeRefused, Outcome, TransactionError
+from layer2.errors import BadAnswer, IdempotencyConflict, NodeError, NodeRefused, Outcome, TransactionError
 from layer2.formats import bolt11
 from layer2.formats.bolt11 import Bolt11Invoice
 from layer2.protocols.lightning.invoices.records import InvoiceRecord, InvoiceState, read_invoice
@@ -18,23 +18,31 @@ from layer2.transactions import Preimage
 
 __all__ = ["Invoices", "NewInvoice"]
 
+_PAGE: Final = 500
+"""Invoices asked for at once: well within the longest answer that is read."""
+
 
 @dataclass(frozen=True, slots=True)
 class NewInvoice:
     """What an invoice shall say. With neither hash nor preimage the node draws a preimage.
 
     Args:
+        amount_msat: None leaves it to the payer.
         payment_hash: 32 bytes, for a hold invoice.
         preimage: for a plain invoice that settles by itself.
         final_cltv_delta: blocks, at least lnd's 24; None is lnd's default.
+        private: whether it names channels that are in no graph, so that it can be paid over them.
+        description_hash: 32 bytes that the invoice carries instead of ``memo``, which the node alone then keeps.
     """
 
-    amount_msat: int
+    amount_msat: int | None
     memo: str
     expiry_seconds: int
     final_cltv_delta: int | None = None
     payment_hash: bytes | None = None
     preimage: Preimage | None = field(default=None, repr=False)
+    private: bool = False
+    description_hash: bytes | None = None
 
 
 class Invoices:
@@ -57,16 +65,22 @@ class Invoices:
         An invoice that the node has already under the same hash, open and with the same contents, is returned as it is.
 
         Raises:
+            IdempotencyConflict: ``payment_hash_used``: the node has or had another invoice under the hash, which it
+                takes once for ever.
             NodeRefused: lnd's words.
             BadAnswer: the invoice says something else than was asked for.
         """
         body: dict[str, object] = {
-            "value_msat": str(new.amount_msat),
+            "value_msat": str(new.amount_msat or 0),
             "memo": new.memo,
             "expiry": str(new.expiry_seconds),
         }
         if new.final_cltv_delta is not None:
             body["cltv_expiry"] = str(new.final_cltv_delta)
+        if new.private:
+            body["private"] = True
+        if new.description_hash is not None:
+            body["description_hash"] = b64encode(new.description_hash).decode()
         path = "/v1/invoices"
         if new.preimage is not None:
             body["r_preimage"] = b64encode(new.preimage.secret).decode()
@@ -75,21 +89,31 @@ class Invoices:
         own_key = await self._node.key()
         try:
             text = (await self._rest.post(path, body)).fields.text("payment_request")
-        except NodeRefused:
-            asked_before = await self._open_invoice(new)
-            if asked_before is None or not _is_as_asked(asked_before, new, self._prefix, own_key):
-                raise
-            return asked_before
+        except NodeRefused as refused:
+            return await self._asked_before(new, own_key, refused)
         invoice = bolt11.decode(text)
         if not _is_as_asked(invoice, new, self._prefix, own_key):
             raise BadAnswer("lnd made another invoice than it was asked for", protocol=LIGHTNING, operation=path)
         return invoice
 
-    async def _open_invoice(self, new: NewInvoice) -> Bolt11Invoice | None:
-        """An invoice under the hash that nobody has paid: it was asked for before, and the answer was lost."""
+    async def _asked_before(self, new: NewInvoice, own_key: bytes, refused: NodeRefused) -> Bolt11Invoice:
+        """An invoice of the same contents that nobody has paid: it was asked for before, and the answer was lost."""
         payment_hash = new.payment_hash if new.preimage is None else new.preimage.payment_hash
         known = None if payment_hash is None else await self.find(payment_hash)
-        return bolt11.decode(known.text) if known is not None and known.state is InvoiceState.OPEN else None
+        if known is None:
+            raise refused
+        if known.state is InvoiceState.OPEN:
+            invoice = bolt11.decode(known.text)
+            if _is_as_asked(invoice, new, self._prefix, own_key):
+                return invoice
+        raise IdempotencyConflict(
+            "this payment hash was used before: the node takes one once for ever",
+            code="payment_hash_used",
+            protocol=LIGHTNING,
+            outcome=Outcome.REJECTED,
+            tx_id=known.payment_hash.hex(),
+            remedy="draw another preimage",
+        ) from refused
 
     async def find(self, payment_hash: bytes) -> InvoiceRecord | None:
         """The node's own invoice with that hash, or None where it has none."""
@@ -101,11 +125,25 @@ class Invoices:
             raise
         return _record(answer.fields, payment_hash)
 
+    async def held(self) -> list[InvoiceRecord]:
+        """The invoices that are paid in full and wait to be settled or cancelled, oldest first."""
+        held: list[InvoiceRecord] = []
+        offset = 0
+        while True:
+            path = f"/v1/invoices?pending_only=true&index_offset={offset}&num_max_invoices={_PAGE}"
+            fields = (await self._rest.get(path)).fields
+            page = fields.objects("invoices")
+            held += [record for record in map(read_invoice, page) if record.state is InvoiceState.ACCEPTED]
+            if len(page) < _PAGE:
+                return held
+            offset = fields.integer("last_index_offset")
+
     async def settle(self, preimage: Preimage) -> None:
-        """Settle a held invoice; a settled one stays as it is.
+        """Settle a held invoice; a settled one stays as it is. What the node then has is read back.
 
         Raises:
-            TransactionError: it cannot be settled; lnd's words.
+            TransactionError: it cannot be settled; lnd's words. Outcome UNKNOWN where lnd agreed and then does not
+                show it as settled.
         """
         body = {"preimage": b64encode(preimage.secret).decode()}
         await self._end("/v2/invoices/settle", body, preimage.payment_hash, InvoiceState.SETTLED)
@@ -120,34 +158,35 @@ class Invoices:
         await self._end("/v2/invoices/cancel", body, payment_hash, InvoiceState.CANCELED)
 
     async def _end(self, path: str, body: Mapping[str, object], payment_hash: bytes, wanted: InvoiceState) -> None:
+        refused: NodeRefused | None = None
         try:
             await self._rest.post(path, body)
-        except NodeRefused as refused:
-            known = await self.find(payment_hash)
-            if known is not None and known.state is wanted:
-                return
-            raise TransactionError(
-                f"lnd refused {path}: {refused.node_message}",
-                protocol=LIGHTNING,
-                operation=path,
-                outcome=Outcome.REJECTED,
-                tx_id=payment_hash.hex(),
-            ) from refused
+        except NodeRefused as error:
+            refused = error
+        # Read back also where lnd agreed: it has agreed to settle what had come back to its payer.
+        known = await self._find_after(path, payment_hash)
+        if known is not None and known.state is wanted:
+            return
+        if refused is not None:
+            problem = f"lnd refused {path}: {refused.node_message}"
+        else:
+            state = "unknown" if known is None else known.state.value
+            problem = f"lnd agreed to {path}, and the invoice is {state}"
+        raise TransactionError(
+            problem,
+            protocol=LIGHTNING,
+            operation=path,
+            outcome=Outcome.UNKNOWN if refused is None else Outcome.REJECTED,
+            tx_id=payment_hash.hex(),
+        ) from refused
 
-    @asynccontextmanager
-    async def watch(self, payment_hash: bytes) -> AsyncIterator[AsyncIterator[InvoiceRecord]]:
-        """The invoice's state now and whenever it changes, until it is settled or cancelled."""
-        path = f"/v2/invoices/subscribe/{urlsafe_b64encode(payment_hash).decode()}"
-        async with (
-            self._rest.stream("GET", path, watch=True) as messages,
-            aclosing(_records(messages, payment_hash)) as records,
-        ):
-            yield records
-
-
-async def _records(messages: AsyncIterator[LndObject], payment_hash: bytes) -> AsyncGenerator[InvoiceRecord, None]:
-    async for message in messages:
-        yield _record(message, payment_hash)
+    async def _find_after(self, path: str, payment_hash: bytes) -> InvoiceRecord | None:
+        try:
+            return await self.find(payment_hash)
+        except NodeError as error:
+            error.outcome, error.tx_id = Outcome.UNKNOWN, payment_hash.hex()
+            error.remedy = f"ask for the status of tx_id: {path} was sent"
+            raise
 
 
 def _record(fields: LndObject, payment_hash: bytes) -> InvoiceRecord:
@@ -166,6 +205,7 @@ def _is_as_asked(invoice: Bolt11Invoice, new: NewInvoice, prefix: str, own_key: 
         and (payment_hash is None or invoice.payment_hash == payment_hash)
         and invoice.expiry == new.expiry_seconds
         and (new.final_cltv_delta is None or invoice.min_final_cltv_expiry_delta == new.final_cltv_delta)
-        and invoice.description == new.memo
+        and invoice.description == (new.memo if new.description_hash is None else None)
+        and invoice.description_hash == new.description_hash
         and not invoice.is_amp
     )
