@@ -1,113 +1,58 @@
-"""Lightning invoices: BOLT 11's examples, round trips, forgeries. Oracle: PyPI's bolt11.
-
-The oracle takes more than ``decode`` does. Where the two differ, a test here says so and why: it does not look at
-required feature bits, rounds fractions of a millisatoshi away, and ignores what the padding holds.
-"""
+"""Reading Lightning invoices: BOLT 11's examples, what it forbids, forgeries. Oracle: PyPI's bolt11."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
-import bolt11 as oracle
 import pytest
 from coincurve import PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from formats.invoices import (
+    DESCRIPTION,
+    EXAMPLE_PAYEE,
+    FIELDS,
+    HASH,
+    MINIMUM,
+    SECRET,
+    agree,
+    changed,
+    crafted,
+    sign,
+    tag,
+    tag_of,
+    with_high_s,
+)
 from layer2.errors import FormatError
 from layer2.formats import bech32, bolt11
-from layer2.formats.bolt11 import Bolt11Invoice, InvoiceFields, RouteHop
+from layer2.formats.bolt11 import RouteHop
 
 EXAMPLES = json.loads((Path(__file__).parent / "bolt11_examples.json").read_text("utf-8"))
 VALID: dict[str, str] = EXAMPLES["valid"]
 INVALID: dict[str, str] = EXAMPLES["invalid"]
 
-EXAMPLE_PAYEE = bytes.fromhex("03e7156ae33b0a208d0744199163177e909e80176e55d97a2f221ede0f934dd9ad")
 EXAMPLE_HASH = bytes.fromhex("0001020304050607080900010203040506070809000102030405060708090102")
 LONG_DESCRIPTION = (
     b"One piece of chocolate cake, one icecream cone, one pickle, one slice of swiss cheese, one slice of "
     b"salami, one lollypop, one piece of cherry pie, one sausage, one cupcake, and one slice of watermelon"
 )
-ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
-KEY = PrivateKey(bytes.fromhex("e126f68f7eafcc8b74f54d269fe206be715000f94dac067d1c04a8ca3b2db734"))
-FIELDS = InvoiceFields(
-    prefix="bcrt",
-    amount_msat=2_500_000,
-    timestamp=1_700_000_000,
-    payment_hash=b"\x11" * 32,
-    payment_secret=b"\x22" * 32,
-    description="a swap",
-)
-
-Sign = Callable[[bytes], bytes]
-
-
-def sign(digest: bytes) -> bytes:
-    return KEY.sign_recoverable(digest, hasher=None)
-
-
-def with_high_s(digest: bytes) -> bytes:
-    """The same signature's other form: s negated, and with it the parity of R."""
-    signature = sign(digest)
-    negated = ORDER - int.from_bytes(signature[32:64], "big")
-    return signature[:32] + negated.to_bytes(32, "big") + bytes([signature[64] ^ 1])
-
-
-def changed(**values: Any) -> InvoiceFields:
-    return replace(FIELDS, **values)
-
-
-def tag(letter: str, groups: bytes) -> bytes:
-    return bytes([bech32.ALPHABET.index(letter), len(groups) >> 5, len(groups) & 31]) + groups
-
-
-def tag_of(letter: str, data: bytes) -> bytes:
-    return tag(letter, bech32.groups_from_bytes(data))
-
-
-HASH = tag_of("p", b"\x11" * 32)
-SECRET = tag_of("s", b"\x22" * 32)
-DESCRIPTION = tag_of("d", b"a swap")
-MINIMUM = HASH + SECRET + DESCRIPTION
-
-
-def crafted(tags: bytes = MINIMUM, *, human: str = "lnbcrt25u", signer: Sign = sign) -> str:
-    """A well signed invoice with any content, also one that ``encode`` would not write."""
-    signed = bech32.groups_from_int(1_700_000_000).rjust(7, b"\0") + tags
-    bits = "".join(f"{group:05b}" for group in signed)
-    bits += "0" * (-len(bits) % 8)
-    digest = sha256(human.encode() + int(bits, 2).to_bytes(len(bits) // 8, "big")).digest()
-    return bech32.encode(human, signed + bech32.groups_from_bytes(signer(digest)))
-
-
-def agree(text: str) -> Bolt11Invoice:
-    """Decode with both, compare everything that both know, and return ours."""
-    ours, theirs = bolt11.decode(text), oracle.decode(text)
-    assert theirs.currency == ours.prefix
-    assert theirs.amount_msat == ours.amount_msat
-    assert theirs.date == ours.timestamp
-    assert theirs.payment_hash == ours.payment_hash.hex()
-    assert theirs.payment_secret == (ours.payment_secret or b"").hex()
-    assert theirs.description == ours.description
-    assert theirs.description_hash == (ours.description_hash.hex() if ours.description_hash else None)
-    assert theirs.metadata == (None if ours.metadata is None else ours.metadata.hex())
-    assert theirs.payee == ours.payee.hex()
-    assert theirs.expiry_time == ours.expires_at
-    assert theirs.min_final_cltv_expiry == ours.min_final_cltv_expiry_delta
-    assert theirs.signature is not None
-    assert theirs.signature.signature_data == ours.signature
-    hops = [[hop.public_key for hop in hint.routes] for hint in theirs.route_hints or []]
-    assert hops == [[hop.public_key.hex() for hop in hint] for hint in ours.route_hints]
-    assert (theirs.fallback is None) == (not ours.fallback_addresses)
-    vector = theirs.features.data.bin if theirs.features else ""
-    assert {at for at, bit in enumerate(reversed(vector)) if bit == "1"} == ours.feature_bits
-    return ours
+WHY_INVALID = {
+    "unknown_required_feature": r"requires features that are unknown here: bits \[100\]",
+    "wrong_checksum": "checksum is wrong",
+    "no_separator": "no human-readable part",
+    "mixed_case": "mixes upper and lower case",
+    "not_recoverable": "no public key can be recovered",
+    "too_short": "too short for a timestamp and a signature",
+    "wrong_multiplier": "not an amount with a known multiplier",
+    "fraction_of_msat": "a fraction of a millisatoshi",
+    "no_payment_secret": "no payment secret",
+    "high_s_with_payee": "a high s",
+}
 
 
 class TestExamples:
@@ -125,8 +70,8 @@ class TestExamples:
             assert invoice.payee == EXAMPLE_PAYEE
 
     @pytest.mark.parametrize("name", INVALID)
-    def test_every_invalid_example_is_refused(self, name: str) -> None:
-        with pytest.raises(FormatError):
+    def test_every_invalid_example_is_refused_for_the_reason_that_the_text_gives(self, name: str) -> None:
+        with pytest.raises(FormatError, match=WHY_INVALID[name]):
             bolt11.decode(INVALID[name])
 
     def test_a_donation_has_no_amount_and_the_default_times(self) -> None:
@@ -202,25 +147,6 @@ class TestExamples:
 
     def test_metadata_is_given_as_bytes(self) -> None:
         assert bolt11.decode(VALID["metadata"]).metadata == bytes.fromhex("01fafaf0")
-
-
-class TestDisagreementsWithTheOracle:
-    @pytest.mark.parametrize(
-        "text",
-        [
-            pytest.param(INVALID["unknown_required_feature"], id="it does not look at required features"),
-            pytest.param(INVALID["fraction_of_msat"], id="it rounds fractions of a millisatoshi"),
-            pytest.param(crafted(human="lnbcrt025u"), id="it takes amounts with leading zeros"),
-            pytest.param(
-                crafted(SECRET + DESCRIPTION + HASH[:-1] + bytes([HASH[-1] | 1])), id="it takes dirty padding"
-            ),
-            pytest.param(crafted(MINIMUM + tag("x", b"\0\1")), id="it takes numbers with leading zeros"),
-        ],
-    )
-    def test_the_oracle_reads_it_and_decode_refuses(self, text: str) -> None:
-        oracle.decode(text)
-        with pytest.raises(FormatError):
-            bolt11.decode(text)
 
 
 class TestDecode:
@@ -460,118 +386,3 @@ class TestDamage:
             return
         assert invoice.payment_hash == b"\x11" * 32
         assert invoice.payee == EXAMPLE_PAYEE
-
-
-HOPS = st.builds(
-    RouteHop,
-    st.sampled_from([EXAMPLE_PAYEE, PrivateKey(b"\x01" * 32).public_key.format()]),
-    st.integers(0, 2**64 - 1),
-    st.integers(0, 2**32 - 1),
-    st.integers(0, 2**32 - 1),
-    st.integers(0, 2**16 - 1),
-)
-ADDRESSES = st.one_of(
-    st.tuples(st.just(0), st.binary(min_size=20, max_size=20) | st.binary(min_size=32, max_size=32)),
-    st.tuples(st.just(1), st.binary(min_size=32, max_size=32)),
-    st.tuples(st.sampled_from([17, 18]), st.binary(min_size=20, max_size=20)),
-)
-
-
-@st.composite
-def invoice_fields(draw: st.DrawFn) -> InvoiceFields:
-    hashed = draw(st.booleans())
-    optional = draw(st.sets(st.sampled_from([16, 17, 24, 25, 48, 49, 99, 30, 31]), max_size=4))
-    return InvoiceFields(
-        prefix=draw(st.sampled_from(["bc", "tb", "tbs", "bcrt"])),
-        amount_msat=draw(st.none() | st.integers(1, bolt11.MAX_AMOUNT_MSAT)),
-        timestamp=draw(st.integers(0, 2**35 - 1)),
-        payment_hash=draw(st.binary(min_size=32, max_size=32)),
-        payment_secret=draw(st.binary(min_size=32, max_size=32)),
-        description=None if hashed else draw(st.text(min_size=1, max_size=40)),
-        description_hash=draw(st.binary(min_size=32, max_size=32)) if hashed else None,
-        payee=draw(st.sampled_from([None, EXAMPLE_PAYEE])),
-        expiry=draw(st.integers(1, 2**32)),
-        min_final_cltv_expiry_delta=draw(st.integers(1, 2**16)),
-        feature_bits=frozenset({8, 14} | optional),
-        metadata=draw(st.none() | st.binary(min_size=1, max_size=20)),
-        route_hints=tuple(draw(st.lists(st.lists(HOPS, min_size=1, max_size=2).map(tuple), max_size=2))),
-        fallback_addresses=tuple(draw(st.lists(ADDRESSES, max_size=2))),
-    )
-
-
-class TestEncode:
-    @given(invoice_fields())
-    @settings(max_examples=80, deadline=None)
-    def test_what_is_encoded_decodes_to_the_same_and_as_the_oracle_reads_it(self, fields: InvoiceFields) -> None:
-        invoice = agree(bolt11.encode(fields, sign))
-        for name in InvoiceFields.__dataclass_fields__:
-            if name != "payee":
-                assert getattr(invoice, name) == getattr(fields, name), name
-        assert invoice.payee == EXAMPLE_PAYEE
-        assert invoice.payee_given == (fields.payee is not None)
-        assert not invoice.unknown_tags
-
-    def test_an_empty_description_is_a_description(self) -> None:
-        # Not compared with the oracle, which takes an empty description for none at all.
-        assert bolt11.decode(bolt11.encode(changed(description=""), sign)).description == ""
-
-    @pytest.mark.parametrize(
-        ("amount_msat", "written"),
-        [(10**11, "1"), (10**8, "1m"), (250_000_000, "2500u"), (100, "1n"), (1, "10p"), (99, "990p")],
-    )
-    def test_amounts_are_written_as_short_as_they_can_be(self, amount_msat: int, written: str) -> None:
-        human, _ = bech32.decode(bolt11.encode(changed(amount_msat=amount_msat), sign))
-        assert human == f"lnbcrt{written}"
-
-    @pytest.mark.parametrize(
-        "values",
-        [
-            {"prefix": "xx"},
-            {"prefix": "BC"},
-            {"prefix": "bc\u00e9"},
-            {"prefix": "bc1"},
-            {"amount_msat": 0},
-            {"amount_msat": -1},
-            {"amount_msat": bolt11.MAX_AMOUNT_MSAT + 1},
-            {"timestamp": -1},
-            {"timestamp": 2**35},
-            {"payment_hash": b"\x11" * 31},
-            {"payment_secret": b""},
-            {"description": None},
-            {"description_hash": b"\x33" * 32},
-            {"description": "x" * 640},
-            {"description": "\ud800"},
-            {"description": None, "description_hash": b"\x33" * 31},
-            {"payee": b"\x02"},
-            {"payee": PrivateKey(b"\x44" * 32).public_key.format()},
-            {"expiry": 0},
-            {"expiry": 10**10},
-            {"min_final_cltv_expiry_delta": 0},
-            {"min_final_cltv_expiry_delta": 2**32},
-            {"feature_bits": frozenset({100})},
-            {"feature_bits": frozenset({-1})},
-            {"feature_bits": frozenset({5115})},
-            {"feature_bits": frozenset({17})},
-            {"metadata": b"x" * 640},
-            {"route_hints": ((),)},
-            {"route_hints": ((RouteHop(EXAMPLE_PAYEE, 2**64, 0, 0, 0),),)},
-            {"route_hints": ((RouteHop(EXAMPLE_PAYEE, 0, -1, 0, 0),),)},
-            {"route_hints": ((RouteHop(b"\x02" * 32, 0, 0, 0, 0),),)},
-            {"fallback_addresses": ((19, bytes(20)),)},
-            {"fallback_addresses": ((0, bytes(21)),)},
-        ],
-        ids=str,
-    )
-    def test_fields_that_readers_would_refuse_are_not_written(self, values: dict[str, Any]) -> None:
-        with pytest.raises(FormatError):
-            bolt11.encode(changed(**values), sign)
-
-    def test_the_longest_description_fits(self) -> None:
-        assert agree(bolt11.encode(changed(description="x" * 639), sign)).description == "x" * 639
-
-    @pytest.mark.parametrize(
-        "signature", [b"", bytes(64), bytes(65), bytes(66), b"\xff" * 65], ids=lambda value: value.hex()[:6]
-    )
-    def test_a_signer_that_does_not_sign_is_found_out(self, signature: bytes) -> None:
-        with pytest.raises(FormatError):
-            bolt11.encode(FIELDS, lambda digest: signature)
