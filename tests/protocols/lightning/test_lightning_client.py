@@ -96,11 +96,6 @@ async def test_more_than_the_channels_can_send_is_refused_before_anything_is_sen
     assert await world.payments_sent() == 0
 
 
-async def test_a_node_key_as_recipient_is_refused_with_a_sentence_that_says_so(world: World) -> None:
-    with pytest.raises(FormatError, match="only invoices are paid"):
-        await world.taker.transfer_asset_async(BTC, 1_000, await world.provider.receive_address_async())
-
-
 async def test_balances_tell_what_is_in_flight(world: World) -> None:
     leg = await leg_to_provider(world)
     await world.taker.perform(await world.taker.prepare(Verb.FUND, leg))
