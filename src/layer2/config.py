@@ -205,7 +205,7 @@ class LightningSection(Section):
         default=False, description="for tests: LNURL services on loopback addresses are asked too, also by http"
     )
     max_payment_streams: int = Field(
-        default=64, ge=0, description="payments under way that are followed on a connection of their own"
+        default=128, ge=0, description="payments under way that are followed on a connection of their own"
     )
     max_hold_streams: int = Field(
         default=32, ge=0, description="invoices that may be held and are followed on a connection of their own"

@@ -56,7 +56,7 @@ class LightningSettings:
     connection_pool: ConnectionPoolConfig = field(default_factory=ConnectionPoolConfig)
     payment_timeout_seconds: int = 60
     fee_limit_ppm: int = 5_000
-    max_payment_streams: int = 64
+    max_payment_streams: int = 128
     max_hold_streams: int = 32
     minimum_version: str = "0.19.0"
     poll_interval_seconds: float = 1.0

@@ -23,7 +23,7 @@ from layer2.protocols.lightning.lnd.lasting import closed_error
 from layer2.protocols.lightning.lnd.outlet import Cell
 from layer2.protocols.lightning.lnd.rest import LndRest
 from layer2.protocols.lightning.payments.feed import PaymentFeed
-from layer2.protocols.lightning.payments.payments import Payments
+from layer2.protocols.lightning.payments.payments import Payments, SendListener
 from layer2.protocols.lightning.payments.records import PaymentRecord
 from layer2.protocols.lightning.settings import LightningSettings
 
@@ -134,6 +134,7 @@ class HashWatches:
         self._change = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self._looking: set[asyncio.Task[None]] = set()
+        payments.listen(SendListener(self._heard_payment, self._ended_sending))
 
     async def words(self, payment_hash: bytes) -> AsyncGenerator[Word, None]:
         """Hand out what the node knows now, and then each time the newest of what it says; ends after the last word.
@@ -163,7 +164,11 @@ class HashWatches:
         watched = self._watched.get(payment_hash)
         if watched is None:
             watched = self._watched[payment_hash] = _Watched(payment_hash)
-            self._unread.append(watched)
+            heard = self._payments.heard(payment_hash)
+            if heard is None:
+                self._unread.append(watched)
+            else:
+                watched.word, watched.is_read = Word(heard, None), True
             self._follow(watched)
         cell: Cell[Word] = Cell()
         watched.cells.add(cell)
@@ -205,7 +210,8 @@ class HashWatches:
             self._of_invoices.discard(payment_hash)
             if not self._of_invoices:
                 self._invoice_feed.leave(self._heard_invoice)
-        if is_wanted and (word.payment is not None or word.invoice is None):
+        is_told = self._payments.is_followed(payment_hash)
+        if is_wanted and (word.payment is not None or word.invoice is None) and not is_told:
             if not self._of_payments:
                 self._payment_feed.listen(self._heard_payment, self._missed_payments, self._failed)
             self._of_payments.add(payment_hash)
@@ -222,6 +228,14 @@ class HashWatches:
         watched = self._watched.get(payment.payment_hash)
         if watched is not None and _is_newer_payment(payment, watched.word.payment):
             self._take(watched, Word(payment, watched.word.invoice))
+
+    def _ended_sending(self, payment_hash: bytes) -> None:
+        """From now on the stream of all payments has to tell of it; what came before that is looked up."""
+        watched = self._watched.get(payment_hash)
+        if watched is not None and not watched.word.is_last:
+            self._follow(watched)
+            self._unread.append(watched)
+            self._change.set()
 
     def _heard_invoice(self, invoice: InvoiceRecord) -> None:
         watched = self._watched.get(invoice.payment_hash)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -75,7 +76,7 @@ async def estimate_by_probe(rest: LndRest, invoice: Bolt11Invoice, height: int, 
     return _estimate(await _asked(rest, {"payment_request": invoice.text, "timeout": timeout_seconds}), height)
 
 
-async def _asked(rest: LndRest, body: dict[str, object]) -> Answer:
+async def _asked(rest: LndRest, body: Mapping[str, object]) -> Answer:
     try:
         return await rest.post(_PATH, body)
     except NodeError as error:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, assert_never
 from weakref import WeakValueDictionary
 
@@ -22,12 +22,24 @@ from layer2.protocols.lightning.payments.records import PaymentRecord, PaymentSt
 from layer2.protocols.lightning.payments.request import read_invoice
 from layer2.protocols.lightning.payments.sends import SendStreams
 
-__all__ = ["Payments", "joined"]
+__all__ = ["Payments", "SendListener", "joined"]
 
 LOG: Final = logging.getLogger("layer2.lightning")
+_REMEMBERED: Final = 1024
+"""Newest words that are kept."""
 SEND: Final = "POST /v2/router/send"
 _KEYSEND_RECORD: Final = "5482373484"
 """The onion's record that carries the preimage to the payee (bLIP 3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendListener:
+    """Who listens to the streams of payments that were sent."""
+
+    heard: Callable[[PaymentRecord], None]
+    """Hears each record, in their order."""
+    ended: Callable[[bytes], None]
+    """Hears the hash of each payment that is not followed any more, whether or not its end was heard."""
 
 
 class Payments:
@@ -42,13 +54,30 @@ class Payments:
     def __init__(self, rest: LndRest, told: Callable[[PaymentRecord], None], most_streams: int) -> None:
         self._rest = rest
         self._told = told
-        self._streams = SendStreams(most_streams)
+        self._streams = SendStreams(most_streams, self._ended)
+        self._heard: dict[bytes, PaymentRecord] = {}
+        self._listeners: list[SendListener] = []
         self._locks: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
     @property
     def open_streams(self) -> int:
         """How many payments that were sent here are followed each by its own stream."""
         return len(self._streams)
+
+    def listen(self, listener: SendListener) -> None:
+        """Have somebody told of the payments that are sent here, for good."""
+        self._listeners.append(listener)
+
+    def is_followed(self, payment_hash: bytes) -> bool:
+        """Whether whoever listens is told what becomes of it by the stream on which it was sent."""
+        return payment_hash in self._streams
+
+    def heard(self, payment_hash: bytes) -> PaymentRecord | None:
+        """The newest word on a payment that is followed, or that was and has succeeded not long ago.
+
+        The node said it, and has said nothing since, unless the connection died: who relies on it looks again later.
+        """
+        return self._heard.get(payment_hash)
 
     def one_at_a_time(self, payment_hash: bytes) -> asyncio.Lock:
         """Held by who looks for a payment and then sends it, so that a second one finds what the first has sent."""
@@ -86,19 +115,35 @@ class Payments:
     async def _sent(self, pay: Pay | Keysend) -> PaymentRecord:
         message, stream = await self._rest.begin_stream("POST", "/v2/router/send", _send_body(pay), use=Use.PAYMENTS)
 
-        def told(message: LndObject) -> PaymentRecord:
+        def read(message: LndObject) -> PaymentRecord:
             record = _record(message, pay.payment_hash)
             _tell_excess(record, pay)
-            self._told(record)
             return record
 
         try:
-            first = told(message)
+            first = read(message)
         except BaseException:
             stream.close()
             raise
-        self._streams.follow(stream, told)
+        self._streams.follow(pay.payment_hash, stream, lambda message: self._hear(read(message)))
+        self._hear(first)
         return first
+
+    def _hear(self, record: PaymentRecord) -> None:
+        self._heard.pop(record.payment_hash, None)
+        self._heard[record.payment_hash] = record
+        if len(self._heard) > _REMEMBERED:
+            del self._heard[next(iter(self._heard))]
+        self._told(record)
+        for listener in self._listeners:
+            listener.heard(record)
+
+    def _ended(self, payment_hash: bytes) -> None:
+        newest = self._heard.get(payment_hash)
+        if newest is not None and newest.state is not PaymentState.SUCCEEDED:
+            del self._heard[payment_hash]
+        for listener in self._listeners:
+            listener.ended(payment_hash)
 
     async def _after_refusal(self, pay: Pay | Keysend, refused: NodeRefused) -> PaymentRecord:
         # lnd refuses a hash that is under way, and its error may also be one of its shutting down after it took it.
@@ -137,24 +182,6 @@ class Payments:
     async def aclose(self) -> None:
         """Read no stream any more. Payments that are under way go on in the node."""
         await self._streams.aclose()
-
-    @asynccontextmanager
-    async def watch(self, payment_hash: bytes) -> AsyncIterator[AsyncIterator[PaymentRecord]]:
-        """The payment's state now and whenever it changes, until it has succeeded or failed.
-
-        Raises:
-            NodeRefused: with ``NOT_FOUND`` where the node knows of no such payment.
-        """
-        async with (
-            self._rest.stream("GET", _track_path(payment_hash), watch=True) as messages,
-            aclosing(_records(messages, payment_hash)) as records,
-        ):
-            yield records
-
-
-async def _records(messages: AsyncIterator[LndObject], payment_hash: bytes) -> AsyncGenerator[PaymentRecord, None]:
-    async for message in messages:
-        yield _record(message, payment_hash)
 
 
 def joined(known: PaymentRecord, pay: Pay | Keysend) -> PaymentRecord:

@@ -23,23 +23,28 @@ class SendStreams:
 
     Args:
         most: how many; with one more the oldest is given up.
+        ended: hears the payment hash of each that is not read any more.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, ended: Callable[[bytes], None]) -> None:
         self._most = most
-        self._readers: dict[asyncio.Task[None], None] = {}
+        self._say_ended = ended
+        self._readers: dict[asyncio.Task[None], bytes] = {}
 
     def __len__(self) -> int:
         return len(self._readers)
 
-    def follow(self, stream: LndStream, told: Callable[[LndObject], object]) -> None:
+    def __contains__(self, payment_hash: bytes) -> bool:
+        return any(known == payment_hash and not reader.cancelling() for reader, known in self._readers.items())
+
+    def follow(self, payment_hash: bytes, stream: LndStream, told: Callable[[LndObject], object]) -> None:
         """Take a stream over, and read what is left of it.
 
         Args:
             told: hears each message.
         """
         reader = asyncio.get_running_loop().create_task(_read(stream, told))
-        self._readers[reader] = None
+        self._readers[reader] = payment_hash
         reader.add_done_callback(partial(self._ended, stream))
         kept = [reader for reader in self._readers if not reader.cancelling()]
         if len(kept) > self._most:
@@ -53,11 +58,12 @@ class SendStreams:
         await asyncio.gather(*readers, return_exceptions=True)
 
     def _ended(self, stream: LndStream, reader: asyncio.Task[None]) -> None:
-        del self._readers[reader]
+        payment_hash = self._readers.pop(reader)
         # Here and not in the task, which may have been cancelled before it began.
         stream.close()
         if not reader.cancelled() and (error := reader.exception()) is not None:
             LOG.info("the stream of a payment ended, and its outcome is told otherwise: %s", error)
+        self._say_ended(payment_hash)
 
 
 async def _read(stream: LndStream, told: Callable[[LndObject], object]) -> None:
