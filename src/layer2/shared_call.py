@@ -52,10 +52,6 @@ class SharedCall(Generic[T]):
             raise NodeUnreachable("the client was closed", retryable=False)
         return task.result()
 
-    def forget(self) -> None:
-        """Let the next caller ask anew; who waits already still gets the answer."""
-        self._task = None
-
     async def aclose(self) -> None:
         """End the requests that are under way; who waits for one is told that the client was closed."""
         tasks = list(self._under_way)

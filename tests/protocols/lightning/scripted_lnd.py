@@ -55,6 +55,7 @@ class ScriptedLnd:
             "GET /v1/state": [answer({"state": "SERVER_ACTIVE"})],
             "POST /v1/macaroon/checkpermissions": [answer({"valid": True})],
             "GET /v1/getinfo": [answer(information())],
+            "GET /v1/channels": [answer({"channels": [channel()]})],
         }
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
         self.needs_macaroon = True

@@ -296,11 +296,11 @@ async def test_more_than_the_invoice_asks_for_is_not_the_leg(world: World) -> No
 
 async def test_what_cannot_be_finished_is_refused_with_numbers(world: World) -> None:
     htlc = await leg_to_provider(world, amount=4_899_999)
-    with pytest.raises(InsufficientFunds, match=r"4900001 sat would have to be sent .* 4900000 sat"):
+    with pytest.raises(InsufficientFunds, match=r"4900001 sat cannot be sent: the channels allow 4900000 sat"):
         await world.taker.check_can_finish(changed(htlc, fee_limit_msat=1_001), Side.PAYER)
     await world.taker.check_can_finish(changed(htlc, fee_limit_msat=1_000), Side.PAYER)
     too_much = changed(htlc, amount_msat=4_900_000_001)
-    with pytest.raises(InsufficientFunds, match=r"4900001 sat would have to be received .* 4900000 sat"):
+    with pytest.raises(InsufficientFunds, match=r"4900001 sat cannot be received: .* 4900000 sat"):
         await world.provider.check_can_finish(too_much, Side.PAYEE)
 
 

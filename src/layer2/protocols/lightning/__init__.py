@@ -1,8 +1,28 @@
 """Lightning through the party's own lnd: invoices, payments, and hash-locked legs."""
 
+from layer2.formats.signed_message import verify_message
 from layer2.protocols.lightning.client import LightningNetwork
+from layer2.protocols.lightning.invoices.feed import InvoiceCursor, InvoiceEvent, InvoiceUpdate
+from layer2.protocols.lightning.invoices.holds import Hold, HoldPart
+from layer2.protocols.lightning.node.permissions import PERMISSIONS
 from layer2.protocols.lightning.payments.estimates import RouteEstimate
+from layer2.protocols.lightning.payments.feed import PaymentCursor, PaymentUpdate
 from layer2.protocols.lightning.payments.request import KeysendRequest, PaymentRequest
 from layer2.protocols.lightning.settings import LightningSettings
 
-__all__ = ["KeysendRequest", "LightningNetwork", "LightningSettings", "PaymentRequest", "RouteEstimate"]
+__all__ = [
+    "PERMISSIONS",
+    "Hold",
+    "HoldPart",
+    "InvoiceCursor",
+    "InvoiceEvent",
+    "InvoiceUpdate",
+    "KeysendRequest",
+    "LightningNetwork",
+    "LightningSettings",
+    "PaymentCursor",
+    "PaymentRequest",
+    "PaymentUpdate",
+    "RouteEstimate",
+    "verify_message",
+]

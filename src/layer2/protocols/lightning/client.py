@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, assert_never
 
+from layer2.blocking import twin
 from layer2.errors import (
     BadAnswer,
-    InsufficientFunds,
     Outcome,
     ProofUndecided,
     TransactionError,
@@ -23,7 +23,6 @@ from layer2.protocols.lightning.following import LightningFollowing
 from layer2.protocols.lightning.htlc import LightningHtlcs
 from layer2.protocols.lightning.invoicing import LightningInvoicing
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
-from layer2.protocols.lightning.node.channels import balance_of
 from layer2.protocols.lightning.paying import LightningPaying
 from layer2.protocols.lightning.payments.records import PaymentState
 from layer2.protocols.lightning.payments.request import KeysendRequest, PaymentRequest
@@ -60,6 +59,7 @@ class LightningNetwork(LightningPaying, LightningInvoicing, LightningFollowing, 
         await self._payment_feed.aclose()
         await self._payments.aclose()
         await self._recent_node.aclose()
+        await self._liquidity.aclose()
         await self._rest.aclose()
 
     async def initialize_async(self, *, timeout: float | None = None) -> None:
@@ -154,7 +154,7 @@ class LightningNetwork(LightningPaying, LightningInvoicing, LightningFollowing, 
         what the channels' rules keep back, and what is in channels that are not active.
         """
         async with self._within(timeout, "balances_async"):
-            return {BTC: balance_of(await self._node.channels())}
+            return {BTC: await self._liquidity.balance()}
 
     async def receive_address_async(self, *, timeout: float | None = None) -> str:
         """The node's public key, 66 hexadecimal digits: whom others pay, and who signs the invoices.
@@ -165,18 +165,35 @@ class LightningNetwork(LightningPaying, LightningInvoicing, LightningFollowing, 
         async with self._within(timeout, "receive_address_async"):
             return (await self._node.key()).hex()
 
+    async def sign_message_async(self, message: str | bytes, *, timeout: float | None = None) -> str:
+        """Sign a message with the node's key, as ``layer2.formats.signed_message.verify_message`` checks it.
+
+        Whoever has the node's key and this text knows that the node's owner signed exactly that: not when, not for
+        whom. Nothing that moves money can be made of such a signature.
+
+        Args:
+            message: not empty; text is signed as its UTF-8.
+
+        Returns:
+            104 characters of zbase32, as lnd and Core Lightning write it; checked against the node's own key.
+
+        Raises:
+            FormatError, NodeError, AsyncTimeout: there is no signature.
+        """
+        async with self._within(timeout, "sign_message_async"):
+            return await self._node.sign(message)
+
+    sign_message_sync = twin(sign_message_async)
+
     async def _request_for(self, payee: Payee, amount_msat: int) -> PaymentRequest | KeysendRequest:
         """What to pay so that this payee gets this amount."""
         match payee:
             case Bolt11Invoice():
-                if (await self._status(payee.payment_hash)).state not in (TxState.PENDING, TxState.FINAL):
-                    await self._check_spendable(amount_msat)
                 return PaymentRequest(payee.text, amount_msat)
             case NodeKey():
-                await self._check_spendable(amount_msat)
                 return KeysendRequest(payee.key, amount_msat)
             case Lnurl() | LightningAddress():
-                await self._check_spendable(amount_msat)
+                await self._liquidity.check_sendable(amount_msat)
                 invoice = await self._services.invoice(payee, amount_msat)
                 await self._check_unpaid(invoice)
                 return PaymentRequest(invoice.text, amount_msat)
@@ -194,14 +211,4 @@ class LightningNetwork(LightningPaying, LightningInvoicing, LightningFollowing, 
                 outcome=Outcome.UNKNOWN,
                 tx_id=invoice.payment_hash.hex(),
                 remedy="ask for the payment's status by tx_id before anything else",
-            )
-
-    async def _check_spendable(self, amount_msat: int) -> None:
-        amount = rescaled(amount_msat, MSAT_DECIMALS, BTC.decimals)
-        spendable = balance_of(await self._node.channels()).spendable
-        if spendable < amount:
-            raise InsufficientFunds(
-                f"{amount} sat cannot be sent: the channels allow {spendable} sat at most",
-                protocol=LIGHTNING,
-                remedy="open a channel, or receive something over one",
             )

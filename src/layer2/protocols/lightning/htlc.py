@@ -6,7 +6,7 @@ import asyncio
 from contextlib import aclosing, suppress
 from typing import Final, assert_never
 
-from layer2.errors import FormatError, FundsRulesError, InsufficientFunds, InvalidRequest, Outcome, TransactionError
+from layer2.errors import FormatError, FundsRulesError, InvalidRequest, Outcome, TransactionError
 from layer2.formats import bolt11
 from layer2.interfaces import Json
 from layer2.money import MSAT_DECIMALS, rescaled
@@ -16,7 +16,6 @@ from layer2.protocols.lightning.acts import Cancel, Keysend, Pay, Settle, read_a
 from layer2.protocols.lightning.invoices.invoices import NewInvoice
 from layer2.protocols.lightning.invoices.records import HtlcState, InvoiceRecord, InvoiceState
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
-from layer2.protocols.lightning.node.channels import balance_of
 from layer2.protocols.lightning.parts import LightningParts
 from layer2.protocols.lightning.payments.records import PaymentRecord, PaymentState
 from layer2.protocols.lightning.payments.request import check_payable
@@ -36,12 +35,18 @@ class LightningHtlcs(LightningParts, HtlcLayer):
     """Legs at the party's own lnd."""
 
     async def offer(self, request: OfferRequest) -> str:
-        """Payee: a plain invoice for the preimage, or a hold invoice for the hash; checked before it is returned."""
+        """Payee: a plain invoice for the preimage, or a hold invoice for the hash; checked before it is returned.
+
+        Raises:
+            InsufficientFunds: nobody could pay it over the channels as they are.
+        """
         if request.preimage is not None and request.preimage.payment_hash != request.payment_hash:
             raise FundsRulesError("the preimage does not belong to the payment hash", protocol=LIGHTNING)
+        amount_msat = rescaled(request.amount, _BTC_DECIMALS, MSAT_DECIMALS)
+        await self._liquidity.check_receivable(amount_msat)
         invoice = await self._invoices.add(
             NewInvoice(
-                amount_msat=rescaled(request.amount, _BTC_DECIMALS, MSAT_DECIMALS),
+                amount_msat=amount_msat,
                 memo=request.memo,
                 expiry_seconds=request.expiry_seconds,
                 final_cltv_delta=request.final_cltv_delta,
@@ -60,22 +65,16 @@ class LightningHtlcs(LightningParts, HtlcLayer):
                 payment = await self._payments.find(htlc.payment_hash)
                 if payment is not None and payment.state is not PaymentState.FAILED:
                     return
-                needed, word = leg.amount_msat + leg.fee_limit_msat, "sent"
-                available = balance_of(await self._node.channels()).spendable
+                needed = leg.amount_msat + leg.fee_limit_msat
+                max_parts = self._settings.timelocks.max_parts
+                await self._liquidity.check_sendable(needed, max_parts=max_parts, trusted_seconds=0)
             case Side.PAYEE:
                 invoice = await self._invoices.find(htlc.payment_hash)
                 if invoice is not None and invoice.state in (InvoiceState.ACCEPTED, InvoiceState.SETTLED):
                     return
-                needed, word = leg.amount_msat, "received"
-                available = balance_of(await self._node.channels()).receivable or 0
+                await self._liquidity.check_receivable(leg.amount_msat)
             case _:
                 assert_never(side)
-        if available * 1000 < needed:
-            raise InsufficientFunds(
-                f"{-(-needed // 1000)} sat would have to be {word} over Lightning; the channels allow {available} sat",
-                protocol=LIGHTNING,
-                remedy="open a channel, or move liquidity to the other side of one",
-            )
 
     async def prepare(self, verb: Verb, htlc: Htlc, preimage: Preimage | None = None) -> Json:
         """Make the act from leg and terms alone; a payment is checked against every rule for what is paid."""
@@ -153,6 +152,7 @@ class LightningHtlcs(LightningParts, HtlcLayer):
             except FundsRulesError as error:
                 error.outcome = Outcome.REJECTED
                 raise
+            self._liquidity.sent(pay.amount_msat)
             payment = await self._payments.send(pay)
         if payment.state is PaymentState.FAILED:
             raise TransactionError(

@@ -15,6 +15,7 @@ from layer2.protocols.lightning.invoices.feed import InvoiceFeed
 from layer2.protocols.lightning.invoices.invoices import Invoices
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.lnd.rest import LndRest
+from layer2.protocols.lightning.node.liquidity import Liquidity
 from layer2.protocols.lightning.node.recent import RecentNodeState
 from layer2.protocols.lightning.node.state import LndNode
 from layer2.protocols.lightning.payments.feed import PaymentFeed
@@ -51,6 +52,7 @@ class LightningParts(
         self._rest = LndRest(settings)
         self._node = LndNode(self._rest, settings, clock)
         self._recent_node = RecentNodeState(self._node, clock)
+        self._liquidity = Liquidity(self._node)
         self._invoices = Invoices(self._rest, self._node, settings.invoice_prefix)
         self._services = LnurlPay(settings.invoice_prefix, this_machine_too=settings.lnurl_on_this_machine)
         self._payment_feed = PaymentFeed(self._rest, settings.poll_interval_seconds)

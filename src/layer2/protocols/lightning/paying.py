@@ -7,7 +7,14 @@ from collections.abc import Awaitable, Callable
 from typing import assert_never
 
 from layer2.blocking import twin
-from layer2.errors import FormatError, FundsRulesError, IdempotencyConflict, InvalidAmount, InvalidRequest
+from layer2.errors import (
+    FormatError,
+    FundsRulesError,
+    IdempotencyConflict,
+    InsufficientFunds,
+    InvalidAmount,
+    InvalidRequest,
+)
 from layer2.formats.bolt11 import Bolt11Invoice
 from layer2.interfaces import Clock, SendRecord, SendRecords
 from layer2.money import BTC, MSAT_DECIMALS, checked_amount, rescaled
@@ -65,6 +72,7 @@ class LightningPaying(LightningParts):
 
         Raises:
             FormatError, InvalidRequest, FundsRulesError: nothing was sent.
+            InsufficientFunds: the channels cannot send it; nothing was sent.
             TransactionError: lnd refused it (outcome REJECTED).
             NodeUnreachable, BadAnswer, AsyncTimeout: where the outcome is UNKNOWN, ask for the status of ``tx_id``.
             IdempotencyConflict: the key was used for another request.
@@ -206,12 +214,13 @@ class LightningPaying(LightningParts):
     async def _send(self, act: Pay | Keysend) -> PaymentRecord:
         try:
             await self._check_sendable(act)
-        except FundsRulesError:
+        except (FundsRulesError, InsufficientFunds):
             # It may have been paid when it still could: then this caller joins, as after a refusal of lnd's.
             known = await self._payments.find(act.payment_hash)
             if known is None or known.state is PaymentState.FAILED:
                 raise
             return joined(known, act)
+        self._liquidity.sent(act.amount_msat)
         return await self._payments.send(act)
 
     async def _check_sendable(self, act: Pay | Keysend) -> None:
@@ -220,7 +229,10 @@ class LightningPaying(LightningParts):
             case Pay():
                 invoice, prefix = read_invoice(act.invoice), self._settings.invoice_prefix
                 check_payable(act, invoice, prefix=prefix, own_key=state.key, now=state.date)
+                max_parts = act.max_parts
             case Keysend():
                 check_keysend(act, own_key=state.key)
+                max_parts = 1
             case _:
                 assert_never(act)
+        await self._liquidity.check_sendable(act.amount_msat, max_parts=max_parts)

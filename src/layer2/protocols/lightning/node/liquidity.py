@@ -16,8 +16,6 @@ from layer2.shared_call import SharedCall
 
 __all__ = ["Liquidity"]
 
-_LIFE: Final = 1.0
-"""Seconds for which a reading is handed out again, unless it is forgotten before."""
 _TRUSTED: Final = 10.0
 """Seconds for which a reading, less what was sent since, is enough to let a payment try."""
 
@@ -37,24 +35,23 @@ class Liquidity:
     Args:
         node: whose channels.
 
-    A payment is let through on a reading of the last ten seconds, less everything that was sent since; so a stream of
-    payments costs one request in ten seconds. It is refused only on a reading that was asked for after it came.
+    A payment is let through on a reading of the last ten seconds, less everything that was sent since, so that a stream
+    of payments costs one request in ten seconds. Nothing is refused but on a reading that is younger than the question.
     """
 
     def __init__(self, node: LndNode) -> None:
         self._node = node
-        self._recent = SharedCall(self._read, life=_LIFE)
-        self._fresh = SharedCall(self._read)
+        self._reading = SharedCall(self._read)
         self._last: _Reading | None = None
         self._sent_msat = 0
 
     async def balance(self) -> Balance:
-        """What the channels hold, at most a second old and younger than the last send; one request for all who ask.
+        """What the channels hold now; one request for all who ask at once.
 
         Raises:
             NodeError: the node does not say.
         """
-        return balance_of((await self._recent.get()).channels)
+        return balance_of((await self._reading.get()).channels)
 
     async def check_sendable(
         self, amount_msat: int, *, max_parts: int | None = None, trusted_seconds: float = _TRUSTED
@@ -75,7 +72,7 @@ class Liquidity:
             sent_since = self._sent_msat - last.sent_before_msat
             if sendable_sat(last.channels, max_parts) * 1000 - sent_since >= amount_msat:
                 return
-        channels = (await self._fresh.get()).channels
+        channels = (await self._reading.get()).channels
         sendable = sendable_sat(channels, max_parts)
         if sendable * 1000 < amount_msat:
             _check_active(channels)
@@ -93,7 +90,7 @@ class Liquidity:
             InsufficientFunds: ``no_channel`` or ``inbound``, with numbers.
             NodeError: the node does not say.
         """
-        channels = (await self._fresh.get()).channels
+        channels = (await self._reading.get()).channels
         receivable = receivable_sat(channels)
         if receivable * 1000 < amount_msat:
             _check_active(channels)
@@ -107,16 +104,10 @@ class Liquidity:
     def sent(self, amount_msat: int) -> None:
         """Told with every payment that is handed to the node, before it is."""
         self._sent_msat += amount_msat
-        self.forget()
-
-    def forget(self) -> None:
-        """Let the next question for the balance ask the node: something came in, or came back."""
-        self._recent.forget()
 
     async def aclose(self) -> None:
-        """End the requests that are under way."""
-        await self._recent.aclose()
-        await self._fresh.aclose()
+        """End the request that is under way."""
+        await self._reading.aclose()
 
     async def _read(self) -> _Reading:
         asked_at, sent_before = asyncio.get_running_loop().time(), self._sent_msat

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from layer2.errors import AuthenticationFailed, BadAnswer, ConfigurationError, WrongNetwork
+from layer2.errors import AuthenticationFailed, BadAnswer, ConfigurationError, FormatError, ProofRefused, WrongNetwork
+from layer2.formats.signed_message import message_bytes, verify_message
 from layer2.interfaces import Clock
 from layer2.protocols.lightning.lnd.answers import LIGHTNING, Answer
 from layer2.protocols.lightning.lnd.readiness import NotReady, WalletState, not_ready_error
@@ -162,6 +164,22 @@ class LndNode:
         state = await self.state()
         state.check_current()
         return state
+
+    async def sign(self, message: str | bytes) -> str:
+        """The node key's signature of a message, checked: nobody could tell a wrong one from none.
+
+        Raises:
+            FormatError: there is no message, or it cannot be written.
+            BadAnswer: another key signed, or something else was signed.
+        """
+        body = {"msg": b64encode(message_bytes(message)).decode()}
+        fields = (await self._rest.post("/v1/signmessage", body)).fields
+        signature = fields.text("signature")
+        try:
+            verify_message(message, signature, await self.key())
+        except (FormatError, ProofRefused):
+            raise fields.wrong("the signature is not one of the node's key under this message") from None
+        return signature
 
     async def channels(self) -> Sequence[Channel]:
         """The open channels."""
