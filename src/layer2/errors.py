@@ -8,7 +8,7 @@ Besides ``asyncio.CancelledError`` nothing else leaves the public API::
     │   ├── InvalidAmount                   zero, negative, a float, a bool, not exact in the unit
     │   ├── UnknownAsset                    not an asset of that layer
     │   ├── ProtocolNotConfigured           the layer exists, the configuration does not name it
-    │   ├── ProtocolNotImplemented          the layer is named by the API and not built yet
+    │   ├── ProtocolNotImplemented          a layer, or a way of being paid, that is known and not built yet
     │   └── FormatError                     bytes or text that a standard does not allow
     ├── NodeError                           a node or provider could not be used
     │   ├── NodeUnreachable                 no connection, or no answer in time
@@ -190,7 +190,7 @@ class ProtocolNotConfigured(InvalidRequest):
 
 
 class ProtocolNotImplemented(InvalidRequest):
-    """The layer has a name in ``Layer2ProtocolType`` and no client in this version."""
+    """Known by its name and not built in this version: a layer of ``Layer2ProtocolType``, or a way of being paid."""
 
     code = "protocol_not_implemented"
 

@@ -166,9 +166,9 @@ def read_invoice(text: str) -> Bolt11Invoice:
     """
     if len(text) == 66 and text[:2] in {"02", "03"}:
         raise FormatError(
-            "this is a node's public key; only invoices are paid in this version",
+            "this is a node's public key, not an invoice",
             protocol=LIGHTNING,
-            remedy="ask the payee for an invoice",
+            remedy="submit a KeysendRequest, or transfer an amount to the key",
         )
     return bolt11.decode(text)
 
