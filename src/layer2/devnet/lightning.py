@@ -96,6 +96,8 @@ class Lnd:
                 "--noseedbackup",
                 "--nobootstrap",
                 "--bitcoin.defaultchanconfs=1",
+                # What a party has in a channel that it closed alone: lnd's own measure would be two weeks of blocks.
+                "--bitcoin.defaultremotedelay=144",
                 "--trickledelay=50",
                 "--accept-keysend",
                 "--debuglevel=off",

@@ -1,0 +1,158 @@
+"""A payer as a process of its own that pays once under a key, and may be killed at a chosen moment of that.
+
+``python -m networks.payer MOMENT`` reads what to pay from its input, as JSON, and writes a line with the status that
+the payment has after it was submitted, and another one with the status that it ends with. Nothing is awaited between
+the moment and the signal, so that it always dies at the same place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from layer2.interfaces import SystemClock
+from layer2.local_network import LightningNode, Party
+from layer2.protocols.lightning import KeysendRequest, LightningNetwork, PaymentRequest
+from layer2.protocols.lightning.payments.payments import Payments
+from layer2.protocols.lightning.payments.records import PaymentRecord
+from layer2.swap_engine.journal import SqliteJournal
+from layer2.transactions import TxState
+from networks.parties import lightning_settings
+
+__all__ = ["Moment", "PayerProcess", "Said"]
+
+
+class Moment(Enum):
+    """When it dies, by SIGKILL."""
+
+    NEVER = "never"
+    BEFORE_THE_SEND = "before_the_send"
+    """The intent is durable, and nothing was sent."""
+    AFTER_THE_SEND = "after_the_send"
+    """The node has taken the payment, and nothing is recorded of that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A status as the process told it."""
+
+    tx_id: str
+    state: TxState
+    has_preimage: bool
+
+
+@dataclass
+class PayerProcess:
+    """One party's payer, with a journal and a key of its own, which can be started again and again.
+
+    Args:
+        party: whose node pays.
+        journal: the file that outlives the process.
+        invoice: what is paid; where it is empty, a node's key is.
+        payee: that key, in hex.
+        amount_msat: what that node is sent.
+    """
+
+    party: Party
+    journal: Path
+    invoice: str = ""
+    payee: str = ""
+    amount_msat: int = 0
+    _process: asyncio.subprocess.Process | None = field(default=None, init=False)
+
+    async def start(self, moment: Moment = Moment.NEVER) -> None:
+        assert self._process is None
+        paths = [str(Path(__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "networks.payer", moment.value),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+        )
+        assert self._process.stdin is not None
+        wanted: dict[str, Any] = {"node": asdict(self.party.lightning), "journal": str(self.journal)}
+        wanted |= {"invoice": self.invoice, "payee": self.payee, "amount_msat": self.amount_msat}
+        self._process.stdin.write(json.dumps(wanted).encode() + b"\n")
+        self._process.stdin.write_eof()
+
+    async def says(self) -> Said:
+        """The next status that it tells."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        line = await asyncio.wait_for(self._process.stdout.readline(), 60)
+        assert line, "the payer ended without a word"
+        tx_id, state, has_preimage = json.loads(line)
+        return Said(tx_id, TxState(state), has_preimage)
+
+    async def died(self) -> None:
+        """Wait until it has ended by its own signal, without a word."""
+        assert self._process is not None
+        output, _ = await asyncio.wait_for(self._process.communicate(), 60)
+        assert (self._process.returncode, output) == (-signal.SIGKILL, b"")
+        self._process = None
+
+    async def ended(self) -> None:
+        """Wait until it has done all that it does."""
+        assert self._process is not None
+        output, _ = await asyncio.wait_for(self._process.communicate(), 60)
+        assert (self._process.returncode, output) == (0, b"")
+        self._process = None
+
+    async def kill(self) -> None:
+        """SIGKILL: it has no chance to do or say anything. What has ended already is only cleared away."""
+        if self._process is not None:
+            if self._process.returncode is None:
+                self._process.kill()
+            await self._process.communicate()
+            self._process = None
+
+
+def _die_at(moment: Moment) -> None:
+    send = Payments.send
+
+    async def fatal_send(self: Payments, *arguments: Any) -> PaymentRecord:
+        if moment is Moment.BEFORE_THE_SEND:
+            os.kill(os.getpid(), signal.SIGKILL)
+        record = await send(self, *arguments)
+        if moment is Moment.AFTER_THE_SEND:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return record
+
+    Payments.send = fatal_send  # type: ignore[method-assign,assignment]
+
+
+async def _pay(wanted: dict[str, Any]) -> None:
+    settings = lightning_settings(Party("", "", LightningNode(**wanted["node"])))
+    request = (
+        PaymentRequest(wanted["invoice"])
+        if wanted["invoice"]
+        else KeysendRequest(bytes.fromhex(wanted["payee"]), wanted["amount_msat"])
+    )
+    journal = await SqliteJournal.open(Path(wanted["journal"]))
+    async with LightningNetwork(settings, journal, SystemClock()) as lightning:
+        status = await lightning.submit_transaction_async(request, idempotency_key="the one")
+        _say(status)
+        _say(await lightning.wait_for_status_async(status.tx_id))
+    await journal.aclose()
+
+
+def _say(status: Any) -> None:
+    print(json.dumps([status.tx_id, status.state.value, status.preimage is not None]), flush=True)
+
+
+def main() -> None:
+    _die_at(Moment(sys.argv[1]))
+    asyncio.run(_pay(json.loads(sys.stdin.readline())))
+
+
+if __name__ == "__main__":
+    main()
