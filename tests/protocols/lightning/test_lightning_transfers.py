@@ -304,3 +304,24 @@ async def test_the_blocking_twin_pays_an_address_too(world: World, service: Lnur
 
     await asyncio.to_thread(program)
     assert await received(world) == AMOUNT
+
+
+async def test_an_invoice_that_cannot_be_paid_is_not_what_a_key_stands_for(
+    world: World, payer: LightningNetwork, service: LnurlService
+) -> None:
+    make = service.make_invoice
+
+    async def of_the_payer(amount_msat: int, description_hash: bytes) -> str:
+        return (await world.taker.create_invoice_async(AMOUNT, description_hash=description_hash)).text
+
+    async def too_short(amount_msat: int, description_hash: bytes) -> str:
+        made = await world.provider.create_invoice_async(AMOUNT, description_hash=description_hash, expiry_seconds=5)
+        return made.text
+
+    for unpayable, words in ((of_the_payer, "own node's"), (too_short, "expires too soon")):
+        service.make_invoice = unpayable
+        with pytest.raises(FundsRulesError, match=words):
+            await payer.transfer_asset_async(BTC, AMOUNT, service.address, idempotency_key="tea")
+    service.make_invoice = make
+    await until_final(payer, await payer.transfer_asset_async(BTC, AMOUNT, service.address, idempotency_key="tea"))
+    assert await received(world) == AMOUNT

@@ -1,5 +1,6 @@
 """Lightning through the party's own lnd: invoices, payments, and hash-locked legs."""
 
+from layer2.formats.lnurl import LightningAddress
 from layer2.formats.signed_message import verify_message
 from layer2.protocols.lightning.client import LightningNetwork
 from layer2.protocols.lightning.invoices.feed import InvoiceCursor, InvoiceEvent, InvoiceUpdate
@@ -8,6 +9,7 @@ from layer2.protocols.lightning.node.permissions import PERMISSIONS
 from layer2.protocols.lightning.payments.estimates import RouteEstimate
 from layer2.protocols.lightning.payments.feed import PaymentCursor, PaymentUpdate
 from layer2.protocols.lightning.payments.request import KeysendRequest, PaymentRequest
+from layer2.protocols.lightning.recipients.recipient import Lnurl, NodeKey, Recipient, read_recipient
 from layer2.protocols.lightning.settings import LightningSettings
 
 __all__ = [
@@ -18,11 +20,16 @@ __all__ = [
     "InvoiceEvent",
     "InvoiceUpdate",
     "KeysendRequest",
+    "LightningAddress",
     "LightningNetwork",
     "LightningSettings",
+    "Lnurl",
+    "NodeKey",
     "PaymentCursor",
     "PaymentRequest",
     "PaymentUpdate",
+    "Recipient",
     "RouteEstimate",
+    "read_recipient",
     "verify_message",
 ]

@@ -112,7 +112,11 @@ class LightningNetwork(LightningPaying, LightningInvoicing, LightningFollowing, 
         to.check_amount(amount_msat)
 
         async def make_act() -> Pay | Keysend:
-            return self._act_of(await self._request_for(to.payee, amount_msat))
+            act = self._act_of(await self._request_for(to.payee, amount_msat))
+            if isinstance(to.payee, Lnurl | LightningAddress):
+                # An invoice that cannot be paid is not what the key shall stand for: the next may be better.
+                await self._check_sendable(act)
+            return act
 
         status = await self._pay(
             transfer_digest(recipient, amount_msat),
