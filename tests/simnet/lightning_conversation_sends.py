@@ -12,6 +12,8 @@ from simnet.lightning_talk import Talk, hash_of, read_line
 __all__ = ["SendConversation"]
 
 KEYSEND = "5482373484"
+STRANGER = b"\x02" + bytes(31) + b"\x01"
+"""A key that is no node's."""
 
 
 class SendConversation(Talk):
@@ -48,8 +50,31 @@ class SendConversation(Talk):
         await self._ask("decode with a description hash", self._taker, "GET", f"/v1/payreq/{made['payment_request']}")
         path = f"/v1/invoice/{hash_of(201).hex()}"
         await self._ask("lookup with a description hash", self._provider, "GET", path)
+        await self._an_invoice_with_hints()
         body = {"description_hash": standard(b"short"), "value": "1000"}
         await self._ask("invoice: short description hash", self._provider, "POST", "/v1/invoices", body)
+
+    async def _an_invoice_with_hints(self) -> None:
+        hop = {
+            "node_id": STRANGER.hex(),
+            "chan_id": "770000000000000001",
+            "fee_base_msat": 1000,
+            "fee_proportional_millionths": 100,
+            "cltv_expiry_delta": 40,
+        }
+        body = {"value": "1000", "r_preimage": standard(preimage_of(203)), "route_hints": [{"hop_hints": [hop, hop]}]}
+        request = (await self._provider.invoice(**body))["payment_request"]
+        await self._ask("decode with hints", self._taker, "GET", f"/v1/payreq/{request}")
+        await self._ask("lookup with hints", self._provider, "GET", f"/v1/invoice/{hash_of(203).hex()}")
+        estimate = {"payment_request": request, "timeout": 10}
+        await self._ask("fee with hints", self._taker, "POST", "/v2/router/route/estimatefee", estimate)
+        await self._send("send with hints", send_fields(request, no_inflight_updates=True))
+        for name, hints in (("too many", [{"hop_hints": [hop]}] * 21), ("an empty one", [{"hop_hints": []}])):
+            body = {"value": "1000", "route_hints": hints}
+            await self._ask(f"invoice with hints: {name}", self._provider, "POST", "/v1/invoices", body)
+        decoded = await self._taker.get(f"/v1/payreq/{request}")
+        self._tell("hints as they are read", decoded["route_hints"])
+        await self._ask("list payments without hops", self._taker, "GET", "/v1/payments?reversed=true&omit_hops=true")
 
     def _keysend_fields(self, number: int, **fields: Any) -> dict[str, Any]:
         return {
@@ -81,7 +106,7 @@ class SendConversation(Talk):
         await self._send("keysend with blocks just enough", self._keysend_fields(214, final_cltv_delta=16))
         much = self._keysend_fields(215, amt_msat=str(6_000_000_000))
         await self._send("keysend of too much", much)
-        nobody = self._keysend_fields(216, dest=standard(b"\x02" + bytes(31) + b"\x01"))
+        nobody = self._keysend_fields(216, dest=standard(STRANGER))
         await self._send("keysend to nobody", nobody)
         records = {KEYSEND: standard(preimage_of(217)), "70000": standard(b"tea")}
         await self._send("keysend with a record", self._keysend_fields(217, dest_custom_records=records))
@@ -157,7 +182,7 @@ class SendConversation(Talk):
             "of a key without amount": {"dest": provider},
             "of an invoice without amount": {"payment_request": without_amount, "timeout": 10},
             "of too much to a key": {"dest": provider, "amt_sat": "6000000"},
-            "of a stranger": {"dest": standard(b"\x02" + bytes(31) + b"\x01"), "amt_sat": "1"},
+            "of a stranger": {"dest": standard(STRANGER), "amt_sat": "1"},
         }
         for name, body in questions.items():
             await self._ask(f"fee {name}", self._taker, "POST", estimate, body)

@@ -9,7 +9,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 
-from layer2.formats.bolt11 import Bolt11Invoice
+from layer2.formats.bolt11 import Bolt11Invoice, RouteHop
 from layer2.simnet.lightning_channel import CAPACITY_SAT, MAX_HTLCS, PUSHED_SAT, RESERVE_SAT, Channel, Htlc, Side
 from layer2.simnet.lightning_records import Attempt, AttemptState, FailureReason, Invoice, InvoiceHtlc, Payment
 
@@ -68,6 +68,24 @@ def features_answer(bits: frozenset[int]) -> dict[str, Any]:
     }
 
 
+def _route_hints(hints: tuple[tuple[RouteHop, ...], ...]) -> list[dict[str, Any]]:
+    return [
+        {
+            "hop_hints": [
+                {
+                    "node_id": hop.public_key.hex(),
+                    "chan_id": str(hop.short_channel_id),
+                    "fee_base_msat": hop.fee_base_msat,
+                    "fee_proportional_millionths": hop.fee_proportional_millionths,
+                    "cltv_expiry_delta": hop.cltv_expiry_delta,
+                }
+                for hop in hops
+            ]
+        }
+        for hops in hints
+    ]
+
+
 def _records(records: Mapping[int, bytes]) -> dict[str, str]:
     return {str(number): _base64(data) for number, data in sorted(records.items())}
 
@@ -122,8 +140,8 @@ def invoice_answer(invoice: Invoice, channel_id: int) -> dict[str, Any]:
         "expiry": str(invoice.expiry_seconds),
         "fallback_addr": "",
         "cltv_expiry": str(invoice.final_cltv_delta),
-        "route_hints": [],
-        "private": False,
+        "route_hints": _route_hints(invoice.route_hints),
+        "private": bool(invoice.route_hints),
         "add_index": str(invoice.add_index),
         "settle_index": str(invoice.settle_index),
         # lnd fills this deprecated field with millisatoshi.
@@ -229,7 +247,7 @@ def payment_answer(payment: Payment, channel_id: int, payee: bytes) -> dict[str,
 
 
 def payment_request_answer(invoice: Bolt11Invoice) -> dict[str, Any]:
-    """``lnrpc.PayReq``; an invoice with hints, fallbacks or blinded paths has been refused before."""
+    """``lnrpc.PayReq``; an invoice with fallbacks or blinded paths has been refused before."""
     amount_msat = invoice.amount_msat or 0
     return {
         "destination": invoice.payee.hex(),
@@ -241,7 +259,7 @@ def payment_request_answer(invoice: Bolt11Invoice) -> dict[str, Any]:
         "description_hash": (invoice.description_hash or b"").hex(),
         "fallback_addr": "",
         "cltv_expiry": str(invoice.min_final_cltv_expiry_delta),
-        "route_hints": [],
+        "route_hints": _route_hints(invoice.route_hints),
         "payment_addr": _base64(invoice.payment_secret or bytes(32)),
         "num_msat": str(amount_msat),
         "features": features_answer(invoice.feature_bits),

@@ -32,6 +32,7 @@ _MAX_EXPIRY = 365 * 86_400
 _MAX_MEMO = 1024
 _MAX_FIELD_GROUPS = 1023
 _MAX_INVOICE_MSAT = 100_000 * 100_000_000 * 1000
+_MAX_HINTS = 20
 _DEFAULT_LIST = 100
 
 
@@ -85,6 +86,7 @@ class InvoiceCalls:
             raise RestError(f"CLTV delta of {delta} must be greater than minimum of {_MIN_CLTV_DELTA}")
         if memo_groups > _MAX_FIELD_GROUPS:
             raise RestError(f"data length too big to fit within 10 bits: {memo_groups}")
+        hints = _route_hints(request)
         counter = self._ledger.last_add_index(self._side) + 1
         fields = bolt11.InvoiceFields(
             prefix=INVOICE_PREFIX,
@@ -97,6 +99,7 @@ class InvoiceCalls:
             expiry=expiry if expiry > 0 else _DEFAULT_EXPIRY,
             min_final_cltv_expiry_delta=delta or DEFAULT_CLTV_DELTA,
             feature_bits=INVOICE_FEATURES,
+            route_hints=hints,
         )
         try:
             payment_request = bolt11.encode(fields, self._identity.sign)
@@ -116,6 +119,7 @@ class InvoiceCalls:
             final_cltv_delta=fields.min_final_cltv_expiry_delta,
             is_hold=is_hold,
             preimage=preimage,
+            route_hints=hints,
         )
         with _refusals():
             self._ledger.add_invoice(invoice)
@@ -199,6 +203,28 @@ def _added(invoice: Invoice) -> dict[str, Any]:
         "add_index": str(invoice.add_index),
         "payment_addr": b64encode(invoice.payment_address).decode(),
     }
+
+
+def _route_hints(request: Message) -> tuple[tuple[bolt11.RouteHop, ...], ...]:
+    """The hints that the request brings; ``private`` adds none, as the one channel is public."""
+    hints = [hint.messages("hop_hints") for hint in request.messages("route_hints")]
+    if len(hints) > _MAX_HINTS:
+        raise RestError(f"number of routing hints must not exceed maximum of {_MAX_HINTS}")
+    if not all(hints):
+        raise RestError("number of hop hint within a route must be positive")
+    return tuple(
+        tuple(
+            bolt11.RouteHop(
+                public_key=read_hex(hop.text("node_id")),
+                short_channel_id=hop.number("chan_id", signed=False),
+                fee_base_msat=hop.number("fee_base_msat", 32, signed=False),
+                fee_proportional_millionths=hop.number("fee_proportional_millionths", 32, signed=False),
+                cltv_expiry_delta=hop.number("cltv_expiry_delta", 16, signed=False),
+            )
+            for hop in hops
+        )
+        for hops in hints
+    )
 
 
 def _go_float(number: int) -> str:

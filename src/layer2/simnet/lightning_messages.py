@@ -140,6 +140,13 @@ class Message:
         """Bytes in base64; empty where they are left out."""
         return read_base64(self.text(name), name)
 
+    def messages(self, name: str) -> list[Message]:
+        """A list of messages; empty where it is left out."""
+        value = self._fields.get(name, [])
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise _invalid(name, value)
+        return [Message(item) for item in value]
+
     def records(self, name: str) -> dict[int, bytes]:
         """A map from numbers to bytes; empty where it is left out."""
         value = self._fields.get(name, {})

@@ -182,9 +182,9 @@ class PaymentCalls:
             raise RestError(f"invalid payment request: {error.message}") from None
         if invoice.prefix != INVOICE_PREFIX:
             raise RestError(f"invoice not for current active network '{NETWORK}'")
-        if invoice.is_amp or invoice.has_blinded_paths or invoice.route_hints or invoice.fallback_addresses:
+        if invoice.is_amp or invoice.has_blinded_paths or invoice.fallback_addresses:
             raise RestError(
-                "the simulated node reads no invoices with AMP, blinded paths, route hints or fallback addresses",
+                "the simulated node reads no invoices with AMP, blinded paths or fallback addresses",
                 Status.UNIMPLEMENTED,
             )
         return invoice

@@ -8,6 +8,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TypeAlias
 
+from layer2.formats.bolt11 import RouteHop
 from layer2.simnet.lightning_channel import Htlc, Side
 
 __all__ = [
@@ -125,6 +126,7 @@ class Invoice:
     final_cltv_delta: int
     is_hold: bool
     preimage: bytes | None
+    route_hints: tuple[tuple[RouteHop, ...], ...] = ()
     state: InvoiceState = InvoiceState.OPEN
     htlcs: tuple[InvoiceHtlc, ...] = ()
     settled_at: int = 0

@@ -12,8 +12,19 @@ from layer2.simnet.lightning_streams import Subscription
 
 __all__ = ["Route", "StreamRoute", "routes_of"]
 
-_INVOICE_FIELDS = frozenset({"memo", "value", "value_msat", "description_hash", "expiry", "cltv_expiry", "private"})
-_INVOICE_ABSENT = frozenset({"fallback_addr", "route_hints"})
+_INVOICE_FIELDS = frozenset(
+    {
+        "memo",
+        "value",
+        "value_msat",
+        "description_hash",
+        "expiry",
+        "cltv_expiry",
+        "private",
+        "route_hints",
+    }
+)
+_INVOICE_ABSENT = frozenset({"fallback_addr"})
 # lnd reads the whole Invoice message here and ignores what it computes itself.
 _PLAIN_ABSENT = _INVOICE_ABSENT | {"is_amp", "is_blinded", "blinded_path_config", "is_keysend"}
 _SEND_FIELDS = frozenset(
