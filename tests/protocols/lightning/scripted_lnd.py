@@ -58,6 +58,8 @@ class ScriptedLnd:
             "GET /v1/channels": [answer({"channels": [channel()]})],
         }
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
+        self.connections: set[object] = set()
+        """Over which requests came."""
         self.needs_macaroon = True
 
     def say(self, call: str, *replies: Reply) -> None:
@@ -66,9 +68,13 @@ class ScriptedLnd:
     def bodies(self, call: str) -> list[Any]:
         return [orjson.loads(body) for asked, _, body in self.requests if asked == call]
 
+    def calls(self) -> list[str]:
+        return [call for call, _, _ in self.requests]
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
         call = f"{request.method} {request.path}"
         self.requests.append((call, dict(request.headers), await request.read()))
+        self.connections.add(request.transport)
         if self.needs_macaroon and call != "GET /v1/state" and "Grpc-Metadata-macaroon" not in request.headers:
             left = [refusal("expected 1 macaroon, got 0")]
         else:
@@ -154,6 +160,11 @@ def payment(text: str, payment_hash: bytes, /, **changes: object) -> dict[str, o
         "payment_index": "1",
     }
     return fields | changes
+
+
+def payment_htlc(amount_msat: int, fee_msat: int = 0, status: str = "SUCCEEDED") -> dict[str, object]:
+    route = {"total_amt_msat": str(amount_msat + fee_msat), "total_fees_msat": str(fee_msat)}
+    return {"status": status, "route": route}
 
 
 def channel(number: int = 7, **changes: object) -> dict[str, object]:
