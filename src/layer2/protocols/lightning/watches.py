@@ -121,9 +121,7 @@ class HashWatches:
         self._payment_feed = payment_feed
         self._interval = settings.poll_interval_seconds
         self._clock = clock
-        self._holds = HoldStreams(
-            rest, settings.max_hold_streams, self._interval, self._heard_invoice, self._failed_one
-        )
+        self._holds = HoldStreams(rest, settings.max_hold_streams, self._heard_invoice, self._failed_one)
         self._watched: dict[bytes, _Watched] = {}
         self._of_invoices: set[bytes] = set()
         self._of_payments: set[bytes] = set()

@@ -24,6 +24,8 @@ __all__ = ["InvoiceCursor", "InvoiceEvent", "InvoiceFeed", "InvoiceUpdate"]
 
 _LIFE: Final = 600.0
 """Seconds after which a stream is opened again: a connection that died without a word is noticed by then."""
+_LINGER: Final = 2.0
+"""Seconds for which the stream may be kept for the next who listens."""
 _PAGE: Final = 100
 _SHARE: Final = 20
 """While lnd cannot resume its stream, looking takes at most one part in so many of the time."""
@@ -85,16 +87,17 @@ class InvoiceFeed:
 
     Args:
         rest: the way to the node.
-        pause: seconds, by which pauses are measured.
+        pause: seconds between looks at what no stream can tell.
     """
 
     def __init__(self, rest: LndRest, pause: float) -> None:
         self._rest = rest
         self._pause = pause
         self._position: InvoiceCursor | None = None
+        self._known_step: int | None = None
         self._subscribers: set[_Subscriber] = set()
         self._listeners: dict[Callable[[InvoiceRecord], None], Callable[[Layer2Error], None]] = {}
-        self._reading = LastingRead("the stream of invoices", self._read, self._fail, pause)
+        self._reading = LastingRead("the stream of invoices", self._read, self._fail)
 
     async def updates(self, after: InvoiceCursor | None) -> AsyncGenerator[InvoiceUpdate, None]:
         """Hand out each invoice that is made and each that is settled, once.
@@ -151,7 +154,7 @@ class InvoiceFeed:
     def _end_if_unheard(self) -> None:
         if not self._subscribers and not self._listeners:
             # Who waits in pieces comes back at once.
-            self._reading.stop_after(2 * self._pause)
+            self._reading.stop_after(min(self._pause, _LINGER))
 
     def _fail(self, error: Layer2Error) -> None:
         listeners, self._listeners = self._listeners, {}
@@ -206,6 +209,11 @@ class InvoiceFeed:
                 return False
             self._hand_out(InvoiceEvent.MADE, invoice)
         elif invoice.state is InvoiceState.SETTLED and invoice.settle_index > self._position.settle_index:
+            before = self._position.settle_index
+            if invoice.settle_index != before + 1 and self._known_step != before:
+                # The stream is opened again after the number before; what is left out then too, has no invoice.
+                self._known_step = before
+                return False
             self._hand_out(InvoiceEvent.SETTLED, invoice)
         return True
 

@@ -21,7 +21,6 @@ class HoldStreams:
     Args:
         rest: the way to the node.
         most: streams open at once.
-        pause: seconds, by which pauses between attempts are measured.
         heard: hears each record, the present one first.
         failed: hears the hash whose stream cannot be had, and why.
     """
@@ -30,13 +29,11 @@ class HoldStreams:
         self,
         rest: LndRest,
         most: int,
-        pause: float,
         heard: Callable[[InvoiceRecord], None],
         failed: Callable[[bytes, Layer2Error], None],
     ) -> None:
         self._rest = rest
         self._most = most
-        self._pause = pause
         self._heard = heard
         self._failed = failed
         self._streams: dict[bytes, LastingRead] = {}
@@ -76,7 +73,6 @@ class HoldStreams:
                 "the stream of a held invoice",
                 partial(self._read, payment_hash),
                 partial(self._fail, payment_hash),
-                self._pause,
             )
             stream.start()
 

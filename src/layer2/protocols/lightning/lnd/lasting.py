@@ -24,7 +24,7 @@ __all__ = ["LastingRead", "another", "closed_error"]
 
 LOG: Final = logging.getLogger("layer2.lightning")
 
-_LONGEST_PAUSE: Final = 30.0
+_BACK_OFF: Final = wait_random_exponential(multiplier=0.25, max=30)
 _REFUSALS: Final = 5
 """In a row: a node that is about to end gives errors that do not say so, but not for long."""
 
@@ -36,7 +36,6 @@ class LastingRead:
         name: what is read, for the log.
         read: reads until its stream ends, and says ``lasts`` with whatever comes.
         fail: hears the error that does not pass; the task has ended then.
-        pause: seconds, by which the pauses are measured.
     """
 
     def __init__(
@@ -44,12 +43,10 @@ class LastingRead:
         name: str,
         read: Callable[[], Coroutine[Any, Any, None]],
         fail: Callable[[Layer2Error], None],
-        pause: float,
     ) -> None:
         self._name = name
         self._read = read
         self._fail = fail
-        self._back_off = wait_random_exponential(multiplier=pause, max=_LONGEST_PAUSE)
         self._task: asyncio.Task[None] | None = None
         self._all: set[asyncio.Task[None]] = set()
         self._stopping: asyncio.TimerHandle | None = None
@@ -135,7 +132,7 @@ class LastingRead:
         if self._has_lasted:
             self._has_lasted = False
             state.attempt_number = 1
-        return self._back_off(state)
+        return _BACK_OFF(state)
 
     def _say_down(self, state: RetryCallState) -> None:
         error = None if state.outcome is None else state.outcome.exception()

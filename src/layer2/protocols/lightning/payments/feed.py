@@ -22,6 +22,8 @@ __all__ = ["PaymentCursor", "PaymentFeed", "PaymentUpdate"]
 
 _LIFE: Final = 600.0
 """Seconds after which the stream is opened again: a connection that died without a word is noticed by then."""
+_LINGER: Final = 2.0
+"""Seconds for which the stream may be kept for the next who listens."""
 _PAGE: Final = 100
 _LONGEST_PAUSE: Final = 30.0
 """Seconds between looks at the list while it is not certain that the stream is open."""
@@ -97,7 +99,7 @@ class PaymentFeed:
 
     Args:
         rest: the way to the node.
-        pause: seconds, by which pauses are measured.
+        pause: seconds between the first looks at the list.
     """
 
     def __init__(self, rest: LndRest, pause: float) -> None:
@@ -105,8 +107,8 @@ class PaymentFeed:
         self._pause = pause
         self._subscribers: set[_Subscriber] = set()
         self._listeners: dict[Callable[[PaymentRecord], None], _Listener] = {}
-        self._streaming = LastingRead("the stream of payments", self._read_stream, self._fail, pause)
-        self._listing = LastingRead("the list of payments", self._read_list_in_turn, self._fail, pause)
+        self._streaming = LastingRead("the stream of payments", self._read_stream, self._fail)
+        self._listing = LastingRead("the list of payments", self._read_list_in_turn, self._fail)
         self._look_now = asyncio.Event()
         self._is_live = False
 
@@ -179,7 +181,7 @@ class PaymentFeed:
             self._listing.stop()
             if not self._listeners:
                 # Who waits in pieces comes back at once.
-                self._streaming.stop_after(2 * self._pause)
+                self._streaming.stop_after(min(self._pause, _LINGER))
 
     def _fail(self, error: Layer2Error) -> None:
         self._streaming.stop()
