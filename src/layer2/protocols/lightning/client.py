@@ -60,6 +60,7 @@ class LightningNetwork(LightningPaying, LightningInvoicing, LightningFollowing, 
         await self._payments.aclose()
         await self._recent_node.aclose()
         await self._liquidity.aclose()
+        await self._services.aclose()
         await self._rest.aclose()
 
     async def initialize_async(self, *, timeout: float | None = None) -> None:

@@ -7,6 +7,7 @@ import gzip
 import json
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -423,19 +424,61 @@ class Names(AbstractResolver):
     "address", ["127.0.0.1", "::1", "10.0.0.1", "192.168.0.1", "169.254.169.254", "::ffff:10.0.0.1"]
 )
 async def test_a_name_that_leads_to_an_address_that_is_not_public_is_not_asked(address: str) -> None:
-    names = Names({NAME: [[(address, 443)]]})
+    table = Names({NAME: [[(address, 443)]]})
     for payee in (Lnurl(f"https://{NAME}/?{SECRET}"), read_recipient(f"alice@{NAME}").payee):
         with pytest.raises(NodeUnreachable, match=r"pay\.example: .* not public") as refused:
-            await client(this_machine_too=False, resolver=names).invoice(payee, AMOUNT)  # type: ignore[arg-type]
+            await client(this_machine_too=False, resolver=table).invoice(payee, AMOUNT)  # type: ignore[arg-type]
         assert not refused.value.retryable
         assert address not in str(refused.value)
 
 
 async def test_a_callback_to_an_address_that_is_not_public_is_not_asked(service: LnurlService) -> None:
     service.changes = {"callback": f"https://{NAME}/invoice"}
-    names = Names({NAME: [[("10.0.0.1", 443)]]})
+    table = Names({NAME: [[("10.0.0.1", 443)]]})
     with pytest.raises(NodeUnreachable, match="not public"):
-        await asked(service, client(resolver=names))
+        await asked(service, client(resolver=table))
+
+
+async def test_names_that_nobody_answers_for_hold_up_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each holds a thread until the system gives it up; the event loop's own threads are free meanwhile."""
+    given_up, hanging = threading.Event(), threading.Semaphore(0)
+
+    def never(*arguments: object, **more: object) -> object:
+        hanging.release()
+        given_up.wait(60)
+        raise socket.gaierror(socket.EAI_AGAIN, "no name server answered")
+
+    pay = client(seconds=0.2)
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", never)
+        calls = [pay.invoice(Lnurl(f"https://{host}.example/"), AMOUNT) for host in "abcdefghijklmnopqrstuvwxyz"]
+        waits = asyncio.gather(*calls, return_exceptions=True)
+        for _ in range(4):
+            assert await asyncio.to_thread(hanging.acquire, timeout=10)
+        ended = await waits
+        given_up.set()
+    assert {type(error) for error in ended} == {NodeUnreachable}
+    assert all("no answer within 0.2 s" in str(error) for error in ended)
+    await pay.aclose()
+
+
+async def test_a_name_that_does_not_exist_is_a_typed_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*arguments: object, **more: object) -> object:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    pay = client()
+    for _ in range(2):
+        with pytest.raises(NodeUnreachable, match=r"nobody\.example: no connection"):
+            await pay.invoice(Lnurl(f"https://nobody.example/?{SECRET}"), AMOUNT)
+        await pay.aclose()
+
+
+async def test_the_system_s_names_are_looked_up(service: LnurlService) -> None:
+    url = f"http://localhost:{service.port}/pay?{SECRET}"
+    pay = client()
+    assert (await pay.invoice(Lnurl(url), AMOUNT)).amount_msat == AMOUNT
+    await pay.aclose()
 
 
 @pytest.fixture
@@ -480,40 +523,40 @@ async def named_service(certificate: Path) -> AsyncIterator[LnurlService]:
 
 
 async def test_a_service_is_asked_by_https_under_its_name(named_service: LnurlService, certificate: Path) -> None:
-    names = Names({NAME: [[("127.0.0.1", named_service.port)]]})
-    pay = client(resolver=names, authorities=ssl.create_default_context(cafile=str(certificate)))
+    table = Names({NAME: [[("127.0.0.1", named_service.port)]]})
+    pay = client(resolver=table, authorities=ssl.create_default_context(cafile=str(certificate)))
     assert (await asked(named_service, pay, by=f"alice@{NAME}")).amount_msat == AMOUNT
-    assert names.asked == 2
+    assert table.asked == 2
 
 
 async def test_a_name_that_changes_its_mind_leads_nowhere(named_service: LnurlService, certificate: Path) -> None:
     """The first look-up gives an address that may be asked; by the second request the name leads inside."""
-    names = Names({NAME: [[("127.0.0.1", named_service.port)], [("10.0.0.1", 443)]]})
-    pay = client(resolver=names, authorities=ssl.create_default_context(cafile=str(certificate)))
+    table = Names({NAME: [[("127.0.0.1", named_service.port)], [("10.0.0.1", 443)]]})
+    pay = client(resolver=table, authorities=ssl.create_default_context(cafile=str(certificate)))
     with pytest.raises(NodeUnreachable, match="not public"):
         await asked(named_service, pay, by=f"alice@{NAME}")
-    assert (names.asked, len(named_service.requests)) == (2, 1)
+    assert (table.asked, len(named_service.requests)) == (2, 1)
 
 
 async def test_of_several_addresses_only_those_that_may_be_asked_are(
     named_service: LnurlService, certificate: Path
 ) -> None:
-    names = Names({NAME: [[("10.0.0.1", 443), ("127.0.0.1", named_service.port)]]})
-    pay = client(resolver=names, authorities=ssl.create_default_context(cafile=str(certificate)))
+    table = Names({NAME: [[("10.0.0.1", 443), ("127.0.0.1", named_service.port)]]})
+    pay = client(resolver=table, authorities=ssl.create_default_context(cafile=str(certificate)))
     assert (await asked(named_service, pay, by=f"alice@{NAME}")).amount_msat == AMOUNT
 
 
 async def test_a_certificate_that_nobody_vouches_for_is_refused(named_service: LnurlService) -> None:
-    names = Names({NAME: [[("127.0.0.1", named_service.port)]]})
+    table = Names({NAME: [[("127.0.0.1", named_service.port)]]})
     with pytest.raises(AuthenticationFailed, match="certificate"):
-        await asked(named_service, client(resolver=names), by=f"alice@{NAME}")
+        await asked(named_service, client(resolver=table), by=f"alice@{NAME}")
     assert named_service.requests == []
 
 
 async def test_a_certificate_for_another_name_is_refused(named_service: LnurlService, certificate: Path) -> None:
     other = "other.example"
-    names = Names({other: [[("127.0.0.1", named_service.port)]]})
-    pay = client(resolver=names, authorities=ssl.create_default_context(cafile=str(certificate)))
+    table = Names({other: [[("127.0.0.1", named_service.port)]]})
+    pay = client(resolver=table, authorities=ssl.create_default_context(cafile=str(certificate)))
     with pytest.raises(AuthenticationFailed, match="certificate"):
         await asked(named_service, pay, by=f"alice@{other}")
     assert named_service.requests == []

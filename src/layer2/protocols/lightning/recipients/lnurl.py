@@ -30,6 +30,7 @@ from layer2.formats.bolt11 import Bolt11Invoice
 from layer2.formats.lnurl import LightningAddress, PayOffer, ServiceError
 from layer2.http_client import is_this_machine
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
+from layer2.protocols.lightning.recipients.names import StrangersNames
 from layer2.protocols.lightning.recipients.public_addresses import PublicSockets
 from layer2.protocols.lightning.recipients.recipient import Lnurl
 
@@ -47,7 +48,7 @@ class LnurlPay:
         prefix: of the own node's network, as invoices name it.
         this_machine_too: whether services on loopback addresses are asked, by http too and at any port. For tests.
         seconds: within which both requests must be answered.
-        resolver: what looks names up; None is the system's.
+        resolver: what looks names up; None is the system's, on threads of its own. It is closed with this.
         authorities: what certificates are checked with; None is the system's.
     """
 
@@ -63,8 +64,12 @@ class LnurlPay:
         self._prefix = prefix
         self._this_machine_too = this_machine_too
         self._seconds = seconds
-        self._resolver = resolver
+        self._resolver = StrangersNames() if resolver is None else resolver
         self._authorities = authorities
+
+    async def aclose(self) -> None:
+        """Let the threads go that names are looked up on."""
+        await self._resolver.close()
 
     async def invoice(self, payee: Lnurl | LightningAddress, amount_msat: int) -> Bolt11Invoice:
         """Ask the service for an invoice over exactly this amount.
