@@ -17,6 +17,7 @@ from figures import Figure, machine, show
 from lightning_client.cancellations import measure_cancellations
 from lightning_client.network import CONNECTIONS, Bench, Effort, opened
 from lightning_client.payments import measure_invoices, measure_payments
+from lightning_client.subscriptions import measure_subscriptions
 from load.rounds import progress
 
 from layer2 import devnet
@@ -38,6 +39,7 @@ async def measure(network: LocalNetwork, directory: Path, effort: Effort) -> lis
         bench = Bench(network, directory, payer, payee, session)
         found: list[Figure] = []
         for what, rows in (
+            ("subscriptions", measure_subscriptions),
             ("invoices", measure_invoices),
             ("payments", measure_payments),
             ("cancellations", measure_cancellations),
