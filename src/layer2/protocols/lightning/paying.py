@@ -126,26 +126,28 @@ class LightningPaying(LightningParts):
             raise InvalidAmount("the recipient leaves the amount to the payer: say how much", protocol=LIGHTNING)
         named.check_amount(amount_msat)
         async with self._within(timeout, "estimate_fee_async"):
-            height = (await self._recent_node.get()).height
+            node = await self._recent_node.get()
             match payee:
                 case NodeKey():
-                    delta = KEYSEND_FINAL_CLTV_DELTA
-                    return await estimate_by_graph(self._rest, payee.key, amount_msat, delta, height)
-                case Bolt11Invoice(route_hints=()):
-                    delta = payee.min_final_cltv_expiry_delta
-                    return await estimate_by_graph(self._rest, payee.payee, amount_msat, delta, height)
+                    key, delta = payee.key, KEYSEND_FINAL_CLTV_DELTA
                 case Bolt11Invoice():
-                    if own_amount is None:
-                        raise InvalidRequest(
-                            "an invoice with route hints and without an amount cannot be estimated",
-                            protocol=LIGHTNING,
-                            remedy="ask the payee for an invoice with an amount",
-                        )
-                    # Half of what the call has: lnd ends a probe later than it is told.
-                    seconds = max(1, int(self._settings.default_timeout / 2))
-                    return await estimate_by_probe(self._rest, payee, height, seconds)
+                    key, delta = payee.payee, payee.min_final_cltv_expiry_delta
                 case _:
                     assert_never(payee)
+            if key == node.key:
+                # lnd would find a way in a circle.
+                raise InvalidRequest("the payee is the own node", protocol=LIGHTNING)
+            if isinstance(payee, NodeKey) or not payee.route_hints:
+                return await estimate_by_graph(self._rest, key, amount_msat, delta, node.height)
+            if own_amount is None:
+                raise InvalidRequest(
+                    "an invoice with route hints and without an amount cannot be estimated",
+                    protocol=LIGHTNING,
+                    remedy="ask the payee for an invoice with an amount",
+                )
+            # Half of what the call has: lnd ends a probe later than it is told.
+            seconds = max(1, int(self._settings.default_timeout / 2))
+            return await estimate_by_probe(self._rest, payee, node.height, seconds)
 
     estimate_fee_sync = twin(estimate_fee_async)
 

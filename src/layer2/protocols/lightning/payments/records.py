@@ -46,7 +46,8 @@ class PaymentRecord:
     amount_msat: int
     fee_msat: int
     parts: int
-    """HTLCs that carry it: those in flight, or where it SUCCEEDED those that were settled."""
+    """HTLCs that carry it: those in flight, or where it SUCCEEDED those that were settled. 0 where lnd was asked to
+    leave them out."""
     paid_msat: int
     """What these HTLCs carry to the payee."""
     failure: str | None
