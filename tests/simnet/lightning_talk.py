@@ -69,6 +69,7 @@ class Talk:
         mine: makes that many Bitcoin blocks and returns when both nodes have seen them.
         pass_time: lets that many seconds go by at both nodes.
         reached: returns when so many requests are open at the node of that name.
+        stop_provider: stops the provider, and returns when the taker has noticed.
     """
 
     def __init__(
@@ -78,12 +79,14 @@ class Talk:
         mine: Callable[[int], Awaitable[object]],
         pass_time: Callable[[int], Awaitable[object]],
         reached: Callable[[str, int], Awaitable[object]],
+        stop_provider: Callable[[], Awaitable[object]],
     ) -> None:
         self._taker = taker
         self._provider = provider
         self._mine = mine
         self._pass_time = pass_time
         self._reached = reached
+        self._stop_provider = stop_provider
         self._heard: dict[str, Any] = {}
 
     async def _ask(

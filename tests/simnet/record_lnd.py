@@ -89,10 +89,17 @@ async def _record(programs: Path, directory: Path) -> None:
             for node in (taker, provider):
                 while await _has_htlcs(Client(node.description(), session)):  # noqa: ASYNC110
                     await asyncio.sleep(0.2)
+
+            async def stop_provider() -> None:
+                provider.kill()
+                await taker.wait_until_lost(provider)
+                while not await taker.has_inactive_channel():  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+
             heard: dict[str, Any] = {}
             for conversation in CONVERSATIONS:
                 pays, is_paid = (Client(node.description(), session) for node in (taker, provider))
-                heard |= await conversation(pays, is_paid, mine, asyncio.sleep, _reached).hold()
+                heard |= await conversation(pays, is_paid, mine, asyncio.sleep, _reached, stop_provider).hold()
             version = (await Client(taker.description(), session).get("/v1/getinfo"))["version"]
             record = {"lnd": version, "answers": heard}
             RECORD.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from layer2.simnet.lightning_channel import Side
 from simnet.lightning_client import running
 from simnet.lightning_conversations import CONVERSATIONS
 
@@ -25,10 +26,13 @@ async def converse(directory: Path) -> dict[str, Any]:
         async def pass_time(seconds: int) -> None:
             network.clock.advance(seconds)
 
+        async def stop_provider() -> None:
+            await network.simulation.stop_node(Side.PROVIDER)
+
         heard: dict[str, Any] = {}
         for conversation in CONVERSATIONS:
             mine, reached = network.simulation.mine, network.wait_for_open_requests
-            heard |= await conversation(network.taker, network.provider, mine, pass_time, reached).hold()
+            heard |= await conversation(network.taker, network.provider, mine, pass_time, reached, stop_provider).hold()
         return heard
 
 
