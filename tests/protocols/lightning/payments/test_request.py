@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from coincurve import PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
 
-from layer2.errors import ConfigurationError, FormatError, FundsRulesError, InvalidRequest
+from layer2.errors import ConfigurationError, FormatError, FundsRulesError, InvalidAmount, InvalidRequest
 from layer2.formats import bolt11
 from layer2.formats.bolt11 import Bolt11Invoice, InvoiceFields
 from layer2.formats.bolt11_fields import Tag
-from layer2.protocols.lightning import LightningSettings, PaymentRequest
-from layer2.protocols.lightning.acts import Act, Cancel, Pay, Settle, read_act, write_act
-from layer2.protocols.lightning.payments.request import check_payable
+from layer2.protocols.lightning import KeysendRequest, LightningSettings, PaymentRequest
+from layer2.protocols.lightning.acts import Act, Cancel, Keysend, Pay, Settle, read_act, write_act
+from layer2.protocols.lightning.payments.request import check_keysend, check_payable
+from layer2.transactions import Preimage
 from protocols.lightning.world import HASH, PREIMAGE, START
 
 PAYEE = PrivateKey(b"\x01" * 32)
@@ -62,10 +66,29 @@ def test_limits_that_are_given_hold() -> None:
     check(pay, invoice_of())
 
 
-def test_an_invoice_without_an_amount_is_refused() -> None:
+def test_an_invoice_without_an_amount_is_paid_with_the_payers_and_with_no_other() -> None:
     invoice = invoice_of(amount_msat=None)
-    with pytest.raises(InvalidRequest, match="leaves the amount to the payer"):
+    with pytest.raises(InvalidAmount, match="leaves the amount to the payer"):
         PaymentRequest(invoice.text).resolved(invoice, SETTINGS)
+    pay = PaymentRequest(invoice.text, amount_msat=2_000_000).resolved(invoice, SETTINGS)
+    assert (pay.amount_msat, pay.fee_limit_msat) == (2_000_000, 10_000)
+    check(pay, invoice)
+
+
+def test_an_amount_beside_the_invoices_own_must_be_the_same() -> None:
+    invoice = invoice_of()
+    assert PaymentRequest(invoice.text, amount_msat=50_000_001).resolved(invoice, SETTINGS) == resolved()
+    with pytest.raises(InvalidAmount, match="asks for 50000001 msat; the payment is over 50000000 msat"):
+        PaymentRequest(invoice.text, amount_msat=50_000_000).resolved(invoice, SETTINGS)
+
+
+def test_a_fee_limit_of_nothing_stays_nothing_and_a_cltv_limit_is_never_nothing() -> None:
+    assert resolved(fee_limit_msat=0).fee_limit_msat == 0
+    # lnd reads a limit of 0 blocks as 2016.
+    with pytest.raises(InvalidRequest, match="cltv_limit"):
+        PaymentRequest("lnbcrt", cltv_limit=0)
+    with pytest.raises(FundsRulesError, match="between 84 and 2016"):
+        check(replace(resolved(), cltv_limit=0), invoice_of())
 
 
 def test_an_invoice_that_would_lock_the_money_too_long_is_refused() -> None:
@@ -76,7 +99,16 @@ def test_an_invoice_that_would_lock_the_money_too_long_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "limits",
-    [{"fee_limit_msat": -1}, {"fee_limit_msat": 1.0}, {"cltv_limit": 0}, {"timeout_seconds": 0}, {"cltv_limit": True}],
+    [
+        {"amount_msat": 0},
+        {"amount_msat": 1.0},
+        {"fee_limit_msat": -1},
+        {"fee_limit_msat": 1.0},
+        {"cltv_limit": 0},
+        {"cltv_limit": True},
+        {"timeout_seconds": 0},
+        {"max_parts": 0},
+    ],
     ids=str,
 )
 def test_a_limit_that_cannot_be_is_refused(limits: dict[str, Any]) -> None:
@@ -89,9 +121,71 @@ def test_the_digest_tells_requests_apart_and_not_spellings() -> None:
     assert PaymentRequest(text).digest() == PaymentRequest(text.upper()).digest()
     digests = {
         PaymentRequest(text, **limits).digest()
-        for limits in ({}, {"fee_limit_msat": 9}, {"cltv_limit": 9}, {"timeout_seconds": 9})
+        for limits in (
+            {},
+            {"amount_msat": 9},
+            {"fee_limit_msat": 9},
+            {"cltv_limit": 9},
+            {"timeout_seconds": 9},
+            {"max_parts": 9},
+        )
     }
-    assert len(digests) == 4
+    keysends = {
+        KeysendRequest(PAYEE.public_key.format(), **limits).digest()
+        for limits in (
+            {"amount_msat": 9},
+            {"amount_msat": 10},
+            {"amount_msat": 9, "fee_limit_msat": 9},
+            {"amount_msat": 9, "cltv_limit": 9},
+            {"amount_msat": 9, "timeout_seconds": 9},
+        )
+    }
+    assert len(digests | keysends) == 11
+
+
+def test_a_keysend_has_every_limit_and_counts_with_lnds_final_delta() -> None:
+    request = KeysendRequest(PAYEE.public_key.format(), 1_000_001)
+    keysend = request.resolved(PREIMAGE, SETTINGS)
+    assert keysend == Keysend(
+        payee=PAYEE.public_key.format(),
+        amount_msat=1_000_001,
+        preimage=PREIMAGE,
+        fee_limit_msat=5_001,
+        cltv_limit=80 + 3 + SETTINGS.timelocks.route_cltv_blocks,
+        timeout_seconds=60,
+    )
+    assert keysend.payment_hash == HASH
+    check_keysend(keysend, own_key=OWN_KEY)
+    check_keysend(replace(keysend, cltv_limit=84), own_key=OWN_KEY)
+
+
+@pytest.mark.parametrize("cltv_limit", [0, 83, 2_017])
+def test_a_keysend_that_no_route_could_carry_is_not_sent(cltv_limit: int) -> None:
+    keysend = replace(KeysendRequest(PAYEE.public_key.format(), 1).resolved(PREIMAGE, SETTINGS), cltv_limit=cltv_limit)
+    with pytest.raises(FundsRulesError, match="between 84 and 2016") as caught:
+        check_keysend(keysend, own_key=OWN_KEY)
+    assert caught.value.tx_id == HASH.hex()
+
+
+def test_the_own_node_is_not_sent_to() -> None:
+    keysend = KeysendRequest(OWN_KEY, 1).resolved(PREIMAGE, SETTINGS)
+    with pytest.raises(FundsRulesError, match="own node"):
+        check_keysend(keysend, own_key=OWN_KEY)
+
+
+@pytest.mark.parametrize(
+    ("payee", "amount_msat", "error"),
+    [
+        pytest.param(b"", 1, FormatError, id="no key"),
+        pytest.param(b"\x02" + b"\xff" * 32, 1, FormatError, id="no point"),
+        pytest.param(PAYEE.public_key.format(compressed=False), 1, FormatError, id="not compressed"),
+        pytest.param(PAYEE.public_key.format(), 0, InvalidAmount, id="nothing"),
+        pytest.param(PAYEE.public_key.format(), True, InvalidAmount, id="no number"),
+    ],
+)
+def test_a_keysend_that_cannot_be_is_refused(payee: bytes, amount_msat: int, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        KeysendRequest(payee, amount_msat)
 
 
 @pytest.mark.parametrize(
@@ -133,9 +227,55 @@ def test_the_last_second_in_which_an_invoice_is_paid_leaves_the_payment_its_time
     check(resolved(timeout_seconds=60), invoice_of(), now=START + 540)
 
 
-@pytest.mark.parametrize("act", [resolved(), Settle(PREIMAGE), Cancel(HASH)], ids=["pay", "settle", "cancel"])
-def test_an_act_is_read_as_it_was_written(act: Act) -> None:
-    assert read_act(write_act(act)) == act
+INTEGERS = st.integers(0, 2**31)
+MILLISATOSHI = st.integers(0, 2**63)
+HASHES = st.binary(min_size=32, max_size=32)
+PREIMAGES = st.builds(Preimage, HASHES)
+ACTS = st.one_of(
+    st.builds(
+        Pay,
+        payment_hash=HASHES,
+        invoice=st.text("0123456789abcdefghijklmnopqrstuvwxyz", max_size=300),
+        amount_msat=MILLISATOSHI,
+        fee_limit_msat=MILLISATOSHI,
+        cltv_limit=INTEGERS,
+        timeout_seconds=INTEGERS,
+        max_parts=st.integers(0, 1000),
+    ),
+    st.builds(
+        Keysend,
+        payee=st.binary(min_size=33, max_size=33),
+        amount_msat=MILLISATOSHI,
+        preimage=PREIMAGES,
+        fee_limit_msat=MILLISATOSHI,
+        cltv_limit=INTEGERS,
+        timeout_seconds=INTEGERS,
+    ),
+    st.builds(Settle, PREIMAGES),
+    st.builds(Cancel, HASHES),
+)
+
+
+@given(ACTS)
+def test_an_act_is_read_as_it_was_written_also_from_text(act: Act) -> None:
+    assert read_act(json.loads(json.dumps(write_act(act)))) == act
+
+
+@given(ACTS, st.data())
+def test_an_act_that_lacks_a_field_or_has_one_more_is_refused(act: Act, data: st.DataObject) -> None:
+    written = write_act(act)
+    left_out = data.draw(st.sampled_from(sorted(written)))
+    for changed in ({name: value for name, value in written.items() if name != left_out}, {**written, "more": 1}):
+        with pytest.raises(FormatError):
+            read_act(changed)
+
+
+@given(ACTS)
+def test_the_preimage_of_an_act_is_in_no_representation_of_it(act: Act) -> None:
+    if isinstance(act, Keysend | Settle):
+        shown = f"{act!r} {act}"
+        assert act.preimage.secret.hex() not in shown
+        assert repr(act.preimage.secret) not in shown
 
 
 @pytest.mark.parametrize(
@@ -146,11 +286,6 @@ def test_an_act_is_read_as_it_was_written(act: Act) -> None:
 def test_an_act_that_was_changed_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(FormatError):
         read_act({**write_act(resolved()), **changes})
-
-
-def test_a_preimage_is_in_no_representation() -> None:
-    assert PREIMAGE.secret.hex() not in repr(Settle(PREIMAGE))
-    assert repr(PREIMAGE.secret) not in repr(Settle(PREIMAGE))
 
 
 @pytest.mark.parametrize(
@@ -164,6 +299,7 @@ def test_a_preimage_is_in_no_representation() -> None:
         pytest.param({"minimum_version": "new"}, "minimum_version", id="version"),
         pytest.param({"default_timeout_ms": 0}, "default_timeout_ms", id="time-out"),
         pytest.param({"fee_limit_ppm": -1}, "fee_limit_ppm", id="fee limit"),
+        pytest.param({"max_payment_streams": -1}, "max_payment_streams", id="streams"),
     ],
 )
 def test_settings_that_cannot_be_are_named_and_not_repeated(changes: dict[str, Any], problem: str) -> None:
