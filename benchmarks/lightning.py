@@ -15,6 +15,7 @@ from pathlib import Path
 import aiohttp
 from figures import Figure, machine, show
 from lightning_client.cancellations import measure_cancellations
+from lightning_client.codec import codec_figures
 from lightning_client.network import CONNECTIONS, Bench, Effort, opened
 from lightning_client.payments import measure_invoices, measure_payments
 from lightning_client.subscriptions import measure_subscriptions
@@ -37,7 +38,8 @@ async def measure(network: LocalNetwork, directory: Path, effort: Effort) -> lis
         opened(network, network.provider, directory / "payee.sqlite") as payee,
     ):
         bench = Bench(network, directory, payer, payee, session)
-        found: list[Figure] = []
+        progress("BOLT 11 ...")
+        found: list[Figure] = await codec_figures(effort.is_quick)
         for what, rows in (
             ("subscriptions", measure_subscriptions),
             ("invoices", measure_invoices),
