@@ -168,7 +168,7 @@ class LocalNetworkControl:
         Args:
             target: ``"bob"``, ``"taker_lightning"`` or ``"provider_lightning"``.
             kind: ``"down"``, ``"drop_reply"``, ``"delay"``, ``"error"``; see the simnet's documentation.
-            arguments: what the kind takes, such as ``method``, ``count``, ``seconds``.
+            arguments: what the kind takes, such as ``method``, ``path``, ``count``, ``seconds``.
         """
         await self._call("fault", target=target, kind=kind, **arguments)
 
