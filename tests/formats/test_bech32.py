@@ -36,6 +36,7 @@ INVALID = [
     pytest.param("10a06t8", id="empty human-readable part, zero"),
     pytest.param("1qzzfhee", id="empty human-readable part, one"),
 ]
+LONG = bech32.encode("lnbc", bytes([number % 29 for number in range(6000)]))
 
 
 @pytest.mark.parametrize("text", VALID)
@@ -59,9 +60,21 @@ def test_what_is_encoded_decodes_to_itself_and_as_the_oracle_encodes_it(human: s
     assert bech32.decode(text.upper()) == (human, groups)
 
 
-def test_there_is_no_limit_of_90_characters() -> None:
-    text = bech32.encode("lnbc", bytes(1000))
-    assert bech32.decode(text) == ("lnbc", bytes(1000))
+@pytest.mark.parametrize("length", [84, 85, 1009, 1010, 1011, 1012, 1013, 1014, 2040, 7000])
+def test_there_is_no_limit_of_90_characters_nor_of_the_codes_1023(length: int) -> None:
+    groups = bytes([number * number % 31 for number in range(length)])
+    text = bech32.encode("lnbc", groups)
+    assert text == oracle.bech32_encode("lnbc", list(groups))
+    assert bech32.decode(text) == ("lnbc", groups)
+
+
+@given(st.integers(0, 6000), st.integers(1, 31))
+@settings(max_examples=60, deadline=None)
+def test_any_changed_group_of_a_long_text_is_noticed(at: int, change: int) -> None:
+    human, data = LONG.split("1")
+    wrong = bech32.ALPHABET[bech32.ALPHABET.index(data[at]) ^ change]
+    with pytest.raises(FormatError, match="checksum"):
+        bech32.decode(f"{human}1{data[:at]}{wrong}{data[at + 1 :]}")
 
 
 @pytest.mark.parametrize("human", ["", "A", "a b", "é"])

@@ -23,6 +23,9 @@ _LETTER_OF_GROUP: Final = _LETTERS + bytes(224)
 _DIGIT_OF_GROUP: Final = b"0123456789abcdefghijklmnopqrstuv" + b"!" * 224
 _GENERATOR: Final = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 _VALID_CHECKSUM: Final = 1
+_PERIOD: Final = 1023
+"""Groups. The code's length: what a group adds to the remainder is the same for those that are so far apart."""
+_ONE_PERIOD: Final = (1 << 5 * _PERIOD) - 1
 
 
 def decode(text: str) -> tuple[str, bytes]:
@@ -147,26 +150,31 @@ def _expanded(human: str) -> bytes:
     return bytes([octet >> 5 for octet in octets]) + b"\0" + bytes([octet & 31 for octet in octets])
 
 
-def _remainders() -> tuple[int, ...]:
-    """What the two groups that leave a remainder add to it, by their value. It is the XOR of what their bits add."""
-    table = [0]
-    for generator in _GENERATOR:
-        table += [added ^ generator for added in table]
-    for generator in _GENERATOR:
-        # The upper group leaves first, so what it adds goes on by one group more.
-        moved = (generator & 0x1FFFFFF) << 5 ^ table[generator >> 25]
-        table += [added ^ moved for added in table]
-    return tuple(table)
-
-
-_REMAINDERS: Final = _remainders()
-
-
 def _polymod(groups: bytes) -> int:
-    """The remainder of BIP 173's checksum, two groups at a time."""
-    remainder, remainders = 1, _REMAINDERS
-    if len(groups) % 2:
-        remainder, groups = 1 << 5 ^ groups[0], groups[1:]
-    for first, second in zip(groups[::2], groups[1::2], strict=True):
-        remainder = (remainder & 0xFFFFF) << 10 ^ first << 5 ^ second ^ remainders[remainder >> 20]
+    """The remainder of BIP 173's checksum.
+
+    It is linear: each of its 30 bits is the parity of certain bits of the text, which are counted all at once.
+    """
+    bits = 1 << 5 * len(groups) ^ groups_to_int(groups)
+    while bits > _ONE_PERIOD:
+        bits = bits & _ONE_PERIOD ^ bits >> 5 * _PERIOD
+    remainder = 0
+    for counted in _parities():
+        remainder = remainder << 1 | (bits & counted).bit_count() & 1
     return remainder
+
+
+@cache
+def _parities() -> tuple[int, ...]:
+    """For each bit of the remainder, the highest first, the bits of a text whose parity it is."""
+    # What a remainder's highest group adds to it, by its value, when the next group of the text follows.
+    overflow = [0]
+    for generator in _GENERATOR:
+        overflow += [added ^ generator for added in overflow]
+    adds = [1 << bit for bit in range(5)]
+    last_first: list[int] = []
+    for _ in range(_PERIOD):
+        last_first += adds
+        adds = [(remainder & 0x1FFFFFF) << 5 ^ overflow[remainder >> 25] for remainder in adds]
+    table = "".join([f"{remainder:030b}" for remainder in reversed(last_first)])
+    return tuple([int(table[column::30], 2) for column in range(30)])
