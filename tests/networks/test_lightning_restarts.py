@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from layer2 import BTC, LightningNetwork, TxState
-from layer2.errors import AuthenticationFailed, NodeError, NodeRefused, NodeUnreachable, Outcome, TransactionError
+from layer2.errors import AuthenticationFailed, NodeRefused, NodeUnreachable, Outcome, TransactionError
 from layer2.interfaces import SystemClock
 from layer2.local_network import LocalNetwork, LocalNetworkControl
 from layer2.protocols.lightning.payments.payments import Payments
@@ -27,6 +27,7 @@ from memory_sends import MemorySends
 from networks.conftest import running
 from networks.forwarder import forwarding
 from networks.legs import AMOUNT, FundedLeg, new_leg
+from networks.onlooker import Onlooker
 from networks.parties import Clients, lightning_settings
 from networks.payer import Moment, PayerProcess, Said
 from networks.waiting import until
@@ -88,28 +89,6 @@ async def held(network: LocalNetwork, control: LocalNetworkControl, taker: Clien
 async def owned(client: LightningNetwork) -> int:
     balance = (await client.balances_async())[BTC]
     return balance.spendable + balance.reserved
-
-
-class Onlooker:
-    """Asks again and again what became of a payment, whatever happens to the node, and keeps all answers."""
-
-    def __init__(self, client: LightningNetwork, tx_id: LightningPaymentId) -> None:
-        self._client = client
-        self._tx_id = tx_id
-        self.states: set[TxState] = set()
-        self._task = asyncio.create_task(self._look())
-
-    async def _look(self) -> None:
-        while True:
-            # An error is an answer too, and says nothing about the payment.
-            with suppress(NodeError):
-                self.states.add((await self._client.get_transaction_status_async(self._tx_id)).state)
-            await asyncio.sleep(0.01)
-
-    async def stop(self) -> None:
-        self._task.cancel()
-        await asyncio.wait([self._task])
-        assert self._task.cancelled(), self._task.exception()
 
 
 @pytest.fixture
@@ -261,6 +240,31 @@ async def test_a_payment_whose_answer_is_lost_because_the_node_is_killed_is_unkn
             ended = await taker.wait_for_status_async(held.tx_id, timeout=SECONDS)
             assert (ended.state, ended.preimage) == (TxState.FINAL, held.leg.preimage)
     await held.until_paid_once()
+
+
+@pytest.mark.only_on("devnet", reason="a simulated node has no moment at which it has half of a payment on the disk")
+@pytest.mark.parametrize("attempt", range(3))
+async def test_a_node_that_is_killed_as_soon_as_it_has_taken_a_payment_still_knows_it_and_makes_it_once_or_not_at_all(
+    held: Held, control: LocalNetworkControl, attempt: int
+) -> None:
+    key = f"at once {attempt}"
+    await held.taker.submit_transaction_async(held.invoice, idempotency_key=key)
+    await control.stop_lightning("taker")
+    await control.start_lightning("taker")
+    status = await held.taker.get_transaction_status_async(held.tx_id)
+    assert await held.taker.submit_transaction_async(held.invoice, idempotency_key=key) == status
+    is_carried = any(held.leg.htlc.payment_hash in channel.hashes for channel in await held.taker._node.channels())
+    # Killed between writing the payment down and putting it into the channel, lnd may call it IN_FLIGHT for ever.
+    # That it then is in no channel does not make it failed: only the node's word does.
+    assert status.state is TxState.PENDING or (status.state is TxState.FAILED and not is_carried)
+    if is_carried:
+        await held.until_accepted()
+        await held.leg.collect()
+        assert (await held.taker.wait_for_status_async(held.tx_id, timeout=SECONDS)).state is TxState.FINAL
+        await held.until_paid_once()
+    else:
+        assert (await held.leg.see(Side.PAYEE)).state is LegState.NONE
+        assert [await held.leg.owned(side) for side in Side] == held.owned_before
 
 
 async def test_a_node_that_comes_back_with_another_certificate_is_trusted_when_that_was_copied(

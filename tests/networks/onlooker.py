@@ -1,0 +1,34 @@
+"""Somebody who asks again and again what became of a payment, whatever happens to the node."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from layer2 import LightningNetwork, TxState
+from layer2.errors import NodeError
+from layer2.transactions import LightningPaymentId
+
+__all__ = ["Onlooker"]
+
+
+class Onlooker:
+    """Keeps all answers, from its making until ``stop``."""
+
+    def __init__(self, client: LightningNetwork, tx_id: LightningPaymentId) -> None:
+        self._client = client
+        self._tx_id = tx_id
+        self.states: set[TxState] = set()
+        self._task = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        while True:
+            # An error is an answer too, and says nothing about the payment.
+            with suppress(NodeError):
+                self.states.add((await self._client.get_transaction_status_async(self._tx_id)).state)
+            await asyncio.sleep(0.01)
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        assert self._task.cancelled(), self._task.exception()

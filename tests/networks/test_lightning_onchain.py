@@ -1,0 +1,185 @@
+"""Held payments whose channel goes to the chain: what is said of them until the chain has decided, and afterwards.
+
+How lnd 0.21 does it: the payer's node closes the channel at the HTLC's expiry, the payee's, where it has the preimage,
+16 blocks before. The closing transaction counts when it is three to six blocks deep, by the channel's size; the HTLC's
+own transaction needs one block more. So a payment can be under way for some blocks beyond its expiry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+import pytest
+
+from layer2 import BTC, LightningNetwork, PaymentRequest, Preimage, TxState
+from layer2.local_network import LocalNetwork, LocalNetworkControl
+from layer2.transactions import LightningPaymentId
+from networks.conftest import steering
+from networks.onlooker import Onlooker
+from networks.parties import clients_of
+from networks.waiting import until
+
+pytestmark = pytest.mark.only_on("devnet", reason="simnet has no Bitcoin chain on which a channel could be closed")
+
+AMOUNT = 2_000_000
+MOST_FEES = 200_000
+"""More than the transactions of closing cost here, and far less than AMOUNT."""
+FINAL_CLTV_DELTA = 24
+BROADCAST_DELTA = 16
+"""So many blocks before an HTLC expires that it can claim, lnd closes the channel."""
+REMOTE_DELAY = 144
+"""Blocks for which a devnet's node must wait for its own money from a channel that it closed."""
+
+
+@dataclass
+class HeldPayment:
+    """The taker has paid, the provider holds it, and both run."""
+
+    network: LocalNetwork
+    control: LocalNetworkControl
+    taker: LightningNetwork
+    provider: LightningNetwork
+    preimage: Preimage
+    tx_id: LightningPaymentId
+    expiry_height: int
+    owned_before: dict[str, int]
+    """By each party on the chain and in its side of the channel, before the payment."""
+
+    async def height(self) -> int:
+        height: int = (await self.control.status())["bitcoin"]["height"]
+        return height
+
+    async def mine_up_to(self, height: int) -> None:
+        """Block by block, so that both nodes can act in each."""
+        while await self.height() < height:
+            await self.control.mine_bitcoin(1)
+
+    async def mine_until(self, holds: Callable[[], Awaitable[bool]], what: str) -> None:
+        """Make blocks until it holds. What nodes publish meanwhile gets into one of them."""
+
+        async def holds_after_a_block() -> bool:
+            await self.control.mine_bitcoin(1)
+            return await holds()
+
+        await until(holds_after_a_block, what)
+
+    async def has_channel(self, client: LightningNetwork) -> bool:
+        return bool(await client._node.channels())
+
+    async def owned(self, party: str) -> int:
+        """Satoshi on the chain; what is still in a channel counts nothing."""
+        satoshi: int = (await self.control.status())[party]["bitcoin_sat"]
+        return satoshi
+
+
+@pytest.fixture
+async def held(own_network: LocalNetwork) -> AsyncIterator[HeldPayment]:
+    preimage = Preimage(os.urandom(32))
+    async with (
+        steering(own_network) as control,
+        clients_of(own_network, own_network.taker) as taker,
+        clients_of(own_network, own_network.provider) as provider,
+    ):
+        status = await control.status()
+        owned_before = {
+            party: status[party]["bitcoin_sat"] + status[party]["lightning_outbound_sat"]
+            for party in ("taker", "provider")
+        }
+        invoice = await provider.lightning.create_hold_invoice_async(
+            preimage.payment_hash, AMOUNT, final_cltv_delta=FINAL_CLTV_DELTA
+        )
+        sent = await taker.lightning.submit_transaction_async(PaymentRequest(invoice.text))
+        expiry_height: list[int] = []
+
+        async def is_held() -> bool:
+            found = await provider.lightning.get_transaction_status_async(sent.tx_id)
+            expiry_height.extend([] if found.expiry_height is None else [found.expiry_height])
+            return bool(expiry_height)
+
+        await until(is_held, "the payment is held")
+        yield HeldPayment(
+            own_network,
+            control,
+            taker.lightning,
+            provider.lightning,
+            preimage,
+            sent.tx_id,
+            expiry_height[0],
+            owned_before,
+        )
+
+
+async def test_a_payment_that_times_out_on_the_chain_is_under_way_until_the_chain_has_decided(
+    held: HeldPayment,
+) -> None:
+    onlooker = Onlooker(held.taker, held.tx_id)
+    waiting = asyncio.create_task(held.taker.wait_for_status_async(held.tx_id, timeout=300))
+    await held.control.stop_lightning("provider")
+
+    await held.mine_up_to(held.expiry_height - 1)
+    assert await held.has_channel(held.taker)
+    await held.control.mine_bitcoin(1)
+
+    async def is_closing() -> bool:
+        return not await held.has_channel(held.taker)
+
+    # At its expiry the node publishes the channel's last state, in which the payment still is.
+    await until(is_closing, "the payer's node closes the channel")
+    status = await held.taker.get_transaction_status_async(held.tx_id)
+    assert (status.state, status.preimage) == (TxState.PENDING, None)
+    assert not waiting.done()
+
+    async def is_decided() -> bool:
+        return (await held.taker.get_transaction_status_async(held.tx_id)).state is not TxState.PENDING
+
+    await held.mine_until(is_decided, "the payment has come back on the chain")
+    ended = await waiting
+    assert (ended.state, ended.preimage) == (TxState.FAILED, None)
+    assert ended.reason
+    await onlooker.stop()
+    assert onlooker.states == {TxState.PENDING, TxState.FAILED}
+    # Nothing was collected before: the money is in an output that the node alone can spend, after its delay.
+    assert await held.owned("taker") < held.owned_before["taker"] - AMOUNT
+    await held.control.mine_bitcoin(REMOTE_DELAY)
+
+    async def is_back() -> bool:
+        return await held.owned("taker") >= held.owned_before["taker"] - MOST_FEES
+
+    await held.mine_until(is_back, "the payer has its money back, less fees")
+    assert (await held.taker.balances_async())[BTC].reserved == 0
+
+
+async def test_a_payee_that_settled_while_the_payer_was_away_claims_on_the_chain_and_the_payer_learns_of_it(
+    held: HeldPayment,
+) -> None:
+    await held.control.stop_lightning("taker")
+    await held.provider.settle_invoice_async(held.preimage)
+    await held.mine_up_to(held.expiry_height - BROADCAST_DELTA - 1)
+    assert await held.has_channel(held.provider)
+    await held.mine_up_to(held.expiry_height + 1)
+    assert not await held.has_channel(held.provider)
+    received = await held.provider.get_transaction_status_async(held.tx_id)
+    assert (received.state, received.preimage) == (TxState.FINAL, held.preimage)
+
+    await held.control.mine_bitcoin(REMOTE_DELAY)
+
+    async def is_paid() -> bool:
+        return await held.owned("provider") >= held.owned_before["provider"] + AMOUNT - MOST_FEES
+
+    await held.mine_until(is_paid, "the payee has its money on the chain, less fees")
+
+    await held.control.start_lightning("taker")
+    onlooker = Onlooker(held.taker, held.tx_id)
+
+    async def is_decided() -> bool:
+        return (await held.taker.get_transaction_status_async(held.tx_id)).state is not TxState.PENDING
+
+    await held.mine_until(is_decided, "the payer's node has found the preimage on the chain")
+    ended = await held.taker.wait_for_status_async(held.tx_id, timeout=60)
+    assert (ended.state, ended.preimage) == (TxState.FINAL, held.preimage)
+    await onlooker.stop()
+    assert onlooker.states <= {TxState.PENDING, TxState.FINAL}
+    assert await held.owned("taker") <= held.owned_before["taker"] - AMOUNT
