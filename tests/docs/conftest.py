@@ -9,18 +9,22 @@ from pathlib import Path
 import pytest
 
 from layer2 import BTC, Layer2Config, Layer2Manager, Layer2ProtocolType, simnet
-from networks.parties import ProviderProcess, write_taker_config
+from networks.parties import ProviderProcess, write_lightning_config, write_taker_config
 
 
 @pytest.fixture(scope="session")
 def taker_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A directory with ``layer2.toml`` of a simnet's taker, and the proof of a transfer that it made."""
+    """A directory with ``layer2.toml`` of a simnet's taker, and the proof of a transfer that it made.
+
+    ``customer.toml`` is of somebody with whose Lightning node the taker's has a channel.
+    """
     directory = tmp_path_factory.mktemp("taker")
     network = simnet.up(directory / "simnet", with_parent=True)
     provider = ProviderProcess(network, directory / "provider")
     try:
         provider.start()
         config = write_taker_config(directory / "layer2.toml", network, provider)
+        write_lightning_config(directory / "customer.toml", network.provider)
         with Layer2Manager(Layer2Config.load(config)) as layers:
             layers.initialize_all_sync()
             bob, lightning = Layer2ProtocolType.BOB, Layer2ProtocolType.LIGHTNING
@@ -35,7 +39,7 @@ def taker_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def reader(taker_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current directory of somebody who reads the documentation, with a journal of its own."""
-    for name in ("layer2.toml", "transfer.json"):
+    for name in ("layer2.toml", "customer.toml", "transfer.json"):
         shutil.copy(taker_files / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
     return tmp_path

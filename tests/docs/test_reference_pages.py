@@ -63,6 +63,13 @@ def test_the_narrower_codes_of_an_evm_layer_are_those_of_its_client() -> None:
     assert {row[0].strip("`") for row in rows("docs/errors.md", "Narrower codes of an EVM layer")} == raised
 
 
+def test_the_narrower_codes_of_lightning_are_those_of_its_client() -> None:
+    sources = (ROOT / "src/layer2/protocols/lightning").rglob("*.py")
+    given = re.compile(r'code(?:=|, \w+ = )"(\w+)"(?: if \w+ in \w+ else "(\w+)")?')
+    raised = {code for source in sources for found in given.findall(source.read_text()) for code in found if code}
+    assert {row[0].strip("`") for row in rows("docs/errors.md", "Narrower codes of Lightning")} == raised
+
+
 def test_the_outcomes_are_explained() -> None:
     assert {row[0] for row in rows("docs/errors.md", "What is known")} == {f"`{each.value}`" for each in Outcome}
 

@@ -28,6 +28,7 @@ __all__ = [
     "bob_settings",
     "clients_of",
     "lightning_settings",
+    "write_lightning_config",
     "write_secret",
     "write_taker_config",
 ]
@@ -104,6 +105,17 @@ def write_taker_config(path: Path, network: LocalNetwork, provider: ProviderProc
     return path
 
 
+def write_lightning_config(path: Path, party: Party) -> Path:
+    """Write a configuration for somebody who has that party's Lightning node, and nothing else."""
+    tables: dict[str, dict[str, str | int]] = {
+        "": {"network": "regtest"},
+        "lightning": _lightning_table(party),
+        "journal": {"path": f"{path.stem}-journal.sqlite"},
+    }
+    path.write_text(_toml(tables))
+    return path
+
+
 def _node_tables(network: LocalNetwork, party: Party) -> dict[str, dict[str, str | int]]:
     return {
         "bob": {
@@ -115,12 +127,16 @@ def _node_tables(network: LocalNetwork, party: Party) -> dict[str, dict[str, str
             "poll_interval_ms": 50,
             "head_life_ms": 0,
         },
-        "lightning": {
-            "rest_url": party.lightning.rest_url,
-            "certificate_file": party.lightning.certificate_file,
-            "macaroon_file": party.lightning.macaroon_file,
-            "poll_interval_ms": 200,
-        },
+        "lightning": _lightning_table(party),
+    }
+
+
+def _lightning_table(party: Party) -> dict[str, str | int]:
+    return {
+        "rest_url": party.lightning.rest_url,
+        "certificate_file": party.lightning.certificate_file,
+        "macaroon_file": party.lightning.macaroon_file,
+        "poll_interval_ms": 200,
     }
 
 
