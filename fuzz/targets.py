@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from dataclasses import fields as fields_of
 
 from layer2.errors import FormatError, InvalidRequest
 from layer2.formats import bech32, bolt11, lnurl, merkle_patricia, rlp
-from layer2.formats.bolt11 import Bolt11Invoice
-from layer2.formats.bolt11_fields import InvoiceFields
+from layer2.formats.bolt11 import Bolt11Invoice, InvoiceFields, RouteHop
 from layer2.formats.evm_header import EvmHeader, decode_header
 from layer2.formats.evm_receipt import DEPOSIT_TYPE, EvmLog, EvmReceipt, bloom_of, decode_receipt
 from layer2.formats.evm_revert import decode_revert
@@ -111,9 +111,26 @@ def _bolt11(data: bytes) -> bool:
         bolt11.decode(data.decode("latin-1"))
     with suppress(FormatError):
         text = bech32.encode("lnbcrt1m", bytes([octet & 31 for octet in data]))
-        assert bolt11.decode(text).text == text
+        invoice = bolt11.decode(text)
+        assert invoice.text == text
+        _check_written_again(invoice)
         return True
     return False
+
+
+def _check_written_again(invoice: Bolt11Invoice) -> None:
+    """What an invoice says, one that is written anew says too."""
+    if invoice.payment_secret is None or 0 in (invoice.expiry, invoice.min_final_cltv_expiry_delta):
+        return  # Such are read, and never written.
+    said = {field.name: getattr(invoice, field.name) for field in fields_of(InvoiceFields) if field.name != "payee"}
+    again = bolt11.decode(bolt11.encode(InvoiceFields(**said), _signed))
+    assert {name: getattr(again, name) for name in said} == said
+    assert not again.is_ambiguous
+
+
+def _signed(digest: bytes) -> bytes:
+    # Some key can be recovered from it, whatever the digest.
+    return bytes(31) + b"\x01" + bytes(31) + b"\x01\x00"
 
 
 def _recipient(data: bytes) -> bool:
@@ -221,8 +238,9 @@ _REVERTS = (
 )
 
 
-def _invoice() -> bytes:
-    fields = InvoiceFields(
+def _invoices() -> tuple[bytes, ...]:
+    """The groups of one that says little, of one that says all, and of one that says more than once."""
+    little = InvoiceFields(
         prefix="bcrt",
         amount_msat=100_000_000,
         timestamp=1_790_000_000,
@@ -232,8 +250,19 @@ def _invoice() -> bytes:
         expiry=3600,
         min_final_cltv_expiry_delta=80,
     )
-    text = bolt11.encode(fields, lambda digest: bytes(31) + b"\x01" + bytes(31) + b"\x01\x00")
-    return bech32.decode(text)[1]
+    hop = RouteHop(bytes.fromhex("0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"), 1, 2, 3, 4)
+    much = replace(
+        little,
+        description=None,
+        description_hash=bytes(32),
+        metadata=b"data",
+        route_hints=((hop, hop), (hop,)),
+        fallback_addresses=((0, bytes(20)), (17, bytes(20))),
+        feature_bits=frozenset({8, 14, 17, 99}),
+    )
+    first, second = (bech32.decode(bolt11.encode(each, _signed))[1] for each in (little, much))
+    repeated = first[:-104] + first[7:-104] + bytes([20, 0, 2, 0, 0]) + first[-104:]
+    return first, second, repeated
 
 
 _URL = "https://a.example/?id=1"
@@ -254,7 +283,7 @@ TARGETS = {
     "transaction": Target(_transaction, _transactions()),
     "json_rpc": Target(_json_rpc, _ANSWERS),
     "revert": Target(_revert, _REVERTS),
-    "bolt11": Target(_bolt11, (_invoice(),), longest=600),
+    "bolt11": Target(_bolt11, _invoices(), longest=1_200),
     "recipient": Target(_recipient, tuple(text.encode() for text in _RECIPIENTS)),
     "proof": Target(_proof, (made_proofs.to_lightning().to_bytes(), made_proofs.refunded().to_bytes()), longest=8_192),
 }
