@@ -60,10 +60,15 @@ class ScriptedLnd:
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
         self.connections: set[object] = set()
         """Over which requests came."""
+        self.asked: list[tuple[str, dict[str, str]]] = []
         self.needs_macaroon = True
 
     def say(self, call: str, *replies: Reply) -> None:
         self.replies[call] = list(replies)
+
+    def queries(self, call: str) -> list[dict[str, str]]:
+        """What was asked for in the addresses of those calls."""
+        return [query for asked, query in self.asked if asked == call]
 
     def bodies(self, call: str) -> list[Any]:
         return [orjson.loads(body) for asked, _, body in self.requests if asked == call]
@@ -73,6 +78,7 @@ class ScriptedLnd:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         call = f"{request.method} {request.path}"
+        self.asked.append((call, dict(request.query)))
         self.requests.append((call, dict(request.headers), await request.read()))
         self.connections.add(request.transport)
         if self.needs_macaroon and call != "GET /v1/state" and "Grpc-Metadata-macaroon" not in request.headers:

@@ -102,7 +102,8 @@ class Invoices:
         known = None if payment_hash is None else await self.find(payment_hash)
         if known is None:
             raise refused
-        if known.state is InvoiceState.OPEN:
+        # One that settles by itself is no hold invoice, whatever else it says, and the other way round.
+        if known.state is InvoiceState.OPEN and known.is_hold is (new.preimage is None):
             invoice = bolt11.decode(known.text)
             if _is_as_asked(invoice, new, self._prefix, own_key):
                 return invoice
