@@ -197,11 +197,16 @@ class InvoiceFeed:
                     # being opened, and is held already, it has left out.
                     await self._read_list()
                     is_first = False
-                if not self._take(read_invoice(message)):
+                if not self._take(read_invoice(message), position):
                     return
 
-    def _take(self, invoice: InvoiceRecord) -> bool:
-        """Hand out what a message says; False where something that comes before it is missing."""
+    def _take(self, invoice: InvoiceRecord, opened: InvoiceCursor) -> bool:
+        """Hand out what a message says; False where something that comes before it is missing.
+
+        Args:
+            invoice: as the message shows it.
+            opened: what the stream was opened after: an invoice up to there comes only because it was settled.
+        """
         assert self._position is not None
         if invoice.add_index > self._position.add_index:
             # Such a message tells of the making, even if it shows an invoice that has been settled since.
@@ -210,10 +215,14 @@ class InvoiceFeed:
             self._hand_out(InvoiceEvent.MADE, invoice)
         elif invoice.state is InvoiceState.SETTLED and invoice.settle_index > self._position.settle_index:
             before = self._position.settle_index
-            if invoice.settle_index != before + 1 and self._known_step != before:
-                # The stream is opened again after the number before; what is left out then too, has no invoice.
-                self._known_step = before
-                return False
+            if invoice.settle_index != before + 1:
+                if invoice.add_index > opened.add_index:
+                    return False
+                if self._known_step != before:
+                    # Opened again after the number before, the stream tells what was left out, unless it is of a kind
+                    # that has no settled invoice: atomic multi-path payments.
+                    self._known_step = before
+                    return False
             self._hand_out(InvoiceEvent.SETTLED, invoice)
         return True
 
