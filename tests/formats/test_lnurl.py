@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from yarl import URL
 
 from layer2.errors import FormatError
 from layer2.formats import bech32, lnurl
@@ -91,6 +92,84 @@ def test_any_data_under_a_right_checksum_is_a_url_or_a_format_error(data: bytes)
     except FormatError:
         return
     assert lnurl.encode(url) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "scheme", "host", "port"),
+    [
+        ("https://a.b", "https", "a.b", 443),
+        ("HTTPS://A.B./?tag=x", "https", "a.b", 443),
+        ("http://a.b:8080?x", "http", "a.b", 8080),
+        ("http://localhost/@", "http", "localhost", 80),
+        ("https://[2001:DB8::1]:443/", "https", "2001:db8::1", 443),
+        ("https://a.b/c:d@e?f=https://g.h", "https", "a.b", 443),
+    ],
+)
+def test_the_url_of_a_service_is_taken_apart(text: str, scheme: str, host: str, port: int) -> None:
+    url = lnurl.read_url(text)
+    assert (url.text, url.scheme, url.host, url.port, url.has_user) == (text, scheme, host, port, False)
+
+
+def test_what_a_url_is_for_and_who_it_is_for_are_seen() -> None:
+    assert lnurl.read_url("https://a.b/?tag=login&x=1&TAG=%77").tags == ("login", "w")
+    assert lnurl.read_url("https://user:pass@a.b/").has_user
+    assert lnurl.read_url("https://@a.b/").has_user
+    assert lnurl.read_url("https://x.ONION./").is_onion
+    assert not lnurl.read_url("https://onion.org/").is_onion
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https:///pay",
+        "https://",
+        "https:a.b",
+        "//a.b/",
+        "service.example/pay",
+        "ftp://a.b/",
+        "https://[::1",
+        "https://::1/",
+        "https://]",
+        "https://:443/",
+        "https://.",
+        "https://a.b:/",
+        "https://a.b:-1/",
+        "https://a.b:0/",
+        "https://a.b:65536/",
+        "https://a.b:443x/",
+        "https://a.b%2f.c/",
+        "https://a.b%00.c/",
+        "https://a.b;c.d/",
+        "https://a.b&c.d/",
+        "https://a@b@c.d/",
+        "https://[::1%25lo]/",
+        "https://[a.b]/"[:8] + "x]/",
+    ],
+)
+def test_what_is_no_url_of_a_service_or_could_be_two_is_refused(text: str) -> None:
+    with pytest.raises(FormatError, match="URL"):
+        lnurl.read_url(text)
+
+
+AUTHORITIES = st.lists(
+    st.sampled_from(
+        ["a.b", "[::1]", "[", "]", ":", ":443", "@", "user", "/", "?", "&", "%", "%5b", ";", "..", "xn--a", "-", "_"]
+    ),
+    max_size=8,
+).map("".join)
+
+
+@given(AUTHORITIES)
+def test_a_url_that_is_taken_has_the_host_that_the_library_asks(rest: str) -> None:
+    """Two readers of URLs that differ in the host are how such checks are got round."""
+    try:
+        url = lnurl.read_url(f"https://{rest}")
+        asked = URL(url.text, encoded=True)
+    except ValueError:
+        return
+    assert asked.raw_host is not None
+    assert (asked.raw_host.lower().rstrip("."), asked.port) == (url.host, url.port)
+    assert (asked.user is not None or asked.password is not None) <= url.has_user
 
 
 @pytest.mark.parametrize(

@@ -17,16 +17,19 @@ from typing import Final, NoReturn
 from layer2.errors import FormatError
 from layer2.foreign_text import printable
 from layer2.formats import bech32, canonical_json
+from layer2.formats.bitcoin_uri import read_parameters
 
 __all__ = [
     "LightningAddress",
     "PayOffer",
     "ServiceError",
+    "ServiceUrl",
     "decode",
     "encode",
     "read_address",
     "read_invoice_answer",
     "read_offer",
+    "read_url",
     "with_amount",
 ]
 
@@ -38,8 +41,36 @@ _NAME: Final = re.compile(r"(?=.*[a-z0-9])[a-z0-9._+-]{1,64}")
 """At least one letter or digit: a name of dots alone would lead to another path."""
 _LABEL: Final = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN: Final = re.compile(rf"(?:localhost|(?:{_LABEL}\.)+{_LABEL})(?::[1-9][0-9]{{0,4}})?")
+_URL: Final = re.compile(
+    r"(?P<scheme>https?)://(?P<user>[^/?@]*@)?(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
+    r"(?:/[^?]*)?(?:\?(?P<query>.*))?",
+    re.IGNORECASE,
+)
+"""Narrower than RFC 3986 where the host is: no two readers of URLs take it for another one."""
+_PORTS: Final = {"http": 80, "https": 443}
 _MAX_DIGITS: Final = 20
 _MAX_MSAT: Final = 2**63
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceUrl:
+    """The URL of a service, and what it is judged by."""
+
+    text: str = field(repr=False)
+    """As it was given: a service may count on its own way of quoting."""
+    scheme: str
+    """``http`` or ``https``."""
+    host: str
+    """In lower case, without a dot at its end or brackets."""
+    port: int
+    has_user: bool
+    """Whether there is a user or a password in it."""
+    tags: tuple[str, ...]
+    """What its query says that it is for (LUD-01)."""
+
+    @property
+    def is_onion(self) -> bool:
+        return self.host.endswith(".onion")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +143,24 @@ def encode(url: str) -> str:
     Source: LUD-01.
     """
     return bech32.encode(_PREFIX, bech32.groups_from_bytes(_checked_url(url, "the URL").encode("ascii")))
+
+
+def read_url(text: str) -> ServiceUrl:
+    """Read the URL of a web service.
+
+    Raises:
+        FormatError: it is none, or one whose host could be read in two ways.
+    """
+    match = _URL.fullmatch(_checked_url(text, "the URL"))
+    if match is None:
+        raise FormatError("the URL is not one of a web service")
+    scheme = match["scheme"].lower()
+    port = _PORTS[scheme] if match["port"] is None else int(match["port"])
+    host = match["host"].lower().strip("[]").rstrip(".")
+    if not host or not 1 <= port <= 65_535:
+        raise FormatError("the URL has no host, or a port that cannot be")
+    tags = [value for key, value in read_parameters(match["query"] or "") if key == "tag"]
+    return ServiceUrl(text, scheme, host, port, match["user"] is not None, tuple(tags))
 
 
 def read_address(text: str) -> LightningAddress:

@@ -193,7 +193,7 @@ async def test_an_invoice_that_is_not_as_asked_is_not_believed(service: LnurlSer
         ({"callback": "https://user:pass@127.0.0.1/"}, "callback that it names has a user or a password"),
         ({"callback": "http://pay.example/"}, "callback that it names is not https"),
         ({"callback": "https://pay.example:8443/"}, "callback that it names leads to port 8443"),
-        ({"callback": "https://pay.example:99999/"}, "callback that it names is none"),
+        ({"callback": "https://pay.example:99999/"}, "callback that it names is not one of a web service"),
         ({"callback": "https://abc.onion/"}, "callback that it names leads to an onion address"),
         ({"callback": "/invoice"}, "callback that it names is not one of a web service"),
     ],
@@ -319,6 +319,33 @@ async def test_a_connection_that_breaks_is_a_typed_error(service: LnurlService) 
     assert broken.value.outcome is Outcome.NOT_SENT
 
 
+WRONG_HTTP = {
+    "no HTTP": b"SSH-2.0-OpenSSH_9.2\r\n",
+    "nothing": b"",
+    "a body that breaks off": b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
+    "broken chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n",
+    "endless headers": b"HTTP/1.1 200 OK\r\n" + b"X-Many: of these\r\n" * 200_000,
+    "an endless header": b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 2_000_000,
+}
+
+
+@pytest.mark.parametrize("case", WRONG_HTTP)
+async def test_what_is_not_http_is_a_typed_error(case: str) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        with suppress(ConnectionError):
+            writer.write(WRONG_HTTP[case])
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(NodeUnreachable, match="the connection broke") as broken:
+            await client().invoice(Lnurl(f"http://127.0.0.1:{port}/?{SECRET}"), AMOUNT)
+    assert SECRET not in str(broken.value)
+
+
 async def test_nobody_there_is_a_typed_error(service: LnurlService) -> None:
     with socket.socket() as taken:
         # Bound and not listening: nothing answers there, and nobody else can begin to.
@@ -402,6 +429,8 @@ class Names(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         self.asked += 1
+        if host not in self.names:
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
         rest = self.names[host]
         found = rest.pop(0) if len(rest) > 1 else rest[0]
         return [

@@ -27,7 +27,7 @@ from layer2.errors import (
 from layer2.foreign_text import printable
 from layer2.formats import bolt11, lnurl
 from layer2.formats.bolt11 import Bolt11Invoice
-from layer2.formats.lnurl import LightningAddress, PayOffer, ServiceError
+from layer2.formats.lnurl import LightningAddress, PayOffer, ServiceError, ServiceUrl
 from layer2.http_client import is_this_machine
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.recipients.names import StrangersNames
@@ -92,7 +92,7 @@ class LnurlPay:
         except TimeoutError:
             raise _of(NodeUnreachable, url, f"no answer within {self._seconds:g} s") from None
 
-    async def _ask(self, url: URL, payee: Lnurl | LightningAddress, amount_msat: int) -> Bolt11Invoice:
+    async def _ask(self, url: ServiceUrl, payee: Lnurl | LightningAddress, amount_msat: int) -> Bolt11Invoice:
         sockets = PublicSockets(this_machine_too=self._this_machine_too)
         connector = aiohttp.TCPConnector(
             ssl=True if self._authorities is None else self._authorities,
@@ -118,7 +118,7 @@ class LnurlPay:
             callback = self._callback(offer, url, amount_msat)
             return self._read_invoice(await _get(session, sockets, callback), callback, offer, amount_msat)
 
-    def _first_url(self, payee: Lnurl | LightningAddress) -> URL:
+    def _first_url(self, payee: Lnurl | LightningAddress) -> ServiceUrl:
         if isinstance(payee, LightningAddress):
             host = payee.domain.partition(":")[0]
             scheme = "http" if self._this_machine_too and is_this_machine(host) else "https"
@@ -130,35 +130,31 @@ class LnurlPay:
             raise FormatError(f"the recipient's URL {problem}", protocol=LIGHTNING)
         return url
 
-    def _callback(self, offer: PayOffer, asked: URL, amount_msat: int) -> URL:
+    def _callback(self, offer: PayOffer, asked: ServiceUrl, amount_msat: int) -> ServiceUrl:
         url, problem = self._judged(lnurl.with_amount(offer.callback, amount_msat))
         if url is None:
             raise _of(BadAnswer, asked, f"the callback that it names {problem}")
         return url
 
-    def _judged(self, text: str) -> tuple[URL | None, str]:
+    def _judged(self, text: str) -> tuple[ServiceUrl | None, str]:
         """The URL where it may be asked, and otherwise why not."""
         try:
-            # As it was given: a service may count on its own way of quoting.
-            url = URL(text, encoded=True)
-            host, port, has_user = url.host, url.port, url.user is not None or url.password is not None
-        except ValueError:
-            return None, "is none"
-        if url.scheme not in {"http", "https"} or not host:
+            url = lnurl.read_url(text)
+        except FormatError:
             return None, "is not one of a web service"
-        if has_user:
+        if url.has_user:
             return None, "has a user or a password in it"
-        if host.lower().rstrip(".").endswith(".onion"):
+        if url.is_onion:
             return None, "leads to an onion address, which is not reached in this version"
-        if self._this_machine_too and is_this_machine(host):
+        if self._this_machine_too and is_this_machine(url.host):
             return url, ""
         if url.scheme != "https":
             return None, "is not https"
-        if port != 443:
-            return None, f"leads to port {port}; only 443 is asked"
+        if url.port != 443:
+            return None, f"leads to port {url.port}; only 443 is asked"
         return url, ""
 
-    def _read_offer(self, data: bytes, url: URL, payee: Lnurl | LightningAddress) -> PayOffer:
+    def _read_offer(self, data: bytes, url: ServiceUrl, payee: Lnurl | LightningAddress) -> PayOffer:
         try:
             offer = lnurl.read_offer(data)
         except FormatError as error:
@@ -171,7 +167,7 @@ class LnurlPay:
                 raise _of(BadAnswer, url, f"it answers as {printable(offer.identifiers[0])}, not as {payee}")
         return offer
 
-    def _read_invoice(self, data: bytes, url: URL, offer: PayOffer, amount_msat: int) -> Bolt11Invoice:
+    def _read_invoice(self, data: bytes, url: ServiceUrl, offer: PayOffer, amount_msat: int) -> Bolt11Invoice:
         try:
             text = lnurl.read_invoice_answer(data)
             if isinstance(text, ServiceError):
@@ -189,10 +185,10 @@ class LnurlPay:
         return invoice
 
 
-async def _get(session: aiohttp.ClientSession, sockets: PublicSockets, url: URL) -> bytes:
+async def _get(session: aiohttp.ClientSession, sockets: PublicSockets, url: ServiceUrl) -> bytes:
     """The body of an answer. Its status and headers mean nothing (LUD-01), but a redirect is not followed."""
     try:
-        async with session.get(url, allow_redirects=False) as response:
+        async with session.get(URL(url.text, encoded=True), allow_redirects=False) as response:
             if 300 <= response.status < 400:
                 raise _of(BadAnswer, url, "it redirects to somewhere else, which is not followed")
             body = bytearray()
@@ -210,24 +206,25 @@ async def _get(session: aiohttp.ClientSession, sockets: PublicSockets, url: URL)
             raise _never(url, "it is at an address that is not public, which is not asked") from None
         problem = f"no connection ({printable(error.strerror or type(error).__name__)})"
         raise _of(NodeUnreachable, url, problem) from None
-    except aiohttp.InvalidURL:
+    except ValueError:
+        # A host that no name can have, such as a wrong internationalized one.
         raise _never(url, "its URL does not name a host as the web does") from None
     except (aiohttp.ClientError, OSError) as error:
         raise _of(NodeUnreachable, url, f"the connection broke ({type(error).__name__})") from None
 
 
-def _of(kind: type[NodeError], url: URL, problem: str) -> NodeError:
+def _of(kind: type[NodeError], url: ServiceUrl, problem: str) -> NodeError:
     # The host alone is named: path and query may hold what only the payer should know.
     return kind(f"the LNURL service at {url.host}: {problem}", protocol=LIGHTNING, operation="LNURL-pay")
 
 
-def _never(url: URL, problem: str) -> NodeError:
+def _never(url: ServiceUrl, problem: str) -> NodeError:
     error = _of(NodeUnreachable, url, problem)
     error.retryable = False
     return error
 
 
-def _refusal(url: URL, error: ServiceError) -> NodeRefused:
+def _refusal(url: ServiceUrl, error: ServiceError) -> NodeRefused:
     return NodeRefused(
         f"the LNURL service at {url.host} refused: {error.reason}",
         node_message=error.reason,

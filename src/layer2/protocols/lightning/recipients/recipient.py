@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from coincurve import PublicKey
-from yarl import URL
 
 from layer2.errors import FormatError, InvalidAmount, ProtocolNotImplemented
 from layer2.foreign_text import printable
@@ -173,19 +172,13 @@ def _in_web_address(rest: str) -> Payee:
 
 
 def _lnurl(text: str) -> Lnurl:
-    found = lnurl.decode(text)
-    try:
-        url = URL(found, encoded=True)
-        host, tags = url.host, url.query.getall("tag", ["payRequest"])
-    except ValueError:
-        raise FormatError("the LNURL does not hold a URL", protocol=LIGHTNING) from None
-    if url.scheme not in {"http", "https"} or not host:
-        raise FormatError("the LNURL does not hold the URL of a web service", protocol=LIGHTNING)
-    if tags != ["payRequest"]:
+    url = lnurl.read_url(lnurl.decode(text))
+    if url.tags not in ((), ("payRequest",)):
         # A login or a withdrawal: asking its service would already be a part of it.
-        raise FormatError(f"the LNURL is for {printable(tags[0][:40])!r}, not for being paid", protocol=LIGHTNING)
-    _check_no_onion(host)
-    return Lnurl(found)
+        raise FormatError(f"the LNURL is for {printable(url.tags[0][:40])!r}, not for being paid", protocol=LIGHTNING)
+    if url.is_onion:
+        raise _onion()
+    return Lnurl(url.text)
 
 
 def _at_host(text: str) -> NodeKey | LightningAddress:
@@ -196,7 +189,8 @@ def _at_host(text: str) -> NodeKey | LightningAddress:
             raise FormatError("a node's key with a host has a port too; give the key alone", protocol=LIGHTNING)
         return _node(key)
     address = lnurl.read_address(text)
-    _check_no_onion(address.domain.partition(":")[0])
+    if address.domain.partition(":")[0].endswith(".onion"):
+        raise _onion()
     return address
 
 
@@ -207,11 +201,10 @@ def _node(text: str) -> NodeKey:
         raise FormatError("this looks like a node's public key and is none", protocol=LIGHTNING) from None
 
 
-def _check_no_onion(host: str) -> None:
-    if host.lower().rstrip(".").endswith(".onion"):
-        raise ProtocolNotImplemented(
-            "the service is behind an onion address, which is not reached in this version", protocol=LIGHTNING
-        )
+def _onion() -> ProtocolNotImplemented:
+    return ProtocolNotImplemented(
+        "the service is behind an onion address, which is not reached in this version", protocol=LIGHTNING
+    )
 
 
 def _bolt12() -> ProtocolNotImplemented:
