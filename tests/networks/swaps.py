@@ -167,7 +167,8 @@ async def _told(party: Clients) -> tuple[int, int]:
     channels = await party.lightning._node.channels()
     if any(channel.hashes for channel in channels):
         return (-1, -2)
-    return (sum(channel.local_sat for channel in channels), sum(channel.remote_sat for channel in channels))
+    flows = [(channel.outgoing.balance_sat, channel.incoming.balance_sat) for channel in channels]
+    return (sum(own for own, _ in flows), sum(other for _, other in flows))
 
 
 async def _balances(party: Clients) -> tuple[tuple[int, int], int]:
