@@ -59,13 +59,14 @@ async def measure_invoices(bench: Bench, effort: Effort) -> list[Figure]:
 
     found: list[Figure] = []
     for concurrency in CONCURRENCIES:
-        amounts = [SATOSHI] * (effort.invoices if concurrency > 1 else effort.invoices // 4)
+        amounts = [SATOSHI] * (effort.invoices if concurrency > 1 else effort.invoices // 2)
         calls: dict[str, Callable[[int], Awaitable[object]]] = {
             "plain": bench.plain_payee.create_invoice,
             "ours": bench.payee.create_invoice_async,
         }
         ways: dict[str, Round] = {name: partial(rate, concurrency, call, amounts) for name, call in calls.items()}
-        rates = await medians(effort.rounds, ways, are_warm=concurrency != CONCURRENCIES[0])
+        # They are quick, so more rounds are to be had.
+        rates = await medians(2 * effort.rounds - 1, ways, are_warm=concurrency != CONCURRENCIES[0])
         what = f"invoices at concurrency {concurrency}, against plain REST calls"
         found.append(faster(what, "invoices/s", rates["ours"], rates["plain"], aim=AIM))
     return found
