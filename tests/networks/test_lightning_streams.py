@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ended_iterators import following
 from layer2 import BTC, LightningNetwork, TxState
 from layer2.errors import NodeRefused
 from layer2.interfaces import SystemClock
@@ -43,7 +45,7 @@ async def both_run_in_the_end(control: LocalNetworkControl) -> AsyncIterator[Non
 
 
 @asynccontextmanager
-async def payee(network: LocalNetwork, **changes: object) -> AsyncIterator[LightningNetwork]:
+async def payee(network: LocalNetwork, **changes: Any) -> AsyncIterator[LightningNetwork]:
     """Another client of the provider's node."""
     settings = lightning_settings(network.provider, **changes)
     async with LightningNetwork(settings, MemorySends(), SystemClock()) as client:
@@ -51,7 +53,7 @@ async def payee(network: LocalNetwork, **changes: object) -> AsyncIterator[Light
 
 
 @asynccontextmanager
-async def payer(network: LocalNetwork, **changes: object) -> AsyncIterator[LightningNetwork]:
+async def payer(network: LocalNetwork, **changes: Any) -> AsyncIterator[LightningNetwork]:
     """Another client of the taker's node."""
     settings = lightning_settings(network.taker, **changes)
     async with LightningNetwork(settings, MemorySends(), SystemClock()) as client:
@@ -72,7 +74,7 @@ async def next_status(statuses: AsyncIterator[LightningStatus]) -> LightningStat
 
 async def end_of_invoices(client: LightningNetwork, maker: LightningNetwork) -> InvoiceCursor:
     """Where a subscriber stands who has been told of everything until now."""
-    async with aclosing(client.watch_invoices_async()) as updates:
+    async with following(client.watch_invoices_async()) as updates:
         coming = asyncio.ensure_future(anext(updates))
         newest = b""
         while not coming.done():
@@ -103,7 +105,7 @@ async def test_invoices_are_told_when_they_are_made_and_when_they_are_settled(
         cursor = await end_of_invoices(client, provider.lightning)
         first = await paid(taker.lightning, provider.lightning, 1_000)
         second = await paid(taker.lightning, provider.lightning, 2_000)
-        async with aclosing(client.watch_invoices_async(cursor)) as updates:
+        async with following(client.watch_invoices_async(cursor)) as updates:
             told = what([await soon(updates) for _ in range(4)])
     made, settled = InvoiceEvent.MADE, InvoiceEvent.SETTLED
     assert sorted(told, key=repr) == sorted(
@@ -119,13 +121,13 @@ async def test_a_client_that_begins_again_between_making_and_settling_is_told_of
     async with payee(network) as client:
         cursor = await end_of_invoices(client, provider.lightning)
         invoice = await provider.lightning.create_invoice_async(3_000)
-        async with aclosing(client.watch_invoices_async(cursor)) as updates:
+        async with following(client.watch_invoices_async(cursor)) as updates:
             made = await soon(updates)
     await taker.lightning.transfer_asset_async(BTC, 3_000, invoice.text)
     await provider.lightning.wait_for_status_async(
         LightningPaymentId(invoice.payment_hash.hex()), until=TxState.FINAL, timeout=SECONDS
     )
-    async with payee(network) as client, aclosing(client.watch_invoices_async(made.cursor)) as updates:
+    async with payee(network) as client, following(client.watch_invoices_async(made.cursor)) as updates:
         settled = await soon(updates)
         coming = asyncio.ensure_future(anext(updates))
         later = await provider.lightning.create_invoice_async(4_000)
@@ -143,7 +145,7 @@ async def test_invoices_are_told_once_over_a_node_that_is_stopped_in_between(
 ) -> None:
     async with payee(network) as client:
         cursor = await end_of_invoices(client, provider.lightning)
-        async with aclosing(client.watch_invoices_async(cursor)) as updates:
+        async with following(client.watch_invoices_async(cursor)) as updates:
             before = await paid(taker.lightning, provider.lightning, 1_000)
             told = what([await soon(updates) for _ in range(2)])
             coming = asyncio.ensure_future(anext(updates))
@@ -181,7 +183,7 @@ async def test_payments_are_told_under_way_and_decided_and_go_on_where_a_client_
 ) -> None:
     preimage = Preimage(sha256(b"held" + network.name.encode()).digest())
     held = await provider.lightning.create_hold_invoice_async(preimage.payment_hash, 5_000)
-    async with payer(network) as client, aclosing(client.watch_payments_async()) as updates:
+    async with payer(network) as client, following(client.watch_payments_async()) as updates:
         coming = asyncio.ensure_future(anext(updates))
         status = await taker.lightning.submit_transaction_async(held.text)
         begun = await asyncio.wait_for(coming, SECONDS)
@@ -194,7 +196,7 @@ async def test_payments_are_told_under_way_and_decided_and_go_on_where_a_client_
     await provider.lightning.wait_for_status_async(status.tx_id, until=TxState.PENDING, timeout=SECONDS)
     await provider.lightning.settle_invoice_async(preimage)
     assert (await taker.lightning.wait_for_status_async(status.tx_id, timeout=SECONDS)).state is TxState.FINAL
-    async with payer(network) as client, aclosing(client.watch_payments_async(others[-1].cursor)) as updates:
+    async with payer(network) as client, following(client.watch_payments_async(others[-1].cursor)) as updates:
         decided = await next_payment(updates)
         assert (decided.payment.payment_hash, decided.payment.preimage) == (preimage.payment_hash, preimage)
         last = await paid(taker.lightning, provider.lightning, 1_000)
@@ -206,7 +208,7 @@ async def test_all_payments_are_handed_out_from_the_beginning(
 ) -> None:
     hashes = [await paid(taker.lightning, provider.lightning, 1_000) for _ in range(3)]
     seen: list[bytes] = []
-    async with aclosing(taker.lightning.watch_payments_async(PaymentCursor(0))) as updates:
+    async with following(taker.lightning.watch_payments_async(PaymentCursor(0))) as updates:
         while not set(hashes) <= set(seen):
             seen.append((await next_payment(updates)).payment.payment_hash)
     assert [payment_hash for payment_hash in seen if payment_hash in hashes] == hashes
@@ -220,7 +222,7 @@ async def test_a_held_invoice_is_told_by_its_own_stream_with_the_height_at_which
     tx_id = LightningPaymentId(preimage.payment_hash.hex())
     async with (
         payee(network, poll_interval_seconds=FOR_EVER) as client,
-        aclosing(client.watch_transaction_async(tx_id)) as statuses,
+        following(client.watch_transaction_async(tx_id)) as statuses,
     ):
         first = await next_status(statuses)
         assert (first.state, first.expiry_height) == (TxState.PENDING, None)
@@ -247,7 +249,7 @@ async def test_more_held_invoices_than_streams_are_all_told(
         for invoice in invoices:
             await taker.lightning.submit_transaction_async(invoice.text)
         for tx_id, preimage in zip(tx_ids, preimages, strict=True):
-            async with aclosing(client.watch_transaction_async(tx_id)) as statuses:
+            async with following(client.watch_transaction_async(tx_id)) as statuses:
                 while (await next_status(statuses)).parts is None:
                     pass
             assert client.open_streams <= 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from layer2.blocking import iterator_twin, twin
@@ -71,7 +71,7 @@ class LightningFollowing(LightningParts):
                     return status
         raise AsyncRuntimeError("the watch ended before the payment did", protocol=LIGHTNING)
 
-    async def watch_transaction_async(self, tx_id: LightningPaymentId) -> AsyncGenerator[LightningStatus, None]:
+    async def watch_transaction_async(self, tx_id: LightningPaymentId) -> AsyncIterator[LightningStatus]:
         """Hand out the status now, and each later one that is another; who is slow gets the newest only.
 
         Ends after FINAL and FAILED. A payment that FAILED and is sent again is watched again.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from hashlib import sha256
 
 import pytest
 
+from ended_iterators import following
 from layer2.errors import AsyncRuntimeError, AuthenticationFailed, NodeUnreachable
 from layer2.money import BTC
 from layer2.protocols.lightning import InvoiceCursor, InvoiceEvent, InvoiceUpdate, LightningNetwork
@@ -77,12 +78,12 @@ def check_order(told: list[Told], hashes: list[bytes]) -> None:
 
 async def test_all_invoices_are_told_from_the_beginning(world: World, follower: LightningNetwork) -> None:
     hashes = [await paid(world) for _ in range(3)]
-    async with aclosing(follower.watch_invoices_async(BEGINNING)) as updates:
+    async with following(follower.watch_invoices_async(BEGINNING)) as updates:
         check_order(what(await take(updates, 6)), hashes)
 
 
 async def test_the_first_invoice_of_a_new_node_is_told(world: World, follower: LightningNetwork) -> None:
-    async with aclosing(follower.watch_invoices_async()) as updates:
+    async with following(follower.watch_invoices_async()) as updates:
         coming = asyncio.ensure_future(take(updates, 2))
         while follower.open_streams == 0:  # noqa: ASYNC110 - the node runs on this very loop
             await asyncio.sleep(0)
@@ -93,7 +94,7 @@ async def test_the_first_invoice_of_a_new_node_is_told(world: World, follower: L
 async def test_who_begins_now_is_told_nothing_of_before(world: World, follower: LightningNetwork) -> None:
     await paid(world)
     world.clock.advance(5)
-    async with aclosing(follower.watch_invoices_async()) as updates:
+    async with following(follower.watch_invoices_async()) as updates:
         coming = asyncio.ensure_future(take(updates, 2))
         while follower.open_streams == 0:  # noqa: ASYNC110 - the node runs on this very loop
             await asyncio.sleep(0)
@@ -107,7 +108,7 @@ async def test_streams_that_are_cut_leave_neither_gap_nor_repeat(
 ) -> None:
     first = await paid(world)
     world.fault("cut_stream", party="provider", path=STREAM, message=message, count=3)
-    async with aclosing(follower.watch_invoices_async(BEGINNING)) as updates:
+    async with following(follower.watch_invoices_async(BEGINNING)) as updates:
         coming = asyncio.ensure_future(take(updates, 12))
         hashes = [first] + [await paid(world) for _ in range(5)]
         check_order(what(await coming), hashes)
@@ -116,7 +117,7 @@ async def test_streams_that_are_cut_leave_neither_gap_nor_repeat(
 async def test_repeated_messages_are_told_once(world: World, follower: LightningNetwork) -> None:
     first = await paid(world)
     world.fault("repeat_message", party="provider", path=STREAM)
-    async with aclosing(follower.watch_invoices_async(BEGINNING)) as updates:
+    async with following(follower.watch_invoices_async(BEGINNING)) as updates:
         coming = asyncio.ensure_future(take(updates, 8))
         hashes = [first] + [await paid(world) for _ in range(3)]
         check_order(what(await coming), hashes)
@@ -128,7 +129,7 @@ async def test_a_message_that_is_left_out_is_made_up_for_with_the_next_one(
 ) -> None:
     hashes = [await paid(world)]
     world.fault("withhold_message", party="provider", path=STREAM, message=message, count=2)
-    async with aclosing(follower.watch_invoices_async(BEGINNING)) as updates:
+    async with following(follower.watch_invoices_async(BEGINNING)) as updates:
         coming = asyncio.ensure_future(take(updates, 14))
         hashes += [await paid(world) for _ in range(5)]
         # Nothing shows that the very last one is missing.
@@ -142,11 +143,10 @@ async def test_a_making_that_is_left_out_is_made_up_for_with_the_next_one(
     world: World, follower: LightningNetwork, message: int
 ) -> None:
     hashes = [await paid(world)]
-    async with aclosing(follower.watch_invoices_async(BEGINNING)) as updates:
+    async with following(follower.watch_invoices_async(BEGINNING)) as updates:
         told = await take(updates, 2)
         world.fault("withhold_message", party="provider", path=STREAM, message=message, count=1)
-        for _ in range(message + 1):
-            hashes.append(await made(world))
+        hashes += [await made(world) for _ in range(message + 1)]
         told += await take(updates, message + 1)
     assert [each for event, each in what(told) if event is MADE] == hashes
 
@@ -157,7 +157,7 @@ async def test_what_was_made_and_is_held_or_cancelled_before_the_stream_came_bac
     cancelled = await made(world)
     await world.provider.cancel_invoice_async(cancelled)
     preimage = await held(world, b"while nobody listened")
-    async with aclosing(follower.watch_invoices_async(BEGINNING)) as updates:
+    async with following(follower.watch_invoices_async(BEGINNING)) as updates:
         first, second = await take(updates, 2)
         assert what([first, second]) == [(MADE, cancelled), (MADE, preimage.payment_hash)]
         assert [first.invoice.state, second.invoice.state] == [InvoiceState.CANCELED, InvoiceState.ACCEPTED]
@@ -167,10 +167,10 @@ async def test_what_was_made_and_is_held_or_cancelled_before_the_stream_came_bac
 
 async def test_each_cursor_leads_on_to_what_comes_after_it(world: World) -> None:
     hashes = [await paid(world) for _ in range(3)]
-    async with follower_of(world) as client, aclosing(client.watch_invoices_async(BEGINNING)) as updates:
+    async with follower_of(world) as client, following(client.watch_invoices_async(BEGINNING)) as updates:
         everything = await take(updates, 6)
     for number, update in enumerate(everything[:-1]):
-        async with follower_of(world) as client, aclosing(client.watch_invoices_async(update.cursor)) as updates:
+        async with follower_of(world) as client, following(client.watch_invoices_async(update.cursor)) as updates:
             assert sorted(what(await take(updates, 5 - number)), key=repr) == sorted(
                 what(everything[number + 1 :]), key=repr
             )
@@ -182,8 +182,8 @@ async def test_who_comes_later_and_begins_in_the_past_repeats_nothing_for_the_ot
 ) -> None:
     hashes = [await paid(world) for _ in range(2)]
     async with (
-        aclosing(follower.watch_invoices_async(BEGINNING)) as first,
-        aclosing(follower.watch_invoices_async(BEGINNING)) as second,
+        following(follower.watch_invoices_async(BEGINNING)) as first,
+        following(follower.watch_invoices_async(BEGINNING)) as second,
     ):
         told = await take(first, 4)
         hashes.append(await paid(world))
@@ -198,7 +198,7 @@ async def test_who_comes_later_and_begins_in_the_past_repeats_nothing_for_the_ot
 async def test_a_subscriber_that_goes_leaves_the_others_theirs(world: World, follower: LightningNetwork) -> None:
     async with AsyncExitStack() as stack:
         subscribers = [
-            await stack.enter_async_context(aclosing(follower.watch_invoices_async(BEGINNING))) for _ in range(3)
+            await stack.enter_async_context(following(follower.watch_invoices_async(BEGINNING))) for _ in range(3)
         ]
         waiting = [asyncio.ensure_future(take(updates, 2)) for updates in subscribers]
         while follower.open_streams == 0:  # noqa: ASYNC110 - the node runs on this very loop
@@ -217,7 +217,7 @@ async def test_a_slow_subscriber_is_told_that_it_is_and_goes_on_after_its_cursor
     monkeypatch.setattr(feed, "Outlet", partial(Outlet, most=2))
     hashes = [await made(world) for _ in range(5)]
     told: list[InvoiceUpdate] = []
-    async with aclosing(follower.watch_invoices_async(BEGINNING)) as updates:
+    async with following(follower.watch_invoices_async(BEGINNING)) as updates:
 
         async def take_all() -> None:
             while True:
@@ -228,7 +228,7 @@ async def test_a_slow_subscriber_is_told_that_it_is_and_goes_on_after_its_cursor
     assert what(told) == [(MADE, payment_hash) for payment_hash in hashes[: len(told)]]
     assert len(told) < 5
     monkeypatch.undo()
-    async with aclosing(follower.watch_invoices_async(told[-1].cursor)) as updates:
+    async with following(follower.watch_invoices_async(told[-1].cursor)) as updates:
         told += await take(updates, 5 - len(told))
     assert what(told) == [(MADE, payment_hash) for payment_hash in hashes]
 
@@ -245,7 +245,7 @@ async def test_closing_the_client_ends_what_is_followed_with_an_error(world: Wor
 
 
 async def test_a_macaroon_that_is_refused_reaches_who_listens(world: World, follower: LightningNetwork) -> None:
-    async with aclosing(follower.watch_invoices_async(BEGINNING)) as updates:
+    async with following(follower.watch_invoices_async(BEGINNING)) as updates:
         coming = asyncio.ensure_future(take(updates, 1))
         while follower.open_streams == 0:  # noqa: ASYNC110 - the node runs on this very loop
             await asyncio.sleep(0)
@@ -255,7 +255,7 @@ async def test_a_macaroon_that_is_refused_reaches_who_listens(world: World, foll
 
 
 async def test_a_node_that_is_away_is_waited_for(world: World, follower: LightningNetwork) -> None:
-    async with aclosing(follower.watch_invoices_async(BEGINNING)) as updates:
+    async with following(follower.watch_invoices_async(BEGINNING)) as updates:
         coming = asyncio.ensure_future(take(updates, 2))
         while follower.open_streams == 0:  # noqa: ASYNC110 - the node runs on this very loop
             await asyncio.sleep(0)
