@@ -88,7 +88,7 @@ async def running_service(make_invoice: MakeInvoice, tls: ssl.SSLContext | None 
     """The service on a port of the loopback until the block ends."""
     service = LnurlService(make_invoice, scheme="http" if tls is None else "https")
     application = web.Application()
-    application.router.add_get("/.well-known/lnurlp/alice", service.first)
+    application.router.add_get("/.well-known/lnurlp/{name}", service.first)
     application.router.add_get("/pay", service.first)
     application.router.add_get("/invoice", service.second)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)

@@ -201,3 +201,9 @@ for text in (b"[" * 500_000, b'{"a":' * 150_000, b'["\\\\",' * 100_000):
     sys.exit(3)
 """
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_string_that_does_not_end_is_read_in_linear_time() -> None:
+    """Quadratic time would be some hours for this."""
+    with pytest.raises(FormatError, match="not JSON"):
+        canonical_json.decode(b'"' + b'\\"' * 499_000)

@@ -187,6 +187,7 @@ def test_a_lightning_address_is_read(text: str, name: str, domain: str) -> None:
     address = lnurl.read_address(text)
     assert address == LightningAddress(name, domain)
     assert str(address) == f"{name}@{domain}"
+    assert str(address.without_tag) == f"{name.removesuffix('+tag')}@{domain}"
 
 
 @pytest.mark.parametrize(
@@ -303,6 +304,7 @@ def test_an_offer_that_lud_06_does_not_allow_is_refused(changes: dict[str, objec
         (b'{"a":-Infinity}', "-Infinity"),
         (b'{"a":' + b"1" * 5_000 + b"}", "more than 20 digits"),
         (b"[" * 200_000, "nested deeper"),
+        (b'"' + b'\\"' * 130_000, "no JSON"),
         (as_json(OFFER) + b"x", "no JSON"),
     ],
 )

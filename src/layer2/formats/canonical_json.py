@@ -22,7 +22,8 @@ JsonValue: TypeAlias = "bool | int | str | Sequence[JsonValue] | Mapping[str, Js
 MAX_BYTES: Final = 1_000_000
 MAX_DEPTH: Final = 64
 """Lists and objects within one another."""
-_STRING_OR_BRACKET: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_STRING_OR_BRACKET: Final = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
+"""A string that does not end is taken to the end: beginning anew at each quote in it would take quadratic time."""
 _MAX_INTEGER: Final = 2**53 - 1
 _MAX_INTEGER_CHARACTERS: Final = len(str(-_MAX_INTEGER))
 

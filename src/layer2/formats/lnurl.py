@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Final, NoReturn
 
@@ -83,6 +83,11 @@ class LightningAddress:
 
     def __str__(self) -> str:
         return f"{self.name}@{self.domain}"
+
+    @property
+    def without_tag(self) -> LightningAddress:
+        """The payee's address: whatever follows a ``+`` is for the payee to sort payments by."""
+        return replace(self, name=self.name.partition("+")[0])
 
 
 @dataclass(frozen=True, slots=True)

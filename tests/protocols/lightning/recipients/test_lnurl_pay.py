@@ -118,6 +118,18 @@ async def test_a_service_that_calls_itself_otherwise_is_not_paid_for_an_address(
     assert (await asked(service)).amount_msat == AMOUNT
 
 
+async def test_a_tag_of_an_address_may_be_told_back_or_left_out(named_service: LnurlService, certificate: Path) -> None:
+    table = Names({NAME: [[("127.0.0.1", named_service.port)]]})
+    pay = client(resolver=table, authorities=ssl.create_default_context(cafile=str(certificate)))
+    for identifier in (f"alice@{NAME}", f"alice+tea@{NAME}"):
+        named_service.identifier = identifier
+        assert (await asked(named_service, pay, by=f"alice+tea@{NAME}")).amount_msat == AMOUNT
+    assert named_service.requests[0].path == "/.well-known/lnurlp/alice+tea"
+    named_service.identifier = f"alice+coffee@{NAME}"
+    with pytest.raises(BadAnswer, match="answers as"):
+        await asked(named_service, pay, by=f"alice+tea@{NAME}")
+
+
 @pytest.mark.parametrize("limits", [(AMOUNT + 1, AMOUNT * 2), (1, AMOUNT - 1)])
 async def test_an_amount_beyond_the_service_s_limits_is_refused_with_numbers(
     service: LnurlService, limits: tuple[int, int]

@@ -163,7 +163,8 @@ class LnurlPay:
             raise _refusal(url, offer)
         if isinstance(payee, LightningAddress) and offer.identifiers:
             names = {identifier.lower() for identifier in offer.identifiers}
-            if str(payee) not in names:
+            # A tag is the payee's own affair, and may be left out.
+            if not names & {str(payee), str(payee.without_tag)}:
                 raise _of(BadAnswer, url, f"it answers as {printable(offer.identifiers[0])}, not as {payee}")
         return offer
 
