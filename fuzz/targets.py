@@ -151,6 +151,17 @@ def _recipient(data: bytes) -> bool:
     return False
 
 
+def _lnurl_answer(data: bytes) -> bool:
+    """What an LNURL service says, as its first answer and as its second."""
+    taken = False
+    for read in (lnurl.read_offer, lnurl.read_invoice_answer):
+        with suppress(FormatError):
+            answer = read(data)
+            assert not isinstance(answer, lnurl.PayOffer) or 1 <= answer.least_msat <= answer.most_msat
+            taken = True
+    return taken
+
+
 def _proof(data: bytes) -> bool:
     with suppress(FormatError):
         assert TransferProof.from_bytes(data).to_bytes() == data
@@ -273,6 +284,12 @@ _RECIPIENTS = (
     "name+tag@a.example",
     "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798@a.example:9735",
 )
+_LNURL_ANSWERS = (
+    b'{"tag":"payRequest","callback":"https://a.example/","minSendable":1,"maxSendable":2,"payerData":{"name":{"mandatory":'
+    b'false}},"metadata":"[[\\"text/plain\\",\\"tea\\"],[\\"text/email\\",\\"a@b.example\\"],[\\"x\\",1.5]]"}',
+    b'{"pr":"lnbc1","routes":[],"status":"OK"}',
+    b'{"status":"ERROR","reason":"\\ud800"}',
+)
 
 
 TARGETS = {
@@ -285,5 +302,6 @@ TARGETS = {
     "revert": Target(_revert, _REVERTS),
     "bolt11": Target(_bolt11, _invoices(), longest=1_200),
     "recipient": Target(_recipient, tuple(text.encode() for text in _RECIPIENTS)),
+    "lnurl_answer": Target(_lnurl_answer, _LNURL_ANSWERS),
     "proof": Target(_proof, (made_proofs.to_lightning().to_bytes(), made_proofs.refunded().to_bytes()), longest=8_192),
 }
