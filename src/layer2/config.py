@@ -191,7 +191,9 @@ class LightningSection(Section):
 
     rest_url: str = Field(description="https address of lnd's REST interface")
     certificate_file: Path = Field(description="lnd's tls.cert; only this certificate is accepted")
-    macaroon_file: Path = Field(description="a macaroon that may read, make invoices and pay")
+    macaroon_file: Path = Field(
+        description="a macaroon that allows what `PERMISSIONS` of `layer2.protocols.lightning` names"
+    )
     poll_interval_ms: int = Field(
         default=1000, ge=10, description="milliseconds between looks where there is no stream"
     )
@@ -200,6 +202,11 @@ class LightningSection(Section):
     )
     fee_limit_ppm: int = Field(
         default=5000, ge=0, description="millionths of the amount; most that routing may cost outside transfers"
+    )
+    minimum_version: str = Field(
+        default="0.19.0",
+        pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$",
+        description="an older lnd is refused; before 0.19.0 it can lose funds",
     )
     lnurl_on_this_machine: bool = Field(
         default=False, description="for tests: LNURL services on loopback addresses are asked too, also by http"
@@ -227,6 +234,7 @@ class LightningSection(Section):
             connection_pool=pool.settings(),
             payment_timeout_seconds=self.payment_timeout_seconds,
             fee_limit_ppm=self.fee_limit_ppm,
+            minimum_version=self.minimum_version,
             max_payment_streams=self.max_payment_streams,
             max_hold_streams=self.max_hold_streams,
             poll_interval_seconds=self.poll_interval_ms / 1000,

@@ -22,6 +22,7 @@ from layer2.errors import (
     ProofUndecided,
     TransferRefunded,
 )
+from layer2.protocols.lightning import PERMISSIONS
 from layer2.provider.settings import ProviderSettings
 
 # Errors.
@@ -68,6 +69,11 @@ def test_the_narrower_codes_of_lightning_are_those_of_its_client() -> None:
     given = re.compile(r'code(?:=|, \w+ = )"(\w+)"(?: if \w+ in \w+ else "(\w+)")?')
     raised = {code for source in sources for found in given.findall(source.read_text()) for code in found if code}
     assert {row[0].strip("`") for row in rows("docs/errors.md", "Narrower codes of Lightning")} == raised
+
+
+def test_the_permissions_of_a_macaroon_are_those_that_its_client_asks_for() -> None:
+    table = rows("docs/lightning.md", "Your node")
+    assert [row[0].strip("`") for row in table] == list(PERMISSIONS)
 
 
 def test_the_outcomes_are_explained() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from enum import Enum
@@ -18,7 +18,7 @@ from layer2.protocols.bob import BobClient
 from layer2.protocols.evm.locks.deployment import check_htlc
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc
 from layer2.protocols.evm.rpc.node import EvmNode
-from layer2.protocols.lightning import LightningNetwork
+from layer2.protocols.lightning import Hold, LightningNetwork
 from layer2.provider_client import ProviderClient, ProviderEndpoint
 from layer2.signers.software import SeedPreimages
 from layer2.swap_engine.journal import SqliteJournal
@@ -138,6 +138,7 @@ async def _lightning(section: LightningSection, config: Layer2Config, journal: S
         findings.append(Finding(Level.OK, "Lightning node", f"{key}, {settings.network}"))
         findings.append(await _looked("Lightning clock", _clock(lightning), _CLOCK_REMEDY))
         findings += _liquidity(await lightning.balances_async())
+        findings += _holds(await lightning.holds_async())
     except Layer2Error as error:
         findings.append(_failed("Lightning node", error, "is lnd running, and are [lightning] and its files right?"))
     finally:
@@ -210,6 +211,14 @@ def _liquidity(balances: Mapping[AssetId, Balance]) -> list[Finding]:
         level = Level.OK if amount else Level.WARN
         findings.append(Finding(level, subject, sat(amount), None if amount else without))
     return findings
+
+
+def _holds(holds: Sequence[Hold]) -> list[Finding]:
+    near = [hold for hold in holds if hold.is_near_expiry]
+    if not near:
+        return []
+    text = f"{len(near)} of {len(holds)} held payments end soon, the first in {near[0].blocks_left} blocks"
+    return [Finding(Level.WARN, "Lightning holds", text, "settle or cancel them, before the node gives them back")]
 
 
 def _failed(subject: str, error: Layer2Error, remedy: str) -> Finding:

@@ -26,9 +26,8 @@ class LightningSettings:
     Args:
         rest_url: ``https://HOST:PORT``.
         certificate_file: the node's ``tls.cert`` (PEM). No other certificate is accepted.
-        macaroon_file: a macaroon that allows info and offchain to be read, offchain to be written, and invoices to be
-            read and written. Where it allows onchain and peers to be read too, ``invoices.holdexpirydelta`` is checked.
-            What is in it is sent to the node and shown nowhere.
+        macaroon_file: a macaroon that allows what ``PERMISSIONS`` names. What is in it is sent to the node and shown
+            nowhere.
         network: ``mainnet``, ``testnet``, ``signet`` or ``regtest``; the node must be on it.
         default_timeout_ms: for calls that are given no ``timeout``.
         connection_pool: how the connections for calls are kept.
