@@ -1,0 +1,248 @@
+"""Every payment is told when it is under way and when it is decided, once, whatever becomes of the stream meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from hashlib import sha256
+
+import pytest
+
+from ended_iterators import following
+from layer2.errors import AsyncRuntimeError, AuthenticationFailed, NodeUnreachable
+from layer2.money import BTC
+from layer2.protocols.lightning import LightningNetwork, PaymentCursor, PaymentUpdate
+from layer2.protocols.lightning.lnd.outlet import Outlet
+from layer2.protocols.lightning.payments import feed
+from layer2.protocols.lightning.payments.records import PaymentState
+from layer2.transactions import Preimage
+from protocols.lightning.world import World
+
+STREAM = "/v2/router/payments"
+BEGINNING = PaymentCursor(0)
+SECONDS = 10
+Told = tuple[bytes, bool]
+"""A hash, and whether it is decided."""
+
+
+@pytest.fixture
+async def follower(world: World) -> AsyncIterator[LightningNetwork]:
+    """Another client of the taker's node, which is told nothing by what it sent itself."""
+    async with follower_of(world) as client:
+        yield client
+
+
+@asynccontextmanager
+async def follower_of(world: World) -> AsyncIterator[LightningNetwork]:
+    async with world.restarted_taker(poll_interval_seconds=0.02) as client:
+        yield client
+
+
+async def paid(world: World, amount: int = 1_000) -> bytes:
+    invoice = await world.provider.create_invoice_async(amount)
+    tx_id = await world.taker.transfer_asset_async(BTC, amount, invoice.text)
+    await world.taker.wait_for_status_async(tx_id, timeout=SECONDS)
+    return invoice.payment_hash
+
+
+async def held(world: World, word: bytes) -> Preimage:
+    preimage = Preimage(sha256(word).digest())
+    invoice = await world.provider.create_hold_invoice_async(preimage.payment_hash, 1_000)
+    await world.taker.transfer_asset_async(BTC, 1_000, invoice.text)
+    return preimage
+
+
+async def take_until(updates: AsyncIterator[PaymentUpdate], *decided: bytes) -> list[PaymentUpdate]:
+    """Updates up to the one with which all of these are decided."""
+    told: list[PaymentUpdate] = []
+    missing = set(decided)
+    async with asyncio.timeout(SECONDS):
+        while missing:
+            told.append(await anext(updates))
+            if told[-1].payment.state.is_final:
+                missing.discard(told[-1].payment.payment_hash)
+    return told
+
+
+def what(updates: list[PaymentUpdate]) -> list[Told]:
+    return [(update.payment.payment_hash, update.payment.state.is_final) for update in updates]
+
+
+def check_each_once(told: list[Told], hashes: list[bytes]) -> None:
+    """Each is decided once, and is under way once at most, and before that."""
+    assert len(told) == len(set(told))
+    assert [payment_hash for payment_hash, is_decided in told if is_decided] == hashes
+    for payment_hash in hashes:
+        if (payment_hash, False) in told:
+            assert told.index((payment_hash, False)) < told.index((payment_hash, True))
+
+
+async def test_all_payments_are_told_from_the_beginning(world: World, follower: LightningNetwork) -> None:
+    hashes = [await paid(world) for _ in range(3)]
+    async with following(follower.watch_payments_async(BEGINNING)) as updates:
+        assert what(await take_until(updates, *hashes)) == [(payment_hash, True) for payment_hash in hashes]
+
+
+async def test_who_begins_now_is_told_of_what_is_under_way_and_of_nothing_before(
+    world: World, follower: LightningNetwork
+) -> None:
+    await paid(world)
+    preimage = await held(world, b"under way")
+    async with following(follower.watch_payments_async()) as updates:
+        first = await asyncio.wait_for(anext(updates), SECONDS)
+        assert what([first]) == [(preimage.payment_hash, False)]
+        await world.provider.settle_invoice_async(preimage)
+        later = await paid(world)
+        told = await take_until(updates, preimage.payment_hash, later)
+    check_each_once(what([first, *told]), [preimage.payment_hash, later])
+
+
+@pytest.mark.parametrize("message", [1, 2, 3, 4])
+async def test_streams_that_are_cut_leave_neither_gap_nor_repeat(
+    world: World, follower: LightningNetwork, message: int
+) -> None:
+    world.fault("cut_stream", path=STREAM, message=message, count=3)
+    async with following(follower.watch_payments_async(BEGINNING)) as updates:
+        coming = asyncio.ensure_future(anext(updates))
+        hashes = [await paid(world) for _ in range(6)]
+        check_each_once(what([await coming, *await take_until(updates, hashes[-1])]), hashes)
+
+
+async def test_repeated_messages_are_told_once(world: World, follower: LightningNetwork) -> None:
+    world.fault("repeat_message", path=STREAM)
+    async with following(follower.watch_payments_async(BEGINNING)) as updates:
+        coming = asyncio.ensure_future(anext(updates))
+        hashes = [await paid(world) for _ in range(4)]
+        check_each_once(what([await coming, *await take_until(updates, hashes[-1])]), hashes)
+
+
+async def test_a_payment_that_was_decided_while_nobody_listened_is_told_to_who_knew_it_under_way(world: World) -> None:
+    preimage = await held(world, b"over a restart")
+    async with follower_of(world) as client, following(client.watch_payments_async(BEGINNING)) as updates:
+        begun = await asyncio.wait_for(anext(updates), SECONDS)
+        between = await paid(world)
+        last = (await take_until(updates, between))[-1]
+    assert what([begun]) == [(preimage.payment_hash, False)]
+    assert last.cursor.open == (begun.payment.index,)
+    await world.provider.settle_invoice_async(preimage)
+    later = await paid(world)
+    async with follower_of(world) as client, following(client.watch_payments_async(last.cursor)) as updates:
+        told = await take_until(updates, preimage.payment_hash, later)
+    assert sorted(what(told)) == sorted([(preimage.payment_hash, True), (later, True)])
+    assert told[-1].cursor == PaymentCursor(max(update.payment.index for update in told))
+
+
+async def test_a_payment_that_fails_and_is_sent_again_is_one_of_its_own(
+    world: World, follower: LightningNetwork
+) -> None:
+    invoice = await world.provider.create_invoice_async(1_000)
+    async with following(follower.watch_payments_async(BEGINNING)) as updates:
+        coming = asyncio.ensure_future(anext(updates))
+        world.fault("fail_payments", reason="no_route")
+        await world.taker.submit_transaction_async(invoice.text)
+        told = [await asyncio.wait_for(coming, SECONDS)]
+        while not told[-1].payment.state.is_final:
+            told.append(await asyncio.wait_for(anext(updates), SECONDS))
+        world.fault("none")
+        await world.taker.submit_transaction_async(invoice.text)
+        while told[-1].payment.state is not PaymentState.SUCCEEDED:
+            told.append(await asyncio.wait_for(anext(updates), SECONDS))
+    decided = [update.payment for update in told if update.payment.state.is_final]
+    assert [payment.state for payment in decided] == [PaymentState.FAILED, PaymentState.SUCCEEDED]
+    assert decided[0].index < decided[1].index
+
+
+async def test_who_comes_later_and_begins_in_the_past_repeats_nothing_for_the_others(
+    world: World, follower: LightningNetwork
+) -> None:
+    hashes = [await paid(world) for _ in range(2)]
+    async with (
+        following(follower.watch_payments_async(BEGINNING)) as first,
+        following(follower.watch_payments_async(BEGINNING)) as second,
+    ):
+        told = await take_until(first, *hashes)
+        hashes.append(await paid(world))
+        told += await take_until(first, hashes[-1])
+        check_each_once(what(await take_until(second, *hashes)), hashes)
+        hashes.append(await paid(world))
+        told += await take_until(first, hashes[-1])
+        check_each_once(what(told), hashes)
+        assert follower.open_streams == 1
+
+
+async def test_a_subscriber_that_goes_leaves_the_others_theirs(world: World, follower: LightningNetwork) -> None:
+    async with AsyncExitStack() as stack:
+        subscribers = [
+            await stack.enter_async_context(following(follower.watch_payments_async(BEGINNING))) for _ in range(3)
+        ]
+        waiting = [asyncio.ensure_future(anext(updates)) for updates in subscribers]
+        while follower.open_streams == 0:  # noqa: ASYNC110 - the node runs on this very loop
+            await asyncio.sleep(0)
+        waiting[0].cancel()
+        payment_hash = await paid(world)
+        with pytest.raises(asyncio.CancelledError):
+            await waiting[0]
+        for others in waiting[1:]:
+            assert (await asyncio.wait_for(others, SECONDS)).payment.payment_hash == payment_hash
+
+
+async def test_a_slow_subscriber_is_told_that_it_is_and_goes_on_after_its_cursor(
+    world: World, follower: LightningNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "Outlet", partial(Outlet, most=2))
+    hashes = [await paid(world) for _ in range(5)]
+    told: list[PaymentUpdate] = []
+    async with following(follower.watch_payments_async(BEGINNING)) as updates:
+
+        async def take_all() -> None:
+            async for update in updates:
+                told.append(update)
+
+        with pytest.raises(AsyncRuntimeError, match="left more than 2 updates"):
+            await asyncio.wait_for(take_all(), SECONDS)
+    assert len(told) < 5
+    monkeypatch.undo()
+    async with following(follower.watch_payments_async(told[-1].cursor)) as updates:
+        told += await take_until(updates, hashes[-1])
+    assert what(told) == [(payment_hash, True) for payment_hash in hashes]
+
+
+async def test_what_this_client_sends_is_told_without_the_stream_of_all_payments(world: World) -> None:
+    invoice = await world.provider.create_invoice_async(1_000)
+    world.fault("withhold_message", path=STREAM)
+    async with world.restarted_taker() as client:
+        status = await client.submit_transaction_async(invoice.text)
+        assert (await client.wait_for_status_async(status.tx_id, timeout=5)).preimage is not None
+
+
+async def test_closing_the_client_ends_what_is_followed_with_an_error(world: World) -> None:
+    async with follower_of(world) as client:
+        waiting = [asyncio.ensure_future(anext(client.watch_payments_async())) for _ in range(3)]
+        while client.open_streams == 0:  # noqa: ASYNC110 - the node runs on this very loop
+            await asyncio.sleep(0)
+    for ended in await asyncio.gather(*waiting, return_exceptions=True):
+        assert isinstance(ended, NodeUnreachable)
+        assert "the client was closed" in str(ended)
+    assert client.open_streams == 0
+
+
+async def test_a_macaroon_that_is_refused_reaches_who_listens(world: World, follower: LightningNetwork) -> None:
+    async with following(follower.watch_payments_async(BEGINNING)) as updates:
+        world.fault("error", path=STREAM, status=401)
+        with pytest.raises(AuthenticationFailed):
+            await asyncio.wait_for(anext(updates), SECONDS)
+
+
+async def test_a_node_that_is_away_is_waited_for(world: World, follower: LightningNetwork) -> None:
+    async with following(follower.watch_payments_async(BEGINNING)) as updates:
+        coming = asyncio.ensure_future(anext(updates))
+        while follower.open_streams == 0:  # noqa: ASYNC110 - the node runs on this very loop
+            await asyncio.sleep(0)
+        world.fault("down")
+        while follower.open_streams == 1:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        world.fault("none")
+        payment_hash = await paid(world)
+        assert (await asyncio.wait_for(coming, SECONDS)).payment.payment_hash == payment_hash

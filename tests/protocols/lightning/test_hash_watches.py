@@ -1,0 +1,231 @@
+"""Any number of waits share few streams and paced look-ups, and none is told anything that is not so."""
+
+from __future__ import annotations
+
+import asyncio
+import tracemalloc
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+import pytest
+
+from ended_iterators import following
+from layer2.errors import AsyncTimeout, AuthenticationFailed, FormatError, InvalidRequest, NodeUnreachable
+from layer2.protocols.lightning import LightningNetwork
+from layer2.protocols.lightning.payments.records import PaymentState
+from layer2.protocols.lightning.statuses import LightningStatus
+from layer2.transactions import LightningPaymentId, Preimage, TxState
+from protocols.lightning.world import World, settings_of
+
+SECONDS = 10
+MANY = 10_000
+MOST_BYTES = 20 * 1024
+
+
+def payee_of(world: World, **changes: Any) -> LightningNetwork:
+    return LightningNetwork(settings_of(world.nodes[1], **changes), world.sends, world.clock)
+
+
+def id_of(payment_hash: bytes) -> LightningPaymentId:
+    return LightningPaymentId(payment_hash.hex())
+
+
+def preimage_of(number: int) -> Preimage:
+    return Preimage(sha256(b"preimage %d" % number).digest())
+
+
+async def next_of(statuses: AsyncIterator[LightningStatus]) -> LightningStatus:
+    return await asyncio.wait_for(anext(statuses), SECONDS)
+
+
+async def until_open(client: LightningNetwork, streams: int) -> None:
+    async with asyncio.timeout(SECONDS):
+        while client.open_streams != streams:  # noqa: ASYNC110 - the node runs on this very loop
+            await asyncio.sleep(0)
+
+
+async def test_ten_thousand_waits_have_two_streams_and_little_memory(world: World) -> None:
+    async with payee_of(world) as client:
+        tracemalloc.start()
+        try:
+            waits = [
+                asyncio.ensure_future(client.wait_for_status_async(id_of(sha256(b"%d" % one).digest())))
+                for one in range(MANY)
+            ]
+            await until_open(client, 2)
+            used, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert used / MANY < MOST_BYTES
+        assert (await world.simulation.status())["nodes"]["provider"]["open_requests"] < 20
+        for wait in waits:
+            wait.cancel()
+        ends = await asyncio.gather(*waits, return_exceptions=True)
+        assert all(isinstance(end, asyncio.CancelledError) for end in ends)
+
+
+async def test_all_who_wait_for_one_hash_are_told(world: World) -> None:
+    invoice = await world.provider.create_invoice_async(1_000)
+    tx_id = id_of(invoice.payment_hash)
+    async with payee_of(world) as client:
+        waits = [asyncio.ensure_future(client.wait_for_status_async(tx_id, timeout=SECONDS)) for _ in range(100)]
+        await until_open(client, 1)
+        waits[7].cancel()
+        await world.taker.submit_transaction_async(invoice.text)
+        ends = await asyncio.gather(*waits, return_exceptions=True)
+    assert isinstance(ends.pop(7), asyncio.CancelledError)
+    assert {end.state if not isinstance(end, BaseException) else end for end in ends} == {TxState.FINAL}
+
+
+async def test_a_status_is_handed_out_once_and_the_last_one_ends_the_watch(world: World) -> None:
+    preimage = preimage_of(1)
+    invoice = await world.provider.create_hold_invoice_async(preimage.payment_hash, 1_000)
+    async with (
+        world.restarted_taker() as taker,
+        payee_of(world) as payee,
+        following(taker.watch_transaction_async(id_of(preimage.payment_hash))) as sent,
+        following(payee.watch_transaction_async(id_of(preimage.payment_hash))) as received,
+    ):
+        assert (await next_of(sent)).state is TxState.UNKNOWN
+        assert (await next_of(received)).state is TxState.PENDING
+        await until_open(payee, 2)
+        await world.taker.submit_transaction_async(invoice.text)
+        assert (await next_of(sent)).state is TxState.PENDING
+        held = await next_of(received)
+        assert (held.state, held.parts) == (TxState.PENDING, 1)
+        await world.provider.settle_invoice_async(preimage)
+        ends = [[status async for status in statuses] for statuses in (sent, received)]
+    for end in ends:
+        assert (end[-1].state, end[-1].preimage) == (TxState.FINAL, preimage)
+
+
+async def test_what_is_decided_is_never_taken_back(world: World) -> None:
+    invoice = await world.provider.create_invoice_async(1_000)
+    async with world.restarted_taker() as client:
+        done = await client.submit_transaction_async(invoice.text)
+        done = await client.wait_for_status_async(done.tx_id, timeout=SECONDS)
+        known = await client._payments.find(invoice.payment_hash)
+        assert known is not None
+        late = replace(known, state=PaymentState.IN_FLIGHT, preimage=None)
+        async with following(client.watch_transaction_async(done.tx_id)) as statuses:
+            coming = asyncio.ensure_future(anext(statuses))
+            await asyncio.sleep(0)
+            client._payment_feed.told(known)
+            client._payment_feed.told(late)
+            assert (await coming).state is TxState.FINAL
+
+
+async def test_a_late_word_of_an_earlier_attempt_is_not_news(world: World) -> None:
+    invoice = await world.provider.create_invoice_async(1_000)
+    world.fault("hold_payments")
+    async with world.restarted_taker() as client:
+        status = await client.submit_transaction_async(invoice.text)
+        known = await client._payments.find(invoice.payment_hash)
+        assert known is not None
+        earlier = replace(known, state=PaymentState.FAILED, index=known.index - 1)
+        async with following(client.watch_transaction_async(status.tx_id)) as statuses:
+            assert (await next_of(statuses)).state is TxState.PENDING
+            client._payment_feed.told(earlier)
+            world.fault("none")
+            assert (await next_of(statuses)).state is TxState.FINAL
+
+
+async def test_holds_have_a_limited_number_of_streams_and_the_others_are_looked_up_in_turn(world: World) -> None:
+    preimages = [preimage_of(number) for number in range(6)]
+    invoices = [await world.provider.create_hold_invoice_async(preimage.payment_hash, 1_000) for preimage in preimages]
+    async with payee_of(world, max_hold_streams=2, poll_interval_seconds=0.01) as client:
+        watches = [client.watch_transaction_async(id_of(preimage.payment_hash)) for preimage in preimages]
+        for statuses in watches:
+            assert (await next_of(statuses)).state is TxState.PENDING
+        await until_open(client, 3)  # Two of holds, and the one of all invoices.
+        for invoice in invoices:
+            await world.taker.submit_transaction_async(invoice.text)
+        for statuses in watches:
+            assert (await next_of(statuses)).parts == 1
+        assert client.open_streams == 3
+        for preimage, statuses in zip(preimages, watches, strict=True):
+            await world.provider.settle_invoice_async(preimage)
+            assert (await next_of(statuses)).preimage == preimage
+
+
+async def test_a_stream_that_is_free_again_is_the_next_holds(world: World) -> None:
+    preimages = [preimage_of(number) for number in range(3)]
+    invoices = [await world.provider.create_hold_invoice_async(preimage.payment_hash, 1_000) for preimage in preimages]
+    # Nothing is looked up again here in any time that matters.
+    async with payee_of(world, max_hold_streams=1, poll_interval_seconds=3600) as client:
+        for preimage, invoice in zip(preimages, invoices, strict=True):
+            async with following(client.watch_transaction_async(id_of(preimage.payment_hash))) as statuses:
+                assert (await next_of(statuses)).state is TxState.PENDING
+                await world.taker.submit_transaction_async(invoice.text)
+                assert (await next_of(statuses)).parts == 1
+            await world.provider.settle_invoice_async(preimage)
+
+
+async def test_without_a_stream_for_holds_they_are_looked_up(world: World) -> None:
+    preimage = preimage_of(1)
+    invoice = await world.provider.create_hold_invoice_async(preimage.payment_hash, 1_000)
+    async with (
+        payee_of(world, max_hold_streams=0, poll_interval_seconds=0.01) as client,
+        following(client.watch_transaction_async(id_of(preimage.payment_hash))) as statuses,
+    ):
+        assert (await next_of(statuses)).parts is None
+        await world.taker.submit_transaction_async(invoice.text)
+        assert (await next_of(statuses)).parts == 1
+
+
+async def test_an_invoice_that_expires_is_seen_to_fail(world: World) -> None:
+    invoice = await world.provider.create_invoice_async(1_000, expiry_seconds=60)
+    async with payee_of(world, poll_interval_seconds=0.02) as client:
+        waiting = asyncio.ensure_future(client.wait_for_status_async(id_of(invoice.payment_hash), timeout=SECONDS))
+        await until_open(client, 1)
+        world.clock.advance(61)
+        assert (await waiting).state is TxState.FAILED
+
+
+async def test_who_waits_goes_on_waiting_while_the_node_is_away(world: World) -> None:
+    invoice = await world.provider.create_invoice_async(1_000)
+    async with payee_of(world, poll_interval_seconds=0.02) as client:
+        world.fault("down", party="provider")
+        waiting = asyncio.ensure_future(client.wait_for_status_async(id_of(invoice.payment_hash), timeout=SECONDS))
+        with pytest.raises(NodeUnreachable):
+            await client.balances_async()
+        assert not waiting.done()
+        world.fault("none", party="provider")
+        await world.taker.submit_transaction_async(invoice.text)
+        assert (await waiting).state is TxState.FINAL
+
+
+async def test_closing_the_client_ends_all_waits_with_an_error(world: World) -> None:
+    async with payee_of(world) as client:
+        waits = [
+            asyncio.ensure_future(client.wait_for_status_async(id_of(sha256(b"%d" % one).digest())))
+            for one in range(100)
+        ]
+        await until_open(client, 2)
+    ends = await asyncio.gather(*waits, return_exceptions=True)
+    assert all(isinstance(end, NodeUnreachable) and "the client was closed" in str(end) for end in ends)
+    assert len({id(end) for end in ends}) == 100
+    assert client.open_streams == 0
+
+
+async def test_a_macaroon_that_is_refused_ends_the_wait(world: World) -> None:
+    async with payee_of(world) as client:
+        world.fault("error", party="provider", path="/v1/invoice", status=401)
+        with pytest.raises(AuthenticationFailed):
+            await client.wait_for_status_async(id_of(bytes(32)), timeout=SECONDS)
+
+
+async def test_a_wait_ends_when_its_time_is_over(world: World) -> None:
+    async with payee_of(world) as client:
+        with pytest.raises(AsyncTimeout) as timed_out:
+            await client.wait_for_status_async(id_of(bytes(32)), timeout=0.05)
+        assert timed_out.value.tx_id == id_of(bytes(32))
+
+
+async def test_a_watch_of_no_payments_id_is_refused(world: World) -> None:
+    with pytest.raises(FormatError):
+        await anext(world.taker.watch_transaction_async(LightningPaymentId("ff")))
+    with pytest.raises(InvalidRequest, match="failing ends every wait"):
+        await world.taker.wait_for_status_async(id_of(bytes(32)), until=TxState.FAILED)
