@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
-from layer2 import BTC, LightningNetwork, TxState
+from layer2 import BTC, LightningNetwork, TransferState, TxState
 from layer2.errors import AuthenticationFailed, NodeRefused, NodeUnreachable, Outcome, TransactionError
 from layer2.interfaces import SystemClock
 from layer2.local_network import LocalNetwork, LocalNetworkControl
@@ -28,11 +28,19 @@ from networks.conftest import running
 from networks.forwarder import forwarding
 from networks.legs import AMOUNT, FundedLeg, new_leg
 from networks.onlooker import Onlooker
-from networks.parties import Clients, lightning_settings
+from networks.parties import Clients, ProviderProcess, lightning_settings
 from networks.payer import Moment, PayerProcess, Said
+from networks.swaps import AMOUNT as SWAPPED
+from networks.swaps import DIRECTIONS, FEE, Swaps, until_state
 from networks.waiting import until
 
 SECONDS = 60
+PARTIES: tuple[Literal["taker"], Literal["provider"]] = ("taker", "provider")
+CHANGES = {
+    "bob_to_lightning": (-SWAPPED - FEE, SWAPPED, SWAPPED + FEE, -SWAPPED),
+    "lightning_to_bob": (SWAPPED, -SWAPPED - FEE, -SWAPPED, SWAPPED + FEE),
+}
+"""How a swap changes the balances: the taker's on BOB and on Lightning, then the provider's."""
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +53,9 @@ def network(network_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.fixture(autouse=True)
 async def both_run_in_the_end(control: LocalNetworkControl) -> AsyncIterator[None]:
     yield
-    with suppress(NodeRefused):
-        await control.start_lightning("taker")
-    with suppress(NodeRefused):
-        await control.start_lightning("provider")
+    for party in PARTIES:
+        with suppress(NodeRefused):
+            await control.start_lightning(party)
 
 
 @dataclass
@@ -315,3 +322,42 @@ async def test_a_payment_is_not_sent_while_the_payees_node_is_down_and_can_be_se
     await control.start_lightning("provider")
     tx_id = await taker.lightning.transfer_asset_async(BTC, AMOUNT, invoice.text)
     assert (await taker.lightning.wait_for_status_async(tx_id, timeout=SECONDS)).state is TxState.FINAL
+
+
+@pytest.fixture
+async def swaps(network: LocalNetwork, control: LocalNetworkControl, tmp_path: Path) -> AsyncIterator[Swaps]:
+    """A taker with a new journal, and a provider of its own."""
+    process = ProviderProcess(network, tmp_path / "provider")
+    process.start()
+    yield Swaps(network, control, process, tmp_path)
+    process.kill()
+
+
+@pytest.mark.parametrize("direction", list(DIRECTIONS))
+async def test_a_swap_completes_though_both_nodes_are_killed_in_the_middle_of_it(
+    swaps: Swaps, taker: Clients, direction: str
+) -> None:
+    before, (source, destination) = await swaps.money(), DIRECTIONS[direction]
+    async with swaps.manager() as layers:
+        # What is locked on BOB waits for a block, and the swap with it.
+        await swaps.control.set_automatic(False)
+        quote = await layers.quote_transfer_async(BTC, SWAPPED, source, destination, max_fee=FEE + 300)
+        transfer_id = (await layers.start_transfer_async(quote)).transfer_id
+        if direction == "lightning_to_bob":
+
+            async def is_carried() -> bool:
+                return any(channel.hashes for channel in await taker.lightning._node.channels())
+
+            await until(is_carried, "the taker's payment is held")
+        else:
+            await until_state(layers, transfer_id, TransferState.FUNDING)
+        for party in PARTIES:
+            await swaps.control.stop_lightning(party)
+        await swaps.control.set_automatic(True)
+        await swaps.control.mine(6)
+        for party in PARTIES:
+            await swaps.control.start_lightning(party)
+        proof = await layers.wait_for_transfer_async(transfer_id, timeout=SECONDS)
+        assert await layers.verify_cross_layer_proof_async(proof)
+        await swaps.until_provider_has(transfer_id, "completed")
+    await swaps.until_moved(before, CHANGES[direction])
