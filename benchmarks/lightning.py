@@ -54,8 +54,8 @@ async def measure(network: LocalNetwork, directory: Path, effort: Effort) -> lis
 def effort_asked() -> Effort:
     """What the environment says."""
     if os.environ.get("QUICK") == "1":
-        payments = {1: 5, 10: 20, 100: 100}
-        return Effort(1, 200, payments, subscriptions=1000, holds=20, storm_seconds=4, is_quick=True)
+        payments = {1: 4, 10: 20, 100: 60}
+        return Effort(1, 150, payments, subscriptions=500, holds=10, storm_seconds=4, is_quick=True)
     payments = {1: 20, 10: 60, 100: 200}
     return Effort(5, 400, payments, subscriptions=10_000, holds=100, storm_seconds=60, is_quick=False)
 
