@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layer2.errors import FormatError
@@ -125,12 +125,14 @@ def test_amounts_are_exact(amount: str, msat: int) -> None:
     assert bitcoin_uri.read(f"bitcoin:?amount={amount}").amount_msat == msat
 
 
+@settings(deadline=None)
 @given(st.integers(0, 21_000_000 * BTC))
 def test_every_amount_is_read_back_as_it_was_written(msat: int) -> None:
     written = f"{Decimal(msat).scaleb(-11):f}"
     assert bitcoin_uri.read(f"bitcoin:?amount={written}").amount_msat == msat
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_is_a_uri_or_a_format_error(text: str) -> None:
     for whole in (text, f"bitcoin:{text}", f"bitcoin:?{text}", f"bitcoin:?amount={text}"):

@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
@@ -78,12 +78,14 @@ def test_the_longest_url_fits_into_the_longest_lnurl() -> None:
     assert lnurl.decode(lnurl.encode(longest)) == longest
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="\\#"), min_size=1))
 def test_every_url_comes_back_from_its_lnurl(url: str) -> None:
     assert lnurl.decode(lnurl.encode(url)) == url
     assert lnurl.decode(lnurl.encode(url).upper()) == url
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80))
 def test_any_data_under_a_right_checksum_is_a_url_or_a_format_error(data: bytes) -> None:
     text = bech32.encode("lnurl", bytes(octet & 31 for octet in data))
@@ -159,6 +161,7 @@ AUTHORITIES = st.lists(
 ).map("".join)
 
 
+@settings(deadline=None)
 @given(AUTHORITIES)
 def test_a_url_that_is_taken_has_the_host_that_the_library_asks(rest: str) -> None:
     """Two readers of URLs that differ in the host are how such checks are got round."""
@@ -329,10 +332,11 @@ def test_the_callback_keeps_its_own_query() -> None:
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(sorted(OFFER)), inner),
-    max_leaves=8,
+    max_leaves=5,
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([*OFFER, "status", "reason", "payerData"]), JSON))
 def test_any_change_of_an_offer_is_read_or_a_format_error(changes: dict[str, Any]) -> None:
     try:
@@ -342,6 +346,7 @@ def test_any_change_of_an_offer_is_read_or_a_format_error(changes: dict[str, Any
     assert isinstance(read, ServiceError) or 1 <= read.least_msat <= read.most_msat
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_any_bytes_are_an_answer_or_a_format_error(data: bytes) -> None:
     for read in (lnurl.read_offer, lnurl.read_invoice_answer):

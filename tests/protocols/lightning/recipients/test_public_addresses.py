@@ -6,7 +6,7 @@ import ipaddress
 import socket
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layer2.protocols.lightning.recipients.public_addresses import PublicSockets, is_public
@@ -88,11 +88,13 @@ def test_addresses_that_are_not_public(address: str) -> None:
     assert not is_public(address)
 
 
+@settings(deadline=None)
 @given(st.ip_addresses(v=4))
 def test_an_ipv4_address_is_judged_the_same_inside_of_ipv6(address: ipaddress.IPv4Address) -> None:
     assert is_public(f"::ffff:{address}") == is_public(f"64:ff9b::{address}") == is_public(str(address))
 
 
+@settings(deadline=None)
 @given(st.ip_addresses())
 def test_nothing_is_public_that_the_standard_library_calls_private(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,

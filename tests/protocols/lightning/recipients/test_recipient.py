@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from coincurve import PrivateKey
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layer2.errors import FormatError, InvalidAmount, InvalidRequest, ProtocolNotImplemented
@@ -221,6 +221,7 @@ PARTS = ("lightning", "amount=0.1", "9735", "req-x", "lno", "label")
 PIECES = st.sampled_from(PAYEES + SIGNS + PARTS)
 
 
+@settings(deadline=None)
 @given(st.lists(PIECES | st.text(max_size=3), max_size=6).map("".join), st.booleans())
 def test_any_text_names_a_payee_or_is_refused_as_a_request(text: str, upper: bool) -> None:
     try:
