@@ -14,8 +14,10 @@ import pytest
 from ended_iterators import following
 from layer2.errors import AsyncTimeout, AuthenticationFailed, FormatError, InvalidRequest, NodeUnreachable
 from layer2.protocols.lightning import LightningNetwork
+from layer2.protocols.lightning.invoices.records import InvoiceRecord, InvoiceState
 from layer2.protocols.lightning.payments.records import PaymentState
 from layer2.protocols.lightning.statuses import LightningStatus
+from layer2.protocols.lightning.watches import Word, seconds_to_next_look
 from layer2.transactions import LightningPaymentId, Preimage, TxState
 from protocols.lightning.world import World, settings_of
 
@@ -124,12 +126,79 @@ async def test_a_late_word_of_an_earlier_attempt_is_not_news(world: World) -> No
         status = await client.submit_transaction_async(invoice.text)
         known = await client._payments.find(invoice.payment_hash)
         assert known is not None
-        earlier = replace(known, state=PaymentState.FAILED, index=known.index - 1)
         async with following(client.watch_transaction_async(status.tx_id)) as statuses:
             assert (await next_of(statuses)).state is TxState.PENDING
-            client._payment_feed.told(earlier)
+            coming = asyncio.ensure_future(next_of(statuses))
+            await turn()
+            client._payment_feed.told(replace(known, state=PaymentState.FAILED, index=known.index - 1))
+            await turn()
+            assert not coming.done()
             world.fault("none")
-            assert (await next_of(statuses)).state is TxState.FINAL
+            assert (await coming).state is TxState.FINAL
+
+
+async def test_a_failure_stands_until_the_hash_is_sent_again(world: World) -> None:
+    invoice = await world.provider.create_invoice_async(1_000)
+    world.fault("fail_payments", reason="no_route")
+    async with world.restarted_taker() as client:
+        await client.submit_transaction_async(invoice.text)
+        async with following(client._watches.words(invoice.payment_hash)) as words:
+            async for word in words:
+                failed = word.payment
+                if failed is not None and failed.state is PaymentState.FAILED:
+                    break
+            assert failed is not None
+            coming = asyncio.ensure_future(anext(words))
+            await turn()
+            client._payment_feed.told(replace(failed, state=PaymentState.IN_FLIGHT, failure=None))
+            await turn()
+            assert not coming.done()
+            again = replace(failed, state=PaymentState.IN_FLIGHT, failure=None, index=failed.index + 1)
+            client._payment_feed.told(again)
+            assert (await coming).payment == again
+
+
+async def turn() -> None:
+    """Let everybody go on who can; nothing comes from the node in that time that was not under way."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def record(**changes: Any) -> InvoiceRecord:
+    fields: dict[str, Any] = {
+        "payment_hash": bytes(32),
+        "text": "",
+        "state": InvoiceState.OPEN,
+        "htlcs": (),
+        "preimage": None,
+        "is_hold": False,
+        "expires_at": 1_000,
+        "paid_msat": 0,
+        "made_at": 0,
+        "settled_at": 0,
+        "add_index": 1,
+        "settle_index": 0,
+    }
+    return InvoiceRecord(**(fields | changes))
+
+
+PAUSES = {
+    "what is not known is looked up more and more rarely": (None, 3, 0, False, 16.0),
+    "but at least once a minute": (None, 30, 0, False, 60.0),
+    "a hold without a stream is looked up at the interval": (record(is_hold=True), 5, 0, False, 2.0),
+    "a hold with a stream as rarely as others": (record(is_hold=True), 4, 0, True, 32.0),
+    "an open invoice is looked up when it has expired": (record(), 5, 990, False, 11.0),
+    "and not before the interval": (record(), 5, 1_000.5, False, 2.0),
+    "one that should have been cancelled long ago as rarely as others": (record(), 2, 2_000, False, 8.0),
+    "one that is held does not expire": (record(is_hold=True, state=InvoiceState.ACCEPTED), 4, 990, True, 32.0),
+}
+
+
+@pytest.mark.parametrize("case", PAUSES)
+def test_look_ups_come_in_turn(case: str) -> None:
+    invoice, turn, now, has_stream, seconds = PAUSES[case]
+    word = Word(None, invoice)
+    assert seconds_to_next_look(word, turn, interval=2.0, now=now, has_stream=has_stream) == seconds
 
 
 async def test_holds_have_a_limited_number_of_streams_and_the_others_are_looked_up_in_turn(world: World) -> None:

@@ -27,7 +27,7 @@ from layer2.protocols.lightning.payments.payments import Payments, SendListener
 from layer2.protocols.lightning.payments.records import PaymentRecord
 from layer2.protocols.lightning.settings import LightningSettings
 
-__all__ = ["HashWatches", "Word"]
+__all__ = ["HashWatches", "Word", "seconds_to_next_look"]
 
 _AT_ONCE: Final = 4
 """Look-ups under way at a time."""
@@ -272,14 +272,13 @@ class HashWatches:
         """Say when it is to be looked up again."""
         if watched.word.is_last or self._watched.get(watched.payment_hash) is not watched:
             return
-        invoice = watched.word.invoice
-        seconds = min(self._interval * 2.0**watched.turn, max(_LONGEST_TURN, self._interval))
-        if watched.word.payment is None and invoice is not None:
-            if invoice.is_hold and not self._holds.has_stream(watched.payment_hash):
-                seconds = self._interval
-            left = invoice.expires_at + _EXPIRY_SECONDS - self._clock.now()
-            if invoice.state is InvoiceState.OPEN and left > 0:
-                seconds = min(seconds, max(left, self._interval))
+        seconds = seconds_to_next_look(
+            watched.word,
+            watched.turn,
+            interval=self._interval,
+            now=self._clock.now(),
+            has_stream=self._holds.has_stream(watched.payment_hash),
+        )
         watched.due = asyncio.get_running_loop().time() + seconds
         heapq.heappush(self._turns, (watched.due, next(self._numbers), watched))
         self._change.set()
@@ -347,6 +346,28 @@ class HashWatches:
         if not task.cancelled():
             # What is wrong in here must not stay unseen: nobody would be told anything more.
             task.result()
+
+
+def seconds_to_next_look(word: Word, turn: int, *, interval: float, now: float, has_stream: bool) -> float:
+    """How long after a look-up the same hash is looked up again.
+
+    Args:
+        word: what is known of it.
+        turn: look-ups since something was last told, or may have been missed.
+        interval: seconds to the first of them, and between those of what only look-ups tell.
+        now: unix seconds.
+        has_stream: whether a stream of its own tells of it.
+    """
+    seconds = min(interval * 2.0**turn, max(_LONGEST_TURN, interval))
+    invoice = word.invoice
+    if word.payment is not None or invoice is None:
+        return seconds
+    if invoice.is_hold and not has_stream:
+        return interval
+    left = invoice.expires_at + _EXPIRY_SECONDS - now
+    if invoice.state is InvoiceState.OPEN and left > 0:
+        seconds = min(seconds, max(left, interval))
+    return seconds
 
 
 def _is_newer_payment(new: PaymentRecord, old: PaymentRecord | None) -> bool:
