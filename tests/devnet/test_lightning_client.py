@@ -10,12 +10,12 @@ from hashlib import sha256
 
 import pytest
 
-from layer2.errors import TransactionError
+from layer2.errors import InsufficientFunds, TransactionError
 from layer2.interfaces import SystemClock
 from layer2.local_network import LocalNetwork
 from layer2.money import BTC
 from layer2.proofs.model import LightningPaymentEvidence
-from layer2.protocols.lightning import LightningNetwork
+from layer2.protocols.lightning import LightningNetwork, PaymentRequest
 from layer2.swap_rules.legs import ActStatus, Htlc, LegState, LegView, Side, Verb
 from layer2.transactions import Finality, LightningPaymentId, Preimage, TxState
 from memory_sends import MemorySends
@@ -115,10 +115,17 @@ async def test_an_id_that_neither_node_knows_is_unknown(clients: Clients) -> Non
 
 async def test_all_that_is_spendable_can_be_sent_and_not_one_satoshi_more(clients: Clients) -> None:
     spendable = await settled_spendable(clients)
-    for amount, end in ((spendable + 1, TxState.FAILED), (spendable, TxState.FINAL)):
-        invoice = await clients.provider.create_invoice_async(amount)
-        status = await clients.taker.submit_transaction_async(invoice.text)
-        assert (await clients.taker.wait_for_status_async(status.tx_id, timeout=30)).state is end
+    too_much = await clients.provider.create_invoice_async(spendable + 1)
+    with pytest.raises(InsufficientFunds, match=f"{spendable} sat"):
+        await clients.taker.submit_transaction_async(too_much.text)
+    # The client refuses it beforehand; that the node would have failed it shows that nothing possible is refused.
+    pay = PaymentRequest(too_much.text).resolved(too_much, clients.taker._settings)
+    await clients.taker._payments.send(pay)
+    tx_id = LightningPaymentId(too_much.payment_hash.hex())
+    assert (await clients.taker.wait_for_status_async(tx_id, timeout=30)).state is TxState.FAILED
+    invoice = await clients.provider.create_invoice_async(spendable)
+    status = await clients.taker.submit_transaction_async(invoice.text)
+    assert (await clients.taker.wait_for_status_async(status.tx_id, timeout=30)).state is TxState.FINAL
     # Half of it comes back, for the tests that follow.
     back = await clients.taker.create_invoice_async(spendable // 2)
     status = await clients.provider.submit_transaction_async(back.text)
