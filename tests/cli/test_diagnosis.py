@@ -1,0 +1,98 @@
+"""What doctor finds at a Lightning node, and what it says is to be done."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from layer2.cli import diagnosis
+from layer2.cli.diagnosis import Finding, Level, diagnose
+from layer2.config import Layer2Config
+from layer2.local_network import LightningNode
+from layer2.protocols.lightning.node.permissions import BAKE_COMMAND
+from layer2.swap_rules.legs import Verb
+from protocols.lightning.scripted_lnd import Reply, ScriptedLnd, answer, refusal, scripted
+from protocols.lightning.world import World, leg_to_provider, running_world
+
+CHECK = "POST /v1/macaroon/checkpermissions"
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with running_world(tmp_path) as world:
+        yield world
+
+
+async def findings_at(node: LightningNode, directory: Path) -> dict[str, Finding]:
+    config = Layer2Config.model_validate(
+        {
+            "network": "regtest",
+            "journal": {"path": str(directory / "journal.db")},
+            "lightning": {
+                "rest_url": node.rest_url,
+                "certificate_file": node.certificate_file,
+                "macaroon_file": node.macaroon_file,
+            },
+        }
+    )
+    return {finding.subject: finding for finding in await diagnose(config)}
+
+
+@pytest.mark.parametrize(
+    ("call", "reply", "text", "remedy"),
+    [
+        pytest.param(
+            "GET /v1/state",
+            answer({"state": "LOCKED"}),
+            "[wallet_locked] lnd takes no commands yet: its wallet is locked",
+            "unlock the node's wallet: lncli unlock",
+            id="locked",
+        ),
+        pytest.param(
+            CHECK,
+            refusal("permission denied"),
+            "[permissions] the macaroon does not allow uri:/lnrpc.Lightning/CheckMacaroonPermissions",
+            f"bake one that does: {BAKE_COMMAND}",
+            id="permissions",
+        ),
+        pytest.param(
+            "GET /v1/getinfo",
+            refusal("verification failed: signature mismatch after caveat verification"),
+            "[macaroon] lnd at ",
+            "check that ",
+            id="macaroon",
+        ),
+    ],
+)
+async def test_a_node_that_cannot_be_used_is_found_with_what_is_to_be_done(
+    world: World, tmp_path: Path, call: str, reply: Reply, text: str, remedy: str
+) -> None:
+    async with scripted(world.nodes[0]) as lnd:
+        say(lnd, call, reply)
+        finding = (await findings_at(lnd.node, tmp_path))["Lightning node"]
+    assert finding.level is Level.FAIL
+    assert finding.text.startswith(text)
+    assert (finding.remedy or "").startswith(remedy)
+
+
+def say(lnd: ScriptedLnd, call: str, reply: Reply) -> None:
+    lnd.say(call, reply)
+    if "verification failed" in str(reply.chunks):
+        lnd.say(CHECK, reply)
+
+
+async def test_holds_are_a_finding_once_they_are_near_their_end(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The simulated nodes have a time of their own.
+    monkeypatch.setattr(diagnosis, "SystemClock", lambda: world.clock)
+    leg = await leg_to_provider(world)
+    await world.taker.perform(await world.taker.prepare(Verb.FUND, leg))
+    (hold,) = await world.provider.holds_async()
+    await world.simulation.mine(hold.blocks_left - 19)
+    assert "Lightning holds" not in await findings_at(world.nodes[1], tmp_path)
+    await world.simulation.mine(1)
+    finding = (await findings_at(world.nodes[1], tmp_path))["Lightning holds"]
+    assert (finding.level, finding.text) == (Level.WARN, "1 of 1 held payments end soon, the first in 18 blocks")
