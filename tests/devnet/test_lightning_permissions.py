@@ -6,11 +6,12 @@ import os
 import re
 from base64 import b64encode
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
+from ended_iterators import following
 from layer2.errors import AuthenticationFailed, Layer2Error
 from layer2.interfaces import SystemClock
 from layer2.local_network import LightningNode, LocalNetwork
@@ -196,14 +197,14 @@ async def a_round_of_calls(client: LightningNetwork, other: LightningNetwork) ->
         await other.submit_transaction_async(invoice.text)
     own_id = LightningPaymentId(own.payment_hash.hex())
     assert (await client.wait_for_status_async(own_id, timeout=20)).state is TxState.FINAL
-    async with aclosing(client.watch_transaction_async(LightningPaymentId(preimage.payment_hash.hex()))) as statuses:
+    async with following(client.watch_transaction_async(LightningPaymentId(preimage.payment_hash.hex()))) as statuses:
         async for held in statuses:
             if held.parts:
                 break
     assert preimage.payment_hash in {hold.payment_hash for hold in await client.holds_async()}
     await client.settle_invoice_async(preimage)
     await client.cancel_invoice_async(to_cancel.payment_hash)
-    async with aclosing(client.watch_invoices_async(InvoiceCursor(0, 0))) as invoices:
+    async with following(client.watch_invoices_async(InvoiceCursor(0, 0))) as invoices:
         assert (await anext(invoices)).invoice.payment_hash
-    async with aclosing(client.watch_payments_async(PaymentCursor(0))) as payments:
+    async with following(client.watch_payments_async(PaymentCursor(0))) as payments:
         assert (await anext(payments)).payment.payment_hash
