@@ -16,18 +16,21 @@ from layer2.settings import ConnectionPoolConfig
 __all__ = ["is_this_machine", "open_session", "retry_after", "server_time", "server_url"]
 
 
-def open_session(pool: ConnectionPoolConfig, *, timeout: float) -> aiohttp.ClientSession:
+def open_session(
+    pool: ConnectionPoolConfig, *, timeout: float, connector: type[aiohttp.TCPConnector] = aiohttp.TCPConnector
+) -> aiohttp.ClientSession:
     """Open a session for one server in the running loop; it keeps no cookies.
 
     Args:
         pool: how many connections, and for how long. Its limit on answers is for the reader of an answer.
         timeout: seconds for a whole exchange, where the request does not say otherwise.
+        connector: what keeps the connections.
 
     Raises:
         ConfigurationError: the pool's authorities cannot be read.
     """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
+        connector=connector(
             limit=pool.max_connections, keepalive_timeout=pool.keepalive_seconds, ssl=_authorities(pool.ca_file)
         ),
         timeout=aiohttp.ClientTimeout(total=timeout),

@@ -34,6 +34,7 @@ from layer2.errors import (
 from layer2.foreign_text import printable
 from layer2.http_client import open_session, server_time
 from layer2.protocols.lightning.lnd.answers import LIGHTNING, Answer, Call, LndObject
+from layer2.protocols.lightning.lnd.connections import AbortingConnector
 from layer2.protocols.lightning.lnd.readiness import not_ready_error, not_ready_in
 from layer2.protocols.lightning.settings import LightningSettings
 
@@ -276,7 +277,9 @@ class LndRest:
                 pool = replace(pool, max_connections=most)
             elif use is Use.WATCHES:
                 pool = replace(pool, max_connections=self._settings.max_hold_streams + _OTHER_WATCHES)
-            self._sessions[use] = open_session(pool, timeout=self._settings.default_timeout)
+            self._sessions[use] = open_session(
+                pool, timeout=self._settings.default_timeout, connector=AbortingConnector
+            )
         return self._sessions[use]
 
     def _arguments(self, path: str, body: Mapping[str, object] | None, *, with_macaroon: bool = True) -> dict[str, Any]:

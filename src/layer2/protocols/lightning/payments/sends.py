@@ -32,7 +32,7 @@ class SendStreams:
         self._readers: dict[asyncio.Task[None], bytes] = {}
 
     def __len__(self) -> int:
-        return len(self._readers)
+        return sum(not reader.cancelling() for reader in self._readers)
 
     def __contains__(self, payment_hash: bytes) -> bool:
         return any(known == payment_hash and not reader.cancelling() for reader, known in self._readers.items())
@@ -46,9 +46,8 @@ class SendStreams:
         reader = asyncio.get_running_loop().create_task(_read(stream, told))
         self._readers[reader] = payment_hash
         reader.add_done_callback(partial(self._ended, stream))
-        kept = [reader for reader in self._readers if not reader.cancelling()]
-        if len(kept) > self._most:
-            kept[0].cancel()
+        if len(self) > self._most:
+            next(reader for reader in self._readers if not reader.cancelling()).cancel()
 
     async def aclose(self) -> None:
         """Give all of them up. The payments go on in the node."""
