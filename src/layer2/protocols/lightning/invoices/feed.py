@@ -259,7 +259,6 @@ class InvoiceFeed:
         """The invoices made after that index, oldest first, as they are now."""
         while True:
             page = _invoices(await self._rest.get(f"/v1/invoices?index_offset={after}&num_max_invoices={_PAGE}"))
-            self._reading.lasts()
             for invoice in page:
                 yield invoice
             if len(page) < _PAGE:

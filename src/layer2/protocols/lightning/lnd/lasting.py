@@ -25,6 +25,8 @@ __all__ = ["LastingRead", "another", "closed_error"]
 LOG: Final = logging.getLogger("layer2.lightning")
 
 _BACK_OFF: Final = wait_random_exponential(multiplier=0.25, max=30)
+_STEADY_SECONDS: Final = 30.0
+"""After a stream that lasted that long the back-off begins anew, also where nothing came through it."""
 _REFUSALS: Final = 5
 """In a row: a node that is about to end gives errors that do not say so, but not for long."""
 
@@ -116,11 +118,19 @@ class LastingRead:
             before_sleep=self._say_down,
         )
         try:
-            await begun_anew(self._read)
+            await begun_anew(self._read_once)
         except Layer2Error as error:
             if self._task is asyncio.current_task():
                 self._task = None
                 self._fail(error)
+
+    async def _read_once(self) -> None:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        try:
+            await self._read()
+        finally:
+            self._has_lasted |= loop.time() - begun >= _STEADY_SECONDS
 
     def _is_worth_another(self, error: BaseException) -> bool:
         if isinstance(error, NodeRefused) and not error.retryable:
