@@ -49,13 +49,20 @@ async def _compared(what: str, invoices: list[InvoiceFields], quick: bool) -> li
     theirs = [peer.decode(text) for text in texts]
     if [peer.encode(invoice, secret) for invoice in theirs] != texts:
         raise SystemExit("bolt11 writes other invoices")
+
+    def encode(invoice: InvoiceFields) -> str:
+        return bolt11.encode(invoice, sign)
+
+    def peer_encode(invoice: peer.Bolt11) -> str:
+        return peer.encode(invoice, secret)
+
     rates = await medians(
         rounds,
         {
             "decode": partial(_rate, seconds, bolt11.decode, texts),
             "decode, bolt11": partial(_rate, seconds, peer.decode, texts),
-            "encode": partial(_rate, seconds, lambda invoice: bolt11.encode(invoice, sign), invoices),
-            "encode, bolt11": partial(_rate, seconds, lambda invoice: peer.encode(invoice, secret), theirs),
+            "encode": partial(_rate, seconds, encode, invoices),
+            "encode, bolt11": partial(_rate, seconds, peer_encode, theirs),
         },
     )
     read, written = (

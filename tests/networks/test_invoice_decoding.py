@@ -82,7 +82,7 @@ def drawn(strategy: SearchStrategy[T], count: int) -> list[T]:
     found: list[T] = []
 
     @seed(11)
-    @settings(max_examples=count, phases=[Phase.generate], database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=count, phases=[Phase.generate], database=None, suppress_health_check=[HealthCheck.too_slow])
     @given(strategy)
     def draw(value: T) -> None:
         found.append(value)
