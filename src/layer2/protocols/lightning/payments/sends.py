@@ -32,7 +32,7 @@ class SendStreams:
         self._readers: dict[asyncio.Task[None], bytes] = {}
 
     def __len__(self) -> int:
-        return sum(not reader.cancelling() for reader in self._readers)
+        return len(self._reading())
 
     def __contains__(self, payment_hash: bytes) -> bool:
         return any(known == payment_hash and not reader.cancelling() for reader, known in self._readers.items())
@@ -46,8 +46,9 @@ class SendStreams:
         reader = asyncio.get_running_loop().create_task(_read(stream, told))
         self._readers[reader] = payment_hash
         reader.add_done_callback(partial(self._ended, stream))
-        if len(self) > self._most:
-            next(reader for reader in self._readers if not reader.cancelling()).cancel()
+        reading = self._reading()
+        if len(reading) > self._most:
+            reading[0].cancel()
 
     async def aclose(self) -> None:
         """Give all of them up. The payments go on in the node."""
@@ -55,6 +56,10 @@ class SendStreams:
         for reader in readers:
             reader.cancel()
         await asyncio.gather(*readers, return_exceptions=True)
+
+    def _reading(self) -> list[asyncio.Task[None]]:
+        """Those that go on, the oldest first."""
+        return [reader for reader in self._readers if not reader.done() and not reader.cancelling()]
 
     def _ended(self, stream: LndStream, reader: asyncio.Task[None]) -> None:
         payment_hash = self._readers.pop(reader)
