@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias, assert_never
 
 from layer2.errors import FormatError
+from layer2.formats import bolt11
 from layer2.formats.json_object import JsonObject
 from layer2.interfaces import Json
 from layer2.transactions import LightningPaymentId, Preimage
@@ -14,7 +15,6 @@ __all__ = ["KEYSEND_FINAL_CLTV_DELTA", "Act", "Cancel", "Keysend", "Pay", "Settl
 
 KEYSEND_FINAL_CLTV_DELTA: Final = 80
 """Blocks for a payee without an invoice: what lnd's own keysend takes where it is not told (``timelockdelta``)."""
-_LARGEST_INVOICE = 7089
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def read_act(value: Json) -> Act:
     if kind == "pay":
         act = Pay(
             payment_hash=fields.hex("payment_hash", length=32),
-            invoice=fields.text("invoice", max_length=_LARGEST_INVOICE),
+            invoice=fields.text("invoice", max_length=bolt11.MAX_LENGTH),
             amount_msat=fields.integer("amount_msat", maximum=2**63),
             fee_limit_msat=fields.integer("fee_limit_msat", maximum=2**63),
             cltv_limit=fields.integer("cltv_limit", maximum=2**31),

@@ -7,7 +7,6 @@ from contextlib import aclosing, suppress
 from typing import Final, assert_never
 
 from layer2.errors import FormatError, FundsRulesError, InvalidRequest, Outcome, TransactionError
-from layer2.formats import bolt11
 from layer2.interfaces import Json
 from layer2.money import MSAT_DECIMALS, rescaled
 from layer2.proofs.model import LegEvidence, LightningPaymentEvidence
@@ -18,7 +17,7 @@ from layer2.protocols.lightning.invoices.records import HtlcState, InvoiceRecord
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.parts import LightningParts
 from layer2.protocols.lightning.payments.records import PaymentRecord, PaymentState
-from layer2.protocols.lightning.payments.request import check_payable
+from layer2.protocols.lightning.payments.request import check_payable, decode_invoice
 from layer2.swap_rules.legs import ActStatus, ClockReading, Htlc, LegState, LegView, Side, Verb
 from layer2.terms import LightningLeg
 from layer2.transactions import Finality, Preimage
@@ -115,7 +114,8 @@ class LightningHtlcs(LightningParts, HtlcLayer):
             max_parts=timelocks.max_parts,
         )
         _require(leg.network == self._settings.invoice_prefix, f"the leg is on the network {leg.network!r}")
-        _require(bolt11.decode(leg.invoice).payee == leg.payee, "the invoice is signed by another node than the terms'")
+        invoice = decode_invoice(leg.invoice)
+        _require(invoice.payee == leg.payee, "the invoice is signed by another node than the terms'")
         await self._check_payable(pay)
         known = await self._payments.find(pay.payment_hash)
         _require(known is None, "a payment with this hash was sent before; a hash is paid once")
@@ -123,7 +123,7 @@ class LightningHtlcs(LightningParts, HtlcLayer):
 
     async def _check_payable(self, pay: Pay) -> None:
         state = await self._node.current_state()
-        invoice = bolt11.decode(pay.invoice)
+        invoice = decode_invoice(pay.invoice)
         check_payable(pay, invoice, prefix=self._settings.invoice_prefix, own_key=state.key, now=state.date)
         _require(invoice.amount_msat is not None, "the invoice leaves the amount to the payer")
 
@@ -292,7 +292,7 @@ def _payment_status(payment: PaymentRecord | None) -> ActStatus:
 
 def _seen_by_payer(leg: LightningLeg, payment: PaymentRecord | None, clock: ClockReading) -> LegView:
     if payment is None:
-        is_over = clock.chain_time > bolt11.decode(leg.invoice).expires_at + EXPIRY_MARGIN
+        is_over = clock.chain_time > decode_invoice(leg.invoice).expires_at + EXPIRY_MARGIN
         return LegView(LegState.NONE, clock, over=is_over)
     tx_id = payment.payment_hash.hex()
     if payment.invoice != leg.invoice or payment.amount_msat != leg.amount_msat:
@@ -345,7 +345,7 @@ def _with_parts(
         clock,
         final=is_final,
         preimage=invoice.preimage,
-        tx_id=bolt11.decode(invoice.text).payment_hash.hex(),
+        tx_id=invoice.payment_hash.hex(),
         expiry_height=min((htlc.expiry_height for htlc in parts), default=None),
         parts=len(parts),
         smallest_part_msat=min((htlc.amount_msat for htlc in parts), default=None),

@@ -30,7 +30,7 @@ from layer2.protocols.lightning.payments.request import (
     PaymentRequest,
     check_keysend,
     check_payable,
-    read_invoice,
+    decode_invoice,
 )
 from layer2.protocols.lightning.recipients.recipient import NodeKey, read_recipient
 from layer2.protocols.lightning.settings import LightningSettings
@@ -183,7 +183,7 @@ class LightningPaying(LightningParts):
         """What to send for a request. Another one each time for a node's key, because its preimage is drawn here."""
         match request:
             case PaymentRequest():
-                return request.resolved(read_invoice(request.invoice), self._settings)
+                return request.resolved(decode_invoice(request.invoice), self._settings)
             case KeysendRequest():
                 return request.resolved(Preimage(secrets.token_bytes(32)), self._settings)
             case _:
@@ -229,7 +229,7 @@ class LightningPaying(LightningParts):
         state = await self._recent_node.get()
         match act:
             case Pay():
-                invoice, prefix = read_invoice(act.invoice), self._settings.invoice_prefix
+                invoice, prefix = decode_invoice(act.invoice), self._settings.invoice_prefix
                 check_payable(act, invoice, prefix=prefix, own_key=state.key, now=state.date)
                 max_parts = act.max_parts
             case Keysend():

@@ -19,7 +19,7 @@ from layer2.protocols.lightning.acts import KEYSEND_FINAL_CLTV_DELTA, Keysend, P
 from layer2.protocols.lightning.lnd.answers import LIGHTNING, LndObject
 from layer2.protocols.lightning.lnd.rest import ALREADY_EXISTS, NOT_FOUND, LndRest, Use
 from layer2.protocols.lightning.payments.records import PaymentRecord, PaymentState, read_payment
-from layer2.protocols.lightning.payments.request import read_invoice
+from layer2.protocols.lightning.payments.request import decode_invoice
 from layer2.protocols.lightning.payments.sends import SendStreams
 
 __all__ = ["Payments", "SendListener", "joined"]
@@ -227,7 +227,7 @@ def _send_body(pay: Pay | Keysend) -> dict[str, object]:
         case Pay():
             body = limits | {"payment_request": pay.invoice, "max_parts": pay.max_parts}
             # lnd refuses an amount besides the invoice's own, also the same.
-            return body if read_invoice(pay.invoice).amount_msat else body | {"amt_msat": str(pay.amount_msat)}
+            return body if decode_invoice(pay.invoice).amount_msat else body | {"amt_msat": str(pay.amount_msat)}
         case Keysend():
             return limits | {
                 "dest": b64encode(pay.payee).decode(),

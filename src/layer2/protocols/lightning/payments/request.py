@@ -26,7 +26,7 @@ __all__ = [
     "PaymentRequest",
     "check_keysend",
     "check_payable",
-    "read_invoice",
+    "decode_invoice",
 ]
 
 _MILLION: Final = 1_000_000
@@ -158,7 +158,7 @@ LightningTransaction: TypeAlias = PaymentRequest | KeysendRequest | str
 
 # A payment's invoice is read several times on its way, and a signature is recovered each time.
 @lru_cache(maxsize=1024)
-def read_invoice(text: str) -> Bolt11Invoice:
+def decode_invoice(text: str) -> Bolt11Invoice:
     """Decode what a caller gave as an invoice.
 
     Raises:

@@ -30,9 +30,9 @@ from layer2.formats.bolt11 import Bolt11Invoice
 from layer2.formats.lnurl import LightningAddress, PayOffer, ServiceError, ServiceUrl
 from layer2.http_client import is_this_machine
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
-from layer2.protocols.lightning.recipients.names import StrangersNames
 from layer2.protocols.lightning.recipients.public_addresses import PublicSockets
 from layer2.protocols.lightning.recipients.recipient import Lnurl
+from layer2.protocols.lightning.recipients.resolver import StrangersResolver
 
 __all__ = ["LnurlPay"]
 
@@ -64,7 +64,7 @@ class LnurlPay:
         self._prefix = prefix
         self._this_machine_too = this_machine_too
         self._seconds = seconds
-        self._resolver = StrangersNames() if resolver is None else resolver
+        self._resolver = StrangersResolver() if resolver is None else resolver
         self._authorities = authorities
 
     async def aclose(self) -> None:

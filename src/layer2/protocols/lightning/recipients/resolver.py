@@ -14,12 +14,12 @@ from typing import Final
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-__all__ = ["StrangersNames"]
+__all__ = ["StrangersResolver"]
 
 _THREADS: Final = 4
 
 
-class StrangersNames(AbstractResolver):
+class StrangersResolver(AbstractResolver):
     """The system's resolver, for aiohttp, on threads that nothing else needs."""
 
     def __init__(self) -> None:
