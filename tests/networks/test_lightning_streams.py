@@ -13,10 +13,11 @@ import pytest
 
 from ended_iterators import following
 from layer2 import BTC, LightningNetwork, TxState
-from layer2.errors import NodeRefused
+from layer2.errors import Layer2Error, NodeRefused
 from layer2.interfaces import SystemClock
 from layer2.local_network import LocalNetwork, LocalNetworkControl
 from layer2.protocols.lightning import InvoiceCursor, InvoiceEvent, InvoiceUpdate, PaymentCursor, PaymentUpdate
+from layer2.protocols.lightning.lnd.answers import LndObject
 from layer2.protocols.lightning.statuses import LightningStatus
 from layer2.transactions import LightningPaymentId, Preimage
 from memory_sends import MemorySends
@@ -164,6 +165,76 @@ async def test_invoices_are_told_once_over_a_node_that_is_stopped_in_between(
         (InvoiceEvent.MADE, again),
         (InvoiceEvent.SETTLED, again),
     ]
+
+
+async def test_all_is_told_once_while_both_nodes_are_killed_in_the_middle_of_traffic(
+    network: LocalNetwork, control: LocalNetworkControl, taker: Clients, provider: Clients
+) -> None:
+    made: list[int] = []
+    settled: list[int] = []
+    decided: list[int] = []
+
+    async def follow_invoices(client: LightningNetwork) -> None:
+        async with following(client.watch_invoices_async(InvoiceCursor(0, 0))) as updates:
+            async for update in updates:
+                if update.event is InvoiceEvent.MADE:
+                    made.append(update.invoice.add_index)
+                else:
+                    settled.append(update.invoice.settle_index)
+
+    async def follow_payments(client: LightningNetwork) -> None:
+        async with following(client.watch_payments_async(PaymentCursor(0))) as updates:
+            # One by one, so that those are there that came before it was cancelled.
+            async for update in updates:
+                decided.extend([update.payment.index] if update.payment.state.is_final else [])
+
+    async def pay_on() -> None:
+        while True:
+            # What a node does not answer while it is killed is not this test's matter; the lists are.
+            with suppress(Layer2Error):
+                invoice = await provider.lightning.create_invoice_async(1_000)
+                await taker.lightning.submit_transaction_async(invoice.text)
+            await asyncio.sleep(0.01)
+
+    async with payee(network) as received, payer(network) as sent:
+        followers = [asyncio.ensure_future(follow_invoices(received)), asyncio.ensure_future(follow_payments(sent))]
+        traffic = [asyncio.ensure_future(pay_on()) for _ in range(3)]
+        for party in ("provider", "taker"):
+            before = len(settled)
+
+            async def has_gone_on(before: int = before) -> bool:
+                return len(settled) >= before + 5
+
+            await until(has_gone_on, "payments are made")
+            await control.stop_lightning(party)
+            await control.start_lightning(party)
+        await until_it_can_be_paid(taker.lightning, provider.lightning)
+        for task in traffic:
+            task.cancel()
+        await asyncio.gather(*traffic, return_exceptions=True)
+        await paid(taker.lightning, provider.lightning, 1_000)
+
+        async def is_as_the_nodes_say() -> bool:
+            invoices = await listed(provider.lightning, "/v1/invoices?num_max_invoices=100000", "invoices")
+            payments = await listed(
+                taker.lightning, "/v1/payments?include_incomplete=true&max_payments=100000", "payments"
+            )
+            return (
+                made == [invoice.integer("add_index") for invoice in invoices]
+                and settled == sorted(filter(None, (invoice.integer("settle_index") for invoice in invoices)))
+                and sorted(decided)
+                == [one.integer("payment_index") for one in payments if one.text("status") in ("SUCCEEDED", "FAILED")]
+            )
+
+        await until(is_as_the_nodes_say, "what was told is what the nodes list")
+        for task in followers:
+            task.cancel()
+        await asyncio.gather(*followers, return_exceptions=True)
+
+
+async def listed(client: LightningNetwork, path: str, name: str) -> list[LndObject]:
+    """What the node itself lists, all of it."""
+    return (await client._rest.get(path)).fields.objects(name)
 
 
 async def until_it_can_be_paid(taker: LightningNetwork, provider: LightningNetwork) -> None:
