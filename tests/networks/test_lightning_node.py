@@ -4,46 +4,33 @@ from __future__ import annotations
 
 import logging
 import os
-import ssl
 from base64 import b64encode
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from layer2.errors import IdempotencyConflict, InsufficientFunds, Outcome, ProofRefused, TransactionError
 from layer2.formats.signed_message import signer_of, verify_message
-from layer2.local_network import LightningNode, LocalNetwork, LocalNetworkControl
+from layer2.local_network import LocalNetwork, LocalNetworkControl, Party
 from layer2.money import BTC
 from layer2.protocols.lightning import Hold, LightningNetwork, PaymentRequest
+from layer2.protocols.lightning.lnd.rest import LndRest
 from layer2.transactions import LightningPaymentId, Preimage, TxState
-from networks.parties import Clients
+from networks.parties import Clients, lightning_settings
 from networks.waiting import until
 
 AMOUNT = 12_345
 
 
-async def ask(node: LightningNode, method: str, path: str, **body: Any) -> dict[str, Any]:
-    """Ask a node with the macaroon that allows everything, past the client."""
-    macaroon = read(Path(node.macaroon_file).with_name("admin.macaroon"))
-    async with (
-        aiohttp.ClientSession() as session,
-        session.request(
-            method,
-            node.rest_url + path,
-            json=body or None,
-            headers={"Grpc-Metadata-macaroon": macaroon.hex()},
-            ssl=ssl.create_default_context(cafile=node.certificate_file),
-        ) as response,
-    ):
-        response.raise_for_status()
-        answer: dict[str, Any] = await response.json()
-        return answer
-
-
-def read(path: Path) -> bytes:
-    return path.read_bytes()
+async def verified_by(party: Party, message: bytes, signature: str) -> tuple[bool, str]:
+    """What a node says of a signature, and whose it is: with the macaroon that allows everything."""
+    admin = Path(party.lightning.macaroon_file).with_name("admin.macaroon")
+    async with aclosing(LndRest(lightning_settings(party, macaroon_file=str(admin)))) as rest:
+        body = {"msg": b64encode(message).decode(), "signature": signature}
+        fields = (await rest.post("/v1/verifymessage", body)).fields
+        return fields.flag("valid"), fields.text("pubkey")
 
 
 def drawn() -> Preimage:
@@ -80,14 +67,8 @@ async def test_a_message_is_signed_as_the_other_node_verifies_it(
     with pytest.raises(ProofRefused):
         verify_message(message, signature, network.provider.lightning.node_key)
     data = message.encode() if isinstance(message, str) else message
-    oracle = await ask(
-        network.provider.lightning,
-        "POST",
-        "/v1/verifymessage",
-        msg=b64encode(data).decode(),
-        signature=signature,
-    )
-    assert oracle == {"valid": True, "pubkey": network.taker.lightning.node_key}
+    oracle = await verified_by(network.provider, data, signature)
+    assert oracle == (True, network.taker.lightning.node_key)
 
 
 async def test_of_any_signature_the_node_and_this_package_name_the_same_signer(
@@ -95,14 +76,8 @@ async def test_of_any_signature_the_node_and_this_package_name_the_same_signer(
 ) -> None:
     signature = await taker.lightning.sign_message_async("one message")
     for message in ("one message", "another message"):
-        oracle = await ask(
-            network.taker.lightning,
-            "POST",
-            "/v1/verifymessage",
-            msg=b64encode(message.encode()).decode(),
-            signature=signature,
-        )
-        assert oracle["pubkey"] == signer_of(message, signature).hex()
+        _, signer = await verified_by(network.taker, message.encode(), signature)
+        assert signer == signer_of(message, signature).hex()
 
 
 # Holds
