@@ -176,8 +176,9 @@ class InvoiceFeed:
             life = _LIFE
             if not position.add_index or not position.settle_index:
                 life = max(self._pause, _SHARE * (loop.time() - begun_at))
+            limit = asyncio.timeout(life)
             try:
-                async with asyncio.timeout(life) as limit:
+                async with limit:
                     await self._read_stream(position)
             except TimeoutError:
                 if not limit.expired():

@@ -195,9 +195,10 @@ class PaymentFeed:
     async def _read_stream(self) -> None:
         self._is_live = False
         self._may_have_missed()
+        limit = asyncio.timeout(_LIFE)
         try:
             async with (
-                asyncio.timeout(_LIFE) as limit,
+                limit,
                 self._rest.stream("GET", "/v2/router/payments", watch=True) as messages,
             ):
                 async for message in messages:
