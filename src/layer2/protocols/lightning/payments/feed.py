@@ -2,7 +2,8 @@
 
 lnd's stream begins with the payments that are under way, and says nothing of those that ended before; nor can be seen
 when it has begun, because its HTTP headers come with its first message only. So what it may have missed is read from
-the list of payments: at the beginning, with that first message, and from time to time until then.
+the list of payments: at the beginning, with that first message, and from time to time until then. What is told
+meanwhile waits for that: no subscriber's cursor may pass over what it was not told.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ _REMEMBERED: Final = 4096
 """Newest payments that a subscriber is known to have been told the end of."""
 _LATE: Final = 32
 """Numbers below a new payment's that may still come: lnd gives them out before it writes them down."""
+_MOST_EARLY: Final = 10_000
+"""Payments kept that were told of before the list was read; the list has them too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +114,13 @@ class PaymentFeed:
         self._listing = LastingRead("the list of payments", self._read_list_in_turn, self._fail)
         self._look_now = asyncio.Event()
         self._is_live = False
+        self._is_listed = False
+        """Whether the list was read after the stream was live: then nothing before the next news is missing."""
+        self._early: dict[int, PaymentRecord] = {}
 
     def told(self, payment: PaymentRecord) -> None:
         """Hand out what was said elsewhere, by the node, of one of its payments."""
-        self._hand_out(payment, is_news=True)
+        self._hear(payment)
 
     async def updates(self, after: PaymentCursor | None) -> AsyncGenerator[PaymentUpdate, None]:
         """Hand out each payment twice: when it is under way, and when it is decided; or once, where it was quick.
@@ -135,6 +141,7 @@ class PaymentFeed:
             undecided = dict.fromkeys(after.open, True)
             subscriber = _Subscriber(after.index, False, after.index, outlet, undecided)
         self._subscribers.add(subscriber)
+        self._is_listed = False
         self._listing.restart()
         self._start()
         try:
@@ -179,6 +186,7 @@ class PaymentFeed:
     def _end_if_unheard(self) -> None:
         if not self._subscribers:
             self._listing.stop()
+            self._early.clear()
             if not self._listeners:
                 # Who waits in pieces comes back at once.
                 self._streaming.stop_after(min(self._pause, _LINGER))
@@ -203,16 +211,19 @@ class PaymentFeed:
             ):
                 async for message in messages:
                     self._streaming.lasts()
-                    self._hand_out(read_payment(message), is_news=True)
                     if not self._is_live:
                         self._is_live = True
                         self._may_have_missed()
+                    self._hear(read_payment(message))
         except TimeoutError:
             if not limit.expired():
                 raise
             self._streaming.lasts()
+        finally:
+            self._is_live = False
 
     def _may_have_missed(self) -> None:
+        self._is_listed = False
         self._look_now.set()
         for listener in list(self._listeners.values()):
             listener.missed()
@@ -227,6 +238,8 @@ class PaymentFeed:
             self._look_now.clear()
             await self._read_list()
             self._listing.lasts()
+            if not self._look_now.is_set():
+                self._hand_out_early()
             try:
                 async with asyncio.timeout(None if self._is_live else pause):
                     await self._look_now.wait()
@@ -259,6 +272,29 @@ class PaymentFeed:
     async def _page(self, query: str) -> list[PaymentRecord]:
         answer = await self._rest.get(f"/v1/payments?include_incomplete=true&omit_hops=true&{query}")
         return [read_payment(payment) for payment in answer.fields.objects("payments")]
+
+    def _hear(self, payment: PaymentRecord) -> None:
+        """Hand out news, to subscribers as soon as all that comes before it was handed out."""
+        if self._is_live and self._is_listed:
+            self._hand_out(payment, is_news=True)
+            return
+        for heard in list(self._listeners):
+            heard(payment)
+        if self._subscribers:
+            if len(self._early) == _MOST_EARLY:
+                self._early.clear()
+                self._look_now.set()
+            self._early[payment.index] = payment
+            if not self._is_live:
+                # Nothing says that the list is to be read now, but this.
+                self._look_now.set()
+
+    def _hand_out_early(self) -> None:
+        self._is_listed = True
+        early, self._early = self._early, {}
+        for _, payment in sorted(early.items()):
+            for subscriber in list(self._subscribers):
+                subscriber.offer(payment, is_news=True)
 
     def _hand_out(self, payment: PaymentRecord, *, is_news: bool) -> None:
         for heard in list(self._listeners):
