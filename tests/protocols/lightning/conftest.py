@@ -1,4 +1,4 @@
-"""A fresh pair of simulated Lightning nodes for each test."""
+"""For each test a fresh pair of simulated Lightning nodes, and a scripted one with a client."""
 
 from __future__ import annotations
 
@@ -7,10 +7,29 @@ from pathlib import Path
 
 import pytest
 
-from protocols.lightning.world import World, running_world
+from layer2.interfaces import SystemClock
+from layer2.protocols.lightning import LightningNetwork
+from layer2.settings import ConnectionPoolConfig
+from memory_sends import MemorySends
+from protocols.lightning.scripted_lnd import ScriptedLnd, scripted
+from protocols.lightning.world import World, running_world, settings_of
 
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with running_world(tmp_path) as world:
         yield world
+
+
+@pytest.fixture
+async def lnd(world: World) -> AsyncIterator[ScriptedLnd]:
+    async with scripted(world.nodes[0]) as lnd:
+        yield lnd
+
+
+@pytest.fixture
+async def client(lnd: ScriptedLnd) -> AsyncIterator[LightningNetwork]:
+    """A client of the scripted node. The real clock: the scripted node's ``Date`` is this machine's."""
+    settings = settings_of(lnd.node, connection_pool=ConnectionPoolConfig(max_response_bytes=1_000_000))
+    async with LightningNetwork(settings, MemorySends(), SystemClock()) as client:
+        yield client

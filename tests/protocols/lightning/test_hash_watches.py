@@ -19,9 +19,9 @@ from layer2.protocols.lightning.payments.records import PaymentState
 from layer2.protocols.lightning.statuses import LightningStatus
 from layer2.protocols.lightning.watches import Word, seconds_to_next_look
 from layer2.transactions import LightningPaymentId, Preimage, TxState
+from protocols.lightning.waiting import SECONDS, streams_open
 from protocols.lightning.world import World, settings_of
 
-SECONDS = 10
 MANY = 10_000
 MOST_BYTES = 20 * 1024
 
@@ -42,12 +42,6 @@ async def next_of(statuses: AsyncIterator[LightningStatus]) -> LightningStatus:
     return await asyncio.wait_for(anext(statuses), SECONDS)
 
 
-async def until_open(client: LightningNetwork, streams: int) -> None:
-    async with asyncio.timeout(SECONDS):
-        while client.open_streams != streams:  # noqa: ASYNC110 - the node runs on this very loop
-            await asyncio.sleep(0)
-
-
 async def test_ten_thousand_waits_have_two_streams_and_little_memory(world: World) -> None:
     async with payee_of(world) as client:
         tracemalloc.start()
@@ -56,7 +50,7 @@ async def test_ten_thousand_waits_have_two_streams_and_little_memory(world: Worl
                 asyncio.ensure_future(client.wait_for_status_async(id_of(sha256(b"%d" % one).digest())))
                 for one in range(MANY)
             ]
-            await until_open(client, 2)
+            await streams_open(client, 2)
             used, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
@@ -73,7 +67,7 @@ async def test_all_who_wait_for_one_hash_are_told(world: World) -> None:
     tx_id = id_of(invoice.payment_hash)
     async with payee_of(world) as client:
         waits = [asyncio.ensure_future(client.wait_for_status_async(tx_id, timeout=SECONDS)) for _ in range(100)]
-        await until_open(client, 1)
+        await streams_open(client, 1)
         waits[7].cancel()
         await world.taker.submit_transaction_async(invoice.text)
         ends = await asyncio.gather(*waits, return_exceptions=True)
@@ -92,7 +86,7 @@ async def test_a_status_is_handed_out_once_and_the_last_one_ends_the_watch(world
     ):
         assert (await next_of(sent)).state is TxState.UNKNOWN
         assert (await next_of(received)).state is TxState.PENDING
-        await until_open(payee, 2)
+        await streams_open(payee, 2)
         await world.taker.submit_transaction_async(invoice.text)
         assert (await next_of(sent)).state is TxState.PENDING
         held = await next_of(received)
@@ -209,7 +203,7 @@ async def test_holds_have_a_limited_number_of_streams_and_the_others_are_looked_
         watches = [client.watch_transaction_async(id_of(preimage.payment_hash)) for preimage in preimages]
         for statuses in watches:
             assert (await next_of(statuses)).state is TxState.PENDING
-        await until_open(client, 3)  # Two of holds, and the one of all invoices.
+        await streams_open(client, 3)  # Two of holds, and the one of all invoices.
         for invoice in invoices:
             await world.taker.submit_transaction_async(invoice.text)
         for statuses in watches:
@@ -249,7 +243,7 @@ async def test_an_invoice_that_expires_is_seen_to_fail(world: World) -> None:
     invoice = await world.provider.create_invoice_async(1_000, expiry_seconds=60)
     async with payee_of(world, poll_interval_seconds=0.02) as client:
         waiting = asyncio.ensure_future(client.wait_for_status_async(id_of(invoice.payment_hash), timeout=SECONDS))
-        await until_open(client, 1)
+        await streams_open(client, 1)
         world.clock.advance(61)
         assert (await waiting).state is TxState.FAILED
 
@@ -273,7 +267,7 @@ async def test_closing_the_client_ends_all_waits_with_an_error(world: World) -> 
             asyncio.ensure_future(client.wait_for_status_async(id_of(sha256(b"%d" % one).digest())))
             for one in range(100)
         ]
-        await until_open(client, 2)
+        await streams_open(client, 2)
     ends = await asyncio.gather(*waits, return_exceptions=True)
     assert all(isinstance(end, NodeUnreachable) and "the client was closed" in str(end) for end in ends)
     assert len({id(end) for end in ends}) == 100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,10 @@ from layer2.errors import (
 from layer2.money import BTC, ETH
 from layer2.proofs.model import LightningPaymentEvidence
 from layer2.protocols.lightning import LightningNetwork, PaymentRequest
+from layer2.settings import ConnectionPoolConfig
 from layer2.swap_rules.legs import Verb
 from layer2.transactions import LightningPaymentId, Preimage, TxState
+from protocols.lightning.waiting import requests_open, streams_open
 from protocols.lightning.world import HASH, PREIMAGE, START, World, leg_to_provider, offer_request, settings_of
 
 PAYMENT_ID = LightningPaymentId(HASH.hex())
@@ -300,15 +303,17 @@ async def test_a_client_can_be_entered_again_elsewhere(world: World) -> None:
 
 
 async def test_more_waits_than_connections_do_not_stop_calls(world: World) -> None:
-    invoice = await world.provider.create_invoice_async(50_000)
-    world.fault("hold_payments")
-    status = await world.taker.submit_transaction_async(invoice.text)
-    waits = [asyncio.create_task(world.taker.wait_for_status_async(status.tx_id)) for _ in range(40)]
-    await requests_open(world, 2)
-    assert (await world.taker.get_transaction_status_async(status.tx_id)).state is TxState.PENDING
-    for wait in waits:
-        wait.cancel()
-    await asyncio.gather(*waits, return_exceptions=True)
+    pool = ConnectionPoolConfig(max_connections=2)
+    settings = settings_of(world.nodes[1], connection_pool=pool)
+    async with LightningNetwork(settings, world.sends, world.clock) as payee:
+        invoices = [await payee.create_hold_invoice_async(sha256(b"%d" % one).digest(), 1_000) for one in range(10)]
+        ids = [LightningPaymentId(invoice.payment_hash.hex()) for invoice in invoices]
+        waits = [asyncio.create_task(payee.wait_for_status_async(tx_id)) for tx_id in ids]
+        await streams_open(payee, len(ids) + 1)  # One for each that may be held, and that of all invoices.
+        assert (await payee.get_transaction_status_async(ids[0])).state is TxState.PENDING
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
 
 
 async def test_the_blocking_twins_work_from_a_thread(world: World) -> None:
@@ -343,9 +348,3 @@ async def test_an_invoice_that_lnd_refuses_is_an_error_in_its_words(world: World
 
 def content_of(path: str) -> bytes:
     return Path(path).read_bytes()
-
-
-async def requests_open(world: World, count: int) -> None:
-    """Return when the taker's node has exactly so many requests that wait."""
-    while (await world.simulation.status())["nodes"]["taker"]["open_requests"] != count:  # noqa: ASYNC110
-        await asyncio.sleep(0)  # The node runs on this very loop: this gives it its turn, not time.

@@ -11,6 +11,7 @@ from typing import Any
 
 from layer2.formats import bolt11
 from layer2.local_network import LightningNode
+from layer2.money import BTC
 from layer2.protocol_client import OfferRequest
 from layer2.protocols.lightning import LightningNetwork, LightningSettings
 from layer2.simnet.clock import SimClock
@@ -78,6 +79,22 @@ async def running_world(directory: Path) -> AsyncIterator[World]:
             yield World(simulation, clock, nodes, sends, taker, provider)
     finally:
         await simulation.stop()
+
+
+async def paid(world: World, amount: int = 1_000) -> bytes:
+    """The hash of an invoice of the provider's that the taker has paid."""
+    invoice = await world.provider.create_invoice_async(amount)
+    tx_id = await world.taker.transfer_asset_async(BTC, amount, invoice.text)
+    await world.taker.wait_for_status_async(tx_id, timeout=10)
+    return invoice.payment_hash
+
+
+async def held(world: World, word: bytes) -> Preimage:
+    """What settles a hold invoice of the provider's that the taker has sent a payment for."""
+    preimage = Preimage(sha256(word).digest())
+    invoice = await world.provider.create_hold_invoice_async(preimage.payment_hash, 1_000)
+    await world.taker.transfer_asset_async(BTC, 1_000, invoice.text)
+    return preimage
 
 
 async def leg_to_provider(world: World, *, amount: int = 50_000, preimage: Preimage | None = None) -> Htlc:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from base64 import b64encode
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -24,7 +23,6 @@ from layer2.protocols.lightning import Hold, HoldPart, LightningNetwork
 from layer2.protocols.lightning.invoices.holds import hold_of
 from layer2.protocols.lightning.invoices.records import read_invoice
 from layer2.protocols.lightning.lnd.answers import Call, LndObject
-from layer2.settings import ConnectionPoolConfig
 from memory_sends import MemorySends
 from protocols.lightning import scripted_lnd as script
 from protocols.lightning.scripted_lnd import Reply, ScriptedLnd, answer, refusal, scripted
@@ -34,19 +32,6 @@ SETTLE, CANCEL = "POST /v2/invoices/settle", "POST /v2/invoices/cancel"
 LOOKUP = f"GET /v1/invoice/{HASH.hex()}"
 NO_INVOICE = refusal("unable to locate invoice", 5, 404)
 PARTS = [script.invoice_htlc(700, 900), script.invoice_htlc(300, 890), script.invoice_htlc(5, 1, "CANCELED")]
-
-
-@pytest.fixture
-async def lnd(world: World) -> AsyncIterator[ScriptedLnd]:
-    async with scripted(world.nodes[0]) as lnd:
-        yield lnd
-
-
-@pytest.fixture
-async def client(lnd: ScriptedLnd) -> AsyncIterator[LightningNetwork]:
-    settings = settings_of(lnd.node, connection_pool=ConnectionPoolConfig(max_response_bytes=1_000_000))
-    async with LightningNetwork(settings, MemorySends(), SystemClock()) as client:
-        yield client
 
 
 def invoice(state: str) -> dict[str, object]:

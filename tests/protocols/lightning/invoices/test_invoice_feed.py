@@ -6,24 +6,21 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from hashlib import sha256
 
 import pytest
 
 from ended_iterators import following
 from layer2.errors import AsyncRuntimeError, AuthenticationFailed, NodeUnreachable
-from layer2.money import BTC
 from layer2.protocols.lightning import InvoiceCursor, InvoiceEvent, InvoiceUpdate, LightningNetwork
 from layer2.protocols.lightning.invoices import feed
 from layer2.protocols.lightning.invoices.records import InvoiceState
 from layer2.protocols.lightning.lnd.outlet import Outlet
-from layer2.transactions import Preimage
-from protocols.lightning.world import World, settings_of
+from protocols.lightning.waiting import SECONDS, until
+from protocols.lightning.world import World, held, paid, settings_of
 
 STREAM = "/v1/invoices/subscribe"
 BEGINNING = InvoiceCursor(0, 0)
 MADE, SETTLED = InvoiceEvent.MADE, InvoiceEvent.SETTLED
-SECONDS = 10
 Told = tuple[InvoiceEvent, bytes]
 
 
@@ -43,20 +40,6 @@ async def follower_of(world: World) -> AsyncIterator[LightningNetwork]:
 
 async def made(world: World, amount: int = 1_000) -> bytes:
     return (await world.provider.create_invoice_async(amount)).payment_hash
-
-
-async def paid(world: World, amount: int = 1_000) -> bytes:
-    invoice = await world.provider.create_invoice_async(amount)
-    tx_id = await world.taker.transfer_asset_async(BTC, amount, invoice.text)
-    await world.taker.wait_for_status_async(tx_id, timeout=SECONDS)
-    return invoice.payment_hash
-
-
-async def held(world: World, word: bytes) -> Preimage:
-    preimage = Preimage(sha256(word).digest())
-    invoice = await world.provider.create_hold_invoice_async(preimage.payment_hash, 1_000)
-    await world.taker.transfer_asset_async(BTC, 1_000, invoice.text)
-    return preimage
 
 
 async def take(updates: AsyncIterator[InvoiceUpdate], count: int) -> list[InvoiceUpdate]:
@@ -85,8 +68,7 @@ async def test_all_invoices_are_told_from_the_beginning(world: World, follower: 
 async def test_the_first_invoice_of_a_new_node_is_told(world: World, follower: LightningNetwork) -> None:
     async with following(follower.watch_invoices_async()) as updates:
         coming = asyncio.ensure_future(take(updates, 2))
-        while follower.open_streams == 0:  # noqa: ASYNC110 - the node runs on this very loop
-            await asyncio.sleep(0)
+        await until(lambda: follower.open_streams != 0)
         payment_hash = await paid(world)
         assert what(await coming) == [(MADE, payment_hash), (SETTLED, payment_hash)]
 
@@ -96,8 +78,7 @@ async def test_who_begins_now_is_told_nothing_of_before(world: World, follower: 
     world.clock.advance(5)
     async with following(follower.watch_invoices_async()) as updates:
         coming = asyncio.ensure_future(take(updates, 2))
-        while follower.open_streams == 0:  # noqa: ASYNC110 - the node runs on this very loop
-            await asyncio.sleep(0)
+        await until(lambda: follower.open_streams != 0)
         payment_hash = await paid(world)
         assert what(await coming) == [(MADE, payment_hash), (SETTLED, payment_hash)]
 
@@ -201,8 +182,7 @@ async def test_a_subscriber_that_goes_leaves_the_others_theirs(world: World, fol
             await stack.enter_async_context(following(follower.watch_invoices_async(BEGINNING))) for _ in range(3)
         ]
         waiting = [asyncio.ensure_future(take(updates, 2)) for updates in subscribers]
-        while follower.open_streams == 0:  # noqa: ASYNC110 - the node runs on this very loop
-            await asyncio.sleep(0)
+        await until(lambda: follower.open_streams != 0)
         waiting[0].cancel()
         payment_hash = await paid(world)
         with pytest.raises(asyncio.CancelledError):
@@ -236,8 +216,7 @@ async def test_a_slow_subscriber_is_told_that_it_is_and_goes_on_after_its_cursor
 async def test_closing_the_client_ends_what_is_followed_with_an_error(world: World) -> None:
     async with follower_of(world) as client:
         waiting = [asyncio.ensure_future(anext(client.watch_invoices_async())) for _ in range(3)]
-        while client.open_streams == 0:  # noqa: ASYNC110 - the node runs on this very loop
-            await asyncio.sleep(0)
+        await until(lambda: client.open_streams != 0)
     for ended in await asyncio.gather(*waiting, return_exceptions=True):
         assert isinstance(ended, NodeUnreachable)
         assert "the client was closed" in str(ended)
@@ -247,8 +226,7 @@ async def test_closing_the_client_ends_what_is_followed_with_an_error(world: Wor
 async def test_a_macaroon_that_is_refused_reaches_who_listens(world: World, follower: LightningNetwork) -> None:
     async with following(follower.watch_invoices_async(BEGINNING)) as updates:
         coming = asyncio.ensure_future(take(updates, 1))
-        while follower.open_streams == 0:  # noqa: ASYNC110 - the node runs on this very loop
-            await asyncio.sleep(0)
+        await until(lambda: follower.open_streams != 0)
         world.fault("error", party="provider", path="/v1/invoices", status=401)
         with pytest.raises(AuthenticationFailed):
             await coming
@@ -257,11 +235,9 @@ async def test_a_macaroon_that_is_refused_reaches_who_listens(world: World, foll
 async def test_a_node_that_is_away_is_waited_for(world: World, follower: LightningNetwork) -> None:
     async with following(follower.watch_invoices_async(BEGINNING)) as updates:
         coming = asyncio.ensure_future(take(updates, 2))
-        while follower.open_streams == 0:  # noqa: ASYNC110 - the node runs on this very loop
-            await asyncio.sleep(0)
+        await until(lambda: follower.open_streams != 0)
         world.fault("down", party="provider")
-        while follower.open_streams == 1:  # noqa: ASYNC110
-            await asyncio.sleep(0)
+        await until(lambda: follower.open_streams != 1)
         world.fault("none", party="provider")
         payment_hash = await paid(world)
         assert what(await coming) == [(MADE, payment_hash), (SETTLED, payment_hash)]

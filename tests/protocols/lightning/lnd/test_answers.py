@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from hashlib import sha256
+from typing import Any
 
 import pytest
 
@@ -17,16 +19,15 @@ from layer2.errors import (
     Outcome,
     TransactionError,
 )
-from layer2.interfaces import SystemClock
 from layer2.money import BTC
 from layer2.protocols.lightning import LightningNetwork
 from layer2.protocols.lightning.lnd.rest import LndRest, Use
 from layer2.settings import ConnectionPoolConfig
 from layer2.swap_rules.legs import Htlc, LegState, Side, Verb
 from layer2.transactions import Finality, LightningPaymentId, TxState
-from memory_sends import MemorySends
 from protocols.lightning import scripted_lnd as script
-from protocols.lightning.scripted_lnd import Reply, ScriptedLnd, answer, messages, refusal, scripted
+from protocols.lightning.scripted_lnd import Reply, ScriptedLnd, answer, messages, refusal
+from protocols.lightning.waiting import until
 from protocols.lightning.world import HASH, PREIMAGE, World, htlc_of, offer_request, settings_of
 
 TRACK = f"GET /v2/router/track/{urlsafe_b64encode(HASH).decode()}"
@@ -37,27 +38,23 @@ IN_STANDARD = b64encode(PREIMAGE.secret).decode()
 
 
 @pytest.fixture
-async def lnd(world: World) -> AsyncIterator[ScriptedLnd]:
-    async with scripted(world.nodes[0]) as lnd:
-        yield lnd
-
-
-@pytest.fixture
-async def client(lnd: ScriptedLnd) -> AsyncIterator[LightningNetwork]:
-    """A client of the scripted node. The real clock: the scripted node's ``Date`` is this machine's."""
-    settings = settings_of(lnd.node, connection_pool=ConnectionPoolConfig(max_response_bytes=20_000))
-    async with LightningNetwork(settings, MemorySends(), SystemClock()) as client:
-        yield client
-
-
-@pytest.fixture
 async def rest(lnd: ScriptedLnd) -> AsyncIterator[LndRest]:
-    """Waits a twentieth of a second for an answer."""
-    rest = LndRest(
-        settings_of(lnd.node, default_timeout_ms=50, connection_pool=ConnectionPoolConfig(max_response_bytes=1_000))
-    )
-    yield rest
-    await rest.aclose()
+    async with rest_of(lnd) as rest:
+        yield rest
+
+
+@pytest.fixture
+async def hasty_rest(lnd: ScriptedLnd) -> AsyncIterator[LndRest]:
+    """Waits a third of a second for an answer: for those that never come."""
+    async with rest_of(lnd, default_timeout_ms=333) as rest:
+        yield rest
+
+
+@asynccontextmanager
+async def rest_of(lnd: ScriptedLnd, **changes: Any) -> AsyncIterator[LndRest]:
+    pool = ConnectionPoolConfig(max_response_bytes=1_000)
+    async with aclosing(LndRest(settings_of(lnd.node, connection_pool=pool, **changes))) as rest:
+        yield rest
 
 
 @pytest.fixture
@@ -107,11 +104,11 @@ async def test_what_cannot_be_right_is_a_bad_answer(
 )
 @pytest.mark.parametrize(("method", "outcome"), [("GET", Outcome.NOT_SENT), ("POST", Outcome.UNKNOWN)])
 async def test_no_answer_leaves_open_what_an_act_did(
-    lnd: ScriptedLnd, rest: LndRest, method: str, outcome: Outcome, reply: Reply
+    lnd: ScriptedLnd, hasty_rest: LndRest, method: str, outcome: Outcome, reply: Reply
 ) -> None:
     lnd.say(f"{method} /v1/x", reply)
     with pytest.raises(NodeUnreachable) as caught:
-        await (rest.get("/v1/x") if method == "GET" else rest.post("/v1/x", {}))
+        await (hasty_rest.get("/v1/x") if method == "GET" else hasty_rest.post("/v1/x", {}))
     assert caught.value.outcome is outcome
 
 
@@ -189,11 +186,11 @@ async def test_a_stream_that_goes_wrong_ends_with_an_error(
 
 @pytest.mark.parametrize("reply", [Reply(silent=True), Reply((b"\n",))], ids=["silence", "no message"])
 async def test_a_stream_without_a_first_message_leaves_an_act_unknown(
-    lnd: ScriptedLnd, rest: LndRest, reply: Reply
+    lnd: ScriptedLnd, hasty_rest: LndRest, reply: Reply
 ) -> None:
     lnd.say("POST /v2/x", reply)
     with pytest.raises(NodeUnreachable) as caught:
-        await rest.begin_stream("POST", "/v2/x", {}, use=Use.CALLS)
+        await hasty_rest.begin_stream("POST", "/v2/x", {}, use=Use.CALLS)
     assert caught.value.outcome is Outcome.UNKNOWN
 
 
@@ -287,8 +284,7 @@ async def test_a_send_that_was_cancelled_is_looked_up_before_anything_is_sent_ag
     lnd.say(TRACK, script.NOT_FOUND)
     lnd.say(SEND, Reply(silent=True))
     sending = asyncio.create_task(client.submit_transaction_async(text_of(htlc), idempotency_key="order 1"))
-    while not lnd.bodies(SEND):  # noqa: ASYNC110
-        await asyncio.sleep(0)  # The node runs on this very loop: this gives it its turn, not time.
+    await until(lambda: bool(lnd.bodies(SEND)))
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending

@@ -13,8 +13,8 @@ from layer2.protocols.lightning.lnd.rest import LndRest
 from layer2.protocols.lightning.node.recent import RecentNodeState
 from layer2.protocols.lightning.node.state import LndNode
 from protocols.lightning import scripted_lnd as script
-from protocols.lightning.scripted_lnd import ScriptedLnd, answer, scripted
-from protocols.lightning.world import World, settings_of
+from protocols.lightning.scripted_lnd import ScriptedLnd, answer
+from protocols.lightning.world import settings_of
 
 GETINFO = "GET /v1/getinfo"
 
@@ -32,12 +32,6 @@ class SteppedClock:
 @pytest.fixture
 def clock() -> SteppedClock:
     return SteppedClock()
-
-
-@pytest.fixture
-async def lnd(world: World) -> AsyncIterator[ScriptedLnd]:
-    async with scripted(world.nodes[0]) as lnd:
-        yield lnd
 
 
 @pytest.fixture

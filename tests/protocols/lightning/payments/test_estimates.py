@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import AsyncIterator
 
 import pytest
 from coincurve import PrivateKey
@@ -20,29 +19,15 @@ from layer2.errors import (
 )
 from layer2.formats import bolt11
 from layer2.formats.bolt11 import InvoiceFields, RouteHop
-from layer2.interfaces import SystemClock
 from layer2.protocols.lightning import LightningNetwork, RouteEstimate
-from memory_sends import MemorySends
-from protocols.lightning.scripted_lnd import Reply, ScriptedLnd, answer, refusal, scripted
-from protocols.lightning.world import HASH, START, World, settings_of
+from protocols.lightning.scripted_lnd import Reply, ScriptedLnd, answer, refusal
+from protocols.lightning.world import HASH, START, World
 
 ESTIMATE = "POST /v2/router/route/estimatefee"
 PAYEE = PrivateKey(b"\x01" * 32)
 KEY = PAYEE.public_key.format()
 HEIGHT = 800
 HINTS = ((RouteHop(PrivateKey(b"\x03" * 32).public_key.format(), 7, 1, 10, 40),),)
-
-
-@pytest.fixture
-async def lnd(world: World) -> AsyncIterator[ScriptedLnd]:
-    async with scripted(world.nodes[0]) as lnd:
-        yield lnd
-
-
-@pytest.fixture
-async def client(lnd: ScriptedLnd) -> AsyncIterator[LightningNetwork]:
-    async with LightningNetwork(settings_of(lnd.node), MemorySends(), SystemClock()) as client:
-        yield client
 
 
 def invoice_of(amount_msat: int | None, *, hints: tuple[tuple[RouteHop, ...], ...] = (), delta: int = 80) -> str:

@@ -6,23 +6,20 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from hashlib import sha256
 
 import pytest
 
 from ended_iterators import following
 from layer2.errors import AsyncRuntimeError, AuthenticationFailed, NodeUnreachable
-from layer2.money import BTC
 from layer2.protocols.lightning import LightningNetwork, PaymentCursor, PaymentUpdate
 from layer2.protocols.lightning.lnd.outlet import Outlet
 from layer2.protocols.lightning.payments import feed
 from layer2.protocols.lightning.payments.records import PaymentState
-from layer2.transactions import Preimage
-from protocols.lightning.world import World
+from protocols.lightning.waiting import SECONDS, until
+from protocols.lightning.world import World, held, paid
 
 STREAM = "/v2/router/payments"
 BEGINNING = PaymentCursor(0)
-SECONDS = 10
 Told = tuple[bytes, bool]
 """A hash, and whether it is decided."""
 
@@ -38,20 +35,6 @@ async def follower(world: World) -> AsyncIterator[LightningNetwork]:
 async def follower_of(world: World) -> AsyncIterator[LightningNetwork]:
     async with world.restarted_taker(poll_interval_seconds=0.02) as client:
         yield client
-
-
-async def paid(world: World, amount: int = 1_000) -> bytes:
-    invoice = await world.provider.create_invoice_async(amount)
-    tx_id = await world.taker.transfer_asset_async(BTC, amount, invoice.text)
-    await world.taker.wait_for_status_async(tx_id, timeout=SECONDS)
-    return invoice.payment_hash
-
-
-async def held(world: World, word: bytes) -> Preimage:
-    preimage = Preimage(sha256(word).digest())
-    invoice = await world.provider.create_hold_invoice_async(preimage.payment_hash, 1_000)
-    await world.taker.transfer_asset_async(BTC, 1_000, invoice.text)
-    return preimage
 
 
 async def take_until(updates: AsyncIterator[PaymentUpdate], *decided: bytes) -> list[PaymentUpdate]:
@@ -178,8 +161,7 @@ async def test_a_subscriber_that_goes_leaves_the_others_theirs(world: World, fol
             await stack.enter_async_context(following(follower.watch_payments_async(BEGINNING))) for _ in range(3)
         ]
         waiting = [asyncio.ensure_future(anext(updates)) for updates in subscribers]
-        while follower.open_streams == 0:  # noqa: ASYNC110 - the node runs on this very loop
-            await asyncio.sleep(0)
+        await until(lambda: follower.open_streams != 0)
         waiting[0].cancel()
         payment_hash = await paid(world)
         with pytest.raises(asyncio.CancelledError):
@@ -220,8 +202,7 @@ async def test_what_this_client_sends_is_told_without_the_stream_of_all_payments
 async def test_closing_the_client_ends_what_is_followed_with_an_error(world: World) -> None:
     async with follower_of(world) as client:
         waiting = [asyncio.ensure_future(anext(client.watch_payments_async())) for _ in range(3)]
-        while client.open_streams == 0:  # noqa: ASYNC110 - the node runs on this very loop
-            await asyncio.sleep(0)
+        await until(lambda: client.open_streams != 0)
     for ended in await asyncio.gather(*waiting, return_exceptions=True):
         assert isinstance(ended, NodeUnreachable)
         assert "the client was closed" in str(ended)
@@ -238,11 +219,9 @@ async def test_a_macaroon_that_is_refused_reaches_who_listens(world: World, foll
 async def test_a_node_that_is_away_is_waited_for(world: World, follower: LightningNetwork) -> None:
     async with following(follower.watch_payments_async(BEGINNING)) as updates:
         coming = asyncio.ensure_future(anext(updates))
-        while follower.open_streams == 0:  # noqa: ASYNC110 - the node runs on this very loop
-            await asyncio.sleep(0)
+        await until(lambda: follower.open_streams != 0)
         world.fault("down")
-        while follower.open_streams == 1:  # noqa: ASYNC110
-            await asyncio.sleep(0)
+        await until(lambda: follower.open_streams != 1)
         world.fault("none")
         payment_hash = await paid(world)
         assert (await asyncio.wait_for(coming, SECONDS)).payment.payment_hash == payment_hash

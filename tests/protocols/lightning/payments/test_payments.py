@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -21,16 +20,14 @@ from layer2.errors import (
     TransactionError,
 )
 from layer2.formats import bolt11
-from layer2.interfaces import SystemClock
 from layer2.protocols.lightning import KeysendRequest, LightningNetwork, PaymentRequest
 from layer2.protocols.lightning.acts import Keysend, read_act
 from layer2.protocols.lightning.lnd.rest import LndRest
 from layer2.settings import ConnectionPoolConfig
 from layer2.transactions import LightningPaymentId, TxState
-from memory_sends import MemorySends
 from protocols.lightning import scripted_lnd as script
-from protocols.lightning.scripted_lnd import Reply, ScriptedLnd, answer, messages, refusal, scripted
-from protocols.lightning.test_lightning_client import requests_open
+from protocols.lightning.scripted_lnd import Reply, ScriptedLnd, answer, messages, refusal
+from protocols.lightning.waiting import requests_open, streams_open
 from protocols.lightning.world import HASH, PREIMAGE, World, offer_request, settings_of
 
 TRACK = f"GET /v2/router/track/{urlsafe_b64encode(HASH).decode()}"
@@ -39,20 +36,6 @@ PAYMENT_ID = LightningPaymentId(HASH.hex())
 IN_TRANSITION = refusal("payment is in transition", 6, 409)
 SUCCEEDED = {"status": "SUCCEEDED", "payment_preimage": PREIMAGE.secret.hex()}
 FAILED = {"status": "FAILED", "failure_reason": "FAILURE_REASON_NO_ROUTE"}
-
-
-@pytest.fixture
-async def lnd(world: World) -> AsyncIterator[ScriptedLnd]:
-    async with scripted(world.nodes[0]) as lnd:
-        lnd.say("GET /v1/channels", answer({"channels": [script.channel()]}))
-        yield lnd
-
-
-@pytest.fixture
-async def client(lnd: ScriptedLnd) -> AsyncIterator[LightningNetwork]:
-    """Of the scripted node. The real clock: the scripted node's ``Date`` is this machine's."""
-    async with LightningNetwork(settings_of(lnd.node), MemorySends(), SystemClock()) as client:
-        yield client
 
 
 @pytest.fixture
@@ -100,7 +83,7 @@ async def test_a_payment_that_ends_leaves_its_connection_to_the_next(
     lnd.connections.clear()
     for _ in range(3):
         await client.submit_transaction_async(invoice)
-        await streams_end(client)
+        await streams_open(client, 0)
     assert len(lnd.connections) == 1
 
 
@@ -428,9 +411,3 @@ async def test_wherever_a_send_is_cancelled_asking_again_pays_exactly_once(world
         steps, payments = steps + 1, payments + 1
         assert await world.payments_sent() == payments
     assert steps > 10
-
-
-async def streams_end(client: LightningNetwork) -> None:
-    """Return when no payment is followed any more."""
-    while client.open_streams:  # noqa: ASYNC110
-        await asyncio.sleep(0)  # The node runs on this very loop: this gives it its turn, not time.
