@@ -19,7 +19,7 @@ from layer2.protocols.lightning.node.liquidity import Liquidity
 from layer2.protocols.lightning.node.recent import RecentNodeState
 from layer2.protocols.lightning.node.state import LndNode
 from layer2.protocols.lightning.payments.feed import PaymentFeed
-from layer2.protocols.lightning.payments.payments import Payments
+from layer2.protocols.lightning.payments.payments import Payments, SendListener
 from layer2.protocols.lightning.payments.request import LightningTransaction
 from layer2.protocols.lightning.recipients.lnurl import LnurlPay
 from layer2.protocols.lightning.settings import LightningSettings
@@ -57,7 +57,8 @@ class LightningParts(
         self._services = LnurlPay(settings.invoice_prefix, this_machine_too=settings.lnurl_on_this_machine)
         self._payment_feed = PaymentFeed(self._rest, settings.poll_interval_seconds)
         self._invoice_feed = InvoiceFeed(self._rest, settings.poll_interval_seconds)
-        self._payments = Payments(self._rest, told=self._payment_feed.told, most_streams=settings.max_payment_streams)
+        self._payments = Payments(self._rest, settings.max_payment_streams)
+        self._payments.listen(SendListener(self._payment_feed.told))
         self._watches = HashWatches(
             self._rest, self._invoices, self._payments, self._invoice_feed, self._payment_feed, settings, clock
         )

@@ -38,7 +38,7 @@ class SendListener:
 
     heard: Callable[[PaymentRecord], None]
     """Hears each record, in their order."""
-    ended: Callable[[bytes], None]
+    ended: Callable[[bytes], None] | None = None
     """Hears the hash of each payment that is not followed any more, whether or not its end was heard."""
 
 
@@ -47,13 +47,11 @@ class Payments:
 
     Args:
         rest: the way to it.
-        told: hears every record that comes on the stream of a payment that was sent here, in their order.
         most_streams: of payments under way, how many are read at a time.
     """
 
-    def __init__(self, rest: LndRest, told: Callable[[PaymentRecord], None], most_streams: int) -> None:
+    def __init__(self, rest: LndRest, most_streams: int) -> None:
         self._rest = rest
-        self._told = told
         self._streams = SendStreams(most_streams, self._ended)
         self._heard: dict[bytes, PaymentRecord] = {}
         self._listeners: list[SendListener] = []
@@ -65,7 +63,7 @@ class Payments:
         return len(self._streams)
 
     def listen(self, listener: SendListener) -> None:
-        """Have somebody told of the payments that are sent here, for good."""
+        """Have somebody told of the payments that are sent here, for good and after those who listen already."""
         self._listeners.append(listener)
 
     def is_followed(self, payment_hash: bytes) -> bool:
@@ -134,7 +132,6 @@ class Payments:
         self._heard[record.payment_hash] = record
         if len(self._heard) > _REMEMBERED:
             del self._heard[next(iter(self._heard))]
-        self._told(record)
         for listener in self._listeners:
             listener.heard(record)
 
@@ -143,7 +140,8 @@ class Payments:
         if newest is not None and newest.state is not PaymentState.SUCCEEDED:
             del self._heard[payment_hash]
         for listener in self._listeners:
-            listener.ended(payment_hash)
+            if listener.ended is not None:
+                listener.ended(payment_hash)
 
     async def _after_refusal(self, pay: Pay | Keysend, refused: NodeRefused) -> PaymentRecord:
         # lnd refuses a hash that is under way, and its error may also be one of its shutting down after it took it.
