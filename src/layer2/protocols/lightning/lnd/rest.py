@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import aiohttp
 import orjson
@@ -52,6 +53,8 @@ _UNAUTHENTICATED: Final = frozenset({7, 16})
 _DENIED: Final = "permission denied"
 _MACAROON_WORDS: Final = ("macaroon", "unmarshal v1", "unmarshal v2", "verification failed", _DENIED)
 """lnd reports these with the code UNKNOWN, so its words are all there is."""
+T = TypeVar("T")
+
 _OTHER_WATCHES: Final = 8
 """All invoices and all payments, each once more while one stream takes another's place, and some to spare."""
 
@@ -126,6 +129,8 @@ class LndRest:
         self._macaroon: bytes | None = None
         self._sessions: dict[Use, aiohttp.ClientSession] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._turn = asyncio.Semaphore(settings.connection_pool.max_connections)
+        self._exchanges: set[asyncio.Task[Any]] = set()
 
     def macaroon(self) -> bytes:
         """What is shown to the node: a secret.
@@ -212,6 +217,9 @@ class LndRest:
 
         Raises: as ``begin_stream``.
         """
+        return await self._to_its_end(partial(self._state, path, is_final))
+
+    async def _state(self, path: str, is_final: Callable[[LndObject], bool]) -> LndObject:
         message, stream = await self.begin_stream("GET", path, use=Use.CALLS)
         with closing(stream):
             if is_final(message):
@@ -239,6 +247,10 @@ class LndRest:
 
     async def aclose(self) -> None:
         """Close every connection; calls and streams that are under way end with NodeUnreachable."""
+        exchanges = list(self._exchanges)
+        for exchange in exchanges:
+            exchange.cancel()
+        await asyncio.gather(*exchanges, return_exceptions=True)
         sessions, self._sessions, self._loop = self._sessions, {}, None
         for session in sessions.values():
             await session.close()
@@ -249,16 +261,44 @@ class LndRest:
         self, method: str, path: str, body: Mapping[str, object] | None, *, with_macaroon: bool = True
     ) -> Answer:
         call = Call(method, path.partition("?")[0])
-        session = self._session(Use.CALLS)
-        timeout = aiohttp.ClientTimeout(total=self._settings.default_timeout)
-        arguments = self._arguments(path, body, with_macaroon=with_macaroon)
-        with self.failures(call):
-            async with session.request(method, **arguments, timeout=timeout) as response:
-                content = await self._read(response, call)
+        response, content = await self._to_its_end(partial(self._exchange, call, path, body, with_macaroon))
         if response.status != 200:
             raise self._refusal(call, response.status, content)
         date = server_time(response)
         return Answer(LndObject(self._parsed(content, call), call), date)
+
+    async def _exchange(
+        self, call: Call, path: str, body: Mapping[str, object] | None, with_macaroon: bool
+    ) -> tuple[aiohttp.ClientResponse, bytes]:
+        session = self._session(Use.CALLS)
+        timeout = aiohttp.ClientTimeout(total=self._settings.default_timeout)
+        arguments = self._arguments(path, body, with_macaroon=with_macaroon)
+        with self.failures(call):
+            async with session.request(call.method, **arguments, timeout=timeout) as response:
+                return response, await self._read(response, call)
+
+    async def _to_its_end(self, exchange: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Have an exchange, first come, first served. A caller that is cancelled meanwhile does not end it.
+
+        What was sent is answered anyway, and a connection that is given up costs both sides more than the rest of an
+        answer. Who is cancelled before it began sends nothing.
+        """
+        await self._turn.acquire()
+        task = asyncio.get_running_loop().create_task(exchange())
+        self._exchanges.add(task)
+        task.add_done_callback(self._exchanged)
+        await asyncio.wait({task})
+        if task.cancelled():
+            # Nobody cancelled the caller, who must not look as if.
+            raise NodeUnreachable("the client was closed", protocol=LIGHTNING, retryable=False)
+        return task.result()
+
+    def _exchanged(self, task: asyncio.Task[Any]) -> None:
+        self._turn.release()
+        self._exchanges.discard(task)
+        # Looking at the exception also says that somebody knows of it, where the caller has left.
+        if not task.cancelled():
+            task.exception()
 
     def _session(self, use: Use) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
