@@ -8,7 +8,7 @@ Where the time goes. A payment takes lnd and its peer some 90 ms alone and 10 ms
 the client adds 1 to 2 ms of its own to 0.5 ms of a plain call, most of it for the invoice, which is decoded and
 checked, and for the messages of its stream, of which the plain call asks for the last only. Both send one request. An
 invoice takes lnd 1 to 2 ms; reading it back and checking it takes us 0.2 ms, which shows at concurrency 1 only. A
-cancelled call costs its connection, and a new one some 5 ms of both sides for TLS.
+cancelled call that was sent is answered all the same: a new connection would cost both sides some 5 ms for TLS.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ from layer2.local_network import LightningNode
 class Reply:
     """What one request is answered with.
 
-    ``chunks`` are sent one by one; then the connection ends, is cut (``cut``), or stays open (``silent``).
+    ``chunks`` are sent one by one, not before ``after``; then the connection ends, is cut (``cut``), or stays open
+    (``silent``).
     """
 
     chunks: Sequence[bytes] = ()
@@ -29,6 +30,7 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     cut: bool = False
     silent: bool = False
+    after: asyncio.Event | None = None
 
 
 def answer(value: object, status: int = 200, **headers: str) -> Reply:
@@ -86,6 +88,8 @@ class ScriptedLnd:
         else:
             left = self.replies.get(call, [refusal("Not Found", 5, 404)])
         reply = left.pop(0) if len(left) > 1 else left[0]
+        if reply.after is not None:
+            await reply.after.wait()
         response = web.StreamResponse(status=reply.status, headers=reply.headers)
         if reply.chunks:
             await response.prepare(request)

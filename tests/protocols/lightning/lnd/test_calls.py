@@ -1,0 +1,84 @@
+"""Calls that are cancelled: what was sent is answered, and what was not is never sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from layer2.errors import NodeUnreachable
+from layer2.protocols.lightning.lnd.rest import LndRest
+from layer2.settings import ConnectionPoolConfig
+from protocols.lightning.scripted_lnd import ScriptedLnd, answer, messages
+from protocols.lightning.waiting import until
+from protocols.lightning.world import settings_of
+
+ONE = ConnectionPoolConfig(max_connections=1)
+
+
+@asynccontextmanager
+async def calling(lnd: ScriptedLnd) -> AsyncIterator[LndRest]:
+    """A client with one connection for calls."""
+    rest = LndRest(settings_of(lnd.node, connection_pool=ONE))
+    try:
+        yield rest
+    finally:
+        await rest.aclose()
+
+
+async def test_a_cancelled_call_that_was_sent_keeps_its_connection_for_the_next(lnd: ScriptedLnd) -> None:
+    let_go = asyncio.Event()
+    lnd.say("GET /v1/slow", replace(answer({}), after=let_go))
+    async with calling(lnd) as rest:
+        call = asyncio.ensure_future(rest.get("/v1/slow"))
+        await until(lambda: lnd.calls() == ["GET /v1/slow"])
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        let_go.set()
+        await rest.get("/v1/getinfo")
+    assert len(lnd.connections) == 1
+
+
+async def test_a_cancelled_look_at_a_final_payment_keeps_its_connection_too(lnd: ScriptedLnd) -> None:
+    let_go = asyncio.Event()
+    lnd.say("GET /v2/router/track/x", replace(messages({"status": "SUCCEEDED"}), after=let_go))
+    async with calling(lnd) as rest:
+        look = asyncio.ensure_future(rest.state("/v2/router/track/x", is_final=lambda _: True))
+        await until(lambda: lnd.calls() == ["GET /v2/router/track/x"])
+        look.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await look
+        let_go.set()
+        await rest.get("/v1/getinfo")
+    assert len(lnd.connections) == 1
+
+
+async def test_a_call_that_is_cancelled_while_it_stands_in_line_is_never_sent(lnd: ScriptedLnd) -> None:
+    let_go = asyncio.Event()
+    lnd.say("GET /v1/slow", replace(answer({}), after=let_go))
+    lnd.say("POST /v1/act", answer({}))
+    async with calling(lnd) as rest:
+        first = asyncio.ensure_future(rest.get("/v1/slow"))
+        await until(lambda: lnd.calls() == ["GET /v1/slow"])
+        act, last = (asyncio.ensure_future(each) for each in (rest.post("/v1/act", {}), rest.get("/v1/getinfo")))
+        await asyncio.sleep(0)
+        act.cancel()
+        let_go.set()
+        await asyncio.gather(first, last)
+        with pytest.raises(asyncio.CancelledError):
+            await act
+    assert lnd.calls() == ["GET /v1/slow", "GET /v1/getinfo"]
+
+
+async def test_who_waits_for_an_answer_is_told_that_the_client_was_closed(lnd: ScriptedLnd) -> None:
+    lnd.say("GET /v1/slow", replace(answer({}), after=asyncio.Event()))
+    async with calling(lnd) as rest:
+        call = asyncio.ensure_future(rest.get("/v1/slow"))
+        await until(lambda: lnd.calls() == ["GET /v1/slow"])
+        await rest.aclose()
+        with pytest.raises(NodeUnreachable, match="closed"):
+            await call
