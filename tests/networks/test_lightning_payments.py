@@ -12,7 +12,8 @@ from layer2 import BTC, KeysendRequest, LightningNetwork, PaymentRequest, RouteE
 from layer2.errors import FundsRulesError, InsufficientFunds, NodeRefused, TransactionError
 from layer2.interfaces import SystemClock
 from layer2.local_network import LocalNetwork
-from layer2.protocols.lightning.lnd.rest import ALREADY_EXISTS, LndRest, Use
+from layer2.protocols.lightning.lnd.failures import ALREADY_EXISTS
+from layer2.protocols.lightning.lnd.rest import LndRest, Use
 from layer2.settings import ConnectionPoolConfig
 from layer2.transactions import LightningPaymentId
 from memory_sends import MemorySends

@@ -19,7 +19,7 @@ from layer2.protocols.lightning.invoices.feed import InvoiceFeed
 from layer2.protocols.lightning.invoices.hold_streams import HoldStreams
 from layer2.protocols.lightning.invoices.invoices import Invoices
 from layer2.protocols.lightning.invoices.records import InvoiceRecord, InvoiceState
-from layer2.protocols.lightning.lnd.lasting import closed_error
+from layer2.protocols.lightning.lnd.failures import closed_error
 from layer2.protocols.lightning.lnd.outlet import Cell
 from layer2.protocols.lightning.lnd.rest import LndRest
 from layer2.protocols.lightning.payments.feed import PaymentFeed
@@ -50,9 +50,9 @@ class Word:
     """What the node knows of a hash."""
 
     payment: PaymentRecord | None
-    """Its own payment with that hash."""
+    """Its own payment with that hash; not looked at where it made an invoice."""
     invoice: InvoiceRecord | None
-    """Its own invoice with that hash; not asked for where there is a payment."""
+    """Its own invoice with that hash; not asked for again where there is a payment."""
 
     @property
     def is_last(self) -> bool:
@@ -224,7 +224,9 @@ class HashWatches:
 
     def _heard_payment(self, payment: PaymentRecord) -> None:
         watched = self._watched.get(payment.payment_hash)
-        if watched is not None and _is_newer_payment(payment, watched.word.payment):
+        if watched is None or (watched.word.invoice is not None and watched.word.invoice.is_own):
+            return
+        if _is_newer_payment(payment, watched.word.payment):
             self._take(watched, Word(payment, watched.word.invoice))
 
     def _ended_sending(self, payment_hash: bytes) -> None:
@@ -238,7 +240,7 @@ class HashWatches:
     def _heard_invoice(self, invoice: InvoiceRecord) -> None:
         watched = self._watched.get(invoice.payment_hash)
         if watched is not None and _is_newer_invoice(invoice, watched.word.invoice):
-            self._take(watched, Word(watched.word.payment, invoice))
+            self._take(watched, Word(None if invoice.is_own else watched.word.payment, invoice))
 
     def _take(self, watched: _Watched, word: Word) -> None:
         if watched.tell(word):
@@ -325,17 +327,17 @@ class HashWatches:
             payment = invoice = None
             if watched.word.invoice is None or watched.word.payment is not None:
                 payment = await self._payments.find(payment_hash)
-            if payment is None and watched.word.payment is None:
+            if watched.word.payment is None:
                 invoice = await self._invoices.find(payment_hash)
         except Layer2Error as error:
             if not error.retryable:
                 self._failed_one(payment_hash, error)
                 return
         else:
-            if payment is not None:
-                self._heard_payment(payment)
-            elif invoice is not None:
+            if invoice is not None and (payment is None or invoice.is_own):
                 self._heard_invoice(invoice)
+            elif payment is not None:
+                self._heard_payment(payment)
             elif not watched.is_read:
                 watched.tell(_NOTHING)
         watched.turn += 1

@@ -16,7 +16,8 @@ from typing import Final
 from layer2.errors import Layer2Error
 from layer2.protocols.lightning.invoices.records import InvoiceRecord, InvoiceState, read_invoice
 from layer2.protocols.lightning.lnd.answers import Answer
-from layer2.protocols.lightning.lnd.lasting import LastingRead, closed_error
+from layer2.protocols.lightning.lnd.failures import closed_error
+from layer2.protocols.lightning.lnd.lasting import LastingRead
 from layer2.protocols.lightning.lnd.outlet import Outlet
 from layer2.protocols.lightning.lnd.rest import LndRest
 

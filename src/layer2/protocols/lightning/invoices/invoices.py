@@ -12,7 +12,8 @@ from layer2.formats import bolt11
 from layer2.formats.bolt11 import Bolt11Invoice
 from layer2.protocols.lightning.invoices.records import InvoiceRecord, InvoiceState, read_invoice
 from layer2.protocols.lightning.lnd.answers import LIGHTNING, LndObject
-from layer2.protocols.lightning.lnd.rest import NOT_FOUND, LndRest
+from layer2.protocols.lightning.lnd.failures import NOT_FOUND
+from layer2.protocols.lightning.lnd.rest import LndRest
 from layer2.protocols.lightning.node.state import LndNode
 from layer2.transactions import Preimage
 

@@ -17,10 +17,10 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from layer2.errors import Layer2Error, NodeRefused, NodeUnreachable
+from layer2.errors import Layer2Error, NodeRefused
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
 
-__all__ = ["LastingRead", "another", "closed_error"]
+__all__ = ["LastingRead", "another"]
 
 LOG: Final = logging.getLogger("layer2.lightning")
 
@@ -156,8 +156,3 @@ def another(error: Layer2Error) -> Layer2Error:
     copied = copy.copy(error)
     copied.__cause__ = error
     return copied
-
-
-def closed_error() -> NodeUnreachable:
-    """What those are told who still listen when the client is closed."""
-    return NodeUnreachable("the client was closed", protocol=LIGHTNING, retryable=False)

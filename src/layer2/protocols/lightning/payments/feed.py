@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from layer2.errors import Layer2Error
-from layer2.protocols.lightning.lnd.lasting import LastingRead, closed_error
+from layer2.protocols.lightning.lnd.failures import closed_error
+from layer2.protocols.lightning.lnd.lasting import LastingRead
 from layer2.protocols.lightning.lnd.outlet import Outlet
 from layer2.protocols.lightning.lnd.rest import LndRest
 from layer2.protocols.lightning.payments.records import PaymentRecord, read_payment

@@ -17,7 +17,8 @@ from weakref import WeakValueDictionary
 from layer2.errors import BadAnswer, FundsRulesError, NodeError, NodeRefused, NodeUnreachable, Outcome, TransactionError
 from layer2.protocols.lightning.acts import KEYSEND_FINAL_CLTV_DELTA, Keysend, Pay
 from layer2.protocols.lightning.lnd.answers import LIGHTNING, LndObject
-from layer2.protocols.lightning.lnd.rest import ALREADY_EXISTS, NOT_FOUND, LndRest, Use
+from layer2.protocols.lightning.lnd.failures import ALREADY_EXISTS, NOT_FOUND
+from layer2.protocols.lightning.lnd.rest import LndRest, Use
 from layer2.protocols.lightning.payments.records import PaymentRecord, PaymentState, read_payment
 from layer2.protocols.lightning.payments.request import decode_invoice
 from layer2.protocols.lightning.payments.sends import SendStreams

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from layer2.protocols.lightning.lnd.answers import LndObject
-from layer2.protocols.lightning.lnd.rest import LndStream
+from layer2.protocols.lightning.lnd.stream import LndStream
 
 __all__ = ["SendStreams"]
 

@@ -1,0 +1,90 @@
+"""One stream of lnd's: a JSON object a line, as they come, each with a result or the error that ends it."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Self
+
+import aiohttp
+import orjson
+
+from layer2.errors import Outcome
+from layer2.protocols.lightning.lnd.answers import Call, LndObject
+from layer2.protocols.lightning.lnd.failures import Failures
+
+__all__ = ["LndStream", "abort", "read_json"]
+
+
+class LndStream:
+    """The messages of one stream, as they come.
+
+    Args:
+        response: from which they come.
+        call: that it answers.
+        failures: makes the errors.
+        most_bytes: of one message; a longer one is refused.
+
+    Raises, while iterating: as ``LndRest.get`` and ``post``.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, call: Call, failures: Failures, most_bytes: int) -> None:
+        self._response = response
+        self._call = call
+        self._failures = failures
+        self._most_bytes = most_bytes
+        self._lines: deque[bytes] = deque()
+        self._unfinished = bytearray()
+        self._is_over = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> LndObject:
+        while not self._lines:
+            if self._is_over:
+                raise StopAsyncIteration
+            with self._failures.typed(self._call):
+                part = await self._response.content.readany()
+            self._unfinished += part
+            self._is_over = not part
+            lines = self._unfinished.split(b"\n")
+            self._unfinished = bytearray() if self._is_over else lines.pop()
+            self._lines.extend(bytes(line) for line in lines if line.strip())
+            if len(self._unfinished) > self._most_bytes:
+                self.close()
+                raise self._failures.too_long(self._call, self._most_bytes)
+        return self._result(self._lines.popleft())
+
+    def close(self) -> None:
+        """Give up what was not read, and its connection; nothing where it was read to its end."""
+        abort(self._response)
+
+    def _result(self, line: bytes) -> LndObject:
+        message = read_json(line, self._call, self._failures)
+        if isinstance(message, dict) and "error" in message:
+            refusal = self._failures.refusal(self._call, 200, line)
+            if self._call.method == "POST":
+                # Something was said before, so the request was taken.
+                refusal.outcome = Outcome.UNKNOWN
+            raise refusal
+        return LndObject(message, self._call).inner("result")
+
+
+def read_json(content: bytes, call: Call, failures: Failures) -> Any:
+    """What the answer says.
+
+    Raises:
+        BadAnswer: it is no JSON.
+    """
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        raise failures.bad(call, "its answer is no JSON") from None
+
+
+def abort(response: aiohttp.ClientResponse) -> None:
+    """Drop an answer with whatever is still to come, at once: a TLS good-bye would wait for the node's own."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
+    response.close()
