@@ -65,7 +65,8 @@ async def test_ten_thousand_waits_have_two_streams_and_little_memory(world: Worl
 async def test_all_who_wait_for_one_hash_are_told(world: World) -> None:
     invoice = await world.provider.create_invoice_async(1_000)
     tx_id = id_of(invoice.payment_hash)
-    async with payee_of(world) as client:
+    # What is settled before the stream is there, and is the node's first, is seen when it is looked up again.
+    async with payee_of(world, poll_interval_seconds=0.1) as client:
         waits = [asyncio.ensure_future(client.wait_for_status_async(tx_id, timeout=SECONDS)) for _ in range(100)]
         await streams_open(client, 1)
         waits[7].cancel()

@@ -133,6 +133,7 @@ class LightningFollowing(LightningParts):
     watch_invoices_sync = iterator_twin(watch_invoices_async)
 
     async def _status(self, payment_hash: bytes) -> LightningStatus:
-        payment = await self._payments.find(payment_hash)
-        invoice = await self._invoices.find(payment_hash) if payment is None else None
+        invoice = await self._invoices.find(payment_hash)
+        is_paid = invoice is not None and invoice.is_own
+        payment = None if is_paid else await self._payments.find(payment_hash)
         return status_of(LightningPaymentId(payment_hash.hex()), payment, invoice)

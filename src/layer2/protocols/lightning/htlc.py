@@ -43,7 +43,7 @@ class LightningHtlcs(LightningParts, HtlcLayer):
             raise FundsRulesError("the preimage does not belong to the payment hash", protocol=LIGHTNING)
         amount_msat = rescaled(request.amount, _BTC_DECIMALS, MSAT_DECIMALS)
         await self._liquidity.check_receivable(amount_msat)
-        invoice = await self._invoices.add(
+        invoice = await self._make_invoice(
             NewInvoice(
                 amount_msat=amount_msat,
                 memo=request.memo,

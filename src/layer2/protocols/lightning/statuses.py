@@ -56,8 +56,8 @@ def has_reached(status: LightningStatus, until: TxState) -> bool:
 def status_of(
     tx_id: LightningPaymentId, payment: PaymentRecord | None, invoice: InvoiceRecord | None
 ) -> LightningStatus:
-    """The status of a hash. Where the node both pays and is paid, it is the payment's."""
-    if payment is not None:
+    """The status of a hash: the own invoice's where there is one, whatever the node paid under its hash."""
+    if payment is not None and not (invoice is not None and invoice.is_own):
         return payment_status(payment)
     return TxStatus(tx_id, TxState.UNKNOWN) if invoice is None else invoice_status(tx_id, invoice)
 

@@ -72,6 +72,12 @@ class InvoiceRecord:
     settle_index: int
     """Grows by one with each invoice that is settled; 0 before."""
 
+    @property
+    def is_own(self) -> bool:
+        """Whether the node made it, so that its hash stands for it: a payment with the same hash is somebody's attempt
+        to pass for this one's being paid. What a payment to the node's key left behind is none."""
+        return self.text != ""
+
     def htlcs_in(self, state: HtlcState) -> tuple[InvoiceHtlc, ...]:
         return tuple(htlc for htlc in self.htlcs if htlc.state is state)
 
