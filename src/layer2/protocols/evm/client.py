@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import ClassVar
@@ -241,7 +241,7 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         async with self._deadline("get_transaction_statuses_async", timeout):
             return await self._statuses.read_many(tx_ids)
 
-    async def watch_transaction_async(self, tx_id: EvmTxId) -> AsyncIterator[TxStatus[EvmTxId]]:
+    async def watch_transaction_async(self, tx_id: EvmTxId) -> AsyncGenerator[TxStatus[EvmTxId], None]:
         """Hand out the status now, and each later one that differs in more than depth, reorganisations included.
 
         Ends after FINAL, and after FAILED and DROPPED once they are as final as the configuration asks for. A block
@@ -254,7 +254,7 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
             async for status in statuses:
                 yield status
 
-    async def watch_heads_async(self) -> AsyncIterator[ChainStep]:
+    async def watch_heads_async(self) -> AsyncGenerator[ChainStep, None]:
         """Hand out the chain as it goes on: which blocks went, which came, and where the three heads are.
 
         Begins, when it is first awaited, with the newest block. No block is left out and none comes twice, whatever the
@@ -273,7 +273,7 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         topics: Sequence[bytes | Sequence[bytes] | None] = (),
         *,
         from_block: int | None = None,
-    ) -> AsyncIterator[LogEvent]:
+    ) -> AsyncGenerator[LogEvent, None]:
         """Hand out each log once as its block comes, and with ``removed`` once more if its block goes again.
 
         Args:

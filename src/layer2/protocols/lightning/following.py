@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from layer2.blocking import iterator_twin, twin
@@ -71,7 +71,7 @@ class LightningFollowing(LightningParts):
                     return status
         raise AsyncRuntimeError("the watch ended before the payment did", protocol=LIGHTNING)
 
-    async def watch_transaction_async(self, tx_id: LightningPaymentId) -> AsyncIterator[LightningStatus]:
+    async def watch_transaction_async(self, tx_id: LightningPaymentId) -> AsyncGenerator[LightningStatus, None]:
         """Hand out the status now, and each later one that is another; who is slow gets the newest only.
 
         Ends after FINAL and FAILED. A payment that FAILED and is sent again is watched again.
@@ -91,7 +91,7 @@ class LightningFollowing(LightningParts):
                 if status.state in (TxState.FINAL, TxState.FAILED):
                     return
 
-    async def watch_payments_async(self, after: PaymentCursor | None = None) -> AsyncIterator[PaymentUpdate]:
+    async def watch_payments_async(self, after: PaymentCursor | None = None) -> AsyncGenerator[PaymentUpdate, None]:
         """Hand out every payment of the node when it is under way and when it is decided, each once and in order.
 
         One that is decided quickly may be handed out once only, as decided; one that FAILED and is sent again is a
@@ -109,7 +109,7 @@ class LightningFollowing(LightningParts):
             async for update in updates:
                 yield update
 
-    async def watch_invoices_async(self, after: InvoiceCursor | None = None) -> AsyncIterator[InvoiceUpdate]:
+    async def watch_invoices_async(self, after: InvoiceCursor | None = None) -> AsyncGenerator[InvoiceUpdate, None]:
         """Hand out every invoice of the node when it is made and when it is settled, each once.
 
         Held and cancelled ones are not told of (lnd's own stream leaves them out): watch their hashes for that.

@@ -292,7 +292,7 @@ async def test_leaving_all_iterators_leaves_no_task_behind(chain: Chain, client:
         isinstance(one, asyncio.CancelledError) for one in await asyncio.gather(*watching, return_exceptions=True)
     )
     assert client._chain._readers == 1
-    await steps.aclose()  # type: ignore[attr-defined]  # it is a generator
+    await steps.aclose()
     assert client._chain._readers == 0
     assert tasks_of_streams() == []
 

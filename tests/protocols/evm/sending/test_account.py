@@ -79,7 +79,7 @@ async def test_what_the_pool_lost_is_handed_in_again_while_it_is_watched(
     taker = await bob.client("taker")
     bob.maker.set_enabled(False)
     tx_id = await pay(taker)
-    async with aclosing(taker.watch_transaction_async(tx_id)) as statuses:  # type: ignore[type-var]
+    async with aclosing(taker.watch_transaction_async(tx_id)) as statuses:
         assert (await anext(statuses)).state is TxState.PENDING
         bob.node.pool = TransactionPool()
         bob.node.mine()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict
 from functools import partial
 
 import pytest
@@ -225,3 +227,8 @@ async def test_a_node_that_is_away_is_waited_for(world: World, follower: Lightni
         world.fault("none")
         payment_hash = await paid(world)
         assert (await asyncio.wait_for(coming, SECONDS)).payment.payment_hash == payment_hash
+
+
+def test_a_cursor_out_of_json_is_the_same_as_before() -> None:
+    cursor = PaymentCursor(7, (3, 5))
+    assert PaymentCursor(**json.loads(json.dumps(asdict(cursor)))) == cursor

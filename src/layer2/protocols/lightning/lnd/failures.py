@@ -56,7 +56,7 @@ class Failures:
                 code="permissions" if _DENIED in words else "macaroon",
                 protocol=LIGHTNING,
                 operation=str(call),
-                remedy=f"check that {self._settings.macaroon_file} is of this node and allows this call",
+                remedy=f"check that {self._settings.macaroon_file} is this node's own, and that it allows this call",
             )
         if code is None:
             return self.bad(call, f"HTTP {status} without lnd's reason")

@@ -49,6 +49,10 @@ class PaymentCursor:
     open: tuple[int, ...] = ()
     """Those up to it that were not decided, or not seen yet; ascending."""
 
+    def __post_init__(self) -> None:
+        # JSON, in which cursors are likely to be kept, has no tuples.
+        object.__setattr__(self, "open", tuple(self.open))
+
 
 @dataclass(frozen=True, slots=True)
 class PaymentUpdate:
