@@ -82,3 +82,13 @@ async def test_who_waits_for_an_answer_is_told_that_the_client_was_closed(lnd: S
         await rest.aclose()
         with pytest.raises(NodeUnreachable, match="closed"):
             await call
+
+
+async def test_a_cancelled_call_that_is_not_answered_soon_gives_its_place_to_the_next(lnd: ScriptedLnd) -> None:
+    lnd.say("GET /v1/slow", replace(answer({}), after=asyncio.Event()))
+    async with calling(lnd) as rest:
+        call = asyncio.ensure_future(rest.get("/v1/slow"))
+        await until(lambda: lnd.calls() == ["GET /v1/slow"])
+        call.cancel()
+        await rest.get("/v1/getinfo")
+    assert len(lnd.connections) == 2

@@ -34,6 +34,8 @@ T = TypeVar("T")
 
 _END_SECONDS: Final = 1.0
 """For which the end of a stream is waited for, once it has said its last."""
+_LEFT_SECONDS: Final = 1.0
+"""For which an answer is waited for that nobody wants any more."""
 _OTHER_WATCHES: Final = 8
 """All invoices and all payments, each once more while one stream takes another's place, and some to spare."""
 
@@ -220,7 +222,7 @@ class LndRest:
         """Have an exchange, first come, first served. A caller that is cancelled meanwhile does not end it.
 
         What was sent is answered anyway, and a connection that is given up costs both sides more than the rest of an
-        answer. Who is cancelled before it began sends nothing.
+        answer. Who is cancelled before it began sends nothing. What takes long is not waited for: others stand in line.
         """
         turn = self._turn
         await turn.acquire()
@@ -231,7 +233,11 @@ class LndRest:
         task = asyncio.get_running_loop().create_task(exchange())
         self._exchanges.add(task)
         task.add_done_callback(partial(self._exchanged, turn))
-        await asyncio.wait({task})
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            asyncio.get_running_loop().call_later(_LEFT_SECONDS, task.cancel)
+            raise
         if task.cancelled():
             # Nobody cancelled the caller, who must not look as if.
             raise closed_error()
