@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from layer2.errors import NodeUnreachable
+from layer2.errors import NodeUnreachable, Outcome
 from layer2.protocols.lightning.lnd.rest import LndRest
 from layer2.settings import ConnectionPoolConfig
 from protocols.lightning.scripted_lnd import ScriptedLnd, answer, messages
@@ -74,14 +74,24 @@ async def test_a_call_that_is_cancelled_while_it_stands_in_line_is_never_sent(ln
     assert lnd.calls() == ["GET /v1/slow", "GET /v1/getinfo"]
 
 
-async def test_who_waits_for_an_answer_is_told_that_the_client_was_closed(lnd: ScriptedLnd) -> None:
-    lnd.say("GET /v1/slow", replace(answer({}), after=asyncio.Event()))
+@pytest.mark.parametrize(("method", "outcome"), [("GET", Outcome.NOT_SENT), ("POST", Outcome.UNKNOWN)])
+async def test_who_waits_for_an_answer_is_told_that_the_client_was_closed(
+    lnd: ScriptedLnd, method: str, outcome: Outcome
+) -> None:
+    lnd.say(f"{method} /v1/slow", replace(answer({}), after=asyncio.Event()))
     async with calling(lnd) as rest:
-        call = asyncio.ensure_future(rest.get("/v1/slow"))
-        await until(lambda: lnd.calls() == ["GET /v1/slow"])
+        call = asyncio.ensure_future(rest.get("/v1/slow") if method == "GET" else rest.post("/v1/slow", {}))
+        await until(lambda: lnd.calls() == [f"{method} /v1/slow"])
+        in_line = asyncio.ensure_future(rest.post("/v1/act", {}))
+        await asyncio.sleep(0)
         await rest.aclose()
-        with pytest.raises(NodeUnreachable, match="closed"):
+        with pytest.raises(NodeUnreachable, match="closed") as sent:
             await call
+        with pytest.raises(NodeUnreachable, match="closed") as not_sent:
+            await in_line
+    assert sent.value.outcome is outcome
+    assert not_sent.value.outcome is Outcome.NOT_SENT
+    assert lnd.calls() == [f"{method} /v1/slow"]
 
 
 async def test_a_cancelled_call_that_is_not_answered_soon_gives_its_place_to_the_next(lnd: ScriptedLnd) -> None:

@@ -125,9 +125,19 @@ class Failures:
         )
 
 
-def closed_error() -> NodeUnreachable:
-    """What those are told who still wait or listen when the client is closed."""
-    return NodeUnreachable("the client was closed", protocol=LIGHTNING, retryable=False)
+def closed_error(sent: Call | None = None) -> NodeUnreachable:
+    """What those are told who still wait or listen when the client is closed.
+
+    Args:
+        sent: the call that was not answered by then; None where there is none, or it was not sent.
+    """
+    return NodeUnreachable(
+        "the client was closed",
+        protocol=LIGHTNING,
+        operation=None if sent is None else str(sent),
+        outcome=Outcome.NOT_SENT if sent is None else sent.outcome,
+        retryable=False,
+    )
 
 
 def _reason(content: bytes) -> tuple[int | None, str]:

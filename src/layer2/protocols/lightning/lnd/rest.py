@@ -156,7 +156,7 @@ class LndRest:
 
         Raises: as ``begin_stream``.
         """
-        return await self._to_its_end(partial(self._state, path, is_final))
+        return await self._to_its_end(Call("GET", path), partial(self._state, path, is_final))
 
     async def _state(self, path: str, is_final: Callable[[LndObject], bool]) -> LndObject:
         message, stream = await self.begin_stream("GET", path, use=Use.CALLS)
@@ -202,7 +202,7 @@ class LndRest:
         self, method: str, path: str, body: Mapping[str, object] | None, *, with_macaroon: bool = True
     ) -> Answer:
         call = Call(method, path.partition("?")[0])
-        response, content = await self._to_its_end(partial(self._exchange, call, path, body, with_macaroon))
+        response, content = await self._to_its_end(call, partial(self._exchange, call, path, body, with_macaroon))
         if response.status != 200:
             raise self._failures.refusal(call, response.status, content)
         date = server_time(response)
@@ -218,7 +218,7 @@ class LndRest:
             async with session.request(call.method, **arguments, timeout=timeout) as response:
                 return response, await self._read(response, call)
 
-    async def _to_its_end(self, exchange: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def _to_its_end(self, call: Call, exchange: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Have an exchange, first come, first served. A caller that is cancelled meanwhile does not end it.
 
         What was sent is answered anyway, and a connection that is given up costs both sides more than the rest of an
@@ -240,7 +240,7 @@ class LndRest:
             raise
         if task.cancelled():
             # Nobody cancelled the caller, who must not look as if.
-            raise closed_error()
+            raise closed_error(call)
         return task.result()
 
     def _exchanged(self, turn: asyncio.Semaphore, task: asyncio.Task[Any]) -> None:
