@@ -61,7 +61,7 @@ class LndRest:
     """
 
     def __init__(self, settings: LightningSettings) -> None:
-        self._url = URL(settings.rest_url)
+        self._origin = str(URL(settings.rest_url).origin())
         self._settings = settings
         self._most_bytes = settings.connection_pool.max_response_bytes
         self.open_streams = 0
@@ -212,10 +212,10 @@ class LndRest:
         self, call: Call, path: str, body: Mapping[str, object] | None, with_macaroon: bool
     ) -> tuple[aiohttp.ClientResponse, bytes]:
         session = self._session(Use.CALLS)
-        timeout = aiohttp.ClientTimeout(total=self._settings.default_timeout)
         arguments = self._arguments(path, body, with_macaroon=with_macaroon)
         with self._failures.typed(call):
-            async with session.request(call.method, **arguments, timeout=timeout) as response:
+            # The session's own limit on time holds.
+            async with session.request(call.method, **arguments) as response:
                 return response, await self._read(response, call)
 
     async def _to_its_end(self, call: Call, exchange: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -277,7 +277,7 @@ class LndRest:
         if with_macaroon:
             headers["Grpc-Metadata-macaroon"] = self.macaroon().hex()
         return {
-            "url": self._url.join(URL(path, encoded=True)),
+            "url": URL(self._origin + path, encoded=True),
             "data": None if body is None else orjson.dumps(body),
             "headers": headers,
             "ssl": self._credentials.tls(),
