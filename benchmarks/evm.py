@@ -7,9 +7,7 @@ of the median round, because other programs share the machine.
 
 from __future__ import annotations
 
-import asyncio
 import os
-import tempfile
 from pathlib import Path
 
 import aiohttp
@@ -19,11 +17,10 @@ from evm_client.network import Bench, Effort, opened
 from evm_client.proofs import measure_proofs
 from evm_client.sends import measure_sends, measure_signing
 from evm_client.statuses import measure_statuses
-from figures import Figure, machine, show
+from figures import Figure
+from load.network import run_on_devnet
 from load.rounds import progress
 
-from layer2 import devnet
-from layer2.errors import Layer2Error
 from layer2.local_network import LocalNetwork
 
 PACKAGES = ("aiohttp", "orjson", "coincurve", "web3", "httpx", "eth-account", "trie", "rlp")
@@ -60,18 +57,7 @@ def effort_asked() -> Effort:
 
 def main() -> None:
     effort = effort_asked()
-    try:
-        with tempfile.TemporaryDirectory(prefix="layer2-bench-") as name:
-            directory = Path(name)
-            network = devnet.up(directory / "devnet", with_parent=True, progress=progress)
-            try:
-                found = asyncio.run(measure(network, directory, effort))
-            finally:
-                devnet.down(directory / "devnet")
-    except Layer2Error as error:
-        raise SystemExit(f"bench-evm: {error}") from error
-    load = ", ".join(f"{number:.1f}" for number in os.getloadavg())
-    show(f"{machine(*PACKAGES)}; load {load} (1, 5 and 15 minutes)", found)
+    run_on_devnet("bench-evm", PACKAGES, lambda network, directory: measure(network, directory, effort))
 
 
 if __name__ == "__main__":

@@ -13,22 +13,19 @@ cancelled call that was sent is answered all the same: a new connection would co
 
 from __future__ import annotations
 
-import asyncio
 import os
-import tempfile
 from pathlib import Path
 
 import aiohttp
-from figures import Figure, machine, show
+from figures import Figure
 from lightning_client.cancellations import measure_cancellations
 from lightning_client.codec import codec_figures
 from lightning_client.network import CONNECTIONS, Bench, Effort, opened
 from lightning_client.payments import measure_invoices, measure_payments
 from lightning_client.subscriptions import measure_subscriptions
+from load.network import run_on_devnet
 from load.rounds import progress
 
-from layer2 import devnet
-from layer2.errors import Layer2Error
 from layer2.local_network import LocalNetwork
 
 PACKAGES = ("aiohttp", "orjson", "coincurve", "bolt11")
@@ -68,18 +65,7 @@ def effort_asked() -> Effort:
 
 def main() -> None:
     effort = effort_asked()
-    try:
-        with tempfile.TemporaryDirectory(prefix="layer2-bench-") as name:
-            directory = Path(name)
-            network = devnet.up(directory / "devnet", with_parent=True, progress=progress)
-            try:
-                found = asyncio.run(measure(network, directory, effort))
-            finally:
-                devnet.down(directory / "devnet")
-    except Layer2Error as error:
-        raise SystemExit(f"bench-lightning: {error}") from error
-    load = ", ".join(f"{number:.1f}" for number in os.getloadavg())
-    show(f"{machine(*PACKAGES)}; load {load} (1, 5 and 15 minutes)", found)
+    run_on_devnet("bench-lightning", PACKAGES, lambda network, directory: measure(network, directory, effort))
 
 
 if __name__ == "__main__":

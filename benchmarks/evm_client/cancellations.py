@@ -17,6 +17,7 @@ from pathlib import Path
 
 from figures import Figure, alone, faster, within
 from load.holdings import Holdings, resident
+from load.leftovers import left_behind
 from load.rounds import progress
 from load.storm import CHANCE, CONCURRENCY, SEED, Storm
 
@@ -72,15 +73,7 @@ async def measure_cancellations(bench: Bench, effort: Effort) -> list[Figure]:
     silence, note = await _web3(bench, tx_ids, min(WEB3_SECONDS, effort.storm_seconds))
     name = f"{what}: longest stall, against web3.py with a kept session ({note})"
     found.append(within(name, "s", storm.slowest, peer=silence, aim=STALL_AIM))
-    found += [
-        within(f"{what}: {kind} over when it is quiet", kind, count, aim=0)
-        for kind, count in settled.over(quiet)
-        if kind != "sockets"
-    ]
-    found += [
-        within(f"{what}: {kind} over when it is closed", kind, count, aim=0) for kind, count in after.over(before)
-    ]
-    return found
+    return found + left_behind(what, before, quiet, settled, after)
 
 
 async def _web3(bench: Bench, tx_ids: Sequence[EvmTxId], seconds: float) -> tuple[float, str]:

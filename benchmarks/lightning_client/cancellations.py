@@ -11,6 +11,7 @@ import statistics
 
 from figures import Figure, faster, within
 from load.holdings import Holdings
+from load.leftovers import left_behind
 from load.storm import CHANCE, CONCURRENCY, SEED, Storm
 
 from layer2.protocols.lightning import LightningNetwork
@@ -68,15 +69,7 @@ async def measure_cancellations(bench: Bench, effort: Effort) -> list[Figure]:
         faster(f"{what}, {calls}", "calls/s", medians["storm"], medians["calm"], aim=THROUGHPUT_AIM),
         within(f"{what}: longest stall, against none cancelled", "s", storm.slowest, peer=calm.slowest, aim=STALL_AIM),
     ]
-    found += [
-        within(f"{what}: {kind} over when it is quiet", kind, count, aim=0)
-        for kind, count in settled.over(quiet)
-        if kind != "sockets"
-    ]
-    found += [
-        within(f"{what}: {kind} over when it is closed", kind, count, aim=0) for kind, count in after.over(before)
-    ]
-    return found
+    return found + left_behind(what, before, quiet, settled, after)
 
 
 async def _one(
