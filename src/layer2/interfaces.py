@@ -17,10 +17,13 @@ from layer2.transactions import Preimage, SwapId
 
 __all__ = [
     "Clock",
+    "Delivery",
     "Entropy",
     "EvmSigner",
     "IdentitySigner",
     "Intent",
+    "JournalOwner",
+    "Json",
     "PreimageSource",
     "Role",
     "SendRecord",
@@ -110,17 +113,42 @@ class Role(Enum):
     PROVIDER = "provider"
 
 
+class Delivery(Enum):
+    """What is known of an intent's way out of this process. Each value is durable before what follows from it."""
+
+    INTENDED = "intended"
+    """Journaled, and surely not sent."""
+    LEAVING = "leaving"
+    """Its first byte may have left; nothing was answered yet. After a crash the outcome is unknown."""
+    UNKNOWN = "unknown"
+    """It was sent, and the answer was lost."""
+    TAKEN = "taken"
+    """The node took it."""
+    REJECTED = "rejected"
+    """The node refused it. The node has seen it."""
+    UNSENT = "unsent"
+    """There was no connection: surely not sent."""
+
+    @property
+    def is_out(self) -> bool:
+        """Whether it may have left this process."""
+        return self not in (Delivery.INTENDED, Delivery.UNSENT)
+
+
 @dataclass(frozen=True, slots=True)
 class Intent:
     """One external act, durable before it is performed."""
 
-    key: str
-    """Unique within the swap: what is done to which leg (``fund.source``); later attempts add ``.2`` and so on."""
+    number: int
+    """Its place among the intents of the swap, from 1."""
+    verb: str
+    """The value of a ``Verb``."""
+    end: str
+    """The value of a ``LegEnd``: which leg."""
     act: Json = field(repr=False)
     """All that is needed to perform it again identically: signed bytes, or a payment's hash and limits. It may hold the
     preimage."""
-    outcome: Json | None = None
-    """What is known of it; None while unanswered: ask the layer before acting again."""
+    delivery: Delivery = Delivery.INTENDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +156,7 @@ class SwapRecord:
     """A swap as the journal holds it. Only the journal makes a higher version."""
 
     swap_id: SwapId
+    """The public id."""
     role: Role
     version: int
     state: Json
@@ -135,12 +164,32 @@ class SwapRecord:
     is_final: bool
     payment_hash: bytes | None
     terms: Json | None
-    """Signed terms as ``formats.signed_terms`` writes them; None before they are agreed."""
+    """Signed terms as ``signed_terms`` writes them; None before they are agreed."""
     request: Json
-    """What was asked for, with which provider; the same for ever."""
+    """What was asked for; the same for ever."""
+    provider_name: str | None
+    """Taker: which provider serves."""
+    quote_id: str | None
+    """The quote that the swap was started from: it starts one swap."""
+    access: bytes | None = field(repr=False)
+    """Taker: the token with which the swap can be read at the provider, 32 bytes. Provider: its sha256."""
     idempotency_key: str | None
+    holds_key: bool
+    """Whether the key and the quote are taken by this swap. A swap that is abandoned gives them back."""
+    attention: str | None
+    """What a human has to look at, or None."""
     created_at: int
     updated_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class JournalOwner:
+    """A network, an account or a swap seed that the swaps of a journal use."""
+
+    kind: str
+    """``network``, ``account`` or ``seed``."""
+    value: str
+    """``regtest``; ``BOB 0x...``; the fingerprint of the seed."""
 
 
 class SwapJournal(Protocol):
@@ -150,21 +199,25 @@ class SwapJournal(Protocol):
     """
 
     async def create(self, record: SwapRecord) -> SwapRecord:
-        """Add a swap; with a known idempotency key return the record that has it and add nothing.
+        """Add a swap; where its key or its quote is taken, return the record that has it and add nothing.
 
         Raises:
-            IdempotencyConflict: the key is known with another request.
+            IdempotencyConflict: the key is taken by another request, or the quote by a swap with another key.
         """
         ...
 
     async def load(self, swap_id: SwapId) -> SwapRecord | None: ...
 
     async def find(self, role: Role, idempotency_key: str) -> SwapRecord | None:
-        """The swap of that role that has the key, or None."""
+        """The swap of that role that holds the key, or else the newest that was abandoned under it, or None."""
         ...
 
     async def list(self, *, role: Role | None = None, open_only: bool = False) -> Sequence[SwapRecord]:
         """Newest first."""
+        ...
+
+    async def released_under(self, payment_hash: bytes) -> Sequence[SwapRecord]:
+        """A provider's final swaps under a hash: one of them may be what a late funding is for."""
         ...
 
     async def advance(
@@ -177,6 +230,8 @@ class SwapJournal(Protocol):
         now: int,
         terms: Json | None = None,
         intents: Sequence[Intent] = (),
+        attention: str | None = None,
+        holds_key: bool = True,
     ) -> SwapRecord:
         """Write the next state, its intents and an event in one transaction, if ``record.version`` is current.
 
@@ -186,8 +241,9 @@ class SwapJournal(Protocol):
         """
         ...
 
-    async def record_outcome(self, swap_id: SwapId, key: str, outcome: Json) -> None:
-        """Say what became of an intent. The first outcome stays."""
+    async def record_delivery(self, swap_id: SwapId, number: int, delivery: Delivery) -> None:
+        """Write what is known of an intent's way out. ``TAKEN``, ``UNKNOWN`` and ``REJECTED`` never go back to
+        ``UNSENT`` or ``INTENDED``: once it may have left, it may have left for ever."""
         ...
 
     async def intents(self, swap_id: SwapId) -> Sequence[Intent]:
@@ -196,6 +252,14 @@ class SwapJournal(Protocol):
 
     async def events(self, swap_id: SwapId) -> Sequence[Mapping[str, Any]]:
         """All events of a swap, oldest first: ``version``, ``event``, ``at``, ``state``."""
+        ...
+
+    async def owners(self) -> Sequence[JournalOwner]:
+        """Whose swaps the journal holds."""
+        ...
+
+    async def add_owners(self, owners: Sequence[JournalOwner]) -> None:
+        """Allow more of them; those that are known stay as they are."""
         ...
 
 

@@ -1,16 +1,25 @@
-"""The names of Bitcoin's layers."""
+"""Bitcoin's layers: their names, and the facts of each that no node has to be asked for.
+
+A layer is a name, a kind of leg, its facts, and a client under ``protocols``. Everything that differs between two
+layers of one kind is in this registry. Durations are seconds.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
 
-__all__ = ["Layer2ProtocolType"]
+__all__ = ["LAYERS", "ChainMargins", "Layer2ProtocolType", "LayerFacts"]
+
+_HOUR: Final = 3600
 
 
 class Layer2ProtocolType(Enum):
-    """A layer. Having a name here does not mean that this version has a client for it.
+    """A layer. A name here does not mean that this version has a client for it.
 
-    ``Layer2Manager`` raises ``ProtocolNotImplemented`` or ``ProtocolNotConfigured`` for one that it cannot serve.
+    ``Layer2Manager`` raises ``ProtocolNotImplemented`` or ``ProtocolNotConfigured`` for a layer that it cannot serve.
     """
 
     BOB = "BOB"
@@ -23,3 +32,92 @@ class Layer2ProtocolType(Enum):
     RGB = "RGB"
     DLC = "DLC"
     STATE_CHANNELS = "STATE_CHANNELS"
+
+
+@dataclass(frozen=True, slots=True)
+class ChainMargins:
+    """What a deadline in unix time on a chain has to allow for. Each figure is a worst case."""
+
+    clock_early: int
+    """How far the chain's clock may run ahead of wall time."""
+    inclusion: int
+    """By when a transaction that is sent now is surely in a block; a clock that runs late is within it."""
+    safe_time: int
+    """From inclusion until the layer's middle finality."""
+    final_time: int
+    """From inclusion until the layer's strongest finality."""
+    landing_time: int
+    """From a funding's start until its transaction is normally in a block."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFacts:
+    """What is known of a layer without asking a node."""
+
+    kind: str
+    """The kind of its legs: ``evm``, ``lightning`` or ``bitcoin``."""
+    native_asset: str
+    """The coin that pays its fees."""
+    native_decimals: int
+    fee_model: str
+    """``op_stack`` (gas and L1 data), ``gas``, ``routing`` or ``vbytes``."""
+    network_ids: Mapping[str, frozenset[str]]
+    """For each network the ids that a leg may name: chain ids, or prefixes of BOLT 11."""
+    margins: Mapping[str, ChainMargins] = field(default_factory=dict)
+    """For each network; empty where deadlines are not unix times on a chain."""
+    clients_on: frozenset[str] = frozenset()
+    """The networks on which this version has a client for the layer."""
+
+
+_LOCAL: Final = ChainMargins(clock_early=60, inclusion=60, safe_time=20, final_time=40, landing_time=60)
+# OP Stack: the sequencer's drift is 1,800 s, its window 3,600 blocks of Ethereum.
+_BOB: Final = ChainMargins(
+    clock_early=1800, inclusion=12 * _HOUR, safe_time=5 * _HOUR // 4, final_time=5 * _HOUR // 2, landing_time=600
+)
+# Assumed, and not measured: only regtest has a client.
+_ROOTSTOCK: Final = ChainMargins(
+    clock_early=2 * _HOUR, inclusion=6 * _HOUR, safe_time=_HOUR, final_time=2 * _HOUR, landing_time=1800
+)
+_EVERYWHERE: Final = frozenset({"mainnet", "testnet", "regtest"})
+_BITCOIN_PREFIXES: Final = {
+    "mainnet": frozenset({"bc"}),
+    "testnet": frozenset({"tb", "tbs"}),
+    "regtest": frozenset({"bcrt"}),
+}
+
+LAYERS: Final[Mapping[Layer2ProtocolType, LayerFacts]] = {
+    Layer2ProtocolType.BOB: LayerFacts(
+        kind="evm",
+        native_asset="ETH",
+        native_decimals=18,
+        fee_model="op_stack",
+        # Local networks have the mainnet's chain id.
+        network_ids={
+            "mainnet": frozenset({"60808"}),
+            "testnet": frozenset({"808813"}),
+            "regtest": frozenset({"60808"}),
+        },
+        margins={"mainnet": _BOB, "testnet": _BOB, "regtest": _LOCAL},
+        clients_on=_EVERYWHERE,
+    ),
+    Layer2ProtocolType.ROOTSTOCK: LayerFacts(
+        kind="evm",
+        native_asset="RBTC",
+        native_decimals=18,
+        fee_model="op_stack",
+        network_ids={"mainnet": frozenset({"30"}), "testnet": frozenset({"31"}), "regtest": frozenset({"33"})},
+        margins={"mainnet": _ROOTSTOCK, "testnet": _ROOTSTOCK, "regtest": _LOCAL},
+        clients_on=frozenset({"regtest"}),
+    ),
+    Layer2ProtocolType.LIGHTNING: LayerFacts(
+        kind="lightning",
+        native_asset="BTC",
+        native_decimals=11,
+        fee_model="routing",
+        network_ids=_BITCOIN_PREFIXES,
+        clients_on=_EVERYWHERE,
+    ),
+    Layer2ProtocolType.BITCOIN: LayerFacts(
+        kind="bitcoin", native_asset="BTC", native_decimals=8, fee_model="vbytes", network_ids=_BITCOIN_PREFIXES
+    ),
+}

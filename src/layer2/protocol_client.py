@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import ClassVar, Generic, Self, TypeVar
 
 from layer2.blocking import Portal, twin
-from layer2.errors import AsyncRuntimeError
+from layer2.errors import AsyncRuntimeError, ProtocolNotImplemented
 from layer2.interfaces import Json
 from layer2.layers import Layer2ProtocolType
+from layer2.legs.evidence import LegEvidence
+from layer2.legs.leg import Htlc, LegOffer
+from layer2.legs.views import ActStatus, ClockReading, LegView, OfferRequest, Side, Verb
 from layer2.money import AssetId, Balance
-from layer2.proofs.model import LegEvidence
-from layer2.swap_rules.legs import ActStatus, ClockReading, Htlc, LegView, Side, Verb
-from layer2.transactions import Finality, Preimage, TxState, TxStatus
+from layer2.transactions import Preimage, TxState, TxStatus
 
-__all__ = ["HtlcLayer", "Layer2ProtocolAsync", "OfferRequest"]
+__all__ = ["HtlcLayer", "Layer2ProtocolAsync"]
 
 Tx = TypeVar("Tx")
 TxId = TypeVar("TxId")
@@ -35,6 +35,8 @@ class Layer2ProtocolAsync(ABC, Generic[Tx, TxId, Address, Proof]):
     """
 
     protocol_type: ClassVar[Layer2ProtocolType]
+    legs: HtlcLayer
+    """The client's part in swaps, for the swap engine."""
     _portal: Portal | None = None
     _limit: asyncio.Semaphore | None = None
     """Shared by the clients of a manager: how many public calls may be at nodes at once. First come, first served."""
@@ -170,33 +172,28 @@ class Layer2ProtocolAsync(ABC, Generic[Tx, TxId, Address, Proof]):
     wait_for_status_sync = twin(wait_for_status_async)
 
 
-@dataclass(frozen=True, slots=True)
-class OfferRequest:
-    """What the payee of a leg asks its own layer for."""
-
-    payment_hash: bytes
-    amount: int
-    """Satoshi."""
-    preimage: Preimage | None = field(repr=False)
-    """Given: a plain invoice that settles by itself. None: a hold invoice."""
-    memo: str
-    """The swap's id, so that the node alone can lead back to the swap."""
-    expiry_seconds: int
-    final_cltv_delta: int
-
-
 class HtlcLayer(ABC):
-    """The ability to hold value under a payment hash: the seven verbs of the transfer protocol.
+    """The ability to hold value under a payment hash. Two layers that have it make a pair.
 
-    Two layers that have it make a pair. The swap engine calls these methods, users do not. An act is prepared (pure
-    data, signed where the layer signs), journaled, and then performed; performing the same act again is harmless.
+    The swap engine calls these methods, users do not: a client has an object of this kind as ``client.legs``. An act
+    is prepared (pure data, signed where the layer signs), journaled, and then performed; performing the same act again
+    is harmless, except a funding on a leg that is not ``is_repeatable``.
 
     Raises, all methods: NodeError and its kinds; after a send that was not answered with outcome UNKNOWN.
     """
 
     @abstractmethod
+    async def leg_offer(self) -> LegOffer:
+        """This party's account on the layer, with the network and the unit: its side of a quote."""
+
+    @abstractmethod
     async def offer(self, request: OfferRequest) -> str:
-        """Payee: what the payer needs to fund the leg: the claim address (EVM, ``0x`` hex) or an invoice (BOLT 11)."""
+        """What this party names for its side of one leg: its account, its key, or an invoice; empty where nothing."""
+
+    @abstractmethod
+    async def network_cost(self, amount: int) -> int | None:
+        """An estimate of what the network costs for one leg of that amount, both in satoshi; None where the layer's
+        costs are in another coin whose price is not configured."""
 
     @abstractmethod
     async def check_can_finish(self, htlc: Htlc, side: Side) -> None:
@@ -205,6 +202,14 @@ class HtlcLayer(ABC):
         Raises:
             InsufficientFunds, NodeError: it could not finish; nothing was begun.
         """
+
+    async def reserve(self, htlc: Htlc, side: Side) -> None:
+        """Keep what an open swap may need to finish, such as gas, until ``free``. Can be repeated."""
+        return None
+
+    def free(self, htlc: Htlc) -> None:
+        """Keep nothing any more for a swap that has ended, or was never agreed. Can be repeated."""
+        return None
 
     @abstractmethod
     async def prepare(self, verb: Verb, htlc: Htlc, preimage: Preimage | None = None) -> Json:
@@ -218,13 +223,17 @@ class HtlcLayer(ABC):
             FundsRulesError: this act is not this side's, or would fund the hash a second time.
         """
 
+    def discard(self, act: Json) -> None:
+        """Take back an act that could not be journaled and was not performed: it leaves nothing behind."""
+        return None
+
     @abstractmethod
     async def perform(self, act: Json) -> None:
         """Send an act that is durable already. Returns when the node took it; that is not success.
 
         Raises:
             TransactionError: refused, outcome REJECTED.
-            NodeUnreachable: outcome UNKNOWN.
+            NodeUnreachable: outcome NOT_SENT where surely nothing left, otherwise UNKNOWN.
         """
 
     @abstractmethod
@@ -243,8 +252,8 @@ class HtlcLayer(ABC):
         return None
 
     @abstractmethod
-    async def observe(self, htlc: Htlc, side: Side, finality: Finality) -> LegView:
-        """One read of the leg: funding seen, collection seen, returned; every detail checked against ``htlc``.
+    async def observe(self, htlc: Htlc, side: Side) -> LegView:
+        """One read of the leg; every detail is checked against ``htlc``.
 
         Money under the same hash that differs in any detail, or that somebody else locked, is not this leg.
         """
@@ -264,3 +273,17 @@ class HtlcLayer(ABC):
     @abstractmethod
     async def evidence(self, htlc: Htlc, side: Side) -> LegEvidence | None:
         """Portable evidence of how the leg ended, or None where the layer leaves none (a failed payment)."""
+
+    async def late_fundings(self, since: int) -> tuple[frozenset[bytes], int]:
+        """The payment hashes of fundings to this party as payee in blocks from ``since`` on, and the block from which
+        to ask next time. One request serves all swaps; layers that refuse late fundings by themselves have none."""
+        return frozenset(), since
+
+    async def courtesy(self, htlc: Htlc, preimage: Preimage) -> None:
+        """Payer: let the payee be paid, where whoever knows the preimage can do that. Not journaled: repeating it, or
+        leaving it out, costs no party anything it is owed.
+
+        Raises:
+            ProtocolNotImplemented: only the payee can collect on this layer.
+        """
+        raise ProtocolNotImplemented("only the payee can collect on this layer")

@@ -24,20 +24,27 @@ class TransferState(Enum):
     """The intent to pay the source leg is durable; it may be on its way."""
     FUNDED = "funded"
     """The source leg holds the money; the provider has to act."""
-    COUNTER_FUNDED = "counter_funded"
-    """The destination leg holds the provider's money at the finality that the terms name."""
     COLLECTING = "collecting"
-    """The preimage is out; the destination's money is being taken, not yet irreversibly."""
+    """The preimage is out; the destination's money is being taken."""
+    ARRIVED = "arrived"
+    """The destination is collected at the finality of the terms: usable, and not yet final."""
     COMPLETED = "completed"
+    """The destination is final on its layer."""
     ABANDONED = "abandoned"
     """Ended before any money was locked."""
     REFUNDING = "refunding"
     """The source leg's money is on its way back."""
     REFUNDED = "refunded"
+    """The source leg's money is back for good."""
+    LOST = "lost"
+    """The provider has the source, and the destination went back to it: money was lost. Keep the journal."""
 
     @property
     def is_final(self) -> bool:
-        return self in (TransferState.COMPLETED, TransferState.ABANDONED, TransferState.REFUNDED)
+        return self in _ENDS
+
+
+_ENDS = frozenset({TransferState.COMPLETED, TransferState.ABANDONED, TransferState.REFUNDED, TransferState.LOST})
 
 
 class Actor(Enum):
@@ -53,14 +60,16 @@ class TransferRequest:
     """What was asked for. The same idempotency key with another request is an error."""
 
     asset: AssetId
-    amount: int
-    """What arrives at the destination, in the asset's smallest unit."""
+    amount: int | None
+    """What arrives at the destination, in the asset's smallest unit; None where ``send_amount`` is given."""
     source: Layer2ProtocolType
     destination: Layer2ProtocolType
     recipient: str | None = None
-    """A BOLT 11 invoice of somebody else to be paid (destination Lightning), or None: the caller's own."""
+    """What somebody else is to be paid on, such as a BOLT 11 invoice, or None: the caller's own."""
     max_fee: int | None = None
-    """Most that may leave the source beyond ``amount``, or None for no limit of the caller's own."""
+    """Maximum total fee, in the asset's smallest unit; None for 1 % and twice the estimated network costs."""
+    send_amount: int | None = None
+    """What leaves the source, in the asset's smallest unit; None where ``amount`` is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,8 @@ class Quote:
     offer: SignedQuote
     provider_name: str
     """The name under which the configuration lists the provider."""
+    max_fee: int
+    """The limit that the fee was checked against, in the asset's smallest unit."""
 
     @property
     def send_amount(self) -> int:
@@ -98,7 +109,9 @@ class Transfer:
     """A transfer as the journal knows it at one moment."""
 
     transfer_id: SwapId
+    """The swap's public id: it is in the terms, memos, logs and pages of both parties."""
     request: TransferRequest
+    idempotency_key: str | None
     state: TransferState
     version: int
     """Grows by one with every change."""
@@ -118,6 +131,10 @@ class Transfer:
     destination_tx_id: str | None
     reason: str | None
     """Why it is being or was refunded or abandoned."""
+    attention: str | None
+    """What a human has to look at, or None."""
+    final_at: int | None
+    """Unix seconds at which what has arrived becomes final, as an estimate."""
     created_at: int
     updated_at: int
 

@@ -1,133 +1,181 @@
-"""Terms of one swap in each direction, on regtest settings, with real invoices and margins that hold."""
+"""Quotes, requests and terms of one swap between any two layers, with real keys and invoices and margins that hold."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
-from coincurve import PrivateKey
+from coincurve import PrivateKey, PublicKeyXOnly
 
 from layer2.formats import bolt11
-from layer2.layers import Layer2ProtocolType
-from layer2.swap_rules.timelocks import (
-    REGTEST,
-    TimelockSettings,
-    cltv_limit_for,
-    destination_evm_deadline,
-    hold_invoice_cltv_delta,
-    last_payment_time,
-    last_reveal_time,
-    min_blocks_left_for,
-    source_evm_deadline,
-)
-from layer2.terms import EvmLeg, LightningLeg, Terms
+from layer2.formats.evm_address import address_of_public_key, to_checksum
+from layer2.formats.tagged_signature import sign
+from layer2.layers import LAYERS, Layer2ProtocolType
+from layer2.legs.bitcoin import BitcoinOffer
+from layer2.legs.evm import EvmOffer
+from layer2.legs.leg import LegOffer
+from layer2.legs.lightning import LightningOffer
+from layer2.legs.views import OfferRequest
+from layer2.signed_terms import quote_digest, terms_hash
+from layer2.swap_rules.agreement import SwapRequest, build_terms, provider_request, taker_requests
+from layer2.swap_rules.timelocks import REGTEST, TimelockSettings
+from layer2.terms import QuoteTerms, Scheme, Signature, SignedQuote, SignedTerms, Terms
 from layer2.transactions import Finality, Preimage, SwapId
 
 NOW = 1_800_000_000
+HEIGHT = 900_000
 PREIMAGE = Preimage(hashlib.sha256(b"an example").digest())
 PAYMENT_HASH = PREIMAGE.payment_hash
 SWAP_ID = SwapId("5a" * 16)
 AMOUNT = 100_000
 FEE = 420
-TAKER_EVM, PROVIDER_EVM = b"\x01" * 20, b"\x02" * 20
-TAKER_NODE, PROVIDER_NODE = PrivateKey(b"\x11" * 32), PrivateKey(b"\x22" * 32)
+IDENTITY = PrivateKey(b"\x01" * 32)
+IDENTITY_KEY = PublicKeyXOnly.from_secret(IDENTITY.secret).format()
+TAKER_NODE, PROVIDER_NODE, STRANGERS_NODE = (PrivateKey(bytes((n,)) * 32) for n in (0x11, 0x22, 0x33))
+TAKER_KEY, PROVIDER_KEY = PrivateKey(b"\x05" * 32), PrivateKey(b"\x06" * 32)
+TAKER_EVM, PROVIDER_EVM = (address_of_public_key(key.public_key.format()) for key in (TAKER_KEY, PROVIDER_KEY))
+PREFIXES = {"mainnet": "bc", "testnet": "tb", "regtest": "bcrt"}
+LAYER_OF = {layer.value.lower(): layer for layer in Layer2ProtocolType}
 
 
-def an_invoice(signer: PrivateKey, amount: int, expiry: int, final_delta: int, *, now: int = NOW) -> str:
-    return bolt11.encode(
-        bolt11.InvoiceFields(
-            prefix="bcrt",
-            amount_msat=amount * 1000,
-            timestamp=now,
-            payment_hash=PAYMENT_HASH,
-            payment_secret=b"\x07" * 32,
-            description=SWAP_ID,
-            expiry=expiry,
-            min_final_cltv_expiry_delta=final_delta,
-        ),
-        lambda digest: signer.sign_recoverable(digest, hasher=None),
-    )
+def offer_of(
+    layer: Layer2ProtocolType,
+    rules: TimelockSettings = REGTEST,
+    finality: Finality = Finality.SAFE,
+    *,
+    taker: bool = False,
+) -> LegOffer:
+    """A party's side of a quote on a layer: the provider's, or the taker's own."""
+    match LAYERS[layer].kind:
+        case "evm":
+            account = TAKER_EVM if taker else PROVIDER_EVM
+            chain_id = int(min(LAYERS[layer].network_ids[rules.network]))
+            return EvmOffer(layer, chain_id, b"\x0c" * 20, b"\x0d" * 20, 8, account, finality)
+        case "lightning":
+            node = TAKER_NODE if taker else PROVIDER_NODE
+            return LightningOffer(PREFIXES[rules.network], node.public_key.format())
+        case _:
+            key = TAKER_KEY if taker else PROVIDER_KEY
+            return BitcoinOffer(PREFIXES[rules.network], key.public_key.format(), 1000, finality)
 
 
-def an_evm_leg(payer: bytes, payee: bytes, amount: int, deadline: int) -> EvmLeg:
-    return EvmLeg(
-        protocol=Layer2ProtocolType.BOB,
-        chain_id=60808,
-        contract=b"\x0c" * 20,
-        token=b"\x0d" * 20,
-        token_decimals=8,
-        amount=amount,
-        payer=payer,
-        payee=payee,
-        deadline=deadline,
-        finality=Finality.SAFE,
-    )
-
-
-def bob_to_lightning(settings: TimelockSettings = REGTEST, *, now: int = NOW) -> Terms:
-    """The taker locks on BOB, the provider pays the taker's invoice."""
-    expiry, delta = settings.own_invoice_expiry, settings.own_final_cltv_delta
-    limit = cltv_limit_for(delta, settings)
-    payment = LightningLeg(
-        network="bcrt",
-        invoice=an_invoice(TAKER_NODE, AMOUNT, expiry, delta, now=now),
-        payee=TAKER_NODE.public_key.format(),
-        amount_msat=AMOUNT * 1000,
-        cltv_limit=limit,
-        min_blocks_left=0,
-        fee_limit_msat=100_000,
-    )
-    deadline = source_evm_deadline(now + expiry, settings.payment_timeout, limit, settings)
-    return replace(
-        _terms(now, settings),
-        source=an_evm_leg(TAKER_EVM, PROVIDER_EVM, AMOUNT + FEE, deadline),
-        destination=payment,
-        counter_fund_by=last_payment_time(now + expiry, settings),
-        collect_by=now + expiry,
-    )
-
-
-def lightning_to_bob(settings: TimelockSettings = REGTEST, *, now: int = NOW) -> Terms:
-    """The taker pays the provider's hold invoice, the provider locks on BOB."""
-    fund_by = now + settings.funding_window
-    counter_fund_by = fund_by + settings.counter_funding_window
-    deadline = destination_evm_deadline(counter_fund_by, Finality.SAFE, settings)
-    blocks = min_blocks_left_for(deadline, now, settings)
-    delta = hold_invoice_cltv_delta(blocks, settings)
-    payment = LightningLeg(
-        network="bcrt",
-        invoice=an_invoice(PROVIDER_NODE, AMOUNT + FEE, settings.own_invoice_expiry, delta, now=now),
-        payee=PROVIDER_NODE.public_key.format(),
-        amount_msat=(AMOUNT + FEE) * 1000,
-        cltv_limit=cltv_limit_for(delta, settings),
-        min_blocks_left=blocks,
-        fee_limit_msat=100_000,
-    )
-    return replace(
-        _terms(now, settings),
-        source=payment,
-        destination=an_evm_leg(PROVIDER_EVM, TAKER_EVM, AMOUNT, deadline),
-        counter_fund_by=counter_fund_by,
-        collect_by=last_reveal_time(deadline, settings),
-    )
-
-
-def _terms(now: int, settings: TimelockSettings) -> Terms:
-    leg = an_evm_leg(TAKER_EVM, PROVIDER_EVM, 1, 0)
-    return Terms(
-        swap_id=SWAP_ID,
+def quote_of(
+    source: str = "bob",
+    destination: str = "lightning",
+    rules: TimelockSettings = REGTEST,
+    finality: Finality = Finality.SAFE,
+    **changes: Any,
+) -> QuoteTerms:
+    """An honest provider's quote."""
+    made = QuoteTerms(
         quote_id="0b" * 16,
-        network=settings.network,
+        network=rules.network,
         asset="BTC",
-        payment_hash=PAYMENT_HASH,
         amount=AMOUNT,
         provider_fee=FEE - 100,
         network_fee=100,
-        source=leg,
-        destination=leg,
-        issued_at=now,
-        fund_by=now + settings.funding_window,
-        counter_fund_by=0,
-        collect_by=0,
-        provider=b"\x0e" * 32,
+        source=offer_of(LAYER_OF[source], rules, finality),
+        destination=offer_of(LAYER_OF[destination], rules, finality),
+        issued_at=NOW - 1,
+        valid_until=NOW + 59,
+        provider=IDENTITY_KEY,
     )
+    return replace(made, **changes)
+
+
+def invoice_for(wanted: OfferRequest, signer: PrivateKey, rules: TimelockSettings = REGTEST, **changes: Any) -> str:
+    """The invoice that a node makes for such a request, unless changed."""
+    fields = bolt11.InvoiceFields(
+        prefix=PREFIXES[rules.network],
+        amount_msat=wanted.amount * 1000,
+        timestamp=NOW,
+        payment_hash=wanted.payment_hash,
+        payment_secret=b"\x07" * 32,
+        description=wanted.memo,
+        expiry=wanted.expiry_seconds,
+        min_final_cltv_expiry_delta=wanted.min_blocks,
+    )
+    return bolt11.encode(replace(fields, **changes), lambda digest: signer.sign_recoverable(digest, hasher=None))
+
+
+def named(offer: LegOffer, wanted: OfferRequest, rules: TimelockSettings, *, taker: bool) -> str:
+    """What a party's own layer answers to a request for an offer."""
+    match offer.kind:
+        case "evm":
+            return to_checksum(TAKER_EVM if taker else PROVIDER_EVM)
+        case "bitcoin":
+            return (TAKER_KEY if taker else PROVIDER_KEY).public_key.format().hex()
+        case _:
+            if wanted.side.value == "payer":
+                return ""
+            return invoice_for(wanted, TAKER_NODE if taker else PROVIDER_NODE, rules)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """A quote, the request under it, and the terms that an honest provider makes of them."""
+
+    quote: QuoteTerms
+    request: SwapRequest
+    terms: Terms
+    rules: TimelockSettings
+
+
+def agreement_of(
+    source: str = "bob",
+    destination: str = "lightning",
+    rules: TimelockSettings = REGTEST,
+    finality: Finality = Finality.SAFE,
+    *,
+    named_destination: str | None = None,
+    named_source: str | None = None,
+    provider_named: str | None = None,
+    payment_hash: bytes = PAYMENT_HASH,
+    source_changes: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Agreement:
+    """Issued one second after the quote; what the parties name is honest unless it is given."""
+    quote = quote_of(source, destination, rules, finality, **changes)
+    if source_changes is not None:
+        quote = replace(quote, source=replace(quote.source, **source_changes))  # type: ignore[type-var]  # a dataclass
+    from_source, from_destination = taker_requests(quote, SWAP_ID, payment_hash, NOW, rules)
+    if named_source is None:
+        named_source = named(quote.source, from_source, rules, taker=True)
+    if named_destination is None:
+        named_destination = named(quote.destination, from_destination, rules, taker=True)
+    request = SwapRequest(SWAP_ID, quote.quote_id, payment_hash, named_source, named_destination, b"\xac" * 32)
+    if provider_named is None:
+        wanted = provider_request(quote, request, NOW, HEIGHT, rules)
+        provider_named = "" if quote.source.kind != "lightning" else named(quote.source, wanted, rules, taker=False)
+    terms = build_terms(quote, request, NOW, rules, provider_named=provider_named, height=_height(quote))
+    return Agreement(quote, request, terms, rules)
+
+
+def terms_of(
+    source: str = "bob",
+    destination: str = "lightning",
+    rules: TimelockSettings = REGTEST,
+    finality: Finality = Finality.SAFE,
+    *,
+    foreign: bool = False,
+) -> Terms:
+    """The terms of one swap; ``foreign``: the destination is a stranger's invoice."""
+    if not foreign:
+        return agreement_of(source, destination, rules, finality).terms
+    quote = quote_of(source, destination, rules, finality)
+    wanted = taker_requests(quote, SWAP_ID, PAYMENT_HASH, NOW, rules)[1]
+    invoice = invoice_for(wanted, STRANGERS_NODE, rules)
+    return agreement_of(source, destination, rules, finality, named_destination=invoice).terms
+
+
+def signed_quote(made: QuoteTerms, key: PrivateKey = IDENTITY) -> SignedQuote:
+    return SignedQuote(made, Signature(Scheme.BIP340, sign(key.secret, quote_digest(made), bytes(32))))
+
+
+def signed_terms(made: Terms, key: PrivateKey = IDENTITY) -> SignedTerms:
+    return SignedTerms(made, Signature(Scheme.BIP340, sign(key.secret, terms_hash(made), bytes(32))))
+
+
+def _height(quote: QuoteTerms) -> int:
+    return HEIGHT if "bitcoin" in (quote.source.kind, quote.destination.kind) else 0

@@ -2,55 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import fields, replace
 from typing import Any, get_args
 
-from layer2.swap_rules.legs import ActStatus, ClockReading, LegState, LegView
-from layer2.swap_rules.machine import Act, Observed, Swap
+from layer2.legs.views import ActStatus, ClockReading, HeldPayment, LegState, LegView
+from layer2.swap_rules.machine import Act, ActView, Observed, Swap
 from layer2.swap_rules.states import State
 from layer2.swap_rules.timelocks import REGTEST
-from layer2.terms import EvmLeg
-from swap_rules.example_terms import NOW, PREIMAGE, bob_to_lightning, lightning_to_bob
+from swap_rules.example_terms import NOW, PREIMAGE, terms_of
 
-TO_LIGHTNING = Swap(bob_to_lightning(), REGTEST, made_preimage=True)
-TO_STRANGER = Swap(bob_to_lightning(), REGTEST, made_preimage=False)
-TO_BOB = Swap(lightning_to_bob(), REGTEST, made_preimage=True)
-PROVIDER_TO_LIGHTNING = replace(TO_LIGHTNING, made_preimage=False)
-PROVIDER_TO_BOB = replace(TO_BOB, made_preimage=False)
+TO_LIGHTNING = Swap(terms_of("bob", "lightning"), REGTEST, made_preimage=True)
+TO_STRANGER = Swap(terms_of("bob", "lightning", foreign=True), REGTEST, made_preimage=False)
+TO_BOB = Swap(terms_of("lightning", "bob"), REGTEST, made_preimage=True)
+TO_ROOTSTOCK = Swap(terms_of("bob", "rootstock"), REGTEST, made_preimage=True)
+TO_BITCOIN = Swap(terms_of("bob", "bitcoin"), REGTEST, made_preimage=True)
+FROM_BITCOIN = Swap(terms_of("bitcoin", "lightning"), REGTEST, made_preimage=True)
+ALL = {
+    "to_lightning": TO_LIGHTNING,
+    "to_bob": TO_BOB,
+    "to_rootstock": TO_ROOTSTOCK,
+    "to_bitcoin": TO_BITCOIN,
+    "from_bitcoin": FROM_BITCOIN,
+}
+
+
+def provider(swap: Swap) -> Swap:
+    """The provider's side of the same swap."""
+    return replace(swap, made_preimage=False)
 
 
 def deadline(swap: Swap) -> int:
-    """Of the lock on BOB."""
-    return next(leg.deadline for leg in (swap.terms.source, swap.terms.destination) if isinstance(leg, EvmLeg))
+    """Of the first leg that has one in unix time; for heights a time long after all others."""
+    times = [leg.refundable_from for leg in (swap.terms.source, swap.terms.destination)]
+    return next((time for time in times if time is not None), swap.terms.collect_by + 1_000_000)
 
 
 def view(state: LegState, at: int = NOW, **more: Any) -> LegView:
     if state is LegState.COLLECTED:
         more.setdefault("preimage", PREIMAGE)
+        more.setdefault("arrived", True)
     if state is not LegState.NONE:
         more.setdefault("tx_id", "0xabc")
+    if state is LegState.FUNDED:
+        # Enough for every kind of leg: the others do not look at it.
+        more.setdefault("held", HeldPayment(expiry_height=5000, parts=1, smallest_part_msat=100_000_000))
     return LegView(state, ClockReading(chain_time=at, height=1000), **more)
 
 
 def held(blocks: int, **more: Any) -> LegView:
-    """A hold invoice that is accepted with so many blocks left."""
+    """A payment that is held with so many blocks left."""
     details: dict[str, Any] = {"expiry_height": 1000 + blocks, "parts": 1, "smallest_part_msat": 100_420_000, **more}
-    return view(LegState.FUNDED, **details)
+    return view(LegState.FUNDED, held=HeldPayment(**details))
+
+
+def act(status: ActStatus, *, is_out: bool = True) -> ActView:
+    return ActView(status, is_out)
 
 
 def observed(
     source: LegView | None,
     destination: LegView | None,
-    acts: dict[Act, ActStatus] | None = None,
+    acts: dict[Act, ActView] | None = None,
     *,
     now: int = NOW,
-    sent: Iterable[Act] = (),
-    unsent: Iterable[Act] = (),
 ) -> Observed:
-    return Observed(now, source, destination, acts or {}, frozenset(sent), frozenset(unsent))
+    return Observed(now, source, destination, acts or {})
 
 
+UNSENT = ActView(ActStatus.UNSEEN, is_out=False)
+LOST = ActView(ActStatus.UNSEEN, is_out=True)
+UNDER_WAY = ActView(ActStatus.UNDER_WAY, is_out=True)
+FAILED = ActView(ActStatus.FAILED, is_out=True)
+DONE = ActView(ActStatus.DONE, is_out=True)
 NOTHING = view(LegState.NONE)
 PENDING = view(LegState.PENDING)
 FUNDED = view(LegState.FUNDED)
@@ -70,9 +93,15 @@ def views_at(*chain_times: int) -> list[LegView | None]:
     ]
 
 
-def example_states(*unions: Any, deadline: int | None = None) -> list[State]:
+def example_states(*unions: Any) -> list[State]:
     """One of each class of state in these unions."""
-    content = {"source_tx_id": "0x1", "destination_tx_id": None, "since": 5, "deadline": deadline, "reason": "why"}
+    content = {
+        "source_tx_id": "0x1",
+        "destination_tx_id": None,
+        "has_arrived": False,
+        "final_at": None,
+        "reason": "why",
+    }
     return [
         one(**{field.name: content[field.name] for field in fields(one)}) for union in unions for one in get_args(union)
     ]

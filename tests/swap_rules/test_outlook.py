@@ -1,58 +1,139 @@
-"""What the owner of a swap is told: every state with money at stake has its deadline."""
+"""What a state means to its owner: every deadline is the moment that the guarantee needs."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from layer2.swap_rules.outlook import outlook
+from layer2.legs.views import LegState, Verb
+from layer2.swap_rules.machine import Act, LegEnd, Swap
+from layer2.swap_rules.outlook import attention, must_be_back_by, outlook
 from layer2.swap_rules.states import (
+    ProviderCollecting,
+    ProviderCounterFunded,
+    ProviderCounterFunding,
     ProviderRefunding,
     ProviderState,
     State,
     TakerAbandoned,
+    TakerAgreed,
+    TakerCollecting,
     TakerFunded,
+    TakerFunding,
     TakerPlanned,
     TakerRefunding,
     TakerState,
 )
 from layer2.swap_rules.timelocks import REGTEST
-from layer2.terms import LightningLeg, Terms
 from layer2.transfers import Actor
-from swap_rules.scenes import TO_BOB, TO_LIGHTNING, deadline, example_states
-
-TERMS = {"to_lightning": TO_LIGHTNING.terms, "to_bob": TO_BOB.terms}
-
-
-@pytest.mark.parametrize("terms", TERMS.values(), ids=TERMS)
-@pytest.mark.parametrize(
-    "state", example_states(TakerState, ProviderState, deadline=7), ids=lambda one: type(one).__name__
+from swap_rules.example_terms import NOW
+from swap_rules.scenes import (
+    ALL,
+    FUNDED,
+    LOST,
+    NEVER,
+    NOTHING,
+    TO_BOB,
+    TO_LIGHTNING,
+    TO_ROOTSTOCK,
+    example_states,
+    observed,
+    view,
 )
-def test_every_open_state_names_who_acts_and_until_when(state: State, terms: Terms) -> None:
-    if isinstance(state, ProviderRefunding) and isinstance(terms.destination, LightningLeg):
-        return  # Only an own lock on a chain is refunded: this direction has no such state.
-    view = outlook(state, terms, REGTEST)
-    assert view.funds
+
+EVERY = pytest.mark.parametrize("swap", ALL.values(), ids=ALL.keys())
+EXAMPLES = example_states(TakerState, ProviderState)
+STATES = [one for one in EXAMPLES if not isinstance(one, TakerPlanned | TakerAbandoned)]
+
+
+@EVERY
+@pytest.mark.parametrize("state", STATES, ids=lambda state: type(state).__name__)
+def test_every_open_state_names_who_acts_and_until_when(state: State, swap: Swap) -> None:
+    seen = outlook(state, swap.terms, REGTEST)
+    assert seen.funds
     if state.is_final:
-        assert (view.next_actor, view.deadline, view.refundable_from) == (Actor.NOBODY, None, None)
-    elif not isinstance(state, TakerPlanned):
-        assert view.next_actor is not Actor.NOBODY
-        assert view.deadline is not None
-
-
-def test_a_taker_that_locked_is_told_from_when_it_can_take_the_money_back_alone() -> None:
-    view = outlook(TakerFunded("0x1"), TO_LIGHTNING.terms, REGTEST)
-    assert view.refundable_from == deadline(TO_LIGHTNING)
-    assert (view.next_actor, view.deadline) == (Actor.PROVIDER, TO_LIGHTNING.terms.counter_fund_by)
-    assert view.funds == "100,420 sat on BOB are locked"
-
-
-def test_a_payment_on_lightning_comes_back_by_itself() -> None:
-    view = outlook(TakerRefunding("0x1", "why"), TO_BOB.terms, REGTEST)
-    assert view.refundable_from is None
-    assert view.deadline is not None
-    assert view.deadline > deadline(TO_BOB)
+        assert (seen.next_actor, seen.deadline, seen.refundable_from) == (Actor.NOBODY, None, None)
+        return
+    assert seen.next_actor in (Actor.YOU, Actor.PROVIDER)
+    assert seen.deadline is not None
 
 
 def test_before_terms_nothing_has_left_the_account() -> None:
-    for state in (TakerPlanned(), TakerAbandoned("why")):
-        assert outlook(state, None, REGTEST).funds == "nothing has left your account"
+    planned = outlook(TakerPlanned(), None, REGTEST, planned_until=NOW + 60)
+    assert (planned.next_actor, planned.deadline) == (Actor.YOU, NOW + 60)
+    assert planned.funds == outlook(TakerAbandoned("why"), None, REGTEST).funds == "nothing has left your account"
+
+
+@EVERY
+def test_a_taker_is_shown_the_time_by_which_it_must_collect_and_not_the_locks_own_deadline(swap: Swap) -> None:
+    collecting = TakerCollecting("0x1", "0x2", has_arrived=False, final_at=None)
+    for state in (TakerFunding(), TakerFunded("0x1"), collecting):
+        assert outlook(state, swap.terms, REGTEST).deadline == swap.terms.collect_by
+    arrived = outlook(replace(collecting, has_arrived=True, final_at=NOW + 7), swap.terms, REGTEST)
+    assert arrived.deadline == NOW + 7
+    assert "keep running until that is final" in arrived.funds
+
+
+@EVERY
+def test_a_provider_that_has_paid_is_shown_the_destinations_deadline_and_then_when_collecting_must_begin(
+    swap: Swap,
+) -> None:
+    terms = swap.terms
+    back = terms.destination.refundable_from
+    paid = (ProviderCounterFunding("s"), ProviderCounterFunded("s", "d"), ProviderRefunding("s", "d", "why"))
+    for state in paid:
+        shown = must_be_back_by(state, terms, REGTEST)
+        assert shown is not None
+        assert back is None or shown == back
+        assert outlook(state, terms, REGTEST).deadline == shown
+    collecting = ProviderCollecting("s", "d", has_arrived=False)
+    begin_by = must_be_back_by(collecting, terms, REGTEST)
+    assert begin_by is not None
+    latest = terms.source.refundable_from
+    assert latest is None or begin_by == latest - 160, "before the deadline by clock, inclusion and finality"
+
+
+def test_a_taker_that_locked_sees_from_when_it_can_take_the_money_back_alone() -> None:
+    seen = outlook(TakerFunded("0x1"), TO_ROOTSTOCK.terms, REGTEST)
+    assert seen.refundable_from == TO_ROOTSTOCK.terms.source.refundable_from
+    assert outlook(TakerAgreed(), TO_ROOTSTOCK.terms, REGTEST).refundable_from is None
+
+
+def test_a_payment_on_lightning_comes_back_by_itself() -> None:
+    seen = outlook(TakerRefunding("h", "why"), TO_BOB.terms, REGTEST)
+    assert (seen.next_actor, seen.refundable_from) == (Actor.PROVIDER, None)
+    assert seen.deadline is not None
+    assert seen.deadline > TO_BOB.terms.collect_by
+
+
+def test_a_provider_has_to_be_back_only_where_money_of_its_own_is_at_stake() -> None:
+    states = [one for one in EXAMPLES if isinstance(one, ProviderState)]
+    free = [one for one in states if must_be_back_by(one, TO_LIGHTNING.terms, REGTEST) is None]
+    assert [one.name for one in free] == ["agreed", "completed", "releasing", "released", "lost"]
+
+
+@EVERY
+@pytest.mark.parametrize("state", EXAMPLES, ids=lambda state: type(state).__name__)
+def test_a_human_is_called_for_a_node_that_is_away_while_money_depends_on_it_and_not_before(
+    swap: Swap, state: State
+) -> None:
+    early = observed(None, None)
+    assert attention(swap, state, early) is None
+    late = attention(swap, state, replace(early, now=swap.terms.counter_fund_by + 1))
+    calls = not state.is_final and state.name not in ("planned", "agreed")
+    assert (late is not None) == calls
+    assert late is None or "node cannot be read" in late
+
+
+def test_a_human_is_called_for_a_payment_that_the_node_has_forgotten() -> None:
+    fund = Act(Verb.FUND, LegEnd.DESTINATION)
+    seen = observed(FUNDED, NEVER, {fund: LOST})
+    conflict = attention(replace(TO_LIGHTNING, made_preimage=False), ProviderCounterFunding("s"), seen)
+    assert conflict is not None
+    assert "shows no payment" in conflict
+    open_invoice = observed(FUNDED, NOTHING, {fund: LOST})
+    assert attention(replace(TO_LIGHTNING, made_preimage=False), ProviderCounterFunding("s"), open_invoice) is None
+    # A lock may be handed in again, so that its absence is no riddle.
+    lock = observed(FUNDED, view(LegState.NONE, over=True), {fund: LOST})
+    assert attention(replace(TO_BOB, made_preimage=False), ProviderCounterFunding("s"), lock) is None

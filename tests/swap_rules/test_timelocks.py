@@ -1,4 +1,4 @@
-"""The figures of docs/design/transfer-protocol.md (Clocks), computed anew, and the margins of terms."""
+"""The figures of docs/design/clocks.md, computed anew, and the margins of terms."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layer2.errors import ConfigurationError, FundsRulesError
+from layer2.layers import Layer2ProtocolType
+from layer2.legs.block_times import Span
+from layer2.legs.evm import EvmLeg
+from layer2.legs.lightning import LightningLeg, cltv_limit_for
+from layer2.swap_rules.agreement import taker_requests
 from layer2.swap_rules.timelocks import (
     MAINNET,
     REGTEST,
@@ -18,23 +23,21 @@ from layer2.swap_rules.timelocks import (
     TimelockSettings,
     check_margins,
     check_settings,
-    cltv_limit_for,
-    destination_evm_deadline,
-    earliest_seconds,
-    fewest_blocks_lasting,
-    hold_invoice_cltv_delta,
-    last_reveal_time,
-    latest_seconds,
-    min_blocks_left_for,
+    needed_on_source,
+    pair_durations,
+    pairs_of,
     settings_for,
-    source_evm_deadline,
 )
-from layer2.terms import EvmLeg, LightningLeg, Terms
+from layer2.terms import Terms
 from layer2.transactions import Finality
-from swap_rules.example_terms import NOW, PROVIDER_NODE, TAKER_NODE, an_invoice, bob_to_lightning, lightning_to_bob
+from swap_rules.example_terms import LAYER_OF, NOW, TAKER_NODE, invoice_for, offer_of, quote_of, terms_of
 
 HOUR = 3600
 NETWORKS = pytest.mark.parametrize("network", [MAINNET, TESTNET, REGTEST], ids=lambda one: one.network)
+NAMES = ("bob", "rootstock", "lightning", "bitcoin")
+PAIRS = [(source, destination) for source in NAMES for destination in NAMES if source != destination]
+EVERY_PAIR = pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+BLOCKS = MAINNET.bitcoin
 
 
 @pytest.mark.parametrize(
@@ -46,8 +49,8 @@ NETWORKS = pytest.mark.parametrize("network", [MAINNET, TESTNET, REGTEST], ids=l
     ],
 )  # fmt: skip
 def test_so_many_blocks_come_no_earlier_and_no_later(blocks: int, earliest: float, latest: float) -> None:
-    assert round(earliest_seconds(blocks, MAINNET) / HOUR, 1) == earliest
-    assert round(latest_seconds(blocks, MAINNET) / HOUR, 1) == latest
+    assert round(BLOCKS.earliest(blocks) / HOUR, 1) == earliest
+    assert round(BLOCKS.latest(blocks) / HOUR, 1) == latest
 
 
 @pytest.mark.parametrize(
@@ -55,7 +58,7 @@ def test_so_many_blocks_come_no_earlier_and_no_later(blocks: int, earliest: floa
     [(1, 30), (2, 44), (4, 69), (6, 92), (12, 153), (16, 192), (24, 267), (36, 375), (48, 480), (72, 686)],
 )
 def test_the_fewest_blocks_that_surely_last_so_long(hours: int, blocks: int) -> None:
-    assert fewest_blocks_lasting(hours * HOUR, MAINNET) == blocks
+    assert BLOCKS.fewest_lasting(hours * HOUR) == blocks
 
 
 def poisson_at_least(count: int, mean: float) -> float:
@@ -66,8 +69,8 @@ def poisson_at_least(count: int, mean: float) -> float:
 @settings(max_examples=40, deadline=None, derandomize=True, database=None)
 @given(st.integers(2, 300))
 def test_both_bounds_are_tight_to_the_second(blocks: int) -> None:
-    loose = replace(MAINNET, tail_probability=1e-4)
-    early, late = earliest_seconds(blocks, loose), latest_seconds(blocks, loose)
+    loose = replace(BLOCKS, tail_probability=1e-4)
+    early, late = loose.earliest(blocks), loose.latest(blocks)
     assert poisson_at_least(blocks, early / 480) <= 1e-4 < poisson_at_least(blocks, (early + 1) / 480)
     # At its own second the tail is within the bound; a second earlier it is not.
     assert 1 - poisson_at_least(blocks, late / 900) <= 1e-4 * (1 + 1e-9)
@@ -77,18 +80,32 @@ def test_both_bounds_are_tight_to_the_second(blocks: int) -> None:
 @given(st.integers(-5, 400_000))
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 def test_converting_there_and_back_never_rounds_in_our_favour(seconds: int) -> None:
-    blocks = fewest_blocks_lasting(seconds, MAINNET)
-    assert earliest_seconds(blocks, MAINNET) >= seconds
-    assert blocks == 0 or earliest_seconds(blocks - 1, MAINNET) < seconds
+    blocks = BLOCKS.fewest_lasting(seconds)
+    assert BLOCKS.earliest(blocks) >= seconds
+    assert blocks == 0 or BLOCKS.earliest(blocks - 1) < seconds
 
 
-def test_the_worked_example_of_lightning_to_bob() -> None:
-    assert min_blocks_left_for(NOW + 24 * HOUR, NOW, MAINNET) == 406 + 18 + 3
+def test_on_a_shared_clock_only_waits_in_seconds_are_converted() -> None:
+    assert Span(HOUR, 200).in_blocks(BLOCKS) == 230
+    assert Span(HOUR, 200).latest(BLOCKS) == HOUR + BLOCKS.latest(200)
 
 
-def test_the_worked_example_of_bob_to_lightning() -> None:
-    deadline = source_evm_deadline(NOW, 60, 200, MAINNET)
-    assert round((deadline - NOW - 60) / HOUR, 1) == 93.1
+def test_the_margin_of_a_held_payment_for_a_lock_of_a_day() -> None:
+    # 24 h + 1 h absence + 12 h inclusion + 2.5 h finality + 1 h to settle, in blocks, and lnd's 18 and a late tip of 3.
+    needed = needed_on_source(terms_of("lightning", "bob", MAINNET), NOW, None, MAINNET)
+    lock = terms_of("lightning", "bob", MAINNET).destination
+    assert isinstance(lock, EvmLeg)
+    assert needed == Span(lock.deadline - NOW + 16 * HOUR + HOUR // 2)
+    day = Span(24 * HOUR + 16 * HOUR + HOUR // 2)
+    assert offer_of(Layer2ProtocolType.LIGHTNING, MAINNET).deadline_after(day, MAINNET).blocks == 415 + 18 + 3
+
+
+def test_the_margin_of_a_lock_for_the_slowest_payment() -> None:
+    terms = terms_of("bob", "lightning", MAINNET)
+    assert isinstance(terms.source, EvmLeg)
+    slowest = 5 * HOUR + 60 + BLOCKS.latest(200 + 18)
+    # 1 h to settle, 0.5 h of an early clock, 12 h of inclusion, 2.5 h of finality.
+    assert terms.source.deadline - NOW == slowest + 16 * HOUR
 
 
 @NETWORKS
@@ -97,9 +114,10 @@ def test_the_settings_of_every_network_hold(network: TimelockSettings) -> None:
     assert settings_for(network.network) is network
 
 
-def test_local_swaps_have_deadlines_of_about_an_hour() -> None:
-    assert bob_to_lightning().source.deadline - NOW < HOUR  # type: ignore[union-attr]  # the source is on BOB
-    assert lightning_to_bob().destination.deadline - NOW < HOUR // 2  # type: ignore[union-attr]  # BOB
+@EVERY_PAIR
+def test_local_swaps_last_two_hours_at_most(pair: tuple[str, str]) -> None:
+    durations = pair_durations(offer_of(LAYER_OF[pair[0]]), offer_of(LAYER_OF[pair[1]]), REGTEST)
+    assert durations.worst < 2 * HOUR
 
 
 def test_an_unknown_network_is_refused() -> None:
@@ -110,33 +128,56 @@ def test_an_unknown_network_is_refused() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"claim_margin": 59}, "surely included"),
-        ({"claim_margin": 0}, "claim_margin must be positive"),
-        ({"finality_time": 10}, "finalized comes after safe"),
-        ({"own_invoice_expiry": 150}, "outlives funding"),
+        ({"settle_margin": 0}, "settle_margin must be positive"),
+        ({"provider_absence": 0}, "provider_absence must be positive"),
         ({"own_final_cltv_delta": 23}, "one that lnd makes"),
-        ({"hold_expiry_delta": 3}, "time to settle"),
-        ({"max_source_lock": 600}, "source lock's bound"),
-        ({"max_destination_lock": 600}, "destination lock fits"),
-        ({"max_cltv_limit": 200}, "CLTV bound"),
-        ({"max_cltv_limit": 2017}, "CLTV bound"),
-        ({"slow_seconds_per_block": 6}, "faster than slow"),
+        ({"hold_expiry_blocks": 3}, "enough to settle"),
+        ({"max_cltv_limit": 2017}, "one that lnd allows"),
+        ({"bitcoin": replace(REGTEST.bitcoin, slow_seconds=6)}, "faster than slow"),
     ],
 )
-def test_settings_whose_inequalities_do_not_hold_are_refused(change: dict[str, int], sentence: str) -> None:
+def test_settings_whose_inequalities_do_not_hold_are_refused(change: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigurationError, match=sentence):
-        check_settings(replace(REGTEST, **change))  # type: ignore[arg-type]  # only integers are changed
+        check_settings(replace(REGTEST, **change))
 
 
 @NETWORKS
-@pytest.mark.parametrize("terms", [bob_to_lightning, lightning_to_bob])
-def test_terms_that_are_computed_with_these_functions_pass(terms: object, network: TimelockSettings) -> None:
-    check_margins(terms(network), NOW, network)  # type: ignore[operator]  # one of the two functions
+@EVERY_PAIR
+@pytest.mark.parametrize("finality", list(Finality))
+def test_terms_between_any_two_layers_hold_on_every_network(
+    pair: tuple[str, str], network: TimelockSettings, finality: Finality
+) -> None:
+    terms = terms_of(*pair, network, finality)
+    check_margins(terms, NOW, network)
+    known = needed_on_source(terms, NOW, None, network)
+    assert terms.source.outlasts(NOW, known, network)
+    longer = known + Span(network.settle_margin * 3)
+    assert not terms.source.outlasts(NOW, longer, network), "the deadline is later than it has to be"
 
 
-def test_the_preimage_is_shown_long_enough_before_the_deadline() -> None:
-    deadline = destination_evm_deadline(NOW, Finality.FINALIZED, MAINNET)
-    assert deadline - last_reveal_time(deadline, MAINNET) == 12 * HOUR + 1800
+@NETWORKS
+def test_every_pair_of_configured_layers_can_be_swapped(network: TimelockSettings) -> None:
+    offers = {LAYER_OF[name]: offer_of(LAYER_OF[name], network) for name in NAMES}
+    assert set(pairs_of(offers, network)) == {(LAYER_OF[a], LAYER_OF[b]) for a, b in PAIRS}
+    brief = replace(network, max_lock=60)
+    assert pairs_of(offers, brief) == {}
+
+
+TABLE = {
+    ("bob", "rootstock"): (28.2, 44.2), ("bob", "lightning"): (84.6, 100.6), ("bob", "bitcoin"): (66.4, 82.4),
+    ("rootstock", "bob"): (39.7, 50.7), ("rootstock", "lightning"): (84.6, 95.6),
+    ("rootstock", "bitcoin"): (66.7, 77.7), ("lightning", "bob"): (39.2, 142.4),
+    ("lightning", "rootstock"): (28.0, 113.9), ("lightning", "bitcoin"): (89.0, 107.2),
+    ("bitcoin", "bob"): (43.2, 69.5), ("bitcoin", "rootstock"): (32.0, 58.3), ("bitcoin", "lightning"): (84.6, 120.0),
+}  # fmt: skip
+"""Hours on mainnet at LATEST: how long the provider's money is bound, and the source's deadline."""
+
+
+@EVERY_PAIR
+def test_the_durations_of_the_clocks_page_are_those_of_the_code(pair: tuple[str, str]) -> None:
+    source, destination = (offer_of(LAYER_OF[name], MAINNET, Finality.LATEST) for name in pair)
+    durations = pair_durations(source, destination, MAINNET)
+    assert (round(durations.known / HOUR, 1), round(durations.source_deadline / HOUR, 1)) == TABLE[pair]
 
 
 def source_evm(terms: Terms, **change: Any) -> Terms:
@@ -159,13 +200,15 @@ def destination_lightning(terms: Terms, **change: Any) -> Terms:
     return replace(terms, destination=replace(terms.destination, **change))
 
 
-TO_LIGHTNING, TO_BOB = bob_to_lightning(), lightning_to_bob()
-SOURCE_DEADLINE = TO_LIGHTNING.source.deadline if isinstance(TO_LIGHTNING.source, EvmLeg) else 0
-DESTINATION_DEADLINE = TO_BOB.destination.deadline if isinstance(TO_BOB.destination, EvmLeg) else 0
-SHORT_LIVED = an_invoice(TAKER_NODE, 1, REGTEST.funding_window + REGTEST.payment_timeout, 80)
-GREEDY = an_invoice(TAKER_NODE, 1, REGTEST.own_invoice_expiry, 400)
-BRIEF_HOLD = an_invoice(PROVIDER_NODE, 1, REGTEST.funding_window, 250)
-SHORT_HOLD = an_invoice(PROVIDER_NODE, 1, REGTEST.own_invoice_expiry, 100)
+def own_invoice(**changes: Any) -> str:
+    quote = quote_of()
+    wanted = taker_requests(quote, terms_of().swap_id, terms_of().payment_hash, NOW, REGTEST)[1]
+    return invoice_for(wanted, TAKER_NODE, REGTEST, **changes)
+
+
+TO_LIGHTNING, TO_BOB, TO_ROOTSTOCK = terms_of(), terms_of("lightning", "bob"), terms_of("bob", "rootstock")
+SOURCE_DEADLINE = TO_LIGHTNING.source.refundable_from or 0
+DESTINATION_DEADLINE = TO_BOB.destination.refundable_from or 0
 
 
 @pytest.mark.parametrize(
@@ -173,42 +216,29 @@ SHORT_HOLD = an_invoice(PROVIDER_NODE, 1, REGTEST.own_invoice_expiry, 100)
     [
         (replace(TO_LIGHTNING, fund_by=NOW - 1), "too old"),
         (replace(TO_LIGHTNING, counter_fund_by=NOW), "not in order"),
-        (source_evm(TO_LIGHTNING, deadline=SOURCE_DEADLINE - 1), "1 s too early for the slowest payment"),
-        (source_evm(TO_LIGHTNING, deadline=NOW + REGTEST.max_source_lock + 1), "source lock would last longer"),
+        (source_evm(TO_LIGHTNING, deadline=SOURCE_DEADLINE - 1), "source could be over before"),
+        (source_evm(TO_ROOTSTOCK, deadline=(TO_ROOTSTOCK.source.refundable_from or 0) - 1), "source could be over"),
+        (source_evm(TO_LIGHTNING, deadline=NOW + REGTEST.max_lock + 1), "would last longer"),
         (destination_lightning(TO_LIGHTNING, cltv_limit=0), "CLTV limit is not above"),
         (destination_lightning(TO_LIGHTNING, cltv_limit=83), "CLTV limit is not above"),
         (destination_lightning(TO_LIGHTNING, cltv_limit=1009), "could be locked for 1009 blocks"),
-        (destination_lightning(TO_LIGHTNING, cltv_limit=101), "too early for the slowest payment"),
-        (destination_lightning(TO_LIGHTNING, invoice=GREEDY), "CLTV limit is not above"),
-        (destination_lightning(TO_LIGHTNING, invoice=SHORT_LIVED), "could expire while"),
-        (replace(TO_LIGHTNING, counter_fund_by=TO_LIGHTNING.fund_by + 1), "before the source lock can be final"),
-        (source_lightning(TO_BOB, min_blocks_left=150), "held payment could expire"),
+        (destination_lightning(TO_LIGHTNING, cltv_limit=101), "source could be over before"),
+        (destination_lightning(TO_LIGHTNING, invoice=own_invoice(min_final_cltv_expiry_delta=400)), "CLTV limit is"),
+        (destination_lightning(TO_LIGHTNING, invoice=own_invoice(expiry=130)), "could expire while"),
+        (replace(TO_LIGHTNING, counter_fund_by=TO_LIGHTNING.fund_by + 1), "source cannot be settled before"),
+        (replace(TO_LIGHTNING, counter_fund_by=NOW + 590, collect_by=NOW + 900), "funded too late"),
+        (source_lightning(TO_BOB, min_blocks_left=150), "source could be over before"),
         (source_lightning(TO_BOB, cltv_limit=1009), "could be locked for 1009 blocks"),
-        (source_lightning(TO_BOB, invoice=SHORT_HOLD), "final delta is less than the blocks"),
-        (source_lightning(TO_BOB, invoice=BRIEF_HOLD), "hold invoice could expire"),
         (replace(TO_BOB, collect_by=TO_BOB.collect_by + 1), "shown too late"),
-        (replace(TO_BOB, counter_fund_by=TO_BOB.collect_by), "final before the preimage"),
-        (destination_evm(TO_BOB, deadline=NOW + REGTEST.max_destination_lock + 1), "held payment could expire"),
-        (replace(TO_BOB, source=TO_BOB.destination), "pair of layers"),
+        (replace(TO_BOB, counter_fund_by=TO_BOB.collect_by), "destination cannot be settled before"),
+        (destination_evm(TO_BOB, deadline=DESTINATION_DEADLINE + 60), "source could be over before"),
+        (destination_evm(TO_BOB, deadline=NOW + REGTEST.max_lock + 1), "would last longer"),
+        (destination_evm(TO_BOB, deadline=DESTINATION_DEADLINE - 1), "shown too late"),
     ],
 )  # fmt: skip
 def test_terms_whose_margin_does_not_hold_are_refused_before_money_moves(terms: Terms, sentence: str) -> None:
     with pytest.raises(FundsRulesError, match=sentence):
         check_margins(terms, NOW, REGTEST)
-
-
-def test_a_destination_lock_that_binds_the_payment_too_long_is_refused() -> None:
-    deadline = NOW + REGTEST.max_destination_lock + 1
-    blocks = min_blocks_left_for(deadline, NOW, REGTEST)
-    delta = hold_invoice_cltv_delta(blocks, REGTEST)
-    long_hold = source_lightning(
-        destination_evm(TO_BOB, deadline=deadline),
-        min_blocks_left=blocks,
-        cltv_limit=cltv_limit_for(delta, REGTEST),
-        invoice=an_invoice(PROVIDER_NODE, 1, REGTEST.own_invoice_expiry, delta),
-    )
-    with pytest.raises(FundsRulesError, match="destination lock would last longer"):
-        check_margins(long_hold, NOW, REGTEST)
 
 
 def test_an_invoice_with_a_huge_final_delta_has_no_limit_that_is_allowed() -> None:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from coincurve import PrivateKey, PublicKeyXOnly
+from coincurve import PrivateKey, PublicKey, PublicKeyXOnly
 
 from layer2.errors import FormatError
 from layer2.formats import canonical_json
 from layer2.formats.canonical_json import JsonValue
 
-__all__ = ["json_digest", "sign", "tagged_hash", "verify"]
+__all__ = ["json_digest", "sign", "tagged_hash", "verify", "verify_ecdsa"]
+
+_HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 
 
 def tagged_hash(tag: str, data: bytes) -> bytes:
@@ -84,3 +86,37 @@ def verify(public_key_x: bytes, digest: bytes, signature: bytes) -> bool:
         return PublicKeyXOnly(public_key_x).verify(signature, digest)
     except ValueError:
         return False
+
+
+def verify_ecdsa(public_key: bytes, digest: bytes, signature: bytes) -> bool:
+    """Whether the ECDSA signature is the key's over the digest. Ignoring the answer accepts forgeries.
+
+    Args:
+        public_key: 33 bytes, compressed (SEC 1).
+        digest: 32 bytes, a tagged hash that the caller computed.
+        signature: 64 bytes, r and s; s in the lower half of the order, so that there is one signature only.
+
+    Returns:
+        False too where key or signature have another length or form.
+
+    Raises:
+        FormatError: the digest is not 32 bytes.
+    """
+    if len(digest) != 32:
+        raise FormatError("a digest must be 32 bytes")
+    if len(public_key) != 33 or len(signature) != 64 or int.from_bytes(signature[32:], "big") > _HALF_ORDER:
+        return False
+    try:
+        return PublicKey(public_key).verify(_der(signature), digest, hasher=None)
+    except ValueError:
+        return False
+
+
+def _der(signature: bytes) -> bytes:
+    """r and s as the DER that libsecp256k1's wrapper takes."""
+    parts = b""
+    for number in (signature[:32], signature[32:]):
+        value = number.lstrip(b"\x00") or b"\x00"
+        value = b"\x00" + value if value[0] & 0x80 else value
+        parts += b"\x02" + bytes((len(value),)) + value
+    return b"\x30" + bytes((len(parts),)) + parts

@@ -1,8 +1,8 @@
 """What two parties agree on before anyone pays: how a provider builds terms, and how a taker checks them.
 
-The taker believes two things of what the provider says: when the terms were issued, within narrow bounds, and the
-hold invoice, which it reads. From these, the quote and its own request it builds the terms once more, and every
-field must be the same. Source: docs/design/transfer-protocol.md.
+The taker believes two things of what the provider signs: when the terms were issued, within narrow bounds, and what
+the provider names for this swap alone (a hold invoice), which it reads. From these, the quote and its own request it
+builds the terms once more, and every field must be the same. Source: docs/design/transfer-protocol.md.
 """
 
 from __future__ import annotations
@@ -10,43 +10,25 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from layer2.errors import FormatError, FundsRulesError, InvalidRequest, TermsRefused
-from layer2.formats.signed_terms import check_terms_signature
-from layer2.layers import Layer2ProtocolType
-from layer2.money import BTC, rescaled
-from layer2.swap_rules.offers import (
-    CLOCK_TOLERANCE,
-    MSAT_PER_SAT,
-    NO_ADDRESS,
-    check_own_account,
-    check_payable_invoice,
-    read_invoice,
-)
-from layer2.swap_rules.timelocks import (
-    TimelockSettings,
-    check_margins,
-    cltv_limit_for,
-    destination_evm_deadline,
-    hold_invoice_cltv_delta,
-    last_payment_time,
-    last_reveal_time,
-    min_blocks_left_for,
-    source_evm_deadline,
-)
-from layer2.terms import EvmLeg, Leg, LightningLeg, QuoteTerms, SignedTerms, Terms
+from layer2.legs.block_times import Span
+from layer2.legs.invoices import CLOCK_TOLERANCE
+from layer2.legs.leg import Leg, LegPlan
+from layer2.legs.lightning import routing_fee_limit
+from layer2.legs.timelock_settings import TimelockSettings
+from layer2.legs.views import OfferRequest, Side
+from layer2.signed_terms import check_terms_signature
+from layer2.swap_rules.timelocks import check_margins
+from layer2.terms import QuoteTerms, SignedTerms, Terms
 from layer2.transactions import SwapId
 
 __all__ = [
-    "HoldInvoiceNeeds",
     "SwapRequest",
     "build_terms",
+    "check_request_named",
     "check_terms",
-    "hold_invoice_needs",
-    "routing_fee_limit",
+    "provider_request",
+    "taker_requests",
 ]
-
-ROUTING_FEE_DIVISOR = 400
-"""A taker spends at most a 400th (0.25 %) of a payment on its route, or what follows if that is more."""
-SMALLEST_ROUTING_FEE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,118 +40,155 @@ class SwapRequest:
     """
 
     swap_id: SwapId
+    """The swap's public id, made by the taker."""
     quote_id: str
     payment_hash: bytes
     """32 bytes."""
-    offer: str
-    """Destination Lightning: the invoice to be paid, lower case. Destination BOB: the claim address."""
-    taker_address: bytes
-    """20 bytes: the taker's account, which pays a source lock and claims a destination lock."""
+    source: str
+    """What the taker names to pay from: its account or key; empty on Lightning."""
+    destination: str
+    """What the taker names to be paid on: its account, its key, or the invoice that is to be paid."""
+    access_hash: bytes
+    """sha256 of the token with which the swap can be read at the provider, 32 bytes."""
 
     def __post_init__(self) -> None:
         for name in ("swap_id", "quote_id"):
             value: str = getattr(self, name)
             if len(value) != 32 or not set(value) <= set("0123456789abcdef"):
                 raise FormatError(f"{name} is not 32 lower-case hex digits")
-        if len(self.payment_hash) != 32:
-            raise FormatError(f"a payment hash has 32 bytes, not {len(self.payment_hash)}")
-        if len(self.taker_address) != 20 or self.taker_address == NO_ADDRESS:
-            raise FormatError("the taker's address is not an account's 20 bytes")
-
-
-@dataclass(frozen=True, slots=True)
-class HoldInvoiceNeeds:
-    """What the provider's hold invoice must say for a Lightning source."""
-
-    amount: int
-    """Satoshi."""
-    expiry_seconds: int
-    final_cltv_delta: int
-
-
-def hold_invoice_needs(quote: QuoteTerms, issued_at: int, settings: TimelockSettings) -> HoldInvoiceNeeds:
-    """What to ask the provider's node for before the terms of a Lightning source are built."""
-    times = _lightning_to_evm_times(quote, issued_at, settings)
-    return HoldInvoiceNeeds(
-        amount=quote.source_amount,
-        # The node's clock, from which the expiry counts, may be behind ours.
-        expiry_seconds=times.fund_by - issued_at + settings.payment_timeout + CLOCK_TOLERANCE,
-        final_cltv_delta=hold_invoice_cltv_delta(times.min_blocks_left, settings),
-    )
-
-
-def routing_fee_limit(amount: int) -> int:
-    """Most that a taker spends on the route of a source payment of that amount; both in satoshi."""
-    return max(SMALLEST_ROUTING_FEE, amount // ROUTING_FEE_DIVISOR)
+        for name in ("payment_hash", "access_hash"):
+            if len(getattr(self, name)) != 32:
+                raise FormatError(f"{name} has not 32 bytes")
 
 
 def build_terms(
     quote: QuoteTerms,
     request: SwapRequest,
     issued_at: int,
-    settings: TimelockSettings,
+    rules: TimelockSettings,
     *,
-    hold_invoice: str | None = None,
+    provider_named: str = "",
+    height: int = 0,
 ) -> Terms:
     """The one set of terms that follows from a quote, a request and the moment of issue.
 
     Args:
         issued_at: unix seconds.
-        settings: of the quote's network.
-        hold_invoice: Lightning source: the provider's invoice, made as ``hold_invoice_needs`` says.
+        rules: of the quote's network.
+        provider_named: what the provider's own layer answered to ``provider_request``.
+        height: the newest block of Bitcoin, where a leg has a deadline on Bitcoin.
 
     Raises:
-        InvalidRequest: the offer, or the hold invoice, is not what the quote and the hash ask for; its ``code``
-            says in what.
-        InvalidAmount: the token cannot express the amount.
+        InvalidRequest: what a party names is not what quote and hash ask for; its ``code`` says in what.
+        InvalidAmount: a unit cannot express the amount.
         FundsRulesError: a margin does not hold; nothing may be signed or funded.
     """
     if request.quote_id != quote.quote_id:
         raise InvalidRequest("the request is for another quote", code="quote_id")
-    match quote.source, quote.destination:
-        case Layer2ProtocolType.BOB, Layer2ProtocolType.LIGHTNING:
-            terms = _evm_to_lightning(quote, request, issued_at, settings)
-        case Layer2ProtocolType.LIGHTNING, Layer2ProtocolType.BOB:
-            if hold_invoice is None:
-                raise InvalidRequest("a Lightning source needs the provider's hold invoice", code="hold_invoice")
-            terms = _lightning_to_evm(quote, request, hold_invoice, issued_at, settings)
-        case _:
-            raise InvalidRequest(
-                f"there are no swaps from {quote.source.value} to {quote.destination.value}", code="pair"
-            )
-    check_margins(terms, issued_at, settings)
+    times = _times(quote, issued_at, rules)
+    destination = quote.destination.build(_destination_plan(quote, request, issued_at, height, rules), rules)
+    last = destination.last_funding(rules)
+    known = destination.known(issued_at, destination.clock_at_issue(issued_at), rules)
+    source = quote.source.build(
+        _source_plan(quote, request, issued_at, height, known, provider_named, rules), rules
+    )
+    terms = Terms(
+        swap_id=request.swap_id,
+        quote_id=quote.quote_id,
+        network=quote.network,
+        asset=quote.asset,
+        payment_hash=request.payment_hash,
+        amount=quote.amount,
+        provider_fee=quote.provider_fee,
+        network_fee=quote.network_fee,
+        source=source,
+        destination=destination,
+        issued_at=issued_at,
+        fund_by=times.fund_by,
+        counter_fund_by=times.counter_fund_by if last is None else min(times.counter_fund_by, last),
+        collect_by=times.collect_by,
+        provider=quote.provider,
+    )
+    check_margins(terms, issued_at, rules)
     return terms
 
 
+def taker_requests(
+    quote: QuoteTerms, swap_id: SwapId, payment_hash: bytes, now: int, rules: TimelockSettings
+) -> tuple[OfferRequest, OfferRequest]:
+    """What a taker asks its own layers for, of source and destination, to name it in its request."""
+    request = SwapRequest(swap_id, quote.quote_id, payment_hash, "", "", bytes(32))
+    source = _source_plan(quote, request, now, 0, Span(), "", rules)
+    destination = _destination_plan(quote, request, now, 0, rules)
+    return (
+        quote.source.request(source, Side.PAYER, swap_id, rules),
+        quote.destination.request(destination, Side.PAYEE, swap_id, rules),
+    )
+
+
+def provider_request(
+    quote: QuoteTerms, request: SwapRequest, issued_at: int, height: int, rules: TimelockSettings
+) -> OfferRequest:
+    """What a provider asks the layer of the source for, as its payee.
+
+    Raises:
+        InvalidRequest, FundsRulesError: what the taker names for the destination cannot be used.
+    """
+    destination = quote.destination.build(_destination_plan(quote, request, issued_at, height, rules), rules)
+    known = destination.known(issued_at, destination.clock_at_issue(issued_at), rules)
+    plan = _source_plan(quote, request, issued_at, height, known, "", rules)
+    return quote.source.request(plan, Side.PAYEE, request.swap_id, rules)
+
+
+def check_request_named(quote: QuoteTerms, request: SwapRequest, now: int, rules: TimelockSettings) -> None:
+    """Check what a taker names, before a node does anything on a stranger's account.
+
+    Raises:
+        InvalidRequest: its code says what is wrong.
+    """
+    quote.source.check_named(_source_plan(quote, request, now, 0, Span(), "", rules), rules)
+    quote.destination.check_named(_destination_plan(quote, request, now, 0, rules), rules)
+
+
 def check_terms(
-    signed: SignedTerms, quote: QuoteTerms, request: SwapRequest, now: int, settings: TimelockSettings
+    signed: SignedTerms,
+    quote: QuoteTerms,
+    request: SwapRequest,
+    now: int,
+    rules: TimelockSettings,
+    *,
+    height: int = 0,
 ) -> None:
     """Check a provider's terms before anything is funded.
 
     Args:
         quote: what ``swap_rules.quotes.check_quote`` has accepted.
-        request: what was asked for, with the taker's own offer.
+        request: what was asked for, with what the taker itself named.
         now: unix seconds by the taker's clock.
-        settings: of the network that the taker's configuration names.
+        rules: of the network that the taker's configuration names.
+        height: Bitcoin's newest block at the taker's own node, where a deadline is a height.
 
     Raises:
         TermsRefused: with the code ``terms_signature``; ``terms_FIELD``, ``terms_source_FIELD`` or
             ``terms_destination_FIELD`` for the first field that is not as it must be; ``terms_margins`` for time
-            that is too short by now; or a code of ``swap_rules.offers`` for an invoice.
+            that is too short by now; or the code of what cannot be used.
     """
     terms = signed.terms
     if terms.provider != quote.provider:
         raise TermsRefused("the terms name another provider than the quote", code="terms_provider")
     check_terms_signature(signed)
-    if quote.network != settings.network:
+    if quote.network != rules.network:
         raise TermsRefused(
-            f"the quote is for {quote.network}, the configuration says {settings.network}", code="terms_network"
+            f"the quote is for {quote.network}, the configuration names {rules.network}", code="terms_network"
         )
     if not quote.issued_at <= terms.issued_at <= min(quote.valid_until, now + CLOCK_TOLERANCE):
         raise TermsRefused("the terms were not issued while the quote was valid", code="terms_issued_at")
-    hold_invoice = terms.source.invoice if isinstance(terms.source, LightningLeg) else None
+    issued_height = max(leg.clock_at_issue(terms.issued_at).height for leg in (terms.source, terms.destination))
+    if issued_height and abs(issued_height - height) > rules.late_tip_blocks:
+        raise TermsRefused("the terms were issued at another height than the own node's", code="terms_height")
+    named = terms.source.named_by_provider
     try:
-        expected = build_terms(quote, request, terms.issued_at, settings, hold_invoice=hold_invoice)
+        expected = build_terms(quote, request, terms.issued_at, rules, provider_named=named, height=issued_height)
     except (InvalidRequest, FundsRulesError) as error:
         raise TermsRefused(
             f"no terms can be built from this: {error.message}",
@@ -177,7 +196,7 @@ def check_terms(
         ) from error
     _compare(terms, expected)
     try:
-        check_margins(terms, now, settings)
+        check_margins(terms, now, rules)
     except FundsRulesError as error:
         raise TermsRefused(error.message, code="terms_margins") from error
 
@@ -190,149 +209,73 @@ def _compare(terms: Terms, expected: Terms) -> None:
             raise TermsRefused(f"{field.name} is not what follows from the quote", code=f"terms_{field.name}")
 
 
-def _compare_legs(side: str, leg: Leg, expected: Leg) -> None:
+def _compare_legs(end: str, leg: Leg, expected: Leg) -> None:
     if type(leg) is not type(expected):
-        raise TermsRefused(f"the {side} leg is on another kind of layer", code=f"terms_{side}")
-    for field in fields(leg):
+        raise TermsRefused(f"the {end} leg is of another kind", code=f"terms_{end}")
+    for field in fields(leg):  # type: ignore[arg-type]  # every leg is a dataclass
         if getattr(leg, field.name) != getattr(expected, field.name):
             raise TermsRefused(
-                f"{field.name} of the {side} leg is not what follows from the quote and the request",
-                code=f"terms_{side}_{field.name}",
+                f"{field.name} of the {end} leg is not what follows from the quote and the request",
+                code=f"terms_{end}_{field.name}",
             )
 
 
-def _evm_to_lightning(quote: QuoteTerms, request: SwapRequest, issued_at: int, settings: TimelockSettings) -> Terms:
-    invoice = check_payable_invoice(
-        request.offer,
-        payment_hash=request.payment_hash,
-        amount=quote.amount,
-        network=quote.lightning_network,
-        provider_node=quote.node_key,
-        now=issued_at,
-        settings=settings,
-    )
-    cltv_limit = cltv_limit_for(invoice.min_final_cltv_expiry_delta, settings)
-    deadline = source_evm_deadline(invoice.expires_at, settings.payment_timeout, cltv_limit, settings)
-    return _terms(
-        quote,
-        request,
-        source=_evm_leg(quote, quote.source, quote.source_amount, request.taker_address, quote.evm_address, deadline),
-        destination=LightningLeg(
-            network=quote.lightning_network,
-            invoice=invoice.text,
-            payee=invoice.payee,
-            amount_msat=quote.amount * MSAT_PER_SAT,
-            cltv_limit=cltv_limit,
-            min_blocks_left=0,
-            fee_limit_msat=quote.network_fee * MSAT_PER_SAT,
-        ),
-        times=_Times(
-            issued_at=issued_at,
-            fund_by=issued_at + settings.funding_window,
-            counter_fund_by=last_payment_time(invoice.expires_at, settings),
-            collect_by=invoice.expires_at,
-        ),
-    )
-
-
-def _lightning_to_evm(
-    quote: QuoteTerms, request: SwapRequest, hold_invoice: str, issued_at: int, settings: TimelockSettings
-) -> Terms:
-    payee = check_own_account(request.offer, request.taker_address)
-    invoice = read_invoice(
-        hold_invoice,
-        payment_hash=request.payment_hash,
-        amount=quote.source_amount,
-        network=quote.lightning_network,
-    )
-    times = _lightning_to_evm_times(quote, issued_at, settings)
-    if invoice.payee != quote.node_key:
-        raise InvalidRequest("the hold invoice is not the provider's node's", code="invoice_payee")
-    if invoice.timestamp > issued_at + CLOCK_TOLERANCE:
-        raise InvalidRequest("the hold invoice is dated in the future", code="invoice_timestamp")
-    if invoice.min_final_cltv_expiry_delta != hold_invoice_cltv_delta(times.min_blocks_left, settings):
-        # More would lock the taker's payment longer than the swap can need.
-        raise InvalidRequest("the hold invoice's final CLTV delta is not the agreed one", code="invoice_cltv_delta")
-    return _terms(
-        quote,
-        request,
-        source=LightningLeg(
-            network=quote.lightning_network,
-            invoice=invoice.text,
-            payee=quote.node_key,
-            amount_msat=quote.source_amount * MSAT_PER_SAT,
-            cltv_limit=cltv_limit_for(invoice.min_final_cltv_expiry_delta, settings),
-            min_blocks_left=times.min_blocks_left,
-            fee_limit_msat=routing_fee_limit(quote.source_amount) * MSAT_PER_SAT,
-        ),
-        destination=_evm_leg(
-            quote, quote.destination, quote.amount, quote.evm_address, payee, times.destination_deadline
-        ),
-        times=times,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class _Times:
-    issued_at: int
     fund_by: int
     counter_fund_by: int
     collect_by: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _LightningToEvmTimes(_Times):
-    destination_deadline: int
-    min_blocks_left: int
+def _times(quote: QuoteTerms, issued_at: int, rules: TimelockSettings) -> _Times:
+    fund_by = issued_at + rules.funding_window
+    counter_fund_by = fund_by + quote.source.settling(rules) + rules.counter_funding_window
+    collect_by = counter_fund_by + quote.destination.settling(rules) + rules.collect_window
+    return _Times(fund_by, counter_fund_by, collect_by)
 
 
-def _lightning_to_evm_times(quote: QuoteTerms, issued_at: int, settings: TimelockSettings) -> _LightningToEvmTimes:
-    fund_by = issued_at + settings.funding_window
-    counter_fund_by = fund_by + settings.counter_funding_window
-    deadline = destination_evm_deadline(counter_fund_by, quote.finality, settings)
-    return _LightningToEvmTimes(
-        issued_at=issued_at,
-        fund_by=fund_by,
-        counter_fund_by=counter_fund_by,
-        collect_by=last_reveal_time(deadline, settings),
-        destination_deadline=deadline,
-        # A taker may pay at once: counted from then, the payment has to be held the longest.
-        min_blocks_left=min_blocks_left_for(deadline, issued_at, settings),
-    )
+def _by_height(quote: QuoteTerms) -> bool:
+    return quote.source.counts_blocks and quote.destination.counts_blocks
 
 
-def _evm_leg(
-    quote: QuoteTerms, protocol: Layer2ProtocolType, amount: int, payer: bytes, payee: bytes, deadline: int
-) -> EvmLeg:
-    return EvmLeg(
-        protocol=protocol,
-        chain_id=quote.chain_id,
-        contract=quote.contract,
-        token=quote.token,
-        token_decimals=quote.token_decimals,
-        amount=rescaled(amount, BTC.decimals, quote.token_decimals),
-        payer=payer,
-        payee=payee,
-        deadline=deadline,
-        finality=quote.finality,
-    )
-
-
-def _terms(quote: QuoteTerms, request: SwapRequest, *, source: Leg, destination: Leg, times: _Times) -> Terms:
-    return Terms(
-        swap_id=request.swap_id,
-        quote_id=quote.quote_id,
-        network=quote.network,
-        asset=quote.asset,
+def _destination_plan(
+    quote: QuoteTerms, request: SwapRequest, issued_at: int, height: int, rules: TimelockSettings
+) -> LegPlan:
+    times = _times(quote, issued_at, rules)
+    return LegPlan(
+        taker_side=Side.PAYEE,
+        taker=request.destination,
+        provider="",
         payment_hash=request.payment_hash,
         amount=quote.amount,
-        provider_fee=quote.provider_fee,
-        network_fee=quote.network_fee,
-        source=source,
-        destination=destination,
-        issued_at=times.issued_at,
-        fund_by=times.fund_by,
-        counter_fund_by=times.counter_fund_by,
-        collect_by=times.collect_by,
-        provider=quote.provider,
+        fee_limit=quote.network_fee,
+        issued_at=issued_at,
+        fund_by=times.counter_fund_by,
+        needed=Span(times.collect_by - issued_at),
+        height=height,
+        by_height=_by_height(quote),
+    )
+
+
+def _source_plan(
+    quote: QuoteTerms,
+    request: SwapRequest,
+    issued_at: int,
+    height: int,
+    known: Span,
+    provider_named: str,
+    rules: TimelockSettings,
+) -> LegPlan:
+    return LegPlan(
+        taker_side=Side.PAYER,
+        taker=request.source,
+        provider=provider_named,
+        payment_hash=request.payment_hash,
+        amount=quote.source_amount,
+        fee_limit=routing_fee_limit(quote.source_amount),
+        issued_at=issued_at,
+        fund_by=issued_at + rules.funding_window,
+        needed=known + Span(rules.settle_margin),
+        height=height,
+        by_height=_by_height(quote),
     )

@@ -1,4 +1,4 @@
-"""One door to both machines: the role decides which of them answers."""
+"""The next step of either role: the state decides which machine answers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What both machines share: what they see, what they order, and when an act may be sent again.
 
-A machine is a pure function: ``(swap, state, observed) -> Step``. It is given one fresh read of each leg and of
-its own acts, so a restart is nothing but the next step. It never concludes anything from silence.
+A machine is a pure function: ``(swap, state, observed) -> Step``. It gets one fresh read of each leg and of its own
+acts, so a restart is only the next step. It concludes nothing from silence.
 """
 
 from __future__ import annotations
@@ -11,23 +11,28 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import assert_never
 
-from layer2.swap_rules.legs import ActStatus, LegState, LegView, Verb
+from layer2.legs.leg import Leg
+from layer2.legs.views import ActStatus, LegState, LegView, Verb
+from layer2.legs.timelock_settings import TimelockSettings
 from layer2.swap_rules.states import State
-from layer2.swap_rules.timelocks import TimelockSettings
-from layer2.terms import EvmLeg, Leg, Terms
+from layer2.terms import Terms
 
 __all__ = [
     "Act",
+    "ActView",
     "LegEnd",
     "Manner",
     "Observed",
     "Order",
     "Step",
     "Swap",
+    "funding_is_over",
     "holds_money",
-    "is_collected",
+    "is_funding_out",
+    "is_over",
     "next_time",
     "order",
+    "take_back",
     "time_on",
 ]
 
@@ -46,10 +51,16 @@ class Act:
     verb: Verb
     end: LegEnd
 
-    @property
-    def key(self) -> str:
-        """The intent's key in the journal; later attempts add ``.2``, ``.3`` and so on."""
-        return f"{self.verb.value}.{self.end.value}"
+
+@dataclass(frozen=True, slots=True)
+class ActView:
+    """What is known of an act that has an intent in the journal."""
+
+    status: ActStatus
+    """Of its last attempt, as its layer shows it now."""
+    is_out: bool
+    """Whether an attempt may have left this process. An intent is journaled as such before its first byte leaves, so
+    False is certain, also after a crash."""
 
 
 class Manner(Enum):
@@ -79,25 +90,26 @@ class Swap:
     """Taker: the preimage is its own. False where the terms pay somebody else's invoice, and for a provider."""
 
     def leg(self, end: LegEnd) -> Leg:
+        """The leg at that end."""
         return self.terms.source if end is LegEnd.SOURCE else self.terms.destination
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What a party's own nodes said just now."""
+    """What a party's own nodes showed just now."""
 
     now: int
     """Unix seconds, wall time."""
     source: LegView | None
     """None: the node could not be read now. Nothing follows from that."""
     destination: LegView | None
-    acts: Mapping[Act, ActStatus]
-    """The last attempt of every act that has an intent."""
-    sent: frozenset[Act] = frozenset()
-    """Acts of which an attempt surely left this process, whatever was answered. After a crash it is not known of an
-    act whether it did."""
-    unsent: frozenset[Act] = frozenset()
-    """Acts that this process journaled and surely did not send: there was no connection. A restart forgets it."""
+    acts: Mapping[Act, ActView]
+    """Every act that has an intent."""
+
+    def is_out(self, act: Act) -> bool:
+        """Whether the act may have left this process."""
+        view = self.acts.get(act)
+        return view is not None and view.is_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,27 +127,68 @@ class Step:
 
 
 def order(swap: Swap, observed: Observed, act: Act) -> tuple[Order, ...]:
-    """Order an act if it is not under way: anew if it never was or has failed, again if the node lost it.
+    """Order an act unless it is under way: anew if it never was or has failed, again if the node lost it.
 
-    Never for a second funding of a leg: that it failed is not a reason to fund once more. And a Lightning payment is
-    repeated only by the process that knows it was never sent, because lnd would pay again after a failure that nobody
-    here has heard of.
+    A leg is never funded by a second act: that the first failed is no reason for another. A funding that is not
+    repeatable is sent again only if it surely never left.
     """
-    status = observed.acts.get(act)
+    view = observed.acts.get(act)
+    if view is None:
+        return (Order(act, Manner.NEW),)
     funding = act.verb is Verb.FUND
-    match status:
-        case None:
-            return (Order(act, Manner.NEW),)
+    match view.status:
         case ActStatus.UNSEEN:
-            if funding and not isinstance(swap.leg(act.end), EvmLeg) and act not in observed.unsent:
-                return ()
-            return (Order(act, Manner.AGAIN),)
+            blocked = funding and view.is_out and not swap.leg(act.end).is_repeatable
+            return () if blocked else (Order(act, Manner.AGAIN),)
         case ActStatus.FAILED:
             return () if funding else (Order(act, Manner.NEW),)
         case ActStatus.UNDER_WAY | ActStatus.DONE:
             return ()
         case _:
-            assert_never(status)
+            assert_never(view.status)
+
+
+def take_back(swap: Swap, observed: Observed, end: LegEnd) -> tuple[Order, ...]:
+    """The payer's acts on a leg that is not wanted any more: reclaim what is locked, void what may still be locked."""
+    leg, view = swap.leg(end), observed.source if end is LegEnd.SOURCE else observed.destination
+    if view is None or not leg.payer_reclaims or view.over:
+        return ()
+    may_take = leg.is_past(view.clock) or view.returnable
+    if view.state is LegState.FUNDED or (holds_money(view) and leg.lapses):
+        return order(swap, observed, Act(Verb.RECLAIM, end)) if may_take else ()
+    if not leg.lapses and leg.is_past(view.clock) and view.state in (LegState.NONE, LegState.PENDING):
+        return order(swap, observed, Act(Verb.VOID, end)) if is_funding_out(observed, end) else ()
+    return ()
+
+
+def is_funding_out(observed: Observed, end: LegEnd) -> bool:
+    """Whether this party's funding of the leg may have left."""
+    return observed.is_out(Act(Verb.FUND, end))
+
+
+def is_over(view: LegView | None) -> bool:
+    """Whether a read shows that the money went back for good."""
+    return view is not None and view.state is LegState.RETURNED and (view.over or view.final)
+
+
+def funding_is_over(swap: Swap, observed: Observed, end: LegEnd) -> bool:
+    """Payer: whether its funding can never hold money again, by what the node shows and what the journal knows.
+
+    That a node knows nothing of a payment that may have left means nothing: only a message about the payment ends it.
+    """
+    view = observed.source if end is LegEnd.SOURCE else observed.destination
+    if view is None:
+        return False
+    if is_over(view):
+        return True
+    if view.state is not LegState.NONE:
+        return False
+    act = observed.acts.get(Act(Verb.FUND, end))
+    if act is None or not act.is_out:
+        return view.over
+    if act.status is ActStatus.FAILED:
+        return True
+    return view.over and swap.leg(end).is_repeatable
 
 
 def holds_money(view: LegView) -> bool:
@@ -143,14 +196,9 @@ def holds_money(view: LegView) -> bool:
     return view.state in (LegState.PENDING, LegState.FUNDED)
 
 
-def is_collected(view: LegView | None) -> bool:
-    """Whether a read shows that the preimage is out."""
-    return view is not None and (view.state is LegState.COLLECTED or view.preimage is not None)
-
-
-def next_time(now: int, *times: int) -> int | None:
+def next_time(now: int, *times: int | None) -> int | None:
     """The first of the times that is still to come."""
-    return min((time for time in times if time > now), default=None)
+    return min((time for time in times if time is not None and time > now), default=None)
 
 
 def time_on(observed: Observed, view: LegView) -> int:

@@ -1,18 +1,24 @@
-"""What to tell the owner of a swap: where the money is, who acts next and until when."""
+"""What a state means to its owner: where the money is, who acts next, by when, and what a human must look at.
+
+Every deadline is the moment that the guarantee needs, and not the one at which money can move.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import assert_never
 
+from layer2.legs.leg import Leg
+from layer2.legs.timelock_settings import TimelockSettings
+from layer2.legs.views import ActStatus, LegState, Verb
+from layer2.swap_rules.machine import Act, LegEnd, Observed, Swap
 from layer2.swap_rules.states import (
     ProviderAgreed,
     ProviderCollecting,
     ProviderCompleted,
     ProviderCounterFunded,
     ProviderCounterFunding,
-    ProviderHeld,
-    ProviderLocked,
+    ProviderLost,
     ProviderRefunding,
     ProviderReleased,
     ProviderReleasing,
@@ -22,19 +28,18 @@ from layer2.swap_rules.states import (
     TakerAgreed,
     TakerCollecting,
     TakerCompleted,
-    TakerCounterFunded,
     TakerFunded,
     TakerFunding,
+    TakerLost,
     TakerPlanned,
     TakerRefunded,
     TakerRefunding,
     TakerState,
 )
-from layer2.swap_rules.timelocks import TimelockSettings
-from layer2.terms import EvmLeg, Leg, Terms
+from layer2.terms import Terms
 from layer2.transfers import Actor
 
-__all__ = ["Outlook", "outlook"]
+__all__ = ["Outlook", "attention", "must_be_back_by", "outlook"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,106 +47,156 @@ class Outlook:
     """What a state means to the party that is in it."""
 
     next_actor: Actor
-    """``YOU`` is the party itself; ``PROVIDER`` the other one, whoever that is."""
+    """``YOU`` is the party itself; ``PROVIDER`` the other one, whichever that is."""
     deadline: int | None
-    """Unix seconds by which the next actor must act; None in a final state and where nothing is promised."""
+    """Unix seconds by which the next actor must act, or up to which there is nothing to do but wait; None in a final
+    state."""
     refundable_from: int | None
     """Unix seconds from which the party alone can take its own money back."""
     funds: str
-    """Where the money is, in words."""
+    """Where the money is."""
 
 
-def outlook(state: State, terms: Terms | None, settings: TimelockSettings) -> Outlook:
-    """Say what the state means.
+def outlook(state: State, terms: Terms | None, rules: TimelockSettings, planned_until: int = 0) -> Outlook:
+    """What the state means.
 
     Args:
         terms: None only in the state *planned*, or where it was abandoned from there.
+        planned_until: unix seconds at which a plan without terms ends.
     """
+    if isinstance(state, TakerPlanned):
+        return Outlook(Actor.YOU, planned_until, None, "nothing has left your account")
+    if isinstance(state, TakerAbandoned):
+        return Outlook(Actor.NOBODY, None, None, "nothing has left your account")
+    assert terms is not None
     if isinstance(state, TakerState):
-        return _taker(state, terms, settings)
-    assert terms is not None
-    return _provider(state, terms, settings)
+        return _taker(state, terms, rules)
+    return _provider(state, terms, rules)
 
 
-def _taker(state: TakerState, terms: Terms | None, settings: TimelockSettings) -> Outlook:
-    match state:
-        case TakerPlanned():
-            return Outlook(Actor.YOU, None, None, "nothing has left your account")
-        case TakerAbandoned():
-            return Outlook(Actor.NOBODY, None, None, "nothing has left your account")
-        case _:
-            pass
-    assert terms is not None
+def _taker(state: TakerState, terms: Terms, rules: TimelockSettings) -> Outlook:
     paid = _amount(terms.source_amount, terms.source)
     received = _amount(terms.amount, terms.destination)
-    back = terms.source.deadline if isinstance(terms.source, EvmLeg) else None
+    back = terms.source.refundable_from
     match state:
-        case TakerAgreed():
+        case TakerPlanned() | TakerAbandoned() | TakerAgreed():
             return Outlook(Actor.YOU, terms.fund_by, None, "nothing has left your account")
         case TakerFunding():
-            return Outlook(Actor.YOU, terms.fund_by, back, f"{paid} are on their way or about to be")
+            funds = f"{paid} are on their way, or about to be"
+            return Outlook(Actor.YOU, terms.collect_by, back, funds)
         case TakerFunded():
-            return Outlook(Actor.PROVIDER, terms.counter_fund_by, back, f"{paid} are {_held(terms.source)}")
-        case TakerCounterFunded():
-            return Outlook(
-                Actor.YOU, terms.collect_by, back, f"{received} are locked for you; {paid} are {_held(terms.source)}"
-            )
+            return Outlook(Actor.PROVIDER, terms.collect_by, back, f"{paid} are {terms.source.holds}")
+        case TakerCollecting(has_arrived=True):
+            # A reorganisation of what has arrived is answered by collecting again.
+            until = state.final_at or terms.collect_by
+            return Outlook(Actor.YOU, until, None, f"{received} have arrived; keep running until that is final")
         case TakerCollecting():
-            return Outlook(Actor.YOU, state.deadline, back, f"{received} are being collected; keep your node running")
+            funds = f"{received} are being collected; keep running until that is final"
+            return Outlook(Actor.YOU, terms.collect_by, None, funds)
         case TakerCompleted():
             return Outlook(Actor.NOBODY, None, None, f"{received} are yours")
         case TakerRefunding():
-            if isinstance(terms.source, EvmLeg):
-                return Outlook(Actor.YOU, back, back, f"{paid} are on their way back to you")
-            return Outlook(
-                Actor.PROVIDER,
-                _back_on_lightning_by(terms, settings),
-                None,
-                f"{paid} are {_held(terms.source)}, and come back when the provider's lock is surely over",
-            )
+            if terms.source.payer_reclaims:
+                until = back if back is not None else _surely_over(terms, rules)
+                return Outlook(Actor.YOU, until, back, f"{paid} are on their way back to you")
+            funds = f"{paid} are {terms.source.holds}, and come back by themselves"
+            return Outlook(Actor.PROVIDER, _surely_over(terms, rules), None, funds)
         case TakerRefunded():
             return Outlook(Actor.NOBODY, None, None, f"{paid} are back with you")
+        case TakerLost():
+            return Outlook(Actor.NOBODY, None, None, f"{paid} went to the provider and nothing came back: they are lost")
         case _:
             assert_never(state)
 
 
-def _provider(state: ProviderState, terms: Terms, settings: TimelockSettings) -> Outlook:
+def _provider(state: ProviderState, terms: Terms, rules: TimelockSettings) -> Outlook:
     owed = _amount(terms.source_amount, terms.source)
     paid = _amount(terms.amount, terms.destination)
-    back = terms.destination.deadline if isinstance(terms.destination, EvmLeg) else None
-    until = terms.source.deadline if isinstance(terms.source, EvmLeg) else _back_on_lightning_by(terms, settings)
+    back = terms.destination.refundable_from
+    until = must_be_back_by(state, terms, rules)
     match state:
         case ProviderAgreed():
             return Outlook(Actor.PROVIDER, terms.fund_by, None, "nothing was paid on either side")
-        case ProviderHeld() | ProviderLocked():
-            return Outlook(Actor.YOU, terms.counter_fund_by, None, f"{owed} of the taker's are {_held(terms.source)}")
         case ProviderCounterFunding():
-            return Outlook(Actor.YOU, until, back, f"{paid} are on their way or about to be")
+            return Outlook(Actor.YOU, until, back, f"{paid} are on their way, or about to be")
         case ProviderCounterFunded():
-            return Outlook(Actor.PROVIDER, terms.collect_by, back, f"{paid} are {_held(terms.destination)}")
+            return Outlook(Actor.PROVIDER, until, back, f"{paid} are {terms.destination.holds}")
+        case ProviderCollecting(has_arrived=True):
+            return Outlook(Actor.YOU, until, None, f"{owed} have arrived; keep running until that is final")
         case ProviderCollecting():
-            return Outlook(Actor.YOU, until, back, f"{owed} are being collected")
+            return Outlook(Actor.YOU, until, None, f"{owed} are being collected; keep running until that is final")
         case ProviderCompleted():
             return Outlook(Actor.NOBODY, None, None, f"{owed} are yours")
         case ProviderRefunding():
-            return Outlook(Actor.YOU, back, back, f"{paid} are on their way back to you")
+            return Outlook(Actor.YOU, until, back, f"{paid} are on their way back to you")
         case ProviderReleasing():
-            return Outlook(Actor.YOU, until, None, f"nothing of yours is bound; {owed} go back to the taker")
+            funds = f"nothing of yours is bound; {owed} go back to the taker"
+            return Outlook(Actor.YOU, _surely_over(terms, rules), None, funds)
         case ProviderReleased():
             return Outlook(Actor.NOBODY, None, None, "nothing of either side is bound")
+        case ProviderLost():
+            return Outlook(Actor.NOBODY, None, None, f"{paid} were paid and {owed} went back to the taker: they are lost")
         case _:
             assert_never(state)
 
 
-def _back_on_lightning_by(terms: Terms, settings: TimelockSettings) -> int:
-    """When the provider can cancel the held payment at the latest: its lock is refunded, and that is final."""
-    assert isinstance(terms.destination, EvmLeg)
-    return terms.destination.deadline + settings.inclusion + settings.finality_time + settings.settle_margin
+def must_be_back_by(state: ProviderState, terms: Terms, rules: TimelockSettings) -> int | None:
+    """Unix seconds by which a provider must run again lest it lose money; None where none is at stake."""
+    match state:
+        case ProviderCounterFunding() | ProviderCounterFunded() | ProviderRefunding():
+            # The source outlasts this by the time that a refund, or a late claim, takes.
+            deadline = terms.destination.refundable_from
+            return _begin_by(terms, rules) if deadline is None else deadline
+        case ProviderCollecting():
+            return _begin_by(terms, rules)
+        case _:
+            return None
+
+
+def _begin_by(terms: Terms, rules: TimelockSettings) -> int:
+    """The last moment at which the payee of the source surely still collects; where only a view shows that, the moment
+    up to which the terms guarantee it."""
+    until = terms.source.collect_until(None, terms.issued_at, rules)
+    if until is not None:
+        return until
+    clock = terms.destination.clock_at_issue(terms.issued_at)
+    return terms.issued_at + terms.destination.known(terms.issued_at, clock, rules).latest(rules.bitcoin)
+
+
+def _surely_over(terms: Terms, rules: TimelockSettings) -> int:
+    clock = terms.source.clock_at_issue(terms.issued_at)
+    return terms.source.surely_over(terms.issued_at, clock, rules)
+
+
+def attention(swap: Swap, state: State, observed: Observed) -> str | None:
+    """What a human has to look at, or None: a node that is away while money is at stake, or evidence that conflicts."""
+    if state.is_final or isinstance(state, TakerPlanned | TakerAgreed | ProviderAgreed):
+        return None
+    for end, view in ((LegEnd.SOURCE, observed.source), (LegEnd.DESTINATION, observed.destination)):
+        leg = swap.leg(end)
+        if view is None and observed.now > swap.terms.counter_fund_by and _is_needed(swap, state, end):
+            return f"the {leg.protocol.value} node cannot be read, and money depends on it"
+        fund = observed.acts.get(Act(Verb.FUND, end))
+        forgotten = fund is not None and fund.is_out and fund.status is ActStatus.UNSEEN and not leg.is_repeatable
+        if forgotten and view is not None and view.state is LegState.NONE and view.over:
+            return f"the {leg.protocol.value} node shows no payment under this hash, and one may have been sent"
+    return None
+
+
+def _is_needed(swap: Swap, state: State, end: LegEnd) -> bool:
+    """Whether this party's next act depends on that leg."""
+    match state:
+        case TakerFunding() | TakerRefunding() | ProviderReleasing():
+            return end is LegEnd.SOURCE
+        case TakerFunded():
+            return end is LegEnd.SOURCE or swap.made_preimage
+        case TakerCollecting():
+            return (end is LegEnd.DESTINATION) == swap.made_preimage
+        case ProviderCollecting():
+            return end is LegEnd.SOURCE
+        case _:
+            return end is LegEnd.DESTINATION
 
 
 def _amount(amount: int, leg: Leg) -> str:
     return f"{amount:,} sat on {leg.protocol.value}"
-
-
-def _held(leg: Leg) -> str:
-    return "locked" if isinstance(leg, EvmLeg) else "in flight"

@@ -1,4 +1,4 @@
-"""The provider's decisions: pay xor release, collect with the preimage that the payment shows, refund its own lock."""
+"""The provider's decisions: pay or release, once for ever; collect what its own payment earned; take back its own."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from layer2.errors import Layer2Error
-from layer2.formats import bolt11
-from layer2.swap_rules.legs import LegState, LegView, Verb
+from layer2.legs.views import LegState, LegView, Release, Verb
 from layer2.swap_rules.machine import (
     Act,
     LegEnd,
@@ -16,10 +15,13 @@ from layer2.swap_rules.machine import (
     Order,
     Step,
     Swap,
+    funding_is_over,
     holds_money,
-    is_collected,
+    is_funding_out,
+    is_over,
     next_time,
     order,
+    take_back,
     time_on,
 )
 from layer2.swap_rules.states import (
@@ -28,36 +30,30 @@ from layer2.swap_rules.states import (
     ProviderCompleted,
     ProviderCounterFunded,
     ProviderCounterFunding,
-    ProviderHeld,
-    ProviderLocked,
+    ProviderLost,
     ProviderRefunding,
     ProviderReleased,
     ProviderReleasing,
     ProviderState,
 )
-from layer2.swap_rules.timelocks import last_payment_time, min_blocks_left_for, source_evm_deadline
-from layer2.terms import EvmLeg, LightningLeg
+from layer2.swap_rules.timelocks import needed_on_source
 
 __all__ = ["decline_provider", "provider_step"]
 
 FUND = Act(Verb.FUND, LegEnd.DESTINATION)
-RECLAIM = Act(Verb.RECLAIM, LegEnd.DESTINATION)
 COLLECT = Act(Verb.COLLECT, LegEnd.SOURCE)
 RELEASE = Act(Verb.RELEASE, LegEnd.SOURCE)
 
 
 def provider_step(swap: Swap, state: ProviderState, observed: Observed) -> Step:
     """Decide the provider's next step."""
-    if not state.is_final and not isinstance(state, ProviderCollecting) and _preimage_is_out(swap, observed):
-        collecting = ProviderCollecting(_source_tx(state, observed), _destination_tx(state, observed))
-        return Step(collecting, event="the preimage is out", settled=False)
     match state:
-        case ProviderCompleted() | ProviderReleased():
+        case ProviderCompleted() | ProviderLost():
             return Step(state)
+        case ProviderReleased():
+            return _released(swap, state, observed)
         case ProviderAgreed():
             return _agreed(swap, state, observed)
-        case ProviderHeld() | ProviderLocked():
-            return _funded(swap, state, observed)
         case ProviderCounterFunding():
             return _counter_funding(swap, state, observed)
         case ProviderCounterFunded():
@@ -74,42 +70,40 @@ def provider_step(swap: Swap, state: ProviderState, observed: Observed) -> Step:
 
 def decline_provider(swap: Swap, state: ProviderState, observed: Observed, reason: str) -> Step:
     """The step where the ordered funding turned out to be impossible before anything was intended."""
-    if isinstance(state, ProviderHeld | ProviderLocked):
+    if isinstance(state, ProviderAgreed):
         return _release(swap, state, observed, reason)
     return Step(state)
 
 
 def _agreed(swap: Swap, state: ProviderAgreed, observed: Observed) -> Step:
-    source, last = observed.source, swap.terms.counter_fund_by
+    source, destination, terms = observed.source, observed.destination, swap.terms
+    if destination is not None and destination.state is not LegState.NONE:
+        # Funded by this node or key before, as an old copy of the journal would not know: never a second time.
+        return Step(ProviderCounterFunding(state.source_tx_id), event="found funded already", settled=False)
     if source is None:
         return Step(state)
-    if source.over or source.state is LegState.RETURNED:
+    if source.over or source.state in (LegState.RETURNED, LegState.COLLECTED):
         return _release(swap, state, observed, source.reason or "the taker did not fund")
-    if source.state is LegState.FUNDED:
-        if isinstance(swap.terms.source, LightningLeg):
-            return Step(ProviderHeld(source.tx_id), event="held", settled=False)
-        return Step(ProviderLocked(source.tx_id), event="locked", settled=False)
-    if observed.now > last:
+    if observed.now > terms.counter_fund_by:
+        return _release(swap, state, observed, "it is too late to fund the destination")
+    seen = source.tx_id if holds_money(source) else None
+    landed = terms.source.lands_by(terms.fund_by, swap.settings)
+    if seen is None and source.state is LegState.NONE and observed.now > landed:
         return _release(swap, state, observed, "the taker did not fund in time")
-    wake_at = next_time(observed.now, last + 1)
-    seen = source.tx_id if isinstance(swap.terms.source, EvmLeg) and source.state is LegState.PENDING else None
+    wake_at = next_time(observed.now, terms.counter_fund_by + 1, landed + 1)
+    if source.state is LegState.FUNDED and destination is not None:
+        return _pay_or_release(swap, replace(state, source_tx_id=seen), observed, source, destination)
     if seen != state.source_tx_id:
-        event = "the lock is gone" if seen is None else "the lock is seen"
+        event = "the funding is gone" if seen is None else "the funding is seen"
         return Step(ProviderAgreed(seen), wake_at=wake_at, event=event)
     return Step(state, wake_at=wake_at)
 
 
-def _funded(swap: Swap, state: ProviderHeld | ProviderLocked, observed: Observed) -> Step:
-    source, destination, last = observed.source, observed.destination, swap.terms.counter_fund_by
-    if source is not None and (source.over or source.state is LegState.RETURNED):
-        return _release(swap, state, observed, source.reason or "the taker's money went back")
-    if observed.now > last:
-        return _release(swap, state, observed, "it is too late to pay")
-    if source is None or destination is None or source.state is not LegState.FUNDED:
-        return Step(state, wake_at=next_time(observed.now, last + 1))
-    if destination.state is not LegState.NONE:
-        # Funded by our own node or key before, as an old copy of the journal would not know: never a second time.
-        return Step(ProviderCounterFunding(state.source_tx_id), event="found funded already", settled=False)
+def _pay_or_release(
+    swap: Swap, state: ProviderAgreed, observed: Observed, source: LegView, destination: LegView
+) -> Step:
+    if source.preimage is not None or destination.preimage is not None:
+        return _release(swap, state, observed, "the preimage is public already")
     problem = _problem(swap, observed, source, destination)
     if problem is not None:
         return _release(swap, state, observed, problem)
@@ -118,54 +112,42 @@ def _funded(swap: Swap, state: ProviderHeld | ProviderLocked, observed: Observed
 
 def _problem(swap: Swap, observed: Observed, source: LegView, destination: LegView) -> str | None:
     """Why the provider must not fund the destination now, or None."""
-    terms, settings = swap.terms, swap.settings
-    match terms.source, terms.destination:
-        case EvmLeg() as lock, LightningLeg() as payment:
-            try:
-                invoice = bolt11.decode(payment.invoice)
-            except Layer2Error as error:
-                return error.message
-            # An invoice's life is wall time; the rollup's clock, which may run ahead, says nothing of it.
-            if time_on(observed, destination) > last_payment_time(invoice.expires_at, settings):
-                return "the invoice is about to expire"
-            if lock.deadline < source_evm_deadline(
-                invoice.expires_at, settings.payment_timeout, payment.cltv_limit, settings
-            ):
-                return "the lock's deadline is too early for the slowest payment"
-            return None
-        case LightningLeg(), EvmLeg() as lock:
-            if source.expiry_height is None or source.parts is None or source.smallest_part_msat is None:
-                return "the node does not say how the payment is held"
-            if source.parts > settings.max_parts:
-                return f"the payment has {source.parts} parts; at most {settings.max_parts} are taken"
-            if source.smallest_part_msat < settings.smallest_part_msat:
-                return "a part of the payment is not worth its own claim on chain"
-            left = source.expiry_height - source.clock.height
-            if left < min_blocks_left_for(lock.deadline, observed.now, settings):
-                return f"the held payment has only {left} blocks left"
-            if destination.clock.chain_time >= lock.deadline:
-                return "the deadline has passed"
-            return None
-        case _:
-            return "this pair of layers has no rule here"
+    terms, rules = swap.terms, swap.settings
+    last = terms.destination.last_funding(rules)
+    if last is not None and time_on(observed, destination) > last:
+        return "the invoice is about to expire"
+    if terms.destination.is_past(destination.clock):
+        return "the destination's deadline has passed"
+    needed = needed_on_source(terms, observed.now, destination, rules)
+    try:
+        return terms.source.problem(source, needed, observed.now, rules)
+    except Layer2Error as error:
+        return error.message
 
 
 def _counter_funding(swap: Swap, state: ProviderCounterFunding, observed: Observed) -> Step:
-    destination, leg = observed.destination, swap.terms.destination
+    source, destination, terms = observed.source, observed.destination, swap.terms
     if destination is None:
         return Step(state)
-    if destination.over:
+    if destination.state is LegState.COLLECTED:
+        return _collect(swap, state, observed)
+    if funding_is_over(swap, observed, LegEnd.DESTINATION):
         return _release(swap, state, observed, destination.reason or "the destination was not funded")
-    if not isinstance(leg, EvmLeg):
-        # Sent once. In flight, unknown and unheard of are all the same: wait for the node's word.
-        return Step(state, _fund_again(swap, observed))
     if destination.state is LegState.FUNDED:
         funded = ProviderCounterFunded(state.source_tx_id, destination.tx_id)
         return Step(funded, event="counter-funded", settled=False)
-    if _may_reclaim(swap, destination) or destination.state is LegState.RETURNED:
-        return _refund(swap, state, observed)
-    again = _fund_again(swap, observed)
-    return Step(state, again, wake_at=next_time(observed.now, leg.deadline))
+    if destination.state is LegState.RETURNED:
+        return _refund(state, observed, ())
+    if is_over(source) and destination.state is LegState.NONE:
+        # The source's deadline ends the wait for a payment that the node knows nothing of.
+        return _release(swap, state, observed, "the source went back, and the node shows no payment")
+    if orders := take_back(swap, observed, LegEnd.DESTINATION):
+        return _refund(state, observed, orders)
+    late = observed.now > terms.counter_fund_by
+    if late and destination.state is LegState.NONE and not is_funding_out(observed, LegEnd.DESTINATION):
+        return _release(swap, state, observed, "it is too late to fund the destination, and nothing was sent")
+    wake_at = next_time(observed.now, terms.counter_fund_by + 1, terms.destination.refundable_from)
+    return Step(state, () if late else _fund_again(swap, observed), wake_at=wake_at)
 
 
 def _fund_again(swap: Swap, observed: Observed) -> tuple[Order, ...]:
@@ -175,71 +157,87 @@ def _fund_again(swap: Swap, observed: Observed) -> tuple[Order, ...]:
         return ()
     if destination.state is not LegState.NONE or source.state is not LegState.FUNDED:
         return ()
-    if observed.now > swap.terms.counter_fund_by or _problem(swap, observed, source, destination) is not None:
-        return ()
-    return order(swap, observed, FUND)
+    return () if _problem(swap, observed, source, destination) is not None else order(swap, observed, FUND)
 
 
 def _counter_funded(swap: Swap, state: ProviderCounterFunded, observed: Observed) -> Step:
-    destination, leg = observed.destination, swap.terms.destination
-    assert isinstance(leg, EvmLeg)
+    destination = observed.destination
     if destination is None:
         return Step(state)
-    if destination.over or destination.state is LegState.RETURNED or _may_reclaim(swap, destination):
-        return _refund(swap, state, observed)
-    return Step(state, wake_at=next_time(observed.now, leg.deadline))
+    if destination.state is LegState.COLLECTED:
+        return _collect(swap, state, observed)
+    orders = take_back(swap, observed, LegEnd.DESTINATION)
+    if orders or destination.state is LegState.RETURNED or funding_is_over(swap, observed, LegEnd.DESTINATION):
+        return _refund(state, observed, orders)
+    # A reorganisation may have taken the funding away: the same one is handed in again while it is in time.
+    again = _fund_again(swap, observed) if observed.now <= swap.terms.collect_by else ()
+    return Step(state, again, wake_at=next_time(observed.now, swap.terms.destination.refundable_from))
 
 
-def _refund(swap: Swap, state: ProviderCounterFunding | ProviderCounterFunded, observed: Observed) -> Step:
-    assert observed.destination is not None
-    orders = order(swap, observed, RECLAIM) if _may_reclaim(swap, observed.destination) else ()
-    return Step(
-        ProviderRefunding(
-            state.source_tx_id,
-            _destination_tx(state, observed),
-            "the taker did not collect before the deadline",
-        ),
-        orders,
-        event="refunding",
-    )
+def _refund(
+    state: ProviderCounterFunding | ProviderCounterFunded, observed: Observed, orders: tuple[Order, ...]
+) -> Step:
+    reason = "the taker did not collect before the deadline"
+    if observed.destination is not None and observed.destination.reason:
+        reason = observed.destination.reason
+    refunding = ProviderRefunding(state.source_tx_id, _destination_tx(state, observed), reason)
+    return Step(refunding, orders, event="refunding", settled=bool(orders))
 
 
 def _refunding(swap: Swap, state: ProviderRefunding, observed: Observed) -> Step:
     destination = observed.destination
     if destination is None:
         return Step(state)
-    if destination.over:
+    if destination.state is LegState.COLLECTED:
+        return _collect(swap, state, observed)
+    if funding_is_over(swap, observed, LegEnd.DESTINATION):
         return _release(swap, state, observed, state.reason)
-    orders = order(swap, observed, RECLAIM) if _may_reclaim(swap, destination) else ()
-    return Step(state, orders)
+    wake_at = next_time(observed.now, swap.terms.destination.refundable_from)
+    return Step(state, take_back(swap, observed, LegEnd.DESTINATION), wake_at=wake_at)
 
 
 def _release(swap: Swap, state: ProviderState, observed: Observed, reason: str) -> Step:
-    """Choose release. Only called where no funding was intended, or where the funding is over."""
+    """Choose release. Only where no funding was sent, or where the funding is over."""
     releasing = ProviderReleasing(_source_tx(state, observed), _destination_tx(state, observed), reason)
     return Step(releasing, _release_orders(swap, observed), event="releasing", settled=False)
 
 
 def _release_orders(swap: Swap, observed: Observed) -> tuple[Order, ...]:
-    source = observed.source
-    if source is None or source.over:
+    source, leg = observed.source, swap.terms.source
+    if source is None or source.over or source.state is LegState.COLLECTED:
         return ()
-    if isinstance(swap.terms.source, LightningLeg):
-        wanted = source.state in (LegState.NONE, LegState.PENDING, LegState.FUNDED)
-    else:
-        wanted = source.state is LegState.FUNDED
-    return order(swap, observed, RELEASE) if wanted else ()
+    # A payment that was not made yet is refused from now on; a lock that was not made cannot be given back.
+    early = source.state in (LegState.NONE, LegState.PENDING) and not leg.payer_reclaims
+    return order(swap, observed, RELEASE) if early or source.state is LegState.FUNDED else ()
 
 
 def _releasing(swap: Swap, state: ProviderReleasing, observed: Observed) -> Step:
-    source = observed.source
+    source, leg = observed.source, swap.terms.source
     if source is None:
         return Step(state)
-    if source.over:
-        released = ProviderReleased(source.tx_id or state.source_tx_id, state.destination_tx_id, state.reason)
+    released = ProviderReleased(source.tx_id or state.source_tx_id, state.destination_tx_id, state.reason)
+    signed = leg.release is Release.COSIGNED and observed.is_out(RELEASE)
+    # The payer of a lock that comes late takes it back alone, and it is given back as soon as it is seen.
+    unfunded = source.state is LegState.NONE and leg.payer_reclaims
+    collected = source.state is LegState.COLLECTED and source.final
+    if source.over or signed or unfunded or collected:
         return Step(released, event="released")
-    wake_at = next_time(observed.now, swap.terms.source.deadline) if isinstance(swap.terms.source, EvmLeg) else None
-    return Step(state, _release_orders(swap, observed), wake_at=wake_at)
+    return Step(state, _release_orders(swap, observed))
+
+
+def _released(swap: Swap, state: ProviderReleased, observed: Observed) -> Step:
+    """A lock that came after the end is given back: its payer would have to wait for the deadline."""
+    source = observed.source
+    late = source is not None and source.state is LegState.FUNDED and swap.terms.source.release is Release.ALONE
+    if not late or RELEASE in observed.acts:
+        return Step(state)
+    releasing = ProviderReleasing(_source_tx(state, observed), state.destination_tx_id, state.reason)
+    return Step(releasing, _release_orders(swap, observed), event="a late funding is given back")
+
+
+def _collect(swap: Swap, state: ProviderState, observed: Observed) -> Step:
+    collecting = ProviderCollecting(_source_tx(state, observed), _destination_tx(state, observed), has_arrived=False)
+    return Step(collecting, event="the destination is collected", settled=False)
 
 
 def _collecting(swap: Swap, state: ProviderCollecting, observed: Observed) -> Step:
@@ -249,30 +247,21 @@ def _collecting(swap: Swap, state: ProviderCollecting, observed: Observed) -> St
     if source is None:
         return Step(state)
     state = replace(state, source_tx_id=source.tx_id or state.source_tx_id)
-    if source.state is LegState.COLLECTED and source.final:
-        return Step(ProviderCompleted(state.source_tx_id, state.destination_tx_id), event="completed")
+    if source.state is LegState.COLLECTED:
+        if source.final:
+            return Step(ProviderCompleted(state.source_tx_id, state.destination_tx_id), event="completed")
+        event = "arrived" if source.arrived and not state.has_arrived else None
+        return Step(replace(state, has_arrived=source.arrived), event=event)
+    state = replace(state, has_arrived=False)
+    if source.over:
+        reason = source.reason or "the source went back to the taker before it was collected"
+        return Step(ProviderLost(state.source_tx_id, state.destination_tx_id, reason), event="lost")
     # There is no deadline after which this stops: a claim is valid until somebody refunds.
     return Step(state, order(swap, observed, COLLECT) if holds_money(source) else ())
 
 
-def _preimage_is_out(swap: Swap, observed: Observed) -> bool:
-    """Whether the preimage may be used: it is, unless our own lock went back and nobody claimed it."""
-    if is_collected(observed.source):
-        return True
-    destination = observed.destination
-    if isinstance(swap.terms.destination, EvmLeg):
-        return destination is not None and destination.state is LegState.COLLECTED
-    return is_collected(destination)
-
-
-def _may_reclaim(swap: Swap, destination: LegView) -> bool:
-    leg = swap.terms.destination
-    return isinstance(leg, EvmLeg) and holds_money(destination) and destination.clock.chain_time >= leg.deadline
-
-
 def _source_tx(state: ProviderState, observed: Observed) -> str | None:
-    seen = observed.source.tx_id if observed.source is not None else None
-    return seen or getattr(state, "source_tx_id", None)
+    return (observed.source.tx_id if observed.source is not None else None) or state.source_tx_id
 
 
 def _destination_tx(state: ProviderState, observed: Observed) -> str | None:

@@ -2,70 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
-
-from coincurve import PublicKey
 
 from layer2.errors import InvalidRequest, QuoteExpired, QuoteRefused, TermsRefused, UnknownAsset
-from layer2.formats.bolt11 import Bolt11Invoice
-from layer2.formats.signed_terms import check_quote_signature
 from layer2.layers import Layer2ProtocolType
+from layer2.legs.block_times import Span
+from layer2.legs.invoices import CLOCK_TOLERANCE
+from layer2.legs.leg import LegOffer, LegPlan
+from layer2.legs.timelock_settings import TimelockSettings
+from layer2.legs.views import Side
 from layer2.money import BTC, checked_amount
-from layer2.swap_rules.agreement import routing_fee_limit
-from layer2.swap_rules.offers import CLOCK_TOLERANCE, NO_ADDRESS, check_payable_invoice
-from layer2.swap_rules.timelocks import TimelockSettings
+from layer2.signed_terms import check_quote_signature
+from layer2.swap_rules.timelocks import pairs_of
 from layer2.terms import QuoteTerms, SignedQuote
 from layer2.transactions import Finality
 from layer2.transfers import TransferRequest
 
-__all__ = ["PAIRS", "TakerNetwork", "check_quote", "check_request"]
-
-PAIRS: Final = frozenset(
-    {
-        (Layer2ProtocolType.BOB, Layer2ProtocolType.LIGHTNING),
-        (Layer2ProtocolType.LIGHTNING, Layer2ProtocolType.BOB),
-    }
-)
-"""(source, destination) of every swap that there is."""
-_STRENGTH: Final = {Finality.LATEST: 0, Finality.SAFE: 1, Finality.FINALIZED: 2}
+__all__ = ["TakerOffers", "check_quote", "check_request", "default_max_fee"]
 
 
 @dataclass(frozen=True, slots=True)
-class TakerNetwork:
-    """What the taker's own configuration and nodes say, which a quote must agree with."""
+class TakerOffers:
+    """What the taker's own configuration and nodes show of each layer, which a quote must agree with."""
 
-    chain_id: int
-    contract: bytes
-    """20 bytes: the HTLC contract, by own arithmetic and not by what anybody says."""
-    token: bytes
-    """20 bytes."""
-    token_decimals: int
-    lightning_network: str
-    """BOLT 11 prefix."""
-    node_key: bytes
-    """33 bytes: the taker's own node."""
+    layers: Mapping[Layer2ProtocolType, LegOffer]
     least_finality: Finality = Finality.LATEST
-    """EVM destination: a preimage is never shown for a lock that is less settled."""
+    """Destination: a preimage is never shown for a funding that is less settled."""
 
 
-def check_request(
-    request: TransferRequest, network: TakerNetwork, now: int, settings: TimelockSettings
-) -> Bolt11Invoice | None:
-    """Check a request before any provider is asked; return the recipient's invoice, if one is named.
-
-    With a recipient the payment hash is the invoice's, and its payee alone knows the preimage.
+def check_request(request: TransferRequest, own: TakerOffers, rules: TimelockSettings) -> None:
+    """Check a request before any provider is asked.
 
     Raises:
-        UnknownAsset, InvalidAmount: as they say.
-        InvalidRequest: code ``same_layer``, ``pair``, ``max_fee`` or ``recipient``, or one of ``swap_rules.offers``.
+        UnknownAsset, InvalidAmount: the asset or the amount cannot be.
+        InvalidRequest: code ``amount``, ``same_layer``, ``pair``, ``max_fee`` or ``recipient``.
     """
     if request.asset != BTC:
-        raise UnknownAsset(f"{request.asset} cannot be swapped between layers; {BTC} can")
-    checked_amount(request.amount)
+        raise UnknownAsset(
+            f"{request.asset!r} is not an asset that moves between layers; pass layer2.BTC", remedy="pass layer2.BTC"
+        )
+    if (request.amount is None) == (request.send_amount is None):
+        raise InvalidRequest("give exactly one of amount and send_amount", code="amount")
+    checked_amount(request.send_amount if request.amount is None else request.amount)
     if request.source is request.destination:
         raise InvalidRequest(f"source and destination are both {request.source.value}", code="same_layer")
-    if (request.source, request.destination) not in PAIRS:
+    if (request.source, request.destination) not in pairs_of(own.layers, rules):
         raise InvalidRequest(
             f"there are no swaps from {request.source.value} to {request.destination.value}", code="pair"
         )
@@ -73,90 +55,114 @@ def check_request(
         isinstance(request.max_fee, bool) or not isinstance(request.max_fee, int) or request.max_fee < 0
     ):
         raise InvalidRequest("max_fee must be an int of satoshi, not negative", code="max_fee")
-    if request.recipient is None:
-        return None
-    if request.destination is not Layer2ProtocolType.LIGHTNING:
+
+
+def default_max_fee(amount: int, network_cost: int | None) -> int:
+    """The most that a transfer may cost where the caller names no limit; both in satoshi.
+
+    Args:
+        amount: what arrives, or what leaves.
+        network_cost: what the taker's own clients estimate for both layers; None where one has no estimate.
+
+    Raises:
+        InvalidRequest: code ``max_fee_required``: there is no estimate, so the caller has to name the limit.
+    """
+    if network_cost is None:
         raise InvalidRequest(
-            f"a transfer to {request.destination.value} arrives at your own account only: another payee could refund "
-            "the lock in front of your claim, whose preimage is public by then; forward the value afterwards",
-            code="recipient",
+            "max_fee is required: a layer of this transfer has no estimate of its network costs in satoshi",
+            code="max_fee_required",
+            remedy="pass max_fee, in satoshi",
         )
-    return check_payable_invoice(
-        request.recipient,
-        payment_hash=None,
-        amount=request.amount,
-        network=network.lightning_network,
-        provider_node=None,
-        now=now,
-        settings=settings,
-    )
+    return amount // 100 + 2 * network_cost
 
 
 def check_quote(
     signed: SignedQuote,
     request: TransferRequest,
     provider: bytes,
-    network: TakerNetwork,
+    own: TakerOffers,
     now: int,
-    settings: TimelockSettings,
+    rules: TimelockSettings,
+    *,
+    max_fee: int,
 ) -> None:
     """Check a provider's quote before anything is promised on its account.
 
     Args:
         request: what ``check_request`` has accepted.
-        provider: 32 bytes: the identity key that the configuration names.
+        provider: the identity key that the configuration names.
         now: unix seconds by the taker's clock.
+        max_fee: satoshi; the caller's limit, or ``default_max_fee``.
 
     Raises:
         TermsRefused: not signed by that provider, or not for this request and network; code ``quote_signature`` or
             ``quote_FIELD``.
         QuoteExpired: it is not valid any more.
-        QuoteRefused: code ``max_fee``: more than ``request.max_fee`` could leave the source.
-        InvalidRequest: code ``invoice_payee``: the recipient's invoice is this provider's own.
+        QuoteRefused: code ``max_fee``: more could leave the source.
+        InvalidRequest: the recipient that is named cannot be paid by this provider.
     """
     quote = signed.quote
     if quote.provider != provider:
         raise TermsRefused("the quote is not from the configured provider", code="quote_provider")
     check_quote_signature(signed)
-    for name, said, wanted in (
-        ("network", quote.network, settings.network),
+    for name, given, wanted in (
+        ("network", quote.network, rules.network),
         ("asset", quote.asset, request.asset.code),
-        ("source", quote.source, request.source),
-        ("destination", quote.destination, request.destination),
-        ("amount", quote.amount, request.amount),
-        ("chain_id", quote.chain_id, network.chain_id),
-        ("contract", quote.contract, network.contract),
-        ("token", quote.token, network.token),
-        ("token_decimals", quote.token_decimals, network.token_decimals),
-        ("lightning_network", quote.lightning_network, network.lightning_network),
+        ("pair", quote.pair, (request.source, request.destination)),
+        ("amount", quote.amount, quote.amount if request.amount is None else request.amount),
+        ("send_amount", quote.source_amount, quote.source_amount if request.amount is not None else request.send_amount),
     ):
-        if said != wanted:
+        if given != wanted:
             raise TermsRefused(f"the quote is for another {name.replace('_', ' ')}", code=f"quote_{name}")
-    if quote.evm_address == NO_ADDRESS:
-        raise TermsRefused("the quote names no account of the provider", code="quote_evm_address")
-    if quote.node_key == network.node_key or not _is_public_key(quote.node_key):
-        raise TermsRefused("the quote names no Lightning node of the provider's own", code="quote_node_key")
-    if (
-        request.destination is not Layer2ProtocolType.LIGHTNING
-        and _STRENGTH[quote.finality] < _STRENGTH[network.least_finality]
-    ):
+    for end, offer in (("source", quote.source), ("destination", quote.destination)):
+        field = offer.differs_from(own.layers[offer.protocol])
+        if field is not None:
+            raise TermsRefused(
+                f"{field} of the quote's {end} does not fit the configuration", code=f"quote_{end}_{field}"
+            )
+    if not quote.destination.finality.includes(own.least_finality):
         raise TermsRefused(
-            f"the quote has the lock claimed when it is {quote.finality.value}; "
-            f"at least {network.least_finality.value} is asked for",
+            f"the quote has the destination collected when it is {quote.destination.finality.value}; at least "
+            f"{own.least_finality.value} is asked for",
             code="quote_finality",
         )
     _check_times(quote, now)
-    _check_fee(quote, request)
+    _check_fee(quote, max_fee)
     if request.recipient is not None:
-        check_payable_invoice(
-            request.recipient,
-            payment_hash=None,
-            amount=request.amount,
-            network=network.lightning_network,
-            provider_node=quote.node_key,
-            now=now,
-            settings=settings,
+        check_recipient(request.recipient, quote.destination, quote.amount, now, rules)
+
+
+def check_recipient(recipient: str, offer: LegOffer, amount: int, now: int, rules: TimelockSettings) -> None:
+    """Check that somebody else can be paid on a layer as the text asks.
+
+    Args:
+        offer: the provider's on the destination, or before a provider is chosen the taker's own.
+        amount: satoshi.
+
+    Raises:
+        InvalidRequest: code ``recipient`` where the layer pays only the taker's own account, or the code of what is
+            wrong with the text.
+    """
+    if not offer.pays_strangers:
+        raise InvalidRequest(
+            f"a transfer to {offer.protocol.value} arrives at your own account only: another payee could refund the "
+            "lock in front of your claim, whose preimage is public by then; forward the value afterwards",
+            code="recipient",
         )
+    plan = LegPlan(
+        taker_side=Side.PAYEE,
+        taker=recipient,
+        provider="",
+        payment_hash=offer.hash_named(recipient),
+        amount=amount,
+        fee_limit=0,
+        issued_at=now,
+        fund_by=now,
+        needed=Span(),
+        height=0,
+        by_height=False,
+    )
+    offer.check_named(plan, rules)
 
 
 def _check_times(quote: QuoteTerms, now: int) -> None:
@@ -166,24 +172,14 @@ def _check_times(quote: QuoteTerms, now: int) -> None:
         raise QuoteExpired(f"the quote was valid until {quote.valid_until}", remedy="ask for a new quote")
 
 
-def _check_fee(quote: QuoteTerms, request: TransferRequest) -> None:
-    if request.max_fee is None:
-        return
+def _check_fee(quote: QuoteTerms, max_fee: int) -> None:
     fee = quote.source_amount - quote.amount
-    if fee > request.max_fee:
-        raise QuoteRefused(f"the fee is {fee} sat; at most {request.max_fee} were allowed", code="max_fee")
-    if request.source is Layer2ProtocolType.LIGHTNING:
-        routing = routing_fee_limit(quote.source_amount)
-        if fee + routing > request.max_fee:
-            raise QuoteRefused(
-                f"the fee of {fee} sat and up to {routing} sat for the route are more than the {request.max_fee} sat "
-                "that were allowed",
-                code="max_fee",
-            )
-
-
-def _is_public_key(data: bytes) -> bool:
-    try:
-        return PublicKey(data).format() == data
-    except ValueError:
-        return False
+    if fee > max_fee:
+        raise QuoteRefused(f"the fee is {fee} sat; at most {max_fee} were allowed", code="max_fee")
+    routing = quote.source.payer_cost(quote.source_amount)
+    if fee + routing > max_fee:
+        raise QuoteRefused(
+            f"the fee of {fee} sat and up to {routing} sat for the route are more than the {max_fee} sat that were "
+            "allowed",
+            code="max_fee",
+        )

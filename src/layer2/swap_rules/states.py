@@ -1,6 +1,6 @@
 """The states of a swap, one class each, holding only what is valid in it; and how a journal stores them.
 
-A state says what was decided. Where the money is is observed anew at every step, never stored.
+A state is what was decided. Where the money is, is observed anew at every step and never stored.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ __all__ = [
     "ProviderCompleted",
     "ProviderCounterFunded",
     "ProviderCounterFunding",
-    "ProviderHeld",
-    "ProviderLocked",
+    "ProviderLost",
     "ProviderRefunding",
     "ProviderReleased",
     "ProviderReleasing",
@@ -29,9 +28,9 @@ __all__ = [
     "TakerAgreed",
     "TakerCollecting",
     "TakerCompleted",
-    "TakerCounterFunded",
     "TakerFunded",
     "TakerFunding",
+    "TakerLost",
     "TakerPlanned",
     "TakerRefunded",
     "TakerRefunding",
@@ -61,7 +60,7 @@ class TakerAgreed:
 
 @dataclass(frozen=True, slots=True)
 class TakerFunding:
-    """The intent to fund the source leg is durable; from now on only a fact says that nothing was paid."""
+    """The intent to fund the source is durable; from now on only a fact shows that nothing was paid."""
 
     name: ClassVar[str] = "funding"
     is_final: ClassVar[bool] = False
@@ -69,7 +68,7 @@ class TakerFunding:
 
 @dataclass(frozen=True, slots=True)
 class TakerFunded:
-    """The source leg holds the money (on Lightning: it is in flight)."""
+    """The source holds the money. The provider has to fund the destination."""
 
     name: ClassVar[str] = "funded"
     is_final: ClassVar[bool] = False
@@ -77,32 +76,22 @@ class TakerFunded:
 
 
 @dataclass(frozen=True, slots=True)
-class TakerCounterFunded:
-    """The provider's lock is there at the taker's finality; the preimage was not shown."""
-
-    name: ClassVar[str] = "counter_funded"
-    is_final: ClassVar[bool] = False
-    source_tx_id: str | None
-    destination_tx_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class TakerCollecting:
-    """The preimage is out, or its showing is durably intended. There is no way back from here."""
+    """The preimage is out, or its showing is durably intended. Collecting goes on until the end is final."""
 
     name: ClassVar[str] = "collecting"
     is_final: ClassVar[bool] = False
     source_tx_id: str | None
     destination_tx_id: str | None
-    since: int
-    """Unix seconds."""
-    deadline: int | None
-    """Unix seconds by which the destination must be irreversible, or until which the node must stay up."""
+    has_arrived: bool
+    """The destination is collected at the finality of the terms: usable, and not yet final."""
+    final_at: int | None
+    """Unix seconds at which what has arrived becomes final, as an estimate."""
 
 
 @dataclass(frozen=True, slots=True)
 class TakerCompleted:
-    """The destination's money is the taker's irreversibly."""
+    """The destination's money is the taker's for good."""
 
     name: ClassVar[str] = "completed"
     is_final: ClassVar[bool] = True
@@ -121,7 +110,7 @@ class TakerAbandoned:
 
 @dataclass(frozen=True, slots=True)
 class TakerRefunding:
-    """The source leg's money is on its way back. A preimage that is shown now still leads to collecting."""
+    """The source's money is on its way back, and the preimage is not shown any more."""
 
     name: ClassVar[str] = "refunding"
     is_final: ClassVar[bool] = False
@@ -131,11 +120,22 @@ class TakerRefunding:
 
 @dataclass(frozen=True, slots=True)
 class TakerRefunded:
-    """The source leg's money is back irreversibly."""
+    """The source's money is back for good."""
 
     name: ClassVar[str] = "refunded"
     is_final: ClassVar[bool] = True
     source_tx_id: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakerLost:
+    """The provider collected the source for good, and the destination's money went back to it for good."""
+
+    name: ClassVar[str] = "lost"
+    is_final: ClassVar[bool] = True
+    source_tx_id: str | None
+    destination_tx_id: str | None
     reason: str
 
 
@@ -146,25 +146,7 @@ class ProviderAgreed:
     name: ClassVar[str] = "agreed"
     is_final: ClassVar[bool] = False
     source_tx_id: str | None = None
-    """A lock that is on the chain and not yet as final as the terms ask: the taker has begun, so the swap binds."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderHeld:
-    """The taker's payment is accepted and held (source Lightning)."""
-
-    name: ClassVar[str] = "held"
-    is_final: ClassVar[bool] = False
-    source_tx_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderLocked:
-    """The taker's lock is there at the finality of the terms (source on a chain)."""
-
-    name: ClassVar[str] = "locked"
-    is_final: ClassVar[bool] = False
-    source_tx_id: str | None
+    """A funding that is seen, settled or not: the taker has begun, so the swap binds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +160,7 @@ class ProviderCounterFunding:
 
 @dataclass(frozen=True, slots=True)
 class ProviderCounterFunded:
-    """The own lock is there; the taker has to show the preimage."""
+    """The provider's money is in the destination; the taker has to show the preimage."""
 
     name: ClassVar[str] = "counter_funded"
     is_final: ClassVar[bool] = False
@@ -188,17 +170,19 @@ class ProviderCounterFunded:
 
 @dataclass(frozen=True, slots=True)
 class ProviderCollecting:
-    """The preimage is known; the source is being collected until that is irreversible."""
+    """The destination was collected: the source is collected until that is final."""
 
     name: ClassVar[str] = "collecting"
     is_final: ClassVar[bool] = False
     source_tx_id: str | None
     destination_tx_id: str | None
+    has_arrived: bool
+    """The source is collected at the finality of the terms: usable, and not yet final."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderCompleted:
-    """The source's money is the provider's irreversibly."""
+    """The source's money is the provider's for good."""
 
     name: ClassVar[str] = "completed"
     is_final: ClassVar[bool] = True
@@ -208,7 +192,7 @@ class ProviderCompleted:
 
 @dataclass(frozen=True, slots=True)
 class ProviderRefunding:
-    """The taker did not collect; the own lock is taken back. The source stays bound until that is over."""
+    """The taker did not collect; the destination's money is taken back. The source stays bound until that is over."""
 
     name: ClassVar[str] = "refunding"
     is_final: ClassVar[bool] = False
@@ -219,7 +203,7 @@ class ProviderRefunding:
 
 @dataclass(frozen=True, slots=True)
 class ProviderReleasing:
-    """*Release* was chosen: nothing is paid and nothing will be. Late funding is watched for and given back."""
+    """*Release* was chosen: nothing is paid and nothing will be, and nothing is collected."""
 
     name: ClassVar[str] = "releasing"
     is_final: ClassVar[bool] = False
@@ -230,9 +214,20 @@ class ProviderReleasing:
 
 @dataclass(frozen=True, slots=True)
 class ProviderReleased:
-    """The source's funding is over: nothing of the taker's is held, and nothing can be any more."""
+    """Nothing of either side is bound here. A funding that comes late is still given back."""
 
     name: ClassVar[str] = "released"
+    is_final: ClassVar[bool] = True
+    source_tx_id: str | None
+    destination_tx_id: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderLost:
+    """The destination was collected, and the source's money went back to the taker for good."""
+
+    name: ClassVar[str] = "lost"
     is_final: ClassVar[bool] = True
     source_tx_id: str | None
     destination_tx_id: str | None
@@ -244,17 +239,15 @@ TakerState: TypeAlias = (
     | TakerAgreed
     | TakerFunding
     | TakerFunded
-    | TakerCounterFunded
     | TakerCollecting
     | TakerCompleted
     | TakerAbandoned
     | TakerRefunding
     | TakerRefunded
+    | TakerLost
 )
 ProviderState: TypeAlias = (
     ProviderAgreed
-    | ProviderHeld
-    | ProviderLocked
     | ProviderCounterFunding
     | ProviderCounterFunded
     | ProviderCollecting
@@ -262,6 +255,7 @@ ProviderState: TypeAlias = (
     | ProviderRefunding
     | ProviderReleasing
     | ProviderReleased
+    | ProviderLost
 )
 State: TypeAlias = TakerState | ProviderState
 

@@ -1,19 +1,30 @@
-"""What the payee of a leg offers to be paid on: an invoice, or an account. Both sides check offers with these rules."""
+"""Invoices of Lightning legs: what both parties check of the text that one of them pays."""
 
 from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
 
 from layer2.errors import FormatError, InvalidRequest
 from layer2.formats import bolt11
 from layer2.formats.bolt11 import Bolt11Invoice
-from layer2.formats.evm_address import parse_address
-from layer2.swap_rules.timelocks import TimelockSettings, last_payment_time
+from layer2.legs.timelock_settings import TimelockSettings
 
-__all__ = ["CLOCK_TOLERANCE", "NO_ADDRESS", "check_own_account", "check_payable_invoice", "read_invoice"]
+__all__ = ["CLOCK_TOLERANCE", "MSAT_PER_SAT", "check_payable_invoice", "decoded", "read_invoice"]
 
-CLOCK_TOLERANCE = 60
+CLOCK_TOLERANCE: Final = 60
 """Seconds by which the clocks of two parties, or of a party and its node, may differ."""
-MSAT_PER_SAT = 1000
-NO_ADDRESS = bytes(20)
+MSAT_PER_SAT: Final = 1000
+
+
+@lru_cache(maxsize=4096)
+def decoded(text: str) -> Bolt11Invoice:
+    """The invoice of a text, decoded once.
+
+    Raises:
+        FormatError: it is not a BOLT 11 invoice.
+    """
+    return bolt11.decode(text)
 
 
 def read_invoice(text: str, *, payment_hash: bytes | None, amount: int, network: str) -> Bolt11Invoice:
@@ -30,7 +41,7 @@ def read_invoice(text: str, *, payment_hash: bytes | None, amount: int, network:
             ``invoice_ambiguous``, ``invoice_blinded_paths`` or ``invoice_amp``.
     """
     try:
-        invoice = bolt11.decode(text)
+        invoice = decoded(text)
     except FormatError as error:
         raise InvalidRequest(f"the invoice cannot be read: {error.message}", code="invoice_format") from error
     if invoice.text != text:
@@ -52,7 +63,7 @@ def read_invoice(text: str, *, payment_hash: bytes | None, amount: int, network:
         )
     if payment_hash is not None and invoice.payment_hash != payment_hash:
         raise InvalidRequest("the invoice is for another payment hash", code="invoice_hash")
-    # lnd bounds a blinded payment by its path's delta instead of the CLTV limit, and who signed it says nothing.
+    # lnd bounds a blinded payment by its path's delta instead of the CLTV limit, and the signer says nothing.
     if invoice.has_blinded_paths:
         raise InvalidRequest("an invoice with blinded paths cannot be paid by a swap", code="invoice_blinded_paths")
     if invoice.is_amp:
@@ -68,7 +79,7 @@ def check_payable_invoice(
     network: str,
     provider_node: bytes | None,
     now: int,
-    settings: TimelockSettings,
+    rules: TimelockSettings,
 ) -> Bolt11Invoice:
     """Check the invoice of a Lightning destination, one's own or somebody else's.
 
@@ -84,25 +95,6 @@ def check_payable_invoice(
         raise InvalidRequest("the provider's own node signed the invoice that it is to pay", code="invoice_payee")
     if invoice.timestamp > now + CLOCK_TOLERANCE:
         raise InvalidRequest("the invoice is dated in the future", code="invoice_timestamp")
-    if last_payment_time(invoice.expires_at, settings) < now:
+    if invoice.expires_at - rules.payment_timeout < now:
         raise InvalidRequest("the invoice has expired, or would while it is paid", code="invoice_expired")
     return invoice
-
-
-def check_own_account(offer: str, account: bytes) -> bytes:
-    """Check the claim address of an EVM destination: the taker's own account and no other.
-
-    Raises:
-        InvalidRequest: code ``offer_address``. Another payee could refund the lock in front of the claim, whose
-            preimage is public by then; value for others is forwarded after the claim.
-    """
-    try:
-        payee = parse_address(offer)
-    except FormatError as error:
-        raise InvalidRequest(f"the claim address cannot be read: {error.message}", code="offer_address") from error
-    if payee != account or payee == NO_ADDRESS:
-        raise InvalidRequest(
-            "the claim address must be the taker's own account: another payee could refund in front of the claim",
-            code="offer_address",
-        )
-    return payee

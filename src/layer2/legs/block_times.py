@@ -1,0 +1,125 @@
+"""How early and how late Bitcoin reaches a height, and waits that are partly seconds and partly blocks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+__all__ = ["BlockTimes", "Span"]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockTimes:
+    """Bounds of Bitcoin's block arrivals: a Poisson process whose rate drifts with the hash rate."""
+
+    fast_seconds: int
+    """Mean time between blocks in a fast difficulty period: bounds how early a height can come."""
+    slow_seconds: int
+    """Mean time in a slow period: bounds how late."""
+    tail_probability: float
+    """The chance, within such a period, that a bound does not hold."""
+
+    def earliest(self, blocks: int) -> int:
+        """The most seconds within which so many blocks come with at most the tail probability."""
+        return _earliest(self, blocks)
+
+    def latest(self, blocks: int) -> int:
+        """The seconds by which so many more blocks have surely come."""
+        return _latest(self, blocks)
+
+    def fewest_lasting(self, seconds: int) -> int:
+        """The smallest number of blocks that surely takes at least so many seconds."""
+        return _fewest_lasting(self, seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A wait from some moment on: seconds of wall time, and then Bitcoin blocks."""
+
+    seconds: int = 0
+    blocks: int = 0
+
+    def __add__(self, other: Span) -> Span:
+        return Span(self.seconds + other.seconds, self.blocks + other.blocks)
+
+    def latest(self, times: BlockTimes) -> int:
+        """Seconds after which the wait is surely over."""
+        return self.seconds + times.latest(self.blocks)
+
+    def in_blocks(self, times: BlockTimes) -> int:
+        """Blocks after which the wait is surely over: only the seconds are converted."""
+        return times.fewest_lasting(self.seconds) + self.blocks
+
+
+@lru_cache(maxsize=8192)
+def _earliest(times: BlockTimes, blocks: int) -> int:
+    if blocks <= 0:
+        return 0
+    # The answer is at most the mean of the count.
+    low, high = 0, blocks * times.fast_seconds
+    while low < high:
+        middle = (low + high + 1) // 2
+        if _at_least(blocks, middle / times.fast_seconds) <= times.tail_probability:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+@lru_cache(maxsize=8192)
+def _latest(times: BlockTimes, blocks: int) -> int:
+    if blocks <= 0:
+        return 0
+    low = blocks * times.slow_seconds
+    high = 2 * low + 40 * times.slow_seconds
+    while low < high:
+        middle = (low + high) // 2
+        if _fewer_than(blocks, middle / times.slow_seconds) <= times.tail_probability:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+@lru_cache(maxsize=8192)
+def _fewest_lasting(times: BlockTimes, seconds: int) -> int:
+    if seconds <= 0:
+        return 0
+    low, high = 0, 2 * seconds // times.fast_seconds + 100
+    while low < high:
+        middle = (low + high) // 2
+        if _earliest(times, middle) >= seconds:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _at_least(blocks: int, mean: float) -> float:
+    """P(X >= blocks) of a Poisson count whose mean is at most ``blocks``."""
+    if mean <= 0:
+        return 0.0
+    term = _probability(blocks, mean)
+    total, count = 0.0, blocks
+    while term > total * 1e-17:
+        total += term
+        count += 1
+        term *= mean / count
+    return total
+
+
+def _fewer_than(blocks: int, mean: float) -> float:
+    """P(X < blocks) of a Poisson count whose mean is at least ``blocks``."""
+    count = blocks - 1
+    term = _probability(count, mean)
+    total = 0.0
+    while count >= 0 and term > total * 1e-17:
+        total += term
+        term *= count / mean
+        count -= 1
+    return total
+
+
+def _probability(count: int, mean: float) -> float:
+    return math.exp(count * math.log(mean) - mean - math.lgamma(count + 1))

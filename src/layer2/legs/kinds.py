@@ -1,0 +1,55 @@
+"""The registry of the kinds of legs: the one place that lists them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from layer2.errors import FormatError
+from layer2.formats.json_object import JsonObject
+from layer2.legs.bitcoin import BitcoinLeg, BitcoinOffer
+from layer2.legs.evm import EvmLeg, EvmOffer
+from layer2.legs.leg import Leg, LegOffer
+from layer2.legs.lightning import LightningLeg, LightningOffer
+
+__all__ = ["KINDS", "read_leg", "read_offer", "write_leg", "write_offer"]
+
+KINDS: Final[dict[str, tuple[type[LegOffer], type[Leg]]]] = {
+    offer.kind: (offer, leg)
+    for offer, leg in ((EvmOffer, EvmLeg), (LightningOffer, LightningLeg), (BitcoinOffer, BitcoinLeg))
+}
+
+
+def write_offer(offer: LegOffer) -> dict[str, Any]:
+    """One side of a quote as a JSON object."""
+    return {"kind": offer.kind, **offer.write()}
+
+
+def read_offer(fields: JsonObject) -> LegOffer:
+    """The reverse of ``write_offer``.
+
+    Raises:
+        FormatError: the kind is unknown, or a field is missing, unknown or of another shape.
+    """
+    offer = _kind(fields)[0].read(fields)
+    fields.end()
+    return offer
+
+
+def write_leg(leg: Leg) -> dict[str, Any]:
+    """One leg of the terms as a JSON object."""
+    return {"kind": leg.kind, **leg.write()}
+
+
+def read_leg(fields: JsonObject) -> Leg:
+    """The reverse of ``write_leg``. Raises: as ``read_offer``."""
+    leg = _kind(fields)[1].read(fields)
+    fields.end()
+    return leg
+
+
+def _kind(fields: JsonObject) -> tuple[type[LegOffer], type[Leg]]:
+    name = fields.text("kind", max_length=32)
+    kind = KINDS.get(name)
+    if kind is None:
+        raise FormatError(f"a leg of the kind {name!r} is not known")
+    return kind
