@@ -4,10 +4,12 @@ DEMO := .venv-demo
 DEV := .venv
 FUZZ := .venv-fuzz
 SECONDS ?= 20
+SEED ?= 1
+NETWORK ?= simnet
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fuzz format pins contracts wheel clean
+.PHONY: help demo test check fuzz chaos format pins contracts wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -27,6 +29,10 @@ check: $(DEV)/.ready ## style, types, and the import contract
 
 fuzz: $(FUZZ)/.ready ## fuzz every decoder of foreign bytes, each for SECONDS=20
 	@$(FUZZ)/bin/python -m fuzz --seconds $(SECONDS) $(ARGS)
+
+chaos: SECONDS = 600
+chaos: $(DEV)/.ready ## random faults for SECONDS=600 from SEED=1 on NETWORK=simnet or devnet; nothing may be lost
+	@PYTHONPATH=tests $(DEV)/bin/python -m chaos --seconds $(SECONDS) --seed $(SEED) --network $(NETWORK) $(ARGS)
 
 format: $(DEV)/.ready ## format the code
 	$(DEV)/bin/ruff check --fix .

@@ -244,7 +244,7 @@ def measure_requests(bench: Bench, rounds: int) -> list[Figure]:
 
 def measure_signed(bench: Bench, web3: AsyncWeb3[Any], blocking_web3: Web3, rounds: int) -> list[Figure]:
     """100 transactions that are signed already. Ours keeps a durable record of each; web3.py only hands them in."""
-    chain_id = bench.network.chain_id
+    chain_id = bench.network.bob.chain_id
     senders = {name: Sender(chain_id) for name in ("ours", "in turn", "threads", "web3", "blocking web3")}
     bench.check_mined([bench.twins.bob.transfer_asset_sync(ETH, FUNDS, sender.address) for sender in senders.values()])
     ours, twins = bench.ours.bob, bench.twins.bob
@@ -371,7 +371,7 @@ def measure(directory: Path, rounds: Rounds) -> list[Figure]:
     network = devnet.up(directory / "devnet", with_parent=True, progress=progress)
     try:
         with benching(network, directory) as bench:
-            url = network.bob_rpc_url
+            url = network.bob.rpc_url
             web3, blocking_web3 = AsyncWeb3(AsyncHTTPProvider(url)), Web3(HTTPProvider(url))
             bench.automatic_blocks(False)
             progress("statuses ...")

@@ -303,5 +303,13 @@ TARGETS = {
     "bolt11": Target(_bolt11, _invoices(), longest=1_200),
     "recipient": Target(_recipient, tuple(text.encode() for text in _RECIPIENTS)),
     "lnurl_answer": Target(_lnurl_answer, _LNURL_ANSWERS),
-    "proof": Target(_proof, (made_proofs.to_lightning().to_bytes(), made_proofs.refunded().to_bytes()), longest=8_192),
+    "proof": Target(
+        _proof,
+        (
+            made_proofs.to_lightning().to_bytes(),
+            made_proofs.refunded().to_bytes(),
+            made_proofs.between_chains().to_bytes(),
+        ),
+        longest=8_192,
+    ),
 }

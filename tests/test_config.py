@@ -6,12 +6,14 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from layer2.config import BobSection, Layer2Config
+from layer2.config import BobSection, Layer2Config, LayerSection
 from layer2.errors import ConfigurationError, SignerError
+from layer2.layers import LAYERS, Layer2ProtocolType
 from layer2.provider.settings import ProviderSettings
 
 TOKEN = "0x" + "11" * 20
@@ -298,3 +300,54 @@ def test_a_provider_serves_on_the_loopback_only(write: Write) -> None:
     path = write(MINIMAL + 'identity_key_file = "identity"\nlisten_host = "0.0.0.0"\n' + BOB + LIGHTNING)
     with pytest.raises(ConfigurationError, match='"listen_host": must be an address of this machine\'s loopback'):
         ProviderSettings.load(path)
+
+
+# Layers.
+
+ROOTSTOCK = BOB.replace("[bob]", "[rootstock]").replace("keys/bob", "keys/rootstock")
+
+
+def test_the_layers_of_a_configuration_are_those_with_a_table(write: Write) -> None:
+    assert dict(Layer2Config.load(write(MINIMAL)).layers) == {}
+    config = Layer2Config.load(write(MINIMAL + BOB + ROOTSTOCK + LIGHTNING))
+    assert list(config.layers) == [Layer2ProtocolType.BOB, Layer2ProtocolType.ROOTSTOCK, Layer2ProtocolType.LIGHTNING]
+    assert config.layers[Layer2ProtocolType.ROOTSTOCK] is config.rootstock
+
+
+def test_every_table_of_a_layer_is_in_the_one_list_of_layers() -> None:
+    tables = {
+        name
+        for name, field in Layer2Config.model_fields.items()
+        if any(isinstance(kind, type) and issubclass(kind, LayerSection) for kind in get_args(field.annotation))
+    }
+    assert tables == {layer.value.lower() for layer in LAYERS if LAYERS[layer].clients_on}
+
+
+def test_rootstock_has_its_own_chain_id_and_a_client_on_regtest_only(write: Write) -> None:
+    config = Layer2Config.load(write(MINIMAL + ROOTSTOCK))
+    assert config.rootstock is not None
+    settings = config.rootstock.settings("regtest", 1, config.connection_pool)
+    assert (settings.chain_id, type(settings).__name__) == (33, "RootstockSettings")
+    for network in ("mainnet", "testnet"):
+        error = refusal(write(f'network = "{network}"\n' + ROOTSTOCK))
+        assert "[rootstock] has a client on regtest only" in error.message
+
+
+def test_the_price_of_the_coin_that_pays_gas_reaches_the_client(write: Write) -> None:
+    config = Layer2Config.load(write(MINIMAL + BOB + "native_price_sat = 3_500_000\n" + ROOTSTOCK))
+    assert config.bob is not None
+    assert config.rootstock is not None
+    assert config.bob.settings("regtest", 1, config.connection_pool).native_price_sat == 3_500_000
+    assert config.rootstock.settings("regtest", 1, config.connection_pool).native_price_sat is None
+
+
+@pytest.mark.parametrize("key", [IDENTITY, "02" + IDENTITY, "03" + IDENTITY])
+def test_a_provider_s_key_is_of_bip_340_or_of_ecdsa(write: Write, key: str) -> None:
+    table = f'[[providers]]\nname = "one"\nurl = "https://one.example"\nidentity_key = "{key}"\n'
+    assert Layer2Config.load(write(MINIMAL + table)).providers[0].identity_key == key
+
+
+@pytest.mark.parametrize("key", ["04" + IDENTITY, IDENTITY[:-2], "02" + IDENTITY.upper()])
+def test_a_key_of_no_scheme_is_refused(write: Write, key: str) -> None:
+    table = f'[[providers]]\nname = "one"\nurl = "https://one.example"\nidentity_key = "{key}"\n'
+    assert '"identity_key"' in refusal(write(MINIMAL + table)).message

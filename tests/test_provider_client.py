@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from layer2.errors import (
+    AuthenticationFailed,
     BadAnswer,
     ConfigurationError,
     IdempotencyConflict,
@@ -25,31 +26,37 @@ from layer2.errors import (
     TermsRefused,
     UnknownTransfer,
 )
-from layer2.formats.signed_terms import write_signed_quote, write_signed_terms
 from layer2.layers import Layer2ProtocolType
+from layer2.money import BTC
 from layer2.provider_client import ProviderClient, ProviderEndpoint
 from layer2.settings import ConnectionPoolConfig
+from layer2.signed_terms import write_signed_quote, write_signed_terms
 from layer2.swap_rules.agreement import check_terms
-from layer2.swap_rules.quotes import check_quote
+from layer2.swap_rules.quotes import TakerOffers, check_quote
 from layer2.swap_rules.timelocks import REGTEST
 from layer2.transactions import SwapId
-from provider.made_providers import World, served, world
-from swap_rules.made_agreements import (
-    BOB,
+from layer2.transfers import TransferRequest
+from provider.made_providers import BOB, LIGHTNING, World, served, token_of, world
+from swap_rules.example_terms import (
+    AMOUNT,
     IDENTITY_KEY,
-    LIGHTNING,
     NOW,
     STRANGERS_NODE,
-    TAKER_NETWORK,
-    agreement,
-    quote,
+    agreement_of,
+    offer_of,
+    quote_of,
     signed_quote,
     signed_terms,
-    transfer,
 )
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-TERMS = agreement(BOB)
+TERMS = agreement_of()
+OWN = TakerOffers({layer: offer_of(layer, taker=True) for layer in (BOB, LIGHTNING)})
+
+
+def transfer(source: Layer2ProtocolType = BOB, **changes: Any) -> TransferRequest:
+    made = TransferRequest(BTC, AMOUNT, source, LIGHTNING if source is BOB else BOB, max_fee=1_000)
+    return replace(made, **changes)
 
 
 @contextlib.asynccontextmanager
@@ -97,31 +104,62 @@ async def honest(tmp_path: Path) -> AsyncIterator[tuple[World, ProviderClient]]:
 
 
 @pytest.mark.parametrize("source", [BOB, LIGHTNING], ids=["bob_to_lightning", "lightning_to_bob"])
+@pytest.mark.parametrize("amounts", [{}, {"amount": None, "send_amount": AMOUNT}], ids=["amount", "send_amount"])
 async def test_what_an_honest_provider_answers_passes_every_check_of_the_taker(
-    honest: tuple[World, ProviderClient], source: Layer2ProtocolType
+    honest: tuple[World, ProviderClient], source: Layer2ProtocolType, amounts: dict[str, Any]
 ) -> None:
     made, client = honest
-    signed = await client.quote(transfer(source))
-    check_quote(signed, transfer(source), IDENTITY_KEY, TAKER_NETWORK, NOW + 1, REGTEST)
-    request = replace(await made.request(1, source), quote_id=signed.quote.quote_id)
+    asked = transfer(source, **amounts)
+    signed = await client.quote(asked)
+    check_quote(signed, asked, IDENTITY_KEY, OWN, NOW, REGTEST, max_fee=1_000)
+    request = await made.request(1, source, amount=signed.quote.amount)
+    request = replace(request, quote_id=signed.quote.quote_id)
     terms = await client.open_swap(request)
-    check_terms(terms, signed.quote, request, NOW + 1, REGTEST)
+    check_terms(terms, signed.quote, request, NOW, REGTEST)
     assert await client.open_swap(request) == terms
-    assert (await client.swap_status(request.swap_id))["state"] == "agreed"
+    assert (await client.swap_status(request.swap_id, token_of(1)))["state"] == "agreed"
+
+
+async def test_a_swap_is_read_with_its_own_token_alone(honest: tuple[World, ProviderClient]) -> None:
+    made, client = honest
+    request = await made.accept(1)
+    error = await refused(client.swap_status(request.swap_id, token_of(2)))
+    assert isinstance(error, AuthenticationFailed)
+    assert token_of(2).hex() not in f"{error} {error!r}"
 
 
 async def test_info_is_read_whole(honest: tuple[World, ProviderClient]) -> None:
     made, client = honest
     info = await client.info()
-    assert (info.network, info.chain_id, info.token_decimals) == ("regtest", 60808, 8)
-    assert set(info.pairs) == {(BOB, LIGHTNING), (LIGHTNING, BOB)}
-    assert (info.min_amount, info.max_amount, info.fee_ppm, info.base_fee, info.network_fee) == (
-        10_000, 4_000_000, 3_000, 120, 50,
+    assert info.network == "regtest"
+    assert info.layers == {layer: offer_of(layer) for layer in (BOB, LIGHTNING)}
+    pairs = {(pair.source, pair.destination): pair for pair in info.pairs}
+    assert set(pairs) == {(BOB, LIGHTNING), (LIGHTNING, BOB)}
+    pair = pairs[BOB, LIGHTNING]
+    assert (pair.provider_name, pair.min_amount, pair.fee_ppm, pair.base_fee, pair.network_fee) == (
+        "alice", 10_000, 3_000, 120, 50,
     )  # fmt: skip
+    assert 0 < pair.min_amount <= pair.max_amount
+    assert 0 < pair.collect_by < pair.known <= pair.source_deadline <= pair.worst
     assert (info.is_ready, info.reason) == (True, None)
     await made.provider.drain()
     info = await client.info()
-    assert (info.is_ready, info.reason) == (False, "the provider is stopping")
+    assert not info.is_ready
+    assert info.reason
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [(b"<html>hello", 200), (b"<html>not found", 404), (b'{"hello": "world"}', 200), (b'{"detail": "Not Found"}', 404)],
+)
+async def test_an_address_where_something_else_answers_is_named_as_no_provider(body: bytes, status: int) -> None:
+    async with liar(answering(body, status)) as client:
+        error = await refused(client.info())
+        assert f"{client.endpoint.url} is not a layer2 provider" in error.message
+        assert (error.code, error.retryable) == ("no_provider_there", False)
+        assert "[[providers]]" in str(error)
+        if status != 200:
+            assert "is not a layer2 provider" in (await refused(client.quote(transfer()))).message
 
 
 async def test_a_provider_that_refuses_is_quoted_with_its_reason(honest: tuple[World, ProviderClient]) -> None:
@@ -147,12 +185,12 @@ async def test_another_request_under_a_known_id_is_a_conflict(honest: tuple[Worl
     made, client = honest
     request = await made.request(1)
     await client.open_swap(request)
-    error = await refused(client.open_swap(replace(request, taker_address=b"\x66" * 20)))
+    error = await refused(client.open_swap(replace(request, access_hash=b"\x66" * 32)))
     assert isinstance(error, IdempotencyConflict)
 
 
 async def test_a_swap_that_the_provider_does_not_have_is_unknown(honest: tuple[World, ProviderClient]) -> None:
-    error = await refused(honest[1].swap_status(SwapId("cd" * 16)))
+    error = await refused(honest[1].swap_status(SwapId("cd" * 16), bytes(32)))
     assert isinstance(error, UnknownTransfer)
 
 
@@ -166,7 +204,7 @@ async def test_another_provider_at_the_same_address_is_refused(tmp_path: Path) -
 
 
 async def test_a_forged_quote_is_refused() -> None:
-    forged = write_signed_quote(signed_quote(quote(), STRANGERS_NODE))
+    forged = write_signed_quote(signed_quote(quote_of(), STRANGERS_NODE))
     async with liar(answering(forged)) as client:
         assert (await refused(client.quote(transfer()))).code == "quote_signature"
 
@@ -280,11 +318,11 @@ async def test_a_strangers_words_cannot_steer_a_terminal() -> None:
     assert len(str(error)) < 1_000
 
 
-async def test_no_error_shows_the_id_of_a_swap() -> None:
-    swap_id = SwapId("cd" * 16)
+async def test_no_error_shows_the_access_token_of_a_swap() -> None:
+    token = bytes.fromhex("cd" * 32)
     async with liar(answering(b"<html>")) as client:
-        error = await refused(client.swap_status(swap_id))
-    assert swap_id not in f"{error} {error.operation}"
+        error = await refused(client.swap_status(SwapId("ab" * 16), token))
+    assert token.hex() not in f"{error} {error!r} {error.operation}"
 
 
 @pytest.mark.parametrize(
@@ -326,4 +364,9 @@ def test_an_address_is_kept_without_user_and_password(given: str, used: str) -> 
 
 def test_a_key_of_another_length_is_refused() -> None:
     with pytest.raises(ConfigurationError):
-        ProviderEndpoint("alice", "https://provider.example", bytes(33))
+        ProviderEndpoint("alice", "https://provider.example", bytes(31))
+
+
+@pytest.mark.parametrize("length", [32, 33])
+def test_a_key_of_either_scheme_is_taken(length: int) -> None:
+    assert len(ProviderEndpoint("alice", "https://provider.example", bytes(length)).identity_key) == length

@@ -13,18 +13,19 @@ from layer2.manager import Layer2Manager
 from layer2.protocol_client import HtlcLayer, Layer2ProtocolAsync
 from layer2.protocols.bob import BobClient
 from layer2.protocols.lightning import LightningNetwork
+from layer2.protocols.rootstock import RootstockClient
 from layer2.testing import MockLayer2Protocol
 
 CLASSES: tuple[type[Any], ...] = (
     Layer2Manager,
     Layer2ProtocolAsync,
     BobClient,
+    RootstockClient,
     LightningNetwork,
     MockLayer2Protocol,
 )
-ENGINE_CALLS = {
-    # The swap engine calls these, and closing is what leaving a block does.
-    *(name for name in vars(HtlcLayer) if not name.startswith("_")),
+WITHOUT_TWIN = {
+    # Leaving a block closes, and proofs are checked by the manager.
     "aclose",
     "confirm_evidence",
 }
@@ -38,7 +39,7 @@ def public_async_methods(owner: type[Any]) -> list[str]:
     return [
         name
         for name in dir(owner)
-        if not name.startswith("_") and name not in ENGINE_CALLS and is_asynchronous(getattr(owner, name))
+        if not name.startswith("_") and name not in WITHOUT_TWIN and is_asynchronous(getattr(owner, name))
     ]
 
 
@@ -126,3 +127,8 @@ def _complete(owner: type[Any]) -> type[Any]:
     """A class whose abstract methods do not keep it from having an instance."""
     owner.__abstractmethods__ = frozenset()
     return owner
+
+
+@pytest.mark.parametrize("owner", CLASSES, ids=lambda owner: owner.__name__)
+def test_users_see_no_method_of_the_swap_engine_on_a_client(owner: type[Any]) -> None:
+    assert {name for name in vars(HtlcLayer) if not name.startswith("_") and hasattr(owner, name)} == set()

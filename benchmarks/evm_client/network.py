@@ -57,7 +57,7 @@ class Bench:
         self.network = network
         self.directory = directory
         self.bob = bob
-        self.url = network.bob_rpc_url
+        self.url = network.bob.rpc_url
         self._session = session
         self._control = LocalNetworkControl(network.control_url, session)
 
@@ -91,7 +91,7 @@ class Bench:
         """Transactions of one block: half of them send ETH, half of them the token, which logs it."""
         plain = EvmTransactionRequest(to=NOWHERE, value=1, gas_limit=GAS)
         data = transfer_call(bytes.fromhex(NOWHERE[2:]), 1)
-        token = EvmTransactionRequest(to=self.network.token_address, data=data, gas_limit=_TOKEN_GAS)
+        token = EvmTransactionRequest(to=self.network.bob.token_address, data=data, gas_limit=_TOKEN_GAS)
         sent = await asyncio.gather(
             *[self.bob.submit_transaction_async(token if number % 2 else plain) for number in range(count)]
         )

@@ -81,7 +81,7 @@ class Senders:
 
 async def measure_sends(bench: Bench, effort: Effort) -> list[Figure]:
     """Ours keeps a durable record of each before it is sent; wrk only hands them in."""
-    chain_id = bench.network.chain_id
+    chain_id = bench.network.bob.chain_id
     senders = {name: Senders(effort.sends, chain_id) for name in ("ours", "wrk")}
     for each in senders.values():
         await each.fund(bench)
@@ -127,7 +127,7 @@ async def measure_signing(bench: Bench, effort: Effort) -> list[Figure]:
     """From the fields of a transaction to the bytes that are sent."""
     key = SystemEntropy().token(32)
     signer, account = SoftwareEvmSigner(key), Account.from_key(key)
-    chain_id = bench.network.chain_id
+    chain_id = bench.network.bob.chain_id
     fields = {
         "type": 2,
         "chainId": chain_id,

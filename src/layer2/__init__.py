@@ -20,22 +20,26 @@ if TYPE_CHECKING:
         ProofUndecided,
         TaskCancelled,
         TransferAbandoned,
+        TransferLost,
         TransferRefunded,
     )
     from layer2.formats.eip2612 import SignedPermit
     from layer2.layers import Layer2ProtocolType
+    from layer2.legs.shown import OpenMatter, OpenPoint
     from layer2.manager import Layer2Manager
     from layer2.money import BTC, ETH, AssetId, Balance
     from layer2.proofs.checking import ProofReport, check_proof
     from layer2.proofs.model import ProofOutcome, TransferProof
-    from layer2.proofs.policy import FINAL, OFFLINE, ProofPolicy
+    from layer2.proofs.policy import FINAL, OFFLINE, Confirmation, HeaderRequirement, ProofLevel, ProofPolicy
     from layer2.protocol_client import Layer2ProtocolAsync
-    from layer2.protocols.bob import BobClient
+    from layer2.protocols.bob import BobClient, BobSettings
     from layer2.protocols.evm.chain.follower import ChainStep
     from layer2.protocols.evm.chain.logs import LogEvent
     from layer2.protocols.evm.fees.estimates import FeeEstimate
     from layer2.protocols.evm.requests import EvmTransactionRequest
     from layer2.protocols.lightning import KeysendRequest, LightningNetwork, PaymentRequest, RouteEstimate
+    from layer2.protocols.rootstock import RootstockClient, RootstockSettings
+    from layer2.provider_client import PairOffer
     from layer2.settings import ConnectionPoolConfig
     from layer2.transactions import Finality, Preimage, TxState, TxStatus
     from layer2.transfers import Quote, Transfer, TransferEvent, TransferRequest, TransferState
@@ -48,27 +52,32 @@ _HOMES = {
     "layer2.errors": (
         "AsyncRuntimeError",
         "AsyncTimeout",
+        "JournalBusy",
         "Layer2Error",
         "Outcome",
         "ProofUndecided",
         "TaskCancelled",
         "TransferAbandoned",
+        "TransferLost",
         "TransferRefunded",
     ),
     "layer2.formats.eip2612": ("SignedPermit",),
     "layer2.layers": ("Layer2ProtocolType",),
+    "layer2.legs.shown": ("OpenMatter", "OpenPoint"),
     "layer2.manager": ("Layer2Manager",),
     "layer2.money": ("BTC", "ETH", "AssetId", "Balance"),
     "layer2.proofs.checking": ("ProofReport", "check_proof"),
     "layer2.proofs.model": ("ProofOutcome", "TransferProof"),
-    "layer2.proofs.policy": ("FINAL", "OFFLINE", "ProofPolicy"),
+    "layer2.proofs.policy": ("FINAL", "OFFLINE", "Confirmation", "HeaderRequirement", "ProofLevel", "ProofPolicy"),
     "layer2.protocol_client": ("Layer2ProtocolAsync",),
-    "layer2.protocols.bob": ("BobClient",),
+    "layer2.protocols.bob": ("BobClient", "BobSettings"),
     "layer2.protocols.evm.chain.follower": ("ChainStep",),
     "layer2.protocols.evm.fees.estimates": ("FeeEstimate",),
     "layer2.protocols.evm.chain.logs": ("LogEvent",),
     "layer2.protocols.evm.requests": ("EvmTransactionRequest",),
     "layer2.protocols.lightning": ("KeysendRequest", "LightningNetwork", "PaymentRequest", "RouteEstimate"),
+    "layer2.protocols.rootstock": ("RootstockClient", "RootstockSettings"),
+    "layer2.provider_client": ("PairOffer",),
     "layer2.settings": ("ConnectionPoolConfig",),
     "layer2.transactions": ("Finality", "Preimage", "TxState", "TxStatus"),
     "layer2.transfers": ("Quote", "Transfer", "TransferEvent", "TransferRequest", "TransferState"),
@@ -85,11 +94,15 @@ __all__ = [
     "AsyncTimeout",
     "Balance",
     "BobClient",
+    "BobSettings",
     "ChainStep",
+    "Confirmation",
     "ConnectionPoolConfig",
     "EvmTransactionRequest",
     "FeeEstimate",
     "Finality",
+    "HeaderRequirement",
+    "JournalBusy",
     "KeysendRequest",
     "Layer2Config",
     "Layer2Error",
@@ -98,20 +111,27 @@ __all__ = [
     "Layer2ProtocolType",
     "LightningNetwork",
     "LogEvent",
+    "OpenMatter",
+    "OpenPoint",
     "Outcome",
+    "PairOffer",
     "PaymentRequest",
     "Preimage",
+    "ProofLevel",
     "ProofOutcome",
     "ProofPolicy",
     "ProofReport",
     "ProofUndecided",
     "Quote",
+    "RootstockClient",
+    "RootstockSettings",
     "RouteEstimate",
     "SignedPermit",
     "TaskCancelled",
     "Transfer",
     "TransferAbandoned",
     "TransferEvent",
+    "TransferLost",
     "TransferProof",
     "TransferRefunded",
     "TransferRequest",

@@ -27,13 +27,15 @@ Besides ``asyncio.CancelledError`` nothing else leaves the public API::
     │   ├── IdempotencyConflict             the key was used with another request
     │   ├── UnknownTransfer                 no transfer with that id in the journal
     │   ├── TransferRefunded                the money came back; holds the refund's proof
-    │   └── TransferAbandoned               it ended before any money was locked
+    │   ├── TransferAbandoned               it ended without any money locked
+    │   └── TransferLost                    money was lost; holds the evidence
     ├── ProofError
     │   ├── ProofRefused                    the proof shows to be wrong; says which check failed
     │   └── ProofUndecided                  cannot be decided now; says why and when to ask again
     ├── SignerError                         a key could not be read or used
     ├── JournalError                        the durable record could not be read or written
-    │   └── StaleSwap                       somebody else moved the swap first
+    │   ├── StaleSwap                       somebody else moved the swap first
+    │   └── JournalBusy                     another process acts on the same journal
     ├── AsyncTimeout (TimeoutError)         a wait ended; what was started goes on
     ├── AsyncRuntimeError (RuntimeError)    the wrong loop, thread or process
     └── TaskCancelled                       a wait was ended by an event or by a closing manager
@@ -41,12 +43,13 @@ Besides ``asyncio.CancelledError`` nothing else leaves the public API::
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from layer2.proofs.model import TransferProof
+    from layer2.transfers import Transfer
 
 __all__ = [
     "AsyncRuntimeError",
@@ -61,6 +64,7 @@ __all__ = [
     "InsufficientFunds",
     "InvalidAmount",
     "InvalidRequest",
+    "JournalBusy",
     "JournalError",
     "Layer2Error",
     "NodeError",
@@ -81,6 +85,7 @@ __all__ = [
     "TransactionError",
     "TransferAbandoned",
     "TransferError",
+    "TransferLost",
     "TransferRefunded",
     "UnknownAsset",
     "UnknownTransfer",
@@ -269,18 +274,27 @@ class AuthenticationFailed(NodeError):
 class InitializationError(Layer2Error):
     """One or more layers could not be initialized; ``failures`` has each with its error.
 
-    The layers that are not in ``failures`` stay usable.
+    The layers that are not in ``failures`` stay usable, and those that are join when they are back. Open transfers go
+    on meanwhile with what is up: ``open_transfers`` has them, and ``transfer_id``, ``funds`` and ``deadline`` are those
+    of the most urgent one. The outcome is UNKNOWN where there is one.
     """
 
     code = "initialization"
 
-    def __init__(self, failures: Mapping[str, Layer2Error]) -> None:
+    def __init__(self, failures: Mapping[str, Layer2Error], open_transfers: Sequence[Transfer] = ()) -> None:
         listed = "; ".join(f"{name}: {error}" for name, error in failures.items())
+        urgent = min(open_transfers, key=lambda each: each.deadline or 0, default=None)
+        goes_on = f"; open transfers go on with the layers that are up: {len(open_transfers)}" if open_transfers else ""
         super().__init__(
-            f"not every layer could be initialized: {listed}",
+            f"not every layer could be initialized: {listed}{goes_on}",
             retryable=all(error.retryable for error in failures.values()),
+            outcome=None if urgent is None else Outcome.UNKNOWN,
+            transfer_id=None if urgent is None else urgent.transfer_id,
+            funds=None if urgent is None else urgent.funds,
+            deadline=None if urgent is None else urgent.deadline,
         )
         self.failures: Mapping[str, Layer2Error] = dict(failures)
+        self.open_transfers: tuple[Transfer, ...] = tuple(open_transfers)
 
 
 class TransactionError(Layer2Error):
@@ -326,7 +340,7 @@ class TermsRefused(TransferError):
 
 
 class IdempotencyConflict(TransferError):
-    """The idempotency key was used before with another request."""
+    """The idempotency key has another request, or the quote has a transfer under another key."""
 
     code = "idempotency_conflict"
 
@@ -353,9 +367,44 @@ class TransferRefunded(TransferError):
 
 
 class TransferAbandoned(TransferError):
-    """The transfer ended before any money was locked."""
+    """The transfer ended without any money locked. Its idempotency key and its quote are free again."""
 
     code = "transfer_abandoned"
+
+
+class TransferLost(TransferError):
+    """The provider has the source, and the destination went back to it: money was lost.
+
+    The transactions of both legs are the evidence. Keep the journal and the data of both nodes.
+    """
+
+    code = "transfer_lost"
+    default_outcome = Outcome.REJECTED
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        transfer_id: str | None = None,
+        funds: str | None = None,
+        send_amount: int | None = None,
+        receive_amount: int | None = None,
+        source_tx_id: str | None = None,
+        destination_tx_id: str | None = None,
+    ) -> None:
+        super().__init__(
+            message,
+            transfer_id=transfer_id,
+            tx_id=source_tx_id,
+            funds=funds,
+            remedy="keep the journal and the data of both nodes: they are the evidence",
+        )
+        self.send_amount = send_amount
+        """What the provider collected, in the asset's smallest unit."""
+        self.receive_amount = receive_amount
+        """What did not arrive."""
+        self.source_tx_id = source_tx_id
+        self.destination_tx_id = destination_tx_id
 
 
 class ProofError(Layer2Error):
@@ -405,6 +454,12 @@ class StaleSwap(JournalError):
 
     code = "stale_swap"
     default_retryable = True
+
+
+class JournalBusy(JournalError):
+    """Another process acts on the same journal. What only reads works; what acts is for that process alone."""
+
+    code = "journal_busy"
 
 
 class AsyncTimeout(Layer2Error, TimeoutError):

@@ -1,6 +1,7 @@
 """What the two local networks, simnet and devnet, have in common: their description and their controls.
 
-A local network runs BOB (one EVM node), and Lightning nodes of two parties, on this machine's loopback alone.
+A local network runs the chains of BOB and of Rootstock (one EVM node each), and Lightning nodes of two parties, on
+this machine's loopback alone. The chains share nothing: each has its own blocks, clock, finality and token.
 It is described by one JSON file, so that any process can find it, and steered by one loopback HTTP server, so
 that the same test runs on both.
 """
@@ -8,16 +9,20 @@ that the same test runs on both.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, Self
 
 import aiohttp
 
 from layer2.errors import ConfigurationError, NodeRefused
 
-__all__ = ["LightningNode", "LocalNetwork", "LocalNetworkControl", "Party"]
+__all__ = ["CHAIN_IDS", "LightningNode", "LocalChain", "LocalNetwork", "LocalNetworkControl", "Party"]
+
+CHAIN_IDS: Mapping[str, int] = MappingProxyType({"BOB": 60808, "ROOTSTOCK": 33})
+"""The EVM chains of every local network: BOB's own chain id, and that of Rootstock's regtest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +39,25 @@ class LightningNode:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalChain:
+    """Where one EVM chain of a local network is reached, and what stands on it."""
+
+    rpc_url: str
+    """``http://127.0.0.1:PORT``"""
+    websocket_url: str
+    """``ws://127.0.0.1:PORT``; announces new heads."""
+    chain_id: int
+    htlc_address: str
+    token_address: str
+    token_decimals: int
+
+
+@dataclass(frozen=True, slots=True)
 class Party:
     """What one party, taker or provider, owns on a local network."""
 
     evm_address: str
+    """Its account on every EVM chain."""
     evm_key_file: str
     """A file of mode 0600 with the 32-byte private key as hex. Test money only."""
     lightning: LightningNode
@@ -51,17 +71,22 @@ class LocalNetwork:
     """``"simnet"`` or ``"devnet"``"""
     directory: str
     control_url: str
-    bob_rpc_url: str
-    bob_websocket_url: str
-    """``ws://127.0.0.1:PORT``; tells of new heads."""
-    chain_id: int
-    htlc_address: str
-    token_address: str
-    token_decimals: int
+    chains: Mapping[str, LocalChain]
+    """The EVM chains by the name of their layer: ``"BOB"`` and ``"ROOTSTOCK"``."""
     taker: Party
     provider: Party
     process_ids: tuple[int, ...]
     """Every process of the network at its start, the parent of all first."""
+
+    @property
+    def bob(self) -> LocalChain:
+        """BOB's chain."""
+        return self.chains["BOB"]
+
+    @property
+    def rootstock(self) -> LocalChain:
+        """Rootstock's chain (regtest). It speaks Ethereum's dialect."""
+        return self.chains["ROOTSTOCK"]
 
     def save(self) -> Path:
         """Write the description to ``network.json`` in its directory and return the path."""
@@ -85,6 +110,7 @@ class LocalNetwork:
                 party = fields[name]
                 party["lightning"] = LightningNode(**party["lightning"])
                 fields[name] = Party(**party)
+            fields["chains"] = {name: LocalChain(**fields["chains"][name]) for name in CHAIN_IDS}
             fields["process_ids"] = tuple(fields["process_ids"])
             return cls(**fields)
         except FileNotFoundError as error:
@@ -97,6 +123,8 @@ class LocalNetwork:
 
 class LocalNetworkControl:
     """Steers a running local network. Every call returns when the change is visible at the nodes.
+
+    What steers a chain steers one of them, ``"BOB"`` or ``"ROOTSTOCK"``, and leaves the other alone.
 
     Args:
         url: the network's ``control_url``.
@@ -114,34 +142,41 @@ class LocalNetworkControl:
                 raise NodeRefused(f"the local network refused {operation}: {answer.get('error')}", operation=operation)
             return answer
 
-    async def mine(self, blocks: int = 1) -> int:
-        """Make that many BOB blocks now and return the new height."""
-        return int((await self._call("mine", blocks=blocks))["height"])
+    async def mine(self, blocks: int = 1, *, chain: str = "BOB") -> int:
+        """Make that many blocks now and return the chain's new height."""
+        return int((await self._call("mine", chain=chain, blocks=blocks))["height"])
 
-    async def set_automatic(self, enabled: bool) -> None:
-        """Turn the making of BOB blocks, by timer or by arriving transactions, on or off."""
-        await self._call("automatic", enabled=enabled)
+    async def set_automatic(self, enabled: bool, *, chain: str = "BOB") -> None:
+        """Turn the making of blocks, by timer or by arriving transactions, on or off."""
+        await self._call("automatic", chain=chain, enabled=enabled)
 
-    async def advance_chain_time(self, seconds: int) -> int:
-        """Move BOB's clock forward, make a block there, and return its timestamp in unix seconds."""
-        return int((await self._call("chain_time", seconds=seconds))["timestamp"])
+    async def advance_chain_time(self, seconds: int, *, chain: str = "BOB") -> int:
+        """Move the chain's clock forward, make a block there, and return its timestamp in unix seconds."""
+        return int((await self._call("chain_time", chain=chain, seconds=seconds))["timestamp"])
 
-    async def set_finality(self, *, safe: int | None = None, finalized: int | None = None) -> None:
+    async def set_finality(self, *, safe: int | None = None, finalized: int | None = None, chain: str = "BOB") -> None:
         """Set the safe and finalized heads to these heights and hold them; None lets them follow the head."""
-        await self._call("finality", safe=safe, finalized=finalized)
+        await self._call("finality", chain=chain, safe=safe, finalized=finalized)
 
     async def reorganise(
-        self, depth: int, *, keep_transactions: bool = True, transactions: Sequence[bytes] = ()
+        self,
+        depth: int,
+        *,
+        keep_transactions: bool = True,
+        transactions: Sequence[bytes] = (),
+        chain: str = "BOB",
     ) -> int:
-        """Replace BOB's last ``depth`` blocks by a longer branch and return the new height.
+        """Replace the chain's last ``depth`` blocks by a longer branch and return the new height.
 
         Args:
             depth: how many blocks go.
             keep_transactions: whether their transactions go back to the pool; false, they are forgotten (simnet only).
             transactions: signed ones for the branch's first block; its other blocks are empty.
+            chain: whose blocks.
         """
         raw = ["0x" + transaction.hex() for transaction in transactions]
-        return int((await self._call("reorganise", depth=depth, keep=keep_transactions, transactions=raw))["height"])
+        answer = await self._call("reorganise", chain=chain, depth=depth, keep=keep_transactions, transactions=raw)
+        return int(answer["height"])
 
     async def mine_bitcoin(self, blocks: int = 1) -> int:
         """Make that many Bitcoin blocks, wait until each Lightning node that runs has seen them; return the height."""
@@ -166,7 +201,7 @@ class LocalNetworkControl:
         """Set a fault switch (simnet only; devnet refuses). ``kind="none"`` clears those of the target.
 
         Args:
-            target: ``"bob"``, ``"taker_lightning"`` or ``"provider_lightning"``.
+            target: ``"bob"``, ``"rootstock"``, ``"taker_lightning"`` or ``"provider_lightning"``.
             kind: ``"down"``, ``"drop_reply"``, ``"delay"``, ``"error"``; see the simnet's documentation.
             arguments: what the kind takes, such as ``method``, ``path``, ``count``, ``seconds``.
         """

@@ -15,36 +15,51 @@ from typing import Any, Self
 
 from layer2.config import JournalSection, Layer2Config, ProviderSection
 from layer2.errors import ConfigurationError, Layer2Error
-from layer2.local_network import LocalNetwork, Party
+from layer2.local_network import LocalChain, LocalNetwork, Party
 
-__all__ = ["LocalProvider", "party_values", "read_provider", "taker_config", "write_new", "write_secret"]
+__all__ = [
+    "LocalProvider",
+    "party_values",
+    "read_provider",
+    "taker_config",
+    "write_new",
+    "write_secret",
+]
 
 _POLL_MS = 100
 """Blocks of a local network come on demand, so looking more often is worth it, and costs nobody anything."""
+_PRICES: Mapping[str, int] = {"BOB": 4_000_000, "ROOTSTOCK": 100_000_000}
+"""For each chain of a local network, satoshi for one whole coin that pays gas: with them transfers need no max_fee."""
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
 
 
 def party_values(network: LocalNetwork, party: Party) -> dict[str, Any]:
-    """Network, [bob] and [lightning] for one party of a local network, nested as in a configuration file."""
+    """The network and the tables of all layers for one party of a local network, nested as in a configuration file."""
+    chains = {name.lower(): _evm_values(network.chains[name], party, price) for name, price in _PRICES.items()}
     return {
         "network": "regtest",
-        "bob": {
-            "rpc_url": network.bob_rpc_url,
-            "chain_id": network.chain_id,
-            "token_address": network.token_address,
-            "token_decimals": network.token_decimals,
-            "key_file": party.evm_key_file,
-            "poll_interval_ms": _POLL_MS,
-            # Blocks come on demand here, so a head may be old after a moment.
-            "head_life_ms": 0,
-        },
+        **chains,
         "lightning": {
             "rest_url": party.lightning.rest_url,
             "certificate_file": party.lightning.certificate_file,
             "macaroon_file": party.lightning.macaroon_file,
             "poll_interval_ms": _POLL_MS,
         },
+    }
+
+
+def _evm_values(chain: LocalChain, party: Party, native_price_sat: int) -> dict[str, Any]:
+    return {
+        "rpc_url": chain.rpc_url,
+        "chain_id": chain.chain_id,
+        "token_address": chain.token_address,
+        "token_decimals": chain.token_decimals,
+        "key_file": party.evm_key_file,
+        "poll_interval_ms": _POLL_MS,
+        # Blocks come on demand here, so a head may be old after a moment.
+        "head_life_ms": 0,
+        "native_price_sat": native_price_sat,
     }
 
 
@@ -162,7 +177,7 @@ class LocalProvider:
             raise Layer2Error(
                 f"the provider {what}",
                 code="provider_start",
-                remedy=f"its words are in {self._directory / 'provider.log'}",
+                remedy=f"its log is {self._directory / 'provider.log'}",
             )
         return table
 

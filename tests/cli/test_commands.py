@@ -3,49 +3,25 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 
-from cli.running import Ran, layer2
-from layer2 import simnet
+from cli.running import Ran, layer2, layer2_here
 from layer2.cli.app import COMMANDS
 from layer2.config import Layer2Config
 from layer2.formats.keccak import keccak256
-from layer2.local_network import LocalNetwork
-from layer2.local_parties import LocalProvider
-from layer2.proofs.evidence import EvmReceiptEvidence
+from layer2.legs.evidence import EvmReceiptEvidence
 from proofs import made_proofs as made
 
 pytestmark = pytest.mark.xdist_group("cli")
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A directory in which ``config init`` has written the configuration of a running simnet with a provider."""
-    directory = tmp_path_factory.mktemp("cli")
-    started = layer2("simnet", "up", "--directory", "net", "--json", cwd=directory)
-    assert started.status == 0, started.err
-    network = LocalNetwork.load(directory / "net")
-    try:
-        with LocalProvider(network, directory / "provider") as provider:
-            (directory / "provider-ready.json").write_text(
-                json.dumps({"url": provider.table["url"], "identity_key": provider.table["identity_key"]})
-            )
-            made_config = layer2("config", "init", "--network-directory", "net", "--json", cwd=directory)
-            assert made_config.status == 0, made_config.err
-            yield directory
-    finally:
-        assert layer2("simnet", "down", "--directory", "net", "--json", cwd=directory).envelope["data"]["was_running"]
-        simnet.down(directory / "net")
 
 
 def no_traceback(ran: Ran) -> None:
@@ -98,21 +74,21 @@ def test_a_transfer_from_quote_to_proof(home: Path) -> None:
     waited = layer2("wait", transfer["transfer_id"], "--proof", "two.json", "--json", cwd=home)
     assert waited.status == 0
     assert (home / "one.json").read_bytes() == (home / "two.json").read_bytes()
-    assert layer2("resume", "--json", cwd=home).envelope["data"] == {"transfers": []}
-    for words in (("verify", "one.json"), ("verify", "one.json", "--node"), ("show", "one.json")):
-        checked = layer2("proof", *words, "--json", cwd=home)
-        assert checked.status == 0, checked.err
-        assert checked.envelope["ok"]
-        if "--node" in words:
-            data = checked.envelope["data"]
-            assert data["header_is_canonical"] is True
-            assert [point.partition(",")[0] for point in data["open_points"]] == ["that Lightning paid"]
+    assert layer2("resume", "--json", cwd=home).envelope["data"] == {"transfers": [], "down": {}}
+    alone = layer2("proof", "verify", "one.json", "--json", cwd=home)
+    assert (alone.status, alone.envelope["data"]["level"]) == (4, "offline"), alone.err
+    assert layer2("proof", "show", "one.json", "--json", cwd=home).status == 0
+    checked = layer2("proof", "verify", "one.json", "--node", "--json", cwd=home)
+    assert checked.status == 0, checked.err
+    data = checked.envelope["data"]
+    assert data["level"] in {"as_agreed", "finalized"}
+    assert [each["point"] for each in data["open_points"]] == ["payment"]
     written = layer2("proof", "headers", "one.json", "headers.txt", "--json", cwd=home)
     assert written.status == 0, written.err
     trusted = ("--trusted-header", written.envelope["data"]["trusted_header"], "--headers", "headers.txt")
     placed = layer2("proof", "verify", "one.json", *trusted, "--json", cwd=home)
     assert placed.status == 0, placed.err
-    assert "trusted_header" in placed.envelope["data"]["source"]["shown"]
+    assert placed.envelope["data"]["source"]["level"] == "trusted_header"
 
 
 def test_a_header_that_somebody_made_up_is_not_on_the_nodes_chain_whatever_the_proof_shows(home: Path) -> None:
@@ -122,21 +98,21 @@ def test_a_header_that_somebody_made_up_is_not_on_the_nodes_chain_whatever_the_p
     terms = made.terms(made.evm_leg(token=token))
     for name, proof in (("refund", made.refunded(terms)), ("claim", made.to_lightning(terms))):
         proof.save(home / f"{name}.json")
-        checked = layer2(
+        checked = layer2_here(
             "proof", "verify", f"{name}.json", "--node", "--provider", made.PROVIDER_KEY.hex(), "--json", cwd=home
         )
         assert checked.status != 0
         assert checked.envelope["error"]["code"] in {"proof_refused", "proof_undecided"}, checked.out
-        assert not (checked.envelope["data"] or {}).get("header_is_canonical")
-    unknown = layer2("proof", "verify", "refund.json", "--node", "--json", cwd=home)
+        assert checked.envelope["data"] is None
+    unknown = layer2_here("proof", "verify", "refund.json", "--node", "--json", cwd=home)
     assert unknown.status == 1
     assert "does not name the provider" in unknown.err
 
 
 def test_doctor_finds_a_good_configuration_good_and_a_dead_node_unreachable(home: Path) -> None:
-    good = layer2("doctor", "--json", cwd=home)
+    good = layer2_here("doctor", "--json", cwd=home)
     assert good.status == 0, good.err
-    dead = layer2("doctor", "--json", cwd=home, LAYER2_BOB__RPC_URL="http://127.0.0.1:9")
+    dead = layer2_here("doctor", "--json", cwd=home, LAYER2_BOB__RPC_URL="http://127.0.0.1:9")
     assert dead.status == 5
     assert "127.0.0.1:9" in dead.out
     no_traceback(dead)
@@ -158,13 +134,13 @@ REFUSED: dict[str, tuple[tuple[str, ...], int]] = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_refused_is_one_sentence_with_its_status(home: Path, case: str) -> None:
     words, status = REFUSED[case]
-    ran = layer2(*words, "--json", cwd=home)
+    ran = layer2_here(*words, "--json", cwd=home)
     assert (ran.status, ran.envelope["ok"]) == (status, False), ran.err
     no_traceback(ran)
 
 
 def test_a_node_on_another_chain_needs_action(home: Path) -> None:
-    ran = layer2("balance", "--json", cwd=home, LAYER2_BOB__CHAIN_ID="1")
+    ran = layer2_here("balance", "--json", cwd=home, LAYER2_BOB__CHAIN_ID="1")
     assert ran.status == 4
     assert "60808" in ran.err
     no_traceback(ran)
@@ -175,28 +151,60 @@ def test_a_forged_proof_is_refused_and_a_refund_is_no_success(tmp_path: Path) ->
     made.refunded().save(tmp_path / "refund.json")
     text = (tmp_path / "good.json").read_text().replace('"amount":"100000"', '"amount":"200000"')
     (tmp_path / "forged.json").write_text(text)
-    assert layer2("proof", "verify", "good.json", cwd=tmp_path).status == 0
-    forged = layer2("proof", "verify", "forged.json", "--json", cwd=tmp_path)
+    forged = layer2_here("proof", "verify", "forged.json", "--json", cwd=tmp_path)
     assert forged.status == 1
     assert "terms_signature" in forged.envelope["error"]["message"]
-    refund = layer2("proof", "verify", "refund.json", "--json", cwd=tmp_path)
+    refund = layer2_here("proof", "verify", "refund.json", "--json", cwd=tmp_path)
     assert (refund.status, refund.envelope["error"]["code"]) == (1, "proof_of_refund")
-    other = layer2("proof", "verify", "good.json", "--provider", "00" * 32, "--json", cwd=tmp_path)
+    other = layer2_here("proof", "verify", "good.json", "--provider", "00" * 32, "--json", cwd=tmp_path)
     assert other.status == 1
+
+
+def test_a_known_provider_shows_no_completion_while_the_header_is_unknown(tmp_path: Path) -> None:
+    made.to_lightning().save(tmp_path / "fabricated.json")
+    for options in ((), ("--provider", made.PROVIDER_KEY.hex())):
+        ran = layer2_here("proof", "verify", "fabricated.json", *options, cwd=tmp_path)
+        assert ran.status == 4
+        assert "not shown" in ran.out
+        assert "holds" not in ran.out
+        assert "ask your own node" in ran.err
+        no_traceback(ran)
+
+
+def test_one_leg_is_no_completed_transfer(tmp_path: Path) -> None:
+    replace(made.between_chains(), source_leg=None).save(tmp_path / "one.json")
+    ran = layer2_here("proof", "verify", "one.json", "--json", cwd=tmp_path)
+    assert (ran.status, ran.envelope["error"]["code"]) == (1, "proof_of_one_leg")
+
+
+def test_two_trusted_headers_name_their_layers(tmp_path: Path) -> None:
+    proof = made.between_chains()
+    proof.save(tmp_path / "two.json")
+    hashes = [keccak256(leg.header).hex() for leg in (proof.source_leg, proof.destination_leg) if is_receipt(leg)]
+    named = ("--trusted-header", f"BOB:{hashes[0]}", "--trusted-header", f"rootstock:0x{hashes[1]}")
+    for options, status in ((named, 0), (named[:2], 4), (("--trusted-header", hashes[0]), 3)):
+        ran = layer2_here("proof", "verify", "two.json", *options, "--json", cwd=tmp_path)
+        assert ran.status == status, (options, ran.err)
+
+
+def is_receipt(evidence: object) -> TypeGuard[EvmReceiptEvidence]:
+    return isinstance(evidence, EvmReceiptEvidence)
 
 
 def test_a_strangers_proof_writes_nothing_to_the_terminal_but_words(tmp_path: Path) -> None:
     lightning = made.lightning_leg()
     for name, terms in {
         "network": made.terms(network="\x1b[2J\x9b1m\nholds"),
-        "leg": made.terms(destination=replace(lightning, network="\x1b[2J\n")),
+        "leg": made.terms(destination=replace(lightning, prefix="\x1b[2J\n")),
         "invoice": made.terms(destination=replace(lightning, invoice="\x1b[2J\nit holds: a completed transfer")),
         "time": made.terms(issued_at=2**53 - 1, fund_by=2**40),
     }.items():
         made.to_lightning(terms).save(tmp_path / f"{name}.json")
         for words in (("show", "--verbose"), ("show",), ("verify",)):
-            ran = layer2("proof", words[0], f"{name}.json", *words[1:], cwd=tmp_path)
-            assert ran.status == 0 or (words == ("verify",) and ran.status == 1 and "internal" not in ran.err), ran.err
+            ran = layer2_here("proof", words[0], f"{name}.json", *words[1:], cwd=tmp_path)
+            assert ran.status == 0 or (words == ("verify",) and ran.status in (1, 4) and "internal" not in ran.err), (
+                ran.err
+            )
             assert not {"\x1b", "\x9b"} & set(ran.out + ran.err), f"{name} {words}"
             assert not any(line.strip().startswith(("holds", "it holds")) for line in ran.out.splitlines())
 
@@ -204,7 +212,7 @@ def test_a_strangers_proof_writes_nothing_to_the_terminal_but_words(tmp_path: Pa
 def test_headers_are_not_written_over_the_proof(tmp_path: Path) -> None:
     made.to_lightning().save(tmp_path / "one.json")
     before = (tmp_path / "one.json").read_bytes()
-    ran = layer2("proof", "headers", "one.json", "./one.json", "--json", cwd=tmp_path)
+    ran = layer2_here("proof", "headers", "one.json", "./one.json", "--json", cwd=tmp_path)
     assert (ran.status, ran.envelope["error"]["code"]) == (3, "usage"), ran.err
     assert (tmp_path / "one.json").read_bytes() == before
 
@@ -227,18 +235,18 @@ def test_a_proof_is_placed_by_a_trusted_header_and_by_no_other(tmp_path: Path) -
         (("--headers", "none.txt"), 3),
     ]
     for options, status in cases:
-        ran = layer2("proof", "verify", "good.json", *options, "--json", cwd=tmp_path)
+        ran = layer2_here("proof", "verify", "good.json", *options, "--json", cwd=tmp_path)
         assert ran.status == status, (options, ran.err)
         if status:
             no_traceback(ran)
-    people = layer2("proof", "verify", "good.json", "--trusted-header", own, cwd=tmp_path)
+    people = layer2_here("proof", "verify", "good.json", "--trusted-header", own, cwd=tmp_path)
     assert "on the chain of the header that you trust" in people.out
 
 
 def test_checking_a_proof_without_a_node_loads_no_network_database_or_settings_library(tmp_path: Path) -> None:
     made.to_lightning().save(tmp_path / "good.json")
     program = (
-        "import sys\nfrom layer2.cli.app import run\nassert run(['proof', 'verify', 'good.json']) == 0\n"
+        "import sys\nfrom layer2.cli.app import run\nassert run(['proof', 'verify', 'good.json']) == 4\n"
         "assert not {'aiohttp', 'sqlalchemy', 'pydantic', 'layer2.manager'} & set(sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=False).returncode == 0
@@ -246,7 +254,7 @@ def test_checking_a_proof_without_a_node_loads_no_network_database_or_settings_l
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_tells_its_help(name: str, tmp_path: Path) -> None:
-    ran = layer2(*name.split(), "--help", cwd=tmp_path)
+    ran = layer2_here(*name.split(), "--help", cwd=tmp_path)
     assert ran.status == 0
     assert f"Usage: layer2 {name}" in ran.out
     assert "[default: False]" not in ran.out

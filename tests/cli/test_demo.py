@@ -85,7 +85,7 @@ def test_the_demo_moves_money_both_ways_and_refuses_five_forgeries(tmp_path: Pat
     for layer in ("bob", "lightning"):
         assert sum(one[f"{layer}_after"] - one[f"{layer}_before"] for one in books.values()) == 0
     assert all(int(one["gas_wei"]) == int(one["receipts_wei"]) > 0 for one in books.values())
-    for words in ("1 of 2", "2 of 2", "quoted", "completed", "you by", "UTC"):
+    for words in ("1 of 2", "2 of 2", "quoted", "completed", "act before", "UTC"):
         assert words in ran.err
     ids = [int(each) for each in (tmp_path / "here" / PROCESS_IDS).read_text().split()]
     assert len(ids) >= 2

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import pytest
 
+from cli.made_transfers import NOW, transfer
 from layer2.cli.demo_accounts import Books, Owned
 from layer2.cli.demo_forgeries import forgeries, refusal
 from layer2.cli.demo_view import leg_rows
-from layer2.layers import Layer2ProtocolType
-from layer2.money import BTC
 from layer2.proofs.policy import HeaderRequirement, ProofPolicy
-from layer2.transactions import SwapId
-from layer2.transfers import Actor, Transfer, TransferRequest, TransferState
+from layer2.transfers import TransferState
 from proofs import made_proofs as made
 
 GOOD = Books(
@@ -58,28 +55,8 @@ def test_a_good_proof_is_not_refused() -> None:
 
 @pytest.mark.parametrize("state", list(TransferState))
 def test_each_state_says_where_each_leg_is(state: TransferState) -> None:
-    request = TransferRequest(BTC, 100, Layer2ProtocolType.BOB, Layer2ProtocolType.LIGHTNING)
-    now = int(time.time())
-    transfer = Transfer(
-        transfer_id=SwapId("00" * 16),
-        request=request,
-        state=state,
-        version=1,
-        provider_name="local",
-        send_amount=110,
-        fee=10,
-        next_actor=Actor.PROVIDER,
-        deadline=now + 60,
-        refundable_from=now + 90,
-        funds="",
-        source_tx_id=None,
-        destination_tx_id=None,
-        reason=None,
-        created_at=now,
-        updated_at=now,
-    )
-    source, destination = leg_rows(transfer, now)
-    assert source[:2] == ("BOB", "110 sat")
-    assert "refundable from" in source[3]
-    assert destination[:2] == ("LIGHTNING", "100 sat")
-    assert "provider by" in destination[3]
+    source, destination = leg_rows(transfer(state=state), NOW)
+    assert source[:2] == ("BOB", "100,420 sat")
+    assert "refundable by you alone from" in source[3]
+    assert destination[:2] == ("LIGHTNING", "100,000 sat")
+    assert destination[3] == "the provider has until 08:10 UTC (in 10 min)"

@@ -1,4 +1,4 @@
-"""What doctor finds at a Lightning node, and what it says is to be done."""
+"""What doctor finds at a node, and what it names to be done."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from layer2.cli import diagnosis
-from layer2.cli.diagnosis import Finding, Level, diagnose
+from layer2.cli.diagnosis import Finding, Level
+from layer2.cli.examination import examine
 from layer2.config import Layer2Config
+from layer2.interfaces import Clock
+from layer2.legs.views import Verb
 from layer2.local_network import LightningNode
 from layer2.protocols.lightning.node.permissions import BAKE_COMMAND
-from layer2.swap_rules.legs import Verb
 from protocols.lightning.scripted_lnd import Reply, ScriptedLnd, answer, refusal, scripted
 from protocols.lightning.world import World, leg_to_provider, running_world
 
@@ -25,7 +26,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield world
 
 
-async def findings_at(node: LightningNode, directory: Path) -> dict[str, Finding]:
+async def findings_at(node: LightningNode, directory: Path, clock: Clock | None = None) -> dict[str, Finding]:
     config = Layer2Config.model_validate(
         {
             "network": "regtest",
@@ -37,7 +38,7 @@ async def findings_at(node: LightningNode, directory: Path) -> dict[str, Finding
             },
         }
     )
-    return {finding.subject: finding for finding in await diagnose(config)}
+    return {finding.subject: finding for finding in await examine(config, clock)}
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ async def test_a_node_that_cannot_be_used_is_found_with_what_is_to_be_done(
 ) -> None:
     async with scripted(world.nodes[0]) as lnd:
         say(lnd, call, reply)
-        finding = (await findings_at(lnd.node, tmp_path))["Lightning node"]
+        finding = (await findings_at(lnd.node, tmp_path))["LIGHTNING node"]
     assert finding.level is Level.FAIL
     assert finding.text.startswith(text)
     assert (finding.remedy or "").startswith(remedy)
@@ -83,16 +84,12 @@ def say(lnd: ScriptedLnd, call: str, reply: Reply) -> None:
         lnd.say(CHECK, reply)
 
 
-async def test_holds_are_a_finding_once_they_are_near_their_end(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The simulated nodes have a time of their own.
-    monkeypatch.setattr(diagnosis, "SystemClock", lambda: world.clock)
+async def test_holds_are_a_finding_once_they_are_near_their_end(world: World, tmp_path: Path) -> None:
     leg = await leg_to_provider(world)
-    await world.taker.perform(await world.taker.prepare(Verb.FUND, leg))
+    await world.taker.legs.perform(await world.taker.legs.prepare(Verb.FUND, leg))
     (hold,) = await world.provider.holds_async()
     await world.simulation.mine(hold.blocks_left - 19)
-    assert "Lightning holds" not in await findings_at(world.nodes[1], tmp_path)
+    assert "LIGHTNING holds" not in await findings_at(world.nodes[1], tmp_path, world.clock)
     await world.simulation.mine(1)
-    finding = (await findings_at(world.nodes[1], tmp_path))["Lightning holds"]
+    finding = (await findings_at(world.nodes[1], tmp_path, world.clock))["LIGHTNING holds"]
     assert (finding.level, finding.text) == (Level.WARN, "1 of 1 held payments end soon, the first in 18 blocks")

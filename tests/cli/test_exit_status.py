@@ -31,6 +31,8 @@ DONE_NOTHING = {
     "AuthenticationFailed": 4,
     "InsufficientFunds": 4,
     "SignerError": 4,
+    "JournalBusy": 4,
+    "TransferLost": 4,
     "AsyncTimeout": 2,
     "TaskCancelled": 2,
     "ProofUndecided": 2,
@@ -66,5 +68,8 @@ def test_of_several_layers_that_failed_the_most_urgent_counts() -> None:
     unreachable, poor = NodeUnreachable("down"), InsufficientFunds("no gas")
     assert exit_status(InitializationError({"BOB": unreachable})) is ExitStatus.UNREACHABLE
     assert exit_status(InitializationError({"BOB": unreachable, "LIGHTNING": poor})) is ExitStatus.ACTION_NEEDED
+    waiting = InitializationError({"BOB": unreachable})
+    waiting.outcome = Outcome.UNKNOWN
+    assert exit_status(waiting) is ExitStatus.UNKNOWN, "a transfer is open"
     assert InitializationError({"BOB": unreachable}).retryable
     assert not InitializationError({"BOB": unreachable, "LIGHTNING": poor}).retryable

@@ -90,10 +90,11 @@ async def control(network: LocalNetwork, session: aiohttp.ClientSession) -> Asyn
     """The controls, in their usual state again after the test."""
     control = LocalNetworkControl(network.control_url, session)
     yield control
-    await control.set_finality()
-    await control.set_automatic(True)
+    for chain in network.chains:
+        await control.set_finality(chain=chain)
+        await control.set_automatic(True, chain=chain)
 
 
 @pytest.fixture
 def bob(network: LocalNetwork, session: aiohttp.ClientSession) -> JsonRpc:
-    return JsonRpc("op-geth", network.bob_rpc_url, session)
+    return JsonRpc("op-geth", network.bob.rpc_url, session)

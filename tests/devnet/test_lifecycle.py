@@ -58,10 +58,10 @@ def test_down_ends_every_process_and_a_second_network_needs_the_first_to_be_down
     lines: list[str] = []
     network = devnet.up(tmp_path, with_parent=True, progress=lines.append)
     records = load_records(tmp_path / PROCESSES)
-    assert len(records) == 5
+    assert len(records) == 6
     assert network.process_ids == tuple(record.pid for record in records)
     assert devnet.status(tmp_path).network == network
-    assert len(command_lines_with(tmp_path)) == 5
+    assert len(command_lines_with(tmp_path)) == 6
     assert lines[-1] == "Lightning: ready, a payment went through in each direction"
     with pytest.raises(ConfigurationError, match="runs in"):
         devnet.up(tmp_path)
@@ -100,7 +100,7 @@ def test_a_network_ends_and_says_why_when_a_node_ends_by_itself(built_nodes: Non
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
-        ("/geth --datadir", "op-geth did not make the first block"),
+        ("/geth --datadir", "op-geth of (BOB|ROOTSTOCK) did not make the first block"),
         ("/btcd --regtest", "btcd ended by itself with status 1"),
     ],
     ids=["op-geth", "btcd"],

@@ -12,12 +12,13 @@ import pytest
 
 from layer2.errors import InsufficientFunds, TransactionError
 from layer2.interfaces import SystemClock
+from layer2.legs.evidence import LightningPaymentEvidence
+from layer2.legs.leg import Htlc
+from layer2.legs.views import ActStatus, LegState, LegView, Side, Verb
 from layer2.local_network import LocalNetwork
 from layer2.money import BTC
-from layer2.proofs.model import LightningPaymentEvidence
 from layer2.protocols.lightning import LightningNetwork, PaymentRequest
-from layer2.swap_rules.legs import ActStatus, Htlc, LegState, LegView, Side, Verb
-from layer2.transactions import Finality, LightningPaymentId, Preimage, TxState
+from layer2.transactions import LightningPaymentId, Preimage, TxState
 from memory_sends import MemorySends
 from protocols.lightning.world import htlc_of, offer_request, settings_of
 
@@ -49,17 +50,17 @@ def preimage(name: str) -> Preimage:
 
 
 async def hold_leg(clients: Clients, secret: Preimage) -> Htlc:
-    return htlc_of(await clients.provider.offer(replace(offer_request(), payment_hash=secret.payment_hash)))
+    return htlc_of(await clients.provider.legs.offer(replace(offer_request(), payment_hash=secret.payment_hash)))
 
 
 async def seen(client: LightningNetwork, htlc: Htlc, side: Side, *, final: bool = False, state: LegState) -> LegView:
     """The leg as soon as it is in that state."""
     async with asyncio.timeout(30):
         while True:
-            view = await client.observe(htlc, side, Finality.FINALIZED)
+            view = await client.legs.observe(htlc, side)
             if view.state is state and view.final is final:
                 return view
-            await client.wait_for_change(htlc, view)
+            await client.legs.wait_for_change(htlc, view)
 
 
 async def test_a_payment_is_final_with_its_preimage_at_both_nodes(clients: Clients) -> None:
@@ -79,33 +80,34 @@ async def test_a_payment_is_final_with_its_preimage_at_both_nodes(clients: Clien
 async def test_a_held_leg_is_collected(clients: Clients) -> None:
     secret = preimage("collected")
     htlc = await hold_leg(clients, secret)
-    act = await clients.taker.prepare(Verb.FUND, htlc)
-    assert await clients.taker.act_status(act) is ActStatus.UNSEEN
+    act = await clients.taker.legs.prepare(Verb.FUND, htlc)
+    assert await clients.taker.legs.act_status(act) is ActStatus.UNSEEN
     for _ in range(2):
-        await clients.taker.perform(act)
+        await clients.taker.legs.perform(act)
     held = await seen(clients.provider, htlc, Side.PAYEE, state=LegState.FUNDED)
-    assert held.expiry_height == held.clock.height + 100 + 3
-    assert (await seen(clients.taker, htlc, Side.PAYER, state=LegState.PENDING)).preimage is None
-    collect = await clients.provider.prepare(Verb.COLLECT, htlc, secret)
+    assert held.held is not None
+    assert held.held.expiry_height == held.clock.height + 100 + 3
+    assert (await seen(clients.taker, htlc, Side.PAYER, state=LegState.FUNDED)).preimage is None
+    collect = await clients.provider.legs.prepare(Verb.COLLECT, htlc, secret)
     for _ in range(2):
-        await clients.provider.perform(collect)
+        await clients.provider.legs.perform(collect)
     for client, side in ((clients.provider, Side.PAYEE), (clients.taker, Side.PAYER)):
         assert (await seen(client, htlc, side, final=True, state=LegState.COLLECTED)).preimage == secret
-    assert await clients.taker.act_status(act) is ActStatus.DONE
+    assert await clients.taker.legs.act_status(act) is ActStatus.DONE
 
 
 async def test_a_held_leg_is_released(clients: Clients) -> None:
     secret = preimage("released")
     htlc = await hold_leg(clients, secret)
-    await clients.taker.perform(await clients.taker.prepare(Verb.FUND, htlc))
+    await clients.taker.legs.perform(await clients.taker.legs.prepare(Verb.FUND, htlc))
     await seen(clients.provider, htlc, Side.PAYEE, state=LegState.FUNDED)
-    release = await clients.provider.prepare(Verb.RELEASE, htlc)
+    release = await clients.provider.legs.prepare(Verb.RELEASE, htlc)
     for _ in range(2):
-        await clients.provider.perform(release)
+        await clients.provider.legs.perform(release)
     for client, side in ((clients.provider, Side.PAYEE), (clients.taker, Side.PAYER)):
         assert (await seen(client, htlc, side, final=True, state=LegState.RETURNED)).over
     with pytest.raises(TransactionError, match="already canceled"):
-        await clients.provider.perform(await clients.provider.prepare(Verb.COLLECT, htlc, secret))
+        await clients.provider.legs.perform(await clients.provider.legs.prepare(Verb.COLLECT, htlc, secret))
 
 
 async def test_an_id_that_neither_node_knows_is_unknown(clients: Clients) -> None:

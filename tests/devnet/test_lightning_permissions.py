@@ -177,7 +177,7 @@ FORBIDDEN: tuple[tuple[str, str, dict[str, object]], ...] = (
 
 async def a_round_of_calls(client: LightningNetwork, other: LightningNetwork) -> None:
     """Every public call of the client, as payer and as payee."""
-    await client.read_clock()
+    await client.legs.read_clock()
     assert (await client.balances_async())[BTC].spendable > 0
     key = await client.receive_address_async()
     verify_message("hello", await client.sign_message_async("hello"), key)

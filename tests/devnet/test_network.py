@@ -65,12 +65,15 @@ async def test_is_ready_only_after_a_payment_in_each_direction(
 
 async def test_gives_both_parties_money_on_every_layer(control: LocalNetworkControl) -> None:
     status = await control.status()
-    for party in (status["taker"], status["provider"]):
+    for name in ("taker", "provider"):
+        lightning = status[name]
         # Other tests pay over the channel: what one side has less of, the other has more.
-        assert party["lightning_outbound_sat"] + party["lightning_inbound_sat"] >= 10_000_000
-        assert party["bitcoin_sat"] >= 500_000_000
-        assert party["token"] == 100_000_000
-        assert 9 * ETHER < party["wei"] <= 10 * ETHER
+        assert lightning["lightning_outbound_sat"] + lightning["lightning_inbound_sat"] >= 10_000_000
+        assert lightning["bitcoin_sat"] >= 500_000_000
+        for chain in ("BOB", "ROOTSTOCK"):
+            owned = status["chains"][chain]["balances"][name]
+            assert owned["token"] == 100_000_000
+            assert 9 * ETHER < owned["wei"] <= 10 * ETHER
 
 
 async def test_refuses_lightning_commands_without_a_macaroon(
@@ -83,13 +86,44 @@ async def test_refuses_lightning_commands_without_a_macaroon(
         assert "macaroon" in await response.text()
 
 
-async def test_has_the_contracts_at_the_addresses_that_commit_to_their_code(
-    network: LocalNetwork, bob: JsonRpc
+@pytest.mark.parametrize(("layer", "chain_id"), [("BOB", 60808), ("ROOTSTOCK", 33)])
+async def test_has_the_contracts_of_each_chain_at_the_addresses_that_commit_to_their_code(
+    network: LocalNetwork, session: aiohttp.ClientSession, layer: str, chain_id: int
 ) -> None:
-    assert await bob.call("eth_chainId") == hex(60808)
-    for address, name in ((network.htlc_address, "htlc"), (network.token_address, "test_token")):
+    chain = network.chains[layer]
+    node = JsonRpc("op-geth", chain.rpc_url, session)
+    assert await node.call("eth_chainId") == hex(chain_id) == hex(chain.chain_id)
+    for address, name in ((chain.htlc_address, "htlc"), (chain.token_address, "test_token")):
         artefact = load_artefact("htlc" if name == "htlc" else "test_token")
-        assert await bob.call("eth_getCode", address, "latest") == "0x" + artefact.runtime_code.hex()
+        assert await node.call("eth_getCode", address, "latest") == "0x" + artefact.runtime_code.hex()
+
+
+async def head(node: JsonRpc) -> tuple[int, int, str]:
+    """Number, timestamp and hash of the newest block."""
+    block = await node.call("eth_getBlockByNumber", "latest", False)
+    return int(block["number"], 16), int(block["timestamp"], 16), block["hash"]
+
+
+async def test_steers_rootstock_and_leaves_bob_alone(
+    network: LocalNetwork, control: LocalNetworkControl, session: aiohttp.ClientSession, bob: JsonRpc
+) -> None:
+    rootstock = JsonRpc("op-geth", network.rootstock.rpc_url, session)
+    for layer in network.chains:
+        await control.set_automatic(False, chain=layer)
+    before = await head(bob)
+
+    height = await control.mine(3, chain="ROOTSTOCK")
+    timestamp = await control.advance_chain_time(86_400, chain="ROOTSTOCK")
+    assert (await head(rootstock))[:2] == (height + 1, timestamp)
+    replaced = await head(rootstock)
+    assert await control.reorganise(2, chain="ROOTSTOCK") == height + 2
+    assert (await rootstock.call("eth_getBlockByNumber", hex(replaced[0]), False))["hash"] != replaced[2]
+    await control.set_finality(safe=height, finalized=height - 2, chain="ROOTSTOCK")
+    assert await heights(rootstock) == (height + 2, height, height - 2)
+
+    assert await head(bob) == before
+    with pytest.raises(NodeRefused, match="no chain 'LIQUID': BOB or ROOTSTOCK"):
+        await control.mine(chain="LIQUID")
 
 
 async def test_opens_every_block_with_a_deposit_and_charges_l1_and_operator_fees(bob: JsonRpc) -> None:

@@ -24,11 +24,11 @@ def taker_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     try:
         provider.start()
         config = write_taker_config(directory / "layer2.toml", network, provider)
-        write_lightning_config(directory / "customer.toml", network.provider)
+        write_lightning_config(directory / "customer.toml", network, network.provider)
         with Layer2Manager(Layer2Config.load(config)) as layers:
             layers.initialize_all_sync()
             bob, lightning = Layer2ProtocolType.BOB, Layer2ProtocolType.LIGHTNING
-            proof = layers.cross_layer_transfer_sync(BTC, 100_000, bob, lightning, timeout=60)
+            proof = layers.cross_layer_transfer_sync(BTC, 100_000, bob, lightning, max_fee=1_000, timeout=60)
         proof.save(directory / "transfer.json")
         yield directory
     finally:

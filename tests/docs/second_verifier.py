@@ -12,15 +12,20 @@ from typing import Any
 import bolt11
 import rlp  # type: ignore[import-untyped]  # ships no types
 from bech32 import CHARSET
-from coincurve import PublicKeyXOnly
+from coincurve import PublicKey, PublicKeyXOnly
+from coincurve.ecdsa import cdata_to_der, deserialize_compact
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 from trie.hexary import HexaryTrie
 
 GENUINE = "c59f2adb373bd4ce8e6a872fb39c997ffdaab552"
-CHAINS = {"mainnet": 60808, "testnet": 808813, "regtest": 60808}
+CHAINS = {
+    "BOB": {"mainnet": 60808, "testnet": 808813, "regtest": 60808},
+    "ROOTSTOCK": {"mainnet": 30, "testnet": 31, "regtest": 33},
+}
 PREFIXES = {"mainnet": ("bc",), "testnet": ("tb", "tbs"), "regtest": ("bcrt",)}
 CLAIMED = keccak(text="Claimed(bytes32,bytes32,bytes32)")
+HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 FIXED_LENGTHS = {"p": 52, "s": 52, "h": 52, "n": 53}
 REFUNDED = keccak(text="Refunded(bytes32,bytes32)")
 
@@ -41,25 +46,37 @@ def require(holds: object, what: str) -> None:
 
 
 def outcome_of(data: bytes) -> str:
-    """``completed`` or ``refunded``; raises ValueError where the proof is refused."""
+    """``completed``, ``partial`` or ``refunded``; raises ValueError where the proof is refused."""
     proof = json.loads(data)
     require(canonical(proof) == data and proof["version"] == 1, "1 format")
     terms = proof["terms"]
     terms_hash = tagged("layer2/terms/v1", canonical(terms))
     [attestation] = proof["attestations"]
-    key = PublicKeyXOnly(bytes.fromhex(terms["provider"]))
-    require(key.verify(bytes.fromhex(attestation["signature"]), terms_hash), "2 terms_signature")
-    legs = {}
+    require(attestation["type"] == "terms_signature" and signed(attestation, terms, terms_hash), "2 terms_signature")
+    require(terms["asset"] == "BTC", "4 asset")
+    kinds = [terms[side]["kind"] for side in ("source", "destination")]
+    layers = [terms[side].get("layer", terms[side]["kind"]) for side in ("source", "destination")]
+    require(layers[0] != layers[1], "4 legs")
+    ends = []
     for side in ("source", "destination"):
-        legs[terms[side]["type"]] = (terms[side], proof[f"{side}_leg"], satoshi(terms, side))
-    require(set(legs) == {"evm", "lightning"} and terms["asset"] == "BTC", "4 legs")
-    invoice_time, preimage = check_lightning(terms, *legs["lightning"])
-    name, block_time = check_evm(terms, terms_hash, *legs["evm"])
-    require((name == CLAIMED) == (preimage is not None), "11 outcome")
-    if name == REFUNDED:
+        leg, evidence = terms[side], proof[f"{side}_leg"]
+        check_leg = {"evm": check_evm, "lightning": check_lightning}[leg["kind"]]
+        ends.append(check_leg(terms, terms_hash, leg, evidence, satoshi(terms, side)))
+    require(any(end and kind == "evm" for kind, end in zip(kinds, ends, strict=True)), "11 evidence")
+    require(len(set(ends) - {None}) == 1, "11 outcome")
+    if "returned" in ends:
         return "refunded"
-    require(invoice_time <= block_time, "12 invoice_time")
-    return "completed"
+    return "partial" if None in ends else "completed"
+
+
+def signed(attestation: dict[str, Any], terms: dict[str, Any], terms_hash: bytes) -> bool:
+    key, signature = bytes.fromhex(terms["provider"]), bytes.fromhex(attestation["signature"])
+    if attestation["scheme"] == "bip340":
+        return len(key) == 32 and PublicKeyXOnly(key).verify(signature, terms_hash)
+    require(attestation["scheme"] == "ecdsa" and len(key) == 33, "2 terms_signature")
+    require(int.from_bytes(signature[32:], "big") <= HALF_ORDER, "2 terms_signature")
+    der = cdata_to_der(deserialize_compact(signature))
+    return PublicKey(key).verify(der, terms_hash, hasher=None)
 
 
 def satoshi(terms: dict[str, Any], side: str) -> int:
@@ -68,21 +85,23 @@ def satoshi(terms: dict[str, Any], side: str) -> int:
 
 
 def check_lightning(
-    terms: dict[str, Any], leg: dict[str, Any], evidence: dict[str, Any] | None, amount: int
-) -> tuple[int, bytes | None]:
+    terms: dict[str, Any], terms_hash: bytes, leg: dict[str, Any], evidence: dict[str, Any] | None, amount: int
+) -> str | None:
     invoice = bolt11.decode(leg["invoice"])
-    require(leg["network"] in PREFIXES[terms["network"]] and invoice.currency == leg["network"], "6 invoice_network")
+    require(leg["prefix"] in PREFIXES[terms["network"]] and invoice.currency == leg["prefix"], "6 invoice_network")
     require(invoice.payment_hash == terms["payment_hash"], "6 invoice_hash")
     require(invoice.amount_msat == int(leg["amount_msat"]) == amount * 1000, "6 invoice_amount")
     require(invoice.payee == leg["payee"], "6 invoice_payee")
     once = fields_that_come_once(leg["invoice"])
     require(len(once) == len(set(once)), "6 invoice_ambiguous")
+    expires_at = invoice.date + (3600 if invoice.expiry is None else invoice.expiry)
+    require(invoice.date - 60 <= terms["issued_at"] <= expires_at, "6 invoice_time")
     if evidence is None:
-        return invoice.date, None
-    require(evidence["type"] == "lightning_payment", "11 evidence")
+        return None
+    require(evidence["type"] == "lightning_payment", "7 evidence")
     preimage = bytes.fromhex(evidence["preimage"])
     require(hashlib.sha256(preimage).hexdigest() == terms["payment_hash"], "10 preimage")
-    return invoice.date, preimage
+    return "collected"
 
 
 def fields_that_come_once(invoice: str) -> str:
@@ -99,12 +118,14 @@ def fields_that_come_once(invoice: str) -> str:
 
 def check_evm(
     terms: dict[str, Any], terms_hash: bytes, leg: dict[str, Any], evidence: dict[str, Any] | None, amount: int
-) -> tuple[bytes, int]:
-    require(leg["protocol"] == "BOB" and leg["chain_id"] == CHAINS[terms["network"]], "4 network")
+) -> str | None:
+    require(leg["chain_id"] == CHAINS[leg["layer"]][terms["network"]], "4 network")
     require(int(leg["amount"]) * 10**8 == amount * 10 ** leg["token_decimals"], "5 amount")
     require(leg["contract"] == GENUINE, "9 contract")
     if evidence is None:
-        raise ValueError("11 evidence")
+        return None
+    require(evidence["type"] == "evm_receipt", "7 evidence")
+    require(evidence["protocol"] == leg["layer"], "7 layer")
     header = rlp.decode(bytes.fromhex(evidence["header"]))
     require(len(header) in (15, 16, 17, 20, 21), "7 header")
     nodes = [rlp.decode(bytes.fromhex(node)) for node in evidence["receipt_proof"]]
@@ -130,4 +151,4 @@ def check_evm(
     ]
     require(topics[1:] == [keccak(encode(types, words)), payment_hash], "8 lock_id")
     require(topics[0] == REFUNDED or hashlib.sha256(data).digest() == payment_hash, "7 event")
-    return topics[0], int.from_bytes(header[11], "big")
+    return "collected" if topics[0] == CLAIMED else "returned"

@@ -6,6 +6,7 @@ import inspect
 import re
 import tomllib
 from collections.abc import Iterator
+from typing import get_args
 
 import pytest
 from pydantic import BaseModel
@@ -20,10 +21,16 @@ from layer2.errors import (
     Outcome,
     ProofRefused,
     ProofUndecided,
+    TransferError,
     TransferRefunded,
 )
 from layer2.protocols.lightning import PERMISSIONS
 from layer2.provider.settings import ProviderSettings
+from layer2.swap_rules.states import ProviderState
+from layer2.swap_rules.timelocks import pair_durations, settings_for
+from layer2.transactions import Finality
+from layer2.transfers import TransferState
+from swap_rules.example_terms import quote_of
 
 # Errors.
 
@@ -58,6 +65,27 @@ def test_the_table_of_errors_is_that_of_the_code() -> None:
     assert [row[0] for row in table if len(row) != 5 or len(row[4]) < 10] == []
 
 
+def test_every_error_of_a_transfer_says_whether_its_key_is_free() -> None:
+    answered = {name for row in rows("docs/errors.md", "May the same key be used again?") for name in named(row[0])}
+    kinds = {kind.__name__ for kind in error_classes() if issubclass(kind, TransferError) and kind is not TransferError}
+    also = {"AsyncTimeout", "InitializationError", "JournalBusy", "JournalError", "NodeError", "TaskCancelled"}
+    assert kinds | also <= answered
+
+
+def named(cell: str) -> list[str]:
+    return re.findall(r"`(\w+)`", cell)
+
+
+def test_the_narrower_codes_of_transfers_are_explained() -> None:
+    sources = [ROOT / "src/layer2/assembly.py", ROOT / "src/layer2/swap_rules/quotes.py"]
+    for package in ("manager", "provider_client"):
+        sources += (ROOT / "src/layer2" / package).glob("*.py")
+    raised = {code for source in sources for code in re.findall(r'code="(\w+)"', source.read_text(encoding="utf-8"))}
+    table = rows("docs/errors.md", "Narrower codes of quotes and transfers")
+    explained = {code for row in table for code in named(row[0])}
+    assert {code for code in raised - explained if not code.startswith(("quote_", "terms_"))} == set()
+
+
 def test_the_narrower_codes_of_an_evm_layer_are_those_of_its_client() -> None:
     sources = (ROOT / "src/layer2/protocols/evm").rglob("*.py")
     raised = {code for source in sources for code in re.findall(r'code="(\w+)"', source.read_text(encoding="utf-8"))}
@@ -78,6 +106,22 @@ def test_the_permissions_of_a_macaroon_are_those_that_its_client_asks_for() -> N
 
 def test_the_outcomes_are_explained() -> None:
     assert {row[0] for row in rows("docs/errors.md", "What is known")} == {f"`{each.value}`" for each in Outcome}
+
+
+def test_every_state_has_a_row_that_says_where_the_money_is() -> None:
+    mine = [row[0].strip("`") for row in rows("docs/safety.md", "Your states")]
+    assert sorted(mine) == sorted(state.value for state in TransferState)
+    provider = {named(row[0])[0] for row in rows("docs/safety.md", "A provider's states")}
+    assert provider == {state.name for state in get_args(ProviderState)}
+
+
+def test_the_durations_on_mainnet_are_those_of_the_rules() -> None:
+    for row in rows("docs/safety.md", "How long your money can be bound on mainnet"):
+        source, destination = row[0].lower().split(" to ")
+        quote = quote_of(source, destination, settings_for("mainnet"), Finality.LATEST)
+        durations = pair_durations(quote.source, quote.destination, settings_for("mainnet"))
+        figures = (durations.collect_by, durations.known, durations.source_deadline, durations.worst)
+        assert [float(cell) for cell in row[1:]] == [round(seconds / 3600, 1) for seconds in figures], row[0]
 
 
 def test_every_error_has_a_code_of_its_own() -> None:
@@ -149,7 +193,7 @@ CASES = [
     for model, page in ((Layer2Config, "layer2.toml"), (ProviderSettings, "provider.toml"))
     for section in sections(model)
 ]
-SHARED = {"[bob]", "[lightning]", "[connection_pool]", "[journal]"}
+SHARED = {"[bob]", "[rootstock]", "[lightning]", "[connection_pool]", "[journal]"}
 
 
 @pytest.mark.parametrize(("page", "heading", "prefix", "model"), CASES)

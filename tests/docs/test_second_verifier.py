@@ -12,9 +12,12 @@ import pytest
 from docs.examples import ROOT
 from docs.second_verifier import outcome_of
 from layer2.errors import ProofRefused
+from layer2.legs.evidence import LightningPaymentEvidence
 from layer2.proofs.checking import check_proof
-from layer2.proofs.model import LightningPaymentEvidence, TransferProof
+from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import OFFLINE
+from layer2.signed_terms import terms_hash
+from layer2.terms import Scheme, Signature, SignedTerms
 from layer2.transactions import Preimage
 from proofs import made_proofs as made
 
@@ -25,7 +28,20 @@ def test_a_real_proof_holds_for_both(reader: Path) -> None:
     assert outcome_of(data) == check_proof(TransferProof.from_bytes(data), OFFLINE).outcome.value == "completed"
 
 
-@pytest.mark.parametrize("make", [made.to_lightning, made.to_bob, made.refunded], ids=lambda make: make.__name__)
+def one_leg() -> TransferProof:
+    return replace(made.between_chains(), source_leg=None)
+
+
+def signed_by_ecdsa() -> TransferProof:
+    terms = made.terms(provider=made.PROVIDER.public_key.format())
+    data = made.PROVIDER.sign_recoverable(terms_hash(terms), hasher=None)[:64]
+    return replace(made.to_lightning(terms), terms=SignedTerms(terms, Signature(Scheme.ECDSA, data)))
+
+
+MADE = [made.to_lightning, made.to_bob, made.refunded, made.between_chains, one_leg, signed_by_ecdsa]
+
+
+@pytest.mark.parametrize("make", MADE, ids=lambda make: make.__name__)
 def test_made_proofs_have_the_same_outcome_for_both(make: Callable[[], TransferProof]) -> None:
     proof = make()
     assert outcome_of(proof.to_bytes()) == check_proof(proof, OFFLINE).outcome.value
@@ -41,8 +57,10 @@ FORGERIES = {
     "event": lambda: made.to_lightning(emitter=bytes(20)),
     "receipt_status": lambda: made.to_lightning(succeeded=False),
     "outcome": lambda: replace(made.refunded(), destination_leg=LightningPaymentEvidence(made.PREIMAGE)),
-    "evidence": lambda: replace(made.to_lightning(), destination_leg=None),
-    "invoice_time": lambda: made.to_lightning(block_time=made.INVOICE_TIME - 1),
+    "evidence": lambda: replace(made.to_lightning(), source_leg=None),
+    "layer": lambda: replace(made.between_chains(), destination_leg=made.between_chains().source_leg),
+    "legs": lambda: made.between_chains(made.terms(made.evm_leg(), made.evm_leg(amount=made.AMOUNT))),
+    "invoice_time": lambda: made.to_lightning(made.terms(issued_at=made.INVOICE_TIME + made.INVOICE_EXPIRY + 1)),
     "invoice_hash": lambda: made.to_lightning(made.terms(destination=made.lightning_leg(made.invoice(preimage=OTHER)))),
     "invoice_amount": lambda: made.to_lightning(
         made.terms(destination=made.lightning_leg(made.invoice(amount=made.AMOUNT + 1)))
@@ -67,7 +85,9 @@ def test_what_one_refuses_the_other_refuses(check: str) -> None:
 
 
 def test_the_page_names_every_check_that_the_code_makes() -> None:
-    code = "".join(path.read_text() for path in sorted((ROOT / "src" / "layer2" / "proofs").glob("*.py")))
+    source = ROOT / "src" / "layer2"
+    files = [*sorted((source / "proofs").glob("*.py")), *sorted((source / "legs").glob("*.py"))]
+    code = "".join(path.read_text() for path in files)
     checks = set(re.findall(r'ProofRefused\(\s*"([a-z_]+)"', code))
     assert len(checks) > 20
     page = (ROOT / "docs" / "proofs.md").read_text()

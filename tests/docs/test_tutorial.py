@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -81,6 +82,11 @@ def test_the_tutorial_s_commands_do_what_it_says(tmp_path: Path) -> None:
     finally:
         shell.leave()
         shell.type(last)
-    assert len(said) == 4
+    assert len(said) == 6
     assert (tmp_path / "transfer.json").is_file()
-    assert "100,000" in said[-1]
+    transferred, offline, other_pair = said[-3:]
+    assert "100,000" in transferred
+    assert "exit status 4" in offline
+    assert "50,000" in other_pair
+    # The command that was typed twice with one key paid once.
+    assert len(json.loads(shell.type("layer2 list --json"))["data"]["transfers"]) == 2

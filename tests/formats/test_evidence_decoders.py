@@ -18,8 +18,8 @@ from layer2.formats import merkle_patricia, rlp
 from layer2.formats.evm_header import decode_header
 from layer2.formats.evm_receipt import EvmLog, EvmReceipt, bloom_of, decode_receipt
 from layer2.formats.keccak import keccak256
-from layer2.proofs.evidence import EvmReceiptEvidence
-from layer2.proofs.evm_receipt import read_event
+from layer2.legs.evidence import EvmReceiptEvidence
+from layer2.legs.evm_evidence import read_event
 from layer2.proofs.model import TransferProof
 from proofs import made_proofs as made
 

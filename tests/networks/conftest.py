@@ -31,14 +31,15 @@ def running(name: str, directory: Path) -> Iterator[LocalNetwork]:
 
 @asynccontextmanager
 async def steering(network: LocalNetwork) -> AsyncIterator[LocalNetworkControl]:
-    """The network's controls; it is left with blocks that come by themselves."""
+    """The network's controls; both chains are left with blocks that come by themselves."""
     async with aiohttp.ClientSession() as session:
         control = LocalNetworkControl(network.control_url, session)
         yield control
-        await control.set_finality()
-        await control.set_automatic(True)
+        for chain in network.chains:
+            await control.set_finality(chain=chain)
+            await control.set_automatic(True, chain=chain)
         if network.name == "simnet":
-            for target in ("bob", "taker_lightning", "provider_lightning"):
+            for target in ("bob", "rootstock", "taker_lightning", "provider_lightning"):
                 await control.fault(target, "none")
 
 

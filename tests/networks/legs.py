@@ -6,30 +6,32 @@ import os
 from dataclasses import dataclass, replace
 from typing import Any
 
-from layer2 import BTC, BobClient, LightningNetwork, Preimage
-from layer2.contracts.htlc import HTLC_ADDRESS
+from layer2 import BTC, LightningNetwork, Preimage
 from layer2.formats import bolt11
 from layer2.formats.evm_address import parse_address
-from layer2.layers import Layer2ProtocolType
-from layer2.local_network import LocalNetwork, LocalNetworkControl
-from layer2.protocol_client import OfferRequest
-from layer2.swap_rules.legs import Htlc, LegView, Side, Verb
-from layer2.terms import EvmLeg, LightningLeg
-from layer2.transactions import Finality
+from layer2.legs.evidence import LegEvidence
+from layer2.legs.evm import EvmLeg
+from layer2.legs.leg import Htlc
+from layer2.legs.lightning import LightningLeg, LightningOffer
+from layer2.legs.views import LegView, OfferRequest, Side, Verb
+from layer2.local_network import LocalNetworkControl
+from layer2.protocol_client import HtlcLayer
+from layer2.protocols.evm.client import EvmClient
 from networks.parties import Clients
 from networks.waiting import until
 
-__all__ = ["AMOUNT", "FundedLeg", "new_leg"]
+__all__ = ["AMOUNT", "LAYERS", "FundedLeg", "new_leg"]
 
 AMOUNT = 30_000
+LAYERS = ("bob", "rootstock", "lightning")
 
 
 @dataclass
 class FundedLeg:
     """Both parties' clients of one layer, and a leg between them that is funded by ``fund``, not before."""
 
-    payer: BobClient | LightningNetwork
-    payee: BobClient | LightningNetwork
+    payer: EvmClient | LightningNetwork
+    payee: EvmClient | LightningNetwork
     preimage: Preimage
     htlc: Htlc
     control: LocalNetworkControl
@@ -38,15 +40,24 @@ class FundedLeg:
     def is_lightning(self) -> bool:
         return isinstance(self.htlc.leg, LightningLeg)
 
-    def side(self, side: Side) -> BobClient | LightningNetwork:
+    def side(self, side: Side) -> EvmClient | LightningNetwork:
         return self.payer if side is Side.PAYER else self.payee
+
+    def legs(self, side: Side) -> HtlcLayer:
+        """That party's part in swaps on the layer."""
+        return self.side(side).legs
+
+    async def mine(self, blocks: int) -> None:
+        """Make blocks on the leg's own chain; on Lightning there is none."""
+        if not self.is_lightning:
+            await self.control.mine(blocks, chain=self.htlc.leg.protocol.value)
 
     async def see(self, side: Side, htlc: Htlc | None = None) -> LegView:
         """What that party's own node shows of the leg, or of another one."""
-        return await self.side(side).observe(self.htlc if htlc is None else htlc, side, Finality.LATEST)
+        return await self.legs(side).observe(self.htlc if htlc is None else htlc, side)
 
     async def until_seen(self, side: Side, **wanted: Any) -> LegView:
-        """Wait until that party sees the leg with these values, in BOB's case with more blocks."""
+        """Wait until that party sees the leg with these values."""
         seen: list[LegView] = []
 
         async def holds() -> bool:
@@ -56,11 +67,18 @@ class FundedLeg:
         await until(holds, f"the {side.value} sees {wanted}")
         return seen[-1]
 
+    async def until_final(self, side: Side, **wanted: Any) -> LegView:
+        """The same once the leg has arrived and is final; on a chain that takes some more blocks."""
+        arrived = await self.until_seen(side, arrived=True, **wanted)
+        assert self.is_lightning or arrived.final or arrived.final_at is not None
+        await self.mine(5)
+        return await self.until_seen(side, arrived=True, final=True, **wanted)
+
     async def act(self, side: Side, verb: Verb, preimage: Preimage | None = None) -> dict[str, Any]:
         """Prepare and perform an act, and return it."""
-        client = self.side(side)
-        act = await client.prepare(verb, self.htlc, preimage)
-        await client.perform(act)
+        legs = self.legs(side)
+        act = await legs.prepare(verb, self.htlc, preimage)
+        await legs.perform(act)
         return dict(act)
 
     async def fund(self) -> dict[str, Any]:
@@ -68,6 +86,10 @@ class FundedLeg:
 
     async def collect(self) -> dict[str, Any]:
         return await self.act(Side.PAYEE, Verb.COLLECT, self.preimage)
+
+    async def is_confirmed(self, side: Side, evidence: LegEvidence | None) -> bool:
+        """Whether that party's own client confirms the evidence."""
+        return await self.side(side).verify_proof_async(evidence)  # type: ignore[arg-type]  # of its own layer
 
     async def owned(self, side: Side) -> int:
         """Satoshi that the party owns on this layer."""
@@ -92,6 +114,7 @@ class FundedLeg:
         if isinstance(leg, LightningLeg):
             amount = replace(self.htlc, leg=replace(leg, amount_msat=leg.amount_msat + 1000))
             return {"amount": amount, "hash": other_hash}
+        assert isinstance(leg, EvmLeg)
         return {
             "amount": replace(self.htlc, leg=replace(leg, amount=leg.amount + 1)),
             "hash": other_hash,
@@ -102,7 +125,6 @@ class FundedLeg:
 
 async def new_leg(
     layer: str,
-    network: LocalNetwork,
     control: LocalNetworkControl,
     taker: Clients,
     provider: Clients,
@@ -112,29 +134,43 @@ async def new_leg(
     """Agree on a leg under a new preimage; nothing is funded.
 
     Args:
+        layer: one of ``LAYERS``.
         lasting: seconds from the chain's newest block to a lock's deadline.
     """
     preimage, terms_hash = Preimage(os.urandom(32)), os.urandom(32)
-    if layer == "bob":
-        head = await provider.bob.read_clock()
-        lock = EvmLeg(
-            protocol=Layer2ProtocolType.BOB,
-            chain_id=network.chain_id,
-            contract=HTLC_ADDRESS,
-            token=parse_address(network.token_address),
-            token_decimals=network.token_decimals,
-            amount=AMOUNT,
-            payer=parse_address(await taker.bob.receive_address_async()),
-            payee=parse_address(await provider.bob.offer(offer_request(preimage))),
-            deadline=head.chain_time + lasting,
-            finality=Finality.LATEST,
-        )
-        htlc = Htlc(lock, preimage.payment_hash, terms_hash)
-        return FundedLeg(taker.bob, provider.bob, preimage, htlc, control)
-    invoice = bolt11.decode(await provider.lightning.offer(offer_request(preimage)))
+    if layer == "lightning":
+        leg = await _payment(preimage, provider)
+        htlc = Htlc(leg, preimage.payment_hash, terms_hash)
+        return FundedLeg(taker.lightning, provider.lightning, preimage, htlc, control)
+    payer, payee = (taker.bob, provider.bob) if layer == "bob" else (taker.rootstock, provider.rootstock)
+    lock = await _lock(preimage, payer, payee, lasting)
+    return FundedLeg(payer, payee, preimage, Htlc(lock, preimage.payment_hash, terms_hash), control)
+
+
+async def _lock(preimage: Preimage, payer: EvmClient, payee: EvmClient, lasting: int) -> EvmLeg:
+    offer = await payee.legs.leg_offer()
+    head = await payee.legs.read_clock()
+    return EvmLeg(
+        layer=offer.layer,
+        chain_id=offer.chain_id,
+        contract=offer.contract,
+        token=offer.token,
+        token_decimals=offer.token_decimals,
+        amount=AMOUNT,
+        payer=parse_address(await payer.legs.offer(_request(preimage, Side.PAYER))),
+        payee=parse_address(await payee.legs.offer(_request(preimage, Side.PAYEE))),
+        deadline=head.chain_time + lasting,
+        lock_finality=offer.lock_finality,
+    )
+
+
+async def _payment(preimage: Preimage, provider: Clients) -> LightningLeg:
+    offer = await provider.lightning.legs.leg_offer()
+    invoice = bolt11.decode(await provider.lightning.legs.offer(_request(preimage, Side.PAYEE)))
+    assert isinstance(offer, LightningOffer)
     assert invoice.amount_msat is not None
-    payment = LightningLeg(
-        network="bcrt",
+    return LightningLeg(
+        prefix=offer.prefix,
         invoice=invoice.text,
         payee=invoice.payee,
         amount_msat=invoice.amount_msat,
@@ -142,18 +178,15 @@ async def new_leg(
         min_blocks_left=40,
         fee_limit_msat=1_000,
     )
-    return FundedLeg(
-        taker.lightning, provider.lightning, preimage, Htlc(payment, preimage.payment_hash, terms_hash), control
-    )
 
 
-def offer_request(preimage: Preimage) -> OfferRequest:
-    """What the payee asks its layer for: money under the hash, whose preimage only this test knows."""
+def _request(preimage: Preimage, side: Side) -> OfferRequest:
+    """What a party asks its layer for: money under the hash, whose preimage only this test knows."""
     return OfferRequest(
+        side=side,
         payment_hash=preimage.payment_hash,
         amount=AMOUNT,
-        preimage=None,
         memo="a leg",
         expiry_seconds=600,
-        final_cltv_delta=80,
+        min_blocks=80,
     )

@@ -1,68 +1,122 @@
-"""A taker or provider that ends, falls silent, or cannot act, exactly where it acts on a layer.
+"""A taker or provider that ends, falls silent, or cannot pay, at a chosen moment of its swaps.
 
-``python -m networks.misbehaving MISBEHAVIOUR LAYER PROGRAM ...`` is PROGRAM, ``provider`` or ``taker``, with one fault
-at its first act on LAYER (``bob`` or ``lightning``). Nothing is awaited between the act and the signal, so that the
-fault is always at the same place.
+``python -m networks.misbehaving FAULT PROGRAM ...`` is PROGRAM, ``provider`` or ``taker``, with the fault. Nothing is
+awaited between the moment and the signal, so that the process always stops at the same place.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import signal
 import sys
-from enum import Enum
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any, Final
 
 from layer2 import BTC, Layer2Config, Layer2Manager, Layer2ProtocolType
 from layer2.errors import InsufficientFunds
-from layer2.interfaces import Json
-from layer2.protocols.bob import BobClient
-from layer2.protocols.lightning import LightningNetwork
+from layer2.interfaces import Delivery, Intent, Json, SwapRecord
+from layer2.legs.views import Verb
 from layer2.provider import process
+from layer2.swap_engine.acts import Acts
+from layer2.swap_engine.journal import SqliteJournal
+from layer2.swap_rules.machine import Act, Order
 
-__all__ = ["Misbehaviour"]
+__all__ = ["CANNOT_PAY", "dies", "dies_everywhere", "falls_silent"]
 
-
-class Misbehaviour(Enum):
-    """What goes wrong at the first act on the layer."""
-
-    DIES_BEFORE = "dies_before"
-    """SIGKILL: the intent is durable, and nothing was sent."""
-    DIES_AFTER = "dies_after"
-    """SIGKILL: it was sent, and nothing is recorded of that."""
-    FALLS_SILENT = "falls_silent"
-    """SIGSTOP before it acts: the process is there, its connections too, and nothing happens any more."""
-    CANNOT_PAY = "cannot_pay"
-    """There is no money for the act when it comes to it."""
+CANNOT_PAY: Final = "cannot_pay"
+"""There is no money when it comes to the funding."""
+_LOOK_SECONDS: Final = 0.02
 
 
-def misbehave(client: type[BobClient | LightningNetwork], how: Misbehaviour) -> None:
-    """Give the client's class the fault."""
-    perform, prepare = client.perform, client.prepare
+def dies(moment: str) -> str:
+    """SIGKILL at the moment.
 
-    async def faulty_perform(self: Any, act: Json) -> None:
-        match how:
-            case Misbehaviour.DIES_BEFORE:
-                os.kill(os.getpid(), signal.SIGKILL)
-            case Misbehaviour.DIES_AFTER:
-                await perform(self, act)
-                os.kill(os.getpid(), signal.SIGKILL)
-            case Misbehaviour.FALLS_SILENT:
-                os.kill(os.getpid(), signal.SIGSTOP)
-            case Misbehaviour.CANNOT_PAY:
-                await perform(self, act)
-            case _:
-                assert_never(how)
+    Args:
+        moment: ``written:STATE``: the state and its intents are durable, and nothing was sent;
+            ``before:VERB``: the act is durable as leaving, and nothing was sent;
+            ``after:VERB``: the act was sent, and nothing is recorded of that.
+    """
+    return f"dies@{moment}"
 
-    async def faulty_prepare(self: Any, *arguments: Any) -> Json:
-        if how is Misbehaviour.CANNOT_PAY:
+
+def falls_silent(moment: str) -> str:
+    """SIGSTOP at the moment: process and connections are there, and nothing happens any more."""
+    return f"falls_silent@{moment}"
+
+
+def dies_everywhere(moments: Path, *, pays: bool) -> str:
+    """SIGKILL at every moment that the file does not name yet; the process adds it before it dies.
+
+    It is back at once each time: it dies once at each moment of its swaps, and then comes through.
+
+    Args:
+        pays: whether it funds a leg on Lightning. It does not die ``before:fund`` then: a payment that may have left
+            is never sent again.
+    """
+    return f"dies_everywhere{'_but_there' if pays else ''}@{moments}"
+
+
+def at_every_moment(meet: Callable[[str], None]) -> None:
+    """Call ``meet`` with the name of each moment as it comes."""
+    advance, send = SqliteJournal.advance, Acts._send
+
+    async def met_advance(self: SqliteJournal, record: SwapRecord, **changes: Any) -> SwapRecord:
+        written = await advance(self, record, **changes)
+        meet(f"written:{written.state['state']}")
+        return written
+
+    async def met_send(self: Acts, act: Act, intent: Intent) -> Delivery:
+        meet(f"before:{act.verb.value}")
+        delivery = await send(self, act, intent)
+        meet(f"after:{act.verb.value}")
+        return delivery
+
+    SqliteJournal.advance = met_advance  # type: ignore[method-assign]
+    Acts._send = met_send  # type: ignore[method-assign]
+
+
+def never_pay() -> None:
+    """Let every funding fail for want of money before anything is intended."""
+    make = Acts._make
+
+    async def poor_make(self: Acts, order: Order, *arguments: Any) -> Json:
+        if order.act.verb is Verb.FUND:
             raise InsufficientFunds("the account is empty")
-        return await prepare(self, *arguments)
+        return await make(self, order, *arguments)
 
-    client.perform = faulty_perform  # type: ignore[method-assign]
-    client.prepare = faulty_prepare  # type: ignore[method-assign,assignment]
+    Acts._make = poor_make  # type: ignore[method-assign,assignment]
+
+
+def misbehave(fault: str) -> None:
+    """Give this process the fault."""
+    kind, _, argument = fault.partition("@")
+
+    def stop_at(signal_number: signal.Signals) -> Callable[[str], None]:
+        return lambda moment: os.kill(os.getpid(), signal_number) if moment == argument else None
+
+    def die_where_new(moment: str) -> None:
+        file = Path(argument)
+        met = file.read_text().split() if file.exists() else []
+        if moment in met or (moment == "before:fund" and kind.endswith("but_there")):
+            return
+        with file.open("a") as known:
+            known.write(f"{moment}\n")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if fault == CANNOT_PAY:
+        never_pay()
+    else:
+        meets = {
+            "dies": stop_at(signal.SIGKILL),
+            "falls_silent": stop_at(signal.SIGSTOP),
+            "dies_everywhere": die_where_new,
+            "dies_everywhere_but_there": die_where_new,
+        }
+        at_every_moment(meets[kind])
 
 
 async def transfer(config: Path, source: str, destination: str, amount: int) -> None:
@@ -70,19 +124,64 @@ async def transfer(config: Path, source: str, destination: str, amount: int) -> 
     async with Layer2Manager(Layer2Config.load(config)) as layers:
         await layers.initialize_all_async()
         await layers.cross_layer_transfer_async(
-            BTC, amount, Layer2ProtocolType(source), Layer2ProtocolType(destination), idempotency_key="the one"
+            BTC,
+            amount,
+            Layer2ProtocolType(source),
+            Layer2ProtocolType(destination),
+            idempotency_key="the one",
+            timeout=60,
         )
 
 
-def main() -> None:
-    how, layer, program, *arguments = sys.argv[1:]
-    misbehave(BobClient if layer == "bob" else LightningNetwork, Misbehaviour(how))
+def run(program: str, arguments: list[str]) -> None:
     if program == "provider":
         sys.argv[1:] = arguments
         process.main()
     else:
         config, source, destination, amount = arguments
         asyncio.run(transfer(Path(config), source, destination, int(amount)))
+
+
+def run_until_it_comes_through(program: str, arguments: list[str]) -> None:
+    """Run the program in a child, and in another one whenever that was killed; pass SIGTERM on. The children find
+    everything imported, so that to be killed and back costs next to nothing.
+    """
+    parent = os.getppid()
+    # The provider ends with its parent, which is this process.
+    arguments = [str(os.getpid()) if each == str(parent) else each for each in arguments]
+    while True:
+        child = os.fork()
+        if child == 0:
+            run(program, arguments)
+            return
+        signal.signal(signal.SIGTERM, functools.partial(_pass_on, child))
+        status = os.waitstatus_to_exitcode(_wait(child, parent))
+        if status != -signal.SIGKILL:
+            sys.exit(status)
+
+
+def _pass_on(child: int, number: int, _frame: object) -> None:
+    os.kill(child, number)
+
+
+def _wait(child: int, parent: int) -> int:
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended == child:
+            return status
+        if os.getppid() != parent:
+            os.kill(child, signal.SIGKILL)
+            sys.exit(1)
+        time.sleep(_LOOK_SECONDS)
+
+
+def main() -> None:
+    fault, program, *arguments = sys.argv[1:]
+    misbehave(fault)
+    if fault.startswith("dies_everywhere"):
+        run_until_it_comes_through(program, arguments)
+    else:
+        run(program, arguments)
 
 
 if __name__ == "__main__":

@@ -9,15 +9,17 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from layer2.interfaces import SystemClock
-from layer2.local_network import LocalNetwork, Party
+from layer2.local_network import LocalChain, LocalNetwork, Party
+from layer2.local_parties import party_values
 from layer2.protocols.bob import BobClient, BobSettings
 from layer2.protocols.lightning import LightningNetwork, LightningSettings
+from layer2.protocols.rootstock import RootstockClient, RootstockSettings
 from layer2.signers.software import SoftwareEvmSigner
 from memory_sends import MemorySends
 from networks.waiting import until
@@ -28,6 +30,7 @@ __all__ = [
     "bob_settings",
     "clients_of",
     "lightning_settings",
+    "rootstock_settings",
     "write_lightning_config",
     "write_secret",
     "write_taker_config",
@@ -37,17 +40,25 @@ _START_SECONDS = 60
 
 
 def bob_settings(network: LocalNetwork, **changes: Any) -> BobSettings:
-    """What a BobClient on that network is told."""
-    fields: dict[str, Any] = {
-        "rpc_url": network.bob_rpc_url,
-        "chain_id": network.chain_id,
-        "token": network.token_address,
-        "token_decimals": network.token_decimals,
+    """The settings of a BobClient on that network."""
+    return BobSettings(**(_evm_fields(network.bob) | changes))
+
+
+def rootstock_settings(network: LocalNetwork, **changes: Any) -> RootstockSettings:
+    """The settings of a RootstockClient on that network."""
+    return RootstockSettings(**(_evm_fields(network.rootstock) | changes))
+
+
+def _evm_fields(chain: LocalChain) -> dict[str, Any]:
+    return {
+        "rpc_url": chain.rpc_url,
+        "chain_id": chain.chain_id,
+        "token": chain.token_address,
+        "token_decimals": chain.token_decimals,
         "network": "regtest",
         "poll_interval_seconds": 0.05,
         "head_life_seconds": 0.0,
     }
-    return BobSettings(**(fields | changes))
 
 
 def lightning_settings(party: Party, **changes: Any) -> LightningSettings:
@@ -68,6 +79,7 @@ class Clients:
     """One party's client of each layer."""
 
     bob: BobClient
+    rootstock: RootstockClient
     lightning: LightningNetwork
 
 
@@ -75,15 +87,16 @@ class Clients:
 async def clients_of(network: LocalNetwork, party: Party) -> AsyncIterator[Clients]:
     """The party's clients, initialized, as long as the block runs."""
     async with AsyncExitStack() as closing:
-        bob, lightning = (
-            BobClient(bob_settings(network), SoftwareEvmSigner.from_file(party.evm_key_file), MemorySends()),
+        signer = SoftwareEvmSigner.from_file(party.evm_key_file)
+        clients = Clients(
+            BobClient(bob_settings(network), signer, MemorySends()),
+            RootstockClient(rootstock_settings(network), signer, MemorySends()),
             LightningNetwork(lightning_settings(party), MemorySends(), SystemClock()),
         )
-        await closing.enter_async_context(bob)
-        await closing.enter_async_context(lightning)
-        await bob.initialize_async()
-        await lightning.initialize_async()
-        yield Clients(bob, lightning)
+        for client in (clients.bob, clients.rootstock, clients.lightning):
+            await closing.enter_async_context(client)
+            await client.initialize_async()
+        yield clients
 
 
 def write_secret(path: Path, secret: bytes) -> Path:
@@ -94,7 +107,7 @@ def write_secret(path: Path, secret: bytes) -> Path:
 
 
 def write_taker_config(path: Path, network: LocalNetwork, provider: ProviderProcess) -> Path:
-    """Write the ``layer2.toml`` of the network's taker, with a swap seed of its own."""
+    """Write the ``layer2.toml`` of the network's taker: all layers, and a swap seed of its own."""
     seed = write_secret(path.with_name("swap-seed"), os.urandom(32))
     tables: dict[str, dict[str, str | int]] = {
         "": {"network": "regtest", "swap_seed_file": str(seed)},
@@ -105,11 +118,11 @@ def write_taker_config(path: Path, network: LocalNetwork, provider: ProviderProc
     return path
 
 
-def write_lightning_config(path: Path, party: Party) -> Path:
+def write_lightning_config(path: Path, network: LocalNetwork, party: Party) -> Path:
     """Write a configuration for somebody who has that party's Lightning node, and nothing else."""
     tables: dict[str, dict[str, str | int]] = {
         "": {"network": "regtest"},
-        "lightning": _lightning_table(party),
+        "lightning": party_values(network, party)["lightning"],
         "journal": {"path": f"{path.stem}-journal.sqlite"},
     }
     path.write_text(_toml(tables))
@@ -117,27 +130,8 @@ def write_lightning_config(path: Path, party: Party) -> Path:
 
 
 def _node_tables(network: LocalNetwork, party: Party) -> dict[str, dict[str, str | int]]:
-    return {
-        "bob": {
-            "rpc_url": network.bob_rpc_url,
-            "chain_id": network.chain_id,
-            "token_address": network.token_address,
-            "token_decimals": network.token_decimals,
-            "key_file": party.evm_key_file,
-            "poll_interval_ms": 50,
-            "head_life_ms": 0,
-        },
-        "lightning": _lightning_table(party),
-    }
-
-
-def _lightning_table(party: Party) -> dict[str, str | int]:
-    return {
-        "rest_url": party.lightning.rest_url,
-        "certificate_file": party.lightning.certificate_file,
-        "macaroon_file": party.lightning.macaroon_file,
-        "poll_interval_ms": 200,
-    }
+    """The tables of all layers."""
+    return {name: value for name, value in party_values(network, party).items() if isinstance(value, dict)}
 
 
 def _toml(tables: dict[str, dict[str, str | int]]) -> str:
@@ -171,13 +165,13 @@ class ProviderProcess:
     """The same after a restart."""
     identity_key: str = ""
     _process: subprocess.Popen[bytes] | None = None
-    _misbehaviour: tuple[str, ...] = ()
+    _misbehaviour: str | None = None
 
-    def start(self, *misbehaviour: str) -> None:
-        """Start it, unless it runs as it is wanted, and return when it serves.
+    def start(self, misbehaviour: str | None = None) -> None:
+        """Start it, unless it runs as it is wanted, and return when it serves, or has died as it is wanted.
 
         Args:
-            misbehaviour: what goes wrong and on which layer; see ``networks.misbehaving``.
+            misbehaviour: what goes wrong and when; see ``networks.misbehaving``.
         """
         if self._process is not None and self._process.poll() is None and self._misbehaviour == misbehaviour:
             return
@@ -189,32 +183,44 @@ class ProviderProcess:
         self._write_config()
         ready = self.directory / "ready.json"
         ready.unlink(missing_ok=True)
-        program = ["networks.misbehaving", *misbehaviour, "provider"] if misbehaviour else ["layer2.provider.process"]
+        program = ["networks.misbehaving", misbehaviour, "provider"] if misbehaviour else ["layer2.provider.process"]
         command = [sys.executable, "-m", *program, str(self.directory / "provider.toml")]
         command += ["--ready-file", str(ready), "--with-parent", str(os.getpid())]
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
         with (self.directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                # One that is killed and back again is a process and its child: they are killed together.
+                start_new_session=True,
+            )
         self._await_ready(ready)
 
     def kill(self) -> None:
         """SIGKILL: it has no chance to do or say anything."""
         if self._process is not None:
-            self._process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(timeout=30)
             self._process = None
 
     async def died(self) -> None:
         """Wait until it has ended by SIGKILL of its own."""
-        assert self._process is not None
-        process = self._process
 
-        async def has_ended() -> bool:
-            return process.poll() is not None
+        async def has_died() -> bool:
+            return self.has_died()
 
-        await until(has_ended, "the provider dies")
-        assert process.returncode == -signal.SIGKILL, self.log()
-        self._process = None
+        await until(has_died, "the provider dies")
+
+    def has_died(self) -> bool:
+        """Whether it has ended by SIGKILL of its own."""
+        if self._process is not None and self._process.poll() is not None:
+            assert self._process.returncode == -signal.SIGKILL, self.log()
+            self._process = None
+        return self._process is None
 
     async def fell_silent(self) -> None:
         """Wait until it was stopped by SIGSTOP of its own."""
@@ -256,10 +262,12 @@ class ProviderProcess:
         while not ready.exists():
             try:
                 # Ends at once where the process does, and else looks again.
-                self._process.wait(timeout=0.02)
+                status = self._process.wait(timeout=0.02)
             except subprocess.TimeoutExpired:
                 assert time.monotonic() < give_up, f"the provider did not get ready: {self.log()}"
             else:
+                if self.url and self._misbehaviour and status == -signal.SIGKILL:
+                    return
                 raise AssertionError(f"the provider ended while it started: {self.log()}")
         said = json.loads(ready.read_text())
         self.url, self.identity_key = said["url"], said["identity_key"]

@@ -5,52 +5,84 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from layer2 import BTC, ETH, Layer2Config, Layer2Manager, Layer2ProtocolType, TransferState
-from layer2.errors import UnknownTransfer
+from layer2 import BTC, Layer2Config, Layer2Manager, Layer2ProtocolType, TransferState
+from layer2.errors import NodeRefused, NodeUnreachable, UnknownTransfer
+from layer2.interfaces import Intent
+from layer2.layers import LAYERS
+from layer2.legs.evm import EvmLeg
+from layer2.legs.lightning import LightningLeg
 from layer2.local_network import LocalNetwork, LocalNetworkControl
+from layer2.money import AssetId
 from layer2.provider_client import ProviderClient, ProviderEndpoint
 from layer2.settings import ConnectionPoolConfig
+from layer2.signers.software import SeedPreimages
+from layer2.swap_engine.journal import SqliteJournal
+from layer2.swap_engine.records import record_terms
+from layer2.terms import Terms
 from layer2.transactions import SwapId
-from networks.misbehaving import Misbehaviour
+from networks.misbehaving import dies_everywhere
 from networks.parties import Clients, ProviderProcess, clients_of, write_taker_config
 from networks.waiting import until
 
-__all__ = ["AMOUNT", "DIRECTIONS", "FEE", "Money", "Swaps", "until_state"]
+__all__ = [
+    "AMOUNT",
+    "DIRECTIONS",
+    "FEE",
+    "NOTHING",
+    "Changes",
+    "Money",
+    "Swaps",
+    "completed",
+    "until_state",
+]
 
 AMOUNT = 100_000
 FEE = 520
 """What the provider asks for AMOUNT: 0.3 % and 120, and 100 for its network costs."""
+_LAYERS: Final = (Layer2ProtocolType.BOB, Layer2ProtocolType.ROOTSTOCK, Layer2ProtocolType.LIGHTNING)
 DIRECTIONS = {
-    "bob_to_lightning": (Layer2ProtocolType.BOB, Layer2ProtocolType.LIGHTNING),
-    "lightning_to_bob": (Layer2ProtocolType.LIGHTNING, Layer2ProtocolType.BOB),
+    f"{source.value}_to_{destination.value}".lower(): (source, destination)
+    for source in _LAYERS
+    for destination in _LAYERS
+    if source is not destination
 }
+"""Every pair of layers in both directions, source and destination."""
+Changes = Mapping[tuple[str, Layer2ProtocolType], int]
+"""Satoshi by which a party's money on a layer grew; what stayed the same is left out."""
+NOTHING: Changes = {}
+_SETTLE_SECONDS: Final = 0.2
+_BITCOIN_BLOCKS: Final = 20
+
+
+def completed(direction: str, amount: int = AMOUNT, fee: int = FEE) -> Changes:
+    """How a transfer changes the balances."""
+    source, destination = DIRECTIONS[direction]
+    return {
+        ("taker", source): -amount - fee,
+        ("taker", destination): amount,
+        ("provider", source): amount + fee,
+        ("provider", destination): -amount,
+    }
 
 
 @dataclass(frozen=True, slots=True)
 class Money:
-    """What both parties own, in satoshi; gas in wei."""
+    """What both parties own."""
 
-    taker_bob: int
-    taker_lightning: int
-    provider_bob: int
-    provider_lightning: int
-    taker_gas: int
-    provider_gas: int
+    bitcoin: Changes
+    """Satoshi on each layer."""
+    gas: Changes
+    """Wei, on the EVM layers."""
 
-    @property
-    def bitcoin(self) -> tuple[int, int, int, int]:
-        return (self.taker_bob, self.taker_lightning, self.provider_bob, self.provider_lightning)
-
-    def changes(self, before: Money) -> tuple[int, int, int, int]:
-        """By how much each bitcoin balance grew: taker's on BOB and on Lightning, then the provider's."""
-        tb, tl, pb, pl = (now - then for now, then in zip(self.bitcoin, before.bitcoin, strict=True))
-        return (tb, tl, pb, pl)
+    def changes(self, before: Money) -> Changes:
+        """By how much each bitcoin balance grew."""
+        return {key: now - before.bitcoin[key] for key, now in self.bitcoin.items() if now != before.bitcoin[key]}
 
 
 @dataclass
@@ -77,93 +109,192 @@ class Swaps:
             await layers.initialize_all_async()
             yield layers
 
+    async def begin(self, layers: Layer2Manager, direction: str) -> str:
+        """Start a transfer of AMOUNT and return its id."""
+        quote = await layers.quote_transfer_async(BTC, AMOUNT, *DIRECTIONS[direction], max_fee=FEE + 300)
+        return (await layers.start_transfer_async(quote)).transfer_id
+
+    # The taker's journal
+
+    @asynccontextmanager
+    async def _journal(self) -> AsyncIterator[SqliteJournal]:
+        journal = await SqliteJournal.open(self.config().journal.path)
+        try:
+            yield journal
+        finally:
+            await journal.aclose()
+
+    async def intents(self, transfer_id: str, verb: str) -> list[Intent]:
+        """The taker's intents for that verb, oldest first."""
+        async with self._journal() as journal:
+            return [one for one in await journal.intents(SwapId(transfer_id)) if one.verb == verb]
+
+    async def only_transfer(self) -> str:
+        """The id of the only transfer, while no manager is open."""
+        async with self._journal() as journal:
+            (record,) = await journal.list()
+            return record.swap_id
+
+    async def _terms(self, transfer_id: str) -> Terms:
+        async with self._journal() as journal:
+            record = await journal.load(SwapId(transfer_id))
+            signed = None if record is None else record_terms(record)
+            assert signed is not None
+            return signed.terms
+
+    # What both own
+
     async def money(self) -> Money:
         """Ask both parties' own nodes, once their channel is quiet: what the test before has paid may still be on its
         way from one side to the other.
         """
+        async with self._clients() as parties:
 
-        async def is_quiet() -> bool:
-            async with self._clients() as (taker, provider):
-                return await _told(taker) == tuple(reversed(await _told(provider)))
+            async def is_quiet() -> bool:
+                return await _told(parties["taker"]) == tuple(reversed(await _told(parties["provider"])))
 
-        await until(is_quiet, "the channel is quiet")
-        return await self._money_now()
+            await until(is_quiet, "the channel is quiet")
+            return await _money(parties)
 
-    async def _money_now(self) -> Money:
-        async with self._clients() as (taker, provider):
-            taker_bob, taker_lightning = await _balances(taker)
-            provider_bob, provider_lightning = await _balances(provider)
-        return Money(taker_bob[0], taker_lightning, provider_bob[0], provider_lightning, taker_bob[1], provider_bob[1])
-
-    @asynccontextmanager
-    async def _clients(self) -> AsyncIterator[tuple[Clients, Clients]]:
-        async with (
-            clients_of(self.network, self.network.taker) as taker,
-            clients_of(self.network, self.network.provider) as provider,
-        ):
-            yield taker, provider
-
-    async def until_moved(self, before: Money, changes: tuple[int, int, int, int]) -> Money:
+    async def until_moved(self, before: Money, changes: Changes) -> Money:
         """Wait until the bitcoin balances changed by so much, and return all: a node knows what a payment has come
         to before its channel shows it.
         """
         seen: list[Money] = []
+        async with self._clients() as parties:
 
-        async def holds() -> bool:
-            seen.append(await self._money_now())
-            return seen[-1].changes(before) == changes
+            async def holds() -> bool:
+                seen.append(await _money(parties))
+                return seen[-1].changes(before) == changes
 
-        try:
-            await until(holds, f"the balances change by {changes}")
-        except AssertionError as error:
-            raise AssertionError(f"{error}; they changed by {seen[-1].changes(before)}") from None
+            try:
+                await until(holds, f"the balances change by {changes}", seconds=20)
+            except AssertionError as error:
+                raise AssertionError(f"{error}; they changed by {seen[-1].changes(before)}") from None
         return seen[-1]
 
+    @asynccontextmanager
+    async def _clients(self) -> AsyncIterator[Mapping[str, Clients]]:
+        async with (
+            clients_of(self.network, self.network.taker) as taker,
+            clients_of(self.network, self.network.provider) as provider,
+        ):
+            yield {"taker": taker, "provider": provider}
+
+    # The provider
+
     async def until_provider_has(self, transfer_id: str, state: str) -> None:
-        """Wait until the provider says of the swap that it is in that state."""
+        """Wait until the provider reports that state of the swap."""
         endpoint = ProviderEndpoint("provider", self.provider.url, bytes.fromhex(self.provider.identity_key))
         client = ProviderClient(endpoint, ConnectionPoolConfig(), 10_000)
+        seed_file = self.config().swap_seed_file
+        assert seed_file is not None
+        token = SeedPreimages.from_file(seed_file).access_token(SwapId(transfer_id))
+        seen: list[object] = [None]
 
         async def holds() -> bool:
             try:
-                return bool((await client.swap_status(SwapId(transfer_id)))["state"] == state)
-            except UnknownTransfer:
+                seen.append((await client.swap_status(SwapId(transfer_id), token))["state"])
+            except (NodeUnreachable, UnknownTransfer):
                 return False
+            return seen[-1] == state
 
         try:
-            await until(holds, f"the provider's swap is {state}")
+            await until(holds, f"the provider's swap is {state}", seconds=30)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it is {seen[-1]}\n{self.provider.log()}") from None
         finally:
             await client.aclose()
 
-    async def run_taker_that(self, how: Misbehaviour, layer: str, direction: str) -> int:
-        """Run a taker in a process of its own that transfers AMOUNT and misbehaves; return its exit status."""
-        source, destination = DIRECTIONS[direction]
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "networks.misbehaving", how.value, layer, "taker",
-            str(self.config_file), source.value, destination.value, str(AMOUNT),
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
-        )  # fmt: skip
-        async with asyncio.timeout(60):
-            return await process.wait()
+    # Processes that die
 
-    async def move_time_past(self, deadline: int) -> None:
-        """Move BOB's clock beyond a moment, in unix seconds, and some blocks more."""
-        head = await self.control.advance_chain_time(1)
-        await self.control.advance_chain_time(max(1, deadline - head + 1))
-        await self.control.mine(5)
+    async def run_taker(self, fault: str, direction: str) -> int:
+        """Run a taker with that fault, in a process of its own, that transfers AMOUNT; return its exit status."""
+        source, destination = DIRECTIONS[direction]
+        with (self.directory / "taker.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "networks.misbehaving", fault, "taker",
+                str(self.config_file), source.value, destination.value, str(AMOUNT),
+                env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
+                stdout=log, stderr=log,
+            )  # fmt: skip
+        try:
+            async with asyncio.timeout(60):
+                return await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
+
+    async def run_taker_that_dies_everywhere(self, direction: str) -> list[str]:
+        """Run a taker that is killed at every moment of its transfer and is back at once; return the moments."""
+        moments, pays = self.directory / "taker-moments", DIRECTIONS[direction][0] is Layer2ProtocolType.LIGHTNING
+        status = await self.run_taker(dies_everywhere(moments, pays=pays), direction)
+        assert status == 0, (self.directory / "taker.log").read_text()
+        return moments.read_text().split()
+
+    def start_provider_that_dies_everywhere(self, direction: str) -> Path:
+        """Start a provider that is killed at every moment of its swaps and is back at once; return the file to which
+        it writes the moments."""
+        moments, pays = self.directory / "provider-moments", DIRECTIONS[direction][1] is Layer2ProtocolType.LIGHTNING
+        self.provider.start(dies_everywhere(moments, pays=pays))
+        return moments
+
+    # Blocks and time
+
+    @asynccontextmanager
+    async def quick_finality(self) -> AsyncIterator[None]:
+        """While the block runs, what is in a block on any chain is soon final.
+
+        No blocks are made for that: those that come quickly would carry the chains' clocks ahead.
+        """
+
+        async def settle() -> None:
+            while True:
+                for chain, head in (await self.control.status())["chains"].items():
+                    with suppress(NodeRefused):
+                        await self.control.set_finality(safe=head["height"], finalized=head["height"], chain=chain)
+                await asyncio.sleep(_SETTLE_SECONDS)
+
+        settling = asyncio.create_task(settle())
+        try:
+            yield
+        finally:
+            settling.cancel()
+            await asyncio.gather(settling, return_exceptions=True)
+
+    async def let_deadlines_pass(self, transfer_id: str, *, payments_too: bool = True) -> None:
+        """Bring the chains' clocks beyond the deadlines of a transfer's locks, and Bitcoin's height beyond the expiry
+        of its payments.
+
+        Args:
+            payments_too: false leaves Bitcoin's height as it is.
+        """
+        terms = await self._terms(transfer_id)
+        for leg in (terms.source, terms.destination):
+            if isinstance(leg, EvmLeg):
+                chain = leg.layer.value
+                head = await self.control.advance_chain_time(1, chain=chain)
+                await self.control.advance_chain_time(max(1, leg.deadline - head + 1), chain=chain)
+                await self.control.mine(5, chain=chain)
+            elif isinstance(leg, LightningLeg) and payments_too:
+                for _ in range(0, leg.cltv_limit, _BITCOIN_BLOCKS):
+                    await self.control.mine_bitcoin(_BITCOIN_BLOCKS)
 
 
 async def until_state(layers: Layer2Manager, transfer_id: str, *states: TransferState) -> None:
     """Wait until a transfer has come to one of the states."""
-    async with asyncio.timeout(60):
-        async for event in layers.transfer_events(transfer_id):
-            if event.transfer.state in states:
-                return
+    try:
+        async with asyncio.timeout(60):
+            async for event in layers.transfer_events(transfer_id):
+                if event.transfer.state in states:
+                    return
+    except TimeoutError:
+        raise AssertionError(f"not within 60 s: {states}; {await layers.get_transfer_async(transfer_id)}") from None
     raise AssertionError(f"the transfer ended without being in {states}")
 
 
 async def _told(party: Clients) -> tuple[int, int]:
-    """What a node tells of its side of all channels and of the other: unequal while a payment is on its way."""
+    """What a node shows of its side of all channels and of the other: unequal while a payment is on its way."""
     channels = await party.lightning._node.channels()
     if any(channel.hashes for channel in channels):
         return (-1, -2)
@@ -171,6 +302,20 @@ async def _told(party: Clients) -> tuple[int, int]:
     return (sum(own for own, _ in flows), sum(other for _, other in flows))
 
 
-async def _balances(party: Clients) -> tuple[tuple[int, int], int]:
-    bob, lightning = await asyncio.gather(party.bob.balances_async(), party.lightning.balances_async())
-    return (bob[BTC].spendable, bob[ETH].spendable), lightning[BTC].spendable + lightning[BTC].reserved
+async def _money(parties: Mapping[str, Clients]) -> Money:
+    bitcoin: dict[tuple[str, Layer2ProtocolType], int] = {}
+    gas: dict[tuple[str, Layer2ProtocolType], int] = {}
+    for name, party in parties.items():
+        for client in (party.bob, party.rootstock, party.lightning):
+            layer, balances = client.protocol_type, await client.balances_async()
+            coin = _coin(layer)
+            bitcoin[name, layer] = balances[BTC].spendable
+            if layer is Layer2ProtocolType.LIGHTNING:
+                bitcoin[name, layer] += balances[BTC].reserved
+            else:
+                gas[name, layer] = balances[coin].spendable
+    return Money(bitcoin, gas)
+
+
+def _coin(layer: Layer2ProtocolType) -> AssetId:
+    return AssetId(LAYERS[layer].native_asset, LAYERS[layer].native_decimals)

@@ -11,10 +11,10 @@ from layer2.settings import ConnectionPoolConfig
 
 async def test_a_batch_above_the_nodes_limit_hangs_nobody(network: LocalNetwork) -> None:
     pool = ConnectionPoolConfig(max_batch_calls=1_500)
-    rpc = JsonRpc(network.bob_rpc_url, protocol="BOB", pool=pool, timeout=10)
+    rpc = JsonRpc(network.bob.rpc_url, protocol="BOB", pool=pool, timeout=10)
     try:
         for _ in range(2):
             answers = await asyncio.gather(*[rpc.call("eth_chainId") for _ in range(3_003)])
-            assert answers == [hex(network.chain_id)] * 3_003
+            assert answers == [hex(network.bob.chain_id)] * 3_003
     finally:
         await rpc.aclose()

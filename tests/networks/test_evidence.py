@@ -25,8 +25,8 @@ from layer2.formats.evm_header import EvmHeader, decode_header, header_from_rpc
 from layer2.formats.evm_receipt import DEPOSIT_TYPE, EvmReceipt, decode_receipt, receipt_from_rpc
 from layer2.formats.keccak import keccak256
 from layer2.layers import Layer2ProtocolType
+from layer2.legs.evidence import EvmReceiptEvidence
 from layer2.local_network import LocalNetwork, LocalNetworkControl
-from layer2.proofs.evidence import EvmReceiptEvidence
 from layer2.proofs.header_chain import check_ancestor
 from networks.parties import Clients
 
@@ -56,7 +56,7 @@ class Node:
     """op-geth, asked directly, and the taker's account, whose transactions eth-account signs."""
 
     def __init__(self, network: LocalNetwork, control: LocalNetworkControl, session: aiohttp.ClientSession) -> None:
-        self.rpc = JsonRpc("op-geth", network.bob_rpc_url, session)
+        self.rpc = JsonRpc("op-geth", network.bob.rpc_url, session)
         self._control = control
         self._network = network
         self._account: LocalAccount = Account.from_key(Path(network.taker.evm_key_file).read_text().strip())
@@ -82,24 +82,24 @@ class Node:
 
     def _signed(self, nonce: int, place: int) -> str:
         """By its place a type, and whether it moves coins, logs as a token does, or is reverted."""
-        fields: dict[str, Any] = {"chainId": self._network.chain_id, "nonce": nonce, "value": 1, "gas": 21_000}
+        fields: dict[str, Any] = {"chainId": self._network.bob.chain_id, "nonce": nonce, "value": 1, "gas": 21_000}
         fields["to"] = to_checksum((place + 1).to_bytes(20, "big"))
         if place % 5 == 1:
             amount = 2**255 if place % 10 == 6 else 1  # Nobody has that much: reverted.
             data = transfer_call((place + 1).to_bytes(20, "big"), amount)
-            fields |= {"to": self._network.token_address, "value": 0, "gas": 60_000, "data": "0x" + data.hex()}
+            fields |= {"to": self._network.bob.token_address, "value": 0, "gas": 60_000, "data": "0x" + data.hex()}
         match place % 4:
             case 0:
                 fields |= {"type": 2, "maxFeePerGas": _PRICE, "maxPriorityFeePerGas": _TIP}
             case 1:
                 fields |= {"gasPrice": _PRICE}
             case 2:
-                key = {"address": self._network.token_address, "storageKeys": ["0x" + "00" * 32]}
+                key = {"address": self._network.bob.token_address, "storageKeys": ["0x" + "00" * 32]}
                 fields |= {"type": 1, "gasPrice": _PRICE, "accessList": [key], "gas": fields["gas"] + 4_300}
             case _:
                 # A new authority for each: the pool takes one transaction of an account that has delegated.
                 authority: LocalAccount = Account.from_key(keccak256(f"{nonce}".encode()))
-                permission = {"chainId": self._network.chain_id, "address": "0x" + "00" * 20, "nonce": 0}
+                permission = {"chainId": self._network.bob.chain_id, "address": "0x" + "00" * 20, "nonce": 0}
                 fields |= {
                     "type": 4,
                     "maxFeePerGas": _PRICE,

@@ -52,7 +52,7 @@ class Node:
     """op-geth, asked directly, and the taker's key."""
 
     def __init__(self, network: LocalNetwork, control: LocalNetworkControl, session: aiohttp.ClientSession) -> None:
-        self.rpc = JsonRpc("op-geth", network.bob_rpc_url, session)
+        self.rpc = JsonRpc("op-geth", network.bob.rpc_url, session)
         self._control = control
         self._network = network
         self._signer = SoftwareEvmSigner.from_file(network.taker.evm_key_file)
@@ -77,7 +77,7 @@ class Node:
 
     async def _signed(self, nonce: int, data: bytes, *, create: bool) -> SignedTransaction:
         transaction = Eip1559Transaction(
-            chain_id=self._network.chain_id,
+            chain_id=self._network.bob.chain_id,
             nonce=nonce,
             max_priority_fee_per_gas=_TIP,
             max_fee_per_gas=_PRICE,
@@ -98,7 +98,7 @@ async def node(network: LocalNetwork, control: LocalNetworkControl) -> AsyncIter
 
 @pytest.fixture
 async def client(network: LocalNetwork) -> AsyncIterator[EvmNode]:
-    rpc = ClientRpc(network.bob_rpc_url, protocol="BOB", pool=ConnectionPoolConfig(), timeout=10)
+    rpc = ClientRpc(network.bob.rpc_url, protocol="BOB", pool=ConnectionPoolConfig(), timeout=10)
     yield EvmNode(rpc, "BOB")
     await rpc.aclose()
 
@@ -167,7 +167,7 @@ async def test_a_transfer_of_everything_is_refused_with_the_amounts(taker: Clien
 
 
 async def test_a_simulated_failure_carries_the_contracts_reason(taker: Clients, network: LocalNetwork) -> None:
-    request = EvmTransactionRequest(to=network.token_address, data=transfer_call(bytes(19) + b"\x77", 2**255))
+    request = EvmTransactionRequest(to=network.bob.token_address, data=transfer_call(bytes(19) + b"\x77", 2**255))
     with pytest.raises(TransactionError, match="the transaction would fail: execution reverted") as refused:
         await taker.bob.estimate_fee_async(request)
     assert refused.value.code == "would_fail"
@@ -179,7 +179,7 @@ async def test_a_failure_in_a_block_is_explained_by_executing_it_again(
     data = transfer_call(bytes(19) + b"\x77", 2**255)
     reasons = []
     for gas_limit in (100_000, 23_000):
-        request = EvmTransactionRequest(to=network.token_address, data=data, gas_limit=gas_limit)
+        request = EvmTransactionRequest(to=network.bob.token_address, data=data, gas_limit=gas_limit)
         status = await taker.bob.submit_transaction_async(request)
         assert (await taker.bob.wait_for_status_async(status.tx_id)).state is TxState.FAILED
         reasons.append(await taker.bob.failure_reason_async(status.tx_id))

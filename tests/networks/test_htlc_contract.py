@@ -1,40 +1,39 @@
-"""The ability ``HtlcLayer``: the seven verbs of a hash-locked leg, the same on both layers and on both networks."""
+"""The ability ``HtlcLayer``: the acts and reads of a hash-locked leg, the same on every layer and network."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 
 import pytest
 
 from layer2 import Preimage
 from layer2.contracts.htlc import ClaimedEvent, RefundedEvent
-from layer2.errors import FundsRulesError
+from layer2.errors import FundsRulesError, ProtocolNotImplemented
 from layer2.formats import bolt11
+from layer2.legs.evidence import EvmReceiptEvidence, LightningPaymentEvidence
+from layer2.legs.evm import EvmLeg
+from layer2.legs.evm_evidence import check_lock_event
+from layer2.legs.lightning import LightningLeg
+from layer2.legs.views import ActStatus, LegState, Side, Verb
 from layer2.local_network import LocalNetwork, LocalNetworkControl
-from layer2.proofs.evidence import EvmReceiptEvidence, LightningPaymentEvidence
-from layer2.proofs.evm_receipt import check_lock_event
-from layer2.proofs.lightning_payment import check_payment
-from layer2.swap_rules.legs import ActStatus, LegState, Side, Verb
-from layer2.terms import EvmLeg, LightningLeg
 from layer2.transactions import Finality
 from networks.conftest import steering
-from networks.legs import AMOUNT, FundedLeg, new_leg
+from networks.legs import AMOUNT, LAYERS, FundedLeg, new_leg
 from networks.parties import Clients, clients_of
 from networks.waiting import until
 
 
-@pytest.fixture(params=["bob", "lightning"])
+@pytest.fixture(params=LAYERS)
 def layer_name(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
 
 
 @pytest.fixture
-async def leg(
-    layer_name: str, network: LocalNetwork, control: LocalNetworkControl, taker: Clients, provider: Clients
-) -> FundedLeg:
-    return await new_leg(layer_name, network, control, taker, provider)
+async def leg(layer_name: str, control: LocalNetworkControl, taker: Clients, provider: Clients) -> FundedLeg:
+    return await new_leg(layer_name, control, taker, provider)
 
 
 async def test_an_offer_says_what_the_payer_needs(leg: FundedLeg) -> None:
@@ -44,21 +43,23 @@ async def test_an_offer_says_what_the_payer_needs(leg: FundedLeg) -> None:
         assert invoice.payee.hex() == await leg.payee.receive_address_async()
         assert invoice.min_final_cltv_expiry_delta == 80
     else:
+        assert isinstance(leg.htlc.leg, EvmLeg)
         assert "0x" + leg.htlc.leg.payee.hex() == (await leg.payee.receive_address_async()).lower()
 
 
 async def test_nothing_is_sent_before_an_act_is_performed(leg: FundedLeg) -> None:
     for side in Side:
-        await leg.side(side).check_can_finish(leg.htlc, side)
+        await leg.legs(side).check_can_finish(leg.htlc, side)
         view = await leg.see(side)
-        assert (view.state, view.over, view.final, view.preimage) == (LegState.NONE, False, False, None)
-    act = await leg.payer.prepare(Verb.FUND, leg.htlc)
-    assert await leg.payer.act_status(act) is ActStatus.UNSEEN
+        assert (view.state, view.preimage) == (LegState.NONE, None)
+        assert (view.arrived, view.final, view.over) == (False, False, False)
+    act = await leg.payer.legs.prepare(Verb.FUND, leg.htlc)
+    assert await leg.payer.legs.act_status(act) is ActStatus.UNSEEN
     for side in Side:
         assert (await leg.see(side)).state is LegState.NONE
-        assert await leg.side(side).evidence(leg.htlc, side) is None
+        assert await leg.legs(side).evidence(leg.htlc, side) is None
     # What is prepared on a chain has a nonce: it is performed, so that no gap is left, and given back.
-    await leg.payer.perform(act)
+    await leg.payer.legs.perform(act)
     await leg.until_seen(Side.PAYEE, state=LegState.FUNDED)
     await leg.act(Side.PAYEE, Verb.RELEASE)
     await leg.until_seen(Side.PAYER, state=LegState.RETURNED)
@@ -68,27 +69,26 @@ async def test_a_leg_is_funded_seen_collected_and_proven(leg: FundedLeg) -> None
     before = [await leg.owned(side) for side in Side]
     fund = await leg.fund()
     funded = await leg.until_seen(Side.PAYEE, state=LegState.FUNDED)
-    assert (funded.final, funded.over, funded.preimage) == (False, False, None)
-    # A payer of Lightning knows only that the payment is on its way.
-    as_payer = await leg.see(Side.PAYER)
-    assert as_payer.state is (LegState.PENDING if leg.is_lightning else LegState.FUNDED)
-    assert await leg.payer.act_status(fund) is (ActStatus.UNDER_WAY if leg.is_lightning else ActStatus.DONE)
+    assert (funded.arrived, funded.final, funded.over, funded.preimage) == (False, False, False, None)
+    # The money has left: it is locked, or in flight.
+    assert (await leg.see(Side.PAYER)).state is LegState.FUNDED
+    assert await leg.payer.legs.act_status(fund) is (ActStatus.UNDER_WAY if leg.is_lightning else ActStatus.DONE)
 
     collect = await leg.collect()
     for side in Side:
-        collected = await leg.until_seen(side, state=LegState.COLLECTED, final=True)
+        collected = await leg.until_final(side, state=LegState.COLLECTED)
         assert collected.preimage == leg.preimage
         assert not collected.over
-    assert await leg.payee.act_status(collect) is ActStatus.DONE
-    assert await leg.payer.act_status(fund) is ActStatus.DONE
+    assert await leg.payee.legs.act_status(collect) is ActStatus.DONE
+    assert await leg.payer.legs.act_status(fund) is ActStatus.DONE
     await assert_claimed(leg)
     await leg.until_owned([before[0] - AMOUNT, before[1] + AMOUNT])
 
 
 async def assert_claimed(leg: FundedLeg) -> None:
-    await leg.control.mine(5)
+    await leg.mine(5)
     for side in Side:
-        evidence = await leg.side(side).evidence(leg.htlc, side)
+        evidence = await leg.legs(side).evidence(leg.htlc, side)
         if isinstance(leg.htlc.leg, EvmLeg):
             assert isinstance(evidence, EvmReceiptEvidence)
             included = check_lock_event(evidence, leg.htlc.leg, leg.htlc.payment_hash, leg.htlc.terms_hash)
@@ -97,22 +97,22 @@ async def assert_claimed(leg: FundedLeg) -> None:
             assert included.event.preimage == leg.preimage
         else:
             assert isinstance(evidence, LightningPaymentEvidence)
-            check_payment(evidence, leg.htlc.payment_hash)
-        assert await leg.side(side).verify_proof_async(evidence)  # type: ignore[arg-type]  # of its own layer
+            assert evidence.preimage.payment_hash == leg.htlc.payment_hash
+        assert await leg.is_confirmed(side, evidence)
 
 
 async def test_performing_every_act_twice_moves_the_money_once(leg: FundedLeg) -> None:
     before = [await leg.owned(side) for side in Side]
     fund = await leg.fund()
-    await leg.payer.perform(fund)
+    await leg.payer.legs.perform(fund)
     await leg.until_seen(Side.PAYEE, state=LegState.FUNDED)
-    await leg.payer.perform(fund)
+    await leg.payer.legs.perform(fund)
     collect = await leg.collect()
-    await leg.payee.perform(collect)
+    await leg.payee.legs.perform(collect)
     for side in Side:
-        await leg.until_seen(side, state=LegState.COLLECTED, final=True)
-    await leg.payee.perform(collect)
-    await leg.payer.perform(fund)
+        await leg.until_final(side, state=LegState.COLLECTED)
+    await leg.payee.legs.perform(collect)
+    await leg.payer.legs.perform(fund)
     await leg.until_owned([before[0] - AMOUNT, before[1] + AMOUNT])
 
 
@@ -121,16 +121,15 @@ async def test_a_payee_releases_and_the_payer_has_everything_back(leg: FundedLeg
     await leg.fund()
     await leg.until_seen(Side.PAYEE, state=LegState.FUNDED)
     release = await leg.act(Side.PAYEE, Verb.RELEASE)
-    await leg.payee.perform(release)
+    await leg.payee.legs.perform(release)
     for side in Side:
         await leg.until_seen(side, state=LegState.RETURNED)
-    await leg.control.mine(5)
     for side in Side:
-        returned = await leg.until_seen(side, state=LegState.RETURNED, final=True, over=True)
-        assert returned.preimage is None
-    assert await leg.payee.act_status(release) is ActStatus.DONE
+        returned = await leg.until_final(side, state=LegState.RETURNED)
+        assert (returned.over, returned.preimage) == (True, None)
+    assert await leg.payee.legs.act_status(release) is ActStatus.DONE
     await leg.until_owned(before)
-    evidence = await leg.payer.evidence(leg.htlc, Side.PAYER)
+    evidence = await leg.payer.legs.evidence(leg.htlc, Side.PAYER)
     if isinstance(leg.htlc.leg, EvmLeg):
         assert isinstance(evidence, EvmReceiptEvidence)
         included = check_lock_event(evidence, leg.htlc.leg, leg.htlc.payment_hash, leg.htlc.terms_hash)
@@ -148,14 +147,14 @@ async def test_money_that_differs_in_one_detail_is_not_this_leg(leg: FundedLeg) 
             state = (await leg.see(side, decoy)).state
             assert state in (LegState.NONE, LegState.PENDING) if leg.is_lightning else state is LegState.NONE, name
     await leg.collect()
-    await leg.until_seen(Side.PAYEE, state=LegState.COLLECTED, final=True)
+    await leg.until_final(Side.PAYEE, state=LegState.COLLECTED)
 
 
 async def test_each_side_can_do_only_its_own_acts(leg: FundedLeg) -> None:
     with pytest.raises(FundsRulesError):
-        await leg.payee.prepare(Verb.FUND, leg.htlc)
+        await leg.payee.legs.prepare(Verb.FUND, leg.htlc)
     with pytest.raises(FundsRulesError):
-        await leg.payee.prepare(Verb.COLLECT, leg.htlc, Preimage(os.urandom(32)))
+        await leg.payee.legs.prepare(Verb.COLLECT, leg.htlc, Preimage(os.urandom(32)))
     await leg.fund()
     await leg.until_seen(Side.PAYEE, state=LegState.FUNDED)
     for side, verb, preimage in (
@@ -164,9 +163,10 @@ async def test_each_side_can_do_only_its_own_acts(leg: FundedLeg) -> None:
         (Side.PAYER, Verb.RECLAIM, None),
         (Side.PAYEE, Verb.RECLAIM, None),
         (Side.PAYEE, Verb.COLLECT, None),
+        (Side.PAYER, Verb.VOID, None),
     ):
         with pytest.raises(FundsRulesError):
-            await leg.side(side).prepare(verb, leg.htlc, preimage)
+            await leg.legs(side).prepare(verb, leg.htlc, preimage)
     await leg.collect()
     await leg.until_seen(Side.PAYER, state=LegState.COLLECTED)
 
@@ -175,18 +175,18 @@ async def test_a_hash_whose_preimage_is_out_is_never_funded_again(leg: FundedLeg
     await leg.fund()
     await leg.until_seen(Side.PAYEE, state=LegState.FUNDED)
     with pytest.raises(FundsRulesError):
-        await leg.payer.prepare(Verb.FUND, leg.htlc)
+        await leg.payer.legs.prepare(Verb.FUND, leg.htlc)
     await leg.collect()
     await leg.until_seen(Side.PAYER, state=LegState.COLLECTED)
     for htlc in (leg.htlc, *[decoy for name, decoy in leg.decoys().items() if name != "hash"]):
         with pytest.raises(FundsRulesError):
-            await leg.payer.prepare(Verb.FUND, htlc)
+            await leg.payer.legs.prepare(Verb.FUND, htlc)
 
 
 async def test_waiting_for_a_change_ends_when_the_leg_is_funded(leg: FundedLeg) -> None:
     async def wait_until_funded() -> LegState:
         while (view := await leg.see(Side.PAYEE)).state is not LegState.FUNDED:
-            await leg.payee.wait_for_change(leg.htlc, view)
+            await leg.payee.legs.wait_for_change(leg.htlc, view)
         return view.state
 
     waiting = asyncio.create_task(wait_until_funded())
@@ -198,31 +198,102 @@ async def test_waiting_for_a_change_ends_when_the_leg_is_funded(leg: FundedLeg) 
 
 
 async def test_the_clocks_of_a_layer_are_read_with_their_heights(leg: FundedLeg) -> None:
-    first = await leg.payer.read_clock()
-    await leg.control.mine(1)
+    first = await leg.payer.legs.read_clock()
+    await leg.mine(1)
     await leg.control.mine_bitcoin(1)
-    later = await leg.payer.read_clock()
+    later = await leg.payer.legs.read_clock()
     assert later.height > first.height
     assert later.chain_time >= first.chain_time
 
 
-async def test_a_lock_counts_at_the_finality_that_is_asked_for(
-    network: LocalNetwork, control: LocalNetworkControl, taker: Clients, provider: Clients
+@pytest.mark.parametrize("chain", ["bob", "rootstock"])
+async def test_a_lock_counts_at_the_finality_of_the_terms(
+    chain: str, control: LocalNetworkControl, taker: Clients, provider: Clients
 ) -> None:
-    leg = await new_leg("bob", network, control, taker, provider)
-    await control.set_automatic(False)
+    leg = await new_leg(chain, control, taker, provider)
+    assert isinstance(leg.htlc.leg, EvmLeg)
+    await control.set_automatic(False, chain=leg.htlc.leg.protocol.value)
     await leg.fund()
-    await control.mine(1)
+    await leg.mine(1)
+    assert (await leg.see(Side.PAYEE)).state is LegState.FUNDED
     for finality in (Finality.SAFE, Finality.FINALIZED):
-        assert (await leg.payee.observe(leg.htlc, Side.PAYEE, finality)).state is LegState.PENDING
-        await control.mine(2)
-        assert (await leg.payee.observe(leg.htlc, Side.PAYEE, finality)).state is LegState.FUNDED
+        careful = replace(leg.htlc, leg=replace(leg.htlc.leg, lock_finality=finality))
+        assert (await leg.see(Side.PAYEE, careful)).state is LegState.PENDING
+        await leg.mine(2)
+        assert (await leg.see(Side.PAYEE, careful)).state is LegState.FUNDED
+
+
+@pytest.mark.parametrize("chain", ["bob", "rootstock"])
+async def test_what_has_arrived_on_a_chain_is_final_once_it_is_finalized(
+    chain: str, control: LocalNetworkControl, taker: Clients, provider: Clients
+) -> None:
+    leg = await new_leg(chain, control, taker, provider)
+    await leg.fund()
+    await leg.until_seen(Side.PAYEE, state=LegState.FUNDED)
+    await control.set_automatic(False, chain=leg.htlc.leg.protocol.value)
+    await leg.collect()
+    await leg.mine(1)
+    for _ in range(2):
+        for side in Side:
+            view = await leg.see(side)
+            assert (view.arrived, view.final) == (True, False)
+            assert view.final_at is not None
+        await leg.mine(2)
+    for side in Side:
+        view = await leg.see(side)
+        assert (view.arrived, view.final) == (True, True)
+
+
+@pytest.mark.parametrize("chain", ["bob", "rootstock"])
+async def test_a_late_funding_is_found_and_a_courtesy_pays_its_payee(
+    chain: str, control: LocalNetworkControl, taker: Clients, provider: Clients
+) -> None:
+    leg = await new_leg(chain, control, taker, provider)
+    _, since = await leg.payee.legs.late_fundings(0)
+    await leg.fund()
+    await leg.until_seen(Side.PAYEE, state=LegState.FUNDED)
+    assert leg.htlc.payment_hash in (await leg.payee.legs.late_fundings(since))[0]
+    assert leg.htlc.payment_hash not in (await leg.payer.legs.late_fundings(since))[0]
+    before = [await leg.owned(side) for side in Side]
+    await leg.payer.legs.courtesy(leg.htlc, leg.preimage)
+    collected = await leg.until_final(Side.PAYEE, state=LegState.COLLECTED)
+    assert collected.preimage == leg.preimage
+    await leg.until_owned([before[0], before[1] + AMOUNT])
+
+
+async def test_only_the_payee_collects_on_lightning_and_a_late_payment_is_refused_by_its_node(
+    control: LocalNetworkControl, taker: Clients, provider: Clients
+) -> None:
+    leg = await new_leg("lightning", control, taker, provider)
+    with pytest.raises(ProtocolNotImplemented):
+        await leg.payer.legs.courtesy(leg.htlc, leg.preimage)
+    assert await leg.payee.legs.late_fundings(7) == (frozenset(), 7)
+
+
+async def test_a_leg_that_was_agreed_can_be_kept_and_freed_as_often_as_one_likes(leg: FundedLeg) -> None:
+    for side in Side:
+        legs = leg.legs(side)
+        for _ in range(2):
+            await legs.reserve(leg.htlc, side)
+            await legs.check_can_finish(leg.htlc, side)
+        for _ in range(2):
+            legs.free(leg.htlc)
+
+
+async def test_an_act_that_was_discarded_leaves_nothing_behind(leg: FundedLeg) -> None:
+    act = await leg.payer.legs.prepare(Verb.FUND, leg.htlc)
+    leg.payer.legs.discard(act)
+    # What is prepared after it does not wait for it.
+    await leg.fund()
+    await leg.until_seen(Side.PAYEE, state=LegState.FUNDED)
+    await leg.act(Side.PAYEE, Verb.RELEASE)
+    await leg.until_seen(Side.PAYER, state=LegState.RETURNED)
 
 
 async def test_a_funding_that_never_came_is_over_once_it_cannot_come_any_more(
-    layer_name: str, network: LocalNetwork, control: LocalNetworkControl, taker: Clients, provider: Clients
+    layer_name: str, control: LocalNetworkControl, taker: Clients, provider: Clients
 ) -> None:
-    leg = await new_leg(layer_name, network, control, taker, provider, lasting=-3600)
+    leg = await new_leg(layer_name, control, taker, provider, lasting=-3600)
     if leg.is_lightning:
         assert not (await leg.see(Side.PAYEE)).over
         await leg.act(Side.PAYEE, Verb.RELEASE)
@@ -234,7 +305,7 @@ async def test_a_funding_that_never_came_is_over_once_it_cannot_come_any_more(
             view = await leg.see(side)
             assert (view.state, view.over) == (LegState.NONE, True)
         with pytest.raises(FundsRulesError, match="deadline"):
-            await leg.payer.prepare(Verb.FUND, leg.htlc)
+            await leg.payer.legs.prepare(Verb.FUND, leg.htlc)
 
 
 async def test_a_payer_has_its_money_back_after_the_deadline_though_the_payee_does_nothing(
@@ -246,23 +317,16 @@ async def test_a_payer_has_its_money_back_after_the_deadline_though_the_payee_do
         clients_of(network, network.taker) as taker,
         clients_of(network, network.provider) as provider,
     ):
-        legs = [await new_leg(name, network, control, taker, provider) for name in ("bob", "lightning")]
+        legs = [await new_leg(name, control, taker, provider) for name in LAYERS]
         before = [await leg.owned(Side.PAYER) for leg in legs]
         for leg in legs:
             await leg.fund()
             await leg.until_seen(Side.PAYEE, state=LegState.FUNDED)
             with pytest.raises(FundsRulesError):
-                await leg.payer.prepare(Verb.RECLAIM, leg.htlc)
-        lock, payment = legs
-        assert isinstance(lock.htlc.leg, EvmLeg)
-
-        now = await control.advance_chain_time(1)
-        await control.advance_chain_time(lock.htlc.leg.deadline - now)
-        reclaim = await lock.act(Side.PAYER, Verb.RECLAIM)
-        await lock.payer.perform(reclaim)
-        await lock.until_seen(Side.PAYEE, state=LegState.RETURNED)
-        await control.mine(5)
-        await lock.until_seen(Side.PAYER, state=LegState.RETURNED, final=True, over=True)
+                await leg.payer.legs.prepare(Verb.RECLAIM, leg.htlc)
+        *locks, payment = legs
+        for lock in locks:
+            await reclaimed(lock)
 
         async def has_come_back() -> bool:
             await control.mine_bitcoin(20)
@@ -272,3 +336,15 @@ async def test_a_payer_has_its_money_back_after_the_deadline_though_the_payee_do
         assert (await payment.see(Side.PAYER)).over
         for leg, owned in zip(legs, before, strict=True):
             await leg.until_owned([owned])
+
+
+async def reclaimed(lock: FundedLeg) -> None:
+    assert isinstance(lock.htlc.leg, EvmLeg)
+    chain = lock.htlc.leg.protocol.value
+    now = await lock.control.advance_chain_time(1, chain=chain)
+    await lock.control.advance_chain_time(lock.htlc.leg.deadline - now, chain=chain)
+    reclaim = await lock.act(Side.PAYER, Verb.RECLAIM)
+    await lock.payer.legs.perform(reclaim)
+    await lock.until_seen(Side.PAYEE, state=LegState.RETURNED)
+    final = await lock.until_final(Side.PAYER, state=LegState.RETURNED)
+    assert final.over

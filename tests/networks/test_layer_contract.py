@@ -1,4 +1,4 @@
-"""What every layer's client does, the same on both layers and on both networks."""
+"""What every layer's client does, the same on every layer and network."""
 
 from __future__ import annotations
 
@@ -31,10 +31,13 @@ from layer2.interfaces import SystemClock
 from layer2.local_network import LocalNetwork, LocalNetworkControl
 from layer2.money import AssetId
 from layer2.protocol_client import Layer2ProtocolAsync
+from layer2.protocols.evm.client import EvmClient
 from layer2.protocols.evm.requests import EvmTransactionRequest
+from layer2.protocols.rootstock import RootstockClient
 from layer2.signers.software import SoftwareEvmSigner
 from memory_sends import MemorySends
-from networks.parties import Clients, bob_settings, lightning_settings
+from networks.legs import LAYERS
+from networks.parties import Clients, bob_settings, lightning_settings, rootstock_settings
 from networks.waiting import until
 
 AMOUNT = 20_000
@@ -59,9 +62,10 @@ class Layer:
         return address
 
     async def until_final(self, tx_id: str) -> TxStatus[Any]:
-        """Wait until the transaction is final; on BOB that takes some more blocks."""
+        """Wait until the transaction is final; on a chain that takes some more blocks."""
         await self.client.wait_for_status_async(tx_id, until=TxState.INCLUDED, timeout=60)
-        await self.control.mine(5)
+        if isinstance(self.client, EvmClient):
+            await self.control.mine(5, chain=self.client.protocol_type.value)
         return await self.client.wait_for_status_async(tx_id, until=TxState.FINAL, timeout=60)
 
     async def owned(self) -> tuple[int, int]:
@@ -79,7 +83,7 @@ class Layer:
         await until(holds, f"{AMOUNT} sat have moved once")
 
 
-@pytest.fixture(params=["bob", "lightning"])
+@pytest.fixture(params=LAYERS)
 def layer_name(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
@@ -89,15 +93,19 @@ def layer_name(request: pytest.FixtureRequest) -> str:
 def layer(layer_name: str, taker: Clients, provider: Clients, control: LocalNetworkControl) -> Layer:
     if layer_name == "bob":
         return Layer(taker.bob, provider.bob, "0x" + "ab" * 32, control)
+    if layer_name == "rootstock":
+        return Layer(taker.rootstock, provider.rootstock, "0x" + "ab" * 32, control)
     return Layer(taker.lightning, provider.lightning, "ab" * 32, control)
 
 
 def make(layer_name: str, on: LocalNetwork, **changes: Any) -> Client:
     """Another client of the taker's, with some settings changed."""
+    if layer_name == "lightning":
+        return LightningNetwork(lightning_settings(on.taker, **changes), MemorySends(), SystemClock())
+    signer = SoftwareEvmSigner.from_file(on.taker.evm_key_file)
     if layer_name == "bob":
-        signer = SoftwareEvmSigner.from_file(on.taker.evm_key_file)
         return BobClient(bob_settings(on, **changes), signer, MemorySends())
-    return LightningNetwork(lightning_settings(on.taker, **changes), MemorySends(), SystemClock())
+    return RootstockClient(rootstock_settings(on, **changes), signer, MemorySends())
 
 
 async def test_initializing_can_be_repeated(layer: Layer) -> None:
@@ -107,6 +115,7 @@ async def test_initializing_can_be_repeated(layer: Layer) -> None:
 
 WRONG_NODES: dict[str, tuple[str, dict[str, Any], type[Layer2Error], str]] = {
     "chain_id": ("bob", {"chain_id": 808813}, WrongNetwork, "is on chain 60808.*808813"),
+    "rootstock_chain_id": ("rootstock", {"chain_id": 31}, WrongNetwork, "is on chain 33.*ROOTSTOCK.*31"),
     "token": ("bob", {"token": "0x" + "11" * 20}, ConfigurationError, "no ERC-20"),
     "token_decimals": ("bob", {"token_decimals": 18}, ConfigurationError, "token_decimals is 18"),
     "network": ("lightning", {"network": "mainnet"}, WrongNetwork, "lnd is on regtest.*mainnet"),
@@ -137,7 +146,7 @@ async def test_a_macaroon_of_another_node_is_refused(network: LocalNetwork) -> N
 
 
 async def test_a_node_that_is_down_is_a_typed_error_and_nothing_is_sent(network: LocalNetwork, layer_name: str) -> None:
-    nowhere = {"rpc_url": "http://127.0.0.1:9"} if layer_name == "bob" else {"rest_url": "https://127.0.0.1:9"}
+    nowhere = {"rest_url": "https://127.0.0.1:9"} if layer_name == "lightning" else {"rpc_url": "http://127.0.0.1:9"}
     async with make(layer_name, network, **nowhere) as client:
         with pytest.raises(NodeUnreachable) as down:
             await client.initialize_async()
@@ -157,7 +166,7 @@ async def test_balances_grow_and_shrink_by_what_is_sent(layer: Layer) -> None:
 
 async def test_a_submitted_transaction_is_known_at_once_and_ends_final(layer: Layer) -> None:
     request: Any = await layer.recipient(AMOUNT)
-    if isinstance(layer.client, BobClient):
+    if isinstance(layer.client, EvmClient):
         request = EvmTransactionRequest(to=request, value=1)
     status = await layer.client.submit_transaction_async(request)
     assert (await layer.client.get_transaction_status_async(status.tx_id)).state is not TxState.UNKNOWN
@@ -205,7 +214,7 @@ async def test_an_amount_that_is_no_positive_integer_is_refused(layer: Layer, am
 async def test_an_asset_that_the_layer_does_not_carry_is_refused(layer: Layer) -> None:
     with pytest.raises(UnknownAsset):
         await layer.client.transfer_asset_async(UNKNOWN_ASSET, AMOUNT, await layer.recipient(AMOUNT))
-    if isinstance(layer.client, LightningNetwork):
+    if not isinstance(layer.client, BobClient):
         with pytest.raises(UnknownAsset):
             await layer.client.transfer_asset_async(ETH, AMOUNT, await layer.recipient(AMOUNT))
 
@@ -233,12 +242,12 @@ async def test_a_wait_that_ends_by_its_timeout_says_the_id(layer: Layer) -> None
 
 @pytest.mark.only_on("simnet", reason="real nodes cannot be told to answer late")
 async def test_a_send_that_ends_by_its_timeout_says_the_id_and_is_not_sent_twice(
-    layer: Layer, control: LocalNetworkControl
+    layer_name: str, layer: Layer, control: LocalNetworkControl
 ) -> None:
     recipient, key = await layer.recipient(AMOUNT), os.urandom(8).hex()
     before = await layer.owned()
-    if isinstance(layer.client, BobClient):
-        await control.fault("bob", "delay", method="eth_sendRawTransaction", seconds=2, count=1)
+    if isinstance(layer.client, EvmClient):
+        await control.fault(layer_name, "delay", method="eth_sendRawTransaction", seconds=2, count=1)
     else:
         await control.fault("taker_lightning", "delay", path="/v2/router/send", seconds=2, count=1)
     with pytest.raises(AsyncTimeout) as timed_out:
@@ -252,11 +261,13 @@ async def test_a_send_that_ends_by_its_timeout_says_the_id_and_is_not_sent_twice
 
 
 @pytest.mark.only_on("simnet", reason="real nodes cannot be told to drop an answer")
-async def test_a_send_whose_answer_is_lost_is_not_sent_twice(layer: Layer, control: LocalNetworkControl) -> None:
+async def test_a_send_whose_answer_is_lost_is_not_sent_twice(
+    layer_name: str, layer: Layer, control: LocalNetworkControl
+) -> None:
     recipient, key = await layer.recipient(AMOUNT), os.urandom(8).hex()
     before = await layer.owned()
-    if isinstance(layer.client, BobClient):
-        await control.fault("bob", "drop_reply", method="eth_sendRawTransaction", count=1)
+    if isinstance(layer.client, EvmClient):
+        await control.fault(layer_name, "drop_reply", method="eth_sendRawTransaction", count=1)
     else:
         await control.fault("taker_lightning", "drop_reply", path="/v2/router/send", count=1)
     lost: NodeError | None = None

@@ -101,7 +101,7 @@ async def sender(network: LocalNetwork, control: LocalNetworkControl, taker: Cli
         await control.set_automatic(False)
         height = await control.mine()
         await control.set_finality(safe=height, finalized=height)
-        yield Sender(client, signer, network.chain_id)
+        yield Sender(client, signer, network.bob.chain_id)
 
 
 @DEPTHS

@@ -132,7 +132,7 @@ async def test_nodes_take_the_smallest_bump_that_is_offered_and_less_than_a_tent
 
     async def offer(price: Price) -> None:
         transaction = Eip1559Transaction(
-            network.chain_id, nonce, price.max_priority_fee_per_gas, price.max_fee_per_gas, 21_000, recipient, 1
+            network.bob.chain_id, nonce, price.max_priority_fee_per_gas, price.max_fee_per_gas, 21_000, recipient, 1
         )
         raw = transaction.signed(await signer.sign_digest(transaction.signing_hash())).raw
         await taker.bob._node.send(raw)

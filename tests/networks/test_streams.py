@@ -52,13 +52,13 @@ class Following:
 
     async def node_logs(self) -> list[Where]:
         criteria = {
-            "address": self.network.token_address,
+            "address": self.network.bob.token_address,
             "topics": ["0x" + TRANSFER.hex()],
             "fromBlock": hex(self.first),
             "toBlock": "latest",
         }
         body = {"jsonrpc": "2.0", "id": 1, "method": "eth_getLogs", "params": [criteria]}
-        async with aiohttp.ClientSession() as session, session.post(self.network.bob_rpc_url, json=body) as response:
+        async with aiohttp.ClientSession() as session, session.post(self.network.bob.rpc_url, json=body) as response:
             logs: list[dict[str, Any]] = (await response.json())["result"]
         return [(log["blockHash"], log["transactionHash"], int(log["logIndex"], 16)) for log in logs]
 
@@ -66,7 +66,7 @@ class Following:
 @pytest.fixture
 async def listening(network: LocalNetwork) -> AsyncIterator[BobClient]:
     """A client that hears of blocks by the node's websocket alone."""
-    settings = bob_settings(network, websocket_url=network.bob_websocket_url, poll_interval_seconds=FOR_EVER)
+    settings = bob_settings(network, websocket_url=network.bob.websocket_url, poll_interval_seconds=FOR_EVER)
     async with BobClient(settings, SoftwareEvmSigner.from_file(network.taker.evm_key_file), MemorySends()) as client:
         await client.initialize_async()
         yield client
@@ -102,7 +102,7 @@ async def test_logs_of_the_past_and_of_new_blocks_come_once(
     await control.mine()
     await asyncio.gather(*[listening.transfer_asset_async(BTC, 1_000 + one, recipient) for one in range(5)])
     await control.mine()
-    events = listening.watch_logs_async(network.token_address, [TRANSFER], from_block=first)
+    events = listening.watch_logs_async(network.bob.token_address, [TRANSFER], from_block=first)
     following = Following(network, events, first)
     await following.until_as_the_node_says()
     tx_id = await listening.transfer_asset_async(BTC, 2_000, recipient)
@@ -120,7 +120,7 @@ async def test_a_reorganisation_takes_logs_back_before_the_new_ones(
     height = await control.mine(6)
     await control.set_finality(safe=height - 6, finalized=height - 6)
     first = height + 1
-    events = listening.watch_logs_async(network.token_address, [TRANSFER], from_block=first)
+    events = listening.watch_logs_async(network.bob.token_address, [TRANSFER], from_block=first)
     following = Following(network, events, first)
     for one in range(depth):
         await listening.transfer_asset_async(BTC, 3_000 + one, network.provider.evm_address)
@@ -145,7 +145,7 @@ async def test_connections_that_are_cut_off_while_blocks_come_leave_neither_gap_
     first = await height_of(listening) + 1
     await control.mine()
     await control.fault("bob", "drop_reply", method="eth_subscription", count=4)
-    events = listening.watch_logs_async(network.token_address, [TRANSFER], from_block=first)
+    events = listening.watch_logs_async(network.bob.token_address, [TRANSFER], from_block=first)
     following = Following(network, events, first)
     for one in range(6):
         await listening.transfer_asset_async(BTC, 4_000 + one, network.provider.evm_address)

@@ -25,11 +25,12 @@ from layer2.errors import (
 )
 from layer2.formats.evm_address import parse_address, to_checksum
 from layer2.layers import Layer2ProtocolType
+from layer2.legs.evm import EvmLeg
+from layer2.legs.leg import Htlc
+from layer2.legs.views import ActStatus, LegState, Side, Verb
 from layer2.local_network import LocalNetwork
 from layer2.protocols.evm.requests import EvmTransactionRequest
 from layer2.signers.software import SoftwareEvmSigner
-from layer2.swap_rules.legs import ActStatus, Htlc, LegState, Side, Verb
-from layer2.terms import EvmLeg
 from layer2.transactions import Finality
 from memory_sends import MemorySends
 from networks.parties import Clients, bob_settings
@@ -148,7 +149,7 @@ async def test_a_payment_to_oneself_is_no_fee(paying: Paying) -> None:
 
 async def htlc_of(client: BobClient, provider: Clients, token: OddToken) -> Htlc:
     leg = EvmLeg(
-        protocol=Layer2ProtocolType.BOB,
+        layer=Layer2ProtocolType.BOB,
         chain_id=client.settings.chain_id,
         contract=HTLC_ADDRESS,
         token=token.address,
@@ -156,8 +157,8 @@ async def htlc_of(client: BobClient, provider: Clients, token: OddToken) -> Htlc
         amount=1_000,
         payer=parse_address(await client.receive_address_async()),
         payee=parse_address(await provider.bob.receive_address_async()),
-        deadline=(await client.read_clock()).chain_time + 7_200,
-        finality=Finality.LATEST,
+        deadline=(await client.legs.read_clock()).chain_time + 7_200,
+        lock_finality=Finality.LATEST,
     )
     return Htlc(leg, Preimage(os.urandom(32)).payment_hash, os.urandom(32))
 
@@ -178,7 +179,7 @@ async def test_a_token_that_cannot_be_locked_is_refused_before_anything_is_signe
     client = await paying(token)
     nonces = await used_nonces(client)
     with pytest.raises(error, match=words) as refused:
-        await client.prepare(Verb.FUND, await htlc_of(client, provider, token))
+        await client.legs.prepare(Verb.FUND, await htlc_of(client, provider, token))
     assert refused.value.code == "token_refused"
     assert await used_nonces(client) == nonces
 
@@ -194,20 +195,20 @@ async def test_a_lock_of_an_old_token_is_funded_and_approved_once(
         await client.wait_for_status_async(status.tx_id, timeout=60)
         assert await allowance(client) == 1
     htlc = await htlc_of(client, provider, token)
-    act = await client.prepare(Verb.FUND, htlc)
-    await client.perform(act)
-    view = await client.observe(htlc, Side.PAYER, Finality.LATEST)
+    act = await client.legs.prepare(Verb.FUND, htlc)
+    await client.legs.perform(act)
+    view = await client.legs.observe(htlc, Side.PAYER)
     while view.state is not LegState.FUNDED:
-        await client.wait_for_change(htlc, view)
-        view = await client.observe(htlc, Side.PAYER, Finality.LATEST)
-    assert await client.act_status(act) is ActStatus.DONE
+        await client.legs.wait_for_change(htlc, view)
+        view = await client.legs.observe(htlc, Side.PAYER)
+    assert await client.legs.act_status(act) is ActStatus.DONE
     assert await allowance(client) > 2**255
 
 
 async def test_a_permit_is_handed_in_by_somebody_else(paying: Paying, provider: Clients) -> None:
     client = await paying(OddToken())
     spender = await provider.bob.receive_address_async()
-    deadline = (await client.read_clock()).chain_time + 3_600
+    deadline = (await client.legs.read_clock()).chain_time + 3_600
     signed = await client.permit_async(spender, 1_234, deadline)
     owner, nonce = signed.permit.owner, signed.permit.nonce
     request = EvmTransactionRequest(to=client.settings.token, data=signed.call())
@@ -222,7 +223,7 @@ async def test_a_permit_is_handed_in_by_somebody_else(paying: Paying, provider: 
 
 
 async def test_a_token_without_permit_says_so(taker: Clients) -> None:
-    deadline = (await taker.bob.read_clock()).chain_time + 3_600
+    deadline = (await taker.bob.legs.read_clock()).chain_time + 3_600
     with pytest.raises(TransactionError) as refused:
         await taker.bob.permit_async(RECIPIENT, 1, deadline)
     assert refused.value.code == "no_permit"

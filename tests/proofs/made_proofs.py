@@ -14,12 +14,16 @@ from layer2.formats.bolt11_fields import InvoiceFields
 from layer2.formats.evm_abi import event_topic
 from layer2.formats.evm_header import EvmHeader
 from layer2.formats.evm_receipt import EvmLog, EvmReceipt, bloom_of
-from layer2.formats.signed_terms import terms_hash
 from layer2.formats.tagged_signature import sign
 from layer2.layers import Layer2ProtocolType
-from layer2.proofs.evm_receipt import lock_of
-from layer2.proofs.model import EvmReceiptEvidence, LightningPaymentEvidence, TransferProof
-from layer2.terms import EvmLeg, Leg, LightningLeg, SignedTerms, Terms
+from layer2.legs.evidence import EvmReceiptEvidence, LightningPaymentEvidence
+from layer2.legs.evm import EvmLeg
+from layer2.legs.evm_evidence import lock_of
+from layer2.legs.leg import Leg
+from layer2.legs.lightning import LightningLeg
+from layer2.proofs.model import TransferProof
+from layer2.signed_terms import terms_hash
+from layer2.terms import Scheme, Signature, SignedTerms, Terms
 from layer2.transactions import Finality, Preimage, SwapId
 
 PROVIDER = PrivateKey(hashlib.sha256(b"provider").digest())
@@ -28,6 +32,7 @@ PAYEE = PrivateKey(hashlib.sha256(b"payee").digest())
 PREIMAGE = Preimage(hashlib.sha256(b"preimage").digest())
 TOKEN = bytes.fromhex("11" * 20)
 INVOICE_TIME = 1_790_000_000
+INVOICE_EXPIRY = 3600
 BLOCK_TIME = INVOICE_TIME + 60
 AMOUNT = 100_000
 FEE = 420
@@ -43,7 +48,7 @@ def invoice(
         payment_hash=preimage.payment_hash,
         payment_secret=bytes(32),
         description="swap",
-        expiry=3600,
+        expiry=INVOICE_EXPIRY,
         min_final_cltv_expiry_delta=80,
     )
     return bolt11.encode(fields, lambda digest: PAYEE.sign_recoverable(digest, hasher=None))
@@ -59,7 +64,7 @@ def ambiguous_invoice() -> str:
 
 def evm_leg(**changes: Any) -> EvmLeg:
     leg = EvmLeg(
-        protocol=Layer2ProtocolType.BOB,
+        layer=Layer2ProtocolType.BOB,
         chain_id=60808,
         contract=HTLC_ADDRESS,
         token=TOKEN,
@@ -68,14 +73,18 @@ def evm_leg(**changes: Any) -> EvmLeg:
         payer=bytes.fromhex("22" * 20),
         payee=bytes.fromhex("33" * 20),
         deadline=BLOCK_TIME + 100_000,
-        finality=Finality.SAFE,
+        lock_finality=Finality.SAFE,
     )
     return replace(leg, **changes)
 
 
+def rootstock_leg(**changes: Any) -> EvmLeg:
+    return evm_leg(**{"layer": Layer2ProtocolType.ROOTSTOCK, "chain_id": 33, "amount": AMOUNT} | changes)
+
+
 def lightning_leg(text: str | None = None, *, amount: int = AMOUNT, **changes: Any) -> LightningLeg:
     leg = LightningLeg(
-        network="bcrt",
+        prefix="bcrt",
         invoice=invoice(amount=amount) if text is None else text,
         payee=PAYEE.public_key.format(),
         amount_msat=amount * 1000,
@@ -108,7 +117,7 @@ def terms(source: Leg | None = None, destination: Leg | None = None, **changes: 
 
 
 def signed(made: Terms, key: PrivateKey = PROVIDER) -> SignedTerms:
-    return SignedTerms(made, sign(key.secret, terms_hash(made), bytes(32)))
+    return SignedTerms(made, Signature(Scheme.BIP340, sign(key.secret, terms_hash(made), bytes(32))))
 
 
 def evidence_of(
@@ -159,7 +168,7 @@ def evidence_of(
         parent_beacon_block_root=bytes(32),
         requests_hash=hashlib.sha256(b"").digest(),
     )
-    return EvmReceiptEvidence(Layer2ProtocolType.BOB, header.encode(), 2, merkle_patricia.prove(values, 2), 0)
+    return EvmReceiptEvidence(leg.layer, header.encode(), 2, merkle_patricia.prove(values, 2), 0)
 
 
 def to_lightning(made: Terms | None = None, **evidence: Any) -> TransferProof:
@@ -185,3 +194,13 @@ def refunded(made: Terms | None = None) -> TransferProof:
     made = terms() if made is None else made
     assert isinstance(made.source, EvmLeg)
     return TransferProof(signed(made), evidence_of(made.source, made, event="Refunded"), None)
+
+
+def between_chains(made: Terms | None = None, **evidence: Any) -> TransferProof:
+    """A completed transfer from BOB to Rootstock."""
+    made = terms(evm_leg(), rootstock_leg()) if made is None else made
+    assert isinstance(made.source, EvmLeg)
+    assert isinstance(made.destination, EvmLeg)
+    return TransferProof(
+        signed(made), evidence_of(made.source, made, **evidence), evidence_of(made.destination, made, **evidence)
+    )

@@ -9,19 +9,25 @@ from typing import Any
 import pytest
 from coincurve import PrivateKey
 
-from layer2.errors import ProofRefused
-from layer2.proofs.checking import Shown, check_proof
-from layer2.proofs.model import EvmReceiptEvidence, LightningPaymentEvidence, ProofOutcome, TransferProof
+from layer2.errors import InvalidRequest, ProofRefused
+from layer2.layers import Layer2ProtocolType
+from layer2.legs.bitcoin import BitcoinLeg
+from layer2.legs.evidence import EvmReceiptEvidence, LightningPaymentEvidence
+from layer2.legs.evm import EvmLeg
+from layer2.legs.invoices import CLOCK_TOLERANCE
+from layer2.legs.lightning import LightningLeg
+from layer2.legs.shown import LegOutcome, OpenPoint, Shown
+from layer2.proofs.checking import check_proof
+from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import OFFLINE, HeaderRequirement, ProofPolicy
-from layer2.terms import EvmLeg, LightningLeg
-from layer2.transactions import Preimage
+from layer2.transactions import Finality, Preimage
 from proofs import made_proofs as made
 
 STRICT = ProofPolicy(
     HeaderRequirement.NOT_CHECKED,
     providers=frozenset({made.PROVIDER_KEY}),
     networks=frozenset({"regtest"}),
-    tokens={60808: {made.TOKEN: 8}},
+    tokens={60808: {made.TOKEN: 8}, 33: {made.TOKEN: 8}},
 )
 STRANGER = PrivateKey(b"\x07" * 32)
 
@@ -55,8 +61,45 @@ def test_a_refund_is_proved_as_a_refund() -> None:
     assert made.to_lightning().outcome is ProofOutcome.COMPLETED
 
 
+def test_a_transfer_between_two_chains_shows_both_locks() -> None:
+    report = check_proof(made.between_chains(), STRICT)
+    assert report.outcome is ProofOutcome.COMPLETED
+    assert report.source.header is not None
+    assert report.destination.header is not None
+    assert [leg.outcome for leg in (report.source, report.destination)] == [LegOutcome.COLLECTED] * 2
+    points = [matter.point for matter in check_proof(made.between_chains(), OFFLINE).open_points]
+    assert (points.count(OpenPoint.HEADER), points.count(OpenPoint.ASSET)) == (2, 2)
+    assert OpenPoint.PAYMENT not in points
+
+
+def test_a_refund_between_two_chains_needs_no_second_lock() -> None:
+    terms = made.terms(made.evm_leg(), made.rootstock_leg())
+    both = made.between_chains(terms, event="Refunded")
+    assert check_proof(both, STRICT).outcome is ProofOutcome.REFUNDED
+    one = check_proof(replace(both, destination_leg=None), STRICT)
+    assert one.outcome is ProofOutcome.REFUNDED
+    assert [matter.point for matter in one.open_points if matter.point is OpenPoint.LEG] == [OpenPoint.LEG]
+    claimed = made.between_chains(terms)
+    assert refusal(replace(both, destination_leg=claimed.destination_leg)) == "outcome"
+
+
+def test_the_lock_of_one_chain_is_no_evidence_for_the_other() -> None:
+    proof = made.between_chains()
+    assert refusal(replace(proof, destination_leg=proof.source_leg)) == "layer"
+    assert isinstance(proof.source_leg, EvmReceiptEvidence)
+    relabelled = replace(proof.source_leg, protocol=Layer2ProtocolType.ROOTSTOCK)
+    assert refusal(replace(proof, destination_leg=relabelled)) == "lock_id"
+
+
+def test_two_legs_on_one_layer_are_refused() -> None:
+    terms = made.terms(made.evm_leg(), made.evm_leg(amount=made.AMOUNT))
+    assert refusal(made.between_chains(terms)) == "legs"
+
+
 def test_what_the_policy_does_not_ask_is_reported_as_open() -> None:
-    points = " ".join(check_proof(made.to_lightning(), OFFLINE).open_points)
+    matters = check_proof(made.to_lightning(), OFFLINE).open_points
+    assert {matter.point for matter in matters} == set(OpenPoint) - {OpenPoint.LEG}
+    points = " ".join(str(matter) for matter in matters)
     assert "is on the chain" in points
     assert made.PROVIDER_KEY.hex() in points
     assert "token" in points
@@ -64,11 +107,35 @@ def test_what_the_policy_does_not_ask_is_reported_as_open() -> None:
     assert "nothing of value moved" in points
 
 
-def test_an_independent_payee_shows_that_the_payment_was_made() -> None:
-    policy = replace(STRICT, payees=frozenset({made.PAYEE.public_key.format()}))
-    assert Shown.INDEPENDENT_PAYEE in check_proof(made.to_lightning(), policy).destination.shown
-    policy = replace(STRICT, payees=frozenset({STRANGER.public_key.format()}))
+def test_a_payee_that_makes_its_own_preimages_shows_that_the_payment_was_made() -> None:
+    policy = replace(STRICT, own_preimage_payees=frozenset({made.PAYEE.public_key.format()}))
+    report = check_proof(made.to_lightning(), policy)
+    assert Shown.INDEPENDENT_PAYEE in report.destination.shown
+    assert OpenPoint.PAYMENT not in {matter.point for matter in report.open_points}
+    policy = replace(STRICT, own_preimage_payees=frozenset({STRANGER.public_key.format()}))
     assert refusal(made.to_lightning(), policy) == "payee"
+
+
+def test_the_hold_invoice_of_an_honest_provider_shows_no_payment_whatever_the_policy_declares() -> None:
+    # The forger asks an honest node for a hold invoice of the forger's own hash, never pays it, signs terms with a key
+    # of its own, locks to itself and claims.
+    terms = made.terms(
+        made.lightning_leg(amount=made.AMOUNT + made.FEE),
+        made.evm_leg(amount=made.AMOUNT),
+        provider=STRANGER.public_key.format()[1:],
+    )
+    assert isinstance(terms.destination, EvmLeg)
+    forged = TransferProof(
+        made.signed(terms, STRANGER),
+        LightningPaymentEvidence(made.PREIMAGE),
+        made.evidence_of(terms.destination, terms),
+    )
+    honest = frozenset({made.PAYEE.public_key.format()})
+    policy = replace(STRICT, providers=frozenset({terms.provider}), own_preimage_payees=honest)
+    assert refusal(forged, policy) == "payee"
+    report = check_proof(forged, replace(policy, own_preimage_payees=None))
+    assert Shown.INDEPENDENT_PAYEE not in report.source.shown
+    assert any(matter.point is OpenPoint.PAYMENT and "taker paid" in matter.text for matter in report.open_points)
 
 
 def test_terms_signed_by_somebody_else_are_refused() -> None:
@@ -161,9 +228,22 @@ def test_a_failed_transaction_shows_nothing() -> None:
     assert refusal(made.to_lightning(succeeded=False)) == "receipt_status"
 
 
-def test_an_invoice_made_after_the_preimage_was_public_is_refused() -> None:
-    text = made.invoice(time=made.BLOCK_TIME + 1)
-    assert refusal(made.to_lightning(made.terms(destination=made.lightning_leg(text)))) == "invoice_time"
+@pytest.mark.parametrize("make", [made.to_lightning, made.to_bob], ids=["destination", "source"])
+def test_terms_are_issued_while_their_invoice_can_be_paid_by_the_tolerance_of_the_agreement(
+    make: Callable[..., TransferProof],
+) -> None:
+    legs = make().terms.terms
+    for issued_at, check in {
+        made.INVOICE_TIME - CLOCK_TOLERANCE: None,
+        made.INVOICE_TIME - CLOCK_TOLERANCE - 1: "invoice_time",
+        made.INVOICE_TIME + made.INVOICE_EXPIRY: None,
+        made.INVOICE_TIME + made.INVOICE_EXPIRY + 1: "invoice_time",
+    }.items():
+        proof = make(replace(legs, issued_at=issued_at))
+        if check is None:
+            assert check_proof(proof, STRICT).outcome is ProofOutcome.COMPLETED
+        else:
+            assert refusal(proof) == check
 
 
 def test_a_refund_beside_a_preimage_is_refused() -> None:
@@ -171,11 +251,52 @@ def test_a_refund_beside_a_preimage_is_refused() -> None:
     assert refusal(proof) == "outcome"
 
 
-@pytest.mark.parametrize("leg", ["source_leg", "destination_leg"])
-def test_a_completed_proof_without_evidence_of_a_leg_is_refused(leg: str) -> None:
-    missing: dict[str, Any] = {leg: None}
-    assert refusal(replace(made.to_lightning(), **missing)) == "evidence"
-    assert refusal(replace(made.to_bob(), **missing)) == "evidence"
+def test_a_claim_without_evidence_of_the_other_leg_is_no_completed_transfer() -> None:
+    for proof, missing in (
+        (made.to_lightning(), "destination_leg"),
+        (made.to_bob(), "source_leg"),
+        (made.between_chains(), "source_leg"),
+        (made.between_chains(), "destination_leg"),
+    ):
+        changes: dict[str, Any] = {missing: None}
+        report = check_proof(replace(proof, **changes), STRICT)
+        assert report.outcome is ProofOutcome.PARTIAL
+        assert OpenPoint.LEG in {matter.point for matter in report.open_points}
+        empty = report.source if missing == "source_leg" else report.destination
+        assert (empty.outcome, empty.shown, empty.header) == (None, frozenset(), None)
+
+
+def test_a_preimage_alone_shows_no_end() -> None:
+    assert refusal(replace(made.to_lightning(), source_leg=None)) == "evidence"
+    assert refusal(replace(made.to_bob(), destination_leg=None)) == "evidence"
+    assert refusal(replace(made.to_bob(), source_leg=None, destination_leg=None)) == "evidence"
+
+
+def test_no_evidence_of_a_bitcoin_leg_is_known() -> None:
+    keys = [PrivateKey(bytes([number]) * 32).public_key.format() for number in (1, 2)]
+    leg = BitcoinLeg(
+        prefix="bcrt",
+        amount=made.AMOUNT,
+        payer=keys[0],
+        payee=keys[1],
+        payment_hash=made.PREIMAGE.payment_hash,
+        locktime=900_000,
+        issued_height=800_000,
+        depth=3,
+        fee_floor=1000,
+        output_finality=Finality.SAFE,
+    )
+    terms = made.terms(destination=leg)
+    assert refusal(made.to_lightning(terms)) == "evidence"
+    report = check_proof(replace(made.to_lightning(terms), destination_leg=None), STRICT)
+    assert report.outcome is ProofOutcome.PARTIAL
+    other = replace(leg, payment_hash=bytes(32))
+    assert refusal(made.to_lightning(made.terms(destination=other))) == "payment_hash"
+
+
+def test_a_policys_tokens_name_their_decimals() -> None:
+    with pytest.raises(InvalidRequest, match="decimals"):
+        replace(STRICT, tokens={60808: frozenset({made.TOKEN})})  # type: ignore[dict-item]  # the mistake
 
 
 def test_evidence_of_one_layer_does_not_count_for_the_other() -> None:
@@ -224,7 +345,7 @@ def test_terms_cannot_make_dust_count_as_bitcoin_by_giving_the_token_other_decim
     destination = made.lightning_leg(amount=amount)
     terms = made.terms(source=dust, destination=destination, amount=amount, provider_fee=fee, network_fee=0)
     assert refusal(made.to_lightning(terms)) == "token"
-    points = " ".join(check_proof(made.to_lightning(terms), OFFLINE).open_points)
+    points = " ".join(str(matter) for matter in check_proof(made.to_lightning(terms), OFFLINE).open_points)
     assert f"{made.TOKEN.hex()} has 0 decimals" in points
 
 

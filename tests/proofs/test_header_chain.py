@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 from layer2.errors import FormatError, InvalidRequest, ProofRefused
 from layer2.formats.evm_header import EvmHeader, decode_header
 from layer2.formats.keccak import keccak256
-from layer2.manager.verification import verify_proof
-from layer2.proofs.checking import Shown, check_proof
-from layer2.proofs.evidence import EvmReceiptEvidence
+from layer2.layers import Layer2ProtocolType
+from layer2.legs.evidence import EvmReceiptEvidence
+from layer2.legs.shown import OpenPoint
+from layer2.proofs.checking import check_proof
 from layer2.proofs.header_chain import MAX_HEADERS, check_ancestor, read_headers, write_headers
-from layer2.proofs.policy import OFFLINE
+from layer2.proofs.policy import OFFLINE, ProofLevel
 from proofs import made_proofs as made
 
+BOB, ROOTSTOCK = Layer2ProtocolType.BOB, Layer2ProtocolType.ROOTSTOCK
 PROOF = made.to_lightning()
 assert isinstance(PROOF.source_leg, EvmReceiptEvidence)
 FIRST = decode_header(PROOF.source_leg.header)
@@ -53,9 +55,10 @@ def test_a_header_is_an_ancestor_of_the_trusted_one_by_every_header_between(leng
     headers = chain(length)
     trusted = [FIRST, *headers][-1].hash
     check_ancestor(FIRST, encoded(headers), trusted)
-    report = check_proof(PROOF, replace(OFFLINE, trusted_header=trusted), headers=encoded(headers))
-    assert Shown.TRUSTED_HEADER in report.source.shown
-    assert not any("is on the chain" in point for point in report.open_points)
+    policy = replace(OFFLINE, trusted_headers={BOB: trusted})
+    report = check_proof(PROOF, policy, headers={BOB: encoded(headers)})
+    assert report.source.level is report.level is ProofLevel.TRUSTED_HEADER
+    assert OpenPoint.HEADER not in {matter.point for matter in report.open_points}
 
 
 def test_headers_that_are_missing_superfluous_repeated_or_exchanged_are_refused() -> None:
@@ -106,18 +109,28 @@ def test_a_chain_is_bounded() -> None:
 
 def test_headers_count_only_for_a_trusted_one_and_the_trusted_one_is_required() -> None:
     headers = encoded(chain(1))
-    with pytest.raises(ProofRefused, match="no trusted one"):
-        check_proof(PROOF, OFFLINE, headers=headers)
+    with pytest.raises(ProofRefused, match="no trusted header"):
+        check_proof(PROOF, OFFLINE, headers={BOB: headers})
     with pytest.raises(ProofRefused) as caught:
-        check_proof(PROOF, replace(OFFLINE, trusted_header=bytes(32)))
+        check_proof(PROOF, replace(OFFLINE, trusted_headers={BOB: bytes(32)}))
     assert caught.value.check == "header_chain"
     with pytest.raises(InvalidRequest):
-        replace(OFFLINE, trusted_header=bytes(31))
+        replace(OFFLINE, trusted_headers={BOB: bytes(31)})
 
 
-async def test_a_manager_asks_its_own_node_and_takes_no_trusted_header() -> None:
-    with pytest.raises(InvalidRequest, match="check_proof"):
-        await verify_proof(PROOF, replace(OFFLINE, trusted_header=FIRST.hash), None)
+def test_each_leg_needs_the_trusted_header_of_its_own_layer() -> None:
+    proof = made.between_chains()
+    report = check_proof(proof, OFFLINE)
+    assert report.source.header is not None
+    assert report.destination.header is not None
+    source, destination = report.source.header.hash, report.destination.header.hash
+    assert source != destination
+    one = check_proof(proof, replace(OFFLINE, trusted_headers={BOB: source}))
+    assert (one.source.level, one.level) == (ProofLevel.TRUSTED_HEADER, ProofLevel.OFFLINE)
+    both = replace(OFFLINE, trusted_headers={BOB: source, ROOTSTOCK: destination})
+    assert check_proof(proof, both).level is ProofLevel.TRUSTED_HEADER
+    with pytest.raises(ProofRefused, match="header_chain"):
+        check_proof(proof, replace(OFFLINE, trusted_headers={BOB: destination}))
 
 
 def test_a_file_of_headers_reads_back_as_it_was_written() -> None:

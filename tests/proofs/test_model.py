@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,15 @@ from layer2.errors import FormatError, InvalidRequest, ProofRefused
 from layer2.proofs.checking import check_proof
 from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import OFFLINE
+from layer2.signed_terms import terms_hash
+from layer2.terms import Scheme, Signature, SignedTerms
 from proofs import made_proofs as made
 
-PROOFS = [made.to_lightning(), made.to_bob(), made.refunded()]
+PROOFS = [made.to_lightning(), made.to_bob(), made.refunded(), made.between_chains()]
 BYTES = PROOFS[0].to_bytes()
 
 
-@pytest.mark.parametrize("proof", PROOFS, ids=["to_lightning", "to_bob", "refunded"])
+@pytest.mark.parametrize("proof", PROOFS, ids=["to_lightning", "to_bob", "refunded", "between_chains"])
 def test_a_proof_reads_back_as_it_was_written(proof: TransferProof, tmp_path: Path) -> None:
     assert TransferProof.from_bytes(proof.to_bytes()) == proof
     assert TransferProof.load(proof.save(tmp_path / "proof.json")) == proof
@@ -33,7 +36,7 @@ def test_the_repr_of_a_proof_does_not_show_the_preimage() -> None:
 
 
 def test_proofs_have_different_ids() -> None:
-    assert len({proof.proof_id for proof in PROOFS}) == 3
+    assert len({proof.proof_id for proof in PROOFS}) == 4
 
 
 def test_unknown_fields_are_refused_at_every_level() -> None:
@@ -69,6 +72,24 @@ def test_a_truncated_proof_is_refused(length: int) -> None:
 def test_a_proof_of_another_version_is_refused() -> None:
     with pytest.raises(FormatError, match="version 2"):
         TransferProof.from_bytes(BYTES.replace(b'"version":1}', b'"version":2}'))
+
+
+def test_a_signature_names_its_scheme_and_counts_for_the_keys_of_that_scheme_only() -> None:
+    assert b'"scheme":"bip340"' in BYTES
+    with pytest.raises(FormatError, match="scheme"):
+        TransferProof.from_bytes(BYTES.replace(b'"scheme":"bip340"', b'"scheme":"rsa"'))
+    other = TransferProof.from_bytes(BYTES.replace(b'"scheme":"bip340"', b'"scheme":"ecdsa"'))
+    with pytest.raises(ProofRefused, match="terms_signature"):
+        check_proof(other, OFFLINE)
+
+
+def test_terms_that_an_ecdsa_key_signed_hold() -> None:
+    key = made.PROVIDER
+    terms = made.terms(provider=key.public_key.format())
+    signature = Signature(Scheme.ECDSA, key.sign_recoverable(terms_hash(terms), hasher=None)[:64])
+    proof = replace(made.to_lightning(terms), terms=SignedTerms(terms, signature))
+    read = TransferProof.from_bytes(proof.to_bytes())
+    assert check_proof(read, replace(OFFLINE, providers=frozenset({terms.provider}))).provider_is_known
 
 
 def test_a_file_that_is_too_long_is_refused(tmp_path: Path) -> None:

@@ -9,17 +9,24 @@ import pytest
 from layer2.layers import Layer2ProtocolType
 from layer2.protocol_client import HtlcLayer, Layer2ProtocolAsync
 from layer2.protocols.bob import BOB_MAINNET, BOB_SEPOLIA, BobClient, BobSettings
+from layer2.signers.software import SoftwareEvmSigner
 from layer2.transactions import Finality
+from memory_sends import MemorySends
 
 
 def test_the_chain_ids_are_those_that_bob_publishes() -> None:
     assert (BOB_MAINNET, BOB_SEPOLIA) == (60808, 808813)
 
 
-def test_bob_is_a_layer_and_can_hold_swaps() -> None:
-    assert issubclass(BobClient, Layer2ProtocolAsync)
-    assert issubclass(BobClient, HtlcLayer)
-    assert BobClient.protocol_type is Layer2ProtocolType.BOB
+async def test_bob_is_a_layer_that_can_hold_swaps_and_its_users_see_none_of_their_acts() -> None:
+    settings = BobSettings(rpc_url="http://127.0.0.1:8545", token="0x" + "11" * 20, token_decimals=8)
+    client = BobClient(settings, SoftwareEvmSigner(b"\x01" * 32), MemorySends())
+    assert isinstance(client, Layer2ProtocolAsync)
+    assert isinstance(client.legs, HtlcLayer)
+    assert client.protocol_type is Layer2ProtocolType.BOB
+    acts = {name for name in dir(HtlcLayer) if not name.startswith("_")}
+    assert acts & set(dir(client)) == set()
+    await client.aclose()
 
 
 def test_a_token_has_to_be_named_because_bob_has_several_bitcoins() -> None:

@@ -1,4 +1,4 @@
-"""A provider over a real journal and a real server, whose layers and runner are told what to say."""
+"""A provider over a real journal and a real server, whose layers and runner do what a test sets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,59 +14,48 @@ from typing import Any
 import aiohttp
 
 from layer2.errors import TaskCancelled
-from layer2.formats import bolt11
-from layer2.formats.bolt11 import InvoiceFields
 from layer2.formats.evm_address import to_checksum
-from layer2.interfaces import Role, SwapRecord
-from layer2.layers import Layer2ProtocolType
-from layer2.money import BTC, ETH, AssetId, Balance
-from layer2.protocol_client import OfferRequest
+from layer2.interfaces import Json, Role, SwapRecord
+from layer2.layers import LAYERS, Layer2ProtocolType
+from layer2.legs.evidence import LegEvidence
+from layer2.legs.leg import Htlc, LegOffer
+from layer2.legs.views import ActStatus, ClockReading, LegState, LegView, OfferRequest, Side, Verb
+from layer2.money import BTC, AssetId, Balance
+from layer2.protocol_client import HtlcLayer
+from layer2.provider.bounds import Limits
 from layer2.provider.http import create_app
-from layer2.provider.inventory import ProviderLayer
-from layer2.provider.pricing import Pricing
-from layer2.provider.quotes import ProviderFacts
+from layer2.provider.nodes import Nodes
+from layer2.provider.pricing import Price, PriceList
+from layer2.provider.quotes import QuoteRequest
 from layer2.provider.server import serving
-from layer2.provider.service import Limits, SwapProvider
+from layer2.provider.service import SwapProvider
 from layer2.signers.software import SoftwareIdentity
 from layer2.swap_engine.journal import SqliteJournal
 from layer2.swap_rules.agreement import SwapRequest
-from layer2.swap_rules.legs import ClockReading, Htlc, Side
 from layer2.swap_rules.states import ProviderState, write_state
 from layer2.swap_rules.timelocks import REGTEST
-from layer2.transactions import SwapId
-from swap_rules.made_agreements import (
+from layer2.terms import SignedQuote
+from layer2.transactions import Finality, Preimage, SwapId
+from swap_rules.example_terms import (
     AMOUNT,
-    BOB,
     IDENTITY,
-    LIGHTNING,
     NOW,
-    PROVIDER,
     PROVIDER_NODE,
-    TAKER,
-    TAKER_NETWORK,
+    TAKER_EVM,
     TAKER_NODE,
-    invoice,
+    invoice_for,
+    offer_of,
 )
 
-PRICING = Pricing(
-    fee_ppm=3000,
-    base_fee=120,
-    network_fee=50,
-    min_amount=10_000,
-    max_amount=4_000_000,
-    safe_from=500_000,
-    finalized_from=2_000_000,
+BOB, LIGHTNING, ROOTSTOCK = Layer2ProtocolType.BOB, Layer2ProtocolType.LIGHTNING, Layer2ProtocolType.ROOTSTOCK
+ETH, RBTC = AssetId("ETH", 18), AssetId("RBTC", 18)
+PRICE = Price(fee_ppm=3000, base_fee=120, network_fee=50, min_amount=10_000, max_amount=4_000_000)
+PRICES = PriceList(default=PRICE, safe_from=500_000, finalized_from=2_000_000)
+LIMITS = Limits(
+    open_swaps=3, open_swaps_per_taker=2, unfinished_swaps=50, open_quotes=5, event_streams=1, gas_per_swap=10
 )
-LIMITS = Limits(open_swaps=3, open_swaps_per_taker=2, watched_swaps=50, open_quotes=5, event_streams=1, gas_per_swap=10)
-FACTS = ProviderFacts(
-    chain_id=TAKER_NETWORK.chain_id,
-    contract=TAKER_NETWORK.contract,
-    token=TAKER_NETWORK.token,
-    token_decimals=TAKER_NETWORK.token_decimals,
-    evm_address=PROVIDER,
-    lightning_network="bcrt",
-    node_key=PROVIDER_NODE.public_key.format(),
-)
+LANDING = REGTEST.margins(BOB).landing_time
+OTHER_TAKERS = [bytes([number]) * 20 for number in range(0x70, 0x80)]
 
 
 class SetClock:
@@ -89,50 +78,67 @@ class CountedEntropy:
         return hashlib.sha256(str(next(self._counter)).encode()).digest()[:length]
 
 
-@dataclass
-class ToldLayer:
-    """A layer's client that answers as it is told, and makes hold invoices as lnd does."""
+def _not_asked(*_: object) -> Any:
+    raise AssertionError("this is the runner's affair")
 
+
+@dataclass
+class SetLayer(HtlcLayer):
+    """A layer that answers as a test sets it, and makes hold invoices as lnd does."""
+
+    protocol: Layer2ProtocolType
     clock: SetClock
     balances: dict[AssetId, Balance] = field(default_factory=dict)
-    error: Exception | None = None
+    away: Exception | None = None
     """Raised by every call while it is there."""
     cannot_finish: Exception | None = None
     offer_error: Exception | None = None
     checked: list[tuple[Htlc, Side]] = field(default_factory=list)
+    reserved: set[Htlc] = field(default_factory=set)
     offered: dict[bytes, str] = field(default_factory=dict)
     invoice_changes: dict[str, Any] = field(default_factory=dict)
+    shown: dict[str, Any] = field(default_factory=dict)
+    """Of every leg, besides that nothing is funded; ``state`` instead of that."""
+    late: list[frozenset[bytes]] = field(default_factory=list)
+    """What the next looks for late fundings find."""
+    asked_since: list[int] = field(default_factory=list)
     clock_reads: int = 0
+    joins: int = 0
+
+    async def join(self) -> None:
+        self.joins += 1
+        self._fail()
+
+    async def leg_offer(self) -> LegOffer:
+        self._fail()
+        return offer_of(self.protocol, REGTEST, Finality.SAFE)
 
     async def offer(self, request: OfferRequest) -> str:
         self._fail()
-        assert request.preimage is None, "a provider's invoice is held"
         if self.offer_error is not None:
             raise self.offer_error
-        text = bolt11.encode(
-            replace(
-                InvoiceFields(
-                    prefix="bcrt",
-                    amount_msat=request.amount * 1000,
-                    timestamp=int(self.clock.now()),
-                    payment_hash=request.payment_hash,
-                    payment_secret=bytes(32),
-                    description=request.memo,
-                    expiry=request.expiry_seconds,
-                    min_final_cltv_expiry_delta=request.final_cltv_delta,
-                ),
-                **self.invoice_changes,
-            ),
-            lambda digest: PROVIDER_NODE.sign_recoverable(digest, hasher=None),
-        )
-        self.offered[request.payment_hash] = text
-        return text
+        assert request.side is Side.PAYEE
+        named = ""
+        if LAYERS[self.protocol].kind == "lightning":
+            changes = {"timestamp": int(self.clock.now()), **self.invoice_changes}
+            named = invoice_for(request, PROVIDER_NODE, REGTEST, **changes)
+        self.offered[request.payment_hash] = named
+        return named
+
+    async def network_cost(self, amount: int) -> int | None:
+        return None
 
     async def check_can_finish(self, htlc: Htlc, side: Side) -> None:
         self._fail()
         self.checked.append((htlc, side))
         if self.cannot_finish is not None:
             raise self.cannot_finish
+
+    async def reserve(self, htlc: Htlc, side: Side) -> None:
+        self.reserved.add(htlc)
+
+    def free(self, htlc: Htlc) -> None:
+        self.reserved.discard(htlc)
 
     async def read_clock(self) -> ClockReading:
         self.clock_reads += 1
@@ -143,22 +149,54 @@ class ToldLayer:
         self._fail()
         return self.balances
 
+    async def late_fundings(self, since: int) -> tuple[frozenset[bytes], int]:
+        self._fail()
+        self.asked_since.append(since)
+        return (self.late.pop(0) if self.late else frozenset()), since + 1
+
+    async def prepare(self, verb: Verb, htlc: Htlc, preimage: Preimage | None = None) -> Json:
+        _not_asked()
+        return {}
+
+    async def perform(self, act: Json) -> None:
+        _not_asked()
+
+    async def act_status(self, act: Json) -> ActStatus:
+        _not_asked()
+        return ActStatus.UNSEEN
+
+    async def observe(self, htlc: Htlc, side: Side) -> LegView:
+        self._fail()
+        return LegView(**{"state": LegState.NONE, "clock": ClockReading(int(self.clock.now()), 100), **self.shown})
+
+    async def wait_for_change(self, htlc: Htlc, view: LegView) -> None:
+        _not_asked()
+
+    async def evidence(self, htlc: Htlc, side: Side) -> LegEvidence | None:
+        _not_asked()
+        return None
+
     def _fail(self) -> None:
-        if self.error is not None:
-            raise self.error
+        if self.away is not None:
+            raise self.away
 
 
-class ToldRunner:
-    """Notes what it is to drive; a swap moves when the test says so."""
+class SetRunner:
+    """Notes what it is to drive; a swap moves when the test moves it."""
 
     def __init__(self, journal: SqliteJournal) -> None:
         self.driven: list[SwapId] = []
+        self.revisited: list[SwapId] = []
         self.watchers: dict[SwapId, set[asyncio.Queue[SwapRecord | None]]] = {}
         self._journal = journal
         self.left = asyncio.Event()
 
     def drive(self, record: SwapRecord) -> None:
         self.driven.append(record.swap_id)
+
+    async def revisit(self, record: SwapRecord) -> SwapRecord:
+        self.revisited.append(record.swap_id)
+        return record
 
     async def watch(self, swap_id: SwapId) -> AsyncGenerator[SwapRecord, None]:
         queue: asyncio.Queue[SwapRecord | None] = asyncio.Queue()
@@ -177,12 +215,14 @@ class ToldRunner:
             self.watchers[swap_id].remove(queue)
             self.left.set()
 
-    async def move(self, swap_id: SwapId, state: ProviderState, event: str, now: int = NOW + 5) -> SwapRecord:
+    async def move(
+        self, swap_id: SwapId, state: ProviderState, event: str, now: int = NOW + 5, attention: str | None = None
+    ) -> SwapRecord:
         """The swap's next state, as the engine would write it."""
         record = await self._journal.load(swap_id)
         assert record is not None
         record = await self._journal.advance(
-            record, state=write_state(state), is_final=state.is_final, event=event, now=now
+            record, state=write_state(state), is_final=state.is_final, event=event, now=now, attention=attention
         )
         for queue in self.watchers.get(swap_id, ()):
             queue.put_nowait(record)
@@ -194,67 +234,122 @@ class ToldRunner:
                 queue.put_nowait(None)
 
 
+def token_of(number: int) -> bytes:
+    """The access token of a test's swap."""
+    return hashlib.sha256(b"access" + bytes([number])).digest()
+
+
 @dataclass
 class World:
     """One provider and all that it stands on."""
 
     provider: SwapProvider
     journal: SqliteJournal
-    runner: ToldRunner
+    runner: SetRunner
     clock: SetClock
-    bob: ToldLayer
-    lightning: ToldLayer
+    layers: dict[Layer2ProtocolType, SetLayer]
+    nodes: Nodes
     identity: SoftwareIdentity
 
-    async def quote_id(self, source: Layer2ProtocolType = BOB, amount: int = AMOUNT) -> str:
-        destination = LIGHTNING if source is BOB else BOB
-        signed = await self.provider.quote("BTC", amount, source, destination)
-        return signed.quote.quote_id
+    @property
+    def bob(self) -> SetLayer:
+        return self.layers[BOB]
+
+    @property
+    def lightning(self) -> SetLayer:
+        return self.layers[LIGHTNING]
+
+    async def quote(
+        self,
+        source: Layer2ProtocolType = BOB,
+        destination: Layer2ProtocolType | None = None,
+        amount: int | None = AMOUNT,
+        send_amount: int | None = None,
+        asset: str = "BTC",
+    ) -> SignedQuote:
+        destination = _other(source) if destination is None else destination
+        return await self.provider.quote(QuoteRequest(asset, source, destination, amount, send_amount))
 
     async def request(
-        self, number: int = 0, source: Layer2ProtocolType = BOB, *, amount: int = AMOUNT, taker: bytes = TAKER
+        self,
+        number: int = 0,
+        source: Layer2ProtocolType = BOB,
+        destination: Layer2ProtocolType | None = None,
+        *,
+        amount: int = AMOUNT,
+        taker: bytes = TAKER_EVM,
     ) -> SwapRequest:
-        """A taker's request under a new quote; its hash and id follow from the number."""
+        """A taker's request under a new quote; its hash, id and token follow from the number."""
+        destination = _other(source) if destination is None else destination
         payment_hash = hashlib.sha256(bytes([number])).digest()
-        offer = (
-            invoice(TAKER_NODE, payment_hash=payment_hash, amount_msat=amount * 1000, timestamp=int(self.clock.now()))
-            if source is BOB
-            else to_checksum(taker)
-        )
+        quote = (await self.quote(source, destination, amount)).quote
         return SwapRequest(
-            SwapId(bytes([number]).hex() * 16), await self.quote_id(source, amount), payment_hash, offer, taker
+            swap_id=SwapId(bytes([number]).hex() * 16),
+            quote_id=quote.quote_id,
+            payment_hash=payment_hash,
+            source="" if source is LIGHTNING else to_checksum(taker),
+            destination=self.invoice(payment_hash, amount) if destination is LIGHTNING else to_checksum(taker),
+            access_hash=hashlib.sha256(token_of(number)).digest(),
         )
 
-    async def records(self) -> list[SwapRecord]:
-        return list(await self.journal.list(role=Role.PROVIDER))
+    def invoice(self, payment_hash: bytes, amount: int = AMOUNT, signer: Any = TAKER_NODE, **changes: Any) -> str:
+        """A taker's invoice, made now."""
+        wanted = OfferRequest(
+            Side.PAYEE, payment_hash, amount, "", REGTEST.own_invoice_expiry, REGTEST.own_final_cltv_delta
+        )
+        return invoice_for(wanted, signer, REGTEST, **{"timestamp": int(self.clock.now()), **changes})
+
+    async def accept(self, number: int = 0, source: Layer2ProtocolType = BOB, **changes: Any) -> SwapRequest:
+        """A swap that the provider has accepted."""
+        request = await self.request(number, source, **changes)
+        await self.provider.open_swap(request)
+        return request
+
+    async def records(self) -> Sequence[SwapRecord]:
+        return await self.journal.list(role=Role.PROVIDER)
+
+
+def _other(layer: Layer2ProtocolType) -> Layer2ProtocolType:
+    return BOB if layer is LIGHTNING else LIGHTNING
 
 
 @contextlib.asynccontextmanager
-async def world(directory: Path, **changes: Any) -> AsyncIterator[World]:
-    """A provider whose clock stands at NOW.
+async def world(
+    directory: Path,
+    layers: tuple[Layer2ProtocolType, ...] = (BOB, LIGHTNING),
+    prices: PriceList = PRICES,
+    **changes: Any,
+) -> AsyncIterator[World]:
+    """A provider whose nodes have joined, and whose clock stands at NOW.
 
     Args:
         changes: fields of ``Limits``.
     """
     journal = await SqliteJournal.open(directory / "journal.sqlite")
     try:
-        clock, runner, identity = SetClock(), ToldRunner(journal), SoftwareIdentity(IDENTITY.secret)
-        bob = ToldLayer(clock, {BTC: Balance(10_000_000), ETH: Balance(10**18)})
-        lightning = ToldLayer(clock, {BTC: Balance(10_000_000, receivable=10_000_000)})
-        layers: dict[Layer2ProtocolType, ProviderLayer] = {BOB: bob, LIGHTNING: lightning}
+        clock, runner, identity = SetClock(), SetRunner(journal), SoftwareIdentity(IDENTITY.secret)
+        gas = {BOB: {ETH: Balance(10**18)}, ROOTSTOCK: {RBTC: Balance(10**18)}}
+        set_layers = {
+            layer: SetLayer(layer, clock, {BTC: Balance(10_000_000), **gas.get(layer, {})}) for layer in layers
+        }
+        if LIGHTNING in layers:
+            set_layers[LIGHTNING].balances = {BTC: Balance(10_000_000, receivable=10_000_000)}
+        nodes = Nodes(set_layers, clock, first_retry_seconds=0.001)
+        await nodes.join()
         provider = SwapProvider(
-            facts=FACTS,
-            pricing=PRICING,
+            prices=prices,
             limits=replace(LIMITS, **changes),
-            settings=REGTEST,
+            rules=REGTEST,
             signer=identity,
             journal=journal,
-            layers=layers,
+            nodes=nodes,
+            legs=set_layers,
+            purses=set_layers,
             runner=runner,
             clock=clock,
             entropy=CountedEntropy(),
         )
-        yield World(provider, journal, runner, clock, bob, lightning, identity)
+        yield World(provider, journal, runner, clock, set_layers, nodes, identity)
     finally:
         await journal.aclose()
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,10 +18,11 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from layer2 import simnet
-from layer2.formats.evm_address import parse_address
 from layer2.layers import Layer2ProtocolType
+from layer2.legs.lightning import LightningOffer
 from layer2.local_network import LocalNetwork
 from layer2.money import BTC
 from layer2.provider_client import ProviderClient, ProviderEndpoint
@@ -27,9 +30,12 @@ from layer2.settings import ConnectionPoolConfig
 from layer2.swap_rules.agreement import SwapRequest
 from layer2.transactions import SwapId
 from layer2.transfers import TransferRequest
+from networks.forwarder import Forwarder
 from networks.parties import ProviderProcess
+from networks.waiting import until
 
 REQUEST = TransferRequest(BTC, 20_000, Layer2ProtocolType.LIGHTNING, Layer2ProtocolType.BOB)
+TOKEN = os.urandom(32)
 START_PROVIDER = """
 import subprocess, sys, os
 command = [sys.executable, "-m", "layer2.provider.process", *sys.argv[1:], "--with-parent", str(os.getpid())]
@@ -63,7 +69,9 @@ async def open_swap(client: ProviderClient, process: ProviderProcess) -> SwapReq
     """A swap to BOB that nobody funds."""
     account = process.network.taker.evm_address
     quote = (await client.quote(REQUEST)).quote
-    request = SwapRequest(SwapId(os.urandom(16).hex()), quote.quote_id, os.urandom(32), account, parse_address(account))
+    access_hash = hashlib.sha256(TOKEN).digest()
+    swap_id = SwapId(os.urandom(16).hex())
+    request = SwapRequest(swap_id, quote.quote_id, os.urandom(32), "", account, access_hash)
     await client.open_swap(request)
     return request
 
@@ -77,19 +85,21 @@ async def ended(descriptor: int) -> None:
         loop.remove_reader(descriptor)
 
 
-async def test_it_says_where_it_serves_and_signs_with_the_key_that_it_names(process: ProviderProcess) -> None:
+async def test_it_announces_where_it_serves_and_signs_with_the_key_that_it_names(process: ProviderProcess) -> None:
     ready = json.loads((process.directory / "ready.json").read_text())
     assert set(ready) == {"url", "identity_key", "process_id"}
     client = client_of(process)
     try:
         assert (await client.info()).is_ready
         quote = (await client.quote(REQUEST)).quote
-        assert (quote.network, quote.node_key.hex()) == ("regtest", process.network.provider.lightning.node_key)
+        assert quote.network == "regtest"
+        assert isinstance(quote.source, LightningOffer)
+        assert quote.source.node_key.hex() == process.network.provider.lightning.node_key
     finally:
         await client.aclose()
 
 
-async def test_a_swap_outlives_the_process_and_its_id_is_in_no_log(process: ProviderProcess) -> None:
+async def test_a_swap_outlives_the_process_and_its_token_is_in_no_log(process: ProviderProcess) -> None:
     client = client_of(process)
     try:
         request = await open_swap(client, process)
@@ -97,7 +107,7 @@ async def test_a_swap_outlives_the_process_and_its_id_is_in_no_log(process: Prov
         process.kill()
         process.start()
         assert await client.open_swap(request) == terms
-        assert (await client.swap_status(request.swap_id))["state"] == "agreed"
+        assert (await client.swap_status(request.swap_id, TOKEN))["state"] == "agreed"
         process.stop()
     finally:
         await client.aclose()
@@ -106,8 +116,63 @@ async def test_a_swap_outlives_the_process_and_its_id_is_in_no_log(process: Prov
     assert [(line["open_swaps"], line["must_be_back_by"]) for line in lines if line["event"] == "stopped"] == [
         (1, None)
     ]
-    assert request.swap_id not in process.log()
-    assert not re.search(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])", process.log())
+    assert [line["swap_id"] for line in lines if line["event"] == "swap_agreed"] == [request.swap_id]
+    changed = [line for line in lines if line["event"] == "swap_changed"]
+    assert {line["swap_id"] for line in changed} == {request.swap_id}
+    assert all(line["deadline_utc"].endswith(" UTC") for line in changed)
+    assert TOKEN.hex() not in process.log()
+
+
+async def test_it_starts_with_a_dead_node_and_that_layer_joins_when_it_is_back(
+    process: ProviderProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = client_of(process)
+    forwarder = Forwarder(URL(process.network.bob.rpc_url))
+    try:
+        request = await open_swap(client, process)
+        process.kill()
+        with socket.create_server(("127.0.0.1", 0)) as unused:
+            port = unused.getsockname()[1]
+        monkeypatch.setenv("LAYER2_BOB__RPC_URL", f"http://127.0.0.1:{port}")
+        process.start()
+        info = await client.info()
+        assert (info.is_ready, info.reason) == (False, "the provider's BOB node is not ready")
+        assert (await client.swap_status(request.swap_id, TOKEN))["state"] == "agreed"
+        lines = [json.loads(line) for line in process.log().splitlines()]
+        assert [line["resumed_swaps"] for line in lines if line["event"] == "serving"] == [0, 1]
+        # The swap went on before any node had answered.
+        names = [line["event"] for line in lines]
+        assert "swap_changed" in names[names.index("serving") + 1 : names.index("node_not_ready")]
+        await forwarder.start(port)
+
+        async def is_ready() -> bool:
+            return (await client.info()).is_ready
+
+        await until(is_ready, "the layer joins")
+    finally:
+        await client.aclose()
+        process.kill()
+        # What the forwarder still passes on ends with the process.
+        passing_on = asyncio.all_tasks() - {asyncio.current_task()}
+        if passing_on:
+            await asyncio.wait(passing_on, timeout=30)
+        await forwarder.stop()
+
+
+def test_a_second_provider_on_one_journal_is_refused(process: ProviderProcess) -> None:
+    status, message = run(process, journal=str(process.directory / "provider-journal.sqlite"))
+    assert status == 1
+    assert "[journal_busy]" in message
+    assert f"process {process_id(process)} " in message
+
+
+def test_a_journal_of_another_account_is_refused(process: ProviderProcess) -> None:
+    process.kill()
+    journal = str(process.directory / "provider-journal.sqlite")
+    other = process.network.taker.evm_key_file
+    status, message = run(process, journal=journal, key_file=other)
+    assert status == 1
+    assert "[journal_owner]" in message
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -119,7 +184,9 @@ async def test_it_stops_when_asked_though_a_stream_is_open(process: ProviderProc
     try:
         async with (
             aiohttp.ClientSession() as session,
-            session.get(f"{process.url}/v1/swaps/{request.swap_id}/events") as stream,
+            session.get(
+                f"{process.url}/v1/swaps/{request.swap_id}/events", headers={"Authorization": f"Bearer {TOKEN.hex()}"}
+            ) as stream,
         ):
             assert await stream.content.readline() == b"event: swap\n"
             signal.pidfd_send_signal(descriptor, number)
@@ -157,15 +224,26 @@ def test_it_ends_with_the_process_that_started_it_even_by_sigkill(process: Provi
         os.close(descriptor)
 
 
-def run(process: ProviderProcess, **settings: str | int) -> tuple[int, str]:
-    """Start a second provider from a changed file; return its exit status and its words."""
-    path = process.directory / "changed.toml"
+def process_id(process: ProviderProcess) -> int:
+    ready = json.loads((process.directory / "ready.json").read_text())
+    return int(ready["process_id"])
+
+
+def run(process: ProviderProcess, journal: str = "", **settings: str | int) -> tuple[int, str]:
+    """Start a second provider from a changed file; return its exit status and its message."""
+    directory = process.directory / "changed"
+    directory.mkdir(exist_ok=True)
     text = (process.directory / "provider.toml").read_text()
     for name, value in settings.items():
         text = re.sub(rf"^{name} = .*$", f"{name} = {json.dumps(value)}", text, flags=re.MULTILINE)
-    path.write_text(text)
+    if journal:
+        text += f"[journal]\npath = {json.dumps(journal)}\n"
+    (directory / "provider.toml").write_text(text)
     ended = subprocess.run(
-        [sys.executable, "-m", "layer2.provider.process", str(path)], capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "layer2.provider.process", str(directory / "provider.toml")],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     return ended.returncode, ended.stderr
 
@@ -178,10 +256,10 @@ def test_what_prevents_the_start_is_one_sentence_and_no_traceback(process: Provi
         ({"identity_key_file": "nowhere"}, "[signer]"),
         ({"listen_port": -1}, "[wrong_value]"),
     ):
-        status, said = run(process, **settings)
+        status, message = run(process, **settings)
         assert status == 1
-        assert code in said
-        assert "Traceback" not in said
+        assert code in message
+        assert "Traceback" not in message
 
 
 def test_the_configuration_is_read_from_the_named_file_only(tmp_path: Path) -> None:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from layer2.errors import ConfigurationError
-from layer2.provider.settings import ProviderSettings
+from layer2.provider.settings import PriceSection, ProviderSettings
 from layer2.swap_rules.timelocks import REGTEST
+from provider.made_providers import BOB, LIGHTNING, ROOTSTOCK
 
 FILE = """
 network = "regtest"
@@ -35,8 +37,63 @@ def test_a_small_file_is_enough(tmp_path: Path) -> None:
     settings = loaded(tmp_path)
     assert settings.timelocks is REGTEST
     assert settings.identity_key_file == tmp_path / "identity.key"
-    assert settings.pricing.provider_fee(100_000) == 420
+    assert settings.price_list.default.provider_fee(100_000) == 420
+    assert set(settings.layers) == {BOB, LIGHTNING}
     assert (settings.listen_host, settings.limits.open_swaps) == ("127.0.0.1", 100)
+
+
+ROOTSTOCK_TABLE = """
+[rootstock]
+rpc_url = "http://127.0.0.1:4444"
+token_address = "0x1212121212121212121212121212121212121212"
+token_decimals = 8
+key_file = "rootstock.key"
+"""
+
+
+def with_tables(directory: Path, tables: str, *, without: str = "") -> ProviderSettings:
+    text = FILE.format(more="")
+    if without:
+        before, _, after = text.partition(f"[{without}]")
+        text = before + "".join(f"[{rest}" for rest in after.split("[")[1:])
+    path = directory / "provider.toml"
+    path.write_text(text + tables)
+    return ProviderSettings.load(path)
+
+
+def test_any_two_layers_are_enough(tmp_path: Path) -> None:
+    settings = with_tables(tmp_path, ROOTSTOCK_TABLE, without="lightning")
+    assert set(settings.layers) == {BOB, ROOTSTOCK}
+
+
+def test_one_layer_is_not_enough(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="two layers"):
+        with_tables(tmp_path, "", without="lightning")
+
+
+def test_a_pair_can_have_a_price_of_its_own_and_the_rest_of_it_is_the_common_one(tmp_path: Path) -> None:
+    table = '[[prices]]\nsource = "BOB"\ndestination = "lightning"\nfee_ppm = 7\nmin_amount_sat = 20_000\n'
+    prices = with_tables(tmp_path, table).price_list
+    assert prices.price((LIGHTNING, BOB)) == prices.default
+    assert prices.price((BOB, LIGHTNING)) == replace(prices.default, fee_ppm=7, min_amount=20_000)
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ('source = "BOB"\ndestination = "MOON"', "not the name of a layer"),
+        ('source = "BOB"\ndestination = "BOB"', "from BOB to BOB"),
+        ('source = "BOB"\ndestination = "ROOTSTOCK"', "ROOTSTOCK, which has no table"),
+        ('source = "BOB"\ndestination = "LIGHTNING"\nmin_amount_sat = 5_000_000', "above max_amount_sat"),
+        (
+            'source = "BOB"\ndestination = "LIGHTNING"\n[[prices]]\nsource = "BOB"\ndestination = "LIGHTNING"',
+            "two prices",
+        ),
+    ],
+)
+def test_a_wrong_price_is_refused(tmp_path: Path, table: str, reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=reason):
+        with_tables(tmp_path, f"[[prices]]\n{table}\n")
 
 
 def test_the_journal_is_not_the_takers_where_both_have_their_files_in_one_place(tmp_path: Path) -> None:
@@ -54,7 +111,7 @@ def test_an_argument_wins_over_the_environment_and_that_over_the_file(
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "reason"),
     [
         ("fee_pmm = 1", 'did you mean "fee_ppm"'),
         ("fee_ppm = -1", '"fee_ppm"'),
@@ -67,17 +124,17 @@ def test_an_argument_wins_over_the_environment_and_that_over_the_file(
         ("max_open_swaps = 0", '"max_open_swaps"'),
     ],
 )
-def test_a_wrong_value_is_named_with_its_file(tmp_path: Path, more: str, said: str) -> None:
+def test_a_wrong_value_is_named_with_its_file(tmp_path: Path, more: str, reason: str) -> None:
     with pytest.raises(ConfigurationError) as error:
         loaded(tmp_path, more)
-    assert said in error.value.message
+    assert reason in error.value.message
     assert "provider.toml" in error.value.message
 
 
-def test_every_setting_says_what_it_is() -> None:
+def test_every_setting_is_described() -> None:
     undescribed = [
         name
-        for name, field in ProviderSettings.model_fields.items()
-        if not field.description and name not in ("bob", "lightning", "journal", "connection_pool")
+        for name, field in (ProviderSettings.model_fields | PriceSection.model_fields).items()
+        if not field.description and name not in ("bob", "rootstock", "lightning", "journal", "connection_pool")
     ]
     assert undescribed == []

@@ -10,7 +10,7 @@ import aiohttp
 from layer2.formats.evm_transaction import Eip1559Transaction
 from layer2.simnet.accounts import SimAccount
 from layer2.simnet.clock import SimClock
-from layer2.simnet.evm_chain import CHAIN_ID
+from layer2.simnet.evm_chain import BOB_CHAIN_ID
 from layer2.simnet.evm_node import EvmNode
 from layer2.simnet.faults import FaultSwitch
 
@@ -76,7 +76,7 @@ def signed(
     gas: int = 21_000,
     tip: int = 1_000_000,
     most: int = 1_000_000_000,
-    chain_id: int = CHAIN_ID,
+    chain_id: int = BOB_CHAIN_ID,
 ) -> bytes:
     """A signed transaction of type 2."""
     transaction = Eip1559Transaction(chain_id, nonce, tip, most, gas, to, value, data)

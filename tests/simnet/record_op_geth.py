@@ -16,9 +16,10 @@ from pathlib import Path
 
 import aiohttp
 
-from layer2.devnet.bob import BobNode
+from layer2.devnet.op_geth import OpGeth
 from layer2.devnet.processes import stop
 from layer2.devnet.sequencer import Sequencer
+from layer2.simnet.evm_chain import BOB_CHAIN_ID
 from simnet.bob_conversation import SENDER, BobConversation
 
 RECORD = Path(__file__).parent / "recorded_op_geth" / "conversation.json"
@@ -33,8 +34,8 @@ def _free_ports() -> tuple[int, int]:
 
 async def _record(program: Path, directory: Path) -> None:
     async with aiohttp.ClientSession() as session:
-        bob = BobNode(program, directory / "bob", _free_ports(), session)
-        child = bob.start(int(time.time()) - 60, {SENDER.address: 10**19})
+        bob = OpGeth("BOB", BOB_CHAIN_ID, program, directory / "bob", _free_ports(), session)
+        child = await bob.start(int(time.time()) - 60, {SENDER.address: 10**19})
         try:
             async with asyncio.timeout(30):
                 await bob.wait_until_answering()

@@ -68,11 +68,13 @@ async def test_the_network_is_described_by_its_file_and_carries_the_test_money(
     for party, name in ((standing.taker, "taker"), (standing.provider, "provider")):
         account = SimAccount.from_seed(_SEED, name)
         assert party.evm_address == to_checksum(account.address)
-        assert status["balances"][name] == {"wei": 10**19, "token": 100_000_000}
-    bob = BobClient(standing.bob_rpc_url, session)
-    for address in (standing.htlc_address, standing.token_address):
-        assert to_checksum(parse_address(address)) == address
-        assert len(await bob.call("eth_getCode", address, "latest")) > 1000
+        for layer in standing.chains:
+            assert status["chains"][layer]["balances"][name] == {"wei": 10**19, "token": 100_000_000}
+    for chain in standing.chains.values():
+        node = BobClient(chain.rpc_url, session)
+        for address in (chain.htlc_address, chain.token_address):
+            assert to_checksum(parse_address(address)) == address
+            assert len(await node.call("eth_getCode", address, "latest")) > 1000
 
 
 def test_only_the_owner_can_read_the_key_files(standing: LocalNetwork) -> None:
@@ -86,7 +88,7 @@ def test_only_the_owner_can_read_the_key_files(standing: LocalNetwork) -> None:
 async def test_a_transaction_is_in_a_block_as_soon_as_it_is_sent(
     network: LocalNetwork, session: aiohttp.ClientSession
 ) -> None:
-    bob, control = BobClient(network.bob_rpc_url, session), LocalNetworkControl(network.control_url, session)
+    bob, control = BobClient(network.bob.rpc_url, session), LocalNetworkControl(network.control_url, session)
     taker = SimAccount.from_seed(_SEED, "taker")
     transaction_hash = await bob.send(signed(taker, 0))
     assert (await bob.call("eth_getTransactionReceipt", transaction_hash))["blockNumber"] == "0x2"
@@ -98,7 +100,7 @@ async def test_a_transaction_is_in_a_block_as_soon_as_it_is_sent(
 
 
 async def test_every_control_changes_what_the_nodes_say(network: LocalNetwork, session: aiohttp.ClientSession) -> None:
-    bob, control = BobClient(network.bob_rpc_url, session), LocalNetworkControl(network.control_url, session)
+    bob, control = BobClient(network.bob.rpc_url, session), LocalNetworkControl(network.control_url, session)
     assert await control.mine(5) == 6
     assert await bob.call("eth_blockNumber") == "0x6"
     assert await control.advance_chain_time(1000) == _START + 1005
@@ -137,7 +139,7 @@ async def _history(directory: Path, session: aiohttp.ClientSession) -> list[Any]
     """What a fixed series of calls does to a fresh network: all blocks with their receipts."""
     network = up(directory, seed=_SEED, clock_start=_START, with_parent=True)
     try:
-        bob = BobClient(network.bob_rpc_url, session)
+        bob = BobClient(network.bob.rpc_url, session)
         control = LocalNetworkControl(network.control_url, session)
         taker = SimAccount.from_seed(_SEED, "taker")
         for nonce in range(3):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
-from layer2.formats.signed_terms import terms_hash
-from layer2.swap_rules.legs import Htlc
-from layer2.terms import EvmLeg
+from layer2.errors import TransactionError
+from layer2.legs.evm import EvmLeg
+from layer2.legs.leg import Leg
+from layer2.legs.lightning import LightningLeg
+from swap_engine.chain import Transaction
 from swap_engine.two_parties import Scene
-from swap_engine.world import Transaction
-from swap_rules.example_terms import PREIMAGE
+from swap_rules.example_terms import PAYMENT_HASH, PREIMAGE
 
 
 class Adversary:
@@ -17,14 +19,15 @@ class Adversary:
 
     def __init__(self, scene: Scene, name: str) -> None:
         self.scene, self.world, self.name = scene, scene.world, name
-        leg = next(one for one in (scene.terms.source, scene.terms.destination) if isinstance(one, EvmLeg))
-        self._htlc = Htlc(leg, scene.terms.payment_hash, terms_hash(scene.terms))
+        legs = (scene.terms.source, scene.terms.destination)
+        self._pays, self._gets = legs if name == "taker" else legs[::-1]
         self.moves: dict[str, Callable[[], None]] = {
-            "lock": lambda: self._broadcast("fund"),
+            "lock": lambda: self._broadcast("fund", self._pays),
             "claim": self._claim,
-            "refund": lambda: self._broadcast("reclaim"),
-            "pay": lambda: self._pay(self.scene.payment.cltv_limit),
-            "pay with little time": lambda: self._pay(self.scene.payment.cltv_limit // 2),
+            "refund": lambda: self._broadcast("refund", self._pays),
+            "give back": lambda: self._broadcast("refund", self._gets),
+            "pay": lambda: self._pay(1),
+            "pay with little time": lambda: self._pay(2),
             "settle": self._settle,
             "settle on chain": self._settle_on_chain,
             "cancel": self._cancel,
@@ -39,30 +42,35 @@ class Adversary:
         # Only the taker has made it; everybody else reads it in what was sent.
         return self.name == "taker" or PREIMAGE.secret in self.world.shown
 
-    def _broadcast(self, verb: str) -> None:
-        if verb == "fund" and self._htlc.leg != self._own_evm_leg():
+    def _broadcast(self, verb: str, leg: Leg) -> None:
+        if not isinstance(leg, EvmLeg):
             return
-        self.world.broadcast(Transaction(self.name, verb, self._htlc, None))
-
-    def _own_evm_leg(self) -> object:
-        return self.scene.terms.source if self.name == "taker" else self.scene.terms.destination
+        chain = self.world.chain(leg.layer)
+        preimage = PREIMAGE if verb == "collect" else None
+        nonce = chain.next_nonce(self.name)
+        # Every price that honest parties offer is met.
+        made = Transaction(self.name, nonce, verb, self.scene.htlc(leg), preimage, chain.price)
+        with suppress(TransactionError):
+            chain.broadcast(made)
 
     def _claim(self) -> None:
         if self._knows_preimage:
-            self.world.broadcast(Transaction(self.name, "collect", self._htlc, PREIMAGE))
+            for leg in (self._gets, self._pays):
+                self._broadcast("collect", leg)
 
-    def _pay(self, cltv_limit: int) -> None:
-        if self.scene.invoice.payee != self.name and self.scene.invoice.sends == 0:
-            self.world.send(self.scene.invoice, self.name, cltv_limit)
+    def _pay(self, divisor: int) -> None:
+        invoice = self.world.invoices.get(PAYMENT_HASH)
+        if isinstance(self._pays, LightningLeg) and invoice is not None and invoice.payment == "none":
+            self.world.send(invoice, self.name, self._pays.cltv_limit // divisor)
 
     def _settle(self) -> None:
-        if self._knows_preimage and self.scene.invoice.payee == self.name:
+        if self._knows_preimage and isinstance(self._gets, LightningLeg):
             self.world.settle(self.scene.invoice, PREIMAGE)
 
     def _settle_on_chain(self) -> None:
-        if self._knows_preimage and self.scene.invoice.payee == self.name:
+        if self._knows_preimage and isinstance(self._gets, LightningLeg):
             self.world.settle_on_chain(self.scene.invoice, PREIMAGE)
 
     def _cancel(self) -> None:
-        if self.scene.invoice.payee == self.name:
+        if isinstance(self._gets, LightningLeg):
             self.world.cancel(self.scene.invoice)

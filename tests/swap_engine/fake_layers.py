@@ -1,21 +1,23 @@
-"""What a party's own nodes say of the world and do to it: ``HtlcLayer`` as the real clients promise it."""
+"""What a party's own nodes show of the world and do to it: ``HtlcLayer`` as the real clients promise it, as strict."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from layer2.errors import InsufficientFunds
+from layer2.errors import FundsRulesError, InsufficientFunds, Outcome, TransactionError
 from layer2.interfaces import Json
 from layer2.layers import Layer2ProtocolType
-from layer2.proofs.model import EvmReceiptEvidence, LegEvidence, LightningPaymentEvidence
-from layer2.protocol_client import HtlcLayer, OfferRequest
-from layer2.swap_rules.legs import ActStatus, ClockReading, Htlc, LegState, LegView, Side, Verb
-from layer2.swap_rules.timelocks import finality_seconds
-from layer2.terms import EvmLeg, LightningLeg
+from layer2.legs.evidence import EvmReceiptEvidence, LegEvidence, LightningPaymentEvidence
+from layer2.legs.evm import EvmLeg
+from layer2.legs.leg import Htlc, LegOffer
+from layer2.legs.lightning import LightningLeg
+from layer2.legs.views import ActStatus, ClockReading, HeldPayment, LegState, LegView, OfferRequest, Side, Verb
+from layer2.protocol_client import HtlcLayer
 from layer2.transactions import Finality, Preimage
+from swap_engine.chain import Chain, Transaction
 from swap_engine.faults import Fault, breathe
-from swap_engine.world import Invoice, Transaction, World, expires_at
+from swap_engine.world import Invoice, World
 
 
 @dataclass
@@ -24,85 +26,213 @@ class FakeLayer(HtlcLayer):
 
     world: World
     party: str
+    layer: Layer2ProtocolType
     fault: Fault = breathe
     can_finish: bool = True
+    reserved: set[bytes] = field(default_factory=set)
+    calls: list[str] = field(default_factory=list)
+
+    async def leg_offer(self) -> LegOffer:
+        raise AssertionError("the engine never asks for offers")
 
     async def offer(self, request: OfferRequest) -> str:
         raise AssertionError("the engine never asks for offers")
 
+    async def network_cost(self, amount: int) -> int | None:
+        raise AssertionError("the engine never asks for prices")
+
+    async def read_clock(self) -> ClockReading:
+        raise AssertionError("the engine reads clocks in views only")
+
     async def check_can_finish(self, htlc: Htlc, side: Side) -> None:
         await self.fault("before", "check_can_finish")
+        self.check_side(htlc, side)
         if not self.can_finish:
             raise InsufficientFunds("no gas to finish")
+
+    async def reserve(self, htlc: Htlc, side: Side) -> None:
+        self.check_side(htlc, side)
+        self.reserved.add(htlc.payment_hash)
+
+    def free(self, htlc: Htlc) -> None:
+        self.reserved.discard(htlc.payment_hash)
 
     async def wait_for_change(self, htlc: Htlc, view: LegView) -> None:
         await self.fault("before", "wait_for_change")
         await self.world.changed.wait()
 
-    async def read_clock(self) -> ClockReading:
-        return ClockReading(self.world.now(), self.world.height())
+    def check_side(self, htlc: Htlc, side: Side) -> None:
+        raise NotImplementedError
+
+    def restart(self) -> None:
+        """The process ends and begins anew."""
+        self.reserved.clear()
 
 
+SIDE_OF = {Verb.FUND: Side.PAYER, Verb.COLLECT: Side.PAYEE, Verb.RELEASE: Side.PAYEE, Verb.RECLAIM: Side.PAYER}
+
+
+@dataclass
 class FakeChain(FakeLayer):
-    """BOB: one lock for each payment hash, because these tests have one swap each."""
+    """An EVM layer through one account, whose nonces this process hands out."""
+
+    given: set[int] = field(default_factory=set)
+
+    @property
+    def chain(self) -> Chain:
+        return self.world.chain(self.layer)
+
+    def check_side(self, htlc: Htlc, side: Side) -> None:
+        leg = htlc.leg
+        assert isinstance(leg, EvmLeg)
+        assert leg.layer is self.layer
+        account = leg.payer if side is Side.PAYER else leg.payee
+        if self.world.party(account) != self.party:
+            raise FundsRulesError(f"this account is not the {side.value} of the lock")
+
+    def restart(self) -> None:
+        super().restart()
+        self.given.clear()
 
     async def prepare(self, verb: Verb, htlc: Htlc, preimage: Preimage | None = None) -> Json:
         await self.fault("before", "prepare")
+        self.check_side(htlc, SIDE_OF[verb])
+        ledger = self.chain.ledger()
+        if verb is Verb.FUND:
+            if htlc.payment_hash in ledger.spent:
+                raise FundsRulesError("the preimage of this payment hash is public: nothing may be locked under it")
+            if self.chain.lock(htlc) is not None:
+                raise FundsRulesError("this account has locked under this payment hash before")
+        if verb is Verb.COLLECT and (preimage is None or preimage.payment_hash != htlc.payment_hash):
+            raise FundsRulesError("collecting needs the preimage")
+        if verb is Verb.RECLAIM and self.chain.time() < getattr(htlc.leg, "deadline", 0):
+            raise FundsRulesError("the deadline has not passed")
+        kind = "refund" if verb in (Verb.RELEASE, Verb.RECLAIM) else verb.value
+        return self._signed(Transaction(self.party, self._take_nonce(), kind, htlc, preimage, self.chain.price))
+
+    def _take_nonce(self) -> int:
+        used = {one.nonce for one in self.chain.pool if one.sender == self.party} | self.given
+        nonce = self.chain.ledger().nonces.get(self.party, 0)
+        while nonce in used:
+            nonce += 1
+        self.given.add(nonce)
+        return nonce
+
+    def _signed(self, transaction: Transaction) -> Json:
         number = len(self.world.transactions) + 1
-        self.world.transactions[number] = Transaction(self.party, verb.value, htlc, preimage)
+        self.world.transactions[number] = transaction
         return {"transaction": number}
+
+    def discard(self, act: Json) -> None:
+        self.calls.append("discard")
+        transaction = self.world.transactions[act["transaction"]]
+        transaction.is_discarded = True
+        if transaction.replaces is None:
+            self.given.discard(transaction.nonce)
 
     async def perform(self, act: Json) -> None:
         await self.fault("before", "perform")
-        self.world.broadcast(self.world.transactions[act["transaction"]])
+        transaction = self.world.transactions[act["transaction"]]
+        if transaction.is_discarded:
+            raise TransactionError("it was taken back", code="nonce_used", outcome=Outcome.REJECTED)
+        self.chain.broadcast(transaction)
         await self.fault("after", "perform")
 
     async def act_status(self, act: Json) -> ActStatus:
         await self.fault("before", "act_status")
-        return self.world.transactions[act["transaction"]].status
+        transaction = self.world.transactions[act["transaction"]]
+        certain = Finality.FINALIZED if transaction.verb == "fund" else Finality.LATEST
+        latest, settled = self.chain.ledger(), self.chain.ledger(certain)
+        versions = [transaction]
+        while (earlier := versions[-1].replaces) is not None:
+            versions.append(earlier)
+        for one in versions:
+            if id(one) in latest.succeeded:
+                if latest.succeeded[id(one)]:
+                    return ActStatus.DONE
+                return ActStatus.FAILED if id(one) in settled.succeeded else ActStatus.UNDER_WAY
+        if settled.nonces.get(transaction.sender, 0) > transaction.nonce or transaction.is_discarded:
+            return ActStatus.FAILED
+        return ActStatus.UNDER_WAY if any(one in self.chain.pool for one in versions) else ActStatus.UNSEEN
 
-    async def observe(self, htlc: Htlc, side: Side, finality: Finality) -> LegView:
+    async def repriced(self, act: Json, htlc: Htlc) -> Json | None:
+        await self.fault("before", "repriced")
+        transaction = self.world.transactions[act["transaction"]]
+        if transaction not in self.chain.pool or transaction.price >= self.chain.price:
+            return None
+        one = transaction
+        return self._signed(
+            Transaction(one.sender, one.nonce, one.verb, one.htlc, one.preimage, self.chain.price, replaces=one)
+        )
+
+    async def observe(self, htlc: Htlc, side: Side) -> LegView:
         await self.fault("before", "observe")
-        world, leg, lock = self.world, htlc.leg, self.world.locks.get(htlc.payment_hash)
+        self.check_side(htlc, side)
+        chain, leg = self.chain, htlc.leg
         assert isinstance(leg, EvmLeg)
-        clock = ClockReading(world.chain_time(), world.now() // 2)
-        wanted = finality_seconds(finality, world.settings)
-        full = finality_seconds(Finality.FINALIZED, world.settings)
-        if lock is None:
-            return LegView(LegState.NONE, clock, over=world.chain_time() >= leg.deadline + full)
-        tx_id = f"0x{htlc.payment_hash.hex()}"
-        age = world.now() - (lock.ended_at or lock.locked_at)
-        match lock.state:
-            case "locked":
-                return LegView(LegState.FUNDED if age >= wanted else LegState.PENDING, clock, tx_id=tx_id)
-            case "claimed":
-                return LegView(LegState.COLLECTED, clock, final=age >= wanted, preimage=lock.preimage, tx_id=tx_id)
-            case _:
-                return LegView(
-                    LegState.RETURNED,
-                    clock,
-                    final=age >= wanted,
-                    over=age >= full,
-                    tx_id=tx_id,
-                    reason="refunded",
-                )
+        clock = ClockReading(chain.time(), chain.time() // 2)
+        latest, final = chain.lock(htlc), chain.lock(htlc, Finality.FINALIZED)
+        asked = chain.lock(htlc, leg.finality)
+        public = chain.ledger().spent.get(htlc.payment_hash)
+        if latest is None:
+            over = final is None and chain.head_time(Finality.FINALIZED) >= leg.deadline
+            return LegView(LegState.NONE, clock, over=over, preimage=public)
+        tx_id = f"0x{htlc.terms_hash.hex()}"
+        if latest.state == "locked":
+            state = LegState.FUNDED if asked is not None and asked.state == "locked" else LegState.PENDING
+            return LegView(state, clock, preimage=public, tx_id=tx_id)
+        arrived = asked is not None and asked.state == latest.state
+        is_final = final is not None and final.state == latest.state
+        return LegView(
+            LegState.COLLECTED if latest.state == "claimed" else LegState.RETURNED,
+            clock,
+            arrived=arrived,
+            final=is_final,
+            over=is_final and latest.state == "refunded",
+            preimage=public,
+            tx_id=tx_id,
+            final_at=latest.ended_at + chain.margins.final_time if arrived and not is_final else None,
+        )
 
     async def evidence(self, htlc: Htlc, side: Side) -> LegEvidence | None:
         await self.fault("before", "evidence")
-        if htlc.payment_hash not in self.world.locks:
+        self.check_side(htlc, side)
+        lock = self.chain.lock(htlc)
+        if lock is None or lock.state == "locked":
             return None
-        return EvmReceiptEvidence(Layer2ProtocolType.BOB, b"header", 0, (b"node",), 0)
+        return EvmReceiptEvidence(self.layer, b"header", 0, (b"node",), 0)
+
+    async def courtesy(self, htlc: Htlc, preimage: Preimage) -> None:
+        await self.fault("before", "courtesy")
+        self.check_side(htlc, Side.PAYER)
+        self.calls.append("courtesy")
+        self.chain.broadcast(Transaction(self.party, self._take_nonce(), "collect", htlc, preimage, self.chain.price))
 
 
 class FakeLightning(FakeLayer):
-    """An lnd: as payee it gives up a hold invoice before its HTLCs expire."""
+    """An lnd. It pays an invoice once, and gives a held payment up before its HTLCs expire."""
+
+    def invoice(self, htlc: Htlc) -> Invoice:
+        assert isinstance(htlc.leg, LightningLeg)
+        return self.world.invoices[htlc.payment_hash]
+
+    def check_side(self, htlc: Htlc, side: Side) -> None:
+        is_payee = self.invoice(htlc).payee == self.party
+        if is_payee != (side is Side.PAYEE):
+            raise FundsRulesError(f"this node is not the {side.value} of the invoice")
 
     async def prepare(self, verb: Verb, htlc: Htlc, preimage: Preimage | None = None) -> Json:
         await self.fault("before", "prepare")
-        leg = htlc.leg
+        assert verb is not Verb.RECLAIM, "a payment comes back by itself"
+        self.check_side(htlc, SIDE_OF[verb])
+        leg, invoice = htlc.leg, self.invoice(htlc)
         assert isinstance(leg, LightningLeg)
+        if verb is Verb.FUND and invoice.payment != "none" and not invoice.is_forgotten:
+            raise FundsRulesError("this node has paid, or tried to pay, this invoice before")
         act: dict[str, Any] = {"verb": verb.value, "hash": htlc.payment_hash.hex(), "cltv_limit": leg.cltv_limit}
-        if preimage is not None:
+        if verb is Verb.COLLECT:
+            if preimage is None:
+                raise FundsRulesError("collecting needs the preimage")
             act["preimage"] = preimage.secret.hex()
         return act
 
@@ -111,10 +241,16 @@ class FakeLightning(FakeLayer):
         invoice = self.world.invoices[bytes.fromhex(act["hash"])]
         match act["verb"]:
             case "fund":
+                if invoice.payment in ("initiated", "in_flight", "succeeded") and not invoice.is_forgotten:
+                    raise TransactionError("the payment is in transition, or was made", outcome=Outcome.REJECTED)
                 self.world.send(invoice, self.party, act["cltv_limit"])
             case "collect":
-                self.world.settle(invoice, Preimage(bytes.fromhex(act["preimage"])))
+                settled = invoice.state == "settled"
+                if not settled and not self.world.settle(invoice, Preimage(bytes.fromhex(act["preimage"]))):
+                    raise TransactionError("the invoice cannot be settled", outcome=Outcome.REJECTED)
             case _:
+                if invoice.state == "settled":
+                    raise TransactionError("the invoice is settled", outcome=Outcome.REJECTED)
                 self.world.cancel(invoice)
         self.world.change()
         await self.fault("after", "perform")
@@ -125,65 +261,63 @@ class FakeLightning(FakeLayer):
         if act["verb"] == "fund":
             return {
                 "none": ActStatus.UNSEEN,
+                "initiated": ActStatus.UNDER_WAY,
                 "in_flight": ActStatus.UNDER_WAY,
                 "succeeded": ActStatus.DONE,
                 "failed": ActStatus.FAILED,
-            }[invoice.payment]
-        wanted = "settled" if act["verb"] == "collect" else "cancelled"
-        return ActStatus.DONE if invoice.state == wanted else ActStatus.UNSEEN
+            }["none" if invoice.is_forgotten else invoice.payment]
+        wanted, other = ("settled", "cancelled") if act["verb"] == "collect" else ("cancelled", "settled")
+        if invoice.state == wanted:
+            return ActStatus.DONE
+        return ActStatus.FAILED if invoice.state == other else ActStatus.UNSEEN
 
-    async def observe(self, htlc: Htlc, side: Side, finality: Finality) -> LegView:
+    async def observe(self, htlc: Htlc, side: Side) -> LegView:
         await self.fault("before", "observe")
-        invoice, leg = self.world.invoices[htlc.payment_hash], htlc.leg
-        assert isinstance(leg, LightningLeg)
+        self.check_side(htlc, side)
+        invoice = self.invoice(htlc)
         clock = ClockReading(self.world.now(), self.world.height())
-        return self._as_payer(invoice, leg, clock) if side is Side.PAYER else self._as_payee(invoice, clock)
+        return self._as_payer(invoice, clock) if side is Side.PAYER else self._as_payee(invoice, clock)
 
-    def _as_payer(self, invoice: Invoice, leg: LightningLeg, clock: ClockReading) -> LegView:
+    def _as_payer(self, invoice: Invoice, clock: ClockReading) -> LegView:
         tx_id = invoice.payment_hash.hex()
-        match invoice.payment:
+        match "none" if invoice.is_forgotten else invoice.payment:
             case "none":
                 # The invoice has expired, and the node, asked after that, knows of no payment.
-                return LegView(LegState.NONE, clock, over=self.world.now() > expires_at(leg) + 60)
-            case "in_flight":
+                return LegView(LegState.NONE, clock, over=self.world.now() > invoice.expires_at + 60)
+            case "initiated":
                 return LegView(LegState.PENDING, clock, tx_id=tx_id)
+            case "in_flight":
+                return LegView(LegState.FUNDED, clock, tx_id=tx_id)
             case "succeeded":
-                return LegView(LegState.COLLECTED, clock, final=True, preimage=invoice.preimage, tx_id=tx_id)
+                preimage = invoice.preimage
+                return LegView(LegState.COLLECTED, clock, arrived=True, final=True, preimage=preimage, tx_id=tx_id)
             case _:
-                return LegView(LegState.RETURNED, clock, final=True, over=True, tx_id=tx_id, reason="failed")
+                return _returned(clock, tx_id, "the payment failed")
 
     def _as_payee(self, invoice: Invoice, clock: ClockReading) -> LegView:
         tx_id, world = invoice.payment_hash.hex(), self.world
         match invoice.state:
             case "open":
-                return LegView(LegState.NONE, clock)
+                over = world.now() >= invoice.expires_at
+                return _returned(clock, None, "the invoice expired") if over else LegView(LegState.NONE, clock)
             case "accepted":
-                if invoice.expiry_height - world.height() <= world.settings.hold_expiry_delta:
-                    world.cancel(invoice)
-                    return LegView(LegState.RETURNED, clock, final=True, over=True, tx_id=tx_id)
-                return LegView(
-                    LegState.FUNDED,
-                    clock,
-                    tx_id=tx_id,
-                    expiry_height=invoice.expiry_height,
-                    parts=invoice.parts,
-                    smallest_part_msat=invoice.amount * 1000 // invoice.parts,
-                )
+                held = HeldPayment(invoice.expiry_height, len(invoice.parts), min(invoice.parts))
+                return LegView(LegState.FUNDED, clock, tx_id=tx_id, held=held)
             case "settled":
-                return LegView(
-                    LegState.COLLECTED,
-                    clock,
-                    final=world.now() >= invoice.ended_at + 2,
-                    preimage=invoice.preimage,
-                    tx_id=tx_id,
-                    expiry_height=invoice.expiry_height,
-                )
+                gone = world.now() >= invoice.ended_at + 2
+                known = invoice.preimage
+                return LegView(LegState.COLLECTED, clock, arrived=gone, final=gone, preimage=known, tx_id=tx_id)
             case _:
-                return LegView(LegState.RETURNED, clock, final=True, over=True, tx_id=tx_id)
+                return _returned(clock, tx_id, "the payment was given back")
 
     async def evidence(self, htlc: Htlc, side: Side) -> LegEvidence | None:
         await self.fault("before", "evidence")
-        invoice = self.world.invoices[htlc.payment_hash]
+        self.check_side(htlc, side)
+        invoice = self.invoice(htlc)
         if invoice.state != "settled" or invoice.preimage is None:
             return None
         return LightningPaymentEvidence(invoice.preimage)
+
+
+def _returned(clock: ClockReading, tx_id: str | None, reason: str) -> LegView:
+    return LegView(LegState.RETURNED, clock, arrived=True, final=True, over=True, tx_id=tx_id, reason=reason)

@@ -70,7 +70,5 @@ class NthPoint:
                 assert_never(self.kind)
 
 
-LAYER_CALLS = frozenset(
-    {"observe", "prepare", "perform", "act_status", "check_can_finish", "wait_for_change", "evidence"}
-)
-READS = frozenset({"observe", "act_status", "wait_for_change", "evidence", "check_can_finish"})
+READS = frozenset({"observe", "act_status", "wait_for_change", "evidence", "check_can_finish", "repriced"})
+LAYER_CALLS = READS | {"prepare", "perform", "courtesy"}

@@ -7,10 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from layer2.errors import FundsRulesError, JournalError, StaleSwap
-from layer2.interfaces import Intent, Json, Role, SwapRecord
-from layer2.swap_engine.journal import FUND_KEY_PREFIX
+from layer2.interfaces import Delivery, Intent, JournalOwner, Json, Role, SwapRecord
+from layer2.legs.views import Verb
 from layer2.transactions import SwapId
 from swap_engine.faults import Fault, breathe
+
+SEEN = (Delivery.TAKEN, Delivery.UNKNOWN, Delivery.REJECTED)
 
 
 class MemoryJournal:
@@ -32,8 +34,16 @@ class MemoryJournal:
         return self.records.get(swap_id)
 
     async def find(self, role: Role, idempotency_key: str) -> SwapRecord | None:
-        found = (one for one in self.records.values() if (one.role, one.idempotency_key) == (role, idempotency_key))
-        return next(found, None)
+        raise AssertionError("the engine never looks for keys")
+
+    async def released_under(self, payment_hash: bytes) -> Sequence[SwapRecord]:
+        raise AssertionError("the engine never looks for hashes")
+
+    async def owners(self) -> Sequence[JournalOwner]:
+        raise AssertionError("the engine never asks for owners")
+
+    async def add_owners(self, owners: Sequence[JournalOwner]) -> None:
+        raise AssertionError("the engine never adds owners")
 
     async def list(self, *, role: Role | None = None, open_only: bool = False) -> Sequence[SwapRecord]:
         return [one for one in self.records.values() if role in (None, one.role) and not (open_only and one.is_final)]
@@ -48,15 +58,17 @@ class MemoryJournal:
         now: int,
         terms: Json | None = None,
         intents: Sequence[Intent] = (),
+        attention: str | None = None,
+        holds_key: bool = True,
     ) -> SwapRecord:
         await self.fault("before", event)
         current = self.records[record.swap_id]
         if current.version != record.version:
             raise StaleSwap("the swap moved on")
-        keys = {one.key for one in self._intents[record.swap_id]}
-        if any(one.key in keys for one in intents):
+        numbers = {one.number for one in self._intents[record.swap_id]}
+        if any(one.number in numbers for one in intents):
             raise JournalError("the intent exists already")
-        if any(one.key.startswith(FUND_KEY_PREFIX) for one in intents):
+        if any(one.verb == Verb.FUND.value for one in intents):
             self._check_hash_is_free(record)
         self._intents[record.swap_id].extend(intents)
         written = replace(
@@ -66,6 +78,8 @@ class MemoryJournal:
             is_final=is_final,
             updated_at=now,
             terms=current.terms if terms is None else terms,
+            attention=attention,
+            holds_key=current.holds_key and holds_key,
         )
         self.records[record.swap_id] = written
         self._events[record.swap_id].append({"version": written.version, "event": event, "at": now, "state": state})
@@ -75,18 +89,22 @@ class MemoryJournal:
     def _check_hash_is_free(self, record: SwapRecord) -> None:
         for other in self.records.values():
             same = other.payment_hash == record.payment_hash and other.role is record.role
-            if not same or other.is_final or other.swap_id == record.swap_id:
+            if not same or other.swap_id == record.swap_id:
                 continue
-            if any(one.key.startswith(FUND_KEY_PREFIX) for one in self._intents[other.swap_id]):
+            if other.state["state"] in ("completed", "lost"):
+                raise FundsRulesError("this payment hash was paid before, by another transfer")
+            if not other.is_final and any(one.verb == Verb.FUND.value for one in self._intents[other.swap_id]):
                 raise FundsRulesError("another open transfer has funded the same payment hash")
 
-    async def record_outcome(self, swap_id: SwapId, key: str, outcome: Json) -> None:
-        await self.fault("before", f"outcome of {key}")
+    async def record_delivery(self, swap_id: SwapId, number: int, delivery: Delivery) -> None:
+        await self.fault("before", f"delivery {delivery.value}")
         self._intents[swap_id] = [
-            replace(one, outcome=outcome) if one.key == key and one.outcome is None else one
+            replace(one, delivery=delivery)
+            if one.number == number and not (one.delivery in SEEN and delivery not in SEEN)
+            else one
             for one in self._intents[swap_id]
         ]
-        await self.fault("after", f"outcome of {key}")
+        await self.fault("after", f"delivery {delivery.value}")
 
     async def intents(self, swap_id: SwapId) -> Sequence[Intent]:
         return list(self._intents[swap_id])
@@ -96,7 +114,7 @@ class MemoryJournal:
 
     async def save_proof(self, swap_id: SwapId, proof: bytes) -> None:
         await self.fault("before", "proof")
-        self.proofs.setdefault(swap_id, proof)
+        self.proofs[swap_id] = proof
         await self.fault("after", "proof")
 
     async def load_proof(self, swap_id: SwapId) -> bytes | None:

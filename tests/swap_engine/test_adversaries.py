@@ -4,35 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layer2.swap_rules.timelocks import REGTEST, earliest_seconds, latest_seconds
+from layer2.layers import Layer2ProtocolType
+from layer2.legs.timelock_settings import REGTEST
+from layer2.transactions import Finality
 from swap_engine.adversary import Adversary
-from swap_engine.two_parties import Party, Scene
+from swap_engine.two_parties import PAIR_IDS, PAIRS, Party, Scene
 from swap_engine.virtual_time import run
 from swap_rules.example_terms import FEE, NOW, SWAP_ID
 
-Direction = Callable[[], Awaitable[Scene]]
-SCENES: dict[str, Direction] = {"to_lightning": Scene.to_lightning, "to_bob": Scene.to_bob}
-HORIZON = 6 * 3600
+HORIZON = 12 * 3600
+MARGINS = REGTEST.margins(Layer2ProtocolType.BOB)
 
 # As slow and as fast as the bounds allow over the blocks that matter in either direction.
-SLOW = latest_seconds(100 + REGTEST.close_blocks, REGTEST) / (100 + REGTEST.close_blocks)
-FAST = earliest_seconds(200, REGTEST) / 200
+SLOW = REGTEST.bitcoin.latest(100 + REGTEST.close_blocks) / (100 + REGTEST.close_blocks)
+FAST = REGTEST.bitcoin.earliest(200) / 200
 
 
-async def prepare(direction: Direction, honest: str, per_block: float, early: int, delays: Sequence[int]) -> Scene:
-    scene = await direction()
+async def prepare(
+    pair: tuple[str, str],
+    honest: str,
+    per_block: float,
+    early: int,
+    delays: Sequence[int],
+    finality: Finality = Finality.SAFE,
+) -> Scene:
+    scene = await Scene.of(*pair, finality=finality)
     cycle = itertools.cycle(delays)
     scene.world.seconds_per_block = per_block
-    scene.world.chain_early = early
-    scene.world.inclusion_seconds = lambda: next(cycle)
-    # A dishonest payee holds what an honest node would settle at once.
-    scene.invoice.settles_itself = honest == "taker"
+    for chain in scene.world.chains.values():
+        chain.early = early
+        chain.inclusion_seconds = lambda: next(cycle)
+    for invoice in scene.world.invoices.values():
+        # A dishonest payee keeps what an honest node would give back before the end.
+        invoice.gives_up = invoice.payee == honest
     return scene
 
 
@@ -46,33 +56,35 @@ async def finish(scene: Scene, party: Party) -> None:
 
 def check(scene: Scene, party: Party, story: object) -> None:
     floor = -FEE if (party.name, party.state) == ("taker", "completed") else 0
-    assert scene.gained(party.name) >= floor, (party.state, scene.world.balances, story)
+    assert scene.gained(party.name) >= floor, (party.state, scene.gains, story)
 
 
-MOVES = ["lock", "claim", "refund", "pay", "pay with little time", "settle", "settle on chain", "cancel"]
+MOVES = ["lock", "claim", "refund", "give back", "pay", "pay with little time", "settle", "settle on chain", "cancel"]
 
 
 @pytest.mark.parametrize("honest", ["taker", "provider"])
-@pytest.mark.parametrize("name", SCENES)
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@pytest.mark.parametrize("pair", PAIRS, ids=PAIR_IDS)
+@settings(max_examples=50, deadline=None, derandomize=True, database=None)
 @given(
     script=st.lists(st.tuples(st.integers(0, 700), st.sampled_from(MOVES)), max_size=8),
     per_block=st.sampled_from([FAST, 8.0, SLOW]),
-    early=st.integers(0, REGTEST.rollup_clock_early),
-    delays=st.lists(st.integers(0, REGTEST.inclusion), min_size=1, max_size=4),
+    early=st.integers(0, MARGINS.clock_early),
+    delays=st.lists(st.integers(0, MARGINS.inclusion), min_size=1, max_size=4),
     restarts=st.lists(st.integers(1, 900), max_size=3),
+    finality=st.sampled_from([Finality.LATEST, Finality.SAFE]),
 )
 def test_an_honest_party_never_loses(
-    name: str,
+    pair: tuple[str, str],
     honest: str,
     script: list[tuple[int, str]],
     per_block: float,
     early: int,
     delays: list[int],
     restarts: list[int],
+    finality: Finality,
 ) -> None:
     async def story() -> None:
-        scene = await prepare(SCENES[name], honest, per_block, early, delays)
+        scene = await prepare(pair, honest, per_block, early, delays, finality)
         party = scene.taker if honest == "taker" else scene.provider
         adversary = Adversary(scene, "provider" if honest == "taker" else "taker")
 
@@ -94,14 +106,56 @@ def test_an_honest_party_never_loses(
     run(story())
 
 
-@pytest.mark.parametrize("early", [0, REGTEST.rollup_clock_early])
+@pytest.mark.parametrize("honest", ["taker", "provider"])
+@pytest.mark.parametrize("pair", PAIRS, ids=PAIR_IDS)
+@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@given(
+    script=st.lists(st.tuples(st.integers(0, 400), st.sampled_from([*MOVES, "reorganise", "lose"])), max_size=10),
+    backwards=st.booleans(),
+    restarts=st.lists(st.integers(1, 900), max_size=2),
+)
+def test_an_honest_party_that_waits_for_safe_blocks_never_loses_by_a_reorganisation(
+    pair: tuple[str, str], honest: str, script: list[tuple[int, str]], backwards: bool, restarts: list[int]
+) -> None:
+    async def story() -> None:
+        scene = await prepare(pair, honest, 8.0, 0, [1])
+        party = scene.taker if honest == "taker" else scene.provider
+        other = scene.provider if honest == "taker" else scene.taker
+        adversary = Adversary(scene, other.name)
+
+        async def misbehave() -> None:
+            for pause, move in script:
+                await asyncio.sleep(pause)
+                if move in adversary.moves:
+                    adversary.make(move)
+                    continue
+                for chain in scene.world.chains.values():
+                    chain.reorganise(MARGINS.safe_time - 1, to_pool=move == "reorganise", backwards=backwards)
+
+        async def stumble() -> None:
+            for pause in restarts:
+                await asyncio.sleep(pause)
+                await party.restart()
+
+        # The other one is honest until the script begins, so that stories get somewhere.
+        await scene.begin()
+        await asyncio.sleep(script[0][0] % 100 if script else 0)
+        await other.runner.aclose()
+        await asyncio.gather(misbehave(), stumble())
+        await finish(scene, party)
+        check(scene, party, script)
+
+    run(story())
+
+
+@pytest.mark.parametrize("early", [0, MARGINS.clock_early])
 @pytest.mark.parametrize("restarted", [False, True], ids=["awake", "restarted"])
 def test_the_slowest_payment_still_leaves_the_provider_its_claim(early: int, restarted: bool) -> None:
     """It pays as late as it may, the payee closes the channel at the last block, blocks are as slow as the bound,
     the claim is censored for the whole window, and the taker refunds the moment that it can."""
 
     async def story() -> None:
-        scene = await prepare(Scene.to_lightning, "provider", SLOW, early, [1])
+        scene = await prepare(("bob", "lightning"), "provider", SLOW, early, [1])
         taker, party = Adversary(scene, "taker"), scene.provider
         taker.make("lock")
         # The provider sleeps until just before the last moment to pay.
@@ -109,15 +163,15 @@ def test_the_slowest_payment_still_leaves_the_provider_its_claim(early: int, res
         await party.runner.resume()
         await asyncio.sleep(3)
         assert scene.invoice.state == "accepted"
-        scene.world.inclusion_seconds = lambda: REGTEST.inclusion
+        scene.chain.inclusion_seconds = lambda: MARGINS.inclusion
         await asyncio.sleep((scene.payment.cltv_limit - 1) * SLOW - 1)
         if restarted:
             await party.restart()
         taker.make("settle on chain")
-        await asyncio.sleep(scene.deadline - REGTEST.inclusion - scene.world.chain_time())
-        for _ in range(4 * REGTEST.inclusion):
+        await asyncio.sleep(scene.deadline - MARGINS.inclusion - scene.chain.time())
+        for _ in range(4 * MARGINS.inclusion):
             await asyncio.sleep(1)
-            scene.world.inclusion_seconds = lambda: 0
+            scene.chain.inclusion_seconds = lambda: 0
             taker.make("refund")
         await finish(scene, party)
         assert party.state == "completed"
@@ -130,15 +184,15 @@ def test_fast_blocks_do_not_let_the_held_payment_go_before_the_provider_has_its_
     """The taker pays with just the blocks that are asked for, and claims in the last block before the refund."""
 
     async def story() -> None:
-        scene = await prepare(Scene.to_bob, "provider", FAST, 0, [REGTEST.inclusion])
+        scene = await prepare(("lightning", "bob"), "provider", FAST, 0, [MARGINS.inclusion])
         taker, party = Adversary(scene, "taker"), scene.provider
         await party.runner.resume()
         scene.world.send(scene.invoice, "taker", scene.payment.min_blocks_left + 1)
         await asyncio.sleep(scene.deadline - NOW - 1)
         assert party.state == "counter_funded"
         # Its refund is already on the way when the claim comes before it.
-        await asyncio.sleep(REGTEST.inclusion // 2)
-        scene.world.inclusion_seconds = lambda: 1
+        await asyncio.sleep(MARGINS.inclusion // 2)
+        scene.chain.inclusion_seconds = lambda: 1
         taker.make("claim")
         await finish(scene, party)
         assert party.state == "completed"
@@ -147,25 +201,26 @@ def test_fast_blocks_do_not_let_the_held_payment_go_before_the_provider_has_its_
     run(story())
 
 
-def test_a_payment_that_leaves_too_few_blocks_is_sent_back() -> None:
+def test_a_payment_that_leaves_too_few_blocks_is_given_back() -> None:
     async def story() -> None:
-        scene = await prepare(Scene.to_bob, "provider", 8.0, 0, [1])
+        scene = await prepare(("lightning", "bob"), "provider", 8.0, 0, [1])
         await scene.provider.runner.resume()
         scene.world.send(scene.invoice, "taker", scene.payment.min_blocks_left - 5)
         await finish(scene, scene.provider)
         assert scene.provider.state == "released"
-        assert scene.world.locks == {}
-        assert await scene.provider.journal.intents(SWAP_ID) != []
+        assert scene.lock_of(scene.terms.destination) is None
+        assert [one.verb for one in await scene.provider.journal.intents(SWAP_ID)] == ["release"]
 
     run(story())
 
 
-def test_a_lock_that_comes_too_late_to_claim_safely_is_not_claimed() -> None:
+@pytest.mark.parametrize("pair", [("lightning", "bob"), ("rootstock", "bob")], ids="-to-".join)
+def test_a_lock_that_comes_too_late_to_claim_safely_is_not_claimed(pair: tuple[str, str]) -> None:
     async def story() -> None:
-        scene = await prepare(Scene.to_bob, "taker", 8.0, 0, [1])
+        scene = await prepare(pair, "taker", 8.0, 0, [1])
         provider, party = Adversary(scene, "provider"), scene.taker
         await party.runner.resume()
-        await asyncio.sleep(scene.terms.collect_by - NOW - 5)
+        await scene.sleep_until(scene.terms.collect_by - 5)
         provider.make("lock")
         await finish(scene, party)
         assert party.state == "refunded"

@@ -131,4 +131,4 @@ async def test_the_traceback_of_a_refused_write_does_not_show_what_was_written(d
 
 
 def test_an_intent_does_not_show_its_act() -> None:
-    assert "preimage" not in repr(Intent("collect.source", {"preimage": "11" * 32}))
+    assert "preimage" not in repr(Intent(1, "collect", "source", {"preimage": "11" * 32}))

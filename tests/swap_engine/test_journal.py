@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import sqlite3
 import stat
-import subprocess
-import sys
-import textwrap
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -25,7 +20,7 @@ from sqlalchemy import create_engine
 
 import layer2.swap_engine
 from layer2.errors import FundsRulesError, IdempotencyConflict, JournalError, StaleSwap
-from layer2.interfaces import Intent, Role, SendRecord, SwapRecord
+from layer2.interfaces import Delivery, Intent, JournalOwner, Json, Role, SendRecord, SwapRecord
 from layer2.swap_engine.journal import SqliteJournal
 from layer2.swap_engine.schema import HEAD, METADATA
 from layer2.transactions import SwapId
@@ -42,12 +37,25 @@ def a_record(number: int = 1, **change: object) -> SwapRecord:
         is_final=False,
         payment_hash=HASH,
         terms=None,
-        request={"amount": "100000", "provider": "one"},
+        request={"amount": "100000"},
+        provider_name="one",
+        quote_id=None,
+        access=b"\xac" * 32,
         idempotency_key=None,
+        holds_key=True,
+        attention=None,
         created_at=10,
         updated_at=10,
     )
     return replace(record, **change)  # type: ignore[arg-type]  # the tests name the fields
+
+
+def to_fund(number: int = 1, act: Json | None = None) -> Intent:
+    return Intent(number, "fund", "source", act or {"raw": "00"})
+
+
+def to_collect(number: int = 1) -> Intent:
+    return Intent(number, "collect", "destination", {"secret": "hunter2"})
 
 
 @pytest_asyncio.fixture
@@ -72,13 +80,13 @@ async def test_a_swap_is_read_back_as_it_was_written(journal: SqliteJournal) -> 
 
 async def test_a_state_its_intents_and_its_event_are_one_transaction(journal: SqliteJournal) -> None:
     record = await journal.create(a_record())
-    await advance(journal, record, Intent("fund.source", {"raw": "00"}))
+    await advance(journal, record, to_fund())
     with pytest.raises(JournalError, match="exists already"):
-        await advance(journal, replace(record, version=2), Intent("fund.source", {"raw": "01"}))
+        await advance(journal, replace(record, version=2), to_fund(1, {"raw": "01"}))
     loaded = await journal.load(record.swap_id)
     assert loaded is not None
     assert (loaded.version, loaded.updated_at, loaded.state) == (2, 20, {"state": "next"})
-    assert list(await journal.intents(record.swap_id)) == [Intent("fund.source", {"raw": "00"})]
+    assert list(await journal.intents(record.swap_id)) == [to_fund()]
     assert [(one["version"], one["event"], one["at"]) for one in await journal.events(record.swap_id)] == [
         (1, "created", 10),
         (2, "it went on", 20),
@@ -99,7 +107,7 @@ async def test_two_processes_on_one_file_cannot_both_move_a_swap(tmp_path: Path,
     assert seen is not None
     await advance(journal, record)
     with pytest.raises(StaleSwap):
-        await advance(other, seen, Intent("fund.source", {}))
+        await advance(other, seen, to_fund())
     assert await journal.intents(record.swap_id) == ()
     await other.aclose()
 
@@ -110,28 +118,95 @@ async def test_terms_stay_when_a_step_brings_none(journal: SqliteJournal) -> Non
     assert (await advance(journal, agreed)).terms == {"terms": "signed"}
 
 
-async def test_a_known_idempotency_key_gives_the_first_swap(journal: SqliteJournal) -> None:
-    first = await journal.create(a_record(1, idempotency_key="key"))
-    # The provider is an answer to the request, not part of it.
-    again = a_record(2, idempotency_key="key", request={"amount": "100000", "provider": "another"})
+async def test_a_key_that_is_taken_gives_the_swap_that_has_it(journal: SqliteJournal) -> None:
+    first = await journal.create(a_record(1, idempotency_key="key", quote_id="0a" * 16))
+    # Which provider serves, and under which quote, is an answer to the request and no part of it.
+    again = a_record(2, idempotency_key="key", provider_name="another", quote_id="0b" * 16)
     assert await journal.create(again) == first
     assert len(await journal.list()) == 1
 
 
-async def test_a_swap_is_found_by_its_role_and_key(journal: SqliteJournal) -> None:
-    first = await journal.create(a_record(1, idempotency_key="key"))
-    assert await journal.find(Role.TAKER, "key") == first
-    assert await journal.find(Role.PROVIDER, "key") is None
-    assert await journal.find(Role.TAKER, "another") is None
-
-
-async def test_a_known_idempotency_key_with_another_request_is_an_error(journal: SqliteJournal) -> None:
+async def test_a_key_that_is_taken_by_another_request_is_an_error(journal: SqliteJournal) -> None:
     first = await journal.create(a_record(1, idempotency_key="key"))
     with pytest.raises(IdempotencyConflict) as caught:
-        await journal.create(a_record(2, idempotency_key="key", request={"amount": "5", "provider": "one"}))
+        await journal.create(a_record(2, idempotency_key="key", request={"amount": "5"}))
     assert caught.value.transfer_id == first.swap_id
     # Another role has keys of its own.
     await journal.create(a_record(3, role=Role.PROVIDER, idempotency_key="key", request={}))
+
+
+async def test_a_quote_starts_one_swap(journal: SqliteJournal) -> None:
+    first = await journal.create(a_record(1, quote_id="0a" * 16))
+    assert await journal.create(a_record(2, quote_id="0a" * 16)) == first
+    with pytest.raises(IdempotencyConflict, match="quote"):
+        await journal.create(a_record(3, quote_id="0a" * 16, request={"amount": "5"}))
+    # The provider has its own record of it.
+    await journal.create(a_record(4, role=Role.PROVIDER, quote_id="0a" * 16))
+    assert len(await journal.list()) == 2
+
+
+async def test_a_swap_that_was_started_from_a_quote_without_a_key_takes_the_key_of_the_retry(
+    journal: SqliteJournal,
+) -> None:
+    first = await journal.create(a_record(1, quote_id="0a" * 16))
+    keyed = await journal.create(a_record(2, quote_id="0a" * 16, idempotency_key="key"))
+    assert keyed == replace(first, idempotency_key="key")
+    # From then on the key alone leads to it.
+    assert await journal.create(a_record(3, quote_id="0b" * 16, idempotency_key="key")) == keyed
+    with pytest.raises(IdempotencyConflict, match="another idempotency key"):
+        await journal.create(a_record(4, quote_id="0a" * 16, idempotency_key="another"))
+
+
+async def test_a_swap_that_is_abandoned_gives_its_key_and_its_quote_back(journal: SqliteJournal) -> None:
+    first = await journal.create(a_record(1, idempotency_key="key", quote_id="0a" * 16))
+    given = await journal.advance(first, state={}, is_final=True, event="abandoned", now=20, holds_key=False)
+    assert not given.holds_key
+    second = await journal.create(a_record(2, idempotency_key="key", quote_id="0a" * 16, request={"amount": "5"}))
+    assert second.swap_id != first.swap_id
+    # What was given back is not taken again by a later change.
+    later = await journal.advance(given, state={}, is_final=True, event="looked at", now=21)
+    assert not later.holds_key
+
+
+async def test_a_key_finds_the_swap_that_holds_it_or_else_the_newest_that_was_abandoned(
+    journal: SqliteJournal,
+) -> None:
+    assert await journal.find(Role.TAKER, "key") is None
+    for number in (1, 2):
+        record = await journal.create(a_record(number, idempotency_key="key"))
+        await journal.advance(record, state={}, is_final=True, event="abandoned", now=20, holds_key=False)
+    found = await journal.find(Role.TAKER, "key")
+    assert found is not None
+    assert int(found.swap_id, 16) == 2
+    third = await journal.create(a_record(3, idempotency_key="key"))
+    assert await journal.find(Role.TAKER, "key") == third
+    assert await journal.find(Role.PROVIDER, "key") is None
+
+
+async def test_a_late_funding_finds_the_providers_final_swaps_under_its_hash(journal: SqliteJournal) -> None:
+    for number, role, final in ((1, Role.PROVIDER, True), (2, Role.PROVIDER, False), (3, Role.TAKER, True)):
+        record = await journal.create(a_record(number, role=role))
+        await advance(journal, record, final=final)
+    assert [int(one.swap_id, 16) for one in await journal.released_under(HASH)] == [1]
+    assert await journal.released_under(b"\x08" * 32) == ()
+
+
+async def test_what_a_human_has_to_look_at_is_kept_until_it_is_over(journal: SqliteJournal) -> None:
+    record = await journal.create(a_record())
+    looked = await journal.advance(
+        record, state={}, is_final=False, event="needs attention", now=20, attention="the node is away"
+    )
+    assert looked.attention == "the node is away"
+    assert (await advance(journal, looked)).attention is None
+
+
+async def test_the_owners_of_a_journal_are_added_once(journal: SqliteJournal) -> None:
+    assert await journal.owners() == ()
+    network, account = JournalOwner("network", "regtest"), JournalOwner("account", "BOB 0x01")
+    await journal.add_owners([network])
+    await journal.add_owners([network, account])
+    await journal.add_owners([])
+    assert await journal.owners() == (account, network)
 
 
 async def test_a_swap_id_is_used_once(journal: SqliteJournal) -> None:
@@ -157,29 +232,52 @@ async def test_open_swaps_are_listed_newest_first(journal: SqliteJournal) -> Non
 
 async def test_one_hash_is_funded_by_one_open_swap_only(journal: SqliteJournal) -> None:
     first, second = await journal.create(a_record(1)), await journal.create(a_record(2))
-    funding = await advance(journal, first, Intent("fund.source", {}))
+    funding = await advance(journal, first, to_fund())
     with pytest.raises(FundsRulesError):
-        await advance(journal, second, Intent("fund.source", {}))
+        await advance(journal, second, to_fund())
     assert await journal.load(second.swap_id) == second
     # Once the first funding is over the hash is free.
     await advance(journal, funding, final=True)
-    await advance(journal, second, Intent("fund.source", {}))
+    await advance(journal, second, to_fund())
 
 
-async def test_the_first_outcome_of_an_intent_stays(journal: SqliteJournal) -> None:
+@pytest.mark.parametrize("ended", ["completed", "lost"])
+async def test_a_hash_that_was_paid_by_a_swap_that_has_ended_is_never_funded_again(
+    journal: SqliteJournal, ended: str
+) -> None:
+    # Somebody else's invoice, paid once over one layer: a second provider could collect with the public preimage.
+    first, second = await journal.create(a_record(1)), await journal.create(a_record(2))
+    await journal.advance(first, state={"state": ended}, is_final=True, event="ended", now=20)
+    with pytest.raises(FundsRulesError, match="paid before"):
+        await advance(journal, second, to_fund())
+    # The other role's money is another matter.
+    other = await journal.create(a_record(3, role=Role.PROVIDER))
+    await advance(journal, other, to_fund())
+
+
+@pytest.mark.parametrize("seen", [Delivery.TAKEN, Delivery.UNKNOWN, Delivery.REJECTED])
+async def test_what_a_node_may_have_seen_it_may_have_seen_for_ever(journal: SqliteJournal, seen: Delivery) -> None:
     record = await journal.create(a_record())
-    await advance(journal, record, Intent("fund.source", {"raw": "00"}))
-    await journal.record_outcome(record.swap_id, "fund.source", {"answer": "taken"})
-    await journal.record_outcome(record.swap_id, "fund.source", {"answer": "rejected"})
-    assert list(await journal.intents(record.swap_id)) == [Intent("fund.source", {"raw": "00"}, {"answer": "taken"})]
+    await advance(journal, record, to_fund(1), to_collect(2))
+
+    async def delivery() -> Delivery:
+        return (await journal.intents(record.swap_id))[0].delivery
+
+    for change in (Delivery.LEAVING, Delivery.UNSENT, Delivery.LEAVING, seen):
+        await journal.record_delivery(record.swap_id, 1, change)
+        assert await delivery() is change
+    for change in (Delivery.UNSENT, Delivery.INTENDED, Delivery.LEAVING):
+        await journal.record_delivery(record.swap_id, 1, change)
+        assert await delivery() is seen
+    assert (await journal.intents(record.swap_id))[1] == to_collect(2)
 
 
-async def test_the_first_proof_stays(journal: SqliteJournal) -> None:
+async def test_the_last_proof_stays(journal: SqliteJournal) -> None:
     record = await journal.create(a_record())
     assert await journal.load_proof(record.swap_id) is None
     await journal.save_proof(record.swap_id, b"first")
     await journal.save_proof(record.swap_id, b"second")
-    assert await journal.load_proof(record.swap_id) == b"first"
+    assert await journal.load_proof(record.swap_id) == b"second"
 
 
 async def test_a_single_send_is_recorded_once_for_each_key(journal: SqliteJournal) -> None:
@@ -237,7 +335,7 @@ async def test_closing_leaves_no_thread_and_can_be_repeated(tmp_path: Path) -> N
 
 async def test_a_cancelled_caller_breaks_nothing(journal: SqliteJournal) -> None:
     record = await journal.create(a_record())
-    write = asyncio.ensure_future(advance(journal, record, Intent("fund.source", {})))
+    write = asyncio.ensure_future(advance(journal, record, to_fund()))
     await asyncio.sleep(0)
     write.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -273,7 +371,7 @@ async def test_errors_do_not_show_what_was_written(tmp_path: Path, journal: Sqli
         connection.execute("DROP TABLE intents")
     connection.close()
     with pytest.raises(JournalError) as caught:
-        await advance(journal, record, Intent("collect.destination", {"secret": "hunter2"}))
+        await advance(journal, record, to_collect())
     assert "hunter2" not in str(caught.value)
 
 
@@ -287,51 +385,3 @@ async def test_the_migrations_make_the_tables_of_the_schema(tmp_path: Path) -> N
     migrations = Path(layer2.swap_engine.__file__).parent / "migrations"
     config.set_main_option("script_location", str(migrations))
     assert ScriptDirectory.from_config(config).get_current_head() == HEAD
-
-
-def write_until_killed(path: Path) -> int:
-    """Advance one swap in a child process that is killed meanwhile; return the last version that it reported."""
-    program = textwrap.dedent("""
-        import asyncio, os, sys
-        from pathlib import Path
-        from layer2.interfaces import Intent, Role, SwapRecord
-        from layer2.swap_engine.journal import SqliteJournal
-
-        async def main():
-            journal = await SqliteJournal.open(Path(sys.argv[1]))
-            record = SwapRecord("ab" * 16, Role.TAKER, 0, {}, False, None, None, {}, None, 1, 1)
-            record = await journal.create(record)
-            while True:
-                record = await journal.advance(
-                    record, state={}, is_final=False, event="step", now=1,
-                    intents=[Intent(f"collect.source.{record.version}", {})],
-                )
-                print(record.version, flush=True)
-
-        asyncio.run(main())
-    """)
-    child = subprocess.Popen(
-        [sys.executable, "-c", program, str(path)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert child.stdout is not None
-    printed = [int(child.stdout.readline()) for _ in range(30)]
-    child.send_signal(signal.SIGKILL)
-    printed += [int(line) for line in child.stdout.read().split()]
-    child.stdout.close()
-    child.wait()
-    return printed[-1]
-
-
-async def test_what_was_committed_survives_sigkill(tmp_path: Path) -> None:
-    path = tmp_path / "journal.db"
-    reported = await asyncio.to_thread(write_until_killed, path)
-    journal = await SqliteJournal.open(path)
-    record = await journal.load(SwapId("ab" * 16))
-    assert record is not None
-    # What was reported is there; one more commit may have come before its report.
-    assert record.version - reported in (0, 1)
-    assert len(await journal.intents(record.swap_id)) == record.version - 1
-    await journal.aclose()

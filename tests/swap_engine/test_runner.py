@@ -4,39 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from layer2.errors import AsyncRuntimeError, JournalError, TaskCancelled, UnknownTransfer
+from layer2.errors import AsyncRuntimeError, JournalError, NodeUnreachable, TaskCancelled, UnknownTransfer
 from layer2.interfaces import Role
+from layer2.layers import Layer2ProtocolType
+from layer2.legs.timelock_settings import REGTEST
 from layer2.swap_engine.journal import SqliteJournal
 from layer2.swap_engine.records import read_request, record_state
 from layer2.swap_engine.runner import SwapRunner
 from layer2.transactions import SwapId
-from swap_engine.two_parties import Scene
+from swap_engine.faults import LAYER_CALLS
+from swap_engine.two_parties import OnePreimage, Scene
 from swap_engine.virtual_time import run
-from swap_rules.example_terms import FEE, NOW, PREIMAGE, SWAP_ID
-
-
-def test_two_workers_on_one_swap_waste_time_and_nothing_else() -> None:
-    async def story() -> None:
-        for direction in (Scene.to_lightning, Scene.to_bob):
-            scene = await direction()
-            seconds = []
-            for party in scene.parties:
-                first = party.runner
-                seconds.append((first, party.start()))
-                await first.resume()
-            await scene.play()
-            assert (scene.taker.state, scene.provider.state) == ("completed", "completed")
-            assert (scene.gained("taker"), scene.invoice.sends) == (-FEE, 1)
-            for pair in seconds:
-                for runner in pair:
-                    await runner.aclose()
-
-    run(story())
+from swap_rules.example_terms import NOW, PREIMAGE, SWAP_ID
 
 
 def test_watching_gives_the_present_and_then_every_version_once() -> None:
@@ -68,6 +53,21 @@ def test_a_version_that_another_process_wrote_is_seen_within_the_polling_time() 
         await scene.provider.runner.resume()
         assert (await waiting).is_final
         await first.aclose()
+        await scene.close()
+
+    run(story())
+
+
+def test_a_wait_ends_where_the_caller_wants_it_to() -> None:
+    async def story() -> None:
+        scene = await Scene.to_bob()
+        await scene.begin()
+        record = await scene.taker.runner.wait(SWAP_ID, until=lambda one: record_state(one).name == "funded")
+        assert (record_state(record).name, record.is_final) == ("funded", False)
+        # A final swap will not come any closer to what is wanted.
+        await scene.both_final()
+        record = await scene.taker.runner.wait(SWAP_ID, until=lambda one: False)
+        assert record_state(record).name == "completed"
         await scene.close()
 
     run(story())
@@ -152,6 +152,24 @@ def test_only_agreed_swaps_of_the_roles_are_resumed() -> None:
     run(story())
 
 
+def test_a_swap_that_cannot_be_read_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        scene = await Scene.to_lightning()
+        unknown = replace(
+            scene.taker.record, swap_id=SwapId("00" * 16), payment_hash=b"\x01" * 32, terms={"version": 99}
+        )
+        scene.taker.journal.records = {unknown.swap_id: unknown, **scene.taker.journal.records}
+        await scene.taker.runner.resume()
+        await scene.provider.runner.resume()
+        async with asyncio.timeout(3_600):
+            assert (await scene.taker.runner.wait(SWAP_ID)).is_final
+        assert scene.taker.state == "completed"
+        await scene.close()
+
+    run(story())
+    assert "cannot be driven" in caplog.text
+
+
 def test_a_listener_that_fails_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
     async def story() -> None:
         scene = await Scene.to_lightning()
@@ -168,33 +186,35 @@ def test_a_listener_that_fails_stops_nothing(caplog: pytest.LogCaptureFixture) -
     assert "a listener's own fault" in caplog.text
 
 
-def test_trouble_is_logged_and_secrets_are_not(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("direction", [Scene.to_lightning, Scene.to_bob], ids=["to_lightning", "to_bob"])
+def test_trouble_is_logged_and_secrets_are_not(
+    direction: Callable[[], Awaitable[Scene]], caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG, "layer2")
 
     async def story() -> None:
-        for direction in (Scene.to_lightning, Scene.to_bob):
-            scene = await direction()
-            count = 0
+        scene = await direction()
+        count = 0
 
-            async def fault(when: str, what: str) -> None:
-                nonlocal count
-                count += 1
-                await asyncio.sleep(0)
-                # Not for ever: a fault that always comes at the same call is a node that is down.
-                if count % 7 == 0 and count < 60:
-                    raise JournalError("the disk is full")
+        async def fault(when: str, what: str) -> None:
+            nonlocal count
+            count += 1
+            await asyncio.sleep(0)
+            # Not for ever: a fault that always comes at the same call is a node that is down.
+            if count % 7 == 0 and count < 60:
+                raise NodeUnreachable("no connection") if what in LAYER_CALLS else JournalError("the disk is full")
 
-            for party in scene.parties:
-                party.on_fault(fault)
-            await scene.play()
-            assert (scene.taker.state, scene.provider.state) == ("completed", "completed")
-            await scene.close()
+        for party in scene.parties:
+            party.on_fault(fault)
+        await scene.play()
+        assert scene.states == ("completed", "completed")
+        await scene.close()
 
     run(story())
     assert "the disk is full" in caplog.text
     assert SWAP_ID in caplog.text
     assert PREIMAGE.secret.hex() not in caplog.text
-    # The id is the capability to read the swap: only the taker's own log has it.
+    # Only the taker's own log leads from an id to a swap.
     providers = [one.getMessage() for one in caplog.records if one.getMessage().startswith("hash ")]
     assert providers
     assert not any(SWAP_ID in line for line in providers)
@@ -205,8 +225,8 @@ def test_the_preimage_is_not_in_the_takers_journal_before_it_is_to_be_shown() ->
         scene = await Scene.to_bob()
         await scene.taker.runner.resume()
         await asyncio.sleep(60)
-        assert record_state(scene.taker.record).name == "funded"
-        written = repr(scene.taker.record) + repr(await scene.taker.journal.intents(SWAP_ID))
+        assert scene.taker.state == "funded"
+        written = repr(scene.taker.record) + repr([one.act for one in await scene.taker.journal.intents(SWAP_ID)])
         assert PREIMAGE.secret.hex() not in written
         await scene.close()
 
@@ -223,6 +243,7 @@ async def test_a_swap_goes_on_from_the_file_in_another_runner(tmp_path: Path) ->
     scene.world.now = lambda: NOW  # type: ignore[method-assign]  # the journal's thread needs a loop of real time
     journal = await SqliteJournal.open(tmp_path / "journal.db")
     source = scene.taker
+    await journal.act()
     created = await journal.create(replace(source.record, terms=None))
     await journal.advance(
         created, state=source.record.state, is_final=False, event="agreed", now=1, terms=source.record.terms
@@ -231,9 +252,9 @@ async def test_a_swap_goes_on_from_the_file_in_another_runner(tmp_path: Path) ->
     def runner() -> SwapRunner:
         return SwapRunner(
             journal,
-            source.runner._around.layers,
-            source.runner._around.preimages,
-            source.runner._around.settings,
+            source.legs,
+            OnePreimage(),
+            REGTEST,
             StandingClock(),
         )
 
@@ -244,10 +265,11 @@ async def test_a_swap_goes_on_from_the_file_in_another_runner(tmp_path: Path) ->
             break
     await first.aclose()
     [intent] = await journal.intents(SWAP_ID)
-    assert intent.key == "fund.source"
+    assert (intent.number, intent.verb, intent.end) == (1, "fund", "source")
     second = runner()
     [resumed] = await second.resume()
     assert record_state(resumed).name in ("funding", "funded")
-    assert read_request(resumed)[1] == "example"
+    assert read_request(resumed).source is Layer2ProtocolType.BOB
+    assert resumed.provider_name == "example"
     await second.aclose()
     await journal.aclose()

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from layer2.formats.signed_terms import write_signed_terms
 from layer2.interfaces import Role, SwapRecord
 from layer2.layers import Layer2ProtocolType
+from layer2.legs.evidence import LegEvidence
+from layer2.legs.evm import EvmLeg
+from layer2.legs.invoices import decoded
+from layer2.legs.leg import Htlc, Leg
+from layer2.legs.lightning import LightningLeg
+from layer2.legs.timelock_settings import REGTEST, TimelockSettings
 from layer2.money import BTC
-from layer2.proofs.model import LegEvidence
+from layer2.signed_terms import terms_hash, write_signed_terms
 from layer2.swap_engine.records import agreed_record, agreed_state, planned_record, record_state
 from layer2.swap_engine.runner import SwapRunner
-from layer2.swap_rules.timelocks import REGTEST
-from layer2.terms import EvmLeg, LightningLeg, SignedTerms, Terms
-from layer2.transactions import Preimage, SwapId
+from layer2.terms import SignedTerms, Terms
+from layer2.transactions import Finality, Preimage, SwapId
 from layer2.transfers import TransferRequest
+from swap_engine.chain import Chain, Lock
 from swap_engine.fake_layers import FakeChain, FakeLayer, FakeLightning
 from swap_engine.faults import Fault
 from swap_engine.memory_journal import MemoryJournal
 from swap_engine.virtual_time import VirtualClock
-from swap_engine.world import Invoice, Lock, World, expires_at
-from swap_rules.example_terms import (
-    AMOUNT,
-    FEE,
-    NOW,
-    PAYMENT_HASH,
-    PREIMAGE,
-    SWAP_ID,
-    bob_to_lightning,
-    lightning_to_bob,
-)
+from swap_engine.world import Invoice, World
+from swap_rules.example_terms import AMOUNT, NOW, PAYMENT_HASH, PREIMAGE, SWAP_ID, signed_terms, terms_of
+
+PAIRS = [("bob", "lightning"), ("lightning", "bob"), ("bob", "rootstock"), ("rootstock", "bob")]
+PAIR_IDS = [f"{source}-to-{destination}" for source, destination in PAIRS]
 
 
 class OnePreimage:
@@ -45,16 +44,22 @@ def make_proof(signed: SignedTerms, source: LegEvidence | None, destination: Leg
 class Party:
     """One side: its journal outlives its runners."""
 
-    def __init__(self, world: World, name: str, role: Role) -> None:
-        self.name, self.role = name, role
+    def __init__(self, world: World, name: str, role: Role, terms: Terms) -> None:
+        self.name, self.role, self.world = name, role, world
         self.journal = MemoryJournal()
-        self.chain, self.lightning = FakeChain(world, name), FakeLightning(world, name)
+        self.source, self.destination = self._client(terms.source), self._client(terms.destination)
+        self.legs: dict[Layer2ProtocolType, FakeLayer] = {one.layer: one for one in self.layers}
+        """Those that are up; a test may take one away."""
         self.seen: list[str] = []
         self.runner = self.start()
 
+    def _client(self, leg: Leg) -> FakeLayer:
+        kind = FakeChain if isinstance(leg, EvmLeg) else FakeLightning
+        return kind(self.world, self.name, leg.protocol)
+
     @property
     def layers(self) -> tuple[FakeLayer, FakeLayer]:
-        return self.chain, self.lightning
+        return self.source, self.destination
 
     @property
     def record(self) -> SwapRecord:
@@ -64,17 +69,21 @@ class Party:
     def state(self) -> str:
         return record_state(self.record).name
 
+    @property
+    def proof(self) -> bytes | None:
+        return self.journal.proofs.get(SWAP_ID)
+
     def start(self) -> SwapRunner:
         """A new runner on the old journal: what a restart is."""
         self.runner = SwapRunner(
             self.journal,
-            {Layer2ProtocolType.BOB: self.chain, Layer2ProtocolType.LIGHTNING: self.lightning},
+            self.legs,
             OnePreimage() if self.role is Role.TAKER else None,
-            REGTEST,
+            self.world.rules,
             VirtualClock(),
             lambda record: self.seen.append(record_state(record).name),
             make_proof=make_proof,
-            poll_seconds=60,
+            poll_seconds=60 if self.world.rules is REGTEST else 600,
         )
         return self.runner
 
@@ -85,48 +94,82 @@ class Party:
 
     async def restart(self) -> None:
         await self.runner.aclose()
+        for layer in self.layers:
+            layer.restart()
         await self.start().resume()
+
+    async def until(self, *states: str) -> SwapRecord:
+        """Wait until the swap is in one of the states, or final."""
+        return await self.runner.wait(SWAP_ID, until=lambda record: record_state(record).name in states)
 
 
 class Scene:
     """A swap that both have agreed to, not yet driven."""
 
-    invoice: Invoice
-
-    def __init__(self, terms: Terms, *, recipient: str | None = None) -> None:
-        self.world, self.terms, self.recipient = World(), terms, recipient
-        self.taker = Party(self.world, "taker", Role.TAKER)
-        self.provider = Party(self.world, "provider", Role.PROVIDER)
+    def __init__(self, terms: Terms, rules: TimelockSettings, *, foreign: bool) -> None:
+        per_block = 8 if rules is REGTEST else 600
+        self.world, self.terms, self.foreign = World(rules=rules, seconds_per_block=per_block), terms, foreign
+        self._own_accounts()
+        self.taker = Party(self.world, "taker", Role.TAKER, terms)
+        self.provider = Party(self.world, "provider", Role.PROVIDER, terms)
 
     @classmethod
-    async def to_lightning(cls, *, recipient: str | None = None) -> Scene:
-        scene = cls(bob_to_lightning(), recipient=recipient)
-        payee, leg = ("taker" if recipient is None else "stranger"), scene.terms.destination
-        assert isinstance(leg, LightningLeg)
-        scene.invoice = Invoice(PAYMENT_HASH, payee, AMOUNT, expires_at(leg), PREIMAGE)
+    async def of(
+        cls,
+        source: str,
+        destination: str,
+        rules: TimelockSettings = REGTEST,
+        finality: Finality = Finality.SAFE,
+        *,
+        foreign: bool = False,
+    ) -> Scene:
+        scene = cls(terms_of(source, destination, rules, finality, foreign=foreign), rules, foreign=foreign)
         await scene._agree()
         return scene
 
     @classmethod
-    async def to_bob(cls) -> Scene:
-        scene = cls(lightning_to_bob())
-        leg = scene.terms.source
-        assert isinstance(leg, LightningLeg)
-        scene.invoice = Invoice(PAYMENT_HASH, "provider", AMOUNT + FEE, expires_at(leg), None)
-        await scene._agree()
-        return scene
+    async def to_lightning(cls, *, foreign: bool = False, finality: Finality = Finality.SAFE) -> Scene:
+        return await cls.of("bob", "lightning", finality=finality, foreign=foreign)
+
+    @classmethod
+    async def to_bob(cls, *, finality: Finality = Finality.SAFE) -> Scene:
+        return await cls.of("lightning", "bob", finality=finality)
+
+    def htlc(self, leg: Leg) -> Htlc:
+        return Htlc(leg, PAYMENT_HASH, terms_hash(self.terms))
+
+    @property
+    def invoice(self) -> Invoice:
+        return self.world.invoices[PAYMENT_HASH]
+
+    def chain_of(self, leg: Leg) -> Chain:
+        return self.world.chain(leg.protocol)
+
+    def lock_of(self, leg: Leg) -> Lock | None:
+        """As the newest block shows it."""
+        return self.chain_of(leg).lock(self.htlc(leg))
+
+    @property
+    def evm_leg(self) -> EvmLeg:
+        """The first leg that is a lock."""
+        for leg in (self.terms.source, self.terms.destination):
+            if isinstance(leg, EvmLeg):
+                return leg
+        raise AssertionError("one leg is on a chain")
+
+    @property
+    def chain(self) -> Chain:
+        return self.chain_of(self.evm_leg)
 
     @property
     def lock(self) -> Lock:
-        return self.world.locks[PAYMENT_HASH]
+        found = self.lock_of(self.evm_leg)
+        assert found is not None
+        return found
 
     @property
     def deadline(self) -> int:
-        """Of the lock on BOB, whichever leg that is."""
-        for leg in (self.terms.source, self.terms.destination):
-            if isinstance(leg, EvmLeg):
-                return leg.deadline
-        raise AssertionError("one leg is on BOB")
+        return self.evm_leg.deadline
 
     @property
     def payment(self) -> LightningLeg:
@@ -135,17 +178,32 @@ class Scene:
                 return leg
         raise AssertionError("one leg is on Lightning")
 
+    def _own_accounts(self) -> None:
+        ends = ((self.terms.source, "taker", "provider"), (self.terms.destination, "provider", "taker"))
+        for leg, payer, payee in ends:
+            if isinstance(leg, EvmLeg):
+                self.world.owners |= {leg.payer: payer, leg.payee: payee}
+                self.world.chain(leg.layer)
+            elif isinstance(leg, LightningLeg):
+                self.world.invoices[PAYMENT_HASH] = Invoice(
+                    PAYMENT_HASH,
+                    "stranger" if self.foreign else payee,
+                    leg.amount_msat // 1000,
+                    decoded(leg.invoice).expires_at,
+                    PREIMAGE if self.foreign else None,
+                )
+
     async def _agree(self) -> None:
-        self.world.invoices[PAYMENT_HASH] = self.invoice
-        signed = write_signed_terms(SignedTerms(self.terms, b"\x05" * 64))
-        to_lightning = isinstance(self.terms.source, EvmLeg)
-        ends = (Layer2ProtocolType.BOB, Layer2ProtocolType.LIGHTNING)
-        request = TransferRequest(BTC, AMOUNT, *(ends if to_lightning else ends[::-1]), recipient=self.recipient)
+        signed = write_signed_terms(signed_terms(self.terms))
+        source, destination = self.terms.source.protocol, self.terms.destination.protocol
+        recipient = self.payment.invoice if self.foreign else None
         planned = await self.taker.journal.create(
             planned_record(
                 swap_id=SWAP_ID,
-                request=request,
+                request=TransferRequest(BTC, AMOUNT, source, destination, recipient=recipient),
                 provider_name="example",
+                quote_id=self.terms.quote_id,
+                access=b"\xac" * 32,
                 payment_hash=PAYMENT_HASH,
                 idempotency_key=None,
                 now=NOW,
@@ -159,8 +217,9 @@ class Scene:
                 signed_terms=signed,
                 payment_hash=PAYMENT_HASH,
                 swap_id=SWAP_ID,
+                quote_id=self.terms.quote_id,
+                access=b"\xac" * 32,
                 request={},
-                idempotency_key=None,
                 now=NOW,
             )
         )
@@ -169,16 +228,39 @@ class Scene:
     def parties(self) -> Sequence[Party]:
         return self.taker, self.provider
 
-    async def play(self) -> None:
-        """Drive both until both are final."""
+    async def begin(self) -> None:
         for party in self.parties:
             await party.runner.resume()
+
+    async def play(self) -> None:
+        """Drive both until both are final."""
+        await self.begin()
+        await self.both_final()
+
+    async def both_final(self) -> None:
         await asyncio.gather(*(party.runner.wait(SWAP_ID) for party in self.parties))
 
     async def close(self) -> None:
         for party in self.parties:
             await party.runner.aclose()
 
+    @property
+    def states(self) -> tuple[str, str]:
+        return self.taker.state, self.provider.state
+
+    @property
+    def gains(self) -> tuple[int, int]:
+        return self.gained("taker"), self.gained("provider")
+
     def gained(self, party: str) -> int:
-        """What the party has more than at the beginning, satoshi, over both layers."""
-        return sum(amount for (owner, _), amount in self.world.balances.items() if owner == party)
+        """What the party has more than at the beginning, satoshi, over all layers."""
+        return self.world.gained(party)
+
+    async def when(self, holds: Callable[[], bool]) -> None:
+        """Wait until something is so, looking every second at least."""
+        while not holds():
+            await asyncio.wait((asyncio.ensure_future(self.world.changed.wait()),), timeout=1)
+
+    async def sleep_until(self, at: int) -> None:
+        """Unix seconds of wall time."""
+        await asyncio.sleep(max(0, at - VirtualClock().now()))

@@ -375,6 +375,11 @@ WRONG_HOLDS: list[tuple[str, dict[str, Any], str]] = [
     ("that locks shorter", {"min_final_cltv_expiry_delta": 40}, "invoice_cltv_delta"),
     ("that expires before the last funding", {"expiry": 60}, "terms_margins"),
     ("dated in the future", {"timestamp": NOW + 100}, "invoice_timestamp"),
+    (
+        "that can be paid for a year, and keeps a lost payment open for as long",
+        {"expiry": 31_536_000},
+        "invoice_expiry",
+    ),
     ("AMP", {"feature_bits": frozenset({8, 14, 30})}, "invoice_amp"),
 ]
 

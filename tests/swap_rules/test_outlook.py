@@ -19,6 +19,7 @@ from layer2.swap_rules.states import (
     TakerAbandoned,
     TakerAgreed,
     TakerCollecting,
+    TakerCompleted,
     TakerFunded,
     TakerFunding,
     TakerPlanned,
@@ -30,13 +31,17 @@ from layer2.transfers import Actor
 from swap_rules.example_terms import NOW
 from swap_rules.scenes import (
     ALL,
+    FAILED,
     FUNDED,
     LOST,
     NEVER,
     NOTHING,
+    OVER,
     TO_BOB,
     TO_LIGHTNING,
     TO_ROOTSTOCK,
+    TO_STRANGER,
+    UNDER_WAY,
     example_states,
     observed,
     view,
@@ -68,8 +73,12 @@ def test_before_terms_nothing_has_left_the_account() -> None:
 @EVERY
 def test_a_taker_is_shown_the_time_by_which_it_must_collect_and_not_the_locks_own_deadline(swap: Swap) -> None:
     collecting = TakerCollecting("0x1", "0x2", has_arrived=False, final_at=None)
-    for state in (TakerFunding(), TakerFunded("0x1"), collecting):
+    for state in (TakerFunded("0x1"), collecting):
         assert outlook(state, swap.terms, REGTEST).deadline == swap.terms.collect_by
+    funding = outlook(TakerFunding(), swap.terms, REGTEST).deadline
+    waits = not swap.terms.source.payer_reclaims
+    assert funding is not None
+    assert (funding > swap.terms.collect_by) == waits, "until a payment that may have left has surely come back"
     arrived = outlook(replace(collecting, has_arrived=True, final_at=NOW + 7), swap.terms, REGTEST)
     assert arrived.deadline == NOW + 7
     assert "keep running until that is final" in arrived.funds
@@ -85,7 +94,8 @@ def test_a_provider_that_has_paid_is_shown_the_destinations_deadline_and_then_wh
     for state in paid:
         shown = must_be_back_by(state, terms, REGTEST)
         assert shown is not None
-        assert back is None or shown == back
+        voided = isinstance(state, ProviderCounterFunding) and not terms.destination.lapses
+        assert back is None or shown == (terms.collect_by if voided else back)
         assert outlook(state, terms, REGTEST).deadline == shown
     collecting = ProviderCollecting("s", "d", has_arrived=False)
     begin_by = must_be_back_by(collecting, terms, REGTEST)
@@ -137,3 +147,35 @@ def test_a_human_is_called_for_a_payment_that_the_node_has_forgotten() -> None:
     # A lock may be handed in again, so that its absence is no riddle.
     lock = observed(FUNDED, view(LegState.NONE, over=True), {fund: LOST})
     assert attention(replace(TO_BOB, made_preimage=False), ProviderCounterFunding("s"), lock) is None
+
+
+def test_what_is_paid_to_somebody_else_is_never_shown_as_ones_own() -> None:
+    terms = TO_STRANGER.terms
+    collecting = TakerCollecting("0x1", None, has_arrived=False, final_at=None)
+    shown = outlook(collecting, terms, REGTEST, is_foreign=True)
+    assert (shown.next_actor, shown.deadline) == (Actor.PROVIDER, terms.source.refundable_from)
+    assert shown.refundable_from == shown.deadline, "the money is taken back where the provider does not collect it"
+    arrived = outlook(replace(collecting, has_arrived=True, final_at=NOW + 7), terms, REGTEST, is_foreign=True)
+    assert arrived.deadline == NOW + 7
+    completed = outlook(TakerCompleted("0x1", None), terms, REGTEST, is_foreign=True)
+    assert completed.deadline is None
+    for one in (shown, arrived, completed):
+        assert "were paid to the recipient" in one.funds
+        assert "yours" not in one.funds
+
+
+def test_a_human_is_called_for_the_node_that_the_next_act_depends_on() -> None:
+    late = TO_LIGHTNING.terms.counter_fund_by + 1
+    collecting = TakerCollecting("0x1", "0x2", has_arrived=False, final_at=None)
+    assert attention(TO_LIGHTNING, collecting, observed(None, FUNDED, now=late)) is None
+    # The destination went back for good: the source is to be taken back, and its node is away.
+    gone = attention(TO_LIGHTNING, collecting, observed(None, OVER, now=late))
+    assert gone is not None
+    assert "BOB" in gone
+    # A provider's claim that failed is made anew, with a preimage that only the destination's node knows.
+    swap, state = replace(TO_LIGHTNING, made_preimage=False), ProviderCollecting("s", "d", has_arrived=False)
+    collect = Act(Verb.COLLECT, LegEnd.SOURCE)
+    assert attention(swap, state, observed(FUNDED, None, {collect: UNDER_WAY}, now=late)) is None
+    failed = attention(swap, state, observed(FUNDED, None, {collect: FAILED}, now=late))
+    assert failed is not None
+    assert "LIGHTNING" in failed

@@ -371,7 +371,8 @@ def check_rules(
     step: Step,
 ) -> None:
     after, acts = step.state, [one.act for one in step.orders]
-    assert len(acts) <= 1
+    # What may be confirmed or not is taken back in both ways: of the two transactions one is ever valid.
+    assert len(acts) <= 1 or (acts == [RECLAIM, VOID] and not swap.terms.destination.lapses)
     chose_pay = isinstance(state, ProviderCounterFunding | ProviderCounterFunded | ProviderRefunding)
     never_left = status is None or not status.is_out or status.status is ActStatus.FAILED
     if FUND in acts:
@@ -384,12 +385,14 @@ def check_rules(
     if isinstance(after, ProviderReleasing) and chose_pay:
         assert destination is not None
         over = destination.over or destination.final or (destination.state is LegState.NONE and never_left)
-        assert over or (source is not None and source.over)
+        # A payment that the node does not show is waited for until the source's deadline.
+        ended = source is not None and (source.over or swap.terms.source.is_past(source.clock))
+        assert over or ended
     if RECLAIM in acts:
         assert destination is not None
         assert swap.terms.destination.is_past(destination.clock)
     if COLLECT in acts:
-        assert isinstance(state, ProviderCollecting)
+        assert isinstance(after, ProviderCollecting)
     if isinstance(after, ProviderCollecting) and not isinstance(state, ProviderCollecting):
         assert chose_pay
         assert destination is not None

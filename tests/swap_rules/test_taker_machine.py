@@ -144,9 +144,15 @@ def test_a_funding_that_is_known_never_to_land_ends_the_transfer_at_once(swap: S
     assert isinstance(step.state, TakerAbandoned)
 
 
-def test_a_node_that_knows_nothing_of_a_payment_that_may_have_left_ends_nothing() -> None:
-    step = next_step(TO_BOB, TakerFunding(), observed(NEVER, NOTHING, {FUND: LOST}, now=LATE + 99_999))
-    assert step.state == TakerFunding()
+def test_a_payment_that_may_have_left_and_that_the_node_does_not_know_is_waited_for_while_it_can_be_in_flight() -> None:
+    source = TO_BOB.terms.source
+    issued_at = TO_BOB.terms.issued_at
+    end = source.surely_over(issued_at, source.clock_at_issue(issued_at), TO_BOB.settings)
+    for state in (TakerFunding(), TakerRefunding("h", "too late")):
+        step = next_step(TO_BOB, state, observed(NEVER, NOTHING, {FUND: LOST}, now=end))
+        assert step.state == state
+        step = next_step(TO_BOB, state, observed(NEVER, NOTHING, {FUND: LOST}, now=end + 1))
+        assert isinstance(step.state, TakerAbandoned)
 
 
 def test_a_lock_that_can_never_land_any_more_ends_the_transfer() -> None:
@@ -409,8 +415,9 @@ def check_rules(
         assert source is not None
         assert swap.terms.source.is_past(source.clock)
         assert source.state in (LegState.PENDING, LegState.FUNDED)
-        # In collecting only where the destination has gone back for good.
-        assert not isinstance(state, TakerCollecting) or (destination is not None and destination.over)
+        # In collecting only where the destination has gone back for good, or is a stranger's.
+        gone = destination is not None and destination.over
+        assert not isinstance(state, TakerCollecting) or gone or swap is TO_STRANGER
     if COLLECT in acts:
         assert destination is not None
         assert destination.state in (LegState.PENDING, LegState.FUNDED)
@@ -430,4 +437,48 @@ def check_rules(
         assert isinstance(state, TakerCollecting)
         end = source if swap is TO_STRANGER else destination
         assert end is not None
-        assert end.final
+        assert end.final or (swap is TO_STRANGER and (end.over or end.state is LegState.NONE))
+
+
+# Somebody else's invoice, whose preimage anybody can have made public
+
+
+PUBLIC = view(LegState.FUNDED, preimage=PREIMAGE)
+
+
+@pytest.mark.parametrize("state", [TakerFunded("0x1"), TakerFunding(), REFUNDING, COLLECTING], ids=lambda one: one.name)
+def test_a_lock_for_a_strangers_invoice_is_taken_back_after_the_deadline_though_the_preimage_is_public(
+    state: TakerState,
+) -> None:
+    # Another payer's swap showed it, and this swap's provider never comes back.
+    late = replace(PUBLIC, clock=replace(PUBLIC.clock, chain_time=LATE))
+    first = next_step(TO_STRANGER, state, observed(late, None, now=LATE))
+    step = first if state is COLLECTING else next_step(TO_STRANGER, first.state, observed(late, None, now=LATE))
+    assert isinstance(step.state, TakerCollecting)
+    assert step.orders == (Order(RECLAIM, NEW),)
+    early = next_step(TO_STRANGER, COLLECTING, observed(PUBLIC, None))
+    assert (early.orders, early.wake_at) == ((), TO_STRANGER.terms.source.refundable_from)
+
+
+def test_nothing_is_locked_for_a_strangers_invoice_that_was_paid_before_and_the_transfer_ends_at_once() -> None:
+    public = view(LegState.NONE, preimage=PREIMAGE)
+    step = next_step(TO_STRANGER, TakerAgreed(), observed(public, None))
+    assert step.state == TakerAbandoned("the preimage of the invoice is public: it was paid before")
+    assert step.orders == ()
+
+
+def test_a_lock_for_a_strangers_invoice_that_the_contract_refused_since_it_was_paid_before_ends_the_transfer() -> None:
+    public = view(LegState.NONE, preimage=PREIMAGE)
+    step = next_step(TO_STRANGER, COLLECTING, observed(public, None, {FUND: FAILED}))
+    assert isinstance(step.state, TakerAbandoned)
+    waits = next_step(TO_STRANGER, COLLECTING, observed(public, None, {FUND: LOST}))
+    assert isinstance(waits.state, TakerCollecting)
+
+
+@pytest.mark.parametrize("swap", [*ALL.values(), TO_STRANGER], ids=[*ALL.keys(), "stranger"])
+@pytest.mark.parametrize("source", [PENDING, FUNDED, RETURNED])
+def test_an_old_journal_does_not_abandon_a_transfer_whose_money_is_locked_however_late_it_is_read(
+    swap: Swap, source: LegView
+) -> None:
+    step = next_step(swap, TakerAgreed(), observed(source, NOTHING, now=swap.terms.fund_by + 1))
+    assert (step.state, step.orders) == (TakerFunding(), ())

@@ -16,10 +16,13 @@ from layer2 import (
     Layer2ProtocolAsync,
     Layer2ProtocolType,
     LightningNetwork,
+    PairOffer,
     Quote,
+    RootstockClient,
     Transfer,
     TransferEvent,
     TransferProof,
+    TransferState,
 )
 from layer2.config import BobSection
 
@@ -32,6 +35,7 @@ async def a_literal_layer_gives_its_own_client(layers: Layer2Manager, some: Laye
 
 def the_twin_keeps_the_overloads(layers: Layer2Manager, some: Layer2ProtocolType) -> None:
     assert_type(layers.get_protocol_sync(Layer2ProtocolType.BOB), BobClient)
+    assert_type(layers.get_protocol_sync(Layer2ProtocolType.ROOTSTOCK), RootstockClient)
     assert_type(layers.get_protocol_sync(Layer2ProtocolType.LIGHTNING), LightningNetwork)
     assert_type(layers.get_protocol_sync(some), Layer2ProtocolAsync[Any, Any, Any, Any])
 
@@ -43,10 +47,16 @@ async def transfers_are_typed(layers: Layer2Manager) -> None:
     transfer = await layers.start_transfer_async(quote, idempotency_key="rent")
     assert_type(transfer, Transfer)
     assert_type(await layers.list_transfers_async(open_only=True), Sequence[Transfer])
+    assert_type(await layers.get_transfer_by_key_async("rent"), Transfer | None)
+    assert_type(await layers.pairs_async(), tuple[PairOffer, ...])
     assert_type(layers.transfer_events(transfer.transfer_id), AsyncIterator[TransferEvent])
     proof = await layers.wait_for_transfer_async(transfer.transfer_id, timeout=60)
     assert_type(proof, TransferProof)
     assert_type(await layers.cross_layer_transfer_async(BTC, 100_000, bob, lightning), TransferProof)
+    swept = layers.cross_layer_transfer_async(
+        BTC, None, bob, lightning, send_amount=100_000, until=TransferState.ARRIVED
+    )
+    assert_type(await swept, TransferProof)
     assert_type(await layers.verify_cross_layer_proof_async(proof), bool)
     assert_type(await layers.close_async(), tuple[Transfer, ...])
 
@@ -58,6 +68,8 @@ def the_twins_keep_the_types_of_transfers(layers: Layer2Manager) -> None:
     transfer = layers.start_transfer_sync(quote, idempotency_key="rent")
     assert_type(transfer, Transfer)
     assert_type(layers.list_transfers_sync(open_only=True), Sequence[Transfer])
+    assert_type(layers.get_transfer_by_key_sync("rent"), Transfer | None)
+    assert_type(layers.pairs_sync(), tuple[PairOffer, ...])
     assert_type(layers.transfer_events_sync(transfer.transfer_id), Iterator[TransferEvent])
     proof = layers.wait_for_transfer_sync(transfer.transfer_id, timeout=60)
     assert_type(proof, TransferProof)

@@ -16,18 +16,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter
 
 from layer2 import __version__
 from layer2.cli.envelope import Result
 from layer2.cli.exit_status import ExitStatus, exit_status
+from layer2.cli.remedies import for_shell
 from layer2.cli.session import Session
 from layer2.cli.terminal import Terminal
 from layer2.errors import Layer2Error, Outcome
 
 __all__ = ["COMMANDS", "build", "main", "run"]
 
-_HELP = "Move bitcoin between layers: atomic swaps over BOB and Lightning, with portable proofs."
+_HELP = "Move bitcoin between layers by atomic swaps, with portable proofs."
 _STATUSES = (
     "Exit status: 0 done, 1 refused or failed, 2 outcome unknown or still under way, 3 wrong use, 4 action needed, "
     "5 unreachable, 130 interrupted. The result goes to stdout, everything else to stderr."
@@ -49,13 +50,19 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "config check": ("config_commands:check", "Check the configuration file; no node is asked."),
     "config show": ("config_commands:show", "Show the settings in force, secrets masked."),
     "doctor": ("doctor_commands:doctor", "Check every node, key, balance and provider; says what to do."),
-    "balance": ("transfer_commands:balance", "Show what you own on each layer."),
-    "quote": ("transfer_commands:quote", "Ask the providers for a price; nothing is begun."),
+    "balance": ("balance_commands:balance", "Show what you own on each layer."),
+    "pairs": (
+        "quote_commands:pairs",
+        "Show what each provider asks, takes and how long it binds, for each pair of layers.",
+    ),
+    "quote": ("quote_commands:quote", "Ask the providers for a price; nothing is begun."),
     "transfer": ("transfer_commands:transfer", "Move bitcoin from one layer to another, and keep the proof."),
-    "list": ("transfer_commands:list_transfers", "List your transfers."),
-    "show": ("transfer_commands:show", "Show one transfer."),
+    "list": ("reading_commands:list_transfers", "List your transfers."),
+    "show": ("reading_commands:show", "Show one transfer."),
     "wait": ("transfer_commands:wait", "Go on with a transfer and wait until it has ended."),
     "resume": ("transfer_commands:resume", "Go on with every open transfer."),
+    "journal show": ("journal_commands:show", "Show whose transfers the journal holds, and how many in which state."),
+    "journal add": ("journal_commands:add", "Let the journal hold transfers of this configuration too."),
     "proof verify": ("proof_commands:verify", "Check a proof, and say what it shows and what it leaves open."),
     "proof headers": ("proof_commands:headers", "Write the headers that place a proof under a later block."),
     "proof show": ("proof_commands:show", "Say who owed what to whom under which terms."),
@@ -69,6 +76,7 @@ _GROUPS = {
     "config": "The configuration file.",
     "proof": "Portable proofs of transfers.",
     "provider": "Be the other side of transfers.",
+    "journal": "The durable record of transfers.",
 }
 
 
@@ -152,7 +160,7 @@ def _run_guarded(app: App, words: Sequence[str], session: Session, *, version: b
     except Layer2Error as error:
         if debug:
             traceback.print_exc()
-        terminal.error(error)
+        terminal.error(for_shell(error, session))
         return exit_status(error)
     except KeyboardInterrupt:
         return _interrupted(session)
@@ -166,6 +174,8 @@ def _run_guarded(app: App, words: Sequence[str], session: Session, *, version: b
         return ExitStatus.UNKNOWN if session.under_way else ExitStatus.REFUSED
     if result is None:
         return ExitStatus.DONE
+    if result.problem is not None:
+        for_shell(result.problem, session)
     terminal.result(result)
     return result.status
 
@@ -199,14 +209,14 @@ def _interrupted(session: Session) -> ExitStatus:
         session.terminal.error(Layer2Error("interrupted; nothing was begun", code="interrupted"))
         return ExitStatus.INTERRUPTED
     first, *more = sorted(session.under_way)
-    how = "layer2 resume" if more else f"layer2 wait {first}"
+    how = session.hint("resume") if more else session.hint("wait", first)
     error = Layer2Error(
         f"interrupted; {'transfer ' + first + ' is' if not more else f'{1 + len(more)} transfers are'} still open, "
         "and nothing of it goes on by itself while no layer2 runs",
         code="interrupted",
         outcome=Outcome.UNKNOWN,
         transfer_id=None if more else first,
-        remedy=f"look at its deadline with 'layer2 list --open' and go on in time: {how}",
+        remedy=f"look at the deadline with '{session.hint('list', '--open')}' and go on in time: {how}",
     )
     session.terminal.error(error)
     return ExitStatus.UNKNOWN
@@ -224,7 +234,11 @@ def _unexpected(error: Exception, session: Session) -> Layer2Error:
 
 
 def _wrong_use(error: CycloptsError) -> Layer2Error:
-    return Layer2Error(" ".join(str(error).split()), code="usage", remedy="see --help")
+    message = " ".join(str(error).split()).removesuffix(".")
+    if isinstance(error, MissingArgumentError) and error.argument is not None and not error.tokens_so_far:
+        name = error.argument.names[0]
+        message = f"{name if error.argument.index is None else name.removeprefix('--').upper()} is missing"
+    return Layer2Error(message, code="usage", remedy="see --help")
 
 
 def _log(*, verbose: bool, debug: bool) -> None:

@@ -98,8 +98,8 @@ class _Demo:
             providers=frozenset({stand.identity_key}),
             networks=frozenset({"regtest"}),
             tokens={
-                stand.network.chain_id: {
-                    parse_address(stand.network.token_address): stand.network.token_decimals,
+                stand.network.bob.chain_id: {
+                    parse_address(stand.network.bob.token_address): stand.network.bob.token_decimals,
                 }
             },
         )
@@ -127,7 +127,7 @@ class _Demo:
             parties = {"you": you, "provider": other}
             before = {name: await _owned(manager) for name, manager in parties.items()}
             bob = await you.get_protocol_async(Layer2ProtocolType.BOB)
-            first_block = await bob.read_clock()
+            first_block = await bob.legs.read_clock()
             for name, owned in before.items():
                 self._say(f"  {name:<10} {sat(owned.bob)} on BOB, {sat(owned.lightning)} on Lightning")
             self._say(f"  provider   ready, identity {short_hash(stand.identity_key.hex())}")
@@ -137,7 +137,7 @@ class _Demo:
             )
             await self._settled(you, proofs[1])
             after = {name: await _owned(manager) for name, manager in parties.items()}
-            fees = await _fees(parties, stand.network.bob_rpc_url, first_block.height)
+            fees = await _fees(parties, stand.network.bob.rpc_url, first_block.height)
         books = Books(before, after, fees)
         self._faults += books.faults()
         return proofs, books
@@ -176,7 +176,7 @@ class _Demo:
                 continue
             if report.outcome is not ProofOutcome.COMPLETED:
                 self._faults.append(f"{file} shows no completed transfer")
-            lines += report_lines(file, report, list(report.open_points))
+            lines += report_lines(file, report)
         return lines
 
     def _forged(self, proofs: tuple[TransferProof, TransferProof], policy: ProofPolicy) -> dict[str, str]:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from coincurve import PrivateKey
 
 from layer2.errors import FormatError, ProofRefused
-from layer2.formats.signed_terms import terms_hash
 from layer2.formats.tagged_signature import sign
+from layer2.legs.evidence import EvmReceiptEvidence, LightningPaymentEvidence
 from layer2.proofs.checking import check_proof
-from layer2.proofs.evidence import EvmReceiptEvidence, LightningPaymentEvidence
 from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import ProofPolicy
-from layer2.terms import SignedTerms
+from layer2.signed_terms import terms_hash
+from layer2.terms import Scheme, Signature, SignedTerms
 from layer2.transactions import Preimage
 
 __all__ = ["Forgery", "forgeries", "refusal"]
@@ -63,7 +63,8 @@ def _amount_changed(proof: TransferProof) -> TransferProof:
 
 def _signed_by_a_stranger(proof: TransferProof) -> TransferProof:
     terms = replace(proof.terms.terms, provider=_STRANGER.public_key.format()[1:])
-    return replace(proof, terms=SignedTerms(terms, sign(_STRANGER.secret, terms_hash(terms), bytes(32))))
+    signature = Signature(Scheme.BIP340, sign(_STRANGER.secret, terms_hash(terms), bytes(32)))
+    return replace(proof, terms=SignedTerms(terms, signature))
 
 
 def _another_preimage(proof: TransferProof) -> TransferProof:

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from layer2.cli.terminal import Terminal
-from layer2.cli.transfer_wording import event_line
-from layer2.cli.wording import sat, until
+from layer2.cli.transfer_wording import event_line, next_line, refundable
+from layer2.cli.wording import sat
 from layer2.transfers import Transfer, TransferState
 
 if TYPE_CHECKING:
@@ -22,33 +22,35 @@ _SOURCE = {
     TransferState.AGREED: "nothing paid",
     TransferState.FUNDING: "being paid",
     TransferState.FUNDED: "held",
-    TransferState.COUNTER_FUNDED: "held",
     TransferState.COLLECTING: "the provider may collect it",
+    TransferState.ARRIVED: "the provider may collect it",
     TransferState.COMPLETED: "collected by the provider",
     TransferState.ABANDONED: "nothing paid",
     TransferState.REFUNDING: "on its way back",
     TransferState.REFUNDED: "back",
+    TransferState.LOST: "collected by the provider",
 }
 _DESTINATION = {
-    TransferState.COUNTER_FUNDED: "held for you",
     TransferState.COLLECTING: "being collected by you",
+    TransferState.ARRIVED: "yours, not final yet",
     TransferState.COMPLETED: "yours",
+    TransferState.LOST: "LOST: it went back to the provider",
 }
 
 
 def leg_rows(transfer: Transfer, now: float) -> tuple[tuple[str, str, str, str], ...]:
     """Layer, amount, state and deadline of each leg, for people. Pure."""
-    request, deadline = transfer.request, "-"
-    if transfer.deadline is not None:
-        deadline = f"{transfer.next_actor.value} by {until(transfer.deadline, now)}"
-    refund = "-" if transfer.refundable_from is None else f"refundable from {until(transfer.refundable_from, now)}"
+    request = transfer.request
+    refund = "-" if transfer.refundable_from is None else refundable(transfer.refundable_from, now)
+    arrives = request.amount if request.amount is not None else (transfer.send_amount or 0) - (transfer.fee or 0)
+    leaves = transfer.send_amount or request.send_amount or arrives
     return (
-        (request.source.value, sat(transfer.send_amount or request.amount), _SOURCE[transfer.state], refund),
+        (request.source.value, sat(leaves), _SOURCE[transfer.state], refund),
         (
             request.destination.value,
-            sat(request.amount),
+            sat(arrives),
             _DESTINATION.get(transfer.state, "not paid yet" if not transfer.state.is_final else "nothing was paid"),
-            deadline,
+            next_line(transfer, now) or "-",
         ),
     )
 

@@ -28,7 +28,7 @@ def up(*, directory: Path | None = None, session: InSession) -> Result:
         directory: Where their files go; one network a directory.
     """
     network = devnet.up(directory or default_directory("devnet"), progress=session.terminal.say)
-    return described(network, "layer2 config init --network devnet")
+    return described(network, directory)
 
 
 def down(*, directory: Path | None = None, session: InSession) -> Result:

@@ -1,33 +1,36 @@
-"""Looking at everything that a configuration names. Every finding says what to do, where something is to be done."""
+"""Looking at the node, key and balance of each layer that is configured. What differs by the kind of a layer is here.
+
+Every finding names what is to be done, where something is.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
 
-from layer2.cli.wording import sat, wei
-from layer2.config import BobSection, Layer2Config, LightningSection, ProviderSection
-from layer2.errors import InsufficientFunds, Layer2Error, SignerError
-from layer2.formats.evm_address import to_checksum
-from layer2.interfaces import SystemClock
-from layer2.money import BTC, ETH, AssetId, Balance
-from layer2.protocols.bob import BobClient
+from layer2.assembly import open_client
+from layer2.cli.wording import amount_of, duration, sat
+from layer2.config import EvmSection, LayerSection, LayerSettings
+from layer2.errors import BadAnswer, InsufficientFunds, Layer2Error
+from layer2.interfaces import Clock, SendRecord, SendRecords
+from layer2.layers import LAYERS, Layer2ProtocolType
+from layer2.legs.views import ClockReading
+from layer2.money import BTC, AssetId, Balance
 from layer2.protocols.evm.locks.deployment import check_htlc
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.lightning import Hold, LightningNetwork
-from layer2.provider_client import ProviderClient, ProviderEndpoint
-from layer2.signers.software import SeedPreimages
-from layer2.swap_engine.journal import SqliteJournal
 
-__all__ = ["Finding", "Level", "diagnose"]
+__all__ = ["Finding", "Level", "NothingSent", "diagnose_layer", "failed"]
 
 _LITTLE_GAS = 10**14
-"""Wei: about what a lock and a refund cost when BOB is busy; below it a transfer may not be finished."""
+"""Wei: about what a lock and a refund cost when a chain is busy; below it a transfer may not be finished."""
 _CLOCK_REMEDY = "wait until the node is synced, and set its clock and this machine's by NTP"
+_Balances: TypeAlias = Mapping[AssetId, Balance]
 
 
 class Level(Enum):
@@ -50,176 +53,161 @@ class Finding:
     """Why it is FAIL."""
 
 
-async def diagnose(config: Layer2Config) -> list[Finding]:
-    """Look at everything at once; what cannot be reached does not keep the rest from being looked at."""
-    findings = await _seed(config)
-    parts = [_provider(provider, config) for provider in config.providers]
-    journal: SqliteJournal | None = None
+def failed(subject: str, error: Layer2Error, remedy: str) -> Finding:
+    """A finding that is FAIL, with the error's own remedy where it has one."""
+    return Finding(Level.FAIL, subject, f"[{error.code}] {error.message}", error.remedy or remedy, error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What the looks of a kind are given."""
+
+    name: str
+    client: Any
+    section: LayerSection
+    config: LayerSettings
+    balances: _Balances
+    reading: ClockReading | None
+    """None where the clocks could not be read."""
+    clock: Clock
+
+
+async def diagnose_layer(layer: Layer2ProtocolType, config: LayerSettings, clock: Clock) -> list[Finding]:
+    """Look at one layer. Nothing is sent, and nothing is written to the journal."""
+    name, section = layer.value, config.layers[layer]
+    table = f"[{name.lower()}]"
     try:
-        journal = await SqliteJournal.open(config.journal.path)
+        client = open_client(config, layer, NothingSent(), clock)
     except Layer2Error as error:
-        findings.append(_failed("journal", error, "no other layer2 may hold it, and its disk must be writable"))
-    if journal is None:
-        groups = await asyncio.gather(*parts)
-        return [*findings, *(finding for group in groups for finding in group)]
-    try:
-        findings.append(Finding(Level.OK, "journal", str(config.journal.path)))
-        layers = []
-        if config.bob is not None:
-            layers.append(_bob(config.bob, config, journal))
-        if config.lightning is not None:
-            layers.append(_lightning(config.lightning, config, journal))
-        groups = await asyncio.gather(*layers, *parts)
-    finally:
-        await journal.aclose()
-    return [*findings, *(finding for group in groups for finding in group), *_absent(config)]
-
-
-async def _seed(config: Layer2Config) -> list[Finding]:
-    file = config.swap_seed_file
-    if file is None:
-        return [Finding(Level.WARN, "swap seed", "not configured: no transfers", "layer2 config init makes one")]
-    try:
-        SeedPreimages.from_file(file)
-    except SignerError as error:
-        return [_failed("swap seed", error, "restore it from your backup")]
-    return [Finding(Level.OK, "swap seed", f"{file}, readable by you alone")]
-
-
-def _absent(config: Layer2Config) -> list[Finding]:
-    absent = [
-        ("BOB", config.bob is None, "[bob]"),
-        ("Lightning", config.lightning is None, "[lightning]"),
-        ("provider", not config.providers, "[[providers]]"),
-    ]
-    return [
-        Finding(Level.WARN, subject, "not configured: no transfers", f"add a {table} table")
-        for subject, is_absent, table in absent
-        if is_absent
-    ]
-
-
-async def _bob(section: BobSection, config: Layer2Config, journal: SqliteJournal) -> list[Finding]:
-    settings = section.settings(config.network, config.default_timeout_ms, config.connection_pool)
-    try:
-        signer = section.signer()
-    except Layer2Error as error:
-        return [_failed("BOB key", error, "name a file with the account's key, mode 0600")]
-    findings = [Finding(Level.OK, "BOB key", to_checksum(signer.address))]
-    bob = BobClient(settings, signer, journal, SystemClock())
-    try:
-        await bob.initialize_async()
-        findings.append(Finding(Level.OK, "BOB node", f"chain {settings.chain_id}, token {settings.token}"))
-        findings.append(
-            await _looked("BOB clock", _clock(bob), "wait until the node is synced; set both clocks by NTP")
-        )
-        findings.append(
-            await _looked("BOB contract", _contract(config, section), "is this really BOB? the contract is not there")
-        )
-        balances = await bob.balances_async()
-        findings += [_bitcoin("BOB balance", balances), _gas(balances)]
-    except Layer2Error as error:
-        findings.append(_failed("BOB node", error, "is the node running, and are [bob] rpc_url and chain_id right?"))
-    finally:
-        await bob.aclose()
-    return findings
-
-
-async def _lightning(section: LightningSection, config: Layer2Config, journal: SqliteJournal) -> list[Finding]:
+        return [failed(f"{name} settings", error, f"correct {table}")]
     findings: list[Finding] = []
     try:
-        settings = section.settings(config.network, config.default_timeout_ms, config.connection_pool)
-        lightning = LightningNetwork(settings, journal, SystemClock())
+        await client.initialize_async()
+        address = await client.receive_address_async()
+        findings.append(Finding(Level.OK, f"{name} node", f"on {config.network}; you are {address}"))
+        reading: ClockReading | None = None
+        try:
+            reading = await client.legs.read_clock()
+            findings.append(Finding(Level.OK, f"{name} clock", f"agrees with this machine's; height {reading.height}"))
+        except Layer2Error as error:
+            findings.append(failed(f"{name} clock", error, _CLOCK_REMEDY))
+        looked = _Looked(name, client, section, config, await client.balances_async(), reading, clock)
+        for look in _LOOKS.get(LAYERS[layer].kind, ()):
+            findings += await look(looked)
     except Layer2Error as error:
-        return [_failed("Lightning node", error, "see [lightning]")]
-    try:
-        await lightning.initialize_async()
-        key = await lightning.receive_address_async()
-        findings.append(Finding(Level.OK, "Lightning node", f"{key}, {settings.network}"))
-        findings.append(await _looked("Lightning clock", _clock(lightning), _CLOCK_REMEDY))
-        findings += _liquidity(await lightning.balances_async())
-        findings += _holds(await lightning.holds_async())
-    except Layer2Error as error:
-        findings.append(_failed("Lightning node", error, "is lnd running, and are [lightning] and its files right?"))
+        findings.append(failed(f"{name} node", error, f"is the node running, and is {table} right?"))
     finally:
-        await lightning.aclose()
+        await client.aclose()
     return findings
 
 
-async def _provider(section: ProviderSection, config: Layer2Config) -> list[Finding]:
-    subject = f"provider {section.name}"
-    try:
-        endpoint = ProviderEndpoint(section.name, section.url, bytes.fromhex(section.identity_key))
-        client = ProviderClient(endpoint, config.connection_pool.settings(), config.default_timeout_ms)
-        async with aclosing(client):
-            info = await client.info()
-    except Layer2Error as error:
-        return [_failed(subject, error, "is it running, and are url and identity_key of [[providers]] right?")]
-    if info.network != config.network:
-        problem = Layer2Error(f"it serves {info.network}, and you are on {config.network}", code="wrong_network")
-        return [_failed(subject, problem, "remove it from the configuration")]
-    if not info.is_ready:
-        return [Finding(Level.WARN, subject, f"takes no swaps now: {info.reason}", "ask again later")]
-    offer = (
-        f"{info.fee_ppm / 10_000:g} % + {sat(info.base_fee + info.network_fee)}, "
-        f"{info.min_amount:,} to {sat(info.max_amount)}"
-    )
-    return [Finding(Level.OK, subject, offer)]
+# Layers on which swaps are locks of a contract, with deadlines in the chain's own time.
 
 
-async def _clock(client: BobClient | LightningNetwork) -> str:
-    reading = await client.read_clock()
-    return f"agrees with this machine's; height {reading.height}"
+async def _chain_time(looked: _Looked) -> list[Finding]:
+    """What the newest block states may be ahead although the node's own clock is right. One that is too old is refused
+    with the clock."""
+    if looked.reading is None:
+        return []
+    subject, settings = f"{looked.name} chain time", looked.client.settings
+    ahead = int(looked.reading.chain_time - looked.clock.now())
+    if ahead > settings.max_tip_ahead:
+        error = BadAnswer(
+            f"it is {duration(ahead)} ahead of this machine's clock; at most {duration(settings.max_tip_ahead)} are "
+            "allowed, and no transfer begins",
+            code="chain_ahead",
+        )
+        remedy = "set this machine's clock by NTP; where it is right, wait until the chain's time is reached"
+        return [failed(subject, error, remedy)]
+    where = "agrees with" if abs(ahead) < 2 else f"{duration(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'}"
+    return [Finding(Level.OK, subject, f"{where} this machine's clock")]
 
 
-async def _contract(config: Layer2Config, section: BobSection) -> str:
+async def _contract(looked: _Looked) -> list[Finding]:
+    section, config, subject = looked.section, looked.config, f"{looked.name} contract"
+    assert isinstance(section, EvmSection)
     pool, seconds = config.connection_pool.settings(), config.default_timeout_ms / 1000
-    rpc = JsonRpc(section.rpc_url, protocol="BOB", pool=pool, timeout=seconds)
-    async with aclosing(rpc):
-        await check_htlc(EvmNode(rpc, "BOB"))
-    return "the contract is deployed, and the chain computes what it needs"
-
-
-async def _looked(subject: str, look: Awaitable[str], remedy: str) -> Finding:
+    rpc = JsonRpc(section.rpc_url, protocol=looked.name, pool=pool, timeout=seconds)
     try:
-        return Finding(Level.OK, subject, await look)
+        async with aclosing(rpc):
+            await check_htlc(EvmNode(rpc, looked.name))
     except Layer2Error as error:
-        return _failed(subject, error, remedy)
+        return [failed(subject, error, "is this the right chain? the contract is not there")]
+    return [Finding(Level.OK, subject, "deployed, and the chain computes what it needs")]
 
 
-def _bitcoin(subject: str, balances: Mapping[AssetId, Balance]) -> Finding:
-    spendable = balances[BTC].spendable
-    if spendable:
-        return Finding(Level.OK, subject, sat(spendable))
-    return Finding(Level.WARN, subject, "nothing to send from here", "send bitcoin to the account first")
+async def _account(looked: _Looked) -> list[Finding]:
+    name, section = looked.name, looked.section
+    assert isinstance(section, EvmSection)
+    bitcoin = looked.balances[BTC].spendable
+    findings = [
+        Finding(Level.OK, f"{name} balance", f"{sat(bitcoin)} of the token {section.token_address}")
+        if bitcoin
+        else Finding(
+            Level.WARN, f"{name} balance", "nothing to send from here", "send bitcoin to the account, or receive first"
+        )
+    ]
+    gas = next((asset for asset in looked.balances if asset != BTC), None)
+    if gas is not None:
+        findings.append(await _gas(looked, gas))
+    if section.native_price_sat is None:
+        text = "native_price_sat is not set: there is no estimate of network costs, so every transfer needs --max-fee"
+        findings.append(Finding(Level.WARN, f"{name} price", text, f"set native_price_sat in [{name.lower()}]"))
+    return findings
 
 
-def _gas(balances: Mapping[AssetId, Balance]) -> Finding:
-    owned = balances[ETH].spendable
+async def _gas(looked: _Looked, coin: AssetId) -> Finding:
+    owned, subject = looked.balances[coin].spendable, f"{looked.name} gas"
     if owned >= _LITTLE_GAS:
-        return Finding(Level.OK, "BOB gas", wei(owned))
-    text = f"{wei(owned)}; a lock and a refund may cost {wei(_LITTLE_GAS)}"
-    return Finding(Level.FAIL, "BOB gas", text, "send ETH on BOB to the account", InsufficientFunds(text, code="gas"))
+        return Finding(Level.OK, subject, amount_of(coin, owned))
+    account = await looked.client.receive_address_async()
+    text = f"{account} has {amount_of(coin, owned)}; a lock and a refund may cost {amount_of(coin, _LITTLE_GAS)}"
+    remedy = f"send {coin.code} on {looked.name} to {account}"
+    return Finding(Level.FAIL, subject, text, remedy, InsufficientFunds(text, code="gas", remedy=remedy))
 
 
-def _liquidity(balances: Mapping[AssetId, Balance]) -> list[Finding]:
-    balance, findings = balances[BTC], []
+# Layers on which swaps are payments through channels.
+
+
+async def _liquidity(looked: _Looked) -> list[Finding]:
+    name, balance = looked.name, looked.balances[BTC]
+    findings = []
     for subject, amount, without in (
-        ("Lightning outbound", balance.spendable, "open a channel, or receive first, to move away from Lightning"),
-        ("Lightning inbound", balance.receivable or 0, "get a channel from others, or spend, to move to Lightning"),
+        ("outbound", balance.spendable, f"open a channel, or receive first, to move away from {name}"),
+        ("inbound", balance.receivable or 0, f"get a channel from others, or spend, to move to {name}"),
     ):
         level = Level.OK if amount else Level.WARN
-        findings.append(Finding(level, subject, sat(amount), None if amount else without))
+        findings.append(Finding(level, f"{name} {subject}", sat(amount), None if amount else without))
     return findings
 
 
-def _holds(holds: Sequence[Hold]) -> list[Finding]:
+async def _holds(looked: _Looked) -> list[Finding]:
+    client = looked.client
+    assert isinstance(client, LightningNetwork)
+    holds: Sequence[Hold] = await client.holds_async()
     near = [hold for hold in holds if hold.is_near_expiry]
     if not near:
         return []
     text = f"{len(near)} of {len(holds)} held payments end soon, the first in {near[0].blocks_left} blocks"
-    return [Finding(Level.WARN, "Lightning holds", text, "settle or cancel them, before the node gives them back")]
+    remedy = "settle or cancel them, before the node gives them back"
+    return [Finding(Level.WARN, f"{looked.name} holds", text, remedy)]
 
 
-def _failed(subject: str, error: Layer2Error, remedy: str) -> Finding:
-    return Finding(Level.FAIL, subject, f"[{error.code}] {error.message}", error.remedy or remedy, error)
+_Look: TypeAlias = Callable[[_Looked], Awaitable[list[Finding]]]
+_LOOKS: Final[Mapping[str, tuple[_Look, ...]]] = MappingProxyType(
+    {"evm": (_chain_time, _contract, _account), "lightning": (_liquidity, _holds)}
+)
+"""What is looked at besides node, clock and address, by the kind of the layer."""
+
+
+class NothingSent(SendRecords):
+    """No record of sends: whoever looks sends nothing."""
+
+    async def add_send(self, record: SendRecord) -> SendRecord:
+        raise AssertionError("a diagnosis sends nothing")
+
+    async def find_send(self, protocol: str, idempotency_key: str) -> SendRecord | None:
+        return None
+
+    async def find_send_of(self, protocol: str, tx_id: str) -> SendRecord | None:
+        return None

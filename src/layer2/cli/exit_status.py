@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 
 from layer2.errors import (
@@ -10,16 +11,18 @@ from layer2.errors import (
     InitializationError,
     InsufficientFunds,
     InvalidRequest,
+    JournalBusy,
     Layer2Error,
     NodeUnreachable,
     Outcome,
     ProofUndecided,
     SignerError,
     TaskCancelled,
+    TransferLost,
     WrongNetwork,
 )
 
-__all__ = ["ExitStatus", "exit_status"]
+__all__ = ["ExitStatus", "exit_status", "worst"]
 
 
 class ExitStatus(IntEnum):
@@ -33,7 +36,8 @@ class ExitStatus(IntEnum):
     WRONG_USE = 3
     """The command, its arguments or the configuration."""
     ACTION_NEEDED = 4
-    """Something of yours needs you: money, gas, a key, access to a node."""
+    """Something of yours needs you: money, gas, a key, access to a node, another process on the journal, or a transfer
+    that a human has to look at."""
     UNREACHABLE = 5
     """A node or provider did not answer; asking again does no harm."""
     INTERRUPTED = 130
@@ -46,14 +50,16 @@ def exit_status(error: Layer2Error) -> ExitStatus:
     What is not known comes first: whatever the reason, a request that may have happened must not look like one that
     did not.
     """
-    if isinstance(error, InitializationError):
-        return _worst([exit_status(failure) for failure in error.failures.values()])
     if error.outcome is Outcome.UNKNOWN or isinstance(error, ProofUndecided | TaskCancelled):
         return ExitStatus.UNKNOWN
+    if isinstance(error, InitializationError):
+        return worst([exit_status(failure) for failure in error.failures.values()])
     match error:
         case NodeUnreachable() | TimeoutError():
             return ExitStatus.UNREACHABLE
         case InsufficientFunds() | AuthenticationFailed() | WrongNetwork() | SignerError():
+            return ExitStatus.ACTION_NEEDED
+        case JournalBusy() | TransferLost():
             return ExitStatus.ACTION_NEEDED
         case ConfigurationError() | InvalidRequest():
             return ExitStatus.WRONG_USE
@@ -70,5 +76,7 @@ _URGENCY = (
 )
 
 
-def _worst(statuses: list[ExitStatus]) -> ExitStatus:
-    return next((each for each in _URGENCY if each in statuses), ExitStatus.REFUSED)
+def worst(statuses: Iterable[ExitStatus]) -> ExitStatus:
+    """The most urgent of several."""
+    found = set(statuses)
+    return next((each for each in _URGENCY if each in found), ExitStatus.REFUSED)

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from layer2.cli.envelope import Line, Result
+from layer2.cli.exit_status import ExitStatus
 from layer2.cli.session import InSession, Session
 from layer2.cli.wording import at_time, sat, short_hash
-from layer2.errors import ConfigurationError, FormatError, InvalidRequest, Layer2Error, ProofRefused
+from layer2.errors import ConfigurationError, FormatError, InvalidRequest, Layer2Error, ProofRefused, ProofUndecided
 from layer2.foreign_text import printable
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.keccak import keccak256
-from layer2.proofs.checking import LegReport, ProofReport, Shown, check_proof
+from layer2.layers import Layer2ProtocolType
+from layer2.legs.evidence import EvmReceiptEvidence
+from layer2.legs.evm import EvmLeg
+from layer2.legs.leg import Leg
+from layer2.legs.lightning import LightningLeg
+from layer2.legs.shown import OpenMatter, OpenPoint, Shown
+from layer2.proofs.checking import LegReport, ProofReport, check_proof
 from layer2.proofs.header_chain import read_headers, write_headers
-from layer2.proofs.model import EvmReceiptEvidence, ProofOutcome, TransferProof
-from layer2.proofs.policy import FINAL, OFFLINE, ProofPolicy
-from layer2.terms import EvmLeg, Leg, LightningLeg, Terms
+from layer2.proofs.model import ProofOutcome, TransferProof
+from layer2.proofs.policy import FINAL, OFFLINE, HeaderRequirement, ProofLevel, ProofPolicy
+from layer2.terms import Terms
 
 __all__ = ["headers", "load", "report_data", "report_lines", "show", "verify"]
 
-# The trusted header is told with the block itself.
 _WORDS = {
     Shown.INCLUDED: "its end is included under the header",
     Shown.GENUINE_CONTRACT: "by the contract that keeps the promises",
     Shown.PREIMAGE: "the preimage of the invoice in the terms is shown",
-    Shown.INDEPENDENT_PAYEE: "its payee is independent: so it was paid",
+    Shown.INDEPENDENT_PAYEE: "its payee makes its own preimages: so it was paid",
+}
+_OUTCOMES = {
+    ProofOutcome.COMPLETED: "a completed transfer",
+    ProofOutcome.PARTIAL: "that one leg was collected, and nothing of the other",
+    ProofOutcome.REFUNDED: "a refund, no completed transfer",
 }
 
 
@@ -35,54 +47,57 @@ async def verify(
     node: bool = False,
     final: bool = False,
     provider: tuple[str, ...] = (),
-    trusted_header: str | None = None,
-    headers: Path | None = None,
+    payee: tuple[str, ...] = (),
+    network: str | None = None,
+    trusted_header: tuple[str, ...] = (),
+    headers: tuple[Path, ...] = (),
     session: InSession,
 ) -> Result:
-    """Check a proof, and say what it shows for each leg and what it leaves open.
+    """Check a proof: what it shows for each leg, and what it leaves open.
 
-    Exit status 0: it holds. 1: it is refused, and the failed check is named; or it shows a refund and no completed
-    transfer. 2: it cannot be decided now.
+    Exit status 0: it shows a completed transfer, and its headers are on their chains. 1: it is refused, and the failed
+    check is named; or it shows a refund or one leg only. 2: your node cannot tell now. 4: every check of the file
+    holds, and nothing shows that its headers are real: ask your node (--node), or name a header that you trust.
 
     Args:
         file: The proof.
-        node: Ask your own node, from the configuration, whether the header is on the chain, and count only
+        node: Ask your own nodes, from the configuration, whether the headers are on their chains, and count only
             providers and tokens of the configuration.
-        final: With --node: the header must be final.
-        provider: Count only terms signed by this key (64 hex digits); can be given more than once.
+        final: With --node: the headers must be final.
+        provider: Count only terms signed by this key (64 or 66 hex digits); can be given more than once.
+        payee: Count only payments to this Lightning node (66 hex digits), of which you declare that it makes its own
+            preimages and issues no hold invoices; can be given more than once.
+        network: Count only this network: mainnet, testnet or regtest.
         trusted_header: Hash of a block (64 hex digits) that you know to be on the chain: the proof's block must be
-            that one or, by --headers, one before it.
+            that one or, by --headers, one before it. Where both legs have a block: LAYER:HASH, for each.
         headers: File of the headers after that of the proof, up to the trusted one and with it: one in a line,
-            oldest first, as debug_getRawHeader gives them.
+            oldest first, as debug_getRawHeader gives them. Where both legs have a block: LAYER:FILE, for each.
     """
     if final and not node:
         raise InvalidRequest("--final needs --node: only a node can say what is final", code="usage")
-    if node and trusted_header is not None:
+    if node and trusted_header:
         raise InvalidRequest("--trusted-header is for who has no node: leave --node away", code="usage")
-    if headers is not None and trusted_header is None:
+    if headers and not trusted_header:
         raise InvalidRequest("--headers needs --trusted-header: by themselves headers show nothing", code="usage")
+    policy = ProofPolicy(
+        OFFLINE.header,
+        providers=frozenset(_key(text, "--provider", (32, 33)) for text in provider) or None,
+        networks=None if network is None else frozenset({network}),
+        own_preimage_payees=frozenset(_key(text, "--payee", (33,)) for text in payee) or None,
+    )
     proof = load(file)
-    keys = frozenset(_key(text, "--provider") for text in provider) or None
     if node:
-        report = await _ask_node(proof, keys, session, final=final)
-        # The first is the header's place, which the node has told.
-        open_points = list(report.open_points[1:])
+        report = await _ask_nodes(proof, policy, session, final=final)
     else:
-        trusted = None if trusted_header is None else _key(trusted_header.removeprefix("0x"), "--trusted-header")
-        policy = ProofPolicy(OFFLINE.header, providers=keys, trusted_header=trusted)
-        report = check_proof(proof, policy, headers=() if headers is None else _load_headers(headers))
-        open_points = list(report.open_points)
-    lines = report_lines(file, report, open_points, is_canonical=node)
-    data = report_data(report, open_points) | {"file": str(file), "header_is_canonical": True if node else None}
-    problem = None
-    if report.outcome is not ProofOutcome.COMPLETED:
-        problem = Layer2Error(
-            "the proof holds, and what it shows is a refund: the transfer was not completed", code="proof_of_refund"
-        )
-    return Result(data, lines, problem=problem)
+        report = _check_offline(proof, policy, trusted_header, headers)
+    data = report_data(report) | {"file": str(file)}
+    problem, ended = _problem(report)
+    return Result(data, report_lines(file, report), problem=problem, ended=ended)
 
 
-async def headers(file: Path, output: Path, *, final: bool = False, session: InSession) -> Result:
+async def headers(
+    file: Path, output: Path, *, layer: str | None = None, final: bool = False, session: InSession
+) -> Result:
     """Write the headers after a proof's block, for who has no node: for proof verify with --headers.
 
     They are your own node's, up to its safe block.
@@ -90,24 +105,22 @@ async def headers(file: Path, output: Path, *, final: bool = False, session: InS
     Args:
         file: The proof.
         output: The file to write.
+        layer: The layer of the block, where both legs have one.
         final: Up to the finalized block.
     """
-    from layer2.layers import Layer2ProtocolType
     from layer2.manager import Layer2Manager
+    from layer2.protocols.evm.client import EvmClient
     from layer2.transactions import Finality
 
     proof = load(file)
     _check_is_another(output, file)
-    evidence = next(
-        (leg for leg in (proof.source_leg, proof.destination_leg) if isinstance(leg, EvmReceiptEvidence)), None
-    )
-    if evidence is None:
-        raise ProofRefused("evidence", "no leg has a header")
+    evidence = _evidence_with_header(proof, None if layer is None else _layer(layer))
     async with Layer2Manager(session.config()) as manager:
-        bob = await manager.get_protocol_async(Layer2ProtocolType.BOB)
-        with session.terminal.working("asking your BOB node"):
-            await bob.initialize_async()
-            chain = await bob.header_chain_async(evidence, until=Finality.FINALIZED if final else Finality.SAFE)
+        client = await manager.get_protocol_async(evidence.protocol)
+        with session.terminal.working(f"asking your {evidence.protocol.value} node"):
+            await client.initialize_async()
+            assert isinstance(client, EvmClient), "only EVM layers have this type of evidence"
+            chain = await client.header_chain_async(evidence, until=Finality.FINALIZED if final else Finality.SAFE)
     _write(output, write_headers(chain))
     last = "0x" + keccak256(chain[-1] if chain else evidence.header).hex()
     lines: list[Line] = [
@@ -118,7 +131,7 @@ async def headers(file: Path, output: Path, *, final: bool = False, session: InS
 
 
 def show(file: Path, *, session: InSession) -> Result:
-    """Say who owed what to whom under which terms. Nothing is checked: that is for proof verify.
+    """Show who owes what to whom under which terms. Nothing is checked: that is for proof verify.
 
     Args:
         file: The proof.
@@ -131,7 +144,7 @@ def show(file: Path, *, session: InSession) -> Result:
         f"the provider pays {sat(terms.amount)} on {terms.destination.protocol.value}",
         f"fees       provider {sat(terms.provider_fee)}, network {sat(terms.network_fee)}",
         f"hash       {short_hash(terms.payment_hash.hex(), whole=session.verbose)}",
-        f"provider   {short_hash(terms.provider.hex(), whole=session.verbose)} is said to have signed the terms",
+        f"provider   {short_hash(terms.provider.hex(), whole=session.verbose)} is named as the signer of the terms",
         f"agreed     {at_time(terms.issued_at)}",
         f"           the taker pays by {at_time(terms.fund_by)}, the provider by {at_time(terms.counter_fund_by)}, "
         f"collected by {at_time(terms.collect_by)}",
@@ -157,66 +170,131 @@ def load(file: Path) -> TransferProof:
         raise ProofRefused("format", error.message) from error
 
 
-def report_lines(file: Path, report: ProofReport, open_points: list[str], *, is_canonical: bool = False) -> list[Line]:
+def report_lines(file: Path, report: ProofReport) -> list[Line]:
     """What a proof shows, leg by leg, and what it leaves open."""
-    completed = report.outcome is ProofOutcome.COMPLETED
-    lines: list[Line] = [
-        f"{file}   holds: {'a completed transfer' if completed else 'a refund, no completed transfer'}"
-    ]
+    if report.level is ProofLevel.OFFLINE:
+        verdict = f"not shown: it states {_OUTCOMES[report.outcome]}; nothing shows that its headers are real"
+    else:
+        verdict = f"holds: {_OUTCOMES[report.outcome]}"
+    lines: list[Line] = [f"{file}   {verdict}"]
     for name, leg in (("source", report.source), ("destination", report.destination)):
-        lines.append(f"  {name:<12} {leg.protocol.value:<10} {_shown(leg, is_canonical=is_canonical)}")
+        lines.append(f"  {name:<12} {leg.protocol.value:<10} {_shown(leg)}")
     known = "whom you named" if report.provider_is_known else "whoever that is"
     lines.append(f"  {'terms':<12} signed by {report.terms.provider.hex()[:10]}.., {known}")
-    return [*lines, *(f"  {'open':<12} {point}" for point in open_points)]
+    return [*lines, *(f"  {'open':<12} {matter.text}" for matter in report.open_points)]
 
 
-def report_data(report: ProofReport, open_points: list[str]) -> dict[str, Any]:
+def report_data(report: ProofReport) -> dict[str, Any]:
     """The same for machines."""
     return {
         "outcome": report.outcome.value,
+        "level": report.level.value,
         "source": _leg_data(report.source),
         "destination": _leg_data(report.destination),
         "provider_is_known": report.provider_is_known,
-        "open_points": open_points,
+        "open_points": [{"point": matter.point.value, "text": matter.text} for matter in report.open_points],
         "terms": _terms_data(report.terms),
     }
 
 
-async def _ask_node(
-    proof: TransferProof, keys: frozenset[bytes] | None, session: Session, *, final: bool
+def _problem(report: ProofReport) -> tuple[Layer2Error | None, ExitStatus | None]:
+    """Why the command does not end with 0, and its exit status where it is not the error's own."""
+    match report.outcome:
+        case ProofOutcome.REFUNDED:
+            return Layer2Error("the proof is of a refund: it shows no completed transfer", code="proof_of_refund"), None
+        case ProofOutcome.PARTIAL:
+            return Layer2Error("the proof is of one leg: it shows no completed transfer", code="proof_of_one_leg"), None
+        case ProofOutcome.COMPLETED if report.level is ProofLevel.OFFLINE:
+            asked: list[OpenMatter] = [each for each in report.open_points if each.point is OpenPoint.HEADER]
+            problem = ProofUndecided("not shown: " + "; and ".join(each.text for each in asked))
+            problem.retryable = False
+            problem.remedy = "use --node, or --trusted-header with a block that you know to be on the chain"
+            return problem, ExitStatus.ACTION_NEEDED
+        case ProofOutcome.COMPLETED:
+            return None, None
+
+
+def _check_offline(
+    proof: TransferProof, policy: ProofPolicy, trusted_header: tuple[str, ...], headers: tuple[Path, ...]
 ) -> ProofReport:
-    """What the proof shows under the configuration's policy; its header is on the own node's chain.
+    report = check_proof(proof, policy)
+    placed = [leg.protocol for leg in (report.source, report.destination) if leg.header is not None]
+    trusted: dict[Layer2ProtocolType, bytes] = {}
+    for text in trusted_header:
+        layer, value = _of_layer(text, placed, "--trusted-header")
+        trusted[layer] = _key(value.removeprefix("0x"), "--trusted-header", (32,))
+    chains: dict[Layer2ProtocolType, tuple[bytes, ...]] = {}
+    for path in headers:
+        layer, value = _of_layer(str(path), placed, "--headers")
+        chains[layer] = _load_headers(Path(value))
+    if not trusted:
+        return report
+    return check_proof(proof, replace(policy, trusted_headers=trusted), headers=chains)
+
+
+async def _ask_nodes(proof: TransferProof, policy: ProofPolicy, session: Session, *, final: bool) -> ProofReport:
+    """What the proof shows under the configuration's policy, with its headers on the own nodes' chains.
 
     Raises:
-        ProofRefused: a check failed, or the node has another block; a proof of a refund is asked for like any other.
-        ProofUndecided: the node cannot tell now.
+        ProofRefused: a check failed, or a node has another block; a proof of a refund is asked for like any other.
+        ProofUndecided: a node cannot tell now.
     """
-    from layer2.layers import Layer2ProtocolType
     from layer2.manager import Layer2Manager
-    from layer2.manager.verification import configured_policy, is_canonical
-    from layer2.proofs.policy import HeaderRequirement
+    from layer2.manager.verification import configured_policy, confirmed_report
 
     asked = FINAL.header if final else HeaderRequirement.AS_AGREED
     config = session.config()
-    policy = configured_policy(config, ProofPolicy(asked, providers=keys))
-    report = check_proof(proof, policy)
+    full = configured_policy(config, replace(policy, header=asked))
+    offline = check_proof(proof, replace(full, header=OFFLINE.header))
+    layers = [leg.protocol for leg in (offline.source, offline.destination) if leg.header is not None]
     async with Layer2Manager(config) as manager:
-        bob = await manager.get_protocol_async(Layer2ProtocolType.BOB)
-        with session.terminal.working("asking your BOB node"):
-            await bob.initialize_async()
-            holds = await is_canonical(proof, policy, bob)
-    if not holds:
-        raise ProofRefused("header", "your node's chain has another block at that height")
-    return report
+        clients: dict[Layer2ProtocolType, object] = {}
+        for layer in layers:
+            client = await manager.get_protocol_async(layer)
+            with session.terminal.working(f"asking your {layer.value} node"):
+                await client.initialize_async()
+            clients[layer] = client
+        return await confirmed_report(proof, full, clients)
 
 
-def _key(text: str, option: str) -> bytes:
+def _evidence_with_header(proof: TransferProof, layer: Layer2ProtocolType | None) -> EvmReceiptEvidence:
+    found = [
+        leg
+        for leg in (proof.source_leg, proof.destination_leg)
+        if isinstance(leg, EvmReceiptEvidence) and layer in (None, leg.protocol)
+    ]
+    if not found:
+        raise ProofRefused("evidence", "no leg has a header")
+    if len(found) > 1:
+        raise InvalidRequest("both legs have a block: name one of their layers with --layer", code="usage")
+    return found[0]
+
+
+def _of_layer(text: str, placed: list[Layer2ProtocolType], option: str) -> tuple[Layer2ProtocolType, str]:
+    """The layer that an option's value is for, and the rest of the value."""
+    name, _, value = text.partition(":")
+    if value and name.upper() in Layer2ProtocolType.__members__:
+        return _layer(name), value
+    if len(placed) != 1:
+        raise InvalidRequest(f"both legs have a block: {option} takes LAYER:VALUE", code="usage")
+    return placed[0], text
+
+
+def _layer(name: str) -> Layer2ProtocolType:
+    try:
+        return Layer2ProtocolType[name.upper()]
+    except KeyError:
+        raise InvalidRequest(f"{name!r} is not the name of a layer", code="usage") from None
+
+
+def _key(text: str, option: str, lengths: tuple[int, ...]) -> bytes:
     try:
         key = bytes.fromhex(text)
     except ValueError:
         key = b""
-    if len(key) != 32:
-        raise InvalidRequest(f"{option} takes 64 hex digits", code="usage")
+    if len(key) not in lengths:
+        digits = " or ".join(str(2 * length) for length in lengths)
+        raise InvalidRequest(f"{option} takes {digits} hex digits", code="usage")
     return key
 
 
@@ -241,34 +319,40 @@ def _load_headers(file: Path) -> tuple[bytes, ...]:
         raise ProofRefused("header_chain", f"{file} is not a file of headers") from error
 
 
-def _shown(leg: LegReport, *, is_canonical: bool) -> str:
-    if not leg.shown:
-        return "nothing is shown, and nothing was owed here any more"
-    words = [_WORDS[one] for one in Shown if one in leg.shown and one in _WORDS]
+def _shown(leg: LegReport) -> str:
+    if leg.outcome is None:
+        return "nothing is shown of this leg"
+    words = [_WORDS[one] for one in Shown if one in leg.shown]
     if leg.header is not None:
-        words.append(f"block {leg.header.number} 0x{leg.header.hash.hex()[:8]}.., {_place(leg, is_canonical)}")
+        words.append(f"block {leg.header.number} 0x{leg.header.hash.hex()[:8]}.., {_place(leg)}")
     return "; ".join(words)
 
 
-def _place(leg: LegReport, is_canonical: bool) -> str:
-    if is_canonical:
-        return "on your node's chain"
-    if Shown.TRUSTED_HEADER in leg.shown:
-        return "on the chain of the header that you trust"
-    return "its place in the chain is not checked offline"
+def _place(leg: LegReport) -> str:
+    match leg.level:
+        case ProofLevel.OFFLINE:
+            return "whose place in the chain is not shown"
+        case ProofLevel.TRUSTED_HEADER:
+            return "on the chain of the header that you trust"
+        case ProofLevel.AS_AGREED:
+            return f"on your node's chain, {leg.leg.finality.value} at least"
+        case ProofLevel.FINALIZED:
+            return "final on your node's chain"
 
 
 def _leg_data(leg: LegReport) -> dict[str, Any]:
     return {
         "protocol": leg.protocol.value,
+        "outcome": None if leg.outcome is None else leg.outcome.value,
         "shown": sorted(one.value for one in leg.shown),
+        "level": leg.level.value,
         "block_number": None if leg.header is None else leg.header.number,
         "block_hash": None if leg.header is None else f"0x{leg.header.hash.hex()}",
     }
 
 
 def _terms_data(terms: Terms) -> dict[str, Any]:
-    from layer2.formats.signed_terms import write_terms
+    from layer2.signed_terms import write_terms
 
     return dict(write_terms(terms))
 
@@ -289,10 +373,12 @@ def _leg_lines(leg: Leg, *, whole: bool) -> list[str]:
             ]
         case LightningLeg():
             return [
-                f"LIGHTNING, {printable(leg.network)}: a payment of {leg.amount_msat} msat "
+                f"LIGHTNING, {printable(leg.prefix)}: a payment of {leg.amount_msat} msat "
                 f"to {short_hash(leg.payee.hex(), whole=whole)}",
                 f"by the invoice {_invoice(leg.invoice, whole=whole)}",
             ]
+        case _:
+            return [f"{leg.protocol.value}, {printable(leg.network_id)}: a leg of the kind {leg.kind}"]
 
 
 def _invoice(text: str, *, whole: bool) -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from cyclopts import Parameter
 
 from layer2.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from layer2.config import Layer2Config
+    from layer2.config import Layer2Config, LayerSettings
 
-__all__ = ["InSession", "Session"]
+__all__ = ["InSession", "RoleName", "Session", "missing_extra", "settings_class"]
+
+RoleName: TypeAlias = Literal["taker", "provider"]
 
 
 @dataclass(slots=True)
@@ -37,6 +40,48 @@ class Session:
         from layer2.config import Layer2Config
 
         return Layer2Config.load(self.config_file)
+
+    def settings(self, role: RoleName) -> tuple[LayerSettings, Path]:
+        """The checked configuration of a taker or of a provider, and its file.
+
+        Raises:
+            ConfigurationError: as ``config``; also where the provider's parts are not installed.
+        """
+        kind = settings_class(role)
+        return kind.load(self.config_file), kind.find(self.config_file)
+
+    def hint(self, *words: str) -> str:
+        """A command line to be typed next: it addresses the same configuration as this one."""
+        more = () if self.config_file is None else ("--config", str(self.config_file))
+        return shlex.join(("layer2", *words, *more))
+
+
+def settings_class(role: RoleName) -> type[LayerSettings]:
+    """The class of a role's configuration file.
+
+    Raises:
+        ConfigurationError: the provider's parts are not installed.
+    """
+    if role == "taker":
+        from layer2.config import Layer2Config
+
+        return Layer2Config
+    try:
+        from layer2.provider.settings import ProviderSettings
+    except ModuleNotFoundError as error:
+        raise missing_extra(error) from error
+    return ProviderSettings
+
+
+def missing_extra(error: ModuleNotFoundError) -> Exception:
+    """The provider's parts are an extra of the package."""
+    from layer2.errors import ConfigurationError
+
+    return ConfigurationError(
+        f"the provider needs {error.name}, which is not installed",
+        code="missing_extra",
+        remedy="install this package with its extra 'provider'",
+    )
 
 
 InSession: TypeAlias = Annotated[Session, Parameter(parse=False)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from layer2 import simnet
@@ -22,7 +23,7 @@ def up(*, directory: Path | None = None, session: InSession) -> Result:
     place = directory or default_directory("simnet")
     with session.terminal.working("starting the embedded network"):
         network = simnet.up(place)
-    return described(network, "layer2 config init --network simnet")
+    return described(network, directory)
 
 
 def down(*, directory: Path | None = None, session: InSession) -> Result:
@@ -34,23 +35,33 @@ def down(*, directory: Path | None = None, session: InSession) -> Result:
     place = directory or default_directory("simnet")
     with session.terminal.working("stopping the embedded network"):
         was_running = simnet.down(place)
-    return Result({"was_running": was_running}, ["stopped" if was_running else f"no simnet runs in {place}"])
+    return Result({"was_running": was_running}, [f"stopped {place}" if was_running else f"no simnet runs in {place}"])
 
 
-def described(network: LocalNetwork, following: str) -> Result:
-    """A local network that was just started."""
+def described(network: LocalNetwork, directory: Path | None) -> Result:
+    """A local network that was just started.
+
+    Args:
+        directory: as it was given; None for the usual place.
+    """
+    init: tuple[str, ...] = ("layer2", "config", "init", "--network", network.name)
+    down: tuple[str, ...] = ("layer2", network.name, "down")
+    if directory is not None:
+        init, down = (*init, "--network-directory", str(directory)), (*down, "--directory", str(directory))
     return Result(
         {
             "name": network.name,
             "directory": network.directory,
-            "bob_rpc_url": network.bob_rpc_url,
+            "bob_rpc_url": network.bob.rpc_url,
+            "rootstock_rpc_url": network.rootstock.rpc_url,
             "control_url": network.control_url,
             "process_ids": list(network.process_ids),
         },
         [
             f"{network.name} runs in {network.directory}",
-            f"  BOB        {network.bob_rpc_url}   chain {network.chain_id}",
+            f"  BOB        {network.bob.rpc_url}   chain {network.bob.chain_id}",
+            f"  Rootstock  {network.rootstock.rpc_url}   chain {network.rootstock.chain_id}",
             f"  Lightning  {network.taker.lightning.rest_url} (you), {network.provider.lightning.rest_url} (provider)",
-            f"next: {following}; stop it: layer2 {network.name} down",
+            f"next: {shlex.join(init)}; stop it: {shlex.join(down)}",
         ],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -72,13 +73,13 @@ class Terminal:
         for warning in result.warnings:
             self.say(f"warning: {warning}")
         if result.problem is not None:
-            self.say(f"error: {sentence(result.problem)}")
+            self.say(f"error: {sentence(result.problem, time.time())}")
 
     def error(self, error: Layer2Error) -> None:
         """The error as one sentence on stderr, and as the envelope on stdout under ``--json``."""
         if self.json:
             print(envelope(None, error), flush=True)
-        self.say(f"error: {sentence(error)}")
+        self.say(f"error: {sentence(error, time.time())}")
 
     @staticmethod
     def _print(line: Line) -> None:

@@ -1,285 +1,187 @@
-"""``layer2 balance``, ``quote``, ``transfer``, ``list``, ``show``, ``wait`` and ``resume``."""
+"""``layer2 transfer``, ``wait`` and ``resume``: what acts on transfers."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING
 
 from layer2.cli.amounts import Satoshi
-from layer2.cli.envelope import Result, Table
+from layer2.cli.envelope import Result
+from layer2.cli.following import Goal, UntilName, connected, followed, joined, opened
+from layer2.cli.layer_names import Destination, Source
+from layer2.cli.reading_commands import found
+from layer2.cli.resumption import resumed
 from layer2.cli.session import InSession, Session
-from layer2.cli.transfer_wording import balance_rows, event_line, quote_data, quote_line, transfer_data, transfer_lines
-from layer2.cli.wording import at_time, sat, until
-from layer2.errors import AsyncTimeout, Layer2Error, TransferAbandoned, TransferRefunded
-from layer2.layers import Layer2ProtocolType
+from layer2.cli.transfer_wording import quote_line
+from layer2.errors import IdempotencyConflict, InitializationError, InvalidRequest, Layer2Error
 from layer2.money import BTC
-from layer2.proofs.model import TransferProof
-from layer2.transfers import Transfer
+from layer2.transfers import Transfer, TransferRequest, TransferState
 
 if TYPE_CHECKING:
     from layer2.manager import Layer2Manager
 
-__all__ = ["balance", "list_transfers", "quote", "resume", "show", "transfer", "wait"]
-
-_FROM = Parameter(name="--from")
-_TO = Parameter(name="--to")
-
-
-async def balance(*, session: InSession) -> Result:
-    """Show what you own on each configured layer."""
-    async with _manager(session) as manager:
-        with session.terminal.working("asking your nodes"):
-            # Not initialize_all_async, which would go on with open transfers: whoever looks does not act.
-            clients = [
-                await manager.get_protocol_async(layer)
-                for layer in (Layer2ProtocolType.BOB, Layer2ProtocolType.LIGHTNING)
-                if getattr(manager.config, layer.value.lower()) is not None
-            ]
-            await asyncio.gather(*(client.initialize_async() for client in clients))
-            owned = await asyncio.gather(*(client.balances_async() for client in clients))
-    rows = balance_rows({client.protocol_type: each for client, each in zip(clients, owned, strict=True)})
-    return Result(
-        {
-            "balances": [
-                {
-                    "layer": layer.value,
-                    "asset": asset.code,
-                    "unit": "sat" if asset == BTC else "wei",
-                    "spendable": str(one.spendable),
-                    "reserved": str(one.reserved),
-                    "receivable": None if one.receivable is None else str(one.receivable),
-                }
-                for layer, asset, one in rows.entries
-            ]
-        },
-        [Table(("layer", "asset", ">can be sent", ">bound", ">can be received"), rows.text)],
-    )
-
-
-async def quote(
-    amount: Satoshi,
-    *,
-    source: Annotated[Layer2ProtocolType, _FROM],
-    destination: Annotated[Layer2ProtocolType, _TO],
-    recipient: str | None = None,
-    max_fee: Satoshi | None = None,
-    session: InSession,
-) -> Result:
-    """Ask all configured providers for a price and show the cheapest. Nothing is begun.
-
-    Args:
-        amount: What has to arrive, in satoshi.
-        source: The layer that pays.
-        destination: The layer that receives.
-        recipient: A BOLT 11 invoice of somebody else that is to be paid; omitted, the money comes to you.
-        max_fee: Most that may leave the source beyond the amount, in satoshi.
-    """
-    async with _manager(session) as manager:
-        with session.terminal.working("asking the providers"):
-            await _initialize(manager)
-            offer = await manager.quote_transfer_async(
-                BTC, amount, source, destination, recipient=recipient, max_fee=max_fee
-            )
-    return Result(quote_data(offer), [quote_line(offer, time.time())])
+__all__ = ["resume", "transfer", "wait"]
 
 
 async def transfer(
-    amount: Satoshi,
+    amount: Satoshi | None = None,
     *,
-    source: Annotated[Layer2ProtocolType, _FROM],
-    destination: Annotated[Layer2ProtocolType, _TO],
+    source: Source,
+    destination: Destination,
+    send: Satoshi | None = None,
     recipient: str | None = None,
     max_fee: Satoshi | None = None,
     idempotency_key: str | None = None,
+    until: UntilName = "completed",
     proof: Path | None = None,
     timeout: float | None = None,
     session: InSession,
 ) -> Result:
     """Move bitcoin from one layer to another, wait until it has arrived for good, and keep the proof.
 
+    With an idempotency key that has a transfer, nobody is asked for a price: that transfer is shown and waited for.
     Nothing of a transfer goes on by itself while no layer2 runs. After Ctrl-C, a time-out or a crash go on with
-    'layer2 wait ID' before the deadline that was said.
+    'layer2 wait ID', or with the same command and the same key, before the deadline that was shown.
 
     Args:
-        amount: What has to arrive, in satoshi.
+        amount: What has to arrive, in satoshi; or give --send.
         source: The layer that pays.
         destination: The layer that receives.
+        send: What leaves the source, in satoshi, instead of what has to arrive.
         recipient: A BOLT 11 invoice of somebody else that is to be paid; omitted, the money comes to you.
-        max_fee: Most that may leave the source beyond the amount, in satoshi. Gas that you pay yourself is not in it.
+        max_fee: Most that may leave the source beyond what arrives, in satoshi; omitted, 1 % and twice the estimated
+            network costs. Gas that you pay yourself is not in it.
         idempotency_key: Calls with the same key are one transfer; with another request it is an error.
+        until: arrived: return when the money is usable, before it is final. completed: when it is final.
         proof: Where the proof goes; else transfer-ID.json in the current directory.
         timeout: Seconds to wait; the transfer does not end with them.
     """
-    ends_at = None if timeout is None else time.monotonic() + timeout
-    async with _manager(session) as manager:
-        with session.terminal.working("asking the providers"):
-            await manager.initialize_all_async()
-            offer = await manager.quote_transfer_async(
-                BTC, amount, source, destination, recipient=recipient, max_fee=max_fee
-            )
-        session.terminal.say(f"quoted       {quote_line(offer, time.time())}")
-        with session.terminal.working("agreeing on terms"):
-            begun = await manager.start_transfer_async(offer, idempotency_key=idempotency_key)
-        session.terminal.say(f"begun        transfer {begun.transfer_id}")
-        return await _followed(manager, begun.transfer_id, ends_at, proof, session)
+    goal = Goal.within(timeout, proof, until)
+    if (amount is None) == (send is None):
+        raise InvalidRequest("give exactly one of AMOUNT, what arrives, and --send, what leaves", code="usage")
+    request = TransferRequest(BTC, amount, source, destination, recipient, max_fee, send)
+    async with opened(session) as manager:
+        known = None if idempotency_key is None else await _known(manager, request, idempotency_key)
+        if known is not None:
+            session.terminal.say(f"known        the key has transfer {known.transfer_id}, {known.state.value}")
+            if not known.state.is_final:
+                await joined(manager, session)
+            return await followed(manager, known.transfer_id, goal, session)
+        _check_up(request, await connected(manager, session))
+        begun = await _begun(manager, request, idempotency_key, session)
+        return await followed(manager, begun.transfer_id, goal, session)
 
 
 async def wait(
-    transfer_id: str, *, proof: Path | None = None, timeout: float | None = None, session: InSession
+    transfer_id: str | None = None,
+    *,
+    key: str | None = None,
+    until: UntilName = "completed",
+    proof: Path | None = None,
+    timeout: float | None = None,
+    session: InSession,
 ) -> Result:
     """Go on with a transfer and wait until it has ended; keep the proof.
 
+    Beside a running service that goes on with it, this command only looks.
+
     Args:
-        transfer_id: As layer2 transfer and layer2 list say.
+        transfer_id: As layer2 transfer and layer2 list show it; or give --key.
+        key: The transfer's idempotency key.
+        until: arrived: return when the money is usable, before it is final. completed: when it is final.
         proof: Where the proof goes; else transfer-ID.json in the current directory.
         timeout: Seconds to wait; the transfer does not end with them.
     """
-    ends_at = None if timeout is None else time.monotonic() + timeout
-    async with _manager(session) as manager:
-        await manager.get_transfer_async(transfer_id)
-        with session.terminal.working("connecting to your nodes"):
-            await manager.initialize_all_async()
-        return await _followed(manager, transfer_id, ends_at, proof, session)
+    goal = Goal.within(timeout, proof, until)
+    async with opened(session) as manager:
+        one = await found(manager, transfer_id, key)
+        if not one.state.is_final:
+            await joined(manager, session)
+        return await followed(manager, one.transfer_id, goal, session)
 
 
 async def resume(*, timeout: float | None = None, session: InSession) -> Result:
     """Go on with every open transfer and wait until all have ended. The proofs go to the current directory.
 
+    A layer whose node is down is shown. The transfers that do not need it go on, and it joins when it is back. Exit
+    status 4 where a transfer or a node needs you.
+
     Args:
         timeout: Seconds to wait; no transfer ends with them.
     """
     ends_at = None if timeout is None else time.monotonic() + timeout
-    async with _manager(session) as manager:
-        with session.terminal.working("connecting to your nodes"):
-            await manager.initialize_all_async()
-        open_transfers = await manager.resume_transfers_async()
-        if not open_transfers:
-            return Result({"transfers": []}, ["no transfer is open"])
+    async with opened(session) as manager:
+        # Listed first: some may have ended by the time that every layer was tried.
+        open_transfers = await manager.list_transfers_async(open_only=True)
+        down = await connected(manager, session)
+        # Refused beside another process that acts, also where nothing is open.
+        await manager.resume_transfers_async()
+        goal = Goal(ends_at, names_transfer=True)
         ended = await asyncio.gather(
-            *(_followed(manager, each.transfer_id, ends_at, None, session) for each in open_transfers),
-            return_exceptions=True,
+            *(followed(manager, each.transfer_id, goal, session) for each in open_transfers), return_exceptions=True
         )
         now = [await manager.get_transfer_async(each.transfer_id) for each in open_transfers]
-    failures = [each for each in ended if isinstance(each, BaseException)]
-    for failure in failures:
-        if not isinstance(failure, Layer2Error):
-            raise failure
-    problems = [each for each in failures if isinstance(each, Layer2Error)]
-    # One that is still open says more than one that has ended badly.
-    problems.sort(key=lambda each: not isinstance(each, AsyncTimeout))
-    return Result(
-        {"transfers": [transfer_data(each) for each in now]},
-        [_table(now)],
-        problem=problems[0] if problems else None,
-    )
+    problems: list[Layer2Error] = []
+    for outcome in ended:
+        if isinstance(outcome, Layer2Error):
+            problems.append(outcome)
+        elif isinstance(outcome, BaseException):
+            raise outcome
+    return resumed(now, problems, down, time.time())
 
 
-async def list_transfers(*, open_only: Annotated[bool, Parameter(name="--open")] = False, session: InSession) -> Result:
-    """List your transfers, newest first, as the journal knows them; no node is asked.
-
-    Args:
-        open_only: Only those that have not ended.
-    """
-    async with _manager(session) as manager:
-        found = await manager.list_transfers_async(open_only=open_only)
-    nothing = "no transfer is open" if open_only else "no transfers yet"
-    return Result({"transfers": [transfer_data(each) for each in found]}, [_table(found) if found else nothing])
-
-
-async def show(transfer_id: str, *, session: InSession) -> Result:
-    """Show one transfer as the journal knows it; no node is asked.
-
-    Args:
-        transfer_id: As layer2 transfer and layer2 list say.
-    """
-    async with _manager(session) as manager:
-        found = await manager.get_transfer_async(transfer_id)
-    return Result(transfer_data(found), transfer_lines(found, time.time(), whole=session.verbose))
-
-
-@asynccontextmanager
-async def _manager(session: Session) -> AsyncIterator[Layer2Manager]:
-    # Loaded here, so that other commands start without it.
-    from layer2.manager import Layer2Manager
-
-    async with Layer2Manager(session.config()) as manager:
-        yield manager
-
-
-async def _initialize(manager: Layer2Manager) -> None:
-    """Connect both layers, and go on with nothing."""
-    clients = [
-        await manager.get_protocol_async(layer) for layer in (Layer2ProtocolType.BOB, Layer2ProtocolType.LIGHTNING)
-    ]
-    await asyncio.gather(*(client.initialize_async() for client in clients))
-
-
-async def _followed(
-    manager: Layer2Manager, transfer_id: str, ends_at: float | None, proof_file: Path | None, session: Session
-) -> Result:
-    """Tell every change of a transfer, and return when it has ended with its proof in a file.
+async def _known(manager: Layer2Manager, request: TransferRequest, key: str) -> Transfer | None:
+    """The transfer that holds the key; one that was abandoned has given it back.
 
     Raises:
-        As ``wait_for_transfer_async``.
+        IdempotencyConflict: it was for another request.
     """
-    session.under_way.add(transfer_id)
-    telling = asyncio.create_task(_tell(manager, transfer_id, session))
-    try:
-        left = None if ends_at is None else max(0.0, ends_at - time.monotonic())
-        proof = await manager.wait_for_transfer_async(transfer_id, timeout=left)
-        # The last change is told before the result.
-        await telling
-    except TransferRefunded as error:
-        session.under_way.discard(transfer_id)
-        await telling
-        if error.proof is not None:
-            path = _save(error.proof, transfer_id, proof_file)
-            error.remedy = f"the refund's proof is in {path}"
-        raise
-    except TransferAbandoned:
-        session.under_way.discard(transfer_id)
-        raise
-    finally:
-        telling.cancel()
-    session.under_way.discard(transfer_id)
-    path = _save(proof, transfer_id, proof_file)
-    ended = await manager.get_transfer_async(transfer_id)
-    return Result(
-        {"transfer": transfer_data(ended), "proof_file": str(path)},
-        [
-            f"completed    {sat(ended.request.amount)} arrived on {ended.request.destination.value}, "
-            f"fee {sat(ended.fee or 0)}, {ended.updated_at - ended.created_at} s",
-            f"proof        {path}",
-        ],
-    )
-
-
-async def _tell(manager: Layer2Manager, transfer_id: str, session: Session) -> None:
-    async for event in manager.transfer_events(transfer_id):
-        session.terminal.say(event_line(event.transfer, time.time(), whole=session.verbose))
-
-
-def _save(proof: TransferProof, transfer_id: str, file: Path | None) -> Path:
-    return proof.save(file or Path(f"transfer-{transfer_id}.json"))
-
-
-def _table(transfers: Sequence[Transfer]) -> Table:
-    now = time.time()
-    rows = tuple(
-        (
-            each.transfer_id,
-            at_time(each.created_at),
-            f"{each.request.source.value} -> {each.request.destination.value}",
-            sat(each.request.amount),
-            each.state.value,
-            "" if each.deadline is None else f"{each.next_actor.value} by {until(each.deadline, now)}",
+    known = await manager.get_transfer_by_key_async(key)
+    if known is None or known.state is TransferState.ABANDONED:
+        return None
+    if known.request != request:
+        raise IdempotencyConflict(
+            "the idempotency key has a transfer of another request",
+            transfer_id=known.transfer_id,
+            funds=known.funds,
+            deadline=known.deadline,
+            remedy="use the key with the same arguments, or another key for another transfer",
         )
-        for each in transfers
-    )
-    return Table(("transfer", "begun", "from -> to", ">arrives", "state", "next"), rows)
+    return known
+
+
+def _check_up(request: TransferRequest, down: Mapping[str, Layer2Error]) -> None:
+    """Check that both layers of a new transfer are up; another one may be down.
+
+    Raises:
+        InitializationError: one is down; the transfer was not begun.
+    """
+    needed = {layer.value for layer in (request.source, request.destination)}
+    missing = {name: failure for name, failure in down.items() if name in needed}
+    if len(missing) == 1:
+        raise next(iter(missing.values()))
+    if missing:
+        raise InitializationError(missing)
+
+
+async def _begun(
+    manager: Layer2Manager, request: TransferRequest, idempotency_key: str | None, session: Session
+) -> Transfer:
+    with session.terminal.working("asking the providers"):
+        offer = await manager.quote_transfer_async(
+            request.asset,
+            request.amount,
+            request.source,
+            request.destination,
+            recipient=request.recipient,
+            max_fee=request.max_fee,
+            send_amount=request.send_amount,
+        )
+    session.terminal.say(f"quoted       {quote_line(offer, time.time())}")
+    with session.terminal.working("agreeing on terms"):
+        begun = await manager.start_transfer_async(offer, idempotency_key=idempotency_key)
+    session.terminal.say(f"begun        transfer {begun.transfer_id}")
+    return begun

@@ -1,28 +1,36 @@
-"""How the command line says quotes, transfers and balances, to people and to machines. Pure."""
+"""How the command line shows quotes, transfers and balances, to people and to machines. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from layer2.cli.envelope import Line
-from layer2.cli.wording import at_time, sat, short_hash, until, wei
+from layer2.cli.envelope import Line, Table
+from layer2.cli.wording import amount_of, at_time, due, sat, short_hash, until
 from layer2.layers import Layer2ProtocolType
 from layer2.money import BTC, AssetId, Balance
-from layer2.transfers import Actor, Quote, Transfer, TransferState
+from layer2.transfers import Quote, Transfer, TransferRequest, TransferState
 
 __all__ = [
     "BalanceRows",
+    "asked_amount",
+    "attention_line",
     "balance_rows",
     "event_line",
+    "next_line",
     "quote_data",
     "quote_line",
+    "refundable",
     "transfer_data",
     "transfer_lines",
+    "transfers_table",
 ]
 
-_ACTORS = {Actor.YOU: "you", Actor.PROVIDER: "the provider", Actor.NOBODY: "nobody"}
+
+def asked_amount(request: TransferRequest) -> str:
+    """``100,000 sat``, and ``100,000 sat sent`` where the request is about what leaves."""
+    return f"{sat(request.send_amount or 0)} sent" if request.amount is None else sat(request.amount)
 
 
 def quote_line(quote: Quote, now: float) -> str:
@@ -31,7 +39,7 @@ def quote_line(quote: Quote, now: float) -> str:
     return (
         f"you pay {sat(quote.send_amount)} on {request.source.value}, {sat(quote.receive_amount)} arrive on "
         f"{request.destination.value} (fee {quote.fee:,}), offered by {quote.provider_name}, "
-        f"valid {max(0, int(quote.valid_until - now))} s"
+        f"valid {max(0, int(quote.valid_until - now))} s; at most {sat(quote.max_fee)} of fee were allowed"
     )
 
 
@@ -45,31 +53,58 @@ def quote_data(quote: Quote) -> dict[str, Any]:
         "send_amount": quote.send_amount,
         "receive_amount": quote.receive_amount,
         "fee": quote.fee,
+        "max_fee": quote.max_fee,
         "valid_until": quote.valid_until,
     }
 
 
 def event_line(transfer: Transfer, now: float, *, whole: bool = False) -> str:
-    """One state in one line: where the money is, who acts next and by when."""
+    """One state in one line: where the money is, who acts next and by when; loudly, where a human has to look."""
     parts = [f"{transfer.state.value:<15}{transfer.funds}"]
-    tx_id = _newest_id(transfer)
+    tx_id = transfer.destination_tx_id or transfer.source_tx_id
     if tx_id is not None:
         parts.append(short_hash(tx_id, whole=whole))
-    if transfer.deadline is not None:
-        parts.append(f"{_ACTORS[transfer.next_actor]} by {until(transfer.deadline, now)}")
-    if transfer.refundable_from is not None and transfer.state is TransferState.FUNDED:
-        parts.append(f"refundable by you alone from {until(transfer.refundable_from, now)}")
+    parts += _times(transfer, now)
     if transfer.reason:
         parts.append(transfer.reason)
-    return "; ".join(parts)
+    line = "; ".join(parts)
+    return line if transfer.attention is None else f"{line}\n{attention_line(transfer)}"
+
+
+def attention_line(transfer: Transfer) -> str:
+    """``ATTENTION: transfer 01JD..: the BOB node cannot be read, and money depends on it``"""
+    return f"ATTENTION: transfer {transfer.transfer_id}: {transfer.attention}"
+
+
+def next_line(transfer: Transfer, now: float) -> str:
+    """Who has to act by when; empty where nobody has."""
+    if transfer.state is TransferState.ARRIVED and transfer.final_at is not None:
+        return f"final at about {until(transfer.final_at, now)}"
+    return "" if transfer.deadline is None else due(transfer.next_actor, transfer.deadline, now)
+
+
+def _times(transfer: Transfer, now: float) -> list[str]:
+    parts = [next_line(transfer, now)] if next_line(transfer, now) else []
+    if transfer.refundable_from is not None and not transfer.state.is_final:
+        parts.append(refundable(transfer.refundable_from, now))
+    return parts
+
+
+def refundable(seconds: int, now: float) -> str:
+    """From when the money can be taken back without the provider."""
+    return f"refundable by you alone {'since' if seconds < now else 'from'} {until(seconds, now)}"
 
 
 def transfer_lines(transfer: Transfer, now: float, *, whole: bool = False) -> list[Line]:
     """Everything about one transfer."""
     request = transfer.request
-    lines: list[Line] = [
+    lines: list[Line] = [] if transfer.attention is None else [attention_line(transfer)]
+    if transfer.state is TransferState.LOST:
+        lines.append(f"LOST: {transfer.funds}; keep the journal and the data of both nodes: they are the evidence")
+    lines += [
         f"transfer     {transfer.transfer_id}",
-        f"moves        {sat(request.amount)} from {request.source.value} to {request.destination.value}",
+        *([] if transfer.idempotency_key is None else [f"key          {transfer.idempotency_key}"]),
+        f"moves        {asked_amount(request)} from {request.source.value} to {request.destination.value}",
         f"provider     {transfer.provider_name}",
         f"begun        {at_time(transfer.created_at)}",
         f"state        {transfer.state.value}, since {at_time(transfer.updated_at)}",
@@ -77,10 +112,10 @@ def transfer_lines(transfer: Transfer, now: float, *, whole: bool = False) -> li
     ]
     if transfer.send_amount is not None:
         lines.append(f"you pay      {sat(transfer.send_amount)} (fee {transfer.fee or 0:,})")
-    if transfer.deadline is not None:
-        lines.append(f"next         {_ACTORS[transfer.next_actor]}, by {until(transfer.deadline, now)}")
-    if transfer.refundable_from is not None:
-        lines.append(f"refundable   by you alone from {until(transfer.refundable_from, now)}")
+    if next_line(transfer, now):
+        lines.append(f"next         {next_line(transfer, now)}")
+    if transfer.refundable_from is not None and not transfer.state.is_final:
+        lines.append(f"refund       {refundable(transfer.refundable_from, now)}")
     for name, tx_id in (("source", transfer.source_tx_id), ("destination", transfer.destination_tx_id)):
         if tx_id is not None:
             lines.append(f"{name:<13}{short_hash(tx_id, whole=whole)}")
@@ -89,16 +124,35 @@ def transfer_lines(transfer: Transfer, now: float, *, whole: bool = False) -> li
     return lines
 
 
+def transfers_table(transfers: Sequence[Transfer], now: float) -> list[Line]:
+    """Transfers, one in a row; above them loudly what a human has to look at."""
+    rows = tuple(
+        (
+            each.transfer_id,
+            at_time(each.created_at),
+            f"{each.request.source.value} -> {each.request.destination.value}",
+            asked_amount(each.request),
+            each.state.value.upper() if each.state is TransferState.LOST else each.state.value,
+            next_line(each, now),
+        )
+        for each in transfers
+    )
+    table = Table(("transfer", "begun", "from -> to", ">amount", "state", "next"), rows)
+    return [*(attention_line(each) for each in transfers if each.attention is not None), table]
+
+
 def transfer_data(transfer: Transfer) -> dict[str, Any]:
     """A transfer for machines."""
     request = transfer.request
     return {
         "transfer_id": transfer.transfer_id,
+        "idempotency_key": transfer.idempotency_key,
         "state": transfer.state.value,
         "is_final": transfer.state.is_final,
         "version": transfer.version,
         "asset": request.asset.code,
         "amount": request.amount,
+        "requested_send_amount": request.send_amount,
         "source": request.source.value,
         "destination": request.destination.value,
         "recipient": request.recipient,
@@ -113,6 +167,8 @@ def transfer_data(transfer: Transfer) -> dict[str, Any]:
         "source_tx_id": transfer.source_tx_id,
         "destination_tx_id": transfer.destination_tx_id,
         "reason": transfer.reason,
+        "attention": transfer.attention,
+        "final_at": transfer.final_at,
         "created_at": transfer.created_at,
         "updated_at": transfer.updated_at,
     }
@@ -131,9 +187,9 @@ class BalanceRows:
             (
                 layer.value,
                 asset.code if asset == BTC else f"{asset.code} (gas)",
-                _amount(asset, one.spendable),
-                _amount(asset, one.reserved),
-                "any" if one.receivable is None else _amount(asset, one.receivable),
+                amount_of(asset, one.spendable),
+                amount_of(asset, one.reserved),
+                "any" if one.receivable is None else amount_of(asset, one.receivable),
             )
             for layer, asset, one in self.entries
         )
@@ -148,11 +204,3 @@ def balance_rows(owned: Mapping[Layer2ProtocolType, Mapping[AssetId, Balance]]) 
             for asset in sorted(balances, key=lambda asset: asset.code)
         )
     )
-
-
-def _amount(asset: AssetId, amount: int) -> str:
-    return sat(amount) if asset == BTC else wei(amount)
-
-
-def _newest_id(transfer: Transfer) -> str | None:
-    return transfer.destination_tx_id or transfer.source_tx_id

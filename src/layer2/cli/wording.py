@@ -1,4 +1,4 @@
-"""How the command line says amounts, times, hashes and errors. Pure."""
+"""How the command line writes amounts, times, hashes and errors. Pure."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ from layer2.errors import (
     TermsRefused,
     TransactionError,
 )
+from layer2.money import BTC, AssetId
+from layer2.transfers import Actor
 
-__all__ = ["at_time", "sat", "sentence", "short_hash", "signed", "until", "wei"]
+__all__ = ["amount_of", "at_time", "due", "duration", "sat", "sentence", "short_hash", "signed", "until", "wei"]
 
 _SHORT = 10
+_SECONDS_MATTER = 600
+"""Nearer than this, a time is shown with its seconds."""
+_HALF_DAY = 12 * 3600
 _BEFORE_SENDING = (InvalidRequest, NodeError, QuoteRefused, QuoteExpired, TermsRefused, TransactionError)
 """Errors of which a user asks first what happened to the money."""
 
@@ -27,11 +32,18 @@ def sat(amount: int) -> str:
     return f"{amount:,} sat"
 
 
-def wei(amount: int) -> str:
-    """Wei as ETH, exactly: ``0.000021 ETH``."""
-    whole, rest = divmod(abs(amount), 10**18)
-    fraction = f"{rest:018}".rstrip("0")
-    return f"{'-' if amount < 0 else ''}{whole:,}{'.' if fraction else ''}{fraction} ETH"
+def amount_of(asset: AssetId, amount: int) -> str:
+    """An amount in the asset's smallest unit, exactly: satoshi for BTC, whole coins with their code for others."""
+    if asset == BTC:
+        return sat(amount)
+    whole, rest = divmod(abs(amount), 10**asset.decimals)
+    fraction = f"{rest:0{asset.decimals}}".rstrip("0")
+    return f"{'-' if amount < 0 else ''}{whole:,}{'.' if fraction else ''}{fraction} {asset.code}"
+
+
+def wei(amount: int, coin: str = "ETH") -> str:
+    """Wei as whole coins, exactly: ``0.000021 ETH``."""
+    return amount_of(AssetId(coin, 18), amount)
 
 
 def signed(amount: int) -> str:
@@ -43,23 +55,47 @@ def at_time(seconds: float) -> str:
     """``24 Nov 2026 18:02:05 UTC``; what is later than any date, as somebody else's terms may have it, as a number."""
     try:
         return datetime.fromtimestamp(seconds, UTC).strftime("%-d %b %Y %H:%M:%S UTC")
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):
         return f"{seconds:.0f} s after 1970"
 
 
 def until(seconds: float, now: float) -> str:
-    """A time and how far it is: ``18:02:05 UTC (in 95 s)``; with its date where it is not near."""
+    """A time and how far it is: ``21:58 UTC (in 1 h 20 min)``, ``18:02:05 UTC (95 s ago)``; with its date where it is
+    not near."""
     left = int(seconds - now)
-    if abs(left) >= 12 * 3600:
+    away = f"in {duration(left)}" if left >= 0 else f"{duration(-left)} ago"
+    try:
+        moment = datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
         return at_time(seconds)
-    away = f"in {_duration(left)}" if left >= 0 else f"{_duration(-left)} ago"
-    return f"{datetime.fromtimestamp(seconds, UTC):%H:%M:%S} UTC ({away})"
+    if abs(left) >= _HALF_DAY:
+        return f"{moment:%-d %b %H:%M} UTC ({away})"
+    return f"{moment:{'%H:%M:%S' if abs(left) < _SECONDS_MATTER else '%H:%M'}} UTC ({away})"
 
 
-def _duration(seconds: int) -> str:
+def duration(seconds: int) -> str:
+    """``95 s``, ``12 min``, ``1 h 20 min``, ``4 d 3 h``; rounded down."""
     if seconds < 120:
         return f"{seconds} s"
-    return f"{seconds // 60} min" if seconds < 2 * 3600 else f"{seconds // 3600} h"
+    if seconds < 3600:
+        return f"{seconds // 60} min"
+    large, small, names = (seconds // 3600, seconds % 3600 // 60, "h min")
+    if seconds >= 2 * 86_400:
+        large, small, names = (seconds // 86_400, seconds % 86_400 // 3600, "d h")
+    first, second = names.split()
+    return f"{large} {first} {small} {second}" if small else f"{large} {first}"
+
+
+def due(actor: Actor, deadline: int, now: float) -> str:
+    """Who has to act by when; a deadline that is past is shown as past."""
+    when, is_past = until(deadline, now), deadline < now
+    match actor:
+        case Actor.YOU:
+            return f"act now: your deadline {when} is past" if is_past else f"act before {when}"
+        case Actor.PROVIDER:
+            return f"the provider's deadline {when} is past" if is_past else f"the provider has until {when}"
+        case Actor.NOBODY:
+            return f"over since {when}" if is_past else f"over at {when}"
 
 
 def short_hash(text: str | None, *, whole: bool = False) -> str:
@@ -69,24 +105,32 @@ def short_hash(text: str | None, *, whole: bool = False) -> str:
     return text if whole or len(text) <= _SHORT + 2 else f"{text[:_SHORT]}.."
 
 
-def sentence(error: Layer2Error) -> str:
+def sentence(error: Layer2Error, now: float) -> str:
     """One sentence: what happened, where the money is, by when, and what to do.
 
-    An error about a transfer that goes on is answered with the command that goes on with it, since nothing drives
-    a transfer while no ``layer2`` process runs.
+    An error about a transfer never reads as if nothing had been sent: that is for the transfer's own state.
     """
     parts = [f"[{error.code}] {error.message}"]
     if error.funds:
         parts.append(error.funds)
-    elif error.outcome is Outcome.NOT_SENT and isinstance(error, _BEFORE_SENDING) and "nothing" not in error.message:
+    elif _surely_nothing(error) and "nothing" not in error.message:
         parts.append("nothing was sent")
     if error.deadline is not None:
-        parts.append(f"the next deadline is {at_time(error.deadline)}")
+        is_past = error.deadline < now
+        when = until(error.deadline, now)
+        parts.append(f"the deadline {when} is past" if is_past else f"the next deadline is {when}")
     for name, value in (("transfer", error.transfer_id), ("transaction", error.tx_id)):
         if value and value not in error.message:
             parts.append(f"{name} {value}")
-    if error.code == "transfer_timeout":
-        parts.append(f"go on before that: layer2 wait {error.transfer_id}")
-    elif error.remedy:
+    if error.remedy:
         parts.append(error.remedy)
     return "; ".join(parts)
+
+
+def _surely_nothing(error: Layer2Error) -> bool:
+    return (
+        error.outcome is Outcome.NOT_SENT
+        and error.transfer_id is None
+        and error.tx_id is None
+        and isinstance(error, _BEFORE_SENDING)
+    )

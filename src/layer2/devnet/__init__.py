@@ -1,4 +1,4 @@
-"""A local network of the real nodes: btcd, two lnd, and op-geth as BOB. See ``docs/devnet.md``."""
+"""A local network of the real nodes: btcd, two lnd, and two op-geth (BOB, Rootstock). See ``docs/devnet.md``."""
 
 from layer2.devnet.install import Binaries, install, installed
 from layer2.devnet.network import DevnetStatus, down, status, up, why_unavailable

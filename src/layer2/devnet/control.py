@@ -10,6 +10,7 @@ import orjson
 from aiohttp import web
 
 from layer2.devnet.nodes import DevnetNodes
+from layer2.devnet.sequencer import Sequencer
 from layer2.errors import InvalidRequest, Layer2Error
 
 __all__ = ["serving"]
@@ -50,27 +51,9 @@ class _Control:
             return _response(502, {"error": str(error)})
 
     async def _perform(self, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        sequencer = self._nodes.sequencer
         match operation:
-            case "mine":
-                return {"height": (await sequencer.mine(_integer(arguments, "blocks"))).number}
-            case "automatic":
-                await sequencer.set_automatic(_boolean(arguments, "enabled"))
-                return {}
-            case "chain_time":
-                block = await sequencer.advance_time(_integer(arguments, "seconds"))
-                return {"timestamp": block.timestamp}
-            case "finality":
-                await sequencer.set_finality(_height(arguments, "safe"), _height(arguments, "finalized"))
-                return {}
-            case "reorganise":
-                if not _boolean(arguments, "keep"):
-                    raise InvalidRequest(
-                        "op-geth puts the transactions of removed blocks back into its pool; "
-                        "only the simnet can forget them"
-                    )
-                block = await sequencer.reorganise(_integer(arguments, "depth"), _texts(arguments, "transactions"))
-                return {"height": block.number}
+            case "mine" | "automatic" | "chain_time" | "finality" | "reorganise":
+                return await self._steer(self._sequencer(_text(arguments, "chain")), operation, arguments)
             case "mine_bitcoin":
                 blocks = _integer(arguments, "blocks")
                 if blocks < 1:
@@ -90,6 +73,35 @@ class _Control:
                 raise InvalidRequest(f"the devnet runs real nodes and has no {operation}; the simnet has")
             case _:
                 raise InvalidRequest(f"the devnet has no operation {operation}")
+
+    def _sequencer(self, name: str) -> Sequencer:
+        chain = self._nodes.chains.get(name)
+        if chain is None:
+            raise InvalidRequest(f"no chain {name!r}: {' or '.join(self._nodes.chains)}")
+        return chain.sequencer
+
+    async def _steer(self, sequencer: Sequencer, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Carry out an operation on one chain."""
+        match operation:
+            case "mine":
+                return {"height": (await sequencer.mine(_integer(arguments, "blocks"))).number}
+            case "automatic":
+                await sequencer.set_automatic(_boolean(arguments, "enabled"))
+                return {}
+            case "chain_time":
+                block = await sequencer.advance_time(_integer(arguments, "seconds"))
+                return {"timestamp": block.timestamp}
+            case "finality":
+                await sequencer.set_finality(_height(arguments, "safe"), _height(arguments, "finalized"))
+                return {}
+            case _:
+                if not _boolean(arguments, "keep"):
+                    raise InvalidRequest(
+                        "op-geth puts the transactions of removed blocks back into its pool; "
+                        "only the simnet can forget them"
+                    )
+                block = await sequencer.reorganise(_integer(arguments, "depth"), _texts(arguments, "transactions"))
+                return {"height": block.number}
 
 
 def _integer(arguments: Mapping[str, Any], name: str) -> int:

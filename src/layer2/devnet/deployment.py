@@ -1,4 +1,4 @@
-"""What stands on the devnet's BOB chain before anybody uses it: the contracts and the parties' money."""
+"""What stands on a chain of the devnet before anybody uses it: the contracts and the parties' money."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from layer2.contracts.test_token import (
     mint_call,
     test_token_init_code,
 )
-from layer2.devnet.genesis import CHAIN_ID
 from layer2.devnet.json_rpc import JsonRpc
+from layer2.devnet.op_geth import OpGeth
 from layer2.devnet.sequencer import Sequencer
 from layer2.errors import BadAnswer
 from layer2.formats.evm_transaction import Eip1559Transaction
@@ -30,18 +30,19 @@ _GAS_LIMIT = 4_000_000
 _MAX_FEE_PER_GAS = 10**9
 
 
-async def deploy(rpc: JsonRpc, sequencer: Sequencer, faucet: PrivateKey, parties: Sequence[bytes]) -> None:
+async def deploy(node: OpGeth, sequencer: Sequencer, faucet: PrivateKey, parties: Sequence[bytes]) -> None:
     """Create the HTLC and the test token through the CREATE2 factory, and mint for the parties (20 bytes each).
 
     Raises:
         BadAnswer: a transaction failed, or a contract is not where it must be.
     """
+    rpc = node.rpc
     calls = [
         (DETERMINISTIC_FACTORY, deployment_call(HTLC_SALT, htlc_init_code())),
         (DETERMINISTIC_FACTORY, deployment_call(TEST_TOKEN_SALT, test_token_init_code())),
         *[(TEST_TOKEN_ADDRESS, mint_call(party, TOKENS_EACH)) for party in parties],
     ]
-    hashes = [await _send(rpc, faucet, nonce, to, data) for nonce, (to, data) in enumerate(calls)]
+    hashes = [await _send(node, faucet, nonce, to, data) for nonce, (to, data) in enumerate(calls)]
     await sequencer.mine(1)
     for transaction_hash in hashes:
         receipt = await rpc.call("eth_getTransactionReceipt", transaction_hash)
@@ -63,9 +64,9 @@ async def wei_balance(rpc: JsonRpc, owner: bytes) -> int:
     return int(await rpc.call("eth_getBalance", "0x" + owner.hex(), "latest"), 16)
 
 
-async def _send(rpc: JsonRpc, key: PrivateKey, nonce: int, to: bytes, data: bytes) -> str:
+async def _send(node: OpGeth, key: PrivateKey, nonce: int, to: bytes, data: bytes) -> str:
     transaction = Eip1559Transaction(
-        chain_id=CHAIN_ID,
+        chain_id=node.chain_id,
         nonce=nonce,
         max_priority_fee_per_gas=1_000_000,
         max_fee_per_gas=_MAX_FEE_PER_GAS,
@@ -75,4 +76,4 @@ async def _send(rpc: JsonRpc, key: PrivateKey, nonce: int, to: bytes, data: byte
         data=data,
     )
     signature = key.sign_recoverable(transaction.signing_hash(), hasher=None)
-    return str(await rpc.call("eth_sendRawTransaction", "0x" + transaction.signed(signature).raw.hex()))
+    return str(await node.rpc.call("eth_sendRawTransaction", "0x" + transaction.signed(signature).raw.hex()))

@@ -1,8 +1,8 @@
-"""The first block of the devnet's BOB chain, and the L1 facts that its blocks carry.
+"""The first block of a chain of the devnet, and the L1 facts that its blocks carry.
 
-There is no Ethereum under this chain. The fees that a receipt shows (``l1Fee``, ``operatorFee``) are computed by
-op-geth from the storage of the predeploy ``L1Block``, so that storage is filled here, with one set of values that
-stays the same for the life of the network.
+Every chain is built as BOB's is. There is no Ethereum under it. The fees that a receipt shows (``l1Fee``,
+``operatorFee``) are computed by op-geth from the storage of the predeploy ``L1Block``, so that storage is filled here,
+with one set of values that stays the same for the life of the network.
 
 Sources: OP Stack specification, "Predeploys", "Isthmus L1 attributes" and "Deposits"; EIP-1559, EIP-4844.
 """
@@ -16,9 +16,8 @@ from layer2.contracts.factory import DETERMINISTIC_FACTORY, FACTORY_CODE
 from layer2.formats import rlp
 from layer2.formats.keccak import keccak256
 
-__all__ = ["BLOCK_GAS_LIMIT", "CHAIN_ID", "EIP1559_PARAMETERS", "FEE_VAULT", "genesis", "l1_attributes"]
+__all__ = ["BLOCK_GAS_LIMIT", "EIP1559_PARAMETERS", "FEE_VAULT", "genesis", "l1_attributes"]
 
-CHAIN_ID = 60808
 BLOCK_GAS_LIMIT = 60_000_000
 FEE_VAULT = "0x4200000000000000000000000000000000000011"
 EIP1559_PARAMETERS = "0x000000fa00000006"
@@ -39,15 +38,17 @@ _OPERATOR_FEE_CONSTANT = 5_000
 _FIRST_BASE_FEE = 1_000_000
 
 
-def genesis(timestamp: int, balances: Mapping[bytes, int]) -> dict[str, Any]:
+def genesis(chain_id: int, timestamp: int, balances: Mapping[bytes, int]) -> dict[str, Any]:
     """Describe the first block in the form that ``geth init`` reads.
 
     Args:
+        chain_id: what the chain's transactions are signed for.
         timestamp: unix seconds of the first block.
         balances: wei by address (20 bytes).
 
     Returns:
-        The JSON document. op-geth knows chain 60808 by itself and follows its own list of forks for it.
+        The JSON document. op-geth knows chain 60808 by itself and follows its own list of forks for it; for
+        another chain it follows this document.
     """
     scalars = _BASE_FEE_SCALAR << 96 | _BLOB_BASE_FEE_SCALAR << 64
     operator = _OPERATOR_FEE_SCALAR << 64 | _OPERATOR_FEE_CONSTANT
@@ -66,7 +67,7 @@ def genesis(timestamp: int, balances: Mapping[bytes, int]) -> dict[str, Any]:
     # op-geth leaves withdrawalsRoot out of the payload where this storage is empty, and then refuses the payload.
     alloc[_MESSAGE_PASSER] = {"balance": "0x0", "nonce": "0x1", "storage": {_word(0): _word(1)}}
     return {
-        "config": _chain_configuration(),
+        "config": _chain_configuration(chain_id),
         "timestamp": hex(timestamp),
         "extraData": "0x00" + EIP1559_PARAMETERS[2:],
         "gasLimit": hex(BLOCK_GAS_LIMIT),
@@ -118,14 +119,14 @@ def l1_attributes(number: int, timestamp: int) -> bytes:
     )
 
 
-def _chain_configuration() -> dict[str, Any]:
+def _chain_configuration(chain_id: int) -> dict[str, Any]:
     blocks = (
         "homestead eip150 eip155 eip158 byzantium constantinople petersburg istanbul muirGlacier berlin london "
         "arrowGlacier grayGlacier mergeNetsplit bedrock"
     )
     times = "regolith shanghai canyon cancun ecotone fjord granite holocene prague isthmus"
     return {
-        "chainId": CHAIN_ID,
+        "chainId": chain_id,
         **{f"{fork}Block": 0 for fork in blocks.split()},
         **{f"{fork}Time": 0 for fork in times.split()},
         "terminalTotalDifficulty": 0,

@@ -28,7 +28,7 @@ __all__ = ["LOG", "PROCESSES", "DevnetStatus", "clear", "down", "require_binarie
 PROCESSES = "processes.json"
 LOG = "devnet.log"
 
-_OWN = ("bob", "bitcoin", "taker", "provider", "taker.key", "provider.key", "network.json", PROCESSES, LOG)
+_OWN = ("bob", "rootstock", "bitcoin", "taker", "provider", "taker.key", "provider.key", "network.json", PROCESSES, LOG)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import random
 import socket
-import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,28 +14,20 @@ from typing import Any
 import aiohttp
 from coincurve import PrivateKey
 
-from layer2.contracts.htlc import HTLC_ADDRESS
-from layer2.contracts.test_token import TEST_TOKEN_ADDRESS, TEST_TOKEN_DECIMALS
 from layer2.devnet.bitcoin import BitcoinNode
-from layer2.devnet.bob import BobNode
-from layer2.devnet.deployment import deploy, token_balance, wei_balance
-from layer2.devnet.genesis import CHAIN_ID
+from layer2.devnet.chain import DevnetChain
 from layer2.devnet.install import Binaries
 from layer2.devnet.lightning import Lnd
 from layer2.devnet.lightning_pair import LightningPair
+from layer2.devnet.op_geth import OpGeth
 from layer2.devnet.processes import Child
 from layer2.devnet.sequencer import Sequencer
-from layer2.devnet.stages import deadline, first_failure, together
+from layer2.devnet.stages import first_failure, together
 from layer2.errors import NodeError
 from layer2.formats.evm_address import address_of_public_key, to_checksum
-from layer2.local_network import LocalNetwork, Party
+from layer2.local_network import CHAIN_IDS, LocalNetwork, Party
 
-__all__ = ["WEI_EACH", "DevnetNodes", "PartyNode", "start"]
-
-WEI_EACH = 10 * 10**18
-"""ETH for gas that each party has in the first block."""
-
-_FAUCET_WEI = 10**24
+__all__ = ["DevnetNodes", "PartyNode", "start"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +51,17 @@ class PartyNode:
 class DevnetNodes:
     """All nodes, running and ready."""
 
-    bob: BobNode
-    sequencer: Sequencer
+    chains: Mapping[str, DevnetChain]
+    """By the name of their layer."""
     bitcoin: BitcoinNode
     taker: PartyNode
     provider: PartyNode
     lightning: LightningPair
+
+    @property
+    def evm_addresses(self) -> dict[str, bytes]:
+        """The parties' account on every chain, by name."""
+        return {"taker": self.taker.evm_address, "provider": self.provider.evm_address}
 
     def description(self, directory: Path, control_url: str, process_ids: tuple[int, ...]) -> LocalNetwork:
         """The network as it is written to ``network.json``."""
@@ -73,12 +69,7 @@ class DevnetNodes:
             name="devnet",
             directory=str(directory),
             control_url=control_url,
-            bob_rpc_url=self.bob.url,
-            bob_websocket_url=self.bob.websocket_url,
-            chain_id=CHAIN_ID,
-            htlc_address=to_checksum(HTLC_ADDRESS),
-            token_address=to_checksum(TEST_TOKEN_ADDRESS),
-            token_decimals=TEST_TOKEN_DECIMALS,
+            chains={name: chain.description() for name, chain in self.chains.items()},
             taker=self.taker.description(),
             provider=self.provider.description(),
             process_ids=process_ids,
@@ -86,34 +77,24 @@ class DevnetNodes:
 
     async def status(self) -> dict[str, Any]:
         """Heights, times and balances."""
-        head = self.sequencer.head
         return {
-            "name": "devnet",
-            "bob": {
-                "height": head.number,
-                "safe": self.sequencer.safe,
-                "finalized": self.sequencer.finalized,
-                "timestamp": head.timestamp,
-                "automatic": self.sequencer.automatic,
-            },
+            "network": "devnet",
+            "chains": {name: await chain.status(self.evm_addresses) for name, chain in self.chains.items()},
             "bitcoin": {"height": await self.bitcoin.height()},
             "taker": await self._balances(self.taker),
             "provider": await self._balances(self.provider),
         }
 
     async def _balances(self, party: PartyNode) -> dict[str, int]:
-        balances = {
-            "wei": await wei_balance(self.bob.rpc, party.evm_address),
-            "token": await token_balance(self.bob.rpc, party.evm_address),
+        """What the party's Lightning node has; nothing is known while it does not run."""
+        if party.lightning.child is None:
+            return {}
+        here, there = await party.lightning.channel_balances()
+        return {
+            "lightning_outbound_sat": here,
+            "lightning_inbound_sat": there,
+            "bitcoin_sat": await party.lightning.confirmed_balance(),
         }
-        if party.lightning.child is not None:
-            here, there = await party.lightning.channel_balances()
-            balances |= {
-                "lightning_outbound_sat": here,
-                "lightning_inbound_sat": there,
-                "bitcoin_sat": await party.lightning.confirmed_balance(),
-            }
-        return balances
 
 
 @contextlib.asynccontextmanager
@@ -141,8 +122,10 @@ async def start(
                 started(child)
                 run(_must_go_on(child))
 
-            ports = _free_ports(9)
-            bob = BobNode(binaries.geth, directory / "bob", (next(ports), next(ports)), session)
+            ports = _free_ports(11)
+            chains = {
+                name: _chain(name, binaries.geth, directory, (next(ports), next(ports)), session) for name in CHAIN_IDS
+            }
             bitcoin = BitcoinNode(binaries.btcd, directory / "bitcoin", next(ports), session)
             parties = [
                 PartyNode(
@@ -152,12 +135,13 @@ async def start(
                 for name in ("taker", "provider")
             ]
             taker, provider = parties
-            sequencer = Sequencer(bob.rpc, bob.engine)
             lightning = LightningPair(bitcoin, taker.lightning, provider.lightning, own)
-            nodes = DevnetNodes(bob, sequencer, bitcoin, taker, provider, lightning)
-            await together(_start_bob(nodes, own, progress), lightning.start(progress))
-            await sequencer.set_automatic(True)
-            run(sequencer.run())
+            nodes = DevnetNodes(chains, bitcoin, taker, provider, lightning)
+            starts = [chain.start(nodes.evm_addresses, own, progress) for chain in chains.values()]
+            await together(*starts, lightning.start(progress))
+            for chain in chains.values():
+                await chain.sequencer.set_automatic(True)
+                run(chain.sequencer.run())
             run(lightning.keep_bitcoin_recent())
             yield nodes
     finally:
@@ -165,18 +149,11 @@ async def start(
             child.kill()
 
 
-async def _start_bob(nodes: DevnetNodes, own: Callable[[Child], None], progress: Callable[[str], None]) -> None:
-    faucet = PrivateKey()
-    parties = (nodes.taker.evm_address, nodes.provider.evm_address)
-    balances = dict.fromkeys(parties, WEI_EACH) | {_address(faucet): _FAUCET_WEI}
-    progress("BOB: starting op-geth")
-    own(nodes.bob.start(int(time.time()) - 1, balances))
-    async with deadline("op-geth to answer"):
-        await nodes.bob.wait_until_answering()
-    async with deadline("the contracts to be deployed"):
-        await nodes.sequencer.start()
-        await deploy(nodes.bob.rpc, nodes.sequencer, faucet, parties)
-    progress(f"BOB: ready, chain {CHAIN_ID}, block {nodes.sequencer.head.number}")
+def _chain(
+    name: str, program: Path, directory: Path, ports: tuple[int, int], session: aiohttp.ClientSession
+) -> DevnetChain:
+    node = OpGeth(name, CHAIN_IDS[name], program, directory / name.lower(), ports, session)
+    return DevnetChain(name, node, Sequencer(node.rpc, node.engine))
 
 
 async def _must_go_on(child: Child) -> None:

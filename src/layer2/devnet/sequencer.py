@@ -1,4 +1,4 @@
-"""The sequencer of the devnet's BOB chain: when a block comes, what time it shows, which branch is the chain.
+"""The sequencer of a chain of the devnet: when a block comes, what time it shows, which branch is the chain.
 
 op-geth executes; everything that op-node would decide is decided here, through the Engine API. Heads are real:
 ``safe`` and ``finalized`` are the node's own, and a reorganisation is a branch that the node switches to.

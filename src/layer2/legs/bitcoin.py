@@ -7,7 +7,6 @@ the money back early. No client uses this kind yet. Source: BIP 65, BIP 113 and 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from typing import Any, ClassVar, Final, Self
 
 from coincurve import PublicKey
@@ -223,9 +222,8 @@ class BitcoinLeg(Leg):
     def collect_until(self, view: LegView | None, now: int, rules: TimelockSettings) -> int | None:
         if not self.is_by_height:
             return self._begin_by(rules)
-        if view is None:
-            return None
-        blocks = self.locktime - view.clock.height - _collect_blocks(rules)
+        height = self.issued_height if view is None else view.clock.height
+        blocks = self.locktime - height - _collect_blocks(rules)
         return now + rules.bitcoin.earliest(blocks) if blocks >= 0 else now - 1
 
     def last_funding(self, rules: TimelockSettings) -> int | None:

@@ -192,7 +192,9 @@ class EvmLeg(Leg):
         return Span(max(0, self.deadline - now) + _known_margin(self.layer, rules))
 
     def problem(self, view: LegView, needed: Span, now: int, rules: TimelockSettings) -> str | None:
-        late = max(now, view.clock.chain_time) + needed.latest(rules.bitcoin) - self._begin_by(rules)
+        # The margin allows for a clock that runs ahead; only one that runs further than that counts here.
+        ahead = max(0, view.clock.chain_time - now - rules.margins(self.layer).clock_early)
+        late = now + ahead + needed.latest(rules.bitcoin) - self._begin_by(rules)
         return f"the lock's deadline is {late} s too early to be sure to collect" if late > 0 else None
 
     def collect_until(self, view: LegView | None, now: int, rules: TimelockSettings) -> int | None:

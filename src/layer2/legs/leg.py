@@ -198,7 +198,12 @@ class Leg(ABC):
     @abstractmethod
     def collect_until(self, view: LegView | None, now: int, rules: TimelockSettings) -> int | None:
         """Unix seconds up to which the payee can begin to collect and surely succeeds; None where that depends on a
-        view and there is none."""
+        view and there is none.
+
+        Args:
+            view: None takes what the terms guarantee, with ``now`` as the moment of issue. Where the deadline is a
+                height, its blocks may come as fast as they can.
+        """
 
     @abstractmethod
     def last_funding(self, rules: TimelockSettings) -> int | None:

@@ -70,8 +70,7 @@ class LightningOffer(LegOffer):
         if plan.taker_side is Side.PAYEE:
             expiry, delta = rules.own_invoice_expiry, rules.own_final_cltv_delta
         else:
-            # The node's clock, from which the expiry counts, may be behind.
-            expiry = plan.fund_by - plan.issued_at + rules.payment_timeout + CLOCK_TOLERANCE
+            expiry = _source_expiry(plan, rules)
             delta = self.deadline_after(plan.needed, rules).blocks + rules.accept_blocks
         return OfferRequest(side, plan.payment_hash, plan.amount, memo, expiry, delta)
 
@@ -93,6 +92,9 @@ class LightningOffer(LegOffer):
                 raise InvalidRequest("the hold invoice is not of the provider's node", code="invoice_payee")
             if invoice.timestamp > plan.issued_at + CLOCK_TOLERANCE:
                 raise InvalidRequest("the hold invoice is dated in the future", code="invoice_timestamp")
+            if invoice.expires_at > plan.issued_at + CLOCK_TOLERANCE + _source_expiry(plan, rules):
+                # A payment that the payer's node does not know any more is waited for until no late one can be made.
+                raise InvalidRequest("the hold invoice can be paid for longer than is agreed", code="invoice_expiry")
             if invoice.min_final_cltv_expiry_delta != min_blocks_left + rules.accept_blocks:
                 # More would lock the taker's payment longer than the swap can need.
                 raise InvalidRequest("the hold invoice's CLTV delta is not the agreed one", code="invoice_cltv_delta")
@@ -214,9 +216,13 @@ class LightningLeg(Leg):
         return None
 
     def collect_until(self, view: LegView | None, now: int, rules: TimelockSettings) -> int | None:
-        if view is None or view.held is None:
+        if view is not None and view.held is not None:
+            left = view.held.expiry_height - view.clock.height
+        elif self.min_blocks_left:
+            left = self.min_blocks_left
+        else:
             return None
-        blocks = view.held.expiry_height - view.clock.height - _collect_blocks(rules)
+        blocks = left - _collect_blocks(rules)
         return now + rules.bitcoin.earliest(blocks) if blocks >= 0 else now - 1
 
     def last_funding(self, rules: TimelockSettings) -> int | None:
@@ -308,6 +314,11 @@ def cltv_limit_for(final_cltv_delta: int, rules: TimelockSettings) -> int:
 def _collect_blocks(rules: TimelockSettings) -> int:
     """lnd gives a held payment up so many blocks before its expiry, and the own tip may be late."""
     return rules.hold_expiry_blocks + rules.late_tip_blocks
+
+
+def _source_expiry(plan: LegPlan, rules: TimelockSettings) -> int:
+    """How long the hold invoice of a source lives. The node's clock, from which that counts, may be behind."""
+    return plan.fund_by - plan.issued_at + rules.payment_timeout + CLOCK_TOLERANCE
 
 
 def _is_public_key(data: bytes) -> bool:

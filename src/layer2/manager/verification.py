@@ -1,31 +1,48 @@
-"""A proof's verdict: what is checked offline, and what the own node says about the header."""
+"""A proof's verdict: what is checked offline, and what the verifier's own nodes confirm about its headers."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Protocol, runtime_checkable
 
-from layer2.config import Layer2Config
+from layer2.config import EvmSection, Layer2Config
 from layer2.errors import InvalidRequest, ProofRefused, ProofUndecided
 from layer2.formats.evm_address import parse_address
-from layer2.proofs.checking import check_proof
-from layer2.proofs.model import EvmReceiptEvidence, ProofOutcome, TransferProof
-from layer2.proofs.policy import HeaderRequirement, ProofPolicy
-from layer2.protocols.bob import BobClient
-from layer2.terms import EvmLeg
+from layer2.layers import Layer2ProtocolType
+from layer2.legs.evidence import LegEvidence
+from layer2.proofs.checking import LegReport, ProofReport, check_proof
+from layer2.proofs.model import ProofOutcome, TransferProof
+from layer2.proofs.policy import Confirmation, HeaderRequirement, ProofPolicy
 from layer2.transactions import Finality
 
-__all__ = ["configured_policy", "is_canonical", "verify_proof"]
+__all__ = ["ConfirmsEvidence", "configured_policy", "confirmed_report", "verify_proof"]
 
 log = logging.getLogger("layer2.proofs")
+
+
+@runtime_checkable
+class ConfirmsEvidence(Protocol):
+    """A client that can ask its node about the header of evidence."""
+
+    async def confirm_evidence(self, evidence: LegEvidence, *, contract: bytes, finality: Finality) -> bool:
+        """Whether the evidence is canonical at the own node at that finality.
+
+        Raises:
+            ProofUndecided: the node cannot tell now.
+        """
+        ...
 
 
 def configured_policy(config: Layer2Config, policy: ProofPolicy | None) -> ProofPolicy:
     """The policy of a configuration, or the given one with what it leaves open filled in from there."""
     given = ProofPolicy(HeaderRequirement.AS_AGREED) if policy is None else policy
-    tokens = None
-    if config.bob is not None:
-        tokens = {config.bob.chain_id: {parse_address(config.bob.token_address): config.bob.token_decimals}}
+    tokens = {
+        section.chain_id: {parse_address(section.token_address): section.token_decimals}
+        for section in config.layers.values()
+        if isinstance(section, EvmSection)
+    }
     return replace(
         given,
         providers=frozenset(bytes.fromhex(each.identity_key) for each in config.providers)
@@ -36,41 +53,66 @@ def configured_policy(config: Layer2Config, policy: ProofPolicy | None) -> Proof
     )
 
 
-async def verify_proof(proof: TransferProof, policy: ProofPolicy, bob: BobClient | None) -> bool:
-    """Whether the proof shows a completed transfer under the policy.
+async def verify_proof(proof: TransferProof, policy: ProofPolicy, clients: Mapping[Layer2ProtocolType, object]) -> bool:
+    """Whether the proof shows a completed transfer under the policy, with every header on its chain.
 
     Args:
-        bob: the verifier's own node, or None where the configuration has none.
+        clients: the verifier's own clients; those of layers whose evidence has a header can confirm it.
 
     Raises:
-        InvalidRequest: the policy has a trusted header, to which no headers lead here.
-        ProofUndecided: the node cannot tell now, or there is none and the policy requires one.
+        InvalidRequest: the policy has trusted headers, to which no headers lead here.
+        ProofUndecided: a node cannot tell now, or none is configured; or the policy lets no node be asked, and nothing
+            but a header that anybody can make stands against the proof.
     """
-    if policy.trusted_header is not None:
-        raise InvalidRequest("trusted_header is for check_proof, which takes the headers; a manager asks its own node")
     try:
-        report = check_proof(proof, policy)
+        report = await confirmed_report(proof, policy, clients)
     except ProofRefused as error:
         log.info("proof refused: %s", error)
         return False
     if report.outcome is not ProofOutcome.COMPLETED:
+        log.info("the proof shows no completed transfer: %s", report.outcome.value)
         return False
     if policy.header is HeaderRequirement.NOT_CHECKED:
-        return True
-    if bob is None:
-        raise ProofUndecided("the policy requires a header that your own node confirms, and no BOB node is configured")
-    return await is_canonical(proof, policy, bob)
+        raise ProofUndecided(
+            "without a node nothing shows that a header is real, so no proof is ever True offline: use a policy that "
+            "asks your node, or read the report of check_proof"
+        )
+    return True
 
 
-async def is_canonical(proof: TransferProof, policy: ProofPolicy, bob: BobClient) -> bool:
-    """Whether the header of a proof that was checked offline is on the own node's chain as the policy requires.
+async def confirmed_report(
+    proof: TransferProof, policy: ProofPolicy, clients: Mapping[Layer2ProtocolType, object]
+) -> ProofReport:
+    """What the proof shows under the policy, with what the verifier's own nodes confirm.
 
     Raises:
-        ProofUndecided: the node cannot tell now.
+        InvalidRequest: as ``verify_proof``.
+        ProofRefused: a check failed, or a node has another block at a header's height.
+        ProofUndecided: a node cannot tell now, or none is configured for a layer whose header the policy requires.
     """
-    terms = proof.terms.terms
-    for leg, evidence in ((terms.source, proof.source_leg), (terms.destination, proof.destination_leg)):
-        if isinstance(leg, EvmLeg) and isinstance(evidence, EvmReceiptEvidence):
-            finality = Finality.FINALIZED if policy.header is HeaderRequirement.FINALIZED else leg.finality
-            return await bob.confirm_evidence(evidence, contract=leg.contract, finality=finality)
-    raise ProofUndecided("no leg has a header")
+    if policy.trusted_headers:
+        raise InvalidRequest("trusted_headers are for check_proof, which takes the headers; a manager asks its nodes")
+    offline = check_proof(proof, replace(policy, header=HeaderRequirement.NOT_CHECKED))
+    if policy.header is HeaderRequirement.NOT_CHECKED:
+        return offline
+    headers: dict[tuple[Layer2ProtocolType, bytes], Finality] = {}
+    for leg, evidence in ((offline.source, proof.source_leg), (offline.destination, proof.destination_leg)):
+        if leg.header is None or leg.contract is None or evidence is None:
+            continue
+        finality = Finality.FINALIZED if policy.header is HeaderRequirement.FINALIZED else leg.leg.finality
+        await _confirm(leg, evidence, leg.contract, finality, clients.get(evidence.protocol))
+        headers[leg.protocol, leg.header.hash] = finality
+    return check_proof(proof, policy, confirmed=Confirmation(headers))
+
+
+async def _confirm(
+    leg: LegReport, evidence: LegEvidence, contract: bytes, finality: Finality, client: object | None
+) -> None:
+    name = evidence.protocol.value
+    if not isinstance(client, ConfirmsEvidence):
+        raise ProofUndecided(
+            f"the policy requires a header that your own node confirms, and no {name} node is configured"
+        )
+    if not await client.confirm_evidence(evidence, contract=contract, finality=finality):
+        number = "" if leg.header is None else f" {leg.header.number}"
+        raise ProofRefused("header", f"your {name} node has another block{number}, or finds no such event in it")

@@ -5,29 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
+from layer2.assembly import Client, JoiningLegs, check_owners, open_clients, open_provider, owners_of
 from layer2.blocking import Portal
 from layer2.config import Layer2Config
-from layer2.contracts.htlc import HTLC_ADDRESS
-from layer2.errors import ConfigurationError
-from layer2.formats.evm_address import parse_address
-from layer2.interfaces import Clock, Entropy, EvmSigner
+from layer2.errors import ConfigurationError, Layer2Error
+from layer2.interfaces import Clock, Entropy, Role
 from layer2.layers import Layer2ProtocolType
+from layer2.legs.timelock_settings import settings_for
+from layer2.manager.quoting import Quoter
+from layer2.manager.records import TransferRecords
+from layer2.manager.starting import Starter
 from layer2.manager.taker import Taker
-from layer2.manager.verification import configured_policy
 from layer2.proofs.model import TransferProof
-from layer2.proofs.policy import ProofPolicy
-from layer2.protocol_client import Layer2ProtocolAsync
-from layer2.protocols.bob import BobClient
-from layer2.protocols.lightning import LightningNetwork, LightningSettings
-from layer2.provider_client import ProviderClient, ProviderEndpoint
 from layer2.signers.software import SeedPreimages
-from layer2.swap_engine.records import describe
 from layer2.swap_engine.runner import SwapRunner
-from layer2.swap_rules.quotes import TakerNetwork
-from layer2.swap_rules.timelocks import settings_for
 from layer2.transactions import Finality
 from layer2.transfers import Transfer
 
@@ -37,32 +30,23 @@ if TYPE_CHECKING:
 __all__ = ["Wiring"]
 
 
-@dataclass(slots=True)
-class _Transferring:
-    """What exists only where both layers, a swap seed and an account are configured."""
-
-    runner: SwapRunner
-    signer: EvmSigner
-    preimages: SeedPreimages
-    providers: tuple[ProviderClient, ...]
-
-
 class Wiring:
     """All parts of one entered manager. Made by ``open``, ended by ``close``."""
 
-    def __init__(
-        self, config: Layer2Config, journal: SqliteJournal, closing: AsyncExitStack, clock: Clock, entropy: Entropy
-    ) -> None:
+    def __init__(self, config: Layer2Config, journal: SqliteJournal, clock: Clock, entropy: Entropy) -> None:
         self._config = config
         self._journal = journal
-        self._closing = closing
         self._clock = clock
         self._entropy = entropy
-        self._timelocks = settings_for(config.network)
-        self._transferring: _Transferring | None = None
+        self._rules = settings_for(config.network)
+        self._closing = AsyncExitStack()
+        self._joining: dict[Layer2ProtocolType, asyncio.Task[None]] = {}
+        self._runner: SwapRunner | None = None
+        self._starter: Starter | None = None
         self._taker: Taker | None = None
-        self.bob: BobClient | None = None
-        self.lightning: LightningNetwork | None = None
+        self.records = TransferRecords(journal, self._rules)
+        self.clients: Mapping[Layer2ProtocolType, Client] = {}
+        self.legs: Mapping[Layer2ProtocolType, JoiningLegs] = {}
 
     @classmethod
     async def open(cls, config: Layer2Config, portal: Portal, clock: Clock, entropy: Entropy) -> Self:
@@ -71,137 +55,137 @@ class Wiring:
         Raises:
             ConfigurationError, SignerError, JournalError: what is wrong, before anything was begun.
         """
-        # The database's library is loaded by who enters a manager, not by who imports its name.
+        # The database's library is loaded by the caller that enters a manager, not by the import of its name.
         from layer2.swap_engine.journal import SqliteJournal
 
+        seed = None if config.swap_seed_file is None else SeedPreimages.from_file(config.swap_seed_file)
+        owners = owners_of(config, None if seed is None else seed.fingerprint)
         async with AsyncExitStack() as closing:
             journal = await SqliteJournal.open(config.journal.path)
             closing.push_async_callback(journal.aclose)
-            self = cls(config, journal, closing, clock, entropy)
-            signer = self._make_clients(portal)
-            if signer is not None:
-                self._prepare_transfers(signer)
+            await check_owners(journal, owners)
+            self = cls(config, journal, clock, entropy)
+            self._make_clients(portal, closing)
+            # With one layer too: an open transfer must not be left alone because the other layer's table is gone.
+            if seed is not None and self.clients:
+                self._prepare_transfers(seed, closing)
             self._closing = closing.pop_all()
             return self
         raise AssertionError("the block above returns or raises")
 
-    def _make_clients(self, portal: Portal) -> EvmSigner | None:
-        config, signer = self._config, None
-        if config.bob is not None:
-            settings = config.bob.settings(config.network, config.default_timeout_ms, config.connection_pool)
-            signer = config.bob.signer()
-            self.bob = BobClient(settings, signer, self._journal, self._clock)
-        if config.lightning is not None:
-            self.lightning = LightningNetwork(self._lightning_settings(), self._journal, self._clock)
+    def _make_clients(self, portal: Portal, closing: AsyncExitStack) -> None:
+        config = self._config
+        self.clients = open_clients(config, self._journal, self._clock)
         limit = asyncio.Semaphore(config.max_concurrency)
         for client in self.clients.values():
             client.bind(portal, limit)
-            self._closing.push_async_callback(client.aclose)
-        return signer
+            closing.push_async_callback(client.aclose)
+        self.legs = {layer: JoiningLegs(client) for layer, client in self.clients.items()}
+        for legs in self.legs.values():
+            closing.push_async_callback(legs.aclose)
 
-    def _lightning_settings(self) -> LightningSettings:
+    def _prepare_transfers(self, seed: SeedPreimages, closing: AsyncExitStack) -> None:
         config = self._config
-        assert config.lightning is not None
-        return config.lightning.settings(config.network, config.default_timeout_ms, config.connection_pool)
-
-    def _prepare_transfers(self, signer: EvmSigner) -> None:
-        config = self._config
-        if self.bob is None or self.lightning is None or config.swap_seed_file is None:
-            return
-        preimages = SeedPreimages.from_file(config.swap_seed_file)
-        runner = SwapRunner(
+        pool = config.connection_pool.settings()
+        providers = [open_provider(each, pool, config.default_timeout_ms) for each in config.providers]
+        for provider in providers:
+            closing.push_async_callback(provider.aclose)
+        self._runner = SwapRunner(
             self._journal,
-            {Layer2ProtocolType.BOB: self.bob, Layer2ProtocolType.LIGHTNING: self.lightning},
-            preimages,
-            self._timelocks,
+            self.legs,
+            seed,
+            self._rules,
             self._clock,
             make_proof=lambda terms, source, destination: TransferProof(terms, source, destination).to_bytes(),
         )
-        providers = tuple(
-            ProviderClient(
-                ProviderEndpoint(each.name, each.url, bytes.fromhex(each.identity_key)),
-                config.connection_pool.settings(),
-                config.default_timeout_ms,
-            )
-            for each in config.providers
+        quoter = Quoter(
+            legs=self.legs,
+            providers=providers,
+            rules=self._rules,
+            clock=self._clock,
+            least_finality=Finality(config.least_finality),
         )
-        for provider in providers:
-            self._closing.push_async_callback(provider.aclose)
-        self._transferring = _Transferring(runner, signer, preimages, providers)
-
-    @property
-    def clients(self) -> Mapping[Layer2ProtocolType, Layer2ProtocolAsync[Any, Any, Any, Any]]:
-        """The clients of all configured layers."""
-        return {client.protocol_type: client for client in (self.bob, self.lightning) if client is not None}
+        self._starter = Starter(
+            journal=self._journal,
+            runner=self._runner,
+            legs=self.legs,
+            quoter=quoter,
+            secrets=seed,
+            rules=self._rules,
+            clock=self._clock,
+            entropy=self._entropy,
+        )
+        self._taker = Taker(
+            journal=self._journal, records=self.records, runner=self._runner, quoter=quoter, starter=self._starter
+        )
 
     @property
     def can_transfer(self) -> bool:
-        """Whether everything that transfers need is configured."""
-        return self._transferring is not None
+        """Whether there is what open transfers need to go on."""
+        return self._taker is not None
 
     def taker(self) -> Taker:
         """The taker's side.
 
         Raises:
-            ConfigurationError: something that transfers need is not configured; or the layers are not initialized.
+            ConfigurationError: code ``no_transfers``: something that transfers need is not configured.
         """
-        if self._taker is not None:
-            return self._taker
-        config, parts, bob, lightning = self._config, self._transferring, self.bob, self.lightning
-        if parts is None or config.bob is None or bob is None or lightning is None:
-            missing = [
-                name
-                for name, value in (
-                    ("[bob]", config.bob),
-                    ("[lightning]", config.lightning),
-                    ("swap_seed_file", config.swap_seed_file),
-                )
-                if value is None
-            ]
+        if self._taker is None:
+            missing = [] if self.clients else ["two layers"]
+            missing += [] if self._config.swap_seed_file is not None else ["swap_seed_file"]
             raise ConfigurationError(
                 f"transfers need {' and '.join(missing)} in the configuration",
                 code="no_transfers",
                 remedy="run: layer2 config init",
             )
-        self._taker = Taker(
-            journal=self._journal,
-            runner=parts.runner,
-            layers={Layer2ProtocolType.BOB: bob, Layer2ProtocolType.LIGHTNING: lightning},
-            providers=parts.providers,
-            preimages=parts.preimages,
-            settings=self._timelocks,
-            network=self._network,
-            address=parts.signer.address,
-            clock=self._clock,
-            entropy=self._entropy,
-        )
         return self._taker
 
-    async def _network(self) -> TakerNetwork:
-        bob, lightning = self._config.bob, self.lightning
-        assert bob is not None
-        assert lightning is not None
-        return TakerNetwork(
-            chain_id=bob.chain_id,
-            contract=HTLC_ADDRESS,
-            token=parse_address(bob.token_address),
-            token_decimals=bob.token_decimals,
-            least_finality=Finality(self._config.least_finality),
-            lightning_network=self._lightning_settings().invoice_prefix,
-            # Asked for once; the client keeps it.
-            node_key=bytes.fromhex(await lightning.receive_address_async()),
-        )
+    async def check_nothing_is_left_alone(self) -> None:
+        """Check, where no transfer can go on, that none is open.
 
-    def proof_policy(self, policy: ProofPolicy | None) -> ProofPolicy:
-        """The policy of this configuration, or the given one with what it leaves open filled in from here."""
-        return configured_policy(self._config, policy)
+        Raises:
+            ConfigurationError: code ``no_transfers``: money may be locked, and nothing claims it or takes it back.
+        """
+        records = await self._journal.list(role=Role.TAKER, open_only=True)
+        left = [record for record in records if record.terms is not None]
+        if left and self._taker is None:
+            raise ConfigurationError(
+                f"the journal has {len(left)} open transfers, and nothing claims or refunds them, because the "
+                "configuration names no layer or no swap_seed_file",
+                code="no_transfers",
+                remedy="put back what the configuration had when they were started",
+            )
+
+    def keep_joining(self, layer: Layer2ProtocolType) -> None:
+        """Have a layer that is away join when it is back."""
+        if layer not in self._joining:
+            task = asyncio.get_running_loop().create_task(self.legs[layer].keep_joining(), name="layer2-joining")
+            self._joining[layer] = task
+            task.add_done_callback(lambda _: self._joining.pop(layer))
 
     async def close(self) -> tuple[Transfer, ...]:
         """End everything without waiting for any swap; return the transfers that are open."""
+        self.records.close()
         try:
-            if self._transferring is None:
+            tasks = list(self._joining.values())
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            if self._runner is None or self._starter is None:
                 return ()
-            records = await self._transferring.runner.aclose()
-            return tuple(describe(record, self._timelocks) for record in records)
+            await self._starter.aclose()
+            records = await self._runner.aclose()
+            return tuple(self.records.described(record) for record in records)
         finally:
             await self._closing.aclose()
+
+
+def failures_of(results: Mapping[Layer2ProtocolType, BaseException | None]) -> Mapping[Layer2ProtocolType, Layer2Error]:
+    """The layers that failed; what is no error of this package is raised."""
+    failures: dict[Layer2ProtocolType, Layer2Error] = {}
+    for layer, result in results.items():
+        if isinstance(result, Layer2Error):
+            failures[layer] = result
+        elif result is not None:
+            raise result
+    return failures

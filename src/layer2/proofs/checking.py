@@ -1,120 +1,120 @@
-"""Checking a proof offline: what it shows, what it leaves open, or why it is refused.
+"""Checking a proof: what it shows, what it leaves open, or why it is refused. Pure.
 
-A report is not a verdict about money: it lists what was shown and what was not. Whether a header belongs to a chain
-is for a node to say; a manager asks its own.
+A leg checks its own evidence. What is left for this module is what holds for any two layers: who signed, that the legs
+fit each other and the terms, and how much is known of each header's place in its chain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 
-from layer2.contracts.htlc import ClaimedEvent
-from layer2.errors import FormatError, InvalidAmount, ProofRefused, TermsRefused
-from layer2.formats.bolt11 import Bolt11Invoice
-from layer2.formats.evm_header import EvmHeader
-from layer2.formats.signed_terms import check_terms_signature, terms_hash
-from layer2.layers import Layer2ProtocolType
-from layer2.money import BTC, rescaled
-from layer2.proofs.evidence import EvmReceiptEvidence, LegEvidence, LightningPaymentEvidence
-from layer2.proofs.evm_receipt import IncludedEvent, check_lock_event
+from layer2.errors import ProofRefused, ProofUndecided, TermsRefused
+from layer2.layers import LAYERS, Layer2ProtocolType
+from layer2.legs.evidence import LegEvidence
+from layer2.legs.leg import Leg
+from layer2.legs.shown import BlockRef, LegOutcome, LegShown, OpenMatter, OpenPoint, Owed, Shown
+from layer2.money import BTC
 from layer2.proofs.header_chain import check_ancestor
-from layer2.proofs.lightning_payment import check_invoice, check_payment
-from layer2.proofs.model import ProofOutcome, TransferProof
-from layer2.proofs.policy import ProofPolicy
-from layer2.terms import EvmLeg, Leg, LightningLeg, Terms
+from layer2.proofs.model import ProofOutcome, TransferProof, outcome_of, owed_of
+from layer2.proofs.policy import Confirmation, HeaderRequirement, ProofLevel, ProofPolicy
+from layer2.signed_terms import check_terms_signature
+from layer2.terms import Terms
+from layer2.transactions import Finality
 
-__all__ = ["LegReport", "ProofReport", "Shown", "check_proof"]
+__all__ = ["LegReport", "ProofReport", "check_proof"]
 
-_BOLT11_PREFIXES = {
-    "mainnet": frozenset({"bc"}),
-    "testnet": frozenset({"tb", "tbs"}),
-    "regtest": frozenset({"bcrt"}),
-}
-_CHAIN_IDS = {
-    # Chain ids of BOB: facts of the layer, https://docs.gobob.xyz (60808 mainnet, 808813 Sepolia). A local
-    # network uses the mainnet's id on purpose, so only its Lightning prefix tells it apart.
-    "mainnet": frozenset({60808}),
-    "testnet": frozenset({808813}),
-    "regtest": frozenset({60808}),
-}
-
-
-class Shown(Enum):
-    """One thing that a leg's evidence shows."""
-
-    INCLUDED = "included"
-    """The end of the leg's lock is included under the header of the report."""
-    GENUINE_CONTRACT = "genuine_contract"
-    """The contract's address commits to the code that keeps the promises."""
-    TRUSTED_HEADER = "trusted_header"
-    """That header is the one that the policy trusts, or an ancestor of it."""
-    PREIMAGE = "preimage"
-    """The preimage of exactly the invoice in the terms: the payment could be collected."""
-    INDEPENDENT_PAYEE = "independent_payee"
-    """The invoice's signer is one whom the policy holds independent: so the payment was made."""
+HeadersByLayer = Mapping[Layer2ProtocolType, Sequence[bytes]]
+_FINALITIES = (Finality.LATEST, Finality.SAFE, Finality.FINALIZED)
+_LEVELS = (ProofLevel.OFFLINE, ProofLevel.TRUSTED_HEADER, ProofLevel.AS_AGREED, ProofLevel.FINALIZED)
 
 
 @dataclass(frozen=True, slots=True)
 class LegReport:
-    """What one leg's evidence shows. ``header`` is what an own node would have to confirm."""
+    """What one leg's evidence shows."""
 
-    protocol: Layer2ProtocolType
+    leg: Leg
+    outcome: LegOutcome | None
+    """None where the leg left no evidence: nothing is shown of it."""
     shown: frozenset[Shown]
-    header: EvmHeader | None = None
-    leg: Leg | None = None
+    header: BlockRef | None
+    """The block that includes the end of the leg, where there is one."""
+    contract: bytes | None
+    level: ProofLevel
+    """What is known of that block's place in its chain."""
+
+    @property
+    def protocol(self) -> Layer2ProtocolType:
+        return self.leg.protocol
 
 
 @dataclass(frozen=True, slots=True)
 class ProofReport:
-    """What a proof shows offline."""
+    """What a proof shows."""
 
     outcome: ProofOutcome
+    level: ProofLevel
+    """The lowest level of its headers. At ``OFFLINE`` the outcome is what the proof states and no fact."""
     terms: Terms
     source: LegReport
     destination: LegReport
     provider_is_known: bool
     """The policy names the key that signed the terms."""
-    open_points: tuple[str, ...]
-    """What was not checked, each in a sentence. Without a trusted header the first is the header's place in the
-    chain."""
+    open_points: tuple[OpenMatter, ...]
+    """What was not shown, and what to ask of whom."""
 
 
-def check_proof(proof: TransferProof, policy: ProofPolicy, *, headers: Sequence[bytes] = ()) -> ProofReport:
-    """Check everything about a proof that needs no node.
+def check_proof(
+    proof: TransferProof,
+    policy: ProofPolicy,
+    *,
+    headers: HeadersByLayer | None = None,
+    confirmed: Confirmation | None = None,
+) -> ProofReport:
+    """Check everything about a proof, without asking a node.
 
     Args:
         proof: terms and evidence.
         policy: what is required.
-        headers: RLP of the headers after that of the proof, oldest first, up to the policy's ``trusted_header`` and
-            with it; none where the policy names none.
+        headers: for each layer of the policy's ``trusted_headers``, RLP of the headers after that of the proof, oldest
+            first, up to the trusted one and with it.
+        confirmed: what the verifier's own nodes have confirmed of the proof's headers.
 
     Returns:
-        What it shows. A refunded transfer's proof is a good proof of the refund, and its ``outcome`` says so.
+        What it shows, at least at the level that the policy requires. A refunded transfer's proof is a good proof of
+        the refund, and its ``outcome`` says so.
 
     Raises:
         ProofRefused: ``check`` names the first check that failed.
+        ProofUndecided: the policy requires more of a header than a trusted one or your nodes show.
     """
     terms = proof.terms.terms
     _check_terms(proof, policy)
-    digest = terms_hash(terms)
-    invoice = _invoice_of(terms)
-    source = _check_leg(terms.source, proof.source_leg, terms, digest)
-    destination = _check_leg(terms.destination, proof.destination_leg, terms, digest)
-    included = source if source is not None else destination
-    if included is None:
+    owed = owed_of(terms)
+    matters: list[OpenMatter] = []
+    for leg, of_leg in zip((terms.source, terms.destination), owed, strict=True):
+        matters += leg.check_owed(of_leg, policy.evidence)
+    source = _shown(terms.source, proof.source_leg, owed[0], policy)
+    destination = _shown(terms.destination, proof.destination_leg, owed[1], policy)
+    if (source is None or source.header is None) and (destination is None or destination.header is None):
         raise ProofRefused("evidence", "no leg shows how the transfer ended")
-    _check_contract(included, terms, policy)
-    _check_header(included, policy, headers)
-    outcome = _outcome(proof, included, invoice)
+    outcome = outcome_of(source, destination)
+    _check_headers(terms, (source, destination), policy, headers or {})
+    reports = (
+        _report(terms.source, source, policy, confirmed),
+        _report(terms.destination, destination, policy, confirmed),
+    )
+    level = _lowest([report.level for report in reports if report.header is not None])
+    _require(policy, reports)
+    matters += [matter for shown in (source, destination) if shown is not None for matter in shown.open]
     return ProofReport(
         outcome=outcome,
+        level=level,
         terms=terms,
-        source=_report(terms.source, proof.source_leg, source, policy),
-        destination=_report(terms.destination, proof.destination_leg, destination, policy),
+        source=reports[0],
+        destination=reports[1],
         provider_is_known=policy.providers is not None,
-        open_points=_open_points(terms, policy, included),
+        open_points=(*_open_headers(reports), *_open_legs(reports), *_open_parties(terms, policy), *matters),
     )
 
 
@@ -128,137 +128,107 @@ def _check_terms(proof: TransferProof, policy: ProofPolicy) -> None:
         raise ProofRefused("provider", f"the policy does not name the provider {terms.provider.hex()}")
     if policy.networks is not None and terms.network not in policy.networks:
         raise ProofRefused("network", f"the proof is of {terms.network!r}, which the policy does not count")
-    if terms.network not in _BOLT11_PREFIXES:
-        raise ProofRefused("network", f"{terms.network!r} is not a network")
     if terms.asset != BTC.code:
         raise ProofRefused("asset", f"the asset {terms.asset!r} is not known")
-    if {type(terms.source), type(terms.destination)} != {EvmLeg, LightningLeg}:
-        raise ProofRefused("legs", "one leg must be an EVM layer's and the other Lightning's")
     if terms.amount <= 0:
         raise ProofRefused("amount", "the amount is zero")
-    for leg, amount in ((terms.source, terms.source_amount), (terms.destination, terms.amount)):
-        match leg:
-            case EvmLeg():
-                _check_evm_terms(leg, amount, terms, policy)
-            case LightningLeg():
-                if leg.network not in _BOLT11_PREFIXES[terms.network]:
-                    raise ProofRefused("network", f"Lightning's {leg.network!r} is not part of {terms.network}")
+    for leg in (terms.source, terms.destination):
+        _check_layer(leg, terms.network)
+    if terms.source.protocol is terms.destination.protocol:
+        raise ProofRefused("legs", "both legs are on one layer")
 
 
-def _check_evm_terms(leg: EvmLeg, amount: int, terms: Terms, policy: ProofPolicy) -> None:
-    if leg.protocol is not Layer2ProtocolType.BOB:
-        raise ProofRefused("legs", f"a lock on {leg.protocol.value} is not known")
-    if leg.chain_id not in _CHAIN_IDS[terms.network]:
-        raise ProofRefused("network", f"chain {leg.chain_id} is not part of {terms.network}")
-    try:
-        expected = rescaled(amount, BTC.decimals, leg.token_decimals)
-    except InvalidAmount as error:
-        raise ProofRefused("amount", error.message) from error
-    if leg.amount != expected:
-        raise ProofRefused("amount", "the lock's amount is another than the terms'")
-    if policy.tokens is None:
+def _check_layer(leg: Leg, network: str) -> None:
+    facts = LAYERS.get(leg.protocol)
+    if facts is None or facts.kind != leg.kind:
+        raise ProofRefused("legs", f"a leg of the kind {leg.kind!r} on {leg.protocol.value} is not known")
+    if network not in facts.network_ids:
+        raise ProofRefused("network", f"{network!r} is not a network of {leg.protocol.value}")
+    if leg.network_id not in facts.network_ids[network]:
+        raise ProofRefused("network", f"{leg.protocol.value} {leg.network_id!r} is not part of {network}")
+
+
+def _shown(leg: Leg, evidence: LegEvidence | None, owed: Owed, policy: ProofPolicy) -> LegShown | None:
+    return None if evidence is None else leg.check_evidence(evidence, owed, policy.evidence)
+
+
+def _check_headers(
+    terms: Terms, shown: tuple[LegShown | None, LegShown | None], policy: ProofPolicy, headers: HeadersByLayer
+) -> None:
+    """Check each header of a layer for which the policy trusts one."""
+    for layer in headers:
+        if layer not in policy.trusted_headers:
+            raise ProofRefused("header_chain", f"the policy names no trusted header of {layer.value}")
+    for leg, of_leg in zip((terms.source, terms.destination), shown, strict=True):
+        trusted = policy.trusted_headers.get(leg.protocol)
+        if trusted is not None and of_leg is not None and of_leg.header is not None:
+            check_ancestor(of_leg.header, headers.get(leg.protocol, ()), trusted)
+
+
+def _report(leg: Leg, shown: LegShown | None, policy: ProofPolicy, confirmed: Confirmation | None) -> LegReport:
+    if shown is None:
+        return LegReport(leg, None, frozenset(), None, None, ProofLevel.OFFLINE)
+    level = ProofLevel.OFFLINE
+    if shown.header is not None:
+        level = _level(leg, shown.header, policy, confirmed)
+    return LegReport(leg, shown.outcome, shown.shown, shown.header, shown.contract, level)
+
+
+def _level(leg: Leg, header: BlockRef, policy: ProofPolicy, confirmed: Confirmation | None) -> ProofLevel:
+    finality = None if confirmed is None else confirmed.headers.get((leg.protocol, header.hash))
+    if finality is Finality.FINALIZED:
+        return ProofLevel.FINALIZED
+    if finality is not None and _FINALITIES.index(finality) >= _FINALITIES.index(leg.finality):
+        return ProofLevel.AS_AGREED
+    return ProofLevel.TRUSTED_HEADER if leg.protocol in policy.trusted_headers else ProofLevel.OFFLINE
+
+
+def _lowest(levels: list[ProofLevel]) -> ProofLevel:
+    return min(levels, key=_LEVELS.index)
+
+
+def _require(policy: ProofPolicy, reports: tuple[LegReport, LegReport]) -> None:
+    if policy.header is HeaderRequirement.NOT_CHECKED:
         return
-    decimals = policy.tokens.get(leg.chain_id, {}).get(leg.token)
-    if decimals is None:
-        raise ProofRefused("token", f"the token {leg.token.hex()} is not one that the policy counts")
-    if leg.token_decimals != decimals:
-        raise ProofRefused("token", f"the token has {decimals} decimals, the terms give it {leg.token_decimals}")
+    enough = {ProofLevel.TRUSTED_HEADER, ProofLevel.FINALIZED}
+    if policy.header is HeaderRequirement.AS_AGREED:
+        enough.add(ProofLevel.AS_AGREED)
+    for report in reports:
+        if report.header is not None and report.level not in enough:
+            raise ProofUndecided(
+                f"the policy requires that block {report.header.number} (0x{report.header.hash.hex()}) is "
+                f"{policy.header.value} on {report.protocol.value}: no node of yours and no trusted header shows it"
+            )
 
 
-def _invoice_of(terms: Terms) -> Bolt11Invoice:
-    if isinstance(terms.source, LightningLeg):
-        return check_invoice(terms.source, terms.payment_hash, terms.source_amount)
-    if isinstance(terms.destination, LightningLeg):
-        return check_invoice(terms.destination, terms.payment_hash, terms.amount)
-    raise ProofRefused("legs", "no leg is Lightning's")
-
-
-def _check_leg(leg: Leg, evidence: LegEvidence | None, terms: Terms, digest: bytes) -> IncludedEvent | None:
-    """Check the leg's evidence; return the event of an EVM leg."""
-    match leg, evidence:
-        case _, None:
-            return None
-        case EvmLeg(), EvmReceiptEvidence():
-            try:
-                return check_lock_event(evidence, leg, terms.payment_hash, digest)
-            except FormatError as error:
-                raise ProofRefused("lock", error.message) from error
-        case LightningLeg(), LightningPaymentEvidence():
-            check_payment(evidence, terms.payment_hash)
-            return None
-    raise ProofRefused("evidence", f"the evidence is of another kind than the {leg.protocol.value} leg")
-
-
-def _check_contract(included: IncludedEvent, terms: Terms, policy: ProofPolicy) -> None:
-    leg = terms.source if isinstance(terms.source, EvmLeg) else terms.destination
-    if not isinstance(leg, EvmLeg):
-        raise ProofRefused("legs", "no leg is an EVM layer's")
-    if not included.contract_is_genuine and leg.contract not in policy.contracts.get(leg.chain_id, frozenset()):
-        raise ProofRefused(
-            "contract",
-            f"the address {leg.contract.hex()} does not commit to the contract's code, and no policy names it",
+def _open_headers(reports: tuple[LegReport, LegReport]) -> list[OpenMatter]:
+    return [
+        OpenMatter(
+            OpenPoint.HEADER,
+            f"that block {report.header.number} (0x{report.header.hash.hex()}) is on the chain of "
+            f"{report.protocol.value}: ask your own node",
         )
+        for report in reports
+        if report.header is not None and report.level is ProofLevel.OFFLINE
+    ]
 
 
-def _check_header(included: IncludedEvent, policy: ProofPolicy, headers: Sequence[bytes]) -> None:
-    if policy.trusted_header is not None:
-        check_ancestor(included.header, headers, policy.trusted_header)
-    elif headers:
-        raise ProofRefused("header_chain", "headers show nothing where the policy names no trusted one")
-
-
-def _outcome(proof: TransferProof, included: IncludedEvent, invoice: Bolt11Invoice) -> ProofOutcome:
-    payment = next(
-        (leg for leg in (proof.source_leg, proof.destination_leg) if isinstance(leg, LightningPaymentEvidence)), None
-    )
-    if not isinstance(included.event, ClaimedEvent):
-        if payment is not None:
-            raise ProofRefused("outcome", "one leg shows a refund and the other a preimage")
-        return ProofOutcome.REFUNDED
-    if payment is None:
-        raise ProofRefused("evidence", "the Lightning leg has no evidence")
-    # Once a preimage is public anybody can sign an invoice for its hash, so the invoice must be older.
-    if invoice.timestamp > included.header.timestamp:
-        raise ProofRefused("invoice_time", "the invoice was made after the preimage was public")
-    return ProofOutcome.COMPLETED
-
-
-def _report(leg: Leg, evidence: LegEvidence | None, included: IncludedEvent | None, policy: ProofPolicy) -> LegReport:
-    shown: set[Shown] = set()
-    if included is not None:
-        shown.add(Shown.INCLUDED)
-        if included.contract_is_genuine:
-            shown.add(Shown.GENUINE_CONTRACT)
-        if policy.trusted_header is not None:
-            shown.add(Shown.TRUSTED_HEADER)
-    if isinstance(leg, LightningLeg) and evidence is not None:
-        shown.add(Shown.PREIMAGE)
-        if policy.payees is not None:
-            if leg.payee not in policy.payees:
-                raise ProofRefused("payee", "the invoice's signer is not one whom the policy holds independent")
-            shown.add(Shown.INDEPENDENT_PAYEE)
-    return LegReport(leg.protocol, frozenset(shown), included.header if included is not None else None, leg)
-
-
-def _open_points(terms: Terms, policy: ProofPolicy, included: IncludedEvent) -> tuple[str, ...]:
-    points: list[str] = []
-    if policy.trusted_header is None:
-        points.append(
-            f"that block {included.header.number} (0x{included.header.hash.hex()}) is on the chain: ask your own node"
+def _open_legs(reports: tuple[LegReport, LegReport]) -> list[OpenMatter]:
+    return [
+        OpenMatter(
+            OpenPoint.LEG,
+            f"what became of the {side} on {report.protocol.value}: the proof has no evidence of it; ask its parties",
         )
+        for side, report in zip(("source", "destination"), reports, strict=True)
+        if report.outcome is None
+    ]
+
+
+def _open_parties(terms: Terms, policy: ProofPolicy) -> list[OpenMatter]:
+    matters: list[OpenMatter] = []
     if policy.providers is None:
-        points.append(f"who the provider {terms.provider.hex()} is: compare the key with one that you know")
-    if policy.tokens is None:
-        leg = terms.source if isinstance(terms.source, EvmLeg) else terms.destination
-        assert isinstance(leg, EvmLeg), "every pair has an EVM side"
-        points.append(
-            f"that the token is the bitcoin that you mean, and that 0x{leg.token.hex()} has {leg.token_decimals} "
-            "decimals"
-        )
-    if policy.payees is None:
-        points.append(
-            "that Lightning paid, and not only that it could: the invoice's signer may have made the preimage"
-        )
+        text = f"who the provider {terms.provider.hex()} is: compare the key with one that you know"
+        matters.append(OpenMatter(OpenPoint.PROVIDER, text))
     if policy.networks is None and terms.network != "mainnet":
-        points.append(f"nothing of value moved: this is {terms.network}")
-    return tuple(points)
+        matters.append(OpenMatter(OpenPoint.TEST_MONEY, f"nothing of value moved: this is {terms.network}"))
+    return matters

@@ -7,9 +7,10 @@ the header that is trusted has to be the later one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from layer2.errors import FormatError, ProofRefused
-from layer2.formats.evm_header import EvmHeader, decode_header
+from layer2.formats.evm_header import decode_header
 from layer2.formats.evm_hex import format_data, parse_data
 
 __all__ = ["MAX_HEADERS", "check_ancestor", "read_headers", "write_headers"]
@@ -20,7 +21,18 @@ _LONGEST_LINE = 2_002
 """Characters of one header in a file; those of BOB have about 1,250."""
 
 
-def check_ancestor(header: EvmHeader, headers: Sequence[bytes], trusted_hash: bytes) -> None:
+class _Header(Protocol):
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def hash(self) -> bytes: ...
+
+    @property
+    def timestamp(self) -> int: ...
+
+
+def check_ancestor(header: _Header, headers: Sequence[bytes], trusted_hash: bytes) -> None:
     """Check that a header is the trusted one, or an ancestor of it by the headers between.
 
     Args:
@@ -37,7 +49,8 @@ def check_ancestor(header: EvmHeader, headers: Sequence[bytes], trusted_hash: by
     """
     if len(headers) > MAX_HEADERS:
         raise _refused(f"{len(headers)} headers, at most {MAX_HEADERS} are read")
-    newest, newest_hash = header, header.hash
+    newest: _Header = header
+    newest_hash = header.hash
     for encoded in headers:
         if newest_hash == trusted_hash:
             raise _refused("there are headers after the trusted one")

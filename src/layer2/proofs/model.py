@@ -8,30 +8,17 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Self
 
-from layer2.contracts.htlc import ClaimedEvent
 from layer2.errors import FormatError, ProofRefused
 from layer2.formats import canonical_json
 from layer2.formats.json_object import JsonObject
-from layer2.formats.signed_terms import read_terms, write_terms
 from layer2.formats.tagged_signature import json_digest
-from layer2.proofs.evidence import (
-    EvmReceiptEvidence,
-    LegEvidence,
-    LightningPaymentEvidence,
-    read_evidence,
-    write_evidence,
-)
-from layer2.proofs.evm_receipt import read_event
-from layer2.terms import EvmLeg, SignedTerms
+from layer2.legs.evidence import LegEvidence, read_evidence, write_evidence
+from layer2.legs.shown import EvidencePolicy, LegOutcome, LegShown, Owed
+from layer2.legs.views import Side
+from layer2.signed_terms import read_signature, read_terms, terms_hash, write_signature, write_terms
+from layer2.terms import SignedTerms, Terms
 
-__all__ = [
-    "PROOF_VERSION",
-    "EvmReceiptEvidence",
-    "LegEvidence",
-    "LightningPaymentEvidence",
-    "ProofOutcome",
-    "TransferProof",
-]
+__all__ = ["PROOF_VERSION", "ProofOutcome", "TransferProof", "outcome_of", "owed_of"]
 
 PROOF_VERSION = 1
 PROOF_TAG = "layer2/proof/v1"
@@ -39,10 +26,14 @@ _MAX_BYTES = 1_000_000
 
 
 class ProofOutcome(Enum):
-    """What the evidence speaks of. It is computed from the evidence, never stored."""
+    """What the evidence of both legs shows together. It is computed from the evidence, never stored."""
 
     COMPLETED = "completed"
+    """Both legs were collected."""
+    PARTIAL = "partial"
+    """One leg was collected, and of the other nothing is shown."""
     REFUNDED = "refunded"
+    """A leg went back to its payer, and none was collected as far as it shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +52,20 @@ class TransferProof:
 
     @property
     def outcome(self) -> ProofOutcome:
-        """What the evidence speaks of, read from it and not yet believed.
+        """What the evidence states, read from it and not yet believed.
 
         Raises:
-            ProofRefused: there is no evidence of an EVM leg, or it is not readable.
+            ProofRefused: there is no evidence, or it is not that of the terms.
         """
         terms = self.terms.terms
-        for leg, evidence in ((terms.source, self.source_leg), (terms.destination, self.destination_leg)):
-            if isinstance(leg, EvmLeg) and isinstance(evidence, EvmReceiptEvidence):
-                event = read_event(evidence, leg.contract).event
-                return ProofOutcome.COMPLETED if isinstance(event, ClaimedEvent) else ProofOutcome.REFUNDED
-        raise ProofRefused("evidence", "no leg shows how the transfer ended")
+        source, destination = owed_of(terms)
+        anything = EvidencePolicy()
+        return outcome_of(
+            None if self.source_leg is None else terms.source.check_evidence(self.source_leg, source, anything),
+            None
+            if self.destination_leg is None
+            else terms.destination.check_evidence(self.destination_leg, destination, anything),
+        )
 
     @property
     def proof_id(self) -> bytes:
@@ -100,7 +94,7 @@ class TransferProof:
         attestation = JsonObject(attestations[0], "attestation")
         if attestation.text("type", max_length=32) != "terms_signature":
             raise FormatError("proof: an attestation of another type than terms_signature is not known")
-        signature = attestation.hex("signature", length=64)
+        signature = read_signature(attestation)
         attestation.end()
         source, destination = fields.take("source_leg"), fields.take("destination_leg")
         fields.end()
@@ -136,7 +130,32 @@ class TransferProof:
         return {
             "version": PROOF_VERSION,
             "terms": write_terms(self.terms.terms),
-            "attestations": [{"type": "terms_signature", "signature": self.terms.signature.hex()}],
+            "attestations": [{"type": "terms_signature", **write_signature(self.terms.signature)}],
             "source_leg": None if self.source_leg is None else write_evidence(self.source_leg),
             "destination_leg": None if self.destination_leg is None else write_evidence(self.destination_leg),
         }
+
+
+def owed_of(terms: Terms) -> tuple[Owed, Owed]:
+    """What the terms state about source and destination."""
+    digest = terms_hash(terms)
+    return (
+        Owed(Side.PAYER, terms.source_amount, terms.payment_hash, digest, terms.issued_at),
+        Owed(Side.PAYEE, terms.amount, terms.payment_hash, digest, terms.issued_at),
+    )
+
+
+def outcome_of(source: LegShown | None, destination: LegShown | None) -> ProofOutcome:
+    """What both legs show together.
+
+    Raises:
+        ProofRefused: neither shows anything, or one was collected and the other went back.
+    """
+    outcomes = {shown.outcome for shown in (source, destination) if shown is not None}
+    if not outcomes:
+        raise ProofRefused("evidence", "no leg shows how the transfer ended")
+    if len(outcomes) > 1:
+        raise ProofRefused("outcome", "one leg was collected and the other went back")
+    if outcomes == {LegOutcome.RETURNED}:
+        return ProofOutcome.REFUNDED
+    return ProofOutcome.PARTIAL if source is None or destination is None else ProofOutcome.COMPLETED

@@ -20,7 +20,7 @@ BOB_SEPOLIA = 808813
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BobSettings(EvmSettings):
-    """What a ``BobClient`` is told; see ``EvmSettings``. Local networks have the mainnet's chain id."""
+    """The settings of a ``BobClient``; see ``EvmSettings``. Local networks have the mainnet's chain id."""
 
     chain_id: int = BOB_MAINNET
 

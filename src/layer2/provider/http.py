@@ -3,21 +3,22 @@
 # Annotations are evaluated at once here: FastAPI reads those of the routes, which name things of their function.
 
 import contextlib
+import re
 from collections.abc import AsyncIterator, Iterator
 from http import HTTPStatus
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import structlog
 from fastapi import Depends, FastAPI, Header, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from layer2.errors import (
-    FormatError,
     FundsRulesError,
     IdempotencyConflict,
     InvalidAmount,
@@ -28,12 +29,11 @@ from layer2.errors import (
     UnknownTransfer,
 )
 from layer2.formats import canonical_json
-from layer2.formats.evm_address import parse_address
-from layer2.formats.signed_terms import write_signed_quote
 from layer2.layers import Layer2ProtocolType
-from layer2.provider.service import SwapProvider
+from layer2.provider.quotes import QuoteRequest
+from layer2.provider.service import AccessRefused, SwapProvider
+from layer2.signed_terms import write_signed_quote
 from layer2.swap_rules.agreement import SwapRequest
-from layer2.swap_rules.offers import NO_ADDRESS
 from layer2.transactions import SwapId
 
 __all__ = ["LONGEST_BODY", "create_app"]
@@ -42,7 +42,17 @@ LONGEST_BODY: Final = 16 * 1024
 """Bytes; the longest invoice has 7,089."""
 
 _Id = Annotated[str, Field(pattern="^[0-9a-f]{32}$", description="32 lower-case hex digits")]
-_Layer = Literal["BOB", "LIGHTNING"]
+_Amount = Annotated[str, Field(pattern="^[1-9][0-9]{0,18}$", description="satoshi, as a decimal string")]
+_LAYERS: Final = [layer.value for layer in Layer2ProtocolType]
+
+
+def _known_layer(name: str) -> str:
+    if name not in _LAYERS:
+        raise ValueError(f"not one of {', '.join(_LAYERS)}")
+    return name
+
+
+_Layer = Annotated[str, AfterValidator(_known_layer), WithJsonSchema({"type": "string", "enum": _LAYERS})]
 
 
 class _Body(BaseModel):
@@ -50,14 +60,20 @@ class _Body(BaseModel):
 
 
 class QuoteBody(_Body):
-    """What a quote is asked for."""
+    """What a quote is asked for: exactly one of ``amount`` and ``send_amount``."""
 
-    asset: str = Field(max_length=16, examples=["BTC"])
-    amount: str = Field(
-        pattern="^[1-9][0-9]{0,18}$", description="what shall arrive, satoshi, as a decimal string", examples=["100000"]
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": ["amount"]}, {"required": ["send_amount"]}],
+            "examples": [{"asset": "BTC", "amount": "100000", "source": _LAYERS[0], "destination": _LAYERS[1]}],
+        }
     )
+
+    asset: str = Field(max_length=16)
     source: _Layer
     destination: _Layer
+    amount: _Amount = Field(default="", description="what arrives at the destination")
+    send_amount: _Amount = Field(default="", description="what leaves the source")
 
 
 class SwapBody(_Body):
@@ -66,12 +82,14 @@ class SwapBody(_Body):
     swap_id: _Id
     quote_id: _Id
     payment_hash: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the preimage, hex")
-    offer: str = Field(
-        max_length=7_089,
-        description="to Lightning: the BOLT 11 invoice to be paid, lower case; to BOB: the claim address",
+    source: str = Field(
+        max_length=128, description="what the taker pays from: its account or key there; empty where it names nothing"
     )
-    taker_address: str = Field(
-        pattern="^0x[0-9a-fA-F]{40}$", description="the taker's BOB account: payer of a source lock"
+    destination: str = Field(
+        max_length=7_089, description="what is to be paid: the taker's account or key there, or an invoice"
+    )
+    access_hash: str = Field(
+        pattern="^[0-9a-f]{64}$", description="SHA-256 of the token with which the swap can be read later, hex"
     )
 
 
@@ -93,6 +111,7 @@ _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"model": ErrorBody, "description": description}
     for status, description in {
         400: "a wrong request",
+        401: "the access token is missing, or another swap's",
         404: "no such swap",
         409: "another request under an open id or hash; quote expired",
         413: "the request is too long",
@@ -106,11 +125,18 @@ _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
 def create_app(provider: SwapProvider) -> FastAPI:
     """The ASGI application that serves a provider. The OpenAPI description is at ``/openapi.json``.
 
-    It keeps no secrets from whoever can reach it: put it behind TLS, and keep request paths, which hold swap ids,
-    out of the logs of any proxy in front.
+    Put it behind TLS, and keep the header ``Authorization``, which holds access tokens, out of the logs of any proxy
+    in front.
     """
     # The pages that FastAPI offers for browsers load scripts from elsewhere, so they stay off.
-    app = FastAPI(title="layer2 swap provider", version="1", docs_url=None, redoc_url=None, responses=_ERRORS)
+    app = FastAPI(
+        title="layer2 swap provider",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        responses=_ERRORS,
+    )
     app.add_middleware(_LimitedBody, longest=LONGEST_BODY)
     _add_error_handlers(app)
     _add_routes(app, provider)
@@ -119,6 +145,7 @@ def create_app(provider: SwapProvider) -> FastAPI:
 
 def _add_routes(app: FastAPI, provider: SwapProvider) -> None:
     streams = _Streams(provider.limits.event_streams)
+    bearer = HTTPBearer(auto_error=False, description="the access token of the swap, 64 hex digits")
 
     @app.get("/v1/info", summary="What this provider offers, and whether it takes swaps now")
     async def info() -> dict[str, Any]:
@@ -126,10 +153,14 @@ def _add_routes(app: FastAPI, provider: SwapProvider) -> None:
 
     @app.post("/v1/quotes", summary="A signed quote")
     async def quotes(body: QuoteBody) -> Response:
-        signed = await provider.quote(
-            body.asset, int(body.amount), Layer2ProtocolType(body.source), Layer2ProtocolType(body.destination)
+        request = QuoteRequest(
+            asset=body.asset,
+            source=Layer2ProtocolType(body.source),
+            destination=Layer2ProtocolType(body.destination),
+            amount=int(body.amount) if body.amount else None,
+            send_amount=int(body.send_amount) if body.send_amount else None,
         )
-        return _canonical(write_signed_quote(signed))
+        return _canonical(write_signed_quote(await provider.quote(request)))
 
     @app.post("/v1/swaps", summary="Signed terms; the same request gets the same bytes")
     async def swaps(body: SwapBody) -> Response:
@@ -137,21 +168,25 @@ def _add_routes(app: FastAPI, provider: SwapProvider) -> None:
             swap_id=SwapId(body.swap_id),
             quote_id=body.quote_id,
             payment_hash=bytes.fromhex(body.payment_hash),
-            offer=body.offer,
-            taker_address=_address(body.taker_address),
+            source=body.source,
+            destination=body.destination,
+            access_hash=bytes.fromhex(body.access_hash),
         )
         return _canonical(await provider.open_swap(request))
 
     @app.get("/v1/swaps/{swap_id}", summary="A swap as the provider sees it, for people")
-    async def status(swap_id: Annotated[_Id, Path()]) -> dict[str, Any]:
-        return await provider.status(SwapId(swap_id))
+    async def status(
+        swap_id: Annotated[_Id, Path()], access: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+    ) -> dict[str, Any]:
+        return await provider.status(SwapId(swap_id), _token(access))
 
     async def admitted(
         swap_id: Annotated[_Id, Path()],
+        access: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
         last_event_id: Annotated[str, Header(pattern="^[0-9]{1,9}$", description="the last version seen")] = "0",
     ) -> AsyncIterator[tuple[SwapId, int]]:
         # Before the answer begins, because afterwards its status cannot be changed.
-        await provider.check_known(SwapId(swap_id))
+        await provider.check_access(SwapId(swap_id), _token(access))
         with streams.one():
             yield SwapId(swap_id), int(last_event_id)
 
@@ -166,6 +201,13 @@ def _add_routes(app: FastAPI, provider: SwapProvider) -> None:
         swap_id, after = seen
         async for event in provider.events(swap_id, after):
             yield ServerSentEvent(data=event, event="swap", id=str(event["version"]))
+
+
+def _token(access: HTTPAuthorizationCredentials | None) -> bytes:
+    """The token of a request; empty, and so nobody's, where there is none."""
+    if access is None or not re.fullmatch("[0-9a-f]{64}", access.credentials):
+        return b""
+    return bytes.fromhex(access.credentials)
 
 
 class _Streams:
@@ -234,7 +276,10 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def not_here(_: Request, error: HTTPException) -> JSONResponse:
         code = "not_found" if error.status_code == HTTPStatus.NOT_FOUND else "invalid_request"
-        return _error(error.status_code, code, str(error.detail))
+        answer = _error(error.status_code, code, str(error.detail))
+        # Such as Allow, which belongs to a 405.
+        answer.headers.update(error.headers or {})
+        return answer
 
     @app.exception_handler(Layer2Error)
     async def refused(_: Request, error: Layer2Error) -> JSONResponse:
@@ -243,7 +288,10 @@ def _add_error_handlers(app: FastAPI) -> None:
             # Why it cannot be done now is the operator's to know; nodes, keys and balances are nobody else's.
             log.warning("request_failed", code=error.code, error=str(error))
             return _error(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", "the provider cannot finish such a swap now")
-        return _error(status, error.code, error.message, _FIELDS.get(error.code))
+        answer = _error(status, error.code, error.message, _FIELDS.get(error.code))
+        if status is HTTPStatus.UNAUTHORIZED:
+            answer.headers["WWW-Authenticate"] = "Bearer"
+        return answer
 
     @app.exception_handler(Exception)
     async def failed(_: Request, error: Exception) -> JSONResponse:
@@ -252,23 +300,10 @@ def _add_error_handlers(app: FastAPI) -> None:
 
 
 _FIELDS: Final = {
-    "outside_limits": "amount",
     "unknown_asset": "asset",
     "quote_expired": "quote_id",
     "swap_conflict": "swap_id",
     "payment_hash_used": "payment_hash",
-    "offer_address": "offer",
-    "taker_address": "taker_address",
-    "invoice_format": "offer",
-    "invoice_network": "offer",
-    "invoice_amount": "offer",
-    "invoice_hash": "offer",
-    "invoice_payee": "offer",
-    "invoice_expired": "offer",
-    "invoice_timestamp": "offer",
-    "invoice_blinded_paths": "offer",
-    "invoice_amp": "offer",
-    "invoice_ambiguous": "offer",
 }
 """The field of the request that an error's code is about."""
 
@@ -277,6 +312,8 @@ def _status_of(error: Layer2Error) -> HTTPStatus | None:
     match error:
         case UnknownTransfer():
             return HTTPStatus.NOT_FOUND
+        case AccessRefused():
+            return HTTPStatus.UNAUTHORIZED
         case IdempotencyConflict() | QuoteExpired():
             return HTTPStatus.CONFLICT
         case QuoteRefused(code="not_ready"):
@@ -297,13 +334,3 @@ def _error(status: int, code: str, message: str, field: str | None = None) -> JS
 
 def _canonical(value: Any) -> Response:
     return Response(canonical_json.encode(value), media_type="application/json")
-
-
-def _address(text: str) -> bytes:
-    try:
-        address = parse_address(text)
-    except FormatError as error:
-        raise InvalidRequest(error.message, code="taker_address") from error
-    if address == NO_ADDRESS:
-        raise InvalidRequest("the zero address is nobody's account", code="taker_address")
-    return address

@@ -6,24 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from layer2.errors import InsufficientFunds
-from layer2.layers import Layer2ProtocolType
-from layer2.money import BTC, ETH, AssetId, Balance
-from layer2.protocol_client import OfferRequest
+from layer2.layers import LAYERS, Layer2ProtocolType
+from layer2.money import BTC, AssetId, Balance
 from layer2.provider.open_swaps import OpenSwap
-from layer2.swap_rules.legs import ClockReading, Htlc, Side
 from layer2.terms import QuoteTerms
 
-__all__ = ["Inventory", "ProviderLayer"]
+__all__ = ["Inventory", "Purse"]
 
 
-class ProviderLayer(Protocol):
-    """What a provider needs of a layer's client, besides what its runner does with it."""
-
-    async def offer(self, request: OfferRequest) -> str: ...
-
-    async def check_can_finish(self, htlc: Htlc, side: Side) -> None: ...
-
-    async def read_clock(self) -> ClockReading: ...
+class Purse(Protocol):
+    """What the inventory asks of a layer's client."""
 
     async def balances_async(self) -> Mapping[AssetId, Balance]: ...
 
@@ -32,11 +24,12 @@ class Inventory:
     """The provider's money on each layer, less what is promised.
 
     Args:
-        gas_per_swap: wei that each open swap keeps reserved on the EVM side, for its lock, claim or refund.
+        gas_per_swap: of the native coin, in its smallest unit, what each open swap keeps back on every layer whose
+            native coin is not bitcoin: for its funding, collecting, refund or release.
     """
 
-    def __init__(self, layers: Mapping[Layer2ProtocolType, ProviderLayer], gas_per_swap: int) -> None:
-        self._layers = layers
+    def __init__(self, purses: Mapping[Layer2ProtocolType, Purse], gas_per_swap: int) -> None:
+        self._purses = purses
         self._gas_per_swap = gas_per_swap
 
     async def check(self, quote: QuoteTerms, swaps: Sequence[OpenSwap], now: int) -> None:
@@ -44,21 +37,24 @@ class Inventory:
 
         Raises:
             InsufficientFunds: not enough to spend, to receive, or for gas.
-            NodeError: the node does not say.
+            NodeError: the node does not answer that.
         """
-        for layer, client in self._layers.items():
-            balances = await client.balances_async()
+        source, destination = quote.pair
+        for layer in (source, destination):
+            balances = await self._purses[layer].balances_async()
             bitcoin = balances.get(BTC, Balance(0))
-            if layer is quote.destination:
+            if layer is destination:
                 promised = sum(swap.will_pay(layer, now) for swap in swaps)
                 _check(layer, "to spend", bitcoin.spendable, promised, quote.amount + quote.network_fee, "sat")
-            if layer is quote.source and bitcoin.receivable is not None:
+            if layer is source and bitcoin.receivable is not None:
                 promised = sum(swap.will_receive(layer, now) for swap in swaps)
                 _check(layer, "of room to receive", bitcoin.receivable, promised, quote.source_amount, "sat")
-            if layer is Layer2ProtocolType.BOB:
-                # A late lock that has to be given back costs gas too, but its owner can take it back alone.
-                promised = sum(swap.is_binding(now) for swap in swaps) * self._gas_per_swap
-                _check(layer, "for gas", balances.get(ETH, Balance(0)).spendable, promised, self._gas_per_swap, "wei")
+            facts = LAYERS[layer]
+            if facts.native_asset != BTC.code:
+                gas = balances.get(AssetId(facts.native_asset, facts.native_decimals), Balance(0))
+                # Whoever funds late can take that back alone, so an unfunded swap keeps no gas for it.
+                promised = sum(swap.uses(layer) and swap.takes_place(now) for swap in swaps) * self._gas_per_swap
+                _check(layer, "for gas", gas.spendable, promised, self._gas_per_swap, "wei")
 
 
 def _check(layer: Layer2ProtocolType, what: str, owned: int, promised: int, wanted: int, unit: str) -> None:

@@ -1,21 +1,15 @@
-"""The provider's log: one line of JSON for each event, on standard error, without any capability in it."""
+"""The provider's log: one line of JSON for each event, on standard error. Swap ids are public and may be in it."""
 
 from __future__ import annotations
 
 import logging
-import re
 import sys
-from collections.abc import MutableMapping
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 
-from layer2.provider.service import swap_tag
-from layer2.transactions import SwapId
-
-__all__ = ["configure", "without_ids"]
-
-_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
+__all__ = ["configure", "utc"]
 
 
 def configure() -> None:
@@ -25,7 +19,6 @@ def configure() -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
-        without_ids,
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -49,10 +42,6 @@ def configure() -> None:
     logging.getLogger("layer2").setLevel(logging.INFO)
 
 
-def without_ids(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Put a tag in the place of whatever looks like a swap's id: who knows one can read the swap."""
-    return {name: _ID.sub(_tag, value) if isinstance(value, str) else value for name, value in event.items()}
-
-
-def _tag(found: re.Match[str]) -> str:
-    return swap_tag(SwapId(found[0]))
+def utc(seconds: int | None) -> str | None:
+    """Unix seconds as people read them, such as ``2026-11-29 00:39:28 UTC``."""
+    return None if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"

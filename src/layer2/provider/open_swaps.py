@@ -2,43 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import assert_never
 
 from layer2.errors import FormatError, JournalError
-from layer2.formats.signed_terms import read_signed_terms
 from layer2.interfaces import SwapRecord
 from layer2.layers import Layer2ProtocolType
+from layer2.legs.timelock_settings import TimelockSettings
+from layer2.provider.pricing import Exposure
+from layer2.signed_terms import read_signed_terms
+from layer2.swap_rules.outlook import must_be_back_by
 from layer2.swap_rules.states import (
     ProviderAgreed,
     ProviderCollecting,
-    ProviderCompleted,
-    ProviderCounterFunded,
     ProviderCounterFunding,
-    ProviderHeld,
-    ProviderLocked,
-    ProviderRefunding,
-    ProviderReleased,
     ProviderReleasing,
     ProviderState,
     read_state,
 )
-from layer2.swap_rules.timelocks import TimelockSettings
-from layer2.terms import EvmLeg, Terms
+from layer2.terms import Terms
+from layer2.transactions import Finality
 
-__all__ = ["OpenSwap"]
+__all__ = ["OpenSwap", "exposure_on", "taker_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class OpenSwap:
-    """One swap of this provider's, as its record tells it."""
+    """One swap of this provider's, as its record has it."""
 
     record: SwapRecord
     state: ProviderState
     terms: Terms
+    rules: TimelockSettings
 
     @classmethod
-    def read(cls, record: SwapRecord) -> OpenSwap:
+    def read(cls, record: SwapRecord, rules: TimelockSettings) -> OpenSwap:
         """Read a record of the provider's role.
 
         Raises:
@@ -51,36 +49,38 @@ class OpenSwap:
             raise JournalError(f"a swap in the journal cannot be read: {error.message}") from error
         if not isinstance(state, ProviderState):
             raise JournalError("a swap of the provider is in a taker's state")
-        return cls(record, state, terms)
+        return cls(record, state, terms, rules)
 
     @property
-    def taker(self) -> bytes:
-        """20 bytes: the taker's account on the EVM side."""
-        source, destination = self.terms.source, self.terms.destination
-        if isinstance(source, EvmLeg):
-            return source.payer
-        assert isinstance(destination, EvmLeg), "every pair has an EVM side"
-        return destination.payee
+    def taker(self) -> str:
+        """What the taker names on the legs: its account or key where it pays from one, or else where it is paid."""
+        return taker_of(str(self.record.request.get("source")), str(self.record.request.get("destination")))
 
-    def is_binding(self, now: int) -> bool:
-        """Whether it binds its hash and takes up a place.
+    @property
+    def binds_hash(self) -> bool:
+        """Whether another swap under the same hash would be one too many: one of the two could collect what the other
+        has paid for. A swap that is released pays nothing under the hash."""
+        return not (self.record.is_final or isinstance(self.state, ProviderReleasing))
 
-        A lock that has not come by ``fund_by`` is only watched for; one that waits for its finality binds. For a
-        Lightning source the invoice exists at the node, and its hash serves once.
+    def takes_place(self, now: int) -> bool:
+        """Whether it takes one of the places, and money may still move for it.
+
+        A swap that nobody has funded gives its place back when a funding that was begun in time would be seen. What has
+        arrived only waits for its finality, and what needs a human waits for that human: neither keeps others out.
         """
-        if self.record.is_final:
-            return False
-        if not isinstance(self.terms.source, EvmLeg):
-            return True
-        if isinstance(self.state, ProviderReleasing):
-            return False
-        is_begun = not isinstance(self.state, ProviderAgreed) or self.state.source_tx_id is not None
-        return is_begun or now <= self.terms.fund_by
+        if isinstance(self.state, ProviderAgreed) and self.state.source_tx_id is None:
+            return now <= self.terms.source.lands_by(self.terms.fund_by, self.rules)
+        has_arrived = isinstance(self.state, ProviderCollecting) and self.state.has_arrived
+        return self.binds_hash and not has_arrived and self.record.attention is None
+
+    def uses(self, layer: Layer2ProtocolType) -> bool:
+        """Whether one of its legs is on that layer."""
+        return layer in (self.terms.source.protocol, self.terms.destination.protocol)
 
     def will_pay(self, layer: Layer2ProtocolType, now: int) -> int:
         """Satoshi that it may still take out of what can be spent on that layer."""
-        is_ahead = isinstance(self.state, ProviderAgreed | ProviderHeld | ProviderLocked | ProviderCounterFunding)
-        if not is_ahead or self.terms.destination.protocol is not layer or not self.is_binding(now):
+        is_ahead = isinstance(self.state, ProviderAgreed | ProviderCounterFunding)
+        if not is_ahead or self.terms.destination.protocol is not layer or not self.takes_place(now):
             return 0
         return self.terms.amount + self.terms.network_fee
 
@@ -88,26 +88,34 @@ class OpenSwap:
         """Satoshi of room that it may still need to be paid on that layer."""
         if not isinstance(self.state, ProviderAgreed) or self.terms.source.protocol is not layer:
             return 0
-        return self.terms.source_amount if self.is_binding(now) else 0
+        return self.terms.source_amount if self.takes_place(now) else 0
 
-    def must_be_back_by(self, settings: TimelockSettings) -> int | None:
+    @property
+    def unsettled(self) -> tuple[Finality, int]:
+        """At which finality its source is relied on, and satoshi that would be lost if that were reorganised away."""
+        finality = self.terms.source.finality
+        is_at_stake = not self.record.is_final and not isinstance(self.state, ProviderReleasing)
+        return finality, self.terms.amount if is_at_stake and finality is not Finality.FINALIZED else 0
+
+    @property
+    def must_be_back_by(self) -> int | None:
         """Unix seconds by which this provider must run again lest it lose money; None where none is at stake."""
-        match self.state:
-            case ProviderCounterFunding() | ProviderCounterFunded() | ProviderCollecting() | ProviderRefunding():
-                if isinstance(self.terms.source, EvmLeg):
-                    # It has paid, and claims the lock before anybody can refund it.
-                    return self.terms.source.deadline - settings.claim_margin - settings.rollup_clock_early
-                assert isinstance(self.terms.destination, EvmLeg), "every pair has an EVM side"
-                # The held payment outlives this by the time that a refund, or a late claim, takes.
-                return self.terms.destination.deadline
-            case (
-                ProviderAgreed()
-                | ProviderHeld()
-                | ProviderLocked()
-                | ProviderReleasing()
-                | ProviderReleased()
-                | ProviderCompleted()
-            ):
-                return None
-            case _:
-                assert_never(self.state)
+        return must_be_back_by(self.state, self.terms, self.rules)
+
+
+def exposure_on(layer: Layer2ProtocolType, swaps: Iterable[OpenSwap]) -> Exposure:
+    """What depends on fundings of that layer that can still be reorganised away.
+
+    From its agreement on a swap counts until its source is collected for good: what one read shows of the funding
+    meanwhile is not in the journal.
+    """
+    exposure = Exposure()
+    for swap in swaps:
+        if swap.terms.source.protocol is layer:
+            exposure = exposure.plus(*swap.unsettled)
+    return exposure
+
+
+def taker_of(source: str, destination: str) -> str:
+    """By which text a taker is counted. Accounts are free to make, so this bounds carelessness and not malice."""
+    return (source or destination).lower()

@@ -9,25 +9,24 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import structlog
 
-from layer2.contracts.htlc import HTLC_ADDRESS
-from layer2.errors import Layer2Error
-from layer2.formats.evm_address import parse_address
+from layer2.assembly import JoiningLegs, check_owners, open_clients, owners_of
+from layer2.errors import AuthenticationFailed, ConfigurationError, Layer2Error, WrongNetwork
 from layer2.interfaces import Clock, Entropy, Role, SwapRecord, SystemClock, SystemEntropy
-from layer2.layers import Layer2ProtocolType
+from layer2.legs.timelock_settings import TimelockSettings
 from layer2.local_process import ending_with
 from layer2.proofs.model import TransferProof
-from layer2.protocols.bob import BobClient
-from layer2.protocols.lightning import LightningNetwork
 from layer2.provider.http import create_app
-from layer2.provider.logs import configure
-from layer2.provider.quotes import ProviderFacts
+from layer2.provider.late_fundings import LateFundings
+from layer2.provider.logs import configure, utc
+from layer2.provider.nodes import Nodes
 from layer2.provider.server import serving
-from layer2.provider.service import SwapProvider, swap_tag
+from layer2.provider.service import SwapProvider
 from layer2.provider.settings import ProviderSettings
 from layer2.signers.software import SoftwareIdentity
 from layer2.swap_engine.journal import SqliteJournal
@@ -35,6 +34,9 @@ from layer2.swap_engine.records import outlook_of
 from layer2.swap_engine.runner import SwapRunner
 
 __all__ = ["main", "serve"]
+
+_FIRST_LOOK_SECONDS = 10.0
+"""How long the first answers to takers wait for the first answers of the nodes; open swaps do not wait."""
 
 
 def main() -> None:
@@ -55,9 +57,10 @@ async def serve(
     clock: Clock | None = None,
     entropy: Entropy | None = None,
 ) -> None:
-    """Run a provider until SIGTERM or SIGINT; then take no new swaps, say by when it must run again, and return.
+    """Run a provider until SIGTERM or SIGINT; then take no new swaps, log by when it must run again, and return.
 
-    Open swaps go on at once at the next start; nothing of them is in memory alone.
+    Open swaps go on at once at the next start; nothing of them is in memory alone. A node that is away holds up its own
+    layer only, which joins when it is back.
 
     Args:
         ready_file: written once it serves: JSON with ``url``, ``identity_key`` and ``process_id``; gone when it ends.
@@ -67,7 +70,8 @@ async def serve(
 
     Raises:
         ConfigurationError, SignerError, JournalError: it cannot begin.
-        NodeError: a node is not the configured one, or cannot be reached.
+        JournalBusy: another process acts on its journal.
+        WrongNetwork, AuthenticationFailed: a node is not the configured one, and no swap is open.
     """
     configure()
     _forget(ready_file)
@@ -91,65 +95,45 @@ async def _serve_until(
     clock: Clock,
     entropy: Entropy,
 ) -> None:
-    timelocks = settings.timelocks
-    identity, signer = SoftwareIdentity.from_file(settings.identity_key_file, entropy), settings.bob.signer()
+    rules, identity = settings.timelocks, SoftwareIdentity.from_file(settings.identity_key_file, entropy)
     async with contextlib.AsyncExitStack() as closing:
         journal = await SqliteJournal.open(settings.journal.path)
         closing.push_async_callback(journal.aclose)
-        to_clients = (settings.network, settings.default_timeout_ms, settings.connection_pool)
-        bob = BobClient(settings.bob.settings(*to_clients), signer, journal, clock)
-        closing.push_async_callback(bob.aclose)
-        lightning_settings = settings.lightning.settings(*to_clients)
-        lightning = LightningNetwork(lightning_settings, journal, clock)
-        closing.push_async_callback(lightning.aclose)
-        await asyncio.gather(bob.initialize_async(), lightning.initialize_async())
-        layers: dict[Layer2ProtocolType, BobClient | LightningNetwork] = {
-            Layer2ProtocolType.BOB: bob,
-            Layer2ProtocolType.LIGHTNING: lightning,
-        }
-
-        def tell(record: SwapRecord) -> None:
-            outlook = outlook_of(record, timelocks)
-            log.info(
-                "swap_changed",
-                swap=swap_tag(record.swap_id),
-                state=record.state.get("state"),
-                version=record.version,
-                deadline=outlook.deadline,
-                funds=outlook.funds,
-            )
-
+        await journal.act()
+        await check_owners(journal, owners_of(settings))
+        clients = open_clients(settings, journal, clock)
+        legs = {layer: JoiningLegs(client) for layer, client in clients.items()}
+        for close in (*(client.aclose for client in clients.values()), *(each.aclose for each in legs.values())):
+            closing.push_async_callback(close)
+        nodes = Nodes(legs, clock)
         runner = SwapRunner(
             journal,
-            layers,
+            legs,
             None,
-            timelocks,
+            rules,
             clock,
-            tell,
+            _change_log(log, rules),
             make_proof=lambda terms, source, destination: TransferProof(terms, source, destination).to_bytes(),
         )
         closing.push_async_callback(runner.aclose)
         provider = SwapProvider(
-            facts=ProviderFacts(
-                chain_id=settings.bob.chain_id,
-                contract=HTLC_ADDRESS,
-                token=parse_address(settings.bob.token_address),
-                token_decimals=settings.bob.token_decimals,
-                evm_address=signer.address,
-                lightning_network=lightning_settings.invoice_prefix,
-                node_key=bytes.fromhex(await lightning.receive_address_async()),
-            ),
-            pricing=settings.pricing,
+            prices=settings.price_list,
             limits=settings.limits,
-            settings=timelocks,
+            rules=rules,
             signer=identity,
             journal=journal,
-            layers=layers,
+            nodes=nodes,
+            legs=legs,
+            purses=clients,
             runner=runner,
             clock=clock,
             entropy=entropy,
         )
+        # Before any node was heard of: a swap needs only the layers that it acts on.
         resumed = await runner.resume((Role.PROVIDER,))
+        for work in (nodes.join(), LateFundings(legs, journal, runner, rules, clock).run()):
+            closing.push_async_callback(_background(work, log))
+        await _first_look(nodes, has_open_swaps=bool(resumed))
         async with serving(create_app(provider), settings.listen_host, settings.listen_port) as url:
             ready = {"url": url, "identity_key": identity.public_key.hex(), "process_id": os.getpid()}
             log.info("serving", url=url, identity_key=ready["identity_key"], resumed_swaps=len(resumed))
@@ -158,7 +142,64 @@ async def _serve_until(
             must_be_back_by = await provider.drain()
             # Ends the event streams too, so that the server need not wait for their readers.
             open_swaps = await runner.aclose()
-        log.info("stopped", open_swaps=len(open_swaps), must_be_back_by=must_be_back_by)
+        log.info(
+            "stopped",
+            open_swaps=len(open_swaps),
+            must_be_back_by=must_be_back_by,
+            must_be_back_by_utc=utc(must_be_back_by),
+        )
+
+
+def _change_log(log: structlog.stdlib.BoundLogger, rules: TimelockSettings) -> Callable[[SwapRecord], None]:
+    def changed(record: SwapRecord) -> None:
+        outlook = outlook_of(record, rules)
+        log.info(
+            "swap_changed",
+            swap_id=record.swap_id,
+            state=record.state.get("state"),
+            version=record.version,
+            deadline=outlook.deadline,
+            deadline_utc=utc(outlook.deadline),
+            funds=outlook.funds,
+        )
+        if record.attention is not None:
+            log.error("swap_needs_attention", swap_id=record.swap_id, reason=record.attention)
+
+    return changed
+
+
+async def _first_look(nodes: Nodes, *, has_open_swaps: bool) -> None:
+    """Wait for the first answer of every node, but not for long.
+
+    Raises:
+        WrongNetwork, AuthenticationFailed, ConfigurationError: a node is not the configured one, and nothing is lost by
+            ending.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_FIRST_LOOK_SECONDS):
+            await nodes.tried()
+    for error in nodes.failures.values():
+        if not has_open_swaps and isinstance(error, WrongNetwork | AuthenticationFailed | ConfigurationError):
+            raise error
+
+
+def _background(
+    work: Coroutine[Any, Any, None], log: structlog.stdlib.BoundLogger
+) -> Callable[[], Coroutine[Any, Any, None]]:
+    """Start work whose end must not end the process; return what ends it."""
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("background_work_broke", exc_info=error)
+
+    task = asyncio.get_running_loop().create_task(work)
+    task.add_done_callback(ended)
+
+    async def end() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    return end
 
 
 def _forget(ready_file: Path | None) -> None:

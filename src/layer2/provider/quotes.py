@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from layer2.errors import InvalidRequest, QuoteExpired, QuoteRefused, UnknownAsset
-from layer2.formats.signed_terms import quote_digest
 from layer2.interfaces import Clock, Entropy, IdentitySigner
 from layer2.layers import Layer2ProtocolType
+from layer2.legs.leg import LegOffer
+from layer2.legs.timelock_settings import TimelockSettings
 from layer2.money import BTC, checked_amount
-from layer2.provider.pricing import Pricing
-from layer2.swap_rules.quotes import PAIRS
-from layer2.swap_rules.timelocks import TimelockSettings
-from layer2.terms import QuoteTerms, SignedQuote
+from layer2.provider.pricing import Amounts, Exposure, PriceList
+from layer2.signed_terms import quote_digest
+from layer2.swap_rules.timelocks import pairs_of
+from layer2.terms import QuoteTerms, Scheme, Signature, SignedQuote
+from layer2.transactions import Finality
 
-__all__ = ["ProviderFacts", "QuoteBook"]
+__all__ = ["QuoteBook", "QuoteRequest"]
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderFacts:
-    """Where a provider trades, as its own nodes and keys say."""
+class QuoteRequest:
+    """What a quote is asked for. Exactly one of the amounts is given, in satoshi."""
 
-    chain_id: int
-    contract: bytes
-    """20 bytes."""
-    token: bytes
-    """20 bytes."""
-    token_decimals: int
-    evm_address: bytes
-    """20 bytes: its account."""
-    lightning_network: str
-    """BOLT 11 prefix."""
-    node_key: bytes
-    """33 bytes: its Lightning node."""
+    asset: str
+    source: Layer2ProtocolType
+    destination: Layer2ProtocolType
+    amount: int | None = None
+    """What arrives at the destination."""
+    send_amount: int | None = None
+    """What leaves the source."""
 
 
 class QuoteBook:
@@ -44,17 +42,15 @@ class QuoteBook:
 
     def __init__(
         self,
-        facts: ProviderFacts,
-        pricing: Pricing,
-        settings: TimelockSettings,
+        prices: PriceList,
+        rules: TimelockSettings,
         signer: IdentitySigner,
         clock: Clock,
         entropy: Entropy,
         most_open: int,
     ) -> None:
-        self._facts = facts
-        self._pricing = pricing
-        self._settings = settings
+        self._prices = prices
+        self._rules = rules
         self._signer = signer
         self._clock = clock
         self._entropy = entropy
@@ -63,49 +59,48 @@ class QuoteBook:
         self._open: dict[str, QuoteTerms] = {}
 
     async def issue(
-        self, asset: str, amount: int, source: Layer2ProtocolType, destination: Layer2ProtocolType
+        self, request: QuoteRequest, offers: Mapping[Layer2ProtocolType, LegOffer], exposure: Exposure
     ) -> SignedQuote:
         """Make, remember and sign a quote.
 
+        Args:
+            offers: this provider's own, of each layer whose node has given one.
+            exposure: of the source's layer.
+
         Raises:
-            UnknownAsset, InvalidRequest: not an asset or a pair of this provider's.
+            UnknownAsset, InvalidRequest: not an asset or a pair of this provider's; not exactly one amount.
             InvalidAmount: outside the limits.
             QuoteRefused: code ``too_many_quotes``.
             SignerError: the identity key cannot be used.
         """
-        if asset != BTC.code:
-            raise UnknownAsset(f"this provider swaps {BTC}, not {asset!r}")
-        if (source, destination) not in PAIRS:
-            raise InvalidRequest(f"there are no swaps from {source.value} to {destination.value}", code="pair")
-        self._pricing.check_amount(checked_amount(amount))
+        if request.asset != BTC.code:
+            raise UnknownAsset(f"this provider swaps {BTC}, not {request.asset!r}")
+        pair = request.source, request.destination
+        if pair not in pairs_of(offers, self._rules):
+            raise InvalidRequest(f"there are no swaps from {pair[0].value} to {pair[1].value} here", code="pair")
+        figures = self._figures(request)
         now = int(self._clock.now())
         self._forget_until(now)
         if len(self._open) >= self._most_open:
             raise QuoteRefused("too many quotes are open; ask again in a minute", code="too_many_quotes")
-        facts = self._facts
+        finality = self._prices.finality(figures.amount, exposure)
         quote = QuoteTerms(
             quote_id=self._entropy.token(16).hex(),
-            network=self._settings.network,
+            network=self._rules.network,
             asset=BTC.code,
-            source=source,
-            destination=destination,
-            amount=amount,
-            provider_fee=self._pricing.provider_fee(amount),
-            network_fee=self._pricing.network_fee,
-            chain_id=facts.chain_id,
-            contract=facts.contract,
-            token=facts.token,
-            token_decimals=facts.token_decimals,
-            evm_address=facts.evm_address,
-            lightning_network=facts.lightning_network,
-            node_key=facts.node_key,
-            finality=self._pricing.finality(amount),
+            amount=figures.amount,
+            provider_fee=figures.provider_fee,
+            network_fee=figures.network_fee,
+            source=offers[request.source].with_finality(finality),
+            # What the taker waits for follows from its own swap: others have no part in that risk.
+            destination=offers[request.destination].with_finality(self._prices.finality(figures.amount)),
             issued_at=now,
-            valid_until=now + self._settings.quote_validity,
+            valid_until=now + self._rules.quote_validity,
             provider=self._signer.public_key,
         )
         self._open[quote.quote_id] = quote
-        return SignedQuote(quote, await self._signer.sign_schnorr(quote_digest(quote)))
+        signature = await self._signer.sign_schnorr(quote_digest(quote))
+        return SignedQuote(quote, Signature(Scheme.BIP340, signature))
 
     def find(self, quote_id: str) -> QuoteTerms:
         """The open quote of that id.
@@ -118,6 +113,35 @@ class QuoteBook:
         if quote is None:
             raise QuoteExpired("there is no open quote of that id", remedy="ask for a new quote")
         return quote
+
+    def use_up(self, quote_id: str) -> None:
+        """Forget a quote under which a swap was agreed: it serves once."""
+        self._open.pop(quote_id, None)
+
+    def check_finality(self, quote: QuoteTerms, exposure: Exposure) -> None:
+        """Check that the source is still waited for long enough, with what other swaps depend on by now.
+
+        Raises:
+            QuoteExpired: a new quote would wait longer.
+        """
+        if not quote.source.finality.includes(self._needed(quote, exposure)):
+            raise QuoteExpired(
+                f"swaps that were agreed meanwhile make a longer wait on {quote.source.protocol.value} necessary; "
+                "ask for a new quote",
+                remedy="ask for a new quote",
+            )
+
+    def _needed(self, quote: QuoteTerms, exposure: Exposure) -> Finality:
+        # A layer that has one finality only answers with that one.
+        return quote.source.with_finality(self._prices.finality(quote.amount, exposure)).finality
+
+    def _figures(self, request: QuoteRequest) -> Amounts:
+        price = self._prices.price((request.source, request.destination))
+        if request.amount is not None and request.send_amount is None:
+            return price.arriving(checked_amount(request.amount))
+        if request.send_amount is not None and request.amount is None:
+            return price.leaving(checked_amount(request.send_amount, what="send_amount"))
+        raise InvalidRequest("give exactly one of amount and send_amount", code="amount")
 
     def _forget_until(self, now: int) -> None:
         for quote_id, quote in list(self._open.items()):

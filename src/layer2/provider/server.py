@@ -32,7 +32,7 @@ async def serving(app: ASGIApp, host: str, port: int) -> AsyncIterator[str]:
         server = _Server(
             uvicorn.Config(
                 app,
-                # Paths hold the ids of swaps, so no line is written for a request.
+                # Who looks at which swap is written down nowhere.
                 access_log=False,
                 log_config=None,
                 lifespan="off",

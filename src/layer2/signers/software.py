@@ -15,12 +15,14 @@ from coincurve import PrivateKey, PublicKeyXOnly
 
 from layer2.errors import SignerError
 from layer2.formats.evm_address import address_of_public_key, to_checksum
+from layer2.formats.tagged_signature import tagged_hash
 from layer2.interfaces import Entropy, SystemEntropy
 from layer2.transactions import Preimage, SwapId
 
 __all__ = ["SeedPreimages", "SoftwareEvmSigner", "SoftwareIdentity", "read_secret_file"]
 
 _LONGEST_FILE = 256
+_FINGERPRINT_TAG = "layer2/seed/v1"
 
 
 def read_secret_file(path: str | Path) -> bytes:
@@ -141,7 +143,7 @@ class SoftwareIdentity:
 
 
 class SeedPreimages:
-    """Preimages from the swap seed; fulfils ``interfaces.PreimageSource``.
+    """Preimages and access tokens from the swap seed; fulfils ``interfaces.PreimageSource``.
 
     Args:
         seed: 32 bytes. Whoever has it can collect every open swap of its owner, and without it no swap can be
@@ -164,6 +166,16 @@ class SeedPreimages:
     def preimage(self, swap_id: SwapId) -> Preimage:
         """HMAC-SHA256(seed, the swap id's 32 hex digits as ASCII): the same for ever."""
         return Preimage(hmac.digest(self._seed, swap_id.encode("ascii"), "sha256"))
+
+    def access_token(self, swap_id: SwapId) -> bytes:
+        """HMAC-SHA256(seed, "access" and the swap id's 32 hex digits), 32 bytes: with it the swap can be read at the
+        provider. It reveals nothing of the preimage."""
+        return hmac.digest(self._seed, b"access" + swap_id.encode("ascii"), "sha256")
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that tell seeds apart and reveal nothing of them: the head of a tagged hash (BIP 340)."""
+        return tagged_hash(_FINGERPRINT_TAG, self._seed)[:8].hex()
 
     def __repr__(self) -> str:
         return "SeedPreimages(<secret>)"

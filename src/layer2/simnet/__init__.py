@@ -1,4 +1,4 @@
-"""A local network in one process: an EVM node that speaks BOB's JSON-RPC, and two Lightning nodes.
+"""A local network in one process: two EVM nodes that speak op-geth's JSON-RPC, and two Lightning nodes.
 
 See ``docs/simnet.md``. Starting and stopping it needs nothing of what it runs on.
 """

@@ -12,14 +12,14 @@ from coincurve import PrivateKey
 
 from layer2.formats.evm_address import address_of_public_key
 from layer2.formats.evm_transaction import Eip1559Transaction
-from layer2.simnet.evm_chain import CHAIN_ID
+from layer2.simnet.evm_chain import BOB_CHAIN_ID
 
 __all__ = ["START_SATOSHIS", "START_WEI", "SimAccount"]
 
 START_WEI = 10 * 10**18
-"""ETH for gas that each account has in the genesis block."""
+"""Wei for gas that each account has in the genesis block of each chain."""
 START_SATOSHIS = 100_000_000
-"""The token, in its smallest unit, that taker and provider get at the start."""
+"""The token, in its smallest unit, that taker and provider get on each chain at the start."""
 
 _CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _DEPLOYMENT_FEES = (1_000_000, 100_000_000)
@@ -40,10 +40,10 @@ class SimAccount:
         key = PrivateKey(secret.to_bytes(32, "big"))
         return cls(key, address_of_public_key(key.public_key.format()))
 
-    def sign_call(self, nonce: int, to: bytes, data: bytes, gas_limit: int) -> bytes:
+    def sign_call(self, nonce: int, to: bytes, data: bytes, gas_limit: int, *, chain_id: int = BOB_CHAIN_ID) -> bytes:
         """Sign a transaction without value, at the price of a fresh chain, and return it as it is sent."""
         tip, most = _DEPLOYMENT_FEES
-        transaction = Eip1559Transaction(CHAIN_ID, nonce, tip, most, gas_limit, to, 0, data)
+        transaction = Eip1559Transaction(chain_id, nonce, tip, most, gas_limit, to, 0, data)
         return transaction.signed(self.key.sign_recoverable(transaction.signing_hash(), hasher=None)).raw
 
     def write_key(self, path: Path) -> None:

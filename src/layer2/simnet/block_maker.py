@@ -1,4 +1,4 @@
-"""When BOB's blocks come by themselves."""
+"""When a chain's blocks come by themselves."""
 
 from __future__ import annotations
 

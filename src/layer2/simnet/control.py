@@ -18,12 +18,12 @@ _Answer: TypeAlias = dict[str, Any]
 class Controllable(Protocol):
     """What can be steered; each operation returns when its change is visible at the nodes."""
 
-    def mine(self, blocks: int) -> int: ...
-    def set_automatic(self, enabled: bool) -> None: ...
-    def advance_chain_time(self, seconds: int) -> int: ...
+    def mine(self, chain: str, blocks: int) -> int: ...
+    def set_automatic(self, chain: str, enabled: bool) -> None: ...
+    def advance_chain_time(self, chain: str, seconds: int) -> int: ...
     def advance_clock(self, seconds: int) -> int: ...
-    def set_finality(self, safe: int | None, finalized: int | None) -> None: ...
-    def reorganise(self, depth: int, keep_transactions: bool, transactions: Sequence[bytes]) -> int: ...
+    def set_finality(self, chain: str, safe: int | None, finalized: int | None) -> None: ...
+    def reorganise(self, chain: str, depth: int, keep_transactions: bool, transactions: Sequence[bytes]) -> int: ...
     async def mine_bitcoin(self, blocks: int) -> int: ...
     async def stop_lightning(self, party: str) -> None: ...
     async def start_lightning(self, party: str, *, new_certificate: bool) -> None: ...
@@ -80,26 +80,27 @@ class ControlServer:
             return _respond(400, {"error": str(error)})
 
     async def _mine(self, arguments: _Answer) -> _Answer:
-        return {"height": self._network.mine(_integer(arguments, "blocks"))}
+        return {"height": self._network.mine(_text(arguments, "chain"), _integer(arguments, "blocks"))}
 
     async def _automatic(self, arguments: _Answer) -> _Answer:
-        self._network.set_automatic(_truth(arguments, "enabled"))
+        self._network.set_automatic(_text(arguments, "chain"), _truth(arguments, "enabled"))
         return {}
 
     async def _chain_time(self, arguments: _Answer) -> _Answer:
-        return {"timestamp": self._network.advance_chain_time(_integer(arguments, "seconds"))}
+        chain, seconds = _text(arguments, "chain"), _integer(arguments, "seconds")
+        return {"timestamp": self._network.advance_chain_time(chain, seconds)}
 
     async def _clock(self, arguments: _Answer) -> _Answer:
         return {"time": self._network.advance_clock(_integer(arguments, "seconds"))}
 
     async def _finality(self, arguments: _Answer) -> _Answer:
         held = [None if arguments.get(name) is None else _integer(arguments, name) for name in ("safe", "finalized")]
-        self._network.set_finality(*held)
+        self._network.set_finality(_text(arguments, "chain"), *held)
         return {}
 
     async def _reorganise(self, arguments: _Answer) -> _Answer:
-        depth, keep = _integer(arguments, "depth"), _truth(arguments, "keep")
-        return {"height": self._network.reorganise(depth, keep, _transactions(arguments))}
+        chain, depth, keep = _text(arguments, "chain"), _integer(arguments, "depth"), _truth(arguments, "keep")
+        return {"height": self._network.reorganise(chain, depth, keep, _transactions(arguments))}
 
     async def _mine_bitcoin(self, arguments: _Answer) -> _Answer:
         return {"height": await self._network.mine_bitcoin(_integer(arguments, "blocks"))}

@@ -1,4 +1,4 @@
-"""The simnet's chain: blocks, states and branches, executed by py-evm under Prague's rules.
+"""One EVM chain of the simnet: blocks, states and branches, executed by py-evm under Prague's rules.
 
 It keeps its own list of canonical blocks, so that a branch can be replaced; py-evm's database holds headers
 and states of every branch by their hash. It knows nothing of pools, clocks, finality or RPC.
@@ -38,11 +38,12 @@ from eth_utils.exceptions import ValidationError
 from layer2.contracts.factory import DETERMINISTIC_FACTORY, FACTORY_CODE
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.keccak import keccak256
+from layer2.local_network import CHAIN_IDS
 
 __all__ = [
     "BLOCK_GAS_LIMIT",
+    "BOB_CHAIN_ID",
     "CALL_GAS_LIMIT",
-    "CHAIN_ID",
     "CallFailed",
     "CallOutOfGas",
     "CallRefused",
@@ -52,8 +53,8 @@ __all__ = [
     "SimulatedCall",
 ]
 
-CHAIN_ID = 60808
 BLOCK_GAS_LIMIT = 60_000_000
+BOB_CHAIN_ID = CHAIN_IDS["BOB"]
 TRANSFER_GAS = 21_000
 CALL_GAS_LIMIT = 50_000_000
 _FEE_VAULT = Address(bytes.fromhex("4200000000000000000000000000000000000011"))
@@ -61,8 +62,6 @@ _GENESIS_BASE_FEE = 1_000_000
 _ELASTICITY, _DENOMINATOR = 6, 250
 # Holocene's form: version 0, then denominator and elasticity.
 _EXTRA_DATA = bytes(1) + _DENOMINATOR.to_bytes(4, "big") + _ELASTICITY.to_bytes(4, "big")
-
-_CONTEXT = ChainContext(CHAIN_ID)
 
 # What op-geth says where py-evm raises these; other failures keep py-evm's words.
 _GETH_WORDS: dict[type[VMError], str] = {
@@ -181,14 +180,17 @@ class EvmChain:
     Args:
         allocation: genesis balances in wei, by address.
         timestamp: the genesis block's, in unix seconds.
+        chain_id: what transactions of this chain are signed for.
     """
 
-    def __init__(self, allocation: Mapping[bytes, int], timestamp: int) -> None:
+    def __init__(self, allocation: Mapping[bytes, int], timestamp: int, chain_id: int = BOB_CHAIN_ID) -> None:
+        self.chain_id = chain_id
+        self._context = ChainContext(chain_id)
         self._database = AtomicDB()
         self._headers = ChainDB(self._database)
         self._consensus = ConsensusContext(self._database)
         before = BlockHeader(difficulty=0, block_number=BlockNumber(-1), gas_limit=0)
-        state = _BobVM.build_state(self._database, before, _CONTEXT)
+        state = _BobVM.build_state(self._database, before, self._context)
         for address, balance in allocation.items():
             state.set_balance(Address(address), balance)
         state.set_nonce(Address(DETERMINISTIC_FACTORY), 1)
@@ -257,7 +259,7 @@ class EvmChain:
             timestamp=timestamp,
             mix_hash=keccak256(parent.hash + branch.to_bytes(8, "big")),
         )
-        vm = _BobVM(header, self._headers, _CONTEXT, self._consensus)
+        vm = _BobVM(header, self._headers, self._context, self._consensus)
         included: list[SignedTransactionAPI] = []
         receipts: list[ReceiptAPI] = []
         contracts: list[bytes | None] = []
@@ -378,7 +380,7 @@ class EvmChain:
 
     def _state(self, header: BlockHeaderAPI) -> StateAPI:
         ancestors = _BobVM.get_prev_hashes(header.parent_hash, self._headers) or ()
-        return _BobVM.build_state(self._database, header, _CONTEXT, ancestors)
+        return _BobVM.build_state(self._database, header, self._context, ancestors)
 
     def _free_state(self, block: MinedBlock) -> StateAPI:
         """The state after the block in a context where gas may cost nothing."""
@@ -396,11 +398,10 @@ class EvmChain:
             return bytes(computation.output), None
         return b"", _failure(computation.error, bytes(computation.output))
 
-    @staticmethod
-    def _execute(request: CallRequest, state: StateAPI) -> ComputationAPI:
+    def _execute(self, request: CallRequest, state: StateAPI) -> ComputationAPI:
         sender = Address(request.sender)
         unsigned = PragueTransactionBuilder.new_unsigned_dynamic_fee_transaction(
-            chain_id=CHAIN_ID,
+            chain_id=self.chain_id,
             nonce=state.get_nonce(sender),
             max_priority_fee_per_gas=request.gas_price,
             max_fee_per_gas=request.gas_price,

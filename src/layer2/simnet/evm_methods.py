@@ -1,4 +1,4 @@
-"""The JSON-RPC methods of the simnet's BOB node, without any transport."""
+"""The JSON-RPC methods of an EVM node of the simnet, without any transport."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from layer2.simnet.evm_arguments import (
     expect_percentiles,
     log_filter,
 )
-from layer2.simnet.evm_chain import CHAIN_ID, CallFailed, CallOutOfGas, CallRefused, MinedBlock
+from layer2.simnet.evm_chain import CallFailed, CallOutOfGas, CallRefused, MinedBlock
 from layer2.simnet.evm_node import EvmNode
 from layer2.simnet.evm_pool import TransactionRefused
 from layer2.simnet.evm_simulation import execution_error, simulation_answer
@@ -60,8 +60,8 @@ class EvmMethods:
         # Each with the number of arguments that it needs and that it takes at most.
         self._methods: dict[str, tuple[_Method, int, int]] = {
             "web3_clientVersion": (lambda: "layer2-simnet/py-evm", 0, 0),
-            "net_version": (lambda: str(CHAIN_ID), 0, 0),
-            "eth_chainId": (lambda: quantity(CHAIN_ID), 0, 0),
+            "net_version": (lambda: str(node.chain.chain_id), 0, 0),
+            "eth_chainId": (lambda: quantity(node.chain.chain_id), 0, 0),
             "eth_syncing": (lambda: False, 0, 0),
             "eth_blockNumber": (lambda: quantity(node.chain.head.number), 0, 0),
             "eth_getBlockByNumber": (self._get_block_by_number, 2, 2),

@@ -1,4 +1,4 @@
-"""The simnet's BOB node: chain, pool, chain time and finality together, without any network."""
+"""One EVM node of the simnet: chain, pool, chain time and finality together, without any network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from eth.abc import SignedTransactionAPI
 
 from layer2.simnet.clock import SimClock
-from layer2.simnet.evm_chain import EvmChain, MinedBlock
+from layer2.simnet.evm_chain import BOB_CHAIN_ID, EvmChain, MinedBlock
 from layer2.simnet.evm_pool import TransactionPool, TransactionRefused, decode_transaction
 
 __all__ = ["EvmNode"]
@@ -25,9 +25,10 @@ class EvmNode:
         allocation: genesis balances in wei, by address.
         clock: the machines' clock. A block's time is the clock's plus the chain's own offset, and at least
             one second after its parent's.
+        chain_id: what transactions of this chain are signed for.
     """
 
-    def __init__(self, allocation: Mapping[bytes, int], clock: SimClock) -> None:
+    def __init__(self, allocation: Mapping[bytes, int], clock: SimClock, chain_id: int = BOB_CHAIN_ID) -> None:
         self._clock = clock
         self._offset = 0
         self._branch = 0
@@ -35,8 +36,8 @@ class EvmNode:
         self._held_finalized: int | None = None
         self.watchers: set[Callable[[MinedBlock], None]] = set()
         """Called with each block that becomes the head."""
-        self.chain = EvmChain(allocation, clock.now() - _GENESIS_AGE)
-        self.pool = TransactionPool()
+        self.chain = EvmChain(allocation, clock.now() - _GENESIS_AGE, chain_id)
+        self.pool = TransactionPool(chain_id)
 
     @property
     def safe_height(self) -> int:

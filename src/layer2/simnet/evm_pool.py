@@ -12,7 +12,7 @@ from eth.vm.forks.prague.transactions import PragueTransactionBuilder
 from eth_typing import Address
 from eth_utils.exceptions import ValidationError
 
-from layer2.simnet.evm_chain import BLOCK_GAS_LIMIT, CHAIN_ID
+from layer2.simnet.evm_chain import BLOCK_GAS_LIMIT, BOB_CHAIN_ID
 
 __all__ = ["PooledTransaction", "TransactionPool", "TransactionRefused", "decode_transaction"]
 
@@ -44,7 +44,7 @@ def decode_transaction(raw: bytes) -> SignedTransactionAPI:
     """Read a signed transaction as ``eth_sendRawTransaction`` gets it.
 
     Raises:
-        TransactionRefused: it cannot be read, or its type is not one that BOB takes.
+        TransactionRefused: it cannot be read, or its type is not one that the chain takes.
     """
     if len(raw) < 2:
         raise TransactionRefused("typed transaction too short")
@@ -59,9 +59,14 @@ def decode_transaction(raw: bytes) -> SignedTransactionAPI:
 
 
 class TransactionPool:
-    """Transactions that are signed and not in a block, by sender and nonce."""
+    """Transactions that are signed and not in a block, by sender and nonce.
 
-    def __init__(self) -> None:
+    Args:
+        chain_id: what they are signed for.
+    """
+
+    def __init__(self, chain_id: int = BOB_CHAIN_ID) -> None:
+        self._chain_id = chain_id
         self._by_sender: dict[bytes, dict[int, PooledTransaction]] = {}
         self._by_hash: dict[bytes, PooledTransaction] = {}
         self._arrivals = 0
@@ -86,7 +91,7 @@ class TransactionPool:
         transaction_hash = bytes(transaction.hash)
         if transaction_hash in self._by_hash:
             raise TransactionRefused("already known")
-        sender = _checked_sender(transaction)
+        sender = _checked_sender(transaction, self._chain_id)
         next_nonce = state.get_nonce(Address(sender))
         if transaction.nonce < next_nonce:
             raise TransactionRefused(f"nonce too low: next nonce {next_nonce}, tx nonce {transaction.nonce}")
@@ -162,7 +167,7 @@ class TransactionPool:
             )
 
 
-def _checked_sender(transaction: SignedTransactionAPI) -> bytes:
+def _checked_sender(transaction: SignedTransactionAPI, chain_id: int) -> bytes:
     """Check what needs no state, in op-geth's order, and recover the sender."""
     if transaction.gas > BLOCK_GAS_LIMIT:
         raise TransactionRefused("exceeds block gas limit")
@@ -170,9 +175,9 @@ def _checked_sender(transaction: SignedTransactionAPI) -> bytes:
         raise TransactionRefused("max priority fee per gas higher than max fee per gas")
     if transaction.chain_id is None:
         raise TransactionRefused("only replay-protected (EIP-155) transactions allowed over RPC")
-    if transaction.chain_id != CHAIN_ID:
+    if transaction.chain_id != chain_id:
         raise TransactionRefused(
-            f"invalid sender: invalid chain id for signer: have {transaction.chain_id} want {CHAIN_ID}"
+            f"invalid sender: invalid chain id for signer: have {transaction.chain_id} want {chain_id}"
         )
     try:
         transaction.check_signature_validity()

@@ -1,4 +1,4 @@
-"""JSON-RPC 2.0 over HTTP, and over websockets at the same address, for the simnet's BOB node, with op-geth's limits.
+"""JSON-RPC 2.0 over HTTP, and over websockets at one address, for an EVM node of the simnet, with op-geth's limits.
 
 Sources: JSON-RPC 2.0; op-geth's limits of 1000 calls and 25 MB of results in a batch and 5 MiB in a request.
 """

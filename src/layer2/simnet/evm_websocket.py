@@ -1,4 +1,4 @@
-"""JSON-RPC over websockets for the simnet's BOB node: calls, and subscriptions to new heads.
+"""JSON-RPC over websockets for an EVM node of the simnet: calls, and subscriptions to new heads.
 
 Source: op-geth's ``eth_subscribe`` and ``eth_unsubscribe``, and its words of refusal.
 """

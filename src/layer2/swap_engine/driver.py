@@ -2,81 +2,39 @@
 
 The only place that decides is the pure machine, the only memory is the journal. Every act is durable before it is
 performed, and what was journaled is performed exactly, so that to die anywhere in here loses and doubles nothing.
+What concerns one leg stops nothing on the other: a leg that cannot be read is a leg that shows nothing now.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
 
-from layer2.errors import (
-    FundsRulesError,
-    InsufficientFunds,
-    JournalError,
-    Layer2Error,
-    NodeError,
-    Outcome,
-    StaleSwap,
-    TransactionError,
-)
-from layer2.formats.signed_terms import terms_hash
-from layer2.interfaces import Clock, Intent, Json, PreimageSource, Role, SwapJournal, SwapRecord
-from layer2.layers import Layer2ProtocolType
-from layer2.proofs.model import LegEvidence, LightningPaymentEvidence
-from layer2.protocol_client import HtlcLayer
+from layer2.errors import FundsRulesError, InsufficientFunds, JournalError, Layer2Error, StaleSwap
+from layer2.interfaces import Role, SwapRecord
+from layer2.legs.leg import Htlc
+from layer2.legs.views import LegState, LegView, Side, Verb
+from layer2.signed_terms import terms_hash
+from layer2.swap_engine.acts import Acts, Prepared
+from layer2.swap_engine.endings import Endings
 from layer2.swap_engine.records import record_state, record_terms
+from layer2.swap_engine.surroundings import LONGEST_CALL_SECONDS, Backoff, PartyLegs, Surroundings
 from layer2.swap_rules.decisions import declined, next_step
-from layer2.swap_rules.legs import ActStatus, Htlc, LegState, LegView, Side, Verb
-from layer2.swap_rules.machine import Act, LegEnd, Manner, Observed, Order, Step, Swap
-from layer2.swap_rules.states import (
-    ProviderCompleted,
-    State,
-    TakerAbandoned,
-    TakerCompleted,
-    TakerCounterFunded,
-    write_state,
-)
-from layer2.swap_rules.timelocks import TimelockSettings
-from layer2.terms import EvmLeg, LightningLeg, SignedTerms
-from layer2.transactions import Finality, Preimage, SwapId
+from layer2.swap_rules.machine import LegEnd, Manner, Observed, Step, Swap
+from layer2.swap_rules.outlook import attention
+from layer2.swap_rules.states import ProviderAgreed, State, TakerAbandoned, TakerCollecting, TakerCompleted, write_state
 
-__all__ = ["Driver", "MakeProof", "Surroundings", "SwapStore"]
+__all__ = ["Driver"]
 
 LOG: Final = logging.getLogger("layer2.swap_engine")
-_FIRST_RETRY_SECONDS: Final = 0.5
-_LONGEST_RETRY_SECONDS: Final = 30.0
 _SHORTEST_WAIT_SECONDS: Final = 0.05
 """``wait_for_change`` may return too early; this keeps a layer that always does so from spinning."""
-
-
-class SwapStore(SwapJournal, Protocol):
-    """A journal that also keeps proofs; ``SqliteJournal`` is one."""
-
-    async def save_proof(self, swap_id: SwapId, proof: bytes) -> None: ...
-
-    async def load_proof(self, swap_id: SwapId) -> bytes | None: ...
-
-
-MakeProof: TypeAlias = Callable[[SignedTerms, LegEvidence | None, LegEvidence | None], bytes]
-"""Makes a proof's bytes from the signed terms and the evidence of source and destination, in this order; None where a
-layer leaves none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What every driver of a runner shares."""
-
-    journal: SwapStore
-    layers: Mapping[Layer2ProtocolType, HtlcLayer]
-    preimages: PreimageSource | None
-    settings: TimelockSettings
-    clock: Clock
-    make_proof: MakeProof | None
-    announce: Callable[[SwapRecord], None]
-    poll_seconds: float
+_FAILURES_TO_NOTICE: Final = 4
+"""A node that fails now and then is no news for people; one that fails so often in a row is."""
+_TURN: Final = "turn"
 
 
 class Driver:
@@ -88,287 +46,240 @@ class Driver:
             raise JournalError("a swap without terms cannot be driven", transfer_id=record.swap_id)
         self.record = record
         self._around = around
-        self._signed = signed
-        self._swap = Swap(
-            signed.terms,
-            around.settings,
-            made_preimage=record.role is Role.TAKER and record.request.get("recipient") is None,
-        )
-        terms_digest = terms_hash(signed.terms)
-        self._htlcs = {end: Htlc(self._swap.leg(end), signed.terms.payment_hash, terms_digest) for end in LegEnd}
-        # A provider's logs do not hold swap ids: who knows one can read the swap.
-        self._label = (
-            f"swap {record.swap_id}" if record.role is Role.TAKER else f"hash {signed.terms.payment_hash.hex()[:16]}"
-        )
-        self._intents: Sequence[Intent] | None = None
-        self._unsent: set[str] = set()
+        made_preimage = record.role is Role.TAKER and record.request.get("recipient") is None
+        swap = self._swap = Swap(signed.terms, around.rules, made_preimage)
+        digest = terms_hash(signed.terms)
+        htlcs = {end: Htlc(swap.leg(end), signed.terms.payment_hash, digest) for end in LegEnd}
+        self._legs = PartyLegs(around, swap, htlcs, _sides(record.role, made_preimage))
+        # A provider's logs do not hold swap ids: they lead to the taker's own.
+        is_taker = record.role is Role.TAKER
+        self._label = f"swap {record.swap_id}" if is_taker else f"hash {signed.terms.payment_hash.hex()[:16]}"
+        self._backoff = Backoff()
+        self._acts = Acts(around, self._legs, record.swap_id, self._backoff, self._label)
+        self._endings = Endings(self._legs, signed, record.swap_id, self._acts.preimage, self._label)
+        self._reserved: set[LegEnd] = set()
+        self._last: dict[LegEnd, LegView] = {}
         self._stale = False
-        self._troubled = False
 
     async def run(self) -> None:
         """Return when the swap is final. Errors are logged and tried again with back-off, for ever."""
-        failures = 0
         while not self.record.is_final:
-            self._troubled = False
             try:
-                await self._turn(_retry_seconds(failures))
+                waiting = await self.turn()
+                self._backoff.worked(_TURN)
+                if waiting is not None and not self.record.is_final:
+                    await self._wait(*waiting)
             except StaleSwap:
                 LOG.info("%s: somebody else moved it; loading it anew", self._label)
                 self._stale = True
             except Layer2Error as error:
-                self._troubled = True
                 LOG.warning("%s in state %s: %s", self._label, self.record.state["state"], error)
-                await asyncio.sleep(_retry_seconds(failures))
+                await asyncio.sleep(self._backoff.failed(_TURN))
             except Exception:
-                self._troubled = True
                 LOG.exception("%s in state %s: unexpected error", self._label, self.record.state["state"])
-                await asyncio.sleep(_retry_seconds(failures))
-            failures = failures + 1 if self._troubled else 0
+                await asyncio.sleep(self._backoff.failed(_TURN))
+        self.free()
 
-    async def _turn(self, retry_seconds: float) -> None:
+    def free(self) -> None:
+        """Keep nothing for the swap any more."""
+        for end in self._legs.sides:
+            if self._swap.leg(end).protocol not in self._around.legs:
+                continue
+            try:
+                self._legs.layer(end).free(self._legs.htlcs[end])
+            except Exception as error:  # noqa: BLE001 - noted, with its traceback
+                self._note(("free", end), f"what was kept for the {end.value} is not freed", error)
+
+    async def turn(self) -> tuple[Observed, int | None] | None:
+        """Look, decide, journal and act once; return what to wait on, or None where another turn can follow at once.
+
+        Raises:
+            StaleSwap: somebody else moved the swap.
+            JournalError: nothing new was performed.
+        """
         if self._stale:
             await self._reload()
-            return
         observed = await self._observe()
         state = record_state(self.record)
         step = next_step(self._swap, state, observed)
+        step, prepared = await self._prepare(state, step, observed)
         try:
-            acts = [*await self._prepare(step, observed), *await self._reprice(step, observed)]
-            changed = await self._commit(state, step, observed, acts)
-        except (InsufficientFunds, FundsRulesError) as error:
+            changed = await self._commit(state, step, observed, prepared)
+        except FundsRulesError as error:
             step = declined(self._swap, state, observed, error.message)
             if step.state == state:
                 raise
-            acts = await self._prepare(step, observed)
-            changed = await self._commit(state, step, observed, acts)
-        for key, act, end in acts:
-            await self._perform(key, act, end)
-        if not changed and step.settled:
-            await self._wait(observed, step.wake_at, retry_seconds)
+            # The acts that follow from it are ordered in the next turn.
+            await self._advance(state, step, observed, Prepared((), (), {}))
+            return None
+        await self._acts.perform((*prepared.new, *prepared.again))
+        return None if changed or not step.settled else (observed, step.wake_at)
 
-    # What the own nodes say
+    # What the own nodes show
 
     async def _observe(self) -> Observed:
-        if self._intents is None:
-            self._intents = await self._around.journal.intents(self.record.swap_id)
         source, destination = await asyncio.gather(self._view(LegEnd.SOURCE), self._view(LegEnd.DESTINATION))
-        last = _last_attempts(self._intents)
-        statuses = await asyncio.gather(*(self._status(act, intent) for act, intent in last.items()))
-        return Observed(
-            now=int(self._around.clock.now()),
-            source=source,
-            destination=destination,
-            acts=dict(zip(last, statuses, strict=True)),
-            sent=frozenset(_act_of(intent.key) for intent in self._intents if intent.outcome is not None),
-            unsent=frozenset(act for act, intent in last.items() if intent.key in self._unsent),
-        )
+        views = {LegEnd.SOURCE: source, LegEnd.DESTINATION: destination}
+        acts = await self._acts.views(views)
+        await self._reserve(views)
+        return Observed(int(self._around.clock.now()), source, destination, acts)
 
     async def _view(self, end: LegEnd) -> LegView | None:
-        side = self._side(end)
-        if side is None:
+        side = self._legs.sides.get(end)
+        if side is None or not self._backoff.is_due(end):
             return None
-        leg = self._swap.leg(end)
-        finality = leg.finality if isinstance(leg, EvmLeg) else Finality.FINALIZED
         try:
-            return await self._layer(end).observe(self._htlcs[end], side, finality)
-        except Exception as error:  # noqa: BLE001 - noted below, with its traceback
-            # Whatever is wrong with one layer must not stop a claim on the other.
-            self._note_trouble(f"the {end.value} leg cannot be read", error)
+            async with asyncio.timeout(LONGEST_CALL_SECONDS):
+                view = await self._legs.layer(end).observe(self._legs.htlcs[end], side)
+        except Exception as error:  # noqa: BLE001 - noted, with its traceback
+            self._note(end, f"the {end.value} leg cannot be read", error)
             return None
+        self._backoff.worked(end)
+        self._last[end] = view
+        return view
 
-    async def _status(self, act: Act, intent: Intent) -> ActStatus:
-        try:
-            status = await self._layer(act.end).act_status(intent.act)
-        except Exception as error:  # noqa: BLE001 - noted below, with its traceback
-            self._note_trouble(f"the state of {intent.key} cannot be read", error)
-            # Not known is not lost: nothing is sent on the strength of it.
-            return ActStatus.UNDER_WAY
-        refused = intent.outcome is not None and intent.outcome.get("answer") == "rejected"
-        if status is ActStatus.UNSEEN and refused and act.verb is not Verb.FUND:
-            return ActStatus.FAILED
-        return status
-
-    def _side(self, end: LegEnd) -> Side | None:
-        """What this party is to a leg; None where its own node has no part in it (somebody else's invoice)."""
-        is_taker = self.record.role is Role.TAKER
-        if (
-            is_taker
-            and end is LegEnd.DESTINATION
-            and not self._swap.made_preimage
-            and isinstance(self._swap.leg(end), LightningLeg)
-        ):
-            return None
-        return Side.PAYER if is_taker == (end is LegEnd.SOURCE) else Side.PAYEE
+    async def _reserve(self, views: Mapping[LegEnd, LegView | None]) -> None:
+        """Keep what the swap may need to finish, as soon as its own money or the other party's is ahead of it."""
+        state = record_state(self.record)
+        if state.is_final or (isinstance(state, ProviderAgreed) and state.source_tx_id is None):
+            return
+        for end, side in self._legs.sides.items():
+            if end in self._reserved or views[end] is None or not self._backoff.is_due(("reserve", end)):
+                continue
+            try:
+                async with asyncio.timeout(LONGEST_CALL_SECONDS):
+                    await self._legs.layer(end).reserve(self._legs.htlcs[end], side)
+            except Exception as error:  # noqa: BLE001 - noted, with its traceback
+                self._note(("reserve", end), f"nothing is kept for the {end.value}", error)
+                continue
+            self._backoff.worked(("reserve", end))
+            self._reserved.add(end)
 
     # What is done
 
-    async def _prepare(self, step: Step, observed: Observed) -> list[tuple[str, Json, LegEnd]]:
-        acts: list[tuple[str, Json, LegEnd]] = []
-        for order in step.orders:
-            act, layer = order.act, self._layer(order.act.end)
-            assert self._intents is not None
-            attempts = [intent for intent in self._intents if _act_of(intent.key) == act]
-            if order.manner is Manner.AGAIN:
-                acts.append((attempts[-1].key, attempts[-1].act, act.end))
-                continue
-            preimage = None
-            if act.verb is Verb.COLLECT:
-                preimage = self._preimage(observed)
-                if preimage is None:
-                    raise JournalError("the preimage is not known where it should be", transfer_id=self.record.swap_id)
-            await self._check_can_finish(order, record_state(self.record))
-            key = act.key if not attempts else f"{act.key}.{len(attempts) + 1}"
-            acts.append((key, await layer.prepare(act.verb, self._htlcs[act.end], preimage), act.end))
-        return acts
+    async def _prepare(self, state: State, step: Step, observed: Observed) -> tuple[Step, Prepared]:
+        prepared = await self._acts.prepare(state, step, observed)
+        for order, error in prepared.failed.items():
+            # The machine orders other acts again in the state that follows; to fund and to show begin with the state.
+            begins = order.manner is Manner.NEW and order.act.verb in (Verb.FUND, Verb.COLLECT)
+            if order.act.verb is Verb.FUND and isinstance(error, InsufficientFunds | FundsRulesError):
+                return await self._decline(state, observed, prepared, error.message)
+            if begins and type(step.state) is not type(state):
+                return Step(state, step.orders, step.wake_at), prepared
+        return step, prepared
 
-    async def _reprice(self, step: Step, observed: Observed) -> list[tuple[str, Json, LegEnd]]:
-        """Claims and refunds that are under way and have to be offered at a higher price, as their next attempts.
+    async def _decline(
+        self, state: State, observed: Observed, prepared: Prepared, reason: str
+    ) -> tuple[Step, Prepared]:
+        """The funding that was ordered cannot be made, and nothing is intended yet."""
+        step = declined(self._swap, state, observed, reason)
+        if step.state == state:
+            return step, prepared
+        self._acts.discard(prepared.new)
+        return step, await self._acts.prepare(state, step, observed)
 
-        It is the same act with the same nonce, so the machine is not asked: what it ordered once is under way until it
-        has an effect or has failed.
-        """
-        if step.state.is_final:
-            return []
-        assert self._intents is not None
-        acts: list[tuple[str, Json, LegEnd]] = []
-        for act, intent in _last_attempts(self._intents).items():
-            if act.verb is Verb.FUND or observed.acts.get(act) is not ActStatus.UNDER_WAY:
-                continue
-            try:
-                repriced = await self._layer(act.end).repriced(intent.act, self._htlcs[act.end])
-            except Exception as error:  # noqa: BLE001 - noted below, with its traceback
-                # It waits at the price that it has; whatever else the swap has to do goes on.
-                self._note_trouble(f"{intent.key} is not offered at a higher price", error)
-                continue
-            if repriced is not None:
-                attempts = sum(_act_of(one.key) == act for one in self._intents)
-                acts.append((f"{act.key}.{attempts + 1}", repriced, act.end))
-        return acts
-
-    async def _check_can_finish(self, order: Order, state: State) -> None:
-        """Before funding: every act that may be needed later. Before showing the preimage: the claim; not after."""
-        if order.act.verb is Verb.FUND:
-            ends: tuple[LegEnd, ...] = (LegEnd.SOURCE, LegEnd.DESTINATION)
-        elif order.act.verb is Verb.COLLECT and isinstance(state, TakerCounterFunded):
-            ends = (order.act.end,)
-        else:
-            return
-        for end in ends:
-            side = self._side(end)
-            if side is not None:
-                await self._layer(end).check_can_finish(self._htlcs[end], side)
-
-    def _preimage(self, observed: Observed) -> Preimage | None:
-        if self._swap.made_preimage and self._around.preimages is not None:
-            candidates = [self._around.preimages.preimage(self.record.swap_id)]
-        else:
-            candidates = [
-                view.preimage
-                for view in (observed.destination, observed.source)
-                if view is not None and view.preimage is not None
-            ]
-        wanted = self._signed.terms.payment_hash
-        return next((one for one in candidates if one.payment_hash == wanted), None)
-
-    async def _commit(
-        self, state: State, step: Step, observed: Observed, acts: Sequence[tuple[str, Json, LegEnd]]
-    ) -> bool:
+    async def _commit(self, state: State, step: Step, observed: Observed, prepared: Prepared) -> bool:
         """Write the state with the intents of its new acts; whether there was anything to write."""
-        assert self._intents is not None
-        known = {intent.key for intent in self._intents}
-        intents = [Intent(key, act) for key, act, _ in acts if key not in known]
-        if step.state == state and not intents:
+        try:
+            if step.state.is_final and not state.is_final and not await self._endings.is_ready(step.state, observed):
+                step = self._not_yet(state, step, observed)
+            await self._save_arrival(state, step, observed)
+            return await self._advance(state, step, observed, prepared)
+        except Exception:
+            self._stale = True
+            await self._acts.not_journaled(prepared.new)
+            raise
+
+    def _not_yet(self, state: State, step: Step, observed: Observed) -> Step:
+        """The end is reached, and its proof is waited for: until then the swap goes on as it is."""
+        if not (isinstance(state, TakerCollecting) and isinstance(step.state, TakerCompleted)):
+            return Step(state)
+        view = observed.destination if self._swap.made_preimage else observed.source
+        final_at = state.final_at or (view.final_at if view is not None else None) or observed.now
+        arrived = replace(
+            state,
+            source_tx_id=step.state.source_tx_id,
+            destination_tx_id=step.state.destination_tx_id,
+            has_arrived=True,
+            final_at=final_at,
+        )
+        return Step(arrived, event=None if state.has_arrived else "arrived")
+
+    async def _save_arrival(self, state: State, step: Step, observed: Observed) -> None:
+        if getattr(step.state, "has_arrived", False) and not getattr(state, "has_arrived", False):
+            await self._endings.save_what_is_there(step.state, observed)
+
+    async def _advance(self, state: State, step: Step, observed: Observed, prepared: Prepared) -> bool:
+        looks = attention(self._swap, step.state, self._as_people_see_it(observed))
+        if step.state == state and not prepared.new and looks == self.record.attention:
             return False
-        if step.state.is_final:
-            await self._save_proof(step, observed)
+        event = step.event
+        if event is None and prepared.new:
+            event = f"{prepared.new[0].verb} of the {prepared.new[0].end}"
+        if event is None and looks != self.record.attention:
+            event = "attention ended" if looks is None else "needs attention"
         self.record = await self._around.journal.advance(
             self.record,
             state=write_state(step.state),
             is_final=step.state.is_final,
-            event=step.event or (intents[0].key if intents else "more is known"),
+            event=event or "more is known",
             now=int(self._around.clock.now()),
-            intents=intents,
+            intents=prepared.new,
+            attention=looks,
+            holds_key=not isinstance(step.state, TakerAbandoned),
         )
-        self._intents = [*self._intents, *intents]
-        LOG.info("%s: %s (%s)", self._label, step.state.name, step.event or "same state")
+        self._acts.journaled(prepared.new)
+        LOG.info("%s: %s (%s)", self._label, step.state.name, event or "more is known")
+        if looks is not None and event == "needs attention":
+            LOG.warning("%s in state %s needs attention: %s", self._label, step.state.name, looks)
         self._around.announce(self.record)
         return True
 
-    async def _perform(self, key: str, act: Json, end: LegEnd) -> None:
-        try:
-            await self._layer(end).perform(act)
-        except TransactionError as error:
-            answer = "rejected" if error.outcome is Outcome.REJECTED else "unknown"
-            self._note_trouble(f"{key} was refused", error)
-        except NodeError as error:
-            if error.outcome is Outcome.NOT_SENT:
-                self._note_trouble(f"{key} was not sent", error)
-                self._unsent.add(key)
-                return
-            answer = "unknown"
-            self._note_trouble(f"{key} was sent, with no answer that says more", error)
-        else:
-            answer = "taken"
-        self._unsent.discard(key)
-        await self._around.journal.record_outcome(self.record.swap_id, key, {"answer": answer})
-        assert self._intents is not None
-        self._intents = [
-            Intent(one.key, one.act, {"answer": answer}) if one.key == key and one.outcome is None else one
-            for one in self._intents
-        ]
+    def _as_people_see_it(self, observed: Observed) -> Observed:
+        def of(end: LegEnd, view: LegView | None) -> LegView | None:
+            is_brief = view is None and self._backoff.failures(end) < _FAILURES_TO_NOTICE
+            return self._last.get(end) if is_brief else view
 
-    async def _save_proof(self, step: Step, observed: Observed) -> None:
-        """Before the final state is written, so that whoever sees that finds the proof."""
-        if self._around.make_proof is None or isinstance(step.state, TakerAbandoned):
-            return
-        completed = isinstance(step.state, TakerCompleted | ProviderCompleted)
-        preimage = self._preimage(observed) if completed else None
-        source = await self._evidence(LegEnd.SOURCE, preimage)
-        destination = await self._evidence(LegEnd.DESTINATION, preimage)
-        if source is None and destination is None:
-            return
-        proof = self._around.make_proof(self._signed, source, destination)
-        await self._around.journal.save_proof(self.record.swap_id, proof)
-
-    async def _evidence(self, end: LegEnd, preimage: Preimage | None) -> LegEvidence | None:
-        side = self._side(end)
-        if side is not None:
-            evidence = await self._layer(end).evidence(self._htlcs[end], side)
-            if evidence is not None:
-                return evidence
-        if preimage is not None and isinstance(self._swap.leg(end), LightningLeg):
-            return LightningPaymentEvidence(preimage)
-        return None
+        source, destination = of(LegEnd.SOURCE, observed.source), of(LegEnd.DESTINATION, observed.destination)
+        return replace(observed, source=source, destination=destination)
 
     # Waiting
 
-    async def _wait(self, observed: Observed, wake_at: int | None, retry_seconds: float) -> None:
-        """Until a layer may answer something else, the machine wants to look, or trouble is to be tried again."""
-        seconds = retry_seconds if self._troubled else self._around.poll_seconds
+    async def _wait(self, observed: Observed, wake_at: int | None) -> None:
+        """Until a layer may answer something else, the machine wants to look, or what failed is to be tried again."""
+        times = [self._around.poll_seconds, self._backoff.seconds_left(), self._endings.look_again_in()]
         if wake_at is not None:
-            seconds = min(seconds, max(wake_at - self._around.clock.now(), _SHORTEST_WAIT_SECONDS))
-        views = ((LegEnd.SOURCE, observed.source), (LegEnd.DESTINATION, observed.destination))
-        waits = [
-            asyncio.ensure_future(self._layer(end).wait_for_change(self._htlcs[end], view))
-            for end, view in views
-            if view is not None and not (view.final and view.state is not LegState.NONE)
-        ]
-        if not waits or self._troubled:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
-            await asyncio.sleep(seconds)
-            return
+            times.append(wake_at - self._around.clock.now())
+        seconds = max(min(time for time in times if time is not None), _SHORTEST_WAIT_SECONDS)
+        waits = {
+            end: asyncio.ensure_future(self._legs.layer(end).wait_for_change(self._legs.htlcs[end], view))
+            for end, view in ((LegEnd.SOURCE, observed.source), (LegEnd.DESTINATION, observed.destination))
+            if view is not None and self._may_change(end, view)
+        }
         try:
-            done, _ = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if waits:
+                await asyncio.wait(waits.values(), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            else:
+                await asyncio.sleep(seconds)
         finally:
-            for wait in waits:
+            done = {end: wait for end, wait in waits.items() if wait.done()}
+            for wait in waits.values():
                 wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
-        for wait in done:
-            if (error := wait.exception()) is not None:
+            await asyncio.gather(*waits.values(), return_exceptions=True)
+        for end, wait in done.items():
+            error = None if wait.cancelled() else wait.exception()
+            if isinstance(error, Exception):
+                self._note(("wait", end), f"changes of the {end.value} leg are not announced", error)
+            elif error is not None:
                 raise error
+            else:
+                self._backoff.worked(("wait", end))
         await asyncio.sleep(_SHORTEST_WAIT_SECONDS)
+
+    def _may_change(self, end: LegEnd, view: LegView) -> bool:
+        is_settled = view.final and view.state is not LegState.NONE
+        is_up = self._swap.leg(end).protocol in self._around.legs
+        return is_up and not is_settled and self._backoff.is_due(("wait", end))
 
     # Small parts
 
@@ -376,32 +287,22 @@ class Driver:
         loaded = await self._around.journal.load(self.record.swap_id)
         if loaded is None:
             raise JournalError("the swap is no longer in the journal", transfer_id=self.record.swap_id)
-        self.record = loaded
-        self._intents, self._stale = None, False
+        await self._acts.load()
+        self.record, self._stale = loaded, False
         self._around.announce(loaded)
 
-    def _layer(self, end: LegEnd) -> HtlcLayer:
-        protocol = self._swap.leg(end).protocol
-        layer = self._around.layers.get(protocol)
-        if layer is None:
-            raise JournalError(f"no client for {protocol.value} is configured", transfer_id=self.record.swap_id)
-        return layer
-
-    def _note_trouble(self, what: str, error: Exception) -> None:
-        self._troubled = True
+    def _note(self, key: object, what: str, error: Exception) -> None:
+        seconds = self._backoff.failed(key)
         # What is not a Layer2Error is a fault of this package: its traceback is needed.
-        trace = None if isinstance(error, Layer2Error) else error
-        LOG.warning("%s in state %s: %s: %s", self._label, self.record.state["state"], what, error, exc_info=trace)
+        trace = None if isinstance(error, Layer2Error | TimeoutError) else error
+        state = self.record.state["state"]
+        LOG.warning("%s in state %s: %s: %s; again in %.1f s", self._label, state, what, error, seconds, exc_info=trace)
 
 
-def _retry_seconds(failures: int) -> float:
-    return float(min(_FIRST_RETRY_SECONDS * 2 ** min(failures, 16), _LONGEST_RETRY_SECONDS))
-
-
-def _act_of(key: str) -> Act:
-    verb, end = key.split(".")[:2]
-    return Act(Verb(verb), LegEnd(end))
-
-
-def _last_attempts(intents: Sequence[Intent]) -> dict[Act, Intent]:
-    return {_act_of(intent.key): intent for intent in intents}
+def _sides(role: Role, made_preimage: bool) -> Mapping[LegEnd, Side]:
+    if role is Role.PROVIDER:
+        return {LegEnd.SOURCE: Side.PAYEE, LegEnd.DESTINATION: Side.PAYER}
+    if made_preimage:
+        return {LegEnd.SOURCE: Side.PAYER, LegEnd.DESTINATION: Side.PAYEE}
+    # Somebody else is paid: the own node has no part in that.
+    return {LegEnd.SOURCE: Side.PAYER}

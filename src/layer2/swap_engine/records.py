@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from layer2.errors import JournalError
-from layer2.formats.signed_terms import read_signed_terms
 from layer2.interfaces import Json, Role, SwapRecord
 from layer2.layers import Layer2ProtocolType
+from layer2.legs.timelock_settings import TimelockSettings
 from layer2.money import AssetId
+from layer2.signed_terms import read_signed_terms
 from layer2.swap_rules.outlook import Outlook, outlook
 from layer2.swap_rules.states import (
     ProviderAgreed,
     State,
     TakerAbandoned,
     TakerAgreed,
+    TakerCollecting,
     TakerPlanned,
     read_state,
     write_state,
 )
-from layer2.swap_rules.timelocks import TimelockSettings
 from layer2.terms import SignedTerms
 from layer2.transactions import SwapId
 from layer2.transfers import Transfer, TransferRequest, TransferState
@@ -41,11 +42,18 @@ def planned_record(
     swap_id: SwapId,
     request: TransferRequest,
     provider_name: str,
+    quote_id: str,
+    access: bytes,
     payment_hash: bytes,
     idempotency_key: str | None,
     now: int,
 ) -> SwapRecord:
-    """A taker's new swap, for ``SwapJournal.create``."""
+    """A taker's new swap, for ``SwapJournal.create``.
+
+    Args:
+        quote_id: of the quote that it is started from.
+        access: the token with which the swap can be read at the provider, 32 bytes.
+    """
     return SwapRecord(
         swap_id=swap_id,
         role=Role.TAKER,
@@ -54,8 +62,13 @@ def planned_record(
         is_final=False,
         payment_hash=payment_hash,
         terms=None,
-        request=write_request(request, provider_name),
+        request=write_request(request),
+        provider_name=provider_name,
+        quote_id=quote_id,
+        access=access,
         idempotency_key=idempotency_key,
+        holds_key=True,
+        attention=None,
         created_at=now,
         updated_at=now,
     )
@@ -67,19 +80,28 @@ def agreed_state() -> Json:
 
 
 def abandoned_state(reason: str) -> Json:
-    """The taker's final state where the terms were refused or nothing was agreed. Never after *agreed*: from
-    there on the machine alone decides."""
+    """The taker's final state where the terms were refused or nothing was agreed, for
+    ``SwapJournal.advance(..., holds_key=False)``. Never after *agreed*: from there on the machine alone decides."""
     return write_state(TakerAbandoned(reason))
 
 
 def agreed_record(
-    *, signed_terms: Json, payment_hash: bytes, swap_id: SwapId, request: Json, idempotency_key: str | None, now: int
+    *,
+    signed_terms: Json,
+    payment_hash: bytes,
+    swap_id: SwapId,
+    quote_id: str,
+    access: bytes,
+    request: Json,
+    now: int,
 ) -> SwapRecord:
     """A provider's new swap under terms that it has signed, for ``SwapJournal.create``.
 
     Args:
-        signed_terms: as ``formats.signed_terms.write_signed_terms`` writes them.
-        request: what the taker asked for, word for word.
+        signed_terms: as ``signed_terms.write_signed_terms`` writes them.
+        quote_id: of the quote that the swap uses up.
+        access: sha256 of the token with which the taker reads the swap, 32 bytes.
+        request: what the taker asked for, without the token or its hash.
     """
     return SwapRecord(
         swap_id=swap_id,
@@ -90,43 +112,48 @@ def agreed_record(
         payment_hash=payment_hash,
         terms=signed_terms,
         request=request,
-        idempotency_key=idempotency_key,
+        provider_name=None,
+        quote_id=quote_id,
+        access=access,
+        idempotency_key=None,
+        holds_key=True,
+        attention=None,
         created_at=now,
         updated_at=now,
     )
 
 
-def write_request(request: TransferRequest, provider_name: str) -> dict[str, object]:
-    """What was asked for, as the record keeps it; ``provider`` says who serves."""
+def write_request(request: TransferRequest) -> dict[str, object]:
+    """What was asked for, as the record keeps it."""
     return {
         "asset": request.asset.code,
         "decimals": request.asset.decimals,
-        "amount": str(request.amount),
+        "amount": _amount_text(request.amount),
+        "send_amount": _amount_text(request.send_amount),
         "source": request.source.value,
         "destination": request.destination.value,
         "recipient": request.recipient,
-        "max_fee": None if request.max_fee is None else str(request.max_fee),
-        "provider": provider_name,
+        "max_fee": _amount_text(request.max_fee),
     }
 
 
-def read_request(record: SwapRecord) -> tuple[TransferRequest, str]:
-    """The taker's request and the provider's name.
+def read_request(record: SwapRecord) -> TransferRequest:
+    """The taker's request.
 
     Raises:
         JournalError: the record is not a taker's, or not one that this package wrote.
     """
     fields = record.request
     try:
-        request = TransferRequest(
+        return TransferRequest(
             asset=AssetId(fields["asset"], fields["decimals"]),
-            amount=int(fields["amount"]),
+            amount=_amount(fields["amount"]),
             source=Layer2ProtocolType(fields["source"]),
             destination=Layer2ProtocolType(fields["destination"]),
             recipient=fields["recipient"],
-            max_fee=None if fields["max_fee"] is None else int(fields["max_fee"]),
+            max_fee=_amount(fields["max_fee"]),
+            send_amount=_amount(fields["send_amount"]),
         )
-        return request, fields["provider"]
     except (KeyError, TypeError, ValueError) as error:
         raise JournalError("the journal's request cannot be read", transfer_id=record.swap_id) from error
 
@@ -145,29 +172,37 @@ def record_terms(record: SwapRecord) -> SignedTerms | None:
     return None if record.terms is None else read_signed_terms(record.terms)
 
 
-def outlook_of(record: SwapRecord, settings: TimelockSettings) -> Outlook:
+def outlook_of(record: SwapRecord, rules: TimelockSettings) -> Outlook:
     """Where the money of a record is, who acts next and until when, for either role."""
     signed = record_terms(record)
-    return outlook(record_state(record), None if signed is None else signed.terms, settings)
+    terms = None if signed is None else signed.terms
+    return outlook(
+        record_state(record),
+        terms,
+        rules,
+        planned_until=record.created_at + rules.quote_validity,
+        is_foreign=record.role is Role.TAKER and record.request.get("recipient") is not None,
+    )
 
 
-def describe(record: SwapRecord, settings: TimelockSettings) -> Transfer:
+def describe(record: SwapRecord, rules: TimelockSettings) -> Transfer:
     """A taker's record as its user sees it.
 
     Raises:
         JournalError: the record is not a taker's.
     """
-    if record.role is not Role.TAKER:
+    if record.role is not Role.TAKER or record.provider_name is None:
         raise JournalError("the record is a provider's, not a transfer", transfer_id=record.swap_id)
-    request, provider_name = read_request(record)
     state, signed = record_state(record), record_terms(record)
-    view = outlook(state, None if signed is None else signed.terms, settings)
+    view = outlook_of(record, rules)
+    has_arrived = isinstance(state, TakerCollecting) and state.has_arrived
     return Transfer(
         transfer_id=record.swap_id,
-        request=request,
-        state=TransferState(state.name),
+        request=read_request(record),
+        idempotency_key=record.idempotency_key,
+        state=TransferState.ARRIVED if has_arrived else TransferState(state.name),
         version=record.version,
-        provider_name=provider_name,
+        provider_name=record.provider_name,
         send_amount=None if signed is None else signed.terms.source_amount,
         fee=None if signed is None else signed.terms.source_amount - signed.terms.amount,
         next_actor=view.next_actor,
@@ -177,6 +212,16 @@ def describe(record: SwapRecord, settings: TimelockSettings) -> Transfer:
         source_tx_id=getattr(state, "source_tx_id", None),
         destination_tx_id=getattr(state, "destination_tx_id", None),
         reason=getattr(state, "reason", None),
+        attention=record.attention,
+        final_at=state.final_at if isinstance(state, TakerCollecting) else None,
         created_at=record.created_at,
         updated_at=record.updated_at,
     )
+
+
+def _amount_text(amount: int | None) -> str | None:
+    return None if amount is None else str(amount)
+
+
+def _amount(text: str | None) -> int | None:
+    return None if text is None else int(text)

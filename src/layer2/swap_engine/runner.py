@@ -10,36 +10,53 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
-from layer2.errors import AsyncRuntimeError, TaskCancelled, UnknownTransfer
+from layer2.errors import AsyncRuntimeError, NodeError, NodeUnreachable, TaskCancelled, UnknownTransfer
 from layer2.interfaces import Clock, PreimageSource, Role, SwapRecord
 from layer2.layers import Layer2ProtocolType
+from layer2.legs.timelock_settings import TimelockSettings
+from layer2.legs.views import LegState, LegView
 from layer2.protocol_client import HtlcLayer
-from layer2.swap_engine.driver import Driver, MakeProof, Surroundings, SwapStore
-from layer2.swap_rules.timelocks import TimelockSettings
+from layer2.swap_engine.driver import Driver
+from layer2.swap_engine.surroundings import MakeProof, Surroundings, SwapStore
 from layer2.transactions import SwapId
 
-__all__ = ["MakeProof", "SwapRunner", "SwapStore"]
+__all__ = ["MakeProof", "SwapRunner", "SwapStore", "is_final"]
 
 LOG = logging.getLogger("layer2.swap_engine")
+
+
+def is_final(record: SwapRecord) -> bool:
+    """Whether a record has reached its end."""
+    return record.is_final
+
+
+def _check_shows_an_end(source: LegView | None) -> None:
+    if source is None:
+        raise NodeUnreachable("the source leg cannot be read now")
+    if source.state is LegState.PENDING:
+        raise NodeError("the source leg holds money that is not settled yet", retryable=True)
 
 
 class SwapRunner:
     """Drives swaps of both roles. It belongs to the event loop in which it is used.
 
+    One runner at a time drives the swaps of a journal: whoever makes one has called the journal's ``act``.
+
     Args:
+        legs: of the layers that are up. A layer that is missing counts as unreadable, and can be added later.
         preimages: makes the preimages of own swaps; None for a provider.
-        settings: of the network that all swaps are on.
+        rules: of the network that all swaps are on.
         on_change: called in the loop with every new version of a record; must not block.
-        make_proof: called before a final state is written; None makes no proofs.
+        make_proof: called when money has arrived and before a final state is written; None makes no proofs.
         poll_seconds: look at a swap at least this often, whatever the layers announce.
     """
 
     def __init__(
         self,
         journal: SwapStore,
-        layers: Mapping[Layer2ProtocolType, HtlcLayer],
+        legs: Mapping[Layer2ProtocolType, HtlcLayer],
         preimages: PreimageSource | None,
-        settings: TimelockSettings,
+        rules: TimelockSettings,
         clock: Clock,
         on_change: Callable[[SwapRecord], None] | None = None,
         *,
@@ -49,9 +66,7 @@ class SwapRunner:
         self._journal = journal
         self._on_change = on_change
         self._poll_seconds = poll_seconds
-        self._around = Surroundings(
-            journal, layers, preimages, settings, clock, make_proof, self.announce, poll_seconds
-        )
+        self._around = Surroundings(journal, legs, preimages, rules, clock, make_proof, self.announce, poll_seconds)
         self._drivers: dict[SwapId, Driver] = {}
         self._tasks: dict[SwapId, asyncio.Task[None]] = {}
         self._watchers: dict[SwapId, set[asyncio.Queue[SwapRecord | None]]] = {}
@@ -64,18 +79,50 @@ class SwapRunner:
             JournalError: the record has no terms.
             AsyncRuntimeError: the runner is closed.
         """
-        if self._closed:
-            raise AsyncRuntimeError("the runner is closed", transfer_id=record.swap_id)
+        self._check_open(record)
         if record.swap_id in self._tasks:
             return
         driver = Driver(self._around, record)
         self.announce(record)
         if record.is_final:
-            return
-        self._drivers[record.swap_id] = driver
-        task = asyncio.get_running_loop().create_task(driver.run(), name=f"layer2-swap-{record.role.value}")
-        self._tasks[record.swap_id] = task
-        task.add_done_callback(lambda ended: self._ended(record.swap_id, ended))
+            driver.free()
+        else:
+            self._start(driver)
+
+    async def revisit(self, record: SwapRecord) -> SwapRecord:
+        """Look once at a provider's swap that is final: a funding that came late opens it again, and is given back.
+
+        Returns:
+            The swap as it is then; where it is open it is being driven.
+
+        Raises:
+            NodeError: the source cannot be read now, or holds money that is not settled yet; look again later.
+            JournalError: the record has no terms, or the swap moved on meanwhile.
+            AsyncRuntimeError: the runner is closed.
+        """
+        self._check_open(record)
+        if not record.is_final or record.swap_id in self._tasks:
+            self.drive(record)
+            return record
+        driver = Driver(self._around, record)
+        looked = await driver.turn()
+        if not driver.record.is_final and record.swap_id not in self._tasks:
+            self._check_open(record)
+            self._start(driver)
+        elif looked is not None:
+            _check_shows_an_end(looked[0].source)
+        return driver.record
+
+    def _check_open(self, record: SwapRecord) -> None:
+        if self._closed:
+            raise AsyncRuntimeError("the runner is closed", transfer_id=record.swap_id)
+
+    def _start(self, driver: Driver) -> None:
+        swap_id = driver.record.swap_id
+        self._drivers[swap_id] = driver
+        name = f"layer2-swap-{driver.record.role.value}"
+        task = self._tasks[swap_id] = asyncio.get_running_loop().create_task(driver.run(), name=name)
+        task.add_done_callback(lambda ended: self._ended(swap_id, ended))
 
     def announce(self, record: SwapRecord) -> None:
         """Tell watchers and ``on_change`` of a version that was written."""
@@ -89,7 +136,10 @@ class SwapRunner:
                 LOG.exception("on_change failed in version %d", record.version)
 
     async def resume(self, roles: Sequence[Role] = (Role.TAKER, Role.PROVIDER)) -> Sequence[SwapRecord]:
-        """Drive every open swap of these roles that has terms; return those, newest first."""
+        """Drive every open swap of these roles that has terms, whichever layers are up; return those, newest first.
+
+        One that this version cannot read is logged, and holds up no other.
+        """
         resumed = [
             record
             for role in roles
@@ -97,11 +147,15 @@ class SwapRunner:
             if record.terms is not None
         ]
         for record in resumed:
-            self.drive(record)
+            self._check_open(record)
+            try:
+                self.drive(record)
+            except Exception:
+                LOG.exception("swap %s cannot be driven: look at it", record.swap_id)
         return tuple(resumed)
 
-    async def wait(self, swap_id: SwapId) -> SwapRecord:
-        """Return the record once it is final. Cancelling the wait never touches the swap.
+    async def wait(self, swap_id: SwapId, *, until: Callable[[SwapRecord], bool] = is_final) -> SwapRecord:
+        """Return the record once it is as wanted, or final. Cancelling the wait never touches the swap.
 
         Raises:
             UnknownTransfer: the journal has no such swap.
@@ -110,7 +164,7 @@ class SwapRunner:
         watching = self.watch(swap_id)
         try:
             async for record in watching:
-                if record.is_final:
+                if record.is_final or until(record):
                     return record
         finally:
             await watching.aclose()

@@ -15,10 +15,10 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    UniqueConstraint,
+    text,
 )
 
-__all__ = ["HEAD", "METADATA", "events", "intents", "proofs", "sends", "swaps"]
+__all__ = ["HEAD", "METADATA", "events", "intents", "owners", "proofs", "sends", "swaps"]
 
 HEAD: Final = "0001"
 """The newest revision in ``migrations``."""
@@ -37,23 +37,29 @@ swaps: Final = Table(
     Column("payment_hash", LargeBinary(32)),
     Column("terms", Text),
     Column("request", Text, nullable=False),
+    Column("provider_name", Text),
+    Column("quote_id", String(32)),
+    Column("access", LargeBinary(32)),
     Column("idempotency_key", Text),
+    Column("holds_key", Boolean, nullable=False),
+    Column("attention", Text),
     Column("created_at", Integer, nullable=False),
     Column("updated_at", Integer, nullable=False),
-    UniqueConstraint("role", "idempotency_key", name="uq_swaps_role_idempotency_key"),
     Index("ix_swaps_payment_hash", "payment_hash"),
     Index("ix_swaps_is_final", "is_final"),
+    Index("uq_swaps_key", "role", "idempotency_key", unique=True, sqlite_where=text("holds_key")),
+    Index("uq_swaps_quote", "role", "quote_id", unique=True, sqlite_where=text("holds_key")),
 )
 
 intents: Final = Table(
     "intents",
     METADATA,
-    Column("number", Integer, primary_key=True, autoincrement=True),
-    Column("swap_id", String(32), ForeignKey("swaps.swap_id"), nullable=False),
-    Column("key", String(64), nullable=False),
+    Column("swap_id", String(32), ForeignKey("swaps.swap_id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("verb", String(16), nullable=False),
+    Column("end", String(16), nullable=False),
     Column("act", Text, nullable=False),
-    Column("outcome", Text),
-    UniqueConstraint("swap_id", "key", name="uq_intents_swap_id_key"),
+    Column("delivery", String(16), nullable=False),
 )
 
 events: Final = Table(
@@ -71,6 +77,13 @@ proofs: Final = Table(
     METADATA,
     Column("swap_id", String(32), ForeignKey("swaps.swap_id"), primary_key=True),
     Column("proof", LargeBinary, nullable=False),
+)
+
+owners: Final = Table(
+    "owners",
+    METADATA,
+    Column("kind", String(16), primary_key=True),
+    Column("value", Text, primary_key=True),
 )
 
 sends: Final = Table(

@@ -13,7 +13,6 @@ from layer2.errors import FormatError, FundsRulesError, InvalidRequest, TermsRef
 from layer2.legs.block_times import Span
 from layer2.legs.invoices import CLOCK_TOLERANCE
 from layer2.legs.leg import Leg, LegPlan
-from layer2.legs.lightning import routing_fee_limit
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import OfferRequest, Side
 from layer2.signed_terms import check_terms_signature
@@ -272,7 +271,7 @@ def _source_plan(
         provider=provider_named,
         payment_hash=request.payment_hash,
         amount=quote.source_amount,
-        fee_limit=routing_fee_limit(quote.source_amount),
+        fee_limit=quote.source.payer_cost(quote.source_amount),
         issued_at=issued_at,
         fund_by=issued_at + rules.funding_window,
         needed=known + Span(rules.settle_margin),

@@ -149,16 +149,21 @@ def order(swap: Swap, observed: Observed, act: Act) -> tuple[Order, ...]:
 
 
 def take_back(swap: Swap, observed: Observed, end: LegEnd) -> tuple[Order, ...]:
-    """The payer's acts on a leg that is not wanted any more: reclaim what is locked, void what may still be locked."""
+    """The payer's acts on a leg that is not wanted any more: reclaim what is locked, void what may still be locked.
+
+    A funding that is not there when the time to collect is over is voided then, and not at its deadline: what is
+    locked in spite of that is reclaimed in time.
+    """
     leg, view = swap.leg(end), observed.source if end is LegEnd.SOURCE else observed.destination
     if view is None or not leg.payer_reclaims or view.over:
         return ()
-    may_take = leg.is_past(view.clock) or view.returnable
-    if view.state is LegState.FUNDED or (holds_money(view) and leg.lapses):
-        return order(swap, observed, Act(Verb.RECLAIM, end)) if may_take else ()
-    if not leg.lapses and leg.is_past(view.clock) and view.state in (LegState.NONE, LegState.PENDING):
-        return order(swap, observed, Act(Verb.VOID, end)) if is_funding_out(observed, end) else ()
-    return ()
+    orders: tuple[Order, ...] = ()
+    if holds_money(view) and (leg.is_past(view.clock) or view.returnable):
+        orders += order(swap, observed, Act(Verb.RECLAIM, end))
+    is_open = not leg.lapses and view.state in (LegState.NONE, LegState.PENDING)
+    if is_open and observed.now > swap.terms.collect_by and is_funding_out(observed, end):
+        orders += order(swap, observed, Act(Verb.VOID, end))
+    return orders
 
 
 def is_funding_out(observed: Observed, end: LegEnd) -> bool:

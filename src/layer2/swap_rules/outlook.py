@@ -37,6 +37,7 @@ from layer2.swap_rules.states import (
     TakerState,
 )
 from layer2.terms import Terms
+from layer2.transactions import Finality
 from layer2.transfers import Actor
 
 __all__ = ["Outlook", "attention", "must_be_back_by", "outlook"]
@@ -57,18 +58,23 @@ class Outlook:
     """Where the money is."""
 
 
-def outlook(state: State, terms: Terms | None, rules: TimelockSettings, planned_until: int = 0) -> Outlook:
+def outlook(
+    state: State, terms: Terms | None, rules: TimelockSettings, planned_until: int = 0, *, is_foreign: bool = False
+) -> Outlook:
     """What the state means.
 
     Args:
         terms: None only in the state *planned*, or where it was abandoned from there.
         planned_until: unix seconds at which a plan without terms ends.
+        is_foreign: taker: whether somebody else is paid.
     """
     if isinstance(state, TakerPlanned):
         return Outlook(Actor.YOU, planned_until, None, "nothing has left your account")
     if isinstance(state, TakerAbandoned):
         return Outlook(Actor.NOBODY, None, None, "nothing has left your account")
     assert terms is not None
+    if is_foreign and isinstance(state, TakerCollecting | TakerCompleted):
+        return _paid_to_stranger(state, terms, rules)
     if isinstance(state, TakerState):
         return _taker(state, terms, rules)
     return _provider(state, terms, rules)
@@ -83,7 +89,9 @@ def _taker(state: TakerState, terms: Terms, rules: TimelockSettings) -> Outlook:
             return Outlook(Actor.YOU, terms.fund_by, None, "nothing has left your account")
         case TakerFunding():
             funds = f"{paid} are on their way, or about to be"
-            return Outlook(Actor.YOU, terms.collect_by, back, funds)
+            # A payment that may have left, and that the node does not show, is waited for until it surely came back.
+            until = terms.collect_by if terms.source.payer_reclaims else _surely_over(terms, rules)
+            return Outlook(Actor.YOU, until, back, funds)
         case TakerFunded():
             return Outlook(Actor.PROVIDER, terms.collect_by, back, f"{paid} are {terms.source.holds}")
         case TakerCollecting(has_arrived=True):
@@ -104,9 +112,24 @@ def _taker(state: TakerState, terms: Terms, rules: TimelockSettings) -> Outlook:
         case TakerRefunded():
             return Outlook(Actor.NOBODY, None, None, f"{paid} are back with you")
         case TakerLost():
-            return Outlook(Actor.NOBODY, None, None, f"{paid} went to the provider and nothing came back: they are lost")
+            return Outlook(
+                Actor.NOBODY, None, None, f"{paid} went to the provider and nothing came back: they are lost"
+            )
         case _:
             assert_never(state)
+
+
+def _paid_to_stranger(state: TakerCollecting | TakerCompleted, terms: Terms, rules: TimelockSettings) -> Outlook:
+    """Nothing arrives at the taker; what the provider does not collect is taken back."""
+    received = f"{_amount(terms.amount, terms.destination)} were paid to the recipient"
+    if isinstance(state, TakerCompleted):
+        return Outlook(Actor.NOBODY, None, None, received)
+    back = terms.source.refundable_from
+    until = back if back is not None else _surely_over(terms, rules)
+    if state.has_arrived:
+        return Outlook(Actor.PROVIDER, state.final_at or until, None, f"{received}; keep running until that is final")
+    paid = _amount(terms.source_amount, terms.source)
+    return Outlook(Actor.PROVIDER, until, back, f"{received}; {paid} are {terms.source.holds} for the provider")
 
 
 def _provider(state: ProviderState, terms: Terms, rules: TimelockSettings) -> Outlook:
@@ -135,7 +158,9 @@ def _provider(state: ProviderState, terms: Terms, rules: TimelockSettings) -> Ou
         case ProviderReleased():
             return Outlook(Actor.NOBODY, None, None, "nothing of either side is bound")
         case ProviderLost():
-            return Outlook(Actor.NOBODY, None, None, f"{paid} were paid and {owed} went back to the taker: they are lost")
+            return Outlook(
+                Actor.NOBODY, None, None, f"{paid} were paid and {owed} went back to the taker: they are lost"
+            )
         case _:
             assert_never(state)
 
@@ -144,8 +169,13 @@ def must_be_back_by(state: ProviderState, terms: Terms, rules: TimelockSettings)
     """Unix seconds by which a provider must run again lest it lose money; None where none is at stake."""
     match state:
         case ProviderCounterFunding() | ProviderCounterFunded() | ProviderRefunding():
+            leg = terms.destination
+            is_there = isinstance(state, ProviderCounterFunded) and leg.finality is Finality.FINALIZED
+            if not leg.lapses and not is_there:
+                # A funding that is not there by then, or not any more, is voided.
+                return terms.collect_by
             # The source outlasts this by the time that a refund, or a late claim, takes.
-            deadline = terms.destination.refundable_from
+            deadline = leg.refundable_from
             return _begin_by(terms, rules) if deadline is None else deadline
         case ProviderCollecting():
             return _begin_by(terms, rules)
@@ -154,13 +184,9 @@ def must_be_back_by(state: ProviderState, terms: Terms, rules: TimelockSettings)
 
 
 def _begin_by(terms: Terms, rules: TimelockSettings) -> int:
-    """The last moment at which the payee of the source surely still collects; where only a view shows that, the moment
-    up to which the terms guarantee it."""
+    """The last moment up to which the terms guarantee that the payee of the source can begin to collect."""
     until = terms.source.collect_until(None, terms.issued_at, rules)
-    if until is not None:
-        return until
-    clock = terms.destination.clock_at_issue(terms.issued_at)
-    return terms.issued_at + terms.destination.known(terms.issued_at, clock, rules).latest(rules.bitcoin)
+    return terms.collect_by if until is None else until
 
 
 def _surely_over(terms: Terms, rules: TimelockSettings) -> int:
@@ -174,7 +200,7 @@ def attention(swap: Swap, state: State, observed: Observed) -> str | None:
         return None
     for end, view in ((LegEnd.SOURCE, observed.source), (LegEnd.DESTINATION, observed.destination)):
         leg = swap.leg(end)
-        if view is None and observed.now > swap.terms.counter_fund_by and _is_needed(swap, state, end):
+        if view is None and observed.now > swap.terms.counter_fund_by and _is_needed(swap, state, end, observed):
             return f"the {leg.protocol.value} node cannot be read, and money depends on it"
         fund = observed.acts.get(Act(Verb.FUND, end))
         forgotten = fund is not None and fund.is_out and fund.status is ActStatus.UNSEEN and not leg.is_repeatable
@@ -183,7 +209,7 @@ def attention(swap: Swap, state: State, observed: Observed) -> str | None:
     return None
 
 
-def _is_needed(swap: Swap, state: State, end: LegEnd) -> bool:
+def _is_needed(swap: Swap, state: State, end: LegEnd, observed: Observed) -> bool:
     """Whether this party's next act depends on that leg."""
     match state:
         case TakerFunding() | TakerRefunding() | ProviderReleasing():
@@ -191,9 +217,13 @@ def _is_needed(swap: Swap, state: State, end: LegEnd) -> bool:
         case TakerFunded():
             return end is LegEnd.SOURCE or swap.made_preimage
         case TakerCollecting():
-            return (end is LegEnd.DESTINATION) == swap.made_preimage
+            # Once the destination has gone back for good, what is left is the source.
+            gone = observed.destination is not None and observed.destination.over
+            return (end is LegEnd.DESTINATION) == (swap.made_preimage and not gone)
         case ProviderCollecting():
-            return end is LegEnd.SOURCE
+            # The intent to collect keeps the preimage; where it is to be made anew, only a leg shows it.
+            collect = observed.acts.get(Act(Verb.COLLECT, LegEnd.SOURCE))
+            return end is LegEnd.SOURCE or collect is None or collect.status is ActStatus.FAILED
         case _:
             return end is LegEnd.DESTINATION
 

@@ -138,15 +138,18 @@ def _counter_funding(swap: Swap, state: ProviderCounterFunding, observed: Observ
         return Step(funded, event="counter-funded", settled=False)
     if destination.state is LegState.RETURNED:
         return _refund(state, observed, ())
-    if is_over(source) and destination.state is LegState.NONE:
+    ended = is_over(source) or (source is not None and terms.source.is_past(source.clock))
+    if ended and destination.state is LegState.NONE and not terms.destination.is_repeatable:
         # The source's deadline ends the wait for a payment that the node knows nothing of.
-        return _release(swap, state, observed, "the source went back, and the node shows no payment")
+        return _release(swap, state, observed, "the source's deadline is past, and the node shows no payment")
     if orders := take_back(swap, observed, LegEnd.DESTINATION):
         return _refund(state, observed, orders)
     late = observed.now > terms.counter_fund_by
     if late and destination.state is LegState.NONE and not is_funding_out(observed, LegEnd.DESTINATION):
         return _release(swap, state, observed, "it is too late to fund the destination, and nothing was sent")
-    wake_at = next_time(observed.now, terms.counter_fund_by + 1, terms.destination.refundable_from)
+    wake_at = next_time(
+        observed.now, terms.counter_fund_by + 1, terms.collect_by + 1, terms.destination.refundable_from
+    )
     return Step(state, () if late else _fund_again(swap, observed), wake_at=wake_at)
 
 
@@ -208,6 +211,8 @@ def _release_orders(swap: Swap, observed: Observed) -> tuple[Order, ...]:
         return ()
     # A payment that was not made yet is refused from now on; a lock that was not made cannot be given back.
     early = source.state in (LegState.NONE, LegState.PENDING) and not leg.payer_reclaims
+    # An output that is wrong never gets right, and a signature gives it back like any other.
+    early = early or (source.state is LegState.PENDING and leg.release is Release.COSIGNED)
     return order(swap, observed, RELEASE) if early or source.state is LegState.FUNDED else ()
 
 
@@ -236,8 +241,17 @@ def _released(swap: Swap, state: ProviderReleased, observed: Observed) -> Step:
 
 
 def _collect(swap: Swap, state: ProviderState, observed: Observed) -> Step:
+    """Enter collecting together with the intent to collect, which keeps the preimage: a reorganisation may take the
+    claim that showed it away, and a swap that collects takes nothing back."""
+    source, destination = observed.source, observed.destination
+    is_known_for_good = destination is not None and destination.final
+    holds = source is not None and holds_money(source)
+    ended = source is not None and (source.over or (source.state is LegState.COLLECTED and source.final))
+    if not (holds or ended or is_known_for_good):
+        return Step(state)
     collecting = ProviderCollecting(_source_tx(state, observed), _destination_tx(state, observed), has_arrived=False)
-    return Step(collecting, event="the destination is collected", settled=False)
+    orders = order(swap, observed, COLLECT) if holds else ()
+    return Step(collecting, orders, event="the destination is collected", settled=bool(orders))
 
 
 def _collecting(swap: Swap, state: ProviderCollecting, observed: Observed) -> Step:

@@ -11,7 +11,7 @@ from typing import assert_never
 
 from layer2.errors import Layer2Error
 from layer2.legs.block_times import Span
-from layer2.legs.views import LegState, LegView, Verb
+from layer2.legs.views import ActStatus, LegState, LegView, Verb
 from layer2.swap_rules.machine import (
     Act,
     LegEnd,
@@ -60,7 +60,7 @@ def taker_step(swap: Swap, state: TakerState, observed: Observed) -> Step:
         case _:
             pass
     if _preimage_is_out(swap, observed):
-        return _collect(state, observed)
+        return _paid_before(swap, state, observed) or _collect(state, observed)
     match state:
         case TakerAgreed():
             return _agreed(swap, state, observed)
@@ -82,16 +82,17 @@ def decline_taker(state: TakerState, reason: str) -> Step:
 
 
 def _agreed(swap: Swap, state: TakerAgreed, observed: Observed) -> Step:
+    source = observed.source
+    if source is not None and source.state is not LegState.NONE:
+        # Funded by this key before, as an old copy of the journal would not know: never a second time, and not
+        # abandoned either, however late it is.
+        return Step(TakerFunding(), event="found funded already", settled=False)
     try:
         check_margins(swap.terms, observed.now, swap.settings)
     except Layer2Error as error:
         return Step(TakerAbandoned(error.message), event="not funded")
-    source = observed.source
     if source is None or (observed.destination is None and swap.made_preimage):
         return Step(state, wake_at=swap.terms.fund_by + 1)
-    if source.state is not LegState.NONE:
-        # Funded by this key before, as an old copy of the journal would not know: never a second time.
-        return Step(TakerFunding(), event="found funded already", settled=False)
     return Step(TakerFunding(), (Order(FUND, Manner.NEW),), event="funding")
 
 
@@ -104,14 +105,17 @@ def _funding(swap: Swap, state: TakerFunding, observed: Observed) -> Step:
     if source.state is LegState.RETURNED:
         reason = source.reason or "the money came back"
         return Step(TakerRefunding(source.tx_id, reason), event="returning", settled=False)
-    if funding_is_over(swap, observed, LegEnd.SOURCE):
-        return Step(TakerAbandoned(source.reason or "the funding was not made in time"), event="the funding is over")
+    if funding_is_over(swap, observed, LegEnd.SOURCE) or _is_forgotten(swap, observed):
+        failed = FUND in observed.acts and observed.acts[FUND].status is ActStatus.FAILED
+        reason = "the funding failed for good" if failed else "the funding was not made in time"
+        return Step(TakerAbandoned(source.reason or reason), event="the funding is over")
     if observed.now > terms.fund_by and source.state is LegState.NONE and not is_funding_out(observed, LegEnd.SOURCE):
         # Journaled and surely never sent, and now it is too late.
         return Step(TakerAbandoned("the time to begin funding is over, and nothing was sent"), event="not funded")
     if orders := take_back(swap, observed, LegEnd.SOURCE):
-        return Step(TakerRefunding(source.tx_id, "the deadline has passed"), orders, event="returning")
-    wake_at = next_time(observed.now, terms.fund_by + 1, terms.source.refundable_from)
+        return Step(TakerRefunding(source.tx_id, "the time to collect is over"), orders, event="returning")
+    times = terms.fund_by + 1, terms.collect_by + 1, terms.source.refundable_from, _surely_over(swap) + 1
+    wake_at = next_time(observed.now, *times)
     again = source.state is LegState.NONE and observed.now <= terms.fund_by and FUND in observed.acts
     return Step(state, order(swap, observed, FUND) if again else (), wake_at=wake_at)
 
@@ -155,7 +159,7 @@ def _collecting(swap: Swap, state: TakerCollecting, observed: Observed) -> Step:
     if source is not None:
         state = replace(state, source_tx_id=source.tx_id or state.source_tx_id)
     if not swap.made_preimage:
-        return _paid_for_stranger(state, source)
+        return _paid_for_stranger(swap, state, observed)
     if destination is None:
         return Step(state)
     state = replace(state, destination_tx_id=destination.tx_id or state.destination_tx_id)
@@ -182,8 +186,21 @@ def _arrived(state: TakerCollecting, view: LegView) -> Step:
     return Step(arrived, event="arrived" if view.arrived and not state.has_arrived else None)
 
 
-def _paid_for_stranger(state: TakerCollecting, source: LegView | None) -> Step:
-    """Somebody else's invoice: the preimage is the receipt, and the source's fate is the end."""
+def _paid_before(swap: Swap, state: TakerState, observed: Observed) -> Step | None:
+    """Somebody else's invoice that was paid already, by whomever: nothing is funded for it any more."""
+    source = observed.source
+    if swap.made_preimage or not isinstance(state, TakerAgreed) or source is None or source.state is not LegState.NONE:
+        return None
+    return Step(TakerAbandoned("the preimage of the invoice is public: it was paid before"), event="not funded")
+
+
+def _paid_for_stranger(swap: Swap, state: TakerCollecting, observed: Observed) -> Step:
+    """Somebody else's invoice: the preimage is the receipt, and the source's fate is the end.
+
+    That the preimage is public does not mean that this swap's provider knows it, or ever comes back: what it has not
+    collected by the deadline is taken back.
+    """
+    source = observed.source
     if source is None:
         return Step(state)
     if source.state is LegState.COLLECTED:
@@ -191,9 +208,13 @@ def _paid_for_stranger(state: TakerCollecting, source: LegView | None) -> Step:
             return Step(TakerCompleted(state.source_tx_id, state.destination_tx_id), event="completed")
         return _arrived(state, source)
     if is_over(source):
-        # The payee was paid, and the provider did not collect: both are settled.
+        # The payee was paid, as its preimage shows, and the provider did not collect: both are settled.
         return Step(TakerCompleted(state.source_tx_id, state.destination_tx_id), event="completed")
-    return Step(replace(state, has_arrived=False, final_at=None))
+    if funding_is_over(swap, observed, LegEnd.SOURCE) or _is_forgotten(swap, observed):
+        reason = "the preimage of the invoice is public, and no money of this transfer was locked for it"
+        return Step(TakerAbandoned(reason), event="the funding is over")
+    state = replace(state, has_arrived=False, final_at=None)
+    return Step(state, take_back(swap, observed, LegEnd.SOURCE), wake_at=_reclaim_time(swap, observed))
 
 
 def _not_collected(swap: Swap, state: TakerCollecting, observed: Observed) -> Step:
@@ -229,10 +250,23 @@ def _refunding(swap: Swap, state: TakerRefunding, observed: Observed) -> Step:
         return Step(state)
     if is_over(source):
         return Step(TakerRefunded(source.tx_id or state.source_tx_id, state.reason), event="refunded")
-    if funding_is_over(swap, observed, LegEnd.SOURCE):
+    if funding_is_over(swap, observed, LegEnd.SOURCE) or _is_forgotten(swap, observed):
         # A reorganisation took the funding away, and it can never come back.
         return Step(TakerAbandoned(state.reason), event="the funding is over")
     return Step(state, take_back(swap, observed, LegEnd.SOURCE), wake_at=_reclaim_time(swap, observed))
+
+
+def _is_forgotten(swap: Swap, observed: Observed) -> bool:
+    """Whether the node shows no funding, and one that it forgot, or never got, can hold no money any more: the preimage
+    was not shown, so that nobody collects it."""
+    source = observed.source
+    unseen = source is not None and source.state is LegState.NONE and source.over
+    return unseen and observed.now > _surely_over(swap)
+
+
+def _surely_over(swap: Swap) -> int:
+    issued_at, source = swap.terms.issued_at, swap.terms.source
+    return source.surely_over(issued_at, source.clock_at_issue(issued_at), swap.settings)
 
 
 def _reclaim_time(swap: Swap, observed: Observed) -> int | None:
@@ -260,4 +294,3 @@ def _preimage_is_out(swap: Swap, observed: Observed) -> bool:
         return False
     shown_by_chain = destination.preimage is not None and swap.terms.destination.payer_reclaims
     return destination.state is LegState.COLLECTED or shown_by_chain
-

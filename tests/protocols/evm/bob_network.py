@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from layer2.contracts.factory import DETERMINISTIC_FACTORY, deployment_call
@@ -13,6 +13,8 @@ from layer2.contracts.test_token import TEST_TOKEN_ADDRESS, TEST_TOKEN_DECIMALS,
 from layer2.contracts.test_token import test_token_init_code as token_init_code
 from layer2.formats.evm_address import to_checksum
 from layer2.layers import Layer2ProtocolType
+from layer2.legs.evm import EvmLeg
+from layer2.legs.leg import Htlc
 from layer2.protocols.bob import BobClient, BobSettings
 from layer2.signers.software import SoftwareEvmSigner
 from layer2.simnet.accounts import START_WEI, SimAccount
@@ -22,12 +24,10 @@ from layer2.simnet.evm_methods import EvmMethods
 from layer2.simnet.evm_node import EvmNode
 from layer2.simnet.evm_rpc import EvmRpcServer
 from layer2.simnet.faults import FaultSwitch
-from layer2.swap_rules.legs import Htlc
-from layer2.terms import EvmLeg
 from layer2.transactions import Finality, Preimage
 from memory_sends import MemorySends
 
-__all__ = ["START", "START_SATOSHIS", "BobNetwork", "bob_network"]
+__all__ = ["START", "START_SATOSHIS", "BobNetwork", "at", "bob_network"]
 
 START = 1_800_000_000
 START_SATOSHIS = 100_000_000
@@ -67,7 +67,7 @@ class BobNetwork:
 
     def htlc(self, preimage: Preimage, *, payer: str = "taker", payee: str = "provider", **changes: object) -> Htlc:
         fields: dict[str, object] = {
-            "protocol": Layer2ProtocolType.BOB,
+            "layer": Layer2ProtocolType.BOB,
             "chain_id": 60808,
             "contract": HTLC_ADDRESS,
             "token": TEST_TOKEN_ADDRESS,
@@ -76,7 +76,7 @@ class BobNetwork:
             "payer": self.address(payer),
             "payee": self.address(payee),
             "deadline": START + 7_200,
-            "finality": Finality.SAFE,
+            "lock_finality": Finality.LATEST,
         }
         leg = EvmLeg(**(fields | changes))  # type: ignore[arg-type]  # the tests' own names
         return Htlc(leg, preimage.payment_hash, sha256(b"terms").digest())
@@ -85,6 +85,12 @@ class BobNetwork:
         """Hashes of the transactions in all blocks, oldest first."""
         blocks = [self.node.chain.block_by_number(number) for number in range(self.node.chain.head.number + 1)]
         return [bytes(tx.hash) for block in blocks if block is not None for tx in block.transactions]
+
+
+def at(htlc: Htlc, finality: Finality) -> Htlc:
+    """The same lock under terms that wait for another finality: its ``lock_id`` does not commit to it."""
+    assert isinstance(htlc.leg, EvmLeg)
+    return replace(htlc, leg=replace(htlc.leg, lock_finality=finality))
 
 
 @asynccontextmanager

@@ -23,6 +23,7 @@ from layer2.errors import (
     WrongNetwork,
 )
 from layer2.formats.evm_address import to_checksum
+from layer2.legs.views import ActStatus, Side, Verb
 from layer2.money import ETH
 from layer2.protocols.evm.chain.heads import HeadWatcher
 from layer2.protocols.evm.locks.events import LOCKED, LockEvents
@@ -31,8 +32,7 @@ from layer2.protocols.evm.rpc.json_rpc import SEND, JsonRpc
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.settings import ConnectionPoolConfig
 from layer2.simnet.evm_answers import block_answer
-from layer2.swap_rules.legs import ActStatus, Side, Verb
-from layer2.transactions import Finality, Preimage
+from layer2.transactions import Preimage
 from protocols.evm.bob_network import BobNetwork
 from protocols.evm.scripted_node import Calls, balanced, scripted_node
 
@@ -246,14 +246,14 @@ async def test_a_lock_in_a_final_block_that_one_of_several_nodes_has_not_seen_is
 
     async with balanced(bob.url, change) as scripted:
         client = await bob.client("taker", rpc_url=scripted.url)
-        act = await client.prepare(Verb.FUND, bob.htlc(Preimage(b"\x07" * 32)))
-        await client.perform(act)
+        act = await client.legs.prepare(Verb.FUND, bob.htlc(Preimage(b"\x07" * 32)))
+        await client.legs.perform(act)
         bob.node.mine()
         bob.node.set_finality(bob.node.chain.head.number, bob.node.chain.head.number)
-        assert await client.act_status(act) is ActStatus.DONE
+        assert await client.legs.act_status(act) is ActStatus.DONE
         lags = True
         with pytest.raises(BadAnswer, match="has not seen block"):
-            await client.act_status(act)
+            await client.legs.act_status(act)
         await client.aclose()
 
 
@@ -282,15 +282,15 @@ async def test_on_another_chain_nothing_is_called_dropped_failed_or_over(bob: Bo
         client = await bob.client("taker", rpc_url=scripted.url)
         bob.maker.set_enabled(False)
         htlc = bob.htlc(Preimage(b"\x07" * 32))
-        await client.observe(htlc, Side.PAYER, Finality.LATEST)
-        act = await client.prepare(Verb.FUND, htlc)
-        await client.perform(act)
+        await client.legs.observe(htlc, Side.PAYER)
+        act = await client.legs.prepare(Verb.FUND, htlc)
+        await client.legs.perform(act)
         tx_id = await client.transfer_asset_async(ETH, 1, "0x" + "05" * 20)
         is_elsewhere = True
         asking: tuple[Awaitable[object], ...] = (
-            client.act_status(act),
+            client.legs.act_status(act),
             client.get_transaction_status_async(tx_id),
-            client.observe(htlc, Side.PAYER, Finality.LATEST),
+            client.legs.observe(htlc, Side.PAYER),
         )
         for asked in asking:
             with pytest.raises(WrongNetwork, match="is on chain 1"):
@@ -311,9 +311,9 @@ async def test_a_proof_is_final_by_the_heads_of_the_node_that_has_its_block(bob:
     async with balanced(bob.url, change) as scripted:
         taker, provider = await bob.client("taker", rpc_url=scripted.url), await bob.client("provider")
         htlc, preimage = bob.htlc(Preimage(b"\x07" * 32)), Preimage(b"\x07" * 32)
-        await taker.perform(await taker.prepare(Verb.FUND, htlc))
-        await provider.perform(await provider.prepare(Verb.COLLECT, htlc, preimage))
-        evidence = await taker.evidence(htlc, Side.PAYER)
+        await taker.legs.perform(await taker.legs.prepare(Verb.FUND, htlc))
+        await provider.legs.perform(await provider.legs.prepare(Verb.COLLECT, htlc, preimage))
+        evidence = await taker.legs.evidence(htlc, Side.PAYER)
         assert evidence is not None
         height = bob.node.chain.head.number
         first = bob.node.chain.block_by_number(0)

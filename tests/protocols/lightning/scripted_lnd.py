@@ -172,8 +172,14 @@ def payment(text: str, payment_hash: bytes, /, **changes: object) -> dict[str, o
     return fields | changes
 
 
-def payment_htlc(amount_msat: int, fee_msat: int = 0, status: str = "SUCCEEDED") -> dict[str, object]:
-    route = {"total_amt_msat": str(amount_msat + fee_msat), "total_fees_msat": str(fee_msat)}
+def payment_htlc(
+    amount_msat: int, fee_msat: int = 0, status: str = "SUCCEEDED", expiry_height: int = 900
+) -> dict[str, object]:
+    route = {
+        "total_amt_msat": str(amount_msat + fee_msat),
+        "total_fees_msat": str(fee_msat),
+        "total_time_lock": expiry_height,
+    }
     return {"status": status, "route": route}
 
 

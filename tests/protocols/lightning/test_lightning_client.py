@@ -27,11 +27,11 @@ from layer2.errors import (
     UnknownAsset,
     WrongNetwork,
 )
+from layer2.legs.evidence import LightningPaymentEvidence
+from layer2.legs.views import Verb
 from layer2.money import BTC, ETH
-from layer2.proofs.model import LightningPaymentEvidence
 from layer2.protocols.lightning import LightningNetwork, PaymentRequest
 from layer2.settings import ConnectionPoolConfig
-from layer2.swap_rules.legs import Verb
 from layer2.transactions import LightningPaymentId, Preimage, TxState
 from protocols.lightning.waiting import requests_open, streams_open
 from protocols.lightning.world import HASH, PREIMAGE, START, World, leg_to_provider, offer_request, settings_of
@@ -101,7 +101,7 @@ async def test_more_than_the_channels_can_send_is_refused_before_anything_is_sen
 
 async def test_balances_tell_what_is_in_flight(world: World) -> None:
     leg = await leg_to_provider(world)
-    await world.taker.perform(await world.taker.prepare(Verb.FUND, leg))
+    await world.taker.legs.perform(await world.taker.legs.prepare(Verb.FUND, leg))
     balance = (await world.taker.balances_async())[BTC]
     assert (balance.spendable, balance.reserved, balance.receivable) == (4_850_000, 150_000, 4_900_000)
 
@@ -204,7 +204,8 @@ async def test_an_own_or_expired_invoice_is_not_paid(world: World) -> None:
 
 
 async def test_the_evidence_of_a_payment_holds_at_both_nodes_and_another_preimage_does_not(world: World) -> None:
-    await world.taker.submit_transaction_async(await world.provider.offer(offer_request(preimage=PREIMAGE)))
+    await world.taker.submit_transaction_async(await world.provider.legs.offer(offer_request()))
+    await world.provider.settle_invoice_async(PREIMAGE)
     await world.taker.wait_for_status_async(PAYMENT_ID)
     evidence = LightningPaymentEvidence(PREIMAGE)
     assert await world.taker.verify_proof_async(evidence)
@@ -213,7 +214,7 @@ async def test_the_evidence_of_a_payment_holds_at_both_nodes_and_another_preimag
 
 
 async def test_the_evidence_of_a_payment_in_flight_is_undecided(world: World) -> None:
-    invoice = await world.provider.offer(offer_request(preimage=PREIMAGE))
+    invoice = await world.provider.legs.offer(offer_request())
     world.fault("hold_payments")
     await world.taker.submit_transaction_async(invoice)
     for client in (world.taker, world.provider):

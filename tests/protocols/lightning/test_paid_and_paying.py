@@ -7,16 +7,17 @@ be paid: it succeeds, with a preimage that fits.
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator
 
 import pytest
 
 from layer2.errors import FundsRulesError, IdempotencyConflict, ProofUndecided
+from layer2.formats import bolt11
 from layer2.formats.bolt11 import Bolt11Invoice
+from layer2.legs.evidence import LightningPaymentEvidence
 from layer2.money import BTC
-from layer2.proofs.model import LightningPaymentEvidence
 from layer2.protocols.lightning import LightningNetwork
-from layer2.protocols.lightning.invoices.invoices import NewInvoice
 from layer2.transactions import LightningPaymentId, TxState
 from protocols.lightning.waiting import SECONDS, streams_open
 from protocols.lightning.world import HASH, PREIMAGE, World, offer_request, settings_of
@@ -30,7 +31,8 @@ async def bait(world: World) -> Bolt11Invoice:
     funds = await world.provider.create_invoice_async(10_000)
     tx_id = await world.taker.transfer_asset_async(BTC, 10_000, funds.text)
     await world.taker.wait_for_status_async(tx_id, timeout=SECONDS)
-    return await world.taker._invoices.add(NewInvoice(1_000, "a withdrawal", 3_600, preimage=PREIMAGE))
+    body = {"value_msat": "1000", "expiry": "3600", "r_preimage": b64encode(PREIMAGE.secret).decode()}
+    return bolt11.decode((await world.taker._rest.post("/v1/invoices", body)).fields.text("payment_request"))
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ async def test_no_invoice_is_made_under_a_hash_that_the_node_pays(world: World, 
     with pytest.raises(IdempotencyConflict) as refused:
         await world.provider.create_hold_invoice_async(HASH, 100_000)
     with pytest.raises(IdempotencyConflict):
-        await world.provider.offer(offer_request())
+        await world.provider.legs.offer(offer_request())
     assert refused.value.code == "payment_hash_used"
     await world.provider.wait_for_status_async(ORDER, timeout=SECONDS)
     assert (await world.provider.get_transaction_status_async(ORDER)).state is TxState.FINAL

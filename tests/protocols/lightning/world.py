@@ -10,20 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from layer2.formats import bolt11
+from layer2.interfaces import Json
+from layer2.legs.leg import Htlc
+from layer2.legs.lightning import LightningLeg
+from layer2.legs.views import LegView, OfferRequest, Side, Verb
 from layer2.local_network import LightningNode
 from layer2.money import BTC
-from layer2.protocol_client import OfferRequest
 from layer2.protocols.lightning import LightningNetwork, LightningSettings
 from layer2.simnet.clock import SimClock
 from layer2.simnet.lightning_network import LightningSimulation
-from layer2.swap_rules.legs import Htlc
-from layer2.terms import LightningLeg
 from layer2.transactions import Preimage
 from memory_sends import MemorySends
 
 START = 1_800_000_000
 PREIMAGE = Preimage(sha256(b"a preimage for tests").digest())
 HASH = PREIMAGE.payment_hash
+MIN_BLOCKS_LEFT = 60
+"""Of a source leg."""
 
 
 def settings_of(node: LightningNode, **changes: Any) -> LightningSettings:
@@ -97,14 +100,14 @@ async def held(world: World, word: bytes) -> Preimage:
     return preimage
 
 
-async def leg_to_provider(world: World, *, amount: int = 50_000, preimage: Preimage | None = None) -> Htlc:
-    """A leg that the taker pays: over a hold invoice, or a plain one where a preimage is given."""
-    return htlc_of(await world.provider.offer(offer_request(amount=amount, preimage=preimage)))
+async def leg_to_provider(world: World, *, amount: int = 50_000) -> Htlc:
+    """A leg that the taker pays, over a hold invoice."""
+    return htlc_of(await world.provider.legs.offer(offer_request(amount=amount)))
 
 
-def offer_request(*, amount: int = 50_000, preimage: Preimage | None = None, **changes: Any) -> OfferRequest:
+def offer_request(*, amount: int = 50_000, **changes: Any) -> OfferRequest:
     request = OfferRequest(
-        payment_hash=HASH, amount=amount, preimage=preimage, memo="swap", expiry_seconds=600, final_cltv_delta=100
+        side=Side.PAYEE, payment_hash=HASH, amount=amount, memo="swap", expiry_seconds=600, min_blocks=100
     )
     return replace(request, **changes)
 
@@ -113,12 +116,28 @@ def htlc_of(invoice: str) -> Htlc:
     decoded = bolt11.decode(invoice)
     assert decoded.amount_msat is not None
     leg = LightningLeg(
-        network="bcrt",
+        prefix="bcrt",
         invoice=invoice,
         payee=decoded.payee,
         amount_msat=decoded.amount_msat,
         cltv_limit=decoded.min_final_cltv_expiry_delta + 20,
-        min_blocks_left=60,
+        min_blocks_left=MIN_BLOCKS_LEFT,
         fee_limit_msat=1_000,
     )
     return Htlc(leg, decoded.payment_hash, bytes(32))
+
+
+async def seen_by_payer(world: World, htlc: Htlc) -> LegView:
+    return await world.taker.legs.observe(htlc, Side.PAYER)
+
+
+async def seen_by_payee(world: World, htlc: Htlc) -> LegView:
+    return await world.provider.legs.observe(htlc, Side.PAYEE)
+
+
+async def funded(world: World) -> tuple[Htlc, Json]:
+    """A hold invoice of the provider that the taker has paid, and the act that paid it."""
+    htlc = await leg_to_provider(world)
+    act = await world.taker.legs.prepare(Verb.FUND, htlc)
+    await world.taker.legs.perform(act)
+    return htlc, act

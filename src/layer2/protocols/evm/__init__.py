@@ -1,1 +1,1 @@
-"""What BOB, and later other EVM layers, have in common: node, account, transactions, statuses and locks."""
+"""What the clients of EVM layers have in common: node, account, transactions, statuses and locks."""

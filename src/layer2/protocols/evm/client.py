@@ -1,21 +1,21 @@
-"""The client of one EVM layer: single transactions, and the seven verbs of a lock."""
+"""The client of one EVM layer: single transactions, and legs of swaps (``legs``)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+import logging
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Final
 
-from layer2.blocking import iterator_twin, twin
+from layer2.blocking import twin
 from layer2.contracts.erc20 import balance_of_call, decimals_call, decode_decimals, transfer_call
 from layer2.contracts.htlc import HTLC_ADDRESS
 from layer2.errors import (
-    AsyncRuntimeError,
     ConfigurationError,
     FormatError,
     InvalidRequest,
+    NodeError,
     UnknownAsset,
     WrongNetwork,
 )
@@ -24,23 +24,18 @@ from layer2.formats.evm_address import parse_address, to_checksum
 from layer2.formats.evm_hex import parse_data
 from layer2.interfaces import Clock, EvmSigner, SendRecords, SystemClock
 from layer2.layers import Layer2ProtocolType
-from layer2.money import BTC, ETH, AssetId, Balance, checked_amount, rescaled
-from layer2.proofs.evidence import EvmReceiptEvidence
-from layer2.protocol_client import Layer2ProtocolAsync
-from layer2.protocols.evm.chain.follower import ChainStep
-from layer2.protocols.evm.chain.logs import LogEvent, LogFilter, LogStreams
-from layer2.protocols.evm.chain.read_tasks import ReadTasks
+from layer2.legs.evidence import EvmReceiptEvidence
+from layer2.money import BTC, AssetId, Balance, checked_amount, rescaled
 from layer2.protocols.evm.chain.receipt_evidence import header_chain, is_canonical
-from layer2.protocols.evm.chain.stream import ChainStream
-from layer2.protocols.evm.deadline import Deadline
 from layer2.protocols.evm.fees.estimates import Estimates, FeeEstimate
 from layer2.protocols.evm.fees.repricing import Offer
-from layer2.protocols.evm.htlc import EvmHtlcs
+from layer2.protocols.evm.following import EvmFollowing
+from layer2.protocols.evm.legs import EvmLegs
+from layer2.protocols.evm.parts import EvmParts
 from layer2.protocols.evm.requests import EvmTransaction, EvmTransactionRequest, request_digest
-from layer2.protocols.evm.sending.statuses import Statuses
+from layer2.protocols.evm.rpc.head_notices import HeadNotices
 from layer2.protocols.evm.sending.submissions import Submission, Submissions
 from layer2.protocols.evm.sending.traces import failure_reason
-from layer2.protocols.evm.sending.watches import TransactionWatches
 from layer2.protocols.evm.settings import EvmSettings
 from layer2.protocols.evm.tokens.permits import Permits
 from layer2.protocols.evm.tokens.transfers import TokenTransfer, check_recipient, token_number, transfer_gas
@@ -48,12 +43,16 @@ from layer2.transactions import EvmTxId, Finality, TxState, TxStatus
 
 __all__ = ["EvmClient"]
 
+LOG: Final = logging.getLogger("layer2.evm")
 
-_PROGRESS = {TxState.UNKNOWN: 0, TxState.PENDING: 1, TxState.INCLUDED: 2, TxState.FINAL: 3}
+_WEBSOCKET_SECONDS: Final = 3.0
+"""How long the check of a websocket may keep a client from its first use."""
 
 
-class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvidence], EvmHtlcs):
+class EvmClient(EvmFollowing):
     """One EVM layer through the party's own node. A layer is a subclass that names its ``protocol_type``.
+
+    A closed client refuses every call with ``AsyncRuntimeError``; its part in swaps is ``legs``.
 
     Args:
         settings: node, token and limits.
@@ -66,24 +65,29 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
     """
 
     protocol_type: ClassVar[Layer2ProtocolType]
+    legs: EvmLegs
 
     def __init__(
         self, settings: EvmSettings, signer: EvmSigner, sends: SendRecords, clock: Clock | None = None
     ) -> None:
-        super().__init__(settings, signer, sends, SystemClock() if clock is None else clock)
-        name = self._name
-        self._seconds = settings.default_timeout_ms / 1000
-        history = self._history
-        self._statuses = Statuses(self._node, self._watcher, history, settings)
-        self._watches = TransactionWatches(self._node, self._watcher, self._statuses, history, self._account, settings)
-        chain_id = settings.chain_id
-        self._estimates = Estimates(self._node, signer.address, self._fees, chain_id=chain_id, protocol=name)
-        self._permits = Permits(self._node, signer, self._token, chain_id=chain_id, protocol=name)
-        self._reading = ReadTasks(settings.poll_interval_seconds)
-        self._chain = ChainStream(self._node, self._watcher, self._reading)
-        self._logs = LogStreams(self._node, self._chain, self._reading, name)
+        parts = EvmParts.build(self.protocol_type, settings, signer, sends, SystemClock() if clock is None else clock)
+        super().__init__(parts)
+        self.legs = EvmLegs(parts)
+        name, chain_id = self._name, settings.chain_id
+        self._rpc, self._notices, self._token = parts.rpc, parts.notices, parts.token
+        self._watcher, self._fees, self._account = parts.watcher, parts.fees, parts.account
+        self._replacements = parts.replacements
+        self._coin = AssetId(parts.facts.native_asset, parts.facts.native_decimals)
+        self._estimates = Estimates(parts.node, signer.address, parts.fees, chain_id=chain_id, protocol=name)
+        self._permits = Permits(parts.node, signer, parts.token, chain_id=chain_id, protocol=name)
         self._submissions = Submissions(
-            self._account, self._fees, self._estimates, history, self._replacements, chain_id=chain_id, protocol=name
+            parts.account,
+            parts.fees,
+            self._estimates,
+            parts.history,
+            parts.replacements,
+            chain_id=chain_id,
+            protocol=name,
         )
 
     def __repr__(self) -> str:
@@ -93,8 +97,7 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         """Close connections and end the client's own tasks. Nothing that was sent is called back."""
         await self._submissions.aclose()
         await self._estimates.aclose()
-        await self._watches.aclose()
-        await self._reading.aclose()
+        await self._end_following()
         await self._account.aclose()
         await self._watcher.aclose()
         await self._fees.aclose()
@@ -103,8 +106,10 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
     # What every layer's client offers.
 
     async def initialize_async(self, *, timeout: float | None = None) -> None:
-        """See ``Layer2ProtocolAsync``. Checks chain id, token, and the websocket where one is configured;
-        the contract is checked before the first swap."""
+        """See ``Layer2ProtocolAsync``. Checks chain id and token; the contract is checked before the first swap. A
+        websocket that does not answer is logged and nothing more: it only shortens waits, and what is locked must not
+        wait for it.
+        """
         async with self._deadline("initialize_async", timeout):
             chain_id, answer = await asyncio.gather(
                 self._node.chain_id(), self._node.call(self._token, decimals_call())
@@ -125,9 +130,17 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
                 raise ConfigurationError(
                     f"token_decimals is {self.settings.token_decimals}, the token {self.settings.token} has {decimals}"
                 )
-            if self._notices is not None:
-                await self._notices.check()
             await self._account.prepare()
+            if self._notices is not None:
+                await self._check_notices(self._notices)
+
+    async def _check_notices(self, notices: HeadNotices) -> None:
+        try:
+            async with asyncio.timeout(_WEBSOCKET_SECONDS):
+                await notices.check()
+        except (NodeError, TimeoutError) as error:
+            problem = str(error) or "no answer in time"
+            LOG.warning("the websocket at %s is not used for now, heads are polled: %s", notices.endpoint, problem)
 
     async def submit_transaction_async(
         self, transaction: EvmTransaction, *, idempotency_key: str | None = None, timeout: float | None = None
@@ -223,77 +236,6 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         async with self._deadline("failure_reason_async", timeout):
             return await failure_reason(self._node, parse_data(tx_id, "transaction id", size=32))
 
-    async def get_transaction_status_async(self, tx_id: EvmTxId, *, timeout: float | None = None) -> TxStatus[EvmTxId]:
-        """See ``Layer2ProtocolAsync``. DROPPED is known only of transactions that this object sent."""
-        async with self._deadline("get_transaction_status_async", timeout):
-            return await self._statuses.read(tx_id)
-
-    async def get_transaction_statuses_async(
-        self, tx_ids: Sequence[EvmTxId], *, timeout: float | None = None
-    ) -> list[TxStatus[EvmTxId]]:
-        """Ask the node now for many transactions; those of one block share one request for its receipts.
-
-        Args:
-            tx_ids: in any order; the statuses come in the same.
-
-        Nothing in the answers is older than the call.
-        """
-        async with self._deadline("get_transaction_statuses_async", timeout):
-            return await self._statuses.read_many(tx_ids)
-
-    async def watch_transaction_async(self, tx_id: EvmTxId) -> AsyncGenerator[TxStatus[EvmTxId], None]:
-        """Hand out the status now, and each later one that differs in more than depth, reorganisations included.
-
-        Ends after FINAL, and after FAILED and DROPPED once they are as final as the configuration asks for. A block
-        costs one request, however many transactions are watched.
-
-        Raises:
-            NodeError: the node did not answer several times in a row; the transaction goes on.
-        """
-        async with aclosing(self._watches.watch(tx_id)) as statuses:
-            async for status in statuses:
-                yield status
-
-    async def watch_heads_async(self) -> AsyncGenerator[ChainStep, None]:
-        """Hand out the chain as it goes on: which blocks went, which came, and where the three heads are.
-
-        Begins, when it is first awaited, with the newest block. No block is left out and none comes twice, whatever the
-        connection does. Any number of iterators share one client's requests.
-
-        Raises:
-            NodeError: the node did not answer several times in a row, or the client was closed.
-        """
-        async with aclosing(self._chain.steps()) as steps:
-            async for step in steps:
-                yield step
-
-    async def watch_logs_async(
-        self,
-        address: str | Sequence[str] | None = None,
-        topics: Sequence[bytes | Sequence[bytes] | None] = (),
-        *,
-        from_block: int | None = None,
-    ) -> AsyncGenerator[LogEvent, None]:
-        """Hand out each log once as its block comes, and with ``removed`` once more if its block goes again.
-
-        Args:
-            address: the contract, or several; None is any.
-            topics: for each position a topic (32 bytes), several to choose from, or None for any.
-            from_block: the height to begin at. None begins after the newest block, when it is first awaited: a log
-                that was made before that is not told of.
-
-        Every log was found in the receipts that its block's header commits to, so none can be kept back by an empty
-        answer. That the block is final is for the reader to know: compare its height with a head's.
-
-        Raises:
-            InvalidRequest: an address or topics that no log has.
-            NodeError: the node did not answer several times in a row, or the client was closed. Begin a new one, from
-                the height of the last log, to go on.
-        """
-        async with aclosing(self._logs.logs(LogFilter.read(address, topics), from_block)) as events:
-            async for event in events:
-                yield event
-
     async def transfer_asset_async(
         self,
         asset_id: AssetId,
@@ -303,7 +245,7 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         idempotency_key: str | None = None,
         timeout: float | None = None,
     ) -> EvmTxId:
-        """See ``Layer2ProtocolAsync``: BTC is the configured token, ETH the native coin in wei.
+        """See ``Layer2ProtocolAsync``: BTC is the configured token; the coin that pays gas is sent in wei.
 
         Before a token is sent its transfer is simulated (``eth_simulateV1``): one that fails, returns false, or moves
         something else than its amount is refused with a ``TransactionError``, and nothing is signed. The token's
@@ -318,10 +260,10 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
             request = EvmTransactionRequest(to=self.settings.token, data=transfer_call(to, units))
             transfer = TokenTransfer(self._token, self._account.address, to, units)
             measure = partial(transfer_gas, self._node, transfer, protocol=self._name)
-        elif asset_id == ETH:
+        elif asset_id == self._coin:
             request = EvmTransactionRequest(to=recipient, value=amount)
         else:
-            raise UnknownAsset(f"{self._name} carries layer2.BTC and layer2.ETH here, not {asset_id!r}")
+            raise UnknownAsset(f"{self._name} carries layer2.BTC and {self._coin!r} here, not {asset_id!r}")
         return await self._submit("transfer_asset_async", request, idempotency_key, timeout, measure)
 
     async def permit_async(
@@ -359,6 +301,15 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
         async with self._deadline("verify_proof_async", timeout):
             return await is_canonical(self._node, self._watcher, proof, HTLC_ADDRESS, self.settings.finality)
 
+    async def confirm_evidence(self, evidence: EvmReceiptEvidence, *, contract: bytes, finality: Finality) -> bool:
+        """Whether evidence of the end of a lock in that contract is canonical at the own node at that finality.
+
+        Raises:
+            ProofUndecided: its block is not that final yet, or the node's chain does not reach it.
+        """
+        self._check_open()
+        return await is_canonical(self._node, self._watcher, evidence, contract, finality)
+
     async def header_chain_async(
         self, proof: EvmReceiptEvidence, *, until: Finality = Finality.FINALIZED, timeout: float | None = None
     ) -> tuple[bytes, ...]:
@@ -379,7 +330,7 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
             return await header_chain(self._node, self._watcher, proof, until)
 
     async def balances_async(self, *, timeout: float | None = None) -> Mapping[AssetId, Balance]:
-        """See ``Layer2ProtocolAsync``: BTC in satoshi, as far as whole ones, and ETH in wei."""
+        """See ``Layer2ProtocolAsync``: BTC in satoshi, as far as whole ones, and the coin that pays gas in wei."""
         async with self._deadline("balances_async", timeout):
             wei, answer = await asyncio.gather(
                 self._node.balance(self._account.address),
@@ -390,26 +341,11 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
             if self.settings.token_decimals > BTC.decimals:
                 units -= units % 10 ** (self.settings.token_decimals - BTC.decimals)
             satoshi = rescaled(units, self.settings.token_decimals, BTC.decimals)
-            return {BTC: Balance(satoshi), ETH: Balance(wei)}
+            return {BTC: Balance(satoshi), self._coin: Balance(wei)}
 
     async def receive_address_async(self, *, timeout: float | None = None) -> str:
         """See ``Layer2ProtocolAsync``: the account's address with its checksum (EIP-55)."""
         return to_checksum(self._account.address)
-
-    async def wait_for_status_async(
-        self, tx_id: EvmTxId, *, until: TxState = TxState.INCLUDED, timeout: float | None = None
-    ) -> TxStatus[EvmTxId]:
-        """See ``Layer2ProtocolAsync``. All waiters of a client share one look at the heads."""
-        if until not in _PROGRESS:
-            raise InvalidRequest(f"cannot wait for {until.name}; wait for PENDING, INCLUDED or FINAL")
-        deadline = Deadline("wait_for_status_async", timeout, self._name)
-        deadline.tx_id = tx_id
-        async with deadline, aclosing(self._watches.watch(tx_id)) as statuses:
-            async for status in statuses:
-                # FAILED and DROPPED are no progress and end the wait too.
-                if _PROGRESS.get(status.state, _PROGRESS[TxState.FINAL]) >= _PROGRESS[until]:
-                    return status
-        raise AsyncRuntimeError("the watch ended before the transaction did", protocol=self._name)
 
     async def _submit(
         self,
@@ -431,16 +367,9 @@ class EvmClient(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvid
     def _units(self, satoshi: int) -> int:
         return rescaled(checked_amount(satoshi), BTC.decimals, self.settings.token_decimals)
 
-    def _deadline(self, operation: str, timeout: float | None) -> Deadline:
-        return Deadline(operation, self._seconds if timeout is None else timeout, self._name, self._limit)
-
     failure_reason_sync = twin(failure_reason_async)
     replace_transaction_sync = twin(replace_transaction_async)
     cancel_transaction_sync = twin(cancel_transaction_async)
     estimate_fee_sync = twin(estimate_fee_async)
-    get_transaction_statuses_sync = twin(get_transaction_statuses_async)
-    watch_transaction_sync = iterator_twin(watch_transaction_async)
-    watch_heads_sync = iterator_twin(watch_heads_async)
-    watch_logs_sync = iterator_twin(watch_logs_async)
     header_chain_sync = twin(header_chain_async)
     permit_sync = twin(permit_async)

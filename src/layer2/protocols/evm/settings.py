@@ -1,4 +1,4 @@
-"""What a client of an EVM layer is told."""
+"""The settings of a client of an EVM layer."""
 
 from __future__ import annotations
 
@@ -51,6 +51,9 @@ class EvmSettings:
     max_tip_ahead: int = 1_860
     """Seconds that the newest block may lie ahead of it when a swap begins: the sequencer's drift and a minute."""
     log_search_blocks: int = 400_000
-    """How far back events are looked for: at BOB's 2 s more than nine days, longer than any lock lasts."""
+    """How far back events are looked for: at 2 s a block more than nine days, longer than most locks last. A preimage
+    and the evidence of a lock's end are looked for in the whole chain; an older lock's transaction id is not shown."""
     log_search_step: int = 10_000
     """Blocks in one request for events."""
+    native_price_sat: int | None = None
+    """Satoshi for a whole coin that pays gas; None gives no estimate of a leg's network cost."""

@@ -1,4 +1,4 @@
-"""The Lightning client: pay and be paid, and hold legs of swaps, through the party's own lnd."""
+"""The Lightning client: pay and be paid, and hold legs of swaps (``legs``), through the party's own lnd."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from layer2.errors import (
 from layer2.formats.bolt11 import Bolt11Invoice
 from layer2.formats.lnurl import LightningAddress
 from layer2.layers import Layer2ProtocolType
+from layer2.legs.evidence import LightningPaymentEvidence
 from layer2.money import BTC, MSAT_DECIMALS, AssetId, Balance, checked_amount, rescaled
-from layer2.proofs.model import LightningPaymentEvidence
 from layer2.protocols.lightning.acts import Keysend, Pay
 from layer2.protocols.lightning.following import LightningFollowing
-from layer2.protocols.lightning.htlc import LightningHtlcs
 from layer2.protocols.lightning.invoicing import LightningInvoicing
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.paying import LightningPaying
@@ -32,7 +31,7 @@ from layer2.transactions import LightningPaymentId, TxState
 __all__ = ["LightningNetwork"]
 
 
-class LightningNetwork(LightningPaying, LightningInvoicing, LightningFollowing, LightningHtlcs):
+class LightningNetwork(LightningPaying, LightningInvoicing, LightningFollowing):
     """Lightning through one lnd.
 
     Example: ``async with LightningNetwork(settings, sends, SystemClock()) as lightning: ...``

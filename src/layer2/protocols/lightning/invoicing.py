@@ -104,7 +104,7 @@ class LightningInvoicing(LightningParts):
             payment_hash=_checked_hash(payment_hash),
         )
         async with self._within(timeout, "create_hold_invoice_async"):
-            return await self._make_invoice(new)
+            return await self._given_hashes.make(new, payment_hash)
 
     create_hold_invoice_sync = twin(create_hold_invoice_async)
 

@@ -1,59 +1,119 @@
-"""Hash-locked legs on Lightning: the seven verbs over invoices and payments."""
+"""Hash-locked legs on Lightning: the acts and reads of a swap over invoices and payments."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import Final, assert_never
 
-from layer2.errors import FormatError, FundsRulesError, InvalidRequest, Outcome, TransactionError
+from layer2.errors import (
+    BadAnswer,
+    ConfigurationError,
+    FormatError,
+    FundsRulesError,
+    InvalidRequest,
+    NodeError,
+    NodeUnreachable,
+    Outcome,
+    TransactionError,
+)
 from layer2.interfaces import Json
+from layer2.legs.evidence import LegEvidence, LightningPaymentEvidence
+from layer2.legs.leg import Htlc
+from layer2.legs.lightning import LightningLeg, LightningOffer, routing_fee_limit
+from layer2.legs.views import ActStatus, ClockReading, LegState, LegView, OfferRequest, Side, Verb
 from layer2.money import MSAT_DECIMALS, rescaled
-from layer2.proofs.model import LegEvidence, LightningPaymentEvidence
-from layer2.protocol_client import HtlcLayer, OfferRequest
+from layer2.protocol_client import HtlcLayer
 from layer2.protocols.lightning.acts import Cancel, Keysend, Pay, Settle, read_act, write_act
-from layer2.protocols.lightning.invoices.invoices import NewInvoice
+from layer2.protocols.lightning.invoices.given_hashes import GivenHashes
+from layer2.protocols.lightning.invoices.invoices import Invoices, NewInvoice
 from layer2.protocols.lightning.invoices.records import HtlcState, InvoiceRecord, InvoiceState
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
-from layer2.protocols.lightning.parts import LightningParts
+from layer2.protocols.lightning.node.liquidity import Liquidity
+from layer2.protocols.lightning.node.state import LndNode
+from layer2.protocols.lightning.payments.payments import Payments
 from layer2.protocols.lightning.payments.records import PaymentRecord, PaymentState
 from layer2.protocols.lightning.payments.request import check_payable, decode_invoice
-from layer2.swap_rules.legs import ActStatus, ClockReading, Htlc, LegState, LegView, Side, Verb
-from layer2.terms import LightningLeg
-from layer2.transactions import Finality, Preimage
+from layer2.protocols.lightning.settings import LightningSettings
+from layer2.protocols.lightning.views import (
+    is_past_its_locks,
+    payment_status,
+    returned_without_a_message,
+    seen_by_payee,
+    seen_by_payer,
+)
+from layer2.protocols.lightning.watches import HashWatches
+from layer2.transactions import Preimage
 
-__all__ = ["LightningHtlcs"]
+__all__ = ["LightningLegs"]
 
 _BTC_DECIMALS: Final = 8
 _RESOLUTION_SECONDS: Final = 0.2
-EXPIRY_MARGIN: Final = 120
-"""Seconds after an invoice's expiry from which nobody can have begun to pay it: twice the clocks' difference."""
 
 
-class LightningHtlcs(LightningParts, HtlcLayer):
-    """Legs at the party's own lnd."""
+class LightningLegs(HtlcLayer):
+    """Legs at the party's own lnd.
+
+    Args:
+        node: the node itself and its channels.
+        invoices: its invoices.
+        given_hashes: makes hold invoices.
+        payments: its payments.
+        liquidity: what its channels can carry.
+        watches: each change of a hash that the node shows.
+        settings: the network, and how often to ask for what no stream shows.
+    """
+
+    def __init__(
+        self,
+        node: LndNode,
+        invoices: Invoices,
+        given_hashes: GivenHashes,
+        payments: Payments,
+        liquidity: Liquidity,
+        watches: HashWatches,
+        settings: LightningSettings,
+    ) -> None:
+        self._node = node
+        self._invoices = invoices
+        self._given_hashes = given_hashes
+        self._payments = payments
+        self._liquidity = liquidity
+        self._watches = watches
+        self._settings = settings
+
+    async def leg_offer(self) -> LightningOffer:
+        """The own node on its network."""
+        return LightningOffer(self._settings.invoice_prefix, await self._node.key())
 
     async def offer(self, request: OfferRequest) -> str:
-        """Payee: a plain invoice for the preimage, or a hold invoice for the hash; checked before it is returned.
+        """Payee: a hold invoice for the hash, checked before it is returned. Payer: nothing.
+
+        A request that is repeated gets the invoice of the first one, also where the time that is left has become
+        another: whoever builds a leg from an invoice checks when it expires.
 
         Raises:
             InsufficientFunds: nobody could pay it over the channels as they are.
+            IdempotencyConflict: ``payment_hash_used``.
         """
-        if request.preimage is not None and request.preimage.payment_hash != request.payment_hash:
-            raise FundsRulesError("the preimage does not belong to the payment hash", protocol=LIGHTNING)
+        if request.side is Side.PAYER:
+            return ""
         amount_msat = rescaled(request.amount, _BTC_DECIMALS, MSAT_DECIMALS)
         await self._liquidity.check_receivable(amount_msat)
-        invoice = await self._make_invoice(
-            NewInvoice(
-                amount_msat=amount_msat,
-                memo=request.memo,
-                expiry_seconds=request.expiry_seconds,
-                final_cltv_delta=request.final_cltv_delta,
-                payment_hash=request.payment_hash,
-                preimage=request.preimage,
-            )
+        new = NewInvoice(
+            amount_msat=amount_msat,
+            memo=request.memo,
+            expiry_seconds=request.expiry_seconds,
+            final_cltv_delta=request.min_blocks,
+            payment_hash=request.payment_hash,
+            keeps_expiry=True,
         )
-        return invoice.text
+        return (await self._given_hashes.make(new, request.payment_hash)).text
+
+    async def network_cost(self, amount: int) -> int:
+        """The most that is spent on the route of a payment of that amount."""
+        return routing_fee_limit(amount)
 
     async def check_can_finish(self, htlc: Htlc, side: Side) -> None:
         """Check sync, clock and liquidity; what the leg itself has bound already is not asked for again."""
@@ -84,16 +144,13 @@ class LightningHtlcs(LightningParts, HtlcLayer):
                 return write_act(await self._prepared_payment(htlc, leg))
             case Verb.COLLECT:
                 _require(own, "only the payee can settle its invoice")
-                _require(
-                    preimage is not None and preimage.payment_hash == htlc.payment_hash,
-                    "to settle needs the preimage of the payment hash",
-                )
-                assert preimage is not None  # The line above has refused None.
+                if preimage is None or preimage.payment_hash != htlc.payment_hash:
+                    raise FundsRulesError("to settle needs the preimage of the payment hash", protocol=LIGHTNING)
                 return write_act(Settle(preimage))
             case Verb.RELEASE:
                 _require(own, "only the payee can cancel its invoice")
                 return write_act(Cancel(htlc.payment_hash))
-            case Verb.RECLAIM:
+            case Verb.RECLAIM | Verb.VOID:
                 raise FundsRulesError(
                     "on Lightning there is nothing to reclaim: a payment that is not collected comes back by itself",
                     protocol=LIGHTNING,
@@ -113,7 +170,7 @@ class LightningHtlcs(LightningParts, HtlcLayer):
             timeout_seconds=timelocks.payment_timeout,
             max_parts=timelocks.max_parts,
         )
-        _require(leg.network == self._settings.invoice_prefix, f"the leg is on the network {leg.network!r}")
+        _require(leg.prefix == self._settings.invoice_prefix, f"the leg is on the network {leg.prefix!r}")
         invoice = decode_invoice(leg.invoice)
         _require(invoice.payee == leg.payee, "the invoice is signed by another node than the terms'")
         await self._check_payable(pay)
@@ -133,7 +190,8 @@ class LightningHtlcs(LightningParts, HtlcLayer):
         Raises:
             TransactionError: it was refused, or FAILED at once, or (FundsRulesError) must not be sent any more;
                 outcome REJECTED.
-            NodeUnreachable, BadAnswer: outcome UNKNOWN.
+            NodeUnreachable: outcome NOT_SENT where a payment surely did not leave.
+            NodeError: outcome UNKNOWN.
         """
         match _leg_act(act):
             case Pay() as pay:
@@ -141,19 +199,19 @@ class LightningHtlcs(LightningParts, HtlcLayer):
             case Settle(preimage):
                 await self._invoices.settle(preimage)
             case Cancel(payment_hash):
-                await self._invoices.cancel(payment_hash)
+                await self._cancel(payment_hash)
 
     async def _send_once(self, pay: Pay) -> None:
         async with self._payments.one_at_a_time(pay.payment_hash):
-            if await self._payments.find(pay.payment_hash) is not None:
+            if await self._was_sent(pay):
                 return
-            try:
-                await self._check_payable(pay)
-            except FundsRulesError as error:
-                error.outcome = Outcome.REJECTED
-                raise
             self._liquidity.sent(pay.amount_msat)
-            payment = await self._payments.send(pay)
+            try:
+                payment = await self._payments.send(pay)
+            except NodeError as error:
+                if not _had_no_connection(error):
+                    error.outcome = Outcome.UNKNOWN
+                raise
         if payment.state is PaymentState.FAILED:
             raise TransactionError(
                 f"the payment failed: {payment.failure}",
@@ -162,50 +220,104 @@ class LightningHtlcs(LightningParts, HtlcLayer):
                 tx_id=pay.payment_id,
             )
 
+    async def _was_sent(self, pay: Pay) -> bool:
+        """Whether the node has the payment; where it has not, it is checked that it may be sent."""
+        try:
+            if await self._payments.find(pay.payment_hash) is not None:
+                return True
+            await self._check_payable(pay)
+        except FundsRulesError as error:
+            error.outcome = Outcome.REJECTED
+            raise
+        except (NodeError, ConfigurationError) as error:
+            # Whatever is wrong with the answer to a read, no payment has left.
+            raise NodeUnreachable(
+                f"the payment was not sent, as the node could not be asked first: {error.message}",
+                code=error.code,
+                protocol=LIGHTNING,
+                operation=error.operation,
+                outcome=Outcome.NOT_SENT,
+                tx_id=pay.payment_id,
+                remedy=error.remedy,
+            ) from error
+        return False
+
+    async def _cancel(self, payment_hash: bytes) -> None:
+        try:
+            await self._invoices.cancel(payment_hash)
+        except TransactionError:
+            # What the node does not have, or no more, nobody can pay.
+            if await self._invoices.find(payment_hash) is not None:
+                raise
+
     async def act_status(self, act: Json) -> ActStatus:
-        """What became of a payment, or of settling or cancelling, in the node's own words."""
+        """What became of a payment, or of settling or cancelling, by the node's record of it."""
         known_act = _leg_act(act)
+        if isinstance(known_act, Pay):
+            return payment_status(await self._payments.find(known_act.payment_hash))
+        invoice = await self._invoices.find(known_act.payment_hash)
         match known_act:
-            case Pay():
-                return _payment_status(await self._payments.find(known_act.payment_hash))
             case Settle():
                 done, failed = InvoiceState.SETTLED, InvoiceState.CANCELED
             case Cancel():
+                if invoice is None:
+                    return ActStatus.DONE
                 done, failed = InvoiceState.CANCELED, InvoiceState.SETTLED
             case _:
                 assert_never(known_act)
-        invoice = await self._invoices.find(known_act.payment_hash)
         if invoice is not None and invoice.state is done:
             return ActStatus.DONE
         if invoice is not None and invoice.state is failed:
             return ActStatus.FAILED
         return ActStatus.UNSEEN
 
-    async def observe(self, htlc: Htlc, side: Side, finality: Finality) -> LegView:
-        """One read of the leg. ``finality`` has no meaning here: a payment is held, settled, or it came back.
+    async def observe(self, htlc: Htlc, side: Side) -> LegView:
+        """One read of the leg.
 
-        While the leg can still be funded or is held, a node that is not synced or has another time is refused
-        (BadAnswer). How it ended is told whatever the clocks.
+        While the leg can still be funded, or is in flight from here, a node that is not synced or has another time is
+        refused (BadAnswer). How it ended is shown whatever the clocks. What is held here then is PENDING: nobody may
+        rely on it, and whoever has shown or learnt the preimage settles it all the same.
         """
         leg = _leg(htlc)
         # The time is read first: what is concluded from it must have been asked after it.
         state = await self._node.state()
+        payment = None
         match side:
             case Side.PAYER:
                 payment = await self._payments.find(htlc.payment_hash)
-                view = _seen_by_payer(leg, payment, state.clock)
+                view = seen_by_payer(leg, payment, state.clock)
             case Side.PAYEE:
                 invoice = await self._invoices.find(htlc.payment_hash)
                 is_final = await self._is_resolved(invoice, htlc.payment_hash)
-                view = _seen_by_payee(leg, invoice, state.clock, is_final=is_final)
+                view = seen_by_payee(leg, invoice, state.clock, is_final=is_final)
             case _:
                 assert_never(side)
         if view.state not in (LegState.COLLECTED, LegState.RETURNED):
-            state.check_current()
+            try:
+                state.check_current()
+            except BadAnswer as error:
+                if view.held is None:
+                    raise
+                return replace(view, state=LegState.PENDING, reason=error.message)
+        if view.state is LegState.FUNDED and payment is not None and await self._has_vanished(leg, payment, view.clock):
+            return returned_without_a_message(view)
         return view
 
+    async def _has_vanished(self, leg: LightningLeg, payment: PaymentRecord, clock: ClockReading) -> bool:
+        """Whether no channel has an HTLC of a payment in flight, and none can be on its way any more.
+
+        lnd may list such a payment for ever, when it was killed between the record and the channel's update.
+        """
+        if not is_past_its_locks(leg, payment, clock, self._settings.timelocks):
+            return False
+        # In this order: a channel that begins to close between the two is in one of them.
+        if any(payment.payment_hash in channel.hashes for channel in await self._node.channels()):
+            return False
+        # Of the HTLCs of a channel that is closing lnd does not show the hashes.
+        return not await self._node.has_closing_channels()
+
     async def _is_resolved(self, invoice: InvoiceRecord | None, payment_hash: bytes) -> bool:
-        """Whether no channel can lose a settled invoice any more: lnd says SETTLED before its peer has committed."""
+        """Whether no channel can lose a settled invoice any more: lnd shows SETTLED before its peer has committed."""
         if invoice is None or invoice.state is not InvoiceState.SETTLED:
             return False
         channels = await self._node.channels()
@@ -216,24 +328,30 @@ class LightningHtlcs(LightningParts, HtlcLayer):
         return not closed_meanwhile or closed_meanwhile <= await self._node.closed_channel_ids()
 
     async def wait_for_change(self, htlc: Htlc, view: LegView) -> None:
-        """Return at the node's next word about the leg, and after the poll interval in any case."""
+        """Return when the node next shows something else of the leg, and after the poll interval in any case."""
         leg = _leg(htlc)
         seconds = self._settings.poll_interval_seconds
         if view.state is LegState.COLLECTED:
             # The node has no more to say; its peer commits to what is settled within an exchange of messages.
             await asyncio.sleep(min(seconds, _RESOLUTION_SECONDS))
             return
+        if view.state is LegState.PENDING and view.held is not None:
+            # The node's clock or sync is what may change.
+            await asyncio.sleep(seconds)
+            return
         is_payee = await self._node.key() == leg.payee
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds), aclosing(self._watches.words(htlc.payment_hash)) as words:
                 async for word in words:
-                    if is_payee:
-                        seen = _seen_by_payee(leg, word.invoice, view.clock, is_final=view.final)
+                    if is_payee and word.invoice is not None:
+                        seen = seen_by_payee(leg, word.invoice, view.clock, is_final=view.final)
+                    elif not is_payee and word.payment is not None:
+                        seen = seen_by_payer(leg, word.payment, view.clock)
                     else:
-                        seen = _seen_by_payer(leg, word.payment, view.clock)
-                    if _differs(seen, view):
+                        continue
+                    if (seen.state, seen.held) != (view.state, view.held):
                         return
-                # Nothing more will be said of it.
+                # Nothing more follows on this hash.
                 await asyncio.sleep(seconds)
 
     async def read_clock(self) -> ClockReading:
@@ -267,86 +385,12 @@ def _leg_act(value: Json) -> Pay | Settle | Cancel:
     return act
 
 
-def _differs(seen: LegView, view: LegView) -> bool:
-    return (seen.state, seen.parts) != (view.state, view.parts)
+def _had_no_connection(error: NodeError) -> bool:
+    """Whether a call that acts surely did not leave."""
+    no_connection = isinstance(error, NodeUnreachable) or error.code == "certificate"
+    return no_connection and error.outcome is Outcome.NOT_SENT
 
 
 def _require(holds: bool, problem: str) -> None:
     if not holds:
         raise FundsRulesError(problem, protocol=LIGHTNING)
-
-
-def _payment_status(payment: PaymentRecord | None) -> ActStatus:
-    if payment is None:
-        return ActStatus.UNSEEN
-    match payment.state:
-        case PaymentState.INITIATED | PaymentState.IN_FLIGHT:
-            return ActStatus.UNDER_WAY
-        case PaymentState.SUCCEEDED:
-            return ActStatus.DONE
-        case PaymentState.FAILED:
-            return ActStatus.FAILED
-        case _:
-            assert_never(payment.state)
-
-
-def _seen_by_payer(leg: LightningLeg, payment: PaymentRecord | None, clock: ClockReading) -> LegView:
-    if payment is None:
-        is_over = clock.chain_time > decode_invoice(leg.invoice).expires_at + EXPIRY_MARGIN
-        return LegView(LegState.NONE, clock, over=is_over)
-    tx_id = payment.payment_hash.hex()
-    if payment.invoice != leg.invoice or payment.amount_msat != leg.amount_msat:
-        reason = "the node's payment with this hash is of another invoice"
-        return LegView(LegState.NONE, clock, preimage=payment.preimage, reason=reason)
-    match payment.state:
-        case PaymentState.INITIATED | PaymentState.IN_FLIGHT:
-            return LegView(LegState.PENDING, clock, tx_id=tx_id)
-        case PaymentState.SUCCEEDED:
-            return LegView(LegState.COLLECTED, clock, final=True, preimage=payment.preimage, tx_id=tx_id)
-        case PaymentState.FAILED:
-            return LegView(LegState.RETURNED, clock, final=True, over=True, tx_id=tx_id, reason=payment.failure)
-        case _:
-            assert_never(payment.state)
-
-
-def _seen_by_payee(leg: LightningLeg, invoice: InvoiceRecord | None, clock: ClockReading, *, is_final: bool) -> LegView:
-    if invoice is None:
-        return LegView(LegState.NONE, clock)
-    if invoice.text != leg.invoice:
-        reason = "the node's invoice with this hash is another one"
-        return LegView(LegState.NONE, clock, preimage=invoice.preimage, reason=reason)
-    match invoice.state:
-        case InvoiceState.OPEN:
-            return LegView(LegState.NONE, clock)
-        case InvoiceState.ACCEPTED:
-            return _held(leg, invoice, clock)
-        case InvoiceState.SETTLED:
-            return _with_parts(invoice, HtlcState.SETTLED, LegState.COLLECTED, clock, is_final=is_final)
-        case InvoiceState.CANCELED:
-            return LegView(LegState.RETURNED, clock, final=True, over=True, reason="the invoice is cancelled")
-        case _:
-            assert_never(invoice.state)
-
-
-def _held(leg: LightningLeg, invoice: InvoiceRecord, clock: ClockReading) -> LegView:
-    held = sum(htlc.amount_msat for htlc in invoice.htlcs_in(HtlcState.ACCEPTED))
-    if held != leg.amount_msat:
-        reason = f"{held} msat are held, not {leg.amount_msat}"
-        return LegView(LegState.PENDING, clock, reason=reason)
-    return _with_parts(invoice, HtlcState.ACCEPTED, LegState.FUNDED, clock, is_final=False)
-
-
-def _with_parts(
-    invoice: InvoiceRecord, which: HtlcState, state: LegState, clock: ClockReading, *, is_final: bool
-) -> LegView:
-    parts = invoice.htlcs_in(which)
-    return LegView(
-        state,
-        clock,
-        final=is_final,
-        preimage=invoice.preimage,
-        tx_id=invoice.payment_hash.hex(),
-        expiry_height=min((htlc.expiry_height for htlc in parts), default=None),
-        parts=len(parts),
-        smallest_part_msat=min((htlc.amount_msat for htlc in parts), default=None),
-    )

@@ -6,15 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Final
 
-from layer2.errors import AsyncTimeout, FundsRulesError, IdempotencyConflict, Outcome
-from layer2.formats.bolt11 import Bolt11Invoice
+from layer2.errors import AsyncTimeout, Outcome
 from layer2.interfaces import Clock
-from layer2.proofs.model import LightningPaymentEvidence
+from layer2.legs.evidence import LightningPaymentEvidence
 from layer2.protocol_client import Layer2ProtocolAsync
 from layer2.protocols.lightning.invoices.feed import InvoiceFeed
-from layer2.protocols.lightning.invoices.invoices import Invoices, NewInvoice
+from layer2.protocols.lightning.invoices.given_hashes import GivenHashes
+from layer2.protocols.lightning.invoices.invoices import Invoices
+from layer2.protocols.lightning.legs import LightningLegs
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.lnd.rest import LndRest
 from layer2.protocols.lightning.node.liquidity import Liquidity
@@ -29,9 +29,6 @@ from layer2.protocols.lightning.watches import HashWatches
 from layer2.transactions import LightningPaymentId
 
 __all__ = ["LightningParts"]
-
-_REMEMBERED: Final = 10_000
-"""Newest hashes that were given to this client to be paid under."""
 
 
 @dataclass(slots=True)
@@ -62,48 +59,21 @@ class LightningParts(
         self._services = LnurlPay(settings.invoice_prefix, this_machine_too=settings.lnurl_on_this_machine)
         self._payment_feed = PaymentFeed(self._rest, settings.poll_interval_seconds)
         self._invoice_feed = InvoiceFeed(self._rest, settings.poll_interval_seconds)
-        self._given_hashes: dict[bytes, None] = {}
         self._payments = Payments(self._rest, settings.max_payment_streams)
         self._payments.listen(SendListener(self._payment_feed.told))
+        self._given_hashes = GivenHashes(self._invoices, self._payments)
         self._watches = HashWatches(
             self._rest, self._invoices, self._payments, self._invoice_feed, self._payment_feed, settings, clock
         )
-
-    async def _make_invoice(self, new: NewInvoice) -> Bolt11Invoice:
-        """Have an invoice made. Not under a hash that the node pays: whoever knows the preimage could have it pay a
-        satoshi, and that would pass for the invoice's being paid."""
-        payment_hash = new.payment_hash
-        if payment_hash is None:
-            return await self._invoices.add(new)
-        async with self._payments.one_at_a_time(payment_hash):
-            if await self._payments.find(payment_hash) is not None:
-                raise IdempotencyConflict(
-                    "the node has a payment with this hash: it takes one once for ever, to pay or to be paid",
-                    code="payment_hash_used",
-                    protocol=LIGHTNING,
-                    outcome=Outcome.REJECTED,
-                    tx_id=payment_hash.hex(),
-                    remedy="draw another preimage",
-                )
-            self._given_hashes[payment_hash] = None
-            if len(self._given_hashes) > _REMEMBERED:
-                del self._given_hashes[next(iter(self._given_hashes))]
-            return await self._invoices.add(new)
-
-    def _check_not_paid_under(self, payment_hash: bytes) -> None:
-        """The other side of ``_make_invoice``, for who is about to pay. Asking the node each time would cost a tenth
-        of all payments; statuses do ask, and believe the invoice.
-
-        Raises:
-            FundsRulesError: this client made an invoice with this hash, which was given to it.
-        """
-        if payment_hash in self._given_hashes:
-            raise FundsRulesError(
-                "the own node has an invoice with this hash, which somebody else's must not have",
-                protocol=LIGHTNING,
-                tx_id=payment_hash.hex(),
-                remedy="ask the payee for an invoice with another hash",
-            )
+        self.legs = LightningLegs(
+            self._node,
+            self._invoices,
+            self._given_hashes,
+            self._payments,
+            self._liquidity,
+            self._watches,
+            settings,
+        )
 
     @asynccontextmanager
     async def _within(

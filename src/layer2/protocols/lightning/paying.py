@@ -231,7 +231,7 @@ class LightningPaying(LightningParts):
             case Pay():
                 invoice, prefix = decode_invoice(act.invoice), self._settings.invoice_prefix
                 check_payable(act, invoice, prefix=prefix, own_key=state.key, now=state.date)
-                self._check_not_paid_under(act.payment_hash)
+                self._given_hashes.check_not_paid_under(act.payment_hash)
                 max_parts = act.max_parts
             case Keysend():
                 check_keysend(act, own_key=state.key)

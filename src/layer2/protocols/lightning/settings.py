@@ -9,9 +9,8 @@ from typing import Final
 from yarl import URL
 
 from layer2.errors import ConfigurationError
+from layer2.legs.timelock_settings import TimelockSettings, settings_for
 from layer2.settings import ConnectionPoolConfig
-from layer2.swap_rules.timelock_settings import TimelockSettings
-from layer2.swap_rules.timelocks import settings_for
 
 __all__ = ["LightningSettings"]
 

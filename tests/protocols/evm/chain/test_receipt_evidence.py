@@ -18,11 +18,11 @@ from layer2.formats.evm_hex import format_data, format_quantity
 from layer2.formats.evm_receipt import EvmLog, EvmReceipt, bloom_of, decode_receipt
 from layer2.formats.keccak import keccak256
 from layer2.layers import Layer2ProtocolType
-from layer2.proofs.evidence import EvmReceiptEvidence
+from layer2.legs.evidence import EvmReceiptEvidence
+from layer2.legs.views import Side, Verb
 from layer2.proofs.header_chain import check_ancestor
 from layer2.protocols.evm.chain.receipt_evidence import ProvenReceipts
 from layer2.protocols.evm.rpc.node import EvmNode, FoundLog
-from layer2.swap_rules.legs import Side, Verb
 from layer2.transactions import Finality, Preimage
 from protocols.evm.bob_network import BobNetwork
 from protocols.evm.scripted_node import Calls, scripted_node
@@ -169,10 +169,10 @@ SECRET = Preimage(bytes(range(32)))
 async def claimed(bob: BobNetwork) -> EvmReceiptEvidence:
     taker, provider = await bob.client("taker"), await bob.client("provider")
     htlc = bob.htlc(SECRET)
-    await taker.perform(await taker.prepare(Verb.FUND, htlc))
+    await taker.legs.perform(await taker.legs.prepare(Verb.FUND, htlc))
     bob.node.mine(2)
-    await provider.perform(await provider.prepare(Verb.COLLECT, htlc, SECRET))
-    evidence = await taker.evidence(htlc, Side.PAYER)
+    await provider.legs.perform(await provider.legs.prepare(Verb.COLLECT, htlc, SECRET))
+    evidence = await taker.legs.evidence(htlc, Side.PAYER)
     assert evidence is not None
     return evidence
 

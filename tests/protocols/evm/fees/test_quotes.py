@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from layer2.contracts.l1_block import L1Parameters
 from layer2.errors import FundsRulesError
+from layer2.layers import LAYERS, Layer2ProtocolType
 from layer2.protocols.evm.fees.quotes import FeeQuote, Fees
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.settings import ConnectionPoolConfig
 from protocols.evm.bob_network import BobNetwork
+
+BOB_FACTS = LAYERS[Layer2ProtocolType.BOB]
 
 
 def test_a_reserve_holds_several_times_todays_data_fee() -> None:
@@ -24,7 +28,7 @@ def test_a_reserve_holds_several_times_todays_data_fee() -> None:
 
 async def test_a_cap_refuses_a_send_and_never_a_claim(bob: BobNetwork) -> None:
     rpc = JsonRpc(bob.url, protocol="BOB", pool=ConnectionPoolConfig(), timeout=5)
-    fees = Fees(EvmNode(rpc, "BOB"), bob.settings(max_fee_per_gas=1_500_000))
+    fees = Fees(EvmNode(rpc, "BOB"), bob.settings(max_fee_per_gas=1_500_000), BOB_FACTS)
     try:
         with pytest.raises(FundsRulesError, match="the limit max_fee_per_gas is 1500000") as refused:
             await fees.quote()
@@ -40,7 +44,7 @@ async def test_a_cap_refuses_a_send_and_never_a_claim(bob: BobNetwork) -> None:
 
 async def test_a_price_is_never_above_the_cap(bob: BobNetwork) -> None:
     rpc = JsonRpc(bob.url, protocol="BOB", pool=ConnectionPoolConfig(), timeout=5)
-    fees = Fees(EvmNode(rpc, "BOB"), bob.settings(max_fee_per_gas=2_100_000))
+    fees = Fees(EvmNode(rpc, "BOB"), bob.settings(max_fee_per_gas=2_100_000), BOB_FACTS)
     try:
         assert (await fees.quote()).max_fee_per_gas == 2_100_000
     finally:
@@ -50,10 +54,24 @@ async def test_a_price_is_never_above_the_cap(bob: BobNetwork) -> None:
 
 async def test_many_who_ask_at_once_share_one_look_at_the_prices(bob: BobNetwork, requests_seen: list[bytes]) -> None:
     rpc = JsonRpc(bob.url, protocol="BOB", pool=ConnectionPoolConfig(), timeout=5)
-    fees = Fees(EvmNode(rpc, "BOB"), bob.settings())
+    fees = Fees(EvmNode(rpc, "BOB"), bob.settings(), BOB_FACTS)
     try:
         await asyncio.gather(*[fees.quote() for _ in range(100)])
         assert len(requests_seen) == 1
+    finally:
+        await fees.aclose()
+        await rpc.aclose()
+
+
+async def test_a_chain_whose_fee_is_its_gas_is_asked_for_nothing_else(
+    bob: BobNetwork, requests_seen: list[bytes]
+) -> None:
+    rpc = JsonRpc(bob.url, protocol="BOB", pool=ConnectionPoolConfig(), timeout=5)
+    fees = Fees(EvmNode(rpc, "BOB"), bob.settings(), replace(BOB_FACTS, fee_model="gas"))
+    try:
+        quote = await fees.quote()
+        assert quote.most(21_000, 300) == 21_000 * quote.max_fee_per_gas
+        assert not any(b"eth_getStorageAt" in body for body in requests_seen)
     finally:
         await fees.aclose()
         await rpc.aclose()

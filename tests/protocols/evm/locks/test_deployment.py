@@ -11,6 +11,8 @@ from eth_typing import Address
 
 from layer2.contracts.htlc import HTLC_ADDRESS
 from layer2.errors import ConfigurationError, FundsRulesError
+from layer2.layers import LAYERS, Layer2ProtocolType
+from layer2.legs.views import Side
 from layer2.protocols.evm.fees.quotes import Fees
 from layer2.protocols.evm.locks.deployment import check_htlc, deploy_htlc
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc
@@ -18,10 +20,11 @@ from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.evm.sending.account import EvmAccount
 from layer2.settings import ConnectionPoolConfig
 from layer2.signers.software import SoftwareEvmSigner
-from layer2.swap_rules.legs import Side
-from layer2.transactions import Finality, Preimage
+from layer2.transactions import Preimage
 from protocols.evm.bob_network import BobNetwork, bob_network
 from protocols.evm.scripted_node import Calls, scripted_node
+
+BOB_FACTS = LAYERS[Layer2ProtocolType.BOB]
 
 
 @pytest.fixture
@@ -33,7 +36,7 @@ async def bare() -> AsyncIterator[BobNetwork]:
 async def test_the_contract_is_deployed_once_and_then_found(bare: BobNetwork) -> None:
     rpc = JsonRpc(bare.url, protocol="BOB", pool=ConnectionPoolConfig(), timeout=5)
     node = EvmNode(rpc, "BOB")
-    fees = Fees(node, bare.settings())
+    fees = Fees(node, bare.settings(), BOB_FACTS)
     signer = SoftwareEvmSigner(bare.accounts["taker"].key.secret)
     account = EvmAccount(node, signer, fees, chain_id=60808, protocol="BOB")
     try:
@@ -54,9 +57,9 @@ async def test_no_swap_begins_where_the_contract_is_missing(bare: BobNetwork) ->
     taker = await bare.client("taker")
     htlc = bare.htlc(Preimage(bytes(32)))
     with pytest.raises(FundsRulesError, match="no HTLC contract"):
-        await taker.check_can_finish(htlc, Side.PAYER)
+        await taker.legs.check_can_finish(htlc, Side.PAYER)
     with pytest.raises(FundsRulesError, match="no HTLC contract"):
-        await taker.observe(htlc, Side.PAYER, Finality.LATEST)
+        await taker.legs.observe(htlc, Side.PAYER)
 
 
 def answers(bob: BobNetwork, probe: bytes) -> dict[str, str]:
@@ -96,7 +99,8 @@ async def test_a_chain_without_the_factory_is_refused() -> None:
 
     async with scripted_node(script) as scripted:
         node = EvmNode(scripted.client(), "BOB")
-        fees = Fees(node, None)  # type: ignore[arg-type]  # it is refused before any price is asked for
+        # It is refused before any price is asked for.
+        fees = Fees(node, None, BOB_FACTS)  # type: ignore[arg-type]
         account = EvmAccount(node, SoftwareEvmSigner(b"\x01" * 32), fees, chain_id=1, protocol="BOB")
         with pytest.raises(ConfigurationError, match="no deterministic factory"):
             await deploy_htlc(node, account, fees)

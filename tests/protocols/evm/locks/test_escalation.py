@@ -9,12 +9,13 @@ from layer2.errors import InsufficientFunds, NodeUnreachable
 from layer2.formats.evm_hex import parse_data
 from layer2.formats.evm_transaction import Eip1559Transaction, SignedTransaction, decode_signed
 from layer2.interfaces import Json
+from layer2.legs.leg import Htlc
+from layer2.legs.views import ActStatus, LegState, Side, Verb
 from layer2.money import ETH
 from layer2.protocols.evm.fees.repricing import Price
 from layer2.protocols.evm.sending.account import message_of
-from layer2.simnet.evm_chain import BLOCK_GAS_LIMIT, CHAIN_ID
-from layer2.swap_rules.legs import ActStatus, Htlc, LegState, Side, Verb
-from layer2.transactions import Finality, Preimage, TxState
+from layer2.simnet.evm_chain import BLOCK_GAS_LIMIT, BOB_CHAIN_ID
+from layer2.transactions import Preimage, TxState
 from protocols.evm.bob_network import START, BobNetwork
 
 SECRET = Preimage(bytes(range(32)))
@@ -34,7 +35,7 @@ def fill_blocks(bob: BobNetwork, until_base_fee: int) -> None:
     account = bob.accounts["deployer"]
     while bob.node.chain.next_base_fee() < until_base_fee:
         nonce = bob.node.chain.state_at(bob.node.chain.head).get_nonce(Address(account.address))
-        full = Eip1559Transaction(CHAIN_ID, nonce, GWEI, 2 * GWEI, BLOCK_GAS_LIMIT, None, 0, BURN_ALL_GAS)
+        full = Eip1559Transaction(BOB_CHAIN_ID, nonce, GWEI, 2 * GWEI, BLOCK_GAS_LIMIT, None, 0, BURN_ALL_GAS)
         bob.node.send(full.signed(account.key.sign_recoverable(full.signing_hash(), hasher=None)).raw)
         bob.node.mine()
 
@@ -42,7 +43,7 @@ def fill_blocks(bob: BobNetwork, until_base_fee: int) -> None:
 async def locked(bob: BobNetwork) -> Htlc:
     """A lock of the taker's for the provider, and from now on blocks only when the test makes them."""
     htlc, taker = bob.htlc(SECRET, deadline=START + DAY), await bob.client("taker")
-    await taker.perform(await taker.prepare(Verb.FUND, htlc))
+    await taker.legs.perform(await taker.legs.prepare(Verb.FUND, htlc))
     bob.maker.set_enabled(False)
     return htlc
 
@@ -53,25 +54,25 @@ async def test_what_the_base_fee_leaves_behind_is_mined_at_a_higher_price_beyond
 ) -> None:
     htlc = await locked(bob)
     provider = await bob.client("provider", max_fee_per_gas=3_000_000)
-    act = await provider.prepare(verb, htlc, SECRET if verb is Verb.COLLECT else None)
-    await provider.perform(act)
-    assert await provider.repriced(act, htlc) is None
+    act = await provider.legs.prepare(verb, htlc, SECRET if verb is Verb.COLLECT else None)
+    await provider.legs.perform(act)
+    assert await provider.legs.repriced(act, htlc) is None
     fill_blocks(bob, last(act).transaction.max_fee_per_gas + 1)
-    assert await provider.act_status(act) is ActStatus.UNDER_WAY
+    assert await provider.legs.act_status(act) is ActStatus.UNDER_WAY
 
     # A new client: the other one's prices may be two seconds old.
     provider = await bob.client("provider", max_fee_per_gas=3_000_000)
-    again = await provider.repriced(act, htlc)
+    again = await provider.legs.repriced(act, htlc)
     assert again is not None
     assert last(again).transaction.nonce == last(act).transaction.nonce
     assert last(again).transaction.data == last(act).transaction.data
     assert last(again).transaction.max_fee_per_gas > 3_000_000
-    assert await provider.act_status(again) is ActStatus.UNDER_WAY
-    await provider.perform(again)
-    assert await provider.repriced(again, htlc) is None
+    assert await provider.legs.act_status(again) is ActStatus.UNDER_WAY
+    await provider.legs.perform(again)
+    assert await provider.legs.repriced(again, htlc) is None
     bob.node.mine()
-    assert await provider.act_status(again) is ActStatus.DONE
-    view = await provider.observe(htlc, Side.PAYEE, Finality.LATEST)
+    assert await provider.legs.act_status(again) is ActStatus.DONE
+    view = await provider.legs.observe(htlc, Side.PAYEE)
     assert view.state is (LegState.COLLECTED if verb is Verb.COLLECT else LegState.RETURNED)
     assert last(again).hash in bob.sent()
     assert last(act).hash not in bob.sent()
@@ -80,28 +81,28 @@ async def test_what_the_base_fee_leaves_behind_is_mined_at_a_higher_price_beyond
 async def test_the_refund_after_the_deadline_is_offered_anew_too(bob: BobNetwork) -> None:
     htlc, taker = await locked(bob), await bob.client("taker")
     bob.node.advance_time(DAY + 100)
-    act = await taker.prepare(Verb.RECLAIM, htlc)
-    await taker.perform(act)
+    act = await taker.legs.prepare(Verb.RECLAIM, htlc)
+    await taker.legs.perform(act)
     fill_blocks(bob, last(act).transaction.max_fee_per_gas + 1)
-    again = await taker.repriced(act, htlc)
+    again = await taker.legs.repriced(act, htlc)
     assert again is not None
-    await taker.perform(again)
+    await taker.legs.perform(again)
     bob.node.mine()
-    assert await taker.act_status(again) is ActStatus.DONE
-    assert (await taker.observe(htlc, Side.PAYER, Finality.LATEST)).state is LegState.RETURNED
+    assert await taker.legs.act_status(again) is ActStatus.DONE
+    assert (await taker.legs.observe(htlc, Side.PAYER)).state is LegState.RETURNED
 
 
 async def test_the_new_price_speaks_for_the_old_one_if_that_is_mined_after_all(bob: BobNetwork) -> None:
     htlc, provider = await locked(bob), await bob.client("provider")
-    act = await provider.prepare(Verb.COLLECT, htlc, SECRET)
-    await provider.perform(act)
+    act = await provider.legs.prepare(Verb.COLLECT, htlc, SECRET)
+    await provider.legs.perform(act)
     bob.node.advance_time(DAY - 1_000)  # That makes a block, and the claim is in it.
-    again = await provider.repriced(act, htlc)
+    again = await provider.legs.repriced(act, htlc)
     assert again is not None
-    assert await provider.act_status(again) is ActStatus.DONE
+    assert await provider.legs.act_status(again) is ActStatus.DONE
     with pytest.raises(Exception, match="nonce too low"):
-        await provider.perform(again)
-    assert await provider.act_status(again) is ActStatus.DONE
+        await provider.legs.perform(again)
+    assert await provider.legs.act_status(again) is ActStatus.DONE
     # The nonce stays used: what comes next takes the one after it.
     bob.maker.set_enabled(True)
     tx_id = await provider.transfer_asset_async(ETH, 1, "0x" + "05" * 20)
@@ -112,15 +113,15 @@ async def test_a_claim_raises_what_was_sent_before_it_and_holds_it_up_beyond_the
     htlc = await locked(bob)
     provider = await bob.client("provider", max_fee_per_gas=3_000_000)
     payment = await provider.transfer_asset_async(ETH, 7, SOMEBODY)
-    act = await provider.prepare(Verb.COLLECT, htlc, SECRET)
-    await provider.perform(act)
+    act = await provider.legs.prepare(Verb.COLLECT, htlc, SECRET)
+    await provider.legs.perform(act)
     fill_blocks(bob, last(act).transaction.max_fee_per_gas + 1)
     provider._fees._prices._until = 0.0  # As if two seconds had gone by: prices are asked for anew.
-    again = await provider.repriced(act, htlc)
+    again = await provider.legs.repriced(act, htlc)
     assert again is not None
-    await provider.perform(again)
+    await provider.legs.perform(again)
     bob.node.mine()
-    assert await provider.act_status(again) is ActStatus.DONE
+    assert await provider.legs.act_status(again) is ActStatus.DONE
     dropped = await provider.get_transaction_status_async(payment)
     assert dropped.state is TxState.DROPPED
     assert dropped.replaced_by is not None
@@ -132,16 +133,16 @@ async def test_a_claim_raises_what_was_sent_before_it_and_holds_it_up_beyond_the
 async def test_a_lock_is_never_offered_at_a_higher_price(bob: BobNetwork) -> None:
     bob.maker.set_enabled(False)
     taker, htlc = await bob.client("taker"), bob.htlc(SECRET)
-    act = await taker.prepare(Verb.FUND, htlc)
-    await taker.perform(act)
+    act = await taker.legs.prepare(Verb.FUND, htlc)
+    await taker.legs.perform(act)
     fill_blocks(bob, 5 * last(act).transaction.max_fee_per_gas)
-    assert await taker.repriced(act, htlc) is None
+    assert await taker.legs.repriced(act, htlc) is None
 
 
 async def test_no_more_is_offered_than_the_account_can_pay(bob: BobNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
     htlc, provider = await locked(bob), await bob.client("provider")
-    act = await provider.prepare(Verb.COLLECT, htlc, SECRET)
-    await provider.perform(act)
+    act = await provider.legs.prepare(Verb.COLLECT, htlc, SECRET)
+    await provider.legs.perform(act)
     fill_blocks(bob, last(act).transaction.max_fee_per_gas + 1)
     provider = await bob.client("provider")
     offered, gas = last(act).transaction.max_fee_per_gas, last(act).transaction.gas_limit
@@ -151,32 +152,32 @@ async def test_no_more_is_offered_than_the_account_can_pay(bob: BobNetwork, monk
 
     monkeypatch.setattr(provider._node, "balance", balance)
     have = gas * offered * 2
-    again = await provider.repriced(act, htlc)
+    again = await provider.legs.repriced(act, htlc)
     assert again is not None
     assert 1.1 * offered < last(again).transaction.max_fee_per_gas <= 2 * offered
     have = gas * offered
     with pytest.raises(InsufficientFunds, match="cannot offer more"):
-        await provider.repriced(act, htlc)
+        await provider.legs.repriced(act, htlc)
 
 
 async def test_handing_in_again_while_the_node_is_away_never_frees_the_nonce(bob: BobNetwork) -> None:
     htlc, provider = await locked(bob), await bob.client("provider")
-    act = await provider.prepare(Verb.COLLECT, htlc, SECRET)
-    await provider.perform(act)
+    act = await provider.legs.prepare(Verb.COLLECT, htlc, SECRET)
+    await provider.legs.perform(act)
     bob.faults.set("down")
     with pytest.raises(NodeUnreachable):
-        await provider.perform(act)
+        await provider.legs.perform(act)
     bob.faults.set("none")
     tx_id = await provider.transfer_asset_async(ETH, 1, "0x" + "05" * 20)
     bob.node.mine()
-    assert await provider.act_status(act) is ActStatus.DONE
+    assert await provider.legs.act_status(act) is ActStatus.DONE
     assert [tx_hash.hex() for tx_hash in bob.sent()[-2:]] == [last(act).hash.hex(), tx_id.removeprefix("0x")]
 
 
 async def test_a_refused_replacement_leaves_the_nonce_to_what_waits(bob: BobNetwork) -> None:
     htlc, provider = await locked(bob), await bob.client("provider")
-    act = await provider.prepare(Verb.COLLECT, htlc, SECRET)
-    await provider.perform(act)
+    act = await provider.legs.prepare(Verb.COLLECT, htlc, SECRET)
+    await provider.legs.perform(act)
     dear = bob.node.chain.state_at(bob.node.chain.head).get_balance(Address(bob.address("provider")))
     signed = last(act)
     price = Price(dear // signed.transaction.gas_limit + 1, 2 * signed.transaction.max_priority_fee_per_gas)
@@ -185,4 +186,4 @@ async def test_a_refused_replacement_leaves_the_nonce_to_what_waits(bob: BobNetw
         await provider._account.send(again, is_replacement=True)
     await provider.transfer_asset_async(ETH, 1, "0x" + "05" * 20)
     bob.node.mine()
-    assert await provider.act_status(act) is ActStatus.DONE
+    assert await provider.legs.act_status(act) is ActStatus.DONE

@@ -1,4 +1,4 @@
-"""The seven verbs on BOB: a lock, its claim, its release, its refund, and what is refused."""
+"""Acts on locks: a lock, its claim, its release, its refund, and what is refused."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from layer2.contracts.htlc import CLAIM_GAS, REFUND_GAS, ClaimedEvent, RefundedEvent
+from layer2.contracts.htlc import ClaimedEvent, RefundedEvent
 from layer2.errors import BadAnswer, FormatError, FundsRulesError, InsufficientFunds, ProofUndecided, TransactionError
 from layer2.formats.evm_address import to_checksum
+from layer2.legs.evm import EvmLeg
+from layer2.legs.evm_evidence import check_lock_event
+from layer2.legs.leg import Htlc
+from layer2.legs.views import ActStatus, LegState, Side, Verb
 from layer2.money import ETH
-from layer2.proofs.evm_receipt import check_lock_event
-from layer2.simnet.accounts import START_WEI
 from layer2.simnet.evm_chain import CallFailed, CallRequest, MinedBlock
-from layer2.swap_rules.legs import ActStatus, Htlc, LegState, Side, Verb
-from layer2.terms import EvmLeg
 from layer2.transactions import Finality, Preimage, TxState
-from protocols.evm.bob_network import START, START_SATOSHIS, BobNetwork
+from protocols.evm.bob_network import START, START_SATOSHIS, BobNetwork, at
 
 SECRET = Preimage(bytes(range(32)))
 
@@ -27,28 +27,28 @@ async def test_a_lock_is_funded_collected_and_proven(bob: BobNetwork) -> None:
     taker, provider = await bob.client("taker"), await bob.client("provider")
     htlc = bob.htlc(SECRET)
     assert isinstance(htlc.leg, EvmLeg)
-    await taker.check_can_finish(htlc, Side.PAYER)
-    await provider.check_can_finish(htlc, Side.PAYEE)
+    await taker.legs.check_can_finish(htlc, Side.PAYER)
+    await provider.legs.check_can_finish(htlc, Side.PAYEE)
 
-    fund = await taker.prepare(Verb.FUND, htlc)
-    assert await taker.act_status(fund) is ActStatus.UNSEEN
-    await taker.perform(fund)
-    assert await taker.act_status(fund) is ActStatus.DONE
-    view = await provider.observe(htlc, Side.PAYEE, Finality.SAFE)
+    fund = await taker.legs.prepare(Verb.FUND, htlc)
+    assert await taker.legs.act_status(fund) is ActStatus.UNSEEN
+    await taker.legs.perform(fund)
+    assert await taker.legs.act_status(fund) is ActStatus.DONE
+    view = await provider.legs.observe(at(htlc, Finality.SAFE), Side.PAYEE)
     assert (view.state, view.final, view.over, view.preimage) == (LegState.PENDING, False, False, None)
     bob.node.mine(2)
-    view = await provider.observe(htlc, Side.PAYEE, Finality.SAFE)
+    view = await provider.legs.observe(at(htlc, Finality.SAFE), Side.PAYEE)
     assert view.state is LegState.FUNDED
 
-    collect = await provider.prepare(Verb.COLLECT, htlc, SECRET)
-    await provider.perform(collect)
-    view = await taker.observe(htlc, Side.PAYER, Finality.SAFE)
+    collect = await provider.legs.prepare(Verb.COLLECT, htlc, SECRET)
+    await provider.legs.perform(collect)
+    view = await taker.legs.observe(at(htlc, Finality.SAFE), Side.PAYER)
     assert (view.state, view.preimage, view.final) == (LegState.COLLECTED, SECRET, False)
     bob.node.mine(4)
-    view = await taker.observe(htlc, Side.PAYER, Finality.SAFE)
+    view = await taker.legs.observe(at(htlc, Finality.SAFE), Side.PAYER)
     assert (view.final, view.over) == (True, False)
 
-    evidence = await taker.evidence(htlc, Side.PAYER)
+    evidence = await taker.legs.evidence(htlc, Side.PAYER)
     assert evidence is not None
     included = check_lock_event(evidence, htlc.leg, htlc.payment_hash, htlc.terms_hash)
     assert isinstance(included.event, ClaimedEvent)
@@ -57,20 +57,20 @@ async def test_a_lock_is_funded_collected_and_proven(bob: BobNetwork) -> None:
 
 async def funded(bob: BobNetwork, **changes: Any) -> None:
     taker = await bob.client("taker")
-    await taker.perform(await taker.prepare(Verb.FUND, bob.htlc(SECRET, **changes)))
+    await taker.legs.perform(await taker.legs.prepare(Verb.FUND, bob.htlc(SECRET, **changes)))
 
 
 async def test_the_payee_releases_a_lock_before_the_deadline_and_the_refund_is_proven(bob: BobNetwork) -> None:
     taker, provider, htlc = await bob.client("taker"), await bob.client("provider"), bob.htlc(SECRET)
     assert isinstance(htlc.leg, EvmLeg)
-    await taker.perform(await taker.prepare(Verb.FUND, htlc))
-    release = await provider.prepare(Verb.RELEASE, htlc)
-    await provider.perform(release)
-    assert await provider.act_status(release) is ActStatus.DONE
+    await taker.legs.perform(await taker.legs.prepare(Verb.FUND, htlc))
+    release = await provider.legs.prepare(Verb.RELEASE, htlc)
+    await provider.legs.perform(release)
+    assert await provider.legs.act_status(release) is ActStatus.DONE
     bob.node.mine(4)
-    view = await taker.observe(htlc, Side.PAYER, Finality.FINALIZED)
+    view = await taker.legs.observe(at(htlc, Finality.FINALIZED), Side.PAYER)
     assert (view.state, view.final, view.over) == (LegState.RETURNED, True, True)
-    evidence = await provider.evidence(htlc, Side.PAYEE)
+    evidence = await provider.legs.evidence(htlc, Side.PAYEE)
     assert evidence is not None
     included = check_lock_event(evidence, htlc.leg, htlc.payment_hash, htlc.terms_hash)
     assert isinstance(included.event, RefundedEvent)
@@ -78,33 +78,32 @@ async def test_the_payee_releases_a_lock_before_the_deadline_and_the_refund_is_p
 
 async def test_the_payer_reclaims_only_after_the_deadline_on_the_chains_clock(bob: BobNetwork) -> None:
     taker, htlc = await bob.client("taker"), bob.htlc(SECRET)
-    await taker.perform(await taker.prepare(Verb.FUND, htlc))
+    await taker.legs.perform(await taker.legs.prepare(Verb.FUND, htlc))
     with pytest.raises(FundsRulesError, match="deadline has not passed") as refused:
-        await taker.prepare(Verb.RECLAIM, htlc)
+        await taker.legs.prepare(Verb.RECLAIM, htlc)
     assert refused.value.deadline == START + 7_200
     bob.node.advance_time(7_200)
-    await taker.perform(await taker.prepare(Verb.RECLAIM, htlc))
-    view = await taker.observe(htlc, Side.PAYER, Finality.LATEST)
-    assert (view.state, view.final, view.over) == (LegState.RETURNED, True, False)
+    await taker.legs.perform(await taker.legs.prepare(Verb.RECLAIM, htlc))
+    view = await taker.legs.observe(htlc, Side.PAYER)
+    assert (view.state, view.arrived, view.final, view.over) == (LegState.RETURNED, True, False, False)
 
 
 async def test_a_funding_that_never_came_is_over_when_the_finalized_block_is_past_the_deadline(bob: BobNetwork) -> None:
     taker, htlc = await bob.client("taker"), bob.htlc(SECRET)
     bob.node.advance_time(7_200)
-    assert not (await taker.observe(htlc, Side.PAYER, Finality.LATEST)).over
+    assert not (await taker.legs.observe(htlc, Side.PAYER)).over
     bob.node.mine(4)
-    view = await taker.observe(htlc, Side.PAYER, Finality.LATEST)
+    view = await taker.legs.observe(htlc, Side.PAYER)
     assert (view.state, view.over) == (LegState.NONE, True)
 
 
 async def test_the_preimage_is_found_by_its_hash_though_another_lock_was_claimed(bob: BobNetwork) -> None:
     taker, provider = await bob.client("taker"), await bob.client("provider")
     for other in (bob.htlc(SECRET), bob.htlc(Preimage(b"\x07" * 32))):
-        await taker.perform(await taker.prepare(Verb.FUND, other))
-        await provider.perform(
-            await provider.prepare(Verb.COLLECT, other, SECRET if other == bob.htlc(SECRET) else Preimage(b"\x07" * 32))
-        )
-    view = await taker.observe(bob.htlc(SECRET, amount=5), Side.PAYER, Finality.LATEST)
+        await taker.legs.perform(await taker.legs.prepare(Verb.FUND, other))
+        secret = SECRET if other == bob.htlc(SECRET) else Preimage(b"\x07" * 32)
+        await provider.legs.perform(await provider.legs.prepare(Verb.COLLECT, other, secret))
+    view = await taker.legs.observe(bob.htlc(SECRET, amount=5), Side.PAYER)
     assert (view.state, view.preimage) == (LegState.NONE, SECRET)
 
 
@@ -116,14 +115,15 @@ async def test_the_preimage_is_found_by_its_hash_though_another_lock_was_claimed
 async def test_a_lock_that_differs_in_one_detail_is_not_this_leg(bob: BobNetwork, change: dict[str, Any]) -> None:
     await funded(bob, **change)
     provider = await bob.client("provider")
-    assert (await provider.observe(bob.htlc(SECRET), Side.PAYEE, Finality.LATEST)).state is LegState.NONE
+    assert (await provider.legs.observe(bob.htlc(SECRET), Side.PAYEE)).state is LegState.NONE
 
 
 async def test_what_a_stranger_locked_under_the_hash_is_ignored(bob: BobNetwork) -> None:
     provider = await bob.client("provider")
-    await provider.perform(await provider.prepare(Verb.FUND, bob.htlc(SECRET, payer="provider", payee="stranger")))
+    other = bob.htlc(SECRET, payer="provider", payee="stranger")
+    await provider.legs.perform(await provider.legs.prepare(Verb.FUND, other))
     await funded(bob)
-    view = await provider.observe(bob.htlc(SECRET), Side.PAYEE, Finality.LATEST)
+    view = await provider.legs.observe(bob.htlc(SECRET), Side.PAYEE)
     assert view.state is LegState.FUNDED
 
 
@@ -141,71 +141,71 @@ async def test_what_a_stranger_locked_under_the_hash_is_ignored(bob: BobNetwork)
 async def test_a_leg_of_another_contract_token_or_chain_is_refused(bob: BobNetwork, change: dict[str, Any]) -> None:
     taker = await bob.client("taker")
     with pytest.raises(FundsRulesError):
-        await taker.prepare(Verb.FUND, bob.htlc(SECRET, **change))
+        await taker.legs.prepare(Verb.FUND, bob.htlc(SECRET, **change))
     assert len(bob.sent()) == 4
 
 
 async def test_a_hash_is_funded_once_by_one_key_until_the_first_funding_is_over(bob: BobNetwork) -> None:
     taker, provider = await bob.client("taker"), await bob.client("provider")
     first, second = bob.htlc(SECRET), bob.htlc(SECRET, amount=5)
-    await taker.perform(await taker.prepare(Verb.FUND, first))
+    await taker.legs.perform(await taker.legs.prepare(Verb.FUND, first))
     with pytest.raises(FundsRulesError, match="locked under the same payment hash before"):
-        await taker.prepare(Verb.FUND, second)
-    await provider.perform(await provider.prepare(Verb.RELEASE, first))
+        await taker.legs.prepare(Verb.FUND, second)
+    await provider.legs.perform(await provider.legs.prepare(Verb.RELEASE, first))
     with pytest.raises(FundsRulesError, match="locked under the same payment hash before"):
-        await taker.prepare(Verb.FUND, second)
+        await taker.legs.prepare(Verb.FUND, second)
     bob.node.mine(4)
-    await taker.perform(await taker.prepare(Verb.FUND, second))
-    assert (await taker.observe(second, Side.PAYER, Finality.LATEST)).state is LegState.FUNDED
+    await taker.legs.perform(await taker.legs.prepare(Verb.FUND, second))
+    assert (await taker.legs.observe(second, Side.PAYER)).state is LegState.FUNDED
 
 
 async def test_nothing_is_locked_under_a_hash_whose_preimage_is_public(bob: BobNetwork) -> None:
     taker, provider = await bob.client("taker"), await bob.client("provider")
-    await taker.perform(await taker.prepare(Verb.FUND, bob.htlc(SECRET)))
-    await provider.perform(await provider.prepare(Verb.COLLECT, bob.htlc(SECRET), SECRET))
+    await taker.legs.perform(await taker.legs.prepare(Verb.FUND, bob.htlc(SECRET)))
+    await provider.legs.perform(await provider.legs.prepare(Verb.COLLECT, bob.htlc(SECRET), SECRET))
     with pytest.raises(FundsRulesError, match="public"):
-        await provider.prepare(Verb.FUND, bob.htlc(SECRET, payer="provider", payee="taker"))
+        await provider.legs.prepare(Verb.FUND, bob.htlc(SECRET, payer="provider", payee="taker"))
 
 
 async def test_nothing_that_shows_the_preimage_is_asked_before_the_claim_is_performed(
     bob: BobNetwork, requests_seen: list[bytes]
 ) -> None:
     taker, provider = await bob.client("taker"), await bob.client("provider")
-    await taker.perform(await taker.prepare(Verb.FUND, bob.htlc(SECRET)))
-    claim = await provider.prepare(Verb.COLLECT, bob.htlc(SECRET), SECRET)
+    await taker.legs.perform(await taker.legs.prepare(Verb.FUND, bob.htlc(SECRET)))
+    claim = await provider.legs.prepare(Verb.COLLECT, bob.htlc(SECRET), SECRET)
     shown = SECRET.secret.hex().encode()
     assert not any(shown in request for request in requests_seen)
     assert b"eth_estimateGas" not in b"".join(requests_seen)
-    await provider.perform(claim)
+    await provider.legs.perform(claim)
     assert any(shown in request for request in requests_seen)
 
 
 async def test_no_claim_is_made_for_a_lock_that_is_not_there_or_not_ours(bob: BobNetwork) -> None:
     provider, stranger = await bob.client("provider"), await bob.client("stranger")
     with pytest.raises(FundsRulesError, match="no open lock"):
-        await provider.prepare(Verb.COLLECT, bob.htlc(SECRET), SECRET)
+        await provider.legs.prepare(Verb.COLLECT, bob.htlc(SECRET), SECRET)
     await funded(bob)
     with pytest.raises(FundsRulesError, match="not the payee"):
-        await stranger.prepare(Verb.COLLECT, bob.htlc(SECRET), SECRET)
+        await stranger.legs.prepare(Verb.COLLECT, bob.htlc(SECRET), SECRET)
 
 
 async def test_a_party_without_gas_is_refused_before_anything_is_locked(bob: BobNetwork) -> None:
     stranger = await bob.client("stranger")
     with pytest.raises(InsufficientFunds, match="gas"):
-        await stranger.check_can_finish(bob.htlc(SECRET, payee="stranger"), Side.PAYEE)
+        await stranger.legs.check_can_finish(bob.htlc(SECRET, payee="stranger"), Side.PAYEE)
 
 
 async def test_a_payer_without_the_tokens_is_refused(bob: BobNetwork) -> None:
     taker = await bob.client("taker")
     with pytest.raises(InsufficientFunds, match="smallest unit"):
-        await taker.check_can_finish(bob.htlc(SECRET, amount=START_SATOSHIS + 1), Side.PAYER)
+        await taker.legs.check_can_finish(bob.htlc(SECRET, amount=START_SATOSHIS + 1), Side.PAYER)
 
 
 async def test_the_second_lock_needs_no_approval_any_more(bob: BobNetwork) -> None:
     taker = await bob.client("taker")
-    first = await taker.prepare(Verb.FUND, bob.htlc(SECRET))
-    await taker.perform(first)
-    second = await taker.prepare(Verb.FUND, bob.htlc(Preimage(b"\x09" * 32)))
+    first = await taker.legs.prepare(Verb.FUND, bob.htlc(SECRET))
+    await taker.legs.perform(first)
+    second = await taker.legs.prepare(Verb.FUND, bob.htlc(Preimage(b"\x09" * 32)))
     assert (len(first["transactions"]), len(second["transactions"])) == (2, 1)
 
 
@@ -214,63 +214,64 @@ async def test_many_locks_at_once_are_all_funded(bob: BobNetwork) -> None:
     htlcs = [bob.htlc(Preimage(bytes((number,)) * 32)) for number in range(20)]
 
     async def fund(htlc: Htlc) -> LegState:
-        await taker.perform(await taker.prepare(Verb.FUND, htlc))
-        return (await taker.observe(htlc, Side.PAYER, Finality.LATEST)).state
+        await taker.legs.perform(await taker.legs.prepare(Verb.FUND, htlc))
+        return (await taker.legs.observe(htlc, Side.PAYER)).state
 
     await asyncio.gather(*[fund(htlc) for htlc in htlcs])
     bob.node.mine()
-    views = await asyncio.gather(*[taker.observe(htlc, Side.PAYER, Finality.LATEST) for htlc in htlcs])
+    views = await asyncio.gather(*[taker.legs.observe(htlc, Side.PAYER) for htlc in htlcs])
     assert [view.state for view in views] == [LegState.FUNDED] * 20
 
 
 async def test_performing_an_act_twice_is_harmless(bob: BobNetwork) -> None:
     taker = await bob.client("taker")
-    act = await taker.prepare(Verb.FUND, bob.htlc(SECRET))
-    await taker.perform(act)
-    await taker.perform(act)
+    act = await taker.legs.prepare(Verb.FUND, bob.htlc(SECRET))
+    await taker.legs.perform(act)
+    await taker.legs.perform(act)
     restarted = await bob.client("taker")
-    await restarted.perform(act)
+    await restarted.legs.perform(act)
     assert len(bob.sent()) == 6
 
 
 async def test_a_lock_that_is_reorganised_away_is_not_there_and_comes_back_by_its_act(bob: BobNetwork) -> None:
     taker, htlc = await bob.client("taker"), bob.htlc(SECRET)
-    act = await taker.prepare(Verb.FUND, htlc)
-    await taker.perform(act)
+    act = await taker.legs.prepare(Verb.FUND, htlc)
+    await taker.legs.perform(act)
     bob.node.reorganise(2, keep_transactions=False)
-    assert (await taker.observe(htlc, Side.PAYER, Finality.LATEST)).state is LegState.NONE
-    assert await taker.act_status(act) is ActStatus.UNSEEN
-    await taker.perform(act)
-    assert (await taker.observe(htlc, Side.PAYER, Finality.LATEST)).state is LegState.FUNDED
+    assert (await taker.legs.observe(htlc, Side.PAYER)).state is LegState.NONE
+    assert await taker.legs.act_status(act) is ActStatus.UNSEEN
+    await taker.legs.perform(act)
+    assert (await taker.legs.observe(htlc, Side.PAYER)).state is LegState.FUNDED
 
 
 async def test_a_lock_whose_nonce_another_transaction_took_has_failed_once_that_is_finalized(bob: BobNetwork) -> None:
+    await funded(bob)
     taker, other = await bob.client("taker"), await bob.client("taker")
-    act = await taker.prepare(Verb.FUND, bob.htlc(SECRET))
+    act = await taker.legs.prepare(Verb.FUND, bob.htlc(Preimage(b"\x09" * 32)))
     for _ in range(2):
         await other.transfer_asset_async(ETH, 1, to_checksum(b"\x05" * 20))
     with pytest.raises(TransactionError, match="nonce too low"):
-        await taker.perform(act)
-    assert await taker.act_status(act) is ActStatus.UNSEEN
+        await taker.legs.perform(act)
+    assert await taker.legs.act_status(act) is ActStatus.UNSEEN
     bob.node.mine(4)
-    assert await taker.act_status(act) is ActStatus.FAILED
+    assert await taker.legs.act_status(act) is ActStatus.FAILED
 
 
 async def test_a_lock_that_reverted_has_failed_once_that_is_finalized(bob: BobNetwork) -> None:
     taker = await bob.client("taker")
-    act = await taker.prepare(Verb.FUND, bob.htlc(SECRET, deadline=bob.node.chain.head.timestamp + 10))
+    act = await taker.legs.prepare(Verb.FUND, bob.htlc(SECRET, deadline=bob.node.chain.head.timestamp + 10))
     bob.node.advance_time(60)
-    await taker.perform(act)
-    assert await taker.act_status(act) is ActStatus.UNDER_WAY
+    await taker.legs.perform(act)
+    assert await taker.legs.act_status(act) is ActStatus.UNDER_WAY
     bob.node.mine(4)
-    assert await taker.act_status(act) is ActStatus.FAILED
+    assert await taker.legs.act_status(act) is ActStatus.FAILED
 
 
 async def test_a_wait_ends_when_any_head_moves(bob: BobNetwork) -> None:
     taker, htlc = await bob.client("taker"), bob.htlc(SECRET)
     for move in (lambda: bob.node.mine(), lambda: bob.node.set_finality(1, 1)):
-        view = await taker.observe(htlc, Side.PAYER, Finality.SAFE)
-        waiting = asyncio.create_task(taker.wait_for_change(htlc, view))
+        view = await taker.legs.observe(at(htlc, Finality.SAFE), Side.PAYER)
+        waiting = asyncio.create_task(taker.legs.wait_for_change(htlc, view))
         await taker.balances_async()
         assert not waiting.done()
         move()
@@ -279,17 +280,17 @@ async def test_a_wait_ends_when_any_head_moves(bob: BobNetwork) -> None:
 
 async def test_a_move_between_the_look_and_the_wait_ends_the_wait(bob: BobNetwork) -> None:
     taker, htlc = await bob.client("taker"), bob.htlc(SECRET)
-    view = await taker.observe(htlc, Side.PAYER, Finality.SAFE)
+    view = await taker.legs.observe(at(htlc, Finality.SAFE), Side.PAYER)
     bob.node.set_finality(1, 1)
-    await taker.observe(bob.htlc(SECRET, amount=1), Side.PAYER, Finality.SAFE)
-    await asyncio.wait_for(taker.wait_for_change(htlc, view), 5)
+    await taker.legs.observe(at(bob.htlc(SECRET, amount=1), Finality.SAFE), Side.PAYER)
+    await asyncio.wait_for(taker.legs.wait_for_change(htlc, view), 5)
 
 
 async def test_evidence_of_a_block_that_was_reorganised_away_is_undecided_and_then_refused(bob: BobNetwork) -> None:
     taker, provider, htlc = await bob.client("taker"), await bob.client("provider"), bob.htlc(SECRET)
-    await taker.perform(await taker.prepare(Verb.FUND, htlc))
-    await provider.perform(await provider.prepare(Verb.COLLECT, htlc, SECRET))
-    evidence = await provider.evidence(htlc, Side.PAYEE)
+    await taker.legs.perform(await taker.legs.prepare(Verb.FUND, htlc))
+    await provider.legs.perform(await provider.legs.prepare(Verb.COLLECT, htlc, SECRET))
+    evidence = await provider.legs.evidence(htlc, Side.PAYEE)
     assert evidence is not None
     with pytest.raises(ProofUndecided, match="not finalized yet"):
         await taker.verify_proof_async(evidence)
@@ -302,10 +303,10 @@ async def test_evidence_of_a_block_that_was_reorganised_away_is_undecided_and_th
 
 async def test_evidence_that_was_tampered_with_is_false(bob: BobNetwork) -> None:
     taker, provider, htlc = await bob.client("taker"), await bob.client("provider"), bob.htlc(SECRET)
-    await taker.perform(await taker.prepare(Verb.FUND, htlc))
-    await provider.perform(await provider.prepare(Verb.COLLECT, htlc, SECRET))
+    await taker.legs.perform(await taker.legs.prepare(Verb.FUND, htlc))
+    await provider.legs.perform(await provider.legs.prepare(Verb.COLLECT, htlc, SECRET))
     bob.node.mine(4)
-    evidence = await provider.evidence(htlc, Side.PAYEE)
+    evidence = await provider.legs.evidence(htlc, Side.PAYEE)
     assert evidence is not None
     assert await taker.verify_proof_async(evidence)
     assert not await taker.verify_proof_async(replace(evidence, transaction_index=1))
@@ -316,14 +317,14 @@ async def test_evidence_that_was_tampered_with_is_false(bob: BobNetwork) -> None
 async def test_the_end_of_a_lock_leaves_no_evidence_before_it_has_ended(bob: BobNetwork) -> None:
     await funded(bob)
     taker = await bob.client("taker")
-    assert await taker.evidence(bob.htlc(SECRET), Side.PAYER) is None
+    assert await taker.legs.evidence(bob.htlc(SECRET), Side.PAYER) is None
 
 
 @pytest.mark.parametrize("act", [{}, {"type": "evm_transactions", "verb": "fund", "transactions": []}])
 async def test_an_act_of_another_kind_is_refused(bob: BobNetwork, act: dict[str, object]) -> None:
     taker = await bob.client("taker")
     with pytest.raises(FormatError):
-        await taker.perform(act)
+        await taker.legs.perform(act)
 
 
 async def test_an_act_that_is_never_performed_holds_nothing_up_for_long(
@@ -331,15 +332,15 @@ async def test_an_act_that_is_never_performed_holds_nothing_up_for_long(
 ) -> None:
     monkeypatch.setattr("layer2.protocols.evm.sending.account._PATIENCE", 0.02)
     taker, provider = await bob.client("taker"), await bob.client("provider")
-    await taker.perform(await taker.prepare(Verb.FUND, bob.htlc(SECRET)))
-    forgotten = await provider.prepare(Verb.COLLECT, bob.htlc(SECRET), SECRET)
+    await taker.legs.perform(await taker.legs.prepare(Verb.FUND, bob.htlc(SECRET)))
+    forgotten = await provider.legs.prepare(Verb.COLLECT, bob.htlc(SECRET), SECRET)
     tx_id = await provider.transfer_asset_async(ETH, 1, to_checksum(b"\x05" * 20))
     assert (await provider.wait_for_status_async(tx_id, timeout=5)).state is TxState.INCLUDED
     with pytest.raises(TransactionError, match="its nonce was given to another"):
-        await provider.perform(forgotten)
-    assert await provider.act_status(forgotten) is ActStatus.FAILED
-    await provider.perform(await provider.prepare(Verb.COLLECT, bob.htlc(SECRET), SECRET))
-    assert (await taker.observe(bob.htlc(SECRET), Side.PAYER, Finality.LATEST)).preimage == SECRET
+        await provider.legs.perform(forgotten)
+    assert await provider.legs.act_status(forgotten) is ActStatus.FAILED
+    await provider.legs.perform(await provider.legs.prepare(Verb.COLLECT, bob.htlc(SECRET), SECRET))
+    assert (await taker.legs.observe(bob.htlc(SECRET), Side.PAYER)).preimage == SECRET
 
 
 @pytest.fixture
@@ -359,44 +360,28 @@ def pruned(bob: BobNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_no_swap_begins_at_a_node_that_does_not_keep_its_finalized_state(bob: BobNetwork) -> None:
     taker = await bob.client("taker")
     with pytest.raises(BadAnswer, match="archive node"):
-        await taker.check_can_finish(bob.htlc(SECRET), Side.PAYER)
+        await taker.legs.check_can_finish(bob.htlc(SECRET), Side.PAYER)
 
 
 @pytest.mark.usefixtures("pruned")
 async def test_a_node_that_lost_old_states_shows_nothing_as_final_but_shows_the_preimage(bob: BobNetwork) -> None:
     taker, provider, htlc = await bob.client("taker"), await bob.client("provider"), bob.htlc(SECRET)
-    await taker.perform(await taker.prepare(Verb.FUND, htlc))
-    view = await provider.observe(htlc, Side.PAYEE, Finality.SAFE)
+    await taker.legs.perform(await taker.legs.prepare(Verb.FUND, htlc))
+    view = await provider.legs.observe(at(htlc, Finality.SAFE), Side.PAYEE)
     assert (view.state, view.over) == (LegState.PENDING, False)
     assert view.reason is not None
-    await provider.perform(await provider.prepare(Verb.COLLECT, htlc, SECRET))
-    view = await taker.observe(htlc, Side.PAYER, Finality.SAFE)
+    await provider.legs.perform(await provider.legs.prepare(Verb.COLLECT, htlc, SECRET))
+    view = await taker.legs.observe(at(htlc, Finality.SAFE), Side.PAYER)
     assert (view.state, view.preimage, view.final) == (LegState.COLLECTED, SECRET, False)
 
 
 async def test_a_chain_whose_time_runs_ahead_begins_no_swap_and_finishes_one(bob: BobNetwork) -> None:
     taker, provider = await bob.client("taker"), await bob.client("provider")
     htlc = bob.htlc(SECRET)
-    await taker.perform(await taker.prepare(Verb.FUND, htlc))
+    await taker.legs.perform(await taker.legs.prepare(Verb.FUND, htlc))
     bob.node.advance_time(1_861)
     with pytest.raises(BadAnswer, match="ahead of this machine's clock"):
-        await taker.check_can_finish(bob.htlc(Preimage(b"\x01" * 32)), Side.PAYER)
-    assert (await provider.read_clock()).chain_time > START + 1_860
-    await provider.perform(await provider.prepare(Verb.COLLECT, htlc, SECRET))
-    assert (await taker.observe(htlc, Side.PAYER, Finality.LATEST)).state is LegState.COLLECTED
-
-
-async def test_gas_for_every_open_lock_is_kept_until_it_has_ended(bob: BobNetwork) -> None:
-    # At this price what a lock may need takes two sevenths of the account's ETH, so three locks can be finished.
-    tip = START_WEI // (7 * (CLAIM_GAS + REFUND_GAS))
-    provider = await bob.client("provider", priority_fee_per_gas=tip)
-    taker = await bob.client("taker")
-    htlcs = [bob.htlc(Preimage(bytes((number,)) * 32)) for number in range(4)]
-    for htlc in [*htlcs[:3], htlcs[0]]:
-        await provider.check_can_finish(htlc, Side.PAYEE)
-    with pytest.raises(InsufficientFunds, match="other open swaps"):
-        await provider.check_can_finish(htlcs[3], Side.PAYEE)
-    await taker.perform(await taker.prepare(Verb.FUND, htlcs[0]))
-    await provider.perform(await provider.prepare(Verb.COLLECT, htlcs[0], Preimage(bytes(32))))
-    assert (await provider.observe(htlcs[0], Side.PAYEE, Finality.LATEST)).final
-    await provider.check_can_finish(htlcs[3], Side.PAYEE)
+        await taker.legs.check_can_finish(bob.htlc(Preimage(b"\x01" * 32)), Side.PAYER)
+    assert (await provider.legs.read_clock()).chain_time > START + 1_860
+    await provider.legs.perform(await provider.legs.prepare(Verb.COLLECT, htlc, SECRET))
+    assert (await taker.legs.observe(htlc, Side.PAYER)).state is LegState.COLLECTED

@@ -18,12 +18,12 @@ from layer2.errors import BadAnswer, FundsRulesError, InvalidRequest, Transactio
 from layer2.formats.evm_abi import encode_call
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.evm_transaction import decode_signed
+from layer2.legs.views import LegState, Side, Verb
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.evm.tokens.simulation import SimulatedBlock, SimulatedMessage, simulate
 from layer2.simnet.evm_arguments import RpcError
 from layer2.simnet.evm_methods import EvmMethods
-from layer2.swap_rules.legs import LegState, Side, Verb
-from layer2.transactions import Finality, Preimage
+from layer2.transactions import Preimage
 from protocols.evm.bob_network import START, BobNetwork
 from protocols.evm.scripted_node import Calls, scripted_node
 
@@ -38,14 +38,14 @@ def transactions(act: Any) -> list[str]:
 async def test_locks_prepared_at_once_share_one_approval(bob: BobNetwork) -> None:
     taker = await bob.client("taker")
     before = len(bob.sent())
-    acts = await asyncio.gather(*[taker.prepare(Verb.FUND, bob.htlc(secret)) for secret in SECRETS])
+    acts = await asyncio.gather(*[taker.legs.prepare(Verb.FUND, bob.htlc(secret)) for secret in SECRETS])
     assert {len(transactions(act)) for act in acts} == {2}
     assert len({transactions(act)[0] for act in acts}) == 1
     # The last one is performed first: it needs nobody else's act.
     for act in reversed(acts):
-        await taker.perform(act)
+        await taker.legs.perform(act)
     bob.node.mine()
-    views = await asyncio.gather(*[taker.observe(bob.htlc(secret), Side.PAYER, Finality.LATEST) for secret in SECRETS])
+    views = await asyncio.gather(*[taker.legs.observe(bob.htlc(secret), Side.PAYER) for secret in SECRETS])
     assert [view.state for view in views] == [LegState.FUNDED] * len(SECRETS)
     assert len(bob.sent()) - before == 1 + len(SECRETS)
 
@@ -53,18 +53,18 @@ async def test_locks_prepared_at_once_share_one_approval(bob: BobNetwork) -> Non
 async def test_an_approval_that_waits_in_the_pool_is_not_made_again(bob: BobNetwork) -> None:
     taker = await bob.client("taker")
     bob.maker.set_enabled(False)
-    first = await taker.prepare(Verb.FUND, bob.htlc(SECRETS[0]))
-    await taker.perform(first)
-    second = await taker.prepare(Verb.FUND, bob.htlc(SECRETS[1]))
+    first = await taker.legs.prepare(Verb.FUND, bob.htlc(SECRETS[0]))
+    await taker.legs.perform(first)
+    second = await taker.legs.prepare(Verb.FUND, bob.htlc(SECRETS[1]))
     assert transactions(second)[0] == transactions(first)[0]
     bob.node.mine()
-    third = await taker.prepare(Verb.FUND, bob.htlc(SECRETS[2]))
+    third = await taker.legs.prepare(Verb.FUND, bob.htlc(SECRETS[2]))
     assert len(transactions(third)) == 1
 
 
 async def test_a_lock_never_comes_before_the_approval_that_it_needs(bob: BobNetwork) -> None:
     taker = await bob.client("taker")
-    acts = await asyncio.gather(*[taker.prepare(Verb.FUND, bob.htlc(secret)) for secret in SECRETS])
+    acts = await asyncio.gather(*[taker.legs.prepare(Verb.FUND, bob.htlc(secret)) for secret in SECRETS])
     for act in acts:
         approval, lock = [decode_signed(bytes.fromhex(raw[2:])) for raw in transactions(act)]
         assert approval.transaction.nonce < lock.transaction.nonce
@@ -73,7 +73,7 @@ async def test_a_lock_never_comes_before_the_approval_that_it_needs(bob: BobNetw
 
 async def test_a_node_that_cannot_simulate_sends_no_tokens(bob: BobNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
     taker, provider = await bob.client("taker"), await bob.client("provider")
-    await taker.perform(await taker.prepare(Verb.FUND, bob.htlc(SECRETS[0])))
+    await taker.legs.perform(await taker.legs.prepare(Verb.FUND, bob.htlc(SECRETS[0])))
     before = len(bob.sent())
     answer = EvmMethods.answer
 
@@ -85,14 +85,14 @@ async def test_a_node_that_cannot_simulate_sends_no_tokens(bob: BobNetwork, monk
         await taker.transfer_asset_async(BTC, 1_000, RECIPIENT)
     assert refused.value.code == "no_simulation"
     with pytest.raises(TransactionError) as refused:
-        await taker.prepare(Verb.FUND, bob.htlc(SECRETS[1]))
+        await taker.legs.prepare(Verb.FUND, bob.htlc(SECRETS[1]))
     assert refused.value.code == "no_simulation"
     assert len(bob.sent()) == before
     # Money that is locked does not wait for a better node.
-    act = await provider.prepare(Verb.COLLECT, bob.htlc(SECRETS[0]), SECRETS[0])
-    await provider.perform(act)
+    act = await provider.legs.prepare(Verb.COLLECT, bob.htlc(SECRETS[0]), SECRETS[0])
+    await provider.legs.perform(act)
     bob.node.mine()
-    view = await provider.observe(bob.htlc(SECRETS[0]), Side.PAYEE, Finality.LATEST)
+    view = await provider.legs.observe(bob.htlc(SECRETS[0]), Side.PAYEE)
     assert view.state is LegState.COLLECTED
 
 
@@ -160,7 +160,7 @@ async def test_a_claim_does_not_wait_for_a_node_that_simulates(
     bob: BobNetwork, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     taker, provider = await bob.client("taker"), await bob.client("provider")
-    await taker.perform(await taker.prepare(Verb.FUND, bob.htlc(SECRETS[0])))
+    await taker.legs.perform(await taker.legs.prepare(Verb.FUND, bob.htlc(SECRETS[0])))
     answer = EvmMethods.answer
 
     def breaking(methods: EvmMethods, method: str, arguments: list[Any]) -> Any:
@@ -171,7 +171,7 @@ async def test_a_claim_does_not_wait_for_a_node_that_simulates(
         raise RpcError(-32000, "simulations are not for everybody")
 
     monkeypatch.setattr(EvmMethods, "answer", breaking)
-    assert len(transactions(await provider.prepare(Verb.COLLECT, bob.htlc(SECRETS[0]), SECRETS[0]))) == 1
+    assert len(transactions(await provider.legs.prepare(Verb.COLLECT, bob.htlc(SECRETS[0]), SECRETS[0]))) == 1
 
 
 async def test_the_preimage_stays_secret_where_the_token_began_to_take_a_fee(bob: BobNetwork) -> None:
@@ -186,10 +186,10 @@ async def test_the_preimage_stays_secret_where_the_token_began_to_take_a_fee(bob
     clients = [await bob.client(name, token=to_checksum(token.address)) for name in ("taker", "provider")]
     taker, provider = clients
     htlc = bob.htlc(SECRETS[0], token=token.address)
-    await taker.perform(await taker.prepare(Verb.FUND, htlc))
-    assert await provider.prepare(Verb.COLLECT, htlc, SECRETS[0])
+    await taker.legs.perform(await taker.legs.prepare(Verb.FUND, htlc))
+    assert await provider.legs.prepare(Verb.COLLECT, htlc, SECRETS[0])
     bob.node.send(deployer.sign_call(6, token.address, encode_call("set_fee(uint256)", 100), 200_000))
     bob.node.mine()
     with pytest.raises(FundsRulesError, match="preimage stays secret") as refused:
-        await provider.prepare(Verb.COLLECT, htlc, SECRETS[0])
+        await provider.legs.prepare(Verb.COLLECT, htlc, SECRETS[0])
     assert refused.value.code == "token_short"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -19,15 +18,16 @@ from layer2.errors import (
     Outcome,
     TransactionError,
 )
+from layer2.legs.leg import Htlc
+from layer2.legs.lightning import LightningLeg
+from layer2.legs.views import HeldPayment, LegState, Side
 from layer2.money import BTC
 from layer2.protocols.lightning import LightningNetwork
 from layer2.protocols.lightning.lnd.rest import LndRest, Use
 from layer2.settings import ConnectionPoolConfig
-from layer2.swap_rules.legs import Htlc, LegState, Side, Verb
-from layer2.transactions import Finality, LightningPaymentId, TxState
+from layer2.transactions import LightningPaymentId, TxState
 from protocols.lightning import scripted_lnd as script
 from protocols.lightning.scripted_lnd import Reply, ScriptedLnd, answer, messages, refusal
-from protocols.lightning.waiting import until
 from protocols.lightning.world import HASH, PREIMAGE, World, htlc_of, offer_request, settings_of
 
 TRACK = f"GET /v2/router/track/{urlsafe_b64encode(HASH).decode()}"
@@ -60,13 +60,12 @@ async def rest_of(lnd: ScriptedLnd, **changes: Any) -> AsyncIterator[LndRest]:
 @pytest.fixture
 async def htlc(world: World) -> Htlc:
     """A leg over a real invoice of the provider's simulated node."""
-    return htlc_of(await world.provider.offer(offer_request(expiry_seconds=30_000_000)))
+    return htlc_of(await world.provider.legs.offer(offer_request(expiry_seconds=30_000_000)))
 
 
 def text_of(htlc: Htlc) -> str:
-    text = htlc.leg.invoice  # type: ignore[union-attr]  # a Lightning leg
-    assert isinstance(text, str)
-    return text
+    assert isinstance(htlc.leg, LightningLeg)
+    return htlc.leg.invoice
 
 
 # Single calls
@@ -240,88 +239,11 @@ async def test_a_payment_that_cannot_be_is_a_bad_answer(
         await client.get_transaction_status_async(PAYMENT_ID)
 
 
-async def test_a_payment_goes_out_with_its_limits(lnd: ScriptedLnd, client: LightningNetwork, htlc: Htlc) -> None:
-    lnd.say(TRACK, script.NOT_FOUND)
-    lnd.say(SEND, messages(script.payment(text_of(htlc), HASH)))
-    await client.perform(await client.prepare(Verb.FUND, htlc))
-    assert lnd.bodies(SEND) == [
-        {
-            "payment_request": text_of(htlc),
-            "fee_limit_msat": "1000",
-            "cltv_limit": 120,
-            "timeout_seconds": 20,
-            "max_parts": settings_of(lnd.node).timelocks.max_parts,
-        }
-    ]
-
-
-async def test_an_error_of_a_node_that_had_taken_the_payment_is_no_refusal(
-    lnd: ScriptedLnd, client: LightningNetwork, htlc: Htlc
-) -> None:
-    lnd.say(TRACK, script.NOT_FOUND)
-    act = await client.prepare(Verb.FUND, htlc)
-    lnd.say(SEND, refusal("routerrpc server shutting down"))
-    lnd.say(TRACK, script.NOT_FOUND, messages(script.payment(text_of(htlc), HASH)))
-    await client.perform(act)
-    assert len(lnd.bodies(SEND)) == 1
-
-
-async def test_an_error_of_a_node_that_then_is_silent_is_unknown(
-    lnd: ScriptedLnd, client: LightningNetwork, htlc: Htlc
-) -> None:
-    lnd.say(TRACK, script.NOT_FOUND)
-    act = await client.prepare(Verb.FUND, htlc)
-    lnd.say(SEND, refusal("routerrpc server shutting down"))
-    lnd.say(TRACK, script.NOT_FOUND, Reply(cut=True))
-    with pytest.raises(NodeUnreachable) as caught:
-        await client.perform(act)
-    assert (caught.value.outcome, caught.value.tx_id) == (Outcome.UNKNOWN, HASH.hex())
-
-
-async def test_a_send_that_was_cancelled_is_looked_up_before_anything_is_sent_again(
-    lnd: ScriptedLnd, client: LightningNetwork, htlc: Htlc
-) -> None:
-    lnd.say(TRACK, script.NOT_FOUND)
-    lnd.say(SEND, Reply(silent=True))
-    sending = asyncio.create_task(client.submit_transaction_async(text_of(htlc), idempotency_key="order 1"))
-    await until(lambda: bool(lnd.bodies(SEND)))
-    sending.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await sending
-    lnd.say(TRACK, messages(script.payment(text_of(htlc), HASH)))
-    status = await client.submit_transaction_async(text_of(htlc), idempotency_key="order 1")
-    assert status.state is TxState.PENDING
-    assert len(lnd.bodies(SEND)) == 1
-
-
-async def test_an_answer_to_a_payment_that_cannot_be_leaves_it_unknown(
-    lnd: ScriptedLnd, client: LightningNetwork, htlc: Htlc
-) -> None:
-    lnd.say(TRACK, script.NOT_FOUND)
-    act = await client.prepare(Verb.FUND, htlc)
-    lnd.say(SEND, messages(script.payment(text_of(htlc), HASH, status="DONE")))
-    with pytest.raises(BadAnswer) as caught:
-        await client.perform(act)
-    assert (caught.value.outcome, caught.value.tx_id) == (Outcome.UNKNOWN, HASH.hex())
-
-
-async def test_a_payment_that_fails_in_the_first_message_is_rejected(
-    lnd: ScriptedLnd, client: LightningNetwork, htlc: Htlc
-) -> None:
-    lnd.say(TRACK, script.NOT_FOUND)
-    act = await client.prepare(Verb.FUND, htlc)
-    failed = script.payment(text_of(htlc), HASH, status="FAILED", failure_reason="FAILURE_REASON_NO_ROUTE")
-    lnd.say(SEND, messages(failed))
-    with pytest.raises(TransactionError, match="NO_ROUTE") as caught:
-        await client.perform(act)
-    assert caught.value.outcome is Outcome.REJECTED
-
-
 # Invoices
 
 
 async def seen_by_payee(client: LightningNetwork, htlc: Htlc) -> tuple[LegState, bool]:
-    view = await client.observe(htlc, Side.PAYEE, Finality.FINALIZED)
+    view = await client.legs.observe(htlc, Side.PAYEE)
     return view.state, view.final
 
 
@@ -335,13 +257,9 @@ async def test_parts_count_by_the_lowest_expiry_and_the_smallest_amount(
         script.invoice_htlc(50_000, 801, state="CANCELED"),
     ]
     lnd.say(LOOKUP, answer(script.invoice(text_of(htlc), HASH, state="ACCEPTED", htlcs=parts)))
-    view = await client.observe(htlc, Side.PAYEE, Finality.FINALIZED)
-    assert (view.state, view.expiry_height, view.parts, view.smallest_part_msat) == (
-        LegState.FUNDED,
-        930,
-        3,
-        1_000_000,
-    )
+    view = await client.legs.observe(htlc, Side.PAYEE)
+    assert view.state is LegState.FUNDED
+    assert view.held == HeldPayment(expiry_height=930, parts=3, smallest_part_msat=1_000_000)
 
 
 @pytest.mark.parametrize("held", [49_999_999, 50_000_001])
@@ -412,16 +330,27 @@ async def test_an_invoice_of_another_node_is_not_taken_for_ours(
 ) -> None:
     lnd.say("POST /v2/invoices/hodl", answer({"payment_request": text_of(htlc)}))
     with pytest.raises(BadAnswer, match="another invoice"):
-        await client.offer(offer_request(expiry_seconds=30_000_000))
+        await client.legs.offer(offer_request(expiry_seconds=30_000_000))
 
 
 async def test_a_preimage_goes_to_the_node_and_into_no_error(lnd: ScriptedLnd, client: LightningNetwork) -> None:
-    lnd.say("POST /v1/invoices", refusal("no more invoices"))
-    lnd.say(LOOKUP, refusal("unable to locate invoice", 5, 404))
-    with pytest.raises(NodeRefused) as caught:
-        await client.offer(offer_request(preimage=PREIMAGE))
-    assert lnd.bodies("POST /v1/invoices")[0]["r_preimage"] == IN_STANDARD
+    lnd.say("POST /v2/invoices/settle", refusal("invoice still open"))
+    lnd.say(LOOKUP, answer(script.invoice("lnbcrt", HASH)))
+    with pytest.raises(TransactionError) as caught:
+        await client.settle_invoice_async(PREIMAGE)
+    assert lnd.bodies("POST /v2/invoices/settle")[0]["preimage"] == IN_STANDARD
     shown = str(caught.value) + repr(caught.value) + repr(vars(caught.value))
     assert IN_STANDARD not in shown
     assert PREIMAGE.secret.hex() not in shown
     assert sha256(PREIMAGE.secret).digest() == HASH
+
+
+async def test_an_invoice_that_lnd_deletes_as_it_cancels_it_is_cancelled(
+    lnd: ScriptedLnd, client: LightningNetwork
+) -> None:
+    lnd.say("POST /v2/invoices/cancel", answer({}))
+    lnd.say(LOOKUP, refusal("unable to locate invoice", 5, 404))
+    await client.cancel_invoice_async(HASH)
+    lnd.say("POST /v2/invoices/cancel", refusal("unable to locate invoice", 5, 404))
+    with pytest.raises(TransactionError, match="unable to locate invoice"):
+        await client.cancel_invoice_async(HASH)

@@ -20,6 +20,7 @@ PROCEDURES = {
     "GET /v1/getinfo": "/lnrpc.Lightning/GetInfo",
     "GET /v1/getdebuginfo": "/lnrpc.Lightning/GetDebugInfo",
     "GET /v1/channels": "/lnrpc.Lightning/ListChannels",
+    "GET /v1/channels/pending": "/lnrpc.Lightning/PendingChannels",
     "GET /v1/channels/closed": "/lnrpc.Lightning/ClosedChannels",
     "POST /v1/invoices": "/lnrpc.Lightning/AddInvoice",
     "GET /v1/invoice/": "/lnrpc.Lightning/LookupInvoice",

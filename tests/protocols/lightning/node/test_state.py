@@ -153,6 +153,7 @@ async def test_a_node_that_is_not_fit_for_use_is_refused(
     problem: str,
 ) -> None:
     lnd.say("GET /v1/getinfo", answer(script.information(**changes)))
+    lnd.say("GET /v1/getdebuginfo", answer({"config": {"invoices.holdexpirydelta": "12"}}))
     error = await refused(client)
     assert (type(error), error.code) == (kind, code)
     assert problem in error.message
@@ -169,6 +170,7 @@ async def test_an_old_node_is_taken_by_who_insists(lnd: ScriptedLnd) -> None:
 async def test_a_node_with_another_time_is_refused(lnd: ScriptedLnd, client: LightningNetwork) -> None:
     date = formatdate(time.time() - 90, usegmt=True)
     lnd.say("GET /v1/getinfo", answer(script.information(), Date=date))
+    lnd.say("GET /v1/getdebuginfo", answer({"config": {"invoices.holdexpirydelta": "12"}}))
     error = await refused(client)
     assert (type(error), error.code) == (BadAnswer, "clock")
     assert "NTP" in (error.remedy or "")
@@ -177,7 +179,7 @@ async def test_a_node_with_another_time_is_refused(lnd: ScriptedLnd, client: Lig
 async def test_an_answer_without_a_readable_date_gives_no_clock(lnd: ScriptedLnd, client: LightningNetwork) -> None:
     lnd.say("GET /v1/getinfo", answer(script.information(), Date="yesterday"))
     with pytest.raises(BadAnswer, match="no Date header"):
-        await client.read_clock()
+        await client.legs.read_clock()
 
 
 @pytest.mark.parametrize(("delta", "problem"), [("0", "never gives up"), ("19", "gives up a held payment 19 blocks")])

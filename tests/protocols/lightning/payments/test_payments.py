@@ -41,7 +41,7 @@ FAILED = {"status": "FAILED", "failure_reason": "FAILURE_REASON_NO_ROUTE"}
 @pytest.fixture
 async def invoice(world: World) -> str:
     """Over 50,000 satoshi and ``HASH``, of the provider's simulated node."""
-    return await world.provider.offer(offer_request(expiry_seconds=30_000_000))
+    return await world.provider.legs.offer(offer_request(expiry_seconds=30_000_000))
 
 
 async def invoice_without_amount(world: World) -> str:

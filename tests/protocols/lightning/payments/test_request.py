@@ -55,7 +55,7 @@ def check(
 def test_limits_that_are_not_given_come_from_the_settings() -> None:
     pay = resolved()
     assert pay.fee_limit_msat == 250_001  # 5000 millionths of 50,000,001, rounded up.
-    assert pay.cltv_limit == 80 + 3 + SETTINGS.timelocks.route_cltv_blocks
+    assert pay.cltv_limit == 80 + 3 + SETTINGS.timelocks.route_blocks
     assert pay.timeout_seconds == 60
     check(pay, invoice_of())
 
@@ -151,7 +151,7 @@ def test_a_keysend_has_every_limit_and_counts_with_lnds_final_delta() -> None:
         amount_msat=1_000_001,
         preimage=PREIMAGE,
         fee_limit_msat=5_001,
-        cltv_limit=80 + 3 + SETTINGS.timelocks.route_cltv_blocks,
+        cltv_limit=80 + 3 + SETTINGS.timelocks.route_blocks,
         timeout_seconds=60,
     )
     assert keysend.payment_hash == HASH

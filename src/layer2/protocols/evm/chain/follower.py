@@ -15,7 +15,7 @@ __all__ = ["ChainFollower", "ChainPoint", "ChainStep"]
 _STEP = 64
 """Most blocks of one step."""
 _REMEMBERED = 20_000
-"""Points kept of the way, eleven hours of BOB: no rollup's head goes back further than its last posted batch."""
+"""Points kept of the way, eleven hours at 2 s each: no rollup's head goes back further than its last posted batch."""
 _DEEPEST = 1_000
 """Blocks below the first one of the way that are looked through for where a branch began."""
 _MOST_TURNS = 5

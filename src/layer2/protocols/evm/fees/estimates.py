@@ -192,5 +192,5 @@ class Estimates:
             f"{value} wei {f'and up to {fees} wei of fees' if fees else 'and fees'} cannot be paid: "
             f"the account has {balance} wei left",
             protocol=self._protocol,
-            remedy="send ETH to the account, or pay less",
+            remedy=f"send {self._fees.coin} to the account, or pay less",
         )

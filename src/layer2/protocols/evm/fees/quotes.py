@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from layer2.contracts.l1_block import L1_BLOCK, L1_BLOCK_SLOTS, L1Parameters
 from layer2.errors import BadAnswer, FundsRulesError
+from layer2.layers import LayerFacts
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.evm.settings import EvmSettings
 from layer2.shared_call import SharedCall
@@ -21,6 +22,7 @@ TRANSFER_GAS = 21_000
 """Gas of a transfer of the native coin to an account without code."""
 
 _QUOTE_LIFE = 2.0
+_NO_L1_FEES = (0,) * len(L1_BLOCK_SLOTS)
 _L1_RESERVE_FACTOR = 3
 """Today's L1 fee may be a multiple of it by the time that one has to act."""
 
@@ -45,11 +47,20 @@ class FeeQuote:
 
 
 class Fees:
-    """Asks the node for prices, at most once in two seconds: that is one block, and prices carry a factor of two."""
+    """Asks the node for prices, at most once in two seconds: that is one block, and prices carry a factor of two.
 
-    def __init__(self, node: EvmNode, settings: EvmSettings) -> None:
+    Args:
+        node: the party's own node.
+        settings: the cap and the tip.
+        facts: of the layer; whether it takes more than execution.
+    """
+
+    def __init__(self, node: EvmNode, settings: EvmSettings, facts: LayerFacts) -> None:
         self._node = node
         self._settings = settings
+        self._slots = L1_BLOCK_SLOTS if facts.fee_model == "op_stack" else ()
+        self.coin = facts.native_asset
+        """The name of the coin that pays gas."""
         self._prices = SharedCall(self._ask, _QUOTE_LIFE)
 
     async def quote(self) -> FeeQuote:
@@ -81,9 +92,9 @@ class Fees:
 
     async def _ask(self) -> tuple[int, L1Parameters]:
         # No coroutine of its own for the words: that would begin a tick later and miss the batch of the head.
-        words_asked = asyncio.gather(*[self._node.storage(L1_BLOCK, slot) for slot in L1_BLOCK_SLOTS])
+        words_asked = asyncio.gather(*[self._node.storage(L1_BLOCK, slot) for slot in self._slots])
         head, words = await asyncio.gather(self._node.head(Finality.LATEST), words_asked)
         base_fee = head.header.base_fee_per_gas
         if base_fee is None:
             raise BadAnswer("the chain has no base fee (EIP-1559); it is not one that this client serves")
-        return base_fee, L1Parameters.from_storage(words, head.header.extra_data)
+        return base_fee, L1Parameters.from_storage(words or _NO_L1_FEES, head.header.extra_data)

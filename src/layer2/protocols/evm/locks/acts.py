@@ -34,25 +34,25 @@ from layer2.errors import (
 from layer2.formats.evm_hex import format_data, parse_data
 from layer2.formats.evm_transaction import SignedTransaction, decode_signed
 from layer2.interfaces import Json
+from layer2.legs.leg import Htlc
+from layer2.legs.views import ActStatus, Side, Verb
 from layer2.protocols.evm.chain.heads import HeadWatcher
 from layer2.protocols.evm.fees.quotes import FeeQuote, Fees
 from layer2.protocols.evm.fees.repricing import Price, is_bump, next_price
-from layer2.protocols.evm.locks.approvals import APPROVE_GAS, Approvals
+from layer2.protocols.evm.locks.approvals import Approvals
 from layer2.protocols.evm.locks.events import LockEvents
+from layer2.protocols.evm.locks.gas_reserves import SIGNED_SIZE, GasReserves
 from layer2.protocols.evm.locks.observation import Locks
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.evm.sending.account import EvmAccount, Message, message_of, price_of, tx_id_of
 from layer2.protocols.evm.sending.replacements import Replacements
 from layer2.protocols.evm.tokens.transfers import TokenTransfer, token_number, transfer_gas
-from layer2.swap_rules.legs import ActStatus, Htlc, Side, Verb
 from layer2.transactions import Finality, Preimage
 
 __all__ = ["LockActs"]
 
 LOG: Final = logging.getLogger("layer2.evm")
 
-_SIGNED_SIZE = 400
-"""Bytes; the longest act, a signed claim, has 350."""
 _RECLAIM_SECONDS = 3_600
 """Within which a refund after the deadline shall be in a block."""
 
@@ -102,6 +102,7 @@ class LockActs:
         locks: reads locks.
         events: where earlier locks are looked for.
         replacements: raise what holds up a claim or a refund.
+        gas: what open swaps need.
         protocol: the layer's name, for errors.
     """
 
@@ -114,6 +115,7 @@ class LockActs:
         locks: Locks,
         events: LockEvents,
         replacements: Replacements,
+        gas: GasReserves,
         protocol: str,
     ) -> None:
         self._node = node
@@ -125,37 +127,28 @@ class LockActs:
         self._replacements = replacements
         self._protocol = protocol
         self._approvals = Approvals(node, account, protocol)
-        self._reserved: dict[bytes, int] = {}
+        self._gas = gas
 
     async def check_can_finish(self, htlc: Htlc, side: Side) -> None:
-        """Check the gas for every act that this side may need, besides what other open locks need, and keep it.
+        """Check the gas for every act that this side may need; for a new swap besides what open swaps need.
 
         Raises:
             InsufficientFunds: there is not enough gas, or not enough of the token to lock.
         """
         lock = self._locks.lock(htlc)
         self._check_side(lock, side)
-        price, balance, _ = await asyncio.gather(
-            self._fees.urgent_quote(), self._node.balance(self._account.address), self._locks.check_history(lock)
-        )
-        match side:
-            case Side.PAYER:
-                await self._check_tokens(lock)
-                gas_limits = [APPROVE_GAS, LOCK_GAS_ERC20, REFUND_GAS]
-            case Side.PAYEE:
-                gas_limits = [CLAIM_GAS, REFUND_GAS]
-        needed = sum(price.reserve(gas_limit, _SIGNED_SIZE) for gas_limit in gas_limits)
-        others = sum(wei for lock_id, wei in self._reserved.items() if lock_id != lock.lock_id)
-        if balance < needed + others:
-            raise InsufficientFunds(
-                f"finishing takes up to {needed} wei of gas and other open swaps {others}, the account has {balance}",
-                remedy="send ETH for gas to the account",
-            )
-        self._reserved[lock.lock_id] = needed
+        await self._locks.check_history(lock)
+        if side is Side.PAYER:
+            await self._check_tokens(lock)
+        await self._gas.check(lock.lock_id, side)
+
+    def reserve(self, htlc: Htlc, side: Side) -> None:
+        """Keep gas for a swap that is agreed, or resumed, until ``free``."""
+        self._gas.reserve(self._locks.lock(htlc).lock_id, side)
 
     def free(self, htlc: Htlc) -> None:
-        """Keep no gas any more for a lock that has ended."""
-        self._reserved.pop(self._locks.lock(htlc).lock_id, None)
+        """Keep no gas any more for a swap that has ended."""
+        self._gas.free(self._locks.lock(htlc).lock_id)
 
     async def prepare(self, verb: Verb, htlc: Htlc, preimage: Preimage | None) -> Json:
         """Make an act, complete and signed. Nothing is sent, and nothing that is asked shows the preimage.
@@ -184,16 +177,32 @@ class LockActs:
                 await self._check_reclaimable(lock)
                 messages = [self._message(refund_call(lock), REFUND_GAS)]
                 price = await self._fees.urgent_quote()
+            case Verb.VOID:
+                raise FundsRulesError("a lock lapses by itself: there is nothing to void")
         await self._check_gas(messages, price)
         return _Act(verb, tuple(await self._account.sign(messages, price))).write()
+
+    def discard(self, act: Json) -> None:
+        """Say that a prepared act will never be performed, as when its journal entry could not be written.
+
+        Its nonces are free at once, and ``perform`` refuses it from now on. Harmless for an act that was performed or
+        that this process did not prepare. An approval that another act carries too stays with that.
+        """
+        read = _Act.read(act)
+        # An act at a higher price has the nonce of its earlier versions, which keep it.
+        if not read.replaced:
+            self._account.give_back(self._approvals.unshared(read.transactions))
 
     async def perform(self, act: Json) -> None:
         """Hand the act's transactions to the node in their order."""
         read = _Act.read(act)
-        for signed in read.transactions:
+        for place, signed in enumerate(read.transactions):
             try:
                 await self._account.send(signed, is_replacement=bool(read.replaced))
             except TransactionError as error:
+                if error.code == "nonce_used":
+                    # Without this one, those after it would not do what they are for.
+                    self._account.give_back(read.transactions[place + 1 :])
                 if read.replaced:
                     # Refused is this version; an earlier one may be in the pool, or in a block by now.
                     error.outcome = Outcome.UNKNOWN
@@ -221,13 +230,13 @@ class LockActs:
             return None
         message = message_of(signed)
         # The rest of what it takes: L1 data and the operator.
-        others = replace(market, max_fee_per_gas=0).most(message.gas_limit, _SIGNED_SIZE)
+        others = replace(market, max_fee_per_gas=0).most(message.gas_limit, SIGNED_SIZE)
         most = (balance - others) // message.gas_limit
         price = Price(min(wanted.max_fee_per_gas, most), min(wanted.max_priority_fee_per_gas, most))
         if not is_bump(price, price_of(signed)):
             raise InsufficientFunds(
                 f"the {read.verb.value} waits for a block and the account cannot offer more: it has {balance} wei",
-                remedy="send ETH for gas to the account",
+                remedy=f"send {self._fees.coin} for gas to the account",
             )
         replacement = await self._account.sign_replacement(signed, message, price)
         return _Act(read.verb, (*read.transactions[:-1], replacement), (*read.replaced, signed.hash)).write()
@@ -244,7 +253,8 @@ class LockActs:
 
         FAILED means that it never will have an effect. For a lock that is said only of what is finalized: a
         reverted or replaced lock may come back in a reorganisation, and the money would be locked twice. Other
-        acts may be made anew without harm, so for them the newest block is enough.
+        acts may be made anew without harm, so for them the newest block is enough. An act that this process made and
+        never sent has failed as soon as it refuses to send it.
         """
         read = _Act.read(act)
         signed = read.transactions[-1]
@@ -271,7 +281,12 @@ class LockActs:
             await self._node.expect_chain(signed.transaction.chain_id)
             return ActStatus.FAILED
         known = await asyncio.gather(*[self._node.knows_transaction(tx_hash) for tx_hash in versions])
-        return ActStatus.UNDER_WAY if any(known) else ActStatus.UNSEEN
+        if any(known):
+            for waiting in read.transactions:
+                await self._account.notice(waiting)
+            return ActStatus.UNDER_WAY
+        is_lost = not read.replaced and self._account.never_lands(read.transactions)
+        return ActStatus.FAILED if is_lost else ActStatus.UNSEEN
 
     async def _check_fundable(self, lock: HtlcLock) -> None:
         self._check_side(lock, Side.PAYER)
@@ -342,11 +357,11 @@ class LockActs:
 
     async def _check_gas(self, messages: Sequence[Message], price: FeeQuote) -> None:
         balance = await self._node.balance(self._account.address)
-        needed = sum(price.most(message.gas_limit, _SIGNED_SIZE) for message in messages)
+        needed = sum(price.most(message.gas_limit, SIGNED_SIZE) for message in messages)
         if balance < needed:
             raise InsufficientFunds(
                 f"the act takes up to {needed} wei of gas, the account has {balance}",
-                remedy="send ETH for gas to the account",
+                remedy=f"send {self._fees.coin} for gas to the account",
             )
 
     def _check_side(self, lock: HtlcLock, side: Side) -> None:

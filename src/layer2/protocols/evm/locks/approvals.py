@@ -32,8 +32,11 @@ APPROVE_GAS = 100_000
 """Measured 46,000 with a plain ERC-20; the rest is for tokens behind proxies."""
 
 _UNLIMITED = (1 << 256) - 1
-_FRESH_SECONDS = 10.0
-"""How long an approval that the node does not know yet may be on its way; it keeps its nonce three times as long."""
+_FRESH_SECONDS = 5.0
+"""How long an approval that the node does not know yet may be on its way; it keeps its nonce at least twice as long."""
+
+_NEXT = b""
+"""Stands for the lock that is about to be signed, among those that carry an approval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ class Approvals:
         self._protocol = protocol
         self._turn = asyncio.Lock()
         self._under_way: dict[bytes, _UnderWay] = {}
+        self._carriers: dict[bytes, set[bytes]] = {}
 
     async def check(self, lock: HtlcLock, head: NodeBlock) -> None:
         """Simulate that the lock takes its amount, and that a refund after its deadline brings all of it back.
@@ -117,20 +121,55 @@ class Approvals:
         # One at a time: what one signs, the next one finds.
         async with self._turn:
             shared = await self._shared(lock.token)
-            # Asked for after the receipt: an approval that is mined is in this answer.
-            missing = _approvals(lock.token, lock.amount, await self._allowance(lock))
-            if missing and shared:
-                await check_gas([message], price)
-                (signed,) = await self._account.sign([message], price)
-                if signed.transaction.nonce > shared[-1].transaction.nonce:
-                    return [*shared, signed]
-                # It got an older nonce that was free, and would come before the approval.
-                self._account.give_back([signed])
-            await check_gas([*missing, message], price)
-            all_signed = await self._account.sign([*missing, message], price)
-            if missing:
-                self._under_way[lock.token] = _UnderWay(tuple(all_signed[:-1]), asyncio.get_running_loop().time())
-            return all_signed
+            try:
+                return await self._sign_after(shared, lock, message, price, check_gas)
+            finally:
+                for approval in shared[-1:]:
+                    self._carriers.get(approval.hash, set()).discard(_NEXT)
+
+    async def _sign_after(
+        self,
+        shared: Sequence[SignedTransaction],
+        lock: HtlcLock,
+        message: Message,
+        price: FeeQuote,
+        check_gas: Callable[[Sequence[Message], FeeQuote], Awaitable[None]],
+    ) -> list[SignedTransaction]:
+        # Asked for after the receipt: an approval that is mined is in this answer.
+        missing = _approvals(lock.token, lock.amount, await self._allowance(lock))
+        if missing and shared:
+            await check_gas([message], price)
+            (signed,) = await self._account.sign([message], price)
+            if signed.transaction.nonce > shared[-1].transaction.nonce:
+                self._carriers.setdefault(shared[-1].hash, set()).add(signed.hash)
+                return [*shared, signed]
+            # It got an older nonce that was free, and would come before the approval.
+            self._account.give_back([signed])
+        await check_gas([*missing, message], price)
+        all_signed = await self._account.sign([*missing, message], price)
+        if missing:
+            self._under_way[lock.token] = _UnderWay(tuple(all_signed[:-1]), asyncio.get_running_loop().time())
+            self._carriers[all_signed[-2].hash] = {all_signed[-1].hash}
+        return all_signed
+
+    def unshared(self, transactions: Sequence[SignedTransaction]) -> Sequence[SignedTransaction]:
+        """Which of an act's transactions no other act carries, once this one is discarded.
+
+        Args:
+            transactions: as ``sign`` returned them.
+        """
+        *approvals, lock = transactions
+        if approvals:
+            last = approvals[-1].hash
+            carriers = self._carriers.get(last, set())
+            carriers.discard(lock.hash)
+            if carriers:
+                return [lock]
+            self._carriers.pop(last, None)
+            self._under_way = {
+                token: under_way for token, under_way in self._under_way.items() if under_way.signed[-1].hash != last
+            }
+        return transactions
 
     async def _shared(self, token: bytes) -> tuple[SignedTransaction, ...]:
         """The approval that was signed before and is not mined; empty where there is none to count on."""
@@ -138,11 +177,16 @@ class Approvals:
         if under_way is None:
             return ()
         last = under_way.signed[-1]
-        if await self._node.receipt(last.hash) is None:
+        if await self._node.receipt(last.hash) is not None:
+            self._carriers.pop(last.hash, None)
+        else:
             fresh = asyncio.get_running_loop().time() - under_way.since < _FRESH_SECONDS
-            if fresh or await self._node.knows_transaction(last.hash):
+            is_good = fresh or await self._node.knows_transaction(last.hash)
+            # It may have been discarded while the node was asked; from here on it may not.
+            if is_good and self._under_way.get(token) is under_way:
+                self._carriers.setdefault(last.hash, set()).add(_NEXT)
                 return under_way.signed
-        del self._under_way[token]
+        self._under_way.pop(token, None)
         return ()
 
     async def _allowance(self, lock: HtlcLock) -> int:

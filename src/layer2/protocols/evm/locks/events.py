@@ -43,38 +43,54 @@ class LockEvents:
         self._settings = settings
 
     async def first(
-        self, names: Sequence[bytes], payment_hash: bytes, head: NodeBlock, *, lock_id: bytes | None = None
+        self,
+        names: Sequence[bytes],
+        payment_hash: bytes,
+        head: NodeBlock,
+        *,
+        lock_id: bytes | None = None,
+        whole_chain: bool = False,
     ) -> FoundEvent | None:
         """The newest event of these names under a payment hash, None where the blocks up to ``head`` have none.
 
         Args:
             names: topics, as ``CLAIMED``.
             lock_id: only of this lock; None is of any.
+            whole_chain: look back to the chain's first block, not only as far as the settings say.
 
         Raises:
             BadAnswer: the node that was asked is not, or not any more, on the chain of ``head``.
         """
-        async with aclosing(self._search([list(names), lock_id, payment_hash], head)) as events:
+        oldest = 0 if whole_chain else self.oldest(head)
+        async with aclosing(self._search([list(names), lock_id, payment_hash], head, oldest)) as events:
             async for event in events:
                 return event
         return None
 
+    def oldest(self, head: NodeBlock) -> int:
+        """The first block in which events are looked for, unless the whole chain is."""
+        return max(0, head.number - self._settings.log_search_blocks)
+
     async def locked_by(self, payer: bytes, payment_hash: bytes, head: NodeBlock) -> list[FoundEvent]:
         """All locks of a payer under a payment hash in the blocks up to ``head``. Raises: as ``first``."""
         topics = [LOCKED, None, payment_hash, payer.rjust(32, b"\x00")]
-        async with aclosing(self._search(topics, head)) as events:
+        async with aclosing(self._search(topics, head, self.oldest(head))) as events:
+            return [event async for event in events]
+
+    async def locked_since(self, first: int, head: NodeBlock) -> list[FoundEvent]:
+        """All locks of anybody in the blocks from ``first`` up to ``head``. Raises: as ``first``."""
+        async with aclosing(self._search([LOCKED], head, first)) as events:
             return [event async for event in events]
 
     async def _search(
-        self, topics: Sequence[bytes | Sequence[bytes] | None], head: NodeBlock
+        self, topics: Sequence[bytes | Sequence[bytes] | None], head: NodeBlock, oldest: int
     ) -> AsyncGenerator[FoundEvent, None]:
         step = self._settings.log_search_step
-        oldest = max(0, head.number - self._settings.log_search_blocks)
-        ranges = [(max(oldest, last - step + 1), last) for last in range(head.number, oldest - 1, -step)]
-        for start in range(0, len(ranges), _STEPS_AT_ONCE):
+        lasts = range(head.number, oldest - 1, -step)
+        for start in range(0, len(lasts), _STEPS_AT_ONCE):
             # The block is asked for in the same batch, before the events and after: a node that has not seen it, or has
             # another one there, finds nothing either, and that is not the same as no event.
-            some = ranges[start : start + _STEPS_AT_ONCE]
+            some = [(max(oldest, last - step + 1), last) for last in lasts[start : start + _STEPS_AT_ONCE]]
             # What is gathered inside is begun before what is only named, so each of them is, and their order stays.
             (before,), answers, (after,) = await asyncio.gather(
                 asyncio.gather(self._node.block(head.number)),

@@ -19,16 +19,18 @@ from layer2.contracts.htlc import (
 from layer2.errors import BadAnswer, FormatError, FundsRulesError, NodeRefused
 from layer2.formats.evm_address import parse_address
 from layer2.layers import Layer2ProtocolType
-from layer2.proofs.evidence import EvmReceiptEvidence
-from layer2.proofs.evm_receipt import lock_of
+from layer2.legs.evidence import EvmReceiptEvidence
+from layer2.legs.evm import EvmLeg
+from layer2.legs.evm_evidence import lock_of
+from layer2.legs.leg import Htlc
+from layer2.legs.timelock_settings import settings_for
+from layer2.legs.views import ClockReading, LegState, LegView
 from layer2.protocols.evm.chain.heads import Heads, HeadWatcher
 from layer2.protocols.evm.chain.receipt_evidence import ProvenReceipts
 from layer2.protocols.evm.locks.events import CLAIMED, LOCKED, REFUNDED, FoundEvent, LockEvents
 from layer2.protocols.evm.rpc.node import EvmNode, NodeBlock
 from layer2.protocols.evm.settings import EvmSettings
-from layer2.swap_rules.legs import ClockReading, Htlc, LegState, LegView
-from layer2.terms import EvmLeg
-from layer2.transactions import Finality, Preimage
+from layer2.transactions import Preimage
 
 __all__ = ["Locks"]
 
@@ -62,9 +64,11 @@ class Locks:
         self._events = events
         self._settings = settings
         self._protocol = protocol
+        self._final_time = settings_for(settings.network).margins(protocol).final_time
         self._receipts = ProvenReceipts(node, protocol)
         self._observed: dict[bytes, Heads] = {}
-        self._found: dict[tuple[bytes, bytes], FoundEvent] = {}
+        self._found: dict[tuple[bytes, bytes], FoundEvent | None] = {}
+        self._times: dict[bytes, int] = {}
 
     def lock(self, htlc: Htlc) -> HtlcLock:
         """The lock that a leg describes, if it is one of this layer, contract and token.
@@ -100,11 +104,11 @@ class Locks:
         answer = await self._call(spent_call(payment_hash), block)
         return bool(answer) and self._decoded(decode_spent, answer)
 
-    async def observe(self, htlc: Htlc, finality: Finality) -> LegView:
+    async def observe(self, htlc: Htlc) -> LegView:
         """One read of a leg: everything is asked for by the hashes of the same three heads."""
         lock = self.lock(htlc)
         heads = await self._watcher.read()
-        asked_block = heads.at(finality)
+        asked_block = heads.at(htlc.leg.finality)
         # On another chain there is no such lock either, and nothing would be owed: so the chain is asked for each time.
         latest, asked, finalized, spent, _ = await asyncio.gather(
             self.status(lock, heads.latest),
@@ -114,18 +118,23 @@ class Locks:
             self._node.expect_chain(lock.chain_id),
         )
         ended = latest in {LockStatus.CLAIMED, LockStatus.REFUNDED}
-        final = ended and asked is latest
+        arrived = ended and asked is latest
+        # Whatever the terms ask: a block that is not finalized may go again, and the lock with it.
+        final = arrived and finalized is latest
         over = finalized is LockStatus.REFUNDED or (
             finalized is LockStatus.NONE and heads.finalized.timestamp >= lock.deadline
         )
         self._observed[lock.lock_id] = heads
+        event = await self._event_of(lock, latest, heads.latest)
         return LegView(
             state=_state(latest, asked),
             clock=ClockReading(chain_time=heads.latest.timestamp, height=heads.latest.number),
+            arrived=arrived,
             final=final,
             over=over,
             preimage=await self._preimage(lock, heads.latest) if spent else None,
-            tx_id=await self._tx_id(lock, latest, heads.latest),
+            tx_id=None if event is None else "0x" + event.found.tx_hash.hex(),
+            final_at=await self._final_at(event, heads.latest) if arrived and not final else None,
             reason=_PRUNED if asked is None or finalized is None else None,
         )
 
@@ -172,12 +181,17 @@ class Locks:
 
     async def _preimage(self, lock: HtlcLock, head: NodeBlock) -> Preimage:
         # Any claim under the hash shows it, also one of another lock.
-        found = await self._event(CLAIMED, lock, head, None)
+        key = (CLAIMED, lock.payment_hash)
+        found = self._found.get(key)
+        if found is None:
+            found = await self._search(CLAIMED, lock, head, None)
+            self._remember(key, found)
         if not isinstance(found.event, ClaimedEvent) or found.event.preimage.payment_hash != lock.payment_hash:
             raise self._moved("the node answered with the claim of another payment hash")
         return found.event.preimage
 
-    async def _tx_id(self, lock: HtlcLock, status: LockStatus, head: NodeBlock) -> str | None:
+    async def _event_of(self, lock: HtlcLock, status: LockStatus, head: NodeBlock) -> FoundEvent | None:
+        """The event that made the lock what it is, for show; None where it is before the blocks searched."""
         match status:
             case LockStatus.NONE:
                 return None
@@ -187,24 +201,54 @@ class Locks:
                 name = CLAIMED
             case LockStatus.REFUNDED:
                 name = REFUNDED
-        found = await self._event(name, lock, head, lock.lock_id)
-        return "0x" + found.found.tx_hash.hex()
-
-    async def _event(self, name: bytes, lock: HtlcLock, head: NodeBlock, lock_id: bytes | None) -> FoundEvent:
-        """As ``_search``, remembered: what it said stays true or known, wherever the chain moves."""
-        key = (name, lock.payment_hash if lock_id is None else lock_id)
+        key = (name, lock.lock_id)
         if key not in self._found:
-            self._found[key] = await self._search(name, lock, head, lock_id)
-            if len(self._found) > _REMEMBERED:
-                del self._found[next(iter(self._found))]
+            found = await self._events.first([name], lock.payment_hash, head, lock_id=lock.lock_id)
+            if found is None and not await self._is_older(lock, status, head):
+                raise self._missing()
+            self._remember(key, found)
         return self._found[key]
 
+    async def _final_at(self, event: FoundEvent | None, head: NodeBlock) -> int:
+        """When the end of a lock is finalized, in unix seconds: an estimate, and counted from now where it is old."""
+        if event is None:
+            return head.timestamp + self._final_time
+        block_hash = event.found.block_hash
+        if block_hash not in self._times:
+            block = await self._node.block(block_hash)
+            if block is None:
+                # It went in a reorganisation, and the event is in another block by now.
+                return head.timestamp + self._final_time
+            self._times[block_hash] = block.timestamp
+            if len(self._times) > _REMEMBERED:
+                del self._times[next(iter(self._times))]
+        return self._times[block_hash] + self._final_time
+
+    async def _is_older(self, lock: HtlcLock, status: LockStatus, head: NodeBlock) -> bool:
+        """Whether the lock was what it is before the blocks in which events are looked for, as far as can be known."""
+        oldest = self._events.oldest(head)
+        if oldest == 0:
+            return False
+        block = await self._node.block(oldest - 1)
+        if block is None:
+            raise self._moved(f"the node does not have block {oldest - 1}")
+        return await self._older_status(lock, block) in {status, None}
+
+    def _remember(self, key: tuple[bytes, bytes], found: FoundEvent | None) -> None:
+        """What an event says stays true or known, wherever the chain moves."""
+        self._found[key] = found
+        if len(self._found) > _REMEMBERED:
+            del self._found[next(iter(self._found))]
+
     async def _search(self, name: bytes, lock: HtlcLock, head: NodeBlock, lock_id: bytes | None) -> FoundEvent:
-        """An event that the contract's state says is there: not finding it is the node's fault, not an answer."""
-        found = await self._events.first([name], lock.payment_hash, head, lock_id=lock_id)
+        """An event that the contract's state says is there, however old: not finding it is the node's fault."""
+        found = await self._events.first([name], lock.payment_hash, head, lock_id=lock_id, whole_chain=True)
         if found is None:
-            raise self._moved("the contract's state says that there is an event, and the node does not find it")
+            raise self._missing()
         return found
+
+    def _missing(self) -> BadAnswer:
+        return self._moved("the contract's state says that there is an event, and the node does not find it")
 
     async def _call(self, data: bytes, block: NodeBlock) -> bytes:
         try:

@@ -31,7 +31,7 @@ _CHECK_SECONDS = 5.0
 _LOOK_SECONDS = 5.0
 """How long a look may take."""
 _MOST_LAG = 15
-"""Blocks that a node may be behind another one; at BOB's 2 s half a minute."""
+"""Blocks that a node may be behind another one; at 2 s a block half a minute."""
 
 
 class _Node:

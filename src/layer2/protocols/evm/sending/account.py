@@ -4,65 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from layer2.errors import (
-    BadAnswer,
-    InsufficientFunds,
-    Layer2Error,
-    NodeError,
-    NodeRefused,
-    Outcome,
-    SignerError,
-    TransactionError,
-)
-from layer2.formats.evm_transaction import Eip1559Transaction, SignedTransaction
+from layer2.errors import Layer2Error, NodeError, Outcome, TransactionError
+from layer2.formats.evm_transaction import SignedTransaction
 from layer2.interfaces import EvmSigner
 from layer2.protocols.evm.fees.quotes import TRANSFER_GAS, FeeQuote, Fees
 from layer2.protocols.evm.fees.repricing import Price, bumped, is_bump
 from layer2.protocols.evm.rpc.node import EvmNode
+from layer2.protocols.evm.sending.held import Held
 from layer2.protocols.evm.sending.nonces import NonceAllocator
+from layer2.protocols.evm.sending.signing import Message, TransactionSigner, message_of, price_of
+from layer2.protocols.evm.sending.submitter import Submitter, tx_id_of
 from layer2.protocols.evm.sending.unmined import Unmined
 from layer2.shared_call import SharedCall
-from layer2.transactions import EvmTxId, Finality
+from layer2.transactions import Finality
 
 __all__ = ["EvmAccount", "Message", "message_of", "price_of", "tx_id_of"]
 
-# The words in which op-geth's pool says these things; other nodes' differ in the rest of the sentence.
-_KNOWN_WORDS = ("already known", "known transaction", "already imported")
-_NONCE_USED_WORDS = ("nonce too low", "replacement transaction underpriced")
-_NO_FUNDS_WORDS = ("insufficient funds",)
 _PATIENCE = 30.0
 """Seconds for which a signed transaction that is not sent keeps its nonce."""
+_BLOCKING_PATIENCE = 10.0
+"""Seconds for which it keeps its nonce while one that is sent waits behind it."""
+_GAP_PATIENCE = 5.0
+"""Seconds after which a gap is filled that another act of an earlier run may still fill itself."""
 _LOOK_AGAIN = 30.0
 """Seconds between looks for what the node's pool lost, where something is sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """What a transaction shall do, before it has a nonce and prices."""
-
-    to: bytes | None
-    """20 bytes, or None to create a contract."""
-    data: bytes
-    value: int
-    gas_limit: int
-
-
-def message_of(signed: SignedTransaction) -> Message:
-    """What a signed transaction does."""
-    transaction = signed.transaction
-    return Message(transaction.to, transaction.data, transaction.value, transaction.gas_limit)
-
-
-def price_of(signed: SignedTransaction) -> Price:
-    """At which it is offered."""
-    return Price(signed.transaction.max_fee_per_gas, signed.transaction.max_priority_fee_per_gas)
-
-
-def tx_id_of(signed: SignedTransaction) -> EvmTxId:
-    """The transaction's id, as users see it."""
-    return EvmTxId("0x" + signed.hash.hex())
 
 
 class EvmAccount:
@@ -78,18 +44,19 @@ class EvmAccount:
 
     def __init__(self, node: EvmNode, signer: EvmSigner, fees: Fees, *, chain_id: int, protocol: str) -> None:
         self._node = node
-        self._signer = signer
+        self._signer = TransactionSigner(signer, chain_id=chain_id, protocol=protocol)
         self._fees = fees
-        self._chain_id = chain_id
         self._protocol = protocol
         self._nonces = NonceAllocator()
         self._pending = SharedCall(self._ask_pending)
         self._unmined = Unmined()
         self._look_at = 0.0
-        self._held: dict[bytes, tuple[int, float]] = {}
-        self._lapsed: set[bytes] = set()
+        self._submitter = Submitter(node, protocol)
+        self._held = Held()
         self._held_timer: asyncio.TimerHandle | None = None
+        self._gap_timer: asyncio.TimerHandle | None = None
         self._repair: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     @property
     def address(self) -> bytes:
@@ -121,15 +88,25 @@ class EvmAccount:
         newest = versions[-1]
         if newest.sender == self.address:
             self._check_holder(versions)
-            self._nonces.occupy(newest.transaction.nonce)
-            if self._unmined.holder(newest.transaction.nonce) is None:
-                self._unmined.take(newest)
+            self._occupy_known(newest)
+
+    async def notice(self, signed: SignedTransaction) -> None:
+        """Learn that the node's pool has this transaction, perhaps from an earlier run.
+
+        It keeps its nonce, and is handed in again if the pool loses it. Where it waits behind nonces that no
+        transaction has, those are filled by sending nothing to oneself, as soon as the node's pool is seen to lack
+        them after a few seconds.
+        """
+        if signed.sender == self.address:
+            await self.prepare()
+            self._held.displace(signed.transaction.nonce, by=signed.hash)
+            self._occupy_known(signed)
 
     async def sign(self, messages: Sequence[Message], price: FeeQuote) -> list[SignedTransaction]:
         """Give each message a nonce, the lowest first, and sign it. Nothing is sent.
 
-        What is signed and never sent would hold up all that comes after it: ``give_back`` it. After half a minute
-        its nonce is given to others, and sending it then is refused.
+        What is signed and never sent would hold up all that comes after it: ``give_back`` it. After half a minute,
+        or ten seconds where something waits behind it, its nonce is given to others, and sending it then is refused.
 
         Raises:
             SignerError: the key cannot be used; the nonces are free again.
@@ -139,7 +116,7 @@ class EvmAccount:
         signed: list[SignedTransaction] = []
         try:
             for message, nonce in zip(messages, nonces, strict=True):
-                signed.append(await self._sign(message, nonce, price))
+                signed.append(await self._signer.sign(message, nonce, price))
         except BaseException:
             for nonce in reversed(nonces):
                 self._nonces.give_back(nonce)
@@ -152,12 +129,29 @@ class EvmAccount:
         return self._unmined.below(nonce)
 
     def give_back(self, signed: Sequence[SignedTransaction]) -> None:
-        """Say that these transactions will never be sent."""
+        """Say that these transactions will never be sent; from now on ``send`` refuses them.
+
+        Without effect on what was sent already, and on what this object did not sign.
+        """
         for transaction in reversed(signed):
             # After half a minute it is somebody else's nonce, and not to be given back once more.
-            if self._held.pop(transaction.hash, None) is not None:
+            if self._held.discard(transaction):
                 self._release(transaction.transaction.nonce)
-            self._lapsed.discard(transaction.hash)
+
+    def never_lands(self, signed: Sequence[SignedTransaction]) -> bool:
+        """Whether the last of these was signed here, never sent, and never will be, nor any that it needs before it.
+
+        That is so once its nonce was given back, or given to another after it was not sent for long.
+        """
+        last = signed[-1]
+        if not self._held.is_unsent(last):
+            return False
+        for transaction in signed:
+            if self._held.has_lapsed(transaction) and not self._nonces.is_free(transaction.transaction.nonce):
+                self._held.discard(transaction)
+        if any(self._held.is_dead(transaction) for transaction in signed):
+            self.give_back([last])
+        return self._held.is_dead(last)
 
     async def sign_replacement(self, replaced: SignedTransaction, message: Message, price: Price) -> SignedTransaction:
         """Sign another transaction for the nonce of one that exists: of the two at most one is ever in a block.
@@ -176,7 +170,7 @@ class EvmAccount:
                 code="bump_too_small",
                 protocol=self._protocol,
             )
-        return await self._sign(message, replaced.transaction.nonce, price)
+        return await self._signer.sign(message, replaced.transaction.nonce, price)
 
     async def send(self, signed: SignedTransaction, *, is_replacement: bool = False) -> None:
         """Hand a transaction to the node; its bytes are durable already. Doing it twice is harmless.
@@ -189,22 +183,22 @@ class EvmAccount:
             NodeError: NOT_SENT, or UNKNOWN after an answer that was lost and could not be looked up either.
         """
         if signed.sender != self.address:
-            await self._hand_in(signed)
+            await self._submitter.hand_in(signed)
             return
         await self.prepare()
-        self._check_lapsed(signed)
+        self._check_alive(signed)
         nonce = signed.transaction.nonce
-        # A transaction that was not sent before, and so its nonce's only one. One that may be at the node from
-        # an earlier call or process keeps its nonce, whatever comes of handing it in again.
-        is_new = self._held.pop(signed.hash, None) is not None
+        # What was signed here and not sent before. What may be at the node from an earlier call or process keeps its
+        # nonce, whatever comes of handing it in again.
+        is_first = self._held.is_unsent(signed)
+        is_new = self._held.send(signed)
         if not is_replacement:
             if not is_new:
                 self._check_holder([signed])
             self._unmined.hold(signed)
-        is_first = is_new
         is_new = self._nonces.occupy(nonce) or is_new
         try:
-            await self._hand_in(signed, is_first=is_first)
+            await self._submitter.hand_in(signed, is_first=is_first)
         except Layer2Error as error:
             if error.code == "not_alone":
                 self._unmined.take(signed)
@@ -214,111 +208,26 @@ class EvmAccount:
             elif error.code == "nonce_used":
                 await self._lose(signed)
             elif is_new and not is_replacement:
+                if is_first and error.outcome is Outcome.NOT_SENT:
+                    self._held.return_unsent(signed)
                 self._release(nonce)
             raise
         except asyncio.CancelledError:
             self._unmined.doubt(signed)
             raise
         self._unmined.take(signed)
+        self._see_to_gaps()
 
     async def aclose(self) -> None:
         """End a repair that is under way."""
-        if self._held_timer is not None:
-            self._held_timer.cancel()
+        self._is_closed = True
+        for timer in (self._held_timer, self._gap_timer):
+            if timer is not None:
+                timer.cancel()
         if self._repair is not None:
             self._repair.cancel()
             await asyncio.gather(self._repair, return_exceptions=True)
         await self._pending.aclose()
-
-    async def _sign(self, message: Message, nonce: int, price: FeeQuote | Price) -> SignedTransaction:
-        transaction = Eip1559Transaction(
-            chain_id=self._chain_id,
-            nonce=nonce,
-            max_priority_fee_per_gas=price.max_priority_fee_per_gas,
-            max_fee_per_gas=price.max_fee_per_gas,
-            gas_limit=message.gas_limit,
-            to=message.to,
-            value=message.value,
-            data=message.data,
-        )
-        signed = transaction.signed(await self._signer.sign_digest(transaction.signing_hash()))
-        if signed.sender != self.address:
-            raise SignerError("the signer's signature is not that of its own address", protocol=self._protocol)
-        return signed
-
-    async def _hand_in(self, signed: SignedTransaction, *, is_first: bool = False) -> None:
-        try:
-            try:
-                await self._hand_in_once(signed, is_first=is_first)
-            except NodeError as error:
-                if error.outcome is not Outcome.UNKNOWN:
-                    raise
-                # The answer is lost. The node knows by the hash whether it has the transaction; if it has not, the
-                # same bytes are the same transaction.
-                if not await self._is_known(signed, error):
-                    await self._hand_in_again(signed)
-        except Layer2Error as error:
-            error.tx_id = tx_id_of(signed)
-            if error.outcome is Outcome.UNKNOWN:
-                error.funds = error.funds or f"transaction {error.tx_id} was signed and may be under way"
-                error.remedy = error.remedy or "look it up by its id before sending anything again"
-            raise
-
-    async def _hand_in_again(self, signed: SignedTransaction) -> None:
-        try:
-            await self._hand_in_once(signed)
-        except NodeError as error:
-            # Whatever became of this attempt, the one before it may have arrived.
-            error.outcome = Outcome.UNKNOWN
-            raise
-
-    async def _hand_in_once(self, signed: SignedTransaction, *, is_first: bool = False) -> None:
-        try:
-            answered = await self._node.send(signed.raw)
-        except NodeRefused as error:
-            await self._judge_refusal(signed, error, is_first=is_first)
-            return
-        if answered != signed.hash:
-            raise BadAnswer(
-                "the node gave the transaction another hash than it has",
-                protocol=self._protocol,
-                operation="eth_sendRawTransaction",
-                outcome=Outcome.UNKNOWN,
-            )
-
-    async def _judge_refusal(self, signed: SignedTransaction, error: NodeRefused, *, is_first: bool) -> None:
-        words = error.node_message.lower()
-        nonce_used = any(used in words for used in _NONCE_USED_WORDS)
-        # The transaction that used the nonce may be this one, sent before.
-        if any(known in words for known in _KNOWN_WORDS) or (nonce_used and await self._is_known(signed, error)):
-            if is_first:
-                # Another client with this key signed the same: one transaction where two were asked for.
-                raise TransactionError(
-                    "the node had this transaction before it was sent: another client may use the same key",
-                    code="not_alone",
-                    protocol=self._protocol,
-                    operation="eth_sendRawTransaction",
-                    outcome=Outcome.UNKNOWN,
-                    remedy="use a key with one client only; look the transaction up before sending anything again",
-                ) from error
-            return
-        kind = InsufficientFunds if any(lack in words for lack in _NO_FUNDS_WORDS) else TransactionError
-        raise kind(
-            f"the node refused the transaction: {error.node_message}",
-            code="nonce_used" if nonce_used else None,
-            protocol=self._protocol,
-            operation="eth_sendRawTransaction",
-            outcome=Outcome.REJECTED,
-        ) from error
-
-    async def _is_known(self, signed: SignedTransaction, error: NodeError) -> bool:
-        try:
-            return await self._node.knows_transaction(signed.hash)
-        except NodeError:
-            # It cannot be looked up now: what is known is what the first error says.
-            if isinstance(error, NodeRefused):
-                error.outcome = Outcome.UNKNOWN
-            raise error from None
 
     async def _ask_pending(self) -> int:
         return await self._node.transaction_count(self.address, None)
@@ -332,30 +241,35 @@ class EvmAccount:
             return
 
     def _hold(self, signed: Sequence[SignedTransaction]) -> None:
-        loop = asyncio.get_running_loop()
-        for transaction in signed:
-            self._held[transaction.hash] = (transaction.transaction.nonce, loop.time())
+        self._held.add(signed, asyncio.get_running_loop().time())
+        self._start_held_timer()
+
+    def _start_held_timer(self) -> None:
         if self._held_timer is None:
-            self._held_timer = loop.call_later(_PATIENCE, self._free_held)
+            seconds = min(_PATIENCE, _BLOCKING_PATIENCE / 2)
+            self._held_timer = asyncio.get_running_loop().call_later(seconds, self._free_held)
 
     def _free_held(self) -> None:
         """Take back what was signed and never sent, as when its journal entry could not be written."""
         self._held_timer = None
-        now = asyncio.get_running_loop().time()
-        lapsed = {tx_hash: nonce for tx_hash, (nonce, since) in self._held.items() if now - since >= _PATIENCE}
-        for tx_hash, nonce in sorted(lapsed.items(), key=lambda item: item[1], reverse=True):
-            del self._held[tx_hash]
-            self._lapsed.add(tx_hash)
+        now, end = asyncio.get_running_loop().time(), self._unmined.end
+        for nonce in self._held.lapse(now, _PATIENCE, end=end, blocking_patience=_BLOCKING_PATIENCE):
             self._release(nonce)
         if self._held:
-            self._held_timer = asyncio.get_running_loop().call_later(_PATIENCE, self._free_held)
+            self._start_held_timer()
+
+    def _occupy_known(self, signed: SignedTransaction) -> None:
+        nonce = signed.transaction.nonce
+        self._nonces.occupy(nonce)
+        if self._unmined.holder(nonce) is None:
+            self._unmined.take(signed)
+        self._see_to_gaps()
 
     def _check_holder(self, versions: Sequence[SignedTransaction]) -> None:
         """Refuse what would take its nonce from another transaction; a node would let a higher price do that."""
         nonce = versions[-1].transaction.nonce
         holder = self._unmined.holder(nonce)
-        is_held = any(nonce == held for held, _ in self._held.values())
-        if is_held or (holder is not None and holder not in versions):
+        if self._held.holds(nonce) or (holder is not None and holder not in versions):
             raise TransactionError(
                 f"nonce {nonce} belongs to another transaction{'' if holder is None else ', ' + tx_id_of(holder)}",
                 code="nonce_used",
@@ -364,10 +278,10 @@ class EvmAccount:
                 outcome=Outcome.REJECTED,
             )
 
-    def _check_lapsed(self, signed: SignedTransaction) -> None:
-        if signed.hash in self._lapsed and not self._nonces.is_free(signed.transaction.nonce):
+    def _check_alive(self, signed: SignedTransaction) -> None:
+        if self.never_lands([signed]):
             raise TransactionError(
-                "the transaction was signed and not sent for so long that its nonce was given to another",
+                "the transaction was signed and not sent, and its nonce was given to another, or back",
                 code="nonce_used",
                 tx_id=tx_id_of(signed),
                 protocol=self._protocol,
@@ -383,6 +297,19 @@ class EvmAccount:
     def _release(self, nonce: int) -> None:
         self._unmined.release(nonce)
         self._nonces.give_back(nonce)
+        self._see_to_gaps()
+
+    def _see_to_gaps(self) -> None:
+        """Have filled what something that was sent waits for: at once where no transaction has it, or soon."""
+        if self._is_closed:
+            return
+        if self._repair is None and self._nonces.has_hole(self._unmined.end):
+            self._start_repair()
+        elif self._gap_timer is None and self._nonces.has_gaps:
+            self._gap_timer = asyncio.get_running_loop().call_later(_GAP_PATIENCE, self._look_at_gaps)
+
+    def _look_at_gaps(self) -> None:
+        self._gap_timer = None
         if self._repair is None:
             self._start_repair()
 
@@ -392,34 +319,56 @@ class EvmAccount:
 
     def _repaired(self, task: asyncio.Task[None]) -> None:
         self._repair = None
-        if not task.cancelled():
-            # A failed repair has no caller to tell. What it left is still there, and the next send tries again.
-            task.exception()
+        if task.cancelled():
+            return
+        # A failed repair has no caller to tell. What it left is still there, and is tried again soon.
+        failed = task.exception() is not None
+        is_left = self._nonces.has_gaps or (failed and self._nonces.has_hole(self._unmined.end))
+        if is_left and not self._is_closed and self._gap_timer is None:
+            self._gap_timer = asyncio.get_running_loop().call_later(_GAP_PATIENCE, self._look_at_gaps)
 
     async def _mend(self) -> None:
         """See to it that no nonce is missing before one in use: what comes after a gap waits for ever.
 
         A transaction without an answer, and one that the node's pool lost, is handed in again, as the same bytes; a
-        nonce that was given back is used by sending nothing to oneself.
+        nonce that no transaction has is used by sending nothing to oneself.
         """
         for signed in self._unmined.doubted():
             await self._send_doubted(signed)
         if asyncio.get_running_loop().time() >= self._look_at:
             await self._find_lost()
-        while (nonce := self._nonces.take_hole()) is not None:
-            try:
-                price = await self._fees.urgent_quote()
-                nothing = Message(self.address, b"", 0, TRANSFER_GAS)
-                filler = await self._sign(nothing, nonce, price)
-            except BaseException:
-                self._nonces.give_back(nonce)
-                raise
+        while (nonce := self._nonces.take_hole(self._unmined.end)) is not None:
+            await self._fill(nonce)
+        while self._nonces.has_gaps:
+            # The node counts what waits in its pool without a gap, so the first nonce that it does not count is not
+            # there. Of later ones nothing is known: another transaction of an earlier run may wait with one of them.
+            pending, mined = await asyncio.gather(
+                self._ask_pending(), self._node.transaction_count(self.address, Finality.LATEST)
+            )
+            self._nonces.reach(mined)
+            if not self._nonces.take_gap(pending):
+                return
+            await self._fill(pending)
+
+    async def _fill(self, nonce: int) -> None:
+        try:
+            price = await self._fees.urgent_quote()
+            filler = await self._signer.sign(Message(self.address, b"", 0, TRANSFER_GAS), nonce, price)
+        except BaseException:
+            self._nonces.give_back(nonce)
+            raise
+        self._hold([filler])
+        try:
             await self.send(filler)
+        except TransactionError as error:
+            # Another transaction of this key has the nonce, and it is filled.
+            if error.code not in ("nonce_used", "not_alone"):
+                raise
 
     async def _send_doubted(self, signed: SignedTransaction) -> None:
         nonce = signed.transaction.nonce
         try:
-            await self._hand_in(signed)
+            await self._submitter.hand_in(signed)
         except TransactionError as error:
             if error.code == "nonce_used":
                 await self._lose(signed)
@@ -443,7 +392,7 @@ class EvmAccount:
             nonce = signed.transaction.nonce
             if nonce >= pending and self._unmined.holder(nonce) is signed:
                 try:
-                    await self._hand_in(signed)
+                    await self._submitter.hand_in(signed)
                 except TransactionError:
                     # Its pool is full, or the account empty: it keeps its nonce, and the next look tries again.
                     continue

@@ -26,6 +26,11 @@ class Unmined:
     def __len__(self) -> int:
         return len(self._by_nonce)
 
+    @property
+    def end(self) -> int:
+        """One more than the highest nonce that a transaction has; zero where there is none."""
+        return max(self._by_nonce, default=-1) + 1
+
     def holder(self, nonce: int) -> SignedTransaction | None:
         """The transaction that has the nonce."""
         return self._by_nonce.get(nonce)

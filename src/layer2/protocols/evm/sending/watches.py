@@ -23,7 +23,7 @@ Status = TxStatus[EvmTxId]
 
 _MOST_FAILURES = 3
 _STEPS_BETWEEN_LOOKS = 30
-"""A minute of BOB: how often what is in no block is asked for by itself."""
+"""A minute where a block comes every 2 s: how often what is in no block is asked for by itself."""
 _ENDS = frozenset({TxState.FINAL, TxState.FAILED, TxState.DROPPED})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Final
 
 from layer2.errors import BadAnswer, IdempotencyConflict, NodeError, NodeRefused, Outcome, TransactionError
@@ -25,12 +25,12 @@ _PAGE: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class NewInvoice:
-    """What an invoice shall say. With neither hash nor preimage the node draws a preimage.
+    """What an invoice shall say. Without a hash the node draws a preimage.
 
     Args:
         amount_msat: None leaves it to the payer.
         payment_hash: 32 bytes, for a hold invoice.
-        preimage: for a plain invoice that settles by itself.
+        keeps_expiry: whether an invoice that was made before may have another expiry, where only that differs.
         final_cltv_delta: blocks, at least lnd's 24; None is lnd's default.
         private: whether it names channels that are in no graph, so that it can be paid over them.
         description_hash: 32 bytes that the invoice carries instead of ``memo``, which the node alone then keeps.
@@ -41,9 +41,9 @@ class NewInvoice:
     expiry_seconds: int
     final_cltv_delta: int | None = None
     payment_hash: bytes | None = None
-    preimage: Preimage | None = field(default=None, repr=False)
     private: bool = False
     description_hash: bytes | None = None
+    keeps_expiry: bool = False
 
 
 class Invoices:
@@ -83,9 +83,7 @@ class Invoices:
         if new.description_hash is not None:
             body["description_hash"] = b64encode(new.description_hash).decode()
         path = "/v1/invoices"
-        if new.preimage is not None:
-            body["r_preimage"] = b64encode(new.preimage.secret).decode()
-        elif new.payment_hash is not None:
+        if new.payment_hash is not None:
             path, body["hash"] = "/v2/invoices/hodl", b64encode(new.payment_hash).decode()
         own_key = await self._node.key()
         try:
@@ -99,14 +97,14 @@ class Invoices:
 
     async def _asked_before(self, new: NewInvoice, own_key: bytes, refused: NodeRefused) -> Bolt11Invoice:
         """An invoice of the same contents that nobody has paid: it was asked for before, and the answer was lost."""
-        payment_hash = new.payment_hash if new.preimage is None else new.preimage.payment_hash
-        known = None if payment_hash is None else await self.find(payment_hash)
+        known = None if new.payment_hash is None else await self.find(new.payment_hash)
         if known is None:
             raise refused
-        # One that settles by itself is no hold invoice, whatever else it says, and the other way round.
-        if known.state is InvoiceState.OPEN and known.is_hold is (new.preimage is None):
+        # One that settles by itself is no hold invoice, whatever else it says.
+        if known.state is InvoiceState.OPEN and known.is_hold:
             invoice = bolt11.decode(known.text)
-            if _is_as_asked(invoice, new, self._prefix, own_key):
+            asked = replace(new, expiry_seconds=invoice.expiry) if new.keeps_expiry else new
+            if _is_as_asked(invoice, asked, self._prefix, own_key):
                 return invoice
         raise IdempotencyConflict(
             "this payment hash was used before: the node takes one once for ever",
@@ -169,6 +167,9 @@ class Invoices:
         known = await self._find_after(path, payment_hash)
         if known is not None and known.state is wanted:
             return
+        if known is None and refused is None and wanted is InvoiceState.CANCELED:
+            # lnd deletes what it cancels where it is configured so (gc-canceled-invoices-on-the-fly).
+            return
         if refused is not None:
             problem = f"lnd refused {path}: {refused.node_message}"
         else:
@@ -199,12 +200,11 @@ def _record(fields: LndObject, payment_hash: bytes) -> InvoiceRecord:
 
 
 def _is_as_asked(invoice: Bolt11Invoice, new: NewInvoice, prefix: str, own_key: bytes) -> bool:
-    payment_hash = new.payment_hash if new.preimage is None else new.preimage.payment_hash
     return (
         invoice.prefix == prefix
         and invoice.payee == own_key
         and invoice.amount_msat == new.amount_msat
-        and (payment_hash is None or invoice.payment_hash == payment_hash)
+        and (new.payment_hash is None or invoice.payment_hash == new.payment_hash)
         and invoice.expiry == new.expiry_seconds
         and (new.final_cltv_delta is None or invoice.min_final_cltv_expiry_delta == new.final_cltv_delta)
         and invoice.description == (new.memo if new.description_hash is None else None)

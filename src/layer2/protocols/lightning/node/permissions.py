@@ -17,6 +17,7 @@ _NEEDED: Final = {
     "/lnrpc.Lightning/GetInfo": ("info:read",),
     "/lnrpc.Lightning/GetDebugInfo": ("info:read", "offchain:read", "onchain:read", "peers:read"),
     "/lnrpc.Lightning/ListChannels": ("offchain:read",),
+    "/lnrpc.Lightning/PendingChannels": ("offchain:read",),
     "/lnrpc.Lightning/ClosedChannels": ("offchain:read",),
     "/lnrpc.Lightning/AddInvoice": ("invoices:write",),
     "/lnrpc.Lightning/LookupInvoice": ("invoices:read",),

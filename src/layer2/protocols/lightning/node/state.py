@@ -11,13 +11,13 @@ from typing import Final
 from layer2.errors import AuthenticationFailed, BadAnswer, ConfigurationError, FormatError, ProofRefused, WrongNetwork
 from layer2.formats.signed_message import message_bytes, verify_message
 from layer2.interfaces import Clock
+from layer2.legs.views import ClockReading
 from layer2.protocols.lightning.lnd.answers import LIGHTNING, Answer
 from layer2.protocols.lightning.lnd.readiness import NotReady, WalletState, not_ready_error
 from layer2.protocols.lightning.lnd.rest import LndRest
 from layer2.protocols.lightning.node.channels import Channel, channel_ids, read_channel
 from layer2.protocols.lightning.node.permissions import check_permissions
 from layer2.protocols.lightning.settings import LightningSettings
-from layer2.swap_rules.legs import ClockReading
 
 __all__ = ["LndNode", "NodeState"]
 
@@ -109,10 +109,12 @@ class LndNode:
         self._check_network(state.network)
         self._check_version(state.version)
         await check_permissions(self._rest)
-        state.check_current()
         if wallet is not WalletState.SERVER_ACTIVE:
+            state.check_current()
             raise not_ready_error(NotReady.STARTING, _STATE_PATH)
         self._check_hold_expiry(await self._configured_hold_expiry())
+        # Last: whoever only has to settle what is held already goes on without it.
+        state.check_current()
 
     async def _wallet_state(self) -> WalletState:
         # Asked for without a macaroon: before there is a wallet there is none.
@@ -191,6 +193,11 @@ class LndNode:
         answer = await self._rest.get("/v1/channels/closed")
         return frozenset().union(*map(channel_ids, answer.fields.objects("channels")))
 
+    async def has_closing_channels(self) -> bool:
+        """Whether a channel is being closed whose HTLCs may still be resolved on the chain."""
+        fields = (await self._rest.get("/v1/channels/pending")).fields
+        return bool(fields.objects("waiting_close_channels") or fields.objects("pending_force_closing_channels"))
+
     async def hold_expiry_delta(self) -> int:
         """How many blocks before its expiry the node gives up a held HTLC by itself; asked for once.
 
@@ -198,7 +205,7 @@ class LndNode:
         """
         if self._hold_expiry is None:
             configured = await self._configured_hold_expiry()
-            self._hold_expiry = self._settings.timelocks.hold_expiry_delta if configured is None else configured
+            self._hold_expiry = self._settings.timelocks.hold_expiry_blocks if configured is None else configured
         return self._hold_expiry
 
     async def _configured_hold_expiry(self) -> int | None:
@@ -210,7 +217,7 @@ class LndNode:
             return None
 
     def _check_hold_expiry(self, delta: int | None) -> None:
-        allowed = self._settings.timelocks.hold_expiry_delta
+        allowed = self._settings.timelocks.hold_expiry_blocks
         if delta == 0:
             problem = "lnd never gives up a held payment (invoices.holdexpirydelta is 0) and would close the channel"
         elif delta is not None and delta > allowed:

@@ -54,6 +54,10 @@ class PaymentRecord:
     """lnd's reason where it FAILED."""
     preimage: Preimage | None = field(repr=False)
     """Where it SUCCEEDED."""
+    last_expiry: int | None
+    """The highest height at which an HTLC that has not failed expires at the own channel; None where there is none."""
+    has_settled_part: bool
+    """Whether the payee has taken an HTLC of it, and so shown the preimage."""
     index: int
     """lnd's ``payment_index``, which grows with each payment; a hash that is sent again gets a new one."""
 
@@ -75,7 +79,9 @@ def read_payment(fields: LndObject) -> PaymentRecord:
             raise fields.wrong("the preimage of a payment that succeeded does not belong to its hash")
         preimage = Preimage(secret)
     counted = HtlcStatus.SUCCEEDED if state is PaymentState.SUCCEEDED else HtlcStatus.IN_FLIGHT
-    routes = [htlc.inner("route") for htlc in fields.objects("htlcs") if htlc.word("status", HtlcStatus) is counted]
+    htlcs = [(htlc.word("status", HtlcStatus), htlc) for htlc in fields.objects("htlcs")]
+    routes = [htlc.inner("route") for status, htlc in htlcs if status is counted]
+    live = [htlc.inner("route") for status, htlc in htlcs if status is not HtlcStatus.FAILED]
     return PaymentRecord(
         payment_hash=payment_hash,
         invoice=fields.text("payment_request"),
@@ -86,5 +92,7 @@ def read_payment(fields: LndObject) -> PaymentRecord:
         paid_msat=sum(route.integer("total_amt_msat") - route.integer("total_fees_msat") for route in routes),
         failure=failure if state is PaymentState.FAILED else None,
         preimage=preimage,
+        last_expiry=max((route.integer("total_time_lock") for route in live), default=None),
+        has_settled_part=any(status is HtlcStatus.SUCCEEDED for status, _ in htlcs),
         index=fields.integer("payment_index"),
     )

@@ -13,11 +13,11 @@ from coincurve import PublicKey
 from layer2.errors import FormatError, FundsRulesError, InvalidAmount, InvalidRequest
 from layer2.formats import bolt11, canonical_json
 from layer2.formats.bolt11 import Bolt11Invoice
+from layer2.legs.lightning import LND_CLTV_PADDING, cltv_limit_for
 from layer2.money import checked_amount
 from layer2.protocols.lightning.acts import KEYSEND_FINAL_CLTV_DELTA, Keysend, Pay
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.settings import LightningSettings
-from layer2.swap_rules.timelocks import LND_CLTV_PADDING, MOST_CLTV_BLOCKS, cltv_limit_for
 from layer2.transactions import Preimage
 
 __all__ = [
@@ -30,6 +30,8 @@ __all__ = [
 ]
 
 _MILLION: Final = 1_000_000
+MOST_CLTV_BLOCKS: Final = 2016
+"""lnd allows no payment a longer lock."""
 
 
 @dataclass(frozen=True, slots=True)

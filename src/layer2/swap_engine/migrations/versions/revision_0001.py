@@ -10,32 +10,15 @@ down_revision = None
 
 
 def upgrade() -> None:
-    op.create_table(
-        "swaps",
-        sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
-        sa.Column("swap_id", sa.String(32), nullable=False, unique=True),
-        sa.Column("role", sa.String(16), nullable=False),
-        sa.Column("version", sa.Integer, nullable=False),
-        sa.Column("state", sa.Text, nullable=False),
-        sa.Column("is_final", sa.Boolean, nullable=False),
-        sa.Column("payment_hash", sa.LargeBinary(32)),
-        sa.Column("terms", sa.Text),
-        sa.Column("request", sa.Text, nullable=False),
-        sa.Column("idempotency_key", sa.Text),
-        sa.Column("created_at", sa.Integer, nullable=False),
-        sa.Column("updated_at", sa.Integer, nullable=False),
-        sa.UniqueConstraint("role", "idempotency_key", name="uq_swaps_role_idempotency_key"),
-    )
-    op.create_index("ix_swaps_payment_hash", "swaps", ["payment_hash"])
-    op.create_index("ix_swaps_is_final", "swaps", ["is_final"])
+    _make_swaps()
     op.create_table(
         "intents",
-        sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
-        sa.Column("swap_id", sa.String(32), sa.ForeignKey("swaps.swap_id"), nullable=False),
-        sa.Column("key", sa.String(64), nullable=False),
+        sa.Column("swap_id", sa.String(32), sa.ForeignKey("swaps.swap_id"), primary_key=True),
+        sa.Column("number", sa.Integer, primary_key=True),
+        sa.Column("verb", sa.String(16), nullable=False),
+        sa.Column("end", sa.String(16), nullable=False),
         sa.Column("act", sa.Text, nullable=False),
-        sa.Column("outcome", sa.Text),
-        sa.UniqueConstraint("swap_id", "key", name="uq_intents_swap_id_key"),
+        sa.Column("delivery", sa.String(16), nullable=False),
     )
     op.create_table(
         "events",
@@ -51,6 +34,11 @@ def upgrade() -> None:
         sa.Column("proof", sa.LargeBinary, nullable=False),
     )
     op.create_table(
+        "owners",
+        sa.Column("kind", sa.String(16), primary_key=True),
+        sa.Column("value", sa.Text, primary_key=True),
+    )
+    op.create_table(
         "sends",
         sa.Column("protocol", sa.String(32), primary_key=True),
         sa.Column("idempotency_key", sa.Text, primary_key=True),
@@ -58,3 +46,32 @@ def upgrade() -> None:
         sa.Column("tx_id", sa.Text, nullable=False),
         sa.Column("act", sa.Text, nullable=False),
     )
+
+
+def _make_swaps() -> None:
+    op.create_table(
+        "swaps",
+        sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+        sa.Column("swap_id", sa.String(32), nullable=False, unique=True),
+        sa.Column("role", sa.String(16), nullable=False),
+        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("is_final", sa.Boolean, nullable=False),
+        sa.Column("payment_hash", sa.LargeBinary(32)),
+        sa.Column("terms", sa.Text),
+        sa.Column("request", sa.Text, nullable=False),
+        sa.Column("provider_name", sa.Text),
+        sa.Column("quote_id", sa.String(32)),
+        sa.Column("access", sa.LargeBinary(32)),
+        sa.Column("idempotency_key", sa.Text),
+        sa.Column("holds_key", sa.Boolean, nullable=False),
+        sa.Column("attention", sa.Text),
+        sa.Column("created_at", sa.Integer, nullable=False),
+        sa.Column("updated_at", sa.Integer, nullable=False),
+    )
+    op.create_index("ix_swaps_payment_hash", "swaps", ["payment_hash"])
+    op.create_index("ix_swaps_is_final", "swaps", ["is_final"])
+    # A swap that is abandoned gives its key and its quote back.
+    held = sa.text("holds_key")
+    op.create_index("uq_swaps_key", "swaps", ["role", "idempotency_key"], unique=True, sqlite_where=held)
+    op.create_index("uq_swaps_quote", "swaps", ["role", "quote_id"], unique=True, sqlite_where=held)

@@ -1,11 +1,10 @@
-"""The devnet's BOB node: op-geth with BOB's chain id, alone and without peers."""
+"""An EVM node of the devnet: op-geth, alone and without peers."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import secrets
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from layer2.devnet.json_rpc import JsonRpc
 from layer2.devnet.processes import Child
 from layer2.errors import NodeError, NodeRefused, NodeUnreachable
 
-__all__ = ["BobNode"]
+__all__ = ["OpGeth"]
 
 # An empty address keeps geth from listening for peers, which it would do on every interface.
 _CONFIGURATION = """[Node.P2P]
@@ -28,38 +27,53 @@ MaxPeers = 0
 """
 
 
-class BobNode:
+class OpGeth:
     """One op-geth.
 
     Args:
+        layer: whose chain it runs, for records and errors: ``"BOB"`` or ``"ROOTSTOCK"``.
+        chain_id: what the chain's transactions are signed for.
         program: the geth to run.
         directory: its data.
         ports: where it listens on loopback: the public RPC, the Engine API.
         session: the HTTP session to use; the caller closes it.
     """
 
-    def __init__(self, program: Path, directory: Path, ports: tuple[int, int], session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self,
+        layer: str,
+        chain_id: int,
+        program: Path,
+        directory: Path,
+        ports: tuple[int, int],
+        session: aiohttp.ClientSession,
+    ) -> None:
+        self.chain_id = chain_id
         self._program = program
         self._directory = directory
         self._ports = ports
         secret = secrets.token_bytes(32)
         self._secret = secret
         self.url = f"http://127.0.0.1:{ports[0]}"
-        # op-geth serves both at one port where it is told the same for both.
+        # op-geth serves both at one port where its options name the same port for both.
         self.websocket_url = f"ws://127.0.0.1:{ports[0]}"
-        self.rpc = JsonRpc("op-geth", self.url, session)
+        self.name = f"op-geth of {layer}"
+        self.rpc = JsonRpc(self.name, self.url, session)
         self.engine = EngineApi(f"http://127.0.0.1:{ports[1]}", secret, session)
 
-    def start(self, timestamp: int, balances: Mapping[bytes, int]) -> Child:
+    async def start(self, timestamp: int, balances: Mapping[bytes, int]) -> Child:
         """Make the first block and start the node. ``wait_until_answering`` waits for it.
 
         Args:
             timestamp: unix seconds of the first block.
             balances: wei by address (20 bytes).
+
+        Raises:
+            NodeError: op-geth did not make the first block.
         """
         self._directory.mkdir()
         first_block = self._directory / "genesis.json"
-        first_block.write_text(json.dumps(genesis(timestamp, balances), indent=1))
+        first_block.write_text(json.dumps(genesis(self.chain_id, timestamp, balances), indent=1))
         secret = self._directory / "jwt.hex"
         secret.touch(mode=0o600)
         secret.write_text(self._secret.hex())
@@ -69,19 +83,14 @@ class BobNode:
         # An archive of every state needs the older scheme, from the first block on.
         # A small cache, since geth sets room aside on the disk for what it may hold in memory.
         data = [f"--datadir={self._directory / 'data'}", "--state.scheme=hash", "--cache=64"]
-        with log.open("ab") as output:
-            made = subprocess.run(  # noqa: S603  # a program of our own installation
-                [self._program, *data, "init", first_block],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                check=False,
-                timeout=60,
-            )
-        if made.returncode != 0:
-            raise NodeError(f"op-geth did not make the first block; see {log}")
+        making = processes.start(self.name, [self._program, *data, "init", first_block], log)
+        try:
+            if await making.ended() != 0:
+                raise NodeError(f"{self.name} did not make the first block; see {log}")
+        finally:
+            making.kill()
         return processes.start(
-            "op-geth",
+            self.name,
             [
                 self._program,
                 f"--config={configuration}",

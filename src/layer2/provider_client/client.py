@@ -6,19 +6,19 @@ check what quotes and terms say; what happened to money the taker asks its own n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final, NoReturn
 
 import aiohttp
-from yarl import URL
 
 from layer2.errors import (
+    AuthenticationFailed,
     BadAnswer,
-    ConfigurationError,
     FormatError,
     IdempotencyConflict,
     Layer2Error,
+    NodeError,
     NodeRefused,
     NodeUnreachable,
     Outcome,
@@ -30,87 +30,25 @@ from layer2.errors import (
 from layer2.foreign_text import printable
 from layer2.formats import canonical_json
 from layer2.formats.canonical_json import JsonValue
-from layer2.formats.evm_address import to_checksum
-from layer2.formats.json_object import JsonObject
-from layer2.formats.signed_terms import (
+from layer2.http_client import open_session
+from layer2.provider_client.endpoint import ProviderEndpoint
+from layer2.provider_client.info import ProviderInfo, read_info
+from layer2.settings import ConnectionPoolConfig
+from layer2.signed_terms import (
     check_quote_signature,
     check_terms_signature,
     read_signed_quote,
     read_signed_terms,
 )
-from layer2.http_client import is_this_machine, open_session
-from layer2.layers import Layer2ProtocolType
-from layer2.settings import ConnectionPoolConfig
 from layer2.swap_rules.agreement import SwapRequest
 from layer2.terms import SignedQuote, SignedTerms
 from layer2.transactions import SwapId
 from layer2.transfers import TransferRequest
 
-__all__ = ["ProviderClient", "ProviderEndpoint", "ProviderInfo"]
+__all__ = ["ProviderClient"]
 
 _LONGEST_ANSWER: Final = 256 * 1024
 """Bytes; terms with the longest invoice have 20,000."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderEndpoint:
-    """Where a provider is, and the key that it must sign with.
-
-    Args:
-        name: the caller's own name for it, for messages.
-        url: ``https://``, or ``http://`` on this machine. User and password in it are removed: a provider needs none.
-        identity_key: 32 bytes, BIP 340 x-only.
-
-    Raises:
-        ConfigurationError: another kind of address, or a key of another length.
-    """
-
-    name: str
-    url: str
-    identity_key: bytes
-
-    def __post_init__(self) -> None:
-        try:
-            url = URL(self.url)
-        except ValueError:
-            raise ConfigurationError(f"provider {self.name!r}: its address cannot be read") from None
-        if url.scheme not in ("http", "https") or not url.host or url.query_string or url.fragment:
-            raise ConfigurationError(
-                f"provider {self.name!r}: the address must be https://HOST[:PORT][/PATH] without a query"
-            )
-        if url.scheme == "http" and not is_this_machine(url.host):
-            raise ConfigurationError(
-                f"provider {self.name!r}: plain http is allowed on this machine only", remedy="use https"
-            )
-        if len(self.identity_key) != 32:
-            raise ConfigurationError(f"provider {self.name!r}: an identity key has 32 bytes")
-        object.__setattr__(self, "url", str(url.with_user(None)).rstrip("/"))
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderInfo:
-    """What a provider says of itself, for people and for choosing. Not signed, and nothing to rely on."""
-
-    network: str
-    pairs: tuple[tuple[Layer2ProtocolType, Layer2ProtocolType], ...]
-    """(source, destination)"""
-    min_amount: int
-    """Satoshi, as all amounts here."""
-    max_amount: int
-    fee_ppm: int
-    """Millionths of the amount."""
-    base_fee: int
-    network_fee: int
-    chain_id: int
-    contract: bytes
-    token: bytes
-    token_decimals: int
-    lightning_network: str
-    node_key: bytes
-    is_ready: bool
-    """Whether it takes new swaps now."""
-    reason: str | None
-    """Why not."""
 
 
 class ProviderClient:
@@ -148,10 +86,14 @@ class ProviderClient:
         status, answer = await self._call("GET", "/v1/info")
         if status != HTTPStatus.OK:
             self._refuse("info", status, answer)
+        if not isinstance(answer, dict) or "identity_key" not in answer:
+            raise self._no_provider("info", status, BadAnswer)
         try:
-            return self._read_info(answer)
+            info = read_info(answer, self.endpoint.name)
         except FormatError as error:
             raise self._bad_answer("info", error) from error
+        self._check_key(info.identity_key)
+        return info
 
     async def quote(self, request: TransferRequest) -> SignedQuote:
         """Ask for a quote. Its signature is checked; what it says is for ``swap_rules.quotes.check_quote``.
@@ -162,10 +104,13 @@ class ProviderClient:
         """
         body: dict[str, JsonValue] = {
             "asset": request.asset.code,
-            "amount": str(request.amount),
             "source": request.source.value,
             "destination": request.destination.value,
         }
+        if request.amount is not None:
+            body["amount"] = str(request.amount)
+        else:
+            body["send_amount"] = str(request.send_amount)
         status, answer = await self._call("POST", "/v1/quotes", body)
         if status != HTTPStatus.OK:
             self._refuse("quote", status, answer)
@@ -190,13 +135,13 @@ class ProviderClient:
             TermsRefused: not signed by the configured key, or for another swap.
             NodeUnreachable: outcome UNKNOWN; repeating is harmless.
         """
-        # An EVM offer is the address in text, an invoice its own text: both go as they are.
         body: dict[str, JsonValue] = {
             "swap_id": request.swap_id,
             "quote_id": request.quote_id,
             "payment_hash": request.payment_hash.hex(),
-            "offer": request.offer,
-            "taker_address": to_checksum(request.taker_address),
+            "source": request.source,
+            "destination": request.destination,
+            "access_hash": request.access_hash.hex(),
         }
         status, answer = await self._call("POST", "/v1/swaps", body)
         if status != HTTPStatus.OK:
@@ -211,13 +156,23 @@ class ProviderClient:
             raise TermsRefused("the terms are those of another swap", code="terms_swap_id")
         return signed
 
-    async def swap_status(self, swap_id: SwapId) -> dict[str, Any]:
+    async def swap_status(self, swap_id: SwapId, access_token: bytes) -> dict[str, Any]:
         """The swap as the provider sees it, to show to people. Never decide on it.
+
+        Args:
+            access_token: 32 bytes: what the swap's request had the hash of.
 
         Raises:
             UnknownTransfer: the provider has no such swap.
+            AuthenticationFailed: the token is another swap's.
         """
-        status, answer = await self._call("GET", f"/v1/swaps/{swap_id}")
+        status, answer = await self._call("GET", f"/v1/swaps/{swap_id}", access_token=access_token)
+        if status == HTTPStatus.UNAUTHORIZED:
+            raise AuthenticationFailed(
+                f"provider {self.endpoint.name!r} does not take this access token for the swap",
+                operation="swap_status",
+                outcome=Outcome.REJECTED,
+            )
         if status == HTTPStatus.NOT_FOUND:
             raise UnknownTransfer(f"provider {self.endpoint.name!r} has no such swap", transfer_id=swap_id)
         if status != HTTPStatus.OK:
@@ -226,27 +181,37 @@ class ProviderClient:
             raise self._bad_answer("swap_status", FormatError("the status is not a JSON object"))
         return answer
 
-    async def _call(self, method: str, path: str, body: dict[str, JsonValue] | None = None) -> tuple[int, JsonValue]:
+    async def _call(
+        self, method: str, path: str, body: dict[str, JsonValue] | None = None, *, access_token: bytes | None = None
+    ) -> tuple[int, JsonValue]:
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        if access_token is not None:
+            headers["Authorization"] = f"Bearer {access_token.hex()}"
         try:
-            status, data = await self._exchange(method, path, body, Outcome.NOT_SENT)
+            status, data = await self._exchange(method, path, body, headers, Outcome.NOT_SENT)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
             # A kept connection ends so when the provider was started anew. Every call may be repeated, but a POST
             # may have been acted on already.
             sent = Outcome.NOT_SENT if method == "GET" else Outcome.UNKNOWN
             try:
-                status, data = await self._exchange(method, path, body, sent)
+                status, data = await self._exchange(method, path, body, headers, sent)
             except aiohttp.ClientError as error:
                 raise self._unreachable("broke the connection off", path, sent) from error
         try:
             return status, canonical_json.decode(data)
         except FormatError as error:
             if status == HTTPStatus.OK:
-                raise self._bad_answer(path, error) from error
+                raise self._no_provider(path, status, BadAnswer) from error
             # A proxy in front of the provider speaks HTML.
             return status, None
 
     async def _exchange(
-        self, method: str, path: str, body: dict[str, JsonValue] | None, unconnected: Outcome
+        self,
+        method: str,
+        path: str,
+        body: dict[str, JsonValue] | None,
+        headers: Mapping[str, str],
+        unconnected: Outcome,
     ) -> tuple[int, bytes]:
         """One request; ``unconnected`` is the outcome where this one cannot even connect."""
         outcome = Outcome.NOT_SENT if method == "GET" else Outcome.UNKNOWN
@@ -255,7 +220,7 @@ class ProviderClient:
                 method,
                 f"{self.endpoint.url}{path}",
                 data=None if body is None else canonical_json.encode(body),
-                headers={} if body is None else {"Content-Type": "application/json"},
+                headers=headers,
                 allow_redirects=False,
             ) as response:
                 return response.status, await self._read(response)
@@ -285,6 +250,8 @@ class ProviderClient:
 
     def _refuse(self, operation: str, status: int, answer: JsonValue) -> NoReturn:
         code, message = _read_error(answer)
+        if not code and status < 500:
+            raise self._no_provider(operation, status, NodeRefused)
         said = f"provider {self.endpoint.name!r} refused: {message} ({code}, HTTP {status})"
         is_busy = status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
         error: Layer2Error
@@ -305,33 +272,6 @@ class ProviderClient:
             )
         raise error
 
-    def _read_info(self, answer: JsonValue) -> ProviderInfo:
-        fields = JsonObject(answer, "info")
-        self._check_key(fields.hex("identity_key", length=32))
-        limits, fees, health = fields.nested("limits"), fields.nested("fees"), fields.nested("health")
-        pairs = [JsonObject(pair, "info.pairs") for pair in fields.items("pairs")]
-        reason, is_ready = health.take("reason"), health.take("ready")
-        # A layer that this version does not know is no pair for it.
-        known = {each.value: each for each in Layer2ProtocolType}
-        named = [(pair.text("source"), pair.text("destination")) for pair in pairs]
-        return ProviderInfo(
-            network=fields.text("network", max_length=16),
-            pairs=tuple((known[s], known[d]) for s, d in named if s in known and d in known),
-            min_amount=limits.amount("min_amount"),
-            max_amount=limits.amount("max_amount"),
-            fee_ppm=fees.integer("fee_ppm"),
-            base_fee=fees.amount("base_fee"),
-            network_fee=fees.amount("network_fee"),
-            chain_id=fields.integer("chain_id"),
-            contract=fields.hex("contract", length=20),
-            token=fields.hex("token", length=20),
-            token_decimals=fields.integer("token_decimals", maximum=36),
-            lightning_network=fields.text("lightning_network", max_length=8),
-            node_key=fields.hex("node_key", length=33),
-            is_ready=is_ready is True,
-            reason=printable(reason) if isinstance(reason, str) else None,
-        )
-
     def _check_key(self, key: bytes) -> None:
         if key != self.endpoint.identity_key:
             raise TermsRefused(
@@ -343,18 +283,31 @@ class ProviderClient:
     def _unreachable(self, problem: str, operation: str, outcome: Outcome) -> NodeUnreachable:
         return NodeUnreachable(
             f"provider {self.endpoint.name!r} at {self.endpoint.url} {problem}",
-            # The path of a swap holds its id, which is a capability.
-            operation=operation.rpartition("/")[0] if operation.startswith("/v1/swaps/") else operation,
+            operation=_operation(operation),
             outcome=outcome,
         )
 
     def _bad_answer(self, operation: str, error: FormatError) -> BadAnswer:
-        operation = operation.rpartition("/")[0] if operation.startswith("/v1/swaps/") else operation
         return BadAnswer(
             f"provider {self.endpoint.name!r} answered with what cannot be right: {error.message}",
-            operation=operation,
+            operation=_operation(operation),
             outcome=Outcome.UNKNOWN,
         )
+
+    def _no_provider(self, operation: str, status: int, kind: type[BadAnswer] | type[NodeRefused]) -> NodeError:
+        return kind(
+            f"{self.endpoint.url} is not a layer2 provider: it answers HTTP {status} without what a provider answers",
+            code="no_provider_there",
+            operation=_operation(operation),
+            outcome=Outcome.REJECTED,
+            retryable=False,
+            remedy=f"correct the url of the provider {self.endpoint.name!r} in [[providers]]",
+        )
+
+
+def _operation(operation: str) -> str:
+    """A remote call's name without the swap's id: calls of one kind have one name."""
+    return operation.rpartition("/")[0] if operation.startswith("/v1/swaps/") else operation
 
 
 def _read_error(answer: JsonValue) -> tuple[str, str]:

@@ -1,0 +1,52 @@
+"""The files that a configuration names: whether they are there, and whether its keys are safe in them."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel
+
+from layer2.errors import ConfigurationError
+from layer2.signers.software import read_secret_file
+
+__all__ = ["check_files", "key_files", "named_files", "open_to_others"]
+
+_KEYS: Final = frozenset({"key_file", "swap_seed_file", "identity_key_file"})
+"""Fields whose files hold 32 secret bytes as hex digits."""
+
+
+def named_files(settings: BaseModel, table: str = "") -> Iterator[tuple[str, str, Path]]:
+    """Every file that is named: the key for messages, the field's name, and the path."""
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, BaseModel):
+            yield from named_files(value, f"[{name}] ")
+        elif name.endswith("_file") and isinstance(value, Path):
+            yield f"{table}{name}", name, value
+
+
+def key_files(settings: BaseModel) -> list[tuple[str, Path]]:
+    """The files that hold keys."""
+    return [(key, path) for key, name, path in named_files(settings) if name in _KEYS]
+
+
+def check_files(settings: BaseModel) -> None:
+    """Check that every file is there, and that every key's file is its owner's alone and holds 64 hex digits.
+
+    Raises:
+        ConfigurationError: a file is missing.
+        SignerError: a key's file is not one; never shows what it holds.
+    """
+    for key, name, path in named_files(settings):
+        if not path.is_file():
+            raise ConfigurationError(f"{key}: there is no file {path}", code="missing_file")
+        if name in _KEYS:
+            read_secret_file(path)
+
+
+def open_to_others(path: Path) -> bool:
+    """Whether others than the owner may read or write the file."""
+    return bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))

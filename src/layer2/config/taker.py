@@ -1,0 +1,46 @@
+"""The configuration of a ``Layer2Manager``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from layer2.config.loading import LayerSettings
+from layer2.config.sections import ProviderSection
+
+__all__ = ["Layer2Config"]
+
+
+class Layer2Config(LayerSettings):
+    """Everything that a ``Layer2Manager`` needs to know.
+
+    Example: ``Layer2Config.load("layer2.toml")``, or ``Layer2Config(network="regtest", bob=BobSection(...))``.
+    """
+
+    default_file_name: ClassVar[str] = "layer2.toml"
+
+    swap_seed_file: Path | None = Field(
+        default=None,
+        description="32 bytes as hex, mode 0600, made by 'layer2 config init'; without it no transfer. Back it up.",
+    )
+    least_finality: Literal["latest", "safe", "finalized"] = Field(
+        default="latest",
+        description="quotes whose destination may be collected while it is less settled are refused; "
+        "a preimage shown for a funding that a reorganisation removes is a loss",
+    )
+    max_concurrency: int = Field(
+        default=100, ge=1, le=100_000, description="calls to nodes at once, for the whole manager; others queue fairly"
+    )
+    providers: tuple[ProviderSection, ...] = Field(
+        default=(), description="asked for quotes; the cheapest healthy one is taken"
+    )
+
+    @model_validator(mode="after")
+    def _distinct_providers(self) -> Self:
+        for field in ("name", "identity_key"):
+            values = [getattr(provider, field) for provider in self.providers]
+            if len(set(values)) != len(values):
+                raise ValueError(f"two providers have the same {field}")
+        return self

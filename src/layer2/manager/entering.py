@@ -1,0 +1,137 @@
+"""Entering and leaving a manager, and what its calls have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from layer2.blocking import Portal, twin
+from layer2.config import Layer2Config
+from layer2.errors import AsyncRuntimeError, AsyncTimeout, Layer2Error, Outcome
+from layer2.interfaces import Clock, Entropy, SystemClock, SystemEntropy
+from layer2.manager.taker import Taker
+from layer2.manager.wiring import Wiring
+from layer2.transfers import Transfer
+
+__all__ = ["EnteredParts"]
+
+R = TypeVar("R")
+
+log = logging.getLogger("layer2.manager")
+
+
+class EnteredParts:
+    """The parts of a manager, from when it is entered until it is left."""
+
+    def __init__(self, config: Layer2Config, *, clock: Clock | None = None, entropy: Entropy | None = None) -> None:
+        self.config = config
+        self._clock = SystemClock() if clock is None else clock
+        self._entropy = SystemEntropy() if entropy is None else entropy
+        self._portal: Portal | None = None
+        self._wiring: Wiring | None = None
+
+    # Entering and leaving.
+
+    async def __aenter__(self) -> Self:
+        await self._open(Portal.here())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close_async()
+
+    def __enter__(self) -> Self:
+        portal = Portal.with_own_thread()
+        try:
+            portal.run("__aenter__", lambda: self._open(portal))
+        except BaseException:
+            portal.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        portal = self._portal
+        if portal is None:
+            return
+        try:
+            portal.run("close_async", self.close_async)
+        finally:
+            portal.close()
+
+    async def _open(self, portal: Portal) -> None:
+        if self._portal is not None:
+            raise AsyncRuntimeError("this manager is entered already; make another one")
+        self._wiring = await Wiring.open(self.config, portal, self._clock, self._entropy)
+        self._portal = portal
+
+    async def close_async(self) -> tuple[Transfer, ...]:
+        """Stop, without waiting for any transfer, and return the open ones.
+
+        Waits on transfers raise ``TaskCancelled``. What is locked stays locked, and every open transfer goes on at
+        the next start: each is logged with the deadline by which somebody must act.
+        """
+        if self._wiring is None:
+            return ()
+        wiring, self._wiring, self._portal = self._wiring, None, None
+        open_transfers = await wiring.close()
+        for transfer in open_transfers:
+            log.warning(
+                "transfer %s is still open (%s); %s; %s must act by %s: start again in time",
+                transfer.transfer_id,
+                transfer.state.value,
+                transfer.funds,
+                transfer.next_actor.value,
+                transfer.deadline,
+            )
+        return open_transfers
+
+    def blocking_portal(self) -> Portal:
+        """The portal that the ``_sync`` twins go through.
+
+        Raises:
+            AsyncRuntimeError: the manager was not entered.
+        """
+        if self._portal is None:
+            raise AsyncRuntimeError("this manager was not entered, or is closed; use 'async with' or 'with'")
+        return self._portal
+
+    def _entered(self) -> Wiring:
+        self.blocking_portal().check_loop()
+        if self._wiring is None:
+            raise AsyncRuntimeError("this manager is closed")
+        return self._wiring
+
+    @property
+    def _network(self) -> str:
+        return self.config.network
+
+    def _taker(self) -> Taker:
+        return self._entered().taker()
+
+    async def _limited(self, work: Coroutine[Any, Any, R], timeout: float | None, operation: str) -> R:
+        seconds = self._seconds(timeout)
+        try:
+            async with asyncio.timeout(seconds):
+                return await work
+        except TimeoutError as error:
+            if isinstance(error, Layer2Error):
+                raise
+            raise AsyncTimeout(
+                f"no result within {seconds:g} s; nothing was begun by this call",
+                operation=operation,
+                outcome=Outcome.NOT_SENT,
+            ) from None
+
+    def _seconds(self, timeout: float | None) -> float:
+        return self.config.default_timeout_ms / 1000 if timeout is None else timeout
+
+    def _ends_at(self, timeout: float | None) -> float:
+        return asyncio.get_running_loop().time() + self._seconds(timeout)
+
+    close_sync = twin(close_async)

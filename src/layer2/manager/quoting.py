@@ -1,0 +1,167 @@
+"""Asking providers: what they offer, and signed quotes that are checked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
+
+from layer2.errors import ConfigurationError, Layer2Error, ProtocolNotConfigured, QuoteRefused
+from layer2.interfaces import Clock
+from layer2.layers import Layer2ProtocolType
+from layer2.legs.timelock_settings import TimelockSettings
+from layer2.protocol_client import HtlcLayer
+from layer2.provider_client import PairOffer, ProviderClient
+from layer2.swap_rules.quotes import TakerOffers, check_quote, check_recipient, check_request, default_max_fee
+from layer2.transactions import Finality
+from layer2.transfers import Quote, TransferRequest
+
+__all__ = ["Quoter"]
+
+R = TypeVar("R")
+
+log = logging.getLogger("layer2.manager")
+
+
+class Quoter:
+    """Quotes of all configured providers.
+
+    Args:
+        legs: this party's part in swaps, on each layer that is configured.
+        least_finality: a quote whose destination may be collected while it is less settled is refused.
+    """
+
+    def __init__(
+        self,
+        *,
+        legs: Mapping[Layer2ProtocolType, HtlcLayer],
+        providers: Sequence[ProviderClient],
+        rules: TimelockSettings,
+        clock: Clock,
+        least_finality: Finality,
+    ) -> None:
+        self._legs = legs
+        self._providers = {provider.endpoint.name: provider for provider in providers}
+        self._rules = rules
+        self._clock = clock
+        self._least_finality = least_finality
+
+    def provider(self, name: str) -> ProviderClient:
+        """The provider of that name.
+
+        Raises:
+            ConfigurationError: the configuration names none.
+        """
+        provider = self._providers.get(name)
+        if provider is None:
+            raise ConfigurationError(f"the configuration names no provider {name!r}", code="no_provider")
+        return provider
+
+    async def quote(self, request: TransferRequest) -> Quote:
+        """The cheapest checked offer.
+
+        Raises:
+            InvalidRequest, QuoteRefused, ConfigurationError: as ``quote_transfer_async``.
+        """
+        own = await self._offers(request)
+        check_request(request, own, self._rules)
+        amount = request.amount if request.amount is not None else request.send_amount
+        assert amount is not None
+        if request.recipient is not None and request.amount is not None:
+            check_recipient(request.recipient, own.layers[request.destination], amount, self._now(), self._rules)
+        max_fee = await self._max_fee(request, amount)
+        quotes = await self._asked(lambda provider: self._quote_of(provider, request, own, max_fee), "offers this")
+        return min(quotes, key=lambda quote: quote.fee)
+
+    async def check(self, quote: Quote) -> None:
+        """Check a quote once more, before it is acted on.
+
+        Raises:
+            QuoteExpired, QuoteRefused, TermsRefused, ConfigurationError: it cannot be started.
+        """
+        key = self.provider(quote.provider_name).endpoint.identity_key
+        own = await self._offers(quote.request)
+        check_quote(quote.offer, quote.request, key, own, self._now(), self._rules, max_fee=quote.max_fee)
+
+    async def pairs(self) -> tuple[PairOffer, ...]:
+        """What the providers offer that answer.
+
+        Raises:
+            QuoteRefused, ConfigurationError: none answers, or none is configured.
+        """
+        offered = await self._asked(self._pairs_of, "answers")
+        return tuple(pair for pairs in offered for pair in pairs)
+
+    def _now(self) -> int:
+        return int(self._clock.now())
+
+    async def _offers(self, request: TransferRequest) -> TakerOffers:
+        layers = dict.fromkeys((request.source, request.destination))
+        for layer in layers:
+            if layer not in self._legs:
+                raise ProtocolNotConfigured(
+                    f"the configuration has no section [{layer.value.lower()}]", protocol=layer.value
+                )
+        offers = await asyncio.gather(*(self._legs[layer].leg_offer() for layer in layers))
+        return TakerOffers(dict(zip(layers, offers, strict=True)), self._least_finality)
+
+    async def _max_fee(self, request: TransferRequest, amount: int) -> int:
+        if request.max_fee is not None:
+            return request.max_fee
+        costs = await asyncio.gather(
+            *(self._legs[layer].network_cost(amount) for layer in (request.source, request.destination))
+        )
+        known = [cost for cost in costs if cost is not None]
+        return default_max_fee(amount, sum(known) if len(known) == len(costs) else None)
+
+    async def _quote_of(
+        self, provider: ProviderClient, request: TransferRequest, own: TakerOffers, max_fee: int
+    ) -> Quote:
+        signed = await provider.quote(request)
+        key = provider.endpoint.identity_key
+        check_quote(signed, request, key, own, self._now(), self._rules, max_fee=max_fee)
+        return Quote(request, signed, provider.endpoint.name, max_fee)
+
+    async def _pairs_of(self, provider: ProviderClient) -> tuple[PairOffer, ...]:
+        info = await provider.info()
+        if info.network != self._rules.network:
+            raise ConfigurationError(
+                f"provider {provider.endpoint.name!r} serves {info.network}, and the configuration names "
+                f"{self._rules.network}",
+                code="provider_network",
+                remedy="remove it from [[providers]]",
+            )
+        return info.pairs
+
+    async def _asked(self, ask: Callable[[ProviderClient], Awaitable[R]], what: str) -> list[R]:
+        """The answers of the providers that gave one.
+
+        Raises:
+            ConfigurationError: no provider is configured.
+            Layer2Error: the only one's refusal; QuoteRefused with all of them where there are several.
+        """
+        if not self._providers:
+            raise ConfigurationError(
+                "the configuration names no provider", code="no_provider", remedy="add a [[providers]] table"
+            )
+        results = await asyncio.gather(
+            *(ask(provider) for provider in self._providers.values()), return_exceptions=True
+        )
+        answers: list[R] = []
+        refusals: dict[str, Layer2Error] = {}
+        for name, result in zip(self._providers, results, strict=True):
+            if isinstance(result, Layer2Error):
+                log.info("provider %s: %s", name, result)
+                refusals[name] = result
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                answers.append(result)
+        if answers:
+            return answers
+        if len(refusals) == 1:
+            raise next(iter(refusals.values()))
+        listed = "; ".join(f"{name}: {error}" for name, error in refusals.items())
+        retryable = any(error.retryable for error in refusals.values())
+        raise QuoteRefused(f"no provider {what}: {listed}", retryable=retryable)

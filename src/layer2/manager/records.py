@@ -1,0 +1,97 @@
+"""Transfers as the journal has them: looked up, listed, and followed while another process acts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+
+from layer2.errors import JournalError, TaskCancelled, UnknownTransfer
+from layer2.interfaces import Role, SwapRecord
+from layer2.legs.timelock_settings import TimelockSettings
+from layer2.manager.store import TransferStore
+from layer2.proofs.model import TransferProof
+from layer2.swap_engine.records import describe
+from layer2.transactions import SwapId
+from layer2.transfers import Transfer
+
+__all__ = ["TransferRecords"]
+
+
+class TransferRecords:
+    """Reads a journal; nothing here acts, so no guard is needed.
+
+    Args:
+        poll_seconds: how often a journal that another process writes is looked at.
+    """
+
+    def __init__(self, journal: TransferStore, rules: TimelockSettings, *, poll_seconds: float = 1.0) -> None:
+        self._journal = journal
+        self._rules = rules
+        self._poll_seconds = poll_seconds
+        self._closed = asyncio.Event()
+
+    def close(self) -> None:
+        """End every ``follow``."""
+        self._closed.set()
+
+    def described(self, record: SwapRecord) -> Transfer:
+        return describe(record, self._rules)
+
+    async def load(self, swap_id: SwapId) -> SwapRecord:
+        """The record of a transfer.
+
+        Raises:
+            UnknownTransfer: the journal has none with that id.
+        """
+        record = await self._journal.load(swap_id)
+        if record is None or record.role is not Role.TAKER:
+            raise UnknownTransfer(
+                f"the journal has no transfer {swap_id!r}",
+                transfer_id=swap_id,
+                remedy="check the id, and journal.path of the configuration; list all: layer2 list",
+            )
+        return record
+
+    async def find(self, key: str) -> Transfer | None:
+        """The transfer under an idempotency key, also where it was abandoned; or None."""
+        record = await self._journal.find(Role.TAKER, key)
+        return None if record is None else self.described(record)
+
+    async def list(self, *, open_only: bool) -> Sequence[Transfer]:
+        records = await self._journal.list(role=Role.TAKER, open_only=open_only)
+        return [self.described(record) for record in records]
+
+    async def proof(self, swap_id: SwapId) -> TransferProof | None:
+        data = await self._journal.load_proof(swap_id)
+        return None if data is None else TransferProof.from_bytes(data)
+
+    async def follow(self, swap_id: SwapId) -> AsyncGenerator[SwapRecord, None]:
+        """The record as it is, then the versions that are seen, up to the final one.
+
+        Raises:
+            UnknownTransfer: there is none with that id.
+            TaskCancelled: ``close`` was called.
+        """
+        version: int | None = None
+        while True:
+            try:
+                record = await self.load(swap_id)
+            except JournalError:
+                if self._closed.is_set():
+                    raise self._cancelled(swap_id) from None
+                raise
+            if record.version != version:
+                version = record.version
+                yield record
+            if record.is_final:
+                return
+            try:
+                async with asyncio.timeout(self._poll_seconds):
+                    await self._closed.wait()
+            except TimeoutError:
+                continue
+            raise self._cancelled(swap_id)
+
+    @staticmethod
+    def _cancelled(swap_id: SwapId) -> TaskCancelled:
+        return TaskCancelled("the manager was closed; the transfer goes on", transfer_id=swap_id)

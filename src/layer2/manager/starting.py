@@ -1,0 +1,376 @@
+"""From a quote to a swap that the runner drives: plan, agree, and hand over; or abandon, and lock nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from hashlib import sha256
+from typing import Final, Protocol, TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential_jitter
+
+from layer2.errors import (
+    AsyncTimeout,
+    IdempotencyConflict,
+    InvalidRequest,
+    JournalBusy,
+    JournalError,
+    Layer2Error,
+    Outcome,
+    StaleSwap,
+    TaskCancelled,
+)
+from layer2.interfaces import Clock, Entropy, PreimageSource, Role, SwapRecord
+from layer2.layers import Layer2ProtocolType
+from layer2.legs.leg import Htlc
+from layer2.legs.timelock_settings import TimelockSettings
+from layer2.legs.views import LegState, Side
+from layer2.manager.quoting import Quoter
+from layer2.manager.store import TransferStore
+from layer2.protocol_client import HtlcLayer
+from layer2.signed_terms import terms_hash, write_signed_terms
+from layer2.swap_engine.records import abandoned_state, agreed_state, planned_record, read_request
+from layer2.swap_engine.runner import SwapRunner
+from layer2.swap_rules.agreement import SwapRequest, check_terms, taker_requests
+from layer2.terms import SignedTerms
+from layer2.transactions import SwapId
+from layer2.transfers import Quote, TransferRequest
+
+__all__ = ["Starter", "SwapSecrets", "check_key", "within"]
+
+R = TypeVar("R")
+
+NOTHING_LEFT: Final = "nothing has left your account"
+_LONGEST_KEY: Final = 200
+_ENDED: Final = "the program ended before terms were agreed"
+
+
+class SwapSecrets(PreimageSource, Protocol):
+    """Everything secret about own swaps, made from the swap seed."""
+
+    def access_token(self, swap_id: SwapId) -> bytes:
+        """32 bytes: with it the swap can be read at the provider."""
+        ...
+
+
+def check_key(key: str | None) -> None:
+    """Check an idempotency key.
+
+    Raises:
+        InvalidRequest: code ``idempotency_key``.
+    """
+    if key is not None and (not isinstance(key, str) or not 1 <= len(key) <= _LONGEST_KEY):
+        raise InvalidRequest(
+            f"an idempotency key is a text of 1 to {_LONGEST_KEY} characters",
+            code="idempotency_key",
+            remedy="leave it out, or pass an id of your own such as an order number",
+        )
+
+
+@asynccontextmanager
+async def within(ends_at: float | None, what: str) -> AsyncIterator[None]:
+    """End the block at a time of the loop's clock.
+
+    Raises:
+        AsyncTimeout: the time is over; nothing was sent.
+    """
+    try:
+        async with asyncio.timeout_at(ends_at):
+            yield
+    except TimeoutError as error:
+        if isinstance(error, Layer2Error):
+            raise
+        raise AsyncTimeout(f"{what} within the time that was given", outcome=Outcome.NOT_SENT) from None
+
+
+class _Attempt:
+    """One agreement under way, which can be stopped until its terms are there."""
+
+    def __init__(self, swap_id: SwapId) -> None:
+        self.swap_id = swap_id
+        self.last_error: Layer2Error | None = None
+        """Why it was tried again."""
+        self.stopped: str | None = None
+        """Why it was stopped."""
+        self._work: asyncio.Task[SignedTerms] | None = None
+
+    def stop(self, reason: str) -> None:
+        """Stop it, unless terms are agreed already."""
+        self.stopped = reason
+        if self._work is not None:
+            self._work.cancel()
+
+    async def run(self, agree: Callable[[], Awaitable[SignedTerms]], ends_at: float | None) -> SignedTerms:
+        """The terms.
+
+        Raises:
+            AsyncTimeout, TaskCancelled: the time is over, or it was stopped.
+        """
+
+        async def work() -> SignedTerms:
+            return await agree()
+
+        if self.stopped is not None:
+            raise TaskCancelled(self.stopped)
+        self._work = asyncio.get_running_loop().create_task(work())
+        try:
+            async with asyncio.timeout_at(ends_at):
+                return await self._work
+        except TimeoutError as error:
+            if isinstance(error, Layer2Error):
+                raise
+            because = "" if self.last_error is None else f": {self.last_error.message}"
+            raise AsyncTimeout(
+                f"the time was over before terms were agreed{because}",
+                operation="start_transfer_async",
+                remedy="ask again; an idempotency key stays free",
+            ) from self.last_error
+        except asyncio.CancelledError:
+            if self.stopped is None:
+                raise
+            raise TaskCancelled(self.stopped) from None
+
+
+class Starter:
+    """Starts transfers. What fails before terms are agreed is abandoned, and gives its key and its quote back."""
+
+    def __init__(
+        self,
+        *,
+        journal: TransferStore,
+        runner: SwapRunner,
+        legs: Mapping[Layer2ProtocolType, HtlcLayer],
+        quoter: Quoter,
+        secrets: SwapSecrets,
+        rules: TimelockSettings,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self._journal = journal
+        self._runner = runner
+        self._legs = legs
+        self._quoter = quoter
+        self._secrets = secrets
+        self._rules = rules
+        self._clock = clock
+        self._entropy = entropy
+        self._attempts: dict[SwapId, tuple[_Attempt, asyncio.Task[SwapRecord]]] = {}
+
+    async def known(self, key: str | None, request: TransferRequest) -> SwapRecord | None:
+        """The transfer that holds the key; it is driven on. None where the key is free.
+
+        Raises:
+            IdempotencyConflict: the key has another request.
+        """
+        record = None if key is None else await self._journal.find(Role.TAKER, key)
+        if record is None or not record.holds_key:
+            return None
+        if read_request(record) != request:
+            raise IdempotencyConflict(
+                "the idempotency key was used with another request; nothing was begun by this call",
+                transfer_id=record.swap_id,
+            )
+        return record if record.is_final or await self._goes_on(record) else None
+
+    async def start(self, quote: Quote, key: str | None, ends_at: float | None) -> SwapRecord:
+        """Journal the plan, agree on terms, and let the runner go on.
+
+        Cancelled before terms are agreed, the transfer is abandoned; afterwards it goes on.
+
+        Args:
+            ends_at: by the loop's clock; agreeing is tried again until then.
+
+        Raises:
+            As ``start_transfer_async``.
+        """
+        known = await self.known(key, quote.request)
+        if known is not None:
+            return known
+        await self._journal.act()
+        attempt = _Attempt(SwapId(self._entropy.token(16).hex()))
+        async with within(ends_at, "the quote could not be checked"):
+            await self._retried(attempt, quote, lambda: self._quoter.check(quote))
+        task = asyncio.get_running_loop().create_task(self._run(attempt, quote, key, ends_at))
+        self._attempts[attempt.swap_id] = attempt, task
+        task.add_done_callback(lambda _: self._attempts.pop(attempt.swap_id, None))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            attempt.stop("the call was cancelled before terms were agreed")
+            await asyncio.wait({task})
+            if not task.cancelled():
+                task.exception()
+            raise
+
+    async def abandon_orphans(self) -> None:
+        """Abandon every plan that nobody agrees on any more: without terms nothing can have moved."""
+        for record in await self._journal.list(role=Role.TAKER, open_only=True):
+            if record.terms is None and record.swap_id not in self._attempts:
+                await self._abandon_orphan(record)
+
+    async def aclose(self) -> None:
+        """Stop what is not agreed yet."""
+        attempts = list(self._attempts.values())
+        for attempt, _ in attempts:
+            attempt.stop("the manager was closed before terms were agreed")
+        await asyncio.gather(*(task for _, task in attempts), return_exceptions=True)
+
+    def _now(self) -> int:
+        return int(self._clock.now())
+
+    async def _goes_on(self, record: SwapRecord) -> bool:
+        """Whether somebody works on an open transfer from here on; a plan that nobody works on is abandoned."""
+        try:
+            return await self.take_over(record)
+        except JournalBusy:
+            # The process that has the guard works on it.
+            return True
+
+    async def take_over(self, record: SwapRecord) -> bool:
+        """Work on an open transfer from here on, unless that is so already.
+
+        Returns:
+            False where it was a plan that nobody worked on any more: it is abandoned.
+
+        Raises:
+            JournalBusy: another process works on it.
+        """
+        if record.swap_id in self._attempts:
+            return True
+        await self._journal.act()
+        if record.terms is None:
+            moved = await self._abandon_orphan(record)
+            if moved is None or moved.is_final:
+                return False
+            record = moved
+        # Also where a call was ended just after the agreement.
+        self._runner.drive(record)
+        return True
+
+    async def _run(self, attempt: _Attempt, quote: Quote, key: str | None, ends_at: float | None) -> SwapRecord:
+        swap_id, recipient = attempt.swap_id, quote.request.recipient
+        plan = planned_record(
+            swap_id=swap_id,
+            request=quote.request,
+            provider_name=quote.provider_name,
+            quote_id=quote.offer.quote.quote_id,
+            access=self._secrets.access_token(swap_id),
+            payment_hash=self._secrets.preimage(swap_id).payment_hash
+            if recipient is None
+            else quote.offer.quote.destination.hash_named(recipient),
+            idempotency_key=key,
+            now=self._now(),
+        )
+        record = await self._journal.create(plan)
+        while record.swap_id != swap_id:
+            if record.is_final or await self._goes_on(record):
+                return record
+            record = await self._journal.create(plan)
+        try:
+            signed = await attempt.run(lambda: self._agree(attempt, plan, quote), ends_at)
+            record = await self._journal.advance(
+                record,
+                state=agreed_state(),
+                is_final=False,
+                event="terms agreed",
+                now=self._now(),
+                terms=write_signed_terms(signed),
+            )
+        except Layer2Error as error:
+            # Nothing was funded: the intent to fund is journaled only after the terms are.
+            await self._abandoned(record, error)
+            raise
+        self._runner.drive(record)
+        return record
+
+    async def _abandoned(self, record: SwapRecord, error: Layer2Error) -> None:
+        error.transfer_id, error.outcome, error.funds = record.swap_id, Outcome.NOT_SENT, NOTHING_LEFT
+        try:
+            await self._abandon(record, error.message)
+        except JournalError:
+            # The next start abandons it; the first error is the cause.
+            error.remedy = error.remedy or "the journal could not be written; start again when it can"
+
+    async def _abandon_orphan(self, record: SwapRecord) -> SwapRecord | None:
+        """Abandon a plan that nobody works on; return what became of it where another call was first."""
+        try:
+            await self._abandon(record, _ENDED)
+        except StaleSwap:
+            return await self._journal.load(record.swap_id)
+        return None
+
+    async def _abandon(self, record: SwapRecord, reason: str) -> None:
+        abandoned = await self._journal.advance(
+            record,
+            state=abandoned_state(reason),
+            is_final=True,
+            event="abandoned before agreement",
+            now=self._now(),
+            holds_key=False,
+        )
+        self._runner.announce(abandoned)
+
+    async def _agree(self, attempt: _Attempt, plan: SwapRecord, quote: Quote) -> SignedTerms:
+        """Signed and checked terms. What is worth a retry is tried again with the same request until the quote ends."""
+        terms_of, recipient = quote.offer.quote, quote.request.recipient
+        assert plan.payment_hash is not None
+        assert plan.access is not None
+        payer, payee = taker_requests(terms_of, plan.swap_id, plan.payment_hash, self._now(), self._rules)
+        source, destination = self._legs[quote.request.source], self._legs[quote.request.destination]
+        request = SwapRequest(
+            swap_id=plan.swap_id,
+            quote_id=terms_of.quote_id,
+            payment_hash=plan.payment_hash,
+            source=await self._retried(attempt, quote, lambda: source.offer(payer)),
+            destination=await self._retried(attempt, quote, lambda: destination.offer(payee))
+            if recipient is None
+            else recipient.lower(),
+            access_hash=sha256(plan.access).digest(),
+        )
+        provider = self._quoter.provider(quote.provider_name)
+        signed = await self._retried(attempt, quote, lambda: provider.open_swap(request))
+        check_terms(signed, terms_of, request, self._now(), self._rules)
+        digest = terms_hash(signed.terms)
+        for leg, side in ((signed.terms.source, Side.PAYER), (signed.terms.destination, Side.PAYEE)):
+            if recipient is None or side is Side.PAYER:
+                htlc, layer = Htlc(leg, plan.payment_hash, digest), self._legs[leg.protocol]
+                await self._retried(attempt, quote, partial(layer.check_can_finish, htlc, side))
+        if recipient is not None:
+            theirs = Htlc(signed.terms.destination, plan.payment_hash, digest)
+            await self._retried(attempt, quote, lambda: _check_unpaid(destination, theirs))
+        return signed
+
+    async def _retried(self, attempt: _Attempt, quote: Quote, call: Callable[[], Awaitable[R]]) -> R:
+        async def once() -> R:
+            return await call()
+
+        def note(state: RetryCallState) -> None:
+            failure = None if state.outcome is None else state.outcome.exception()
+            attempt.last_error = failure if isinstance(failure, Layer2Error) else None
+
+        retrying = AsyncRetrying(
+            retry=retry_if_exception(lambda error: isinstance(error, Layer2Error) and error.retryable),
+            wait=wait_exponential_jitter(multiplier=0.2, max=3.0, jitter=0.2),
+            stop=lambda _: self._now() > quote.valid_until,
+            before_sleep=note,
+            reraise=True,
+        )
+        return await retrying(once)
+
+
+async def _check_unpaid(layer: HtlcLayer, theirs: Htlc) -> None:
+    """Check that the own node has not paid, and is not paying, what a transfer would have paid to somebody else.
+
+    Raises:
+        InvalidRequest: code ``invoice_paid``.
+        NodeError: the node cannot be asked.
+    """
+    view = await layer.observe(theirs, Side.PAYER)
+    if view.state not in (LegState.NONE, LegState.RETURNED) or view.preimage is not None:
+        raise InvalidRequest(
+            f"your own {theirs.leg.protocol.value} node has paid this invoice, or is paying it",
+            code="invoice_paid",
+            remedy="ask the recipient for a new invoice if this is another payment",
+        )

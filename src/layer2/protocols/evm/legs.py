@@ -1,0 +1,175 @@
+"""Hash-locked legs on an EVM layer: the acts of a swap over locks in the HTLC contract."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from layer2.contracts.htlc import CLAIM_GAS, HTLC_ADDRESS, LOCK_GAS_ERC20, REFUND_GAS, LockedEvent
+from layer2.errors import BadAnswer
+from layer2.formats.evm_address import to_checksum
+from layer2.interfaces import Json
+from layer2.legs.evidence import EvmReceiptEvidence
+from layer2.legs.evm import EvmOffer
+from layer2.legs.leg import Htlc
+from layer2.legs.views import ActStatus, ClockReading, LegView, OfferRequest, Side, Verb
+from layer2.protocol_client import HtlcLayer
+from layer2.protocols.evm.locks.deployment import check_htlc
+from layer2.protocols.evm.locks.gas_reserves import SIGNED_SIZE
+from layer2.protocols.evm.parts import EvmParts
+from layer2.transactions import Finality, Preimage
+
+__all__ = ["EvmLegs"]
+
+_MOST_CLOCK_DIFFERENCE: Final = 60
+"""Seconds between this machine's clock and the node's."""
+
+
+class EvmLegs(HtlcLayer):
+    """Legs in the HTLC contract of one EVM layer, through the party's own node.
+
+    Args:
+        parts: those of the layer's client.
+    """
+
+    def __init__(self, parts: EvmParts) -> None:
+        self._layer = parts.layer
+        self._facts = parts.facts
+        self._settings = parts.settings
+        self._clock = parts.clock
+        self._token = parts.token
+        self._node = parts.node
+        self._watcher = parts.watcher
+        self._fees = parts.fees
+        self._address = parts.account.address
+        self._events = parts.events
+        self._locks = parts.locks
+        self._acts = parts.acts
+        self._courtesies = parts.courtesies
+        self._contract_checked = False
+
+    async def leg_offer(self) -> EvmOffer:
+        """See ``HtlcLayer``: this account, the HTLC contract and the configured token."""
+        await self._check_contract()
+        return EvmOffer(
+            layer=self._layer,
+            chain_id=self._settings.chain_id,
+            contract=HTLC_ADDRESS,
+            token=self._token,
+            token_decimals=self._settings.token_decimals,
+            account=self._address,
+            lock_finality=Finality.LATEST,
+        )
+
+    async def offer(self, request: OfferRequest) -> str:
+        """This account, for both sides: the payer locks from it, a claim pays it. The lock itself names the hash."""
+        await self._check_contract()
+        return to_checksum(self._address)
+
+    async def network_cost(self, amount: int) -> int | None:
+        """See ``HtlcLayer``: a lock and its end at the price of urgent transactions; the amount does not matter."""
+        price = self._settings.native_price_sat
+        if price is None:
+            return None
+        quote = await self._fees.urgent_quote()
+        wei = sum(quote.most(gas, SIGNED_SIZE) for gas in (LOCK_GAS_ERC20, max(CLAIM_GAS, REFUND_GAS)))
+        whole: int = 10**self._facts.native_decimals
+        return -(-wei * price // whole)
+
+    async def check_can_finish(self, htlc: Htlc, side: Side) -> None:
+        """See ``HtlcLayer``. A chain whose time runs ahead is refused here, where a swap begins, and only here:
+        an open swap has to be finished on whatever clock the chain has.
+        """
+        await self._check_contract()
+        clock = await self.read_clock()
+        ahead = clock.chain_time - self._clock.now()
+        if ahead > self._settings.max_tip_ahead:
+            raise self._clock_error(f"the newest block is {ahead:.0f} s ahead of this machine's clock")
+        await self._acts.check_can_finish(htlc, side)
+
+    async def reserve(self, htlc: Htlc, side: Side) -> None:
+        """See ``HtlcLayer``: the gas of every act that this side may need."""
+        self._acts.reserve(htlc, side)
+
+    def free(self, htlc: Htlc) -> None:
+        """See ``HtlcLayer``."""
+        self._acts.free(htlc)
+
+    async def prepare(self, verb: Verb, htlc: Htlc, preimage: Preimage | None = None) -> Json:
+        """See ``HtlcLayer``. An act that is prepared has a nonce: perform it, or ``discard`` it."""
+        await self._check_contract()
+        return await self._acts.prepare(verb, htlc, preimage)
+
+    def discard(self, act: Json) -> None:
+        """See ``HtlcLayer``: its nonces are free again."""
+        self._acts.discard(act)
+
+    async def perform(self, act: Json) -> None:
+        """See ``HtlcLayer``."""
+        await self._acts.perform(act)
+
+    async def act_status(self, act: Json) -> ActStatus:
+        """See ``HtlcLayer``."""
+        return await self._acts.status(act)
+
+    async def repriced(self, act: Json, htlc: Htlc) -> Json | None:
+        """See ``HtlcLayer``: the same nonce at a higher price, so that at most one of them is ever in a block."""
+        return await self._acts.repriced(act, htlc)
+
+    async def observe(self, htlc: Htlc, side: Side) -> LegView:
+        """See ``HtlcLayer``. A ``lock_id`` commits to every detail, so what differs in any is another lock.
+
+        FUNDED and ``arrived`` are said at the finality of the terms, ``final`` only of what is finalized.
+        """
+        await self._check_contract()
+        return await self._locks.observe(htlc)
+
+    async def wait_for_change(self, htlc: Htlc, view: LegView) -> None:
+        """See ``HtlcLayer``: any of the three heads has moved since the leg was observed."""
+        await self._locks.changed(htlc)
+
+    async def read_clock(self) -> ClockReading:
+        """See ``HtlcLayer``: the newest block's time, from a node whose ``Date`` agrees with this machine."""
+        block, date = await self._node.dated_block(Finality.LATEST)
+        now = self._clock.now()
+        if block is None:
+            raise self._clock_error("the node has no newest block")
+        if date is None:
+            raise self._clock_error("the node does not say what time it has (no Date in its answer)")
+        if abs(date - now) > _MOST_CLOCK_DIFFERENCE:
+            raise self._clock_error(f"the node's clock differs from this machine's by {date - now:+.0f} s")
+        if now - block.timestamp > self._settings.max_tip_age:
+            raise self._clock_error(f"the node's newest block is {now - block.timestamp:.0f} s old: it is not synced")
+        return ClockReading(chain_time=block.timestamp, height=block.number)
+
+    async def evidence(self, htlc: Htlc, side: Side) -> EvmReceiptEvidence | None:
+        """See ``HtlcLayer``: the receipt of the claim or of the refund."""
+        return await self._locks.evidence(htlc)
+
+    async def late_fundings(self, since: int) -> tuple[frozenset[bytes], int]:
+        """See ``HtlcLayer``. With 0 it begins as far back as the settings look for events.
+
+        The next look begins after the finalized block: a reorganisation may bring a funding into any later one.
+        """
+        await self._check_contract()
+        heads = await self._watcher.read()
+        first = since if since > 0 else self._events.oldest(heads.latest)
+        found = await self._events.locked_since(first, heads.latest)
+        events = [each.event for each in found]
+        hashes = [event.payment_hash for event in events if isinstance(event, LockedEvent) and self._is_payee(event)]
+        return frozenset(hashes), max(first, heads.finalized.number + 1)
+
+    async def courtesy(self, htlc: Htlc, preimage: Preimage) -> None:
+        """See ``HtlcLayer``: a claim that this account pays the gas of, at most at ``max_fee_per_gas``."""
+        await self._check_contract()
+        await self._courtesies.claim(htlc, preimage)
+
+    def _is_payee(self, event: LockedEvent) -> bool:
+        return event.payee == self._address
+
+    async def _check_contract(self) -> None:
+        if not self._contract_checked:
+            await check_htlc(self._node)
+            self._contract_checked = True
+
+    def _clock_error(self, problem: str) -> BadAnswer:
+        return BadAnswer(problem, code="clock", protocol=self._layer.value, retryable=True)

@@ -1,0 +1,99 @@
+"""The gas that open swaps need for their remaining acts, kept out of reach of new swaps."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from layer2.contracts.htlc import CLAIM_GAS, LOCK_GAS_ERC20, REFUND_GAS
+from layer2.errors import InsufficientFunds
+from layer2.legs.views import Side
+from layer2.protocols.evm.fees.quotes import FeeQuote, Fees
+from layer2.protocols.evm.locks.approvals import APPROVE_GAS
+from layer2.protocols.evm.rpc.node import EvmNode
+
+__all__ = ["SIGNED_SIZE", "GasReserves"]
+
+SIGNED_SIZE: Final = 400
+"""Bytes; the longest act, a signed claim, has 350."""
+_ASKED_SECONDS = 30.0
+"""For which gas that was found sufficient for a new swap is kept until ``reserve`` keeps it."""
+
+
+class GasReserves:
+    """What each open lock may still need. Kept are amounts of gas, so a price is looked at only where it counts.
+
+    Args:
+        node: the party's own node.
+        address: the account that pays; 20 bytes.
+        fees: where prices come from.
+    """
+
+    def __init__(self, node: EvmNode, address: bytes, fees: Fees) -> None:
+        self._node = node
+        self._address = address
+        self._fees = fees
+        self._reserved: dict[bytes, tuple[int, ...]] = {}
+        self._asked: dict[bytes, tuple[tuple[int, ...], float]] = {}
+
+    def reserve(self, lock_id: bytes, side: Side) -> None:
+        """Keep gas for an open swap until ``free``. It is never refused: the swap is open, whatever gas costs now."""
+        self._reserved[lock_id] = _gas_limits(side)
+        self._asked.pop(lock_id, None)
+
+    def free(self, lock_id: bytes) -> None:
+        """Keep no gas any more for a lock; harmless where none is kept."""
+        self._reserved.pop(lock_id, None)
+        self._asked.pop(lock_id, None)
+
+    async def check(self, lock_id: bytes, side: Side) -> None:
+        """Check that the account can pay for every act that this side may need.
+
+        A new swap has to leave what open swaps need, and keeps its own for half a minute, until it is reserved. A swap
+        whose gas is reserved is asked for its own need alone: a rise of the price must not stop what was agreed.
+
+        Raises:
+            InsufficientFunds: there is not enough gas.
+        """
+        price, balance = await asyncio.gather(self._fees.urgent_quote(), self._node.balance(self._address))
+        now = asyncio.get_running_loop().time()
+        self._asked = {other: (gas, until) for other, (gas, until) in self._asked.items() if until > now}
+        gas_limits = _gas_limits(side)
+        needed, others = _wei(gas_limits, price), 0
+        if lock_id not in self._reserved:
+            asked = [gas for other, (gas, _) in self._asked.items() if other != lock_id]
+            others = sum(_wei(gas, price) for gas in [*self._reserved.values(), *asked])
+        if balance < needed + others:
+            besides = f" and other open swaps {others}" if others else ""
+            raise InsufficientFunds(
+                f"finishing takes up to {needed} wei of gas{besides}, the account has {balance}",
+                remedy=f"send {self._fees.coin} for gas to the account",
+            )
+        if lock_id not in self._reserved:
+            self._asked[lock_id] = (gas_limits, now + _ASKED_SECONDS)
+
+    async def check_spare(self, wei: int) -> None:
+        """Check that the account can spend so much on what it need not do, and still finish what is open.
+
+        Raises:
+            InsufficientFunds: that gas is kept for open swaps.
+        """
+        price, balance = await asyncio.gather(self._fees.urgent_quote(), self._node.balance(self._address))
+        kept = sum(_wei(gas, price) for gas in self._reserved.values())
+        if balance < wei + kept:
+            raise InsufficientFunds(
+                f"it takes up to {wei} wei of gas and open swaps {kept}, the account has {balance}",
+                remedy=f"send {self._fees.coin} for gas to the account",
+            )
+
+
+def _gas_limits(side: Side) -> tuple[int, ...]:
+    match side:
+        case Side.PAYER:
+            return (APPROVE_GAS, LOCK_GAS_ERC20, REFUND_GAS)
+        case Side.PAYEE:
+            return (CLAIM_GAS, REFUND_GAS)
+
+
+def _wei(gas_limits: tuple[int, ...], price: FeeQuote) -> int:
+    return sum(price.reserve(gas_limit, SIGNED_SIZE) for gas_limit in gas_limits)

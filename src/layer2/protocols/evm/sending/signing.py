@@ -1,0 +1,76 @@
+"""What a transaction does, and signing it once it has a nonce and a price."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from layer2.errors import SignerError
+from layer2.formats.evm_transaction import Eip1559Transaction, SignedTransaction
+from layer2.interfaces import EvmSigner
+from layer2.protocols.evm.fees.quotes import FeeQuote
+from layer2.protocols.evm.fees.repricing import Price
+
+__all__ = ["Message", "TransactionSigner", "message_of", "price_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a transaction shall do, before it has a nonce and prices."""
+
+    to: bytes | None
+    """20 bytes, or None to create a contract."""
+    data: bytes
+    value: int
+    gas_limit: int
+
+
+def message_of(signed: SignedTransaction) -> Message:
+    """What a signed transaction does."""
+    transaction = signed.transaction
+    return Message(transaction.to, transaction.data, transaction.value, transaction.gas_limit)
+
+
+def price_of(signed: SignedTransaction) -> Price:
+    """At which it is offered."""
+    return Price(signed.transaction.max_fee_per_gas, signed.transaction.max_priority_fee_per_gas)
+
+
+class TransactionSigner:
+    """One key on one chain.
+
+    Args:
+        signer: the key.
+        chain_id: what the signatures are good for.
+        protocol: the layer's name, for errors.
+    """
+
+    def __init__(self, signer: EvmSigner, *, chain_id: int, protocol: str) -> None:
+        self._signer = signer
+        self._chain_id = chain_id
+        self._protocol = protocol
+
+    @property
+    def address(self) -> bytes:
+        """20 bytes."""
+        return self._signer.address
+
+    async def sign(self, message: Message, nonce: int, price: FeeQuote | Price) -> SignedTransaction:
+        """Sign a message as the transaction with that nonce.
+
+        Raises:
+            SignerError: the key cannot be used, or the signature is not its own.
+        """
+        transaction = Eip1559Transaction(
+            chain_id=self._chain_id,
+            nonce=nonce,
+            max_priority_fee_per_gas=price.max_priority_fee_per_gas,
+            max_fee_per_gas=price.max_fee_per_gas,
+            gas_limit=message.gas_limit,
+            to=message.to,
+            value=message.value,
+            data=message.data,
+        )
+        signed = transaction.signed(await self._signer.sign_digest(transaction.signing_hash()))
+        if signed.sender != self.address:
+            raise SignerError("the signer's signature is not that of its own address", protocol=self._protocol)
+        return signed

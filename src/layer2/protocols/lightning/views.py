@@ -1,0 +1,129 @@
+"""What lnd's records of a payment or an invoice show of a leg. Pure."""
+
+from __future__ import annotations
+
+from typing import Final, assert_never
+
+from layer2.legs.lightning import LightningLeg
+from layer2.legs.timelock_settings import TimelockSettings
+from layer2.legs.views import ActStatus, ClockReading, HeldPayment, LegState, LegView
+from layer2.protocols.lightning.invoices.records import HtlcState, InvoiceRecord, InvoiceState
+from layer2.protocols.lightning.payments.records import PaymentRecord, PaymentState
+from layer2.protocols.lightning.payments.request import decode_invoice
+
+__all__ = ["is_past_its_locks", "payment_status", "returned_without_a_message", "seen_by_payee", "seen_by_payer"]
+
+EXPIRY_MARGIN: Final = 120
+"""Seconds after an invoice's expiry from which nobody can have begun to pay it: twice the clocks' difference."""
+
+
+def payment_status(payment: PaymentRecord | None) -> ActStatus:
+    """What became of the act of paying."""
+    if payment is None:
+        return ActStatus.UNSEEN
+    match payment.state:
+        case PaymentState.INITIATED | PaymentState.IN_FLIGHT:
+            return ActStatus.UNDER_WAY
+        case PaymentState.SUCCEEDED:
+            return ActStatus.DONE
+        case PaymentState.FAILED:
+            return ActStatus.FAILED
+        case _:
+            assert_never(payment.state)
+
+
+def seen_by_payer(leg: LightningLeg, payment: PaymentRecord | None, clock: ClockReading) -> LegView:
+    """The leg by the payer's own payment. Where the node has none, the view shows only whether one could still
+    be made. Whether one was made that the node has forgotten is for the journal to know."""
+    if payment is None:
+        return LegView(LegState.NONE, clock, over=_is_expired(leg, clock))
+    tx_id = payment.payment_hash.hex()
+    if payment.invoice != leg.invoice or payment.amount_msat != leg.amount_msat:
+        reason = "the node's payment with this hash is of another invoice"
+        return LegView(LegState.NONE, clock, preimage=payment.preimage, reason=reason)
+    match payment.state:
+        case PaymentState.INITIATED:
+            return LegView(LegState.PENDING, clock, tx_id=tx_id)
+        case PaymentState.IN_FLIGHT:
+            return LegView(LegState.FUNDED, clock, tx_id=tx_id)
+        case PaymentState.SUCCEEDED:
+            return LegView(LegState.COLLECTED, clock, arrived=True, final=True, preimage=payment.preimage, tx_id=tx_id)
+        case PaymentState.FAILED:
+            return _returned(clock, tx_id, payment.failure)
+        case _:
+            assert_never(payment.state)
+
+
+def is_past_its_locks(leg: LightningLeg, payment: PaymentRecord, clock: ClockReading, rules: TimelockSettings) -> bool:
+    """Whether every HTLC that the payment can have had is long resolved, by the heights that limit it.
+
+    True only for the payer of a source leg: the provider must not conclude from it that it may give the source back.
+    """
+    is_source = leg.min_blocks_left > 0
+    if not is_source or payment.state is not PaymentState.IN_FLIGHT or payment.has_settled_part:
+        return False
+    last_try = decode_invoice(leg.invoice).expires_at + rules.payment_timeout + EXPIRY_MARGIN
+    if clock.chain_time <= last_try:
+        return False
+    if payment.last_expiry is not None:
+        return clock.height > payment.last_expiry + rules.close_blocks
+    # lnd shows no HTLC from whose expiry to count.
+    return clock.chain_time > last_try + rules.bitcoin.latest(leg.cltv_limit + rules.close_blocks)
+
+
+def returned_without_a_message(view: LegView) -> LegView:
+    """The view of a payment that lnd lists as in flight, and that no channel carries any more."""
+    reason = "lnd lists the payment as in flight, and no channel has an HTLC of it after the last could have expired"
+    return _returned(view.clock, view.tx_id, reason)
+
+
+def seen_by_payee(leg: LightningLeg, invoice: InvoiceRecord | None, clock: ClockReading, *, is_final: bool) -> LegView:
+    """The leg by the payee's own invoice.
+
+    Args:
+        leg: as the terms have it.
+        invoice: None where the node has none with this hash, which nobody can pay then.
+        clock: the node's.
+        is_final: whether no channel can lose a settled payment any more.
+    """
+    if invoice is None:
+        return LegView(LegState.NONE, clock, over=True, reason="the node has no invoice with this hash")
+    if invoice.text != leg.invoice:
+        reason = "the node's invoice with this hash is another one"
+        return LegView(LegState.NONE, clock, preimage=invoice.preimage, reason=reason)
+    tx_id = invoice.payment_hash.hex()
+    match invoice.state:
+        case InvoiceState.OPEN:
+            return LegView(LegState.NONE, clock)
+        case InvoiceState.ACCEPTED:
+            return _held(leg, invoice, clock, tx_id)
+        case InvoiceState.SETTLED:
+            return LegView(
+                LegState.COLLECTED, clock, arrived=True, final=is_final, preimage=invoice.preimage, tx_id=tx_id
+            )
+        case InvoiceState.CANCELED:
+            return _returned(clock, None, "the invoice is cancelled")
+        case _:
+            assert_never(invoice.state)
+
+
+def _held(leg: LightningLeg, invoice: InvoiceRecord, clock: ClockReading, tx_id: str) -> LegView:
+    parts = invoice.htlcs_in(HtlcState.ACCEPTED)
+    amount_msat = sum(part.amount_msat for part in parts)
+    if amount_msat != leg.amount_msat or not parts:
+        reason = f"{amount_msat} msat are held, not {leg.amount_msat}"
+        return LegView(LegState.PENDING, clock, tx_id=tx_id, reason=reason)
+    held = HeldPayment(
+        expiry_height=min(part.expiry_height for part in parts),
+        parts=len(parts),
+        smallest_part_msat=min(part.amount_msat for part in parts),
+    )
+    return LegView(LegState.FUNDED, clock, tx_id=tx_id, held=held)
+
+
+def _returned(clock: ClockReading, tx_id: str | None, reason: str | None) -> LegView:
+    return LegView(LegState.RETURNED, clock, arrived=True, final=True, over=True, tx_id=tx_id, reason=reason)
+
+
+def _is_expired(leg: LightningLeg, clock: ClockReading) -> bool:
+    return clock.chain_time > decode_invoice(leg.invoice).expires_at + EXPIRY_MARGIN

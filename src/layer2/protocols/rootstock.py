@@ -1,0 +1,45 @@
+"""Rootstock, on regtest only: Ethereum's dialect, with Rootstock's chain id. Bitcoin is an ERC-20 there, RBTC is gas.
+
+Source: Rootstock's chain ids, from its own documentation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from layer2.errors import ProtocolNotImplemented
+from layer2.interfaces import Clock, EvmSigner, SendRecords
+from layer2.layers import LAYERS, Layer2ProtocolType
+from layer2.protocols.evm.client import EvmClient
+from layer2.protocols.evm.settings import EvmSettings
+
+__all__ = ["ROOTSTOCK_REGTEST", "RootstockClient", "RootstockSettings"]
+
+ROOTSTOCK_REGTEST = 33
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootstockSettings(EvmSettings):
+    """The settings of a ``RootstockClient``; see ``EvmSettings``."""
+
+    chain_id: int = ROOTSTOCK_REGTEST
+
+
+class RootstockClient(EvmClient):
+    """Rootstock through the party's own node.
+
+    Raises:
+        ProtocolNotImplemented: on another network than regtest.
+    """
+
+    protocol_type: ClassVar[Layer2ProtocolType] = Layer2ProtocolType.ROOTSTOCK
+
+    def __init__(
+        self, settings: EvmSettings, signer: EvmSigner, sends: SendRecords, clock: Clock | None = None
+    ) -> None:
+        if settings.network not in LAYERS[self.protocol_type].clients_on:
+            raise ProtocolNotImplemented(
+                f"Rootstock has no client on {settings.network} in this version", protocol=self.protocol_type.value
+            )
+        super().__init__(settings, signer, sends, clock)

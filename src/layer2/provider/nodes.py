@@ -1,0 +1,124 @@
+"""A provider's own nodes: when each joins, what it offers there, and whether it can be relied on now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Set
+from typing import Protocol
+
+import structlog
+
+from layer2.errors import Layer2Error
+from layer2.interfaces import Clock
+from layer2.layers import Layer2ProtocolType
+from layer2.legs.leg import LegOffer
+from layer2.legs.views import ClockReading
+
+__all__ = ["JoiningLayer", "Nodes"]
+
+_HEALTH_SECONDS = 5
+_FIRST_RETRY_SECONDS = 1.0
+_LONGEST_RETRY_SECONDS = 60.0
+
+
+class JoiningLayer(Protocol):
+    """What this asks of ``assembly.JoiningLegs``."""
+
+    async def join(self) -> None:
+        """Connect to the node and check it, unless that is done."""
+        ...
+
+    async def leg_offer(self) -> LegOffer: ...
+
+    async def read_clock(self) -> ClockReading: ...
+
+
+class Nodes:
+    """The layers of a provider. One takes part once its node was checked; the others go on without it until then."""
+
+    def __init__(
+        self,
+        layers: Mapping[Layer2ProtocolType, JoiningLayer],
+        clock: Clock,
+        *,
+        first_retry_seconds: float = _FIRST_RETRY_SECONDS,
+    ) -> None:
+        self._layers = layers
+        self._clock = clock
+        self._first_retry_seconds = first_retry_seconds
+        self._offers: dict[Layer2ProtocolType, LegOffer] = {}
+        self._failures: dict[Layer2ProtocolType, Layer2Error] = {}
+        self._tried = {layer: asyncio.Event() for layer in layers}
+        self._health: dict[Layer2ProtocolType, tuple[float, bool]] = {}
+        self._log = structlog.get_logger("layer2.provider")
+
+    @property
+    def layers(self) -> Set[Layer2ProtocolType]:
+        """All that are configured."""
+        return self._layers.keys()
+
+    @property
+    def offers(self) -> Mapping[Layer2ProtocolType, LegOffer]:
+        """This provider's side of a quote on every layer that has joined."""
+        return self._offers
+
+    @property
+    def failures(self) -> Mapping[Layer2ProtocolType, Layer2Error]:
+        """Why layers that were tried have not joined yet."""
+        return self._failures
+
+    async def join(self) -> None:
+        """Check every node, again and again where it is away, and return once all have joined."""
+        async with asyncio.TaskGroup() as tasks:
+            for layer in self._layers:
+                tasks.create_task(self._join(layer), name=f"layer2-join-{layer.value}")
+
+    async def tried(self) -> None:
+        """Return when every node was tried once."""
+        for tried in self._tried.values():
+            await tried.wait()
+
+    async def problem(self, layers: Iterable[Layer2ProtocolType]) -> str | None:
+        """Why these layers cannot be relied on now, for strangers, or None. Nodes are asked every few seconds at most,
+        however often this is."""
+        away = [layer.value for layer in layers if not await self._is_ready(layer)]
+        if not away:
+            return None
+        return f"the provider's {' and '.join(away)} node{'s are' if len(away) > 1 else ' is'} not ready"
+
+    async def _join(self, layer: Layer2ProtocolType) -> None:
+        pause = self._first_retry_seconds
+        while True:
+            try:
+                await self._layers[layer].join()
+                self._offers[layer] = await self._layers[layer].leg_offer()
+                break
+            except Layer2Error as error:
+                self._failures[layer] = error
+                self._log.warning("node_not_ready", layer=layer.value, error=str(error), retry_seconds=pause)
+            except Exception:  # noqa: BLE001 - logged, with its traceback
+                # A fault of this package must not keep a layer away for ever.
+                self._log.exception("node_not_ready", layer=layer.value, retry_seconds=pause)
+            self._tried[layer].set()
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_RETRY_SECONDS)
+        self._tried[layer].set()
+        if self._failures.pop(layer, None) is not None:
+            self._log.info("node_joined", layer=layer.value)
+
+    async def _is_ready(self, layer: Layer2ProtocolType) -> bool:
+        if layer not in self._offers:
+            return False
+        now = self._clock.now()
+        known = self._health.get(layer)
+        if known is not None and now - known[0] < _HEALTH_SECONDS:
+            return known[1]
+        try:
+            await self._layers[layer].read_clock()
+            is_ready = True
+        except Layer2Error as error:
+            # What exactly is wrong with our node is for us and not for strangers.
+            self._log.warning("node_not_ready", layer=layer.value, error=str(error))
+            is_ready = False
+        self._health[layer] = (now, is_ready)
+        return is_ready

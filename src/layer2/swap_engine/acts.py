@@ -1,0 +1,258 @@
+"""The acts of one swap: prepared, journaled, performed, and asked about; each exactly as it was journaled.
+
+What leaves this process is durable as leaving before its first byte is sent. What was not answered may have happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from layer2.errors import BadAnswer, JournalError, Layer2Error, NodeError, Outcome
+from layer2.interfaces import Delivery, Intent, Json
+from layer2.legs.views import ActStatus, LegView, Verb
+from layer2.swap_engine.surroundings import LONGEST_CALL_SECONDS, Backoff, PartyLegs, Surroundings
+from layer2.swap_rules.machine import Act, ActView, LegEnd, Manner, Observed, Order, Step
+from layer2.swap_rules.states import State, TakerFunded
+from layer2.transactions import Preimage, SwapId
+
+__all__ = ["Acts", "Prepared"]
+
+LOG: Final = logging.getLogger("layer2.swap_engine")
+_LONGEST_SEND_SECONDS: Final = 120.0
+"""An act that is cut off may have left, so that clients have ample time to learn more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a step's orders came to."""
+
+    new: tuple[Intent, ...]
+    """To be journaled and then performed."""
+    again: tuple[Intent, ...]
+    """Journaled already."""
+    failed: Mapping[Order, Exception | None]
+    """Orders that nothing could be prepared for; None where it was too early to try again."""
+
+
+class Acts:
+    """The intents of one swap, and the only place that performs them."""
+
+    def __init__(self, around: Surroundings, legs: PartyLegs, swap_id: SwapId, backoff: Backoff, label: str) -> None:
+        self._around = around
+        self._legs = legs
+        self._swap_id = swap_id
+        self._backoff = backoff
+        self._label = label
+        self._intents: list[Intent] | None = None
+        self._unsettled: list[Intent] = []
+
+    async def load(self) -> None:
+        """Read the intents anew, and take back what was prepared and is not among them."""
+        self._intents = list(await self._around.journal.intents(self._swap_id))
+        unsettled, self._unsettled = self._unsettled, []
+        known = {one.number: one.act for one in self._intents}
+        self.discard([intent for intent in unsettled if known.get(intent.number) != intent.act])
+
+    async def views(self, seen: Mapping[LegEnd, LegView | None]) -> Mapping[Act, ActView]:
+        """What became of every act that has an intent."""
+        if self._intents is None:
+            await self.load()
+        last = {_act_of(intent): intent for intent in self._known}
+        statuses = await asyncio.gather(*(self._status(act, intent, seen[act.end]) for act, intent in last.items()))
+        return {
+            act: ActView(status, is_out=any(one.delivery.is_out for one in self._known if _act_of(one) == act))
+            for act, status in zip(last, statuses, strict=True)
+        }
+
+    async def _status(self, act: Act, intent: Intent, view: LegView | None) -> ActStatus:
+        if not intent.delivery.is_out:
+            return ActStatus.UNSEEN
+        if view is None:
+            # Not known is not lost: nothing is sent on the strength of it.
+            return ActStatus.UNDER_WAY
+        try:
+            async with asyncio.timeout(LONGEST_CALL_SECONDS):
+                status = await self._legs.layer(act.end).act_status(intent.act)
+        except Exception as error:  # noqa: BLE001 - noted, with its traceback
+            self._note(("status", act), f"the state of {_name(act)} cannot be read", error)
+            return ActStatus.UNDER_WAY
+        self._backoff.worked(("status", act))
+        leg = self._legs.swap.leg(act.end)
+        repeats = act.verb is Verb.FUND and leg.is_repeatable
+        if status is ActStatus.UNSEEN and intent.delivery is Delivery.REJECTED and not repeats:
+            return ActStatus.FAILED
+        return status
+
+    async def prepare(self, state: State, step: Step, observed: Observed) -> Prepared:
+        """Make what a step orders, and what has to be offered at a higher price; what fails stops nothing else."""
+        new: list[Intent] = []
+        again: list[Intent] = []
+        failed: dict[Order, Exception | None] = {}
+        for order in step.orders:
+            act = order.act
+            if not self._backoff.is_due(act):
+                failed[order] = None
+                continue
+            if order.manner is Manner.AGAIN:
+                again.append(next(one for one in reversed(self._known) if _act_of(one) == act))
+                continue
+            try:
+                made = await self._make(order, state, observed)
+            except Exception as error:  # noqa: BLE001 - noted, with its traceback
+                self._note(act, f"{_name(act)} cannot be prepared", error)
+                failed[order] = error
+                continue
+            new.append(self._next_intent(act, made, new))
+        if not step.state.is_final:
+            await self._reprice(observed, new)
+        return Prepared(tuple(new), tuple(again), failed)
+
+    async def _make(self, order: Order, state: State, observed: Observed) -> Json:
+        act = order.act
+        preimage = None
+        if act.verb is Verb.COLLECT:
+            preimage = self.preimage(observed)
+            if preimage is None:
+                raise JournalError("the preimage is not known where it should be", transfer_id=self._swap_id)
+        # Before funding: every act that may be needed later. Before showing the preimage: the claim; not after.
+        if act.verb is Verb.FUND:
+            checked: tuple[LegEnd, ...] = (LegEnd.SOURCE, LegEnd.DESTINATION)
+        else:
+            checked = (act.end,) if act.verb is Verb.COLLECT and isinstance(state, TakerFunded) else ()
+        for end in checked:
+            if (side := self._legs.sides.get(end)) is not None:
+                await self._legs.layer(end).check_can_finish(self._legs.htlcs[end], side)
+        return await self._legs.layer(act.end).prepare(act.verb, self._legs.htlcs[act.end], preimage)
+
+    async def _reprice(self, observed: Observed, new: list[Intent]) -> None:
+        """Claims and refunds that are under way and have to be offered at a higher price, as their next attempts.
+
+        It is the same act with the same nonce, so the machine is not asked: what it ordered once is under way until it
+        has an effect or has failed.
+        """
+        last = {_act_of(intent): intent for intent in self._known}
+        for act, intent in last.items():
+            view, key = observed.acts.get(act), ("price", act)
+            waits = view is not None and view.status is ActStatus.UNDER_WAY
+            is_read = (observed.source if act.end is LegEnd.SOURCE else observed.destination) is not None
+            if act.verb is Verb.FUND or not waits or not is_read or not self._backoff.is_due(key):
+                continue
+            try:
+                async with asyncio.timeout(LONGEST_CALL_SECONDS):
+                    repriced = await self._legs.layer(act.end).repriced(intent.act, self._legs.htlcs[act.end])
+            except Exception as error:  # noqa: BLE001 - noted, with its traceback
+                # It waits at the price that it has.
+                self._note(key, f"{_name(act)} is not offered at a higher price", error)
+                continue
+            self._backoff.worked(key)
+            if repriced is not None:
+                new.append(self._next_intent(act, repriced, new))
+
+    def preimage(self, observed: Observed) -> Preimage | None:
+        """Of an own swap from the seed, otherwise as a leg shows it."""
+        if self._legs.swap.made_preimage and self._around.preimages is not None:
+            candidates = [self._around.preimages.preimage(self._swap_id)]
+        else:
+            views = (observed.destination, observed.source)
+            candidates = [view.preimage for view in views if view is not None and view.preimage is not None]
+        wanted = self._legs.swap.terms.payment_hash
+        return next((one for one in candidates if one.payment_hash == wanted), None)
+
+    def journaled(self, intents: Sequence[Intent]) -> None:
+        """The journal has these now."""
+        self._known.extend(intents)
+
+    async def not_journaled(self, intents: Sequence[Intent]) -> None:
+        """Writing these failed: take them back, unless the journal has them in spite of the error."""
+        self._unsettled.extend(intents)
+        try:
+            await self.load()
+        except Layer2Error:
+            LOG.warning("%s: whether an act was journaled cannot be read; it is not performed", self._label)
+
+    def discard(self, intents: Sequence[Intent]) -> None:
+        """Take back what was prepared and surely not journaled."""
+        for intent in intents:
+            try:
+                self._legs.layer(LegEnd(intent.end)).discard(intent.act)
+            except Exception:
+                LOG.exception("%s: an act that was not journaled cannot be taken back", self._label)
+
+    async def perform(self, intents: Sequence[Intent]) -> None:
+        """Perform what is journaled: those of one leg in their order, and the legs side by side."""
+        by_end: dict[str, list[Intent]] = {}
+        for intent in intents:
+            by_end.setdefault(intent.end, []).append(intent)
+        await asyncio.gather(*(self._perform_in_order(ones) for ones in by_end.values()))
+
+    async def _perform_in_order(self, intents: Sequence[Intent]) -> None:
+        for intent in intents:
+            await self._perform(intent)
+
+    async def _perform(self, intent: Intent) -> None:
+        act, before = _act_of(intent), intent.delivery
+        try:
+            if not before.is_out:
+                await self._record(intent, Delivery.LEAVING)
+            delivery = await self._send(act, intent)
+            if delivery is Delivery.UNSENT and before.is_out:
+                # This attempt did not leave; an earlier one may have.
+                delivery = Delivery.UNKNOWN if before is Delivery.LEAVING else before
+            await self._record(intent, delivery)
+        except JournalError as error:
+            self._note(act, f"what became of {_name(act)} could not be journaled", error)
+
+    async def _send(self, act: Act, intent: Intent) -> Delivery:
+        try:
+            async with asyncio.timeout(_LONGEST_SEND_SECONDS):
+                await self._legs.layer(act.end).perform(intent.act)
+        except Exception as error:  # noqa: BLE001 - noted, with its traceback
+            delivery = _delivery_of(error)
+            self._note(act, f"{_name(act)} was not taken ({delivery.value})", error)
+            return delivery
+        self._backoff.worked(act)
+        return Delivery.TAKEN
+
+    async def _record(self, intent: Intent, delivery: Delivery) -> None:
+        await self._around.journal.record_delivery(self._swap_id, intent.number, delivery)
+        self._intents = [replace(one, delivery=delivery) if one.number == intent.number else one for one in self._known]
+
+    @property
+    def _known(self) -> list[Intent]:
+        assert self._intents is not None
+        return self._intents
+
+    def _next_intent(self, act: Act, made: Json, new: Sequence[Intent]) -> Intent:
+        number = max((one.number for one in (*self._known, *new)), default=0) + 1
+        return Intent(number, act.verb.value, act.end.value, made)
+
+    def _note(self, key: object, what: str, error: Exception) -> None:
+        seconds = self._backoff.failed(key)
+        # What is not a Layer2Error is a fault of this package: its traceback is needed.
+        trace = None if isinstance(error, Layer2Error | TimeoutError) else error
+        LOG.warning("%s: %s: %s; again in %.1f s", self._label, what, error, seconds, exc_info=trace)
+
+
+def _act_of(intent: Intent) -> Act:
+    return Act(Verb(intent.verb), LegEnd(intent.end))
+
+
+def _name(act: Act) -> str:
+    return f"{act.verb.value} of the {act.end.value}"
+
+
+def _delivery_of(error: Exception) -> Delivery:
+    """What an error of a send says about its way out. Where it says nothing, it may have left."""
+    if not isinstance(error, Layer2Error) or isinstance(error, BadAnswer):
+        return Delivery.UNKNOWN
+    match error.outcome:
+        case Outcome.REJECTED:
+            return Delivery.REJECTED
+        case Outcome.NOT_SENT if isinstance(error, NodeError):
+            return Delivery.UNSENT
+        case _:
+            return Delivery.UNKNOWN

@@ -1,0 +1,70 @@
+"""One process at a time acts on a journal: two would sign with the same keys and the same nonces."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+from layer2.errors import JournalBusy, JournalError
+
+__all__ = ["ProcessGuard"]
+
+_LONGEST_PID: Final = 32
+
+
+class ProcessGuard:
+    """An advisory lock on ``PATH.lock``, which holds the pid of the process that has it.
+
+    The operating system gives it back when the process ends, however it ends. The file stays.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._journal = path
+        self._path = path.with_name(f"{path.name}.lock")
+        self._descriptor: int | None = None
+
+    def take(self) -> None:
+        """Take the guard; does nothing where this object has it.
+
+        Raises:
+            JournalBusy: another process has it, or another object of this one.
+            JournalError: the file cannot be opened or written.
+        """
+        if self._descriptor is not None:
+            return
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise JournalError(f"the guard {self._path} cannot be opened: {error.strerror}") from error
+        try:
+            # A lock belongs to the open file, so that a second one in this process is refused too.
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except BlockingIOError:
+            holder = os.pread(descriptor, _LONGEST_PID, 0).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            raise self._busy(holder) from None
+        except OSError as error:
+            os.close(descriptor)
+            raise JournalError(f"the guard {self._path} cannot be taken: {error.strerror}") from error
+        self._descriptor = descriptor
+
+    def give_back(self) -> None:
+        """Let another process act. Can be repeated."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _busy(self, holder: str) -> JournalBusy:
+        if holder == str(os.getpid()):
+            return JournalBusy(
+                f"this process acts on the journal {self._journal} already",
+                remedy="use one manager for each journal",
+            )
+        return JournalBusy(
+            f"the process {holder or 'that is starting'} acts on the journal {self._journal}",
+            remedy="wait until it ends, or stop it; reading the journal needs no waiting",
+        )

@@ -1,0 +1,293 @@
+"""A leg on a chain: what is final, what is newest, and the honest parties' transactions that may still land.
+
+EVM locks and Bitcoin outputs differ by four abilities of their kind, which are read from the leg.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+from layer2.legs.leg import Leg
+from layer2.legs.views import ActStatus, LegState as Shown, LegView, Release, Side, Verb
+from layer2.testing.explore.clock import Clock, Region
+from layer2.testing.explore.swaps import PREIMAGE
+from layer2.testing.explore.world import Fate, LegState, LegWorld, Move, Seen, Who
+from layer2.transactions import Finality
+
+__all__ = ["ChainLeg", "On", "Tx"]
+
+
+class On(IntEnum):
+    """What a chain holds of the leg."""
+
+    NONE = 0
+    FUNDED = 1
+    WRONG = 2
+    """Another amount, or several outputs."""
+    COLLECTED = 3
+    RETURNED = 4
+    VOIDED = 5
+    """The inputs of the funding are spent: it can never be made."""
+
+
+class Tx(IntEnum):
+    """Where an honest party's transaction is."""
+
+    NEVER = 0
+    NEW = 1
+    """In the pool since this region."""
+    OLD = 2
+    """In the pool since an earlier region: it lands before this one ends."""
+    LOST_OLD = 3
+    """Dropped by the own node in the region in which it had to land."""
+    LOST = 4
+    """Dropped by the own node. Others may still have it."""
+    MINED = 5
+
+
+_VERBS = (Verb.FUND, Verb.COLLECT, Verb.RECLAIM, Verb.RELEASE, Verb.VOID)
+_RESULT = {
+    Verb.FUND: On.FUNDED,
+    Verb.COLLECT: On.COLLECTED,
+    Verb.RECLAIM: On.RETURNED,
+    Verb.RELEASE: On.RETURNED,
+    Verb.VOID: On.VOIDED,
+}
+_SHOWN = {
+    On.NONE: Shown.NONE,
+    On.FUNDED: Shown.FUNDED,
+    On.WRONG: Shown.PENDING,
+    On.COLLECTED: Shown.COLLECTED,
+    On.RETURNED: Shown.RETURNED,
+    On.VOIDED: Shown.NONE,
+}
+_ENDS = (On.COLLECTED, On.RETURNED, On.VOIDED)
+
+
+class _State(NamedTuple):
+    final: int
+    latest: int
+    old: int
+    """Whether what is newest and not final was there in an earlier region."""
+    signed: int
+    """Whether the payee's release signature is with the payer."""
+    pool: tuple[int, ...]
+    """Where the transaction of each verb is."""
+
+
+class ChainLeg(LegWorld):
+    """A lock or an output."""
+
+    def __init__(self, leg: Leg, end: str, clock: Clock, payer: Who, payee: Who) -> None:
+        super().__init__(leg, end, clock, payer, payee)
+        self._cosigned = leg.release is Release.COSIGNED
+        self._at_latest = leg.finality is Finality.LATEST
+
+    def start(self) -> int:
+        return self.number(_State(On.NONE, On.NONE, 0, 0, (0,) * len(_VERBS)))
+
+    def can_lag(self, number: int) -> bool:
+        state = _State(*self.states[number])
+        return state.final != state.latest
+
+    def fate(self, number: int) -> Fate:
+        return _fate(self.states[number][0])
+
+    def fate_now(self, number: int) -> Fate:
+        return _fate(self.states[number][1])
+
+    def may_land(self, number: int, region: int) -> bool:
+        state = _State(*self.states[number])
+        in_time = not self.leg.lapses or region < self.deadline
+        return state.pool[0] != Tx.NEVER and in_time and state.final == On.NONE
+
+    def is_forgotten(self, number: int) -> bool:
+        return False
+
+    def is_wrong(self, number: int) -> bool:
+        return self.states[number][1] == On.WRONG
+
+    def _is_valid(self, state: _State, verb: Verb, region: int) -> bool:
+        match verb:
+            case Verb.FUND:
+                return state.latest == On.NONE and (region < self.deadline or not self.leg.lapses)
+            case Verb.COLLECT:
+                return state.latest == On.FUNDED
+            case Verb.RECLAIM:
+                money = state.latest in (On.FUNDED, On.WRONG)
+                return money and (region >= self.deadline or bool(state.signed))
+            case Verb.RELEASE:
+                return state.latest == On.FUNDED and not self._cosigned
+            case Verb.VOID:
+                return state.latest == On.NONE
+
+    def _world_moves(self, state: LegState, region: int, accepted: bool) -> list[Move]:
+        now, moves = _State(*state), []
+        for place, verb in enumerate(_VERBS):
+            where = now.pool[place]
+            if where in (Tx.NEW, Tx.OLD, Tx.LOST, Tx.LOST_OLD) and self._is_valid(now, verb, region):
+                seen = where in (Tx.NEW, Tx.OLD)
+                late = where in (Tx.OLD, Tx.LOST_OLD)
+                mined = now._replace(pool=_put(now.pool, place, Tx.MINED), old=int(late or now.old))
+                after = _landed(mined, _RESULT[verb])
+                moves.append(self._move(f"its {verb.value} lands", after, is_benign=seen))
+            if where in (Tx.NEW, Tx.OLD):
+                lost = Tx.LOST if where == Tx.NEW else Tx.LOST_OLD
+                moves.append(self._move(f"its {verb.value} is dropped", now._replace(pool=_put(now.pool, place, lost))))
+        if now.latest != now.final:
+            moves.append(self._move("the newest becomes final", _settled(now, now.latest), is_benign=True))
+            if now.final == On.NONE and now.latest in (On.COLLECTED, On.RETURNED):
+                moves.append(self._move("the funding becomes final", _settled(now, On.FUNDED)))
+            moves.extend(self._reorganised(now, region, accepted))
+        if self.leg.anyone_collects and region >= self.deadline and now.latest == On.FUNDED:
+            moves.append(self._move("a stranger refunds it", self._by_others(now, Verb.RECLAIM)))
+        return moves
+
+    def _reorganised(self, now: _State, region: int, accepted: bool) -> list[Move]:
+        """The newest blocks are replaced: what they held is in the pool again, or dropped."""
+        targets = {now.final}
+        if now.final == On.NONE and now.latest in (On.COLLECTED, On.RETURNED):
+            targets.add(On.FUNDED)
+        if self._at_latest and accepted:
+            targets.discard(On.NONE)
+        moves = []
+        for target in sorted(targets):
+            name = On(target).name.lower()
+            for again, fate in ((Tx.OLD if now.old else Tx.NEW, "pooled"), (Tx.LOST_OLD if now.old else Tx.LOST, "lost")):
+                pool = tuple(
+                    again if where == Tx.MINED and (target == On.NONE or verb is not Verb.FUND) else where
+                    for verb, where in zip(_VERBS, now.pool, strict=True)
+                )
+                if now.old and target == On.NONE:
+                    # What stands in for the funding is there no later than that would have been.
+                    sooner = {Tx.NEW: Tx.OLD, Tx.LOST: Tx.LOST_OLD}
+                    pool = (*pool[:-1], sooner.get(Tx(pool[-1]), pool[-1]))
+                after = now._replace(latest=target, pool=pool, old=now.old if target != now.final else 0)
+                moves.append(self._move(f"reorganised back to {name}, its transactions {fate}", self._tidy(after, region)))
+        return moves
+
+    def _by_others(self, now: _State, verb: Verb) -> _State:
+        """Somebody else does an honest party's act. What is in a block and public can be handed in again by anybody,
+        so a reorganisation makes it no later than the party's own."""
+        place = _VERBS.index(verb)
+        actor = self.payee if verb is Verb.COLLECT else self.payer
+        if actor is Who.HONEST:
+            late = now.pool[place] in (Tx.OLD, Tx.LOST_OLD)
+            now = now._replace(pool=_put(now.pool, place, Tx.MINED), old=int(late or now.old))
+        return _landed(now, _RESULT[verb])
+
+    def _hostile_moves(self, state: LegState, region: int, side: Side, knows: bool) -> list[Move]:
+        now, moves = _State(*state), []
+        if side is Side.PAYER:
+            if self._is_valid(now, Verb.FUND, region):
+                moves.append(self._move("funds", _landed(now, On.FUNDED)))
+                if not self.leg.lapses:
+                    moves.append(self._move("funds wrongly", _landed(now, On.WRONG)))
+                    moves.append(self._move("voids", _landed(now, On.VOIDED)))
+            if self._is_valid(now, Verb.RECLAIM, region):
+                moves.append(self._move("takes back", self._by_others(now, Verb.RECLAIM)))
+        elif now.latest == On.FUNDED and not self._cosigned:
+            late = region >= self.deadline
+            moves.append(
+                self._move("gives back", self._by_others(now, Verb.RECLAIM) if late else _landed(now, On.RETURNED))
+            )
+        elif self._cosigned and not now.signed and now.final not in _ENDS:
+            moves.append(self._move("signs a release", now._replace(signed=1)))
+        may_claim = side is Side.PAYEE or self.leg.anyone_collects
+        if may_claim and knows and now.latest == On.FUNDED:
+            moves.append(self._move("claims", self._by_others(now, Verb.COLLECT), shows=True))
+        return moves
+
+    def _advance(self, state: LegState, region: int) -> LegState | None:
+        now = _State(*state)
+        due = now.old or any(where in (Tx.OLD, Tx.LOST_OLD) for where in now.pool)
+        if due and now.latest != now.final:
+            # What came first instead of a party's transaction was there no later, so it is final no later.
+            return None
+        for place, verb in enumerate(_VERBS):
+            if now.pool[place] == Tx.OLD and self._is_valid(now, verb, region):
+                return None
+        aged = {Tx.NEW: Tx.OLD, Tx.LOST_OLD: Tx.LOST}
+        pool = tuple(aged.get(Tx(where), where) for where in now.pool)
+        return self._tidy(now._replace(pool=pool, old=int(now.latest != now.final)), region + 1)
+
+    def _send(self, state: LegState, region: int, verb: Verb) -> LegState:
+        now = _State(*state)
+        if verb is Verb.RELEASE and self._cosigned:
+            return now if now.final in _ENDS else now._replace(signed=1)
+        place = _VERBS.index(verb)
+        again = {Tx.NEVER: Tx.NEW, Tx.LOST: Tx.NEW, Tx.LOST_OLD: Tx.OLD}
+        where = again.get(Tx(now.pool[place]), now.pool[place])
+        if verb is Verb.VOID and now.pool[0] in (Tx.OLD, Tx.LOST_OLD) and where == Tx.NEW:
+            # It stands in for a funding that a reorganisation took away, and that makes nothing later.
+            where = Tx.OLD
+        pool = _put(now.pool, place, where)
+        return self._tidy(now._replace(pool=pool), region)
+
+    def _see(self, state: LegState, region: int, side: Side, lags: bool, public: bool) -> Seen:
+        now = _State(*state)
+        newest = now.final if lags else now.latest
+        settled = self._at_latest or newest == now.final
+        shown = _SHOWN[On(newest)]
+        if newest == On.VOIDED and side is Side.PAYER:
+            shown = Shown.NONE
+        ended = newest in (On.COLLECTED, On.RETURNED)
+        lapsed = self.leg.lapses and region > self.deadline and now.latest == On.NONE
+        voided = now.final == On.VOIDED and side is Side.PAYER
+        view = LegView(
+            state=Shown.PENDING if newest == On.FUNDED and not settled else shown,
+            clock=self.clock.readings[region],
+            arrived=ended and settled,
+            final=ended and newest == now.final,
+            over=now.final == On.RETURNED or lapsed or voided,
+            preimage=PREIMAGE if newest == On.COLLECTED or public else None,
+            tx_id=None if newest in (On.NONE, On.VOIDED) else "tx",
+            returnable=bool(now.signed) and side is Side.PAYER,
+        )
+        return Seen(view, {verb: self._status(now, verb, lags) for verb in _VERBS})
+
+    def _status(self, now: _State, verb: Verb, lags: bool) -> ActStatus:
+        newest, where = now.final if lags else now.latest, now.pool[_VERBS.index(verb)]
+        if verb is Verb.RELEASE and self._cosigned:
+            return ActStatus.DONE if now.signed else ActStatus.UNSEEN
+        done = (On.FUNDED, On.COLLECTED, On.RETURNED) if verb is Verb.FUND else (_RESULT[verb],)
+        if newest in done:
+            return ActStatus.DONE
+        if now.final in _ENDS and verb is not Verb.FUND:
+            return ActStatus.FAILED
+        return ActStatus.UNDER_WAY if where in (Tx.NEW, Tx.OLD, Tx.MINED) else ActStatus.UNSEEN
+
+    def _tidy(self, now: _State, region: int) -> _State:
+        """Forget transactions that can never land any more."""
+        pool = now.pool
+        if now.final in _ENDS:
+            pool = (0,) * len(_VERBS)
+        elif now.final != On.NONE or (self.leg.lapses and region >= self.deadline and now.latest == On.NONE):
+            pool = _put(_put(pool, 0, Tx.NEVER), len(_VERBS) - 1, Tx.NEVER)
+        return now._replace(pool=pool, old=0 if now.final == now.latest else now.old)
+
+    def _move(self, label: str, after: _State, *, is_benign: bool = False, shows: bool = False) -> Move:
+        return Move(f"{self.end}: {label}", self.number(after), is_benign, shows)
+
+
+def _fate(on: int) -> Fate:
+    if on in (On.FUNDED, On.WRONG):
+        return Fate.HELD
+    return Fate.PAID if on == On.COLLECTED else Fate.NOWHERE
+
+
+def _put(pool: tuple[int, ...], place: int, where: int) -> tuple[int, ...]:
+    return (*pool[:place], where, *pool[place + 1 :])
+
+
+def _landed(now: _State, result: int) -> _State:
+    return now._replace(latest=result)
+
+
+def _settled(now: _State, final: int) -> _State:
+    if final in _ENDS:
+        pool: tuple[int, ...] = (0,) * len(_VERBS)
+    else:
+        pool = _put(_put(now.pool, 0, Tx.NEVER), len(_VERBS) - 1, Tx.NEVER)
+    return now._replace(final=final, pool=pool, old=0 if final == now.latest else now.old)

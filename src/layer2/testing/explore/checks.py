@@ -1,0 +1,137 @@
+"""What must hold in every state, and of every act, whatever the world and a hostile party do."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from layer2.legs.views import Verb
+from layer2.swap_rules.machine import Act, LegEnd
+from layer2.swap_rules.states import (
+    ProviderCompleted,
+    ProviderLost,
+    ProviderReleased,
+    TakerAbandoned,
+    TakerCompleted,
+    TakerLost,
+    TakerRefunded,
+    TakerState,
+)
+from layer2.testing.explore.clock import Region
+from layer2.testing.explore.parties import Facts
+from layer2.testing.explore.world import Fate, LegWorld
+
+__all__ = ["World", "needs_dead_node", "provider_act_problem", "provider_problem", "taker_act_problem", "taker_problem"]
+
+
+class World(NamedTuple):
+    """One state of everything, by numbers."""
+
+    region: int
+    source: int
+    destination: int
+    taker: int
+    provider: int
+    public: int
+    """0: nobody but its maker knows the preimage. 1: the other party may know it. 2: it is public on both layers."""
+    taker_dead: int
+    """0: both nodes answer. 1: the source's is dead for good. 2: the destination's."""
+    provider_dead: int
+
+
+def taker_problem(world: World, facts: Facts, source: LegWorld, destination: LegWorld, is_foreign: bool) -> str | None:
+    """What is wrong for an honest taker in a state, or None."""
+    paid, got = source.fate(world.source), destination.fate(world.destination)
+    held = got is not Fate.NOWHERE or destination.fate_now(world.destination) is not Fate.NOWHERE
+    needs_destination = world.taker_dead == 2
+    state = facts.state
+    if is_foreign:
+        if paid is Fate.PAID and not world.public:
+            return "the taker paid, and the invoice was not"
+    elif paid is Fate.PAID and not held and not needs_destination:
+        return "the taker lost: the provider collected the source for good, and nothing is left at the destination"
+    elif isinstance(state, TakerLost) and not needs_destination:
+        return "the taker ended as lost"
+    if isinstance(state, TakerCompleted) and not is_foreign and got is not Fate.PAID:
+        return "the taker ended as completed, and the destination is not its own for good"
+    if isinstance(state, TakerRefunded | TakerAbandoned):
+        if paid is not Fate.NOWHERE or source.fate_now(world.source) is not Fate.NOWHERE:
+            return f"the taker ended as {state.name}, and its money is not back"
+        if source.may_land(world.source, world.region):
+            return f"the taker ended as {state.name}, and its funding can still be made"
+    if facts.funded and not facts.is_final and not facts.has_deadline:
+        return f"no deadline is shown in the state {facts.name}"
+    return None
+
+
+def provider_problem(world: World, facts: Facts, source: LegWorld, destination: LegWorld) -> str | None:
+    """What is wrong for an honest provider in a state, or None."""
+    got, paid = source.fate(world.source), destination.fate(world.destination)
+    held = got is not Fate.NOWHERE or source.fate_now(world.source) is not Fate.NOWHERE
+    excused = world.provider_dead != 0 or destination.is_forgotten(world.destination)
+    state = facts.state
+    if paid is Fate.PAID and not held and not excused:
+        return "the provider lost: the destination was collected for good, and nothing is left at the source"
+    if isinstance(state, ProviderLost) and not excused:
+        return "the provider ended as lost"
+    if isinstance(state, ProviderCompleted) and got is not Fate.PAID:
+        return "the provider ended as completed, and the source is not its own for good"
+    if isinstance(state, ProviderReleased) and facts.funded and not excused:
+        if paid is not Fate.NOWHERE or destination.fate_now(world.destination) is not Fate.NOWHERE:
+            return "the provider ended as released, and its money is not back"
+        if destination.may_land(world.destination, world.region):
+            return "the provider ended as released, and its funding can still be made"
+    if facts.funded and not facts.is_final and not facts.has_deadline:
+        return f"no deadline is shown in the state {facts.name}"
+    return None
+
+
+def taker_act_problem(world: World, facts: Facts, act: Act, destination: LegWorld, is_foreign: bool) -> str | None:
+    """What is wrong with an act that an honest taker intends for the first time."""
+    if act.verb is not Verb.COLLECT:
+        return None
+    if not facts.funded:
+        return "the taker collects, and its own funding has not left"
+    if is_foreign:
+        return "the taker collects what is paid to somebody else"
+    if destination.is_wrong(world.destination):
+        return "the taker shows the preimage for a funding that is wrong"
+    return None
+
+
+def provider_act_problem(
+    world: World, facts: Facts, act: Act, source: LegWorld, destination: LegWorld
+) -> str | None:
+    """What is wrong with an act that an honest provider intends for the first time.
+
+    Args:
+        facts: of the provider before the act.
+    """
+    now = destination.fate_now(world.destination)
+    if act.end is LegEnd.SOURCE and act.verb is Verb.COLLECT:
+        if not facts.funded:
+            return "the provider collects without having paid"
+        if now is not Fate.PAID and facts.state.name != "collecting":
+            return "the provider collects, and its own funding was not collected"
+    if act.verb is Verb.RELEASE and facts.funded and world.region < Region.AT_SOURCE:
+        if now is not Fate.NOWHERE or destination.may_land(world.destination, world.region):
+            return "the provider releases, and its own funding may still be collected"
+    if act.verb is Verb.FUND:
+        if facts.signed:
+            return "the provider funds after it released"
+        if source.is_wrong(world.source):
+            return "the provider funds, and what it is paid with is wrong"
+    return None
+
+
+def needs_dead_node(facts: Facts, dead: int) -> bool:
+    """Whether a party cannot end without the node that is dead for good.
+
+    Args:
+        dead: 1: the source's node. 2: the destination's.
+    """
+    name = facts.state.name
+    if isinstance(facts.state, TakerState):
+        return dead == 1 or name in ("agreed", "collecting")
+    if dead == 2:
+        return name != "releasing"
+    return name in ("agreed", "releasing", "collecting")

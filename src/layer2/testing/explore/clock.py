@@ -1,0 +1,133 @@
+"""Time as ten regions between the named instants of a swap, each with one moment that stands for all of it.
+
+What a machine concludes may depend on a region alone: every moment of one gives the same answers. What was sent in one
+region is in a block and final before the end of the next; that the regions are long enough for it, and in this order,
+is the inequality, which is checked apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from layer2.legs.bitcoin import BitcoinLeg
+from layer2.legs.invoices import decoded
+from layer2.legs.leg import Leg
+from layer2.legs.lightning import LightningLeg
+from layer2.legs.timelock_settings import TimelockSettings
+from layer2.legs.views import ClockReading
+from layer2.terms import Terms
+from layer2.testing.explore.swaps import HEIGHT
+
+__all__ = ["REGION_NAMES", "Clock", "Region"]
+
+_BLOCK: Final = 600
+
+
+class Region:
+    """The regions' numbers."""
+
+    FUNDING = 0
+    COUNTER_FUNDING = 1
+    COLLECTING = 2
+    BEFORE_DESTINATION = 3
+    AT_DESTINATION = 4
+    """From the destination's deadline until a refund must have been sent."""
+    BEFORE_KNOWN = 5
+    BEFORE_BEGIN = 6
+    BEFORE_SOURCE = 7
+    AT_SOURCE = 8
+    OVER = 9
+
+
+REGION_NAMES: Final = (
+    "before fund_by",
+    "before counter_fund_by",
+    "before collect_by",
+    "before the destination's deadline D",
+    "after D, before the refund must be sent",
+    "before known(D)",
+    "before must_begin(S)",
+    "before the source's deadline S",
+    "after S",
+    "when S is surely over",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Instants:
+    begin: int
+    """The last moment at which the payee surely still collects."""
+    deadline: int
+
+
+class Clock:
+    """The instants of one swap, with blocks of Bitcoin that come every ten minutes."""
+
+    def __init__(self, terms: Terms, rules: TimelockSettings) -> None:
+        self.terms, self.rules = terms, rules
+        issued = terms.issued_at
+        self.expiry = {
+            "source": self._expiry(terms.source, terms.fund_by),
+            "destination": self._expiry(terms.destination, terms.counter_fund_by),
+        }
+        destination = self._instants(terms.destination, "destination")
+        source = self._instants(terms.source, "source")
+        span = terms.destination.known(issued, terms.destination.clock_at_issue(issued), rules)
+        known = issued + span.seconds + _BLOCK * span.blocks
+        surely_over = terms.source.surely_over(issued, terms.source.clock_at_issue(issued), rules)
+        self.bounds = (
+            terms.fund_by,
+            terms.counter_fund_by,
+            terms.collect_by,
+            destination.deadline,
+            destination.deadline + rules.provider_absence,
+            known,
+            source.begin,
+            source.deadline,
+            max(source.deadline + 12 * 3600, surely_over),
+        )
+        """The last moment of each region; of a deadline, the first moment after."""
+        if not issued < self.bounds[0] or any(
+            late <= early for early, late in zip(self.bounds, self.bounds[1:], strict=False)
+        ):
+            raise ValueError(f"the instants of the swap are not in order: {[one - issued for one in self.bounds]}")
+        starts = (issued, *self.bounds)
+        ends = (*self.bounds, self.bounds[-1] + 12 * 3600)
+        self.now = tuple((start + end) // 2 for start, end in zip(starts, ends, strict=True))
+        self.readings = tuple(ClockReading(now, self._height(now)) for now in self.now)
+        self.begin = {"source": Region.BEFORE_SOURCE, "destination": Region.BEFORE_DESTINATION}
+        """From these regions on a payee that begins to collect may come too late."""
+        self.deadline = {"source": Region.AT_SOURCE, "destination": Region.AT_DESTINATION}
+
+    def region_of(self, instant: int) -> int:
+        """The region that an instant lies in."""
+        for region, bound in enumerate(self.bounds):
+            is_deadline = region in (Region.BEFORE_DESTINATION, Region.BEFORE_SOURCE)
+            if instant < bound or (instant == bound and not is_deadline):
+                return region
+        return Region.OVER
+
+    def _height(self, now: int) -> int:
+        return HEIGHT + (now - self.terms.issued_at) // _BLOCK
+
+    def _expiry(self, leg: Leg, paid_at: int) -> int:
+        """Lightning: the height at which the HTLC of a payment that was made at the last moment expires."""
+        if not isinstance(leg, LightningLeg):
+            return 0
+        return self._height(paid_at) + decoded(leg.invoice).min_final_cltv_expiry_delta
+
+    def _instants(self, leg: Leg, end: str) -> _Instants:
+        rules, issued = self.rules, self.terms.issued_at
+        if isinstance(leg, LightningLeg):
+            height = self.expiry[end]
+            margin = rules.hold_expiry_blocks + rules.late_tip_blocks
+        elif isinstance(leg, BitcoinLeg) and leg.is_by_height:
+            height = leg.locktime
+            margin = rules.claim_blocks + rules.final_depth + rules.late_tip_blocks
+        else:
+            begin, deadline = leg.collect_until(None, issued, rules), leg.refundable_from
+            assert begin is not None and deadline is not None
+            return _Instants(begin, deadline)
+        deadline = issued + _BLOCK * (height - HEIGHT)
+        return _Instants(deadline - _BLOCK * margin, deadline)

@@ -1,0 +1,260 @@
+"""An honest party: the journal in short, and the real machine, asked once for every distinct input.
+
+The journal is the machine's state and, for each act, whether an intent is there and whether it may have left. A crash
+is that the rest of a turn does not happen; where it could matter there are three points: the intent is journaled, it
+is journaled as leaving, it has left and nothing was answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Any, Final, NamedTuple
+
+from layer2.legs.views import ActStatus, Side, Verb
+from layer2.swap_rules import decisions, outlook
+from layer2.swap_rules.machine import Act, ActView, LegEnd, Observed, Order, Swap
+from layer2.swap_rules.states import (
+    ProviderAgreed,
+    ProviderCollecting,
+    ProviderCounterFunded,
+    ProviderCounterFunding,
+    ProviderRefunding,
+    State,
+    TakerAgreed,
+    TakerCollecting,
+)
+from layer2.testing.explore.clock import Clock
+from layer2.testing.explore.world import Seen
+
+__all__ = ["Answer", "Party", "Posture", "Sent"]
+
+_SOURCE, _DESTINATION = LegEnd.SOURCE, LegEnd.DESTINATION
+_ACTS: Final = {
+    "taker": (
+        Act(Verb.FUND, _SOURCE),
+        Act(Verb.COLLECT, _DESTINATION),
+        Act(Verb.RECLAIM, _SOURCE),
+        Act(Verb.VOID, _SOURCE),
+    ),
+    "provider": (
+        Act(Verb.FUND, _DESTINATION),
+        Act(Verb.COLLECT, _SOURCE),
+        Act(Verb.RELEASE, _SOURCE),
+        Act(Verb.RECLAIM, _DESTINATION),
+        Act(Verb.VOID, _DESTINATION),
+    ),
+}
+_CRASHABLE: Final = frozenset(
+    {Act(Verb.FUND, _SOURCE), Act(Verb.COLLECT, _DESTINATION), Act(Verb.FUND, _DESTINATION), Act(Verb.RELEASE, _SOURCE)}
+)
+"""Acts that are not harmless to repeat, or that show something."""
+_NEEDS_PREIMAGE: Final = Verb.COLLECT
+
+
+class Posture(IntEnum):
+    """What an intent's way out of the process is known as."""
+
+    ABSENT = 0
+    INTENDED = 1
+    OUT = 2
+
+
+class Sent(NamedTuple):
+    """An act that leaves for a node."""
+
+    act: Act
+    may_crash: bool
+
+
+class Answer(NamedTuple):
+    """What a machine decided on one input."""
+
+    label: str
+    journaled: int
+    """The party when the step is journaled and nothing has left."""
+    leaving: int
+    """The party when everything is journaled as leaving."""
+    sends: tuple[Sent, ...]
+    is_quiet: bool
+    """Whether nothing changes and nothing is sent."""
+    new_acts: tuple[Act, ...]
+    repeats: bool
+    """Whether a payment that may have left is sent once more."""
+
+
+class _Journal(NamedTuple):
+    state: State
+    postures: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the checks and the search need of a party's journal."""
+
+    state: State
+    name: str
+    is_final: bool
+    obliged_from: int
+    """The region at whose end the party has done everything, by the deadline that it is shown; 99 without one."""
+    has_deadline: bool
+    funded: bool
+    """Whether its funding may have left."""
+    collected: bool
+    """Whether its collecting may have left."""
+    accepts: bool
+    """Whether it relies on the other party's funding."""
+    signed: bool
+    """Whether its release may have left."""
+
+
+class Party:
+    """An honest party in one swap."""
+
+    def __init__(self, role: str, swap: Swap, clock: Clock) -> None:
+        self.role, self.swap, self.clock = role, swap, clock
+        self.acts = _ACTS[role]
+        self._source_acts = tuple(act for act in self.acts if act.end is _SOURCE)
+        self._destination_acts = tuple(act for act in self.acts if act.end is _DESTINATION)
+        self.sides = {
+            _SOURCE: Side.PAYER if role == "taker" else Side.PAYEE,
+            _DESTINATION: Side.PAYEE if role == "taker" else Side.PAYER,
+        }
+        self.facts: list[Facts] = []
+        self.calls = 0
+        self._journals: list[_Journal] = []
+        self._numbers: dict[_Journal, int] = {}
+        self._answers: dict[int, Answer] = {}
+        self._attention: dict[tuple[int, int, int, int], str | None] = {}
+        self._seen: list[Seen | None] = [None]
+
+    def start(self) -> int:
+        """The journal right after the terms were agreed."""
+        state: State = TakerAgreed() if self.role == "taker" else ProviderAgreed()
+        return self._number(_Journal(state, (Posture.ABSENT,) * len(self.acts)))
+
+    def seen_number(self, seen: Seen) -> int:
+        """A number for what a node shows; 0 is a node that shows nothing."""
+        for number, one in enumerate(self._seen):
+            if one == seen:
+                return number
+        self._seen.append(seen)
+        return len(self._seen) - 1
+
+    def answer(self, number: int, region: int, source: int, destination: int) -> Answer:
+        """The machine's next step."""
+        key = number << 36 | source << 20 | destination << 4 | region
+        if (known := self._answers.get(key)) is None:
+            known = self._answers[key] = self._ask(number, region, source, destination)
+        return known
+
+    def attention(self, number: int, region: int, source: int, destination: int) -> str | None:
+        """What a human would have to look at."""
+        key = (number, region, source, destination)
+        if key not in self._attention:
+            state, observed = self._journals[number].state, self._observed(number, region, source, destination)
+            self._attention[key] = outlook.attention(self.swap, state, observed)
+        return self._attention[key]
+
+    def _ask(self, number: int, region: int, source: int, destination: int) -> Answer:
+        self.calls += 1
+        journal = self._journals[number]
+        observed = self._observed(number, region, source, destination)
+        step = decisions.next_step(self.swap, journal.state, observed)
+        orders = [order for order in step.orders if self._can_prepare(order, journal, observed)]
+        if len(orders) != len(step.orders):
+            # The preimage is not known: the engine journals nothing of the step.
+            return Answer(f"{self.role} cannot prepare a claim", number, number, (), True, (), False)
+        state = _normal(step.state)
+        intended, leaving = list(journal.postures), list(journal.postures)
+        for order in orders:
+            place = self.acts.index(order.act)
+            intended[place] = max(intended[place], Posture.INTENDED)
+            leaving[place] = Posture.OUT
+        sends = tuple(Sent(order.act, order.act in _CRASHABLE) for order in orders)
+        done = ", ".join(f"{order.act.verb.value} {order.act.end.value}" for order in orders)
+        changed = "" if state == journal.state else f" -> {state.name}"
+        label = f"{self.role}{changed}{': ' + done if done else ''}"
+        new = tuple(o.act for o in orders if journal.postures[self.acts.index(o.act)] == Posture.ABSENT)
+        return Answer(
+            label,
+            self._number(_Journal(state, tuple(intended))),
+            self._number(_Journal(state, tuple(leaving))),
+            sends,
+            state == journal.state and not orders,
+            new,
+            any(self._repeats(order.act, journal) for order in orders),
+        )
+
+    def _repeats(self, act: Act, journal: _Journal) -> bool:
+        is_out = journal.postures[self.acts.index(act)] == Posture.OUT
+        return act.verb is Verb.FUND and is_out and self.swap.leg(act.end).kind == "lightning"
+
+    def _can_prepare(self, order: Order, journal: _Journal, observed: Observed) -> bool:
+        if order.act.verb is not _NEEDS_PREIMAGE or self.swap.made_preimage:
+            return True
+        if journal.postures[self.acts.index(order.act)] != Posture.ABSENT:
+            return True
+        return any(view is not None and view.preimage for view in (observed.source, observed.destination))
+
+    def _observed(self, number: int, region: int, source: int, destination: int) -> Observed:
+        journal, seen = self._journals[number], {_SOURCE: self._seen[source], _DESTINATION: self._seen[destination]}
+        acts: dict[Act, ActView] = {}
+        for act, posture in zip(self.acts, journal.postures, strict=True):
+            if posture != Posture.ABSENT:
+                acts[act] = ActView(_status(seen[act.end], act.verb), posture == Posture.OUT)
+        views: Mapping[LegEnd, Any] = {end: None if one is None else one.view for end, one in seen.items()}
+        return Observed(self.clock.now[region], views[_SOURCE], views[_DESTINATION], acts)
+
+    def _number(self, journal: _Journal) -> int:
+        known = self._numbers.get(journal)
+        if known is None:
+            known = self._numbers[journal] = len(self._journals)
+            self._journals.append(journal)
+            self.facts.append(self._facts(journal))
+        return known
+
+    def _facts(self, journal: _Journal) -> Facts:
+        state, terms, rules = journal.state, self.swap.terms, self.swap.settings
+        shown = outlook.outlook(state, terms, rules).deadline
+        if self.role == "provider":
+            obliged = outlook.must_be_back_by(state, terms, rules)  # type: ignore[arg-type]  # of its role
+        else:
+            obliged = shown if isinstance(state, TakerCollecting) and self.swap.made_preimage else None
+        collect = journal.postures[1]
+        paying = ProviderCounterFunding | ProviderCounterFunded | ProviderRefunding | ProviderCollecting
+        return Facts(
+            state=state,
+            name=f"{self.role} {state.name}",
+            is_final=state.is_final,
+            obliged_from=99 if obliged is None else self.clock.region_of(obliged),
+            has_deadline=shown is not None,
+            funded=journal.postures[0] == Posture.OUT,
+            collected=collect == Posture.OUT,
+            accepts=isinstance(state, paying | TakerCollecting),
+            signed=self.role == "provider" and journal.postures[2] == Posture.OUT,
+        )
+
+
+def _status(seen: Seen | None, verb: Verb) -> ActStatus:
+    if seen is None:
+        return ActStatus.UNSEEN
+    return seen.statuses.get(verb, ActStatus.UNSEEN)
+
+
+def _normal(state: State) -> State:
+    """A state without what no decision depends on."""
+    if isinstance(state, ProviderAgreed):
+        return state
+    changes: dict[str, Any] = {}
+    for name, plain in (
+        ("source_tx_id", None),
+        ("destination_tx_id", None),
+        ("reason", ""),
+        ("has_arrived", False),
+        ("final_at", None),
+    ):
+        if hasattr(state, name):
+            changes[name] = plain
+    return replace(state, **changes) if changes else state

@@ -1,0 +1,76 @@
+"""One run of the explorer: a pair, a finality, who is honest, and what else can go wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from layer2.swap_rules.machine import Swap
+from layer2.swap_rules.timelocks import MAINNET
+from layer2.testing.explore.chain_leg import ChainLeg
+from layer2.testing.explore.clock import Clock
+from layer2.testing.explore.parties import Party
+from layer2.testing.explore.payment_leg import PaymentLeg
+from layer2.testing.explore.swaps import PAIRS, Pair, swap_terms
+from layer2.testing.explore.world import LegWorld, Who
+from layer2.transactions import Finality
+
+__all__ = ["Scenario", "Setup", "scenarios"]
+
+_HONEST, _HOSTILE = Who.HONEST, Who.HOSTILE
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What one run explores."""
+
+    pair: Pair
+    finality: Finality
+    taker: Who = _HONEST
+    provider: Who = _HONEST
+    nodes_die: bool = False
+    """Whether one node of one honest party may be dead for good from some moment on."""
+    public: bool = False
+    """Whether the preimage may become public by another swap under the same hash."""
+
+    @property
+    def name(self) -> str:
+        who = {(0, 0): "both honest", (1, 0): "hostile taker", (0, 1): "hostile provider"}[self.taker, self.provider]
+        more = (", a node dies" if self.nodes_die else "") + (", the preimage is public" if self.public else "")
+        return f"{self.pair.name} {self.finality.value}, {who}{more}"
+
+
+class Setup:
+    """The legs, the parties and the clock of a scenario."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        terms = swap_terms(scenario.pair, scenario.finality)
+        self.clock = Clock(terms, MAINNET)
+        foreign = scenario.pair.is_foreign
+        payee = _HOSTILE if foreign else scenario.taker
+        self.source = self._leg("source", scenario.taker, scenario.provider)
+        self.destination = self._leg("destination", scenario.provider, payee)
+        self.taker = Party("taker", Swap(terms, MAINNET, made_preimage=not foreign), self.clock)
+        self.provider = Party("provider", Swap(terms, MAINNET, made_preimage=False), self.clock)
+
+    def _leg(self, end: str, payer: Who, payee: Who) -> LegWorld:
+        leg = self.clock.terms.source if end == "source" else self.clock.terms.destination
+        world = PaymentLeg if leg.kind == "lightning" else ChainLeg
+        return world(leg, end, self.clock, payer, payee)
+
+
+_FINALITIES: Final = (Finality.FINALIZED, Finality.LATEST)
+
+
+def scenarios(pair: str | None = None) -> Iterator[Scenario]:
+    """Every run, or those of one pair."""
+    for one in PAIRS.values():
+        if pair is not None and one.name != pair:
+            continue
+        for finality in _FINALITIES:
+            for taker, provider in ((_HONEST, _HONEST), (_HONEST, _HOSTILE), (_HOSTILE, _HONEST)):
+                yield Scenario(one, finality, taker, provider)
+                yield Scenario(one, finality, taker, provider, nodes_die=True)
+            yield Scenario(one, finality, _HOSTILE, _HONEST, public=True)

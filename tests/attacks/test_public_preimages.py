@@ -1,0 +1,64 @@
+"""What strangers can do with a payment hash, or a preimage, that is not theirs alone."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from layer2.legs.evm import EvmLeg
+from layer2.legs.leg import Htlc
+from swap_engine.chain import Transaction
+from swap_engine.two_parties import Scene
+from swap_engine.virtual_time import run
+from swap_rules.example_terms import PAYMENT_HASH, PREIMAGE, SWAP_ID
+
+DAY = 24 * 3600
+
+
+def pay_the_same_invoice(scene: Scene) -> None:
+    """Another customer pays it over the same chain, and its provider claims: the preimage is public from then on."""
+    leg = scene.terms.source
+    assert isinstance(leg, EvmLeg)
+    customer, merchant = b"\x61" * 20, b"\x62" * 20
+    scene.world.owners |= {customer: "customer", merchant: "merchant"}
+    other = Htlc(replace(leg, payer=customer, payee=merchant), PAYMENT_HASH, b"\x0a" * 32)
+    for sender, verb, preimage in (("customer", "fund", None), ("merchant", "collect", PREIMAGE)):
+        scene.chain.broadcast(Transaction(sender, 0, verb, other, preimage))
+
+
+@pytest.mark.parametrize("when", ["funding", "funded"])
+def test_a_lock_for_an_invoice_that_another_customer_paid_comes_back_though_the_provider_is_gone(when: str) -> None:
+    async def story() -> None:
+        scene = await Scene.to_lightning(foreign=True)
+        await scene.taker.runner.resume()
+        await scene.taker.until(when)
+        if when == "funding":
+            await scene.when(lambda: scene.lock_of(scene.terms.source) is not None)
+        pay_the_same_invoice(scene)
+        async with asyncio.timeout(DAY):
+            await scene.taker.runner.wait(SWAP_ID)
+        assert scene.lock.state == "refunded"
+        assert scene.gained("taker") == 0
+        # The invoice is paid, as its preimage shows, and nothing was spent on it.
+        assert scene.taker.state == "completed"
+        await scene.close()
+
+    run(story())
+
+
+def test_nothing_is_locked_for_an_invoice_that_another_customer_has_paid_already() -> None:
+    async def story() -> None:
+        scene = await Scene.to_lightning(foreign=True)
+        pay_the_same_invoice(scene)
+        await scene.when(lambda: PAYMENT_HASH in scene.chain.ledger().spent)
+        await scene.begin()
+        async with asyncio.timeout(DAY):
+            await scene.taker.runner.wait(SWAP_ID)
+        assert scene.lock_of(scene.terms.source) is None
+        assert scene.taker.state == "abandoned"
+        assert "paid before" in scene.taker.record.state["reason"]
+        await scene.close()
+
+    run(story())

@@ -1,0 +1,240 @@
+"""What both parties' nodes show: locks, payments, invoices and balances. Nothing of the package under test is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+
+from layer2.formats.keccak import keccak256
+from layer2.local_network import LocalChain, LocalNetwork, Party
+
+__all__ = ["Channel", "Facts", "Lightning", "Lock", "Money", "Payment", "read_facts", "read_height"]
+
+_LOCKED: Final = "0x" + keccak256(b"Locked(bytes32,bytes32,address,address,address,uint256,uint256,bytes32)").hex()
+_STATUS: Final = "0x" + keccak256(b"status(bytes32)")[:4].hex()
+_BALANCE: Final = "0x" + keccak256(b"balanceOf(address)")[:4].hex()
+_READ_SECONDS: Final = 20.0
+_MOST: Final = "10000"
+
+
+class Money(Enum):
+    """Where the money of one leg is."""
+
+    NOTHING = "nothing"
+    """It never left the payer, or it is as if it never had."""
+    HELD = "held"
+    PAID = "paid"
+    """The payee has it."""
+    RETURNED = "returned"
+    """The payer has it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """One lock of the contract, in the chain as it is now."""
+
+    lock_id: str
+    payment_hash: str
+    payer: str
+    payee: str
+    amount: int
+    """In the token's smallest unit."""
+    deadline: int
+    money: Money
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """What a payer's node shows of a payment."""
+
+    payment_hash: str
+    money: Money
+    satoshi: int
+    fee: int
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One party's side of its channels."""
+
+    owned: int
+    """Satoshi, with the commitment fee that the opener has paid."""
+    pending: int
+    """HTLCs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lightning:
+    """What one party's node shows."""
+
+    payments: Mapping[str, tuple[Payment, ...]]
+    """By payment hash."""
+    invoices: Mapping[str, Money]
+    """By payment hash: whether a payment of it is held, or has come."""
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that the nodes show at one time. A layer whose node does not answer is left out."""
+
+    locks: Mapping[str, tuple[Lock, ...]]
+    """By the name of the chain."""
+    tokens: Mapping[tuple[str, str], int]
+    """By chain and party: satoshi of the token."""
+    lightning: Mapping[str, Lightning]
+    """By party."""
+    accounts: Mapping[str, str] = field(default_factory=dict)
+    """The EVM account of each party, in lower case."""
+
+    def locked(self, chain: str, payment_hash: str, payer: str) -> tuple[Lock, ...]:
+        """The locks of a party under a hash."""
+        account = self.accounts[payer]
+        found = self.locks.get(chain, ())
+        return tuple([each for each in found if (each.payment_hash, each.payer) == (payment_hash, account)])
+
+    def money(self, layer: str, payment_hash: str, payer: str) -> Money | None:
+        """Where the money of a leg is, and None where the layer's nodes cannot be asked."""
+        if layer == "LIGHTNING":
+            return self._in_lightning(payment_hash, payer)
+        if layer not in self.locks:
+            return None
+        states = {lock.money for lock in self.locked(layer, payment_hash, payer)}
+        return next((one for one in (Money.PAID, Money.HELD, Money.RETURNED) if one in states), Money.NOTHING)
+
+    def _in_lightning(self, payment_hash: str, payer: str) -> Money | None:
+        payee = "provider" if payer == "taker" else "taker"
+        if payer not in self.lightning or payee not in self.lightning:
+            return None
+        came = self.lightning[payee].invoices.get(payment_hash, Money.NOTHING)
+        states = {payment.money for payment in self.lightning[payer].payments.get(payment_hash, ())}
+        if Money.PAID in states or came is Money.PAID:
+            return Money.PAID
+        return Money.HELD if Money.HELD in states or came is Money.HELD else Money.NOTHING
+
+
+async def read_facts(network: LocalNetwork, session: aiohttp.ClientSession) -> Facts:
+    """Ask every node now."""
+    parties = {"taker": network.taker, "provider": network.provider}
+    accounts = {name: party.evm_address.lower() for name, party in parties.items()}
+    nodes = [_lightning(session, party) for party in parties.values()]
+    chains = [_chain(session, chain, accounts) for chain in network.chains.values()]
+    shown = await asyncio.gather(*nodes, return_exceptions=True)
+    found = await asyncio.gather(*chains, return_exceptions=True)
+    locks, tokens = dict[str, tuple[Lock, ...]](), dict[tuple[str, str], int]()
+    for name, answer in zip(network.chains, found, strict=True):
+        if not isinstance(answer, BaseException):
+            locks[name], balances = answer
+            tokens |= {(name, party): amount for party, amount in balances.items()}
+        elif not isinstance(answer, aiohttp.ClientError | TimeoutError | OSError):
+            raise answer
+    lightning = dict[str, Lightning]()
+    for name, node in zip(parties, shown, strict=True):
+        if not isinstance(node, BaseException):
+            lightning[name] = node
+        elif not isinstance(node, aiohttp.ClientError | TimeoutError | OSError):
+            raise node
+    return Facts(locks, tokens, lightning, accounts)
+
+
+async def read_height(session: aiohttp.ClientSession, chain: LocalChain) -> int:
+    """The height of a chain."""
+    return int(await _call(session, chain, "eth_blockNumber", []), 16)
+
+
+async def _call(session: aiohttp.ClientSession, chain: LocalChain, method: str, parameters: list[Any]) -> Any:
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}
+    async with session.post(chain.rpc_url, json=body, timeout=aiohttp.ClientTimeout(_READ_SECONDS)) as response:
+        if response.status != 200:
+            raise aiohttp.ClientError(f"{method}: status {response.status}")
+        answer = await response.json()
+    if "result" not in answer:
+        raise aiohttp.ClientError(f"{method}: {answer.get('error')}")
+    return answer["result"]
+
+
+async def _chain(
+    session: aiohttp.ClientSession, chain: LocalChain, accounts: Mapping[str, str]
+) -> tuple[tuple[Lock, ...], dict[str, int]]:
+    # One block for all, so that an audit does not see half of a reorganisation.
+    block = await _call(session, chain, "eth_blockNumber", [])
+    wanted = {"address": chain.htlc_address, "fromBlock": "0x0", "toBlock": block, "topics": [_LOCKED]}
+    entries = await _call(session, chain, "eth_getLogs", [wanted])
+    calls = [{"to": chain.htlc_address, "data": _STATUS + entry["topics"][1][2:]} for entry in entries]
+    states = [int(await _call(session, chain, "eth_call", [call, block]), 16) for call in calls]
+    unit = 10 ** (chain.token_decimals - 8)
+    locks = [_lock(entry, state, unit) for entry, state in zip(entries, states, strict=True)]
+    balances = dict[str, int]()
+    for party, account in accounts.items():
+        call = {"to": chain.token_address, "data": _BALANCE + account[2:].rjust(64, "0")}
+        balances[party] = int(await _call(session, chain, "eth_call", [call, block]), 16) // unit
+    return tuple(locks), balances
+
+
+def _lock(entry: Mapping[str, Any], state: int, unit: int) -> Lock:
+    topics, data = entry["topics"], bytes.fromhex(entry["data"][2:])
+    payee, _token, amount, deadline, _terms = (data[32 * place : 32 * place + 32] for place in range(5))
+    # A lock that was logged and that the contract does not know went with a reorganisation in between.
+    money = (Money.NOTHING, Money.HELD, Money.PAID, Money.RETURNED)[state]
+    return Lock(
+        lock_id=topics[1][2:],
+        payment_hash=topics[2][2:],
+        payer="0x" + topics[3][-40:].lower(),
+        payee="0x" + payee[-20:].hex(),
+        amount=int.from_bytes(amount, "big") // unit,
+        deadline=int.from_bytes(deadline, "big"),
+        money=money,
+    )
+
+
+async def _lightning(session: aiohttp.ClientSession, party: Party) -> Lightning:
+    node = party.lightning
+    trusted = ssl.create_default_context(cafile=node.certificate_file)
+    macaroon = Path(node.macaroon_file).with_name("admin.macaroon").read_bytes().hex()
+
+    async def get(path: str, **parameters: str) -> Any:
+        async with session.get(
+            node.rest_url + path,
+            params=parameters,
+            headers={"Grpc-Metadata-macaroon": macaroon},
+            ssl=trusted,
+            timeout=aiohttp.ClientTimeout(_READ_SECONDS),
+        ) as response:
+            if response.status != 200:
+                raise aiohttp.ClientError(f"{path}: status {response.status}")
+            return await response.json()
+
+    payments = dict[str, tuple[Payment, ...]]()
+    for sent in (await get("/v1/payments", include_incomplete="true", max_payments=_MOST))["payments"]:
+        payment = _payment(sent)
+        payments[payment.payment_hash] = (*payments.get(payment.payment_hash, ()), payment)
+    listed = (await get("/v1/invoices", num_max_invoices=_MOST))["invoices"]
+    invoices = {base64.b64decode(one["r_hash"]).hex(): _came(str(one["state"])) for one in listed}
+    channels = (await get("/v1/channels"))["channels"]
+    return Lightning(payments, invoices, _sum(channels))
+
+
+def _payment(sent: Mapping[str, Any]) -> Payment:
+    states = {"SUCCEEDED": Money.PAID, "FAILED": Money.NOTHING}
+    money = states.get(str(sent["status"]), Money.HELD)
+    return Payment(str(sent["payment_hash"]), money, int(sent["value_sat"]), int(sent.get("fee_sat") or 0))
+
+
+def _came(state: str) -> Money:
+    return {"SETTLED": Money.PAID, "ACCEPTED": Money.HELD}.get(state, Money.NOTHING)
+
+
+def _sum(channels: list[Mapping[str, Any]]) -> Channel:
+    owned = pending = 0
+    for channel in channels:
+        owned += int(channel["local_balance"]) + (int(channel["commit_fee"]) if channel.get("initiator") else 0)
+        pending += len(channel.get("pending_htlcs") or ())
+    return Channel(owned, pending)

@@ -1,0 +1,157 @@
+"""A party's process: started, killed, frozen, without a disk, and started again whenever it ends by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["PartyProcess"]
+
+_TESTS = Path(__file__).parent.parent
+_PAUSE_SECONDS = 0.5
+_START_SECONDS = 30.0
+"""After this a process counts as started, whatever it shows."""
+_LONGEST_LINE = 2**20
+
+
+@dataclass
+class PartyProcess:
+    """The program of one party.
+
+    Args:
+        party: ``taker`` or ``provider``.
+        directory: of the run.
+        heard: called with every line of JSON that it writes.
+    """
+
+    party: str
+    directory: Path
+    heard: Callable[[dict[str, Any]], None]
+    started: Callable[[], None]
+    """Called after each start."""
+    ended_by_itself: list[str] = field(default_factory=list)
+    """What it wrote last, each time that it ended without being killed."""
+    _process: asyncio.subprocess.Process | None = None
+    _keeper: asyncio.Task[None] | None = None
+    _is_wanted: bool = False
+    _is_disk_full: bool = False
+    _is_ready: bool = False
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether it was started and does not serve yet."""
+        return self._is_wanted and not self._is_ready
+
+    @property
+    def log(self) -> Path:
+        """What it wrote on standard error."""
+        return self.directory / f"{self.party}.log"
+
+    @property
+    def ready_file(self) -> Path:
+        """Where the provider announces itself."""
+        return self.directory / self.party / "ready.json"
+
+    def start(self) -> None:
+        """Let it run, from now on and again after it has ended by itself."""
+        self._is_wanted = True
+        if self._keeper is None:
+            self._keeper = asyncio.create_task(self._keep())
+
+    async def kill(self) -> None:
+        """SIGKILL, and no new start until ``start``."""
+        self._is_wanted = False
+        keeper, self._keeper = self._keeper, None
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+        if keeper is not None:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+        if self._process is not None:
+            if self._process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    self._process.kill()
+            await asyncio.wait_for(self._process.wait(), 30)
+        self._process = None
+
+    def freeze(self) -> None:
+        """SIGSTOP: it is there, its connections too, and nothing happens any more."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self._signal(signal.SIGCONT)
+
+    def fill_disk(self, is_full: bool) -> None:
+        """Let every write to a file fail (RLIMIT_FSIZE is 0, and Python ignores SIGXFSZ), or succeed again."""
+        self._is_disk_full = is_full
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                _, hard = resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE)
+                soft = 0 if is_full else hard
+                resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (soft, hard))
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Write a line to its input; lost where it does not run."""
+        if self._process is not None and self._process.returncode is None:
+            assert self._process.stdin is not None
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+    async def _keep(self) -> None:
+        while self._is_wanted:
+            self._is_ready = False
+            self.ready_file.unlink(missing_ok=True)
+            command = [sys.executable, "-m", "chaos.party", self.party, str(self.directory)]
+            paths = os.pathsep.join([str(_TESTS), str(_TESTS.parent / "src"), os.environ.get("PYTHONPATH", "")])
+            with self.log.open("ab") as log:
+                self._process = await asyncio.create_subprocess_exec(
+                    *command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    env=os.environ | {"PYTHONPATH": paths},
+                    limit=_LONGEST_LINE,
+                )
+            if self._is_disk_full:
+                self.fill_disk(True)
+            self.started()
+            watching = asyncio.create_task(self._until_ready())
+            assert self._process.stdout is not None
+            try:
+                while line := await self._process.stdout.readline():
+                    self._is_ready = True
+                    self.heard(json.loads(line))
+                await self._process.wait()
+            finally:
+                watching.cancel()
+            if self._is_wanted:
+                self.ended_by_itself.append(self._last_line())
+                await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _until_ready(self) -> None:
+        """The provider announces itself in a file; the taker by its first line."""
+        give_up = time.monotonic() + _START_SECONDS
+        while not self._is_ready and time.monotonic() < give_up:
+            self._is_ready = self.ready_file.exists()
+            await asyncio.sleep(0.1)
+        self._is_ready = True
+
+    def _last_line(self) -> str:
+        *_, last = ["", *self.log.read_text(errors="replace").splitlines()]
+        return f"{self.party}: {last}"

@@ -1,0 +1,196 @@
+"""One chaos run: transfers and faults by a schedule, an audit meanwhile, and the verdict at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chaos.auditor import Facts
+from chaos.events import Event, Schedule, Wish
+from chaos.judge import Judge, Verdict
+from chaos.world import World, local_network, world
+
+__all__ = ["Run", "run"]
+
+_ENDS = frozenset({"TransferRefunded", "TransferLost"})
+_ASK_AGAIN_SECONDS = 0.5
+_AUDIT_SECONDS = 0.7
+_TICK_SECONDS = 0.1
+_SETTLE_SECONDS = 25.0
+"""How long transfers go on after the last fault before the clocks move."""
+_HORIZON = 3 * 3600
+"""Seconds beyond every deadline of a swap on a local network."""
+_LAST_SECONDS = 20.0
+_READ_SECONDS = 30.0
+
+
+@dataclass
+class Run:
+    """A run under way."""
+
+    schedule: Schedule
+    say: Callable[[str], None]
+    calls: dict[str, Wish] = field(default_factory=dict)
+    """What was asked for and has not come to an end."""
+    ended: set[str] = field(default_factory=set)
+    errors: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """How often each error was raised to the taker's program, and its last text."""
+    judge: Judge | None = None
+    place: World | None = None
+    _passed: float = 0.0
+    """Seconds of the schedule."""
+    _asking: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def heard(self, said: dict[str, Any]) -> None:
+        """A line of the taker's program."""
+        if self.judge is not None:
+            self.judge.hear(said)
+        if "error" in said:
+            name = f"{said['error']} {said.get('code', '')}"
+            number, _ = self.errors.get(name, (0, ""))
+            self.errors[name] = number + 1, str(said["text"])
+        key = said["key"]
+        if key is None or key not in self.calls:
+            return
+        if "proof" in said or said["error"] in _ENDS:
+            self.ended.add(key)
+            del self.calls[key]
+            return
+        task = asyncio.create_task(self._ask_again(key))
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    def taker_started(self) -> None:
+        """A new process of the taker asks for everything again, under the same keys."""
+        for wish in self.calls.values():
+            self.ask(wish)
+
+    def ask(self, wish: Wish) -> None:
+        """Ask the taker's program for a transfer."""
+        assert self.place is not None
+        fields = {"source": wish.source.value, "destination": wish.destination.value, "amount": wish.amount}
+        self.place.parties["taker"].send({"key": wish.key, **fields})
+
+    async def _ask_again(self, key: str) -> None:
+        await asyncio.sleep(_ASK_AGAIN_SECONDS)
+        if key in self.calls:
+            self.ask(self.calls[key])
+
+    async def clock(self) -> None:
+        """Let the schedule's time go on, but not while a process starts: that takes as long as the machine needs."""
+        assert self.place is not None
+        before = time.monotonic()
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            now = time.monotonic()
+            if not self.place.is_starting:
+                self._passed += now - before
+            before = now
+
+    async def _until(self, at: float) -> None:
+        while self._passed < at:  # noqa: ASYNC110 - a clock of its own
+            await asyncio.sleep(_TICK_SECONDS)
+
+    async def wishes(self) -> None:
+        """Ask for each transfer at its time."""
+        for wish in self.schedule.wishes:
+            await self._until(wish.at)
+            self.calls[wish.key] = wish
+            self.ask(wish)
+
+    async def event(self, event: Event) -> None:
+        """Let one event happen at its time."""
+        assert self.place is not None
+        await self._until(event.at)
+        self.say(str(event))
+        await self.place.make(event)
+
+    async def audit(self) -> None:
+        """Compare what is stated with what the nodes show, for ever."""
+        while True:
+            await self.look()
+            await asyncio.sleep(_AUDIT_SECONDS)
+
+    async def look(self) -> bool:
+        """Compare once; return whether everything has ended."""
+        assert self.place is not None
+        assert self.judge is not None
+        facts = await self.place.facts()
+        stated = await self.place.stated()
+        self.judge.look(facts, stated)
+        return not self.calls and all(record.is_final for record in stated.records)
+
+    async def all_facts(self) -> Facts:
+        """What the nodes show, once all of them answer."""
+        assert self.place is not None
+        give_up = time.monotonic() + _READ_SECONDS
+        while True:
+            facts = await self.place.facts()
+            if len(facts.lightning) == 2 and len(facts.locks) == len(self.place.network.chains):
+                return facts
+            assert time.monotonic() < give_up, "a node does not answer after all faults"
+            await asyncio.sleep(0.2)
+
+    async def finish(self) -> None:
+        """End all faults, and wait for the end of everything: first by itself, then with clocks that move."""
+        assert self.place is not None
+        await self.place.heal()
+        give_up = time.monotonic() + _SETTLE_SECONDS
+        while self.calls and time.monotonic() < give_up:  # noqa: ASYNC110 - the event is another process's
+            await asyncio.sleep(0.2)
+        is_over = False
+
+        async def look() -> None:
+            nonlocal is_over
+            while not is_over:
+                is_over = await self.look()
+                await asyncio.sleep(_AUDIT_SECONDS)
+
+        looking = asyncio.create_task(look())
+        try:
+            await self.place.move(_HORIZON, is_over=lambda: is_over)
+            async with asyncio.timeout(_LAST_SECONDS):
+                await looking
+        except TimeoutError:
+            pass
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+
+
+async def run(
+    schedule: Schedule, network: str, directory: Path, say: Callable[[str], None] = lambda line: None
+) -> tuple[Verdict, Run]:
+    """Make a run on a network of its own.
+
+    Args:
+        directory: empty; for the network, both journals and both logs.
+        say: takes a line about each event.
+    """
+    with local_network(network, directory / "network") as started:
+        going = Run(schedule, say)
+        async with world(started, directory, going.heard, going.taker_started) as place:
+            going.place = place
+            before = await going.all_facts()
+            going.judge = Judge(before)
+            beside = [asyncio.create_task(going.audit()), asyncio.create_task(going.clock())]
+            try:
+                async with asyncio.TaskGroup() as work:
+                    work.create_task(going.wishes())
+                    for event in schedule.events:
+                        work.create_task(going.event(event))
+            finally:
+                for task in beside:
+                    task.cancel()
+                ended = await asyncio.gather(*beside, return_exceptions=True)
+            for error in ended:
+                if isinstance(error, Exception):
+                    raise error
+            await going.finish()
+            facts, stated = await going.all_facts(), await place.stated()
+            wanted = [wish.key for wish in schedule.wishes]
+            return going.judge.finish(facts, stated, going.ended, wanted), going

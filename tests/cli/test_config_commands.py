@@ -1,0 +1,171 @@
+"""``layer2 config``: what is written, and what is refused before any node is asked."""
+
+from __future__ import annotations
+
+import json
+import stat
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from cli.running import Ran, layer2_here
+from layer2.cli.simnet_commands import described
+from layer2.local_network import LightningNode, LocalChain, LocalNetwork, Party
+
+SECRET = "ab" * 32 + "\n"
+
+
+def written(path: Path, text: str, mode: int = 0o600) -> str:
+    path.write_text(text)
+    path.chmod(mode)
+    return str(path)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A directory with the description of a local network that does not run, and its parties' files."""
+
+    def party(name: str) -> Party:
+        key = written(tmp_path / f"{name}.key", SECRET)
+        node = LightningNode(
+            "https://127.0.0.1:1", written(tmp_path / "cert", ""), written(tmp_path / "macaroon", ""), "02" + "00" * 32
+        )
+        return Party("0x" + "11" * 20, key, node)
+
+    def chain(chain_id: int) -> LocalChain:
+        return LocalChain("http://127.0.0.1:2", "ws://127.0.0.1:2", chain_id, "0x" + "22" * 20, "0x" + "33" * 20, 8)
+
+    (tmp_path / "net").mkdir()
+    LocalNetwork(
+        name="simnet",
+        directory=str(tmp_path / "net"),
+        control_url="http://127.0.0.1:3",
+        chains={"BOB": chain(60808), "ROOTSTOCK": chain(33)},
+        taker=party("taker"),
+        provider=party("provider"),
+        process_ids=(1,),
+    ).save()
+    return tmp_path
+
+
+def init(home: Path, *words: str) -> Ran:
+    return layer2_here("config", "init", "--network-directory", "net", *words, cwd=home)
+
+
+def add_provider(home: Path, url: str) -> None:
+    with (home / "layer2.toml").open("a") as file:
+        file.write(f'\n[[providers]]\nname = "other"\nurl = "{url}"\nidentity_key = "{"00" * 32}"\n')
+
+
+def test_a_local_configuration_has_all_layers_and_a_price_for_gas(home: Path) -> None:
+    made = init(home)
+    assert made.status == 0, made.err
+    content = tomllib.loads((home / "layer2.toml").read_text())
+    assert {"bob", "rootstock", "lightning"} <= content.keys()
+    assert content["rootstock"]["chain_id"] == 33
+    assert content["bob"]["native_price_sat"] > 0
+    assert content["rootstock"]["native_price_sat"] == 100_000_000
+    checked = layer2_here("config", "check", "--json", cwd=home)
+    assert checked.envelope["data"]["layers"] == ["BOB", "ROOTSTOCK", "LIGHTNING"], checked.err
+
+
+def test_a_configuration_without_a_provider_is_written_with_a_warning(home: Path) -> None:
+    made = init(home)
+    assert "warning: no provider is configured, since there is no provider-ready.json" in made.err
+    (home / "there").mkdir()
+    (home / "there" / "provider-ready.json").write_text(
+        json.dumps({"url": "http://127.0.0.1:8390", "identity_key": "00" * 32})
+    )
+    assert "warning" not in init(home, "--directory", "there").err
+
+
+def test_a_provider_file_that_is_named_and_not_there_is_refused(home: Path) -> None:
+    made = init(home, "--provider-file", "missing.json")
+    assert made.status == 3
+    assert "there is no file missing.json" in made.err
+    assert not (home / "layer2.toml").exists()
+
+
+def test_the_hint_after_init_addresses_the_file_that_was_written(home: Path) -> None:
+    assert "next: layer2 doctor --config elsewhere/layer2.toml" in init(home, "--directory", "elsewhere").out
+
+
+def test_the_hints_after_starting_a_network_elsewhere_address_that_place(home: Path) -> None:
+    network = LocalNetwork.load(home / "net")
+    last = described(network, Path("my net")).text[-1]
+    assert last == (
+        "next: layer2 config init --network simnet --network-directory 'my net'; "
+        "stop it: layer2 simnet down --directory 'my net'"
+    )
+    assert described(network, None).text[-1] == "next: layer2 config init --network simnet; stop it: layer2 simnet down"
+
+
+@pytest.mark.parametrize("network", ["mainnet", "testnet"])
+def test_a_public_configuration_has_the_layers_that_have_a_client_there(tmp_path: Path, network: str) -> None:
+    made = layer2_here("config", "init", "--network", network, cwd=tmp_path)
+    assert made.status == 0, made.err
+    content = tomllib.loads((tmp_path / "layer2.toml").read_text())
+    assert content["bob"]["chain_id"] == {"mainnet": 60808, "testnet": 808813}[network]
+    assert "rootstock" not in content
+    assert "lightning" in content
+    assert "next: layer2 config check --config layer2.toml" in made.out
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "complaint"),
+    [
+        pytest.param(SECRET, 0o644, "is open to others (mode 0644)", id="readable by others"),
+        pytest.param("f00d", 0o600, "does not hold 64 hex digits", id="four digits"),
+        pytest.param("zz" * 32, 0o600, "does not hold 64 hex digits", id="no digits"),
+    ],
+)
+@pytest.mark.parametrize("file", ["taker.key", "swap-seed.hex"])
+def test_a_key_file_that_is_not_one_is_refused_before_any_node_is_asked(
+    home: Path, file: str, text: str, mode: int, complaint: str
+) -> None:
+    init(home)
+    written(home / file, text, mode)
+    checked = layer2_here("config", "check", "--json", cwd=home)
+    assert checked.status == 4, checked.err
+    assert complaint in checked.err
+    assert text.strip() not in checked.out + checked.err
+
+
+def test_a_missing_file_is_named_with_its_key(home: Path) -> None:
+    init(home)
+    (home / "macaroon").unlink()
+    checked = layer2_here("config", "check", "--json", cwd=home)
+    assert checked.status == 3
+    assert "[lightning] macaroon_file: there is no file" in checked.err
+
+
+def test_a_provider_elsewhere_is_asked_over_https_only(home: Path) -> None:
+    init(home)
+    add_provider(home, "http://provider.example")
+    refused = layer2_here("config", "check", "--json", cwd=home)
+    assert refused.status == 3
+    assert "plain http is allowed on this machine only" in refused.err
+
+
+def test_a_providers_file_is_checked_and_shown_as_one(home: Path) -> None:
+    made = init(home, "--role", "provider")
+    assert made.status == 0, made.err
+    text = (home / "provider.toml").read_text()
+    assert "layer2 config check --role provider --config provider.toml" in text
+    assert "next: layer2 provider serve --config provider.toml" in made.out
+    assert stat.S_IMODE((home / "provider.toml").stat().st_mode) == 0o600
+    checked = layer2_here("config", "check", "--role", "provider", "--json", cwd=home)
+    assert checked.status == 0, checked.err
+    shown = layer2_here("config", "show", "--role", "provider", "--json", cwd=home)
+    assert shown.envelope["data"]["settings"]["fee_ppm"] == 3_000
+    written(home / "identity.hex", SECRET, 0o640)
+    assert layer2_here("config", "check", "--role", "provider", "--json", cwd=home).status == 4
+
+
+def test_a_layer_that_has_no_client_is_refused_with_the_nearest_name(home: Path) -> None:
+    ran = layer2_here("quote", "20000", "--from", "bob", "--to", "lightening", "--json", cwd=home)
+    assert ran.status == 3
+    assert 'did you mean "lightning"?' in ran.err
+    other = layer2_here("quote", "20000", "--from", "bob", "--to", "stacks", "--json", cwd=home)
+    assert "there are bob, rootstock, lightning" in other.err

@@ -1,0 +1,360 @@
+"""Two layers, a provider, a runner and a clock that do what a test asks for; the journal is the real one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from coincurve import PrivateKey, PublicKeyXOnly
+
+from layer2.errors import Layer2Error, TaskCancelled
+from layer2.formats.evm_address import to_checksum
+from layer2.formats.tagged_signature import sign
+from layer2.interfaces import Json, Role, SwapRecord, SystemEntropy
+from layer2.layers import Layer2ProtocolType
+from layer2.legs.evidence import LegEvidence
+from layer2.legs.evm import EvmOffer
+from layer2.legs.leg import Htlc, LegOffer
+from layer2.legs.lightning import LightningOffer
+from layer2.legs.timelock_settings import REGTEST
+from layer2.legs.views import ActStatus, ClockReading, LegState, LegView, OfferRequest, Side, Verb
+from layer2.manager.quoting import Quoter
+from layer2.manager.records import TransferRecords
+from layer2.manager.starting import Starter
+from layer2.manager.taker import Taker
+from layer2.money import BTC, AssetId, Balance
+from layer2.protocol_client import HtlcLayer, Layer2ProtocolAsync
+from layer2.provider_client import PairOffer, ProviderEndpoint, ProviderInfo
+from layer2.signed_terms import quote_digest, terms_hash
+from layer2.signers.software import SeedPreimages
+from layer2.swap_engine.journal import SqliteJournal
+from layer2.swap_rules.agreement import SwapRequest, build_terms
+from layer2.swap_rules.states import TakerState, write_state
+from layer2.terms import QuoteTerms, Scheme, Signature, SignedQuote, SignedTerms
+from layer2.transactions import Finality, Preimage, SwapId, TxState, TxStatus
+from layer2.transfers import TransferRequest
+
+BOB, ROOTSTOCK = Layer2ProtocolType.BOB, Layer2ProtocolType.ROOTSTOCK
+NOW = 1_790_000_000
+AMOUNT = 100_000
+IDENTITY = PrivateKey(b"\x01" * 32)
+IDENTITY_KEY = PublicKeyXOnly.from_secret(IDENTITY.secret).format()
+TAKER_NODE, PROVIDER_NODE = PrivateKey(b"\x07" * 32), PrivateKey(b"\x08" * 32)
+TAKER, PROVIDER = b"\x05" * 20, b"\x06" * 20
+SEED = SeedPreimages(b"\x09" * 32)
+REQUEST = TransferRequest(BTC, AMOUNT, BOB, ROOTSTOCK, max_fee=1_000)
+
+
+class FakeClock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.time = float(NOW)
+
+    def now(self) -> float:
+        return self.time
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    """Return once the condition holds."""
+    async with asyncio.timeout(10):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.002)
+
+
+def offer_of(layer: Layer2ProtocolType, account: bytes) -> LegOffer:
+    if layer is Layer2ProtocolType.LIGHTNING:
+        node = TAKER_NODE if account == TAKER else PROVIDER_NODE
+        return LightningOffer("bcrt", node.public_key.format())
+    chain_id, contract, token = (60808 if layer is BOB else 33), b"\x11" * 20, b"\x12" * 20
+    return EvmOffer(layer, chain_id, contract, token, 8, account, Finality.LATEST)
+
+
+class FakeLegs(HtlcLayer):
+    """The taker's part in swaps on one layer, for everything up to the agreement."""
+
+    def __init__(self, layer: Layer2ProtocolType, account: bytes = TAKER) -> None:
+        self.layer = layer
+        self.account = account
+        self.cost: int | None = 25
+        self.shows = LegState.NONE
+        """Of every leg."""
+        self.failures: list[Layer2Error] = []
+        self.asked: list[str] = []
+
+    def _note(self, what: str) -> None:
+        self.asked.append(what)
+        if self.failures:
+            raise self.failures.pop(0)
+
+    async def leg_offer(self) -> LegOffer:
+        return offer_of(self.layer, self.account)
+
+    async def offer(self, request: OfferRequest) -> str:
+        self._note("offer")
+        return to_checksum(self.account)
+
+    async def network_cost(self, amount: int) -> int | None:
+        return self.cost
+
+    async def check_can_finish(self, htlc: Htlc, side: Side) -> None:
+        self._note(f"check_can_finish {side.value}")
+
+    async def observe(self, htlc: Htlc, side: Side) -> LegView:
+        self._note(f"observe {side.value}")
+        return LegView(self.shows, ClockReading(NOW, 1))
+
+    async def prepare(self, verb: Verb, htlc: Htlc, preimage: Preimage | None = None) -> Json:
+        raise NotImplementedError
+
+    async def perform(self, act: Json) -> None:
+        raise NotImplementedError
+
+    async def act_status(self, act: Json) -> ActStatus:
+        raise NotImplementedError
+
+    async def wait_for_change(self, htlc: Htlc, view: LegView) -> None:
+        raise NotImplementedError
+
+    async def read_clock(self) -> ClockReading:
+        self._note("read_clock")
+        return ClockReading(NOW, 1)
+
+    async def evidence(self, htlc: Htlc, side: Side) -> LegEvidence | None:
+        raise NotImplementedError
+
+
+class FakeClient(Layer2ProtocolAsync[str, str, str, str]):
+    """A client whose node is up, or away as ``down`` says."""
+
+    protocol_type: ClassVar[Layer2ProtocolType]
+
+    def __init__(self, layer: Layer2ProtocolType) -> None:
+        self.protocol_type = layer  # type: ignore[misc]  # one class stands for every layer here
+        self.legs = FakeLegs(layer)
+        self.down: Layer2Error | None = None
+        self.initialized = 0
+        self.is_closed = False
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+
+    async def initialize_async(self, *, timeout: float | None = None) -> None:
+        self.initialized += 1
+        if self.down is not None:
+            raise self.down
+
+    async def submit_transaction_async(
+        self, transaction: str, *, idempotency_key: str | None = None, timeout: float | None = None
+    ) -> TxStatus[str]:
+        raise NotImplementedError
+
+    async def get_transaction_status_async(self, tx_id: str, *, timeout: float | None = None) -> TxStatus[str]:
+        raise NotImplementedError
+
+    async def transfer_asset_async(
+        self,
+        asset_id: AssetId,
+        amount: int,
+        recipient: str,
+        *,
+        idempotency_key: str | None = None,
+        timeout: float | None = None,
+    ) -> str:
+        raise NotImplementedError
+
+    async def verify_proof_async(self, proof: str, *, timeout: float | None = None) -> bool:
+        raise NotImplementedError
+
+    async def balances_async(self, *, timeout: float | None = None) -> Mapping[AssetId, Balance]:
+        raise NotImplementedError
+
+    async def receive_address_async(self, *, timeout: float | None = None) -> str:
+        raise NotImplementedError
+
+    async def wait_for_status_async(
+        self, tx_id: str, *, until: TxState = TxState.INCLUDED, timeout: float | None = None
+    ) -> TxStatus[str]:
+        raise NotImplementedError
+
+
+class FakeProvider:
+    """An honest provider, until a failure is queued for a call, or the call is held."""
+
+    def __init__(self, clock: FakeClock, name: str = "one", fee: int = 420) -> None:
+        self.endpoint = ProviderEndpoint(name, "https://provider.example", IDENTITY_KEY)
+        self.clock = clock
+        self.fee = fee
+        self.valid_for = 60
+        self.failures: dict[str, list[Layer2Error]] = {"quote": [], "open_swap": [], "info": []}
+        self.held: asyncio.Event | None = None
+        """Where it is there, ``open_swap`` waits for it."""
+        self.requests: list[SwapRequest] = []
+        self.quoted: list[TransferRequest] = []
+        self._quotes: dict[str, QuoteTerms] = {}
+        self.closed = False
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+    def _fail(self, call: str) -> None:
+        if self.failures[call]:
+            raise self.failures[call].pop(0)
+
+    async def info(self) -> ProviderInfo:
+        self._fail("info")
+        pair = PairOffer(
+            self.endpoint.name, BOB, ROOTSTOCK, 10_000, 4_000_000, 120, 3_000, 50, 900, 1_000, 1_100, 1_200
+        )
+        layers = {layer: offer_of(layer, PROVIDER) for layer in (BOB, ROOTSTOCK)}
+        return ProviderInfo(IDENTITY_KEY, "regtest", layers, (pair,), True, None)
+
+    async def quote(self, request: TransferRequest) -> SignedQuote:
+        self.quoted.append(request)
+        self._fail("quote")
+        now = int(self.clock.now())
+        amount = request.amount if request.amount is not None else (request.send_amount or 0) - self.fee
+        quote = QuoteTerms(
+            quote_id=f"{len(self._quotes) + 1:032x}",
+            network="regtest",
+            asset="BTC",
+            amount=amount,
+            provider_fee=self.fee,
+            network_fee=0,
+            source=offer_of(request.source, PROVIDER),
+            destination=offer_of(request.destination, PROVIDER),
+            issued_at=now,
+            valid_until=now + self.valid_for,
+            provider=IDENTITY_KEY,
+        )
+        self._quotes[quote.quote_id] = quote
+        return SignedQuote(quote, _signature(quote_digest(quote)))
+
+    async def open_swap(self, request: SwapRequest) -> SignedTerms:
+        self.requests.append(request)
+        if self.held is not None:
+            await self.held.wait()
+        self._fail("open_swap")
+        terms = build_terms(self._quotes[request.quote_id], request, int(self.clock.now()), REGTEST)
+        return SignedTerms(terms, _signature(terms_hash(terms)))
+
+
+def _signature(digest: bytes) -> Signature:
+    return Signature(Scheme.BIP340, sign(IDENTITY.secret, digest, bytes(32)))
+
+
+class FakeRunner:
+    """Notes what it is to drive; a test moves the swaps on with ``move``."""
+
+    def __init__(self, journal: SqliteJournal) -> None:
+        self._journal = journal
+        self.driven: list[SwapId] = []
+        self.is_closed = False
+        self._changed = asyncio.Condition()
+
+    def drive(self, record: SwapRecord) -> None:
+        assert record.terms is not None
+        if record.swap_id not in self.driven:
+            self.driven.append(record.swap_id)
+
+    def announce(self, record: SwapRecord) -> None:
+        return None
+
+    async def resume(self, roles: Sequence[Role]) -> Sequence[SwapRecord]:
+        found = [each for each in await self._journal.list(role=Role.TAKER, open_only=True) if each.terms is not None]
+        for record in found:
+            self.drive(record)
+        return found
+
+    async def watch(self, swap_id: SwapId) -> AsyncGenerator[SwapRecord, None]:
+        version = None
+        while True:
+            if self.is_closed:
+                raise TaskCancelled("closed")
+            record = await self._journal.load(swap_id)
+            assert record is not None
+            if record.version != version:
+                version = record.version
+                yield record
+            if record.is_final:
+                return
+            await asyncio.sleep(0.005)
+
+    async def aclose(self) -> Sequence[SwapRecord]:
+        self.is_closed = True
+        found = [await self._journal.load(swap_id) for swap_id in self.driven]
+        return [record for record in found if record is not None and not record.is_final]
+
+
+async def move(journal: SqliteJournal, swap_id: str, state: TakerState, **changes: Any) -> None:
+    """Write the next state of a swap, as the runner would."""
+    record = await journal.load(SwapId(swap_id))
+    assert record is not None
+    values: dict[str, Any] = {"event": state.name, "now": NOW, **changes}
+    await journal.advance(record, state=write_state(state), is_final=state.is_final, **values)
+
+
+@dataclass
+class World:
+    """A taker and everything around it."""
+
+    journal: SqliteJournal
+    clock: FakeClock
+    legs: dict[Layer2ProtocolType, FakeLegs]
+    providers: list[FakeProvider]
+    runner: FakeRunner
+    starter: Starter
+    quoter: Quoter
+    records: TransferRecords
+    taker: Taker
+    request: TransferRequest = field(default=REQUEST)
+
+    @property
+    def provider(self) -> FakeProvider:
+        return self.providers[0]
+
+    def asked_for(self, **changes: Any) -> TransferRequest:
+        return replace(REQUEST, **changes)
+
+    @staticmethod
+    def ends_in(seconds: float = 5.0) -> float:
+        return asyncio.get_running_loop().time() + seconds
+
+    async def reasons(self) -> list[str]:
+        """Why transfers were abandoned, oldest first."""
+        found = [self.records.described(record) for record in await self.journal.list(role=Role.TAKER)]
+        return [each.reason or "" for each in reversed(found) if each.state.value == "abandoned"]
+
+
+@asynccontextmanager
+async def world(directory: Path, *, fees: Sequence[int] = (420,)) -> AsyncIterator[World]:
+    clock = FakeClock()
+    journal = await SqliteJournal.open(directory / "journal.sqlite")
+    legs = {layer: FakeLegs(layer) for layer in (BOB, ROOTSTOCK)}
+    providers = [FakeProvider(clock, f"provider-{number}", fee) for number, fee in enumerate(fees)]
+    runner: Any = FakeRunner(journal)
+    strangers: Any = providers
+    quoter = Quoter(legs=legs, providers=strangers, rules=REGTEST, clock=clock, least_finality=Finality.LATEST)
+    starter = Starter(
+        journal=journal,
+        runner=runner,
+        legs=legs,
+        quoter=quoter,
+        secrets=SEED,
+        rules=REGTEST,
+        clock=clock,
+        entropy=SystemEntropy(),
+    )
+    records = TransferRecords(journal, REGTEST, poll_seconds=0.01)
+    taker = Taker(journal=journal, records=records, runner=runner, quoter=quoter, starter=starter)
+    try:
+        yield World(journal, clock, legs, providers, runner, starter, quoter, records, taker)
+    finally:
+        await starter.aclose()
+        await journal.aclose()

@@ -1,0 +1,194 @@
+"""Whole transfers between two parties over every pair of layers: each ends well, or leaves both parties what they had.
+
+A taker's manager and a provider's process, each with nodes of its own. One suite for all pairs.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+
+from layer2 import (
+    BTC,
+    OFFLINE,
+    AsyncTimeout,
+    Layer2ProtocolType,
+    ProofOutcome,
+    TransferProof,
+    TransferRefunded,
+    TransferState,
+    check_proof,
+)
+from networks.misbehaving import CANNOT_PAY, dies, falls_silent
+from networks.swaps import AMOUNT, DIRECTIONS, FEE, NOTHING, Swaps, completed, until_state
+
+LIGHTNING: Final = Layer2ProtocolType.LIGHTNING
+EVERY_DIRECTION = pytest.mark.parametrize("direction", list(DIRECTIONS))
+EACH_KIND = pytest.mark.parametrize("direction", ["bob_to_lightning", "lightning_to_rootstock", "rootstock_to_bob"])
+"""A lock for a payment, a payment for a lock, and a lock for a lock."""
+
+
+@EVERY_DIRECTION
+async def test_a_transfer_completes_with_a_proof_and_balances_that_add_up(swaps: Swaps, direction: str) -> None:
+    before, (source, destination) = await swaps.money(), DIRECTIONS[direction]
+    async with swaps.manager() as layers, swaps.quick_finality():
+        proof = await layers.cross_layer_transfer_async(BTC, AMOUNT, source, destination, timeout=60)
+        assert await layers.verify_cross_layer_proof_async(proof)
+        (transfer,) = await layers.list_transfers_async()
+        assert (transfer.state, transfer.fee) == (TransferState.COMPLETED, FEE)
+        await swaps.until_provider_has(transfer.transfer_id, "completed")
+
+    report = check_proof(TransferProof.from_bytes(proof.to_bytes()), OFFLINE)
+    assert report.outcome is ProofOutcome.COMPLETED
+    after = await swaps.until_moved(before, completed(direction))
+    assert sum(after.changes(before).values()) == 0
+    for layer in {source, destination} - {LIGHTNING}:
+        for party in ("taker", "provider"):
+            assert after.gas[party, layer] < before.gas[party, layer]
+
+
+@EVERY_DIRECTION
+async def test_a_provider_that_cannot_pay_gives_the_money_back_at_once(swaps: Swaps, direction: str) -> None:
+    source, destination = DIRECTIONS[direction]
+    swaps.provider.start(CANNOT_PAY)
+    before = await swaps.money()
+    async with swaps.manager() as layers, swaps.quick_finality():
+        with pytest.raises(TransferRefunded) as refunded:
+            await layers.cross_layer_transfer_async(BTC, AMOUNT, source, destination, timeout=60)
+        (transfer,) = await layers.list_transfers_async()
+        assert refunded.value.transfer_id == transfer.transfer_id
+        if source is LIGHTNING:
+            # Nothing was locked on a chain: there is nothing that a stranger could check.
+            assert refunded.value.proof is None
+        else:
+            assert refunded.value.proof is not None
+            assert check_proof(refunded.value.proof, OFFLINE).outcome is ProofOutcome.REFUNDED
+            assert not await layers.verify_cross_layer_proof_async(refunded.value.proof)
+    await swaps.until_moved(before, NOTHING)
+
+
+# Killed, and back at once
+
+
+@EACH_KIND
+async def test_both_are_killed_once_at_every_moment_and_the_transfer_is_made_once(swaps: Swaps, direction: str) -> None:
+    before = await swaps.money()
+    of_provider = swaps.start_provider_that_dies_everywhere(direction)
+    async with swaps.quick_finality():
+        of_taker = await swaps.run_taker_that_dies_everywhere(direction)
+        async with swaps.manager() as layers:
+            (transfer,) = [
+                each for each in await layers.list_transfers_async() if each.state is not TransferState.ABANDONED
+            ]
+            assert transfer.state is TransferState.COMPLETED
+            await swaps.until_provider_has(transfer.transfer_id, "completed")
+    acts = {"after:fund", "before:collect", "after:collect"}
+    assert set(of_taker) >= acts | {f"written:{state}" for state in ("funding", "funded", "collecting", "completed")}
+    states = ("counter_funding", "counter_funded", "collecting")
+    assert set(of_provider.read_text().split()) >= acts | {f"written:{state}" for state in states}
+    await swaps.until_moved(before, completed(direction))
+
+
+# Vanished, or killed and back only after the deadlines
+
+
+@EACH_KIND
+async def test_the_money_comes_back_alone_when_the_provider_falls_silent_before_it_pays(
+    own_swaps: Swaps, direction: str
+) -> None:
+    swaps, (source, _) = own_swaps, DIRECTIONS[direction]
+    swaps.provider.start(falls_silent("before:fund"))
+    before = await swaps.money()
+    async with swaps.manager() as layers:
+        transfer_id = await swaps.begin(layers, direction)
+        await until_state(layers, transfer_id, TransferState.FUNDED)
+        await swaps.provider.fell_silent()
+        with pytest.raises(AsyncTimeout) as waiting:
+            await layers.wait_for_transfer_async(transfer_id, timeout=0.1)
+        transfer = await layers.get_transfer_async(transfer_id)
+        assert (waiting.value.transfer_id, waiting.value.deadline) == (transfer_id, transfer.deadline)
+
+        await swaps.let_deadlines_pass(transfer_id)
+        async with swaps.quick_finality():
+            with pytest.raises(TransferRefunded) as refunded:
+                await layers.wait_for_transfer_async(transfer_id, timeout=60)
+        assert refunded.value.transfer_id == transfer_id
+        if source is not LIGHTNING:
+            assert refunded.value.proof is not None
+            assert check_proof(refunded.value.proof, OFFLINE).outcome is ProofOutcome.REFUNDED
+            assert not await layers.verify_cross_layer_proof_async(refunded.value.proof)
+    await swaps.until_moved(before, NOTHING)
+
+
+@pytest.mark.parametrize("moment", ["after:fund", "written:funded", "written:collecting"])
+@EACH_KIND
+async def test_a_taker_that_comes_back_after_the_deadlines_without_having_collected_is_refunded(
+    own_swaps: Swaps, direction: str, moment: str
+) -> None:
+    swaps = own_swaps
+    before = await swaps.money()
+    assert await swaps.run_taker(dies(moment), direction) == -9
+    transfer_id = await swaps.only_transfer()
+    await swaps.until_provider_has(transfer_id, "counter_funded")
+    await swaps.let_deadlines_pass(transfer_id)
+    async with swaps.quick_finality():
+        await swaps.until_provider_has(transfer_id, "released")
+        async with swaps.manager() as layers:
+            with pytest.raises(TransferRefunded):
+                await layers.wait_for_transfer_async(transfer_id, timeout=60)
+    await swaps.until_moved(before, NOTHING)
+
+
+@EACH_KIND
+async def test_a_taker_that_comes_back_after_the_deadlines_and_has_collected_has_completed(
+    own_swaps: Swaps, direction: str
+) -> None:
+    swaps = own_swaps
+    before = await swaps.money()
+    assert await swaps.run_taker(dies("after:collect"), direction) == -9
+    transfer_id = await swaps.only_transfer()
+    async with swaps.quick_finality():
+        await swaps.until_provider_has(transfer_id, "completed")
+        await swaps.let_deadlines_pass(transfer_id)
+        async with swaps.manager() as layers:
+            proof = await layers.wait_for_transfer_async(transfer_id, timeout=60)
+            assert await layers.verify_cross_layer_proof_async(proof)
+    await swaps.until_moved(before, completed(direction))
+
+
+@EACH_KIND
+async def test_a_provider_that_comes_back_after_the_deadlines_without_having_paid_pays_nothing(
+    own_swaps: Swaps, direction: str
+) -> None:
+    swaps = own_swaps
+    swaps.provider.start(dies("written:counter_funding"))
+    before = await swaps.money()
+    async with swaps.manager() as layers, swaps.quick_finality():
+        transfer_id = await swaps.begin(layers, direction)
+        await swaps.provider.died()
+        await swaps.let_deadlines_pass(transfer_id)
+        with pytest.raises(TransferRefunded):
+            await layers.wait_for_transfer_async(transfer_id, timeout=60)
+        swaps.provider.start()
+        await swaps.until_provider_has(transfer_id, "released")
+    await swaps.until_moved(before, NOTHING)
+
+
+@pytest.mark.parametrize("moment", ["after:fund", "written:collecting"])
+@EACH_KIND
+async def test_a_provider_that_comes_back_after_the_deadlines_of_locks_collects_what_it_has_earned(
+    own_swaps: Swaps, direction: str, moment: str
+) -> None:
+    swaps = own_swaps
+    swaps.provider.start(dies(moment))
+    before = await swaps.money()
+    async with swaps.manager() as layers, swaps.quick_finality():
+        transfer_id = await swaps.begin(layers, direction)
+        await swaps.provider.died()
+        await layers.wait_for_transfer_async(transfer_id, timeout=60)
+        # A payment that it does not settle before its expiry is gone: for so long no provider may be away.
+        await swaps.let_deadlines_pass(transfer_id, payments_too=False)
+        swaps.provider.start()
+        await swaps.until_provider_has(transfer_id, "completed")
+    await swaps.until_moved(before, completed(direction))

@@ -1,0 +1,89 @@
+"""A manager's verdict on a proof: True only where its own nodes have confirmed every header of a completed transfer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from layer2.errors import InvalidRequest, ProofRefused, ProofUndecided
+from layer2.layers import Layer2ProtocolType
+from layer2.legs.evidence import LegEvidence
+from layer2.legs.evm import EvmLeg
+from layer2.manager.verification import confirmed_report, verify_proof
+from layer2.proofs.model import ProofOutcome
+from layer2.proofs.policy import FINAL, OFFLINE, HeaderRequirement, ProofLevel, ProofPolicy
+from layer2.transactions import Finality
+from proofs import made_proofs as made
+
+BOB, ROOTSTOCK = Layer2ProtocolType.BOB, Layer2ProtocolType.ROOTSTOCK
+AS_AGREED = ProofPolicy(HeaderRequirement.AS_AGREED)
+KNOWN = frozenset({made.PROVIDER_KEY})
+
+
+class Node:
+    """A client whose node knows every block up to a finality, or has others."""
+
+    def __init__(self, knows: Finality | None = Finality.FINALIZED) -> None:
+        self.knows = knows
+        self.asked: list[tuple[bytes, Finality]] = []
+
+    async def confirm_evidence(self, evidence: LegEvidence, *, contract: bytes, finality: Finality) -> bool:
+        self.asked.append((contract, finality))
+        order = list(Finality)
+        if self.knows is not None and order.index(finality) > order.index(self.knows):
+            raise ProofUndecided("not that final yet")
+        return self.knows is not None
+
+
+async def test_a_manager_asks_the_node_of_each_layer_at_the_finality_of_its_leg() -> None:
+    proof = made.between_chains(made.terms(made.evm_leg(), made.rootstock_leg(lock_finality=Finality.LATEST)))
+    bob, rootstock = Node(), Node()
+    report = await confirmed_report(proof, AS_AGREED, {BOB: bob, ROOTSTOCK: rootstock})
+    assert report.level is ProofLevel.AS_AGREED
+    leg = proof.terms.terms.source
+    assert isinstance(leg, EvmLeg)
+    assert bob.asked == [(leg.contract, Finality.SAFE)]
+    assert rootstock.asked == [(leg.contract, Finality.LATEST)]
+    assert await verify_proof(proof, FINAL, {BOB: bob, ROOTSTOCK: rootstock})
+    assert bob.asked[-1][1] is rootstock.asked[-1][1] is Finality.FINALIZED
+
+
+async def test_a_manager_is_undecided_without_the_node_of_a_layer_or_its_finality() -> None:
+    proof = made.between_chains()
+    with pytest.raises(ProofUndecided, match="no ROOTSTOCK node"):
+        await verify_proof(proof, AS_AGREED, {BOB: Node()})
+    with pytest.raises(ProofUndecided, match="no ROOTSTOCK node"):
+        await verify_proof(proof, AS_AGREED, {BOB: Node(), ROOTSTOCK: object()})
+    with pytest.raises(ProofUndecided):
+        await verify_proof(proof, FINAL, {BOB: Node(), ROOTSTOCK: Node(Finality.SAFE)})
+
+
+async def test_a_manager_says_false_where_a_node_has_another_block() -> None:
+    proof = made.between_chains()
+    clients = {BOB: Node(), ROOTSTOCK: Node(None)}
+    assert not await verify_proof(proof, AS_AGREED, clients)
+    with pytest.raises(ProofRefused, match="ROOTSTOCK"):
+        await confirmed_report(proof, AS_AGREED, clients)
+
+
+async def test_no_manager_says_true_of_a_refund_or_of_one_leg() -> None:
+    refund = made.refunded()
+    one = replace(made.between_chains(), source_leg=None)
+    for proof, outcome in ((refund, ProofOutcome.REFUNDED), (one, ProofOutcome.PARTIAL)):
+        clients = {BOB: Node(), ROOTSTOCK: Node()}
+        assert (await confirmed_report(proof, FINAL, clients)).outcome is outcome
+        assert not await verify_proof(proof, FINAL, clients)
+
+
+async def test_a_manager_never_says_true_offline() -> None:
+    for proof in (made.to_lightning(), made.between_chains()):
+        with pytest.raises(ProofUndecided, match="offline"):
+            await verify_proof(proof, replace(OFFLINE, providers=KNOWN), {BOB: Node(), ROOTSTOCK: Node()})
+    assert not await verify_proof(made.refunded(), OFFLINE, {})
+    assert not await verify_proof(made.to_lightning(), replace(OFFLINE, providers=frozenset({bytes(32)})), {})
+
+
+async def test_a_manager_asks_its_own_node_and_takes_no_trusted_header() -> None:
+    with pytest.raises(InvalidRequest, match="check_proof"):
+        await verify_proof(made.to_lightning(), replace(AS_AGREED, trusted_headers={BOB: bytes(32)}), {})

@@ -1,0 +1,195 @@
+"""The simnet's two EVM chains share an account and a machine's clock, and nothing that happens on either."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from layer2.contracts.erc20 import balance_of_call, transfer_call
+from layer2.errors import ConfigurationError, NodeRefused
+from layer2.formats.evm_address import parse_address
+from layer2.local_network import LocalChain, LocalNetwork, LocalNetworkControl
+from layer2.local_parties import party_values
+from layer2.simnet.accounts import SimAccount
+from layer2.simnet.launch import down, up
+from simnet.bob_client import BobClient, NodeSaid, signed
+
+SEED = b"seed of two chains"
+START = 1_800_000_000
+TAKER = SimAccount.from_seed(SEED, "taker")
+CHAINS = {"BOB": 60808, "ROOTSTOCK": 33}
+OTHER = {"BOB": "ROOTSTOCK", "ROOTSTOCK": "BOB"}
+
+both = pytest.mark.parametrize("name", CHAINS)
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
+    """One network for all tests here: each takes blocks, clocks and balances as it finds them."""
+    directory = tmp_path_factory.mktemp("two-chains")
+    yield up(directory, seed=SEED, clock_start=START, with_parent=True)
+    down(directory)
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def control(network: LocalNetwork, session: aiohttp.ClientSession) -> AsyncIterator[LocalNetworkControl]:
+    """The controls; both chains are in their usual state again after the test."""
+    control = LocalNetworkControl(network.control_url, session)
+    yield control
+    for name in CHAINS:
+        await control.fault(name.lower(), "none")
+        await control.set_finality(chain=name)
+        await control.set_automatic(True, chain=name)
+
+
+@pytest.fixture
+def nodes(network: LocalNetwork, session: aiohttp.ClientSession) -> dict[str, BobClient]:
+    return {name: BobClient(chain.rpc_url, session) for name, chain in network.chains.items()}
+
+
+async def head(node: BobClient) -> tuple[int, int, str]:
+    """Number, timestamp and hash of the newest block."""
+    block = await node.call("eth_getBlockByNumber", "latest", False)
+    return int(block["number"], 16), int(block["timestamp"], 16), block["hash"]
+
+
+async def tokens(node: BobClient, chain: LocalChain, owner: bytes) -> int:
+    call = {"to": chain.token_address, "data": "0x" + balance_of_call(owner).hex()}
+    return int(await node.call("eth_call", call, "latest"), 16)
+
+
+async def takers_nonce(node: BobClient) -> int:
+    return int(await node.call("eth_getTransactionCount", "0x" + TAKER.address.hex(), "latest"), 16)
+
+
+async def test_each_chain_has_its_own_id_node_and_block(network: LocalNetwork, nodes: dict[str, BobClient]) -> None:
+    assert {name: chain.chain_id for name, chain in network.chains.items()} == CHAINS
+    assert (network.bob, network.rootstock) == (network.chains["BOB"], network.chains["ROOTSTOCK"])
+    for name, chain_id in CHAINS.items():
+        assert await nodes[name].call("eth_chainId") == hex(chain_id)
+        assert await nodes[name].call("net_version") == str(chain_id)
+    assert network.bob.rpc_url != network.rootstock.rpc_url
+    assert (await head(nodes["BOB"]))[2] != (await head(nodes["ROOTSTOCK"]))[2]
+
+
+@both
+async def test_blocks_of_one_chain_are_none_of_the_other(
+    control: LocalNetworkControl, nodes: dict[str, BobClient], name: str
+) -> None:
+    before = await head(nodes[OTHER[name]])
+    height = (await head(nodes[name]))[0]
+    assert await control.mine(5, chain=name) == height + 5
+    assert (await head(nodes[name]))[0] == height + 5
+    assert await head(nodes[OTHER[name]]) == before
+
+
+@both
+async def test_the_clock_of_one_chain_moves_alone(
+    control: LocalNetworkControl, nodes: dict[str, BobClient], name: str
+) -> None:
+    before = {chain: (await head(node))[1] for chain, node in nodes.items()}
+    moved = await control.advance_chain_time(10_000, chain=name)
+    await control.mine(chain=OTHER[name])
+    assert (await head(nodes[name]))[1] == moved >= before[name] + 10_000
+    assert (await head(nodes[OTHER[name]]))[1] == before[OTHER[name]] + 1
+
+
+@both
+async def test_a_reorganisation_of_one_chain_leaves_the_other_alone(
+    control: LocalNetworkControl, nodes: dict[str, BobClient], name: str
+) -> None:
+    for chain in CHAINS:
+        await control.mine(3, chain=chain)
+    replaced, before = await head(nodes[name]), await head(nodes[OTHER[name]])
+    assert await control.reorganise(2, chain=name) == replaced[0] + 1
+    assert (await nodes[name].call("eth_getBlockByNumber", hex(replaced[0]), False))["hash"] != replaced[2]
+    assert await head(nodes[OTHER[name]]) == before
+
+
+@both
+async def test_finality_is_held_on_one_chain_and_follows_the_head_on_the_other(
+    control: LocalNetworkControl, nodes: dict[str, BobClient], name: str
+) -> None:
+    await control.set_finality(safe=1, finalized=0, chain=name)
+    tops = {chain: await control.mine(9, chain=chain) for chain in CHAINS}
+    follows = [hex(tops[OTHER[name]] - lag) for lag in (2, 4)]
+    for chain, heights in ((name, ["0x1", "0x0"]), (OTHER[name], follows)):
+        blocks = [await nodes[chain].call("eth_getBlockByNumber", tag, False) for tag in ("safe", "finalized")]
+        assert [block["number"] for block in blocks] == heights
+
+
+@both
+async def test_a_payment_moves_the_tokens_of_one_chain(
+    network: LocalNetwork, nodes: dict[str, BobClient], name: str
+) -> None:
+    chain, other = network.chains[name], network.chains[OTHER[name]]
+    owned = await tokens(nodes[name], chain, TAKER.address), await tokens(nodes[OTHER[name]], other, TAKER.address)
+    nonces = await takers_nonce(nodes[name]), await takers_nonce(nodes[OTHER[name]])
+    token, data = parse_address(chain.token_address), transfer_call(parse_address(network.provider.evm_address), 7)
+    raw = signed(TAKER, nonces[0], to=token, value=0, data=data, gas=100_000, chain_id=chain.chain_id)
+    await nodes[name].send(raw)
+    assert await tokens(nodes[name], chain, TAKER.address) == owned[0] - 7
+    assert await tokens(nodes[OTHER[name]], other, TAKER.address) == owned[1]
+    assert await takers_nonce(nodes[OTHER[name]]) == nonces[1]
+
+
+@both
+async def test_a_transaction_that_is_signed_for_the_other_chain_is_refused(
+    nodes: dict[str, BobClient], name: str
+) -> None:
+    have, want = CHAINS[OTHER[name]], CHAINS[name]
+    with pytest.raises(NodeSaid, match=f"invalid chain id for signer: have {have} want {want}"):
+        await nodes[name].send(signed(TAKER, 0, chain_id=have))
+
+
+@both
+async def test_blocks_that_are_switched_off_on_one_chain_come_on_the_other(
+    control: LocalNetworkControl, nodes: dict[str, BobClient], name: str
+) -> None:
+    await control.set_automatic(False, chain=name)
+    before = {chain: (await head(node))[0] for chain, node in nodes.items()}
+    for chain, node in nodes.items():
+        await node.send(signed(TAKER, await takers_nonce(node), chain_id=CHAINS[chain]))
+    assert (await head(nodes[name]))[0] == before[name]
+    assert (await head(nodes[OTHER[name]]))[0] == before[OTHER[name]] + 1
+
+
+@both
+async def test_a_fault_of_one_node_spares_the_other(
+    control: LocalNetworkControl, nodes: dict[str, BobClient], name: str
+) -> None:
+    await control.fault(name.lower(), "down")
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await nodes[name].call("eth_chainId")
+    assert await nodes[OTHER[name]].call("eth_chainId") == hex(CHAINS[OTHER[name]])
+    await control.fault(name.lower(), "none")
+    assert await nodes[name].call("eth_chainId") == hex(CHAINS[name])
+
+
+async def test_a_chain_that_does_not_exist_is_refused(control: LocalNetworkControl) -> None:
+    with pytest.raises(NodeRefused, match="no chain 'LIQUID': BOB or ROOTSTOCK"):
+        await control.mine(chain="LIQUID")
+
+
+def test_the_settings_of_both_chains_differ_in_node_chain_id_and_the_price_of_gas_alone(network: LocalNetwork) -> None:
+    values = party_values(network, network.taker)
+    bob, rootstock = values["bob"], values["rootstock"]
+    assert {name for name in bob if bob[name] != rootstock[name]} == {"rpc_url", "chain_id", "native_price_sat"}
+    assert bob.keys() == rootstock.keys()
+    assert (rootstock["rpc_url"], rootstock["chain_id"]) == (network.rootstock.rpc_url, 33)
+
+
+def test_a_description_that_lacks_a_chain_is_refused(network: LocalNetwork, tmp_path: Path) -> None:
+    text = (Path(network.directory) / "network.json").read_text()
+    (tmp_path / "network.json").write_text(text.replace('"ROOTSTOCK"', '"LIQUID"'))
+    with pytest.raises(ConfigurationError, match="does not describe a local network"):
+        LocalNetwork.load(tmp_path)

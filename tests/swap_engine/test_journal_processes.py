@@ -1,0 +1,114 @@
+"""Several processes on one journal: one acts, the others read; and what was committed survives a killed one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from layer2.errors import JournalBusy
+from layer2.swap_engine.journal import SqliteJournal
+from layer2.transactions import SwapId
+
+
+def child(program: str, path: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program), str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+async def test_a_second_process_that_wants_to_act_is_refused_and_learns_which_one_acts(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    program = """
+        import asyncio, sys
+        from pathlib import Path
+        from layer2.swap_engine.journal import SqliteJournal
+
+        async def main():
+            journal = await SqliteJournal.open(Path(sys.argv[1]))
+            await journal.act()
+            print("acting", flush=True)
+            sys.stdin.readline()
+
+        asyncio.run(main())
+    """
+    other = child(program, path)
+    assert other.stdout is not None
+    assert other.stdout.readline() == "acting\n"
+    journal = await SqliteJournal.open(path)
+    with pytest.raises(JournalBusy, match=f"process {other.pid} acts") as caught:
+        await journal.act()
+    assert (caught.value.code, caught.value.remedy is not None) == ("journal_busy", True)
+    # Reading needs no guard.
+    assert await journal.list() == ()
+    # The operating system gives the guard back, however the process ends.
+    other.send_signal(signal.SIGKILL)
+    other.communicate()
+    await journal.act()
+    await journal.act()
+    await journal.aclose()
+
+
+async def test_two_journals_of_one_process_do_not_both_act(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    first, second = await SqliteJournal.open(path), await SqliteJournal.open(path)
+    await first.act()
+    assert stat.S_IMODE((tmp_path / "journal.db.lock").stat().st_mode) == 0o600
+    with pytest.raises(JournalBusy, match="this process acts"):
+        await second.act()
+    await first.aclose()
+    await second.act()
+    await second.aclose()
+
+
+def write_until_killed(path: Path) -> int:
+    """Advance one swap in a child process that is killed meanwhile; return the last version that it reported."""
+    program = """
+        import asyncio, os, sys
+        from pathlib import Path
+        from layer2.interfaces import Intent, Role, SwapRecord
+        from layer2.swap_engine.journal import SqliteJournal
+
+        async def main():
+            journal = await SqliteJournal.open(Path(sys.argv[1]))
+            record = SwapRecord(
+                "ab" * 16, Role.TAKER, 0, {}, False, None, None, {}, "one", None, None, None, True, None, 1, 1
+            )
+            record = await journal.create(record)
+            while True:
+                record = await journal.advance(
+                    record, state={}, is_final=False, event="step", now=1,
+                    intents=[Intent(record.version, "collect", "source", {})],
+                )
+                print(record.version, flush=True)
+
+        asyncio.run(main())
+    """
+    writer = child(program, path)
+    assert writer.stdout is not None
+    printed = [int(writer.stdout.readline()) for _ in range(30)]
+    writer.send_signal(signal.SIGKILL)
+    printed += [int(line) for line in writer.communicate()[0].split()]
+    return printed[-1]
+
+
+async def test_what_was_committed_survives_sigkill(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    reported = write_until_killed(path)
+    journal = await SqliteJournal.open(path)
+    record = await journal.load(SwapId("ab" * 16))
+    assert record is not None
+    # What was reported is there; one more commit may have come before its report.
+    assert record.version - reported in (0, 1)
+    assert len(await journal.intents(record.swap_id)) == record.version - 1
+    await journal.aclose()
