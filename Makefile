@@ -34,6 +34,9 @@ chaos: SECONDS = 600
 chaos: $(DEV)/.ready ## random faults for SECONDS=600 from SEED=1 on NETWORK=simnet or devnet; nothing may be lost
 	@PYTHONPATH=tests $(DEV)/bin/python -m chaos --seconds $(SECONDS) --seed $(SEED) --network $(NETWORK) $(ARGS)
 
+explore: $(DEV)/.ready ## explore every state of a swap for all pairs of kinds, and remove each rule in turn
+	@$(DEV)/bin/python -m layer2.testing.explore --mutants $(ARGS)
+
 format: $(DEV)/.ready ## format the code
 	$(DEV)/bin/ruff check --fix .
 	$(DEV)/bin/ruff format .

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from layer2.errors import (
         AsyncRuntimeError,
         AsyncTimeout,
+        JournalBusy,
         Layer2Error,
         Outcome,
         ProofUndecided,

@@ -36,7 +36,7 @@ class Layer2ProtocolAsync(ABC, Generic[Tx, TxId, Address, Proof]):
 
     protocol_type: ClassVar[Layer2ProtocolType]
     legs: HtlcLayer
-    """The client's part in swaps, for the swap engine."""
+    """The client's part in swaps, which the swap engine uses."""
     _portal: Portal | None = None
     _limit: asyncio.Semaphore | None = None
     """Shared by the clients of a manager: how many public calls may be at nodes at once. First come, first served."""

@@ -5,24 +5,26 @@ from __future__ import annotations
 import asyncio
 import base64
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import aiohttp
 
 from layer2.formats.keccak import keccak256
 from layer2.local_network import LocalChain, LocalNetwork, Party
 
-__all__ = ["Channel", "Facts", "Lightning", "Lock", "Money", "Payment", "read_facts", "read_height"]
+__all__ = ["Channel", "Facts", "Lightning", "Lock", "Money", "Payment", "read_facts"]
 
 _LOCKED: Final = "0x" + keccak256(b"Locked(bytes32,bytes32,address,address,address,uint256,uint256,bytes32)").hex()
 _STATUS: Final = "0x" + keccak256(b"status(bytes32)")[:4].hex()
 _BALANCE: Final = "0x" + keccak256(b"balanceOf(address)")[:4].hex()
 _READ_SECONDS: Final = 20.0
 _MOST: Final = "10000"
+
+T = TypeVar("T")
 
 
 class Money(Enum):
@@ -125,29 +127,26 @@ async def read_facts(network: LocalNetwork, session: aiohttp.ClientSession) -> F
     """Ask every node now."""
     parties = {"taker": network.taker, "provider": network.provider}
     accounts = {name: party.evm_address.lower() for name, party in parties.items()}
-    nodes = [_lightning(session, party) for party in parties.values()]
-    chains = [_chain(session, chain, accounts) for chain in network.chains.values()]
-    shown = await asyncio.gather(*nodes, return_exceptions=True)
-    found = await asyncio.gather(*chains, return_exceptions=True)
-    locks, tokens = dict[str, tuple[Lock, ...]](), dict[tuple[str, str], int]()
-    for name, answer in zip(network.chains, found, strict=True):
-        if not isinstance(answer, BaseException):
+    answers = await asyncio.gather(
+        *(_answer(_lightning(session, party)) for party in parties.values()),
+        *(_answer(_chain(session, chain, accounts)) for chain in network.chains.values()),
+    )
+    locks, tokens, lightning = dict[str, tuple[Lock, ...]](), dict[tuple[str, str], int](), dict[str, Lightning]()
+    for name, answer in zip([*parties, *network.chains], answers, strict=True):
+        if isinstance(answer, Lightning):
+            lightning[name] = answer
+        elif answer is not None:
             locks[name], balances = answer
             tokens |= {(name, party): amount for party, amount in balances.items()}
-        elif not isinstance(answer, aiohttp.ClientError | TimeoutError | OSError):
-            raise answer
-    lightning = dict[str, Lightning]()
-    for name, node in zip(parties, shown, strict=True):
-        if not isinstance(node, BaseException):
-            lightning[name] = node
-        elif not isinstance(node, aiohttp.ClientError | TimeoutError | OSError):
-            raise node
     return Facts(locks, tokens, lightning, accounts)
 
 
-async def read_height(session: aiohttp.ClientSession, chain: LocalChain) -> int:
-    """The height of a chain."""
-    return int(await _call(session, chain, "eth_blockNumber", []), 16)
+async def _answer(reading: Awaitable[T]) -> T | None:
+    """What a node answers, or None where it does not."""
+    try:
+        return await reading
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        return None
 
 
 async def _call(session: aiohttp.ClientSession, chain: LocalChain, method: str, parameters: list[Any]) -> Any:

@@ -13,6 +13,7 @@ from chaos.auditor import Facts
 from chaos.events import Event, Schedule, Wish
 from chaos.judge import Judge, Verdict
 from chaos.world import World, local_network, world
+from layer2.transfers import TransferState
 
 __all__ = ["Run", "run"]
 
@@ -20,8 +21,11 @@ _ENDS = frozenset({"TransferRefunded", "TransferLost"})
 _ASK_AGAIN_SECONDS = 0.5
 _AUDIT_SECONDS = 0.7
 _TICK_SECONDS = 0.1
-_SETTLE_SECONDS = 25.0
+_SETTLE_SECONDS = 15.0
 """How long transfers go on after the last fault before the clocks move."""
+_BEGIN_SECONDS = 90.0
+"""How long clocks stand at most for those that have not begun."""
+_NOT_BEGUN = frozenset({TransferState.PLANNED, TransferState.AGREED, TransferState.ABANDONED})
 _HORIZON = 3 * 3600
 """Seconds beyond every deadline of a swap on a local network."""
 _LAST_SECONDS = 20.0
@@ -124,6 +128,13 @@ class Run:
         self.judge.look(facts, stated)
         return not self.calls and all(record.is_final for record in stated.records)
 
+    async def _have_all_begun(self) -> bool:
+        """Whether money has moved for everything that was asked for."""
+        assert self.place is not None
+        stated = await self.place.stated()
+        begun = {each.idempotency_key for each in stated.transfers if each.state not in _NOT_BEGUN}
+        return begun >= set(self.calls)
+
     async def all_facts(self) -> Facts:
         """What the nodes show, once all of them answer."""
         assert self.place is not None
@@ -139,8 +150,12 @@ class Run:
         """End all faults, and wait for the end of everything: first by itself, then with clocks that move."""
         assert self.place is not None
         await self.place.heal()
-        give_up = time.monotonic() + _SETTLE_SECONDS
-        while self.calls and time.monotonic() < give_up:  # noqa: ASYNC110 - the event is another process's
+        began = time.monotonic()
+        while self.calls:
+            passed = time.monotonic() - began
+            # While clocks move, a quote ends before anybody can accept it.
+            if passed > _BEGIN_SECONDS or (passed > _SETTLE_SECONDS and await self._have_all_begun()):
+                break
             await asyncio.sleep(0.2)
         is_over = False
 

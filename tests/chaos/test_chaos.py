@@ -10,13 +10,15 @@ from chaos.events import DIRECTIONS, Fault, schedule
 from chaos.party import SAFE_FROM
 from chaos.run import run
 
-_SECONDS = 16.0
-_TRANSFERS = 12
+_SECONDS = 14.0
+_TRANSFERS = 8
 _EVERY = 1.6
+_SEEDS = (68, 69)
+"""Together they draw every fault."""
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("seed", [2, 7])
+@pytest.mark.parametrize("seed", _SEEDS)
 async def test_no_money_is_lost_stuck_or_paid_twice_whatever_fails(seed: int, tmp_path: Path) -> None:
     planned = schedule(seed, _SECONDS, "simnet", transfers=_TRANSFERS, every=_EVERY)
     verdict, going = await run(planned, "simnet", tmp_path)
@@ -33,7 +35,7 @@ def test_a_seed_gives_the_same_schedule() -> None:
 
 
 def test_every_fault_and_direction_is_drawn() -> None:
-    drawn = [schedule(seed, 600.0, "simnet", transfers=20, every=2.0) for seed in range(3)]
+    drawn = [schedule(seed, _SECONDS, "simnet", transfers=_TRANSFERS, every=_EVERY) for seed in _SEEDS]
     assert {event.fault for one in drawn for event in one.events} == set(Fault)
     assert {(wish.source, wish.destination) for one in drawn for wish in one.wishes} == set(DIRECTIONS)
 

@@ -109,9 +109,9 @@ class Swaps:
             await layers.initialize_all_async()
             yield layers
 
-    async def begin(self, layers: Layer2Manager, direction: str) -> str:
-        """Start a transfer of AMOUNT and return its id."""
-        quote = await layers.quote_transfer_async(BTC, AMOUNT, *DIRECTIONS[direction], max_fee=FEE + 300)
+    async def begin(self, layers: Layer2Manager, direction: str, amount: int = AMOUNT) -> str:
+        """Start a transfer and return its id."""
+        quote = await layers.quote_transfer_async(BTC, amount, *DIRECTIONS[direction])
         return (await layers.start_transfer_async(quote)).transfer_id
 
     # The taker's journal
@@ -183,26 +183,31 @@ class Swaps:
 
     # The provider
 
-    async def until_provider_has(self, transfer_id: str, state: str) -> None:
-        """Wait until the provider reports that state of the swap."""
+    async def until_provider_has(self, transfer_id: str, state: str, *, sees_funding: bool | None = None) -> None:
+        """Wait until the provider reports that state of the swap.
+
+        Args:
+            sees_funding: whether it reports a transaction of the source.
+        """
         endpoint = ProviderEndpoint("provider", self.provider.url, bytes.fromhex(self.provider.identity_key))
         client = ProviderClient(endpoint, ConnectionPoolConfig(), 10_000)
         seed_file = self.config().swap_seed_file
         assert seed_file is not None
         token = SeedPreimages.from_file(seed_file).access_token(SwapId(transfer_id))
-        seen: list[object] = [None]
+        seen: list[dict[str, Any]] = []
 
         async def holds() -> bool:
             try:
-                seen.append((await client.swap_status(SwapId(transfer_id), token))["state"])
+                seen.append(await client.swap_status(SwapId(transfer_id), token))
             except (NodeUnreachable, UnknownTransfer):
                 return False
-            return seen[-1] == state
+            sees = seen[-1].get("source_tx_id") is not None
+            return bool(seen[-1]["state"] == state) and sees_funding in (None, sees)
 
         try:
-            await until(holds, f"the provider's swap is {state}", seconds=30)
+            await until(holds, f"the provider's swap is {state}")
         except AssertionError as error:
-            raise AssertionError(f"{error}; it is {seen[-1]}\n{self.provider.log()}") from None
+            raise AssertionError(f"{error}; it is {seen[-1:]}\n{self.provider.log()}") from None
         finally:
             await client.aclose()
 
@@ -261,6 +266,18 @@ class Swaps:
         finally:
             settling.cancel()
             await asyncio.gather(settling, return_exceptions=True)
+
+    async def hold_finality(self) -> Mapping[str, int]:
+        """Let nothing more become final on any chain; return the heights that stay."""
+        heights = {chain: int(head["height"]) for chain, head in (await self.control.status())["chains"].items()}
+        for chain, height in heights.items():
+            await self.control.set_finality(safe=height, finalized=height, chain=chain)
+        return heights
+
+    async def reorganise(self, chain: str, height: int, **how: Any) -> None:
+        """Replace all blocks of a chain above a height; see ``LocalNetworkControl.reorganise``."""
+        head = (await self.control.status())["chains"][chain]["height"]
+        await self.control.reorganise(head - height, chain=chain, **how)
 
     async def let_deadlines_pass(self, transfer_id: str, *, payments_too: bool = True) -> None:
         """Bring the chains' clocks beyond the deadlines of a transfer's locks, and Bitcoin's height beyond the expiry

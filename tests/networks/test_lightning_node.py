@@ -89,7 +89,7 @@ async def test_what_is_held_is_listed_with_its_parts_and_the_blocks_that_are_lef
     preimage = drawn()
     hold = await held(taker.lightning, provider.lightning, preimage, final_cltv_delta=80)
 
-    height = (await provider.lightning.read_clock()).height
+    height = (await provider.lightning.legs.read_clock()).height
     (part,) = hold.parts
     assert (hold.amount_msat, part.amount_msat) == (AMOUNT * 1000, AMOUNT * 1000)
     assert hold.expiry_height == part.expiry_height

@@ -14,6 +14,7 @@ from layer2 import (
     BTC,
     ETH,
     AsyncRuntimeError,
+    AsyncTimeout,
     Layer2Manager,
     Layer2ProtocolType,
     TaskCancelled,
@@ -166,8 +167,9 @@ async def test_a_provider_that_is_away_is_named_and_nothing_is_begun(swaps: Swap
         swaps.provider.kill()
         with pytest.raises(NodeUnreachable, match="provider 'provider'"):
             await layers.quote_transfer_async(BTC, AMOUNT, BOB, LIGHTNING)
-        with pytest.raises(NodeUnreachable):
-            await layers.start_transfer_async(quote)
+        # Agreeing is tried again until the time is over.
+        with pytest.raises(AsyncTimeout, match="cannot be reached"):
+            await layers.start_transfer_async(quote, timeout=1)
         (transfer,) = await layers.list_transfers_async()
         assert transfer.state is TransferState.ABANDONED
 

@@ -11,8 +11,10 @@ from layer2.errors import JournalError
 from layer2.interfaces import Delivery
 from layer2.legs.evm import EvmLeg
 from layer2.legs.leg import Htlc
+from layer2.legs.timelock_settings import REGTEST
 from layer2.swap_engine.records import describe
 from layer2.swap_rules.states import ProviderCollecting, TakerCollecting, write_state
+from layer2.transactions import Finality
 from layer2.transfers import TransferState
 from swap_engine.adversary import Adversary
 from swap_engine.chain import Transaction
@@ -35,7 +37,11 @@ def test_a_taker_completes_though_the_provider_never_comes_back_and_collects_for
         await scene.provider.runner.aclose()
         scene.chain.forget_pool()
         async with asyncio.timeout(DAY):
-            await scene.taker.runner.wait(SWAP_ID)
+            shown = [describe(one, REGTEST) async for one in scene.taker.runner.watch(SWAP_ID)]
+        waited = shown[-2]
+        assert (waited.state, shown[-1].state) == (TransferState.ARRIVED, TransferState.COMPLETED)
+        assert waited.deadline is not None
+        assert waited.deadline >= shown[-1].updated_at - 1
         assert scene.taker.state == "completed"
         assert scene.taker.source.calls == ["courtesy"]
         assert scene.lock.state == "claimed"
@@ -317,6 +323,26 @@ def test_a_taker_that_lost_the_race_for_the_lock_is_told_that_money_was_lost() -
         async with asyncio.timeout(DAY):
             await party.runner.wait(SWAP_ID)
         assert describe(party.record, scene.world.rules).state is TransferState.LOST
+        await scene.close()
+
+    run(story())
+
+
+def test_a_claim_is_made_again_though_the_node_that_showed_the_preimage_is_gone_for_good() -> None:
+    async def story() -> None:
+        scene = await Scene.to_lightning(finality=Finality.LATEST)
+        await scene.begin()
+        await scene.provider.until("collecting")
+        await asyncio.sleep(5)
+        del scene.provider.legs[scene.terms.destination.protocol]
+        await scene.provider.restart()
+        # In the new blocks the claim comes before its lock, and fails.
+        assert scene.chain.reorganise(10**6, backwards=True) == 2
+        await scene.taker.runner.aclose()
+        await scene.provider.runner.wait(SWAP_ID)
+        assert (scene.provider.state, scene.gained("provider")) == ("completed", FEE)
+        claims = [one for one in await scene.provider.journal.intents(SWAP_ID) if one.verb == "collect"]
+        assert len(claims) == 2
         await scene.close()
 
     run(story())

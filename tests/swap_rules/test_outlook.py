@@ -27,6 +27,7 @@ from layer2.swap_rules.states import (
     TakerState,
 )
 from layer2.swap_rules.timelocks import REGTEST
+from layer2.transactions import Finality
 from layer2.transfers import Actor
 from swap_rules.example_terms import NOW
 from swap_rules.scenes import (
@@ -94,7 +95,8 @@ def test_a_provider_that_has_paid_is_shown_the_destinations_deadline_and_then_wh
     for state in paid:
         shown = must_be_back_by(state, terms, REGTEST)
         assert shown is not None
-        voided = isinstance(state, ProviderCounterFunding) and not terms.destination.lapses
+        is_there = isinstance(state, ProviderCounterFunded) and terms.destination.finality is Finality.FINALIZED
+        voided = not terms.destination.lapses and not is_there
         assert back is None or shown == (terms.collect_by if voided else back)
         assert outlook(state, terms, REGTEST).deadline == shown
     collecting = ProviderCollecting("s", "d", has_arrived=False)

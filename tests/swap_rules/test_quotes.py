@@ -173,11 +173,17 @@ def test_a_recipient_whose_invoice_the_provider_signed_is_refused() -> None:
     assert refusal(quote_of(), transfer(recipient=invoice())) is None
 
 
+def test_an_invoice_of_the_takers_own_node_can_be_paid() -> None:
+    assert asked(transfer(recipient=invoice(TAKER_NODE))) is None
+    assert refusal(quote_of(), transfer(recipient=invoice(TAKER_NODE))) is None
+
+
 def asked(request: TransferRequest) -> str | None:
     try:
         check_request(request, OWN, REGTEST)
         if request.recipient is not None and request.amount is not None:
-            check_recipient(request.recipient, OWN.layers[request.destination], request.amount, NOW, REGTEST)
+            offer = OWN.layers[request.destination].of_anyone()
+            check_recipient(request.recipient, offer, request.amount, NOW, REGTEST)
     except InvalidRequest as error:
         return error.code
     return None

@@ -73,6 +73,10 @@ class LegOffer(ABC):
     def with_finality(self, finality: Finality) -> Self:
         """The same offer with another finality, for a quote."""
 
+    def of_anyone(self) -> Self:
+        """The same offer without the party that makes it, where a party's name matters to who can be paid."""
+        return self
+
     @abstractmethod
     def differs_from(self, own: LegOffer) -> str | None:
         """The name of the first field in which another party's offer does not fit one's own, or None."""

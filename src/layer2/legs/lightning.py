@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final, Self
 
 from coincurve import PublicKey
@@ -59,6 +59,9 @@ class LightningOffer(LegOffer):
     def with_finality(self, finality: Finality) -> Self:
         return self
 
+    def of_anyone(self) -> Self:
+        return replace(self, node_key=b"")
+
     def differs_from(self, own: LegOffer) -> str | None:
         if not isinstance(own, LightningOffer):
             return "kind"
@@ -114,7 +117,7 @@ class LightningOffer(LegOffer):
             payment_hash=plan.payment_hash,
             amount=plan.amount,
             network=self.prefix,
-            provider_node=self.node_key,
+            provider_node=self.node_key or None,
             now=plan.issued_at,
             rules=rules,
         )

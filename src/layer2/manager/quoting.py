@@ -69,7 +69,8 @@ class Quoter:
         amount = request.amount if request.amount is not None else request.send_amount
         assert amount is not None
         if request.recipient is not None and request.amount is not None:
-            check_recipient(request.recipient, own.layers[request.destination], amount, self._now(), self._rules)
+            offer = own.layers[request.destination].of_anyone()
+            check_recipient(request.recipient, offer, amount, self._now(), self._rules)
         max_fee = await self._max_fee(request, amount)
         quotes = await self._asked(lambda provider: self._quote_of(provider, request, own, max_fee), "offers this")
         return min(quotes, key=lambda quote: quote.fee)

@@ -76,7 +76,7 @@ class Acts:
             return ActStatus.UNDER_WAY
         try:
             async with asyncio.timeout(LONGEST_CALL_SECONDS):
-                status = await self._legs.layer(act.end).act_status(intent.act)
+                status = await self._legs.layer(act.end).act_status(_of_layer(intent))
         except Exception as error:  # noqa: BLE001 - noted, with its traceback
             self._note(("status", act), f"the state of {_name(act)} cannot be read", error)
             return ActStatus.UNDER_WAY
@@ -126,7 +126,8 @@ class Acts:
         for end in checked:
             if (side := self._legs.sides.get(end)) is not None:
                 await self._legs.layer(end).check_can_finish(self._legs.htlcs[end], side)
-        return await self._legs.layer(act.end).prepare(act.verb, self._legs.htlcs[act.end], preimage)
+        made = await self._legs.layer(act.end).prepare(act.verb, self._legs.htlcs[act.end], preimage)
+        return _journaled(made, preimage)
 
     async def _reprice(self, observed: Observed, new: list[Intent]) -> None:
         """Claims and refunds that are under way and have to be offered at a higher price, as their next attempts.
@@ -143,22 +144,24 @@ class Acts:
                 continue
             try:
                 async with asyncio.timeout(LONGEST_CALL_SECONDS):
-                    repriced = await self._legs.layer(act.end).repriced(intent.act, self._legs.htlcs[act.end])
+                    repriced = await self._legs.layer(act.end).repriced(_of_layer(intent), self._legs.htlcs[act.end])
             except Exception as error:  # noqa: BLE001 - noted, with its traceback
                 # It waits at the price that it has.
                 self._note(key, f"{_name(act)} is not offered at a higher price", error)
                 continue
             self._backoff.worked(key)
             if repriced is not None:
-                new.append(self._next_intent(act, repriced, new))
+                new.append(self._next_intent(act, {**intent.act, "act": repriced}, new))
 
     def preimage(self, observed: Observed) -> Preimage | None:
-        """Of an own swap from the seed, otherwise as a leg shows it."""
+        """Of an own swap from the seed, otherwise as a leg shows it, or showed it when it was collected with."""
         if self._legs.swap.made_preimage and self._around.preimages is not None:
             candidates = [self._around.preimages.preimage(self._swap_id)]
         else:
             views = (observed.destination, observed.source)
             candidates = [view.preimage for view in views if view is not None and view.preimage is not None]
+            kept = [intent.act["preimage"] for intent in self._intents or () if "preimage" in intent.act]
+            candidates.extend(Preimage(bytes.fromhex(secret)) for secret in kept)
         wanted = self._legs.swap.terms.payment_hash
         return next((one for one in candidates if one.payment_hash == wanted), None)
 
@@ -178,7 +181,7 @@ class Acts:
         """Take back what was prepared and surely not journaled."""
         for intent in intents:
             try:
-                self._legs.layer(LegEnd(intent.end)).discard(intent.act)
+                self._legs.layer(LegEnd(intent.end)).discard(_of_layer(intent))
             except Exception:
                 LOG.exception("%s: an act that was not journaled cannot be taken back", self._label)
 
@@ -209,7 +212,7 @@ class Acts:
     async def _send(self, act: Act, intent: Intent) -> Delivery:
         try:
             async with asyncio.timeout(_LONGEST_SEND_SECONDS):
-                await self._legs.layer(act.end).perform(intent.act)
+                await self._legs.layer(act.end).perform(_of_layer(intent))
         except Exception as error:  # noqa: BLE001 - noted, with its traceback
             delivery = _delivery_of(error)
             self._note(act, f"{_name(act)} was not taken ({delivery.value})", error)
@@ -235,6 +238,16 @@ class Acts:
         # What is not a Layer2Error is a fault of this package: its traceback is needed.
         trace = None if isinstance(error, Layer2Error | TimeoutError) else error
         LOG.warning("%s: %s: %s; again in %.1f s", self._label, what, error, seconds, exc_info=trace)
+
+
+def _journaled(made: Json, preimage: Preimage | None) -> Json:
+    """What an intent holds: the layer's act and, to make it anew when no leg shows the preimage any more, that."""
+    return {"act": made} if preimage is None else {"act": made, "preimage": preimage.secret.hex()}
+
+
+def _of_layer(intent: Intent) -> Json:
+    act: Json = intent.act["act"]
+    return act
 
 
 def _act_of(intent: Intent) -> Act:

@@ -32,8 +32,8 @@ __all__ = ["Driver"]
 LOG: Final = logging.getLogger("layer2.swap_engine")
 _SHORTEST_WAIT_SECONDS: Final = 0.05
 """``wait_for_change`` may return too early; this keeps a layer that always does so from spinning."""
-_FAILURES_TO_NOTICE: Final = 4
-"""A node that fails now and then is no news for people; one that fails so often in a row is."""
+_FAILURES_TO_NOTICE: Final = 8
+"""A node that fails now and then is no news for people; one that fails so often in a row, within a minute, is."""
 _TURN: Final = "turn"
 
 
@@ -182,7 +182,7 @@ class Driver:
         """Write the state with the intents of its new acts; whether there was anything to write."""
         try:
             if step.state.is_final and not state.is_final and not await self._endings.is_ready(step.state, observed):
-                step = self._not_yet(state, step, observed)
+                step = self._not_yet(state, step)
             await self._save_arrival(state, step, observed)
             return await self._advance(state, step, observed, prepared)
         except Exception:
@@ -190,18 +190,17 @@ class Driver:
             await self._acts.not_journaled(prepared.new)
             raise
 
-    def _not_yet(self, state: State, step: Step, observed: Observed) -> Step:
+    def _not_yet(self, state: State, step: Step) -> Step:
         """The end is reached, and its proof is waited for: until then the swap goes on as it is."""
         if not (isinstance(state, TakerCollecting) and isinstance(step.state, TakerCompleted)):
             return Step(state)
-        view = observed.destination if self._swap.made_preimage else observed.source
-        final_at = state.final_at or (view.final_at if view is not None else None) or observed.now
         arrived = replace(
             state,
             source_tx_id=step.state.source_tx_id,
             destination_tx_id=step.state.destination_tx_id,
             has_arrived=True,
-            final_at=final_at,
+            # What is waited for now is the other party, within bounds.
+            final_at=self._endings.complete_by,
         )
         return Step(arrived, event=None if state.has_arrived else "arrived")
 
@@ -210,7 +209,7 @@ class Driver:
             await self._endings.save_what_is_there(step.state, observed)
 
     async def _advance(self, state: State, step: Step, observed: Observed, prepared: Prepared) -> bool:
-        looks = attention(self._swap, step.state, self._as_people_see_it(observed))
+        looks = self._attention(step.state, observed)
         if step.state == state and not prepared.new and looks == self.record.attention:
             return False
         event = step.event
@@ -235,13 +234,16 @@ class Driver:
         self._around.announce(self.record)
         return True
 
-    def _as_people_see_it(self, observed: Observed) -> Observed:
-        def of(end: LegEnd, view: LegView | None) -> LegView | None:
-            is_brief = view is None and self._backoff.failures(end) < _FAILURES_TO_NOTICE
-            return self._last.get(end) if is_brief else view
-
-        source, destination = of(LegEnd.SOURCE, observed.source), of(LegEnd.DESTINATION, observed.destination)
-        return replace(observed, source=source, destination=destination)
+    def _attention(self, state: State, observed: Observed) -> str | None:
+        """What a human has to look at. Of a node that is away only briefly, the last view stands."""
+        views = {LegEnd.SOURCE: observed.source, LegEnd.DESTINATION: observed.destination}
+        for end in self._legs.sides:
+            if views[end] is None and self._backoff.failures(end) < _FAILURES_TO_NOTICE:
+                views[end] = self._last.get(end)
+                if views[end] is None and not state.is_final:
+                    return self.record.attention
+        seen = replace(observed, source=views[LegEnd.SOURCE], destination=views[LegEnd.DESTINATION])
+        return attention(self._swap, state, seen)
 
     # Waiting
 

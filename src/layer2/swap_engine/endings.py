@@ -63,6 +63,8 @@ class Endings:
         self._label = label
         self._ended_at: float | None = None
         self._was_courteous = False
+        self.complete_by: int | None = None
+        """Unix seconds by which an end that waits for evidence is written without it."""
 
     async def is_ready(self, state: State, observed: Observed) -> bool:
         """Whether a final state may be written: with its proof saved, or where waiting for more is over.
@@ -80,6 +82,7 @@ class Endings:
             now, patience = asyncio.get_running_loop().time(), self._legs.around.rules.courtesy
             if self._ended_at is None:
                 self._ended_at = now
+                self.complete_by = int(self._legs.around.clock.now()) + patience
             waited = now - self._ended_at
             if waited >= patience / 2:
                 await self._courtesy(state, observed)

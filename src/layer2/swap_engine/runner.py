@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
-from layer2.errors import AsyncRuntimeError, NodeError, NodeUnreachable, TaskCancelled, UnknownTransfer
+from layer2.errors import NodeError, NodeUnreachable, TaskCancelled, UnknownTransfer
 from layer2.interfaces import Clock, PreimageSource, Role, SwapRecord
 from layer2.layers import Layer2ProtocolType
 from layer2.legs.timelock_settings import TimelockSettings
@@ -28,6 +28,10 @@ LOG = logging.getLogger("layer2.swap_engine")
 def is_final(record: SwapRecord) -> bool:
     """Whether a record has reached its end."""
     return record.is_final
+
+
+def _closed(swap_id: SwapId) -> TaskCancelled:
+    return TaskCancelled("the runner was closed; the swap goes on at the next start", transfer_id=swap_id)
 
 
 def _check_shows_an_end(source: LegView | None) -> None:
@@ -77,7 +81,7 @@ class SwapRunner:
 
         Raises:
             JournalError: the record has no terms.
-            AsyncRuntimeError: the runner is closed.
+            TaskCancelled: the runner is closed; the swap goes on at the next start.
         """
         self._check_open(record)
         if record.swap_id in self._tasks:
@@ -98,7 +102,7 @@ class SwapRunner:
         Raises:
             NodeError: the source cannot be read now, or holds money that is not settled yet; look again later.
             JournalError: the record has no terms, or the swap moved on meanwhile.
-            AsyncRuntimeError: the runner is closed.
+            TaskCancelled: the runner is closed; the swap goes on at the next start.
         """
         self._check_open(record)
         if not record.is_final or record.swap_id in self._tasks:
@@ -115,7 +119,7 @@ class SwapRunner:
 
     def _check_open(self, record: SwapRecord) -> None:
         if self._closed:
-            raise AsyncRuntimeError("the runner is closed", transfer_id=record.swap_id)
+            raise _closed(record.swap_id)
 
     def _start(self, driver: Driver) -> None:
         swap_id = driver.record.swap_id
@@ -208,14 +212,14 @@ class SwapRunner:
 
     async def _next_version(self, queue: asyncio.Queue[SwapRecord | None], swap_id: SwapId) -> SwapRecord:
         if self._closed:
-            raise TaskCancelled("the runner was closed; the swap goes on at the next start", transfer_id=swap_id)
+            raise _closed(swap_id)
         try:
             async with asyncio.timeout(self._poll_seconds):
                 newer = await queue.get()
         except TimeoutError:
             return await self._load(swap_id)
         if newer is None:
-            raise TaskCancelled("the runner was closed; the swap goes on at the next start", transfer_id=swap_id)
+            raise _closed(swap_id)
         return newer
 
     async def _load(self, swap_id: SwapId) -> SwapRecord:

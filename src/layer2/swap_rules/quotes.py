@@ -136,7 +136,8 @@ def check_recipient(recipient: str, offer: LegOffer, amount: int, now: int, rule
     """Check that somebody else can be paid on a layer as the text asks.
 
     Args:
-        offer: the provider's on the destination, or before a provider is chosen the taker's own.
+        offer: the provider's on the destination, or before a provider is chosen the taker's own ``of_anyone``: its own
+            node's invoices can be paid.
         amount: satoshi.
 
     Raises:

@@ -65,6 +65,7 @@ class EvmClient(EvmFollowing):
     """
 
     protocol_type: ClassVar[Layer2ProtocolType]
+
     legs: EvmLegs
 
     def __init__(
@@ -72,7 +73,8 @@ class EvmClient(EvmFollowing):
     ) -> None:
         parts = EvmParts.build(self.protocol_type, settings, signer, sends, SystemClock() if clock is None else clock)
         super().__init__(parts)
-        self.legs = EvmLegs(parts)
+        # Set once: the narrower type is safe.
+        self.legs = EvmLegs(parts)  # pyright: ignore[reportIncompatibleVariableOverride]
         name, chain_id = self._name, settings.chain_id
         self._rpc, self._notices, self._token = parts.rpc, parts.notices, parts.token
         self._watcher, self._fees, self._account = parts.watcher, parts.fees, parts.account

@@ -9,8 +9,9 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from layer2.legs.leg import Leg
-from layer2.legs.views import ActStatus, LegState as Shown, LegView, Release, Side, Verb
-from layer2.testing.explore.clock import Clock, Region
+from layer2.legs.views import ActStatus, LegView, Release, Side, Verb
+from layer2.legs.views import LegState as Shown
+from layer2.testing.explore.clock import Clock
 from layer2.testing.explore.swaps import PREIMAGE
 from layer2.testing.explore.world import Fate, LegState, LegWorld, Move, Seen, Who
 from layer2.transactions import Finality
@@ -106,7 +107,7 @@ class ChainLeg(LegWorld):
         return False
 
     def is_wrong(self, number: int) -> bool:
-        return self.states[number][1] == On.WRONG
+        return bool(self.states[number][1] == On.WRONG)
 
     def _is_valid(self, state: _State, verb: Verb, region: int) -> bool:
         match verb:
@@ -154,7 +155,10 @@ class ChainLeg(LegWorld):
         moves = []
         for target in sorted(targets):
             name = On(target).name.lower()
-            for again, fate in ((Tx.OLD if now.old else Tx.NEW, "pooled"), (Tx.LOST_OLD if now.old else Tx.LOST, "lost")):
+            for again, fate in (
+                (Tx.OLD if now.old else Tx.NEW, "pooled"),
+                (Tx.LOST_OLD if now.old else Tx.LOST, "lost"),
+            ):
                 pool = tuple(
                     again if where == Tx.MINED and (target == On.NONE or verb is not Verb.FUND) else where
                     for verb, where in zip(_VERBS, now.pool, strict=True)
@@ -164,7 +168,9 @@ class ChainLeg(LegWorld):
                     sooner = {Tx.NEW: Tx.OLD, Tx.LOST: Tx.LOST_OLD}
                     pool = (*pool[:-1], sooner.get(Tx(pool[-1]), pool[-1]))
                 after = now._replace(latest=target, pool=pool, old=now.old if target != now.final else 0)
-                moves.append(self._move(f"reorganised back to {name}, its transactions {fate}", self._tidy(after, region)))
+                moves.append(
+                    self._move(f"reorganised back to {name}, its transactions {fate}", self._tidy(after, region))
+                )
         return moves
 
     def _by_others(self, now: _State, verb: Verb) -> _State:

@@ -98,9 +98,7 @@ def taker_act_problem(world: World, facts: Facts, act: Act, destination: LegWorl
     return None
 
 
-def provider_act_problem(
-    world: World, facts: Facts, act: Act, source: LegWorld, destination: LegWorld
-) -> str | None:
+def provider_act_problem(world: World, facts: Facts, act: Act, source: LegWorld, destination: LegWorld) -> str | None:
     """What is wrong with an act that an honest provider intends for the first time.
 
     Args:
@@ -112,9 +110,9 @@ def provider_act_problem(
             return "the provider collects without having paid"
         if now is not Fate.PAID and facts.state.name != "collecting":
             return "the provider collects, and its own funding was not collected"
-    if act.verb is Verb.RELEASE and facts.funded and world.region < Region.AT_SOURCE:
-        if now is not Fate.NOWHERE or destination.may_land(world.destination, world.region):
-            return "the provider releases, and its own funding may still be collected"
+    may_be_collected = now is not Fate.NOWHERE or destination.may_land(world.destination, world.region)
+    if act.verb is Verb.RELEASE and facts.funded and may_be_collected and world.region < Region.AT_SOURCE:
+        return "the provider releases, and its own funding may still be collected"
     if act.verb is Verb.FUND:
         if facts.signed:
             return "the provider funds after it released"
@@ -123,7 +121,7 @@ def provider_act_problem(
     return None
 
 
-def needs_dead_node(facts: Facts, dead: int) -> bool:
+def needs_dead_node(facts: Facts, dead: int, destination: LegWorld) -> bool:
     """Whether a party cannot end without the node that is dead for good.
 
     Args:
@@ -134,4 +132,7 @@ def needs_dead_node(facts: Facts, dead: int) -> bool:
         return dead == 1 or name in ("agreed", "collecting")
     if dead == 2:
         return name != "releasing"
+    if name == "counter_funding" and not destination.leg.is_repeatable:
+        # The source's deadline ends the wait for a payment that may have left.
+        return True
     return name in ("agreed", "releasing", "collecting")

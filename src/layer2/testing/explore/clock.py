@@ -21,8 +21,6 @@ from layer2.testing.explore.swaps import HEIGHT
 
 __all__ = ["REGION_NAMES", "Clock", "Region"]
 
-_BLOCK: Final = 600
-
 
 class Region:
     """The regions' numbers."""
@@ -62,10 +60,12 @@ class _Instants:
 
 
 class Clock:
-    """The instants of one swap, with blocks of Bitcoin that come every ten minutes."""
+    """The instants of one swap, with blocks of Bitcoin that come at their usual rate."""
 
     def __init__(self, terms: Terms, rules: TimelockSettings) -> None:
         self.terms, self.rules = terms, rules
+        self._block = rules.bitcoin.fast_seconds * 5 // 4
+        """Seconds: ten minutes on Bitcoin itself."""
         issued = terms.issued_at
         self.expiry = {
             "source": self._expiry(terms.source, terms.fund_by),
@@ -74,7 +74,7 @@ class Clock:
         destination = self._instants(terms.destination, "destination")
         source = self._instants(terms.source, "source")
         span = terms.destination.known(issued, terms.destination.clock_at_issue(issued), rules)
-        known = issued + span.seconds + _BLOCK * span.blocks
+        known = issued + span.seconds + self._block * span.blocks
         surely_over = terms.source.surely_over(issued, terms.source.clock_at_issue(issued), rules)
         self.bounds = (
             terms.fund_by,
@@ -109,7 +109,7 @@ class Clock:
         return Region.OVER
 
     def _height(self, now: int) -> int:
-        return HEIGHT + (now - self.terms.issued_at) // _BLOCK
+        return HEIGHT + (now - self.terms.issued_at) // self._block
 
     def _expiry(self, leg: Leg, paid_at: int) -> int:
         """Lightning: the height at which the HTLC of a payment that was made at the last moment expires."""
@@ -127,7 +127,8 @@ class Clock:
             margin = rules.claim_blocks + rules.final_depth + rules.late_tip_blocks
         else:
             begin, deadline = leg.collect_until(None, issued, rules), leg.refundable_from
-            assert begin is not None and deadline is not None
+            assert begin is not None
+            assert deadline is not None
             return _Instants(begin, deadline)
-        deadline = issued + _BLOCK * (height - HEIGHT)
-        return _Instants(deadline - _BLOCK * margin, deadline)
+        deadline = issued + self._block * (height - HEIGHT)
+        return _Instants(deadline - self._block * margin, deadline)

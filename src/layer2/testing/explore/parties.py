@@ -50,6 +50,10 @@ _CRASHABLE: Final = frozenset(
     {Act(Verb.FUND, _SOURCE), Act(Verb.COLLECT, _DESTINATION), Act(Verb.FUND, _DESTINATION), Act(Verb.RELEASE, _SOURCE)}
 )
 """Acts that are not harmless to repeat, or that show something."""
+_PLAIN: Final[dict[str, Any]] = {
+    "source_tx_id": None, "destination_tx_id": None, "reason": "", "has_arrived": False, "final_at": None
+}  # fmt: skip
+"""What no decision depends on."""
 _NEEDS_PREIMAGE: Final = Verb.COLLECT
 
 
@@ -247,14 +251,5 @@ def _normal(state: State) -> State:
     """A state without what no decision depends on."""
     if isinstance(state, ProviderAgreed):
         return state
-    changes: dict[str, Any] = {}
-    for name, plain in (
-        ("source_tx_id", None),
-        ("destination_tx_id", None),
-        ("reason", ""),
-        ("has_arrived", False),
-        ("final_at", None),
-    ):
-        if hasattr(state, name):
-            changes[name] = plain
+    changes = {name: plain for name, plain in _PLAIN.items() if hasattr(state, name)}
     return replace(state, **changes) if changes else state

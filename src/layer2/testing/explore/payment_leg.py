@@ -1,4 +1,4 @@
-"""A leg that is a Lightning payment: on its way, held, settled or failed, at two nodes that may know different things."""
+"""A leg that is a Lightning payment: on its way, held, settled or failed, and what the two nodes know of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from enum import IntEnum
 from typing import Final, NamedTuple
 
 from layer2.legs.leg import Leg
-from layer2.legs.views import ActStatus, HeldPayment, LegState as Shown, LegView, Side, Verb
+from layer2.legs.views import ActStatus, HeldPayment, LegView, Side, Verb
+from layer2.legs.views import LegState as Shown
 from layer2.testing.explore.clock import Clock, Region
 from layer2.testing.explore.swaps import PREIMAGE
 from layer2.testing.explore.world import Fate, LegState, LegWorld, Move, Seen, Who
@@ -74,7 +75,7 @@ class PaymentLeg(LegWorld):
         return bool(self.states[number][1])
 
     def is_wrong(self, number: int) -> bool:
-        return self.states[number][0] == At.HELD_BADLY
+        return bool(self.states[number][0] == At.HELD_BADLY)
 
     def _world_moves(self, state: LegState, region: int, accepted: bool) -> list[Move]:
         now, moves = _State(*state), []
@@ -162,9 +163,7 @@ class PaymentLeg(LegWorld):
             return LegView(Shown.NONE, clock)
         if now.at in (At.SETTLED, At.SETTLED_FINALLY):
             is_final = now.at == At.SETTLED_FINALLY
-            return LegView(
-                Shown.COLLECTED, clock, arrived=True, final=is_final, preimage=PREIMAGE, tx_id="tx"
-            )
+            return LegView(Shown.COLLECTED, clock, arrived=True, final=is_final, preimage=PREIMAGE, tx_id="tx")
         held = replace(_PART, expiry_height=self.clock.expiry[self.end])
         if now.at == At.HELD_BADLY:
             held = replace(held, parts=_TOO_MANY)

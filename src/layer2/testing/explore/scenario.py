@@ -62,15 +62,27 @@ class Setup:
 
 
 _FINALITIES: Final = (Finality.FINALIZED, Finality.LATEST)
+_PARTIES: Final = ((_HONEST, _HONEST), (_HONEST, _HOSTILE), (_HOSTILE, _HONEST))
 
 
-def scenarios(pair: str | None = None) -> Iterator[Scenario]:
-    """Every run, or those of one pair."""
+def scenarios(pair: str | None = None, *, is_short: bool = False) -> Iterator[Scenario]:
+    """Every run, or those of one pair.
+
+    Args:
+        is_short: nodes that die, and a preimage that is public, at the finality *finalized* only.
+    """
     for one in PAIRS.values():
         if pair is not None and one.name != pair:
             continue
         for finality in _FINALITIES:
-            for taker, provider in ((_HONEST, _HONEST), (_HONEST, _HOSTILE), (_HOSTILE, _HONEST)):
+            has_all = finality is Finality.FINALIZED or not is_short
+            for taker, provider in _PARTIES:
                 yield Scenario(one, finality, taker, provider)
-                yield Scenario(one, finality, taker, provider, nodes_die=True)
-            yield Scenario(one, finality, _HOSTILE, _HONEST, public=True)
+                if has_all:
+                    yield Scenario(one, finality, taker, provider, nodes_die=True)
+            if has_all:
+                yield Scenario(one, finality, _HOSTILE, _HONEST, public=True)
+                if one.is_foreign:
+                    # An honest taker's own preimage is no other swap's; a stranger may show his.
+                    yield Scenario(one, finality, _HONEST, _HONEST, public=True)
+                    yield Scenario(one, finality, _HONEST, _HOSTILE, public=True)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from layer2.swap_rules.machine import LegEnd
 from layer2.legs.views import Side, Verb
+from layer2.swap_rules.machine import LegEnd
 from layer2.testing.explore.checks import (
     World,
     needs_dead_node,
@@ -21,10 +19,11 @@ from layer2.testing.explore.checks import (
 )
 from layer2.testing.explore.clock import REGION_NAMES, Region
 from layer2.testing.explore.parties import Answer, Party
+from layer2.testing.explore.results import Finding, Result
 from layer2.testing.explore.scenario import Scenario, Setup
 from layer2.testing.explore.world import BLOCKED, Who
 
-__all__ = ["Finding", "Result", "explore"]
+__all__ = ["explore"]
 
 _BITS: Final = (4, 14, 14, 14, 14, 2, 2, 2)
 _SHIFTS: Final = tuple(sum(_BITS[:place]) for place in range(len(_BITS)))
@@ -42,29 +41,6 @@ _FOR_TAKER: Final = _fields(_REGION, _SOURCE, _DESTINATION, _TAKER, _PUBLIC, _TA
 _FOR_PROVIDER: Final = _fields(_REGION, _SOURCE, _DESTINATION, _PROVIDER, _PUBLIC, _PROVIDER_DEAD)
 _Step: TypeAlias = tuple[str, int, bool]
 """What happens, the difference that it makes to the packed state, and whether it is benign."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that must not be, and the shortest story that leads there."""
-
-    what: str
-    story: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class Result:
-    """What one run found."""
-
-    scenario: Scenario
-    states: int = 0
-    transitions: int = 0
-    seconds: float = 0.0
-    inputs: int = 0
-    """Distinct inputs that the machines were asked on."""
-    findings: list[Finding] = field(default_factory=list)
-    attention: Counter[str] = field(default_factory=Counter)
-    """States that need a human, by state and reason."""
 
 
 def explore(scenario: Scenario, *, only_first: bool = False) -> Result:
@@ -100,8 +76,9 @@ class _Search:
     def run(self) -> Result:
         began = time.process_time()
         legs, parties = (self.source, self.destination), (self.setup.taker, self.setup.provider)
-        numbers = [one.start() for one in (*legs, *parties)]
-        self._visit(_pack(World(0, *numbers, 0, 0, 0)), -1, "the terms are agreed")
+        source, destination, taker, provider = (one.start() for one in (*legs, *parties))
+        start = World(0, source, destination, taker, provider, 0, 0, 0)
+        self._visit(_pack(start), -1, "the terms are agreed")
         place, transitions = 0, 0
         while place < len(self.worlds) and not (self.only_first and self.result.findings):
             transitions += self._expand(place)
@@ -233,9 +210,7 @@ class _Search:
         if self.provider is None:
             moves += [(_SOURCE, payee, knows), (_DESTINATION, payer, knows)]
         for place, side, knows in moves:
-            leg, number = (
-                (self.source, world.source) if place == _SOURCE else (self.destination, world.destination)
-            )
+            leg, number = (self.source, world.source) if place == _SOURCE else (self.destination, world.destination)
             for move in leg.hostile(number, world.region, side, knows):
                 shown = _difference(_PUBLIC, 0, 1) if move.shows and not world.public else 0
                 difference = _difference(place, number, move.after) + shown
@@ -284,9 +259,7 @@ class _Search:
                 destination = self.destination.send(destination, world.region, sent.act.verb)
                 if is_taker and sent.act.verb is Verb.COLLECT and not world.public:
                     shown = _difference(_PUBLIC, 0, 1)
-        legs = _difference(_SOURCE, world.source, source) + _difference(
-            _DESTINATION, world.destination, destination
-        )
+        legs = _difference(_SOURCE, world.source, source) + _difference(_DESTINATION, world.destination, destination)
         steps.append((label, leaving + legs + shown, not note))
         return steps
 
@@ -369,7 +342,7 @@ class _Search:
             self.result.attention[f"{party.facts[number].name}: {reason}"] += 1
             payer = self.source if party is self.taker else self.destination
             forgotten = payer.is_forgotten(world.source if party is self.taker else world.destination)
-            if not forgotten and not (dead and needs_dead_node(party.facts[number], dead)):
+            if not forgotten and not (dead and needs_dead_node(party.facts[number], dead, self.destination)):
                 is_end = False
         return is_end
 

@@ -83,7 +83,9 @@ def swap_terms(pair: Pair, finality: Finality, rules: TimelockSettings = MAINNET
         quote_id=quote.quote_id,
         payment_hash=PREIMAGE.payment_hash,
         source="" if pair.source == "lightning" else _named(pair.source),
-        destination=_invoice(_STRANGER if pair.is_foreign else _TAKER, _AMOUNT, rules.own_invoice_expiry, 80)
+        destination=_invoice(
+            _STRANGER if pair.is_foreign else _TAKER, _AMOUNT, rules.own_invoice_expiry, rules.own_final_cltv_delta
+        )
         if pair.destination == "lightning"
         else _named(pair.destination),
         access_hash=bytes(32),

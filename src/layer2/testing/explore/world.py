@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from layer2.legs.leg import Leg
 from layer2.legs.views import ActStatus, LegView, Side, Verb
@@ -17,7 +17,8 @@ from layer2.testing.explore.clock import Clock
 
 __all__ = ["BLOCKED", "Fate", "LegState", "LegWorld", "Move", "Seen", "Who"]
 
-LegState: TypeAlias = tuple[int, ...]
+LegState: TypeAlias = tuple[Any, ...]
+"""Small ints; each kind names its own."""
 BLOCKED = -1
 """The region cannot end yet: something that was sent in time has still to land, or to become final."""
 
@@ -84,7 +85,7 @@ class LegWorld(ABC):
         """What chains and nodes may do.
 
         Args:
-            accepted: an honest payee has acted on the funding; at the finality *latest* it is not reorganised away then.
+            accepted: an honest payee has acted on the funding: at *latest* that is not reorganised away any more.
         """
         key = (number, region, accepted)
         if (known := self._env.get(key)) is None:

@@ -1,0 +1,106 @@
+"""Every state of one swap, for every pair of kinds: nobody that follows the machines loses, and everything ends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from layer2.legs.timelock_settings import MAINNET, REGTEST, TESTNET, TimelockSettings
+from layer2.testing.explore.clock import Clock, Region
+from layer2.testing.explore.mutants import MUTANTS, Mutant, hunt
+from layer2.testing.explore.report import mutant_lines, run_line, story_lines, total_line
+from layer2.testing.explore.results import Result
+from layer2.testing.explore.scenario import Scenario, scenarios
+from layer2.testing.explore.search import explore
+from layer2.testing.explore.swaps import PAIRS, Pair, swap_terms
+from layer2.testing.explore.world import Who
+from layer2.transactions import Finality
+
+FINALITIES = (Finality.FINALIZED, Finality.LATEST)
+EVERY_PAIR = pytest.mark.parametrize("pair", PAIRS.values(), ids=lambda pair: pair.name)
+EVERY_FINALITY = pytest.mark.parametrize("finality", FINALITIES, ids=lambda finality: finality.value)
+SAMPLE = (
+    "collect a destination that is pending",
+    "release while the own funding may be collected",
+    "collect without own payment",
+    "show the latest known(D) where blocks count",
+)
+
+
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """Without coverage: the same lines run millions of times."""
+    trace = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(trace)
+
+
+def test_an_explored_run_of_two_chains_has_no_wrong_state() -> None:
+    result = explore(Scenario(PAIRS["evm-evm"], Finality.FINALIZED, provider=Who.HOSTILE))
+    assert result.findings == []
+    assert result.states > 1000
+
+
+@pytest.mark.usefixtures("untraced")
+@EVERY_PAIR
+@EVERY_FINALITY
+def test_no_party_that_follows_the_machine_loses_and_every_state_leads_to_an_end(
+    pair: Pair, finality: Finality
+) -> None:
+    for scenario in scenarios(pair.name, is_short=True):
+        if scenario.finality is finality:
+            result = explore(scenario)
+            print(run_line(result))
+            assert not result.findings, "\n".join([scenario.name, *story_lines(result.findings[0])])
+            check_attention(result)
+
+
+def check_attention(result: Result) -> None:
+    """A human is needed where a node is dead for good, or where a node forgot a payment that may have been sent."""
+    for reason in result.attention:
+        is_dead = result.scenario.nodes_die and "node cannot be read" in reason
+        assert is_dead or "LIGHTNING node shows no payment" in reason, (result.scenario.name, reason)
+
+
+@EVERY_PAIR
+@EVERY_FINALITY
+@pytest.mark.parametrize("rules", [MAINNET, TESTNET, REGTEST], ids=lambda rules: rules.network)
+def test_the_instants_of_every_pair_are_in_the_order_of_the_regions(
+    pair: Pair, finality: Finality, rules: TimelockSettings
+) -> None:
+    clock = Clock(swap_terms(pair, finality, rules), rules)
+    assert list(clock.bounds) == sorted(clock.bounds)
+    assert [clock.region_of(now) for now in clock.now] == list(range(Region.OVER + 1))
+
+
+@pytest.mark.parametrize("mutant", [one for one in MUTANTS if one.name in SAMPLE], ids=lambda mutant: mutant.name)
+def test_a_rule_that_is_removed_is_noticed(mutant: Mutant) -> None:
+    caught = hunt(mutant)
+    assert caught.finding is not None
+    assert "caught" in next(iter(mutant_lines(caught)))
+    assert all(not explore(scenario).findings for scenario in mutant.runs), "it is found without the mutant, too"
+
+
+def test_every_mutant_has_a_name_of_its_own_and_there_are_at_least_thirty() -> None:
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 30
+    assert {one.name for one in MUTANTS} >= set(SAMPLE)
+
+
+def test_a_finding_comes_with_the_shortest_story_that_leads_to_it() -> None:
+    caught = hunt(next(one for one in MUTANTS if one.name == "reveal before the own funding"))
+    assert caught.finding is not None
+    assert list(story_lines(caught.finding)) == [
+        "  WRONG: the taker collects, and its own funding has not left",
+        "      1. the hostile payer: destination: funds",
+        "      2. destination: the newest becomes final",
+        "      3. taker -> collecting: collect destination",
+    ]
+
+
+def test_a_report_sums_up_all_runs() -> None:
+    scenario = Scenario(PAIRS["evm-evm"], Finality.LATEST)
+    results = [Result(scenario, states=1000, transitions=5000, seconds=1.0), Result(scenario, states=500)]
+    assert total_line(results) == "2 runs, 1,500 states, 5,000 transitions, 1 s of one core, 0 findings"

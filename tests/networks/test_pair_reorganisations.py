@@ -1,0 +1,102 @@
+"""Reorganisations under a transfer: what a branch has lost is made again, and nobody relies on what is not there."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+
+from layer2 import TransferState
+from layer2.formats.evm_hex import format_data, parse_data
+from layer2.formats.evm_transaction import SignedTransaction, decode_signed
+from layer2.protocols.bob import BobClient
+from layer2.protocols.rootstock import RootstockClient
+from layer2.transactions import EvmTxId
+from networks.parties import Clients
+from networks.swaps import DIRECTIONS, Swaps, completed, until_state
+
+TO_A_CHAIN = pytest.mark.parametrize("direction", ["lightning_to_bob", "bob_to_rootstock"])
+FROM_A_CHAIN = pytest.mark.parametrize("direction", ["rootstock_to_bob", "bob_to_lightning"])
+LARGE: Final = 600_000
+"""So much that the provider waits until the funding is safe."""
+LARGE_FEE: Final = 2_020
+
+
+async def claims(swaps: Swaps, transfer_id: str) -> list[SignedTransaction]:
+    """What the taker has signed to collect, oldest first."""
+    acts = [intent.act["act"] for intent in await swaps.intents(transfer_id, "collect")]
+    return [decode_signed(parse_data(act["transactions"][-1], "transaction")) for act in acts]
+
+
+def client_of(taker: Clients, direction: str) -> BobClient | RootstockClient:
+    """The taker's client of the destination."""
+    return taker.bob if DIRECTIONS[direction][1] is taker.bob.protocol_type else taker.rootstock
+
+
+@TO_A_CHAIN
+async def test_a_claim_that_a_reorganisation_removes_after_it_arrived_is_made_again(
+    swaps: Swaps, taker: Clients, direction: str
+) -> None:
+    chain, before = DIRECTIONS[direction][1].value, await swaps.money()
+    await swaps.hold_finality()
+    async with swaps.manager() as layers:
+        transfer_id = await swaps.begin(layers, direction)
+        await until_state(layers, transfer_id, TransferState.ARRIVED)
+        await swaps.control.set_automatic(False, chain=chain)
+        (claim,) = await claims(swaps, transfer_id)
+        included = await client_of(taker, direction).get_transaction_status_async(EvmTxId(format_data(claim.hash)))
+        assert included.block_number is not None
+        # A real node keeps the claim and mines it again; here it is forgotten, and has to be sent again.
+        await swaps.reorganise(chain, included.block_number - 1, keep_transactions=swaps.network.name == "devnet")
+        await until_state(layers, transfer_id, TransferState.COLLECTING)
+        await swaps.control.set_automatic(True, chain=chain)
+        async with swaps.quick_finality():
+            proof = await layers.wait_for_transfer_async(transfer_id, timeout=60)
+            assert await layers.verify_cross_layer_proof_async(proof)
+            await swaps.until_provider_has(transfer_id, "completed")
+    await swaps.until_moved(before, completed(direction))
+
+
+@TO_A_CHAIN
+async def test_a_claim_that_a_branch_has_before_its_lock_fails_there_and_is_made_anew(
+    swaps: Swaps, direction: str
+) -> None:
+    chain, before = DIRECTIONS[direction][1].value, await swaps.money()
+    heights = await swaps.hold_finality()
+    async with swaps.manager() as layers:
+        transfer_id = await swaps.begin(layers, direction)
+        await until_state(layers, transfer_id, TransferState.ARRIVED)
+        await swaps.control.set_automatic(False, chain=chain)
+        (claim,) = await claims(swaps, transfer_id)
+        await swaps.reorganise(chain, heights[chain], transactions=[claim.raw])
+        await until_state(layers, transfer_id, TransferState.COLLECTING)
+        await swaps.control.set_automatic(True, chain=chain)
+        async with swaps.quick_finality():
+            proof = await layers.wait_for_transfer_async(transfer_id, timeout=60)
+            assert await layers.verify_cross_layer_proof_async(proof)
+            await swaps.until_provider_has(transfer_id, "completed")
+    first, *again = await claims(swaps, transfer_id)
+    assert first == claim
+    assert again
+    assert all(each.transaction.nonce > first.transaction.nonce for each in again)
+    await swaps.until_moved(before, completed(direction))
+
+
+@FROM_A_CHAIN
+async def test_a_funding_that_a_reorganisation_removes_is_paid_for_only_when_it_is_back(
+    swaps: Swaps, direction: str
+) -> None:
+    chain, before = DIRECTIONS[direction][0].value, await swaps.money()
+    heights = await swaps.hold_finality()
+    async with swaps.manager() as layers:
+        transfer_id = await swaps.begin(layers, direction, LARGE)
+        await swaps.until_provider_has(transfer_id, "agreed", sees_funding=True)
+        await swaps.control.set_automatic(False, chain=chain)
+        await swaps.reorganise(chain, heights[chain])
+        await swaps.until_provider_has(transfer_id, "agreed", sees_funding=False)
+        await swaps.control.set_automatic(True, chain=chain)
+        async with swaps.quick_finality():
+            proof = await layers.wait_for_transfer_async(transfer_id, timeout=60)
+            assert await layers.verify_cross_layer_proof_async(proof)
+            await swaps.until_provider_has(transfer_id, "completed")
+    await swaps.until_moved(before, completed(direction, LARGE, LARGE_FEE))
