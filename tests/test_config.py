@@ -160,9 +160,9 @@ def test_paths_in_a_file_are_relative_to_the_file(write: Write, tmp_path: Path) 
 
 
 def test_a_home_directory_is_expanded(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("HOME", "/home/someone")
     config = Layer2Config.load(write(MINIMAL + 'swap_seed_file = "~/seed"'))
-    assert config.swap_seed_file == Path("/home/somebody/seed")
+    assert config.swap_seed_file == Path("/home/someone/seed")
 
 
 def test_taker_and_provider_in_one_place_have_journals_of_their_own(write: Write, tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ configuration file, else `LAYER2_CONFIG`, else `layer2.toml` in the current dire
 and keys whole and what the libraries log; `--debug` shows tracebacks; `--version`.
 
 **Output**: stdout holds the result alone. Progress and errors go to stderr; an error is one sentence: what happened to
-the money, by when somebody must act, and what to do. A transfer that a human has to look at is shown with `ATTENTION`,
-one in which money was lost with `LOST`. Times are UTC; a deadline that is past is shown as past.
+the money, the deadline of the party that must act, and what to do. A transfer that a human has to look at is shown with
+`ATTENTION`, one in which money was lost with `LOST`. Times are UTC; a deadline that is past is shown as past.
 
 **Several processes**: one process at a time acts on a journal. `transfer`, `resume` and `provider serve` are refused
 beside it, with its process id. `list`, `show`, `wait`, `balance`, `quote`, `pairs`, `doctor`, `journal` and `proof`

@@ -1,6 +1,6 @@
 """The composition root: clients from the tables of a configuration, for managers, providers and the command line.
 
-The one module, besides the typed overloads of ``get_protocol_async``, that knows the layers by name.
+The only module, apart from the typed overloads of ``get_protocol_async``, that knows the layers by name.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ log = logging.getLogger("layer2.assembly")
 _FIRST_RETRY_SECONDS: Final = 0.5
 _LONGEST_RETRY_SECONDS: Final = 30.0
 _CHECKED_AGAIN: Final = frozenset({"clock", "not_synced"})
-"""Codes of what is checked last, and anew by everything that depends on it. What is held is settled all the same."""
+"""Codes of checks that come last, and that every call which depends on them repeats. Held payments are settled
+without them."""
 
 
 def open_client(config: LayerSettings, layer: Layer2ProtocolType, sends: SendRecords, clock: Clock) -> Client:

@@ -34,7 +34,7 @@ Besides ``asyncio.CancelledError`` nothing else leaves the public API::
     │   └── ProofUndecided                  cannot be decided now; says why and when to ask again
     ├── SignerError                         a key could not be read or used
     ├── JournalError                        the durable record could not be read or written
-    │   ├── StaleSwap                       somebody else moved the swap first
+    │   ├── StaleSwap                       another task moved the swap first
     │   └── JournalBusy                     another process acts on the same journal
     ├── AsyncTimeout (TimeoutError)         a wait ended; what was started goes on
     ├── AsyncRuntimeError (RuntimeError)    the wrong loop, thread or process
@@ -116,9 +116,9 @@ class Layer2Error(Exception):
         outcome: what is known of the request.
         transfer_id: the transfer, where there is one.
         tx_id: the transaction or payment hash, where one was signed or sent.
-        funds: where the money is, in words.
-        deadline: unix seconds by which somebody must act or until which nothing can be done.
-        remedy: what to do next, in words.
+        funds: where the money is, as a sentence.
+        deadline: unix seconds by which a party must act or until which nothing can be done.
+        remedy: what to do next, as a sentence.
     """
 
     code: str = "layer2_error"
@@ -450,7 +450,7 @@ class JournalError(Layer2Error):
 
 
 class StaleSwap(JournalError):
-    """The swap's version moved on in the meantime: somebody else acts on it. Load it anew."""
+    """The swap's version moved on in the meantime: another task acts on it. Load it again."""
 
     code = "stale_swap"
     default_retryable = True

@@ -8,7 +8,7 @@ _LONGEST = 300
 
 
 def printable(text: str) -> str:
-    """Somebody else's words as one line of at most some 300 characters.
+    """Text of another program as one line of at most some 300 characters.
 
     Each control character, which a terminal would obey, becomes a space. Secrets in the words stay in them.
     """

@@ -102,7 +102,7 @@ class PreimageSource(Protocol):
     """Makes the preimages of own swaps from the swap seed, so that no journal holds them."""
 
     def preimage(self, swap_id: SwapId) -> Preimage:
-        """HMAC-SHA256(swap_seed, swap_id): the same for ever."""
+        """HMAC-SHA256(swap_seed, swap_id): always the same."""
         ...
 
 
@@ -166,7 +166,7 @@ class SwapRecord:
     terms: Json | None
     """Signed terms as ``signed_terms`` writes them; None before they are agreed."""
     request: Json
-    """What was asked for; the same for ever."""
+    """What was asked for. It never changes."""
     provider_name: str | None
     """Taker: which provider serves."""
     quote_id: str | None
@@ -243,7 +243,7 @@ class SwapJournal(Protocol):
 
     async def record_delivery(self, swap_id: SwapId, number: int, delivery: Delivery) -> None:
         """Write what is known of an intent's way out. ``TAKEN``, ``UNKNOWN`` and ``REJECTED`` never go back to
-        ``UNSENT`` or ``INTENDED``: once it may have left, it may have left for ever."""
+        ``UNSENT`` or ``INTENDED``: that it may have left is never taken back."""
         ...
 
     async def intents(self, swap_id: SwapId) -> Sequence[Intent]:

@@ -104,6 +104,7 @@ LAYERS: Final[Mapping[Layer2ProtocolType, LayerFacts]] = {
         kind="evm",
         native_asset="RBTC",
         native_decimals=18,
+        # Its only client is for local networks, whose chain is one of op-geth.
         fee_model="op_stack",
         network_ids={"mainnet": frozenset({"30"}), "testnet": frozenset({"31"}), "regtest": frozenset({"33"})},
         margins={"mainnet": _ROOTSTOCK, "testnet": _ROOTSTOCK, "regtest": _LOCAL},

@@ -40,7 +40,7 @@ class LightningNode:
 
 @dataclass(frozen=True, slots=True)
 class LocalChain:
-    """Where one EVM chain of a local network is reached, and what stands on it."""
+    """The address of one EVM chain of a local network, and its contracts."""
 
     rpc_url: str
     """``http://127.0.0.1:PORT``"""

@@ -66,7 +66,7 @@ class Layer2ProtocolAsync(ABC, Generic[Tx, TxId, Address, Proof]):
                 portal.close()
 
     def bind(self, portal: Portal, limit: asyncio.Semaphore | None = None) -> None:
-        """Say in which event loop this client lives, and what limits its calls; a manager does this for its clients.
+        """Set the event loop of this client, and what limits its calls; a manager does this for its clients.
 
         The limit holds for the public calls that end by themselves. Waits do not count, nor do the acts of swaps: a
         claim or a refund never queues behind other work.
@@ -127,7 +127,7 @@ class Layer2ProtocolAsync(ABC, Generic[Tx, TxId, Address, Proof]):
         idempotency_key: str | None = None,
         timeout: float | None = None,
     ) -> TxId:
-        """Send an asset to somebody on this layer; return the id once the node took it.
+        """Send an asset to a recipient on this layer; return the id once the node took it.
 
         Args:
             amount: in the asset's smallest unit (BTC: satoshi).
@@ -205,11 +205,11 @@ class HtlcLayer(ABC):
 
     async def reserve(self, htlc: Htlc, side: Side) -> None:
         """Keep what an open swap may need to finish, such as gas, until ``free``. Can be repeated."""
-        return None
+        return
 
     def free(self, htlc: Htlc) -> None:
         """Keep nothing any more for a swap that has ended, or was never agreed. Can be repeated."""
-        return None
+        return
 
     @abstractmethod
     async def prepare(self, verb: Verb, htlc: Htlc, preimage: Preimage | None = None) -> Json:
@@ -225,7 +225,7 @@ class HtlcLayer(ABC):
 
     def discard(self, act: Json) -> None:
         """Take back an act that could not be journaled and was not performed: it leaves nothing behind."""
-        return None
+        return
 
     @abstractmethod
     async def perform(self, act: Json) -> None:
@@ -241,7 +241,7 @@ class HtlcLayer(ABC):
         """What became of an act, asked by its own id."""
 
     async def repriced(self, act: Json, htlc: Htlc) -> Json | None:
-        """An act that is under way, made anew at a higher price, or None where it may go on waiting.
+        """An act that is under way, made again at a higher price, or None where it may wait on.
 
         Nothing is sent: it is journaled as the act's next attempt and then performed. At most one of the two ever has
         an effect, and ``act_status`` of the new one speaks for both.
@@ -255,7 +255,7 @@ class HtlcLayer(ABC):
     async def observe(self, htlc: Htlc, side: Side) -> LegView:
         """One read of the leg; every detail is checked against ``htlc``.
 
-        Money under the same hash that differs in any detail, or that somebody else locked, is not this leg.
+        Money under the same hash that differs in any detail, or that another party locked, is not this leg.
         """
 
     @abstractmethod
@@ -281,7 +281,7 @@ class HtlcLayer(ABC):
 
     async def courtesy(self, htlc: Htlc, preimage: Preimage) -> None:
         """Payer: let the payee be paid, where whoever knows the preimage can do that. Not journaled: repeating it, or
-        leaving it out, costs no party anything it is owed.
+        leaving it out, costs no party anything that it is owed.
 
         Raises:
             ProtocolNotImplemented: only the payee can collect on this layer.

@@ -53,7 +53,7 @@ class SharedCall(Generic[T]):
         return task.result()
 
     async def aclose(self) -> None:
-        """End the requests that are under way; who waits for one is told that the client was closed."""
+        """End the requests that are under way; their callers get the error that the client was closed."""
         tasks = list(self._under_way)
         for task in tasks:
             task.cancel()
@@ -62,7 +62,7 @@ class SharedCall(Generic[T]):
 
     def _finished(self, task: asyncio.Task[T]) -> None:
         self._under_way.discard(task)
-        # Looking at the exception also says that somebody knows of it, where all callers were cancelled.
+        # Reading the exception also marks it as retrieved, where all callers were cancelled.
         if task.cancelled() or task.exception() is not None:
             self._forget(task)
 

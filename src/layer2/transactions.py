@@ -24,7 +24,7 @@ EvmTxId = NewType("EvmTxId", str)
 LightningPaymentId = NewType("LightningPaymentId", str)
 """Payment hash, 64 lower-case hex digits (BOLT 11)."""
 SwapId = NewType("SwapId", str)
-"""128 random bits made by the taker, 32 lower-case hex digits. Who knows it can read the swap at the provider."""
+"""128 random bits made by the taker, 32 lower-case hex digits. The swap's public id: it gives access to nothing."""
 
 TxIdT = TypeVar("TxIdT")
 

@@ -17,7 +17,7 @@ class TransferState(Enum):
     """Where a transfer is, for the one who asked for it (the taker)."""
 
     PLANNED = "planned"
-    """Journaled; nobody has promised anything."""
+    """Journaled; nothing is agreed yet."""
     AGREED = "agreed"
     """Terms are signed and checked; no money has moved."""
     FUNDING = "funding"
@@ -65,7 +65,7 @@ class TransferRequest:
     source: Layer2ProtocolType
     destination: Layer2ProtocolType
     recipient: str | None = None
-    """What somebody else is to be paid on, such as a BOLT 11 invoice, or None: the caller's own."""
+    """What someone else is to be paid on, such as a BOLT 11 invoice, or None: the caller's own."""
     max_fee: int | None = None
     """Maximum total fee, in the asset's smallest unit; None for 1 % and twice the estimated network costs."""
     send_amount: int | None = None
@@ -125,7 +125,7 @@ class Transfer:
     refundable_from: int | None
     """Unix seconds from which you alone can take the money back; None where nothing of yours is locked."""
     funds: str
-    """Where the money is, in words."""
+    """Where the money is, as a sentence."""
     source_tx_id: str | None
     """Lock transaction or payment hash of the source leg."""
     destination_tx_id: str | None
@@ -145,4 +145,4 @@ class TransferEvent:
 
     transfer: Transfer
     previous: TransferState | None
-    """None for the first event of a stream, which tells where the transfer is now."""
+    """None for the first event of a stream, which shows where the transfer is now."""

@@ -1,4 +1,4 @@
-"""The two programs of a chaos run: ``python -m chaos.party taker DIRECTORY`` and ``... provider DIRECTORY``.
+"""The two programs of a chaos run: ``python -m chaos.party taker|provider DIRECTORY PARENT``.
 
 Both use the public interface alone, and a clock that a run can move: this machine's, and the seconds in a file.
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 import time
 from dataclasses import dataclass
@@ -165,7 +164,7 @@ def main() -> None:
     clock = MovedClock(directory / "clock")
     settings = _provider_settings(directory)
     ready = directory / "provider" / "ready.json"
-    asyncio.run(serve(settings, ready_file=ready, parent=os.getppid(), clock=clock))
+    asyncio.run(serve(settings, ready_file=ready, parent=int(sys.argv[3]), clock=clock))
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ class PartyProcess:
         while self._is_wanted:
             self._is_ready = False
             self.ready_file.unlink(missing_ok=True)
-            command = [sys.executable, "-m", "chaos.party", self.party, str(self.directory)]
+            command = [sys.executable, "-m", "chaos.party", self.party, str(self.directory), str(os.getpid())]
             paths = os.pathsep.join([str(_TESTS), str(_TESTS.parent / "src"), os.environ.get("PYTHONPATH", "")])
             with self.log.open("ab") as log:
                 self._process = await asyncio.create_subprocess_exec(

@@ -114,7 +114,7 @@ class Run:
         await self.place.make(event)
 
     async def audit(self) -> None:
-        """Compare what is stated with what the nodes show, for ever."""
+        """Compare what is stated with what the nodes show, forever."""
         while True:
             await self.look()
             await asyncio.sleep(_AUDIT_SECONDS)
@@ -153,7 +153,7 @@ class Run:
         began = time.monotonic()
         while self.calls:
             passed = time.monotonic() - began
-            # While clocks move, a quote ends before anybody can accept it.
+            # While clocks move, a quote ends before anyone can accept it.
             if passed > _BEGIN_SECONDS or (passed > _SETTLE_SECONDS and await self._have_all_begun()):
                 break
             await asyncio.sleep(0.2)

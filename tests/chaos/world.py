@@ -220,25 +220,29 @@ class World:
                 await self.control.fault(target, "none")
 
     async def move(self, seconds: int, *, is_over: Callable[[], bool] = lambda: False) -> None:
-        """Move all clocks, in steps between which everybody acts; blocks of Bitcoin come as they would."""
+        """Move all clocks, in steps between which everybody acts; blocks of Bitcoin come as they would.
+
+        Real nodes have this machine's clock. There the seconds just pass.
+        """
         blocks = 0.0
         while seconds > 0 and not is_over():
-            step = min(_STEP, seconds)
+            step = min(_STEP if self.network.name == "simnet" else _BITCOIN_BLOCK, seconds)
+            blocks += step / _BITCOIN_BLOCK
             async with self._control_lock:
-                self.clock.move(step)
-                await self._show_time()
-                for chain in self.network.chains:
-                    if self.network.name == "simnet":
+                if self.network.name == "simnet":
+                    self.clock.move(step)
+                    await self._show_time()
+                    for chain in self.network.chains:
                         await self.control.mine(chain=chain)
-                    else:
-                        await self.control.advance_chain_time(step, chain=chain)
-                blocks += step / _BITCOIN_BLOCK
                 if blocks >= 1:
                     await self.control.mine_bitcoin(int(blocks))
                     blocks -= int(blocks)
             seconds -= step
-            is_near = any(deadline - self.clock.now() < _NEAR for deadline in await self._deadlines(*PARTIES))
-            await asyncio.sleep(_STEP_LASTS_NEAR if is_near else _STEP_LASTS)
+            if self.network.name == "simnet":
+                is_near = any(each - self.clock.now() < _NEAR for each in await self._deadlines(*PARTIES))
+                await asyncio.sleep(_STEP_LASTS_NEAR if is_near else _STEP_LASTS)
+            else:
+                await asyncio.sleep(step)
 
     async def _tick(self) -> None:
         """Let the simnet's time go on, and make a block of each chain every second."""
@@ -288,9 +292,11 @@ class World:
 
     async def _freeze_node(self, event: Event) -> None:
         # The first process of a devnet serves the controls; a simnet is one process.
-        ids = self.network.process_ids[1:] or self.network.process_ids
-        process_id = ids[event.pick % len(ids)]
+        first, *others = self.network.process_ids
         async with self._control_lock:
+            # A node that was stopped and started has another id by now.
+            ids = [each for each in others if _parent(each) == first] or [first]
+            process_id = ids[event.pick % len(ids)]
             os.kill(process_id, signal.SIGSTOP)
             try:
                 await asyncio.sleep(event.seconds)
@@ -306,6 +312,13 @@ class World:
         finally:
             async with self._control_lock:
                 await self.control.start_lightning(party)
+
+
+def _parent(process_id: int) -> int | None:
+    try:
+        return int(Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[1])
+    except FileNotFoundError:
+        return None
 
 
 def _written(path: Path) -> int:

@@ -16,7 +16,7 @@ from networks.parties import ProviderProcess, write_lightning_config, write_take
 def taker_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A directory with ``layer2.toml`` of a simnet's taker, and the proof of a transfer that it made.
 
-    ``customer.toml`` is of somebody with whose Lightning node the taker's has a channel.
+    ``customer.toml`` is of someone with whose Lightning node the taker's has a channel.
     """
     directory = tmp_path_factory.mktemp("taker")
     network = simnet.up(directory / "simnet", with_parent=True)
@@ -38,7 +38,7 @@ def taker_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def reader(taker_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current directory of somebody who reads the documentation, with a journal of its own."""
+    """The current directory of someone who reads the documentation, with a journal of its own."""
     for name in ("layer2.toml", "customer.toml", "transfer.json"):
         shutil.copy(taker_files / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)

@@ -19,7 +19,7 @@ SECOND_TERMINAL = "# second terminal\n"
 
 
 class Shell:
-    """Somebody's terminals. What was started in the second one is interrupted at the end, as by Ctrl-C."""
+    """Someone's terminals. What was started in the second one is interrupted at the end, as by Ctrl-C."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

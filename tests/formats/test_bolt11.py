@@ -366,7 +366,7 @@ class TestDamage:
             read = bolt11.decode(bech32.encode(human, flipped))
         except FormatError:
             return
-        # Only a flip that hides the payee's field leaves a valid invoice, and then it is somebody else's.
+        # Only a flip that hides the payee's field leaves a valid invoice, and then it is someone else's.
         assert read.payee != EXAMPLE_PAYEE
         assert not read.payee_given
 

@@ -1,4 +1,4 @@
-"""Every decoder of evidence, given bytes that somebody made up: refused, or the only encoding of what is returned.
+"""Every decoder of evidence, given bytes that someone made up: refused, or the only encoding of what is returned.
 
 Nothing but FormatError may leave them, whatever the bytes are; the runner's time limit notices what is not linear.
 """

@@ -17,6 +17,7 @@ from layer2.errors import (
     InsufficientFunds,
     InvalidRequest,
     JournalBusy,
+    JournalError,
     Layer2Error,
     NodeUnreachable,
     Outcome,
@@ -263,7 +264,7 @@ async def test_a_plan_of_a_program_that_ended_is_abandoned_and_its_key_begins_an
 async def test_a_start_and_a_retry_that_find_the_same_plan_abandon_it_once(made: World) -> None:
     swap_id = await leave_a_plan(made, "rent")
     calls = [made.taker.begin(REQUEST, "rent", made.ends_in()) for _ in range(3)]
-    resumed, *started = await asyncio.gather(made.taker.resume(), *calls)
+    resumed, started = await asyncio.gather(made.taker.resume(), asyncio.gather(*calls))
     assert resumed == []
     assert {each.transfer_id for each in started} == {started[0].transfer_id}
     assert swap_id != started[0].transfer_id
@@ -301,7 +302,7 @@ async def test_while_another_process_acts_nothing_is_begun_and_known_transfers_a
         assert other.provider.quoted == []
 
 
-# Somebody else's invoice.
+# Someone else's invoice.
 
 
 @pytest.mark.parametrize("shows", [LegState.PENDING, LegState.FUNDED, LegState.COLLECTED])
@@ -321,3 +322,18 @@ async def test_an_invoice_that_the_own_node_pays_or_has_paid_is_not_paid_over_an
     lightning.shows = LegState.RETURNED
     begun = await made.taker.begin(request, "rent", made.ends_in())
     assert made.runner.driven == [begun.transfer_id]
+
+
+@pytest.mark.parametrize("broken", ["find", "act"])
+async def test_a_journal_that_fails_under_a_known_key_leaves_the_outcome_unknown(
+    made: World, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await made.taker.begin(REQUEST, "rent", made.ends_in())
+
+    async def fail(*_: object) -> None:
+        raise JournalError("disk I/O error")
+
+    monkeypatch.setattr(type(made.journal), broken, fail)
+    with pytest.raises(JournalError) as failed:
+        await made.taker.begin(REQUEST, "rent", made.ends_in())
+    assert failed.value.outcome is Outcome.UNKNOWN

@@ -75,9 +75,16 @@ async def taker(network: LocalNetwork) -> AsyncIterator[Clients]:
         yield clients
 
 
+@pytest.fixture(scope="session")
+def used_by_tests() -> set[str]:
+    """The parties whose accounts a test used itself, so that a process that has them does not know their nonces."""
+    return set()
+
+
 @pytest.fixture
-async def provider(network: LocalNetwork) -> AsyncIterator[Clients]:
+async def provider(network: LocalNetwork, used_by_tests: set[str]) -> AsyncIterator[Clients]:
     """The other party's own clients, without a provider's process."""
+    used_by_tests.add("provider")
     async with clients_of(network, network.provider) as clients:
         yield clients
 
@@ -92,9 +99,16 @@ def provider_process(network: LocalNetwork, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 async def swaps(
-    network: LocalNetwork, control: LocalNetworkControl, provider_process: ProviderProcess, tmp_path: Path
+    network: LocalNetwork,
+    control: LocalNetworkControl,
+    provider_process: ProviderProcess,
+    used_by_tests: set[str],
+    tmp_path: Path,
 ) -> Swaps:
     """A taker with a new journal, and the running provider, on the shared network."""
+    if "provider" in used_by_tests:
+        provider_process.stop()
+        used_by_tests.clear()
     provider_process.start()
     return Swaps(network, control, provider_process, tmp_path)
 

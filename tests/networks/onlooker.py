@@ -1,4 +1,4 @@
-"""Somebody who asks again and again what became of a payment, whatever happens to the node."""
+"""Someone who asks again and again what became of a payment, whatever happens to the node."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def write_taker_config(path: Path, network: LocalNetwork, provider: ProviderProc
 
 
 def write_lightning_config(path: Path, network: LocalNetwork, party: Party) -> Path:
-    """Write a configuration for somebody who has that party's Lightning node, and nothing else."""
+    """Write a configuration for someone who has that party's Lightning node, and nothing else."""
     tables: dict[str, dict[str, str | int]] = {
         "": {"network": "regtest"},
         "lightning": party_values(network, party)["lightning"],

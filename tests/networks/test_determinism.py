@@ -29,7 +29,7 @@ class StandingClock:
 
 
 class CountedEntropy:
-    """Bytes that anybody can foretell."""
+    """Bytes that anyone can foretell."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -255,7 +255,7 @@ async def test_a_node_that_is_killed_as_soon_as_it_has_taken_a_payment_still_kno
     status = await held.taker.get_transaction_status_async(held.tx_id)
     assert await held.taker.submit_transaction_async(held.invoice, idempotency_key=key) == status
     is_carried = any(held.leg.htlc.payment_hash in channel.hashes for channel in await held.taker._node.channels())
-    # Killed between writing the payment down and putting it into the channel, lnd may call it IN_FLIGHT for ever.
+    # Killed between writing the payment down and putting it into the channel, lnd may call it IN_FLIGHT forever.
     # That it then is in no channel does not make it failed: only the node's word does.
     assert status.state is TxState.PENDING or (status.state is TxState.FAILED and not is_carried)
     if is_carried:

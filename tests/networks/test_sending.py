@@ -24,7 +24,7 @@ MINUTE = 60.0
 MINED = {TxState.INCLUDED, TxState.FINAL}
 
 
-def anybody() -> str:
+def anyone() -> str:
     """An address that nothing was sent to before."""
     return to_checksum(os.urandom(20))
 
@@ -46,7 +46,7 @@ async def transfer(bob: BobClient, recipient: str) -> EvmTxId:
 
 
 async def test_a_thousand_transfers_at_once_from_one_key_are_all_mined(taker: Clients) -> None:
-    recipient = anybody()
+    recipient = anyone()
     tx_ids = await asyncio.gather(*[transfer(taker.bob, recipient) for _ in range(COUNT)])
     statuses = await until_mined(taker.bob, tx_ids)
     assert len(set(tx_ids)) == COUNT
@@ -55,7 +55,7 @@ async def test_a_thousand_transfers_at_once_from_one_key_are_all_mined(taker: Cl
 
 
 async def test_a_thousand_transfers_at_once_with_every_tenth_cancelled_leave_no_gap(taker: Clients) -> None:
-    recipient = anybody()
+    recipient = anyone()
     tasks = [asyncio.create_task(transfer(taker.bob, recipient)) for _ in range(COUNT)]
     for number in range(0, COUNT, 10):
         # Some before they begin, some at every moment up to their end.
@@ -82,7 +82,7 @@ async def test_a_thousand_transfers_at_once_with_answers_lost_are_all_mined(
     taker: Clients, control: LocalNetworkControl
 ) -> None:
     await control.fault("bob", "drop_reply", method="eth_sendRawTransaction", count=3)
-    recipient = anybody()
+    recipient = anyone()
     tx_ids = await asyncio.gather(*[transfer(taker.bob, recipient) for _ in range(COUNT)])
     statuses = await until_mined(taker.bob, tx_ids)
     assert {status.state for status in statuses} <= MINED
@@ -92,7 +92,7 @@ async def test_a_thousand_transfers_at_once_with_answers_lost_are_all_mined(
 async def test_a_replacement_is_mined_in_the_place_of_what_it_replaces(
     taker: Clients, control: LocalNetworkControl
 ) -> None:
-    recipient = anybody()
+    recipient = anyone()
     await control.set_automatic(False)
     first = await taker.bob.transfer_asset_async(ETH, 7, recipient)
     second = await taker.bob.replace_transaction_async(first)
@@ -109,7 +109,7 @@ async def test_a_replacement_is_mined_in_the_place_of_what_it_replaces(
 
 
 async def test_a_cancelled_transfer_pays_nobody(taker: Clients, control: LocalNetworkControl) -> None:
-    recipient = anybody()
+    recipient = anyone()
     await control.set_automatic(False)
     first = await taker.bob.transfer_asset_async(ETH, 7, recipient)
     after = await taker.bob.transfer_asset_async(ETH, 8, recipient)
@@ -127,7 +127,7 @@ async def test_nodes_take_the_smallest_bump_that_is_offered_and_less_than_a_tent
 ) -> None:
     await control.set_automatic(False)
     signer = SoftwareEvmSigner.from_file(network.taker.evm_key_file)
-    recipient = bytes.fromhex(anybody()[2:])
+    recipient = bytes.fromhex(anyone()[2:])
     nonce = await taker.bob._node.transaction_count(signer.address, None)
 
     async def offer(price: Price) -> None:

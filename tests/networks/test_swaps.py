@@ -1,4 +1,4 @@
-"""What holds of transfers besides how they end: proofs, idempotency keys, cancelled calls, somebody else's invoice."""
+"""What holds of transfers besides how they end: proofs, idempotency keys, cancelled calls, someone else's invoice."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class RunningBob:
     url: str
     taker: SimAccount
     stranger: SimAccount
-    """Somebody without money."""
+    """Someone without money."""
 
 
 def signed(

@@ -113,7 +113,7 @@ class Chain:
     def is_included(self, transaction: Transaction) -> bool:
         return any(block.transaction is transaction for block in self.blocks)
 
-    # What anybody can do
+    # What anyone can do
 
     def broadcast(self, transaction: Transaction) -> None:
         """Hand a transaction to the pool, as a node takes it.

@@ -245,7 +245,7 @@ async def test_one_hash_is_funded_by_one_open_swap_only(journal: SqliteJournal) 
 async def test_a_hash_that_was_paid_by_a_swap_that_has_ended_is_never_funded_again(
     journal: SqliteJournal, ended: str
 ) -> None:
-    # Somebody else's invoice, paid once over one layer: a second provider could collect with the public preimage.
+    # Someone else's invoice, paid once over one layer: a second provider could collect with the public preimage.
     first, second = await journal.create(a_record(1)), await journal.create(a_record(2))
     await journal.advance(first, state={"state": ended}, is_final=True, event="ended", now=20)
     with pytest.raises(FundsRulesError, match="paid before"):

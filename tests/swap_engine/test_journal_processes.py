@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import stat
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from layer2.errors import JournalBusy
+from layer2.errors import JournalBusy, JournalError
 from layer2.swap_engine.journal import SqliteJournal
 from layer2.transactions import SwapId
 
@@ -67,6 +68,8 @@ async def test_two_journals_of_one_process_do_not_both_act(tmp_path: Path) -> No
     with pytest.raises(JournalBusy, match="this process acts"):
         await second.act()
     await first.aclose()
+    with pytest.raises(JournalError, match="closed"):
+        await first.act()
     await second.act()
     await second.aclose()
 
@@ -112,3 +115,17 @@ async def test_what_was_committed_survives_sigkill(tmp_path: Path) -> None:
     assert record.version - reported in (0, 1)
     assert len(await journal.intents(record.swap_id)) == record.version - 1
     await journal.aclose()
+
+
+async def test_a_full_disk_keeps_nobody_from_acting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    path = tmp_path / "journal.db"
+    first, second = await SqliteJournal.open(path), await SqliteJournal.open(path)
+    monkeypatch.setattr(os, "pwrite", full)
+    await first.act()
+    with pytest.raises(JournalBusy, match="that is starting"):
+        await second.act()
+    await first.aclose()
+    await second.aclose()

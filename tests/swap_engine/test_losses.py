@@ -1,4 +1,4 @@
-"""Stories in which somebody once lost money, or waited for ever."""
+"""Stories in which someone once lost money, or waited forever."""
 
 from __future__ import annotations
 

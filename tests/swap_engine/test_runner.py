@@ -200,7 +200,7 @@ def test_trouble_is_logged_and_secrets_are_not(
             nonlocal count
             count += 1
             await asyncio.sleep(0)
-            # Not for ever: a fault that always comes at the same call is a node that is down.
+            # Not forever: a fault that always comes at the same call is a node that is down.
             if count % 7 == 0 and count < 60:
                 raise NodeUnreachable("no connection") if what in LAYER_CALLS else JournalError("the disk is full")
 

@@ -182,7 +182,7 @@ def test_a_swap_that_is_not_funded_in_time_is_forgotten_and_a_late_lock_is_given
     came = next_step(swap, ended.state, observed(FUNDED, NOTHING, now=late))
     assert isinstance(came.state, ProviderReleasing)
     assert acts_of(came) == [RELEASE]
-    # Once for ever: a release that is under way is not begun again.
+    # Once forever: a release that is under way is not begun again.
     assert next_step(swap, ended.state, observed(FUNDED, NOTHING, {RELEASE: DONE}, now=late)).state == ended.state
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from layer2.errors import InvalidAmount, InvalidRequest, QuoteExpired, QuoteRefused, TermsRefused, UnknownAsset
 from layer2.layers import Layer2ProtocolType
+from layer2.legs.bitcoin import BitcoinOffer
 from layer2.legs.lightning import routing_fee_limit
 from layer2.money import BTC, ETH
 from layer2.swap_rules.agreement import taker_requests
@@ -103,6 +104,13 @@ def test_a_destination_that_does_not_fit_the_configuration_is_refused_by_the_fie
     honest = quote_of()
     wrong = replace(honest, destination=replace(honest.destination, **{field: lie}))  # type: ignore[type-var]
     assert refusal(wrong, transfer()) == f"quote_destination_{field}"
+
+
+def test_a_fee_floor_above_the_configured_one_is_refused() -> None:
+    honest = quote_of("bitcoin", "bob")
+    assert isinstance(honest.source, BitcoinOffer)
+    greedy = replace(honest, source=replace(honest.source, fee_floor=honest.source.fee_floor + 1))
+    assert refusal(greedy, transfer("bitcoin", "bob")) == "quote_source_fee_floor"
 
 
 @pytest.mark.parametrize("pair", [("bob", "rootstock"), ("lightning", "bob")])

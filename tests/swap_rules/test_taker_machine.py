@@ -440,7 +440,7 @@ def check_rules(
         assert end.final or (swap is TO_STRANGER and (end.over or end.state is LegState.NONE))
 
 
-# Somebody else's invoice, whose preimage anybody can have made public
+# Someone else's invoice, whose preimage anyone can have made public
 
 
 PUBLIC = view(LegState.FUNDED, preimage=PREIMAGE)

@@ -14,8 +14,8 @@ from layer2.transactions import TxState, TxStatus
 
 async def test_an_expected_call_gets_its_answer() -> None:
     async with MockLayer2Protocol() as mock:
-        mock.expect("transfer_asset_async", BTC, 100, "somebody").returns("tx")
-        assert await mock.transfer_asset_async(BTC, 100, "somebody", timeout=5) == "tx"
+        mock.expect("transfer_asset_async", BTC, 100, "someone").returns("tx")
+        assert await mock.transfer_asset_async(BTC, 100, "someone", timeout=5) == "tx"
 
 
 def test_the_blocking_twin_counts_as_the_same_call() -> None:
@@ -47,7 +47,7 @@ async def test_other_arguments_than_expected_are_reported_beside_them() -> None:
     mock = MockLayer2Protocol()
     mock.expect("transfer_asset_async", BTC, 100, ANY)
     with pytest.raises(UnmetExpectations) as caught:
-        await mock.transfer_asset_async(BTC, 101, "somebody")
+        await mock.transfer_asset_async(BTC, 101, "someone")
     expected, actual = str(caught.value).split("actual:")
     assert "amount=100" in expected
     assert "amount=101" in actual

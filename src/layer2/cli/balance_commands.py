@@ -1,4 +1,4 @@
-"""``layer2 balance``: what you own on each layer, whatever is wrong with another one."""
+"""``layer2 balance``: what you own on each layer; one that fails does not hide the others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def balance(*, session: InSession) -> Result:
         async def owned(layer: Layer2ProtocolType) -> Mapping[AssetId, Balance] | Layer2Error:
             try:
                 client = await manager.get_protocol_async(layer)
-                # Not initialize_all_async, which would go on with open transfers: who looks does not act.
+                # Not initialize_all_async, which would resume open transfers: this command only reads.
                 await client.initialize_async()
                 return await client.balances_async()
             except Layer2Error as error:

@@ -63,7 +63,7 @@ async def connected(manager: Layer2Manager, session: Session) -> Mapping[str, La
 
 
 async def joined(manager: Layer2Manager, session: Session) -> None:
-    """As ``connected``, for who can also watch: where another process acts, that is shown, and it goes on there."""
+    """As ``connected``, for commands that can also watch: where another process acts, this one only watches."""
     try:
         await connected(manager, session)
     except JournalBusy as error:

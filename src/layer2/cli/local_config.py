@@ -15,5 +15,5 @@ READY_FILE = "provider-ready.json"
 
 
 def default_directory(name: LocalName) -> Path:
-    """Where a local network lives unless somebody says otherwise."""
+    """The default directory of a local network."""
     return user_state_path("layer2") / name

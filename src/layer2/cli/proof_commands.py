@@ -30,7 +30,7 @@ __all__ = ["headers", "load", "report_data", "report_lines", "show", "verify"]
 
 _WORDS = {
     Shown.INCLUDED: "its end is included under the header",
-    Shown.GENUINE_CONTRACT: "by the contract that keeps the promises",
+    Shown.GENUINE_CONTRACT: "by the genuine HTLC contract",
     Shown.PREIMAGE: "the preimage of the invoice in the terms is shown",
     Shown.INDEPENDENT_PAYEE: "its payee makes its own preimages: so it was paid",
 }
@@ -76,7 +76,7 @@ async def verify(
     if final and not node:
         raise InvalidRequest("--final needs --node: only a node can say what is final", code="usage")
     if node and trusted_header:
-        raise InvalidRequest("--trusted-header is for who has no node: leave --node away", code="usage")
+        raise InvalidRequest("--trusted-header is for a verifier without a node: omit --node", code="usage")
     if headers and not trusted_header:
         raise InvalidRequest("--headers needs --trusted-header: by themselves headers show nothing", code="usage")
     policy = ProofPolicy(
@@ -98,7 +98,7 @@ async def verify(
 async def headers(
     file: Path, output: Path, *, layer: str | None = None, final: bool = False, session: InSession
 ) -> Result:
-    """Write the headers after a proof's block, for who has no node: for proof verify with --headers.
+    """Write the headers after a proof's block, for a verifier without a node: input of proof verify --headers.
 
     They are your own node's, up to its safe block.
 
@@ -233,7 +233,7 @@ def _check_offline(
 
 
 async def _ask_nodes(proof: TransferProof, policy: ProofPolicy, session: Session, *, final: bool) -> ProofReport:
-    """What the proof shows under the configuration's policy, with its headers on the own nodes' chains.
+    """What the proof shows under the configuration's policy, with its headers on the chains of your own nodes.
 
     Raises:
         ProofRefused: a check failed, or a node has another block; a proof of a refund is asked for like any other.
@@ -382,7 +382,7 @@ def _leg_lines(leg: Leg, *, whole: bool) -> list[str]:
 
 
 def _invoice(text: str, *, whole: bool) -> str:
-    """The invoice, if it may be one: the file is somebody else's, and nothing of it is checked yet."""
+    """The invoice, if it may be one: the file is someone else's, and nothing of it is checked yet."""
     if not (text.isascii() and text.isalnum()):
         return "that is none"
     return text if whole else text[:24] + ".."

@@ -82,7 +82,7 @@ async def quote(
         source: The layer that pays.
         destination: The layer that receives.
         send: What leaves the source, in satoshi, instead of what has to arrive.
-        recipient: A BOLT 11 invoice of somebody else that is to be paid; omitted, the money comes to you.
+        recipient: A BOLT 11 invoice of someone else that is to be paid; omitted, the money comes to you.
         max_fee: Most that may leave the source beyond what arrives, in satoshi; omitted, 1 % and twice the estimated
             network costs.
     """
@@ -90,7 +90,7 @@ async def quote(
         raise InvalidRequest("give exactly one of AMOUNT, what arrives, and --send, what leaves", code="usage")
     async with opened(session) as manager:
         with session.terminal.working("asking the providers"):
-            # Nothing goes on with open transfers: who asks for a price does not act.
+            # This command resumes no open transfers: asking for a price is no act.
             for layer in dict.fromkeys((source, destination)):
                 await (await manager.get_protocol_async(layer)).initialize_async()
             offer = await manager.quote_transfer_async(

@@ -1,4 +1,4 @@
-"""What to do next, for who is at a shell: the library's own remedies name Python calls."""
+"""What to do next, for a user at a shell: the library's own remedies name Python calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``layer2 resume`` has come to: which transfers ended how, what is down, and whether somebody is needed. Pure."""
+"""What ``layer2 resume`` has come to: which transfers ended how, what is down, and whether someone is needed. Pure."""
 
 from __future__ import annotations
 

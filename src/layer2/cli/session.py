@@ -29,7 +29,7 @@ class Session:
     verbose: bool
     """Hashes are shown whole."""
     under_way: set[str] = field(default_factory=set)
-    """Ids of transfers that this run has begun or goes on with, and that have not ended: for who interrupts it."""
+    """Ids of transfers that this run began or resumed and that have not ended, to show when it is interrupted."""
 
     def config(self) -> Layer2Config:
         """The checked configuration.

@@ -51,7 +51,7 @@ async def transfer(
         source: The layer that pays.
         destination: The layer that receives.
         send: What leaves the source, in satoshi, instead of what has to arrive.
-        recipient: A BOLT 11 invoice of somebody else that is to be paid; omitted, the money comes to you.
+        recipient: A BOLT 11 invoice of someone else that is to be paid; omitted, the money comes to you.
         max_fee: Most that may leave the source beyond what arrives, in satoshi; omitted, 1 % and twice the estimated
             network costs. Gas that you pay yourself is not in it.
         idempotency_key: Calls with the same key are one transfer; with another request it is an error.

@@ -77,7 +77,7 @@ def attention_line(transfer: Transfer) -> str:
 
 
 def next_line(transfer: Transfer, now: float) -> str:
-    """Who has to act by when; empty where nobody has."""
+    """Which party must act, and by when; empty in a final state."""
     if transfer.state is TransferState.ARRIVED and transfer.final_at is not None:
         return f"final at about {until(transfer.final_at, now)}"
     return "" if transfer.deadline is None else due(transfer.next_actor, transfer.deadline, now)

@@ -52,7 +52,7 @@ def signed(amount: int) -> str:
 
 
 def at_time(seconds: float) -> str:
-    """``24 Nov 2026 18:02:05 UTC``; what is later than any date, as somebody else's terms may have it, as a number."""
+    """``24 Nov 2026 18:02:05 UTC``; what is later than any date, as someone else's terms may have it, as a number."""
     try:
         return datetime.fromtimestamp(seconds, UTC).strftime("%-d %b %Y %H:%M:%S UTC")
     except (ValueError, OverflowError, OSError):
@@ -87,7 +87,7 @@ def duration(seconds: int) -> str:
 
 
 def due(actor: Actor, deadline: int, now: float) -> str:
-    """Who has to act by when; a deadline that is past is shown as past."""
+    """Which party must act, and by when; a deadline that is past is shown as past."""
     when, is_past = until(deadline, now), deadline < now
     match actor:
         case Actor.YOU:

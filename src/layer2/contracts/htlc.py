@@ -320,7 +320,7 @@ def parse_event(
         address: 20 bytes, the contract that emitted it.
         topics: 32 bytes each.
         data: the rest of the entry.
-        contract: the contract whose events count. Anybody can emit the same bytes from another one.
+        contract: the contract whose events count. Anyone can emit the same bytes from another one.
 
     Returns:
         The event, or None where another contract emitted it, or where it is no event of ours.

@@ -1,4 +1,4 @@
-"""What stands on a chain of the devnet before anybody uses it: the contracts and the parties' money."""
+"""What stands on a chain of the devnet before anyone uses it: the contracts and the parties' money."""
 
 from __future__ import annotations
 

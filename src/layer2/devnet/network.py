@@ -143,7 +143,7 @@ def clear(directory: Path) -> None:
     """Make the directory, and delete what an earlier devnet left there, save the log.
 
     Raises:
-        ConfigurationError: it holds files of somebody else, or processes of an earlier network run.
+        ConfigurationError: it holds other files, or processes of an earlier network run.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     strangers = sorted(entry.name for entry in directory.iterdir() if entry.name not in {*_OWN, "lock"})

@@ -69,6 +69,9 @@ class BitcoinOffer(LegOffer):
             return "kind"
         if self.prefix != own.prefix:
             return "prefix"
+        if self.fee_floor > own.fee_floor:
+            # It is paid by the party that funds, outside every limit of the fee.
+            return "fee_floor"
         return "key" if self.key == own.key or not _is_key(self.key) else None
 
     def request(self, plan: LegPlan, side: Side, memo: str, rules: TimelockSettings) -> OfferRequest:

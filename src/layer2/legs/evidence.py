@@ -66,8 +66,8 @@ class EvmReceiptEvidence:
 class LightningPaymentEvidence:
     """The preimage of the invoice that the terms name.
 
-    It shows that the payment could be collected. It shows that it was paid only where whoever paid could not know the
-    preimage by itself.
+    It shows that the payment could be collected. It shows that it was paid only where the payer
+    could not know the preimage otherwise.
     """
 
     type: ClassVar[str] = "lightning_payment"

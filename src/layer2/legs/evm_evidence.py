@@ -80,7 +80,7 @@ def check_lock(leg: EvmLeg, owed: Owed, policy: EvidencePolicy) -> tuple[OpenMat
 
 
 def shown_of(evidence: EvmReceiptEvidence, leg: EvmLeg, owed: Owed) -> LegShown:
-    """Check that the evidence shows the end of exactly the lock of the terms, and say what it shows.
+    """Check that the evidence shows the end of exactly the lock of the terms, and return what it shows.
 
     Raises:
         ProofRefused: it shows something else, or nothing.

@@ -27,14 +27,14 @@ def decoded(text: str) -> Bolt11Invoice:
     return bolt11.decode(text)
 
 
-def read_invoice(text: str, *, payment_hash: bytes | None, amount: int, network: str) -> Bolt11Invoice:
+def read_invoice(text: str, *, payment_hash: bytes | None, amount: int, prefix: str) -> Bolt11Invoice:
     """Read an invoice of either leg and check what holds for both.
 
     Args:
         text: in lower case, alone.
         payment_hash: 32 bytes, or None where the hash is to be learnt from the invoice.
         amount: satoshi.
-        network: BOLT 11 prefix.
+        prefix: of the network, as BOLT 11 has it.
 
     Raises:
         InvalidRequest: code ``invoice_format``, ``invoice_network``, ``invoice_amount``, ``invoice_hash``,
@@ -46,9 +46,9 @@ def read_invoice(text: str, *, payment_hash: bytes | None, amount: int, network:
         raise InvalidRequest(f"the invoice cannot be read: {error.message}", code="invoice_format") from error
     if invoice.text != text:
         raise InvalidRequest("an invoice is written in lower case here", code="invoice_format")
-    if invoice.prefix != network:
+    if invoice.prefix != prefix:
         raise InvalidRequest(
-            f"the invoice is for the network {invoice.prefix!r}, not {network!r}", code="invoice_network"
+            f"the invoice is for the network {invoice.prefix!r}, not {prefix!r}", code="invoice_network"
         )
     if invoice.is_ambiguous:
         raise InvalidRequest(
@@ -63,7 +63,7 @@ def read_invoice(text: str, *, payment_hash: bytes | None, amount: int, network:
         )
     if payment_hash is not None and invoice.payment_hash != payment_hash:
         raise InvalidRequest("the invoice is for another payment hash", code="invoice_hash")
-    # lnd bounds a blinded payment by its path's delta instead of the CLTV limit, and the signer says nothing.
+    # lnd bounds a blinded payment by its path's delta instead of the CLTV limit, and the signer has no part in it.
     if invoice.has_blinded_paths:
         raise InvalidRequest("an invoice with blinded paths cannot be paid by a swap", code="invoice_blinded_paths")
     if invoice.is_amp:
@@ -76,12 +76,12 @@ def check_payable_invoice(
     *,
     payment_hash: bytes | None,
     amount: int,
-    network: str,
+    prefix: str,
     provider_node: bytes | None,
     now: int,
     rules: TimelockSettings,
 ) -> Bolt11Invoice:
-    """Check the invoice of a Lightning destination, one's own or somebody else's.
+    """Check the invoice of a Lightning destination, the taker's own or a third party's.
 
     Args:
         provider_node: 33 bytes, or None before a provider is chosen.
@@ -90,7 +90,7 @@ def check_payable_invoice(
         InvalidRequest: as ``read_invoice``, or code ``invoice_payee`` (the payer itself: it would learn the
             preimage without paying), ``invoice_expired``, ``invoice_timestamp``.
     """
-    invoice = read_invoice(text, payment_hash=payment_hash, amount=amount, network=network)
+    invoice = read_invoice(text, payment_hash=payment_hash, amount=amount, prefix=prefix)
     if provider_node is not None and invoice.payee == provider_node:
         raise InvalidRequest("the provider's own node signed the invoice that it is to pay", code="invoice_payee")
     if invoice.timestamp > now + CLOCK_TOLERANCE:

@@ -52,7 +52,7 @@ class LegOffer(ABC):
     counts_blocks: ClassVar[bool]
     """Whether the leg's deadline can be counted in Bitcoin's blocks."""
     pays_strangers: ClassVar[bool]
-    """Whether the destination may be somebody else's, who then makes the preimage."""
+    """Whether the destination may pay a third party, which then makes the preimage."""
     __slots__ = ()
 
     @property
@@ -74,7 +74,7 @@ class LegOffer(ABC):
         """The same offer with another finality, for a quote."""
 
     def of_anyone(self) -> Self:
-        """The same offer without the party that makes it, where a party's name matters to who can be paid."""
+        """The same offer without the party that makes it, where the party decides which payees are allowed."""
         return self
 
     @abstractmethod
@@ -90,7 +90,7 @@ class LegOffer(ABC):
         """Check what the taker names, before anything is done on its account.
 
         Raises:
-            InvalidRequest: its code says what is wrong.
+            InvalidRequest: its code names what is wrong.
         """
 
     @abstractmethod
@@ -98,7 +98,7 @@ class LegOffer(ABC):
         """The one leg that follows from the offer and the plan.
 
         Raises:
-            InvalidRequest: what a party names for it is not as it must be; its code says in what.
+            InvalidRequest: a party names something wrong for it; the code states what.
             InvalidAmount: the unit cannot express the amount.
             FundsRulesError: a margin does not hold.
         """
@@ -125,7 +125,7 @@ class LegOffer(ABC):
 
     @abstractmethod
     def settling(self, rules: TimelockSettings) -> int:
-        """Seconds from the begin of a funding until it is normally as settled as this offer asks."""
+        """Seconds from the start of a funding until it is normally as settled as this offer asks."""
 
     @abstractmethod
     def write(self) -> dict[str, Any]:
@@ -148,7 +148,7 @@ class Leg(ABC):
     lapses: ClassVar[bool]
     """Whether a funding that was not made in time can never be made any more. Otherwise it has to be voided."""
     is_repeatable: ClassVar[bool]
-    """Whether the same funding may be sent again and has its effect once. Otherwise it is sent once for ever."""
+    """Whether the same funding may be sent again and has its effect once. Otherwise it is sent once."""
     payer_reclaims: ClassVar[bool]
     """Whether the payer has to act to get its money back. Otherwise it comes back by itself."""
     release: ClassVar[Release]
@@ -235,7 +235,7 @@ class Leg(ABC):
         """Check what must hold of the leg alone: that nothing is locked for too long, and the funding can be made.
 
         Raises:
-            FundsRulesError: a sentence that says what does not hold.
+            FundsRulesError: names what does not hold.
         """
 
     @abstractmethod
@@ -258,8 +258,8 @@ class Leg(ABC):
         """
 
     def evidence_of(self, preimage: Preimage) -> LegEvidence | None:
-        """The evidence that the preimage alone is, for a party whose own node has no view of the leg; None where it is
-        none."""
+        """The evidence that consists of the preimage alone, for a party whose node has no view of the leg; None where
+        the kind has none."""
         return None
 
     @abstractmethod

@@ -25,8 +25,6 @@ __all__ = ["LightningLeg", "LightningOffer", "cltv_limit_for", "routing_fee_limi
 
 LND_CLTV_PADDING: Final = 3
 """Blocks that lnd adds to a payment's final delta."""
-LND_SMALLEST_FINAL_DELTA: Final = 24
-"""lnd makes no invoice with fewer blocks."""
 _ROUTING_FEE_DIVISOR: Final = 400
 _SMALLEST_ROUTING_FEE: Final = 10
 
@@ -89,7 +87,7 @@ class LightningOffer(LegOffer):
         else:
             min_blocks_left = self.deadline_after(plan.needed, rules).blocks
             invoice = read_invoice(
-                plan.provider, payment_hash=plan.payment_hash, amount=plan.amount, network=self.prefix
+                plan.provider, payment_hash=plan.payment_hash, amount=plan.amount, prefix=self.prefix
             )
             if invoice.payee != self.node_key:
                 raise InvalidRequest("the hold invoice is not of the provider's node", code="invoice_payee")
@@ -116,7 +114,7 @@ class LightningOffer(LegOffer):
             text,
             payment_hash=plan.payment_hash,
             amount=plan.amount,
-            network=self.prefix,
+            prefix=self.prefix,
             provider_node=self.node_key or None,
             now=plan.issued_at,
             rules=rules,
@@ -315,7 +313,7 @@ def cltv_limit_for(final_cltv_delta: int, rules: TimelockSettings) -> int:
 
 
 def _collect_blocks(rules: TimelockSettings) -> int:
-    """lnd gives a held payment up so many blocks before its expiry, and the own tip may be late."""
+    """lnd gives a held payment up so many blocks before its expiry, and a party's own tip may be late."""
     return rules.hold_expiry_blocks + rules.late_tip_blocks
 
 

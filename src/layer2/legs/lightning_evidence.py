@@ -54,7 +54,7 @@ def check_invoice(leg: LightningLeg, owed: Owed) -> None:
 
 
 def shown_of(evidence: LightningPaymentEvidence, leg: LightningLeg, owed: Owed, policy: EvidencePolicy) -> LegShown:
-    """Check that the evidence is the preimage of the terms' payment hash, and say what it shows.
+    """Check that the evidence is the preimage of the terms' payment hash, and return what it shows.
 
     Raises:
         ProofRefused: it is the preimage of something else, or the policy requires a payment and this shows none.

@@ -26,7 +26,7 @@ class Shown(Enum):
     INCLUDED = "included"
     """The end of the leg's lock is included under the header of the report."""
     GENUINE_CONTRACT = "genuine_contract"
-    """The contract's address commits to the code that keeps the promises."""
+    """The contract's address commits to the genuine HTLC code."""
     PREIMAGE = "preimage"
     """The preimage of exactly the invoice in the terms: the payment could be collected."""
     INDEPENDENT_PAYEE = "independent_payee"

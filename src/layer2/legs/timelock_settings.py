@@ -1,7 +1,7 @@
 """The named durations of each network, from which every deadline and margin of a swap is computed.
 
-Durations are seconds unless the name says blocks. Source of the figures: docs/design/clocks.md; lnd 0.21 for its own
-margins; the registry of layers for each chain's clock.
+Durations are seconds, except where the name ends in blocks. Source of the figures: docs/design/clocks.md; lnd 0.21 for
+its own margins; the registry of layers for each chain's clock.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class TimelockSettings:
     hold_expiry_blocks: int
     """lnd gives up a held payment so many blocks before its expiry (``invoices.holdexpirydelta``)."""
     late_tip_blocks: int
-    """How many blocks the own node's tip may be behind."""
+    """How many blocks the tip of a party's own node may be behind."""
     close_blocks: int
     """From the end of a CLTV limit until a force-closed HTLC is resolved, lnd's padding included."""
     accept_blocks: int

@@ -85,12 +85,12 @@ class LegView:
     arrived: bool = False
     """COLLECTED or RETURNED at the finality of the terms: usable, and it may still change."""
     final: bool = False
-    """COLLECTED or RETURNED at the layer's strongest finality, whatever the amount: it cannot change any more."""
+    """COLLECTED or RETURNED at the layer's strongest finality, for any amount: it cannot change any more."""
     over: bool = False
     """This funding can never hold money again, as far as the node can show it: returned for good, or never made and too
     late to be made."""
     preimage: Preimage | None = field(default=None, repr=False)
-    """Found by hash, as soon as anybody has shown it under this hash on this layer."""
+    """Found by hash, as soon as anyone has shown it under this hash on this layer."""
     tx_id: str | None = None
     """The transaction or payment hash that put the leg in this state, where the node still shows it."""
     final_at: int | None = None

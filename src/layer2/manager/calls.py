@@ -61,14 +61,14 @@ class TransferCalls(EnteredParts):
         Args:
             amount: what has to arrive, in the asset's smallest unit (BTC: satoshi); None with ``send_amount``.
             send_amount: what has to leave the source; what arrives is that without the fee.
-            recipient: a BOLT 11 invoice of somebody else that is to be paid; omitted, the money comes to you.
+            recipient: a BOLT 11 invoice of someone else that is to be paid; omitted, the money comes to you.
             max_fee: most that may leave the source beyond what arrives; omitted, 1 % of the amount and twice the
                 network costs that your own clients estimate.
 
         Raises:
             InvalidRequest and its kinds: the request cannot be; nobody was asked. Code ``max_fee_required``: a layer
                 has no estimate of its network costs.
-            QuoteRefused: nobody offers this, or only for more than ``max_fee``; says who answered what.
+            QuoteRefused: nobody offers this, or only for more than ``max_fee``; lists each provider's answer.
         """
         request = self._request(
             asset_id, amount, source_protocol, destination_protocol, recipient, max_fee, send_amount
@@ -159,7 +159,7 @@ class TransferCalls(EnteredParts):
             TransferRefunded: the money came back; holds the refund's proof.
             TransferAbandoned: it ended without any money locked.
             TransferLost: money was lost; holds the evidence.
-            AsyncTimeout: it is still under way; says where the money is and until when.
+            AsyncTimeout: it is still under way; holds where the money is, and the deadline.
             TaskCancelled: the manager closed.
             UnknownTransfer: there is none with that id.
         """
@@ -219,7 +219,7 @@ class TransferCalls(EnteredParts):
         Args:
             amount: what has to arrive, in the asset's smallest unit (BTC: satoshi); None with ``send_amount``.
             send_amount: what has to leave the source; what arrives is that without the fee.
-            recipient: a BOLT 11 invoice of somebody else that is to be paid; omitted, the money comes to you.
+            recipient: a BOLT 11 invoice of someone else that is to be paid; omitted, the money comes to you.
             max_fee: most that may leave the source beyond what arrives; omitted, 1 % of the amount and twice the
                 network costs that your own clients estimate. Network costs that you pay yourself are not in it.
             idempotency_key: calls with the same key are one transfer; 1 to 200 characters.

@@ -73,8 +73,8 @@ class EnteredParts:
     async def close_async(self) -> tuple[Transfer, ...]:
         """Stop, without waiting for any transfer, and return the open ones.
 
-        Waits on transfers raise ``TaskCancelled``. What is locked stays locked, and every open transfer goes on at
-        the next start: each is logged with the deadline by which somebody must act.
+        Waits on transfers raise ``TaskCancelled``. What is locked stays locked, and every open transfer resumes at
+        the next start: each is logged with its deadline.
         """
         if self._wiring is None:
             return ()

@@ -1,6 +1,6 @@
 """``get_protocol_async``: the client of one layer, typed by the layer that is asked for.
 
-The one module, besides the composition root, that knows the layers' clients by name.
+The only module, apart from the composition root, that knows the layers' clients by name.
 """
 
 from __future__ import annotations

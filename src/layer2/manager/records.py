@@ -34,6 +34,15 @@ class TransferRecords:
         """End every ``follow``."""
         self._closed.set()
 
+    def check_open(self, swap_id: SwapId) -> None:
+        """Check that nobody has closed the manager meanwhile.
+
+        Raises:
+            TaskCancelled: ``close`` was called.
+        """
+        if self._closed.is_set():
+            raise self._cancelled(swap_id)
+
     def described(self, record: SwapRecord) -> Transfer:
         return describe(record, self._rules)
 

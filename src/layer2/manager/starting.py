@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from hashlib import sha256
 from typing import Final, Protocol, TypeVar
@@ -38,7 +38,7 @@ from layer2.terms import SignedTerms
 from layer2.transactions import SwapId
 from layer2.transfers import Quote, TransferRequest
 
-__all__ = ["Starter", "SwapSecrets", "check_key", "within"]
+__all__ = ["Starter", "SwapSecrets", "check_key", "maybe_under_way", "within"]
 
 R = TypeVar("R")
 
@@ -83,6 +83,16 @@ async def within(ends_at: float | None, what: str) -> AsyncIterator[None]:
         if isinstance(error, Layer2Error):
             raise
         raise AsyncTimeout(f"{what} within the time that was given", outcome=Outcome.NOT_SENT) from None
+
+
+@contextmanager
+def maybe_under_way(swap_id: SwapId | None = None) -> Iterator[None]:
+    """Where the journal fails in the block, a transfer may be under way: the outcome is UNKNOWN, never *not sent*."""
+    try:
+        yield
+    except JournalError as error:
+        error.transfer_id, error.outcome = error.transfer_id or swap_id, Outcome.UNKNOWN
+        raise
 
 
 class _Attempt:
@@ -164,7 +174,10 @@ class Starter:
         Raises:
             IdempotencyConflict: the key has another request.
         """
-        record = None if key is None else await self._journal.find(Role.TAKER, key)
+        if key is None:
+            return None
+        with maybe_under_way():
+            record = await self._journal.find(Role.TAKER, key)
         if record is None or not record.holds_key:
             return None
         if read_request(record) != request:
@@ -172,7 +185,8 @@ class Starter:
                 "the idempotency key was used with another request; nothing was begun by this call",
                 transfer_id=record.swap_id,
             )
-        return record if record.is_final or await self._goes_on(record) else None
+        with maybe_under_way(record.swap_id):
+            return record if record.is_final or await self._goes_on(record) else None
 
     async def start(self, quote: Quote, key: str | None, ends_at: float | None) -> SwapRecord:
         """Journal the plan, agree on terms, and let the runner go on.
@@ -205,7 +219,7 @@ class Starter:
             raise
 
     async def abandon_orphans(self) -> None:
-        """Abandon every plan that nobody agrees on any more: without terms nothing can have moved."""
+        """Abandon every plan of an earlier run: without terms nothing can have moved."""
         for record in await self._journal.list(role=Role.TAKER, open_only=True):
             if record.terms is None and record.swap_id not in self._attempts:
                 await self._abandon_orphan(record)
@@ -221,7 +235,7 @@ class Starter:
         return int(self._clock.now())
 
     async def _goes_on(self, record: SwapRecord) -> bool:
-        """Whether somebody works on an open transfer from here on; a plan that nobody works on is abandoned."""
+        """Whether an open transfer is worked on from here on; a plan that no call works on is abandoned."""
         try:
             return await self.take_over(record)
         except JournalBusy:
@@ -232,7 +246,7 @@ class Starter:
         """Work on an open transfer from here on, unless that is so already.
 
         Returns:
-            False where it was a plan that nobody worked on any more: it is abandoned.
+            False where it was a plan that no call worked on: it is abandoned.
 
         Raises:
             JournalBusy: another process works on it.
@@ -294,7 +308,7 @@ class Starter:
             error.remedy = error.remedy or "the journal could not be written; start again when it can"
 
     async def _abandon_orphan(self, record: SwapRecord) -> SwapRecord | None:
-        """Abandon a plan that nobody works on; return what became of it where another call was first."""
+        """Abandon a plan that no call works on; return its newest record where another call was first."""
         try:
             await self._abandon(record, _ENDED)
         except StaleSwap:
@@ -361,7 +375,7 @@ class Starter:
 
 
 async def _check_unpaid(layer: HtlcLayer, theirs: Htlc) -> None:
-    """Check that the own node has not paid, and is not paying, what a transfer would have paid to somebody else.
+    """Check that the taker's own node has not paid, and is not paying, the invoice that a transfer would pay.
 
     Raises:
         InvalidRequest: code ``invoice_paid``.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Protocol
 
 from layer2.swap_engine.runner import SwapStore
-from layer2.transactions import SwapId
 
 __all__ = ["TransferStore"]
 
@@ -20,5 +19,3 @@ class TransferStore(SwapStore, Protocol):
             JournalBusy: another process has it.
         """
         ...
-
-    async def load_proof(self, swap_id: SwapId) -> bytes | None: ...

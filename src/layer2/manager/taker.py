@@ -10,7 +10,7 @@ from layer2.errors import JournalBusy, Layer2Error, QuoteExpired
 from layer2.interfaces import Role, SwapRecord
 from layer2.manager.quoting import Quoter
 from layer2.manager.records import TransferRecords
-from layer2.manager.starting import Starter, check_key, within
+from layer2.manager.starting import Starter, check_key, maybe_under_way, within
 from layer2.manager.store import TransferStore
 from layer2.provider_client import PairOffer
 from layer2.swap_engine.runner import SwapRunner
@@ -65,7 +65,7 @@ class Taker:
         known = await self._starter.known(key, request)
         if known is not None:
             return self._records.described(known)
-        # Before anybody is asked: where another process acts, nothing can be begun.
+        # Before anyone is asked: where another process acts, nothing can be begun.
         await self._journal.act()
         loop, pause = asyncio.get_running_loop(), _FIRST_PAUSE_SECONDS
         while True:
@@ -112,14 +112,16 @@ class Taker:
 
     async def _followed(self, swap_id: SwapId) -> AsyncGenerator[SwapRecord, None]:
         """A transfer's versions: from the runner, or from the journal where another process acts."""
-        record = await self._records.load(swap_id)
-        try:
-            if not record.is_final:
-                await self._starter.take_over(record)
-        except JournalBusy:
-            following = self._records.follow(swap_id)
-        else:
-            following = self._runner.watch(swap_id)
-        async with aclosing(following) as records:
-            async for each in records:
-                yield each
+        with maybe_under_way(swap_id):
+            record = await self._records.load(swap_id)
+            self._records.check_open(swap_id)
+            try:
+                if not record.is_final:
+                    await self._starter.take_over(record)
+            except JournalBusy:
+                following = self._records.follow(swap_id)
+            else:
+                following = self._runner.watch(swap_id)
+            async with aclosing(following) as records:
+                async for each in records:
+                    yield each

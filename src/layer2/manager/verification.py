@@ -27,7 +27,7 @@ class ConfirmsEvidence(Protocol):
     """A client that can ask its node about the header of evidence."""
 
     async def confirm_evidence(self, evidence: LegEvidence, *, contract: bytes, finality: Finality) -> bool:
-        """Whether the evidence is canonical at the own node at that finality.
+        """Whether the evidence is canonical at this client's node at that finality.
 
         Raises:
             ProofUndecided: the node cannot tell now.
@@ -62,7 +62,7 @@ async def verify_proof(proof: TransferProof, policy: ProofPolicy, clients: Mappi
     Raises:
         InvalidRequest: the policy has trusted headers, to which no headers lead here.
         ProofUndecided: a node cannot tell now, or none is configured; or the policy lets no node be asked, and nothing
-            but a header that anybody can make stands against the proof.
+            but a header that anyone can make stands against the proof.
     """
     try:
         report = await confirmed_report(proof, policy, clients)

@@ -66,7 +66,7 @@ class Wiring:
             await check_owners(journal, owners)
             self = cls(config, journal, clock, entropy)
             self._make_clients(portal, closing)
-            # With one layer too: an open transfer must not be left alone because the other layer's table is gone.
+            # With one layer too: an open transfer still needs it where the other layer's table is gone.
             if seed is not None and self.clients:
                 self._prepare_transfers(seed, closing)
             self._closing = closing.pop_all()
@@ -121,7 +121,7 @@ class Wiring:
 
     @property
     def can_transfer(self) -> bool:
-        """Whether there is what open transfers need to go on."""
+        """Whether everything is configured that open transfers need."""
         return self._taker is not None
 
     def taker(self) -> Taker:
@@ -141,7 +141,7 @@ class Wiring:
         return self._taker
 
     async def check_nothing_is_left_alone(self) -> None:
-        """Check, where no transfer can go on, that none is open.
+        """Check that no transfer is open where none can be carried out.
 
         Raises:
             ConfigurationError: code ``no_transfers``: money may be locked, and nothing claims it or takes it back.
@@ -181,7 +181,7 @@ class Wiring:
 
 
 def failures_of(results: Mapping[Layer2ProtocolType, BaseException | None]) -> Mapping[Layer2ProtocolType, Layer2Error]:
-    """The layers that failed; what is no error of this package is raised."""
+    """The layers that failed; raises an error that is not of this package."""
     failures: dict[Layer2ProtocolType, Layer2Error] = {}
     for layer, result in results.items():
         if isinstance(result, Layer2Error):

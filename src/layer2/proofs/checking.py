@@ -82,7 +82,7 @@ def check_proof(
 
     Returns:
         What it shows, at least at the level that the policy requires. A refunded transfer's proof is a good proof of
-        the refund, and its ``outcome`` says so.
+        the refund, as its ``outcome`` shows.
 
     Raises:
         ProofRefused: ``check`` names the first check that failed.

@@ -18,7 +18,7 @@ class HeaderRequirement(Enum):
     """What must be known about every header under which the end of a leg is included."""
 
     NOT_CHECKED = "not_checked"
-    """Nothing: anybody can make a header. The report's ``level`` is then ``OFFLINE``."""
+    """Nothing: anyone can make a header. The report's ``level`` is then ``OFFLINE``."""
     AS_AGREED = "as_agreed"
     """Canonical at the verifier's own node at the finality that the terms name, or below a trusted header."""
     FINALIZED = "finalized"
@@ -86,7 +86,7 @@ class ProofPolicy:
 
 
 OFFLINE = ProofPolicy(HeaderRequirement.NOT_CHECKED)
-"""For who has a file and no node: what a proof shows if its headers are real. They are not known to be."""
+"""For a verifier with a file and no node: what a proof shows if its headers are real, which stays open."""
 
 FINAL = ProofPolicy(HeaderRequirement.FINALIZED)
 """Every header at or below the finalized head of the verifier's own nodes. A manager adds its providers, its network

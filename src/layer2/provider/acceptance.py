@@ -117,7 +117,7 @@ class Acceptance:
             raise QuoteRefused("this account has too many open swaps here", code="too_many_swaps")
 
     async def _check_unused(self, htlc: Htlc, side: Side) -> None:
-        """Check that nothing was paid on the leg before, and that nobody has shown the preimage there: a payment that
+        """Check that nothing was paid on the leg before, and that the preimage was not shown there: a payment that
         was made for another swap, or for none, must not count as this one's.
 
         Raises:
@@ -138,9 +138,9 @@ class Acceptance:
         except InvalidRequest as error:
             if not named:
                 raise
-            # The taker's part was checked before; what is left is what our own node named.
+            # The taker's part was checked before; what is left is what this provider's node named.
             layer = quote.source.protocol.value
-            raise BadAnswer(f"the own {layer} node named something wrong: {error.message}", protocol=layer) from error
+            raise BadAnswer(f"our {layer} node named something wrong: {error.message}", protocol=layer) from error
 
     async def _journaled(self, terms: Terms, digest: bytes, request: SwapRequest, now: int) -> SwapRecord:
         signature = Signature(Scheme.BIP340, await self._signer.sign_schnorr(digest))

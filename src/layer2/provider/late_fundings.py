@@ -27,7 +27,7 @@ class Reviser(Protocol):
 
 
 class LateFundings:
-    """Has fundings given back that nobody waits for any more.
+    """Has late fundings given back, of swaps that have ended.
 
     Without it their payers get the money back all the same, after the deadline.
 

@@ -34,7 +34,7 @@ class JoiningLayer(Protocol):
 
 
 class Nodes:
-    """The layers of a provider. One takes part once its node was checked; the others go on without it until then."""
+    """The layers of a provider. One takes part once its node was checked; the others work without it until then."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Nodes:
                 self._failures[layer] = error
                 self._log.warning("node_not_ready", layer=layer.value, error=str(error), retry_seconds=pause)
             except Exception:  # noqa: BLE001 - logged, with its traceback
-                # A fault of this package must not keep a layer away for ever.
+                # A fault of this package must not keep a layer away for good.
                 self._log.exception("node_not_ready", layer=layer.value, retry_seconds=pause)
             self._tried[layer].set()
             await asyncio.sleep(pause)

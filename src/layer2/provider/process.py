@@ -9,15 +9,16 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from layer2.assembly import JoiningLegs, check_owners, open_clients, owners_of
+from layer2.assembly import Client, JoiningLegs, check_owners, open_clients, owners_of
 from layer2.errors import AuthenticationFailed, ConfigurationError, Layer2Error, WrongNetwork
 from layer2.interfaces import Clock, Entropy, Role, SwapRecord, SystemClock, SystemEntropy
+from layer2.layers import Layer2ProtocolType
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.local_process import ending_with
 from layer2.proofs.model import TransferProof
@@ -101,10 +102,7 @@ async def _serve_until(
         closing.push_async_callback(journal.aclose)
         await journal.act()
         await check_owners(journal, owners_of(settings))
-        clients = open_clients(settings, journal, clock)
-        legs = {layer: JoiningLegs(client) for layer, client in clients.items()}
-        for close in (*(client.aclose for client in clients.values()), *(each.aclose for each in legs.values())):
-            closing.push_async_callback(close)
+        clients, legs = _open_layers(settings, journal, clock, closing)
         nodes = Nodes(legs, clock)
         runner = SwapRunner(
             journal,
@@ -148,6 +146,17 @@ async def _serve_until(
             must_be_back_by=must_be_back_by,
             must_be_back_by_utc=utc(must_be_back_by),
         )
+
+
+def _open_layers(
+    settings: ProviderSettings, journal: SqliteJournal, clock: Clock, closing: contextlib.AsyncExitStack
+) -> tuple[Mapping[Layer2ProtocolType, Client], Mapping[Layer2ProtocolType, JoiningLegs]]:
+    """Make the clients and their legs; nothing is asked of any node. ``closing`` closes them."""
+    clients = open_clients(settings, journal, clock)
+    legs = {layer: JoiningLegs(client) for layer, client in clients.items()}
+    for close in (*(client.aclose for client in clients.values()), *(each.aclose for each in legs.values())):
+        closing.push_async_callback(close)
+    return clients, legs
 
 
 def _change_log(log: structlog.stdlib.BoundLogger, rules: TimelockSettings) -> Callable[[SwapRecord], None]:

@@ -1,7 +1,7 @@
 """A provider's answers: what it offers, new swaps, and the state of those it has.
 
-From a request to signed terms nothing is promised until the journal holds the terms; from there on the runner
-carries the swap out, also if nobody ever hears the answer.
+From a request to signed terms nothing is binding until the journal holds the terms; from there on the runner
+carries the swap out, also if the answer is never received.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from layer2.transfers import Actor
 
 __all__ = ["AccessRefused", "SwapDriver", "SwapProvider"]
 
-# The journal's outlook is the provider's own; whoever reads the status is somebody else.
+# The outlook calls the provider YOU; the status is read by the taker.
 _NAMES = {Actor.YOU: "provider", Actor.PROVIDER: "taker", Actor.NOBODY: "nobody"}
 
 
@@ -193,8 +193,8 @@ class SwapProvider:
     async def events(self, swap_id: SwapId, after: int) -> AsyncIterator[dict[str, Any]]:
         """Every event of a swap with a version above ``after``, those of the past first, until it is final.
 
-        Ends without an error when the provider stops: ask again with the last version. Whoever reads it is checked
-        before, by ``check_access``.
+        Ends without an error when the provider stops: ask again with the last version. ``check_access``
+        checks the reader first.
         """
         try:
             async with aclosing(self._runner.watch(swap_id)) as records:
@@ -208,7 +208,7 @@ class SwapProvider:
             return
 
     async def check_access(self, swap_id: SwapId, token: bytes) -> SwapRecord:
-        """The record of a swap, for whoever has its token.
+        """The record of a swap, for a caller that has its token.
 
         Raises:
             UnknownTransfer: there is no such swap.

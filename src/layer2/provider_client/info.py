@@ -26,7 +26,7 @@ class PairOffer:
     min_amount: int
     max_amount: int
     base_fee: int
-    """For each swap, whatever its amount."""
+    """For each swap, of any amount."""
     fee_ppm: int
     """Millionths of the amount, on top of it."""
     network_fee: int
@@ -56,9 +56,9 @@ class ProviderInfo:
     """The provider's side of each layer."""
     pairs: tuple[PairOffer, ...]
     is_ready: bool
-    """Whether it takes new swaps now."""
+    """Whether at least one pair takes new swaps now."""
     reason: str | None
-    """Why not."""
+    """Why not every layer takes part now; None where all do."""
 
 
 def read_info(answer: object, provider_name: str) -> ProviderInfo:

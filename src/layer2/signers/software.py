@@ -36,7 +36,7 @@ def read_secret_file(path: str | Path) -> bytes:
             shows what it holds.
     """
     try:
-        # A named pipe would otherwise hold the program up for ever.
+        # A named pipe would otherwise hold the program up forever.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise SignerError(f"the key file {path} cannot be read: {error.strerror}") from error
@@ -164,7 +164,7 @@ class SeedPreimages:
         return cls(read_secret_file(path))
 
     def preimage(self, swap_id: SwapId) -> Preimage:
-        """HMAC-SHA256(seed, the swap id's 32 hex digits as ASCII): the same for ever."""
+        """HMAC-SHA256(seed, the swap id's 32 hex digits as ASCII): always the same."""
         return Preimage(hmac.digest(self._seed, swap_id.encode("ascii"), "sha256"))
 
     def access_token(self, swap_id: SwapId) -> bytes:

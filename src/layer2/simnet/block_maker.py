@@ -68,7 +68,7 @@ class BlockMaker:
             height = self._node.mine()
             block = self._node.chain.block_by_number(height)
             if block is None or not block.transactions:
-                # What waits cannot be executed now; it would be tried for ever.
+                # What waits cannot be executed now; it would be tried forever.
                 return
 
     def _unschedule(self) -> None:

@@ -154,7 +154,7 @@ class Acts:
                 new.append(self._next_intent(act, {**intent.act, "act": repriced}, new))
 
     def preimage(self, observed: Observed) -> Preimage | None:
-        """Of an own swap from the seed, otherwise as a leg shows it, or showed it when it was collected with."""
+        """From the seed where this party made it, otherwise from a leg, or from the intent to collect with it."""
         if self._legs.swap.made_preimage and self._around.preimages is not None:
             candidates = [self._around.preimages.preimage(self._swap_id)]
         else:
@@ -259,7 +259,7 @@ def _name(act: Act) -> str:
 
 
 def _delivery_of(error: Exception) -> Delivery:
-    """What an error of a send says about its way out. Where it says nothing, it may have left."""
+    """What an error of a send shows about its way out. Where it shows nothing, the send may have left."""
     if not isinstance(error, Layer2Error) or isinstance(error, BadAnswer):
         return Delivery.UNKNOWN
     match error.outcome:

@@ -88,7 +88,7 @@ class Database:
         It may run twice, the second time after all that it did was taken back. Cancelling the caller breaks nothing:
         the write is then either complete or was never begun.
         """
-        self._check_open()
+        self.check_open()
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
         self._waiting.append(_Write(work, done))
@@ -100,10 +100,15 @@ class Database:
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` on one consistent view of the file."""
-        self._check_open()
+        self.check_open()
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._read_in_thread, work)
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """Check that the file was not closed.
+
+        Raises:
+            JournalError: it was.
+        """
         if self._closed:
             raise JournalError(
                 f"the journal {self.path} is closed", remedy="use it, and the clients, while their manager is open"
@@ -131,7 +136,7 @@ class Database:
         self._start_writing()
 
     def _fault(self, error: BaseException) -> JournalError:
-        # A fault of this module must not leave anybody waiting for ever.
+        # A fault of this module must not leave anyone waiting forever.
         return JournalError(f"the journal {self.path} could not be written: unexpected {type(error).__name__}")
 
     @contextmanager

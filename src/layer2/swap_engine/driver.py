@@ -33,7 +33,7 @@ LOG: Final = logging.getLogger("layer2.swap_engine")
 _SHORTEST_WAIT_SECONDS: Final = 0.05
 """``wait_for_change`` may return too early; this keeps a layer that always does so from spinning."""
 _FAILURES_TO_NOTICE: Final = 8
-"""A node that fails now and then is no news for people; one that fails so often in a row, within a minute, is."""
+"""So many failures in a row, within a minute, need a human's attention; fewer do not."""
 _TURN: Final = "turn"
 
 
@@ -51,7 +51,7 @@ class Driver:
         digest = terms_hash(signed.terms)
         htlcs = {end: Htlc(swap.leg(end), signed.terms.payment_hash, digest) for end in LegEnd}
         self._legs = PartyLegs(around, swap, htlcs, _sides(record.role, made_preimage))
-        # A provider's logs do not hold swap ids: they lead to the taker's own.
+        # A provider knows a swap by its hash, as its layers and its takers' payments name it.
         is_taker = record.role is Role.TAKER
         self._label = f"swap {record.swap_id}" if is_taker else f"hash {signed.terms.payment_hash.hex()[:16]}"
         self._backoff = Backoff()
@@ -62,7 +62,7 @@ class Driver:
         self._stale = False
 
     async def run(self) -> None:
-        """Return when the swap is final. Errors are logged and tried again with back-off, for ever."""
+        """Return when the swap is final. Errors are logged and tried again with back-off, without end."""
         while not self.record.is_final:
             try:
                 waiting = await self.turn()
@@ -70,7 +70,7 @@ class Driver:
                 if waiting is not None and not self.record.is_final:
                     await self._wait(*waiting)
             except StaleSwap:
-                LOG.info("%s: somebody else moved it; loading it anew", self._label)
+                LOG.info("%s: another task moved it; loading it again", self._label)
                 self._stale = True
             except Layer2Error as error:
                 LOG.warning("%s in state %s: %s", self._label, self.record.state["state"], error)
@@ -94,7 +94,7 @@ class Driver:
         """Look, decide, journal and act once; return what to wait on, or None where another turn can follow at once.
 
         Raises:
-            StaleSwap: somebody else moved the swap.
+            StaleSwap: another task moved the swap.
             JournalError: nothing new was performed.
         """
         if self._stale:
@@ -115,7 +115,7 @@ class Driver:
         await self._acts.perform((*prepared.new, *prepared.again))
         return None if changed or not step.settled else (observed, step.wake_at)
 
-    # What the own nodes show
+    # What this party's nodes show
 
     async def _observe(self) -> Observed:
         source, destination = await asyncio.gather(self._view(LegEnd.SOURCE), self._view(LegEnd.DESTINATION))
@@ -306,5 +306,5 @@ def _sides(role: Role, made_preimage: bool) -> Mapping[LegEnd, Side]:
         return {LegEnd.SOURCE: Side.PAYEE, LegEnd.DESTINATION: Side.PAYER}
     if made_preimage:
         return {LegEnd.SOURCE: Side.PAYER, LegEnd.DESTINATION: Side.PAYEE}
-    # Somebody else is paid: the own node has no part in that.
+    # A third party is paid: the taker's own node has no part in that.
     return {LegEnd.SOURCE: Side.PAYER}

@@ -70,7 +70,9 @@ class SqliteJournal:
 
         Raises:
             JournalBusy: another process acts on the file, or another object of this process.
+            JournalError: the journal is closed.
         """
+        self._database.check_open()
         self._guard.take()
 
     async def aclose(self) -> None:
@@ -172,7 +174,7 @@ class SqliteJournal:
         return await self._database.write(work)
 
     async def record_delivery(self, swap_id: SwapId, number: int, delivery: Delivery) -> None:
-        """Write what is known of an intent's way out. What the node may have seen, it may have seen for ever:
+        """Write what is known of an intent's way out. What the node may have seen, it may have seen forever:
         ``TAKEN``, ``UNKNOWN`` and ``REJECTED`` never go back to a delivery before them."""
         statement = update(intents).where(intents.c.swap_id == swap_id, intents.c.number == number)
         if delivery.value not in _SEEN_BY_NODE:
@@ -265,7 +267,7 @@ class SqliteJournal:
         """The record of the transaction with that id, whatever its key, or None."""
 
         def work(connection: Connection) -> SendRecord | None:
-            # What was sent without a key has its id for one, and is found by it; but anybody's key can look like an id.
+            # What was sent without a key has its id for one, and is found by it; but anyone's key can look like an id.
             record = find_send(connection, protocol, tx_id)
             is_found = record is not None and record.tx_id == tx_id
             return record if is_found else find_send_of(connection, protocol, tx_id)

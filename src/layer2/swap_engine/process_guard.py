@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -30,7 +31,7 @@ class ProcessGuard:
 
         Raises:
             JournalBusy: another process has it, or another object of this one.
-            JournalError: the file cannot be opened or written.
+            JournalError: the file cannot be opened or locked.
         """
         if self._descriptor is not None:
             return
@@ -41,8 +42,6 @@ class ProcessGuard:
         try:
             # A lock belongs to the open file, so that a second one in this process is refused too.
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         except BlockingIOError:
             holder = os.pread(descriptor, _LONGEST_PID, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
@@ -50,6 +49,10 @@ class ProcessGuard:
         except OSError as error:
             os.close(descriptor)
             raise JournalError(f"the guard {self._path} cannot be taken: {error.strerror}") from error
+        # The pid is for people; a full disk must not keep anybody from acting.
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
 
     def give_back(self) -> None:

@@ -165,7 +165,7 @@ def check_hash_is_free(connection: Connection, record: SwapRecord) -> None:
 
     Raises:
         FundsRulesError: another open swap of this role has an intent to fund under the same hash, or one that ended has
-            paid under it: what is somebody else's invoice is paid once, over whatever layer.
+            paid under it: a third party's invoice is paid once, over any layer.
     """
     same_hash = select(swaps).where(
         swaps.c.payment_hash == record.payment_hash,

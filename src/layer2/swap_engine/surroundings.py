@@ -65,7 +65,7 @@ class PartyLegs:
     swap: Swap
     htlcs: Mapping[LegEnd, Htlc]
     sides: Mapping[LegEnd, Side]
-    """A leg that the party's own node has no part in is missing: the payment of somebody else's invoice."""
+    """A leg that the party's own node has no part in is missing: the payment of a third party's invoice."""
 
     def layer(self, end: LegEnd) -> HtlcLayer:
         """The client's part in swaps on the layer of that leg.

@@ -78,7 +78,7 @@ def build_terms(
         height: the newest block of Bitcoin, where a leg has a deadline on Bitcoin.
 
     Raises:
-        InvalidRequest: what a party names is not what quote and hash ask for; its ``code`` says in what.
+        InvalidRequest: what a party names is not what quote and hash ask for; ``code`` names it.
         InvalidAmount: a unit cannot express the amount.
         FundsRulesError: a margin does not hold; nothing may be signed or funded.
     """
@@ -88,9 +88,7 @@ def build_terms(
     destination = quote.destination.build(_destination_plan(quote, request, issued_at, height, rules), rules)
     last = destination.last_funding(rules)
     known = destination.known(issued_at, destination.clock_at_issue(issued_at), rules)
-    source = quote.source.build(
-        _source_plan(quote, request, issued_at, height, known, provider_named, rules), rules
-    )
+    source = quote.source.build(_source_plan(quote, request, issued_at, height, known, provider_named, rules), rules)
     terms = Terms(
         swap_id=request.swap_id,
         quote_id=quote.quote_id,
@@ -143,7 +141,7 @@ def check_request_named(quote: QuoteTerms, request: SwapRequest, now: int, rules
     """Check what a taker names, before a node does anything on a stranger's account.
 
     Raises:
-        InvalidRequest: its code says what is wrong.
+        InvalidRequest: its code names what is wrong.
     """
     quote.source.check_named(_source_plan(quote, request, now, 0, Span(), "", rules), rules)
     quote.destination.check_named(_destination_plan(quote, request, now, 0, rules), rules)
@@ -184,7 +182,7 @@ def check_terms(
         raise TermsRefused("the terms were not issued while the quote was valid", code="terms_issued_at")
     issued_height = max(leg.clock_at_issue(terms.issued_at).height for leg in (terms.source, terms.destination))
     if issued_height and abs(issued_height - height) > rules.late_tip_blocks:
-        raise TermsRefused("the terms were issued at another height than the own node's", code="terms_height")
+        raise TermsRefused("the terms were issued at another height than this party's node has", code="terms_height")
     named = terms.source.named_by_provider
     try:
         expected = build_terms(quote, request, terms.issued_at, rules, provider_named=named, height=issued_height)

@@ -82,12 +82,12 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """What a machine knows of a swap besides its state; the same for ever."""
+    """What a machine knows of a swap besides its state. It never changes."""
 
     terms: Terms
     settings: TimelockSettings
     made_preimage: bool
-    """Taker: the preimage is its own. False where the terms pay somebody else's invoice, and for a provider."""
+    """Taker: the preimage is its own. False where the terms pay a third party's invoice, and for a provider."""
 
     def leg(self, end: LegEnd) -> Leg:
         """The leg at that end."""
@@ -121,13 +121,13 @@ class Step:
     wake_at: int | None = None
     """Unix seconds, wall time: look again by then even if nothing changes."""
     event: str | None = None
-    """Why the state changed, for the journal and for people; None where it did not."""
+    """Why the state changed, for the journal and for logs; None where it did not."""
     settled: bool = True
     """False: another step can follow at once from what was observed."""
 
 
 def order(swap: Swap, observed: Observed, act: Act) -> tuple[Order, ...]:
-    """Order an act unless it is under way: anew if it never was or has failed, again if the node lost it.
+    """Order an act unless it is under way: a new one if there was none or it failed, the same if the node lost it.
 
     A leg is never funded by a second act: that the first failed is no reason for another. A funding that is not
     repeatable is sent again only if it surely never left.

@@ -66,7 +66,7 @@ def outlook(
     Args:
         terms: None only in the state *planned*, or where it was abandoned from there.
         planned_until: unix seconds at which a plan without terms ends.
-        is_foreign: taker: whether somebody else is paid.
+        is_foreign: taker: whether a third party is paid.
     """
     if isinstance(state, TakerPlanned):
         return Outlook(Actor.YOU, planned_until, None, "nothing has left your account")
@@ -221,7 +221,7 @@ def _is_needed(swap: Swap, state: State, end: LegEnd, observed: Observed) -> boo
             gone = observed.destination is not None and observed.destination.over
             return (end is LegEnd.DESTINATION) == (swap.made_preimage and not gone)
         case ProviderCollecting():
-            # The intent to collect keeps the preimage; where it is to be made anew, only a leg shows it.
+            # The intent to collect keeps the preimage; where that act failed, only a leg shows it.
             collect = observed.acts.get(Act(Verb.COLLECT, LegEnd.SOURCE))
             return end is LegEnd.SOURCE or collect is None or collect.status is ActStatus.FAILED
         case _:

@@ -1,4 +1,4 @@
-"""The provider's decisions: pay or release, once for ever; collect what its own payment earned; take back its own."""
+"""The provider's decisions: pay or release, decided once; collect what its own payment earned; take back its own."""
 
 from __future__ import annotations
 
@@ -270,7 +270,7 @@ def _collecting(swap: Swap, state: ProviderCollecting, observed: Observed) -> St
     if source.over:
         reason = source.reason or "the source went back to the taker before it was collected"
         return Step(ProviderLost(state.source_tx_id, state.destination_tx_id, reason), event="lost")
-    # There is no deadline after which this stops: a claim is valid until somebody refunds.
+    # There is no deadline after which this stops: a claim is valid until the lock is refunded.
     return Step(state, order(swap, observed, COLLECT) if holds_money(source) else ())
 
 

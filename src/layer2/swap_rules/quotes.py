@@ -86,7 +86,7 @@ def check_quote(
     *,
     max_fee: int,
 ) -> None:
-    """Check a provider's quote before anything is promised on its account.
+    """Check a provider's quote before anything is done under it.
 
     Args:
         request: what ``check_request`` has accepted.
@@ -105,12 +105,14 @@ def check_quote(
     if quote.provider != provider:
         raise TermsRefused("the quote is not from the configured provider", code="quote_provider")
     check_quote_signature(signed)
+    arrives = quote.amount if request.amount is None else request.amount
+    leaves = quote.source_amount if request.send_amount is None else request.send_amount
     for name, given, wanted in (
         ("network", quote.network, rules.network),
         ("asset", quote.asset, request.asset.code),
         ("pair", quote.pair, (request.source, request.destination)),
-        ("amount", quote.amount, quote.amount if request.amount is None else request.amount),
-        ("send_amount", quote.source_amount, quote.source_amount if request.amount is not None else request.send_amount),
+        ("amount", quote.amount, arrives),
+        ("send_amount", quote.source_amount, leaves),
     ):
         if given != wanted:
             raise TermsRefused(f"the quote is for another {name.replace('_', ' ')}", code=f"quote_{name}")
@@ -133,7 +135,7 @@ def check_quote(
 
 
 def check_recipient(recipient: str, offer: LegOffer, amount: int, now: int, rules: TimelockSettings) -> None:
-    """Check that somebody else can be paid on a layer as the text asks.
+    """Check that a third party can be paid on a layer as the text asks.
 
     Args:
         offer: the provider's on the destination, or before a provider is chosen the taker's own ``of_anyone``: its own

@@ -1,6 +1,6 @@
 """The states of a swap, one class each, holding only what is valid in it; and how a journal stores them.
 
-A state is what was decided. Where the money is, is observed anew at every step and never stored.
+A state is what was decided. Where the money is, is observed again at every step and never stored.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ STATE_VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class TakerPlanned:
-    """Journaled; nobody has promised anything."""
+    """Journaled; nothing is agreed yet."""
 
     name: ClassVar[str] = "planned"
     is_final: ClassVar[bool] = False
@@ -151,7 +151,7 @@ class ProviderAgreed:
 
 @dataclass(frozen=True, slots=True)
 class ProviderCounterFunding:
-    """*Pay* was chosen, once for ever: the intent to fund the destination is durable."""
+    """*Pay* was chosen, permanently: the intent to fund the destination is durable."""
 
     name: ClassVar[str] = "counter_funding"
     is_final: ClassVar[bool] = False

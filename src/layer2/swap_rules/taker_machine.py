@@ -1,7 +1,7 @@
 """The taker's decisions: funds the source, collects the destination, takes the source back if nothing came of it.
 
 The payee of the destination makes the preimage, and nobody else knows it: normally the taker. Where the destination is
-somebody else's invoice, the taker collects nothing, and ends with the source.
+a third party's invoice, the taker collects nothing, and ends with the source.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ def _collecting(swap: Swap, state: TakerCollecting, observed: Observed) -> Step:
     if destination.over:
         return _not_collected(swap, state, observed)
     if not _may_have_shown(swap, observed):
-        # The intent is journaled and surely never left: nobody knows the preimage, so showing it is decided anew.
+        # The intent is journaled and surely never left: nobody knows the preimage, so showing it is decided again.
         if not _in_time(swap, observed, destination):
             reason = "the time to collect the destination safely is over"
             return Step(TakerRefunding(state.source_tx_id, reason), event="not collected", settled=False)
@@ -187,7 +187,7 @@ def _arrived(state: TakerCollecting, view: LegView) -> Step:
 
 
 def _paid_before(swap: Swap, state: TakerState, observed: Observed) -> Step | None:
-    """Somebody else's invoice that was paid already, by whomever: nothing is funded for it any more."""
+    """A third party's invoice that is paid already: nothing more is funded for it."""
     source = observed.source
     if swap.made_preimage or not isinstance(state, TakerAgreed) or source is None or source.state is not LegState.NONE:
         return None
@@ -195,7 +195,7 @@ def _paid_before(swap: Swap, state: TakerState, observed: Observed) -> Step | No
 
 
 def _paid_for_stranger(swap: Swap, state: TakerCollecting, observed: Observed) -> Step:
-    """Somebody else's invoice: the preimage is the receipt, and the source's fate is the end.
+    """A third party's invoice: the preimage is the receipt, and the source's fate is the end.
 
     That the preimage is public does not mean that this swap's provider knows it, or ever comes back: what it has not
     collected by the deadline is taken back.
@@ -210,7 +210,8 @@ def _paid_for_stranger(swap: Swap, state: TakerCollecting, observed: Observed) -
     if is_over(source):
         # The payee was paid, as its preimage shows, and the provider did not collect: both are settled.
         return Step(TakerCompleted(state.source_tx_id, state.destination_tx_id), event="completed")
-    if funding_is_over(swap, observed, LegEnd.SOURCE) or _is_forgotten(swap, observed):
+    never_sent = source.state is LegState.NONE and not is_funding_out(observed, LegEnd.SOURCE)
+    if never_sent or funding_is_over(swap, observed, LegEnd.SOURCE) or _is_forgotten(swap, observed):
         reason = "the preimage of the invoice is public, and no money of this transfer was locked for it"
         return Step(TakerAbandoned(reason), event="the funding is over")
     state = replace(state, has_arrived=False, final_at=None)
@@ -274,7 +275,7 @@ def _reclaim_time(swap: Swap, observed: Observed) -> int | None:
 
 
 def _collect(state: TakerState, observed: Observed) -> Step:
-    """Enter collecting: the preimage is out, whoever showed it."""
+    """Enter collecting: the preimage is out, by any party."""
     source, destination = observed.source, observed.destination
     collecting = TakerCollecting(
         source_tx_id=(source.tx_id if source else None) or getattr(state, "source_tx_id", None),
@@ -286,7 +287,7 @@ def _collect(state: TakerState, observed: Observed) -> Step:
 
 
 def _preimage_is_out(swap: Swap, observed: Observed) -> bool:
-    """Whether somebody has shown it. That a node knows the preimage of its own invoice shows nothing."""
+    """Whether anyone has shown it. That a node knows the preimage of its own invoice shows nothing."""
     source, destination = observed.source, observed.destination
     if source is not None and (source.state is LegState.COLLECTED or source.preimage is not None):
         return True

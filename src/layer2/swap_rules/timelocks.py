@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from layer2.errors import ConfigurationError, FundsRulesError
 from layer2.layers import Layer2ProtocolType
@@ -31,6 +32,11 @@ __all__ = [
     "pairs_of",
     "settings_for",
 ]
+
+_LND_SMALLEST_FINAL_DELTA: Final = 24
+"""lnd makes no invoice with a smaller final delta."""
+_LND_LONGEST_LIMIT: Final = 2016
+"""lnd locks no payment for more blocks."""
 
 
 def needed_on_source(terms: Terms, now: int, destination: LegView | None, rules: TimelockSettings) -> Span:
@@ -145,10 +151,10 @@ def check_settings(rules: TimelockSettings) -> None:
     holds = {
         "fast blocks come faster than slow ones": rules.bitcoin.fast_seconds < rules.bitcoin.slow_seconds,
         "the time before lnd gives a payment up is enough to settle": rules.hold_expiry_blocks > rules.late_tip_blocks,
-        "an own invoice's final delta is one that lnd makes": rules.own_final_cltv_delta >= 24,
+        "an own invoice's final delta is one that lnd makes": rules.own_final_cltv_delta >= _LND_SMALLEST_FINAL_DELTA,
         "an own invoice can be collected after a late acceptance": rules.own_final_cltv_delta
         > rules.hold_expiry_blocks + rules.late_tip_blocks,
-        "a payment's limit is one that lnd allows": rules.max_cltv_limit <= 2016,
+        "a payment's limit is one that lnd allows": rules.max_cltv_limit <= _LND_LONGEST_LIMIT,
     }
     for sentence, is_so in holds.items():
         if not is_so:

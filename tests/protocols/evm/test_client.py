@@ -220,7 +220,7 @@ async def test_a_send_whose_outcome_cannot_be_looked_up_is_unknown_and_goes_on_l
     assert lost.value.outcome is Outcome.UNKNOWN
     assert lost.value.tx_id is not None
     assert f"transaction {lost.value.tx_id} was signed and may be under way; look it up" in str(lost.value)
-    # The next send takes the nonce after it; the first is handed in again, so that nothing waits for ever.
+    # The next send takes the nonce after it; the first is handed in again, so that nothing waits forever.
     second = await taker.transfer_asset_async(ETH, 1, SOMEBODY)
     assert (await taker.wait_for_status_async(second, timeout=5)).state is TxState.INCLUDED
     assert (await taker.get_transaction_status_async(EvmTxId(lost.value.tx_id))).state is TxState.INCLUDED

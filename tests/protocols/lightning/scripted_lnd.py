@@ -49,7 +49,7 @@ NOT_FOUND = answer({"error": {"code": 5, "message": "payment isn't initiated", "
 
 
 class ScriptedLnd:
-    """Answers each path with its replies in turn, the last one for ever; what has none is not found."""
+    """Answers each path with its replies in turn, the last one forever; what has none is not found."""
 
     def __init__(self, node: LightningNode) -> None:
         self.node = node

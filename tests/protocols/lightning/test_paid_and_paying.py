@@ -44,7 +44,7 @@ async def other_process(world: World) -> AsyncIterator[LightningNetwork]:
 
 async def test_nothing_is_paid_under_the_hash_of_an_own_hold_invoice(world: World, bait: Bolt11Invoice) -> None:
     await world.provider.create_hold_invoice_async(HASH, 100_000)
-    with pytest.raises(FundsRulesError, match="the own node has an invoice with this hash"):
+    with pytest.raises(FundsRulesError, match="your own node has an invoice with this hash"):
         await world.provider.submit_transaction_async(bait.text)
     assert (await world.provider.get_transaction_status_async(ORDER)).state is TxState.PENDING
 

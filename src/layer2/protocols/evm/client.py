@@ -304,7 +304,7 @@ class EvmClient(EvmFollowing):
             return await is_canonical(self._node, self._watcher, proof, HTLC_ADDRESS, self.settings.finality)
 
     async def confirm_evidence(self, evidence: EvmReceiptEvidence, *, contract: bytes, finality: Finality) -> bool:
-        """Whether evidence of the end of a lock in that contract is canonical at the own node at that finality.
+        """Whether evidence of the end of a lock in that contract is canonical at this client's node at that finality.
 
         Raises:
             ProofUndecided: its block is not that final yet, or the node's chain does not reach it.

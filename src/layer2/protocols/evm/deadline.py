@@ -98,7 +98,7 @@ class Deadline:
             self._tick = None
         if not self._expired or self._task is None:
             return
-        # As asyncio.timeout does: a cancellation of somebody else's that came as well is not swallowed.
+        # As asyncio.timeout does: a cancellation of someone else's that came as well is not swallowed.
         if self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise self._error() from error
 

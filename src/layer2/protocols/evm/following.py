@@ -1,4 +1,4 @@
-"""Following an EVM layer: statuses, the chain as it goes on, and logs."""
+"""Following an EVM layer: statuses, new blocks, and logs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class EvmFollowing(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptE
         self._logs = LogStreams(parts.node, self._chain, self._reading, self._name)
 
     async def _end_following(self) -> None:
-        """Mark the client as closed, and end what follows: it is told so."""
+        """Mark the client as closed, and end every wait and stream with an error."""
         self._is_closed = True
         await self._watches.aclose()
         await self._reading.aclose()
@@ -111,7 +111,7 @@ class EvmFollowing(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptE
             address: the contract, or several; None is any.
             topics: for each position a topic (32 bytes), several to choose from, or None for any.
             from_block: the height to begin at. None begins after the newest block, when it is first awaited: a log
-                that was made before that is not told of.
+                that was made before that is not handed out.
 
         Every log was found in the receipts that its block's header commits to, so none can be kept back by an empty
         answer. That the block is final is for the reader to know: compare its height with a head's.

@@ -77,7 +77,7 @@ class EvmLegs(HtlcLayer):
 
     async def check_can_finish(self, htlc: Htlc, side: Side) -> None:
         """See ``HtlcLayer``. A chain whose time runs ahead is refused here, where a swap begins, and only here:
-        an open swap has to be finished on whatever clock the chain has.
+        an open swap has to be finished on any clock that the chain has.
         """
         await self._check_contract()
         clock = await self.read_clock()
@@ -118,7 +118,7 @@ class EvmLegs(HtlcLayer):
     async def observe(self, htlc: Htlc, side: Side) -> LegView:
         """See ``HtlcLayer``. A ``lock_id`` commits to every detail, so what differs in any is another lock.
 
-        FUNDED and ``arrived`` are said at the finality of the terms, ``final`` only of what is finalized.
+        FUNDED and ``arrived`` hold at the finality of the terms, ``final`` only for what is finalized.
         """
         await self._check_contract()
         return await self._locks.observe(htlc)

@@ -30,7 +30,7 @@ class EvmSettings:
     network: str = "mainnet"
     """``mainnet``, ``testnet`` or ``regtest``."""
     poll_interval_seconds: float = 1.0
-    """Seconds between two looks at the node's heads, while somebody waits for them."""
+    """Seconds between two looks at the node's heads, while someone waits for them."""
     websocket_url: str | None = field(default=None, repr=False)
     """``ws`` or ``wss``, of a node of the same chain; may hold credentials, and is never shown whole. It tells of new
     heads sooner than the next look does; everything is read by ``rpc_url``."""

@@ -82,12 +82,12 @@ class LightningNetwork(LightningPaying, LightningInvoicing, LightningFollowing):
         idempotency_key: str | None = None,
         timeout: float | None = None,
     ) -> LightningPaymentId:
-        """Pay exactly this amount to whomever a text names; return the id once the node has taken the payment.
+        """Pay exactly this amount to the payee that a text names; return the id once the node has taken the payment.
 
-        An LNURL service or Lightning address is asked for an invoice first, and told the amount and nothing else. With
-        a key, what it gave is written down before it is paid: asking again pays that invoice or finds it paid, and asks
-        nobody. A node's key is paid by keysend, which shows to nobody that the payee delivered anything. Without a key
-        each call is a payment of its own, except that an invoice which is under way or paid is joined.
+        An LNURL service or Lightning address is asked for an invoice first, and learns only the amount. With an
+        idempotency key that invoice is durable before it is paid: the same call again pays it or finds it paid. Without
+        a key each call is a payment of its own, except that an invoice which is under way or paid is joined. A node's
+        key is paid by keysend, which does not prove that the payee delivered anything.
 
         Args:
             asset_id: BTC.
@@ -100,9 +100,8 @@ class LightningNetwork(LightningPaying, LightningInvoicing, LightningFollowing):
             ProtocolNotImplemented: it is of BOLT 12, an address on the chain, or an onion service.
             InvalidAmount: the invoice, the URI or the service asks for another amount.
             InsufficientFunds: the channels cannot send it.
-            NodeUnreachable, AuthenticationFailed, NodeRefused, BadAnswer: also of an LNURL service; nothing was sent
-                then, unless the outcome is UNKNOWN.
-            TransactionError: it failed at once, in the node's words.
+            NodeError: also of an LNURL service; nothing was sent then, unless the outcome is UNKNOWN.
+            TransactionError: it failed at once, for the node's reason.
             As ``submit_transaction_async``.
         """
         if asset_id != BTC:
@@ -136,10 +135,10 @@ class LightningNetwork(LightningPaying, LightningInvoicing, LightningFollowing):
         return status.tx_id
 
     async def verify_proof_async(self, proof: LightningPaymentEvidence, *, timeout: float | None = None) -> bool:
-        """Whether the own node paid or was paid with this preimage.
+        """Whether this client's node paid or was paid with this preimage.
 
         False says that the node has no such payment, or that it came back; a node that took no part in it knows
-        nothing of it. It does not show to anybody else that a payment was made.
+        nothing of it. It does not show to anyone else that a payment was made.
 
         Raises:
             ProofUndecided: a payment with this hash is under way, or the invoice can still be paid.

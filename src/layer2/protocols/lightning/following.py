@@ -24,7 +24,7 @@ class LightningFollowing(LightningParts):
     def open_streams(self) -> int:
         """How many streams of the node are open or being opened, each with a socket of its own.
 
-        One for all payments and one for all invoices while anybody follows them, one for each followed invoice that may
+        One for all payments and one for all invoices while anyone follows them, one for each followed invoice that may
         be held, up to ``max_hold_streams``, and one for each payment under way that this client sent, up to
         ``max_payment_streams``. Connections for calls are not counted.
         """

@@ -84,7 +84,7 @@ class LightningLegs(HtlcLayer):
         self._settings = settings
 
     async def leg_offer(self) -> LightningOffer:
-        """The own node on its network."""
+        """See ``HtlcLayer``: this node's key, and the prefix of its network."""
         return LightningOffer(self._settings.invoice_prefix, await self._node.key())
 
     async def offer(self, request: OfferRequest) -> str:
@@ -275,7 +275,7 @@ class LightningLegs(HtlcLayer):
         """One read of the leg.
 
         While the leg can still be funded, or is in flight from here, a node that is not synced or has another time is
-        refused (BadAnswer). How it ended is shown whatever the clocks. What is held here then is PENDING: nobody may
+        refused (BadAnswer). How it ended is shown with any clocks. What is held here then is PENDING: nobody may
         rely on it, and whoever has shown or learnt the preimage settles it all the same.
         """
         leg = _leg(htlc)
@@ -306,7 +306,7 @@ class LightningLegs(HtlcLayer):
     async def _has_vanished(self, leg: LightningLeg, payment: PaymentRecord, clock: ClockReading) -> bool:
         """Whether no channel has an HTLC of a payment in flight, and none can be on its way any more.
 
-        lnd may list such a payment for ever, when it was killed between the record and the channel's update.
+        lnd may list such a payment forever, when it was killed between the record and the channel's update.
         """
         if not is_past_its_locks(leg, payment, clock, self._settings.timelocks):
             return False

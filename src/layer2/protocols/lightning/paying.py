@@ -97,7 +97,7 @@ class LightningPaying(LightningParts):
 
         The graph does not know the private channels that an invoice's route hints name. Then the node sends payments
         that cannot succeed, as nobody knows their preimage: they lock money for a moment, and whoever forwards them,
-        and the payee, can tell that somebody asks. An estimate promises nothing: the limit of a payment does.
+        and the payee, can tell that someone asks. An estimate promises nothing: the limit of a payment does.
 
         Args:
             recipient: an invoice, or a node's public key, as ``transfer_asset_async`` takes them.

@@ -72,7 +72,7 @@ class _Watched:
     payment_hash: bytes
     word: Word = _NOTHING
     is_read: bool = False
-    """Whether the word is the node's, and not only what was there before anybody asked."""
+    """Whether the word is the node's, and not only what was there before anyone asked."""
     turn: int = 0
     """Look-ups since something was last told, or may have been missed."""
     due: float = 0.0

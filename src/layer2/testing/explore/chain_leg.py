@@ -41,9 +41,9 @@ class Tx(IntEnum):
     OLD = 2
     """In the pool since an earlier region: it lands before this one ends."""
     LOST_OLD = 3
-    """Dropped by the own node in the region in which it had to land."""
+    """Dropped by the payer's node in the region in which it had to land."""
     LOST = 4
-    """Dropped by the own node. Others may still have it."""
+    """Dropped by the payer's node. Others may still have it."""
     MINED = 5
 
 
@@ -174,7 +174,7 @@ class ChainLeg(LegWorld):
         return moves
 
     def _by_others(self, now: _State, verb: Verb) -> _State:
-        """Somebody else does an honest party's act. What is in a block and public can be handed in again by anybody,
+        """Someone else does an honest party's act. What is in a block and public can be handed in again by anyone,
         so a reorganisation makes it no later than the party's own."""
         place = _VERBS.index(verb)
         actor = self.payee if verb is Verb.COLLECT else self.payer

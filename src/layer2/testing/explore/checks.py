@@ -1,4 +1,4 @@
-"""What must hold in every state, and of every act, whatever the world and a hostile party do."""
+"""What must hold in every state, and of every act, for any behaviour of the world and of a hostile party."""
 
 from __future__ import annotations
 
@@ -87,12 +87,15 @@ def provider_problem(world: World, facts: Facts, source: LegWorld, destination: 
 
 def taker_act_problem(world: World, facts: Facts, act: Act, destination: LegWorld, is_foreign: bool) -> str | None:
     """What is wrong with an act that an honest taker intends for the first time."""
+    has_shown = facts.state.name == "collecting" and not is_foreign
+    if act.verb is Verb.RECLAIM and has_shown and destination.fate_now(world.destination) is not Fate.NOWHERE:
+        return "the taker takes the source back while it collects"
     if act.verb is not Verb.COLLECT:
         return None
     if not facts.funded:
         return "the taker collects, and its own funding has not left"
     if is_foreign:
-        return "the taker collects what is paid to somebody else"
+        return "the taker collects what is paid to someone else"
     if destination.is_wrong(world.destination):
         return "the taker shows the preimage for a funding that is wrong"
     return None
@@ -110,6 +113,8 @@ def provider_act_problem(world: World, facts: Facts, act: Act, source: LegWorld,
             return "the provider collects without having paid"
         if now is not Fate.PAID and facts.state.name != "collecting":
             return "the provider collects, and its own funding was not collected"
+    if act.verb in (Verb.RECLAIM, Verb.VOID) and facts.state.name == "collecting":
+        return "the provider takes the destination back while it collects"
     may_be_collected = now is not Fate.NOWHERE or destination.may_land(world.destination, world.region)
     if act.verb is Verb.RELEASE and facts.funded and may_be_collected and world.region < Region.AT_SOURCE:
         return "the provider releases, and its own funding may still be collected"

@@ -232,5 +232,10 @@ MUTANTS: Final = (
         ((outlook, "_begin_by", change.latest_known),),
         (_run("bitcoin-lightning", "taker"),),
     ),
+    Mutant(
+        "take the destination back while collecting",
+        change.provider(change.deciding(change.takes_both)),
+        (_CHAINS_TAKER,),
+    ),
     Mutant("nothing needs a human", ((outlook, "attention", change.answer(None)),), (_DEAD,)),
 )

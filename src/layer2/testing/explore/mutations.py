@@ -28,49 +28,14 @@ from layer2.swap_rules.states import (
 )
 
 __all__ = [
-    "Change",
-    "Patch",
-    "abandons_silence",
-    "answer",
-    "back_by",
-    "both",
-    "collects_uncollected",
-    "collects_unpaid",
-    "collects_without_intent",
-    "deciding",
-    "ends_as_released",
-    "ends_when_arrived",
-    "final_collect",
-    "final_return",
-    "funds_in_releasing",
-    "funds_late",
-    "hidden_from_taker",
-    "latest_known",
-    "leaves_source",
-    "needs_other_node",
-    "never",
-    "once",
-    "pays_again",
-    "pending_destination",
-    "pending_source",
-    "provider",
-    "releases_funded",
-    "releases_in_refunding",
-    "reveals_in_refunding",
-    "reveals_late",
-    "reveals_unpaid",
-    "seeing",
-    "shown_to_taker",
-    "signs_only_funded",
-    "silence_is_over",
-    "silent_destination",
-    "stops_at_begin",
-    "stops_late",
-    "taker",
-    "voids_at_deadline",
-    "waits_for_source",
-    "without_void",
-]
+    "Change", "Patch", "abandons_silence", "answer", "back_by", "both", "collects_uncollected", "collects_unpaid",
+    "collects_without_intent", "deciding", "ends_as_released", "ends_when_arrived", "final_collect", "final_return",
+    "funds_in_releasing", "funds_late", "hidden_from_taker", "latest_known", "leaves_source", "needs_other_node",
+    "never", "once", "pays_again", "pending_destination", "pending_source", "provider", "releases_funded",
+    "releases_in_refunding", "reveals_in_refunding", "reveals_late", "reveals_unpaid", "seeing", "shown_to_taker",
+    "signs_only_funded", "silence_is_over", "silent_destination", "stops_at_begin", "stops_late", "taker",
+    "takes_both", "voids_at_deadline", "waits_for_source", "without_void",
+]  # fmt: skip
 
 Machine: TypeAlias = Callable[[Swap, Any, Observed], Step]
 Change: TypeAlias = Callable[[Any], Any]
@@ -243,6 +208,15 @@ def collects_uncollected(swap: Swap, state: State, seen: Observed, step: Step) -
     known = source is not None and source.preimage is not None and source.state is LegState.FUNDED
     if isinstance(state, ProviderCounterFunded) and known:
         return Step(ProviderCollecting(None, None, False), (Order(_COLLECT, Manner.NEW),))
+    return step
+
+
+def takes_both(swap: Swap, state: State, seen: Observed, step: Step) -> Step:
+    """Takes the party's own funding back while the other party's is collected."""
+    view, end = seen.destination, LegEnd.DESTINATION
+    past = view is not None and view.state is LegState.FUNDED and swap.leg(end).is_past(view.clock)
+    if isinstance(state, ProviderCollecting) and past:
+        return replace(step, orders=(*step.orders, *machine.order(swap, seen, Act(Verb.RECLAIM, end))))
     return step
 
 

@@ -39,7 +39,7 @@ class Pair:
     source: str
     destination: str
     is_foreign: bool = False
-    """Whether the destination is somebody else's invoice."""
+    """Whether the destination is someone else's invoice."""
 
     @property
     def name(self) -> str:

@@ -31,7 +31,7 @@ def last(act: Json) -> SignedTransaction:
 
 
 def fill_blocks(bob: BobNetwork, until_base_fee: int) -> None:
-    """Full blocks, paid for by somebody else, until the base fee is there."""
+    """Full blocks, paid for by someone else, until the base fee is there."""
     account = bob.accounts["deployer"]
     while bob.node.chain.next_base_fee() < until_base_fee:
         nonce = bob.node.chain.state_at(bob.node.chain.head).get_nonce(Address(account.address))

@@ -13,7 +13,7 @@ from layer2.protocols.lightning.lnd.lasting import LastingRead
 
 
 class Node:
-    """Ends each read as it is told; when nothing is left it goes on for ever."""
+    """Ends each read as it is told; when nothing is left it goes on forever."""
 
     def __init__(self, *ends: Layer2Error | None) -> None:
         self.ends = list(ends)

@@ -42,7 +42,7 @@ class Heads:
 
 
 class HeadWatcher:
-    """Asks for the heads, once for all who ask in the same tick, and polls them while somebody waits.
+    """Asks for the heads, once for all who ask in the same tick, and polls them while someone waits.
 
     Args:
         node: the party's own node.

@@ -104,7 +104,7 @@ class ReadTasks:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        # Looking at the exception also says that somebody knows of it, where all who waited have left.
+        # Reading the exception also marks it as retrieved, where all who waited have left.
         if not task.cancelled():
             task.exception()
 

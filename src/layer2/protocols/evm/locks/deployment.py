@@ -31,7 +31,7 @@ async def check_htlc(node: EvmNode) -> None:
 
     Raises:
         FundsRulesError: there is other code, or none, or the chain lacks the sha256 precompile, in which case
-            *anybody* could claim: no money may be locked.
+            *anyone* could claim: no money may be locked.
         NodeError: the node did not say.
 
     It takes the node's word for code and answers; the address itself commits to the code (EIP-1014).
@@ -43,7 +43,7 @@ async def check_htlc(node: EvmNode) -> None:
         raise FundsRulesError(
             f"there is no HTLC contract at {to_checksum(HTLC_ADDRESS)} on this chain",
             code="no_contract",
-            remedy="it can be deployed by anybody, once for each chain",
+            remedy="it can be deployed by anyone, once for each chain",
         )
     if code != load_artefact("htlc").runtime_code:
         raise FundsRulesError(f"the code at {to_checksum(HTLC_ADDRESS)} is not that of the HTLC contract")

@@ -78,7 +78,7 @@ class LockEvents:
             return [event async for event in events]
 
     async def locked_since(self, first: int, head: NodeBlock) -> list[FoundEvent]:
-        """All locks of anybody in the blocks from ``first`` up to ``head``. Raises: as ``first``."""
+        """All locks of anyone in the blocks from ``first`` up to ``head``. Raises: as ``first``."""
         async with aclosing(self._search([LOCKED], head, first)) as events:
             return [event async for event in events]
 

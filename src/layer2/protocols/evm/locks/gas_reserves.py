@@ -37,7 +37,7 @@ class GasReserves:
         self._asked: dict[bytes, tuple[tuple[int, ...], float]] = {}
 
     def reserve(self, lock_id: bytes, side: Side) -> None:
-        """Keep gas for an open swap until ``free``. It is never refused: the swap is open, whatever gas costs now."""
+        """Keep gas for an open swap until ``free``. It is never refused, at any price of gas: the swap is open."""
         self._reserved[lock_id] = _gas_limits(side)
         self._asked.pop(lock_id, None)
 

@@ -235,13 +235,13 @@ class Locks:
         return await self._older_status(lock, block) in {status, None}
 
     def _remember(self, key: tuple[bytes, bytes], found: FoundEvent | None) -> None:
-        """What an event says stays true or known, wherever the chain moves."""
+        """What an event shows stays true or known, wherever the chain moves."""
         self._found[key] = found
         if len(self._found) > _REMEMBERED:
             del self._found[next(iter(self._found))]
 
     async def _search(self, name: bytes, lock: HtlcLock, head: NodeBlock, lock_id: bytes | None) -> FoundEvent:
-        """An event that the contract's state says is there, however old: not finding it is the node's fault."""
+        """An event that must exist by the contract's state, however old: not finding it is the node's fault."""
         found = await self._events.first([name], lock.payment_hash, head, lock_id=lock_id, whole_chain=True)
         if found is None:
             raise self._missing()

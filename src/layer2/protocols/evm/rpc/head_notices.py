@@ -36,7 +36,7 @@ _BACK_OFF = wait_random_exponential(multiplier=0.25, max=60)
 
 
 class HeadNotices:
-    """One websocket to a node, open while somebody waits for heads; it is opened again for as long as that lasts.
+    """One websocket to a node, open while someone waits for heads; it is opened again for as long as that lasts.
 
     What comes through it only wakes whoever reads the heads over HTTP. A notice that is lost, repeated, out of order or
     of another chain costs time and nothing else, and the polling goes on beside it: the poll interval stays the most
@@ -81,7 +81,7 @@ class HeadNotices:
             pass
 
     def want(self, on_head: Callable[[], None]) -> None:
-        """Say that somebody waits for the next head, and whom to call when it comes."""
+        """Say that someone waits for the next head, and whom to call when it comes."""
         loop = asyncio.get_running_loop()
         self._on_head, self._wanted_at = on_head, loop.time()
         if self._task is None:

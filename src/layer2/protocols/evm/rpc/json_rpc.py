@@ -404,7 +404,7 @@ class JsonRpc:
                 # A setting that shows to be wrong at the first use, as a file with certificates.
                 self._fail(calls, ExchangeFailed(NodeError, error.message, may_have_arrived=False), error)
                 return
-            # A fault of this module must not leave anybody waiting for ever.
+            # A fault of this module must not leave anyone waiting forever.
             self._fail(calls, ExchangeFailed(NodeError, f"unexpected {type(error).__name__}"), error)
 
     def _settle(self, call: _Call, answer: Answer) -> None:

@@ -134,7 +134,7 @@ class EvmAccount:
         Without effect on what was sent already, and on what this object did not sign.
         """
         for transaction in reversed(signed):
-            # After half a minute it is somebody else's nonce, and not to be given back once more.
+            # After half a minute it is someone else's nonce, and not to be given back once more.
             if self._held.discard(transaction):
                 self._release(transaction.transaction.nonce)
 
@@ -189,7 +189,7 @@ class EvmAccount:
         self._check_alive(signed)
         nonce = signed.transaction.nonce
         # What was signed here and not sent before. What may be at the node from an earlier call or process keeps its
-        # nonce, whatever comes of handing it in again.
+        # nonce, with any answer to handing it in again.
         is_first = self._held.is_unsent(signed)
         is_new = self._held.send(signed)
         if not is_replacement:
@@ -233,7 +233,7 @@ class EvmAccount:
         return await self._node.transaction_count(self.address, None)
 
     async def _catch_up(self) -> None:
-        """Somebody else uses this key too: begin after what the node knows."""
+        """Someone else uses this key too: begin after what the node knows."""
         try:
             self._nonces.reach(await self._pending.get())
         except NodeError:
@@ -328,7 +328,7 @@ class EvmAccount:
             self._gap_timer = asyncio.get_running_loop().call_later(_GAP_PATIENCE, self._look_at_gaps)
 
     async def _mend(self) -> None:
-        """See to it that no nonce is missing before one in use: what comes after a gap waits for ever.
+        """See to it that no nonce is missing before one in use: what comes after a gap is never mined.
 
         A transaction without an answer, and one that the node's pool lost, is handed in again, as the same bytes; a
         nonce that no transaction has is used by sending nothing to oneself.

@@ -25,7 +25,7 @@ class Held:
         return bool(self._since)
 
     def add(self, signed: Sequence[SignedTransaction], now: float) -> None:
-        """Say that these have just been signed. The same bytes signed anew are a new transaction."""
+        """Note that these have just been signed. The same bytes signed again are a new transaction."""
         for transaction in signed:
             self._since[transaction.hash] = (transaction.transaction.nonce, now)
             self._lapsed.discard(transaction.hash)

@@ -17,7 +17,7 @@ from layer2.transactions import EvmTxId
 
 __all__ = ["Submitter", "tx_id_of"]
 
-# The words in which op-geth's pool says these things; other nodes' differ in the rest of the sentence.
+# The messages of op-geth's pool; those of other nodes differ in the rest of the sentence.
 _KNOWN_WORDS = ("already known", "known transaction", "already imported")
 _NONCE_USED_WORDS = ("nonce too low", "replacement transaction underpriced")
 _NO_FUNDS_WORDS = ("insufficient funds",)
@@ -118,7 +118,7 @@ class Submitter:
         try:
             return await self._node.knows_transaction(signed.hash)
         except NodeError:
-            # It cannot be looked up now: what is known is what the first error says.
+            # It cannot be looked up now: only the first error is known.
             if isinstance(error, NodeRefused):
                 error.outcome = Outcome.UNKNOWN
             raise error from None

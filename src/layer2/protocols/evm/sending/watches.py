@@ -47,7 +47,7 @@ class _Watched:
 
 
 class TransactionWatches:
-    """Follows the chain while somebody watches, and tells each watcher of each change once.
+    """Follows the chain while it has watchers, and hands each change to each watcher once.
 
     A block costs one request for its receipts, however many are watched, and none while all are in blocks. A
     transaction is asked for by itself when its watch begins, when the block that held it has gone, when its nonce was

@@ -34,7 +34,7 @@ _SHARE: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class InvoiceCursor:
-    """How far somebody has read: to be stored with what the update led to, and given to begin after it.
+    """How far someone has read: to be stored with what the update led to, and given to begin after it.
 
     ``InvoiceCursor(0, 0)`` is the beginning of all.
     """
@@ -84,7 +84,7 @@ class _Subscriber:
 
 
 class InvoiceFeed:
-    """Tells of the node's invoices, by one stream that is open while somebody listens, and for a moment after.
+    """Tells of the node's invoices, by one stream that is open while someone listens, and for a moment after.
 
     Args:
         rest: the way to the node.

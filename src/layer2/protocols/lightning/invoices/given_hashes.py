@@ -1,4 +1,4 @@
-"""Hold invoices under hashes that somebody gives to the client: a hash is paid in one direction only."""
+"""Hold invoices under hashes that someone gives to the client: a hash is paid in one direction only."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class GivenHashes:
         async with self._payments.one_at_a_time(payment_hash):
             if await self._payments.find(payment_hash) is not None:
                 raise IdempotencyConflict(
-                    "the node has a payment with this hash: it takes one once for ever, to pay or to be paid",
+                    "the node has a payment with this hash: it takes a hash once, to pay or to be paid",
                     code="payment_hash_used",
                     protocol=LIGHTNING,
                     outcome=Outcome.REJECTED,
@@ -57,15 +57,15 @@ class GivenHashes:
             return await self._invoices.add(new)
 
     def check_not_paid_under(self, payment_hash: bytes) -> None:
-        """The other side of ``make``, for whoever is about to pay. Asking the node each time would cost a tenth of all
-        payments; statuses do ask, and believe the invoice.
+        """The other side of ``make``, for a call that is about to pay. Asking the node each time would cost a tenth
+        of all payments; statuses do ask, and believe the invoice.
 
         Raises:
             FundsRulesError: this client made an invoice with this hash.
         """
         if payment_hash in self._hashes:
             raise FundsRulesError(
-                "the own node has an invoice with this hash, which somebody else's must not have",
+                "your own node has an invoice with this hash, which no other payee's may have",
                 protocol=LIGHTNING,
                 tx_id=payment_hash.hex(),
                 remedy="ask the payee for an invoice with another hash",

@@ -67,7 +67,7 @@ class Invoices:
 
         Raises:
             IdempotencyConflict: ``payment_hash_used``: the node has or had another invoice under the hash, which it
-                takes once for ever.
+                takes once only.
             NodeRefused: lnd's words.
             BadAnswer: the invoice says something else than was asked for.
         """
@@ -100,14 +100,14 @@ class Invoices:
         known = None if new.payment_hash is None else await self.find(new.payment_hash)
         if known is None:
             raise refused
-        # One that settles by itself is no hold invoice, whatever else it says.
+        # One that settles by itself is no hold invoice, even if it has other fields of one.
         if known.state is InvoiceState.OPEN and known.is_hold:
             invoice = bolt11.decode(known.text)
             asked = replace(new, expiry_seconds=invoice.expiry) if new.keeps_expiry else new
             if _is_as_asked(invoice, asked, self._prefix, own_key):
                 return invoice
         raise IdempotencyConflict(
-            "this payment hash was used before: the node takes one once for ever",
+            "this payment hash was used before: the node takes a hash once",
             code="payment_hash_used",
             protocol=LIGHTNING,
             outcome=Outcome.REJECTED,

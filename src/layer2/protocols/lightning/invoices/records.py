@@ -23,7 +23,7 @@ class InvoiceState(Enum):
 
     @property
     def is_final(self) -> bool:
-        """Whether it stays so for ever."""
+        """Whether it stays so forever."""
         return self in (InvoiceState.SETTLED, InvoiceState.CANCELED)
 
 
@@ -74,7 +74,7 @@ class InvoiceRecord:
 
     @property
     def is_own(self) -> bool:
-        """Whether the node made it, so that its hash stands for it: a payment with the same hash is somebody's attempt
+        """Whether the node made it, so that its hash stands for it: a payment with the same hash is someone's attempt
         to pass for this one's being paid. What a payment to the node's key left behind is none."""
         return self.text != ""
 

@@ -1,4 +1,4 @@
-"""Reading that lasts as long as somebody wants it: begun anew after every end, with jittered back-off."""
+"""Reading that lasts as long as someone wants it: begun anew after every end, with jittered back-off."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ class LndRest:
 
     async def aclose(self) -> None:
         """Close every connection; calls and streams that are under way end with NodeUnreachable."""
-        # Made anew: a semaphore belongs to the loop in which somebody waited for it.
+        # Made anew: a semaphore belongs to the loop in which someone waited for it.
         self._turn = asyncio.Semaphore(self._settings.connection_pool.max_connections)
         exchanges = list(self._exchanges)
         for exchange in exchanges:
@@ -246,7 +246,7 @@ class LndRest:
     def _exchanged(self, turn: asyncio.Semaphore, task: asyncio.Task[Any]) -> None:
         turn.release()
         self._exchanges.discard(task)
-        # Looking at the exception also says that somebody knows of it, where the caller has left.
+        # Reading the exception also marks it as retrieved, where the caller has left.
         if not task.cancelled():
             task.exception()
 

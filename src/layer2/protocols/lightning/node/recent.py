@@ -1,4 +1,4 @@
-"""What the node said of itself a moment ago, for who would ask again and again."""
+"""What the node reported of itself a moment ago, so that frequent calls need no request each."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ _MOST_EARLY: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class PaymentCursor:
-    """How far somebody has read: to be stored with what the update led to, and given to begin after it.
+    """How far someone has read: to be stored with what the update led to, and given to begin after it.
 
     ``PaymentCursor(0)`` is the beginning of all.
     """
@@ -103,7 +103,7 @@ class _Subscriber:
 
 
 class PaymentFeed:
-    """Tells of the node's payments, by one stream that is open while somebody listens, and for a moment after.
+    """Tells of the node's payments, by one stream that is open while someone listens, and for a moment after.
 
     Args:
         rest: the way to the node.

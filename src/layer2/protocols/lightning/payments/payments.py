@@ -64,7 +64,7 @@ class Payments:
         return len(self._streams)
 
     def listen(self, listener: SendListener) -> None:
-        """Have somebody told of the payments that are sent here, for good and after those who listen already."""
+        """Add a permanent listener to the payments that are sent here, after those that are there already."""
         self._listeners.append(listener)
 
     def is_followed(self, payment_hash: bytes) -> bool:
@@ -99,7 +99,7 @@ class Payments:
         One that FAILED is sent again.
 
         Raises:
-            FundsRulesError: the hash is one of another payment, over another amount or to somebody else.
+            FundsRulesError: the hash is one of another payment, over another amount or to someone else.
             TransactionError: lnd refused it and knows of no such payment under way; outcome REJECTED.
             NodeUnreachable, BadAnswer: it may have been taken; outcome UNKNOWN, ``tx_id`` is the payment hash.
         """

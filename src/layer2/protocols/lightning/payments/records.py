@@ -55,7 +55,7 @@ class PaymentRecord:
     preimage: Preimage | None = field(repr=False)
     """Where it SUCCEEDED."""
     last_expiry: int | None
-    """The highest height at which an HTLC that has not failed expires at the own channel; None where there is none."""
+    """The highest height at which an HTLC that has not failed expires at this node; None where there is none."""
     has_settled_part: bool
     """Whether the payee has taken an HTLC of it, and so shown the preimage."""
     index: int

@@ -185,7 +185,7 @@ def _at_host(text: str) -> NodeKey | LightningAddress:
     key, _, host = text.partition("@")
     if _KEY.fullmatch(key):
         if not re.fullmatch(r"[^@]+:[0-9]{1,5}", host):
-            # It could as well be the Lightning address of somebody who chose such a name.
+            # It could as well be the Lightning address of someone who chose such a name.
             raise FormatError("a node's key with a host has a port too; give the key alone", protocol=LIGHTNING)
         return _node(key)
     address = lnurl.read_address(text)

@@ -1,6 +1,6 @@
 """Looking up names that strangers choose, without holding up those of the operator's own nodes.
 
-A name server that does not answer holds a thread for longer than anybody waits for it, and the event loop has few
+A name server that does not answer holds a thread for longer than anyone waits for it, and the event loop has few
 threads. So these look-ups have threads of their own.
 """
 
