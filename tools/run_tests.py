@@ -19,7 +19,7 @@ from layer2 import devnet
 from layer2.errors import Layer2Error
 
 ROOT: Final = Path(__file__).parent.parent
-_RULES: Final = frozenset({"contracts", "formats", "proofs", "swap_rules"})
+_RULES: Final = frozenset({"contracts", "explore", "formats", "proofs", "swap_rules"})
 _KINDS: Final = ("pure rules", "machinery", "both parties on simnet", "real nodes")
 _COVERAGE: Final = ("--cov", "--cov-branch", "--cov-report=term:skip-covered")
 
@@ -42,13 +42,13 @@ class Kinds:
 
 
 def kind_of(report: pytest.TestReport) -> str:
-    """What a test ran on, by its marks and its room."""
-    room = Path(report.nodeid.partition("::")[0]).parts[1]
+    """What a test ran on, by its marks and its folder."""
+    folder = Path(report.nodeid.partition("::")[0]).parts[1]
     if _is_marked(report):
         return "real nodes"
-    if room == "networks":
+    if folder in ("networks", "chaos"):
         return "both parties on simnet"
-    return "pure rules" if room in _RULES else "machinery"
+    return "pure rules" if folder in _RULES else "machinery"
 
 
 def _is_marked(report: pytest.TestReport) -> bool:

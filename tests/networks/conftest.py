@@ -75,42 +75,35 @@ async def taker(network: LocalNetwork) -> AsyncIterator[Clients]:
         yield clients
 
 
-@pytest.fixture(scope="session")
-def used_by_tests() -> set[str]:
-    """The parties whose accounts a test used itself, so that a process that has them does not know their nonces."""
-    return set()
-
-
 @pytest.fixture
-async def provider(network: LocalNetwork, used_by_tests: set[str]) -> AsyncIterator[Clients]:
+async def provider(network: LocalNetwork) -> AsyncIterator[Clients]:
     """The other party's own clients, without a provider's process."""
-    used_by_tests.add("provider")
     async with clients_of(network, network.provider) as clients:
         yield clients
 
 
 @pytest.fixture(scope="session")
-def provider_process(network: LocalNetwork, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProviderProcess]:
-    """One provider for a shared network; a test may kill it, the next one starts it again."""
-    process = ProviderProcess(network, tmp_path_factory.mktemp("provider") / "files")
+def swap_network(network_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
+    """A running network that tests of swaps share. Nobody else makes blocks there, which would carry its clocks ahead
+    of this machine's, or uses the provider's accounts."""
+    with running(network_name, tmp_path_factory.mktemp(f"swaps-{network_name}")) as network:
+        yield network
+
+
+@pytest.fixture(scope="session")
+def provider_process(swap_network: LocalNetwork, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProviderProcess]:
+    """One provider for them; a test may kill it, the next one starts it again."""
+    process = ProviderProcess(swap_network, tmp_path_factory.mktemp("provider") / "files")
     yield process
     process.stop()
 
 
 @pytest.fixture
-async def swaps(
-    network: LocalNetwork,
-    control: LocalNetworkControl,
-    provider_process: ProviderProcess,
-    used_by_tests: set[str],
-    tmp_path: Path,
-) -> Swaps:
-    """A taker with a new journal, and the running provider, on the shared network."""
-    if "provider" in used_by_tests:
-        provider_process.stop()
-        used_by_tests.clear()
+async def swaps(swap_network: LocalNetwork, provider_process: ProviderProcess, tmp_path: Path) -> AsyncIterator[Swaps]:
+    """A taker with a new journal, and the running provider."""
     provider_process.start()
-    return Swaps(network, control, provider_process, tmp_path)
+    async with steering(swap_network) as control:
+        yield Swaps(swap_network, control, provider_process, tmp_path)
 
 
 @pytest.fixture

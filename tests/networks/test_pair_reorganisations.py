@@ -10,7 +10,7 @@ from layer2 import TransferState
 from layer2.formats.evm_hex import format_data, parse_data
 from layer2.formats.evm_transaction import SignedTransaction, decode_signed
 from layer2.transactions import EvmTxId
-from networks.parties import Clients
+from networks.parties import clients_of
 from networks.swaps import DIRECTIONS, Swaps, completed, until_state
 
 TO_A_CHAIN = pytest.mark.parametrize("direction", ["lightning_to_bob", "bob_to_rootstock"])
@@ -26,19 +26,20 @@ async def claims(swaps: Swaps, transfer_id: str) -> list[SignedTransaction]:
     return [decode_signed(parse_data(act["transactions"][-1], "transaction")) for act in acts]
 
 
-async def mined_claim(swaps: Swaps, taker: Clients, transfer_id: str) -> tuple[SignedTransaction, int]:
+async def mined_claim(swaps: Swaps, transfer_id: str) -> tuple[SignedTransaction, int]:
     """The newest claim that is in a block, and the block's number: one may be offered at several prices."""
-    for claim in reversed(await claims(swaps, transfer_id)):
-        for client in (taker.bob, taker.rootstock):
-            status = await client.get_transaction_status_async(EvmTxId(format_data(claim.hash)))
-            if status.block_number is not None:
-                return claim, status.block_number
+    async with clients_of(swaps.network, swaps.network.taker) as taker:
+        for claim in reversed(await claims(swaps, transfer_id)):
+            for client in (taker.bob, taker.rootstock):
+                status = await client.get_transaction_status_async(EvmTxId(format_data(claim.hash)))
+                if status.block_number is not None:
+                    return claim, status.block_number
     raise AssertionError("no claim is in a block")
 
 
 @TO_A_CHAIN
 async def test_a_claim_that_a_reorganisation_removes_after_it_arrived_is_made_again(
-    swaps: Swaps, taker: Clients, direction: str
+    swaps: Swaps, direction: str
 ) -> None:
     chain, before = DIRECTIONS[direction][1].value, await swaps.money()
     await swaps.hold_finality()
@@ -46,7 +47,7 @@ async def test_a_claim_that_a_reorganisation_removes_after_it_arrived_is_made_ag
         transfer_id = await swaps.begin(layers, direction)
         await until_state(layers, transfer_id, TransferState.ARRIVED)
         await swaps.control.set_automatic(False, chain=chain)
-        _, number = await mined_claim(swaps, taker, transfer_id)
+        _, number = await mined_claim(swaps, transfer_id)
         # A real node keeps the claim and mines it again; here it is forgotten, and has to be sent again.
         await swaps.reorganise(chain, number - 1, keep_transactions=swaps.network.name == "devnet")
         await until_state(layers, transfer_id, TransferState.COLLECTING)
@@ -60,7 +61,7 @@ async def test_a_claim_that_a_reorganisation_removes_after_it_arrived_is_made_ag
 
 @TO_A_CHAIN
 async def test_a_claim_that_a_branch_has_before_its_lock_fails_there_and_is_made_anew(
-    swaps: Swaps, taker: Clients, direction: str
+    swaps: Swaps, direction: str
 ) -> None:
     chain, before = DIRECTIONS[direction][1].value, await swaps.money()
     heights = await swaps.hold_finality()
@@ -68,7 +69,7 @@ async def test_a_claim_that_a_branch_has_before_its_lock_fails_there_and_is_made
         transfer_id = await swaps.begin(layers, direction)
         await until_state(layers, transfer_id, TransferState.ARRIVED)
         await swaps.control.set_automatic(False, chain=chain)
-        claim, _ = await mined_claim(swaps, taker, transfer_id)
+        claim, _ = await mined_claim(swaps, transfer_id)
         await swaps.reorganise(chain, heights[chain], transactions=[claim.raw])
         await until_state(layers, transfer_id, TransferState.COLLECTING)
         await swaps.control.set_automatic(True, chain=chain)
@@ -76,7 +77,7 @@ async def test_a_claim_that_a_branch_has_before_its_lock_fails_there_and_is_made
             proof = await layers.wait_for_transfer_async(transfer_id, timeout=60)
             await swaps.until_provider_has(transfer_id, "completed")
             assert await layers.verify_cross_layer_proof_async(proof)
-    again, _ = await mined_claim(swaps, taker, transfer_id)
+    again, _ = await mined_claim(swaps, transfer_id)
     assert again.transaction.nonce > claim.transaction.nonce
     await swaps.until_moved(before, completed(direction))
 

@@ -10,7 +10,7 @@ from swap_rules.example_terms import NOW, terms_of
 from swap_rules.scenes import view
 
 
-@pytest.mark.parametrize("pair", [("bob", "lightning"), ("bob", "rootstock"), ("rootstock", "bob")])
+@pytest.mark.parametrize("pair", [("bob", "lightning"), ("bob", "rootstock"), ("rootstock", "bob"), ("bitcoin", "bob")])
 @pytest.mark.parametrize(("ahead", "is_taken"), [(0, True), (1, True), (60, True), (61, False)])
 def test_a_funding_is_taken_while_the_chains_clock_is_no_further_ahead_than_its_bound(
     pair: tuple[str, str], ahead: int, is_taken: bool

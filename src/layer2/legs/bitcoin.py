@@ -218,7 +218,9 @@ class BitcoinLeg(Leg):
         return Span(max(0, self.locktime - now)) + _known_by_time(rules)
 
     def problem(self, view: LegView, needed: Span, now: int, rules: TimelockSettings) -> str | None:
-        if self._lasts(max(now, view.clock.chain_time), view.clock.height, needed, rules):
+        # The margin allows for a clock that runs ahead; only one that runs further than that counts here.
+        ahead = 0 if self.is_by_height else max(0, view.clock.chain_time - now - rules.mtp_early)
+        if self._lasts(now + ahead, view.clock.height, needed, rules):
             return None
         return "the output's deadline is too early to be sure to collect"
 
