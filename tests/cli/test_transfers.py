@@ -116,6 +116,8 @@ def test_beside_a_process_that_acts_a_transfer_is_watched_and_none_is_begun(home
 
 
 def test_resume_goes_on_without_a_layer_that_is_down_and_not_needed(home: Path) -> None:
+    # What another test left open may need the layer that is down here.
+    assert layer2_here("resume", "--timeout", "100", "--json", cwd=home).status == 0
     transfer_id = begun(home, "20000", "bob", "lightning")
     no_rootstock = config(home, "no-rootstock.toml", ("rootstock", "rpc_url", f'"{DEAD}"'))
     resumed = layer2_here("resume", "--config", no_rootstock, "--timeout", "60", "--json", cwd=home)
