@@ -71,6 +71,11 @@ class QuoteTerms:
         """Source and destination."""
         return self.source.protocol, self.destination.protocol
 
+    @property
+    def by_height(self) -> bool:
+        """Whether both legs count Bitcoin's blocks, so that they are compared in blocks."""
+        return self.source.counts_blocks and self.destination.counts_blocks
+
 
 @dataclass(frozen=True, slots=True)
 class SignedQuote:

@@ -130,8 +130,7 @@ class Acceptance:
 
     async def _terms(self, quote: QuoteTerms, request: SwapRequest, now: int) -> Terms:
         source = self._legs[quote.source.protocol]
-        by_height = quote.source.counts_blocks and quote.destination.counts_blocks
-        height = (await source.read_clock()).height if by_height else 0
+        height = (await source.read_clock()).height if quote.by_height else 0
         named = await source.offer(provider_request(quote, request, now, height, self._rules))
         try:
             return build_terms(quote, request, now, self._rules, provider_named=named, height=height)

@@ -231,10 +231,6 @@ def _times(quote: QuoteTerms, issued_at: int, rules: TimelockSettings) -> _Times
     return _Times(fund_by, counter_fund_by, collect_by)
 
 
-def _by_height(quote: QuoteTerms) -> bool:
-    return quote.source.counts_blocks and quote.destination.counts_blocks
-
-
 def _destination_plan(
     quote: QuoteTerms, request: SwapRequest, issued_at: int, height: int, rules: TimelockSettings
 ) -> LegPlan:
@@ -250,7 +246,7 @@ def _destination_plan(
         fund_by=times.counter_fund_by,
         needed=Span(times.collect_by - issued_at),
         height=height,
-        by_height=_by_height(quote),
+        by_height=quote.by_height,
     )
 
 
@@ -274,5 +270,5 @@ def _source_plan(
         fund_by=issued_at + rules.funding_window,
         needed=known + Span(rules.settle_margin),
         height=height,
-        by_height=_by_height(quote),
+        by_height=quote.by_height,
     )

@@ -36,6 +36,7 @@ from layer2.swap_rules.states import (
     TakerRefunding,
     TakerState,
 )
+from layer2.swap_rules.timelocks import source_surely_over
 from layer2.terms import Terms
 from layer2.transactions import Finality
 from layer2.transfers import Actor
@@ -90,7 +91,7 @@ def _taker(state: TakerState, terms: Terms, rules: TimelockSettings) -> Outlook:
         case TakerFunding():
             funds = f"{paid} are on their way, or about to be"
             # A payment that may have left, and that the node does not show, is waited for until it surely came back.
-            until = terms.collect_by if terms.source.payer_reclaims else _surely_over(terms, rules)
+            until = terms.collect_by if terms.source.payer_reclaims else source_surely_over(terms, rules)
             return Outlook(Actor.YOU, until, back, funds)
         case TakerFunded():
             return Outlook(Actor.PROVIDER, terms.collect_by, back, f"{paid} are {terms.source.holds}")
@@ -105,10 +106,10 @@ def _taker(state: TakerState, terms: Terms, rules: TimelockSettings) -> Outlook:
             return Outlook(Actor.NOBODY, None, None, f"{received} are yours")
         case TakerRefunding():
             if terms.source.payer_reclaims:
-                until = back if back is not None else _surely_over(terms, rules)
+                until = back if back is not None else source_surely_over(terms, rules)
                 return Outlook(Actor.YOU, until, back, f"{paid} are on their way back to you")
             funds = f"{paid} are {terms.source.holds}, and come back by themselves"
-            return Outlook(Actor.PROVIDER, _surely_over(terms, rules), None, funds)
+            return Outlook(Actor.PROVIDER, source_surely_over(terms, rules), None, funds)
         case TakerRefunded():
             return Outlook(Actor.NOBODY, None, None, f"{paid} are back with you")
         case TakerLost():
@@ -125,7 +126,7 @@ def _paid_to_stranger(state: TakerCollecting | TakerCompleted, terms: Terms, rul
     if isinstance(state, TakerCompleted):
         return Outlook(Actor.NOBODY, None, None, received)
     back = terms.source.refundable_from
-    until = back if back is not None else _surely_over(terms, rules)
+    until = back if back is not None else source_surely_over(terms, rules)
     if state.has_arrived:
         return Outlook(Actor.PROVIDER, state.final_at or until, None, f"{received}; keep running until that is final")
     paid = _amount(terms.source_amount, terms.source)
@@ -154,7 +155,7 @@ def _provider(state: ProviderState, terms: Terms, rules: TimelockSettings) -> Ou
             return Outlook(Actor.YOU, until, back, f"{paid} are on their way back to you")
         case ProviderReleasing():
             funds = f"nothing of yours is bound; {owed} go back to the taker"
-            return Outlook(Actor.YOU, _surely_over(terms, rules), None, funds)
+            return Outlook(Actor.YOU, source_surely_over(terms, rules), None, funds)
         case ProviderReleased():
             return Outlook(Actor.NOBODY, None, None, "nothing of either side is bound")
         case ProviderLost():
@@ -187,11 +188,6 @@ def _begin_by(terms: Terms, rules: TimelockSettings) -> int:
     """The last moment up to which the terms guarantee that the payee of the source can begin to collect."""
     until = terms.source.collect_until(None, terms.issued_at, rules)
     return terms.collect_by if until is None else until
-
-
-def _surely_over(terms: Terms, rules: TimelockSettings) -> int:
-    clock = terms.source.clock_at_issue(terms.issued_at)
-    return terms.source.surely_over(terms.issued_at, clock, rules)
 
 
 def attention(swap: Swap, state: State, observed: Observed) -> str | None:

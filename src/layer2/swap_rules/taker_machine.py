@@ -42,7 +42,7 @@ from layer2.swap_rules.states import (
     TakerRefunding,
     TakerState,
 )
-from layer2.swap_rules.timelocks import check_margins
+from layer2.swap_rules.timelocks import check_margins, source_surely_over
 
 __all__ = ["decline_taker", "taker_step"]
 
@@ -114,7 +114,12 @@ def _funding(swap: Swap, state: TakerFunding, observed: Observed) -> Step:
         return Step(TakerAbandoned("the time to begin funding is over, and nothing was sent"), event="not funded")
     if orders := take_back(swap, observed, LegEnd.SOURCE):
         return Step(TakerRefunding(source.tx_id, "the time to collect is over"), orders, event="returning")
-    times = terms.fund_by + 1, terms.collect_by + 1, terms.source.refundable_from, _surely_over(swap) + 1
+    times = (
+        terms.fund_by + 1,
+        terms.collect_by + 1,
+        terms.source.refundable_from,
+        source_surely_over(terms, swap.settings) + 1,
+    )
     wake_at = next_time(observed.now, *times)
     again = source.state is LegState.NONE and observed.now <= terms.fund_by and FUND in observed.acts
     return Step(state, order(swap, observed, FUND) if again else (), wake_at=wake_at)
@@ -262,12 +267,7 @@ def _is_forgotten(swap: Swap, observed: Observed) -> bool:
     was not shown, so that nobody collects it."""
     source = observed.source
     unseen = source is not None and source.state is LegState.NONE and source.over
-    return unseen and observed.now > _surely_over(swap)
-
-
-def _surely_over(swap: Swap) -> int:
-    issued_at, source = swap.terms.issued_at, swap.terms.source
-    return source.surely_over(issued_at, source.clock_at_issue(issued_at), swap.settings)
+    return unseen and observed.now > source_surely_over(swap.terms, swap.settings)
 
 
 def _reclaim_time(swap: Swap, observed: Observed) -> int | None:

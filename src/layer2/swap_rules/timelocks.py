@@ -31,6 +31,7 @@ __all__ = [
     "pair_durations",
     "pairs_of",
     "settings_for",
+    "source_surely_over",
 ]
 
 _LND_SMALLEST_FINAL_DELTA: Final = 24
@@ -48,6 +49,12 @@ def needed_on_source(terms: Terms, now: int, destination: LegView | None, rules:
     leg = terms.destination
     clock = leg.clock_at_issue(terms.issued_at) if destination is None else destination.clock
     return leg.known(now, clock, rules) + Span(rules.settle_margin)
+
+
+def source_surely_over(terms: Terms, rules: TimelockSettings) -> int:
+    """Unix seconds by which no money can be in the source any more if nobody collects and the taker acts in time."""
+    clock = terms.source.clock_at_issue(terms.issued_at)
+    return terms.source.surely_over(terms.issued_at, clock, rules)
 
 
 def check_margins(terms: Terms, now: int, rules: TimelockSettings) -> None:
