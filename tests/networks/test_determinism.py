@@ -6,10 +6,12 @@ import asyncio
 import hashlib
 from pathlib import Path
 
+import aiohttp
 import pytest
 
-from layer2 import BTC, Layer2Manager, Layer2ProtocolType, simnet
+from layer2 import BTC, Layer2Manager, Layer2ProtocolType, TransferState, simnet
 from layer2.config import JournalSection, Layer2Config, ProviderSection
+from layer2.local_network import LocalNetwork, LocalNetworkControl
 from layer2.local_parties import party_values, read_provider
 from layer2.provider.process import serve
 from layer2.provider.settings import ProviderSettings
@@ -80,7 +82,12 @@ async def one_run(directory: Path) -> tuple[bytes, bytes]:
         async with Layer2Manager(config, clock=StandingClock(), entropy=CountedEntropy("taker")) as layers:
             await layers.initialize_all_async()
             to_lightning = await layers.cross_layer_transfer_async(BTC, 100_000, BOB, LIGHTNING, timeout=60)
-            to_bob = await layers.cross_layer_transfer_async(BTC, 100_000, LIGHTNING, BOB, timeout=60)
+            arrived = await layers.cross_layer_transfer_async(
+                BTC, 100_000, LIGHTNING, BOB, until=TransferState.ARRIVED, timeout=60
+            )
+            # Blocks come for transactions only; these make the collected destination final.
+            await mine(network, 5)
+            to_bob = await layers.wait_for_transfer_async(arrived.terms.terms.swap_id, timeout=60)
             assert await layers.verify_cross_layer_proof_async(to_lightning)
             assert await layers.verify_cross_layer_proof_async(to_bob)
         return to_lightning.to_bytes(), to_bob.to_bytes()
@@ -88,6 +95,11 @@ async def one_run(directory: Path) -> tuple[bytes, bytes]:
         provider.cancel()
         await asyncio.gather(provider, return_exceptions=True)
         await asyncio.to_thread(simnet.down, place)
+
+
+async def mine(network: LocalNetwork, blocks: int) -> None:
+    async with aiohttp.ClientSession() as session:
+        await LocalNetworkControl(network.control_url, session).mine(blocks)
 
 
 async def test_two_runs_give_the_same_proof_bytes(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def _items(data: bytes, position: int, end: int, depth: int) -> list[RlpItem]:
                     raise FormatError(_TOO_LONG)
             else:
                 start, position = _long(data, position, first - 0xF7, end)
-            items.append(_items(data, start, position, depth - 1))
+            items.append(_items(data, start, position, depth - 1) if position > start else [])
     if position > end:
         raise FormatError(_TOO_LONG)
     return items
