@@ -73,8 +73,8 @@ class QuoteTerms:
 
     @property
     def by_height(self) -> bool:
-        """Whether both legs count Bitcoin's blocks, so that they are compared in blocks."""
-        return self.source.counts_blocks and self.destination.counts_blocks
+        """Whether the deadlines of both legs are compared in Bitcoin's blocks."""
+        return self.source.counts_blocks_with(self.destination)
 
 
 @dataclass(frozen=True, slots=True)

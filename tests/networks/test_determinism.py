@@ -6,15 +6,14 @@ import asyncio
 import hashlib
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from layer2 import BTC, Layer2Manager, Layer2ProtocolType, TransferState, simnet
 from layer2.config import JournalSection, Layer2Config, ProviderSection
-from layer2.local_network import LocalNetwork, LocalNetworkControl
 from layer2.local_parties import party_values, read_provider
 from layer2.provider.process import serve
 from layer2.provider.settings import ProviderSettings
+from networks.conftest import steering
 
 pytestmark = pytest.mark.xdist_group("determinism")
 
@@ -86,7 +85,8 @@ async def one_run(directory: Path) -> tuple[bytes, bytes]:
                 BTC, 100_000, LIGHTNING, BOB, until=TransferState.ARRIVED, timeout=60
             )
             # Blocks come for transactions only; these make the collected destination final.
-            await mine(network, 5)
+            async with steering(network) as control:
+                await control.mine(5)
             to_bob = await layers.wait_for_transfer_async(arrived.terms.terms.swap_id, timeout=60)
             assert await layers.verify_cross_layer_proof_async(to_lightning)
             assert await layers.verify_cross_layer_proof_async(to_bob)
@@ -95,11 +95,6 @@ async def one_run(directory: Path) -> tuple[bytes, bytes]:
         provider.cancel()
         await asyncio.gather(provider, return_exceptions=True)
         await asyncio.to_thread(simnet.down, place)
-
-
-async def mine(network: LocalNetwork, blocks: int) -> None:
-    async with aiohttp.ClientSession() as session:
-        await LocalNetworkControl(network.control_url, session).mine(blocks)
 
 
 async def test_two_runs_give_the_same_proof_bytes(tmp_path: Path) -> None:

@@ -145,6 +145,7 @@ def _items(data: bytes, position: int, end: int, depth: int) -> list[RlpItem]:
                     raise FormatError(_TOO_LONG)
             else:
                 start, position = _long(data, position, first - 0xF7, end)
+            # A megabyte can be a million empty lists: they cost no call.
             items.append(_items(data, start, position, depth - 1) if position > start else [])
     if position > end:
         raise FormatError(_TOO_LONG)

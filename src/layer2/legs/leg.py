@@ -55,6 +55,10 @@ class LegOffer(ABC):
     """Whether the destination may pay a third party, which then makes the preimage."""
     __slots__ = ()
 
+    def counts_blocks_with(self, other: LegOffer) -> bool:
+        """Whether both legs count Bitcoin's blocks, so that their deadlines are compared in blocks."""
+        return self.counts_blocks and other.counts_blocks
+
     @property
     @abstractmethod
     def protocol(self) -> Layer2ProtocolType: ...
@@ -228,7 +232,7 @@ class Leg(ABC):
 
     @abstractmethod
     def surely_over(self, now: int, clock: ClockReading, rules: TimelockSettings) -> int:
-        """Unix seconds by which no money can be in the leg any more if nobody collects and the payer acts in time."""
+        """The unix time after which the leg is empty, if the payee does not collect and the payer acts in time."""
 
     @abstractmethod
     def check(self, issued_at: int, fund_by: int, rules: TimelockSettings) -> None:

@@ -52,7 +52,7 @@ def needed_on_source(terms: Terms, now: int, destination: LegView | None, rules:
 
 
 def source_surely_over(terms: Terms, rules: TimelockSettings) -> int:
-    """Unix seconds by which no money can be in the source any more if nobody collects and the taker acts in time."""
+    """The unix time after which the source is empty, if the provider does not collect and the taker acts in time."""
     clock = terms.source.clock_at_issue(terms.issued_at)
     return terms.source.surely_over(terms.issued_at, clock, rules)
 
@@ -104,7 +104,7 @@ class PairDurations:
 
 def pair_durations(source: LegOffer, destination: LegOffer, rules: TimelockSettings) -> PairDurations:
     """The durations of a swap between two offers, with an own invoice where the destination is paid by one."""
-    by_height = source.counts_blocks and destination.counts_blocks
+    by_height = source.counts_blocks_with(destination)
     counter_fund_by = rules.funding_window + source.settling(rules) + rules.counter_funding_window
     collect_by = Span(counter_fund_by + destination.settling(rules) + rules.collect_window)
     known = destination.known_after(destination.deadline_after(_in_unit(collect_by, by_height, rules), rules), rules)

@@ -16,6 +16,7 @@ from layer2.legs.leg import Leg
 from layer2.legs.lightning import LightningLeg
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import ClockReading
+from layer2.swap_rules.timelocks import source_surely_over
 from layer2.terms import Terms
 from layer2.testing.explore.swaps import HEIGHT
 
@@ -75,7 +76,6 @@ class Clock:
         source = self._instants(terms.source, "source")
         span = terms.destination.known(issued, terms.destination.clock_at_issue(issued), rules)
         known = issued + span.seconds + self._block * span.blocks
-        surely_over = terms.source.surely_over(issued, terms.source.clock_at_issue(issued), rules)
         self.bounds = (
             terms.fund_by,
             terms.counter_fund_by,
@@ -85,7 +85,7 @@ class Clock:
             known,
             source.begin,
             source.deadline,
-            max(source.deadline + 12 * 3600, surely_over),
+            max(source.deadline + 12 * 3600, source_surely_over(terms, rules)),
         )
         """The last moment of each region; of a deadline, the first moment after."""
         if not issued < self.bounds[0] or any(
