@@ -11,6 +11,7 @@ import pytest
 from layer2 import BTC, Layer2Manager, Layer2ProtocolType, TransferState, simnet
 from layer2.config import JournalSection, Layer2Config, ProviderSection
 from layer2.local_parties import party_values, read_provider
+from layer2.protocols.evm.fees import quotes
 from layer2.provider.process import serve
 from layer2.provider.settings import ProviderSettings
 from networks.conftest import steering
@@ -97,7 +98,9 @@ async def one_run(directory: Path) -> tuple[bytes, bytes]:
         await asyncio.to_thread(simnet.down, place)
 
 
-async def test_two_runs_give_the_same_proof_bytes(tmp_path: Path) -> None:
+async def test_two_runs_give_the_same_proof_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A price that is kept for two seconds is another one on a slower machine; without that it is the newest block's.
+    monkeypatch.setattr(quotes, "_QUOTE_LIFE", 0.0)
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
     first, second = await one_run(tmp_path / "first"), await one_run(tmp_path / "second")
