@@ -306,7 +306,7 @@ class FakeLightning(FakeLayer):
             case "settled":
                 gone = world.now() >= invoice.ended_at + 2
                 known = invoice.preimage
-                return LegView(LegState.COLLECTED, clock, arrived=gone, final=gone, preimage=known, tx_id=tx_id)
+                return LegView(LegState.COLLECTED, clock, arrived=True, final=gone, preimage=known, tx_id=tx_id)
             case _:
                 return _returned(clock, tx_id, "the payment was given back")
 

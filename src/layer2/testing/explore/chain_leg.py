@@ -88,7 +88,7 @@ class ChainLeg(LegWorld):
     def start(self) -> int:
         return self.number(_State(On.NONE, On.NONE, 0, 0, (0,) * len(_VERBS)))
 
-    def can_lag(self, number: int) -> bool:
+    def can_lag(self, number: int, region: int) -> bool:
         state = _State(*self.states[number])
         return state.final != state.latest
 

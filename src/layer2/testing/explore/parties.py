@@ -7,12 +7,12 @@ is journaled as leaving, it has left and nothing was answered.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
-from layer2.legs.views import ActStatus, Side, Verb
+from layer2.legs.views import ActStatus, LegView, Side, Verb
 from layer2.swap_rules import decisions, outlook
 from layer2.swap_rules.machine import Act, ActView, LegEnd, Observed, Order, Swap
 from layer2.swap_rules.states import (
@@ -26,6 +26,7 @@ from layer2.swap_rules.states import (
     TakerCollecting,
 )
 from layer2.testing.explore.clock import Clock
+from layer2.testing.explore.questions import Question, plain_state
 from layer2.testing.explore.world import Seen
 
 __all__ = ["Answer", "Party", "Posture", "Sent"]
@@ -50,10 +51,6 @@ _CRASHABLE: Final = frozenset(
     {Act(Verb.FUND, _SOURCE), Act(Verb.COLLECT, _DESTINATION), Act(Verb.FUND, _DESTINATION), Act(Verb.RELEASE, _SOURCE)}
 )
 """Acts that are not harmless to repeat, or that show something."""
-_PLAIN: Final[dict[str, Any]] = {
-    "source_tx_id": None, "destination_tx_id": None, "reason": "", "has_arrived": False, "final_at": None
-}  # fmt: skip
-"""What no decision depends on."""
 _NEEDS_PREIMAGE: Final = Verb.COLLECT
 
 
@@ -132,6 +129,7 @@ class Party:
         self._answers: dict[int, Answer] = {}
         self._attention: dict[tuple[int, int, int, int], str | None] = {}
         self._seen: list[Seen | None] = [None]
+        self._seen_numbers: dict[tuple[LegView | None, tuple[tuple[Verb, ActStatus], ...]], int] = {}
 
     def start(self) -> int:
         """The journal right after the terms were agreed."""
@@ -140,11 +138,11 @@ class Party:
 
     def seen_number(self, seen: Seen) -> int:
         """A number for what a node shows; 0 is a node that shows nothing."""
-        for number, one in enumerate(self._seen):
-            if one == seen:
-                return number
-        self._seen.append(seen)
-        return len(self._seen) - 1
+        key = seen.view, tuple(seen.statuses.items())
+        if (known := self._seen_numbers.get(key)) is None:
+            known = self._seen_numbers[key] = len(self._seen)
+            self._seen.append(seen)
+        return known
 
     def answer(self, number: int, region: int, source: int, destination: int) -> Answer:
         """The machine's next step."""
@@ -152,6 +150,13 @@ class Party:
         if (known := self._answers.get(key)) is None:
             known = self._answers[key] = self._ask(number, region, source, destination)
         return known
+
+    def questions(self) -> Iterator[Question]:
+        """Everything that the machine was asked until now, with what it decided."""
+        for key in self._answers:
+            number, region, source, destination = key >> 36, key & 15, key >> 20 & 0xFFFF, key >> 4 & 0xFFFF
+            state, observed = self._journals[number].state, self._observed(number, region, source, destination)
+            yield Question.of(state, observed, decisions.next_step(self.swap, state, observed))
 
     def attention(self, number: int, region: int, source: int, destination: int) -> str | None:
         """What a human would have to look at."""
@@ -170,7 +175,7 @@ class Party:
         if len(orders) != len(step.orders):
             # The preimage is not known: the engine journals nothing of the step.
             return Answer(f"{self.role} cannot prepare a claim", number, number, (), True, (), False)
-        state = _normal(step.state)
+        state = plain_state(step.state)
         intended, leaving = list(journal.postures), list(journal.postures)
         for order in orders:
             place = self.acts.index(order.act)
@@ -207,7 +212,7 @@ class Party:
         acts: dict[Act, ActView] = {}
         for act, posture in zip(self.acts, journal.postures, strict=True):
             if posture != Posture.ABSENT:
-                acts[act] = ActView(_status(seen[act.end], act.verb), posture == Posture.OUT)
+                acts[act] = ActView(_status(seen[act.end], act.verb, posture), posture == Posture.OUT)
         views: Mapping[LegEnd, Any] = {end: None if one is None else one.view for end, one in seen.items()}
         return Observed(self.clock.now[region], views[_SOURCE], views[_DESTINATION], acts)
 
@@ -241,15 +246,10 @@ class Party:
         )
 
 
-def _status(seen: Seen | None, verb: Verb) -> ActStatus:
-    if seen is None:
+def _status(seen: Seen | None, verb: Verb, posture: int) -> ActStatus:
+    """As the engine reads it: what surely did not leave is not asked about, and what cannot be asked is under way."""
+    if posture != Posture.OUT:
         return ActStatus.UNSEEN
+    if seen is None:
+        return ActStatus.UNDER_WAY
     return seen.statuses.get(verb, ActStatus.UNSEEN)
-
-
-def _normal(state: State) -> State:
-    """A state without what no decision depends on."""
-    if isinstance(state, ProviderAgreed):
-        return state
-    changes = {name: plain for name, plain in _PLAIN.items() if hasattr(state, name)}
-    return replace(state, **changes) if changes else state

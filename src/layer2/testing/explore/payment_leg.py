@@ -6,9 +6,12 @@ from dataclasses import replace
 from enum import IntEnum
 from typing import Final, NamedTuple
 
+from layer2.legs.invoices import decoded
 from layer2.legs.leg import Leg
+from layer2.legs.lightning import LightningLeg
 from layer2.legs.views import ActStatus, HeldPayment, LegView, Side, Verb
 from layer2.legs.views import LegState as Shown
+from layer2.protocols.lightning.views import EXPIRY_MARGIN
 from layer2.testing.explore.clock import Clock, Region
 from layer2.testing.explore.swaps import PREIMAGE
 from layer2.testing.explore.world import Fate, LegState, LegWorld, Move, Seen, Who
@@ -21,7 +24,7 @@ class At(IntEnum):
 
     NONE = 0
     SENT = 1
-    """It has left the payer."""
+    """The payer's node has taken it; a read that lags shows it as not yet on its way."""
     HELD = 2
     HELD_BADLY = 3
     """In too many parts, or too small ones."""
@@ -52,14 +55,20 @@ class PaymentLeg(LegWorld):
         super().__init__(leg, end, clock, payer, payee)
         self._resolved_in = Region.BEFORE_KNOWN if end == "destination" else Region.AT_SOURCE
         """An HTLC is resolved before this region ends, on chain if need be."""
-        self._last = Region.COUNTER_FUNDING
+        assert isinstance(leg, LightningLeg)
+        expires_at = decoded(leg.invoice).expires_at
+        self._last = clock.region_of(expires_at)
         """The last region in which the invoice can be paid."""
+        self._over_from = clock.region_of(expires_at + EXPIRY_MARGIN)
+        """In this region the payer's node begins to exclude that it will be paid."""
 
     def start(self) -> int:
         return self.number(_State(At.NONE, 0, 0))
 
-    def can_lag(self, number: int) -> bool:
-        return False
+    def can_lag(self, number: int, region: int) -> bool:
+        now = _State(*self.states[number])
+        is_unpaid = now.at == At.NONE or bool(now.forgotten)
+        return now.at == At.SENT or (is_unpaid and region == self._over_from)
 
     def fate(self, number: int) -> Fate:
         at = self.states[number][0]
@@ -131,7 +140,7 @@ class PaymentLeg(LegWorld):
     def _see(self, state: LegState, region: int, side: Side, lags: bool, public: bool) -> Seen:
         now = _State(*state)
         if side is Side.PAYER:
-            return Seen(self._seen_by_payer(now, region), {Verb.FUND: self._payment_status(now)})
+            return Seen(self._seen_by_payer(now, region, lags), {Verb.FUND: self._payment_status(now)})
         view = self._seen_by_payee(now, region)
         settled, gone = now.at in (At.SETTLED, At.SETTLED_FINALLY), now.at == At.FAILED or bool(now.cancelled)
         collect = ActStatus.DONE if settled else ActStatus.FAILED if gone else ActStatus.UNSEEN
@@ -145,12 +154,12 @@ class PaymentLeg(LegWorld):
             return ActStatus.UNDER_WAY
         return ActStatus.FAILED if now.at == At.FAILED else ActStatus.DONE
 
-    def _seen_by_payer(self, now: _State, region: int) -> LegView:
+    def _seen_by_payer(self, now: _State, region: int, lags: bool) -> LegView:
         clock = self.clock.readings[region]
         if now.forgotten or now.at == At.NONE:
-            return LegView(Shown.NONE, clock, over=region > self._last + 1)
+            return LegView(Shown.NONE, clock, over=region > self._over_from or (region == self._over_from and not lags))
         if now.at in _MONEY:
-            return LegView(Shown.FUNDED, clock, tx_id="tx")
+            return LegView(Shown.PENDING if lags else Shown.FUNDED, clock, tx_id="tx")
         if now.at == At.FAILED:
             return LegView(Shown.RETURNED, clock, arrived=True, final=True, over=True, tx_id="tx")
         return LegView(Shown.COLLECTED, clock, arrived=True, final=True, preimage=PREIMAGE, tx_id="tx")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from array import array
 from collections.abc import Iterator
@@ -43,19 +44,28 @@ _Step: TypeAlias = tuple[str, int, bool]
 """What happens, the difference that it makes to the packed state, and whether it is benign."""
 
 
-def explore(scenario: Scenario, *, only_first: bool = False) -> Result:
+def explore(scenario: Scenario, *, setup: Setup | None = None, only_first: bool = False) -> Result:
     """Visit every state of a scenario.
 
     Args:
+        setup: of the scenario, where its parties are of interest afterwards.
         only_first: stop at the first finding.
     """
-    return _Search(scenario, only_first).run()
+    search = _Search(setup or Setup(scenario), only_first)
+    # A search makes millions of small objects and no cycles: to look for those takes a fourth of its time.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return search.run()
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class _Search:
-    def __init__(self, scenario: Scenario, only_first: bool) -> None:
-        self.scenario, self.only_first = scenario, only_first
-        self.setup = Setup(scenario)
+    def __init__(self, setup: Setup, only_first: bool) -> None:
+        self.setup, self.only_first = setup, only_first
+        scenario = self.scenario = setup.scenario
         self.source, self.destination = self.setup.source, self.setup.destination
         self.taker = self.setup.taker if scenario.taker is Who.HONEST else None
         self.provider = self.setup.provider if scenario.provider is Who.HONEST else None
@@ -173,8 +183,7 @@ class _Search:
             if party is not None and party.facts[number].obliged_from <= region:
                 key = (is_taker, packed & mask)
                 if key not in self._quiet:
-                    seen = self._reads(party, world)[0]
-                    self._quiet[key] = party.answer(number, region, seen[0], seen[1]).is_quiet
+                    self._quiet[key] = party.answer(number, region, *self._newest(party, world)).is_quiet
                 if not self._quiet[key]:
                     return None
         difference = _difference(_SOURCE, world.source, source) + _difference(
@@ -263,19 +272,25 @@ class _Search:
         steps.append((label, leaving + legs + shown, not note))
         return steps
 
-    def _reads(self, party: Party, world: World) -> list[tuple[int, int, str]]:
-        """What a party's nodes may show at one turn: the newest, nothing on one side, or what is final."""
+    def _newest(self, party: Party, world: World) -> tuple[int, int]:
+        """What those of a party's nodes show that are not dead, at once."""
         dead = world.taker_dead if party is self.taker else world.provider_dead
         source = 0 if dead == 1 else self._seen(party, world, LegEnd.SOURCE, lags=False)
-        destination = 0 if dead == 2 else self._seen(party, world, LegEnd.DESTINATION, lags=False)
+        return source, 0 if dead == 2 else self._seen(party, world, LegEnd.DESTINATION, lags=False)
+
+    def _reads(self, party: Party, world: World) -> list[tuple[int, int, str]]:
+        """What a party's nodes may show at one turn: the newest, nothing on one side or both, or what is final."""
+        dead = world.taker_dead if party is self.taker else world.provider_dead
+        source, destination = self._newest(party, world)
         reads = [(source, destination, "")]
         if dead == 0:
             reads.append((0, destination, " (its source node does not answer)"))
             reads.append((source, 0, " (its destination node does not answer)"))
-        if dead != 1 and self.source.can_lag(world.source):
+            reads.append((0, 0, " (neither of its nodes answers)"))
+        if dead != 1 and self.source.can_lag(world.source, world.region):
             lagging = self._seen(party, world, LegEnd.SOURCE, lags=True)
             reads.append((lagging, destination, " (its source node is behind)"))
-        if dead != 2 and self.destination.can_lag(world.destination):
+        if dead != 2 and self.destination.can_lag(world.destination, world.region):
             lagging = self._seen(party, world, LegEnd.DESTINATION, lags=True)
             reads.append((source, lagging, " (its destination node is behind)"))
         return reads
@@ -333,8 +348,7 @@ class _Search:
         ):
             if party is None or party.facts[number].is_final:
                 continue
-            source, destination, _ = self._reads(party, world)[0]
-            reason = party.attention(number, world.region, source, destination)
+            reason = party.attention(number, world.region, *self._newest(party, world))
             if reason is None:
                 # Without a node nothing goes on, and nothing has to where the party has no money in the swap.
                 is_end = is_end and bool(dead) and not party.facts[number].funded

@@ -132,7 +132,7 @@ class LegWorld(ABC):
         """The leg before anything was done."""
 
     @abstractmethod
-    def can_lag(self, number: int) -> bool:
+    def can_lag(self, number: int, region: int) -> bool:
         """Whether a node that is behind shows something else than the newest."""
 
     @abstractmethod
