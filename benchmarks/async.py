@@ -28,20 +28,21 @@ from eth_typing import HexStr
 from figures import Figure, faster, machine, show
 from web3 import AsyncHTTPProvider, AsyncWeb3, HTTPProvider, Web3
 
-from layer2 import Layer2Config, Layer2Manager, Layer2ProtocolType, devnet
+from layer2 import Layer2Config, Layer2Manager, Layer2ProtocolType
 from layer2.config import JournalSection
 from layer2.errors import Layer2Error
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.evm_transaction import Eip1559Transaction
-from layer2.interfaces import SystemEntropy
-from layer2.local_network import LocalNetwork, LocalNetworkControl, Party
-from layer2.local_parties import party_values
-from layer2.money import ETH
+from layer2.local import devnet
+from layer2.local.network import LocalNetwork, LocalNetworkControl, Party
+from layer2.local.parties import party_values
+from layer2.model.money import ETH
+from layer2.model.transactions import EvmTxId, LightningPaymentId, TxState
+from layer2.ports.clock import SystemEntropy
 from layer2.protocols.bob import BobClient
 from layer2.protocols.evm.requests import EvmTransactionRequest
 from layer2.protocols.lightning import LightningNetwork
 from layer2.signers.software import SoftwareEvmSigner
-from layer2.transactions import EvmTxId, LightningPaymentId, TxState
 
 CALLS = 100
 """Calls in a round: concurrent ones, ones after another, or one in each thread."""

@@ -21,7 +21,7 @@ from figures import Figure
 from load.network import run_on_devnet
 from load.rounds import progress
 
-from layer2.local_network import LocalNetwork
+from layer2.local.network import LocalNetwork
 
 PACKAGES = ("aiohttp", "orjson", "coincurve", "web3", "httpx", "eth-account", "trie", "rlp")
 """Whose versions are told: what we use, and the peers."""

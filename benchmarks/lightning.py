@@ -26,7 +26,7 @@ from lightning_client.subscriptions import measure_subscriptions
 from load.network import run_on_devnet
 from load.rounds import progress
 
-from layer2.local_network import LocalNetwork
+from layer2.local.network import LocalNetwork
 
 PACKAGES = ("aiohttp", "orjson", "coincurve", "bolt11")
 """Whose versions are told: what we use, and the peer."""

@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from layer2 import devnet
+from layer2.local import devnet
 
 NETWORKS: Final = ("simnet", "devnet")
 _REASONS: Final = pytest.StashKey[dict[str, str]]()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from layer2.errors import IdempotencyConflict
-from layer2.interfaces import SendRecord
+from layer2.ports.journal import SendRecord
 
 __all__ = ["MemorySends"]
 

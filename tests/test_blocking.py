@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from layer2.blocking import Portal, iterator_twin, twin
+from layer2.aio.blocking import Portal, iterator_twin, twin
 from layer2.errors import AsyncRuntimeError
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from layer2.cancellation import cancellable
+from layer2.aio.cancellation import cancellable
 from layer2.errors import TaskCancelled
 
 

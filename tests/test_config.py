@@ -13,7 +13,7 @@ from pydantic import SecretStr, ValidationError
 
 from layer2.config import BobSection, Layer2Config, LayerSection
 from layer2.errors import ConfigurationError, SignerError
-from layer2.layers import LAYERS, Layer2ProtocolType
+from layer2.model.layers import LAYERS, Layer2ProtocolType
 from layer2.provider.settings import ProviderSettings
 
 TOKEN = "0x" + "11" * 20

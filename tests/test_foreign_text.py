@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from layer2.foreign_text import printable
+from layer2.formats.printable import printable
 
 
 def test_words_keep_to_one_line_and_command_no_terminal() -> None:

@@ -59,7 +59,7 @@ def test_a_client_loads_no_other_layer_s_client_and_no_database() -> None:
 
 
 def test_starting_a_local_network_loads_nothing_of_its_nodes() -> None:
-    assert not loaded_after("import layer2.simnet, layer2.devnet") & {"eth", "cryptography"}
+    assert not loaded_after("import layer2.local.simnet, layer2.local.devnet") & {"eth", "cryptography"}
 
 
 def test_the_test_kit_loads_no_network() -> None:

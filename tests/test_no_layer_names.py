@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import layer2
-from layer2.layers import LAYERS, Layer2ProtocolType
 from layer2.legs.kinds import KINDS
+from layer2.model.layers import LAYERS, Layer2ProtocolType
 
 ROOT = Path(layer2.__file__).parent
 CORE = ("swap_rules", "swap_engine", "manager", "provider", "proofs")

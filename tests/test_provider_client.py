@@ -26,16 +26,16 @@ from layer2.errors import (
     TermsRefused,
     UnknownTransfer,
 )
-from layer2.layers import Layer2ProtocolType
-from layer2.money import BTC
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.money import BTC
+from layer2.model.transactions import SwapId
+from layer2.net.pool import ConnectionPoolConfig
 from layer2.provider_client import ProviderClient, ProviderEndpoint
-from layer2.settings import ConnectionPoolConfig
-from layer2.signed_terms import write_signed_quote, write_signed_terms
 from layer2.swap_rules.agreement import check_terms
 from layer2.swap_rules.quotes import TakerOffers, check_quote
 from layer2.swap_rules.timelocks import REGTEST
-from layer2.transactions import SwapId
-from layer2.transfers import TransferRequest
+from layer2.terms.signing import write_signed_quote, write_signed_terms
+from layer2.terms.transfers import TransferRequest
 from provider.made_providers import BOB, LIGHTNING, World, served, token_of, world
 from swap_rules.example_terms import (
     AMOUNT,

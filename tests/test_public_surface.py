@@ -36,4 +36,4 @@ def test_proofs_load_no_network_database_or_settings_library() -> None:
 
 def test_the_manager_loads_no_simulated_network_no_provider_and_no_command_line() -> None:
     modules = loaded_after("from layer2 import Layer2Manager")
-    assert not modules & {"eth", "fastapi", "uvicorn", "rich", "cyclopts", "layer2.simnet", "layer2.provider"}
+    assert not modules & {"eth", "fastapi", "uvicorn", "rich", "cyclopts", "layer2.local.simnet", "layer2.provider"}

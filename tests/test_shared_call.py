@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
+from layer2.aio.shared_call import SharedCall
 from layer2.errors import NodeUnreachable
-from layer2.shared_call import SharedCall
 
 
 class Counted:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from layer2.blocking import Portal
+from layer2.aio.blocking import Portal
 from layer2.manager import Layer2Manager
-from layer2.protocol_client import HtlcLayer, Layer2ProtocolAsync
+from layer2.ports.client import Layer2ProtocolAsync
+from layer2.ports.legs import HtlcLayer
 from layer2.protocols.bob import BobClient
 from layer2.protocols.lightning import LightningNetwork
 from layer2.protocols.rootstock import RootstockClient

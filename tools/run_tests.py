@@ -15,8 +15,8 @@ from typing import Final
 
 import pytest
 
-from layer2 import devnet
 from layer2.errors import Layer2Error
+from layer2.local import devnet
 
 ROOT: Final = Path(__file__).parent.parent
 _RULES: Final = frozenset({"contracts", "explore", "formats", "proofs", "swap_rules"})

@@ -22,7 +22,7 @@ from load.rounds import progress
 from load.storm import CHANCE, CONCURRENCY, SEED, Storm
 
 from evm_client.network import Bench, Effort, opened
-from layer2.transactions import EvmTxId
+from layer2.model.transactions import EvmTxId
 
 __all__ = ["measure_cancellations", "measure_soak"]
 

@@ -15,11 +15,11 @@ import aiohttp
 from layer2 import Layer2Config, Layer2Manager, Layer2ProtocolType
 from layer2.config import JournalSection
 from layer2.contracts.erc20 import transfer_call
-from layer2.local_network import LocalNetwork, LocalNetworkControl
-from layer2.local_parties import party_values
+from layer2.local.network import LocalNetwork, LocalNetworkControl
+from layer2.local.parties import party_values
+from layer2.model.transactions import EvmTxId, TxState
 from layer2.protocols.bob import BobClient
 from layer2.protocols.evm.requests import EvmTransactionRequest
-from layer2.transactions import EvmTxId, TxState
 
 __all__ = ["GAS", "NOWHERE", "Bench", "Effort", "at_concurrency", "opened"]
 

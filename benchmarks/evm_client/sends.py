@@ -16,10 +16,10 @@ from evm_client.network import GAS, NOWHERE, Bench, Effort
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.evm_transaction import Eip1559Transaction, SignedTransaction, decode_signed
 from layer2.formats.keccak import keccak256
-from layer2.interfaces import SystemEntropy
+from layer2.model.transactions import EvmTxId
+from layer2.ports.clock import SystemEntropy
 from layer2.protocols.evm.requests import EvmTransactionRequest
 from layer2.signers.software import SoftwareEvmSigner
-from layer2.transactions import EvmTxId
 
 __all__ = ["measure_sends", "measure_signing"]
 

@@ -17,7 +17,7 @@ from web3 import AsyncHTTPProvider, AsyncWeb3
 
 from evm_client import wrk
 from evm_client.network import Bench, Effort, at_concurrency
-from layer2.transactions import EvmTxId, TxState
+from layer2.model.transactions import EvmTxId, TxState
 
 __all__ = ["kept_web3", "measure_statuses"]
 

@@ -20,7 +20,7 @@ from eth_typing import HexStr
 from load.storm import CHANCE, CONCURRENCY, SEED, Storm
 
 from evm_client.statuses import kept_web3
-from layer2.transactions import EvmTxId
+from layer2.model.transactions import EvmTxId
 
 
 async def main(url: str, tx_ids: list[EvmTxId], seconds: float) -> None:

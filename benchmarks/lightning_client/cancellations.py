@@ -14,8 +14,8 @@ from load.holdings import Holdings
 from load.leftovers import left_behind
 from load.storm import CHANCE, CONCURRENCY, SEED, Storm
 
+from layer2.model.transactions import LightningPaymentId, TxState
 from layer2.protocols.lightning import LightningNetwork
-from layer2.transactions import LightningPaymentId, TxState
 from lightning_client.network import Bench, Effort, in_turns, opened
 
 __all__ = ["measure_cancellations"]

@@ -17,8 +17,8 @@ import orjson
 
 from layer2 import Layer2Config, Layer2Manager, Layer2ProtocolType
 from layer2.config import ConnectionPoolSection, JournalSection
-from layer2.local_network import LightningNode, LocalNetwork, Party
-from layer2.local_parties import party_values
+from layer2.local.network import LightningNode, LocalNetwork, Party
+from layer2.local.parties import party_values
 from layer2.protocols.lightning import LightningNetwork
 
 __all__ = ["CONNECTIONS", "Bench", "Effort", "PlainLnd", "in_turns", "opened"]

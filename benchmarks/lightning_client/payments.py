@@ -8,7 +8,7 @@ from functools import partial
 from figures import Figure, faster
 from load.rounds import Round, medians
 
-from layer2.transactions import TxState
+from layer2.model.transactions import TxState
 from lightning_client.network import Bench, Effort, in_turns
 
 __all__ = ["measure_invoices", "measure_payments"]

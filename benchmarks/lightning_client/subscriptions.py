@@ -17,8 +17,8 @@ from figures import Figure, alone
 from load.holdings import Holdings, resident
 
 from layer2.formats import bolt11
+from layer2.model.transactions import LightningPaymentId, TxState
 from layer2.protocols.lightning import LightningNetwork
-from layer2.transactions import LightningPaymentId, TxState
 from lightning_client.network import Bench, Effort, in_turns, opened
 
 __all__ = ["measure_subscriptions"]

@@ -11,9 +11,9 @@ from typing import Any
 
 from figures import Figure, machine, show
 
-from layer2 import devnet
 from layer2.errors import Layer2Error
-from layer2.local_network import LocalNetwork
+from layer2.local import devnet
+from layer2.local.network import LocalNetwork
 from load.rounds import progress
 
 __all__ = ["run_on_devnet"]

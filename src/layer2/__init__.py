@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from layer2.cancellation import cancellable
+    from layer2.aio.cancellation import cancellable
     from layer2.config import Layer2Config
     from layer2.errors import (
         AsyncRuntimeError,
@@ -25,14 +25,16 @@ if TYPE_CHECKING:
         TransferRefunded,
     )
     from layer2.formats.eip2612 import SignedPermit
-    from layer2.layers import Layer2ProtocolType
     from layer2.legs.shown import OpenMatter, OpenPoint
     from layer2.manager import Layer2Manager
-    from layer2.money import BTC, ETH, AssetId, Balance
+    from layer2.model.layers import Layer2ProtocolType
+    from layer2.model.money import BTC, ETH, AssetId, Balance
+    from layer2.model.transactions import Finality, Preimage, TxState, TxStatus
+    from layer2.net.pool import ConnectionPoolConfig
+    from layer2.ports.client import Layer2ProtocolAsync
     from layer2.proofs.checking import ProofReport, check_proof
     from layer2.proofs.model import ProofOutcome, TransferProof
     from layer2.proofs.policy import FINAL, OFFLINE, Confirmation, HeaderRequirement, ProofLevel, ProofPolicy
-    from layer2.protocol_client import Layer2ProtocolAsync
     from layer2.protocols.bob import BobClient, BobSettings
     from layer2.protocols.evm.chain.follower import ChainStep
     from layer2.protocols.evm.chain.logs import LogEvent
@@ -41,14 +43,12 @@ if TYPE_CHECKING:
     from layer2.protocols.lightning import KeysendRequest, LightningNetwork, PaymentRequest, RouteEstimate
     from layer2.protocols.rootstock import RootstockClient, RootstockSettings
     from layer2.provider_client import PairOffer
-    from layer2.settings import ConnectionPoolConfig
-    from layer2.transactions import Finality, Preimage, TxState, TxStatus
-    from layer2.transfers import Quote, Transfer, TransferEvent, TransferRequest, TransferState
+    from layer2.terms.transfers import Quote, Transfer, TransferEvent, TransferRequest, TransferState
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "layer2.cancellation": ("cancellable",),
+    "layer2.aio.cancellation": ("cancellable",),
     "layer2.config": ("Layer2Config",),
     "layer2.errors": (
         "AsyncRuntimeError",
@@ -63,10 +63,10 @@ _HOMES = {
         "TransferRefunded",
     ),
     "layer2.formats.eip2612": ("SignedPermit",),
-    "layer2.layers": ("Layer2ProtocolType",),
+    "layer2.model.layers": ("Layer2ProtocolType",),
     "layer2.legs.shown": ("OpenMatter", "OpenPoint"),
     "layer2.manager": ("Layer2Manager",),
-    "layer2.money": ("BTC", "ETH", "AssetId", "Balance"),
+    "layer2.model.money": ("BTC", "ETH", "AssetId", "Balance"),
     "layer2.proofs.checking": ("ProofReport", "check_proof"),
     "layer2.proofs.model": ("ProofOutcome", "TransferProof"),
     "layer2.proofs.policy": ("FINAL", "OFFLINE", "Confirmation", "HeaderRequirement", "ProofLevel", "ProofPolicy"),
@@ -79,9 +79,9 @@ _HOMES = {
     "layer2.protocols.lightning": ("KeysendRequest", "LightningNetwork", "PaymentRequest", "RouteEstimate"),
     "layer2.protocols.rootstock": ("RootstockClient", "RootstockSettings"),
     "layer2.provider_client": ("PairOffer",),
-    "layer2.settings": ("ConnectionPoolConfig",),
-    "layer2.transactions": ("Finality", "Preimage", "TxState", "TxStatus"),
-    "layer2.transfers": ("Quote", "Transfer", "TransferEvent", "TransferRequest", "TransferState"),
+    "layer2.net.pool": ("ConnectionPoolConfig",),
+    "layer2.model.transactions": ("Finality", "Preimage", "TxState", "TxStatus"),
+    "layer2.terms.transfers": ("Quote", "Transfer", "TransferEvent", "TransferRequest", "TransferState"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

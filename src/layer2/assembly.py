@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
+from layer2.aio.shared_call import SharedCall
 from layer2.config import (
     BobSection,
     EvmSection,
@@ -22,19 +23,20 @@ from layer2.config import (
 )
 from layer2.errors import BadAnswer, ConfigurationError, Layer2Error, NodeUnreachable, Outcome
 from layer2.formats.evm_address import to_checksum
-from layer2.interfaces import Clock, JournalOwner, Json, SendRecords
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.evidence import LegEvidence
 from layer2.legs.leg import Htlc, LegOffer
 from layer2.legs.views import ActStatus, ClockReading, LegView, OfferRequest, Side, Verb
-from layer2.protocol_client import HtlcLayer, Layer2ProtocolAsync
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Preimage
+from layer2.net.pool import ConnectionPoolConfig
+from layer2.ports.client import Layer2ProtocolAsync
+from layer2.ports.clock import Clock
+from layer2.ports.journal import JournalOwner, Json, SendRecords
+from layer2.ports.legs import HtlcLayer
 from layer2.protocols.bob import BobClient
 from layer2.protocols.lightning import LightningNetwork
 from layer2.protocols.rootstock import RootstockClient
 from layer2.provider_client import ProviderClient, ProviderEndpoint
-from layer2.settings import ConnectionPoolConfig
-from layer2.shared_call import SharedCall
-from layer2.transactions import Preimage
 
 __all__ = [
     "Client",

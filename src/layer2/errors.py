@@ -49,7 +49,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from layer2.proofs.model import TransferProof
-    from layer2.transfers import Transfer
+    from layer2.terms.transfers import Transfer
 
 __all__ = [
     "AsyncRuntimeError",

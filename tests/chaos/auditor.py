@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import aiohttp
 
 from layer2.formats.keccak import keccak256
-from layer2.local_network import LocalChain, LocalNetwork, Party
+from layer2.local.network import LocalChain, LocalNetwork, Party
 
 __all__ = ["Channel", "Facts", "Lightning", "Lock", "Money", "Payment", "read_facts"]
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chaos.auditor import Facts, Lock, Money
-from layer2.interfaces import Role, SwapRecord
+from layer2.model.transactions import Finality
+from layer2.ports.journal import Role, SwapRecord
 from layer2.swap_engine.records import record_terms
-from layer2.terms import Terms
-from layer2.transactions import Finality
-from layer2.transfers import Transfer, TransferState
+from layer2.terms.documents import Terms
+from layer2.terms.transfers import Transfer, TransferState
 
 __all__ = ["Judge", "Stated", "Verdict"]
 

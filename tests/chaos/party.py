@@ -20,8 +20,8 @@ from typing import Any
 from layer2 import BTC, Layer2Config, Layer2Manager, Layer2ProtocolType
 from layer2.config import ProviderSection
 from layer2.errors import InitializationError, Layer2Error
-from layer2.local_network import LocalNetwork
-from layer2.local_parties import party_values, write_secret
+from layer2.local.network import LocalNetwork
+from layer2.local.parties import party_values, write_secret
 from layer2.provider.process import serve
 from layer2.provider.settings import ProviderSettings
 

@@ -13,7 +13,7 @@ from chaos.auditor import Facts
 from chaos.events import Event, Schedule, Wish
 from chaos.judge import Judge, Verdict
 from chaos.world import World, local_network, world
-from layer2.transfers import TransferState
+from layer2.terms.transfers import TransferState
 
 __all__ = ["Run", "run"]
 

@@ -10,11 +10,11 @@ import pytest
 from chaos.auditor import Facts, Lock, Money
 from chaos.judge import Judge, Stated
 from layer2 import BTC, Layer2ProtocolType
-from layer2.interfaces import Role, SwapRecord
-from layer2.signed_terms import write_signed_terms
+from layer2.model.transactions import Finality
+from layer2.ports.journal import Role, SwapRecord
 from layer2.swap_rules.states import ProviderCompleted, ProviderReleased, TakerCompleted, TakerFunded, write_state
-from layer2.transactions import Finality
-from layer2.transfers import Actor, Transfer, TransferRequest, TransferState
+from layer2.terms.signing import write_signed_terms
+from layer2.terms.transfers import Actor, Transfer, TransferRequest, TransferState
 from swap_rules.example_terms import AMOUNT, FEE, SWAP_ID, signed_terms, terms_of
 
 _TERMS = terms_of("bob", "rootstock", finality=Finality.LATEST)

@@ -21,14 +21,15 @@ from chaos.events import PARTIES, Event, Fault
 from chaos.judge import Stated
 from chaos.party import MovedClock, journal_path, taker_config
 from chaos.processes import PartyProcess
-from layer2 import Layer2Manager, devnet, simnet
+from layer2 import Layer2Manager
 from layer2.errors import NodeRefused
-from layer2.interfaces import Role
 from layer2.legs.timelock_settings import REGTEST
-from layer2.local_network import LocalNetwork, LocalNetworkControl
+from layer2.local import devnet, simnet
+from layer2.local.network import LocalNetwork, LocalNetworkControl
+from layer2.ports.journal import Role
 from layer2.swap_engine.journal import SqliteJournal
 from layer2.swap_engine.records import outlook_of
-from layer2.transfers import Actor
+from layer2.terms.transfers import Actor
 
 __all__ = ["World", "local_network", "world"]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from cli.running import layer2
-from layer2 import simnet
-from layer2.local_network import LocalNetwork
-from layer2.local_parties import LocalProvider
+from layer2.local import simnet
+from layer2.local.network import LocalNetwork
+from layer2.local.parties import LocalProvider
 
 
 @pytest.fixture(scope="session")

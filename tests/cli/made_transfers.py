@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from layer2.layers import Layer2ProtocolType
-from layer2.money import BTC
-from layer2.transactions import SwapId
-from layer2.transfers import Actor, Transfer, TransferRequest, TransferState
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.money import BTC
+from layer2.model.transactions import SwapId
+from layer2.terms.transfers import Actor, Transfer, TransferRequest, TransferState
 
 __all__ = ["NOW", "REQUEST", "transfer"]
 

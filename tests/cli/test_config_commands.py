@@ -11,7 +11,7 @@ import pytest
 
 from cli.running import Ran, layer2_here
 from layer2.cli.simnet_commands import described
-from layer2.local_network import LightningNode, LocalChain, LocalNetwork, Party
+from layer2.local.network import LightningNode, LocalChain, LocalNetwork, Party
 
 SECRET = "ab" * 32 + "\n"
 

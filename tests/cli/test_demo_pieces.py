@@ -11,7 +11,7 @@ from layer2.cli.demo_accounts import Books, Owned
 from layer2.cli.demo_forgeries import forgeries, refusal
 from layer2.cli.demo_view import leg_rows
 from layer2.proofs.policy import HeaderRequirement, ProofPolicy
-from layer2.transfers import TransferState
+from layer2.terms.transfers import TransferState
 from proofs import made_proofs as made
 
 GOOD = Books(

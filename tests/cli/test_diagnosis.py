@@ -10,9 +10,9 @@ import pytest
 from layer2.cli.diagnosis import Finding, Level
 from layer2.cli.examination import examine
 from layer2.config import Layer2Config
-from layer2.interfaces import Clock
 from layer2.legs.views import Verb
-from layer2.local_network import LightningNode
+from layer2.local.network import LightningNode
+from layer2.ports.clock import Clock
 from layer2.protocols.lightning.node.permissions import BAKE_COMMAND
 from protocols.lightning.scripted_lnd import Reply, ScriptedLnd, answer, refusal, scripted
 from protocols.lightning.world import World, leg_to_provider, running_world

@@ -10,12 +10,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from layer2 import simnet
 from layer2.cli.diagnosis import Finding, Level
 from layer2.cli.examination import examine
 from layer2.config import JournalSection, Layer2Config
-from layer2.local_network import LocalNetwork, LocalNetworkControl
-from layer2.local_parties import party_values, write_secret
+from layer2.local import simnet
+from layer2.local.network import LocalNetwork, LocalNetworkControl
+from layer2.local.parties import party_values, write_secret
 from layer2.provider.settings import ProviderSettings
 
 pytestmark = pytest.mark.xdist_group("cli-examination")

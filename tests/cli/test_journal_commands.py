@@ -12,7 +12,7 @@ import pytest
 from cli.running import layer2, layer2_here
 from cli.test_config_commands import home, init, written
 from layer2.cli.guard_state import guard_holder
-from layer2.interfaces import JournalOwner
+from layer2.ports.journal import JournalOwner
 from layer2.swap_engine.journal import SqliteJournal
 from layer2.swap_engine.process_guard import ProcessGuard
 

@@ -8,7 +8,7 @@ from cli.made_transfers import NOW, transfer
 from layer2.cli.exit_status import ExitStatus
 from layer2.cli.resumption import resumed
 from layer2.errors import AsyncTimeout, Layer2Error, NodeUnreachable, TransferAbandoned, WrongNetwork
-from layer2.transfers import Transfer, TransferState
+from layer2.terms.transfers import Transfer, TransferState
 
 OPEN = transfer()
 DONE = transfer(state=TransferState.COMPLETED)

@@ -17,8 +17,8 @@ from layer2.errors import (
     QuoteRefused,
     TransactionError,
 )
-from layer2.money import BTC, ETH, AssetId
-from layer2.transfers import Actor, TransferState
+from layer2.model.money import BTC, ETH, AssetId
+from layer2.terms.transfers import Actor, TransferState
 
 
 @pytest.mark.parametrize(

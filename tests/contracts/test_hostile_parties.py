@@ -28,7 +28,7 @@ from layer2.contracts.htlc import (
 from layer2.contracts.test_token import TEST_TOKEN_ADDRESS, mint_call
 from layer2.formats.evm_abi import encode_call
 from layer2.formats.keccak import keccak256
-from layer2.transactions import Preimage
+from layer2.model.transactions import Preimage
 
 SUPPLY = 10**12
 HOOK_SUCCEEDED, HOOK_REFUSED_BY_THE_GUARD = 1, 2

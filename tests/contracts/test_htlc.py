@@ -35,7 +35,7 @@ from layer2.contracts.htlc import (
     status_call,
 )
 from layer2.errors import FormatError
-from layer2.transactions import Preimage
+from layer2.model.transactions import Preimage
 
 PREIMAGE = Preimage(b"\x01" * 32)
 LOCK = HtlcLock(

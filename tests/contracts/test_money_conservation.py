@@ -20,7 +20,7 @@ from contracts.world import World
 from layer2.contracts.erc20 import transfer_call
 from layer2.contracts.htlc import HTLC_ADDRESS, NATIVE_COIN, HtlcLock, LockStatus
 from layer2.contracts.test_token import TEST_TOKEN_ADDRESS
-from layer2.transactions import Preimage
+from layer2.model.transactions import Preimage
 
 ASSETS = (NATIVE_COIN, TEST_TOKEN_ADDRESS)
 # Few values, so that hashes, terms and whole locks meet again.

@@ -28,7 +28,7 @@ from layer2.contracts.htlc import (
     status_call,
 )
 from layer2.contracts.test_token import TEST_TOKEN_ADDRESS, TEST_TOKEN_SALT, mint_call, test_token_init_code
-from layer2.transactions import Preimage
+from layer2.model.transactions import Preimage
 
 PREIMAGE = Preimage(bytes(range(32)))
 OTHER_PREIMAGE = Preimage(bytes(range(1, 33)))

@@ -10,9 +10,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from layer2 import devnet
-from layer2.devnet.json_rpc import JsonRpc
-from layer2.local_network import LocalNetwork, LocalNetworkControl
+from layer2.local import devnet
+from layer2.local.devnet.json_rpc import JsonRpc
+from layer2.local.network import LocalNetwork, LocalNetworkControl
 
 # Stands in for Go: tells its version, and "builds" a program by writing a script. It fails at one package.
 GO = """#!/bin/sh

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from layer2 import devnet
 from layer2.errors import ConfigurationError, Layer2Error
+from layer2.local import devnet
 
 PROGRAMS = {"geth", "lnd", "lncli", "btcd", "btcctl"}
 

@@ -11,14 +11,14 @@ from hashlib import sha256
 import pytest
 
 from layer2.errors import InsufficientFunds, TransactionError
-from layer2.interfaces import SystemClock
 from layer2.legs.evidence import LightningPaymentEvidence
 from layer2.legs.leg import Htlc
 from layer2.legs.views import ActStatus, LegState, LegView, Side, Verb
-from layer2.local_network import LocalNetwork
-from layer2.money import BTC
+from layer2.local.network import LocalNetwork
+from layer2.model.money import BTC
+from layer2.model.transactions import LightningPaymentId, Preimage, TxState
+from layer2.ports.clock import SystemClock
 from layer2.protocols.lightning import LightningNetwork, PaymentRequest
-from layer2.transactions import LightningPaymentId, Preimage, TxState
 from memory_sends import MemorySends
 from protocols.lightning.world import htlc_of, offer_request, settings_of
 

@@ -13,9 +13,9 @@ from typing import Any, Literal
 import aiohttp
 import pytest
 
-from layer2 import devnet
 from layer2.errors import NodeRefused
-from layer2.local_network import LocalNetwork, LocalNetworkControl, Party
+from layer2.local import devnet
+from layer2.local.network import LocalNetwork, LocalNetworkControl, Party
 
 pytestmark = pytest.mark.devnet
 

@@ -13,9 +13,10 @@ import pytest
 
 from ended_iterators import following
 from layer2.errors import AuthenticationFailed, Layer2Error
-from layer2.interfaces import SystemClock
-from layer2.local_network import LightningNode, LocalNetwork
-from layer2.money import BTC
+from layer2.local.network import LightningNode, LocalNetwork
+from layer2.model.money import BTC
+from layer2.model.transactions import LightningPaymentId, Preimage, TxState
+from layer2.ports.clock import SystemClock
 from layer2.protocols.lightning import (
     PERMISSIONS,
     InvoiceCursor,
@@ -25,7 +26,6 @@ from layer2.protocols.lightning import (
     verify_message,
 )
 from layer2.protocols.lightning.lnd.rest import LndRest
-from layer2.transactions import LightningPaymentId, Preimage, TxState
 from memory_sends import MemorySends
 
 CHECK = "uri:/lnrpc.Lightning/CheckMacaroonPermissions"

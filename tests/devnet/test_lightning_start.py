@@ -15,10 +15,6 @@ from typing import Any
 import aiohttp
 import pytest
 
-from layer2.devnet import processes
-from layer2.devnet.bitcoin import BitcoinNode
-from layer2.devnet.install import Binaries, installed
-from layer2.devnet.processes import Child
 from layer2.errors import (
     AuthenticationFailed,
     BadAnswer,
@@ -29,9 +25,13 @@ from layer2.errors import (
     NodeUnreachable,
     WrongNetwork,
 )
-from layer2.interfaces import SystemClock
-from layer2.local_network import LocalNetwork
-from layer2.money import BTC
+from layer2.local.devnet import processes
+from layer2.local.devnet.bitcoin import BitcoinNode
+from layer2.local.devnet.install import Binaries, installed
+from layer2.local.devnet.processes import Child
+from layer2.local.network import LocalNetwork
+from layer2.model.money import BTC
+from layer2.ports.clock import SystemClock
 from layer2.protocols.lightning import LightningNetwork, LightningSettings
 from memory_sends import MemorySends
 

@@ -12,11 +12,11 @@ import pytest
 from coincurve import PrivateKey
 
 from layer2.contracts.artefact import load_artefact
-from layer2.devnet.json_rpc import JsonRpc
 from layer2.errors import NodeRefused
 from layer2.formats.evm_address import parse_address
 from layer2.formats.evm_transaction import Eip1559Transaction
-from layer2.local_network import LocalNetwork, LocalNetworkControl, Party
+from layer2.local.devnet.json_rpc import JsonRpc
+from layer2.local.network import LocalNetwork, LocalNetworkControl, Party
 
 pytestmark = pytest.mark.devnet
 

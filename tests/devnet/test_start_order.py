@@ -8,8 +8,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from layer2.devnet.bitcoin import BitcoinNode
-from layer2.devnet.lightning import Lnd
+from layer2.local.devnet.bitcoin import BitcoinNode
+from layer2.local.devnet.lightning import Lnd
 
 NO_ONE = Path("no-such-program")
 

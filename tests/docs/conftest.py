@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from layer2 import BTC, Layer2Config, Layer2Manager, Layer2ProtocolType, simnet
+from layer2 import BTC, Layer2Config, Layer2Manager, Layer2ProtocolType
+from layer2.local import simnet
 from networks.parties import ProviderProcess, write_lightning_config, write_taker_config
 
 

@@ -24,12 +24,12 @@ from layer2.errors import (
     TransferError,
     TransferRefunded,
 )
+from layer2.model.transactions import Finality
 from layer2.protocols.lightning import PERMISSIONS
 from layer2.provider.settings import ProviderSettings
 from layer2.swap_rules.states import ProviderState
 from layer2.swap_rules.timelocks import pair_durations, settings_for
-from layer2.transactions import Finality
-from layer2.transfers import TransferState
+from layer2.terms.transfers import TransferState
 from swap_rules.example_terms import quote_of
 
 # Errors.

@@ -13,12 +13,12 @@ from docs.examples import ROOT
 from docs.second_verifier import outcome_of
 from layer2.errors import ProofRefused
 from layer2.legs.evidence import LightningPaymentEvidence
+from layer2.model.transactions import Preimage
 from layer2.proofs.checking import check_proof
 from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import OFFLINE
-from layer2.signed_terms import terms_hash
-from layer2.terms import Scheme, Signature, SignedTerms
-from layer2.transactions import Preimage
+from layer2.terms.documents import Scheme, Signature, SignedTerms
+from layer2.terms.signing import terms_hash
 from proofs import made_proofs as made
 
 

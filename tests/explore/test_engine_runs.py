@@ -10,6 +10,7 @@ import pytest
 
 from layer2.errors import NodeUnreachable, Outcome
 from layer2.legs.timelock_settings import REGTEST
+from layer2.model.transactions import Finality
 from layer2.swap_rules.decisions import next_step
 from layer2.swap_rules.machine import Observed, Step, Swap
 from layer2.swap_rules.states import State
@@ -18,7 +19,6 @@ from layer2.testing.explore.scenario import Scenario, Setup
 from layer2.testing.explore.search import explore
 from layer2.testing.explore.swaps import PAIRS
 from layer2.testing.explore.world import Who
-from layer2.transactions import Finality
 from swap_engine.adversary import Adversary
 from swap_engine.faults import Fault
 from swap_engine.two_parties import Scene

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from layer2.legs.timelock_settings import MAINNET, REGTEST, TESTNET, TimelockSettings
+from layer2.model.transactions import Finality
 from layer2.testing.explore.clock import Clock, Region
 from layer2.testing.explore.mutants import MUTANTS, Mutant, hunt
 from layer2.testing.explore.report import mutant_lines, run_line, story_lines, total_line
@@ -13,7 +14,6 @@ from layer2.testing.explore.scenario import Scenario, scenarios
 from layer2.testing.explore.search import explore
 from layer2.testing.explore.swaps import PAIRS, Pair, swap_terms
 from layer2.testing.explore.world import Who
-from layer2.transactions import Finality
 
 FINALITIES = (Finality.FINALIZED, Finality.LATEST)
 EVERY_PAIR = pytest.mark.parametrize("pair", PAIRS.values(), ids=lambda pair: pair.name)

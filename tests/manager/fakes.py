@@ -14,8 +14,6 @@ from coincurve import PrivateKey, PublicKeyXOnly
 from layer2.errors import Layer2Error, TaskCancelled
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.tagged_signature import sign
-from layer2.interfaces import Json, Role, SwapRecord, SystemEntropy
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.evidence import LegEvidence
 from layer2.legs.evm import EvmOffer
 from layer2.legs.leg import Htlc, LegOffer
@@ -26,17 +24,21 @@ from layer2.manager.quoting import Quoter
 from layer2.manager.records import TransferRecords
 from layer2.manager.starting import Starter
 from layer2.manager.taker import Taker
-from layer2.money import BTC, AssetId, Balance
-from layer2.protocol_client import HtlcLayer, Layer2ProtocolAsync
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.money import BTC, AssetId, Balance
+from layer2.model.transactions import Finality, Preimage, SwapId, TxState, TxStatus
+from layer2.ports.client import Layer2ProtocolAsync
+from layer2.ports.clock import SystemEntropy
+from layer2.ports.journal import Json, Role, SwapRecord
+from layer2.ports.legs import HtlcLayer
 from layer2.provider_client import PairOffer, ProviderEndpoint, ProviderInfo
-from layer2.signed_terms import quote_digest, terms_hash
 from layer2.signers.software import SeedPreimages
 from layer2.swap_engine.journal import SqliteJournal
 from layer2.swap_rules.agreement import SwapRequest, build_terms
 from layer2.swap_rules.states import TakerState, write_state
-from layer2.terms import QuoteTerms, Scheme, Signature, SignedQuote, SignedTerms
-from layer2.transactions import Finality, Preimage, SwapId, TxState, TxStatus
-from layer2.transfers import TransferRequest
+from layer2.terms.documents import QuoteTerms, Scheme, Signature, SignedQuote, SignedTerms
+from layer2.terms.signing import quote_digest, terms_hash
+from layer2.terms.transfers import TransferRequest
 
 BOB, ROOTSTOCK = Layer2ProtocolType.BOB, Layer2ProtocolType.ROOTSTOCK
 NOW = 1_790_000_000

@@ -12,12 +12,13 @@ import pytest
 from layer2.assembly import JoiningLegs, check_owners, open_clients, owners_of
 from layer2.config import BobSection, Layer2Config, RootstockSection
 from layer2.errors import BadAnswer, ConfigurationError, NodeUnreachable, Outcome, SignerError
-from layer2.interfaces import JournalOwner, SystemClock
-from layer2.layers import Layer2ProtocolType
-from layer2.local_parties import write_secret
-from layer2.protocol_client import HtlcLayer
+from layer2.local.parties import write_secret
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import SwapId
+from layer2.ports.clock import SystemClock
+from layer2.ports.journal import JournalOwner
+from layer2.ports.legs import HtlcLayer
 from layer2.signers.software import SeedPreimages
-from layer2.transactions import SwapId
 from manager.fakes import BOB, ROOTSTOCK, FakeClient, eventually
 from memory_sends import MemorySends
 

@@ -29,7 +29,7 @@ from layer2.errors import (
     UnknownTransfer,
     WrongNetwork,
 )
-from layer2.local_parties import write_secret
+from layer2.local.parties import write_secret
 from layer2.manager import wiring
 from layer2.swap_engine.journal import SqliteJournal
 from layer2.swap_rules.states import (
@@ -40,7 +40,7 @@ from layer2.swap_rules.states import (
     TakerLost,
     TakerRefunded,
 )
-from layer2.transfers import Transfer, TransferState
+from layer2.terms.transfers import Transfer, TransferState
 from manager.fakes import (
     BOB,
     IDENTITY_KEY,

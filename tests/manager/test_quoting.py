@@ -16,8 +16,8 @@ from layer2.errors import (
     QuoteRefused,
     TermsRefused,
 )
-from layer2.layers import Layer2ProtocolType
-from layer2.transfers import TransferState
+from layer2.model.layers import Layer2ProtocolType
+from layer2.terms.transfers import TransferState
 from manager.fakes import AMOUNT, BOB, REQUEST, ROOTSTOCK, World, world
 
 

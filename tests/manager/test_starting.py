@@ -24,13 +24,13 @@ from layer2.errors import (
     QuoteExpired,
     QuoteRefused,
 )
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.leg import LegOffer
 from layer2.legs.timelock_settings import REGTEST
 from layer2.legs.views import LegState, OfferRequest, Side
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import SwapId
 from layer2.swap_engine.records import planned_record
-from layer2.transactions import SwapId
-from layer2.transfers import TransferState
+from layer2.terms.transfers import TransferState
 from manager.fakes import NOW, REQUEST, SEED, FakeLegs, World, eventually, world
 from swap_rules.example_terms import STRANGERS_NODE, invoice_for
 

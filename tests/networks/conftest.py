@@ -9,8 +9,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from layer2 import devnet, simnet
-from layer2.local_network import LocalNetwork, LocalNetworkControl
+from layer2.local import devnet, simnet
+from layer2.local.network import LocalNetwork, LocalNetworkControl
 from networks.parties import Clients, ProviderProcess, clients_of
 from networks.swaps import Swaps
 

@@ -14,8 +14,8 @@ from layer2.legs.evm import EvmLeg
 from layer2.legs.leg import Htlc
 from layer2.legs.lightning import LightningLeg, LightningOffer
 from layer2.legs.views import LegView, OfferRequest, Side, Verb
-from layer2.local_network import LocalNetworkControl
-from layer2.protocol_client import HtlcLayer
+from layer2.local.network import LocalNetworkControl
+from layer2.ports.legs import HtlcLayer
 from layer2.protocols.evm.client import EvmClient
 from networks.parties import Clients
 from networks.waiting import until

@@ -18,8 +18,8 @@ from typing import Any, Final
 
 from layer2 import BTC, Layer2Config, Layer2Manager, Layer2ProtocolType
 from layer2.errors import InsufficientFunds
-from layer2.interfaces import Delivery, Intent, Json, SwapRecord
 from layer2.legs.views import Verb
+from layer2.ports.journal import Delivery, Intent, Json, SwapRecord
 from layer2.provider import process
 from layer2.swap_engine.acts import Acts
 from layer2.swap_engine.journal import SqliteJournal

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from layer2 import LightningNetwork, TxState
 from layer2.errors import NodeError
-from layer2.transactions import LightningPaymentId
+from layer2.model.transactions import LightningPaymentId
 
 __all__ = ["Onlooker"]
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from layer2.interfaces import SystemClock
-from layer2.local_network import LocalChain, LocalNetwork, Party
-from layer2.local_parties import party_values
+from layer2.local.network import LocalChain, LocalNetwork, Party
+from layer2.local.parties import party_values
+from layer2.ports.clock import SystemClock
 from layer2.protocols.bob import BobClient, BobSettings
 from layer2.protocols.lightning import LightningNetwork, LightningSettings
 from layer2.protocols.rootstock import RootstockClient, RootstockSettings

@@ -18,13 +18,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from layer2.interfaces import SystemClock
-from layer2.local_network import LightningNode, Party
+from layer2.local.network import LightningNode, Party
+from layer2.model.transactions import TxState
+from layer2.ports.clock import SystemClock
 from layer2.protocols.lightning import KeysendRequest, LightningNetwork, PaymentRequest
 from layer2.protocols.lightning.payments.payments import Payments
 from layer2.protocols.lightning.payments.records import PaymentRecord
 from layer2.swap_engine.journal import SqliteJournal
-from layer2.transactions import TxState
 from networks.parties import lightning_settings
 
 __all__ = ["Moment", "PayerProcess", "Said"]

@@ -13,19 +13,19 @@ from typing import Any, Final
 
 from layer2 import BTC, Layer2Config, Layer2Manager, Layer2ProtocolType, TransferState
 from layer2.errors import NodeRefused, NodeUnreachable, UnknownTransfer
-from layer2.interfaces import Intent
-from layer2.layers import LAYERS
 from layer2.legs.evm import EvmLeg
 from layer2.legs.lightning import LightningLeg
-from layer2.local_network import LocalNetwork, LocalNetworkControl
-from layer2.money import AssetId
+from layer2.local.network import LocalNetwork, LocalNetworkControl
+from layer2.model.layers import LAYERS
+from layer2.model.money import AssetId
+from layer2.model.transactions import SwapId
+from layer2.net.pool import ConnectionPoolConfig
+from layer2.ports.journal import Intent
 from layer2.provider_client import ProviderClient, ProviderEndpoint
-from layer2.settings import ConnectionPoolConfig
 from layer2.signers.software import SeedPreimages
 from layer2.swap_engine.journal import SqliteJournal
 from layer2.swap_engine.records import record_terms
-from layer2.terms import Terms
-from layer2.transactions import SwapId
+from layer2.terms.documents import Terms
 from networks.misbehaving import dies_everywhere
 from networks.parties import Clients, ProviderProcess, clients_of, write_taker_config
 from networks.waiting import until

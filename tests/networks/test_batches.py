@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from layer2.local_network import LocalNetwork
+from layer2.local.network import LocalNetwork
+from layer2.net.pool import ConnectionPoolConfig
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc
-from layer2.settings import ConnectionPoolConfig
 
 
 async def test_a_batch_above_the_nodes_limit_hangs_nobody(network: LocalNetwork) -> None:

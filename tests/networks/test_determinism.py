@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from layer2 import BTC, Layer2Manager, Layer2ProtocolType, TransferState, simnet
+from layer2 import BTC, Layer2Manager, Layer2ProtocolType, TransferState
 from layer2.config import JournalSection, Layer2Config, ProviderSection
-from layer2.local_parties import party_values, read_provider
+from layer2.local import simnet
+from layer2.local.parties import party_values, read_provider
 from layer2.protocols.evm.fees import quotes
 from layer2.provider.process import serve
 from layer2.provider.settings import ProviderSettings

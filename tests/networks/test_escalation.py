@@ -9,9 +9,9 @@ import pytest
 from layer2 import BTC, BobClient, TransferState
 from layer2.formats.evm_hex import parse_data
 from layer2.formats.evm_transaction import decode_signed
-from layer2.interfaces import Json
 from layer2.legs.views import ActStatus, LegState, Side, Verb
-from layer2.local_network import LocalNetworkControl
+from layer2.local.network import LocalNetworkControl
+from layer2.ports.journal import Json
 from layer2.protocols.evm.fees.quotes import FeeQuote, Fees
 from networks.legs import AMOUNT, new_leg
 from networks.parties import Clients

@@ -17,16 +17,16 @@ from trie.hexary import HexaryTrie
 
 from layer2 import Finality
 from layer2.contracts.erc20 import transfer_call
-from layer2.devnet.json_rpc import JsonRpc
 from layer2.errors import ProofUndecided
 from layer2.formats import merkle_patricia
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.evm_header import EvmHeader, decode_header, header_from_rpc
 from layer2.formats.evm_receipt import DEPOSIT_TYPE, EvmReceipt, decode_receipt, receipt_from_rpc
 from layer2.formats.keccak import keccak256
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.evidence import EvmReceiptEvidence
-from layer2.local_network import LocalNetwork, LocalNetworkControl
+from layer2.local.devnet.json_rpc import JsonRpc
+from layer2.local.network import LocalNetwork, LocalNetworkControl
+from layer2.model.layers import Layer2ProtocolType
 from layer2.proofs.header_chain import check_ancestor
 from networks.parties import Clients
 

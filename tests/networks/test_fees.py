@@ -14,14 +14,14 @@ import pytest
 from layer2 import ETH, EvmTransactionRequest, TxState
 from layer2.contracts.erc20 import transfer_call
 from layer2.contracts.l1_block import L1_BLOCK, L1_BLOCK_SLOTS, L1Parameters
-from layer2.devnet.json_rpc import JsonRpc
 from layer2.errors import InsufficientFunds, TransactionError
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.evm_transaction import Eip1559Transaction, SignedTransaction
-from layer2.local_network import LocalNetwork, LocalNetworkControl
+from layer2.local.devnet.json_rpc import JsonRpc
+from layer2.local.network import LocalNetwork, LocalNetworkControl
+from layer2.net.pool import ConnectionPoolConfig
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc as ClientRpc
 from layer2.protocols.evm.rpc.node import EvmNode
-from layer2.settings import ConnectionPoolConfig
 from layer2.signers.software import SoftwareEvmSigner
 from networks.parties import Clients
 

@@ -17,8 +17,8 @@ from layer2.legs.evm import EvmLeg
 from layer2.legs.evm_evidence import check_lock_event
 from layer2.legs.lightning import LightningLeg
 from layer2.legs.views import ActStatus, LegState, Side, Verb
-from layer2.local_network import LocalNetwork, LocalNetworkControl
-from layer2.transactions import Finality
+from layer2.local.network import LocalNetwork, LocalNetworkControl
+from layer2.model.transactions import Finality
 from networks.conftest import steering
 from networks.legs import AMOUNT, LAYERS, FundedLeg, new_leg
 from networks.parties import Clients, clients_of

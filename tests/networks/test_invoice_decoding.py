@@ -38,7 +38,7 @@ from formats.invoices import (
 from layer2.errors import FormatError
 from layer2.formats import bech32, bolt11
 from layer2.formats.bolt11 import Bolt11Invoice, RouteHop
-from layer2.local_network import LocalNetwork
+from layer2.local.network import LocalNetwork
 
 pytestmark = pytest.mark.only_on("devnet", reason="simnet's Lightning nodes decode with the codec that is tested")
 

@@ -27,10 +27,10 @@ from layer2.errors import (
     UnknownAsset,
     WrongNetwork,
 )
-from layer2.interfaces import SystemClock
-from layer2.local_network import LocalNetwork, LocalNetworkControl
-from layer2.money import AssetId
-from layer2.protocol_client import Layer2ProtocolAsync
+from layer2.local.network import LocalNetwork, LocalNetworkControl
+from layer2.model.money import AssetId
+from layer2.ports.client import Layer2ProtocolAsync
+from layer2.ports.clock import SystemClock
 from layer2.protocols.evm.client import EvmClient
 from layer2.protocols.evm.requests import EvmTransactionRequest
 from layer2.protocols.rootstock import RootstockClient

@@ -13,11 +13,11 @@ import pytest
 
 from layer2.errors import IdempotencyConflict, InsufficientFunds, Outcome, ProofRefused, TransactionError
 from layer2.formats.signed_message import signer_of, verify_message
-from layer2.local_network import LocalNetwork, LocalNetworkControl, Party
-from layer2.money import BTC
+from layer2.local.network import LocalNetwork, LocalNetworkControl, Party
+from layer2.model.money import BTC
+from layer2.model.transactions import LightningPaymentId, Preimage, TxState
 from layer2.protocols.lightning import Hold, LightningNetwork, PaymentRequest
 from layer2.protocols.lightning.lnd.rest import LndRest
-from layer2.transactions import LightningPaymentId, Preimage, TxState
 from networks.parties import Clients, lightning_settings
 from networks.waiting import until
 

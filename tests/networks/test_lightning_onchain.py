@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import pytest
 
 from layer2 import BTC, LightningNetwork, PaymentRequest, Preimage, TxState
-from layer2.local_network import LocalNetwork, LocalNetworkControl
-from layer2.transactions import LightningPaymentId
+from layer2.local.network import LocalNetwork, LocalNetworkControl
+from layer2.model.transactions import LightningPaymentId
 from networks.conftest import steering
 from networks.onlooker import Onlooker
 from networks.parties import clients_of

@@ -10,12 +10,12 @@ import pytest
 
 from layer2 import BTC, KeysendRequest, LightningNetwork, PaymentRequest, RouteEstimate, TxState
 from layer2.errors import FundsRulesError, InsufficientFunds, NodeRefused, TransactionError
-from layer2.interfaces import SystemClock
-from layer2.local_network import LocalNetwork
+from layer2.local.network import LocalNetwork
+from layer2.model.transactions import LightningPaymentId
+from layer2.net.pool import ConnectionPoolConfig
+from layer2.ports.clock import SystemClock
 from layer2.protocols.lightning.lnd.failures import ALREADY_EXISTS
 from layer2.protocols.lightning.lnd.rest import LndRest, Use
-from layer2.settings import ConnectionPoolConfig
-from layer2.transactions import LightningPaymentId
 from memory_sends import MemorySends
 from networks.parties import Clients, lightning_settings
 from networks.waiting import until

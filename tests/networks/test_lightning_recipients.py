@@ -10,8 +10,8 @@ import pytest
 
 from layer2 import BTC, LightningNetwork, TxState
 from layer2.errors import BadAnswer, InvalidAmount, NodeRefused
-from layer2.interfaces import SystemClock
-from layer2.local_network import LocalNetwork
+from layer2.local.network import LocalNetwork
+from layer2.ports.clock import SystemClock
 from lnurl_service import LnurlService, running_service
 from memory_sends import MemorySends
 from networks.parties import Clients, lightning_settings

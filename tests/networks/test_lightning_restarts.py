@@ -17,12 +17,12 @@ import pytest
 
 from layer2 import BTC, LightningNetwork, TransferState, TxState
 from layer2.errors import AuthenticationFailed, NodeRefused, NodeUnreachable, Outcome, TransactionError
-from layer2.interfaces import SystemClock
 from layer2.legs.lightning import LightningLeg
 from layer2.legs.views import LegState, Side, Verb
-from layer2.local_network import LocalNetwork, LocalNetworkControl
+from layer2.local.network import LocalNetwork, LocalNetworkControl
+from layer2.model.transactions import LightningPaymentId
+from layer2.ports.clock import SystemClock
 from layer2.protocols.lightning.payments.payments import Payments
-from layer2.transactions import LightningPaymentId
 from memory_sends import MemorySends
 from networks.conftest import running
 from networks.forwarder import forwarding

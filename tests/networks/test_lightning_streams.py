@@ -14,12 +14,12 @@ import pytest
 from ended_iterators import following
 from layer2 import BTC, LightningNetwork, TxState
 from layer2.errors import Layer2Error, NodeRefused
-from layer2.interfaces import SystemClock
-from layer2.local_network import LocalNetwork, LocalNetworkControl
+from layer2.local.network import LocalNetwork, LocalNetworkControl
+from layer2.model.transactions import LightningPaymentId, Preimage
+from layer2.ports.clock import SystemClock
 from layer2.protocols.lightning import InvoiceCursor, InvoiceEvent, InvoiceUpdate, PaymentCursor, PaymentUpdate
 from layer2.protocols.lightning.lnd.answers import LndObject
 from layer2.protocols.lightning.statuses import LightningStatus
-from layer2.transactions import LightningPaymentId, Preimage
 from memory_sends import MemorySends
 from networks.conftest import running
 from networks.parties import Clients, lightning_settings

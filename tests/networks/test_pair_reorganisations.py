@@ -9,7 +9,7 @@ import pytest
 from layer2 import TransferState
 from layer2.formats.evm_hex import format_data, parse_data
 from layer2.formats.evm_transaction import SignedTransaction, decode_signed
-from layer2.transactions import EvmTxId
+from layer2.model.transactions import EvmTxId
 from networks.parties import clients_of
 from networks.swaps import DIRECTIONS, Swaps, completed, until_state
 

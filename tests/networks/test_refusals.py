@@ -35,8 +35,8 @@ from layer2.errors import (
     UnknownAsset,
     UnknownTransfer,
 )
-from layer2.interfaces import SystemClock
-from layer2.transfers import Quote
+from layer2.ports.clock import SystemClock
+from layer2.terms.transfers import Quote
 from networks.parties import clients_of, write_secret
 from networks.swaps import AMOUNT, DIRECTIONS, FEE, NOTHING, Swaps, until_state
 

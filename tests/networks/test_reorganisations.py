@@ -13,9 +13,9 @@ import pytest
 from layer2 import ETH, BobClient, Finality, TxState, TxStatus
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.evm_transaction import Eip1559Transaction
-from layer2.local_network import LocalNetwork, LocalNetworkControl
+from layer2.local.network import LocalNetwork, LocalNetworkControl
+from layer2.model.transactions import EvmTxId
 from layer2.signers.software import SoftwareEvmSigner
-from layer2.transactions import EvmTxId
 from memory_sends import MemorySends
 from networks.parties import Clients, bob_settings
 

@@ -12,10 +12,10 @@ from layer2 import ETH, BobClient, TxState, TxStatus
 from layer2.errors import NodeRefused, TransactionError
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.evm_transaction import Eip1559Transaction
-from layer2.local_network import LocalNetwork, LocalNetworkControl
+from layer2.local.network import LocalNetwork, LocalNetworkControl
+from layer2.model.transactions import EvmTxId, Finality
 from layer2.protocols.evm.fees.repricing import Price, bumped
 from layer2.signers.software import SoftwareEvmSigner
-from layer2.transactions import EvmTxId, Finality
 from networks.parties import Clients
 from networks.waiting import until
 

@@ -11,11 +11,11 @@ import pytest
 
 from layer2 import BTC, BobClient
 from layer2.formats.evm_abi import event_topic
-from layer2.local_network import LocalNetwork, LocalNetworkControl
+from layer2.local.network import LocalNetwork, LocalNetworkControl
+from layer2.model.transactions import EvmTxId, TxState
 from layer2.protocols.evm.chain.follower import ChainStep
 from layer2.protocols.evm.chain.logs import LogEvent
 from layer2.signers.software import SoftwareEvmSigner
-from layer2.transactions import EvmTxId, TxState
 from memory_sends import MemorySends
 from networks.parties import bob_settings
 

@@ -24,14 +24,14 @@ from layer2.errors import (
     TransactionError,
 )
 from layer2.formats.evm_address import parse_address, to_checksum
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.evm import EvmLeg
 from layer2.legs.leg import Htlc
 from layer2.legs.views import ActStatus, LegState, Side, Verb
-from layer2.local_network import LocalNetwork
+from layer2.local.network import LocalNetwork
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality
 from layer2.protocols.evm.requests import EvmTransactionRequest
 from layer2.signers.software import SoftwareEvmSigner
-from layer2.transactions import Finality
 from memory_sends import MemorySends
 from networks.parties import Clients, bob_settings
 

@@ -15,16 +15,16 @@ from layer2.formats.evm_abi import event_topic
 from layer2.formats.evm_header import EvmHeader
 from layer2.formats.evm_receipt import EvmLog, EvmReceipt, bloom_of
 from layer2.formats.tagged_signature import sign
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.evidence import EvmReceiptEvidence, LightningPaymentEvidence
 from layer2.legs.evm import EvmLeg
 from layer2.legs.evm_evidence import lock_of
 from layer2.legs.leg import Leg
 from layer2.legs.lightning import LightningLeg
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality, Preimage, SwapId
 from layer2.proofs.model import TransferProof
-from layer2.signed_terms import terms_hash
-from layer2.terms import Scheme, Signature, SignedTerms, Terms
-from layer2.transactions import Finality, Preimage, SwapId
+from layer2.terms.documents import Scheme, Signature, SignedTerms, Terms
+from layer2.terms.signing import terms_hash
 
 PROVIDER = PrivateKey(hashlib.sha256(b"provider").digest())
 PROVIDER_KEY = PROVIDER.public_key.format()[1:]

@@ -10,17 +10,17 @@ import pytest
 from coincurve import PrivateKey
 
 from layer2.errors import InvalidRequest, ProofRefused
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.bitcoin import BitcoinLeg
 from layer2.legs.evidence import EvmReceiptEvidence, LightningPaymentEvidence
 from layer2.legs.evm import EvmLeg
 from layer2.legs.invoices import CLOCK_TOLERANCE
 from layer2.legs.lightning import LightningLeg
 from layer2.legs.shown import LegOutcome, OpenPoint, Shown
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality, Preimage
 from layer2.proofs.checking import check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import OFFLINE, HeaderRequirement, ProofPolicy
-from layer2.transactions import Finality, Preimage
 from proofs import made_proofs as made
 
 STRICT = ProofPolicy(

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from layer2.errors import FormatError, InvalidRequest, ProofRefused
 from layer2.formats.evm_header import EvmHeader, decode_header
 from layer2.formats.keccak import keccak256
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.evidence import EvmReceiptEvidence
 from layer2.legs.shown import OpenPoint
+from layer2.model.layers import Layer2ProtocolType
 from layer2.proofs.checking import check_proof
 from layer2.proofs.header_chain import MAX_HEADERS, check_ancestor, read_headers, write_headers
 from layer2.proofs.policy import OFFLINE, ProofLevel

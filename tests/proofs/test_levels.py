@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from layer2.errors import ProofUndecided
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.shown import OpenPoint
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality
 from layer2.proofs.checking import ProofReport, check_proof
 from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import FINAL, OFFLINE, Confirmation, HeaderRequirement, ProofLevel, ProofPolicy
-from layer2.transactions import Finality
 from proofs import made_proofs as made
 
 BOB, ROOTSTOCK = Layer2ProtocolType.BOB, Layer2ProtocolType.ROOTSTOCK

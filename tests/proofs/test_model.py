@@ -14,8 +14,8 @@ from layer2.errors import FormatError, InvalidRequest, ProofRefused
 from layer2.proofs.checking import check_proof
 from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import OFFLINE
-from layer2.signed_terms import terms_hash
-from layer2.terms import Scheme, Signature, SignedTerms
+from layer2.terms.documents import Scheme, Signature, SignedTerms
+from layer2.terms.signing import terms_hash
 from proofs import made_proofs as made
 
 PROOFS = [made.to_lightning(), made.to_bob(), made.refunded(), made.between_chains()]

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from layer2.errors import InvalidRequest, ProofRefused, ProofUndecided
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.evidence import LegEvidence
 from layer2.legs.evm import EvmLeg
 from layer2.manager.verification import confirmed_report, verify_proof
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality
 from layer2.proofs.model import ProofOutcome
 from layer2.proofs.policy import FINAL, OFFLINE, HeaderRequirement, ProofLevel, ProofPolicy
-from layer2.transactions import Finality
 from proofs import made_proofs as made
 
 BOB, ROOTSTOCK = Layer2ProtocolType.BOB, Layer2ProtocolType.ROOTSTOCK

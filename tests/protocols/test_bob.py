@@ -6,11 +6,12 @@ import dataclasses
 
 import pytest
 
-from layer2.layers import Layer2ProtocolType
-from layer2.protocol_client import HtlcLayer, Layer2ProtocolAsync
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality
+from layer2.ports.client import Layer2ProtocolAsync
+from layer2.ports.legs import HtlcLayer
 from layer2.protocols.bob import BOB_MAINNET, BOB_SEPOLIA, BobClient, BobSettings
 from layer2.signers.software import SoftwareEvmSigner
-from layer2.transactions import Finality
 from memory_sends import MemorySends
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from layer2.errors import ProtocolNotImplemented, UnknownAsset
-from layer2.layers import Layer2ProtocolType
-from layer2.money import ETH
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.money import ETH
 from layer2.protocols.rootstock import ROOTSTOCK_REGTEST, RootstockClient, RootstockSettings
 from layer2.signers.software import SoftwareEvmSigner
 from memory_sends import MemorySends

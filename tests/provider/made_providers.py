@@ -15,13 +15,14 @@ import aiohttp
 
 from layer2.errors import TaskCancelled
 from layer2.formats.evm_address import to_checksum
-from layer2.interfaces import Json, Role, SwapRecord
-from layer2.layers import LAYERS, Layer2ProtocolType
 from layer2.legs.evidence import LegEvidence
 from layer2.legs.leg import Htlc, LegOffer
 from layer2.legs.views import ActStatus, ClockReading, LegState, LegView, OfferRequest, Side, Verb
-from layer2.money import BTC, AssetId, Balance
-from layer2.protocol_client import HtlcLayer
+from layer2.model.layers import LAYERS, Layer2ProtocolType
+from layer2.model.money import BTC, AssetId, Balance
+from layer2.model.transactions import Finality, Preimage, SwapId
+from layer2.ports.journal import Json, Role, SwapRecord
+from layer2.ports.legs import HtlcLayer
 from layer2.provider.bounds import Limits
 from layer2.provider.http import create_app
 from layer2.provider.nodes import Nodes
@@ -34,8 +35,7 @@ from layer2.swap_engine.journal import SqliteJournal
 from layer2.swap_rules.agreement import SwapRequest
 from layer2.swap_rules.states import ProviderState, write_state
 from layer2.swap_rules.timelocks import REGTEST
-from layer2.terms import SignedQuote
-from layer2.transactions import Finality, Preimage, SwapId
+from layer2.terms.documents import SignedQuote
 from swap_rules.example_terms import (
     AMOUNT,
     IDENTITY,

@@ -22,10 +22,10 @@ from layer2.errors import (
     SignerError,
 )
 from layer2.formats.evm_address import to_checksum
-from layer2.interfaces import Role
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.views import LegState, Side
-from layer2.signed_terms import read_signed_terms
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import SwapId
+from layer2.ports.journal import Role
 from layer2.swap_rules.agreement import SwapRequest, check_terms
 from layer2.swap_rules.states import (
     ProviderAgreed,
@@ -35,8 +35,8 @@ from layer2.swap_rules.states import (
     write_state,
 )
 from layer2.swap_rules.timelocks import REGTEST
-from layer2.terms import Scheme
-from layer2.transactions import SwapId
+from layer2.terms.documents import Scheme
+from layer2.terms.signing import read_signed_terms
 from provider.made_providers import (
     BOB,
     LANDING,

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from layer2.errors import QuoteExpired
-from layer2.interfaces import Role
-from layer2.money import Balance
+from layer2.model.money import Balance
+from layer2.model.transactions import Finality
+from layer2.ports.journal import Role
 from layer2.provider.open_swaps import OpenSwap, exposure_on
 from layer2.provider.pricing import Exposure
 from layer2.swap_rules.states import (
@@ -23,7 +24,6 @@ from layer2.swap_rules.states import (
     ProviderState,
 )
 from layer2.swap_rules.timelocks import REGTEST
-from layer2.transactions import Finality
 from provider.made_providers import BOB, LIGHTNING, ROOTSTOCK, World, world
 
 LARGE = 499_999

@@ -10,9 +10,9 @@ import structlog
 
 from layer2.errors import InsufficientFunds, NodeUnreachable
 from layer2.formats import canonical_json
-from layer2.layers import Layer2ProtocolType
+from layer2.model.layers import Layer2ProtocolType
 from layer2.provider.http import LONGEST_BODY
-from layer2.signed_terms import check_quote_signature, check_terms_signature, read_signed_quote, read_signed_terms
+from layer2.terms.signing import check_quote_signature, check_terms_signature, read_signed_quote, read_signed_terms
 from provider.callers import Caller, bearer, error, written
 from provider.made_providers import LIGHTNING, served, token_of, world
 from swap_rules.example_terms import AMOUNT

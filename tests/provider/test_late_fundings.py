@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from layer2.errors import JournalError, NodeUnreachable
-from layer2.interfaces import SwapRecord
+from layer2.ports.journal import SwapRecord
 from layer2.provider.late_fundings import LateFundings
 from layer2.swap_rules.states import ProviderCompleted, ProviderReleased
 from layer2.swap_rules.timelocks import REGTEST

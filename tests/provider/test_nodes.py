@@ -7,7 +7,7 @@ import asyncio
 import structlog
 
 from layer2.errors import NodeUnreachable
-from layer2.layers import Layer2ProtocolType
+from layer2.model.layers import Layer2ProtocolType
 from layer2.provider.nodes import Nodes
 from provider.made_providers import BOB, LIGHTNING, SetClock, SetLayer
 

@@ -13,8 +13,8 @@ from layer2.errors import (
     InsufficientFunds,
     Layer2Error,
 )
-from layer2.layers import Layer2ProtocolType
-from layer2.money import BTC, Balance
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.money import BTC, Balance
 from layer2.swap_rules.agreement import SwapRequest
 from layer2.swap_rules.states import (
     ProviderAgreed,

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from layer2.errors import InvalidAmount
+from layer2.model.transactions import Finality
 from layer2.provider.pricing import Exposure, PriceList
-from layer2.transactions import Finality
 from provider.made_providers import BOB, LIGHTNING, PRICE, PRICES, ROOTSTOCK
 
 WIDE = replace(PRICE, min_amount=1, max_amount=10**18)

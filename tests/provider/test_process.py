@@ -20,16 +20,16 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from layer2 import simnet
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.lightning import LightningOffer
-from layer2.local_network import LocalNetwork
-from layer2.money import BTC
+from layer2.local import simnet
+from layer2.local.network import LocalNetwork
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.money import BTC
+from layer2.model.transactions import SwapId
+from layer2.net.pool import ConnectionPoolConfig
 from layer2.provider_client import ProviderClient, ProviderEndpoint
-from layer2.settings import ConnectionPoolConfig
 from layer2.swap_rules.agreement import SwapRequest
-from layer2.transactions import SwapId
-from layer2.transfers import TransferRequest
+from layer2.terms.transfers import TransferRequest
 from networks.forwarder import Forwarder
 from networks.parties import ProviderProcess
 from networks.waiting import until

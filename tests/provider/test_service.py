@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from layer2.errors import InvalidRequest, NodeUnreachable, QuoteRefused, UnknownTransfer
-from layer2.layers import Layer2ProtocolType
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality, SwapId
 from layer2.provider.service import AccessRefused
-from layer2.signed_terms import check_quote_signature, read_signed_terms
 from layer2.swap_rules.outlook import must_be_back_by
 from layer2.swap_rules.states import (
     ProviderCollecting,
@@ -20,7 +20,7 @@ from layer2.swap_rules.states import (
     ProviderReleasing,
 )
 from layer2.swap_rules.timelocks import REGTEST
-from layer2.transactions import Finality, SwapId
+from layer2.terms.signing import check_quote_signature, read_signed_terms
 from provider.made_providers import BOB, LIGHTNING, ROOTSTOCK, World, token_of, world
 from swap_rules.example_terms import AMOUNT, NOW, offer_of
 

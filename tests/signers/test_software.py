@@ -13,8 +13,8 @@ from coincurve import PublicKey
 from layer2.errors import SignerError
 from layer2.formats import tagged_signature
 from layer2.formats.evm_address import address_of_public_key
+from layer2.model.transactions import SwapId
 from layer2.signers.software import SeedPreimages, SoftwareEvmSigner, SoftwareIdentity, read_secret_file
-from layer2.transactions import SwapId
 
 SECRET = bytes(range(1, 33))
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141

@@ -8,11 +8,11 @@ from typing import Any
 import aiohttp
 
 from layer2.formats.evm_transaction import Eip1559Transaction
-from layer2.simnet.accounts import SimAccount
-from layer2.simnet.clock import SimClock
-from layer2.simnet.evm_chain import BOB_CHAIN_ID
-from layer2.simnet.evm_node import EvmNode
-from layer2.simnet.faults import FaultSwitch
+from layer2.local.simnet.accounts import SimAccount
+from layer2.local.simnet.clock import SimClock
+from layer2.local.simnet.evm.chain import BOB_CHAIN_ID
+from layer2.local.simnet.evm.node import EvmNode
+from layer2.local.simnet.faults import FaultSwitch
 
 __all__ = ["BobClient", "NodeSaid", "RunningBob", "signed"]
 

@@ -14,7 +14,7 @@ from layer2.contracts.factory import DETERMINISTIC_FACTORY, deployment_call
 from layer2.contracts.test_token import TEST_TOKEN_ADDRESS, TEST_TOKEN_SALT, mint_call
 from layer2.contracts.test_token import test_token_init_code as token_init_code
 from layer2.formats.evm_abi import encode_call
-from layer2.simnet.accounts import SimAccount
+from layer2.local.simnet.accounts import SimAccount
 from simnet.bob_client import signed
 
 __all__ = ["SENDER", "STRANGER", "BobConversation"]

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from layer2.simnet.accounts import START_WEI, SimAccount
-from layer2.simnet.clock import SimClock
-from layer2.simnet.evm_methods import EvmMethods
-from layer2.simnet.evm_node import EvmNode
-from layer2.simnet.evm_rpc import EvmRpcServer
-from layer2.simnet.faults import FaultSwitch
+from layer2.local.simnet.accounts import START_WEI, SimAccount
+from layer2.local.simnet.clock import SimClock
+from layer2.local.simnet.evm.methods import EvmMethods
+from layer2.local.simnet.evm.node import EvmNode
+from layer2.local.simnet.evm.rpc import EvmRpcServer
+from layer2.local.simnet.faults import FaultSwitch
 from simnet.bob_client import BobClient, RunningBob
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import aiohttp
 
-from layer2.local_network import LightningNode
-from layer2.simnet.clock import SimClock
-from layer2.simnet.lightning_network import LightningSimulation
+from layer2.local.network import LightningNode
+from layer2.local.simnet.clock import SimClock
+from layer2.local.simnet.lightning.network import LightningSimulation
 
 START = 1_800_000_000
 SEED = b"a seed for tests"

@@ -16,9 +16,9 @@ from typing import Any
 
 import aiohttp
 
-from layer2.devnet.bitcoin import FIRST_BLOCKS, BitcoinNode
-from layer2.devnet.lightning import Lnd
-from layer2.devnet.processes import stop
+from layer2.local.devnet.bitcoin import FIRST_BLOCKS, BitcoinNode
+from layer2.local.devnet.lightning import Lnd
+from layer2.local.devnet.processes import stop
 from simnet.lightning_client import Client
 from simnet.lightning_conversations import CONVERSATIONS
 

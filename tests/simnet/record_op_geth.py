@@ -16,10 +16,10 @@ from pathlib import Path
 
 import aiohttp
 
-from layer2.devnet.op_geth import OpGeth
-from layer2.devnet.processes import stop
-from layer2.devnet.sequencer import Sequencer
-from layer2.simnet.evm_chain import BOB_CHAIN_ID
+from layer2.local.devnet.op_geth import OpGeth
+from layer2.local.devnet.processes import stop
+from layer2.local.devnet.sequencer import Sequencer
+from layer2.local.simnet.evm.chain import BOB_CHAIN_ID
 from simnet.bob_conversation import SENDER, BobConversation
 
 RECORD = Path(__file__).parent / "recorded_op_geth" / "conversation.json"

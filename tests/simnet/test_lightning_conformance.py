@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from layer2.simnet.lightning_channel import Side
+from layer2.local.simnet.lightning.channel import Side
 from simnet.lightning_client import running
 from simnet.lightning_conversations import CONVERSATIONS
 

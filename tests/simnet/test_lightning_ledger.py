@@ -12,9 +12,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from layer2.simnet.lightning_channel import CAPACITY_SAT, MAX_HTLCS, Channel, Side
-from layer2.simnet.lightning_ledger import Ledger
-from layer2.simnet.lightning_records import (
+from layer2.local.simnet.lightning.channel import CAPACITY_SAT, MAX_HTLCS, Channel, Side
+from layer2.local.simnet.lightning.ledger import Ledger
+from layer2.local.simnet.lightning.records import (
     KEYSEND_RECORD,
     FailureReason,
     Invoice,

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from layer2.simnet.clock import SimClock
-from layer2.simnet.lightning_channel import Side
-from layer2.simnet.lightning_identity import LightningIdentity
-from layer2.simnet.lightning_ledger import Ledger
-from layer2.simnet.lightning_messages import Message
-from layer2.simnet.lightning_node import SimulatedNode
-from layer2.simnet.lightning_records import Invoice
-from layer2.simnet.lightning_streams import StateFeed, one_invoice
+from layer2.local.simnet.clock import SimClock
+from layer2.local.simnet.lightning.channel import Side
+from layer2.local.simnet.lightning.identity import LightningIdentity
+from layer2.local.simnet.lightning.ledger import Ledger
+from layer2.local.simnet.lightning.messages import Message
+from layer2.local.simnet.lightning.node import SimulatedNode
+from layer2.local.simnet.lightning.records import Invoice
+from layer2.local.simnet.lightning.streams import StateFeed, one_invoice
 from simnet.lightning_client import START, preimage_of, standard, url_safe
 
 FEW, MANY = 30, 2_000

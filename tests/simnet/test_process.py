@@ -18,9 +18,9 @@ import pytest
 
 from layer2.errors import ConfigurationError, NodeRefused, NodeUnreachable
 from layer2.formats.evm_address import parse_address, to_checksum
-from layer2.local_network import LocalNetwork, LocalNetworkControl
-from layer2.simnet.accounts import SimAccount
-from layer2.simnet.launch import ProcessRecord, down, up
+from layer2.local.network import LocalNetwork, LocalNetworkControl
+from layer2.local.simnet.accounts import SimAccount
+from layer2.local.simnet.launch import ProcessRecord, down, up
 from simnet.bob_client import BobClient, signed
 
 _SEED = b"seed of the tests"
@@ -193,7 +193,7 @@ def test_the_network_ends_with_its_parent_however_that_dies(tmp_path: Path, numb
     script = (
         "import sys, threading\n"
         "from pathlib import Path\n"
-        "from layer2.simnet.launch import up\n"
+        "from layer2.local.simnet.launch import up\n"
         "start = threading.Thread(target=lambda: up(Path(sys.argv[1]), with_parent=True))\n"
         "start.start(); start.join(); print('ready', flush=True); input()\n"
     )
@@ -232,8 +232,8 @@ def test_the_example_of_the_documentation_runs(tmp_path: Path) -> None:
 
 def test_importing_the_package_loads_nothing_of_the_simnet() -> None:
     program = (
-        "import sys, layer2, layer2.local_network, layer2.simnet\n"
+        "import sys, layer2, layer2.local.network, layer2.local.simnet\n"
         "assert not [name for name in sys.modules if name.split('.')[0] in ('eth', 'rlp')]\n"
-        "assert 'layer2.simnet.network' not in sys.modules\n"
+        "assert 'layer2.local.simnet.network' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

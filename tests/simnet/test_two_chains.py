@@ -11,10 +11,10 @@ import pytest
 from layer2.contracts.erc20 import balance_of_call, transfer_call
 from layer2.errors import ConfigurationError, NodeRefused
 from layer2.formats.evm_address import parse_address
-from layer2.local_network import LocalChain, LocalNetwork, LocalNetworkControl
-from layer2.local_parties import party_values
-from layer2.simnet.accounts import SimAccount
-from layer2.simnet.launch import down, up
+from layer2.local.network import LocalChain, LocalNetwork, LocalNetworkControl
+from layer2.local.parties import party_values
+from layer2.local.simnet.accounts import SimAccount
+from layer2.local.simnet.launch import down, up
 from simnet.bob_client import BobClient, NodeSaid, signed
 
 SEED = b"seed of two chains"

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from layer2.errors import Outcome, TransactionError
-from layer2.layers import ChainMargins, Layer2ProtocolType
 from layer2.legs.evm import EvmLeg
 from layer2.legs.leg import Htlc
 from layer2.legs.timelock_settings import finality_seconds
-from layer2.transactions import Finality, Preimage
+from layer2.model.layers import ChainMargins, Layer2ProtocolType
+from layer2.model.transactions import Finality, Preimage
 
 
 class Surface(Protocol):

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from layer2.errors import FundsRulesError, InsufficientFunds, Outcome, TransactionError
-from layer2.interfaces import Json
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.evidence import EvmReceiptEvidence, LegEvidence, LightningPaymentEvidence
 from layer2.legs.evm import EvmLeg
 from layer2.legs.leg import Htlc, LegOffer
 from layer2.legs.lightning import LightningLeg
 from layer2.legs.views import ActStatus, ClockReading, HeldPayment, LegState, LegView, OfferRequest, Side, Verb
-from layer2.protocol_client import HtlcLayer
-from layer2.transactions import Finality, Preimage
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality, Preimage
+from layer2.ports.journal import Json
+from layer2.ports.legs import HtlcLayer
 from swap_engine.chain import Chain, Transaction
 from swap_engine.faults import Fault, breathe
 from swap_engine.world import Invoice, World

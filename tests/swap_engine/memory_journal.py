@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from layer2.errors import FundsRulesError, JournalError, StaleSwap
-from layer2.interfaces import Delivery, Intent, JournalOwner, Json, Role, SwapRecord
 from layer2.legs.views import Verb
-from layer2.transactions import SwapId
+from layer2.model.transactions import SwapId
+from layer2.ports.journal import Delivery, Intent, JournalOwner, Json, Role, SwapRecord
 from swap_engine.faults import Fault, breathe
 
 SEEN = (Delivery.TAKEN, Delivery.UNKNOWN, Delivery.REJECTED)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from layer2.errors import BadAnswer, JournalError, NodeUnreachable, Outcome, TransactionError
-from layer2.interfaces import Delivery
+from layer2.ports.journal import Delivery
 from swap_engine.faults import Killed, breathe
 from swap_engine.two_parties import PAIR_IDS, PAIRS, Party, Scene
 from swap_engine.virtual_time import run

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.timelock_settings import REGTEST
-from layer2.transactions import Finality
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality
 from swap_engine.adversary import Adversary
 from swap_engine.two_parties import PAIR_IDS, PAIRS, Party, Scene
 from swap_engine.virtual_time import run

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, event, text
 
 from layer2.errors import IdempotencyConflict, JournalError
-from layer2.interfaces import Intent
+from layer2.ports.journal import Intent
 from layer2.swap_engine.database import Database
 
 

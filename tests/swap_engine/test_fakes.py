@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from layer2.errors import Layer2Error
-from layer2.interfaces import Json
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.evm import EvmLeg
 from layer2.legs.leg import Htlc
 from layer2.legs.views import ActStatus, Side, Verb
-from layer2.protocol_client import HtlcLayer
-from layer2.transactions import Finality, Preimage
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality, Preimage
+from layer2.ports.journal import Json
+from layer2.ports.legs import HtlcLayer
 from protocols.evm.bob_network import bob_network
 from swap_engine.fake_layers import FakeChain
 from swap_engine.world import World

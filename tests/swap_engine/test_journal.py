@@ -20,10 +20,10 @@ from sqlalchemy import create_engine
 
 import layer2.swap_engine
 from layer2.errors import FundsRulesError, IdempotencyConflict, JournalError, StaleSwap
-from layer2.interfaces import Delivery, Intent, JournalOwner, Json, Role, SendRecord, SwapRecord
+from layer2.model.transactions import SwapId
+from layer2.ports.journal import Delivery, Intent, JournalOwner, Json, Role, SendRecord, SwapRecord
 from layer2.swap_engine.journal import SqliteJournal
 from layer2.swap_engine.schema import HEAD, METADATA
-from layer2.transactions import SwapId
 
 HASH = b"\x07" * 32
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from layer2.errors import JournalBusy, JournalError
+from layer2.model.transactions import SwapId
 from layer2.swap_engine.journal import SqliteJournal
-from layer2.transactions import SwapId
 
 
 def child(program: str, path: Path) -> subprocess.Popen[str]:

@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 
 from layer2.errors import JournalError
-from layer2.interfaces import Delivery
 from layer2.legs.evm import EvmLeg
 from layer2.legs.leg import Htlc
 from layer2.legs.timelock_settings import REGTEST
+from layer2.model.transactions import Finality
+from layer2.ports.journal import Delivery
 from layer2.swap_engine.records import describe
 from layer2.swap_rules.states import ProviderCollecting, TakerCollecting, write_state
-from layer2.transactions import Finality
-from layer2.transfers import TransferState
+from layer2.terms.transfers import TransferState
 from swap_engine.adversary import Adversary
 from swap_engine.chain import Transaction
 from swap_engine.faults import Killed, breathe

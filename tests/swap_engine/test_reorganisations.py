@@ -8,7 +8,7 @@ import pytest
 
 from layer2.legs.timelock_settings import MAINNET, REGTEST, TimelockSettings
 from layer2.legs.views import Verb
-from layer2.transactions import Finality
+from layer2.model.transactions import Finality
 from swap_engine.adversary import Adversary
 from swap_engine.two_parties import Scene
 from swap_engine.virtual_time import run

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from layer2.errors import JournalError, NodeUnreachable, TaskCancelled, UnknownTransfer
-from layer2.interfaces import Role
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.timelock_settings import REGTEST
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import SwapId
+from layer2.ports.journal import Role
 from layer2.swap_engine.journal import SqliteJournal
 from layer2.swap_engine.records import read_request, record_state
 from layer2.swap_engine.runner import SwapRunner
-from layer2.transactions import SwapId
 from swap_engine.faults import LAYER_CALLS
 from swap_engine.two_parties import OnePreimage, Scene
 from swap_engine.virtual_time import run

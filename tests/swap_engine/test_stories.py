@@ -9,9 +9,9 @@ import pytest
 from layer2.errors import NodeError
 from layer2.legs.evm import EvmLeg
 from layer2.legs.timelock_settings import MAINNET, REGTEST, TimelockSettings
+from layer2.model.transactions import Finality
 from layer2.swap_engine.records import describe
-from layer2.transactions import Finality
-from layer2.transfers import Actor, TransferState
+from layer2.terms.transfers import Actor, TransferState
 from swap_engine.two_parties import PAIR_IDS, PAIRS, Scene
 from swap_engine.virtual_time import run
 from swap_rules.example_terms import AMOUNT, FEE, NOW, PAYMENT_HASH, SWAP_ID

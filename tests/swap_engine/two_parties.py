@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from layer2.interfaces import Role, SwapRecord
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.evidence import LegEvidence
 from layer2.legs.evm import EvmLeg
 from layer2.legs.invoices import decoded
 from layer2.legs.leg import Htlc, Leg
 from layer2.legs.lightning import LightningLeg
 from layer2.legs.timelock_settings import REGTEST, TimelockSettings
-from layer2.money import BTC
-from layer2.signed_terms import terms_hash, write_signed_terms
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.money import BTC
+from layer2.model.transactions import Finality, Preimage, SwapId
+from layer2.ports.journal import Role, SwapRecord
 from layer2.swap_engine.records import agreed_record, agreed_state, planned_record, record_state
 from layer2.swap_engine.runner import SwapRunner
-from layer2.terms import SignedTerms, Terms
-from layer2.transactions import Finality, Preimage, SwapId
-from layer2.transfers import TransferRequest
+from layer2.terms.documents import SignedTerms, Terms
+from layer2.terms.signing import terms_hash, write_signed_terms
+from layer2.terms.transfers import TransferRequest
 from swap_engine.chain import Chain, Lock
 from swap_engine.fake_layers import FakeChain, FakeLayer, FakeLightning
 from swap_engine.faults import Fault

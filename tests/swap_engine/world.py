@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.timelock_settings import REGTEST, TimelockSettings
-from layer2.transactions import Preimage
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Preimage
 from swap_engine.chain import Chain, Transaction
 from swap_engine.virtual_time import EPOCH
 

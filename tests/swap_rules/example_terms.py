@@ -11,17 +11,17 @@ from coincurve import PrivateKey, PublicKeyXOnly
 from layer2.formats import bolt11
 from layer2.formats.evm_address import address_of_public_key, to_checksum
 from layer2.formats.tagged_signature import sign
-from layer2.layers import LAYERS, Layer2ProtocolType
 from layer2.legs.bitcoin import BitcoinOffer
 from layer2.legs.evm import EvmOffer
 from layer2.legs.leg import LegOffer
 from layer2.legs.lightning import LightningOffer
 from layer2.legs.views import OfferRequest
-from layer2.signed_terms import quote_digest, terms_hash
+from layer2.model.layers import LAYERS, Layer2ProtocolType
+from layer2.model.transactions import Finality, Preimage, SwapId
 from layer2.swap_rules.agreement import SwapRequest, build_terms, provider_request, taker_requests
 from layer2.swap_rules.timelocks import REGTEST, TimelockSettings
-from layer2.terms import QuoteTerms, Scheme, Signature, SignedQuote, SignedTerms, Terms
-from layer2.transactions import Finality, Preimage, SwapId
+from layer2.terms.documents import QuoteTerms, Scheme, Signature, SignedQuote, SignedTerms, Terms
+from layer2.terms.signing import quote_digest, terms_hash
 
 NOW = 1_800_000_000
 HEIGHT = 900_000

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from layer2.errors import FormatError, FundsRulesError, InvalidAmount, InvalidRequest, TermsRefused
 from layer2.formats import bech32, bolt11
 from layer2.formats.evm_address import to_checksum
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.bitcoin import BitcoinLeg
 from layer2.legs.evm import EvmLeg
 from layer2.legs.lightning import LightningLeg, routing_fee_limit
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality, SwapId
 from layer2.swap_rules.agreement import SwapRequest, build_terms, check_terms, provider_request, taker_requests
 from layer2.swap_rules.timelocks import MAINNET, REGTEST, TESTNET, TimelockSettings, check_margins
-from layer2.terms import Terms
-from layer2.transactions import Finality, SwapId
+from layer2.terms.documents import Terms
 from swap_rules.example_terms import (
     AMOUNT,
     FEE,

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from layer2.legs.views import LegState, Verb
+from layer2.model.transactions import Finality
 from layer2.swap_rules.machine import Act, LegEnd, Swap
 from layer2.swap_rules.outlook import attention, must_be_back_by, outlook
 from layer2.swap_rules.states import (
@@ -27,8 +28,7 @@ from layer2.swap_rules.states import (
     TakerState,
 )
 from layer2.swap_rules.timelocks import REGTEST
-from layer2.transactions import Finality
-from layer2.transfers import Actor
+from layer2.terms.transfers import Actor
 from swap_rules.example_terms import NOW
 from swap_rules.scenes import (
     ALL,

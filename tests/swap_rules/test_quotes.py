@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from layer2.errors import InvalidAmount, InvalidRequest, QuoteExpired, QuoteRefused, TermsRefused, UnknownAsset
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.bitcoin import BitcoinOffer
 from layer2.legs.lightning import routing_fee_limit
-from layer2.money import BTC, ETH
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.money import BTC, ETH
+from layer2.model.transactions import Finality
 from layer2.swap_rules.agreement import taker_requests
 from layer2.swap_rules.quotes import TakerOffers, check_quote, check_recipient, check_request, default_max_fee
 from layer2.swap_rules.timelocks import MAINNET, REGTEST
-from layer2.transactions import Finality
-from layer2.transfers import TransferRequest
+from layer2.terms.transfers import TransferRequest
 from swap_rules.example_terms import (
     AMOUNT,
     FEE,

@@ -18,7 +18,7 @@ from layer2.swap_rules.states import (
     read_state,
     write_state,
 )
-from layer2.transfers import TransferState
+from layer2.terms.transfers import TransferState
 from swap_rules.scenes import example_states
 
 

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layer2.errors import ConfigurationError, FundsRulesError
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.block_times import Span
 from layer2.legs.evm import EvmLeg
 from layer2.legs.lightning import LightningLeg, cltv_limit_for
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality
 from layer2.swap_rules.agreement import taker_requests
 from layer2.swap_rules.timelocks import (
     MAINNET,
@@ -28,8 +29,7 @@ from layer2.swap_rules.timelocks import (
     pairs_of,
     settings_for,
 )
-from layer2.terms import Terms
-from layer2.transactions import Finality
+from layer2.terms.documents import Terms
 from swap_rules.example_terms import LAYER_OF, NOW, TAKER_NODE, invoice_for, offer_of, quote_of, terms_of
 
 HOUR = 3600

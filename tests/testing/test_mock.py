@@ -7,9 +7,9 @@ from unittest.mock import ANY
 import pytest
 
 from layer2.errors import NodeUnreachable
-from layer2.money import BTC
+from layer2.model.money import BTC
+from layer2.model.transactions import TxState, TxStatus
 from layer2.testing import MockLayer2Protocol, UnmetExpectations
-from layer2.transactions import TxState, TxStatus
 
 
 async def test_an_expected_call_gets_its_answer() -> None:

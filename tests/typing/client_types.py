@@ -19,8 +19,8 @@ from layer2 import (
     TxStatus,
 )
 from layer2.formats.bolt11 import Bolt11Invoice
+from layer2.model.transactions import EvmTxId, LightningPaymentId
 from layer2.testing import MockLayer2Protocol
-from layer2.transactions import EvmTxId, LightningPaymentId
 
 ADDRESS = "0x" + "11" * 20
 

@@ -10,8 +10,8 @@ from layer2.cli.following import opened
 from layer2.cli.session import InSession
 from layer2.cli.transfer_wording import balance_rows
 from layer2.errors import InitializationError, Layer2Error
-from layer2.layers import Layer2ProtocolType
-from layer2.money import BTC, AssetId, Balance
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.money import BTC, AssetId, Balance
 
 __all__ = ["balance"]
 

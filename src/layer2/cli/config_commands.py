@@ -17,9 +17,9 @@ from layer2.cli.secret_files import check_files
 from layer2.cli.session import InSession, RoleName, Session, settings_class
 from layer2.config import EvmSection, Layer2Config
 from layer2.errors import ConfigurationError
-from layer2.layers import LAYERS
-from layer2.local_network import LocalNetwork
-from layer2.local_parties import party_values, read_provider, write_new, write_secret
+from layer2.local.network import LocalNetwork
+from layer2.local.parties import party_values, read_provider, write_new, write_secret
+from layer2.model.layers import LAYERS
 
 __all__ = ["check", "init", "show"]
 

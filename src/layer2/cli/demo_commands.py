@@ -24,16 +24,16 @@ from layer2.cli.wording import sat, short_hash
 from layer2.errors import ConfigurationError, Layer2Error, ProofRefused
 from layer2.formats.evm_address import parse_address
 from layer2.formats.evm_hex import parse_data
-from layer2.layers import Layer2ProtocolType
 from layer2.manager import Layer2Manager
-from layer2.money import BTC, ETH
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.money import BTC, ETH
+from layer2.model.transactions import EvmTxId, Finality, LightningPaymentId, TxState
+from layer2.net.pool import ConnectionPoolConfig
 from layer2.proofs.checking import check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import HeaderRequirement, ProofPolicy
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc
 from layer2.protocols.evm.rpc.node import EvmNode
-from layer2.settings import ConnectionPoolConfig
-from layer2.transactions import EvmTxId, Finality, LightningPaymentId, TxState
 
 __all__ = ["demo"]
 

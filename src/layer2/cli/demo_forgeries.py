@@ -11,12 +11,12 @@ from coincurve import PrivateKey
 from layer2.errors import FormatError, ProofRefused
 from layer2.formats.tagged_signature import sign
 from layer2.legs.evidence import EvmReceiptEvidence, LightningPaymentEvidence
+from layer2.model.transactions import Preimage
 from layer2.proofs.checking import check_proof
 from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import ProofPolicy
-from layer2.signed_terms import terms_hash
-from layer2.terms import Scheme, Signature, SignedTerms
-from layer2.transactions import Preimage
+from layer2.terms.documents import Scheme, Signature, SignedTerms
+from layer2.terms.signing import terms_hash
 
 __all__ = ["Forgery", "forgeries", "refusal"]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from layer2.cli.local_config import LocalName
 from layer2.config import JournalSection, Layer2Config
 from layer2.errors import ConfigurationError
-from layer2.local_network import LocalNetwork
-from layer2.local_parties import LocalProvider, party_values, taker_config
+from layer2.local.network import LocalNetwork
+from layer2.local.parties import LocalProvider, party_values, taker_config
 
 __all__ = ["PROCESS_IDS", "Stage", "stage"]
 
@@ -69,10 +69,10 @@ async def stage(name: LocalName, directory: Path, say: Callable[[str], None]) ->
 def _network_up(name: LocalName, place: Path, say: Callable[[str], None]) -> LocalNetwork:
     # Each needs what only its own extra installs.
     if name == "simnet":
-        from layer2 import simnet
+        from layer2.local import simnet
 
         return simnet.up(place, block_time=1.0, with_parent=True)
-    from layer2 import devnet
+    from layer2.local import devnet
 
     unavailable = devnet.why_unavailable()
     if unavailable is not None:
@@ -82,11 +82,11 @@ def _network_up(name: LocalName, place: Path, say: Callable[[str], None]) -> Loc
 
 def _network_down(name: LocalName, place: Path) -> None:
     if name == "simnet":
-        from layer2 import simnet
+        from layer2.local import simnet
 
         simnet.down(place)
     else:
-        from layer2 import devnet
+        from layer2.local import devnet
 
         devnet.down(place)
 

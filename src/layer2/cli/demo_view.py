@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from layer2.cli.terminal import Terminal
 from layer2.cli.transfer_wording import event_line, next_line, refundable
 from layer2.cli.wording import sat
-from layer2.transfers import Transfer, TransferState
+from layer2.terms.transfers import Transfer, TransferState
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from layer2 import devnet
 from layer2.cli.envelope import Result, Table
 from layer2.cli.local_config import default_directory
 from layer2.cli.session import InSession
 from layer2.cli.simnet_commands import described
+from layer2.local import devnet
 
 __all__ = ["down", "install", "status", "up"]
 

@@ -16,10 +16,11 @@ from layer2.assembly import open_client
 from layer2.cli.wording import amount_of, duration, sat
 from layer2.config import EvmSection, LayerSection, LayerSettings
 from layer2.errors import BadAnswer, InsufficientFunds, Layer2Error
-from layer2.interfaces import Clock, SendRecord, SendRecords
-from layer2.layers import LAYERS, Layer2ProtocolType
 from layer2.legs.views import ClockReading
-from layer2.money import BTC, AssetId, Balance
+from layer2.model.layers import LAYERS, Layer2ProtocolType
+from layer2.model.money import BTC, AssetId, Balance
+from layer2.ports.clock import Clock
+from layer2.ports.journal import SendRecord, SendRecords
 from layer2.protocols.evm.locks.deployment import check_htlc
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc
 from layer2.protocols.evm.rpc.node import EvmNode

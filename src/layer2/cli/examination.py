@@ -15,9 +15,9 @@ from layer2.cli.secret_files import key_files, named_files, open_to_others
 from layer2.cli.wording import duration, sat
 from layer2.config import Layer2Config, LayerSettings, ProviderSection
 from layer2.errors import ConfigurationError, Layer2Error, SignerError
-from layer2.interfaces import Clock, SystemClock
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.leg import LegOffer
+from layer2.model.layers import Layer2ProtocolType
+from layer2.ports.clock import Clock, SystemClock
 from layer2.signers.software import read_secret_file
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from layer2.errors import (
     TransferRefunded,
 )
 from layer2.proofs.model import TransferProof
-from layer2.transfers import Transfer, TransferState
+from layer2.terms.transfers import Transfer, TransferState
 
 if TYPE_CHECKING:
     from layer2.manager import Layer2Manager

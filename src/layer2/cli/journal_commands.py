@@ -13,7 +13,7 @@ from layer2.cli.exit_status import ExitStatus
 from layer2.cli.guard_state import guard_holder
 from layer2.cli.session import InSession, RoleName
 from layer2.errors import ConfigurationError, InvalidRequest, JournalError
-from layer2.interfaces import JournalOwner, SwapRecord
+from layer2.ports.journal import JournalOwner, SwapRecord
 from layer2.signers.software import SeedPreimages
 
 if TYPE_CHECKING:

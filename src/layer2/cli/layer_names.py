@@ -8,7 +8,7 @@ from typing import Annotated, Final, TypeAlias
 
 from cyclopts import Parameter, Token
 
-from layer2.layers import LAYERS, Layer2ProtocolType
+from layer2.model.layers import LAYERS, Layer2ProtocolType
 
 __all__ = ["LAYER_NAMES", "Destination", "Source", "parse_layer"]
 

@@ -11,20 +11,20 @@ from layer2.cli.exit_status import ExitStatus
 from layer2.cli.session import InSession, Session
 from layer2.cli.wording import at_time, sat, short_hash
 from layer2.errors import ConfigurationError, FormatError, InvalidRequest, Layer2Error, ProofRefused, ProofUndecided
-from layer2.foreign_text import printable
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.keccak import keccak256
-from layer2.layers import Layer2ProtocolType
+from layer2.formats.printable import printable
 from layer2.legs.evidence import EvmReceiptEvidence
 from layer2.legs.evm import EvmLeg
 from layer2.legs.leg import Leg
 from layer2.legs.lightning import LightningLeg
 from layer2.legs.shown import OpenMatter, OpenPoint, Shown
+from layer2.model.layers import Layer2ProtocolType
 from layer2.proofs.checking import LegReport, ProofReport, check_proof
 from layer2.proofs.header_chain import read_headers, write_headers
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import FINAL, OFFLINE, HeaderRequirement, ProofLevel, ProofPolicy
-from layer2.terms import Terms
+from layer2.terms.documents import Terms
 
 __all__ = ["headers", "load", "report_data", "report_lines", "show", "verify"]
 
@@ -109,8 +109,8 @@ async def headers(
         final: Up to the finalized block.
     """
     from layer2.manager import Layer2Manager
+    from layer2.model.transactions import Finality
     from layer2.protocols.evm.client import EvmClient
-    from layer2.transactions import Finality
 
     proof = load(file)
     _check_is_another(output, file)
@@ -352,7 +352,7 @@ def _leg_data(leg: LegReport) -> dict[str, Any]:
 
 
 def _terms_data(terms: Terms) -> dict[str, Any]:
-    from layer2.signed_terms import write_terms
+    from layer2.terms.signing import write_terms
 
     return dict(write_terms(terms))
 

@@ -13,7 +13,7 @@ from layer2.cli.session import InSession
 from layer2.cli.transfer_wording import quote_data, quote_line
 from layer2.cli.wording import duration, sat
 from layer2.errors import InvalidRequest
-from layer2.money import BTC
+from layer2.model.money import BTC
 
 if TYPE_CHECKING:
     from layer2.provider_client import PairOffer

@@ -12,7 +12,7 @@ from layer2.cli.following import opened
 from layer2.cli.session import InSession, Session
 from layer2.cli.transfer_wording import transfer_data, transfer_lines, transfers_table
 from layer2.errors import InvalidRequest, UnknownTransfer
-from layer2.transfers import Transfer
+from layer2.terms.transfers import Transfer
 
 if TYPE_CHECKING:
     from layer2.manager import Layer2Manager

@@ -8,7 +8,7 @@ from layer2.cli.envelope import Result
 from layer2.cli.exit_status import ExitStatus, exit_status, worst
 from layer2.cli.transfer_wording import transfer_data, transfers_table
 from layer2.errors import AsyncTimeout, InitializationError, Layer2Error
-from layer2.transfers import Transfer, TransferState
+from layer2.terms.transfers import Transfer, TransferState
 
 __all__ = ["resumed"]
 

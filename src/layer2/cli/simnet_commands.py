@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from layer2 import simnet
 from layer2.cli.envelope import Result
 from layer2.cli.local_config import default_directory
 from layer2.cli.session import InSession
-from layer2.local_network import LocalNetwork
+from layer2.local import simnet
+from layer2.local.network import LocalNetwork
 
 __all__ = ["described", "down", "up"]
 

@@ -17,8 +17,8 @@ from layer2.cli.resumption import resumed
 from layer2.cli.session import InSession, Session
 from layer2.cli.transfer_wording import quote_line
 from layer2.errors import IdempotencyConflict, InitializationError, InvalidRequest, Layer2Error
-from layer2.money import BTC
-from layer2.transfers import Transfer, TransferRequest, TransferState
+from layer2.model.money import BTC
+from layer2.terms.transfers import Transfer, TransferRequest, TransferState
 
 if TYPE_CHECKING:
     from layer2.manager import Layer2Manager

@@ -8,9 +8,9 @@ from typing import Any
 
 from layer2.cli.envelope import Line, Table
 from layer2.cli.wording import amount_of, at_time, due, sat, short_hash, until
-from layer2.layers import Layer2ProtocolType
-from layer2.money import BTC, AssetId, Balance
-from layer2.transfers import Quote, Transfer, TransferRequest, TransferState
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.money import BTC, AssetId, Balance
+from layer2.terms.transfers import Quote, Transfer, TransferRequest, TransferState
 
 __all__ = [
     "BalanceRows",

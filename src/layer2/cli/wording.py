@@ -14,8 +14,8 @@ from layer2.errors import (
     TermsRefused,
     TransactionError,
 )
-from layer2.money import BTC, AssetId
-from layer2.transfers import Actor
+from layer2.model.money import BTC, AssetId
+from layer2.terms.transfers import Actor
 
 __all__ = ["amount_of", "at_time", "due", "duration", "sat", "sentence", "short_hash", "signed", "until", "wei"]
 

@@ -23,7 +23,7 @@ from layer2.config.sections import (
     RootstockSection,
 )
 from layer2.errors import ConfigurationError
-from layer2.layers import LAYERS, Layer2ProtocolType
+from layer2.model.layers import LAYERS, Layer2ProtocolType
 
 __all__ = ["FileSettings", "LayerSettings"]
 

@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 
 from layer2.errors import FormatError, SignerError
 from layer2.formats.evm_address import parse_address
-from layer2.layers import Layer2ProtocolType
+from layer2.model.layers import Layer2ProtocolType
+from layer2.net.pool import ConnectionPoolConfig
 from layer2.protocols.bob import BobSettings
 from layer2.protocols.lightning.settings import LightningSettings
 from layer2.protocols.rootstock import RootstockSettings
-from layer2.settings import ConnectionPoolConfig
 from layer2.signers.software import SoftwareEvmSigner
 
 __all__ = [

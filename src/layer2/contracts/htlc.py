@@ -24,7 +24,7 @@ from layer2.formats.evm_abi import (
     uint256_of_word,
 )
 from layer2.formats.keccak import keccak256
-from layer2.transactions import Preimage
+from layer2.model.transactions import Preimage
 
 __all__ = [
     "CLAIM_GAS",

@@ -11,8 +11,8 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from layer2.errors import FormatError
-from layer2.foreign_text import printable
-from layer2.money import MSAT_DECIMALS
+from layer2.formats.printable import printable
+from layer2.model.money import MSAT_DECIMALS
 
 __all__ = ["BitcoinUri", "read", "read_parameters"]
 

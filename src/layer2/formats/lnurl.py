@@ -15,9 +15,9 @@ from hashlib import sha256
 from typing import Final, NoReturn
 
 from layer2.errors import FormatError
-from layer2.foreign_text import printable
 from layer2.formats import bech32, canonical_json
 from layer2.formats.bitcoin_uri import read_parameters
+from layer2.formats.printable import printable
 
 __all__ = [
     "LightningAddress",

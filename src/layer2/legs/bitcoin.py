@@ -13,7 +13,6 @@ from coincurve import PublicKey
 
 from layer2.errors import FundsRulesError, InvalidRequest, ProofRefused
 from layer2.formats.json_object import JsonObject
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.block_times import Span
 from layer2.legs.evidence import LegEvidence
 from layer2.legs.fields import read_finality
@@ -21,7 +20,8 @@ from layer2.legs.leg import Leg, LegOffer, LegPlan
 from layer2.legs.shown import EvidencePolicy, LegShown, OpenMatter, Owed
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import ClockReading, LegView, OfferRequest, Release, Side
-from layer2.transactions import Finality
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality
 
 __all__ = ["BitcoinLeg", "BitcoinOffer", "htlc_script"]
 

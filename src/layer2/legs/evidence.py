@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Final, Self, TypeAlias
 
 from layer2.errors import FormatError
 from layer2.formats.json_object import JsonObject
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.fields import read_protocol
-from layer2.transactions import Preimage
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Preimage
 
 __all__ = [
     "EVIDENCE_TYPES",

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Final, Self
 from layer2.errors import FormatError, FundsRulesError, InvalidRequest, ProofRefused
 from layer2.formats.evm_address import parse_address
 from layer2.formats.json_object import JsonObject
-from layer2.layers import Layer2ProtocolType
 from layer2.legs import evm_evidence
 from layer2.legs.block_times import Span
 from layer2.legs.evidence import EvmReceiptEvidence, LegEvidence
@@ -17,8 +16,9 @@ from layer2.legs.leg import Leg, LegOffer, LegPlan
 from layer2.legs.shown import EvidencePolicy, LegShown, OpenMatter, Owed
 from layer2.legs.timelock_settings import TimelockSettings, finality_seconds
 from layer2.legs.views import ClockReading, LegView, OfferRequest, Release, Side
-from layer2.money import BTC, rescaled
-from layer2.transactions import Finality
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.money import BTC, rescaled
+from layer2.model.transactions import Finality
 
 __all__ = ["NO_ADDRESS", "EvmLeg", "EvmOffer"]
 

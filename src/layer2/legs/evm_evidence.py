@@ -12,7 +12,7 @@ from layer2.formats.evm_header import EvmHeader, decode_header
 from layer2.formats.evm_receipt import decode_receipt
 from layer2.legs.evidence import EvmReceiptEvidence
 from layer2.legs.shown import BlockRef, EvidencePolicy, LegOutcome, LegShown, OpenMatter, OpenPoint, Owed, Shown
-from layer2.money import BTC, rescaled
+from layer2.model.money import BTC, rescaled
 
 if TYPE_CHECKING:
     from layer2.legs.evm import EvmLeg

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from layer2.errors import FormatError
 from layer2.formats.json_object import JsonObject
-from layer2.layers import Layer2ProtocolType
-from layer2.transactions import Finality
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality
 
 __all__ = ["read_finality", "read_protocol"]
 

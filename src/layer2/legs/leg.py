@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from layer2.formats.json_object import JsonObject
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.block_times import Span
 from layer2.legs.evidence import LegEvidence
 from layer2.legs.shown import EvidencePolicy, LegShown, OpenMatter, Owed
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import ClockReading, LegView, OfferRequest, Release, Side
-from layer2.transactions import Finality, Preimage
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality, Preimage
 
 __all__ = ["Htlc", "Leg", "LegOffer", "LegPlan"]
 

@@ -10,7 +10,6 @@ from coincurve import PublicKey
 from layer2.errors import FormatError, FundsRulesError, InvalidRequest, ProofRefused
 from layer2.formats.bolt11 import Bolt11Invoice
 from layer2.formats.json_object import JsonObject
-from layer2.layers import Layer2ProtocolType
 from layer2.legs import lightning_evidence
 from layer2.legs.block_times import Span
 from layer2.legs.evidence import LegEvidence, LightningPaymentEvidence
@@ -19,7 +18,8 @@ from layer2.legs.leg import Leg, LegOffer, LegPlan
 from layer2.legs.shown import EvidencePolicy, LegShown, OpenMatter, Owed
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import ClockReading, LegView, OfferRequest, Release, Side
-from layer2.transactions import Finality, Preimage
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality, Preimage
 
 __all__ = ["LightningLeg", "LightningOffer", "cltv_limit_for", "routing_fee_limit"]
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from layer2.errors import ConfigurationError
-from layer2.layers import LAYERS, ChainMargins, Layer2ProtocolType
 from layer2.legs.block_times import BlockTimes
-from layer2.transactions import Finality
+from layer2.model.layers import LAYERS, ChainMargins, Layer2ProtocolType
+from layer2.model.transactions import Finality
 
 __all__ = ["MAINNET", "REGTEST", "TESTNET", "TimelockSettings", "finality_seconds", "settings_for"]
 

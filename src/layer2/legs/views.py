@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from layer2.transactions import Preimage
+from layer2.model.transactions import Preimage
 
 __all__ = ["ActStatus", "ClockReading", "HeldPayment", "LegState", "LegView", "OfferRequest", "Release", "Side", "Verb"]
 

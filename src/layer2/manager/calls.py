@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from layer2.blocking import iterator_twin, twin
+from layer2.aio.blocking import iterator_twin, twin
 from layer2.errors import (
     AsyncTimeout,
     InvalidRequest,
@@ -16,15 +16,15 @@ from layer2.errors import (
     TransferRefunded,
     UnknownTransfer,
 )
-from layer2.layers import Layer2ProtocolType
 from layer2.manager.entering import EnteredParts
 from layer2.manager.protocols import check_implemented
 from layer2.manager.starting import check_key
-from layer2.money import AssetId
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.money import AssetId
+from layer2.model.transactions import SwapId
 from layer2.proofs.model import TransferProof
 from layer2.provider_client import PairOffer
-from layer2.transactions import SwapId
-from layer2.transfers import Quote, Transfer, TransferEvent, TransferRequest, TransferState
+from layer2.terms.transfers import Quote, Transfer, TransferEvent, TransferRequest, TransferState
 
 __all__ = ["TransferCalls"]
 

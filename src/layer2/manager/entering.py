@@ -8,13 +8,13 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from layer2.blocking import Portal, twin
+from layer2.aio.blocking import Portal, twin
 from layer2.config import Layer2Config
 from layer2.errors import AsyncRuntimeError, AsyncTimeout, Layer2Error, Outcome
-from layer2.interfaces import Clock, Entropy, SystemClock, SystemEntropy
 from layer2.manager.taker import Taker
 from layer2.manager.wiring import Wiring
-from layer2.transfers import Transfer
+from layer2.ports.clock import Clock, Entropy, SystemClock, SystemEntropy
+from layer2.terms.transfers import Transfer
 
 __all__ = ["EnteredParts"]
 

@@ -6,17 +6,17 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from layer2.blocking import twin
+from layer2.aio.blocking import twin
 from layer2.errors import InitializationError, JournalBusy
-from layer2.layers import Layer2ProtocolType
 from layer2.manager.calls import TransferCalls
 from layer2.manager.protocols import ProtocolAccess
 from layer2.manager.verification import configured_policy, verify_proof
 from layer2.manager.wiring import failures_of
+from layer2.model.layers import Layer2ProtocolType
+from layer2.ports.client import Layer2ProtocolAsync
 from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import ProofPolicy
-from layer2.protocol_client import Layer2ProtocolAsync
-from layer2.transfers import Transfer
+from layer2.terms.transfers import Transfer
 
 __all__ = ["Layer2Manager"]
 

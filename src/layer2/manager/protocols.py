@@ -8,10 +8,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, Literal, overload
 
-from layer2.blocking import Portal, twin
+from layer2.aio.blocking import Portal, twin
 from layer2.errors import InvalidRequest, ProtocolNotConfigured, ProtocolNotImplemented
-from layer2.layers import LAYERS, Layer2ProtocolType
-from layer2.protocol_client import Layer2ProtocolAsync
+from layer2.model.layers import LAYERS, Layer2ProtocolType
+from layer2.ports.client import Layer2ProtocolAsync
 from layer2.protocols.bob import BobClient
 from layer2.protocols.lightning import LightningNetwork
 from layer2.protocols.rootstock import RootstockClient

@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from layer2.errors import ConfigurationError, Layer2Error, ProtocolNotConfigured, QuoteRefused
-from layer2.interfaces import Clock
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.timelock_settings import TimelockSettings
-from layer2.protocol_client import HtlcLayer
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality
+from layer2.ports.clock import Clock
+from layer2.ports.legs import HtlcLayer
 from layer2.provider_client import PairOffer, ProviderClient
 from layer2.swap_rules.quotes import TakerOffers, check_quote, check_recipient, check_request, default_max_fee
-from layer2.transactions import Finality
-from layer2.transfers import Quote, TransferRequest
+from layer2.terms.transfers import Quote, TransferRequest
 
 __all__ = ["Quoter"]
 

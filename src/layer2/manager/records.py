@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
 from layer2.errors import JournalError, TaskCancelled, UnknownTransfer
-from layer2.interfaces import Role, SwapRecord
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.manager.store import TransferStore
+from layer2.model.transactions import SwapId
+from layer2.ports.journal import Role, SwapRecord
 from layer2.proofs.model import TransferProof
 from layer2.swap_engine.records import describe
-from layer2.transactions import SwapId
-from layer2.transfers import Transfer
+from layer2.terms.transfers import Transfer
 
 __all__ = ["TransferRecords"]
 

@@ -22,21 +22,23 @@ from layer2.errors import (
     StaleSwap,
     TaskCancelled,
 )
-from layer2.interfaces import Clock, Entropy, PreimageSource, Role, SwapRecord
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.leg import Htlc
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import LegState, Side
 from layer2.manager.quoting import Quoter
 from layer2.manager.store import TransferStore
-from layer2.protocol_client import HtlcLayer
-from layer2.signed_terms import terms_hash, write_signed_terms
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import SwapId
+from layer2.ports.clock import Clock, Entropy
+from layer2.ports.journal import Role, SwapRecord
+from layer2.ports.legs import HtlcLayer
+from layer2.ports.signing import PreimageSource
 from layer2.swap_engine.records import abandoned_state, agreed_state, planned_record, read_request
 from layer2.swap_engine.runner import SwapRunner
 from layer2.swap_rules.agreement import SwapRequest, check_terms, taker_requests
-from layer2.terms import SignedTerms
-from layer2.transactions import SwapId
-from layer2.transfers import Quote, TransferRequest
+from layer2.terms.documents import SignedTerms
+from layer2.terms.signing import terms_hash, write_signed_terms
+from layer2.terms.transfers import Quote, TransferRequest
 
 __all__ = ["Starter", "SwapSecrets", "check_key", "maybe_under_way", "within"]
 

@@ -7,15 +7,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 
 from layer2.errors import JournalBusy, Layer2Error, QuoteExpired
-from layer2.interfaces import Role, SwapRecord
 from layer2.manager.quoting import Quoter
 from layer2.manager.records import TransferRecords
 from layer2.manager.starting import Starter, check_key, maybe_under_way, within
 from layer2.manager.store import TransferStore
+from layer2.model.transactions import SwapId
+from layer2.ports.journal import Role, SwapRecord
 from layer2.provider_client import PairOffer
 from layer2.swap_engine.runner import SwapRunner
-from layer2.transactions import SwapId
-from layer2.transfers import Quote, Transfer, TransferRequest, TransferState
+from layer2.terms.transfers import Quote, Transfer, TransferRequest, TransferState
 
 __all__ = ["Taker"]
 

@@ -10,12 +10,12 @@ from typing import Protocol, runtime_checkable
 from layer2.config import EvmSection, Layer2Config
 from layer2.errors import InvalidRequest, ProofRefused, ProofUndecided
 from layer2.formats.evm_address import parse_address
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.evidence import LegEvidence
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality
 from layer2.proofs.checking import LegReport, ProofReport, check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import Confirmation, HeaderRequirement, ProofPolicy
-from layer2.transactions import Finality
 
 __all__ = ["ConfirmsEvidence", "configured_policy", "confirmed_report", "verify_proof"]
 

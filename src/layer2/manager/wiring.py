@@ -7,22 +7,23 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
+from layer2.aio.blocking import Portal
 from layer2.assembly import Client, JoiningLegs, check_owners, open_clients, open_provider, owners_of
-from layer2.blocking import Portal
 from layer2.config import Layer2Config
 from layer2.errors import ConfigurationError, Layer2Error
-from layer2.interfaces import Clock, Entropy, Role
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.timelock_settings import settings_for
 from layer2.manager.quoting import Quoter
 from layer2.manager.records import TransferRecords
 from layer2.manager.starting import Starter
 from layer2.manager.taker import Taker
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality
+from layer2.ports.clock import Clock, Entropy
+from layer2.ports.journal import Role
 from layer2.proofs.model import TransferProof
 from layer2.signers.software import SeedPreimages
 from layer2.swap_engine.runner import SwapRunner
-from layer2.transactions import Finality
-from layer2.transfers import Transfer
+from layer2.terms.transfers import Transfer
 
 if TYPE_CHECKING:
     from layer2.swap_engine.journal import SqliteJournal

@@ -10,17 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from layer2.errors import ProofRefused, ProofUndecided, TermsRefused
-from layer2.layers import LAYERS, Layer2ProtocolType
 from layer2.legs.evidence import LegEvidence
 from layer2.legs.leg import Leg
 from layer2.legs.shown import BlockRef, LegOutcome, LegShown, OpenMatter, OpenPoint, Owed, Shown
-from layer2.money import BTC
+from layer2.model.layers import LAYERS, Layer2ProtocolType
+from layer2.model.money import BTC
+from layer2.model.transactions import Finality
 from layer2.proofs.header_chain import check_ancestor
 from layer2.proofs.model import ProofOutcome, TransferProof, outcome_of, owed_of
 from layer2.proofs.policy import Confirmation, HeaderRequirement, ProofLevel, ProofPolicy
-from layer2.signed_terms import check_terms_signature
-from layer2.terms import Terms
-from layer2.transactions import Finality
+from layer2.terms.documents import Terms
+from layer2.terms.signing import check_terms_signature
 
 __all__ = ["LegReport", "ProofReport", "check_proof"]
 

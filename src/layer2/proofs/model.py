@@ -15,8 +15,8 @@ from layer2.formats.tagged_signature import json_digest
 from layer2.legs.evidence import LegEvidence, read_evidence, write_evidence
 from layer2.legs.shown import EvidencePolicy, LegOutcome, LegShown, Owed
 from layer2.legs.views import Side
-from layer2.signed_terms import read_signature, read_terms, terms_hash, write_signature, write_terms
-from layer2.terms import SignedTerms, Terms
+from layer2.terms.documents import SignedTerms, Terms
+from layer2.terms.signing import read_signature, read_terms, terms_hash, write_signature, write_terms
 
 __all__ = ["PROOF_VERSION", "ProofOutcome", "TransferProof", "outcome_of", "owed_of"]
 

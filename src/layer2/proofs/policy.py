@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from layer2.errors import InvalidRequest
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.shown import EvidencePolicy
-from layer2.transactions import Finality
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality
 
 __all__ = ["FINAL", "OFFLINE", "Confirmation", "HeaderRequirement", "ProofLevel", "ProofPolicy"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from layer2.layers import Layer2ProtocolType
+from layer2.model.layers import Layer2ProtocolType
 from layer2.protocols.evm.client import EvmClient
 from layer2.protocols.evm.settings import EvmSettings
 

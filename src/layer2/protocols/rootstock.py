@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from layer2.errors import ProtocolNotImplemented
-from layer2.interfaces import Clock, EvmSigner, SendRecords
-from layer2.layers import LAYERS, Layer2ProtocolType
+from layer2.model.layers import LAYERS, Layer2ProtocolType
+from layer2.ports.clock import Clock
+from layer2.ports.journal import SendRecords
+from layer2.ports.signing import EvmSigner
 from layer2.protocols.evm.client import EvmClient
 from layer2.protocols.evm.settings import EvmSettings
 

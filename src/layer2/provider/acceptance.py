@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from layer2.errors import BadAnswer, IdempotencyConflict, InvalidRequest, QuoteRefused
-from layer2.interfaces import Clock, IdentitySigner, Json, Role, SwapJournal, SwapRecord
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.leg import Htlc
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import LegState, Side
-from layer2.protocol_client import HtlcLayer
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import SwapId
+from layer2.ports.clock import Clock
+from layer2.ports.journal import Json, Role, SwapJournal, SwapRecord
+from layer2.ports.legs import HtlcLayer
+from layer2.ports.signing import IdentitySigner
 from layer2.provider.bounds import Limits
 from layer2.provider.inventory import Inventory
 from layer2.provider.open_swaps import OpenSwap, exposure_on, taker_of
 from layer2.provider.quotes import QuoteBook
-from layer2.signed_terms import terms_hash, write_signed_terms
 from layer2.swap_engine.records import agreed_record
 from layer2.swap_rules.agreement import SwapRequest, build_terms, check_request_named, provider_request
-from layer2.terms import QuoteTerms, Scheme, Signature, SignedTerms, Terms
-from layer2.transactions import SwapId
+from layer2.terms.documents import QuoteTerms, Scheme, Signature, SignedTerms, Terms
+from layer2.terms.signing import terms_hash, write_signed_terms
 
 __all__ = ["Acceptance", "stored_terms"]
 

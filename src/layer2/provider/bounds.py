@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.leg import LegOffer
 from layer2.legs.timelock_settings import TimelockSettings
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality
 from layer2.swap_rules.timelocks import pairs_of
-from layer2.transactions import Finality
 
 __all__ = ["FreeBounds", "Limits", "bounds"]
 

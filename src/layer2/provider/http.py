@@ -29,12 +29,12 @@ from layer2.errors import (
     UnknownTransfer,
 )
 from layer2.formats import canonical_json
-from layer2.layers import Layer2ProtocolType
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import SwapId
 from layer2.provider.quotes import QuoteRequest
 from layer2.provider.service import AccessRefused, SwapProvider
-from layer2.signed_terms import write_signed_quote
 from layer2.swap_rules.agreement import SwapRequest
-from layer2.transactions import SwapId
+from layer2.terms.signing import write_signed_quote
 
 __all__ = ["LONGEST_BODY", "create_app"]
 

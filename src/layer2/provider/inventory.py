@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from layer2.errors import InsufficientFunds
-from layer2.layers import LAYERS, Layer2ProtocolType
-from layer2.money import BTC, AssetId, Balance
+from layer2.model.layers import LAYERS, Layer2ProtocolType
+from layer2.model.money import BTC, AssetId, Balance
 from layer2.provider.open_swaps import OpenSwap
-from layer2.terms import QuoteTerms
+from layer2.terms.documents import QuoteTerms
 
 __all__ = ["Inventory", "Purse"]
 

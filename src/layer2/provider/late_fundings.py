@@ -9,10 +9,11 @@ from typing import Protocol
 import structlog
 
 from layer2.errors import Layer2Error
-from layer2.interfaces import Clock, SwapJournal, SwapRecord
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.timelock_settings import TimelockSettings
-from layer2.protocol_client import HtlcLayer
+from layer2.model.layers import Layer2ProtocolType
+from layer2.ports.clock import Clock
+from layer2.ports.journal import SwapJournal, SwapRecord
+from layer2.ports.legs import HtlcLayer
 from layer2.swap_rules.states import ProviderReleased
 
 __all__ = ["LateFundings", "Reviser"]

@@ -9,10 +9,10 @@ from typing import Protocol
 import structlog
 
 from layer2.errors import Layer2Error
-from layer2.interfaces import Clock
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.leg import LegOffer
 from layer2.legs.views import ClockReading
+from layer2.model.layers import Layer2ProtocolType
+from layer2.ports.clock import Clock
 
 __all__ = ["JoiningLayer", "Nodes"]
 

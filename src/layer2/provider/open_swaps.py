@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from layer2.errors import FormatError, JournalError
-from layer2.interfaces import SwapRecord
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.timelock_settings import TimelockSettings
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality
+from layer2.ports.journal import SwapRecord
 from layer2.provider.pricing import Exposure
-from layer2.signed_terms import read_signed_terms
 from layer2.swap_rules.outlook import must_be_back_by
 from layer2.swap_rules.states import (
     ProviderAgreed,
@@ -20,8 +20,8 @@ from layer2.swap_rules.states import (
     ProviderState,
     read_state,
 )
-from layer2.terms import Terms
-from layer2.transactions import Finality
+from layer2.terms.documents import Terms
+from layer2.terms.signing import read_signed_terms
 
 __all__ = ["OpenSwap", "exposure_on", "taker_of"]
 

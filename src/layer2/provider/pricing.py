@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from layer2.errors import InvalidAmount
-from layer2.layers import Layer2ProtocolType
-from layer2.transactions import Finality
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality
 
 __all__ = ["Amounts", "Exposure", "Pair", "Price", "PriceList"]
 

@@ -15,12 +15,13 @@ from typing import Any
 
 import structlog
 
+from layer2.aio.process_end import ending_with
 from layer2.assembly import Client, JoiningLegs, check_owners, open_clients, owners_of
 from layer2.errors import AuthenticationFailed, ConfigurationError, Layer2Error, WrongNetwork
-from layer2.interfaces import Clock, Entropy, Role, SwapRecord, SystemClock, SystemEntropy
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.timelock_settings import TimelockSettings
-from layer2.local_process import ending_with
+from layer2.model.layers import Layer2ProtocolType
+from layer2.ports.clock import Clock, Entropy, SystemClock, SystemEntropy
+from layer2.ports.journal import Role, SwapRecord
 from layer2.proofs.model import TransferProof
 from layer2.provider.http import create_app
 from layer2.provider.late_fundings import LateFundings

@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from layer2.errors import InvalidRequest, QuoteExpired, QuoteRefused, UnknownAsset
-from layer2.interfaces import Clock, Entropy, IdentitySigner
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.leg import LegOffer
 from layer2.legs.timelock_settings import TimelockSettings
-from layer2.money import BTC, checked_amount
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.money import BTC, checked_amount
+from layer2.model.transactions import Finality
+from layer2.ports.clock import Clock, Entropy
+from layer2.ports.signing import IdentitySigner
 from layer2.provider.pricing import Amounts, Exposure, PriceList
-from layer2.signed_terms import quote_digest
 from layer2.swap_rules.timelocks import pairs_of
-from layer2.terms import QuoteTerms, Scheme, Signature, SignedQuote
-from layer2.transactions import Finality
+from layer2.terms.documents import QuoteTerms, Scheme, Signature, SignedQuote
+from layer2.terms.signing import quote_digest
 
 __all__ = ["QuoteBook", "QuoteRequest"]
 

@@ -16,11 +16,14 @@ from typing import Any, Protocol
 import structlog
 
 from layer2.errors import Layer2Error, QuoteRefused, TaskCancelled, UnknownTransfer
-from layer2.interfaces import Clock, Entropy, IdentitySigner, Json, Role, SwapJournal, SwapRecord
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.kinds import write_offer
 from layer2.legs.timelock_settings import TimelockSettings
-from layer2.protocol_client import HtlcLayer
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import SwapId
+from layer2.ports.clock import Clock, Entropy
+from layer2.ports.journal import Json, Role, SwapJournal, SwapRecord
+from layer2.ports.legs import HtlcLayer
+from layer2.ports.signing import IdentitySigner
 from layer2.provider.acceptance import Acceptance, stored_terms
 from layer2.provider.bounds import FreeBounds, Limits, bounds
 from layer2.provider.inventory import Inventory, Purse
@@ -31,9 +34,8 @@ from layer2.provider.quotes import QuoteBook, QuoteRequest
 from layer2.swap_engine.records import outlook_of
 from layer2.swap_rules.agreement import SwapRequest
 from layer2.swap_rules.timelocks import PairDurations, pairs_of
-from layer2.terms import SignedQuote
-from layer2.transactions import SwapId
-from layer2.transfers import Actor
+from layer2.terms.documents import SignedQuote
+from layer2.terms.transfers import Actor
 
 __all__ = ["AccessRefused", "SwapDriver", "SwapProvider"]
 

@@ -27,23 +27,23 @@ from layer2.errors import (
     TermsRefused,
     UnknownTransfer,
 )
-from layer2.foreign_text import printable
 from layer2.formats import canonical_json
 from layer2.formats.canonical_json import JsonValue
-from layer2.http_client import open_session
+from layer2.formats.printable import printable
+from layer2.model.transactions import SwapId
+from layer2.net.http_client import open_session
+from layer2.net.pool import ConnectionPoolConfig
 from layer2.provider_client.endpoint import ProviderEndpoint
 from layer2.provider_client.info import ProviderInfo, read_info
-from layer2.settings import ConnectionPoolConfig
-from layer2.signed_terms import (
+from layer2.swap_rules.agreement import SwapRequest
+from layer2.terms.documents import SignedQuote, SignedTerms
+from layer2.terms.signing import (
     check_quote_signature,
     check_terms_signature,
     read_signed_quote,
     read_signed_terms,
 )
-from layer2.swap_rules.agreement import SwapRequest
-from layer2.terms import SignedQuote, SignedTerms
-from layer2.transactions import SwapId
-from layer2.transfers import TransferRequest
+from layer2.terms.transfers import TransferRequest
 
 __all__ = ["ProviderClient"]
 

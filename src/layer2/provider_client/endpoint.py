@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from yarl import URL
 
 from layer2.errors import ConfigurationError
-from layer2.http_client import is_this_machine
+from layer2.net.http_client import is_this_machine
 
 __all__ = ["ProviderEndpoint"]
 

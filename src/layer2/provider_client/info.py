@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from layer2.errors import FormatError
-from layer2.foreign_text import printable
 from layer2.formats.json_object import JsonObject
-from layer2.layers import Layer2ProtocolType
+from layer2.formats.printable import printable
 from layer2.legs.kinds import read_offer
 from layer2.legs.leg import LegOffer
+from layer2.model.layers import Layer2ProtocolType
 
 __all__ = ["PairOffer", "ProviderInfo", "read_info"]
 

@@ -16,8 +16,8 @@ from coincurve import PrivateKey, PublicKeyXOnly
 from layer2.errors import SignerError
 from layer2.formats.evm_address import address_of_public_key, to_checksum
 from layer2.formats.tagged_signature import tagged_hash
-from layer2.interfaces import Entropy, SystemEntropy
-from layer2.transactions import Preimage, SwapId
+from layer2.model.transactions import Preimage, SwapId
+from layer2.ports.clock import Entropy, SystemEntropy
 
 __all__ = ["SeedPreimages", "SoftwareEvmSigner", "SoftwareIdentity", "read_secret_file"]
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from layer2.errors import BadAnswer, JournalError, Layer2Error, NodeError, Outcome
-from layer2.interfaces import Delivery, Intent, Json
 from layer2.legs.views import ActStatus, LegView, Verb
+from layer2.model.transactions import Preimage, SwapId
+from layer2.ports.journal import Delivery, Intent, Json
 from layer2.swap_engine.surroundings import LONGEST_CALL_SECONDS, Backoff, PartyLegs, Surroundings
 from layer2.swap_rules.machine import Act, ActView, LegEnd, Manner, Observed, Order, Step
 from layer2.swap_rules.states import State, TakerFunded
-from layer2.transactions import Preimage, SwapId
 
 __all__ = ["Acts", "Prepared"]
 

@@ -14,10 +14,9 @@ from dataclasses import replace
 from typing import Final
 
 from layer2.errors import FundsRulesError, InsufficientFunds, JournalError, Layer2Error, StaleSwap
-from layer2.interfaces import Role, SwapRecord
 from layer2.legs.leg import Htlc
 from layer2.legs.views import LegState, LegView, Side, Verb
-from layer2.signed_terms import terms_hash
+from layer2.ports.journal import Role, SwapRecord
 from layer2.swap_engine.acts import Acts, Prepared
 from layer2.swap_engine.endings import Endings
 from layer2.swap_engine.records import record_state, record_terms
@@ -26,6 +25,7 @@ from layer2.swap_rules.decisions import declined, next_step
 from layer2.swap_rules.machine import LegEnd, Manner, Observed, Step, Swap
 from layer2.swap_rules.outlook import attention
 from layer2.swap_rules.states import ProviderAgreed, State, TakerAbandoned, TakerCollecting, TakerCompleted, write_state
+from layer2.terms.signing import terms_hash
 
 __all__ = ["Driver"]
 

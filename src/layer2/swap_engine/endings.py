@@ -14,6 +14,7 @@ from typing import Final
 from layer2.errors import Layer2Error
 from layer2.legs.evidence import LegEvidence
 from layer2.legs.views import LegView, Side
+from layer2.model.transactions import Preimage, SwapId
 from layer2.swap_engine.surroundings import LONGEST_CALL_SECONDS, PartyLegs
 from layer2.swap_rules.machine import LegEnd, Observed, holds_money
 from layer2.swap_rules.states import (
@@ -24,8 +25,7 @@ from layer2.swap_rules.states import (
     TakerCompleted,
     TakerRefunded,
 )
-from layer2.terms import SignedTerms
-from layer2.transactions import Preimage, SwapId
+from layer2.terms.documents import SignedTerms
 
 __all__ = ["Endings"]
 

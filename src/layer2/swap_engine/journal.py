@@ -14,8 +14,9 @@ from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or_keep
 
 from layer2.errors import IdempotencyConflict, StaleSwap
-from layer2.interfaces import Delivery, Intent, JournalOwner, Json, Role, SendRecord, SwapRecord
 from layer2.legs.views import Verb
+from layer2.model.transactions import SwapId
+from layer2.ports.journal import Delivery, Intent, JournalOwner, Json, Role, SendRecord, SwapRecord
 from layer2.swap_engine.database import Database
 from layer2.swap_engine.process_guard import ProcessGuard
 from layer2.swap_engine.rows import (
@@ -35,7 +36,6 @@ from layer2.swap_engine.rows import (
 )
 from layer2.swap_engine.schema import events, intents, proofs, sends, swaps
 from layer2.swap_engine.schema import owners as owner_table
-from layer2.transactions import SwapId
 
 __all__ = ["SqliteJournal"]
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from layer2.errors import JournalError
-from layer2.interfaces import Json, Role, SwapRecord
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.timelock_settings import TimelockSettings
-from layer2.money import AssetId
-from layer2.signed_terms import read_signed_terms
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.money import AssetId
+from layer2.model.transactions import SwapId
+from layer2.ports.journal import Json, Role, SwapRecord
 from layer2.swap_rules.outlook import Outlook, outlook
 from layer2.swap_rules.states import (
     ProviderAgreed,
@@ -19,9 +19,9 @@ from layer2.swap_rules.states import (
     read_state,
     write_state,
 )
-from layer2.terms import SignedTerms
-from layer2.transactions import SwapId
-from layer2.transfers import Transfer, TransferRequest, TransferState
+from layer2.terms.documents import SignedTerms
+from layer2.terms.signing import read_signed_terms
+from layer2.terms.transfers import Transfer, TransferRequest, TransferState
 
 __all__ = [
     "abandoned_state",

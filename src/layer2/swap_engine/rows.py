@@ -9,10 +9,10 @@ from sqlalchemy import Connection, Row, Select, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from layer2.errors import FundsRulesError, IdempotencyConflict, JournalError
-from layer2.interfaces import Delivery, Intent, Json, Role, SendRecord, SwapRecord
 from layer2.legs.views import Verb
+from layer2.model.transactions import SwapId
+from layer2.ports.journal import Delivery, Intent, Json, Role, SendRecord, SwapRecord
 from layer2.swap_engine.schema import events, intents, sends, swaps
-from layer2.transactions import SwapId
 
 __all__ = [
     "add_event",

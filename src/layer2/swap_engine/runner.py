@@ -11,14 +11,16 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 from layer2.errors import NodeError, NodeUnreachable, TaskCancelled, UnknownTransfer
-from layer2.interfaces import Clock, PreimageSource, Role, SwapRecord
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import LegState, LegView
-from layer2.protocol_client import HtlcLayer
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import SwapId
+from layer2.ports.clock import Clock
+from layer2.ports.journal import Role, SwapRecord
+from layer2.ports.legs import HtlcLayer
+from layer2.ports.signing import PreimageSource
 from layer2.swap_engine.driver import Driver
 from layer2.swap_engine.surroundings import MakeProof, Surroundings, SwapStore
-from layer2.transactions import SwapId
 
 __all__ = ["MakeProof", "SwapRunner", "SwapStore", "is_final"]
 

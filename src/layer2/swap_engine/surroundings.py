@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
 from layer2.errors import NodeUnreachable
-from layer2.interfaces import Clock, PreimageSource, SwapJournal, SwapRecord
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.evidence import LegEvidence
 from layer2.legs.leg import Htlc
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import Side
-from layer2.protocol_client import HtlcLayer
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import SwapId
+from layer2.ports.clock import Clock
+from layer2.ports.journal import SwapJournal, SwapRecord
+from layer2.ports.legs import HtlcLayer
+from layer2.ports.signing import PreimageSource
 from layer2.swap_rules.machine import LegEnd, Swap
-from layer2.terms import SignedTerms
-from layer2.transactions import SwapId
+from layer2.terms.documents import SignedTerms
 
 __all__ = ["LONGEST_CALL_SECONDS", "Backoff", "MakeProof", "PartyLegs", "Surroundings", "SwapStore"]
 

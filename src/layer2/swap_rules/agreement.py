@@ -15,10 +15,10 @@ from layer2.legs.invoices import CLOCK_TOLERANCE
 from layer2.legs.leg import Leg, LegPlan
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import OfferRequest, Side
-from layer2.signed_terms import check_terms_signature
+from layer2.model.transactions import SwapId
 from layer2.swap_rules.timelocks import check_margins
-from layer2.terms import QuoteTerms, SignedTerms, Terms
-from layer2.transactions import SwapId
+from layer2.terms.documents import QuoteTerms, SignedTerms, Terms
+from layer2.terms.signing import check_terms_signature
 
 __all__ = [
     "SwapRequest",

@@ -15,7 +15,7 @@ from layer2.legs.leg import Leg
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import ActStatus, LegState, LegView, Verb
 from layer2.swap_rules.states import State
-from layer2.terms import Terms
+from layer2.terms.documents import Terms
 
 __all__ = [
     "Act",

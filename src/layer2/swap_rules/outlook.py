@@ -11,6 +11,7 @@ from typing import assert_never
 from layer2.legs.leg import Leg
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import ActStatus, LegState, Verb
+from layer2.model.transactions import Finality
 from layer2.swap_rules.machine import Act, LegEnd, Observed, Swap
 from layer2.swap_rules.states import (
     ProviderAgreed,
@@ -37,9 +38,8 @@ from layer2.swap_rules.states import (
     TakerState,
 )
 from layer2.swap_rules.timelocks import source_surely_over
-from layer2.terms import Terms
-from layer2.transactions import Finality
-from layer2.transfers import Actor
+from layer2.terms.documents import Terms
+from layer2.terms.transfers import Actor
 
 __all__ = ["Outlook", "attention", "must_be_back_by", "outlook"]
 

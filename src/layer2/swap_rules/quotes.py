@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from layer2.errors import InvalidRequest, QuoteExpired, QuoteRefused, TermsRefused, UnknownAsset
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.block_times import Span
 from layer2.legs.invoices import CLOCK_TOLERANCE
 from layer2.legs.leg import LegOffer, LegPlan
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import Side
-from layer2.money import BTC, checked_amount
-from layer2.signed_terms import check_quote_signature
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.money import BTC, checked_amount
+from layer2.model.transactions import Finality
 from layer2.swap_rules.timelocks import pairs_of
-from layer2.terms import QuoteTerms, SignedQuote
-from layer2.transactions import Finality
-from layer2.transfers import TransferRequest
+from layer2.terms.documents import QuoteTerms, SignedQuote
+from layer2.terms.signing import check_quote_signature
+from layer2.terms.transfers import TransferRequest
 
 __all__ = ["TakerOffers", "check_quote", "check_request", "default_max_fee"]
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from layer2.errors import ConfigurationError, FundsRulesError
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.block_times import Span
 from layer2.legs.leg import LegOffer
 from layer2.legs.timelock_settings import MAINNET, REGTEST, TESTNET, TimelockSettings, settings_for
 from layer2.legs.views import LegView
-from layer2.terms import Terms
+from layer2.model.layers import Layer2ProtocolType
+from layer2.terms.documents import Terms
 
 __all__ = [
     "MAINNET",

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from layer2 import simnet
 from layer2.config import Layer2Config
-from layer2.local_network import LocalNetwork
-from layer2.local_parties import LocalProvider, taker_config
+from layer2.local import simnet
+from layer2.local.network import LocalNetwork
+from layer2.local.parties import LocalProvider, taker_config
 from layer2.manager import Layer2Manager
 
 __all__ = ["layer2_config", "layer2_manager", "layer2_provider", "layer2_simnet"]

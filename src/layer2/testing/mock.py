@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from layer2.layers import Layer2ProtocolType
-from layer2.money import AssetId, Balance
-from layer2.protocol_client import Layer2ProtocolAsync
-from layer2.transactions import TxState, TxStatus
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.money import AssetId, Balance
+from layer2.model.transactions import TxState, TxStatus
+from layer2.ports.client import Layer2ProtocolAsync
 
 __all__ = ["Expectation", "MockLayer2Protocol", "UnmetExpectations"]
 

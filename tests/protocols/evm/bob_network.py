@@ -12,19 +12,19 @@ from layer2.contracts.htlc import HTLC_ADDRESS, HTLC_SALT, htlc_init_code
 from layer2.contracts.test_token import TEST_TOKEN_ADDRESS, TEST_TOKEN_DECIMALS, TEST_TOKEN_SALT, mint_call
 from layer2.contracts.test_token import test_token_init_code as token_init_code
 from layer2.formats.evm_address import to_checksum
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.evm import EvmLeg
 from layer2.legs.leg import Htlc
+from layer2.local.simnet.accounts import START_WEI, SimAccount
+from layer2.local.simnet.clock import SimClock
+from layer2.local.simnet.evm.block_maker import Automatic, BlockMaker
+from layer2.local.simnet.evm.methods import EvmMethods
+from layer2.local.simnet.evm.node import EvmNode
+from layer2.local.simnet.evm.rpc import EvmRpcServer
+from layer2.local.simnet.faults import FaultSwitch
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality, Preimage
 from layer2.protocols.bob import BobClient, BobSettings
 from layer2.signers.software import SoftwareEvmSigner
-from layer2.simnet.accounts import START_WEI, SimAccount
-from layer2.simnet.block_maker import Automatic, BlockMaker
-from layer2.simnet.clock import SimClock
-from layer2.simnet.evm_methods import EvmMethods
-from layer2.simnet.evm_node import EvmNode
-from layer2.simnet.evm_rpc import EvmRpcServer
-from layer2.simnet.faults import FaultSwitch
-from layer2.transactions import Finality, Preimage
 from memory_sends import MemorySends
 
 __all__ = ["START", "START_SATOSHIS", "BobNetwork", "at", "bob_network"]

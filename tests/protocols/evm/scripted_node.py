@@ -12,8 +12,8 @@ import aiohttp
 import orjson
 from aiohttp import web
 
+from layer2.net.pool import ConnectionPoolConfig
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc
-from layer2.settings import ConnectionPoolConfig
 
 __all__ = ["Calls", "Change", "ScriptedNode", "balanced", "echoes", "scripted_node"]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from eth_typing import Address
 
-from layer2.blocking import Portal
+from layer2.aio.blocking import Portal
 from layer2.contracts.erc20 import transfer_call
 from layer2.contracts.test_token import TEST_TOKEN_ADDRESS
 from layer2.errors import (
@@ -33,14 +33,14 @@ from layer2.errors import (
 )
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.evm_transaction import Eip1559Transaction
-from layer2.interfaces import SendRecord
-from layer2.money import BTC, ETH, AssetId
+from layer2.local.simnet.accounts import START_WEI
+from layer2.model.money import BTC, ETH, AssetId
+from layer2.model.transactions import EvmTxId, Finality, TxState
+from layer2.ports.journal import SendRecord
 from layer2.protocols.bob import BobClient
 from layer2.protocols.evm.requests import EvmTransactionRequest
 from layer2.protocols.evm.rpc.http_exchange import HttpExchange
 from layer2.signers.software import SoftwareEvmSigner
-from layer2.simnet.accounts import START_WEI
-from layer2.transactions import EvmTxId, Finality, TxState
 from memory_sends import MemorySends
 from protocols.evm.bob_network import START, START_SATOSHIS, BobNetwork, bob_network
 

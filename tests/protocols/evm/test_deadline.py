@@ -9,9 +9,9 @@ import math
 import pytest
 
 from layer2.errors import AsyncTimeout, BadAnswer, Outcome
+from layer2.model.transactions import EvmTxId
 from layer2.protocols.evm import deadline as module
 from layer2.protocols.evm.deadline import Deadline
-from layer2.transactions import EvmTxId
 
 
 async def for_ever() -> None:

@@ -11,17 +11,17 @@ from layer2.contracts.htlc import CLAIM_GAS, HTLC_ADDRESS, LOCK_GAS_ERC20
 from layer2.contracts.test_token import TEST_TOKEN_ADDRESS, TEST_TOKEN_DECIMALS
 from layer2.errors import AsyncRuntimeError, ConfigurationError, FundsRulesError, InsufficientFunds
 from layer2.formats.evm_address import to_checksum
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.evm import EvmOffer
 from layer2.legs.leg import Htlc
 from layer2.legs.timelock_settings import REGTEST
 from layer2.legs.views import LegState, OfferRequest, Side, Verb
-from layer2.money import BTC, ETH
+from layer2.local.simnet.accounts import START_WEI
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.money import BTC, ETH
+from layer2.model.transactions import EvmTxId, Finality, Preimage
 from layer2.protocols.bob import BobClient
 from layer2.protocols.evm.fees.quotes import FeeQuote
 from layer2.protocols.evm.locks.gas_reserves import SIGNED_SIZE
-from layer2.simnet.accounts import START_WEI
-from layer2.transactions import EvmTxId, Finality, Preimage
 from protocols.evm.bob_network import START_SATOSHIS, BobNetwork, at
 
 SECRET = Preimage(bytes(range(32)))

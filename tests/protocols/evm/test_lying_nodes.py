@@ -24,15 +24,15 @@ from layer2.errors import (
 )
 from layer2.formats.evm_address import to_checksum
 from layer2.legs.views import ActStatus, Side, Verb
-from layer2.money import ETH
+from layer2.local.simnet.evm.answers import block_answer
+from layer2.model.money import ETH
+from layer2.model.transactions import Preimage
+from layer2.net.pool import ConnectionPoolConfig
 from layer2.protocols.evm.chain.heads import HeadWatcher
 from layer2.protocols.evm.locks.events import LOCKED, LockEvents
 from layer2.protocols.evm.requests import EvmTransactionRequest
 from layer2.protocols.evm.rpc.json_rpc import SEND, JsonRpc
 from layer2.protocols.evm.rpc.node import EvmNode
-from layer2.settings import ConnectionPoolConfig
-from layer2.simnet.evm_answers import block_answer
-from layer2.transactions import Preimage
 from protocols.evm.bob_network import BobNetwork
 from protocols.evm.scripted_node import Calls, balanced, scripted_node
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from layer2.interfaces import SystemClock
+from layer2.net.pool import ConnectionPoolConfig
+from layer2.ports.clock import SystemClock
 from layer2.protocols.lightning import LightningNetwork
-from layer2.settings import ConnectionPoolConfig
 from memory_sends import MemorySends
 from protocols.lightning.scripted_lnd import ScriptedLnd, scripted
 from protocols.lightning.world import World, running_world, settings_of

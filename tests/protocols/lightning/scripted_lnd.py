@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from layer2.local_network import LightningNode
+from layer2.local.network import LightningNode
 
 
 @dataclass(frozen=True)

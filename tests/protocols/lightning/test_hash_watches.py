@@ -13,12 +13,12 @@ import pytest
 
 from ended_iterators import following
 from layer2.errors import AsyncTimeout, AuthenticationFailed, FormatError, InvalidRequest, NodeUnreachable
+from layer2.model.transactions import LightningPaymentId, Preimage, TxState
 from layer2.protocols.lightning import LightningNetwork
 from layer2.protocols.lightning.invoices.records import InvoiceRecord, InvoiceState
 from layer2.protocols.lightning.payments.records import PaymentState
 from layer2.protocols.lightning.statuses import LightningStatus
 from layer2.protocols.lightning.watches import Word, seconds_to_next_look
-from layer2.transactions import LightningPaymentId, Preimage, TxState
 from protocols.lightning.waiting import SECONDS, streams_open
 from protocols.lightning.world import World, settings_of
 

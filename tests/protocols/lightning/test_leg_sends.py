@@ -14,10 +14,10 @@ from layer2.errors import AuthenticationFailed, BadAnswer, NodeUnreachable, Outc
 from layer2.legs.leg import Htlc
 from layer2.legs.lightning import LightningLeg
 from layer2.legs.views import Verb
+from layer2.model.transactions import TxState
 from layer2.protocols.lightning import LightningNetwork
 from layer2.protocols.lightning.lnd.connections import AbortingConnector
 from layer2.protocols.lightning.lnd.rest import LndRest, Use
-from layer2.transactions import TxState
 from protocols.lightning import scripted_lnd as script
 from protocols.lightning.scripted_lnd import Reply, ScriptedLnd, answer, messages, refusal
 from protocols.lightning.waiting import until

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from layer2.blocking import Portal
+from layer2.aio.blocking import Portal
 from layer2.errors import (
     AsyncTimeout,
     AuthenticationFailed,
@@ -29,10 +29,10 @@ from layer2.errors import (
 )
 from layer2.legs.evidence import LightningPaymentEvidence
 from layer2.legs.views import Verb
-from layer2.money import BTC, ETH
+from layer2.model.money import BTC, ETH
+from layer2.model.transactions import LightningPaymentId, Preimage, TxState
+from layer2.net.pool import ConnectionPoolConfig
 from layer2.protocols.lightning import LightningNetwork, PaymentRequest
-from layer2.settings import ConnectionPoolConfig
-from layer2.transactions import LightningPaymentId, Preimage, TxState
 from protocols.lightning.waiting import requests_open, streams_open
 from protocols.lightning.world import HASH, PREIMAGE, START, World, leg_to_provider, offer_request, settings_of
 

@@ -21,10 +21,10 @@ from layer2.legs.evidence import LightningPaymentEvidence
 from layer2.legs.leg import Htlc
 from layer2.legs.lightning import LightningLeg, LightningOffer, routing_fee_limit
 from layer2.legs.views import ActStatus, HeldPayment, LegState, Side, Verb
+from layer2.model.transactions import Preimage
 from layer2.protocols.lightning import LightningNetwork
 from layer2.protocols.lightning.acts import Cancel, write_act
 from layer2.protocols.lightning.invoices.invoices import NewInvoice
-from layer2.transactions import Preimage
 from protocols.lightning.world import (
     HASH,
     PREIMAGE,

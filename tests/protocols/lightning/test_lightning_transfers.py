@@ -22,8 +22,8 @@ from layer2.errors import (
     ProtocolNotImplemented,
     TransactionError,
 )
-from layer2.interfaces import SendRecord
-from layer2.transactions import LightningPaymentId, TxState
+from layer2.model.transactions import LightningPaymentId, TxState
+from layer2.ports.journal import SendRecord
 from lnurl_service import LnurlService, running_service
 from protocols.lightning.world import World, settings_of
 

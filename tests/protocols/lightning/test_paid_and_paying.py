@@ -16,9 +16,9 @@ from layer2.errors import FundsRulesError, IdempotencyConflict, ProofUndecided
 from layer2.formats import bolt11
 from layer2.formats.bolt11 import Bolt11Invoice
 from layer2.legs.evidence import LightningPaymentEvidence
-from layer2.money import BTC
+from layer2.model.money import BTC
+from layer2.model.transactions import LightningPaymentId, TxState
 from layer2.protocols.lightning import LightningNetwork
-from layer2.transactions import LightningPaymentId, TxState
 from protocols.lightning.waiting import SECONDS, streams_open
 from protocols.lightning.world import HASH, PREIMAGE, World, offer_request, settings_of
 

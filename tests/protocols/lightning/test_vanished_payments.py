@@ -17,8 +17,8 @@ from layer2.legs.leg import Htlc
 from layer2.legs.lightning import LightningLeg
 from layer2.legs.timelock_settings import REGTEST
 from layer2.legs.views import LegState, LegView, Side
+from layer2.local.simnet.clock import SimClock
 from layer2.protocols.lightning import LightningNetwork
-from layer2.simnet.clock import SimClock
 from memory_sends import MemorySends
 from protocols.lightning import scripted_lnd as script
 from protocols.lightning.scripted_lnd import ScriptedLnd, answer, messages

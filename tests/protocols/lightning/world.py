@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from layer2.formats import bolt11
-from layer2.interfaces import Json
 from layer2.legs.leg import Htlc
 from layer2.legs.lightning import LightningLeg
 from layer2.legs.views import LegView, OfferRequest, Side, Verb
-from layer2.local_network import LightningNode
-from layer2.money import BTC
+from layer2.local.network import LightningNode
+from layer2.local.simnet.clock import SimClock
+from layer2.local.simnet.lightning.network import LightningSimulation
+from layer2.model.money import BTC
+from layer2.model.transactions import Preimage
+from layer2.ports.journal import Json
 from layer2.protocols.lightning import LightningNetwork, LightningSettings
-from layer2.simnet.clock import SimClock
-from layer2.simnet.lightning_network import LightningSimulation
-from layer2.transactions import Preimage
 from memory_sends import MemorySends
 
 START = 1_800_000_000

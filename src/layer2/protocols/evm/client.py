@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import ClassVar, Final
 
-from layer2.blocking import twin
+from layer2.aio.blocking import twin
 from layer2.contracts.erc20 import balance_of_call, decimals_call, decode_decimals, transfer_call
 from layer2.contracts.htlc import HTLC_ADDRESS
 from layer2.errors import (
@@ -22,10 +22,13 @@ from layer2.errors import (
 from layer2.formats.eip2612 import SignedPermit
 from layer2.formats.evm_address import parse_address, to_checksum
 from layer2.formats.evm_hex import parse_data
-from layer2.interfaces import Clock, EvmSigner, SendRecords, SystemClock
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.evidence import EvmReceiptEvidence
-from layer2.money import BTC, AssetId, Balance, checked_amount, rescaled
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.money import BTC, AssetId, Balance, checked_amount, rescaled
+from layer2.model.transactions import EvmTxId, Finality, TxState, TxStatus
+from layer2.ports.clock import Clock, SystemClock
+from layer2.ports.journal import SendRecords
+from layer2.ports.signing import EvmSigner
 from layer2.protocols.evm.chain.receipt_evidence import header_chain, is_canonical
 from layer2.protocols.evm.fees.estimates import Estimates, FeeEstimate
 from layer2.protocols.evm.fees.repricing import Offer
@@ -39,7 +42,6 @@ from layer2.protocols.evm.sending.traces import failure_reason
 from layer2.protocols.evm.settings import EvmSettings
 from layer2.protocols.evm.tokens.permits import Permits
 from layer2.protocols.evm.tokens.transfers import TokenTransfer, check_recipient, token_number, transfer_gas
-from layer2.transactions import EvmTxId, Finality, TxState, TxStatus
 
 __all__ = ["EvmClient"]
 

@@ -9,7 +9,7 @@ from typing import Self
 from weakref import WeakKeyDictionary
 
 from layer2.errors import AsyncTimeout, InvalidRequest, Layer2Error, Outcome
-from layer2.transactions import EvmTxId
+from layer2.model.transactions import EvmTxId
 
 __all__ = ["Deadline"]
 

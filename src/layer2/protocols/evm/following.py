@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from layer2.blocking import iterator_twin, twin
+from layer2.aio.blocking import iterator_twin, twin
 from layer2.errors import AsyncRuntimeError, InvalidRequest
 from layer2.legs.evidence import EvmReceiptEvidence
-from layer2.protocol_client import Layer2ProtocolAsync
+from layer2.model.transactions import EvmTxId, TxState, TxStatus
+from layer2.ports.client import Layer2ProtocolAsync
 from layer2.protocols.evm.chain.follower import ChainStep
 from layer2.protocols.evm.chain.logs import LogEvent, LogFilter, LogStreams
 from layer2.protocols.evm.chain.read_tasks import ReadTasks
@@ -18,7 +19,6 @@ from layer2.protocols.evm.parts import EvmParts
 from layer2.protocols.evm.requests import EvmTransaction
 from layer2.protocols.evm.sending.statuses import Statuses
 from layer2.protocols.evm.sending.watches import TransactionWatches
-from layer2.transactions import EvmTxId, TxState, TxStatus
 
 __all__ = ["EvmFollowing"]
 

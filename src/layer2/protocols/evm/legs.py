@@ -7,16 +7,16 @@ from typing import Final
 from layer2.contracts.htlc import CLAIM_GAS, HTLC_ADDRESS, LOCK_GAS_ERC20, REFUND_GAS, LockedEvent
 from layer2.errors import BadAnswer
 from layer2.formats.evm_address import to_checksum
-from layer2.interfaces import Json
 from layer2.legs.evidence import EvmReceiptEvidence
 from layer2.legs.evm import EvmOffer
 from layer2.legs.leg import Htlc
 from layer2.legs.views import ActStatus, ClockReading, LegView, OfferRequest, Side, Verb
-from layer2.protocol_client import HtlcLayer
+from layer2.model.transactions import Finality, Preimage
+from layer2.ports.journal import Json
+from layer2.ports.legs import HtlcLayer
 from layer2.protocols.evm.locks.deployment import check_htlc
 from layer2.protocols.evm.locks.gas_reserves import SIGNED_SIZE
 from layer2.protocols.evm.parts import EvmParts
-from layer2.transactions import Finality, Preimage
 
 __all__ = ["EvmLegs"]
 

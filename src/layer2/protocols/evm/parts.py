@@ -7,8 +7,10 @@ from typing import Self
 
 from layer2.errors import ConfigurationError, FormatError
 from layer2.formats.evm_address import parse_address
-from layer2.interfaces import Clock, EvmSigner, SendRecords
-from layer2.layers import LAYERS, Layer2ProtocolType, LayerFacts
+from layer2.model.layers import LAYERS, Layer2ProtocolType, LayerFacts
+from layer2.ports.clock import Clock
+from layer2.ports.journal import SendRecords
+from layer2.ports.signing import EvmSigner
 from layer2.protocols.evm.chain.heads import HeadWatcher
 from layer2.protocols.evm.fees.quotes import Fees
 from layer2.protocols.evm.locks.acts import LockActs

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from layer2.settings import ConnectionPoolConfig
-from layer2.transactions import Finality
+from layer2.model.transactions import Finality
+from layer2.net.pool import ConnectionPoolConfig
 
 __all__ = ["EvmSettings"]
 

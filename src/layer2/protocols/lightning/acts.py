@@ -8,8 +8,8 @@ from typing import Final, TypeAlias, assert_never
 from layer2.errors import FormatError
 from layer2.formats import bolt11
 from layer2.formats.json_object import JsonObject
-from layer2.interfaces import Json
-from layer2.transactions import LightningPaymentId, Preimage
+from layer2.model.transactions import LightningPaymentId, Preimage
+from layer2.ports.journal import Json
 
 __all__ = ["KEYSEND_FINAL_CLTV_DELTA", "Act", "Cancel", "Keysend", "Pay", "Settle", "read_act", "write_act"]
 

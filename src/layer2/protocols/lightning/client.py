@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, assert_never
 
-from layer2.blocking import twin
+from layer2.aio.blocking import twin
 from layer2.errors import (
     BadAnswer,
     Outcome,
@@ -15,9 +15,10 @@ from layer2.errors import (
 )
 from layer2.formats.bolt11 import Bolt11Invoice
 from layer2.formats.lnurl import LightningAddress
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.evidence import LightningPaymentEvidence
-from layer2.money import BTC, MSAT_DECIMALS, AssetId, Balance, checked_amount, rescaled
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.money import BTC, MSAT_DECIMALS, AssetId, Balance, checked_amount, rescaled
+from layer2.model.transactions import LightningPaymentId, TxState
 from layer2.protocols.lightning.acts import Keysend, Pay
 from layer2.protocols.lightning.following import LightningFollowing
 from layer2.protocols.lightning.invoicing import LightningInvoicing
@@ -26,7 +27,6 @@ from layer2.protocols.lightning.paying import LightningPaying
 from layer2.protocols.lightning.payments.records import PaymentState
 from layer2.protocols.lightning.payments.request import KeysendRequest, PaymentRequest
 from layer2.protocols.lightning.recipients.recipient import Lnurl, NodeKey, Payee, read_recipient, transfer_digest
-from layer2.transactions import LightningPaymentId, TxState
 
 __all__ = ["LightningNetwork"]
 

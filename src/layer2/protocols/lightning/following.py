@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from layer2.blocking import iterator_twin, twin
+from layer2.aio.blocking import iterator_twin, twin
 from layer2.errors import AsyncRuntimeError, InvalidRequest
+from layer2.model.transactions import LightningPaymentId, TxState
 from layer2.protocols.lightning.invoices.feed import InvoiceCursor, InvoiceUpdate
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.parts import LightningParts
 from layer2.protocols.lightning.payments.feed import PaymentCursor, PaymentUpdate
 from layer2.protocols.lightning.statuses import LightningStatus, has_reached, read_payment_id, status_of
-from layer2.transactions import LightningPaymentId, TxState
 
 __all__ = ["LightningFollowing"]
 

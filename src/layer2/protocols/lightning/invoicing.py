@@ -6,17 +6,17 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from layer2.blocking import twin
+from layer2.aio.blocking import twin
 from layer2.errors import InvalidRequest
 from layer2.formats.bolt11 import Bolt11Invoice
-from layer2.interfaces import Clock
-from layer2.money import BTC, MSAT_DECIMALS, checked_amount, rescaled
+from layer2.model.money import BTC, MSAT_DECIMALS, checked_amount, rescaled
+from layer2.model.transactions import LightningPaymentId, Preimage
+from layer2.ports.clock import Clock
 from layer2.protocols.lightning.invoices.holds import Hold, hold_of
 from layer2.protocols.lightning.invoices.invoices import NewInvoice
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.parts import LightningParts
 from layer2.protocols.lightning.settings import LightningSettings
-from layer2.transactions import LightningPaymentId, Preimage
 
 __all__ = ["LightningInvoicing"]
 

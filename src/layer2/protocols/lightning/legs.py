@@ -18,13 +18,14 @@ from layer2.errors import (
     Outcome,
     TransactionError,
 )
-from layer2.interfaces import Json
 from layer2.legs.evidence import LegEvidence, LightningPaymentEvidence
 from layer2.legs.leg import Htlc
 from layer2.legs.lightning import LightningLeg, LightningOffer, routing_fee_limit
 from layer2.legs.views import ActStatus, ClockReading, LegState, LegView, OfferRequest, Side, Verb
-from layer2.money import MSAT_DECIMALS, rescaled
-from layer2.protocol_client import HtlcLayer
+from layer2.model.money import MSAT_DECIMALS, rescaled
+from layer2.model.transactions import Preimage
+from layer2.ports.journal import Json
+from layer2.ports.legs import HtlcLayer
 from layer2.protocols.lightning.acts import Cancel, Keysend, Pay, Settle, read_act, write_act
 from layer2.protocols.lightning.invoices.given_hashes import GivenHashes
 from layer2.protocols.lightning.invoices.invoices import Invoices, NewInvoice
@@ -44,7 +45,6 @@ from layer2.protocols.lightning.views import (
     seen_by_payer,
 )
 from layer2.protocols.lightning.watches import HashWatches
-from layer2.transactions import Preimage
 
 __all__ = ["LightningLegs"]
 

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
 from layer2.errors import AsyncTimeout, Outcome
-from layer2.interfaces import Clock
 from layer2.legs.evidence import LightningPaymentEvidence
-from layer2.protocol_client import Layer2ProtocolAsync
+from layer2.model.transactions import LightningPaymentId
+from layer2.ports.client import Layer2ProtocolAsync
+from layer2.ports.clock import Clock
 from layer2.protocols.lightning.invoices.feed import InvoiceFeed
 from layer2.protocols.lightning.invoices.given_hashes import GivenHashes
 from layer2.protocols.lightning.invoices.invoices import Invoices
@@ -26,7 +27,6 @@ from layer2.protocols.lightning.payments.request import LightningTransaction
 from layer2.protocols.lightning.recipients.lnurl import LnurlPay
 from layer2.protocols.lightning.settings import LightningSettings
 from layer2.protocols.lightning.watches import HashWatches
-from layer2.transactions import LightningPaymentId
 
 __all__ = ["LightningParts"]
 

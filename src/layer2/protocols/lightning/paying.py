@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import assert_never
 
-from layer2.blocking import twin
+from layer2.aio.blocking import twin
 from layer2.errors import (
     FormatError,
     FundsRulesError,
@@ -16,8 +16,10 @@ from layer2.errors import (
     InvalidRequest,
 )
 from layer2.formats.bolt11 import Bolt11Invoice
-from layer2.interfaces import Clock, SendRecord, SendRecords
-from layer2.money import BTC, MSAT_DECIMALS, checked_amount, rescaled
+from layer2.model.money import BTC, MSAT_DECIMALS, checked_amount, rescaled
+from layer2.model.transactions import Preimage
+from layer2.ports.clock import Clock
+from layer2.ports.journal import SendRecord, SendRecords
 from layer2.protocols.lightning.acts import KEYSEND_FINAL_CLTV_DELTA, Keysend, Pay, read_act, write_act
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.parts import LightningParts
@@ -35,7 +37,6 @@ from layer2.protocols.lightning.payments.request import (
 from layer2.protocols.lightning.recipients.recipient import NodeKey, read_recipient
 from layer2.protocols.lightning.settings import LightningSettings
 from layer2.protocols.lightning.statuses import LightningStatus, payment_status
-from layer2.transactions import Preimage
 
 __all__ = ["LightningPaying"]
 

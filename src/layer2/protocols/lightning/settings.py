@@ -10,7 +10,7 @@ from yarl import URL
 
 from layer2.errors import ConfigurationError
 from layer2.legs.timelock_settings import TimelockSettings, settings_for
-from layer2.settings import ConnectionPoolConfig
+from layer2.net.pool import ConnectionPoolConfig
 
 __all__ = ["LightningSettings"]
 

@@ -6,10 +6,10 @@ import re
 from typing import Final, TypeAlias
 
 from layer2.errors import FormatError
+from layer2.model.transactions import LightningPaymentId, TxState, TxStatus
 from layer2.protocols.lightning.invoices.records import HtlcState, InvoiceRecord, InvoiceState
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.payments.records import PaymentRecord, PaymentState
-from layer2.transactions import LightningPaymentId, TxState, TxStatus
 
 __all__ = ["LightningStatus", "has_reached", "invoice_status", "payment_status", "read_payment_id", "status_of"]
 

@@ -14,7 +14,7 @@ from typing import Final
 from aiolimiter import AsyncLimiter
 
 from layer2.errors import Layer2Error
-from layer2.interfaces import Clock
+from layer2.ports.clock import Clock
 from layer2.protocols.lightning.invoices.feed import InvoiceFeed
 from layer2.protocols.lightning.invoices.hold_streams import HoldStreams
 from layer2.protocols.lightning.invoices.invoices import Invoices

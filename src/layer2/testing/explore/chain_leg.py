@@ -11,10 +11,10 @@ from typing import NamedTuple
 from layer2.legs.leg import Leg
 from layer2.legs.views import ActStatus, LegView, Release, Side, Verb
 from layer2.legs.views import LegState as Shown
+from layer2.model.transactions import Finality
 from layer2.testing.explore.clock import Clock
 from layer2.testing.explore.swaps import PREIMAGE
 from layer2.testing.explore.world import Fate, LegState, LegWorld, Move, Seen, Who
-from layer2.transactions import Finality
 
 __all__ = ["ChainLeg", "On", "Tx"]
 

@@ -17,7 +17,7 @@ from layer2.legs.lightning import LightningLeg
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import ClockReading
 from layer2.swap_rules.timelocks import source_surely_over
-from layer2.terms import Terms
+from layer2.terms.documents import Terms
 from layer2.testing.explore.swaps import HEIGHT
 
 __all__ = ["REGION_NAMES", "Clock", "Region"]

@@ -14,6 +14,7 @@ from unittest.mock import patch
 
 from layer2.legs.lightning import LightningLeg
 from layer2.legs.views import Verb
+from layer2.model.transactions import Finality
 from layer2.swap_rules import outlook, provider_machine, taker_machine
 from layer2.swap_rules.states import ProviderCollecting, ProviderCounterFunded
 from layer2.testing.explore import mutations as change
@@ -23,7 +24,6 @@ from layer2.testing.explore.scenario import Scenario
 from layer2.testing.explore.search import explore
 from layer2.testing.explore.swaps import PAIRS
 from layer2.testing.explore.world import Who
-from layer2.transactions import Finality
 
 __all__ = ["MUTANTS", "Caught", "Mutant", "hunt"]
 

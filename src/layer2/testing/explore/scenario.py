@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from layer2.model.transactions import Finality
 from layer2.swap_rules.machine import Swap
 from layer2.swap_rules.timelocks import MAINNET
 from layer2.testing.explore.chain_leg import ChainLeg
@@ -14,7 +15,6 @@ from layer2.testing.explore.parties import Party
 from layer2.testing.explore.payment_leg import PaymentLeg
 from layer2.testing.explore.swaps import PAIRS, Pair, swap_terms
 from layer2.testing.explore.world import LegWorld, Who
-from layer2.transactions import Finality
 
 __all__ = ["Scenario", "Setup", "scenarios"]
 

@@ -10,15 +10,15 @@ from coincurve import PrivateKey
 from layer2.formats import bolt11
 from layer2.formats.bolt11 import InvoiceFields
 from layer2.formats.evm_address import address_of_public_key, to_checksum
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.bitcoin import BitcoinOffer
 from layer2.legs.evm import EvmOffer
 from layer2.legs.leg import LegOffer
 from layer2.legs.lightning import LightningOffer
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality, Preimage, SwapId
 from layer2.swap_rules.agreement import SwapRequest, build_terms, provider_request
 from layer2.swap_rules.timelocks import MAINNET, TimelockSettings
-from layer2.terms import QuoteTerms, Terms
-from layer2.transactions import Finality, Preimage, SwapId
+from layer2.terms.documents import QuoteTerms, Terms
 
 __all__ = ["HEIGHT", "ISSUED_AT", "PAIRS", "PREIMAGE", "Pair", "swap_terms"]
 

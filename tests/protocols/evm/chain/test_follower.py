@@ -10,12 +10,12 @@ from dataclasses import replace
 import pytest
 
 from layer2.errors import BadAnswer
+from layer2.model.transactions import Finality
+from layer2.net.pool import ConnectionPoolConfig
 from layer2.protocols.evm.chain.follower import ChainFollower, ChainStep
 from layer2.protocols.evm.chain.heads import Heads, HeadWatcher
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc
 from layer2.protocols.evm.rpc.node import EvmNode, NodeBlock
-from layer2.settings import ConnectionPoolConfig
-from layer2.transactions import Finality
 from protocols.evm.bob_network import BobNetwork
 
 

@@ -15,11 +15,11 @@ from layer2.contracts.test_token import TEST_TOKEN_ADDRESS
 from layer2.errors import AsyncRuntimeError, BadAnswer, FormatError, InvalidRequest, Layer2Error, NodeUnreachable
 from layer2.formats.evm_abi import event_topic
 from layer2.formats.evm_address import to_checksum
+from layer2.local.simnet.evm.methods import EvmMethods
 from layer2.protocols.bob import BobClient
 from layer2.protocols.evm.chain.follower import ChainStep
 from layer2.protocols.evm.chain.logs import LogEvent
 from layer2.protocols.evm.rpc import head_notices
-from layer2.simnet.evm_methods import EvmMethods
 from protocols.evm.bob_network import BobNetwork
 
 TOKEN = to_checksum(TEST_TOKEN_ADDRESS)

@@ -17,13 +17,13 @@ from layer2.formats.evm_header import EvmHeader, decode_header
 from layer2.formats.evm_hex import format_data, format_quantity
 from layer2.formats.evm_receipt import EvmLog, EvmReceipt, bloom_of, decode_receipt
 from layer2.formats.keccak import keccak256
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.evidence import EvmReceiptEvidence
 from layer2.legs.views import Side, Verb
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality, Preimage
 from layer2.proofs.header_chain import check_ancestor
 from layer2.protocols.evm.chain.receipt_evidence import ProvenReceipts
 from layer2.protocols.evm.rpc.node import EvmNode, FoundLog
-from layer2.transactions import Finality, Preimage
 from protocols.evm.bob_network import BobNetwork
 from protocols.evm.scripted_node import Calls, scripted_node
 

@@ -11,16 +11,16 @@ from eth_typing import Address
 
 from layer2.contracts.htlc import HTLC_ADDRESS
 from layer2.errors import ConfigurationError, FundsRulesError
-from layer2.layers import LAYERS, Layer2ProtocolType
 from layer2.legs.views import Side
+from layer2.model.layers import LAYERS, Layer2ProtocolType
+from layer2.model.transactions import Preimage
+from layer2.net.pool import ConnectionPoolConfig
 from layer2.protocols.evm.fees.quotes import Fees
 from layer2.protocols.evm.locks.deployment import check_htlc, deploy_htlc
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.evm.sending.account import EvmAccount
-from layer2.settings import ConnectionPoolConfig
 from layer2.signers.software import SoftwareEvmSigner
-from layer2.transactions import Preimage
 from protocols.evm.bob_network import BobNetwork, bob_network
 from protocols.evm.scripted_node import Calls, scripted_node
 

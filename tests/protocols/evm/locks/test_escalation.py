@@ -8,14 +8,14 @@ from eth_typing import Address
 from layer2.errors import InsufficientFunds, NodeUnreachable
 from layer2.formats.evm_hex import parse_data
 from layer2.formats.evm_transaction import Eip1559Transaction, SignedTransaction, decode_signed
-from layer2.interfaces import Json
 from layer2.legs.leg import Htlc
 from layer2.legs.views import ActStatus, LegState, Side, Verb
-from layer2.money import ETH
+from layer2.local.simnet.evm.chain import BLOCK_GAS_LIMIT, BOB_CHAIN_ID
+from layer2.model.money import ETH
+from layer2.model.transactions import Preimage, TxState
+from layer2.ports.journal import Json
 from layer2.protocols.evm.fees.repricing import Price
 from layer2.protocols.evm.sending.account import message_of
-from layer2.simnet.evm_chain import BLOCK_GAS_LIMIT, BOB_CHAIN_ID
-from layer2.transactions import Preimage, TxState
 from protocols.evm.bob_network import START, BobNetwork
 
 SECRET = Preimage(bytes(range(32)))

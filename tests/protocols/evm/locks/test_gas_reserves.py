@@ -11,11 +11,11 @@ from layer2.contracts.htlc import CLAIM_GAS, REFUND_GAS
 from layer2.errors import InsufficientFunds
 from layer2.legs.leg import Htlc
 from layer2.legs.views import Side
+from layer2.local.simnet.accounts import START_WEI
+from layer2.model.transactions import Preimage
 from layer2.protocols.bob import BobClient
 from layer2.protocols.evm.fees.quotes import FeeQuote
 from layer2.protocols.evm.locks import gas_reserves
-from layer2.simnet.accounts import START_WEI
-from layer2.transactions import Preimage
 from protocols.evm.bob_network import BobNetwork
 
 # At this price what a lock may need takes two sevenths of the account's ETH, so three locks can be finished.

@@ -15,9 +15,9 @@ from layer2.legs.evm import EvmLeg
 from layer2.legs.evm_evidence import check_lock_event
 from layer2.legs.leg import Htlc
 from layer2.legs.views import ActStatus, LegState, Side, Verb
-from layer2.money import ETH
-from layer2.simnet.evm_chain import CallFailed, CallRequest, MinedBlock
-from layer2.transactions import Finality, Preimage, TxState
+from layer2.local.simnet.evm.chain import CallFailed, CallRequest, MinedBlock
+from layer2.model.money import ETH
+from layer2.model.transactions import Finality, Preimage, TxState
 from protocols.evm.bob_network import START, START_SATOSHIS, BobNetwork, at
 
 SECRET = Preimage(bytes(range(32)))

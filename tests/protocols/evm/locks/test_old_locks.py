@@ -10,8 +10,8 @@ from layer2.errors import BadAnswer
 from layer2.legs.evm import EvmLeg
 from layer2.legs.evm_evidence import check_lock_event
 from layer2.legs.views import LegState, Side, Verb
+from layer2.model.transactions import Finality, Preimage
 from layer2.protocols.bob import BobClient
-from layer2.transactions import Finality, Preimage
 from protocols.evm.bob_network import BobNetwork, at
 
 SECRET = Preimage(bytes(range(32)))

@@ -6,7 +6,7 @@ import pytest
 
 from layer2.formats.evm_hex import parse_data
 from layer2.legs.views import ActStatus, LegState, Side, Verb
-from layer2.transactions import Preimage
+from layer2.model.transactions import Preimage
 from protocols.evm.bob_network import BobNetwork
 
 SECRET = Preimage(bytes(range(32)))

@@ -12,8 +12,8 @@ import pytest
 from aiohttp import web
 
 from layer2.errors import BadAnswer, ConfigurationError, NodeError, NodeRefused, NodeUnreachable, Outcome
+from layer2.net.pool import ConnectionPoolConfig
 from layer2.protocols.evm.rpc.json_rpc import SEND, JsonRpc
-from layer2.settings import ConnectionPoolConfig
 from protocols.evm.scripted_node import Calls, echoes, scripted_node
 
 Script = Callable[[Calls], Any]

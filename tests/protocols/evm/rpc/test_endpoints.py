@@ -12,14 +12,14 @@ import pytest
 from aiohttp import web
 
 from layer2.errors import NodeError, NodeRefused, NodeUnreachable, Outcome, WrongNetwork
-from layer2.money import ETH
+from layer2.local.simnet.evm.methods import EvmMethods
+from layer2.local.simnet.evm.rpc import EvmRpcServer
+from layer2.local.simnet.faults import FaultSwitch
+from layer2.model.money import ETH
+from layer2.model.transactions import TxState
 from layer2.protocols.evm.rpc.endpoints import Endpoints, open_rpc
 from layer2.protocols.evm.rpc.json_rpc import SEND, JsonRpc
 from layer2.protocols.evm.settings import EvmSettings
-from layer2.simnet.evm_methods import EvmMethods
-from layer2.simnet.evm_rpc import EvmRpcServer
-from layer2.simnet.faults import FaultSwitch
-from layer2.transactions import TxState
 from protocols.evm.bob_network import BobNetwork
 from protocols.evm.scripted_node import Calls, ScriptedNode, scripted_node
 

@@ -12,9 +12,9 @@ import pytest
 from aiohttp import WSMsgType, web
 
 from layer2.errors import AuthenticationFailed, BadAnswer, ConfigurationError, NodeError, NodeRefused, NodeUnreachable
+from layer2.net.pool import ConnectionPoolConfig
 from layer2.protocols.evm.rpc import head_notices
 from layer2.protocols.evm.rpc.head_notices import HeadNotices
-from layer2.settings import ConnectionPoolConfig
 from protocols.evm.bob_network import BobNetwork
 
 SUBSCRIBED = '{"jsonrpc":"2.0","id":1,"result":"0x1"}'

@@ -18,8 +18,8 @@ from layer2.errors import (
     NodeUnreachable,
     Outcome,
 )
+from layer2.net.pool import ConnectionPoolConfig
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc
-from layer2.settings import ConnectionPoolConfig
 from protocols.evm.scripted_node import Calls, echoes, scripted_node
 
 SEND = "eth_sendRawTransaction"

@@ -12,11 +12,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from layer2.errors import BadAnswer, FormatError
+from layer2.local.simnet.evm.answers import block_answer
+from layer2.model.transactions import Finality
 from layer2.protocols.evm.chain.heads import HeadWatcher
 from layer2.protocols.evm.rpc.answers import BatchRefused, read_answers
 from layer2.protocols.evm.rpc.node import EvmNode
-from layer2.simnet.evm_answers import block_answer
-from layer2.transactions import Finality
 from protocols.evm.bob_network import BobNetwork
 from protocols.evm.scripted_node import Calls, scripted_node
 

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from layer2.errors import AuthenticationFailed, NodeUnreachable, Outcome
+from layer2.net.pool import ConnectionPoolConfig
 from layer2.protocols.evm.rpc.json_rpc import SEND, JsonRpc
-from layer2.settings import ConnectionPoolConfig
 
 
 def write_certificate(directory: Path) -> tuple[Path, Path]:

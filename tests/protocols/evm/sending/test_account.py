@@ -12,12 +12,12 @@ from eth_typing import Address
 from layer2.errors import TransactionError
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.evm_transaction import Eip1559Transaction, SignedTransaction
-from layer2.money import ETH
+from layer2.local.simnet.evm.pool import TransactionPool
+from layer2.model.money import ETH
+from layer2.model.transactions import EvmTxId, TxState
 from layer2.protocols.bob import BobClient
 from layer2.protocols.evm.sending import account, watches
 from layer2.protocols.evm.sending.unmined import Unmined
-from layer2.simnet.evm_pool import TransactionPool
-from layer2.transactions import EvmTxId, TxState
 from memory_sends import MemorySends
 from networks.waiting import until
 from protocols.evm.bob_network import BobNetwork

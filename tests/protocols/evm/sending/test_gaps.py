@@ -11,13 +11,13 @@ from layer2.errors import TransactionError
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.evm_hex import parse_data
 from layer2.formats.evm_transaction import SignedTransaction, decode_signed
-from layer2.interfaces import Json
 from layer2.legs.leg import Htlc
 from layer2.legs.views import ActStatus, LegState, Side, Verb
-from layer2.money import ETH
+from layer2.model.money import ETH
+from layer2.model.transactions import Preimage
+from layer2.ports.journal import Json
 from layer2.protocols.bob import BobClient
 from layer2.protocols.evm.sending import account
-from layer2.transactions import Preimage
 from networks.waiting import until
 from protocols.evm.bob_network import BobNetwork
 

@@ -18,14 +18,14 @@ from layer2.errors import (
 )
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.evm_transaction import SignedTransaction
-from layer2.interfaces import SendRecord
-from layer2.money import ETH
+from layer2.local.simnet.evm.pool import TransactionPool
+from layer2.model.money import ETH
+from layer2.model.transactions import EvmTxId, TxState
+from layer2.ports.journal import SendRecord
 from layer2.protocols.bob import BobClient
 from layer2.protocols.evm.fees.repricing import Price, is_bump
 from layer2.protocols.evm.sending.account import price_of
 from layer2.protocols.evm.sending.history import signed_in
-from layer2.simnet.evm_pool import TransactionPool
-from layer2.transactions import EvmTxId, TxState
 from memory_sends import MemorySends
 from protocols.evm.bob_network import BobNetwork
 

@@ -10,9 +10,9 @@ import pytest
 
 from layer2.errors import BadAnswer, NodeError
 from layer2.formats.evm_transaction import Eip1559Transaction
-from layer2.money import ETH
+from layer2.model.money import ETH
+from layer2.model.transactions import EvmTxId, Finality, TxState
 from layer2.protocols.bob import BobClient
-from layer2.transactions import EvmTxId, Finality, TxState
 from protocols.evm.bob_network import BobNetwork
 from protocols.evm.scripted_node import Calls, balanced
 

@@ -12,10 +12,10 @@ from layer2.contracts.test_token import TEST_TOKEN_ADDRESS
 from layer2.errors import BadAnswer, NodeRefused
 from layer2.formats.evm_abi import encode_words
 from layer2.formats.evm_address import to_checksum
+from layer2.model.transactions import TxState
 from layer2.protocols.evm.requests import EvmTransactionRequest
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.evm.sending.traces import failure_reason
-from layer2.transactions import TxState
 from protocols.evm.bob_network import BobNetwork
 from protocols.evm.scripted_node import Calls, scripted_node
 

@@ -10,9 +10,9 @@ import pytest
 
 from layer2.errors import FormatError, NodeUnreachable
 from layer2.formats.evm_transaction import Eip1559Transaction
-from layer2.money import ETH
+from layer2.model.money import ETH
+from layer2.model.transactions import EvmTxId, Finality, TxState, TxStatus
 from layer2.protocols.bob import BobClient
-from layer2.transactions import EvmTxId, Finality, TxState, TxStatus
 from protocols.evm.bob_network import BobNetwork
 
 SOMEBODY = "0x" + "05" * 20

@@ -19,11 +19,11 @@ from layer2.formats.evm_abi import encode_call
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.evm_transaction import decode_signed
 from layer2.legs.views import LegState, Side, Verb
+from layer2.local.simnet.evm.arguments import RpcError
+from layer2.local.simnet.evm.methods import EvmMethods
+from layer2.model.transactions import Preimage
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.evm.tokens.simulation import SimulatedBlock, SimulatedMessage, simulate
-from layer2.simnet.evm_arguments import RpcError
-from layer2.simnet.evm_methods import EvmMethods
-from layer2.transactions import Preimage
 from protocols.evm.bob_network import START, BobNetwork
 from protocols.evm.scripted_node import Calls, scripted_node
 

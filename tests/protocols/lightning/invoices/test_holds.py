@@ -18,7 +18,7 @@ from layer2.errors import (
     TransactionError,
 )
 from layer2.formats import bolt11
-from layer2.interfaces import SystemClock
+from layer2.ports.clock import SystemClock
 from layer2.protocols.lightning import Hold, HoldPart, LightningNetwork
 from layer2.protocols.lightning.invoices.holds import hold_of
 from layer2.protocols.lightning.invoices.records import read_invoice

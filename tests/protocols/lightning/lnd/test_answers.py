@@ -21,11 +21,11 @@ from layer2.errors import (
 from layer2.legs.leg import Htlc
 from layer2.legs.lightning import LightningLeg
 from layer2.legs.views import HeldPayment, LegState, Side
-from layer2.money import BTC
+from layer2.model.money import BTC
+from layer2.model.transactions import LightningPaymentId, TxState
+from layer2.net.pool import ConnectionPoolConfig
 from layer2.protocols.lightning import LightningNetwork
 from layer2.protocols.lightning.lnd.rest import LndRest, Use
-from layer2.settings import ConnectionPoolConfig
-from layer2.transactions import LightningPaymentId, TxState
 from protocols.lightning import scripted_lnd as script
 from protocols.lightning.scripted_lnd import Reply, ScriptedLnd, answer, messages, refusal
 from protocols.lightning.world import HASH, PREIMAGE, World, htlc_of, offer_request, settings_of

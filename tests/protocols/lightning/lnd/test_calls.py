@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 
 from layer2.errors import NodeUnreachable, Outcome
+from layer2.net.pool import ConnectionPoolConfig
 from layer2.protocols.lightning.lnd.rest import LndRest
-from layer2.settings import ConnectionPoolConfig
 from protocols.lightning.scripted_lnd import ScriptedLnd, answer, messages
 from protocols.lightning.waiting import until
 from protocols.lightning.world import settings_of

@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from layer2.errors import InsufficientFunds, NodeUnreachable, Outcome
-from layer2.money import BTC
+from layer2.model.money import BTC
 from layer2.protocols.lightning import LightningNetwork
 from layer2.protocols.lightning.lnd.answers import Call, LndObject
 from layer2.protocols.lightning.node.channels import (

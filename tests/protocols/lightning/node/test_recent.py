@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from layer2.errors import BadAnswer
-from layer2.interfaces import SystemClock
+from layer2.ports.clock import SystemClock
 from layer2.protocols.lightning.lnd.rest import LndRest
 from layer2.protocols.lightning.node.recent import RecentNodeState
 from layer2.protocols.lightning.node.state import LndNode

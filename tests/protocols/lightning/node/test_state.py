@@ -19,7 +19,7 @@ from layer2.errors import (
     Outcome,
     WrongNetwork,
 )
-from layer2.interfaces import SystemClock
+from layer2.ports.clock import SystemClock
 from layer2.protocols.lightning import LightningNetwork
 from memory_sends import MemorySends
 from protocols.lightning import scripted_lnd as script

@@ -9,9 +9,9 @@ from hashlib import sha256
 import pytest
 
 from ended_iterators import following
-from layer2.money import BTC
+from layer2.model.money import BTC
+from layer2.model.transactions import Preimage
 from layer2.protocols.lightning import LightningNetwork, PaymentCursor, PaymentUpdate
-from layer2.transactions import Preimage
 from protocols.lightning.world import World
 
 LIST = "/v1/payments"

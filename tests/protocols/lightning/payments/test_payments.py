@@ -20,11 +20,11 @@ from layer2.errors import (
     TransactionError,
 )
 from layer2.formats import bolt11
+from layer2.model.transactions import LightningPaymentId, TxState
+from layer2.net.pool import ConnectionPoolConfig
 from layer2.protocols.lightning import KeysendRequest, LightningNetwork, PaymentRequest
 from layer2.protocols.lightning.acts import Keysend, read_act
 from layer2.protocols.lightning.lnd.rest import LndRest
-from layer2.settings import ConnectionPoolConfig
-from layer2.transactions import LightningPaymentId, TxState
 from protocols.lightning import scripted_lnd as script
 from protocols.lightning.scripted_lnd import Reply, ScriptedLnd, answer, messages, refusal
 from protocols.lightning.waiting import requests_open, streams_open

@@ -15,10 +15,10 @@ from layer2.errors import ConfigurationError, FormatError, FundsRulesError, Inva
 from layer2.formats import bolt11
 from layer2.formats.bolt11 import Bolt11Invoice, InvoiceFields
 from layer2.formats.bolt11_fields import Tag
+from layer2.model.transactions import Preimage
 from layer2.protocols.lightning import KeysendRequest, LightningSettings, PaymentRequest
 from layer2.protocols.lightning.acts import Act, Cancel, Keysend, Pay, Settle, read_act, write_act
 from layer2.protocols.lightning.payments.request import check_keysend, check_payable
-from layer2.transactions import Preimage
 from protocols.lightning.world import HASH, PREIMAGE, START
 
 PAYEE = PrivateKey(b"\x01" * 32)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from layer2.aio.shared_call import SharedCall
 from layer2.errors import BadAnswer, Layer2Error, NodeUnreachable
+from layer2.model.transactions import Finality
 from layer2.protocols.evm.rpc.head_notices import HeadNotices
 from layer2.protocols.evm.rpc.node import EvmNode, NodeBlock
-from layer2.shared_call import SharedCall
-from layer2.transactions import Finality
 
 __all__ = ["HeadWatcher", "Heads"]
 

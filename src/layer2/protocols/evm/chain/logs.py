@@ -20,11 +20,11 @@ from layer2.formats.evm_address import parse_address
 from layer2.formats.evm_hex import parse_data
 from layer2.formats.evm_receipt import EvmLog, bloom_bits, receipt_from_rpc
 from layer2.formats.merkle_patricia import trie_root
+from layer2.model.transactions import EvmTxId
 from layer2.protocols.evm.chain.follower import ChainStep
 from layer2.protocols.evm.chain.read_tasks import ReadTasks, has_failed
 from layer2.protocols.evm.chain.stream import ChainStream
 from layer2.protocols.evm.rpc.node import EvmNode, NodeBlock
-from layer2.transactions import EvmTxId
 
 __all__ = ["LogEvent", "LogFilter", "LogStreams"]
 

@@ -10,13 +10,13 @@ from layer2.formats import merkle_patricia
 from layer2.formats.evm_header import decode_header
 from layer2.formats.evm_receipt import EvmReceipt, receipt_from_rpc
 from layer2.formats.keccak import keccak256
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.evidence import EvmReceiptEvidence
 from layer2.legs.evm_evidence import read_event
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality
 from layer2.proofs.header_chain import MAX_HEADERS, check_ancestor
 from layer2.protocols.evm.chain.heads import HeadWatcher
 from layer2.protocols.evm.rpc.node import EvmNode, FoundLog
-from layer2.transactions import Finality
 
 __all__ = ["ProvenReceipts", "header_chain", "is_canonical"]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from layer2.aio.shared_call import SharedCall
 from layer2.contracts.l1_block import L1Parameters
 from layer2.errors import BadAnswer, FormatError, InsufficientFunds, NodeRefused, Outcome, TransactionError
 from layer2.formats.evm_transaction import Eip1559Transaction, decode_signed
@@ -15,7 +16,6 @@ from layer2.formats.keccak import keccak256
 from layer2.protocols.evm.fees.quotes import FeeQuote, Fees
 from layer2.protocols.evm.requests import EvmTransaction, EvmTransactionRequest
 from layer2.protocols.evm.rpc.node import EvmNode
-from layer2.shared_call import SharedCall
 
 __all__ = ["Estimates", "FeeEstimate"]
 

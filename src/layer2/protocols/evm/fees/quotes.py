@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from layer2.aio.shared_call import SharedCall
 from layer2.contracts.l1_block import L1_BLOCK, L1_BLOCK_SLOTS, L1Parameters
 from layer2.errors import BadAnswer, FundsRulesError
-from layer2.layers import LayerFacts
+from layer2.model.layers import LayerFacts
+from layer2.model.transactions import Finality
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.evm.settings import EvmSettings
-from layer2.shared_call import SharedCall
-from layer2.transactions import Finality
 
 __all__ = ["TRANSFER_GAS", "FeeQuote", "Fees"]
 

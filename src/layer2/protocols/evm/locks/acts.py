@@ -33,9 +33,10 @@ from layer2.errors import (
 )
 from layer2.formats.evm_hex import format_data, parse_data
 from layer2.formats.evm_transaction import SignedTransaction, decode_signed
-from layer2.interfaces import Json
 from layer2.legs.leg import Htlc
 from layer2.legs.views import ActStatus, Side, Verb
+from layer2.model.transactions import Finality, Preimage
+from layer2.ports.journal import Json
 from layer2.protocols.evm.chain.heads import HeadWatcher
 from layer2.protocols.evm.fees.quotes import FeeQuote, Fees
 from layer2.protocols.evm.fees.repricing import Price, is_bump, next_price
@@ -47,7 +48,6 @@ from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.evm.sending.account import EvmAccount, Message, message_of, price_of, tx_id_of
 from layer2.protocols.evm.sending.replacements import Replacements
 from layer2.protocols.evm.tokens.transfers import TokenTransfer, token_number, transfer_gas
-from layer2.transactions import Finality, Preimage
 
 __all__ = ["LockActs"]
 

@@ -8,6 +8,7 @@ from layer2.contracts.htlc import CLAIM_GAS, HTLC_ADDRESS, LockStatus, claim_cal
 from layer2.errors import FundsRulesError, TransactionError
 from layer2.formats.evm_transaction import SignedTransaction
 from layer2.legs.leg import Htlc
+from layer2.model.transactions import Preimage
 from layer2.protocols.evm.chain.heads import HeadWatcher
 from layer2.protocols.evm.fees.quotes import Fees
 from layer2.protocols.evm.locks.gas_reserves import SIGNED_SIZE, GasReserves
@@ -15,7 +16,6 @@ from layer2.protocols.evm.locks.observation import Locks
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.evm.sending.account import EvmAccount, Message
 from layer2.protocols.evm.tokens.transfers import TokenTransfer, transfer_gas
-from layer2.transactions import Preimage
 
 __all__ = ["Courtesies"]
 

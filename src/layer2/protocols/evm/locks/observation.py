@@ -18,19 +18,19 @@ from layer2.contracts.htlc import (
 )
 from layer2.errors import BadAnswer, FormatError, FundsRulesError, NodeRefused
 from layer2.formats.evm_address import parse_address
-from layer2.layers import Layer2ProtocolType
 from layer2.legs.evidence import EvmReceiptEvidence
 from layer2.legs.evm import EvmLeg
 from layer2.legs.evm_evidence import lock_of
 from layer2.legs.leg import Htlc
 from layer2.legs.timelock_settings import settings_for
 from layer2.legs.views import ClockReading, LegState, LegView
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Preimage
 from layer2.protocols.evm.chain.heads import Heads, HeadWatcher
 from layer2.protocols.evm.chain.receipt_evidence import ProvenReceipts
 from layer2.protocols.evm.locks.events import CLAIMED, LOCKED, REFUNDED, FoundEvent, LockEvents
 from layer2.protocols.evm.rpc.node import EvmNode, NodeBlock
 from layer2.protocols.evm.settings import EvmSettings
-from layer2.transactions import Preimage
 
 __all__ = ["Locks"]
 

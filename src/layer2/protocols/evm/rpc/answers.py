@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, TypeAlias
 import orjson
 
 from layer2.errors import FormatError
-from layer2.foreign_text import printable
 from layer2.formats.evm_hex import parse_data
 from layer2.formats.evm_revert import decode_revert
+from layer2.formats.printable import printable
 
 __all__ = ["Answer", "BatchRefused", "Malformed", "Refused", "Result", "read_answers"]
 

@@ -16,11 +16,11 @@ from typing import Any, TypeAlias, TypeVar
 
 from tenacity import AsyncRetrying, retry_if_exception, stop_before_delay, wait_random_exponential
 
+from layer2.aio.shared_call import SharedCall
 from layer2.errors import BadAnswer, FormatError, NodeError, NodeRefused, NodeUnreachable, Outcome, WrongNetwork
 from layer2.formats.evm_hex import parse_quantity
 from layer2.protocols.evm.rpc.json_rpc import SEND, Dated, JsonRpc
 from layer2.protocols.evm.settings import EvmSettings
-from layer2.shared_call import SharedCall
 
 __all__ = ["Endpoints", "NodeRpc", "open_rpc"]
 

@@ -16,9 +16,9 @@ import orjson
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from layer2.errors import AuthenticationFailed, BadAnswer, NodeError, NodeRefused, NodeUnreachable
-from layer2.foreign_text import printable
-from layer2.http_client import open_session, server_url
-from layer2.settings import ConnectionPoolConfig
+from layer2.formats.printable import printable
+from layer2.net.http_client import open_session, server_url
+from layer2.net.pool import ConnectionPoolConfig
 
 __all__ = ["HeadNotices"]
 

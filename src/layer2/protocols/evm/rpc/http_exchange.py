@@ -14,9 +14,9 @@ import aiohttp
 from aiolimiter import AsyncLimiter
 
 from layer2.errors import AuthenticationFailed, BadAnswer, NodeError, NodeUnreachable
-from layer2.foreign_text import printable
-from layer2.http_client import is_this_machine, open_session, retry_after, server_time, server_url
-from layer2.settings import ConnectionPoolConfig
+from layer2.formats.printable import printable
+from layer2.net.http_client import is_this_machine, open_session, retry_after, server_time, server_url
+from layer2.net.pool import ConnectionPoolConfig
 
 __all__ = ["ExchangeFailed", "HttpExchange"]
 

@@ -33,9 +33,9 @@ from layer2.errors import (
     NodeUnreachable,
     Outcome,
 )
+from layer2.net.pool import ConnectionPoolConfig
 from layer2.protocols.evm.rpc.answers import Answer, BatchRefused, Malformed, Refused, Result, read_answers
 from layer2.protocols.evm.rpc.http_exchange import ExchangeFailed, HttpExchange
-from layer2.settings import ConnectionPoolConfig
 
 __all__ = ["SEND", "Dated", "JsonRpc"]
 

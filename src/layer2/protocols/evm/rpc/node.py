@@ -15,9 +15,9 @@ from layer2.errors import BadAnswer, FormatError, Outcome, WrongNetwork
 from layer2.formats.evm_header import EvmHeader, header_from_rpc
 from layer2.formats.evm_hex import format_data, format_quantity, parse_data, parse_quantity
 from layer2.formats.evm_receipt import EvmLog
+from layer2.model.transactions import EvmTxId, Finality
 from layer2.protocols.evm.rpc.endpoints import NodeRpc
 from layer2.protocols.evm.rpc.json_rpc import SEND
-from layer2.transactions import EvmTxId, Finality
 
 __all__ = ["BlockRef", "EvmNode", "FoundLog", "MinedReceipt", "NodeBlock"]
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from layer2.aio.shared_call import SharedCall
 from layer2.errors import Layer2Error, NodeError, Outcome, TransactionError
 from layer2.formats.evm_transaction import SignedTransaction
-from layer2.interfaces import EvmSigner
+from layer2.model.transactions import Finality
+from layer2.ports.signing import EvmSigner
 from layer2.protocols.evm.fees.quotes import TRANSFER_GAS, FeeQuote, Fees
 from layer2.protocols.evm.fees.repricing import Price, bumped, is_bump
 from layer2.protocols.evm.rpc.node import EvmNode
@@ -16,8 +18,6 @@ from layer2.protocols.evm.sending.nonces import NonceAllocator
 from layer2.protocols.evm.sending.signing import Message, TransactionSigner, message_of, price_of
 from layer2.protocols.evm.sending.submitter import Submitter, tx_id_of
 from layer2.protocols.evm.sending.unmined import Unmined
-from layer2.shared_call import SharedCall
-from layer2.transactions import Finality
 
 __all__ = ["EvmAccount", "Message", "message_of", "price_of", "tx_id_of"]
 

@@ -9,10 +9,10 @@ from typing import Final
 from layer2.errors import Layer2Error
 from layer2.formats.evm_hex import format_data, parse_data
 from layer2.formats.evm_transaction import SignedTransaction, decode_signed
-from layer2.interfaces import SendRecord, SendRecords
+from layer2.model.transactions import EvmTxId
+from layer2.ports.journal import SendRecord, SendRecords
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.evm.sending.account import tx_id_of
-from layer2.transactions import EvmTxId
 
 __all__ = ["REPLACES", "SendHistory", "mined_of", "signed_in"]
 

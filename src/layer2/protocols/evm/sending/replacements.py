@@ -12,12 +12,12 @@ from weakref import WeakValueDictionary
 
 from layer2.errors import FormatError, Outcome, TransactionError
 from layer2.formats.evm_transaction import SignedTransaction
+from layer2.model.transactions import EvmTxId, Finality
 from layer2.protocols.evm.fees.quotes import TRANSFER_GAS, FeeQuote, Fees
 from layer2.protocols.evm.fees.repricing import Offer, Price, bumped, is_left_behind, next_price, replacement_price
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.evm.sending.account import EvmAccount, Message, message_of, price_of, tx_id_of
 from layer2.protocols.evm.sending.history import SendHistory, mined_of, signed_in
-from layer2.transactions import EvmTxId, Finality
 
 __all__ = ["Replacements"]
 

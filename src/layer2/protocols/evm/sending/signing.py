@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from layer2.errors import SignerError
 from layer2.formats.evm_transaction import Eip1559Transaction, SignedTransaction
-from layer2.interfaces import EvmSigner
+from layer2.ports.signing import EvmSigner
 from layer2.protocols.evm.fees.quotes import FeeQuote
 from layer2.protocols.evm.fees.repricing import Price
 

@@ -6,16 +6,16 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from layer2.aio.shared_call import SharedCall
 from layer2.errors import BadAnswer, NodeRefused
 from layer2.formats.evm_hex import parse_data
 from layer2.formats.evm_transaction import SignedTransaction
+from layer2.model.transactions import EvmTxId, Finality, TxState, TxStatus
 from layer2.protocols.evm.chain.heads import Heads, HeadWatcher
 from layer2.protocols.evm.rpc.node import EvmNode, MinedReceipt
 from layer2.protocols.evm.sending.account import tx_id_of
 from layer2.protocols.evm.sending.history import SendHistory, mined_of
 from layer2.protocols.evm.settings import EvmSettings
-from layer2.shared_call import SharedCall
-from layer2.transactions import EvmTxId, Finality, TxState, TxStatus
 
 __all__ = ["Statuses"]
 

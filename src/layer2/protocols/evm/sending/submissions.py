@@ -15,7 +15,8 @@ from layer2.errors import (
     TransactionError,
 )
 from layer2.formats.evm_transaction import SignedTransaction, decode_signed
-from layer2.interfaces import SendRecord
+from layer2.model.transactions import EvmTxId
+from layer2.ports.journal import SendRecord
 from layer2.protocols.evm.fees.estimates import Estimates
 from layer2.protocols.evm.fees.quotes import FeeQuote, Fees
 from layer2.protocols.evm.requests import EvmTransaction
@@ -23,7 +24,6 @@ from layer2.protocols.evm.sending.account import EvmAccount, Message, message_of
 from layer2.protocols.evm.sending.history import REPLACES, SendHistory, signed_in
 from layer2.protocols.evm.sending.pace import Pace
 from layer2.protocols.evm.sending.replacements import Replacements
-from layer2.transactions import EvmTxId
 
 __all__ = ["Submission", "Submissions"]
 

@@ -12,8 +12,8 @@ from layer2.errors import (
     TransactionError,
 )
 from layer2.formats.evm_transaction import SignedTransaction
+from layer2.model.transactions import EvmTxId
 from layer2.protocols.evm.rpc.node import EvmNode
-from layer2.transactions import EvmTxId
 
 __all__ = ["Submitter", "tx_id_of"]
 

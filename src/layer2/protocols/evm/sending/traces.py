@@ -8,9 +8,9 @@ providers often refuse it.
 from __future__ import annotations
 
 from layer2.errors import BadAnswer, FormatError
-from layer2.foreign_text import printable
 from layer2.formats.evm_hex import format_data, parse_data
 from layer2.formats.evm_revert import decode_revert
+from layer2.formats.printable import printable
 from layer2.protocols.evm.rpc.node import EvmNode
 
 __all__ = ["failure_reason"]

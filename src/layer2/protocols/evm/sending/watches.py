@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from layer2.errors import BadAnswer, Layer2Error, NodeUnreachable
 from layer2.formats.evm_hex import format_data, parse_data
+from layer2.model.transactions import EvmTxId, TxState, TxStatus
 from layer2.protocols.evm.chain.follower import ChainFollower, ChainStep
 from layer2.protocols.evm.chain.heads import HeadWatcher
 from layer2.protocols.evm.rpc.node import EvmNode, MinedReceipt, NodeBlock
@@ -15,7 +16,6 @@ from layer2.protocols.evm.sending.account import EvmAccount
 from layer2.protocols.evm.sending.history import SendHistory
 from layer2.protocols.evm.sending.statuses import Statuses
 from layer2.protocols.evm.settings import EvmSettings
-from layer2.transactions import EvmTxId, TxState, TxStatus
 
 __all__ = ["TransactionWatches"]
 

@@ -19,9 +19,9 @@ from layer2.contracts.erc20 import (
 )
 from layer2.errors import BadAnswer, FormatError, InvalidRequest, NodeRefused, TransactionError
 from layer2.formats.eip2612 import Permit, SignedPermit, domain_separator
-from layer2.interfaces import EvmSigner
+from layer2.model.transactions import Finality
+from layer2.ports.signing import EvmSigner
 from layer2.protocols.evm.rpc.node import EvmNode
-from layer2.transactions import Finality
 
 __all__ = ["Permits"]
 

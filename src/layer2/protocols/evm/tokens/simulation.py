@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from layer2.errors import BadAnswer, FormatError, NodeRefused, TransactionError
-from layer2.foreign_text import printable
 from layer2.formats.evm_hex import format_data, format_quantity, parse_data, parse_quantity
 from layer2.formats.evm_revert import decode_revert
+from layer2.formats.printable import printable
 from layer2.protocols.evm.rpc.node import EvmNode
 
 __all__ = ["Simulated", "SimulatedBlock", "SimulatedMessage", "simulate"]

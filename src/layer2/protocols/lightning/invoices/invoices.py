@@ -10,12 +10,12 @@ from typing import Final
 from layer2.errors import BadAnswer, IdempotencyConflict, NodeError, NodeRefused, Outcome, TransactionError
 from layer2.formats import bolt11
 from layer2.formats.bolt11 import Bolt11Invoice
+from layer2.model.transactions import Preimage
 from layer2.protocols.lightning.invoices.records import InvoiceRecord, InvoiceState, read_invoice
 from layer2.protocols.lightning.lnd.answers import LIGHTNING, LndObject
 from layer2.protocols.lightning.lnd.failures import NOT_FOUND
 from layer2.protocols.lightning.lnd.rest import LndRest
 from layer2.protocols.lightning.node.state import LndNode
-from layer2.transactions import Preimage
 
 __all__ = ["Invoices", "NewInvoice"]
 

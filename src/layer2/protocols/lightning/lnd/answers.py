@@ -14,8 +14,8 @@ from enum import Enum
 from typing import Final, TypeVar
 
 from layer2.errors import BadAnswer, Outcome
-from layer2.foreign_text import printable
-from layer2.layers import Layer2ProtocolType
+from layer2.formats.printable import printable
+from layer2.model.layers import Layer2ProtocolType
 
 __all__ = ["LIGHTNING", "Answer", "Call", "LndObject"]
 

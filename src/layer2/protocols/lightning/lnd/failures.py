@@ -11,7 +11,7 @@ import orjson
 from yarl import URL
 
 from layer2.errors import AuthenticationFailed, BadAnswer, NodeError, NodeRefused, NodeUnreachable, Outcome
-from layer2.foreign_text import printable
+from layer2.formats.printable import printable
 from layer2.protocols.lightning.lnd.answers import LIGHTNING, Call
 from layer2.protocols.lightning.lnd.credentials import Credentials
 from layer2.protocols.lightning.lnd.readiness import not_ready_error, not_ready_in

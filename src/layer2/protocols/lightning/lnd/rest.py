@@ -20,7 +20,7 @@ import orjson
 from yarl import URL
 
 from layer2.errors import AsyncRuntimeError, NodeError
-from layer2.http_client import open_session, server_time
+from layer2.net.http_client import open_session, server_time
 from layer2.protocols.lightning.lnd.answers import LIGHTNING, Answer, Call, LndObject
 from layer2.protocols.lightning.lnd.connections import AbortingConnector
 from layer2.protocols.lightning.lnd.credentials import Credentials

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from layer2.money import Balance
+from layer2.model.money import Balance
 from layer2.protocols.lightning.lnd.answers import LndObject
 
 __all__ = ["Channel", "Flow", "balance_of", "channel_ids", "read_channel", "receivable_sat", "sendable_sat"]

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from layer2.aio.shared_call import SharedCall
 from layer2.errors import InsufficientFunds
-from layer2.money import Balance
+from layer2.model.money import Balance
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.node.channels import Channel, balance_of, receivable_sat, sendable_sat
 from layer2.protocols.lightning.node.state import LndNode
-from layer2.shared_call import SharedCall
 
 __all__ = ["Liquidity"]
 

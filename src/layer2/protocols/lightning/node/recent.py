@@ -6,9 +6,9 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import Final
 
-from layer2.interfaces import Clock
+from layer2.aio.shared_call import SharedCall
+from layer2.ports.clock import Clock
 from layer2.protocols.lightning.node.state import LndNode, NodeState
-from layer2.shared_call import SharedCall
 
 __all__ = ["RecentNodeState"]
 

@@ -10,8 +10,8 @@ from typing import Final
 
 from layer2.errors import AuthenticationFailed, BadAnswer, ConfigurationError, FormatError, ProofRefused, WrongNetwork
 from layer2.formats.signed_message import message_bytes, verify_message
-from layer2.interfaces import Clock
 from layer2.legs.views import ClockReading
+from layer2.ports.clock import Clock
 from layer2.protocols.lightning.lnd.answers import LIGHTNING, Answer
 from layer2.protocols.lightning.lnd.readiness import NotReady, WalletState, not_ready_error
 from layer2.protocols.lightning.lnd.rest import LndRest

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import sha256
 
+from layer2.model.transactions import Preimage
 from layer2.protocols.lightning.lnd.answers import LndObject
-from layer2.transactions import Preimage
 
 __all__ = ["PaymentRecord", "PaymentState", "read_payment"]
 

@@ -14,11 +14,11 @@ from layer2.errors import FormatError, FundsRulesError, InvalidAmount, InvalidRe
 from layer2.formats import bolt11, canonical_json
 from layer2.formats.bolt11 import Bolt11Invoice
 from layer2.legs.lightning import LND_CLTV_PADDING, cltv_limit_for
-from layer2.money import checked_amount
+from layer2.model.money import checked_amount
+from layer2.model.transactions import Preimage
 from layer2.protocols.lightning.acts import KEYSEND_FINAL_CLTV_DELTA, Keysend, Pay
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.settings import LightningSettings
-from layer2.transactions import Preimage
 
 __all__ = [
     "KeysendRequest",

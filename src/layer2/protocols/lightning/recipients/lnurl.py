@@ -24,11 +24,11 @@ from layer2.errors import (
     NodeRefused,
     NodeUnreachable,
 )
-from layer2.foreign_text import printable
 from layer2.formats import bolt11, lnurl
 from layer2.formats.bolt11 import Bolt11Invoice
 from layer2.formats.lnurl import LightningAddress, PayOffer, ServiceError, ServiceUrl
-from layer2.http_client import is_this_machine
+from layer2.formats.printable import printable
+from layer2.net.http_client import is_this_machine
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.recipients.public_addresses import PublicSockets
 from layer2.protocols.lightning.recipients.recipient import Lnurl

@@ -13,10 +13,10 @@ from typing import Final, TypeAlias
 from coincurve import PublicKey
 
 from layer2.errors import FormatError, InvalidAmount, ProtocolNotImplemented
-from layer2.foreign_text import printable
 from layer2.formats import bitcoin_uri, bolt11, canonical_json, lnurl
 from layer2.formats.bolt11 import Bolt11Invoice
 from layer2.formats.lnurl import LightningAddress
+from layer2.formats.printable import printable
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
 
 __all__ = ["Lnurl", "NodeKey", "Payee", "Recipient", "read_recipient", "transfer_digest"]

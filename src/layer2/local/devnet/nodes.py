@@ -1,0 +1,201 @@
+"""The devnet's nodes, started together, connected, and supplied with money."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from coincurve import PrivateKey
+
+from layer2.errors import NodeError
+from layer2.formats.evm_address import address_of_public_key, to_checksum
+from layer2.local.devnet.bitcoin import BitcoinNode
+from layer2.local.devnet.chain import DevnetChain
+from layer2.local.devnet.install import Binaries
+from layer2.local.devnet.lightning import Lnd
+from layer2.local.devnet.lightning_pair import LightningPair
+from layer2.local.devnet.op_geth import OpGeth
+from layer2.local.devnet.processes import Child
+from layer2.local.devnet.sequencer import Sequencer
+from layer2.local.devnet.stages import first_failure, together
+from layer2.local.network import CHAIN_IDS, LocalNetwork, Party
+
+__all__ = ["DevnetNodes", "PartyNode", "start"]
+
+
+@dataclass(frozen=True, slots=True)
+class PartyNode:
+    """What taker or provider has here."""
+
+    evm_address: bytes
+    evm_key_file: Path
+    lightning: Lnd
+
+    def description(self) -> Party:
+        """The party as the network's description has it."""
+        return Party(
+            evm_address=to_checksum(self.evm_address),
+            evm_key_file=str(self.evm_key_file),
+            lightning=self.lightning.description(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DevnetNodes:
+    """All nodes, running and ready."""
+
+    chains: Mapping[str, DevnetChain]
+    """By the name of their layer."""
+    bitcoin: BitcoinNode
+    taker: PartyNode
+    provider: PartyNode
+    lightning: LightningPair
+
+    @property
+    def evm_addresses(self) -> dict[str, bytes]:
+        """The parties' account on every chain, by name."""
+        return {"taker": self.taker.evm_address, "provider": self.provider.evm_address}
+
+    def description(self, directory: Path, control_url: str, process_ids: tuple[int, ...]) -> LocalNetwork:
+        """The network as it is written to ``network.json``."""
+        return LocalNetwork(
+            name="devnet",
+            directory=str(directory),
+            control_url=control_url,
+            chains={name: chain.description() for name, chain in self.chains.items()},
+            taker=self.taker.description(),
+            provider=self.provider.description(),
+            process_ids=process_ids,
+        )
+
+    async def status(self) -> dict[str, Any]:
+        """Heights, times and balances."""
+        return {
+            "network": "devnet",
+            "chains": {name: await chain.status(self.evm_addresses) for name, chain in self.chains.items()},
+            "bitcoin": {"height": await self.bitcoin.height()},
+            "taker": await self._balances(self.taker),
+            "provider": await self._balances(self.provider),
+        }
+
+    async def _balances(self, party: PartyNode) -> dict[str, int]:
+        """What the party's Lightning node has; nothing is known while it does not run."""
+        if party.lightning.child is None:
+            return {}
+        here, there = await party.lightning.channel_balances()
+        return {
+            "lightning_outbound_sat": here,
+            "lightning_inbound_sat": there,
+            "bitcoin_sat": await party.lightning.confirmed_balance(),
+        }
+
+
+@contextlib.asynccontextmanager
+async def start(
+    directory: Path, binaries: Binaries, started: Callable[[Child], None], progress: Callable[[str], None]
+) -> AsyncIterator[DevnetNodes]:
+    """Start all nodes, wait until they are ready, keep the chains going, and end all at the exit.
+
+    Args:
+        directory: their data; what earlier nodes left there must be gone.
+        binaries: the programs to run.
+        started: told of every process at once, so that it is on record whatever happens next.
+        progress: receives a line of text for each stage.
+
+    Raises:
+        NodeError: a node did not get ready in time, refused something, or ended by itself, now or later; the
+            message says which.
+    """
+    children: list[Child] = []
+    try:
+        async with aiohttp.ClientSession() as session, _background() as run:
+
+            def own(child: Child) -> None:
+                children.append(child)
+                started(child)
+                run(_must_go_on(child))
+
+            ports = _free_ports(11)
+            chains = {
+                name: _chain(name, binaries.geth, directory, (next(ports), next(ports)), session) for name in CHAIN_IDS
+            }
+            bitcoin = BitcoinNode(binaries.btcd, directory / "bitcoin", next(ports), session)
+            parties = [
+                PartyNode(
+                    *_new_key(directory / f"{name}.key"),
+                    Lnd(name, binaries.lnd, directory / name, (next(ports), next(ports), next(ports)), session),
+                )
+                for name in ("taker", "provider")
+            ]
+            taker, provider = parties
+            lightning = LightningPair(bitcoin, taker.lightning, provider.lightning, own)
+            nodes = DevnetNodes(chains, bitcoin, taker, provider, lightning)
+            starts = [chain.start(nodes.evm_addresses, own, progress) for chain in chains.values()]
+            await together(*starts, lightning.start(progress))
+            for chain in chains.values():
+                await chain.sequencer.set_automatic(True)
+                run(chain.sequencer.run())
+            run(lightning.keep_bitcoin_recent())
+            yield nodes
+    finally:
+        for child in children:
+            child.kill()
+
+
+def _chain(
+    name: str, program: Path, directory: Path, ports: tuple[int, int], session: aiohttp.ClientSession
+) -> DevnetChain:
+    node = OpGeth(name, CHAIN_IDS[name], program, directory / name.lower(), ports, session)
+    return DevnetChain(name, node, Sequencer(node.rpc, node.engine))
+
+
+async def _must_go_on(child: Child) -> None:
+    status = await child.ended()
+    if child.was_killed:
+        return
+    raise NodeError(f"{child.record.name} ended by itself with status {status}; see {child.log}")
+
+
+@contextlib.asynccontextmanager
+async def _background() -> AsyncIterator[Callable[[Coroutine[Any, Any, None]], None]]:
+    """Run what never ends beside the body, until the body ends. If one of it fails, so does the body."""
+    running: list[asyncio.Task[None]] = []
+    with first_failure():
+        async with asyncio.TaskGroup() as tasks:
+            try:
+                yield lambda work: running.append(tasks.create_task(work))
+            finally:
+                for task in running:
+                    task.cancel()
+
+
+def _new_key(path: Path) -> tuple[bytes, Path]:
+    key = PrivateKey()
+    path.touch(mode=0o600)
+    path.write_text(key.secret.hex() + "\n")
+    return _address(key), path
+
+
+def _address(key: PrivateKey) -> bytes:
+    return address_of_public_key(key.public_key.format())
+
+
+def _free_ports(count: int) -> Iterator[int]:
+    """Ports of loopback that are free now, below those that the kernel hands out to outgoing connections."""
+    with contextlib.ExitStack() as opened:
+        found: list[int] = []
+        for port in random.sample(range(15_000, 32_000), 200):
+            candidate = opened.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                candidate.bind(("127.0.0.1", port))
+                found.append(port)
+            if len(found) == count:
+                return iter(found)
+    raise NodeError(f"fewer than {count} of 200 ports of 127.0.0.1 are free")

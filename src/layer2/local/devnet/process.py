@@ -1,0 +1,154 @@
+"""The process that owns a devnet: ``python -m layer2.local.devnet.process DIRECTORY``.
+
+It starts the nodes, drives the sequencer, serves the controls, and ends everything on ``SIGTERM``, when a
+node ends, or when the process named by ``--with-parent`` ends. ``layer2.local.devnet.up`` starts it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from layer2.aio.process_end import ending_with
+from layer2.errors import ConfigurationError, Layer2Error, NodeError
+from layer2.local.devnet import control, nodes
+from layer2.local.devnet.install import Binaries
+from layer2.local.devnet.network import LOG, PROCESSES, clear, require_binaries
+from layer2.local.devnet.processes import Child, ProcessRecord, save_records
+
+__all__ = ["main"]
+
+_log = logging.getLogger("layer2.local.devnet")
+
+
+class _Reports:
+    """Tells the starter and the log how far the start is. A starter that is gone ends the start."""
+
+    def __init__(self, descriptor: int | None) -> None:
+        self._descriptor = descriptor
+
+    def progress(self, text: str) -> None:
+        _log.info("%s", text)
+        self.tell({"progress": text})
+
+    def tell(self, message: dict[str, Any]) -> None:
+        if self._descriptor is not None:
+            try:
+                os.write(self._descriptor, json.dumps(message).encode() + b"\n")
+            except BrokenPipeError as error:
+                raise NodeError("the starter went away before the network was ready") from error
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def main() -> None:
+    """Run a devnet until it is told to end."""
+    arguments = _parser().parse_args()
+    # The starter is awaited by `up` and ends here, so that the owner is not its child.
+    if os.fork():
+        os._exit(0)
+    os.umask(0o077)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    reports = _Reports(arguments.report)
+    try:
+        binaries = require_binaries()
+        with _owning(arguments.directory):
+            asyncio.run(_run(arguments.directory, binaries, arguments.with_parent, reports))
+    except ConfigurationError as error:
+        with contextlib.suppress(NodeError):
+            reports.tell({"refused": error.message, "remedy": error.remedy})
+        sys.exit(3)
+    except Layer2Error as error:
+        _log.error("%s", error)
+        with contextlib.suppress(NodeError):
+            reports.tell({"failed": str(error)})
+        sys.exit(1)
+
+
+@contextlib.contextmanager
+def _owning(directory: Path) -> Iterator[None]:
+    """Be the one owner of the directory. The lock goes with the process, however that ends."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (directory / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigurationError(f"a devnet runs in {directory}", remedy="stop it: layer2 devnet down") from error
+        clear(directory)
+        output = os.open(directory / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        for stream in (1, 2):
+            os.dup2(output, stream)
+        os.close(output)
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+        try:
+            yield
+        finally:
+            for name in ("network.json", PROCESSES):
+                (directory / name).unlink(missing_ok=True)
+
+
+async def _run(directory: Path, binaries: Binaries, parent: int | None, reports: _Reports) -> None:
+    owner = asyncio.current_task()
+    assert owner is not None
+    told_to_end = asyncio.Event()
+
+    def end() -> None:
+        if not told_to_end.is_set():
+            told_to_end.set()
+            owner.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end)
+    records = [ProcessRecord.of("devnet", os.getpid())]
+    save_records(directory / PROCESSES, records)
+    try:
+        with ending_with(parent, end, is_parent=False):
+            await _serve(directory, binaries, records, reports)
+    except asyncio.CancelledError:
+        if not told_to_end.is_set():
+            raise
+        owner.uncancel()
+
+
+async def _serve(directory: Path, binaries: Binaries, records: list[ProcessRecord], reports: _Reports) -> None:
+    def started(child: Child) -> None:
+        # One that was killed and started again takes its own place; the owner stays the first.
+        records[1:] = [record for record in records[1:] if record.name != child.record.name]
+        records.append(child.record)
+        save_records(directory / PROCESSES, records)
+
+    async with (
+        nodes.start(directory, binaries, started, reports.progress) as devnet,
+        control.serving(devnet) as url,
+    ):
+        devnet.description(directory, url, tuple(record.pid for record in records)).save()
+        reports.tell({"ready": True})
+        reports.close()
+        _log.info("ready")
+        await asyncio.Event().wait()  # until this task is cancelled, by a signal or by a node that ends
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m layer2.local.devnet.process", description="Own a devnet.")
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--with-parent", type=int, metavar="PID", help="end when this process ends")
+    parser.add_argument("--report", type=int, metavar="DESCRIPTOR", help="write progress there, as JSON lines")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""The two parties of a local network: their settings, and the provider as a process of its own. Test money only."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from layer2.config import JournalSection, Layer2Config, ProviderSection
+from layer2.errors import ConfigurationError, Layer2Error
+from layer2.local.network import LocalChain, LocalNetwork, Party
+
+__all__ = [
+    "LocalProvider",
+    "party_values",
+    "read_provider",
+    "taker_config",
+    "write_new",
+    "write_secret",
+]
+
+_POLL_MS = 100
+"""Blocks of a local network come on demand, so looking more often is worth it, and costs nobody anything."""
+_PRICES: Mapping[str, int] = {"BOB": 4_000_000, "ROOTSTOCK": 100_000_000}
+"""For each chain of a local network, satoshi for one whole coin that pays gas: with them transfers need no max_fee."""
+_START_SECONDS = 60.0
+_STOP_SECONDS = 20.0
+
+
+def party_values(network: LocalNetwork, party: Party) -> dict[str, Any]:
+    """The network and the tables of all layers for one party of a local network, nested as in a configuration file."""
+    chains = {name.lower(): _evm_values(network.chains[name], party, price) for name, price in _PRICES.items()}
+    return {
+        "network": "regtest",
+        **chains,
+        "lightning": {
+            "rest_url": party.lightning.rest_url,
+            "certificate_file": party.lightning.certificate_file,
+            "macaroon_file": party.lightning.macaroon_file,
+            "poll_interval_ms": _POLL_MS,
+        },
+    }
+
+
+def _evm_values(chain: LocalChain, party: Party, native_price_sat: int) -> dict[str, Any]:
+    return {
+        "rpc_url": chain.rpc_url,
+        "chain_id": chain.chain_id,
+        "token_address": chain.token_address,
+        "token_decimals": chain.token_decimals,
+        "key_file": party.evm_key_file,
+        "poll_interval_ms": _POLL_MS,
+        # Blocks come on demand here, so a head may be old after a moment.
+        "head_life_ms": 0,
+        "native_price_sat": native_price_sat,
+    }
+
+
+def read_provider(ready_file: Path) -> dict[str, str] | None:
+    """The provider that announces itself in the file, as a ``[[providers]]`` table; None where none does.
+
+    Raises:
+        ConfigurationError: the file is not a provider's.
+    """
+    try:
+        fields = json.loads(ready_file.read_text())
+        return {"name": "local", "url": str(fields["url"]), "identity_key": str(fields["identity_key"])}
+    except FileNotFoundError:
+        return None
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"{ready_file} does not announce a provider") from error
+
+
+def write_secret(path: Path) -> bool:
+    """Make a file with 32 random bytes as hex and mode 0600; one that is there is kept. Returns whether it was made."""
+    try:
+        write_new(path, secrets.token_hex(32) + "\n")
+    except FileExistsError:
+        return False
+    return True
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a file of mode 0600 that must not exist, and have it on the disk before returning."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+class LocalProvider:
+    """A provider on a local network, in a process that ends with this one, however this one ends.
+
+    Example: ``with LocalProvider(network, directory) as provider: ...``. Entering and leaving block.
+
+    Args:
+        directory: its identity key, journal and log; kept over restarts.
+        settings: of ``ProviderSettings``, over those that the network implies.
+    """
+
+    def __init__(self, network: LocalNetwork, directory: Path, **settings: Any) -> None:
+        self._directory = directory
+        self._values = party_values(network, network.provider) | {
+            "identity_key_file": str(directory / "identity"),
+            "listen_port": 0,
+            # The two nodes have a channel with each other, so a route costs nothing.
+            "network_fee_sat": 0,
+            **settings,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        self.table: dict[str, str] = {}
+        """Name, address and identity key, as the taker's ``[[providers]]``, once it serves."""
+
+    @property
+    def identity_key(self) -> bytes:
+        """32 bytes, x-only."""
+        return bytes.fromhex(self.table["identity_key"])
+
+    @property
+    def process_id(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def __enter__(self) -> Self:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        write_secret(self._directory / "identity")
+        ready, config = self._directory / "ready.json", self._directory / "provider.toml"
+        # Everything comes from the environment; the file says where the journal goes.
+        config.touch(mode=0o600)
+        command = [sys.executable, "-m", "layer2.provider.process", str(config)]
+        command += ["--ready-file", str(ready), "--with-parent", str(os.getpid())]
+        with (self._directory / "provider.log").open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603  # our own words
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=os.environ | _variables(self._values)
+            )
+        try:
+            self.table = self._await_ready(ready)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _await_ready(self, ready: Path) -> dict[str, str]:
+        assert self._process is not None
+        give_up = time.monotonic() + _START_SECONDS
+        while (table := read_provider(ready)) is None:
+            try:
+                # Returns at once where the process ends, and else looks again.
+                status = self._process.wait(0.05)
+            except subprocess.TimeoutExpired:
+                if time.monotonic() < give_up:
+                    continue
+                what = f"was not ready within {_START_SECONDS:g} s"
+            else:
+                what = f"ended while it started, with status {status}"
+            raise Layer2Error(
+                f"the provider {what}",
+                code="provider_start",
+                remedy=f"its log is {self._directory / 'provider.log'}",
+            )
+        return table
+
+
+def taker_config(network: LocalNetwork, directory: Path, providers: tuple[Mapping[str, str], ...] = ()) -> Layer2Config:
+    """The configuration of a local network's taker, with a swap seed and a journal in the directory."""
+    directory.mkdir(parents=True, exist_ok=True)
+    write_secret(directory / "swap-seed")
+    return Layer2Config(
+        **party_values(network, network.taker),
+        swap_seed_file=directory / "swap-seed",
+        journal=JournalSection(path=directory / "journal.sqlite"),
+        providers=tuple(ProviderSection(**each) for each in providers),
+    )
+
+
+def _variables(values: Mapping[str, Any], prefix: str = "LAYER2_") -> dict[str, str]:
+    variables: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            variables |= _variables(value, f"{prefix}{name.upper()}__")
+        else:
+            variables[f"{prefix}{name.upper()}"] = str(value)
+    return variables

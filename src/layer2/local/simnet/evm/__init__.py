@@ -1,0 +1,1 @@
+"""A simulated EVM chain and its JSON-RPC."""

@@ -1,0 +1,160 @@
+"""One EVM node of the simnet: chain, pool, chain time and finality together, without any network."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+
+from eth.abc import SignedTransactionAPI
+
+from layer2.local.simnet.clock import SimClock
+from layer2.local.simnet.evm.chain import BOB_CHAIN_ID, EvmChain, MinedBlock
+from layer2.local.simnet.evm.pool import TransactionPool, TransactionRefused, decode_transaction
+
+__all__ = ["EvmNode"]
+
+_SAFE_LAG = 2
+_FINALIZED_LAG = 4
+_GENESIS_AGE = 60
+
+
+class EvmNode:
+    """One node that is its own sequencer: it makes blocks when it is told to, and only then.
+
+    Args:
+        allocation: genesis balances in wei, by address.
+        clock: the machines' clock. A block's time is the clock's plus the chain's own offset, and at least
+            one second after its parent's.
+        chain_id: what transactions of this chain are signed for.
+    """
+
+    def __init__(self, allocation: Mapping[bytes, int], clock: SimClock, chain_id: int = BOB_CHAIN_ID) -> None:
+        self._clock = clock
+        self._offset = 0
+        self._branch = 0
+        self._held_safe: int | None = None
+        self._held_finalized: int | None = None
+        self.watchers: set[Callable[[MinedBlock], None]] = set()
+        """Called with each block that becomes the head."""
+        self.chain = EvmChain(allocation, clock.now() - _GENESIS_AGE, chain_id)
+        self.pool = TransactionPool(chain_id)
+
+    @property
+    def safe_height(self) -> int:
+        """The height of the safe head: two below the head or where it is held, and never below finalized."""
+        follows = self.chain.head.number - _SAFE_LAG
+        return max(self.finalized_height, follows if self._held_safe is None else self._held_safe)
+
+    @property
+    def finalized_height(self) -> int:
+        """The height of the finalized head: four below the head, or where it is held."""
+        follows = self.chain.head.number - _FINALIZED_LAG
+        return max(0, follows if self._held_finalized is None else self._held_finalized)
+
+    def send(self, raw: bytes) -> bytes:
+        """Take a signed transaction into the pool and return its hash.
+
+        Raises:
+            TransactionRefused: with op-geth's words for the reason.
+        """
+        transaction = decode_transaction(raw)
+        self.pool.add(transaction, self.chain.state_at(self.chain.head))
+        return bytes(transaction.hash)
+
+    def has_ready(self) -> bool:
+        """Whether a block made now would hold a transaction."""
+        state = self.chain.state_at(self.chain.head)
+        return next(self.pool.ready(state, self.chain.next_base_fee()), None) is not None
+
+    def mine(self, blocks: int = 1) -> int:
+        """Make blocks; the first takes what waits in the pool, as far as it fits. Returns the new height.
+
+        Raises:
+            ValueError: fewer than one block.
+        """
+        if blocks < 1:
+            raise ValueError("the number of blocks must be positive")
+        for _ in range(blocks):
+            self._append(self._timestamp())
+        return self.chain.head.number
+
+    def advance_time(self, seconds: int) -> int:
+        """Move the chain's time forward, make a block there, and return its timestamp.
+
+        Raises:
+            ValueError: ``seconds`` is not positive.
+        """
+        if seconds < 1:
+            raise ValueError("chain time moves forward only")
+        self._offset += seconds
+        return self._append(self._timestamp()).timestamp
+
+    def set_finality(self, safe: int | None, finalized: int | None) -> None:
+        """Hold the safe and finalized heads at these heights; None lets them follow the head.
+
+        Raises:
+            ValueError: a height that the chain does not have, or finalized above safe.
+        """
+        top = self.chain.head.number
+        for name, height in (("safe", safe), ("finalized", finalized)):
+            if height is not None and not 0 <= height <= top:
+                raise ValueError(f"{name} cannot be held at {height}: the head is at {top}")
+        lowest_safe = top - _FINALIZED_LAG if finalized is None else finalized
+        if safe is not None and safe < lowest_safe:
+            raise ValueError(f"finalized ({lowest_safe}) cannot be above safe ({safe})")
+        self._held_safe, self._held_finalized = safe, finalized
+
+    def reorganise(self, depth: int, *, keep_transactions: bool, transactions: Sequence[bytes] = ()) -> int:
+        """Replace the last blocks by a branch that is one block longer. Returns the new height.
+
+        The branch's first block has the signed transactions that are given, the others are empty.
+
+        The blocks have the times of those that they replace. Removed transactions go back to the pool, or are
+        forgotten. A safe head that is held goes back to the last block that stays.
+
+        Raises:
+            ValueError: less than one block, or a finalized block would be removed.
+        """
+        if depth < 1:
+            raise ValueError("the number of blocks must be positive")
+        stays = self.chain.head.number - depth
+        if stays < self.finalized_height:
+            raise ValueError(
+                f"{depth} blocks back from {self.chain.head.number} is below the finalized head at "
+                f"{self.finalized_height}: hold finalized lower first"
+            )
+        chosen = [decode_transaction(raw) for raw in transactions]
+        removed = self.chain.roll_back(depth)
+        if self._held_safe is not None:
+            self._held_safe = min(self._held_safe, stays)
+        self._branch += 1
+        for place, block in enumerate(removed):
+            self.chain.append(() if place else chosen, block.timestamp, branch=self._branch)
+        head, _ = self.chain.append((), self._timestamp(), branch=self._branch)
+        self._tell(head)
+        self.pool.forget_used(self.chain.state_at(self.chain.head))
+        if keep_transactions:
+            state = self.chain.state_at(self.chain.head)
+            for transaction in [transaction for block in removed for transaction in block.transactions]:
+                # Another of the same nonce may have come into the pool meanwhile; it stays.
+                with contextlib.suppress(TransactionRefused):
+                    self.pool.add(transaction, state)
+        return self.chain.head.number
+
+    def _timestamp(self) -> int:
+        return max(self.chain.head.timestamp + 1, self._clock.now() + self._offset)
+
+    def _append(self, timestamp: int) -> MinedBlock:
+        chain = self.chain
+        ready: list[SignedTransactionAPI] = list(self.pool.ready(chain.state_at(chain.head), chain.next_base_fee()))
+        block, _ = chain.append(ready, timestamp, branch=self._branch)
+        # Blocks that are asked for within one second run ahead of the clock; the chain's time follows them.
+        self._offset = max(self._offset, timestamp - self._clock.now())
+        if ready:
+            self.pool.forget_used(chain.state_at(chain.head))
+        self._tell(block)
+        return block
+
+    def _tell(self, head: MinedBlock) -> None:
+        for watcher in self.watchers:
+            watcher(head)

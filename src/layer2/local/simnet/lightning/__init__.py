@@ -1,0 +1,1 @@
+"""Two simulated Lightning nodes and lnd's REST interface to them."""

@@ -1,0 +1,49 @@
+"""The keys, secrets and names of the simulated Lightning nodes, all derived from the simnet's seed."""
+
+from __future__ import annotations
+
+import hmac
+
+from coincurve import PrivateKey
+
+from layer2.local.simnet.lightning.channel import Side
+
+__all__ = ["LightningIdentity"]
+
+
+class LightningIdentity:
+    """What one node and its channel are made of, all derived from the simnet's seed.
+
+    Args:
+        seed: of the whole simnet.
+        side: which node.
+        channel_height: the height at which the channel's funding transaction was mined.
+    """
+
+    def __init__(self, seed: bytes, side: Side, channel_height: int) -> None:
+        self._seed = seed
+        self.side = side
+        self.key = PrivateKey(self.secret("key"))
+        self.peer_key = PrivateKey(self._derived(f"{side.peer.value} key")).public_key.format()
+        self.channel_point = f"{self._derived('channel').hex()}:0"
+        self.channel_id = channel_height << 40 | 1 << 16
+
+    @property
+    def public_key(self) -> bytes:
+        """33 bytes."""
+        return self.key.public_key.format()
+
+    def sign(self, digest: bytes) -> bytes:
+        """r, s and the recovery id of the node key's signature over 32 bytes."""
+        return self.key.sign_recoverable(digest, hasher=None)
+
+    def secret(self, name: str) -> bytes:
+        """32 bytes that only this node knows under that name."""
+        return self._derived(f"{self.side.value} {name}")
+
+    def block_hash(self, height: int) -> str:
+        """The hash that both nodes show for a height."""
+        return self._derived(f"block {height}").hex()
+
+    def _derived(self, name: str) -> bytes:
+        return hmac.digest(self._seed, f"layer2 simnet lightning {name}".encode(), "sha256")

@@ -1,0 +1,228 @@
+"""The embedded Lightning network of a simnet: two nodes, one channel, each behind its own REST server.
+
+It holds no money and reaches no other network: the nodes are one state machine in this process, and forget
+everything when it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any, Literal
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from layer2.errors import InvalidRequest
+from layer2.local.network import LightningNode
+from layer2.local.simnet.clock import SimClock
+from layer2.local.simnet.lightning.channel import Side
+from layer2.local.simnet.lightning.faults import Fault, FaultKind
+from layer2.local.simnet.lightning.identity import LightningIdentity
+from layer2.local.simnet.lightning.ledger import Ledger
+from layer2.local.simnet.lightning.node import SimulatedNode
+from layer2.local.simnet.lightning.rest import LightningRestServer
+from layer2.local.simnet.lightning.streams import StateFeed
+
+__all__ = ["LightningSimulation"]
+
+START_HEIGHT = 800
+CHANNEL_HEIGHT = START_HEIGHT - 100
+_EXPIRY_CHECK_SECONDS = 0.1
+
+
+class LightningSimulation:
+    """Two Lightning nodes that answer as lnd 0.21 does, with one channel of 10,000,000 sat, half on each side.
+
+    Args:
+        seed: everything secret or random comes from it: test money only.
+        clock: shown in invoices and answers; an invoice's life is measured by it.
+        directory: where certificates, keys and macaroons are written.
+    """
+
+    def __init__(self, seed: bytes, clock: SimClock, directory: Path) -> None:
+        self._seed = seed
+        self._clock = clock
+        self._directory = directory
+        self._ledger = Ledger(START_HEIGHT)
+        self._feed = StateFeed(self._ledger)
+        self._nodes: dict[Side, SimulatedNode] = {}
+        self._servers: dict[Side, LightningRestServer] = {}
+        self._ports: dict[Side, int] = {}
+        self._watcher: asyncio.Task[None] | None = None
+
+    @property
+    def height(self) -> int:
+        """The Bitcoin height that both nodes show."""
+        return self._ledger.height
+
+    async def start(self) -> tuple[LightningNode, LightningNode]:
+        """Serve both nodes on the loopback and return how to reach the taker's and the provider's."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        taker, provider = [await self._start_node(side) for side in (Side.TAKER, Side.PROVIDER)]
+        self._watcher = asyncio.create_task(self._watch_expiries())
+        return taker, provider
+
+    async def _start_node(self, side: Side) -> LightningNode:
+        identity = LightningIdentity(self._seed, side, CHANNEL_HEIGHT)
+        directory = self._directory_of(side)
+        directory.mkdir(exist_ok=True)
+        macaroon = b"".join(identity.secret(f"macaroon {part}") for part in range(4))
+        _write_secret(directory / "admin.macaroon", macaroon)
+        node = SimulatedNode(identity, self._ledger, self._clock)
+        server = LightningRestServer(node, self._ledger, self._feed, self._clock, macaroon=macaroon)
+        self._nodes[side], self._servers[side] = node, server
+        _write_certificate(directory, name=f"simnet {side.value}")
+        self._ports[side] = await server.start(_tls_context(directory))
+        return LightningNode(
+            rest_url=f"https://127.0.0.1:{self._ports[side]}",
+            certificate_file=str(directory / "tls.cert"),
+            macaroon_file=str(directory / "admin.macaroon"),
+            node_key=identity.public_key.hex(),
+        )
+
+    async def stop(self) -> None:
+        """End every stream and stop serving."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.wait([self._watcher])
+            self._watcher = None
+        for server in self._servers.values():
+            await server.stop()
+
+    async def stop_node(self, side: Side) -> None:
+        """Cut all of one node's connections and serve it no more; its peer's channel is inactive meanwhile.
+
+        Raises:
+            InvalidRequest: it does not run.
+        """
+        server = self._servers[side]
+        if not server.is_running:
+            raise InvalidRequest(f"the Lightning node of the {side.value} does not run")
+        self._ledger.channel.is_active = False
+        await server.stop()
+
+    async def start_node(self, side: Side, *, new_certificate: bool) -> None:
+        """Serve a stopped node again, where it was and with all that it knew.
+
+        Raises:
+            InvalidRequest: it runs.
+        """
+        server, directory = self._servers[side], self._directory_of(side)
+        if server.is_running:
+            raise InvalidRequest(f"the Lightning node of the {side.value} runs")
+        if new_certificate:
+            _write_certificate(directory, name=f"simnet {side.value}")
+        await server.start(_tls_context(directory), self._ports[side])
+        self._ledger.channel.is_active = all(each.is_running for each in self._servers.values())
+
+    def _directory_of(self, side: Side) -> Path:
+        return self._directory / f"{side.value}-lightning"
+
+    async def mine(self, blocks: int) -> int:
+        """Advance both nodes by that many Bitcoin blocks, with all that expires on the way; return the height."""
+        height = self._ledger.mine(blocks, self._clock.now())
+        self._feed.wake()
+        return height
+
+    def set_fault(self, party: Literal["taker_lightning", "provider_lightning"], kind: str, **arguments: Any) -> None:
+        """Turn a fault switch of one node on; ``none`` clears all of that node.
+
+        Args:
+            party: which node.
+            kind: a value of ``FaultKind``.
+            arguments: what the kind takes: ``path`` (a prefix), ``count``, ``seconds``, ``status``, ``reason``.
+
+        Raises:
+            InvalidRequest: an unknown party or kind, or an argument that it does not take.
+        """
+        side = {"taker_lightning": Side.TAKER, "provider_lightning": Side.PROVIDER}.get(party)
+        if side is None:
+            raise InvalidRequest(f"the simnet has no Lightning node {party!r}")
+        node, server = self._nodes[side], self._servers[side]
+        fault = Fault.of(kind, arguments)
+        server.faults.set(fault)
+        if fault.kind is FaultKind.DOWN:
+            server.reset_connections()
+        elif fault.kind is FaultKind.HOLD_PAYMENTS:
+            self._ledger.hold_payments(side)
+        elif fault.kind is FaultKind.FAIL_PAYMENTS:
+            node.payments.failing = fault.reason
+        elif fault.kind is FaultKind.SPLIT_PAYMENTS:
+            node.payments.parts = fault.parts
+        elif fault.kind is FaultKind.NONE:
+            node.payments.failing, node.payments.parts = None, 1
+            self._ledger.release_payments(side, self._clock.now())
+        self._feed.wake()
+
+    async def status(self) -> dict[str, Any]:
+        """Height, balances, what is in flight and which faults are on, for people."""
+        channel = self._ledger.channel
+        return {
+            "height": self.height,
+            "nodes": {
+                side.value: {
+                    "balance_msat": channel.balance_msat(side),
+                    "sending_msat": channel.pending_msat(side),
+                    **dict(zip(("invoices", "payments"), self._ledger.count(side), strict=True)),
+                    "open_requests": server.open_requests,
+                    "faults": server.faults.active(),
+                }
+                for side, server in self._servers.items()
+            },
+        }
+
+    async def _watch_expiries(self) -> None:
+        # Each call lets time pass by itself; this is for those who only listen to a stream.
+        while True:
+            await asyncio.sleep(_EXPIRY_CHECK_SECONDS)
+            self._ledger.pass_time(self._clock.now())
+            self._feed.wake()
+
+
+def _write_secret(path: Path, data: bytes) -> None:
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data)
+
+
+def _tls_context(directory: Path) -> ssl.SSLContext:
+    """The context of a server with the certificate that lies there."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(directory / "tls.cert", directory / "tls.key")
+    return tls
+
+
+def _write_certificate(directory: Path, *, name: str) -> None:
+    """A self-signed certificate for the loopback, as lnd makes one at its first start.
+
+    Its key is drawn by the operating system: it is not part of what the seed determines, and a certificate
+    is valid by the machine's clock, not by the simulated one.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(IPv4Address("127.0.0.1"))])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=365))
+        .add_extension(names, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    _write_secret(
+        directory / "tls.key",
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+    )
+    (directory / "tls.cert").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))

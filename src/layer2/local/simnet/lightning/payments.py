@@ -1,0 +1,286 @@
+"""What a simulated Lightning node does to pay: each call of lnd about payments, its refusals and its words.
+
+Pure besides the clock it is given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from layer2.errors import FormatError
+from layer2.formats import bolt11
+from layer2.local.simnet.clock import SimClock
+from layer2.local.simnet.lightning.answers import payment_answer, payment_request_answer
+from layer2.local.simnet.lightning.identity import LightningIdentity
+from layer2.local.simnet.lightning.invoices import DEFAULT_CLTV_DELTA, INVOICE_PREFIX
+from layer2.local.simnet.lightning.ledger import BLOCK_PADDING, Ledger
+from layer2.local.simnet.lightning.messages import Message, RestError, Status, dates, page
+from layer2.local.simnet.lightning.records import (
+    KEYSEND_RECORD,
+    FailureReason,
+    Payment,
+    PaymentConflict,
+    PaymentNotFound,
+    PaymentState,
+)
+from layer2.local.simnet.lightning.streams import Subscription, all_payments, one_payment
+
+__all__ = ["MAX_CLTV_DELTA", "NETWORK", "PaymentCalls"]
+
+NETWORK = "regtest"
+MAX_CLTV_DELTA = 2016
+_DEFAULT_LIST = 100
+_DEFAULT_MAX_PARTS = 16
+_MAX_PARTS_OF_SHARDS = 1000
+_FIRST_CUSTOM_RECORD = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class _Intent:
+    """What a request to send asks for."""
+
+    payment_hash: bytes
+    payee: bytes
+    amount_msat: int
+    final_cltv_delta: int
+    payment_address: bytes
+    payment_request: str
+    custom_records: dict[int, bytes]
+
+
+class PaymentCalls:
+    """The calls of one node about its payments, named as in lnd's services.
+
+    Args:
+        identity: its keys.
+        ledger: shared with its peer.
+        clock: for the times of payments and the lives of the invoices that are paid.
+    """
+
+    def __init__(self, identity: LightningIdentity, ledger: Ledger, clock: SimClock) -> None:
+        self._identity = identity
+        self._side = identity.side
+        self._ledger = ledger
+        self._clock = clock
+        self._probes = 0
+        self.failing: FailureReason | None = None
+        """The reason with which every new payment of this node fails; None lets them go."""
+        self.parts = 1
+        """In how many HTLCs a payment goes that may have so many; in fewer where it may not."""
+
+    def decode_payment_request(self, request: Message) -> dict[str, Any]:
+        """``lnrpc.PayReq``."""
+        return payment_request_answer(self._decode(request.text("pay_req")))
+
+    def send_payment(self, request: Message) -> Subscription:
+        """Start a payment, and say what its stream sends."""
+        cltv_limit = request.number("cltv_limit", 32) or MAX_CLTV_DELTA
+        if not 0 <= cltv_limit <= MAX_CLTV_DELTA:
+            raise RestError(f"total time lock of {cltv_limit % (1 << 32)} exceeds max allowed {MAX_CLTV_DELTA}")
+        if request.number("timeout_seconds", 32) < 0:
+            raise RestError("timeout_seconds cannot be negative")
+        max_parts = request.number("max_parts", 32, signed=False) or _DEFAULT_MAX_PARTS
+        shard_msat = request.number("max_shard_size_msat", signed=False)
+        if shard_msat and max_parts > _MAX_PARTS_OF_SHARDS:
+            raise RestError(
+                f"requested max_parts ({max_parts}) exceeds the allowed upper limit of {_MAX_PARTS_OF_SHARDS}; cannot "
+                f"send payment amount with max_shard_size_msat={shard_msat} mSAT"
+            )
+        request.amount_msat("fee_limit_sat", "fee_limit_msat")  # The one hop takes no fee: any limit is enough.
+        intent = self._intent(request)
+        if shard_msat and intent.amount_msat > shard_msat * max_parts:
+            raise RestError(
+                f"payment amount {intent.amount_msat} mSAT exceeds maximum possible amount {shard_msat * max_parts} "
+                f"mSAT with max_parts={max_parts} and max_shard_size_msat={shard_msat} mSAT"
+            )
+        least = intent.final_cltv_delta + BLOCK_PADDING
+        if cltv_limit <= least:
+            raise RestError(f"cltv limit {cltv_limit} should be greater than {least}")
+        if intent.payee == self._identity.public_key and not request.flag("allow_self_payment"):
+            raise RestError("self-payments not allowed")
+        parts = min(self.parts, max_parts, intent.amount_msat) if intent.payment_address else 1
+        self._send(intent, _shards(intent.amount_msat, shard_msat or -(-intent.amount_msat // parts)))
+        in_flight = not request.flag("no_inflight_updates")
+        return one_payment(self._ledger, self._side, intent.payment_hash, from_start=True, in_flight=in_flight)
+
+    def _send(self, intent: _Intent, parts_msat: list[int]) -> Payment:
+        now = self._clock.now()
+        try:
+            payment = self._ledger.start_payment(
+                self._side,
+                payment_hash=intent.payment_hash,
+                payment_address=intent.payment_address,
+                payment_request=intent.payment_request,
+                amount_msat=intent.amount_msat,
+                final_cltv_delta=intent.final_cltv_delta,
+                now=now,
+                custom_records=intent.custom_records,
+            )
+        except PaymentConflict as error:
+            raise RestError(str(error), Status.ALREADY_EXISTS) from None
+        if self.failing is not None:
+            self._ledger.fail_payment(payment, self.failing, now)
+        elif intent.payee != self._identity.peer_key:
+            # A payment to this node itself ends here too: it would need a way round, and there is one channel.
+            self._ledger.fail_payment(payment, FailureReason.NO_ROUTE, now)
+        else:
+            self._ledger.attempt(payment, now, parts_msat)
+        return self._ledger.payment(self._side, intent.payment_hash)
+
+    def _intent(self, request: Message) -> _Intent:
+        records = _custom_records(request)
+        if KEYSEND_RECORD in records and request.number("max_shard_size_msat", signed=False):
+            raise RestError(
+                "keysend payments cannot specify a max shard amount - MPP not supported with keysend payments"
+            )
+        amount_msat = request.amount_msat("amt", "amt_msat")
+        dest, payment_hash = request.data("dest"), request.data("payment_hash")
+        delta = request.number("final_cltv_delta", 32)
+        if not request.text("payment_request"):
+            return self._intent_without_invoice(dest, payment_hash, amount_msat, delta, records)
+        for name, given in (("dest", dest), ("payment_hash", payment_hash), ("final_cltv_delta", delta)):
+            if given:
+                raise RestError(f"{name} and payment_request cannot appear together")
+        invoice = self._decode(request.text("payment_request"))
+        if self._clock.now() > invoice.expires_at:
+            until = datetime.fromtimestamp(invoice.expires_at, UTC)
+            raise RestError(f"invoice expired. Valid until {until:%Y-%m-%d %H:%M:%S} +0000 UTC")
+        if not invoice.payment_secret:
+            raise RestError("payment request must contain either a payment address or blinded paths")
+        if invoice.amount_msat is None and not amount_msat:
+            raise RestError("amount must be specified when paying a zero amount invoice")
+        if invoice.amount_msat is not None and amount_msat:
+            raise RestError("amount must not be specified when paying a non-zero amount invoice")
+        return _Intent(
+            payment_hash=invoice.payment_hash,
+            payee=invoice.payee,
+            amount_msat=invoice.amount_msat or amount_msat,
+            final_cltv_delta=invoice.min_final_cltv_expiry_delta,
+            payment_address=invoice.payment_secret,
+            payment_request=invoice.text,
+            custom_records=records,
+        )
+
+    @staticmethod
+    def _intent_without_invoice(
+        dest: bytes, payment_hash: bytes, amount_msat: int, delta: int, records: dict[int, bytes]
+    ) -> _Intent:
+        if len(dest) != 33:
+            raise RestError(f"invalid vertex length of {len(dest)}, want 33")
+        if not amount_msat:
+            raise RestError("amount must be specified")
+        if len(payment_hash) != 32:
+            raise RestError(f"invalid hash length of {len(payment_hash)}, want 32")
+        return _Intent(payment_hash, dest, amount_msat, delta or DEFAULT_CLTV_DELTA, b"", "", records)
+
+    def _decode(self, text: str) -> bolt11.Bolt11Invoice:
+        try:
+            invoice = bolt11.decode(text)
+        except FormatError as error:
+            raise RestError(f"invalid payment request: {error.message}") from None
+        if invoice.prefix != INVOICE_PREFIX:
+            raise RestError(f"invoice not for current active network '{NETWORK}'")
+        if invoice.is_amp or invoice.has_blinded_paths or invoice.fallback_addresses:
+            raise RestError(
+                "the simulated node reads no invoices with AMP, blinded paths or fallback addresses",
+                Status.UNIMPLEMENTED,
+            )
+        return invoice
+
+    def estimate_route_fee(self, request: Message) -> dict[str, Any]:
+        """``routerrpc.RouteFeeResponse``: from the graph to a key, by a payment that must fail to an invoice."""
+        dest, text = request.data("dest"), request.text("payment_request")
+        if bool(dest) == bool(text):
+            raise RestError("specify either a destination or an invoice")
+        if text:
+            return self._probe(self._decode(text))
+        amount_sat = request.number("amt_sat")
+        if len(dest) != 33:
+            raise RestError("invalid length destination key")
+        if amount_sat <= 0:
+            raise RestError("amount must be greater than 0")
+        if not self._ledger.channel.can_offer(self._side, amount_sat * 1000):
+            raise RestError("insufficient local balance")
+        if dest != self._identity.peer_key:
+            raise RestError("unable to find a path to destination")
+        return _route_fee(self._ledger.height + DEFAULT_CLTV_DELTA + BLOCK_PADDING, FailureReason.NONE)
+
+    def _probe(self, invoice: bolt11.Bolt11Invoice) -> dict[str, Any]:
+        if not invoice.amount_msat:
+            raise RestError("payment request amount must be greater than 0")
+        if invoice.payee == self._identity.public_key:
+            raise RestError("self-payments not allowed")
+        self._probes += 1
+        intent = _Intent(
+            payment_hash=self._identity.secret(f"probe {self._probes}"),
+            payee=invoice.payee,
+            amount_msat=invoice.amount_msat,
+            final_cltv_delta=invoice.min_final_cltv_expiry_delta,
+            payment_address=invoice.payment_secret or b"",
+            payment_request="",
+            custom_records={},
+        )
+        payment = self._send(intent, [intent.amount_msat])
+        if payment.state is PaymentState.IN_FLIGHT:
+            raise RestError("the simulated node probes no route while its payments are held", Status.UNIMPLEMENTED)
+        if payment.reason is not FailureReason.INCORRECT_PAYMENT_DETAILS:
+            return _route_fee(0, payment.reason)
+        # Only the payee can refuse the details: the probe came to it.
+        return _route_fee(payment.attempts[-1].htlc.expiry_height, FailureReason.NONE)
+
+    def track_payment(self, request: Message) -> Subscription:
+        """One payment's states."""
+        payment_hash = request.bytes32("payment_hash", "hash")
+        in_flight = not request.flag("no_inflight_updates")
+        try:
+            return one_payment(self._ledger, self._side, payment_hash, in_flight=in_flight)
+        except PaymentNotFound as error:
+            raise RestError(str(error), Status.NOT_FOUND) from None
+
+    def track_payments(self, request: Message) -> Subscription:
+        """All payments' states, those that are under way at once."""
+        return all_payments(self._ledger, self._side, in_flight=not request.flag("no_inflight_updates"))
+
+    def list_payments(self, request: Message) -> dict[str, Any]:
+        """``lnrpc.ListPaymentsResponse``; those that did not succeed only with ``include_incomplete``."""
+        start, end = dates(request)
+        incomplete = request.flag("include_incomplete")
+        found = page(
+            lambda index: self._ledger.payment_at(self._side, index),
+            self._ledger.last_payment_index(self._side),
+            request,
+            request.number("max_payments", signed=False) or _DEFAULT_LIST,
+            lambda payment: (
+                (incomplete or payment.state is PaymentState.SUCCEEDED) and start <= payment.created_at <= end
+            ),
+        )
+        _, total = self._ledger.count(self._side)
+        return {
+            "payments": [self.answer(payment) for payment in found],
+            "first_index_offset": str(found[0].index if found else 0),
+            "last_index_offset": str(found[-1].index if found else 0),
+            "total_num_payments": str(total if request.flag("count_total_payments") else 0),
+        }
+
+    def answer(self, payment: Payment) -> dict[str, Any]:
+        """``lnrpc.Payment``."""
+        return payment_answer(payment, self._identity.channel_id, self._identity.peer_key)
+
+
+def _custom_records(request: Message) -> dict[int, bytes]:
+    records = request.records("dest_custom_records")
+    if any(number < _FIRST_CUSTOM_RECORD for number in records):
+        raise RestError(f"no custom records with types below {_FIRST_CUSTOM_RECORD} allowed")
+    return records
+
+
+def _shards(amount_msat: int, most_msat: int) -> list[int]:
+    """The amount in parts of at most so much, the smallest one last."""
+    whole, rest = divmod(amount_msat, most_msat)
+    return [most_msat] * whole + ([rest] if rest else [])
+
+
+def _route_fee(time_lock: int, reason: FailureReason) -> dict[str, Any]:
+    return {"routing_fee_msat": "0", "time_lock_delay": str(time_lock), "failure_reason": reason.value}

@@ -1,0 +1,1 @@
+"""HTTP plumbing: connection pools, and the clock of a server."""

@@ -1,0 +1,1 @@
+"""What the core takes from outside, and what an implementer of each guarantees."""

@@ -1,0 +1,1 @@
+"""What both parties of a swap sign, and the transfer that a user asks for. Pure."""
