@@ -16,6 +16,7 @@ import pytest
 from layer2.errors import JournalBusy, JournalError
 from layer2.model.transactions import SwapId
 from layer2.swap_engine.journal import SqliteJournal
+from swap_engine.test_journal import a_record
 
 
 def child(program: str, path: Path) -> subprocess.Popen[str]:
@@ -26,6 +27,30 @@ def child(program: str, path: Path) -> subprocess.Popen[str]:
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
+
+
+async def test_a_second_object_in_this_process_keeps_what_the_first_commits(tmp_path: Path) -> None:
+    """POSIX drops all locks of a process on a file when the process closes any descriptor of it. A process that then
+    closes its last connection would delete the write-ahead log into which this process still writes."""
+    path = tmp_path / "journal.db"
+    first = await SqliteJournal.open(path)
+    await first.create(a_record())
+    second = await SqliteJournal.open(path)
+    log = Path(f"{path}-wal")
+    before = log.stat().st_ino
+    program = """
+        import sqlite3, sys
+        connection = sqlite3.connect(sys.argv[1])
+        connection.execute("select count(*) from swaps").fetchall()
+        connection.close()
+    """
+    other = child(program, path)
+    other.communicate()
+    assert other.returncode == 0
+    assert log.exists()
+    assert log.stat().st_ino == before
+    await first.aclose()
+    await second.aclose()
 
 
 async def test_a_second_process_that_wants_to_act_is_refused_and_learns_which_one_acts(tmp_path: Path) -> None:
@@ -65,7 +90,7 @@ async def test_two_journals_of_one_process_do_not_both_act(tmp_path: Path) -> No
     first, second = await SqliteJournal.open(path), await SqliteJournal.open(path)
     await first.act()
     assert stat.S_IMODE((tmp_path / "journal.db.lock").stat().st_mode) == 0o600
-    with pytest.raises(JournalBusy, match="this process acts"):
+    with pytest.raises(JournalBusy, match="this process already acts"):
         await second.act()
     await first.aclose()
     with pytest.raises(JournalError, match="closed"):
@@ -79,7 +104,7 @@ def write_until_killed(path: Path) -> int:
     program = """
         import asyncio, os, sys
         from pathlib import Path
-        from layer2.interfaces import Intent, Role, SwapRecord
+        from layer2.ports.journal import Intent, Role, SwapRecord
         from layer2.swap_engine.journal import SqliteJournal
 
         async def main():

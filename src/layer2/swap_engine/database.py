@@ -1,8 +1,9 @@
-"""One SQLite file in one thread of its own: opened, brought to the newest schema, and written durably."""
+"""Durable access to a SQLite file in a separate thread, with migration to the newest schema."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,17 +28,17 @@ _BUSY_MILLISECONDS: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class _Write:
-    work: Callable[[Connection], Any]
+    work: Callable[[Connection], object]
     done: asyncio.Future[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class _Wrote:
-    result: Any
+    result: object
 
 
 class _WorkRaised(Exception):
-    """One of several writes raised, and all of them were taken back."""
+    """One of several writes raised, and all of them were rolled back."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
@@ -45,10 +46,10 @@ class _WorkRaised(Exception):
 
 
 class Database:
-    """The journal's file. Work given to it runs in order, in the database's own thread.
+    """The journal's file. Work runs in order, in the database's thread.
 
-    Writes that wait at the same time share one commit: what makes a write slow is the disk, and it is waited for
-    once. Belongs to the event loop in which it was opened.
+    Writes that wait at the same time share one commit, and so one wait for the disk. A database belongs to the event
+    loop in which it was opened.
 
     Raises, all methods: JournalError when the file cannot be opened, read or written.
     """
@@ -63,7 +64,7 @@ class Database:
 
     @classmethod
     async def open(cls, path: Path) -> Self:
-        """Open the file, make it (mode 0600) if it is not there, and bring its schema up to date."""
+        """Open the file, create it (mode 0600) if it does not exist, and migrate its schema."""
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"layer2-journal-{path.name}")
         try:
             engine = await asyncio.get_running_loop().run_in_executor(thread, _open_engine, path)
@@ -73,20 +74,20 @@ class Database:
         return cls(path, thread, engine)
 
     async def aclose(self) -> None:
-        """Finish what was given, close the file, and end the thread. Can be repeated."""
+        """Finish pending work, close the file, and end the thread. Can be repeated."""
         if self._closed:
             return
         self._closed = True
         self._start_writing()
-        # The thread is idle or about to be: what it still does are a few transactions.
+        # The thread has at most a few transactions left, so this wait is short.
         self._thread.submit(self._engine.dispose)
         self._thread.shutdown(wait=True)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` and return when it is durable; what it raises takes back all that it did, and nothing else.
+        """Run ``work`` and return when its changes are durable. If it raises, only its own changes are rolled back.
 
-        It may run twice, the second time after all that it did was taken back. Cancelling the caller breaks nothing:
-        the write is then either complete or was never begun.
+        ``work`` may run twice, the second time after a rollback. If the caller is cancelled, the write is either
+        complete or never started.
         """
         self.check_open()
         loop = asyncio.get_running_loop()
@@ -94,20 +95,20 @@ class Database:
         self._waiting.append(_Write(work, done))
         if not self._is_writing:
             self._is_writing = True
-            # Not at once: what else is given in this tick goes along.
+            # Deferred, so that other writes of this tick share the commit.
             loop.call_soon(self._start_writing)
         return await done
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` on one consistent view of the file."""
+        """Run ``work`` on a consistent view of the file."""
         self.check_open()
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._read_in_thread, work)
 
     def check_open(self) -> None:
-        """Check that the file was not closed.
+        """Check that the database is open.
 
         Raises:
-            JournalError: it was.
+            JournalError: it is closed.
         """
         if self._closed:
             raise JournalError(
@@ -115,7 +116,7 @@ class Database:
             )
 
     def _start_writing(self) -> None:
-        """Write all that waits; the end of it comes back here."""
+        """Write everything that waits; ``_written`` calls this again afterwards."""
         writes, self._waiting = [write for write in self._waiting if not write.done.done()], []
         self._is_writing = bool(writes)
         if writes:
@@ -136,7 +137,7 @@ class Database:
         self._start_writing()
 
     def _fault(self, error: BaseException) -> JournalError:
-        # A fault of this module must not leave anyone waiting forever.
+        # A bug of this module must not leave a caller waiting forever.
         return JournalError(f"the journal {self.path} could not be written: unexpected {type(error).__name__}")
 
     @contextmanager
@@ -146,7 +147,7 @@ class Database:
                 with connection.begin():
                     yield connection
             except SQLAlchemyError:
-                # A commit that failed can leave SQLite's transaction open, where SQLAlchemy takes it for ended.
+                # A failed commit can leave SQLite's transaction open although SQLAlchemy considers it ended.
                 connection.invalidate()
                 raise
 
@@ -157,8 +158,8 @@ class Database:
         except SQLAlchemyError as error:
             raise _journal_error(self.path, error) from error
 
-    def _write_in_thread(self, works: Sequence[Callable[[Connection], Any]]) -> list[_Wrote | Exception]:
-        """What each write gave, once it is durable, or its error."""
+    def _write_in_thread(self, works: Sequence[Callable[[Connection], object]]) -> list[_Wrote | Exception]:
+        """The durable result of each write, or its error."""
         try:
             return self._write_together(works)
         except _WorkRaised as raised:
@@ -166,10 +167,10 @@ class Database:
                 return [self._seen_by_caller(raised.error)]
             return [outcome for work in works for outcome in self._write_in_thread([work])]
         except SQLAlchemyError as error:
-            # Each its own, because a traceback is added to an error as it is raised.
+            # A separate error for each write, because raising adds a traceback to an error.
             return [self._seen_by_caller(error) for _ in works]
 
-    def _write_together(self, works: Sequence[Callable[[Connection], Any]]) -> list[_Wrote | Exception]:
+    def _write_together(self, works: Sequence[Callable[[Connection], object]]) -> list[_Wrote | Exception]:
         with self._transaction("BEGIN IMMEDIATE") as connection:
             try:
                 return [_Wrote(work(connection)) for work in works]
@@ -181,7 +182,7 @@ class Database:
 
 
 def _journal_error(path: Path, error: SQLAlchemyError) -> JournalError:
-    # The driver's own words only: SQLAlchemy's message would show the statement's values.
+    # Only the driver's message: SQLAlchemy's message would show the statement's values.
     cause = getattr(error, "orig", None) or type(error).__name__
     journal_error = JournalError(f"the journal {path} could not be read or written: {cause}")
     journal_error.__cause__ = error
@@ -191,12 +192,16 @@ def _journal_error(path: Path, error: SQLAlchemyError) -> JournalError:
 def _open_engine(path: Path) -> Engine:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # SQLite gives its -wal and -shm files the mode of the main file.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        # SQLite creates its -wal and -shm files with the mode of the main file. A file that exists is never opened
+        # here: closing it would drop the locks of this process's other connections (POSIX), and with them the log.
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         path.chmod(0o600)
     except OSError as error:
         raise JournalError(f"the journal {path} cannot be opened: {error.strerror}") from error
-    # An error's cause is printed with tracebacks, and values may be preimages.
+    # Tracebacks print an error's cause, and values may be preimages.
     engine = create_engine(f"sqlite:///{path}", hide_parameters=True)
     event.listen(engine, "connect", _prepare_connection)
     event.listen(engine, "begin", _begin)
@@ -213,12 +218,12 @@ def _open_engine(path: Path) -> Engine:
 
 
 def _prepare_connection(connection: Any, _record: object) -> None:
-    # The driver would otherwise begin transactions when it thinks fit, and not before DDL.
+    # Otherwise the driver decides when to begin transactions, and begins none before DDL.
     connection.isolation_level = None
     for pragma in (
         f"busy_timeout = {_BUSY_MILLISECONDS}",
         "journal_mode = WAL",
-        # NORMAL may lose committed transactions at a power cut.
+        # NORMAL may lose committed transactions in a power failure.
         "synchronous = FULL",
         "foreign_keys = ON",
     ):
@@ -235,7 +240,7 @@ def _bring_up_to_date(path: Path, connection: Connection) -> None:
         revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     if revision == HEAD:
         return
-    # Alembic is slow to import and needed only for a new or old file.
+    # Alembic is slow to import, and needed only for a new or old file.
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
@@ -251,6 +256,6 @@ def _bring_up_to_date(path: Path, connection: Connection) -> None:
         if known is None:
             raise JournalError(
                 f"the journal {path} was written by a newer version of layer2 (schema {revision})",
-                remedy="install that version; this one would not understand what it promised",
+                remedy="install that version; this version cannot read its open swaps",
             )
     command.upgrade(config, "head")

@@ -67,7 +67,7 @@ class BobNetwork:
 
     def htlc(self, preimage: Preimage, *, payer: str = "taker", payee: str = "provider", **changes: object) -> Htlc:
         fields: dict[str, object] = {
-            "layer": Layer2ProtocolType.BOB,
+            "protocol": Layer2ProtocolType.BOB,
             "chain_id": 60808,
             "contract": HTLC_ADDRESS,
             "token": TEST_TOKEN_ADDRESS,
@@ -76,7 +76,7 @@ class BobNetwork:
             "payer": self.address(payer),
             "payee": self.address(payee),
             "deadline": START + 7_200,
-            "lock_finality": Finality.LATEST,
+            "finality": Finality.LATEST,
         }
         leg = EvmLeg(**(fields | changes))  # type: ignore[arg-type]  # the tests' own names
         return Htlc(leg, preimage.payment_hash, sha256(b"terms").digest())
@@ -90,7 +90,7 @@ class BobNetwork:
 def at(htlc: Htlc, finality: Finality) -> Htlc:
     """The same lock under terms that wait for another finality: its ``lock_id`` does not commit to it."""
     assert isinstance(htlc.leg, EvmLeg)
-    return replace(htlc, leg=replace(htlc.leg, lock_finality=finality))
+    return replace(htlc, leg=replace(htlc.leg, finality=finality))
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from eth_typing import Address
@@ -34,6 +35,7 @@ from layer2.errors import (
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.evm_transaction import Eip1559Transaction
 from layer2.local.simnet.accounts import START_WEI
+from layer2.model.layers import LAYERS, Layer2ProtocolType
 from layer2.model.money import BTC, ETH, AssetId
 from layer2.model.transactions import EvmTxId, Finality, TxState
 from layer2.ports.journal import SendRecord
@@ -322,6 +324,20 @@ async def test_a_signed_transaction_for_another_chain_is_refused(bob: BobNetwork
 async def test_a_node_on_another_chain_is_refused(bob: BobNetwork) -> None:
     with pytest.raises(WrongNetwork, match="chain 60808, the configuration says BOB \\(808813\\)"):
         await bob.client("taker", chain_id=808813)
+
+
+async def test_a_chain_that_is_not_the_networks_is_refused_though_it_has_the_chain_id(
+    bob: BobNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(WrongNetwork, match="another network, the configuration names mainnet") as local:
+        await bob.client("taker", network="mainnet")
+    assert local.value.code == "genesis"
+    first = bob.node.chain.block_by_number(0)
+    assert first is not None
+    facts = replace(LAYERS[Layer2ProtocolType.BOB], genesis={"mainnet": first.hash})
+    monkeypatch.setitem(LAYERS, Layer2ProtocolType.BOB, facts)  # type: ignore[arg-type]  # a dict underneath
+    with pytest.raises(WrongNetwork, match="BOB on mainnet, the configuration names regtest"):
+        await bob.client("taker")
 
 
 async def test_a_token_that_is_none_or_has_other_decimals_is_a_configuration_error(bob: BobNetwork) -> None:

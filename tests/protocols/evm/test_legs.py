@@ -39,13 +39,13 @@ async def fund(client: BobClient, htlc: Htlc) -> None:
 async def test_an_offer_names_the_layer_the_contract_the_token_and_the_account(bob: BobNetwork) -> None:
     taker = await bob.client("taker")
     assert await taker.legs.leg_offer() == EvmOffer(
-        layer=Layer2ProtocolType.BOB,
+        protocol=Layer2ProtocolType.BOB,
         chain_id=60808,
         contract=HTLC_ADDRESS,
         token=TEST_TOKEN_ADDRESS,
         token_decimals=TEST_TOKEN_DECIMALS,
         account=bob.address("taker"),
-        lock_finality=Finality.LATEST,
+        finality=Finality.LATEST,
     )
     for side in Side:
         request = OfferRequest(side, SECRET.payment_hash, 100_420, "memo", expiry_seconds=0, min_blocks=0)

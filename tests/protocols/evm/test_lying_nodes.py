@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from layer2.contracts.htlc import HTLC_ADDRESS
+from layer2.contracts.htlc import HTLC_ADDRESS, LOCKED
 from layer2.errors import (
     BadAnswer,
     FormatError,
@@ -29,9 +29,10 @@ from layer2.model.money import ETH
 from layer2.model.transactions import Preimage
 from layer2.net.pool import ConnectionPoolConfig
 from layer2.protocols.evm.chain.heads import HeadWatcher
-from layer2.protocols.evm.locks.events import LOCKED, LockEvents
+from layer2.protocols.evm.locks.events import LockEvents
 from layer2.protocols.evm.requests import EvmTransactionRequest
-from layer2.protocols.evm.rpc.json_rpc import SEND, JsonRpc
+from layer2.protocols.evm.rpc.batches import SEND
+from layer2.protocols.evm.rpc.json_rpc import JsonRpc
 from layer2.protocols.evm.rpc.node import EvmNode
 from protocols.evm.bob_network import BobNetwork
 from protocols.evm.scripted_node import Calls, balanced, scripted_node
@@ -164,8 +165,8 @@ BOMB = zlib.compressobj(9, zlib.DEFLATED, 31)
 GZIP = BOMB.compress(b'{"jsonrpc":"2.0","id":1,"result":"' + b"0" * 30_000_000) + BOMB.flush()
 
 WRONG_ON_THE_WIRE: dict[str, tuple[bytes, type[NodeError], str]] = {
-    "truncated": (HEAD + b'Content-Length: 90\r\n\r\n{"jsonrpc":"2.0","id":1,"res', NodeUnreachable, "broke off"),
-    "cut chunk": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n40\r\n{", NodeUnreachable, "broke off"),
+    "truncated": (HEAD + b'Content-Length: 90\r\n\r\n{"jsonrpc":"2.0","id":1,"res', NodeUnreachable, "ended early"),
+    "cut chunk": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n40\r\n{", NodeUnreachable, "ended early"),
     "no http": (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", NodeUnreachable, "connection broke"),
     "nothing": (b"", NodeUnreachable, "connection broke"),
     "html": (HEAD + b"Content-Length: %d\r\n\r\n" % len(HTML) + HTML, BadAnswer, "not JSON"),
@@ -230,7 +231,7 @@ async def test_a_node_that_repeats_what_it_was_sent_shows_no_preimage_in_our_err
 
 async def test_more_than_a_word_of_storage_is_a_bad_answer() -> None:
     async with scripted_node(answering(lambda call: "0x" + "ff" * 33)) as scripted:
-        with pytest.raises(BadAnswer, match="33 bytes are no word of storage"):
+        with pytest.raises(BadAnswer, match="at most 32 bytes, not 33"):
             await EvmNode(scripted.client(), "BOB").storage(b"\x01" * 20, 1)
 
 

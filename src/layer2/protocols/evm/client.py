@@ -23,7 +23,7 @@ from layer2.formats.eip2612 import SignedPermit
 from layer2.formats.evm_address import parse_address, to_checksum
 from layer2.formats.evm_hex import parse_data
 from layer2.legs.evidence import EvmReceiptEvidence
-from layer2.model.layers import Layer2ProtocolType
+from layer2.model.layers import LAYERS, Layer2ProtocolType
 from layer2.model.money import BTC, AssetId, Balance, checked_amount, rescaled
 from layer2.model.transactions import EvmTxId, Finality, TxState, TxStatus
 from layer2.ports.clock import Clock, SystemClock
@@ -48,22 +48,24 @@ __all__ = ["EvmClient"]
 LOG: Final = logging.getLogger("layer2.evm")
 
 _WEBSOCKET_SECONDS: Final = 3.0
-"""How long the check of a websocket may keep a client from its first use."""
+"""How long the check of a websocket may delay the initialization."""
 
 
 class EvmClient(EvmFollowing):
-    """One EVM layer through the party's own node. A layer is a subclass that names its ``protocol_type``.
+    """One EVM layer through the party's own node. Each layer is a subclass with its ``protocol_type``.
 
-    A closed client refuses every call with ``AsyncRuntimeError``; its part in swaps is ``legs``.
+    A closed client refuses every call with ``AsyncRuntimeError``. ``legs`` is its interface for swaps.
 
     Args:
         settings: node, token and limits.
         signer: the party's key.
-        sends: the durable record of single sends.
-        clock: this machine's clock, which the node's is compared with.
+        sends: the durable record of sends. Every transaction is recorded before it is sent, so a call that is repeated
+            with the same idempotency key after a timeout or a crash does not pay twice. ``SqliteJournal`` keeps it in a
+            file.
+        clock: this machine's clock, with which the node's clock is compared; None is the system's.
 
     Raises:
-        ConfigurationError: a setting is wrong.
+        ConfigurationError: a setting is invalid.
     """
 
     protocol_type: ClassVar[Layer2ProtocolType]
@@ -86,7 +88,6 @@ class EvmClient(EvmFollowing):
         self._permits = Permits(parts.node, signer, parts.token, chain_id=chain_id, protocol=name)
         self._submissions = Submissions(
             parts.account,
-            parts.fees,
             self._estimates,
             parts.history,
             parts.replacements,
@@ -98,7 +99,7 @@ class EvmClient(EvmFollowing):
         return f"{type(self).__name__}({self._rpc.endpoint}, {to_checksum(self._account.address)})"
 
     async def aclose(self) -> None:
-        """Close connections and end the client's own tasks. Nothing that was sent is called back."""
+        """Close the connections and end the client's tasks. Sent transactions are not recalled."""
         await self._submissions.aclose()
         await self._estimates.aclose()
         await self._end_following()
@@ -107,12 +108,10 @@ class EvmClient(EvmFollowing):
         await self._fees.aclose()
         await self._rpc.aclose()
 
-    # What every layer's client offers.
-
     async def initialize_async(self, *, timeout: float | None = None) -> None:
-        """See ``Layer2ProtocolAsync``. Checks chain id and token; the contract is checked before the first swap. A
-        websocket that does not answer is logged and nothing more: it only shortens waits, and what is locked must not
-        wait for it.
+        """See ``Layer2ProtocolAsync``. Checks the chain and the token. The contract is checked before the first swap.
+
+        If the websocket does not answer, a warning is logged. It only shortens waits, so swaps must not depend on it.
         """
         async with self._deadline("initialize_async", timeout):
             chain_id, answer = await asyncio.gather(
@@ -126,6 +125,7 @@ class EvmClient(EvmFollowing):
                     protocol=self._name,
                     remedy="correct chain_id, or rpc_url",
                 )
+            await self._check_genesis()
             try:
                 decimals = decode_decimals(answer)
             except FormatError as error:
@@ -138,13 +138,31 @@ class EvmClient(EvmFollowing):
             if self._notices is not None:
                 await self._check_notices(self._notices)
 
+    async def _check_genesis(self) -> None:
+        """Check the first block: a local network has the chain id of BOB's mainnet, and margins of minutes."""
+        known = LAYERS[self.protocol_type].genesis
+        if not known:
+            return
+        first, expected = await self._node.block(0), known.get(self.settings.network)
+        served = None if first is None else first.header.hash
+        if served == expected or (expected is None and served not in known.values()):
+            return
+        serves = next((network for network, block in known.items() if block == served), "another network")
+        raise WrongNetwork(
+            f"the node at {self._rpc.endpoint} serves {self._name} on {serves}, the configuration names "
+            f"{self.settings.network}",
+            code="genesis",
+            protocol=self._name,
+            remedy="correct network, or rpc_url",
+        )
+
     async def _check_notices(self, notices: HeadNotices) -> None:
         try:
             async with asyncio.timeout(_WEBSOCKET_SECONDS):
                 await notices.check()
         except (NodeError, TimeoutError) as error:
             problem = str(error) or "no answer in time"
-            LOG.warning("the websocket at %s is not used for now, heads are polled: %s", notices.endpoint, problem)
+            LOG.warning("the websocket at %s is not available, so heads are polled: %s", notices.endpoint, problem)
 
     async def submit_transaction_async(
         self, transaction: EvmTransaction, *, idempotency_key: str | None = None, timeout: float | None = None
@@ -154,9 +172,9 @@ class EvmClient(EvmFollowing):
         Args:
             transaction: a request that the client completes and signs, or a signed transaction of type 2.
 
-        A key whose transaction was refused stays with that transaction: use a new one for another attempt. Where it
-        was replaced, the answer names what is in a block, or else the newest; where it was cancelled, that is raised
-        (``cancelled``).
+        If the transaction of an idempotency key was refused, use a new key for another attempt. If it was replaced, the
+        result has the id of the version that is in a block, or else of the newest one. If it was cancelled, a
+        ``TransactionError`` is raised (``cancelled``).
         """
         tx_id = await self._submit("submit_transaction_async", transaction, idempotency_key, timeout)
         return TxStatus(tx_id, TxState.PENDING)
@@ -169,24 +187,24 @@ class EvmClient(EvmFollowing):
         max_priority_fee_per_gas: int | None = None,
         timeout: float | None = None,
     ) -> EvmTxId:
-        """Offer a transaction that waits at a higher price, as another transaction with the same nonce.
+        """Raise the price of a pending transaction by sending another one with the same nonce.
 
         Args:
-            tx_id: of a transaction in this client's record. If it was replaced before, the newest one is replaced.
-            max_fee_per_gas: wei; None is an eighth more than before, or the market's price where that is higher.
-            max_priority_fee_per_gas: wei; None likewise.
+            tx_id: a transaction in this client's record. If it was replaced before, the newest version is replaced.
+            max_fee_per_gas: wei; None is an eighth more than before, or the market's price if that is higher.
+            max_priority_fee_per_gas: wei; None as for ``max_fee_per_gas``.
 
         Returns:
-            The id of the replacement, which is recorded before it is sent. At most one of all that have its nonce is
-            ever in a block, so nothing is paid twice; which one, their statuses say.
+            The id of the replacement, which is recorded before it is sent. At most one transaction with the nonce is
+            ever in a block, so nothing is paid twice. The statuses show which one.
 
         Raises:
-            TransactionError: not recorded here (``not_recorded``), in a block already (``mined``, with the id of the
-                one that is), its nonce used by another transaction (``nonce_used``), or nodes would refuse so small a
-                bump (``bump_too_small``).
-            FundsRulesError: it would cost more than the setting ``max_fee_per_gas`` (``fee_cap``).
+            TransactionError: the transaction is not recorded (``not_recorded``) or already in a block (``mined``, with
+                the id of that version), another transaction used its nonce (``nonce_used``), or the increase is too
+                small for nodes to accept (``bump_too_small``).
+            FundsRulesError: the price exceeds the setting ``max_fee_per_gas`` (``fee_cap``).
 
-        After any other error the earlier transactions are still offered; calling it again is safe.
+        After any other error the earlier versions are still pending, and the call can safely be repeated.
         """
         deadline = self._deadline("replace_transaction_async", timeout)
         async with deadline:
@@ -194,13 +212,13 @@ class EvmClient(EvmFollowing):
             return await self._replacements.replace(tx_id, offer, partial(setattr, deadline, "tx_id"))
 
     async def cancel_transaction_async(self, tx_id: EvmTxId, *, timeout: float | None = None) -> EvmTxId:
-        """Take a transaction that waits back, by sending nothing to oneself with its nonce, at a higher price.
+        """Cancel a pending transaction by sending a transfer of nothing with the same nonce at a higher price.
 
         Args:
             tx_id: as for ``replace_transaction_async``.
 
         Returns:
-            The id of what takes its place. It is taken back once that is in a block, and not before: until then the
+            The id of the replacement. The cancellation is effective once the replacement is in a block. Until then the
             original may still be included.
 
         Raises:
@@ -211,28 +229,28 @@ class EvmClient(EvmFollowing):
             return await self._replacements.cancel(tx_id, partial(setattr, deadline, "tx_id"))
 
     async def estimate_fee_async(self, transaction: EvmTransaction, *, timeout: float | None = None) -> FeeEstimate:
-        """What a transaction would cost in a block like the newest: execution, L1 data, and the operator's part.
+        """Estimate the fee of a transaction in a block like the newest: execution, L1 data, and the operator's fee.
 
         Args:
-            transaction: a request, or a signed transaction of type 2, whoever signed it. Signed bytes and requests
-                with a gas limit are not shown to the node.
+            transaction: a request, or a signed transaction of type 2 of any account. The node does not see signed
+                bytes, nor requests with a gas limit.
 
         Returns:
-            All in wei. Base fee and L1 prices change from block to block, so it promises nothing of a later one.
+            Amounts in wei. Base fee and L1 prices change from block to block.
 
         Raises:
             TransactionError: the request would fail; with the contract's reason.
-            FundsRulesError: the chain asks more than ``max_fee_per_gas``.
-            FormatError: bytes that are no such transaction.
+            FundsRulesError: the price exceeds ``max_fee_per_gas``.
+            FormatError: the bytes are not a signed transaction of type 2.
         """
         async with self._deadline("estimate_fee_async", timeout):
             return await self._estimates.fee(transaction)
 
     async def failure_reason_async(self, tx_id: EvmTxId, *, timeout: float | None = None) -> str | None:
-        """Ask the node to execute a transaction again where it was, and why it failed; None where it did not.
+        """Find why a transaction failed, by letting the node execute it again; None if it did not fail.
 
         Args:
-            tx_id: of a transaction in a block.
+            tx_id: a transaction in a block.
 
         Raises:
             NodeRefused: the node does not trace (``debug_traceTransaction``), or does not know the transaction.
@@ -249,11 +267,11 @@ class EvmClient(EvmFollowing):
         idempotency_key: str | None = None,
         timeout: float | None = None,
     ) -> EvmTxId:
-        """See ``Layer2ProtocolAsync``: BTC is the configured token; the coin that pays gas is sent in wei.
+        """See ``Layer2ProtocolAsync``: BTC is the configured token, in satoshi. The native coin is sent in wei.
 
-        Before a token is sent its transfer is simulated (``eth_simulateV1``): one that fails, returns false, or moves
-        something else than its amount is refused with a ``TransactionError``, and nothing is signed. The token's
-        contract, the HTLC contract and the zero address are no recipients.
+        A transfer of the token is first simulated (``eth_simulateV1``). If it fails, returns false, or moves another
+        amount, a ``TransactionError`` is raised and nothing is signed. The token's contract, the HTLC contract and the
+        zero address are refused as recipients.
         """
         amount = checked_amount(amount)
         to = parse_address(recipient)
@@ -267,41 +285,42 @@ class EvmClient(EvmFollowing):
         elif asset_id == self._coin:
             request = EvmTransactionRequest(to=recipient, value=amount)
         else:
-            raise UnknownAsset(f"{self._name} carries layer2.BTC and {self._coin!r} here, not {asset_id!r}")
+            raise UnknownAsset(f"{self._name} supports layer2.BTC and {self._coin!r}, not {asset_id!r}")
         return await self._submit("transfer_asset_async", request, idempotency_key, timeout, measure)
 
     async def permit_async(
         self, spender: str, amount: int, deadline: int, *, timeout: float | None = None
     ) -> SignedPermit:
-        """Sign that ``spender`` may take up to ``amount`` satoshi of the token; nothing is sent (EIP-2612).
+        """Sign a permit (EIP-2612) for ``spender`` to take up to ``amount`` satoshi of the token. Nothing is sent.
 
-        The spender, or anyone, hands it in by sending ``call()`` to the token. So a key that holds no gas and sends
-        nothing can approve, and it never has to lower an allowance that may be taken first: an unused permit ends.
+        The spender, or anyone, submits it by sending ``call()`` to the token. So an account without gas can approve,
+        and an unused permit expires instead of leaving an allowance.
 
         Args:
             spender: ``0x`` and 40 hex digits.
             amount: satoshi.
-            deadline: unix seconds of the block that hands it in, at the latest.
+            deadline: unix seconds; the latest time of the block that includes the permit.
 
         Raises:
-            InvalidRequest: a wrong spender, amount or deadline.
-            TransactionError: the token has no permit (``no_permit``), or states a domain that is not its own
+            InvalidRequest: the spender, the amount or the deadline is invalid.
+            TransactionError: the token has no permits (``no_permit``), or states a domain other than its own
                 (``permit_domain``).
             SignerError: the key cannot be used.
 
-        Does not promise that the permit is still good when it is handed in: another with the same nonce may be first.
+        The permit becomes invalid if another one with the same nonce is submitted first.
         """
         to, units = parse_address(spender), self._units(amount)
         async with self._deadline("permit_async", timeout):
             return await self._permits.sign(to, units, deadline)
 
     async def verify_proof_async(self, proof: EvmReceiptEvidence, *, timeout: float | None = None) -> bool:
-        """See ``Layer2ProtocolAsync``: the evidence of a lock's end, canonical at the node's finality asked for.
+        """See ``Layer2ProtocolAsync``: whether the node's chain contains evidence of a lock's end, with the configured
+        finality.
 
-        Does not say whose lock it is: bind it to signed terms with ``layer2.proofs``.
+        It does not check whose lock it is: ``layer2.proofs`` compares it with signed terms.
         """
         if proof.protocol is not self.protocol_type:
-            raise InvalidRequest(f"the evidence is of {proof.protocol.value}, not of {self._name}")
+            raise InvalidRequest(f"the evidence is from {proof.protocol.value}, not from {self._name}")
         async with self._deadline("verify_proof_async", timeout):
             return await is_canonical(self._node, self._watcher, proof, HTLC_ADDRESS, self.settings.finality)
 
@@ -334,14 +353,14 @@ class EvmClient(EvmFollowing):
             return await header_chain(self._node, self._watcher, proof, until)
 
     async def balances_async(self, *, timeout: float | None = None) -> Mapping[AssetId, Balance]:
-        """See ``Layer2ProtocolAsync``: BTC in satoshi, as far as whole ones, and the coin that pays gas in wei."""
+        """See ``Layer2ProtocolAsync``: BTC in whole satoshi, and the native coin in wei."""
         async with self._deadline("balances_async", timeout):
             wei, answer = await asyncio.gather(
                 self._node.balance(self._account.address),
                 self._node.call(self._token, balance_of_call(self._account.address)),
             )
             units = token_number(answer, protocol=self._name)
-            # A token finer than a satoshi may hold a rest that no transfer of satoshi can move.
+            # A token with more decimals than a satoshi may have a remainder that transfers cannot move.
             if self.settings.token_decimals > BTC.decimals:
                 units -= units % 10 ** (self.settings.token_decimals - BTC.decimals)
             satoshi = rescaled(units, self.settings.token_decimals, BTC.decimals)

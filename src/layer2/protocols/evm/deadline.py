@@ -1,4 +1,4 @@
-"""The time that one public call may take."""
+"""The time limit of one public call."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from layer2.model.transactions import EvmTxId
 __all__ = ["Deadline"]
 
 _TICKS_PER_SECOND = 64
-"""Deadlines of one tick share one timer of the loop: ten thousand calls a second would spend much of it on timers."""
+"""Deadlines in the same tick share a timer of the loop. With ten thousand calls per second, timers would take much of
+the time."""
 
 _running: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, set[Deadline]]] = WeakKeyDictionary()
-"""The deadlines that are being waited for, by the tick in which they end."""
+"""The running deadlines, by the tick in which they end."""
 
 
 class Deadline:
-    """Ends what is in its ``async with`` block after some seconds, with ``AsyncTimeout``; up to 16 ms later than that.
+    """Ends its ``async with`` block with ``AsyncTimeout`` after some seconds, at most 16 ms late.
 
-    Errors that leave the block are told the layer and the operation, where they do not say them.
+    It adds the layer and the operation to errors that leave the block without them.
 
     Args:
         operation: the public method, for the error.
-        seconds: None is no limit.
+        seconds: the limit; None is unlimited.
         protocol: the layer's name, for the error.
-        limit: the block takes one of its places; waiting for one counts towards the time.
+        limit: the block acquires this semaphore. The wait for it counts towards the limit.
     """
 
     __slots__ = ("_cancelling", "_expired", "_limit", "_operation", "_protocol", "_seconds", "_task", "_tick", "tx_id")
@@ -46,14 +47,14 @@ class Deadline:
         self._tick: set[Deadline] | None = None
         self._expired = False
         self.tx_id: EvmTxId | None = None
-        """Set when a transaction is signed: from then on a time-out leaves its outcome unknown."""
+        """Set when a transaction is signed. From then on, a timeout has the outcome UNKNOWN."""
 
     async def __aenter__(self) -> Self:
         if self._seconds is not None:
             if isinstance(self._seconds, bool) or not isinstance(self._seconds, int | float):
                 raise InvalidRequest(f"timeout must be a number of seconds, not {type(self._seconds).__name__}")
             if not self._seconds > 0:
-                # Nothing is begun in no time, and least of all a payment.
+                # With no time, nothing is started.
                 raise self._error()
             if self._seconds != math.inf:
                 self._begin(self._seconds)
@@ -98,12 +99,12 @@ class Deadline:
             self._tick = None
         if not self._expired or self._task is None:
             return
-        # As asyncio.timeout does: a cancellation of someone else's that came as well is not swallowed.
+        # As asyncio.timeout does: another cancellation of the task is not swallowed.
         if self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise self._error() from error
 
     def expire(self) -> None:
-        """End the block, because its time is over."""
+        """End the block, because its time has elapsed."""
         if self._task is not None:
             self._expired = True
             self._task.cancel()

@@ -1,4 +1,4 @@
-"""Following an EVM layer: statuses, new blocks, and logs."""
+"""Reading from an EVM layer: statuses, new blocks, and logs."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _PROGRESS = {TxState.UNKNOWN: 0, TxState.PENDING: 1, TxState.INCLUDED: 2, TxStat
 
 
 class EvmFollowing(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvidence]):
-    """The reading side of an EVM layer's client.
+    """The reading methods of an EVM layer's client.
 
     Args:
-        parts: of the client.
+        parts: the client's parts.
     """
 
     def __init__(self, parts: EvmParts) -> None:
@@ -53,31 +53,32 @@ class EvmFollowing(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptE
         await self._reading.aclose()
 
     async def get_transaction_status_async(self, tx_id: EvmTxId, *, timeout: float | None = None) -> TxStatus[EvmTxId]:
-        """See ``Layer2ProtocolAsync``. DROPPED is known only of transactions that this object sent."""
+        """See ``Layer2ProtocolAsync``. DROPPED is only reported for transactions that this object sent."""
         async with self._deadline("get_transaction_status_async", timeout):
             return await self._statuses.read(tx_id)
 
     async def get_transaction_statuses_async(
         self, tx_ids: Sequence[EvmTxId], *, timeout: float | None = None
     ) -> list[TxStatus[EvmTxId]]:
-        """Ask the node now for many transactions; those of one block share one request for its receipts.
+        """Read the statuses of many transactions. Those in the same block share one request for its receipts.
 
         Args:
-            tx_ids: in any order; the statuses come in the same.
+            tx_ids: in any order.
 
-        Nothing in the answers is older than the call.
+        Returns:
+            The statuses in the same order. None of them is older than the call.
         """
         async with self._deadline("get_transaction_statuses_async", timeout):
             return await self._statuses.read_many(tx_ids)
 
     async def watch_transaction_async(self, tx_id: EvmTxId) -> AsyncGenerator[TxStatus[EvmTxId], None]:
-        """Hand out the status now, and each later one that differs in more than depth, reorganisations included.
+        """Yield the current status, and each later one that differs in more than depth, including reorganisations.
 
-        Ends after FINAL, and after FAILED and DROPPED once they are as final as the configuration asks for. A block
-        costs one request, however many transactions are watched.
+        It ends after FINAL, and after FAILED and DROPPED once they have the configured finality. A block costs one
+        request, regardless of the number of watched transactions.
 
         Raises:
-            NodeError: the node did not answer several times in a row; the transaction goes on.
+            NodeError: the node did not answer several times in a row. The transaction is not affected.
         """
         self._check_open()
         async with aclosing(self._watches.watch(tx_id)) as statuses:
@@ -85,10 +86,10 @@ class EvmFollowing(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptE
                 yield status
 
     async def watch_heads_async(self) -> AsyncGenerator[ChainStep, None]:
-        """Hand out the chain as it goes on: which blocks went, which came, and where the three heads are.
+        """Yield the changes of the chain: removed blocks, added blocks, and the three heads.
 
-        Begins, when it is first awaited, with the newest block. No block is left out and none comes twice, whatever the
-        connection does. Any number of iterators share one client's requests.
+        It starts with the newest block when it is first awaited. No block is missing or repeated, even if the
+        connection fails in between. All iterators of a client share its requests.
 
         Raises:
             NodeError: the node did not answer several times in a row, or the client was closed.
@@ -105,21 +106,21 @@ class EvmFollowing(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptE
         *,
         from_block: int | None = None,
     ) -> AsyncGenerator[LogEvent, None]:
-        """Hand out each log once as its block comes, and with ``removed`` once more if its block goes again.
+        """Yield each log when its block is added, and again with ``removed`` if a reorganisation removes the block.
 
         Args:
-            address: the contract, or several; None is any.
-            topics: for each position a topic (32 bytes), several to choose from, or None for any.
-            from_block: the height to begin at. None begins after the newest block, when it is first awaited: a log
-                that was made before that is not handed out.
+            address: one contract or several; None is any.
+            topics: for each position a topic (32 bytes), a list of alternatives, or None for any.
+            from_block: the first height. None starts after the block that is the newest when the iterator is first
+                awaited.
 
-        Every log was found in the receipts that its block's header commits to, so none can be kept back by an empty
-        answer. That the block is final is for the reader to know: compare its height with a head's.
+        The logs come from receipts that match the block's header, so the node cannot omit any. They are not necessarily
+        final: compare their heights with the finalized head.
 
         Raises:
-            InvalidRequest: an address or topics that no log has.
-            NodeError: the node did not answer several times in a row, or the client was closed. Begin a new one, from
-                the height of the last log, to go on.
+            InvalidRequest: no log can match the address or the topics.
+            NodeError: the node did not answer several times in a row, or the client was closed. To continue, start a
+                new iterator at the height of the last log.
         """
         self._check_open()
         async with aclosing(self._logs.logs(LogFilter.read(address, topics), from_block)) as events:
@@ -129,7 +130,7 @@ class EvmFollowing(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptE
     async def wait_for_status_async(
         self, tx_id: EvmTxId, *, until: TxState = TxState.INCLUDED, timeout: float | None = None
     ) -> TxStatus[EvmTxId]:
-        """See ``Layer2ProtocolAsync``. All waiters of a client share one look at the heads."""
+        """See ``Layer2ProtocolAsync``. All waiters of a client share the reads of the heads."""
         if until not in _PROGRESS:
             raise InvalidRequest(f"cannot wait for {until.name}; wait for PENDING, INCLUDED or FINAL")
         self._check_open()
@@ -137,10 +138,10 @@ class EvmFollowing(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptE
         deadline.tx_id = tx_id
         async with deadline, aclosing(self._watches.watch(tx_id)) as statuses:
             async for status in statuses:
-                # FAILED and DROPPED are no progress and end the wait too.
+                # FAILED and DROPPED end the wait too.
                 if _PROGRESS.get(status.state, _PROGRESS[TxState.FINAL]) >= _PROGRESS[until]:
                     return status
-        raise AsyncRuntimeError("the watch ended before the transaction did", protocol=self._name)
+        raise AsyncRuntimeError("the watch ended before the transaction reached the status", protocol=self._name)
 
     def _deadline(self, operation: str, timeout: float | None) -> Deadline:
         self._check_open()
@@ -148,7 +149,7 @@ class EvmFollowing(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptE
 
     def _check_open(self) -> None:
         if self._is_closed:
-            raise AsyncRuntimeError(f"this {type(self).__name__} was closed; make a new one", protocol=self._name)
+            raise AsyncRuntimeError(f"this {type(self).__name__} is closed; create a new one", protocol=self._name)
 
     get_transaction_statuses_sync = twin(get_transaction_statuses_async)
     watch_transaction_sync = iterator_twin(watch_transaction_async)

@@ -1,4 +1,4 @@
-"""Hash-locked legs on an EVM layer: the acts of a swap over locks in the HTLC contract."""
+"""Hash-locked legs on an EVM layer: acts and observations of locks in the HTLC contract."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from layer2.protocols.evm.parts import EvmParts
 __all__ = ["EvmLegs"]
 
 _MOST_CLOCK_DIFFERENCE: Final = 60
-"""Seconds between this machine's clock and the node's."""
+"""Seconds by which the node's clock may differ from this machine's."""
 
 
 class EvmLegs(HtlcLayer):
     """Legs in the HTLC contract of one EVM layer, through the party's own node.
 
     Args:
-        parts: those of the layer's client.
+        parts: the parts of the layer's client.
     """
 
     def __init__(self, parts: EvmParts) -> None:
@@ -51,22 +51,22 @@ class EvmLegs(HtlcLayer):
         """See ``HtlcLayer``: this account, the HTLC contract and the configured token."""
         await self._check_contract()
         return EvmOffer(
-            layer=self._layer,
+            protocol=self._layer,
             chain_id=self._settings.chain_id,
             contract=HTLC_ADDRESS,
             token=self._token,
             token_decimals=self._settings.token_decimals,
             account=self._address,
-            lock_finality=Finality.LATEST,
+            finality=Finality.LATEST,
         )
 
     async def offer(self, request: OfferRequest) -> str:
-        """This account, for both sides: the payer locks from it, a claim pays it. The lock itself names the hash."""
+        """See ``HtlcLayer``: the account's address, from which the payer locks and to which a claim pays."""
         await self._check_contract()
         return to_checksum(self._address)
 
     async def network_cost(self, amount: int) -> int | None:
-        """See ``HtlcLayer``: a lock and its end at the price of urgent transactions; the amount does not matter."""
+        """See ``HtlcLayer``: a lock and its claim or refund at urgent prices. The amount does not matter."""
         price = self._settings.native_price_sat
         if price is None:
             return None
@@ -76,8 +76,9 @@ class EvmLegs(HtlcLayer):
         return -(-wei * price // whole)
 
     async def check_can_finish(self, htlc: Htlc, side: Side) -> None:
-        """See ``HtlcLayer``. A chain whose time runs ahead is refused here, where a swap begins, and only here:
-        an open swap has to be finished on any clock that the chain has.
+        """See ``HtlcLayer``. It also refuses to start a swap if the chain's time is ahead of this machine's clock.
+
+        Only new swaps are refused: an open swap has to be finished whatever the chain's time is.
         """
         await self._check_contract()
         clock = await self.read_clock()
@@ -87,7 +88,7 @@ class EvmLegs(HtlcLayer):
         await self._acts.check_can_finish(htlc, side)
 
     async def reserve(self, htlc: Htlc, side: Side) -> None:
-        """See ``HtlcLayer``: the gas of every act that this side may need."""
+        """See ``HtlcLayer``: reserves the gas of every act that this side may need."""
         self._acts.reserve(htlc, side)
 
     def free(self, htlc: Htlc) -> None:
@@ -95,12 +96,12 @@ class EvmLegs(HtlcLayer):
         self._acts.free(htlc)
 
     async def prepare(self, verb: Verb, htlc: Htlc, preimage: Preimage | None = None) -> Json:
-        """See ``HtlcLayer``. An act that is prepared has a nonce: perform it, or ``discard`` it."""
+        """See ``HtlcLayer``. A prepared act has a nonce: perform it or discard it."""
         await self._check_contract()
         return await self._acts.prepare(verb, htlc, preimage)
 
     def discard(self, act: Json) -> None:
-        """See ``HtlcLayer``: its nonces are free again."""
+        """See ``HtlcLayer``: the act's nonces are free again."""
         self._acts.discard(act)
 
     async def perform(self, act: Json) -> None:
@@ -112,29 +113,29 @@ class EvmLegs(HtlcLayer):
         return await self._acts.status(act)
 
     async def repriced(self, act: Json, htlc: Htlc) -> Json | None:
-        """See ``HtlcLayer``: the same nonce at a higher price, so that at most one of them is ever in a block."""
+        """See ``HtlcLayer``: the same nonce at a higher price, so at most one version is ever in a block."""
         return await self._acts.repriced(act, htlc)
 
     async def observe(self, htlc: Htlc, side: Side) -> LegView:
-        """See ``HtlcLayer``. A ``lock_id`` commits to every detail, so what differs in any is another lock.
+        """See ``HtlcLayer``. A ``lock_id`` commits to all terms, so a lock with other terms does not count.
 
-        FUNDED and ``arrived`` hold at the finality of the terms, ``final`` only for what is finalized.
+        FUNDED and ``arrived`` refer to the finality in the terms, ``final`` to finalized blocks.
         """
         await self._check_contract()
         return await self._locks.observe(htlc)
 
     async def wait_for_change(self, htlc: Htlc, view: LegView) -> None:
-        """See ``HtlcLayer``: any of the three heads has moved since the leg was observed."""
+        """See ``HtlcLayer``: waits until one of the three heads differs from the last observation."""
         await self._locks.changed(htlc)
 
     async def read_clock(self) -> ClockReading:
-        """See ``HtlcLayer``: the newest block's time, from a node whose ``Date`` agrees with this machine."""
+        """See ``HtlcLayer``: the newest block's time, if the node's ``Date`` agrees with this machine's clock."""
         block, date = await self._node.dated_block(Finality.LATEST)
         now = self._clock.now()
         if block is None:
             raise self._clock_error("the node has no newest block")
         if date is None:
-            raise self._clock_error("the node does not say what time it has (no Date in its answer)")
+            raise self._clock_error("the node's answer has no Date header, so its clock cannot be compared")
         if abs(date - now) > _MOST_CLOCK_DIFFERENCE:
             raise self._clock_error(f"the node's clock differs from this machine's by {date - now:+.0f} s")
         if now - block.timestamp > self._settings.max_tip_age:
@@ -146,9 +147,10 @@ class EvmLegs(HtlcLayer):
         return await self._locks.evidence(htlc)
 
     async def late_fundings(self, since: int) -> tuple[frozenset[bytes], int]:
-        """See ``HtlcLayer``. With 0 it begins as far back as the settings look for events.
+        """See ``HtlcLayer``. With 0 the search starts at the oldest block that the settings allow.
 
-        The next look begins after the finalized block: a reorganisation may bring a funding into any later one.
+        The next search has to start after the finalized block, because a reorganisation may add a funding to any later
+        block.
         """
         await self._check_contract()
         heads = await self._watcher.read()
@@ -159,7 +161,7 @@ class EvmLegs(HtlcLayer):
         return frozenset(hashes), max(first, heads.finalized.number + 1)
 
     async def courtesy(self, htlc: Htlc, preimage: Preimage) -> None:
-        """See ``HtlcLayer``: a claim that this account pays the gas of, at most at ``max_fee_per_gas``."""
+        """See ``HtlcLayer``: a claim whose gas this account pays, at ``max_fee_per_gas`` or less."""
         await self._check_contract()
         await self._courtesies.claim(htlc, preimage)
 

@@ -1,4 +1,4 @@
-"""What an EVM layer's client and its legs work with, made once and in one place."""
+"""The parts that an EVM layer's client shares with its legs, created in one place."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["EvmParts"]
 
 @dataclass(frozen=True, slots=True)
 class EvmParts:
-    """One of each: a second allocator of nonces, or a second reserve of gas, would not know of the first."""
+    """One instance of each part. Two allocators of nonces, or two gas reserves, would not know of each other."""
 
     layer: Layer2ProtocolType
     facts: LayerFacts
@@ -42,7 +42,7 @@ class EvmParts:
     rpc: NodeRpc
     node: EvmNode
     notices: HeadNotices | None
-    """None where no websocket is configured."""
+    """None if no websocket is configured."""
     watcher: HeadWatcher
     fees: Fees
     account: EvmAccount
@@ -62,10 +62,10 @@ class EvmParts:
         sends: SendRecords,
         clock: Clock,
     ) -> Self:
-        """Make the parts; nothing is sent.
+        """Create the parts. Nothing is sent.
 
         Raises:
-            ConfigurationError: a setting is wrong.
+            ConfigurationError: a setting is invalid.
         """
         name, facts = layer.value, LAYERS[layer]
         try:

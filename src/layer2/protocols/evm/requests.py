@@ -1,4 +1,4 @@
-"""What a user asks an EVM layer to send."""
+"""Requests to send a transaction on an EVM layer."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["EvmTransaction", "EvmTransactionRequest", "request_digest"]
 
 @dataclass(frozen=True, slots=True)
 class EvmTransactionRequest:
-    """A transaction without nonce, prices and signature: the client adds them.
+    """A transaction without nonce, prices and signature, which the client adds.
 
     Raises:
-        FormatError: an address that is none, a value or a gas limit that is no whole number or negative, or data that
+        FormatError: the address is invalid, the value or the gas limit is not a non-negative whole number, or the data
             is not bytes.
     """
 
@@ -28,15 +28,15 @@ class EvmTransactionRequest:
     """Wei."""
     data: bytes = b""
     gas_limit: int | None = None
-    """None lets the node estimate it, and a fifth is added. The estimate shows ``data`` to the node."""
+    """None uses the node's estimate plus a fifth. The estimate shows ``data`` to the node."""
 
     def __post_init__(self) -> None:
         if self.to is not None:
             parse_address(self.to)
         if isinstance(self.value, bool) or not isinstance(self.value, int) or self.value < 0:
-            raise FormatError("EVM transaction: the value must be a whole number of wei, not negative")
+            raise FormatError("EVM transaction: the value must be a non-negative whole number of wei")
         if self.gas_limit is not None and (not isinstance(self.gas_limit, int) or self.gas_limit < 0):
-            raise FormatError("EVM transaction: the gas limit must be a whole number, not negative")
+            raise FormatError("EVM transaction: the gas limit must be a non-negative whole number")
         if not isinstance(self.data, bytes):
             raise FormatError("EVM transaction: the data must be bytes")
 
@@ -47,11 +47,11 @@ class EvmTransactionRequest:
 
 
 EvmTransaction: TypeAlias = EvmTransactionRequest | bytes
-"""A request, or a signed transaction of type 2 as ``eth_sendRawTransaction`` takes it."""
+"""A request, or the bytes of a signed transaction of type 2, as for ``eth_sendRawTransaction``."""
 
 
 def request_digest(request: EvmTransaction) -> str:
-    """What tells two requests apart: the sha256 of all that was asked for, as hex."""
+    """The sha256 of all fields of a request, as hex."""
     if isinstance(request, bytes):
         return hashlib.sha256(request).hexdigest()
     recipient = request.recipient

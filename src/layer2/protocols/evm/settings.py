@@ -1,4 +1,4 @@
-"""The settings of a client of an EVM layer."""
+"""The settings of an EVM layer's client."""
 
 from __future__ import annotations
 
@@ -12,48 +12,46 @@ __all__ = ["EvmSettings"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvmSettings:
-    """One EVM layer, through one node. Validated by the client that takes it.
-
-    The waits for a stale or a hurried chain are settings of the network: a local one makes blocks on demand.
-    """
+    """The settings of one EVM layer. The client validates them."""
 
     rpc_url: str = field(repr=False)
-    """``http`` or ``https``; may hold a user, a password or a key, and is never shown whole."""
+    """``http`` or ``https``. It may contain a user, a password or a key, which are never shown."""
     fallback_rpc_urls: tuple[str, ...] = field(default=(), repr=False)
-    """Other nodes of the same chain, in order; one is asked while those before it are away, lag behind, or are on
-    another chain. What they say is believed as much as what the first one says."""
+    """Other nodes of the same chain, in order of preference. A node is used while the preceding ones are unreachable,
+    lag behind, or serve another chain. The client trusts all nodes equally."""
     chain_id: int
     token: str
-    """Address of the ERC-20 that is this layer's BTC, ``0x`` and 40 hex digits. There is no default."""
+    """Address of the ERC-20 token that represents bitcoin on this layer, ``0x`` and 40 hex digits."""
     token_decimals: int
-    """Must be what the token itself says."""
+    """Must equal the token's own ``decimals()``."""
     network: str = "mainnet"
     """``mainnet``, ``testnet`` or ``regtest``."""
     poll_interval_seconds: float = 1.0
-    """Seconds between two looks at the node's heads, while someone waits for them."""
+    """Seconds between two reads of the node's heads, while a caller waits for new ones."""
     websocket_url: str | None = field(default=None, repr=False)
-    """``ws`` or ``wss``, of a node of the same chain; may hold credentials, and is never shown whole. It tells of new
-    heads sooner than the next look does; everything is read by ``rpc_url``."""
+    """``ws`` or ``wss`` address of a node of the same chain. It may contain credentials, which are never shown. The
+    websocket only announces new heads; all data is read from ``rpc_url``."""
     head_life_seconds: float = 0.2
-    """Seconds for which the three heads serve status calls; each call asks for its own receipt. With 0 both are asked
-    each time."""
+    """Seconds for which status calls reuse the heads. Each call reads its own receipt. With 0 each call reads both."""
     default_timeout_ms: int = 10_000
-    """For a call without a timeout of its own, and for each HTTP request."""
+    """The timeout of each HTTP request, and of each call without its own timeout."""
     connection_pool: ConnectionPoolConfig = field(default_factory=ConnectionPoolConfig)
     finality: Finality = Finality.FINALIZED
-    """The head from which on a transaction counts as FINAL."""
+    """A transaction is FINAL once this head has reached its block."""
     max_fee_per_gas: int = 5_000_000_000
-    """Wei. Sends and locks above it are refused; a claim or a refund is never held back by it."""
+    """Wei. Sends and locks are refused while gas costs more. Claims and refunds ignore this limit."""
     priority_fee_per_gas: int = 1_000_000
-    """Wei, for the sequencer, on top of the base fee."""
+    """Wei for the sequencer, in addition to the base fee."""
     max_tip_age: int = 120
-    """Seconds that the newest block may lie behind this machine's clock."""
+    """Seconds by which the newest block may be behind this machine's clock. Local networks produce blocks on demand and
+    need more."""
     max_tip_ahead: int = 1_860
-    """Seconds that the newest block may lie ahead of it when a swap begins: the sequencer's drift and a minute."""
+    """Seconds by which the newest block may be ahead of this machine's clock when a swap starts: the sequencer's drift
+    and a minute."""
     log_search_blocks: int = 400_000
-    """How far back events are looked for: at 2 s a block more than nine days, longer than most locks last. A preimage
-    and the evidence of a lock's end are looked for in the whole chain; an older lock's transaction id is not shown."""
+    """How many blocks back events are searched: more than nine days at 2 s per block, longer than most locks last. The
+    transaction id of an older lock is not shown. Preimages and evidence are searched in the whole chain."""
     log_search_step: int = 10_000
-    """Blocks in one request for events."""
+    """Blocks per request for events. Use fewer if an answer exceeds ``max_response_bytes``."""
     native_price_sat: int | None = None
-    """Satoshi for a whole coin that pays gas; None gives no estimate of a leg's network cost."""
+    """Price of one whole native coin in satoshi; without it, the network cost of a leg is not estimated."""

@@ -12,19 +12,13 @@ from eth_typing import Address
 from layer2.contracts.htlc import HTLC_ADDRESS
 from layer2.errors import ConfigurationError, FundsRulesError
 from layer2.legs.views import Side
-from layer2.model.layers import LAYERS, Layer2ProtocolType
 from layer2.model.transactions import Preimage
 from layer2.net.pool import ConnectionPoolConfig
-from layer2.protocols.evm.fees.quotes import Fees
-from layer2.protocols.evm.locks.deployment import check_htlc, deploy_htlc
+from layer2.protocols.evm.locks.deployment import check_htlc, htlc_deployment
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc
 from layer2.protocols.evm.rpc.node import EvmNode
-from layer2.protocols.evm.sending.account import EvmAccount
-from layer2.signers.software import SoftwareEvmSigner
 from protocols.evm.bob_network import BobNetwork, bob_network
 from protocols.evm.scripted_node import Calls, scripted_node
-
-BOB_FACTS = LAYERS[Layer2ProtocolType.BOB]
 
 
 @pytest.fixture
@@ -34,22 +28,20 @@ async def bare() -> AsyncIterator[BobNetwork]:
 
 
 async def test_the_contract_is_deployed_once_and_then_found(bare: BobNetwork) -> None:
+    taker = await bare.client("taker")
     rpc = JsonRpc(bare.url, protocol="BOB", pool=ConnectionPoolConfig(), timeout=5)
     node = EvmNode(rpc, "BOB")
-    fees = Fees(node, bare.settings(), BOB_FACTS)
-    signer = SoftwareEvmSigner(bare.accounts["taker"].key.secret)
-    account = EvmAccount(node, signer, fees, chain_id=60808, protocol="BOB")
     try:
         with pytest.raises(FundsRulesError, match="no HTLC contract") as missing:
             await check_htlc(node)
         assert missing.value.code == "no_contract"
-        sent = await deploy_htlc(node, account, fees)
-        assert sent in bare.sent()
+        request = await htlc_deployment(node)
+        assert request is not None
+        sent = await taker.submit_transaction_async(request)
+        await taker.wait_for_status_async(sent.tx_id, timeout=30)
         await check_htlc(node)
-        assert await deploy_htlc(node, account, fees) is None
+        assert await htlc_deployment(node) is None
     finally:
-        await account.aclose()
-        await fees.aclose()
         await rpc.aclose()
 
 
@@ -98,9 +90,5 @@ async def test_a_chain_without_the_factory_is_refused() -> None:
         return orjson.dumps({"jsonrpc": "2.0", "id": calls[0]["id"], "result": "0x"})
 
     async with scripted_node(script) as scripted:
-        node = EvmNode(scripted.client(), "BOB")
-        # It is refused before any price is asked for.
-        fees = Fees(node, None, BOB_FACTS)  # type: ignore[arg-type]
-        account = EvmAccount(node, SoftwareEvmSigner(b"\x01" * 32), fees, chain_id=1, protocol="BOB")
         with pytest.raises(ConfigurationError, match="no deterministic factory"):
-            await deploy_htlc(node, account, fees)
+            await htlc_deployment(EvmNode(scripted.client(), "BOB"))

@@ -13,7 +13,7 @@ from layer2.model.money import ETH
 from layer2.model.transactions import Preimage
 from layer2.ports.journal import Json
 from layer2.protocols.bob import BobClient
-from layer2.protocols.evm.sending import account
+from layer2.protocols.evm.sending import repair
 from networks.waiting import until
 from protocols.evm.bob_network import BobNetwork
 
@@ -126,7 +126,7 @@ async def test_a_price_that_is_discarded_leaves_the_nonce_to_the_claim_that_wait
 async def test_a_lock_has_failed_at_once_when_its_nonce_was_given_to_another_before_it_was_sent(
     bob: BobNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(account, "_PATIENCE", 0.02)
+    monkeypatch.setattr(repair, "_PATIENCE", 0.02)
     bob.node.set_finality(0, 0)
     taker = await bob.client("taker")
     act = await taker.legs.prepare(Verb.FUND, bob.htlc(SECRET))

@@ -15,7 +15,8 @@ from layer2.legs.evm import EvmLeg
 from layer2.legs.evm_evidence import check_lock_event
 from layer2.legs.leg import Htlc
 from layer2.legs.views import ActStatus, LegState, Side, Verb
-from layer2.local.simnet.evm.chain import CallFailed, CallRequest, MinedBlock
+from layer2.local.simnet.evm.calls import CallFailed, CallRequest, Overrides
+from layer2.local.simnet.evm.chain import MinedBlock
 from layer2.model.money import ETH
 from layer2.model.transactions import Finality, Preimage, TxState
 from protocols.evm.bob_network import START, START_SATOSHIS, BobNetwork, at
@@ -50,7 +51,7 @@ async def test_a_lock_is_funded_collected_and_proven(bob: BobNetwork) -> None:
 
     evidence = await taker.legs.evidence(htlc, Side.PAYER)
     assert evidence is not None
-    included = check_lock_event(evidence, htlc.leg, htlc.payment_hash, htlc.terms_hash)
+    included = check_lock_event(evidence, htlc.leg.lock(htlc.payment_hash, htlc.terms_hash))
     assert isinstance(included.event, ClaimedEvent)
     assert await provider.verify_proof_async(evidence)
 
@@ -72,7 +73,7 @@ async def test_the_payee_releases_a_lock_before_the_deadline_and_the_refund_is_p
     assert (view.state, view.final, view.over) == (LegState.RETURNED, True, True)
     evidence = await provider.legs.evidence(htlc, Side.PAYEE)
     assert evidence is not None
-    included = check_lock_event(evidence, htlc.leg, htlc.payment_hash, htlc.terms_hash)
+    included = check_lock_event(evidence, htlc.leg.lock(htlc.payment_hash, htlc.terms_hash))
     assert isinstance(included.event, RefundedEvent)
 
 
@@ -330,7 +331,7 @@ async def test_an_act_of_another_kind_is_refused(bob: BobNetwork, act: dict[str,
 async def test_an_act_that_is_never_performed_holds_nothing_up_for_long(
     bob: BobNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("layer2.protocols.evm.sending.account._PATIENCE", 0.02)
+    monkeypatch.setattr("layer2.protocols.evm.sending.repair._PATIENCE", 0.02)
     taker, provider = await bob.client("taker"), await bob.client("provider")
     await taker.legs.perform(await taker.legs.prepare(Verb.FUND, bob.htlc(SECRET)))
     forgotten = await provider.legs.prepare(Verb.COLLECT, bob.htlc(SECRET), SECRET)
@@ -346,14 +347,14 @@ async def test_an_act_that_is_never_performed_holds_nothing_up_for_long(
 @pytest.fixture
 def pruned(bob: BobNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
     """The node keeps the state after its newest block alone."""
-    answer = bob.node.chain.call
+    answer = bob.node.calls.call
 
-    def call(request: CallRequest, block: MinedBlock) -> bytes:
+    def call(request: CallRequest, block: MinedBlock, overrides: Overrides) -> bytes:
         if block is not bob.node.chain.head:
             raise CallFailed("missing trie node")
-        return answer(request, block)
+        return answer(request, block, overrides)
 
-    monkeypatch.setattr(bob.node.chain, "call", call)
+    monkeypatch.setattr(bob.node.calls, "call", call)
 
 
 @pytest.mark.usefixtures("pruned")

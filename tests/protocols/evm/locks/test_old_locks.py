@@ -62,7 +62,7 @@ async def test_an_old_claim_shows_its_preimage_and_leaves_its_evidence(bob: BobN
     evidence = await taker.legs.evidence(htlc, Side.PAYER)
     assert evidence is not None
     assert isinstance(htlc.leg, EvmLeg)
-    check_lock_event(evidence, htlc.leg, htlc.payment_hash, htlc.terms_hash)
+    check_lock_event(evidence, htlc.leg.lock(htlc.payment_hash, htlc.terms_hash))
 
 
 async def test_the_blocks_that_are_too_old_are_not_searched_again_at_every_look(

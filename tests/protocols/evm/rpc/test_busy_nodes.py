@@ -13,7 +13,8 @@ from aiohttp import web
 
 from layer2.errors import BadAnswer, ConfigurationError, NodeError, NodeRefused, NodeUnreachable, Outcome
 from layer2.net.pool import ConnectionPoolConfig
-from layer2.protocols.evm.rpc.json_rpc import SEND, JsonRpc
+from layer2.protocols.evm.rpc.batches import SEND
+from layer2.protocols.evm.rpc.json_rpc import JsonRpc
 from protocols.evm.scripted_node import Calls, echoes, scripted_node
 
 Script = Callable[[Calls], Any]
@@ -89,9 +90,9 @@ async def test_a_node_that_wants_more_time_than_the_caller_has_is_left_alone_by_
     async with scripted_node(status_first(1, status, **{"Retry-After": "30"})) as node:
         client = node.client(retry_seconds=2)
         for _ in range(2):
-            with pytest.raises(NodeUnreachable, match=r"left alone|too many|HTTP 503"):
+            with pytest.raises(NodeUnreachable, match=r"asked for a pause|too many|HTTP 503"):
                 await client.call("m", 1)
-        with pytest.raises(NodeUnreachable, match="left alone for another") as unsent:
+        with pytest.raises(NodeUnreachable, match="asked for a pause") as unsent:
             await client.call(SEND, 1)
         assert unsent.value.outcome is Outcome.NOT_SENT
         assert node.sizes == [1]
@@ -103,7 +104,7 @@ async def test_retry_after_as_a_date_is_compared_with_the_servers_own_clock() ->
         client = node.client()
         with pytest.raises(NodeUnreachable):
             await client.call("m", 1)
-        with pytest.raises(NodeUnreachable, match=r"left alone for another (59|60)\.\d s"):
+        with pytest.raises(NodeUnreachable, match=r"pause, of which (59|60)\.\d s are left"):
             await client.call("m", 1)
 
 
@@ -148,7 +149,7 @@ async def test_seconds_that_a_provider_names_in_its_error_stop_the_endpoint() ->
         client = node.client()
         with pytest.raises(NodeRefused):
             await client.call("m", 1)
-        with pytest.raises(NodeUnreachable, match="left alone for another"):
+        with pytest.raises(NodeUnreachable, match="asked for a pause"):
             await client.call("m", 1)
         assert node.sizes == [1]
 

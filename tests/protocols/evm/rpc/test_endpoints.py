@@ -17,8 +17,9 @@ from layer2.local.simnet.evm.rpc import EvmRpcServer
 from layer2.local.simnet.faults import FaultSwitch
 from layer2.model.money import ETH
 from layer2.model.transactions import TxState
+from layer2.protocols.evm.rpc.batches import SEND
 from layer2.protocols.evm.rpc.endpoints import Endpoints, open_rpc
-from layer2.protocols.evm.rpc.json_rpc import SEND, JsonRpc
+from layer2.protocols.evm.rpc.json_rpc import JsonRpc
 from layer2.protocols.evm.settings import EvmSettings
 from protocols.evm.bob_network import BobNetwork
 from protocols.evm.scripted_node import Calls, ScriptedNode, scripted_node

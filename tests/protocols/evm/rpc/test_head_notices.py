@@ -235,9 +235,9 @@ REFUSALS: dict[str, tuple[dict[str, object], type[NodeError], str]] = {
         NodeRefused,
         "not supported",
     ),
-    "no name": ({"answers": ['{"jsonrpc":"2.0","id":1,"result":null}']}, BadAnswer, "no subscription"),
+    "no name": ({"answers": ['{"jsonrpc":"2.0","id":1,"result":null}']}, BadAnswer, "without a subscription"),
     "no JSON": ({"answers": ["<html>"]}, BadAnswer, "not JSON"),
-    "a list": ({"answers": ["[]"]}, BadAnswer, "no object"),
+    "a list": ({"answers": ["[]"]}, BadAnswer, "not an object"),
     "silence": ({"answers": []}, NodeUnreachable, "no answer to eth_subscribe"),
 }
 

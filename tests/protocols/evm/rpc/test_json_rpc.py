@@ -411,7 +411,7 @@ async def test_a_few_reads_wait_for_more_only_while_the_node_has_several_request
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Longer than this machine may pause between two lines of the test.
-    monkeypatch.setattr("layer2.protocols.evm.rpc.json_rpc._PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("layer2.protocols.evm.rpc.json_rpc._GATHERING_SECONDS", 0.3)
     busy = asyncio.Event()
 
     async def slow_at_first(calls: Calls) -> web.Response:

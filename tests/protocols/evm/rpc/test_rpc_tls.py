@@ -16,7 +16,8 @@ from cryptography.x509.oid import NameOID
 
 from layer2.errors import AuthenticationFailed, NodeUnreachable, Outcome
 from layer2.net.pool import ConnectionPoolConfig
-from layer2.protocols.evm.rpc.json_rpc import SEND, JsonRpc
+from layer2.protocols.evm.rpc.batches import SEND
+from layer2.protocols.evm.rpc.json_rpc import JsonRpc
 
 
 def write_certificate(directory: Path) -> tuple[Path, Path]:

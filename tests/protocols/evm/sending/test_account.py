@@ -16,7 +16,7 @@ from layer2.local.simnet.evm.pool import TransactionPool
 from layer2.model.money import ETH
 from layer2.model.transactions import EvmTxId, TxState
 from layer2.protocols.bob import BobClient
-from layer2.protocols.evm.sending import account, watches
+from layer2.protocols.evm.sending import repair, watches
 from layer2.protocols.evm.sending.unmined import Unmined
 from memory_sends import MemorySends
 from networks.waiting import until
@@ -34,9 +34,9 @@ async def pay(client: BobClient) -> EvmTxId:
 
 
 async def mended(client: BobClient) -> None:
-    """Wait until the account has seen to what was missing."""
-    while client._account._repair is not None:
-        await asyncio.wait([client._account._repair])
+    """Wait until the account's repair has ended."""
+    while client._account._repair._task is not None:
+        await asyncio.wait([client._account._repair._task])
         await asyncio.sleep(0)
 
 
@@ -61,8 +61,8 @@ async def test_what_the_pool_lost_is_handed_in_again_by_a_later_send(
     later = await pay(taker)
     await mended(taker)
     assert len(bob.node.pool) == 1
-    monkeypatch.setattr(account, "_LOOK_AGAIN", 0.0)
-    taker._account._look_at = 0.0
+    monkeypatch.setattr(repair, "_CHECK_SECONDS", 0.0)
+    taker._account._repair._next_check = 0.0
     last = await pay(taker)
     await mended(taker)
     assert len(bob.node.pool) == 5
@@ -117,7 +117,7 @@ async def test_reading_statuses_hands_nothing_in(bob: BobNetwork, requests_seen:
     bob.maker.set_enabled(False)
     tx_id = await pay(taker)
     bob.node.pool = TransactionPool()
-    taker._account._look_at = 0.0
+    taker._account._repair._next_check = 0.0
     requests_seen.clear()
     assert (await taker.get_transaction_status_async(tx_id)).state is TxState.UNKNOWN
     await taker.get_transaction_statuses_async([tx_id])
@@ -129,12 +129,12 @@ async def test_reading_statuses_hands_nothing_in(bob: BobNetwork, requests_seen:
 async def test_what_is_final_is_not_kept(bob: BobNetwork) -> None:
     taker = await bob.client("taker")
     await pay(taker)
-    assert len(taker._account._unmined) == 1
+    assert len(taker._account._ledger.unmined) == 1
     bob.node.set_finality(None, None)
     bob.node.mine(30)
     taker._account.look_after()
     await mended(taker)
-    assert len(taker._account._unmined) == 0
+    assert len(taker._account._ledger.unmined) == 0
 
 
 async def test_a_lost_transaction_whose_nonce_another_wallet_used_is_dropped_and_holds_nothing_up(

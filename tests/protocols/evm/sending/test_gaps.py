@@ -17,7 +17,7 @@ from layer2.model.money import ETH
 from layer2.model.transactions import Preimage
 from layer2.ports.journal import Json
 from layer2.protocols.bob import BobClient
-from layer2.protocols.evm.sending import account
+from layer2.protocols.evm.sending import repair
 from networks.waiting import until
 from protocols.evm.bob_network import BobNetwork
 
@@ -38,8 +38,8 @@ def nonce(act: Json) -> int:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(account, "_BLOCKING_PATIENCE", 0.1)
-    monkeypatch.setattr(account, "_GAP_PATIENCE", 0.05)
+    monkeypatch.setattr(repair, "_BLOCKING_PATIENCE", 0.1)
+    monkeypatch.setattr(repair, "_GAP_PATIENCE", 0.05)
 
 
 async def locked(bob: BobNetwork, count: int) -> list[Htlc]:
@@ -120,7 +120,7 @@ async def test_filling_a_gap_replaces_no_other_claim_of_an_earlier_run(bob: BobN
 async def test_an_act_of_an_earlier_run_still_takes_its_nonce_within_the_patience(
     bob: BobNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(account, "_GAP_PATIENCE", 0.5)
+    monkeypatch.setattr(repair, "_GAP_PATIENCE", 0.5)
     provider, htlcs = await bob.client("provider"), await locked(bob, 2)
     first, second = await claims(provider, htlcs)
     await provider.legs.perform(second)

@@ -1,4 +1,4 @@
-"""Following a chain block by block: what came, and what went in a reorganisation, without gap or repeat."""
+"""Following a chain block by block: added and removed blocks, without gaps or repetitions."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from layer2.protocols.evm.rpc.node import EvmNode, NodeBlock
 __all__ = ["ChainFollower", "ChainPoint", "ChainStep"]
 
 _STEP = 64
-"""Most blocks of one step."""
+"""The most blocks in one step."""
 _REMEMBERED = 20_000
-"""Points kept of the way, eleven hours at 2 s each: no rollup's head goes back further than its last posted batch."""
+"""Blocks that are remembered: eleven hours at 2 s per block. No reorganisation of a rollup goes below its last posted
+batch."""
 _DEEPEST = 1_000
-"""Blocks below the first one of the way that are looked through for where a branch began."""
-_MOST_TURNS = 5
+"""Blocks below the first remembered one that are searched for the start of a branch."""
+_MOST_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class ChainPoint:
-    """A block that was handed out, by height and hash (32 bytes)."""
+    """A block of an earlier step, by height and hash (32 bytes)."""
 
     number: int
     hash: bytes
@@ -31,49 +32,49 @@ class ChainPoint:
 
 @dataclass(frozen=True, slots=True)
 class ChainStep:
-    """What happened since the step before it; first ``removed`` went, then ``added`` came.
+    """The changes since the previous step: first the chain lost ``removed``, then it gained ``added``.
 
-    Both are empty where the newest block is the same and another head has moved.
+    Both are empty if only the safe or the finalized head has moved.
     """
 
     removed: tuple[ChainPoint, ...]
-    """Newest first; they were all handed out before."""
+    """Newest first. All of them were in ``added`` of earlier steps."""
     added: tuple[NodeBlock, ...]
-    """Oldest first; each is the child of the one before it."""
+    """Oldest first. Each block is the child of the previous one."""
     heads: Heads
-    """The heads as they were read for this step. Above the last block of ``added`` more may be to come."""
+    """The heads at the time of this step. Later steps add the blocks between the last of ``added`` and the head."""
 
 
 class ChainFollower:
-    """Walks from the block that it handed out last to the node's newest one, by parent hashes.
+    """Walks from the last returned block to the node's newest one, by parent hashes.
 
-    A head that goes back to a block that was handed out is no reorganisation: a node behind a load balancer may lag,
-    and a real one shows itself by another block at a height that was handed out. Until then nothing is said.
+    A newest block that is an already returned one is not a reorganisation: a node behind a load balancer may lag. A
+    reorganisation shows as another block at a returned height.
 
     Args:
         node: the party's own node.
-        watcher: its heads, and when to look again.
-        after: the block to begin after; None begins with the newest one, which is then the first of ``added``.
+        watcher: the node's heads.
+        after: the block to start after; None starts with the newest block, which is then the first of ``added``.
     """
 
     def __init__(self, node: EvmNode, watcher: HeadWatcher, after: NodeBlock | None = None) -> None:
         self._node = node
         self._watcher = watcher
-        self._way: deque[ChainPoint] = deque(maxlen=_REMEMBERED)
+        self._returned: deque[ChainPoint] = deque(maxlen=_REMEMBERED)
         self._heads: Heads | None = None
         if after is not None:
-            self._way.append(ChainPoint(after.number, after.hash))
+            self._returned.append(ChainPoint(after.number, after.hash))
 
     async def next(self) -> ChainStep:
-        """Wait for the chain to move on from what was handed out, and hand out the next step.
+        """Wait until the chain changes, and return the next step.
 
-        Cancelling it loses nothing: the next call hands out the same step.
+        After a cancellation or an error, the next call continues from the same block.
 
         Raises:
-            NodeError: the node cannot be read; the next call goes on from the same block.
-            BadAnswer: likewise; the node contradicts itself again and again, or the whole way is gone.
+            NodeError: the node cannot be read.
+            BadAnswer: the node contradicts itself repeatedly, or none of the returned blocks is on its chain.
         """
-        turns = 0
+        attempts = 0
         while True:
             heads = await self._watcher.read()
             if not self._is_news(heads):
@@ -83,32 +84,32 @@ class ChainFollower:
             if step is not None:
                 self._take(step)
                 return step
-            turns += 1
-            if turns == _MOST_TURNS:
+            attempts += 1
+            if attempts == _MOST_ATTEMPTS:
                 raise BadAnswer("the node's blocks do not follow each other", code="chain", retryable=True)
 
     def _is_news(self, heads: Heads) -> bool:
-        """Whether there is something to hand out."""
+        """Whether there is a step to return."""
         latest = heads.latest
-        if not self._way or latest.hash == self._way[-1].hash:
+        if not self._returned or latest.hash == self._returned[-1].hash:
             return heads != self._heads
-        if latest.number < self._way[0].number:
+        if latest.number < self._returned[0].number:
             return False
-        place = latest.number - self._way[0].number
-        return place >= len(self._way) or self._way[place].hash != latest.hash
+        index = latest.number - self._returned[0].number
+        return index >= len(self._returned) or self._returned[index].hash != latest.hash
 
     async def _step_to(self, heads: Heads) -> ChainStep | None:
-        """The next step; None where the chain changed while it was read."""
+        """The next step; None if the chain changed while it was read."""
         latest = heads.latest
-        if not self._way:
+        if not self._returned:
             return ChainStep((), (latest,), heads)
-        if latest.hash == self._way[-1].hash:
+        if latest.hash == self._returned[-1].hash:
             return ChainStep((), (), heads)
         found = await self._fork(latest)
         if found is None:
             return None
         kept, fork = found
-        removed = tuple([self._way[place] for place in range(len(self._way) - 1, kept - 1, -1)])
+        removed = tuple([self._returned[index] for index in range(len(self._returned) - 1, kept - 1, -1)])
         above = min(latest.number, fork.number + _STEP)
         added = await self._blocks(range(fork.number + 1, min(above + 1, latest.number)))
         if above == latest.number:
@@ -122,28 +123,28 @@ class ChainFollower:
         return ChainStep(removed, tuple(blocks), heads)
 
     async def _fork(self, latest: NodeBlock) -> tuple[int, ChainPoint] | None:
-        """How many points of the way are still on the chain, and the block from which it goes on.
+        """The number of returned blocks that are still on the chain, and the block that the new ones follow.
 
-        None where the node lacks a block below its own head, as one of several nodes behind one address may.
+        None if the node lacks a block below its head, which happens if several nodes share one address.
         """
-        way, kept, width = self._way, len(self._way), 1
-        if latest.header.parent_hash == way[-1].hash:
-            return kept, way[-1]
-        kept = min(kept, latest.number - way[0].number + 1)
+        returned, kept, width = self._returned, len(self._returned), 1
+        if latest.header.parent_hash == returned[-1].hash:
+            return kept, returned[-1]
+        kept = min(kept, latest.number - returned[0].number + 1)
         while kept > 0:
             first = max(0, kept - width)
-            blocks = await self._blocks(range(way[first].number, way[kept - 1].number + 1))
-            for place in range(kept - 1, first - 1, -1):
-                block = blocks[place - first]
+            blocks = await self._blocks(range(returned[first].number, returned[kept - 1].number + 1))
+            for index in range(kept - 1, first - 1, -1):
+                block = blocks[index - first]
                 if block is None:
                     return None
-                if block.hash == way[place].hash:
-                    return place + 1, way[place]
+                if block.hash == returned[index].hash:
+                    return index + 1, returned[index]
             kept, width = first, min(2 * width, _STEP)
-        return 0, await self._fork_below(way[0])
+        return 0, await self._fork_below(returned[0])
 
     async def _fork_below(self, first: ChainPoint) -> ChainPoint:
-        """Where the branch began that took even the first block: by its ancestors, which nodes keep by hash."""
+        """The start of a branch that replaced even the first returned block. Nodes keep its ancestors by hash."""
         block = await self._node.block(first.hash)
         for _ in range(_DEEPEST):
             if block is None or block.number == 0:
@@ -154,9 +155,9 @@ class ChainFollower:
                 return parent
             block = await self._node.block(parent.hash)
         raise BadAnswer(
-            "nothing that was seen is on the node's chain any more",
+            "none of the earlier blocks is on the node's chain",
             code="chain",
-            remedy="check which chain the node is on, and begin anew",
+            remedy="check which chain the node serves, and start again",
         )
 
     async def _blocks(self, numbers: range) -> list[NodeBlock | None]:
@@ -164,7 +165,7 @@ class ChainFollower:
 
     def _take(self, step: ChainStep) -> None:
         for _ in step.removed:
-            self._way.pop()
+            self._returned.pop()
         for block in step.added:
-            self._way.append(ChainPoint(block.number, block.hash))
+            self._returned.append(ChainPoint(block.number, block.hash))
         self._heads = step.heads

@@ -1,4 +1,4 @@
-"""The three heads of a rollup's chain, and waiting for them to move."""
+"""The three heads of a rollup's chain, and waiting for them to change."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _MOST_FAILURES = 3
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """The newest block, the newest safe one and the newest finalized one, as one node said in one batch."""
+    """The newest block, the newest safe block and the newest finalized block, from one batch to one node."""
 
     latest: NodeBlock
     safe: NodeBlock
     finalized: NodeBlock
 
     def at(self, finality: Finality) -> NodeBlock:
-        """The head of that finality."""
+        """The head with this finality."""
         match finality:
             case Finality.LATEST:
                 return self.latest
@@ -35,19 +35,19 @@ class Heads:
                 return self.finalized
 
     def finality_of(self, number: int) -> Finality:
-        """The strongest head at or above a height that is known to be on this chain."""
+        """The finality of a block of this chain, by its height."""
         if number <= self.finalized.header.number:
             return Finality.FINALIZED
         return Finality.SAFE if number <= self.safe.header.number else Finality.LATEST
 
 
 class HeadWatcher:
-    """Asks for the heads, once for all who ask in the same tick, and polls them while someone waits.
+    """Reads the heads, once for all callers in the same tick, and polls them while a caller waits.
 
     Args:
         node: the party's own node.
-        interval: seconds between two looks.
-        notices: the node's websocket, which shortens the time to the next look; None where there is none.
+        interval: seconds between two reads while polling.
+        notices: the node's websocket, which triggers a read earlier; None if no websocket is configured.
     """
 
     def __init__(self, node: EvmNode, interval: float, notices: HeadNotices | None = None) -> None:
@@ -62,22 +62,22 @@ class HeadWatcher:
         self._noticed = asyncio.Event()
 
     async def read(self) -> Heads:
-        """Ask for the heads now.
+        """Read the heads now.
 
         Raises:
-            BadAnswer: they contradict each other, or the newest block is below one that was finalized before: as
-                with several nodes behind one address, of which one lags.
+            BadAnswer: the heads contradict each other, or the newest block is below an already finalized one. That
+                happens if several nodes share one address and one of them lags.
         """
         return await self._asking.get()
 
     def recent(self, life: float) -> Heads | None:
-        """The heads that were asked for within the last ``life`` seconds; None where they have to be read."""
+        """The heads, if they were read within the last ``life`` seconds; else None."""
         if self._seen is None or asyncio.get_running_loop().time() - self._seen_at > life:
             return None
         return self._seen
 
     async def moved_from(self, heads: Heads) -> None:
-        """Return when the heads are no longer these; at once if they moved already.
+        """Wait until the heads differ from these.
 
         Raises:
             NodeError: the node did not answer several times in a row.
@@ -96,11 +96,11 @@ class HeadWatcher:
             self._waiters.discard(waiter)
 
     def notice(self) -> None:
-        """Say that the node told of a new head: whoever waits is not made to wait for the next look."""
+        """Read the heads at once instead of after the interval, because the node announced a new one."""
         self._noticed.set()
 
     async def aclose(self) -> None:
-        """End the polling; who still waits is told that the client was closed."""
+        """End the polling. Waiting callers get the error that the client was closed."""
         if self._poller is not None:
             self._poller.cancel()
             await asyncio.gather(self._poller, return_exceptions=True)
@@ -124,7 +124,7 @@ class HeadWatcher:
             )
         heads = Heads(latest, safe, finalized)
         if self._seen is not None and latest.number < self._seen.finalized.number:
-            # No reorganisation goes below a finalized block, so this node has not seen it yet.
+            # No reorganisation goes below a finalized block, so this node lags.
             raise BadAnswer(
                 f"the node lags behind: its newest block is {latest.number}, and block "
                 f"{self._seen.finalized.number} was finalized before",
@@ -167,7 +167,7 @@ class HeadWatcher:
             if error is None:
                 waiter.set_result(None)
             else:
-                # Each waiter gets an error of its own, because a traceback is added to it as it is raised.
+                # Each waiter gets its own error, because raising adds a traceback to it.
                 waiter.set_exception(
                     NodeUnreachable(f"the heads cannot be read: {error.message}", operation=error.operation)
                 )

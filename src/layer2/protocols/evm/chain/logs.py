@@ -1,8 +1,8 @@
-"""Following the logs of contracts: those that came, and those that went in a reorganisation.
+"""Following the logs of contracts: new ones, and those that a reorganisation removes.
 
-A log is taken from the receipts of its block and from nowhere else: they are read by the block's hash and have to give
-its header's receiptsRoot, so a node cannot hide a log by an empty answer. Blocks whose bloom filter excludes it are
-not read at all: the header commits to the filter.
+Logs come only from the receipts of a block, which must match the receiptsRoot of its header. So a node cannot hide a
+log with an empty answer. Blocks are not read if their bloom filter, to which the header commits too, excludes all
+wanted logs.
 
 Sources: Ethereum Yellow Paper, sections 4.3.1 and 4.4.4 (receipts, bloom filter); EIP-234 (why by block hash).
 """
@@ -34,10 +34,9 @@ _REMEMBERED_BLOCKS = 64
 
 @dataclass(frozen=True, slots=True)
 class LogEvent:
-    """A log that came into the chain, or one that went with its block.
+    """A log that was added to the chain, or removed with its block.
 
-    That it is in the receipts of ``block_hash`` was checked against the block's header. ``tx_id`` is the node's word:
-    receipts do not commit to it.
+    The log was checked against the header of ``block_hash``. ``tx_id`` was not: receipts do not commit to it.
     """
 
     log: EvmLog
@@ -46,18 +45,18 @@ class LogEvent:
     """32 bytes."""
     tx_id: EvmTxId
     log_index: int
-    """Place among all logs of the block, from 0."""
+    """The position among all logs of the block, from 0."""
     removed: bool
-    """True where a reorganisation took back what was handed out before."""
+    """True if a reorganisation removed a log that was reported before."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogFilter:
-    """Which logs are wanted. An empty set is any.
+    """Selects logs. An empty set matches everything.
 
     Args:
-        addresses: of the contracts, 20 bytes each.
-        topics: what each position may hold, 32 bytes each.
+        addresses: the contracts, 20 bytes each.
+        topics: for each position the allowed topics, 32 bytes each.
     """
 
     addresses: frozenset[bytes]
@@ -65,27 +64,27 @@ class LogFilter:
 
     @classmethod
     def read(cls, address: str | Sequence[str] | None, topics: Sequence[bytes | Sequence[bytes] | None]) -> LogFilter:
-        """Take what a caller asks for, with the meaning of ``eth_getLogs``.
+        """Create a filter from arguments with the meaning of ``eth_getLogs``.
 
         Raises:
-            FormatError: an address or a topic that is none.
-            InvalidRequest: more topics than a log has, or a choice of none.
+            FormatError: an address or a topic is invalid.
+            InvalidRequest: more topics than a log has, or an empty list of alternatives.
         """
         if len(topics) > _MOST_TOPICS:
-            raise InvalidRequest(f"{len(topics)} topics are asked for, a log has at most {_MOST_TOPICS}")
+            raise InvalidRequest(f"a log has at most {_MOST_TOPICS} topics, not {len(topics)}")
         addresses = [] if address is None else [address] if isinstance(address, str) else list(address)
         choices = [[] if one is None else [one] if isinstance(one, bytes) else list(one) for one in topics]
         if (address is not None and not addresses) or any(
             one is not None and not choice for one, choice in zip(topics, choices, strict=True)
         ):
-            raise InvalidRequest("an empty choice of addresses or topics matches nothing; None is any")
+            raise InvalidRequest("an empty list of addresses or topics matches nothing; use None for any")
         for topic in [topic for choice in choices for topic in choice]:
             if len(topic) != 32:
-                raise FormatError("EVM log: a topic that is not 32 bytes")
+                raise FormatError("EVM log: a topic must have 32 bytes")
         return cls(frozenset(parse_address(one) for one in addresses), tuple([frozenset(choice) for choice in choices]))
 
     def may_be_in(self, block: NodeBlock) -> bool:
-        """False where the header's bloom filter excludes every such log."""
+        """False if the header's bloom filter excludes all matching logs."""
         bloom = int.from_bytes(block.header.logs_bloom, "big")
         return all(
             not choice or any(bloom_bits(entry) & ~bloom == 0 for entry in choice)
@@ -93,19 +92,19 @@ class LogFilter:
         )
 
     def matches(self, log: EvmLog) -> bool:
-        """Whether the log is one of those."""
+        """Whether the filter selects the log."""
         if (self.addresses and log.address not in self.addresses) or len(log.topics) < len(self.topics):
             return False
         return all(not choice or topic in choice for choice, topic in zip(self.topics, log.topics, strict=False))
 
 
 class LogStreams:
-    """Follows logs for any number of filters. A block costs one request for all, and none where no filter may match.
+    """Follows logs for any number of filters. A block costs one request for all, and none if no filter can match.
 
     Args:
         node: the party's own node.
-        chain: its blocks as they come.
-        reading: the tasks, as those of ``chain``.
+        chain: the chain's steps.
+        reading: runs the reads; shared with ``chain``.
         protocol: the layer's name, for errors.
     """
 
@@ -117,11 +116,11 @@ class LogStreams:
         self._read: dict[bytes, asyncio.Task[tuple[LogEvent, ...] | None]] = {}
 
     async def logs(self, wanted: LogFilter, from_block: int | None) -> AsyncGenerator[LogEvent, None]:
-        """Hand out each log that comes, oldest first, and each that went, newest first, before those that replace it.
+        """Yield each new log, oldest first. A reorganisation yields the removed logs first, newest first.
 
         Args:
-            wanted: which logs.
-            from_block: the first block's height; None begins after the newest block.
+            wanted: selects the logs.
+            from_block: the first block's height; None starts after the newest block.
 
         Raises:
             NodeError: the node could not be read several times in a row, or the client was closed.
@@ -130,20 +129,20 @@ class LogStreams:
             after = None if from_block is None else await self._before(from_block)
             async with aclosing(self._chain.steps(after)) as steps:
                 if after is None:
-                    # The newest block, which is the one to begin after.
+                    # The first step is the newest block, and the logs start after it.
                     await anext(steps)
-                async with aclosing(self._along(steps, wanted)) as events:
+                async with aclosing(self._logs_of(steps, wanted)) as events:
                     async for event in events:
                         yield event
 
-    async def _along(self, steps: AsyncIterator[ChainStep], wanted: LogFilter) -> AsyncGenerator[LogEvent, None]:
-        # Only what may go is kept: blocks at or below the finalized one do not.
-        told: deque[tuple[LogEvent, ...]] = deque()
+    async def _logs_of(self, steps: AsyncIterator[ChainStep], wanted: LogFilter) -> AsyncGenerator[LogEvent, None]:
+        # Kept for reorganisations, which never go below the finalized block.
+        reported: deque[tuple[LogEvent, ...]] = deque()
         unread: list[NodeBlock] = []
         async for step in steps:
             for point in step.removed:
-                if told and told[-1][0].block_hash == point.hash:
-                    for event in reversed(told.pop()):
+                if reported and reported[-1][0].block_hash == point.hash:
+                    for event in reversed(reported.pop()):
                         yield replace(event, removed=True)
             gone = {point.hash for point in step.removed}
             blocks = [block for block in unread if block.hash not in gone]
@@ -153,27 +152,27 @@ class LogStreams:
                 if events is None or unread:
                     unread.append(block)
                 elif matching := tuple([event for event in events if wanted.matches(event.log)]):
-                    told.append(matching)
+                    reported.append(matching)
                     for event in matching:
                         yield event
-            while told and told[0][0].block_number <= step.heads.finalized.number:
-                told.popleft()
+            while reported and reported[0][0].block_number <= step.heads.finalized.number:
+                reported.popleft()
 
     async def _before(self, height: int) -> NodeBlock:
-        """The block below a height; for the first one, which has no logs, itself."""
+        """The block below a height. For height 0 it is block 0 itself, which has no logs."""
         block = await self._reading.result(self._reading.start(lambda: self._node.block(max(0, height - 1))))
         if block is None:
             raise BadAnswer(
-                f"logs are asked for from block {height} on, and the node's chain ends below it",
+                f"the logs should start at block {height}, and the node's chain ends below it",
                 protocol=self._protocol,
                 retryable=True,
             )
         return block
 
     async def _events(self, blocks: Sequence[NodeBlock]) -> list[tuple[LogEvent, ...] | None]:
-        """All logs of each block, read once for all who ask.
+        """All logs of each block, read once for all filters.
 
-        None where a block has left the chain before that: the next step takes it back, or it is asked for again.
+        None for a block that has left the chain: the next step removes it, or it is read again.
         """
         return await asyncio.gather(*[self._reading.result(self._task(block)) for block in blocks])
 
@@ -186,7 +185,7 @@ class LogStreams:
         return task
 
     async def _proven(self, block: NodeBlock) -> tuple[LogEvent, ...] | None:
-        """All logs of a block, which are in its receiptsRoot; None where it is not on the chain any more."""
+        """All logs of a block, checked against its receiptsRoot; None if the block has left the chain."""
         written = await self._node.block_receipts(block.hash)
         if written is None:
             await self._check_gone(block)
@@ -197,7 +196,7 @@ class LogStreams:
         except FormatError as error:
             raise self._bad(block, error.message) from error
         if trie_root([receipt.encode() for receipt in receipts]) != block.header.receipts_root:
-            raise self._bad(block, "they do not give its receiptsRoot")
+            raise self._bad(block, "they do not match its receiptsRoot")
         logs = [
             (log, EvmTxId("0x" + tx_id.hex()))
             for receipt, tx_id in zip(receipts, tx_ids, strict=True)
@@ -208,10 +207,10 @@ class LogStreams:
         )
 
     async def _check_gone(self, block: NodeBlock) -> None:
-        """Check that there is another block in its place.
+        """Check that another block has this height now.
 
         Raises:
-            BadAnswer: the block is on the chain, or may be: then its logs are there and the node does not give them.
+            BadAnswer: the block is, or may be, on the chain, and the node does not answer with its receipts.
         """
         on_chain = await self._node.block(block.number)
         if on_chain is None or on_chain.hash == block.hash:

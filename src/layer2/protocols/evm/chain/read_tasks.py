@@ -1,4 +1,4 @@
-"""Reads that several wait for, and that any of them may leave: tried again after failures, ended with typed errors."""
+"""Reads that several callers share. They are repeated after failures, and any caller may leave."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _LONGEST_PAUSE = 10.0
 
 
 class ReadTasks:
-    """Tasks that read from a node for whoever waits for them.
+    """Tasks that read from a node for several callers.
 
     Args:
-        pause: seconds, by which the pauses between attempts are measured.
+        pause: seconds; the pauses between attempts are multiples of it.
     """
 
     def __init__(self, pause: float) -> None:
         self._attempts = AsyncRetrying(
-            retry=retry_if_exception(_may_pass),
+            retry=retry_if_exception(_is_temporary),
             wait=wait_random_exponential(multiplier=pause, max=_LONGEST_PAUSE),
             stop=stop_after_attempt(_ATTEMPTS),
             reraise=True,
@@ -39,7 +39,7 @@ class ReadTasks:
 
     @asynccontextmanager
     async def used(self) -> AsyncIterator[None]:
-        """Keep the tasks going; they end with the last who uses them."""
+        """Keep the tasks running while the context is open. The last context to close ends them."""
         self._users += 1
         try:
             yield
@@ -49,24 +49,24 @@ class ReadTasks:
                 await self._end()
 
     def start(self, read: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
-        """Begin to read; a failure that may pass is followed by some more attempts.
+        """Start a read. A temporary failure is followed by more attempts.
 
         Raises:
             NodeUnreachable: the client was closed.
         """
         if self._is_closed:
             raise _closed()
-        task = asyncio.get_running_loop().create_task(self._patiently(read))
+        task = asyncio.get_running_loop().create_task(self._attempts_of(read))
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
 
     async def result(self, task: asyncio.Task[T]) -> T:
-        """Wait for what is read. Cancelling this leaves the task to the others.
+        """Wait for a read. Cancelling this does not cancel the task.
 
         Raises:
             NodeUnreachable: the client was closed.
-            NodeError: reading failed; every caller gets an error of its own.
+            NodeError: the read failed. Every caller gets its own error object.
         """
         await asyncio.wait({task})
         if task.cancelled():
@@ -85,7 +85,7 @@ class ReadTasks:
         return task.result()
 
     async def aclose(self) -> None:
-        """End all reading for good."""
+        """End all reads, and refuse new ones."""
         self._is_closed = True
         await self._end()
 
@@ -95,8 +95,8 @@ class ReadTasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _patiently(self, read: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        # One object of tenacity's must not count the attempts of several calls at once.
+    async def _attempts_of(self, read: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        # Concurrent reads must not share one counter of attempts.
         async for attempt in self._attempts.copy():
             with attempt:
                 return await read()
@@ -104,13 +104,13 @@ class ReadTasks:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        # Reading the exception also marks it as retrieved, where all who waited have left.
+        # Reading the exception marks it as retrieved, even if all callers have left.
         if not task.cancelled():
             task.exception()
 
 
 def has_failed(task: asyncio.Task[Any]) -> bool:
-    """Whether it has ended without a result, so that whoever comes next asks anew."""
+    """Whether the task ended without a result, so that the next caller starts another read."""
     return task.done() and (task.cancelled() or task.exception() is not None)
 
 
@@ -118,8 +118,8 @@ def _closed() -> NodeUnreachable:
     return NodeUnreachable("the client was closed", retryable=False)
 
 
-def _may_pass(error: BaseException) -> bool:
-    """Whether asking again may help: not after a refusal of credentials, nor on a chain that is another one."""
+def _is_temporary(error: BaseException) -> bool:
+    """Whether another attempt may succeed: not with wrong credentials, nor on another chain."""
     if not isinstance(error, NodeError) or isinstance(error, (AuthenticationFailed, WrongNetwork)):
         return False
     return error.retryable or error.code != "chain"

@@ -1,4 +1,4 @@
-"""Evidence from receipts: making it from a node's answers, and asking whether it is canonical at a node."""
+"""Evidence from receipts: creating it from a node's answers, and checking whether a node's chain contains it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HEADERS_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class _ProvenBlock:
-    """A block's receipts, which give the header's receiptsRoot."""
+    """A block's receipts, which match the header's receiptsRoot."""
 
     header: bytes
     tx_hashes: tuple[object, ...]
@@ -35,11 +35,11 @@ class _ProvenBlock:
 
 
 class ProvenReceipts:
-    """Makes the evidence of logs. All logs of a block share one request for its receipts, and one trie.
+    """Creates the evidence of logs. All logs of a block share one request for its receipts, and one trie.
 
     Args:
         node: the party's own node.
-        protocol: which layer it is.
+        protocol: the layer.
     """
 
     def __init__(self, node: EvmNode, protocol: Layer2ProtocolType) -> None:
@@ -49,13 +49,13 @@ class ProvenReceipts:
         self._turn = asyncio.Lock()
 
     async def evidence(self, found: FoundLog) -> EvmReceiptEvidence:
-        """Build the evidence of one log: the block's trie of receipts anew, and the way through it.
+        """Build the evidence of one log: its path through the trie of the block's receipts.
 
         Raises:
-            BadAnswer: the receipts do not give the header's receiptsRoot, or the log is not among them; or the
-                block is gone, in a reorganisation (retryable).
+            BadAnswer: the receipts do not match the header's receiptsRoot, or do not contain the log; or a
+                reorganisation removed the block (retryable).
         """
-        # A turn each, so that those who wait for a block find it made. A hash commits to a block's receipts.
+        # One at a time, so that concurrent calls for the same block share its trie. A hash commits to the receipts.
         async with self._turn:
             block = self._blocks.get(found.block_hash)
             if block is None:
@@ -72,20 +72,20 @@ class ProvenReceipts:
                     receipt_proof=block.proofs[index],
                     log_index=receipt.logs.index(found.log),
                 )
-        raise self._bad("the log that the node gave is not in the receipts of its block")
+        raise self._bad("the log from the node is not in the receipts of its block")
 
     async def _read(self, block_hash: bytes) -> _ProvenBlock:
         block = await self._node.block(block_hash)
         written = await self._node.block_receipts(block_hash)
         if block is None or written is None:
-            raise self._bad("the block of the log is not on the chain any more", retryable=True)
+            raise self._bad("the block of the log is no longer on the chain", retryable=True)
         try:
             receipts = tuple([receipt_from_rpc(receipt) for receipt in written])
         except FormatError as error:
             raise self._bad(f"a receipt of the block: {error.message}") from error
         proofs = merkle_patricia.prove_all([receipt.encode() for receipt in receipts])
         if not proofs or keccak256(proofs[0][0]) != block.header.receipts_root:
-            raise self._bad("the block's receipts do not give its receiptsRoot")
+            raise self._bad("the block's receipts do not match its receiptsRoot")
         tx_hashes = tuple([receipt.get("transactionHash") for receipt in written])
         return _ProvenBlock(block.header.encode(), tx_hashes, receipts, proofs)
 
@@ -96,19 +96,19 @@ class ProvenReceipts:
 async def header_chain(
     node: EvmNode, watcher: HeadWatcher, evidence: EvmReceiptEvidence, until: Finality
 ) -> tuple[bytes, ...]:
-    """The headers after that of the evidence, up to one of the node's heads and with it; RLP, oldest first.
+    """The headers from the block after the evidence up to one of the node's heads, as RLP, oldest first.
 
     Raises:
-        InvalidRequest: the evidence has no readable header, or there are more headers than one chain may have.
-        ProofUndecided: the evidence's block is not among the ancestors of that head, or not yet.
+        InvalidRequest: the evidence has no valid header, or the chain of headers would be too long.
+        ProofUndecided: the evidence's block is not, or not yet, an ancestor of that head.
     """
     try:
         header = decode_header(evidence.header)
     except FormatError as error:
-        raise InvalidRequest(f"the evidence has no header: {error.message}") from error
+        raise InvalidRequest(f"the evidence has no valid header: {error.message}") from error
     head = (await watcher.read()).at(until)
     if head.number - header.number > MAX_HEADERS:
-        raise InvalidRequest(f"{head.number - header.number} headers are more than one chain may have ({MAX_HEADERS})")
+        raise InvalidRequest(f"the chain would have {head.number - header.number} headers, the limit is {MAX_HEADERS}")
     headers: list[bytes] = []
     for first in range(header.number + 1, head.number + 1, _HEADERS_AT_ONCE):
         heights = range(first, min(first + _HEADERS_AT_ONCE, head.number + 1))
@@ -118,8 +118,8 @@ async def header_chain(
         check_ancestor(header, headers, head.hash)
     except ProofRefused as error:
         raise ProofUndecided(
-            f"block {header.number} of the evidence is not below the node's {until.value} head {head.number}, or not "
-            "yet; or the chain was reorganised meanwhile"
+            f"block {header.number} of the evidence is not, or not yet, an ancestor of the node's {until.value} head "
+            f"{head.number}; the chain may have been reorganised"
         ) from error
     return tuple(headers)
 
@@ -127,18 +127,18 @@ async def header_chain(
 async def is_canonical(
     node: EvmNode, watcher: HeadWatcher, evidence: EvmReceiptEvidence, contract: bytes, finality: Finality
 ) -> bool:
-    """Whether evidence of a lock's end holds and its block is on the node's chain at that finality.
+    """Whether evidence of a lock's end is valid and its block is on the node's chain with that finality.
 
     Raises:
-        ProofUndecided: its block is not that final yet, or the node's chain does not reach it.
+        ProofUndecided: the block does not have that finality yet, or the node's chain does not reach it.
     """
     try:
         header = read_event(evidence, contract).header
     except ProofRefused:
         return False
     await watcher.read()
-    # The block and the heads that make it final are asked for together, so of one node: behind one address another may
-    # follow a branch that was left.
+    # One batch reads the block and the heads, so one node answers: another node behind the same address may follow an
+    # abandoned branch.
     block, head, finalized = await asyncio.gather(
         node.block(header.number), node.head(finality), node.head(Finality.FINALIZED)
     )
@@ -147,7 +147,7 @@ async def is_canonical(
     if block.hash == header.hash:
         if header.number <= head.number:
             return True
-        raise ProofUndecided(f"the evidence's block is on the chain, and not {finality.value} yet")
+        raise ProofUndecided(f"the evidence's block is on the chain, but not {finality.value} yet")
     if header.number <= finalized.number:
         return False
-    raise ProofUndecided("the node has another block at this height, which is not finalized yet")
+    raise ProofUndecided("the node has another block at this height, but it is not finalized yet")

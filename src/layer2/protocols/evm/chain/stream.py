@@ -1,4 +1,4 @@
-"""One follower of the chain for all who watch it: each has every block once, from wherever it began."""
+"""Sharing one follower of the chain between all iterators. Each iterator gets every block once."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from layer2.protocols.evm.rpc.node import EvmNode, NodeBlock
 
 __all__ = ["ChainStream"]
 
-_REMEMBERED_PLACES = 64
+_REMEMBERED_POSITIONS = 64
 _REMEMBERED_POINTS = 20_000
-"""As many as ``ChainFollower`` keeps."""
+"""As many as ``ChainFollower`` remembers."""
 
 
 @dataclass(eq=False, slots=True)
-class _Place:
-    """Where the shared follower stood after a step. All who stand here share the task that reads the next one."""
+class _Position:
+    """The shared follower's position after a step. All iterators at this position share the read of the next step."""
 
     step: ChainStep
     tip: NodeBlock
-    following: asyncio.Task[_Place] | None = None
+    following: asyncio.Task[_Position] | None = None
 
 
 class ChainStream:
-    """Hands out the chain's steps to any number of iterators, for the requests of one.
+    """Yields the chain's steps to any number of iterators, with the requests of one.
 
-    Nothing is read while nobody waits. Who is slow holds up nobody: steps that were not taken yet are kept once for
-    all. Who begins in the past goes the way alone until it meets the others.
+    Nothing is read while no iterator waits. A slow iterator does not delay the others: pending steps are kept once for
+    all. An iterator that starts in the past reads on its own until it reaches the others.
 
     Args:
         node: the party's own node.
-        watcher: its heads.
-        reading: the tasks that read.
+        watcher: the node's heads.
+        reading: runs the reads.
     """
 
     def __init__(self, node: EvmNode, watcher: HeadWatcher, reading: ReadTasks) -> None:
@@ -49,15 +49,15 @@ class ChainStream:
         self._forget()
 
     async def steps(self, after: NodeBlock | None = None) -> AsyncGenerator[ChainStep, None]:
-        """Hand out every step of the chain, without gap or repeat.
+        """Yield every step of the chain, without gaps or repetitions.
 
         Args:
-            after: the block to begin after. None begins with the newest one, as what the first step added.
+            after: the block to start after. None starts with the newest block, which the first step adds.
 
         Raises:
             NodeError: the node could not be read several times in a row, or the client was closed.
         """
-        async with self._reading.used(), aclosing(self._steps(_Way(after), after)) as steps:
+        async with self._reading.used(), aclosing(self._steps(_Yielded(after), after)) as steps:
             self._readers += 1
             try:
                 async for step in steps:
@@ -67,86 +67,88 @@ class ChainStream:
                 if self._readers == 0:
                     self._forget()
 
-    async def _steps(self, way: _Way, after: NodeBlock | None) -> AsyncGenerator[ChainStep, None]:
-        place = self._places[-1] if self._places else await self._begun()
+    async def _steps(self, yielded: _Yielded, after: NodeBlock | None) -> AsyncGenerator[ChainStep, None]:
+        position = self._positions[-1] if self._positions else await self._begun()
         if after is None:
-            step = ChainStep((), (place.tip,), place.step.heads)
-            if (news := way.news(step)) is not None:
+            step = ChainStep((), (position.tip,), position.step.heads)
+            if (news := yielded.news(step)) is not None:
                 yield news
         else:
             async with aclosing(self._until_met(after)) as steps:
                 async for step, met in steps:
-                    place = met or place
-                    if (news := way.news(step)) is not None:
+                    position = met or position
+                    if (news := yielded.news(step)) is not None:
                         yield news
         while True:
-            place = await self._after(place)
-            if (news := way.news(place.step)) is not None:
+            position = await self._after(position)
+            if (news := yielded.news(position.step)) is not None:
                 yield news
 
-    async def _until_met(self, after: NodeBlock) -> AsyncGenerator[tuple[ChainStep, _Place | None], None]:
-        """Steps of a follower of one's own; the last is the step of a place of the others, which it met."""
-        met = self._place_of((after,))
+    async def _until_met(self, after: NodeBlock) -> AsyncGenerator[tuple[ChainStep, _Position | None], None]:
+        """Steps of a separate follower until it reaches a position of the shared one, which is the last item."""
+        met = self._position_of((after,))
         follower = ChainFollower(self._node, self._watcher, after)
         reading: asyncio.Task[ChainStep] | None = None
         try:
             while met is None:
                 reading = self._reading.start(follower.next)
                 step = await self._reading.result(reading)
-                met = self._place_of(step.added)
+                met = self._position_of(step.added)
                 yield step, None
         finally:
             if reading is not None:
                 reading.cancel()
-        # The others may be further than where they were met.
+        # The shared follower may be further ahead than this position.
         yield met.step, met
 
     def _forget(self) -> None:
-        """Begin anew with the next iterator."""
+        """Forget all positions. The next iterator starts again."""
         self._follower: ChainFollower | None = None
-        self._beginning: asyncio.Task[_Place] | None = None
-        self._places: deque[_Place] = deque(maxlen=_REMEMBERED_PLACES)
+        self._beginning: asyncio.Task[_Position] | None = None
+        self._positions: deque[_Position] = deque(maxlen=_REMEMBERED_POSITIONS)
 
-    async def _begun(self) -> _Place:
-        """The first place, at the newest block."""
+    async def _begun(self) -> _Position:
+        """The first position, at the newest block."""
         if self._beginning is None or has_failed(self._beginning):
             self._beginning = self._reading.start(self._begin)
         return await self._reading.result(self._beginning)
 
-    async def _begin(self) -> _Place:
+    async def _begin(self) -> _Position:
         heads = await self._watcher.read()
         self._follower = ChainFollower(self._node, self._watcher, heads.latest)
-        place = _Place(ChainStep((), (heads.latest,), heads), heads.latest)
-        self._places.append(place)
-        return place
+        position = _Position(ChainStep((), (heads.latest,), heads), heads.latest)
+        self._positions.append(position)
+        return position
 
-    async def _after(self, place: _Place) -> _Place:
-        """The place after that one; it is read for all who ask."""
-        if place.following is None or has_failed(place.following):
-            place.following = self._reading.start(self._advance)
-        return await self._reading.result(place.following)
+    async def _after(self, position: _Position) -> _Position:
+        """The position after that one. All iterators share the read."""
+        if position.following is None or has_failed(position.following):
+            position.following = self._reading.start(self._advance)
+        return await self._reading.result(position.following)
 
-    async def _advance(self) -> _Place:
+    async def _advance(self) -> _Position:
         assert self._follower is not None
         step = await self._follower.next()
-        place = _Place(step, step.added[-1] if step.added else self._places[-1].tip)
-        self._places.append(place)
-        return place
+        position = _Position(step, step.added[-1] if step.added else self._positions[-1].tip)
+        self._positions.append(position)
+        return position
 
-    def _place_of(self, blocks: tuple[NodeBlock, ...]) -> _Place | None:
-        """The newest place that is at one of these blocks, or whose step went through the last of them."""
+    def _position_of(self, blocks: tuple[NodeBlock, ...]) -> _Position | None:
+        """The newest position at one of these blocks, or whose step added the last of them."""
         hashes = {block.hash for block in blocks}
-        for place in reversed(self._places):
-            if place.tip.hash in hashes or any(block.hash == blocks[-1].hash for block in place.step.added if blocks):
-                return place
+        for position in reversed(self._positions):
+            if position.tip.hash in hashes or any(
+                block.hash == blocks[-1].hash for block in position.step.added if blocks
+            ):
+                return position
         return None
 
 
-class _Way:
-    """What one iterator was handed out and may have to take back: the blocks above the finalized one.
+class _Yielded:
+    """The blocks that one iterator has yielded and that a reorganisation may remove.
 
     Args:
-        after: the block that it began after.
+        after: the block that the iterator started after.
     """
 
     def __init__(self, after: NodeBlock | None) -> None:
@@ -158,8 +160,10 @@ class _Way:
             self._put(after)
 
     def news(self, step: ChainStep) -> ChainStep | None:
-        """The step as it is from here, without what was handed out and with what went; None where nothing is new."""
-        known = max([place + 1 for place, block in enumerate(step.added) if block.hash in self._hashes], default=0)
+        """The step as seen from here: without yielded blocks, and with the removed ones. None if nothing changed."""
+        known = max(
+            [position + 1 for position, block in enumerate(step.added) if block.hash in self._hashes], default=0
+        )
         added = step.added[known:]
         removed: list[ChainPoint] = []
         while added and self._points and self._points[-1].hash != added[0].header.parent_hash:

@@ -1,1 +1,1 @@
-"""What a transaction costs, and at which price it is offered and offered anew."""
+"""The cost of a transaction, its price, and the price of its replacement."""

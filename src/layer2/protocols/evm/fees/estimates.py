@@ -1,12 +1,13 @@
-"""What a transaction will cost, before it is signed: its gas, the three parts of its fee, and whether it can be paid.
+"""The cost of a transaction before it is signed: its gas, the three parts of its fee, and whether the account can pay.
 
-Sources: EIP-1559; OP stack specification (``contracts.l1_block``). EIP-150 and EIP-7623 are in the node's own estimate.
+Sources: EIP-1559; OP stack specification (``contracts.l1_block``). The node's estimate includes EIP-150 and EIP-7623.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 
 from layer2.aio.shared_call import SharedCall
 from layer2.contracts.l1_block import L1Parameters
@@ -16,51 +17,52 @@ from layer2.formats.keccak import keccak256
 from layer2.protocols.evm.fees.quotes import FeeQuote, Fees
 from layer2.protocols.evm.requests import EvmTransaction, EvmTransactionRequest
 from layer2.protocols.evm.rpc.node import EvmNode
+from layer2.protocols.evm.sending.signing import Message
 
 __all__ = ["Estimates", "FeeEstimate"]
 
 _MOST_GAS = 1 << 40
 _SPARE_GAS = 5
-"""A fifth is added to an estimate: what is true of the state now may cost more in the block that comes."""
+"""A fifth is added to an estimate, because execution may cost more on the state of the next block."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeeEstimate:
-    """What a transaction costs in a block like the newest one, its value not counted. All amounts in wei."""
+    """The cost of a transaction in a block like the newest one, without its value. All amounts are in wei."""
 
     gas: int
-    """What it is expected to use: the node's estimate, or ``gas_limit`` where none was made."""
+    """The expected use: the node's estimate, or ``gas_limit`` if the node was not asked."""
     gas_limit: int
     execution: int
     """``gas`` at the base fee and the tip (EIP-1559)."""
     l1_data: int
-    """For signed bytes exact in the block that was asked; for a request a few bytes of data more or less."""
+    """Exact for signed bytes in the newest block. For a request the size may differ by a few bytes."""
     operator: int
-    """The operator's part of ``gas``."""
+    """The operator's fee for ``gas``."""
     most: int
-    """With the whole ``gas_limit`` used, at ``max_fee_per_gas``: what the account has to hold besides the value."""
+    """The fee for all of ``gas_limit`` at ``max_fee_per_gas``. The account needs this in addition to the value."""
 
     @property
     def total(self) -> int:
-        """The three parts."""
+        """The sum of the three parts."""
         return self.execution + self.l1_data + self.operator
 
 
-class _Purse:
-    """What the account has left, for requests that are made in the same tick."""
+class _RemainingBalance:
+    """The account's balance, less the requests of the same tick that were already checked."""
 
     def __init__(self, wei: int) -> None:
         self.wei = wei
 
 
 class Estimates:
-    """Gas limits and fees.
+    """Computes gas limits and fees.
 
     Args:
-        node: the party's own node; it is shown the data of requests that name no gas limit.
-        sender: 20 bytes, the account that sends requests.
-        fees: where prices come from.
-        chain_id: part of what is signed.
+        node: the party's own node. It sees the data of requests without a gas limit.
+        sender: the account that sends requests, 20 bytes.
+        fees: prices.
+        chain_id: part of the signed bytes.
         protocol: the layer's name, for errors.
     """
 
@@ -70,21 +72,21 @@ class Estimates:
         self._fees = fees
         self._chain_id = chain_id
         self._protocol = protocol
-        self._purse = SharedCall(self._ask_balance)
+        self._balance = SharedCall(self._ask_balance)
 
     async def aclose(self) -> None:
-        """End a request that is under way."""
-        await self._purse.aclose()
+        """End the request that is under way."""
+        await self._balance.aclose()
 
     async def fee(self, transaction: EvmTransaction) -> FeeEstimate:
-        """What a request, or a signed transaction of any account, would cost now.
+        """The cost of a request, or of a signed transaction of any account, now.
 
-        Signed bytes and requests with a gas limit are not shown to the node.
+        The node does not see signed bytes, nor requests with a gas limit.
 
         Raises:
             TransactionError: the request would fail; with the contract's reason.
-            FundsRulesError: the chain asks more than ``max_fee_per_gas``.
-            FormatError: bytes that are no signed transaction of type 2.
+            FundsRulesError: the price exceeds ``max_fee_per_gas``.
+            FormatError: the bytes are not a signed transaction of type 2.
         """
         if isinstance(transaction, bytes):
             signed = decode_signed(transaction).transaction
@@ -99,36 +101,50 @@ class Estimates:
         raw = self._stand_in(transaction, gas_limit, quote)
         return self._estimate(quote.l1, raw, gas, gas_limit, price, quote.max_fee_per_gas)
 
-    async def gas_limit(self, request: EvmTransactionRequest, quote: FeeQuote) -> int:
-        """The gas limit to sign, once it is known that the account can pay value and fees.
+    async def complete(
+        self, request: EvmTransactionRequest, measure: Callable[[], Awaitable[int]] | None = None
+    ) -> tuple[Message, FeeQuote]:
+        """Add a gas limit and a price to a request, after a check that the account can pay value and fees.
 
-        Requests of the same tick share one look at the balance, and each finds what those before it leave.
+        Requests of the same tick share one read of the balance, and each is checked against what the earlier ones
+        leave.
+
+        Args:
+            measure: returns the gas limit; None uses the request's limit or the node's estimate.
 
         Raises:
-            InsufficientFunds: it cannot; with the amounts.
+            InsufficientFunds: the account cannot pay; with the amounts.
             TransactionError: the request would fail; with the contract's reason.
+            FundsRulesError: the price exceeds ``max_fee_per_gas``.
         """
-        gas, purse = await asyncio.gather(self.gas(request), self._purse.get(), return_exceptions=True)
-        if isinstance(purse, BaseException):
-            raise purse
+        quote = await self._fees.quote()
+        if measure is not None:
+            request = replace(request, gas_limit=await measure())
+        gas_limit = await self._affordable_limit(request, quote)
+        return Message(request.recipient, request.data, request.value, gas_limit), quote
+
+    async def _affordable_limit(self, request: EvmTransactionRequest, quote: FeeQuote) -> int:
+        gas, remaining = await asyncio.gather(self.gas(request), self._balance.get(), return_exceptions=True)
+        if isinstance(remaining, BaseException):
+            raise remaining
         if isinstance(gas, BaseException):
-            # A node refuses to execute what the account cannot pay, in words of its own.
-            if isinstance(gas, TransactionError) and purse.wei < request.value:
-                raise self._cannot_pay(request.value, 0, purse.wei) from gas
+            # A node also refuses an estimate if the account cannot pay, with a message of its own.
+            if isinstance(gas, TransactionError) and remaining.wei < request.value:
+                raise self._cannot_pay(request.value, 0, remaining.wei) from gas
             raise gas
         gas_limit = self._limit(request, gas)
         raw = self._stand_in(request, gas_limit, quote)
         fees = self._estimate(quote.l1, raw, gas, gas_limit, quote.max_fee_per_gas, quote.max_fee_per_gas).most
-        if purse.wei < request.value + fees:
-            raise self._cannot_pay(request.value, fees, purse.wei)
-        purse.wei -= request.value + fees
+        if remaining.wei < request.value + fees:
+            raise self._cannot_pay(request.value, fees, remaining.wei)
+        remaining.wei -= request.value + fees
         return gas_limit
 
     async def gas(self, request: EvmTransactionRequest) -> int:
-        """What the request will use: its own limit, or the node's estimate.
+        """The gas of a request: its own limit, or the node's estimate.
 
         Raises:
-            TransactionError: it would fail; with the contract's reason.
+            TransactionError: the request would fail; with the contract's reason.
         """
         if request.gas_limit is not None:
             return request.gas_limit
@@ -145,11 +161,11 @@ class Estimates:
                 outcome=Outcome.NOT_SENT,
             ) from error
         if needed > _MOST_GAS:
-            raise BadAnswer(f"the node estimates {needed} gas, which no block holds", protocol=self._protocol)
+            raise BadAnswer(f"the node estimates {needed} gas, more than a block allows", protocol=self._protocol)
         return needed
 
-    async def _ask_balance(self) -> _Purse:
-        return _Purse(await self._node.balance(self._sender))
+    async def _ask_balance(self) -> _RemainingBalance:
+        return _RemainingBalance(await self._node.balance(self._sender))
 
     @staticmethod
     def _limit(request: EvmTransactionRequest, gas: int) -> int:
@@ -170,7 +186,7 @@ class Estimates:
         )
 
     def _stand_in(self, request: EvmTransactionRequest, gas_limit: int, quote: FeeQuote) -> bytes:
-        """Bytes like those that will be signed: with a late nonce, and a hash for what no hash foretells."""
+        """Bytes of about the same compressed size as the signed transaction: a high nonce, and hashes as signature."""
         try:
             transaction = Eip1559Transaction(
                 chain_id=self._chain_id,
@@ -189,8 +205,8 @@ class Estimates:
 
     def _cannot_pay(self, value: int, fees: int, balance: int) -> InsufficientFunds:
         return InsufficientFunds(
-            f"{value} wei {f'and up to {fees} wei of fees' if fees else 'and fees'} cannot be paid: "
-            f"the account has {balance} wei left",
+            f"the account cannot pay {value} wei {f'and up to {fees} wei of fees' if fees else 'and fees'}: "
+            f"it has {balance} wei left",
             protocol=self._protocol,
             remedy=f"send {self._fees.coin} to the account, or pay less",
         )

@@ -1,6 +1,6 @@
-"""Prices for transactions: of execution (EIP-1559), and the parameters of what an OP-stack chain takes on top of it.
+"""Prices for transactions: for execution (EIP-1559), and the parameters of an OP-stack chain's additional fees.
 
-Twice the base fee and the configured tip, within the cap. Sources: EIP-1559; for the rest ``contracts.l1_block``.
+The price is twice the base fee plus the configured tip, limited by the cap. Sources: EIP-1559; ``contracts.l1_block``.
 """
 
 from __future__ import annotations
@@ -19,40 +19,40 @@ from layer2.protocols.evm.settings import EvmSettings
 __all__ = ["TRANSFER_GAS", "FeeQuote", "Fees"]
 
 TRANSFER_GAS = 21_000
-"""Gas of a transfer of the native coin to an account without code."""
+"""The gas of a transfer of the native coin to an account without code."""
 
 _QUOTE_LIFE = 2.0
 _NO_L1_FEES = (0,) * len(L1_BLOCK_SLOTS)
 _L1_RESERVE_FACTOR = 3
-"""Today's L1 fee may be a multiple of it by the time that one has to act."""
+"""The L1 fee may rise before a reserve is used, so reserves count a multiple of today's fee."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeeQuote:
-    """Prices for a transaction that is made now."""
+    """Prices for a transaction that is signed now."""
 
     max_fee_per_gas: int
     max_priority_fee_per_gas: int
     l1: L1Parameters
     base_fee: int
-    """Of the newest block, in wei for each gas."""
+    """The base fee of the newest block, in wei for each gas."""
 
     def most(self, gas_limit: int, size: int) -> int:
-        """The most wei that a transaction with this gas limit and signed size takes, its value not counted."""
+        """The maximum fee, in wei, of a transaction with this gas limit and signed size."""
         return gas_limit * self.max_fee_per_gas + self.l1.data_fee_bound(size) + self.l1.operator_fee(gas_limit)
 
     def reserve(self, gas_limit: int, size: int) -> int:
-        """What has to be kept for a transaction that may have to be made later."""
+        """The wei to keep for a transaction that may become necessary later."""
         return self.most(gas_limit, size) + (_L1_RESERVE_FACTOR - 1) * self.l1.data_fee_bound(size)
 
 
 class Fees:
-    """Asks the node for prices, at most once in two seconds: that is one block, and prices carry a factor of two.
+    """Reads prices from the node, at most once in two seconds. That is one block, and prices include a factor of two.
 
     Args:
         node: the party's own node.
         settings: the cap and the tip.
-        facts: of the layer; whether it takes more than execution.
+        facts: the layer's fee model.
     """
 
     def __init__(self, node: EvmNode, settings: EvmSettings, facts: LayerFacts) -> None:
@@ -64,16 +64,16 @@ class Fees:
         self._prices = SharedCall(self._ask, _QUOTE_LIFE)
 
     async def quote(self) -> FeeQuote:
-        """Prices for what can wait or be left.
+        """Prices for transactions that can wait.
 
         Raises:
-            FundsRulesError: the chain asks more than ``max_fee_per_gas``.
+            FundsRulesError: the price exceeds ``max_fee_per_gas``.
         """
         base_fee, l1 = await self._prices.get()
         tip, cap = self._settings.priority_fee_per_gas, self._settings.max_fee_per_gas
         if base_fee + tip > cap:
             raise FundsRulesError(
-                f"gas costs {base_fee + tip} wei now, the limit max_fee_per_gas is {cap}",
+                f"gas costs {base_fee + tip} wei now, more than max_fee_per_gas, which is {cap}",
                 code="fee_cap",
                 retryable=True,
                 remedy="wait, or raise max_fee_per_gas",
@@ -81,20 +81,20 @@ class Fees:
         return FeeQuote(min(2 * base_fee + tip, cap), tip, l1, base_fee)
 
     async def urgent_quote(self) -> FeeQuote:
-        """Prices for what must not be left: a claim or a refund. No cap holds it back."""
+        """Prices for a claim or a refund, which must not wait. They may exceed ``max_fee_per_gas``."""
         base_fee, l1 = await self._prices.get()
         tip = 2 * self._settings.priority_fee_per_gas
         return FeeQuote(4 * base_fee + tip, tip, l1, base_fee)
 
     async def aclose(self) -> None:
-        """End a request that is under way."""
+        """End the request that is under way."""
         await self._prices.aclose()
 
     async def _ask(self) -> tuple[int, L1Parameters]:
-        # No coroutine of its own for the words: that would begin a tick later and miss the batch of the head.
-        words_asked = asyncio.gather(*[self._node.storage(L1_BLOCK, slot) for slot in self._slots])
-        head, words = await asyncio.gather(self._node.head(Finality.LATEST), words_asked)
+        # Not in a separate coroutine, which would start a tick later and miss the batch of the head.
+        storage = asyncio.gather(*[self._node.storage(L1_BLOCK, slot) for slot in self._slots])
+        head, values = await asyncio.gather(self._node.head(Finality.LATEST), storage)
         base_fee = head.header.base_fee_per_gas
         if base_fee is None:
-            raise BadAnswer("the chain has no base fee (EIP-1559); it is not one that this client serves")
-        return base_fee, L1Parameters.from_storage(words or _NO_L1_FEES, head.header.extra_data)
+            raise BadAnswer("the chain has no base fee (EIP-1559), so this client cannot be used with it")
+        return base_fee, L1Parameters.from_storage(values or _NO_L1_FEES, head.header.extra_data)

@@ -1,4 +1,4 @@
-"""Acting on locks: making signed acts, sending them, and asking what became of them."""
+"""Acting on locks: preparing signed acts, sending them, and reading their status."""
 
 from __future__ import annotations
 
@@ -54,16 +54,16 @@ __all__ = ["LockActs"]
 LOG: Final = logging.getLogger("layer2.evm")
 
 _RECLAIM_SECONDS = 3_600
-"""Within which a refund after the deadline shall be in a block."""
+"""A refund should be in a block this many seconds after the lock's deadline."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Act:
     verb: Verb
     transactions: tuple[SignedTransaction, ...]
-    """In order; the last one is the act itself, an approval may come before it."""
+    """In order: approvals, if any, and last the act itself."""
     replaced: tuple[bytes, ...] = ()
-    """Hashes of the act's earlier versions, which have the last one's nonce and do the same at a lower price."""
+    """Hashes of earlier versions of the act, with the same nonce and effect and a lower price."""
 
     def write(self) -> Json:
         return {
@@ -77,13 +77,13 @@ class _Act:
     def read(cls, act: Json) -> _Act:
         transactions, replaced = act.get("transactions"), act.get("replaced", [])
         if act.get("type") != "evm_transactions" or not isinstance(transactions, list) or not transactions:
-            raise FormatError("the act is not one of an EVM layer")
+            raise FormatError("the act is not an act of an EVM layer")
         if not isinstance(replaced, list):
-            raise FormatError("the act's earlier versions are no list")
+            raise FormatError("the act's earlier versions are not a list")
         try:
             verb = Verb(act.get("verb"))
         except ValueError as error:
-            raise FormatError("the act has no verb that is known") from error
+            raise FormatError("the act's verb is unknown") from error
         return cls(
             verb,
             tuple([decode_signed(parse_data(raw, "transaction")) for raw in transactions]),
@@ -96,13 +96,13 @@ class LockActs:
 
     Args:
         node: the party's own node.
-        account: whose key signs.
-        fees: where prices come from.
+        account: signs and sends.
+        fees: prices.
         watcher: the node's heads.
         locks: reads locks.
-        events: where earlier locks are looked for.
-        replacements: raise what holds up a claim or a refund.
-        gas: what open swaps need.
+        events: finds earlier locks.
+        replacements: raises transactions that block a claim or a refund.
+        gas: the gas that open swaps need.
         protocol: the layer's name, for errors.
     """
 
@@ -130,10 +130,10 @@ class LockActs:
         self._gas = gas
 
     async def check_can_finish(self, htlc: Htlc, side: Side) -> None:
-        """Check the gas for every act that this side may need; for a new swap besides what open swaps need.
+        """Check the gas for every act that this side may need, in addition to the gas that open swaps need.
 
         Raises:
-            InsufficientFunds: there is not enough gas, or not enough of the token to lock.
+            InsufficientFunds: the account lacks gas, or tokens to lock.
         """
         lock = self._locks.lock(htlc)
         self._check_side(lock, side)
@@ -143,15 +143,15 @@ class LockActs:
         await self._gas.check(lock.lock_id, side)
 
     def reserve(self, htlc: Htlc, side: Side) -> None:
-        """Keep gas for a swap that is agreed, or resumed, until ``free``."""
+        """Reserve gas for an agreed or resumed swap until ``free``."""
         self._gas.reserve(self._locks.lock(htlc).lock_id, side)
 
     def free(self, htlc: Htlc) -> None:
-        """Keep no gas any more for a swap that has ended."""
+        """Release the gas of a swap that has ended."""
         self._gas.free(self._locks.lock(htlc).lock_id)
 
     async def prepare(self, verb: Verb, htlc: Htlc, preimage: Preimage | None) -> Json:
-        """Make an act, complete and signed. Nothing is sent, and nothing that is asked shows the preimage.
+        """Prepare a complete, signed act. Nothing is sent, and no request contains the preimage.
 
         Raises:
             InsufficientFunds, FundsRulesError: as ``HtlcLayer.prepare``.
@@ -165,7 +165,7 @@ class LockActs:
                 return _Act(verb, tuple(await self._approvals.sign(lock, message, price, self._check_gas))).write()
             case Verb.COLLECT:
                 if preimage is None:
-                    raise FundsRulesError("collecting needs the preimage")
+                    raise FundsRulesError("a claim needs the preimage")
                 await self._check_collectable(lock)
                 messages = [self._message(claim_call(lock, preimage), CLAIM_GAS)]
                 price = await self._fees.urgent_quote()
@@ -178,42 +178,42 @@ class LockActs:
                 messages = [self._message(refund_call(lock), REFUND_GAS)]
                 price = await self._fees.urgent_quote()
             case Verb.VOID:
-                raise FundsRulesError("a lock lapses by itself: there is nothing to void")
+                raise FundsRulesError("an EVM lock needs no void act: it ends at its deadline")
         await self._check_gas(messages, price)
         return _Act(verb, tuple(await self._account.sign(messages, price))).write()
 
     def discard(self, act: Json) -> None:
-        """Say that a prepared act will never be performed, as when its journal entry could not be written.
+        """Discard a prepared act that will never be performed, for example if its journal entry could not be written.
 
-        Its nonces are free at once, and ``perform`` refuses it from now on. Harmless for an act that was performed or
-        that this process did not prepare. An approval that another act carries too stays with that.
+        Its nonces are free at once, and ``perform`` refuses it from then on. An act that was performed, or that another
+        process prepared, is not affected. An approval that another act shares stays with that act.
         """
         read = _Act.read(act)
-        # An act at a higher price has the nonce of its earlier versions, which keep it.
+        # A repriced act shares its nonce with its earlier versions, which may have been sent.
         if not read.replaced:
             self._account.give_back(self._approvals.unshared(read.transactions))
 
     async def perform(self, act: Json) -> None:
-        """Hand the act's transactions to the node in their order."""
+        """Send the act's transactions in their order."""
         read = _Act.read(act)
-        for place, signed in enumerate(read.transactions):
+        for index, signed in enumerate(read.transactions):
             try:
                 await self._account.send(signed, is_replacement=bool(read.replaced))
             except TransactionError as error:
                 if error.code == "nonce_used":
-                    # Without this one, those after it would not do what they are for.
-                    self._account.give_back(read.transactions[place + 1 :])
+                    # The later transactions have no effect without this one.
+                    self._account.give_back(read.transactions[index + 1 :])
                 if read.replaced:
-                    # Refused is this version; an earlier one may be in the pool, or in a block by now.
+                    # The node refused this version. An earlier one may be in the pool or in a block.
                     error.outcome = Outcome.UNKNOWN
                 raise
 
     async def repriced(self, act: Json, htlc: Htlc) -> Json | None:
-        """The act at a higher price and with the same nonce, or None where it may go on waiting.
+        """The act at a higher price with the same nonce; None if its price can stay as it is.
 
-        Only a claim and a refund have a price that follows the market, whatever ``max_fee_per_gas`` says: a lock can be
-        left. What was sent before and holds it up is raised with it. A refund by the payer has an hour from the lock's
-        deadline on. What the account cannot pay is not offered.
+        Only claims and refunds are repriced, even above ``max_fee_per_gas``; a pending lock can be abandoned. Earlier
+        transactions that block the act are raised too. A refund by the payer is due an hour after the lock's deadline.
+        The price is limited by the account's balance.
         """
         read = _Act.read(act)
         if read.verb is Verb.FUND:
@@ -229,13 +229,13 @@ class LockActs:
         if wanted is None:
             return None
         message = message_of(signed)
-        # The rest of what it takes: L1 data and the operator.
+        # The rest of the fee: L1 data and the operator.
         others = replace(market, max_fee_per_gas=0).most(message.gas_limit, SIGNED_SIZE)
         most = (balance - others) // message.gas_limit
         price = Price(min(wanted.max_fee_per_gas, most), min(wanted.max_priority_fee_per_gas, most))
         if not is_bump(price, price_of(signed)):
             raise InsufficientFunds(
-                f"the {read.verb.value} waits for a block and the account cannot offer more: it has {balance} wei",
+                f"the {read.verb.value} is not in a block, and the account cannot pay more: it has {balance} wei",
                 remedy=f"send {self._fees.coin} for gas to the account",
             )
         replacement = await self._account.sign_replacement(signed, message, price)
@@ -245,26 +245,26 @@ class LockActs:
         try:
             await self._replacements.unblock(signed.transaction.nonce)
         except Layer2Error as error:
-            # The act itself can still be offered at more; the next look tries this again.
-            LOG.warning("what was sent before %s holds it up and cannot be raised: %s", tx_id_of(signed), error)
+            # The act itself can still be repriced; the next check tries this again.
+            LOG.warning("earlier transactions block %s, and their price cannot be raised: %s", tx_id_of(signed), error)
 
     async def status(self, act: Json) -> ActStatus:
-        """What became of an act.
+        """The status of an act.
 
-        FAILED means that it never will have an effect. For a lock that is said only of what is finalized: a
-        reverted or replaced lock may come back in a reorganisation, and the money would be locked twice. Other
-        acts may be made anew without harm, so for them the newest block is enough. An act that this process made and
-        never sent has failed as soon as it refuses to send it.
+        FAILED means that the act will never have an effect. For a lock this requires finalized blocks: otherwise a
+        reorganisation could bring back a reverted or replaced lock, and the money would be locked twice. Other acts can
+        safely be repeated, so the newest block is enough for them. An act that this process prepared and never sent
+        has failed once it can no longer be sent.
         """
         read = _Act.read(act)
         signed = read.transactions[-1]
         certain = Finality.FINALIZED if read.verb is Verb.FUND else Finality.LATEST
-        # The count is asked for first: a transaction that is in no block after its nonce was used is replaced.
+        # The count is read first: if the nonce is used and no receipt is found later, the act was replaced.
         used, head = await asyncio.gather(
             self._node.transaction_count(signed.sender, certain), self._node.head(certain)
         )
         versions = (signed.hash, *read.replaced)
-        # The head is asked for in the same batch, and before: a node that has not seen it has no receipt either.
+        # The same batch reads the head before the receipts. A node without this head may lack the receipts too.
         (seen,), receipts = await asyncio.gather(
             asyncio.gather(self._node.block(head.hash)),
             asyncio.gather(*[self._node.receipt(tx_hash) for tx_hash in versions]),
@@ -276,8 +276,8 @@ class LockActs:
                 return ActStatus.FAILED if receipt.block_number <= head.number else ActStatus.UNDER_WAY
         if used > signed.transaction.nonce:
             if seen is None:
-                raise BadAnswer(f"the node that was asked has not seen block {head.number}", retryable=True)
-            # On another chain the account has other nonces.
+                raise BadAnswer(f"the node has not seen block {head.number}", retryable=True)
+            # The node may serve another chain now, where the account has other nonces.
             await self._node.expect_chain(signed.transaction.chain_id)
             return ActStatus.FAILED
         known = await asyncio.gather(*[self._node.knows_transaction(tx_hash) for tx_hash in versions])
@@ -299,28 +299,28 @@ class LockActs:
             self._check_tokens(lock),
         )
         if spent:
-            raise FundsRulesError("the preimage of this payment hash is public: nothing may be locked under it")
+            raise FundsRulesError("the preimage of this payment hash is public: do not lock money under it")
         for found in earlier:
-            # An earlier lock that is refunded in a finalized block is over, and the hash is free again.
+            # A lock that was refunded in a finalized block is over, and its hash can be used again.
             earlier_status = await self._locks.status_of(found.event.lock_id, heads.finalized)
             if earlier_status is not LockStatus.REFUNDED:
                 raise FundsRulesError(
-                    f"this account locked under the same payment hash before: 0x{found.found.tx_hash.hex()}",
+                    f"this account has already locked under this payment hash: 0x{found.found.tx_hash.hex()}",
                     code="funded_before",
                 )
         await self._approvals.check(lock, heads.latest)
 
     async def _check_collectable(self, lock: HtlcLock) -> None:
-        """Whether a claim would pay out now, asked without the preimage."""
+        """Check, without the preimage, that a claim would pay out now."""
         self._check_side(lock, Side.PAYEE)
         heads = await self._watcher.read()
         if await self._locks.status(lock, heads.latest) is not LockStatus.LOCKED:
-            raise FundsRulesError("there is no open lock to collect: the preimage stays secret")
+            raise FundsRulesError("there is no open lock to claim: the preimage stays secret")
         transfer = TokenTransfer(lock.token, HTLC_ADDRESS, lock.payee, lock.amount)
         try:
             await transfer_gas(self._node, transfer, protocol=self._protocol)
         except NodeError:
-            # Money that is locked already must not wait for a node that simulates: what the call returns is looked at.
+            # A claim of locked money must not depend on simulation, so a plain call is checked instead.
             await self._check_payout_call(lock)
         except TransactionError as error:
             if error.code == "no_simulation":
@@ -352,7 +352,7 @@ class LockActs:
         balance = token_number(answer, protocol=self._protocol)
         if balance < lock.amount:
             raise InsufficientFunds(
-                f"the account has {balance} of the token's smallest unit, locking takes {lock.amount}"
+                f"the account has {balance} of the token's smallest unit, the lock needs {lock.amount}"
             )
 
     async def _check_gas(self, messages: Sequence[Message], price: FeeQuote) -> None:
@@ -360,7 +360,7 @@ class LockActs:
         needed = sum(price.most(message.gas_limit, SIGNED_SIZE) for message in messages)
         if balance < needed:
             raise InsufficientFunds(
-                f"the act takes up to {needed} wei of gas, the account has {balance}",
+                f"the act needs up to {needed} wei for gas, the account has {balance}",
                 remedy=f"send {self._fees.coin} for gas to the account",
             )
 

@@ -1,13 +1,12 @@
 """The HTLC contract's allowance over the payer's tokens: one approval, shared by all locks that need it.
 
-The payer approves the largest amount, once. There is no exact approval: the exact sum of several open locks would
-have to be raised and lowered while they run, and a change of an allowance overwrites what another lock counts on.
-Nor is there anything to win by it: the contract takes only what its caller itself locks, its code has no owner and
-no upgrade, and its address commits to that code. For the same reason the approve race, in which a spender takes the
-old allowance and then the new one too, has nobody to run it.
+The payer approves the maximum amount once. Exact approvals would have to change while several locks are open, and each
+change overwrites the allowance that another lock relies on. They would not be safer either: the contract takes only
+what its caller locks, its code has no owner and no upgrade, and its address commits to the code. For the same reason no
+spender can exploit the race between an old and a new allowance.
 
-While an approval is signed and not mined, each lock that needs it carries the same signed bytes in its own act:
-whichever act is performed first sends it, handing it in again is harmless, and no lock depends on another act.
+Until an approval is mined, each lock that needs it contains the same signed bytes in its act. The act that is performed
+first sends it, sending it again is harmless, and no lock depends on another act.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ from layer2.protocols.evm.tokens.transfers import check_accepted, token_number
 __all__ = ["APPROVE_GAS", "Approvals"]
 
 APPROVE_GAS = 100_000
-"""Measured 46,000 with a plain ERC-20; the rest is for tokens behind proxies."""
+"""Measured: 46,000 with a plain ERC-20. The rest is for tokens behind proxies."""
 
 _UNLIMITED = (1 << 256) - 1
 _FRESH_SECONDS = 5.0
-"""How long an approval that the node does not know yet may be on its way; it keeps its nonce at least twice as long."""
+"""How long an unknown approval counts as being sent. It keeps its nonce at least twice as long."""
 
 _NEXT = b""
-"""Stands for the lock that is about to be signed, among those that carry an approval."""
+"""A placeholder for the lock that is about to be signed, among the locks that share an approval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class Approvals:
 
     Args:
         node: the party's own node.
-        account: whose key signs.
+        account: signs.
         protocol: the layer's name, for errors.
     """
 
@@ -60,28 +59,28 @@ class Approvals:
         self._protocol = protocol
         self._turn = asyncio.Lock()
         self._under_way: dict[bytes, _UnderWay] = {}
-        self._carriers: dict[bytes, set[bytes]] = {}
+        self._sharing: dict[bytes, set[bytes]] = {}
 
     async def check(self, lock: HtlcLock, head: NodeBlock) -> None:
-        """Simulate that the lock takes its amount, and that a refund after its deadline brings all of it back.
+        """Simulate the lock, and its refund after the deadline, which must return the whole amount.
 
         Args:
-            lock: what is to be locked.
-            head: the newest block; its state is what the simulation begins with.
+            lock: the lock.
+            head: the newest block, after which the simulation starts.
 
         Raises:
             TransactionError: the token refuses the approval (``token_refused``); the node cannot simulate
                 (``no_simulation``).
-            FundsRulesError: the lock or its refund would fail, or less would come back (``token_refused``).
+            FundsRulesError: the lock or its refund would fail, or the refund would return less (``token_refused``).
         """
         approvals = _approvals(lock.token, lock.amount, await self._allowance(lock))
-        look = SimulatedMessage(lock.payer, lock.token, balance_of_call(lock.payer))
+        balance = SimulatedMessage(lock.payer, lock.token, balance_of_call(lock.payer))
         locking = [
-            look,
+            balance,
             *[SimulatedMessage(lock.payer, lock.token, message.data) for message in approvals],
             SimulatedMessage(lock.payer, HTLC_ADDRESS, lock_call(lock)),
         ]
-        refunding = [SimulatedMessage(lock.payer, HTLC_ADDRESS, refund_call(lock)), look]
+        refunding = [SimulatedMessage(lock.payer, HTLC_ADDRESS, refund_call(lock)), balance]
         before, *approved, locked, refunded, after = await simulate(
             self._node,
             [
@@ -96,9 +95,11 @@ class Approvals:
         for what, answer in (("lock", locked), ("refund", refunded)):
             if answer.failure is not None:
                 raise self._refused(f"the {what} would fail: {answer.failure}")
-        had, has = [token_number(look.output, protocol=self._protocol) for look in (before, after)]
+        had, has = [token_number(each.output, protocol=self._protocol) for each in (before, after)]
         if had != has:
-            raise self._refused(f"a refund would leave the payer {has} of the token's smallest unit, it has {had}")
+            raise self._refused(
+                f"after a refund the payer would have {has} of the token's smallest unit instead of {had}"
+            )
 
     async def sign(
         self,
@@ -107,25 +108,25 @@ class Approvals:
         price: FeeQuote,
         check_gas: Callable[[Sequence[Message], FeeQuote], Awaitable[None]],
     ) -> list[SignedTransaction]:
-        """Sign the lock, after the approvals that are missing; those under way are shared. Nothing is sent.
+        """Sign the lock and the approvals that it needs. An approval that is not mined yet is shared. Nothing is sent.
 
         Args:
-            lock: what is to be locked.
-            message: the call that locks it.
-            price: of every transaction.
-            check_gas: refuses what the account cannot pay.
+            lock: the lock.
+            message: the call that locks.
+            price: the price of every transaction.
+            check_gas: raises if the account cannot pay.
 
         Returns:
-            In the order in which they have to be sent; the lock itself is the last.
+            The transactions in the order in which they have to be sent. The last one is the lock.
         """
-        # One at a time: what one signs, the next one finds.
+        # One at a time, so that each call finds the approvals of earlier ones.
         async with self._turn:
             shared = await self._shared(lock.token)
             try:
                 return await self._sign_after(shared, lock, message, price, check_gas)
             finally:
                 for approval in shared[-1:]:
-                    self._carriers.get(approval.hash, set()).discard(_NEXT)
+                    self._sharing.get(approval.hash, set()).discard(_NEXT)
 
     async def _sign_after(
         self,
@@ -135,56 +136,56 @@ class Approvals:
         price: FeeQuote,
         check_gas: Callable[[Sequence[Message], FeeQuote], Awaitable[None]],
     ) -> list[SignedTransaction]:
-        # Asked for after the receipt: an approval that is mined is in this answer.
+        # Read after the receipt, so that the answer includes a mined approval.
         missing = _approvals(lock.token, lock.amount, await self._allowance(lock))
         if missing and shared:
             await check_gas([message], price)
             (signed,) = await self._account.sign([message], price)
             if signed.transaction.nonce > shared[-1].transaction.nonce:
-                self._carriers.setdefault(shared[-1].hash, set()).add(signed.hash)
+                self._sharing.setdefault(shared[-1].hash, set()).add(signed.hash)
                 return [*shared, signed]
-            # It got an older nonce that was free, and would come before the approval.
+            # It got a lower, returned nonce, so it would be mined before the approval.
             self._account.give_back([signed])
         await check_gas([*missing, message], price)
         all_signed = await self._account.sign([*missing, message], price)
         if missing:
             self._under_way[lock.token] = _UnderWay(tuple(all_signed[:-1]), asyncio.get_running_loop().time())
-            self._carriers[all_signed[-2].hash] = {all_signed[-1].hash}
+            self._sharing[all_signed[-2].hash] = {all_signed[-1].hash}
         return all_signed
 
     def unshared(self, transactions: Sequence[SignedTransaction]) -> Sequence[SignedTransaction]:
-        """Which of an act's transactions no other act carries, once this one is discarded.
+        """Remove a lock from those that share its approval, and return the transactions that no other act contains.
 
         Args:
-            transactions: as ``sign`` returned them.
+            transactions: the result of ``sign``.
         """
         *approvals, lock = transactions
         if approvals:
             last = approvals[-1].hash
-            carriers = self._carriers.get(last, set())
-            carriers.discard(lock.hash)
-            if carriers:
+            sharing = self._sharing.get(last, set())
+            sharing.discard(lock.hash)
+            if sharing:
                 return [lock]
-            self._carriers.pop(last, None)
+            self._sharing.pop(last, None)
             self._under_way = {
                 token: under_way for token, under_way in self._under_way.items() if under_way.signed[-1].hash != last
             }
         return transactions
 
     async def _shared(self, token: bytes) -> tuple[SignedTransaction, ...]:
-        """The approval that was signed before and is not mined; empty where there is none to count on."""
+        """The approval that is signed and not mined; empty if there is none, or if it may be lost."""
         under_way = self._under_way.get(token)
         if under_way is None:
             return ()
         last = under_way.signed[-1]
         if await self._node.receipt(last.hash) is not None:
-            self._carriers.pop(last.hash, None)
+            self._sharing.pop(last.hash, None)
         else:
             fresh = asyncio.get_running_loop().time() - under_way.since < _FRESH_SECONDS
             is_good = fresh or await self._node.knows_transaction(last.hash)
-            # It may have been discarded while the node was asked; from here on it may not.
+            # It may have been discarded while the node was asked. From here on ``_NEXT`` prevents that.
             if is_good and self._under_way.get(token) is under_way:
-                self._carriers.setdefault(last.hash, set()).add(_NEXT)
+                self._sharing.setdefault(last.hash, set()).add(_NEXT)
                 return under_way.signed
         self._under_way.pop(token, None)
         return ()

@@ -1,4 +1,4 @@
-"""Claiming for the payee: whoever knows the preimage can have a lock paid out, and pays only the gas."""
+"""Claims by the payer on behalf of the payee. Anyone who knows the preimage can claim, and pays only the gas."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _REMEMBERED: Final = 1_000
 
 
 class Courtesies:
-    """Claims by the payer, one for each lock while this object lives.
+    """Sends claims of the account's own locks, at most one for each lock.
 
     Args:
         node: the party's own node.
-        account: whose key signs and pays.
-        fees: where prices come from.
+        account: signs, sends and pays.
+        fees: prices.
         watcher: the node's heads.
         locks: reads locks.
-        gas: what open swaps need, which comes first.
+        gas: the gas that open swaps need, which has priority.
         protocol: the layer's name, for errors.
     """
 
@@ -52,29 +52,30 @@ class Courtesies:
         self._locks = locks
         self._gas = gas
         self._protocol = protocol
-        self._made: dict[bytes, SignedTransaction] = {}
+        self._signed: dict[bytes, SignedTransaction] = {}
 
     async def claim(self, htlc: Htlc, preimage: Preimage) -> None:
-        """Publish a claim of this account's own lock, unless it is not, or no longer, open.
+        """Send a claim of a lock of this account. It does nothing if the lock is not open.
 
         Raises:
-            FundsRulesError: it is another account's lock or preimage, or gas costs more than ``max_fee_per_gas``.
-            InsufficientFunds: the gas is kept for open swaps.
+            FundsRulesError: the lock is of another account, the preimage is of another lock, or the price of gas
+                exceeds ``max_fee_per_gas``.
+            InsufficientFunds: the gas is reserved for open swaps.
             TransactionError: the token would not pay out, or the claim was refused.
         """
         lock = self._locks.lock(htlc)
         if lock.payer != self._account.address:
             raise FundsRulesError("this account is not the payer of the lock")
         if preimage.payment_hash != lock.payment_hash:
-            raise FundsRulesError("the preimage is not that of the lock")
+            raise FundsRulesError("the preimage does not match the lock")
         heads = await self._watcher.read()
         if await self._locks.status(lock, heads.latest) is not LockStatus.LOCKED:
             return
-        signed = self._made.get(lock.lock_id)
+        signed = self._signed.get(lock.lock_id)
         if signed is None:
             price = await self._fees.quote()
             await self._gas.check_spare(price.most(CLAIM_GAS, SIGNED_SIZE))
-            # A claim that reverts costs its gas and helps nobody.
+            # A claim that reverts would only cost gas.
             payout = TokenTransfer(lock.token, HTLC_ADDRESS, lock.payee, lock.amount)
             await transfer_gas(self._node, payout, protocol=self._protocol)
             message = Message(HTLC_ADDRESS, claim_call(lock, preimage), 0, CLAIM_GAS)
@@ -83,11 +84,11 @@ class Courtesies:
         try:
             await self._account.send(signed)
         except TransactionError:
-            # Its nonce is not its own any more: the next call makes another one.
-            self._made.pop(lock.lock_id, None)
+            # It may have lost its nonce, so the next call signs another one.
+            self._signed.pop(lock.lock_id, None)
             raise
 
     def _remember(self, lock_id: bytes, signed: SignedTransaction) -> None:
-        self._made[lock_id] = signed
-        if len(self._made) > _REMEMBERED:
-            del self._made[next(iter(self._made))]
+        self._signed[lock_id] = signed
+        if len(self._signed) > _REMEMBERED:
+            del self._signed[next(iter(self._signed))]

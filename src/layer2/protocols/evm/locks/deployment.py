@@ -1,4 +1,4 @@
-"""The HTLC contract on a chain: whether it is the genuine one and works there, and putting it there."""
+"""The HTLC contract on a chain: check that it is the genuine one and works there, and deploy it."""
 
 from __future__ import annotations
 
@@ -16,37 +16,35 @@ from layer2.contracts.htlc import (
 )
 from layer2.errors import ConfigurationError, FormatError, FundsRulesError, NodeRefused
 from layer2.formats.evm_address import to_checksum
-from layer2.protocols.evm.fees.quotes import Fees
+from layer2.protocols.evm.requests import EvmTransactionRequest
 from layer2.protocols.evm.rpc.node import EvmNode
-from layer2.protocols.evm.sending.account import EvmAccount, Message
 
-__all__ = ["check_htlc", "deploy_htlc"]
+__all__ = ["check_htlc", "htlc_deployment"]
 
 _PROBE = hashlib.sha256(b"layer2: does this chain compute sha256?").digest()
-_DEPLOYMENT_GAS = 2_000_000
 
 
 async def check_htlc(node: EvmNode) -> None:
-    """Check that the contract stands on the chain with its code, and that sha256 works there.
+    """Check that the contract's code is at its address on the chain, and that sha256 works there.
 
     Raises:
-        FundsRulesError: there is other code, or none, or the chain lacks the sha256 precompile, in which case
-            *anyone* could claim: no money may be locked.
-        NodeError: the node did not say.
+        FundsRulesError: there is other code, or none (code ``no_contract``); or the chain lacks the sha256 precompile,
+            in which case *anyone* could claim: no money may be locked.
+        NodeError: the node does not answer.
 
-    It takes the node's word for code and answers; the address itself commits to the code (EIP-1014).
+    It trusts the node's answers; the address itself commits to the code (EIP-1014).
     """
     if htlc_address() != HTLC_ADDRESS:
-        raise FundsRulesError("the contract in this package is not the one that its address commits to")
+        raise FundsRulesError("the contract in this package does not match its address")
     code = await node.code(HTLC_ADDRESS)
     if not code:
         raise FundsRulesError(
             f"there is no HTLC contract at {to_checksum(HTLC_ADDRESS)} on this chain",
             code="no_contract",
-            remedy="it can be deployed by anyone, once for each chain",
+            remedy="deploy it, once for each chain, from any account: layer2 contract deploy",
         )
     if code != load_artefact("htlc").runtime_code:
-        raise FundsRulesError(f"the code at {to_checksum(HTLC_ADDRESS)} is not that of the HTLC contract")
+        raise FundsRulesError(f"the code at {to_checksum(HTLC_ADDRESS)} is not the HTLC contract")
     try:
         digest = decode_probe_sha256(await node.call(HTLC_ADDRESS, probe_sha256_call(_PROBE)))
     except (FormatError, NodeRefused) as error:
@@ -55,27 +53,24 @@ async def check_htlc(node: EvmNode) -> None:
         raise FundsRulesError("the HTLC contract computes sha256 wrongly on this chain: no money may be locked")
 
 
-async def deploy_htlc(node: EvmNode, account: EvmAccount, fees: Fees) -> bytes | None:
-    """Put the contract on a chain through the deterministic factory, unless it is there.
+async def htlc_deployment(node: EvmNode) -> EvmTransactionRequest | None:
+    """The transaction that deploys the contract through the deterministic factory; None if the contract is deployed.
 
-    Returns:
-        The hash of the transaction that was sent, None where the contract is there already. It is there once
-        that transaction is included: then ``check_htlc``.
+    Any account can send it. After it is included, ``check_htlc`` confirms the deployment.
 
     Raises:
-        ConfigurationError: the chain lacks the factory.
-        TransactionError, NodeError: it could not be sent.
+        ConfigurationError: code ``no_factory``: the chain has no factory.
+        FundsRulesError: as ``check_htlc``, if there is code at the contract's address.
+        NodeError: the node does not answer.
     """
     if await node.code(HTLC_ADDRESS):
         await check_htlc(node)
         return None
+    factory = to_checksum(DETERMINISTIC_FACTORY)
     if await node.code(DETERMINISTIC_FACTORY) != FACTORY_CODE:
         raise ConfigurationError(
-            f"this chain has no deterministic factory at {to_checksum(DETERMINISTIC_FACTORY)}; "
-            "the contract cannot come to its address"
+            f"this chain has no deterministic factory at {factory}, so the contract cannot have its address here",
+            code="no_factory",
+            remedy="see https://github.com/Arachnid/deterministic-deployment-proxy",
         )
-    data = deployment_call(HTLC_SALT, htlc_init_code())
-    message = Message(DETERMINISTIC_FACTORY, data, 0, _DEPLOYMENT_GAS)
-    (signed,) = await account.sign([message], await fees.quote())
-    await account.send(signed)
-    return signed.hash
+    return EvmTransactionRequest(to=factory, data=deployment_call(HTLC_SALT, htlc_init_code()))

@@ -1,4 +1,4 @@
-"""Finding the HTLC contract's events. They are looked for by payment hash, and never taken by position."""
+"""Searching the HTLC contract's events by payment hash."""
 
 from __future__ import annotations
 
@@ -7,35 +7,30 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from layer2.contracts.htlc import HTLC_ADDRESS, HtlcEvent, parse_event
+from layer2.contracts.htlc import HTLC_ADDRESS, LOCKED, HtlcEvent, parse_event
 from layer2.errors import BadAnswer, FormatError
-from layer2.formats.evm_abi import event_topic
 from layer2.protocols.evm.rpc.node import EvmNode, FoundLog, NodeBlock
 from layer2.protocols.evm.settings import EvmSettings
 
-__all__ = ["CLAIMED", "LOCKED", "REFUNDED", "FoundEvent", "LockEvents"]
-
-LOCKED = event_topic("Locked(bytes32,bytes32,address,address,address,uint256,uint256,bytes32)")
-CLAIMED = event_topic("Claimed(bytes32,bytes32,bytes32)")
-REFUNDED = event_topic("Refunded(bytes32,bytes32)")
+__all__ = ["FoundEvent", "LockEvents"]
 
 _STEPS_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
 class FoundEvent:
-    """An event of the contract, and the log that it is."""
+    """An event of the contract and its log."""
 
     event: HtlcEvent
     found: FoundLog
 
 
 class LockEvents:
-    """Searches a node for events, the newest blocks first.
+    """Searches events on a node, the newest blocks first.
 
     Args:
         node: the party's own node.
-        settings: how far back, and how many blocks in one request.
+        settings: the range of the search, and the blocks of one request.
     """
 
     def __init__(self, node: EvmNode, settings: EvmSettings) -> None:
@@ -51,15 +46,17 @@ class LockEvents:
         lock_id: bytes | None = None,
         whole_chain: bool = False,
     ) -> FoundEvent | None:
-        """The newest event of these names under a payment hash, None where the blocks up to ``head`` have none.
+        """The newest matching event in the blocks up to ``head``; None if there is none.
 
         Args:
-            names: topics, as ``CLAIMED``.
-            lock_id: only of this lock; None is of any.
-            whole_chain: look back to the chain's first block, not only as far as the settings say.
+            names: the topics of the events, such as ``CLAIMED``.
+            payment_hash: the payment hash of the event.
+            head: the last block of the search.
+            lock_id: the lock of the event; None is any.
+            whole_chain: search back to the chain's first block, beyond the limit in the settings.
 
         Raises:
-            BadAnswer: the node that was asked is not, or not any more, on the chain of ``head``.
+            BadAnswer: the node is not, or is no longer, on the chain of ``head``.
         """
         oldest = 0 if whole_chain else self.oldest(head)
         async with aclosing(self._search([list(names), lock_id, payment_hash], head, oldest)) as events:
@@ -68,17 +65,17 @@ class LockEvents:
         return None
 
     def oldest(self, head: NodeBlock) -> int:
-        """The first block in which events are looked for, unless the whole chain is."""
+        """The first block of a search that does not cover the whole chain."""
         return max(0, head.number - self._settings.log_search_blocks)
 
     async def locked_by(self, payer: bytes, payment_hash: bytes, head: NodeBlock) -> list[FoundEvent]:
-        """All locks of a payer under a payment hash in the blocks up to ``head``. Raises: as ``first``."""
+        """All locks by a payer under a payment hash in the blocks up to ``head``. Raises: as ``first``."""
         topics = [LOCKED, None, payment_hash, payer.rjust(32, b"\x00")]
         async with aclosing(self._search(topics, head, self.oldest(head))) as events:
             return [event async for event in events]
 
     async def locked_since(self, first: int, head: NodeBlock) -> list[FoundEvent]:
-        """All locks of anyone in the blocks from ``first`` up to ``head``. Raises: as ``first``."""
+        """All locks, by any payer, in the blocks from ``first`` to ``head``. Raises: as ``first``."""
         async with aclosing(self._search([LOCKED], head, first)) as events:
             return [event async for event in events]
 
@@ -88,10 +85,10 @@ class LockEvents:
         step = self._settings.log_search_step
         lasts = range(head.number, oldest - 1, -step)
         for start in range(0, len(lasts), _STEPS_AT_ONCE):
-            # The block is asked for in the same batch, before the events and after: a node that has not seen it, or has
-            # another one there, finds nothing either, and that is not the same as no event.
+            # The same batch reads the block before and after the events. A node without this block finds no events,
+            # which must not count as "no event".
             some = [(max(oldest, last - step + 1), last) for last in lasts[start : start + _STEPS_AT_ONCE]]
-            # What is gathered inside is begun before what is only named, so each of them is, and their order stays.
+            # Each part is gathered by itself, because gather starts nested gathers first. That keeps the order.
             (before,), answers, (after,) = await asyncio.gather(
                 asyncio.gather(self._node.block(head.number)),
                 asyncio.gather(*[self._node.logs(HTLC_ADDRESS, topics, first, last) for first, last in some]),
@@ -99,14 +96,14 @@ class LockEvents:
             )
             if before is None or after is None or not before.hash == after.hash == head.hash:
                 raise BadAnswer(
-                    f"the node that was asked for events does not have block {head.number}, up to which they were "
-                    "wanted, or has another one in its place",
+                    f"the node does not have block {head.number}, the last one of the search, or has another block at "
+                    "this height",
                     retryable=True,
                 )
             for (first, last), logs in zip(some, answers, strict=True):
                 for found in reversed(logs):
                     if not _fits(found.log.topics, topics) or not first <= found.block_number <= last:
-                        raise BadAnswer("the node answered with an event that was not asked for")
+                        raise BadAnswer("the node answered with an event that does not match the search")
                     yield FoundEvent(_event(found), found)
 
 
@@ -121,7 +118,7 @@ def _event(found: FoundLog) -> HtlcEvent:
     try:
         event = parse_event(found.log.address, found.log.topics, found.log.data)
     except FormatError as error:
-        raise BadAnswer(f"an event that the contract cannot write: {error.message}") from error
+        raise BadAnswer(f"the node answered with an event that the contract cannot emit: {error.message}") from error
     if event is None:
-        raise BadAnswer("the node answered with an event that was not asked for")
+        raise BadAnswer("the node answered with an event that does not match the search")
     return event

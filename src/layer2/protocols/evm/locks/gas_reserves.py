@@ -1,4 +1,4 @@
-"""The gas that open swaps need for their remaining acts, kept out of reach of new swaps."""
+"""Reserving the gas that open swaps need for their remaining acts."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["SIGNED_SIZE", "GasReserves"]
 
 SIGNED_SIZE: Final = 400
 """Bytes; the longest act, a signed claim, has 350."""
-_ASKED_SECONDS = 30.0
-"""For which gas that was found sufficient for a new swap is kept until ``reserve`` keeps it."""
+_CHECKED_SECONDS = 30.0
+"""How long the gas of a checked swap stays reserved before ``reserve`` is called."""
 
 
 class GasReserves:
-    """What each open lock may still need. Kept are amounts of gas, so a price is looked at only where it counts.
+    """The gas that each open lock may still need. Amounts of gas are reserved; prices are read when they are needed.
 
     Args:
         node: the party's own node.
@@ -34,17 +34,17 @@ class GasReserves:
         self._address = address
         self._fees = fees
         self._reserved: dict[bytes, tuple[int, ...]] = {}
-        self._asked: dict[bytes, tuple[tuple[int, ...], float]] = {}
+        self._checked: dict[bytes, tuple[tuple[int, ...], float]] = {}
 
     def reserve(self, lock_id: bytes, side: Side) -> None:
-        """Keep gas for an open swap until ``free``. It is never refused, at any price of gas: the swap is open."""
+        """Reserve gas for an open swap until ``free``. This never fails, whatever gas costs."""
         self._reserved[lock_id] = _gas_limits(side)
-        self._asked.pop(lock_id, None)
+        self._checked.pop(lock_id, None)
 
     def free(self, lock_id: bytes) -> None:
-        """Keep no gas any more for a lock; harmless where none is kept."""
+        """Release the gas of a lock. It does nothing if none is reserved."""
         self._reserved.pop(lock_id, None)
-        self._asked.pop(lock_id, None)
+        self._checked.pop(lock_id, None)
 
     async def check(self, lock_id: bytes, side: Side) -> None:
         """Check that the account can pay for every act that this side may need.
@@ -57,32 +57,32 @@ class GasReserves:
         """
         price, balance = await asyncio.gather(self._fees.urgent_quote(), self._node.balance(self._address))
         now = asyncio.get_running_loop().time()
-        self._asked = {other: (gas, until) for other, (gas, until) in self._asked.items() if until > now}
+        self._checked = {other: (gas, until) for other, (gas, until) in self._checked.items() if until > now}
         gas_limits = _gas_limits(side)
         needed, others = _wei(gas_limits, price), 0
         if lock_id not in self._reserved:
-            asked = [gas for other, (gas, _) in self._asked.items() if other != lock_id]
-            others = sum(_wei(gas, price) for gas in [*self._reserved.values(), *asked])
+            checked = [gas for other, (gas, _) in self._checked.items() if other != lock_id]
+            others = sum(_wei(gas, price) for gas in [*self._reserved.values(), *checked])
         if balance < needed + others:
-            besides = f" and other open swaps {others}" if others else ""
+            others_text = f", and other open swaps {others}" if others else ""
             raise InsufficientFunds(
-                f"finishing takes up to {needed} wei of gas{besides}, the account has {balance}",
+                f"the swap needs up to {needed} wei for gas{others_text}; the account has {balance}",
                 remedy=f"send {self._fees.coin} for gas to the account",
             )
         if lock_id not in self._reserved:
-            self._asked[lock_id] = (gas_limits, now + _ASKED_SECONDS)
+            self._checked[lock_id] = (gas_limits, now + _CHECKED_SECONDS)
 
     async def check_spare(self, wei: int) -> None:
-        """Check that the account can spend so much on what it need not do, and still finish what is open.
+        """Check that the account can spend an amount on an optional act and still finish its open swaps.
 
         Raises:
-            InsufficientFunds: that gas is kept for open swaps.
+            InsufficientFunds: the gas is reserved for open swaps.
         """
         price, balance = await asyncio.gather(self._fees.urgent_quote(), self._node.balance(self._address))
         kept = sum(_wei(gas, price) for gas in self._reserved.values())
         if balance < wei + kept:
             raise InsufficientFunds(
-                f"it takes up to {wei} wei of gas and open swaps {kept}, the account has {balance}",
+                f"the act needs up to {wei} wei for gas, and open swaps {kept}; the account has {balance}",
                 remedy=f"send {self._fees.coin} for gas to the account",
             )
 

@@ -1,4 +1,4 @@
-"""Reading locks: what one look at the party's own node shows of a leg."""
+"""Reading the state of a leg's lock from the party's own node."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from layer2.contracts.htlc import (
+    CLAIMED,
     HTLC_ADDRESS,
+    LOCKED,
+    REFUNDED,
     ClaimedEvent,
     HtlcLock,
     LockStatus,
@@ -20,7 +23,6 @@ from layer2.errors import BadAnswer, FormatError, FundsRulesError, NodeRefused
 from layer2.formats.evm_address import parse_address
 from layer2.legs.evidence import EvmReceiptEvidence
 from layer2.legs.evm import EvmLeg
-from layer2.legs.evm_evidence import lock_of
 from layer2.legs.leg import Htlc
 from layer2.legs.timelock_settings import settings_for
 from layer2.legs.views import ClockReading, LegState, LegView
@@ -28,7 +30,7 @@ from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Preimage
 from layer2.protocols.evm.chain.heads import Heads, HeadWatcher
 from layer2.protocols.evm.chain.receipt_evidence import ProvenReceipts
-from layer2.protocols.evm.locks.events import CLAIMED, LOCKED, REFUNDED, FoundEvent, LockEvents
+from layer2.protocols.evm.locks.events import FoundEvent, LockEvents
 from layer2.protocols.evm.rpc.node import EvmNode, NodeBlock
 from layer2.protocols.evm.settings import EvmSettings
 
@@ -37,7 +39,7 @@ __all__ = ["Locks"]
 T = TypeVar("T")
 
 _REMEMBERED = 10_000
-_PRUNED = "the node does not keep the state after its safe and finalized blocks: it has to be an archive node"
+_PRUNED = "the node does not keep the states of its safe and finalized blocks: use an archive node"
 
 
 class Locks:
@@ -45,10 +47,10 @@ class Locks:
 
     Args:
         node: the party's own node.
-        watcher: its heads.
-        events: where the contract's events are looked for.
-        settings: of the layer.
-        protocol: which layer it is.
+        watcher: the node's heads.
+        events: searches the contract's events.
+        settings: the layer's settings.
+        protocol: the layer.
     """
 
     def __init__(
@@ -71,45 +73,47 @@ class Locks:
         self._times: dict[bytes, int] = {}
 
     def lock(self, htlc: Htlc) -> HtlcLock:
-        """The lock that a leg describes, if it is one of this layer, contract and token.
+        """The lock that a leg describes.
 
         Raises:
-            FundsRulesError: it is another's, or a token that the configuration does not name.
+            FundsRulesError: the leg is of another layer, contract or token than the configuration.
         """
         leg = htlc.leg
         if not isinstance(leg, EvmLeg) or leg.protocol is not self._protocol:
-            raise FundsRulesError(f"the leg is not one of {self._protocol.value}")
+            raise FundsRulesError(f"the leg is not a {self._protocol.value} leg")
         expected = (self._settings.chain_id, HTLC_ADDRESS, parse_address(self._settings.token))
         if (leg.chain_id, leg.contract, leg.token) != expected:
-            raise FundsRulesError("the leg names another chain, contract or token than the configuration")
+            raise FundsRulesError("the leg has another chain, contract or token than the configuration")
         if leg.token_decimals != self._settings.token_decimals:
-            raise FundsRulesError(f"the leg gives the token {leg.token_decimals} decimals")
+            raise FundsRulesError(
+                f"the leg's token has {leg.token_decimals} decimals, not {self._settings.token_decimals}"
+            )
         try:
-            return lock_of(leg, htlc.payment_hash, htlc.terms_hash)
+            return leg.lock(htlc.payment_hash, htlc.terms_hash)
         except FormatError as error:
             raise FundsRulesError(error.message) from error
 
     async def status(self, lock: HtlcLock, block: NodeBlock) -> LockStatus:
-        """What the contract knew of the lock after a block. The block is named by its hash."""
+        """The lock's status in the contract after a block, which is identified by its hash."""
         return await self.status_of(lock.lock_id, block)
 
     async def status_of(self, lock_id: bytes, block: NodeBlock) -> LockStatus:
-        """The same by the lock's id."""
+        """As ``status``, by the lock's id."""
         answer = await self._call(status_call(lock_id), block)
-        # Nothing at all comes from an address without code: before the contract was deployed there was no lock.
+        # An address without code returns nothing: before the contract was deployed, there were no locks.
         return LockStatus.NONE if not answer else self._decoded(decode_status, answer)
 
     async def is_spent(self, payment_hash: bytes, block: NodeBlock) -> bool:
-        """Whether the preimage was public at the contract after a block."""
+        """Whether a claim had made the preimage public after a block."""
         answer = await self._call(spent_call(payment_hash), block)
         return bool(answer) and self._decoded(decode_spent, answer)
 
     async def observe(self, htlc: Htlc) -> LegView:
-        """One read of a leg: everything is asked for by the hashes of the same three heads."""
+        """Read a leg. All states are read by the hashes of the same three heads."""
         lock = self.lock(htlc)
         heads = await self._watcher.read()
         asked_block = heads.at(htlc.leg.finality)
-        # On another chain there is no such lock either, and nothing would be owed: so the chain is asked for each time.
+        # Each read checks the chain id: on another chain the lock would seem to be missing, and nothing to be owed.
         latest, asked, finalized, spent, _ = await asyncio.gather(
             self.status(lock, heads.latest),
             self._older_status(lock, asked_block),
@@ -119,7 +123,7 @@ class Locks:
         )
         ended = latest in {LockStatus.CLAIMED, LockStatus.REFUNDED}
         arrived = ended and asked is latest
-        # Whatever the terms ask: a block that is not finalized may go again, and the lock with it.
+        # Independent of the terms: a reorganisation may remove a block, and the lock in it, until it is finalized.
         final = arrived and finalized is latest
         over = finalized is LockStatus.REFUNDED or (
             finalized is LockStatus.NONE and heads.finalized.timestamp >= lock.deadline
@@ -139,38 +143,38 @@ class Locks:
         )
 
     async def check_history(self, lock: HtlcLock) -> None:
-        """Check that the node keeps the states that decide over a swap.
+        """Check that the node keeps the states that swaps need.
 
         Raises:
-            BadAnswer: it does not know the state after its finalized block.
+            BadAnswer: the node does not have the state of its finalized block.
         """
         heads = await self._watcher.read()
         if await self._older_status(lock, heads.finalized) is None:
-            raise self._moved(_PRUNED)
+            raise self._retryable(_PRUNED)
 
     async def changed(self, htlc: Htlc) -> None:
-        """Return when the chain moved since the lock was observed last; at once where it never was."""
+        """Wait until the heads differ from those of the last observation. Return at once if there was none."""
         heads = self._observed.pop(self.lock(htlc).lock_id, None)
         if heads is not None:
             await self._watcher.moved_from(heads)
 
     async def evidence(self, htlc: Htlc) -> EvmReceiptEvidence | None:
-        """The receipt of how the lock ended, None where it has not ended or never was."""
+        """The receipt of the lock's claim or refund; None if the lock is open or does not exist."""
         lock = self.lock(htlc)
         heads = await self._watcher.read()
         status = await self.status(lock, heads.latest)
         if status not in {LockStatus.CLAIMED, LockStatus.REFUNDED}:
             return None
         name = CLAIMED if status is LockStatus.CLAIMED else REFUNDED
-        # Searched anew: a reorganisation may have moved it to another block since it was seen.
+        # Searched again, because a reorganisation may have moved it to another block.
         event = await self._search(name, lock, heads.latest, lock.lock_id)
         return await self._receipts.evidence(event.found)
 
     async def _older_status(self, lock: HtlcLock, block: NodeBlock) -> LockStatus | None:
-        """As ``status``; None where the node does not have the state any more.
+        """As ``status``; None if the node no longer has the state.
 
-        Then nothing is final and nothing over as far as it knows, but what the newest block shows can be acted on:
-        a claim must not wait for an old state.
+        Without it, nothing counts as final or over, but acts can still follow the newest block: a claim must not wait
+        for an old state.
         """
         try:
             return await self.status(lock, block)
@@ -180,18 +184,18 @@ class Locks:
             raise
 
     async def _preimage(self, lock: HtlcLock, head: NodeBlock) -> Preimage:
-        # Any claim under the hash shows it, also one of another lock.
+        # Every claim under the hash contains the preimage, including claims of other locks.
         key = (CLAIMED, lock.payment_hash)
         found = self._found.get(key)
         if found is None:
             found = await self._search(CLAIMED, lock, head, None)
             self._remember(key, found)
         if not isinstance(found.event, ClaimedEvent) or found.event.preimage.payment_hash != lock.payment_hash:
-            raise self._moved("the node answered with the claim of another payment hash")
+            raise self._retryable("the node answered with a claim of another payment hash")
         return found.event.preimage
 
     async def _event_of(self, lock: HtlcLock, status: LockStatus, head: NodeBlock) -> FoundEvent | None:
-        """The event that made the lock what it is, for show; None where it is before the blocks searched."""
+        """The event of the lock's current status, for display; None if it is older than the searched blocks."""
         match status:
             case LockStatus.NONE:
                 return None
@@ -210,14 +214,14 @@ class Locks:
         return self._found[key]
 
     async def _final_at(self, event: FoundEvent | None, head: NodeBlock) -> int:
-        """When the end of a lock is finalized, in unix seconds: an estimate, and counted from now where it is old."""
+        """Estimate when the end of a lock is finalized, in unix seconds. For an unknown block it counts from now."""
         if event is None:
             return head.timestamp + self._final_time
         block_hash = event.found.block_hash
         if block_hash not in self._times:
             block = await self._node.block(block_hash)
             if block is None:
-                # It went in a reorganisation, and the event is in another block by now.
+                # A reorganisation moved the event to another block.
                 return head.timestamp + self._final_time
             self._times[block_hash] = block.timestamp
             if len(self._times) > _REMEMBERED:
@@ -225,44 +229,46 @@ class Locks:
         return self._times[block_hash] + self._final_time
 
     async def _is_older(self, lock: HtlcLock, status: LockStatus, head: NodeBlock) -> bool:
-        """Whether the lock was what it is before the blocks in which events are looked for, as far as can be known."""
+        """Whether the lock may have had its status before the searched blocks."""
         oldest = self._events.oldest(head)
         if oldest == 0:
             return False
         block = await self._node.block(oldest - 1)
         if block is None:
-            raise self._moved(f"the node does not have block {oldest - 1}")
+            raise self._retryable(f"the node does not have block {oldest - 1}")
         return await self._older_status(lock, block) in {status, None}
 
     def _remember(self, key: tuple[bytes, bytes], found: FoundEvent | None) -> None:
-        """What an event shows stays true or known, wherever the chain moves."""
+        """Remember an event. A reorganisation does not make its contents secret or wrong."""
         self._found[key] = found
         if len(self._found) > _REMEMBERED:
             del self._found[next(iter(self._found))]
 
     async def _search(self, name: bytes, lock: HtlcLock, head: NodeBlock, lock_id: bytes | None) -> FoundEvent:
-        """An event that must exist by the contract's state, however old: not finding it is the node's fault."""
+        """Find an event that exists according to the contract's state, in the whole chain."""
         found = await self._events.first([name], lock.payment_hash, head, lock_id=lock_id, whole_chain=True)
         if found is None:
             raise self._missing()
         return found
 
     def _missing(self) -> BadAnswer:
-        return self._moved("the contract's state says that there is an event, and the node does not find it")
+        return self._retryable("the contract's state implies an event that the node does not find")
 
     async def _call(self, data: bytes, block: NodeBlock) -> bytes:
         try:
             return await self._node.call(HTLC_ADDRESS, data, at=block.hash)
         except NodeRefused as error:
-            raise self._moved(f"the state after block {block.number} is not to be had: {error.node_message}") from error
+            raise self._retryable(
+                f"the node does not have the state after block {block.number}: {error.node_message}"
+            ) from error
 
     def _decoded(self, decode: Callable[[bytes], T], answer: bytes) -> T:
         try:
             return decode(answer)
         except FormatError as error:
-            raise self._moved(f"the contract's answer cannot be read: {error.message}") from error
+            raise self._retryable(f"the contract's answer is invalid: {error.message}") from error
 
-    def _moved(self, problem: str) -> BadAnswer:
+    def _retryable(self, problem: str) -> BadAnswer:
         return BadAnswer(problem, protocol=self._protocol.value, operation="observe", retryable=True)
 
 

@@ -1,4 +1,4 @@
-"""What a node's answer to a batch of calls says, decided without any I/O.
+"""Reading a node's answer to a batch of calls. Pure.
 
 Source: JSON-RPC 2.0, sections 5 and 6.
 """
@@ -23,39 +23,39 @@ __all__ = ["Answer", "BatchRefused", "Malformed", "Refused", "Result", "read_ans
 _TOO_MANY = re.compile(
     r"rate.?limit|too many requests|request limit|requests? per second|compute units per second|throttl", re.IGNORECASE
 )
-"""What providers call it; those that use a code of their own for it say so in words too."""
+"""Messages of providers that limit requests. Providers with a code of their own use such a message too."""
 _TOO_MANY_CODES = frozenset({429, -32029})
 _INDEXING = re.compile(r"indexing is in progress|index is not ready", re.IGNORECASE)
-"""op-geth on a receipt, until its index of transactions has caught up: that is not "no receipt"."""
-
-
+"""op-geth's answer about a receipt until its index of transactions is complete. It does not mean "no receipt"."""
+_MOST_CONTAINERS = 200_000
+"""Objects and lists in one answer. Decoding takes time and memory for each of them: 24 MB of ``{}`` stop the event loop
+for two seconds. The receipts of a full block have less than 10,000."""
 _LONG_DATA = re.compile(r"[0-9a-fA-F]{65,}")
-"""More than a hash: a node's words may repeat what it was sent, a claim with its preimage too."""
+"""Longer than a hash. A node's message may repeat the request, and thereby a claim with its preimage."""
 
 
 class Result(NamedTuple):
-    """The call succeeded; the value is whatever the node sent."""
+    """The call succeeded. The value is unchecked JSON."""
 
     value: Any
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The node answered this call with an error of its own."""
+    """The node answered this call with an error."""
 
     code: int | None
     message: str
-    """Printable, shortened, with the reason of a revert where there is one."""
-    passing: bool = False
-    """Whether the node says that it did not look at the call now, and may later: too many calls, an index that is
-    not ready."""
+    """Printable and shortened, with the contract's reason if the call reverted."""
+    temporary: bool = False
+    """The node did not process the call and may do so later: too many calls, or an index that is not ready."""
     pause: float | None = None
-    """Seconds for which the node wants to be left alone."""
+    """Seconds for which the node asks for no requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """There is no answer to this call, or not one that JSON-RPC allows."""
+    """The answer to this call is missing or is not valid JSON-RPC."""
 
     problem: str
 
@@ -64,28 +64,30 @@ Answer: TypeAlias = Result | Refused | Malformed
 
 
 class BatchRefused(Exception):
-    """The node answered all calls with one error; none of them has an answer of its own."""
+    """The node answered all calls with one error."""
 
     def __init__(self, refusal: Refused) -> None:
         super().__init__(refusal.message)
         self.refusal = refusal
 
 
-def read_answers(body: bytes, ids: Sequence[int]) -> list[Answer]:
+def read_answers(body: bytes | bytearray, ids: Sequence[int]) -> list[Answer]:
     """Match the answers to the calls by id.
 
     Args:
-        body: what came over HTTP.
-        ids: of the calls, in order; one call was sent alone, several as an array.
+        body: the body of the HTTP response.
+        ids: the ids of the calls, in order. One call was sent alone, several as an array.
 
     Returns:
-        For each call its answer. Answers to what was not asked are not looked at; a call that is answered twice
-        is malformed, because nobody can say which answer is meant.
+        The answer to each call. Answers with other ids are ignored. A call with two answers is malformed, because
+        either may be the right one.
 
     Raises:
-        BatchRefused: one error stands for several calls. op-geth gives it the id of the first call.
-        FormatError: the body is no JSON, or no answer at all.
+        BatchRefused: one error answers several calls. op-geth gives it the id of the first call.
+        FormatError: the body is not JSON, is not an answer, or has more objects and lists than any ordinary answer.
     """
+    if body.count(b"{") + body.count(b"[") > _MOST_CONTAINERS:
+        raise FormatError(f"the answer has more than {_MOST_CONTAINERS} objects and lists")
     try:
         decoded = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -97,7 +99,7 @@ def read_answers(body: bytes, ids: Sequence[int]) -> list[Answer]:
         if len(ids) > 1:
             raise BatchRefused(_refused(items[0]["error"]))
         if items[0].get("id") is None:
-            # A request that the node could not read is answered with no id.
+            # The answer to an unreadable request has no id.
             return [_refused(items[0]["error"])]
     found: dict[int, Answer] = {}
     for item in items:
@@ -112,7 +114,7 @@ def read_answers(body: bytes, ids: Sequence[int]) -> list[Answer]:
 
 
 def _in_order(items: Sequence[object], ids: Sequence[int]) -> list[Answer] | None:
-    """The answers where each is a plain result in its call's place, as nearly always; None where one is not."""
+    """The answers, if all are results in the order of their calls, which is the usual case; else None."""
     answers: list[Answer] = []
     for item, expected in zip(items, ids, strict=True):
         if type(item) is not dict or "error" in item or "result" not in item:
@@ -135,8 +137,8 @@ def _answer(item: dict[str, Any]) -> Answer:
 
 def _refused(error: object) -> Refused:
     if not isinstance(error, dict):
-        return Refused(None, _words(error))
-    code, message = error.get("code"), _words(error.get("message", ""))
+        return Refused(None, _message(error))
+    code, message = error.get("code"), _message(error.get("message", ""))
     if type(code) is not int:
         code = None
     data = error.get("data")
@@ -145,20 +147,20 @@ def _refused(error: object) -> Refused:
             message = f"{message.partition(':')[0]}: {decode_revert(parse_data(data, 'data'))}"
         except FormatError:
             message = f"{message} (its data is not readable)"
-        # A contract chooses the words of its revert, so they are no statement of the node.
+        # The contract chooses the reason of its revert, so nothing is inferred from the text.
         return Refused(code, message)
     too_many = code in _TOO_MANY_CODES or _TOO_MANY.search(message) is not None
-    passing = too_many or _INDEXING.search(message) is not None
-    return Refused(code, message, passing, _asked_pause(data) if too_many else None)
+    temporary = too_many or _INDEXING.search(message) is not None
+    return Refused(code, message, temporary, _asked_pause(data) if too_many else None)
 
 
-def _words(said: object) -> str:
-    """What the node says, without what it was sent."""
-    return printable(_LONG_DATA.sub("..", str(said)))
+def _message(message: object) -> str:
+    """The node's message without data that may come from the request."""
+    return printable(_LONG_DATA.sub("..", str(message)))
 
 
 def _asked_pause(data: object) -> float | None:
-    """``error.data.rate.backoff_seconds``, with which one large provider says how long."""
+    """The pause in ``error.data.rate.backoff_seconds``, as one large provider sends it."""
     rate = data.get("rate") if isinstance(data, dict) else None
     seconds = rate.get("backoff_seconds") if isinstance(rate, dict) else None
     return float(seconds) if isinstance(seconds, int | float) and 0 <= seconds < 1e9 else None

@@ -1,4 +1,4 @@
-"""Notices of new heads by websocket: they say that it is time to read, and never what is true.
+"""Notices of new heads by websocket. A notice only triggers a read over HTTP; its contents are not used.
 
 Sources: JSON-RPC 2.0; the ``eth_subscribe`` method of the execution clients; RFC 6455 (ping and pong).
 """
@@ -19,6 +19,7 @@ from layer2.errors import AuthenticationFailed, BadAnswer, NodeError, NodeRefuse
 from layer2.formats.printable import printable
 from layer2.net.http_client import open_session, server_url
 from layer2.net.pool import ConnectionPoolConfig
+from layer2.protocols.evm.rpc.http_exchange import DEFAULT_RESPONSE_BYTES
 
 __all__ = ["HeadNotices"]
 
@@ -26,30 +27,29 @@ LOG: Final = logging.getLogger("layer2.evm")
 
 _SUBSCRIBE = orjson.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_subscribe", "params": ["newHeads"]}).decode()
 _HEARTBEAT_SECONDS = 15.0
-"""Between pings; a pong has half of that time, so a dead connection is noticed within 23 s."""
+"""Seconds between pings. A pong may take half of that, so a dead connection is detected within 23 s."""
 _CLOSE_SECONDS = 1.0
 _IDLE_SECONDS = 60.0
-"""The connection is kept that long after the last who waited."""
+"""How long the connection is kept after the last waiter has left."""
 _STEADY_SECONDS = 30.0
-"""After a connection that lasted that long the back-off begins anew."""
+"""A connection that lasted this long resets the back-off."""
 _BACK_OFF = wait_random_exponential(multiplier=0.25, max=60)
 
 
 class HeadNotices:
-    """One websocket to a node, open while someone waits for heads; it is opened again for as long as that lasts.
+    """One websocket to a node. It is open, and reconnects, while a caller waits for new heads.
 
-    What comes through it only wakes whoever reads the heads over HTTP. A notice that is lost, repeated, out of order or
-    of another chain costs time and nothing else, and the polling goes on beside it: the poll interval stays the most
-    that a silent websocket can cost.
+    A notice only wakes the callers that read heads over HTTP. A lost, repeated or wrong notice costs time and nothing
+    else. Polling continues in parallel, so a silent websocket delays a head by at most the poll interval.
 
     Args:
-        url: ``ws`` or ``wss``; user, password and keys in it are shown nowhere.
+        url: ``ws`` or ``wss``. A user, a password and keys in it are never shown.
         protocol: the layer's name, for errors.
-        pool: the longest message that is taken.
+        pool: limits the length of a message.
         timeout: seconds for connecting and subscribing.
 
     Raises:
-        ConfigurationError: the URL is none.
+        ConfigurationError: the URL is invalid.
     """
 
     def __init__(self, url: str, *, protocol: str, pool: ConnectionPoolConfig, timeout: float) -> None:
@@ -65,37 +65,37 @@ class HeadNotices:
 
     @property
     def endpoint(self) -> str:
-        """Where the node is, as it may be shown: without user, password, path and query, which may hold keys."""
+        """The node's address without user, password, path and query, which may contain keys."""
         return str(self._url.origin())
 
     async def check(self) -> None:
-        """Connect, subscribe, and close again.
+        """Check that the node accepts the subscription: connect, subscribe, and close the connection.
 
         Raises:
             NodeUnreachable: no connection, or no answer in time.
-            AuthenticationFailed: the node wants other credentials.
-            NodeRefused: it has no subscriptions.
-            BadAnswer: there is no websocket, or no JSON-RPC in it.
+            AuthenticationFailed: the node requires other credentials.
+            NodeRefused: the node has no subscriptions.
+            BadAnswer: the address serves no websocket, or no JSON-RPC.
         """
         async with self._subscribed():
             pass
 
     def want(self, on_head: Callable[[], None]) -> None:
-        """Say that someone waits for the next head, and whom to call when it comes."""
+        """Keep the connection open, and call ``on_head`` when a new head is announced."""
         loop = asyncio.get_running_loop()
         self._on_head, self._wanted_at = on_head, loop.time()
         if self._task is None:
             self._task = loop.create_task(self._run())
 
     async def aclose(self) -> None:
-        """Close the connection and open no other one."""
+        """Close the connection."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
         attempts = AsyncRetrying(
-            retry=retry_if_exception_type(NodeError), wait=self._pause, before_sleep=self._say_down
+            retry=retry_if_exception_type(NodeError), wait=self._pause, before_sleep=self._report_down
         )
         try:
             async for attempt in attempts:
@@ -105,28 +105,28 @@ class HeadNotices:
             self._task = None
 
     async def _listen(self) -> None:
-        """Pass notices on until nobody wants them any more.
+        """Forward notices until no caller has waited for a while.
 
         Raises:
-            NodeError: the connection could not be made, or has ended.
+            NodeError: the connection failed or ended.
         """
         loop = asyncio.get_running_loop()
         self._has_lasted = False
         async with self._subscribed() as socket:
             if self._is_down:
                 self._is_down = False
-                LOG.info("%s: the websocket at %s is back", self._protocol, self.endpoint)
-            # Blocks may have come while there was no connection.
-            self._tell()
+                LOG.info("%s: the websocket at %s is connected again", self._protocol, self.endpoint)
+            # There may be new blocks since the last connection.
+            self._notify()
             begun = loop.time()
             try:
                 while loop.time() - self._wanted_at < _IDLE_SECONDS:
                     if (await self._message(socket)).get("method") == "eth_subscription":
-                        self._tell()
+                        self._notify()
             finally:
                 self._has_lasted = loop.time() - begun >= _STEADY_SECONDS
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         if self._on_head is not None:
             self._on_head()
 
@@ -135,11 +135,11 @@ class HeadNotices:
             state.attempt_number = 1
         return _BACK_OFF(state)
 
-    def _say_down(self, state: RetryCallState) -> None:
+    def _report_down(self, state: RetryCallState) -> None:
         error = None if state.outcome is None else state.outcome.exception()
         if not self._is_down and isinstance(error, NodeError):
             self._is_down = True
-            LOG.warning("%s: %s; until it is back new blocks are found by polling", self._protocol, error.message)
+            LOG.warning("%s: %s; until it reconnects, new blocks are found by polling", self._protocol, error.message)
 
     @asynccontextmanager
     async def _subscribed(self) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
@@ -156,11 +156,11 @@ class HeadNotices:
             return await session.ws_connect(
                 self._url,
                 heartbeat=_HEARTBEAT_SECONDS,
-                max_msg_size=self._pool.max_response_bytes,
+                max_msg_size=self._pool.max_response_bytes or DEFAULT_RESPONSE_BYTES,
                 # aiohttp declares these fields in a way that only mypy's plugin for attrs reads.
                 timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS),  # pyright: ignore[reportCallIssue]
             )
-        # An error of aiohttp may carry the URL with its keys, so it is not kept as the cause.
+        # An error of aiohttp may contain the URL with its keys, so it is not kept as the cause.
         except aiohttp.WSServerHandshakeError as error:
             raise self._refused(error.status) from None
         except aiohttp.ClientConnectorError as error:
@@ -176,7 +176,7 @@ class HeadNotices:
             async with asyncio.timeout(self._timeout):
                 await socket.send_str(_SUBSCRIBE)
                 while (answer := await self._message(socket)).get("id") != 1:
-                    # A node may tell of a head before it answers; nothing is lost with it.
+                    # A node may announce a head before it answers. The heads are read after the subscription anyway.
                     pass
         except TimeoutError:
             problem = f"no answer to eth_subscribe within {self._timeout:g} s"
@@ -193,10 +193,10 @@ class HeadNotices:
                 operation="eth_subscribe",
             )
         if not isinstance(answer.get("result"), str):
-            raise self._failed(BadAnswer, "it gave no subscription")
+            raise self._failed(BadAnswer, "it answered without a subscription")
 
     async def _message(self, socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
-        """The next message of the node, as an object."""
+        """Read the node's next message, which has to be a JSON object."""
         message = await socket.receive()
         if message.type is not aiohttp.WSMsgType.TEXT:
             raise self._failed(NodeUnreachable, f"the connection ended ({message.type.name.lower()})")
@@ -205,20 +205,20 @@ class HeadNotices:
         except orjson.JSONDecodeError:
             raise self._failed(BadAnswer, "a message that is not JSON") from None
         if not isinstance(value, dict):
-            raise self._failed(BadAnswer, "a message that is no object")
+            raise self._failed(BadAnswer, "a message that is not an object")
         return value
 
     def _refused(self, status: int) -> NodeError:
         if status in {401, 403}:
-            return self._failed(AuthenticationFailed, f"it refused our credentials (HTTP {status})")
+            return self._failed(AuthenticationFailed, f"it refused the credentials (HTTP {status})")
         if status == 429 or status >= 500:
             return self._failed(NodeUnreachable, f"HTTP {status}")
-        return self._failed(BadAnswer, f"there is no websocket (HTTP {status})")
+        return self._failed(BadAnswer, f"the address serves no websocket (HTTP {status})")
 
     def _failed(self, kind: type[NodeError], problem: str) -> NodeError:
         return kind(
             f"the websocket at {self.endpoint}: {problem}",
             protocol=self._protocol,
             operation="eth_subscribe",
-            remedy="correct websocket_url, or leave it out: new blocks are then asked for every poll_interval_ms",
+            remedy="correct websocket_url, or remove it: new blocks are then polled every poll_interval_ms",
         )

@@ -1,7 +1,7 @@
-"""One HTTP exchange with an EVM node, and when the node wants to be left alone.
+"""One HTTP exchange with an EVM node, and the pauses that the node asks for.
 
-An exchange gives the body of the answer, or an ``ExchangeFailed`` that says what that means for its calls. Nothing is
-repeated here.
+An exchange returns the body of the answer, or a ``Failure``. It repeats nothing. Failures are values, not exceptions:
+a traceback would keep the bytes of a large answer in memory while the caller divides its batch.
 
 Sources: RFC 9110 (429 and 503 with Retry-After; Date).
 """
@@ -9,6 +9,8 @@ Sources: RFC 9110 (429 and 503 with Retry-After; Date).
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import aiohttp
 from aiolimiter import AsyncLimiter
@@ -18,90 +20,100 @@ from layer2.formats.printable import printable
 from layer2.net.http_client import is_this_machine, open_session, retry_after, server_time, server_url
 from layer2.net.pool import ConnectionPoolConfig
 
-__all__ = ["ExchangeFailed", "HttpExchange"]
+__all__ = ["DEFAULT_RESPONSE_BYTES", "Exchanged", "Failure", "HttpExchange"]
+
+DEFAULT_RESPONSE_BYTES = 8 * 1024 * 1024
+"""The longest accepted answer if the settings do not name a limit.
+
+The longest ordinary answers are the receipts of a full block: 3.2 MB for 2,857 transfers of the coin in 60 million gas.
+A larger batch is divided, so only the answer to a single call has to be shorter than this.
+"""
 
 _LONGEST_PAUSE = 300.0
-"""Seconds. A node that asks for more is tried again then: claims and refunds cannot wait for a mistaken header."""
+"""Seconds. Claims and refunds cannot wait for a mistaken Retry-After header, so a longer pause is cut to this."""
 
 
-class ExchangeFailed(Exception):
-    """One HTTP exchange gave no answers; why, and what that means for its calls."""
+class Exchanged(NamedTuple):
+    """The body of an answer with HTTP status 200."""
 
-    def __init__(
-        self,
-        kind: type[NodeError],
-        problem: str,
-        *,
-        may_have_arrived: bool = True,
-        smaller_may_do: bool = False,
-        refused_as_batch: bool = False,
-        passing: bool = False,
-        broke: bool = False,
-    ) -> None:
-        super().__init__(problem)
-        self.kind = kind
-        self.problem = problem
-        self.may_have_arrived = may_have_arrived
-        """False where it is certain that the node did not act on the request."""
-        self.smaller_may_do = smaller_may_do or refused_as_batch
+    body: bytearray
+    date: float | None
+    """Unix seconds of the ``Date`` header; None if it is missing or unreadable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an HTTP exchange gave no answers, and what that means for its calls."""
+
+    kind: type[NodeError]
+    problem: str
+    may_have_arrived: bool = True
+    """False if the node certainly did not act on the request."""
+    too_long: bool = False
+    """The answer is longer than the limit."""
+    refused_as_batch: bool = False
+    """The node may refuse the request because of the number of its calls."""
+    temporary: bool = False
+    """The same request may succeed a little later."""
+    connection_broke: bool = False
+    """The connection ended during the request. That happens if the node closed a kept connection."""
+
+    @property
+    def splitting_may_help(self) -> bool:
         """Whether the same calls may succeed in smaller batches."""
-        self.refused_as_batch = refused_as_batch
-        """Whether that is because of how many they are, and not of how much the node answered."""
-        self.passing = passing
-        """Whether the same request may succeed a little later."""
-        self.broke = broke
-        """The connection ended under the request, as a kept one does when the node has closed it meanwhile."""
+        return self.too_long or self.refused_as_batch
 
 
 class HttpExchange:
-    """Posts JSON to one address. Belongs to the event loop in which it is first used.
+    """Posts JSON to one address. It belongs to the event loop that first uses it.
 
     Args:
-        url: ``http`` or ``https``; user and password in it are sent as basic authentication and shown nowhere.
-        pool: how connections are kept, and how much may be asked.
-        timeout: seconds within which each request has to be answered, waiting for a connection included.
+        url: ``http`` or ``https``. A user and a password in it are sent as basic authentication and never shown.
+        pool: connections, the longest answer, and the rate limit.
+        timeout: seconds for each request, including the wait for a connection.
 
     Raises:
-        ConfigurationError: the URL is none.
+        ConfigurationError: the URL is invalid.
     """
 
     def __init__(self, url: str, *, pool: ConnectionPoolConfig, timeout: float) -> None:
         self._url = server_url(url, "the node", ("http", "https"))
         self._pool = pool
+        self._most_bytes = DEFAULT_RESPONSE_BYTES if pool.max_response_bytes is None else pool.max_response_bytes
         self._timeout = timeout
         self._headers = {"Content-Type": "application/json"}
         if is_this_machine(self._url.host or ""):
-            # On this machine compression costs both sides more than the bytes that it saves.
+            # On this machine compression takes more time than it saves.
             self._headers["Accept-Encoding"] = "identity"
         rate = pool.max_calls_per_second
         self._limiter = None if rate is None else AsyncLimiter(max(1.0, rate), max(1.0, 1 / rate))
         self._paused_until = 0.0
         self._session: aiohttp.ClientSession | None = None
         self.endpoint = str(self._url.origin())
-        """Where the node is, as it may be shown: without user, password, path and query, which may hold keys."""
+        """The node's address without user, password, path and query, which may contain keys."""
 
     def pause_left(self) -> float:
-        """Seconds for which the node still wants to be left alone."""
+        """Seconds until the pause that the node asked for ends."""
         return max(0.0, self._paused_until - asyncio.get_running_loop().time())
 
     def pause(self, seconds: float) -> None:
-        """Leave the node alone for some time, because it said so; a longer pause stays."""
+        """Send nothing for some seconds, because the node asked for it. A longer pause stays in force."""
         until = asyncio.get_running_loop().time() + min(seconds, _LONGEST_PAUSE)
         self._paused_until = max(self._paused_until, until)
 
-    async def post(self, data: bytes, calls: int) -> tuple[bytes, float | None]:
-        """Exchange a request for the body of its answer and the answer's date.
+    async def post(self, data: bytes, calls: int) -> Exchanged | Failure:
+        """Post a request and read the answer.
 
         Args:
             data: JSON.
-            calls: how many of them, for the rate limit.
+            calls: the number of JSON-RPC calls in it, for the rate limit.
 
         Raises:
-            ExchangeFailed: there is no answer that could be read as JSON-RPC.
+            ConfigurationError: the file of certificates cannot be read.
         """
         if self._paused_until and (left := self.pause_left()) > 0:
-            problem = f"it asked to be left alone for another {left:.1f} s (too many requests)"
-            raise ExchangeFailed(NodeUnreachable, problem, may_have_arrived=False, passing=True)
+            problem = f"it asked for a pause, of which {left:.1f} s are left (too many requests)"
+            return Failure(NodeUnreachable, problem, may_have_arrived=False, temporary=True)
         if self._limiter is not None:
             await self._limiter.acquire(calls)
         if self._session is None:
@@ -111,25 +123,24 @@ class HttpExchange:
                 self._url, data=data, headers=self._headers, allow_redirects=False
             ) as response:
                 if response.status != 200:
-                    self._refuse(response, calls)
-                return await self._read_body(response), server_time(response)
-        # An error of aiohttp may carry the URL with its keys, so it is not kept as the cause.
+                    return self._refused(response, calls)
+                return await self._read(response)
+        # An error of aiohttp may contain the URL with its keys, so the failure does not refer to it.
         except aiohttp.ClientConnectorCertificateError:
-            problem = "its certificate is not one that we trust"
-            raise ExchangeFailed(AuthenticationFailed, problem, may_have_arrived=False) from None
+            return Failure(AuthenticationFailed, "its certificate is not trusted", may_have_arrived=False)
         except aiohttp.ClientConnectorError as error:
             problem = f"no connection ({printable(error.strerror or type(error).__name__)})"
-            passing = not isinstance(error, aiohttp.ClientSSLError)
-            raise ExchangeFailed(NodeUnreachable, problem, may_have_arrived=False, passing=passing) from None
+            temporary = not isinstance(error, aiohttp.ClientSSLError)
+            return Failure(NodeUnreachable, problem, may_have_arrived=False, temporary=temporary)
         except aiohttp.ConnectionTimeoutError:
-            raise ExchangeFailed(NodeUnreachable, "no connection in time", may_have_arrived=False) from None
+            return Failure(NodeUnreachable, "no connection in time", may_have_arrived=False)
         except TimeoutError:
-            raise ExchangeFailed(NodeUnreachable, f"no answer within {self._timeout:g} s") from None
+            return Failure(NodeUnreachable, f"no answer within {self._timeout:g} s")
         except aiohttp.ClientPayloadError:
-            raise ExchangeFailed(NodeUnreachable, "the answer broke off", passing=True) from None
+            return Failure(NodeUnreachable, "the answer ended early", temporary=True)
         except (aiohttp.ClientError, OSError) as error:
             problem = f"the connection broke ({type(error).__name__})"
-            raise ExchangeFailed(NodeUnreachable, problem, passing=True, broke=True) from None
+            return Failure(NodeUnreachable, problem, temporary=True, connection_broke=True)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -137,32 +148,30 @@ class HttpExchange:
             await self._session.close()
             self._session = None
 
-    async def _read_body(self, response: aiohttp.ClientResponse) -> bytes:
-        limit = self._pool.max_response_bytes
-        parts: list[bytes] = []
-        size = 0
+    async def _read(self, response: aiohttp.ClientResponse) -> Exchanged | Failure:
+        body = bytearray()
         async for part in response.content.iter_any():
-            size += len(part)
-            if size > limit:
+            body += part
+            if len(body) > self._most_bytes:
                 response.close()
-                raise ExchangeFailed(BadAnswer, f"its answer is longer than {limit} bytes", smaller_may_do=True)
-            parts.append(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+                problem = f"its answer is longer than {self._most_bytes} bytes (max_response_bytes)"
+                return Failure(BadAnswer, problem, too_long=True)
+        return Exchanged(body, server_time(response))
 
-    def _refuse(self, response: aiohttp.ClientResponse, calls: int) -> None:
-        """Raise what an HTTP status other than 200 means. The body is not read: a proxy's HTML says nothing more."""
+    def _refused(self, response: aiohttp.ClientResponse, calls: int) -> Failure:
+        """Classify an HTTP status other than 200. The body is not read: a proxy's HTML contains no further detail."""
         status = response.status
         if status in {401, 403}:
-            problem = f"it refused our credentials (HTTP {status})"
-            raise ExchangeFailed(AuthenticationFailed, problem, may_have_arrived=False)
+            problem = f"it refused the credentials (HTTP {status})"
+            return Failure(AuthenticationFailed, problem, may_have_arrived=False)
         if status == 413:
             problem = "the request was too large (HTTP 413)"
-            raise ExchangeFailed(BadAnswer, problem, may_have_arrived=False, refused_as_batch=True)
+            return Failure(BadAnswer, problem, may_have_arrived=False, refused_as_batch=True)
         if status in {429, 503} and (asked := retry_after(response)) is not None:
             self.pause(asked)
         if status == 429:
             problem = "too many requests (HTTP 429)"
-            raise ExchangeFailed(NodeUnreachable, problem, may_have_arrived=False, passing=True)
+            return Failure(NodeUnreachable, problem, may_have_arrived=False, temporary=True)
         if status >= 500:
-            raise ExchangeFailed(NodeUnreachable, f"HTTP {status}", passing=status in {502, 503, 504})
-        raise ExchangeFailed(BadAnswer, f"HTTP {status}", refused_as_batch=calls > 1 and status in {400, 405, 422})
+            return Failure(NodeUnreachable, f"HTTP {status}", temporary=status in {502, 503, 504})
+        return Failure(BadAnswer, f"HTTP {status}", refused_as_batch=calls > 1 and status in {400, 405, 422})

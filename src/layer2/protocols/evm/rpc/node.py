@@ -1,4 +1,4 @@
-"""What an EVM node is asked, as typed calls: every answer is checked for its shape, headers for their hash.
+"""Typed calls to an EVM node. The shape of every answer and the hash of every header are checked.
 
 Sources: the execution API specification; EIP-1898 (blocks by hash), EIP-234 (logs by block hash).
 """
@@ -16,13 +16,13 @@ from layer2.formats.evm_header import EvmHeader, header_from_rpc
 from layer2.formats.evm_hex import format_data, format_quantity, parse_data, parse_quantity
 from layer2.formats.evm_receipt import EvmLog
 from layer2.model.transactions import EvmTxId, Finality
+from layer2.protocols.evm.rpc.batches import SEND
 from layer2.protocols.evm.rpc.endpoints import NodeRpc
-from layer2.protocols.evm.rpc.json_rpc import SEND
 
 __all__ = ["BlockRef", "EvmNode", "FoundLog", "MinedReceipt", "NodeBlock"]
 
 BlockRef: TypeAlias = Finality | int | bytes
-"""One of the three heads, a height, or a block hash (32 bytes; it then has to be canonical)."""
+"""One of the three heads, a height, or the hash of a canonical block (32 bytes)."""
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class NodeBlock:
 
 @dataclass(frozen=True, slots=True)
 class MinedReceipt:
-    """What a node says of a transaction in a block."""
+    """A node's receipt of a transaction in a block."""
 
     tx_hash: bytes
     block_hash: bytes
@@ -57,12 +57,12 @@ class MinedReceipt:
     index: int
     succeeded: bool
     fee: int
-    """Wei in all: execution, L1 data and operator's part."""
+    """Total in wei: execution, L1 data, and the operator's fee."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundLog:
-    """A log and where it is."""
+    """A log and its position on the chain."""
 
     log: EvmLog
     tx_hash: bytes
@@ -71,7 +71,7 @@ class FoundLog:
 
 
 class EvmNode:
-    """Typed calls to a node. Raises, all methods: as ``JsonRpc.call_dated``.
+    """Typed calls to a node. All methods raise the errors of ``JsonRpc.call_dated``.
 
     Args:
         rpc: the connection, to one node or to the best of several.
@@ -89,21 +89,21 @@ class EvmNode:
         return self._read(method, parse_quantity, await self.rpc.call(method))
 
     async def expect_chain(self, chain_id: int) -> None:
-        """Check that the node serves this chain now, whatever it served before.
+        """Check that the node serves this chain now. The node behind an address may have changed.
 
         Raises:
-            WrongNetwork: it serves another one.
+            WrongNetwork: it serves another chain.
         """
         served = await self.chain_id()
         if served != chain_id:
             raise WrongNetwork(
-                f"the node at {self.rpc.endpoint} is on chain {served}, what is asked about is on {chain_id}",
+                f"the node at {self.rpc.endpoint} is on chain {served}, the request is about chain {chain_id}",
                 code="chain_id",
                 protocol=self._protocol,
             )
 
     async def block(self, ref: BlockRef) -> NodeBlock | None:
-        """A block's header; None where the node has no such block."""
+        """A block's header; None if the node does not have the block."""
         return (await self.dated_block(ref))[0]
 
     async def dated_block(self, ref: BlockRef) -> tuple[NodeBlock | None, float | None]:
@@ -122,7 +122,7 @@ class EvmNode:
         """One of the three heads.
 
         Raises:
-            BadAnswer: the node has none, as before its first safe or finalized block.
+            BadAnswer: the node has no such head, for example before its first finalized block.
         """
         block = await self.block(finality)
         if block is None:
@@ -130,18 +130,18 @@ class EvmNode:
         return block
 
     async def transaction_count(self, address: bytes, at: BlockRef | None) -> int:
-        """Transactions of the account up to a block; with None also those that wait without a gap."""
+        """The account's transaction count after a block; with None including those that are pending without a gap."""
         method = "eth_getTransactionCount"
         answer = await self.rpc.call(method, format_data(address), "pending" if at is None else _state(at))
         return self._read(method, parse_quantity, answer)
 
     async def balance(self, address: bytes) -> int:
-        """Wei of the account at the newest block."""
+        """The account's balance in wei at the newest block."""
         method = "eth_getBalance"
         return self._read(method, parse_quantity, await self.rpc.call(method, format_data(address), "latest"))
 
     async def code(self, address: bytes) -> bytes:
-        """The code at an address at the newest block; empty where there is none."""
+        """The code at an address at the newest block; empty if there is none."""
         method = "eth_getCode"
         return self._read(method, parse_data, await self.rpc.call(method, format_data(address), "latest"))
 
@@ -151,33 +151,33 @@ class EvmNode:
         answer = await self.rpc.call(method, format_data(address), format_quantity(slot), _state(at))
         word = self._read(method, parse_data, answer)
         if len(word) > 32:
-            raise self._bad(method, f"{len(word)} bytes are no word of storage")
+            raise self._bad(method, f"a storage value has at most 32 bytes, not {len(word)}")
         return int.from_bytes(word, "big")
 
     async def call(
         self, to: bytes, data: bytes, *, sender: bytes | None = None, value: int = 0, at: BlockRef = Finality.LATEST
     ) -> bytes:
-        """Execute a message without sending it, and return what it returns. Never hand it a preimage.
+        """Execute a message without sending it, and return its output. The node sees the data: never a preimage.
 
         Raises:
-            NodeRefused: it reverts, with the reason.
+            NodeRefused: the message reverts; with the reason.
         """
         method = "eth_call"
         answer = await self.rpc.call(method, _message(to, data, sender, value), _state(at))
         return self._read(method, parse_data, answer)
 
     async def estimate_gas(self, to: bytes | None, data: bytes, *, sender: bytes, value: int) -> int:
-        """The gas that a message needs now. Never hand it a preimage."""
+        """The gas that a message needs now. The node sees the data: never a preimage."""
         method = "eth_estimateGas"
         return self._read(method, parse_quantity, await self.rpc.call(method, _message(to, data, sender, value)))
 
     async def send(self, raw: bytes) -> bytes:
-        """Hand in a signed transaction and return the hash that the node gives it."""
+        """Submit a signed transaction and return the hash that the node answers."""
         answer = await self.rpc.call(SEND, format_data(raw))
         return self._read(SEND, lambda value, what: parse_data(value, what, size=32), answer)
 
     async def knows_transaction(self, tx_hash: bytes) -> bool:
-        """Whether the transaction is in a block or waits."""
+        """Whether the transaction is in a block or in the node's pool."""
         answer = await self.rpc.call("eth_getTransactionByHash", format_data(tx_hash))
         if answer is None:
             return False
@@ -186,7 +186,7 @@ class EvmNode:
         return True
 
     async def receipt(self, tx_hash: bytes) -> MinedReceipt | None:
-        """What became of a transaction, None where it is in no block."""
+        """The receipt of a transaction; None if it is not in a block."""
         method = "eth_getTransactionReceipt"
         answer = await self.rpc.call(method, format_data(tx_hash))
         if answer is None:
@@ -200,14 +200,14 @@ class EvmNode:
         return receipt
 
     async def receipts_of(self, ref: int | bytes, tx_ids: Container[str]) -> dict[EvmTxId, MinedReceipt] | None:
-        """Receipts of those transactions that are in the block; None where the node has no such block.
+        """Receipts of some transactions that are in a block; None if the node does not have the block.
 
         Args:
-            ref: a height, for the block that is on the chain there; or a block hash, which need not be on the chain.
-            tx_ids: which to look for.
+            ref: the height of a canonical block, or the hash of any block.
+            tx_ids: the transactions to look for.
 
         Raises:
-            BadAnswer: they are of another block, or a transaction is in it twice.
+            BadAnswer: the receipts are of another block, or contain a transaction twice.
         """
         receipts = await self.block_receipts(ref)
         if receipts is None:
@@ -219,18 +219,18 @@ class EvmNode:
             for fields in receipts:
                 tx_id = fields.get("transactionHash")
                 if fields.get("blockHash") != block_hash:
-                    raise self._bad(method, "its receipts are of several blocks")
+                    raise self._bad(method, "the receipts are of several blocks")
                 if isinstance(tx_id, str) and tx_id in tx_ids:
                     receipt = _receipt(fields)
                     if tx_id in found or ref not in (receipt.block_number, receipt.block_hash):
-                        raise self._bad(method, "it answered with other receipts than those of the block")
+                        raise self._bad(method, "the receipts are not those of the block")
                     found[EvmTxId(tx_id)] = receipt
         except FormatError as error:
             raise self._bad(method, error.message) from error
         return found
 
     async def block_receipts(self, ref: int | bytes) -> list[Mapping[str, object]] | None:
-        """The receipts of a block in order, as the node wrote them; None where it has no such block."""
+        """The receipts of a block in order, as JSON; None if the node does not have the block."""
         method = "eth_getBlockReceipts"
         answer = await self.rpc.call(method, format_data(ref) if isinstance(ref, bytes) else format_quantity(ref))
         if answer is None:
@@ -242,7 +242,7 @@ class EvmNode:
     async def logs(
         self, address: bytes, topics: Sequence[bytes | Sequence[bytes] | None], first: int, last: int
     ) -> list[FoundLog]:
-        """Logs of a contract in blocks by height, oldest first. None found is no proof that there are none."""
+        """Logs of a contract in blocks by height, oldest first. An empty list does not prove that there are none."""
         method = "eth_getLogs"
         criteria = {
             "address": format_data(address),
@@ -258,7 +258,7 @@ class EvmNode:
     def _block(self, answer: object) -> NodeBlock:
         fields = _object(answer, "a block")
         name = fields.get("hash")
-        # A hash commits to every field of its header, so one that was checked before needs no second look.
+        # A hash commits to every field of its header, so a known header is not checked again.
         if isinstance(name, str) and name in self._blocks:
             return self._blocks[name]
         header = header_from_rpc(fields)
@@ -283,7 +283,7 @@ class EvmNode:
             protocol=self._protocol,
             operation=method,
             retryable=method != SEND,
-            # Whatever it answered to a send, it may have taken the transaction.
+            # Whatever the node answered to a send, it may have accepted the transaction.
             outcome=Outcome.UNKNOWN if method == SEND else Outcome.NOT_SENT,
         )
 
@@ -326,8 +326,8 @@ def _receipt(answer: object) -> MinedReceipt:
         gas_used, status = _quantity(get("gasUsed"), "gasUsed"), _quantity(get("status"), "status")
         if status > 1:
             raise FormatError("JSON-RPC: a receipt's status is neither 0 nor 1")
-        # OP stack: the L1 data fee (Fjord) and the operator's fee come on top of the execution. The footprint's scalar
-        # is in the receipts of Jovian and in none before.
+        # OP stack: the fees for L1 data (Fjord) and for the operator are added to the execution. Only the receipts of
+        # Jovian and later have the footprint's scalar.
         scalar, constant = _optional(fields, "operatorFeeScalar"), _optional(fields, "operatorFeeConstant")
         jovian = get("daFootprintGasScalar") is not None
         fee = (
@@ -339,7 +339,7 @@ def _receipt(answer: object) -> MinedReceipt:
         index = _quantity(get("transactionIndex"), "transactionIndex")
         block_hash = _block_hash(get("blockHash"), "blockHash", size=32)
     except TypeError:
-        raise FormatError("JSON-RPC: a receipt has an object or a list where a number or a hash belongs") from None
+        raise FormatError("JSON-RPC: a receipt has an object or a list in place of a number or a hash") from None
     tx_hash = parse_data(get("transactionHash"), "transactionHash", size=32)
     return MinedReceipt(tx_hash, block_hash, number, index, status == 1, fee)
 
@@ -349,7 +349,7 @@ def _optional(fields: Mapping[str, object], name: str) -> int:
     return 0 if value is None else _quantity(value, name)
 
 
-# The receipts of a chain repeat each other: prices and scalars of a block, and the gas of a kind of transaction.
+# Receipts repeat values: the prices of a block, and the gas of a kind of transaction.
 _quantity = lru_cache(maxsize=2048)(parse_quantity)
 _block_hash = lru_cache(maxsize=256)(parse_data)
 

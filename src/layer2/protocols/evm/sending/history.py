@@ -1,4 +1,4 @@
-"""What a client was asked to send, and which transactions were made to replace one another: durable before sent."""
+"""The durable record of single sends and their replacements. A transaction is recorded before it is sent."""
 
 from __future__ import annotations
 
@@ -17,28 +17,29 @@ from layer2.protocols.evm.sending.account import tx_id_of
 __all__ = ["REPLACES", "SendHistory", "mined_of", "signed_in"]
 
 REPLACES: Final = "replaces:"
-"""How the key of a replacement's record begins; the id of what it replaces follows. So each has at most one."""
+"""The key of a replacement's record is this prefix and the id of the replaced transaction, which thereby has one
+replacement at most."""
 _REMEMBERED = 10_000
 
 
 def signed_in(record: SendRecord) -> SignedTransaction:
-    """The transaction that a record is of.
+    """The transaction in a record.
 
     Raises:
-        FormatError: there is none in it.
+        FormatError: the record has no valid transaction.
     """
     return decode_signed(parse_data(record.act.get("raw"), "raw"))
 
 
 async def mined_of(node: EvmNode, versions: Sequence[SignedTransaction]) -> SignedTransaction | None:
-    """The one of them that is in a block; of one nonce there is at most one."""
+    """The one of several transactions with the same nonce that is in a block."""
     receipts = await asyncio.gather(*[node.receipt(signed.hash) for signed in versions])
     found = [signed for signed, receipt in zip(versions, receipts, strict=True) if receipt is not None]
     return found[0] if found else None
 
 
 class SendHistory:
-    """The durable record of a layer's single sends, and the newest of them in memory.
+    """Reads and writes the record of a layer's single sends, and keeps the newest ones in memory.
 
     Args:
         records: the durable record.
@@ -54,16 +55,16 @@ class SendHistory:
     async def add(
         self, signed: SignedTransaction, *, key: str | None, request: str, replaced: EvmTxId | None = None
     ) -> SendRecord:
-        """Write that the transaction is about to be sent, or return what is recorded under the same key.
+        """Record that the transaction is about to be sent, or return the record with the same key.
 
         Args:
-            key: None is the transaction's own id.
-            request: a digest of what was asked for.
-            replaced: the transaction whose nonce it has; the key is then of that.
+            key: the idempotency key; None uses the transaction's id.
+            request: a digest of the request.
+            replaced: the transaction that this one replaces. The key is then derived from it.
 
         Raises:
-            IdempotencyConflict: the key is known with another request.
-            JournalError: it could not be written; nothing may be sent.
+            IdempotencyConflict: the key was used with another request.
+            JournalError: the record could not be written; nothing may be sent.
         """
         tx_id = tx_id_of(signed)
         act = {"raw": format_data(signed.raw)}
@@ -81,11 +82,11 @@ class SendHistory:
         return record
 
     async def find(self, key: str) -> SendRecord | None:
-        """What is recorded under an idempotency key."""
+        """The record with an idempotency key."""
         return await self._records.find_send(self._protocol, key)
 
     async def recorded(self, tx_id: EvmTxId) -> SignedTransaction | None:
-        """The transaction with that id, if it is recorded, whenever that was."""
+        """The transaction with that id, if it was ever recorded."""
         if (signed := self._sent.get(tx_id)) is not None:
             return signed
         record = await self._records.find_send_of(self._protocol, tx_id)
@@ -95,7 +96,7 @@ class SendHistory:
         return self.remember(signed_in(record), EvmTxId(replaced) if isinstance(replaced, str) else None)
 
     def remember(self, signed: SignedTransaction, replaced: EvmTxId | None = None) -> SignedTransaction:
-        """Keep in memory what tells a dropped transaction from an unknown one: its sender and nonce."""
+        """Keep the transaction in memory. Its nonce distinguishes a dropped transaction from an unknown one."""
         tx_id = tx_id_of(signed)
         self._sent[tx_id] = signed
         if replaced is not None:
@@ -107,11 +108,11 @@ class SendHistory:
         return signed
 
     def sent(self, tx_id: EvmTxId) -> SignedTransaction | None:
-        """What is in memory of it."""
+        """The transaction with that id, if it is in memory."""
         return self._sent.get(tx_id)
 
     async def replacements(self, tx_id: EvmTxId) -> list[SignedTransaction]:
-        """What was made to replace it, and that again, oldest first. Made does not say sent, nor mined."""
+        """Its replacement, the replacement of that one, and so on. They may be neither sent nor mined."""
         found: list[SignedTransaction] = []
         while (record := await self.find(REPLACES + tx_id)) is not None:
             tx_id = EvmTxId(record.tx_id)
@@ -120,7 +121,7 @@ class SendHistory:
         return found
 
     async def versions(self, signed: SignedTransaction) -> list[SignedTransaction]:
-        """All that is recorded of its nonce: what it replaced, itself, and what replaced it, oldest first."""
+        """All recorded transactions with its nonce, oldest first: the replaced ones, itself, and its replacements."""
         found = [signed]
         while (earlier := self._replaced.get(tx_id_of(found[0]))) is not None:
             before = await self.recorded(earlier)

@@ -1,4 +1,4 @@
-"""Which nonce the account's next transaction takes. Pure: no call of it waits for anything."""
+"""Choosing the nonce of an account's next transaction. Pure."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ __all__ = ["NonceAllocator"]
 
 
 class NonceAllocator:
-    """Gives each nonce to one transaction, and finds the holes that refused transactions leave.
+    """Gives each nonce to one transaction, and finds the nonces that refused transactions leave free.
 
-    Nothing is awaited between reading and counting on, so concurrent callers never get the same nonce.
+    No method awaits, so concurrent callers never get the same nonce.
 
-    A hole is a nonce that was taken here and given back: no transaction has it. A gap is a nonce below one that an
-    earlier run used: another transaction of that run may have it, so it is given to nobody before the node has shown
-    that its pool has none there.
+    A hole is a nonce that was taken and returned: no transaction has it. A gap is a nonce below one that an earlier run
+    used. Another transaction of that run may have it, so it is not taken before the node has shown that its pool has no
+    such transaction.
     """
 
     def __init__(self) -> None:
@@ -23,11 +23,11 @@ class NonceAllocator:
 
     @property
     def is_started(self) -> bool:
-        """Whether it knows where to begin."""
+        """Whether the first nonce is known."""
         return self._next is not None
 
     def reach(self, count: int) -> None:
-        """Learn that the nonces below ``count`` are used: by the node's word, or by a transaction that exists."""
+        """Record that the nonces below ``count`` are used."""
         self._next = count if self._next is None else max(self._next, count)
         self._used = max(self._used, count)
         self._holes = {nonce for nonce in self._holes if nonce >= count}
@@ -35,15 +35,15 @@ class NonceAllocator:
 
     @property
     def has_gaps(self) -> bool:
-        """Whether something that exists may wait behind a nonce that no transaction has."""
+        """Whether a transaction may wait behind a nonce that no transaction has."""
         return bool(self._gaps)
 
     def has_hole(self, below: int) -> bool:
-        """Whether a nonce below that one was given back."""
+        """Whether a nonce below that one was returned and is free."""
         return any(nonce < below for nonce in self._holes)
 
     def take(self) -> int:
-        """The lowest nonce that no transaction has.
+        """Take the lowest free nonce.
 
         Raises:
             RuntimeError: ``reach`` was never called.
@@ -58,16 +58,16 @@ class NonceAllocator:
         return self._next - 1
 
     def is_free(self, nonce: int) -> bool:
-        """Whether no transaction has this nonce, as far as is known here."""
+        """Whether no known transaction has this nonce."""
         return nonce >= self._used and (
             self._next is None or nonce >= self._next or nonce in self._holes or nonce in self._gaps
         )
 
     def occupy(self, nonce: int) -> bool:
-        """Learn that a transaction has this nonce and is being sent, though it may not have been taken here.
+        """Record that a transaction with this nonce is being sent, even if the nonce was not taken here.
 
         Returns:
-            Whether the nonce was free until now. If not, who else has it is not known here: do not give it back.
+            Whether the nonce was free until now. If it was not, another transaction may have it: do not return it.
         """
         was_free = self.is_free(nonce)
         if self._next is None or nonce >= self._next:
@@ -79,9 +79,9 @@ class NonceAllocator:
         return was_free
 
     def give_back(self, nonce: int) -> None:
-        """Say that the transaction with this nonce was never sent, or that the node refused it.
+        """Return a nonce whose transaction was never sent, or was refused by the node.
 
-        To be called once by whom it was given to. One that the node has counted since then stays used.
+        Call it once for each ``take``. A nonce that the node has counted meanwhile stays used.
         """
         if nonce < self._used:
             return
@@ -91,7 +91,7 @@ class NonceAllocator:
             self._holes.discard(self._next)
 
     def take_hole(self, below: int | None = None) -> int | None:
-        """The lowest hole, if it lies below that nonce: what has it waits until the hole is filled."""
+        """Take the lowest hole, if it is below that nonce, whose transaction waits for the hole to be filled."""
         nonce = min(self._holes, default=None)
         if nonce is None or (below is not None and nonce >= below):
             return None
@@ -99,10 +99,11 @@ class NonceAllocator:
         return nonce
 
     def take_gap(self, pending: int) -> bool:
-        """Take the nonce that the node's pool is known to lack, if it is a gap. Those below stay gaps until mined.
+        """Take the nonce that the node's pool lacks, if it is a gap. Lower gaps stay gaps until they are mined.
 
         Args:
-            pending: the node's count with what waits in its pool without a gap: no transaction there has this nonce.
+            pending: the node's count, including the transactions that wait in its pool without a gap. No transaction in
+                the pool has this nonce.
         """
         if pending not in self._gaps:
             return False

@@ -1,6 +1,6 @@
-"""Transactions that wait, offered again at a higher price, or taken back: of one nonce at most one is ever mined.
+"""Replacing a pending transaction with another one that has the same nonce: at most one of them is ever mined.
 
-The bump that nodes ask for is in ``fees.repricing``. Sources: EIP-1559; op-geth's pool.
+``fees.repricing`` computes the price that nodes require of a replacement. Sources: EIP-1559; op-geth's pool.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 from layer2.errors import FormatError, Outcome, TransactionError
 from layer2.formats.evm_transaction import SignedTransaction
 from layer2.model.transactions import EvmTxId, Finality
+from layer2.ports.journal import SendRecord
 from layer2.protocols.evm.fees.quotes import TRANSFER_GAS, FeeQuote, Fees
 from layer2.protocols.evm.fees.repricing import Offer, Price, bumped, is_left_behind, next_price, replacement_price
 from layer2.protocols.evm.rpc.node import EvmNode
@@ -21,19 +22,19 @@ from layer2.protocols.evm.sending.history import SendHistory, mined_of, signed_i
 
 __all__ = ["Replacements"]
 
-_NO_HURRY = 1 << 40
-"""Seconds; a price without any of the urgency that a near deadline adds."""
+_NO_DEADLINE = 1 << 40
+"""Seconds until the deadline, for a price to which no deadline adds urgency."""
 
 
 class Replacements:
-    """Replaces recorded transactions, each durably before it is sent.
+    """Sends recorded transactions again and replaces them. A replacement is durable before it is sent.
 
     Args:
-        account: whose key signs.
-        fees: where prices come from.
+        account: signs and sends.
+        fees: prices.
         node: the party's own node.
-        history: what was sent.
-        cap: the most wei for each gas.
+        history: the durable record of sends.
+        cap: the highest price, in wei for each gas.
         protocol: the layer's name, for errors.
     """
 
@@ -49,22 +50,35 @@ class Replacements:
         self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
     async def replace(self, tx_id: EvmTxId, offer: Offer, on_signed: Callable[[EvmTxId], None]) -> EvmTxId:
-        """Offer what the newest transaction of its nonce does at a higher price."""
+        """Send the newest transaction with the same nonce again at a higher price.
+
+        Args:
+            tx_id: any recorded transaction with the nonce.
+            offer: the price that the caller wants to pay.
+            on_signed: called with the replacement's id before it is recorded.
+
+        Returns:
+            The id of the replacement.
+
+        Raises:
+            TransactionError: as ``EvmClient.replace_transaction_async``.
+            FundsRulesError: the price exceeds the cap (``fee_cap``).
+        """
         return await self._replace(tx_id, offer, message_of, on_signed)
 
     async def cancel(self, tx_id: EvmTxId, on_signed: Callable[[EvmTxId], None]) -> EvmTxId:
-        """Offer nothing to oneself instead."""
+        """Send a transfer of nothing to the account itself with the same nonce. Raises: as ``replace``."""
         nothing = Message(self._account.address, b"", 0, TRANSFER_GAS)
         return await self._replace(tx_id, Offer(), lambda _: nothing, on_signed)
 
     async def unblock(self, nonce: int) -> None:
-        """Offer what waits below that nonce, left behind by the base fee, at a claim's price, whatever the cap says.
+        """Raise the price of transactions with lower nonces that the base fee has overtaken, even above the cap.
 
-        For a claim or a refund that has the nonce: none of an account's transactions is mined before those below it.
-        Each still does what it did, and once.
+        It serves a claim or a refund with this nonce, which is not mined before the lower nonces. The effect of the
+        raised transactions stays the same.
 
         Raises:
-            TransactionError: the node refused one of them, as where the account cannot pay.
+            TransactionError: the node refused one of them, for example because the account cannot pay.
         """
         market, used = await asyncio.gather(
             self._fees.urgent_quote(), self._node.transaction_count(self._account.address, Finality.LATEST)
@@ -76,9 +90,43 @@ class Replacements:
             async with self._turn(waiting.transaction.nonce):
                 await self._raise(await self._history.versions(waiting), market)
 
-    async def mined(self, versions: Sequence[SignedTransaction]) -> SignedTransaction | None:
-        """The one of them that is in a block."""
-        return await mined_of(self._node, versions)
+    async def send_newest(self, record: SendRecord) -> EvmTxId:
+        """Send a recorded transaction again, or its newest replacement.
+
+        Returns:
+            The id of the version that is in a block, or of the newest one.
+
+        Raises:
+            TransactionError: it was replaced by a cancellation (``cancelled``), or refused.
+            NodeError: as ``EvmAccount.send``.
+        """
+        first = self._history.remember(signed_in(record))
+        later = await self._history.replacements(tx_id_of(first))
+        if not later:
+            await self._account.send(first)
+            return tx_id_of(first)
+        return await self._send_replaced([first, *later])
+
+    async def _send_replaced(self, versions: Sequence[SignedTransaction]) -> EvmTxId:
+        first, newest = versions[0], versions[-1]
+        mined = await mined_of(self._node, versions)
+        if mined is None and message_of(first) == message_of(newest):
+            try:
+                await self._account.send(newest, is_replacement=True)
+            except TransactionError as error:
+                if error.code != "nonce_used" or (mined := await mined_of(self._node, versions)) is None:
+                    raise
+        current = newest if mined is None else mined
+        if message_of(first) != message_of(current):
+            tx_id = tx_id_of(current)
+            raise TransactionError(
+                f"the transaction was cancelled: {tx_id} {'has' if mined else 'will have'} its nonce",
+                code="cancelled",
+                protocol=self._protocol,
+                outcome=Outcome.REJECTED if mined else Outcome.UNKNOWN,
+                tx_id=tx_id,
+            )
+        return tx_id_of(current)
 
     async def _replace(
         self,
@@ -92,7 +140,7 @@ class Replacements:
             raise TransactionError(
                 f"{tx_id} is not recorded here, so it cannot be replaced",
                 code="not_recorded",
-                remedy="replace it with the client, and the journal, that sent it",
+                remedy="use the client and the journal that sent it",
             )
         async with self._turn(known.transaction.nonce):
             versions = await self._history.versions(known)
@@ -111,17 +159,17 @@ class Replacements:
             return tx_id_of(signed)
 
     def _turn(self, nonce: int) -> asyncio.Lock:
-        """One at a time for a nonce: a later version that overtakes an earlier one on its way would refuse it."""
+        """One replacement at a time for each nonce: nodes refuse a version that arrives after a later one."""
         return self._turns.setdefault(nonce, asyncio.Lock())
 
     async def _raise(self, versions: list[SignedTransaction], market: FeeQuote) -> None:
         signed = await self._recorded(
-            versions, lambda old: next_price(old, market, _NO_HURRY) or bumped(old), message_of, lambda _: None
+            versions, lambda old: next_price(old, market, _NO_DEADLINE) or bumped(old), message_of, lambda _: None
         )
         try:
             await self._account.send(signed, is_replacement=True)
         except TransactionError as error:
-            # It was mined meanwhile, and blocks nothing any more.
+            # With this code it was mined meanwhile, and no longer blocks other transactions.
             if error.code != "nonce_used":
                 raise
 
@@ -132,7 +180,7 @@ class Replacements:
         message: Callable[[SignedTransaction], Message],
         on_signed: Callable[[EvmTxId], None],
     ) -> SignedTransaction:
-        """Sign the next version and write it down; another process may write one first, then that is replaced."""
+        """Sign and record the next version. If another process records one first, replace that one."""
         while True:
             newest = versions[-1]
             try:
@@ -148,21 +196,21 @@ class Replacements:
             versions.append(signed_in(record))
 
     async def _check_waits(self, versions: Sequence[SignedTransaction]) -> None:
-        """Refuse to replace what is in a block, or can never be."""
+        """Raise if one of the versions is in a block, or if none can ever be."""
         first = versions[0]
         mined, used = await asyncio.gather(
-            self.mined(versions), self._node.transaction_count(first.sender, Finality.LATEST)
+            mined_of(self._node, versions), self._node.transaction_count(first.sender, Finality.LATEST)
         )
         if mined is not None:
             raise TransactionError(
-                f"{tx_id_of(mined)} is in a block already, and nothing can replace it",
+                f"{tx_id_of(mined)} is already in a block and cannot be replaced",
                 code="mined",
                 outcome=Outcome.REJECTED,
                 tx_id=tx_id_of(mined),
             )
         if used > first.transaction.nonce:
             raise TransactionError(
-                f"another transaction used nonce {first.transaction.nonce}; none that is recorded here is in a block",
+                f"another transaction used nonce {first.transaction.nonce}; no recorded one with it is in a block",
                 code="nonce_used",
                 outcome=Outcome.REJECTED,
                 tx_id=tx_id_of(first),

@@ -1,4 +1,4 @@
-"""What a transaction does, and signing it once it has a nonce and a price."""
+"""The effect of a transaction, and signing it with a nonce and a price."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Message", "TransactionSigner", "message_of", "price_of"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a transaction shall do, before it has a nonce and prices."""
+    """The effect of a transaction, without nonce and prices."""
 
     to: bytes | None
     """20 bytes, or None to create a contract."""
@@ -25,22 +25,22 @@ class Message:
 
 
 def message_of(signed: SignedTransaction) -> Message:
-    """What a signed transaction does."""
+    """The effect of a signed transaction."""
     transaction = signed.transaction
     return Message(transaction.to, transaction.data, transaction.value, transaction.gas_limit)
 
 
 def price_of(signed: SignedTransaction) -> Price:
-    """At which it is offered."""
+    """The price of a signed transaction."""
     return Price(signed.transaction.max_fee_per_gas, signed.transaction.max_priority_fee_per_gas)
 
 
 class TransactionSigner:
-    """One key on one chain.
+    """Signs with one key for one chain.
 
     Args:
         signer: the key.
-        chain_id: what the signatures are good for.
+        chain_id: the chain for which signatures are valid.
         protocol: the layer's name, for errors.
     """
 
@@ -55,10 +55,10 @@ class TransactionSigner:
         return self._signer.address
 
     async def sign(self, message: Message, nonce: int, price: FeeQuote | Price) -> SignedTransaction:
-        """Sign a message as the transaction with that nonce.
+        """Sign the transaction with this effect, nonce and price.
 
         Raises:
-            SignerError: the key cannot be used, or the signature is not its own.
+            SignerError: the key cannot be used, or the signature belongs to another key.
         """
         transaction = Eip1559Transaction(
             chain_id=self._chain_id,
@@ -72,5 +72,5 @@ class TransactionSigner:
         )
         signed = transaction.signed(await self._signer.sign_digest(transaction.signing_hash()))
         if signed.sender != self.address:
-            raise SignerError("the signer's signature is not that of its own address", protocol=self._protocol)
+            raise SignerError("the signature is not valid for the signer's address", protocol=self._protocol)
         return signed

@@ -1,4 +1,4 @@
-"""What became of single transactions, as the node says now."""
+"""Reading the statuses of single transactions."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from layer2.protocols.evm.settings import EvmSettings
 
 __all__ = ["Statuses"]
 
-_REMEMBERED_PLACES = 200_000
+_REMEMBERED_TRANSACTIONS = 200_000
 _REMEMBERED_BLOCKS = 10_000
 _FEWEST_TO_SHARE = 4
-"""A whole block's receipts cost the node as much as a few single ones."""
+"""For the node, all receipts of a block are as much work as a few single ones."""
 
 
 class Statuses:
-    """Asks for statuses.
+    """Reads statuses.
 
     Args:
         node: the party's own node.
-        watcher: its heads.
-        history: what was sent, which tells a dropped transaction from one that is only unknown.
-        settings: from which head on a transaction is final, and how old the heads may be.
+        watcher: the node's heads.
+        history: sent transactions, which distinguish a dropped transaction from an unknown one.
+        settings: which head makes a transaction final, and how old the heads may be.
     """
 
     def __init__(self, node: EvmNode, watcher: HeadWatcher, history: SendHistory, settings: EvmSettings) -> None:
@@ -43,11 +43,11 @@ class Statuses:
         self._final = tuple([finality for finality in Finality if finality.includes(settings.finality)])
         self._enough = settings.finality
         self._on_chain: dict[tuple[int, bytes], None] = {}
-        self._places: dict[EvmTxId, int] = {}
+        self._block_numbers: dict[EvmTxId, int] = {}
         self._asked: dict[int, tuple[set[EvmTxId], SharedCall[Mapping[EvmTxId, MinedReceipt]]]] = {}
 
     async def read(self, tx_id: EvmTxId) -> TxStatus[EvmTxId]:
-        """Ask the node now."""
+        """Read the status now."""
         tx_hash = parse_data(tx_id, "transaction id", size=32)
         recent = self._watcher.recent(self._head_life)
         if recent is None:
@@ -57,8 +57,8 @@ class Statuses:
         if receipt is None:
             return await self.not_included(tx_id)
         height = receipt.block_number
-        # A finalized head never goes back, so an older one only understates. A safe one may, so where it is enough for
-        # FINAL it is asked for again.
+        # A finalized head never goes back, so an older one only understates the finality. A safe head may go back, so
+        # it is read again if it is enough for FINAL.
         is_doubtful = recent is heads and self._enough is Finality.SAFE and height > heads.finalized.number
         if is_doubtful or height > heads.latest.number:
             heads = await self._watcher.read()
@@ -66,13 +66,13 @@ class Statuses:
         return self.included(tx_id, receipt, heads)
 
     async def read_many(self, tx_ids: Sequence[EvmTxId]) -> list[TxStatus[EvmTxId]]:
-        """Ask the node now; transactions that were last seen in one block share one request for its receipts."""
+        """Read statuses now. Transactions that were last seen in the same block share a request for its receipts."""
         found: dict[EvmTxId, TxStatus[EvmTxId]] = {}
         by_block: dict[int, list[EvmTxId]] = defaultdict(list)
         for tx_id in dict.fromkeys(tx_ids):
-            place = self._places.get(tx_id)
-            if place is not None:
-                by_block[place].append(tx_id)
+            number = self._block_numbers.get(tx_id)
+            if number is not None:
+                by_block[number].append(tx_id)
         shared = {number: ids for number, ids in by_block.items() if len(ids) >= _FEWEST_TO_SHARE}
         if shared:
             asking = [self._in_block(number, ids) for number, ids in shared.items()]
@@ -89,7 +89,7 @@ class Statuses:
         return [found[tx_id] for tx_id in tx_ids]
 
     async def _in_block(self, number: int, tx_ids: Iterable[EvmTxId]) -> Mapping[EvmTxId, MinedReceipt]:
-        """Receipts of a block; all who ask about it within one tick share the request, and find others' there too."""
+        """Receipts of a block. All calls for the same block within one tick share the request."""
         asked = self._asked.get(number)
         if asked is None:
             wanted: set[EvmTxId] = set()
@@ -98,24 +98,24 @@ class Statuses:
                 return await self._node.receipts_of(number, wanted) or {}
 
             asked = self._asked[number] = (wanted, SharedCall(ask))
-            # Whoever asks later is not given an answer to an earlier question.
+            # A later call must not get an older answer.
             asyncio.get_running_loop().call_soon(self._asked.pop, number)
         wanted, call = asked
         wanted.update(tx_ids)
         return await call.get()
 
     async def check_final(self, receipts: Iterable[MinedReceipt], heads: Heads) -> None:
-        """Check that the receipts that would be final are of the blocks that are on the chain at their heights.
+        """Check that receipts that would be final belong to canonical blocks.
 
-        Behind one address a node that follows another branch may have answered with a receipt, and the heads may be
-        those of the next one. The block and the head are asked for together, so of one node.
+        If several nodes share one address, the receipt may come from a node on another branch and the heads from the
+        next node. Here one batch reads block and head, so one node answers.
 
         Raises:
-            BadAnswer: one is not, or the node that was asked has not got so far; retryable.
+            BadAnswer: a receipt's block is not canonical, or the node lags; retryable.
         """
         settled = {(receipt.block_number, receipt.block_hash) for receipt in receipts}
         unchecked = [
-            place for place in settled if place not in self._on_chain and heads.finality_of(place[0]) in self._final
+            block for block in settled if block not in self._on_chain and heads.finality_of(block[0]) in self._final
         ]
         if not unchecked:
             return
@@ -125,8 +125,8 @@ class Statuses:
         for (number, block_hash), block in zip(unchecked, blocks, strict=True):
             if head.number < number or block is None or block.hash != block_hash:
                 raise BadAnswer(
-                    f"a receipt is of block {number} 0x{block_hash.hex()}, which is not on the node's chain or not as "
-                    "final as its heads were said to be",
+                    f"a receipt is of block {number} 0x{block_hash.hex()}, which is not on the node's chain or is less "
+                    "final than the heads showed",
                     retryable=True,
                 )
             if number <= heads.finalized.number:
@@ -135,11 +135,11 @@ class Statuses:
                     del self._on_chain[next(iter(self._on_chain))]
 
     def included(self, tx_id: EvmTxId, receipt: MinedReceipt, heads: Heads) -> TxStatus[EvmTxId]:
-        """The status that a receipt and the heads amount to."""
-        places = self._places
-        places[tx_id] = receipt.block_number
-        if len(places) > _REMEMBERED_PLACES:
-            del places[next(iter(places))]
+        """The status of a transaction with a receipt."""
+        numbers = self._block_numbers
+        numbers[tx_id] = receipt.block_number
+        if len(numbers) > _REMEMBERED_TRANSACTIONS:
+            del numbers[next(iter(numbers))]
         finality = heads.finality_of(receipt.block_number)
         if not receipt.succeeded:
             state = TxState.FAILED
@@ -159,12 +159,13 @@ class Statuses:
         )
 
     async def not_included(self, tx_id: EvmTxId) -> TxStatus[EvmTxId]:
-        """The status of a transaction that is in no block: PENDING, DROPPED, or UNKNOWN.
+        """The status of a transaction that is not in a block: PENDING, DROPPED, or UNKNOWN.
 
-        A dropped one's ``finality`` is that of whatever took its nonce: up to FINALIZED it may come back.
+        The ``finality`` of a dropped transaction is that of the transaction with its nonce. Before FINALIZED, a
+        reorganisation may bring the dropped one back.
 
         Raises:
-            WrongNetwork: the node is on another chain by now, where the account has other nonces.
+            WrongNetwork: the node serves another chain now, where the account has other nonces.
         """
         tx_hash = parse_data(tx_id, "transaction id", size=32)
         if await self._node.knows_transaction(tx_hash):
@@ -172,8 +173,8 @@ class Statuses:
         signed = self._history.sent(tx_id)
         if signed is not None:
             heads = await self._watcher.read()
-            # In one batch, so of one node: the nonce may have been used in a block that the node which is asked for the
-            # transaction has not seen. It is asked for after the counts, because it may be included in between.
+            # One batch, so that one node answers: another node may not have seen the block in which the nonce was used.
+            # The transaction is read after the counts, because it may be included in between.
             try:
                 counts, block, is_known, _ = await asyncio.gather(
                     asyncio.gather(
@@ -199,13 +200,13 @@ class Statuses:
     @staticmethod
     def _lags(heads: Heads) -> BadAnswer:
         return BadAnswer(
-            f"the node that was asked has not seen block {heads.latest.number}, or not the state after its heads, so "
-            "nothing can be said of what is in no block",
+            f"the node has not seen block {heads.latest.number} or the state after it, so the status of a transaction "
+            "without a receipt is unknown",
             retryable=True,
         )
 
     async def _replacement(self, dropped: SignedTransaction) -> EvmTxId | None:
-        """Which of the transactions that are recorded of its nonce is in a block; None where it is a stranger's."""
+        """The recorded transaction with the same nonce that is in a block; None if it is not a recorded one."""
         versions = await self._history.versions(dropped)
         mined = await mined_of(self._node, [signed for signed in versions if signed.hash != dropped.hash])
         return None if mined is None else tx_id_of(mined)

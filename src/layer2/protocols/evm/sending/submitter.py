@@ -1,4 +1,4 @@
-"""Handing one signed transaction to the node, and finding out what an answer, or none, means."""
+"""Submitting one signed transaction to the node, and classifying the answer or its absence."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from layer2.protocols.evm.rpc.node import EvmNode
 
 __all__ = ["Submitter", "tx_id_of"]
 
-# The messages of op-geth's pool; those of other nodes differ in the rest of the sentence.
-_KNOWN_WORDS = ("already known", "known transaction", "already imported")
-_NONCE_USED_WORDS = ("nonce too low", "replacement transaction underpriced")
-_NO_FUNDS_WORDS = ("insufficient funds",)
+# Parts of the messages of op-geth's pool, which other nodes use too.
+_KNOWN = ("already known", "known transaction", "already imported")
+_NONCE_USED = ("nonce too low", "replacement transaction underpriced")
+_NO_FUNDS = "insufficient funds"
 
 
 def tx_id_of(signed: SignedTransaction) -> EvmTxId:
-    """The transaction's id, as users see it."""
+    """The transaction's id."""
     return EvmTxId("0x" + signed.hash.hex())
 
 
 class Submitter:
-    """Hands transactions in, and looks up by the hash what a lost answer leaves open.
+    """Submits transactions. If an answer is lost, it looks the transaction up by its hash.
 
     Args:
         node: the party's own node.
@@ -41,14 +41,15 @@ class Submitter:
         self._protocol = protocol
 
     async def hand_in(self, signed: SignedTransaction, *, is_first: bool = False) -> None:
-        """Hand a transaction in; doing it again is harmless.
+        """Submit a transaction. Repeating it is harmless.
 
         Args:
-            is_first: nobody sent it before, so a node that knows it shows another client with the same key.
+            is_first: it was never submitted before. If the node knows it, another client uses the same key.
 
         Raises:
-            TransactionError: refused (REJECTED); with code ``nonce_used`` where another transaction has its nonce.
-            NodeError: NOT_SENT, or UNKNOWN after an answer that was lost and could not be looked up either.
+            TransactionError: refused (REJECTED); with code ``nonce_used`` if another transaction has its nonce, and
+                with code ``not_alone`` if another client submitted it first.
+            NodeError: NOT_SENT, or UNKNOWN if the answer was lost and the transaction could not be looked up.
         """
         try:
             try:
@@ -56,8 +57,8 @@ class Submitter:
             except NodeError as error:
                 if error.outcome is not Outcome.UNKNOWN:
                     raise
-                # The answer is lost. The node knows by the hash whether it has the transaction; if it has not, the
-                # same bytes are the same transaction.
+                # The answer is lost. If the node does not have the transaction either, sending the same bytes again
+                # is safe.
                 if not await self._is_known(signed, error):
                     await self._again(signed)
         except Layer2Error as error:
@@ -71,7 +72,7 @@ class Submitter:
         try:
             await self._once(signed)
         except NodeError as error:
-            # Whatever became of this attempt, the one before it may have arrived.
+            # The first attempt may have arrived, whatever the outcome of this one.
             error.outcome = Outcome.UNKNOWN
             raise
 
@@ -83,29 +84,29 @@ class Submitter:
             return
         if answered != signed.hash:
             raise BadAnswer(
-                "the node gave the transaction another hash than it has",
+                "the node answered with another hash than the transaction has",
                 protocol=self._protocol,
                 operation="eth_sendRawTransaction",
                 outcome=Outcome.UNKNOWN,
             )
 
     async def _judge_refusal(self, signed: SignedTransaction, error: NodeRefused, *, is_first: bool) -> None:
-        words = error.node_message.lower()
-        nonce_used = any(used in words for used in _NONCE_USED_WORDS)
+        message = error.node_message.lower()
+        nonce_used = any(used in message for used in _NONCE_USED)
         # The transaction that used the nonce may be this one, sent before.
-        if any(known in words for known in _KNOWN_WORDS) or (nonce_used and await self._is_known(signed, error)):
+        if any(known in message for known in _KNOWN) or (nonce_used and await self._is_known(signed, error)):
             if is_first:
-                # Another client with this key signed the same: one transaction where two were asked for.
+                # Another client with this key signed the same bytes: one transaction for two requests.
                 raise TransactionError(
                     "the node had this transaction before it was sent: another client may use the same key",
                     code="not_alone",
                     protocol=self._protocol,
                     operation="eth_sendRawTransaction",
                     outcome=Outcome.UNKNOWN,
-                    remedy="use a key with one client only; look the transaction up before sending anything again",
+                    remedy="use each key in one client only; look the transaction up before sending anything again",
                 ) from error
             return
-        kind = InsufficientFunds if any(lack in words for lack in _NO_FUNDS_WORDS) else TransactionError
+        kind = InsufficientFunds if _NO_FUNDS in message else TransactionError
         raise kind(
             f"the node refused the transaction: {error.node_message}",
             code="nonce_used" if nonce_used else None,
@@ -118,7 +119,7 @@ class Submitter:
         try:
             return await self._node.knows_transaction(signed.hash)
         except NodeError:
-            # It cannot be looked up now: only the first error is known.
+            # The lookup failed, so the caller gets the first error.
             if isinstance(error, NodeRefused):
                 error.outcome = Outcome.UNKNOWN
             raise error from None

@@ -1,8 +1,8 @@
-"""Why a transaction in a block failed: the node executes it once more where it was.
+"""Finding why a transaction failed: the node executes it again at its position in the block.
 
-A call on the state of the block before would not do: what came earlier in the block, the gas, or the block's time may
-be the reason. Source: go-ethereum, ``debug_traceTransaction`` with ``callTracer``; op-geth and op-reth have it, public
-providers often refuse it.
+A call on the state of the previous block may differ: earlier transactions of the block, the gas, or the block's time
+may be the reason. Source: go-ethereum, ``debug_traceTransaction`` with ``callTracer``. op-geth and op-reth have it, and
+public providers often refuse it.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ async def failure_reason(node: EvmNode, tx_hash: bytes) -> str | None:
 
     Args:
         node: the party's own node.
-        tx_hash: 32 bytes, of a transaction in a block; its data is public already.
+        tx_hash: hash of a transaction in a block, 32 bytes. Its data is already public.
 
     Returns:
-        The contract's reason, or the machine's ("out of gas"); None where it did not fail.
+        The contract's reason, or that of the EVM ("out of gas"); None if the transaction did not fail.
 
     Raises:
         NodeRefused: the node does not trace, or does not know the transaction.
-        BadAnswer: the answer is no trace.
+        BadAnswer: the answer is not a trace.
     """
     trace = await node.rpc.call(_METHOD, format_data(tx_hash), _TRACER)
     error = trace.get("error") if isinstance(trace, dict) else None
     if not isinstance(trace, dict) or not (error is None or isinstance(error, str)):
-        raise BadAnswer(f"the node at {node.rpc.endpoint}, {_METHOD}: it is no trace", operation=_METHOD)
+        raise BadAnswer(f"the node at {node.rpc.endpoint}, {_METHOD}: the answer is not a trace", operation=_METHOD)
     if error is None:
         return None
     if "revert" not in error:

@@ -1,4 +1,4 @@
-"""Which of an account's transactions has which nonce, until that is final. Pure."""
+"""The sent transaction of each nonce of an account, until it is final. Pure."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _MOST = 10_000
 
 
 class Unmined:
-    """One transaction for each nonce: the newest that was sent, and whether the node is known to have taken it.
+    """For each nonce the newest transaction that was sent, and whether the node accepted it.
 
-    They are kept until their nonce is final, because a reorganisation can free it again. Of more than ten thousand the
-    first are forgotten.
+    A transaction is kept until its nonce is final, because a reorganisation can free the nonce again. Of more than ten
+    thousand transactions the oldest are dropped.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Unmined:
 
     @property
     def end(self) -> int:
-        """One more than the highest nonce that a transaction has; zero where there is none."""
+        """One more than the highest nonce of a sent transaction; zero if there is none."""
         return max(self._by_nonce, default=-1) + 1
 
     def holder(self, nonce: int) -> SignedTransaction | None:
@@ -36,7 +36,7 @@ class Unmined:
         return self._by_nonce.get(nonce)
 
     def hold(self, signed: SignedTransaction) -> None:
-        """Say that it is being sent."""
+        """Record that the transaction is being sent."""
         nonce = signed.transaction.nonce
         if self._by_nonce.get(nonce) != signed:
             self.release(nonce)
@@ -45,41 +45,41 @@ class Unmined:
             self.release(next(iter(self._by_nonce)))
 
     def take(self, signed: SignedTransaction) -> None:
-        """Say that the node took it."""
+        """Record that the node accepted the transaction."""
         self.hold(signed)
         self._taken.add(signed.transaction.nonce)
         self._doubted.discard(signed.transaction.nonce)
 
     def doubt(self, signed: SignedTransaction) -> None:
-        """Say that nobody knows whether the node took it."""
+        """Record that it is unknown whether the node accepted the transaction."""
         self.hold(signed)
         self._doubted.add(signed.transaction.nonce)
 
     def release(self, nonce: int) -> None:
-        """Forget what has the nonce: it was refused, or will never be sent."""
+        """Forget the transaction with the nonce: it was refused, or will never be sent."""
         self._by_nonce.pop(nonce, None)
         self._taken.discard(nonce)
         self._doubted.discard(nonce)
 
     @property
     def has_doubted(self) -> bool:
-        """Whether something has to be handed in again."""
+        """Whether a transaction has to be sent again."""
         return bool(self._doubted)
 
     def doubted(self) -> list[SignedTransaction]:
-        """What has to be handed in again, by nonce."""
+        """The transactions to send again, by nonce."""
         return self._of(self._doubted)
 
     def taken(self) -> list[SignedTransaction]:
-        """What the node took at some time, by nonce."""
+        """The transactions that the node accepted at some time, by nonce."""
         return self._of(self._taken)
 
     def below(self, nonce: int) -> list[SignedTransaction]:
-        """What has the nonces below that one, by nonce."""
+        """The transactions with lower nonces, by nonce."""
         return self._of(one for one in self._by_nonce if one < nonce)
 
     def settle(self, count: int) -> None:
-        """Learn that the nonces below ``count`` are final."""
+        """Forget the transactions with nonces below ``count``, which are final."""
         for nonce in [nonce for nonce in self._by_nonce if nonce < count]:
             self.release(nonce)
 

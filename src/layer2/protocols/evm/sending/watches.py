@@ -1,4 +1,4 @@
-"""Watching many transactions for the price of one request a block."""
+"""Watching many transactions with one request per block."""
 
 from __future__ import annotations
 
@@ -23,43 +23,43 @@ Status = TxStatus[EvmTxId]
 
 _MOST_FAILURES = 3
 _STEPS_BETWEEN_LOOKS = 30
-"""A minute where a block comes every 2 s: how often what is in no block is asked for by itself."""
+"""How often transactions without a receipt are read individually: once a minute at 2 s per block."""
 _ENDS = frozenset({TxState.FINAL, TxState.FAILED, TxState.DROPPED})
 
 
 @dataclass(slots=True)
 class _Watched:
-    """One transaction, and all who watch it."""
+    """One transaction and its watchers."""
 
     tx_id: EvmTxId
     receipt: MinedReceipt | None = None
     is_unread: bool = True
-    """Nobody has asked for it since it was last seen to come or go."""
+    """It has to be read, because it is new, or its block or nonce has changed."""
     status: Status | None = None
     watchers: set[asyncio.Queue[Status | Layer2Error]] = field(default_factory=set)
 
-    def tell(self, status: Status) -> None:
-        """Hand the status to everybody, unless it says nothing new."""
-        if self.status is None or _what_counts(status) != _what_counts(self.status):
+    def report(self, status: Status) -> None:
+        """Send the status to all watchers, unless only depth or fee have changed."""
+        if self.status is None or _reported_fields(status) != _reported_fields(self.status):
             for watcher in self.watchers:
                 watcher.put_nowait(status)
         self.status = status
 
 
 class TransactionWatches:
-    """Follows the chain while it has watchers, and hands each change to each watcher once.
+    """Follows the chain while there are watchers, and reports each change to each watcher once.
 
-    A block costs one request for its receipts, however many are watched, and none while all are in blocks. A
-    transaction is asked for by itself when its watch begins, when the block that held it has gone, when its nonce was
-    used, and, while it is in no block, once a minute.
+    A block costs one request for its receipts, regardless of the number of transactions, and none while all of them are
+    in blocks. A transaction is read individually when its watch starts, when a reorganisation removes its block, when
+    its nonce was used, and once a minute while it is not in a block.
 
     Args:
         node: the party's own node.
-        watcher: its heads.
-        statuses: what receipts and heads amount to.
-        history: what was sent.
-        account: looks after what its node's pool lost, once a minute too.
-        settings: from which head on a transaction is final.
+        watcher: the node's heads.
+        statuses: computes statuses.
+        history: sent transactions.
+        account: once a minute it sends transactions again that the node's pool lost.
+        settings: which head makes a transaction final.
     """
 
     def __init__(
@@ -83,16 +83,16 @@ class TransactionWatches:
         self._steps = 0
 
     async def watch(self, tx_id: EvmTxId) -> AsyncGenerator[Status, None]:
-        """Hand out the status now, and each later one that differs in more than depth and fee.
+        """Yield the current status, and each later one that differs in more than depth and fee.
 
-        Ends after FINAL, and after FAILED and DROPPED once they are as final as the settings ask for. That
-        the node's pool dropped a transaction whose nonce is free is noticed within a minute.
+        It ends after FINAL, and after FAILED and DROPPED once they have the finality of the settings. It takes up to a
+        minute to notice that the node's pool dropped a transaction whose nonce is free.
 
         Raises:
-            FormatError: it is no transaction's id.
-            NodeError: the node did not answer several times in a row; the transaction goes on.
+            FormatError: the id is invalid.
+            NodeError: the node did not answer several times in a row. The transaction is not affected.
         """
-        # All are read together, so what is no id must not come among them; nodes write ids in lower case.
+        # All watched ids share requests, so an invalid one is refused here. Nodes write ids in lower case.
         tx_id = EvmTxId(format_data(parse_data(tx_id, "transaction id", size=32)))
         watched = self._watched.setdefault(tx_id, _Watched(tx_id))
         news: asyncio.Queue[Status | Layer2Error] = asyncio.Queue()
@@ -114,11 +114,11 @@ class TransactionWatches:
             watched.watchers.discard(news)
             if not watched.watchers and self._watched.get(tx_id) is watched:
                 del self._watched[tx_id]
-                # So that the last who leaves ends the following, also where no block comes any more.
+                # The last watcher ends the following at once, without waiting for the next block.
                 self._begun.set()
 
     async def aclose(self) -> None:
-        """End the following; who still watches is told that the client was closed."""
+        """End the following. Watchers get the error that the client was closed."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -144,7 +144,7 @@ class TransactionWatches:
                 except Layer2Error as error:
                     failures += 1
                     if isinstance(error, BadAnswer) and error.code == "chain":
-                        # What was read of the chain does not hold any more, so all of it is read anew.
+                        # The node's chain has changed completely, so everything is read again.
                         follower = ChainFollower(self._node, self._watcher)
                         self._forget(self._watched.values())
                     if failures == _MOST_FAILURES:
@@ -160,7 +160,7 @@ class TransactionWatches:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _take(self, step: ChainStep) -> None:
-        """Learn from a step of the chain which transactions came and went."""
+        """Update the transactions that a step of the chain added or removed."""
         self._steps += 1
         gone = {point.hash for point in step.removed}
         heights = {block.number: block.hash for block in step.added}
@@ -176,21 +176,21 @@ class TransactionWatches:
         for block in step.added:
             missing = {watched.tx_id for watched in self._watched.values() if watched.receipt is None}
             if missing:
-                # A block that has gone meanwhile is told of by the next step.
+                # If the block was removed meanwhile, the next step contains that.
                 for tx_id, receipt in (await self._node.receipts_of(block.hash, missing) or {}).items():
                     if (watched := self._watched.get(tx_id)) is not None:
                         watched.receipt, watched.is_unread = receipt, False
         await self._statuses.check_final(self._receipts(), step.heads)
         for watched in self._watched.values():
             if watched.receipt is not None:
-                watched.tell(self._statuses.included(watched.tx_id, watched.receipt, step.heads))
+                watched.report(self._statuses.included(watched.tx_id, watched.receipt, step.heads))
             elif watched.status is not None and watched.status.state is TxState.DROPPED:
                 watched.is_unread = True
         if step.added:
             await self._look_for_replaced(step.added[-1])
 
     async def _look_for_replaced(self, block: NodeBlock) -> None:
-        """Mark what may have lost its nonce to another transaction, and from time to time all that is in no block."""
+        """Mark for reading: transactions whose nonce was used, and sometimes all transactions without a receipt."""
         waiting = [watched for watched in self._watched.values() if watched.receipt is None]
         own = {watched.tx_id: sent for watched in waiting if (sent := self._history.sent(watched.tx_id)) is not None}
         senders = list({sent.sender for sent in own.values()})
@@ -216,12 +216,12 @@ class TransactionWatches:
         for watched, receipt in zip(unread, receipts, strict=True):
             watched.receipt = receipt
             if receipt is not None:
-                watched.tell(self._statuses.included(watched.tx_id, receipt, heads))
+                watched.report(self._statuses.included(watched.tx_id, receipt, heads))
                 watched.is_unread = False
         waiting = [watched for watched in unread if watched.receipt is None]
         statuses = await asyncio.gather(*[self._statuses.not_included(watched.tx_id) for watched in waiting])
         for watched, status in zip(waiting, statuses, strict=True):
-            watched.tell(status)
+            watched.report(status)
             watched.is_unread = False
 
     def _receipts(self) -> list[MinedReceipt]:
@@ -241,11 +241,11 @@ class TransactionWatches:
         watched, self._watched = self._watched, {}
         for one in watched.values():
             for watcher in one.watchers:
-                # Each gets an error of its own, because a traceback is added to it as it is raised.
+                # Each watcher gets its own error, because raising adds a traceback to it.
                 watcher.put_nowait(
                     NodeUnreachable(f"the chain cannot be followed: {error.message}", operation=error.operation)
                 )
 
 
-def _what_counts(status: Status) -> tuple[object, ...]:
+def _reported_fields(status: Status) -> tuple[object, ...]:
     return status.state, status.block_number, status.block_hash, status.finality, status.reason, status.replaced_by

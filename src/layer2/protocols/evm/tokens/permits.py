@@ -1,7 +1,7 @@
-"""Signing permits: approvals that the spender hands in, so that the owner needs neither gas nor a node that sends.
+"""Signing permits: approvals that the spender submits, so that the owner needs no gas.
 
-A token's own word is not trusted: it could name another token's domain, and the signature would be good there. So
-the domain is computed here, for this token and this chain, and the token has to agree.
+The token's domain is computed here, for this token and this chain, and must equal the one that the token states.
+Otherwise a token could state the domain of another token, and the signature would be valid there.
 Sources: EIP-2612, EIP-712.
 """
 
@@ -35,7 +35,7 @@ class Permits:
         node: the party's own node.
         signer: the owner's key.
         token: 20 bytes.
-        chain_id: what the signatures are good for.
+        chain_id: the chain for which signatures are valid.
         protocol: the layer's name, for errors.
     """
 
@@ -47,21 +47,21 @@ class Permits:
         self._protocol = protocol
 
     async def sign(self, spender: bytes, value: int, deadline: int) -> SignedPermit:
-        """Sign that ``spender`` may take up to ``value`` of the token's smallest unit; nothing is sent.
+        """Sign a permit for ``spender`` to take up to ``value`` of the token's smallest unit. Nothing is sent.
 
         Raises:
             InvalidRequest: the spender is the zero address, or the deadline has passed on the chain's clock.
-            TransactionError: the token has no permit (``no_permit``), or one of a domain that is not its own
+            TransactionError: the token has no permits (``no_permit``), or states a domain other than its own
                 (``permit_domain``).
             SignerError: the key cannot be used.
         """
         if not any(spender):
-            raise InvalidRequest("the zero address can spend nothing")
+            raise InvalidRequest("the zero address cannot be a spender")
         (separator, nonce), computed, head = await asyncio.gather(
             self._stated(), self._domain(), self._node.head(Finality.LATEST)
         )
         if deadline <= head.timestamp:
-            raise InvalidRequest(f"the permit's deadline {deadline} is not after the chain's time {head.timestamp}")
+            raise InvalidRequest(f"the permit's deadline {deadline} has passed: the chain's time is {head.timestamp}")
         if separator != computed:
             raise TransactionError(
                 "the token's DOMAIN_SEPARATOR is not that of its name, version, chain and address; nothing was signed",
@@ -72,7 +72,7 @@ class Permits:
         return SignedPermit(permit, await self._signer.sign_digest(permit.digest(computed)))
 
     async def _stated(self) -> tuple[bytes, int]:
-        """What the token says: its domain separator and the owner's nonce."""
+        """The domain separator and the owner's nonce that the token states."""
         try:
             separator, nonce = await asyncio.gather(
                 self._node.call(self._token, domain_separator_call()),
@@ -81,7 +81,7 @@ class Permits:
             return separator, decode_uint256(nonce)
         except (NodeRefused, FormatError) as error:
             raise TransactionError(
-                "the token has no permit (EIP-2612)", code="no_permit", protocol=self._protocol
+                "the token has no permits (EIP-2612)", code="no_permit", protocol=self._protocol
             ) from error
 
     async def _domain(self) -> bytes:

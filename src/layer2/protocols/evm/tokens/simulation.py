@@ -1,4 +1,4 @@
-"""Calls executed by the node one after another without sending them, and what each of them did.
+"""Letting the node execute messages in order without sending them.
 
 Source: ``eth_simulateV1`` of the execution API specification; op-geth and op-reth have it.
 """
@@ -23,7 +23,7 @@ _NO_SUCH_METHOD = (-32601, -32004)
 
 @dataclass(frozen=True, slots=True)
 class SimulatedMessage:
-    """A message from whomever: nothing is signed."""
+    """A message. The sender can be any account, because nothing is signed."""
 
     sender: bytes
     to: bytes
@@ -32,44 +32,44 @@ class SimulatedMessage:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedBlock:
-    """Messages in their order, in a block of their own."""
+    """The messages of one simulated block, in order."""
 
     messages: Sequence[SimulatedMessage]
     time: int | None = None
-    """Unix seconds, later than the block's before; None is the node's own idea, 12 s or less after it."""
+    """Unix seconds, later than the previous block; None lets the node choose, at most 12 s later."""
 
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """What became of one message."""
+    """The result of one message."""
 
     output: bytes
-    """What it returned; empty where it failed."""
+    """The returned bytes; empty if the message failed."""
     gas_used: int
     failure: str | None
-    """Why it failed, in the contract's or the node's words; None where it did not."""
+    """The contract's or the node's reason for a failure; None if the message succeeded."""
 
 
 async def simulate(
     node: EvmNode, blocks: Sequence[SimulatedBlock], *, protocol: str, after: bytes | None = None
 ) -> list[Simulated]:
-    """Let the node execute messages; each sees what those before it did.
+    """Let the node execute messages. Each message sees the effects of the earlier ones.
 
     Args:
-        node: the party's own node. It sees all the data: never hand it a preimage.
-        blocks: with rising times.
+        node: the party's own node. It sees all data: never a preimage.
+        blocks: the messages, with ascending times.
         protocol: the layer's name, for errors.
-        after: hash of the block on whose state it begins, which has to be on the chain; None is the newest.
+        after: hash of a canonical block after which the simulation starts; None is the newest block.
 
     Returns:
-        What became of each message, in their order.
+        The result of each message, in order.
 
     Raises:
-        TransactionError: the node has no ``eth_simulateV1`` (code ``no_simulation``).
-        BadAnswer: the answer is not one, or is not of these messages.
+        TransactionError: the node has no ``eth_simulateV1`` (``no_simulation``).
+        BadAnswer: the answer is invalid or does not match the messages.
         NodeError: as every call.
 
-    Does not promise that the same holds when a transaction is mined: the state may be another by then.
+    A later transaction may have another result, because the state may change before it is mined.
     """
     asked = {"blockStateCalls": [_block_argument(block) for block in blocks]}
     state = "latest" if after is None else {"blockHash": format_data(after), "requireCanonical": True}
@@ -79,7 +79,7 @@ async def simulate(
         if error.node_code not in _NO_SUCH_METHOD:
             raise
         raise TransactionError(
-            "the node cannot simulate, so what a token does with a transfer is not known before; nothing was signed",
+            "the node cannot simulate, so the effect of a transfer cannot be checked before; nothing was signed",
             code="no_simulation",
             protocol=protocol,
             operation=_METHOD,
@@ -110,19 +110,19 @@ def _block_argument(block: SimulatedBlock) -> dict[str, object]:
 
 def _simulated(answer: object, blocks: Sequence[SimulatedBlock]) -> list[Simulated]:
     if not isinstance(answer, list) or len(answer) != len(blocks):
-        raise FormatError("it is not a list with an answer for each block")
+        raise FormatError("it is not a list with one result for each block")
     read: list[Simulated] = []
     for block, fields in zip(blocks, answer, strict=True):
         calls = fields.get("calls") if isinstance(fields, dict) else None
         if not isinstance(calls, list) or len(calls) != len(block.messages):
-            raise FormatError("a block does not have an answer for each call")
+            raise FormatError("a block does not have one result for each call")
         read.extend([_call(call) for call in calls])
     return read
 
 
 def _call(call: object) -> Simulated:
     if not isinstance(call, dict):
-        raise FormatError("a call's answer is not an object")
+        raise FormatError("a call's result is not an object")
     gas_used = parse_quantity(call.get("gasUsed"), "gasUsed")
     output = parse_data(call.get("returnData"), "returnData")
     match parse_quantity(call.get("status"), "status"):

@@ -1,7 +1,7 @@
-"""ERC-20 tokens as they are: what a transfer would really do, known before anything is signed.
+"""Checking the effect of an ERC-20 transfer before anything is signed.
 
-A token may return nothing, return false, take a part for itself, or revert. So a transfer is simulated between
-looks at the balances, and only one that moves exactly its amount is sent.
+A token may return nothing, return false, keep a part, or revert. So a transfer is simulated between reads of the
+balances, and only a transfer that moves exactly its amount is sent.
 Source: EIP-20.
 """
 
@@ -22,7 +22,7 @@ __all__ = ["TokenTransfer", "check_accepted", "check_recipient", "judge_transfer
 
 @dataclass(frozen=True, slots=True)
 class TokenTransfer:
-    """One movement of a token, in its smallest unit."""
+    """One transfer of a token, in its smallest unit."""
 
     token: bytes
     sender: bytes
@@ -30,38 +30,38 @@ class TokenTransfer:
     amount: int
 
     def messages(self) -> list[SimulatedMessage]:
-        """The transfer between two looks at each balance; ``judge_transfer`` reads what became of them."""
-        looks = [
+        """The transfer between two reads of each balance. ``judge_transfer`` evaluates the results."""
+        reads = [
             SimulatedMessage(self.sender, self.token, balance_of_call(owner)) for owner in (self.sender, self.recipient)
         ]
         move = SimulatedMessage(self.sender, self.token, transfer_call(self.recipient, self.amount))
-        return [*looks, move, *looks]
+        return [*reads, move, *reads]
 
 
 async def transfer_gas(node: EvmNode, transfer: TokenTransfer, *, protocol: str) -> int:
-    """Simulate a transfer, and give the gas limit that it needs where it moves exactly its amount.
+    """Simulate a transfer, check that it moves exactly its amount, and return its gas limit.
 
     Args:
         node: the party's own node.
-        transfer: what shall be sent.
+        transfer: the transfer.
         protocol: the layer's name, for errors.
 
     Raises:
-        InsufficientFunds: the sender has less; nothing was signed, as with all of these.
-        TransactionError: ``token_refused`` where the token reverts, returns false or no bool; ``token_short`` where
-            balances change by something else than the amount; ``no_simulation`` where the node cannot tell.
+        InsufficientFunds: the sender has less.
+        TransactionError: ``token_refused`` if the token reverts, or returns false or no bool; ``token_short`` if a
+            balance changes by another amount; ``no_simulation`` if the node cannot simulate.
         BadAnswer: the token does not answer as an ERC-20.
 
-    Does not promise that the token does the same when the transaction is mined, nor that a balance stays as it is.
+    Nothing is signed. The token may behave differently when the transaction is mined, and balances may change.
     """
     simulated = await simulate(node, [SimulatedBlock(transfer.messages())], protocol=protocol)
     judge_transfer(transfer, simulated, protocol=protocol)
-    # What is used is counted after refunds, of at most a fifth, and a call inside can hand on only 63 of 64 parts.
+    # The gas used excludes refunds of up to a fifth, and an inner call gets at most 63/64 of the remaining gas.
     return simulated[2].gas_used * 3 // 2
 
 
 def judge_transfer(transfer: TokenTransfer, simulated: Sequence[Simulated], *, protocol: str) -> None:
-    """Decide by what became of ``transfer.messages()`` whether the token can be trusted with the transfer.
+    """Check the results of ``transfer.messages()``.
 
     Raises:
         As ``transfer_gas``.
@@ -70,27 +70,27 @@ def judge_transfer(transfer: TokenTransfer, simulated: Sequence[Simulated], *, p
     had, held = _balance(sender_before, protocol), _balance(recipient_before, protocol)
     if had < transfer.amount:
         raise InsufficientFunds(
-            f"{transfer.amount} of the token's smallest unit cannot be sent: the account has {had}", protocol=protocol
+            f"the account cannot send {transfer.amount} of the token's smallest unit: it has {had}", protocol=protocol
         )
     check_accepted(moved, "transfer", protocol=protocol)
     left, arrived = had - _balance(sender_after, protocol), _balance(recipient_after, protocol) - held
     expected = 0 if transfer.sender == transfer.recipient else transfer.amount
     if (left, arrived) != (expected, expected):
         raise TransactionError(
-            f"the token would take {left} from the sender and give {arrived} to the recipient where {transfer.amount} "
-            "shall be moved; nothing was signed",
+            f"the token would take {left} from the sender and give {arrived} to the recipient instead of moving "
+            f"{transfer.amount}; nothing was signed",
             code="token_short",
             protocol=protocol,
             outcome=Outcome.NOT_SENT,
-            remedy="a token that keeps a part, or changes balances by itself, cannot be used here",
+            remedy="use a token that keeps no part of a transfer and does not change balances by itself",
         )
 
 
 def check_accepted(simulated: Simulated, name: str, *, protocol: str) -> None:
-    """Check that a token's ``transfer`` or ``approve`` returned true, or nothing, which older tokens mean as true.
+    """Check that a token's ``transfer`` or ``approve`` returned true, or nothing, as older tokens do on success.
 
     Raises:
-        TransactionError: it did not (code ``token_refused``).
+        TransactionError: the token reverted or returned something else (``token_refused``).
     """
     if simulated.failure is None:
         try:
@@ -98,7 +98,7 @@ def check_accepted(simulated: Simulated, name: str, *, protocol: str) -> None:
                 return
             problem = "it returns false"
         except FormatError:
-            problem = f"it returns {len(simulated.output)} bytes that are no bool"
+            problem = f"it returns {len(simulated.output)} bytes that are not a bool"
     else:
         problem = simulated.failure
     raise TransactionError(
@@ -110,10 +110,10 @@ def check_accepted(simulated: Simulated, name: str, *, protocol: str) -> None:
 
 
 def token_number(answer: bytes, *, protocol: str) -> int:
-    """The number that a token answered: a balance or an allowance, in its smallest unit.
+    """Read a token's answer: a balance or an allowance, in its smallest unit.
 
     Raises:
-        BadAnswer: it is none, so the token is no ERC-20.
+        BadAnswer: the answer is not a number, so the token is not an ERC-20.
     """
     try:
         return decode_uint256(answer)
@@ -122,20 +122,20 @@ def token_number(answer: bytes, *, protocol: str) -> int:
 
 
 def check_recipient(recipient: bytes, token: bytes) -> None:
-    """Refuse addresses at which a payment would be lost to everybody.
+    """Refuse addresses from which nobody could move a payment.
 
     Args:
         recipient: 20 bytes.
         token: 20 bytes.
 
     Raises:
-        InvalidRequest: the zero address, the token's own contract, or the HTLC contract, which pays out locks only.
+        InvalidRequest: the zero address, the token's contract, or the HTLC contract, which pays out locks only.
 
-    Says nothing of other contracts: one that cannot move what it gets keeps it.
+    Other contracts are not checked. A contract that cannot move tokens keeps them.
     """
     traps = {bytes(20): "the zero address", token: "the token's own contract", HTLC_ADDRESS: "the HTLC contract"}
     if recipient in traps:
-        raise InvalidRequest(f"{to_checksum(recipient)} is {traps[recipient]}: what is sent there is lost")
+        raise InvalidRequest(f"{to_checksum(recipient)} is {traps[recipient]}: a payment to it would be lost")
 
 
 def _balance(simulated: Simulated, protocol: str) -> int:

@@ -1,20 +1,20 @@
-"""Work for the processor, a little of it in each turn of the event loop."""
+"""Spreading CPU work over several turns of the event loop."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 
-__all__ = ["Pace"]
+__all__ = ["LoopThrottle"]
 
 
-class Pace:
-    """Lets some callers go on in each turn of the loop and the rest, in their order, in the next ones.
+class LoopThrottle:
+    """Lets a limited number of callers proceed in each turn of the event loop, in the order of their calls.
 
-    Of a thousand callers at once the first are then at the disk and at the node while the others are still computed.
+    Of a thousand concurrent callers, the first then reach the disk and the node while the others still compute.
 
     Args:
-        width: how many go on in one turn.
+        width: callers that proceed in one turn.
     """
 
     def __init__(self, width: int) -> None:
@@ -24,7 +24,7 @@ class Pace:
         self._is_counting = False
 
     async def turn(self) -> None:
-        """Return at once, or in a later turn of the loop. Cancelling it gives the place to the next."""
+        """Return at once, or in a later turn of the loop. If it is cancelled, the next caller proceeds instead."""
         loop = asyncio.get_running_loop()
         if not self._is_counting:
             self._is_counting = True

@@ -1,0 +1,207 @@
+"""Asking a node for one batch of calls: in smaller batches if it wants them, and again if it was busy.
+
+A read that failed as part of a batch is asked in smaller batches. A read that the node was too busy for, or that found
+the node unreachable, is asked again later. A send is repeated only if it certainly did not arrive.
+
+A call whose caller has left is not asked again, and no exception holds an answer in memory while other calls are asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from layer2.errors import BadAnswer, FormatError, NodeRefused, NodeUnreachable, Outcome
+from layer2.protocols.evm.rpc.answers import Answer, BatchRefused, Malformed, Refused, Result, read_answers
+from layer2.protocols.evm.rpc.batches import BatchPlanner, Call, Dated
+from layer2.protocols.evm.rpc.http_exchange import Failure, HttpExchange
+
+__all__ = ["BatchRequests"]
+
+_RESPONSE_TOO_LARGE = -32003
+_FIRST_DELAY = 0.1
+_LONGEST_DELAY = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """The answers to the calls of one request, in their order."""
+
+    answers: Sequence[Answer]
+    date: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Calls to ask in one request."""
+
+    calls: Sequence[Call]
+    teaches: bool = False
+    """Whether a success shows how large a batch the node accepts."""
+
+
+class BatchRequests:
+    """Asks a node for batches of calls and gives each caller the result or the error.
+
+    Args:
+        http: the connection.
+        planner: learns how large a batch the node accepts.
+        protocol: the layer's name, for errors.
+        retry_seconds: how long a call is repeated while the node is busy or unreachable.
+    """
+
+    def __init__(self, http: HttpExchange, planner: BatchPlanner, *, protocol: str, retry_seconds: float) -> None:
+        self._http = http
+        self._planner = planner
+        self._protocol = protocol
+        self._retry_seconds = retry_seconds
+
+    async def settle(self, calls: Sequence[Call]) -> None:
+        """Ask for the calls until each has its result or its error."""
+        left = await self._attempt(calls)
+        if not left:
+            return
+        loop = asyncio.get_running_loop()
+        end, longest = loop.time() + self._retry_seconds, _FIRST_DELAY
+        while left:
+            delay = self._http.pause_left() + random.uniform(0, longest)  # noqa: S311 - a delay is no secret
+            if loop.time() + delay >= end:
+                break
+            await asyncio.sleep(delay)
+            left, longest = await self._attempt(list(left)), min(2 * longest, _LONGEST_DELAY)
+        for call, reason in left.items():
+            match reason:
+                case Failure():
+                    self.fail([call], reason)
+                case Refused():
+                    self._refuse(call, reason)
+                case _:
+                    assert_never(reason)
+
+    def fail(self, calls: Sequence[Call], failure: Failure, cause: BaseException | None = None) -> None:
+        """Raise a failure in every caller that still waits."""
+        for call in _waiting(calls):
+            unknown = call.is_send and failure.may_have_arrived
+            error = failure.kind(
+                f"the node at {self._http.endpoint}, {call.method}: {failure.problem}",
+                protocol=self._protocol,
+                operation=call.method,
+                outcome=Outcome.UNKNOWN if unknown else Outcome.NOT_SENT,
+            )
+            error.__cause__ = cause
+            call.future.set_exception(error)
+
+    async def _attempt(self, calls: Sequence[Call]) -> Mapping[Call, Failure | Refused]:
+        """Ask once, in as many requests as the node needs.
+
+        Returns:
+            The calls that a later attempt may answer, and why this one did not.
+        """
+        later: dict[Call, Failure | Refused] = {}
+        parts = deque([_Part(calls)])
+        while parts:
+            part = parts.popleft()
+            waiting = _waiting(part.calls)
+            if not waiting:
+                continue
+            is_send, most = waiting[0].is_send, self._planner.most_calls
+            if len(waiting) > most and not is_send:
+                parts.extendleft(reversed([_Part(some, part.teaches) for some in _divided(waiting, most)]))
+                continue
+            outcome = await self._exchange(waiting)
+            if isinstance(outcome, Failure) and outcome.connection_broke and not is_send:
+                # The node has probably closed a kept connection; a new one is opened.
+                outcome = await self._exchange(waiting)
+            if isinstance(outcome, _Answered):
+                if part.teaches and any(type(answer) is Result for answer in outcome.answers):
+                    # A refusal may have been about one of the calls. A success is about the size.
+                    self._planner.lower_to(len(waiting))
+                alone = self._deliver(waiting, outcome, later)
+                parts.extendleft([_Part([call]) for call in reversed(alone)])
+                continue
+            half = (len(waiting) + 1) // 2
+            if outcome.splitting_may_help and len(waiting) > 1 and not is_send:
+                teaches = outcome.refused_as_batch
+                parts.extendleft(reversed([_Part(some, teaches) for some in _divided(waiting, half)]))
+                continue
+            if outcome.refused_as_batch and is_send:
+                # They are not sent again here. The next attempt of their sender has to get through.
+                self._planner.lower_to(half)
+            if outcome.temporary and not (is_send and outcome.may_have_arrived):
+                later.update(dict.fromkeys(waiting, outcome))
+            else:
+                self.fail(waiting, outcome)
+        return later
+
+    async def _exchange(self, calls: Sequence[Call]) -> _Answered | Failure:
+        body = calls[0].body if len(calls) == 1 else b"[" + b",".join([call.body for call in calls]) + b"]"
+        exchanged = await self._http.post(body, len(calls))
+        if isinstance(exchanged, Failure):
+            return exchanged
+        try:
+            return _Answered(read_answers(exchanged.body, [call.identifier for call in calls]), exchanged.date)
+        except FormatError as error:
+            return Failure(BadAnswer, error.message)
+        except BatchRefused as error:
+            return self._batch_refused(len(calls), error.refusal)
+
+    def _batch_refused(self, count: int, refusal: Refused) -> Failure:
+        """Classify one error for a whole batch. If it is about batches, later ones are smaller."""
+        if refusal.temporary:
+            self._pause(refusal)
+            return Failure(NodeUnreachable, refusal.message, may_have_arrived=False, temporary=True)
+        if "batch" in refusal.message.lower():
+            self._planner.lower_to(count // 2)
+        return Failure(BadAnswer, f"it refused a batch of {count} calls: {refusal.message}", refused_as_batch=True)
+
+    def _deliver(self, calls: Sequence[Call], answered: _Answered, later: dict[Call, Failure | Refused]) -> list[Call]:
+        """Give the callers their answers, add to ``later`` what to repeat, and return what to ask alone."""
+        alone: list[Call] = []
+        for call, answer in zip(calls, answered.answers, strict=True):
+            if call.future.done():
+                continue
+            match answer:
+                case Result(value):
+                    call.future.set_result(Dated(value, answered.date) if call.dated else value)
+                case Refused(temporary=True):
+                    self._pause(answer)
+                    later[call] = answer
+                case Refused(code=code) if code == _RESPONSE_TOO_LARGE and len(calls) > 1 and not call.is_send:
+                    alone.append(call)
+                case Refused():
+                    self._refuse(call, answer)
+                case Malformed(problem):
+                    self.fail([call], Failure(BadAnswer, problem))
+                case _:
+                    assert_never(answer)
+        return alone
+
+    def _pause(self, refusal: Refused) -> None:
+        if refusal.pause is not None:
+            self._http.pause(refusal.pause)
+
+    def _refuse(self, call: Call, refusal: Refused) -> None:
+        if call.future.done():
+            return
+        call.future.set_exception(
+            NodeRefused(
+                f"the node at {self._http.endpoint} refused {call.method}: {refusal.message}",
+                node_code=refusal.code,
+                node_message=refusal.message,
+                protocol=self._protocol,
+                operation=call.method,
+                retryable=refusal.temporary,
+            )
+        )
+
+
+def _waiting(calls: Sequence[Call]) -> list[Call]:
+    return [call for call in calls if not call.future.done()]
+
+
+def _divided(calls: Sequence[Call], size: int) -> Iterator[Sequence[Call]]:
+    return (calls[start : start + size] for start in range(0, len(calls), size))

@@ -1,0 +1,177 @@
+"""Repairing an account's nonces in the background: the network mines no transaction above a missing nonce."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from layer2.errors import TransactionError
+from layer2.formats.evm_transaction import SignedTransaction
+from layer2.model.transactions import Finality
+from layer2.protocols.evm.fees.quotes import TRANSFER_GAS, Fees
+from layer2.protocols.evm.rpc.node import EvmNode
+from layer2.protocols.evm.sending.account_sender import AccountSender
+from layer2.protocols.evm.sending.nonce_ledger import NonceLedger
+from layer2.protocols.evm.sending.signing import Message, TransactionSigner
+
+__all__ = ["NonceRepair"]
+
+_PATIENCE = 30.0
+"""How many seconds a signed transaction keeps its nonce if it is not sent."""
+_BLOCKING_PATIENCE = 10.0
+"""How many seconds it keeps its nonce if a sent transaction waits behind it."""
+_GAP_PATIENCE = 5.0
+"""How many seconds a gap stays open for a transaction of an earlier run, which may still fill it."""
+_CHECK_SECONDS = 30.0
+"""How often the node's pool is checked for lost transactions, if something is sent."""
+
+
+class NonceRepair:
+    """Fills missing nonces, sends lost transactions again, and frees the nonces of unsent ones.
+
+    Args:
+        node: the party's own node.
+        signer: signs the transactions that fill missing nonces.
+        fees: prices.
+        ledger: the account's nonces.
+        sender: sends the account's transactions.
+    """
+
+    def __init__(
+        self, node: EvmNode, signer: TransactionSigner, fees: Fees, ledger: NonceLedger, sender: AccountSender
+    ) -> None:
+        self._node = node
+        self._signer = signer
+        self._fees = fees
+        self._ledger = ledger
+        self._sender = sender
+        self._next_check = 0.0
+        self._task: asyncio.Task[None] | None = None
+        self._unsent_timer: asyncio.TimerHandle | None = None
+        self._gap_timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
+
+    def postpone_check(self) -> None:
+        """Check for lost transactions not before half a minute from now."""
+        self._next_check = asyncio.get_running_loop().time() + _CHECK_SECONDS
+
+    def check_now(self) -> None:
+        """Check for lost transactions, if anything is sent."""
+        if len(self._ledger.unmined):
+            self._next_check = 0.0
+            self.check_if_due()
+
+    def check_if_due(self) -> None:
+        """Start a repair if an answer was lost, or if the next check is due."""
+        if self._ledger.unmined.has_doubted or asyncio.get_running_loop().time() >= self._next_check:
+            self._start()
+
+    def fill_gaps(self) -> None:
+        """Fill what a sent transaction waits for: a hole at once, a gap a little later."""
+        if self._is_closed:
+            return
+        if self._task is None and self._ledger.has_blocking_hole:
+            self._start()
+        elif self._ledger.nonces.has_gaps:
+            self._start_later()
+
+    def hold(self, signed: Sequence[SignedTransaction]) -> None:
+        """Keep the nonces of signed transactions for a limited time, until they are sent."""
+        self._ledger.unsent.add(signed, asyncio.get_running_loop().time())
+        self._start_unsent_timer()
+
+    async def aclose(self) -> None:
+        """End the repair that is under way, and start no other."""
+        self._is_closed = True
+        for timer in (self._unsent_timer, self._gap_timer):
+            if timer is not None:
+                timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _start_unsent_timer(self) -> None:
+        if self._unsent_timer is None:
+            seconds = min(_PATIENCE, _BLOCKING_PATIENCE / 2)
+            self._unsent_timer = asyncio.get_running_loop().call_later(seconds, self._expire_unsent)
+
+    def _expire_unsent(self) -> None:
+        """Free the nonces of unsent transactions, for example if their journal entry could not be written."""
+        self._unsent_timer = None
+        self._ledger.expire_unsent(asyncio.get_running_loop().time(), _PATIENCE, _BLOCKING_PATIENCE)
+        self.fill_gaps()
+        if self._ledger.unsent:
+            self._start_unsent_timer()
+
+    def _start(self) -> None:
+        if self._task is None and not self._is_closed:
+            self._task = asyncio.get_running_loop().create_task(self._repair())
+            self._task.add_done_callback(self._ended)
+
+    def _start_later(self) -> None:
+        if self._gap_timer is None:
+            self._gap_timer = asyncio.get_running_loop().call_later(_GAP_PATIENCE, self._gap_timer_ended)
+
+    def _gap_timer_ended(self) -> None:
+        self._gap_timer = None
+        self._start()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if task.cancelled():
+            return
+        # A failed repair has no caller to raise to. Its work is still due, and is tried again soon.
+        failed = task.exception() is not None
+        is_left = self._ledger.nonces.has_gaps or (failed and self._ledger.has_blocking_hole)
+        if is_left and not self._is_closed:
+            self._start_later()
+
+    async def _repair(self) -> None:
+        """Send again what the node did not answer or lost, then use missing nonces for transfers of nothing."""
+        ledger = self._ledger
+        for signed in ledger.unmined.doubted():
+            await self._sender.resend_doubted(signed)
+        if asyncio.get_running_loop().time() >= self._next_check:
+            await self._resend_lost()
+        while (nonce := ledger.nonces.take_hole(ledger.unmined.end)) is not None:
+            await self._fill(nonce)
+        while ledger.nonces.has_gaps:
+            # The first nonce that the node does not count is not in its pool. It may have transactions of an earlier
+            # run with later nonces.
+            pending, mined = await asyncio.gather(
+                self._sender.ask_pending(), self._node.transaction_count(self._signer.address, Finality.LATEST)
+            )
+            ledger.nonces.reach(mined)
+            if not ledger.nonces.take_gap(pending):
+                return
+            await self._fill(pending)
+
+    async def _fill(self, nonce: int) -> None:
+        try:
+            price = await self._fees.urgent_quote()
+            filler = await self._signer.sign(Message(self._signer.address, b"", 0, TRANSFER_GAS), nonce, price)
+        except BaseException:
+            self._ledger.nonces.give_back(nonce)
+            raise
+        self.hold([filler])
+        try:
+            await self._sender.send(filler, is_replacement=False)
+        except TransactionError as error:
+            # With these codes another transaction of this key has the nonce, so it is not missing.
+            if error.code not in ("nonce_used", "not_alone"):
+                raise
+
+    async def _resend_lost(self) -> None:
+        """Send again what the node accepted and lost, for example in a restart."""
+        self.postpone_check()
+        # The list is made before the node is asked: its count may not include what is sent meanwhile.
+        taken = self._ledger.unmined.taken()
+        pending, final = await asyncio.gather(
+            self._sender.pending(), self._node.transaction_count(self._signer.address, Finality.FINALIZED)
+        )
+        self._ledger.nonces.reach(pending)
+        self._ledger.unmined.settle(final)
+        for signed in taken:
+            nonce = signed.transaction.nonce
+            if nonce >= pending and self._ledger.unmined.holder(nonce) is signed:
+                await self._sender.resend_lost(signed)
