@@ -3,13 +3,16 @@ PYTHON ?= python3
 DEMO := .venv-demo
 DEV := .venv
 FUZZ := .venv-fuzz
+LOWEST := .venv-lowest
+DOCS := .venv-docs
+MIGRATION := .venv-migration
 SECONDS ?= 20
 SEED ?= 1
 NETWORK ?= simnet
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fuzz chaos format pins contracts wheel clean
+.PHONY: help demo test check docs fuzz chaos format pins contracts lowest wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -20,12 +23,16 @@ demo: $(DEMO)/.ready ## move bitcoin both ways on an embedded network, prove it,
 test: $(DEV)/.ready ## the whole suite, on simnet and, where Go is present, on real nodes
 	@$(DEV)/bin/python tools/run_tests.py $(ARGS)
 
-check: $(DEV)/.ready ## style, types, and the import contract
+check: $(DEV)/.ready ## style, types, the import contract, and the English
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
 	$(DEV)/bin/basedpyright
 	$(DEV)/bin/lint-imports
+	$(DEV)/bin/python tools/check_english.py
+
+docs: $(DOCS)/.ready ## build the documentation into dist/docs and dist/docs.tar.gz; a warning is an error
+	@$(DOCS)/bin/python -m tools.docsite.build $(ARGS)
 
 fuzz: $(FUZZ)/.ready ## fuzz every decoder of foreign bytes, each for SECONDS=20
 	@$(FUZZ)/bin/python -m fuzz --seconds $(SECONDS) $(ARGS)
@@ -55,12 +62,31 @@ pins: $(DEV)/.ready ## renew the pinned requirements
 		pyproject.toml requirements/dev.in -o requirements/dev.txt
 	$(DEV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--only-binary :all: --constraint requirements/demo.txt pyproject.toml requirements/fuzz.in -o requirements/fuzz.txt
+	$(DEV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--only-binary :all: --extra provider --extra simnet --constraint requirements/demo.txt \
+		pyproject.toml requirements/docs.in -o requirements/docs.txt
+	$(DEV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--only-binary :all: --extra provider --extra simnet --constraint requirements/demo.txt \
+		pyproject.toml requirements/migration.in -o docs/migration/requirements.txt
+	$(DEV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--only-binary :all: --resolution lowest-direct --extra provider --extra simnet pyproject.toml -o requirements/lowest.txt
+
+lowest: wheel $(LOWEST)/.ready ## run the demo with the lowest versions of dependencies that pyproject.toml allows
+	@$(LOWEST)/bin/python $(PIP_INSTALL) --no-deps --force-reinstall dist/*.whl
+	@$(LOWEST)/bin/python tools/import_everything.py
+	@$(LOWEST)/bin/layer2 demo
 
 wheel: $(DEV)/.ready ## build the wheel into dist/
 	rm -rf dist && $(DEV)/bin/python -m build --wheel --no-isolation --outdir dist . >/dev/null
 
 clean: ## remove the environments and what was built
-	rm -rf $(DEMO) $(DEV) $(FUZZ) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(DEMO) $(DEV) $(FUZZ) $(DOCS) $(LOWEST) $(MIGRATION) $(MIGRATION).lock dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(LOWEST)/.ready: requirements/lowest.txt
+	@echo "installing into $(LOWEST) (once) ..."
+	@$(PYTHON) -m venv $(LOWEST)
+	@$(LOWEST)/bin/python $(PIP_INSTALL) --no-deps --require-hashes --only-binary :all: -r requirements/lowest.txt
+	@touch $@
 
 $(DEMO)/.ready: requirements/demo.txt pyproject.toml
 	@echo "installing into $(DEMO) (once) ..."
@@ -81,4 +107,19 @@ $(FUZZ)/.ready: requirements/fuzz.txt pyproject.toml
 	@$(PYTHON) -m venv $(FUZZ)
 	@$(FUZZ)/bin/python $(PIP_INSTALL) --no-deps --require-hashes --only-binary :all: -r requirements/fuzz.txt
 	@$(FUZZ)/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DOCS)/.ready: requirements/docs.txt pyproject.toml
+	@echo "installing into $(DOCS) (once) ..."
+	@$(PYTHON) -m venv $(DOCS)
+	@$(DOCS)/bin/python $(PIP_INSTALL) --no-deps --require-hashes --only-binary :all: -r requirements/docs.txt
+	@$(DOCS)/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The tests of the migration guide, which run in $(DEV), make this one when they first need it.
+$(MIGRATION)/.ready: docs/migration/requirements.txt pyproject.toml
+	@$(PYTHON) -m venv --clear --without-pip $(MIGRATION)
+	@$(DEV)/bin/uv pip install --quiet --python $(MIGRATION)/bin/python --no-deps --require-hashes --only-binary :all: \
+		-r docs/migration/requirements.txt
+	@$(DEV)/bin/uv pip install --quiet --python $(MIGRATION)/bin/python --no-deps --no-build-isolation -e .
 	@touch $@

@@ -1,11 +1,11 @@
-"""The async API on real nodes, against its own blocking twins and against web3.py.
+"""The async API on real nodes, compared with its blocking twins and with web3.py.
 
-Starts a devnet of its own (op-geth, btcd, two lnd) in a temporary directory and stops it at the end. ``QUICK=1`` takes
-fewer rounds. Rounds of everything that is compared alternate, and each rate is that of the median round, because
-other programs share the machine.
+Starts a devnet (op-geth, btcd, two lnd) in a temporary directory and stops it at the end. ``QUICK=1`` runs fewer
+rounds. The compared programs alternate in rounds, and each rate is that of the median round, because other programs
+share the machine.
 
-BOB's blocks are made between the rounds, never within one, and every transaction that was measured has to be in a
-block afterwards: a send that the node lost is no send.
+BOB's blocks are made between rounds, never during one. Every measured transaction must be in a block afterwards, so
+that lost transactions do not count.
 """
 
 from __future__ import annotations
@@ -45,23 +45,23 @@ from layer2.protocols.lightning import LightningNetwork
 from layer2.signers.software import SoftwareEvmSigner
 
 CALLS = 100
-"""Calls in a round: concurrent ones, ones after another, or one in each thread."""
+"""Calls in a round: concurrent, sequential, or one in each thread."""
 PAYMENTS = 30
 SATOSHI = 100
 GAS = 21_000
 GWEI = 10**9
 FUNDS = 10**18
-"""Wei for each key whose transactions are signed beforehand."""
+"""Wei for each key with pre-signed transactions."""
 NOWHERE = "0x" + "11" * 20
-"""Who gets one wei each time."""
+"""The recipient of one wei in each transaction."""
 
 Round = Callable[[], float]
-"""Does a number of things and returns how many of them a second it did."""
+"""Runs a number of calls and returns their rate per second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """How often everything is measured."""
+    """The size of a run."""
 
     statuses: int
     submissions: int
@@ -70,16 +70,16 @@ class Rounds:
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """One party's way of using the library."""
+    """The library as one party uses it."""
 
     bob: BobClient
     lightning: LightningNetwork
     payee: LightningNetwork
-    """The other party's node, which makes the invoices."""
+    """The other party's node, which creates the invoices."""
 
 
 class Sender:
-    """A key with money, and its transactions, signed before any round begins."""
+    """A funded key and its transactions, signed before the first round."""
 
     def __init__(self, chain_id: int) -> None:
         self._signer = SoftwareEvmSigner(SystemEntropy().token(32))
@@ -110,7 +110,7 @@ class Sender:
 
 
 class Bench:
-    """What all rounds need: a running network, the library in both forms, and a loop for the async one."""
+    """The shared resources of all rounds: a running network, both forms of the library, and an event loop."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class Bench:
         self.threads = threads
 
     def concurrently(self, call: Callable[[Any], Awaitable[Any]], arguments: Sequence[Any]) -> tuple[float, list[Any]]:
-        """All calls at once in the loop: calls a second, and the results in order."""
+        """Run all calls concurrently in the loop; return calls per second and the results in order."""
 
         async def measured() -> tuple[float, list[Any]]:
             start = time.perf_counter()
@@ -137,19 +137,19 @@ class Bench:
         return self.runner.run(measured())
 
     def in_turn(self, call: Callable[[Any], Any], arguments: Sequence[Any]) -> tuple[float, list[Any]]:
-        """One blocking call after another."""
+        """Run blocking calls sequentially."""
         start = time.perf_counter()
         results = [call(argument) for argument in arguments]
         return len(arguments) / (time.perf_counter() - start), results
 
     def in_threads(self, call: Callable[[Any], Any], arguments: Sequence[Any]) -> tuple[float, list[Any]]:
-        """Blocking calls in as many threads, which wait for them already."""
+        """Run each blocking call in its own thread. The threads have been started before."""
         start = time.perf_counter()
         results = list(self.threads.map(call, arguments))
         return len(arguments) / (time.perf_counter() - start), results
 
     def make_block(self) -> None:
-        """Put everything that waits at BOB into a block."""
+        """Put all pending transactions at BOB into a block."""
 
         async def mine() -> None:
             async with aiohttp.ClientSession() as session:
@@ -158,7 +158,7 @@ class Bench:
         self.runner.run(mine())
 
     def automatic_blocks(self, enabled: bool) -> None:
-        """Whether BOB makes blocks by itself."""
+        """Enable or disable automatic blocks at BOB."""
 
         async def switch() -> None:
             async with aiohttp.ClientSession() as session:
@@ -167,16 +167,16 @@ class Bench:
         self.runner.run(switch())
 
     def check_mined(self, tx_ids: Sequence[EvmTxId]) -> None:
-        """Make a block, and insist that it has all of these."""
+        """Make a block, and check that it contains all of these transactions."""
         self.make_block()
         _, statuses = self.concurrently(self.ours.bob.get_transaction_status_async, tx_ids)
         missing = [status for status in statuses if status.state not in {TxState.INCLUDED, TxState.FINAL}]
         if missing or len(set(tx_ids)) != len(tx_ids):
-            raise SystemExit(f"{len(missing)} of {len(tx_ids)} transactions are in no block, the first: {missing[:1]}")
+            raise SystemExit(f"{len(missing)} of {len(tx_ids)} transactions are not in a block, first: {missing[:1]}")
 
 
 def medians(rounds: int, ways: Mapping[str, Round]) -> dict[str, float]:
-    """Each way's rate in its median round. One round of each warms up; then they alternate."""
+    """The rate of each contender in its median round. Each has one warm-up round; then they alternate."""
     for way in ways.values():
         way()
     rates: dict[str, list[float]] = {name: [] for name in ways}
@@ -187,7 +187,7 @@ def medians(rounds: int, ways: Mapping[str, Round]) -> dict[str, float]:
 
 
 def measure_statuses(bench: Bench, web3: AsyncWeb3[Any], blocking_web3: Web3, rounds: int) -> list[Figure]:
-    """Where are 100 transactions? Ours reads each receipt and the three heads; web3.py is asked for receipts only."""
+    """Statuses of 100 transactions. Ours reads each receipt and the three heads; web3.py reads only receipts."""
     request = EvmTransactionRequest(to=NOWHERE, value=1, gas_limit=GAS)
     _, sent = bench.concurrently(bench.ours.bob.submit_transaction_async, [request] * CALLS)
     tx_ids = [status.tx_id for status in sent]
@@ -244,7 +244,7 @@ def measure_requests(bench: Bench, rounds: int) -> list[Figure]:
 
 
 def measure_signed(bench: Bench, web3: AsyncWeb3[Any], blocking_web3: Web3, rounds: int) -> list[Figure]:
-    """100 transactions that are signed already. Ours keeps a durable record of each; web3.py only hands them in."""
+    """100 pre-signed transactions. Ours stores a durable record of each; web3.py only submits them."""
     chain_id = bench.network.bob.chain_id
     senders = {name: Sender(chain_id) for name in ("ours", "in turn", "threads", "web3", "blocking web3")}
     bench.check_mined([bench.twins.bob.transfer_asset_sync(ETH, FUNDS, sender.address) for sender in senders.values()])
@@ -284,7 +284,7 @@ def measure_signed(bench: Bench, web3: AsyncWeb3[Any], blocking_web3: Web3, roun
 
 
 def measure_lightning(bench: Bench, rounds: int) -> list[Figure]:
-    """Invoices made, and payments that arrived, over one channel between two lnd."""
+    """Invoices created and payments completed, over one channel between two lnd nodes."""
     ours, twins = bench.ours, bench.twins
     amounts = [SATOSHI] * CALLS
 
@@ -323,7 +323,7 @@ def measure_lightning(bench: Bench, rounds: int) -> list[Figure]:
 
 
 def config(network: LocalNetwork, party: Party, journal: Path) -> Layer2Config:
-    """One party's configuration; its records are in a file of their own."""
+    """One party's configuration, with its own journal file."""
     return Layer2Config(**party_values(network, party), journal=JournalSection(path=journal))
 
 
@@ -342,7 +342,7 @@ async def enter_async(network: LocalNetwork, directory: Path, stack: AsyncExitSt
 
 
 def enter_blocking(network: LocalNetwork, directory: Path, stack: ExitStack) -> Clients:
-    """The provider's account on BOB and the taker's Lightning through the twins: each account has one user only."""
+    """The provider's BOB account and the taker's Lightning node through the twins, so each account has one user."""
     taker, provider = [
         stack.enter_context(Layer2Manager(config(network, party, directory / f"blocking-{name}.sqlite")))
         for name, party in (("taker", network.taker), ("provider", network.provider))

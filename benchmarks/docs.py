@@ -1,7 +1,7 @@
-"""Writes the figures of ``docs/benchmarks.md`` from full runs, so that nobody types one; the text around them stays.
+"""Writes the figures of ``docs/benchmarks.md`` from full runs. The text around them is kept.
 
-``make bench-docs`` runs every benchmark anew. ``python benchmarks/docs.py evm`` runs the named ones, and
-``evm=FILE`` takes what such a run printed. The tables stand between ``<!-- bench-evm -->`` and
+``make bench-docs`` runs every benchmark. ``python benchmarks/docs.py evm`` runs only the named ones, and
+``evm=FILE`` uses the output of an earlier run. The tables are between ``<!-- bench-evm -->`` and
 ``<!-- end of bench-evm -->``.
 """
 
@@ -20,27 +20,27 @@ NAMES: Final = ("evm", "lightning", "async", "imports")
 
 
 def markers(name: str) -> tuple[str, str]:
-    """Between what a benchmark's figures stand."""
+    """The markers around a benchmark's figures."""
     return f"<!-- bench-{name} -->", f"<!-- end of bench-{name} -->"
 
 
 def section(name: str, output: str, day: datetime) -> str:
-    """What one run printed, for the page.
+    """Convert the output of one run for the page.
 
     Raises:
-        SystemExit: it is no full run that came to its end.
+        SystemExit: the run did not finish, or was a quick one.
     """
     lines = output.splitlines()
     table = [line.strip() for line in lines if line.startswith("|")]
     try:
         rows = json.loads(lines[-1])["figures"]
     except (IndexError, KeyError, TypeError, ValueError) as error:
-        raise SystemExit(f"bench-{name} did not come to its end: its last line is no JSON of figures") from error
-    # The table has a heading and a rule above its rows.
+        raise SystemExit(f"bench-{name} did not finish: its last line is not JSON with figures") from error
+    # The table has a heading and a separator above its rows.
     if not rows or len(table) != len(rows) + 2:
         raise SystemExit(f"bench-{name} printed {len(rows)} figures and {len(table)} lines of a table")
     if "QUICK=1" in lines[0]:
-        raise SystemExit(f"bench-{name} was a quick run; the page holds full ones")
+        raise SystemExit(f"bench-{name} was a quick run; the page needs full runs")
     missed = [row["name"] for row in rows if row["met"] is False]
     aims = sum(row["met"] is not None for row in rows)
     told = [f"Run on {day:%Y-%m-%d} by `make bench-{name}`: {lines[0]}. {aims - len(missed)} of {aims} aims met."]
@@ -48,23 +48,23 @@ def section(name: str, output: str, day: datetime) -> str:
 
 
 def replaced(page: str, name: str, text: str) -> str:
-    """The page with these figures in the place of the former ones.
+    """Return the page with these figures in place of the previous ones.
 
     Raises:
-        SystemExit: the page has no such place, or several.
+        SystemExit: the page does not have exactly one place for them.
     """
     start, end = markers(name)
     if page.count(start) != 1 or page.count(end) != 1 or page.index(end) < page.index(start):
-        raise SystemExit(f"the page needs one {start} and after it one {end}")
+        raise SystemExit(f"the page needs exactly one {start}, followed by exactly one {end}")
     before, rest = page.split(start)
     return f"{before}{start}\n{text}\n{end}{rest.split(end)[1]}"
 
 
 def run(name: str) -> str:
-    """What a full run prints."""
+    """Return the output of a full run."""
     environment = {key: value for key, value in os.environ.items() if key != "QUICK"}
     program = [sys.executable, str(Path(__file__).with_name(f"{name}.py"))]
-    done = subprocess.run(program, env=environment, stdout=subprocess.PIPE, text=True)  # noqa: S603  # our own program
+    done = subprocess.run(program, env=environment, stdout=subprocess.PIPE, text=True)  # noqa: S603  # beside this file
     if done.returncode:
         raise SystemExit(f"bench-{name} failed")
     return done.stdout
@@ -74,7 +74,7 @@ def main(asked: list[str]) -> None:
     for each in asked or NAMES:
         name, _, file = each.partition("=")
         if name not in NAMES:
-            raise SystemExit(f"there is no benchmark {name}; there are {', '.join(NAMES)}")
+            raise SystemExit(f"unknown benchmark {name}; expected one of {', '.join(NAMES)}")
         output = Path(file).read_text(encoding="utf-8") if file else run(name)
         day = datetime.fromtimestamp(Path(file).stat().st_mtime, UTC) if file else datetime.now(UTC)
         page = replaced(PAGE.read_text(encoding="utf-8"), name, section(name, output, day))

@@ -1,8 +1,8 @@
-"""The EVM client against web3.py, httpx, aiohttp and wrk, on op-geth, in one run.
+"""The EVM client compared with web3.py, httpx, aiohttp and wrk, on op-geth, in one run.
 
-Starts a devnet of its own in a temporary directory and stops it at the end. ``QUICK=1`` takes fewer and shorter rounds,
-``SOAK=1`` adds ten minutes of cancelled calls. Rounds of everything that is compared alternate, and each rate is that
-of the median round, because other programs share the machine.
+Starts a devnet in a temporary directory and stops it at the end. ``QUICK=1`` runs fewer and shorter rounds,
+``SOAK=1`` adds ten minutes of cancelled calls. The compared programs alternate in rounds, and each rate is that of the
+median round, because other programs share the machine.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from load.rounds import progress
 from layer2.local.network import LocalNetwork
 
 PACKAGES = ("aiohttp", "orjson", "coincurve", "web3", "httpx", "eth-account", "trie", "rlp")
-"""Whose versions are told: what we use, and the peers."""
+"""The packages whose versions are printed: our dependencies and the peers."""
 
 
 async def measure(network: LocalNetwork, directory: Path, effort: Effort) -> list[Figure]:
-    """Every row of the table."""
+    """Measure every row of the table."""
     async with aiohttp.ClientSession() as session, opened(network, directory / "journal.sqlite") as bob:
         bench = Bench(network, directory, bob, session)
         await bench.automatic_blocks(False)
@@ -48,7 +48,7 @@ async def measure(network: LocalNetwork, directory: Path, effort: Effort) -> lis
 
 
 def effort_asked() -> Effort:
-    """What the environment says."""
+    """Read the effort from the environment."""
     soak = 600.0 if os.environ.get("SOAK") == "1" else 0.0
     if os.environ.get("QUICK") == "1":
         return Effort(rounds=1, seconds=0.25, sends=1000, storm_seconds=5, soak_seconds=soak, is_quick=True)

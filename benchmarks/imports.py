@@ -1,7 +1,7 @@
-"""How long importing takes over what bare Python needs. Run by ``make bench-imports``.
+"""Import times, less the start of bare Python. Run by ``make bench-imports``.
 
-Every number is the median over fresh interpreters that take turns, after each has run once, so that a busy moment
-of the machine meets all of them alike.
+Every number is the median over fresh interpreters. After one warm-up run each, they run in turn, so that load on the
+machine affects all of them alike.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ CASES = (
 
 
 def milliseconds(code: str) -> float:
-    """How long a fresh interpreter takes from its start to its end."""
+    """The run time of a fresh interpreter, in milliseconds."""
     began = time.perf_counter()
-    subprocess.run([sys.executable, "-I", "-c", code], check=True)  # noqa: S603  # our own interpreter, code from above
+    subprocess.run([sys.executable, "-I", "-c", code], check=True)  # noqa: S603  # this interpreter, code from above
     return (time.perf_counter() - began) * 1000
 
 

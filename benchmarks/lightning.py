@@ -1,14 +1,14 @@
-"""The Lightning client against plain REST calls to the same lnd, and its codec against ``bolt11``, in one run.
+"""The Lightning client compared with plain REST calls to the same lnd, and its codec with ``bolt11``, in one run.
 
-Starts a devnet of its own in a temporary directory and stops it at the end. ``QUICK=1`` takes fewer and shorter rounds.
-Rounds of everything that is compared alternate, and each rate is that of the median round, because other programs
-share the machine.
+Starts a devnet in a temporary directory and stops it at the end. ``QUICK=1`` runs fewer and shorter rounds. The
+compared programs alternate in rounds, and each rate is that of the median round, because other programs share the
+machine.
 
-Where the time goes. A payment takes lnd and its peer some 90 ms alone and 10 ms of both cores when many are under way;
-the client adds 1 to 2 ms of its own to 0.5 ms of a plain call, most of it for the invoice, which is decoded and
-checked, and for the messages of its stream, of which the plain call asks for the last only. Both send one request. An
-invoice takes lnd 1 to 2 ms; reading it back and checking it takes us 0.2 ms, which shows at concurrency 1 only. A
-cancelled call that was sent is answered all the same: a new connection would cost both sides some 5 ms for TLS.
+Where the time goes: a single payment takes lnd and its peer about 90 ms, and 10 ms of both cores if many are in flight.
+A plain call takes 0.5 ms. The client adds 1 to 2 ms, mostly to decode and check the invoice, and to read the messages
+of its stream, of which the plain call requests only the last. Both send one request. lnd creates an invoice in 1 to
+2 ms; the client reads it back and checks it in 0.2 ms, which is visible only at concurrency 1. The client reads the
+answer of a cancelled call, because a new connection would cost both sides about 5 ms for TLS.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from load.rounds import progress
 from layer2.local.network import LocalNetwork
 
 PACKAGES = ("aiohttp", "orjson", "coincurve", "bolt11")
-"""Whose versions are told: what we use, and the peer."""
+"""The packages whose versions are printed: our dependencies and the peer."""
 
 
 async def measure(network: LocalNetwork, directory: Path, effort: Effort) -> list[Figure]:
-    """Every row of the table."""
+    """Measure every row of the table."""
     async with (
-        # Connections of both nodes are in one pool; each node has its own limit.
+        # One pool holds the connections to both nodes; each node has its own limit.
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, limit_per_host=CONNECTIONS)) as session,
         opened(network, network.taker, directory / "payer.sqlite") as payer,
         opened(network, network.provider, directory / "payee.sqlite") as payee,
@@ -55,7 +55,7 @@ async def measure(network: LocalNetwork, directory: Path, effort: Effort) -> lis
 
 
 def effort_asked() -> Effort:
-    """What the environment says."""
+    """Read the effort from the environment."""
     if os.environ.get("QUICK") == "1":
         payments = {1: 4, 10: 20, 100: 60}
         return Effort(1, 150, payments, subscriptions=500, holds=10, storm_seconds=4, is_quick=True)

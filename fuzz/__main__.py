@@ -1,6 +1,7 @@
-"""Fuzzes the decoders with atheris, each in a process of its own: ``python -m fuzz --seconds 20 [TARGET ...]``.
+"""Fuzzes the decoders with atheris, each in a separate process: ``python -m fuzz --seconds 20 [TARGET ...]``.
 
-A crash ends it with status 1, its input is in ``fuzz/crashes``, and ``python -m fuzz TARGET --replay FILE`` repeats it.
+A crash ends it with status 1 and stores its input in ``fuzz/crashes``. ``python -m fuzz TARGET --replay FILE`` repeats
+the crash.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ CRASHES = Path(__file__).parent / "crashes"
 
 
 def targets(*, instrumented: bool) -> Mapping[str, Target]:
-    """The targets; instrumented, every branch that an input takes in this package is counted."""
-    # The proof that mutation begins with is made as the tests make theirs.
+    """Load the targets. If instrumented, atheris counts every branch that an input takes in this package."""
+    # The seed proof is made with the tests' own functions.
     sys.path.append(str(Path(__file__).parents[1] / "tests"))
     with atheris.instrument_imports(include=["layer2"]) if instrumented else nullcontext():
         from fuzz.targets import TARGETS
@@ -32,7 +33,7 @@ def targets(*, instrumented: bool) -> Mapping[str, Target]:
 
 
 def fuzz(name: str, seconds: int) -> None:
-    """Fuzz one target in this process, which ends with it."""
+    """Fuzz one target in this process. This call ends the process."""
     target = targets(instrumented=True)[name]
     CRASHES.mkdir(exist_ok=True)
 
@@ -50,17 +51,17 @@ def fuzz(name: str, seconds: int) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="fuzz", description=__doc__)
     known = targets(instrumented=False) if "--here" not in sys.argv else {}
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(known)}; all by default")
-    parser.add_argument("--seconds", type=int, default=20, help="for each target")
-    parser.add_argument("--here", action="store_true", help="one target, in this process")
-    parser.add_argument("--replay", type=Path, metavar="FILE", help="give one target this input, without fuzzing")
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"one of {', '.join(known)}; all by default")
+    parser.add_argument("--seconds", type=int, default=20, help="seconds for each target")
+    parser.add_argument("--here", action="store_true", help="run one target in this process")
+    parser.add_argument("--replay", type=Path, metavar="FILE", help="run one target with this input, without fuzzing")
     arguments = parser.parse_args()
     if arguments.here:
         fuzz(arguments.targets[0], arguments.seconds)
         return 0
     names: list[str] = arguments.targets or list(known)
     if unknown := set(names) - set(known):
-        parser.error(f"not a target: {', '.join(sorted(unknown))}")
+        parser.error(f"unknown target: {', '.join(sorted(unknown))}")
     if arguments.replay is not None:
         known[names[0]].check(arguments.replay.read_bytes())
         return 0
@@ -72,7 +73,7 @@ def main() -> int:
 
 def _survives(name: str, seconds: int) -> bool:
     command = [sys.executable, "-m", "fuzz", name, "--here", "--seconds", str(seconds)]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # this very program
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # this program
     done = [line for line in finished.stderr.splitlines() if line.startswith("Done")]
     print(f"{name:<12} {done[-1] if done else 'crashed'}", flush=True)
     if finished.returncode != 0:

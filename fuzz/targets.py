@@ -1,6 +1,6 @@
-"""What is fuzzed: each target takes any bytes, hands them to one decoder, and fails where that breaks its promise.
+"""The fuzz targets. Each passes arbitrary bytes to one decoder, and fails if the decoder breaks its contract.
 
-The promise: ``FormatError`` and nothing else leaves a decoder, and what it returns encodes to the same bytes.
+The contract: a decoder raises only ``FormatError``, and its result encodes to the same bytes.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ __all__ = ["TARGETS", "Target"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One decoder, and inputs from which the fuzzer begins."""
+    """One decoder and its seed inputs."""
 
     check: Callable[[bytes], bool]
-    """Whether the decoder takes these bytes; AssertionError where it breaks its promise."""
+    """Whether the decoder accepts these bytes. Raises AssertionError if it breaks its contract."""
     seeds: tuple[bytes, ...]
     longest: int = 4_096
     """Bytes of an input."""
@@ -60,11 +60,11 @@ def _header(data: bytes) -> bool:
 
 
 _LINK = b"\xee" * 32
-"""Stands in an input for the hash of the node after it: no fuzzer finds a preimage of keccak256."""
+"""A placeholder for the hash of the next node, because a fuzzer cannot find a preimage of keccak256."""
 
 
 def _trie(data: bytes) -> bool:
-    """An index (2 bytes), then nodes, each after its length (2 bytes), whose hashes are put right."""
+    """An index (2 bytes), then nodes, each prefixed with its length (2 bytes). Their hashes are corrected."""
     index, rest = int.from_bytes(data[:2], "big"), data[2:]
     nodes: list[bytes] = []
     while rest:
@@ -106,7 +106,7 @@ def _revert(data: bytes) -> bool:
 
 
 def _bolt11(data: bytes) -> bool:
-    """A text as it is; and the same bytes, with a checksum that is put right, as an invoice of the local network."""
+    """The text itself, and the same bytes with a corrected checksum, as an invoice of the local network."""
     with suppress(FormatError):
         bolt11.decode(data.decode("latin-1"))
     with suppress(FormatError):
@@ -119,9 +119,9 @@ def _bolt11(data: bytes) -> bool:
 
 
 def _check_written_again(invoice: Bolt11Invoice) -> None:
-    """What an invoice says, one that is written anew says too."""
+    """An invoice that is decoded and encoded again has the same fields."""
     if invoice.payment_secret is None or 0 in (invoice.expiry, invoice.min_final_cltv_expiry_delta):
-        return  # Such are read, and never written.
+        return  # These are decoded, but never encoded.
     said = {field.name: getattr(invoice, field.name) for field in fields_of(InvoiceFields) if field.name != "payee"}
     again = bolt11.decode(bolt11.encode(InvoiceFields(**said), _signed))
     assert {name: getattr(again, name) for name in said} == said
@@ -129,12 +129,12 @@ def _check_written_again(invoice: Bolt11Invoice) -> None:
 
 
 def _signed(digest: bytes) -> bytes:
-    # Some key can be recovered from it, whatever the digest.
+    # A key can be recovered from it for any digest.
     return bytes(31) + b"\x01" + bytes(31) + b"\x01\x00"
 
 
 def _recipient(data: bytes) -> bool:
-    """A text as a payer gives it; who is named by it is named by the shortest text for the same, too."""
+    """A recipient as a payer enters it. The shortest text for the recipient decodes to the same recipient."""
     with suppress(InvalidRequest):
         payee = read_recipient(data.decode("latin-1")).payee
         match payee:
@@ -152,7 +152,7 @@ def _recipient(data: bytes) -> bool:
 
 
 def _lnurl_answer(data: bytes) -> bool:
-    """What an LNURL service says, as its first answer and as its second."""
+    """An LNURL service's answer, as the first and as the second answer."""
     taken = False
     for read in (lnurl.read_offer, lnurl.read_invoice_answer):
         with suppress(FormatError):
@@ -232,7 +232,7 @@ def _transactions() -> tuple[bytes, ...]:
         data=b"data",
         access_list=((bytes(20), (bytes(32),)),),
     )
-    # Any r and small s recover some key.
+    # Any r with a small s recovers a key.
     signature = bytes(31) + b"\x01" + bytes(31) + b"\x01"
     return tuple([made.signed(signature + bytes((parity,))).raw for parity in (0, 1)])
 
@@ -250,7 +250,7 @@ _REVERTS = (
 
 
 def _invoices() -> tuple[bytes, ...]:
-    """The groups of one that says little, of one that says all, and of one that says more than once."""
+    """The groups of invoices with few fields, with all fields, and with repeated fields."""
     little = InvoiceFields(
         prefix="bcrt",
         amount_msat=100_000_000,

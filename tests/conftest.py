@@ -1,7 +1,7 @@
-"""Which networks the tests run on, and what is said of those that do not run.
+"""Selects the networks that the tests run on, and reports the tests that do not run.
 
-Tests of real nodes are marked ``devnet``. Where the nodes are not built they are left out, and one line says so; in
-CI they fail instead. A test that runs on one network only says why by ``only_on``, and the reasons are listed.
+Tests of real nodes are marked ``devnet``. If the nodes are not built, these tests are skipped and one line reports it;
+in CI they fail instead. A test for one network gives its reason in ``only_on``, and the reasons are listed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_another_network(item: pytest.Item, reasons: dict[str, str]) -> bool:
-    """Whether the item is a test on a network that it says it cannot run on."""
+    """Whether the item is a test on a network that ``only_on`` excludes."""
     mark = item.get_closest_marker("only_on")
     if mark is None:
         return False
@@ -55,14 +55,14 @@ def _is_missing() -> bool:
 
 
 def _group(item: pytest.Item) -> str:
-    """Tests of one group run in one process, one after the other: they share a network, or the machine."""
+    """Run the tests of one group in one process, sequentially: they share a network, or the machine."""
     if item.path.parent.name == "devnet":
         return "devnet nodes"
     return "devnet own" if "own_network" in getattr(item, "fixturenames", ()) else "devnet shared"
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    # A worker of pytest-xdist collects; its controller prints.
+    # A pytest-xdist worker collects; its controller prints.
     output: dict[str, object] | None = getattr(session.config, "workeroutput", None)
     if output is not None:
         output["only_on"] = session.config.stash[_REASONS]

@@ -1,4 +1,4 @@
-"""Iterators that are followed within a block and end with it."""
+"""Closes iterators at the end of a block."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 @asynccontextmanager
 async def following(items: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
-    """What ``aclosing`` does, for what is promised to be an iterator only and is a generator."""
+    """Like ``aclosing``, for a generator that is typed as an iterator."""
     try:
         yield items
     finally:

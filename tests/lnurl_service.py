@@ -1,4 +1,4 @@
-"""An LNURL-pay service on this machine (LUD-06, LUD-16), which can be told to misbehave."""
+"""An LNURL-pay service on this machine (LUD-06, LUD-16), which can misbehave on request."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from layer2.formats import lnurl
 __all__ = ["LnurlService", "running_service"]
 
 MakeInvoice = Callable[[int, bytes], Awaitable[str]]
-"""(millisatoshi, description hash) -> the text of an invoice."""
+"""(millisatoshi, description hash) -> a BOLT 11 invoice."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SECRET = "token=only-the-payer-knows"
 
 
 @dataclass
 class LnurlService:
-    """A service that gives invoices for one payee; each part of what it says can be changed."""
+    """A service that returns invoices of one payee. Tests can change each part of its answers."""
 
     make_invoice: MakeInvoice
     port: int = 0
     scheme: str = "http"
     identifier: str | None = None
-    """What it calls itself; None is its own address."""
+    """Its identifier in the metadata; None for its address."""
     changes: dict[str, object] = field(default_factory=dict)
-    """Of its first answer."""
+    """Extra fields of its first answer."""
     requests: list[web.Request] = field(default_factory=list)
     answer_first: Handler | None = None
     answer_second: Handler | None = None
@@ -42,7 +42,7 @@ class LnurlService:
 
     @property
     def address(self) -> str:
-        """As LUD-16 writes it, with a port for tests."""
+        """Its address as in LUD-16, with a port for tests."""
         return f"alice@127.0.0.1:{self.port}"
 
     @property
@@ -85,7 +85,7 @@ class LnurlService:
 
 @asynccontextmanager
 async def running_service(make_invoice: MakeInvoice, tls: ssl.SSLContext | None = None) -> AsyncIterator[LnurlService]:
-    """The service on a port of the loopback until the block ends."""
+    """Run the service on a loopback port until the block ends."""
     service = LnurlService(make_invoice, scheme="http" if tls is None else "https")
     application = web.Application()
     application.router.add_get("/.well-known/lnurlp/{name}", service.first)

@@ -9,7 +9,7 @@ __all__ = ["MemorySends"]
 
 
 class MemorySends:
-    """Send records that outlive a client and not the test."""
+    """Send records that survive a client, but not the test."""
 
     def __init__(self) -> None:
         self.records: dict[tuple[str, str], SendRecord] = {}

@@ -1,4 +1,4 @@
-"""Blocking twins: the same method from a thread without a loop, refused wherever it would deadlock."""
+"""Blocking twins: the same method for threads without a loop, refused if it would deadlock."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_leaving_an_iterator_twin_early_closes_it(portal: Portal) -> None:
     counter = Counter(portal)
     numbers = counter.numbers_sync(3)
     assert next(numbers) == 0
-    numbers.close()  # type: ignore[attr-defined]  # a generator, which the interface need not promise
+    numbers.close()  # type: ignore[attr-defined]  # a generator; the interface does not guarantee it
     assert counter.closed
 
 

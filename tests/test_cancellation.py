@@ -1,4 +1,4 @@
-"""``cancellable`` is the select of the API: a result, or the event, whichever comes first."""
+"""``cancellable`` waits for a result or the event, whichever comes first."""
 
 from __future__ import annotations
 

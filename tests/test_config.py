@@ -1,4 +1,4 @@
-"""Settings: argument over environment over file over default, and errors that name key, file and what is allowed."""
+"""Settings: argument over environment over file over default. Errors name the key, the file and the allowed values."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def refusal(path: Path, **arguments: object) -> ConfigurationError:
     return caught.value
 
 
-# Where a value comes from.
+# The source of a value.
 
 
 def test_a_default_holds_where_nothing_is_said(write: Write) -> None:
@@ -216,7 +216,7 @@ def test_a_key_that_is_none_is_refused_without_showing_it(key: str) -> None:
     assert key not in str(caught.value) or key == "0x"
 
 
-# What is wrong is named.
+# Errors name the fault.
 
 
 def test_a_misspelt_key_is_named_with_its_file_and_what_was_meant(write: Write) -> None:
@@ -298,7 +298,7 @@ def test_a_wrong_provider_is_named_by_its_place(write: Write) -> None:
 
 def test_a_provider_serves_on_the_loopback_only(write: Write) -> None:
     path = write(MINIMAL + 'identity_key_file = "identity"\nlisten_host = "0.0.0.0"\n' + BOB + LIGHTNING)
-    with pytest.raises(ConfigurationError, match='"listen_host": must be an address of this machine\'s loopback'):
+    with pytest.raises(ConfigurationError, match='"listen_host": must be a loopback address'):
         ProviderSettings.load(path)
 
 
@@ -330,7 +330,7 @@ def test_rootstock_has_its_own_chain_id_and_a_client_on_regtest_only(write: Writ
     assert (settings.chain_id, type(settings).__name__) == (33, "RootstockSettings")
     for network in ("mainnet", "testnet"):
         error = refusal(write(f'network = "{network}"\n' + ROOTSTOCK))
-        assert "[rootstock] has a client on regtest only" in error.message
+        assert "[rootstock] is available on regtest only" in error.message
 
 
 def test_the_price_of_the_coin_that_pays_gas_reaches_the_client(write: Write) -> None:

@@ -1,4 +1,4 @@
-"""Words of others in our own errors."""
+"""Foreign text in this package's errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``make fuzz`` runs is held true here, without atheris: each target takes its seeds, and what is near them."""
+"""The targets of ``make fuzz``, without atheris: each accepts its seeds and handles small changes of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _targets() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their module up.
+    # Dataclasses look up their module.
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module

@@ -1,4 +1,4 @@
-"""What a server's answer says of the time, and what a session keeps."""
+"""The time and pauses in a server's answer, and the cookies of a session."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from layer2.net.http_client import open_session, retry_after, server_time
 from layer2.net.pool import ConnectionPoolConfig
 
 NO_DATE = "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"
-"""What no calendar has: its numbers do not fit into a date."""
+"""Numbers that do not fit into a date."""
 
 
 async def answer(request: web.Request) -> web.Response:
@@ -62,7 +62,7 @@ async def test_cookies_are_not_kept() -> None:
     application = web.Application()
     application.router.add_get("/", answer)
     async with TestServer(application) as server, open_session(ConnectionPoolConfig(), timeout=5) as session:
-        # By name: cookies of a bare IP address are kept by no jar.
+        # By name, because no cookie jar keeps cookies of a bare IP address.
         by_name = server.make_url("/").with_host("localhost")
         for _ in range(2):
             async with session.get(by_name) as response:

@@ -1,4 +1,4 @@
-"""What is loaded by what: facts of ``sys.modules``. How long it takes is measured by ``make bench-imports``."""
+"""The modules that each import loads, from ``sys.modules``. ``make bench-imports`` measures the time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PROGRAM = "import sys\n{code}\nprint(*sys.modules)"
 
 
 def loaded_after(code: str) -> set[str]:
-    """The top packages, and the modules of ours, that a fresh interpreter has loaded after the code."""
+    """The top-level packages, and this package's modules, that a fresh interpreter has loaded after the code."""
     finished = subprocess.run(
         [sys.executable, "-I", "-c", _PROGRAM.format(code=code)], capture_output=True, text=True, check=True
     )

@@ -1,4 +1,4 @@
-"""The core knows a leg by what it can do: its machines, engine, manager, provider and proof checker name no layer."""
+"""The core uses a leg's abilities: its machines, engine, manager, provider and proof checker do not name a layer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def sources() -> list[str]:
 
 
 def named(source: str) -> Iterator[str]:
-    """What code names of layers and kinds; docstrings do not count."""
+    """The layers and kinds that code names; docstrings do not count."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         match node:

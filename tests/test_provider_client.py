@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from layer2.errors import (
+    AsyncRuntimeError,
     AuthenticationFailed,
     BadAnswer,
     ConfigurationError,
@@ -26,6 +27,7 @@ from layer2.errors import (
     TermsRefused,
     UnknownTransfer,
 )
+from layer2.legs.timelock_settings import REGTEST
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.money import BTC
 from layer2.model.transactions import SwapId
@@ -33,7 +35,6 @@ from layer2.net.pool import ConnectionPoolConfig
 from layer2.provider_client import ProviderClient, ProviderEndpoint
 from layer2.swap_rules.agreement import check_terms
 from layer2.swap_rules.quotes import TakerOffers, check_quote
-from layer2.swap_rules.timelocks import REGTEST
 from layer2.terms.signing import write_signed_quote, write_signed_terms
 from layer2.terms.transfers import TransferRequest
 from provider.made_providers import BOB, LIGHTNING, World, served, token_of, world
@@ -70,7 +71,7 @@ async def client_of(url: str, *, key: bytes = IDENTITY_KEY, timeout_ms: int = 5_
 
 @contextlib.asynccontextmanager
 async def liar(handler: Handler, **settings: Any) -> AsyncIterator[ProviderClient]:
-    """A client of a server that answers everything with the handler."""
+    """A client for a server that answers every request with the handler."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handler)
     runner = web.AppRunner(app)
@@ -128,6 +129,18 @@ async def test_a_swap_is_read_with_its_own_token_alone(honest: tuple[World, Prov
     assert token_of(2).hex() not in f"{error} {error!r}"
 
 
+async def test_a_closed_client_refuses_calls_and_opens_no_connection(honest: tuple[World, ProviderClient]) -> None:
+    _, client = honest
+    await client.info()
+    await client.aclose()
+    calls: list[Callable[[], Awaitable[object]]] = [client.info, lambda: client.quote(transfer())]
+    for call in calls:
+        error = await refused(call())
+        assert (type(error), error.code) == (AsyncRuntimeError, "closed")
+        assert error.remedy
+    await client.aclose()
+
+
 async def test_info_is_read_whole(honest: tuple[World, ProviderClient]) -> None:
     made, client = honest
     info = await client.info()
@@ -178,7 +191,7 @@ async def test_a_quote_that_the_provider_forgot_has_expired(honest: tuple[World,
     made, client = honest
     error = await refused(client.open_swap(replace(await made.request(1), quote_id="cd" * 16)))
     assert isinstance(error, QuoteExpired)
-    assert error.remedy == "ask for a new quote"
+    assert error.remedy == "request a new quote"
 
 
 async def test_another_request_under_a_known_id_is_a_conflict(honest: tuple[World, ProviderClient]) -> None:
@@ -239,7 +252,7 @@ async def test_nonsense_is_a_bad_answer_whatever_was_asked(body: bytes) -> None:
 
 
 async def test_a_field_too_many_in_terms_is_a_bad_answer() -> None:
-    body = write_signed_terms(signed_terms(TERMS.terms))
+    body: dict[str, Any] = write_signed_terms(signed_terms(TERMS.terms))
     body["terms"]["tip"] = "1"
     async with liar(answering(body)) as client:
         assert isinstance(await refused(client.open_swap(TERMS.request)), BadAnswer)
@@ -276,7 +289,7 @@ async def test_a_failure_that_is_not_explained_leaves_the_outcome_unknown() -> N
 
 
 async def test_no_answer_in_time_leaves_the_outcome_of_a_swap_unknown_and_repeating_allowed() -> None:
-    # The kernel takes the connection and nobody ever reads from it.
+    # The kernel accepts the connection, and no process reads from it.
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()

@@ -1,4 +1,4 @@
-"""What ``import layer2`` offers, and what it must not load."""
+"""The names of ``import layer2``, and the modules that it must not load."""
 
 from __future__ import annotations
 

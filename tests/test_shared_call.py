@@ -1,4 +1,4 @@
-"""One request for all who ask in the same tick, and none that is older than its call."""
+"""All callers in the same tick share one request, which is never older than the call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from layer2.errors import NodeUnreachable
 
 
 class Counted:
-    """Counts how often it was asked, and answers with the count when it is let."""
+    """Counts its calls, and returns the count when it is released."""
 
     def __init__(self, *, fails: bool = False) -> None:
         self.times = 0

@@ -15,7 +15,7 @@ from layer2.ports.legs import HtlcLayer
 from layer2.protocols.bob import BobClient
 from layer2.protocols.lightning import LightningNetwork
 from layer2.protocols.rootstock import RootstockClient
-from layer2.testing import MockLayer2Protocol
+from layer2.testing import MockBobClient, MockLayer2Manager, MockLayer2Protocol, MockLightningNetwork
 
 CLASSES: tuple[type[Any], ...] = (
     Layer2Manager,
@@ -24,9 +24,12 @@ CLASSES: tuple[type[Any], ...] = (
     RootstockClient,
     LightningNetwork,
     MockLayer2Protocol,
+    MockBobClient,
+    MockLightningNetwork,
+    MockLayer2Manager,
 )
 WITHOUT_TWIN = {
-    # Leaving a block closes, and proofs are checked by the manager.
+    # Leaving the block closes the object, and the manager checks proofs.
     "aclose",
     "confirm_evidence",
 }
@@ -61,7 +64,7 @@ def parameters(method: object) -> list[tuple[str, object, object]]:
 
 
 def arguments_of(method: object) -> tuple[list[object], dict[str, object]]:
-    """One distinct object for every parameter besides ``self``."""
+    """One distinct object for every parameter except ``self``."""
     assert callable(method)
     _, *wanted = inspect.signature(method).parameters.values()
     positional = [object() for each in wanted if each.kind is each.POSITIONAL_OR_KEYWORD]
@@ -116,7 +119,7 @@ def test_overriding_the_async_method_changes_the_twin(owner: type[Any], name: st
 
     is_iterator = inspect.isasyncgenfunction(getattr(owner, name))
     changed = type("Changed", (owner,), {name: items if is_iterator else answer, "blocking_portal": lambda _: portal})
-    # Nothing of the class's own is used, so the object need not be made whole.
+    # The test uses no attributes, so the object does not need ``__init__``.
     instance = object.__new__(_complete(changed))
     positional, named = arguments_of(getattr(owner, name))
     result = getattr(instance, twin_name(name))(*positional, **named)
@@ -125,7 +128,7 @@ def test_overriding_the_async_method_changes_the_twin(owner: type[Any], name: st
 
 
 def _complete(owner: type[Any]) -> type[Any]:
-    """A class whose abstract methods do not keep it from having an instance."""
+    """Make an abstract class instantiable."""
     owner.__abstractmethods__ = frozenset()
     return owner
 

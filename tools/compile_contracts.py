@@ -1,8 +1,8 @@
-"""Compile the contracts of ``src/layer2/contracts`` into the artefacts that stand beside them.
+"""Compile the contracts of ``src/layer2/contracts`` into artefacts in the same directory.
 
-Run by ``make contracts``; needs the pinned Vyper of the development requirements. The bytes of an artefact
-decide the contract's address on every chain, so a change of them is a new contract: with ``--check`` nothing
-is written, and the exit status is 1 if an artefact is not what its source compiles to.
+Run by ``make contracts``; needs the pinned Vyper of the development requirements. The bytes of an artefact determine
+the contract's address on every chain, so changed bytes are a new contract. With ``--check`` it writes nothing, and the
+exit status is 1 if an artefact differs from the compiled source.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ NAMES = ("htlc", "test_token")
 
 
 def artefact_path(name: str) -> Path:
-    """Where the artefact of a contract is kept."""
+    """The path of a contract's artefact."""
     return CONTRACTS / f"{name}.json"
 
 
 def compile_artefact(name: str) -> str:
     """Compile one contract and return the text of its artefact.
 
-    The code carries no compiler metadata: that would hash the comments of the source into the address.
+    The code has no compiler metadata, because a hash of the source's comments would then change the address.
     """
     source = (CONTRACTS / f"{name}.vy").read_bytes()
     compiled: dict[str, Any] = compile_code(
@@ -69,7 +69,7 @@ def main() -> int:
             path.write_text(artefact)
             print(f"wrote {path.name}")
     if differing:
-        print("not what the source compiles to: " + ", ".join(differing), file=sys.stderr)
+        print("different from the compiled source: " + ", ".join(differing), file=sys.stderr)
     return 1 if differing else 0
 
 

@@ -1,8 +1,8 @@
 """Runs the whole suite: ``make test``.
 
-Real nodes are part of it wherever there is a Go that can build them: they are built once, with a line of progress.
-Where there is none, one line says what was not run and how to get it; with ``CI=true`` that is a failure. Arguments
-are pytest's; without any, everything runs in two processes, with branch coverage.
+The suite includes real nodes if Go is installed; they are built once. Without Go, one line names the tests that did not
+run and how to run them; with ``CI=true`` this is a failure. Arguments are passed to pytest. Without arguments, the
+whole suite runs in two processes with branch coverage.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _COVERAGE: Final = ("--cov", "--cov-branch", "--cov-report=term:skip-covered")
 
 
 class Kinds:
-    """Counts the tests that ran, by what they run on."""
+    """Counts the tests that ran, by kind."""
 
     def __init__(self) -> None:
         self._ran: Counter[str] = Counter()
@@ -36,13 +36,13 @@ class Kinds:
             self._ran[kind_of(report)] += 1
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say how many there were."""
+        """Print the counts."""
         counts = ", ".join(f"{self._ran[kind]:,} on {kind}" for kind in _KINDS)
         terminalreporter.line(f"tests that ran: {counts}")
 
 
 def kind_of(report: pytest.TestReport) -> str:
-    """What a test ran on, by its marks and its folder."""
+    """The kind of a test, from its marks and its directory."""
     folder = Path(report.nodeid.partition("::")[0]).parts[1]
     if _is_marked(report):
         return "real nodes"
@@ -57,10 +57,10 @@ def _is_marked(report: pytest.TestReport) -> bool:
 
 
 def build_nodes() -> None:
-    """Build the real nodes where that can be done; say what is not run where it cannot.
+    """Build the real nodes if possible; otherwise print which tests do not run.
 
     Raises:
-        SystemExit: in CI, where real nodes must be part of the run.
+        SystemExit: in CI, which requires real nodes.
     """
     try:
         devnet.install(lambda line: print(f"devnet: {line}", file=sys.stderr, flush=True))

@@ -1,4 +1,4 @@
-"""Writes ``docs/cli.md`` from the program's own help; a test compares the two. Run: python tools/write_cli_docs.py"""
+"""Writes ``docs/cli.md`` from the help of the program; a test compares them. Run: python tools/write_cli_docs.py"""
 
 from __future__ import annotations
 
@@ -10,27 +10,31 @@ from layer2.cli.app import COMMANDS, build
 PAGE: Final = Path(__file__).parent.parent / "docs" / "cli.md"
 _HEAD: Final = """# The command line
 
-Written by `tools/write_cli_docs.py` from the program's own help.
+`tools/write_cli_docs.py` writes this page from the help of the program.
 
-**Options of every command**: `--json` writes the result to stdout as one JSON object; `--config`, `-c` names the
-configuration file, else `LAYER2_CONFIG`, else `layer2.toml` in the current directory; `--verbose`, `-v` shows hashes
-and keys whole and what the libraries log; `--debug` shows tracebacks; `--version`.
+**Options of every command**: `--json` writes the result to stdout as one JSON object. `--config`, `-c` names the
+configuration file; the default is `LAYER2_CONFIG`, or `layer2.toml` in the current directory. `--verbose`, `-v` shows
+whole hashes and keys, and the logs of the libraries. `--debug` shows tracebacks. `--version` shows the version.
 
-**Output**: stdout holds the result alone. Progress and errors go to stderr; an error is one sentence: what happened to
-the money, the deadline of the party that must act, and what to do. A transfer that a human has to look at is shown with
-`ATTENTION`, one in which money was lost with `LOST`. Times are UTC; a deadline that is past is shown as past.
+**Configuration**: `config check`, `config show`, `doctor`, `balance`, `list` and `journal` read the file of a taker or
+of a provider; the keys of the file show which it is. Without a file, the environment is enough if it sets
+`LAYER2_NETWORK`.
 
-**Several processes**: one process at a time acts on a journal. `transfer`, `resume` and `provider serve` are refused
-beside it, with its process id. `list`, `show`, `wait`, `balance`, `quote`, `pairs`, `doctor`, `journal` and `proof`
-work: they only read the journal. `wait` watches what the other process does, and `journal add` writes owners alone.
+**Output**: stdout contains only the result. Progress and errors go to stderr. An error is one sentence: what happened,
+where the money is, the deadline, and the remedy, with the options of this run. A transfer that needs a person is shown
+with `ATTENTION`, one that lost money with `LOST`. Times are UTC. While a command waits, it shows a node that goes down.
 
-**Exit status**: 0 done, 1 refused or failed, 2 outcome unknown or still under way, 3 wrong use, 4 action needed (money,
-gas, a key, a node that is another one, another process on the journal, a transfer that needs you), 5 unreachable,
-130 interrupted with nothing under way.
+**Several processes**: one process at a time acts on a journal. While it does, `transfer`, `resume` and
+`provider serve` are refused with its process id. `list`, `show`, `wait`, `balance`, `quote`, `pairs`, `doctor`,
+`journal` and `proof` only read the journal. `wait` then watches the other process. `journal add` only writes owners.
+
+**Exit status**: 0 done, 1 refused or failed, 2 outcome unknown or transfer still open, 3 wrong use, 4 action needed
+(money, gas, a key, access to a node, another process on the journal, a transfer that needs a person, an unconfirmed
+proof), 5 unreachable, 130 interrupted while no transfer was open.
 
 **Envelope** of `--json`: `schema` (1), `ok`, `data`, `error` (`code`, `message`, `outcome`, `transfer_id`, `tx_id`,
-`funds`, `deadline`, `remedy`, `retryable`; null where there is none), `warnings`. Satoshi and unix seconds are
-integers, wei decimal strings.
+`funds`, `deadline`, `remedy`, `retryable`; each can be null), `warnings`. Satoshi and unix seconds are integers, wei
+are decimal strings.
 
 """
 

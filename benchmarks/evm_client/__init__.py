@@ -1,1 +1,1 @@
-"""What ``make bench-evm`` measures: each module holds some rows of its table."""
+"""The measurements of ``make bench-evm``: each module makes some rows of its table."""

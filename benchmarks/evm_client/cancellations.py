@@ -1,7 +1,7 @@
-"""One call in ten is cancelled at a random moment: does anything stall, slow down, or stay behind?
+"""Cancels one call in ten at a random moment, and measures stalls, slowdowns and leaks.
 
-web3.py, with a session that keeps its connections, is put to the same in a process of its own: it may never come back
-(its issue 3867).
+web3.py, with a session that keeps its connections, runs under the same load in a separate process, because it may
+hang (its issue 3867).
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ __all__ = ["measure_cancellations", "measure_soak"]
 
 STALL_AIM = 1.0
 THROUGHPUT_AIM = 0.8
-"""Of the same load without cancellation."""
+"""As a share of the rate without cancellation."""
 SLICES = 5
-"""The time is divided, with and without cancellations in turn."""
+"""The number of intervals into which the time is divided, with and without cancellations in turn."""
 WEB3_SECONDS = 60.0
 WEB3_SILENCE = 10.0
-"""Seconds after which web3.py's process is taken to be stuck."""
+"""Seconds after which web3.py's process counts as stuck."""
 SOAK_WARM_UP = 60.0
 SOAK_AIM = 2.0
-"""MiB that memory may grow by in ten minutes."""
+"""The allowed growth of memory in ten minutes, in MiB."""
 
 
 async def measure_cancellations(bench: Bench, effort: Effort) -> list[Figure]:
-    """Rates with and without, the longest stall, what stays behind, and the same for web3.py."""
+    """Rates with and without cancellations, the longest stall and the leaks, and the same for web3.py."""
     tx_ids = await bench.full_block(100)
     found: list[Figure] = []
     before = Holdings.now()
@@ -48,7 +48,7 @@ async def measure_cancellations(bench: Bench, effort: Effort) -> list[Figure]:
         numbers = random.Random(SEED)  # noqa: S311  # a repeatable load, no secret
         calm = Storm(bob.get_transaction_status_async, tx_ids, 0.0, 0.0, numbers)
         rate = await calm.run(min(1.0, effort.storm_seconds / 10))
-        # A cancellation may come at any time of a call's life.
+        # A cancellation may come at any time during a call.
         storm = Storm(bob.get_transaction_status_async, tx_ids, CHANCE, CONCURRENCY / rate, numbers)
         rates: dict[str, list[float]] = {"calm": [], "storm": []}
         quiet = Holdings.now()
@@ -77,7 +77,7 @@ async def measure_cancellations(bench: Bench, effort: Effort) -> list[Figure]:
 
 
 async def _web3(bench: Bench, tx_ids: Sequence[EvmTxId], seconds: float) -> tuple[float, str]:
-    """The longest silence of web3.py under the same load in seconds, and how it ended."""
+    """The longest stall of web3.py under the same load in seconds, and how the run ended."""
     ids = bench.directory / "tx-ids"
     ids.write_text("\n".join(tx_ids))
     program = Path(__file__).parent / "web3_storm.py"
@@ -97,7 +97,7 @@ async def _web3(bench: Bench, tx_ids: Sequence[EvmTxId], seconds: float) -> tupl
     slowest = 0.0
     try:
         while True:
-            # Its first line comes when web3.py is imported.
+            # It writes its first line when web3.py has been imported.
             line = await asyncio.wait_for(process.stdout.readline(), limit + 10 * (slowest == 0))
             if not line:
                 break
@@ -109,11 +109,11 @@ async def _web3(bench: Bench, tx_ids: Sequence[EvmTxId], seconds: float) -> tupl
         return limit, f"stalled after {lived:.0f} s, ended {limit:g} s later"
     if await process.wait() != 0:
         return slowest, "it failed"
-    return slowest, "it came to its end"
+    return slowest, "it finished"
 
 
 async def measure_soak(bench: Bench, effort: Effort) -> list[Figure]:
-    """Ten minutes of the same, and what memory does after the first of them. Only with ``SOAK=1``."""
+    """Run the same load for ten minutes and measure memory after the first minute. Only with ``SOAK=1``."""
     if not effort.soak_seconds:
         return []
     tx_ids = await bench.full_block(100)

@@ -1,4 +1,4 @@
-"""What calls that wait for the node cost."""
+"""The memory of calls that wait for the node."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IN_FLIGHT = 10_000
 
 
 async def measure_memory(bench: Bench, effort: Effort) -> list[Figure]:
-    """The first thing measured, so that the process has no memory to use again."""
+    """Measure memory. Run this first, while the process has no freed memory to reuse."""
     del effort
     tx_ids = await bench.full_block(100)
     gc.collect()

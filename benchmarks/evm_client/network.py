@@ -1,4 +1,4 @@
-"""The node that everything is measured on, and our client at it."""
+"""The measured node and our client for it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from layer2.protocols.evm.requests import EvmTransactionRequest
 __all__ = ["GAS", "NOWHERE", "Bench", "Effort", "at_concurrency", "opened"]
 
 NOWHERE = "0x" + "11" * 20
-"""Who gets what is sent."""
+"""The recipient of all transfers."""
 GAS = 21_000
 _TOKEN_GAS = 100_000
 _MOST_BLOCKS = 10
@@ -35,23 +35,23 @@ _HEAD_LIFE_MS = 200
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much is measured."""
+    """The size of a run."""
 
     rounds: int
     seconds: float
-    """Of a round of calls."""
+    """Seconds for a round of calls."""
     sends: int
     """Transactions in a round of submissions."""
     storm_seconds: float
-    """With cancellations, in all."""
+    """Seconds with cancellations, in total."""
     soak_seconds: float
-    """Zero leaves the soak out."""
+    """Seconds of the soak; zero omits it."""
     is_quick: bool
-    """What takes longest of what has no aim is left out."""
+    """Whether to omit the slowest measurements without an aim."""
 
 
 class Bench:
-    """A running network without blocks of its own, and a client at it."""
+    """A running network without automatic blocks, and a client for it."""
 
     def __init__(self, network: LocalNetwork, directory: Path, bob: BobClient, session: aiohttp.ClientSession) -> None:
         self.network = network
@@ -62,7 +62,7 @@ class Bench:
         self._control = LocalNetworkControl(network.control_url, session)
 
     async def ask(self, method: str, *params: object) -> Any:
-        """Ask the node for what the library does not offer."""
+        """Call a method of the node that the library does not offer."""
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
         async with self._session.post(self.url, json=body) as response:
             answer: dict[str, Any] = await response.json()
@@ -71,11 +71,11 @@ class Bench:
             return answer["result"]
 
     async def automatic_blocks(self, enabled: bool) -> None:
-        """Whether the network makes blocks by itself."""
+        """Enable or disable automatic blocks."""
         await self._control.set_automatic(enabled)
 
     async def mine(self, tx_ids: Sequence[EvmTxId]) -> None:
-        """Make blocks until all of these are in one; what was sent and lost is an error."""
+        """Make blocks until all of these transactions are mined. A lost transaction is an error."""
         if len(set(tx_ids)) != len(tx_ids):
             raise SystemExit("a transaction was counted twice")
         missing: Sequence[EvmTxId] = tx_ids
@@ -85,10 +85,10 @@ class Bench:
             missing = [each.tx_id for each in statuses if each.state not in {TxState.INCLUDED, TxState.FINAL}]
             if not missing:
                 return
-        raise SystemExit(f"{len(missing)} of {len(tx_ids)} transactions are in no block")
+        raise SystemExit(f"{len(missing)} of {len(tx_ids)} transactions are not in a block")
 
     async def full_block(self, count: int) -> list[EvmTxId]:
-        """Transactions of one block: half of them send ETH, half of them the token, which logs it."""
+        """Transactions of one block: half of them send ETH, half the token, which emits a log."""
         plain = EvmTransactionRequest(to=NOWHERE, value=1, gas_limit=GAS)
         data = transfer_call(bytes.fromhex(NOWHERE[2:]), 1)
         token = EvmTransactionRequest(to=self.network.bob.token_address, data=data, gas_limit=_TOKEN_GAS)
@@ -102,10 +102,10 @@ class Bench:
 
 @asynccontextmanager
 async def opened(network: LocalNetwork, journal: Path) -> AsyncIterator[BobClient]:
-    """A client of the taker's, as a user opens it, with a journal of its own."""
+    """Open a client for the taker as a user does, with its own journal."""
     values = party_values(network, network.taker)
     values["bob"]["head_life_ms"] = _HEAD_LIFE_MS
-    # Its default of 100 would have the others of a thousand callers wait within the manager, not at the node.
+    # With the default of 100, most of a thousand callers would wait in the manager, not at the node.
     config = Layer2Config(**values, journal=JournalSection(path=journal), max_concurrency=_MOST_CALLS)
     async with Layer2Manager(config) as layers:
         bob: BobClient = await layers.get_protocol_async(Layer2ProtocolType.BOB)
@@ -116,7 +116,7 @@ async def opened(network: LocalNetwork, journal: Path) -> AsyncIterator[BobClien
 async def at_concurrency(
     concurrency: int, seconds: float, call: Callable[[EvmTxId], Awaitable[object]], tx_ids: Sequence[EvmTxId]
 ) -> float:
-    """Calls a second, when so many callers ask one after another until the time is over."""
+    """Calls per second with that many callers, each calling sequentially until the time is over."""
     done = 0
     start = time.perf_counter()
     end = start + seconds

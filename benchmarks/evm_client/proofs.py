@@ -1,4 +1,4 @@
-"""Receipt proofs of a real block of 200 transactions, against the libraries ``trie`` and ``rlp``, on one core."""
+"""Receipt proofs of a real block of 200 transactions, compared with the libraries ``trie`` and ``rlp``, on one core."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ PROVE_AIM = 10.0
 
 
 async def measure_proofs(bench: Bench, effort: Effort) -> list[Figure]:
-    """Verified one by one, and made for the whole block."""
+    """Measure verification one by one, and creation for the whole block."""
     tx_ids = await bench.full_block(RECEIPTS)
     status = await bench.bob.get_transaction_status_async(tx_ids[0])
     if status.block_number is None:
-        raise SystemExit("a mined transaction is in no block")
+        raise SystemExit("a mined transaction is not in a block")
     height = hex(status.block_number)
     raw = await bench.ask("debug_getRawReceipts", height)
     values = [bytes.fromhex(each[2:]) for each in raw]
     root = bytes.fromhex((await bench.ask("eth_getBlockByNumber", height, False))["receiptsRoot"][2:])
     if trie_root(values) != root or len(values) < RECEIPTS:
-        raise SystemExit(f"the block's {len(values)} receipts are not those of its root")
+        raise SystemExit(f"the block's {len(values)} receipts do not match its root")
     proofs = prove_all(values)
     keys = [rlp.encode(index) for index in range(len(values))]
     if _peer_proofs(values, keys) != [set(proof) for proof in proofs]:
-        raise SystemExit("trie makes other proofs")
+        raise SystemExit("trie makes different proofs")
 
     def verified() -> int:
         for index, proof in enumerate(proofs):
@@ -69,7 +69,7 @@ async def measure_proofs(bench: Bench, effort: Effort) -> list[Figure]:
 
 
 def _peer_proofs(values: Sequence[bytes], keys: Sequence[bytes]) -> list[set[bytes]]:
-    """The trie built once and asked for each key; what it gives are decoded nodes, in which small ones come twice."""
+    """Build the trie once and get each key's proof, as decoded nodes. Small nodes appear in their parents too."""
     trie = HexaryTrie({})
     for key, value in zip(keys, values, strict=True):
         trie[key] = value

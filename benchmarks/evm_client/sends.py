@@ -1,4 +1,4 @@
-"""Transactions handed in, signed beforehand; and how quickly they are signed."""
+"""Submissions of pre-signed transactions, and signatures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["measure_sends", "measure_signing"]
 
 CONCURRENCIES = (100, 1000)
 AIM = 0.9
-"""Of what wrk gets out of the node."""
+"""As a share of wrk's rate."""
 SIGNING_AIM = 10.0
 GWEI = 10**9
 FUNDS = 10**14
@@ -45,18 +45,18 @@ def _transaction(chain_id: int, nonce: int) -> Eip1559Transaction:
 
 
 async def _checked(signer: SoftwareEvmSigner, transaction: Eip1559Transaction) -> SignedTransaction:
-    """As the client signs: the sender is recovered from the signature, and so compared with the account."""
+    """Sign as the client does: recover the sender from the signature and compare it with the account."""
     return transaction.signed(await signer.sign_digest(transaction.signing_hash()))
 
 
 async def _unchecked(signer: SoftwareEvmSigner, transaction: Eip1559Transaction) -> tuple[bytes, bytes]:
-    """What eth-account makes: the bytes and their hash."""
+    """Sign with eth-account; return the bytes and their hash."""
     raw = transaction.raw(await signer.sign_digest(transaction.signing_hash()))
     return raw, keccak256(raw)
 
 
 class Senders:
-    """Keys with money. Each sends one transaction in a round, so that their order does not matter."""
+    """Funded keys. Each sends one transaction in a round, so that their order does not matter."""
 
     def __init__(self, count: int, chain_id: int) -> None:
         entropy = SystemEntropy()
@@ -80,7 +80,7 @@ class Senders:
 
 
 async def measure_sends(bench: Bench, effort: Effort) -> list[Figure]:
-    """Ours keeps a durable record of each before it is sent; wrk only hands them in."""
+    """Ours stores a durable record of each before it is sent; wrk only submits them."""
     chain_id = bench.network.bob.chain_id
     senders = {name: Senders(effort.sends, chain_id) for name in ("ours", "wrk")}
     for each in senders.values():
@@ -124,7 +124,7 @@ async def _wrk(bench: Bench, senders: Senders, concurrency: int) -> float:
 
 
 async def measure_signing(bench: Bench, effort: Effort) -> list[Figure]:
-    """From the fields of a transaction to the bytes that are sent."""
+    """Measure signing, from a transaction's fields to the bytes that are sent."""
     key = SystemEntropy().token(32)
     signer, account = SoftwareEvmSigner(key), Account.from_key(key)
     chain_id = bench.network.bob.chain_id
@@ -139,7 +139,7 @@ async def measure_signing(bench: Bench, effort: Effort) -> list[Figure]:
     }
     theirs = account.sign_transaction({**fields, "nonce": 7})
     if await _unchecked(signer, _transaction(chain_id, 7)) != (bytes(theirs.raw_transaction), bytes(theirs.hash)):
-        raise SystemExit("eth-account signs other bytes")
+        raise SystemExit("eth-account signs different bytes")
 
     async def peer(nonce: int) -> object:
         return account.sign_transaction({**fields, "nonce": nonce})

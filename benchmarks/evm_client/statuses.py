@@ -1,4 +1,4 @@
-"""Where are transactions? Ours and the peers, and many at once with one request for each block."""
+"""Transaction statuses, ours and the peers', and many at once with one request per block."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = ["kept_web3", "measure_statuses"]
 
 CONCURRENCIES = (1, 10, 100, 1000)
 AIMS = {1: 3.0, 100: 20.0}
-"""Times web3.py's default, by concurrency."""
+"""The aim as a multiple of web3.py's rate, by concurrency."""
 SHARED_AIM = 60.0
 TRANSACTIONS = 200
 """All in one block."""
 SHARE = 10
-"""How many of them one caller asks for where requests are shared."""
+"""The number of statuses per caller if requests are shared."""
 UNIT = "statuses/s"
 
 Call = Callable[[EvmTxId], Awaitable[object]]
@@ -41,12 +41,12 @@ def _body(tx_id: str) -> bytes:
 def _checked(answer: bytes) -> object:
     receipt = orjson.loads(answer)["result"]
     if receipt is None:
-        raise SystemExit("a peer was told of no receipt")
+        raise SystemExit("a peer received no receipt")
     return receipt
 
 
 async def kept_web3(url: str, stack: AsyncExitStack) -> AsyncWeb3[Any]:
-    """web3.py with a session that keeps its connections; left to itself it opens one for each request."""
+    """web3.py with a session that keeps its connections. By default it opens one for each request."""
     session = await stack.enter_async_context(
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=100), raise_for_status=True)
     )
@@ -56,7 +56,7 @@ async def kept_web3(url: str, stack: AsyncExitStack) -> AsyncWeb3[Any]:
 
 
 async def _peers(url: str, stack: AsyncExitStack) -> dict[str, Call]:
-    """Every peer asks for the same receipts, each in a request of its own."""
+    """Every peer requests the same receipts, with one request each."""
     default, kept = AsyncWeb3(AsyncHTTPProvider(url)), await kept_web3(url, stack)
     stack.push_async_callback(default.provider.disconnect)
     limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
@@ -80,7 +80,7 @@ async def _peers(url: str, stack: AsyncExitStack) -> dict[str, Call]:
 
 
 async def measure_statuses(bench: Bench, effort: Effort) -> list[Figure]:
-    """All rows of statuses."""
+    """Measure all rows of statuses."""
     tx_ids = await bench.full_block(TRANSACTIONS)
     statuses = await bench.bob.get_transaction_statuses_async(tx_ids)
     if {status.state for status in statuses} - {TxState.INCLUDED, TxState.FINAL}:
@@ -131,7 +131,7 @@ def _rows(concurrency: int, rates: dict[str, float]) -> list[Figure]:
 
 
 async def _shared(bench: Bench, tx_ids: Sequence[EvmTxId], concurrency: int, seconds: float) -> float:
-    """Statuses a second of callers who each ask for several at once; all are of one block."""
+    """Statuses per second for callers that each request several at once, all from one block."""
     size = SHARE if concurrency > 1 else len(tx_ids)
     parts = {tx_ids[start]: tx_ids[start : start + size] for start in range(0, len(tx_ids), size)}
 

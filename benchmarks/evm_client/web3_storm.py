@@ -1,7 +1,7 @@
-"""web3.py under cancelled calls, as a program of its own because it may have to be ended from outside.
+"""web3.py under cancelled calls. It is a separate program, because it may hang and have to be killed.
 
-Arguments: the node's URL, a file of transaction ids, the seconds, the longest wait before a cancellation. Writes
-twice a second the longest stall so far, in seconds; when nothing more comes, the process is stuck.
+Arguments: the node's URL, a file of transaction ids, the seconds, the longest wait before a cancellation. It
+writes the longest stall so far, in seconds, twice a second. If it stops writing, the process is stuck.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""wrk, the HTTP load generator in C: what the node gives to a client that does nothing with the answers."""
+"""wrk, the HTTP load generator in C: the node's rate for a client that ignores the answers."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ function done(summary, latency, requests)
 end
 """
 )
-# wrk asks for one request before it begins, to look at it, and knows no end but its time: so each connection is told
-# to wait when nothing is left, and the last answer ends the program. Its own duration would count that waiting.
+# wrk generates one request before it starts, and stops only after a given time. So each connection waits when no
+# request is left, and the last answer ends the program. wrk's own duration would include that waiting.
 _SENDS = (
     _HEADER
     + """
@@ -69,22 +69,22 @@ end
 
 
 def installed() -> bool:
-    """Whether the machine has it."""
+    """Whether wrk is installed."""
     return shutil.which("wrk") is not None
 
 
 async def reads(directory: Path, url: str, concurrency: int, seconds: float, tx_ids: Sequence[str]) -> float:
-    """Receipts a second, each asked for in a request of its own, over so many connections.
+    """Receipts per second over that many connections, one request for each receipt.
 
     Args:
-        seconds: wrk counts whole ones; a shorter time is one second.
+        seconds: rounded to whole seconds, at least one.
     """
     bodies = [_body("eth_getTransactionReceipt", tx_id) for tx_id in tx_ids]
     return await _run(directory, url, _READS, bodies, concurrency, max(1, round(seconds)))
 
 
 async def sends(directory: Path, url: str, concurrency: int, raw: Sequence[bytes]) -> float:
-    """Transactions a second that the node took, each sent once in a request of its own."""
+    """Transactions per second that the node accepted, one request for each."""
     bodies = [_body("eth_sendRawTransaction", "0x" + each.hex()) for each in raw]
     return await _run(directory, url, _SENDS, bodies, concurrency, _LONGEST_SECONDS)
 

@@ -1,4 +1,4 @@
-"""What a benchmark found: a table for people, and as the last line JSON for programs.
+"""The results of a benchmark: a table for people, and JSON for programs in the last line.
 
 Every file ``benchmarks/NAME.py`` is one benchmark, run by ``make bench-NAME``.
 """
@@ -22,27 +22,27 @@ __all__ = ["Figure", "alone", "as_json", "faster", "machine", "show", "within"]
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One thing that was measured. Made by ``faster``, ``within`` or ``alone``, which say what the aim means."""
+    """One measurement, made by ``faster``, ``within`` or ``alone``, which define the aim."""
 
     name: str
     unit: str
     ours: float
     peer: float | None
-    """The same measured of what we compare with, in the same run; None where there is none."""
+    """The peer's result in the same run; None without a peer."""
     ratio: float | None
     """``ours / peer``."""
     aim: float | None
     aim_text: str
     met: bool | None
-    """None where there is no aim."""
+    """None without an aim."""
 
 
 def faster(name: str, unit: str, ours: float, peer: float, *, aim: float | None = None) -> Figure:
     """A rate, compared with a peer's.
 
     Args:
-        unit: more of it is better.
-        aim: the least that the ratio should be.
+        unit: the rate's unit; more is better.
+        aim: the smallest acceptable ratio.
     """
     ratio = ours / peer
     text = "" if aim is None else f">= {aim:g} x"
@@ -50,10 +50,10 @@ def faster(name: str, unit: str, ours: float, peer: float, *, aim: float | None 
 
 
 def within(name: str, unit: str, ours: float, *, peer: float | None = None, aim: float | None = None) -> Figure:
-    """A cost: less of it is better.
+    """A cost; less is better.
 
     Args:
-        aim: the most that ``ours`` should be.
+        aim: the largest acceptable value of ``ours``.
     """
     text = "" if aim is None else f"<= {aim:g} {unit}"
     ratio = None if peer is None else ours / peer
@@ -61,7 +61,7 @@ def within(name: str, unit: str, ours: float, *, peer: float | None = None, aim:
 
 
 def alone(name: str, unit: str, ours: float) -> Figure:
-    """A number that is stated, with nothing to compare it with."""
+    """A number without a comparison."""
     return Figure(name, unit, ours, None, None, None, "", None)
 
 
@@ -83,7 +83,7 @@ def as_json(figures: Sequence[Figure]) -> str:
 
 
 def machine(*packages: str) -> str:
-    """Where this was measured: processor, cores, Python, the versions of these packages, and whether only quickly."""
+    """Describe the machine: processor, cores, Python, the versions of these packages, and whether the run was quick."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     processor = f"{len(models)} x {models[0]}" if models else platform.machine()
@@ -93,7 +93,7 @@ def machine(*packages: str) -> str:
 
 
 def show(title: str, figures: Sequence[Figure], *, console: Console | None = None) -> None:
-    """Print the table, in Markdown, and after it the line of JSON."""
+    """Print the table in Markdown, followed by the line of JSON."""
     console = Console(width=200) if console is None else console
     table = Table(box=box.MARKDOWN)
     for heading in ("what", "unit", "ours", "peer", "ratio", "aim", "met"):

@@ -1,1 +1,1 @@
-"""What ``make bench-lightning`` measures: each module holds some rows of its table."""
+"""The measurements of ``make bench-lightning``: each module makes some rows of its table."""

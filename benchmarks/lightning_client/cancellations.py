@@ -1,6 +1,6 @@
-"""One call in ten is cancelled at a random moment: does anything stall, slow down, or stay behind?
+"""Cancels one call in ten at a random moment, and measures stalls, slowdowns and leaks.
 
-The calls are statuses of payments and of own invoices, and invoices made, a third each.
+One third of the calls each are payment statuses, invoice statuses, and new invoices.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ PAYMENTS = 30
 SATOSHI = 500
 STALL_AIM = 1.0
 THROUGHPUT_AIM = 0.8
-"""Of the same load without cancellation."""
+"""As a share of the rate without cancellation."""
 SLICES = 10
-"""The time is divided, with and without cancellations in turn."""
+"""The number of intervals into which the time is divided, with and without cancellations in turn."""
 
 
 async def measure_cancellations(bench: Bench, effort: Effort) -> list[Figure]:
-    """Rates with and without, the longest stall, and what stays behind."""
+    """Rates with and without cancellations, the longest stall, and the leaks."""
     paid = [await bench.payer.submit_transaction_async(text) for text in await bench.invoices(PAYMENTS, SATOSHI)]
     for status in paid:
         await bench.payer.wait_for_status_async(status.tx_id)
     _, made = await in_turns(10, bench.payer.create_invoice_async, [SATOSHI] * PAYMENTS)
     owed = [LightningPaymentId(invoice.payment_hash.hex()) for invoice in made]
-    # A payment's status, an invoice's, and None for an invoice to be made.
+    # A payment's status, an invoice's status, and None for a new invoice.
     items = [item for payment, tx_id in zip(paid, owed, strict=True) for item in (payment.tx_id, tx_id, None)]
     wanted = dict.fromkeys(owed, TxState.PENDING) | {status.tx_id: TxState.FINAL for status in paid}
 
@@ -48,10 +48,10 @@ async def measure_cancellations(bench: Bench, effort: Effort) -> list[Figure]:
 
         numbers = random.Random(SEED)  # noqa: S311  # a repeatable load, no secret
         for _ in range(2):
-            # The first one makes its connections.
+            # The first one opens its connections.
             calm = Storm(call, items, 0.0, 0.0, numbers)
             rate = await calm.run(min(1.0, effort.storm_seconds / 10))
-        # A cancellation may come at any time of a call's life.
+        # A cancellation may come at any time during a call.
         storm = Storm(call, items, CHANCE, CONCURRENCY / rate, numbers)
         rates: dict[str, list[float]] = {"calm": [], "storm": []}
         quiet = Holdings.now()

@@ -1,4 +1,4 @@
-"""BOLT 11 texts read and written, against the package ``bolt11``. Needs no node."""
+"""BOLT 11 invoices decoded and encoded, compared with the package ``bolt11``. Needs no node."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ __all__ = ["codec_figures"]
 Item = TypeVar("Item")
 
 AIM = 15
-"""Times as many per second as the peer."""
+"""The aim as a multiple of the peer's rate."""
 PAYEE, NODE = (PrivateKey(bytes([number]) * 32) for number in (7, 8))
 _CALLS_PER_LOOK = 10
-"""Between two looks at the clock."""
+"""Calls between two readings of the clock."""
 
 
 async def codec_figures(quick: bool) -> list[Figure]:
-    """Invoices decoded and encoded per second, ours and the peer's, in rounds that alternate.
+    """Invoices decoded and encoded per second, ours and the peer's, in alternating rounds.
 
-    Reading recovers the payee from the signature. Writing signs, and ours then also checks the signature by recovering
-    from it, which the peer does not. Both use coincurve. The rows are ``await codec_figures(quick)``.
+    Decoding recovers the payee from the signature. Encoding signs. Ours then also recovers the key to check the
+    signature; the peer does not. Both use coincurve.
 
     Args:
         quick: one short round of each instead of five.
@@ -48,7 +48,7 @@ async def _compared(what: str, invoices: list[InvoiceFields], quick: bool) -> li
     texts = [bolt11.encode(invoice, sign) for invoice in invoices]
     theirs = [peer.decode(text) for text in texts]
     if [peer.encode(invoice, secret) for invoice in theirs] != texts:
-        raise SystemExit("bolt11 writes other invoices")
+        raise SystemExit("bolt11 encodes different invoices")
 
     def encode(invoice: InvoiceFields) -> str:
         return bolt11.encode(invoice, sign)

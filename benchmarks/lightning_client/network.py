@@ -1,4 +1,4 @@
-"""Two real lnd with a channel between them, our clients at them, and the same nodes asked without us."""
+"""Two real lnd nodes with a channel, our clients for them, and plain REST clients for the same nodes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from layer2.protocols.lightning import LightningNetwork
 __all__ = ["CONNECTIONS", "Bench", "Effort", "PlainLnd", "in_turns", "opened"]
 
 CONNECTIONS = 100
-"""Open at once to one node, for ours and for plain calls."""
+"""The most connections to one node, for our client and for plain calls."""
 _POLL_INTERVAL_MS = 1000
 """The library's default. The local network's own settings are shorter."""
 _MOST_CALLS = 20_000
@@ -35,7 +35,7 @@ Told = TypeVar("Told")
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much is measured."""
+    """The size of a run."""
 
     rounds: int
     invoices: int
@@ -44,18 +44,18 @@ class Effort:
     """In a round, by concurrency."""
     subscriptions: int
     holds: int
-    """Hold invoices that the subscriptions are to."""
+    """The number of hold invoices to subscribe to."""
     storm_seconds: float
-    """With cancellations, in all."""
+    """Seconds with cancellations, in total."""
     is_quick: bool
 
 
 class PlainLnd:
-    """A node's REST interface with aiohttp and orjson alone; connections are kept, answers are read to their end.
+    """A node's REST interface with only aiohttp and orjson. It keeps connections and reads answers completely.
 
     Args:
-        node: where it is.
-        session: to be closed by who made it; at most ``CONNECTIONS`` to one node.
+        node: its connection details.
+        session: the HTTP session, with at most ``CONNECTIONS`` to one node; the caller closes it.
     """
 
     def __init__(self, node: LightningNode, session: aiohttp.ClientSession) -> None:
@@ -65,12 +65,12 @@ class PlainLnd:
         self._headers = {"Grpc-Metadata-macaroon": Path(node.macaroon_file).read_bytes().hex()}
 
     async def create_invoice(self, satoshi: int) -> str:
-        """Make an invoice and return its text."""
+        """Create an invoice and return it as a BOLT 11 string."""
         answer = orjson.loads(await self._post("/v1/invoices", {"value": str(satoshi), "expiry": "3600"}))
         return str(answer["payment_request"])
 
     async def create_hold_invoice(self, payment_hash: bytes, satoshi: int) -> str:
-        """Make an invoice that is held until it is settled."""
+        """Create a hold invoice."""
         body = {"hash": b64encode(payment_hash).decode(), "value": str(satoshi), "expiry": "3600"}
         return str(orjson.loads(await self._post("/v2/invoices/hodl", body))["payment_request"])
 
@@ -79,7 +79,7 @@ class PlainLnd:
         await self._post("/v2/invoices/settle", {"preimage": b64encode(preimage).decode()})
 
     async def pay(self, invoice: str) -> None:
-        """Pay, and wait until it has succeeded."""
+        """Pay, and wait until the payment has succeeded."""
         body = {
             "payment_request": invoice,
             "fee_limit_msat": "10000",
@@ -102,7 +102,7 @@ class PlainLnd:
 
 
 class Bench:
-    """A running network, and both ways to its nodes."""
+    """A running network, with our clients and the plain clients for its nodes."""
 
     def __init__(
         self, network: LocalNetwork, directory: Path, payer: LightningNetwork, payee: LightningNetwork, session: Any
@@ -115,17 +115,17 @@ class Bench:
         self.plain_payee = PlainLnd(network.provider.lightning, session)
 
     async def invoices(self, count: int, satoshi: int) -> list[str]:
-        """Fresh invoices of the payee's, made beforehand."""
+        """Create new invoices of the payee in advance."""
         _, made = await in_turns(10, self.plain_payee.create_invoice, [satoshi] * count)
         return made
 
 
 @asynccontextmanager
 async def opened(network: LocalNetwork, party: Party, journal: Path) -> AsyncIterator[LightningNetwork]:
-    """A client of one party's node, as a user opens it, with a journal of its own."""
+    """Open a client for one party's node as a user does, with its own journal."""
     values = party_values(network, party)
     values["lightning"]["poll_interval_ms"] = _POLL_INTERVAL_MS
-    # Its default of 100 would have the others wait within the manager, not at the node.
+    # With the default of 100, other callers would wait in the manager, not at the node.
     pool = ConnectionPoolSection(max_connections=CONNECTIONS)
     journal_section = JournalSection(path=journal)
     config = Layer2Config(**values, connection_pool=pool, journal=journal_section, max_concurrency=_MOST_CALLS)
@@ -138,7 +138,7 @@ async def opened(network: LocalNetwork, party: Party, journal: Path) -> AsyncIte
 async def in_turns(
     concurrency: int, call: Callable[[Item], Awaitable[Told]], items: Sequence[Item]
 ) -> tuple[float, list[Told]]:
-    """Calls a second when so many callers share the items, each asking one after another; and what they were told."""
+    """Share the items among that many sequential callers; return calls per second and the answers."""
     waiting = iter(items)
     told: list[Told] = []
 

@@ -1,4 +1,4 @@
-"""Payments that have succeeded, and invoices, through us and by plain calls to the same nodes."""
+"""Completed payments and new invoices, through our client and by plain calls to the same nodes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["measure_invoices", "measure_payments"]
 CONCURRENCIES = (1, 10, 100)
 AIM = 0.9
 SATOSHI = 500
-"""Of each payment: above the dust limit, so that both nodes sign for it; thousands fit into the channel."""
+"""The amount of each payment. It is above the dust limit, so that both nodes sign an HTLC, and thousands fit."""
 
 
 async def measure_payments(bench: Bench, effort: Effort) -> list[Figure]:
-    """Of invoices made beforehand, until each payer knows that it has succeeded."""
+    """Pay existing invoices; each call ends when the payer knows that the payment has succeeded."""
 
     async def ours(invoice: str) -> None:
         tx_id = (await bench.payer.submit_transaction_async(invoice)).tx_id
@@ -54,7 +54,7 @@ async def measure_payments(bench: Bench, effort: Effort) -> list[Figure]:
 
 
 async def measure_invoices(bench: Bench, effort: Effort) -> list[Figure]:
-    """Made by the node; ours are decoded and checked before they are returned."""
+    """Create invoices. Our client decodes and checks each before it returns it."""
 
     async def rate(concurrency: int, call: Callable[[int], Awaitable[object]], amounts: Sequence[int]) -> float:
         return (await in_turns(concurrency, call, amounts))[0]

@@ -1,6 +1,6 @@
-"""Ten thousand of ours who wait for own invoices: memory, sockets, and how soon all are told.
+"""Ten thousand subscriptions to the node's invoices: memory, sockets, and time until all are notified.
 
-Half of them wait by ``wait_for_status_async``, half follow by ``watch_transaction_async``.
+Half of them use ``wait_for_status_async``, half ``watch_transaction_async``.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ __all__ = ["measure_subscriptions"]
 
 SATOSHI = 500
 MAKERS = 50
-"""Callers who make the invoices, and payers who pay them."""
+"""The number of callers that create the invoices, and of payers."""
 PLAIN_PAID = 20
-"""Of the plain invoices; who waits for them has to be told."""
+"""The number of plain invoices that are paid; their subscribers must be notified."""
 IDLE_SHARE = 0.1
-"""Of a core that a process uses at most when everybody waits."""
+"""The largest share of a core that an idle process uses."""
 LONGEST_START = 120.0
 
 
 @dataclass
 class _Subscribers:
-    """Tasks that end when they are told that their invoice is settled."""
+    """Tasks that end when they learn that their invoice is settled."""
 
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     following: int = 0
@@ -59,17 +59,17 @@ class _Subscribers:
 
     def _told(self, state: TxState | None) -> None:
         if state is not TxState.FINAL:
-            raise SystemExit(f"a subscriber was told {state}")
+            raise SystemExit(f"a subscriber received {state}")
         self.last_told = time.perf_counter()
 
     async def begun(self) -> None:
-        """Return when all listen and nothing is left to do."""
+        """Return when all subscribers listen and the process is idle."""
         async with asyncio.timeout(LONGEST_START):
             while not await _is_idle() or self.following < len(self.tasks) // 2:
                 for task in self.tasks:
                     if task.done():
                         task.result()
-                        raise SystemExit("a subscriber ended before anything was paid")
+                        raise SystemExit("a subscriber ended before the first payment")
 
     async def ended(self) -> None:
         await asyncio.gather(*self.tasks)
@@ -87,7 +87,7 @@ async def _is_idle() -> bool:
 
 
 async def measure_subscriptions(bench: Bench, effort: Effort) -> list[Figure]:
-    """Each for an invoice of its own, and many for each of some hold invoices."""
+    """One subscription per plain invoice, and many per hold invoice."""
     return [*await _plain(bench, effort), *await _held(bench, effort)]
 
 
@@ -146,7 +146,7 @@ async def _held(bench: Bench, effort: Effort) -> list[Figure]:
 
 
 async def _accepted(payee: LightningNetwork, preimages: Sequence[bytes]) -> None:
-    """Return when all are held, as the lookup of each says."""
+    """Return when a lookup shows that each invoice is held."""
     tx_ids = [LightningPaymentId(_hash(preimage).hex()) for preimage in preimages]
     async with asyncio.timeout(LONGEST_START):
         for tx_id in tx_ids:

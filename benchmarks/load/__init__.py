@@ -1,1 +1,1 @@
-"""How load is put on what is measured: rounds that alternate, callers that cancel, and what they leave behind."""
+"""Load for the benchmarks: alternating rounds, callers that cancel, and checks for leaks."""

@@ -1,4 +1,4 @@
-"""What this process holds: memory, sockets, tasks, waiters."""
+"""The resources of this process: memory, sockets, tasks, waiters."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["Holdings", "resident"]
 
 
 def resident() -> int:
-    """Bytes of this process in memory."""
+    """The resident memory of this process, in bytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What a process holds open."""
+    """The open resources of a process."""
 
     sockets: frozenset[str]
     tasks: int
@@ -37,9 +37,9 @@ class Holdings:
         )
 
     def over(self, before: Holdings) -> list[tuple[str, int]]:
-        """What there is more of than before, by its kind."""
+        """The increase since ``before``, by kind."""
         return [
-            # By their names: those of other clients may have been closed meanwhile.
+            # Compare names, because sockets of other clients may have been closed meanwhile.
             ("sockets", len(self.sockets - before.sockets)),
             ("tasks", self.tasks - before.tasks),
             ("waiters", self.waiters - before.waiters),
@@ -50,4 +50,4 @@ def _target(descriptor: Path) -> str:
     try:
         return str(descriptor.readlink())
     except FileNotFoundError:
-        return ""  # the one with which the directory was read
+        return ""  # the descriptor with which the directory was read

@@ -1,4 +1,4 @@
-"""What a load leaves behind, as rows of the table."""
+"""Leaks after a load, as rows of the table."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ __all__ = ["left_behind"]
 
 
 def left_behind(what: str, before: Holdings, quiet: Holdings, settled: Holdings, after: Holdings) -> list[Figure]:
-    """Rows of what stays, which nothing should.
+    """Rows for leaked resources; each should be zero.
 
     Args:
         what: names the load.
-        before: of a client that is not made yet.
+        before: before the client was created.
         quiet: before the load.
-        settled: when the load is over. Connections are kept then.
-        after: when the client is closed.
+        settled: after the load. Connections are still open then.
+        after: after the client was closed.
     """
     when_quiet = [(kind, count) for kind, count in settled.over(quiet) if kind != "sockets"]
     return [

@@ -1,4 +1,4 @@
-"""The network of its own on which a benchmark runs, and the table that it prints in the end."""
+"""Runs a benchmark on its own network and prints its table."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def run_on_devnet(
     """Start a devnet in a temporary directory, measure, stop it, and print.
 
     Args:
-        name: of the benchmark, for errors.
-        packages: whose versions are told.
-        measure: makes every row, given the network and the directory.
+        name: the benchmark's name, for errors.
+        packages: the packages whose versions are printed.
+        measure: returns all rows for the network and the directory.
     """
     try:
         with tempfile.TemporaryDirectory(prefix="layer2-bench-") as path:

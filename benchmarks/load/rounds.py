@@ -1,4 +1,4 @@
-"""Rounds of everything that is compared, in turn."""
+"""Alternating rounds of the compared programs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable, Mapping
 __all__ = ["Round", "medians", "progress"]
 
 Round = Callable[[], Awaitable[float]]
-"""Does something for a while and returns how many of it a second it did."""
+"""Runs for a while and returns its rate per second."""
 
 
 async def medians(rounds: int, ways: Mapping[str, Round], *, are_warm: bool = False) -> dict[str, float]:
-    """Each way's rate in its median round. One round of each warms up; then they alternate."""
+    """The rate of each contender in its median round. Each has one warm-up round; then they alternate."""
     if not are_warm:
         for way in ways.values():
             await way()
@@ -25,5 +25,5 @@ async def medians(rounds: int, ways: Mapping[str, Round], *, are_warm: bool = Fa
 
 
 def progress(line: str) -> None:
-    """Tell who waits."""
+    """Print progress to stderr."""
     print(line, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Callers of whose calls some are cancelled at a random moment."""
+"""Callers that cancel some of their calls at a random moment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["CHANCE", "CONCURRENCY", "SEED", "Storm"]
 
 CONCURRENCY = 200
 CHANCE = 0.14
-"""Of a call to be chosen for cancelling. Some end before their moment comes, so that about one in ten is cancelled."""
+"""The share of calls chosen for cancellation. Some end before their moment, so about one in ten is cancelled."""
 SEED = 20261124
 
 Item = TypeVar("Item")
@@ -21,13 +21,13 @@ Item = TypeVar("Item")
 
 @dataclass
 class Storm(Generic[Item]):
-    """Callers that ask one after another, of whose calls some are cancelled.
+    """Callers that call sequentially and cancel some of their calls.
 
     Args:
-        call: asks for one thing.
-        items: for what, in turn.
-        chance: of a call to be chosen for cancelling.
-        longest_wait: a cancellation comes after a random time up to this, in seconds.
+        call: makes one call.
+        items: the arguments, used in turn.
+        chance: the probability that a call is chosen for cancellation.
+        longest_wait: the longest random time before a cancellation, in seconds.
     """
 
     call: Callable[[Item], Awaitable[object]]
@@ -38,11 +38,11 @@ class Storm(Generic[Item]):
     done: int = 0
     cancelled: int = 0
     slowest: float = 0.0
-    """Seconds of the slowest call, or of the longest time in which no call came to its end."""
+    """Seconds of the slowest call, or of the longest time in which no call finished."""
     last: float = field(default_factory=time.perf_counter)
 
     async def run(self, seconds: float) -> float:
-        """Calls that were answered, a second."""
+        """Answered calls per second."""
         before, start = self.done, time.perf_counter()
         self.last = start
         await asyncio.gather(*[self._caller(number, start + seconds) for number in range(CONCURRENCY)])

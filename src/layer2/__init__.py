@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from layer2.manager import Layer2Manager
     from layer2.model.layers import Layer2ProtocolType
     from layer2.model.money import BTC, ETH, AssetId, Balance
-    from layer2.model.transactions import Finality, Preimage, TxState, TxStatus
+    from layer2.model.transactions import EvmTxId, Finality, LightningPaymentId, Preimage, SwapId, TxState, TxStatus
     from layer2.net.pool import ConnectionPoolConfig
     from layer2.ports.client import Layer2ProtocolAsync
     from layer2.proofs.checking import ProofReport, check_proof
@@ -40,7 +40,13 @@ if TYPE_CHECKING:
     from layer2.protocols.evm.chain.logs import LogEvent
     from layer2.protocols.evm.fees.estimates import FeeEstimate
     from layer2.protocols.evm.requests import EvmTransactionRequest
-    from layer2.protocols.lightning import KeysendRequest, LightningNetwork, PaymentRequest, RouteEstimate
+    from layer2.protocols.lightning import (
+        KeysendRequest,
+        LightningNetwork,
+        LightningSettings,
+        PaymentRequest,
+        RouteEstimate,
+    )
     from layer2.protocols.rootstock import RootstockClient, RootstockSettings
     from layer2.provider_client import PairOffer
     from layer2.terms.transfers import Quote, Transfer, TransferEvent, TransferRequest, TransferState
@@ -70,17 +76,31 @@ _HOMES = {
     "layer2.proofs.checking": ("ProofReport", "check_proof"),
     "layer2.proofs.model": ("ProofOutcome", "TransferProof"),
     "layer2.proofs.policy": ("FINAL", "OFFLINE", "Confirmation", "HeaderRequirement", "ProofLevel", "ProofPolicy"),
-    "layer2.protocol_client": ("Layer2ProtocolAsync",),
+    "layer2.ports.client": ("Layer2ProtocolAsync",),
     "layer2.protocols.bob": ("BobClient", "BobSettings"),
     "layer2.protocols.evm.chain.follower": ("ChainStep",),
     "layer2.protocols.evm.fees.estimates": ("FeeEstimate",),
     "layer2.protocols.evm.chain.logs": ("LogEvent",),
     "layer2.protocols.evm.requests": ("EvmTransactionRequest",),
-    "layer2.protocols.lightning": ("KeysendRequest", "LightningNetwork", "PaymentRequest", "RouteEstimate"),
+    "layer2.protocols.lightning": (
+        "KeysendRequest",
+        "LightningNetwork",
+        "LightningSettings",
+        "PaymentRequest",
+        "RouteEstimate",
+    ),
     "layer2.protocols.rootstock": ("RootstockClient", "RootstockSettings"),
     "layer2.provider_client": ("PairOffer",),
     "layer2.net.pool": ("ConnectionPoolConfig",),
-    "layer2.model.transactions": ("Finality", "Preimage", "TxState", "TxStatus"),
+    "layer2.model.transactions": (
+        "EvmTxId",
+        "Finality",
+        "LightningPaymentId",
+        "Preimage",
+        "SwapId",
+        "TxState",
+        "TxStatus",
+    ),
     "layer2.terms.transfers": ("Quote", "Transfer", "TransferEvent", "TransferRequest", "TransferState"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -100,6 +120,7 @@ __all__ = [
     "Confirmation",
     "ConnectionPoolConfig",
     "EvmTransactionRequest",
+    "EvmTxId",
     "FeeEstimate",
     "Finality",
     "HeaderRequirement",
@@ -111,6 +132,8 @@ __all__ = [
     "Layer2ProtocolAsync",
     "Layer2ProtocolType",
     "LightningNetwork",
+    "LightningPaymentId",
+    "LightningSettings",
     "LogEvent",
     "OpenMatter",
     "OpenPoint",
@@ -128,6 +151,7 @@ __all__ = [
     "RootstockSettings",
     "RouteEstimate",
     "SignedPermit",
+    "SwapId",
     "TaskCancelled",
     "Transfer",
     "TransferAbandoned",

@@ -1,4 +1,4 @@
-"""What strangers can do with a payment hash, or a preimage, that is not theirs alone."""
+"""Attacks with a payment hash or a preimage that several parties know."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DAY = 24 * 3600
 
 
 def pay_the_same_invoice(scene: Scene) -> None:
-    """Another customer pays it over the same chain, and its provider claims: the preimage is public from then on."""
+    """Another customer pays the invoice over the same chain, and its provider claims: the preimage becomes public."""
     leg = scene.terms.source
     assert isinstance(leg, EvmLeg)
     customer, merchant = b"\x61" * 20, b"\x62" * 20
@@ -42,7 +42,7 @@ def test_a_lock_for_an_invoice_that_another_customer_paid_comes_back_though_the_
             await scene.taker.runner.wait(SWAP_ID)
         assert scene.lock.state == "refunded"
         assert scene.gained("taker") == 0
-        # The invoice is paid, as its preimage shows, and nothing was spent on it.
+        # The preimage shows that the invoice is paid, and the taker spent nothing on it.
         assert scene.taker.state == "completed"
         await scene.close()
 
@@ -60,7 +60,7 @@ def test_nothing_is_locked_for_an_invoice_that_another_customer_has_paid_already
             await scene.taker.runner.wait(SWAP_ID)
         assert scene.lock_of(scene.terms.source) is None
         assert scene.taker.state == "abandoned"
-        assert "paid before" in scene.taker.record.state["reason"]
+        assert "already paid" in scene.taker.record.state["reason"]
         await scene.close()
 
     run(story())

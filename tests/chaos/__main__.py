@@ -1,4 +1,4 @@
-"""``python -m chaos``: runs with one seed after the other until the time is over, and a table of what came of them."""
+"""``python -m chaos``: runs with consecutive seeds until the time is over, and a table of their results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HEAD = f"{'seed':>6} {'transfers':>9} {'events':>6} {'seconds':>7}  result"
 
 
 def main() -> int:
-    """Run and return the exit status: 1 where anything was lost, stuck, stated wrongly or paid twice."""
+    """Run and return the exit status: 1 if anything was lost, stuck, reported wrongly or paid twice."""
     arguments = _parser().parse_args()
     give_up, seed, is_clean = time.monotonic() + arguments.seconds, arguments.seed, True
     print(_HEAD, flush=True)

@@ -1,4 +1,4 @@
-"""What both parties' nodes show: locks, payments, invoices and balances. Nothing of the package under test is asked."""
+"""Facts from both parties' nodes: locks, payments, invoices and balances, read without the package under test."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ class Money(Enum):
     """Where the money of one leg is."""
 
     NOTHING = "nothing"
-    """It never left the payer, or it is as if it never had."""
+    """The payer still has it, or has it as if it had never been sent."""
     HELD = "held"
     PAID = "paid"
     """The payee has it."""
     RETURNED = "returned"
-    """The payer has it again."""
+    """The payer was refunded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """One lock of the contract, in the chain as it is now."""
+    """One lock of the contract, in the current chain."""
 
     lock_id: str
     payment_hash: str
@@ -55,7 +55,7 @@ class Lock:
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """What a payer's node shows of a payment."""
+    """A payment at its payer's node."""
 
     payment_hash: str
     money: Money
@@ -68,25 +68,25 @@ class Channel:
     """One party's side of its channels."""
 
     owned: int
-    """Satoshi, with the commitment fee that the opener has paid."""
+    """Satoshi, including the commitment fee of the opener."""
     pending: int
     """HTLCs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lightning:
-    """What one party's node shows."""
+    """The facts from one party's node."""
 
     payments: Mapping[str, tuple[Payment, ...]]
     """By payment hash."""
     invoices: Mapping[str, Money]
-    """By payment hash: whether a payment of it is held, or has come."""
+    """By payment hash: whether a payment is held or received."""
     channel: Channel
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that the nodes show at one time. A layer whose node does not answer is left out."""
+    """All facts at one time. A layer whose node does not answer is omitted."""
 
     locks: Mapping[str, tuple[Lock, ...]]
     """By the name of the chain."""
@@ -104,7 +104,7 @@ class Facts:
         return tuple([each for each in found if (each.payment_hash, each.payer) == (payment_hash, account)])
 
     def money(self, layer: str, payment_hash: str, payer: str) -> Money | None:
-        """Where the money of a leg is, and None where the layer's nodes cannot be asked."""
+        """Where the money of a leg is; None if the layer's nodes cannot be read."""
         if layer == "LIGHTNING":
             return self._in_lightning(payment_hash, payer)
         if layer not in self.locks:
@@ -124,7 +124,7 @@ class Facts:
 
 
 async def read_facts(network: LocalNetwork, session: aiohttp.ClientSession) -> Facts:
-    """Ask every node now."""
+    """Read every node now."""
     parties = {"taker": network.taker, "provider": network.provider}
     accounts = {name: party.evm_address.lower() for name, party in parties.items()}
     answers = await asyncio.gather(
@@ -142,7 +142,7 @@ async def read_facts(network: LocalNetwork, session: aiohttp.ClientSession) -> F
 
 
 async def _answer(reading: Awaitable[T]) -> T | None:
-    """What a node answers, or None where it does not."""
+    """The answer of a node, or None without one."""
     try:
         return await reading
     except (aiohttp.ClientError, TimeoutError, OSError):
@@ -163,7 +163,7 @@ async def _call(session: aiohttp.ClientSession, chain: LocalChain, method: str, 
 async def _chain(
     session: aiohttp.ClientSession, chain: LocalChain, accounts: Mapping[str, str]
 ) -> tuple[tuple[Lock, ...], dict[str, int]]:
-    # One block for all, so that an audit does not see half of a reorganisation.
+    # One block for all reads, so that an audit does not see half of a reorganisation.
     block = await _call(session, chain, "eth_blockNumber", [])
     wanted = {"address": chain.htlc_address, "fromBlock": "0x0", "toBlock": block, "topics": [_LOCKED]}
     entries = await _call(session, chain, "eth_getLogs", [wanted])
@@ -181,7 +181,7 @@ async def _chain(
 def _lock(entry: Mapping[str, Any], state: int, unit: int) -> Lock:
     topics, data = entry["topics"], bytes.fromhex(entry["data"][2:])
     payee, _token, amount, deadline, _terms = (data[32 * place : 32 * place + 32] for place in range(5))
-    # A lock that was logged and that the contract does not know went with a reorganisation in between.
+    # A reorganisation between both reads has removed a lock that was logged but that the contract does not know.
     money = (Money.NOTHING, Money.HELD, Money.PAID, Money.RETURNED)[state]
     return Lock(
         lock_id=topics[1][2:],

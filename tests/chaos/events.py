@@ -1,4 +1,4 @@
-"""What goes wrong in a chaos run, and what is transferred meanwhile. The seed alone decides, before anything runs."""
+"""The faults and the transfers of a chaos run. The seed alone determines them, before the run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DIRECTIONS: Final = (
 _AMOUNTS: Final = (10_000, 95_000)
 _LONGEST_AWAY: Final = 4.0
 _DEEPEST: Final = 3
-"""Blocks; below the finalized head of a local network, which follows four behind."""
+"""Blocks; less than the distance of four to the finalized head of a local network."""
 
 
 class Fault(Enum):
@@ -37,7 +37,7 @@ class Fault(Enum):
     STOP_LIGHTNING = "stop_lightning"
     """A party's Lightning node is killed, and started again after the seconds."""
     DISK_FULL = "disk_full"
-    """A party's process can write to no file for the seconds."""
+    """A party's process cannot write to files for the event's seconds."""
     REORGANISE = "reorganise"
     """Blocks of a chain are replaced; their transactions return to the pool."""
     FORGET = "forget"
@@ -45,9 +45,9 @@ class Fault(Enum):
     CHAIN_DOWN = "chain_down"
     """A chain's node resets every connection for the seconds (simnet only)."""
     LOSE_REPLIES = "lose_replies"
-    """A chain's node takes the next transactions and does not answer (simnet only)."""
+    """A chain's node accepts the next transactions without an answer (simnet only)."""
     AWAY = "away"
-    """A party is killed and comes back shortly before the deadline shown to it; all clocks move on (simnet only)."""
+    """A party is killed, and restarted shortly before the deadline shown to it; all clocks move (simnet only)."""
 
 
 _NEEDS_SIMNET: Final = frozenset({Fault.FORGET, Fault.CHAIN_DOWN, Fault.LOSE_REPLIES, Fault.AWAY})
@@ -67,18 +67,18 @@ _WEIGHTS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that goes wrong."""
+    """One fault."""
 
     at: float
     """Seconds from the beginning."""
     fault: Fault
     target: str
-    """A party or a chain; empty where the fault has none."""
+    """A party or a chain; empty if the fault has no target."""
     seconds: float = 0.0
     depth: int = 0
     """Blocks of a reorganisation."""
     pick: int = 0
-    """Chooses among the processes of a network, whose number is only known there."""
+    """Selects one of the processes of a network."""
 
     def __str__(self) -> str:
         more = f" {self.seconds:.1f} s" if self.seconds else f" {self.depth} blocks" if self.depth else ""
@@ -87,7 +87,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """One transfer that is asked for, again and again under its key until it has ended."""
+    """One transfer, requested repeatedly with its key until it has ended."""
 
     at: float
     key: str
@@ -98,7 +98,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """All events and wishes of a run, in the order of their time."""
+    """All events and transfers of a run, in the order of their times."""
 
     seed: int
     seconds: float
@@ -110,10 +110,10 @@ def schedule(seed: int, seconds: float, network: str, *, transfers: int, every: 
     """The schedule of a seed. The same arguments give the same schedule.
 
     Args:
-        seconds: how long faults are made.
+        seconds: the duration of faults.
         network: ``simnet`` or ``devnet``.
-        transfers: how many are asked for; all in the first four fifths of the time.
-        every: seconds from one event to the next, on average.
+        transfers: the number of transfers, all requested in the first four fifths of the time.
+        every: average seconds between two events.
     """
     rng = random.Random(seed)
     faults = [fault for fault in Fault if network == "simnet" or fault not in _NEEDS_SIMNET]

@@ -1,4 +1,4 @@
-"""What journals, statuses and errors stated, compared with what the nodes show."""
+"""Compares the statements of journals, statuses and errors with the facts from the nodes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ENDS_OF_ERRORS = {
 
 @dataclass(frozen=True, slots=True)
 class Stated:
-    """What was stated at one time."""
+    """The statements at one time."""
 
     transfers: tuple[Transfer, ...]
     """The taker's statuses."""
@@ -53,7 +53,7 @@ class Verdict:
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing was lost, stuck, stated wrongly or paid twice."""
+        """Whether nothing was lost, stuck, reported wrongly or paid twice."""
         return not (self.lost or self.stuck or self.wrong or self.twice)
 
     def __str__(self) -> str:
@@ -62,13 +62,13 @@ class Verdict:
         return f"{ends}: {counts}{len(self.twice)} paid twice, {self.reorganised_away} sat reorganised away"
 
     def details(self) -> str:
-        """Every finding, one a line."""
+        """Every finding, one per line."""
         kinds = {"lost": self.lost, "stuck": self.stuck, "wrong": self.wrong, "twice": self.twice}
         return "\n".join(f"  {kind}: {one}" for kind, found in kinds.items() for one in found)
 
 
 class Judge:
-    """Compares, again and again during a run and once at its end."""
+    """Compares repeatedly during a run and once at its end."""
 
     def __init__(self, before: Facts) -> None:
         self.verdict = Verdict()
@@ -79,9 +79,9 @@ class Judge:
         self._proven: set[str] = set()
 
     def look(self, facts: Facts, stated: Stated) -> None:
-        """Take facts, and what was stated after they were read."""
+        """Take facts, and the statements that were read after them."""
         for transfer in self._stated.transfers:
-            # An end was stated before these facts were read, so it must hold in them.
+            # The end was stated before these facts were read, so they must confirm it.
             if transfer.state.is_final:
                 self._check_end(transfer, self._stated, facts)
         for transfer in stated.transfers:
@@ -89,7 +89,7 @@ class Judge:
         self._facts, self._stated = facts, stated
 
     def hear(self, said: Mapping[str, Any]) -> None:
-        """Take a line of the taker's program."""
+        """Take a line from the taker's program."""
         key = said.get("key")
         if "proof" in said:
             self._proven.add(str(key))
@@ -113,10 +113,10 @@ class Judge:
                 self._wrong(f"{key}: {said['error']} for a transfer that is {transfer.state.value}")
 
     def finish(self, facts: Facts, stated: Stated, ended: Iterable[str], wanted: Iterable[str]) -> Verdict:
-        """The verdict, once all faults have ended and nothing more can happen.
+        """The verdict after all faults have ended and nothing more can change.
 
         Args:
-            ended: the keys of which a call has stated an end.
+            ended: the keys for which a call has reported an end.
             wanted: all keys.
         """
         self.look(facts, stated)
@@ -236,7 +236,7 @@ class Judge:
         self.verdict.twice += [f"{key}: {number} transfers were paid" for key, number in paid.items() if number > 1]
 
     def _check_sums(self, facts: Facts, stated: Stated) -> None:
-        """Whether every balance changed by what the swaps moved, and by nothing else."""
+        """Whether every balance changed exactly by what the swaps moved."""
         expected = defaultdict[tuple[str, str], int](int)
         for terms in _all_terms(stated).values():
             source, destination = terms.source.protocol.value, terms.destination.protocol.value

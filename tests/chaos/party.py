@@ -1,10 +1,10 @@
 """The two programs of a chaos run: ``python -m chaos.party taker|provider DIRECTORY PARENT``.
 
-Both use the public interface alone, and a clock that a run can move: this machine's, and the seconds in a file.
+Both use only the public interface, and a clock that a run can move: this machine's, plus the seconds in a file.
 
-The taker is a small program as a user writes it, which ends with its input. A line on its input asks for one transfer,
-as JSON, under a key; a line on its output states how the call has ended, by a proof or by an error. It is asked again
-until that is an end.
+The taker is a small program like a user's, which ends with its input. A line of input requests one transfer, as JSON,
+with a key. A line of output reports how the call ended, with a proof or an error. The run repeats the request until the
+transfer has ended.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from layer2.provider.settings import ProviderSettings
 __all__ = ["MAX_FEE", "SAFE_FROM", "MovedClock", "journal_path", "taker_config"]
 
 SAFE_FROM = 150_000
-"""Satoshi: the provider's cap for all that relies on the latest block of a chain."""
+"""Satoshi: the provider's limit for all swaps that rely on the latest block of a chain."""
 MAX_FEE = 3_000
 _CALL_SECONDS = 20.0
-"""After this the taker's call ends, and it is made again; the transfer goes on meanwhile."""
+"""After this time the taker's call ends, and is made again; the transfer continues meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class MovedClock:
-    """This machine's clock, and the seconds that are in a file."""
+    """This machine's clock, plus the seconds in a file."""
 
     file: Path
 
@@ -137,7 +137,7 @@ async def _take(directory: Path) -> None:
     ):
         reader = asyncio.StreamReader()
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-        # Calls do not wait for the start: a user's first call may come while a node is still away.
+        # Calls do not wait for the start: a user's first call may be made while a node is still unreachable.
         calls.create_task(_initialize(layers))
         while line := await reader.readline():
             calls.create_task(_transfer(layers, json.loads(line)))

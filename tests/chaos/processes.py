@@ -1,4 +1,4 @@
-"""A party's process: started, killed, frozen, without a disk, and started again whenever it ends by itself."""
+"""A party's process: started, killed, frozen, without a disk, and restarted whenever it ends by itself."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["PartyProcess"]
 _TESTS = Path(__file__).parent.parent
 _PAUSE_SECONDS = 0.5
 _START_SECONDS = 30.0
-"""After this a process counts as started, whatever it shows."""
+"""After this time a process counts as started, even without any output."""
 _LONGEST_LINE = 2**20
 
 
@@ -31,8 +31,8 @@ class PartyProcess:
 
     Args:
         party: ``taker`` or ``provider``.
-        directory: of the run.
-        heard: called with every line of JSON that it writes.
+        directory: the directory of the run.
+        heard: called with every line of JSON in its output.
     """
 
     party: str
@@ -41,7 +41,7 @@ class PartyProcess:
     started: Callable[[], None]
     """Called after each start."""
     ended_by_itself: list[str] = field(default_factory=list)
-    """What it wrote last, each time that it ended without being killed."""
+    """Its last output, for each time that it ended without being killed."""
     _process: asyncio.subprocess.Process | None = None
     _keeper: asyncio.Task[None] | None = None
     _is_wanted: bool = False
@@ -55,16 +55,16 @@ class PartyProcess:
 
     @property
     def log(self) -> Path:
-        """What it wrote on standard error."""
+        """Its standard error."""
         return self.directory / f"{self.party}.log"
 
     @property
     def ready_file(self) -> Path:
-        """Where the provider announces itself."""
+        """The file in which the provider announces itself."""
         return self.directory / self.party / "ready.json"
 
     def start(self) -> None:
-        """Let it run, from now on and again after it has ended by itself."""
+        """Start it, and restart it whenever it ends by itself."""
         self._is_wanted = True
         if self._keeper is None:
             self._keeper = asyncio.create_task(self._keep())
@@ -86,7 +86,7 @@ class PartyProcess:
         self._process = None
 
     def freeze(self) -> None:
-        """SIGSTOP: it is there, its connections too, and nothing happens any more."""
+        """SIGSTOP: the process and its connections stay, but it does nothing."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -103,7 +103,7 @@ class PartyProcess:
                 resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (soft, hard))
 
     def send(self, message: dict[str, Any]) -> None:
-        """Write a line to its input; lost where it does not run."""
+        """Write a line to its input; lost if it does not run."""
         if self._process is not None and self._process.returncode is None:
             assert self._process.stdin is not None
             self._process.stdin.write(json.dumps(message).encode() + b"\n")

@@ -1,4 +1,4 @@
-"""One chaos run: transfers and faults by a schedule, an audit meanwhile, and the verdict at the end."""
+"""One chaos run: transfers and faults by a schedule, audits during the run, and the verdict at its end."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _ASK_AGAIN_SECONDS = 0.5
 _AUDIT_SECONDS = 0.7
 _TICK_SECONDS = 0.1
 _SETTLE_SECONDS = 15.0
-"""How long transfers go on after the last fault before the clocks move."""
+"""Seconds for which transfers continue after the last fault before the clocks move."""
 _BEGIN_SECONDS = 90.0
-"""How long clocks stand at most for those that have not begun."""
+"""Maximum seconds for which the clocks stand still for transfers that have not begun."""
 _NOT_BEGUN = frozenset({TransferState.PLANNED, TransferState.AGREED, TransferState.ABANDONED})
 _HORIZON = 3 * 3600
 """Seconds beyond every deadline of a swap on a local network."""
@@ -34,15 +34,15 @@ _READ_SECONDS = 30.0
 
 @dataclass
 class Run:
-    """A run under way."""
+    """A running chaos run."""
 
     schedule: Schedule
     say: Callable[[str], None]
     calls: dict[str, Wish] = field(default_factory=dict)
-    """What was asked for and has not come to an end."""
+    """Requested transfers that have not ended."""
     ended: set[str] = field(default_factory=set)
     errors: dict[str, tuple[int, str]] = field(default_factory=dict)
-    """How often each error was raised to the taker's program, and its last text."""
+    """The count of each error in the taker's program, and its last text."""
     judge: Judge | None = None
     place: World | None = None
     _passed: float = 0.0
@@ -50,7 +50,7 @@ class Run:
     _asking: set[asyncio.Task[None]] = field(default_factory=set)
 
     def heard(self, said: dict[str, Any]) -> None:
-        """A line of the taker's program."""
+        """A line from the taker's program."""
         if self.judge is not None:
             self.judge.hear(said)
         if "error" in said:
@@ -69,12 +69,12 @@ class Run:
         task.add_done_callback(self._asking.discard)
 
     def taker_started(self) -> None:
-        """A new process of the taker asks for everything again, under the same keys."""
+        """A new process of the taker requests everything again, with the same keys."""
         for wish in self.calls.values():
             self.ask(wish)
 
     def ask(self, wish: Wish) -> None:
-        """Ask the taker's program for a transfer."""
+        """Request a transfer from the taker's program."""
         assert self.place is not None
         fields = {"source": wish.source.value, "destination": wish.destination.value, "amount": wish.amount}
         self.place.parties["taker"].send({"key": wish.key, **fields})
@@ -85,7 +85,7 @@ class Run:
             self.ask(self.calls[key])
 
     async def clock(self) -> None:
-        """Let the schedule's time go on, but not while a process starts: that takes as long as the machine needs."""
+        """Advance the schedule's time, except while a process starts, because that depends on the machine's speed."""
         assert self.place is not None
         before = time.monotonic()
         while True:
@@ -100,21 +100,21 @@ class Run:
             await asyncio.sleep(_TICK_SECONDS)
 
     async def wishes(self) -> None:
-        """Ask for each transfer at its time."""
+        """Request each transfer at its time."""
         for wish in self.schedule.wishes:
             await self._until(wish.at)
             self.calls[wish.key] = wish
             self.ask(wish)
 
     async def event(self, event: Event) -> None:
-        """Let one event happen at its time."""
+        """Perform one event at its time."""
         assert self.place is not None
         await self._until(event.at)
         self.say(str(event))
         await self.place.make(event)
 
     async def audit(self) -> None:
-        """Compare what is stated with what the nodes show, forever."""
+        """Compare statements with facts repeatedly, without end."""
         while True:
             await self.look()
             await asyncio.sleep(_AUDIT_SECONDS)
@@ -129,14 +129,14 @@ class Run:
         return not self.calls and all(record.is_final for record in stated.records)
 
     async def _have_all_begun(self) -> bool:
-        """Whether money has moved for everything that was asked for."""
+        """Whether money has moved for every requested transfer."""
         assert self.place is not None
         stated = await self.place.stated()
         begun = {each.idempotency_key for each in stated.transfers if each.state not in _NOT_BEGUN}
         return begun >= set(self.calls)
 
     async def all_facts(self) -> Facts:
-        """What the nodes show, once all of them answer."""
+        """The facts from the nodes, once all of them answer."""
         assert self.place is not None
         give_up = time.monotonic() + _READ_SECONDS
         while True:
@@ -147,13 +147,13 @@ class Run:
             await asyncio.sleep(0.2)
 
     async def finish(self) -> None:
-        """End all faults, and wait for the end of everything: first by itself, then with clocks that move."""
+        """End all faults, and wait until everything has ended: first without, then with moving clocks."""
         assert self.place is not None
         await self.place.heal()
         began = time.monotonic()
         while self.calls:
             passed = time.monotonic() - began
-            # While clocks move, a quote ends before anyone can accept it.
+            # While clocks move, a quote expires before it can be accepted.
             if passed > _BEGIN_SECONDS or (passed > _SETTLE_SECONDS and await self._have_all_begun()):
                 break
             await asyncio.sleep(0.2)
@@ -180,11 +180,11 @@ class Run:
 async def run(
     schedule: Schedule, network: str, directory: Path, say: Callable[[str], None] = lambda line: None
 ) -> tuple[Verdict, Run]:
-    """Make a run on a network of its own.
+    """Perform a run on a separate network.
 
     Args:
-        directory: empty; for the network, both journals and both logs.
-        say: takes a line about each event.
+        directory: an empty directory for the network, both journals and both logs.
+        say: called with a line about each event.
     """
     with local_network(network, directory / "network") as started:
         going = Run(schedule, say)

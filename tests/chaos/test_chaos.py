@@ -1,4 +1,4 @@
-"""Random faults by fixed seeds on simnet: nothing is lost, stuck, stated wrongly or paid twice."""
+"""Random faults by fixed seeds on simnet: nothing is lost, stuck, reported wrongly or paid twice."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SECONDS = 14.0
 _TRANSFERS = 8
 _EVERY = 1.6
 _SEEDS = (68, 69)
-"""Together they draw every fault."""
+"""Together these seeds contain every fault."""
 
 
 @pytest.mark.timeout(300)

@@ -1,4 +1,4 @@
-"""The judge of a chaos run notices what it is there for: every kind of loss and of wrong statement."""
+"""The judge of a chaos run finds every kind of loss and of wrong statement."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ENDS_AT = 2_000_000_000
 
 
 def facts(source: Money, destination: Money = Money.NOTHING, *, twice: bool = False, extra: int = 0) -> Facts:
-    """Both chains after one swap whose legs are as given, and the balances that follow from it."""
+    """Both chains after one swap with the given legs, and the resulting balances."""
     moved, paid = (Money.PAID, Money.HELD), AMOUNT + FEE
     tokens = {(chain, party): 1_000_000 for chain in ("BOB", "ROOTSTOCK") for party in _ACCOUNTS}
     tokens["BOB", "taker"] += extra - paid * (source in moved)
@@ -41,7 +41,7 @@ def lock(payer: str, payee: str, money: Money) -> Lock:
 
 
 def stated(state: TransferState, *, role: Role = Role.TAKER, journal: Any = None, **changes: Any) -> Stated:
-    """What one transfer states, and the journal of a party about it."""
+    """The statements of one transfer, and of a party's journal about it."""
     request = TransferRequest(BTC, AMOUNT, Layer2ProtocolType.BOB, Layer2ProtocolType.ROOTSTOCK)
     transfer = Transfer(
         transfer_id=SWAP_ID,

@@ -1,4 +1,4 @@
-"""A local network with both parties' processes on it, and everything that can be made to go wrong there."""
+"""A local network with both parties' processes, and the faults that a run can cause."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ __all__ = ["World", "local_network", "world"]
 
 _START_SECONDS = 60.0
 _STEP = 30
-"""Seconds by which clocks move at once: less than a chain's clock may be ahead."""
+"""Seconds of one step of the clocks: less than a chain's clock may be ahead."""
 _STEP_LASTS = 0.3
-"""Seconds of wall time for each step, so that whoever runs can act meanwhile."""
+"""Seconds of wall time for each step, so that running parties can act meanwhile."""
 _STEP_LASTS_NEAR = 2.0
-"""The same where a deadline is near: a party that runs has a minute at least to act, by the moved clock."""
+"""The same near a deadline: a running party has at least a minute to act, by the moved clock."""
 _NEAR = 150
 _TICK_SECONDS = 0.25
 _BITCOIN_BLOCK = 8
 """Seconds of a Bitcoin block on a local network, as its timelock settings assume."""
 _BACK_BEFORE = 20
-"""Seconds before a deadline at which a party is back."""
+"""Seconds before a deadline at which a party is restarted."""
 _AWAY_WITHOUT_DEADLINE = 900
 _WRITES_WITHIN = 3.0
 _NOTHING_AT_STAKE = ("planned", "agreed")
@@ -56,7 +56,7 @@ _TARGETS = {"BOB": "bob", "ROOTSTOCK": "rootstock"}
 def local_network(name: str, directory: Path) -> Iterator[LocalNetwork]:
     """A local network that ends with the block, and with this process."""
     if name == "simnet":
-        # The clock of its machines, lnd's too, is moved with the parties'.
+        # The clock of its machines, including lnd, moves with the parties' clocks.
         yield simnet.up(directory, with_parent=True, clock_start=int(time.time()))
         simnet.down(directory)
     else:
@@ -65,7 +65,7 @@ def local_network(name: str, directory: Path) -> Iterator[LocalNetwork]:
 
 
 class World:
-    """Both parties on one network. Every fault ends with ``heal``."""
+    """Both parties on one network. ``heal`` ends every fault."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class World:
         self._happening = 0
         self._ticking: asyncio.Task[None] | None = None
         self._shown = 0
-        """What the simnet's clock shows."""
+        """The time of the simnet's clock."""
 
     async def start(self) -> None:
         """Start the provider, and then the taker."""
@@ -107,14 +107,14 @@ class World:
         while not ready.exists():
             assert time.monotonic() < give_up, "the provider did not get ready; its log is in provider.log"
             await asyncio.sleep(0.05)
-        # The address stays the same over restarts.
+        # Restarts keep the address.
         announced = json.loads(ready.read_text())
         (self.directory / "provider.json").write_text(json.dumps(announced))
         self.parties["taker"].start()
         while not journal_path(self.directory, "taker").exists():
             assert time.monotonic() < give_up, "the taker has no journal; its log is in taker.log"
             await asyncio.sleep(0.05)
-        # It reads and never acts.
+        # It only reads.
         self._reader = await self._closing.enter_async_context(Layer2Manager(taker_config(self.directory)))
         for party in PARTIES:
             journal = self._journals[party] = await SqliteJournal.open(journal_path(self.directory, party))
@@ -135,20 +135,20 @@ class World:
         return any(party.is_starting for party in self.parties.values())
 
     async def facts(self) -> Facts:
-        """What the nodes show now."""
+        """The current facts from the nodes."""
         return await read_facts(self.network, self._session)
 
     async def stated(self) -> Stated:
-        """What statuses and journals state now."""
+        """The current statements of statuses and journals."""
         assert self._reader is not None
         transfers = await self._reader.list_transfers_async(timeout=30)
         records = [record for journal in self._journals.values() for record in await journal.list()]
         return Stated(tuple(transfers), tuple(records))
 
     async def make(self, event: Event) -> None:
-        """Let an event happen, and undo it after its seconds.
+        """Perform an event, and undo it after its seconds.
 
-        While the clocks move nothing else happens: seconds that another party is away would be minutes.
+        Nothing else happens while the clocks move: seconds of an outage would become minutes.
         """
         if event.fault is Fault.AWAY:
             async with self._alone:
@@ -158,7 +158,7 @@ class World:
         async with self._alone:
             self._happening += 1
         try:
-            # The same fault of the same target comes after this one.
+            # The same fault of the same target follows this one.
             async with self._one_at_a_time[event.fault, event.target]:
                 await self._make(event)
         finally:
@@ -221,9 +221,9 @@ class World:
                 await self.control.fault(target, "none")
 
     async def move(self, seconds: int, *, is_over: Callable[[], bool] = lambda: False) -> None:
-        """Move all clocks, in steps between which everybody acts; blocks of Bitcoin come as they would.
+        """Move all clocks, in steps between which all parties act; Bitcoin blocks arrive at their usual rate.
 
-        Real nodes have this machine's clock. There the seconds just pass.
+        Real nodes use this machine's clock, so there the seconds simply pass.
         """
         blocks = 0.0
         while seconds > 0 and not is_over():
@@ -243,10 +243,13 @@ class World:
                 is_near = any(each - self.clock.now() < _NEAR for each in await self._deadlines(*PARTIES))
                 await asyncio.sleep(_STEP_LASTS_NEAR if is_near else _STEP_LASTS)
             else:
-                await asyncio.sleep(step)
+                for _ in range(step):
+                    if is_over():
+                        break
+                    await asyncio.sleep(1)
 
     async def _tick(self) -> None:
-        """Let the simnet's time go on, and make a block of each chain every second."""
+        """Advance the simnet's time, and make a block of each chain every second."""
         while True:
             async with self._control_lock:
                 shown = self._shown
@@ -256,7 +259,7 @@ class World:
             await asyncio.sleep(_TICK_SECONDS)
 
     async def _show_time(self) -> None:
-        """Bring the simnet's clock to what the parties' clock shows."""
+        """Set the simnet's clock to the parties' clock."""
         ahead = int(self.clock.now()) - self._shown
         if ahead > 0 and self.network.name == "simnet":
             url = f"{self.network.control_url}/clock"
@@ -265,7 +268,7 @@ class World:
             self._shown += ahead
 
     async def _deadlines(self, *parties: str) -> list[int]:
-        """Until when these parties have to act lest money is lost, as their journals show it."""
+        """The time by which these parties have to act to lose no money, from their journals."""
         return [
             outlook.deadline
             for party in parties
@@ -276,7 +279,7 @@ class World:
         ]
 
     async def _stay_away(self, party: str) -> None:
-        """Kill a party, and start it again shortly before the first deadline that it was shown."""
+        """Kill a party, and restart it shortly before the first deadline shown to it."""
         await self.parties[party].kill()
         deadlines = await self._deadlines(party)
         back_at = min(deadlines, default=int(self.clock.now()) + _AWAY_WITHOUT_DEADLINE) - _BACK_BEFORE
@@ -284,7 +287,7 @@ class World:
         self.parties[party].start()
 
     async def _until_it_writes(self, party: str) -> None:
-        """Wait for a party's next write to its journal, which comes right before or after an act; but not for long."""
+        """Wait briefly for a party's next write to its journal, which is right before or after an act."""
         path = journal_path(self.directory, party)
         log = path.with_name(path.name + "-wal")
         before, give_up = _written(log), time.monotonic() + _WRITES_WITHIN
@@ -295,7 +298,7 @@ class World:
         # The first process of a devnet serves the controls; a simnet is one process.
         first, *others = self.network.process_ids
         async with self._control_lock:
-            # A node that was stopped and started has another id by now.
+            # A node that was restarted has another id.
             ids = [each for each in others if _parent(each) == first] or [first]
             process_id = ids[event.pick % len(ids)]
             os.kill(process_id, signal.SIGSTOP)
@@ -336,7 +339,7 @@ async def world(
     heard: Callable[[dict[str, Any]], None],
     taker_started: Callable[[], None],
 ) -> AsyncIterator[World]:
-    """A world that runs, as long as the block does."""
+    """A world that runs until the end of the block."""
     async with aiohttp.ClientSession() as session:
         made = World(network, directory, session, heard, taker_started)
         try:

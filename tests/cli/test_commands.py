@@ -61,9 +61,12 @@ def test_a_transfer_from_quote_to_proof(home: Path) -> None:
     quote = layer2("quote", "100000", "--from", "bob", "--to", "lightning", "--json", cwd=home)
     assert quote.envelope["data"]["receive_amount"] == 100_000
     moved = layer2(
-        "transfer", "100000", "--from", "bob", "--to", "lightning", "--proof", "one.json", "--json", cwd=home
+        "transfer", "100000", "--from", "bob", "--to", "lightning", "--proof", "one.json", "--json", "-v", cwd=home
     )
     assert moved.status == 0, moved.err
+    # The verbose log of a success alarms nobody.
+    assert not {"WARNING", "ERROR"} & set(moved.err.split())
+    assert "maximum fee" in moved.err
     transfer = moved.envelope["data"]["transfer"]
     assert transfer["state"] == "completed"
     assert "completed" in moved.err
@@ -86,7 +89,11 @@ def test_a_transfer_from_quote_to_proof(home: Path) -> None:
     written = layer2("proof", "headers", "one.json", "headers.txt", "--json", cwd=home)
     assert written.status == 0, written.err
     trusted = ("--trusted-header", written.envelope["data"]["trusted_header"], "--headers", "headers.txt")
-    placed = layer2("proof", "verify", "one.json", *trusted, "--json", cwd=home)
+    nobody = layer2("proof", "verify", "one.json", *trusted, "--json", cwd=home)
+    assert (nobody.status, nobody.envelope["data"]["provider_is_known"]) == (4, False), nobody.err
+    provider = Layer2Config.load(home / "layer2.toml").providers[0].identity_key
+    assert f"--provider {provider}" in nobody.err
+    placed = layer2("proof", "verify", "one.json", *trusted, "--provider", provider, "--json", cwd=home)
     assert placed.status == 0, placed.err
     assert placed.envelope["data"]["source"]["level"] == "trusted_header"
 
@@ -106,7 +113,7 @@ def test_a_header_that_somebody_made_up_is_not_on_the_nodes_chain_whatever_the_p
         assert checked.envelope["data"] is None
     unknown = layer2_here("proof", "verify", "refund.json", "--node", "--json", cwd=home)
     assert unknown.status == 1
-    assert "does not name the provider" in unknown.err
+    assert "does not list the provider" in unknown.err
 
 
 def test_doctor_finds_a_good_configuration_good_and_a_dead_node_unreachable(home: Path) -> None:
@@ -128,6 +135,9 @@ REFUSED: dict[str, tuple[tuple[str, ...], int]] = {
     "unknown transfer": (("show", "00" * 16), 1),
     "no such proof": (("proof", "verify", "none.json"), 3),
     "no such file": (("balance", "--config", "none.toml"), 3),
+    "no source": (("transfer", "20000", "--to", "lightning"), 3),
+    "no destination": (("quote", "20000", "--from", "bob"), 3),
+    "no transfer named": (("show",), 3),
 }
 
 
@@ -182,7 +192,9 @@ def test_two_trusted_headers_name_their_layers(tmp_path: Path) -> None:
     proof.save(tmp_path / "two.json")
     hashes = [keccak256(leg.header).hex() for leg in (proof.source_leg, proof.destination_leg) if is_receipt(leg)]
     named = ("--trusted-header", f"BOB:{hashes[0]}", "--trusted-header", f"rootstock:0x{hashes[1]}")
-    for options, status in ((named, 0), (named[:2], 4), (("--trusted-header", hashes[0]), 3)):
+    signer = ("--provider", made.PROVIDER_KEY.hex())
+    cases = (((*named, *signer), 0), (named, 4), (named[:2], 4), (("--trusted-header", hashes[0]), 3))
+    for options, status in cases:
         ran = layer2_here("proof", "verify", "two.json", *options, "--json", cwd=tmp_path)
         assert ran.status == status, (options, ran.err)
 
@@ -224,9 +236,11 @@ def test_a_proof_is_placed_by_a_trusted_header_and_by_no_other(tmp_path: Path) -
     own = keccak256(proof.source_leg.header).hex()
     (tmp_path / "none.txt").write_text("")
     (tmp_path / "text.txt").write_text("no header\n")
+    signer = ("--provider", made.PROVIDER_KEY.hex())
     cases = [
-        (("--trusted-header", own), 0),
-        (("--trusted-header", "0x" + own, "--headers", "none.txt"), 0),
+        (("--trusted-header", own), 4),
+        (("--trusted-header", own, *signer), 0),
+        (("--trusted-header", "0x" + own, "--headers", "none.txt", *signer), 0),
         (("--trusted-header", "00" * 32), 1),
         (("--trusted-header", own, "--headers", "text.txt"), 1),
         (("--trusted-header", own, "--headers", "absent.txt"), 3),

@@ -72,7 +72,7 @@ def test_a_local_configuration_has_all_layers_and_a_price_for_gas(home: Path) ->
 
 def test_a_configuration_without_a_provider_is_written_with_a_warning(home: Path) -> None:
     made = init(home)
-    assert "warning: no provider is configured, since there is no provider-ready.json" in made.err
+    assert "warning: no provider is configured, because provider-ready.json does not exist" in made.err
     (home / "there").mkdir()
     (home / "there" / "provider-ready.json").write_text(
         json.dumps({"url": "http://127.0.0.1:8390", "identity_key": "00" * 32})
@@ -152,15 +152,63 @@ def test_a_providers_file_is_checked_and_shown_as_one(home: Path) -> None:
     made = init(home, "--role", "provider")
     assert made.status == 0, made.err
     text = (home / "provider.toml").read_text()
-    assert "layer2 config check --role provider --config provider.toml" in text
+    assert "layer2 config check --config provider.toml" in text
     assert "next: layer2 provider serve --config provider.toml" in made.out
     assert stat.S_IMODE((home / "provider.toml").stat().st_mode) == 0o600
-    checked = layer2_here("config", "check", "--role", "provider", "--json", cwd=home)
+    named = ("--config", "provider.toml", "--json")
+    checked = layer2_here("config", "check", *named, cwd=home)
     assert checked.status == 0, checked.err
-    shown = layer2_here("config", "show", "--role", "provider", "--json", cwd=home)
+    assert checked.envelope["data"]["role"] == "provider"
+    shown = layer2_here("config", "show", *named, cwd=home)
     assert shown.envelope["data"]["settings"]["fee_ppm"] == 3_000
+    # The keys of the file show the role, whatever its name.
+    (home / "provider.toml").rename(home / "mine.toml")
+    assert layer2_here("config", "check", "--config", "mine.toml", "--json", cwd=home).envelope["data"] == {
+        **checked.envelope["data"],
+        "config_file": "mine.toml",
+    }
     written(home / "identity.hex", SECRET, 0o640)
-    assert layer2_here("config", "check", "--role", "provider", "--json", cwd=home).status == 4
+    assert layer2_here("config", "check", "--config", "mine.toml", "--json", cwd=home).status == 4
+
+
+def test_a_command_for_takers_refuses_the_file_of_a_provider_with_the_remedy(home: Path) -> None:
+    init(home, "--role", "provider")
+    refused = layer2_here("quote", "20000", "--from", "bob", "--to", "lightning", "-c", "provider.toml", cwd=home)
+    assert refused.status == 3
+    assert "[provider_file] provider.toml is the configuration of a provider" in refused.err
+    assert "--config layer2.toml" in refused.err
+
+
+def test_a_table_that_is_a_comment_has_one_mark_in_each_line(home: Path) -> None:
+    init(home, "--role", "provider")
+    assert "# #" not in (home / "provider.toml").read_text()
+
+
+def test_the_remedy_for_a_missing_network_starts_that_network(tmp_path: Path) -> None:
+    for network, directory, remedy in (
+        ("simnet", "some net", "layer2 simnet up --directory 'some net'"),
+        ("devnet", "other", "layer2 devnet up --directory other"),
+    ):
+        refused = layer2_here(
+            "config", "init", "--network", network, "--network-directory", directory, "--json", cwd=tmp_path
+        )
+        assert refused.status == 3
+        assert refused.envelope["error"]["remedy"].endswith(remedy)
+
+
+def test_the_environment_alone_configures_a_command(home: Path) -> None:
+    init(home)
+    (home / "empty").mkdir()
+    bob = tomllib.loads((home / "layer2.toml").read_text())["bob"]
+    environment = {f"LAYER2_BOB__{name.upper()}": str(value) for name, value in bob.items()}
+    checked = layer2_here("config", "check", "--json", cwd=home / "empty", LAYER2_NETWORK="regtest", **environment)
+    assert checked.status == 0, checked.err
+    assert checked.envelope["data"]["layers"] == ["BOB"]
+    without = layer2_here("config", "check", "--json", cwd=home / "empty", **environment)
+    assert (without.status, without.envelope["error"]["code"]) == (3, "no_configuration")
+    assert "LAYER2_NETWORK" in without.err
+    named = layer2_here("config", "check", "-c", "none.toml", "--json", cwd=home / "empty", LAYER2_NETWORK="regtest")
+    assert (named.status, named.envelope["error"]["code"]) == (3, "no_configuration")
 
 
 def test_a_layer_that_has_no_client_is_refused_with_the_nearest_name(home: Path) -> None:
@@ -168,4 +216,4 @@ def test_a_layer_that_has_no_client_is_refused_with_the_nearest_name(home: Path)
     assert ran.status == 3
     assert 'did you mean "lightning"?' in ran.err
     other = layer2_here("quote", "20000", "--from", "bob", "--to", "stacks", "--json", cwd=home)
-    assert "there are bob, rootstock, lightning" in other.err
+    assert "use one of bob, rootstock, lightning" in other.err

@@ -67,7 +67,7 @@ def test_a_demo_that_cannot_make_its_directory_says_so_before_it_starts_anything
     (tmp_path / "here").write_text("a file in the way")
     ran = layer2("demo", "--directory", "here", cwd=tmp_path, timeout=30)
     assert ran.status == 3
-    assert "[unwritable_directory] the directory here/proofs cannot be made" in ran.err
+    assert "[unwritable_directory] the directory here/proofs cannot be created" in ran.err
     assert "name one: --directory" in ran.err
     assert "1 of 2" not in ran.err
 

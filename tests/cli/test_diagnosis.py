@@ -47,7 +47,7 @@ async def findings_at(node: LightningNode, directory: Path, clock: Clock | None 
         pytest.param(
             "GET /v1/state",
             answer({"state": "LOCKED"}),
-            "[wallet_locked] lnd takes no commands yet: its wallet is locked",
+            "[wallet_locked] lnd accepts no calls yet: its wallet is locked",
             "unlock the node's wallet: lncli unlock",
             id="locked",
         ),
@@ -55,7 +55,7 @@ async def findings_at(node: LightningNode, directory: Path, clock: Clock | None 
             CHECK,
             refusal("permission denied"),
             "[permissions] the macaroon does not allow uri:/lnrpc.Lightning/CheckMacaroonPermissions",
-            f"bake one that does: {BAKE_COMMAND}",
+            f"bake one with these permissions: {BAKE_COMMAND}",
             id="permissions",
         ),
         pytest.param(
@@ -92,4 +92,4 @@ async def test_holds_are_a_finding_once_they_are_near_their_end(world: World, tm
     assert "LIGHTNING holds" not in await findings_at(world.nodes[1], tmp_path, world.clock)
     await world.simulation.mine(1)
     finding = (await findings_at(world.nodes[1], tmp_path, world.clock))["LIGHTNING holds"]
-    assert (finding.level, finding.text) == (Level.WARN, "1 of 1 held payments end soon, the first in 18 blocks")
+    assert (finding.level, finding.text) == (Level.WARN, "1 of 1 held payments expire soon, the first in 18 blocks")

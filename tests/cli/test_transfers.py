@@ -40,7 +40,7 @@ def begun(home: Path, amount: str, source: str, destination: str, *words: str) -
     assert error["code"] == "transfer_timeout"
     assert "nothing was sent" not in ran.err
     transfer_id: str = error["transfer_id"]
-    assert error["remedy"] == f"it goes on only while layer2 runs: layer2 wait {transfer_id}"
+    assert error["remedy"] == f"it continues only while layer2 runs: layer2 wait {transfer_id}"
     return transfer_id
 
 
@@ -56,7 +56,7 @@ def test_a_known_key_is_looked_up_before_anybody_is_asked_for_a_price(home: Path
     no_provider = config(home, "no-provider.toml", ("providers", "url", f'"{DEAD}"'))
     again = layer2_here(*words, "--config", no_provider, "--json", cwd=home)
     assert data(again)["transfer"]["transfer_id"] == transfer_id
-    assert f"the key has transfer {transfer_id}" in again.err
+    assert f"the key belongs to transfer {transfer_id}" in again.err
     assert "nothing was sent" not in again.err
     assert data(layer2_here("show", "--key", "rent", "--json", cwd=home))["transfer_id"] == transfer_id
     other = layer2_here(*words[:1], "20001", *words[2:], "--json", cwd=home)
@@ -124,6 +124,8 @@ def test_resume_goes_on_without_a_layer_that_is_down_and_not_needed(home: Path) 
     assert data(resumed)["down"].keys() == {"ROOTSTOCK"}
     assert "down         ROOTSTOCK" in resumed.err
     assert f"{transfer_id}  completed" in resumed.err
+    others = [line for line in resumed.err.splitlines() if transfer_id not in line]
+    assert all(line.startswith(("down ", "connecting ", "warning: ROOTSTOCK")) for line in others), others
 
 
 def test_resume_without_a_layer_that_is_needed_ends_open_and_the_transfer_goes_on_later(home: Path) -> None:

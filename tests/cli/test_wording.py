@@ -59,14 +59,14 @@ def test_a_time_that_no_calendar_has_is_shown_as_a_number() -> None:
 
 def test_a_deadline_that_is_past_is_shown_as_past() -> None:
     assert due(Actor.YOU, NOW + 4800, NOW) == "act before 09:20 UTC (in 1 h 20 min)"
-    assert due(Actor.YOU, NOW - 95, NOW) == "act now: your deadline 07:58:25 UTC (95 s ago) is past"
-    assert due(Actor.PROVIDER, NOW + 60, NOW) == "the provider has until 08:01:00 UTC (in 60 s)"
-    assert due(Actor.PROVIDER, NOW - 60, NOW) == "the provider's deadline 07:59:00 UTC (60 s ago) is past"
+    assert due(Actor.YOU, NOW - 95, NOW) == "act now: your deadline 07:58:25 UTC (95 s ago) has passed"
+    assert due(Actor.PROVIDER, NOW + 60, NOW) == "the provider must act before 08:01:00 UTC (in 60 s)"
+    assert due(Actor.PROVIDER, NOW - 60, NOW) == "the provider's deadline 07:59:00 UTC (60 s ago) has passed"
 
 
 def test_a_timeout_after_the_deadline_never_asks_to_go_on_before_it() -> None:
     error = AsyncTimeout("still under way", code="transfer_timeout", transfer_id="ab", deadline=NOW - 5)
-    assert "the deadline 07:59:55 UTC (5 s ago) is past" in sentence(error, NOW)
+    assert "the deadline 07:59:55 UTC (5 s ago) has passed" in sentence(error, NOW)
     assert "before" not in sentence(error, NOW)
     error.deadline = NOW + 5
     assert "the next deadline is 08:00:05 UTC (in 5 s)" in sentence(error, NOW)
@@ -105,7 +105,7 @@ def test_a_lost_transfer_is_loud_and_names_its_evidence() -> None:
         state=TransferState.LOST, next_actor=Actor.NOBODY, deadline=None, refundable_from=None, funds="they are lost"
     )
     assert transfer_lines(one, NOW)[0] == (
-        "LOST: they are lost; keep the journal and the data of both nodes: they are the evidence"
+        "LOST: they are lost; keep the journal and the data of both nodes as evidence"
     )
     (table,) = transfers_table([one], NOW)
     assert isinstance(table, Table)

@@ -1,1 +1,1 @@
-"""The contracts, run in py-evm. ``chain`` is the small chain that the tests of this room share."""
+"""Tests of the contracts in py-evm. They share the small chain in ``chain``."""

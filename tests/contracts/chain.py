@@ -35,7 +35,7 @@ WEALTH = 10**24
 
 @dataclass(frozen=True)
 class Account:
-    """A plain account with its key, named by who holds it."""
+    """An account without code, and its key."""
 
     name: str
     key: PrivateKey = field(repr=False)
@@ -78,7 +78,7 @@ class Reverted(Exception):
 
 
 class Chain:
-    """One chain. ``fork`` gives another that begins where this one is."""
+    """One chain. ``fork`` copies it."""
 
     def __init__(self, chain: MiningChain, chain_id: int, timestamp: int) -> None:
         self._chain = chain
@@ -87,7 +87,7 @@ class Chain:
 
     @classmethod
     def genesis(cls, rules: type[VM] = PragueVM, chain_id: int = 60808) -> Chain:
-        """Begin a chain on which the accounts are rich and the deployment factory stands."""
+        """Start a chain with funded accounts and the deployment factory."""
         configured = MiningChain.configure(
             "ContractTestChain",
             vm_configuration=ConsensusApplier(NoProofConsensus).amend_vm_configuration(((0, rules),)),
@@ -105,7 +105,7 @@ class Chain:
         return cls(chain, chain_id, GENESIS_TIME)  # type: ignore[arg-type]  # py-evm names the base class
 
     def fork(self) -> Chain:
-        """Copy this chain; what is done on one does not show on the other."""
+        """Copy this chain. Later changes to one do not affect the other."""
         copy = type(self._chain)(self._chain.chaindb.db, self._chain.header)
         return Chain(copy, self.chain_id, self.timestamp)
 
@@ -140,7 +140,7 @@ class Chain:
         return Receipt(receipt.gas_used, logs, computation.output)
 
     def call(self, to: bytes, data: bytes) -> bytes:
-        """Run a call and throw its effects away; raises ``Reverted`` if it failed."""
+        """Run a call and discard its effects; raises ``Reverted`` if it failed."""
         unsigned = self._chain.create_unsigned_transaction(
             nonce=0, gas_price=0, gas=1_000_000, to=Address(to), value=0, data=data
         )
@@ -154,7 +154,7 @@ class Chain:
             raise Reverted.of(error) from error
 
     def code(self, address: bytes) -> bytes:
-        """Read the code that stands at an address."""
+        """Read the code at an address."""
         return self._state.get_code(Address(address))
 
     def balance(self, address: bytes) -> int:

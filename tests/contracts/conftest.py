@@ -23,7 +23,7 @@ def _world(rules: type[VM], chain_id: int) -> World:
 
 @pytest.fixture
 def world() -> World:
-    """At Prague's rules, which BOB has since Isthmus."""
+    """A chain with Prague's rules, which BOB has since Isthmus."""
     return _world(PragueVM, 60808).fork()
 
 

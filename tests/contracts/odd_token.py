@@ -1,4 +1,4 @@
-"""A token that misbehaves as a test says, for any chain that has the CREATE2 factory."""
+"""A token with configurable faults, for any chain that has the CREATE2 factory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SALT = b"odd".ljust(32, b"\x00")
 
 
 class Answer(IntEnum):
-    """What calls that move or approve return."""
+    """The result of transfers and approvals."""
 
     TRUE = 0
     NOTHING = 1
@@ -36,15 +36,15 @@ class Reverts(IntEnum):
 
 @dataclass(frozen=True)
 class OddToken:
-    """One way to misbehave; each has an address of its own."""
+    """One combination of faults. Each has its own address."""
 
     decimals: int = 8
     answer: Answer = Answer.TRUE
     fee: int = 0
-    """Hundredths of a percent that a transfer keeps back."""
+    """The part of a transfer that the token keeps, in hundredths of a percent."""
     reverts: Reverts = Reverts.NEVER
     strict: bool = False
-    """Refuses to change an allowance that is not zero to another that is not."""
+    """Refuse to change a nonzero allowance to another nonzero one."""
 
     @property
     def address(self) -> bytes:

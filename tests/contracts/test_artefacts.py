@@ -1,4 +1,4 @@
-"""The committed artefacts are what their sources compile to, and they decide the frozen addresses."""
+"""The committed artefacts match their sources and the fixed addresses."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def test_the_creation_code_carries_the_runtime_code_and_no_metadata() -> None:
         assert artefact.init_code.endswith(artefact.runtime_code)
 
 
-def test_the_factory_code_is_that_of_the_transaction_that_nobody_holds_a_key_for() -> None:
-    """The factory's address follows from its deployment's made-up signature over exactly this code."""
+def test_the_factory_code_is_that_of_the_transaction_without_a_key() -> None:
+    """The factory's address results from the invented signature of its deployment, which covers this code."""
     copy_and_return_the_rest = bytes.fromhex("604580600e600039806000f350fe")
     transaction = [b"", (100 * 10**9).to_bytes(5, "big"), (100_000).to_bytes(3, "big"), b"", b""]
     digest = keccak(encode([*transaction, copy_and_return_the_rest + FACTORY_CODE]))

@@ -30,7 +30,7 @@ A, B = b"\x0a" * 20, b"\x0b" * 20
 
 
 def transfer_log(sender: bytes, recipient: bytes, amount: int) -> Log:
-    """The test token's entry in a receipt, as EIP-20 and the ABI have it."""
+    """The test token's log in a receipt, according to EIP-20 and the ABI."""
     topics = (
         keccak(b"Transfer(address,address,uint256)"),
         encode(["address"], [sender]),
@@ -121,7 +121,7 @@ def test_the_test_token_has_eight_decimals_and_calls_itself_worthless(world: Wor
     assert b"tBTCL" in chain.call(TEST_TOKEN_ADDRESS, keccak(b"symbol()")[:4])
 
 
-def test_anyone_mints_the_test_token_and_the_supply_says_so(world: World) -> None:
+def test_anyone_can_mint_the_test_token_and_the_supply_grows(world: World) -> None:
     supply = keccak(b"totalSupply()")[:4]
     before = decode_uint256(world.chain.call(TEST_TOKEN_ADDRESS, supply))
     minted = world.chain.send(STRANGER, TEST_TOKEN_ADDRESS, mint_call(A, 9))

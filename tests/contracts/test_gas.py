@@ -1,4 +1,4 @@
-"""What the calls cost a plain account with a plain ERC-20, in the usual and in the worst case, against our limits."""
+"""The gas of the calls, in the usual and in the worst case, compared with the limits."""
 
 from __future__ import annotations
 
@@ -45,6 +45,6 @@ def test_a_refund_costs_no_more_than_is_written_down(world: World, asset: bytes)
 
 
 def _lock_all(world: World, *locks: HtlcLock) -> None:
-    """Lock them and one more, so that the contract is never emptied: emptying it would give gas back."""
+    """Lock them and one more. Emptying the contract would refund gas."""
     for lock in (*locks, varied(locks[0], terms_hash=bytes(32))):
         world.lock(lock)

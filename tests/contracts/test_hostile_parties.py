@@ -1,4 +1,4 @@
-"""Tokens that cheat, and payees that are contracts: nobody takes more than their own, and no lock is lost."""
+"""Cheating tokens, and payees with code: no party takes more than its own money, and no lock is lost."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from layer2.model.transactions import Preimage
 
 SUPPLY = 10**12
 HOOK_SUCCEEDED, HOOK_REFUSED_BY_THE_GUARD = 1, 2
-"""The guard against re-entry is the only refusal of the HTLC that gives no reason."""
+"""The guard against re-entry is the only revert of the HTLC without a reason."""
 
 HOSTILE_TOKEN, SILENT_TOKEN, HOSTILE_PARTY = "hostile_token", "silent_token", "hostile_party"
 
@@ -51,7 +51,7 @@ def behave(
 
 
 def set_hook(chain: Chain, contract: bytes, data: bytes, target: bytes = HTLC_ADDRESS) -> None:
-    """Make a hostile contract send ``data`` to ``target`` in the midst of a transfer or payment."""
+    """Let a hostile contract send ``data`` to ``target`` during a transfer or a payment."""
     chain.send(STRANGER, contract, _with_bytes("set_hook(address,bytes)", target, data))
 
 
@@ -60,7 +60,7 @@ def hook_result(chain: Chain, contract: bytes) -> int:
 
 
 def execute(chain: Chain, party: bytes, data: bytes, *, value: int = 0) -> None:
-    """Make a hostile party call the HTLC."""
+    """Let a hostile party call the HTLC."""
     chain.send(STRANGER, party, _with_bytes("execute(address,bytes)", HTLC_ADDRESS, data), value=value)
 
 
@@ -105,7 +105,7 @@ def test_a_token_that_answers_false_locks_nothing(world: World, hostile_token: b
 
 @pytest.mark.parametrize("fee", [1, AMOUNT])
 def test_a_token_that_keeps_a_fee_is_refused(world: World, hostile_token: bytes, fee: int) -> None:
-    # Enough of it is there, but it belongs to another lock.
+    # The contract has enough of the token, but it belongs to another lock.
     world.lock(world.terms(hostile_token, OTHER_PREIMAGE))
     behave(world.chain, hostile_token, fee=fee)
     with pytest.raises(Reverted, match="wrong amount received"):
@@ -164,7 +164,7 @@ def test_a_fee_that_began_after_the_lock_is_the_payees_loss_and_freezes_nothing(
 
 
 def _reentries(lock: HtlcLock, ready: HtlcLock) -> dict[str, bytes]:
-    """What a hostile contract may want to call while another call of the HTLC is at work."""
+    """The calls that a hostile contract may make during another call of the HTLC."""
     fresh = varied(lock, payment_hash=Preimage(b"\x55" * 32).payment_hash, payer=ready.payer)
     return {
         "claim the same": claim_call(lock, PREIMAGE),
@@ -210,7 +210,7 @@ def test_a_token_cannot_enter_again_while_it_is_moved(
 def test_a_payee_cannot_enter_again_while_it_is_paid(
     world: World, hostile_party: bytes, interrupted: str, reentry: str
 ) -> None:
-    # The hostile party is payer and payee of everything here, so that it is allowed every call.
+    # The hostile party is payer and payee of all locks, so that it may make every call.
     mine = varied(world.terms(), payee=hostile_party, payer=hostile_party)
     ready = varied(mine, payment_hash=OTHER_PREIMAGE.payment_hash)
     world.lock(world.terms(preimage=Preimage(b"\x77" * 32)))
@@ -276,7 +276,7 @@ def test_a_payer_that_refuses_the_coin_leaves_the_lock_to_be_claimed(world: Worl
 def test_a_native_payee_that_needs_more_than_a_stipend_of_gas_is_paid(world: World, hostile_party: bytes) -> None:
     lock = varied(world.terms(), payee=hostile_party)
     world.lock(lock)
-    # What it does when it is paid costs far more than the 2,300 gas of a plain send.
+    # Its code on a payment costs far more than the 2,300 gas of a plain send.
     set_hook(world.chain, hostile_party, mint_call(hostile_party, 1), target=TEST_TOKEN_ADDRESS)
     world.claim(lock)
     assert hook_result(world.chain, hostile_party) == HOOK_SUCCEEDED
@@ -295,7 +295,7 @@ def test_a_lock_for_the_contract_itself_is_never_paid_and_can_be_refunded(world:
 
 
 def test_the_probe_exposes_a_chain_without_sha256() -> None:
-    """Vyper issue 4192: where the precompile is missing, the compiled code answers with what it was given."""
+    """Vyper issue 4192: without the precompile, the compiled code returns its input."""
     sha256_address = bytes(19) + b"\x02"
     precompiles = {address: run for address, run in PragueComputation._precompiles.items() if address != sha256_address}
     without_sha256 = PragueVM.configure(

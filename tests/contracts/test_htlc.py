@@ -27,7 +27,6 @@ from layer2.contracts.htlc import (
     decode_spent,
     decode_status,
     lock_call,
-    lock_value,
     parse_event,
     probe_sha256_call,
     refund_call,
@@ -59,7 +58,7 @@ EVENTS = {entry["name"]: entry for entry in _ABI if entry["type"] == "event"}
 
 
 def _word(value: int | bytes) -> bytes:
-    """One word as the chain writes it: a number, an address or 32 bytes."""
+    """The ABI encoding of a number, an address or 32 bytes."""
     return value.to_bytes(32, "big") if isinstance(value, int) else value.rjust(32, b"\x00")
 
 
@@ -76,7 +75,7 @@ LOGS = {
 
 
 def _call(name: str, *values: object) -> bytes:
-    """The call as eth-abi writes it from the compiler's own ABI."""
+    """The call, encoded by eth-abi with the compiler's ABI."""
     function = FUNCTIONS[name]
     return function_abi_to_4byte_selector(function) + encode(
         [parameter["type"] for parameter in function["inputs"]], values
@@ -187,11 +186,6 @@ def test_the_contract_has_no_other_functions_and_events() -> None:
 def test_a_claim_with_a_preimage_of_another_hash_is_not_even_written() -> None:
     with pytest.raises(FormatError, match="preimage"):
         claim_call(LOCK, Preimage(b"\x02" * 32))
-
-
-def test_the_native_coin_is_sent_with_its_lock_and_a_token_is_not() -> None:
-    assert lock_value(replace(LOCK, token=NATIVE_COIN)) == LOCK.amount
-    assert lock_value(LOCK) == 0
 
 
 @pytest.mark.parametrize("status", LockStatus)

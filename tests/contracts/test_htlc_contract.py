@@ -1,4 +1,4 @@
-"""What the HTLC does on a chain, with the native coin and with a plain ERC-20."""
+"""The HTLC on a chain, with the native coin and with a plain ERC-20."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_a_refunded_lock_is_not_claimed(world: World, asset: bytes) -> None:
 
 def test_a_claimed_lock_is_neither_claimed_again_nor_refunded(world: World, asset: bytes) -> None:
     lock = world.terms(asset)
-    # Money of another lock is in the contract and must not be paid out in its place.
+    # The contract also has the money of another lock, and must not pay that out.
     world.lock(world.terms(asset, OTHER_PREIMAGE))
     world.lock(lock)
     world.claim(lock)
@@ -220,7 +220,7 @@ VARIATIONS: dict[str, int | bytes] = {
 @pytest.mark.parametrize("term", [*VARIATIONS, "token"])
 def test_no_lock_is_claimed_or_refunded_with_another_term(world: World, asset: bytes, term: str) -> None:
     other_asset = TEST_TOKEN_ADDRESS if asset == NATIVE_COIN else NATIVE_COIN
-    # There is enough of both assets in the contract to pay a wrong claim.
+    # The contract has enough of both assets to pay a wrong claim.
     for token in (asset, other_asset):
         world.lock(varied(world.terms(token, OTHER_PREIMAGE), amount=10 * AMOUNT))
     lock = world.terms(asset)
@@ -292,7 +292,7 @@ def _raw_lock(token: bytes, amount: int, payee: bytes) -> bytes:
     )
 
 
-def test_a_lock_for_nobody_is_refused(world: World, asset: bytes) -> None:
+def test_a_lock_without_a_payee_is_refused(world: World, asset: bytes) -> None:
     with pytest.raises(Reverted, match="no payee"):
         world.chain.send(TAKER, HTLC_ADDRESS, _raw_lock(asset, AMOUNT, bytes(20)))
 

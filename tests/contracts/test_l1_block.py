@@ -1,4 +1,4 @@
-"""L1Block: what a chain takes for L1 data and its operator. ``tests/networks/test_fees.py`` compares with op-geth."""
+"""L1Block: the fees for L1 data and for the operator. ``tests/networks/test_fees.py`` compares them with op-geth."""
 
 from __future__ import annotations
 

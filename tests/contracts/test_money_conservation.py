@@ -23,7 +23,7 @@ from layer2.contracts.test_token import TEST_TOKEN_ADDRESS
 from layer2.model.transactions import Preimage
 
 ASSETS = (NATIVE_COIN, TEST_TOKEN_ADDRESS)
-# Few values, so that hashes, terms and whole locks meet again.
+# Few values, so that hashes, terms and whole locks repeat.
 PREIMAGES = tuple(Preimage(bytes([number]) * 32) for number in (1, 2, 3))
 SECRETS = {preimage.payment_hash: preimage for preimage in PREIMAGES}
 
@@ -48,7 +48,7 @@ class Swaps(RuleBasedStateMachine):
         self.world = _beginning().fork()
         self.statuses: dict[HtlcLock, LockStatus] = {}
         self.spent: set[bytes] = set()
-        # A gift belongs to no lock and must stay where it is.
+        # A gift belongs to no lock and must stay in the contract.
         self.world.chain.send(ACCOUNTS[0], TEST_TOKEN_ADDRESS, transfer_call(HTLC_ADDRESS, 2))
         self.balances = {
             (asset, owner): self.world.balance(asset, owner)
@@ -100,7 +100,7 @@ class Swaps(RuleBasedStateMachine):
     @rule(lock=locks, sender=accounts, by_claim=st.booleans(), pause=pauses)
     def end(self, lock: HtlcLock, sender: Account, by_claim: bool, pause: int) -> None:
         self.world.chain.timestamp += pause
-        # One rule for both, because hypothesis leaves whole rules out of a run.
+        # One rule for both, because hypothesis may omit whole rules in a run.
         self._end(lock, sender, by_claim)
 
     def _end(self, lock: HtlcLock, sender: Account, by_claim: bool) -> None:
@@ -142,7 +142,7 @@ class Swaps(RuleBasedStateMachine):
             assert self.world.status(lock) is status
         for payment_hash in SECRETS:
             assert self.world.spent(payment_hash) is (payment_hash in self.spent)
-        # Every lock can be ended: nothing is stuck, and at the end the gifts alone are left.
+        # Every lock can be ended, and at the end only the gifts are left.
         self.world.chain.timestamp = GENESIS_TIME + 10_000
         for number, lock in enumerate(self.statuses):
             if self.statuses[lock] is LockStatus.LOCKED:

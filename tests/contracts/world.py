@@ -1,4 +1,4 @@
-"""A chain with the HTLC and the test token on it, and the steps that tests take there."""
+"""A chain with the HTLC and the test token, and the actions of the tests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from layer2.contracts.htlc import (
     decode_status,
     htlc_init_code,
     lock_call,
-    lock_value,
     parse_event,
     refund_call,
     spent_call,
@@ -39,7 +38,7 @@ DEADLINE = GENESIS_TIME + 3600
 
 @dataclass(frozen=True)
 class World:
-    """The taker and the provider are rich in both assets, and have approved the HTLC for all of the token."""
+    """The taker and the provider have both assets, and have approved the HTLC for all tokens."""
 
     chain: Chain
 
@@ -72,7 +71,9 @@ class World:
         )
 
     def lock(self, lock: HtlcLock, *, payer: Account = TAKER) -> Receipt:
-        return self.chain.send(payer, HTLC_ADDRESS, lock_call(lock), value=lock_value(lock))
+        return self.chain.send(
+            payer, HTLC_ADDRESS, lock_call(lock), value=lock.amount if lock.token == NATIVE_COIN else 0
+        )
 
     def claim(self, lock: HtlcLock, preimage: Preimage = PREIMAGE, *, sender: Account = PROVIDER) -> Receipt:
         return self.chain.send(sender, HTLC_ADDRESS, claim_call(lock, preimage))
@@ -94,11 +95,11 @@ class World:
 
 
 def events(receipt: Receipt) -> list[HtlcEvent]:
-    """The HTLC's events of a receipt, without those of the token."""
+    """The HTLC's events in a receipt, without those of the token."""
     parsed = [parse_event(log.address, log.topics, log.data) for log in receipt.logs]
     return [event for event in parsed if event is not None]
 
 
 def varied(lock: HtlcLock, **terms: int | bytes) -> HtlcLock:
-    """The same lock but for the given terms."""
+    """The same lock with other terms."""
     return replace(lock, **terms)  # type: ignore[arg-type]  # the names decide the types

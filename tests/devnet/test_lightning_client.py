@@ -1,4 +1,4 @@
-"""The Lightning client at two real lnd: what it says of payments, legs and balances is what they do."""
+"""The Lightning client with two real lnd nodes: its reports about payments, legs and balances match the nodes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def hold_leg(clients: Clients, secret: Preimage) -> Htlc:
 
 
 async def seen(client: LightningNetwork, htlc: Htlc, side: Side, *, final: bool = False, state: LegState) -> LegView:
-    """The leg as soon as it is in that state."""
+    """Wait until the leg is in that state, and return it."""
     async with asyncio.timeout(30):
         while True:
             view = await client.legs.observe(htlc, side)
@@ -120,22 +120,22 @@ async def test_all_that_is_spendable_can_be_sent_and_not_one_satoshi_more(client
     too_much = await clients.provider.create_invoice_async(spendable + 1)
     with pytest.raises(InsufficientFunds, match=f"{spendable} sat"):
         await clients.taker.submit_transaction_async(too_much.text)
-    # The client refuses it beforehand; that the node would have failed it shows that nothing possible is refused.
+    # The client refuses it beforehand. The node also fails it, so the client does not refuse possible payments.
     pay = PaymentRequest(too_much.text).resolved(too_much, clients.taker._settings)
-    await clients.taker._payments.send(pay)
+    await clients.taker._parts.payments.send(pay)
     tx_id = LightningPaymentId(too_much.payment_hash.hex())
     assert (await clients.taker.wait_for_status_async(tx_id, timeout=30)).state is TxState.FAILED
     invoice = await clients.provider.create_invoice_async(spendable)
     status = await clients.taker.submit_transaction_async(invoice.text)
     assert (await clients.taker.wait_for_status_async(status.tx_id, timeout=30)).state is TxState.FINAL
-    # Half of it comes back, for the tests that follow.
+    # Return half of it, for later tests.
     back = await clients.taker.create_invoice_async(spendable // 2)
     status = await clients.provider.submit_transaction_async(back.text)
     assert (await clients.provider.wait_for_status_async(status.tx_id, timeout=30)).state is TxState.FINAL
 
 
 async def settled_spendable(clients: Clients) -> int:
-    """What the taker can send, once both nodes have the same commitment: without what was paid before."""
+    """The taker's sendable amount, once both nodes have the same commitment, which settles earlier payments."""
     async with asyncio.timeout(30):
         while True:
             balances = [(await client.balances_async())[BTC] for client in (clients.taker, clients.provider)]

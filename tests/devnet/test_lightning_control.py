@@ -1,4 +1,4 @@
-"""An lnd of a devnet is killed and started again, and clients' macaroons allow what clients need."""
+"""A devnet's lnd is killed and restarted, and the clients' macaroons allow what clients need."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEYSEND_RECORD = "5482373484"
 
 
 async def call(party: Party, method: str, path: str, session: aiohttp.ClientSession, **changes: Any) -> dict[str, Any]:
-    """What the party's lnd answers, also where it refuses."""
+    """The answer of the party's lnd, also if it is an error."""
     lightning = party.lightning
     macaroon = Path(lightning.macaroon_file)
     if "macaroon" in changes:
@@ -63,7 +63,7 @@ async def test_an_lnd_that_was_killed_is_started_again_with_its_channel_and_the_
     assert not await channel_is_active(other, session)
     height = await control.mine_bitcoin(1)
     assert (await control.status())["bitcoin"]["height"] == height
-    with pytest.raises(NodeRefused, match="does not run"):
+    with pytest.raises(NodeRefused, match="is not running"):
         await control.stop_lightning(who)
 
     await control.start_lightning(who)
@@ -92,7 +92,7 @@ async def test_an_lnd_comes_back_with_a_new_certificate_in_the_same_file(
 async def test_there_are_two_parties_and_no_others(control: LocalNetworkControl) -> None:
     nobody: Any = "nobody"
     for operation in (control.stop_lightning, control.start_lightning):
-        with pytest.raises(NodeRefused, match="no party 'nobody'"):
+        with pytest.raises(NodeRefused, match="unknown party 'nobody'"):
             await operation(nobody)
 
 

@@ -1,4 +1,4 @@
-"""Macaroons at a real lnd: exactly what is needed is enough for every call, less is told, and more is not allowed."""
+"""Macaroons at a real lnd: the required permissions suffice for every call, and missing ones are reported."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Bakery:
         self._rest = LndRest(settings_of(node, Path(node.macaroon_file).with_name("admin.macaroon")))
 
     async def bake(self, permissions: tuple[str, ...]) -> LightningSettings:
-        """Settings with a macaroon that allows this and no more."""
+        """Settings with a macaroon that has only these permissions."""
         pairs = [permission.split(":", 1) for permission in permissions]
         asked = {"permissions": [{"entity": entity, "action": action} for entity, action in pairs]}
         macaroon = (await self._rest.post("/v1/macaroon", asked)).fields.text("macaroon")
@@ -90,7 +90,7 @@ async def test_each_permission_that_is_missing_is_told_by_its_name(bakery: Baker
     error = await refused(await bakery.bake(tuple(each for each in PERMISSIONS if each != missing)))
     assert (type(error), error.code) == (AuthenticationFailed, "permissions")
     assert named(error) == {missing}
-    assert (error.remedy or "").startswith("bake one that does: lncli bakemacaroon ")
+    assert (error.remedy or "").startswith("bake one with these permissions: lncli bakemacaroon ")
 
 
 async def test_all_that_is_missing_is_told_at_once(bakery: Bakery) -> None:
@@ -176,7 +176,7 @@ FORBIDDEN: tuple[tuple[str, str, dict[str, object]], ...] = (
 
 
 async def a_round_of_calls(client: LightningNetwork, other: LightningNetwork) -> None:
-    """Every public call of the client, as payer and as payee."""
+    """Make every public call of the client, as payer and as payee."""
     await client.legs.read_clock()
     assert (await client.balances_async())[BTC].spendable > 0
     key = await client.receive_address_async()

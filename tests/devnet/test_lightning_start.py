@@ -1,4 +1,4 @@
-"""The start of a real lnd that has no wallet, no blocks and no channel yet: what the client says at each step."""
+"""The start of a real lnd without a wallet, blocks or channels: the client's errors at each step."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SECONDS = 60.0
 
 
 class NodeWithWallet:
-    """An lnd of its own that asks for a wallet, on a btcd of its own without any block."""
+    """An lnd without a wallet, on a btcd without blocks."""
 
     def __init__(self, binaries: Binaries, directory: Path, session: aiohttp.ClientSession) -> None:
         with ExitStack() as opened:
@@ -96,7 +96,7 @@ class NodeWithWallet:
         return child
 
     async def ask(self, method: str, path: str, **body: Any) -> dict[str, Any]:
-        """What needs no macaroon: the wallet's creation and unlocking."""
+        """Calls without a macaroon: they create and unlock the wallet."""
         tls = ssl.create_default_context(cafile=self._directory / "tls.cert")
         url = f"https://{self._rest}{path}"
         async with self._session.request(method, url, json=body or None, ssl=tls) as response:
@@ -125,7 +125,7 @@ async def node(built_nodes: None, tmp_path: Path, session: aiohttp.ClientSession
 
 
 async def outcome(node: NodeWithWallet) -> Layer2Error | None:
-    """What a client that begins now says; None where it is content."""
+    """The error of a client that starts now; None if it succeeds."""
     async with LightningNetwork(node.settings, MemorySends(), SystemClock()) as client:
         try:
             await client.initialize_async()
@@ -135,7 +135,7 @@ async def outcome(node: NodeWithWallet) -> Layer2Error | None:
 
 
 async def outcomes_until(node: NodeWithWallet, code: str | None) -> tuple[list[str], Layer2Error | None]:
-    """The codes on the way to that one, each once, and its error."""
+    """The codes of all errors until that one, each once, and its error."""
     codes: list[str] = []
     async with asyncio.timeout(SECONDS):
         while True:
@@ -148,7 +148,7 @@ async def outcomes_until(node: NodeWithWallet, code: str | None) -> tuple[list[s
 
 
 async def test_a_new_node_is_told_at_each_step_of_its_start(node: NodeWithWallet, network: LocalNetwork) -> None:
-    # The certificate is not there yet, and then the node has no wallet, and so no macaroon.
+    # First the certificate is missing. Then the node has no wallet, and therefore no macaroon.
     node.start()
     before, error = await outcomes_until(node, "wallet_not_created")
     assert isinstance(error, NodeRefused)
@@ -156,14 +156,14 @@ async def test_a_new_node_is_told_at_each_step_of_its_start(node: NodeWithWallet
     assert error.remedy == "create the node's wallet: lncli create"
     assert set(before) <= {ConfigurationError.code, NodeUnreachable.code, "node_starting"}
 
-    # A wallet is created; the chain has no block but the first, of 2011, so the node is not synced.
+    # A wallet is created. The chain has only its first block, of 2011, so the node is not synced.
     seed = (await node.ask("GET", "/v1/genseed"))["cipher_seed_mnemonic"]
     await node.ask("POST", "/v1/initwallet", wallet_password=PASSWORD, cipher_seed_mnemonic=seed)
     before, error = await outcomes_until(node, "not_synced")
     assert isinstance(error, BadAnswer)
     assert error.retryable
     assert error.message == "lnd is not synced to the chain (height 0)"
-    # Where the macaroon is not written yet, its file cannot be read; in the same moment the macaroons are not served.
+    # Until the macaroon is written, its file cannot be read. At that time the node does not serve macaroons either.
     assert set(before) <= {"wallet_not_created", "node_starting", ConfigurationError.code, NodeUnreachable.code}
 
     # A restarted node waits for its owner.
@@ -181,7 +181,7 @@ async def test_a_new_node_is_told_at_each_step_of_its_start(node: NodeWithWallet
 
 
 async def no_channel(node: NodeWithWallet, network: LocalNetwork) -> None:
-    """The node is fit for use, and says by itself that it can send and receive nothing."""
+    """The node is usable, and its balance shows that it cannot send or receive."""
     other = network.provider.lightning
     settings = LightningSettings(other.rest_url, other.certificate_file, other.macaroon_file, "regtest")
     async with (
@@ -196,12 +196,12 @@ async def no_channel(node: NodeWithWallet, network: LocalNetwork) -> None:
                 await payment
             assert (caught.value.code, caught.value.message) == (
                 "no_channel",
-                "no channel is active, of 0 that are open",
+                "none of the 0 open channels is active",
             )
 
 
 async def test_a_node_is_refused_for_what_it_is_and_not_for_what_it_is_not(network: LocalNetwork) -> None:
-    """Each expectation that the real node does not meet, one at a time."""
+    """Check each expectation that the real node does not meet, one at a time."""
     taker, provider = network.taker.lightning, network.provider.lightning
     right = LightningSettings(taker.rest_url, taker.certificate_file, taker.macaroon_file, "regtest")
     cases: list[tuple[LightningSettings, type[Layer2Error], str]] = []
@@ -226,7 +226,7 @@ async def test_a_node_is_refused_for_what_it_is_and_not_for_what_it_is_not(netwo
 
 
 class ClockAhead(SystemClock):
-    """A machine whose time is two minutes ahead of everybody's."""
+    """A machine whose clock is two minutes ahead."""
 
     def now(self) -> float:
         return super().now() + 120

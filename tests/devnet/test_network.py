@@ -1,4 +1,4 @@
-"""A devnet as its users find it: ready, steerable, and like BOB."""
+"""A devnet from the user's side: it is ready, controllable, and like BOB."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def payments_of(party: Party, session: aiohttp.ClientSession) -> list[dict
 
 
 async def send_one_wei(bob: JsonRpc, party: Party) -> str:
-    """Send it from the party to itself, and return the transaction's hash."""
+    """Send a transaction from the party to itself, and return its hash."""
     transaction = Eip1559Transaction(
         chain_id=60808,
         nonce=int(await bob.call("eth_getTransactionCount", party.evm_address, "pending"), 16),
@@ -67,7 +67,7 @@ async def test_gives_both_parties_money_on_every_layer(control: LocalNetworkCont
     status = await control.status()
     for name in ("taker", "provider"):
         lightning = status[name]
-        # Other tests pay over the channel: what one side has less of, the other has more.
+        # Other tests pay over the channel, so only the sum of both sides is fixed.
         assert lightning["lightning_outbound_sat"] + lightning["lightning_inbound_sat"] >= 10_000_000
         assert lightning["bitcoin_sat"] >= 500_000_000
         for chain in ("BOB", "ROOTSTOCK"):
@@ -130,7 +130,7 @@ async def test_opens_every_block_with_a_deposit_and_charges_l1_and_operator_fees
     deposit, *paid = await bob.call("eth_getBlockReceipts", "0x1")
     assert deposit["type"] == "0x7e"
     assert deposit["depositReceiptVersion"] == "0x1"
-    # The fees that the receipts show are the fees that the sender paid: its balance is one million ETH less these.
+    # The receipts' fees are the fees that the sender paid: its balance is one million ETH less these fees.
     fees = 0
     for receipt in paid:
         gas = int(receipt["gasUsed"], 16)
@@ -169,7 +169,7 @@ async def test_moves_the_clock_of_the_chain_forward(control: LocalNetworkControl
     assert timestamp >= before + 3 * 86_400
     head = await bob.call("eth_getBlockByNumber", "latest", False)
     assert int(head["timestamp"], 16) == timestamp
-    # From then on the clock runs there.
+    # The clock continues from there.
     await control.mine(1)
     assert int((await bob.call("eth_getBlockByNumber", "latest", False))["timestamp"], 16) > timestamp
 

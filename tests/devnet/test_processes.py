@@ -1,4 +1,4 @@
-"""Processes end with their parent, and are signalled by identity, never by number alone."""
+"""Processes end with their parent, and are identified before they are signalled, never by id alone."""
 
 from __future__ import annotations
 

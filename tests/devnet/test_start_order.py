@@ -1,4 +1,4 @@
-"""Files of a node that starts are there before what they will hold: that is no failure, only not ready yet."""
+"""A starting node creates its files before it writes them. The devnet waits instead of failing."""
 
 from __future__ import annotations
 

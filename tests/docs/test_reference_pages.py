@@ -1,20 +1,16 @@
-"""The reference pages say what the code says: errors, settings, dependencies."""
+"""The reference pages agree with the code: errors, settings, dependencies."""
 
 from __future__ import annotations
 
-import inspect
 import re
+import runpy
 import tomllib
-from collections.abc import Iterator
 from typing import get_args
 
 import pytest
-from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
 
 from docs.examples import ROOT, rows
 from layer2 import errors
-from layer2.config import FileSettings, Layer2Config
 from layer2.errors import (
     InitializationError,
     Layer2Error,
@@ -24,11 +20,11 @@ from layer2.errors import (
     TransferError,
     TransferRefunded,
 )
+from layer2.legs.timelock_settings import settings_for
 from layer2.model.transactions import Finality
 from layer2.protocols.lightning import PERMISSIONS
-from layer2.provider.settings import ProviderSettings
 from layer2.swap_rules.states import ProviderState
-from layer2.swap_rules.timelocks import pair_durations, settings_for
+from layer2.swap_rules.timelocks import pair_durations
 from layer2.terms.transfers import TransferState
 from swap_rules.example_terms import quote_of
 
@@ -62,7 +58,7 @@ def test_the_table_of_errors_is_that_of_the_code() -> None:
     }
     table = rows("docs/errors.md", "Every error")
     assert {row[0]: row[1:4] for row in table} == expected
-    assert [row[0] for row in table if len(row) != 5 or len(row[4]) < 10] == []
+    assert [row[0] for row in table if len(row) != 7 or len(row[4]) < 8 or not row[5] or len(row[6]) < 10] == []
 
 
 def test_every_error_of_a_transfer_says_whether_its_key_is_free() -> None:
@@ -77,8 +73,8 @@ def named(cell: str) -> list[str]:
 
 
 def test_the_narrower_codes_of_transfers_are_explained() -> None:
-    sources = [ROOT / "src/layer2/assembly.py", ROOT / "src/layer2/swap_rules/quotes.py"]
-    for package in ("manager", "provider_client"):
+    sources = [ROOT / "src/layer2/swap_rules/quotes.py"]
+    for package in ("assembly", "manager", "provider_client"):
         sources += (ROOT / "src/layer2" / package).glob("*.py")
     raised = {code for source in sources for code in re.findall(r'code="(\w+)"', source.read_text(encoding="utf-8"))}
     table = rows("docs/errors.md", "Narrower codes of quotes and transfers")
@@ -154,63 +150,11 @@ def test_undecided_is_retryable_and_says_when() -> None:
 # Settings.
 
 
-def sections(model: type[BaseModel]) -> Iterator[tuple[str, str, type[BaseModel]]]:
-    """Heading, prefix of the environment's name, and model, of the file itself and of each of its tables."""
-    yield "Top of the file", "LAYER2_", model
-    for name, field in model.model_fields.items():
-        for inner in inspect_annotation(field.annotation):
-            heading = f"[[{name}]]" if "tuple" in str(field.annotation) else f"[{name}]"
-            yield heading, f"LAYER2_{name.upper()}__", inner
-
-
-def inspect_annotation(annotation: object) -> list[type[BaseModel]]:
-    candidates = [annotation, *getattr(annotation, "__args__", ())]
-    return [each for each in candidates if inspect.isclass(each) and issubclass(each, BaseModel)]
-
-
-def expected_rows(heading: str, prefix: str, model: type[BaseModel]) -> dict[str, list[str]]:
-    found = {}
-    for name, field in model.model_fields.items():
-        if inspect_annotation(field.annotation) and not heading.startswith("[["):
-            continue
-        assert field.description, f"{model.__name__}.{name} has no description"
-        if field.default is PydanticUndefined:
-            default = "required"
-        elif field.default is None:
-            default = "none"
-        elif isinstance(field.default, bool):
-            # As TOML writes it.
-            default = f"`{str(field.default).lower()}`"
-        else:
-            default = f"`{field.default}`"
-        variable = "" if heading.startswith("[[") else f"`{prefix}{name.upper()}`"
-        found[f"`{name}`"] = [default, variable, field.description.replace("|", "\\|")]
-    return found
-
-
-CASES = [
-    pytest.param(page, *section, id=f"{model.__name__} {section[0]}")
-    for model, page in ((Layer2Config, "layer2.toml"), (ProviderSettings, "provider.toml"))
-    for section in sections(model)
-]
-SHARED = {"[bob]", "[rootstock]", "[lightning]", "[connection_pool]", "[journal]"}
-
-
-@pytest.mark.parametrize(("page", "heading", "prefix", "model"), CASES)
-def test_every_setting_is_documented(page: str, heading: str, prefix: str, model: type[BaseModel]) -> None:
-    title = f"`{heading}`" if heading in SHARED else f"{page}: {heading}"
-    table = {row[0]: row[1:] for row in rows("docs/configuration.md", title)}
-    assert table == expected_rows(heading, prefix, model)
-
-
-def test_the_shared_tables_are_the_same_in_both_files() -> None:
-    tables = [
-        {heading: model for heading, _, model in sections(program) if heading in SHARED}
-        for program in (Layer2Config, ProviderSettings)
-    ]
-    assert tables[0] == tables[1]
-    assert set(tables[0]) == SHARED
-    assert issubclass(Layer2Config, FileSettings)
+def test_the_tables_of_the_settings_are_those_of_the_code() -> None:
+    tool = runpy.run_path(str(ROOT / "tools" / "write_config_docs.py"))
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert page.count("| required |") > 10
+    assert page == tool["page"](page), "run: python tools/write_config_docs.py"
 
 
 # Dependencies.
@@ -257,3 +201,7 @@ def test_every_development_dependency_is_justified() -> None:
 
 def test_what_fuzzing_needs_is_justified() -> None:
     assert listed("Fuzzing") == in_file("fuzz.in")
+
+
+def test_what_the_documentation_s_build_needs_is_justified() -> None:
+    assert listed("Documentation") == in_file("docs.in") - in_file("install.in")

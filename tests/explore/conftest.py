@@ -1,4 +1,4 @@
-"""What the tests of the explorer share."""
+"""Fixtures of the explorer's tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture
 def untraced() -> Iterator[None]:
-    """Without coverage: the same lines run millions of times."""
+    """Switch coverage off: the same lines run millions of times."""
     trace = sys.gettrace()
     sys.settrace(None)
     yield

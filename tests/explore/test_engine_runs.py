@@ -1,4 +1,4 @@
-"""Runs of the real engine are among those that the explorer knows: it leaves nothing out that the engine can meet."""
+"""The explorer covers all inputs that occur in runs of the real engine."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LAYERS = {
 
 @cache
 def explored(pair: str, finality: Finality) -> frozenset[Question]:
-    """Every question of a machine that the explorer knows."""
+    """Every input of a machine that the explorer covers."""
     found: set[Question] = set()
     for taker, provider in ((Who.HONEST, Who.HONEST), (Who.HONEST, Who.HOSTILE), (Who.HOSTILE, Who.HONEST)):
         setup = Setup(Scenario(PAIRS[pair], finality, taker, provider))
@@ -51,7 +51,7 @@ def explored(pair: str, finality: Finality) -> frozenset[Question]:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> set[Question]:
-    """What the engine's machines are asked in the test."""
+    """The inputs of the engine's machines in the test."""
     questions: set[Question] = set()
 
     def noted_step(swap: Swap, state: State, observed: Observed) -> Step:
@@ -64,7 +64,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> set[Question]:
 
 
 def for_a_time(seconds: int) -> Fault:
-    """A node that does not answer until the time is over."""
+    """A node that does not answer until the time has passed."""
     until = asyncio.get_running_loop().time() + seconds
 
     async def silent(when: str, what: str) -> None:
@@ -76,7 +76,7 @@ def for_a_time(seconds: int) -> Fault:
 
 
 async def random_run(pair: str, finality: Finality, dice: random.Random) -> None:
-    """A swap with restarts, reorganisations and nodes that do not answer; one party may do what it likes."""
+    """A swap with restarts, reorganisations and unresponsive nodes; one party may be hostile."""
     scene = await Scene.of(*LAYERS[pair], REGTEST, finality, foreign=PAIRS[pair].is_foreign)
     honest = [party for party in scene.parties if dice.random() < 0.75] or [dice.choice(scene.parties)]
     hostile = [Adversary(scene, party.name) for party in scene.parties if party not in honest]

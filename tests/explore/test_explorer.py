@@ -1,4 +1,4 @@
-"""Every state of one swap, for every pair of kinds: nobody that follows the machines loses, and everything ends."""
+"""Every state of one swap, for every pair of kinds: no party that follows the machines loses, and every swap ends."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ PARTIES = {
 }
 SAMPLE = (
     "collect a destination that is pending",
-    "release while the own funding may be collected",
-    "collect without own payment",
+    "release while its own funding may be collected",
+    "collect without its own payment",
     "show the latest known(D) where blocks count",
 )
 
@@ -53,7 +53,7 @@ def test_no_party_that_follows_the_machine_loses_and_every_state_leads_to_an_end
 
 
 def check_attention(result: Result) -> None:
-    """A human is needed where a node is dead for good, or where a node forgot a payment that may have been sent."""
+    """Attention is needed only if a node has failed permanently, or has lost a payment that may have been sent."""
     for reason in result.attention:
         is_dead = result.scenario.nodes_die and "node cannot be read" in reason
         assert is_dead or "LIGHTNING node shows no payment" in reason, (result.scenario.name, reason)
@@ -75,7 +75,7 @@ def test_a_rule_that_is_removed_is_noticed(mutant: Mutant) -> None:
     caught = hunt(mutant)
     assert caught.finding is not None
     assert "caught" in next(iter(mutant_lines(caught)))
-    assert all(not explore(scenario).findings for scenario in mutant.runs), "it is found without the mutant, too"
+    assert all(not explore(scenario).findings for scenario in mutant.runs), "there is a finding even without the mutant"
 
 
 def test_every_mutant_has_a_name_of_its_own_and_there_are_at_least_thirty() -> None:
@@ -84,10 +84,10 @@ def test_every_mutant_has_a_name_of_its_own_and_there_are_at_least_thirty() -> N
 
 
 def test_a_finding_comes_with_the_shortest_story_that_leads_to_it() -> None:
-    caught = hunt(next(one for one in MUTANTS if one.name == "reveal before the own funding"))
+    caught = hunt(next(one for one in MUTANTS if one.name == "reveal before its own funding"))
     assert caught.finding is not None
     assert list(story_lines(caught.finding)) == [
-        "  WRONG: the taker collects, and its own funding has not left",
+        "  WRONG: the taker collects, and its own funding was not sent",
         "      1. the hostile payer: destination: funds",
         "      2. destination: the newest becomes final",
         "      3. taker -> collecting: collect destination",

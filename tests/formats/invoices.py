@@ -1,4 +1,4 @@
-"""Invoices made for tests: any content that is well signed, also such as ``encode`` would never write."""
+"""Test invoices with a valid signature and any content, also content that ``encode`` refuses."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 EXAMPLE_PAYEE = bytes.fromhex("03e7156ae33b0a208d0744199163177e909e80176e55d97a2f221ede0f934dd9ad")
-"""The payee of the text's examples, and of ``sign``."""
+"""The payee of BOLT 11's examples, and of ``sign``."""
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 KEY = PrivateKey(bytes.fromhex("e126f68f7eafcc8b74f54d269fe206be715000f94dac067d1c04a8ca3b2db734"))
@@ -57,7 +57,7 @@ def sign(digest: bytes) -> bytes:
 
 
 def with_high_s(digest: bytes) -> bytes:
-    """The same signature's other form: s negated, and with it the parity of R."""
+    """The other form of a signature: s negated, and the parity of R with it."""
     signature = sign(digest)
     negated = ORDER - int.from_bytes(signature[32:64], "big")
     return signature[:32] + negated.to_bytes(32, "big") + bytes([signature[64] ^ 1])
@@ -82,7 +82,7 @@ MINIMUM = HASH + SECRET + DESCRIPTION
 
 
 def crafted(tags: bytes = MINIMUM, *, human: str = "lnbcrt25u", signer: Sign = sign) -> str:
-    """A well signed invoice with any content, also one that ``encode`` would not write."""
+    """An invoice with a valid signature and any content, also content that ``encode`` refuses."""
     signed = bech32.groups_from_int(1_700_000_000).rjust(7, b"\0") + tags
     bits = "".join(f"{group:05b}" for group in signed)
     bits += "0" * (-len(bits) % 8)
@@ -90,8 +90,20 @@ def crafted(tags: bytes = MINIMUM, *, human: str = "lnbcrt25u", signer: Sign = s
     return bech32.encode(human, signed + bech32.groups_from_bytes(signer(digest)))
 
 
+SECOND_SECRET = bytes([16, 1, 20]) + bytes(52)
+"""A field with a payment secret, for ``extended``."""
+
+
+def extended(text: str, field: bytes, signer: PrivateKey) -> str:
+    """The invoice with an additional field, as five-bit groups, after its own fields; signed again."""
+    human, groups = bech32.decode(text)
+    signed = groups[:-104] + field
+    signature = signer.sign_recoverable(bolt11._digest(human, signed), hasher=None)
+    return bech32.encode(human, signed + bech32.groups_from_bytes(signature))
+
+
 def agree(text: str) -> Bolt11Invoice:
-    """Decode with both, compare everything that both know, and return ours."""
+    """Decode with both, compare all common fields, and return our result."""
     ours, theirs = bolt11.decode(text), oracle.decode(text)
     assert theirs.currency == ours.prefix
     assert theirs.amount_msat == ours.amount_msat
@@ -137,7 +149,7 @@ OPTIONAL_FEATURES = st.sampled_from(sorted(KNOWN_REQUIRED_FEATURE_BITS)) | st.in
 
 @st.composite
 def invoice_fields(draw: st.DrawFn, prefixes: tuple[str, ...] = ("bc", "tb", "tbs", "bcrt")) -> InvoiceFields:
-    """Any invoice that can be written; ``sign`` is its payee's."""
+    """Any valid invoice; ``sign`` signs for its payee."""
     described = draw(st.text(max_size=150) | st.just("\N{EURO SIGN}" * 213) | st.none())
     return InvoiceFields(
         prefix=draw(st.sampled_from(prefixes)),
@@ -158,7 +170,7 @@ def invoice_fields(draw: st.DrawFn, prefixes: tuple[str, ...] = ("bc", "tb", "tb
 
 
 def _read_hop(theirs: Any) -> RouteHop:
-    """The oracle's numbers are signed, which is wrong; ``RouteHop`` has them as they were before."""
+    """The oracle wrongly decodes signed numbers; ``RouteHop`` has the original ones."""
     block, index, output = (int(part) for part in theirs.short_channel_id.split("x"))
     return RouteHop(
         bytes.fromhex(theirs.public_key),

@@ -1,4 +1,4 @@
-"""Reading Lightning invoices: BOLT 11's examples, what it forbids, forgeries. Oracle: PyPI's bolt11."""
+"""Decoding Lightning invoices: BOLT 11's examples, violations and forgeries. Oracle: PyPI's bolt11."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ LONG_DESCRIPTION = (
 )
 
 WHY_INVALID = {
-    "unknown_required_feature": r"requires features that are unknown here: bits \[100\]",
+    "unknown_required_feature": r"requires unknown features: bits \[100\]",
     "wrong_checksum": "checksum is wrong",
     "no_separator": "no human-readable part",
     "mixed_case": "mixes upper and lower case",
@@ -366,7 +366,7 @@ class TestDamage:
             read = bolt11.decode(bech32.encode(human, flipped))
         except FormatError:
             return
-        # Only a flip that hides the payee's field leaves a valid invoice, and then it is someone else's.
+        # Only a flip that hides the payee's field leaves a valid invoice, which then has another payee.
         assert read.payee != EXAMPLE_PAYEE
         assert not read.payee_given
 

@@ -1,4 +1,4 @@
-"""Writing Lightning invoices, round trips, and where PyPI's bolt11 takes what ``decode`` refuses."""
+"""Encoding Lightning invoices, round trips, and invoices that PyPI's bolt11 accepts and ``decode`` refuses."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TWO_READINGS = {
     "an amount of nothing": crafted(human="lnbcrt0u"),
     "more than all bitcoin": crafted(human="lnbcrt21000001"),
     "a fraction of a millisatoshi, which it rounds away": crafted(human="lnbcrt25001p"),
-    "a required feature that nobody knows": crafted(MINIMUM + tag("9", bech32.groups_from_int(1 << 100 | 1 << 14))),
+    "an unknown required feature": crafted(MINIMUM + tag("9", bech32.groups_from_int(1 << 100 | 1 << 14))),
     "multi-part payments without a payment secret's feature": crafted(MINIMUM + tag("9", b"\x04\0\0\0")),
     "a number with a leading zero": crafted(MINIMUM + tag("x", b"\0\1")),
     "an expiry beyond what nodes can hold": crafted(MINIMUM + tag("x", b"\x1f" * 14)),
@@ -97,7 +97,7 @@ OUTSIDE: dict[str, list[Any]] = {
         ((17, bytes(32)),),
     ],
 }
-"""Values that no reader should take, by field."""
+"""Values that every reader should refuse, by field."""
 OUTSIDE_DESCRIPTIONS: list[tuple[str | None, bytes | None]] = [
     (None, None),
     ("a swap", b"\x33" * 32),
@@ -113,7 +113,7 @@ def _length(count: int, hint: tuple[RouteHop, ...]) -> int:
 
 
 def _can_be_written_by_the_oracle(fields: InvoiceFields) -> bool:
-    """Whether none of the oracle's own faults, each shown below, is in the way."""
+    """Whether the invoice avoids the oracle's bugs, each of which a test below shows."""
     hops = [hop for hint in fields.route_hints for hop in hint]
     return (
         len(fields.fallback_addresses) < 2
@@ -149,7 +149,7 @@ class TestRoundTrips:
     @settings(max_examples=80, deadline=None)
     def test_the_oracle_writes_the_same_text(self, fields: InvoiceFields) -> None:
         text = bolt11.encode(fields, sign)
-        # It always has a field for the payee, also where the text has none.
+        # It always has a field for the payee, even if the text has none.
         keep_payee = fields.payee is not None
         assert oracle.encode(oracle.decode(text), KEY.secret.hex(), keep_payee=keep_payee) == text
 

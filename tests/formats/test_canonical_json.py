@@ -1,4 +1,4 @@
-"""Canonical JSON: one byte string for each value, and nothing that two readers could take differently."""
+"""Canonical JSON: one byte string for each value, and no text that two readers interpret differently."""
 
 from __future__ import annotations
 
@@ -204,6 +204,6 @@ for text in (b"[" * 500_000, b'{"a":' * 150_000, b'["\\\\",' * 100_000):
 
 
 def test_a_string_that_does_not_end_is_read_in_linear_time() -> None:
-    """Quadratic time would be some hours for this."""
+    """Quadratic time would take hours for this."""
     with pytest.raises(FormatError, match="not JSON"):
         canonical_json.decode(b'"' + b'\\"' * 499_000)

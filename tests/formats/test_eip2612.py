@@ -1,4 +1,4 @@
-"""Permits, against eth-account's typed data."""
+"""Permits. Oracle: eth-account's typed data."""
 
 from __future__ import annotations
 

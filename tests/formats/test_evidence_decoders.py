@@ -1,6 +1,6 @@
-"""Every decoder of evidence, given bytes that someone made up: refused, or the only encoding of what is returned.
+"""Every decoder of evidence, with arbitrary bytes: it refuses them, or they are the canonical encoding of its result.
 
-Nothing but FormatError may leave them, whatever the bytes are; the runner's time limit notices what is not linear.
+Decoders raise only FormatError for any bytes. The runner's time limit detects time that is not linear.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ VALUES = [b"\x02" + hashlib.shake_256(bytes([n % 256])).digest(10 + n % 60) for 
 ROOT = merkle_patricia.trie_root(VALUES)
 PROOFS = merkle_patricia.prove_all(VALUES)
 
-# Bytes that begin strings and lists, short and long, and the lengths at their borders.
+# Prefixes of short and long strings and lists, and the lengths at their limits.
 _PREFIXES = bytes(
     [0x00, 0x37, 0x38, 0x7F, 0x80, 0x81, 0xA0, 0xB7, 0xB8, 0xB9, 0xBF, 0xC0, 0xC1, 0xF7, 0xF8, 0xF9, 0xFF]
 )
@@ -47,7 +47,7 @@ _PREFIXES = bytes(
 
 @st.composite
 def damaged(draw: st.DrawFn, *valid: bytes) -> bytes:
-    """One of the valid encodings, with bits flipped, and parts overwritten, taken out, put in or repeated."""
+    """A valid encoding with flipped bits, or with parts overwritten, removed, inserted or repeated."""
     data = bytearray(draw(st.sampled_from(valid)))
     for _ in range(draw(st.integers(1, 3))):
         start = draw(st.integers(0, max(0, len(data) - 1)))
@@ -69,7 +69,7 @@ def damaged(draw: st.DrawFn, *valid: bytes) -> bytes:
 
 
 @given(st.one_of(st.binary(max_size=200), damaged(HEADER, *RECEIPTS)))
-@settings(max_examples=400)
+@settings(max_examples=800)
 def test_rlp_is_refused_or_the_only_encoding(data: bytes) -> None:
     try:
         item = rlp.decode(data)
@@ -114,7 +114,7 @@ def test_a_damaged_proof_shows_nothing(index: int, data: st.DataObject) -> None:
 @given(st.sampled_from([0, 1, 127, 128, 299]), st.data())
 @settings(max_examples=400)
 def test_nodes_that_name_each_other_rightly_are_refused_or_hold_the_value(index: int, data: st.DataObject) -> None:
-    """Who chooses the root can link any nodes: the walk ends in an error or in a value that stands in the last one."""
+    """An attacker who chooses the root can link any nodes: the walk ends with an error or a value of the last node."""
     nodes = list(PROOFS[index])
     place = data.draw(st.integers(0, len(nodes) - 1))
     old, nodes[place] = nodes[place], data.draw(damaged(nodes[place]))
@@ -165,7 +165,7 @@ def test_a_proof_file_is_refused_or_the_only_spelling(data: bytes) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Large:
-    """Bytes that would cost most where a decoder copies, counts or descends again and again."""
+    """Bytes that are most expensive for a decoder that copies, counts or descends repeatedly."""
 
     name: str
     data: bytes

@@ -1,4 +1,4 @@
-"""Addresses: EIP-55 and EIP-1014 vectors from their texts, and eth-account as an oracle."""
+"""Addresses: the test vectors of EIP-55 and EIP-1014. Oracle: eth-account."""
 
 from __future__ import annotations
 

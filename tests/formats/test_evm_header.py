@@ -114,7 +114,7 @@ def values_of(header: EvmHeader) -> list[int | bytes]:
 
 
 def rpc_of(header: EvmHeader) -> dict[str, object]:
-    """The header as a node writes it, among fields that are not the header's."""
+    """The header in a node's answer, among other fields."""
     written = {
         key: "0x" + value.hex() if isinstance(value, bytes) else hex(value)
         for key, value in zip(RPC_KEYS, values_of(header), strict=False)
@@ -181,7 +181,7 @@ def test_a_number_of_fields_that_no_fork_has_is_refused(count: int) -> None:
     items = rlp.decode(isthmus().encode())
     assert isinstance(items, list)
     longer: list[RlpItem] = [*items, b"\x33" * 32]
-    with pytest.raises(FormatError, match="as many fields"):
+    with pytest.raises(FormatError, match="number of fields"):
         decode_header(rlp.encode(longer[:count]))
 
 

@@ -1,4 +1,4 @@
-"""The JSON-RPC's hexadecimal texts: one form only."""
+"""The JSON-RPC's hexadecimal texts: each value has one form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Receipts. Oracles: py-evm's receipts and bloom filter; deposits have none, so their layout is spelled out."""
+"""Receipts. Oracles: py-evm's receipts and bloom filter; deposits have no oracle, so their layout is written out."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ EXAMPLES = [pytest.param(RECEIPT, id="type 2"), pytest.param(DEPOSIT, id="deposi
 
 
 def rpc_of(receipt: EvmReceipt) -> dict[str, object]:
-    """The receipt as op-geth writes it, among fields to which no root commits."""
+    """The receipt in op-geth's answer, among fields to which no root commits."""
     written: dict[str, object] = {
         "type": hex(receipt.tx_type),
         "status": "0x1" if receipt.succeeded else "0x0",
@@ -197,7 +197,7 @@ def test_a_part_of_another_form_is_refused(place: int, value: RlpItem) -> None:
 def test_a_number_of_parts_that_no_receipt_has_is_refused(count: int) -> None:
     parts = rlp.decode(DEPOSIT.encode()[1:])
     assert isinstance(parts, list)
-    with pytest.raises(FormatError, match="shape"):
+    with pytest.raises(FormatError, match="malformed list"):
         decode_receipt(b"\x7e" + rlp.encode([*parts, b""][:count]))
 
 

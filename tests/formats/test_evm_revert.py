@@ -1,4 +1,4 @@
-"""Revert reasons: read in every form that contracts use, and a text for any bytes at all."""
+"""Revert reasons in every form that contracts use, and a text for any bytes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_text_of_a_revert_is_read(text: str) -> None:
     ("data", "reason"),
     [
         (b"", "no reason given"),
-        (b"\x08\xc3", "2 bytes that are no error"),
+        (b"\x08\xc3", "2 bytes that are not an error"),
         (PANIC + encode_words(0x11), "panic 0x11: arithmetic overflow or underflow"),
         (PANIC + encode_words(0x99), "panic 0x99: unknown"),
         (PANIC + encode_words(0x11, 0x11), "malformed Panic(uint256) of 64 bytes"),

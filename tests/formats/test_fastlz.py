@@ -1,4 +1,4 @@
-"""FastLZ's length. That it is op-geth's own to the byte, ``tests/networks/test_fees.py`` shows by its receipts."""
+"""FastLZ's length. ``tests/networks/test_fees.py`` shows by receipts that it equals op-geth's to the byte."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_nothing_comes_to_more_than_the_bound(data: bytes) -> None:
 
 @given(st.integers(0, 3_000))
 def test_the_bound_is_reached_by_what_does_not_repeat(size: int) -> None:
-    # Numbers of two bytes behind one that marks them: no three bytes come twice.
+    # Two-byte numbers after a marker byte: no three bytes repeat.
     data = b"".join([b"\xff" + number.to_bytes(2, "big") for number in range(size // 3 + 1)])[:size]
     assert compressed_size(data) == largest_compressed_size(size)
 

@@ -1,4 +1,4 @@
-"""Tries of receipts. Oracle: py-trie's HexaryTrie, which knows nothing of this package's rules."""
+"""Tries of receipts. Oracle: py-trie's HexaryTrie."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BLOCK_SIZES = [1, 2, 3, 16, 17, 127, 128, 129, 200, 300]
 
 @lru_cache
 def receipts(count: int) -> tuple[bytes, ...]:
-    """Values of 40 to 295 bytes, as receipts have, the same in every run."""
+    """Values of 40 to 295 bytes, like receipts, the same in every run."""
     return tuple(
         [b"\x02" + hashlib.shake_256(index.to_bytes(4, "big")).digest(39 + index % 256) for index in range(count)]
     )
@@ -96,7 +96,7 @@ def test_a_proof_through_embedded_nodes_has_no_node_of_their_own() -> None:
     values = [bytes((number + 1,)) for number in range(20)]
     nodes = prove(values, 17)
     assert verify(trie_root(values), 17, nodes) == values[17]
-    # The leaf of 17 is under 32 bytes and stands inside the branch above it.
+    # The leaf of 17 is shorter than 32 bytes and embedded in its parent branch.
     assert len(nodes) < len(prove(receipts(20), 17))
 
 
@@ -109,7 +109,7 @@ def test_no_proof_shows_another_index_or_holds_under_another_root(count: int) ->
         for other in {index + 1, abs(index - 1), index + 128, index + 256} - {index}:
             with pytest.raises(FormatError):
                 verify(root, other, nodes)
-        with pytest.raises(FormatError, match="not the one that is named"):
+        with pytest.raises(FormatError, match="does not match its parent"):
             verify(trie_root(receipts(count + 1)), index, nodes)
 
 
@@ -149,7 +149,7 @@ def test_every_flipped_bit_truncation_and_appended_byte_is_refused(count: int) -
 
 
 def chain(*nodes: list[RlpItem]) -> tuple[bytes, tuple[bytes, ...]]:
-    """Link nodes that are given from the root down; the text ``next`` in one stands for the next one's hash."""
+    """Link nodes from the root down; the text ``next`` in a node is replaced by the next node's hash."""
     below = b""
     encoded: list[bytes] = []
     for node in reversed(nodes):
@@ -166,18 +166,22 @@ def branch(**children: RlpItem) -> list[RlpItem]:
 LONG = b"\x07" * 40
 OTHER = b"\x05" * 32
 CRAFTED: list[tuple[str, list[list[RlpItem]], str]] = [
-    # The key of index 0 is the nibbles 8 and 0; each list below would otherwise lead to it.
+    # The key of index 0 is the nibbles 8 and 0. Without the error, each list below would lead to it.
     ("a value in a branch", [branch(n8=b"next", n0=OTHER, value=b"x"), [b"\x30", LONG]], "with a value"),
-    ("a branch with one child", [branch(n8=b"next"), [b"\x30", LONG]], "does not branch"),
+    ("a branch with one child", [branch(n8=b"next"), [b"\x30", LONG]], "fewer than two children"),
     ("an empty child", [branch(n7=OTHER, n0=OTHER)], "no value at this index"),
     ("a short reference", [branch(n8=b"\x01" * 31, n0=OTHER)], "other than its hash"),
     ("a short reference beside", [branch(n8=b"next", n0=b"\x01" * 31), [b"\x30", LONG]], "other than its hash"),
     ("an embedded node too long", [branch(n8=[b"\x30", LONG], n0=OTHER)], "32 bytes or more"),
     ("one beside too long", [branch(n8=b"next", n0=[b"\x30", LONG]), [b"\x30", LONG]], "32 bytes or more"),
-    ("a small node by hash", [branch(n8=b"next", n0=OTHER), [b"\x30", b"x"]], "under 32 bytes"),
-    ("an empty extension", [[b"\x00", b"next"], branch(n8=b"next", n0=OTHER), [b"\x30", LONG]], "elsewhere"),
-    ("an extension to elsewhere", [[b"\x17", b"next"], branch(n0=OTHER, n1=OTHER)], "elsewhere"),
-    ("an extension past the key", [[b"\x00\x80\x00", b"next"], branch(n0=OTHER, n1=OTHER)], "elsewhere"),
+    ("a small node by hash", [branch(n8=b"next", n0=OTHER), [b"\x30", b"x"]], "shorter than 32 bytes"),
+    (
+        "an empty extension",
+        [[b"\x00", b"next"], branch(n8=b"next", n0=OTHER), [b"\x30", LONG]],
+        "does not match the index",
+    ),
+    ("an extension to elsewhere", [[b"\x17", b"next"], branch(n0=OTHER, n1=OTHER)], "does not match the index"),
+    ("an extension past the key", [[b"\x00\x80\x00", b"next"], branch(n0=OTHER, n1=OTHER)], "does not match the index"),
     ("an extension to a leaf", [[b"\x18", b"next"], [b"\x30", LONG]], "at this place"),
     ("an extension to an extension", [[b"\x18", b"next"], [b"\x10", b"next"], branch(n0=OTHER, n1=OTHER)], "place"),
     ("a branch after the key", [[b"\x00\x80", b"next"], branch(n0=OTHER, n1=OTHER)], "with a value"),
@@ -214,7 +218,7 @@ def test_the_crafted_nodes_are_refused_for_their_fault_alone() -> None:
 
 
 def test_a_root_node_that_is_no_list_is_refused() -> None:
-    with pytest.raises(FormatError, match="no list"):
+    with pytest.raises(FormatError, match="is not a list"):
         verify(EMPTY_ROOT, 0, [rlp.encode(b"")])
 
 

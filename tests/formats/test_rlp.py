@@ -1,4 +1,4 @@
-"""RLP: the only encoding of an item, and nothing else, decodes. Oracle: PyPI's rlp."""
+"""RLP: only the canonical encoding of an item decodes. Oracle: PyPI's rlp."""
 
 from __future__ import annotations
 
@@ -58,16 +58,6 @@ def test_appended_bytes_are_refused(item: RlpItem, appended: bytes) -> None:
         rlp.decode(rlp.encode(item) + appended)
 
 
-@given(st.binary(max_size=80))
-@settings(max_examples=400)
-def test_any_bytes_are_refused_or_are_the_encoding_of_what_they_decode_to(data: bytes) -> None:
-    try:
-        item = rlp.decode(data)
-    except FormatError:
-        return
-    assert rlp.encode(item) == data
-
-
 @given(items, st.data())
 @settings(max_examples=200)
 def test_a_flipped_bit_is_refused_or_decodes_to_something_else(item: RlpItem, data: st.DataObject) -> None:
@@ -86,8 +76,8 @@ def test_a_flipped_bit_is_refused_or_decodes_to_something_else(item: RlpItem, da
     ("data", "reason"),
     [
         ("", "0 items"),
-        ("8100", "stands for itself"),
-        ("817f", "stands for itself"),
+        ("8100", "a byte that needs none"),
+        ("817f", "a byte that needs none"),
         ("b801" + "80", "long length for a short payload"),
         ("b837" + "00" * 55, "long length for a short payload"),
         ("f837" + "01" * 55, "long length for a short payload"),
@@ -122,18 +112,18 @@ def test_deep_lists_are_refused_without_exhausting_the_stack() -> None:
 
 
 def test_size_and_so_the_number_of_items_is_bounded() -> None:
-    with pytest.raises(FormatError, match="at most"):
+    with pytest.raises(FormatError, match="the maximum is"):
         rlp.decode(b"\x00" * (rlp.MAX_SIZE + 1))
     full = _listed(b"\xc0" * (rlp.MAX_SIZE - 4))
     assert len(full) == rlp.MAX_SIZE
     assert rlp.decode(full) == [[]] * (rlp.MAX_SIZE - 4)
-    with pytest.raises(FormatError, match="at most"):
+    with pytest.raises(FormatError, match="the maximum is"):
         rlp.decode(_listed(b"\xc0" * (rlp.MAX_SIZE - 3)))
 
 
 @pytest.mark.parametrize(
     ("item", "reason"),
-    [(b"\x00", "leading zeros"), (b"\x00\x01", "leading zeros"), (b"\x01" * 9, "at most 8"), ([], "list")],
+    [(b"\x00", "leading zeros"), (b"\x00\x01", "leading zeros"), (b"\x01" * 9, "the maximum is 8"), ([], "list")],
 )
 def test_an_integer_is_short_and_without_leading_zeros(item: RlpItem, reason: str) -> None:
     with pytest.raises(FormatError, match=reason):
@@ -146,7 +136,7 @@ def test_negative_integers_have_no_encoding() -> None:
 
 
 def _listed(payload: bytes) -> bytes:
-    """A list around a payload that is encoded already."""
+    """A list around an encoded payload."""
     if len(payload) <= 55:
         return bytes((0xC0 + len(payload),)) + payload
     length = len(payload).to_bytes((len(payload).bit_length() + 7) // 8, "big")

@@ -201,16 +201,20 @@ class FakeProvider:
         self.quoted: list[TransferRequest] = []
         self._quotes: dict[str, QuoteTerms] = {}
         self.closed = False
+        self.silent = False
+        """It takes requests and never answers."""
 
     async def aclose(self) -> None:
         self.closed = True
 
-    def _fail(self, call: str) -> None:
+    async def _fail(self, call: str) -> None:
+        if self.silent:
+            await asyncio.Event().wait()
         if self.failures[call]:
             raise self.failures[call].pop(0)
 
     async def info(self) -> ProviderInfo:
-        self._fail("info")
+        await self._fail("info")
         pair = PairOffer(
             self.endpoint.name, BOB, ROOTSTOCK, 10_000, 4_000_000, 120, 3_000, 50, 900, 1_000, 1_100, 1_200
         )
@@ -219,7 +223,7 @@ class FakeProvider:
 
     async def quote(self, request: TransferRequest) -> SignedQuote:
         self.quoted.append(request)
-        self._fail("quote")
+        await self._fail("quote")
         now = int(self.clock.now())
         amount = request.amount if request.amount is not None else (request.send_amount or 0) - self.fee
         quote = QuoteTerms(
@@ -242,7 +246,7 @@ class FakeProvider:
         self.requests.append(request)
         if self.held is not None:
             await self.held.wait()
-        self._fail("open_swap")
+        await self._fail("open_swap")
         terms = build_terms(self._quotes[request.quote_id], request, int(self.clock.now()), REGTEST)
         return SignedTerms(terms, _signature(terms_hash(terms)))
 

@@ -11,7 +11,7 @@ import pytest
 
 from layer2.assembly import JoiningLegs, check_owners, open_clients, owners_of
 from layer2.config import BobSection, Layer2Config, RootstockSection
-from layer2.errors import BadAnswer, ConfigurationError, NodeUnreachable, Outcome, SignerError
+from layer2.errors import AsyncRuntimeError, BadAnswer, ConfigurationError, NodeUnreachable, Outcome, SignerError
 from layer2.local.parties import write_secret
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import SwapId
@@ -28,14 +28,21 @@ TOKEN = "0x" + "11" * 20
 class Owners:
     """The part of a journal that holds owners."""
 
-    def __init__(self, *known: JournalOwner) -> None:
+    def __init__(self, *known: JournalOwner, is_used: bool = True) -> None:
         self.known = list(known)
+        self.is_used = is_used
 
     async def owners(self) -> Sequence[JournalOwner]:
         return tuple(self.known)
 
     async def add_owners(self, owners: Sequence[JournalOwner]) -> None:
         self.known += owners
+
+    async def release_owners(self) -> bool:
+        if self.is_used:
+            return False
+        self.known.clear()
+        return True
 
 
 @pytest.fixture
@@ -107,6 +114,12 @@ async def test_a_journal_of_others_is_refused_with_the_command_that_adds_an_owne
     await check_owners(journal, [stranger])
 
 
+async def test_a_journal_without_any_swap_or_send_belongs_to_the_last_that_opened_it() -> None:
+    journal = Owners(JournalOwner("network", "mainnet"), SEED, is_used=False)
+    await check_owners(journal, [NETWORK, ACCOUNT])
+    assert journal.known == [NETWORK, ACCOUNT]
+
+
 async def test_a_first_account_on_another_layer_is_adopted() -> None:
     journal = Owners(NETWORK, ACCOUNT)
     added = [JournalOwner("account", "ROOTSTOCK 0xbb"), SEED]
@@ -147,8 +160,17 @@ async def test_a_node_whose_clock_or_sync_is_wrong_at_the_start_still_settles_wh
     assert not legs.has_joined
 
 
+async def test_after_closing_nothing_is_asked_of_the_node() -> None:
+    client = FakeClient(BOB)
+    legs = JoiningLegs(client)
+    await legs.aclose()
+    with pytest.raises(AsyncRuntimeError, match="the client of BOB is closed"):
+        await legs.read_clock()
+    assert client.initialized == 0
+
+
 async def test_joining_is_tried_until_the_node_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("layer2.assembly._FIRST_RETRY_SECONDS", 0.001)
+    monkeypatch.setattr("layer2.assembly.joining._FIRST_RETRY_SECONDS", 0.001)
     client = FakeClient(BOB)
     client.down = NodeUnreachable("away")
     legs = JoiningLegs(client)

@@ -87,9 +87,9 @@ class Parts:
 @pytest.fixture
 def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
     made = Parts(tmp_path)
-    monkeypatch.setattr(wiring, "open_clients", lambda *_: made.clients)
+    monkeypatch.setattr("layer2.assembly.swaps.open_clients", lambda *_: made.clients)
     monkeypatch.setattr(wiring, "open_provider", lambda *_: made.provider)
-    monkeypatch.setattr(wiring, "SwapRunner", made.runner)
+    monkeypatch.setattr("layer2.assembly.swaps.SwapRunner", made.runner)
     return made
 
 
@@ -158,7 +158,7 @@ async def test_without_open_transfers_a_layer_that_is_away_has_sent_nothing(part
 
 
 async def test_a_layer_that_is_away_joins_when_it_is_back(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("layer2.assembly._FIRST_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("layer2.assembly.joining._FIRST_RETRY_SECONDS", 0.01)
     client = parts.clients[ROOTSTOCK]
     client.down = NodeUnreachable("connection refused")
     async with parts.manager() as layers:
@@ -206,8 +206,8 @@ async def test_a_second_process_reads_and_waits_and_does_not_act(parts: Parts) -
 
 
 async def test_a_journal_of_another_seed_is_refused_with_the_command_that_adds_it(parts: Parts, tmp_path: Path) -> None:
-    async with parts.manager():
-        pass
+    async with parts.manager() as layers:
+        await started(layers)
     write_secret(tmp_path / "other-seed")
     other = parts.config.model_copy(update={"swap_seed_file": tmp_path / "other-seed"})
     with pytest.raises(ConfigurationError) as refused:
@@ -346,7 +346,7 @@ async def test_a_layer_without_a_client_here_is_not_implemented_and_one_without_
 async def test_rootstock_has_no_client_on_mainnet(parts: Parts, tmp_path: Path) -> None:
     config = Layer2Config(network="mainnet", journal=JournalSection(path=tmp_path / "mainnet.sqlite"))
     async with parts.manager(config) as layers:
-        with pytest.raises(ProtocolNotImplemented, match="ROOTSTOCK has no client on mainnet"):
+        with pytest.raises(ProtocolNotImplemented, match="this version has no client for ROOTSTOCK on mainnet"):
             await layers.get_protocol_async(ROOTSTOCK)
 
 

@@ -83,6 +83,19 @@ async def test_one_provider_that_is_away_does_not_hide_the_others(tmp_path: Path
         assert [pair.provider_name for pair in await made.taker.pairs()] == ["provider-0"]
 
 
+async def test_one_provider_that_is_silent_does_not_use_up_the_time_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("layer2.manager.quoting._LONGEST_ANSWER_SECONDS", 0.02)
+    async with world(tmp_path, fees=(420, 300)) as made:
+        made.providers[1].silent = True
+        assert (await made.taker.quote(REQUEST)).provider_name == "provider-0"
+        assert [pair.provider_name for pair in await made.taker.pairs()] == ["provider-0"]
+        made.providers[0].silent = True
+        with pytest.raises(QuoteRefused, match="'provider-1' did not answer within"):
+            await made.taker.quote(REQUEST)
+
+
 async def test_refusals_of_all_are_listed_and_retryable_where_one_is(tmp_path: Path) -> None:
     async with world(tmp_path, fees=(420, 300)) as made:
         made.providers[0].failures["quote"] = [TermsRefused("forged")]

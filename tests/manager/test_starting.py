@@ -79,6 +79,8 @@ async def test_a_key_with_another_request_is_a_conflict(made: World) -> None:
     with pytest.raises(IdempotencyConflict) as refused:
         await made.taker.begin(made.asked_for(amount=99_999), "rent", made.ends_in())
     assert refused.value.transfer_id == first
+    assert refused.value.message.endswith(f"amount was {REQUEST.amount}")
+    assert "another key starts a second transfer" in (refused.value.remedy or "")
 
 
 @pytest.mark.parametrize("key", ["", "a" * 201])
@@ -337,3 +339,19 @@ async def test_a_journal_that_fails_under_a_known_key_leaves_the_outcome_unknown
     with pytest.raises(JournalError) as failed:
         await made.taker.begin(REQUEST, "rent", made.ends_in())
     assert failed.value.outcome is Outcome.UNKNOWN
+
+
+async def test_another_process_abandons_nothing_that_is_being_agreed(made: World, tmp_path: Path) -> None:
+    made.provider.held = asyncio.Event()
+    quote = await made.taker.quote(REQUEST)
+    starting = asyncio.create_task(made.taker.start(quote, "rent", made.ends_in(60)))
+    await eventually(lambda: made.provider.requests)
+    async with world(tmp_path) as other:
+        found = await other.taker.begin(REQUEST, "rent", other.ends_in())
+        assert found.state is TransferState.PLANNED
+        with pytest.raises(JournalBusy):
+            await other.taker.resume()
+    assert await made.reasons() == []
+    made.provider.held.set()
+    begun = await starting
+    assert (begun.state, begun.transfer_id) == (TransferState.AGREED, found.transfer_id)

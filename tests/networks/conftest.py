@@ -1,4 +1,4 @@
-"""Every test here runs on both local networks: simnet, and devnet with the real nodes."""
+"""Fixtures that run every test here on both local networks: simnet, and devnet with real nodes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def running(name: str, directory: Path) -> Iterator[LocalNetwork]:
         simnet.down(directory)
         return
     if (reason := devnet.why_unavailable()) is not None:
-        # Only in CI: elsewhere these tests are left out, with a line that says so.
+        # Only in CI: elsewhere these tests are skipped, and a line reports it.
         pytest.fail(reason)
     yield devnet.up(directory, with_parent=True)
     devnet.down(directory)
@@ -31,7 +31,7 @@ def running(name: str, directory: Path) -> Iterator[LocalNetwork]:
 
 @asynccontextmanager
 async def steering(network: LocalNetwork) -> AsyncIterator[LocalNetworkControl]:
-    """The network's controls; both chains are left with blocks that come by themselves."""
+    """The network's controls. Afterwards both chains make automatic blocks again."""
     async with aiohttp.ClientSession() as session:
         control = LocalNetworkControl(network.control_url, session)
         yield control
@@ -51,14 +51,14 @@ def network_name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def network(network_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
-    """A running network, shared: a test takes its blocks and balances as it finds them, and never moves its time."""
+    """A shared running network. Tests must not rely on its blocks or balances, and must not move its time."""
     with running(network_name, tmp_path_factory.mktemp(network_name)) as network:
         yield network
 
 
 @pytest.fixture
 def own_network(network_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
-    """A network of this test's own, for what cannot be undone: op-geth's clock does not come back."""
+    """A network for one test, for irreversible changes: op-geth's clock cannot go back."""
     with running(network_name, tmp_path_factory.mktemp(f"own-{network_name}")) as network:
         yield network
 
@@ -77,22 +77,22 @@ async def taker(network: LocalNetwork) -> AsyncIterator[Clients]:
 
 @pytest.fixture
 async def provider(network: LocalNetwork) -> AsyncIterator[Clients]:
-    """The other party's own clients, without a provider's process."""
+    """The provider's clients, without a provider process."""
     async with clients_of(network, network.provider) as clients:
         yield clients
 
 
 @pytest.fixture(scope="session")
 def swap_network(network_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
-    """A running network that tests of swaps share. Nobody else makes blocks there, which would carry its clocks ahead
-    of this machine's, or uses the provider's accounts."""
+    """A running network that swap tests share. Other tests do not use it, because they would move its clocks ahead
+    of this machine's or use the provider's accounts."""
     with running(network_name, tmp_path_factory.mktemp(f"swaps-{network_name}")) as network:
         yield network
 
 
 @pytest.fixture(scope="session")
 def provider_process(swap_network: LocalNetwork, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProviderProcess]:
-    """One provider for them; a test may kill it, the next one starts it again."""
+    """The shared provider. A test may kill it; the next test restarts it."""
     process = ProviderProcess(swap_network, tmp_path_factory.mktemp("provider") / "files")
     yield process
     process.stop()
@@ -108,7 +108,7 @@ async def swaps(swap_network: LocalNetwork, provider_process: ProviderProcess, t
 
 @pytest.fixture
 async def own_swaps(own_network: LocalNetwork, tmp_path: Path) -> AsyncIterator[Swaps]:
-    """Taker and provider on a network of this test's own, whose time may be moved."""
+    """Taker and provider on a network for one test, which may move its time."""
     process = ProviderProcess(own_network, tmp_path / "provider")
     process.start()
     try:

@@ -1,4 +1,4 @@
-"""A hop on the way to a node: from a chosen moment on, nothing that the node says gets through."""
+"""A TCP proxy for a node that can withhold the node's answers from a chosen moment on."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _PIECE = 65536
 
 @dataclass
 class _Connection:
-    """How far one connection is: TLS 1.3 is made when the client answers the node's first words (RFC 8446)."""
+    """One connection's progress: the TLS 1.3 handshake ends when the client answers the server's flight (RFC 8446)."""
 
     node_has_spoken: bool = False
     is_established: bool = False
 
 
 class Forwarder:
-    """Passes bytes between clients and one node, as they are: TLS goes through it."""
+    """Forwards bytes between clients and one node unchanged, including TLS."""
 
     def __init__(self, target: URL) -> None:
         self._target = target
@@ -32,7 +32,7 @@ class Forwarder:
         self.url = ""
 
     def withhold(self) -> None:
-        """Keep back all that the node says from now on, but for new connections' handshakes. It hears all as before."""
+        """Withhold the node's answers from now on, except TLS handshakes. The node still gets all requests."""
         self._is_withholding = True
 
     def pass_on(self) -> None:
@@ -58,7 +58,7 @@ class Forwarder:
         there = asyncio.create_task(self._tell_node(connection, client, to_node))
         back = asyncio.create_task(self._tell_client(connection, node, to_client))
         await asyncio.wait([there, back], return_when=asyncio.FIRST_COMPLETED)
-        # One end is gone, so the other one is told at once, and hears nothing that is still under way.
+        # One end has closed, so close the other at once and drop data in transit.
         for writer in (to_client, to_node):
             writer.transport.abort()
         await asyncio.wait([there, back])
@@ -85,7 +85,7 @@ class Forwarder:
 
 @asynccontextmanager
 async def forwarding(url: str) -> AsyncIterator[Forwarder]:
-    """A hop in front of the node with that URL, as long as the block runs."""
+    """Run a proxy in front of the node with that URL until the block ends."""
     forwarder = Forwarder(URL(url))
     await forwarder.start()
     try:

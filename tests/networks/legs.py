@@ -44,16 +44,16 @@ class FundedLeg:
         return self.payer if side is Side.PAYER else self.payee
 
     def legs(self, side: Side) -> HtlcLayer:
-        """That party's part in swaps on the layer."""
+        """That party's ability to swap on the layer."""
         return self.side(side).legs
 
     async def mine(self, blocks: int) -> None:
-        """Make blocks on the leg's own chain; on Lightning there is none."""
+        """Make blocks on the leg's chain; Lightning has none."""
         if not self.is_lightning:
             await self.control.mine(blocks, chain=self.htlc.leg.protocol.value)
 
     async def see(self, side: Side, htlc: Htlc | None = None) -> LegView:
-        """What that party's own node shows of the leg, or of another one."""
+        """Read the leg, or another one, at that party's node."""
         return await self.legs(side).observe(self.htlc if htlc is None else htlc, side)
 
     async def until_seen(self, side: Side, **wanted: Any) -> LegView:
@@ -68,7 +68,7 @@ class FundedLeg:
         return seen[-1]
 
     async def until_final(self, side: Side, **wanted: Any) -> LegView:
-        """The same once the leg has arrived and is final; on a chain that takes some more blocks."""
+        """Wait until the leg has arrived and is final; a chain needs some more blocks for that."""
         arrived = await self.until_seen(side, arrived=True, **wanted)
         assert self.is_lightning or arrived.final or arrived.final_at is not None
         await self.mine(5)
@@ -88,7 +88,7 @@ class FundedLeg:
         return await self.act(Side.PAYEE, Verb.COLLECT, self.preimage)
 
     async def is_confirmed(self, side: Side, evidence: LegEvidence | None) -> bool:
-        """Whether that party's own client confirms the evidence."""
+        """Whether that party's client confirms the evidence."""
         return await self.side(side).verify_proof_async(evidence)  # type: ignore[arg-type]  # of its own layer
 
     async def owned(self, side: Side) -> int:
@@ -97,8 +97,8 @@ class FundedLeg:
         return balance.spendable + balance.reserved
 
     async def until_owned(self, wanted: list[int]) -> None:
-        """Wait until payer and payee, or the payer alone, own so much. A Lightning payer knows that it has paid
-        before the payee's channel does.
+        """Wait until payer and payee, or only the payer, own these amounts. A Lightning payer learns of its payment
+        before the payee's channel shows it.
         """
 
         async def holds() -> bool:
@@ -151,7 +151,7 @@ async def _lock(preimage: Preimage, payer: EvmClient, payee: EvmClient, lasting:
     offer = await payee.legs.leg_offer()
     head = await payee.legs.read_clock()
     return EvmLeg(
-        layer=offer.layer,
+        protocol=offer.protocol,
         chain_id=offer.chain_id,
         contract=offer.contract,
         token=offer.token,
@@ -160,7 +160,7 @@ async def _lock(preimage: Preimage, payer: EvmClient, payee: EvmClient, lasting:
         payer=parse_address(await payer.legs.offer(_request(preimage, Side.PAYER))),
         payee=parse_address(await payee.legs.offer(_request(preimage, Side.PAYEE))),
         deadline=head.chain_time + lasting,
-        lock_finality=offer.lock_finality,
+        finality=offer.finality,
     )
 
 
@@ -181,7 +181,7 @@ async def _payment(preimage: Preimage, provider: Clients) -> LightningLeg:
 
 
 def _request(preimage: Preimage, side: Side) -> OfferRequest:
-    """What a party asks its layer for: money under the hash, whose preimage only this test knows."""
+    """A party's request to its layer: money under the hash, whose preimage only this test knows."""
     return OfferRequest(
         side=side,
         payment_hash=preimage.payment_hash,

@@ -1,7 +1,7 @@
-"""A taker or provider that ends, falls silent, or cannot pay, at a chosen moment of its swaps.
+"""A taker or provider that dies, stops, or cannot pay, at a chosen moment of its swaps.
 
 ``python -m networks.misbehaving FAULT PROGRAM ...`` is PROGRAM, ``provider`` or ``taker``, with the fault. Nothing is
-awaited between the moment and the signal, so that the process always stops at the same place.
+awaited between the moment and the signal, so that the process always stops at the same point.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from layer2.swap_rules.machine import Act, Order
 __all__ = ["CANNOT_PAY", "dies", "dies_everywhere", "falls_silent"]
 
 CANNOT_PAY: Final = "cannot_pay"
-"""There is no money when it comes to the funding."""
+"""The account is empty at the funding."""
 _LOOK_SECONDS: Final = 0.02
 
 
@@ -38,30 +38,30 @@ def dies(moment: str) -> str:
     Args:
         moment: ``written:STATE``: the state and its intents are durable, and nothing was sent;
             ``before:VERB``: the act is durable as leaving, and nothing was sent;
-            ``after:VERB``: the act was sent, and nothing is recorded of that.
+                ``after:VERB``: the act was sent, and its result is not recorded.
     """
     return f"dies@{moment}"
 
 
 def falls_silent(moment: str) -> str:
-    """SIGSTOP at the moment: process and connections are there, and nothing happens any more."""
+    """SIGSTOP at the moment: the process and its connections stay, but it does nothing."""
     return f"falls_silent@{moment}"
 
 
 def dies_everywhere(moments: Path, *, pays: bool) -> str:
-    """SIGKILL at every moment that the file does not name yet; the process adds it before it dies.
+    """SIGKILL at every moment that the file does not list yet; the process adds it before it dies.
 
-    It is back at once each time: it dies once at each moment of its swaps, and then comes through.
+    It restarts at once each time, so it dies once at each moment of its swaps, and then finishes.
 
     Args:
-        pays: whether it funds a leg on Lightning. It does not die ``before:fund`` then: a payment that may have left
-            is never sent again.
+        pays: whether it funds a leg on Lightning. If so, it does not die ``before:fund``, because a payment that may
+            have been sent is never sent again.
     """
     return f"dies_everywhere{'_but_there' if pays else ''}@{moments}"
 
 
 def at_every_moment(meet: Callable[[str], None]) -> None:
-    """Call ``meet`` with the name of each moment as it comes."""
+    """Call ``meet`` with the name of each moment when it is reached."""
     advance, send = SqliteJournal.advance, Acts._send
 
     async def met_advance(self: SqliteJournal, record: SwapRecord, **changes: Any) -> SwapRecord:
@@ -80,7 +80,7 @@ def at_every_moment(meet: Callable[[str], None]) -> None:
 
 
 def never_pay() -> None:
-    """Let every funding fail for want of money before anything is intended."""
+    """Make every funding fail with insufficient funds before its intent is recorded."""
     make = Acts._make
 
     async def poor_make(self: Acts, order: Order, *arguments: Any) -> Json:
@@ -92,7 +92,7 @@ def never_pay() -> None:
 
 
 def misbehave(fault: str) -> None:
-    """Give this process the fault."""
+    """Install the fault in this process."""
     kind, _, argument = fault.partition("@")
 
     def stop_at(signal_number: signal.Signals) -> Callable[[str], None]:
@@ -120,7 +120,7 @@ def misbehave(fault: str) -> None:
 
 
 async def transfer(config: Path, source: str, destination: str, amount: int) -> None:
-    """A taker's whole program."""
+    """Run a taker's whole program."""
     async with Layer2Manager(Layer2Config.load(config)) as layers:
         await layers.initialize_all_async()
         await layers.cross_layer_transfer_async(
@@ -143,8 +143,8 @@ def run(program: str, arguments: list[str]) -> None:
 
 
 def run_until_it_comes_through(program: str, arguments: list[str]) -> None:
-    """Run the program in a child, and in another one whenever that was killed; pass SIGTERM on. The children find
-    everything imported, so that to be killed and back costs next to nothing.
+    """Run the program in a child, start another child whenever one is killed, and forward SIGTERM. The children are
+    forked after all imports, so a restart is cheap.
     """
     parent = os.getppid()
     # The provider ends with its parent, which is this process.

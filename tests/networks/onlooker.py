@@ -1,4 +1,4 @@
-"""Someone who asks again and again what became of a payment, whatever happens to the node."""
+"""A client that polls a payment's status, even while the node is down."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Onlooker"]
 
 
 class Onlooker:
-    """Keeps all answers, from its making until ``stop``."""
+    """Collects all answers from its creation until ``stop``."""
 
     def __init__(self, client: LightningNetwork, tx_id: LightningPaymentId) -> None:
         self._client = client
@@ -23,7 +23,7 @@ class Onlooker:
 
     async def _look(self) -> None:
         while True:
-            # An error is an answer too, and says nothing about the payment.
+            # An error counts as an answer, but does not show the payment's state.
             with suppress(NodeError):
                 self.states.add((await self._client.get_transaction_status_async(self._tx_id)).state)
             await asyncio.sleep(0.01)

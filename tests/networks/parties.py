@@ -62,7 +62,7 @@ def _evm_fields(chain: LocalChain) -> dict[str, Any]:
 
 
 def lightning_settings(party: Party, **changes: Any) -> LightningSettings:
-    """What a LightningNetwork of that party is told."""
+    """The settings of a LightningNetwork for that party."""
     fields: dict[str, Any] = {
         "rest_url": party.lightning.rest_url,
         "certificate_file": party.lightning.certificate_file,
@@ -85,7 +85,7 @@ class Clients:
 
 @asynccontextmanager
 async def clients_of(network: LocalNetwork, party: Party) -> AsyncIterator[Clients]:
-    """The party's clients, initialized, as long as the block runs."""
+    """The party's initialized clients until the block ends."""
     async with AsyncExitStack() as closing:
         signer = SoftwareEvmSigner.from_file(party.evm_key_file)
         clients = Clients(
@@ -100,14 +100,14 @@ async def clients_of(network: LocalNetwork, party: Party) -> AsyncIterator[Clien
 
 
 def write_secret(path: Path, secret: bytes) -> Path:
-    """Write 32 bytes as hex into a file of its owner alone."""
+    """Write 32 bytes as hex into a file that only its owner can read."""
     path.touch(mode=0o600)
     path.write_text(secret.hex())
     return path
 
 
 def write_taker_config(path: Path, network: LocalNetwork, provider: ProviderProcess) -> Path:
-    """Write the ``layer2.toml`` of the network's taker: all layers, and a swap seed of its own."""
+    """Write the ``layer2.toml`` of the network's taker, with all layers and its own swap seed."""
     seed = write_secret(path.with_name("swap-seed"), os.urandom(32))
     tables: dict[str, dict[str, str | int]] = {
         "": {"network": "regtest", "swap_seed_file": str(seed)},
@@ -119,7 +119,7 @@ def write_taker_config(path: Path, network: LocalNetwork, provider: ProviderProc
 
 
 def write_lightning_config(path: Path, network: LocalNetwork, party: Party) -> Path:
-    """Write a configuration for someone who has that party's Lightning node, and nothing else."""
+    """Write a configuration with only that party's Lightning node."""
     tables: dict[str, dict[str, str | int]] = {
         "": {"network": "regtest"},
         "lightning": party_values(network, party)["lightning"],
@@ -139,39 +139,39 @@ def _toml(tables: dict[str, dict[str, str | int]]) -> str:
     for name, fields in tables.items():
         if name:
             lines.append(f"[{name}]")
-        # JSON's texts and integers are TOML's too.
+        # JSON strings and integers are valid TOML.
         lines += [f"{key} = {json.dumps(value)}" for key, value in fields.items()]
     return "\n".join(lines) + "\n"
 
 
 def _process_state(stat: Path) -> str:
-    """The kernel's letter for it; the process's name, which comes before, may hold spaces."""
+    """The kernel's state letter. It follows the process's name, which may contain spaces."""
     return stat.read_text().rpartition(")")[2].split()[0]
 
 
 @dataclass
 class ProviderProcess:
-    """The provider of a network as its own process, which can be killed and started again.
+    """The provider of a network as a separate process, which can be killed and restarted.
 
     Args:
-        directory: its configuration, key, journal and log; kept over its restarts.
-        settings: besides what the network says.
+        directory: for its configuration, key, journal and log; kept across restarts.
+        settings: in addition to those for the network.
     """
 
     network: LocalNetwork
     directory: Path
     settings: dict[str, str | int] = field(default_factory=dict)
     url: str = ""
-    """The same after a restart."""
+    """It stays the same after a restart."""
     identity_key: str = ""
     _process: subprocess.Popen[bytes] | None = None
     _misbehaviour: str | None = None
 
     def start(self, misbehaviour: str | None = None) -> None:
-        """Start it, unless it runs as it is wanted, and return when it serves, or has died as it is wanted.
+        """Start it, unless it already runs with that fault. Returns when it serves, or has died from the fault.
 
         Args:
-            misbehaviour: what goes wrong and when; see ``networks.misbehaving``.
+            misbehaviour: the fault and its moment; see ``networks.misbehaving``.
         """
         if self._process is not None and self._process.poll() is None and self._misbehaviour == misbehaviour:
             return
@@ -194,13 +194,13 @@ class ProviderProcess:
                 stdout=log,
                 stderr=log,
                 env=environment,
-                # One that is killed and back again is a process and its child: they are killed together.
+                # A provider that restarts after each kill is a process with a child: kill both.
                 start_new_session=True,
             )
         self._await_ready(ready)
 
     def kill(self) -> None:
-        """SIGKILL: it has no chance to do or say anything."""
+        """Send SIGKILL: the process cannot react."""
         if self._process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -208,7 +208,7 @@ class ProviderProcess:
             self._process = None
 
     async def died(self) -> None:
-        """Wait until it has ended by SIGKILL of its own."""
+        """Wait until it has killed itself by SIGKILL."""
 
         async def has_died() -> bool:
             return self.has_died()
@@ -216,14 +216,14 @@ class ProviderProcess:
         await until(has_died, "the provider dies")
 
     def has_died(self) -> bool:
-        """Whether it has ended by SIGKILL of its own."""
+        """Whether it has killed itself by SIGKILL."""
         if self._process is not None and self._process.poll() is not None:
             assert self._process.returncode == -signal.SIGKILL, self.log()
             self._process = None
         return self._process is None
 
     async def fell_silent(self) -> None:
-        """Wait until it was stopped by SIGSTOP of its own."""
+        """Wait until it has stopped itself by SIGSTOP."""
         assert self._process is not None
         stat = Path(f"/proc/{self._process.pid}/stat")
 
@@ -233,7 +233,7 @@ class ProviderProcess:
         await until(is_stopped, "the provider stops itself")
 
     def stop(self) -> None:
-        """SIGTERM, and wait for its end."""
+        """Send SIGTERM and wait until it has ended."""
         if self._process is not None:
             self._process.terminate()
             try:
@@ -242,7 +242,7 @@ class ProviderProcess:
                 self.kill()
 
     def log(self) -> str:
-        """What it said."""
+        """Its log."""
         return (self.directory / "log").read_text()
 
     def _write_config(self) -> None:
@@ -261,10 +261,10 @@ class ProviderProcess:
         give_up = time.monotonic() + _START_SECONDS
         while not ready.exists():
             try:
-                # Ends at once where the process does, and else looks again.
+                # Returns at once if the process ends; else the loop checks again.
                 status = self._process.wait(timeout=0.02)
             except subprocess.TimeoutExpired:
-                assert time.monotonic() < give_up, f"the provider did not get ready: {self.log()}"
+                assert time.monotonic() < give_up, f"the provider was not ready in time: {self.log()}"
             else:
                 if self.url and self._misbehaviour and status == -signal.SIGKILL:
                     return

@@ -1,8 +1,8 @@
-"""A payer as a process of its own that pays once under a key, and may be killed at a chosen moment of that.
+"""A payer in a separate process that pays once under a key, and may be killed at a chosen moment.
 
-``python -m networks.payer MOMENT`` reads what to pay from its input, as JSON, and writes a line with the status that
-the payment has after it was submitted, and another one with the status that it ends with. Nothing is awaited between
-the moment and the signal, so that it always dies at the same place.
+``python -m networks.payer MOMENT`` reads the payment from its input as JSON. It writes one line with the payment's
+status after submission, and another with its final status. Nothing is awaited between the moment and the signal, so
+that it always dies at the same point.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ __all__ = ["Moment", "PayerProcess", "Said"]
 
 
 class Moment(Enum):
-    """When it dies, by SIGKILL."""
+    """The moment at which it dies by SIGKILL."""
 
     NEVER = "never"
     BEFORE_THE_SEND = "before_the_send"
     """The intent is durable, and nothing was sent."""
     AFTER_THE_SEND = "after_the_send"
-    """The node has taken the payment, and nothing is recorded of that."""
+    """The node has accepted the payment, and this is not recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A status as the process told it."""
+    """A status that the process reported."""
 
     tx_id: str
     state: TxState
@@ -51,14 +51,14 @@ class Said:
 
 @dataclass
 class PayerProcess:
-    """One party's payer, with a journal and a key of its own, which can be started again and again.
+    """One party's payer, with its own journal and key. It can be started repeatedly.
 
     Args:
-        party: whose node pays.
-        journal: the file that outlives the process.
-        invoice: what is paid; where it is empty, a node's key is.
+        party: the owner of the paying node.
+        journal: a file that survives the process.
+        invoice: the invoice to pay; empty for a payment to a node's key.
         payee: that key, in hex.
-        amount_msat: what that node is sent.
+        amount_msat: the amount to send to that key.
     """
 
     party: Party
@@ -85,30 +85,30 @@ class PayerProcess:
         self._process.stdin.write_eof()
 
     async def says(self) -> Said:
-        """The next status that it tells."""
+        """The next status that it reports."""
         assert self._process is not None
         assert self._process.stdout is not None
         line = await asyncio.wait_for(self._process.stdout.readline(), 60)
-        assert line, "the payer ended without a word"
+        assert line, "the payer ended without a report"
         tx_id, state, has_preimage = json.loads(line)
         return Said(tx_id, TxState(state), has_preimage)
 
     async def died(self) -> None:
-        """Wait until it has ended by its own signal, without a word."""
+        """Wait until it has killed itself without a report."""
         assert self._process is not None
         output, _ = await asyncio.wait_for(self._process.communicate(), 60)
         assert (self._process.returncode, output) == (-signal.SIGKILL, b"")
         self._process = None
 
     async def ended(self) -> None:
-        """Wait until it has done all that it does."""
+        """Wait until it has finished."""
         assert self._process is not None
         output, _ = await asyncio.wait_for(self._process.communicate(), 60)
         assert (self._process.returncode, output) == (0, b"")
         self._process = None
 
     async def kill(self) -> None:
-        """SIGKILL: it has no chance to do or say anything. What has ended already is only cleared away."""
+        """Send SIGKILL: the process cannot react. If it has already ended, only clean up."""
         if self._process is not None:
             if self._process.returncode is None:
                 self._process.kill()

@@ -44,7 +44,7 @@ __all__ = [
 
 AMOUNT = 100_000
 FEE = 520
-"""What the provider asks for AMOUNT: 0.3 % and 120, and 100 for its network costs."""
+"""The provider's fee for AMOUNT: 0.3 % and 120, and 100 for its network costs."""
 _LAYERS: Final = (Layer2ProtocolType.BOB, Layer2ProtocolType.ROOTSTOCK, Layer2ProtocolType.LIGHTNING)
 DIRECTIONS = {
     f"{source.value}_to_{destination.value}".lower(): (source, destination)
@@ -54,7 +54,7 @@ DIRECTIONS = {
 }
 """Every pair of layers in both directions, source and destination."""
 Changes = Mapping[tuple[str, Layer2ProtocolType], int]
-"""Satoshi by which a party's money on a layer grew; what stayed the same is left out."""
+"""The growth of a party's balance on a layer, in satoshi; unchanged balances are omitted."""
 NOTHING: Changes = {}
 _SETTLE_SECONDS: Final = 0.2
 _BITCOIN_BLOCKS: Final = 20
@@ -73,7 +73,7 @@ def completed(direction: str, amount: int = AMOUNT, fee: int = FEE) -> Changes:
 
 @dataclass(frozen=True, slots=True)
 class Money:
-    """What both parties own."""
+    """The balances of both parties."""
 
     bitcoin: Changes
     """Satoshi on each layer."""
@@ -81,13 +81,13 @@ class Money:
     """Wei, on the EVM layers."""
 
     def changes(self, before: Money) -> Changes:
-        """By how much each bitcoin balance grew."""
+        """The growth of each bitcoin balance."""
         return {key: now - before.bitcoin[key] for key, now in self.bitcoin.items() if now != before.bitcoin[key]}
 
 
 @dataclass
 class Swaps:
-    """Both parties of swaps. Every manager that it makes has the same configuration file and journal."""
+    """Both parties of swaps. Every manager that it creates has the same configuration file and journal."""
 
     network: LocalNetwork
     control: LocalNetworkControl
@@ -104,7 +104,7 @@ class Swaps:
 
     @asynccontextmanager
     async def manager(self, **changes: Any) -> AsyncIterator[Layer2Manager]:
-        """A manager that is entered and initialized: it goes on with what is open in the journal."""
+        """An entered and initialized manager. It resumes the open transfers in the journal."""
         async with Layer2Manager(self.config(**changes)) as layers:
             await layers.initialize_all_async()
             yield layers
@@ -142,11 +142,11 @@ class Swaps:
             assert signed is not None
             return signed.terms
 
-    # What both own
+    # Balances
 
     async def money(self) -> Money:
-        """Ask both parties' own nodes, once their channel is quiet: what the test before has paid may still be on its
-        way from one side to the other.
+        """Read the balances from both parties' nodes when their channel is quiet, because payments of an earlier test may
+        still be in flight.
         """
         async with self._clients() as parties:
 
@@ -157,8 +157,8 @@ class Swaps:
             return await _money(parties)
 
     async def until_moved(self, before: Money, changes: Changes) -> Money:
-        """Wait until the bitcoin balances changed by so much, and return all: a node knows what a payment has come
-        to before its channel shows it.
+        """Wait until the bitcoin balances have changed by these amounts, and return all balances. A node knows a
+        payment's result before its channel shows it.
         """
         seen: list[Money] = []
         async with self._clients() as parties:
@@ -211,10 +211,10 @@ class Swaps:
         finally:
             await client.aclose()
 
-    # Processes that die
+    # Dying processes
 
     async def run_taker(self, fault: str, direction: str) -> int:
-        """Run a taker with that fault, in a process of its own, that transfers AMOUNT; return its exit status."""
+        """Run a taker with that fault in a separate process. It transfers AMOUNT. Returns its exit status."""
         source, destination = DIRECTIONS[direction]
         with (self.directory / "taker.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
@@ -231,14 +231,14 @@ class Swaps:
                 process.kill()
 
     async def run_taker_that_dies_everywhere(self, direction: str) -> list[str]:
-        """Run a taker that is killed at every moment of its transfer and is back at once; return the moments."""
+        """Run a taker that is killed at every moment of its transfer and restarts at once; return the moments."""
         moments, pays = self.directory / "taker-moments", DIRECTIONS[direction][0] is Layer2ProtocolType.LIGHTNING
         status = await self.run_taker(dies_everywhere(moments, pays=pays), direction)
         assert status == 0, (self.directory / "taker.log").read_text()
         return moments.read_text().split()
 
     def start_provider_that_dies_everywhere(self, direction: str) -> Path:
-        """Start a provider that is killed at every moment of its swaps and is back at once; return the file to which
+        """Start a provider that is killed at every moment of its swaps and restarts at once; return the file to which
         it writes the moments."""
         moments, pays = self.directory / "provider-moments", DIRECTIONS[direction][1] is Layer2ProtocolType.LIGHTNING
         self.provider.start(dies_everywhere(moments, pays=pays))
@@ -248,9 +248,9 @@ class Swaps:
 
     @asynccontextmanager
     async def quick_finality(self) -> AsyncIterator[None]:
-        """While the block runs, what is in a block on any chain is soon final.
+        """While the context is active, mined transactions soon become final on every chain.
 
-        No blocks are made for that: those that come quickly would carry the chains' clocks ahead.
+        It makes no blocks for that, because many quick blocks would move the chains' clocks ahead.
         """
 
         async def settle() -> None:
@@ -268,7 +268,7 @@ class Swaps:
             await asyncio.gather(settling, return_exceptions=True)
 
     async def hold_finality(self) -> Mapping[str, int]:
-        """Let nothing more become final on any chain; return the heights that stay."""
+        """Stop finality on every chain; return the finalized heights."""
         heights = {chain: int(head["height"]) for chain, head in (await self.control.status())["chains"].items()}
         for chain, height in heights.items():
             await self.control.set_finality(safe=height, finalized=height, chain=chain)
@@ -280,16 +280,16 @@ class Swaps:
         await self.control.reorganise(head - height, chain=chain, **how)
 
     async def let_deadlines_pass(self, transfer_id: str, *, payments_too: bool = True) -> None:
-        """Bring the chains' clocks beyond the deadlines of a transfer's locks, and Bitcoin's height beyond the expiry
-        of its payments.
+        """Move the chains' clocks past the deadlines of a transfer's locks, and Bitcoin's height past the expiry of its
+        payments.
 
         Args:
-            payments_too: false leaves Bitcoin's height as it is.
+            payments_too: whether to change Bitcoin's height.
         """
         terms = await self._terms(transfer_id)
         for leg in (terms.source, terms.destination):
             if isinstance(leg, EvmLeg):
-                chain = leg.layer.value
+                chain = leg.protocol.value
                 head = await self.control.advance_chain_time(1, chain=chain)
                 await self.control.advance_chain_time(max(1, leg.deadline - head + 1), chain=chain)
                 await self.control.mine(5, chain=chain)
@@ -299,7 +299,7 @@ class Swaps:
 
 
 async def until_state(layers: Layer2Manager, transfer_id: str, *states: TransferState) -> None:
-    """Wait until a transfer has come to one of the states."""
+    """Wait until a transfer has reached one of the states."""
     try:
         async with asyncio.timeout(60):
             async for event in layers.transfer_events(transfer_id):
@@ -307,12 +307,12 @@ async def until_state(layers: Layer2Manager, transfer_id: str, *states: Transfer
                     return
     except TimeoutError:
         raise AssertionError(f"not within 60 s: {states}; {await layers.get_transfer_async(transfer_id)}") from None
-    raise AssertionError(f"the transfer ended without being in {states}")
+    raise AssertionError(f"the transfer ended without reaching {states}")
 
 
 async def _told(party: Clients) -> tuple[int, int]:
-    """What a node shows of its side of all channels and of the other: unequal while a payment is on its way."""
-    channels = await party.lightning._node.channels()
+    """A node's view of both sides of all channels. The nodes' views differ while a payment is in flight."""
+    channels = await party.lightning._parts.node.channels()
     if any(channel.hashes for channel in channels):
         return (-1, -2)
     flows = [(channel.outgoing.balance_sat, channel.incoming.balance_sat) for channel in channels]

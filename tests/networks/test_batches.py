@@ -1,4 +1,4 @@
-"""Batches above what a node takes."""
+"""Batches above a node's limit."""
 
 from __future__ import annotations
 

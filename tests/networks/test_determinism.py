@@ -1,4 +1,4 @@
-"""The same seed and the same calls give the same proof, byte for byte: clock and randomness are given, nothing else."""
+"""With an injected clock and randomness, the same seed and calls give the same proof, byte for byte."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ BOB, LIGHTNING = Layer2ProtocolType.BOB, Layer2ProtocolType.LIGHTNING
 
 
 class StandingClock:
-    """It is always START; simnet's machines have the same clock."""
+    """A clock that always shows START, as on the simnet's machines."""
 
     def now(self) -> float:
         return START
 
 
 class CountedEntropy:
-    """Bytes that anyone can foretell."""
+    """Predictable bytes."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -50,7 +50,7 @@ def secret_file(path: Path, name: str) -> Path:
 
 
 async def one_run(directory: Path) -> tuple[bytes, bytes]:
-    """The proofs of a transfer in each direction on a new network."""
+    """Create the proofs of a transfer in each direction on a new network."""
     place = directory / "simnet"
     network = await asyncio.to_thread(
         simnet.up, place, seed=SEED, automatic="transactions", clock_start=START, with_parent=True
@@ -86,7 +86,7 @@ async def one_run(directory: Path) -> tuple[bytes, bytes]:
             arrived = await layers.cross_layer_transfer_async(
                 BTC, 100_000, LIGHTNING, BOB, until=TransferState.ARRIVED, timeout=60
             )
-            # Blocks come for transactions only; these make the collected destination final.
+            # Blocks are made only for transactions. These make the collected destination final.
             async with steering(network) as control:
                 await control.mine(5)
             to_bob = await layers.wait_for_transfer_async(arrived.terms.terms.swap_id, timeout=60)
@@ -100,7 +100,7 @@ async def one_run(directory: Path) -> tuple[bytes, bytes]:
 
 
 async def test_two_runs_give_the_same_proof_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A price that is kept for two seconds is another one on a slower machine; without that it is the newest block's.
+    # A price that is cached for two seconds depends on the machine's speed. Without caching it is the newest block's.
     monkeypatch.setattr(quotes, "_QUOTE_LIFE", 0.0)
     for name in ("first", "second"):
         (tmp_path / name).mkdir()

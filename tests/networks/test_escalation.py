@@ -1,4 +1,4 @@
-"""A claim or a refund that waits at too low a price is offered anew, by the engine alone and on real nodes."""
+"""A claim or refund with too low a price is replaced at a higher price, in the engine alone and on real nodes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from networks.swaps import DIRECTIONS, Swaps, completed
 
 
 class LowPrices:
-    """Urgent prices at half the base fee, the first few times: what a base fee that rises later makes of them."""
+    """The first few urgent prices are half the base fee, as if the base fee had risen after the offer."""
 
     def __init__(self, count: int) -> None:
         self.left = count
@@ -81,7 +81,7 @@ async def test_a_transfer_ends_well_though_the_base_fee_passed_its_claim(
 ) -> None:
     source, destination = DIRECTIONS["lightning_to_bob"]
     before = await swaps.money()
-    # This process is the taker alone: the provider's prices are what they are.
+    # This process is only the taker, so the provider's prices are unchanged.
     low = LowPrices(100)
     use(low, monkeypatch)
     async with swaps.manager() as layers:

@@ -33,14 +33,14 @@ from networks.parties import Clients
 pytestmark = pytest.mark.only_on("devnet", reason="only op-geth has debug_getRawHeader and debug_getRawReceipts")
 
 SIZES = (1, 2, 127, 128, 129, 200, 1000)
-"""Receipts of a block, with that of the deposit with which it opens: the key of index 128 is the first of two bytes."""
+"""The number of receipts in a block, including its first deposit. Index 128 is the first with a two-byte key."""
 _PRICE = 10**9
 _TIP = 10**6
 
 
 @dataclass(frozen=True, slots=True)
 class Mined:
-    """A block as op-geth gives it, in its own bytes and in its JSON."""
+    """A block from op-geth, raw and as JSON."""
 
     raw_header: bytes
     block: dict[str, Any]
@@ -53,7 +53,7 @@ class Mined:
 
 
 class Node:
-    """op-geth, asked directly, and the taker's account, whose transactions eth-account signs."""
+    """Direct access to op-geth, and the taker's account, whose transactions eth-account signs."""
 
     def __init__(self, network: LocalNetwork, control: LocalNetworkControl, session: aiohttp.ClientSession) -> None:
         self.rpc = JsonRpc("op-geth", network.bob.rpc_url, session)
@@ -62,7 +62,7 @@ class Node:
         self._account: LocalAccount = Account.from_key(Path(network.taker.evm_key_file).read_text().strip())
 
     async def mine(self, size: int) -> Mined:
-        """A block of that many receipts: the deposit, and transactions of every type in turn."""
+        """Make a block with that many receipts: the deposit, and transactions of every type in turn."""
         nonce = int(await self.rpc.call("eth_getTransactionCount", self._account.address, "latest"), 16)
         for start in range(0, size - 1, 100):
             places = range(start, min(start + 100, size - 1))
@@ -81,11 +81,11 @@ class Node:
         return Mined(_bytes(raw_header), block, [_bytes(each) for each in raw_receipts], receipts)
 
     def _signed(self, nonce: int, place: int) -> str:
-        """By its place a type, and whether it moves coins, logs as a token does, or is reverted."""
+        """The place determines the type, and whether the transaction moves coins, logs like a token, or reverts."""
         fields: dict[str, Any] = {"chainId": self._network.bob.chain_id, "nonce": nonce, "value": 1, "gas": 21_000}
         fields["to"] = to_checksum((place + 1).to_bytes(20, "big"))
         if place % 5 == 1:
-            amount = 2**255 if place % 10 == 6 else 1  # Nobody has that much: reverted.
+            amount = 2**255 if place % 10 == 6 else 1  # More than the balance: reverted.
             data = transfer_call((place + 1).to_bytes(20, "big"), amount)
             fields |= {"to": self._network.bob.token_address, "value": 0, "gas": 60_000, "data": "0x" + data.hex()}
         match place % 4:
@@ -97,7 +97,7 @@ class Node:
                 key = {"address": self._network.bob.token_address, "storageKeys": ["0x" + "00" * 32]}
                 fields |= {"type": 1, "gasPrice": _PRICE, "accessList": [key], "gas": fields["gas"] + 4_300}
             case _:
-                # A new authority for each: the pool takes one transaction of an account that has delegated.
+                # A new authority for each, because the pool accepts one transaction of a delegated account.
                 authority: LocalAccount = Account.from_key(keccak256(f"{nonce}".encode()))
                 permission = {"chainId": self._network.bob.chain_id, "address": "0x" + "00" * 20, "nonce": 0}
                 fields |= {
@@ -113,7 +113,7 @@ class Node:
 @pytest.fixture
 async def node(network: LocalNetwork, control: LocalNetworkControl) -> AsyncIterator[Node]:
     await control.set_automatic(False)
-    await control.mine(1)  # With what other tests left in the pool.
+    await control.mine(1)  # Includes transactions that other tests left in the pool.
     async with aiohttp.ClientSession() as session:
         yield Node(network, control, session)
 

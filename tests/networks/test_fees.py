@@ -1,4 +1,4 @@
-"""Fees compared with op-geth's receipts: the L1 and the operator's part to the wei, for the block that took them."""
+"""Fees compared with op-geth's receipts: the L1 and operator fees are exact to the wei, for each block."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TIP = 10**6
 
 
 def shapes() -> list[tuple[str, bytes]]:
-    """Data of every kind: that repeats or not, tiny, and up to 100 KB."""
+    """Repetitive and random data, from tiny to 100 KB."""
     rng = random.Random(4)
     some = [("tiny", b"")]
     some += [("random", rng.randbytes(rng.randrange(1, 2_000))) for _ in range(40)]
@@ -49,7 +49,7 @@ def shapes() -> list[tuple[str, bytes]]:
 
 
 class Node:
-    """op-geth, asked directly, and the taker's key."""
+    """Direct access to op-geth, and the taker's key."""
 
     def __init__(self, network: LocalNetwork, control: LocalNetworkControl, session: aiohttp.ClientSession) -> None:
         self.rpc = JsonRpc("op-geth", network.bob.rpc_url, session)
@@ -60,7 +60,7 @@ class Node:
     async def mined(
         self, datas: list[bytes], *, create: bool = False
     ) -> list[tuple[SignedTransaction, dict[str, Any]]]:
-        """Transactions with that data, and their receipts."""
+        """Send transactions with that data, and return their receipts."""
         owner = "0x" + self._signer.address.hex()
         nonce = int(await self.rpc.call("eth_getTransactionCount", owner, "pending"), 16)
         signed = [await self._signed(nonce + place, data, create=create) for place, data in enumerate(datas)]
@@ -104,7 +104,7 @@ async def client(network: LocalNetwork) -> AsyncIterator[EvmNode]:
 
 
 async def charged_by(client: EvmNode, block_hash: str) -> L1Parameters:
-    """What a block charged its transactions for L1 data and operator."""
+    """A block's charges for L1 data and the operator."""
     block = await client.block(bytes.fromhex(block_hash[2:]))
     assert block is not None
     words = [await client.storage(L1_BLOCK, slot, block.hash) for slot in L1_BLOCK_SLOTS]
@@ -133,7 +133,7 @@ async def test_l1_and_operator_parts_are_op_geths_to_the_wei(node: Node, client:
 
 
 async def test_what_creates_a_contract_is_charged_alike(node: Node, client: EvmNode) -> None:
-    # Creation code that returns one zero byte as the contract's code, with a rest that is never reached.
+    # Creation code that returns one zero byte as the contract's code; the data after it is never executed.
     mined = await node.mined([bytes.fromhex("60016000f3") + bytes(rest) for rest in (0, 32, 900)], create=True)
     assert len(mined) == 3
     for signed, receipt in mined:
@@ -150,7 +150,7 @@ async def test_the_account_pays_what_was_estimated_for_signed_bytes_and_a_little
     request = EvmTransactionRequest(to=to_checksum(bytes(19) + b"\x77"), value=1, data=signed.transaction.data)
     asked = await taker.bob.estimate_fee_async(request)
     assert abs(asked.l1_data - estimate.l1_data) <= estimate.l1_data // 20
-    # op-geth's search for the gas stops within 1.5 % of it.
+    # op-geth's search for the gas limit stops within 1.5 % of it.
     used = int(receipt["gasUsed"], 16)
     assert used <= asked.gas <= used * 1.015 < asked.gas_limit
     assert asked.total == asked.execution + asked.l1_data + asked.operator <= asked.most

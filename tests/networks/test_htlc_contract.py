@@ -1,4 +1,4 @@
-"""The ability ``HtlcLayer``: the acts and reads of a hash-locked leg, the same on every layer and network."""
+"""The contract of ``HtlcLayer``: acts and reads of a hash-locked leg behave alike on every layer and network."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_nothing_is_sent_before_an_act_is_performed(leg: FundedLeg) -> Non
     for side in Side:
         assert (await leg.see(side)).state is LegState.NONE
         assert await leg.legs(side).evidence(leg.htlc, side) is None
-    # What is prepared on a chain has a nonce: it is performed, so that no gap is left, and given back.
+    # A prepared act on a chain has a nonce. Perform it to avoid a nonce gap, and then refund it.
     await leg.payer.legs.perform(act)
     await leg.until_seen(Side.PAYEE, state=LegState.FUNDED)
     await leg.act(Side.PAYEE, Verb.RELEASE)
@@ -70,7 +70,7 @@ async def test_a_leg_is_funded_seen_collected_and_proven(leg: FundedLeg) -> None
     fund = await leg.fund()
     funded = await leg.until_seen(Side.PAYEE, state=LegState.FUNDED)
     assert (funded.arrived, funded.final, funded.over, funded.preimage) == (False, False, False, None)
-    # The money has left: it is locked, or in flight.
+    # The money is locked or in flight.
     assert (await leg.see(Side.PAYER)).state is LegState.FUNDED
     assert await leg.payer.legs.act_status(fund) is (ActStatus.UNDER_WAY if leg.is_lightning else ActStatus.DONE)
 
@@ -91,7 +91,7 @@ async def assert_claimed(leg: FundedLeg) -> None:
         evidence = await leg.legs(side).evidence(leg.htlc, side)
         if isinstance(leg.htlc.leg, EvmLeg):
             assert isinstance(evidence, EvmReceiptEvidence)
-            included = check_lock_event(evidence, leg.htlc.leg, leg.htlc.payment_hash, leg.htlc.terms_hash)
+            included = check_lock_event(evidence, leg.htlc.leg.lock(leg.htlc.payment_hash, leg.htlc.terms_hash))
             assert included.contract_is_genuine
             assert isinstance(included.event, ClaimedEvent)
             assert included.event.preimage == leg.preimage
@@ -132,7 +132,7 @@ async def test_a_payee_releases_and_the_payer_has_everything_back(leg: FundedLeg
     evidence = await leg.payer.legs.evidence(leg.htlc, Side.PAYER)
     if isinstance(leg.htlc.leg, EvmLeg):
         assert isinstance(evidence, EvmReceiptEvidence)
-        included = check_lock_event(evidence, leg.htlc.leg, leg.htlc.payment_hash, leg.htlc.terms_hash)
+        included = check_lock_event(evidence, leg.htlc.leg.lock(leg.htlc.payment_hash, leg.htlc.terms_hash))
         assert isinstance(included.event, RefundedEvent)
     else:
         assert evidence is None
@@ -143,7 +143,7 @@ async def test_money_that_differs_in_one_detail_is_not_this_leg(leg: FundedLeg) 
     await leg.until_seen(Side.PAYEE, state=LegState.FUNDED)
     for name, decoy in leg.decoys().items():
         for side in Side:
-            # A payee of Lightning names the amount in the invoice: what is held is compared with the leg.
+            # A Lightning payee sets the amount in the invoice. The held amount is compared with the leg.
             state = (await leg.see(side, decoy)).state
             assert state in (LegState.NONE, LegState.PENDING) if leg.is_lightning else state is LegState.NONE, name
     await leg.collect()
@@ -217,7 +217,7 @@ async def test_a_lock_counts_at_the_finality_of_the_terms(
     await leg.mine(1)
     assert (await leg.see(Side.PAYEE)).state is LegState.FUNDED
     for finality in (Finality.SAFE, Finality.FINALIZED):
-        careful = replace(leg.htlc, leg=replace(leg.htlc.leg, lock_finality=finality))
+        careful = replace(leg.htlc, leg=replace(leg.htlc.leg, finality=finality))
         assert (await leg.see(Side.PAYEE, careful)).state is LegState.PENDING
         await leg.mine(2)
         assert (await leg.see(Side.PAYEE, careful)).state is LegState.FUNDED
@@ -283,7 +283,7 @@ async def test_a_leg_that_was_agreed_can_be_kept_and_freed_as_often_as_one_likes
 async def test_an_act_that_was_discarded_leaves_nothing_behind(leg: FundedLeg) -> None:
     act = await leg.payer.legs.prepare(Verb.FUND, leg.htlc)
     leg.payer.legs.discard(act)
-    # What is prepared after it does not wait for it.
+    # Acts prepared later do not wait for it.
     await leg.fund()
     await leg.until_seen(Side.PAYEE, state=LegState.FUNDED)
     await leg.act(Side.PAYEE, Verb.RELEASE)
@@ -298,7 +298,7 @@ async def test_a_funding_that_never_came_is_over_once_it_cannot_come_any_more(
         assert not (await leg.see(Side.PAYEE)).over
         await leg.act(Side.PAYEE, Verb.RELEASE)
         assert (await leg.see(Side.PAYEE)).over
-        # Whether it was cancelled, a payer cannot know before the invoice has expired.
+        # A payer cannot know that it was cancelled before the invoice has expired.
         assert not (await leg.see(Side.PAYER)).over
     else:
         for side in Side:
@@ -332,7 +332,7 @@ async def test_a_payer_has_its_money_back_after_the_deadline_though_the_payee_do
             await control.mine_bitcoin(20)
             return (await payment.see(Side.PAYER)).state is LegState.RETURNED
 
-        await until(has_come_back, "the payment comes back")
+        await until(has_come_back, "the payment is returned")
         assert (await payment.see(Side.PAYER)).over
         for leg, owned in zip(legs, before, strict=True):
             await leg.until_owned([owned])

@@ -1,6 +1,6 @@
-"""Invoices as lnd's own decoder reads them: every random one the same, every broken one refused by both or explained.
+"""Invoices compared with lnd's decoder: random ones decode alike; broken ones are refused by both, or listed here.
 
-The questions go to ``GET /v1/payreq``, which decodes and does nothing else.
+The requests go to ``GET /v1/payreq``, which only decodes.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ pytestmark = pytest.mark.only_on("devnet", reason="simnet's Lightning nodes deco
 
 T = TypeVar("T")
 Verdict: TypeAlias = dict[str, Any] | str
-"""lnd's reading of an invoice, or why it refused it."""
+"""lnd's decoded invoice, or its reason for refusing it."""
 RANDOM_INVOICES = 300
 BROKEN_INVOICES = 2_000
 DEFAULT_DELTAS = (18, 24)
-"""BOLT 11's blocks for an invoice that names none, and lnd's, which pays such an invoice with more than it has to."""
+"""The default final CLTV delta of BOLT 11, and lnd's larger one, for invoices that do not set it."""
 
 
 class Lnd:
-    """Asks a node to decode."""
+    """Decodes with a node."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self._session = session
@@ -70,7 +70,7 @@ class Lnd:
 @pytest.fixture
 async def lnd(network: LocalNetwork) -> Any:
     node = network.taker.lightning
-    # The parties' own macaroons allow no decoding, which they do without.
+    # The parties' macaroons do not allow decoding, because clients do not need it.
     macaroon = Path(node.macaroon_file).with_name("admin.macaroon").read_bytes().hex()
     trusted = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=node.certificate_file), limit=16)
     async with aiohttp.ClientSession(headers={"Grpc-Metadata-macaroon": macaroon}, connector=trusted) as session:
@@ -78,7 +78,7 @@ async def lnd(network: LocalNetwork) -> Any:
 
 
 def drawn(strategy: SearchStrategy[T], count: int) -> list[T]:
-    """That many values, always the same ones."""
+    """Generate that many values, the same in every run."""
     found: list[T] = []
 
     @seed(11)
@@ -92,7 +92,7 @@ def drawn(strategy: SearchStrategy[T], count: int) -> list[T]:
 
 
 def assert_same(ours: Bolt11Invoice, theirs: dict[str, Any]) -> None:
-    """Compare everything that lnd tells; it keeps the metadata and further fallback addresses to itself."""
+    """Compare all fields that lnd returns. It omits the metadata and all fallback addresses after the first."""
     assert theirs["destination"] == ours.payee.hex()
     assert theirs["payment_hash"] == ours.payment_hash.hex()
     assert b64decode(theirs["payment_addr"]) == (ours.payment_secret or bytes(32))
@@ -122,7 +122,7 @@ def _hop(hop: dict[str, Any]) -> RouteHop:
 
 
 def _address(version: int, program: bytes) -> str:
-    """The address of the local network: BIP 173, BIP 350 with its other checksum, or base 58."""
+    """An address of the local network: BIP 173, BIP 350 with its different checksum, or base 58."""
     if version > 16:
         return base58.b58encode_check(bytes([{17: 0x6F, 18: 0xC4}[version]]) + program).decode()
     text = bech32.encode("bcrt", bytes([version]) + bech32.groups_from_bytes(program))
@@ -141,32 +141,32 @@ async def test_random_invoices_say_the_same_to_lnd(lnd: Lnd) -> None:
 
 
 STRICTER = {
-    "no payment secret": "BOLT 11 has it required; lnd looks at it only when it pays",
-    "requires features that are unknown": "BOLT 11 has such an invoice fail; lnd looks at features only when it pays",
-    "multi-part payments without": "BOLT 9: a feature needs what it rests on; lnd looks at that only when it pays",
-    "begins with a zero": "BOLT 11: such a field should be taken for invalid",
-    "expiry is above": "lnd's duration would overflow and be another",
+    "no payment secret": "BOLT 11 requires it; lnd checks it only when it pays",
+    "requires unknown features": "BOLT 11 rejects such an invoice; lnd checks features only when it pays",
+    "multi-part payments without": "BOLT 9: a feature needs its dependencies; lnd checks them only when it pays",
+    "begins with a zero": "BOLT 11: such a field should be treated as invalid",
+    "expiry is above": "lnd's duration would overflow",
     "min_final_cltv_expiry_delta is above": "a block height has 32 bits, and lnd's 64 may overflow",
     "more than all bitcoin": "no such amount can be paid, and lnd's 64 bits may overflow",
     "not an amount": "BOLT 11: an amount is positive and has no leading zeros",
-    "a high s": "BOLT 11 has a named payee's signature fail that is not of low s",
-    "recovery id is not": "BOLT 11 knows 0 to 3; lnd does not look at it where the payee is named",
+    "a high s": "BOLT 11 rejects a named payee's signature with a high s",
+    "recovery id is not": "BOLT 11 defines 0 to 3; lnd does not check it if the payee is named",
     "fallback address": "witness programs of versions 2 to 16 have 2 to 40 bytes (BIP 141); lnd skips them unread",
 }
-"""What ``decode`` refuses and lnd takes: in the words of the refusal, and why."""
-UNREAD_PATHS = "blinded paths are seen and not read"
+"""Invoices that ``decode`` refuses and lnd accepts: part of the refusal, and the reason."""
+UNREAD_PATHS = "blinded paths are detected but not decoded"
 LAXER = {
-    "not for current active network": "a node has one network, and the codec knows all",
-    "empty fallback address field": "a fallback address of an unknown version is skipped, whatever its length",
+    "not for current active network": "a node has one network; the codec supports all",
+    "empty fallback address field": "a fallback address of an unknown version is skipped regardless of its length",
     "EOF": UNREAD_PATHS,
     "invalid incomplete group": UNREAD_PATHS,
 }
-"""What lnd refuses and ``decode`` takes: in the words of lnd's refusal, and why."""
+"""Invoices that lnd refuses and ``decode`` accepts: part of lnd's refusal, and the reason."""
 
 
 @dataclass
 class Comparison:
-    """How often a pair of verdicts came up, and by which explanation."""
+    """Counts pairs of verdicts by explanation."""
 
     counts: Counter[str]
 
@@ -191,7 +191,7 @@ class Comparison:
 
 
 def read(text: str) -> Bolt11Invoice | str:
-    """What ``decode`` says of it, or why it refuses it."""
+    """The result of ``decode``, or its reason for refusing the invoice."""
     try:
         return bolt11.decode(text)
     except FormatError as refusal:
@@ -199,14 +199,14 @@ def read(text: str) -> Bolt11Invoice | str:
 
 
 def broken(count: int) -> list[str]:
-    """Well signed invoices with one or two things wrong, or none, and some damaged texts; always the same ones."""
+    """Correctly signed invoices with at most two faults, and some damaged texts; the same in every run."""
     rng = random.Random(11)
     makers = [_of_any_fields, _of_flipped_bits, _of_any_amount, _of_any_signature, _damaged]
     return [makers[number % len(makers)](rng) for number in range(count)]
 
 
 def _fields(rng: random.Random) -> bytes:
-    """Some fields, of which each may be missing, malformed, or there twice."""
+    """Fields that may each be missing, malformed, or repeated."""
     more = [
         tag_of("p", rng.randbytes(rng.choice((31, 32)))),
         tag_of("s", rng.randbytes(32)),

@@ -1,4 +1,4 @@
-"""What every layer's client does, the same on every layer and network."""
+"""The contract of a layer's client, the same on every layer and network."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ Client = Layer2ProtocolAsync[Any, Any, Any, Any]
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: the taker's client, and how to be paid by it."""
+    """One layer: the taker's client, and a recipient for its payments."""
 
     client: Client
     payee: Client
@@ -55,27 +55,27 @@ class Layer:
     control: LocalNetworkControl
 
     async def recipient(self, amount: int) -> str:
-        """Where the payee can be sent that amount."""
+        """A recipient of the payee for that amount."""
         if isinstance(self.payee, LightningNetwork):
             return (await self.payee.create_invoice_async(amount)).text
         address: str = await self.payee.receive_address_async()
         return address
 
     async def until_final(self, tx_id: str) -> TxStatus[Any]:
-        """Wait until the transaction is final; on a chain that takes some more blocks."""
+        """Wait until the transaction is final; a chain needs some more blocks for that."""
         await self.client.wait_for_status_async(tx_id, until=TxState.INCLUDED, timeout=60)
         if isinstance(self.client, EvmClient):
             await self.control.mine(5, chain=self.client.protocol_type.value)
         return await self.client.wait_for_status_async(tx_id, until=TxState.FINAL, timeout=60)
 
     async def owned(self) -> tuple[int, int]:
-        """Satoshi that payer and payee own."""
+        """Balances of payer and payee, in satoshi."""
         balances = [(await one.balances_async())[BTC] for one in (self.client, self.payee)]
         payer, payee = (balance.spendable + balance.reserved for balance in balances)
         return payer, payee
 
     async def until_moved(self, before: tuple[int, int]) -> None:
-        """Wait until AMOUNT went from payer to payee. A payer of Lightning knows of it before the payee's channel."""
+        """Wait until AMOUNT has moved from payer to payee. A Lightning payer knows before the payee's channel."""
 
         async def holds() -> bool:
             return await self.owned() == (before[0] - AMOUNT, before[1] + AMOUNT)
@@ -99,7 +99,7 @@ def layer(layer_name: str, taker: Clients, provider: Clients, control: LocalNetw
 
 
 def make(layer_name: str, on: LocalNetwork, **changes: Any) -> Client:
-    """Another client of the taker's, with some settings changed."""
+    """Another client of the taker, with changed settings."""
     if layer_name == "lightning":
         return LightningNetwork(lightning_settings(on.taker, **changes), MemorySends(), SystemClock())
     signer = SoftwareEvmSigner.from_file(on.taker.evm_key_file)
@@ -111,6 +111,7 @@ def make(layer_name: str, on: LocalNetwork, **changes: Any) -> Client:
 async def test_initializing_can_be_repeated(layer: Layer) -> None:
     await layer.client.initialize_async()
     await asyncio.gather(layer.client.initialize_async(), layer.client.initialize_async())
+    assert await layer.client.balances_async()
 
 
 WRONG_NODES: dict[str, tuple[str, dict[str, Any], type[Layer2Error], str]] = {
@@ -240,7 +241,7 @@ async def test_a_wait_that_ends_by_its_timeout_says_the_id(layer: Layer) -> None
     assert waited.value.tx_id == layer.unknown_id
 
 
-@pytest.mark.only_on("simnet", reason="real nodes cannot be told to answer late")
+@pytest.mark.only_on("simnet", reason="real nodes have no switch to delay answers")
 async def test_a_send_that_ends_by_its_timeout_says_the_id_and_is_not_sent_twice(
     layer_name: str, layer: Layer, control: LocalNetworkControl
 ) -> None:
@@ -260,7 +261,7 @@ async def test_a_send_that_ends_by_its_timeout_says_the_id_and_is_not_sent_twice
     await layer.until_moved(before)
 
 
-@pytest.mark.only_on("simnet", reason="real nodes cannot be told to drop an answer")
+@pytest.mark.only_on("simnet", reason="real nodes have no switch to drop an answer")
 async def test_a_send_whose_answer_is_lost_is_not_sent_twice(
     layer_name: str, layer: Layer, control: LocalNetworkControl
 ) -> None:
@@ -276,7 +277,7 @@ async def test_a_send_whose_answer_is_lost_is_not_sent_twice(
     except NodeError as error:
         lost = error
         tx_id = await layer.client.transfer_asset_async(BTC, AMOUNT, recipient, idempotency_key=key)
-    # A client may find out by itself what became of it; else it says so, and by which id to ask.
+    # A client may determine the outcome itself; otherwise its error has the id to query.
     assert lost is None or (lost.outcome, lost.tx_id) == (Outcome.UNKNOWN, tx_id)
     await layer.until_final(tx_id)
     await layer.until_moved(before)
@@ -288,7 +289,7 @@ async def test_a_wait_is_cancelled_at_once_and_leaves_no_task_behind(layer: Laye
         asyncio.create_task(layer.client.wait_for_status_async(layer.unknown_id, until=TxState.FINAL))
         for _ in range(10)
     ]
-    # By the time that this is answered, all of them are on their way.
+    # When this is answered, all of them have been sent.
     await layer.client.get_transaction_status_async(layer.unknown_id)
     for wait in waits:
         wait.cancel()

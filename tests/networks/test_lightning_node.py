@@ -1,4 +1,4 @@
-"""The node itself, on simulated and real ones: messages, holds, and what cannot be sent or received."""
+"""Lightning nodes, simulated and real: messages, holds, and the limits of sending and receiving."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ AMOUNT = 12_345
 
 
 async def verified_by(party: Party, message: bytes, signature: str) -> tuple[bool, str]:
-    """What a node says of a signature, and whose it is: with the macaroon that allows everything."""
+    """A node's verdict on a signature, and the signer's key, with the admin macaroon."""
     admin = Path(party.lightning.macaroon_file).with_name("admin.macaroon")
     async with aclosing(LndRest(lightning_settings(party, macaroon_file=str(admin)))) as rest:
         body = {"msg": b64encode(message).decode(), "signature": signature}
@@ -94,7 +94,7 @@ async def test_what_is_held_is_listed_with_its_parts_and_the_blocks_that_are_lef
     assert (hold.amount_msat, part.amount_msat) == (AMOUNT * 1000, AMOUNT * 1000)
     assert hold.expiry_height == part.expiry_height
     assert 80 <= part.expiry_height - height <= 80 + 3
-    # Both lnd and the simulated node give a hold up 18 blocks before its expiry, unless they are told otherwise.
+    # By default both lnd and the simulated node cancel a held invoice 18 blocks before the HTLC's expiry.
     assert hold.given_up_height == part.expiry_height - 18
     assert hold.blocks_left == hold.given_up_height - height
     assert not hold.is_near_expiry
@@ -179,7 +179,7 @@ async def test_a_hold_that_is_near_its_expiry_is_told_and_then_comes_back_and_is
     async def is_gone() -> bool:
         return not await now()
 
-    await until(is_gone, "the node has given the hold up")
+    await until(is_gone, "the node has cancelled the hold")
     with pytest.raises(TransactionError) as caught:
         await provider.lightning.settle_invoice_async(preimage)
     assert caught.value.outcome is Outcome.REJECTED
@@ -226,7 +226,7 @@ async def test_what_the_channels_cannot_carry_is_refused_before_anything_is_sent
     taker: Clients, provider: Clients
 ) -> None:
     balance = (await taker.lightning.balances_async())[BTC]
-    # Invoices may be made for what cannot be paid now; nothing of it is sent.
+    # Invoices above the payable amount can be created, but they cannot be paid.
     invoice = await provider.lightning.create_invoice_async(balance.spendable + 1)
     with pytest.raises(InsufficientFunds) as caught:
         await taker.lightning.submit_transaction_async(invoice.text)

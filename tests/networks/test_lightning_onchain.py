@@ -1,8 +1,8 @@
-"""Held payments whose channel goes to the chain: what is said of them until the chain has decided, and afterwards.
+"""Held payments whose channel is force-closed: their status before and after the chain has decided.
 
-How lnd 0.21 does it: the payer's node closes the channel at the HTLC's expiry, the payee's, where it has the preimage,
-16 blocks before. The closing transaction counts when it is three to six blocks deep, by the channel's size; the HTLC's
-own transaction needs one block more. So a payment can be under way for some blocks beyond its expiry.
+In lnd 0.21, the payer's node closes the channel at the HTLC's expiry. The payee's node, if it has the preimage, closes
+it 16 blocks before. The closing transaction is final three to six blocks deep, depending on the channel's size; the
+HTLC's transaction needs one block more. So a payment can be in flight for some blocks beyond its expiry.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ pytestmark = pytest.mark.only_on("devnet", reason="simnet has no Bitcoin chain o
 
 AMOUNT = 2_000_000
 MOST_FEES = 200_000
-"""More than the transactions of closing cost here, and far less than AMOUNT."""
+"""More than the fees of the closing transactions, and far less than AMOUNT."""
 FINAL_CLTV_DELTA = 24
 BROADCAST_DELTA = 16
-"""So many blocks before an HTLC expires that it can claim, lnd closes the channel."""
+"""Blocks before the expiry of a claimable HTLC at which lnd closes the channel."""
 REMOTE_DELAY = 144
-"""Blocks for which a devnet's node must wait for its own money from a channel that it closed."""
+"""Blocks that a devnet's node must wait for its own balance after it force-closes a channel."""
 
 
 @dataclass
 class HeldPayment:
-    """The taker has paid, the provider holds it, and both run."""
+    """The taker has paid, the provider holds the payment, and both nodes run."""
 
     network: LocalNetwork
     control: LocalNetworkControl
@@ -46,19 +46,19 @@ class HeldPayment:
     tx_id: LightningPaymentId
     expiry_height: int
     owned_before: dict[str, int]
-    """By each party on the chain and in its side of the channel, before the payment."""
+    """Each party's total, on chain and in the channel, before the payment."""
 
     async def height(self) -> int:
         height: int = (await self.control.status())["bitcoin"]["height"]
         return height
 
     async def mine_up_to(self, height: int) -> None:
-        """Block by block, so that both nodes can act in each."""
+        """Mine block by block, so that both nodes can act in each."""
         while await self.height() < height:
             await self.control.mine_bitcoin(1)
 
     async def mine_until(self, holds: Callable[[], Awaitable[bool]], what: str) -> None:
-        """Make blocks until it holds. What nodes publish meanwhile gets into one of them."""
+        """Mine blocks until the condition holds. They include the transactions that nodes publish meanwhile."""
 
         async def holds_after_a_block() -> bool:
             await self.control.mine_bitcoin(1)
@@ -67,10 +67,10 @@ class HeldPayment:
         await until(holds_after_a_block, what)
 
     async def has_channel(self, client: LightningNetwork) -> bool:
-        return bool(await client._node.channels())
+        return bool(await client._parts.node.channels())
 
     async def owned(self, party: str) -> int:
-        """Satoshi on the chain; what is still in a channel counts nothing."""
+        """On-chain balance in satoshi, without channel balances."""
         satoshi: int = (await self.control.status())[party]["bitcoin_sat"]
         return satoshi
 
@@ -126,7 +126,7 @@ async def test_a_payment_that_times_out_on_the_chain_is_under_way_until_the_chai
     async def is_closing() -> bool:
         return not await held.has_channel(held.taker)
 
-    # At its expiry the node publishes the channel's last state, in which the payment still is.
+    # At the expiry the node publishes the channel's last state, which includes the payment.
     await until(is_closing, "the payer's node closes the channel")
     status = await held.taker.get_transaction_status_async(held.tx_id)
     assert (status.state, status.preimage) == (TxState.PENDING, None)
@@ -135,13 +135,13 @@ async def test_a_payment_that_times_out_on_the_chain_is_under_way_until_the_chai
     async def is_decided() -> bool:
         return (await held.taker.get_transaction_status_async(held.tx_id)).state is not TxState.PENDING
 
-    await held.mine_until(is_decided, "the payment has come back on the chain")
+    await held.mine_until(is_decided, "the payment has been returned on the chain")
     ended = await waiting
     assert (ended.state, ended.preimage) == (TxState.FAILED, None)
     assert ended.reason
     await onlooker.stop()
     assert onlooker.states == {TxState.PENDING, TxState.FAILED}
-    # Nothing was collected before: the money is in an output that the node alone can spend, after its delay.
+    # Before this, the money is in an output that only the node can spend, after a delay.
     assert await held.owned("taker") < held.owned_before["taker"] - AMOUNT
     await held.control.mine_bitcoin(REMOTE_DELAY)
 

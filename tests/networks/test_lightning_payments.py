@@ -1,4 +1,4 @@
-"""Paying through real nodes as through simulated ones: amounts, keys, joining, failing, estimating, many at once."""
+"""Payments on real and simulated nodes: amounts, keys, joins, failures, estimates, and many at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from networks.waiting import until
 
 SECONDS = 30
 STRANGER = bytes.fromhex("0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798")
-"""No node of these networks."""
+"""The key of a node outside these networks."""
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ async def test_a_payment_that_failed_is_sent_again_by_who_asks_anew_only(taker: 
         await lightning.submit_transaction_async(invoice.text, idempotency_key=key)
         failed = await lightning.wait_for_status_async(tx_id, timeout=SECONDS)
         assert (failed.state, failed.reason) == (TxState.FAILED, "FAILURE_REASON_INCORRECT_PAYMENT_DETAILS")
-        known = await lightning._payments.find(invoice.payment_hash)
+        known = await lightning._parts.payments.find(invoice.payment_hash)
         assert known is not None
         numbers.append(known.index)
     assert numbers[0] == numbers[1] < numbers[2] < numbers[3]
@@ -161,7 +161,7 @@ async def test_many_payments_at_once_over_few_connections_all_end(network: Local
 
         async def pay(invoice: str) -> TxState:
             tx_id = (await payer.submit_transaction_async(invoice, timeout=SECONDS)).tx_id
-            assert payer._payments.open_streams <= 3
+            assert payer._parts.payment_feed.open_sends <= 3
             return (await payer.wait_for_status_async(tx_id, timeout=SECONDS)).state
 
         assert set(await asyncio.gather(*map(pay, invoices))) == {TxState.FINAL}
@@ -169,5 +169,5 @@ async def test_many_payments_at_once_over_few_connections_all_end(network: Local
         async def each_is_paid_once() -> bool:
             return before - await owned() == 30_000
 
-        # What the last HTLCs cost in the commitment's fee comes back with the next signatures.
-        await until(each_is_paid_once, "30 payments of 1,000 satoshi are gone, and no more", seconds=SECONDS)
+        # The commitment fee for the last HTLCs is returned with the next signatures.
+        await until(each_is_paid_once, "exactly 30 payments of 1,000 satoshi are paid", seconds=SECONDS)

@@ -1,4 +1,4 @@
-"""Whom Lightning pays: every kind of recipient, on both networks, with what real lnd makes and takes."""
+"""Lightning recipients of every kind, on both networks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MSAT = AMOUNT * 1_000
 
 @pytest.fixture
 async def payer(network: LocalNetwork) -> AsyncIterator[LightningNetwork]:
-    """A client of the taker's node that asks services on this machine."""
+    """A client of the taker's node that uses LNURL services on this machine."""
     settings = lightning_settings(network.taker, lnurl_on_this_machine=True)
     async with LightningNetwork(settings, MemorySends(), SystemClock()) as payer:
         yield payer
@@ -36,7 +36,7 @@ def payee(provider: Clients) -> LightningNetwork:
 
 @pytest.fixture
 async def service(payee: LightningNetwork) -> AsyncIterator[LnurlService]:
-    """A service whose invoices are the payee's."""
+    """A service that returns the payee's invoices."""
 
     async def make_invoice(amount_msat: int, description_hash: bytes) -> str:
         made = await payee.create_invoice_async(amount_msat // 1_000, description_hash=description_hash)
@@ -110,7 +110,7 @@ async def test_nothing_is_paid_where_the_service_says_no_or_something_else(
         return made.text
 
     service.make_invoice = unbound
-    with pytest.raises(BadAnswer, match="not bound to what it said"):
+    with pytest.raises(BadAnswer, match="does not have the hash of the metadata"):
         await payer.transfer_asset_async(BTC, AMOUNT, service.address)
     service.changes = {"maxSendable": MSAT - 1}
     with pytest.raises(InvalidAmount, match=f"to {MSAT - 1} msat"):

@@ -1,6 +1,6 @@
-"""Payer, payee and their nodes are killed in the middle of payments: each is made once, and none is called failed.
+"""Payer, payee and their nodes are killed during payments: each payment is made once, and none is reported as failed.
 
-On devnet the nodes are real lnd, ended by SIGKILL and started again on what they had on the disk.
+On devnet the nodes are real lnd, killed by SIGKILL and restarted with their data.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PARTIES: tuple[Literal["taker"], Literal["provider"]] = ("taker", "provider")
 
 @pytest.fixture(scope="module")
 def network(network_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
-    """A network of these tests' own: no other one may find its nodes gone."""
+    """A network for these tests only, because they stop its nodes."""
     with running(network_name, tmp_path_factory.mktemp(f"restarts-{network_name}")) as network:
         yield network
 
@@ -54,7 +54,7 @@ async def both_run_in_the_end(control: LocalNetworkControl) -> AsyncIterator[Non
 
 @dataclass
 class Held:
-    """A hold invoice of the provider's, which the taker pays."""
+    """A hold invoice of the provider, which the taker pays."""
 
     leg: FundedLeg
     taker: LightningNetwork
@@ -75,14 +75,14 @@ class Held:
         await self.leg.until_seen(Side.PAYEE, state=LegState.FUNDED)
 
     async def until_paid_once(self) -> None:
-        """Wait until the money is where it belongs, at both nodes, and see that it went there once."""
+        """Wait until both nodes show the payment, and check that it was made once."""
         payer, payee = self.owned_before
         await self.leg.until_owned([payer - AMOUNT, payee + AMOUNT])
 
 
 @pytest.fixture
 async def held(control: LocalNetworkControl, taker: Clients, provider: Clients) -> Held:
-    """Agreed on, and not paid yet."""
+    """Accepted, and not paid yet."""
     leg = await new_leg("lightning", control, taker, provider)
     return Held(leg, taker.lightning, provider.lightning, [await leg.owned(side) for side in Side])
 
@@ -243,7 +243,7 @@ async def test_a_payment_whose_answer_is_lost_because_the_node_is_killed_is_unkn
     await held.until_paid_once()
 
 
-@pytest.mark.only_on("devnet", reason="a simulated node has no moment at which it has half of a payment on the disk")
+@pytest.mark.only_on("devnet", reason="a simulated node never has a half-written payment on the disk")
 @pytest.mark.parametrize("attempt", range(3))
 async def test_a_node_that_is_killed_as_soon_as_it_has_taken_a_payment_still_knows_it_and_makes_it_once_or_not_at_all(
     held: Held, control: LocalNetworkControl, attempt: int
@@ -254,9 +254,10 @@ async def test_a_node_that_is_killed_as_soon_as_it_has_taken_a_payment_still_kno
     await control.start_lightning("taker")
     status = await held.taker.get_transaction_status_async(held.tx_id)
     assert await held.taker.submit_transaction_async(held.invoice, idempotency_key=key) == status
-    is_carried = any(held.leg.htlc.payment_hash in channel.hashes for channel in await held.taker._node.channels())
-    # Killed between writing the payment down and putting it into the channel, lnd may call it IN_FLIGHT forever.
-    # That it then is in no channel does not make it failed: only the node's word does.
+    channels = await held.taker._parts.node.channels()
+    is_carried = any(held.leg.htlc.payment_hash in channel.hashes for channel in channels)
+    # If lnd is killed after recording the payment and before sending its HTLC, it may report IN_FLIGHT forever.
+    # A missing HTLC does not mean that it failed; only the node's FAILED status does.
     assert status.state is TxState.PENDING or (status.state is TxState.FAILED and not is_carried)
     if is_carried:
         await held.until_accepted()
@@ -320,7 +321,7 @@ async def test_a_payment_is_not_sent_while_the_payees_node_is_down_and_can_be_se
 
 @pytest.fixture
 async def swaps(network: LocalNetwork, control: LocalNetworkControl, tmp_path: Path) -> AsyncIterator[Swaps]:
-    """A taker with a new journal, and a provider of its own."""
+    """A taker with a new journal, and its own provider."""
     process = ProviderProcess(network, tmp_path / "provider")
     process.start()
     yield Swaps(network, control, process, tmp_path)
@@ -333,13 +334,13 @@ async def test_a_swap_completes_though_both_nodes_are_killed_in_the_middle_of_it
 ) -> None:
     before = await swaps.money()
     async with swaps.manager() as layers:
-        # What is locked on BOB waits for a block, and the swap with it.
+        # The lock on BOB waits for a block, and so does the swap.
         await swaps.control.set_automatic(False)
         transfer_id = await swaps.begin(layers, direction)
         if direction == "lightning_to_bob":
 
             async def is_carried() -> bool:
-                return any(channel.hashes for channel in await taker.lightning._node.channels())
+                return any(channel.hashes for channel in await taker.lightning._parts.node.channels())
 
             await until(is_carried, "the taker's payment is held")
         else:

@@ -1,4 +1,4 @@
-"""Payments and invoices are followed on both networks, over nodes that are stopped and clients that begin again."""
+"""Payments and invoices are followed on both networks, across node and client restarts."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from networks.waiting import until
 
 SECONDS = 60
 FOR_EVER = 3600.0
-"""A poll interval that no test waits for: only the streams tell."""
+"""A poll interval longer than any test, so that only the streams report changes."""
 
 
 @pytest.fixture(scope="module")
 def network(network_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
-    """A network of these tests' own: no other one may find its nodes gone."""
+    """A network for these tests only, because they stop its nodes."""
     with running(network_name, tmp_path_factory.mktemp(f"followed-{network_name}")) as network:
         yield network
 
@@ -74,12 +74,12 @@ async def next_status(statuses: AsyncIterator[LightningStatus]) -> LightningStat
 
 
 async def end_of_invoices(client: LightningNetwork, maker: LightningNetwork) -> InvoiceCursor:
-    """Where a subscriber stands who has been told of everything until now."""
+    """The position of a subscriber that has received everything until now."""
     async with following(client.watch_invoices_async()) as updates:
         coming = asyncio.ensure_future(anext(updates))
         newest = b""
         while not coming.done():
-            # One that is made before the client has begun to listen is none that it is told of.
+            # The client does not report an invoice that was created before it listened.
             newest = (await maker.create_invoice_async(1_000, memo="a marker")).payment_hash
             await asyncio.wait({coming}, timeout=0.1)
         last = coming.result()
@@ -184,13 +184,13 @@ async def test_all_is_told_once_while_both_nodes_are_killed_in_the_middle_of_tra
 
     async def follow_payments(client: LightningNetwork) -> None:
         async with following(client.watch_payments_async(PaymentCursor(0))) as updates:
-            # One by one, so that those are there that came before it was cancelled.
+            # One by one, so that those received before the cancellation are kept.
             async for update in updates:
                 decided.extend([update.payment.index] if update.payment.state.is_final else [])
 
     async def pay_on() -> None:
         while True:
-            # What a node does not answer while it is killed is not this test's matter; the lists are.
+            # Ignore calls that fail while the node is killed. This test checks the lists.
             with suppress(Layer2Error):
                 invoice = await provider.lightning.create_invoice_async(1_000)
                 await taker.lightning.submit_transaction_async(invoice.text)
@@ -226,15 +226,15 @@ async def test_all_is_told_once_while_both_nodes_are_killed_in_the_middle_of_tra
                 == [one.integer("payment_index") for one in payments if one.text("status") in ("SUCCEEDED", "FAILED")]
             )
 
-        await until(is_as_the_nodes_say, "what was told is what the nodes list")
+        await until(is_as_the_nodes_say, "the streams match the nodes' lists")
         for task in followers:
             task.cancel()
         await asyncio.gather(*followers, return_exceptions=True)
 
 
 async def listed(client: LightningNetwork, path: str, name: str) -> list[LndObject]:
-    """What the node itself lists, all of it."""
-    return (await client._rest.get(path)).fields.objects(name)
+    """The node's complete list."""
+    return (await client._parts.rest.get(path)).fields.objects(name)
 
 
 async def until_it_can_be_paid(taker: LightningNetwork, provider: LightningNetwork) -> None:
@@ -243,7 +243,7 @@ async def until_it_can_be_paid(taker: LightningNetwork, provider: LightningNetwo
             invoice = await provider.create_invoice_async(1_000)
             tx_id = await taker.transfer_asset_async(BTC, 1_000, invoice.text)
             return (await taker.wait_for_status_async(tx_id, timeout=SECONDS)).state is TxState.FINAL
-        except Exception:  # noqa: BLE001 - whatever is wrong with a node that is starting
+        except Exception:  # noqa: BLE001 - any error of a starting node
             return False
 
     await until(is_paid, "a payment arrives")

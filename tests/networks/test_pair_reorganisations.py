@@ -1,4 +1,4 @@
-"""Reorganisations under a transfer: what a branch has lost is made again, and nobody relies on what is not there."""
+"""Reorganisations during a transfer: lost transactions are sent again, and no party relies on removed ones."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from networks.swaps import DIRECTIONS, Swaps, completed, until_state
 TO_A_CHAIN = pytest.mark.parametrize("direction", ["lightning_to_bob", "bob_to_rootstock"])
 FROM_A_CHAIN = pytest.mark.parametrize("direction", ["rootstock_to_bob", "bob_to_lightning"])
 LARGE: Final = 600_000
-"""So much that the provider waits until the funding is safe."""
+"""An amount for which the provider waits until the funding is safe."""
 LARGE_FEE: Final = 2_020
 
 
 async def claims(swaps: Swaps, transfer_id: str) -> list[SignedTransaction]:
-    """What the taker has signed to collect, oldest first."""
+    """The taker's signed claims, oldest first."""
     acts = [intent.act["act"] for intent in await swaps.intents(transfer_id, "collect")]
     return [decode_signed(parse_data(act["transactions"][-1], "transaction")) for act in acts]
 
 
 async def mined_claim(swaps: Swaps, transfer_id: str) -> tuple[SignedTransaction, int]:
-    """The newest claim that is in a block, and the block's number: one may be offered at several prices."""
+    """The newest mined claim and its block's number. A claim may be sent at several prices."""
     async with clients_of(swaps.network, swaps.network.taker) as taker:
         for claim in reversed(await claims(swaps, transfer_id)):
             for client in (taker.bob, taker.rootstock):
                 status = await client.get_transaction_status_async(EvmTxId(format_data(claim.hash)))
                 if status.block_number is not None:
                     return claim, status.block_number
-    raise AssertionError("no claim is in a block")
+    raise AssertionError("no claim is mined")
 
 
 @TO_A_CHAIN
@@ -48,7 +48,7 @@ async def test_a_claim_that_a_reorganisation_removes_after_it_arrived_is_made_ag
         await until_state(layers, transfer_id, TransferState.ARRIVED)
         await swaps.control.set_automatic(False, chain=chain)
         _, number = await mined_claim(swaps, transfer_id)
-        # A real node keeps the claim and mines it again; here it is forgotten, and has to be sent again.
+        # A real node keeps the claim and mines it again. Here the claim is dropped and must be sent again.
         await swaps.reorganise(chain, number - 1, keep_transactions=swaps.network.name == "devnet")
         await until_state(layers, transfer_id, TransferState.COLLECTING)
         await swaps.control.set_automatic(True, chain=chain)

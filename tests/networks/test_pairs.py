@@ -1,6 +1,6 @@
-"""Whole transfers between two parties over every pair of layers: each ends well, or leaves both parties what they had.
+"""Whole transfers between two parties over every pair of layers: each completes, or returns both parties' money.
 
-A taker's manager and a provider's process, each with nodes of its own. One suite for all pairs.
+A taker's manager and a provider's process, each with its own nodes. One suite for all pairs.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ async def test_a_provider_that_cannot_pay_gives_the_money_back_at_once(swaps: Sw
         (transfer,) = await layers.list_transfers_async()
         assert refunded.value.transfer_id == transfer.transfer_id
         if source is LIGHTNING:
-            # Nothing was locked on a chain: there is nothing that a stranger could check.
+            # Nothing was locked on a chain, so a third party has nothing to check.
             assert refunded.value.proof is None
         else:
             assert refunded.value.proof is not None
@@ -69,7 +69,7 @@ async def test_a_provider_that_cannot_pay_gives_the_money_back_at_once(swaps: Sw
     await swaps.until_moved(before, NOTHING)
 
 
-# Killed, and back at once
+# Killed and restarted at once
 
 
 @EACH_KIND
@@ -91,7 +91,7 @@ async def test_both_are_killed_once_at_every_moment_and_the_transfer_is_made_onc
     await swaps.until_moved(before, completed(direction))
 
 
-# Vanished, or killed and back only after the deadlines
+# Vanished, or killed and restarted after the deadlines
 
 
 @EACH_KIND
@@ -204,7 +204,7 @@ async def test_a_provider_that_comes_back_after_the_deadlines_of_locks_collects_
         transfer_id = await swaps.begin(layers, direction)
         await swaps.provider.died()
         await layers.wait_for_transfer_async(transfer_id, until=TransferState.ARRIVED, timeout=60)
-        # A payment that it does not settle before its expiry is gone: for so long no provider may be away.
+        # The provider loses a payment that it does not settle before its expiry, so it must not stay offline that long.
         await swaps.let_deadlines_pass(transfer_id, payments_too=False)
         swaps.provider.start()
         await swaps.until_provider_has(transfer_id, "completed")

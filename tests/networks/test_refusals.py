@@ -1,4 +1,4 @@
-"""What is refused before any money moves, and how managers are used and closed."""
+"""Refusals before any money moves, and the use and closing of managers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ BOTH_WAYS = pytest.mark.parametrize("direction", ["bob_to_lightning", "lightning
 
 
 class LaterClock(SystemClock):
-    """This machine's clock, and some seconds more."""
+    """This machine's clock plus some seconds."""
 
     ahead = 0
 
@@ -64,7 +64,7 @@ WRONG_REQUESTS: dict[str, tuple[dict[str, Any], type[Layer2Error], str]] = {
     "asset": ({"asset_id": ETH}, UnknownAsset, "ETH"),
     "same_layer": ({"destination_protocol": BOB}, InvalidRequest, "both BOB"),
     "layer_without_client": ({"destination_protocol": Layer2ProtocolType.LIQUID}, ProtocolNotImplemented, "LIQUID"),
-    "max_fee": ({"max_fee": FEE - 1}, QuoteRefused, f"{FEE} sat; at most {FEE - 1}"),
+    "max_fee": ({"max_fee": FEE - 1}, QuoteRefused, f"{FEE} sat; the maximum is {FEE - 1} sat"),
     "recipient_no_invoice": ({"recipient": "lnbcrt1"}, InvalidRequest, "invoice"),
     "recipient_on_bob": (
         {"source_protocol": LIGHTNING, "destination_protocol": BOB, "recipient": "0x" + "11" * 20},
@@ -140,10 +140,10 @@ async def test_a_forged_quote_begins_nothing(swaps: Swaps, forge: Callable[[Quot
 
 async def test_a_lock_that_is_not_settled_enough_for_the_taker_is_not_waited_for(swaps: Swaps) -> None:
     async with swaps.manager(least_finality="safe") as layers:
-        with pytest.raises(TermsRefused, match="at least safe") as refused:
+        with pytest.raises(TermsRefused, match="the minimum is safe") as refused:
             await layers.quote_transfer_async(BTC, AMOUNT, LIGHTNING, BOB)
         assert refused.value.code == "quote_finality"
-        # Here the provider waits for the taker's lock, at its own risk.
+        # Here the provider waits for the taker's lock, at the provider's risk.
         await layers.quote_transfer_async(BTC, AMOUNT, BOB, LIGHTNING)
 
 
@@ -167,7 +167,7 @@ async def test_a_provider_that_is_away_is_named_and_nothing_is_begun(swaps: Swap
         swaps.provider.kill()
         with pytest.raises(NodeUnreachable, match="provider 'provider'"):
             await layers.quote_transfer_async(BTC, AMOUNT, BOB, LIGHTNING)
-        # Agreeing is tried again until the time is over.
+        # The client retries the agreement until its deadline.
         with pytest.raises(AsyncTimeout, match="cannot be reached"):
             await layers.start_transfer_async(quote, timeout=1)
         (transfer,) = await layers.list_transfers_async()
@@ -204,7 +204,7 @@ async def test_a_closed_manager_returns_open_transfers_ends_waits_and_the_next_o
         transfer_id = (await layers.start_transfer_async(quote)).transfer_id
         await until_state(layers, transfer_id, TransferState.FUNDING)
         wait = asyncio.create_task(layers.wait_for_transfer_async(transfer_id))
-        # Let the wait begin.
+        # Let the wait start.
         await layers.get_transfer_async(transfer_id)
         (left_open,) = await layers.close_async()
         assert (left_open.transfer_id, left_open.state) == (transfer_id, TransferState.FUNDING)

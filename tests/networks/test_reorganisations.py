@@ -1,4 +1,4 @@
-"""Real reorganisations, 1 to 20 blocks deep: a status goes back with its transaction, each watcher is told once."""
+"""Real reorganisations, 1 to 20 blocks deep: a status reverts with its transaction; watchers are notified once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DEPTHS = pytest.mark.parametrize("depth", [1, 2, 7, 20])
 
 @dataclass
 class Sender:
-    """A key of this test's own, and transactions that it signed without the client's help."""
+    """A key for this test, and transactions signed without the client."""
 
     client: BobClient
     signer: SoftwareEvmSigner
@@ -39,7 +39,7 @@ class Sender:
 
 @dataclass
 class Watcher:
-    """Collects what a watch tells."""
+    """Collects the reports of a watch."""
 
     client: BobClient
     tx_id: EvmTxId
@@ -56,11 +56,11 @@ class Watcher:
         self.over.set()
 
     async def until_over(self) -> None:
-        """Wait until there is nothing more to tell."""
+        """Wait until the watch has nothing to report."""
         await asyncio.wait_for(self.over.wait(), 30)
 
     async def until(self, state: TxState, *, not_in: bytes | None = b"") -> TxStatus[EvmTxId]:
-        """Wait until the last thing told is that state, in another block than that."""
+        """Wait until the last report is that state, in a different block."""
         async with asyncio.timeout(30), self.news:
             await self.news.wait_for(
                 lambda: bool(self.told) and self.told[-1].state is state and self.told[-1].block_hash != not_in
@@ -73,7 +73,7 @@ class Watcher:
 
 @asynccontextmanager
 async def watching(client: BobClient, tx_id: EvmTxId, count: int = 3) -> AsyncIterator[list[Watcher]]:
-    """Several who watch one transaction."""
+    """Several watches of one transaction."""
     watchers = [Watcher(client, tx_id) for _ in range(count)]
     tasks = [asyncio.create_task(watcher.run()) for watcher in watchers]
     yield watchers
@@ -83,7 +83,7 @@ async def watching(client: BobClient, tx_id: EvmTxId, count: int = 3) -> AsyncIt
 
 
 async def included(watchers: list[Watcher], control: LocalNetworkControl, depth: int) -> TxStatus[EvmTxId]:
-    """Make that many blocks, of which the first has the transaction, and wait until everybody knows."""
+    """Make that many blocks, the first with the transaction, and wait until all watches report it."""
     for watcher in watchers:
         await watcher.until(TxState.PENDING)
     await control.mine(depth)
@@ -93,7 +93,7 @@ async def included(watchers: list[Watcher], control: LocalNetworkControl, depth:
 
 @pytest.fixture
 async def sender(network: LocalNetwork, control: LocalNetworkControl, taker: Clients) -> AsyncIterator[Sender]:
-    """Blocks come only when a test makes them, and nothing is final."""
+    """Blocks are made only by tests, and none becomes final."""
     signer = SoftwareEvmSigner(os.urandom(32))
     async with BobClient(bob_settings(network), signer, MemorySends()) as client:
         funded = await taker.bob.transfer_asset_async(ETH, 10**15, to_checksum(signer.address))

@@ -1,4 +1,4 @@
-"""Many transfers at once from one key, and replacements, on both networks: each is mined, and once."""
+"""Many concurrent transfers from one key, and replacements, on both networks: each is mined exactly once."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ MINED = {TxState.INCLUDED, TxState.FINAL}
 
 
 def anyone() -> str:
-    """An address that nothing was sent to before."""
+    """An address without earlier transactions."""
     return to_checksum(os.urandom(20))
 
 
 async def owned(bob: BobClient, address: str) -> int:
-    """Wei of an address."""
+    """An address's balance in wei."""
     return await bob._node.balance(bytes.fromhex(address[2:]))
 
 
 async def until_mined(bob: BobClient, tx_ids: Sequence[EvmTxId]) -> list[TxStatus[EvmTxId]]:
-    """Their statuses once all of them are in blocks."""
+    """Wait until all are mined, and return their statuses."""
     waiting = [bob.wait_for_status_async(tx_id, timeout=2 * MINUTE) for tx_id in tx_ids]
     return await asyncio.gather(*waiting)
 
 
 async def transfer(bob: BobClient, recipient: str) -> EvmTxId:
-    """One of the many: a wei."""
+    """One of the transfers, of one wei."""
     return await bob.transfer_asset_async(ETH, 1, recipient, timeout=2 * MINUTE)
 
 
@@ -58,7 +58,7 @@ async def test_a_thousand_transfers_at_once_with_every_tenth_cancelled_leave_no_
     recipient = anyone()
     tasks = [asyncio.create_task(transfer(taker.bob, recipient)) for _ in range(COUNT)]
     for number in range(0, COUNT, 10):
-        # Some before they begin, some at every moment up to their end.
+        # Cancel some before they start, and others at every moment until they end.
         tasks[number].cancel()
         await asyncio.sleep(0)
     results = await asyncio.gather(*tasks, return_exceptions=True)
@@ -73,11 +73,11 @@ async def test_a_thousand_transfers_at_once_with_every_tenth_cancelled_leave_no_
         last = await taker.bob._node.transaction_count(taker.bob._account.address, None)
         return await taker.bob._node.transaction_count(taker.bob._account.address, Finality.LATEST) == last
 
-    await until(is_settled, "what was cancelled after it was signed is mined too")
+    await until(is_settled, "transfers cancelled after signing are mined too")
     assert len(sent) <= await owned(taker.bob, recipient) <= COUNT
 
 
-@pytest.mark.only_on("simnet", reason="real nodes cannot be told to drop an answer")
+@pytest.mark.only_on("simnet", reason="real nodes have no switch to drop an answer")
 async def test_a_thousand_transfers_at_once_with_answers_lost_are_all_mined(
     taker: Clients, control: LocalNetworkControl
 ) -> None:

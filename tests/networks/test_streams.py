@@ -1,4 +1,4 @@
-"""Heads and logs are followed on both networks, with the nodes' own websockets, through reorganisations."""
+"""Heads and logs are followed on both networks, over the nodes' websockets, across reorganisations."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from networks.parties import bob_settings
 TRANSFER = event_topic("Transfer(address,address,uint256)")
 SECONDS = 30
 FOR_EVER = 3600.0
-"""A poll interval that no test waits for: only the websocket tells of blocks."""
+"""A poll interval longer than any test, so that only the websocket announces blocks."""
 Where = tuple[str, str, int]
 
 
 class Following:
-    """What an iterator of logs amounts to, with the node's own answer to compare with."""
+    """The logs that result from an iterator, compared with the node's answer."""
 
     def __init__(self, network: LocalNetwork, events: AsyncIterator[LogEvent], first: int) -> None:
         self.network = network
@@ -65,7 +65,7 @@ class Following:
 
 @pytest.fixture
 async def listening(network: LocalNetwork) -> AsyncIterator[BobClient]:
-    """A client that hears of blocks by the node's websocket alone."""
+    """A client that learns of blocks only over the node's websocket."""
     settings = bob_settings(network, websocket_url=network.bob.websocket_url, poll_interval_seconds=FOR_EVER)
     async with BobClient(settings, SoftwareEvmSigner.from_file(network.taker.evm_key_file), MemorySends()) as client:
         await client.initialize_async()
@@ -137,7 +137,7 @@ async def test_a_reorganisation_takes_logs_back_before_the_new_ones(
     await following.until_as_the_node_says()
 
 
-@pytest.mark.only_on("simnet", reason="real nodes cannot be told to cut connections off")
+@pytest.mark.only_on("simnet", reason="real nodes have no switch to cut connections")
 async def test_connections_that_are_cut_off_while_blocks_come_leave_neither_gap_nor_repeat(
     network: LocalNetwork, listening: BobClient, control: LocalNetworkControl
 ) -> None:

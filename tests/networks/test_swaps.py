@@ -1,4 +1,4 @@
-"""What holds of transfers besides how they end: proofs, idempotency keys, cancelled calls, someone else's invoice."""
+"""Properties of transfers apart from their outcome: proofs, idempotency keys, cancelled calls, third-party invoices."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def test_somebody_elses_invoice_is_paid_and_the_taker_learns_the_preimage(
     before = await swaps.money()
     async with swaps.manager() as layers, swaps.quick_finality():
         lightning = await layers.get_protocol_async(LIGHTNING)
-        # The taker's node stands for a third party's: the swap asks it for nothing.
+        # The taker's node plays a third party's node: the swap makes no request to it.
         invoice = await lightning.create_invoice_async(AMOUNT, expiry_seconds=600)
         proof = await layers.cross_layer_transfer_async(BTC, AMOUNT, BOB, LIGHTNING, recipient=invoice.text, timeout=60)
         assert await layers.verify_cross_layer_proof_async(proof)
@@ -75,7 +75,7 @@ async def test_cancelling_the_call_never_cancels_the_swap(swaps: Swaps) -> None:
         async def has_begun() -> bool:
             return bool(await layers.list_transfers_async())
 
-        await until(has_begun, "the transfer begins")
+        await until(has_begun, "the transfer starts")
         (transfer_id,) = [transfer.transfer_id for transfer in await layers.list_transfers_async()]
         await until_state(layers, transfer_id, TransferState.FUNDING)
         call.cancel()

@@ -1,4 +1,4 @@
-"""Tokens that misbehave: what they would do is known, and refused, before anything is signed."""
+"""Misbehaving tokens: the client detects their behaviour and refuses before it signs anything."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ Paying = Callable[[OddToken], Awaitable[BobClient]]
 
 @pytest.fixture
 def sends() -> MemorySends:
-    """What the paying client recorded."""
+    """The paying client's records."""
     return MemorySends()
 
 
 @pytest.fixture
 async def paying(network: LocalNetwork, taker: Clients, provider: Clients, sends: MemorySends) -> AsyncIterator[Paying]:
-    """Gives the taker's client of a token, that has one whole coin of it; the provider's client creates it."""
+    """Returns the taker's client for a token. The provider's client creates the token, with one coin for the taker."""
 
     async def send(to: bytes, data: bytes) -> None:
         request = EvmTransactionRequest(to=to_checksum(to), data=data, gas_limit=3_000_000)
@@ -98,8 +98,8 @@ async def test_a_plain_token_arrives_whole(paying: Paying, decimals: int, answer
 
 REFUSED: dict[str, tuple[OddToken, str, str]] = {
     "false": (OddToken(answer=Answer.FALSE), "token_refused", "returns false"),
-    "two_words": (OddToken(answer=Answer.TWO_WORDS), "token_refused", "64 bytes that are no bool"),
-    "no_bool": (OddToken(answer=Answer.NO_BOOL), "token_refused", "32 bytes that are no bool"),
+    "two_words": (OddToken(answer=Answer.TWO_WORDS), "token_refused", "64 bytes that are not a bool"),
+    "no_bool": (OddToken(answer=Answer.NO_BOOL), "token_refused", "32 bytes that are not a bool"),
     "text": (OddToken(reverts=Reverts.WITH_TEXT), "token_refused", "transfers are paused"),
     "custom_error": (OddToken(reverts=Reverts.WITH_CUSTOM_ERROR), "token_refused", "custom error 0x"),
     "no_reason": (OddToken(reverts=Reverts.WITH_NOTHING), "token_refused", "reverted"),
@@ -137,7 +137,7 @@ async def test_an_amount_that_the_token_cannot_express_is_refused(paying: Paying
 async def test_addresses_at_which_money_is_lost_are_no_recipients(taker: Clients) -> None:
     for trap in (bytes(20), HTLC_ADDRESS, parse_address(taker.bob.settings.token)):
         for asset in (BTC, ETH):
-            with pytest.raises(InvalidRequest, match="is lost"):
+            with pytest.raises(InvalidRequest, match="would be lost"):
                 await taker.bob.transfer_asset_async(asset, 1_000, to_checksum(trap))
 
 
@@ -149,7 +149,7 @@ async def test_a_payment_to_oneself_is_no_fee(paying: Paying) -> None:
 
 async def htlc_of(client: BobClient, provider: Clients, token: OddToken) -> Htlc:
     leg = EvmLeg(
-        layer=Layer2ProtocolType.BOB,
+        protocol=Layer2ProtocolType.BOB,
         chain_id=client.settings.chain_id,
         contract=HTLC_ADDRESS,
         token=token.address,
@@ -158,7 +158,7 @@ async def htlc_of(client: BobClient, provider: Clients, token: OddToken) -> Htlc
         payer=parse_address(await client.receive_address_async()),
         payee=parse_address(await provider.bob.receive_address_async()),
         deadline=(await client.legs.read_clock()).chain_time + 7_200,
-        lock_finality=Finality.LATEST,
+        finality=Finality.LATEST,
     )
     return Htlc(leg, Preimage(os.urandom(32)).payment_hash, os.urandom(32))
 

@@ -1,4 +1,4 @@
-"""Proofs made by hand, with keys of ours: whoever can sign and mine can make these, and nothing else."""
+"""Proofs made with test keys: anyone who can sign and mine can make them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 from coincurve import PrivateKey
 
+from formats.invoices import SECOND_SECRET, extended
 from layer2.contracts.htlc import HTLC_ADDRESS
-from layer2.formats import bech32, bolt11, merkle_patricia
+from layer2.formats import bolt11, merkle_patricia
 from layer2.formats.bolt11_fields import InvoiceFields
 from layer2.formats.evm_abi import event_topic
 from layer2.formats.evm_header import EvmHeader
@@ -17,7 +18,6 @@ from layer2.formats.evm_receipt import EvmLog, EvmReceipt, bloom_of
 from layer2.formats.tagged_signature import sign
 from layer2.legs.evidence import EvmReceiptEvidence, LightningPaymentEvidence
 from layer2.legs.evm import EvmLeg
-from layer2.legs.evm_evidence import lock_of
 from layer2.legs.leg import Leg
 from layer2.legs.lightning import LightningLeg
 from layer2.model.layers import Layer2ProtocolType
@@ -55,16 +55,13 @@ def invoice(
 
 
 def ambiguous_invoice() -> str:
-    """The invoice with another payment secret after its own, signed anew."""
-    human, groups = bech32.decode(invoice())
-    signed = groups[:-104] + bytes([16, 1, 20]) + bytes(52)
-    signature = PAYEE.sign_recoverable(bolt11._digest(human, signed), hasher=None)
-    return bech32.encode(human, signed + bech32.groups_from_bytes(signature))
+    """The invoice with a second payment secret, signed again."""
+    return extended(invoice(), SECOND_SECRET, PAYEE)
 
 
 def evm_leg(**changes: Any) -> EvmLeg:
     leg = EvmLeg(
-        layer=Layer2ProtocolType.BOB,
+        protocol=Layer2ProtocolType.BOB,
         chain_id=60808,
         contract=HTLC_ADDRESS,
         token=TOKEN,
@@ -73,13 +70,13 @@ def evm_leg(**changes: Any) -> EvmLeg:
         payer=bytes.fromhex("22" * 20),
         payee=bytes.fromhex("33" * 20),
         deadline=BLOCK_TIME + 100_000,
-        lock_finality=Finality.SAFE,
+        finality=Finality.SAFE,
     )
     return replace(leg, **changes)
 
 
 def rootstock_leg(**changes: Any) -> EvmLeg:
-    return evm_leg(**{"layer": Layer2ProtocolType.ROOTSTOCK, "chain_id": 33, "amount": AMOUNT} | changes)
+    return evm_leg(**{"protocol": Layer2ProtocolType.ROOTSTOCK, "chain_id": 33, "amount": AMOUNT} | changes)
 
 
 def lightning_leg(text: str | None = None, *, amount: int = AMOUNT, **changes: Any) -> LightningLeg:
@@ -132,7 +129,7 @@ def evidence_of(
     neighbours: int = 4,
 ) -> EvmReceiptEvidence:
     """Mine a block whose third receipt ends the leg's lock."""
-    lock = lock_of(leg, made.payment_hash, terms_hash(made))
+    lock = leg.lock(made.payment_hash, terms_hash(made))
     signature, data = (
         ("Claimed(bytes32,bytes32,bytes32)", preimage.secret)
         if event == "Claimed"
@@ -168,7 +165,7 @@ def evidence_of(
         parent_beacon_block_root=bytes(32),
         requests_hash=hashlib.sha256(b"").digest(),
     )
-    return EvmReceiptEvidence(leg.layer, header.encode(), 2, merkle_patricia.prove(values, 2), 0)
+    return EvmReceiptEvidence(leg.protocol, header.encode(), 2, merkle_patricia.prove(values, 2), 0)
 
 
 def to_lightning(made: Terms | None = None, **evidence: Any) -> TransferProof:
@@ -190,7 +187,7 @@ def to_bob(made: Terms | None = None, **evidence: Any) -> TransferProof:
 
 
 def refunded(made: Terms | None = None) -> TransferProof:
-    """A transfer from BOB to Lightning whose lock went back."""
+    """A transfer from BOB to Lightning whose lock was refunded."""
     made = terms() if made is None else made
     assert isinstance(made.source, EvmLeg)
     return TransferProof(signed(made), evidence_of(made.source, made, event="Refunded"), None)

@@ -103,8 +103,8 @@ def test_what_the_policy_does_not_ask_is_reported_as_open() -> None:
     assert "is on the chain" in points
     assert made.PROVIDER_KEY.hex() in points
     assert "token" in points
-    assert "Lightning paid" in points
-    assert "nothing of value moved" in points
+    assert "the Lightning payment was made" in points
+    assert "anything of value moved" in points
 
 
 def test_a_payee_that_makes_its_own_preimages_shows_that_the_payment_was_made() -> None:
@@ -117,8 +117,8 @@ def test_a_payee_that_makes_its_own_preimages_shows_that_the_payment_was_made() 
 
 
 def test_the_hold_invoice_of_an_honest_provider_shows_no_payment_whatever_the_policy_declares() -> None:
-    # The forger asks an honest node for a hold invoice of the forger's own hash, never pays it, signs terms with a key
-    # of its own, locks to itself and claims.
+    # The forger obtains a hold invoice of its own hash from an honest node, never pays it, signs terms with its own
+    # key, locks to itself and claims.
     terms = made.terms(
         made.lightning_leg(amount=made.AMOUNT + made.FEE),
         made.evm_leg(amount=made.AMOUNT),
@@ -284,7 +284,7 @@ def test_no_evidence_of_a_bitcoin_leg_is_known() -> None:
         issued_height=800_000,
         depth=3,
         fee_floor=1000,
-        output_finality=Finality.SAFE,
+        finality=Finality.SAFE,
     )
     terms = made.terms(destination=leg)
     assert refusal(made.to_lightning(terms)) == "evidence"

@@ -32,7 +32,7 @@ def child_of(parent: EvmHeader, **changes: Any) -> EvmHeader:
 
 
 def chain(length: int) -> list[EvmHeader]:
-    """Headers after that of the proof, oldest first."""
+    """Headers after the proof's header, oldest first."""
     headers = [FIRST]
     for _ in range(length):
         headers.append(child_of(headers[-1]))
@@ -104,7 +104,7 @@ def test_a_flipped_bit_in_any_header_is_refused(place: int, data: st.DataObject)
 
 
 def test_a_chain_is_bounded() -> None:
-    assert "at most" in refusal((b"",) * (MAX_HEADERS + 1), bytes(32))
+    assert "the maximum is" in refusal((b"",) * (MAX_HEADERS + 1), bytes(32))
 
 
 def test_headers_count_only_for_a_trusted_one_and_the_trusted_one_is_required() -> None:

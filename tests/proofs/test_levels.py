@@ -1,4 +1,4 @@
-"""How much is known of a proof's headers, and that no policy is met by less than it requires."""
+"""The levels of a proof's headers: no policy accepts less than it requires."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def confirmation(report: ProofReport, finality: Finality, *layers: Layer2Protoco
 def test_a_fabricated_header_meets_no_policy_that_requires_one(
     policy: ProofPolicy, make: Callable[[], TransferProof]
 ) -> None:
-    # The taker alone makes all of this from terms that a known provider signed, and nothing was paid.
+    # The taker alone can make all of this from terms that a known provider signed, without any payment.
     proof = make()
     with pytest.raises(ProofUndecided):
         check_proof(proof, replace(policy, providers=KNOWN))

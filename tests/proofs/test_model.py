@@ -1,4 +1,4 @@
-"""A proof file has one spelling, and every change of it is noticed."""
+"""A proof file has one canonical form, and every change of it is detected."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_file_that_is_too_long_is_refused(tmp_path: Path) -> None:
 
 
 def _check(data: bytes) -> bytes | None:
-    """The hash of the header that the report leaves to a node to confirm, or None where the proof is refused."""
+    """The hash of the header that a node has to confirm, or None if the proof is refused."""
     try:
         report = check_proof(TransferProof.from_bytes(data), OFFLINE)
     except (InvalidRequest, ProofRefused):

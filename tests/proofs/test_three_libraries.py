@@ -1,4 +1,4 @@
-"""An auditor's machine: Python, this package, and its three libraries for proofs, with nothing else installed."""
+"""An auditor's machine: only Python, this package, and its three libraries for proofs are installed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ print(json.dumps({
 
 @pytest.fixture
 def three_libraries(tmp_path: Path) -> Path:
-    """A directory that holds what the three install, and no more."""
+    """A directory with the files of these three libraries only."""
     directory = tmp_path / "libraries"
     directory.mkdir()
     for name in THREE:
@@ -54,7 +54,7 @@ def test_a_proof_is_checked_with_three_libraries_and_nothing_else(tmp_path: Path
     tampered.write_text(text.replace(f'"amount":"{made.AMOUNT}"', f'"amount":"{made.AMOUNT + 1}"'))
     assert tampered.read_text() != text
     source = Path(layer2.__file__).parents[1]
-    # -I: nothing from the environment or the directory; -S: nothing that is installed.
+    # -I ignores the environment and the directory; -S ignores installed packages.
     command = [sys.executable, "-I", "-S", "-c", PROGRAM, str(three_libraries), str(source), str(good), str(tampered)]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert finished.returncode == 0, finished.stderr

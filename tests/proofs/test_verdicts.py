@@ -1,4 +1,4 @@
-"""A manager's verdict on a proof: True only where its own nodes have confirmed every header of a completed transfer."""
+"""A manager's verdict on a proof: True only if its nodes have confirmed every header of a completed transfer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KNOWN = frozenset({made.PROVIDER_KEY})
 
 
 class Node:
-    """A client whose node knows every block up to a finality, or has others."""
+    """A client whose node has every block at a finality, or has other blocks."""
 
     def __init__(self, knows: Finality | None = Finality.FINALIZED) -> None:
         self.knows = knows
@@ -37,7 +37,7 @@ class Node:
 
 
 async def test_a_manager_asks_the_node_of_each_layer_at_the_finality_of_its_leg() -> None:
-    proof = made.between_chains(made.terms(made.evm_leg(), made.rootstock_leg(lock_finality=Finality.LATEST)))
+    proof = made.between_chains(made.terms(made.evm_leg(), made.rootstock_leg(finality=Finality.LATEST)))
     bob, rootstock = Node(), Node()
     report = await confirmed_report(proof, AS_AGREED, {BOB: bob, ROOTSTOCK: rootstock})
     assert report.level is ProofLevel.AS_AGREED

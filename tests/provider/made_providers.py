@@ -17,6 +17,7 @@ from layer2.errors import TaskCancelled
 from layer2.formats.evm_address import to_checksum
 from layer2.legs.evidence import LegEvidence
 from layer2.legs.leg import Htlc, LegOffer
+from layer2.legs.timelock_settings import REGTEST
 from layer2.legs.views import ActStatus, ClockReading, LegState, LegView, OfferRequest, Side, Verb
 from layer2.model.layers import LAYERS, Layer2ProtocolType
 from layer2.model.money import BTC, AssetId, Balance
@@ -34,7 +35,6 @@ from layer2.signers.software import SoftwareIdentity
 from layer2.swap_engine.journal import SqliteJournal
 from layer2.swap_rules.agreement import SwapRequest
 from layer2.swap_rules.states import ProviderState, write_state
-from layer2.swap_rules.timelocks import REGTEST
 from layer2.terms.documents import SignedQuote
 from swap_rules.example_terms import (
     AMOUNT,

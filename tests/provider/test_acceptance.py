@@ -22,6 +22,7 @@ from layer2.errors import (
     SignerError,
 )
 from layer2.formats.evm_address import to_checksum
+from layer2.legs.timelock_settings import REGTEST
 from layer2.legs.views import LegState, Side
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import SwapId
@@ -34,7 +35,6 @@ from layer2.swap_rules.states import (
     TakerPlanned,
     write_state,
 )
-from layer2.swap_rules.timelocks import REGTEST
 from layer2.terms.documents import Scheme
 from layer2.terms.signing import read_signed_terms
 from provider.made_providers import (

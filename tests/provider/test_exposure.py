@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from layer2.errors import QuoteExpired
+from layer2.legs.timelock_settings import REGTEST
 from layer2.model.money import Balance
 from layer2.model.transactions import Finality
 from layer2.ports.journal import Role
@@ -23,7 +24,6 @@ from layer2.swap_rules.states import (
     ProviderReleasing,
     ProviderState,
 )
-from layer2.swap_rules.timelocks import REGTEST
 from provider.made_providers import BOB, LIGHTNING, ROOTSTOCK, World, world
 
 LARGE = 499_999
@@ -85,7 +85,7 @@ async def test_one_layer_is_not_exposed_to_another_ones_reorganisation(made: Wor
 async def test_a_quote_from_before_is_refused_once_other_swaps_have_used_the_room_up(made: World) -> None:
     first, second = await made.request(1, amount=LARGE), await made.request(2, amount=LARGE)
     await made.provider.open_swap(first)
-    with pytest.raises(QuoteExpired, match="ask for a new quote"):
+    with pytest.raises(QuoteExpired, match="request a new quote"):
         await made.provider.open_swap(second)
     assert made.lightning.checked == [made.lightning.checked[0]]
     await made.accept(3, amount=LARGE)

@@ -18,6 +18,7 @@ from provider.made_providers import LIGHTNING, served, token_of, world
 from swap_rules.example_terms import AMOUNT
 
 QUOTE = {"asset": "BTC", "amount": "100000", "source": "BOB", "destination": "LIGHTNING"}
+WRITTEN_QUOTE = json.dumps(QUOTE).encode()
 
 
 @pytest.fixture
@@ -283,6 +284,33 @@ async def test_another_method_is_405_and_names_those_that_are_allowed(caller: Ca
     async with caller.session.get(f"{caller.url}/v1/quotes") as response:
         assert error((response.status, await response.json())) == (405, "invalid_request", None)
         assert response.headers["Allow"] == "POST"
+
+
+AMBIGUOUS = {
+    "a repeated key": WRITTEN_QUOTE.replace(b'"amount"', b'"amount":"200000","amount"'),
+    "a byte order mark": b"\xef\xbb\xbf" + WRITTEN_QUOTE,
+    "UTF-16": WRITTEN_QUOTE.decode().encode("utf-16"),
+    "UTF-16 without a mark": WRITTEN_QUOTE.decode().encode("utf-16-le"),
+}
+
+
+@pytest.mark.parametrize("case", AMBIGUOUS)
+async def test_a_body_that_two_parsers_could_read_differently_is_refused(caller: Caller, case: str) -> None:
+    assert (await caller.post("/v1/quotes", data=WRITTEN_QUOTE))[0] == 200
+    assert error(await caller.post("/v1/quotes", data=AMBIGUOUS[case])) == (400, "invalid_request", None)
+
+
+async def test_every_error_is_described_as_the_json_that_it_is(caller: Caller) -> None:
+    _, described = await caller.get("/openapi.json")
+    for path in described["paths"].values():
+        for operation in path.values():
+            answers = operation["responses"]
+            assert {"405", "500"} <= set(answers)
+            for status, answer in answers.items():
+                if status != "200":
+                    assert list(answer["content"]) == ["application/json"]
+    events = described["paths"]["/v1/swaps/{swap_id}/events"]["get"]["responses"]
+    assert list(events["200"]["content"]) == ["text/event-stream"]
 
 
 async def test_the_interface_describes_itself(caller: Caller) -> None:

@@ -39,7 +39,7 @@ async def test_events_are_streamed_with_their_versions_as_ids(caller: Caller) ->
         first = await _next_event(response)
         assert (first["event"], first["id"], first["data"]["state"]) == ("swap", "1", "agreed")
         await caller.made.runner.move(
-            request.swap_id, ProviderCollecting("0x01", "02", has_arrived=False), "the preimage is out"
+            request.swap_id, ProviderCollecting("0x01", "02", has_arrived=False), "the preimage is public"
         )
         second = await _next_event(response)
         assert (second["id"], second["data"]["state"]) == ("2", "collecting")

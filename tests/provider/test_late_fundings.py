@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from layer2.errors import JournalError, NodeUnreachable
+from layer2.legs.timelock_settings import REGTEST
 from layer2.ports.journal import SwapRecord
 from layer2.provider.late_fundings import LateFundings
 from layer2.swap_rules.states import ProviderCompleted, ProviderReleased
-from layer2.swap_rules.timelocks import REGTEST
 from provider.made_providers import World, world
 
 UNFUNDED = ProviderReleased(None, None, "the taker did not fund in time")

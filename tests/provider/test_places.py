@@ -13,6 +13,7 @@ from layer2.errors import (
     InsufficientFunds,
     Layer2Error,
 )
+from layer2.legs.timelock_settings import REGTEST
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.money import BTC, Balance
 from layer2.swap_rules.agreement import SwapRequest
@@ -26,7 +27,6 @@ from layer2.swap_rules.states import (
     ProviderReleasing,
     ProviderState,
 )
-from layer2.swap_rules.timelocks import REGTEST
 from provider.made_providers import (
     BOB,
     ETH,
@@ -135,7 +135,7 @@ async def test_swaps_that_only_wait_for_finality_are_no_more_than_allowed(tmp_pa
 async def test_a_funding_that_waits_for_its_finality_keeps_its_place_its_hash_and_the_money(made: World) -> None:
     made.lightning.balances = {BTC: Balance(2 * (AMOUNT + 50) - 1, receivable=0)}
     request = await made.accept(1)
-    await made.runner.move(request.swap_id, ProviderAgreed("0x01"), "the funding is seen")
+    await made.runner.move(request.swap_id, ProviderAgreed("0x01"), "the funding is visible")
     made.clock.time += FUNDING_AND_LANDING + 1
     other = await made.request(2)
     same_hash = replace(other, payment_hash=request.payment_hash, destination=made.invoice(request.payment_hash))

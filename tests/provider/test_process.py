@@ -167,16 +167,19 @@ def test_a_second_provider_on_one_journal_is_refused(process: ProviderProcess) -
     assert f"process {process_id(process)} " in message
 
 
-def test_a_journal_of_another_account_is_refused(process: ProviderProcess) -> None:
+async def test_a_journal_of_another_account_is_refused(process: ProviderProcess) -> None:
+    client = client_of(process)
+    await open_swap(client, process)
+    await client.aclose()
     process.kill()
     journal = str(process.directory / "provider-journal.sqlite")
     other = process.network.taker.evm_key_file
-    status, message = run(process, journal=journal, key_file=other)
+    status, message = await asyncio.to_thread(run, process, journal=journal, key_file=other)
     assert status == 1
     assert "[journal_owner]" in message
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_it_stops_when_asked_though_a_stream_is_open(process: ProviderProcess, number: signal.Signals) -> None:
     ready = json.loads((process.directory / "ready.json").read_text())
     client = client_of(process)

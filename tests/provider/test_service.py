@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from layer2.errors import InvalidRequest, NodeUnreachable, QuoteRefused, UnknownTransfer
+from layer2.legs.timelock_settings import REGTEST
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality, SwapId
 from layer2.provider.service import AccessRefused
@@ -19,7 +20,6 @@ from layer2.swap_rules.states import (
     ProviderReleased,
     ProviderReleasing,
 )
-from layer2.swap_rules.timelocks import REGTEST
 from layer2.terms.signing import check_quote_signature, read_signed_terms
 from provider.made_providers import BOB, LIGHTNING, ROOTSTOCK, World, token_of, world
 from swap_rules.example_terms import AMOUNT, NOW, offer_of
@@ -170,10 +170,10 @@ async def test_a_swap_that_is_not_there_is_unknown_whatever_the_token(made: Worl
 async def test_events_begin_after_the_last_one_seen_and_end_with_the_swap(made: World) -> None:
     request = await made.accept(1)
     collecting = ProviderCollecting("0x01", "02", has_arrived=False)
-    await made.runner.move(request.swap_id, collecting, "the preimage is out")
+    await made.runner.move(request.swap_id, collecting, "the preimage is public")
     stream = made.provider.events(request.swap_id, 1)
     second = await anext(stream)
-    assert (second["version"], second["state"], second["event"]) == (2, "collecting", "the preimage is out")
+    assert (second["version"], second["state"], second["event"]) == (2, "collecting", "the preimage is public")
     await made.runner.move(request.swap_id, ProviderCompleted("0x01", "02"), "completed", now=NOW + 9)
     assert (await anext(stream))["at"] == NOW + 9
     with pytest.raises(StopAsyncIteration):
@@ -187,7 +187,7 @@ async def test_versions_that_a_watch_skipped_are_sent_all_the_same(made: World) 
     await anext(stream)
     watchers, made.runner.watchers = made.runner.watchers, {}
     collecting = ProviderCollecting("0x01", "02", has_arrived=False)
-    await made.runner.move(request.swap_id, collecting, "the preimage is out")
+    await made.runner.move(request.swap_id, collecting, "the preimage is public")
     made.runner.watchers = watchers
     await made.runner.move(request.swap_id, ProviderCompleted("0x01", "02"), "completed")
     assert [event["version"] async for event in stream] == [2, 3]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from layer2.errors import ConfigurationError
+from layer2.legs.timelock_settings import REGTEST
 from layer2.provider.settings import PriceSection, ProviderSettings
-from layer2.swap_rules.timelocks import REGTEST
 from provider.made_providers import BOB, LIGHTNING, ROOTSTOCK
 
 FILE = """

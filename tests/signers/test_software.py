@@ -1,4 +1,4 @@
-"""Keys in files and memory: who may read them, what they sign, and that nothing shows them."""
+"""Keys in files and memory: file permissions, signatures, and that nothing reveals a key."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_no_repr_shows_a_secret() -> None:
 
 
 def test_this_process_keeps_the_files_mode_check_on_the_open_file(tmp_path: Path) -> None:
-    """A link that is changed to another file after the look would be followed; what counts is the open file."""
+    """A link may be changed to another file after the check, so the check uses the open file."""
     path = key_file(tmp_path)
     link = tmp_path / "link"
     os.symlink(path, link)

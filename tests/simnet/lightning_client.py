@@ -34,7 +34,7 @@ class Refused(Exception):
 
 
 class Client:
-    """One node as its owner uses it."""
+    """One node, used with its owner's credentials."""
 
     def __init__(self, node: LightningNode, session: aiohttp.ClientSession) -> None:
         self.node = node
@@ -72,7 +72,7 @@ class Client:
             yield _results(response)
 
     async def pay(self, payment_request: str, **fields: Any) -> dict[str, Any]:
-        """Send and return the last state of the stream."""
+        """Send a payment and return the last state of the stream."""
         async with self.stream("POST", "/v2/router/send", **send_fields(payment_request, **fields)) as states:
             return [state async for state in states][-1]
 
@@ -94,7 +94,7 @@ async def _results(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, 
 
 @dataclass
 class Running:
-    """Both nodes with what steers them."""
+    """Both nodes and their controls."""
 
     simulation: LightningSimulation
     clock: SimClock
@@ -102,10 +102,10 @@ class Running:
     provider: Client
 
     async def wait_for_open_requests(self, name: str, number: int) -> None:
-        """Return when so many requests wait for their answer at the node of that name."""
+        """Return when that number of requests are open at the named node."""
         async with asyncio.timeout(5):
             while (await self.simulation.status())["nodes"][name]["open_requests"] != number:  # noqa: ASYNC110
-                await asyncio.sleep(0)  # The node runs on this very loop: this gives it its turn, not time.
+                await asyncio.sleep(0)  # The node runs on this event loop: this lets it run, without a delay.
 
 
 @asynccontextmanager

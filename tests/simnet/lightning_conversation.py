@@ -1,4 +1,4 @@
-"""One conversation with two Lightning nodes about what a swap needs: hold invoices, payments, and what is refused."""
+"""A conversation with two Lightning nodes about the calls of a swap: hold invoices, payments, and refusals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Conversation(Talk):
     """Leads two nodes through the calls."""
 
     async def hold(self) -> dict[str, Any]:
-        """Make all calls and return, by a name for each, status and shape of what was answered."""
+        """Make all calls and return status and shape of each answer, by the name of the call."""
         await self._what_the_nodes_are()
         await self._a_plain_payment()
         await self._a_hold_invoice_that_is_settled()

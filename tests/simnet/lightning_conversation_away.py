@@ -1,4 +1,4 @@
-"""A conversation with a Lightning node whose only peer is away."""
+"""A conversation with a Lightning node whose only peer is offline."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["AwayConversation"]
 
 
 class AwayConversation(Talk):
-    """Leads the taker through the calls; the provider is stopped by it. Its hashes are those from 300 on."""
+    """Makes the taker's calls after it has stopped the provider. Its hashes are numbered from 300."""
 
     async def hold(self) -> dict[str, Any]:
-        """Make all calls and return, by a name for each, status and shape of what was answered."""
+        """Make all calls and return status and shape of each answer, by the name of the call."""
         request, held = [await self._hold_invoice(number) for number in (300, 301)]
         async with self._taker.open("POST", "/v2/router/send", send_fields(held)) as payment:
             await read_line(payment)

@@ -1,4 +1,4 @@
-"""A conversation with two Lightning nodes about ways to send, and about what a client asks besides."""
+"""A conversation with two Lightning nodes about ways to send, and about a client's other calls."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["SendConversation"]
 
 KEYSEND = "5482373484"
 STRANGER = b"\x02" + bytes(31) + b"\x01"
-"""A key that is no node's."""
+"""A key that belongs to none of the nodes."""
 
 
 class SendConversation(Talk):
-    """Leads two nodes through the calls. Its hashes are those of the numbers from 200 on."""
+    """Makes the calls at two nodes. Its hashes are numbered from 200."""
 
     async def hold(self) -> dict[str, Any]:
-        """Make all calls and return, by a name for each, status and shape of what was answered."""
+        """Make all calls and return status and shape of each answer, by the name of the call."""
         await self._invoices_of_other_kinds()
         await self._keysend()
         await self._refused_sends_without_an_invoice()
@@ -211,7 +211,7 @@ class SendConversation(Talk):
             ("of no message", self._provider, {"signature": signature}),
         ):
             await self._ask(f"verify a signature {name}", client, "POST", "/v1/verifymessage", body)
-        # Another message has another signer, whose key differs from call to call.
+        # For another message the recovered key belongs to no node, and differs from call to call.
         answer = await self._provider.post("/v1/verifymessage", msg=standard(b"another"), signature=signature)
         self._tell("verify a signature of another message", answer["valid"])
 

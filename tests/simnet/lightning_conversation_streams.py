@@ -16,10 +16,10 @@ __all__ = ["StreamConversation"]
 
 
 class StreamConversation(Talk):
-    """Leads two nodes through the calls. Its hashes are those of the numbers from 100 on, which the memos tell."""
+    """Makes the calls at two nodes. Its hashes are numbered from 100; the memos contain the numbers."""
 
     async def hold(self) -> dict[str, Any]:
-        """Make all calls and return, by a name for each, status, shape and order of what was answered."""
+        """Make all calls and return status, shape and order of the answers, by the name of the call."""
         add_index = await self._newest_add_index()
         await self._all_invoices_live()
         await self._all_invoices_since(add_index)
@@ -162,12 +162,12 @@ class StreamConversation(Talk):
         return str(made["payment_request"])
 
     async def _pay(self, request: str) -> None:
-        """Send, and return when the payment has ended."""
+        """Send a payment, and return when it has ended."""
         async with self._taker.open("POST", "/v2/router/send", send_fields(request)) as payment:
             await payment.read()
 
     async def _accepted(self, number: int) -> None:
-        """A hold invoice of the provider that the taker has paid; nobody listens any more."""
+        """Have the taker pay a hold invoice of the provider, and close the streams."""
         request = await self._hold_invoice(number, memo=str(number))
         async with self._taker.open("POST", "/v2/router/send", send_fields(request)) as payment:
             await read_line(payment)
@@ -176,7 +176,7 @@ class StreamConversation(Talk):
                     pass
 
     async def _settle(self, number: int) -> None:
-        """Settle, and return when the payer knows."""
+        """Settle the invoice, and return when the payer knows."""
         await self._provider.post("/v2/invoices/settle", preimage=standard(preimage_of(number)))
         async with self._taker.open("GET", f"/v2/router/track/{url_safe(hash_of(number))}") as payment:
             await payment.read()
@@ -190,7 +190,7 @@ async def _heard_while(
     stream: AbstractAsyncContextManager[aiohttp.ClientResponse],
     count: int,
 ) -> list[Any]:
-    """The first messages of a stream that says nothing, not even a header, until something happens."""
+    """Read the first messages of a stream that sends nothing, not even headers, until something happens."""
     acting = asyncio.create_task(act())
     try:
         async with stream as response:
@@ -205,7 +205,7 @@ def _invoices(lines: list[Any]) -> list[list[str]]:
 
 
 def _payments(lines: list[Any]) -> list[list[Any]]:
-    """Of each message: which payment, its state, its reason, its HTLCs' states."""
+    """The payment, its state, its failure reason and its HTLCs' states, for each message."""
     numbers = {hash_of(number).hex(): number for number in range(100, 200)}
     return [
         [
@@ -219,5 +219,5 @@ def _payments(lines: list[Any]) -> list[list[Any]]:
 
 
 def _relative(index: str | int, base: int) -> str:
-    """An index as it is from the beginning or from what was there before."""
+    """An index, absolute or relative to the base before the conversation."""
     return f"base+{int(index) - base}" if int(index) >= base else str(index)

@@ -1,4 +1,4 @@
-"""The conversations that real lnd was recorded in and that the simulated nodes are compared with, in their order."""
+"""The conversations recorded with real lnd and replayed with the simulated nodes, in order."""
 
 from __future__ import annotations
 

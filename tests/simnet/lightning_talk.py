@@ -1,7 +1,7 @@
-"""How two Lightning nodes are talked to, and the shape of every answer.
+"""Makes calls to two Lightning nodes, and records the shape of every answer.
 
-Real lnd and the simulated nodes are led through the same calls. What is compared is what a client depends on: the
-HTTP status, the exact error body, the names of all fields, the form of each value, and words such as SETTLED.
+Real lnd and the simulated nodes receive the same calls. The comparison covers what a client depends on: the HTTP
+status, the exact error body, the names of all fields, the form of each value, and constants such as SETTLED.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _OWN_WORDS = frozenset({"message", "version", "alias", "commit_hash", "color", "
 
 
 def shape(value: Any, name: str = "") -> Any:
-    """The shape of a JSON value: names of fields, forms of values, and constants in capitals as they are."""
+    """The shape of a JSON value: names of fields, forms of values, and constants in capitals unchanged."""
     match value:
         case dict() if name in _MAPS:
             shapes = [shape(item) for item in value.values()]
@@ -61,14 +61,14 @@ def _form(text: str) -> str:
 
 
 class Talk:
-    """Asks two nodes and keeps what they answer.
+    """Makes calls to two nodes and keeps their answers.
 
     Args:
         taker: pays.
         provider: is paid.
         mine: makes that many Bitcoin blocks and returns when both nodes have seen them.
-        pass_time: lets that many seconds go by at both nodes.
-        reached: returns when so many requests are open at the node of that name.
+        pass_time: lets that many seconds pass at both nodes.
+        reached: returns when that number of requests are open at the named node.
         stop_provider: stops the provider, and returns when the taker has noticed.
     """
 
@@ -99,9 +99,9 @@ class Talk:
         *,
         own_words: bool = True,
     ) -> Any:
-        """One call whose answer ends, and its first line.
+        """Make one call with a finite answer, and return the first line.
 
-        Without ``own_words`` the message of a refusal is left out: lnd's libraries vary it on purpose.
+        Without ``own_words`` the message of an error is omitted, because lnd's libraries vary it on purpose.
         """
         async with client.open(method, path, body) as response:
             lines = [json.loads(line) for line in (await response.read()).splitlines() if line.strip()]
@@ -117,7 +117,7 @@ class Talk:
         self._heard[name] = {"status": status, "lines": answers}
 
     def _tell(self, name: str, what: Any) -> None:
-        """Keep something that must be exactly the same."""
+        """Record a value that must be exactly equal."""
         assert name not in self._heard, name
         self._heard[name] = what
 

@@ -1,6 +1,6 @@
-"""Records what real lnd answers, for the conformance test of the simulated nodes.
+"""Records real lnd's answers for the conformance test of the simulated nodes.
 
-Not a test: run it with the directories of the devnet's programs when lnd's version changes.
+This is not a test. Run it with the directory of the devnet's programs when lnd's version changes:
 ``PYTHONPATH=src:tests python tests/simnet/record_lnd.py DIRECTORY_OF_PROGRAMS``
 """
 
@@ -27,7 +27,7 @@ PERMISSIONS = [
     *("info:read", "peers:read", "onchain:read", "macaroon:read"),
     *(f"{entity}:{action}" for entity in ("invoices", "offchain", "message") for action in ("read", "write")),
 ]
-"""For all that is called in the conversations."""
+"""The permissions for all calls in the conversations."""
 
 
 def _free_ports(count: int) -> list[int]:
@@ -42,7 +42,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 async def _reached(name: str, number: int) -> None:
-    # lnd tells nobody how many streams are open, nor answers a stream before it has something to say.
+    # lnd does not report the number of open streams, and does not answer a stream before its first message.
     await asyncio.sleep(1)
 
 
@@ -83,7 +83,7 @@ async def _record(programs: Path, directory: Path) -> None:
             await taker.open_channel(provider, 10_000_000, 5_000_000)
             await mine(6)
             for payer, payee in ((taker, provider), (provider, taker)):
-                # lnd tells nobody when its graph is complete, nor when its channels are quiet.
+                # lnd does not report when its graph is complete, or when its channels are quiet.
                 while await payer.pay(await payee.create_invoice(1000, "probe")) != "SUCCEEDED":  # noqa: ASYNC110
                     await asyncio.sleep(0.2)
             for node in (taker, provider):

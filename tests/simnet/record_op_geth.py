@@ -1,6 +1,6 @@
-"""Records what real op-geth answers, for the conformance test of the simulated BOB node.
+"""Record real op-geth's answers for the conformance test of the simulated BOB node.
 
-Not a test: run it with the devnet's geth when op-geth's version changes.
+This is not a test. Run it with the devnet's geth when op-geth's version changes:
 ``PYTHONPATH=src:tests python tests/simnet/record_op_geth.py PROGRAM``
 """
 
@@ -44,9 +44,9 @@ async def _record(program: Path, directory: Path) -> None:
 
             async def mine(blocks: int) -> None:
                 await sequencer.mine(blocks)
-                # A node that has just begun indexes its transactions, and answers for some of them with an error.
+                # After its start the node indexes its transactions, and until then answers some calls with an error.
                 async with asyncio.timeout(30):
-                    while await bob.rpc.call("eth_syncing"):  # noqa: ASYNC110  # it has no other way to ask
+                    while await bob.rpc.call("eth_syncing"):  # noqa: ASYNC110  # the node sends no event
                         await asyncio.sleep(0.05)
 
             async def reorganise(depth: int) -> None:

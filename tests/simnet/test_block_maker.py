@@ -1,4 +1,4 @@
-"""Blocks come by themselves when a transaction arrives or the timer says so, and not when that is turned off."""
+"""The block maker makes blocks for arriving transactions and by its timer, unless it is switched off."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TAKER = SimAccount.from_seed(b"tests", "taker")
 
 
 class _WatchedNode(EvmNode):
-    """Tells when a height is reached."""
+    """A node that can wait until its chain reaches a height."""
 
     def __init__(self) -> None:
         super().__init__({_TAKER.address: START_WEI}, SimClock.manual(1_800_000_000))
@@ -42,7 +42,7 @@ async def test_transactions_that_arrive_together_share_a_block() -> None:
     await maker.stop()
 
 
-async def test_what_cannot_be_executed_yet_makes_no_block() -> None:
+async def test_a_transaction_that_cannot_be_executed_yet_causes_no_block() -> None:
     node = _WatchedNode()
     maker = BlockMaker(node, Automatic(gather_seconds=0.0, every_seconds=None))
     node.send(signed(_TAKER, 5))
@@ -56,7 +56,7 @@ async def test_what_cannot_be_executed_yet_makes_no_block() -> None:
     await maker.stop()
 
 
-async def test_more_than_a_block_holds_comes_in_several_blocks() -> None:
+async def test_transactions_that_exceed_one_block_are_mined_in_several() -> None:
     node = _WatchedNode()
     maker = BlockMaker(node, Automatic(gather_seconds=0.0, every_seconds=None))
     for nonce in range(3):
@@ -68,7 +68,7 @@ async def test_more_than_a_block_holds_comes_in_several_blocks() -> None:
     await maker.stop()
 
 
-async def test_the_timer_moves_the_heads_without_any_transaction() -> None:
+async def test_the_timer_makes_blocks_without_transactions() -> None:
     node = _WatchedNode()
     maker = BlockMaker(node, Automatic(gather_seconds=None, every_seconds=0.001))
     maker.start()
@@ -77,7 +77,7 @@ async def test_the_timer_moves_the_heads_without_any_transaction() -> None:
     assert node.finalized_height >= 2
 
 
-async def test_what_came_while_it_was_off_is_mined_when_it_is_on_again() -> None:
+async def test_transactions_that_arrived_while_it_was_off_are_mined_when_it_is_switched_on() -> None:
     node = _WatchedNode()
     maker = BlockMaker(node, Automatic(gather_seconds=0.0, every_seconds=None))
     node.send(signed(_TAKER, 0))
@@ -85,7 +85,7 @@ async def test_what_came_while_it_was_off_is_mined_when_it_is_on_again() -> None
     maker.set_enabled(False)
     node.send(signed(_TAKER, 1))
     maker.on_transaction()
-    # Callbacks that were due would run before this one.
+    # The event loop runs callbacks that are due before this one.
     due = asyncio.Event()
     asyncio.get_running_loop().call_later(0.0, due.set)
     await due.wait()

@@ -1,4 +1,4 @@
-"""The simnet's BOB node says in a fixed conversation what real op-geth said when it was recorded."""
+"""The simnet's BOB node answers a fixed series of calls as recorded op-geth does."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ _RECORDED: dict[str, Any] = json.loads(_RECORD.read_text())
 
 _DEPOSIT = "0x7e"
 _OPERATOR_FEES = {"operatorFeeScalar", "operatorFeeConstant"}
-"""op-geth tells them only where they are not zero, so a record of a devnet with fees may hold them."""
+"""op-geth includes them only if they are not zero, so a record of a devnet with fees may contain them."""
 
-# The signed transactions are the same, so these must be equal and not only alike.
+# The signed transactions are the same, so these values must be equal. Others must have the same form.
 _EQUAL = {
     "accessList", "address", "chainId", "contractAddress", "data", "from", "gas", "gasLimit", "gasUsed", "input",
     "difficulty", "extraData", "logIndex", "maxFeePerGas", "maxPriorityFeePerGas", "miner", "nonce", "r", "s",
     "removed", "requestsHash", "sha3Uncles", "status", "to", "topics", "transactionHash", "type", "uncles",
     "v", "value", "withdrawals", "yParity", "jsonrpc", "id", "code", "http_status",
+    "codeHash", "key", "proof", "storageHash",
 }  # fmt: skip
 _BLOCK_FIELDS_WITH_DEPOSIT = {"gasUsed", "size"}
 
 _KNOWN_DIFFERENCES = {
-    "client version": "it says what it is",
+    "client version": "the simnet names itself",
     "call: panic": "Solidity's panics are not named; Vyper has none",
     "estimate: panic": "Solidity's panics are not named; Vyper has none",
-    "send: cut": "py-evm's reader has other words for bytes that are no RLP",
+    "send: cut": "py-evm has another message for bytes that are not RLP",
 }
 
 
@@ -47,7 +48,7 @@ def _hear(answers: dict[str, Any], name: str) -> Any:
 
 
 def _without_deposits(value: Any) -> Any:
-    """Leave out the transaction that op-node puts first in each block; the simnet's blocks have none."""
+    """Remove the deposit transaction with which each block of op-geth begins; the simnet's blocks have none."""
     if isinstance(value, list):
         kept = [item for item in value if not (isinstance(item, dict) and item.get("type") == _DEPOSIT)]
         return [_without_deposits(item) for item in kept]
@@ -57,7 +58,7 @@ def _without_deposits(value: Any) -> Any:
 
 
 def _likeness(value: Any, key: str = "", *, in_block: bool = False) -> Any:
-    """What two answers must have in common: values that the conversation fixes, else keys and forms."""
+    """The part of an answer that must be equal: values that the calls determine, otherwise keys and forms."""
     if isinstance(value, dict):
         is_block = "stateRoot" in value
         return {name: _likeness(item, name, in_block=is_block) for name, item in value.items()}
@@ -106,7 +107,7 @@ async def _hold() -> dict[str, Any]:
         await server.stop()
 
 
-def test_both_conversations_are_about_the_same(ours: dict[str, Any]) -> None:
+def test_both_records_have_the_same_calls(ours: dict[str, Any]) -> None:
     assert ours.keys() == _RECORDED.keys()
     assert len(ours) > 90
 
@@ -117,7 +118,7 @@ def test_an_answer_is_like_op_geths(name: str, ours: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(_KNOWN_DIFFERENCES))
-def test_a_difference_that_is_listed_is_still_there(name: str, ours: dict[str, Any]) -> None:
+def test_a_listed_difference_still_exists(name: str, ours: dict[str, Any]) -> None:
     assert _likeness(_hear(ours, name)) != _likeness(_hear(_RECORDED, name))
 
 

@@ -1,4 +1,4 @@
-"""The simnet's BOB node answers as op-geth does, and what it answers is a chain that can be checked."""
+"""The simnet's BOB node answers as op-geth does, and its blocks pass the checks for a real chain."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from layer2.formats.evm_header import decode_header, header_from_rpc
 from layer2.formats.evm_receipt import receipt_from_rpc
 from layer2.formats.keccak import keccak256
 from layer2.formats.merkle_patricia import trie_root
-from simnet.bob_client import NodeSaid, RunningBob, signed
+from simnet.bob_client import NodeError, RunningBob, signed
 
 _TOKEN = deployed_address(TEST_TOKEN_SALT, token_init_code())
 _TRANSFER = event_topic("Transfer(address,address,uint256)")
@@ -31,12 +31,21 @@ def _hex(value: bytes) -> str:
     return "0x" + value.hex()
 
 
+def _token_transactions(bob: RunningBob) -> list[bytes]:
+    """The token's deployment and 19 transactions that mint for the taker."""
+    deployment = deployment_call(TEST_TOKEN_SALT, token_init_code())
+    return [
+        signed(bob.taker, 0, to=DETERMINISTIC_FACTORY, value=0, data=deployment, gas=2_000_000),
+        *(
+            signed(bob.taker, nonce, to=_TOKEN, value=0, data=mint_call(bob.taker.address, nonce), gas=100_000)
+            for nonce in range(1, 20)
+        ),
+    ]
+
+
 async def _deploy_token(bob: RunningBob) -> None:
-    data = deployment_call(TEST_TOKEN_SALT, token_init_code())
-    await bob.client.send(signed(bob.taker, 0, to=DETERMINISTIC_FACTORY, value=0, data=data, gas=2_000_000))
-    for nonce in range(1, 20):
-        mint = mint_call(bob.taker.address, nonce)
-        await bob.client.send(signed(bob.taker, nonce, to=_TOKEN, value=0, data=mint, gas=100_000))
+    for raw in _token_transactions(bob):
+        await bob.client.send(raw)
     assert bob.node.mine() == 1
 
 
@@ -63,26 +72,13 @@ async def test_receipts_and_transactions_of_a_block_give_the_roots_in_its_header
     encoded = [receipt_from_rpc(receipt).encode() for receipt in receipts]
     assert _hex(trie_root(encoded)) == block["receiptsRoot"]
     assert await bob.client.call("debug_getRawReceipts", "latest") == [_hex(item) for item in encoded]
-    transactions = [
-        signed(
-            bob.taker,
-            0,
-            to=DETERMINISTIC_FACTORY,
-            value=0,
-            gas=2_000_000,
-            data=deployment_call(TEST_TOKEN_SALT, token_init_code()),
-        ),
-        *(
-            signed(bob.taker, nonce, to=_TOKEN, value=0, data=mint_call(bob.taker.address, nonce), gas=100_000)
-            for nonce in range(1, 20)
-        ),
-    ]
+    transactions = _token_transactions(bob)
     assert _hex(trie_root(transactions)) == block["transactionsRoot"]
     assert [item["hash"] for item in block["transactions"]] == [_hex(keccak256(raw)) for raw in transactions]
     assert sum(int(item["gasUsed"], 16) for item in receipts) == int(block["gasUsed"], 16)
 
 
-async def test_the_sender_pays_exactly_what_the_receipt_says(bob: RunningBob) -> None:
+async def test_the_sender_pays_exactly_the_amount_in_the_receipt(bob: RunningBob) -> None:
     before = int(await bob.client.call("eth_getBalance", _hex(bob.taker.address), "latest"), 16)
     transaction_hash = await bob.client.send(signed(bob.taker, 0, value=5))
     bob.node.mine()
@@ -93,7 +89,7 @@ async def test_the_sender_pays_exactly_what_the_receipt_says(bob: RunningBob) ->
     assert before - after == 5 + paid
 
 
-async def test_the_factory_of_genesis_puts_the_contract_at_its_address_on_every_chain(bob: RunningBob) -> None:
+async def test_the_factory_in_genesis_creates_the_contract_at_its_address(bob: RunningBob) -> None:
     assert await bob.client.call("eth_getCode", _hex(DETERMINISTIC_FACTORY), "earliest") == _hex(FACTORY_CODE)
     data = deployment_call(HTLC_SALT, htlc_init_code())
     await bob.client.send(signed(bob.taker, 0, to=DETERMINISTIC_FACTORY, value=0, data=data, gas=2_000_000))
@@ -110,12 +106,12 @@ async def test_a_call_that_reverts_answers_with_code_3_and_the_revert_data(bob: 
     text = bytes.fromhex("08c379a0") + (32).to_bytes(32, "big") + (2).to_bytes(32, "big") + b"no".ljust(32, b"\0")
     code = bytes.fromhex("6064600c60003960646000fd") + text
     for method in ("eth_call", "eth_estimateGas"):
-        with pytest.raises(NodeSaid, match=r"^execution reverted: no$") as caught:
+        with pytest.raises(NodeError, match=r"^execution reverted: no$") as caught:
             await bob.client.call(method, {"data": _hex(code)}, "latest")
         assert (caught.value.code, caught.value.data) == (3, _hex(text))
 
 
-async def test_the_estimate_is_enough_and_not_far_above_what_is_used(bob: RunningBob) -> None:
+async def test_the_estimate_suffices_and_is_close_to_the_gas_used(bob: RunningBob) -> None:
     await _deploy_token(bob)
     data = mint_call(bob.stranger.address, 7)
     message = {"from": _hex(bob.taker.address), "to": _hex(_TOKEN), "data": _hex(data)}
@@ -143,36 +139,36 @@ async def test_the_estimate_is_enough_and_not_far_above_what_is_used(bob: Runnin
     ],
     ids=["nonce", "funds", "gas", "gas for data", "gas floor", "block gas", "tip", "chain id"],
 )
-async def test_a_bad_transaction_is_refused_in_op_geths_words(
+async def test_a_bad_transaction_is_refused_with_op_geths_message(
     bob: RunningBob, change: dict[str, Any], words: str
 ) -> None:
     await bob.client.send(signed(bob.taker, 0))
     bob.node.mine()
-    with pytest.raises(NodeSaid) as caught:
+    with pytest.raises(NodeError) as caught:
         await bob.client.send(signed(bob.taker, **change))
     assert caught.value.code == -32000
     assert str(caught.value).startswith(words)
 
 
-async def test_somebody_without_money_cannot_send(bob: RunningBob) -> None:
-    with pytest.raises(NodeSaid, match=r"insufficient funds .* balance 0, tx cost 21000000000001, overshot"):
+async def test_an_account_without_money_cannot_send(bob: RunningBob) -> None:
+    with pytest.raises(NodeError, match=r"insufficient funds .* balance 0, tx cost 21000000000001, overshot"):
         await bob.client.send(signed(bob.stranger, 0))
 
 
-async def test_bytes_that_are_no_transaction_are_refused(bob: RunningBob) -> None:
+async def test_bytes_that_are_not_a_transaction_are_refused(bob: RunningBob) -> None:
     whole = signed(bob.taker, 0)
     for raw in (b"", b"\x02", whole[:-1], b"\x03" + whole[1:], b"\xc0"):
-        with pytest.raises(NodeSaid) as caught:
+        with pytest.raises(NodeError) as caught:
             await bob.client.send(raw)
         assert caught.value.code == -32000
 
 
-async def test_the_pool_keeps_a_gap_waiting_and_takes_only_a_dearer_replacement(bob: RunningBob) -> None:
+async def test_the_pool_queues_after_a_gap_and_accepts_only_replacements_with_a_higher_price(bob: RunningBob) -> None:
     first = signed(bob.taker, 0)
     await bob.client.send(first)
-    with pytest.raises(NodeSaid, match=r"^already known$"):
+    with pytest.raises(NodeError, match=r"^already known$"):
         await bob.client.send(first)
-    with pytest.raises(NodeSaid, match=r"^replacement transaction underpriced$"):
+    with pytest.raises(NodeError, match=r"^replacement transaction underpriced$"):
         await bob.client.send(signed(bob.taker, 0, value=2, tip=1_099_999, most=1_099_999_999))
     dearer = await bob.client.send(signed(bob.taker, 0, value=2, tip=1_100_000, most=1_100_000_000))
     later = await bob.client.send(signed(bob.taker, 2))
@@ -214,15 +210,15 @@ async def test_a_batch_above_the_limit_gets_one_error_under_the_first_id(bob: Ru
         ("eth_getLogs", [{"toBlock": "0x9", "fromBlock": "0x0"}], -32602, "block range extends beyond"),
     ],
 )
-async def test_a_bad_call_is_refused_in_op_geths_words(
+async def test_a_bad_call_is_refused_with_op_geths_message(
     bob: RunningBob, method: str, arguments: list[Any], code: int, words: str
 ) -> None:
-    with pytest.raises(NodeSaid) as caught:
+    with pytest.raises(NodeError) as caught:
         await bob.client.call(method, *arguments)
     assert (caught.value.code, str(caught.value)[: len(words)]) == (code, words)
 
 
-async def test_what_does_not_exist_is_null(bob: RunningBob) -> None:
+async def test_absent_blocks_and_transactions_are_null(bob: RunningBob) -> None:
     nothing = "0x" + "99" * 32
     assert await bob.client.call("eth_getBlockByHash", nothing, True) is None
     assert await bob.client.call("eth_getBlockByNumber", "0x9", True) is None
@@ -264,7 +260,7 @@ async def test_safe_and_finalized_follow_the_head_until_they_are_held(bob: Runni
     assert await heights() == [5, 3]
 
 
-async def test_a_reorganisation_takes_the_transaction_out_and_gives_it_back_to_the_pool(bob: RunningBob) -> None:
+async def test_a_reorganisation_returns_the_transaction_to_the_pool(bob: RunningBob) -> None:
     bob.node.mine()
     transaction_hash = await bob.client.send(signed(bob.taker, 0, value=9))
     bob.node.mine(2)
@@ -278,7 +274,7 @@ async def test_a_reorganisation_takes_the_transaction_out_and_gives_it_back_to_t
     assert _hex(header_from_rpc(block).hash) == block["hash"]
     abandoned = await bob.client.call("eth_getBlockByHash", old["blockHash"], False)
     assert abandoned["transactions"] == [transaction_hash]
-    with pytest.raises(NodeSaid, match=r"^header not found$"):
+    with pytest.raises(NodeError, match=r"^header not found$"):
         await bob.client.call(
             "eth_getBalance", "0x" + "05" * 20, {"blockHash": old["blockHash"], "requireCanonical": True}
         )
@@ -287,7 +283,7 @@ async def test_a_reorganisation_takes_the_transaction_out_and_gives_it_back_to_t
     assert await bob.client.call("eth_getBalance", "0x" + "05" * 20, "latest") == "0x9"
 
 
-async def test_a_reorganisation_can_forget_the_transaction(bob: RunningBob) -> None:
+async def test_a_reorganisation_can_drop_the_transaction(bob: RunningBob) -> None:
     transaction_hash = await bob.client.send(signed(bob.taker, 0))
     bob.node.mine()
     bob.node.reorganise(1, keep_transactions=False)
@@ -296,7 +292,7 @@ async def test_a_reorganisation_can_forget_the_transaction(bob: RunningBob) -> N
         bob.node.reorganise(9, keep_transactions=True)
 
 
-async def test_chain_time_moves_the_blocks_and_not_the_machines(bob: RunningBob) -> None:
+async def test_chain_time_changes_block_times_and_not_the_clock(bob: RunningBob) -> None:
     bob.node.mine()
     before = bob.node.chain.head.timestamp
     assert bob.node.advance_time(86_400) == before + 86_400
@@ -322,7 +318,7 @@ async def test_fee_history_reports_base_fees_and_tips(bob: RunningBob) -> None:
     assert history["baseFeePerGas"][2] == third["baseFeePerGas"]
 
 
-async def test_a_node_that_is_down_resets_connections_until_the_switch_is_off(bob: RunningBob) -> None:
+async def test_a_node_that_is_down_resets_connections_until_the_fault_is_off(bob: RunningBob) -> None:
     bob.faults.set("down")
     for _ in range(2):
         with pytest.raises(aiohttp.ClientConnectionError):
@@ -331,18 +327,18 @@ async def test_a_node_that_is_down_resets_connections_until_the_switch_is_off(bo
     assert await bob.client.call("eth_chainId") == hex(60808)
 
 
-async def test_a_dropped_reply_is_a_request_that_was_carried_out(bob: RunningBob) -> None:
+async def test_a_request_whose_reply_is_dropped_is_executed(bob: RunningBob) -> None:
     bob.faults.set("drop_reply", method="eth_sendRawTransaction", count=1)
     raw = signed(bob.taker, 0)
     assert await bob.client.call("eth_chainId") == hex(60808)
     with pytest.raises(aiohttp.ClientConnectionError):
         await bob.client.send(raw)
     assert (await bob.client.call("eth_getTransactionByHash", _hex(keccak256(raw))))["nonce"] == "0x0"
-    with pytest.raises(NodeSaid, match=r"^already known$"):
+    with pytest.raises(NodeError, match=r"^already known$"):
         await bob.client.send(raw)
 
 
-async def test_an_error_switch_answers_with_its_status_and_does_nothing(bob: RunningBob) -> None:
+async def test_an_error_fault_answers_with_its_status_and_executes_nothing(bob: RunningBob) -> None:
     bob.faults.set("error", status=429, count=1)
     raw = signed(bob.taker, 0)
     body = {"jsonrpc": "2.0", "id": 1, "method": "eth_sendRawTransaction", "params": [_hex(raw)]}
@@ -351,7 +347,7 @@ async def test_an_error_switch_answers_with_its_status_and_does_nothing(bob: Run
     assert await bob.client.call("eth_getTransactionByHash", _hex(keccak256(raw))) is None
 
 
-async def test_a_delayed_answer_comes_after_a_client_with_less_patience_has_gone(bob: RunningBob) -> None:
+async def test_a_delayed_answer_arrives_after_a_shorter_timeout_of_the_client(bob: RunningBob) -> None:
     bob.faults.set("delay", seconds=5.0, method="eth_chainId", count=1)
     body = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId"}
     patience = aiohttp.ClientTimeout(total=0.05)
@@ -361,10 +357,10 @@ async def test_a_delayed_answer_comes_after_a_client_with_less_patience_has_gone
     assert await bob.client.call("eth_chainId") == hex(60808)
 
 
-def test_a_switch_refuses_what_it_does_not_know(bob: RunningBob) -> None:
+def test_a_fault_switch_refuses_unknown_kinds_and_arguments(bob: RunningBob) -> None:
     with pytest.raises(ValueError, match="'melt' is not a valid FaultKind"):
         bob.faults.set("melt")
     with pytest.raises(ValueError, match="down does not take seconds"):
         bob.faults.set("down", seconds=1)
-    with pytest.raises(TypeError, match="delay takes no str as seconds"):
+    with pytest.raises(TypeError, match="seconds of delay cannot be of type str"):
         bob.faults.set("delay", seconds="1")

@@ -1,4 +1,4 @@
-"""The simnet's websocket speaks as op-geth's does: calls, subscriptions to new heads, refusals."""
+"""The simnet's websocket behaves as op-geth's: calls, subscriptions to new heads, errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def asked(socket: aiohttp.ClientWebSocketResponse, method: str, *arguments
     return answer
 
 
-async def test_each_new_head_is_told_with_its_header(bob: RunningBob) -> None:
+async def test_each_new_head_is_notified_with_its_header(bob: RunningBob) -> None:
     async with connected(bob) as socket:
         name = (await asked(socket, "eth_subscribe", "newHeads"))["result"]
         bob.node.mine(2)
@@ -38,12 +38,12 @@ async def test_each_new_head_is_told_with_its_header(bob: RunningBob) -> None:
             assert notice["params"]["result"]["hash"] == block["hash"]
 
 
-async def test_a_subscription_that_was_ended_tells_nothing(bob: RunningBob) -> None:
+async def test_a_subscription_that_was_cancelled_sends_nothing(bob: RunningBob) -> None:
     async with connected(bob) as socket:
         name = (await asked(socket, "eth_subscribe", "newHeads"))["result"]
         assert (await asked(socket, "eth_unsubscribe", name))["result"] is True
         bob.node.mine()
-        # What comes next is this answer, and no notice.
+        # The next message is this answer, not a notification.
         assert (await asked(socket, "eth_blockNumber"))["result"] == "0x1"
         again = await asked(socket, "eth_unsubscribe", name)
         assert again["error"] == {"code": -32000, "message": "subscription not found"}
@@ -52,8 +52,8 @@ async def test_a_subscription_that_was_ended_tells_nothing(bob: RunningBob) -> N
 async def test_other_calls_are_answered_as_over_http(bob: RunningBob) -> None:
     async with connected(bob) as socket:
         assert (await asked(socket, "eth_chainId"))["result"] == await bob.client.call("eth_chainId")
-        refused = await asked(socket, "eth_subscribe", "logs")
-        assert refused["error"] == {"code": -32601, "message": 'no "logs" subscription in eth namespace'}
+        refused = await asked(socket, "eth_subscribe", "syncing")
+        assert refused["error"] == {"code": -32601, "message": 'no "syncing" subscription in eth namespace'}
         await socket.send_str("no JSON")
         assert (await socket.receive_json(timeout=5))["error"]["code"] == -32700
 
@@ -66,7 +66,7 @@ async def test_a_connection_can_be_made_to_fail(bob: RunningBob, fault: dict[str
             pass
 
 
-async def test_a_connection_can_be_cut_off_at_its_next_notice(bob: RunningBob) -> None:
+async def test_a_connection_can_be_reset_at_its_next_notification(bob: RunningBob) -> None:
     bob.faults.set("drop_reply", method="eth_subscription", count=1)
     async with connected(bob) as socket:
         await asked(socket, "eth_subscribe", "newHeads")
@@ -75,10 +75,10 @@ async def test_a_connection_can_be_cut_off_at_its_next_notice(bob: RunningBob) -
         assert message.type in {aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR, aiohttp.WSMsgType.CLOSE}
 
 
-async def test_a_client_that_has_gone_is_told_nothing_any_more(bob: RunningBob) -> None:
+async def test_a_closed_connection_is_no_longer_notified(bob: RunningBob) -> None:
     async with connected(bob) as socket:
         await asked(socket, "eth_subscribe", "newHeads")
         assert len(bob.node.watchers) == 1
-    while bob.node.watchers:  # noqa: ASYNC110 - until the server has seen it go
+    while bob.node.watchers:  # noqa: ASYNC110 - until the server has seen the close
         await asyncio.sleep(0)
     bob.node.mine()

@@ -1,7 +1,7 @@
 """The simulated nodes answer as lnd 0.21 answered in the recorded conversation.
 
-The record was made by ``record_lnd.py`` with real lnd and btcd. It holds exact error bodies, and of all other
-answers the names of the fields and the form of each value.
+``record_lnd.py`` made the record with real lnd and btcd. It holds exact error bodies, and for all other answers the
+names of the fields and the form of each value.
 """
 
 from __future__ import annotations

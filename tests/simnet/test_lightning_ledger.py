@@ -1,4 +1,4 @@
-"""The state machine of the simulated Lightning nodes under random calls: no money appears, nothing is paid twice."""
+"""The state machine of the simulated Lightning nodes under random calls: no money is created, nothing is paid twice."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def payment_hash(number: int) -> bytes:
 
 
 class TwoNodes(RuleBasedStateMachine):
-    """Calls in any order, by both nodes, about a few hashes."""
+    """Makes calls in any order, for both nodes, with a few hashes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class TwoNodes(RuleBasedStateMachine):
         keysend=st.sampled_from([None, None, True, False]),
     )
     def send(self, sender: Side, number: int, amount: int, parts: int, keysend: bool | None) -> None:
-        """For an invoice where ``keysend`` is None; else with a preimage, the right one where it is true."""
+        """Pay an invoice if ``keysend`` is None; else send a preimage, the correct one if it is true."""
         records = {} if keysend is None else {KEYSEND_RECORD: preimage(number if keysend else number + 1)}
 
         def start() -> None:
@@ -197,7 +197,7 @@ def test_a_channel_offers_no_more_than_the_balance_over_the_reserve() -> None:
     channel = Channel()
     most = channel.sendable_msat(Side.TAKER)
     assert most == 4_900_000_000
-    with pytest.raises(ValueError, match="an HTLC takes a positive amount"):
+    with pytest.raises(ValueError, match="an HTLC needs a positive amount"):
         channel.offer(Side.TAKER, bytes(32), most + 1, 200)
     htlc = channel.offer(Side.TAKER, bytes(32), most, 200)
     channel.settle(htlc)

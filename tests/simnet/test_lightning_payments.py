@@ -40,7 +40,7 @@ async def hold_invoice(client: Client, payment_hash: bytes = HASH, **fields: Any
 
 
 async def tracked(client: Client) -> dict[str, Any]:
-    """The state of a payment now."""
+    """The current state of a payment."""
     async with client.stream("GET", f"/v2/router/track/{url_safe(HASH)}") as states:
         return await anext(states)
 

@@ -1,4 +1,4 @@
-"""The REST server of the simulated Lightning nodes: who is let in, and the fault switches."""
+"""The REST server of the simulated Lightning nodes: authentication and fault switches."""
 
 from __future__ import annotations
 
@@ -179,6 +179,6 @@ async def test_the_status_tells_balances_and_switches(network: Running) -> None:
 
 async def test_a_field_that_the_simulation_does_not_follow_is_refused_not_ignored(network: Running) -> None:
     request = await hold_invoice(network.provider)
-    with pytest.raises(Refused, match="does not follow the field cancelable") as refused:
+    with pytest.raises(Refused, match="does not support the field cancelable") as refused:
         await network.taker.pay(request, cancelable=True)
     assert refused.value.status == 501

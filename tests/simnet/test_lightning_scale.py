@@ -1,6 +1,6 @@
-"""Thousands of invoices and payments make no call of a simulated Lightning node slower: clients are measured with it.
+"""Thousands of invoices and payments do not slow a simulated Lightning node's calls, so it can be used for benchmarks.
 
-What a call costs is counted in instructions of the interpreter, which no other process of the machine changes.
+The tests count the interpreter's instructions, which do not depend on other processes of the machine.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def hash_of(number: int) -> bytes:
 
 
 class Provider:
-    """A provider's node with so many open invoices, all listened to, and so many that were paid."""
+    """A provider's node with many open invoices, each with a subscriber, and many paid ones."""
 
     def __init__(self, count: int) -> None:
         self.clock = SimClock.manual(START)
@@ -51,7 +51,7 @@ class Provider:
         self.feed.wake()
 
     def add(self, number: int, *, is_hold: bool) -> None:
-        """Put an invoice into the ledger, without the signature that takes most of the time."""
+        """Put an invoice into the ledger without its signature, which takes most of the time."""
         index = self.ledger.last_add_index(Side.PROVIDER) + 1
         self.ledger.add_invoice(
             Invoice(
@@ -127,7 +127,7 @@ def costs() -> dict[str, tuple[int, int]]:
 
 
 def cost(call: Callable[[Provider], object], provider: Provider) -> int:
-    """How many instructions the call and the telling of what it did take."""
+    """The number of instructions for the call and for publishing its events."""
     count = 0
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
@@ -150,5 +150,5 @@ def cost(call: Callable[[Provider], object], provider: Provider) -> int:
 def test_a_call_costs_no_more_with_many_invoices_and_payments(costs: dict[str, tuple[int, int]], name: str) -> None:
     few, many = costs[name]
     assert few > 0
-    # Longer numbers take some more instructions; one more for each invoice would take thousands.
+    # Longer numbers take a few more instructions. One more per invoice would add thousands.
     assert many < few + 100

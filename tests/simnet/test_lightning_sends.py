@@ -1,4 +1,4 @@
-"""Other ways to send between the two simulated nodes: to a key, in parts, and what is asked beforehand."""
+"""Other ways to send between the two simulated nodes: to a key, in parts, and with estimates beforehand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The streams of all invoices and all payments of a simulated Lightning node, and the faults that they can have."""
+"""The streams of all invoices and all payments of a simulated Lightning node, and their faults."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def settle(network: Running, number: int) -> None:
 
 
 async def listen(client: Client, path: str, count: int) -> list[dict[str, Any]]:
-    """The first messages of a stream."""
+    """Read the first messages of a stream."""
     async with client.stream("GET", path) as messages:
         return [await anext(messages) for _ in range(count)]
 

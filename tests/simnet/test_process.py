@@ -1,4 +1,4 @@
-"""The simnet's own process: it is found, steered, repeated, and it ends when it should and only then."""
+"""The simnet's process: finding it, controlling it, repeating its results, and its end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _START = 1_800_000_000
 
 @pytest.fixture(scope="module")
 def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
-    """A network that no test changes."""
+    """A network that the tests do not change."""
     directory = tmp_path_factory.mktemp("standing")
     yield up(directory, seed=_SEED, clock_start=_START, with_parent=True)
     down(directory)
@@ -37,7 +37,7 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]
 
 @pytest.fixture
 def network(tmp_path: Path) -> Iterator[LocalNetwork]:
-    """A network of the test's own."""
+    """A network for one test."""
     yield up(tmp_path / "net", seed=_SEED, clock_start=_START, with_parent=True)
     down(tmp_path / "net")
 
@@ -49,7 +49,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 def _ends(process_id: int, timeout: float) -> bool:
-    """Whether the process ends within that time; the wait is for its end and not a pause."""
+    """Whether the process ends within that time. Returns as soon as it ends."""
     try:
         descriptor = os.pidfd_open(process_id)
     except ProcessLookupError:
@@ -60,7 +60,7 @@ def _ends(process_id: int, timeout: float) -> bool:
         os.close(descriptor)
 
 
-async def test_the_network_is_described_by_its_file_and_carries_the_test_money(
+async def test_the_file_describes_the_network_and_the_parties_have_test_money(
     standing: LocalNetwork, session: aiohttp.ClientSession
 ) -> None:
     assert LocalNetwork.load(Path(standing.directory)) == standing
@@ -99,7 +99,7 @@ async def test_a_transaction_is_in_a_block_as_soon_as_it_is_sent(
     assert (await bob.call("eth_getTransactionReceipt", waiting))["blockNumber"] == "0x3"
 
 
-async def test_every_control_changes_what_the_nodes_say(network: LocalNetwork, session: aiohttp.ClientSession) -> None:
+async def test_every_control_changes_the_nodes_answers(network: LocalNetwork, session: aiohttp.ClientSession) -> None:
     bob, control = BobClient(network.bob.rpc_url, session), LocalNetworkControl(network.control_url, session)
     assert await control.mine(5) == 6
     assert await bob.call("eth_blockNumber") == "0x6"
@@ -119,7 +119,7 @@ async def test_every_control_changes_what_the_nodes_say(network: LocalNetwork, s
     assert await bob.call("eth_chainId") == hex(60808)
 
 
-async def test_a_control_that_cannot_be_carried_out_is_refused_with_a_reason(
+async def test_a_control_that_fails_is_refused_with_a_reason(
     standing: LocalNetwork, session: aiohttp.ClientSession
 ) -> None:
     control = LocalNetworkControl(standing.control_url, session)
@@ -127,7 +127,7 @@ async def test_a_control_that_cannot_be_carried_out_is_refused_with_a_reason(
         await control.set_finality(safe=99)
     with pytest.raises(NodeRefused, match="is below the finalized head at 0"):
         await control.reorganise(9)
-    with pytest.raises(NodeRefused, match="no target 'carol'"):
+    with pytest.raises(NodeRefused, match="unknown target 'carol'"):
         await control.fault("carol", "down")
     with pytest.raises(NodeRefused, match="'melt' is not a valid FaultKind"):
         await control.fault("bob", "melt")
@@ -136,7 +136,7 @@ async def test_a_control_that_cannot_be_carried_out_is_refused_with_a_reason(
 
 
 async def _history(directory: Path, session: aiohttp.ClientSession) -> list[Any]:
-    """What a fixed series of calls does to a fresh network: all blocks with their receipts."""
+    """The result of a fixed series of calls on a new network: all blocks with their receipts."""
     network = up(directory, seed=_SEED, clock_start=_START, with_parent=True)
     try:
         bob = BobClient(network.bob.rpc_url, session)
@@ -163,7 +163,7 @@ async def test_the_same_seed_and_the_same_calls_give_the_same_chain(
     assert await _history(tmp_path / "second", session) == first
 
 
-def test_a_second_simnet_in_one_directory_is_refused_and_the_first_lives_on(standing: LocalNetwork) -> None:
+def test_a_second_simnet_in_one_directory_is_refused_and_the_first_keeps_running(standing: LocalNetwork) -> None:
     with pytest.raises(ConfigurationError, match=r"runs in .* already"):
         up(Path(standing.directory), with_parent=True)
     assert not _ends(standing.process_ids[0], 0)
@@ -178,7 +178,7 @@ def test_down_stops_its_own_process_and_a_second_down_finds_none(tmp_path: Path)
         LocalNetwork.load(tmp_path)
 
 
-def test_down_leaves_a_process_alone_that_got_the_same_id_later(tmp_path: Path) -> None:
+def test_down_does_not_stop_a_later_process_with_the_same_id(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as bystander:
         record = {"process_id": bystander.pid, "start_time": 1}
         (tmp_path / "process.json").write_text(json.dumps(record))
@@ -188,8 +188,8 @@ def test_down_leaves_a_process_alone_that_got_the_same_id_later(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
-def test_the_network_ends_with_its_parent_however_that_dies(tmp_path: Path, number: signal.Signals) -> None:
-    # The parent starts it from a thread that ends, which must not be taken for the parent's end.
+def test_the_network_ends_when_its_parent_is_killed(tmp_path: Path, number: signal.Signals) -> None:
+    # The parent starts it from a thread that ends. The end of the thread is not the end of the parent.
     script = (
         "import sys, threading\n"
         "from pathlib import Path\n"
@@ -209,20 +209,20 @@ def test_the_network_ends_with_its_parent_however_that_dies(tmp_path: Path, numb
     assert ProcessRecord.load(tmp_path) is None
 
 
-def test_a_network_that_cannot_start_says_where_to_look(tmp_path: Path) -> None:
+def test_an_error_at_the_start_names_the_log_file(tmp_path: Path) -> None:
     (tmp_path / "taker-evm.key").mkdir()
-    with pytest.raises(NodeUnreachable, match=r"ended while it started: .*taker-evm\.key.*; look in .*simnet\.log"):
+    with pytest.raises(NodeUnreachable, match=r"ended while it started: .*taker-evm\.key.*; see .*simnet\.log"):
         up(tmp_path, with_parent=True)
     assert "Traceback" in (tmp_path / "simnet.log").read_text()
 
 
-def test_a_missing_evm_is_named_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_reported_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match=r"EVM is not installed; install the extra: .*layer2\[simnet\]"):
         up(tmp_path)
 
 
-def test_the_example_of_the_documentation_runs(tmp_path: Path) -> None:
+def test_the_example_in_the_documentation_runs(tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "docs" / "simnet.md").read_text()
     example = text.split("```python\n")[1].split("```")[0]
     ran = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, check=True, capture_output=True, text=True)
@@ -230,7 +230,7 @@ def test_the_example_of_the_documentation_runs(tmp_path: Path) -> None:
     assert ProcessRecord.load(tmp_path / "my-simnet") is None
 
 
-def test_importing_the_package_loads_nothing_of_the_simnet() -> None:
+def test_importing_the_package_does_not_load_the_simnet() -> None:
     program = (
         "import sys, layer2, layer2.local.network, layer2.local.simnet\n"
         "assert not [name for name in sys.modules if name.split('.')[0] in ('eth', 'rlp')]\n"

@@ -1,4 +1,4 @@
-"""The simnet's two EVM chains share an account and a machine's clock, and nothing that happens on either."""
+"""The simnet's two EVM chains share the accounts and the clock; events on one do not affect the other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from layer2.local.network import LocalChain, LocalNetwork, LocalNetworkControl
 from layer2.local.parties import party_values
 from layer2.local.simnet.accounts import SimAccount
 from layer2.local.simnet.launch import down, up
-from simnet.bob_client import BobClient, NodeSaid, signed
+from simnet.bob_client import BobClient, NodeError, signed
 
 SEED = b"seed of two chains"
 START = 1_800_000_000
@@ -28,7 +28,7 @@ both = pytest.mark.parametrize("name", CHAINS)
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
-    """One network for all tests here: each takes blocks, clocks and balances as it finds them."""
+    """One network for all tests of this module, none of which relies on heights, times or balances."""
     directory = tmp_path_factory.mktemp("two-chains")
     yield up(directory, seed=SEED, clock_start=START, with_parent=True)
     down(directory)
@@ -42,7 +42,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 @pytest.fixture
 async def control(network: LocalNetwork, session: aiohttp.ClientSession) -> AsyncIterator[LocalNetworkControl]:
-    """The controls; both chains are in their usual state again after the test."""
+    """The control client. After the test, both chains are reset to their usual settings."""
     control = LocalNetworkControl(network.control_url, session)
     yield control
     for name in CHAINS:
@@ -82,7 +82,7 @@ async def test_each_chain_has_its_own_id_node_and_block(network: LocalNetwork, n
 
 
 @both
-async def test_blocks_of_one_chain_are_none_of_the_other(
+async def test_a_block_of_one_chain_does_not_exist_on_the_other(
     control: LocalNetworkControl, nodes: dict[str, BobClient], name: str
 ) -> None:
     before = await head(nodes[OTHER[name]])
@@ -93,7 +93,7 @@ async def test_blocks_of_one_chain_are_none_of_the_other(
 
 
 @both
-async def test_the_clock_of_one_chain_moves_alone(
+async def test_the_time_of_one_chain_moves_alone(
     control: LocalNetworkControl, nodes: dict[str, BobClient], name: str
 ) -> None:
     before = {chain: (await head(node))[1] for chain, node in nodes.items()}
@@ -104,7 +104,7 @@ async def test_the_clock_of_one_chain_moves_alone(
 
 
 @both
-async def test_a_reorganisation_of_one_chain_leaves_the_other_alone(
+async def test_a_reorganisation_of_one_chain_does_not_affect_the_other(
     control: LocalNetworkControl, nodes: dict[str, BobClient], name: str
 ) -> None:
     for chain in CHAINS:
@@ -143,16 +143,14 @@ async def test_a_payment_moves_the_tokens_of_one_chain(
 
 
 @both
-async def test_a_transaction_that_is_signed_for_the_other_chain_is_refused(
-    nodes: dict[str, BobClient], name: str
-) -> None:
+async def test_a_transaction_signed_for_the_other_chain_is_refused(nodes: dict[str, BobClient], name: str) -> None:
     have, want = CHAINS[OTHER[name]], CHAINS[name]
-    with pytest.raises(NodeSaid, match=f"invalid chain id for signer: have {have} want {want}"):
+    with pytest.raises(NodeError, match=f"invalid chain id for signer: have {have} want {want}"):
         await nodes[name].send(signed(TAKER, 0, chain_id=have))
 
 
 @both
-async def test_blocks_that_are_switched_off_on_one_chain_come_on_the_other(
+async def test_automatic_blocks_can_be_off_on_one_chain_and_on_for_the_other(
     control: LocalNetworkControl, nodes: dict[str, BobClient], name: str
 ) -> None:
     await control.set_automatic(False, chain=name)
@@ -164,7 +162,7 @@ async def test_blocks_that_are_switched_off_on_one_chain_come_on_the_other(
 
 
 @both
-async def test_a_fault_of_one_node_spares_the_other(
+async def test_a_fault_of_one_node_does_not_affect_the_other(
     control: LocalNetworkControl, nodes: dict[str, BobClient], name: str
 ) -> None:
     await control.fault(name.lower(), "down")
@@ -180,7 +178,7 @@ async def test_a_chain_that_does_not_exist_is_refused(control: LocalNetworkContr
         await control.mine(chain="LIQUID")
 
 
-def test_the_settings_of_both_chains_differ_in_node_chain_id_and_the_price_of_gas_alone(network: LocalNetwork) -> None:
+def test_the_settings_of_both_chains_differ_only_in_node_chain_id_and_gas_price(network: LocalNetwork) -> None:
     values = party_values(network, network.taker)
     bob, rootstock = values["bob"], values["rootstock"]
     assert {name for name in bob if bob[name] != rootstock[name]} == {"rpc_url", "chain_id", "native_price_sat"}

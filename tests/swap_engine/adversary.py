@@ -1,4 +1,4 @@
-"""A counterparty that does whatever the contract and Lightning let it do, whenever it likes."""
+"""A counterparty that does anything that the contract and Lightning allow, at any time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from swap_rules.example_terms import PAYMENT_HASH, PREIMAGE
 
 
 class Adversary:
-    """The moves of one dishonest side. A move that the rules do not allow now does nothing."""
+    """The moves of one dishonest side. A move that the rules do not allow has no effect."""
 
     def __init__(self, scene: Scene, name: str) -> None:
         self.scene, self.world, self.name = scene, scene.world, name
@@ -39,16 +39,16 @@ class Adversary:
 
     @property
     def _knows_preimage(self) -> bool:
-        # Only the taker has made it; everybody else reads it in what was sent.
+        # Only the taker has made it; other parties read it in transactions.
         return self.name == "taker" or PREIMAGE.secret in self.world.shown
 
     def _broadcast(self, verb: str, leg: Leg) -> None:
         if not isinstance(leg, EvmLeg):
             return
-        chain = self.world.chain(leg.layer)
+        chain = self.world.chain(leg.protocol)
         preimage = PREIMAGE if verb == "collect" else None
         nonce = chain.next_nonce(self.name)
-        # Every price that honest parties offer is met.
+        # Enough for every price that honest parties offer.
         made = Transaction(self.name, nonce, verb, self.scene.htlc(leg), preimage, chain.price)
         with suppress(TransactionError):
             chain.broadcast(made)

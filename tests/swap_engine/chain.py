@@ -1,7 +1,7 @@
 """An EVM layer with the HTLC contract, in memory: a pool, blocks, three heads, nonces, and reorganisations.
 
-A head is a view of all transactions that were included by its time. What a view shows is computed from them, so that
-to take blocks away takes away all that was in them.
+A head is a view of all transactions that were included by its time. Everything in a view is computed from them, so
+removing blocks removes all their effects.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from layer2.model.transactions import Finality, Preimage
 
 
 class Surface(Protocol):
-    """What a chain needs of its world."""
+    """A chain's interface to its world."""
 
     shown: set[bytes]
 
@@ -61,30 +61,30 @@ class Lock:
 
 @dataclass
 class Ledger:
-    """What one head shows."""
+    """The view of one head."""
 
     locks: dict[tuple[bytes, bytes, EvmLeg], Lock] = field(default_factory=dict)
     spent: dict[bytes, Preimage] = field(default_factory=dict)
     balances: dict[str, int] = field(default_factory=dict)
     nonces: dict[str, int] = field(default_factory=dict)
     succeeded: dict[int, bool] = field(default_factory=dict)
-    """By the identity of a transaction that is in a block."""
+    """By the identity of a transaction in a block."""
 
 
 def key_of(htlc: Htlc) -> tuple[bytes, bytes, EvmLeg]:
-    """What a lock id commits to: everything but the finality."""
+    """The content of a lock id: everything except the finality."""
     assert isinstance(htlc.leg, EvmLeg)
-    return htlc.payment_hash, htlc.terms_hash, replace(htlc.leg, lock_finality=Finality.LATEST)
+    return htlc.payment_hash, htlc.terms_hash, replace(htlc.leg, finality=Finality.LATEST)
 
 
 class Chain:
     def __init__(self, world: Surface, layer: Layer2ProtocolType, margins: ChainMargins) -> None:
         self.world, self.layer, self.margins = world, layer, margins
         self.early = 0
-        """How far its clock is ahead of wall time, seconds."""
+        """Seconds by which its clock is ahead of wall time."""
         self.inclusion_seconds: Callable[[], int] = lambda: 2
         self.price = 1
-        """What a transaction must offer to be included."""
+        """The minimum price of an included transaction."""
         self.blocks: list[Included] = []
         self.pool: list[Transaction] = []
 
@@ -113,10 +113,10 @@ class Chain:
     def is_included(self, transaction: Transaction) -> bool:
         return any(block.transaction is transaction for block in self.blocks)
 
-    # What anyone can do
+    # Acts of any party
 
     def broadcast(self, transaction: Transaction) -> None:
-        """Hand a transaction to the pool, as a node takes it.
+        """Submit a transaction to the pool, like a node.
 
         Raises:
             TransactionError: refused, outcome REJECTED.
@@ -137,11 +137,11 @@ class Chain:
         self.world.later(self.inclusion_seconds(), lambda: self._come_due(transaction))
 
     def reorganise(self, seconds: int, *, to_pool: bool = True, backwards: bool = False) -> int:
-        """Take away the blocks of the last seconds; how many transactions that took.
+        """Remove the blocks of the last seconds; return the number of their transactions.
 
         Args:
-            to_pool: whether they wait in the pool again; otherwise no node knows them any more.
-            backwards: the last of them is included first.
+            to_pool: whether they return to the pool; otherwise every node forgets them.
+            backwards: include the last of them first.
         """
         since = self.world.now() - min(seconds, self.margins.final_time - 1)
         gone = [block.transaction for block in self.blocks if block.at > since]
@@ -155,17 +155,17 @@ class Chain:
         return len(gone)
 
     def forget_pool(self) -> list[Transaction]:
-        """Every node loses its pool; what was in it can be broadcast again."""
+        """Every node loses its pool; the transactions can be broadcast again."""
         lost, self.pool = self.pool, []
         self.world.change()
         return lost
 
     def restart_pool(self) -> None:
-        """What waited for a better price or an earlier nonce is looked at anew."""
+        """Check the transactions again that wait for a lower price or an earlier nonce."""
         self._include_all()
         self.world.change()
 
-    # The rules
+    # Rules
 
     def _come_due(self, transaction: Transaction) -> None:
         transaction.is_due = True

@@ -1,4 +1,4 @@
-"""What a party's own nodes show of the world and do to it: ``HtlcLayer`` as the real clients promise it, as strict."""
+"""Fake nodes of a party: ``HtlcLayer`` with the guarantees and checks of the real clients, on the fake world."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from swap_engine.world import Invoice, World
 
 @dataclass
 class FakeLayer(HtlcLayer):
-    """What both layers share: whose client it is, and the faults before and after its calls."""
+    """The common part of both layers: the party, and the faults before and after calls."""
 
     world: World
     party: str
@@ -65,7 +65,7 @@ class FakeLayer(HtlcLayer):
         raise NotImplementedError
 
     def restart(self) -> None:
-        """The process ends and begins anew."""
+        """The process restarts."""
         self.reserved.clear()
 
 
@@ -74,7 +74,7 @@ SIDE_OF = {Verb.FUND: Side.PAYER, Verb.COLLECT: Side.PAYEE, Verb.RELEASE: Side.P
 
 @dataclass
 class FakeChain(FakeLayer):
-    """An EVM layer through one account, whose nonces this process hands out."""
+    """An EVM layer with one account, whose nonces this process assigns."""
 
     given: set[int] = field(default_factory=set)
 
@@ -85,7 +85,7 @@ class FakeChain(FakeLayer):
     def check_side(self, htlc: Htlc, side: Side) -> None:
         leg = htlc.leg
         assert isinstance(leg, EvmLeg)
-        assert leg.layer is self.layer
+        assert leg.protocol is self.layer
         account = leg.payer if side is Side.PAYER else leg.payee
         if self.world.party(account) != self.party:
             raise FundsRulesError(f"this account is not the {side.value} of the lock")
@@ -210,7 +210,7 @@ class FakeChain(FakeLayer):
 
 
 class FakeLightning(FakeLayer):
-    """An lnd. It pays an invoice once, and gives a held payment up before its HTLCs expire."""
+    """An lnd. It pays an invoice once, and fails a held payment before its HTLCs expire."""
 
     def invoice(self, htlc: Htlc) -> Invoice:
         assert isinstance(htlc.leg, LightningLeg)
@@ -223,7 +223,7 @@ class FakeLightning(FakeLayer):
 
     async def prepare(self, verb: Verb, htlc: Htlc, preimage: Preimage | None = None) -> Json:
         await self.fault("before", "prepare")
-        assert verb is not Verb.RECLAIM, "a payment comes back by itself"
+        assert verb is not Verb.RECLAIM, "a payment is returned automatically"
         self.check_side(htlc, SIDE_OF[verb])
         leg, invoice = htlc.leg, self.invoice(htlc)
         assert isinstance(leg, LightningLeg)
@@ -282,7 +282,7 @@ class FakeLightning(FakeLayer):
         tx_id = invoice.payment_hash.hex()
         match "none" if invoice.is_forgotten else invoice.payment:
             case "none":
-                # The invoice has expired, and the node, asked after that, knows of no payment.
+                # The invoice has expired, and a later read of the node shows no payment.
                 return LegView(LegState.NONE, clock, over=self.world.now() > invoice.expires_at + 60)
             case "initiated":
                 return LegView(LegState.PENDING, clock, tx_id=tx_id)

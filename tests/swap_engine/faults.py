@@ -1,6 +1,6 @@
 """One fault at the N-th point, for N = 1, 2, ... until a run ends without it.
 
-Points are before and after every commit of the journal, and before and after every call of a layer that has an effect.
+The points are before and after every commit of the journal, and every call of a layer that has an effect.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Fault: TypeAlias = Callable[[str, str], Awaitable[None]]
 
 
 class Killed(BaseException):
-    """The process died here. Not an ``Exception``: nothing in the engine may survive it."""
+    """The process crashes here. Not an ``Exception``, so that nothing in the engine catches it."""
 
 
 class Kind(Enum):
@@ -28,12 +28,12 @@ class Kind(Enum):
 
 
 async def breathe(when: str, what: str) -> None:
-    """No fault: a point where other tasks can run, as in every real call."""
+    """No fault, but a point at which other tasks can run, as in a real call."""
     await asyncio.sleep(0)
 
 
 class NthPoint:
-    """Fails once, at the N-th point; ``reads`` says whether calls without an effect are points too."""
+    """Fails once, at the N-th point. With ``reads``, calls without an effect are points too."""
 
     def __init__(self, kind: Kind, nth: int, *, reads: bool) -> None:
         self.kind, self.nth, self._reads = kind, nth, reads

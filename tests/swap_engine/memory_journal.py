@@ -1,4 +1,4 @@
-"""A journal in memory with the promises of ``SwapJournal``, and faults at each of its commits."""
+"""A journal in memory with the guarantees of ``SwapJournal``, and faults at each of its commits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SEEN = (Delivery.TAKEN, Delivery.UNKNOWN, Delivery.REJECTED)
 
 
 class MemoryJournal:
-    """``fault`` is called before and after each commit with ``"before"`` or ``"after"`` and what is committed."""
+    """Calls ``fault`` before and after each commit, with ``"before"`` or ``"after"`` and a description."""
 
     def __init__(self) -> None:
         self.records: dict[SwapId, SwapRecord] = {}
@@ -64,10 +64,10 @@ class MemoryJournal:
         await self.fault("before", event)
         current = self.records[record.swap_id]
         if current.version != record.version:
-            raise StaleSwap("the swap moved on")
+            raise StaleSwap("another task has advanced the swap")
         numbers = {one.number for one in self._intents[record.swap_id]}
         if any(one.number in numbers for one in intents):
-            raise JournalError("the intent exists already")
+            raise JournalError("the intent already exists")
         if any(one.verb == Verb.FUND.value for one in intents):
             self._check_hash_is_free(record)
         self._intents[record.swap_id].extend(intents)
@@ -92,7 +92,7 @@ class MemoryJournal:
             if not same or other.swap_id == record.swap_id:
                 continue
             if other.state["state"] in ("completed", "lost"):
-                raise FundsRulesError("this payment hash was paid before, by another transfer")
+                raise FundsRulesError("another transfer has already paid this payment hash")
             if not other.is_final and any(one.verb == Verb.FUND.value for one in self._intents[other.swap_id]):
                 raise FundsRulesError("another open transfer has funded the same payment hash")
 

@@ -1,4 +1,4 @@
-"""How an act leaves: durable before its first byte, never doubled, and nothing of it stops the acts of another leg."""
+"""The sending of acts: durable before the first byte, never repeated wrongly, and independent of the other leg."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ANSWERS = [
     (NodeUnreachable("no connection", outcome=Outcome.NOT_SENT), Delivery.UNSENT),
     (NodeUnreachable("no answer", outcome=Outcome.UNKNOWN), Delivery.UNKNOWN),
     (TransactionError("refused", outcome=Outcome.REJECTED), Delivery.REJECTED),
-    # Something was answered, so that something was sent.
+    # There was an answer, so something was sent.
     (BadAnswer("not JSON"), Delivery.UNKNOWN),
     (ZeroDivisionError(), Delivery.UNKNOWN),
 ]
@@ -93,7 +93,7 @@ def test_an_act_that_was_cancelled_on_its_way_out_may_have_left() -> None:
         scene.taker.source.fault = breathe
         await scene.taker.restart()
         await asyncio.sleep(60)
-        # It is not sent a second time, though the node shows no payment.
+        # It is not sent a second time, although the node shows no payment.
         assert scene.invoice.sends == 0
         await scene.close()
 
@@ -166,7 +166,7 @@ def test_an_act_that_could_not_be_journaled_is_taken_back_and_not_performed() ->
         await scene.provider.runner.resume()
         await scene.both_final()
         assert scene.states == ("completed", "completed")
-        # The nonces that were taken back were used by what came after them.
+        # The later transactions used the nonces that were returned.
         assert [block.transaction.nonce for block in scene.chain.blocks if block.transaction.sender == "taker"] == [0]
         await scene.close()
 
@@ -241,7 +241,7 @@ def test_a_claim_that_waits_for_a_better_price_is_offered_at_one_as_its_next_att
 @pytest.mark.parametrize("pair", PAIRS, ids=PAIR_IDS)
 @pytest.mark.parametrize("silent", [False, True], ids=["refuses", "is silent"])
 def test_a_dead_layer_does_not_slow_down_what_is_done_on_the_other(pair: tuple[str, str], silent: bool) -> None:
-    """The taker has funded and shown the preimage; from then on its provider's destination is dead."""
+    """The taker has funded and revealed the preimage; from then on the provider's destination node is unreachable."""
 
     async def story() -> None:
         scene = await Scene.of(*pair)

@@ -1,4 +1,4 @@
-"""One honest party against a counterparty that may do anything, on clocks that are as bad as they can be."""
+"""One honest party against a hostile counterparty, with the worst possible clocks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from swap_rules.example_terms import FEE, NOW, SWAP_ID
 HORIZON = 12 * 3600
 MARGINS = REGTEST.margins(Layer2ProtocolType.BOB)
 
-# As slow and as fast as the bounds allow over the blocks that matter in either direction.
+# As slow and as fast as the bounds allow, over the number of blocks that matters in each direction.
 SLOW = REGTEST.bitcoin.latest(100 + REGTEST.close_blocks) / (100 + REGTEST.close_blocks)
 FAST = REGTEST.bitcoin.earliest(200) / 200
 
@@ -41,15 +41,21 @@ async def prepare(
         chain.early = early
         chain.inclusion_seconds = lambda: next(cycle)
     for invoice in scene.world.invoices.values():
-        # A dishonest payee keeps what an honest node would give back before the end.
+        # A dishonest payee keeps a payment that an honest node would fail before its expiry.
         invoice.gives_up = invoice.payee == honest
     return scene
+
+
+async def stumble(party: Party, restarts: Sequence[int]) -> None:
+    for pause in restarts:
+        await asyncio.sleep(pause)
+        await party.restart()
 
 
 async def finish(scene: Scene, party: Party) -> None:
     async with asyncio.timeout(HORIZON):
         await party.runner.wait(SWAP_ID)
-    # Money on its way arrives.
+    # Money in flight arrives.
     await asyncio.sleep(HORIZON)
     await scene.close()
 
@@ -93,13 +99,8 @@ def test_an_honest_party_never_loses(
                 await asyncio.sleep(pause)
                 adversary.make(move)
 
-        async def stumble() -> None:
-            for pause in restarts:
-                await asyncio.sleep(pause)
-                await party.restart()
-
         await party.runner.resume()
-        await asyncio.gather(misbehave(), stumble())
+        await asyncio.gather(misbehave(), stumble(party, restarts))
         await finish(scene, party)
         check(scene, party, script)
 
@@ -132,16 +133,11 @@ def test_an_honest_party_that_waits_for_safe_blocks_never_loses_by_a_reorganisat
                 for chain in scene.world.chains.values():
                     chain.reorganise(MARGINS.safe_time - 1, to_pool=move == "reorganise", backwards=backwards)
 
-        async def stumble() -> None:
-            for pause in restarts:
-                await asyncio.sleep(pause)
-                await party.restart()
-
-        # The other one is honest until the script begins, so that stories get somewhere.
+        # The other party is honest until the script begins, so that swaps make progress.
         await scene.begin()
         await asyncio.sleep(script[0][0] % 100 if script else 0)
         await other.runner.aclose()
-        await asyncio.gather(misbehave(), stumble())
+        await asyncio.gather(misbehave(), stumble(party, restarts))
         await finish(scene, party)
         check(scene, party, script)
 
@@ -151,14 +147,14 @@ def test_an_honest_party_that_waits_for_safe_blocks_never_loses_by_a_reorganisat
 @pytest.mark.parametrize("early", [0, MARGINS.clock_early])
 @pytest.mark.parametrize("restarted", [False, True], ids=["awake", "restarted"])
 def test_the_slowest_payment_still_leaves_the_provider_its_claim(early: int, restarted: bool) -> None:
-    """It pays as late as it may, the payee closes the channel at the last block, blocks are as slow as the bound,
-    the claim is censored for the whole window, and the taker refunds the moment that it can."""
+    """The provider pays as late as possible, the payee closes the channel at the last block, blocks are as slow as the
+    bound, the claim is censored for the whole window, and the taker refunds as soon as it can."""
 
     async def story() -> None:
         scene = await prepare(("bob", "lightning"), "provider", SLOW, early, [1])
         taker, party = Adversary(scene, "taker"), scene.provider
         taker.make("lock")
-        # The provider sleeps until just before the last moment to pay.
+        # The provider is suspended until just before the last moment to pay.
         await asyncio.sleep(scene.terms.counter_fund_by - 2 - NOW)
         await party.runner.resume()
         await asyncio.sleep(3)
@@ -181,7 +177,7 @@ def test_the_slowest_payment_still_leaves_the_provider_its_claim(early: int, res
 
 
 def test_fast_blocks_do_not_let_the_held_payment_go_before_the_provider_has_its_refund() -> None:
-    """The taker pays with just the blocks that are asked for, and claims in the last block before the refund."""
+    """The taker pays with exactly the required blocks, and claims in the last block before the refund."""
 
     async def story() -> None:
         scene = await prepare(("lightning", "bob"), "provider", FAST, 0, [MARGINS.inclusion])
@@ -190,7 +186,7 @@ def test_fast_blocks_do_not_let_the_held_payment_go_before_the_provider_has_its_
         scene.world.send(scene.invoice, "taker", scene.payment.min_blocks_left + 1)
         await asyncio.sleep(scene.deadline - NOW - 1)
         assert party.state == "counter_funded"
-        # Its refund is already on the way when the claim comes before it.
+        # Its refund is already sent when the claim is included first.
         await asyncio.sleep(MARGINS.inclusion // 2)
         scene.chain.inclusion_seconds = lambda: 1
         taker.make("claim")

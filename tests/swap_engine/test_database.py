@@ -1,4 +1,4 @@
-"""Writes that are given together share a commit, and otherwise know nothing of each other."""
+"""Concurrent writes share a commit and are otherwise independent."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_writes_of_one_tick_are_one_commit_in_the_order_given(database: Da
     names = [f"word {number}" for number in range(50)]
     assert await asyncio.gather(*[database.write(adding(name)) for name in names]) == names
     assert await words(database) == names
-    assert len(commits) == 2  # The other one is that of the reading.
+    assert len(commits) == 2  # The other commit is that of the read.
 
 
 async def test_a_write_that_fails_takes_back_its_own_and_nothing_else(database: Database) -> None:
@@ -72,7 +72,7 @@ async def test_where_the_commit_fails_every_write_fails_and_none_is_made(databas
         connection.execute(text(f"CREATE TABLE notes (word TEXT {reference})"))
 
     def note_nothing(connection: Connection) -> None:
-        # SQLite finds out at the commit only, and leaves the transaction open then.
+        # SQLite detects it only at the commit, and leaves the transaction open.
         connection.execute(text("INSERT INTO notes VALUES ('nothing')"))
 
     await database.write(make_notes)

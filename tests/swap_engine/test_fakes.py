@@ -1,4 +1,4 @@
-"""The fake chain and the real client on a simulated BOB answer the same to the same calls."""
+"""The fake chain, and the real client on a simulated BOB, give the same results for the same calls."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BOB = Layer2ProtocolType.BOB
 
 @dataclass
 class Stage:
-    """A chain with both parties' part in swaps on it, and a lock that they agreed on."""
+    """A chain with both parties' clients on it, and an agreed lock."""
 
     payer: HtlcLayer
     payee: HtlcLayer
@@ -52,7 +52,7 @@ async def the_fake_one() -> AsyncIterator[Stage]:
 
 
 async def shown(stage: Stage) -> list[Any]:
-    """What both parties' nodes show of the lock."""
+    """Both parties' views of the lock."""
     sides = ((stage.payer, Side.PAYER), (stage.payee, Side.PAYEE))
     views = [await layer.observe(stage.htlc, side) for layer, side in sides]
     return [(one.state, one.arrived, one.preimage, one.tx_id is not None, one.reason is not None) for one in views]
@@ -67,7 +67,7 @@ async def error_of(call: Awaitable[Any]) -> str:
 
 
 async def end_of(layer: HtlcLayer, act: Json) -> ActStatus:
-    """The status of an act that was sent, once it is in a block."""
+    """The status of a sent act once it is in a block."""
     for _ in range(500):
         status = await layer.act_status(act)
         if status in (ActStatus.DONE, ActStatus.FAILED):
@@ -91,7 +91,7 @@ async def a_lock_that_is_claimed(stage: Stage) -> list[Any]:
     told += [await payer.act_status(fund), await shown(stage)]
     await payer.perform(fund)
     told += [await end_of(payer, fund), await shown(stage), await payer.evidence(htlc, Side.PAYER)]
-    # The same bytes again change nothing, and another lock under the hash is refused.
+    # The same bytes again have no effect, and another lock under the hash is refused.
     await payer.perform(fund)
     told += [await payer.act_status(fund), await error_of(payer.prepare(Verb.FUND, htlc))]
     discarded = await payee.prepare(Verb.COLLECT, htlc, PREIMAGE)

@@ -1,4 +1,4 @@
-"""Whatever stops a party anywhere, and however long: nobody honest loses, and nothing is paid twice."""
+"""A fault at any point, for any time: no honest party loses, and nothing is paid twice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EACH_ROLE = pytest.mark.parametrize("role", ["taker", "provider"])
 
 
 def check_money(scene: Scene, where: str) -> None:
-    """The oracle: each party has what it was promised, or what it had."""
+    """The oracle: each party has the amount of the terms, or its original money."""
     if scene.states == ("completed", "completed"):
         assert scene.gains == (-FEE, FEE), where
     else:
@@ -35,7 +35,7 @@ async def until_final(party: Party, where: str) -> None:
 
 
 async def one_fault(pair: tuple[str, str], role: str, kind: Kind, nth: int, away: float, *, reads: bool) -> bool:
-    """Play with one fault; whether it came to that."""
+    """Run with one fault; return whether it occurred."""
     scene = await Scene.of(*pair)
     party = scene.taker if role == "taker" else scene.provider
     fault = NthPoint(kind, nth, reads=reads)

@@ -1,4 +1,4 @@
-"""The journal in SQLite: durable, compare-and-set, one thread of its own, and private."""
+"""The journal in SQLite: durable, compare-and-set, in a separate thread, and private."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ async def test_a_swap_is_read_back_as_it_was_written(journal: SqliteJournal) -> 
 async def test_a_state_its_intents_and_its_event_are_one_transaction(journal: SqliteJournal) -> None:
     record = await journal.create(a_record())
     await advance(journal, record, to_fund())
-    with pytest.raises(JournalError, match="exists already"):
+    with pytest.raises(JournalError, match="already exists"):
         await advance(journal, replace(record, version=2), to_fund(1, {"raw": "01"}))
     loaded = await journal.load(record.swap_id)
     assert loaded is not None
@@ -120,7 +120,7 @@ async def test_terms_stay_when_a_step_brings_none(journal: SqliteJournal) -> Non
 
 async def test_a_key_that_is_taken_gives_the_swap_that_has_it(journal: SqliteJournal) -> None:
     first = await journal.create(a_record(1, idempotency_key="key", quote_id="0a" * 16))
-    # Which provider serves, and under which quote, is an answer to the request and no part of it.
+    # The provider and the quote are not part of the request.
     again = a_record(2, idempotency_key="key", provider_name="another", quote_id="0b" * 16)
     assert await journal.create(again) == first
     assert len(await journal.list()) == 1
@@ -131,7 +131,7 @@ async def test_a_key_that_is_taken_by_another_request_is_an_error(journal: Sqlit
     with pytest.raises(IdempotencyConflict) as caught:
         await journal.create(a_record(2, idempotency_key="key", request={"amount": "5"}))
     assert caught.value.transfer_id == first.swap_id
-    # Another role has keys of its own.
+    # Each role has separate keys.
     await journal.create(a_record(3, role=Role.PROVIDER, idempotency_key="key", request={}))
 
 
@@ -140,7 +140,7 @@ async def test_a_quote_starts_one_swap(journal: SqliteJournal) -> None:
     assert await journal.create(a_record(2, quote_id="0a" * 16)) == first
     with pytest.raises(IdempotencyConflict, match="quote"):
         await journal.create(a_record(3, quote_id="0a" * 16, request={"amount": "5"}))
-    # The provider has its own record of it.
+    # The provider has a separate record of it.
     await journal.create(a_record(4, role=Role.PROVIDER, quote_id="0a" * 16))
     assert len(await journal.list()) == 2
 
@@ -151,7 +151,7 @@ async def test_a_swap_that_was_started_from_a_quote_without_a_key_takes_the_key_
     first = await journal.create(a_record(1, quote_id="0a" * 16))
     keyed = await journal.create(a_record(2, quote_id="0a" * 16, idempotency_key="key"))
     assert keyed == replace(first, idempotency_key="key")
-    # From then on the key alone leads to it.
+    # From then on the key alone finds it.
     assert await journal.create(a_record(3, quote_id="0b" * 16, idempotency_key="key")) == keyed
     with pytest.raises(IdempotencyConflict, match="another idempotency key"):
         await journal.create(a_record(4, quote_id="0a" * 16, idempotency_key="another"))
@@ -163,7 +163,7 @@ async def test_a_swap_that_is_abandoned_gives_its_key_and_its_quote_back(journal
     assert not given.holds_key
     second = await journal.create(a_record(2, idempotency_key="key", quote_id="0a" * 16, request={"amount": "5"}))
     assert second.swap_id != first.swap_id
-    # What was given back is not taken again by a later change.
+    # A released key is not taken again by a later change.
     later = await journal.advance(given, state={}, is_final=True, event="looked at", now=21)
     assert not later.holds_key
 
@@ -209,9 +209,20 @@ async def test_the_owners_of_a_journal_are_added_once(journal: SqliteJournal) ->
     assert await journal.owners() == (account, network)
 
 
+async def test_owners_are_released_while_the_journal_holds_neither_swap_nor_send(journal: SqliteJournal) -> None:
+    network = JournalOwner("network", "mainnet")
+    await journal.add_owners([network])
+    assert await journal.release_owners()
+    assert await journal.owners() == ()
+    await journal.add_owners([network])
+    await journal.create(a_record())
+    assert not await journal.release_owners()
+    assert await journal.owners() == (network,)
+
+
 async def test_a_swap_id_is_used_once(journal: SqliteJournal) -> None:
     await journal.create(a_record())
-    with pytest.raises(JournalError, match="that id already"):
+    with pytest.raises(JournalError, match="already has a swap with that id"):
         await journal.create(a_record())
 
 
@@ -245,12 +256,12 @@ async def test_one_hash_is_funded_by_one_open_swap_only(journal: SqliteJournal) 
 async def test_a_hash_that_was_paid_by_a_swap_that_has_ended_is_never_funded_again(
     journal: SqliteJournal, ended: str
 ) -> None:
-    # Someone else's invoice, paid once over one layer: a second provider could collect with the public preimage.
+    # A third party's invoice is paid once: a second provider could collect with the public preimage.
     first, second = await journal.create(a_record(1)), await journal.create(a_record(2))
     await journal.advance(first, state={"state": ended}, is_final=True, event="ended", now=20)
-    with pytest.raises(FundsRulesError, match="paid before"):
+    with pytest.raises(FundsRulesError, match="already paid"):
         await advance(journal, second, to_fund())
-    # The other role's money is another matter.
+    # The rule applies to each role separately.
     other = await journal.create(a_record(3, role=Role.PROVIDER))
     await advance(journal, other, to_fund())
 
@@ -295,7 +306,7 @@ async def test_a_single_send_is_recorded_once_for_each_key(journal: SqliteJourna
 async def test_a_single_send_is_found_by_its_transaction_with_and_without_a_key(journal: SqliteJournal) -> None:
     keyed = SendRecord("BOB", "rent", "digest", "0x01", {"raw": "00"})
     keyless = SendRecord("BOB", "0x02", "digest", "0x02", {"raw": "01"})
-    # A key can be another transaction's id, as that of a payment which answers it.
+    # A key can be another transaction's id, such as that of a payment in return.
     answer = SendRecord("BOB", "0x01", "digest", "0x03", {"raw": "02"})
     for send in (keyed, keyless, answer):
         await journal.add_send(send)
@@ -340,7 +351,7 @@ async def test_a_cancelled_caller_breaks_nothing(journal: SqliteJournal) -> None
     write.cancel()
     with pytest.raises(asyncio.CancelledError):
         await write
-    # Either everything was written or nothing.
+    # Everything or nothing was written.
     loaded = await journal.load(record.swap_id)
     assert loaded is not None
     assert (loaded.version, len(await journal.intents(record.swap_id))) in {(1, 0), (2, 1)}

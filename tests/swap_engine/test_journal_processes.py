@@ -1,4 +1,4 @@
-"""Several processes on one journal: one acts, the others read; and what was committed survives a killed one."""
+"""Several processes on one journal: one acts, the others read, and commits survive a killed process."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ from layer2.swap_engine.journal import SqliteJournal
 from swap_engine.test_journal import a_record
 
 
+def inode(path: str) -> int | None:
+    """The number of a file, or None where it does not exist."""
+    return os.stat(path).st_ino if os.path.exists(path) else None
+
+
 def child(program: str, path: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(program), str(path)],
@@ -36,8 +41,7 @@ async def test_a_second_object_in_this_process_keeps_what_the_first_commits(tmp_
     first = await SqliteJournal.open(path)
     await first.create(a_record())
     second = await SqliteJournal.open(path)
-    log = Path(f"{path}-wal")
-    before = log.stat().st_ino
+    before = inode(f"{path}-wal")
     program = """
         import sqlite3, sys
         connection = sqlite3.connect(sys.argv[1])
@@ -47,8 +51,7 @@ async def test_a_second_object_in_this_process_keeps_what_the_first_commits(tmp_
     other = child(program, path)
     other.communicate()
     assert other.returncode == 0
-    assert log.exists()
-    assert log.stat().st_ino == before
+    assert inode(f"{path}-wal") == before
     await first.aclose()
     await second.aclose()
 
@@ -75,9 +78,9 @@ async def test_a_second_process_that_wants_to_act_is_refused_and_learns_which_on
     with pytest.raises(JournalBusy, match=f"process {other.pid} acts") as caught:
         await journal.act()
     assert (caught.value.code, caught.value.remedy is not None) == ("journal_busy", True)
-    # Reading needs no guard.
+    # Reading needs no lock.
     assert await journal.list() == ()
-    # The operating system gives the guard back, however the process ends.
+    # The operating system releases the lock when the process ends for any reason.
     other.send_signal(signal.SIGKILL)
     other.communicate()
     await journal.act()
@@ -100,7 +103,7 @@ async def test_two_journals_of_one_process_do_not_both_act(tmp_path: Path) -> No
 
 
 def write_until_killed(path: Path) -> int:
-    """Advance one swap in a child process that is killed meanwhile; return the last version that it reported."""
+    """Advance one swap in a child process until it is killed; return the last version that it reported."""
     program = """
         import asyncio, os, sys
         from pathlib import Path
@@ -136,7 +139,7 @@ async def test_what_was_committed_survives_sigkill(tmp_path: Path) -> None:
     journal = await SqliteJournal.open(path)
     record = await journal.load(SwapId("ab" * 16))
     assert record is not None
-    # What was reported is there; one more commit may have come before its report.
+    # All reported versions exist; one more may be committed but not reported.
     assert record.version - reported in (0, 1)
     assert len(await journal.intents(record.swap_id)) == record.version - 1
     await journal.aclose()

@@ -1,4 +1,4 @@
-"""Stories in which someone once lost money, or waited forever."""
+"""Scenarios in which a party once lost money, or waited forever."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_a_provider_does_not_release_a_lock_for_which_its_node_took_a_payment_an
         await scene.provider.runner.aclose()
         [intent] = await scene.provider.journal.intents(SWAP_ID)
         assert intent.delivery is Delivery.TAKEN
-        # The taker keeps its claim for itself: no courtesy shows the preimage on the lock's chain.
+        # No courtesy claim reveals the preimage on the lock's chain.
         await scene.taker.until("collecting")
         await asyncio.sleep(1)
         await scene.taker.runner.aclose()
@@ -170,7 +170,7 @@ def test_a_provider_does_not_release_a_lock_for_which_its_node_took_a_payment_an
         assert scene.provider.state in ("counter_funding", "counter_funded")
         assert scene.provider.record.attention is not None
         assert scene.lock.state == "locked"
-        # Its node finds the payment again, before the deadline: nothing is lost.
+        # Its node finds the payment again before the deadline, so nothing is lost.
         scene.invoice.is_forgotten = False
         scene.world.change()
         await scene.provider.runner.wait(SWAP_ID)
@@ -195,14 +195,14 @@ def test_a_claim_that_left_before_a_crash_is_made_again_after_the_time_to_show_t
         await asyncio.sleep(2)
         provider.make("lock")
         await asyncio.sleep(3)
-        # The sequencer has the claim, and leaves it out.
+        # The sequencer has the claim, and does not include it.
         chain.inclusion_seconds = lambda: 10**7
         party.on_fault(kill)
         await scene.when(lambda: bool(scene.world.shown))
         claim = (await party.journal.intents(SWAP_ID))[-1]
         assert (claim.verb, claim.delivery) == ("collect", Delivery.LEAVING)
         party.on_fault(breathe)
-        # The own node was restarted with the machine: its pool is empty.
+        # The party's node was restarted with the machine, so its pool is empty.
         chain.forget_pool()
         chain.inclusion_seconds = lambda: 1
         await scene.sleep_until(scene.terms.collect_by + 5)
@@ -336,7 +336,7 @@ def test_a_claim_is_made_again_though_the_node_that_showed_the_preimage_is_gone_
         await asyncio.sleep(5)
         del scene.provider.legs[scene.terms.destination.protocol]
         await scene.provider.restart()
-        # In the new blocks the claim comes before its lock, and fails.
+        # In the new blocks the claim is before its lock, and fails.
         assert scene.chain.reorganise(10**6, backwards=True) == 2
         await scene.taker.runner.aclose()
         await scene.provider.runner.wait(SWAP_ID)

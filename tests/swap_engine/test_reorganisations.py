@@ -1,4 +1,4 @@
-"""Blocks that are taken away: what was decided on them is decided anew, and no end rests on them."""
+"""Reorganisations: decisions that depend on removed blocks are made again, and no final state depends on them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from swap_engine.virtual_time import run
 from swap_rules.example_terms import FEE, SWAP_ID
 
 DEEP = 1_000_000
-"""Seconds: everything that is not finalized."""
+"""Seconds: all blocks that are not finalized."""
 NETWORKS = pytest.mark.parametrize("rules", [REGTEST, MAINNET], ids=lambda one: one.network)
 FINALITIES = pytest.mark.parametrize("finality", [Finality.SAFE, Finality.LATEST], ids=lambda one: one.value)
 
@@ -34,7 +34,7 @@ def test_a_provider_whose_claim_is_reorganised_away_claims_again_before_the_take
         assert scene.lock.state == "claimed"
         assert not scene.provider.record.is_final
         await scene.taker.runner.aclose()
-        # The lock was accepted at the finality of the terms; what came after it is gone, and no node knows it.
+        # The lock was accepted at the finality of the terms; later transactions are gone, and no node knows them.
         chain = scene.chain
         accepted = next(block for block in chain.blocks if block.transaction.verb == "fund")
         assert chain.reorganise(chain.world.now() - accepted.at - 1, to_pool=False) == 1

@@ -1,4 +1,4 @@
-"""Waiting, watching, closing and resuming: none of it touches a swap."""
+"""Waiting, watching, closing and resuming do not affect a swap."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_watching_gives_the_present_and_then_every_version_once() -> None:
         await scene.play()
         await watching
         assert versions == list(range(versions[0], scene.taker.record.version + 1))
-        # A final swap is told once.
+        # A final swap is announced once.
         assert [one.version async for one in scene.taker.runner.watch(SWAP_ID)] == versions[-1:]
         await scene.close()
 
@@ -64,7 +64,7 @@ def test_a_wait_ends_where_the_caller_wants_it_to() -> None:
         await scene.begin()
         record = await scene.taker.runner.wait(SWAP_ID, until=lambda one: record_state(one).name == "funded")
         assert (record_state(record).name, record.is_final) == ("funded", False)
-        # A final swap will not come any closer to what is wanted.
+        # A final swap will never reach the wanted state.
         await scene.both_final()
         record = await scene.taker.runner.wait(SWAP_ID, until=lambda one: False)
         assert record_state(record).name == "completed"
@@ -200,7 +200,7 @@ def test_trouble_is_logged_and_secrets_are_not(
             nonlocal count
             count += 1
             await asyncio.sleep(0)
-            # Not forever: a fault that always comes at the same call is a node that is down.
+            # Not forever: a fault at every call means that the node is down.
             if count % 7 == 0 and count < 60:
                 raise NodeUnreachable("no connection") if what in LAYER_CALLS else JournalError("the disk is full")
 
@@ -214,7 +214,7 @@ def test_trouble_is_logged_and_secrets_are_not(
     assert "the disk is full" in caplog.text
     assert SWAP_ID in caplog.text
     assert PREIMAGE.secret.hex() not in caplog.text
-    # Only the taker's own log leads from an id to a swap.
+    # Only the taker's log contains the id.
     providers = [one.getMessage() for one in caplog.records if one.getMessage().startswith("hash ")]
     assert providers
     assert not any(SWAP_ID in line for line in providers)

@@ -1,4 +1,4 @@
-"""Whole swaps with two honest parties, or with one that fails the other."""
+"""Complete swaps with two honest parties, or with one party that stops."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_taker_without_a_provider_gets_its_money_back_alone(pair: tuple[str, s
     async def story() -> None:
         scene = await Scene.of(*pair, rules)
         await scene.taker.runner.resume()
-        # Lightning: the held payment comes back when the provider's node gives the invoice up.
+        # Lightning: the held payment is returned when the provider's node cancels the invoice.
         await scene.taker.runner.wait(SWAP_ID)
         assert scene.taker.state == "refunded"
         assert scene.gained("taker") == 0
@@ -204,7 +204,7 @@ def test_a_strangers_invoice_that_cannot_be_paid_costs_nothing() -> None:
 def test_a_lock_that_comes_too_late_is_given_back_after_the_provider_had_released(pair: tuple[str, str]) -> None:
     async def story() -> None:
         scene = await Scene.of(*pair)
-        # The sequencer leaves the lock in its pool until the provider has given up.
+        # The sequencer keeps the lock in its pool until the provider has stopped waiting.
         chain = scene.chain_of(scene.terms.source)
         chain.inclusion_seconds = lambda: scene.terms.counter_fund_by - NOW + 100
         await scene.begin()

@@ -1,4 +1,4 @@
-"""A taker and a provider, each with a journal, layers and runners of its own, in one world."""
+"""A taker and a provider in one world, each with a separate journal, layers and runners."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def make_proof(signed: SignedTerms, source: LegEvidence | None, destination: Leg
 
 
 class Party:
-    """One side: its journal outlives its runners."""
+    """One party, whose journal outlives its runners."""
 
     def __init__(self, world: World, name: str, role: Role, terms: Terms) -> None:
         self.name, self.role, self.world = name, role, world
         self.journal = MemoryJournal()
         self.source, self.destination = self._client(terms.source), self._client(terms.destination)
         self.legs: dict[Layer2ProtocolType, FakeLayer] = {one.layer: one for one in self.layers}
-        """Those that are up; a test may take one away."""
+        """The layers that are up; a test may remove one."""
         self.seen: list[str] = []
         self.runner = self.start()
 
@@ -74,7 +74,7 @@ class Party:
         return self.journal.proofs.get(SWAP_ID)
 
     def start(self) -> SwapRunner:
-        """A new runner on the old journal: what a restart is."""
+        """Restart: a new runner on the old journal."""
         self.runner = SwapRunner(
             self.journal,
             self.legs,
@@ -104,7 +104,7 @@ class Party:
 
 
 class Scene:
-    """A swap that both have agreed to, not yet driven."""
+    """A swap that both have agreed to and that is not driven yet."""
 
     def __init__(self, terms: Terms, rules: TimelockSettings, *, foreign: bool) -> None:
         per_block = 8 if rules is REGTEST else 600
@@ -146,7 +146,7 @@ class Scene:
         return self.world.chain(leg.protocol)
 
     def lock_of(self, leg: Leg) -> Lock | None:
-        """As the newest block shows it."""
+        """The lock in the newest block."""
         return self.chain_of(leg).lock(self.htlc(leg))
 
     @property
@@ -183,7 +183,7 @@ class Scene:
         for leg, payer, payee in ends:
             if isinstance(leg, EvmLeg):
                 self.world.owners |= {leg.payer: payer, leg.payee: payee}
-                self.world.chain(leg.layer)
+                self.world.chain(leg.protocol)
             elif isinstance(leg, LightningLeg):
                 self.world.invoices[PAYMENT_HASH] = Invoice(
                     PAYMENT_HASH,
@@ -253,11 +253,11 @@ class Scene:
         return self.gained("taker"), self.gained("provider")
 
     def gained(self, party: str) -> int:
-        """What the party has more than at the beginning, satoshi, over all layers."""
+        """The party's gain in satoshi since the beginning, over all layers."""
         return self.world.gained(party)
 
     async def when(self, holds: Callable[[], bool]) -> None:
-        """Wait until something is so, looking every second at least."""
+        """Wait until a condition holds, checking it at least every second."""
         while not holds():
             await asyncio.wait((asyncio.ensure_future(self.world.changed.wait()),), timeout=1)
 

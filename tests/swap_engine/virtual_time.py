@@ -1,4 +1,4 @@
-"""An event loop whose time stands still while there is work and jumps to the next timer when there is none."""
+"""An event loop whose time stands still during work and jumps to the next timer when idle."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 EPOCH = 1_800_000_000
-"""What ``VirtualClock`` shows at the loop's time 0, unix seconds."""
+"""The unix seconds of ``VirtualClock`` at the loop's time 0."""
+
+
+LONGEST = 30 * 86_400.0
+"""Virtual seconds after which a story that does not end fails."""
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -23,6 +27,8 @@ class _JumpingSelector(selectors.DefaultSelector):
             if timeout is None:
                 raise AssertionError("every task waits for something that will never happen")
             self.now += timeout
+            if self.now > LONGEST:
+                raise AssertionError("the story does not end: 30 days of virtual time are over")
         return ready
 
 
@@ -36,13 +42,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class VirtualClock:
-    """``interfaces.Clock`` on the running loop's virtual time."""
+    """``ports.clock.Clock`` on the running loop's virtual time."""
 
     def now(self) -> float:
         return EPOCH + asyncio.get_running_loop().time()
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run to the end in virtual time. No thread may take part: its work would take no time."""
+    """Run to the end in virtual time. Threads are not supported: their work would take no time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main)

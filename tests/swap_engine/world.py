@@ -1,7 +1,7 @@
-"""What is true in the tests: chains with the HTLC contract, and Lightning, in memory and on virtual time.
+"""The world of the tests: chains with the HTLC contract, and Lightning, in memory and in virtual time.
 
-The world keeps the rules that nobody can break (the contract's, and those of HTLCs) and counts the money: balances are
-changes since the beginning. What parties and their nodes choose to do is not decided here.
+The world enforces the rules that no party can break (those of the contract and of HTLCs) and counts the money: balances
+are changes since the beginning. It does not decide what parties and their nodes do.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ FIRST_HEIGHT = 1000
 
 @dataclass
 class Invoice:
-    """One invoice and the one payment of it that is under way."""
+    """One invoice and its payment that is under way."""
 
     payment_hash: bytes
     payee: str
     amount: int
     expires_at: int
     preimage: Preimage | None = None
-    """None: a hold invoice. A plain one settles as soon as it is paid."""
+    """None for a hold invoice. A plain invoice settles as soon as it is paid."""
     gives_up: bool = True
-    """Whether the payee's node gives a held payment back before its HTLCs expire. A dishonest one keeps it."""
+    """Whether the payee's node fails a held payment before its HTLCs expire. A dishonest node keeps it."""
     state: str = "open"
     payer: str = ""
     expiry_height: int = 0
@@ -40,7 +40,7 @@ class Invoice:
     payment: str = "none"
     """``none``, ``initiated``, ``in_flight``, ``succeeded`` or ``failed``: what the payer's node knows."""
     is_forgotten: bool = False
-    """The payer's node does not know the payment any more."""
+    """Whether the payer's node has lost the payment."""
     sends: int = 0
 
 
@@ -50,16 +50,16 @@ class World:
     seconds_per_block: float = 8
     routes: bool = True
     split: Callable[[int], tuple[int, ...]] = lambda msat: (msat,)
-    """How a payment is split into HTLCs."""
+    """The split of a payment into HTLCs."""
     owners: dict[bytes, str] = field(default_factory=dict)
-    """Whose an account on a chain is."""
+    """The owner of an account on a chain."""
     chains: dict[Layer2ProtocolType, Chain] = field(default_factory=dict)
     transactions: dict[int, Transaction] = field(default_factory=dict)
     invoices: dict[bytes, Invoice] = field(default_factory=dict)
     paid: dict[str, int] = field(default_factory=dict)
-    """Satoshi that each party gained over Lightning."""
+    """The gain of each party over Lightning, in satoshi."""
     shown: set[bytes] = field(default_factory=set)
-    """Secrets that were in any transaction that was sent, or settled any payment."""
+    """Preimages that were in a sent transaction, or settled a payment."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def chain(self, layer: Layer2ProtocolType) -> Chain:
@@ -71,7 +71,7 @@ class World:
         return self.owners[account]
 
     def gained(self, party: str) -> int:
-        """What the party has more than at the beginning, satoshi, over all layers."""
+        """The party's gain in satoshi since the beginning, over all layers."""
         on_chains = sum(chain.ledger().balances.get(party, 0) for chain in self.chains.values())
         return self.paid.get(party, 0) + on_chains
 
@@ -100,7 +100,7 @@ class World:
         self.paid[party] = self.paid.get(party, 0) + amount
 
     def send(self, invoice: Invoice, payer: str, cltv_limit: int) -> None:
-        """A payment that a payer's node begins. It has checked that there is none under way."""
+        """A payer's node starts a payment, after checking that none is under way."""
         invoice.sends += 1
         invoice.payment, invoice.payer, invoice.is_forgotten = "initiated", payer, False
 
@@ -118,7 +118,7 @@ class World:
                 self.settle(invoice, invoice.preimage)
                 return
             kept = cltv_limit - (self.rules.hold_expiry_blocks if invoice.gives_up else 0)
-            # Nobody can hold the payment any longer than its HTLCs last.
+            # The payment cannot be held longer than its HTLCs last.
             self.later(kept * self.seconds_per_block, lambda: self.cancel(invoice))
 
         self.later(0.5, leave)
@@ -137,7 +137,7 @@ class World:
         return True
 
     def settle_on_chain(self, invoice: Invoice, preimage: Preimage) -> None:
-        """The payee closes the channel: the payer learns the preimage only some blocks later."""
+        """The payee closes the channel, so the payer learns the preimage only some blocks later."""
         if invoice.state != "accepted":
             return
         invoice.state = "closing"

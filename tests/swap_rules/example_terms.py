@@ -1,4 +1,4 @@
-"""Quotes, requests and terms of one swap between any two layers, with real keys and invoices and margins that hold."""
+"""Quotes, requests and terms of one swap between any two layers, with real keys and invoices and valid margins."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from layer2.legs.bitcoin import BitcoinOffer
 from layer2.legs.evm import EvmOffer
 from layer2.legs.leg import LegOffer
 from layer2.legs.lightning import LightningOffer
+from layer2.legs.timelock_settings import REGTEST, TimelockSettings
 from layer2.legs.views import OfferRequest
 from layer2.model.layers import LAYERS, Layer2ProtocolType
 from layer2.model.transactions import Finality, Preimage, SwapId
 from layer2.swap_rules.agreement import SwapRequest, build_terms, provider_request, taker_requests
-from layer2.swap_rules.timelocks import REGTEST, TimelockSettings
 from layer2.terms.documents import QuoteTerms, Scheme, Signature, SignedQuote, SignedTerms, Terms
 from layer2.terms.signing import quote_digest, terms_hash
 
@@ -46,7 +46,7 @@ def offer_of(
     *,
     taker: bool = False,
 ) -> LegOffer:
-    """A party's side of a quote on a layer: the provider's, or the taker's own."""
+    """A party's offer on a layer: the provider's, or the taker's."""
     match LAYERS[layer].kind:
         case "evm":
             account = TAKER_EVM if taker else PROVIDER_EVM
@@ -85,7 +85,7 @@ def quote_of(
 
 
 def invoice_for(wanted: OfferRequest, signer: PrivateKey, rules: TimelockSettings = REGTEST, **changes: Any) -> str:
-    """The invoice that a node makes for such a request, unless changed."""
+    """The invoice that a node makes for a request, with optional changes."""
     fields = bolt11.InvoiceFields(
         prefix=PREFIXES[rules.network],
         amount_msat=wanted.amount * 1000,
@@ -100,7 +100,7 @@ def invoice_for(wanted: OfferRequest, signer: PrivateKey, rules: TimelockSetting
 
 
 def named(offer: LegOffer, wanted: OfferRequest, rules: TimelockSettings, *, taker: bool) -> str:
-    """What a party's own layer answers to a request for an offer."""
+    """The result of a party's layer for an offer request."""
     match offer.kind:
         case "evm":
             return to_checksum(TAKER_EVM if taker else PROVIDER_EVM)
@@ -114,7 +114,7 @@ def named(offer: LegOffer, wanted: OfferRequest, rules: TimelockSettings, *, tak
 
 @dataclass(frozen=True)
 class Agreement:
-    """A quote, the request under it, and the terms that an honest provider makes of them."""
+    """A quote, a request under it, and the terms that an honest provider builds from them."""
 
     quote: QuoteTerms
     request: SwapRequest
@@ -135,7 +135,7 @@ def agreement_of(
     source_changes: dict[str, Any] | None = None,
     **changes: Any,
 ) -> Agreement:
-    """Issued one second after the quote; what the parties name is honest unless it is given."""
+    """Terms issued one second after the quote; the parties name honest values by default."""
     quote = quote_of(source, destination, rules, finality, **changes)
     if source_changes is not None:
         quote = replace(quote, source=replace(quote.source, **source_changes))  # type: ignore[type-var]  # a dataclass
@@ -160,7 +160,7 @@ def terms_of(
     *,
     foreign: bool = False,
 ) -> Terms:
-    """The terms of one swap; ``foreign``: the destination is a stranger's invoice."""
+    """The terms of one swap; ``foreign``: the destination is a third party's invoice."""
     if not foreign:
         return agreement_of(source, destination, rules, finality).terms
     quote = quote_of(source, destination, rules, finality)

@@ -1,14 +1,14 @@
-"""What a party's nodes may show, and short ways to ask a machine about it."""
+"""Views that a party's nodes may show, and helpers that call a machine with them."""
 
 from __future__ import annotations
 
 from dataclasses import fields, replace
 from typing import Any, get_args
 
+from layer2.legs.timelock_settings import REGTEST
 from layer2.legs.views import ActStatus, ClockReading, HeldPayment, LegState, LegView
 from layer2.swap_rules.machine import Act, ActView, Observed, Swap
 from layer2.swap_rules.states import State
-from layer2.swap_rules.timelocks import REGTEST
 from swap_rules.example_terms import NOW, PREIMAGE, terms_of
 
 TO_LIGHTNING = Swap(terms_of("bob", "lightning"), REGTEST, made_preimage=True)
@@ -32,7 +32,7 @@ def provider(swap: Swap) -> Swap:
 
 
 def deadline(swap: Swap) -> int:
-    """Of the first leg that has one in unix time; for heights a time long after all others."""
+    """The deadline of the first leg with a unix time; if there is none, a time long after all others."""
     times = [leg.refundable_from for leg in (swap.terms.source, swap.terms.destination)]
     return next((time for time in times if time is not None), swap.terms.collect_by + 1_000_000)
 
@@ -44,13 +44,13 @@ def view(state: LegState, at: int = NOW, **more: Any) -> LegView:
     if state is not LegState.NONE:
         more.setdefault("tx_id", "0xabc")
     if state is LegState.FUNDED:
-        # Enough for every kind of leg: the others do not look at it.
+        # Enough for every kind of leg; other kinds ignore it.
         more.setdefault("held", HeldPayment(expiry_height=5000, parts=1, smallest_part_msat=100_000_000))
     return LegView(state, ClockReading(chain_time=at, height=1000), **more)
 
 
 def held(blocks: int, **more: Any) -> LegView:
-    """A payment that is held with so many blocks left."""
+    """A held payment with the given number of blocks left."""
     details: dict[str, Any] = {"expiry_height": 1000 + blocks, "parts": 1, "smallest_part_msat": 100_420_000, **more}
     return view(LegState.FUNDED, held=HeldPayment(**details))
 
@@ -86,7 +86,7 @@ EVERYTHING = (NOTHING, PENDING, FUNDED, COLLECTED, COLLECTED_FINALLY, RETURNED, 
 
 
 def views_at(*chain_times: int) -> list[LegView | None]:
-    """Every kind of read of a leg at each of these times of its chain, and none at all."""
+    """Every kind of view of a leg at each of these chain times, and no view."""
     return [
         None,
         *(replace(one, clock=replace(one.clock, chain_time=at)) for one in EVERYTHING for at in chain_times),
@@ -94,7 +94,7 @@ def views_at(*chain_times: int) -> list[LegView | None]:
 
 
 def example_states(*unions: Any) -> list[State]:
-    """One of each class of state in these unions."""
+    """One state of each class in these unions."""
     content = {
         "source_tx_id": "0x1",
         "destination_tx_id": None,

@@ -1,4 +1,4 @@
-"""Terms: what follows from a quote and a request, and that nothing else is accepted."""
+"""Terms: only those that follow from the quote and the request are accepted."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from coincurve import PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from formats.invoices import SECOND_SECRET, extended
 from layer2.errors import FormatError, FundsRulesError, InvalidAmount, InvalidRequest, TermsRefused
-from layer2.formats import bech32, bolt11
+from layer2.formats import bolt11
 from layer2.formats.evm_address import to_checksum
 from layer2.legs.bitcoin import BitcoinLeg
 from layer2.legs.evm import EvmLeg
 from layer2.legs.lightning import LightningLeg, routing_fee_limit
+from layer2.legs.timelock_settings import MAINNET, REGTEST, TESTNET, TimelockSettings
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality, SwapId
 from layer2.swap_rules.agreement import SwapRequest, build_terms, check_terms, provider_request, taker_requests
-from layer2.swap_rules.timelocks import MAINNET, REGTEST, TESTNET, TimelockSettings, check_margins
+from layer2.swap_rules.timelocks import check_margins
 from layer2.terms.documents import Terms
 from swap_rules.example_terms import (
     AMOUNT,
@@ -51,13 +53,13 @@ TO_LIGHTNING, TO_BOB = MADE["bob", "lightning"], MADE["lightning", "bob"]
 
 
 def invoice(signer: PrivateKey = TAKER_NODE, rules: TimelockSettings = REGTEST, **changes: Any) -> str:
-    """An invoice as the taker's node makes it, unless changed."""
+    """An invoice of the taker's node, with optional changes."""
     wanted = taker_requests(quote_of(rules=rules), SWAP_ID, PAYMENT_HASH, NOW, rules)[1]
     return invoice_for(wanted, signer, rules, **changes)
 
 
 def hold_invoice(**changes: Any) -> str:
-    """An invoice as the provider's node makes it for its source, unless changed."""
+    """A hold invoice of the provider's node for the source, with optional changes."""
     signer = changes.pop("signer", PROVIDER_NODE)
     return invoice_for(provider_request(TO_BOB.quote, TO_BOB.request, NOW, 0, REGTEST), signer, REGTEST, **changes)
 
@@ -70,7 +72,7 @@ def refusal(
     key: PrivateKey = IDENTITY,
     height: int = HEIGHT,
 ) -> str | None:
-    """The code with which a taker refuses terms that are signed in any case, or None."""
+    """The code with which a taker refuses terms with a valid signature, or None."""
     signed = signed_terms(made.terms if terms is None else terms, key)
     try:
         check_terms(signed, made.quote, made.request, now, made.rules, height=height)
@@ -161,7 +163,7 @@ SCALARS: list[tuple[str, Any]] = [
     ("provider", STRANGERS_NODE.public_key.format()[1:]),
 ]
 EVM: list[tuple[str, Any]] = [
-    ("layer", Layer2ProtocolType.LIQUID),
+    ("protocol", Layer2ProtocolType.LIQUID),
     ("chain_id", 1),
     ("contract", b"\x66" * 20),
     ("token", b"\x66" * 20),
@@ -170,7 +172,7 @@ EVM: list[tuple[str, Any]] = [
     ("payer", b"\x66" * 20),
     ("payee", b"\x66" * 20),
     ("deadline", NOW + 60),
-    ("lock_finality", Finality.FINALIZED),
+    ("finality", Finality.FINALIZED),
 ]
 PAYMENT: list[tuple[str, Any]] = [
     ("prefix", "bc"),
@@ -240,7 +242,7 @@ def _altered(value: object) -> st.SearchStrategy[Any]:
 
 @st.composite
 def changed_terms(draw: st.DrawFn) -> tuple[Agreement, Terms]:
-    """Honest terms in which one field, anywhere, has another value."""
+    """Honest terms in which one field of the terms or of a leg has another value."""
     made = draw(st.sampled_from(list(MADE.values())))
     side = draw(st.sampled_from(["terms", "source", "destination"]))
     part: Any = made.terms if side == "terms" else getattr(made.terms, side)
@@ -440,19 +442,11 @@ def test_the_terms_hold_the_hash_of_the_takers_preimage() -> None:
     assert TO_BOB.terms.payment_hash == PREIMAGE.payment_hash
 
 
-def _with_blinded_path(text: str, signer: Any = TAKER_NODE) -> str:
-    """The invoice with one field of type ``b`` (bLIP 39) more, signed anew."""
-    return _with_field(text, bytes([20, 0, 4, 1, 2, 3, 4]), signer)
+def _with_blinded_path(text: str, signer: PrivateKey = TAKER_NODE) -> str:
+    """The invoice with an additional field of type ``b`` (bLIP 39), signed again."""
+    return extended(text, bytes([20, 0, 4, 1, 2, 3, 4]), signer)
 
 
-def _with_second_secret(text: str, signer: Any = TAKER_NODE) -> str:
-    """The invoice with another payment secret after its own, signed anew."""
-    return _with_field(text, bytes([16, 1, 20]) + bytes(52), signer)
-
-
-def _with_field(text: str, field: bytes, signer: Any) -> str:
-    human, groups = bech32.decode(text)
-    signed = groups[:-104] + field
-    digest = bolt11._digest(human, signed)
-    signature = signer.sign_recoverable(digest, hasher=None)
-    return bech32.encode(human, signed + bech32.groups_from_bytes(signature))
+def _with_second_secret(text: str, signer: PrivateKey = TAKER_NODE) -> str:
+    """The invoice with a second payment secret, signed again."""
+    return extended(text, SECOND_SECRET, signer)

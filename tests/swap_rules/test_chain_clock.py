@@ -1,11 +1,12 @@
-"""A chain's clock may run ahead of wall time, and that is within the margins already."""
+"""A chain's clock may run ahead of wall time; the margins allow for that."""
 
 from __future__ import annotations
 
 import pytest
 
+from layer2.legs.timelock_settings import REGTEST
 from layer2.legs.views import LegState
-from layer2.swap_rules.timelocks import REGTEST, needed_on_source
+from layer2.swap_rules.timelocks import needed_on_source
 from swap_rules.example_terms import NOW, terms_of
 from swap_rules.scenes import view
 

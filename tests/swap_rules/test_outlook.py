@@ -1,4 +1,4 @@
-"""What a state means to its owner: every deadline is the moment that the guarantee needs."""
+"""The meaning of a state: every deadline is the latest moment at which the guarantees hold."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from layer2.legs.timelock_settings import REGTEST
 from layer2.legs.views import LegState, Verb
 from layer2.model.transactions import Finality
 from layer2.swap_rules.machine import Act, LegEnd, Swap
@@ -27,7 +28,6 @@ from layer2.swap_rules.states import (
     TakerRefunding,
     TakerState,
 )
-from layer2.swap_rules.timelocks import REGTEST
 from layer2.terms.transfers import Actor
 from swap_rules.example_terms import NOW
 from swap_rules.scenes import (
@@ -79,7 +79,7 @@ def test_a_taker_is_shown_the_time_by_which_it_must_collect_and_not_the_locks_ow
     funding = outlook(TakerFunding(), swap.terms, REGTEST).deadline
     waits = not swap.terms.source.payer_reclaims
     assert funding is not None
-    assert (funding > swap.terms.collect_by) == waits, "until a payment that may have left has surely come back"
+    assert (funding > swap.terms.collect_by) == waits, "until a payment that may have been sent has surely returned"
     arrived = outlook(replace(collecting, has_arrived=True, final_at=NOW + 7), swap.terms, REGTEST)
     assert arrived.deadline == NOW + 7
     assert "keep running until that is final" in arrived.funds
@@ -146,7 +146,12 @@ def test_a_human_is_called_for_a_payment_that_the_node_has_forgotten() -> None:
     assert "shows no payment" in conflict
     open_invoice = observed(FUNDED, NOTHING, {fund: LOST})
     assert attention(replace(TO_LIGHTNING, made_preimage=False), ProviderCounterFunding("s"), open_invoice) is None
-    # A lock may be handed in again, so that its absence is no riddle.
+    # Once nothing new is sent, the wait is explained, also while the invoice could still be paid.
+    waiting = replace(open_invoice, now=TO_LIGHTNING.terms.counter_fund_by + 1)
+    conflict = attention(replace(TO_LIGHTNING, made_preimage=False), ProviderCounterFunding("s"), waiting)
+    assert conflict is not None
+    assert "stays open until" in conflict
+    # A lock may be submitted again, so its absence needs no attention.
     lock = observed(FUNDED, view(LegState.NONE, over=True), {fund: LOST})
     assert attention(replace(TO_BOB, made_preimage=False), ProviderCounterFunding("s"), lock) is None
 
@@ -170,11 +175,11 @@ def test_a_human_is_called_for_the_node_that_the_next_act_depends_on() -> None:
     late = TO_LIGHTNING.terms.counter_fund_by + 1
     collecting = TakerCollecting("0x1", "0x2", has_arrived=False, final_at=None)
     assert attention(TO_LIGHTNING, collecting, observed(None, FUNDED, now=late)) is None
-    # The destination went back for good: the source is to be taken back, and its node is away.
+    # The refund of the destination is final: the source has to be refunded, and its node is unreachable.
     gone = attention(TO_LIGHTNING, collecting, observed(None, OVER, now=late))
     assert gone is not None
     assert "BOB" in gone
-    # A provider's claim that failed is made anew, with a preimage that only the destination's node knows.
+    # A provider's failed claim is made again, with a preimage that only the destination's node knows.
     swap, state = replace(TO_LIGHTNING, made_preimage=False), ProviderCollecting("s", "d", has_arrived=False)
     collect = Act(Verb.COLLECT, LegEnd.SOURCE)
     assert attention(swap, state, observed(FUNDED, None, {collect: UNDER_WAY}, now=late)) is None

@@ -1,4 +1,4 @@
-"""The provider's decisions, one sentence each."""
+"""The provider's decisions, one test each."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_decoy_or_a_funding_that_is_not_settled_is_waited_for(swap: Swap) -> N
 @EVERY
 def test_a_funding_that_is_not_settled_is_noted_and_forgotten_if_it_goes_away(swap: Swap) -> None:
     seen = next_step(swap, ProviderAgreed(), observed(PENDING, NOTHING))
-    assert (seen.state, seen.event) == (ProviderAgreed(PENDING.tx_id), "the funding is seen")
+    assert (seen.state, seen.event) == (ProviderAgreed(PENDING.tx_id), "the funding is visible")
     assert next_step(swap, seen.state, observed(None, NOTHING)).state == seen.state
     assert next_step(swap, seen.state, observed(PENDING, NOTHING)).state == seen.state
     gone = next_step(swap, seen.state, observed(NOTHING, NOTHING))
@@ -130,7 +130,7 @@ def test_nothing_is_paid_under_a_preimage_that_is_public_already(swap: Swap) -> 
 
 
 def test_an_invoice_that_is_about_to_expire_is_not_paid_whatever_the_terms_state() -> None:
-    # Terms with a later last moment than the invoice allows would not have been signed; this does not rely on it.
+    # Such terms would not have been signed, because the invoice expires earlier; the machine does not rely on it.
     loose = replace(TO_LIGHTNING, terms=replace(TO_LIGHTNING.terms, counter_fund_by=NOW + 10_000))
     last = loose.terms.destination.last_funding(loose.settings)
     assert last is not None
@@ -182,7 +182,7 @@ def test_a_swap_that_is_not_funded_in_time_is_forgotten_and_a_late_lock_is_given
     came = next_step(swap, ended.state, observed(FUNDED, NOTHING, now=late))
     assert isinstance(came.state, ProviderReleasing)
     assert acts_of(came) == [RELEASE]
-    # Once forever: a release that is under way is not begun again.
+    # A release that is under way is not started again.
     assert next_step(swap, ended.state, observed(FUNDED, NOTHING, {RELEASE: DONE}, now=late)).state == ended.state
 
 
@@ -192,7 +192,7 @@ def test_a_payment_that_cannot_be_made_releases_the_source(swap: Swap) -> None:
     assert acts_of(step) == [RELEASE]
     assert isinstance(step.state, ProviderReleasing)
     assert step.state.reason == "no liquidity"
-    # Once *pay* was chosen nothing declines it.
+    # After the decision to pay, nothing can decline it.
     assert declined(swap, COUNTER_FUNDING, observed(FUNDED, NOTHING), "no").state == COUNTER_FUNDING
 
 
@@ -230,7 +230,7 @@ def test_a_lock_that_the_node_lost_is_sent_again_only_while_its_margins_hold() -
     enough = observed(held(ENOUGH), NOTHING, {FUND: LOST})
     assert next_step(TO_BOB, COUNTER_FUNDING, enough).orders == (Order(FUND, AGAIN),)
     assert next_step(TO_BOB, COUNTER_FUNDING, observed(held(ENOUGH - 1), NOTHING, {FUND: LOST})).orders == ()
-    # Also after it was there, when a reorganisation took it away.
+    # Also after a reorganisation has removed it.
     assert next_step(TO_BOB, COUNTER_FUNDED, enough).orders == (Order(FUND, AGAIN),)
 
 
@@ -246,7 +246,7 @@ def test_the_own_lock_is_taken_back_after_the_deadline_and_only_then_the_invoice
     at = next_step(TO_BOB, COUNTER_FUNDED, observed(source, view(LegState.FUNDED, at=END)))
     assert isinstance(at.state, ProviderRefunding)
     assert at.orders == (Order(RECLAIM, NEW),)
-    # Mined and seen at the latest block: a reorganisation could still let the taker claim.
+    # Mined and visible at the latest block: a reorganisation could still let the taker claim.
     assert next_step(TO_BOB, at.state, observed(source, RETURNED, {RECLAIM: DONE})).orders == ()
     over = next_step(TO_BOB, at.state, observed(source, OVER, {RECLAIM: DONE}))
     assert acts_of(over) == [RELEASE]
@@ -262,7 +262,7 @@ def test_a_funding_that_does_not_lapse_is_voided_after_its_deadline() -> None:
     step = next_step(TO_BITCOIN, COUNTER_FUNDING, observed(FUNDED, after, {FUND: LOST}, now=2**31))
     assert isinstance(step.state, ProviderRefunding)
     assert step.orders == (Order(VOID, NEW),)
-    # None at the deadline is no end where a funding may still be confirmed.
+    # No funding at the deadline is not the end if a funding may still be confirmed.
     waiting = next_step(TO_BITCOIN, step.state, observed(FUNDED, after, {FUND: LOST, VOID: scenes.UNDER_WAY}))
     assert isinstance(waiting.state, ProviderRefunding)
 
@@ -371,7 +371,7 @@ def check_rules(
     step: Step,
 ) -> None:
     after, acts = step.state, [one.act for one in step.orders]
-    # What may be confirmed or not is taken back in both ways: of the two transactions one is ever valid.
+    # A funding that may or may not be confirmed is taken back in both ways: only one of both transactions is valid.
     assert len(acts) <= 1 or (acts == [RECLAIM, VOID] and not swap.terms.destination.lapses)
     chose_pay = isinstance(state, ProviderCounterFunding | ProviderCounterFunded | ProviderRefunding)
     never_left = status is None or not status.is_out or status.status is ActStatus.FAILED
@@ -385,7 +385,7 @@ def check_rules(
     if isinstance(after, ProviderReleasing) and chose_pay:
         assert destination is not None
         over = destination.over or destination.final or (destination.state is LegState.NONE and never_left)
-        # A payment that the node does not show is waited for until the source's deadline.
+        # The wait for a payment that the node does not show ends at the source's deadline.
         ended = source is not None and (source.over or swap.terms.source.is_past(source.clock))
         assert over or ended
     if RECLAIM in acts:

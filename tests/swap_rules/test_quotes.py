@@ -1,4 +1,4 @@
-"""Requests and quotes: what a taker accepts, and the name of what it refuses."""
+"""Requests and quotes: what a taker accepts, and the codes of its refusals."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 from layer2.errors import InvalidAmount, InvalidRequest, QuoteExpired, QuoteRefused, TermsRefused, UnknownAsset
 from layer2.legs.bitcoin import BitcoinOffer
 from layer2.legs.lightning import routing_fee_limit
+from layer2.legs.timelock_settings import MAINNET, REGTEST
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.money import BTC, ETH
 from layer2.model.transactions import Finality
 from layer2.swap_rules.agreement import taker_requests
 from layer2.swap_rules.quotes import TakerOffers, check_quote, check_recipient, check_request, default_max_fee
-from layer2.swap_rules.timelocks import MAINNET, REGTEST
 from layer2.terms.transfers import TransferRequest
 from swap_rules.example_terms import (
     AMOUNT,
@@ -141,7 +141,7 @@ def test_a_destination_that_is_less_settled_than_asked_for_is_refused() -> None:
     assert refusal(quote_of("lightning", "bob"), transfer("lightning", "bob"), careful) == "quote_finality"
     stronger = quote_of("lightning", "bob", finality=Finality.FINALIZED)
     assert refusal(stronger, transfer("lightning", "bob"), careful) is None
-    # A payment is held or it is not, and the source's finality is the provider's risk.
+    # A payment has one finality only, and the source's finality is the provider's risk.
     assert refusal(quote_of(), transfer(), careful) is None
 
 
@@ -230,7 +230,7 @@ def test_a_request_between_any_two_configured_layers_is_taken(pair: tuple[str, s
 
 
 def test_value_for_somebody_elses_account_is_refused_with_the_reason() -> None:
-    with pytest.raises(InvalidRequest, match="could refund the lock in front of your claim") as refused:
+    with pytest.raises(InvalidRequest, match="could refund the lock before your claim") as refused:
         check_recipient("0x" + "66" * 20, OWN.layers[BOB], AMOUNT, NOW, REGTEST)
     assert refused.value.code == "recipient"
 
@@ -238,7 +238,7 @@ def test_value_for_somebody_elses_account_is_refused_with_the_reason() -> None:
 def test_an_asset_that_cannot_be_swapped_is_named() -> None:
     with pytest.raises(UnknownAsset, match="ETH"):
         check_request(transfer(asset=ETH), OWN, REGTEST)
-    with pytest.raises(UnknownAsset, match="'BTC' is not an asset"):
+    with pytest.raises(UnknownAsset, match=r"'BTC' cannot be transferred between layers; pass layer2\.BTC"):
         check_request(transfer(asset="BTC"), OWN, REGTEST)
     with pytest.raises(InvalidAmount):
         check_request(transfer(amount=0), OWN, REGTEST)

@@ -1,4 +1,4 @@
-"""States are stored and read back exactly, and anything else is refused."""
+"""States are stored and read exactly, and everything else is refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_first_stored_version_can_be_read_for_ever() -> None:
 
 
 def test_the_takers_states_have_the_public_names() -> None:
-    # What has arrived is a collecting swap with a fact more.
+    # An arrived swap is a collecting swap with one additional fact.
     public = {one.value: one.is_final for one in TransferState if one is not TransferState.ARRIVED}
     assert {one.name: one.is_final for one in get_args(TakerState)} == public
 

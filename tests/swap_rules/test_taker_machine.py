@@ -1,4 +1,4 @@
-"""The taker's decisions, one sentence each."""
+"""The taker's decisions, one test each."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_nothing_is_funded_when_a_margin_is_broken(swap: Swap) -> None:
 
 @EVERY
 def test_a_preimage_that_is_public_before_funding_means_that_the_swap_went_on_elsewhere(swap: Swap) -> None:
-    # As an old copy of the journal would see it: "nothing was locked" would be false.
+    # From an old copy of the journal, "nothing was locked" would be false.
     step = next_step(swap, TakerAgreed(), observed(NOTHING, COLLECTED))
     assert isinstance(step.state, TakerCollecting)
     ended = next_step(swap, step.state, observed(COLLECTED_FINALLY, COLLECTED_FINALLY))
@@ -103,7 +103,7 @@ def test_a_funding_that_an_old_journal_forgot_is_not_repeated(swap: Swap, source
 def test_a_funding_that_cannot_be_made_ends_the_transfer_with_nothing_spent(swap: Swap) -> None:
     seen = observed(NOTHING, NOTHING)
     assert declined(swap, TakerAgreed(), seen, "no gas").state == TakerAbandoned("no gas")
-    # Once the intent is durable only a fact ends it.
+    # Once the intent is durable, only an observation ends it.
     assert declined(swap, TakerFunding(), seen, "no gas").state == TakerFunding()
 
 
@@ -190,7 +190,7 @@ def test_a_funding_that_does_not_lapse_is_voided_once_it_is_not_wanted_any_more(
     out = next_step(swap, TakerFunding(), observed(after, NOTHING, {FUND: LOST}, now=2**31))
     assert isinstance(out.state, TakerRefunding)
     assert out.orders == (Order(VOID, NEW),)
-    # What surely never left needs no second transaction.
+    # A funding that was certainly never sent needs no second transaction.
     unsent = next_step(swap, TakerFunding(), observed(after, NOTHING, {FUND: UNSENT}, now=2**31))
     assert isinstance(unsent.state, TakerAbandoned)
 
@@ -272,7 +272,7 @@ def test_the_preimage_is_never_shown_late(swap: Swap) -> None:
     assert isinstance(late.state, TakerRefunding)
     assert "time to collect the destination safely is over" in late.state.reason
     assert late.orders == ()
-    # A chain's clock may be ahead of ours.
+    # A chain's clock may be ahead of wall time.
     ahead = next_step(swap, TakerFunded("0x1"), observed(FUNDED, view(LegState.FUNDED, at=limit + 1)))
     assert isinstance(ahead.state, TakerRefunding)
 
@@ -369,7 +369,7 @@ def test_a_payment_to_somebody_else_ends_with_the_source() -> None:
     assert arrived.state.has_arrived
     step = next_step(TO_STRANGER, COLLECTING, observed(COLLECTED_FINALLY, None))
     assert isinstance(step.state, TakerCompleted)
-    # The view of a node that has no part in that invoice is not asked for.
+    # The taker has no node that knows this invoice, so there is no view.
     assert next_step(TO_STRANGER, TakerFunded("0x1"), observed(FUNDED, COLLECTED)).state == TakerFunded("0x1")
 
 
@@ -384,7 +384,7 @@ def test_nothing_follows_from_a_node_that_cannot_be_read() -> None:
 @pytest.mark.parametrize("state", OPEN_STATES, ids=lambda state: state.name)
 def test_whatever_is_observed_the_rules_of_the_taker_hold(swap: Swap, state: TakerState) -> None:
     end = deadline(swap)
-    # Before funding nothing was ever sent.
+    # Before funding, nothing was sent.
     known = [ActView(status, is_out) for status in ActStatus for is_out in (True, False)]
     statuses: list[ActView | None] = [None] if isinstance(state, TakerAgreed) else [None, *known]
     times = (NOW, swap.terms.collect_by + 1, end)
@@ -415,7 +415,7 @@ def check_rules(
         assert source is not None
         assert swap.terms.source.is_past(source.clock)
         assert source.state in (LegState.PENDING, LegState.FUNDED)
-        # In collecting only where the destination has gone back for good, or is a stranger's.
+        # In collecting only if the destination's refund is final, or the destination is a third party's.
         gone = destination is not None and destination.over
         assert not isinstance(state, TakerCollecting) or gone or swap is TO_STRANGER
     if COLLECT in acts:
@@ -423,7 +423,7 @@ def check_rules(
         assert destination.state in (LegState.PENDING, LegState.FUNDED)
         first = not isinstance(state, TakerCollecting)
         assert not first or (destination.state is LegState.FUNDED and now <= swap.terms.collect_by)
-        # What never left is the one case in which nobody can know the preimage.
+        # Only if the claim was never sent, the preimage is certainly secret.
         shown = out or (status is not None and status.is_out)
         assert shown or (now <= swap.terms.collect_by and destination.state is LegState.FUNDED)
     if isinstance(after, TakerAbandoned) and not isinstance(state, TakerAgreed):
@@ -440,7 +440,7 @@ def check_rules(
         assert end.final or (swap is TO_STRANGER and (end.over or end.state is LegState.NONE))
 
 
-# Someone else's invoice, whose preimage anyone can have made public
+# A third party's invoice, whose preimage anyone may have made public
 
 
 PUBLIC = view(LegState.FUNDED, preimage=PREIMAGE)
@@ -450,7 +450,7 @@ PUBLIC = view(LegState.FUNDED, preimage=PREIMAGE)
 def test_a_lock_for_a_strangers_invoice_is_taken_back_after_the_deadline_though_the_preimage_is_public(
     state: TakerState,
 ) -> None:
-    # Another payer's swap showed it, and this swap's provider never comes back.
+    # Another payer's swap revealed it, and this swap's provider never runs again.
     late = replace(PUBLIC, clock=replace(PUBLIC.clock, chain_time=LATE))
     first = next_step(TO_STRANGER, state, observed(late, None, now=LATE))
     step = first if state is COLLECTING else next_step(TO_STRANGER, first.state, observed(late, None, now=LATE))
@@ -463,7 +463,7 @@ def test_a_lock_for_a_strangers_invoice_is_taken_back_after_the_deadline_though_
 def test_nothing_is_locked_for_a_strangers_invoice_that_was_paid_before_and_the_transfer_ends_at_once() -> None:
     public = view(LegState.NONE, preimage=PREIMAGE)
     step = next_step(TO_STRANGER, TakerAgreed(), observed(public, None))
-    assert step.state == TakerAbandoned("the preimage of the invoice is public: it was paid before")
+    assert step.state == TakerAbandoned("the preimage of the invoice is public: it was already paid")
     assert step.orders == ()
 
 

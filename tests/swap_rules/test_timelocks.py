@@ -1,4 +1,4 @@
-"""The figures of docs/design/clocks.md, computed anew, and the margins of terms."""
+"""The figures of docs/design/clocks.md, computed again, and the margins of terms."""
 
 from __future__ import annotations
 
@@ -14,21 +14,11 @@ from layer2.errors import ConfigurationError, FundsRulesError
 from layer2.legs.block_times import Span
 from layer2.legs.evm import EvmLeg
 from layer2.legs.lightning import LightningLeg, cltv_limit_for
+from layer2.legs.timelock_settings import MAINNET, REGTEST, TESTNET, TimelockSettings, settings_for
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
 from layer2.swap_rules.agreement import taker_requests
-from layer2.swap_rules.timelocks import (
-    MAINNET,
-    REGTEST,
-    TESTNET,
-    TimelockSettings,
-    check_margins,
-    check_settings,
-    needed_on_source,
-    pair_durations,
-    pairs_of,
-    settings_for,
-)
+from layer2.swap_rules.timelocks import check_margins, check_settings, needed_on_source, pair_durations, pairs_of
 from layer2.terms.documents import Terms
 from swap_rules.example_terms import LAYER_OF, NOW, TAKER_NODE, invoice_for, offer_of, quote_of, terms_of
 
@@ -72,7 +62,7 @@ def test_both_bounds_are_tight_to_the_second(blocks: int) -> None:
     loose = replace(BLOCKS, tail_probability=1e-4)
     early, late = loose.earliest(blocks), loose.latest(blocks)
     assert poisson_at_least(blocks, early / 480) <= 1e-4 < poisson_at_least(blocks, (early + 1) / 480)
-    # At its own second the tail is within the bound; a second earlier it is not.
+    # At that second the tail is within the bound; a second earlier it is not.
     assert 1 - poisson_at_least(blocks, late / 900) <= 1e-4 * (1 + 1e-9)
     assert 1 - poisson_at_least(blocks, (late - 1) / 900) > 1e-4 * (1 - 1e-9)
 
@@ -130,9 +120,9 @@ def test_an_unknown_network_is_refused() -> None:
     [
         ({"settle_margin": 0}, "settle_margin must be positive"),
         ({"provider_absence": 0}, "provider_absence must be positive"),
-        ({"own_final_cltv_delta": 23}, "one that lnd makes"),
+        ({"own_final_cltv_delta": 23}, "at least lnd's minimum"),
         ({"hold_expiry_blocks": 3}, "enough to settle"),
-        ({"max_cltv_limit": 2017}, "one that lnd allows"),
+        ({"max_cltv_limit": 2017}, "at most lnd's maximum"),
         ({"bitcoin": replace(REGTEST.bitcoin, slow_seconds=6)}, "faster than slow"),
     ],
 )
@@ -170,7 +160,7 @@ TABLE = {
     ("lightning", "rootstock"): (28.0, 113.9), ("lightning", "bitcoin"): (89.0, 107.2),
     ("bitcoin", "bob"): (43.2, 69.5), ("bitcoin", "rootstock"): (32.0, 58.3), ("bitcoin", "lightning"): (84.6, 120.0),
 }  # fmt: skip
-"""Hours on mainnet at LATEST: how long the provider's money is bound, and the source's deadline."""
+"""Hours on mainnet at LATEST: the lock of the provider's money, and the source's deadline."""
 
 
 @EVERY_PAIR
@@ -216,24 +206,24 @@ DESTINATION_DEADLINE = TO_BOB.destination.refundable_from or 0
     [
         (replace(TO_LIGHTNING, fund_by=NOW - 1), "too old"),
         (replace(TO_LIGHTNING, counter_fund_by=NOW), "not in order"),
-        (source_evm(TO_LIGHTNING, deadline=SOURCE_DEADLINE - 1), "source could be over before"),
-        (source_evm(TO_ROOTSTOCK, deadline=(TO_ROOTSTOCK.source.refundable_from or 0) - 1), "source could be over"),
+        (source_evm(TO_LIGHTNING, deadline=SOURCE_DEADLINE - 1), "source could end before"),
+        (source_evm(TO_ROOTSTOCK, deadline=(TO_ROOTSTOCK.source.refundable_from or 0) - 1), "source could end"),
         (source_evm(TO_LIGHTNING, deadline=NOW + REGTEST.max_lock + 1), "would last longer"),
         (destination_lightning(TO_LIGHTNING, cltv_limit=0), "CLTV limit is not above"),
         (destination_lightning(TO_LIGHTNING, cltv_limit=83), "CLTV limit is not above"),
         (destination_lightning(TO_LIGHTNING, cltv_limit=1009), "could be locked for 1009 blocks"),
-        (destination_lightning(TO_LIGHTNING, cltv_limit=101), "source could be over before"),
+        (destination_lightning(TO_LIGHTNING, cltv_limit=101), "source could end before"),
         (destination_lightning(TO_LIGHTNING, invoice=own_invoice(min_final_cltv_expiry_delta=400)), "CLTV limit is"),
         (destination_lightning(TO_LIGHTNING, invoice=own_invoice(expiry=130)), "could expire while"),
         (replace(TO_LIGHTNING, counter_fund_by=TO_LIGHTNING.fund_by + 1), "source cannot be settled before"),
         (replace(TO_LIGHTNING, counter_fund_by=NOW + 590, collect_by=NOW + 900), "funded too late"),
-        (source_lightning(TO_BOB, min_blocks_left=150), "source could be over before"),
+        (source_lightning(TO_BOB, min_blocks_left=150), "source could end before"),
         (source_lightning(TO_BOB, cltv_limit=1009), "could be locked for 1009 blocks"),
-        (replace(TO_BOB, collect_by=TO_BOB.collect_by + 1), "shown too late"),
+        (replace(TO_BOB, collect_by=TO_BOB.collect_by + 1), "revealed too late"),
         (replace(TO_BOB, counter_fund_by=TO_BOB.collect_by), "destination cannot be settled before"),
-        (destination_evm(TO_BOB, deadline=DESTINATION_DEADLINE + 60), "source could be over before"),
+        (destination_evm(TO_BOB, deadline=DESTINATION_DEADLINE + 60), "source could end before"),
         (destination_evm(TO_BOB, deadline=NOW + REGTEST.max_lock + 1), "would last longer"),
-        (destination_evm(TO_BOB, deadline=DESTINATION_DEADLINE - 1), "shown too late"),
+        (destination_evm(TO_BOB, deadline=DESTINATION_DEADLINE - 1), "revealed too late"),
     ],
 )  # fmt: skip
 def test_terms_whose_margin_does_not_hold_are_refused_before_money_moves(terms: Terms, sentence: str) -> None:

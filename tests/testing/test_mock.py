@@ -1,15 +1,33 @@
-"""The mock protocol answers what was said, and its report shows expected against actual."""
+"""Mock clients answer as scripted, with the methods of the real clients; their report shows expected and actual."""
 
 from __future__ import annotations
 
+import asyncio
+import inspect
+from typing import Any
 from unittest.mock import ANY
 
 import pytest
 
-from layer2.errors import NodeUnreachable
+from layer2.errors import AsyncTimeout, NodeUnreachable
 from layer2.model.money import BTC
-from layer2.model.transactions import TxState, TxStatus
-from layer2.testing import MockLayer2Protocol, UnmetExpectations
+from layer2.model.transactions import EvmTxId, TxState, TxStatus
+from layer2.protocols.bob import BobClient
+from layer2.protocols.lightning import LightningNetwork
+from layer2.protocols.rootstock import RootstockClient
+from layer2.testing import (
+    MockBobClient,
+    MockLayer2Protocol,
+    MockLightningNetwork,
+    MockRootstockClient,
+    UnmetExpectations,
+)
+
+REAL_AND_MOCK = [
+    (BobClient, MockBobClient),
+    (RootstockClient, MockRootstockClient),
+    (LightningNetwork, MockLightningNetwork),
+]
 
 
 async def test_an_expected_call_gets_its_answer() -> None:
@@ -39,7 +57,7 @@ async def test_a_call_is_expected_a_number_of_times() -> None:
         mock.verify()
     await mock.balances_async()
     mock.verify()
-    with pytest.raises(UnmetExpectations, match="not expected"):
+    with pytest.raises(UnmetExpectations, match="unexpected call"):
         await mock.balances_async()
 
 
@@ -90,3 +108,71 @@ async def test_an_unmet_expectation_does_not_hide_the_test_s_own_error() -> None
 
     with pytest.raises(KeyError):
         await the_test()
+
+
+# The layers' own methods.
+
+
+def async_methods(owner: type[Any]) -> dict[str, Any]:
+    return {name: getattr(owner, name) for name in dir(owner) if name.endswith("_async") and not name.startswith("_")}
+
+
+@pytest.mark.parametrize(("real", "mock"), REAL_AND_MOCK)
+def test_a_mock_has_every_method_of_its_client_with_the_same_signature(real: type[Any], mock: type[Any]) -> None:
+    real_methods, mock_methods = async_methods(real), async_methods(mock)
+    assert real_methods.keys() == mock_methods.keys()
+    assert len(real_methods) > 15
+    for name, method in real_methods.items():
+        assert inspect.signature(mock_methods[name]) == inspect.signature(method)
+        assert mock_methods[name] != method
+    assert issubclass(mock, real)
+
+
+async def test_a_method_of_one_layer_alone_can_be_expected() -> None:
+    async with MockLightningNetwork() as lightning:
+        lightning.expect("create_invoice_async", 50_000).returns("lnbcrt1...")
+        made: object = await lightning.create_invoice_async(50_000, memo="order 7")
+        assert made == "lnbcrt1..."
+
+
+async def test_arguments_that_the_real_method_does_not_take_cannot_be_expected_or_passed() -> None:
+    lightning = MockLightningNetwork()
+    with pytest.raises(TypeError):
+        lightning.expect("create_invoice_async", 50_000, colour="red")
+    with pytest.raises(TypeError):
+        lightning.expect("permit_async", "0x", 1, 1)
+    anything: Any = lightning
+    with pytest.raises(TypeError):
+        await anything.create_invoice_async(50_000, colour="red")
+
+
+def test_the_blocking_twins_of_a_layer_s_own_methods_answer_too() -> None:
+    with MockBobClient() as bob:
+        bob.expect("estimate_fee_async").returns(7)
+        answer: object = bob.estimate_fee_sync(b"")
+        assert answer == 7
+
+
+async def test_an_async_iterator_yields_its_items_and_then_raises() -> None:
+    async with MockBobClient() as bob:
+        bob.expect("watch_transaction_async", "0x1").returns([1, 2]).raises(NodeUnreachable("gone"))
+        statuses: Any = bob.watch_transaction_async(EvmTxId("0x1"))
+        assert [await anext(statuses), await anext(statuses)] == [1, 2]
+        with pytest.raises(NodeUnreachable):
+            await anext(statuses)
+
+
+async def test_an_answer_that_takes_longer_than_the_call_s_timeout_raises() -> None:
+    async with MockLightningNetwork() as lightning:
+        lightning.expect("create_invoice_async").returns("too late").after(5)
+        started = asyncio.get_running_loop().time()
+        with pytest.raises(AsyncTimeout) as caught:
+            await lightning.create_invoice_async(1, timeout=0.02)
+        assert asyncio.get_running_loop().time() - started < 4
+        assert (caught.value.operation, caught.value.protocol) == ("create_invoice_async", "LIGHTNING")
+
+
+async def test_an_answer_within_the_timeout_is_returned() -> None:
+    async with MockLayer2Protocol() as mock:
+        mock.expect("receive_address_async").returns("here").after(0.001)
+        assert await mock.receive_address_async(timeout=30) == "here"

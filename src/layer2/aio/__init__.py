@@ -1,1 +1,1 @@
-"""Async plumbing: blocking twins, waits that end by an event, and one request for several callers."""
+"""Async utilities: blocking twins, waits that an event can end, and requests that several callers share."""

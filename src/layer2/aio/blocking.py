@@ -1,8 +1,8 @@
-"""Blocking callers of async methods: one loop, many threads, and no deadlock.
+"""Blocking twins of async methods, for callers in other threads than the event loop's.
 
 Every public ``name_async`` has a twin ``name_sync`` that is one typed line, ``name_sync = twin(name_async)``. The twin
-is a plain function, so that type checkers keep parameters, overloads and results, and it dispatches by name, so that
-a subclass that overrides the async method changes the twin too.
+is a plain function, so type checkers keep parameters, overloads and results. It dispatches by name, so a subclass that
+overrides the async method changes the twin too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from layer2.errors import AsyncRuntimeError
 
@@ -25,10 +25,10 @@ R = TypeVar("R")
 
 
 class Portal:
-    """The way into one event loop from threads that do not run it.
+    """Runs coroutines in one event loop from other threads.
 
-    Made by ``Portal.here()`` inside a running loop, or by ``Portal.with_own_thread()``, which starts a loop in one
-    thread of its own that ``close`` ends. Bound to the process that made it.
+    ``Portal.here()`` uses the running loop. ``Portal.with_own_thread()`` starts a loop in a new thread, which ``close``
+    ends. A portal belongs to the process that created it.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, thread: threading.Thread | None) -> None:
@@ -38,15 +38,15 @@ class Portal:
 
     @classmethod
     def here(cls) -> Portal:
-        """A portal into the loop that is running now. Closing it leaves that loop alone."""
+        """A portal to the running loop. Closing the portal does not affect the loop."""
         return cls(asyncio.get_running_loop(), None)
 
     @classmethod
     def with_own_thread(cls) -> Portal:
-        """A portal into a new loop in a new thread; ``close`` ends both.
+        """A portal to a new loop in a new thread; ``close`` ends both.
 
         Raises:
-            AsyncRuntimeError: a loop is already running here: use ``async with``.
+            AsyncRuntimeError: a loop is already running in this thread: use ``async with``.
         """
         _refuse_inside_a_loop("with", "async with")
         loop = asyncio.new_event_loop()
@@ -62,22 +62,22 @@ class Portal:
         started.wait()
         return cls(loop, thread)
 
-    def run(self, operation: str, start: Callable[[], Coroutine[Any, Any, R]]) -> R:
+    def run(self, operation: str, start: Callable[[], Coroutine[object, None, R]]) -> R:
         """Run a coroutine in the portal's loop and wait for its result in this thread.
 
-        An exception in this thread while waiting (KeyboardInterrupt) cancels the coroutine and waits for its end.
+        An exception in this thread during the wait (KeyboardInterrupt) cancels the coroutine.
 
         Args:
-            operation: the async name to recommend where this call is refused.
-            start: makes the coroutine; called only where the call is allowed.
+            operation: the name of the async method, for error messages.
+            start: makes the coroutine; called only if the call is allowed.
 
         Raises:
-            AsyncRuntimeError: called inside a running loop, after a fork, or after the loop was closed.
+            AsyncRuntimeError: the call is inside a running loop, after a fork, or after the loop was closed.
         """
         _refuse_inside_a_loop(operation.removesuffix("_async") + "_sync", f"await {operation}")
         self.check_process()
         if self.loop.is_closed() or not self.loop.is_running():
-            raise AsyncRuntimeError(f"{operation}: the event loop of this object has ended; make a new one")
+            raise AsyncRuntimeError(f"{operation}: the event loop of this object has ended; create a new object")
         future: Future[R] = asyncio.run_coroutine_threadsafe(start(), self.loop)
         try:
             return future.result()
@@ -87,31 +87,31 @@ class Portal:
             raise
 
     def check_process(self) -> None:
-        """Refuse use after a fork: loop and sockets belong to the parent.
+        """Check that the process was not forked: the loop and its sockets belong to the parent.
 
         Raises:
-            AsyncRuntimeError: this is another process than the one that made the portal.
+            AsyncRuntimeError: another process created the portal.
         """
         if os.getpid() != self._process_id:
             raise AsyncRuntimeError(
-                "this object was made before a fork and belongs to the parent process; make a new one here"
+                "this object was created before a fork and belongs to the parent process; create a new one here"
             )
 
     def check_loop(self) -> None:
-        """Refuse use from another event loop than the portal's.
+        """Check that the portal's event loop is the running one.
 
         Raises:
-            AsyncRuntimeError: another loop is running here.
+            AsyncRuntimeError: another loop is running.
         """
         self.check_process()
         if asyncio.get_running_loop() is not self.loop:
             raise AsyncRuntimeError(
                 "this object belongs to the event loop that entered it; "
-                "make another one in this loop, or call the _sync methods from a thread without a loop"
+                "create another one in this loop, or call the _sync methods from a thread without a loop"
             )
 
     def close(self) -> None:
-        """End the portal's own loop and thread, if it has them: pending tasks are cancelled and awaited."""
+        """End the loop and the thread that the portal started: pending tasks are cancelled and awaited."""
         if self._thread is None or os.getpid() != self._process_id:
             return
         thread, self._thread = self._thread, None
@@ -122,7 +122,7 @@ class Portal:
 
 
 class HasPortal(Protocol):
-    """What the first argument of a twin must offer."""
+    """The interface of a twin's first argument."""
 
     def blocking_portal(self) -> Portal:
         """The portal of this object.
@@ -137,7 +137,7 @@ S = TypeVar("S", bound=HasPortal)
 
 
 def twin(
-    method: Callable[Concatenate[S, P], Coroutine[Any, Any, R]],
+    method: Callable[Concatenate[S, P], Coroutine[object, None, R]],
 ) -> Callable[Concatenate[S, P], R]:
     """The blocking form of an async method whose name ends in ``_async``."""
     name = method.__name__
@@ -145,7 +145,7 @@ def twin(
     @functools.wraps(method)
     def blocking(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
         _refuse_inside_a_loop(name.removesuffix("_async") + "_sync", f"await {name}")
-        start: Callable[..., Coroutine[Any, Any, R]] = getattr(self, name)
+        start: Callable[..., Coroutine[object, None, R]] = getattr(self, name)
         return self.blocking_portal().run(name, lambda: start(*args, **kwargs))
 
     _describe(blocking, method)
@@ -155,7 +155,7 @@ def twin(
 def iterator_twin(
     method: Callable[Concatenate[S, P], AsyncIterator[R]],
 ) -> Callable[Concatenate[S, P], Iterator[R]]:
-    """The blocking form of a method that returns an async iterator; leaving the loop early closes it."""
+    """The blocking form of a method that returns an async iterator. Leaving the loop early closes the iterator."""
     name = method.__name__
 
     @functools.wraps(method)
@@ -195,10 +195,10 @@ async def _end_tasks() -> None:
     await asyncio.get_running_loop().shutdown_default_executor()
 
 
-def _describe(blocking: Callable[..., Any], method: Callable[..., Any]) -> None:
-    # The twin is no coroutine function, so inspection must not follow it to the async method.
+def _describe(blocking: Callable[..., object], method: Callable[..., object]) -> None:
+    # The twin is not a coroutine function, so inspection must not follow it to the async method.
     del blocking.__dict__["__wrapped__"]
-    # The twin of an abstract method is complete: it calls whatever the subclass defines.
+    # The twin of an abstract method is complete: it calls the subclass's method.
     blocking.__dict__.pop("__isabstractmethod__", None)
     blocking.__name__ = method.__name__.removesuffix("_async") + "_sync"
     blocking.__qualname__ = method.__qualname__.removesuffix("_async") + "_sync"
@@ -216,4 +216,4 @@ def _refuse_inside_a_loop(called: str, instead: str) -> None:
         asyncio.get_running_loop()
     except RuntimeError:
         return
-    raise AsyncRuntimeError(f"{called} would block the event loop that is running here; use {instead}")
+    raise AsyncRuntimeError(f"{called} would block the running event loop; use {instead}")

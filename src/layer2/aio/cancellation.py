@@ -1,4 +1,4 @@
-"""Waiting for something unless an event says to stop."""
+"""Waits that an event can end."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ R = TypeVar("R")
 
 
 async def cancellable(awaitable: Awaitable[R], event: asyncio.Event) -> R:
-    """Await something, or stop waiting when the event is set.
+    """Await something, or stop when the event is set.
 
     Returns:
-        The awaitable's result, also where both happened at once.
+        The awaitable's result, also if both happen at once.
 
     Raises:
-        TaskCancelled: the event came first. The call was cancelled; what it had sent by then goes on.
+        TaskCancelled: the event was set first. The awaitable was cancelled; anything that it had sent continues.
         asyncio.CancelledError: the caller itself was cancelled.
     """
     work = asyncio.ensure_future(awaitable)
@@ -31,7 +31,7 @@ async def cancellable(awaitable: Awaitable[R], event: asyncio.Event) -> R:
             work.cancel()
             await asyncio.wait((work,))
         if work.cancelled():
-            raise TaskCancelled("the wait was ended by its event; what had been sent goes on")
+            raise TaskCancelled("the cancel event ended the wait; operations that were sent continue")
         return work.result()
     finally:
         stop.cancel()

@@ -1,4 +1,4 @@
-"""Processes of this machine that belong together: one that ends when another does. Needs Linux."""
+"""Notice of another process's end, so that a process can end with it. Needs Linux."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["ending_with"]
 
 @contextlib.contextmanager
 def ending_with(process_id: int | None, end: Callable[[], None], *, is_parent: bool = True) -> Iterator[None]:
-    """Call ``end`` in the running loop when that process ends, however it ends; None waits for nothing.
+    """Call ``end`` in the running loop when that process ends for any reason; with None, do nothing.
 
-    A pidfd becomes readable at the death of a process. The kernel's parent-death signal would come at the death of
-    the *thread* that started us, which may be a worker of a pool.
+    A pidfd becomes readable when its process ends. The kernel's parent-death signal is sent when the *thread* that
+    started this process ends, which may be a worker of a pool.
 
     Args:
-        is_parent: whether that process started this one. If it is not our parent any more, it has died, and its id
-            may be another's by now.
+        is_parent: whether that process started this one. If it is no longer the parent, it has ended, and its id may
+            belong to another process.
     """
     if process_id is None:
         yield

@@ -1,10 +1,10 @@
-"""One request for all who ask at about the same time."""
+"""One request that several concurrent callers share."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from layer2.errors import NodeUnreachable
 
@@ -14,17 +14,17 @@ T = TypeVar("T")
 
 
 class SharedCall(Generic[T]):
-    """Asks once for those who ask within the same tick, or within ``life`` seconds.
+    """Makes one request for all callers within the same tick, or within ``life`` seconds.
 
-    A caller that is cancelled leaves the request to the others. A failure goes to all who asked by then, and the
-    next caller asks anew.
+    A cancelled caller does not cancel the request for the others. An error is raised for all callers that wait, and the
+    next call makes a new request.
 
     Args:
         ask: makes the request.
-        life: seconds for which an answer is handed out again; with zero every answer is younger than its call.
+        life: seconds for which a result is reused; with zero every result is newer than its call.
     """
 
-    def __init__(self, ask: Callable[[], Coroutine[Any, Any, T]], life: float = 0.0) -> None:
+    def __init__(self, ask: Callable[[], Coroutine[object, None, T]], life: float = 0.0) -> None:
         self._ask = ask
         self._life = life
         self._task: asyncio.Task[T] | None = None
@@ -32,10 +32,10 @@ class SharedCall(Generic[T]):
         self._under_way: set[asyncio.Task[T]] = set()
 
     async def get(self) -> T:
-        """The answer.
+        """The result of the request.
 
         Raises:
-            NodeUnreachable: it was closed meanwhile; else what asking raises.
+            NodeUnreachable: ``aclose`` ended the request; otherwise as ``ask``.
         """
         loop = asyncio.get_running_loop()
         task = self._task
@@ -48,12 +48,12 @@ class SharedCall(Generic[T]):
                 loop.call_soon(self._forget, task)
         await asyncio.wait({task})
         if task.cancelled():
-            # Nobody cancelled the caller, who must not look as if.
+            # The request was cancelled and not the caller, so CancelledError would be wrong.
             raise NodeUnreachable("the client was closed", retryable=False)
         return task.result()
 
     async def aclose(self) -> None:
-        """End the requests that are under way; their callers get the error that the client was closed."""
+        """Cancel pending requests; their callers get ``NodeUnreachable``."""
         tasks = list(self._under_way)
         for task in tasks:
             task.cancel()
@@ -62,7 +62,7 @@ class SharedCall(Generic[T]):
 
     def _finished(self, task: asyncio.Task[T]) -> None:
         self._under_way.discard(task)
-        # Reading the exception also marks it as retrieved, where all callers were cancelled.
+        # Reading the exception also marks it as retrieved, in case all callers were cancelled.
         if task.cancelled() or task.exception() is not None:
             self._forget(task)
 

@@ -1,4 +1,4 @@
-"""Amounts on the command line: digits and nothing that could be read in two ways."""
+"""Amounts on the command line: digits only, so that none is ambiguous."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _DIGITS = re.compile(r"[0-9]{1,3}(?:[,_][0-9]{3})+|[0-9]{1,18}")
 def parse_amount(text: str) -> int:
     """Read an amount: ``100000``, ``100,000`` or ``100_000``.
 
-    The library's own integers are not used: they would take 1.5 for 2, and 0x10 for 16.
+    The integers of the command-line library are not used: they would read 1.5 as 2, and 0x10 as 16.
 
     Raises:
-        ValueError: anything else, a fraction, a sign or an exponent too.
+        ValueError: anything else, for example a fraction, a sign or an exponent.
     """
     if not _DIGITS.fullmatch(text):
         raise ValueError(f"{text!r} is not a whole number of satoshi, such as 100000")

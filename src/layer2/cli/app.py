@@ -1,7 +1,7 @@
-"""The program ``layer2``: its commands, the options that hold everywhere, and how every run ends.
+"""The program ``layer2``: its commands, the options of every command, and the end of every run.
 
-A command is a function that returns a ``Result`` or raises. Each is loaded when it is used, so that the program
-starts quickly and ``layer2 proof verify`` loads no network library.
+A command is a function that returns a ``Result`` or raises. Each is imported when it is used, so that the program
+starts quickly and ``layer2 proof verify`` imports no network library.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["COMMANDS", "build", "main", "run"]
 
 _HELP = "Move bitcoin between layers by atomic swaps, with portable proofs."
 _STATUSES = (
-    "Exit status: 0 done, 1 refused or failed, 2 outcome unknown or still under way, 3 wrong use, 4 action needed, "
+    "Exit status: 0 done, 1 refused or failed, 2 outcome unknown or transfer still open, 3 wrong use, 4 action needed, "
     "5 unreachable, 130 interrupted. The result goes to stdout, everything else to stderr."
 )
 _EVERYWHERE = Group("Options of every command", sort_key=100)
@@ -40,56 +40,55 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "demo_commands:demo",
         "Move bitcoin both ways on a local network, prove it, and try to forge the proofs.",
     ),
-    "simnet up": ("simnet_commands:up", "Start the embedded network and leave it running."),
+    "simnet up": ("simnet_commands:up", "Start the embedded network in a separate process."),
     "simnet down": ("simnet_commands:down", "Stop the embedded network."),
     "devnet install": ("devnet_commands:install", "Build the real nodes into your cache."),
-    "devnet up": ("devnet_commands:up", "Start the network of real nodes and leave it running."),
+    "devnet up": ("devnet_commands:up", "Start the network of real nodes in separate processes."),
     "devnet down": ("devnet_commands:down", "Stop the network of real nodes."),
-    "devnet status": ("devnet_commands:status", "Say what of it runs."),
-    "config init": ("config_commands:init", "Write a commented configuration file, and the secret beside it."),
-    "config check": ("config_commands:check", "Check the configuration file; no node is asked."),
-    "config show": ("config_commands:show", "Show the settings in force, secrets masked."),
-    "doctor": ("doctor_commands:doctor", "Check every node, key, balance and provider; says what to do."),
-    "balance": ("balance_commands:balance", "Show what you own on each layer."),
-    "pairs": (
-        "quote_commands:pairs",
-        "Show what each provider asks, takes and how long it binds, for each pair of layers.",
-    ),
-    "quote": ("quote_commands:quote", "Ask the providers for a price; nothing is begun."),
-    "transfer": ("transfer_commands:transfer", "Move bitcoin from one layer to another, and keep the proof."),
-    "list": ("reading_commands:list_transfers", "List your transfers."),
+    "devnet status": ("devnet_commands:status", "Show which processes of the devnet run."),
+    "config init": ("config_commands:init", "Write a commented configuration file and its secret."),
+    "config check": ("config_commands:check", "Check a configuration file. No node is asked."),
+    "config show": ("config_commands:show", "Show the effective settings, secrets masked."),
+    "doctor": ("doctor_commands:doctor", "Check every node, key, balance and provider, and show the remedies."),
+    "balance": ("balance_commands:balance", "Show your balance on each layer."),
+    "pairs": ("quote_commands:pairs", "Show the fees, limits and durations of each provider."),
+    "quote": ("quote_commands:quote", "Request quotes from the providers. No transfer is started."),
+    "transfer": ("transfer_commands:transfer", "Move bitcoin from one layer to another, and save the proof."),
+    "list": ("reading_commands:list_transfers", "List your transfers, or the swaps of a provider."),
     "show": ("reading_commands:show", "Show one transfer."),
-    "wait": ("transfer_commands:wait", "Go on with a transfer and wait until it has ended."),
-    "resume": ("transfer_commands:resume", "Go on with every open transfer."),
-    "journal show": ("journal_commands:show", "Show whose transfers the journal holds, and how many in which state."),
-    "journal add": ("journal_commands:add", "Let the journal hold transfers of this configuration too."),
-    "proof verify": ("proof_commands:verify", "Check a proof, and say what it shows and what it leaves open."),
-    "proof headers": ("proof_commands:headers", "Write the headers that place a proof under a later block."),
-    "proof show": ("proof_commands:show", "Say who owed what to whom under which terms."),
+    "wait": ("transfer_commands:wait", "Resume a transfer and wait until it has ended."),
+    "resume": ("transfer_commands:resume", "Resume every open transfer and wait until all have ended."),
+    "journal show": ("journal_commands:show", "Show the journal's owners and its transfers by state."),
+    "journal add": ("journal_commands:add", "Allow the journal to hold transfers of this configuration too."),
+    "proof verify": ("proof_commands:verify", "Check a proof, and show what it proves and what it leaves open."),
+    "proof headers": ("proof_commands:headers", "Write the headers that connect a proof to a later block."),
+    "proof show": ("proof_commands:show", "Show the terms of a proof: the parties, the amounts and the deadlines."),
+    "contract deploy": ("contract_commands:deploy", "Deploy the HTLC contract on a layer, once for each chain."),
     "provider serve": ("provider_commands:serve", "Run a swap provider until it is stopped."),
 }
-"""Every command, the function of this package that carries it out, and a line for the lists of commands."""
+"""Every command, its function in this package, and its line in the list of commands."""
 
 _GROUPS = {
-    "simnet": "An embedded network on this machine: no real money, nothing to install.",
-    "devnet": "A local network of the real nodes: no real money.",
+    "contract": "The HTLC contract of EVM layers.",
+    "simnet": "An embedded network on this machine, without real money. Nothing to install.",
+    "devnet": "A local network of real nodes, without real money.",
     "config": "The configuration file.",
     "proof": "Portable proofs of transfers.",
-    "provider": "Be the other side of transfers.",
+    "provider": "Run a swap provider.",
     "journal": "The durable record of transfers.",
 }
 
 
 def main() -> None:
-    """The console script: run, and exit with the status."""
+    """The console script. Exits with the status of the run."""
     sys.exit(run(sys.argv[1:]))
 
 
 def build(tokens: Sequence[str] = ()) -> App:
-    """The application with all its commands, none of which is loaded yet.
+    """The application with all its commands, none of which is imported yet.
 
     Args:
-        tokens: the command line. The command that it names tells its whole help, the others a line.
+        tokens: the command line. The command that it names has its whole help text, the others one line.
     """
     app = App(
         name="layer2",
@@ -128,8 +127,8 @@ def run(tokens: Sequence[str]) -> int:
 
         Args:
             json: Write the result to stdout as one JSON object.
-            config: The configuration file; else LAYER2_CONFIG, else layer2.toml in the current directory.
-            verbose: Show hashes and keys whole, and what the libraries log.
+            config: The configuration file. Default: LAYER2_CONFIG, or layer2.toml in the current directory.
+            verbose: Show whole hashes and keys, and the logs of the libraries.
             debug: Show tracebacks and debug logs.
             version: Show the version.
         """
@@ -150,7 +149,7 @@ def run(tokens: Sequence[str]) -> int:
 
 
 def _run_guarded(app: App, words: Sequence[str], session: Session, *, version: bool, debug: bool) -> ExitStatus:
-    """Run a command; whatever it raises becomes one sentence and a status."""
+    """Run a command. Every exception becomes one sentence and a status."""
     terminal = session.terminal
     try:
         result = _version() if version else _dispatch(app, words, session)
@@ -165,9 +164,9 @@ def _run_guarded(app: App, words: Sequence[str], session: Session, *, version: b
     except KeyboardInterrupt:
         return _interrupted(session)
     except BrokenPipeError:
-        # Whoever read the result has gone; there is nobody to tell.
+        # The reader of stdout has closed it, so there is no place for a message.
         return ExitStatus.REFUSED
-    except Exception as error:  # noqa: BLE001  # the last resort of a program: no traceback, and no silence
+    except Exception as error:  # noqa: BLE001  # the last handler of the program: a message instead of a traceback
         if debug:
             traceback.print_exc()
         terminal.error(_unexpected(error, session))
@@ -184,12 +183,12 @@ def _dispatch(app: App, words: Sequence[str], session: Session) -> Result | None
     command, bound, not_parsed = app.parse_args(list(words), exit_on_error=False, print_error=False)
     given: dict[str, Any] = dict.fromkeys(not_parsed, session)
     if not given and session.terminal.json:
-        raise CycloptsError(msg="a command is missing; layer2 --help lists them")
+        raise CycloptsError(msg="a command is missing; layer2 --help lists the commands")
     if not inspect.iscoroutinefunction(command):
         answer = command(*bound.args, **bound.kwargs, **given)
         return answer if isinstance(answer, Result) else None
-    # A wish to end is the same wish from a terminal and from a service manager. A shell starts what runs in the
-    # background with SIGINT ignored, and SIGTERM would then be, too.
+    # Ctrl-C and a service manager's SIGTERM have the same effect. A shell starts background jobs with SIGINT ignored,
+    # and SIGTERM would then be ignored too.
     previous_int = signal.signal(signal.SIGINT, signal.default_int_handler)
     previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
@@ -206,17 +205,17 @@ def _version() -> Result:
 
 def _interrupted(session: Session) -> ExitStatus:
     if not session.under_way:
-        session.terminal.error(Layer2Error("interrupted; nothing was begun", code="interrupted"))
+        session.terminal.error(Layer2Error("interrupted; no transfer is open", code="interrupted"))
         return ExitStatus.INTERRUPTED
     first, *more = sorted(session.under_way)
     how = session.hint("resume") if more else session.hint("wait", first)
     error = Layer2Error(
         f"interrupted; {'transfer ' + first + ' is' if not more else f'{1 + len(more)} transfers are'} still open, "
-        "and nothing of it goes on by itself while no layer2 runs",
+        "and continues only while layer2 runs",
         code="interrupted",
         outcome=Outcome.UNKNOWN,
         transfer_id=None if more else first,
-        remedy=f"look at the deadline with '{session.hint('list', '--open')}' and go on in time: {how}",
+        remedy=f"see the deadline: {session.hint('list', '--open')}; resume before it: {how}",
     )
     session.terminal.error(error)
     return ExitStatus.UNKNOWN
@@ -225,11 +224,11 @@ def _interrupted(session: Session) -> ExitStatus:
 def _unexpected(error: Exception, session: Session) -> Layer2Error:
     under_way = ", ".join(sorted(session.under_way))
     return Layer2Error(
-        f"a fault of layer2 itself: {type(error).__name__}",
+        f"internal error of layer2: {type(error).__name__}",
         code="internal",
         outcome=Outcome.UNKNOWN if under_way else Outcome.NOT_SENT,
-        funds=f"open transfers are safe in the journal: {under_way}" if under_way else None,
-        remedy="run it again with --debug and report what it shows",
+        funds=f"the journal holds the open transfers: {under_way}" if under_way else None,
+        remedy="run it again with --debug, and report the output",
     )
 
 
@@ -238,7 +237,7 @@ def _wrong_use(error: CycloptsError) -> Layer2Error:
     if isinstance(error, MissingArgumentError) and error.argument is not None and not error.tokens_so_far:
         name = error.argument.names[0]
         message = f"{name if error.argument.index is None else name.removeprefix('--').upper()} is missing"
-    return Layer2Error(message, code="usage", remedy="see --help")
+    return Layer2Error(message, code="usage", remedy="layer2 COMMAND --help shows the usage")
 
 
 def _log(*, verbose: bool, debug: bool) -> None:

@@ -1,4 +1,4 @@
-"""``layer2 balance``: what you own on each layer; one that fails does not hide the others."""
+"""``layer2 balance``: your balances on each layer, of a taker or of a provider."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Mapping
 
 from layer2.cli.envelope import Line, Result, Table
-from layer2.cli.following import opened
 from layer2.cli.session import InSession
 from layer2.cli.transfer_wording import balance_rows
 from layer2.errors import InitializationError, Layer2Error
@@ -17,25 +16,30 @@ __all__ = ["balance"]
 
 
 async def balance(*, session: InSession) -> Result:
-    """Show what you own on each configured layer. A layer that cannot be read hides no other."""
-    async with opened(session) as manager:
+    """Show your balance on each configured layer, of a taker or of a provider.
 
-        async def owned(layer: Layer2ProtocolType) -> Mapping[AssetId, Balance] | Layer2Error:
-            try:
-                client = await manager.get_protocol_async(layer)
-                # Not initialize_all_async, which would resume open transfers: this command only reads.
+    A layer that cannot be read does not hide the others.
+    """
+    from layer2.assembly import reading_client
+    from layer2.ports.clock import SystemClock
+
+    settings, clock = session.settings(), SystemClock()
+
+    async def owned(layer: Layer2ProtocolType) -> Mapping[AssetId, Balance] | Layer2Error:
+        try:
+            async with reading_client(settings, layer, clock) as client:
                 await client.initialize_async()
                 return await client.balances_async()
-            except Layer2Error as error:
-                return error
+        except Layer2Error as error:
+            return error
 
-        layers = tuple(manager.config.layers)
-        with session.terminal.working("asking your nodes"):
-            answers = dict(zip(layers, await asyncio.gather(*map(owned, layers)), strict=True))
+    layers = tuple(settings.layers)
+    with session.terminal.working("asking your nodes"):
+        answers = dict(zip(layers, await asyncio.gather(*map(owned, layers)), strict=True))
     failures = {layer: answer for layer, answer in answers.items() if isinstance(answer, Layer2Error)}
     rows = balance_rows({layer: answer for layer, answer in answers.items() if not isinstance(answer, Layer2Error)})
-    lines: list[Line] = [Table(("layer", "asset", ">can be sent", ">bound", ">can be received"), rows.text)]
-    lines += [f"{layer.value}: not known: {error.message}" for layer, error in failures.items()]
+    lines: list[Line] = [Table(("layer", "asset", ">spendable", ">reserved", ">receivable"), rows.text)]
+    lines += [f"{layer.value}: unknown: {error.message}" for layer, error in failures.items()]
     return Result(
         {
             "balances": [

@@ -1,4 +1,4 @@
-"""``layer2 config``: make, check and show the configuration file."""
+"""``layer2 config``: creates, checks and shows the configuration file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from layer2.cli.config_file import file_text
 from layer2.cli.envelope import Result, Table
-from layer2.cli.local_config import READY_FILE, default_directory
+from layer2.cli.local_config import READY_FILE, default_directory, remedies_in
 from layer2.cli.secret_files import check_files
 from layer2.cli.session import InSession, RoleName, Session, settings_class
 from layer2.config import EvmSection, Layer2Config
@@ -27,13 +27,13 @@ _SECRETS: Final = {
     "taker": (
         "swap_seed_file",
         "swap-seed.hex",
-        "Back it up before the first transfer: without it an open transfer cannot be finished",
+        "Back it up before the first transfer: without it an open transfer cannot be completed",
     ),
-    "provider": ("identity_key_file", "identity.hex", "Back it up: takers know you by this key"),
+    "provider": ("identity_key_file", "identity.hex", "Back it up: takers recognise you by this key"),
 }
 _NEXT: Final = {"taker": ("doctor",), "provider": ("provider", "serve")}
 _CHAIN_KINDS: Final = MappingProxyType({"evm": "chain_id"})
-"""The kinds of layers whose table names a chain, and the key that does."""
+"""For each kind of layer whose table names a chain, the key for it."""
 
 
 def init(
@@ -45,27 +45,28 @@ def init(
     provider_file: Path | None = None,
     session: InSession,
 ) -> Result:
-    """Write a commented configuration file, and the secret beside it. Nothing is ever overwritten.
+    """Write a commented configuration file and its secret. It never overwrites a file.
 
-    For a local network that runs everything is filled in, with the provider that serves there. For mainnet and
-    testnet the keys that only you know are left for you: config check names them.
+    For a running local network the file is complete, and names the provider that serves there. For mainnet and
+    testnet you fill in the keys that only you know: 'layer2 config check' names them.
 
     Args:
-        network: Which network it is for.
+        network: The network.
         role: taker: layer2.toml and the swap seed. provider: provider.toml and the identity key.
-        directory: Where the files go.
-        network_directory: Where the local network was started; else its usual place.
-        provider_file: The file in which a provider writes that it serves; else provider-ready.json in the directory.
+        directory: The directory for the files.
+        network_directory: The directory of the local network. Default: the default directory of simnet and devnet.
+        provider_file: The file that a provider writes when it serves. Default: provider-ready.json in the directory.
     """
     settings = settings_class(role)
     target = directory / settings.default_file_name
     if target.exists():
         raise ConfigurationError(
-            f"{target} exists and is not touched", code="exists", remedy="name another place: --directory"
+            f"{target} exists; nothing was changed", code="exists", remedy="use another directory: --directory"
         )
     values: dict[str, Any]
     if network == "simnet" or network == "devnet":
-        local = LocalNetwork.load(network_directory or default_directory(network))
+        with remedies_in(network, network_directory):
+            local = LocalNetwork.load(network_directory or default_directory(network))
         values = party_values(local, local.provider if role == "provider" else local.taker)
     else:
         values = {"network": network, **_tables_for(network)}
@@ -77,14 +78,14 @@ def init(
     directory.mkdir(parents=True, exist_ok=True)
     secret_file = directory / secret_name
     is_new = write_secret(secret_file)
-    write_new(target, file_text(settings, values, head=_head(role, target)))
+    write_new(target, file_text(settings, values, head=_head(target)))
     here = Session(session.terminal, target, session.verbose)
-    following = here.hint(*(_NEXT[role] if network in ("simnet", "devnet") else _check_words(role)))
+    following = here.hint(*(_NEXT[role] if network in ("simnet", "devnet") else ("config", "check")))
     return Result(
         {"config_file": str(target), "secret_file": str(secret_file), "secret_is_new": is_new, "provider": provider},
         [
             f"{target}: written",
-            f"{secret_file}: {'made, mode 0600' if is_new else 'kept as it was'}. {about}",
+            f"{secret_file}: {'created, mode 0600' if is_new else 'kept'}. {about}",
             f"next: {following}",
         ],
         without,
@@ -92,7 +93,7 @@ def init(
 
 
 def _tables_for(network: str) -> Mapping[str, Mapping[str, Any]]:
-    """A table for each layer that has a client on a public network, with the chain that it names."""
+    """A table for each layer that has a client on a public network, with its chain id."""
     tables: dict[str, Mapping[str, Any]] = {}
     for layer, facts in LAYERS.items():
         if network in facts.clients_on:
@@ -103,10 +104,10 @@ def _tables_for(network: str) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _provider(directory: Path, provider_file: Path | None) -> tuple[dict[str, str] | None, tuple[str, ...]]:
-    """The provider that announces itself, and a warning where none does.
+    """The provider that announces itself in a file; or None, and a warning.
 
     Raises:
-        ConfigurationError: the file that was named is not there, or is not a provider's.
+        ConfigurationError: the file that the user named does not exist, or is not a provider's.
     """
     file = provider_file or directory / READY_FILE
     provider = read_provider(file)
@@ -116,57 +117,51 @@ def _provider(directory: Path, provider_file: Path | None) -> tuple[dict[str, st
         raise ConfigurationError(
             f"there is no file {provider_file}",
             code="missing_file",
-            remedy="'layer2 provider serve' writes it once it serves; look at its output",
+            remedy="'layer2 provider serve' writes it when it serves; check its output",
         )
-    return None, (f"no provider is configured, since there is no {file}: add a [[providers]] table",)
+    return None, (f"no provider is configured, because {file} does not exist: add a [[providers]] table",)
 
 
-def _check_words(role: RoleName) -> tuple[str, ...]:
-    return ("config", "check") if role == "taker" else ("config", "check", "--role", role)
-
-
-def _head(role: RoleName, target: Path) -> tuple[str, ...]:
-    words = " ".join(("layer2", *_check_words(role), "--config", target.name))
+def _head(target: Path) -> tuple[str, ...]:
     return (
-        "Every key can also come from the environment: LAYER2_BOB__RPC_URL is [bob] rpc_url.",
-        f"Paths are relative to this file. Check it with: {words}",
+        "The environment overrides every key: LAYER2_BOB__RPC_URL is [bob] rpc_url.",
+        f"Paths are relative to this file. Check it with: layer2 config check --config {target.name}",
     )
 
 
-def check(*, role: RoleName = "taker", session: InSession) -> Result:
-    """Check the configuration: every key, value and file that it names, and that keys are safe. No node is asked.
+def check(*, session: InSession) -> Result:
+    """Check the configuration of a taker or of a provider. No node is asked.
 
-    Args:
-        role: taker: layer2.toml. provider: provider.toml.
+    It checks every key, every value, every file that the configuration names, and the mode of key files.
     """
-    settings, file = session.settings(role)
+    settings, file = session.settings(), session.file
     check_files(settings)
     for section in settings.layers.values():
         if isinstance(section, EvmSection):
-            # The key may also stand in the file itself, or in the environment.
+            # The key may also be in the file itself, or in the environment.
             section.signer()
     warnings = []
     if len(settings.layers) < 2:
-        warnings.append("fewer than two layers are configured, so there are no transfers")
+        warnings.append("fewer than two layers are configured; transfers need two")
     if isinstance(settings, Layer2Config):
         _check_providers(settings)
         if settings.swap_seed_file is None:
-            warnings.append("swap_seed_file is not set, so there are no transfers")
+            warnings.append("swap_seed_file is not set; transfers need it")
         if not settings.providers:
-            warnings.append("no [[providers]] is configured, so there are no transfers")
+            warnings.append("there is no [[providers]] table; transfers need a provider")
     layers = [layer.value for layer in settings.layers]
     return Result(
-        {"config_file": str(file), "network": settings.network, "layers": layers},
-        [f"{file}: good, for {settings.network}, with {' and '.join(layers) or 'no layer'}"],
+        {"config_file": str(file), "role": session.role, "network": settings.network, "layers": layers},
+        [f"{file}: valid, for a {session.role} on {settings.network}; layers: {', '.join(layers) or 'none'}"],
         tuple(warnings),
     )
 
 
 def _check_providers(config: Layer2Config) -> None:
-    """Check that every provider can be asked safely.
+    """Check the address and the key of every provider.
 
     Raises:
-        ConfigurationError: its address is not https, or not on this machine; or its key cannot be one.
+        ConfigurationError: an address uses plain http and is not on this machine; or a key is not valid.
     """
     from layer2.provider_client import ProviderEndpoint
 
@@ -174,14 +169,13 @@ def _check_providers(config: Layer2Config) -> None:
         ProviderEndpoint(each.name, each.url, bytes.fromhex(each.identity_key))
 
 
-def show(*, origin: bool = False, role: RoleName = "taker", session: InSession) -> Result:
-    """Show the settings in force. Secrets are masked, and so is what an address may hold of them.
+def show(*, origin: bool = False, session: InSession) -> Result:
+    """Show the effective settings of a taker or of a provider. Secrets are masked, including those in addresses.
 
     Args:
-        origin: Show for each where it comes from: the file, the environment, or a default.
-        role: taker: layer2.toml. provider: provider.toml.
+        origin: Also show the origin of each value: the file, the environment or the default.
     """
-    settings, _ = session.settings(role)
+    settings = session.settings()
     values = dict(_shown(settings))
     if not origin:
         return Result({"settings": values}, [f"{name} = {value}" for name, value in values.items()])

@@ -1,4 +1,4 @@
-"""A configuration file as text: every field with its description, given values filled in. Pure."""
+"""Writes a configuration file: every key with its description and, if it is known, its value. Pure."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def file_text(model: type[BaseModel], values: Mapping[str, Any], *, head: Sequen
     """Write a TOML file for a settings class.
 
     Args:
-        model: its fields become keys and tables; their descriptions become comments.
-        values: what is known, nested as in the file. A table that is in it is written with all its keys: a required
-            key without a value stays a comment, so that loading the file names it. Other tables are comments.
-        head: lines of comment at the top.
+        model: its fields become keys and tables, their descriptions comments.
+        values: the known values, nested as in the file. A table with values is written with all its keys. A required
+            key without a value stays a comment, so that loading the file reports it. Other tables are comments.
+        head: comment lines at the top.
 
     Returns:
-        The text; loading it gives the values.
+        The text; loading it returns the values.
     """
     lines = [f"# {line}".rstrip() for line in head]
     lines += [""] if head else []
@@ -38,7 +38,7 @@ def file_text(model: type[BaseModel], values: Mapping[str, Any], *, head: Sequen
             mark = "# " if entry is None and (is_list or not _has_defaults(field)) else ""
             about = (section.__doc__ or "").split("\n", 1)[0]
             lines += ["", f"# {about}".rstrip(), f"{mark}{opened}{name}{closed}"]
-            lines += [f"{mark}{line}" for line in _keys(section, entry or {})]
+            lines += [line if line.startswith("#") else f"{mark}{line}" for line in _keys(section, entry or {})]
     return "\n".join(lines) + "\n"
 
 
@@ -56,7 +56,7 @@ def _keys(model: type[BaseModel], values: Mapping[str, Any]) -> Iterator[str]:
         elif field.default is None:
             yield f"# {name} ="
         else:
-            # The default, as a comment: whoever changes it sees what it was.
+            # The default as a comment, so that it stays visible after a change.
             yield f"# {name} = {_toml(field.default)}"
 
 
@@ -83,7 +83,7 @@ def _toml(value: object) -> str:
         case int() | float():
             return repr(value)
         case str() | Path():
-            # TOML's basic strings take JSON's escapes; of the characters beyond those only DEL needs one more.
+            # TOML's basic strings accept JSON's escapes. Only DEL needs an additional one.
             return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
         case list() | tuple():
             return f"[{', '.join(_toml(item) for item in value)}]"

@@ -1,4 +1,4 @@
-"""The demo's books: what each party owned before and after, and whether it all adds up. Pure."""
+"""The demo's accounts: the balances of each party before and after, and whether they add up. Pure."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ __all__ = ["Books", "Owned"]
 
 @dataclass(frozen=True, slots=True)
 class Owned:
-    """What one party owns at one moment."""
+    """The balances of one party at one moment."""
 
     bob: int
-    """Satoshi as the token on BOB."""
+    """Satoshi in the token on BOB."""
     lightning: int
-    """Satoshi in its channels, those in flight included."""
+    """Satoshi in its channels, including those in flight."""
     gas: int
     """Wei on BOB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """Both parties before and after, and what the receipts of each party's transactions cost.
+    """The balances of both parties before and after, and the fees of their transactions.
 
     Args:
-        fees: wei, by party.
+        fees: wei by party, from the receipts.
     """
 
     before: dict[str, Owned]
@@ -35,22 +35,22 @@ class Books:
     fees: dict[str, int]
 
     def faults(self) -> list[str]:
-        """What does not add up, each in a sentence; empty where all does."""
+        """A sentence for each difference; empty if everything adds up."""
         faults = []
         for layer in ("bob", "lightning"):
             change = sum(
                 getattr(self.after[party], layer) - getattr(self.before[party], layer) for party in self.before
             )
             if change:
-                faults.append(f"between the parties {signed(change)} sat on {layer.upper()} came from nowhere")
+                faults.append(f"the total balance on {layer.upper()} changed by {signed(change)} sat")
         for party, fee in self.fees.items():
             spent = self.before[party].gas - self.after[party].gas
             if spent != fee:
-                faults.append(f"{party} spent {wei(spent)} of gas, its receipts say {wei(fee)}")
+                faults.append(f"{party} spent {wei(spent)} on gas, but its receipts show {wei(fee)}")
         return faults
 
     def table(self) -> Table:
-        """Balances before and after per party and layer; gas in a column of its own."""
+        """Balances before and after by party and layer, with gas in a separate column."""
         rows = []
         for party in self.before:
             before, after = self.before[party], self.after[party]
@@ -62,5 +62,5 @@ class Books:
             change = sum(
                 getattr(self.after[party], layer) - getattr(self.before[party], layer) for party in self.before
             )
-            rows.append(("together", layer.upper(), "", "", signed(change), ""))
+            rows.append(("total", layer.upper(), "", "", signed(change), ""))
         return Table(("party", "layer", ">before, sat", ">after, sat", ">change, sat", ">gas"), tuple(rows))

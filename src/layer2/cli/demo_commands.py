@@ -1,4 +1,4 @@
-"""``layer2 demo``: both directions on a local network, the books, the proofs, and the thief."""
+"""``layer2 demo``: transfers in both directions on a local network, the accounts, the proofs, and forged proofs."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ _NETWORKS = {"simnet": "embedded network", "devnet": "local network of real node
 
 
 async def demo(*, network: LocalName = "simnet", directory: Path | None = None, session: InSession) -> Result:
-    """Move 100,000 sat both ways on a local network, prove it, and try to forge the proofs. No real money.
+    """Move 100,000 sat in both directions on a local network, prove it, and try to forge the proofs. No real money.
 
-    Exit status 0 only if both transfers completed, the books add up, both proofs hold with every node stopped, and
-    every forged copy is refused.
+    Exit status 0: both transfers completed, the accounts add up, both proofs hold with every node stopped, and every
+    forged copy is refused.
 
     Args:
         network: simnet: embedded, nothing to install. devnet: real nodes, after layer2 devnet install.
-        directory: Where all files go, to look at afterwards; omitted, only the proofs are kept, in layer2-demo.
+        directory: The directory in which to keep all files. Default: only the proofs are kept, in layer2-demo.
     """
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="layer2-demo-") as temporary:
@@ -61,15 +61,15 @@ async def demo(*, network: LocalName = "simnet", directory: Path | None = None, 
             proofs.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(
-                f"the directory {proofs} cannot be made: {error.strerror}",
+                f"the directory {proofs} cannot be created: {error.strerror}",
                 code="unwritable_directory",
-                remedy="run it in a directory where you may write, or name one: --directory",
+                remedy="run it in a directory in which you can write, or name one: --directory",
             ) from error
         return await _Demo(session, network, place, proofs).run(began)
 
 
 class _Demo:
-    """One run. ``_faults`` collects what did not hold, each in a sentence."""
+    """One run. ``_faults`` collects a sentence for everything that did not hold."""
 
     def __init__(self, session: Session, name: LocalName, place: Path, proofs: Path) -> None:
         self._session = session
@@ -92,7 +92,7 @@ class _Demo:
         if running:
             self._faults.append(f"processes still run: {running}")
         files = [proof.save(self._proof_place / f"transfer-{proof.terms.terms.swap_id}.json") for proof in proofs]
-        lines: list[Line] = [books.table(), "", "All nodes are stopped. Checking the proofs offline:"]
+        lines: list[Line] = [books.table(), "", "All nodes are stopped. The proofs, checked offline:"]
         policy = ProofPolicy(
             HeaderRequirement.NOT_CHECKED,
             providers=frozenset({stand.identity_key}),
@@ -107,7 +107,7 @@ class _Demo:
         refused = self._forged(proofs, policy)
         lines += [f"  {lie:<22} refused   {reason}" for lie, reason in refused.items()]
         seconds = time.monotonic() - began
-        lines += ["", f"All of this took {seconds:.1f} s. Next: layer2 simnet up, layer2 devnet up, docs/tutorial.md"]
+        lines += ["", f"Total time {seconds:.1f} s. Next: layer2 simnet up, layer2 devnet up, docs/tutorial.md"]
         return Result(
             {
                 "network": self._name,
@@ -161,7 +161,7 @@ class _Demo:
         return proof
 
     async def _settled(self, you: Layer2Manager, proof: TransferProof) -> None:
-        """Wait until the provider has taken the Lightning payment, for which it has hours: the books want it done."""
+        """Wait until the provider has settled the Lightning payment, for which it has hours: the accounts need it."""
         lightning = await you.get_protocol_async(_LIGHTNING)
         payment = LightningPaymentId(proof.terms.terms.payment_hash.hex())
         await lightning.wait_for_status_async(payment, until=TxState.FINAL, timeout=_SETTLING_SECONDS)
@@ -175,7 +175,7 @@ class _Demo:
                 self._faults.append(f"{file} is refused: {error}")
                 continue
             if report.outcome is not ProofOutcome.COMPLETED:
-                self._faults.append(f"{file} shows no completed transfer")
+                self._faults.append(f"{file} does not show a completed transfer")
             lines += report_lines(file, report)
         return lines
 
@@ -198,7 +198,7 @@ async def _owned(manager: Layer2Manager) -> Owned:
 
 
 async def _fees(managers: Mapping[str, Layer2Manager], rpc_url: str, after_block: int) -> dict[str, int]:
-    """Wei that the receipts of each party's own transactions say, in the blocks after that one."""
+    """The fees in wei of each party's transactions in the blocks after a block, from their receipts."""
     clients = {name: await manager.get_protocol_async(_BOB) for name, manager in managers.items()}
     names = {parse_address(await client.receive_address_async()): name for name, client in clients.items()}
     fees = dict.fromkeys(managers, 0)

@@ -1,4 +1,4 @@
-"""The demo's thief: copies of good proofs, each with one lie, and the check that must refuse it. Pure."""
+"""The demo's forged proofs: copies of valid proofs with one change each, and the check that must refuse it. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _STRANGER = PrivateKey(hashlib.sha256(b"layer2 demo: a stranger").digest())
 
 @dataclass(frozen=True, slots=True)
 class Forgery:
-    """A copy with one lie."""
+    """A copy with one change."""
 
     lie: str
     proof: TransferProof
@@ -34,7 +34,7 @@ class Forgery:
 
 
 def forgeries(to_lightning: TransferProof, to_bob: TransferProof) -> tuple[Forgery, ...]:
-    """Five copies of a good proof from BOB to Lightning; another good proof gives the foreign parts."""
+    """Five copies of a valid proof from BOB to Lightning. The parts to exchange come from another valid proof."""
     lies: tuple[tuple[str, Callable[[], TransferProof], str], ...] = (
         ("amount changed", lambda: _amount_changed(to_lightning), "terms_signature"),
         ("signed by another", lambda: _signed_by_a_stranger(to_lightning), "provider"),
@@ -46,7 +46,7 @@ def forgeries(to_lightning: TransferProof, to_bob: TransferProof) -> tuple[Forge
 
 
 def refusal(proof: TransferProof, policy: ProofPolicy) -> ProofRefused | None:
-    """Why the proof is refused after it went through a file; None where it is not."""
+    """The reason why a proof is refused when it is read from a file; None if it is accepted."""
     try:
         check_proof(TransferProof.from_bytes(proof.to_bytes()), policy)
     except FormatError as error:

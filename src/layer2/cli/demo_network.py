@@ -1,4 +1,4 @@
-"""The demo's stage: a local network, a provider as its own process, and a configuration for either party."""
+"""The demo's environment: a local network, a provider process, and a configuration for each party."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from layer2.local.parties import LocalProvider, party_values, taker_config
 __all__ = ["PROCESS_IDS", "Stage", "stage"]
 
 PROCESS_IDS = "process-ids"
-"""The file in the demo's directory that has the id of every process that the demo started."""
+"""The file in the demo's directory with the id of every process that the demo started."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What runs, and how to reach it."""
+    """The running network, and how to reach it."""
 
     network: LocalNetwork
     identity_key: bytes
     taker_config: Layer2Config
     provider_config: Layer2Config
-    """The provider's nodes and account, to read balances; the provider itself has its own."""
+    """The provider's nodes and account, to read its balances. The provider process has another configuration."""
     process_ids: Sequence[int]
 
     def running(self) -> list[int]:
-        """Ids of the demo's processes that still run."""
+        """The ids of the demo's processes that still run."""
         return [each for each in self.process_ids if _runs(each)]
 
 
 @asynccontextmanager
 async def stage(name: LocalName, directory: Path, say: Callable[[str], None]) -> AsyncIterator[Stage]:
-    """Start network and provider; end both when the block is left, or when this process dies.
+    """Start the network and the provider. Stop both when the block ends, or when this process dies.
 
     Raises:
-        ConfigurationError: something is missing, with the remedy.
-        Layer2Error: the provider did not start; says where its log is.
+        ConfigurationError: something is not installed; states the remedy.
+        Layer2Error: the provider did not start; names its log.
     """
     place = directory / name
     network = await asyncio.to_thread(_network_up, name, place, say)
@@ -67,7 +67,7 @@ async def stage(name: LocalName, directory: Path, say: Callable[[str], None]) ->
 
 
 def _network_up(name: LocalName, place: Path, say: Callable[[str], None]) -> LocalNetwork:
-    # Each needs what only its own extra installs.
+    # Each network needs a different extra of the package.
     if name == "simnet":
         from layer2.local import simnet
 

@@ -1,4 +1,4 @@
-"""The demo's live view: every leg of the transfer under way, its state and its deadline."""
+"""The demo's live view: the state and the deadline of each leg of the current transfer."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _SOURCE = {
     TransferState.ARRIVED: "the provider may collect it",
     TransferState.COMPLETED: "collected by the provider",
     TransferState.ABANDONED: "nothing paid",
-    TransferState.REFUNDING: "on its way back",
-    TransferState.REFUNDED: "back",
+    TransferState.REFUNDING: "being refunded",
+    TransferState.REFUNDED: "refunded",
     TransferState.LOST: "collected by the provider",
 }
 _DESTINATION = {
     TransferState.COLLECTING: "being collected by you",
     TransferState.ARRIVED: "yours, not final yet",
     TransferState.COMPLETED: "yours",
-    TransferState.LOST: "LOST: it went back to the provider",
+    TransferState.LOST: "LOST: returned to the provider",
 }
 
 
 def leg_rows(transfer: Transfer, now: float) -> tuple[tuple[str, str, str, str], ...]:
-    """Layer, amount, state and deadline of each leg, for people. Pure."""
+    """The layer, amount, state and deadline of each leg, for people. Pure."""
     request = transfer.request
     refund = "-" if transfer.refundable_from is None else refundable(transfer.refundable_from, now)
     arrives = request.amount if request.amount is not None else (transfer.send_amount or 0) - (transfer.fee or 0)
@@ -56,7 +56,7 @@ def leg_rows(transfer: Transfer, now: float) -> tuple[tuple[str, str, str, str],
 
 
 class LiveView:
-    """Follows one transfer: a table that is redrawn on a terminal, a line for each change elsewhere."""
+    """Follows one transfer: a live table on a terminal, otherwise a line for each change."""
 
     def __init__(self, terminal: Terminal, *, whole: bool) -> None:
         self._terminal = terminal
@@ -65,13 +65,13 @@ class LiveView:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Show the view as long as the block runs."""
+        """Show the view while the block runs."""
         if not self._terminal.progress.is_terminal:
             yield
             return
         from rich.live import Live
 
-        # Redrawn by itself, so that the time that is left runs down while nothing else changes.
+        # Redrawn continuously, so that the remaining time is current.
         with Live(get_renderable=self._table, console=self._terminal.progress, refresh_per_second=4, transient=True):
             yield
 

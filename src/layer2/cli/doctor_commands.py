@@ -1,52 +1,50 @@
-"""``layer2 doctor``: is everything that is configured there, right, and enough?"""
+"""``layer2 doctor``: checks everything that a configuration names, and shows the remedy for each problem."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
 
 from layer2.cli.envelope import Result, Table
 from layer2.cli.exit_status import ExitStatus
-from layer2.cli.session import InSession, settings_class
+from layer2.cli.session import InSession
 from layer2.errors import Layer2Error, NodeUnreachable
 
 __all__ = ["doctor"]
 
 
-async def doctor(*, provider_config: Path | None = None, session: InSession) -> Result:
-    """Check every configured node, key, balance, gas, liquidity, clock, contract, journal and provider.
+async def doctor(*, session: InSession) -> Result:
+    """Check every node, key, balance, gas, liquidity, clock, contract, journal and provider of a configuration.
 
-    One line each; a layer that cannot be reached hides no other. It only looks: a running service is not disturbed.
-    Exit status 4 where something needs you, 5 where something cannot be reached; the remedy stands on the line.
-
-    Args:
-        provider_config: Check this provider.toml instead of layer2.toml, and show what strangers can bind.
+    It also checks a provider's file, and then shows what strangers can reserve. It only reads, and does not disturb a
+    running service. A layer that cannot be reached does not hide the others. Exit status 4: something needs you.
+    5: something cannot be reached. Each line shows its remedy.
     """
     from layer2.cli.examination import examine
 
-    config = session.config() if provider_config is None else settings_class("provider").load(provider_config)
-    here = session if provider_config is None else replace(session, config_file=provider_config)
-    add_owners = here.hint("journal", "add", *(() if provider_config is None else ("--role", "provider")))
+    config = session.settings()
     with session.terminal.working("asking your nodes and providers"):
-        findings = await examine(config, add_owners=add_owners)
+        findings = await examine(config)
     problem, ended = _verdict([each.error for each in findings if each.error is not None])
-    rows = tuple((each.level.value, each.subject, each.text, each.remedy or "") for each in findings)
+    remedies = [None if each.remedy is None else session.addressed(each.remedy) for each in findings]
+    rows = tuple(
+        (each.level.value, each.subject, each.text, remedy or "")
+        for each, remedy in zip(findings, remedies, strict=True)
+    )
     return Result(
         {
             "findings": [
-                {"level": each.level.value, "subject": each.subject, "text": each.text, "remedy": each.remedy}
-                for each in findings
+                {"level": each.level.value, "subject": each.subject, "text": each.text, "remedy": remedy}
+                for each, remedy in zip(findings, remedies, strict=True)
             ]
         },
-        [Table(("", "what", "found", "remedy"), rows)],
+        [Table(("", "subject", "finding", "remedy"), rows)],
         problem=problem,
         ended=ended,
     )
 
 
 def _verdict(errors: Sequence[Layer2Error]) -> tuple[Layer2Error | None, ExitStatus | None]:
-    """What needs a person comes before what may come back by itself."""
+    """The most urgent error: one that needs a person comes before one that may end by itself."""
     if not errors:
         return None, None
     needing = [error for error in errors if not isinstance(error, NodeUnreachable)]

@@ -1,4 +1,4 @@
-"""The one JSON object that every command writes to stdout under ``--json``. Pure."""
+"""The JSON object that every command writes to stdout with ``--json``. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows for people. Columns whose name begins with ``>`` are set to the right."""
+    """A table for people. Columns whose name begins with ``>`` are right-aligned."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -28,7 +28,7 @@ Line: TypeAlias = "str | Table"
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a command has found out."""
+    """The result of a command."""
 
     data: Mapping[str, Any]
     """For machines: satoshi and unix seconds are integers, wei are decimal strings (they exceed 2^53)."""
@@ -36,9 +36,9 @@ class Result:
     """The same for people."""
     warnings: tuple[str, ...] = ()
     problem: Layer2Error | None = None
-    """Why the command did not end well although it has a result."""
+    """The reason why a command with a result did not succeed."""
     ended: ExitStatus | None = None
-    """The exit status, where the problem's own is not the one."""
+    """The exit status, if it differs from that of the problem."""
 
     @property
     def status(self) -> ExitStatus:

@@ -1,4 +1,4 @@
-"""What an ended command tells its caller in one number, and how an error becomes that number. Pure."""
+"""The exit statuses of the program, and the status of each error. Pure."""
 
 from __future__ import annotations
 
@@ -30,25 +30,24 @@ class ExitStatus(IntEnum):
 
     DONE = 0
     REFUSED = 1
-    """Refused or failed; nothing is open."""
+    """Refused or failed; no transfer is open."""
     UNKNOWN = 2
-    """The outcome is not known yet: look before acting again. Also a transfer that is still under way."""
+    """The outcome is unknown, or a transfer is still open: look it up before acting again."""
     WRONG_USE = 3
-    """The command, its arguments or the configuration."""
+    """The command, its arguments or the configuration is wrong."""
     ACTION_NEEDED = 4
-    """Something of yours needs you: money, gas, a key, access to a node, another process on the journal, or a transfer
-    that a human has to look at."""
+    """Something needs you: money, gas, a key, access to a node, another process on the journal, or a transfer that
+    requires a person."""
     UNREACHABLE = 5
-    """A node or provider did not answer; asking again does no harm."""
+    """A node or provider did not answer; a retry is harmless."""
     INTERRUPTED = 130
-    """Ctrl-C or SIGTERM, and nothing was under way."""
+    """Ctrl-C or SIGTERM, and no transfer was open."""
 
 
 def exit_status(error: Layer2Error) -> ExitStatus:
-    """The status for an error that ended a command.
+    """The exit status of an error that ended a command.
 
-    What is not known comes first: whatever the reason, a request that may have happened must not look like one that
-    did not.
+    UNKNOWN comes first: a request that may have been carried out must not look as if it was not.
     """
     if error.outcome is Outcome.UNKNOWN or isinstance(error, ProofUndecided | TaskCancelled):
         return ExitStatus.UNKNOWN

@@ -1,4 +1,4 @@
-"""Opening the manager for a command, and following a transfer up to where the user wants it."""
+"""Opens the manager for a command, and follows a transfer to the state that the user asked for."""
 
 from __future__ import annotations
 
@@ -22,21 +22,24 @@ from layer2.errors import (
     TransferLost,
     TransferRefunded,
 )
+from layer2.model.layers import Layer2ProtocolType
 from layer2.proofs.model import TransferProof
 from layer2.terms.transfers import Transfer, TransferState
 
 if TYPE_CHECKING:
     from layer2.manager import Layer2Manager
 
-__all__ = ["Goal", "UntilName", "connected", "followed", "joined", "opened"]
+__all__ = ["Goal", "UntilName", "connected", "followed", "joined", "nodes_watched", "opened"]
 
+_NODE_SECONDS = 5.0
+"""The interval at which waiting commands ask the nodes."""
 UntilName: TypeAlias = Literal["arrived", "completed"]
 
 
 @asynccontextmanager
 async def opened(session: Session) -> AsyncIterator[Layer2Manager]:
-    """The manager of the configuration; nothing is asked of any node, and nothing goes on yet."""
-    # Loaded here, so that other commands start without it.
+    """The manager of the configuration. It asks no node and resumes no transfer yet."""
+    # Imported here, so that other commands start without it.
     from layer2.manager import Layer2Manager
 
     async with Layer2Manager(session.config()) as manager:
@@ -44,13 +47,13 @@ async def opened(session: Session) -> AsyncIterator[Layer2Manager]:
 
 
 async def connected(manager: Layer2Manager, session: Session) -> Mapping[str, Layer2Error]:
-    """Connect all layers and go on with every open transfer. What is down is shown, and joins when it is back.
+    """Connect all layers and resume every open transfer. A layer that is down is shown, and joins when it is up.
 
     Returns:
-        The layers that are down, by name, each with what is wrong.
+        The layers that are down, by name, each with its error.
 
     Raises:
-        JournalBusy: another process goes on with them.
+        JournalBusy: another process drives the transfers.
     """
     with session.terminal.working("connecting to your nodes"):
         try:
@@ -58,33 +61,70 @@ async def connected(manager: Layer2Manager, session: Session) -> Mapping[str, La
         except InitializationError as error:
             for name, failure in error.failures.items():
                 session.terminal.say(f"down         {name}: {failure}")
+                session.down.add(name)
             return error.failures
     return {}
 
 
 async def joined(manager: Layer2Manager, session: Session) -> None:
-    """As ``connected``, for commands that can also watch: where another process acts, this one only watches."""
+    """As ``connected``. If another process drives the transfers, this one only watches them."""
     try:
         await connected(manager, session)
     except JournalBusy as error:
-        session.terminal.say(f"watching     {error.message}; it goes on with the transfer, and this command only looks")
+        session.terminal.say(f"watching     {error.message}; it drives the transfer, and this command only watches")
+
+
+@asynccontextmanager
+async def nodes_watched(manager: Layer2Manager, session: Session, *layers: Layer2ProtocolType) -> AsyncIterator[None]:
+    """While the block runs, show when a node goes down and when it is up again.
+
+    Without it, a wait would stay silent until its time-out.
+
+    Args:
+        layers: those to watch; omitted, all configured layers.
+    """
+    watched = [layer for layer in manager.config.layers if not layers or layer in layers]
+    tasks = [asyncio.create_task(_watch_node(manager, layer, session)) for layer in watched]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _watch_node(manager: Layer2Manager, layer: Layer2ProtocolType, session: Session) -> None:
+    client, name = await manager.get_protocol_async(layer), layer.value
+    while True:
+        await asyncio.sleep(_NODE_SECONDS)
+        try:
+            # A node that was down is checked again as a whole: it may be on another chain.
+            await (client.initialize_async() if name in session.down else client.legs.read_clock())
+        except Layer2Error as error:
+            if name not in session.down:
+                session.terminal.say(f"down         {name}: {error.message}; waiting for the node")
+            session.down.add(name)
+        else:
+            if name in session.down:
+                session.terminal.say(f"up           {name}")
+            session.down.discard(name)
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """How far a transfer is followed, and what is kept of it."""
+    """The state up to which a transfer is followed, and the file for its proof."""
 
     ends_at: float | None = None
-    """By ``time.monotonic``; None for no limit."""
+    """In seconds of ``time.monotonic``; None for no limit."""
     proof_file: Path | None = None
     """None for ``transfer-ID.json`` in the current directory."""
     until: UntilName = "completed"
     names_transfer: bool = False
-    """Every line carries the transfer's id: several are followed at once."""
+    """Show the transfer's id in every line, because several transfers are followed."""
 
     @classmethod
     def within(cls, timeout: float | None, proof_file: Path | None, until: UntilName = "completed") -> Goal:
-        """Up to so many seconds from now on."""
+        """A goal that ends after so many seconds from now."""
         return cls(None if timeout is None else time.monotonic() + timeout, proof_file, until)
 
     @property
@@ -96,7 +136,7 @@ class Goal:
 
 
 async def followed(manager: Layer2Manager, transfer_id: str, goal: Goal, session: Session) -> Result:
-    """Show every change of a transfer, and return once it is as far as the goal, with its proof in a file.
+    """Show every change of a transfer until it reaches the goal; then save its proof and return.
 
     Raises:
         As ``wait_for_transfer_async``.
@@ -124,7 +164,7 @@ async def followed(manager: Layer2Manager, transfer_id: str, goal: Goal, session
 
 def _note(error: Layer2Error, transfer_id: str, goal: Goal, session: Session) -> None:
     if isinstance(error, TransferRefunded) and error.proof is not None:
-        error.remedy = f"the refund's proof is in {_save(error.proof, transfer_id, goal.proof_file)}"
+        error.remedy = f"the proof of the refund is in {_save(error.proof, transfer_id, goal.proof_file)}"
     if isinstance(error, TransferLost):
         session.terminal.say(f"LOST: transfer {transfer_id}: {error.message}")
 
@@ -141,7 +181,7 @@ def _reached(transfer: Transfer, proof_file: Path, session: Session) -> tuple[li
         return lines, ()
     when = "" if transfer.final_at is None else f", at about {until(transfer.final_at, time.time())}"
     again = session.hint("wait", transfer.transfer_id)
-    return lines, (f"it is not final yet; go on until it is{when}: {again}",)
+    return lines, (f"it is not final yet; keep layer2 running until it is{when}: {again}",)
 
 
 async def _show_changes(manager: Layer2Manager, transfer_id: str, goal: Goal, session: Session) -> None:

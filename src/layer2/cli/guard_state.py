@@ -1,4 +1,4 @@
-"""Which process acts on a journal, without disturbing it."""
+"""Finds the process that acts on a journal, without disturbing it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ __all__ = ["guard_holder"]
 
 
 def guard_holder(journal: Path) -> str | None:
-    """The pid of the process that acts on the journal, ``"unknown"`` where it has not written it, or None.
+    """The pid of the process that acts on the journal, or None; ``"unknown"`` if it has not written its pid.
 
-    The answer may be old by the time that it is read.
+    The answer can be outdated when it is read.
     """
     try:
         descriptor = os.open(journal.with_name(f"{journal.name}.lock"), os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        # Shared, so that two that look do not find each other.
+        # A shared lock, so that two readers do not find each other.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"

@@ -1,4 +1,4 @@
-"""``layer2 journal``: whose transfers a journal holds."""
+"""``layer2 journal``: the owners of a journal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from layer2.cli.envelope import Result, Table
 from layer2.cli.exit_status import ExitStatus
 from layer2.cli.guard_state import guard_holder
-from layer2.cli.session import InSession, RoleName
+from layer2.cli.session import InSession
 from layer2.errors import ConfigurationError, InvalidRequest, JournalError
 from layer2.ports.journal import JournalOwner, SwapRecord
 from layer2.signers.software import SeedPreimages
@@ -23,15 +23,12 @@ if TYPE_CHECKING:
 __all__ = ["add", "configured_owners", "existing_journal", "show"]
 
 
-async def show(*, role: RoleName = "taker", session: InSession) -> Result:
-    """Show whose transfers the journal holds, how many in which state, and which process acts on it.
+async def show(*, session: InSession) -> Result:
+    """Show the journal's owners, the number of transfers in each state, and the process that acts on it.
 
-    It only reads: a running service is not disturbed.
-
-    Args:
-        role: taker: the journal of layer2.toml. provider: that of provider.toml.
+    It only reads, and does not disturb a running service.
     """
-    settings, _ = session.settings(role)
+    settings = session.settings()
     path = settings.journal.path
     mine = configured_owners(settings)
     async with existing_journal(path) as journal:
@@ -49,7 +46,7 @@ async def show(*, role: RoleName = "taker", session: InSession) -> Result:
         },
         [
             f"journal      {path}",
-            f"acted on by  {'no process' if holder is None else f'process {holder}'}",
+            f"used by      {'no process' if holder is None else f'process {holder}'}",
             Table(("owner", "value", "in the configuration"), rows) if rows else "no owners yet",
             Table(("role", "state", ">count"), states) if states else "no transfers yet",
         ],
@@ -61,21 +58,19 @@ async def add(
     value: str | None = None,
     *,
     yes: bool = False,
-    role: RoleName = "taker",
     session: InSession,
 ) -> Result:
-    """Let the journal hold transfers of this configuration's network, accounts and swap seed too.
+    """Allow the journal to hold transfers of this configuration's network, accounts and swap seed too.
 
-    A journal refuses a configuration that is not the one of its transfers: with another seed or account they could
-    not be finished. Add one only if both are yours; without --yes it is only shown what would be added.
+    A journal refuses a configuration with another seed or account: its transfers could not be completed. Add an owner
+    only if both are yours. Without --yes the command shows what it would add.
 
     Args:
-        kind: Add only the owner of this kind; omitted, all that differ.
-        value: Add only this one.
+        kind: Add only the owner of this kind. Default: every owner that differs.
+        value: Add only the owner with this value.
         yes: Add it.
-        role: taker: the journal of layer2.toml. provider: that of provider.toml.
     """
-    settings, file = session.settings(role)
+    settings = session.settings()
     path = settings.journal.path
     wanted = [
         each
@@ -84,7 +79,9 @@ async def add(
     ]
     if not wanted:
         raise InvalidRequest(
-            f"{file} has no {' '.join(word for word in (kind, value) if word)}", code="usage", remedy="correct the file"
+            f"{session.file} has no {' '.join(word for word in (kind, value) if word)}",
+            code="usage",
+            remedy=f"see the owners of both: {session.hint('journal', 'show')}",
         )
     async with existing_journal(path) as journal:
         known = await journal.owners()
@@ -93,20 +90,19 @@ async def add(
             await journal.add_owners(fresh)
     data = {"path": str(path), "owners": [{"kind": each.kind, "value": each.value} for each in fresh], "added": yes}
     if not fresh:
-        return Result(data, [f"{path} holds transfers of this configuration already"])
+        return Result(data, [f"{path} already accepts this configuration"])
     rows = (
-        *((each.kind, each.value, "the journal") for each in known),
+        *((each.kind, each.value, "in the journal") for each in known),
         *((each.kind, each.value, "new") for each in fresh),
     )
-    table = Table(("owner", "value", "known to"), rows)
+    table = Table(("owner", "value", ""), rows)
     if yes:
         return Result(data, [table, f"added to {path}"])
     words = ("journal", "add", *(word for word in (kind, value) if word), "--yes")
-    more = () if role == "taker" else ("--role", role)
     problem = ConfigurationError(
         f"nothing was added to {path}",
         code="needs_yes",
-        remedy=f"if all of these are yours: {session.hint(*words, *more)}",
+        remedy=f"if all of these are yours: {session.hint(*words)}",
     )
     return Result(data, [table], problem=problem, ended=ExitStatus.ACTION_NEEDED)
 
@@ -125,10 +121,10 @@ def configured_owners(settings: LayerSettings) -> tuple[JournalOwner, ...]:
 
 @asynccontextmanager
 async def existing_journal(path: Path) -> AsyncIterator[SqliteJournal]:
-    """The journal, which is not made where it is not there.
+    """Open an existing journal. It never creates one.
 
     Raises:
-        JournalError: there is none, or it cannot be read.
+        JournalError: the journal does not exist, or cannot be read.
     """
     from layer2.swap_engine.journal import SqliteJournal
 
@@ -145,7 +141,7 @@ def _check_exists(path: Path) -> None:
         raise JournalError(
             f"there is no journal {path}",
             code="no_journal",
-            remedy="check journal.path; the first transfer makes the journal",
+            remedy="check journal.path; the first transfer creates the journal",
         )
 
 

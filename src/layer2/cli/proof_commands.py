@@ -1,4 +1,4 @@
-"""``layer2 proof``: read a proof, and check it. Without ``--node`` nothing here loads a network library."""
+"""``layer2 proof``: reads and checks proofs. Without ``--node`` it imports no network library."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _WORDS = {
     Shown.INCLUDED: "its end is included under the header",
     Shown.GENUINE_CONTRACT: "by the genuine HTLC contract",
     Shown.PREIMAGE: "the preimage of the invoice in the terms is shown",
-    Shown.INDEPENDENT_PAYEE: "its payee makes its own preimages: so it was paid",
+    Shown.INDEPENDENT_PAYEE: "its payee creates its own preimages, so it was paid",
 }
 _OUTCOMES = {
     ProofOutcome.COMPLETED: "a completed transfer",
-    ProofOutcome.PARTIAL: "that one leg was collected, and nothing of the other",
-    ProofOutcome.REFUNDED: "a refund, no completed transfer",
+    ProofOutcome.PARTIAL: "that one leg was collected, and nothing about the other leg",
+    ProofOutcome.REFUNDED: "a refund, not a completed transfer",
 }
 
 
@@ -55,30 +55,30 @@ async def verify(
 ) -> Result:
     """Check a proof: what it shows for each leg, and what it leaves open.
 
-    Exit status 0: it shows a completed transfer, and its headers are on their chains. 1: it is refused, and the failed
-    check is named; or it shows a refund or one leg only. 2: your node cannot tell now. 4: every check of the file
-    holds, and nothing shows that its headers are real: ask your node (--node), or name a header that you trust.
+    Exit status 0: it shows a completed transfer, its headers are on their chains, and you named its signer. 1: a check
+    failed, and is named; or the proof shows a refund or one leg only. 2: your node cannot decide now. 4: every check
+    of the file holds, but its headers or its signer are not confirmed: use --node, or --trusted-header and --provider.
 
     Args:
         file: The proof.
-        node: Ask your own nodes, from the configuration, whether the headers are on their chains, and count only
-            providers and tokens of the configuration.
+        node: Ask the nodes of your configuration whether the headers are on their chains. Accept only the providers
+            and tokens of the configuration.
         final: With --node: the headers must be final.
-        provider: Count only terms signed by this key (64 or 66 hex digits); can be given more than once.
-        payee: Count only payments to this Lightning node (66 hex digits), of which you declare that it makes its own
-            preimages and issues no hold invoices; can be given more than once.
-        network: Count only this network: mainnet, testnet or regtest.
-        trusted_header: Hash of a block (64 hex digits) that you know to be on the chain: the proof's block must be
-            that one or, by --headers, one before it. Where both legs have a block: LAYER:HASH, for each.
-        headers: File of the headers after that of the proof, up to the trusted one and with it: one in a line,
-            oldest first, as debug_getRawHeader gives them. Where both legs have a block: LAYER:FILE, for each.
+        provider: Accept only terms signed by this key (64 or 66 hex digits); can be repeated.
+        payee: Accept only payments to this Lightning node (66 hex digits). You declare that it creates its own
+            preimages and issues no hold invoices; can be repeated.
+        network: Accept only this network: mainnet, testnet or regtest.
+        trusted_header: The hash (64 hex digits) of a block that you know is on the chain: the proof's block must be
+            this one or, with --headers, an earlier one. If both legs have a block: LAYER:HASH, for each.
+        headers: The file of the headers after the proof's block, up to and including the trusted one: one per line,
+            oldest first, as debug_getRawHeader returns them. If both legs have a block: LAYER:FILE, for each.
     """
     if final and not node:
-        raise InvalidRequest("--final needs --node: only a node can say what is final", code="usage")
+        raise InvalidRequest("--final needs --node: only a node knows what is final", code="usage")
     if node and trusted_header:
         raise InvalidRequest("--trusted-header is for a verifier without a node: omit --node", code="usage")
     if headers and not trusted_header:
-        raise InvalidRequest("--headers needs --trusted-header: by themselves headers show nothing", code="usage")
+        raise InvalidRequest("--headers needs --trusted-header: headers alone show nothing", code="usage")
     policy = ProofPolicy(
         OFFLINE.header,
         providers=frozenset(_key(text, "--provider", (32, 33)) for text in provider) or None,
@@ -98,15 +98,15 @@ async def verify(
 async def headers(
     file: Path, output: Path, *, layer: str | None = None, final: bool = False, session: InSession
 ) -> Result:
-    """Write the headers after a proof's block, for a verifier without a node: input of proof verify --headers.
+    """Write the headers after a proof's block, for a verifier without a node (proof verify --headers).
 
-    They are your own node's, up to its safe block.
+    They come from your node, and end with its safe block.
 
     Args:
         file: The proof.
         output: The file to write.
-        layer: The layer of the block, where both legs have one.
-        final: Up to the finalized block.
+        layer: The layer of the block, if both legs have one.
+        final: End with the finalized block.
     """
     from layer2.manager import Layer2Manager
     from layer2.model.transactions import Finality
@@ -115,7 +115,8 @@ async def headers(
     proof = load(file)
     _check_is_another(output, file)
     evidence = _evidence_with_header(proof, None if layer is None else _layer(layer))
-    async with Layer2Manager(session.config()) as manager:
+    config = session.config()
+    async with Layer2Manager(config) as manager:
         client = await manager.get_protocol_async(evidence.protocol)
         with session.terminal.working(f"asking your {evidence.protocol.value} node"):
             await client.initialize_async()
@@ -123,15 +124,17 @@ async def headers(
             chain = await client.header_chain_async(evidence, until=Finality.FINALIZED if final else Finality.SAFE)
     _write(output, write_headers(chain))
     last = "0x" + keccak256(chain[-1] if chain else evidence.header).hex()
+    provider = proof.terms.terms.provider.hex()
+    signer = f" --provider {provider}" if provider in {each.identity_key for each in config.providers} else ""
     lines: list[Line] = [
         f"{output}   {len(chain)} headers, up to block {last}",
-        f"to check: layer2 proof verify {file} --trusted-header {last} --headers {output}",
+        f"to check: layer2 proof verify {file} --trusted-header {last} --headers {output}{signer}",
     ]
     return Result({"file": str(output), "headers": len(chain), "trusted_header": last}, lines)
 
 
 def show(file: Path, *, session: InSession) -> Result:
-    """Show who owes what to whom under which terms. Nothing is checked: that is for proof verify.
+    """Show the terms of a proof: the parties, the amounts and the deadlines. Use proof verify to check it.
 
     Args:
         file: The proof.
@@ -146,8 +149,8 @@ def show(file: Path, *, session: InSession) -> Result:
         f"hash       {short_hash(terms.payment_hash.hex(), whole=session.verbose)}",
         f"provider   {short_hash(terms.provider.hex(), whole=session.verbose)} is named as the signer of the terms",
         f"agreed     {at_time(terms.issued_at)}",
-        f"           the taker pays by {at_time(terms.fund_by)}, the provider by {at_time(terms.counter_fund_by)}, "
-        f"collected by {at_time(terms.collect_by)}",
+        f"           the taker pays before {at_time(terms.fund_by)}, the provider before "
+        f"{at_time(terms.counter_fund_by)}; to be collected before {at_time(terms.collect_by)}",
         *(f"{name:<10} {text}" for name, leg in _legs(terms) for text in _leg_lines(leg, whole=session.verbose)),
         f"evidence   source: {_kind(proof.source_leg)}; destination: {_kind(proof.destination_leg)}",
         f"not checked yet: layer2 proof verify {file}",
@@ -160,7 +163,7 @@ def load(file: Path) -> TransferProof:
 
     Raises:
         ConfigurationError: the file cannot be read.
-        ProofRefused: it is not a proof; check ``format``.
+        ProofRefused: the file is not a proof; check ``format``.
     """
     try:
         return TransferProof.load(file)
@@ -171,15 +174,15 @@ def load(file: Path) -> TransferProof:
 
 
 def report_lines(file: Path, report: ProofReport) -> list[Line]:
-    """What a proof shows, leg by leg, and what it leaves open."""
+    """What a proof shows for each leg, and what it leaves open."""
     if report.level is ProofLevel.OFFLINE:
-        verdict = f"not shown: it states {_OUTCOMES[report.outcome]}; nothing shows that its headers are real"
+        verdict = f"not shown: it states {_OUTCOMES[report.outcome]}, but nothing shows that its headers are real"
     else:
         verdict = f"holds: {_OUTCOMES[report.outcome]}"
     lines: list[Line] = [f"{file}   {verdict}"]
     for name, leg in (("source", report.source), ("destination", report.destination)):
         lines.append(f"  {name:<12} {leg.protocol.value:<10} {_shown(leg)}")
-    known = "whom you named" if report.provider_is_known else "whoever that is"
+    known = "a provider that you named" if report.provider_is_known else "an unknown signer"
     lines.append(f"  {'terms':<12} signed by {report.terms.provider.hex()[:10]}.., {known}")
     return [*lines, *(f"  {'open':<12} {matter.text}" for matter in report.open_points)]
 
@@ -198,17 +201,23 @@ def report_data(report: ProofReport) -> dict[str, Any]:
 
 
 def _problem(report: ProofReport) -> tuple[Layer2Error | None, ExitStatus | None]:
-    """Why the command does not end with 0, and its exit status where it is not the error's own."""
+    """The reason for an exit status other than 0, and the status if it differs from that of the error."""
     match report.outcome:
         case ProofOutcome.REFUNDED:
-            return Layer2Error("the proof is of a refund: it shows no completed transfer", code="proof_of_refund"), None
+            return Layer2Error("the proof shows a refund, not a completed transfer", code="proof_of_refund"), None
         case ProofOutcome.PARTIAL:
-            return Layer2Error("the proof is of one leg: it shows no completed transfer", code="proof_of_one_leg"), None
+            return Layer2Error("the proof shows one leg, not a completed transfer", code="proof_of_one_leg"), None
         case ProofOutcome.COMPLETED if report.level is ProofLevel.OFFLINE:
             asked: list[OpenMatter] = [each for each in report.open_points if each.point is OpenPoint.HEADER]
             problem = ProofUndecided("not shown: " + "; and ".join(each.text for each in asked))
             problem.retryable = False
-            problem.remedy = "use --node, or --trusted-header with a block that you know to be on the chain"
+            problem.remedy = "use --node, or --trusted-header with a block that you know is on the chain"
+            return problem, ExitStatus.ACTION_NEEDED
+        case ProofOutcome.COMPLETED if not report.provider_is_known:
+            signer = report.terms.provider.hex()
+            problem = ProofUndecided(f"anyone could have signed the terms: you did not name the signer {signer}")
+            problem.retryable = False
+            problem.remedy = f"if you know that this key is the provider's: --provider {signer}"
             return problem, ExitStatus.ACTION_NEEDED
         case ProofOutcome.COMPLETED:
             return None, None
@@ -233,11 +242,11 @@ def _check_offline(
 
 
 async def _ask_nodes(proof: TransferProof, policy: ProofPolicy, session: Session, *, final: bool) -> ProofReport:
-    """What the proof shows under the configuration's policy, with its headers on the chains of your own nodes.
+    """Check a proof under the configuration's policy, and its headers at the nodes of the configuration.
 
     Raises:
-        ProofRefused: a check failed, or a node has another block; a proof of a refund is asked for like any other.
-        ProofUndecided: a node cannot tell now.
+        ProofRefused: a check failed, or a node has another block. This includes proofs of a refund.
+        ProofUndecided: a node cannot decide now.
     """
     from layer2.manager import Layer2Manager
     from layer2.manager.verification import configured_policy, confirmed_report
@@ -271,7 +280,7 @@ def _evidence_with_header(proof: TransferProof, layer: Layer2ProtocolType | None
 
 
 def _of_layer(text: str, placed: list[Layer2ProtocolType], option: str) -> tuple[Layer2ProtocolType, str]:
-    """The layer that an option's value is for, and the rest of the value."""
+    """The layer that an option's value names, and the rest of the value."""
     name, _, value = text.partition(":")
     if value and name.upper() in Layer2ProtocolType.__members__:
         return _layer(name), value
@@ -300,7 +309,7 @@ def _key(text: str, option: str, lengths: tuple[int, ...]) -> bytes:
 
 def _check_is_another(output: Path, file: Path) -> None:
     if output.exists() and output.samefile(file):
-        raise InvalidRequest("the headers would be written over the proof: name another file", code="usage")
+        raise InvalidRequest("the headers would overwrite the proof: name another file", code="usage")
 
 
 def _write(file: Path, text: str) -> None:
@@ -316,12 +325,12 @@ def _load_headers(file: Path) -> tuple[bytes, ...]:
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be read: {error.strerror}", code="unreadable_file") from error
     except (FormatError, UnicodeDecodeError) as error:
-        raise ProofRefused("header_chain", f"{file} is not a file of headers") from error
+        raise ProofRefused("header_chain", f"{file} does not contain headers") from error
 
 
 def _shown(leg: LegReport) -> str:
     if leg.outcome is None:
-        return "nothing is shown of this leg"
+        return "nothing is shown about this leg"
     words = [_WORDS[one] for one in Shown if one in leg.shown]
     if leg.header is not None:
         words.append(f"block {leg.header.number} 0x{leg.header.hash.hex()[:8]}.., {_place(leg)}")
@@ -331,11 +340,11 @@ def _shown(leg: LegReport) -> str:
 def _place(leg: LegReport) -> str:
     match leg.level:
         case ProofLevel.OFFLINE:
-            return "whose place in the chain is not shown"
+            return "not confirmed to be on the chain"
         case ProofLevel.TRUSTED_HEADER:
             return "on the chain of the header that you trust"
         case ProofLevel.AS_AGREED:
-            return f"on your node's chain, {leg.leg.finality.value} at least"
+            return f"on your node's chain, at least {leg.leg.finality.value}"
         case ProofLevel.FINALIZED:
             return "final on your node's chain"
 
@@ -369,7 +378,7 @@ def _leg_lines(leg: Leg, *, whole: bool) -> list[str]:
                 f"({leg.token_decimals} decimals) of the token {to_checksum(leg.token)}",
                 f"from {to_checksum(leg.payer)} to {to_checksum(leg.payee)}, "
                 f"in the contract {to_checksum(leg.contract)}",
-                f"anyone may refund it from {at_time(leg.deadline)}; it counts when it is {leg.finality.value}",
+                f"refundable by anyone from {at_time(leg.deadline)}; it counts when it is {leg.finality.value}",
             ]
         case LightningLeg():
             return [
@@ -378,13 +387,13 @@ def _leg_lines(leg: Leg, *, whole: bool) -> list[str]:
                 f"by the invoice {_invoice(leg.invoice, whole=whole)}",
             ]
         case _:
-            return [f"{leg.protocol.value}, {printable(leg.network_id)}: a leg of the kind {leg.kind}"]
+            return [f"{leg.protocol.value}, {printable(leg.network_id)}: a leg of kind {leg.kind}"]
 
 
 def _invoice(text: str, *, whole: bool) -> str:
-    """The invoice, if it may be one: the file is someone else's, and nothing of it is checked yet."""
+    """The invoice, if it has the characters of one: the file comes from a stranger and is not checked yet."""
     if not (text.isascii() and text.isalnum()):
-        return "that is none"
+        return "(not a valid invoice)"
     return text if whole else text[:24] + ".."
 
 

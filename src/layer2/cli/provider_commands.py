@@ -1,23 +1,26 @@
-"""``layer2 provider``: be the other side of transfers."""
+"""``layer2 provider``: run a swap provider."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
+from layer2.cli.envelope import Result
 from layer2.cli.local_config import READY_FILE
 from layer2.cli.session import InSession, missing_extra
+from layer2.cli.wording import until
 
 __all__ = ["serve"]
 
 
-async def serve(*, ready_file: Path | None = None, session: InSession) -> None:
-    """Run a swap provider until SIGTERM or Ctrl-C; it then shows by when it must run again.
+async def serve(*, ready_file: Path | None = None, session: InSession) -> Result:
+    """Run a swap provider until SIGTERM or Ctrl-C. It then shows by when it must run again.
 
     Its configuration is provider.toml in the current directory, or the file of --config. It logs to stderr.
 
     Args:
-        ready_file: Written once it serves and removed when it ends, with url and identity_key; omitted, it is
-            provider-ready.json beside the configuration, where 'layer2 config init' looks for it.
+        ready_file: The file to write when the provider serves, with url and identity_key. It is removed at the end.
+            Default: provider-ready.json beside the configuration, where 'layer2 config init' looks for it.
     """
     try:
         from layer2.provider.process import serve as serve_provider
@@ -26,4 +29,10 @@ async def serve(*, ready_file: Path | None = None, session: InSession) -> None:
         raise missing_extra(error) from error
     settings = ProviderSettings.load(session.config_file)
     beside = ProviderSettings.find(session.config_file).parent / READY_FILE
-    await serve_provider(settings, ready_file=ready_file or beside)
+    stopped = await serve_provider(settings, ready_file=ready_file or beside)
+    data = {"open_swaps": stopped.open_swaps, "must_be_back_by": stopped.must_be_back_by}
+    ended = f"stopped; open swaps: {stopped.open_swaps}"
+    if stopped.must_be_back_by is None:
+        return Result(data, [f"{ended}; no money is at risk while the provider is down"])
+    when = until(stopped.must_be_back_by, time.time())
+    return Result(data, [f"{ended}; act before {when}, or money can be lost: {session.hint('provider', 'serve')}"])

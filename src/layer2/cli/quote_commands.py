@@ -1,4 +1,4 @@
-"""``layer2 pairs`` and ``quote``: what the providers offer. Nothing is begun."""
+"""``layer2 pairs`` and ``quote``: the offers of the providers. No transfer is started."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ __all__ = ["pairs", "quote"]
 
 
 async def pairs(*, session: InSession) -> Result:
-    """Show what each provider asks, takes and how long it binds your money, for each pair of layers.
+    """Show the fee, the limits and the durations of each provider, for each pair of layers.
 
-    None of it is signed: only a quote binds a provider. 'collect within' is the time that you have to collect what
-    arrives, 'back within' the time after which your money is surely back if the provider vanishes.
+    They are not signed: only a quote binds a provider. 'collect within' is the time that you have to collect what
+    arrives. 'back within' is the time after which your money is refunded if the provider disappears.
     """
     async with opened(session) as manager:
         with session.terminal.working("asking the providers"):
@@ -44,7 +44,7 @@ async def pairs(*, session: InSession) -> Result:
     columns = ("provider", "from -> to", ">fee", ">amount", ">collect within", ">back within")
     return Result(
         {"pairs": [_pair_data(each) for each in offered]},
-        [Table(columns, rows) if rows else "no provider offers a pair of layers"],
+        [Table(columns, rows) if rows else "no provider serves a pair of layers"],
     )
 
 
@@ -75,22 +75,22 @@ async def quote(
     max_fee: Satoshi | None = None,
     session: InSession,
 ) -> Result:
-    """Ask all configured providers for a price and show the cheapest. Nothing is begun.
+    """Request quotes from all configured providers and show the cheapest. No transfer is started.
 
     Args:
-        amount: What has to arrive, in satoshi; or give --send.
+        amount: The amount to arrive, in satoshi; or use --send.
         source: The layer that pays.
         destination: The layer that receives.
-        send: What leaves the source, in satoshi, instead of what has to arrive.
-        recipient: A BOLT 11 invoice of someone else that is to be paid; omitted, the money comes to you.
-        max_fee: Most that may leave the source beyond what arrives, in satoshi; omitted, 1 % and twice the estimated
-            network costs.
+        send: The amount to leave the source, in satoshi, instead of the amount to arrive.
+        recipient: A BOLT 11 invoice of another party. Default: you receive the money.
+        max_fee: The maximum fee in satoshi: what leaves the source less what arrives. Default: 1 % plus twice the
+            estimated network costs.
     """
     if (amount is None) == (send is None):
-        raise InvalidRequest("give exactly one of AMOUNT, what arrives, and --send, what leaves", code="usage")
+        raise InvalidRequest("use exactly one of AMOUNT (to arrive) and --send (to leave)", code="usage")
     async with opened(session) as manager:
         with session.terminal.working("asking the providers"):
-            # This command resumes no open transfers: asking for a price is no act.
+            # Not initialize_all_async, which would resume open transfers.
             for layer in dict.fromkeys((source, destination)):
                 await (await manager.get_protocol_async(layer)).initialize_async()
             offer = await manager.quote_transfer_async(

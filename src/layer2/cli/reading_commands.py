@@ -1,38 +1,83 @@
-"""``layer2 list`` and ``show``: what the journal holds. No node is asked, and a running service is not disturbed."""
+"""``layer2 list`` and ``show``: the transfers, or a provider's swaps, in the journal. No node is asked."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from cyclopts import Parameter
 
 from layer2.cli.envelope import Result
 from layer2.cli.following import opened
-from layer2.cli.session import InSession, Session
+from layer2.cli.session import InSession
+from layer2.cli.swap_wording import swap_data, swaps_table
 from layer2.cli.transfer_wording import transfer_data, transfer_lines, transfers_table
 from layer2.errors import InvalidRequest, UnknownTransfer
+from layer2.legs.timelock_settings import settings_for
 from layer2.terms.transfers import Transfer
 
 if TYPE_CHECKING:
     from layer2.manager import Layer2Manager
+    from layer2.ports.journal import SwapRecord
 
 __all__ = ["found", "list_transfers", "show"]
 
+StateName: TypeAlias = Literal[
+    "planned",
+    "agreed",
+    "funding",
+    "funded",
+    "collecting",
+    "arrived",
+    "completed",
+    "refunding",
+    "refunded",
+    "abandoned",
+    "lost",
+    "counter_funding",
+    "counter_funded",
+    "releasing",
+    "released",
+]
+"""The states of transfers, then those of a provider's swaps alone."""
 
-async def list_transfers(*, open_only: Annotated[bool, Parameter(name="--open")] = False, session: InSession) -> Result:
-    """List your transfers, newest first, as the journal holds them; no node is asked.
+
+async def list_transfers(
+    *,
+    open_only: Annotated[bool, Parameter(name="--open")] = False,
+    state: tuple[StateName, ...] = (),
+    limit: int | None = None,
+    session: InSession,
+) -> Result:
+    """List your transfers, newest first, or the swaps of a provider. It reads the journal, and asks no node.
 
     Args:
         open_only: Only those that have not ended.
+        state: Only those in this state; can be repeated.
+        limit: At most so many, the newest.
     """
-    absent = _absent_journal(session)
-    if absent is not None:
-        return Result({"transfers": []}, [f"no transfers yet: {absent}"])
+    if limit is not None and limit < 1:
+        raise InvalidRequest("--limit must be 1 or more", code="usage")
+    settings = session.settings()
+    path, is_taker = settings.journal.path, session.role == "taker"
+    noun = "transfers" if is_taker else "swaps"
+    if not path.exists():
+        # Reading never creates a journal: a new one would hide a mistyped path.
+        return Result({noun: []}, [f"no {noun} yet: {_absent(path)}"])
+    nothing = f"no {noun} in {path}"
+    nothing += " match" if state else " are open" if open_only else " yet"
+    if not is_taker:
+        records = await _provider_records(path, open_only=open_only)
+        chosen = [each for each in records if not state or each.state.get("state") in state][:limit]
+        rules = settings_for(settings.network)
+        return Result(
+            {"swaps": [swap_data(each, rules) for each in chosen]},
+            swaps_table(chosen, rules, time.time()) if chosen else [nothing],
+        )
     async with opened(session) as manager:
-        transfers = await manager.list_transfers_async(open_only=open_only)
-    path = manager.config.journal.path
-    nothing = f"no transfer is open in {path}" if open_only else f"no transfers yet in {path}"
+        listed = await manager.list_transfers_async(open_only=open_only)
+    transfers = [each for each in listed if not state or each.state.value in state][:limit]
     return Result(
         {"transfers": [transfer_data(each) for each in transfers]},
         transfers_table(transfers, time.time()) if transfers else [nothing],
@@ -40,41 +85,52 @@ async def list_transfers(*, open_only: Annotated[bool, Parameter(name="--open")]
 
 
 async def show(transfer_id: str | None = None, *, key: str | None = None, session: InSession) -> Result:
-    """Show one transfer as the journal holds it; no node is asked.
+    """Show one transfer. It reads the journal, and asks no node.
 
     Args:
-        transfer_id: As layer2 transfer and layer2 list show it; or give --key.
+        transfer_id: The id that layer2 transfer and layer2 list show; or use --key.
         key: The transfer's idempotency key.
     """
-    absent = _absent_journal(session)
-    if absent is not None:
-        raise UnknownTransfer(f"there is no transfer: {absent}", transfer_id=transfer_id)
+    path = session.config().journal.path
+    _check_named(transfer_id, key)
+    if not path.exists():
+        raise UnknownTransfer(f"there is no transfer: {_absent(path)}", transfer_id=transfer_id)
     async with opened(session) as manager:
         one = await found(manager, transfer_id, key)
     return Result(transfer_data(one), transfer_lines(one, time.time(), whole=session.verbose))
 
 
 async def found(manager: Layer2Manager, transfer_id: str | None, key: str | None) -> Transfer:
-    """The transfer with that id, or under that idempotency key.
+    """The transfer with an id, or under an idempotency key.
 
     Raises:
         InvalidRequest: not exactly one of the two is given.
-        UnknownTransfer: the journal has none.
+        UnknownTransfer: the journal has no such transfer.
     """
-    if (transfer_id is None) == (key is None):
-        raise InvalidRequest("name one transfer: its TRANSFER-ID, or its --key", code="usage")
+    _check_named(transfer_id, key)
     if transfer_id is not None:
         return await manager.get_transfer_async(transfer_id)
     assert key is not None
     one = await manager.get_transfer_by_key_async(key)
     if one is None:
-        raise UnknownTransfer(
-            f"the journal {manager.config.journal.path} has no transfer under that idempotency key", transfer_id=None
-        )
+        raise UnknownTransfer(f"the journal {manager.config.journal.path} has no transfer with this idempotency key")
     return one
 
 
-def _absent_journal(session: Session) -> str | None:
-    """Why there can be no transfers. To read a journal never makes one: a mistyped path would be hidden by that."""
-    path = session.config().journal.path
-    return None if path.exists() else f"the journal {path} does not exist"
+def _check_named(transfer_id: str | None, key: str | None) -> None:
+    if (transfer_id is None) == (key is None):
+        raise InvalidRequest(
+            "name one transfer: its TRANSFER-ID, or its --key", code="usage", remedy="layer2 list shows all transfers"
+        )
+
+
+async def _provider_records(path: Path, *, open_only: bool) -> list[SwapRecord]:
+    from layer2.cli.journal_commands import existing_journal
+    from layer2.ports.journal import Role
+
+    async with existing_journal(path) as journal:
+        return list(await journal.list(role=Role.PROVIDER, open_only=open_only))
+
+
+def _absent(path: Path) -> str:
+    return f"the journal {path} does not exist"

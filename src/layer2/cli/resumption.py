@@ -1,4 +1,4 @@
-"""What ``layer2 resume`` has come to: which transfers ended how, what is down, and whether someone is needed. Pure."""
+"""The result of ``layer2 resume``: how each transfer ended, and which layers are down. Pure."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def resumed(
     """The result of resuming.
 
     Args:
-        transfers: those that were open, as they are now.
-        ended_badly: how their waits ended, where not well.
-        down: by layer, what is wrong with those that could not be connected.
+        transfers: those that were open, in their current state.
+        ended_badly: the errors of their waits.
+        down: the error of each layer that could not be connected.
     """
-    # One that is still open means more than one that has ended badly.
+    # A transfer that is still open is more urgent than one that has ended badly.
     problems = sorted(ended_badly, key=lambda each: not isinstance(each, AsyncTimeout))
     statuses = [exit_status(each) for each in problems]
     is_open = any(not each.state.is_final for each in transfers)
@@ -33,7 +33,7 @@ def resumed(
     needs_a_human = any(each.attention is not None or each.state is TransferState.LOST for each in transfers)
     ended = ExitStatus.ACTION_NEEDED if needs_a_human or ExitStatus.ACTION_NEEDED in statuses else worst(statuses)
     if needs_a_human and not problems:
-        problems.append(Layer2Error("a transfer needs you", code="attention", remedy="see ATTENTION and LOST above"))
+        problems.append(Layer2Error("a transfer needs you", code="attention", remedy="see ATTENTION or LOST above"))
     return Result(
         {
             "transfers": [transfer_data(each) for each in transfers],

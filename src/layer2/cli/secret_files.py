@@ -1,4 +1,4 @@
-"""The files that a configuration names: whether they are there, and whether its keys are safe in them."""
+"""Checks the files that a configuration names: that they exist, and that only their owner can read the keys."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from layer2.signers.software import read_secret_file
 __all__ = ["check_files", "key_files", "named_files", "open_to_others"]
 
 _KEYS: Final = frozenset({"key_file", "swap_seed_file", "identity_key_file"})
-"""Fields whose files hold 32 secret bytes as hex digits."""
+"""Fields whose files hold 32 secret bytes in hexadecimal."""
 
 
 def named_files(settings: BaseModel, table: str = "") -> Iterator[tuple[str, str, Path]]:
-    """Every file that is named: the key for messages, the field's name, and the path."""
+    """Every named file: its key for messages, the field's name and the path."""
     for name in type(settings).model_fields:
         value = getattr(settings, name)
         if isinstance(value, BaseModel):
@@ -34,19 +34,21 @@ def key_files(settings: BaseModel) -> list[tuple[str, Path]]:
 
 
 def check_files(settings: BaseModel) -> None:
-    """Check that every file is there, and that every key's file is its owner's alone and holds 64 hex digits.
+    """Check that every file exists, that only its owner can read a key file, and that it holds 64 hex digits.
 
     Raises:
         ConfigurationError: a file is missing.
-        SignerError: a key's file is not one; never shows what it holds.
+        SignerError: a key file has another mode or content. The content is never shown.
     """
     for key, name, path in named_files(settings):
         if not path.is_file():
-            raise ConfigurationError(f"{key}: there is no file {path}", code="missing_file")
+            raise ConfigurationError(
+                f"{key}: there is no file {path}", code="missing_file", remedy=f"create it, or correct {name}"
+            )
         if name in _KEYS:
             read_secret_file(path)
 
 
 def open_to_others(path: Path) -> bool:
-    """Whether others than the owner may read or write the file."""
+    """Whether users other than the owner can read or write the file."""
     return bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))

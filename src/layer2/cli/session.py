@@ -1,7 +1,8 @@
-"""What every command is given: the options that hold everywhere, the terminal, and the configuration."""
+"""The options of every command, the terminal and the configuration, as each command receives them."""
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 from cyclopts import Parameter
 
 from layer2.cli.terminal import Terminal
+from layer2.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from layer2.config import Layer2Config, LayerSettings
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["InSession", "RoleName", "Session", "missing_extra", "settings_class"]
 
 RoleName: TypeAlias = Literal["taker", "provider"]
+_PROVIDER_KEY = "identity_key_file"
+"""The key that every provider's file has, and no taker's."""
+_COMMAND = re.compile(r"\blayer2 (config (?:check|show)|journal (?:show|add)|doctor|list|show|wait|resume)\b")
+"""Commands in remedies that read a configuration."""
 
 
 @dataclass(slots=True)
@@ -25,42 +31,76 @@ class Session:
 
     terminal: Terminal
     config_file: Path | None
-    """As given by ``--config``; None: ``LAYER2_CONFIG``, or the default name in the current directory."""
+    """The file of ``--config``; None: ``LAYER2_CONFIG``, or the default name in the current directory."""
     verbose: bool
-    """Hashes are shown whole."""
+    """Show whole hashes."""
     under_way: set[str] = field(default_factory=set)
-    """Ids of transfers that this run began or resumed and that have not ended, to show when it is interrupted."""
+    """Ids of open transfers that this run started or resumed, to show if it is interrupted."""
+    down: set[str] = field(default_factory=set)
+    """Names of layers that were shown as down and not as up again."""
 
-    def config(self) -> Layer2Config:
-        """The checked configuration.
+    @property
+    def role(self) -> RoleName:
+        """The party whose configuration this run addresses.
 
         Raises:
-            ConfigurationError: names the key, the file, and what is allowed.
+            ConfigurationError: the file is not TOML, or cannot be read.
         """
         from layer2.config import Layer2Config
 
-        return Layer2Config.load(self.config_file)
+        file = Layer2Config.find(self.config_file)
+        return "provider" if file.name == "provider.toml" or _PROVIDER_KEY in Layer2Config.keys_in(file) else "taker"
 
-    def settings(self, role: RoleName) -> tuple[LayerSettings, Path]:
-        """The checked configuration of a taker or of a provider, and its file.
+    @property
+    def file(self) -> Path:
+        """The configuration file that this run addresses. It may not exist."""
+        return settings_class(self.role).find(self.config_file)
+
+    def settings(self) -> LayerSettings:
+        """The checked configuration, of a taker or of a provider.
 
         Raises:
-            ConfigurationError: as ``config``; also where the provider's parts are not installed.
+            ConfigurationError: names the key, the file and the allowed values; or the provider extra is missing.
         """
-        kind = settings_class(role)
-        return kind.load(self.config_file), kind.find(self.config_file)
+        return settings_class(self.role).load(self.config_file)
+
+    def config(self) -> Layer2Config:
+        """The checked configuration of a taker.
+
+        Raises:
+            ConfigurationError: as ``settings``; also if the file is a provider's.
+        """
+        from layer2.config import Layer2Config
+
+        if self.role == "provider":
+            raise ConfigurationError(
+                f"{self.file} is the configuration of a provider, and this command is for a taker",
+                code="provider_file",
+                remedy="name the taker's file: --config layer2.toml",
+            )
+        return Layer2Config.load(self.config_file)
 
     def hint(self, *words: str) -> str:
-        """A command line to be typed next: it addresses the same configuration as this one."""
-        more = () if self.config_file is None else ("--config", str(self.config_file))
-        return shlex.join(("layer2", *words, *more))
+        """A command line for the user to enter next, with the same configuration as this run."""
+        return shlex.join(("layer2", *words, *self._options))
+
+    def addressed(self, text: str) -> str:
+        """The text, with the configuration of this run added to each command line in it."""
+        options = shlex.join(self._options)
+        if not options or "--config" in text:
+            return text
+        return _COMMAND.sub(lambda found: f"{found[0]} {options}", text)
+
+    @property
+    def _options(self) -> tuple[str, ...]:
+        return () if self.config_file is None else ("--config", str(self.config_file))
 
 
 def settings_class(role: RoleName) -> type[LayerSettings]:
     """The class of a role's configuration file.
 
     Raises:
-        ConfigurationError: the provider's parts are not installed.
+        ConfigurationError: the provider extra is not installed.
     """
     if role == "taker":
         from layer2.config import Layer2Config
@@ -73,16 +113,14 @@ def settings_class(role: RoleName) -> type[LayerSettings]:
     return ProviderSettings
 
 
-def missing_extra(error: ModuleNotFoundError) -> Exception:
-    """The provider's parts are an extra of the package."""
-    from layer2.errors import ConfigurationError
-
+def missing_extra(error: ModuleNotFoundError) -> ConfigurationError:
+    """The error for a missing provider extra."""
     return ConfigurationError(
         f"the provider needs {error.name}, which is not installed",
         code="missing_extra",
-        remedy="install this package with its extra 'provider'",
+        remedy="install layer2 again, from where you got it, with its extra 'provider'",
     )
 
 
 InSession: TypeAlias = Annotated[Session, Parameter(parse=False)]
-"""The last parameter of every command: given by the program, not by the caller."""
+"""The last parameter of every command. The program passes it; it is not an option."""

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 from layer2.cli.envelope import Result
-from layer2.cli.local_config import default_directory
+from layer2.cli.local_config import default_directory, remedies_in
 from layer2.cli.session import InSession
 from layer2.local import simnet
 from layer2.local.network import LocalNetwork
@@ -15,34 +15,36 @@ __all__ = ["described", "down", "up"]
 
 
 def up(*, directory: Path | None = None, session: InSession) -> Result:
-    """Start the embedded network in a process of its own and leave it running.
+    """Start the embedded network in a separate process that keeps running.
 
     Args:
-        directory: Where its files go; one network a directory.
+        directory: The directory for its files. Each network needs its own.
     """
-    place = directory or default_directory("simnet")
-    with session.terminal.working("starting the embedded network"):
-        network = simnet.up(place)
+    with remedies_in("simnet", directory), session.terminal.working("starting the embedded network"):
+        network = simnet.up(directory or default_directory("simnet"))
     return described(network, directory)
 
 
 def down(*, directory: Path | None = None, session: InSession) -> Result:
-    """Stop the embedded network of the directory, and no other process.
+    """Stop the embedded network of a directory.
 
     Args:
-        directory: As given to simnet up.
+        directory: The directory of simnet up.
     """
     place = directory or default_directory("simnet")
     with session.terminal.working("stopping the embedded network"):
         was_running = simnet.down(place)
-    return Result({"was_running": was_running}, [f"stopped {place}" if was_running else f"no simnet runs in {place}"])
+    return Result(
+        {"was_running": was_running},
+        [f"stopped the simnet in {place}" if was_running else f"no simnet runs in {place}"],
+    )
 
 
 def described(network: LocalNetwork, directory: Path | None) -> Result:
-    """A local network that was just started.
+    """The result of starting a local network.
 
     Args:
-        directory: as it was given; None for the usual place.
+        directory: the directory as the user named it; None for the default.
     """
     init: tuple[str, ...] = ("layer2", "config", "init", "--network", network.name)
     down: tuple[str, ...] = ("layer2", network.name, "down")

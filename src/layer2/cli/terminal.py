@@ -1,4 +1,4 @@
-"""What is written where: the result alone on stdout, everything else on stderr."""
+"""The output of a command: the result on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["Terminal"]
 
 _PATIENCE = 1.0
-"""Seconds without a word; whatever takes longer says what it is."""
+"""Seconds without output. A command that takes longer shows what it is doing."""
 _WIDE = 240
-"""Columns where nobody says how wide the output is, so that nothing is broken into lines."""
+"""Columns of output that is not a terminal, so that no line is broken."""
 
 
 class Terminal:
@@ -38,18 +38,18 @@ class Terminal:
     @cached_property
     def progress(self) -> Console:
         """The console on stderr."""
-        # Loaded when something is shown, not by every start of the program.
+        # Imported when something is shown, not at every start of the program.
         from rich.console import Console
 
         return Console(stderr=True, width=None if sys.stderr.isatty() else _WIDE, highlight=False, markup=False)
 
     def say(self, text: str) -> None:
-        """One line of progress on stderr."""
+        """Write one line of progress to stderr."""
         self.progress.print(text, soft_wrap=True)
 
     @contextmanager
     def working(self, text: str) -> Iterator[None]:
-        """Show what takes time: a spinner on a terminal, else a line once it has taken more than a second."""
+        """Show what the block does: a spinner on a terminal, otherwise a line after a second."""
         if self.progress.is_terminal:
             with self.progress.status(text):
                 yield
@@ -63,7 +63,7 @@ class Terminal:
             timer.cancel()
 
     def result(self, result: Result) -> None:
-        """The result, on stdout; a problem in it on stderr too."""
+        """Write the result to stdout, and its problem to stderr."""
         if self.json:
             print(envelope(result, None), flush=True)
         else:
@@ -76,7 +76,7 @@ class Terminal:
             self.say(f"error: {sentence(result.problem, time.time())}")
 
     def error(self, error: Layer2Error) -> None:
-        """The error as one sentence on stderr, and as the envelope on stdout under ``--json``."""
+        """Write the error as one sentence to stderr; with ``--json`` also as the envelope to stdout."""
         if self.json:
             print(envelope(None, error), flush=True)
         self.say(f"error: {sentence(error, time.time())}")

@@ -1,4 +1,4 @@
-"""How the command line shows quotes, transfers and balances, to people and to machines. Pure."""
+"""Quotes, transfers and balances, for people and for machines. Pure."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ __all__ = [
 
 
 def asked_amount(request: TransferRequest) -> str:
-    """``100,000 sat``, and ``100,000 sat sent`` where the request is about what leaves."""
+    """``100,000 sat``; ``100,000 sat sent`` if the request names the amount to leave the source."""
     return f"{sat(request.send_amount or 0)} sent" if request.amount is None else sat(request.amount)
 
 
 def quote_line(quote: Quote, now: float) -> str:
-    """What is paid, what arrives, and until when that holds."""
+    """The amounts, the fee, and for how long the quote is valid."""
     request = quote.request
     return (
         f"you pay {sat(quote.send_amount)} on {request.source.value}, {sat(quote.receive_amount)} arrive on "
-        f"{request.destination.value} (fee {quote.fee:,}), offered by {quote.provider_name}, "
-        f"valid {max(0, int(quote.valid_until - now))} s; at most {sat(quote.max_fee)} of fee were allowed"
+        f"{request.destination.value}; fee {sat(quote.fee)}, maximum fee {sat(quote.max_fee)}; "
+        f"provider {quote.provider_name}; valid {max(0, int(quote.valid_until - now))} s"
     )
 
 
@@ -59,7 +59,7 @@ def quote_data(quote: Quote) -> dict[str, Any]:
 
 
 def event_line(transfer: Transfer, now: float, *, whole: bool = False) -> str:
-    """One state in one line: where the money is, who acts next and by when; loudly, where a human has to look."""
+    """A state in one line: where the money is, who acts next and by when; then ATTENTION, if a person must act."""
     parts = [f"{transfer.state.value:<15}{transfer.funds}"]
     tx_id = transfer.destination_tx_id or transfer.source_tx_id
     if tx_id is not None:
@@ -80,7 +80,10 @@ def next_line(transfer: Transfer, now: float) -> str:
     """Which party must act, and by when; empty in a final state."""
     if transfer.state is TransferState.ARRIVED and transfer.final_at is not None:
         return f"final at about {until(transfer.final_at, now)}"
-    return "" if transfer.deadline is None else due(transfer.next_actor, transfer.deadline, now)
+    # From that time on a refund is always possible, so it is not a time by which to act.
+    if transfer.deadline is None or transfer.deadline == transfer.refundable_from:
+        return ""
+    return due(transfer.next_actor, transfer.deadline, now)
 
 
 def _times(transfer: Transfer, now: float) -> list[str]:
@@ -91,8 +94,8 @@ def _times(transfer: Transfer, now: float) -> list[str]:
 
 
 def refundable(seconds: int, now: float) -> str:
-    """From when the money can be taken back without the provider."""
-    return f"refundable by you alone {'since' if seconds < now else 'from'} {until(seconds, now)}"
+    """The time from which the money can be refunded without the provider."""
+    return f"refundable without the provider {'since' if seconds < now else 'from'} {until(seconds, now)}"
 
 
 def transfer_lines(transfer: Transfer, now: float, *, whole: bool = False) -> list[Line]:
@@ -100,18 +103,20 @@ def transfer_lines(transfer: Transfer, now: float, *, whole: bool = False) -> li
     request = transfer.request
     lines: list[Line] = [] if transfer.attention is None else [attention_line(transfer)]
     if transfer.state is TransferState.LOST:
-        lines.append(f"LOST: {transfer.funds}; keep the journal and the data of both nodes: they are the evidence")
+        lines.append(f"LOST: {transfer.funds}; keep the journal and the data of both nodes as evidence")
     lines += [
         f"transfer     {transfer.transfer_id}",
         *([] if transfer.idempotency_key is None else [f"key          {transfer.idempotency_key}"]),
         f"moves        {asked_amount(request)} from {request.source.value} to {request.destination.value}",
         f"provider     {transfer.provider_name}",
-        f"begun        {at_time(transfer.created_at)}",
+        f"started      {at_time(transfer.created_at)}",
         f"state        {transfer.state.value}, since {at_time(transfer.updated_at)}",
         f"money        {transfer.funds}",
     ]
     if transfer.send_amount is not None:
-        lines.append(f"you pay      {sat(transfer.send_amount)} (fee {transfer.fee or 0:,})")
+        lines.append(
+            f"you pay      {sat(transfer.send_amount)} on {request.source.value}, fee {sat(transfer.fee or 0)}"
+        )
     if next_line(transfer, now):
         lines.append(f"next         {next_line(transfer, now)}")
     if transfer.refundable_from is not None and not transfer.state.is_final:
@@ -125,7 +130,7 @@ def transfer_lines(transfer: Transfer, now: float, *, whole: bool = False) -> li
 
 
 def transfers_table(transfers: Sequence[Transfer], now: float) -> list[Line]:
-    """Transfers, one in a row; above them loudly what a human has to look at."""
+    """Transfers, one in a row. Those that need a person are also listed above the table."""
     rows = tuple(
         (
             each.transfer_id,
@@ -137,7 +142,7 @@ def transfers_table(transfers: Sequence[Transfer], now: float) -> list[Line]:
         )
         for each in transfers
     )
-    table = Table(("transfer", "begun", "from -> to", ">amount", "state", "next"), rows)
+    table = Table(("transfer", "started", "from -> to", ">amount", "state", "next"), rows)
     return [*(attention_line(each) for each in transfers if each.attention is not None), table]
 
 
@@ -182,14 +187,14 @@ class BalanceRows:
 
     @property
     def text(self) -> tuple[tuple[str, ...], ...]:
-        """The same for people."""
+        """The rows of a table."""
         return tuple(
             (
                 layer.value,
                 asset.code if asset == BTC else f"{asset.code} (gas)",
                 amount_of(asset, one.spendable),
                 amount_of(asset, one.reserved),
-                "any" if one.receivable is None else amount_of(asset, one.receivable),
+                "no limit" if one.receivable is None else amount_of(asset, one.receivable),
             )
             for layer, asset, one in self.entries
         )

@@ -1,4 +1,4 @@
-"""How the command line writes amounts, times, hashes and errors. Pure."""
+"""Amounts, times, hashes and errors as text for people. Pure."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = ["amount_of", "at_time", "due", "duration", "sat", "sentence", "short_
 
 _SHORT = 10
 _SECONDS_MATTER = 600
-"""Nearer than this, a time is shown with its seconds."""
+"""A time nearer than this is shown with seconds."""
 _HALF_DAY = 12 * 3600
 _BEFORE_SENDING = (InvalidRequest, NodeError, QuoteRefused, QuoteExpired, TermsRefused, TransactionError)
-"""Errors of which a user asks first what happened to the money."""
+"""Errors that state what happened to the money."""
 
 
 def sat(amount: int) -> str:
@@ -33,7 +33,7 @@ def sat(amount: int) -> str:
 
 
 def amount_of(asset: AssetId, amount: int) -> str:
-    """An amount in the asset's smallest unit, exactly: satoshi for BTC, whole coins with their code for others."""
+    """An amount in the asset's smallest unit, exactly: satoshi for BTC, coins and their code for other assets."""
     if asset == BTC:
         return sat(amount)
     whole, rest = divmod(abs(amount), 10**asset.decimals)
@@ -52,7 +52,7 @@ def signed(amount: int) -> str:
 
 
 def at_time(seconds: float) -> str:
-    """``24 Nov 2026 18:02:05 UTC``; what is later than any date, as someone else's terms may have it, as a number."""
+    """``24 Nov 2026 18:02:05 UTC``; a number if no calendar has the time, which the terms of a stranger may contain."""
     try:
         return datetime.fromtimestamp(seconds, UTC).strftime("%-d %b %Y %H:%M:%S UTC")
     except (ValueError, OverflowError, OSError):
@@ -60,8 +60,8 @@ def at_time(seconds: float) -> str:
 
 
 def until(seconds: float, now: float) -> str:
-    """A time and how far it is: ``21:58 UTC (in 1 h 20 min)``, ``18:02:05 UTC (95 s ago)``; with its date where it is
-    not near."""
+    """A time and the distance to it: ``21:58 UTC (in 1 h 20 min)``, ``18:02:05 UTC (95 s ago)``; with the date if it is
+    more than twelve hours away."""
     left = int(seconds - now)
     away = f"in {duration(left)}" if left >= 0 else f"{duration(-left)} ago"
     try:
@@ -87,28 +87,28 @@ def duration(seconds: int) -> str:
 
 
 def due(actor: Actor, deadline: int, now: float) -> str:
-    """Which party must act, and by when; a deadline that is past is shown as past."""
+    """The party that must act, and by when; or that the deadline is past."""
     when, is_past = until(deadline, now), deadline < now
     match actor:
         case Actor.YOU:
-            return f"act now: your deadline {when} is past" if is_past else f"act before {when}"
+            return f"act now: your deadline {when} has passed" if is_past else f"act before {when}"
         case Actor.PROVIDER:
-            return f"the provider's deadline {when} is past" if is_past else f"the provider has until {when}"
+            return f"the provider's deadline {when} has passed" if is_past else f"the provider must act before {when}"
         case Actor.NOBODY:
-            return f"over since {when}" if is_past else f"over at {when}"
+            return f"ended {when}" if is_past else f"ends {when}"
 
 
 def short_hash(text: str | None, *, whole: bool = False) -> str:
-    """The first digits of a hash, or all of it; a dash where there is none."""
+    """The first digits of a hash, or the whole hash; a dash if there is none."""
     if not text:
         return "-"
     return text if whole or len(text) <= _SHORT + 2 else f"{text[:_SHORT]}.."
 
 
 def sentence(error: Layer2Error, now: float) -> str:
-    """One sentence: what happened, where the money is, by when, and what to do.
+    """One sentence: what happened, where the money is, the deadline, and the remedy.
 
-    An error about a transfer never reads as if nothing had been sent: that is for the transfer's own state.
+    An error about a transfer never states that nothing was sent: the state of the transfer shows that.
     """
     parts = [f"[{error.code}] {error.message}"]
     if error.funds:
@@ -118,7 +118,7 @@ def sentence(error: Layer2Error, now: float) -> str:
     if error.deadline is not None:
         is_past = error.deadline < now
         when = until(error.deadline, now)
-        parts.append(f"the deadline {when} is past" if is_past else f"the next deadline is {when}")
+        parts.append(f"the deadline {when} has passed" if is_past else f"the next deadline is {when}")
     for name, value in (("transfer", error.transfer_id), ("transaction", error.tx_id)):
         if value and value not in error.message:
             parts.append(f"{name} {value}")

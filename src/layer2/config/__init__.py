@@ -1,8 +1,8 @@
-"""Settings from arguments, the environment and a TOML file, in that order; wrong ones are named exactly.
+"""Settings from arguments, the environment and a TOML file.
 
-Every value has one of four origins, the first that has it wins: an argument (or command-line flag), the environment
-(``LAYER2_BOB__RPC_URL``), the file, the default. Paths in a file are relative to the file. Secrets can be given by
-file everywhere (``key_file``), and are never shown.
+A value comes from the first of these that has it: an argument (or command-line option), the environment
+(``LAYER2_BOB__RPC_URL``), the file, the default. Paths in a file are relative to the file. Every secret can be passed
+as a file (``key_file``). Secrets are never shown.
 """
 
 from layer2.config.loading import FileSettings, LayerSettings

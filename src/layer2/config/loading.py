@@ -1,11 +1,11 @@
-"""Settings from arguments, the environment and a TOML file, in that order; wrong ones are named exactly."""
+"""Loads settings from arguments, the environment and a TOML file. An error names the key and the allowed values."""
 
 from __future__ import annotations
 
 import difflib
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
@@ -32,7 +32,7 @@ _NESTED = "__"
 
 
 class FileSettings(BaseSettings):
-    """A whole configuration file; each program has a subclass of its own."""
+    """A configuration file. Takers and providers have a subclass each."""
 
     model_config = SettingsConfigDict(
         env_prefix=_ENV_PREFIX,
@@ -53,14 +53,16 @@ class FileSettings(BaseSettings):
 
     @classmethod
     def load(cls, path: str | Path | None = None, **arguments: Any) -> Self:
-        """Read the file, the environment, and the arguments, which win in the reverse order.
+        """Load the settings. Arguments override the environment, which overrides the file.
+
+        Without a file, the environment is enough if it has ``LAYER2_NETWORK``.
 
         Args:
-            path: the TOML file; omitted, ``LAYER2_CONFIG`` or the program's default name in the current directory.
-            arguments: values that win over everything, nested as in the file.
+            path: the TOML file; omitted, ``LAYER2_CONFIG``, or the default name in the current directory.
+            arguments: values nested as in the file.
 
         Raises:
-            ConfigurationError: names the key, the file, and what is allowed.
+            ConfigurationError: names the key, the file and the allowed values.
         """
         file = cls.find(path)
         values = cls.merged(file, arguments)
@@ -74,24 +76,34 @@ class FileSettings(BaseSettings):
 
     @classmethod
     def find(cls, path: str | Path | None = None) -> Path:
-        """The file that ``load`` reads for these arguments."""
+        """The file that ``load`` reads.
+
+        Raises:
+            ConfigurationError: ``path`` is not a path.
+        """
+        if path is not None and not isinstance(path, str | Path):
+            raise ConfigurationError(
+                f"a configuration is loaded from a path, not from {type(path).__name__}",
+                code="config_type",
+                remedy='pass a str or a pathlib.Path, such as "layer2.toml"',
+            )
         return Path(path or os.environ.get(f"{_ENV_PREFIX}CONFIG") or cls.default_file_name)
 
     @classmethod
     def merged(cls, file: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """All values that are given, before they are checked."""
-        values = _absolute(_read_toml(file), file.parent)
+        """All given values, before they are checked."""
+        values = _absolute(cls._read(file), file.parent)
         for layer in (cls._environment(), arguments):
             values = _over(values, layer)
         return values
 
     @classmethod
     def origins(cls, path: str | Path | None = None, **arguments: Any) -> dict[str, str]:
-        """Where each given value comes from: ``{"bob.rpc_url": "environment", ...}``; the rest are defaults."""
+        """The origin of each given value: ``{"bob.rpc_url": "environment", ...}``. All other values are defaults."""
         file = cls.find(path)
         found: dict[str, str] = {}
         for name, layer in (
-            (str(file), _read_toml(file)),
+            (str(file), cls._read(file)),
             ("environment", cls._environment()),
             ("argument", arguments),
         ):
@@ -99,16 +111,31 @@ class FileSettings(BaseSettings):
         return found
 
     @classmethod
+    def keys_in(cls, file: Path) -> Set[str]:
+        """The top-level keys and tables of a file; empty if there is no file.
+
+        Raises:
+            ConfigurationError: the file is not TOML, or cannot be read.
+        """
+        return _read_toml(file).keys() if file.exists() else frozenset()
+
+    @classmethod
+    def _read(cls, file: Path) -> dict[str, Any]:
+        if not file.exists() and file == Path(cls.default_file_name) and "network" in cls._environment():
+            return {}
+        return _read_toml(file)
+
+    @classmethod
     def _environment(cls) -> dict[str, Any]:
         return dict(EnvSettingsSource(cls, env_prefix=_ENV_PREFIX, env_nested_delimiter=_NESTED)())
 
 
 class LayerSettings(FileSettings):
-    """What the files of takers and of providers have in common: the network, and a table for each layer."""
+    """The common part of takers' and providers' files: the network, and a table for each layer."""
 
-    network: NetworkName = Field(description="mainnet, testnet or regtest; every node is checked against it")
+    network: NetworkName = Field(description="mainnet, testnet or regtest; every node must be on it")
     default_timeout_ms: int = Field(
-        default=30_000, ge=1, description="milliseconds for one call where no timeout is given"
+        default=30_000, ge=1, description="time limit of one call in milliseconds, if the caller sets no timeout"
     )
     connection_pool: ConnectionPoolSection = ConnectionPoolSection()
     journal: JournalSection = JournalSection()
@@ -118,7 +145,7 @@ class LayerSettings(FileSettings):
 
     @property
     def layers(self) -> Mapping[Layer2ProtocolType, LayerSection]:
-        """The tables of the layers that are configured."""
+        """The tables of the configured layers."""
         tables = {kind.protocol_type: getattr(self, _table_name(kind)) for kind in _LAYER_TABLES}
         return MappingProxyType({layer: table for layer, table in tables.items() if table is not None})
 
@@ -127,12 +154,12 @@ class LayerSettings(FileSettings):
         for layer, table in self.layers.items():
             if self.network not in LAYERS[layer].clients_on:
                 allowed = " and ".join(sorted(LAYERS[layer].clients_on))
-                raise ValueError(f"[{_table_name(type(table))}] has a client on {allowed} only")
+                raise ValueError(f"[{_table_name(type(table))}] is available on {allowed} only")
         return self
 
 
 _LAYER_TABLES: Final[tuple[type[LayerSection], ...]] = (BobSection, RootstockSection, LightningSection)
-"""The one list of the tables of layers."""
+"""The tables of all layers."""
 
 
 def _table_name(kind: type[LayerSection]) -> str:
@@ -145,7 +172,9 @@ def _read_toml(file: Path) -> dict[str, Any]:
             return tomllib.load(stream)
     except FileNotFoundError as error:
         raise ConfigurationError(
-            f"there is no configuration file {file}", code="no_configuration", remedy="make one: layer2 config init"
+            f"there is no configuration file {file}, and the environment does not set LAYER2_NETWORK",
+            code="no_configuration",
+            remedy="create one: layer2 config init",
         ) from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{file}: not TOML: {error}", code="not_toml") from error
@@ -154,7 +183,7 @@ def _read_toml(file: Path) -> dict[str, Any]:
 
 
 def _absolute(values: dict[str, Any], directory: Path) -> dict[str, Any]:
-    """Make the file's paths relative to the file: keys that end in ``_file``, and ``path``."""
+    """Resolve the paths in a file relative to the file: keys that end in ``_file``, and ``path``."""
     result: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict):
@@ -185,9 +214,9 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def _explained(error: ValidationError, model: type[BaseModel], origin: str) -> ConfigurationError:
-    """Turn pydantic's first complaint into one sentence with key, origin and what is allowed. Never shows a value."""
+    """Turn pydantic's first error into one sentence with key, origin and allowed values. Never shows a value."""
     complaints = error.errors(include_url=False, include_context=False, include_input=False)
-    # A misspelt key is the cause where another one is missing.
+    # A misspelt key is often the reason why another key is missing.
     first = next((each for each in complaints if each["type"] == "extra_forbidden"), complaints[0])
     *tables, key = [str(part) for part in first["loc"]] or [""]
     table = f"[{'.'.join(tables)}] " if tables else ""

@@ -1,4 +1,4 @@
-"""The tables of a configuration file, and what each gives to a client."""
+"""The tables of a configuration file, and the settings of a client that each contains."""
 
 from __future__ import annotations
 
@@ -34,33 +34,42 @@ _EvmArguments: TypeAlias = dict[str, Any]
 
 
 class Section(BaseModel):
-    """One table of the file. Unknown keys are refused, and nothing changes after loading."""
+    """One table of a configuration file. Unknown keys are refused, and values do not change after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
 
 
 class LayerSection(Section):
-    """The table of one layer. The name of the table is the layer's name in lower case."""
+    """The table of one layer. Its name is the layer's name in lower case."""
 
     protocol_type: ClassVar[Layer2ProtocolType]
 
 
 class ConnectionPoolSection(Section):
-    """[connection_pool]: how each client keeps its connections to one node."""
+    """[connection_pool]: the connections of each client to one node."""
 
-    max_connections: int = Field(default=16, ge=1, le=1000, description="connections open at once, per node")
-    keepalive_seconds: float = Field(default=30.0, ge=0, description="seconds that an idle connection is kept")
-    max_response_bytes: int = Field(default=32 * 1024 * 1024, ge=1024, description="bytes; a longer answer is refused")
-    ca_file: Path | None = Field(
-        default=None, description="PEM file with the only authorities that may certify a server; else the system's"
+    max_connections: int = Field(default=16, ge=1, le=1000, description="maximum number of open connections per node")
+    keepalive_seconds: float = Field(default=30.0, ge=0, description="seconds after which an idle connection is closed")
+    max_response_bytes: int | None = Field(
+        default=None,
+        ge=1024,
+        description="bytes; a longer answer is refused; "
+        "without it the limit is 8 MiB for an EVM node and 32 MiB for lnd",
     )
-    max_batch_calls: int = Field(default=100, ge=1, le=1000, description="most JSON-RPC calls in one request")
-    max_batch_bytes: int = Field(default=1_000_000, ge=1024, description="most bytes in one request of several calls")
+    ca_file: Path | None = Field(
+        default=None, description="PEM file with the trusted certificate authorities; default: those of the system"
+    )
+    max_batch_calls: int = Field(
+        default=100, ge=1, le=1000, description="maximum number of JSON-RPC calls in one request"
+    )
+    max_batch_bytes: int = Field(
+        default=1_000_000, ge=1024, description="maximum size in bytes of a request with several calls"
+    )
     max_calls_per_second: float | None = Field(
-        default=None, gt=0, description="JSON-RPC calls that a node is asked at most; without it there is no limit"
+        default=None, gt=0, description="maximum rate of JSON-RPC calls to a node; without it there is no limit"
     )
     retry_seconds: float = Field(
-        default=2.0, ge=0, description="seconds for which a JSON-RPC read is repeated while the node is busy or away"
+        default=2.0, ge=0, description="seconds for which a JSON-RPC read is retried if the node is busy or down"
     )
 
     def settings(self) -> ConnectionPoolConfig:
@@ -83,48 +92,53 @@ class JournalSection(Section):
     default_name: ClassVar[str] = "layer2-journal.sqlite"
 
     path: Path = Field(
-        default=Path(default_name), description="SQLite file; made with mode 0600; by default beside the file"
+        default=Path(default_name),
+        description="SQLite file, created with mode 0600; default: in the directory of this file",
     )
 
 
 class EvmSection(LayerSection):
-    """An EVM layer: the node, the account, and which token is bitcoin there."""
+    """An EVM layer: the node, the account, and the token that represents bitcoin."""
 
     rpc_url: str = Field(description="JSON-RPC address of your node, http or https", repr=False)
     fallback_rpc_urls: tuple[str, ...] = Field(
-        default=(), repr=False, description="other nodes of the same chain, asked while yours is away, in this order"
+        default=(), repr=False, description="other nodes of the same chain, used in this order while yours is down"
     )
     websocket_url: str | None = Field(
         default=None,
         repr=False,
-        description="address of the same node's websocket, ws or wss; with it new blocks are noticed at once, "
+        description="address of the same node's websocket, ws or wss; with it new blocks arrive immediately, "
         "without it within poll_interval_ms",
     )
-    chain_id: int = Field(ge=1, description="the chain's id; the node is checked against it")
-    token_address: str = Field(description="the ERC-20 that is BTC for you; several exist, so there is no default")
+    chain_id: int = Field(ge=1, description="the chain id; the node must have it")
+    token_address: str = Field(
+        description="the ERC-20 token that you accept as BTC; several exist, so there is no default"
+    )
     token_decimals: int = Field(
-        description="decimals of that token (WBTC 8, tBTC 18); compared with the contract", ge=0, le=36
+        description="decimals of the token (WBTC 8, tBTC 18); must match the contract", ge=0, le=36
     )
     key_file: Path | None = Field(
         default=None, description="file with the account's private key, 64 hex digits, mode 0600"
     )
-    key: SecretStr | None = Field(default=None, description="the private key itself; better by key_file")
-    poll_interval_ms: int = Field(default=1000, ge=10, description="milliseconds between looks at the newest block")
+    key: SecretStr | None = Field(default=None, description="the private key itself; prefer key_file")
+    poll_interval_ms: int = Field(default=1000, ge=10, description="milliseconds between reads of the newest block")
     head_life_ms: int = Field(
-        default=200, ge=0, description="milliseconds for which the heads serve status calls; receipts are never kept"
+        default=200,
+        ge=0,
+        description="milliseconds for which status calls use a cached head; receipts are never cached",
     )
     stale_after_seconds: int = Field(
         default=120,
         ge=1,
-        description="seconds; a newest block older than that is a stale tip, and no new transfer starts",
+        description="seconds; if the newest block is older, the chain is stale, and no new transfer starts",
     )
     max_fee_per_gas_wei: int = Field(
-        default=5_000_000_000, ge=1, description="wei; sends and locks above it are refused, claims and refunds never"
+        default=5_000_000_000, ge=1, description="wei; sends and locks above it are refused, claims and refunds are not"
     )
     native_price_sat: int | None = Field(
         default=None,
         ge=1,
-        description="satoshi for one whole coin that pays gas; without it there is no estimate of network costs in "
+        description="price in satoshi of one coin that pays gas; without it there is no estimate of network costs in "
         "satoshi, and every transfer needs max_fee",
     )
 
@@ -180,7 +194,7 @@ class EvmSection(LayerSection):
         """The account's key.
 
         Raises:
-            SignerError: the file cannot be read, or the key is none.
+            SignerError: the file cannot be read, or the key is not valid.
         """
         if self.key_file is not None:
             return SoftwareEvmSigner.from_file(self.key_file)
@@ -192,7 +206,7 @@ class EvmSection(LayerSection):
 
 
 class BobSection(EvmSection):
-    """[bob]: the BOB node, the account, and which token is bitcoin there."""
+    """[bob]: the BOB node, the account, and the token that represents bitcoin."""
 
     protocol_type: ClassVar[Layer2ProtocolType] = Layer2ProtocolType.BOB
 
@@ -204,7 +218,7 @@ class BobSection(EvmSection):
 
 
 class RootstockSection(EvmSection):
-    """[rootstock]: the Rootstock node, the account, and which token is bitcoin there. On regtest only."""
+    """[rootstock]: the Rootstock node, the account, and the token that represents bitcoin. On regtest only."""
 
     protocol_type: ClassVar[Layer2ProtocolType] = Layer2ProtocolType.ROOTSTOCK
 
@@ -216,37 +230,35 @@ class RootstockSection(EvmSection):
 
 
 class LightningSection(LayerSection):
-    """[lightning]: your lnd, by its REST interface."""
+    """[lightning]: your lnd, through its REST interface."""
 
     protocol_type: ClassVar[Layer2ProtocolType] = Layer2ProtocolType.LIGHTNING
 
     rest_url: str = Field(description="https address of lnd's REST interface")
-    certificate_file: Path = Field(description="lnd's tls.cert; only this certificate is accepted")
+    certificate_file: Path = Field(description="lnd's tls.cert; no other certificate is accepted")
     macaroon_file: Path = Field(
-        description="a macaroon that allows what `PERMISSIONS` of `layer2.protocols.lightning` names"
+        description="a macaroon with the permissions in `layer2.protocols.lightning.PERMISSIONS`"
     )
-    poll_interval_ms: int = Field(
-        default=1000, ge=10, description="milliseconds between looks where there is no stream"
-    )
+    poll_interval_ms: int = Field(default=1000, ge=10, description="milliseconds between reads of what has no stream")
     payment_timeout_seconds: int = Field(
-        default=60, ge=1, description="seconds that lnd tries to find routes for one payment"
+        default=60, ge=1, description="seconds for which lnd searches routes for one payment"
     )
     fee_limit_ppm: int = Field(
-        default=5000, ge=0, description="millionths of the amount; most that routing may cost outside transfers"
+        default=5000, ge=0, description="maximum routing fee outside transfers, in millionths of the amount"
     )
     minimum_version: str = Field(
         default="0.19.0",
         pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$",
-        description="an older lnd is refused; before 0.19.0 it can lose funds",
+        description="older versions of lnd are refused; before 0.19.0 lnd can lose funds",
     )
     lnurl_on_this_machine: bool = Field(
-        default=False, description="for tests: LNURL services on loopback addresses are asked too, also by http"
+        default=False, description="for tests: allow LNURL services on loopback addresses, also by http"
     )
     max_payment_streams: int = Field(
-        default=128, ge=0, description="payments under way that are followed on a connection of their own"
+        default=128, ge=0, description="maximum number of pending payments that are followed on a separate connection"
     )
     max_hold_streams: int = Field(
-        default=32, ge=0, description="invoices that may be held and are followed on a connection of their own"
+        default=32, ge=0, description="maximum number of hold invoices that are followed on a separate connection"
     )
 
     @field_validator("rest_url")
@@ -274,13 +286,13 @@ class LightningSection(LayerSection):
 
 
 class ProviderSection(Section):
-    """[[providers]]: a swap provider that you are willing to deal with."""
+    """[[providers]]: a swap provider that you accept."""
 
-    name: str = Field(min_length=1, max_length=64, description="your name for it")
-    url: str = Field(description="its address, https (http on this machine only)")
+    name: str = Field(min_length=1, max_length=64, description="a name of your choice")
+    url: str = Field(description="its address: https, or http on this machine")
     identity_key: str = Field(
         pattern="^([0-9a-f]{64}|0[23][0-9a-f]{64})$",
-        description="the key that checks its signatures: 64 hex digits (BIP 340), or 66 (ECDSA)",
+        description="the public key of its signatures: 64 hex digits (BIP 340), or 66 (ECDSA)",
     )
 
     @field_validator("url")
@@ -292,5 +304,5 @@ class ProviderSection(Section):
 def _checked_url(value: str, schemes: tuple[str, ...]) -> str:
     scheme, separator, rest = value.partition("://")
     if not separator or scheme not in schemes or not rest:
-        raise ValueError(f"not an address that begins with {' or '.join(f'{each}://' for each in schemes)}")
+        raise ValueError(f"must be an address that begins with {' or '.join(f'{each}://' for each in schemes)}")
     return value.rstrip("/")

@@ -14,7 +14,7 @@ __all__ = ["Layer2Config"]
 
 
 class Layer2Config(LayerSettings):
-    """Everything that a ``Layer2Manager`` needs to know.
+    """The configuration of a ``Layer2Manager``.
 
     Example: ``Layer2Config.load("layer2.toml")``, or ``Layer2Config(network="regtest", bob=BobSection(...))``.
     """
@@ -23,18 +23,18 @@ class Layer2Config(LayerSettings):
 
     swap_seed_file: Path | None = Field(
         default=None,
-        description="32 bytes as hex, mode 0600, made by 'layer2 config init'; without it no transfer. Back it up.",
+        description="32 bytes as hex, mode 0600, created by 'layer2 config init'; transfers need it. Back it up.",
     )
     least_finality: Literal["latest", "safe", "finalized"] = Field(
         default="latest",
-        description="quotes whose destination may be collected while it is less settled are refused; "
-        "a preimage shown for a funding that a reorganisation removes is a loss",
+        description="minimum finality of a destination before it is collected; quotes with a lower one are refused. "
+        "A preimage shown for a funding that a reorganisation removes is a loss",
     )
     max_concurrency: int = Field(
-        default=100, ge=1, le=100_000, description="calls to nodes at once, for the whole manager; others queue fairly"
+        default=100, ge=1, le=100_000, description="maximum number of concurrent calls to nodes; the others queue"
     )
     providers: tuple[ProviderSection, ...] = Field(
-        default=(), description="asked for quotes; the cheapest healthy one is taken"
+        default=(), description="providers that are asked for quotes; the cheapest quote is used"
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Compiled contracts, as they lie beside their sources in this package."""
+"""Compiled contracts, which are stored beside their sources in this package."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["Artefact", "load_artefact"]
 
 @dataclass(frozen=True, slots=True)
 class Artefact:
-    """A contract's code, and what it was compiled from and with."""
+    """A contract's code, its source, and its compiler."""
 
     init_code: bytes = field(repr=False)
-    """The code that creates the contract; it takes no arguments."""
+    """The code that creates the contract. It takes no arguments."""
     runtime_code: bytes = field(repr=False)
-    """The code that stands at the contract's address afterwards."""
+    """The code at the contract's address after the creation."""
     source_sha256: str
     """sha256 of the Vyper source, 64 hex digits."""
     compiler: str
@@ -30,9 +30,9 @@ def load_artefact(name: Literal["htlc", "test_token"]) -> Artefact:
     """Read an artefact from the package, once.
 
     Args:
-        name: the contract's file name without its ending.
+        name: the contract's file name without extension.
 
-    Does not promise that a chain has that code: compare it with what the node answers.
+    A chain may have other code at the address: compare it with the node's answer.
     """
     text = resources.files("layer2.contracts").joinpath(f"{name}.json").read_text(encoding="utf-8")
     fields = json.loads(text)

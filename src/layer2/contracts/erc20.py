@@ -5,7 +5,7 @@ Sources: EIP-20, EIP-2612 (nonces and domain of permits).
 
 from __future__ import annotations
 
-from layer2.errors import FormatError
+from layer2.errors.base import FormatError
 from layer2.formats.evm_abi import bool_of_word, encode_call, uint256_of_word
 
 __all__ = [
@@ -28,52 +28,56 @@ _LONGEST_STRING = 256
 
 
 def transfer_call(recipient: bytes, amount: int) -> bytes:
-    """Write the call that moves the sender's tokens; FormatError where an argument has another size."""
+    """Encode a transfer of the sender's tokens. Raises: FormatError if an argument has a wrong size."""
     return encode_call("transfer(address,uint256)", recipient, amount)
 
 
 def approve_call(spender: bytes, amount: int) -> bytes:
-    """Write the call that lets ``spender`` take up to ``amount``; replaces what was approved before."""
+    """Encode the approval of ``spender`` to take up to ``amount``. It replaces the earlier allowance."""
     return encode_call("approve(address,uint256)", spender, amount)
 
 
 def balance_of_call(owner: bytes) -> bytes:
-    """Write the call that reads a balance; ``decode_uint256`` reads the answer."""
+    """Encode the call that reads a balance; ``decode_uint256`` decodes the answer."""
     return encode_call("balanceOf(address)", owner)
 
 
 def allowance_call(owner: bytes, spender: bytes) -> bytes:
-    """Write the call that reads how much ``spender`` may take; ``decode_uint256`` reads the answer."""
+    """Encode the call that reads an allowance; ``decode_uint256`` decodes the answer."""
     return encode_call("allowance(address,address)", owner, spender)
 
 
 def decimals_call() -> bytes:
-    """Write the call that reads the token's decimals; ``decode_decimals`` reads the answer."""
+    """Encode the call that reads the token's decimals; ``decode_decimals`` decodes the answer."""
     return encode_call("decimals()")
 
 
 def name_call() -> bytes:
-    """Write the call that reads the token's name; ``decode_string`` reads the answer."""
+    """Encode the call that reads the token's name; ``decode_string`` decodes the answer."""
     return encode_call("name()")
 
 
 def version_call() -> bytes:
-    """Write the call that reads the version of the token's domain; ``decode_string`` reads the answer."""
+    """Encode the call that reads the version of the token's domain; ``decode_string`` decodes the answer."""
     return encode_call("version()")
 
 
 def nonces_call(owner: bytes) -> bytes:
-    """Write the call that reads the owner's next nonce of permits; ``decode_uint256`` reads the answer."""
+    """Encode the call that reads the nonce of the owner's next permit; ``decode_uint256`` decodes the answer."""
     return encode_call("nonces(address)", owner)
 
 
 def domain_separator_call() -> bytes:
-    """Write the call that reads the 32 bytes which permits of this token are tied to."""
+    """Encode the call that reads the domain separator of the token's permits, 32 bytes."""
     return encode_call("DOMAIN_SEPARATOR()")
 
 
 def decode_string(answer: bytes) -> str:
-    """Read a name or a version, of at most 256 bytes; FormatError where it is no ABI string. Never trust a name."""
+    """Decode a name or a version of at most 256 bytes. Do not trust a token's name.
+
+    Raises:
+        FormatError: the answer is not an ABI string, or is too long.
+    """
     if len(answer) < 64 or int.from_bytes(answer[:32], "big") != 32:
         raise FormatError("ABI: not a string")
     length = int.from_bytes(answer[32:64], "big")
@@ -86,23 +90,23 @@ def decode_string(answer: bytes) -> str:
 
 
 def decode_uint256(answer: bytes) -> int:
-    """Read a balance or an allowance; FormatError where it is not one word."""
+    """Decode a balance or an allowance. Raises: FormatError if the answer is not 32 bytes."""
     return uint256_of_word(answer)
 
 
 def decode_decimals(answer: bytes) -> int:
-    """Read the answer to ``decimals_call``; FormatError where it is not one uint8."""
+    """Decode the answer to ``decimals_call``. Raises: FormatError if it is not a uint8."""
     decimals = uint256_of_word(answer)
     if decimals > 255:
-        raise FormatError(f"ERC-20: {decimals} is not a number of decimals")
+        raise FormatError(f"ERC-20: {decimals} is not a valid number of decimals")
     return decimals
 
 
 def decode_accepted(answer: bytes) -> bool:
-    """Read what transfer or approve returned: a bool, or nothing, which older tokens mean as accepted.
+    """Decode the result of a transfer or an approval: a bool, or nothing, with which older tokens report success.
 
     Raises:
-        FormatError: something else. An address without code answers with nothing too: look for code first.
+        FormatError: another answer. An address without code also returns nothing: check for code first.
     """
     if not answer:
         return True

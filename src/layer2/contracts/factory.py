@@ -1,13 +1,13 @@
-"""The deterministic deployment factory: whoever uses it, the same code comes to the same address.
+"""The deterministic deployment factory. It deploys the same code to the same address, regardless of the sender.
 
-Its own address comes from a transaction that nobody holds a key for (a made-up signature), so it can stand on
-every chain; OP-Stack chains have it from their first block. ``FACTORY_CODE`` is for the genesis of local
-networks and for checking that a chain has it.
+Its own address results from a transaction with an invented signature, for which no key exists, so any chain can have
+it. OP-Stack chains have it from their first block. ``FACTORY_CODE`` is used in the genesis of local networks, and to
+check that a chain has the factory.
 """
 
 from __future__ import annotations
 
-from layer2.errors import FormatError
+from layer2.errors.base import FormatError
 from layer2.formats.evm_address import create2_address
 from layer2.formats.keccak import keccak256
 
@@ -24,37 +24,37 @@ FACTORY_CODE = bytes.fromhex(
 
 
 def deployment_call(salt: bytes, init_code: bytes) -> bytes:
-    """Write the data of a call to the factory that creates a contract; anyone can send it.
+    """Encode the call to the factory that creates a contract. Any account can send it.
 
     Args:
         salt: 32 bytes.
-        init_code: creation code, with its constructor's arguments if it has any.
+        init_code: creation code, with the constructor's arguments if it has any.
 
     Raises:
-        FormatError: the salt has another size, or there is no code.
+        FormatError: the salt has a wrong size, or the code is empty.
 
-    The factory reverts if the contract is there already.
+    The factory reverts if the contract already exists.
     """
     if len(salt) != 32:
         raise FormatError(f"CREATE2: salt of {len(salt)} bytes, expected 32")
     if not init_code:
-        raise FormatError("CREATE2: no creation code")
+        raise FormatError("CREATE2: the creation code is empty")
     return salt + init_code
 
 
 def deployed_address(salt: bytes, init_code: bytes) -> bytes:
-    """Compute where the factory puts a contract.
+    """Compute the address to which the factory deploys a contract.
 
     Args:
         salt: 32 bytes.
-        init_code: creation code, with its constructor's arguments if it has any.
+        init_code: creation code, with the constructor's arguments if it has any.
 
     Returns:
         20 bytes.
 
     Raises:
-        FormatError: the salt has another size.
+        FormatError: the salt has a wrong size.
 
-    Source: EIP-1014. Says nothing of whether the contract is there.
+    Source: EIP-1014. The contract may not be deployed.
     """
     return create2_address(DETERMINISTIC_FACTORY, salt, keccak256(init_code))

@@ -1,7 +1,7 @@
-"""The hash time-locked contract: where it stands, what to send it, what it answers and what it logs.
+"""The hash time-locked contract: its address, calls, answers and events.
 
-A lock is named by its ``lock_id``, which commits to every term, to the chain and to the contract; the
-contract stores no terms, so every call repeats them. Bytes are written and read here; no node is asked.
+A lock is identified by its ``lock_id``, which commits to all terms, to the chain and to the contract. The contract
+stores no terms, so every call repeats them. This module encodes and decodes bytes and does not access nodes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from layer2.contracts.artefact import load_artefact
 from layer2.contracts.factory import deployed_address
-from layer2.errors import FormatError
+from layer2.errors.base import FormatError
 from layer2.formats.evm_abi import (
     address_of_word,
     bool_of_word,
@@ -27,13 +27,16 @@ from layer2.formats.keccak import keccak256
 from layer2.model.transactions import Preimage
 
 __all__ = [
+    "CLAIMED",
     "CLAIM_GAS",
     "HTLC_ADDRESS",
     "HTLC_INIT_CODE_HASH",
     "HTLC_SALT",
+    "LOCKED",
     "LOCK_GAS_ERC20",
     "LOCK_GAS_NATIVE",
     "NATIVE_COIN",
+    "REFUNDED",
     "REFUND_GAS",
     "ClaimedEvent",
     "HtlcEvent",
@@ -48,7 +51,6 @@ __all__ = [
     "htlc_address",
     "htlc_init_code",
     "lock_call",
-    "lock_value",
     "parse_event",
     "probe_sha256_call",
     "refund_call",
@@ -59,46 +61,47 @@ __all__ = [
 HTLC_SALT = bytes(32)
 HTLC_INIT_CODE_HASH = bytes.fromhex("4d0e37722d249745bb3fae8bfc7588efaa96f5e5d26fdac312edcce0a328c4df")
 HTLC_ADDRESS = bytes.fromhex("c59f2adb373bd4ce8e6a872fb39c997ffdaab552")
-"""20 bytes: where the factory puts the contract, on every chain. The address commits to the code."""
+"""The contract's address on every chain, 20 bytes. It commits to the code."""
 
 NATIVE_COIN = bytes(20)
-"""The ``token`` of a lock of the chain's own coin."""
+"""The ``token`` of a lock of the native coin."""
 
-# Gas limits, never estimated: an estimate of a claim would show the preimage to the node. Unused gas costs
-# nothing. Measured at Prague's rules with a plain ERC-20 (tests/contracts/test_gas.py asserts the figures):
+# Gas limits are constants, because an estimate of a claim would show the preimage to the node. Unused gas costs
+# nothing. The figures are measured with a plain ERC-20 under Prague's rules, and tested in tests/contracts/test_gas.py.
 LOCK_GAS_NATIVE = 150_000
-"""Measured 53,700; 73,600 for the first lock that the contract ever takes."""
+"""Measured: 53,700; 73,600 for the first lock in the contract."""
 LOCK_GAS_ERC20 = 300_000
-"""Measured 75,400; 112,400 for the first lock ever. The rest is for tokens behind proxies."""
+"""Measured: 75,400; 112,400 for the first lock in the contract. The rest is for tokens behind proxies."""
 CLAIM_GAS = 250_000
-"""Measured 72,200; 94,200 where the payee's account or balance is new. The payee is a plain account."""
+"""Measured: 72,200; 94,200 if the payee's account or balance is new. The payee is an account without code."""
 REFUND_GAS = 250_000
-"""Measured 49,600; 66,700 where the payer holds nothing else of the token. The payer is a plain account."""
+"""Measured: 49,600; 66,700 if the payer has no other tokens. The payer is an account without code."""
 
 _LOCK = "lock(bytes32,address,uint256,address,uint256,bytes32)"
 _CLAIM = "claim(bytes32,address,uint256,address,address,uint256,bytes32)"
 _REFUND = "refund(bytes32,address,uint256,address,address,uint256,bytes32)"
 
-_LOCKED = event_topic("Locked(bytes32,bytes32,address,address,address,uint256,uint256,bytes32)")
-_CLAIMED = event_topic("Claimed(bytes32,bytes32,bytes32)")
-_REFUNDED = event_topic("Refunded(bytes32,bytes32)")
+# The topics of the contract's events.
+LOCKED = event_topic("Locked(bytes32,bytes32,address,address,address,uint256,uint256,bytes32)")
+CLAIMED = event_topic("Claimed(bytes32,bytes32,bytes32)")
+REFUNDED = event_topic("Refunded(bytes32,bytes32)")
 
 
 def htlc_init_code() -> bytes:
-    """Read the creation code from the package; deploy it with ``factory.deployment_call(HTLC_SALT, ...)``."""
+    """The creation code. Deploy it with ``factory.deployment_call(HTLC_SALT, ...)``."""
     return load_artefact("htlc").init_code
 
 
 def htlc_address() -> bytes:
-    """Compute the contract's address anew from salt and creation code; equals ``HTLC_ADDRESS``."""
+    """Compute the contract's address from salt and creation code. It equals ``HTLC_ADDRESS``."""
     return deployed_address(HTLC_SALT, htlc_init_code())
 
 
 class LockStatus(Enum):
-    """What the contract knows of a ``lock_id``."""
+    """The status of a ``lock_id`` in the contract."""
 
     NONE = 0
-    """Never locked here; it still can be, until its deadline."""
+    """Never locked. It can be locked until its deadline."""
     LOCKED = 1
     CLAIMED = 2
     REFUNDED = 3
@@ -109,7 +112,7 @@ class HtlcLock:
     """All terms of one lock.
 
     Raises:
-        FormatError: a field of another size or out of range, or terms that the contract never accepts.
+        FormatError: a field has a wrong size or is out of range, or the contract would never accept the terms.
     """
 
     chain_id: int
@@ -118,15 +121,15 @@ class HtlcLock:
     payment_hash: bytes
     """32 bytes, sha256 of the preimage."""
     token: bytes
-    """20 bytes; ``NATIVE_COIN`` for the chain's own coin."""
+    """20 bytes; ``NATIVE_COIN`` for the native coin."""
     amount: int
     """In the token's smallest unit."""
     payee: bytes
-    """20 bytes: who is paid when the preimage is shown, and who may refund before the deadline."""
+    """20 bytes. A claim pays this account, and it may refund before the deadline."""
     payer: bytes
-    """20 bytes: who sends ``lock``, and who gets the money back."""
+    """20 bytes. This account sends ``lock``, and a refund pays it."""
     deadline: int
-    """Unix seconds of the chain's blocks: from then on anyone may refund."""
+    """Unix seconds of the chain's blocks. From then on anyone may refund."""
     terms_hash: bytes
     """32 bytes."""
 
@@ -163,7 +166,7 @@ class HtlcLock:
 
 @dataclass(frozen=True, slots=True)
 class LockedEvent:
-    """Money was locked. Enough, with the chain id, to rebuild the lock and its refund."""
+    """Money was locked. Together with the chain id, the event contains all terms of the lock."""
 
     contract: bytes
     lock_id: bytes
@@ -179,7 +182,7 @@ class LockedEvent:
         """Rebuild the lock.
 
         Raises:
-            FormatError: the ``lock_id`` is not that of these terms on that chain.
+            FormatError: the ``lock_id`` does not match these terms on that chain.
         """
         lock = HtlcLock(
             chain_id=chain_id,
@@ -193,13 +196,13 @@ class LockedEvent:
             terms_hash=self.terms_hash,
         )
         if lock.lock_id != self.lock_id:
-            raise FormatError(f"Locked event: lock_id is not that of its terms on chain {chain_id}")
+            raise FormatError(f"Locked event: the lock_id does not match the terms on chain {chain_id}")
         return lock
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedEvent:
-    """The preimage was shown and the payee was paid."""
+    """A claim made the preimage public and paid the payee."""
 
     contract: bytes
     lock_id: bytes
@@ -209,7 +212,7 @@ class ClaimedEvent:
 
 @dataclass(frozen=True, slots=True)
 class RefundedEvent:
-    """The money went back to the payer."""
+    """The money was returned to the payer."""
 
     contract: bytes
     lock_id: bytes
@@ -220,25 +223,20 @@ HtlcEvent: TypeAlias = LockedEvent | ClaimedEvent | RefundedEvent
 
 
 def lock_call(lock: HtlcLock) -> bytes:
-    """Write the data of the call that locks; the payer sends it, with ``lock_value(lock)``."""
+    """Encode the call that locks. The payer sends it; to lock the native coin, with the amount as its value."""
     return encode_call(_LOCK, lock.payment_hash, lock.token, lock.amount, lock.payee, lock.deadline, lock.terms_hash)
 
 
-def lock_value(lock: HtlcLock) -> int:
-    """The native coin to send with ``lock_call``: the amount, or nothing where a token is locked."""
-    return lock.amount if lock.token == NATIVE_COIN else 0
-
-
 def claim_call(lock: HtlcLock, preimage: Preimage) -> bytes:
-    """Write the data of the call that pays the payee; anyone may send it, without value.
+    """Encode the call that pays the payee. Any account may send it, without value.
 
-    To hand these bytes to a node in any form, an estimate included, is to reveal the preimage.
+    The bytes contain the preimage: any request with them, even an estimate, reveals it to the node.
 
     Raises:
-        FormatError: the preimage is not that of the lock's payment hash.
+        FormatError: the preimage does not match the lock's payment hash.
     """
     if preimage.payment_hash != lock.payment_hash:
-        raise FormatError("HTLC claim: the preimage is not that of the lock's payment hash")
+        raise FormatError("HTLC claim: the preimage does not match the lock's payment hash")
     return encode_call(
         _CLAIM,
         preimage.secret,
@@ -252,9 +250,9 @@ def claim_call(lock: HtlcLock, preimage: Preimage) -> bytes:
 
 
 def refund_call(lock: HtlcLock) -> bytes:
-    """Write the data of the call that pays the payer back.
+    """Encode the call that pays the payer back.
 
-    The payee may send it at any time, everybody else from the deadline on.
+    The payee may send it at any time, any other account from the deadline on.
     """
     return encode_call(
         _REFUND,
@@ -269,44 +267,44 @@ def refund_call(lock: HtlcLock) -> bytes:
 
 
 def status_call(lock_id: bytes) -> bytes:
-    """Write the data of the call that reads a lock's status; ``decode_status`` reads the answer."""
+    """Encode the call that reads a lock's status; ``decode_status`` decodes the answer."""
     return encode_call("status(bytes32)", lock_id)
 
 
 def decode_status(answer: bytes) -> LockStatus:
-    """Read the answer to ``status_call``.
+    """Decode the answer to ``status_call``.
 
     Raises:
-        FormatError: not one word (nothing at all comes from an address without code), or no status.
+        FormatError: the answer is not 32 bytes, or not a status. An address without code returns nothing.
     """
     number = uint256_of_word(answer)
     try:
         return LockStatus(number)
     except ValueError as error:
-        raise FormatError(f"HTLC status: {number} is none") from error
+        raise FormatError(f"HTLC: {number} is not a status") from error
 
 
 def spent_call(payment_hash: bytes) -> bytes:
-    """Write the data of the call that asks whether a preimage became public at this contract."""
+    """Encode the call that reads whether a claim made the preimage public."""
     return encode_call("spent(bytes32)", payment_hash)
 
 
 def decode_spent(answer: bytes) -> bool:
-    """Read the answer to ``spent_call``; FormatError where it is not one bool."""
+    """Decode the answer to ``spent_call``. Raises: FormatError if it is not a bool."""
     return bool_of_word(answer)
 
 
 def probe_sha256_call(data: bytes) -> bytes:
-    """Write the data of the call that hashes 32 bytes as the contract does it there; never of a preimage.
+    """Encode the call that hashes 32 bytes in the contract. The bytes become public: never a preimage.
 
-    A chain without the sha256 precompile gives ``data`` back: compare ``decode_probe_sha256`` of the answer
-    with the true hash before the contract is used there.
+    A chain without the sha256 precompile returns ``data`` itself. Compare ``decode_probe_sha256`` of the answer with
+    the hash before using the contract on a chain.
     """
     return encode_call("probe_sha256(bytes32)", data)
 
 
 def decode_probe_sha256(answer: bytes) -> bytes:
-    """Read the answer to ``probe_sha256_call``; FormatError where it is not 32 bytes."""
+    """Decode the answer to ``probe_sha256_call``. Raises: FormatError if it is not 32 bytes."""
     (digest,) = split_words(answer, 1)
     return digest
 
@@ -314,26 +312,26 @@ def decode_probe_sha256(answer: bytes) -> bytes:
 def parse_event(
     address: bytes, topics: Sequence[bytes], data: bytes, *, contract: bytes = HTLC_ADDRESS
 ) -> HtlcEvent | None:
-    """Read one log entry of a receipt.
+    """Decode one log of a receipt.
 
     Args:
-        address: 20 bytes, the contract that emitted it.
+        address: the contract that emitted the log, 20 bytes.
         topics: 32 bytes each.
-        data: the rest of the entry.
-        contract: the contract whose events count. Anyone can emit the same bytes from another one.
+        data: the log's data.
+        contract: the HTLC contract. Other contracts can emit the same bytes.
 
     Returns:
-        The event, or None where another contract emitted it, or where it is no event of ours.
+        The event; None if another contract emitted the log, or if it is not an event of the HTLC.
 
     Raises:
-        FormatError: it bears our event's name and cannot be what the contract writes.
+        FormatError: the log has the name of an HTLC event, but the contract cannot have emitted it.
 
-    Says nothing of whether the log is on a chain, nor which lock of yours it concerns: compare ``lock_id``.
+    It does not check that the log is on a chain, nor to which lock it belongs: compare ``lock_id``.
     """
     if address != contract or not topics:
         return None
     name = topics[0]
-    if name == _LOCKED:
+    if name == LOCKED:
         lock_id, payment_hash, payer = _indexed("Locked", topics, 3)
         payee, token, amount, deadline, terms_hash = split_words(data, 5)
         return LockedEvent(
@@ -347,13 +345,13 @@ def parse_event(
             deadline=uint256_of_word(deadline),
             terms_hash=terms_hash,
         )
-    if name == _CLAIMED:
+    if name == CLAIMED:
         lock_id, payment_hash = _indexed("Claimed", topics, 2)
         preimage = Preimage(*split_words(data, 1))
         if preimage.payment_hash != payment_hash:
-            raise FormatError("Claimed event: the preimage is not that of the payment hash")
+            raise FormatError("Claimed event: the preimage does not match the payment hash")
         return ClaimedEvent(address, lock_id, payment_hash, preimage)
-    if name == _REFUNDED:
+    if name == REFUNDED:
         lock_id, payment_hash = _indexed("Refunded", topics, 2)
         split_words(data, 0)
         return RefundedEvent(address, lock_id, payment_hash)
@@ -362,7 +360,7 @@ def parse_event(
 
 def _indexed(event: str, topics: Sequence[bytes], count: int) -> Sequence[bytes]:
     if len(topics) != count + 1 or any(len(topic) != 32 for topic in topics):
-        raise FormatError(f"{event} event: expected {count} indexed words of 32 bytes")
+        raise FormatError(f"{event} event: expected {count} indexed values of 32 bytes")
     return topics[1:]
 
 

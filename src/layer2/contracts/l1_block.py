@@ -1,4 +1,4 @@
-"""L1Block, by which an OP-stack chain says what it takes on top of execution: for L1 data (Fjord) and its operator
+"""L1Block, the contract with the additional fees of an OP-stack chain: for L1 data (Fjord) and for its operator
 (Isthmus, Jovian).
 
 Sources: OP stack specification, Ecotone, Fjord, Isthmus and Jovian, "L1 fee" and "operator fee".
@@ -14,27 +14,27 @@ from layer2.formats.fastlz import compressed_size, largest_compressed_size
 __all__ = ["L1_BLOCK", "L1_BLOCK_SLOTS", "L1Parameters", "operator_fee"]
 
 L1_BLOCK = bytes.fromhex("4200000000000000000000000000000000000015")
-"""20 bytes: the predeploy whose storage holds the parameters, and from which op-geth itself takes them."""
+"""The predeployed contract from whose storage op-geth reads the parameters, 20 bytes."""
 L1_BLOCK_SLOTS = (1, 3, 7, 8)
-"""L1 base fee, its two scalars, blob base fee, operator's parameters."""
+"""The L1 base fee, its two scalars, the blob base fee, and the operator's parameters."""
 
 _JOVIAN_EXTRA_DATA = 17
 _JOVIAN_VERSION = 1
 
 
 def _is_jovian(extra_data: bytes) -> bool:
-    """Whether a header's extra data is of Jovian or later: it has version 1 and names a least base fee."""
+    """Whether a header's extra data is of Jovian or later, which add a minimum base fee (version 1)."""
     return len(extra_data) >= _JOVIAN_EXTRA_DATA and extra_data[0] >= _JOVIAN_VERSION
 
 
 def operator_fee(gas: int, scalar: int, constant: int, *, jovian: bool) -> int:
-    """The operator's part in wei: since Jovian the scalar counts 100 wei, before it a millionth of one."""
+    """The operator's fee in wei. The unit of the scalar is 100 wei since Jovian, and a millionth of a wei before."""
     return (gas * scalar * 100 if jovian else gas * scalar // 1_000_000) + constant
 
 
 @dataclass(frozen=True, slots=True)
 class L1Parameters:
-    """What the chain charges for L1 data and for its operator, as one of its blocks has it."""
+    """The parameters of the fees for L1 data and for the operator in one block."""
 
     base_fee: int
     blob_base_fee: int
@@ -43,12 +43,12 @@ class L1Parameters:
     operator_fee_scalar: int
     operator_fee_constant: int
     jovian: bool = False
-    """Whether the operator's part is that of Jovian."""
+    """Whether Jovian's formula applies to the operator's fee."""
 
     @classmethod
-    def from_storage(cls, words: Sequence[int], extra_data: bytes) -> L1Parameters:
-        """Read the words of ``L1_BLOCK_SLOTS`` and a header; zeros, where a chain has no such contract, are no fees."""
-        base_fee, scalars, blob_base_fee, operator = words
+    def from_storage(cls, values: Sequence[int], extra_data: bytes) -> L1Parameters:
+        """Decode the values of ``L1_BLOCK_SLOTS`` and a header's extra data. Zeros mean no fees."""
+        base_fee, scalars, blob_base_fee, operator = values
         scalar_word, operator_word = scalars.to_bytes(32, "big"), operator.to_bytes(32, "big")
         return cls(
             base_fee=base_fee,
@@ -61,23 +61,23 @@ class L1Parameters:
         )
 
     def data_fee(self, raw: bytes) -> int:
-        """The wei that the L1 data of a transaction costs in the block of these parameters.
+        """The fee for a transaction's L1 data, in wei, in the block of these parameters.
 
         Args:
-            raw: the signed transaction, type and all.
+            raw: the signed transaction with its type byte.
         """
         return self._data_fee(compressed_size(raw))
 
     def data_fee_bound(self, size: int) -> int:
-        """The most wei that the L1 data of a transaction costs.
+        """The maximum fee for a transaction's L1 data, in wei.
 
         Args:
-            size: bytes of the signed transaction. Compressed it is charged less; never more than this.
+            size: bytes of the signed transaction. The actual fee depends on its compressed size.
         """
         return self._data_fee(largest_compressed_size(size))
 
     def operator_fee(self, gas: int) -> int:
-        """The operator's part in wei."""
+        """The operator's fee in wei."""
         return operator_fee(gas, self.operator_fee_scalar, self.operator_fee_constant, jovian=self.jovian)
 
     def _data_fee(self, compressed: int) -> int:

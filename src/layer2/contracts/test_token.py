@@ -1,4 +1,4 @@
-"""The worthless token that stands for wrapped bitcoin on local networks. Anyone can mint it."""
+"""The worthless token that represents bitcoin on local networks. Anyone can mint it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = [
 
 TEST_TOKEN_SALT = bytes(32)
 TEST_TOKEN_ADDRESS = bytes.fromhex("0ccb112f746bb53cacffc523f3a6ce1b42aef479")
-"""20 bytes: where the factory puts the token. A configuration for a public network must never name it."""
+"""The token's address on local networks, 20 bytes. Never configure it for a public network."""
 TEST_TOKEN_DECIMALS = 8
 
 
 def test_token_init_code() -> bytes:
-    """Read the creation code from the package."""
+    """The creation code."""
     return load_artefact("test_token").init_code
 
 
 def mint_call(recipient: bytes, amount: int) -> bytes:
-    """Write the call that makes ``amount`` out of nothing; FormatError where an argument has another size."""
+    """Encode the call that mints ``amount``. Raises: FormatError if an argument has a wrong size."""
     return encode_call("mint(address,uint256)", recipient, amount)

@@ -1,1 +1,1 @@
-"""Pure codecs, one standard a file. Nothing here waits, reads a clock, draws randomness or opens a file."""
+"""Pure codecs, one standard per module. Nothing here waits, reads a clock, uses randomness or opens a file."""

@@ -1,6 +1,6 @@
 """Bech32 text (BIP 173) without its limit of 90 characters, and values as groups of five bits.
 
-A group is one byte of 0 to 31. Nothing here knows what the text means; ``bolt11`` does.
+A group is one byte of 0 to 31. ``bolt11`` and ``lnurl`` interpret the text.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Final
 
-from layer2.errors import FormatError
+from layer2.errors.base import FormatError
 
 __all__ = ["decode", "encode", "groups_from_bytes", "groups_from_int", "groups_to_bytes", "groups_to_int"]
 
@@ -24,7 +24,7 @@ _DIGIT_OF_GROUP: Final = b"0123456789abcdefghijklmnopqrstuv" + b"!" * 224
 _GENERATOR: Final = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 _VALID_CHECKSUM: Final = 1
 _PERIOD: Final = 1023
-"""Groups. The code's length: what a group adds to the remainder is the same for those that are so far apart."""
+"""The code's length in groups: two groups at this distance contribute to the remainder alike."""
 _ONE_PERIOD: Final = (1 << 5 * _PERIOD) - 1
 
 
@@ -38,8 +38,8 @@ def decode(text: str) -> tuple[str, bytes]:
         The human-readable part in lower case, and the data as five-bit groups without the checksum.
 
     Raises:
-        FormatError: mixed case, a character that is not allowed, no separator, a part that is too short, or
-            a wrong checksum.
+        FormatError: mixed case, a character that is not allowed, no separator, a part that is too short, or a wrong
+            checksum.
 
     Source: BIP 173.
     """
@@ -95,10 +95,10 @@ def groups_to_bytes(groups: bytes, *, name: str) -> bytes:
 
     Args:
         groups: five-bit groups.
-        name: what is being read, for the error's message.
+        name: the name of the value, for the error's message.
 
     Raises:
-        FormatError: a whole group is left over, or the padding is not zero.
+        FormatError: there is an unneeded group, or the padding is not zero.
     """
     padding = len(groups) * 5 % 8
     number = groups_to_int(groups)
@@ -110,12 +110,12 @@ def groups_to_bytes(groups: bytes, *, name: str) -> bytes:
 
 
 def groups_from_int(value: int) -> bytes:
-    """The fewest five-bit groups that hold ``value``, big-endian; none for zero."""
+    """The minimum number of five-bit groups for ``value``, big-endian; none for zero."""
     return _spread(value, (value.bit_length() + 4) // 5)
 
 
 def groups_to_int(groups: bytes) -> int:
-    """The big-endian number that the groups spell; zero for none. Leading zero groups are allowed."""
+    """The groups as a big-endian number; zero for none. Leading zero groups are allowed."""
     return int(groups.translate(_DIGIT_OF_GROUP), 32) if groups else 0
 
 
@@ -124,10 +124,10 @@ def _is_printable(text: str) -> bool:
 
 
 def _spread(number: int, count: int) -> bytes:
-    """Give each of a number's ``count`` groups a byte of its own.
+    """Move each of a number's ``count`` groups into a separate byte.
 
     By halves: the upper half of the groups moves to the upper half of the bytes, then the same happens within both
-    halves at once, and so on. So ten steps do for a thousand groups.
+    halves at once, and so on. A thousand groups take ten steps.
     """
     for half, lower in _halvings((count - 1).bit_length()):
         number = number & lower | (number >> 5 * half & lower) << 8 * half
@@ -153,7 +153,7 @@ def _expanded(human: str) -> bytes:
 def _polymod(groups: bytes) -> int:
     """The remainder of BIP 173's checksum.
 
-    It is linear: each of its 30 bits is the parity of certain bits of the text, which are counted all at once.
+    It is linear: each of its 30 bits is the parity of certain bits of the text, which are counted together.
     """
     bits = 1 << 5 * len(groups) ^ groups_to_int(groups)
     while bits > _ONE_PERIOD:
@@ -166,8 +166,8 @@ def _polymod(groups: bytes) -> int:
 
 @cache
 def _parities() -> tuple[int, ...]:
-    """For each bit of the remainder, the highest first, the bits of a text whose parity it is."""
-    # What a remainder's highest group adds to it, by its value, when the next group of the text follows.
+    """For each bit of the remainder, highest first: the bits of a text whose parity it is."""
+    # By the value of a remainder's highest group: what it contributes when the next group of the text follows.
     overflow = [0]
     for generator in _GENERATOR:
         overflow += [added ^ generator for added in overflow]

@@ -1,6 +1,6 @@
-"""``bitcoin:`` URIs: what they ask for, read exactly.
+"""``bitcoin:`` URIs, parsed strictly.
 
-Sources: BIP 21, and BIP 321, which replaces it: keys in any case, no address, several parts of one kind.
+Sources: BIP 21, and BIP 321, which replaces it: keys in any case, an optional address, several values for one key.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from layer2.errors import FormatError
+from layer2.errors.base import FormatError
 from layer2.formats.printable import printable
 from layer2.model.money import MSAT_DECIMALS
 
 __all__ = ["BitcoinUri", "read", "read_parameters"]
 
 MAX_LENGTH: Final = 10_000
-"""Characters: the longest invoice, an address, and texts beside them."""
+"""Characters: the longest invoice, an address, and additional texts."""
 _MSAT_PER_BTC: Final = 100_000_000_000
 _MOST_MSAT: Final = 21_000_000 * _MSAT_PER_BTC
 _AMOUNT: Final = re.compile(r"(?P<whole>[0-9]{0,30})(?:\.(?P<fraction>[0-9]{0,30}))?")
@@ -27,14 +27,14 @@ _ONCE: Final = ("amount", "label", "message", "pop")
 
 @dataclass(frozen=True, slots=True)
 class BitcoinUri:
-    """What a URI says. Neither its address nor its other parts are looked into."""
+    """The parts of a URI. Neither the address nor the values are parsed."""
 
     address: str
-    """On the chain; empty where there is none."""
+    """On the chain; empty without one."""
     amount_msat: int | None
-    """Millisatoshi, or None where the payer chooses."""
+    """Millisatoshi, or None if the payer chooses the amount."""
     parameters: tuple[tuple[str, str], ...]
-    """Every key, in lower case, with its value, in their order."""
+    """Every key, in lower case, with its value, in order."""
 
     def values(self, key: str) -> tuple[str, ...]:
         """The values of one key, given in lower case."""
@@ -42,14 +42,14 @@ class BitcoinUri:
 
 
 def read(text: str) -> BitcoinUri:
-    """Read a URI.
+    """Parse a URI.
 
     Args:
-        text: all of it, with its scheme in any case.
+        text: the whole URI, with its scheme in any case.
 
     Raises:
-        FormatError: it is none, it is longer than ``MAX_LENGTH``, something is in it twice that may be there once, its
-            amount is not decimal BTC, or it requires something that is not known here (``req-``).
+        FormatError: it is not a ``bitcoin:`` URI, it is longer than ``MAX_LENGTH``, it repeats a key that may appear
+            once, its amount is not decimal BTC, or it requires an unknown feature (``req-``).
 
     Sources: BIP 21, BIP 321.
     """
@@ -66,21 +66,21 @@ def read(text: str) -> BitcoinUri:
     keys = [key.removeprefix("req-") for key, _ in parameters]
     for key in _ONCE:
         if keys.count(key) > 1:
-            raise FormatError(f"a bitcoin: URI has {key} twice")
+            raise FormatError(f"a bitcoin: URI repeats {key}")
     for key, _ in parameters:
         if key.startswith("req-"):
-            raise FormatError(f"a bitcoin: URI requires {printable(key[:40])!r}, which is not known here")
+            raise FormatError(f"a bitcoin: URI requires {printable(key[:40])!r}, which is unknown")
     amount = dict(parameters).get("amount")
     return BitcoinUri(address, None if amount is None else _msat(amount), parameters)
 
 
 def read_parameters(query: str) -> tuple[tuple[str, str], ...]:
-    """The parameters of a query: keys in lower case, values with their escapes resolved.
+    """The parameters of a query: keys in lower case, and percent-encoding decoded.
 
-    A plus sign is one: these are not the fields of a form.
+    A plus sign stays a plus sign, unlike in the fields of a form.
 
     Raises:
-        FormatError: an escape is not one of UTF-8.
+        FormatError: a percent-encoding is malformed or not UTF-8.
 
     Source: RFC 3986, 2.1.
     """
@@ -108,5 +108,5 @@ def _msat(amount: str) -> int:
         raise FormatError("the amount of a bitcoin: URI is finer than a millisatoshi")
     msat = int(whole or "0") * _MSAT_PER_BTC + int(fraction[:MSAT_DECIMALS].ljust(MSAT_DECIMALS, "0"))
     if msat > _MOST_MSAT:
-        raise FormatError("the amount of a bitcoin: URI is more than there will ever be")
+        raise FormatError("the amount of a bitcoin: URI is more than 21 million BTC")
     return msat

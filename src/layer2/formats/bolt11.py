@@ -1,16 +1,16 @@
 """Lightning invoices (BOLT 11): read what a payee signed, write what a signer will sign.
 
-``decode`` promises that the text is well formed and signed by ``payee``. It does not promise that the payee can be
-reached, that the invoice is unpaid, that it has not expired (``expires_at`` is for the caller to compare with a
-clock), that every reader understands the same (``is_ambiguous``), or that the description is harmless to show: it is
-the payee's, unfiltered.
+``decode`` checks that the text is well formed and signed by ``payee``. It does not check that the payee can be
+reached, that the invoice is unpaid or has not expired (the caller compares ``expires_at`` with a clock), that every
+reader interprets it alike (``is_ambiguous``), or that the description is safe to show: it is the payee's text,
+unfiltered.
 
-Where the text of BOLT 11 leaves a choice, or readers do:
+Where BOLT 11, or its implementations, leave a choice:
 
-- A ``p``, ``s``, ``h`` or ``n`` field of the wrong length is skipped, as lnd and the text's own example of
-  fields to be ignored have it, and kept in ``unknown_tags``. One of the right length is still required.
-- Of a field that may come only once the first counts, as for lnd and Core Lightning. Further ones are kept in
-  ``unknown_tags`` and the invoice ``is_ambiguous``: other readers take the last, so no money may depend on it.
+- A ``p``, ``s``, ``h`` or ``n`` field of the wrong length is skipped and kept in ``unknown_tags``, as in lnd and in
+  BOLT 11's example of fields to ignore. A field of the right length is still required.
+- If a field that may appear once is repeated, the first counts, as in lnd and Core Lightning. The others are kept in
+  ``unknown_tags``, and the invoice ``is_ambiguous``: other readers use the last, so no money may depend on it.
 - An invoice without ``s`` is refused, unless it has blinded paths (bLIP 39), which carry the secret instead.
 """
 
@@ -24,7 +24,7 @@ from typing import Final
 
 from coincurve import PublicKey
 
-from layer2.errors import FormatError
+from layer2.errors.base import FormatError
 from layer2.formats import bech32
 from layer2.formats.bolt11_fields import (
     AMP_FEATURE_BITS,
@@ -40,7 +40,7 @@ from layer2.formats.bolt11_fields import (
 __all__ = ["Bolt11Invoice", "InvoiceFields", "RouteHop", "decode", "encode"]
 
 MAX_LENGTH: Final = 7089
-"""Characters: what one QR code holds, and the most that lnd reads."""
+"""Characters: the capacity of one QR code, and lnd's maximum."""
 MAX_AMOUNT_MSAT: Final = 21_000_000 * 100_000_000_000
 _SECP256K1_ORDER: Final = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
 _TIMESTAMP_GROUPS: Final = 7
@@ -52,29 +52,29 @@ _MSAT_PER_UNIT: Final = {"": 100_000_000_000, "m": 100_000_000, "u": 100_000, "n
 
 @dataclass(frozen=True, slots=True)
 class Bolt11Invoice:
-    """An invoice that was read and whose signature was checked. Made by ``decode`` only."""
+    """A decoded invoice with a valid signature. Only ``decode`` creates it."""
 
     text: str = field(repr=False)
     """The whole invoice in lower case."""
     prefix: str
     """The network: ``bc`` mainnet, ``tb`` testnet, ``tbs`` signet, ``bcrt`` regtest."""
     amount_msat: int | None
-    """None where the payer chooses."""
+    """None if the payer chooses the amount."""
     timestamp: int
     """Unix seconds by the payee's clock."""
     payment_hash: bytes
     """32 bytes."""
     payment_secret: bytes | None = field(repr=False)
-    """32 bytes; None only where ``has_blinded_paths``."""
+    """32 bytes; None only if ``has_blinded_paths``."""
     description: str | None
     """Exactly one of ``description`` and ``description_hash`` is given."""
     description_hash: bytes | None
-    """32 bytes: SHA-256 of a description that is told elsewhere, which the caller has to compare."""
+    """32 bytes: SHA-256 of a description that the caller obtains elsewhere and has to compare."""
     payee: bytes
     """33 bytes: the node's public key."""
     payee_given: bool
-    """Whether the invoice named the payee (``n``); otherwise it was recovered from the signature, and a text
-    that was changed names another payee instead of being refused: compare ``payee`` with the expected one."""
+    """Whether the invoice names the payee (``n``). Otherwise the payee is recovered from the signature, and a changed
+    text gives another payee instead of an error: compare ``payee`` with the expected one."""
     expiry: int
     """Seconds after ``timestamp``."""
     min_final_cltv_expiry_delta: int
@@ -85,15 +85,15 @@ class Bolt11Invoice:
     fallback_addresses: tuple[tuple[int, bytes], ...]
     """(version, program): witness versions 0 to 16, 17 a public key hash, 18 a script hash."""
     has_blinded_paths: bool
-    """Blinded paths (bLIP 39, field ``b``) are seen and not read: they are in ``unknown_tags``."""
+    """Blinded paths (bLIP 39, field ``b``) are detected and not decoded: they are in ``unknown_tags``."""
     unknown_tags: tuple[tuple[int, bytes], ...]
-    """(type, five-bit groups) of every field that was not read, in their order."""
+    """(type, five-bit groups) of every field that was not decoded, in order."""
     signature: bytes = field(repr=False)
     """65 bytes: r, s and the recovery id, as given."""
 
     @property
     def expires_at(self) -> int:
-        """Unix seconds from which the payee need not accept a payment any more."""
+        """Unix seconds from which the payee may refuse a payment."""
         return self.timestamp + self.expiry
 
     @property
@@ -103,7 +103,7 @@ class Bolt11Invoice:
 
     @property
     def is_ambiguous(self) -> bool:
-        """Whether a field that may come only once comes again: another reader may take the other one."""
+        """Whether a field that may appear once is repeated: another reader may use the other one."""
         return any(readable_tag(number, groups) is not None for number, groups in self.unknown_tags)
 
 
@@ -114,11 +114,11 @@ def decode(text: str) -> Bolt11Invoice:
         text: the invoice alone, in one case, at most ``MAX_LENGTH`` characters; no ``lightning:`` before it.
 
     Returns:
-        The invoice; see the module for what this does not promise.
+        The invoice; the module's docstring lists what is not checked.
 
     Raises:
-        FormatError: the text is not a valid invoice, requires a feature that is unknown here, or the
-            signature is not the payee's.
+        FormatError: the text is not a valid invoice, it requires an unknown feature, or the signature is not the
+            payee's.
 
     Source: BOLT 11; bLIP 39 for blinded paths.
     """
@@ -167,21 +167,21 @@ def encode(fields: InvoiceFields, sign: Callable[[bytes], bytes]) -> str:
     """Write an invoice and have it signed.
 
     Args:
-        fields: what it shall say.
-        sign: takes the 32-byte digest, returns 65 bytes: r, s (low) and the recovery id of 0 to 3. It is called
-            only when ``decode`` would accept all the rest.
+        fields: the content.
+        sign: receives the 32-byte digest, returns 65 bytes: r, s (low) and the recovery id of 0 to 3. It is called
+            only if ``decode`` would accept everything else.
 
     Returns:
         The invoice in lower case; ``decode`` accepts it.
 
     Raises:
-        FormatError: a field is out of range or does not fit, ``decode`` would refuse the result, or ``sign``
-            did not sign, or not for ``fields.payee`` where that is given.
+        FormatError: a field is out of range or does not fit, ``decode`` would refuse the result, or ``sign`` returned
+            no signature of ``fields.payee``.
 
-    Source: BOLT 11. Does not promise that the amount, the hash or the expiry are sensible.
+    Source: BOLT 11. Does not check that the amount, the hash or the expiry make sense.
     """
     human = f"ln{fields.prefix}{_written_amount(fields.amount_msat)}"
-    # Read back before anything is signed: a prefix of "bc1" would become part of the amount.
+    # Read back before signing: a prefix of "bc1" would become part of the amount.
     if _read_human(human) != (fields.prefix, fields.amount_msat):
         raise FormatError("an invoice's prefix is not that of a known network")
     if not 0 <= fields.timestamp < 1 << 5 * _TIMESTAMP_GROUPS:
@@ -192,7 +192,7 @@ def encode(fields: InvoiceFields, sign: Callable[[bytes], bytes]) -> str:
     signature = sign(digest)
     if len(signature) != 65:
         raise FormatError("an invoice's signature must be r, s and the recovery id: 65 bytes")
-    # For its checks only; a payee that is not given is whoever signed.
+    # For its checks only: without a given payee, any signer is the payee.
     _signer(digest, signature, fields.payee)
     return bech32.encode(human, signed + bech32.groups_from_bytes(signature))
 
@@ -248,19 +248,19 @@ def _recovered(digest: bytes, signature: bytes) -> bytes | None:
 
 
 def _signer(digest: bytes, signature: bytes, given: bytes | None) -> bytes:
-    """The payee's key: the given one where the signature is its own, or else the recovered one."""
+    """The payee's key: the given one if it made the signature, or the recovered one if none is given."""
     compact, recovery_id = signature[:64], signature[64]
     if recovery_id > 3:
         raise FormatError("an invoice's recovery id is not 0, 1, 2 or 3")
     if given is None:
-        # BOLT 11 has both high and low s accepted here, so the text is malleable: never identify by it.
+        # BOLT 11 accepts both high and low s here, so the text is malleable: never identify an invoice by it.
         recovered = _recovered(digest, signature)
         if recovered is None:
             raise FormatError("no public key can be recovered from an invoice's signature")
         return recovered
     if int.from_bytes(compact[32:], "big") > _SECP256K1_ORDER // 2:
         raise FormatError("an invoice that names its payee has a signature with a high s")
-    # A signature is valid for just those keys that can be recovered from it; the id plays no part in that.
+    # A signature is valid for exactly those keys that can be recovered from it, with any recovery id.
     candidates = (recovery_id, *range(4))
     if given not in (_recovered(digest, compact + bytes([candidate])) for candidate in candidates):
         raise FormatError("an invoice's signature is not that of the payee it names")

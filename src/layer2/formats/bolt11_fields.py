@@ -1,6 +1,6 @@
-"""The tagged fields of a Lightning invoice (BOLT 11): what each type holds and how it is laid out.
+"""The tagged fields of a Lightning invoice (BOLT 11): the content and layout of each type.
 
-``bolt11`` puts them together with the amount, the time and the signature, and is what callers use.
+Callers use ``bolt11``, which combines them with the amount, the time and the signature.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 
 from coincurve import PublicKey
 
-from layer2.errors import FormatError
+from layer2.errors.base import FormatError
 from layer2.formats import bech32
 
 __all__ = ["InvoiceFields", "RouteHop", "Tag", "TaggedFields", "check_descriptions", "readable_tag", "write"]
@@ -21,28 +21,30 @@ __all__ = ["InvoiceFields", "RouteHop", "Tag", "TaggedFields", "check_descriptio
 DEFAULT_EXPIRY: Final = 3600
 DEFAULT_MIN_FINAL_CLTV_EXPIRY_DELTA: Final = 18
 MAX_EXPIRY: Final = 9_223_372_036
-"""Seconds. Nodes that keep durations as 64-bit nanoseconds would take a longer one for another."""
+"""Seconds. A longer expiry overflows in nodes that store durations as 64-bit nanoseconds."""
 MAX_CLTV_EXPIRY_DELTA: Final = 0xFFFF_FFFF
 
 PAYMENT_SECRET_FEATURE_BITS: Final = frozenset({14, 15})
 MULTI_PART_FEATURE_BITS: Final = frozenset({16, 17})
 AMP_FEATURE_BITS: Final = frozenset({30, 31})
 KNOWN_REQUIRED_FEATURE_BITS: Final = frozenset({0, 8, 12, 14, 16, 24, 30, 44, 48, 262})
-"""Even bits that need not be refused: those that BOLT 9 assumes of every node (0, 8, 12, 14, 44), those
-that it allows in invoices and lnd pays (16 multi-part, 24 route blinding, 48 metadata), and lnd's own for AMP
-(30) and for blinded paths in invoices (262), which callers see as ``is_amp`` and ``has_blinded_paths``."""
+"""Even bits that are accepted: those that BOLT 9 assumes of every node (0, 8, 12, 14, 44), those that BOLT 9 allows in
+invoices and lnd pays (16 multi-part, 24 route blinding, 48 metadata), and lnd's own for AMP (30) and for blinded paths
+in invoices (262), which callers see as ``is_amp`` and ``has_blinded_paths``."""
 
 _FIELD_HEADER_GROUPS: Final = 3
-"""The type, and the number of groups in two."""
+"""One group for the type, and two for the number of groups in the field."""
 _MAX_FIELD_GROUPS: Final = 1023
 _MAX_FEATURE_VECTOR: Final = (1 << 5 * _MAX_FIELD_GROUPS) - 1
 _ROUTE_HOP: Final = struct.Struct(">33sQIIH")
-"""The fields of ``RouteHop`` in their order."""
+"""The fields of ``RouteHop`` in order."""
 _MAX_WITNESS_VERSION: Final = 16
 _SCRIPT_HASH_VERSION: Final = 18
 
 
 class Tag(IntEnum):
+    """The types of fields: each value is the position of its letter in the Bech32 alphabet."""
+
     PAYMENT_HASH = 1
     ROUTE_HINT = 3
     FEATURES = 5
@@ -84,7 +86,7 @@ class RouteHop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceFields:
-    """What an invoice shall say; the fields mean what they mean in ``Bolt11Invoice``."""
+    """The content of a new invoice. The fields have the same meaning as in ``Bolt11Invoice``."""
 
     prefix: str
     amount_msat: int | None
@@ -94,11 +96,11 @@ class InvoiceFields:
     description: str | None = None
     description_hash: bytes | None = None
     payee: bytes | None = None
-    """Written as ``n`` where given; otherwise readers recover it from the signature."""
+    """Written as ``n`` if given; otherwise readers recover it from the signature."""
     expiry: int = DEFAULT_EXPIRY
     min_final_cltv_expiry_delta: int = DEFAULT_MIN_FINAL_CLTV_EXPIRY_DELTA
     feature_bits: frozenset[int] = frozenset({8, 14})
-    """By default what every invoice with a payment secret needs: variable-length onion and payment secret."""
+    """The default is what every invoice with a payment secret needs: variable-length onion and payment secret."""
     metadata: bytes | None = None
     route_hints: tuple[tuple[RouteHop, ...], ...] = ()
     fallback_addresses: tuple[tuple[int, bytes], ...] = ()
@@ -106,19 +108,19 @@ class InvoiceFields:
 
 @dataclass(frozen=True, slots=True)
 class TaggedFields:
-    """The fields of one invoice, apart and not yet read: each method reads one type and checks its layout.
+    """The fields of one invoice, separated and not yet decoded. Each method decodes one type and checks its layout.
 
-    Every method raises ``FormatError`` where the field is there and its layout is not as BOLT 11 has it.
+    Every method raises ``FormatError`` if the field is present and its layout violates BOLT 11.
     """
 
     values: Mapping[Tag, tuple[bytes, ...]]
-    """Five-bit groups of the fields that can be read, by type."""
+    """Five-bit groups of the fields that can be decoded, by type."""
     unknown: tuple[tuple[int, bytes], ...]
-    """(type, five-bit groups) of the others, in their order: those that cannot be read, and repeated ones."""
+    """(type, five-bit groups) of the others, in order: those that cannot be decoded, and repeated ones."""
 
     @classmethod
     def split(cls, groups: bytes) -> TaggedFields:
-        """Take the fields apart; of one that may come only once the first counts.
+        """Separate the fields. If a field that may appear once is repeated, the first counts.
 
         Args:
             groups: the five-bit groups between an invoice's timestamp and its signature.
@@ -136,7 +138,7 @@ class TaggedFields:
             number, upper, lower = groups[at:start]
             at = start + (upper << 5 | lower)
             if at > len(groups):
-                raise FormatError("an invoice's last field is longer than what is left")
+                raise FormatError("an invoice's last field is longer than the rest of the text")
             value = groups[start:at]
             tag = readable_tag(number, value)
             if tag is None or (tag in values and tag not in _REPEATABLE):
@@ -147,14 +149,16 @@ class TaggedFields:
 
     @property
     def has_blinded_paths(self) -> bool:
+        """Whether there is a field of blinded paths (bLIP 39)."""
         return any(number == Tag.BLINDED_PATH for number, _ in self.unknown)
 
     def data(self, tag: Tag) -> bytes | None:
-        """The bytes of a field that may come once, or None where there is none."""
+        """The bytes of a field that may appear once, or None without that field."""
         values = self.values.get(tag)
         return None if values is None else bech32.groups_to_bytes(values[0], name=_NAMES[tag])
 
     def description(self) -> str | None:
+        """The description, or None."""
         data = self.data(Tag.DESCRIPTION)
         try:
             return None if data is None else data.decode("utf-8")
@@ -172,16 +176,18 @@ class TaggedFields:
         return DEFAULT_MIN_FINAL_CLTV_EXPIRY_DELTA if number is None else number
 
     def feature_bits(self) -> frozenset[int]:
-        """The bits that are set, all understood as far as they have to be, with what they rest on."""
+        """The bits that are set. Every required one is known, and the features that it depends on are set too."""
         vector = self._number(Tag.FEATURES, _MAX_FEATURE_VECTOR) or 0
         bits = frozenset([bit for bit in range(vector.bit_length()) if vector >> bit & 1])
         _check_feature_bits(bits)
         return bits
 
     def route_hints(self) -> tuple[tuple[RouteHop, ...], ...]:
+        """The hops of each route hint."""
         return tuple(_read_route_hint(groups) for groups in self.values.get(Tag.ROUTE_HINT, ()))
 
     def fallback_addresses(self) -> tuple[tuple[int, bytes], ...]:
+        """Version and program of each fallback address."""
         return tuple(_read_fallback_address(groups) for groups in self.values.get(Tag.FALLBACK_ADDRESS, ()))
 
     def _number(self, tag: Tag, maximum: int) -> int | None:
@@ -198,7 +204,7 @@ class TaggedFields:
 
 
 def readable_tag(number: int, groups: bytes) -> Tag | None:
-    """The type of a field that is read; None where it is unknown, of another length, or of an unknown version."""
+    """The type of a field that can be decoded; None if its type or version is unknown, or its length is wrong."""
     tag = _READABLE.get(number)
     if tag is None or len(groups) != _FIXED_GROUPS.get(tag, len(groups)):
         return None
@@ -208,7 +214,11 @@ def readable_tag(number: int, groups: bytes) -> Tag | None:
 
 
 def check_descriptions(description: str | None, description_hash: bytes | None) -> None:
-    """An invoice has either of both."""
+    """Check that an invoice has exactly one of both.
+
+    Raises:
+        FormatError: it does not.
+    """
     if (description is None) == (description_hash is None):
         raise FormatError("an invoice must have either a description or a description hash")
 
@@ -216,8 +226,8 @@ def check_descriptions(description: str | None, description_hash: bytes | None) 
 def _check_feature_bits(bits: frozenset[int]) -> None:
     unknown = sorted([bit for bit in bits if bit % 2 == 0 and bit not in KNOWN_REQUIRED_FEATURE_BITS])
     if unknown:
-        raise FormatError(f"an invoice requires features that are unknown here: bits {unknown}")
-    # BOLT 9: multi-part payments, and lnd's AMP like them, rest on the payment secret.
+        raise FormatError(f"an invoice requires unknown features: bits {unknown}")
+    # BOLT 9: multi-part payments, and lnd's AMP, depend on the payment secret.
     if bits & (MULTI_PART_FEATURE_BITS | AMP_FEATURE_BITS) and not bits & PAYMENT_SECRET_FEATURE_BITS:
         raise FormatError("an invoice offers multi-part payments without the payment secret feature")
 
@@ -262,10 +272,10 @@ def _read_fallback_address(groups: bytes) -> tuple[int, bytes]:
 
 
 def write(fields: InvoiceFields) -> bytes:
-    """The tagged fields as five-bit groups, in the order lnd writes them.
+    """The tagged fields as five-bit groups, in lnd's order.
 
     Raises:
-        FormatError: a value that ``TaggedFields`` would not read back as it is.
+        FormatError: ``TaggedFields`` would not decode the result to the same value.
     """
     check_descriptions(fields.description, fields.description_hash)
     tags = [_written_tag(Tag.PAYMENT_HASH, _fixed(fields.payment_hash, 32, "payment hash"))]
@@ -306,7 +316,7 @@ def _written_text(text: str) -> bytes:
 
 
 def _written_number(tag: Tag, number: int, maximum: int) -> bytes:
-    # Zero would have to be written as no group at all, which not every reader takes, and nobody can use.
+    # Zero would be written without any group, which some readers refuse; a zero delta or expiry has no use.
     if not 0 < number <= maximum:
         raise FormatError(f"{_NAMES[tag]} must be positive and no more than {maximum}")
     return _written_groups(tag, bech32.groups_from_int(number))

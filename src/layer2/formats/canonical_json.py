@@ -1,6 +1,6 @@
 """Canonical JSON (RFC 8785) without floating-point numbers: one value, one byte string, so that it can be hashed.
 
-Values are None, booleans, integers of at most 2**53 - 1 either way, text, lists and objects with text for keys.
+Values are None, booleans, integers from -(2**53 - 1) to 2**53 - 1, text, lists, and objects whose keys are text.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import Final, NoReturn, TypeAlias
 
 import rfc8785
 
-from layer2.errors import FormatError
+from layer2.errors.base import FormatError
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "JsonValue", "check_nesting", "decode", "decode_strict", "encode"]
 
 JsonValue: TypeAlias = "bool | int | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
-"""``decode`` makes lists and dicts; ``encode`` takes lists, tuples and dicts and no other containers."""
+"""``decode`` returns lists and dicts; ``encode`` accepts lists, tuples and dicts and no other containers."""
 
 MAX_BYTES: Final = 1_000_000
 MAX_DEPTH: Final = 64
-"""Lists and objects within one another."""
+"""Levels of lists and objects."""
 _STRING_OR_BRACKET: Final = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
-"""A string that does not end is taken to the end: beginning anew at each quote in it would take quadratic time."""
+"""An unterminated string matches to the end of the data: a new match at each quote would take quadratic time."""
 _MAX_INTEGER: Final = 2**53 - 1
 _MAX_INTEGER_CHARACTERS: Final = len(str(-_MAX_INTEGER))
 
@@ -47,11 +47,11 @@ def decode(data: bytes, *, max_bytes: int = MAX_BYTES) -> JsonValue:
 
     Args:
         data: UTF-8 without a byte order mark.
-        max_bytes: the most that is looked at.
+        max_bytes: the maximum length.
 
     Raises:
-        FormatError: too long, not JSON, a key twice in one object, or a value that ``encode`` would refuse; a
-            number with a fraction or an exponent is refused even where it is whole.
+        FormatError: too long, not JSON, a repeated key in one object, or a value that ``encode`` would refuse. A number
+            with a fraction or an exponent is refused even if its value is an integer.
     """
     if len(data) > max_bytes:
         raise FormatError(f"JSON is longer than {max_bytes} bytes")
@@ -85,12 +85,12 @@ def decode_strict(data: bytes, *, max_bytes: int = MAX_BYTES) -> JsonValue:
 
 
 def check_nesting(data: bytes) -> None:
-    """Refuse what is nested deeper than ``MAX_DEPTH``, before any parser sees it.
+    """Check the depth of nesting, before any parser reads the data.
 
     Raises:
-        FormatError: it is.
+        FormatError: it is deeper than ``MAX_DEPTH``.
     """
-    # The parser's own guard is the interpreter's recursion limit, which other libraries raise so far that a deep text
+    # The parser relies on the interpreter's recursion limit. Some libraries raise that limit so far that a deep text
     # overflows the stack and ends the process.
     depth = 0
     for match in _STRING_OR_BRACKET.finditer(data):
@@ -123,7 +123,7 @@ def _check(value: object, depth: int) -> None:
                 _check_text(key)
                 _check(item, inner_depth)
         case _:
-            raise FormatError(f"{type(value).__name__} has no canonical JSON form here")
+            raise FormatError(f"{type(value).__name__} has no canonical JSON form")
 
 
 def _deeper(depth: int) -> int:
@@ -142,12 +142,12 @@ def _check_text(text: str) -> None:
 def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise FormatError("a JSON object has a key twice")
+        raise FormatError("a JSON object repeats a key")
     return members
 
 
 def _integer(digits: str) -> int:
-    # Checked before int(), which takes quadratic time and at some length refuses with another error.
+    # Checked before int(), which takes quadratic time and raises another error for very long texts.
     if len(digits) > _MAX_INTEGER_CHARACTERS:
         raise FormatError("a JSON integer is beyond 2**53 - 1")
     return int(digits)

@@ -1,4 +1,4 @@
-"""Permits: approvals that are signed and not sent.
+"""Permits: approvals that the owner signs and anyone can submit.
 
 Sources: EIP-2612 (permit), EIP-712 (typed data).
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from layer2.errors import FormatError
+from layer2.errors.base import FormatError
 from layer2.formats.evm_abi import encode_call, encode_words
 from layer2.formats.keccak import keccak256
 
@@ -19,12 +19,12 @@ _CALL = "permit(address,address,uint256,uint256,uint8,bytes32,bytes32)"
 
 
 def domain_separator(name: str, version: str, chain_id: int, token: bytes) -> bytes:
-    """Compute the 32 bytes that tie a permit to one token on one chain.
+    """Compute the 32 bytes that bind a permit to one token on one chain.
 
     Args:
-        name: as the token says it.
-        version: of the token's domain, mostly ``1``.
-        chain_id: the chain's.
+        name: the result of the token's ``name()``.
+        version: the version of the token's domain, usually ``1``.
+        chain_id: the chain's id.
         token: 20 bytes.
 
     Raises:
@@ -37,7 +37,7 @@ def domain_separator(name: str, version: str, chain_id: int, token: bytes) -> by
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """What its owner allows: ``spender`` may take up to ``value``, if the permit is handed in by ``deadline``."""
+    """An owner's permission: ``spender`` may take up to ``value``, if the permit is submitted by ``deadline``."""
 
     owner: bytes
     """20 bytes."""
@@ -46,12 +46,12 @@ class Permit:
     value: int
     """In the token's smallest unit."""
     nonce: int
-    """The owner's at the token; each permit that is handed in uses one."""
+    """The owner's nonce at the token; each submitted permit uses one."""
     deadline: int
-    """Unix seconds of the block that hands it in, at the latest. The allowance itself does not end with it."""
+    """The latest block time, in unix seconds, at which it can be submitted. The allowance itself does not expire."""
 
     def digest(self, separator: bytes) -> bytes:
-        """The 32 bytes to sign; FormatError where a field or the separator has another size or range."""
+        """The 32 bytes to sign; FormatError if a field or the separator has another size or range."""
         if len(separator) != 32:
             raise FormatError(f"EIP-712: a domain separator of {len(separator)} bytes")
         words = encode_words(
@@ -62,14 +62,14 @@ class Permit:
 
 @dataclass(frozen=True, slots=True)
 class SignedPermit:
-    """A permit with its owner's signature. Whoever has it can hand it in, once."""
+    """A permit with its owner's signature. Anyone who has it can submit it, once."""
 
     permit: Permit
     signature: bytes
     """r, s, recovery id: 65 bytes."""
 
     def call(self) -> bytes:
-        """Write the call to the token that hands it in; anyone can send it."""
+        """Encode the call to the token that submits it; anyone can send it."""
         permit, signature = self.permit, self.signature
         if len(signature) != 65 or signature[64] > 1:
             raise FormatError("EIP-2612: the signature is not r, s and a recovery id of 0 or 1")

@@ -1,7 +1,7 @@
-"""The contract ABI for static words: calls, events and answers whose parts are 32 bytes each.
+"""The contract ABI for static words: calls, events and results whose parts are 32 bytes each.
 
-Source: the Solidity contract ABI specification. Dynamic types (bytes, string, arrays) are absent; the reason
-that a reverted call gives is read in ``evm_revert``.
+Source: the Solidity contract ABI specification. Dynamic types (bytes, string, arrays) are not supported; ``evm_revert``
+decodes the reason of a reverted call.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from typing import TypeAlias
 
-from layer2.errors import FormatError
+from layer2.errors.base import FormatError
 from layer2.formats.keccak import keccak256
 
 __all__ = [
@@ -34,7 +34,7 @@ _UINT = re.compile(r"uint([1-9][0-9]{0,2})", re.ASCII)
 
 @lru_cache(maxsize=256)
 def selector(signature: str) -> bytes:
-    """Compute the four bytes that name a function or a custom error.
+    """Compute the four bytes that identify a function or a custom error.
 
     Args:
         signature: canonical, as in ``transfer(address,uint256)``.
@@ -60,10 +60,10 @@ def event_topic(signature: str) -> bytes:
 
 
 def encode_words(*values: Word) -> bytes:
-    """Write each value as 32 bytes.
+    """Encode each value as 32 bytes.
 
     Args:
-        values: int below 2**256 or bool as a right-aligned number, 20 bytes as an address, 32 bytes as is.
+        values: int below 2**256 or bool as a right-aligned number, 20 bytes as an address, 32 bytes unchanged.
 
     Raises:
         FormatError: a number out of range, or bytes of another size.
@@ -72,7 +72,7 @@ def encode_words(*values: Word) -> bytes:
 
 
 def encode_call(signature: str, *values: Word) -> bytes:
-    """Write a call's data: selector, then one word for each argument.
+    """Encode a call's data: the selector, then one word for each argument.
 
     Args:
         signature: canonical, as in ``transfer(address,uint256)``; the types uintN, address, bytes32 and bool.
@@ -97,24 +97,24 @@ def split_words(data: bytes, count: int) -> tuple[bytes, ...]:
         FormatError: the data has another length.
     """
     if len(data) != 32 * count:
-        raise FormatError(f"ABI: {len(data)} bytes where {count} words of 32 are expected")
+        raise FormatError(f"ABI: {len(data)} bytes, expected {count} words of 32 bytes")
     return tuple([data[start : start + 32] for start in range(0, len(data), 32)])
 
 
 def uint256_of_word(word: bytes) -> int:
-    """Read 32 bytes as an unsigned integer; FormatError where they are not 32."""
+    """Read 32 bytes as an unsigned integer; FormatError if they are not 32."""
     return int.from_bytes(_sized(word), "big")
 
 
 def address_of_word(word: bytes) -> bytes:
-    """Read 32 bytes, as in a topic, as a 20-byte address; FormatError where the upper 12 are not zero."""
+    """Read 32 bytes, as in a topic, as a 20-byte address; FormatError if the upper 12 are not zero."""
     if any(_sized(word)[:12]):
         raise FormatError("ABI: an address with bits set above its 20 bytes")
     return word[12:]
 
 
 def bool_of_word(word: bytes) -> bool:
-    """Read 32 bytes as a truth value; FormatError where they are neither 0 nor 1."""
+    """Read 32 bytes as a boolean; FormatError if they are neither 0 nor 1."""
     number = uint256_of_word(word)
     if number > 1:
         raise FormatError("ABI: a bool that is neither 0 nor 1")

@@ -6,7 +6,7 @@ import re
 
 from coincurve import PublicKey
 
-from layer2.errors import FormatError
+from layer2.errors.base import FormatError
 from layer2.formats.keccak import keccak256
 
 __all__ = ["address_of_public_key", "create2_address", "parse_address", "to_checksum"]
@@ -15,7 +15,7 @@ _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
 
 
 def to_checksum(address: bytes) -> str:
-    """Write an address with its checksum in the case of its letters.
+    """Write an address with its checksum, which is the case of its letters.
 
     Args:
         address: 20 bytes.
@@ -33,7 +33,7 @@ def to_checksum(address: bytes) -> str:
 
 
 def parse_address(text: str) -> bytes:
-    """Read an address, with its checksum or in small letters.
+    """Read an address, with its checksum or in lower case.
 
     Args:
         text: ``0x`` and 40 hexadecimal digits.
@@ -42,9 +42,9 @@ def parse_address(text: str) -> bytes:
         20 bytes.
 
     Raises:
-        FormatError: another form, or capital letters that are not the checksum's.
+        FormatError: another form, or mixed case that does not match the checksum.
 
-    Source: EIP-55. Small letters carry no checksum: a mistyped address in small letters is not noticed.
+    Source: EIP-55. Lower case has no checksum, so a mistyped address in lower case is not detected.
     """
     if not isinstance(text, str) or not _ADDRESS.fullmatch(text):
         raise FormatError("EVM address: expected 0x and 40 hexadecimal digits")
@@ -77,7 +77,7 @@ def address_of_public_key(public_key: bytes) -> bytes:
 
 
 def create2_address(factory: bytes, salt: bytes, init_code_hash: bytes) -> bytes:
-    """Compute where ``factory`` puts a contract by CREATE2.
+    """Compute the address at which ``factory`` creates a contract by CREATE2.
 
     Args:
         factory: 20 bytes, the contract that executes CREATE2.
@@ -90,7 +90,7 @@ def create2_address(factory: bytes, salt: bytes, init_code_hash: bytes) -> bytes
     Raises:
         FormatError: an argument of another size.
 
-    Source: EIP-1014. Says nothing of whether a contract is there.
+    Source: EIP-1014. Does not show that a contract exists at the address.
     """
     preimage = (
         b"\xff"

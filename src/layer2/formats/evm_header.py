@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from layer2.errors import FormatError
+from layer2.errors.base import FormatError
 from layer2.formats import rlp
 from layer2.formats.evm_hex import parse_data, parse_quantity
 from layer2.formats.keccak import keccak256
@@ -18,7 +18,7 @@ from layer2.formats.rlp import RlpItem
 __all__ = ["EvmHeader", "decode_header", "header_from_rpc"]
 
 _FORKS = {15: "Frontier", 16: "London", 17: "Shanghai", 20: "Cancun", 21: "Prague"}
-"""The number of fields with which each of these forks begins."""
+"""Each fork by the number of fields of its headers."""
 _LONGEST_EXTRA_DATA = 32
 
 _DATA = {
@@ -36,7 +36,7 @@ _DATA = {
     "parent_beacon_block_root": ("parentBeaconBlockRoot", 32),
     "requests_hash": ("requestsHash", 32),
 }
-"""Of each field of bytes the name in the JSON-RPC and the size."""
+"""For each field of bytes: its name in the JSON-RPC, and its size."""
 _NUMBERS = {
     "difficulty": ("difficulty", 256),
     "number": ("number", 64),
@@ -47,17 +47,17 @@ _NUMBERS = {
     "blob_gas_used": ("blobGasUsed", 64),
     "excess_blob_gas": ("excessBlobGas", 64),
 }
-"""Of each number the name in the JSON-RPC and its width in bits."""
+"""For each number: its name in the JSON-RPC, and its width in bits."""
 
 
 @dataclass(frozen=True, slots=True)
 class EvmHeader:
     """A block header. Hashes and roots are 32 bytes; the fields after ``nonce`` are None before their fork.
 
-    That a header hashes to something does not show that its block is part of any chain.
+    A header's hash does not show that its block is part of any chain.
 
     Raises:
-        FormatError: a field of another size or width, or a set of fields that no fork has.
+        FormatError: a field of another size or width, or a set of fields of no known fork.
     """
 
     parent_hash: bytes
@@ -87,7 +87,7 @@ class EvmHeader:
     blob_gas_used: int | None = None
     excess_blob_gas: int | None = None
     parent_beacon_block_root: bytes | None = None
-    """Since Cancun, as the two before it; on the OP stack the beacon root of the L1 origin."""
+    """Since Cancun, like the two fields above; on the OP stack the beacon root of the L1 origin."""
     requests_hash: bytes | None = None
     """Since Prague."""
 
@@ -95,7 +95,7 @@ class EvmHeader:
         values = [(name, getattr(self, name)) for name in _ORDER]
         present = [value is not None for _, value in values]
         if present.count(True) not in _FORKS or present != sorted(present, reverse=True):
-            raise FormatError("EVM header: a set of fields that no known fork has")
+            raise FormatError("EVM header: the set of fields is of no known fork")
         for name, value in values:
             if isinstance(value, bytes):
                 _check_size(name, value)
@@ -104,7 +104,7 @@ class EvmHeader:
 
     @property
     def hash(self) -> bytes:
-        """The block's hash, 32 bytes, computed at each use."""
+        """The block's hash, 32 bytes, computed at each access."""
         return keccak256(self.encode())
 
     def encode(self) -> bytes:
@@ -124,14 +124,14 @@ def decode_header(data: bytes) -> EvmHeader:
     """Read a header.
 
     Args:
-        data: the RLP of a header, as ``debug_getRawHeader`` gives it.
+        data: the RLP of a header, as from ``debug_getRawHeader``.
 
     Raises:
-        FormatError: not the only encoding of a header of a known fork.
+        FormatError: not the canonical encoding of a header of a known fork.
     """
     items = rlp.decode(data)
     if not isinstance(items, list) or len(items) not in _FORKS:
-        raise FormatError("EVM header: not a list with as many fields as a known fork has")
+        raise FormatError("EVM header: not a list with the number of fields of a known fork")
     item = dict(zip(_ORDER, items, strict=False))
     return EvmHeader(
         parent_hash=_bytes(item, "parent_hash"),
@@ -162,14 +162,14 @@ def header_from_rpc(block: Mapping[str, object]) -> EvmHeader:
     """Read the header in the answer of ``eth_getBlockByHash`` or ``eth_getBlockByNumber``.
 
     Args:
-        block: the answer's object; what is not part of a header is not looked at.
+        block: the answer's object; everything outside the header is ignored.
 
     Returns:
-        The header, of which it is certain that it hashes to the answer's ``hash``.
+        The header, which hashes to the answer's ``hash``.
 
     Raises:
-        FormatError: a field is missing or malformed, or the fields do not hash to ``hash``: the node invented
-            something, or the chain has a fork that is unknown here.
+        FormatError: a field is missing or malformed, or the fields do not hash to ``hash``: the answer is wrong, or the
+            chain has an unknown fork.
     """
     items: list[RlpItem] = []
     for name in _ORDER:
@@ -183,7 +183,7 @@ def header_from_rpc(block: Mapping[str, object]) -> EvmHeader:
             items.append(rlp.encode_int(parse_quantity(value, key, bits=_NUMBERS[name][1])))
     header = decode_header(rlp.encode(items))
     if header.hash != parse_data(block.get("hash"), "hash", size=32):
-        raise FormatError("EVM header: the fields that the node gave do not hash to the hash that it gave")
+        raise FormatError("EVM header: the fields in the node's answer do not hash to its hash")
     return header
 
 

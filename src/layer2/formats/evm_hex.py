@@ -1,4 +1,4 @@
-"""How the Ethereum JSON-RPC writes bytes (DATA) and numbers (QUANTITY).
+"""Bytes (DATA) and numbers (QUANTITY) of the Ethereum JSON-RPC.
 
 Source: the hex value encoding of the Ethereum JSON-RPC specification.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from layer2.errors import FormatError
+from layer2.errors.base import FormatError
 
 __all__ = ["format_data", "format_quantity", "parse_data", "parse_quantity"]
 
@@ -34,12 +34,12 @@ def parse_data(value: object, what: str, *, size: int | None = None) -> bytes:
     """Read bytes.
 
     Args:
-        value: what the node answered.
+        value: the node's answer.
         what: the name of the field, for the error.
-        size: how many bytes there have to be, or None for any number.
+        size: the required number of bytes, or None for any number.
 
     Raises:
-        FormatError: not such a text, or of another size.
+        FormatError: the value is not DATA, or has another size.
     """
     if isinstance(value, str) and value[:2] == "0x":
         try:
@@ -47,7 +47,7 @@ def parse_data(value: object, what: str, *, size: int | None = None) -> bytes:
         except ValueError:
             pass
         else:
-            # fromhex passes over blanks, of which there may be none here.
+            # fromhex ignores white space, which is not allowed here.
             if 2 * len(data) + 2 == len(value):
                 if size is not None and len(data) != size:
                     raise FormatError(f"JSON-RPC: {what} has {len(data)} bytes, expected {size}")
@@ -59,12 +59,12 @@ def parse_quantity(value: object, what: str, *, bits: int = 256) -> int:
     """Read a number.
 
     Args:
-        value: what the node answered.
+        value: the node's answer.
         what: the name of the field, for the error.
-        bits: how wide the number may be, at most 256.
+        bits: the maximum width of the number, at most 256.
 
     Raises:
-        FormatError: not such a text, leading zeros, or too wide.
+        FormatError: the value is not a QUANTITY, has leading zeros, or is too wide.
     """
     if not isinstance(value, str) or not _QUANTITY.fullmatch(value):
         raise FormatError(f"JSON-RPC: {what} is not 0x and hexadecimal digits without leading zeros")

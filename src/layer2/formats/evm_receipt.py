@@ -1,4 +1,4 @@
-"""EVM receipts as blocks commit to them: status, cumulative gas, bloom and logs; on the OP stack deposits too.
+"""EVM receipts as blocks commit to them: status, cumulative gas, bloom and logs, and the OP stack's deposits.
 
 Sources: Ethereum Yellow Paper, section 4.3.1; EIP-658 (status), EIP-2718 (envelope); OP stack specification,
 deposits (type 0x7E, with nonce and version since Canyon).
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from layer2.errors import FormatError
+from layer2.errors.base import FormatError
 from layer2.formats import rlp
 from layer2.formats.evm_hex import parse_data, parse_quantity
 from layer2.formats.keccak import keccak256
@@ -20,24 +20,24 @@ from layer2.formats.rlp import RlpItem
 __all__ = ["DEPOSIT_TYPE", "EvmLog", "EvmReceipt", "bloom_bits", "bloom_of", "decode_receipt", "receipt_from_rpc"]
 
 DEPOSIT_TYPE = 0x7E
-"""A transaction that the OP stack takes from its L1."""
+"""A transaction that the OP stack derives from its L1."""
 
 _TYPES = frozenset({0x00, 0x01, 0x02, 0x04, DEPOSIT_TYPE})
 _MOST_TOPICS = 4
 _BLOOM_SIZE = 256
 _LENGTHS = frozenset({4, 6})
-"""Parts of a receipt: without and with a deposit's nonce and version."""
+"""The number of a receipt's parts, without and with a deposit's nonce and version."""
 _UINT64 = 1 << 64
 _THREE_PAIRS = struct.Struct(">HHH").unpack_from
 
 
 @dataclass(frozen=True, slots=True)
 class EvmLog:
-    """What a contract logged.
+    """A contract's log entry.
 
     Args:
-        address: 20 bytes, the contract that logged it.
-        topics: at most four, 32 bytes each; the first is the event's, unless it is anonymous.
+        address: 20 bytes, the contract that emitted it.
+        topics: at most four, 32 bytes each; the first identifies the event, unless it is anonymous.
         data: the words that are not topics.
 
     Raises:
@@ -52,7 +52,7 @@ class EvmLog:
         if len(self.address) != 20:
             raise FormatError(f"EVM log: an address of {len(self.address)} bytes, expected 20")
         if len(self.topics) > _MOST_TOPICS:
-            raise FormatError(f"EVM log: {len(self.topics)} topics, at most {_MOST_TOPICS} are possible")
+            raise FormatError(f"EVM log: {len(self.topics)} topics, the maximum is {_MOST_TOPICS}")
         for topic in self.topics:
             if len(topic) != 32:
                 raise FormatError("EVM log: a topic that is not 32 bytes")
@@ -60,21 +60,21 @@ class EvmLog:
 
 @dataclass(frozen=True, slots=True)
 class EvmReceipt:
-    """What a transaction did, as its block's receiptsRoot commits to it.
+    """The result of a transaction, as its block's receiptsRoot commits to it.
 
-    It holds neither the transaction's hash, nor its sender, nor its gas price: the root does not commit to them.
+    It contains no hash, sender or gas price of the transaction: the root does not commit to them.
 
     Args:
         tx_type: 0 (legacy), 1, 2, 4 or 0x7E (deposit).
-        succeeded: False where the transaction was reverted; there are no logs then.
-        cumulative_gas_used: gas of this transaction and of all before it in the block.
-        logs_bloom: 256 bytes, which have to be those of ``bloom_of(logs)``.
+        succeeded: False if the transaction was reverted; there are no logs then.
+        cumulative_gas_used: gas of this transaction and of all earlier ones in the block.
+        logs_bloom: 256 bytes, equal to ``bloom_of(logs)``.
         logs: in order.
-        deposit_nonce: of a deposit since Canyon: the sender's nonce.
-        deposit_receipt_version: of a deposit since Canyon: 1.
+        deposit_nonce: the sender's nonce, for a deposit since Canyon.
+        deposit_receipt_version: 1, for a deposit since Canyon.
 
     Raises:
-        FormatError: values that no receipt has.
+        FormatError: no receipt can have these values.
     """
 
     tx_type: int
@@ -99,7 +99,7 @@ class EvmReceipt:
             raise FormatError("EVM receipt: a deposit nonce or version without a deposit")
         for number in (self.cumulative_gas_used, nonce, version):
             if number is not None and not 0 <= number < _UINT64:
-                raise FormatError("EVM receipt: a number that is not of 64 bits")
+                raise FormatError("EVM receipt: a number does not fit 64 bits")
 
     def encode(self) -> bytes:
         """The bytes that are this receipt's value in the trie of its block's receipts."""
@@ -130,7 +130,7 @@ def bloom_of(logs: Sequence[EvmLog]) -> bytes:
     return bloom.to_bytes(_BLOOM_SIZE, "big")
 
 
-# The same contracts log the same events again and again; most of a bloom's hashes are known already.
+# The same contracts emit the same events repeatedly, so most hashes of a bloom are cached.
 @lru_cache(maxsize=512)
 def bloom_bits(entry: bytes) -> int:
     """The three bits, or fewer, that an address or a topic sets in a bloom filter, as a big-endian number."""
@@ -143,10 +143,10 @@ def decode_receipt(data: bytes) -> EvmReceipt:
     """Read a receipt.
 
     Args:
-        data: the value from the trie of receipts, as ``debug_getRawReceipts`` gives it.
+        data: the value from the trie of receipts, as from ``debug_getRawReceipts``.
 
     Raises:
-        FormatError: not the only encoding of a receipt of a known type, or its bloom is not that of its logs.
+        FormatError: not the canonical encoding of a receipt of a known type, or its bloom does not match its logs.
     """
     if not data:
         raise FormatError("EVM receipt: no bytes")
@@ -158,10 +158,10 @@ def decode_receipt(data: bytes) -> EvmReceipt:
         raise FormatError(f"EVM receipt: transaction type {tx_type} is not supported")
     items = rlp.decode(data if is_legacy else data[1:])
     if not isinstance(items, list) or len(items) not in _LENGTHS:
-        raise FormatError("EVM receipt: a list of another shape")
+        raise FormatError("EVM receipt: a malformed list")
     status, gas, bloom, logs, *deposit = items
     if not isinstance(bloom, bytes) or not isinstance(logs, list):
-        raise FormatError("EVM receipt: a list of another shape")
+        raise FormatError("EVM receipt: a malformed list")
     return EvmReceipt(
         tx_type,
         _status(rlp.decode_int(status, max_bytes=1)),
@@ -173,16 +173,15 @@ def decode_receipt(data: bytes) -> EvmReceipt:
 
 
 def receipt_from_rpc(receipt: Mapping[str, object]) -> EvmReceipt:
-    """Read what is a receipt in the answer of ``eth_getTransactionReceipt`` or ``eth_getBlockReceipts``.
+    """Read the receipt in an answer of ``eth_getTransactionReceipt`` or ``eth_getBlockReceipts``.
 
     Args:
-        receipt: the answer's object; what blocks do not commit to is not looked at.
+        receipt: the answer's object; fields that blocks do not commit to are ignored.
 
     Raises:
-        FormatError: a field is missing or malformed, or the bloom is not that of the logs.
+        FormatError: a field is missing or malformed, or the bloom does not match the logs.
 
-    It proves nothing by itself: only together with the block's other receipts does it give the header's
-    receiptsRoot.
+    It proves nothing by itself: the header's receiptsRoot follows only from all receipts of the block.
     """
     logs = receipt.get("logs")
     if not isinstance(logs, list):
@@ -214,7 +213,7 @@ def _log(item: RlpItem) -> EvmLog:
             words = tuple([topic for topic in topics if isinstance(topic, bytes)])
             if len(words) == len(topics):
                 return EvmLog(address, words, data)
-    raise FormatError("EVM log: a list of another shape")
+    raise FormatError("EVM log: a malformed list")
 
 
 def _log_from_rpc(log: object) -> EvmLog:

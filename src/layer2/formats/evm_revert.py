@@ -1,7 +1,7 @@
 """Why a call reverted: ``Error(string)``, ``Panic(uint256)``, and the custom errors of ERC-20 tokens.
 
-Sources: the Solidity documentation, "Control structures, error handling"; ERC-6093. The HTLC contract gives its
-reasons as ``Error(string)`` and has no errors of its own.
+Sources: the Solidity documentation, "Control structures, error handling"; ERC-6093. The HTLC contract reports its
+reasons as ``Error(string)`` and defines no custom errors.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ _LONGEST_REASON = 256
 
 
 def decode_revert(data: bytes) -> str:
-    """Say why a call reverted, for people to read.
+    """Describe why a call reverted.
 
     Args:
-        data: what the call returned.
+        data: the call's return data.
 
     Returns:
-        The text of ``Error(string)``, the meaning of ``Panic(uint256)``, name and arguments of an error of
-        ERC-6093, or else the selector and the length of what follows it. What follows is not shown: it may
-        repeat what the call was given. At most a few hundred characters, all printable. The reason is the
-        contract's own and proves nothing, so data of any shape gives a text and nothing is raised.
+        The text of ``Error(string)``, the meaning of ``Panic(uint256)``, the name and arguments of an ERC-6093 error,
+        or else the selector and the length of the rest. The rest is not shown, because it may repeat the call's
+        arguments. At most a few hundred characters, all printable. The contract chooses the reason, which proves
+        nothing, so data of any form gives a text and no error is raised.
     """
     if not data:
         return "no reason given"
     name, rest = data[:4], data[4:]
     if len(name) < 4:
-        return f"{len(data)} bytes that are no error"
+        return f"{len(data)} bytes that are not an error"
     if name == _ERROR:
         text = _text(rest)
         return f"malformed Error(string) of {len(rest)} bytes" if text is None else text or "no reason given"
@@ -70,7 +70,7 @@ def decode_revert(data: bytes) -> str:
 
 
 def _text(rest: bytes) -> str | None:
-    """The one string that the bytes hold, with what cannot be printed replaced."""
+    """The single string in the bytes, with unprintable characters replaced."""
     if len(rest) < 64 or int.from_bytes(rest[:32], "big") != 32:
         return None
     length = int.from_bytes(rest[32:64], "big")

@@ -1,4 +1,4 @@
-"""EVM transactions of type 2, signed and recovered.
+"""EVM transactions of type 2: encoding, signatures and the recovery of the sender.
 
 Sources: EIP-2718 (envelope), EIP-1559 (type 2), EIP-2930 (access lists), EIP-2 (low s), EIP-2681 (nonces).
 """
@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from coincurve import PublicKey
 
-from layer2.errors import FormatError
+from layer2.errors.base import FormatError
 from layer2.formats import rlp
 from layer2.formats.evm_address import address_of_public_key
 from layer2.formats.keccak import keccak256
@@ -30,11 +30,11 @@ _UINT256 = (1 << 256) - 1
 
 @dataclass(frozen=True, slots=True)
 class Eip1559Transaction:
-    """An unsigned transaction of type 2, its values in the ranges that the standards allow.
+    """An unsigned transaction of type 2, with values in the ranges of the standards.
 
     Args:
-        chain_id: the network for which alone a signature is good, at least 1.
-        nonce: transactions that the sender made before.
+        chain_id: the only network on which a signature is valid, at least 1.
+        nonce: the number of earlier transactions of the sender.
         max_priority_fee_per_gas: wei, at most ``max_fee_per_gas``.
         max_fee_per_gas: wei.
         gas_limit: gas.
@@ -57,7 +57,7 @@ class Eip1559Transaction:
     data: bytes = b""
     access_list: AccessList = ()
     _encoded: bytes = field(init=False, repr=False, compare=False)
-    """The unsigned fields, encoded once for the hash that is signed, its check, and the bytes that are sent."""
+    """The unsigned fields, encoded once for the signing hash, its check, and the signed transaction."""
 
     def __post_init__(self) -> None:
         _in_range("chain id", self.chain_id, 1, _UINT256)
@@ -79,25 +79,25 @@ class Eip1559Transaction:
         return keccak256(_ENVELOPE + rlp.list_prefix(len(self._encoded)) + self._encoded)
 
     def signed(self, signature: bytes) -> SignedTransaction:
-        """Put the transaction and its signature together.
+        """Combine the transaction with its signature.
 
         Args:
             signature: 65 bytes over ``signing_hash()``: r (32), s (32), and the recovery id (0 or 1).
 
         Returns:
-            The transaction with its sender, who is recovered from the signature: any valid signature names
-            *some* sender, so compare it with the one that was meant to sign.
+            The transaction with its sender, which is recovered from the signature. Any valid signature gives *some*
+            sender, so compare it with the expected one.
 
         Raises:
-            FormatError: another size, a recovery id other than 0 and 1, r or s out of range, s in the upper
-                half of the curve's order (EIP-2), or no key can have made it.
+            FormatError: another size, a recovery id other than 0 and 1, r or s out of range, s in the upper half of the
+                curve's order (EIP-2), or no key can have made it.
         """
         sender = _recover(self.signing_hash(), _sized(signature, 65, "signature"))
         raw = self.raw(signature)
         return SignedTransaction(raw=raw, hash=keccak256(raw), transaction=self, sender=sender)
 
     def raw(self, signature: bytes) -> bytes:
-        """The bytes of the transaction with that signature, whoever made it; ``signed`` checks it.
+        """The bytes of the transaction with that signature, which is not checked; ``signed`` checks it.
 
         Args:
             signature: 65 bytes, as for ``signed``.
@@ -128,10 +128,10 @@ class Eip1559Transaction:
 
 @dataclass(frozen=True, slots=True)
 class SignedTransaction:
-    """A transaction as it is sent; made by ``Eip1559Transaction.signed`` and ``decode_signed``."""
+    """A signed transaction; ``Eip1559Transaction.signed`` and ``decode_signed`` create it."""
 
     raw: bytes = field(repr=False)
-    """What ``eth_sendRawTransaction`` takes."""
+    """The argument of ``eth_sendRawTransaction``."""
     hash: bytes
     """32 bytes, its id on the chain."""
     transaction: Eip1559Transaction
@@ -143,11 +143,11 @@ def decode_signed(raw: bytes) -> SignedTransaction:
     """Read a signed transaction and recover its sender.
 
     Args:
-        raw: the envelope of EIP-2718, as ``eth_sendRawTransaction`` takes it.
+        raw: the envelope of EIP-2718, as for ``eth_sendRawTransaction``.
 
     Raises:
-        FormatError: not of type 2, not the only encoding of its values, values out of range, or a signature
-            that EIP-2 forbids.
+        FormatError: not of type 2, not the canonical encoding of its values, values out of range, or a signature that
+            EIP-2 forbids.
 
     A signed transaction proves neither that it was sent nor that it is in a block.
     """
@@ -183,7 +183,7 @@ def _access_list(item: RlpItem) -> AccessList:
             case [bytes(address), list(keys)]:
                 entries.append((address, tuple([_bytes(key, "storage key") for key in keys])))
             case _:
-                raise FormatError("EVM transaction: an access list of another shape")
+                raise FormatError("EVM transaction: a malformed access list")
     return tuple(entries)
 
 
@@ -196,7 +196,7 @@ def _recover(digest: bytes, signature: bytes) -> bytes:
     if parity > 1:
         raise FormatError("EVM transaction: a recovery id other than 0 and 1")
     if not 0 < r < _CURVE_ORDER or not 0 < s <= _CURVE_ORDER // 2:
-        raise FormatError("EVM transaction: a signature out of range (EIP-2 asks for the lower s)")
+        raise FormatError("EVM transaction: a signature out of range (EIP-2 requires the lower s)")
     try:
         public_key = PublicKey.from_signature_and_message(signature, digest, hasher=None)
     except ValueError as error:
@@ -223,5 +223,5 @@ def _bytes(item: RlpItem, what: str) -> bytes:
 
 def _list(item: RlpItem) -> list[RlpItem]:
     if not isinstance(item, list):
-        raise FormatError("EVM transaction: an access list that is no list")
+        raise FormatError("EVM transaction: the access list is not a list")
     return item

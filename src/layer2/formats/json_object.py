@@ -1,10 +1,10 @@
-"""Reading one JSON object strictly: every field has its type, none is missing, none is left over."""
+"""Strict reading of a JSON object: every field has the expected type, and none is missing or unknown."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from layer2.errors import FormatError
+from layer2.errors.base import FormatError
 
 __all__ = ["JsonObject"]
 
@@ -12,12 +12,12 @@ _MAX_AMOUNT_DIGITS = 78
 
 
 class JsonObject:
-    """The fields of one object, taken out one by one.
+    """The fields of one object, which the caller takes one by one.
 
     Example: ``fields = JsonObject(value, "terms"); n = fields.integer("version"); fields.end()``
 
     Args:
-        value: what ``canonical_json.decode`` returned.
+        value: a result of ``canonical_json.decode``.
         what: the object's name, for messages.
 
     Raises, all methods: FormatError naming the object and the field.
@@ -33,12 +33,13 @@ class JsonObject:
         return FormatError(f"{self._what}: field {name!r} is not {expected}")
 
     def take(self, name: str) -> object:
-        """The field's value, whatever it is."""
+        """The field's value, of any type."""
         if name not in self._fields:
             raise FormatError(f"{self._what}: field {name!r} is missing")
         return self._fields.pop(name)
 
     def text(self, name: str, *, max_length: int = 10_000) -> str:
+        """A text of at most ``max_length`` characters."""
         value = self.take(name)
         if not isinstance(value, str) or len(value) > max_length:
             raise self._wrong(name, f"a text of at most {max_length} characters")
@@ -69,23 +70,25 @@ class JsonObject:
         return self._bytes(self.take(name), name, length, max_length)
 
     def hex_list(self, name: str, *, max_items: int = 100) -> tuple[bytes, ...]:
+        """A list of at most ``max_items`` texts, each as for ``hex``."""
         return tuple(self._bytes(item, name, None, 100_000) for item in self.items(name, max_items=max_items))
 
     def items(self, name: str, *, max_items: int = 100) -> list[object]:
+        """A list of at most ``max_items`` values of any type."""
         value = self.take(name)
         if not isinstance(value, list) or len(value) > max_items:
             raise self._wrong(name, f"a list of at most {max_items} items")
         return value
 
     def nested(self, name: str) -> JsonObject:
-        """The object in the field, to be read in turn."""
+        """The object in the field; the caller reads it and calls its ``end``."""
         return JsonObject(self.take(name), f"{self._what}.{name}")
 
     def end(self) -> None:
-        """Say that every field was taken.
+        """Check that every field was taken.
 
         Raises:
-            FormatError: the object has a field that nobody asked for.
+            FormatError: the object has an unknown field.
         """
         if self._fields:
             raise FormatError(f"{self._what}: unknown field {min(self._fields)!r}")
@@ -98,7 +101,7 @@ class JsonObject:
             data = bytes.fromhex(value)
         except ValueError as error:
             raise self._wrong(name, expected) from error
-        # bytes.fromhex skips white space, so the text could have another spelling.
+        # bytes.fromhex ignores white space, so another text could give the same bytes.
         if data.hex() != value or (length is not None and len(data) != length):
             raise self._wrong(name, expected)
         return data

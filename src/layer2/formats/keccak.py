@@ -1,4 +1,4 @@
-"""Keccak-256 as Ethereum uses it: the original padding, not that of NIST's SHA3-256."""
+"""Keccak-256 as in Ethereum: the original padding, not that of NIST's SHA3-256."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""LNURL-pay: its texts and messages. Pure: nothing here asks a service, and no address is judged.
+"""LNURL-pay: its texts and messages. Pure: nothing here requests a service, or decides which address is allowed.
 
-What a service says is read as LUD-06 has it, and no further: images, success actions and comments are passed over. The
-service is told the amount and nothing else, so one that insists on knowing who pays (LUD-18) is refused.
+Answers are read as LUD-06 defines them. Images, success actions and comments are ignored. The service receives only
+the amount, so a service that requires data about the payer (LUD-18) is refused.
 
 Sources: LUD-01, LUD-06, LUD-16, LUD-18.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Final, NoReturn
 
-from layer2.errors import FormatError
+from layer2.errors.base import FormatError
 from layer2.formats import bech32, canonical_json
 from layer2.formats.bitcoin_uri import read_parameters
 from layer2.formats.printable import printable
@@ -35,10 +35,10 @@ __all__ = [
 
 MAX_URL_LENGTH: Final = 2_000
 MAX_LENGTH: Final = 3_250
-"""Characters of an LNURL: ``MAX_URL_LENGTH`` bytes in groups of five bits, and what is around them."""
+"""Characters of an LNURL: ``MAX_URL_LENGTH`` bytes in groups of five bits, with the prefix and the checksum."""
 _PREFIX: Final = "lnurl"
 _NAME: Final = re.compile(r"(?=.*[a-z0-9])[a-z0-9._+-]{1,64}")
-"""At least one letter or digit: a name of dots alone would lead to another path."""
+"""At least one letter or digit: a name of dots only would lead to another path."""
 _LABEL: Final = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN: Final = re.compile(rf"(?:localhost|(?:{_LABEL}\.)+{_LABEL})(?::[1-9][0-9]{{0,4}})?")
 _URL: Final = re.compile(
@@ -46,7 +46,7 @@ _URL: Final = re.compile(
     r"(?:/[^?]*)?(?:\?(?P<query>.*))?",
     re.IGNORECASE,
 )
-"""Narrower than RFC 3986 where the host is: no two readers of URLs take it for another one."""
+"""Narrower than RFC 3986 in the host, so that all readers of URLs find the same host."""
 _PORTS: Final = {"http": 80, "https": 443}
 _MAX_DIGITS: Final = 20
 _MAX_MSAT: Final = 2**63
@@ -54,22 +54,23 @@ _MAX_MSAT: Final = 2**63
 
 @dataclass(frozen=True, slots=True)
 class ServiceUrl:
-    """The URL of a service, and what it is judged by."""
+    """The URL of a service, and the parts that a caller checks."""
 
     text: str = field(repr=False)
-    """As it was given: a service may count on its own way of quoting."""
+    """Unchanged: a service may depend on its own way of quoting."""
     scheme: str
     """``http`` or ``https``."""
     host: str
-    """In lower case, without a dot at its end or brackets."""
+    """In lower case, without brackets and without a final dot."""
     port: int
     has_user: bool
-    """Whether there is a user or a password in it."""
+    """Whether it contains a user or a password."""
     tags: tuple[str, ...]
-    """What its query says that it is for (LUD-01)."""
+    """The purposes in its query (LUD-01)."""
 
     @property
     def is_onion(self) -> bool:
+        """Whether the host is a Tor onion service."""
         return self.host.endswith(".onion")
 
 
@@ -79,55 +80,55 @@ class LightningAddress:
 
     name: str
     domain: str
-    """In lower case, with a port where one was given."""
+    """In lower case, with the port if one was given."""
 
     def __str__(self) -> str:
         return f"{self.name}@{self.domain}"
 
     @property
     def without_tag(self) -> LightningAddress:
-        """The payee's address: whatever follows a ``+`` is for the payee to sort payments by."""
+        """The payee's address. The payee uses the text after a ``+`` to sort payments."""
         return replace(self, name=self.name.partition("+")[0])
 
 
 @dataclass(frozen=True, slots=True)
 class PayOffer:
-    """What a service takes: its answer to the first request (``payRequest``)."""
+    """What a service accepts: its answer to the first request (``payRequest``)."""
 
     callback: str = field(repr=False)
-    """The URL that gives invoices."""
+    """The URL that returns invoices."""
     least_msat: int
     most_msat: int
     metadata: str = field(repr=False)
-    """As the service wrote it, because an invoice is bound to its hash."""
+    """Unchanged, because each invoice commits to its hash."""
     identifiers: tuple[str, ...]
-    """Whom it says to be: its ``text/identifier`` and ``text/email`` entries."""
+    """The payee's names: the ``text/identifier`` and ``text/email`` entries."""
 
     @property
     def description_hash(self) -> bytes:
-        """What each invoice must carry: SHA-256 of the metadata in UTF-8."""
+        """The SHA-256 of the metadata in UTF-8, which each invoice must contain."""
         return sha256(self.metadata.encode("utf-8")).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceError:
-    """A service's answer that says no (``"status": "ERROR"``)."""
+    """A service's refusal (``"status": "ERROR"``)."""
 
     reason: str
-    """Its words, made fit to be shown."""
+    """The service's text, made printable."""
 
 
 def decode(text: str) -> str:
-    """The URL that an LNURL stands for.
+    """The URL that an LNURL contains.
 
     Args:
         text: ``lnurl1...`` alone, in one case.
 
     Returns:
-        Printable ASCII without spaces; whether it may be asked is for the caller to judge.
+        Printable ASCII without spaces. The caller decides whether to request it.
 
     Raises:
-        FormatError: it is none, or too long.
+        FormatError: the text is not an LNURL, or it is too long.
 
     Source: LUD-01.
     """
@@ -143,7 +144,7 @@ def encode(url: str) -> str:
     """Write a URL as an LNURL, in lower case.
 
     Raises:
-        FormatError: ``decode`` would not take it back.
+        FormatError: ``decode`` would not accept the result.
 
     Source: LUD-01.
     """
@@ -154,16 +155,16 @@ def read_url(text: str) -> ServiceUrl:
     """Read the URL of a web service.
 
     Raises:
-        FormatError: it is none, or one whose host could be read in two ways.
+        FormatError: it is not the URL of a web service, or its host could be read in two ways.
     """
     match = _URL.fullmatch(_checked_url(text, "the URL"))
     if match is None:
-        raise FormatError("the URL is not one of a web service")
+        raise FormatError("the URL is not that of a web service")
     scheme = match["scheme"].lower()
     port = _PORTS[scheme] if match["port"] is None else int(match["port"])
     host = match["host"].lower().strip("[]").rstrip(".")
     if not host or not 1 <= port <= 65_535:
-        raise FormatError("the URL has no host, or a port that cannot be")
+        raise FormatError("the URL has no host, or an impossible port")
     tags = [value for key, value in read_parameters(match["query"] or "") if key == "tag"]
     return ServiceUrl(text, scheme, host, port, match["user"] is not None, tuple(tags))
 
@@ -171,12 +172,12 @@ def read_url(text: str) -> ServiceUrl:
 def read_address(text: str) -> LightningAddress:
     """Read a Lightning address, ``name@domain``.
 
-    The name is taken as it is, and only in lower case; the domain in any, for domains have none.
+    The name must be in lower case. The domain may be in any case, because domains are case-insensitive.
 
     Raises:
-        FormatError: it is none; a sentence says why.
+        FormatError: it is not a Lightning address; the message states why.
 
-    Source: LUD-16, with the tags that it got later (``name+tag``).
+    Source: LUD-16, with its later tags (``name+tag``).
     """
     name, at, domain = text.partition("@")
     if not at or not name or not domain:
@@ -185,7 +186,7 @@ def read_address(text: str) -> LightningAddress:
         must_be = "in lower case" if _NAME.fullmatch(name.lower()) else "1 to 64 of a-z, 0-9, '-', '_', '.' and '+'"
         raise FormatError(f"the name of a Lightning address must be {must_be} (LUD-16)")
     if len(domain) > 255 or not _DOMAIN.fullmatch(domain.lower()):
-        raise FormatError("what follows the '@' of a Lightning address is no domain name")
+        raise FormatError("a Lightning address has no domain name after its '@'")
     return LightningAddress(name, domain.lower())
 
 
@@ -193,21 +194,21 @@ def read_offer(data: bytes) -> PayOffer | ServiceError:
     """Read a service's answer to the first request.
 
     Args:
-        data: the body, of a length that the caller has limited.
+        data: the body; the caller limits its length.
 
     Raises:
-        FormatError: it is not what LUD-06 asks for, or the service insists on knowing who pays.
+        FormatError: it does not follow LUD-06, or the service requires data about the payer.
     """
     answer = _object(data)
     if isinstance(answer, ServiceError):
         return answer
     tag = answer.get("tag")
     if tag != "payRequest":
-        what = f"for {printable(tag[:40])!r}" if isinstance(tag, str) else "of no kind"
-        raise FormatError(f"it is {what}, not for being paid (payRequest)")
+        what = printable(tag[:40]) if isinstance(tag, str) else "none"
+        raise FormatError(f"its tag is {what!r}, and not payRequest")
     least, most = _msat(answer, "minSendable"), _msat(answer, "maxSendable")
     if least > most:
-        raise FormatError(f"it takes at least {least} and at most {most} msat, which no amount is")
+        raise FormatError(f"its minimum of {least} msat is above its maximum of {most} msat")
     _check_payer_data(answer.get("payerData"))
     metadata = _text(answer, "metadata")
     return PayOffer(
@@ -223,14 +224,14 @@ def read_invoice_answer(data: bytes) -> str | ServiceError:
     """Read a service's answer to the second request: the text of an invoice, which is not decoded.
 
     Raises:
-        FormatError: it is not what LUD-06 asks for.
+        FormatError: it does not follow LUD-06.
     """
     answer = _object(data)
     return answer if isinstance(answer, ServiceError) else _text(answer, "pr")
 
 
 def with_amount(callback: str, amount_msat: int) -> str:
-    """The URL of the second request: the callback with whatever query it has, and the amount."""
+    """The URL of the second request: the callback with its query, and the amount."""
     return f"{callback}{'&' if '?' in callback else '?'}amount={amount_msat}"
 
 
@@ -238,14 +239,14 @@ def _checked_url(url: str, what: str) -> str:
     if len(url) > MAX_URL_LENGTH:
         raise FormatError(f"{what} is longer than {MAX_URL_LENGTH} characters")
     if not url or not all("!" <= sign <= "~" for sign in url) or "\\" in url or "#" in url:
-        raise FormatError(f"{what} is empty or has a character that does not belong there")
+        raise FormatError(f"{what} is empty or has a character that is not allowed")
     return url
 
 
 def _object(data: bytes) -> dict[str, object] | ServiceError:
     answer = _json(data)
     if not isinstance(answer, dict):
-        raise FormatError("it is no JSON object")
+        raise FormatError("it is not a JSON object")
     status = answer.get("status")
     if isinstance(status, str) and status.upper() == "ERROR":
         reason = answer.get("reason")
@@ -254,7 +255,7 @@ def _object(data: bytes) -> dict[str, object] | ServiceError:
 
 
 def _json(data: bytes) -> object:
-    """JSON as strangers write it, fractions included; what readers take differently is refused."""
+    """JSON, fractions included; what readers interpret differently is refused."""
     canonical_json.check_nesting(data)
     try:
         text = data.decode("utf-8")
@@ -262,31 +263,31 @@ def _json(data: bytes) -> object:
     except UnicodeDecodeError:
         raise FormatError("it is not UTF-8") from None
     except json.JSONDecodeError:
-        raise FormatError("it is no JSON") from None
+        raise FormatError("it is not JSON") from None
 
 
 def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise FormatError("its JSON has a key twice in one object")
+        raise FormatError("its JSON repeats a key in one object")
     return members
 
 
 def _integer(digits: str) -> int:
-    # Checked before int(), which takes quadratic time and at some length refuses with another error.
+    # Checked before int(), which takes quadratic time and raises another error for very long texts.
     if len(digits) > _MAX_DIGITS:
         raise FormatError(f"its JSON has a number of more than {_MAX_DIGITS} digits")
     return int(digits)
 
 
 def _no_number(text: str) -> NoReturn:
-    raise FormatError(f"its JSON has {text}, which JSON does not")
+    raise FormatError(f"its JSON has {text}, which JSON does not allow")
 
 
 def _text(answer: dict[str, object], name: str) -> str:
     value = answer.get(name)
     if not isinstance(value, str):
-        raise FormatError(f"its field {name} is no text")
+        raise FormatError(f"its field {name} is not a text")
     if any("\ud800" <= sign <= "\udfff" for sign in value):
         raise FormatError(f"its field {name} has a lone surrogate")
     return value
@@ -295,7 +296,7 @@ def _text(answer: dict[str, object], name: str) -> str:
 def _msat(answer: dict[str, object], name: str) -> int:
     value = answer.get(name)
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MAX_MSAT:
-        raise FormatError(f"its field {name} is no whole number of millisatoshi, at least 1")
+        raise FormatError(f"its field {name} is not a positive integer of millisatoshi")
     return value
 
 
@@ -305,7 +306,7 @@ def _check_payer_data(wanted: object) -> None:
     mandatory = [name for name, terms in wanted.items() if isinstance(terms, dict) and terms.get("mandatory") is True]
     if mandatory:
         names = printable(", ".join(mandatory))
-        raise FormatError(f"it insists on being told of the payer ({names}); it is told the amount and nothing else")
+        raise FormatError(f"it requires data about the payer ({names}); only the amount is sent")
 
 
 def _identifiers(metadata: str) -> tuple[str, ...]:
@@ -313,12 +314,12 @@ def _identifiers(metadata: str) -> tuple[str, ...]:
     if not isinstance(entries, list) or not all(
         isinstance(entry, list) and entry and isinstance(entry[0], str) for entry in entries
     ):
-        raise FormatError("its metadata is no list of lists that begin with a text")
+        raise FormatError("its metadata is not a list of lists that begin with a text")
     found: dict[str, list[str]] = {"text/plain": [], "text/identifier": [], "text/email": []}
     for kind, *content in entries:
         if kind in found:
             if len(content) != 1 or not isinstance(content[0], str):
-                raise FormatError(f"its metadata has a {kind} that is no text")
+                raise FormatError(f"its metadata has a {kind} that is not a text")
             found[kind].append(content[0])
     if len(found["text/plain"]) != 1:
         raise FormatError("its metadata does not have exactly one text/plain")

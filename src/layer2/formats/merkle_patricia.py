@@ -1,7 +1,7 @@
 """The Merkle Patricia trie of a block's receipts or transactions: root, proofs and strict verification.
 
-The keys are ``rlp(index)``, of which none is a prefix of another, so a branch never holds a value. Other
-tries (accounts, storage) have other keys and are not served here.
+The keys are ``rlp(index)``. None is a prefix of another, so a branch never holds a value. Tries of accounts and storage
+have other keys and are not supported.
 
 Source: Ethereum Yellow Paper, appendix D.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from layer2.errors import FormatError
+from layer2.errors.base import FormatError
 from layer2.formats import rlp
 from layer2.formats.keccak import keccak256
 from layer2.formats.rlp import RlpItem
@@ -28,15 +28,15 @@ _Entry = tuple[str, bytes]
 _Path = tuple[bytes, ...]
 """Encoded nodes on the way to a value, from the top down."""
 
-# Nearly every node of a proof is a branch whose children are all named by their hashes; that is one pattern. Two
-# such children are the fewest of a branch, and with their number its length and so its prefix are given.
+# Nearly every node of a proof is a branch that refers to all its children by hash, which one pattern matches. Such a
+# branch has at least two children, and their number determines its length and its prefix.
 _BRANCH_OF_HASHES = re.compile(rb"(\x80|\xa0.{32})" * 16 + rb"\x80", re.DOTALL)
 _BRANCH_PREFIXES = {
     len(prefix) + size: prefix
     for size in [17 + _HASH_SIZE * children for children in range(2, 17)]
     for prefix in [rlp.encode([b"\x00" for _ in range(size)])[:-size]]
 }
-"""By the length of such a branch the prefix of its list."""
+"""The prefix of such a branch's list, by the length of the branch."""
 
 
 def trie_root(values: Sequence[bytes]) -> bytes:
@@ -64,7 +64,7 @@ def prove(values: Sequence[bytes], index: int) -> tuple[bytes, ...]:
         index: which of them to prove.
 
     Returns:
-        Encoded nodes, the root first. Nodes under 32 bytes are part of the node above them.
+        Encoded nodes, the root first. Nodes shorter than 32 bytes are part of their parent.
 
     Raises:
         FormatError: a value is empty, or there is no value at ``index``.
@@ -81,7 +81,7 @@ def prove_all(values: Sequence[bytes]) -> list[tuple[bytes, ...]]:
         values: all values of the block in order.
 
     Returns:
-        By index what ``prove`` returns. The keccak256 of each proof's first node is the root.
+        The result of ``prove`` for each index. The keccak256 of each proof's first node is the root.
 
     Raises:
         FormatError: a value is empty.
@@ -99,16 +99,16 @@ def verify(root: bytes, index: int, nodes: Sequence[bytes]) -> bytes:
     Args:
         root: 32 bytes, a header's receiptsRoot or transactionsRoot.
         index: the place in the block.
-        nodes: what ``prove`` returned: the root first, each named by the one before.
+        nodes: the result of ``prove``: the root first, each followed by the child that it refers to.
 
     Returns:
-        The value that stands at ``index`` under ``root``.
+        The value at ``index`` under ``root``.
 
     Raises:
-        FormatError: a node is missing, superfluous, not the one named, or not as a trie of indices has it; or
-            the trie has another entry, or none, at this place.
+        FormatError: a node is missing, superfluous, does not match its parent's reference, or cannot be part of a trie
+            of indices; or the trie has another entry, or none, at this index.
 
-    It does not show whose root it is: the header that carries it is to be checked apart.
+    It does not show whose root it is: check the header that contains it separately.
     """
     if not 0 <= index <= _LARGEST_INDEX:
         raise FormatError(f"trie: index {index} is out of range")
@@ -140,7 +140,7 @@ def verify(root: bytes, index: int, nodes: Sequence[bytes]) -> bytes:
             if is_leaf:
                 return _leaf_value(node[1], part == rest, unread)
             if not part or not rest.startswith(part):
-                raise FormatError("trie: an extension leads elsewhere")
+                raise FormatError("trie: an extension does not match the index")
             reference, rest = node[1], rest[len(part) :]
             after_extension = True
         else:
@@ -161,7 +161,7 @@ def _node(entries: list[_Entry], depth: int, paths: dict[str, _Path] | None) -> 
     """The node over sorted entries that agree in their first ``depth`` nibbles.
 
     Args:
-        paths: where for each key the nodes below this one are to be put that stand on their own, or None.
+        paths: receives, for each key, the nodes below this one that are not embedded in their parent; or None.
     """
     first, value = entries[0]
     if len(entries) == 1:
@@ -184,7 +184,7 @@ def _node(entries: list[_Entry], depth: int, paths: dict[str, _Path] | None) -> 
 
 
 def _reference(entries: list[_Entry], depth: int, paths: dict[str, _Path] | None) -> RlpItem:
-    """How the node above names the one over these entries: by its hash, or where it is small by itself."""
+    """How the parent refers to the node over these entries: by its hash, or by the node itself if it is short."""
     node = _node(entries, depth, paths)
     encoded = rlp.encode(node)
     if len(encoded) < _HASH_SIZE:
@@ -225,36 +225,36 @@ def _unpacked(item: RlpItem) -> tuple[bool, str]:
 
 
 def _named(reference: bytes, unread: list[bytes], *, smallest: int) -> bytes:
-    """The next node of the proof, which has to be the one that the reference names."""
+    """The next node of the proof, which has to match the reference."""
     if not unread:
         raise FormatError("trie: the proof ends before the value")
     encoded = unread.pop()
     if len(encoded) < smallest:
-        raise FormatError("trie: a node under 32 bytes belongs into the one above it")
+        raise FormatError("trie: a node shorter than 32 bytes must be embedded in its parent")
     if keccak256(encoded) != reference:
-        raise FormatError("trie: a node of the proof is not the one that is named before it")
+        raise FormatError("trie: a node of the proof does not match its parent's reference")
     return encoded
 
 
 def _decoded(encoded: bytes) -> list[RlpItem]:
     node = rlp.decode(encoded)
     if not isinstance(node, list):
-        raise FormatError("trie: a node that is no list")
+        raise FormatError("trie: a node is not a list")
     return node
 
 
 def _child(branch: list[RlpItem], rest: str) -> RlpItem:
-    """What a branch names at the next nibble of the key."""
+    """A branch's reference at the next nibble of the key."""
     *children, value = branch
     if value != b"" or not rest:
-        raise FormatError("trie: a branch with a value, which no index leads to")
+        raise FormatError("trie: a branch with a value, which no index reaches")
     if sum(child != b"" for child in children) < 2:
-        raise FormatError("trie: a branch that does not branch")
+        raise FormatError("trie: a branch with fewer than two children")
     for child in children:
         if isinstance(child, list):
             _check_embedded(child)
         elif len(child) not in {0, _HASH_SIZE}:
-            raise FormatError("trie: a branch that names a node by something other than its hash")
+            raise FormatError("trie: a branch refers to a node by something other than its hash")
     return _present(children[int(rest[0], 16)])
 
 
@@ -266,12 +266,12 @@ def _present(reference: RlpItem) -> RlpItem:
 
 def _check_embedded(node: list[RlpItem]) -> None:
     if len(rlp.encode(node)) >= _HASH_SIZE:
-        raise FormatError("trie: a node of 32 bytes or more is named by its hash")
+        raise FormatError("trie: a node of 32 bytes or more must be referred to by its hash")
 
 
 def _leaf_value(value: RlpItem, fits: bool, unread: list[bytes]) -> bytes:
     if not fits:
-        raise FormatError("trie: another index stands at this place")
+        raise FormatError("trie: the leaf belongs to another index")
     if unread:
         raise FormatError("trie: the proof has superfluous nodes")
     if not isinstance(value, bytes) or not value:

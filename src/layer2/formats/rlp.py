@@ -1,4 +1,4 @@
-"""Recursive Length Prefix, decoded strictly: where decoding succeeds, ``encode(decode(data)) == data``.
+"""Recursive Length Prefix, decoded strictly: if decoding succeeds, ``encode(decode(data)) == data``.
 
 Source: Ethereum Yellow Paper, appendix B.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from layer2.errors import FormatError
+from layer2.errors.base import FormatError
 
 __all__ = ["MAX_DEPTH", "MAX_SIZE", "RlpItem", "decode", "decode_int", "encode", "encode_int", "list_prefix"]
 
@@ -15,9 +15,9 @@ RlpItem: TypeAlias = "bytes | list[RlpItem]"
 """A string of bytes, or a list of items."""
 
 MAX_SIZE = 1 << 20
-"""Bytes, and so items, that one decoding accepts: more than a proof's file may have."""
+"""Maximum bytes, and so items, of one decoding: more than a proof's file may have."""
 MAX_DEPTH = 16
-"""Lists inside lists; receipts, the deepest of our formats, need four."""
+"""Levels of lists; receipts, the deepest format here, need four."""
 
 _SHORT = 55
 _STRING = 0x80
@@ -48,17 +48,17 @@ def decode(data: bytes) -> RlpItem:
     """Decode exactly one item.
 
     Args:
-        data: the encoding, with nothing before or after it.
+        data: the encoding alone.
 
     Returns:
         Bytes, or a list of items.
 
     Raises:
-        FormatError: the encoding is truncated, not the shortest one, followed by further bytes, or beyond
+        FormatError: the encoding is truncated, is not the shortest one, is followed by more bytes, or exceeds
             ``MAX_SIZE`` or ``MAX_DEPTH``.
     """
     if len(data) > MAX_SIZE:
-        raise FormatError(f"RLP: {len(data)} bytes, at most {MAX_SIZE} are accepted")
+        raise FormatError(f"RLP: {len(data)} bytes, the maximum is {MAX_SIZE}")
     items = _items(data, 0, len(data), MAX_DEPTH)
     if len(items) != 1:
         raise FormatError(f"RLP: {len(items)} items where exactly one is expected")
@@ -68,7 +68,7 @@ def decode(data: bytes) -> RlpItem:
 def encode_int(value: int) -> bytes:
     """Write a non-negative integer as big-endian bytes without leading zeros; zero is the empty string.
 
-    The result is an item, still to be given to ``encode``.
+    The result is an item: pass it to ``encode``.
 
     Raises:
         FormatError: the value is negative.
@@ -82,7 +82,7 @@ def decode_int(item: RlpItem, *, max_bytes: int = 32) -> int:
     """Read a decoded item as a non-negative integer.
 
     Args:
-        item: what ``decode`` returned.
+        item: a result of ``decode``.
         max_bytes: the widest integer accepted, in bytes.
 
     Raises:
@@ -91,17 +91,17 @@ def decode_int(item: RlpItem, *, max_bytes: int = 32) -> int:
     if not isinstance(item, bytes):
         raise FormatError("RLP: a list where an integer is expected")
     if len(item) > max_bytes:
-        raise FormatError(f"RLP: an integer of {len(item)} bytes, at most {max_bytes} are allowed")
+        raise FormatError(f"RLP: an integer of {len(item)} bytes, the maximum is {max_bytes}")
     if item[:1] == b"\x00":
         raise FormatError("RLP: an integer with leading zeros")
     return int.from_bytes(item, "big")
 
 
 def list_prefix(length: int) -> bytes:
-    """What stands before the encoded items of a list.
+    """The prefix of a list, before its encoded items.
 
     Args:
-        length: bytes of these items together.
+        length: total bytes of these items.
     """
     return _prefix(_LIST, length)
 
@@ -114,10 +114,10 @@ def _prefix(kind: int, length: int) -> bytes:
 
 
 def _items(data: bytes, position: int, end: int, depth: int) -> list[RlpItem]:
-    """The items between two places, with what is in the lists among them, ``depth`` lists deep.
+    """The items between two positions; lists among them are decoded at most ``depth`` levels deep.
 
-    An item's first byte says what it is: up to 0x7F itself, to 0xB7 a short string, to 0xBF a long one, to 0xF7 a
-    short list, to 0xFF a long one. Proofs are checked by the thousand, so the short ones are decided here.
+    An item's first byte shows its kind: up to 0x7F the byte itself, to 0xB7 a short string, to 0xBF a long string, to
+    0xF7 a short list, to 0xFF a long list. Short items are decoded inline, because verifiers check many proofs.
     """
     items: list[RlpItem] = []
     while position < end:
@@ -127,11 +127,11 @@ def _items(data: bytes, position: int, end: int, depth: int) -> list[RlpItem]:
             items.append(data[position - 1 : position])
         elif first <= 0xB7:
             start = position
-            # That it ends within its list is looked at when the list ends.
+            # The end of the list checks that the item ends within it.
             position += first - 0x80
             items.append(data[start:position])
             if first == 0x81 and position <= end and data[start] <= 0x7F:
-                raise FormatError("RLP: a prefix before a byte that stands for itself")
+                raise FormatError("RLP: a prefix before a byte that needs none")
         elif first <= 0xBF:
             start, position = _long(data, position, first - 0xB7, end)
             items.append(data[start:position])
@@ -145,7 +145,7 @@ def _items(data: bytes, position: int, end: int, depth: int) -> list[RlpItem]:
                     raise FormatError(_TOO_LONG)
             else:
                 start, position = _long(data, position, first - 0xF7, end)
-            # A megabyte can be a million empty lists: they cost no call.
+            # A megabyte can hold a million empty lists: they need no call.
             items.append(_items(data, start, position, depth - 1) if position > start else [])
     if position > end:
         raise FormatError(_TOO_LONG)
@@ -153,7 +153,7 @@ def _items(data: bytes, position: int, end: int, depth: int) -> list[RlpItem]:
 
 
 def _long(data: bytes, start: int, width: int, end: int) -> tuple[int, int]:
-    """Where a payload starts and stops whose length is written in ``width`` bytes from ``start`` on."""
+    """The start and end of a payload whose length is in the ``width`` bytes from ``start``."""
     digits = data[start : start + width]
     start += width
     if start > end:

@@ -1,8 +1,8 @@
 """Messages signed with a Lightning node's key, in the form that lnd and Core Lightning share.
 
-A signature is 104 characters of zbase32: one byte with the recovery id, then r and s. It is made over the double
-SHA-256 of ``"Lightning Signed Message:"`` and the message, so that nothing else that a node signs can pass for it.
-It says that whoever has the key signed these bytes once: not when, not for whom, and nothing about a payment.
+A signature is 104 characters of zbase32: one byte with the recovery id, then r and s. It signs the double SHA-256 of
+``"Lightning Signed Message:"`` and the message, so that no other signature of a node is valid as one. It shows that an
+owner of the key signed these bytes once. It does not show when or for whom, and nothing about a payment.
 
 Source: the scheme that lnd describes at its call ``signmessage``; zbase32 by Zooko Wilcox-O'Hearn, "human-oriented
 base-32 encoding".
@@ -15,7 +15,7 @@ from typing import Final
 
 from coincurve import PublicKey
 
-from layer2.errors import FormatError, ProofRefused
+from layer2.errors.base import FormatError, ProofRefused
 
 __all__ = ["encode_signature", "message_bytes", "message_digest", "signer_of", "verify_message"]
 
@@ -25,28 +25,27 @@ _VALUES: Final = {character: value for value, character in enumerate(_ALPHABET)}
 _KEY_LENGTH: Final = 33
 _LENGTH: Final = 65
 _TEXT_LENGTH: Final = 104
-"""Of 65 bytes, 520 bits, in groups of five: nothing is left over."""
+"""65 bytes are 520 bits: exactly 104 groups of five."""
 _FIRST_HEADER: Final = 31
-"""Of a signature whose key is meant in its compressed form; 3 more are possible."""
+"""The first of four headers of a signature by a compressed key."""
 
 
 def signer_of(message: str | bytes, signature: str) -> bytes:
     """The public key whose owner signed exactly this message, 33 bytes. Needs no node.
 
-    Any well-formed signature has some signer, of any message: only comparing the result with a known key tells
-    something.
+    Any well-formed signature has some signer, for any message: compare the result with a known key.
 
     Args:
-        message: text counts as its UTF-8.
+        message: text is encoded as UTF-8.
         signature: zbase32, 104 characters.
 
     Raises:
-        FormatError: it is no such signature, or no key fits it.
+        FormatError: it is not such a signature, or no key fits it.
     """
     data = _decode(signature)
     recovery_id = data[0] - _FIRST_HEADER
     if not 0 <= recovery_id <= 3:
-        raise FormatError("the signature's first byte is none of a compressed key's recovery ids")
+        raise FormatError("the signature's first byte is not a recovery id of a compressed key")
     try:
         key = PublicKey.from_signature_and_message(
             data[1:] + bytes([recovery_id]), message_digest(message), hasher=None
@@ -59,16 +58,16 @@ def signer_of(message: str | bytes, signature: str) -> bytes:
 def verify_message(message: str | bytes, signature: str, node_key: bytes | str) -> None:
     """Check that a node's owner signed exactly this message. Needs no node.
 
-    It does not ask whether there is such a node, as lnd's own ``verifymessage`` does.
+    Unlike lnd's ``verifymessage``, it does not check that the node is in the graph.
 
     Args:
-        message: text counts as its UTF-8.
+        message: text is encoded as UTF-8.
         signature: zbase32, 104 characters.
-        node_key: 33 bytes, or 66 hexadecimal digits as nodes are named.
+        node_key: 33 bytes, or their 66 hexadecimal digits.
 
     Raises:
         FormatError: signature or key cannot be read.
-        ProofRefused: another key signed, or it was another message.
+        ProofRefused: another key signed, or another message was signed.
     """
     key = _read_key(node_key)
     if signer_of(message, signature) != key:
@@ -76,15 +75,15 @@ def verify_message(message: str | bytes, signature: str, node_key: bytes | str) 
 
 
 def message_digest(message: str | bytes) -> bytes:
-    """What is signed, 32 bytes."""
+    """The digest that is signed, 32 bytes."""
     return sha256(sha256(_PREFIX + message_bytes(message)).digest()).digest()
 
 
 def message_bytes(message: str | bytes) -> bytes:
-    """The message as it goes into the digest.
+    """The message as it enters the digest.
 
     Raises:
-        FormatError: it is empty, which nodes do not sign, or a text that UTF-8 cannot hold.
+        FormatError: it is empty, which nodes do not sign, or a text that UTF-8 cannot encode.
     """
     try:
         data = message.encode() if isinstance(message, str) else bytes(message)
@@ -113,7 +112,7 @@ def _decode(signature: str) -> bytes:
     for character in signature:
         value = _VALUES.get(character)
         if value is None:
-            raise FormatError("a signature has a character that zbase32 does not know")
+            raise FormatError("a signature has a character that is not in zbase32")
         number = number << 5 | value
     return number.to_bytes(_LENGTH, "big")
 

@@ -1,6 +1,6 @@
 """Tagged hashes and Schnorr signatures (BIP 340) over 32-byte digests, and the digest of a JSON value.
 
-The tag says what is signed. Two purposes never share a tag, so a signature for one is none for the other.
+The tag names what is signed. Two purposes never share a tag, so a signature for one is invalid for the other.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from hashlib import sha256
 
 from coincurve import PrivateKey, PublicKey, PublicKeyXOnly
 
-from layer2.errors import FormatError
+from layer2.errors.base import FormatError
 from layer2.formats import canonical_json
 from layer2.formats.canonical_json import JsonValue
 
@@ -42,8 +42,8 @@ def sign(secret: bytes, digest: bytes, aux_randomness: bytes) -> bytes:
     Args:
         secret: the private key, 32 bytes. Never appears in an error.
         digest: 32 bytes, a tagged hash.
-        aux_randomness: 32 bytes, fresh for each signature where they can be had. Not a secret, and not needed
-            for security against forgers, but it hinders attacks that measure the signer.
+        aux_randomness: 32 bytes, fresh for each signature if possible. Not a secret, and not needed against forgery; it
+            hinders attacks that measure the signer.
 
     Returns:
         64 bytes.
@@ -63,7 +63,7 @@ def sign(secret: bytes, digest: bytes, aux_randomness: bytes) -> bytes:
 
 
 def verify(public_key_x: bytes, digest: bytes, signature: bytes) -> bool:
-    """Whether the signature is the key's over the digest. Ignoring the answer accepts forgeries.
+    """Whether the key made the signature over the digest. Ignoring the result accepts forgeries.
 
     Args:
         public_key_x: 32 bytes, the x coordinate of the public key.
@@ -71,10 +71,10 @@ def verify(public_key_x: bytes, digest: bytes, signature: bytes) -> bool:
         signature: 64 bytes.
 
     Returns:
-        False too where key or signature have another length or are not on the curve: they come from others.
+        False also if the key or the signature has another length or is not on the curve: both come from other parties.
 
     Raises:
-        FormatError: the digest is not 32 bytes, which is the caller's fault and not the signer's.
+        FormatError: the digest is not 32 bytes, which is an error of the caller.
 
     Source: BIP 340.
     """
@@ -89,15 +89,15 @@ def verify(public_key_x: bytes, digest: bytes, signature: bytes) -> bool:
 
 
 def verify_ecdsa(public_key: bytes, digest: bytes, signature: bytes) -> bool:
-    """Whether the ECDSA signature is the key's over the digest. Ignoring the answer accepts forgeries.
+    """Whether the key made the ECDSA signature over the digest. Ignoring the result accepts forgeries.
 
     Args:
         public_key: 33 bytes, compressed (SEC 1).
         digest: 32 bytes, a tagged hash that the caller computed.
-        signature: 64 bytes, r and s; s in the lower half of the order, so that there is one signature only.
+        signature: 64 bytes, r and s, with s in the lower half of the order, so that a signature has one form only.
 
     Returns:
-        False too where key or signature have another length or form.
+        False also if the key or the signature has another length or form.
 
     Raises:
         FormatError: the digest is not 32 bytes.
@@ -113,7 +113,7 @@ def verify_ecdsa(public_key: bytes, digest: bytes, signature: bytes) -> bool:
 
 
 def _der(signature: bytes) -> bytes:
-    """r and s as the DER that libsecp256k1's wrapper takes."""
+    """r and s in DER, as libsecp256k1's wrapper requires."""
     parts = b""
     for number in (signature[:32], signature[32:]):
         value = number.lstrip(b"\x00") or b"\x00"

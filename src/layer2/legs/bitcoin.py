@@ -6,29 +6,28 @@ the money back early. No client uses this kind yet. Source: BIP 65, BIP 113 and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Final, Self
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Final, Self
 
-from coincurve import PublicKey
-
-from layer2.errors import FundsRulesError, InvalidRequest, ProofRefused
+from layer2.errors.base import FundsRulesError, InvalidRequest, ProofRefused
+from layer2.formats.canonical_json import JsonValue
 from layer2.formats.json_object import JsonObject
 from layer2.legs.block_times import Span
 from layer2.legs.evidence import LegEvidence
-from layer2.legs.fields import read_finality
+from layer2.legs.fields import is_public_key, read_finality
 from layer2.legs.leg import Leg, LegOffer, LegPlan
 from layer2.legs.shown import EvidencePolicy, LegShown, OpenMatter, Owed
 from layer2.legs.timelock_settings import TimelockSettings
-from layer2.legs.views import ClockReading, LegView, OfferRequest, Release, Side
+from layer2.legs.views import ClockReading, LegView, Release, Side
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
 
 __all__ = ["BitcoinLeg", "BitcoinOffer", "htlc_script"]
 
 LOCKTIME_THRESHOLD: Final = 500_000_000
-"""BIP 65: a lock time below is a height, others are unix times, compared with the median time past (BIP 113)."""
+"""BIP 65: a smaller lock time is a height; others are unix times, compared with the median time past (BIP 113)."""
 _MTP_LAG_BLOCKS: Final = 6
-"""The median of eleven blocks lags by about so many."""
+"""The median of eleven blocks lags by about this many."""
 _DUST: Final = 10_000
 """Satoshi; a smaller output is not worth the fees of its claim."""
 
@@ -38,6 +37,7 @@ class BitcoinOffer(LegOffer):
     """A party's key on Bitcoin."""
 
     kind: ClassVar[str] = "bitcoin"
+    protocol: ClassVar[Layer2ProtocolType] = Layer2ProtocolType.BITCOIN
     counts_blocks: ClassVar[bool] = True
     pays_strangers: ClassVar[bool] = False
 
@@ -46,42 +46,41 @@ class BitcoinOffer(LegOffer):
     key: bytes
     """33 bytes: the party's public key for this swap."""
     fee_floor: int
-    """Satoshi for each 1,000 virtual bytes that the funding pays at least."""
-    output_finality: Finality
-
-    @property
-    def protocol(self) -> Layer2ProtocolType:
-        return Layer2ProtocolType.BITCOIN
+    """Minimum fee rate of the funding, in satoshi per 1,000 virtual bytes."""
+    # ``field()``: without it, dataclass would take the abstract property as the default.
+    finality: Finality = field()
 
     @property
     def network_id(self) -> str:
+        """The prefix."""
         return self.prefix
 
-    @property
-    def finality(self) -> Finality:
-        return self.output_finality
-
     def with_finality(self, finality: Finality) -> Self:
-        return replace(self, output_finality=finality)
+        """The same key with another finality, for a quote."""
+        return replace(self, finality=finality)
 
     def differs_from(self, own: LegOffer) -> str | None:
+        """``kind``, ``prefix``, ``fee_floor``, ``key``, or None."""
         if not isinstance(own, BitcoinOffer):
             return "kind"
         if self.prefix != own.prefix:
             return "prefix"
         if self.fee_floor > own.fee_floor:
-            # It is paid by the party that funds, outside every limit of the fee.
+            # The funding party pays it, outside every limit of the fee.
             return "fee_floor"
-        return "key" if self.key == own.key or not _is_key(self.key) else None
-
-    def request(self, plan: LegPlan, side: Side, memo: str, rules: TimelockSettings) -> OfferRequest:
-        return OfferRequest(side, plan.payment_hash, plan.amount, memo, expiry_seconds=0, min_blocks=0)
+        return "key" if self.key == own.key or not is_public_key(self.key) else None
 
     def check_named(self, plan: LegPlan, rules: TimelockSettings) -> None:
+        """Check that the taker names a key that differs from the provider's.
+
+        Raises:
+            InvalidRequest: code ``offer_key``.
+        """
         if _key(plan.taker) == self.key:
             raise InvalidRequest("payer and payee have the same key", code="offer_key")
 
     def build(self, plan: LegPlan, rules: TimelockSettings) -> BitcoinLeg:
+        """The output that follows from the offer and the plan; raises as ``LegOffer.build``."""
         self.check_named(plan, rules)
         taker, taker_pays = _key(plan.taker), plan.taker_side is Side.PAYER
         if plan.by_height:
@@ -96,52 +95,52 @@ class BitcoinOffer(LegOffer):
             payment_hash=plan.payment_hash,
             locktime=locktime,
             issued_height=plan.height if plan.by_height else 0,
-            depth=_depth(self.output_finality, rules),
+            depth=_depth(self.finality, rules),
             fee_floor=self.fee_floor,
-            output_finality=self.output_finality,
+            finality=self.finality,
         )
 
     def deadline_after(self, needed: Span, rules: TimelockSettings) -> Span:
+        """Blocks if ``needed`` has blocks, otherwise seconds of the median time past."""
         if needed.blocks:
             return Span(0, needed.in_blocks(rules.bitcoin) + _collect_blocks(rules))
         blocks = rules.claim_blocks + rules.final_depth
         return Span(needed.seconds + rules.mtp_early + rules.bitcoin.latest(blocks))
 
     def known_after(self, deadline: Span, rules: TimelockSettings) -> Span:
+        """The deadline, and the time in which a refund or a late claim becomes final."""
         return deadline + (_known_by_height(rules) if deadline.blocks else _known_by_time(rules))
 
-    def payer_cost(self, amount: int) -> int:
-        return 0
-
-    def hash_named(self, text: str) -> bytes:
-        raise InvalidRequest("a hash-locked output pays only the taker's own key", code="recipient")
-
     def settling(self, rules: TimelockSettings) -> int:
+        """Seconds until the output normally has the depth of the terms."""
         return rules.deep_time
 
-    def write(self) -> dict[str, Any]:
+    def write(self) -> dict[str, JsonValue]:
+        """The offer as a JSON object, without ``kind``."""
         return {
             "prefix": self.prefix,
             "key": self.key.hex(),
             "fee_floor": self.fee_floor,
-            "finality": self.output_finality.value,
+            "finality": self.finality.value,
         }
 
     @classmethod
     def read(cls, fields: JsonObject) -> Self:
+        """The reverse of ``write``; raises ``FormatError``."""
         return cls(
             prefix=fields.text("prefix", max_length=8),
             key=fields.hex("key", length=33),
             fee_floor=fields.integer("fee_floor"),
-            output_finality=read_finality(fields),
+            finality=read_finality(fields),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class BitcoinLeg(Leg):
-    """One output. Which outpoint it is, each party sees on its own node."""
+    """One output. Each party finds its outpoint on its own node."""
 
     kind: ClassVar[str] = "bitcoin"
+    protocol: ClassVar[Layer2ProtocolType] = Layer2ProtocolType.BITCOIN
     lapses: ClassVar[bool] = False
     is_repeatable: ClassVar[bool] = True
     payer_reclaims: ClassVar[bool] = True
@@ -162,24 +161,18 @@ class BitcoinLeg(Leg):
     locktime: int
     """BIP 65: a height below 500,000,000, otherwise a unix time of the median time past."""
     issued_height: int
-    """The newest block when the terms were issued; 0 where the deadline is a time."""
+    """The newest block when the terms were issued; 0 if the deadline is a time."""
     depth: int
     """Confirmations that the payee waits for before it acts on the output."""
     fee_floor: int
-    """Satoshi for each 1,000 virtual bytes that the funding pays at least."""
-    output_finality: Finality
-
-    @property
-    def protocol(self) -> Layer2ProtocolType:
-        return Layer2ProtocolType.BITCOIN
+    """Minimum fee rate of the funding, in satoshi per 1,000 virtual bytes."""
+    # ``field()``: without it, dataclass would take the abstract property as the default.
+    finality: Finality = field()
 
     @property
     def network_id(self) -> str:
+        """The prefix."""
         return self.prefix
-
-    @property
-    def finality(self) -> Finality:
-        return self.output_finality
 
     @property
     def is_by_height(self) -> bool:
@@ -193,15 +186,19 @@ class BitcoinLeg(Leg):
 
     @property
     def refundable_from(self) -> int | None:
+        """The lock time if it is a time, otherwise None."""
         return None if self.is_by_height else self.locktime
 
     def clock_at_issue(self, issued_at: int) -> ClockReading:
+        """Wall time, and the height at which the terms were issued."""
         return ClockReading(issued_at, self.issued_height)
 
     def is_past(self, clock: ClockReading) -> bool:
+        """Whether a refund could be in the next block."""
         return (clock.height if self.is_by_height else clock.chain_time) >= self.locktime
 
     def outlasts(self, issued_at: int, needed: Span, rules: TimelockSettings) -> bool:
+        """Whether ``needed`` ends before the last safe moment, or height, to begin a claim."""
         return self._lasts(issued_at, self.issued_height, needed, rules)
 
     def _lasts(self, now: int, height: int, needed: Span, rules: TimelockSettings) -> bool:
@@ -213,60 +210,65 @@ class BitcoinLeg(Leg):
         return self.locktime - rules.mtp_early - rules.bitcoin.latest(rules.claim_blocks + rules.final_depth)
 
     def known(self, now: int, clock: ClockReading, rules: TimelockSettings) -> Span:
+        """The rest to the deadline, and the time in which a refund or a late claim becomes final."""
         if self.is_by_height:
             return Span(0, max(0, self.locktime - clock.height)) + _known_by_height(rules)
         return Span(max(0, self.locktime - now)) + _known_by_time(rules)
 
     def problem(self, view: LegView, needed: Span, now: int, rules: TimelockSettings) -> str | None:
-        # The margin allows for a clock that runs ahead; only one that runs further than that counts here.
+        """That the deadline is too early, or None."""
+        # The margin allows for a clock that runs ahead; only a clock that runs further ahead counts here.
         ahead = 0 if self.is_by_height else max(0, view.clock.chain_time - now - rules.mtp_early)
         if self._lasts(now + ahead, view.clock.height, needed, rules):
             return None
         return "the output's deadline is too early to be sure to collect"
 
     def collect_until(self, view: LegView | None, now: int, rules: TimelockSettings) -> int | None:
+        """The last safe moment to begin a claim; for a height, by the fastest blocks from the height of the view."""
         if not self.is_by_height:
             return self._begin_by(rules)
         height = self.issued_height if view is None else view.clock.height
         blocks = self.locktime - height - _collect_blocks(rules)
         return now + rules.bitcoin.earliest(blocks) if blocks >= 0 else now - 1
 
-    def last_funding(self, rules: TimelockSettings) -> int | None:
-        return None
-
     def lands_by(self, begun_by: int, rules: TimelockSettings) -> int:
+        """When the output normally has the depth of the terms."""
         return begun_by + rules.deep_time
-
-    def settled_by(self, begun_by: int, rules: TimelockSettings) -> int:
-        return begun_by + rules.deep_time
-
-    @property
-    def named_by_provider(self) -> str:
-        return ""
-
-    def surely_over(self, now: int, clock: ClockReading, rules: TimelockSettings) -> int:
-        return now + self.known(now, clock, rules).latest(rules.bitcoin)
 
     def check(self, issued_at: int, fund_by: int, rules: TimelockSettings) -> None:
+        """Check that the output is worth its claim, and is not locked for too long.
+
+        Raises:
+            FundsRulesError: names the rule that does not hold.
+        """
         if self.amount < _DUST:
             raise FundsRulesError(f"an output of less than {_DUST} sat is not worth the fees of its claim")
         left = Span(0, self.locktime - self.issued_height) if self.is_by_height else Span(self.locktime - issued_at)
         if left.latest(rules.bitcoin) > rules.max_lock:
-            raise FundsRulesError(f"the output would be locked for longer than the {rules.max_lock} s that are allowed")
+            raise FundsRulesError(f"the output would be locked for longer than the maximum of {rules.max_lock} s")
 
     def check_owed(self, owed: Owed, policy: EvidencePolicy) -> tuple[OpenMatter, ...]:
+        """Check amount and payment hash.
+
+        Raises:
+            ProofRefused: ``amount`` or ``payment_hash``.
+        """
         if self.amount != owed.amount:
-            raise ProofRefused("amount", "the output's amount is another than the terms'")
+            raise ProofRefused("amount", "the output's amount differs from the terms'")
         if self.payment_hash != owed.payment_hash:
             raise ProofRefused("payment_hash", "the output is under another payment hash than the terms")
         return ()
 
     def check_evidence(self, evidence: LegEvidence, owed: Owed, policy: EvidencePolicy) -> LegShown:
-        raise ProofRefused(
-            "evidence", f"evidence of the type {evidence.type} is none of a Bitcoin leg: there is no type"
-        )
+        """Refuse any evidence: this version has no type of evidence for a Bitcoin leg.
 
-    def write(self) -> dict[str, Any]:
+        Raises:
+            ProofRefused: ``evidence``.
+        """
+        raise ProofRefused("evidence", f"evidence of the type {evidence.type} does not fit a Bitcoin leg")
+
+    def write(self) -> dict[str, JsonValue]:
+        """The leg as a JSON object, without ``kind``."""
         return {
             "prefix": self.prefix,
             "amount": str(self.amount),
@@ -277,11 +279,12 @@ class BitcoinLeg(Leg):
             "issued_height": self.issued_height,
             "depth": self.depth,
             "fee_floor": self.fee_floor,
-            "finality": self.output_finality.value,
+            "finality": self.finality.value,
         }
 
     @classmethod
     def read(cls, fields: JsonObject) -> Self:
+        """The reverse of ``write``; raises ``FormatError``."""
         return cls(
             prefix=fields.text("prefix", max_length=8),
             amount=fields.amount("amount"),
@@ -292,7 +295,7 @@ class BitcoinLeg(Leg):
             issued_height=fields.integer("issued_height", maximum=LOCKTIME_THRESHOLD - 1),
             depth=fields.integer("depth", maximum=1000),
             fee_floor=fields.integer("fee_floor"),
-            output_finality=read_finality(fields),
+            finality=read_finality(fields),
         )
 
 
@@ -353,13 +356,6 @@ def _key(text: str) -> bytes:
         key = bytes.fromhex(text)
     except ValueError as error:
         raise InvalidRequest("the key is not hexadecimal digits", code="offer_key") from error
-    if not _is_key(key):
+    if not is_public_key(key):
         raise InvalidRequest("the key is not a compressed public key", code="offer_key")
     return key
-
-
-def _is_key(data: bytes) -> bool:
-    try:
-        return PublicKey(data).format() == data
-    except ValueError:
-        return False

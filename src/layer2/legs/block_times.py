@@ -1,4 +1,4 @@
-"""How early and how late Bitcoin reaches a height, and waits that are partly seconds and partly blocks."""
+"""Bounds of when Bitcoin reaches a height, and waits that combine seconds and blocks."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ class BlockTimes:
     """Bounds of Bitcoin's block arrivals: a Poisson process whose rate drifts with the hash rate."""
 
     fast_seconds: int
-    """Mean time between blocks in a fast difficulty period: bounds how early a height can come."""
+    """Mean time between blocks in a fast difficulty period: bounds how early a height is reached."""
     slow_seconds: int
-    """Mean time in a slow period: bounds how late."""
+    """Mean time between blocks in a slow period: bounds how late a height is reached."""
     tail_probability: float
-    """The chance, within such a period, that a bound does not hold."""
+    """The probability, within such a period, that a bound does not hold."""
 
     def earliest(self, blocks: int) -> int:
-        """The most seconds within which so many blocks come with at most the tail probability."""
+        """The longest time, in seconds, in which so many blocks arrive with at most the tail probability."""
         return _earliest(self, blocks)
 
     def latest(self, blocks: int) -> int:
-        """The seconds by which so many more blocks have surely come."""
+        """Seconds after which so many more blocks have surely arrived."""
         return _latest(self, blocks)
 
     def fewest_lasting(self, seconds: int) -> int:
-        """The smallest number of blocks that surely takes at least so many seconds."""
+        """The minimum number of blocks that surely takes at least so many seconds."""
         return _fewest_lasting(self, seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A wait from some moment on: seconds of wall time, and then Bitcoin blocks."""
+    """A wait from a given moment: seconds of wall time, followed by Bitcoin blocks."""
 
     seconds: int = 0
     blocks: int = 0

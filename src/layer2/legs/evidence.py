@@ -1,11 +1,12 @@
-"""The types of evidence that a leg can leave behind: the one place that lists them."""
+"""The types of evidence of a leg, and their registry."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Self, TypeAlias
+from typing import ClassVar, Final, Self, TypeAlias
 
-from layer2.errors import FormatError
+from layer2.errors.base import FormatError
+from layer2.formats.canonical_json import JsonValue
 from layer2.formats.json_object import JsonObject
 from layer2.legs.fields import read_protocol
 from layer2.model.layers import Layer2ProtocolType
@@ -23,7 +24,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class EvmReceiptEvidence:
-    """One log of one receipt of one block of an EVM layer, with the way to the block's header."""
+    """One log in one receipt of a block of an EVM layer, with the path to the block's header."""
 
     type: ClassVar[str] = "evm_receipt"
 
@@ -36,7 +37,7 @@ class EvmReceiptEvidence:
     log_index: int
     """Index of the log within the receipt, from 0."""
 
-    def write(self) -> dict[str, Any]:
+    def write(self) -> dict[str, JsonValue]:
         """The evidence as a JSON object, without ``type``."""
         return {
             "protocol": self.protocol.value,
@@ -51,7 +52,7 @@ class EvmReceiptEvidence:
         """The reverse of ``write``.
 
         Raises:
-            FormatError: a field is missing or of another shape.
+            FormatError: a field is missing or has the wrong type.
         """
         return cls(
             protocol=read_protocol(fields, "protocol"),
@@ -66,19 +67,16 @@ class EvmReceiptEvidence:
 class LightningPaymentEvidence:
     """The preimage of the invoice that the terms name.
 
-    It shows that the payment could be collected. It shows that it was paid only where the payer
-    could not know the preimage otherwise.
+    It shows that the payment could be collected. It shows that the payment was made only if the payer could not have
+    learned the preimage in another way.
     """
 
     type: ClassVar[str] = "lightning_payment"
+    protocol: ClassVar[Layer2ProtocolType] = Layer2ProtocolType.LIGHTNING
 
     preimage: Preimage = field(repr=False)
 
-    @property
-    def protocol(self) -> Layer2ProtocolType:
-        return Layer2ProtocolType.LIGHTNING
-
-    def write(self) -> dict[str, Any]:
+    def write(self) -> dict[str, JsonValue]:
         """The evidence as a JSON object, without ``type``."""
         return {"preimage": self.preimage.secret.hex()}
 
@@ -87,7 +85,7 @@ class LightningPaymentEvidence:
         """The reverse of ``write``.
 
         Raises:
-            FormatError: a field is missing or of another shape.
+            FormatError: a field is missing or has the wrong type.
         """
         return cls(Preimage(fields.hex("preimage", length=32)))
 
@@ -99,7 +97,7 @@ EVIDENCE_TYPES: Final[dict[str, type[EvmReceiptEvidence] | type[LightningPayment
 }
 
 
-def write_evidence(evidence: LegEvidence) -> dict[str, Any]:
+def write_evidence(evidence: LegEvidence) -> dict[str, JsonValue]:
     """The evidence as a JSON object, tagged with its type."""
     return {"type": evidence.type, **evidence.write()}
 
@@ -108,13 +106,13 @@ def read_evidence(value: object, what: str) -> LegEvidence:
     """The reverse of ``write_evidence``.
 
     Raises:
-        FormatError: a field is missing, unknown or of another shape, or the type is not known.
+        FormatError: a field is missing, unknown or of the wrong type, or the type is unknown.
     """
     fields = JsonObject(value, what)
     name = fields.text("type", max_length=32)
     kind = EVIDENCE_TYPES.get(name)
     if kind is None:
-        raise FormatError(f"{what}: evidence of type {name!r} is not known")
+        raise FormatError(f"{what}: the evidence type {name!r} is unknown")
     evidence = kind.read(fields)
     fields.end()
     return evidence

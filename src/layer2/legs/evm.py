@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Final, Self
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Final, Self
 
-from layer2.errors import FormatError, FundsRulesError, InvalidRequest, ProofRefused
+from layer2.contracts.htlc import HTLC_ADDRESS, HtlcLock
+from layer2.errors.base import FormatError, FundsRulesError, InvalidAmount, InvalidRequest, ProofRefused
+from layer2.formats.canonical_json import JsonValue
 from layer2.formats.evm_address import parse_address
 from layer2.formats.json_object import JsonObject
 from layer2.legs import evm_evidence
@@ -13,9 +15,9 @@ from layer2.legs.block_times import Span
 from layer2.legs.evidence import EvmReceiptEvidence, LegEvidence
 from layer2.legs.fields import read_finality, read_protocol
 from layer2.legs.leg import Leg, LegOffer, LegPlan
-from layer2.legs.shown import EvidencePolicy, LegShown, OpenMatter, Owed
+from layer2.legs.shown import EvidencePolicy, LegShown, OpenMatter, OpenPoint, Owed
 from layer2.legs.timelock_settings import TimelockSettings, finality_seconds
-from layer2.legs.views import ClockReading, LegView, OfferRequest, Release, Side
+from layer2.legs.views import ClockReading, LegView, Release, Side
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.money import BTC, rescaled
 from layer2.model.transactions import Finality
@@ -23,18 +25,19 @@ from layer2.model.transactions import Finality
 __all__ = ["NO_ADDRESS", "EvmLeg", "EvmOffer"]
 
 NO_ADDRESS: Final = bytes(20)
-_MOST_DECIMALS: Final = 36
+_MAX_DECIMALS: Final = 36
 
 
 @dataclass(frozen=True, slots=True)
 class EvmOffer(LegOffer):
-    """A party's account on an EVM layer, and the token that is bitcoin there."""
+    """A party's account on an EVM layer, and the token that represents bitcoin there."""
 
     kind: ClassVar[str] = "evm"
     counts_blocks: ClassVar[bool] = False
     pays_strangers: ClassVar[bool] = False
 
-    layer: Layer2ProtocolType
+    # ``field()``: without it, dataclass would take the abstract property as the default.
+    protocol: Layer2ProtocolType = field()
     chain_id: int
     contract: bytes
     """20 bytes: the HTLC contract."""
@@ -43,44 +46,42 @@ class EvmOffer(LegOffer):
     token_decimals: int
     account: bytes
     """20 bytes: payee of a source lock, payer of a destination lock."""
-    lock_finality: Finality
-
-    @property
-    def protocol(self) -> Layer2ProtocolType:
-        return self.layer
+    finality: Finality = field()
 
     @property
     def network_id(self) -> str:
+        """The chain id as a decimal string."""
         return str(self.chain_id)
 
-    @property
-    def finality(self) -> Finality:
-        return self.lock_finality
-
     def with_finality(self, finality: Finality) -> Self:
-        return replace(self, lock_finality=finality)
+        """The same account with another finality, for a quote."""
+        return replace(self, finality=finality)
 
     def differs_from(self, own: LegOffer) -> str | None:
+        """``kind``, the first differing field, ``account`` if both parties have the same one, or None."""
         if not isinstance(own, EvmOffer):
             return "kind"
-        for name in ("layer", "chain_id", "contract", "token", "token_decimals"):
+        for name in ("protocol", "chain_id", "contract", "token", "token_decimals"):
             if getattr(self, name) != getattr(own, name):
                 return name
         return "account" if self.account in (NO_ADDRESS, own.account) else None
 
-    def request(self, plan: LegPlan, side: Side, memo: str, rules: TimelockSettings) -> OfferRequest:
-        return OfferRequest(side, plan.payment_hash, plan.amount, memo, expiry_seconds=0, min_blocks=0)
-
     def check_named(self, plan: LegPlan, rules: TimelockSettings) -> None:
+        """Check that the taker names an account that differs from the provider's.
+
+        Raises:
+            InvalidRequest: code ``offer_address``.
+        """
         if _account(plan.taker) == self.account:
             raise InvalidRequest("payer and payee of a lock are the same account", code="offer_address")
 
     def build(self, plan: LegPlan, rules: TimelockSettings) -> EvmLeg:
+        """The lock that follows from the offer and the plan; raises as ``LegOffer.build``."""
         self.check_named(plan, rules)
         lasts, taker = self.deadline_after(plan.needed, rules).seconds, _account(plan.taker)
         taker_pays = plan.taker_side is Side.PAYER
         return EvmLeg(
-            layer=self.layer,
+            protocol=self.protocol,
             chain_id=self.chain_id,
             contract=self.contract,
             token=self.token,
@@ -89,52 +90,51 @@ class EvmOffer(LegOffer):
             payer=taker if taker_pays else self.account,
             payee=self.account if taker_pays else taker,
             deadline=plan.issued_at + lasts,
-            lock_finality=self.lock_finality,
+            finality=self.finality,
         )
 
     def deadline_after(self, needed: Span, rules: TimelockSettings) -> Span:
-        return Span(needed.latest(rules.bitcoin) + _collect_margin(self.layer, rules))
+        """Seconds: the chain's clock counts no Bitcoin blocks."""
+        return Span(needed.latest(rules.bitcoin) + _collect_margin(self.protocol, rules))
 
     def known_after(self, deadline: Span, rules: TimelockSettings) -> Span:
-        return deadline + Span(_known_margin(self.layer, rules))
-
-    def payer_cost(self, amount: int) -> int:
-        return 0
-
-    def hash_named(self, text: str) -> bytes:
-        raise InvalidRequest(f"{self.layer.value} pays only the taker's own account", code="recipient")
+        """The deadline, and the time in which a refund or a late claim becomes final."""
+        return deadline + Span(_known_margin(self.protocol, rules))
 
     def settling(self, rules: TimelockSettings) -> int:
-        margins = rules.margins(self.layer)
-        return margins.landing_time + finality_seconds(self.lock_finality, margins)
+        """Seconds until the lock is in a block, and that block has the finality of this offer."""
+        margins = rules.margins(self.protocol)
+        return margins.landing_time + finality_seconds(self.finality, margins)
 
-    def write(self) -> dict[str, Any]:
+    def write(self) -> dict[str, JsonValue]:
+        """The offer as a JSON object, without ``kind``."""
         return {
-            "layer": self.layer.value,
+            "layer": self.protocol.value,
             "chain_id": self.chain_id,
             "contract": self.contract.hex(),
             "token": self.token.hex(),
             "token_decimals": self.token_decimals,
             "account": self.account.hex(),
-            "finality": self.lock_finality.value,
+            "finality": self.finality.value,
         }
 
     @classmethod
     def read(cls, fields: JsonObject) -> Self:
+        """The reverse of ``write``; raises ``FormatError``."""
         return cls(
-            layer=read_protocol(fields, "layer"),
+            protocol=read_protocol(fields, "layer"),
             chain_id=fields.integer("chain_id"),
             contract=fields.hex("contract", length=20),
             token=fields.hex("token", length=20),
-            token_decimals=fields.integer("token_decimals", maximum=_MOST_DECIMALS),
+            token_decimals=fields.integer("token_decimals", maximum=_MAX_DECIMALS),
             account=fields.hex("account", length=20),
-            lock_finality=read_finality(fields),
+            finality=read_finality(fields),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class EvmLeg(Leg):
-    """One lock. Its ``lock_id`` commits to every field but the finality."""
+    """One lock. Its ``lock_id`` commits to every field except the finality."""
 
     kind: ClassVar[str] = "evm"
     lapses: ClassVar[bool] = True
@@ -144,98 +144,163 @@ class EvmLeg(Leg):
     anyone_collects: ClassVar[bool] = True
     holds: ClassVar[str] = "locked"
 
-    layer: Layer2ProtocolType
+    protocol: Layer2ProtocolType = field()
     chain_id: int
     contract: bytes
     """20 bytes."""
     token: bytes
     """20 bytes; all zero for the native coin."""
     token_decimals: int
-    """What one unit of ``amount`` is, so that a verifier can compare it with satoshi."""
+    """The decimals of ``amount``, so that a verifier can compare it with satoshi."""
     amount: int
     """In the token's smallest unit."""
     payer: bytes
-    """20 bytes: the account that locks, and gets a refund."""
+    """20 bytes: the account that locks, and receives a refund."""
     payee: bytes
-    """20 bytes: the account that a claim pays, and that alone may refund before the deadline."""
+    """20 bytes: the account that a claim pays, and the only one that may refund before the deadline."""
     deadline: int
-    """Unix seconds on the chain's clock: from then on anyone may refund."""
-    lock_finality: Finality
-    """What the payee waits for before it acts on the lock."""
-
-    @property
-    def protocol(self) -> Layer2ProtocolType:
-        return self.layer
+    """Unix seconds on the chain's clock, from which anyone may refund."""
+    finality: Finality = field()
 
     @property
     def network_id(self) -> str:
+        """The chain id as a decimal string."""
         return str(self.chain_id)
 
     @property
-    def finality(self) -> Finality:
-        return self.lock_finality
-
-    @property
     def refundable_from(self) -> int | None:
+        """The deadline."""
         return self.deadline
 
+    def lock(self, payment_hash: bytes, terms_hash: bytes) -> HtlcLock:
+        """The lock that the terms describe.
+
+        Args:
+            payment_hash, terms_hash: 32 bytes each.
+
+        Raises:
+            FormatError: a field does not fit its place in the contract's call.
+        """
+        return HtlcLock(
+            chain_id=self.chain_id,
+            contract=self.contract,
+            payment_hash=payment_hash,
+            token=self.token,
+            amount=self.amount,
+            payee=self.payee,
+            payer=self.payer,
+            deadline=self.deadline,
+            terms_hash=terms_hash,
+        )
+
     def clock_at_issue(self, issued_at: int) -> ClockReading:
+        """The chain's clock equals wall time."""
         return ClockReading(issued_at, 0)
 
     def is_past(self, clock: ClockReading) -> bool:
+        """Whether the newest block is at or after the deadline."""
         return clock.chain_time >= self.deadline
 
     def outlasts(self, issued_at: int, needed: Span, rules: TimelockSettings) -> bool:
+        """Whether ``needed`` ends before the last safe moment to begin a claim."""
         return issued_at + needed.latest(rules.bitcoin) <= self._begin_by(rules)
 
     def known(self, now: int, clock: ClockReading, rules: TimelockSettings) -> Span:
-        return Span(max(0, self.deadline - now) + _known_margin(self.layer, rules))
+        """The rest of the time to the deadline, and the time in which a refund or a late claim becomes final."""
+        return Span(max(0, self.deadline - now) + _known_margin(self.protocol, rules))
 
     def problem(self, view: LegView, needed: Span, now: int, rules: TimelockSettings) -> str | None:
+        """That the deadline is too early, or None."""
         # The margin allows for a clock that runs ahead; only one that runs further than that counts here.
-        ahead = max(0, view.clock.chain_time - now - rules.margins(self.layer).clock_early)
+        ahead = max(0, view.clock.chain_time - now - rules.margins(self.protocol).clock_early)
         late = now + ahead + needed.latest(rules.bitcoin) - self._begin_by(rules)
         return f"the lock's deadline is {late} s too early to be sure to collect" if late > 0 else None
 
     def collect_until(self, view: LegView | None, now: int, rules: TimelockSettings) -> int | None:
+        """The last safe moment to begin a claim; it does not depend on the view."""
         return self._begin_by(rules)
 
     def _begin_by(self, rules: TimelockSettings) -> int:
-        return self.deadline - _collect_margin(self.layer, rules)
-
-    def last_funding(self, rules: TimelockSettings) -> int | None:
-        return None
+        return self.deadline - _collect_margin(self.protocol, rules)
 
     def lands_by(self, begun_by: int, rules: TimelockSettings) -> int:
-        return begun_by + rules.margins(self.layer).landing_time
+        """When the lock is normally in a block."""
+        return begun_by + rules.margins(self.protocol).landing_time
 
     def settled_by(self, begun_by: int, rules: TimelockSettings) -> int:
-        margins = rules.margins(self.layer)
-        return begun_by + margins.landing_time + finality_seconds(self.lock_finality, margins)
-
-    @property
-    def named_by_provider(self) -> str:
-        return ""
+        """When the lock's block normally has the finality of the terms."""
+        return self.lands_by(begun_by, rules) + finality_seconds(self.finality, rules.margins(self.protocol))
 
     def surely_over(self, now: int, clock: ClockReading, rules: TimelockSettings) -> int:
-        margins = rules.margins(self.layer)
+        """The deadline, and the time in which the refund becomes final."""
+        margins = rules.margins(self.protocol)
         return self.deadline + margins.inclusion + margins.final_time
 
     def check(self, issued_at: int, fund_by: int, rules: TimelockSettings) -> None:
+        """Check that the lock does not last too long.
+
+        Raises:
+            FundsRulesError: it does.
+        """
         if self.deadline > issued_at + rules.max_lock:
-            raise FundsRulesError(f"the lock would last longer than the {rules.max_lock} s that are allowed")
+            raise FundsRulesError(f"the lock would last longer than the maximum of {rules.max_lock} s")
 
     def check_owed(self, owed: Owed, policy: EvidencePolicy) -> tuple[OpenMatter, ...]:
-        return evm_evidence.check_lock(self, owed, policy)
+        """Check that the lock holds what the terms owe, in a token and a contract that the policy accepts.
+
+        Returns:
+            ``ASSET``, if the policy lists no tokens.
+
+        Raises:
+            ProofRefused: ``amount``, ``token`` or ``contract``.
+        """
+        try:
+            expected = rescaled(owed.amount, BTC.decimals, self.token_decimals)
+        except InvalidAmount as error:
+            raise ProofRefused("amount", error.message) from error
+        if self.amount != expected:
+            raise ProofRefused("amount", "the lock's amount differs from the terms'")
+        if self.contract != HTLC_ADDRESS and self.contract not in policy.contracts.get(self.chain_id, frozenset()):
+            raise ProofRefused(
+                "contract",
+                f"the address {self.contract.hex()} does not commit to the contract's code, and the policy does not "
+                "list it",
+            )
+        if policy.tokens is None:
+            text = (
+                f"that the token is the bitcoin that you mean, and that 0x{self.token.hex()} has "
+                f"{self.token_decimals} decimals: compare it with a list of {self.protocol.value}'s tokens that you "
+                "trust"
+            )
+            return (OpenMatter(OpenPoint.ASSET, text),)
+        decimals = policy.tokens.get(self.chain_id, {}).get(self.token)
+        if decimals is None:
+            raise ProofRefused("token", f"the policy does not list the token {self.token.hex()}")
+        if self.token_decimals != decimals:
+            raise ProofRefused("token", f"the token has {decimals} decimals, the terms state {self.token_decimals}")
+        return ()
 
     def check_evidence(self, evidence: LegEvidence, owed: Owed, policy: EvidencePolicy) -> LegShown:
-        if not isinstance(evidence, EvmReceiptEvidence):
-            raise ProofRefused("evidence", f"evidence of the type {evidence.type} is none of an EVM leg")
-        return evm_evidence.shown_of(evidence, self, owed)
+        """Check that a receipt shows the end of exactly this lock.
 
-    def write(self) -> dict[str, Any]:
+        Raises:
+            ProofRefused: it shows something else, or nothing.
+        """
+        if not isinstance(evidence, EvmReceiptEvidence):
+            raise ProofRefused("evidence", f"evidence of the type {evidence.type} does not fit an EVM leg")
+        if evidence.protocol is not self.protocol:
+            raise ProofRefused(
+                "layer", f"the evidence is of {evidence.protocol.value}, the leg of {self.protocol.value}"
+            )
+        try:
+            return evm_evidence.shown_of(evidence, self.lock(owed.payment_hash, owed.terms_hash))
+        except FormatError as error:
+            raise ProofRefused("lock", error.message) from error
+
+    def write(self) -> dict[str, JsonValue]:
+        """The leg as a JSON object, without ``kind``."""
         return {
-            "layer": self.layer.value,
+            "layer": self.protocol.value,
             "chain_id": self.chain_id,
             "contract": self.contract.hex(),
             "token": self.token.hex(),
@@ -244,27 +309,28 @@ class EvmLeg(Leg):
             "payer": self.payer.hex(),
             "payee": self.payee.hex(),
             "deadline": self.deadline,
-            "finality": self.lock_finality.value,
+            "finality": self.finality.value,
         }
 
     @classmethod
     def read(cls, fields: JsonObject) -> Self:
+        """The reverse of ``write``; raises ``FormatError``."""
         return cls(
-            layer=read_protocol(fields, "layer"),
+            protocol=read_protocol(fields, "layer"),
             chain_id=fields.integer("chain_id"),
             contract=fields.hex("contract", length=20),
             token=fields.hex("token", length=20),
-            token_decimals=fields.integer("token_decimals", maximum=_MOST_DECIMALS),
+            token_decimals=fields.integer("token_decimals", maximum=_MAX_DECIMALS),
             amount=fields.amount("amount"),
             payer=fields.hex("payer", length=20),
             payee=fields.hex("payee", length=20),
             deadline=fields.integer("deadline"),
-            lock_finality=read_finality(fields),
+            finality=read_finality(fields),
         )
 
 
 def _collect_margin(layer: Layer2ProtocolType, rules: TimelockSettings) -> int:
-    """From the begin of a claim to the deadline: the clock may run ahead, the claim may be censored, and it has to be
+    """From the start of a claim to the deadline: the clock may run ahead, the claim may be censored, and it has to be
     final, because a reorganisation past the deadline would let a refund come first."""
     margins = rules.margins(layer)
     return margins.clock_early + margins.inclusion + margins.final_time
@@ -277,7 +343,7 @@ def _known_margin(layer: Layer2ProtocolType, rules: TimelockSettings) -> int:
 
 
 def _account(text: str) -> bytes:
-    """An account that a party names.
+    """The account, 20 bytes, that a party names.
 
     Raises:
         InvalidRequest: code ``offer_address``.

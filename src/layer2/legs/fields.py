@@ -1,17 +1,19 @@
-"""Fields of quotes and legs that every kind reads alike."""
+"""Fields of quotes and legs that several kinds read alike."""
 
 from __future__ import annotations
 
-from layer2.errors import FormatError
+from coincurve import PublicKey
+
+from layer2.errors.base import FormatError
 from layer2.formats.json_object import JsonObject
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
 
-__all__ = ["read_finality", "read_protocol"]
+__all__ = ["is_public_key", "read_finality", "read_protocol"]
 
 
 def read_protocol(fields: JsonObject, name: str) -> Layer2ProtocolType:
-    """The layer that a field names.
+    """The layer in a field.
 
     Raises:
         FormatError: there is no layer of that name.
@@ -34,3 +36,11 @@ def read_finality(fields: JsonObject) -> Finality:
         return Finality(text)
     except ValueError as error:
         raise FormatError(f"{text!r} is not a finality") from error
+
+
+def is_public_key(data: bytes) -> bool:
+    """Whether the bytes are a compressed public key of secp256k1, 33 bytes."""
+    try:
+        return PublicKey(data).format() == data
+    except ValueError:
+        return False

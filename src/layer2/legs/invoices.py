@@ -1,16 +1,24 @@
-"""Invoices of Lightning legs: what both parties check of the text that one of them pays."""
+"""Invoices of Lightning legs: the checks that both parties, and a verifier, make on the text that one party pays."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from typing import Final
 
-from layer2.errors import FormatError, InvalidRequest
+from layer2.errors.base import FormatError, InvalidRequest, ProofRefused
 from layer2.formats import bolt11
 from layer2.formats.bolt11 import Bolt11Invoice
+from layer2.legs.shown import Owed
 from layer2.legs.timelock_settings import TimelockSettings
 
-__all__ = ["CLOCK_TOLERANCE", "MSAT_PER_SAT", "check_payable_invoice", "decoded", "read_invoice"]
+__all__ = [
+    "CLOCK_TOLERANCE",
+    "MSAT_PER_SAT",
+    "check_owed_invoice",
+    "check_payable_invoice",
+    "decoded",
+    "read_invoice",
+]
 
 CLOCK_TOLERANCE: Final = 60
 """Seconds by which the clocks of two parties, or of a party and its node, may differ."""
@@ -28,13 +36,13 @@ def decoded(text: str) -> Bolt11Invoice:
 
 
 def read_invoice(text: str, *, payment_hash: bytes | None, amount: int, prefix: str) -> Bolt11Invoice:
-    """Read an invoice of either leg and check what holds for both.
+    """Read an invoice of either leg and check the rules for both.
 
     Args:
         text: in lower case, alone.
-        payment_hash: 32 bytes, or None where the hash is to be learnt from the invoice.
+        payment_hash: 32 bytes, or None to accept the invoice's own hash.
         amount: satoshi.
-        prefix: of the network, as BOLT 11 has it.
+        prefix: the network's prefix in BOLT 11.
 
     Raises:
         InvalidRequest: code ``invoice_format``, ``invoice_network``, ``invoice_amount``, ``invoice_hash``,
@@ -45,29 +53,29 @@ def read_invoice(text: str, *, payment_hash: bytes | None, amount: int, prefix: 
     except FormatError as error:
         raise InvalidRequest(f"the invoice cannot be read: {error.message}", code="invoice_format") from error
     if invoice.text != text:
-        raise InvalidRequest("an invoice is written in lower case here", code="invoice_format")
+        raise InvalidRequest("the invoice is not in lower case", code="invoice_format")
     if invoice.prefix != prefix:
         raise InvalidRequest(
             f"the invoice is for the network {invoice.prefix!r}, not {prefix!r}", code="invoice_network"
         )
     if invoice.is_ambiguous:
         raise InvalidRequest(
-            "the invoice has a field twice that may come once: readers differ in which of them they take",
+            "the invoice repeats a field that may appear once: readers differ in which one they use",
             code="invoice_ambiguous",
         )
     if invoice.amount_msat is None:
-        raise InvalidRequest("the invoice names no amount", code="invoice_amount")
+        raise InvalidRequest("the invoice has no amount", code="invoice_amount")
     if invoice.amount_msat != amount * MSAT_PER_SAT:
         raise InvalidRequest(
             f"the invoice asks for {invoice.amount_msat} msat, not {amount * MSAT_PER_SAT}", code="invoice_amount"
         )
     if payment_hash is not None and invoice.payment_hash != payment_hash:
         raise InvalidRequest("the invoice is for another payment hash", code="invoice_hash")
-    # lnd bounds a blinded payment by its path's delta instead of the CLTV limit, and the signer has no part in it.
+    # lnd bounds a blinded payment by its path's delta instead of the CLTV limit, and the payee does not sign the path.
     if invoice.has_blinded_paths:
         raise InvalidRequest("an invoice with blinded paths cannot be paid by a swap", code="invoice_blinded_paths")
     if invoice.is_amp:
-        raise InvalidRequest("an AMP invoice has no payment hash of the payee's", code="invoice_amp")
+        raise InvalidRequest("the payee of an AMP invoice does not choose the payment hash", code="invoice_amp")
     return invoice
 
 
@@ -88,13 +96,53 @@ def check_payable_invoice(
 
     Raises:
         InvalidRequest: as ``read_invoice``, or code ``invoice_payee`` (the payer itself: it would learn the
-            preimage without paying), ``invoice_expired``, ``invoice_timestamp``.
+            preimage without a payment), ``invoice_expired``, ``invoice_timestamp``.
     """
     invoice = read_invoice(text, payment_hash=payment_hash, amount=amount, prefix=prefix)
     if provider_node is not None and invoice.payee == provider_node:
-        raise InvalidRequest("the provider's own node signed the invoice that it is to pay", code="invoice_payee")
+        raise InvalidRequest("the provider's node signed the invoice that it would have to pay", code="invoice_payee")
     if invoice.timestamp > now + CLOCK_TOLERANCE:
         raise InvalidRequest("the invoice is dated in the future", code="invoice_timestamp")
     if invoice.expires_at - rules.payment_timeout < now:
-        raise InvalidRequest("the invoice has expired, or would while it is paid", code="invoice_expired")
+        raise InvalidRequest("the invoice has expired, or would expire during the payment", code="invoice_expired")
     return invoice
+
+
+def check_owed_invoice(text: str, *, payee: bytes, amount_msat: int, prefix: str, owed: Owed) -> None:
+    """Check, for a proof, that an invoice asks for exactly what the terms state.
+
+    Args:
+        text: the invoice in the terms.
+        payee: the node key in the terms, 33 bytes.
+        amount_msat: the amount in the terms.
+        prefix: the network's prefix in the terms.
+
+    Raises:
+        ProofRefused: the hash, amount, network or payee differs; there is no amount; a field that may appear once is
+            repeated; the kind of invoice shows nothing; or the invoice was not valid when the terms were issued.
+    """
+    try:
+        invoice = decoded(text)
+    except FormatError as error:
+        raise ProofRefused("invoice", error.message) from error
+    if invoice.text != text:
+        raise ProofRefused("invoice", "the invoice is not in lower case")
+    if invoice.prefix != prefix:
+        raise ProofRefused("invoice_network", f"the invoice is for {invoice.prefix}, the terms for {prefix!r}")
+    if invoice.is_ambiguous:
+        raise ProofRefused(
+            "invoice_ambiguous",
+            "the invoice repeats a field that may appear once: readers differ in which one they use",
+        )
+    if invoice.payment_hash != owed.payment_hash:
+        raise ProofRefused("invoice_hash", "the invoice is under another payment hash than the terms")
+    if invoice.amount_msat is None:
+        raise ProofRefused("invoice_amount", "the invoice has no amount")
+    if not invoice.amount_msat == amount_msat == owed.amount * MSAT_PER_SAT:
+        raise ProofRefused("invoice_amount", "the invoice's amount differs from the terms'")
+    if invoice.payee != payee:
+        raise ProofRefused("invoice_payee", "another node signed the invoice than the terms name")
+    if invoice.has_blinded_paths or invoice.is_amp:
+        raise ProofRefused("invoice_kind", "an invoice with blinded paths or AMP shows nothing about its payee")
+    if not invoice.timestamp - CLOCK_TOLERANCE <= owed.issued_at <= invoice.expires_at:
+        raise ProofRefused("invoice_time", "the invoice was not valid when the terms were issued")

@@ -1,10 +1,11 @@
-"""The registry of the kinds of legs: the one place that lists them."""
+"""The registry of the kinds of legs."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-from layer2.errors import FormatError
+from layer2.errors.base import FormatError
+from layer2.formats.canonical_json import JsonValue
 from layer2.formats.json_object import JsonObject
 from layer2.legs.bitcoin import BitcoinLeg, BitcoinOffer
 from layer2.legs.evm import EvmLeg, EvmOffer
@@ -19,7 +20,7 @@ KINDS: Final[dict[str, tuple[type[LegOffer], type[Leg]]]] = {
 }
 
 
-def write_offer(offer: LegOffer) -> dict[str, Any]:
+def write_offer(offer: LegOffer) -> dict[str, JsonValue]:
     """One side of a quote as a JSON object."""
     return {"kind": offer.kind, **offer.write()}
 
@@ -28,14 +29,14 @@ def read_offer(fields: JsonObject) -> LegOffer:
     """The reverse of ``write_offer``.
 
     Raises:
-        FormatError: the kind is unknown, or a field is missing, unknown or of another shape.
+        FormatError: the kind is unknown, or a field is missing, unknown or of the wrong type.
     """
     offer = _kind(fields)[0].read(fields)
     fields.end()
     return offer
 
 
-def write_leg(leg: Leg) -> dict[str, Any]:
+def write_leg(leg: Leg) -> dict[str, JsonValue]:
     """One leg of the terms as a JSON object."""
     return {"kind": leg.kind, **leg.write()}
 
@@ -51,5 +52,5 @@ def _kind(fields: JsonObject) -> tuple[type[LegOffer], type[Leg]]:
     name = fields.text("kind", max_length=32)
     kind = KINDS.get(name)
     if kind is None:
-        raise FormatError(f"a leg of the kind {name!r} is not known")
+        raise FormatError(f"the kind of leg {name!r} is unknown")
     return kind

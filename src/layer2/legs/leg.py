@@ -1,11 +1,13 @@
-"""What every kind of leg answers: the offer of a party in a quote, and the leg in the terms."""
+"""The interface of every kind of leg: the offer of a party in a quote, and the leg in the terms."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
+from layer2.errors.base import InvalidRequest
+from layer2.formats.canonical_json import JsonValue
 from layer2.formats.json_object import JsonObject
 from layer2.legs.block_times import Span
 from layer2.legs.evidence import LegEvidence
@@ -20,19 +22,19 @@ __all__ = ["Htlc", "Leg", "LegOffer", "LegPlan"]
 
 @dataclass(frozen=True, slots=True)
 class LegPlan:
-    """What a leg is built from, besides the provider's offer."""
+    """The inputs from which a provider's offer builds a leg."""
 
     taker_side: Side
     """``PAYER`` for the source, which the taker pays; ``PAYEE`` for the destination."""
     taker: str
-    """What the taker names for this leg: an account, a key, an invoice; empty where it names nothing."""
+    """What the taker names for this leg: an account, a key or an invoice; empty if the kind needs none."""
     provider: str
-    """What the provider names for this swap alone, such as a hold invoice; empty where the offer has all."""
+    """What the provider names for this swap alone, such as a hold invoice; empty if the offer is enough."""
     payment_hash: bytes
     amount: int
     """Satoshi."""
     fee_limit: int
-    """Satoshi that the payer spends on the way at most."""
+    """Maximum routing cost of the payer, in satoshi."""
     issued_at: int
     """Unix seconds."""
     fund_by: int
@@ -40,13 +42,13 @@ class LegPlan:
     needed: Span
     """How long after ``issued_at`` the payee must still be able to begin to collect."""
     height: int
-    """The newest block of Bitcoin at ``issued_at``; 0 where no leg needs it."""
+    """The newest block of Bitcoin at ``issued_at``; 0 if no leg needs it."""
     by_height: bool
-    """Whether both legs count Bitcoin's blocks: then a deadline on Bitcoin is a height."""
+    """Whether both legs count Bitcoin's blocks. The deadline of a Bitcoin leg is then a height."""
 
 
 class LegOffer(ABC):
-    """One side of a quote: on which network, in which unit and from which account a party offers a leg."""
+    """One side of a quote: the network, the unit and the account with which a party offers a leg."""
 
     kind: ClassVar[str]
     counts_blocks: ClassVar[bool]
@@ -61,12 +63,13 @@ class LegOffer(ABC):
 
     @property
     @abstractmethod
-    def protocol(self) -> Layer2ProtocolType: ...
+    def protocol(self) -> Layer2ProtocolType:
+        """The layer."""
 
     @property
     @abstractmethod
     def network_id(self) -> str:
-        """The chain id, or the prefix of BOLT 11: which network of the layer."""
+        """The layer's network: a chain id, or the prefix of BIP 173 or BOLT 11."""
 
     @property
     @abstractmethod
@@ -78,61 +81,61 @@ class LegOffer(ABC):
         """The same offer with another finality, for a quote."""
 
     def of_anyone(self) -> Self:
-        """The same offer without the party that makes it, where the party decides which payees are allowed."""
+        """The same offer without the offering party, if the party's identity restricts which payees are allowed."""
         return self
 
     @abstractmethod
     def differs_from(self, own: LegOffer) -> str | None:
-        """The name of the first field in which another party's offer does not fit one's own, or None."""
+        """The name of the first field in which another party's offer conflicts with one's own, or None."""
 
-    @abstractmethod
     def request(self, plan: LegPlan, side: Side, memo: str, rules: TimelockSettings) -> OfferRequest:
-        """What a party asks its own layer for on its side of the leg, so that ``build`` accepts it."""
+        """What a party requests from its own layer for its side of the leg, so that ``build`` accepts it."""
+        return OfferRequest(side, plan.payment_hash, plan.amount, memo, expiry_seconds=0, min_blocks=0)
 
     @abstractmethod
     def check_named(self, plan: LegPlan, rules: TimelockSettings) -> None:
-        """Check what the taker names, before anything is done on its account.
+        """Check what the taker names, before any node acts on it.
 
         Raises:
-            InvalidRequest: its code names what is wrong.
+            InvalidRequest: the taker names something unusable; ``code`` states what.
         """
 
     @abstractmethod
     def build(self, plan: LegPlan, rules: TimelockSettings) -> Leg:
-        """The one leg that follows from the offer and the plan.
+        """The leg that follows from the offer and the plan.
 
         Raises:
-            InvalidRequest: a party names something wrong for it; the code states what.
+            InvalidRequest: a party names something unusable for it; ``code`` states what.
             InvalidAmount: the unit cannot express the amount.
             FundsRulesError: a margin does not hold.
         """
 
     @abstractmethod
     def deadline_after(self, needed: Span, rules: TimelockSettings) -> Span:
-        """How long a leg lasts on which the payee surely collects if it begins within ``needed``."""
+        """How long a leg lasts if its payee must surely collect when it begins within ``needed``."""
 
     @abstractmethod
     def known_after(self, deadline: Span, rules: TimelockSettings) -> Span:
-        """When the payer of a leg with that deadline has surely the preimage, or its own money back, finally."""
+        """When the payer of a leg with that deadline surely has the preimage, or its own money back, finally."""
 
-    @abstractmethod
     def payer_cost(self, amount: int) -> int:
-        """Satoshi that the payer may spend on the way, besides the amount, in the layer's own bitcoin."""
+        """Satoshi that the payer may spend in addition to the amount, in the layer's own bitcoin."""
+        return 0
 
-    @abstractmethod
     def hash_named(self, text: str) -> bytes:
-        """The payment hash, 32 bytes, of what a stranger names to be paid on.
+        """The payment hash, 32 bytes, of the text on which a third party asks to be paid.
 
         Raises:
-            InvalidRequest: the text cannot be read, or this layer pays no strangers.
+            InvalidRequest: the text cannot be read, or this layer pays no third party.
         """
+        raise InvalidRequest(f"{self.protocol.value} pays only the taker's own account", code="recipient")
 
     @abstractmethod
     def settling(self, rules: TimelockSettings) -> int:
-        """Seconds from the start of a funding until it is normally as settled as this offer asks."""
+        """Seconds from the start of a funding until it normally has the finality of this offer."""
 
     @abstractmethod
-    def write(self) -> dict[str, Any]:
+    def write(self) -> dict[str, JsonValue]:
         """The offer as a JSON object, without ``kind``."""
 
     @classmethod
@@ -141,7 +144,7 @@ class LegOffer(ABC):
         """The reverse of ``write``.
 
         Raises:
-            FormatError: a field is missing or of another shape.
+            FormatError: a field is missing or has the wrong type.
         """
 
 
@@ -150,21 +153,22 @@ class Leg(ABC):
 
     kind: ClassVar[str]
     lapses: ClassVar[bool]
-    """Whether a funding that was not made in time can never be made any more. Otherwise it has to be voided."""
+    """Whether a funding that was not made in time can never be made later. Otherwise it has to be voided."""
     is_repeatable: ClassVar[bool]
-    """Whether the same funding may be sent again and has its effect once. Otherwise it is sent once."""
+    """Whether the same funding may be sent again and takes effect once. Otherwise it is sent once."""
     payer_reclaims: ClassVar[bool]
-    """Whether the payer has to act to get its money back. Otherwise it comes back by itself."""
+    """Whether the payer has to act to get its money back. Otherwise the refund is automatic."""
     release: ClassVar[Release]
     anyone_collects: ClassVar[bool]
-    """Whether whoever knows the preimage can make the payee be paid."""
+    """Whether any party with the preimage can pay the payee."""
     holds: ClassVar[str]
-    """How money in the leg is described: ``locked`` or ``in flight``."""
+    """How messages describe money in the leg: ``locked`` or ``in flight``."""
     __slots__ = ()
 
     @property
     @abstractmethod
-    def protocol(self) -> Layer2ProtocolType: ...
+    def protocol(self) -> Layer2ProtocolType:
+        """The layer."""
 
     @property
     @abstractmethod
@@ -179,7 +183,7 @@ class Leg(ABC):
     @property
     @abstractmethod
     def refundable_from(self) -> int | None:
-        """Unix seconds from which the payer can take its money back alone; None where it does not act, or where the
+        """Unix seconds from which the payer can take its money back alone; None if the refund is automatic, or if the
         deadline is not a time."""
 
     @abstractmethod
@@ -196,58 +200,58 @@ class Leg(ABC):
 
     @abstractmethod
     def known(self, now: int, clock: ClockReading, rules: TimelockSettings) -> Span:
-        """From ``now`` on: when the payer has surely the preimage, or its own money back, finally."""
+        """From ``now``: when the payer surely has the preimage, or its own money back, finally."""
 
     @abstractmethod
     def problem(self, view: LegView, needed: Span, now: int, rules: TimelockSettings) -> str | None:
-        """Why the payee must not rely on the funding that it sees, if it has to be able to collect within ``needed``
-        from ``now``; None where it may."""
+        """Why the payee must not rely on the funding in the view, if it has to be able to collect within ``needed``
+        from ``now``; None if it may."""
 
     @abstractmethod
     def collect_until(self, view: LegView | None, now: int, rules: TimelockSettings) -> int | None:
-        """Unix seconds up to which the payee can begin to collect and surely succeeds; None where that depends on a
-        view and there is none.
+        """Unix seconds until which the payee can begin to collect and surely succeeds; None if that depends on a view
+        and there is none.
 
         Args:
-            view: None takes what the terms guarantee, with ``now`` as the moment of issue. Where the deadline is a
-                height, its blocks may come as fast as they can.
+            view: None uses what the terms guarantee, with ``now`` as the moment of issue. If the deadline is a height,
+                its blocks may arrive as fast as they can.
         """
 
-    @abstractmethod
     def last_funding(self, rules: TimelockSettings) -> int | None:
-        """Unix seconds after which the payer must not begin to fund, besides what the terms say; or None."""
+        """Unix seconds after which the payer must not begin to fund, in addition to the terms' own limit; or None."""
+        return None
 
     @abstractmethod
     def lands_by(self, begun_by: int, rules: TimelockSettings) -> int:
-        """Unix seconds by which a funding that was begun in time is normally seen."""
+        """Unix seconds by which a funding that began in time is normally visible."""
 
-    @abstractmethod
     def settled_by(self, begun_by: int, rules: TimelockSettings) -> int:
-        """Unix seconds by which a funding that was begun in time is normally as settled as the terms ask."""
+        """Unix seconds by which a funding that began in time normally has the finality of the terms."""
+        return self.lands_by(begun_by, rules)
 
     @property
-    @abstractmethod
     def named_by_provider(self) -> str:
         """What the provider named for this swap alone, as ``LegPlan.provider``."""
+        return ""
 
-    @abstractmethod
     def surely_over(self, now: int, clock: ClockReading, rules: TimelockSettings) -> int:
         """The unix time after which the leg is empty, if the payee does not collect and the payer acts in time."""
+        return now + self.known(now, clock, rules).latest(rules.bitcoin)
 
     @abstractmethod
     def check(self, issued_at: int, fund_by: int, rules: TimelockSettings) -> None:
-        """Check what must hold of the leg alone: that nothing is locked for too long, and the funding can be made.
+        """Check the rules for the leg alone: nothing is locked for too long, and the funding can be made.
 
         Raises:
-            FundsRulesError: names what does not hold.
+            FundsRulesError: names the rule that does not hold.
         """
 
     @abstractmethod
     def check_owed(self, owed: Owed, policy: EvidencePolicy) -> tuple[OpenMatter, ...]:
-        """Check, for a proof, that the leg is what the terms owe on this side, and that it counts under the policy.
+        """Check, for a proof, that the leg is what the terms owe on this side, and that the policy accepts it.
 
         Returns:
-            What that leaves open.
+            What remains open.
 
         Raises:
             ProofRefused: ``check`` names the first check that failed.
@@ -262,12 +266,12 @@ class Leg(ABC):
         """
 
     def evidence_of(self, preimage: Preimage) -> LegEvidence | None:
-        """The evidence that consists of the preimage alone, for a party whose node has no view of the leg; None where
-        the kind has none."""
+        """The evidence that consists of the preimage alone, for a party whose node has no view of the leg; None if the
+        kind has none."""
         return None
 
     @abstractmethod
-    def write(self) -> dict[str, Any]:
+    def write(self) -> dict[str, JsonValue]:
         """The leg as a JSON object, without ``kind``."""
 
     @classmethod
@@ -276,13 +280,13 @@ class Leg(ABC):
         """The reverse of ``write``.
 
         Raises:
-            FormatError: a field is missing or of another shape.
+            FormatError: a field is missing or has the wrong type.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Htlc:
-    """A leg under the payment hash and the terms that it belongs to."""
+    """A leg, its payment hash, and the terms to which it belongs."""
 
     leg: Leg
     payment_hash: bytes

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Final, Self
+from typing import ClassVar, Final, Self
 
-from coincurve import PublicKey
-
-from layer2.errors import FormatError, FundsRulesError, InvalidRequest, ProofRefused
+from layer2.errors.base import FormatError, FundsRulesError, InvalidRequest, ProofRefused
 from layer2.formats.bolt11 import Bolt11Invoice
+from layer2.formats.canonical_json import JsonValue
 from layer2.formats.json_object import JsonObject
 from layer2.legs import lightning_evidence
 from layer2.legs.block_times import Span
 from layer2.legs.evidence import LegEvidence, LightningPaymentEvidence
-from layer2.legs.invoices import CLOCK_TOLERANCE, MSAT_PER_SAT, check_payable_invoice, decoded, read_invoice
+from layer2.legs.fields import is_public_key
+from layer2.legs.invoices import (
+    CLOCK_TOLERANCE,
+    MSAT_PER_SAT,
+    check_owed_invoice,
+    check_payable_invoice,
+    decoded,
+    read_invoice,
+)
 from layer2.legs.leg import Leg, LegOffer, LegPlan
 from layer2.legs.shown import EvidencePolicy, LegShown, OpenMatter, Owed
 from layer2.legs.timelock_settings import TimelockSettings
@@ -34,40 +41,39 @@ class LightningOffer(LegOffer):
     """A party's Lightning node."""
 
     kind: ClassVar[str] = "lightning"
+    protocol: ClassVar[Layer2ProtocolType] = Layer2ProtocolType.LIGHTNING
+    finality: ClassVar[Finality] = Finality.FINALIZED
     counts_blocks: ClassVar[bool] = True
     pays_strangers: ClassVar[bool] = True
 
     prefix: str
     """BOLT 11: ``bc``, ``tb``, ``tbs`` or ``bcrt``."""
     node_key: bytes
-    """33 bytes: signs this party's invoices. It never signs one that this party is to pay."""
-
-    @property
-    def protocol(self) -> Layer2ProtocolType:
-        return Layer2ProtocolType.LIGHTNING
+    """33 bytes: the key that signs this party's invoices. It never signs an invoice that this party pays."""
 
     @property
     def network_id(self) -> str:
+        """The prefix."""
         return self.prefix
 
-    @property
-    def finality(self) -> Finality:
-        return Finality.FINALIZED
-
     def with_finality(self, finality: Finality) -> Self:
+        """The same offer: a held payment has one finality only."""
         return self
 
     def of_anyone(self) -> Self:
+        """The same offer without the node's key, so that it may pay that node's own invoices."""
         return replace(self, node_key=b"")
 
     def differs_from(self, own: LegOffer) -> str | None:
+        """``kind``, ``prefix``, ``node_key``, or None."""
         if not isinstance(own, LightningOffer):
             return "kind"
         if self.prefix != own.prefix:
             return "prefix"
-        return "node_key" if self.node_key == own.node_key or not _is_public_key(self.node_key) else None
+        return "node_key" if self.node_key == own.node_key or not is_public_key(self.node_key) else None
 
     def request(self, plan: LegPlan, side: Side, memo: str, rules: TimelockSettings) -> OfferRequest:
+        """An invoice of the destination, or a hold invoice of the source."""
         if plan.taker_side is Side.PAYEE:
             expiry, delta = rules.own_invoice_expiry, rules.own_final_cltv_delta
         else:
@@ -76,12 +82,18 @@ class LightningOffer(LegOffer):
         return OfferRequest(side, plan.payment_hash, plan.amount, memo, expiry, delta)
 
     def check_named(self, plan: LegPlan, rules: TimelockSettings) -> None:
+        """Check the invoice of a destination; for a source the taker names nothing.
+
+        Raises:
+            InvalidRequest: as ``check_payable_invoice``, or code ``offer_format``.
+        """
         if plan.taker_side is Side.PAYEE:
             self._payable(plan.taker, plan, rules)
         elif plan.taker:
             raise InvalidRequest("a payer names nothing for a Lightning leg", code="offer_format")
 
     def build(self, plan: LegPlan, rules: TimelockSettings) -> LightningLeg:
+        """The payment that follows from the offer and the plan; raises as ``LegOffer.build``."""
         if plan.taker_side is Side.PAYEE:
             invoice, min_blocks_left = self._payable(plan.taker, plan, rules), 0
         else:
@@ -90,15 +102,17 @@ class LightningOffer(LegOffer):
                 plan.provider, payment_hash=plan.payment_hash, amount=plan.amount, prefix=self.prefix
             )
             if invoice.payee != self.node_key:
-                raise InvalidRequest("the hold invoice is not of the provider's node", code="invoice_payee")
+                raise InvalidRequest("the hold invoice is not from the provider's node", code="invoice_payee")
             if invoice.timestamp > plan.issued_at + CLOCK_TOLERANCE:
                 raise InvalidRequest("the hold invoice is dated in the future", code="invoice_timestamp")
             if invoice.expires_at > plan.issued_at + CLOCK_TOLERANCE + _source_expiry(plan, rules):
-                # A payment that the payer's node does not know any more is waited for until no late one can be made.
-                raise InvalidRequest("the hold invoice can be paid for longer than is agreed", code="invoice_expiry")
+                # If the payer's node forgets a payment, the payer waits until no late payment can be made.
+                raise InvalidRequest("the hold invoice can be paid for longer than agreed", code="invoice_expiry")
             if invoice.min_final_cltv_expiry_delta != min_blocks_left + rules.accept_blocks:
                 # More would lock the taker's payment longer than the swap can need.
-                raise InvalidRequest("the hold invoice's CLTV delta is not the agreed one", code="invoice_cltv_delta")
+                raise InvalidRequest(
+                    "the hold invoice's CLTV delta differs from the agreed one", code="invoice_cltv_delta"
+                )
         return LightningLeg(
             prefix=self.prefix,
             invoice=invoice.text,
@@ -121,29 +135,40 @@ class LightningOffer(LegOffer):
         )
 
     def deadline_after(self, needed: Span, rules: TimelockSettings) -> Span:
+        """Blocks that must be left when the provider accepts the payment."""
         return Span(0, needed.in_blocks(rules.bitcoin) + _collect_blocks(rules))
 
     def known_after(self, deadline: Span, rules: TimelockSettings) -> Span:
+        """The life of the taker's own invoice, and the longest lock of a payment, until it is resolved on chain."""
         limit = cltv_limit_for(rules.own_final_cltv_delta, rules)
         return Span(rules.own_invoice_expiry + rules.payment_timeout, limit + rules.close_blocks)
 
     def payer_cost(self, amount: int) -> int:
+        """The maximum routing fee."""
         return routing_fee_limit(amount)
 
     def hash_named(self, text: str) -> bytes:
+        """The payment hash of an invoice, 32 bytes.
+
+        Raises:
+            InvalidRequest: code ``invoice_format``.
+        """
         try:
             return decoded(text.lower()).payment_hash
         except FormatError as error:
             raise InvalidRequest(f"the invoice cannot be read: {error.message}", code="invoice_format") from error
 
     def settling(self, rules: TimelockSettings) -> int:
+        """The time in which a payer looks for routes."""
         return rules.payment_timeout
 
-    def write(self) -> dict[str, Any]:
+    def write(self) -> dict[str, JsonValue]:
+        """The offer as a JSON object, without ``kind``."""
         return {"prefix": self.prefix, "node_key": self.node_key.hex()}
 
     @classmethod
     def read(cls, fields: JsonObject) -> Self:
+        """The reverse of ``write``; raises ``FormatError``."""
         return cls(prefix=fields.text("prefix", max_length=8), node_key=fields.hex("node_key", length=33))
 
 
@@ -152,6 +177,8 @@ class LightningLeg(Leg):
     """One payment of one exact invoice."""
 
     kind: ClassVar[str] = "lightning"
+    protocol: ClassVar[Layer2ProtocolType] = Layer2ProtocolType.LIGHTNING
+    finality: ClassVar[Finality] = Finality.FINALIZED
     lapses: ClassVar[bool] = True
     is_repeatable: ClassVar[bool] = False
     payer_reclaims: ClassVar[bool] = False
@@ -167,48 +194,47 @@ class LightningLeg(Leg):
     """33 bytes: the key that signed the invoice."""
     amount_msat: int
     cltv_limit: int
-    """Most blocks that the payer lets its payment be locked (lnd's ``cltv_limit``)."""
+    """Maximum number of blocks for which the payer's payment may be locked (lnd's ``cltv_limit``)."""
     min_blocks_left: int
-    """Source: fewest blocks that must be left, over all HTLCs, when the provider relies on the payment; else 0."""
+    """Source: minimum number of blocks left, over all HTLCs, when the provider relies on the payment; else 0."""
     fee_limit_msat: int
-    """Most that the payer spends on routing."""
-
-    @property
-    def protocol(self) -> Layer2ProtocolType:
-        return Layer2ProtocolType.LIGHTNING
+    """Maximum that the payer spends on routing."""
 
     @property
     def network_id(self) -> str:
+        """The prefix."""
         return self.prefix
 
     @property
-    def finality(self) -> Finality:
-        return Finality.FINALIZED
-
-    @property
     def refundable_from(self) -> int | None:
+        """None: a failed payment returns to the payer automatically."""
         return None
 
     def clock_at_issue(self, issued_at: int) -> ClockReading:
+        """Wall time; the height is not needed."""
         return ClockReading(issued_at, 0)
 
     def is_past(self, clock: ClockReading) -> bool:
+        """False: the deadline binds the HTLCs, and not the payer."""
         return False
 
     def outlasts(self, issued_at: int, needed: Span, rules: TimelockSettings) -> bool:
+        """Whether the agreed minimum of blocks covers ``needed`` and the time to collect."""
         return self.min_blocks_left >= needed.in_blocks(rules.bitcoin) + _collect_blocks(rules)
 
     def known(self, now: int, clock: ClockReading, rules: TimelockSettings) -> Span:
-        # A stopped process may wake and send until the invoice expires.
+        """The invoice's remaining life, and the longest lock of a payment, until it is resolved on chain."""
+        # A stopped process may resume and send until the invoice expires.
         last = decoded(self.invoice).expires_at + rules.payment_timeout
         return Span(max(0, last - now), self.cltv_limit + rules.close_blocks)
 
     def problem(self, view: LegView, needed: Span, now: int, rules: TimelockSettings) -> str | None:
+        """Why the held payment is not safe to rely on, by its parts and its expiry; or None."""
         held = view.held
         if held is None:
             return "the node does not show how the payment is held"
         if held.parts > rules.max_parts:
-            return f"the payment has {held.parts} parts; at most {rules.max_parts} are taken"
+            return f"the payment has {held.parts} parts; the maximum is {rules.max_parts}"
         if held.smallest_part_msat < rules.smallest_part_msat:
             return "a part of the payment is not worth its own claim on chain"
         left = held.expiry_height - view.clock.height
@@ -217,6 +243,8 @@ class LightningLeg(Leg):
         return None
 
     def collect_until(self, view: LegView | None, now: int, rules: TimelockSettings) -> int | None:
+        """The last safe moment to begin to settle, by the fastest blocks; None without a held payment or an agreed
+        minimum."""
         if view is not None and view.held is not None:
             left = view.held.expiry_height - view.clock.height
         elif self.min_blocks_left:
@@ -227,48 +255,62 @@ class LightningLeg(Leg):
         return now + rules.bitcoin.earliest(blocks) if blocks >= 0 else now - 1
 
     def last_funding(self, rules: TimelockSettings) -> int | None:
+        """The invoice's expiry, less the time in which the payer looks for routes."""
         return decoded(self.invoice).expires_at - rules.payment_timeout
 
     def lands_by(self, begun_by: int, rules: TimelockSettings) -> int:
-        return begun_by + rules.payment_timeout
-
-    def settled_by(self, begun_by: int, rules: TimelockSettings) -> int:
+        """When the payer stops to look for routes."""
         return begun_by + rules.payment_timeout
 
     @property
     def named_by_provider(self) -> str:
+        """The hold invoice of a source; empty for a destination."""
         return self.invoice if self.min_blocks_left else ""
 
-    def surely_over(self, now: int, clock: ClockReading, rules: TimelockSettings) -> int:
-        return now + self.known(now, clock, rules).latest(rules.bitcoin)
-
     def check(self, issued_at: int, fund_by: int, rules: TimelockSettings) -> None:
+        """Check the CLTV limits, and that the invoice lives long enough.
+
+        Raises:
+            FundsRulesError: names the rule that does not hold.
+        """
         invoice = decoded(self.invoice)
         # lnd reads a limit of 0 as 2016, and at or below the padded final delta no route exists.
         if self.cltv_limit <= invoice.min_final_cltv_expiry_delta + LND_CLTV_PADDING:
             raise FundsRulesError("the CLTV limit is not above the invoice's final delta and lnd's padding")
         if self.cltv_limit > rules.max_cltv_limit:
             raise FundsRulesError(
-                f"the payment could be locked for {self.cltv_limit} blocks; at most {rules.max_cltv_limit} are allowed"
+                f"the payment could be locked for {self.cltv_limit} blocks; the maximum is {rules.max_cltv_limit}"
             )
         if invoice.min_final_cltv_expiry_delta < self.min_blocks_left:
             raise FundsRulesError("the hold invoice's final delta is less than the blocks that must be left")
         if invoice.expires_at < fund_by + rules.payment_timeout:
-            raise FundsRulesError("the invoice could expire while the payment is on its way")
+            raise FundsRulesError("the invoice could expire while the payment is in flight")
 
     def check_owed(self, owed: Owed, policy: EvidencePolicy) -> tuple[OpenMatter, ...]:
-        lightning_evidence.check_invoice(self, owed)
+        """Check that the invoice asks for exactly what the terms owe.
+
+        Raises:
+            ProofRefused: as ``check_owed_invoice``.
+        """
+        check_owed_invoice(self.invoice, payee=self.payee, amount_msat=self.amount_msat, prefix=self.prefix, owed=owed)
         return ()
 
     def check_evidence(self, evidence: LegEvidence, owed: Owed, policy: EvidencePolicy) -> LegShown:
+        """Check that the evidence is the preimage of the terms' payment hash.
+
+        Raises:
+            ProofRefused: it is something else, or the policy requires more than a preimage shows.
+        """
         if not isinstance(evidence, LightningPaymentEvidence):
-            raise ProofRefused("evidence", f"evidence of the type {evidence.type} is none of a Lightning leg")
-        return lightning_evidence.shown_of(evidence, self, owed, policy)
+            raise ProofRefused("evidence", f"evidence of the type {evidence.type} does not fit a Lightning leg")
+        return lightning_evidence.shown_of(evidence, self.payee, owed, policy)
 
     def evidence_of(self, preimage: Preimage) -> LegEvidence | None:
+        """The preimage as evidence."""
         return LightningPaymentEvidence(preimage)
 
-    def write(self) -> dict[str, Any]:
+    def write(self) -> dict[str, JsonValue]:
+        """The leg as a JSON object, without ``kind``."""
         return {
             "prefix": self.prefix,
             "invoice": self.invoice,
@@ -281,6 +323,7 @@ class LightningLeg(Leg):
 
     @classmethod
     def read(cls, fields: JsonObject) -> Self:
+        """The reverse of ``write``; raises ``FormatError``."""
         return cls(
             prefix=fields.text("prefix", max_length=8),
             invoice=fields.text("invoice", max_length=8_000),
@@ -293,37 +336,30 @@ class LightningLeg(Leg):
 
 
 def routing_fee_limit(amount: int) -> int:
-    """Most that a taker spends on the route of a payment of that amount; both in satoshi."""
+    """Maximum routing fee of a payment of that amount; both in satoshi."""
     return max(_SMALLEST_ROUTING_FEE, amount // _ROUTING_FEE_DIVISOR)
 
 
 def cltv_limit_for(final_cltv_delta: int, rules: TimelockSettings) -> int:
-    """Most blocks that a payment of an invoice with that final delta may be locked.
+    """Maximum number of blocks for which a payment of an invoice with that final delta may be locked.
 
     Raises:
-        FundsRulesError: the invoice asks for a longer lock than is allowed.
+        FundsRulesError: the invoice asks for a longer lock than the settings allow.
     """
     limit = final_cltv_delta + LND_CLTV_PADDING + rules.route_blocks
     if limit > rules.max_cltv_limit:
         raise FundsRulesError(
             f"the invoice's final delta of {final_cltv_delta} blocks would lock the payment for up to {limit} blocks; "
-            f"at most {rules.max_cltv_limit} are allowed"
+            f"the maximum is {rules.max_cltv_limit}"
         )
     return limit
 
 
 def _collect_blocks(rules: TimelockSettings) -> int:
-    """lnd gives a held payment up so many blocks before its expiry, and a party's own tip may be late."""
+    """Blocks before the expiry of a held payment at which lnd fails it, and by which a party's tip may be late."""
     return rules.hold_expiry_blocks + rules.late_tip_blocks
 
 
 def _source_expiry(plan: LegPlan, rules: TimelockSettings) -> int:
-    """How long the hold invoice of a source lives. The node's clock, from which that counts, may be behind."""
+    """Seconds for which the hold invoice of a source is valid. The node that counts them may have a late clock."""
     return plan.fund_by - plan.issued_at + rules.payment_timeout + CLOCK_TOLERANCE
-
-
-def _is_public_key(data: bytes) -> bool:
-    try:
-        return PublicKey(data).format() == data
-    except ValueError:
-        return False

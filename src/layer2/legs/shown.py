@@ -1,4 +1,4 @@
-"""What is required of a leg's evidence, and what the evidence shows. Each kind of leg checks its own."""
+"""The requirements for a leg's evidence, and what the evidence shows. Each kind of leg checks its evidence."""
 
 from __future__ import annotations
 
@@ -15,49 +15,49 @@ class LegOutcome(Enum):
     """How a leg ended."""
 
     COLLECTED = "collected"
-    """The payee has the money, or has shown what it collects with."""
+    """The payee has the money, or has shown the preimage for it."""
     RETURNED = "returned"
-    """The payer has it back."""
+    """The payer has the money back."""
 
 
 class Shown(Enum):
     """One thing that a leg's evidence shows."""
 
     INCLUDED = "included"
-    """The end of the leg's lock is included under the header of the report."""
+    """The claim or refund of the lock is included under the header of the report."""
     GENUINE_CONTRACT = "genuine_contract"
     """The contract's address commits to the genuine HTLC code."""
     PREIMAGE = "preimage"
     """The preimage of exactly the invoice in the terms: the payment could be collected."""
     INDEPENDENT_PAYEE = "independent_payee"
-    """The policy declares that the invoice's signer makes its own preimages and issues no hold invoices: so the payment
-    was made."""
+    """The policy declares that the invoice's signer makes its own preimages and issues no hold invoices. Therefore the
+    payment was made."""
 
 
 class OpenPoint(Enum):
     """What a proof can leave open."""
 
     HEADER = "header"
-    """That a header is on its chain."""
+    """Whether a header is on its chain."""
     LEG = "leg"
-    """What became of a leg without evidence."""
+    """The outcome of a leg without evidence."""
     PROVIDER = "provider"
-    """Who signed the terms."""
+    """The identity of the terms' signer."""
     ASSET = "asset"
-    """That the token is the bitcoin that the verifier means."""
+    """Whether the token is the bitcoin that the verifier means."""
     PAYMENT = "payment"
-    """That a Lightning payment was made, and not only that it could be collected."""
+    """Whether a Lightning payment was made; the proof shows that it could be collected."""
     TEST_MONEY = "test_money"
-    """That anything of value moved."""
+    """Whether anything of value moved."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenMatter:
-    """Something that was not shown."""
+    """Something that the proof does not show."""
 
     point: OpenPoint
     text: str
-    """What it is, and what to ask of whom."""
+    """What is not shown, and where to find it out."""
 
     def __str__(self) -> str:
         return self.text
@@ -76,19 +76,19 @@ class BlockRef:
 
 @dataclass(frozen=True, slots=True)
 class EvidencePolicy:
-    """What a verifier requires of legs and their evidence. None means: not required."""
+    """A verifier's requirements for legs and their evidence. None means not required."""
 
     tokens: Mapping[int, Mapping[bytes, int]] | None = None
-    """By chain id, the tokens that count, each with its decimals."""
+    """By chain id, the accepted tokens, each with its decimals."""
     contracts: Mapping[int, frozenset[bytes]] = field(default_factory=dict)
-    """By chain id, contracts that count besides the genuine one."""
+    """By chain id, accepted contracts in addition to the genuine one."""
     own_preimage_payees: frozenset[bytes] | None = None
     """Lightning nodes that make their own preimages and issue no hold invoices."""
 
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """What the terms state about a leg, besides the leg."""
+    """What the terms state about a leg, in addition to the leg itself."""
 
     taker_side: Side
     """``PAYER`` for the source, ``PAYEE`` for the destination."""
@@ -107,7 +107,7 @@ class LegShown:
     outcome: LegOutcome
     shown: frozenset[Shown]
     header: BlockRef | None = None
-    """Of the block that includes it, where there is one. Nothing is known yet of that block's place in a chain."""
+    """The block that includes it, if there is one. That block's place in a chain is not checked yet."""
     contract: bytes | None = None
-    """The contract that emitted the event, where there is one."""
+    """The contract that emitted the event, if there is one."""
     open: tuple[OpenMatter, ...] = ()

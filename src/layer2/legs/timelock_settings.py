@@ -1,6 +1,6 @@
 """The named durations of each network, from which every deadline and margin of a swap is computed.
 
-Durations are seconds, except where the name ends in blocks. Source of the figures: docs/design/clocks.md; lnd 0.21 for
+Durations are in seconds, unless the name ends in ``blocks``. Source of the figures: docs/design/clocks.md; lnd 0.21 for
 its own margins; the registry of layers for each chain's clock.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from layer2.errors import ConfigurationError
+from layer2.errors.base import ConfigurationError
 from layer2.legs.block_times import BlockTimes
 from layer2.model.layers import LAYERS, ChainMargins, Layer2ProtocolType
 from layer2.model.transactions import Finality
@@ -21,58 +21,58 @@ HOUR: Final = 3600
 
 @dataclass(frozen=True, slots=True)
 class TimelockSettings:
-    """The named durations of one network. Both parties of a swap use the same ones."""
+    """The named durations of one network. Both parties of a swap use the same values."""
 
     network: str
     bitcoin: BlockTimes
     settle_margin: int
-    """For a party to see a fact, and to act on it at its own node."""
+    """Time for a party to see an event, and to act on it at its node."""
     provider_absence: int
-    """How long a provider may be away after the deadline of its own funding."""
+    """How long a provider may be offline after the deadline of its funding."""
     quote_validity: int
     funding_window: int
-    """From terms to the latest begin of the taker's funding."""
+    """From the terms to the latest start of the taker's funding."""
     counter_funding_window: int
-    """From a source that is funded to the latest begin of the provider's funding."""
+    """From the funding of the source to the latest start of the provider's funding."""
     collect_window: int
-    """How long the taker can wait before it collects, once the destination is funded."""
+    """How long the taker can wait to collect after the destination is funded."""
     max_lock: int
-    """No leg is locked for longer than this after the terms, by the unfavourable bound of its clock."""
+    """Maximum lock of a leg after the terms, by the unfavourable bound of its clock."""
     courtesy: int
-    """How long a completed taker waits for the provider to collect the source, for the sake of its proof."""
+    """How long a completed swap waits for the other party to collect, so that the proof is complete."""
     # Lightning
     payment_timeout: int
-    """How long a payer's node looks for routes."""
+    """How long a payer's node tries routes."""
     own_invoice_expiry: int
     own_final_cltv_delta: int
-    """Blocks; lnd's minimum of 24 can pass in less than an hour."""
+    """Blocks; lnd's minimum of 24 blocks can pass in less than an hour."""
     hold_expiry_blocks: int
-    """lnd gives up a held payment so many blocks before its expiry (``invoices.holdexpirydelta``)."""
+    """lnd fails a held payment this many blocks before its expiry (``invoices.holdexpirydelta``)."""
     late_tip_blocks: int
-    """How many blocks the tip of a party's own node may be behind."""
+    """How many blocks a party's node may be behind."""
     close_blocks: int
-    """From the end of a CLTV limit until a force-closed HTLC is resolved, lnd's padding included."""
+    """From the end of a CLTV limit until a force-closed HTLC is resolved, including lnd's padding."""
     accept_blocks: int
-    """Blocks that may come between the terms and the acceptance of a payment, beyond the fast mean."""
+    """Blocks that may arrive between the terms and the acceptance of a payment, beyond the fast mean."""
     route_blocks: int
-    """What the hops of a route may add to the final delta."""
+    """Blocks that the hops of a route may add to the final delta."""
     max_cltv_limit: int
-    """No payment is locked for more blocks."""
+    """Maximum number of blocks for which a payment is locked."""
     max_parts: int
-    """A payment with more HTLCs is given back: each may have to be claimed on chain."""
+    """A payment with more HTLCs is returned: each may have to be claimed on chain."""
     smallest_part_msat: int
-    """A payment with a smaller HTLC is given back: it is trimmed, or not worth its own claim."""
+    """A payment with a smaller HTLC is returned: the HTLC is trimmed, or not worth a claim."""
     # Bitcoin
     claim_blocks: int
-    """Within which a transaction is surely in a block, its fee being raised."""
+    """Blocks within which a transaction is surely confirmed, if its fee is raised."""
     final_depth: int
     safe_depth: int
     mtp_early: int
     """How far the median time past may run ahead of wall time."""
     mtp_late: int
-    """How far it may lag, besides six blocks."""
+    """How far it may lag, in addition to six blocks."""
     deep_time: int
-    """Within which a funding is normally as deep as the terms ask, or the swap is released."""
+    """Time within which a funding normally has the depth of the terms; otherwise the swap is released."""
 
     def margins(self, layer: Layer2ProtocolType) -> ChainMargins:
         """The clock and inclusion bounds of a chain on this network.
@@ -116,10 +116,10 @@ MAINNET: Final = TimelockSettings(
     deep_time=4 * HOUR,
 )
 
-# Testnets share the mainnet's rollup constants, and their Bitcoin blocks come no more regularly.
+# Testnets have the mainnet's rollup constants, and their Bitcoin blocks are no more regular.
 TESTNET: Final = replace(MAINNET, network="testnet", smallest_part_msat=1_000_000)
 
-# Local networks: blocks every few seconds, no Ethereum underneath. The rules are the same, only these differ.
+# Local networks: blocks every few seconds, without Ethereum. The rules are the same, only these values differ.
 REGTEST: Final = replace(
     MAINNET,
     network="regtest",
@@ -151,9 +151,9 @@ def settings_for(network: str) -> TimelockSettings:
     for settings in (MAINNET, TESTNET, REGTEST):
         if settings.network == network:
             return settings
-    raise ConfigurationError(f"unknown network {network!r}; there are mainnet, testnet and regtest")
+    raise ConfigurationError(f"unknown network {network!r}; the networks are mainnet, testnet and regtest")
 
 
 def finality_seconds(finality: Finality, margins: ChainMargins) -> int:
-    """From inclusion in a block of a chain until that finality is reached, as it normally takes at most."""
+    """Seconds from inclusion in a block until that finality is normally reached."""
     return {Finality.LATEST: 0, Finality.SAFE: margins.safe_time, Finality.FINALIZED: margins.final_time}[finality]

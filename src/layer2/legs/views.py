@@ -1,4 +1,4 @@
-"""What can be done to a leg, and what one read of a party's own node shows of it."""
+"""The acts on a leg, and what one read of a party's node shows of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["ActStatus", "ClockReading", "HeldPayment", "LegState", "LegView", "O
 
 
 class Verb(Enum):
-    """The acts of a party. Offering, and seeing that a leg is funded or collected, are reads."""
+    """The acts of a party. Offers and observations are reads, and not acts."""
 
     FUND = "fund"
     """Payer: lock the money, or send the payment."""
@@ -22,34 +22,34 @@ class Verb(Enum):
     RECLAIM = "reclaim"
     """Payer: take the money back after the deadline."""
     VOID = "void"
-    """Payer: spend the inputs of a funding that never lapses, so that it can no longer be confirmed."""
+    """Payer: spend the inputs of a funding that does not lapse, so that it can no longer be confirmed."""
 
 
 class Side(Enum):
-    """What a party is to a leg."""
+    """A party's role on a leg."""
 
     PAYER = "payer"
     PAYEE = "payee"
 
 
 class Release(Enum):
-    """How a payee gives a leg back before its deadline."""
+    """How a payee returns a leg before its deadline."""
 
     ALONE = "alone"
-    """By an act of its own."""
+    """By an act of the payee."""
     COSIGNED = "cosigned"
-    """By a signature that it hands to the payer."""
+    """By a signature that the payee gives to the payer."""
 
 
 class LegState(Enum):
-    """What one read shows. Later states win: a collected leg was funded before."""
+    """What one read shows. The latest state counts: a collected leg was funded before."""
 
     NONE = "none"
-    """Nothing is funded as far as this node knows."""
+    """This node knows of no funding."""
     PENDING = "pending"
-    """A funding is seen that is not yet as settled as the terms ask, or that is not yet right in every detail."""
+    """A funding is visible that does not have the finality of the terms yet, or does not match every detail yet."""
     FUNDED = "funded"
-    """The money is there, right in every detail, at the finality of the terms. As payer: it has left."""
+    """The money is locked, matches every detail, and has the finality of the terms. As payer: it was sent."""
     COLLECTED = "collected"
     """The payee has it, or has shown the preimage for it."""
     RETURNED = "returned"
@@ -58,7 +58,7 @@ class LegState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ClockReading:
-    """A layer's clocks in one answer of its node."""
+    """A layer's clocks, from one answer of its node."""
 
     chain_time: int
     """Unix seconds: the newest block's timestamp (EVM), the median time past (Bitcoin), the node's time (Lightning)."""
@@ -68,7 +68,7 @@ class ClockReading:
 
 @dataclass(frozen=True, slots=True)
 class HeldPayment:
-    """How a Lightning payment is held at its payee's node."""
+    """The state of a held Lightning payment at its payee's node."""
 
     expiry_height: int
     """The lowest expiry over the accepted HTLCs."""
@@ -85,46 +85,46 @@ class LegView:
     arrived: bool = False
     """COLLECTED or RETURNED at the finality of the terms: usable, and it may still change."""
     final: bool = False
-    """COLLECTED or RETURNED at the layer's strongest finality, for any amount: it cannot change any more."""
+    """COLLECTED or RETURNED at the layer's strongest finality, for any amount: it can no longer change."""
     over: bool = False
-    """This funding can never hold money again, as far as the node can show it: returned for good, or never made and too
-    late to be made."""
+    """This funding can never hold money again, as far as the node shows: it was returned finally, or it was never made
+    and it is too late to make it."""
     preimage: Preimage | None = field(default=None, repr=False)
-    """Found by hash, as soon as anyone has shown it under this hash on this layer."""
+    """Set as soon as any party has revealed it on this layer."""
     tx_id: str | None = None
-    """The transaction or payment hash that put the leg in this state, where the node still shows it."""
+    """The transaction or payment hash that caused this state, if the node still shows it."""
     final_at: int | None = None
-    """Unix seconds at which what has arrived becomes final, as an estimate."""
+    """Estimated unix seconds at which what has arrived becomes final."""
     held: HeldPayment | None = None
-    """Lightning as payee."""
+    """Set for the payee of a Lightning payment."""
     returnable: bool = False
-    """Payer: a release signature of the payee is at hand."""
+    """Payer: the payee's release signature is available."""
     reason: str | None = None
-    """Why it was returned or is refused, from the node."""
+    """The node's reason why the leg was returned or is refused."""
 
 
 class ActStatus(Enum):
-    """What became of one act, asked by its own id."""
+    """The status of one act, read by its id."""
 
     UNSEEN = "unseen"
-    """The node does not know it. After a send that is not failure."""
+    """The node does not know it. After a send this does not mean failure."""
     UNDER_WAY = "under_way"
     DONE = "done"
     FAILED = "failed"
-    """It had no effect and never will have one. Of a funding this is only stated when it is final."""
+    """It had no effect and never will. For a funding, this status is only given once it is final."""
 
 
 @dataclass(frozen=True, slots=True)
 class OfferRequest:
-    """What a party asks its own layer for, to name it to the other party."""
+    """A party's request to its own layer, whose result it names to the other party."""
 
     side: Side
     payment_hash: bytes
     amount: int
     """Satoshi."""
     memo: str
-    """The swap's public id, so that the node alone can lead back to the swap."""
+    """The swap's public id, so that the node's data alone identifies the swap."""
     expiry_seconds: int
-    """How long an invoice lives."""
+    """The validity of an invoice."""
     min_blocks: int
     """The final CLTV delta of an invoice."""

@@ -1,1 +1,1 @@
-"""Networks on this machine: a simulated one, one of real nodes, and the parties on them."""
+"""Local networks: a simulated one, one of real nodes, and the parties on them."""

@@ -1,9 +1,9 @@
-"""What the two local networks, simnet and devnet, have in common: their description and their controls.
+"""The common interface of the two local networks, simnet and devnet: their description and their controls.
 
-A local network runs the chains of BOB and of Rootstock (one EVM node each), and Lightning nodes of two parties, on
-this machine's loopback alone. The chains share nothing: each has its own blocks, clock, finality and token.
-It is described by one JSON file, so that any process can find it, and steered by one loopback HTTP server, so
-that the same test runs on both.
+A local network runs the chains of BOB and of Rootstock (one EVM node each), and the Lightning nodes of two parties.
+All of them listen only on loopback. The chains share nothing: each has its own blocks, clock, finality and token.
+One JSON file describes the network, so that any process can find it. One loopback HTTP server controls it, so that
+the same test runs on both networks.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ CHAIN_IDS: Mapping[str, int] = MappingProxyType({"BOB": 60808, "ROOTSTOCK": 33})
 
 @dataclass(frozen=True, slots=True)
 class LightningNode:
-    """Where one party's lnd (or what speaks its REST interface) is reached."""
+    """The connection details of one party's lnd, or of a server with lnd's REST interface."""
 
     rest_url: str
     """``https://127.0.0.1:PORT``"""
     certificate_file: str
     macaroon_file: str
-    """One that allows what a client of this package needs. ``admin.macaroon``, beside it, allows everything."""
+    """It allows what a client of this package needs. ``admin.macaroon`` in the same directory allows everything."""
     node_key: str
     """The node's public key, 33 bytes as lower-case hex."""
 
@@ -54,7 +54,7 @@ class LocalChain:
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """What one party, taker or provider, owns on a local network."""
+    """The accounts and nodes of one party, taker or provider, on a local network."""
 
     evm_address: str
     """Its account on every EVM chain."""
@@ -65,7 +65,7 @@ class Party:
 
 @dataclass(frozen=True, slots=True)
 class LocalNetwork:
-    """A running local network, as written to ``network.json`` in its directory."""
+    """The description of a running local network, stored in ``network.json`` in its directory."""
 
     name: str
     """``"simnet"`` or ``"devnet"``"""
@@ -76,7 +76,7 @@ class LocalNetwork:
     taker: Party
     provider: Party
     process_ids: tuple[int, ...]
-    """Every process of the network at its start, the parent of all first."""
+    """The network's processes at its start, the owner of the others first."""
 
     @property
     def bob(self) -> LocalChain:
@@ -85,7 +85,7 @@ class LocalNetwork:
 
     @property
     def rootstock(self) -> LocalChain:
-        """Rootstock's chain (regtest). It speaks Ethereum's dialect."""
+        """Rootstock's chain (regtest). It uses Ethereum's JSON-RPC dialect."""
         return self.chains["ROOTSTOCK"]
 
     def save(self) -> Path:
@@ -98,10 +98,10 @@ class LocalNetwork:
 
     @classmethod
     def load(cls, directory: Path) -> Self:
-        """Read the description that ``save`` wrote.
+        """Load the description that ``save`` wrote.
 
         Raises:
-            ConfigurationError: no network was started there, or the file is not one of ours.
+            ConfigurationError: no network was started in the directory, or the file is malformed.
         """
         path = directory / "network.json"
         try:
@@ -122,9 +122,9 @@ class LocalNetwork:
 
 
 class LocalNetworkControl:
-    """Steers a running local network. Every call returns when the change is visible at the nodes.
+    """Controls a running local network. Every call returns when its effect is visible at the nodes.
 
-    What steers a chain steers one of them, ``"BOB"`` or ``"ROOTSTOCK"``, and leaves the other alone.
+    A call with a ``chain`` changes only that chain, ``"BOB"`` or ``"ROOTSTOCK"``.
 
     Args:
         url: the network's ``control_url``.
@@ -147,7 +147,7 @@ class LocalNetworkControl:
         return int((await self._call("mine", chain=chain, blocks=blocks))["height"])
 
     async def set_automatic(self, enabled: bool, *, chain: str = "BOB") -> None:
-        """Turn the making of blocks, by timer or by arriving transactions, on or off."""
+        """Turn automatic blocks, by timer and for arriving transactions, on or off."""
         await self._call("automatic", chain=chain, enabled=enabled)
 
     async def advance_chain_time(self, seconds: int, *, chain: str = "BOB") -> int:
@@ -169,44 +169,45 @@ class LocalNetworkControl:
         """Replace the chain's last ``depth`` blocks by a longer branch and return the new height.
 
         Args:
-            depth: how many blocks go.
-            keep_transactions: whether their transactions go back to the pool; false, they are forgotten (simnet only).
-            transactions: signed ones for the branch's first block; its other blocks are empty.
-            chain: whose blocks.
+            depth: the number of blocks to remove.
+            keep_transactions: whether their transactions return to the pool; if false, they are dropped (simnet only).
+            transactions: signed transactions for the branch's first block; its other blocks are empty.
+            chain: the chain to reorganise.
         """
         raw = ["0x" + transaction.hex() for transaction in transactions]
         answer = await self._call("reorganise", chain=chain, depth=depth, keep=keep_transactions, transactions=raw)
         return int(answer["height"])
 
     async def mine_bitcoin(self, blocks: int = 1) -> int:
-        """Make that many Bitcoin blocks, wait until each Lightning node that runs has seen them; return the height."""
+        """Mine that many Bitcoin blocks, wait until each running Lightning node sees them, and return the height."""
         return int((await self._call("mine_bitcoin", blocks=blocks))["height"])
 
     async def stop_lightning(self, party: Literal["taker", "provider"]) -> None:
-        """Kill that party's Lightning node, at once and whatever it is at. The other one has lost it as a peer then."""
+        """Kill that party's Lightning node. Returns when the other node has noticed the disconnection."""
         await self._call("stop_lightning", party=party)
 
     async def start_lightning(self, party: Literal["taker", "provider"], *, new_certificate: bool = False) -> None:
-        """Start that party's Lightning node again, with the data and at the address that it had.
+        """Restart that party's Lightning node with the same data and address.
 
-        It takes all commands then, and where the other one runs too, their channel can be used, if it is still open.
+        Returns when the node accepts all commands. If both nodes run and their channel is open, it also waits until the
+        channel is active.
 
         Args:
-            party: whose node was stopped.
-            new_certificate: whether the node has lost its TLS certificate and makes another one, in the same file.
+            party: the owner of the stopped node.
+            new_certificate: whether the node replaces its TLS certificate, in the same file.
         """
         await self._call("start_lightning", party=party, new_certificate=new_certificate)
 
     async def fault(self, target: str, kind: str, **arguments: Any) -> None:
-        """Set a fault switch (simnet only; devnet refuses). ``kind="none"`` clears those of the target.
+        """Set a fault switch (simnet only; devnet refuses). ``kind="none"`` clears all faults of the target.
 
         Args:
             target: ``"bob"``, ``"rootstock"``, ``"taker_lightning"`` or ``"provider_lightning"``.
             kind: ``"down"``, ``"drop_reply"``, ``"delay"``, ``"error"``; see the simnet's documentation.
-            arguments: what the kind takes, such as ``method``, ``path``, ``count``, ``seconds``.
+            arguments: the kind's arguments, such as ``method``, ``path``, ``count``, ``seconds``.
         """
         await self._call("fault", target=target, kind=kind, **arguments)
 
     async def status(self) -> dict[str, Any]:
-        """Heights, times and balances of the whole network, for people."""
+        """Heights, times and balances of the whole network, for display."""
         return await self._call("status")

@@ -27,15 +27,15 @@ __all__ = [
 ]
 
 _POLL_MS = 100
-"""Blocks of a local network come on demand, so looking more often is worth it, and costs nobody anything."""
+"""A local network makes blocks on demand, so frequent polling helps and is cheap."""
 _PRICES: Mapping[str, int] = {"BOB": 4_000_000, "ROOTSTOCK": 100_000_000}
-"""For each chain of a local network, satoshi for one whole coin that pays gas: with them transfers need no max_fee."""
+"""For each chain of a local network, the price of one gas coin in satoshi. With it, transfers need no max_fee."""
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
 
 
 def party_values(network: LocalNetwork, party: Party) -> dict[str, Any]:
-    """The network and the tables of all layers for one party of a local network, nested as in a configuration file."""
+    """One party's network and layer settings for a local network, nested as in a configuration file."""
     chains = {name.lower(): _evm_values(network.chains[name], party, price) for name, price in _PRICES.items()}
     return {
         "network": "regtest",
@@ -57,17 +57,17 @@ def _evm_values(chain: LocalChain, party: Party, native_price_sat: int) -> dict[
         "token_decimals": chain.token_decimals,
         "key_file": party.evm_key_file,
         "poll_interval_ms": _POLL_MS,
-        # Blocks come on demand here, so a head may be old after a moment.
+        # Blocks are made on demand here, so a head soon looks old.
         "head_life_ms": 0,
         "native_price_sat": native_price_sat,
     }
 
 
 def read_provider(ready_file: Path) -> dict[str, str] | None:
-    """The provider that announces itself in the file, as a ``[[providers]]`` table; None where none does.
+    """Read a provider's announcement from the file, as a ``[[providers]]`` table; None if the file does not exist.
 
     Raises:
-        ConfigurationError: the file is not a provider's.
+        ConfigurationError: the file is malformed.
     """
     try:
         fields = json.loads(ready_file.read_text())
@@ -79,7 +79,7 @@ def read_provider(ready_file: Path) -> dict[str, str] | None:
 
 
 def write_secret(path: Path) -> bool:
-    """Make a file with 32 random bytes as hex and mode 0600; one that is there is kept. Returns whether it was made."""
+    """Create a file of mode 0600 with 32 random bytes as hex, unless it exists. Returns whether it was created."""
     try:
         write_new(path, secrets.token_hex(32) + "\n")
     except FileExistsError:
@@ -88,7 +88,7 @@ def write_secret(path: Path) -> bool:
 
 
 def write_new(path: Path, text: str) -> None:
-    """Write a file of mode 0600 that must not exist, and have it on the disk before returning."""
+    """Create a file of mode 0600, which must not exist, and sync it to the disk."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
@@ -97,13 +97,13 @@ def write_new(path: Path, text: str) -> None:
 
 
 class LocalProvider:
-    """A provider on a local network, in a process that ends with this one, however this one ends.
+    """A provider on a local network, in a child process that ends with this process, even if this one is killed.
 
-    Example: ``with LocalProvider(network, directory) as provider: ...``. Entering and leaving block.
+    Example: ``with LocalProvider(network, directory) as provider: ...``. Entering and leaving it block.
 
     Args:
-        directory: its identity key, journal and log; kept over restarts.
-        settings: of ``ProviderSettings``, over those that the network implies.
+        directory: for its identity key, journal and log; kept across restarts.
+        settings: fields of ``ProviderSettings`` that override those that the network implies.
     """
 
     def __init__(self, network: LocalNetwork, directory: Path, **settings: Any) -> None:
@@ -111,13 +111,13 @@ class LocalProvider:
         self._values = party_values(network, network.provider) | {
             "identity_key_file": str(directory / "identity"),
             "listen_port": 0,
-            # The two nodes have a channel with each other, so a route costs nothing.
+            # The two nodes share a channel, so a route has no fee.
             "network_fee_sat": 0,
             **settings,
         }
         self._process: subprocess.Popen[bytes] | None = None
         self.table: dict[str, str] = {}
-        """Name, address and identity key, as the taker's ``[[providers]]``, once it serves."""
+        """Name, address and identity key, as an entry of the taker's ``[[providers]]``. Available once it serves."""
 
     @property
     def identity_key(self) -> bytes:
@@ -133,12 +133,12 @@ class LocalProvider:
         self._directory.mkdir(parents=True, exist_ok=True)
         write_secret(self._directory / "identity")
         ready, config = self._directory / "ready.json", self._directory / "provider.toml"
-        # Everything comes from the environment; the file says where the journal goes.
+        # All settings are in the environment. The journal is stored beside the configuration file.
         config.touch(mode=0o600)
         command = [sys.executable, "-m", "layer2.provider.process", str(config)]
         command += ["--ready-file", str(ready), "--with-parent", str(os.getpid())]
         with (self._directory / "provider.log").open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603  # our own words
+            self._process = subprocess.Popen(  # noqa: S603  # a fixed command
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=os.environ | _variables(self._values)
             )
         try:
@@ -166,7 +166,7 @@ class LocalProvider:
         give_up = time.monotonic() + _START_SECONDS
         while (table := read_provider(ready)) is None:
             try:
-                # Returns at once where the process ends, and else looks again.
+                # Returns at once if the process ends; else the loop checks again.
                 status = self._process.wait(0.05)
             except subprocess.TimeoutExpired:
                 if time.monotonic() < give_up:

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Sequence
 from layer2.aio.blocking import iterator_twin, twin
 from layer2.errors import (
     AsyncTimeout,
-    InvalidRequest,
     Layer2Error,
     TransferAbandoned,
     TransferError,
@@ -16,28 +15,33 @@ from layer2.errors import (
     TransferRefunded,
     UnknownTransfer,
 )
+from layer2.manager.arguments import (
+    check_amount_types,
+    check_key,
+    check_quote_type,
+    check_recipient_type,
+    check_until,
+    read_timeout,
+    read_transfer_id,
+)
 from layer2.manager.entering import EnteredParts
 from layer2.manager.protocols import check_implemented
-from layer2.manager.starting import check_key
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.money import AssetId
-from layer2.model.transactions import SwapId
 from layer2.proofs.model import TransferProof
 from layer2.provider_client import PairOffer
 from layer2.terms.transfers import Quote, Transfer, TransferEvent, TransferRequest, TransferState
 
 __all__ = ["TransferCalls"]
 
-_WAITED_FOR = frozenset({TransferState.ARRIVED, TransferState.COMPLETED})
-
 
 class TransferCalls(EnteredParts):
-    """Quotes, transfers and waits."""
+    """Quotes, starts, waits and lookups."""
 
     async def pairs_async(self, *, timeout: float | None = None) -> tuple[PairOffer, ...]:
-        """What the configured providers offer, before any quote: limits, fees, and how long money can be bound.
+        """The limits, fees and durations of all configured providers, for each pair of layers.
 
-        Not signed; only a quote binds a provider. Providers that do not answer are left out.
+        They are not signed: only a quote binds a provider. Providers that do not answer are omitted.
 
         Raises:
             QuoteRefused, NodeError: no provider answers.
@@ -56,19 +60,19 @@ class TransferCalls(EnteredParts):
         max_fee: int | None = None,
         timeout: float | None = None,
     ) -> Quote:
-        """Ask all configured providers, check what they sign, and return the cheapest offer.
+        """Request quotes from all configured providers, check them, and return the cheapest.
 
         Args:
-            amount: what has to arrive, in the asset's smallest unit (BTC: satoshi); None with ``send_amount``.
-            send_amount: what has to leave the source; what arrives is that without the fee.
-            recipient: a BOLT 11 invoice of someone else that is to be paid; omitted, the money comes to you.
-            max_fee: most that may leave the source beyond what arrives; omitted, 1 % of the amount and twice the
-                network costs that your own clients estimate.
+            amount: the amount to arrive, in the asset's smallest unit (BTC: satoshi); None with ``send_amount``.
+            send_amount: the amount to leave the source; it arrives less the fee.
+            recipient: a BOLT 11 invoice of another party; omitted, you receive the money.
+            max_fee: the maximum fee: what leaves the source less what arrives. Default: 1 % of the amount plus twice
+                the network costs that your clients estimate.
 
         Raises:
-            InvalidRequest and its kinds: the request cannot be; nobody was asked. Code ``max_fee_required``: a layer
-                has no estimate of its network costs.
-            QuoteRefused: nobody offers this, or only for more than ``max_fee``; lists each provider's answer.
+            InvalidRequest and its subclasses: the request is invalid; no provider was asked. Code
+                ``max_fee_required``: a layer has no estimate of its network costs.
+            QuoteRefused: every provider refused or exceeded ``max_fee``; lists each answer.
         """
         request = self._request(
             asset_id, amount, source_protocol, destination_protocol, recipient, max_fee, send_amount
@@ -78,38 +82,34 @@ class TransferCalls(EnteredParts):
     async def start_transfer_async(
         self, quote: Quote, *, idempotency_key: str | None = None, timeout: float | None = None
     ) -> Transfer:
-        """Agree on terms with the provider of a quote and begin; the transfer then goes on by itself.
+        """Agree on terms with the provider of a quote and start the transfer, which then runs in the background.
 
-        Agreeing is tried again within the time and while the quote is valid. A quote starts one transfer.
+        The agreement is retried within ``timeout`` while the quote is valid. A quote starts one transfer.
 
         Args:
-            idempotency_key: 1 to 200 characters. It stays free where the transfer ends before any money is locked.
+            idempotency_key: 1 to 200 printable characters. It stays free if the transfer ends before any money is
+                locked.
 
         Returns:
-            The transfer, durable: keep its id. With a known idempotency key, or a quote that was started before, the
-            transfer that has it.
+            The transfer, durable: keep its id. If the idempotency key is known, or if the quote was started before,
+            the existing transfer.
 
         Raises:
             QuoteExpired, TermsRefused, InsufficientFunds: nothing was locked.
-            IdempotencyConflict: the key has another request, or the quote a transfer under another key.
+            IdempotencyConflict: the key belongs to another request, or the quote to a transfer under another key.
             JournalBusy: another process acts on this journal.
             AsyncTimeout, NodeUnreachable: nothing was locked, and the transfer is recorded as abandoned.
         """
-        if not isinstance(quote, Quote):
-            raise InvalidRequest(
-                f"a transfer is started from a Quote, not from a {type(quote).__name__}",
-                code="quote",
-                remedy="quote = await layers.quote_transfer_async(...)",
-            )
+        check_quote_type(quote)
         return await self._taker().start(quote, idempotency_key, self._ends_at(timeout))
 
     async def get_transfer_async(self, transfer_id: str, *, timeout: float | None = None) -> Transfer:
-        """The transfer as the journal knows it now.
+        """The current state of a transfer in the journal.
 
         Raises:
-            UnknownTransfer: there is none with that id.
+            UnknownTransfer: the journal has no transfer with this id.
         """
-        records, swap_id = self._entered().records, SwapId(transfer_id)
+        swap_id, records = read_transfer_id(transfer_id), self._entered().records
 
         async def get() -> Transfer:
             return records.described(await records.load(swap_id))
@@ -117,13 +117,13 @@ class TransferCalls(EnteredParts):
         return await self._limited(get(), timeout, "get_transfer_async")
 
     async def get_transfer_by_key_async(self, idempotency_key: str, *, timeout: float | None = None) -> Transfer | None:
-        """The transfer under an idempotency key as the journal knows it now, or None where the key was never used.
+        """The transfer under an idempotency key, or None if the key was never used.
 
-        Look here before asking for a quote. A transfer that was abandoned has given its key back: starting with the
-        same key begins a new one.
+        Call this before requesting a quote. An abandoned transfer has released its key: a start with the same key
+        creates a new transfer.
 
         Raises:
-            InvalidRequest: code ``idempotency_key``: no key can be like that.
+            InvalidRequest: code ``idempotency_key``: the key is not valid.
         """
         check_key(idempotency_key)
         found = self._entered().records.find(idempotency_key)
@@ -137,10 +137,10 @@ class TransferCalls(EnteredParts):
         return await self._limited(listed, timeout, "list_transfers_async")
 
     async def resume_transfers_async(self, *, timeout: float | None = None) -> Sequence[Transfer]:
-        """Go on with every open transfer; return those. ``initialize_all_async`` does this too.
+        """Resume every open transfer and return them. ``initialize_all_async`` calls this too.
 
         Raises:
-            JournalBusy: another process goes on with them.
+            JournalBusy: another process drives them.
         """
         return await self._limited(self._taker().resume(), timeout, "resume_transfers_async")
 
@@ -149,50 +149,53 @@ class TransferCalls(EnteredParts):
     ) -> TransferProof:
         """Wait until a transfer has ended and return its proof. Cancelling the wait never cancels the transfer.
 
-        The transfer goes on meanwhile, unless another process acts on this journal: then only the journal is watched.
+        This manager drives the transfer meanwhile. If another process acts on this journal, it only reads the journal.
 
         Args:
-            until: ``COMPLETED``: final on its layer; or ``ARRIVED``: usable at the finality of the terms, with a proof
-                at the finality that is reached by then. Keep running until it is completed.
+            until: ``COMPLETED``: final on the destination layer. ``ARRIVED``: usable at the finality of the terms; the
+                proof then has the finality reached so far. Keep the process running until the transfer is completed.
+            timeout: seconds; None waits without limit.
 
         Raises:
-            TransferRefunded: the money came back; holds the refund's proof.
-            TransferAbandoned: it ended without any money locked.
+            TransferRefunded: the money was refunded; holds the refund's proof.
+            TransferAbandoned: the transfer ended without any money locked.
             TransferLost: money was lost; holds the evidence.
-            AsyncTimeout: it is still under way; holds where the money is, and the deadline.
+            AsyncTimeout: the transfer is still open; holds where the money is, and the deadline.
             TaskCancelled: the manager closed.
-            UnknownTransfer: there is none with that id.
+            UnknownTransfer: the journal has no transfer with this id.
         """
-        if until not in _WAITED_FOR:
-            raise InvalidRequest("until is TransferState.COMPLETED or TransferState.ARRIVED", code="until")
-        taker, records, swap_id = self._taker(), self._entered().records, SwapId(transfer_id)
+        check_until(until)
+        swap_id, seconds = read_transfer_id(transfer_id), read_timeout(timeout, None)
+        taker, records = self._taker(), self._entered().records
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds):
                 transfer = await taker.wait(swap_id, until)
         except TimeoutError as error:
             if isinstance(error, Layer2Error):
                 raise
-            raise _still_under_way(records.described(await records.load(swap_id)), timeout) from None
+            raise _still_open(records.described(await records.load(swap_id)), seconds) from None
         proof = await records.proof(swap_id)
         match transfer.state:
             case TransferState.REFUNDED | TransferState.ABANDONED | TransferState.LOST:
                 raise _ended_badly(transfer, proof)
             case _ if proof is None:
                 raise UnknownTransfer(
-                    f"the journal has no proof of transfer {swap_id}", transfer_id=swap_id, funds=transfer.funds
+                    f"{records.journal_name} has no proof of transfer {swap_id}",
+                    transfer_id=swap_id,
+                    funds=transfer.funds,
                 )
             case _:
                 return proof
 
     async def transfer_events(self, transfer_id: str) -> AsyncIterator[TransferEvent]:
-        """Where the transfer is, and then every change, up to its end.
+        """The current state of a transfer, then every change until it ends.
 
         Raises:
-            UnknownTransfer: there is none with that id.
+            UnknownTransfer: the journal has no transfer with this id.
             TaskCancelled: the manager closed.
         """
-        previous: TransferState | None = None
-        async for transfer in self._taker().watch(SwapId(transfer_id)):
+        swap_id, previous = read_transfer_id(transfer_id), None
+        async for transfer in self._taker().watch(swap_id):
             yield TransferEvent(transfer, previous)
             previous = transfer.state
 
@@ -210,27 +213,26 @@ class TransferCalls(EnteredParts):
         until: TransferState = TransferState.COMPLETED,
         timeout: float | None = None,
     ) -> TransferProof:
-        """Move an asset from one layer to another, and return the proof once it has arrived for good.
+        """Move an asset from one layer to another, and return the proof when it has arrived and is final.
 
-        Look the key up, quote, start and wait in one call. Until terms are agreed, what can be tried again is tried
-        again: within ``timeout``, or within ``default_timeout_ms`` where it is omitted. A time-out or cancelling
-        afterwards ends the wait, never the transfer.
+        One call for looking up the key, quoting, starting and waiting. Until terms are agreed, retryable errors are
+        retried: within ``timeout``, or within ``default_timeout_ms`` if it is omitted. After that, a time-out or a
+        cancellation ends the wait, never the transfer.
 
         Args:
-            amount: what has to arrive, in the asset's smallest unit (BTC: satoshi); None with ``send_amount``.
-            send_amount: what has to leave the source; what arrives is that without the fee.
-            recipient: a BOLT 11 invoice of someone else that is to be paid; omitted, the money comes to you.
-            max_fee: most that may leave the source beyond what arrives; omitted, 1 % of the amount and twice the
-                network costs that your own clients estimate. Network costs that you pay yourself are not in it.
-            idempotency_key: calls with the same key are one transfer; 1 to 200 characters.
-            until: ``COMPLETED``, or ``ARRIVED``, as ``wait_for_transfer_async``.
-            timeout: seconds; omitted, there is no limit but the transfer's own deadlines.
+            amount: the amount to arrive, in the asset's smallest unit (BTC: satoshi); None with ``send_amount``.
+            send_amount: the amount to leave the source; it arrives less the fee.
+            recipient: a BOLT 11 invoice of another party; omitted, you receive the money.
+            max_fee: the maximum fee: what leaves the source less what arrives. Default: 1 % of the amount plus twice
+                the network costs that your clients estimate. Network costs that you pay yourself are not included.
+            idempotency_key: calls with the same key are one transfer; 1 to 200 printable characters.
+            until: ``COMPLETED`` or ``ARRIVED``, as in ``wait_for_transfer_async``.
+            timeout: seconds; omitted, only the deadlines of the transfer limit the wait.
 
         Raises:
             As ``quote_transfer_async``, ``start_transfer_async`` and ``wait_for_transfer_async``.
         """
-        if until not in _WAITED_FOR:
-            raise InvalidRequest("until is TransferState.COMPLETED or TransferState.ARRIVED", code="until")
+        check_until(until)
         request = self._request(
             asset_id, amount, source_protocol, destination_protocol, recipient, max_fee, send_amount
         )
@@ -250,6 +252,8 @@ class TransferCalls(EnteredParts):
         send_amount: int | None,
     ) -> TransferRequest:
         check_implemented(self._network, source, destination)
+        check_amount_types(amount, send_amount, max_fee)
+        check_recipient_type(recipient)
         return TransferRequest(asset, amount, source, destination, recipient, max_fee, send_amount)
 
     pairs_sync = twin(pairs_async)
@@ -264,9 +268,9 @@ class TransferCalls(EnteredParts):
     cross_layer_transfer_sync = twin(cross_layer_transfer_async)
 
 
-def _still_under_way(transfer: Transfer, timeout: float | None) -> AsyncTimeout:
+def _still_open(transfer: Transfer, timeout: float | None) -> AsyncTimeout:
     return AsyncTimeout(
-        f"transfer {transfer.transfer_id} is still {transfer.state.value} after {timeout or 0:g} s, and goes on",
+        f"transfer {transfer.transfer_id} is still {transfer.state.value} after {timeout or 0:.3g} s and continues",
         code="transfer_timeout",
         operation="wait_for_transfer_async",
         transfer_id=transfer.transfer_id,
@@ -281,7 +285,7 @@ def _ended_badly(transfer: Transfer, proof: TransferProof | None) -> TransferErr
     match transfer.state:
         case TransferState.REFUNDED:
             return TransferRefunded(
-                f"the transfer did not complete and the money is back: {transfer.reason}",
+                f"the transfer did not complete, and the money was refunded: {transfer.reason}",
                 transfer_id=transfer.transfer_id,
                 proof=proof,
             )

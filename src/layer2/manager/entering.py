@@ -1,16 +1,25 @@
-"""Entering and leaving a manager, and what its calls have in common."""
+"""Entering and leaving a manager, and the time limits of its calls."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Coroutine
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from layer2.aio.blocking import Portal, twin
 from layer2.config import Layer2Config
-from layer2.errors import AsyncRuntimeError, AsyncTimeout, Layer2Error, Outcome
+from layer2.errors import (
+    AsyncRuntimeError,
+    AsyncTimeout,
+    ConfigurationError,
+    InvalidRequest,
+    Layer2Error,
+    Outcome,
+)
+from layer2.manager.arguments import read_timeout
 from layer2.manager.taker import Taker
 from layer2.manager.wiring import Wiring
 from layer2.ports.clock import Clock, Entropy, SystemClock, SystemEntropy
@@ -24,9 +33,15 @@ log = logging.getLogger("layer2.manager")
 
 
 class EnteredParts:
-    """The parts of a manager, from when it is entered until it is left."""
+    """The parts of a manager while it is entered."""
 
     def __init__(self, config: Layer2Config, *, clock: Clock | None = None, entropy: Entropy | None = None) -> None:
+        if not isinstance(config, Layer2Config):
+            raise ConfigurationError(
+                f"a manager needs a Layer2Config, not a {type(config).__name__}",
+                code="config_type",
+                remedy='Layer2Manager(Layer2Config.load("layer2.toml"))',
+            )
         self.config = config
         self._clock = SystemClock() if clock is None else clock
         self._entropy = SystemEntropy() if entropy is None else entropy
@@ -66,15 +81,15 @@ class EnteredParts:
 
     async def _open(self, portal: Portal) -> None:
         if self._portal is not None:
-            raise AsyncRuntimeError("this manager is entered already; make another one")
+            raise AsyncRuntimeError("this manager is already entered; create another one")
         self._wiring = await Wiring.open(self.config, portal, self._clock, self._entropy)
         self._portal = portal
 
     async def close_async(self) -> tuple[Transfer, ...]:
-        """Stop, without waiting for any transfer, and return the open ones.
+        """Close the manager without waiting for any transfer, and return the open transfers.
 
-        Waits on transfers raise ``TaskCancelled``. What is locked stays locked, and every open transfer resumes at
-        the next start: each is logged with its deadline.
+        Waits on transfers raise ``TaskCancelled``. Locked money stays locked, and every open transfer resumes at the
+        next start: each is logged with its deadline.
         """
         if self._wiring is None:
             return ()
@@ -82,12 +97,11 @@ class EnteredParts:
         open_transfers = await wiring.close()
         for transfer in open_transfers:
             log.warning(
-                "transfer %s is still open (%s); %s; %s must act by %s: start again in time",
+                "transfer %s is still open (%s): %s; %s; start this program again before then",
                 transfer.transfer_id,
                 transfer.state.value,
                 transfer.funds,
-                transfer.next_actor.value,
-                transfer.deadline,
+                _next_step(transfer),
             )
         return open_transfers
 
@@ -95,10 +109,10 @@ class EnteredParts:
         """The portal that the ``_sync`` twins go through.
 
         Raises:
-            AsyncRuntimeError: the manager was not entered.
+            AsyncRuntimeError: the manager is not entered, or is closed.
         """
         if self._portal is None:
-            raise AsyncRuntimeError("this manager was not entered, or is closed; use 'async with' or 'with'")
+            raise AsyncRuntimeError("this manager is not entered, or is closed; use 'async with' or 'with'")
         return self._portal
 
     def _entered(self) -> Wiring:
@@ -115,7 +129,11 @@ class EnteredParts:
         return self._entered().taker()
 
     async def _limited(self, work: Coroutine[Any, Any, R], timeout: float | None, operation: str) -> R:
-        seconds = self._seconds(timeout)
+        try:
+            seconds = self._seconds(timeout)
+        except InvalidRequest:
+            work.close()
+            raise
         try:
             async with asyncio.timeout(seconds):
                 return await work
@@ -123,15 +141,26 @@ class EnteredParts:
             if isinstance(error, Layer2Error):
                 raise
             raise AsyncTimeout(
-                f"no result within {seconds:g} s; nothing was begun by this call",
+                f"no result within {seconds:g} s; this call started nothing",
                 operation=operation,
                 outcome=Outcome.NOT_SENT,
+                remedy="call again, with a longer timeout if your nodes or providers are slow",
             ) from None
 
     def _seconds(self, timeout: float | None) -> float:
-        return self.config.default_timeout_ms / 1000 if timeout is None else timeout
+        seconds = read_timeout(timeout, self.config.default_timeout_ms / 1000)
+        assert seconds is not None
+        return seconds
 
     def _ends_at(self, timeout: float | None) -> float:
         return asyncio.get_running_loop().time() + self._seconds(timeout)
 
     close_sync = twin(close_async)
+
+
+def _next_step(transfer: Transfer) -> str:
+    """``you must act before 2026-11-29 21:58:00 UTC``"""
+    if transfer.deadline is None:
+        return f"next: {transfer.next_actor.value}"
+    deadline = datetime.fromtimestamp(transfer.deadline, UTC)
+    return f"{transfer.next_actor.value} must act before {deadline:%Y-%m-%d %H:%M:%S} UTC"

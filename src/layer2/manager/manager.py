@@ -8,12 +8,14 @@ from typing import Any
 
 from layer2.aio.blocking import twin
 from layer2.errors import InitializationError, JournalBusy
+from layer2.manager.arguments import check_proof_type
 from layer2.manager.calls import TransferCalls
 from layer2.manager.protocols import ProtocolAccess
-from layer2.manager.verification import configured_policy, verify_proof
+from layer2.manager.verification import configured_policy, confirmed_report, verify_proof
 from layer2.manager.wiring import failures_of
 from layer2.model.layers import Layer2ProtocolType
 from layer2.ports.client import Layer2ProtocolAsync
+from layer2.proofs.checking import ProofReport
 from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import ProofPolicy
 from layer2.terms.transfers import Transfer
@@ -22,7 +24,7 @@ __all__ = ["Layer2Manager"]
 
 
 class Layer2Manager(TransferCalls, ProtocolAccess):
-    """All configured layers, and transfers between them.
+    """The clients of all configured layers, and transfers between the layers.
 
     Example::
 
@@ -32,29 +34,32 @@ class Layer2Manager(TransferCalls, ProtocolAccess):
                 BTC, 100_000, Layer2ProtocolType.BOB, Layer2ProtocolType.LIGHTNING, max_fee=1_000
             )
 
-    It belongs to the event loop that entered it. Blocking programs use plain ``with`` and the ``_sync`` twins; it
-    then owns one thread with a loop. Leaving the block never waits for a transfer: open ones are logged with their
-    deadlines, and go on at the next start.
+    A manager belongs to the event loop that entered it. Blocking programs use ``with`` and the ``_sync`` twins; the
+    manager then runs a loop in a thread. Leaving the block never waits for a transfer: open transfers are logged with
+    their deadlines, and resume at the next start.
 
     Args:
-        config: which nodes, keys, providers and limits.
-        clock: this machine's clock; only tests give another one.
-        entropy: where swap ids come from; only tests give another one.
+        config: nodes, keys, providers and limits.
+        clock: this machine's clock; only tests pass another.
+        entropy: the source of swap ids; only tests pass another.
+
+    Raises:
+        ConfigurationError: ``config`` is not a ``Layer2Config``.
     """
 
     async def initialize_all_async(self, *, timeout: float | None = None) -> None:
-        """Initialize all configured layers at once, and go on with every open transfer.
+        """Initialize all configured layers concurrently, and resume every open transfer.
 
-        Nothing waits for a layer that is away: transfers go on at once with the layers that are up, and one that is
-        away joins when it is back.
+        Open transfers resume immediately on the layers that are up. A layer whose node is down joins when the node is
+        up again.
 
         Raises:
-            InitializationError: lists every layer that failed and why; the others stay usable.
-            JournalBusy: another process goes on with the transfers of this journal; all layers stay usable, and so
-                does what reads.
-            ConfigurationError: code ``no_transfers``: transfers are open, and what they need to go on is not
-                configured any more; the layers stay usable.
+            InitializationError: lists every layer that failed and the reason; the other layers stay usable.
+            JournalBusy: another process drives the transfers of this journal; all layers and all reads stay usable.
+            ConfigurationError: code ``no_transfers``: transfers are open, and the configuration lacks something that
+                they need; the layers stay usable.
         """
+        self._seconds(timeout)
         wiring, busy = self._entered(), None
         open_transfers: Sequence[Transfer] = ()
         if wiring.can_transfer:
@@ -78,28 +83,54 @@ class Layer2Manager(TransferCalls, ProtocolAccess):
     async def verify_cross_layer_proof_async(
         self, proof: TransferProof, *, policy: ProofPolicy | None = None, timeout: float | None = None
     ) -> bool:
-        """Whether a proof shows a completed transfer, under a policy.
+        """Return whether a proof shows a completed transfer under a policy.
+
+        A thin form of ``check_transfer_proof_async``, which also returns the reasons and the open points. Do not put
+        the call in an ``assert``: ``python -O`` removes it.
 
         Args:
-            policy: omitted: the terms are signed by a provider in the configuration, on its network and in its
-                token, both legs are bound to them, and the header is canonical at your own node at the finality that
-                the terms name. A policy that is given is used as it is, with the configuration's providers,
-                networks and tokens where it names none.
+            policy: omitted, the terms must be signed by a configured provider, for its network and token; both legs
+                must be bound to the terms; and your node must confirm the header at the finality that the terms name.
+                Providers, networks and tokens that a policy does not name are those of the configuration.
 
         Returns:
-            True for a completed transfer with everything shown that the policy requires; False where it is decided
-            that not, a refunded transfer included.
+            True if the transfer completed and everything that the policy requires is shown; False if a check failed
+            or the transfer was refunded.
 
         Raises:
-            InvalidRequest: the policy has a ``trusted_header``: that is for ``check_proof``, which takes headers.
-            ProofUndecided: your node cannot tell now; says when to ask again.
+            ProofUndecided: your node cannot answer now; ask again.
+            InvalidRequest: the policy has ``trusted_headers``, which are for ``check_proof``.
         """
+        check_proof_type(proof)
         wiring = self._entered()
         checked = verify_proof(proof, configured_policy(self.config, policy), wiring.clients)
         return await self._limited(checked, timeout, "verify_cross_layer_proof_async")
+
+    async def check_transfer_proof_async(
+        self, proof: TransferProof, *, policy: ProofPolicy | None = None, timeout: float | None = None
+    ) -> ProofReport:
+        """Check a proof under a policy, with your own nodes, and return what it shows.
+
+        Args:
+            policy: as in ``verify_cross_layer_proof_async``.
+
+        Returns:
+            The report: ``outcome`` (completed or refunded), what each leg shows, and ``open_points``: what the proof
+            does not show.
+
+        Raises:
+            ProofRefused: a check failed; ``check`` names it.
+            ProofUndecided: your node cannot answer now; ask again.
+            InvalidRequest: the policy has ``trusted_headers``, which are for ``check_proof``.
+        """
+        check_proof_type(proof)
+        wiring = self._entered()
+        checked = confirmed_report(proof, configured_policy(self.config, policy), wiring.clients)
+        return await self._limited(checked, timeout, "check_transfer_proof_async")
 
     def _client(self, protocol_type: Layer2ProtocolType) -> Layer2ProtocolAsync[Any, Any, Any, Any] | None:
         return self._entered().clients.get(protocol_type)
 
     initialize_all_sync = twin(initialize_all_async)
+    check_transfer_proof_sync = twin(check_transfer_proof_async)
     verify_cross_layer_proof_sync = twin(verify_cross_layer_proof_async)

@@ -1,14 +1,21 @@
-"""Asking providers: what they offer, and signed quotes that are checked."""
+"""Requests to providers: what they offer, and signed quotes, which are checked."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from layer2.errors import ConfigurationError, Layer2Error, ProtocolNotConfigured, QuoteRefused
+from layer2.errors import (
+    ConfigurationError,
+    Layer2Error,
+    NodeUnreachable,
+    Outcome,
+    QuoteRefused,
+)
 from layer2.legs.timelock_settings import TimelockSettings
+from layer2.manager.protocols import not_configured
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
 from layer2.ports.clock import Clock
@@ -23,13 +30,16 @@ R = TypeVar("R")
 
 log = logging.getLogger("layer2.manager")
 
+_LONGEST_ANSWER_SECONDS: Final = 10
+"""The limit for a quote or a list of pairs; a third of the default timeout of a call."""
+
 
 class Quoter:
     """Quotes of all configured providers.
 
     Args:
-        legs: this party's part in swaps, on each layer that is configured.
-        least_finality: a quote whose destination may be collected while it is less settled is refused.
+        legs: this party's part in swaps on each configured layer.
+        least_finality: a quote is refused if its destination can be collected at a lower finality.
     """
 
     def __init__(
@@ -48,18 +58,22 @@ class Quoter:
         self._least_finality = least_finality
 
     def provider(self, name: str) -> ProviderClient:
-        """The provider of that name.
+        """The provider with this name.
 
         Raises:
-            ConfigurationError: the configuration names none.
+            ConfigurationError: the configuration has none.
         """
         provider = self._providers.get(name)
         if provider is None:
-            raise ConfigurationError(f"the configuration names no provider {name!r}", code="no_provider")
+            raise ConfigurationError(
+                f"the configuration has no provider {name!r}",
+                code="no_provider",
+                remedy="add its [[providers]] table",
+            )
         return provider
 
     async def quote(self, request: TransferRequest) -> Quote:
-        """The cheapest checked offer.
+        """The cheapest quote, checked.
 
         Raises:
             InvalidRequest, QuoteRefused, ConfigurationError: as ``quote_transfer_async``.
@@ -76,7 +90,7 @@ class Quoter:
         return min(quotes, key=lambda quote: quote.fee)
 
     async def check(self, quote: Quote) -> None:
-        """Check a quote once more, before it is acted on.
+        """Check a quote again before it is started.
 
         Raises:
             QuoteExpired, QuoteRefused, TermsRefused, ConfigurationError: it cannot be started.
@@ -86,10 +100,10 @@ class Quoter:
         check_quote(quote.offer, quote.request, key, own, self._now(), self._rules, max_fee=quote.max_fee)
 
     async def pairs(self) -> tuple[PairOffer, ...]:
-        """What the providers offer that answer.
+        """The pairs of all providers that answer.
 
         Raises:
-            QuoteRefused, ConfigurationError: none answers, or none is configured.
+            QuoteRefused, ConfigurationError: no provider answers, or none is configured.
         """
         offered = await self._asked(self._pairs_of, "answers")
         return tuple(pair for pairs in offered for pair in pairs)
@@ -101,9 +115,7 @@ class Quoter:
         layers = dict.fromkeys((request.source, request.destination))
         for layer in layers:
             if layer not in self._legs:
-                raise ProtocolNotConfigured(
-                    f"the configuration has no section [{layer.value.lower()}]", protocol=layer.value
-                )
+                raise not_configured(layer)
         offers = await asyncio.gather(*(self._legs[layer].leg_offer() for layer in layers))
         return TakerOffers(dict(zip(layers, offers, strict=True)), self._least_finality)
 
@@ -128,7 +140,7 @@ class Quoter:
         info = await provider.info()
         if info.network != self._rules.network:
             raise ConfigurationError(
-                f"provider {provider.endpoint.name!r} serves {info.network}, and the configuration names "
+                f"provider {provider.endpoint.name!r} serves {info.network}, and the configuration is for "
                 f"{self._rules.network}",
                 code="provider_network",
                 remedy="remove it from [[providers]]",
@@ -136,24 +148,25 @@ class Quoter:
         return info.pairs
 
     async def _asked(self, ask: Callable[[ProviderClient], Awaitable[R]], what: str) -> list[R]:
-        """The answers of the providers that gave one.
+        """The answers of all providers that did not refuse.
 
         Raises:
             ConfigurationError: no provider is configured.
-            Layer2Error: the only one's refusal; QuoteRefused with all of them where there are several.
+            Layer2Error: the refusal of the only provider.
+            QuoteRefused: several providers refused; lists each refusal.
         """
         if not self._providers:
             raise ConfigurationError(
-                "the configuration names no provider", code="no_provider", remedy="add a [[providers]] table"
+                "the configuration has no provider", code="no_provider", remedy="add a [[providers]] table"
             )
         results = await asyncio.gather(
-            *(ask(provider) for provider in self._providers.values()), return_exceptions=True
+            *(_answer(ask, provider) for provider in self._providers.values()), return_exceptions=True
         )
         answers: list[R] = []
         refusals: dict[str, Layer2Error] = {}
         for name, result in zip(self._providers, results, strict=True):
             if isinstance(result, Layer2Error):
-                log.info("provider %s: %s", name, result)
+                log.warning("provider %s is omitted: %s", name, result)
                 refusals[name] = result
             elif isinstance(result, BaseException):
                 raise result
@@ -166,3 +179,17 @@ class Quoter:
         listed = "; ".join(f"{name}: {error}" for name, error in refusals.items())
         retryable = any(error.retryable for error in refusals.values())
         raise QuoteRefused(f"no provider {what}: {listed}", retryable=retryable)
+
+
+async def _answer(ask: Callable[[ProviderClient], Awaitable[R]], provider: ProviderClient) -> R:
+    """A provider's answer. A provider that does not answer must not use up the time of the call."""
+    try:
+        async with asyncio.timeout(_LONGEST_ANSWER_SECONDS):
+            return await ask(provider)
+    except TimeoutError as error:
+        if isinstance(error, Layer2Error):
+            raise
+        raise NodeUnreachable(
+            f"provider {provider.endpoint.name!r} did not answer within {_LONGEST_ANSWER_SECONDS} s",
+            outcome=Outcome.NOT_SENT,
+        ) from None

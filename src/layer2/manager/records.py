@@ -1,9 +1,10 @@
-"""Transfers as the journal has them: looked up, listed, and followed while another process acts."""
+"""Reads transfers from the journal: lookup, list, and following them while another process drives them."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
 
 from layer2.errors import JournalError, TaskCancelled, UnknownTransfer
 from layer2.legs.timelock_settings import TimelockSettings
@@ -18,15 +19,20 @@ __all__ = ["TransferRecords"]
 
 
 class TransferRecords:
-    """Reads a journal; nothing here acts, so no guard is needed.
+    """Reads transfers from a journal. Reading needs no guard.
 
     Args:
-        poll_seconds: how often a journal that another process writes is looked at.
+        path: the journal's file, for messages.
+        poll_seconds: the interval at which ``follow`` reads a journal that another process writes.
     """
 
-    def __init__(self, journal: TransferStore, rules: TimelockSettings, *, poll_seconds: float = 1.0) -> None:
+    def __init__(
+        self, journal: TransferStore, rules: TimelockSettings, *, path: Path | None = None, poll_seconds: float = 1.0
+    ) -> None:
         self._journal = journal
         self._rules = rules
+        self.journal_name = "the journal" if path is None else f"the journal {path}"
+        """The journal in messages."""
         self._poll_seconds = poll_seconds
         self._closed = asyncio.Event()
 
@@ -35,7 +41,7 @@ class TransferRecords:
         self._closed.set()
 
     def check_open(self, swap_id: SwapId) -> None:
-        """Check that nobody has closed the manager meanwhile.
+        """Check that the manager is still open.
 
         Raises:
             TaskCancelled: ``close`` was called.
@@ -50,19 +56,19 @@ class TransferRecords:
         """The record of a transfer.
 
         Raises:
-            UnknownTransfer: the journal has none with that id.
+            UnknownTransfer: the journal has no transfer with this id.
         """
         record = await self._journal.load(swap_id)
         if record is None or record.role is not Role.TAKER:
             raise UnknownTransfer(
-                f"the journal has no transfer {swap_id!r}",
+                f"{self.journal_name} has no transfer {swap_id!r}",
                 transfer_id=swap_id,
-                remedy="check the id, and journal.path of the configuration; list all: layer2 list",
+                remedy="check the id and journal.path of the configuration; layer2 list shows all transfers",
             )
         return record
 
     async def find(self, key: str) -> Transfer | None:
-        """The transfer under an idempotency key, also where it was abandoned; or None."""
+        """The transfer under an idempotency key, including an abandoned one; or None."""
         record = await self._journal.find(Role.TAKER, key)
         return None if record is None else self.described(record)
 
@@ -75,10 +81,10 @@ class TransferRecords:
         return None if data is None else TransferProof.from_bytes(data)
 
     async def follow(self, swap_id: SwapId) -> AsyncGenerator[SwapRecord, None]:
-        """The record as it is, then the versions that are seen, up to the final one.
+        """The current record, then each new version that a poll finds, until the final one.
 
         Raises:
-            UnknownTransfer: there is none with that id.
+            UnknownTransfer: the journal has no transfer with this id.
             TaskCancelled: ``close`` was called.
         """
         version: int | None = None
@@ -103,4 +109,4 @@ class TransferRecords:
 
     @staticmethod
     def _cancelled(swap_id: SwapId) -> TaskCancelled:
-        return TaskCancelled("the manager was closed; the transfer goes on", transfer_id=swap_id)
+        return TaskCancelled("the manager was closed; the transfer resumes at the next start", transfer_id=swap_id)

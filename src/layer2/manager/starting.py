@@ -1,10 +1,11 @@
-"""From a quote to a swap that the runner drives: plan, agree, and hand over; or abandon, and lock nothing."""
+"""Starts transfers: journals a plan, agrees on terms with the provider, and passes the swap to the runner."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import fields
 from functools import partial
 from hashlib import sha256
 from typing import Final, Protocol, TypeVar
@@ -33,47 +34,35 @@ from layer2.ports.clock import Clock, Entropy
 from layer2.ports.journal import Role, SwapRecord
 from layer2.ports.legs import HtlcLayer
 from layer2.ports.signing import PreimageSource
-from layer2.swap_engine.records import abandoned_state, agreed_state, planned_record, read_request
+from layer2.swap_engine.records import abandoned_state, agreed_state, planned_record, read_request, record_state
 from layer2.swap_engine.runner import SwapRunner
 from layer2.swap_rules.agreement import SwapRequest, check_terms, taker_requests
 from layer2.terms.documents import SignedTerms
 from layer2.terms.signing import terms_hash, write_signed_terms
 from layer2.terms.transfers import Quote, TransferRequest
 
-__all__ = ["Starter", "SwapSecrets", "check_key", "maybe_under_way", "within"]
+__all__ = ["Starter", "SwapSecrets", "maybe_under_way", "within"]
 
 R = TypeVar("R")
 
 NOTHING_LEFT: Final = "nothing has left your account"
-_LONGEST_KEY: Final = 200
 _ENDED: Final = "the program ended before terms were agreed"
 
 
 class SwapSecrets(PreimageSource, Protocol):
-    """Everything secret about own swaps, made from the swap seed."""
+    """The secrets of the taker's swaps, derived from the swap seed."""
 
     def access_token(self, swap_id: SwapId) -> bytes:
-        """32 bytes: with it the swap can be read at the provider."""
+        """The token that reads the swap at the provider, 32 bytes."""
         ...
-
-
-def check_key(key: str | None) -> None:
-    """Check an idempotency key.
-
-    Raises:
-        InvalidRequest: code ``idempotency_key``.
-    """
-    if key is not None and (not isinstance(key, str) or not 1 <= len(key) <= _LONGEST_KEY):
-        raise InvalidRequest(
-            f"an idempotency key is a text of 1 to {_LONGEST_KEY} characters",
-            code="idempotency_key",
-            remedy="leave it out, or pass an id of your own such as an order number",
-        )
 
 
 @asynccontextmanager
 async def within(ends_at: float | None, what: str) -> AsyncIterator[None]:
     """End the block at a time of the loop's clock.
+
+    Args:
+        what: the message of the error, such as "no quote was given".
 
     Raises:
         AsyncTimeout: the time is over; nothing was sent.
@@ -84,12 +73,14 @@ async def within(ends_at: float | None, what: str) -> AsyncIterator[None]:
     except TimeoutError as error:
         if isinstance(error, Layer2Error):
             raise
-        raise AsyncTimeout(f"{what} within the time that was given", outcome=Outcome.NOT_SENT) from None
+        raise AsyncTimeout(
+            f"{what} within the time limit", outcome=Outcome.NOT_SENT, remedy="call again with a longer timeout"
+        ) from None
 
 
 @contextmanager
 def maybe_under_way(swap_id: SwapId | None = None) -> Iterator[None]:
-    """Where the journal fails in the block, a transfer may be under way: the outcome is UNKNOWN, never *not sent*."""
+    """Set the outcome of a journal error in the block to UNKNOWN: a transfer may be open, so it is never NOT_SENT."""
     try:
         yield
     except JournalError as error:
@@ -98,27 +89,28 @@ def maybe_under_way(swap_id: SwapId | None = None) -> Iterator[None]:
 
 
 class _Attempt:
-    """One agreement under way, which can be stopped until its terms are there."""
+    """One running agreement, which can be stopped until the terms are agreed."""
 
     def __init__(self, swap_id: SwapId) -> None:
         self.swap_id = swap_id
         self.last_error: Layer2Error | None = None
-        """Why it was tried again."""
+        """The reason for the last retry."""
         self.stopped: str | None = None
-        """Why it was stopped."""
+        """The reason for the stop; None if it was not stopped."""
         self._work: asyncio.Task[SignedTerms] | None = None
 
     def stop(self, reason: str) -> None:
-        """Stop it, unless terms are agreed already."""
+        """Stop the agreement, unless the terms are already agreed."""
         self.stopped = reason
         if self._work is not None:
             self._work.cancel()
 
     async def run(self, agree: Callable[[], Awaitable[SignedTerms]], ends_at: float | None) -> SignedTerms:
-        """The terms.
+        """Run the agreement and return the terms.
 
         Raises:
-            AsyncTimeout, TaskCancelled: the time is over, or it was stopped.
+            AsyncTimeout: the time is over.
+            TaskCancelled: ``stop`` was called.
         """
 
         async def work() -> SignedTerms:
@@ -137,7 +129,7 @@ class _Attempt:
             raise AsyncTimeout(
                 f"the time was over before terms were agreed{because}",
                 operation="start_transfer_async",
-                remedy="ask again; an idempotency key stays free",
+                remedy="call again; the idempotency key stays free",
             ) from self.last_error
         except asyncio.CancelledError:
             if self.stopped is None:
@@ -146,7 +138,7 @@ class _Attempt:
 
 
 class Starter:
-    """Starts transfers. What fails before terms are agreed is abandoned, and gives its key and its quote back."""
+    """Starts transfers. A start that fails before terms are agreed is abandoned, and releases its key and its quote."""
 
     def __init__(
         self,
@@ -171,10 +163,10 @@ class Starter:
         self._attempts: dict[SwapId, tuple[_Attempt, asyncio.Task[SwapRecord]]] = {}
 
     async def known(self, key: str | None, request: TransferRequest) -> SwapRecord | None:
-        """The transfer that holds the key; it is driven on. None where the key is free.
+        """The transfer that holds the key, resumed if it is open. None if the key is free.
 
         Raises:
-            IdempotencyConflict: the key has another request.
+            IdempotencyConflict: the key belongs to another request.
         """
         if key is None:
             return None
@@ -182,21 +174,18 @@ class Starter:
             record = await self._journal.find(Role.TAKER, key)
         if record is None or not record.holds_key:
             return None
-        if read_request(record) != request:
-            raise IdempotencyConflict(
-                "the idempotency key was used with another request; nothing was begun by this call",
-                transfer_id=record.swap_id,
-            )
+        if (first := read_request(record)) != request:
+            raise _conflict(record, first, request)
         with maybe_under_way(record.swap_id):
             return record if record.is_final or await self._goes_on(record) else None
 
     async def start(self, quote: Quote, key: str | None, ends_at: float | None) -> SwapRecord:
-        """Journal the plan, agree on terms, and let the runner go on.
+        """Journal the plan, agree on terms, and pass the swap to the runner.
 
-        Cancelled before terms are agreed, the transfer is abandoned; afterwards it goes on.
+        A cancellation before terms are agreed abandons the transfer. After that, the transfer continues.
 
         Args:
-            ends_at: by the loop's clock; agreeing is tried again until then.
+            ends_at: by the loop's clock; the agreement is retried until then.
 
         Raises:
             As ``start_transfer_async``.
@@ -221,13 +210,13 @@ class Starter:
             raise
 
     async def abandon_orphans(self) -> None:
-        """Abandon every plan of an earlier run: without terms nothing can have moved."""
+        """Abandon every plan of an earlier run: without terms no money can have moved."""
         for record in await self._journal.list(role=Role.TAKER, open_only=True):
             if record.terms is None and record.swap_id not in self._attempts:
                 await self._abandon_orphan(record)
 
     async def aclose(self) -> None:
-        """Stop what is not agreed yet."""
+        """Stop every agreement that is still running."""
         attempts = list(self._attempts.values())
         for attempt, _ in attempts:
             attempt.stop("the manager was closed before terms were agreed")
@@ -237,21 +226,21 @@ class Starter:
         return int(self._clock.now())
 
     async def _goes_on(self, record: SwapRecord) -> bool:
-        """Whether an open transfer is worked on from here on; a plan that no call works on is abandoned."""
+        """Whether a process drives the open transfer. A plan without a running call is abandoned."""
         try:
             return await self.take_over(record)
         except JournalBusy:
-            # The process that has the guard works on it.
+            # The process that holds the guard drives it.
             return True
 
     async def take_over(self, record: SwapRecord) -> bool:
-        """Work on an open transfer from here on, unless that is so already.
+        """Drive an open transfer, unless this process already does.
 
         Returns:
-            False where it was a plan that no call worked on: it is abandoned.
+            False if it was a plan without a running call: it is abandoned.
 
         Raises:
-            JournalBusy: another process works on it.
+            JournalBusy: another process drives it.
         """
         if record.swap_id in self._attempts:
             return True
@@ -261,7 +250,7 @@ class Starter:
             if moved is None or moved.is_final:
                 return False
             record = moved
-        # Also where a call was ended just after the agreement.
+        # A call may have ended just after the agreement.
         self._runner.drive(record)
         return True
 
@@ -295,7 +284,7 @@ class Starter:
                 terms=write_signed_terms(signed),
             )
         except Layer2Error as error:
-            # Nothing was funded: the intent to fund is journaled only after the terms are.
+            # Nothing was funded: the intent to fund is journaled only after the terms.
             await self._abandoned(record, error)
             raise
         self._runner.drive(record)
@@ -306,11 +295,11 @@ class Starter:
         try:
             await self._abandon(record, error.message)
         except JournalError:
-            # The next start abandons it; the first error is the cause.
-            error.remedy = error.remedy or "the journal could not be written; start again when it can"
+            # The next start abandons it. The caller gets the first error, which is the cause.
+            error.remedy = error.remedy or "the journal could not be written; free its disk, then call again"
 
     async def _abandon_orphan(self, record: SwapRecord) -> SwapRecord | None:
-        """Abandon a plan that no call works on; return its newest record where another call was first."""
+        """Abandon a plan without a running call; return its newest record if another call changed it first."""
         try:
             await self._abandon(record, _ENDED)
         except StaleSwap:
@@ -329,7 +318,7 @@ class Starter:
         self._runner.announce(abandoned)
 
     async def _agree(self, attempt: _Attempt, plan: SwapRecord, quote: Quote) -> SignedTerms:
-        """Signed and checked terms. What is worth a retry is tried again with the same request until the quote ends."""
+        """Request terms and check them. Retryable errors are retried with the same request until the quote expires."""
         terms_of, recipient = quote.offer.quote, quote.request.recipient
         assert plan.payment_hash is not None
         assert plan.access is not None
@@ -376,17 +365,29 @@ class Starter:
         return await retrying(once)
 
 
+def _conflict(record: SwapRecord, first: TransferRequest, request: TransferRequest) -> IdempotencyConflict:
+    differing = [each.name for each in fields(first) if getattr(first, each.name) != getattr(request, each.name)]
+    changes = ", ".join(f"{name} was {getattr(first, name)}" for name in differing)
+    return IdempotencyConflict(
+        f"the key belongs to a transfer that is {record_state(record).name} and had other arguments: {changes}",
+        transfer_id=record.swap_id,
+        outcome=Outcome.NOT_SENT,
+        funds="this call started nothing",
+        remedy="repeat the call with the first arguments; another key starts a second transfer",
+    )
+
+
 async def _check_unpaid(layer: HtlcLayer, theirs: Htlc) -> None:
-    """Check that the taker's own node has not paid, and is not paying, the invoice that a transfer would pay.
+    """Check that the taker's node has not paid, and is not paying, the invoice of a transfer to another party.
 
     Raises:
         InvalidRequest: code ``invoice_paid``.
-        NodeError: the node cannot be asked.
+        NodeError: the node does not answer.
     """
     view = await layer.observe(theirs, Side.PAYER)
     if view.state not in (LegState.NONE, LegState.RETURNED) or view.preimage is not None:
         raise InvalidRequest(
-            f"your own {theirs.leg.protocol.value} node has paid this invoice, or is paying it",
+            f"your {theirs.leg.protocol.value} node has paid this invoice, or is paying it",
             code="invoice_paid",
-            remedy="ask the recipient for a new invoice if this is another payment",
+            remedy="if this is a separate payment, request a new invoice from the recipient",
         )

@@ -1,4 +1,4 @@
-"""What a manager needs of a journal beyond ``interfaces.SwapJournal``."""
+"""The journal interface of a manager."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ __all__ = ["TransferStore"]
 
 
 class TransferStore(SwapStore, Protocol):
-    """A journal with proofs and the guard that lets one process act; ``SqliteJournal`` is one."""
+    """A journal with proofs, and with the guard that lets only one process act. ``SqliteJournal`` implements it."""
 
     async def act(self) -> None:
-        """Take the guard; taking it again changes nothing.
+        """Take the guard. A repeated call has no effect.
 
         Raises:
-            JournalBusy: another process has it.
+            JournalBusy: another process holds it.
         """
         ...

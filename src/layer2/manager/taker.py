@@ -1,4 +1,4 @@
-"""The taker's side of transfers: from a request to a swap that the runner carries out, and its end."""
+"""The taker's side of transfers: from a request to the end of the swap."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 
 from layer2.errors import JournalBusy, Layer2Error, QuoteExpired
+from layer2.manager.arguments import check_key
 from layer2.manager.quoting import Quoter
 from layer2.manager.records import TransferRecords
-from layer2.manager.starting import Starter, check_key, maybe_under_way, within
+from layer2.manager.starting import Starter, maybe_under_way, within
 from layer2.manager.store import TransferStore
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Role, SwapRecord
@@ -24,7 +25,7 @@ _LONGEST_PAUSE_SECONDS = 5.0
 
 
 class Taker:
-    """Quotes, agreements and waits of the taker's own transfers."""
+    """Quotes, starts and waits of the taker's transfers."""
 
     def __init__(
         self, *, journal: TransferStore, records: TransferRecords, runner: SwapRunner, quoter: Quoter, starter: Starter
@@ -36,7 +37,7 @@ class Taker:
         self._starter = starter
 
     async def quote(self, request: TransferRequest) -> Quote:
-        """The cheapest checked offer.
+        """The cheapest quote, checked.
 
         Raises:
             InvalidRequest, QuoteRefused, ConfigurationError: as ``quote_transfer_async``.
@@ -44,16 +45,16 @@ class Taker:
         return await self._quoter.quote(request)
 
     async def pairs(self) -> tuple[PairOffer, ...]:
-        """What the providers offer."""
+        """The pairs that the providers offer."""
         return await self._quoter.pairs()
 
     async def start(self, quote: Quote, key: str | None, ends_at: float | None) -> Transfer:
-        """Begin the transfer of a quote, unless the key has one. Raises: as ``start_transfer_async``."""
+        """Start the transfer of a quote, unless the key has a transfer. Raises: as ``start_transfer_async``."""
         check_key(key)
         return self._records.described(await self._starter.start(quote, key, ends_at))
 
     async def begin(self, request: TransferRequest, key: str | None, ends_at: float) -> Transfer:
-        """Quote and start in one, again and again until the time is over, unless the key has a transfer already.
+        """Quote and start, with retries until the time is over, unless the key already has a transfer.
 
         Args:
             ends_at: by the loop's clock.
@@ -65,7 +66,7 @@ class Taker:
         known = await self._starter.known(key, request)
         if known is not None:
             return self._records.described(known)
-        # Before anyone is asked: where another process acts, nothing can be begun.
+        # Before a provider is asked: if another process acts, no transfer can start.
         await self._journal.act()
         loop, pause = asyncio.get_running_loop(), _FIRST_PAUSE_SECONDS
         while True:
@@ -81,7 +82,7 @@ class Taker:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def resume(self) -> Sequence[Transfer]:
-        """Drive every open transfer that has terms; one without can have moved nothing, and is abandoned.
+        """Drive every open transfer that has terms. One without terms cannot have moved money, and is abandoned.
 
         Raises:
             JournalBusy: another process drives them.
@@ -91,10 +92,10 @@ class Taker:
         return [self._records.described(record) for record in await self._runner.resume((Role.TAKER,))]
 
     async def wait(self, swap_id: SwapId, until: TransferState) -> Transfer:
-        """The transfer once it has ended, or once it has arrived where ``until`` is ARRIVED.
+        """The transfer when it has ended, or when it has arrived if ``until`` is ARRIVED.
 
         Raises:
-            UnknownTransfer: there is none with that id.
+            UnknownTransfer: the journal has no transfer with this id.
             TaskCancelled: the manager closed.
         """
         async with aclosing(self._followed(swap_id)) as records:
@@ -102,16 +103,16 @@ class Taker:
                 transfer = self._records.described(record)
                 if record.is_final or transfer.state is until:
                     return transfer
-        raise AssertionError("following ends with a final record")
+        raise AssertionError("the last record of a transfer is final")
 
     async def watch(self, swap_id: SwapId) -> AsyncIterator[Transfer]:
-        """Where the transfer is, and then every change. Raises: as ``wait``."""
+        """The current state of a transfer, then every change. Raises: as ``wait``."""
         async with aclosing(self._followed(swap_id)) as records:
             async for record in records:
                 yield self._records.described(record)
 
     async def _followed(self, swap_id: SwapId) -> AsyncGenerator[SwapRecord, None]:
-        """A transfer's versions: from the runner, or from the journal where another process acts."""
+        """The versions of a transfer: from the runner, or from the journal if another process acts."""
         with maybe_under_way(swap_id):
             record = await self._records.load(swap_id)
             self._records.check_open(swap_id)

@@ -1,1 +1,1 @@
-"""What a layer, an amount and a transaction are. Pure."""
+"""Layers, amounts and transactions. Pure."""

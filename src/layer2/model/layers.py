@@ -1,7 +1,7 @@
-"""Bitcoin's layers: their names, and the facts of each that no node has to be asked for.
+"""Bitcoin's layers: their names, and the facts that are known without a node.
 
-A layer is a name, a kind of leg, its facts, and a client under ``protocols``. Everything that differs between two
-layers of one kind is in this registry. Durations are seconds.
+A layer has a name, a kind of leg, facts, and a client in ``protocols``. This registry contains everything that differs
+between two layers of one kind. Durations are in seconds.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _HOUR: Final = 3600
 
 
 class Layer2ProtocolType(Enum):
-    """A layer. A name here does not mean that this version has a client for it.
+    """A layer. This version does not have a client for every layer.
 
-    ``Layer2Manager`` raises ``ProtocolNotImplemented`` or ``ProtocolNotConfigured`` for a layer that it cannot serve.
+    ``Layer2Manager`` raises ``ProtocolNotImplemented`` or ``ProtocolNotConfigured`` for a layer without a client.
     """
 
     BOB = "BOB"
@@ -36,12 +36,12 @@ class Layer2ProtocolType(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ChainMargins:
-    """What a deadline in unix time on a chain has to allow for. Each figure is a worst case."""
+    """The margins of a deadline in unix time on a chain. Each is a worst case."""
 
     clock_early: int
     """How far the chain's clock may run ahead of wall time."""
     inclusion: int
-    """By when a transaction that is sent now is surely in a block; a clock that runs late is within it."""
+    """Time within which a transaction that is sent now is surely in a block, including a late clock."""
     safe_time: int
     """From inclusion until the layer's middle finality."""
     final_time: int
@@ -52,19 +52,21 @@ class ChainMargins:
 
 @dataclass(frozen=True, slots=True)
 class LayerFacts:
-    """What is known of a layer without asking a node."""
+    """The facts of a layer that are known without a node."""
 
     kind: str
     """The kind of its legs: ``evm``, ``lightning`` or ``bitcoin``."""
     native_asset: str
-    """The coin that pays its fees."""
+    """The coin in which fees are paid."""
     native_decimals: int
     fee_model: str
     """``op_stack`` (gas and L1 data), ``gas``, ``routing`` or ``vbytes``."""
     network_ids: Mapping[str, frozenset[str]]
-    """For each network the ids that a leg may name: chain ids, or prefixes of BOLT 11."""
+    """By network, the ids that a leg may have: chain ids, or prefixes of BOLT 11."""
     margins: Mapping[str, ChainMargins] = field(default_factory=dict)
-    """For each network; empty where deadlines are not unix times on a chain."""
+    """By network; empty if deadlines are not unix times on a chain."""
+    genesis: Mapping[str, bytes] = field(default_factory=dict)
+    """The hash of the chain's first block on the networks where it is fixed: 32 bytes."""
     clients_on: frozenset[str] = frozenset()
     """The networks on which this version has a client for the layer."""
 
@@ -74,7 +76,7 @@ _LOCAL: Final = ChainMargins(clock_early=60, inclusion=60, safe_time=20, final_t
 _BOB: Final = ChainMargins(
     clock_early=1800, inclusion=12 * _HOUR, safe_time=5 * _HOUR // 4, final_time=5 * _HOUR // 2, landing_time=600
 )
-# Assumed, and not measured: only regtest has a client.
+# Assumed, not measured: only regtest has a client.
 _ROOTSTOCK: Final = ChainMargins(
     clock_early=2 * _HOUR, inclusion=6 * _HOUR, safe_time=_HOUR, final_time=2 * _HOUR, landing_time=1800
 )
@@ -98,13 +100,15 @@ LAYERS: Final[Mapping[Layer2ProtocolType, LayerFacts]] = {
             "regtest": frozenset({"60808"}),
         },
         margins={"mainnet": _BOB, "testnet": _BOB, "regtest": _LOCAL},
+        # Source: the Superchain registry, configs/mainnet/bob.toml.
+        genesis={"mainnet": bytes.fromhex("8ed4903b7f9c3f7bb7a09374d63ae9c9852cd9aab1784b433c41dbeb47b4dba2")},
         clients_on=_EVERYWHERE,
     ),
     Layer2ProtocolType.ROOTSTOCK: LayerFacts(
         kind="evm",
         native_asset="RBTC",
         native_decimals=18,
-        # Its only client is for local networks, whose chain is one of op-geth.
+        # Its only client is for local networks, whose chain runs op-geth.
         fee_model="op_stack",
         network_ids={"mainnet": frozenset({"30"}), "testnet": frozenset({"31"}), "regtest": frozenset({"33"})},
         margins={"mainnet": _ROOTSTOCK, "testnet": _ROOTSTOCK, "regtest": _LOCAL},

@@ -1,10 +1,10 @@
-"""Assets and integer amounts. There is no float anywhere, and no conversion that rounds."""
+"""Assets and integer amounts. No amount is a float, and no conversion rounds."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from layer2.errors import InvalidAmount
+from layer2.errors.base import InvalidAmount
 
 __all__ = ["BTC", "ETH", "MSAT_DECIMALS", "AssetId", "Balance", "checked_amount", "rescaled"]
 
@@ -14,10 +14,10 @@ MSAT_DECIMALS = 11
 
 @dataclass(frozen=True, slots=True)
 class AssetId:
-    """An asset whatever the layer: its code and the decimals of its smallest unit.
+    """An asset on any layer: its code and the decimals of its smallest unit.
 
-    ``BTC`` counts satoshi on every layer; how a layer represents it (a token with 18 decimals, millisatoshi) is
-    that layer's affair, and converting is exact or refused.
+    ``BTC`` counts satoshi on every layer. Each layer converts to its own representation (a token with 18 decimals,
+    millisatoshi), exactly or not at all.
     """
 
     code: str
@@ -33,14 +33,14 @@ ETH = AssetId("ETH", 18)
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What a party owns of one asset on one layer, in the asset's smallest unit."""
+    """A party's balance of one asset on one layer, in the asset's smallest unit."""
 
     spendable: int
     """Can be sent now."""
     reserved: int = 0
-    """Owned and bound: in flight, locked, or kept back as a reserve."""
+    """Owned but not spendable: in flight, locked, or kept as a reserve."""
     receivable: int | None = None
-    """What can be received at most (Lightning's inbound liquidity), or None where there is no limit."""
+    """The maximum that can be received (Lightning's inbound liquidity), or None without a limit."""
 
 
 def checked_amount(amount: object, *, what: str = "amount") -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Generic, NewType, TypeVar
 
-from layer2.errors import FormatError
+from layer2.errors.base import FormatError
 
 __all__ = [
     "EvmTxId",
@@ -46,17 +46,17 @@ class Preimage:
 
 
 class Finality(Enum):
-    """How settled a fact on a rollup is (OP Stack's three heads)."""
+    """The finality of a block on a rollup (OP Stack's three heads)."""
 
     LATEST = "latest"
-    """The sequencer said so; it can still change."""
+    """The sequencer has published it; it can still change."""
     SAFE = "safe"
     """Its batch was posted to Ethereum."""
     FINALIZED = "finalized"
     """The Ethereum block of the batch is finalized."""
 
     def includes(self, other: Finality) -> bool:
-        """Whether what is settled like this is settled like the other too."""
+        """Whether this finality is at least as strong as the other."""
         return _STRENGTH[self] >= _STRENGTH[other]
 
 
@@ -64,45 +64,45 @@ _STRENGTH = {finality: strength for strength, finality in enumerate(Finality)}
 
 
 class TxState(Enum):
-    """What a layer's own node says about a transaction or payment."""
+    """The state of a transaction or payment at a layer's node."""
 
     PENDING = "pending"
-    """Known and not yet included; on Lightning: in flight."""
+    """Known, but not included yet; on Lightning: in flight."""
     INCLUDED = "included"
     """In a block at ``depth``; on Lightning this state does not occur."""
     FINAL = "final"
-    """Irreversible by the layer's own measure; a Lightning payment that succeeded."""
+    """Irreversible by the layer's rules; a Lightning payment that succeeded."""
     FAILED = "failed"
-    """It ended without effect: reverted on chain, or a payment that the sender's node said has failed."""
+    """Ended without effect: reverted on chain, or a payment that has failed at the sender's node."""
     DROPPED = "dropped"
-    """Another transaction took its place (same account and nonce)."""
+    """Another transaction replaced it (same account and nonce)."""
     UNKNOWN = "unknown"
-    """The node does not know it. That is not failure: it may be known elsewhere or appear later."""
+    """The node does not know it. This does not mean failure: another node may know it, or it may appear later."""
 
 
 @dataclass(frozen=True, slots=True)
 class TxStatus(Generic[TxIdT]):
-    """The status of one transaction, as one node said it at one moment."""
+    """The status of one transaction, at one node and one moment."""
 
     tx_id: TxIdT
     state: TxState
     depth: int | None = None
-    """Number of blocks from its own to the head, both counted; None unless in a block."""
+    """Number of blocks from its block to the head, including both; None unless in a block."""
     block_number: int | None = None
     finality: Finality | None = None
-    """The strongest head that contains it, or the transaction that took its place; None where neither is in a block."""
+    """The strongest head that contains it or its replacement; None if neither is in a block."""
     fee: int | None = None
-    """What it cost in the smallest unit of the layer's fee asset (wei; millisatoshi), once known."""
+    """Its cost in the smallest unit of the layer's fee asset (wei; millisatoshi), once known."""
     reason: str | None = None
-    """Why it failed, in the node's words."""
+    """The node's reason for a failure."""
     preimage: Preimage | None = None
     """On Lightning, the proof of a payment that succeeded."""
     block_hash: bytes | None = None
-    """32 bytes; None unless in a block. It changes when a reorganisation includes the transaction anew."""
+    """32 bytes; None unless in a block. A reorganisation can change it."""
     replaced_by: TxIdT | None = None
-    """Of a DROPPED transaction, the one in a block that has its nonce, where it is one of this record's own."""
+    """For a DROPPED transaction: the transaction in a block with the same nonce, if this client sent it."""
     parts: int | None = None
-    """On Lightning, how many HTLCs carry it: in flight, held, or settled; None where none ever did."""
+    """On Lightning, the number of its HTLCs: in flight, held, or settled; None if there never was one."""
     expiry_height: int | None = None
-    """Of a held Lightning invoice, the Bitcoin height at which the first of its HTLCs runs out. It has to be settled
-    well before, or the payer has everything back."""
+    """For a held Lightning invoice: the Bitcoin height at which the first of its HTLCs expires. Settle it well before
+    that height, or the payer is refunded."""

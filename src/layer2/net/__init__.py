@@ -1,1 +1,1 @@
-"""HTTP plumbing: connection pools, and the clock of a server."""
+"""HTTP sessions, connection pools, and the time and pauses in a server's answer."""

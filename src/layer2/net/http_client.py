@@ -1,4 +1,4 @@
-"""What the HTTP clients of this package share: how they keep connections, and the time that a server tells."""
+"""Functions that all HTTP clients share: opening sessions, checking URLs, and reading times from answers."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ __all__ = ["is_this_machine", "open_session", "retry_after", "server_time", "ser
 def open_session(
     pool: ConnectionPoolConfig, *, timeout: float, connector: type[aiohttp.TCPConnector] = aiohttp.TCPConnector
 ) -> aiohttp.ClientSession:
-    """Open a session for one server in the running loop; it keeps no cookies.
+    """Open a session for one server in the running event loop. It keeps no cookies.
 
     Args:
-        pool: how many connections, and for how long. Its limit on answers is for the reader of an answer.
-        timeout: seconds for a whole exchange, where the request does not say otherwise.
-        connector: what keeps the connections.
+        pool: the limits of the connections. Readers of answers apply ``max_response_bytes``.
+        timeout: seconds for a whole exchange, unless the request sets its own timeout.
+        connector: the class that keeps the connections.
 
     Raises:
-        ConfigurationError: the pool's authorities cannot be read.
+        ConfigurationError: the pool's file of authorities cannot be read.
     """
     return aiohttp.ClientSession(
         connector=connector(
@@ -39,27 +39,28 @@ def open_session(
 
 
 def server_url(url: str, what: str, schemes: tuple[str, str]) -> URL:
-    """Read a server's address; what is wrong with it is said without it, because it may hold keys.
+    """Parse a server's address. Errors do not contain it, because it may contain keys.
 
     Args:
-        what: whose it is, for the error.
-        schemes: those that are allowed.
+        url: the address.
+        what: the server's name, for errors.
+        schemes: the allowed schemes.
 
     Raises:
-        ConfigurationError: it is no URL, of another scheme, or without a host.
+        ConfigurationError: the URL is invalid, has another scheme, or has no host.
     """
     try:
         read = URL(url)
     except ValueError:
-        raise ConfigurationError(f"{what}'s URL cannot be read") from None
+        raise ConfigurationError(f"{what}'s URL is invalid") from None
     if read.scheme not in schemes or not read.host:
         allowed = " or ".join(f"{scheme}://" for scheme in schemes)
-        raise ConfigurationError(f"{what}'s URL must begin with {allowed} and name a host")
+        raise ConfigurationError(f"{what}'s URL must start with {allowed} and contain a host")
     return read
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether the host of an address is a loopback one."""
+    """Whether a host is ``localhost`` or a loopback address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -67,23 +68,23 @@ def is_this_machine(host: str) -> bool:
 
 
 def server_time(response: aiohttp.ClientResponse) -> float | None:
-    """Unix seconds by the server's clock (RFC 9110, 6.6.1); None where it does not tell, or not readably."""
+    """The server's time in unix seconds (RFC 9110, 6.6.1); None if the header is missing or invalid."""
     date = response.headers.get("Date")
     return None if date is None else _unix_seconds(date)
 
 
 def retry_after(response: aiohttp.ClientResponse) -> float | None:
-    """Seconds for which the server asks to be left alone (RFC 9110, 10.2.3); None where it does not, or not readably.
+    """The pause in seconds that the server asks for (RFC 9110, 10.2.3); None if the header is missing or invalid.
 
-    A date is compared with the server's own clock where the same answer tells it.
+    A date is compared with the server's time in the same answer.
     """
-    said = response.headers.get("Retry-After")
-    if said is None:
+    value = response.headers.get("Retry-After")
+    if value is None:
         return None
-    if said.isascii() and said.isdigit():
-        # More digits than a float needs would be an error, and say nothing else.
-        return float(said[:12])
-    until = _unix_seconds(said)
+    if value.isascii() and value.isdigit():
+        # Twelve digits are more than enough; converting very many digits would raise an error.
+        return float(value[:12])
+    until = _unix_seconds(value)
     now = server_time(response)
     return None if until is None or now is None else max(0.0, until - now)
 
@@ -97,11 +98,11 @@ def _authorities(ca_file: str | None) -> ssl.SSLContext | bool:
         raise ConfigurationError(f"the certificates in {ca_file} cannot be read: {type(error).__name__}") from error
 
 
-# A busy server says the same second many times.
+# A busy server sends the same second many times.
 @functools.lru_cache(maxsize=4)
 def _unix_seconds(date: str) -> float | None:
     try:
         return parsedate_to_datetime(date).timestamp()
     except (ValueError, OverflowError):
-        # The latter for numbers that no date has.
+        # OverflowError: a number that no date has.
         return None

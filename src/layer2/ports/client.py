@@ -24,19 +24,19 @@ Proof = TypeVar("Proof")
 
 
 class Layer2ProtocolAsync(ABC, Generic[Tx, TxId, Address, Proof]):
-    """One layer, reached through the party's own node.
+    """The client of one layer, which uses the party's own node.
 
     Use ``async with`` (or plain ``with`` in a blocking program), or take it from a ``Layer2Manager`` that is entered.
-    ``timeout`` is in seconds everywhere; omitted, the client's ``default_timeout_ms`` holds. A time-out raises
-    ``AsyncTimeout``, and what was sent by then goes on.
+    Every ``timeout`` is in seconds; the default is the client's ``default_timeout_ms``. A time-out raises
+    ``AsyncTimeout``, and does not stop a transaction or payment that was sent.
     """
 
     protocol_type: ClassVar[Layer2ProtocolType]
     legs: HtlcLayer
-    """The client's part in swaps, which the swap engine uses."""
+    """The calls that the swap engine uses."""
     _portal: Portal | None = None
     _limit: asyncio.Semaphore | None = None
-    """Shared by the clients of a manager: how many public calls may be at nodes at once. First come, first served."""
+    """Limits the concurrent public calls of all clients of a manager, in order of arrival."""
 
     async def __aenter__(self) -> Self:
         self.bind(Portal.here())
@@ -63,16 +63,16 @@ class Layer2ProtocolAsync(ABC, Generic[Tx, TxId, Address, Proof]):
                 portal.close()
 
     def bind(self, portal: Portal, limit: asyncio.Semaphore | None = None) -> None:
-        """Set the event loop of this client, and what limits its calls; a manager does this for its clients.
+        """Set the event loop of this client, and the limit of its calls; a manager does this for its clients.
 
-        The limit holds for the public calls that end by themselves. Waits do not count, nor do the acts of swaps: a
-        claim or a refund never queues behind other work.
+        The limit applies to public calls except waits. It does not apply to the acts of swaps, so a claim or a refund
+        never queues behind other work.
         """
         self._portal = portal
         self._limit = limit
 
     def blocking_portal(self) -> Portal:
-        """The portal that the ``_sync`` twins go through.
+        """The portal through which the ``_sync`` twins call.
 
         Raises:
             AsyncRuntimeError: the client was not entered.
@@ -85,34 +85,34 @@ class Layer2ProtocolAsync(ABC, Generic[Tx, TxId, Address, Proof]):
 
     @abstractmethod
     async def aclose(self) -> None:
-        """Close connections and end the client's own tasks. Nothing that was sent is called back."""
+        """Close connections and end the client's tasks. Nothing that was sent is cancelled."""
 
     @abstractmethod
     async def initialize_async(self, *, timeout: float | None = None) -> None:
-        """Connect, and check that the node is the configured one and fit for use. Can be repeated.
+        """Connect, and check that the node is the configured one and usable. Can be repeated.
 
         Raises:
-            NodeUnreachable, WrongNetwork, AuthenticationFailed, BadAnswer: what is wrong, and the remedy.
-            AsyncTimeout: no result in time.
+            NodeUnreachable, WrongNetwork, AuthenticationFailed, BadAnswer: the node cannot be used.
+            AsyncTimeout: there was no result in time.
         """
 
     @abstractmethod
     async def submit_transaction_async(
         self, transaction: Tx, *, idempotency_key: str | None = None, timeout: float | None = None
     ) -> TxStatus[TxId]:
-        """Send one transaction or payment; return its status right after the node took it.
+        """Send one transaction or payment; return its status when the node has accepted it.
 
-        Its id is durable before anything is sent, and every error after signing carries it as ``tx_id``.
+        Its id is durable before anything is sent, and every error after signing contains it as ``tx_id``.
 
         Raises:
-            TransactionError: refused (outcome REJECTED).
-            NodeUnreachable, AsyncTimeout: nothing was heard (outcome UNKNOWN): look it up by ``tx_id``.
+            TransactionError: the node refused it (outcome REJECTED).
+            NodeUnreachable, AsyncTimeout: there was no answer (outcome UNKNOWN): look it up by ``tx_id``.
             IdempotencyConflict: the key was used with another transaction.
         """
 
     @abstractmethod
     async def get_transaction_status_async(self, tx_id: TxId, *, timeout: float | None = None) -> TxStatus[TxId]:
-        """Ask the node now. An unknown id is ``TxState.UNKNOWN``, not an error, and not failure."""
+        """Read the status from the node. An unknown id gives ``TxState.UNKNOWN``, which does not mean failure."""
 
     @abstractmethod
     async def transfer_asset_async(
@@ -124,39 +124,39 @@ class Layer2ProtocolAsync(ABC, Generic[Tx, TxId, Address, Proof]):
         idempotency_key: str | None = None,
         timeout: float | None = None,
     ) -> TxId:
-        """Send an asset to a recipient on this layer; return the id once the node took it.
+        """Send an asset to a recipient on this layer; return the id when the node has accepted the send.
 
         Args:
             amount: in the asset's smallest unit (BTC: satoshi).
 
         Raises:
             InvalidAmount, UnknownAsset, InsufficientFunds: nothing was sent.
-            As ``submit_transaction_async`` after signing.
+            After signing: as ``submit_transaction_async``.
         """
 
     @abstractmethod
     async def verify_proof_async(self, proof: Proof, *, timeout: float | None = None) -> bool:
-        """Whether this layer's evidence holds and is canonical at this client's own node.
+        """Whether this layer's evidence is valid and canonical at this client's node.
 
         Raises:
-            ProofUndecided: the node cannot tell now.
+            ProofUndecided: the node cannot decide it now.
         """
 
     @abstractmethod
     async def balances_async(self, *, timeout: float | None = None) -> Mapping[AssetId, Balance]:
-        """What the configured party owns on this layer."""
+        """The balances of the configured party on this layer."""
 
     @abstractmethod
     async def receive_address_async(self, *, timeout: float | None = None) -> Address:
-        """Where others can send to."""
+        """The address at which others can pay this party."""
 
     @abstractmethod
     async def wait_for_status_async(
         self, tx_id: TxId, *, until: TxState = TxState.INCLUDED, timeout: float | None = None
     ) -> TxStatus[TxId]:
-        """Wait until the transaction is at least in that state, or FAILED or DROPPED.
+        """Wait until the transaction has reached that state, or is FAILED or DROPPED.
 
-        Omitted, ``timeout`` means no limit: how long a chain takes is not the node's affair.
+        By default there is no time limit, because the time depends on the chain and not on the node.
         """
 
     initialize_sync = twin(initialize_async)

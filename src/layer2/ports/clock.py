@@ -10,26 +10,32 @@ __all__ = ["Clock", "Entropy", "SystemClock", "SystemEntropy"]
 
 
 class Clock(Protocol):
-    """This machine's clock, in unix seconds. Chains and nodes have clocks of their own: ask them."""
+    """This machine's clock. It may differ from the clocks of chains and nodes."""
 
-    def now(self) -> float: ...
+    def now(self) -> float:
+        """Unix seconds."""
+        ...
 
 
 class SystemClock:
     """The operating system's clock."""
 
     def now(self) -> float:
+        """Unix seconds."""
         return time.time()
 
 
 class Entropy(Protocol):
     """Unpredictable bytes."""
 
-    def token(self, length: int) -> bytes: ...
+    def token(self, length: int) -> bytes:
+        """``length`` unpredictable bytes."""
+        ...
 
 
 class SystemEntropy:
     """The operating system's random source."""
 
     def token(self, length: int) -> bytes:
+        """``length`` bytes from ``os.urandom``."""
         return os.urandom(length)

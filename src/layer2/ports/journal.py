@@ -1,4 +1,4 @@
-"""The durable record of swaps and sends: its rows, and what an implementation guarantees."""
+"""The durable record of swaps and sends: its records, and the guarantees of an implementation."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ __all__ = [
 
 
 Json: TypeAlias = Mapping[str, Any]
-"""A JSON object of strings, integers, booleans, null, lists and objects; what a journal stores."""
+"""A JSON object of strings, integers, booleans, null, lists and objects, as a journal stores it."""
 
 
 class Role(Enum):
-    """The side of a swap that this process is on."""
+    """This process's role in a swap."""
 
     TAKER = "taker"
     PROVIDER = "provider"
 
 
 class Delivery(Enum):
-    """What is known of an intent's way out of this process. Each value is durable before what follows from it."""
+    """What is known of an intent's delivery to the node. Each value is durable before the process acts on it."""
 
     INTENDED = "intended"
-    """Journaled, and surely not sent."""
+    """Journaled, and certainly not sent."""
     LEAVING = "leaving"
-    """Its first byte may have left; nothing was answered yet. After a crash the outcome is unknown."""
+    """The send may have begun; there is no answer yet. After a crash the outcome is unknown."""
     UNKNOWN = "unknown"
     """It was sent, and the answer was lost."""
     TAKEN = "taken"
-    """The node took it."""
+    """The node accepted it."""
     REJECTED = "rejected"
-    """The node refused it. The node has seen it."""
+    """The node refused it, so the node has seen it."""
     UNSENT = "unsent"
-    """There was no connection: surely not sent."""
+    """There was no connection, so it was certainly not sent."""
 
     @property
     def is_out(self) -> bool:
-        """Whether it may have left this process."""
+        """Whether it may have been sent."""
         return self not in (Delivery.INTENDED, Delivery.UNSENT)
 
 
@@ -60,20 +60,20 @@ class Intent:
     """One external act, durable before it is performed."""
 
     number: int
-    """Its place among the intents of the swap, from 1."""
+    """Its position among the swap's intents, from 1."""
     verb: str
     """The value of a ``Verb``."""
     end: str
     """The value of a ``LegEnd``: which leg."""
     act: Json = field(repr=False)
-    """All that is needed to perform it again identically: signed bytes, or a payment's hash and limits. It may hold the
-    preimage."""
+    """Everything that is needed to perform it again identically: signed bytes, or a payment's hash and limits. It may
+    contain the preimage."""
     delivery: Delivery = Delivery.INTENDED
 
 
 @dataclass(frozen=True, slots=True)
 class SwapRecord:
-    """A swap as the journal holds it. Only the journal makes a higher version."""
+    """A swap as stored in the journal. Only the journal creates a higher version."""
 
     swap_id: SwapId
     """The public id."""
@@ -84,20 +84,20 @@ class SwapRecord:
     is_final: bool
     payment_hash: bytes | None
     terms: Json | None
-    """Signed terms as ``signed_terms`` writes them; None before they are agreed."""
+    """Signed terms as ``terms.signing`` writes them; None before they are agreed."""
     request: Json
-    """What was asked for. It never changes."""
+    """The request. It never changes."""
     provider_name: str | None
-    """Taker: which provider serves."""
+    """Taker: the provider of the swap."""
     quote_id: str | None
-    """The quote that the swap was started from: it starts one swap."""
+    """The quote from which the swap was started. A quote starts one swap."""
     access: bytes | None = field(repr=False)
-    """Taker: the token with which the swap can be read at the provider, 32 bytes. Provider: its sha256."""
+    """Taker: the token that gives read access to the swap at the provider, 32 bytes. Provider: its sha256."""
     idempotency_key: str | None
     holds_key: bool
-    """Whether the key and the quote are taken by this swap. A swap that is abandoned gives them back."""
+    """Whether this swap holds the key and the quote. An abandoned swap releases them."""
     attention: str | None
-    """What a human has to look at, or None."""
+    """What needs an operator's attention, or None."""
     created_at: int
     updated_at: int
 
@@ -113,31 +113,33 @@ class JournalOwner:
 
 
 class SwapJournal(Protocol):
-    """The durable record of swaps. Every method returns only when its effect would survive a power cut.
+    """The durable record of swaps. Every method returns only when its effect would survive a power failure.
 
     Raises, all methods: JournalError when the record cannot be read or written.
     """
 
     async def create(self, record: SwapRecord) -> SwapRecord:
-        """Add a swap; where its key or its quote is taken, return the record that has it and add nothing.
+        """Add a swap. If another swap holds its key or its quote, add nothing and return that swap.
 
         Raises:
-            IdempotencyConflict: the key is taken by another request, or the quote by a swap with another key.
+            IdempotencyConflict: another request holds the key, or a swap with another key holds the quote.
         """
         ...
 
-    async def load(self, swap_id: SwapId) -> SwapRecord | None: ...
+    async def load(self, swap_id: SwapId) -> SwapRecord | None:
+        """The newest version of the swap, or None."""
+        ...
 
     async def find(self, role: Role, idempotency_key: str) -> SwapRecord | None:
-        """The swap of that role that holds the key, or else the newest that was abandoned under it, or None."""
+        """The swap of that role that holds the key, otherwise the newest swap that was abandoned with it, or None."""
         ...
 
     async def list(self, *, role: Role | None = None, open_only: bool = False) -> Sequence[SwapRecord]:
-        """Newest first."""
+        """All swaps, newest first."""
         ...
 
     async def released_under(self, payment_hash: bytes) -> Sequence[SwapRecord]:
-        """A provider's final swaps under a hash: one of them may be what a late funding is for."""
+        """A provider's final swaps under a hash: a late funding may belong to one of them."""
         ...
 
     async def advance(
@@ -156,63 +158,65 @@ class SwapJournal(Protocol):
         """Write the next state, its intents and an event in one transaction, if ``record.version`` is current.
 
         Raises:
-            StaleSwap: the swap moved on; nothing was written.
-            FundsRulesError: another open swap of this role has an intent to fund under the same hash.
+            StaleSwap: another task advanced the swap; nothing was written.
+            FundsRulesError: another open swap of this role has an intent to fund the same hash, or a swap has paid it.
         """
         ...
 
     async def record_delivery(self, swap_id: SwapId, number: int, delivery: Delivery) -> None:
-        """Write what is known of an intent's way out. ``TAKEN``, ``UNKNOWN`` and ``REJECTED`` never go back to
-        ``UNSENT`` or ``INTENDED``: that it may have left is never taken back."""
+        """Write what is known of an intent's delivery. ``TAKEN``, ``UNKNOWN`` and ``REJECTED`` never change back to
+        ``UNSENT`` or ``INTENDED``, because the act may have been sent."""
         ...
 
     async def intents(self, swap_id: SwapId) -> Sequence[Intent]:
         """All intents of a swap, oldest first."""
         ...
 
-    async def events(self, swap_id: SwapId) -> Sequence[Mapping[str, Any]]:
+    async def events(self, swap_id: SwapId) -> Sequence[Json]:
         """All events of a swap, oldest first: ``version``, ``event``, ``at``, ``state``."""
         ...
 
     async def owners(self) -> Sequence[JournalOwner]:
-        """Whose swaps the journal holds."""
+        """The owners of the journal's swaps."""
         ...
 
     async def add_owners(self, owners: Sequence[JournalOwner]) -> None:
-        """Allow more of them; those that are known stay as they are."""
+        """Add owners; known ones stay unchanged."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class SendRecord:
-    """One single transaction or payment that a client was asked to send, outside any swap."""
+    """A single transaction or payment of a client, outside any swap."""
 
     protocol: str
     idempotency_key: str
     request: str
-    """A digest of what was asked for."""
+    """A digest of the request."""
     tx_id: str
     act: Json
-    """What is sent: signed bytes, or a payment request with its limits."""
+    """The content of the send: signed bytes, or a payment request with its limits."""
 
 
 class SendRecords(Protocol):
-    """The durable record of single sends, so that nobody pays twice after a time-out."""
+    """The durable record of single sends, so that a retry after a time-out does not pay twice."""
 
     async def add_send(self, record: SendRecord) -> SendRecord:
-        """Write the record, or return the one that has the same protocol and key.
+        """Write the record, or return the existing record of the same protocol and key.
 
         Returns:
-            The very object that was given where it was written by this call; another one, maybe equal, where not.
+            The argument itself if this call wrote it; otherwise another object, which may be equal.
 
         Raises:
-            IdempotencyConflict: the key is known with another request.
+            IdempotencyConflict: the existing record has another request.
             JournalError: it could not be written; nothing may be sent.
         """
         ...
 
-    async def find_send(self, protocol: str, idempotency_key: str) -> SendRecord | None: ...
+    async def find_send(self, protocol: str, idempotency_key: str) -> SendRecord | None:
+        """The record of that protocol and key, or None."""
+        ...
 
     async def find_send_of(self, protocol: str, tx_id: str) -> SendRecord | None:
-        """The record of the transaction with that id, whatever its key. All records may be looked through."""
+        """The record of the transaction with that id, with any key, or None. It may search all records."""
         ...

@@ -1,4 +1,4 @@
-"""A client's part in swaps, which the swap engine drives: ``client.legs``."""
+"""``HtlcLayer``: the calls with which the swap engine drives legs on a layer (``client.legs``)."""
 
 from __future__ import annotations
 
@@ -15,98 +15,98 @@ __all__ = ["HtlcLayer"]
 
 
 class HtlcLayer(ABC):
-    """The ability to hold value under a payment hash. Two layers that have it make a pair.
+    """A layer that can hold value under a payment hash. Swaps are possible between any two such layers.
 
-    The swap engine calls these methods, users do not: a client has an object of this kind as ``client.legs``. An act
-    is prepared (pure data, signed where the layer signs), journaled, and then performed; performing the same act again
-    is harmless, except a funding on a leg that is not ``is_repeatable``.
+    The swap engine calls these methods, users do not: a client has such an object as ``client.legs``. An act is
+    prepared (pure data, signed if the layer signs), journaled, and then performed. Performing the same act again is
+    harmless, except for a funding on a leg that is not ``is_repeatable``.
 
-    Raises, all methods: NodeError and its kinds; after a send that was not answered with outcome UNKNOWN.
+    Raises, all methods: NodeError and its subclasses, with outcome UNKNOWN after a send without an answer.
     """
 
     @abstractmethod
     async def leg_offer(self) -> LegOffer:
-        """This party's account on the layer, with the network and the unit: its side of a quote."""
+        """This party's side of a quote: its account on the layer, the network and the unit."""
 
     @abstractmethod
     async def offer(self, request: OfferRequest) -> str:
-        """What this party names for its side of one leg: its account, its key, or an invoice; empty where nothing."""
+        """What this party names for its side of one leg: its account, its key or an invoice; or an empty text."""
 
     @abstractmethod
     async def network_cost(self, amount: int) -> int | None:
-        """An estimate of what the network costs for one leg of that amount, both in satoshi; None where the layer's
-        costs are in another coin whose price is not configured."""
+        """The estimated network costs of one leg of that amount, both in satoshi; None if the layer's costs are in
+        another coin whose price is not configured."""
 
     @abstractmethod
     async def check_can_finish(self, htlc: Htlc, side: Side) -> None:
         """Check gas, liquidity, sync and clock for every act that this side of the leg may need.
 
         Raises:
-            InsufficientFunds, NodeError: it could not finish; nothing was begun.
+            InsufficientFunds, NodeError: this side could not finish; nothing was started.
         """
 
     async def reserve(self, htlc: Htlc, side: Side) -> None:
-        """Keep what an open swap may need to finish, such as gas, until ``free``. Can be repeated."""
+        """Reserve what an open swap may need to finish, such as gas, until ``free``. Can be repeated."""
         return
 
     def free(self, htlc: Htlc) -> None:
-        """Keep nothing any more for a swap that has ended, or was never agreed. Can be repeated."""
+        """Release the reserve of a swap that has ended, or was never agreed. Can be repeated."""
         return
 
     @abstractmethod
     async def prepare(self, verb: Verb, htlc: Htlc, preimage: Preimage | None = None) -> Json:
-        """Make the act, complete and signed, without sending anything that shows it.
+        """Make the act, complete and signed, without sending anything that reveals it.
 
         Args:
             preimage: for COLLECT.
 
         Raises:
-            InsufficientFunds: it cannot be paid for.
-            FundsRulesError: this act is not this side's, or would fund the hash a second time.
+            InsufficientFunds: the account cannot pay for it.
+            FundsRulesError: the act belongs to the other side, or would fund the hash a second time.
         """
 
     def discard(self, act: Json) -> None:
-        """Take back an act that could not be journaled and was not performed: it leaves nothing behind."""
+        """Discard an act that was not journaled and not performed, with everything that was reserved for it."""
         return
 
     @abstractmethod
     async def perform(self, act: Json) -> None:
-        """Send an act that is durable already. Returns when the node took it; that is not success.
+        """Send a journaled act. Returns when the node accepts it, which does not mean success.
 
         Raises:
-            TransactionError: refused, outcome REJECTED.
-            NodeUnreachable: outcome NOT_SENT where surely nothing left, otherwise UNKNOWN.
+            TransactionError: the node refused it, with outcome REJECTED.
+            NodeUnreachable: outcome NOT_SENT if certainly nothing was sent, otherwise UNKNOWN.
         """
 
     @abstractmethod
     async def act_status(self, act: Json) -> ActStatus:
-        """What became of an act, asked by its own id."""
+        """The status of an act, read by its id."""
 
     async def repriced(self, act: Json, htlc: Htlc) -> Json | None:
-        """An act that is under way, made again at a higher price, or None where it may wait on.
+        """An act that is under way, made again with a higher fee; None if its fee is enough.
 
-        Nothing is sent: it is journaled as the act's next attempt and then performed. At most one of the two ever has
-        an effect, and ``act_status`` of the new one speaks for both.
+        Nothing is sent: the engine journals the result as the act's next attempt and then performs it. At most one of
+        the two ever takes effect, and ``act_status`` of the new one covers both.
 
         Raises:
-            InsufficientFunds: it should be offered at more, and the account has no more.
+            InsufficientFunds: the act needs a higher fee, and the account cannot pay it.
         """
         return None
 
     @abstractmethod
     async def observe(self, htlc: Htlc, side: Side) -> LegView:
-        """One read of the leg; every detail is checked against ``htlc``.
+        """Read the leg, and check every detail against ``htlc``.
 
-        Money under the same hash that differs in any detail, or that another party locked, is not this leg.
+        Money under the same hash that differs in any detail, or that another party locked, does not count.
         """
 
     @abstractmethod
     async def wait_for_change(self, htlc: Htlc, view: LegView) -> None:
-        """Return when ``observe`` may answer something else than ``view``; may return too early."""
+        """Return when ``observe`` may return something else than ``view``; may return too early."""
 
     @abstractmethod
     async def read_clock(self) -> ClockReading:
-        """The layer's clocks, checked: a stale tip or a node whose time is off by more than 60 s is refused.
+        """Read and check the layer's clocks. A stale tip, or a node whose time differs by more than 60 s, is refused.
 
         Raises:
             BadAnswer: the node is not synced, or its clock differs from this machine's.
@@ -114,16 +114,16 @@ class HtlcLayer(ABC):
 
     @abstractmethod
     async def evidence(self, htlc: Htlc, side: Side) -> LegEvidence | None:
-        """Portable evidence of how the leg ended, or None where the layer leaves none (a failed payment)."""
+        """Portable evidence of how the leg ended, or None if the layer leaves none (a failed payment)."""
 
     async def late_fundings(self, since: int) -> tuple[frozenset[bytes], int]:
-        """The payment hashes of fundings to this party as payee in blocks from ``since`` on, and the block from which
-        to ask next time. One request serves all swaps; layers that refuse late fundings by themselves have none."""
+        """The payment hashes of fundings to this party as payee since block ``since``, and the block from which to ask
+        next time. One request serves all swaps. A layer that refuses late fundings by itself returns none."""
         return frozenset(), since
 
     async def courtesy(self, htlc: Htlc, preimage: Preimage) -> None:
-        """Payer: let the payee be paid, where whoever knows the preimage can do that. Not journaled: repeating it, or
-        leaving it out, costs no party anything that it is owed.
+        """Payer: collect the leg for the payee, if any party with the preimage can do that. Not journaled: omitting or
+        repeating it costs no party anything that it is owed.
 
         Raises:
             ProtocolNotImplemented: only the payee can collect on this layer.

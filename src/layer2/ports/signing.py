@@ -1,4 +1,4 @@
-"""Keys: what signs transactions and terms, and what makes the preimages of a taker's swaps."""
+"""Interfaces of keys: signers of transactions and terms, and the source of a taker's preimages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["EvmSigner", "IdentitySigner", "PreimageSource"]
 
 
 class EvmSigner(Protocol):
-    """One account on EVM layers. The key never leaves the implementation."""
+    """An account on EVM layers. The key never leaves the implementation."""
 
     @property
     def address(self) -> bytes:
@@ -44,7 +44,7 @@ class IdentitySigner(Protocol):
 
 
 class PreimageSource(Protocol):
-    """Makes the preimages of own swaps from the swap seed, so that no journal holds them."""
+    """Derives the preimages of a taker's swaps from the swap seed, so that the journal does not store them."""
 
     def preimage(self, swap_id: SwapId) -> Preimage:
         """HMAC-SHA256(swap_seed, swap_id): always the same."""

@@ -1,7 +1,7 @@
-"""Checking a proof: what it shows, what it leaves open, or why it is refused. Pure.
+"""The check of a proof: what it shows, what it leaves open, or why it is refused. Pure.
 
-A leg checks its own evidence. What is left for this module is what holds for any two layers: who signed, that the legs
-fit each other and the terms, and how much is known of each header's place in its chain.
+Each leg checks its own evidence. This module checks what applies to any two layers: the signer, that the legs match
+each other and the terms, and what is known of each header's place in its chain.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from layer2.errors import ProofRefused, ProofUndecided, TermsRefused
+from layer2.errors.base import ProofRefused, ProofUndecided, TermsRefused
 from layer2.legs.evidence import LegEvidence
 from layer2.legs.leg import Leg
 from layer2.legs.shown import BlockRef, LegOutcome, LegShown, OpenMatter, OpenPoint, Owed, Shown
@@ -35,16 +35,17 @@ class LegReport:
 
     leg: Leg
     outcome: LegOutcome | None
-    """None where the leg left no evidence: nothing is shown of it."""
+    """None if the proof has no evidence of the leg."""
     shown: frozenset[Shown]
     header: BlockRef | None
-    """The block that includes the end of the leg, where there is one."""
+    """The block that includes the claim or refund, if there is one."""
     contract: bytes | None
     level: ProofLevel
     """What is known of that block's place in its chain."""
 
     @property
     def protocol(self) -> Layer2ProtocolType:
+        """The leg's layer."""
         return self.leg.protocol
 
 
@@ -54,14 +55,14 @@ class ProofReport:
 
     outcome: ProofOutcome
     level: ProofLevel
-    """The lowest level of its headers. At ``OFFLINE`` the outcome is what the proof states and no fact."""
+    """The lowest level of its headers. At ``OFFLINE`` the outcome is only a statement of the proof."""
     terms: Terms
     source: LegReport
     destination: LegReport
     provider_is_known: bool
     """The policy names the key that signed the terms."""
     open_points: tuple[OpenMatter, ...]
-    """What was not shown, and what to ask of whom."""
+    """What is not shown, and where to find it out."""
 
 
 def check_proof(
@@ -71,22 +72,22 @@ def check_proof(
     headers: HeadersByLayer | None = None,
     confirmed: Confirmation | None = None,
 ) -> ProofReport:
-    """Check everything about a proof, without asking a node.
+    """Check a proof completely, without a node.
 
     Args:
         proof: terms and evidence.
-        policy: what is required.
-        headers: for each layer of the policy's ``trusted_headers``, RLP of the headers after that of the proof, oldest
-            first, up to the trusted one and with it.
-        confirmed: what the verifier's own nodes have confirmed of the proof's headers.
+        policy: the verifier's requirements.
+        headers: for each layer in the policy's ``trusted_headers``, RLP of the headers after that of the proof, oldest
+            first, up to and including the trusted one.
+        confirmed: the headers that the verifier's nodes have confirmed.
 
     Returns:
-        What it shows, at least at the level that the policy requires. A refunded transfer's proof is a good proof of
-        the refund, as its ``outcome`` shows.
+        What the proof shows, at least at the level that the policy requires. The proof of a refunded transfer is
+        valid, and its ``outcome`` is ``REFUNDED``.
 
     Raises:
         ProofRefused: ``check`` names the first check that failed.
-        ProofUndecided: the policy requires more of a header than a trusted one or your nodes show.
+        ProofUndecided: the policy requires more for a header than the trusted headers and your nodes show.
     """
     terms = proof.terms.terms
     _check_terms(proof, policy)
@@ -125,11 +126,11 @@ def _check_terms(proof: TransferProof, policy: ProofPolicy) -> None:
     except TermsRefused as error:
         raise ProofRefused("terms_signature", error.message) from error
     if policy.providers is not None and terms.provider not in policy.providers:
-        raise ProofRefused("provider", f"the policy does not name the provider {terms.provider.hex()}")
+        raise ProofRefused("provider", f"the policy does not list the provider {terms.provider.hex()}")
     if policy.networks is not None and terms.network not in policy.networks:
-        raise ProofRefused("network", f"the proof is of {terms.network!r}, which the policy does not count")
+        raise ProofRefused("network", f"the proof is of {terms.network!r}, which the policy does not accept")
     if terms.asset != BTC.code:
-        raise ProofRefused("asset", f"the asset {terms.asset!r} is not known")
+        raise ProofRefused("asset", f"the asset {terms.asset!r} is unknown")
     if terms.amount <= 0:
         raise ProofRefused("amount", "the amount is zero")
     for leg in (terms.source, terms.destination):
@@ -141,7 +142,7 @@ def _check_terms(proof: TransferProof, policy: ProofPolicy) -> None:
 def _check_layer(leg: Leg, network: str) -> None:
     facts = LAYERS.get(leg.protocol)
     if facts is None or facts.kind != leg.kind:
-        raise ProofRefused("legs", f"a leg of the kind {leg.kind!r} on {leg.protocol.value} is not known")
+        raise ProofRefused("legs", f"the kind of leg {leg.kind!r} is unknown on {leg.protocol.value}")
     if network not in facts.network_ids:
         raise ProofRefused("network", f"{network!r} is not a network of {leg.protocol.value}")
     if leg.network_id not in facts.network_ids[network]:
@@ -155,10 +156,10 @@ def _shown(leg: Leg, evidence: LegEvidence | None, owed: Owed, policy: ProofPoli
 def _check_headers(
     terms: Terms, shown: tuple[LegShown | None, LegShown | None], policy: ProofPolicy, headers: HeadersByLayer
 ) -> None:
-    """Check each header of a layer for which the policy trusts one."""
+    """Check each header of a layer for which the policy has a trusted header."""
     for layer in headers:
         if layer not in policy.trusted_headers:
-            raise ProofRefused("header_chain", f"the policy names no trusted header of {layer.value}")
+            raise ProofRefused("header_chain", f"the policy has no trusted header of {layer.value}")
     for leg, of_leg in zip((terms.source, terms.destination), shown, strict=True):
         trusted = policy.trusted_headers.get(leg.protocol)
         if trusted is not None and of_leg is not None and of_leg.header is not None:
@@ -197,7 +198,7 @@ def _require(policy: ProofPolicy, reports: tuple[LegReport, LegReport]) -> None:
         if report.header is not None and report.level not in enough:
             raise ProofUndecided(
                 f"the policy requires that block {report.header.number} (0x{report.header.hash.hex()}) is "
-                f"{policy.header.value} on {report.protocol.value}: no node of yours and no trusted header shows it"
+                f"{policy.header.value} on {report.protocol.value}: neither your nodes nor a trusted header show it"
             )
 
 
@@ -217,7 +218,7 @@ def _open_legs(reports: tuple[LegReport, LegReport]) -> list[OpenMatter]:
     return [
         OpenMatter(
             OpenPoint.LEG,
-            f"what became of the {side} on {report.protocol.value}: the proof has no evidence of it; ask its parties",
+            f"the outcome of the {side} on {report.protocol.value}: the proof has no evidence of it; ask its parties",
         )
         for side, report in zip(("source", "destination"), reports, strict=True)
         if report.outcome is None
@@ -227,8 +228,8 @@ def _open_legs(reports: tuple[LegReport, LegReport]) -> list[OpenMatter]:
 def _open_parties(terms: Terms, policy: ProofPolicy) -> list[OpenMatter]:
     matters: list[OpenMatter] = []
     if policy.providers is None:
-        text = f"who the provider {terms.provider.hex()} is: compare the key with one that you know"
+        text = f"the identity of the provider {terms.provider.hex()}: compare the key with one that you know"
         matters.append(OpenMatter(OpenPoint.PROVIDER, text))
     if policy.networks is None and terms.network != "mainnet":
-        matters.append(OpenMatter(OpenPoint.TEST_MONEY, f"nothing of value moved: this is {terms.network}"))
+        matters.append(OpenMatter(OpenPoint.TEST_MONEY, f"that anything of value moved: this is {terms.network}"))
     return matters

@@ -1,4 +1,4 @@
-"""The portable proof of a transfer: signed terms and evidence of each leg, and nothing that claims itself."""
+"""The portable proof of a transfer: signed terms and the evidence of each leg, without any claim about itself."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import os
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from layer2.errors import FormatError, ProofRefused
+from layer2.errors.base import FormatError, ProofRefused
 from layer2.formats import canonical_json
+from layer2.formats.canonical_json import JsonValue
 from layer2.formats.json_object import JsonObject
 from layer2.formats.tagged_signature import json_digest
 from layer2.legs.evidence import LegEvidence, read_evidence, write_evidence
@@ -26,36 +27,36 @@ _MAX_BYTES = 1_000_000
 
 
 class ProofOutcome(Enum):
-    """What the evidence of both legs shows together. It is computed from the evidence, never stored."""
+    """What the evidence of both legs shows together. It is computed from the evidence and never stored."""
 
     COMPLETED = "completed"
     """Both legs were collected."""
     PARTIAL = "partial"
-    """One leg was collected, and of the other nothing is shown."""
+    """One leg was collected, and the proof has no evidence of the other."""
     REFUNDED = "refunded"
-    """A leg went back to its payer, and none was collected as far as it shows."""
+    """A leg was refunded to its payer, and no leg was collected as far as the proof shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class TransferProof:
-    """Signed terms, and what each leg left behind.
+    """Signed terms, and the evidence of each leg.
 
-    Having one proves nothing: check it with ``proofs.checking.check_proof`` or a manager's
-    ``verify_cross_layer_proof_async``. It names both parties' addresses and holds the preimage, which is public
-    by the time that a proof exists.
+    An unchecked proof shows nothing: check it with ``layer2.proofs.check_proof`` or a manager's
+    ``verify_cross_layer_proof_async``. It contains both parties' addresses, and the preimage, which is public by the
+    time that a proof exists.
     """
 
     terms: SignedTerms
     source_leg: LegEvidence | None
-    """None where the leg left nothing that a stranger could check (a Lightning payment that failed)."""
+    """None if the leg left nothing that a third party could check (a Lightning payment that failed)."""
     destination_leg: LegEvidence | None
 
     @property
     def outcome(self) -> ProofOutcome:
-        """What the evidence states, read from it and not yet believed.
+        """What the evidence states. Header and signature are not checked.
 
         Raises:
-            ProofRefused: there is no evidence, or it is not that of the terms.
+            ProofRefused: there is no evidence, or it does not match the terms.
         """
         terms = self.terms.terms
         source, destination = owed_of(terms)
@@ -78,22 +79,22 @@ class TransferProof:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Read what ``to_bytes`` wrote; another spelling of the same is refused.
+        """Read the result of ``to_bytes``. Only the canonical form is accepted.
 
         Raises:
-            FormatError: a field is missing, unknown or of another shape, or the version is not ours.
+            FormatError: a field is missing, unknown or of the wrong type, or the version is unknown.
         """
         fields = JsonObject(canonical_json.decode_strict(data, max_bytes=_MAX_BYTES), "proof")
         version = fields.integer("version")
         if version != PROOF_VERSION:
-            raise FormatError(f"proof has version {version}; this program knows {PROOF_VERSION}")
+            raise FormatError(f"proof version {version} is unknown; this program supports version {PROOF_VERSION}")
         terms = read_terms(fields.take("terms"))
         attestations = fields.items("attestations", max_items=1)
         if len(attestations) != 1:
             raise FormatError("proof: there must be one attestation, the provider's signature of the terms")
         attestation = JsonObject(attestations[0], "attestation")
         if attestation.text("type", max_length=32) != "terms_signature":
-            raise FormatError("proof: an attestation of another type than terms_signature is not known")
+            raise FormatError("proof: the attestation's type is not terms_signature")
         signature = read_signature(attestation)
         attestation.end()
         source, destination = fields.take("source_leg"), fields.take("destination_leg")
@@ -105,7 +106,7 @@ class TransferProof:
         )
 
     def save(self, path: str | Path) -> Path:
-        """Write the proof to a file, whole or not at all; return the path."""
+        """Write the proof to a file atomically; return the path."""
         target = Path(path)
         partial = target.with_name(f".{target.name}.partial")
         with partial.open("wb") as file:
@@ -120,13 +121,13 @@ class TransferProof:
         """Read a proof from a file.
 
         Raises:
-            FormatError: the file is not a proof, or longer than any.
+            FormatError: the file is not a proof, or it is too long.
             OSError: the file cannot be read.
         """
         with Path(path).open("rb") as file:
             return cls.from_bytes(file.read(_MAX_BYTES + 1))
 
-    def _json(self) -> dict[str, Any]:
+    def _json(self) -> dict[str, JsonValue]:
         return {
             "version": PROOF_VERSION,
             "terms": write_terms(self.terms.terms),
@@ -149,13 +150,13 @@ def outcome_of(source: LegShown | None, destination: LegShown | None) -> ProofOu
     """What both legs show together.
 
     Raises:
-        ProofRefused: neither shows anything, or one was collected and the other went back.
+        ProofRefused: neither shows anything, or one was collected and the other was refunded.
     """
     outcomes = {shown.outcome for shown in (source, destination) if shown is not None}
     if not outcomes:
         raise ProofRefused("evidence", "no leg shows how the transfer ended")
     if len(outcomes) > 1:
-        raise ProofRefused("outcome", "one leg was collected and the other went back")
+        raise ProofRefused("outcome", "one leg was collected and the other was refunded")
     if outcomes == {LegOutcome.RETURNED}:
         return ProofOutcome.REFUNDED
     return ProofOutcome.PARTIAL if source is None or destination is None else ProofOutcome.COMPLETED

@@ -1,4 +1,4 @@
-"""What a verifier requires before a proof counts, and what its own nodes have confirmed."""
+"""A verifier's requirements for a proof, and the headers that its nodes have confirmed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from layer2.errors import InvalidRequest
+from layer2.errors.base import InvalidRequest
 from layer2.legs.shown import EvidencePolicy
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
@@ -15,61 +15,60 @@ __all__ = ["FINAL", "OFFLINE", "Confirmation", "HeaderRequirement", "ProofLevel"
 
 
 class HeaderRequirement(Enum):
-    """What must be known about every header under which the end of a leg is included."""
+    """The requirement for every header whose block includes a claim or a refund."""
 
     NOT_CHECKED = "not_checked"
-    """Nothing: anyone can make a header. The report's ``level`` is then ``OFFLINE``."""
+    """No requirement: anyone can make a header. The report's ``level`` is then ``OFFLINE``."""
     AS_AGREED = "as_agreed"
-    """Canonical at the verifier's own node at the finality that the terms name, or below a trusted header."""
+    """Canonical at the verifier's node at the finality of the terms, or an ancestor of a trusted header."""
     FINALIZED = "finalized"
-    """Canonical at the verifier's own node at or below its finalized head, or below a trusted header."""
+    """Canonical at the verifier's node at or below its finalized head, or an ancestor of a trusted header."""
 
 
 class ProofLevel(Enum):
     """What is known of a header's place in its chain."""
 
     OFFLINE = "offline"
-    """Nothing. Whoever made the proof can have made the header."""
+    """Nothing. The author of the proof may have made the header."""
     TRUSTED_HEADER = "trusted_header"
     """It is the header that the policy trusts for this layer, or an ancestor of it."""
     AS_AGREED = "as_agreed"
-    """The verifier's own node has it at the finality that the terms name."""
+    """Canonical at the verifier's node at the finality of the terms."""
     FINALIZED = "finalized"
-    """The verifier's own node has it at or below its finalized head."""
+    """Canonical at the verifier's node at or below its finalized head."""
 
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """What the verifier's own nodes have confirmed."""
+    """What the verifier's nodes have confirmed."""
 
     headers: Mapping[tuple[Layer2ProtocolType, bytes], Finality]
-    """For a layer and the hash of a header (32 bytes): the finality at which it is canonical there."""
+    """By layer and header hash (32 bytes): the finality at which the header is canonical."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProofPolicy:
-    """What a verifier requires. Every None means: not required, and the report says that it was not checked."""
+    """A verifier's requirements. None means not required; the report then lists the point as open."""
 
     header: HeaderRequirement
     providers: frozenset[bytes] | None = None
-    """Identity keys (32 or 33 bytes) whose signed terms count. One person can be payer, payee and signer of everything:
-    without this a proof shows nothing about strangers. With it, it still shows nothing of a completion while no header
-    is: a provider signs terms before any money moves."""
+    """Identity keys (32 or 33 bytes) whose signed terms are accepted. Without this requirement one person may be payer,
+    payee and signer, so a proof shows nothing about strangers. With it, a proof without checked headers still does not
+    show completion, because a provider signs terms before any money moves."""
     networks: frozenset[str] | None = None
-    """``mainnet``, ``testnet``, ``regtest``: test money is no money."""
+    """Accepted networks: ``mainnet``, ``testnet``, ``regtest``. Coins of test networks have no value."""
     tokens: Mapping[int, Mapping[bytes, int]] | None = None
-    """By chain id, the tokens (20 bytes) that count as the asset of the terms, each with its decimals: terms that gave
-    a token others would call dust a fortune."""
+    """By chain id, the tokens (20 bytes) that are accepted as the asset of the terms, each with its decimals. Wrong
+    decimals in the terms would turn a tiny amount into a large one."""
     contracts: Mapping[int, frozenset[bytes]] = field(default_factory=dict)
-    """By chain id, HTLC contracts that count although their address does not commit to their code."""
+    """By chain id, accepted HTLC contracts whose address does not commit to their code."""
     own_preimage_payees: frozenset[bytes] | None = None
-    """Lightning node keys (33 bytes) of which the verifier declares two things: the node makes the preimages of its
-    invoices itself, and it issues no hold invoices. Required, the preimage of such a node's invoice shows that the
-    destination was paid, and not only that it could be. A Lightning source is always a hold invoice, so it is
-    refused."""
+    """Lightning node keys (33 bytes) about which the verifier declares that the node makes the preimages of its
+    invoices itself, and issues no hold invoices. The preimage of such a node's invoice shows that the destination was
+    paid, and not only that it could be. If set, a Lightning source is refused: it is always a hold invoice."""
     trusted_headers: Mapping[Layer2ProtocolType, bytes] = field(default_factory=dict)
-    """By layer, the hash (32 bytes) of a block that the verifier knows to be on the chain. Required, a header of that
-    layer has to be that block's or, by the headers between, one before it."""
+    """By layer, the hash (32 bytes) of a block that the verifier knows to be on the chain. A header of that layer must
+    be that block's header, or its ancestor through the headers that are passed to the check."""
 
     def __post_init__(self) -> None:
         for trusted in self.trusted_headers.values():
@@ -81,13 +80,13 @@ class ProofPolicy:
 
     @property
     def evidence(self) -> EvidencePolicy:
-        """What concerns the legs and their evidence."""
+        """The requirements for legs and their evidence."""
         return EvidencePolicy(self.tokens, self.contracts, self.own_preimage_payees)
 
 
 OFFLINE = ProofPolicy(HeaderRequirement.NOT_CHECKED)
-"""For a verifier with a file and no node: what a proof shows if its headers are real, which stays open."""
+"""For a verifier without a node: what a proof shows if its headers are real, which stays open."""
 
 FINAL = ProofPolicy(HeaderRequirement.FINALIZED)
-"""Every header at or below the finalized head of the verifier's own nodes. A manager adds its providers, its network
-and its tokens."""
+"""Every header must be at or below the finalized head of the verifier's nodes. A manager adds its providers, its
+network and its tokens."""

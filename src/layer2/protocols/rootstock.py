@@ -1,6 +1,7 @@
-"""Rootstock, on regtest only: Ethereum's dialect, with Rootstock's chain id. Bitcoin is an ERC-20 there, RBTC is gas.
+"""Rootstock, on regtest only: an Ethereum-compatible chain with Rootstock's chain id. Bitcoin is an ERC-20 token there,
+and gas is paid in RBTC.
 
-Source: Rootstock's chain ids, from its own documentation.
+Source: Rootstock's documentation (chain ids).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class RootstockClient(EvmClient):
     """Rootstock through the party's own node.
 
     Raises:
-        ProtocolNotImplemented: on another network than regtest.
+        ProtocolNotImplemented: the network is not regtest.
     """
 
     protocol_type: ClassVar[Layer2ProtocolType] = Layer2ProtocolType.ROOTSTOCK

@@ -1,4 +1,4 @@
-"""From a taker's request to signed terms in the journal: everything that is checked before a provider is bound."""
+"""Accepts swaps: checks a taker's request, signs the terms and journals them."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ __all__ = ["Acceptance", "stored_terms"]
 
 
 class Acceptance:
-    """Accepts one swap at a time: its caller sees to that, so that limits, money and hash are checked and taken in
-    one go.
+    """Accepts one swap at a time.
+
+    The caller serialises the calls, so that limits, money and hash are checked and reserved together.
 
     Args:
-        legs: of every layer; those of the swap are up.
+        legs: the parts in swaps of all layers; those of the swap must be up.
     """
 
     def __init__(
@@ -54,14 +55,14 @@ class Acceptance:
         self._journal = journal
         self._signer = signer
         self._clock = clock
-        # Reading terms costs more than reading the record that has not changed.
+        # Reading terms costs more than comparing records.
         self._known: dict[SwapId, OpenSwap] = {}
 
     async def open_swaps(self) -> Sequence[OpenSwap]:
         """This provider's swaps that have not ended.
 
         Raises:
-            JournalError: they cannot be read.
+            JournalError: the journal cannot be read.
         """
         records = await self._journal.list(role=Role.PROVIDER, open_only=True)
         known, self._known = self._known, {}
@@ -76,15 +77,15 @@ class Acceptance:
         """Check, sign and journal a swap.
 
         Raises:
-            InvalidRequest: what the taker names is wrong; its code names what.
-            IdempotencyConflict: code ``payment_hash_used``: by an open swap, or on a leg, as a node shows.
+            InvalidRequest: a value of the taker is invalid; the code names it.
+            IdempotencyConflict: code ``payment_hash_used``: by an open swap, or on a leg according to a node.
             QuoteRefused: code ``too_many_swaps``.
-            QuoteExpired: the swap would have to wait longer than the quote has it wait.
-            FundsRulesError: margins that do not hold.
-            InsufficientFunds, NodeError, SignerError, JournalError: it could not finish such a swap now.
+            QuoteExpired: the swap requires a longer wait than the quote.
+            FundsRulesError: the deadlines leave too little margin.
+            InsufficientFunds, NodeError, SignerError, JournalError: the swap could not be completed now.
         """
         now = int(self._clock.now())
-        # Before a node does anything on a stranger's account.
+        # Before a node does any work for a stranger.
         check_request_named(quote, request, now, self._rules)
         swaps = await self.open_swaps()
         self._check_places(swaps, request, now)
@@ -119,8 +120,9 @@ class Acceptance:
             raise QuoteRefused("this account has too many open swaps here", code="too_many_swaps")
 
     async def _check_unused(self, htlc: Htlc, side: Side) -> None:
-        """Check that nothing was paid on the leg before, and that the preimage was not shown there: a payment that
-        was made for another swap, or for none, must not count as this one's.
+        """Check that nothing was paid on the leg and that the preimage was not shown there.
+
+        A payment for another purpose must not count for this swap.
 
         Raises:
             IdempotencyConflict: code ``payment_hash_used``.
@@ -139,9 +141,9 @@ class Acceptance:
         except InvalidRequest as error:
             if not named:
                 raise
-            # The taker's part was checked before; what is left is what this provider's node named.
+            # The taker's values were checked before, so the value of this provider's node is invalid.
             layer = quote.source.protocol.value
-            raise BadAnswer(f"our {layer} node named something wrong: {error.message}", protocol=layer) from error
+            raise BadAnswer(f"our {layer} node returned an invalid offer: {error.message}", protocol=layer) from error
 
     async def _journaled(self, terms: Terms, digest: bytes, request: SwapRequest, now: int) -> SwapRecord:
         signature = Signature(Scheme.BIP340, await self._signer.sign_schnorr(digest))
@@ -159,7 +161,7 @@ class Acceptance:
 
 
 def stored_terms(record: SwapRecord, request: SwapRequest) -> Json:
-    """The signed terms of a swap that was accepted under that very request.
+    """The signed terms of a swap that was accepted for exactly this request.
 
     Raises:
         IdempotencyConflict: code ``swap_conflict``.
@@ -171,7 +173,7 @@ def stored_terms(record: SwapRecord, request: SwapRequest) -> Json:
         and record.access == request.access_hash
     )
     if not is_same or record.terms is None:
-        raise IdempotencyConflict("another request was made under this swap id", code="swap_conflict")
+        raise IdempotencyConflict("another request has this swap id", code="swap_conflict")
     return record.terms
 
 

@@ -1,4 +1,4 @@
-"""What strangers may take up of a provider, and for how long they can do so for nothing."""
+"""The limits of a provider for strangers, and what strangers can reserve without paying."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ __all__ = ["FreeBounds", "Limits", "bounds"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What strangers may take up."""
+    """The limits for strangers."""
 
     open_swaps: int
-    """Swaps that bind a hash, and money of the provider's, at once."""
+    """Maximum number of swaps that reserve a hash and money of the provider."""
     open_swaps_per_taker: int
-    """Of these, for one account or key that a taker names."""
+    """Of these, for one account or key of a taker."""
     unfinished_swaps: int
-    """Swaps that have not ended, also those that bind nothing and only wait for finality: each is a task that asks
-    the nodes at every block."""
+    """Maximum number of swaps that have not ended, including those that only wait for finality: each asks the nodes at
+    every block."""
     open_quotes: int
     event_streams: int
     gas_per_swap: int
-    """Smallest unit of a layer's native coin that is kept back for each open swap."""
+    """Reserve for each open swap, in the smallest unit of a layer's native coin."""
 
 
 @dataclass(frozen=True, slots=True)
 class FreeBounds:
-    """How many places strangers can take for nothing in one pair, by asking for swaps that they never fund."""
+    """The places that strangers can reserve in one pair with swaps that they never fund."""
 
     source: Layer2ProtocolType
     destination: Layer2ProtocolType
     places: int
-    """Of all takers together, over all pairs."""
+    """For all takers and all pairs together."""
     places_per_taker: int
     minutes: int
-    """After which an unfunded swap gives its place back."""
+    """The time after which an unfunded swap releases its place."""
 
 
 def bounds(

@@ -1,4 +1,4 @@
-"""Whether there is money for one more swap, besides what the open ones may still need."""
+"""Checks that the provider's money suffices for another swap in addition to the open ones."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ __all__ = ["Inventory", "Purse"]
 
 
 class Purse(Protocol):
-    """What the inventory asks of a layer's client."""
+    """The part of a layer's client that the inventory uses."""
 
     async def balances_async(self) -> Mapping[AssetId, Balance]: ...
 
 
 class Inventory:
-    """The provider's money on each layer, less what is promised.
+    """The provider's money on each layer, less the amounts reserved for open swaps.
 
     Args:
-        gas_per_swap: of the native coin, in its smallest unit, what each open swap keeps back on every layer whose
-            native coin is not bitcoin: for its funding, collecting, refund or release.
+        gas_per_swap: the reserve for each open swap on every layer whose native coin is not bitcoin, in the smallest
+            unit of that coin. It pays for funding, collecting, refund or release.
     """
 
     def __init__(self, purses: Mapping[Layer2ProtocolType, Purse], gas_per_swap: int) -> None:
@@ -33,11 +33,11 @@ class Inventory:
         self._gas_per_swap = gas_per_swap
 
     async def check(self, quote: QuoteTerms, swaps: Sequence[OpenSwap], now: int) -> None:
-        """Check that a swap under that quote can be paid for besides the open ones.
+        """Check that the money suffices for a swap under a quote in addition to the open swaps.
 
         Raises:
             InsufficientFunds: not enough to spend, to receive, or for gas.
-            NodeError: the node does not answer that.
+            NodeError: a node does not report the balances.
         """
         source, destination = quote.pair
         for layer in (source, destination):
@@ -52,7 +52,7 @@ class Inventory:
             facts = LAYERS[layer]
             if facts.native_asset != BTC.code:
                 gas = balances.get(AssetId(facts.native_asset, facts.native_decimals), Balance(0))
-                # Whoever funds late can take that back alone, so an unfunded swap keeps no gas for it.
+                # A taker who funds late can refund it alone, so an unfunded swap needs no gas for that.
                 promised = sum(swap.uses(layer) and swap.takes_place(now) for swap in swaps) * self._gas_per_swap
                 _check(layer, "for gas", gas.spendable, promised, self._gas_per_swap, "wei")
 
@@ -60,6 +60,6 @@ class Inventory:
 def _check(layer: Layer2ProtocolType, what: str, owned: int, promised: int, wanted: int, unit: str) -> None:
     if owned < promised + wanted:
         raise InsufficientFunds(
-            f"{layer.value}: {owned} {unit} {what}, of which {promised} are promised; {wanted} more are wanted",
+            f"{layer.value}: {owned} {unit} {what}, of which {promised} are reserved; the swap needs {wanted}",
             protocol=layer.value,
         )

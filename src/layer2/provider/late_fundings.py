@@ -1,4 +1,4 @@
-"""Fundings that come after their swap has ended: one look at each layer serves all swaps that were never funded."""
+"""Finds fundings that arrive after their swap has ended. One request to each layer covers all such swaps."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ __all__ = ["LateFundings", "Reviser"]
 
 
 class Reviser(Protocol):
-    """What this asks of the swap engine."""
+    """The part of the swap engine that this module uses."""
 
     async def revisit(self, record: SwapRecord) -> SwapRecord:
-        """Look once at a swap that has ended, and drive it if that reopens it."""
+        """Observe an ended swap once, and drive it again if it must be reopened."""
         ...
 
 
 class LateFundings:
-    """Has late fundings given back, of swaps that have ended.
+    """Releases late fundings of ended swaps.
 
-    Without it their payers get the money back all the same, after the deadline.
+    Without it the payers can refund them after the deadline.
 
     Args:
-        legs: of every layer.
+        legs: the parts in swaps of all layers.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class LateFundings:
         self._runner = runner
         self._clock = clock
         self._poll_seconds = poll_seconds
-        # A funding can be seen here before its own swap, which waits for it, has ended without it.
+        # A funding can be seen here before its swap, which waits for it, ends.
         self._keep_seconds = rules.funding_window + rules.counter_funding_window
         self._since: dict[Layer2ProtocolType, int] = {}
         self._seen: dict[bytes, float] = {}
@@ -60,17 +60,17 @@ class LateFundings:
         self._log = structlog.get_logger("layer2.provider")
 
     async def run(self) -> None:
-        """Look at every layer again and again, until cancelled."""
+        """Poll every layer until cancelled."""
         while True:
             try:
                 await self.look()
             except Exception:  # noqa: BLE001 - logged, with its traceback
-                # A fault of this package must not end the looks of all later fundings.
-                self._log.exception("late_fundings_broke")
+                # An internal error must not stop the search for later fundings.
+                self._log.exception("late_fundings_failed")
             await asyncio.sleep(self._poll_seconds)
 
     async def look(self) -> None:
-        """Look at every layer once."""
+        """Poll every layer once."""
         now = self._clock.now()
         for layer in tuple(self._legs):
             for payment_hash in await self._news(layer):
@@ -93,14 +93,14 @@ class LateFundings:
         return hashes
 
     async def _is_done(self, payment_hash: bytes) -> bool:
-        """Whether a swap had ended under the hash, and was looked at where it ended without paying."""
+        """Whether a swap with this hash has ended and, if it ended without paying, was revisited."""
         try:
             ended = await self._journal.released_under(payment_hash)
             for record in ended:
                 if record.state.get("state") == ProviderReleased.name:
                     await self._runner.revisit(record)
         except Layer2Error as error:
-            # Normally because the funding is not settled yet.
+            # Normally the funding is not final yet.
             if payment_hash not in self._waiting:
                 self._log.info("late_funding_waits", payment_hash=payment_hash.hex(), reason=str(error))
             self._waiting.add(payment_hash)

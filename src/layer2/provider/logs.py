@@ -1,4 +1,4 @@
-"""The provider's log: one line of JSON for each event, on standard error. Swap ids are public and may be in it."""
+"""The provider's log: one line of JSON per event on standard error. Swap ids are public, so it may contain them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["configure", "utc"]
 
 
 def configure() -> None:
-    """Send structlog's events and the standard library's log, from warnings on, to standard error."""
+    """Write structlog's events, and warnings of the standard library's log, to standard error."""
     shared: list[Any] = [
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
@@ -43,5 +43,5 @@ def configure() -> None:
 
 
 def utc(seconds: int | None) -> str | None:
-    """Unix seconds as people read them, such as ``2026-11-29 00:39:28 UTC``."""
+    """Unix seconds as text, such as ``2026-11-29 00:39:28 UTC``."""
     return None if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"

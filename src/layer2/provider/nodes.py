@@ -1,4 +1,4 @@
-"""A provider's own nodes: when each joins, what it offers there, and whether it can be relied on now."""
+"""A provider's nodes: when each joins, its offer, and whether it is ready now."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _LONGEST_RETRY_SECONDS = 60.0
 
 
 class JoiningLayer(Protocol):
-    """What this asks of ``assembly.JoiningLegs``."""
+    """The part of ``assembly.JoiningLegs`` that this module uses."""
 
     async def join(self) -> None:
-        """Connect to the node and check it, unless that is done."""
+        """Connect to the node and check it, unless this was done."""
         ...
 
     async def leg_offer(self) -> LegOffer: ...
@@ -34,7 +34,7 @@ class JoiningLayer(Protocol):
 
 
 class Nodes:
-    """The layers of a provider. One takes part once its node was checked; the others work without it until then."""
+    """The layers of a provider. Each takes part once its node was checked, independently of the others."""
 
     def __init__(
         self,
@@ -54,33 +54,35 @@ class Nodes:
 
     @property
     def layers(self) -> Set[Layer2ProtocolType]:
-        """All that are configured."""
+        """All configured layers."""
         return self._layers.keys()
 
     @property
     def offers(self) -> Mapping[Layer2ProtocolType, LegOffer]:
-        """This provider's side of a quote on every layer that has joined."""
+        """This provider's side of a quote, for every layer that has joined."""
         return self._offers
 
     @property
     def failures(self) -> Mapping[Layer2ProtocolType, Layer2Error]:
-        """Why layers that were tried have not joined yet."""
+        """The errors of the layers that have not joined yet."""
         return self._failures
 
     async def join(self) -> None:
-        """Check every node, again and again where it is away, and return once all have joined."""
+        """Check every node, with retries if it is down, and return when all have joined."""
         async with asyncio.TaskGroup() as tasks:
             for layer in self._layers:
                 tasks.create_task(self._join(layer), name=f"layer2-join-{layer.value}")
 
     async def tried(self) -> None:
-        """Return when every node was tried once."""
+        """Return when every node was checked once."""
         for tried in self._tried.values():
             await tried.wait()
 
     async def problem(self, layers: Iterable[Layer2ProtocolType]) -> str | None:
-        """Why these layers cannot be relied on now, for strangers, or None. Nodes are asked every few seconds at most,
-        however often this is."""
+        """The reason, for strangers, why these layers are not ready now, or None.
+
+        It asks each node at most every few seconds, however often it is called.
+        """
         away = [layer.value for layer in layers if not await self._is_ready(layer)]
         if not away:
             return None
@@ -97,7 +99,7 @@ class Nodes:
                 self._failures[layer] = error
                 self._log.warning("node_not_ready", layer=layer.value, error=str(error), retry_seconds=pause)
             except Exception:  # noqa: BLE001 - logged, with its traceback
-                # A fault of this package must not keep a layer away for good.
+                # An internal error must not exclude a layer permanently.
                 self._log.exception("node_not_ready", layer=layer.value, retry_seconds=pause)
             self._tried[layer].set()
             await asyncio.sleep(pause)
@@ -117,7 +119,7 @@ class Nodes:
             await self._layers[layer].read_clock()
             is_ready = True
         except Layer2Error as error:
-            # What exactly is wrong with our node is for us and not for strangers.
+            # Only the operator may see what is wrong with the node.
             self._log.warning("node_not_ready", layer=layer.value, error=str(error))
             is_ready = False
         self._health[layer] = (now, is_ready)

@@ -1,4 +1,4 @@
-"""What a provider's open swaps bind: hashes, money, places and its own presence. Pure reading of the journal."""
+"""What a provider's open swaps reserve: hashes, money, places, and the time by which it must run. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["OpenSwap", "exposure_on", "taker_of"]
 
 @dataclass(frozen=True, slots=True)
 class OpenSwap:
-    """One swap of this provider's, as its record has it."""
+    """One open swap, read from its record."""
 
     record: SwapRecord
     state: ProviderState
@@ -40,7 +40,7 @@ class OpenSwap:
         """Read a record of the provider's role.
 
         Raises:
-            JournalError: it is another role's, or not what this version writes.
+            JournalError: the record is of another role, or this version cannot read it.
         """
         try:
             state = read_state(record.state)
@@ -53,20 +53,22 @@ class OpenSwap:
 
     @property
     def taker(self) -> str:
-        """What the taker names on the legs: its account or key where it pays from one, or else where it is paid."""
+        """The account or key by which the taker is counted: that of the source, or else that of the destination."""
         return taker_of(str(self.record.request.get("source")), str(self.record.request.get("destination")))
 
     @property
     def binds_hash(self) -> bool:
-        """Whether another swap under the same hash would be one too many: one of the two could collect what the other
-        has paid for. A swap that is released pays nothing under the hash."""
+        """Whether another swap with the same hash must be refused: one could collect what the other has paid for.
+
+        A released swap pays nothing under the hash.
+        """
         return not (self.record.is_final or isinstance(self.state, ProviderReleasing))
 
     def takes_place(self, now: int) -> bool:
-        """Whether it takes one of the places, and money may still move for it.
+        """Whether the swap occupies a place, because money may still move for it.
 
-        A swap that nobody has funded gives its place back when a funding that was begun in time would be seen. What has
-        arrived only waits for its finality, and what needs a human waits for that human: neither keeps others out.
+        An unfunded swap releases its place at the time by which a timely funding would be visible. A swap that has
+        arrived only waits for finality, and one that needs a person waits for that person: neither occupies a place.
         """
         if isinstance(self.state, ProviderAgreed) and self.state.source_tx_id is None:
             return now <= self.terms.source.lands_by(self.terms.fund_by, self.rules)
@@ -74,40 +76,40 @@ class OpenSwap:
         return self.binds_hash and not has_arrived and self.record.attention is None
 
     def uses(self, layer: Layer2ProtocolType) -> bool:
-        """Whether one of its legs is on that layer."""
+        """Whether one of its legs is on the layer."""
         return layer in (self.terms.source.protocol, self.terms.destination.protocol)
 
     def will_pay(self, layer: Layer2ProtocolType, now: int) -> int:
-        """Satoshi that it may still take out of what can be spent on that layer."""
+        """Satoshi that the swap may still spend on the layer."""
         is_ahead = isinstance(self.state, ProviderAgreed | ProviderCounterFunding)
         if not is_ahead or self.terms.destination.protocol is not layer or not self.takes_place(now):
             return 0
         return self.terms.amount + self.terms.network_fee
 
     def will_receive(self, layer: Layer2ProtocolType, now: int) -> int:
-        """Satoshi of room that it may still need to be paid on that layer."""
+        """Satoshi of inbound capacity that the swap may still need on the layer."""
         if not isinstance(self.state, ProviderAgreed) or self.terms.source.protocol is not layer:
             return 0
         return self.terms.source_amount if self.takes_place(now) else 0
 
     @property
     def unsettled(self) -> tuple[Finality, int]:
-        """At which finality its source is relied on, and satoshi that would be lost if that were reorganised away."""
+        """The finality at which the source was accepted, and the satoshi lost if a reorganisation removes it."""
         finality = self.terms.source.finality
         is_at_stake = not self.record.is_final and not isinstance(self.state, ProviderReleasing)
         return finality, self.terms.amount if is_at_stake and finality is not Finality.FINALIZED else 0
 
     @property
     def must_be_back_by(self) -> int | None:
-        """Unix seconds by which this provider must run again lest it lose money; None where none is at stake."""
+        """Unix seconds by which this provider must run again, or it can lose money; None if no money is at risk."""
         return must_be_back_by(self.state, self.terms, self.rules)
 
 
 def exposure_on(layer: Layer2ProtocolType, swaps: Iterable[OpenSwap]) -> Exposure:
-    """What depends on fundings of that layer that can still be reorganised away.
+    """The amounts that depend on fundings on the layer which a reorganisation can still remove.
 
-    From its agreement on a swap counts until its source is collected for good: what one read shows of the funding
-    meanwhile is not in the journal.
+    A swap counts from its agreement until the collection of its source is final, because the journal does not hold
+    what a single read shows of the funding.
     """
     exposure = Exposure()
     for swap in swaps:
@@ -117,5 +119,5 @@ def exposure_on(layer: Layer2ProtocolType, swaps: Iterable[OpenSwap]) -> Exposur
 
 
 def taker_of(source: str, destination: str) -> str:
-    """By which text a taker is counted. Accounts are free to make, so this bounds carelessness and not malice."""
+    """The text by which a taker is counted. Accounts are free, so this limits mistakes and not attacks."""
     return (source or destination).lower()

@@ -1,4 +1,4 @@
-"""What a provider asks for a swap, what it takes, and how settled a funding must be for it. Pure."""
+"""The prices and limits of a provider, and the finality that a funding needs. Pure."""
 
 from __future__ import annotations
 
@@ -22,43 +22,44 @@ class Amounts:
     """The figures of one quote, satoshi."""
 
     amount: int
-    """What arrives at the destination."""
+    """The amount that arrives at the destination."""
     provider_fee: int
     network_fee: int
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """The price and the limits of one pair. All amounts are satoshi; the limits hold for what arrives."""
+    """The price and the limits of one pair, in satoshi. The limits apply to the amount that arrives."""
 
     fee_ppm: int
     """Millionths of the amount."""
     base_fee: int
     network_fee: int
-    """Passed on to the taker; the provider spends no more on its way to the destination."""
+    """Charged to the taker; the provider spends at most this much on network costs of the destination."""
     min_amount: int
     max_amount: int
 
     def provider_fee(self, amount: int) -> int:
-        """The fee, rounded up to a whole satoshi: never a millionth less than the list asks."""
+        """The fee, rounded up to a whole satoshi."""
         return self.base_fee - (-amount * self.fee_ppm // _MILLION)
 
     def arriving(self, amount: int) -> Amounts:
-        """The figures where so much arrives.
+        """The figures of a swap in which ``amount`` arrives.
 
         Raises:
             InvalidAmount: code ``outside_limits``.
         """
         if not self.min_amount <= amount <= self.max_amount:
             raise InvalidAmount(
-                f"the amount is {amount} sat; this provider takes {self.min_amount} to {self.max_amount} sat",
+                f"the amount is {amount} sat; this provider accepts {self.min_amount} to {self.max_amount} sat",
                 code="outside_limits",
             )
         return Amounts(amount, self.provider_fee(amount), self.network_fee)
 
     def leaving(self, send_amount: int) -> Amounts:
-        """The figures where so much leaves the source: the most that can arrive, and the fee takes what rounding
-        leaves over.
+        """The figures of a swap in which ``send_amount`` leaves the source.
+
+        The maximum possible amount arrives; the fee includes the remainder of rounding.
 
         Raises:
             InvalidAmount: code ``outside_limits``.
@@ -70,12 +71,12 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """Satoshi that already depend on fundings of one layer which can still be reorganised away."""
+    """Satoshi that depend on fundings on one layer which a reorganisation can still remove."""
 
     latest: int = 0
-    """On fundings that are accepted at the latest block."""
+    """On fundings accepted at the latest block."""
     safe: int = 0
-    """On fundings that are accepted when they are safe."""
+    """On fundings accepted when they are safe."""
 
     def plus(self, finality: Finality, amount: int) -> Exposure:
         """This exposure with one more swap."""
@@ -86,26 +87,26 @@ class Exposure:
 
 @dataclass(frozen=True, slots=True)
 class PriceList:
-    """A provider's prices, and how much of its money may depend on what is not final."""
+    """A provider's prices, and the amounts that may depend on fundings that are not final."""
 
     default: Price
     safe_from: int
-    """Satoshi: together, swaps that rely on the latest block of one layer stay below this."""
+    """Satoshi: the limit for all swaps that rely on the latest block of one layer."""
     finalized_from: int
-    """Satoshi: together, swaps that rely on anything below the strongest finality of one layer stay below this."""
+    """Satoshi: the limit for all swaps that rely on less than the strongest finality of one layer."""
     special: Mapping[Pair, Price] = field(default_factory=dict)
-    """Pairs with a price of their own."""
+    """The prices of individual pairs."""
 
     def price(self, pair: Pair) -> Price:
         """The price of a pair."""
         return self.special.get(pair, self.default)
 
     def finality(self, amount: int, exposure: Exposure = Exposure()) -> Finality:
-        """What the payee of a funding waits for before it acts on one more swap of that amount.
+        """The finality that the payee of a funding waits for, for another swap of this amount.
 
         Args:
-            exposure: of the layer on which the funding is. One reorganisation can undo the fundings of many swaps, so
-                the sum counts.
+            exposure: that of the funding's layer. The sum counts, because one reorganisation can remove the fundings of
+                many swaps.
         """
         if amount + exposure.latest + exposure.safe >= self.finalized_from:
             return Finality.FINALIZED

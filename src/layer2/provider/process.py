@@ -1,4 +1,4 @@
-"""The provider's own process: ``python -m layer2.provider.process CONFIG``. The command line calls ``serve``."""
+"""The provider as a process: ``python -m layer2.provider.process CONFIG``. The command line calls ``serve``."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from layer2.aio.process_end import ending_with
-from layer2.assembly import Client, JoiningLegs, check_owners, open_clients, owners_of
+from layer2.assembly import make_runner, open_journal, open_layers
 from layer2.errors import AuthenticationFailed, ConfigurationError, Layer2Error, WrongNetwork
 from layer2.legs.timelock_settings import TimelockSettings
-from layer2.model.layers import Layer2ProtocolType
 from layer2.ports.clock import Clock, Entropy, SystemClock, SystemEntropy
 from layer2.ports.journal import Role, SwapRecord
-from layer2.proofs.model import TransferProof
 from layer2.provider.http import create_app
 from layer2.provider.late_fundings import LateFundings
 from layer2.provider.logs import configure, utc
@@ -31,18 +30,28 @@ from layer2.provider.server import serving
 from layer2.provider.service import SwapProvider
 from layer2.provider.settings import ProviderSettings
 from layer2.signers.software import SoftwareIdentity
-from layer2.swap_engine.journal import SqliteJournal
 from layer2.swap_engine.records import outlook_of
-from layer2.swap_engine.runner import SwapRunner
 
-__all__ = ["main", "serve"]
+__all__ = ["Stopped", "main", "serve"]
 
 _FIRST_LOOK_SECONDS = 10.0
-"""How long the first answers to takers wait for the first answers of the nodes; open swaps do not wait."""
+"""The time that takers wait for the first answers of the nodes. Open swaps do not wait."""
+
+
+_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """What a provider leaves open when it stops."""
+
+    open_swaps: int
+    must_be_back_by: int | None
+    """Unix seconds by which it must run again, or it could lose money; None if no money is at risk."""
 
 
 def main() -> None:
-    """Serve until SIGTERM, SIGINT, or the end of the process that was named."""
+    """Serve until SIGTERM, SIGINT, SIGHUP, or the end of the process named by --with-parent."""
     arguments = _parser().parse_args()
     try:
         settings = ProviderSettings.load(arguments.config)
@@ -58,20 +67,21 @@ async def serve(
     parent: int | None = None,
     clock: Clock | None = None,
     entropy: Entropy | None = None,
-) -> None:
-    """Run a provider until SIGTERM or SIGINT; then take no new swaps, log by when it must run again, and return.
+) -> Stopped:
+    """Run a provider until SIGTERM, SIGINT or SIGHUP. Then refuse new swaps, and return what is still open.
 
-    Open swaps go on at once at the next start; nothing of them is in memory alone. A node that is away holds up its own
-    layer only, which joins when it is back.
+    Open swaps resume at the next start; the journal holds all of their state. A node that is down stops only its own
+    layer, which joins when the node is up.
 
     Args:
-        ready_file: written once it serves: JSON with ``url``, ``identity_key`` and ``process_id``; gone when it ends.
-        parent: end when this process, the parent of ours, ends, however it does.
-        clock: this machine's clock; only tests give another one.
-        entropy: where quote ids and signatures take their randomness from; only tests give another one.
+        ready_file: written when the provider serves, removed when it ends: JSON with ``url``, ``identity_key`` and
+            ``process_id``.
+        parent: the id of the parent process; the provider ends when the parent ends, for any reason.
+        clock: this machine's clock; only tests pass another.
+        entropy: the source of quote ids and of signature randomness; only tests pass another.
 
     Raises:
-        ConfigurationError, SignerError, JournalError: it cannot begin.
+        ConfigurationError, SignerError, JournalError: the provider cannot start.
         JournalBusy: another process acts on its journal.
         WrongNetwork, AuthenticationFailed: a node is not the configured one, and no swap is open.
     """
@@ -79,13 +89,15 @@ async def serve(
     _forget(ready_file)
     log = structlog.get_logger("layer2.provider")
     loop, stopping = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _STOPPING:
         loop.add_signal_handler(number, stopping.set)
     try:
         with ending_with(parent, stopping.set):
-            await _serve_until(stopping, settings, ready_file, log, clock or SystemClock(), entropy or SystemEntropy())
+            return await _serve_until(
+                stopping, settings, ready_file, log, clock or SystemClock(), entropy or SystemEntropy()
+            )
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _STOPPING:
             loop.remove_signal_handler(number)
 
 
@@ -96,24 +108,13 @@ async def _serve_until(
     log: structlog.stdlib.BoundLogger,
     clock: Clock,
     entropy: Entropy,
-) -> None:
+) -> Stopped:
     rules, identity = settings.timelocks, SoftwareIdentity.from_file(settings.identity_key_file, entropy)
     async with contextlib.AsyncExitStack() as closing:
-        journal = await SqliteJournal.open(settings.journal.path)
-        closing.push_async_callback(journal.aclose)
-        await journal.act()
-        await check_owners(journal, owners_of(settings))
-        clients, legs = _open_layers(settings, journal, clock, closing)
-        nodes = Nodes(legs, clock)
-        runner = SwapRunner(
-            journal,
-            legs,
-            None,
-            rules,
-            clock,
-            _change_log(log, rules),
-            make_proof=lambda terms, source, destination: TransferProof(terms, source, destination).to_bytes(),
-        )
+        journal = await open_journal(settings, closing, act=True)
+        layers = open_layers(settings, journal, clock, closing)
+        legs, nodes = layers.legs, Nodes(layers.legs, clock)
+        runner = make_runner(journal, legs, None, rules, clock, _change_log(log, rules))
         closing.push_async_callback(runner.aclose)
         provider = SwapProvider(
             prices=settings.price_list,
@@ -123,12 +124,12 @@ async def _serve_until(
             journal=journal,
             nodes=nodes,
             legs=legs,
-            purses=clients,
+            purses=layers.clients,
             runner=runner,
             clock=clock,
             entropy=entropy,
         )
-        # Before any node was heard of: a swap needs only the layers that it acts on.
+        # Before any node has answered: a swap needs only the layers that it acts on.
         resumed = await runner.resume((Role.PROVIDER,))
         for work in (nodes.join(), LateFundings(legs, journal, runner, rules, clock).run()):
             closing.push_async_callback(_background(work, log))
@@ -139,7 +140,7 @@ async def _serve_until(
             with _announced(ready_file, ready):
                 await stopping.wait()
             must_be_back_by = await provider.drain()
-            # Ends the event streams too, so that the server need not wait for their readers.
+            # This also ends the event streams, so that the server does not wait for their readers.
             open_swaps = await runner.aclose()
         log.info(
             "stopped",
@@ -147,17 +148,7 @@ async def _serve_until(
             must_be_back_by=must_be_back_by,
             must_be_back_by_utc=utc(must_be_back_by),
         )
-
-
-def _open_layers(
-    settings: ProviderSettings, journal: SqliteJournal, clock: Clock, closing: contextlib.AsyncExitStack
-) -> tuple[Mapping[Layer2ProtocolType, Client], Mapping[Layer2ProtocolType, JoiningLegs]]:
-    """Make the clients and their legs; nothing is asked of any node. ``closing`` closes them."""
-    clients = open_clients(settings, journal, clock)
-    legs = {layer: JoiningLegs(client) for layer, client in clients.items()}
-    for close in (*(client.aclose for client in clients.values()), *(each.aclose for each in legs.values())):
-        closing.push_async_callback(close)
-    return clients, legs
+    return Stopped(len(open_swaps), must_be_back_by)
 
 
 def _change_log(log: structlog.stdlib.BoundLogger, rules: TimelockSettings) -> Callable[[SwapRecord], None]:
@@ -179,11 +170,10 @@ def _change_log(log: structlog.stdlib.BoundLogger, rules: TimelockSettings) -> C
 
 
 async def _first_look(nodes: Nodes, *, has_open_swaps: bool) -> None:
-    """Wait for the first answer of every node, but not for long.
+    """Wait for the first answer of every node, at most ``_FIRST_LOOK_SECONDS``.
 
     Raises:
-        WrongNetwork, AuthenticationFailed, ConfigurationError: a node is not the configured one, and nothing is lost by
-            ending.
+        WrongNetwork, AuthenticationFailed, ConfigurationError: a node is not the configured one, and no swap is open.
     """
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_FIRST_LOOK_SECONDS):
@@ -196,11 +186,11 @@ async def _first_look(nodes: Nodes, *, has_open_swaps: bool) -> None:
 def _background(
     work: Coroutine[Any, Any, None], log: structlog.stdlib.BoundLogger
 ) -> Callable[[], Coroutine[Any, Any, None]]:
-    """Start work whose end must not end the process; return what ends it."""
+    """Start a task whose failure must not end the process; return the function that ends it."""
 
     def ended(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("background_work_broke", exc_info=error)
+            log.error("background_task_failed", exc_info=error)
 
     task = asyncio.get_running_loop().create_task(work)
     task.add_done_callback(ended)
@@ -213,14 +203,14 @@ def _background(
 
 
 def _forget(ready_file: Path | None) -> None:
-    """Remove what a provider that was killed has left."""
+    """Remove the file that a killed provider left behind."""
     if ready_file is not None:
         ready_file.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def _announced(path: Path | None, ready: dict[str, object]) -> Iterator[None]:
-    """Hold a file that says that we serve. It appears whole, because a starter may read it the moment it is there."""
+    """Keep the ready file while the block runs. It appears complete, because a reader may open it immediately."""
     if path is None:
         yield
         return
@@ -236,8 +226,8 @@ def _announced(path: Path | None, ready: dict[str, object]) -> Iterator[None]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m layer2.provider.process", description="Run a swap provider.")
     parser.add_argument("config", type=Path, help="the provider's TOML file")
-    parser.add_argument("--ready-file", type=Path, metavar="FILE", help="written once it serves")
-    parser.add_argument("--with-parent", type=int, metavar="PID", help="end when this parent process does")
+    parser.add_argument("--ready-file", type=Path, metavar="FILE", help="written when the provider serves")
+    parser.add_argument("--with-parent", type=int, metavar="PID", help="end when this parent process ends")
     return parser
 
 

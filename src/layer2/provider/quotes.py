@@ -1,4 +1,4 @@
-"""Quotes that a provider has signed and still stands by."""
+"""The open quotes of a provider."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ __all__ = ["QuoteBook", "QuoteRequest"]
 
 @dataclass(frozen=True, slots=True)
 class QuoteRequest:
-    """What a quote is asked for. Exactly one of the amounts is given, in satoshi."""
+    """A request for a quote, with exactly one of the amounts, in satoshi."""
 
     asset: str
     source: Layer2ProtocolType
     destination: Layer2ProtocolType
     amount: int | None = None
-    """What arrives at the destination."""
+    """The amount to arrive at the destination."""
     send_amount: int | None = None
-    """What leaves the source."""
+    """The amount to leave the source."""
 
 
 class QuoteBook:
-    """Issues quotes and remembers each until it ends. A restart forgets all: takers then ask for new ones.
+    """Issues quotes and keeps each until it expires. A restart discards all, and takers request new ones.
 
     Args:
-        most_open: quotes remembered at once; more are refused, so that asking costs a stranger nothing of ours.
+        most_open: the maximum number of open quotes, so that strangers cannot exhaust the memory.
     """
 
     def __init__(
@@ -56,21 +56,22 @@ class QuoteBook:
         self._clock = clock
         self._entropy = entropy
         self._most_open = most_open
-        # In the order of their ends, since all live equally long.
+        # In the order of expiry, because all have the same lifetime.
         self._open: dict[str, QuoteTerms] = {}
 
     async def issue(
         self, request: QuoteRequest, offers: Mapping[Layer2ProtocolType, LegOffer], exposure: Exposure
     ) -> SignedQuote:
-        """Make, remember and sign a quote.
+        """Create, store and sign a quote.
 
         Args:
-            offers: this provider's own, of each layer whose node has given one.
-            exposure: of the source's layer.
+            offers: this provider's offer for each layer that has joined.
+            exposure: that of the source's layer.
 
         Raises:
-            UnknownAsset, InvalidRequest: not an asset or a pair of this provider's; not exactly one amount.
-            InvalidAmount: outside the limits.
+            UnknownAsset: the provider does not swap the asset.
+            InvalidRequest: it does not serve the pair, or there is not exactly one amount.
+            InvalidAmount: the amount is outside the limits.
             QuoteRefused: code ``too_many_quotes``.
             SignerError: the identity key cannot be used.
         """
@@ -78,12 +79,12 @@ class QuoteBook:
             raise UnknownAsset(f"this provider swaps {BTC}, not {request.asset!r}")
         pair = request.source, request.destination
         if pair not in pairs_of(offers, self._rules):
-            raise InvalidRequest(f"there are no swaps from {pair[0].value} to {pair[1].value} here", code="pair")
+            raise InvalidRequest(f"this provider has no swaps from {pair[0].value} to {pair[1].value}", code="pair")
         figures = self._figures(request)
         now = int(self._clock.now())
         self._forget_until(now)
         if len(self._open) >= self._most_open:
-            raise QuoteRefused("too many quotes are open; ask again in a minute", code="too_many_quotes")
+            raise QuoteRefused("too many quotes are open; try again in a minute", code="too_many_quotes")
         finality = self._prices.finality(figures.amount, exposure)
         quote = QuoteTerms(
             quote_id=self._entropy.token(16).hex(),
@@ -93,7 +94,7 @@ class QuoteBook:
             provider_fee=figures.provider_fee,
             network_fee=figures.network_fee,
             source=offers[request.source].with_finality(finality),
-            # What the taker waits for follows from its own swap: others have no part in that risk.
+            # The taker's risk depends on its own swap alone, so the exposure does not count.
             destination=offers[request.destination].with_finality(self._prices.finality(figures.amount)),
             issued_at=now,
             valid_until=now + self._rules.quote_validity,
@@ -104,36 +105,35 @@ class QuoteBook:
         return SignedQuote(quote, Signature(Scheme.BIP340, signature))
 
     def find(self, quote_id: str) -> QuoteTerms:
-        """The open quote of that id.
+        """The open quote with this id.
 
         Raises:
-            QuoteExpired: it has ended, or there never was one.
+            QuoteExpired: it has expired, or never existed.
         """
         self._forget_until(int(self._clock.now()))
         quote = self._open.get(quote_id)
         if quote is None:
-            raise QuoteExpired("there is no open quote of that id", remedy="ask for a new quote")
+            raise QuoteExpired("there is no open quote with this id", remedy="request a new quote")
         return quote
 
     def use_up(self, quote_id: str) -> None:
-        """Forget a quote under which a swap was agreed: it serves once."""
+        """Discard a quote under which a swap was agreed: it can be used once."""
         self._open.pop(quote_id, None)
 
     def check_finality(self, quote: QuoteTerms, exposure: Exposure) -> None:
-        """Check that the source is still waited for long enough, with what other swaps depend on by now.
+        """Check that the finality of the source is still sufficient for the current exposure.
 
         Raises:
-            QuoteExpired: a new quote would wait longer.
+            QuoteExpired: a new quote would require a longer wait.
         """
         if not quote.source.finality.includes(self._needed(quote, exposure)):
             raise QuoteExpired(
-                f"swaps that were agreed meanwhile make a longer wait on {quote.source.protocol.value} necessary; "
-                "ask for a new quote",
-                remedy="ask for a new quote",
+                f"swaps agreed since the quote require a longer wait on {quote.source.protocol.value}",
+                remedy="request a new quote",
             )
 
     def _needed(self, quote: QuoteTerms, exposure: Exposure) -> Finality:
-        # A layer that has one finality only answers with that one.
+        # A layer with only one finality returns that one.
         return quote.source.with_finality(self._prices.finality(quote.amount, exposure)).finality
 
     def _figures(self, request: QuoteRequest) -> Amounts:

@@ -1,4 +1,4 @@
-"""Serving an ASGI application in the running loop, on one socket, until the block is left."""
+"""Serves an ASGI application in the running loop, on one socket, while a block runs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from layer2.errors import ConfigurationError
+from layer2.provider.connections import ImpatientConnection
 
 __all__ = ["serving"]
 
@@ -19,26 +20,30 @@ _GOODBYE_SECONDS = 5
 
 
 @contextlib.asynccontextmanager
-async def serving(app: ASGIApp, host: str, port: int) -> AsyncIterator[str]:
-    """Serve while the block runs; yields the address, such as ``http://127.0.0.1:8390``, once it answers.
+async def serving(
+    app: ASGIApp, host: str, port: int, *, most_connections: int = _MOST_CONNECTIONS
+) -> AsyncIterator[str]:
+    """Serve while the block runs. Yields the address, such as ``http://127.0.0.1:8390``, when the server answers.
 
     Args:
-        port: 0 takes a free one.
+        port: 0 uses a free port.
+        most_connections: beyond it, a new connection closes the oldest idle one.
 
     Raises:
-        ConfigurationError: the port is taken, or the address is not this machine's.
+        ConfigurationError: the port is in use, or the address is not one of this machine.
     """
     with _listening(host, port) as listener:
         server = _Server(
             uvicorn.Config(
                 app,
-                # Who looks at which swap is written down nowhere.
+                # The log must not show who reads which swap.
                 access_log=False,
                 log_config=None,
                 lifespan="off",
                 ws="none",
                 server_header=False,
-                limit_concurrency=_MOST_CONNECTIONS,
+                http=ImpatientConnection,
+                limit_concurrency=most_connections,
                 timeout_graceful_shutdown=_GOODBYE_SECONDS,
             )
         )
@@ -53,7 +58,7 @@ async def serving(app: ASGIApp, host: str, port: int) -> AsyncIterator[str]:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which leaves signals to the program and says when it answers."""
+    """uvicorn's server, without its signal handlers, and with an event that is set when it answers."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -77,6 +82,8 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
             listener.bind((host, port))
         except OSError as error:
             raise ConfigurationError(
-                f"cannot serve on {host}, port {port}: {error.strerror}", code="listen", remedy="choose another port"
+                f"cannot serve on {host}, port {port}: {error.strerror}",
+                code="listen",
+                remedy="set another listen_port in the configuration; 0 uses a free port",
             ) from error
         yield listener

@@ -1,7 +1,7 @@
-"""A provider's answers: what it offers, new swaps, and the state of those it has.
+"""The calls of a provider: its offer, new swaps, and the state of its swaps.
 
-From a request to signed terms nothing is binding until the journal holds the terms; from there on the runner
-carries the swap out, also if the answer is never received.
+A swap becomes binding when the journal holds its terms. From then on the runner carries it out, even if the taker
+never receives the answer.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ from layer2.terms.transfers import Actor
 
 __all__ = ["AccessRefused", "SwapDriver", "SwapProvider"]
 
-# The outlook calls the provider YOU; the status is read by the taker.
+# The outlook calls the provider YOU. The taker reads the status.
 _NAMES = {Actor.YOU: "provider", Actor.PROVIDER: "taker", Actor.NOBODY: "nobody"}
 
 
 class AccessRefused(Layer2Error):
-    """The token is not the one that the taker has fixed for this swap."""
+    """The token is not the one that the taker chose for this swap."""
 
     code = "access"
 
 
 class SwapDriver(Protocol):
-    """What a provider asks of ``swap_engine.runner.SwapRunner``."""
+    """The part of ``swap_engine.runner.SwapRunner`` that a provider uses."""
 
     def drive(self, record: SwapRecord) -> None: ...
 
@@ -58,11 +58,13 @@ class SwapDriver(Protocol):
 
 
 class SwapProvider:
-    """Quotes, accepts swaps, and answers for them. Belongs to one event loop; one instance a journal.
+    """Issues quotes, accepts swaps, and reports their state. Belongs to one event loop; one instance per journal.
 
     Args:
-        nodes: the provider's own, ``legs`` their parts in swaps, and ``purses`` the clients that know the balances.
-        runner: carries the accepted swaps out.
+        nodes: the provider's nodes.
+        legs: their parts in swaps.
+        purses: the clients that know the balances.
+        runner: carries out the accepted swaps.
     """
 
     def __init__(
@@ -103,7 +105,7 @@ class SwapProvider:
         self._log = structlog.get_logger("layer2.provider")
 
     async def info(self) -> dict[str, Any]:
-        """What this provider offers, for ``GET /v1/info``."""
+        """The offer of this provider, for ``GET /v1/info``."""
         offers = self._nodes.offers
         reason = await self.problem()
         pairs = pairs_of(offers, self._rules)
@@ -117,13 +119,17 @@ class SwapProvider:
         }
 
     async def problem(self, *layers: Layer2ProtocolType) -> str | None:
-        """Why no new swap between these layers can be taken now, for strangers, or None. Without any: all layers."""
+        """The reason, for strangers, why no new swap between these layers is accepted now, or None.
+
+        Args:
+            layers: omitted, all layers.
+        """
         if self._is_draining:
             return "the provider is stopping"
         return await self._nodes.problem(layers or self._nodes.layers)
 
     def bounds(self) -> tuple[FreeBounds, ...]:
-        """How many places strangers can take for nothing, and for how long, in every pair that is known yet."""
+        """The places that strangers can reserve without paying, and for how long, for every known pair."""
         return bounds(self.limits, self._nodes.offers, self._rules)
 
     async def quote(self, request: QuoteRequest) -> SignedQuote:
@@ -131,7 +137,8 @@ class SwapProvider:
 
         Raises:
             QuoteRefused: code ``not_ready`` or ``too_many_quotes``.
-            InvalidRequest, SignerError, JournalError: as ``QuoteBook.issue``, or the open swaps cannot be read.
+            InvalidRequest, SignerError: as ``QuoteBook.issue``.
+            JournalError: the open swaps cannot be read.
         """
         layers = [layer for layer in (request.source, request.destination) if layer in self._nodes.layers]
         await self._check_ready(*layers)
@@ -139,22 +146,22 @@ class SwapProvider:
         return await self._quotes.issue(request, self._nodes.offers, exposure)
 
     async def open_swap(self, request: SwapRequest) -> Json:
-        """Accept a swap and return its signed terms as they are journaled; the same request gets the same ones.
+        """Accept a swap and return its signed terms from the journal. The same request returns the same terms.
 
         Raises:
-            IdempotencyConflict: code ``swap_conflict`` (another request under this id) or ``payment_hash_used``.
-            QuoteExpired: no open quote of that id, or a new one would have the swap wait longer.
-            InvalidRequest: what the taker names is wrong; its code names what.
-            FundsRulesError: margins that do not hold.
-            QuoteRefused: code ``too_many_swaps``, or ``not_ready``.
-            InsufficientFunds, NodeError, SignerError, JournalError: it could not finish such a swap now.
+            IdempotencyConflict: code ``swap_conflict`` (another request has this id) or ``payment_hash_used``.
+            QuoteExpired: no open quote has this id, or a new one would require a longer wait.
+            InvalidRequest: a value of the taker is invalid; the code names it.
+            FundsRulesError: the deadlines leave too little margin.
+            QuoteRefused: code ``too_many_swaps`` or ``not_ready``.
+            InsufficientFunds, NodeError, SignerError, JournalError: the swap could not be completed now.
         """
         async with self._accepting:
             known = await self._journal.load(request.swap_id)
             if known is not None:
                 terms = stored_terms(known, request)
                 if not known.is_final and not self._is_draining:
-                    # The first request may have been cut off right after the journal had it.
+                    # The first request may have ended right after the journal entry.
                     self._runner.drive(known)
                 return terms
             if self._is_draining:
@@ -175,7 +182,7 @@ class SwapProvider:
         return stored_terms(record, request)
 
     async def status(self, swap_id: SwapId, token: bytes) -> dict[str, Any]:
-        """A swap as this provider sees it, for people.
+        """The state of a swap, for people.
 
         Raises:
             UnknownTransfer, AccessRefused: as ``check_access``.
@@ -193,15 +200,15 @@ class SwapProvider:
         }
 
     async def events(self, swap_id: SwapId, after: int) -> AsyncIterator[dict[str, Any]]:
-        """Every event of a swap with a version above ``after``, those of the past first, until it is final.
+        """Every event of a swap with a version above ``after``, past events first, until the swap is final.
 
-        Ends without an error when the provider stops: ask again with the last version. ``check_access``
-        checks the reader first.
+        Ends without an error when the provider stops: call again with the last version. The caller must have passed
+        ``check_access``.
         """
         try:
             async with aclosing(self._runner.watch(swap_id)) as records:
                 async for _ in records:
-                    # The journal and not the watch has every version: a watch may skip some.
+                    # Read from the journal, which has every version: a watch may skip some.
                     for event in await self._journal.events(swap_id):
                         if event["version"] > after:
                             after = event["version"]
@@ -210,23 +217,23 @@ class SwapProvider:
             return
 
     async def check_access(self, swap_id: SwapId, token: bytes) -> SwapRecord:
-        """The record of a swap, for a caller that has its token.
+        """The record of a swap, for a caller with its token.
 
         Raises:
             UnknownTransfer: there is no such swap.
-            AccessRefused: the token is another one.
+            AccessRefused: the token does not belong to this swap.
         """
         record = await self._journal.load(swap_id)
         if record is None or record.role is not Role.PROVIDER:
             raise UnknownTransfer("there is no such swap", code="unknown_swap")
         if record.access is None or not hmac.compare_digest(hashlib.sha256(token).digest(), record.access):
-            raise AccessRefused("this access token is not the one of this swap")
+            raise AccessRefused("this access token does not belong to this swap")
         return record
 
     async def drain(self) -> int | None:
-        """Take no new swaps from now on; return by when this provider must run again (unix seconds), if it must."""
+        """Refuse new swaps from now on. Return the unix seconds by which the provider must run again, or None."""
         self._is_draining = True
-        # A swap that is being accepted now is waited for, so that its terms are not lost on the way.
+        # Waits for a swap that is being accepted, so that its terms are not lost.
         async with self._accepting:
             swaps = await self._acceptance.open_swaps()
         times = [swap.must_be_back_by for swap in swaps]

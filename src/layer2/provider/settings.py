@@ -22,15 +22,15 @@ _JOURNAL_NAME = "provider-journal.sqlite"
 
 
 class PriceSection(Section):
-    """[[prices]]: the price of one pair of layers; what is left out is as for all pairs."""
+    """[[prices]]: the price of one pair of layers. Omitted keys have the value for all pairs."""
 
-    source: str = Field(description="the name of the layer that takers pay on")
-    destination: str = Field(description="the name of the layer that you pay on")
-    fee_ppm: int | None = Field(default=None, ge=0, le=1_000_000, description="millionths of the amount")
-    base_fee_sat: int | None = Field(default=None, ge=0, description="satoshi on top for each swap")
-    network_fee_sat: int | None = Field(default=None, ge=0, description="satoshi passed on for your network costs")
-    min_amount_sat: int | None = Field(default=None, ge=1, description="satoshi; smaller swaps are refused")
-    max_amount_sat: int | None = Field(default=None, ge=1, description="satoshi; larger swaps are refused")
+    source: str = Field(description="the layer on which takers pay")
+    destination: str = Field(description="the layer on which you pay")
+    fee_ppm: int | None = Field(default=None, ge=0, le=1_000_000, description="fee in millionths of the amount")
+    base_fee_sat: int | None = Field(default=None, ge=0, description="additional fee per swap in satoshi")
+    network_fee_sat: int | None = Field(default=None, ge=0, description="fee in satoshi for your network costs")
+    min_amount_sat: int | None = Field(default=None, ge=1, description="minimum amount in satoshi")
+    max_amount_sat: int | None = Field(default=None, ge=1, description="maximum amount in satoshi")
 
     @field_validator("source", "destination")
     @classmethod
@@ -60,7 +60,7 @@ class PriceSection(Section):
 
 
 class ProviderSettings(LayerSettings):
-    """Everything that a provider's process needs to know: two layers at least, and what it asks for swaps between them.
+    """The configuration of a provider: at least two layers, and the prices of swaps between them.
 
     Amounts are satoshi that arrive at the destination. Example: ``ProviderSettings.load("provider.toml")``
     """
@@ -68,56 +68,56 @@ class ProviderSettings(LayerSettings):
     default_file_name: ClassVar[str] = "provider.toml"
 
     identity_key_file: Path = Field(
-        description="file with the key that signs quotes and terms, 64 hex digits, mode 0600"
+        description="file with the private key that signs quotes and terms, 64 hex digits, mode 0600"
     )
     listen_host: str = Field(
         default="127.0.0.1",
-        description="address of this machine's loopback to serve on; put a TLS proxy in front for others",
+        description="loopback address on which to serve; put a TLS proxy in front of it for other machines",
     )
-    listen_port: int = Field(default=8390, ge=0, le=65_535, description="port to serve on; 0 takes a free one")
-    fee_ppm: int = Field(default=3_000, ge=0, le=1_000_000, description="millionths of the amount")
-    base_fee_sat: int = Field(default=120, ge=0, description="satoshi on top for each swap")
+    listen_port: int = Field(default=8390, ge=0, le=65_535, description="port on which to serve; 0 uses a free port")
+    fee_ppm: int = Field(default=3_000, ge=0, le=1_000_000, description="fee in millionths of the amount")
+    base_fee_sat: int = Field(default=120, ge=0, description="additional fee per swap in satoshi")
     network_fee_sat: int = Field(
         default=100,
         ge=0,
-        description="satoshi passed on for your network costs; you spend no more on the way to the destination, so "
-        "with 0 a payment needs a route that costs nothing",
+        description="fee in satoshi for your network costs, and their limit on the destination; with 0, a Lightning "
+        "payment needs a route without fees",
     )
-    min_amount_sat: int = Field(default=10_000, ge=1, description="satoshi; smaller swaps are refused")
-    max_amount_sat: int = Field(default=4_000_000, ge=1, description="satoshi; larger swaps are refused")
-    prices: tuple[PriceSection, ...] = Field(default=(), description="pairs of layers with a price of their own")
+    min_amount_sat: int = Field(default=10_000, ge=1, description="minimum amount in satoshi")
+    max_amount_sat: int = Field(default=4_000_000, ge=1, description="maximum amount in satoshi")
+    prices: tuple[PriceSection, ...] = Field(default=(), description="prices of individual pairs of layers")
     safe_from_sat: int = Field(
         default=500_000,
         ge=0,
-        description="satoshi; swaps that rely on the latest block of one layer stay below this together; beyond it "
-        "they wait until a block is safe",
+        description="satoshi; the limit for all swaps that rely on the latest block of one layer; beyond it swaps wait "
+        "until a block is safe",
     )
     finalized_from_sat: int = Field(
         default=2_000_000,
         ge=0,
-        description="satoshi; swaps that rely on blocks of one layer that are not final stay below this together; "
-        "beyond it they wait for the layer's strongest finality",
+        description="satoshi; the limit for all swaps that rely on blocks of one layer that are not final; beyond it "
+        "swaps wait for the layer's strongest finality",
     )
-    max_open_swaps: int = Field(default=100, ge=1, le=10_000, description="swaps that bind money or a hash at once")
-    max_open_swaps_per_taker: int = Field(
-        default=5, ge=1, description="of these, for one account or key that a taker names"
+    max_open_swaps: int = Field(
+        default=100, ge=1, le=10_000, description="maximum number of swaps that reserve money or a hash"
     )
+    max_open_swaps_per_taker: int = Field(default=5, ge=1, description="of these, for one account or key of a taker")
     max_unfinished_swaps: int = Field(
         default=1_000,
         ge=1,
         le=100_000,
-        description="swaps that have not ended, also those that only wait for finality; each asks your nodes at every "
-        "block",
+        description="maximum number of swaps that have not ended, including those that only wait for finality; each "
+        "asks your nodes at every block",
     )
     max_open_quotes: int = Field(
-        default=10_000, ge=1, description="quotes that are remembered at once; each lives a minute"
+        default=10_000, ge=1, description="maximum number of open quotes; each is valid for a minute"
     )
-    max_event_streams: int = Field(default=200, ge=0, description="streams of a swap's events that are open at once")
+    max_event_streams: int = Field(default=200, ge=0, description="maximum number of open event streams")
     gas_per_swap_wei: int = Field(
         default=100_000_000_000_000,
         ge=0,
-        description="smallest unit of the coin that pays gas, kept back for each open swap on "
-        "every layer whose gas is not paid in bitcoin",
+        description="gas reserve for each open swap, on every layer whose gas is not paid in bitcoin, in the coin's "
+        "smallest unit",
     )
 
     @field_validator("listen_host")
@@ -128,13 +128,13 @@ class ProviderSettings(LayerSettings):
         except ValueError:
             is_loopback = False
         if not is_loopback:
-            raise ValueError("must be an address of this machine's loopback, such as 127.0.0.1")
+            raise ValueError("must be a loopback address, such as 127.0.0.1")
         return value
 
     @model_validator(mode="after")
     def _two_layers(self) -> Self:
         if len(self.layers) < 2:
-            raise ValueError("a provider needs the tables of two layers at least")
+            raise ValueError("a provider needs the tables of at least two layers")
         return self
 
     @model_validator(mode="after")
@@ -152,7 +152,7 @@ class ProviderSettings(LayerSettings):
         for source, destination in pairs:
             for layer in (source, destination):
                 if layer not in self.layers:
-                    raise ValueError(f"a price names {layer.value}, which has no table")
+                    raise ValueError(f"a price is for {layer.value}, which has no table")
             if source is destination:
                 raise ValueError(f"a price is from {source.value} to {source.value}")
             if pairs.count((source, destination)) > 1:
@@ -161,18 +161,18 @@ class ProviderSettings(LayerSettings):
 
     @classmethod
     def merged(cls, file: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """All values that are given; the journal is not the taker's, where both have their files in one place."""
+        """All given values. The default journal differs from a taker's, so that both can share a directory."""
         values = super().merged(file, arguments)
         return {**values, "journal": {"path": file.parent.absolute() / _JOURNAL_NAME, **values.get("journal", {})}}
 
     @property
     def timelocks(self) -> TimelockSettings:
-        """The named durations of the network."""
+        """The durations of the network."""
         return settings_for(self.network)
 
     @property
     def price_list(self) -> PriceList:
-        """What swaps cost, and how much of the provider's money may depend on what is not final."""
+        """The prices of swaps, and the amounts that may depend on fundings that are not final."""
         default = Price(
             fee_ppm=self.fee_ppm,
             base_fee=self.base_fee_sat,
@@ -189,7 +189,7 @@ class ProviderSettings(LayerSettings):
 
     @property
     def limits(self) -> Limits:
-        """What strangers may take up."""
+        """The limits for strangers."""
         return Limits(
             open_swaps=self.max_open_swaps,
             open_swaps_per_taker=self.max_open_swaps_per_taker,

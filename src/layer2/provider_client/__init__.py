@@ -1,4 +1,4 @@
-"""The taker's view of remote providers: where they are, what they offer, and how to ask them."""
+"""The client of remote providers."""
 
 from layer2.provider_client.client import ProviderClient
 from layer2.provider_client.endpoint import ProviderEndpoint

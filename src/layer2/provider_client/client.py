@@ -1,7 +1,7 @@
-"""The taker's view of one remote provider: ask for a quote, ask for terms, look at a swap.
+"""The client of one remote provider: requests quotes and terms, and reads the state of a swap.
 
-Nothing that a provider says is believed beyond its signature. ``swap_rules.quotes`` and ``swap_rules.agreement``
-check what quotes and terms say; what happened to money the taker asks its own nodes.
+Only the signatures of a provider are trusted. ``swap_rules.quotes`` and ``swap_rules.agreement`` check the content of
+quotes and terms. The taker's nodes show what happened to money.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn
 import aiohttp
 
 from layer2.errors import (
+    AsyncRuntimeError,
     AuthenticationFailed,
     BadAnswer,
     FormatError,
@@ -52,17 +53,18 @@ _LONGEST_ANSWER: Final = 256 * 1024
 
 
 class ProviderClient:
-    """One provider over HTTP. Belongs to the event loop in which it is first used; close it with ``aclose``.
+    """The client of one provider over HTTP. Belongs to the event loop of its first use; close it with ``aclose``.
 
     Args:
         endpoint: the provider.
-        pool: how connections are kept.
-        timeout_ms: within which each call has to be answered.
+        pool: the settings of its connections.
+        timeout_ms: the time limit of each call in milliseconds.
 
     Raises, all methods:
         NodeUnreachable: no connection, or no answer in time.
-        NodeRefused: it failed in a way that it does not explain.
-        BadAnswer: it answered with something that cannot be right.
+        NodeRefused: the provider failed without a reason.
+        BadAnswer: the answer is invalid.
+        AsyncRuntimeError: the client is closed.
     """
 
     def __init__(self, endpoint: ProviderEndpoint, pool: ConnectionPoolConfig, timeout_ms: int) -> None:
@@ -70,15 +72,17 @@ class ProviderClient:
         self._pool = pool
         self._timeout = timeout_ms / 1000
         self._session: aiohttp.ClientSession | None = None
+        self._is_closed = False
 
     async def aclose(self) -> None:
-        """Close the connections. Can be repeated."""
+        """Close the connections. Later calls are refused. Can be repeated."""
+        self._is_closed = True
         session, self._session = self._session, None
         if session is not None:
             await session.close()
 
     async def info(self) -> ProviderInfo:
-        """Ask what it offers.
+        """Read the provider's offer.
 
         Raises:
             TermsRefused: another provider answers at this address; code ``provider_key``.
@@ -96,10 +100,10 @@ class ProviderClient:
         return info
 
     async def quote(self, request: TransferRequest) -> SignedQuote:
-        """Ask for a quote. Its signature is checked; what it says is for ``swap_rules.quotes.check_quote``.
+        """Request a quote and check its signature. ``swap_rules.quotes.check_quote`` checks its content.
 
         Raises:
-            QuoteRefused: the provider gives none.
+            QuoteRefused: the provider refused.
             TermsRefused: not signed by the configured key.
         """
         body: dict[str, JsonValue] = {
@@ -123,17 +127,17 @@ class ProviderClient:
         return signed
 
     async def open_swap(self, request: SwapRequest) -> SignedTerms:
-        """Ask for terms. The same request can be repeated and gets the same terms, also after a lost answer.
+        """Request terms and check their signature. ``swap_rules.agreement.check_terms`` checks their content.
 
-        The signature is checked; what the terms say is for ``swap_rules.agreement.check_terms``.
+        The request can be repeated, also if its answer was lost: the same request returns the same terms.
 
         Raises:
-            QuoteExpired: the quote is over, or the provider has forgotten it.
-            IdempotencyConflict: the provider has another request under this swap id, or an open swap under this
+            QuoteExpired: the quote has expired, or the provider has discarded it.
+            IdempotencyConflict: the provider has another request with this swap id, or an open swap with this
                 payment hash.
-            QuoteRefused: the provider does not take the swap.
+            QuoteRefused: the provider refused the swap.
             TermsRefused: not signed by the configured key, or for another swap.
-            NodeUnreachable: outcome UNKNOWN; repeating is harmless.
+            NodeUnreachable: outcome UNKNOWN; a retry is harmless.
         """
         body: dict[str, JsonValue] = {
             "swap_id": request.swap_id,
@@ -157,19 +161,19 @@ class ProviderClient:
         return signed
 
     async def swap_status(self, swap_id: SwapId, access_token: bytes) -> dict[str, Any]:
-        """The swap as the provider sees it, to show to people. Never decide on it.
+        """The provider's state of a swap, for people. Do not base decisions on it.
 
         Args:
-            access_token: 32 bytes: what the swap's request had the hash of.
+            access_token: the 32 bytes whose hash was in the request for the swap.
 
         Raises:
             UnknownTransfer: the provider has no such swap.
-            AuthenticationFailed: the token is another swap's.
+            AuthenticationFailed: the token belongs to another swap.
         """
         status, answer = await self._call("GET", f"/v1/swaps/{swap_id}", access_token=access_token)
         if status == HTTPStatus.UNAUTHORIZED:
             raise AuthenticationFailed(
-                f"provider {self.endpoint.name!r} does not take this access token for the swap",
+                f"provider {self.endpoint.name!r} refused the access token of the swap",
                 operation="swap_status",
                 outcome=Outcome.REJECTED,
             )
@@ -190,19 +194,19 @@ class ProviderClient:
         try:
             status, data = await self._exchange(method, path, body, headers, Outcome.NOT_SENT)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            # A kept connection ends so when the provider was started anew. Every call may be repeated, but a POST
-            # may have been acted on already.
+            # A restart of the provider ends a kept connection like this. Every call can be repeated, but the
+            # provider may already have carried out a POST.
             sent = Outcome.NOT_SENT if method == "GET" else Outcome.UNKNOWN
             try:
                 status, data = await self._exchange(method, path, body, headers, sent)
             except aiohttp.ClientError as error:
-                raise self._unreachable("broke the connection off", path, sent) from error
+                raise self._unreachable("closed the connection", path, sent) from error
         try:
             return status, canonical_json.decode(data)
         except FormatError as error:
             if status == HTTPStatus.OK:
                 raise self._no_provider(path, status, BadAnswer) from error
-            # A proxy in front of the provider speaks HTML.
+            # A proxy in front of the provider answers in HTML.
             return status, None
 
     async def _exchange(
@@ -213,7 +217,11 @@ class ProviderClient:
         headers: Mapping[str, str],
         unconnected: Outcome,
     ) -> tuple[int, bytes]:
-        """One request; ``unconnected`` is the outcome where this one cannot even connect."""
+        """Send one request.
+
+        Args:
+            unconnected: the outcome if this request cannot connect.
+        """
         outcome = Outcome.NOT_SENT if method == "GET" else Outcome.UNKNOWN
         try:
             async with self._opened().request(
@@ -231,10 +239,10 @@ class ProviderClient:
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
             raise
         except aiohttp.ClientError as error:
-            raise self._unreachable("broke the connection off", path, outcome) from error
+            raise self._unreachable("closed the connection", path, outcome) from error
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        longest = min(_LONGEST_ANSWER, self._pool.max_response_bytes)
+        longest = min(_LONGEST_ANSWER, self._pool.max_response_bytes or _LONGEST_ANSWER)
         data = bytearray()
         # Counted after decompression, so that a small answer cannot become a large one.
         async for chunk in response.content.iter_chunked(16 * 1024):
@@ -244,6 +252,12 @@ class ProviderClient:
         return bytes(data)
 
     def _opened(self) -> aiohttp.ClientSession:
+        if self._is_closed:
+            raise AsyncRuntimeError(
+                f"the client of provider {self.endpoint.name!r} is closed",
+                code="closed",
+                remedy="create another client, or enter the manager again",
+            )
         if self._session is None:
             self._session = open_session(self._pool, timeout=self._timeout)
         return self._session
@@ -256,7 +270,7 @@ class ProviderClient:
         is_busy = status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
         error: Layer2Error
         if code == "quote_expired":
-            error = QuoteExpired(said, operation=operation, outcome=Outcome.REJECTED, remedy="ask for a new quote")
+            error = QuoteExpired(said, operation=operation, outcome=Outcome.REJECTED, remedy="request a new quote")
         elif status == HTTPStatus.CONFLICT:
             error = IdempotencyConflict(said, operation=operation, outcome=Outcome.REJECTED)
         elif operation != "info" and code and (is_busy or HTTPStatus.BAD_REQUEST <= status < 500):
@@ -277,7 +291,7 @@ class ProviderClient:
             raise TermsRefused(
                 f"provider {self.endpoint.name!r} answers with another identity key than the configured one",
                 code="provider_key",
-                remedy="ask the provider over another channel whether its key has changed",
+                remedy="ask the provider through another channel whether its key has changed",
             )
 
     def _unreachable(self, problem: str, operation: str, outcome: Outcome) -> NodeUnreachable:
@@ -289,14 +303,14 @@ class ProviderClient:
 
     def _bad_answer(self, operation: str, error: FormatError) -> BadAnswer:
         return BadAnswer(
-            f"provider {self.endpoint.name!r} answered with what cannot be right: {error.message}",
+            f"provider {self.endpoint.name!r} sent an invalid answer: {error.message}",
             operation=_operation(operation),
             outcome=Outcome.UNKNOWN,
         )
 
     def _no_provider(self, operation: str, status: int, kind: type[BadAnswer] | type[NodeRefused]) -> NodeError:
         return kind(
-            f"{self.endpoint.url} is not a layer2 provider: it answers HTTP {status} without what a provider answers",
+            f"{self.endpoint.url} is not a layer2 provider: it answered HTTP {status} without a provider's content",
             code="no_provider_there",
             operation=_operation(operation),
             outcome=Outcome.REJECTED,
@@ -306,12 +320,12 @@ class ProviderClient:
 
 
 def _operation(operation: str) -> str:
-    """A remote call's name without the swap's id: calls of one kind have one name."""
+    """The name of a remote call without the swap's id, so that calls of one kind have one name."""
     return operation.rpartition("/")[0] if operation.startswith("/v1/swaps/") else operation
 
 
 def _read_error(answer: JsonValue) -> tuple[str, str]:
-    """Code and message of ``{"error": {"code", "message", "field"}}``; the code is empty where it is not that."""
+    """Code and message of ``{"error": {"code", "message", "field"}}``. The code is empty if the answer differs."""
     error = answer.get("error") if isinstance(answer, dict) else None
     if not isinstance(error, dict):
         return "", "it gave no reason"

@@ -1,4 +1,4 @@
-"""Where a provider is."""
+"""The address and the key of a provider."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ __all__ = ["ProviderEndpoint"]
 
 @dataclass(frozen=True, slots=True)
 class ProviderEndpoint:
-    """Where a provider is, and the key that it must sign with.
+    """The address of a provider, and the key with which it must sign.
 
     Args:
-        name: the caller's own name for it, for messages.
-        url: ``https://``, or ``http://`` on this machine. User and password in it are removed: a provider needs none.
+        name: a name of the caller's choice, for messages.
+        url: ``https://``, or ``http://`` on this machine. User and password are removed: a provider needs none.
         identity_key: 32 bytes (BIP 340, x-only), or 33 (ECDSA).
 
     Raises:
-        ConfigurationError: another kind of address, or a key of another length.
+        ConfigurationError: the address has another form, or the key another length.
     """
 
     name: str
@@ -33,7 +33,7 @@ class ProviderEndpoint:
         try:
             url = URL(self.url)
         except ValueError:
-            raise ConfigurationError(f"provider {self.name!r}: its address cannot be read") from None
+            raise ConfigurationError(f"provider {self.name!r}: the url is not valid") from None
         if url.scheme not in ("http", "https") or not url.host or url.query_string or url.fragment:
             raise ConfigurationError(
                 f"provider {self.name!r}: the address must be https://HOST[:PORT][/PATH] without a query"

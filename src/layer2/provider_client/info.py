@@ -1,4 +1,4 @@
-"""What a provider publishes about itself."""
+"""The public offer of a provider."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ __all__ = ["PairOffer", "ProviderInfo", "read_info"]
 
 @dataclass(frozen=True, slots=True)
 class PairOffer:
-    """What a provider offers for one direction: limits and fees in satoshi, durations in seconds from the terms."""
+    """The offer of a provider for one pair: limits and fees in satoshi, durations in seconds after the terms."""
 
     provider_name: str
-    """The name under which the configuration lists the provider."""
+    """The provider's name in the configuration."""
     source: Layer2ProtocolType
     destination: Layer2ProtocolType
     min_amount: int
     max_amount: int
     base_fee: int
-    """For each swap, of any amount."""
+    """The fee for each swap, whatever its amount."""
     fee_ppm: int
-    """Millionths of the amount, on top of it."""
+    """The additional fee in millionths of the amount."""
     network_fee: int
-    """The provider's own network costs that it passes on."""
+    """The fee for the provider's network costs."""
     collect_by: int
-    """Within which you have to collect."""
+    """The time that you have to collect what arrives."""
     known: int
-    """How long the provider's money is bound at most."""
+    """The maximum time for which the provider's money is locked."""
     source_deadline: int
-    """The source's deadline, as late as its clock can reach it."""
+    """The latest time at which the source's clock can reach its deadline."""
     worst: int
-    """Until your money is surely back if the provider vanishes."""
+    """The time after which your money is refunded if the provider disappears."""
 
     def fee(self, amount: int) -> int:
-        """An estimate of the fee for what arrives, both in satoshi; only a quote binds the provider."""
+        """An estimate of the fee for an amount that arrives, both in satoshi. Only a quote binds the provider."""
         return self.base_fee + amount * self.fee_ppm // 1_000_000 + self.network_fee
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderInfo:
-    """What a provider publishes about itself, for people and for choosing. Not signed, and nothing to rely on."""
+    """The public offer of a provider, for people and for the choice of a provider. It is not signed."""
 
     identity_key: bytes
     """32 bytes (BIP 340) or 33 (ECDSA)."""
@@ -56,23 +56,23 @@ class ProviderInfo:
     """The provider's side of each layer."""
     pairs: tuple[PairOffer, ...]
     is_ready: bool
-    """Whether at least one pair takes new swaps now."""
+    """Whether at least one pair accepts new swaps now."""
     reason: str | None
-    """Why not every layer takes part now; None where all do."""
+    """The reason why some layers do not take part now; None if all do."""
 
 
 def read_info(answer: object, provider_name: str) -> ProviderInfo:
     """Read the answer to ``GET /v1/info``.
 
     Raises:
-        FormatError: a field is missing or of another shape.
+        FormatError: a field is missing or has another form.
     """
     fields = JsonObject(answer, "info")
     identity_key = _read_key(fields)
     health, listed = fields.nested("health"), fields.take("layers")
     if not isinstance(listed, dict):
         raise FormatError("info: layers is not an object")
-    # A layer that this version does not know is left out.
+    # A layer that this version does not know is omitted.
     known = {each.value: each for each in Layer2ProtocolType}
     layers = {
         known[name]: read_offer(JsonObject(offer, f"info.layers.{name}"))

@@ -1,1 +1,5 @@
-"""Where keys are: each module is one kind of keeper. A key never leaves its keeper."""
+"""Signers: private keys and the swap seed. A key never leaves its signer."""
+
+from layer2.signers.software import SeedPreimages, SoftwareEvmSigner, SoftwareIdentity
+
+__all__ = ["SeedPreimages", "SoftwareEvmSigner", "SoftwareIdentity"]

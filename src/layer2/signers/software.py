@@ -1,6 +1,7 @@
 """Keys in this process's memory, read from files that only their owner can read.
 
-Whoever can read this process's memory, or its backups, has the keys: keep no more behind one than may be lost.
+Anyone who can read this process's memory, or backups of the files, has the keys: protect no more money with a key than
+you can afford to lose.
 """
 
 from __future__ import annotations
@@ -29,19 +30,19 @@ def read_secret_file(path: str | Path) -> bytes:
     """Read 32 secret bytes, written as 64 hex digits.
 
     Args:
-        path: a file of its owner alone (mode 0600 or 0400).
+        path: a file that only its owner can access (mode 0600 or 0400).
 
     Raises:
-        SignerError: it cannot be read, others may read or write it, or it holds something else. The error never
-            shows what it holds.
+        SignerError: it cannot be read, others can read or write it, or its content is something else. The error never
+            shows the content.
     """
     try:
-        # A named pipe would otherwise hold the program up forever.
+        # O_NONBLOCK: otherwise a named pipe would block the program forever.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise SignerError(f"the key file {path} cannot be read: {error.strerror}") from error
     try:
-        # Asked of the open file, so that nobody can put another one in its place in between.
+        # Read from the open file, so that no one can replace it between the check and the read.
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise SignerError(f"the key file {path} is not a regular file")
@@ -63,13 +64,13 @@ def read_secret_file(path: str | Path) -> bytes:
 
 
 class SoftwareEvmSigner:
-    """An EVM account's key; fulfils ``interfaces.EvmSigner``.
+    """An EVM account's key; implements ``EvmSigner``.
 
     Args:
         secret: 32 bytes.
 
     Raises:
-        SignerError: no key of secp256k1.
+        SignerError: the secret is not a key of secp256k1.
     """
 
     def __init__(self, secret: bytes) -> None:
@@ -92,7 +93,7 @@ class SoftwareEvmSigner:
         The nonce is derived from key and digest (RFC 6979), so the same digest gives the same signature.
 
         Raises:
-            SignerError: not 32 bytes.
+            SignerError: the digest is not 32 bytes.
         """
         if len(digest) != 32:
             raise SignerError(f"a digest of {len(digest)} bytes cannot be signed, expected 32")
@@ -103,14 +104,14 @@ class SoftwareEvmSigner:
 
 
 class SoftwareIdentity:
-    """A provider's identity key; fulfils ``interfaces.IdentitySigner``.
+    """A provider's identity key; implements ``IdentitySigner``.
 
     Args:
         secret: 32 bytes.
-        entropy: where the auxiliary randomness of BIP 340 comes from.
+        entropy: the source of BIP 340's auxiliary randomness.
 
     Raises:
-        SignerError: no key of secp256k1.
+        SignerError: the secret is not a key of secp256k1.
     """
 
     def __init__(self, secret: bytes, entropy: Entropy | None = None) -> None:
@@ -132,7 +133,7 @@ class SoftwareIdentity:
         """Sign 32 bytes; return a BIP 340 signature (64 bytes).
 
         Raises:
-            SignerError: not 32 bytes.
+            SignerError: the digest is not 32 bytes.
         """
         if len(digest) != 32:
             raise SignerError(f"a digest of {len(digest)} bytes cannot be signed, expected 32")
@@ -143,14 +144,14 @@ class SoftwareIdentity:
 
 
 class SeedPreimages:
-    """Preimages and access tokens from the swap seed; fulfils ``interfaces.PreimageSource``.
+    """Preimages and access tokens from the swap seed; implements ``PreimageSource``.
 
     Args:
-        seed: 32 bytes. Whoever has it can collect every open swap of its owner, and without it no swap can be
-            collected: back it up before the first transfer.
+        seed: 32 bytes. It gives access to every open swap of its owner, and without it no swap can be collected: back
+            it up before the first transfer.
 
     Raises:
-        SignerError: another length.
+        SignerError: the seed is not 32 bytes.
     """
 
     def __init__(self, seed: bytes) -> None:
@@ -164,17 +165,17 @@ class SeedPreimages:
         return cls(read_secret_file(path))
 
     def preimage(self, swap_id: SwapId) -> Preimage:
-        """HMAC-SHA256(seed, the swap id's 32 hex digits as ASCII): always the same."""
+        """HMAC-SHA256(seed, the swap id's 32 hex digits in ASCII), the same at every call."""
         return Preimage(hmac.digest(self._seed, swap_id.encode("ascii"), "sha256"))
 
     def access_token(self, swap_id: SwapId) -> bytes:
-        """HMAC-SHA256(seed, "access" and the swap id's 32 hex digits), 32 bytes: with it the swap can be read at the
-        provider. It reveals nothing of the preimage."""
+        """HMAC-SHA256(seed, "access" and the swap id's 32 hex digits), 32 bytes, which gives read access to the swap at
+        the provider. It reveals nothing about the preimage."""
         return hmac.digest(self._seed, b"access" + swap_id.encode("ascii"), "sha256")
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits that tell seeds apart and reveal nothing of them: the head of a tagged hash (BIP 340)."""
+        """16 hex digits that identify the seed without revealing it: the start of a tagged hash (BIP 340)."""
         return tagged_hash(_FINGERPRINT_TAG, self._seed)[:8].hex()
 
     def __repr__(self) -> str:

@@ -1,1 +1,1 @@
-"""Machinery: the journal that remembers swaps, and the runner that carries them out."""
+"""The journal that stores swaps, and the runner that drives them."""

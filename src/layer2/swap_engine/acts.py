@@ -1,6 +1,6 @@
-"""The acts of one swap: prepared, journaled, performed, and asked about; each exactly as it was journaled.
+"""The acts of one swap: preparation, performance exactly as journaled, and status.
 
-What leaves this process is durable as leaving before its first byte is sent. What was not answered may have happened.
+The journal marks an act as leaving before its first byte is sent. An act without an answer may have happened.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ __all__ = ["Acts", "Prepared"]
 
 LOG: Final = logging.getLogger("layer2.swap_engine")
 _LONGEST_SEND_SECONDS: Final = 120.0
-"""An act that is cut off may have left, so that clients have ample time to learn more."""
+"""An act that is interrupted may have been sent, so clients get ample time for a definite answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What a step's orders came to."""
+    """The result of preparing a step's orders."""
 
     new: tuple[Intent, ...]
     """To be journaled and then performed."""
     again: tuple[Intent, ...]
     """Journaled already."""
     failed: Mapping[Order, Exception | None]
-    """Orders that nothing could be prepared for; None where it was too early to try again."""
+    """Orders that could not be prepared, each with its error; None if a retry is not due yet."""
 
 
 class Acts:
@@ -51,14 +51,14 @@ class Acts:
         self._unsettled: list[Intent] = []
 
     async def load(self) -> None:
-        """Read the intents anew, and take back what was prepared and is not among them."""
+        """Read the intents again, and discard prepared acts that are not among them."""
         self._intents = list(await self._around.journal.intents(self._swap_id))
         unsettled, self._unsettled = self._unsettled, []
         known = {one.number: one.act for one in self._intents}
         self.discard([intent for intent in unsettled if known.get(intent.number) != intent.act])
 
     async def views(self, seen: Mapping[LegEnd, LegView | None]) -> Mapping[Act, ActView]:
-        """What became of every act that has an intent."""
+        """The status of every act that has an intent."""
         if self._intents is None:
             await self.load()
         last = {_act_of(intent): intent for intent in self._known}
@@ -72,13 +72,13 @@ class Acts:
         if not intent.delivery.is_out:
             return ActStatus.UNSEEN
         if view is None:
-            # Not known is not lost: nothing is sent on the strength of it.
+            # An unreadable leg does not mean a lost act: nothing may be sent because of it.
             return ActStatus.UNDER_WAY
         try:
             async with asyncio.timeout(LONGEST_CALL_SECONDS):
                 status = await self._legs.layer(act.end).act_status(_of_layer(intent))
         except Exception as error:  # noqa: BLE001 - noted, with its traceback
-            self._note(("status", act), f"the state of {_name(act)} cannot be read", error)
+            self._note(("status", act), f"the status of {_name(act)} cannot be read", error)
             return ActStatus.UNDER_WAY
         self._backoff.worked(("status", act))
         leg = self._legs.swap.leg(act.end)
@@ -88,7 +88,7 @@ class Acts:
         return status
 
     async def prepare(self, state: State, step: Step, observed: Observed) -> Prepared:
-        """Make what a step orders, and what has to be offered at a higher price; what fails stops nothing else."""
+        """Prepare a step's orders, and the acts that need a higher fee. If one fails, the others are still prepared."""
         new: list[Intent] = []
         again: list[Intent] = []
         failed: dict[Order, Exception | None] = {}
@@ -117,8 +117,9 @@ class Acts:
         if act.verb is Verb.COLLECT:
             preimage = self.preimage(observed)
             if preimage is None:
-                raise JournalError("the preimage is not known where it should be", transfer_id=self._swap_id)
-        # Before funding: every act that may be needed later. Before showing the preimage: the claim; not after.
+                raise JournalError("the preimage to collect with is unknown", transfer_id=self._swap_id)
+        # Before funding, check every act that may be needed later. Before revealing the preimage, check the claim.
+        # After that, check nothing: the claim must be tried in any case.
         if act.verb is Verb.FUND:
             checked: tuple[LegEnd, ...] = (LegEnd.SOURCE, LegEnd.DESTINATION)
         else:
@@ -130,10 +131,10 @@ class Acts:
         return _journaled(made, preimage)
 
     async def _reprice(self, observed: Observed, new: list[Intent]) -> None:
-        """Claims and refunds that are under way and have to be offered at a higher price, as their next attempts.
+        """Add the next attempts of claims and refunds that are under way and need a higher fee.
 
-        It is the same act with the same nonce, so the machine is not asked: what it ordered once is under way until it
-        has an effect or has failed.
+        Each is the same act with the same nonce, so the machine does not decide again: its order stays under way until
+        it takes effect or fails.
         """
         last = {_act_of(intent): intent for intent in self._known}
         for act, intent in last.items():
@@ -146,15 +147,15 @@ class Acts:
                 async with asyncio.timeout(LONGEST_CALL_SECONDS):
                     repriced = await self._legs.layer(act.end).repriced(_of_layer(intent), self._legs.htlcs[act.end])
             except Exception as error:  # noqa: BLE001 - noted, with its traceback
-                # It waits at the price that it has.
-                self._note(key, f"{_name(act)} is not offered at a higher price", error)
+                # It keeps its fee.
+                self._note(key, f"the fee of {_name(act)} cannot be raised", error)
                 continue
             self._backoff.worked(key)
             if repriced is not None:
                 new.append(self._next_intent(act, {**intent.act, "act": repriced}, new))
 
     def preimage(self, observed: Observed) -> Preimage | None:
-        """From the seed where this party made it, otherwise from a leg, or from the intent to collect with it."""
+        """The preimage, from the seed if this party made it, otherwise from a leg or from the intent to collect."""
         if self._legs.swap.made_preimage and self._around.preimages is not None:
             candidates = [self._around.preimages.preimage(self._swap_id)]
         else:
@@ -166,27 +167,27 @@ class Acts:
         return next((one for one in candidates if one.payment_hash == wanted), None)
 
     def journaled(self, intents: Sequence[Intent]) -> None:
-        """The journal has these now."""
+        """Note that the journal contains these intents."""
         self._known.extend(intents)
 
     async def not_journaled(self, intents: Sequence[Intent]) -> None:
-        """Writing these failed: take them back, unless the journal has them in spite of the error."""
+        """Discard these intents after a failed write, unless the journal contains them despite the error."""
         self._unsettled.extend(intents)
         try:
             await self.load()
         except Layer2Error:
-            LOG.warning("%s: whether an act was journaled cannot be read; it is not performed", self._label)
+            LOG.warning("%s: the journal cannot be read after a failed write; the act is not performed", self._label)
 
     def discard(self, intents: Sequence[Intent]) -> None:
-        """Take back what was prepared and surely not journaled."""
+        """Discard prepared acts that are certainly not journaled."""
         for intent in intents:
             try:
                 self._legs.layer(LegEnd(intent.end)).discard(_of_layer(intent))
             except Exception:
-                LOG.exception("%s: an act that was not journaled cannot be taken back", self._label)
+                LOG.exception("%s: a prepared act that was not journaled cannot be discarded", self._label)
 
     async def perform(self, intents: Sequence[Intent]) -> None:
-        """Perform what is journaled: those of one leg in their order, and the legs side by side."""
+        """Perform journaled intents: those of one leg in order, and both legs concurrently."""
         by_end: dict[str, list[Intent]] = {}
         for intent in intents:
             by_end.setdefault(intent.end, []).append(intent)
@@ -203,11 +204,11 @@ class Acts:
                 await self._record(intent, Delivery.LEAVING)
             delivery = await self._send(act, intent)
             if delivery is Delivery.UNSENT and before.is_out:
-                # This attempt did not leave; an earlier one may have.
+                # This attempt was not sent; an earlier one may have been.
                 delivery = Delivery.UNKNOWN if before is Delivery.LEAVING else before
             await self._record(intent, delivery)
         except JournalError as error:
-            self._note(act, f"what became of {_name(act)} could not be journaled", error)
+            self._note(act, f"the delivery of {_name(act)} could not be journaled", error)
 
     async def _send(self, act: Act, intent: Intent) -> Delivery:
         try:
@@ -215,7 +216,7 @@ class Acts:
                 await self._legs.layer(act.end).perform(_of_layer(intent))
         except Exception as error:  # noqa: BLE001 - noted, with its traceback
             delivery = _delivery_of(error)
-            self._note(act, f"{_name(act)} was not taken ({delivery.value})", error)
+            self._note(act, f"{_name(act)} was not accepted ({delivery.value})", error)
             return delivery
         self._backoff.worked(act)
         return Delivery.TAKEN
@@ -235,13 +236,13 @@ class Acts:
 
     def _note(self, key: object, what: str, error: Exception) -> None:
         seconds = self._backoff.failed(key)
-        # What is not a Layer2Error is a fault of this package: its traceback is needed.
+        # Any other exception is a bug of this package, so its traceback is needed.
         trace = None if isinstance(error, Layer2Error | TimeoutError) else error
-        LOG.warning("%s: %s: %s; again in %.1f s", self._label, what, error, seconds, exc_info=trace)
+        LOG.warning("%s: %s: %s; retry in %.1f s", self._label, what, error, seconds, exc_info=trace)
 
 
 def _journaled(made: Json, preimage: Preimage | None) -> Json:
-    """What an intent holds: the layer's act and, to make it anew when no leg shows the preimage any more, that."""
+    """An intent's content: the layer's act and, for a claim, the preimage, in case no leg shows it later."""
     return {"act": made} if preimage is None else {"act": made, "preimage": preimage.secret.hex()}
 
 
@@ -259,7 +260,7 @@ def _name(act: Act) -> str:
 
 
 def _delivery_of(error: Exception) -> Delivery:
-    """What an error of a send shows about its way out. Where it shows nothing, the send may have left."""
+    """What an error of a send shows about its delivery. If it shows nothing, the act may have been sent."""
     if not isinstance(error, Layer2Error) or isinstance(error, BadAnswer):
         return Delivery.UNKNOWN
     match error.outcome:

@@ -1,8 +1,8 @@
-"""One swap under way: observe, decide, journal, act, wait; again and again until it is final.
+"""Drives one swap: observe, decide, journal, act and wait, until the swap is final.
 
-The only place that decides is the pure machine, the only memory is the journal. Every act is durable before it is
-performed, and what was journaled is performed exactly, so that to die anywhere in here loses and doubles nothing.
-What concerns one leg stops nothing on the other: a leg that cannot be read is a leg that shows nothing now.
+Only the pure machine decides, and only the journal remembers. Every act is durable before it is performed, and is
+performed exactly as journaled, so a crash at any point neither loses nor repeats anything. A failure on one leg does
+not stop the other: a leg that cannot be read shows nothing at this turn.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ __all__ = ["Driver"]
 
 LOG: Final = logging.getLogger("layer2.swap_engine")
 _SHORTEST_WAIT_SECONDS: Final = 0.05
-"""``wait_for_change`` may return too early; this keeps a layer that always does so from spinning."""
+"""``wait_for_change`` may return too early; this minimum prevents a busy loop."""
 _FAILURES_TO_NOTICE: Final = 8
-"""So many failures in a row, within a minute, need a human's attention; fewer do not."""
+"""This many consecutive failures, which take about a minute, need an operator's attention."""
 _TURN: Final = "turn"
 
 
 class Driver:
-    """Drives one swap. ``record`` is the newest version that it wrote or read."""
+    """Drives one swap. ``record`` is the newest version that the driver wrote or read."""
 
     def __init__(self, around: Surroundings, record: SwapRecord) -> None:
         signed = record_terms(record)
@@ -51,7 +51,7 @@ class Driver:
         digest = terms_hash(signed.terms)
         htlcs = {end: Htlc(swap.leg(end), signed.terms.payment_hash, digest) for end in LegEnd}
         self._legs = PartyLegs(around, swap, htlcs, _sides(record.role, made_preimage))
-        # A provider knows a swap by its hash, as its layers and its takers' payments name it.
+        # A provider's logs identify a swap by its hash, as its layers and its takers' payments do.
         is_taker = record.role is Role.TAKER
         self._label = f"swap {record.swap_id}" if is_taker else f"hash {signed.terms.payment_hash.hex()[:16]}"
         self._backoff = Backoff()
@@ -62,7 +62,7 @@ class Driver:
         self._stale = False
 
     async def run(self) -> None:
-        """Return when the swap is final. Errors are logged and tried again with back-off, without end."""
+        """Return when the swap is final. Errors are logged and retried with back-off, indefinitely."""
         while not self.record.is_final:
             try:
                 waiting = await self.turn()
@@ -81,17 +81,17 @@ class Driver:
         self.free()
 
     def free(self) -> None:
-        """Keep nothing for the swap any more."""
+        """Release everything that is reserved for the swap."""
         for end in self._legs.sides:
             if self._swap.leg(end).protocol not in self._around.legs:
                 continue
             try:
                 self._legs.layer(end).free(self._legs.htlcs[end])
             except Exception as error:  # noqa: BLE001 - noted, with its traceback
-                self._note(("free", end), f"what was kept for the {end.value} is not freed", error)
+                self._note(("free", end), f"the reserve for the {end.value} cannot be released", error)
 
     async def turn(self) -> tuple[Observed, int | None] | None:
-        """Look, decide, journal and act once; return what to wait on, or None where another turn can follow at once.
+        """Observe, decide, journal and act once; return what to wait on, or None if the next turn can follow at once.
 
         Raises:
             StaleSwap: another task moved the swap.
@@ -109,7 +109,7 @@ class Driver:
             step = declined(self._swap, state, observed, error.message)
             if step.state == state:
                 raise
-            # The acts that follow from it are ordered in the next turn.
+            # The next turn orders the acts that follow.
             await self._advance(state, step, observed, Prepared((), (), {}))
             return None
         await self._acts.perform((*prepared.new, *prepared.again))
@@ -139,7 +139,7 @@ class Driver:
         return view
 
     async def _reserve(self, views: Mapping[LegEnd, LegView | None]) -> None:
-        """Keep what the swap may need to finish, as soon as its own money or the other party's is ahead of it."""
+        """Reserve what the swap may need to finish, as soon as any party's money is at stake."""
         state = record_state(self.record)
         if state.is_final or (isinstance(state, ProviderAgreed) and state.source_tx_id is None):
             return
@@ -150,7 +150,7 @@ class Driver:
                 async with asyncio.timeout(LONGEST_CALL_SECONDS):
                     await self._legs.layer(end).reserve(self._legs.htlcs[end], side)
             except Exception as error:  # noqa: BLE001 - noted, with its traceback
-                self._note(("reserve", end), f"nothing is kept for the {end.value}", error)
+                self._note(("reserve", end), f"nothing can be reserved for the {end.value}", error)
                 continue
             self._backoff.worked(("reserve", end))
             self._reserved.add(end)
@@ -160,7 +160,7 @@ class Driver:
     async def _prepare(self, state: State, step: Step, observed: Observed) -> tuple[Step, Prepared]:
         prepared = await self._acts.prepare(state, step, observed)
         for order, error in prepared.failed.items():
-            # The machine orders other acts again in the state that follows; to fund and to show begin with the state.
+            # The machine orders other acts again in the next state; funding and revealing start together with theirs.
             begins = order.manner is Manner.NEW and order.act.verb in (Verb.FUND, Verb.COLLECT)
             if order.act.verb is Verb.FUND and isinstance(error, InsufficientFunds | FundsRulesError):
                 return await self._decline(state, observed, prepared, error.message)
@@ -171,7 +171,7 @@ class Driver:
     async def _decline(
         self, state: State, observed: Observed, prepared: Prepared, reason: str
     ) -> tuple[Step, Prepared]:
-        """The funding that was ordered cannot be made, and nothing is intended yet."""
+        """The ordered funding cannot be made, and no intent is journaled yet."""
         step = declined(self._swap, state, observed, reason)
         if step.state == state:
             return step, prepared
@@ -179,7 +179,7 @@ class Driver:
         return step, await self._acts.prepare(state, step, observed)
 
     async def _commit(self, state: State, step: Step, observed: Observed, prepared: Prepared) -> bool:
-        """Write the state with the intents of its new acts; whether there was anything to write."""
+        """Write the state with the intents of its new acts; return whether there was anything to write."""
         try:
             if step.state.is_final and not state.is_final and not await self._endings.is_ready(step.state, observed):
                 step = self._not_yet(state, step)
@@ -191,7 +191,7 @@ class Driver:
             raise
 
     def _not_yet(self, state: State, step: Step) -> Step:
-        """The end is reached, and its proof is waited for: until then the swap goes on as it is."""
+        """The end is reached, but its proof is not complete: until then the swap stays in its state."""
         if not (isinstance(state, TakerCollecting) and isinstance(step.state, TakerCompleted)):
             return Step(state)
         arrived = replace(
@@ -199,14 +199,14 @@ class Driver:
             source_tx_id=step.state.source_tx_id,
             destination_tx_id=step.state.destination_tx_id,
             has_arrived=True,
-            # What is waited for now is the other party, within bounds.
+            # The wait is now for the other party, for a limited time.
             final_at=self._endings.complete_by,
         )
         return Step(arrived, event=None if state.has_arrived else "arrived")
 
     async def _save_arrival(self, state: State, step: Step, observed: Observed) -> None:
         if getattr(step.state, "has_arrived", False) and not getattr(state, "has_arrived", False):
-            await self._endings.save_what_is_there(step.state, observed)
+            await self._endings.save_arrival(step.state, observed)
 
     async def _advance(self, state: State, step: Step, observed: Observed, prepared: Prepared) -> bool:
         looks = self._attention(step.state, observed)
@@ -235,7 +235,7 @@ class Driver:
         return True
 
     def _attention(self, state: State, observed: Observed) -> str | None:
-        """What a human has to look at. Of a node that is away only briefly, the last view stands."""
+        """What an operator has to check. While a node is unreachable only briefly, the last view counts."""
         views = {LegEnd.SOURCE: observed.source, LegEnd.DESTINATION: observed.destination}
         for end in self._legs.sides:
             if views[end] is None and self._backoff.failures(end) < _FAILURES_TO_NOTICE:
@@ -248,7 +248,7 @@ class Driver:
     # Waiting
 
     async def _wait(self, observed: Observed, wake_at: int | None) -> None:
-        """Until a layer may answer something else, the machine wants to look, or what failed is to be tried again."""
+        """Wait until a layer may show a change, the machine's wake-up time comes, or a retry is due."""
         times = [self._around.poll_seconds, self._backoff.seconds_left(), self._endings.look_again_in()]
         if wake_at is not None:
             times.append(wake_at - self._around.clock.now())
@@ -271,7 +271,7 @@ class Driver:
         for end, wait in done.items():
             error = None if wait.cancelled() else wait.exception()
             if isinstance(error, Exception):
-                self._note(("wait", end), f"changes of the {end.value} leg are not announced", error)
+                self._note(("wait", end), f"changes of the {end.value} leg cannot be awaited", error)
             elif error is not None:
                 raise error
             else:
@@ -295,10 +295,10 @@ class Driver:
 
     def _note(self, key: object, what: str, error: Exception) -> None:
         seconds = self._backoff.failed(key)
-        # What is not a Layer2Error is a fault of this package: its traceback is needed.
+        # Any other exception is a bug of this package, so its traceback is needed.
         trace = None if isinstance(error, Layer2Error | TimeoutError) else error
         state = self.record.state["state"]
-        LOG.warning("%s in state %s: %s: %s; again in %.1f s", self._label, state, what, error, seconds, exc_info=trace)
+        LOG.warning("%s in state %s: %s: %s; retry in %.1f s", self._label, state, what, error, seconds, exc_info=trace)
 
 
 def _sides(role: Role, made_preimage: bool) -> Mapping[LegEnd, Side]:
@@ -306,5 +306,5 @@ def _sides(role: Role, made_preimage: bool) -> Mapping[LegEnd, Side]:
         return {LegEnd.SOURCE: Side.PAYEE, LegEnd.DESTINATION: Side.PAYER}
     if made_preimage:
         return {LegEnd.SOURCE: Side.PAYER, LegEnd.DESTINATION: Side.PAYEE}
-    # A third party is paid: the taker's own node has no part in that.
+    # A third party is paid: the taker's node takes no part in that leg.
     return {LegEnd.SOURCE: Side.PAYER}

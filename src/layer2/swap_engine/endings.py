@@ -1,6 +1,6 @@
-"""How a swap ends for its owner: with a proof, and with some patience for the other party's.
+"""The proof of a swap at its end, with a limited wait for the other party's evidence.
 
-Nothing here decides about money. A proof may lack a leg, and what goes wrong here is logged and ends nothing.
+Nothing here decides about money. A proof may lack a leg. Failures here are logged and do not stop the swap.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ LOG: Final = logging.getLogger("layer2.swap_engine")
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The evidence of both legs, as far as it is there."""
+    """The available evidence of both legs."""
 
     evidence: dict[LegEnd, LegEvidence | None]
     unread: frozenset[LegEnd]
-    """Legs whose node could not be asked."""
+    """Legs whose node could not be read."""
 
 
 class Endings:
     """The proofs of one swap.
 
     Args:
-        preimage: the swap's, from what was observed; None while it is not known.
+        preimage: finds the swap's preimage in an observation; returns None while it is unknown.
     """
 
     def __init__(
@@ -64,10 +64,10 @@ class Endings:
         self._ended_at: float | None = None
         self._was_courteous = False
         self.complete_by: int | None = None
-        """Unix seconds by which an end that waits for evidence is written without it."""
+        """Unix seconds at which the final state is written even without complete evidence."""
 
     async def is_ready(self, state: State, observed: Observed) -> bool:
-        """Whether a final state may be written: with its proof saved, or where waiting for more is over.
+        """Whether a final state may be written: its proof is saved and complete, or the wait for more has ended.
 
         Raises:
             JournalError: the proof cannot be saved.
@@ -92,14 +92,14 @@ class Endings:
         return True
 
     def look_again_in(self) -> float | None:
-        """Seconds until something is due while the end waits for evidence; None where it does not wait."""
+        """Seconds until the next step while the end waits for evidence; None if it does not wait."""
         if self._ended_at is None:
             return None
         waited, patience = asyncio.get_running_loop().time() - self._ended_at, self._legs.around.rules.courtesy
         return max(0.0, (patience / 2 if waited < patience / 2 else patience) - waited)
 
-    async def save_what_is_there(self, state: State, observed: Observed) -> None:
-        """Keep a proof of what has arrived; a later one takes its place.
+    async def save_arrival(self, state: State, observed: Observed) -> None:
+        """Save a proof of what has arrived; a later proof replaces it.
 
         Raises:
             JournalError: the proof cannot be saved.
@@ -135,7 +135,7 @@ class Endings:
         return _Found(evidence, frozenset(unread))
 
     async def _courtesy(self, state: State, observed: Observed) -> None:
-        """Let the other party be paid where it did not see to it: then its collecting proves the swap."""
+        """Collect a leg for the other party if it has not done so: that claim then completes the proof."""
         if self._was_courteous or not isinstance(state, TakerCompleted | ProviderCompleted):
             return
         self._was_courteous = True
@@ -153,7 +153,7 @@ class Endings:
                 async with asyncio.timeout(LONGEST_CALL_SECONDS):
                     await self._legs.layer(end).courtesy(self._legs.htlcs[end], preimage)
             except Exception as error:  # noqa: BLE001 - logged, with its traceback
-                self._log(f"the {end.value} is not collected for the other party", error)
+                self._log(f"the {end.value} cannot be collected for the other party", error)
 
     async def _save(self, found: _Found, state: State, observed: Observed) -> None:
         source, destination = (
@@ -165,12 +165,12 @@ class Endings:
         try:
             proof = make_proof(self._signed, source, destination)
         except Exception as error:  # noqa: BLE001 - logged, with its traceback
-            self._log("no proof can be made of the evidence", error)
+            self._log("no proof can be made from the evidence", error)
             return
         await self._legs.around.journal.save_proof(self._swap_id, proof)
 
     def _by_preimage(self, end: LegEnd, state: State, observed: Observed) -> LegEvidence | None:
-        """What is left of a leg that a party was paid on, or paid, and whose node shows nothing."""
+        """The evidence that the preimage alone gives of a completed leg whose node shows nothing."""
         if not isinstance(state, TakerCompleted | ProviderCompleted):
             return None
         preimage = self._preimage(observed)

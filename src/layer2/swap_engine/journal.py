@@ -1,16 +1,16 @@
 """The durable record of swaps, single sends and proofs, in one SQLite file.
 
-Every method returns after COMMIT (WAL, synchronous=FULL). Several processes may read the same file. One of them acts:
-it takes the guard with ``act`` first. The compare-and-set on a swap's version decides between the writers within it.
+Every method returns after COMMIT (WAL, synchronous=FULL). Several processes may read the same file. Only the process
+that has taken the lock with ``act`` may act. Within it, a compare-and-set on a swap's version decides between writers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or_keep
 
 from layer2.errors import IdempotencyConflict, StaleSwap
@@ -44,9 +44,9 @@ _SEEN_BY_NODE = [Delivery.TAKEN.value, Delivery.UNKNOWN.value, Delivery.REJECTED
 
 
 class SqliteJournal:
-    """``interfaces.SwapJournal`` and ``interfaces.SendRecords`` in a SQLite file, and the proofs.
+    """``SwapJournal``, ``SendRecords`` and the proofs in a SQLite file.
 
-    Example: ``journal = await SqliteJournal.open(path)``, ``await journal.act()`` where swaps are to be driven, and
+    Example: ``journal = await SqliteJournal.open(path)``, then ``await journal.act()`` to drive swaps, and
     ``await journal.aclose()`` at the end.
 
     Raises, all methods: JournalError when the record cannot be read or written.
@@ -58,7 +58,7 @@ class SqliteJournal:
 
     @classmethod
     async def open(cls, path: Path) -> Self:
-        """Open the journal, or begin a new one (mode 0600).
+        """Open the journal, or create it (mode 0600).
 
         Raises:
             JournalError: it cannot be opened, or a newer version of this package wrote it.
@@ -66,34 +66,34 @@ class SqliteJournal:
         return cls(await Database.open(path))
 
     async def act(self) -> None:
-        """Take the guard, and keep it until ``aclose``: from now on this object alone acts. Can be repeated.
+        """Take the lock until ``aclose``: from now on only this object acts. Can be repeated.
 
         Raises:
-            JournalBusy: another process acts on the file, or another object of this process.
+            JournalBusy: another process acts on the file, or another object in this process.
             JournalError: the journal is closed.
         """
         self._database.check_open()
         self._guard.take()
 
     async def aclose(self) -> None:
-        """Close the file, end its thread and give the guard back. Can be repeated."""
+        """Close the file, end its thread and release the lock. Can be repeated."""
         await self._database.aclose()
         self._guard.give_back()
 
     async def create(self, record: SwapRecord) -> SwapRecord:
-        """Add a swap as version 1; where its key or its quote is taken, return the record that has it and add nothing.
+        """Add a swap as version 1. If another swap holds its key or its quote, add nothing and return that swap.
 
-        A swap that was started from the quote without a key takes the key.
+        A swap that was started from the quote without a key receives the key.
 
         Raises:
-            IdempotencyConflict: the key is taken by another request, or the quote by a swap with another key.
+            IdempotencyConflict: another request holds the key, or a swap with another key holds the quote.
         """
         return await self._database.write(
             lambda connection: swap_that_holds(connection, record) or add_swap(connection, record)
         )
 
     async def load(self, swap_id: SwapId) -> SwapRecord | None:
-        """The swap as it is now, or None."""
+        """The newest version of the swap, or None."""
 
         def work(connection: Connection) -> SwapRecord | None:
             row = connection.execute(select(swaps).where(swaps.c.swap_id == swap_id)).one_or_none()
@@ -102,7 +102,7 @@ class SqliteJournal:
         return await self._database.read(work)
 
     async def find(self, role: Role, idempotency_key: str) -> SwapRecord | None:
-        """The swap of that role that holds the key, or else the newest that was abandoned under it, or None."""
+        """The swap of that role that holds the key, otherwise the newest swap that was abandoned with it, or None."""
         return await self._database.read(lambda connection: find_swap(connection, role, idempotency_key))
 
     async def list(self, *, role: Role | None = None, open_only: bool = False) -> Sequence[SwapRecord]:
@@ -115,7 +115,7 @@ class SqliteJournal:
         return await self._database.read(lambda connection: tuple(read_swap(row) for row in connection.execute(query)))
 
     async def released_under(self, payment_hash: bytes) -> Sequence[SwapRecord]:
-        """A provider's final swaps under a hash, newest first: one of them may be what a late funding is for."""
+        """A provider's final swaps under a hash, newest first: a late funding may belong to one of them."""
         query = (
             select(swaps)
             .where(
@@ -140,13 +140,13 @@ class SqliteJournal:
     ) -> SwapRecord:
         """Write the next state, its intents and an event in one transaction, if ``record.version`` is current.
 
-        A key and a quote that were given back stay given back.
+        A key and a quote that were released stay released.
 
         Raises:
-            StaleSwap: the swap moved on; nothing was written.
-            FundsRulesError: another open swap of this role has an intent to fund under the same hash.
+            StaleSwap: another task advanced the swap; nothing was written.
+            FundsRulesError: another open swap of this role has an intent to fund the same hash, or a swap has paid it.
         """
-        values: dict[str, Any] = {
+        values: dict[str, object] = {
             "version": record.version + 1,
             "state": write_json(state),
             "is_final": is_final,
@@ -163,7 +163,7 @@ class SqliteJournal:
 
         def work(connection: Connection) -> SwapRecord:
             if connection.execute(statement).rowcount != 1:
-                raise StaleSwap("the swap moved on", transfer_id=record.swap_id)
+                raise StaleSwap("another task has advanced the swap", transfer_id=record.swap_id)
             if any(intent.verb == Verb.FUND.value for intent in intents):
                 check_hash_is_free(connection, record)
             for intent in intents:
@@ -174,8 +174,8 @@ class SqliteJournal:
         return await self._database.write(work)
 
     async def record_delivery(self, swap_id: SwapId, number: int, delivery: Delivery) -> None:
-        """Write what is known of an intent's way out. What the node may have seen, it may have seen forever:
-        ``TAKEN``, ``UNKNOWN`` and ``REJECTED`` never go back to a delivery before them."""
+        """Write what is known of an intent's delivery. ``TAKEN``, ``UNKNOWN`` and ``REJECTED`` never change back to an
+        earlier delivery, because the node may have seen the act."""
         statement = update(intents).where(intents.c.swap_id == swap_id, intents.c.number == number)
         if delivery.value not in _SEEN_BY_NODE:
             statement = statement.where(intents.c.delivery.not_in(_SEEN_BY_NODE))
@@ -189,7 +189,7 @@ class SqliteJournal:
             lambda connection: tuple(read_intent(row) for row in connection.execute(query))
         )
 
-    async def events(self, swap_id: SwapId) -> Sequence[Mapping[str, Any]]:
+    async def events(self, swap_id: SwapId) -> Sequence[Json]:
         """All events of a swap, oldest first: ``version``, ``event``, ``at``, ``state``."""
         query = select(events).where(events.c.swap_id == swap_id).order_by(events.c.version)
         return await self._database.read(
@@ -200,27 +200,39 @@ class SqliteJournal:
         )
 
     async def owners(self) -> Sequence[JournalOwner]:
-        """Whose swaps the journal holds."""
+        """The owners of the journal's swaps."""
         query = select(owner_table).order_by(owner_table.c.kind, owner_table.c.value)
         return await self._database.read(
             lambda connection: tuple(JournalOwner(row.kind, row.value) for row in connection.execute(query))
         )
 
     async def add_owners(self, owners: Sequence[JournalOwner]) -> None:
-        """Allow more of them; those that are known stay as they are."""
+        """Add owners; known ones stay unchanged."""
         rows = [{"kind": owner.kind, "value": owner.value} for owner in owners]
         if rows:
             statement = insert_or_keep(owner_table).values(rows).on_conflict_do_nothing()
             await self._database.write(lambda connection: connection.execute(statement).close())
 
+    async def release_owners(self) -> bool:
+        """Remove the owners of a journal that holds neither a swap nor a send; return whether that was so."""
+
+        def work(connection: Connection) -> bool:
+            used = connection.execute(select(swaps.c.number).limit(1)).first()
+            used = used or connection.execute(select(sends.c.protocol).limit(1)).first()
+            if used is None:
+                connection.execute(delete(owner_table))
+            return used is None
+
+        return await self._database.write(work)
+
     async def save_proof(self, swap_id: SwapId, proof: bytes) -> None:
-        """Keep the proof of a swap, in the place of one that is kept already."""
+        """Save the proof of a swap; it replaces an earlier one."""
         statement = insert_or_keep(proofs).values(swap_id=swap_id, proof=proof)
         statement = statement.on_conflict_do_update(index_elements=[proofs.c.swap_id], set_={"proof": proof})
         await self._database.write(lambda connection: connection.execute(statement).close())
 
     async def load_proof(self, swap_id: SwapId) -> bytes | None:
-        """The proof of a swap, or None while there is none."""
+        """The proof of a swap, or None without one."""
         query = select(proofs.c.proof).where(proofs.c.swap_id == swap_id)
         found: bytes | None = await self._database.read(
             lambda connection: connection.execute(query).scalar_one_or_none()
@@ -228,10 +240,10 @@ class SqliteJournal:
         return found
 
     async def add_send(self, record: SendRecord) -> SendRecord:
-        """Write the record, or return the one that has the same protocol and key.
+        """Write the record, or return the existing record of the same protocol and key.
 
         Raises:
-            IdempotencyConflict: the key is known with another request.
+            IdempotencyConflict: that record has another request.
         """
 
         def work(connection: Connection) -> SendRecord:
@@ -264,10 +276,10 @@ class SqliteJournal:
         return await self._database.read(lambda connection: find_send(connection, protocol, idempotency_key))
 
     async def find_send_of(self, protocol: str, tx_id: str) -> SendRecord | None:
-        """The record of the transaction with that id, whatever its key, or None."""
+        """The record of the transaction with that id, with any key, or None."""
 
         def work(connection: Connection) -> SendRecord | None:
-            # What was sent without a key has its id for one, and is found by it; but anyone's key can look like an id.
+            # A send without a key uses its id as the key and is found by it, but a caller's key can look like an id.
             record = find_send(connection, protocol, tx_id)
             is_found = record is not None and record.tx_id == tx_id
             return record if is_found else find_send_of(connection, protocol, tx_id)

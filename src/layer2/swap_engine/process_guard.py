@@ -1,4 +1,4 @@
-"""One process at a time acts on a journal: two would sign with the same keys and the same nonces."""
+"""A lock that lets one process at a time act on a journal: two would sign with the same keys and nonces."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _LONGEST_PID: Final = 32
 
 
 class ProcessGuard:
-    """An advisory lock on ``PATH.lock``, which holds the pid of the process that has it.
+    """An advisory lock on ``PATH.lock``, which contains the pid of the process that has the lock.
 
-    The operating system gives it back when the process ends, however it ends. The file stays.
+    The operating system releases it when the process ends for any reason. The file stays.
     """
 
     def __init__(self, path: Path) -> None:
@@ -27,10 +27,10 @@ class ProcessGuard:
         self._descriptor: int | None = None
 
     def take(self) -> None:
-        """Take the guard; does nothing where this object has it.
+        """Take the lock; does nothing if this object already has it.
 
         Raises:
-            JournalBusy: another process has it, or another object of this one.
+            JournalBusy: another process has it, or another object in this process.
             JournalError: the file cannot be opened or locked.
         """
         if self._descriptor is not None:
@@ -38,9 +38,9 @@ class ProcessGuard:
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise JournalError(f"the guard {self._path} cannot be opened: {error.strerror}") from error
+            raise JournalError(f"the lock file {self._path} cannot be opened: {error.strerror}") from error
         try:
-            # A lock belongs to the open file, so that a second one in this process is refused too.
+            # A lock belongs to the open file, so a second object in this process is refused too.
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(descriptor, _LONGEST_PID, 0).decode("ascii", "replace").strip()
@@ -48,15 +48,15 @@ class ProcessGuard:
             raise self._busy(holder) from None
         except OSError as error:
             os.close(descriptor)
-            raise JournalError(f"the guard {self._path} cannot be taken: {error.strerror}") from error
-        # The pid is for people; a full disk must not keep anybody from acting.
+            raise JournalError(f"the lock file {self._path} cannot be locked: {error.strerror}") from error
+        # The pid is only informative, so a full disk must not prevent the lock.
         with contextlib.suppress(OSError):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
 
     def give_back(self) -> None:
-        """Let another process act. Can be repeated."""
+        """Release the lock. Can be repeated."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
@@ -64,10 +64,10 @@ class ProcessGuard:
     def _busy(self, holder: str) -> JournalBusy:
         if holder == str(os.getpid()):
             return JournalBusy(
-                f"this process acts on the journal {self._journal} already",
+                f"this process already acts on the journal {self._journal}",
                 remedy="use one manager for each journal",
             )
         return JournalBusy(
             f"the process {holder or 'that is starting'} acts on the journal {self._journal}",
-            remedy="wait until it ends, or stop it; reading the journal needs no waiting",
+            remedy="wait until it ends, or stop it; you can read the journal meanwhile",
         )

@@ -1,4 +1,4 @@
-"""Journal records of swaps: made for a plan or for agreed terms, and read as what users see."""
+"""Journal records of swaps: creation from a plan or from agreed terms, and conversion to ``Transfer``."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def planned_record(
     """A taker's new swap, for ``SwapJournal.create``.
 
     Args:
-        quote_id: of the quote that it is started from.
-        access: the token with which the swap can be read at the provider, 32 bytes.
+        quote_id: the id of the quote from which it is started.
+        access: the token that gives read access to the swap at the provider, 32 bytes.
     """
     return SwapRecord(
         swap_id=swap_id,
@@ -80,8 +80,8 @@ def agreed_state() -> Json:
 
 
 def abandoned_state(reason: str) -> Json:
-    """The taker's final state where the terms were refused or nothing was agreed, for
-    ``SwapJournal.advance(..., holds_key=False)``. Never after *agreed*: from there on the machine alone decides."""
+    """The taker's final state if terms were refused or never agreed, for ``SwapJournal.advance(..., holds_key=False)``.
+    Never use it after *agreed*: from that state on, only the machine decides."""
     return write_state(TakerAbandoned(reason))
 
 
@@ -98,10 +98,10 @@ def agreed_record(
     """A provider's new swap under terms that it has signed, for ``SwapJournal.create``.
 
     Args:
-        signed_terms: as ``signed_terms.write_signed_terms`` writes them.
-        quote_id: of the quote that the swap uses up.
-        access: sha256 of the token with which the taker reads the swap, 32 bytes.
-        request: what the taker asked for, without the token or its hash.
+        signed_terms: the result of ``terms.signing.write_signed_terms``.
+        quote_id: the id of the quote that the swap uses.
+        access: sha256 of the token that gives the taker read access to the swap, 32 bytes.
+        request: the taker's request, without the token or its hash.
     """
     return SwapRecord(
         swap_id=swap_id,
@@ -124,7 +124,7 @@ def agreed_record(
 
 
 def write_request(request: TransferRequest) -> dict[str, object]:
-    """What was asked for, as the record keeps it."""
+    """The request as a record stores it."""
     return {
         "asset": request.asset.code,
         "decimals": request.asset.decimals,
@@ -141,7 +141,7 @@ def read_request(record: SwapRecord) -> TransferRequest:
     """The taker's request.
 
     Raises:
-        JournalError: the record is not a taker's, or not one that this package wrote.
+        JournalError: the record is not a taker's, or this package did not write it.
     """
     fields = record.request
     try:
@@ -162,18 +162,18 @@ def record_state(record: SwapRecord) -> State:
     """The machine's state in a record.
 
     Raises:
-        FormatError: the record holds a state that this version does not know.
+        FormatError: this version does not know the record's state.
     """
     return read_state(record.state)
 
 
 def record_terms(record: SwapRecord) -> SignedTerms | None:
-    """The signed terms of a record, None before they are agreed."""
+    """The signed terms of a record, or None before they are agreed."""
     return None if record.terms is None else read_signed_terms(record.terms)
 
 
 def outlook_of(record: SwapRecord, rules: TimelockSettings) -> Outlook:
-    """Where the money of a record is, who acts next and until when, for either role."""
+    """The location of a record's money, the next actor and the deadline, for either role."""
     signed = record_terms(record)
     terms = None if signed is None else signed.terms
     return outlook(
@@ -186,7 +186,7 @@ def outlook_of(record: SwapRecord, rules: TimelockSettings) -> Outlook:
 
 
 def describe(record: SwapRecord, rules: TimelockSettings) -> Transfer:
-    """A taker's record as its user sees it.
+    """A taker's record as a ``Transfer``.
 
     Raises:
         JournalError: the record is not a taker's.

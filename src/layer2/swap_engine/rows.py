@@ -1,4 +1,4 @@
-"""The statements on the journal's tables, within a transaction that the journal has begun."""
+"""SQL statements on the journal's tables, for use within a transaction of the journal."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ def read_intent(row: Row[Any]) -> Intent:
 
 
 def one_swap(connection: Connection, swap_id: SwapId) -> SwapRecord:
-    """A swap that is known to be there."""
+    """A swap that exists."""
     return read_swap(connection.execute(select(swaps).where(swaps.c.swap_id == swap_id)).one())
 
 
 def find_swap(connection: Connection, role: Role, idempotency_key: str) -> SwapRecord | None:
-    """The swap of that role that holds the key, or else the newest that was abandoned under it, or None."""
+    """The swap of that role that holds the key, otherwise the newest swap that was abandoned with it, or None."""
     query = (
         select(swaps)
         .where(swaps.c.role == role.value, swaps.c.idempotency_key == idempotency_key)
@@ -90,10 +90,10 @@ def find_swap(connection: Connection, role: Role, idempotency_key: str) -> SwapR
 
 
 def swap_that_holds(connection: Connection, asked: SwapRecord) -> SwapRecord | None:
-    """The swap that has the key or the quote of a new one, or None where both are free.
+    """The swap that holds the key or the quote of a new swap, or None if both are free.
 
     Raises:
-        IdempotencyConflict: the key is taken by another request, or the quote by a swap with another key.
+        IdempotencyConflict: another request holds the key, or a swap with another key holds the quote.
     """
     held = select(swaps).where(swaps.c.role == asked.role.value, swaps.c.holds_key)
     if asked.idempotency_key is not None:
@@ -113,14 +113,14 @@ def swap_that_holds(connection: Connection, asked: SwapRecord) -> SwapRecord | N
         return known
     if known.idempotency_key is not None:
         raise _conflict("the quote was used with another idempotency key", known)
-    # From now on the key finds this swap, also with another quote.
+    # From now on the key finds this swap, even with another quote.
     keyed = update(swaps).where(swaps.c.swap_id == known.swap_id).values(idempotency_key=asked.idempotency_key)
     connection.execute(keyed)
     return one_swap(connection, known.swap_id)
 
 
 def _conflict(what: str, known: SwapRecord) -> IdempotencyConflict:
-    return IdempotencyConflict(f"{what}; nothing was begun", transfer_id=known.swap_id)
+    return IdempotencyConflict(f"{what}; no transfer was started", transfer_id=known.swap_id)
 
 
 def _first(connection: Connection, query: Select[Any]) -> SwapRecord | None:
@@ -132,7 +132,7 @@ def add_swap(connection: Connection, record: SwapRecord) -> SwapRecord:
     """Add a swap as version 1, with its first event.
 
     Raises:
-        JournalError: there is one with that id.
+        JournalError: a swap with that id exists.
     """
     values = {
         "swap_id": record.swap_id,
@@ -155,17 +155,19 @@ def add_swap(connection: Connection, record: SwapRecord) -> SwapRecord:
     try:
         connection.execute(insert(swaps).values(values))
     except IntegrityError as error:
-        raise JournalError("the journal has a swap with that id already", transfer_id=record.swap_id) from error
+        raise JournalError("the journal already has a swap with that id", transfer_id=record.swap_id) from error
     add_event(connection, record.swap_id, 1, "created", record.created_at, record.state)
     return one_swap(connection, record.swap_id)
 
 
 def check_hash_is_free(connection: Connection, record: SwapRecord) -> None:
-    """Within the transaction that writes the intent, so that two swaps cannot both find the hash free.
+    """Check that no other swap pays the hash.
+
+    Call it in the transaction that writes the intent, so that two swaps cannot both find the hash free.
 
     Raises:
-        FundsRulesError: another open swap of this role has an intent to fund under the same hash, or one that ended has
-            paid under it: a third party's invoice is paid once, over any layer.
+        FundsRulesError: another open swap of this role has an intent to fund the same hash, or a swap that ended has
+            paid it: a third party's invoice is paid once, over any layer.
     """
     same_hash = select(swaps).where(
         swaps.c.payment_hash == record.payment_hash,
@@ -174,7 +176,7 @@ def check_hash_is_free(connection: Connection, record: SwapRecord) -> None:
     )
     paid = same_hash.where(func.json_extract(swaps.c.state, "$.state").in_(_PAID))
     if _first(connection, paid) is not None:
-        raise FundsRulesError("this payment hash was paid before, by another transfer", transfer_id=record.swap_id)
+        raise FundsRulesError("another transfer has already paid this payment hash", transfer_id=record.swap_id)
     begun = same_hash.join(intents, intents.c.swap_id == swaps.c.swap_id).where(
         swaps.c.is_final.is_(False), intents.c.verb == Verb.FUND.value
     )
@@ -186,7 +188,7 @@ def add_intent(connection: Connection, swap_id: SwapId, intent: Intent) -> None:
     """Add an intent.
 
     Raises:
-        JournalError: its number is taken.
+        JournalError: an intent with its number exists.
     """
     try:
         connection.execute(
@@ -200,24 +202,24 @@ def add_intent(connection: Connection, swap_id: SwapId, intent: Intent) -> None:
             )
         )
     except IntegrityError as error:
-        raise JournalError(f"the intent {intent.number} exists already", transfer_id=swap_id) from error
+        raise JournalError(f"the intent {intent.number} already exists", transfer_id=swap_id) from error
 
 
 def add_event(connection: Connection, swap_id: SwapId, version: int, event: str, at: int, state: Json) -> None:
-    """Add the event that made a version."""
+    """Add the event of a version."""
     connection.execute(
         insert(events).values(swap_id=swap_id, version=version, event=event, at=at, state=write_json(state))
     )
 
 
 def find_send(connection: Connection, protocol: str, key: str) -> SendRecord | None:
-    """The record of a single send, by its key."""
+    """The record of a single send by its key, or None."""
     found = select(sends).where(sends.c.protocol == protocol, sends.c.idempotency_key == key)
     return _read_send(connection.execute(found).one_or_none())
 
 
 def find_send_of(connection: Connection, protocol: str, tx_id: str) -> SendRecord | None:
-    """The record of a single send, by its transaction."""
+    """The record of a single send by its transaction, or None."""
     found = select(sends).where(sends.c.protocol == protocol, sends.c.tx_id == tx_id).limit(1)
     return _read_send(connection.execute(found).one_or_none())
 

@@ -1,7 +1,6 @@
-"""Carries swaps out: one driver for each open swap, and the ways to wait for them.
+"""Runs swaps: one driver for each open swap, and methods that wait for them.
 
-A swap outlives every wait, every runner and every process: cancelling or closing here stops nothing but the work
-of this process on it.
+A swap outlives every wait, every runner and every process: cancelling or closing only stops this process's work on it.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def is_final(record: SwapRecord) -> bool:
 
 
 def _closed(swap_id: SwapId) -> TaskCancelled:
-    return TaskCancelled("the runner was closed; the swap goes on at the next start", transfer_id=swap_id)
+    return TaskCancelled("the runner was closed; the swap resumes at the next start", transfer_id=swap_id)
 
 
 def _check_shows_an_end(source: LegView | None) -> None:
@@ -46,15 +45,15 @@ def _check_shows_an_end(source: LegView | None) -> None:
 class SwapRunner:
     """Drives swaps of both roles. It belongs to the event loop in which it is used.
 
-    One runner at a time drives the swaps of a journal: whoever makes one has called the journal's ``act``.
+    One runner at a time drives the swaps of a journal: call the journal's ``act`` before creating one.
 
     Args:
-        legs: of the layers that are up. A layer that is missing counts as unreadable, and can be added later.
-        preimages: makes the preimages of own swaps; None for a provider.
-        rules: of the network that all swaps are on.
+        legs: the layers that are up. A missing layer counts as unreadable, and can be added later.
+        preimages: makes the preimages of the taker's swaps; None for a provider.
+        rules: the settings of the network of all swaps.
         on_change: called in the loop with every new version of a record; must not block.
         make_proof: called when money has arrived and before a final state is written; None makes no proofs.
-        poll_seconds: look at a swap at least this often, whatever the layers announce.
+        poll_seconds: maximum interval between two reads of a swap, even if no layer announces a change.
     """
 
     def __init__(
@@ -79,11 +78,11 @@ class SwapRunner:
         self._closed = False
 
     def drive(self, record: SwapRecord) -> None:
-        """Go on with an agreed swap in the background; a swap that is being driven already stays as it is.
+        """Drive an agreed swap in the background. Does nothing for a swap that is already driven.
 
         Raises:
             JournalError: the record has no terms.
-            TaskCancelled: the runner is closed; the swap goes on at the next start.
+            TaskCancelled: the runner is closed; the swap resumes at the next start.
         """
         self._check_open(record)
         if record.swap_id in self._tasks:
@@ -96,15 +95,15 @@ class SwapRunner:
             self._start(driver)
 
     async def revisit(self, record: SwapRecord) -> SwapRecord:
-        """Look once at a provider's swap that is final: a funding that came late opens it again, and is given back.
+        """Check a provider's final swap once: a late funding reopens the swap, which then returns the funding.
 
         Returns:
-            The swap as it is then; where it is open it is being driven.
+            The newest record. If it is open, the swap is being driven.
 
         Raises:
-            NodeError: the source cannot be read now, or holds money that is not settled yet; look again later.
-            JournalError: the record has no terms, or the swap moved on meanwhile.
-            TaskCancelled: the runner is closed; the swap goes on at the next start.
+            NodeError: the source cannot be read now, or holds money that is not settled yet; try again later.
+            JournalError: the record has no terms, or another task has advanced the swap.
+            TaskCancelled: the runner is closed; the swap resumes at the next start.
         """
         self._check_open(record)
         if not record.is_final or record.swap_id in self._tasks:
@@ -131,20 +130,23 @@ class SwapRunner:
         task.add_done_callback(lambda ended: self._ended(swap_id, ended))
 
     def announce(self, record: SwapRecord) -> None:
-        """Tell watchers and ``on_change`` of a version that was written."""
+        """Send a version that was written to watchers and ``on_change``."""
         for queue in self._watchers.get(record.swap_id, ()):
             queue.put_nowait(record)
         if self._on_change is not None:
             try:
                 self._on_change(record)
             except Exception:
-                # A listener's fault must not stop a swap.
+                # An error of a listener must not stop a swap.
                 LOG.exception("on_change failed in version %d", record.version)
 
     async def resume(self, roles: Sequence[Role] = (Role.TAKER, Role.PROVIDER)) -> Sequence[SwapRecord]:
-        """Drive every open swap of these roles that has terms, whichever layers are up; return those, newest first.
+        """Drive every open swap of these roles that has terms, regardless of which layers are up.
 
-        One that this version cannot read is logged, and holds up no other.
+        A swap that this version cannot read is logged, and does not stop the others.
+
+        Returns:
+            These swaps, newest first.
         """
         resumed = [
             record
@@ -157,15 +159,15 @@ class SwapRunner:
             try:
                 self.drive(record)
             except Exception:
-                LOG.exception("swap %s cannot be driven: look at it", record.swap_id)
+                LOG.exception("swap %s cannot be driven and needs attention", record.swap_id)
         return tuple(resumed)
 
     async def wait(self, swap_id: SwapId, *, until: Callable[[SwapRecord], bool] = is_final) -> SwapRecord:
-        """Return the record once it is as wanted, or final. Cancelling the wait never touches the swap.
+        """Return the record once ``until`` is true for it, or it is final. Cancelling the wait leaves the swap alone.
 
         Raises:
             UnknownTransfer: the journal has no such swap.
-            TaskCancelled: the runner was closed meanwhile.
+            TaskCancelled: the runner was closed.
         """
         watching = self.watch(swap_id)
         try:
@@ -177,9 +179,9 @@ class SwapRunner:
         raise AssertionError("watching ends with a final record")
 
     async def watch(self, swap_id: SwapId) -> AsyncGenerator[SwapRecord, None]:
-        """The record as it is, then every new version up to the final one.
+        """The current record, then every new version up to the final one.
 
-        Versions that another process writes are seen at least every ``poll_seconds``; some may be skipped then.
+        Versions that another process writes are read every ``poll_seconds``, and some of them may be skipped.
 
         Raises: as ``wait``.
         """
@@ -201,7 +203,7 @@ class SwapRunner:
                 del self._watchers[swap_id]
 
     async def aclose(self) -> Sequence[SwapRecord]:
-        """Stop driving at once, without waiting for any swap; return the open ones that were driven."""
+        """Stop driving at once, without waiting for any swap; return the open swaps that were driven."""
         self._closed = True
         tasks, drivers = tuple(self._tasks.values()), tuple(self._drivers.values())
         for task in tasks:
@@ -234,5 +236,5 @@ class SwapRunner:
         self._tasks.pop(swap_id, None)
         self._drivers.pop(swap_id, None)
         if not task.cancelled() and (error := task.exception()) is not None:
-            # A driver ends only with its swap; anything else is a fault of this package, and loud.
+            # A driver ends only with its swap; anything else is a bug of this package.
             LOG.error("a swap's driver ended early", exc_info=error)

@@ -1,4 +1,4 @@
-"""The tables of the journal. ``migrations`` makes them; a test compares the two."""
+"""The tables of the journal. ``migrations`` creates them; a test compares both."""
 
 from __future__ import annotations
 

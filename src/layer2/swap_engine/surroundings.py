@@ -1,4 +1,4 @@
-"""What every driver of a runner shares, and how often each of them tries again what failed."""
+"""What all drivers of a runner share, and the back-off of their retries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from layer2.terms.documents import SignedTerms
 __all__ = ["LONGEST_CALL_SECONDS", "Backoff", "MakeProof", "PartyLegs", "Surroundings", "SwapStore"]
 
 LONGEST_CALL_SECONDS: Final = 30.0
-"""A node that does not answer must not keep the other leg waiting for longer. Clients give up before."""
+"""Maximum delay of one leg by an unresponsive node of the other. Clients time out earlier."""
 _FIRST_RETRY_SECONDS: Final = 0.5
 _LONGEST_RETRY_SECONDS: Final = 30.0
 
@@ -33,24 +33,26 @@ class SwapStore(SwapJournal, Protocol):
     """A journal that also keeps proofs; ``SqliteJournal`` is one."""
 
     async def save_proof(self, swap_id: SwapId, proof: bytes) -> None:
-        """Keep the proof of a swap, in the place of one that is kept already."""
+        """Save the proof of a swap; it replaces an earlier one."""
         ...
 
-    async def load_proof(self, swap_id: SwapId) -> bytes | None: ...
+    async def load_proof(self, swap_id: SwapId) -> bytes | None:
+        """The proof of a swap, or None without one."""
+        ...
 
 
 MakeProof: TypeAlias = Callable[[SignedTerms, LegEvidence | None, LegEvidence | None], bytes]
-"""Makes a proof's bytes from the signed terms and the evidence of source and destination, in this order; None where
-there is none."""
+"""Makes a proof's bytes from the signed terms and the evidence of source and destination, in this order. None means
+missing evidence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What every driver of a runner shares."""
+    """The dependencies and settings that all drivers of a runner share."""
 
     journal: SwapStore
     legs: Mapping[Layer2ProtocolType, HtlcLayer]
-    """Of the layers that are up. One that is missing counts as unreadable, and may join later."""
+    """The layers that are up. A missing layer counts as unreadable, and can be added later."""
     preimages: PreimageSource | None
     rules: TimelockSettings
     clock: Clock
@@ -61,16 +63,16 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class PartyLegs:
-    """The legs of one swap as one party has them."""
+    """The legs of one swap from one party's point of view."""
 
     around: Surroundings
     swap: Swap
     htlcs: Mapping[LegEnd, Htlc]
     sides: Mapping[LegEnd, Side]
-    """A leg that the party's own node has no part in is missing: the payment of a third party's invoice."""
+    """Without the leg in which the party's node takes no part: the payment of a third party's invoice."""
 
     def layer(self, end: LegEnd) -> HtlcLayer:
-        """The client's part in swaps on the layer of that leg.
+        """The ``HtlcLayer`` of that leg's layer.
 
         Raises:
             NodeUnreachable: the layer is not configured, or not up.
@@ -83,32 +85,32 @@ class PartyLegs:
 
 
 class Backoff:
-    """When to try again what failed, each thing for itself: one layer that is away slows down nothing else."""
+    """The time of the next retry, separately for each key: an unreachable layer does not slow down anything else."""
 
     def __init__(self) -> None:
         self._failures: dict[Hashable, tuple[int, float]] = {}
 
     def is_due(self, what: Hashable) -> bool:
-        """Whether it may be tried now."""
+        """Whether a try is due now."""
         failed = self._failures.get(what)
         return failed is None or asyncio.get_running_loop().time() >= failed[1]
 
     def failed(self, what: Hashable) -> float:
-        """Note a failure; return the seconds to wait."""
+        """Record a failure; return the seconds until the next try."""
         count = self.failures(what) + 1
         seconds = float(min(_FIRST_RETRY_SECONDS * 2 ** min(count - 1, 16), _LONGEST_RETRY_SECONDS))
         self._failures[what] = (count, asyncio.get_running_loop().time() + seconds)
         return seconds
 
     def failures(self, what: Hashable) -> int:
-        """How often it has failed since it last went well."""
+        """The number of failures since the last success."""
         return self._failures.get(what, (0, 0.0))[0]
 
     def worked(self, what: Hashable) -> None:
-        """Note that it went well."""
+        """Record a success."""
         self._failures.pop(what, None)
 
     def seconds_left(self) -> float | None:
-        """Until the next of what failed is due; None where nothing is waited for."""
+        """Seconds until the next retry is due; None if there is none."""
         now = asyncio.get_running_loop().time()
         return min((at - now for _, at in self._failures.values() if at > now), default=None)

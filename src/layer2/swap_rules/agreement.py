@@ -1,8 +1,8 @@
-"""What two parties agree on before anyone pays: how a provider builds terms, and how a taker checks them.
+"""The agreement before any payment: how a provider builds terms, and how a taker checks them.
 
-The taker believes two things of what the provider signs: when the terms were issued, within narrow bounds, and what
-the provider names for this swap alone (a hold invoice), which it reads. From these, the quote and its own request it
-builds the terms once more, and every field must be the same. Source: docs/design/transfer-protocol.md.
+The taker accepts two values from the provider's terms: the time of issue, within narrow bounds, and what the provider
+names for this swap alone (a hold invoice), which it checks. From these values, the quote and its own request, it builds
+the terms again, and every field must be equal. Source: docs/design/transfer-protocol.md.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class SwapRequest:
-    """What a taker asks a provider for, under a quote.
+    """A taker's request to a provider, under a quote.
 
     Raises:
-        FormatError: a field of another size or form.
+        FormatError: a field has the wrong size or form.
     """
 
     swap_id: SwapId
@@ -44,11 +44,11 @@ class SwapRequest:
     payment_hash: bytes
     """32 bytes."""
     source: str
-    """What the taker names to pay from: its account or key; empty on Lightning."""
+    """The account or key from which the taker pays; empty on Lightning."""
     destination: str
-    """What the taker names to be paid on: its account, its key, or the invoice that is to be paid."""
+    """The account, the key or the invoice that the provider pays."""
     access_hash: bytes
-    """sha256 of the token with which the swap can be read at the provider, 32 bytes."""
+    """sha256 of the token that gives read access to the swap at the provider, 32 bytes."""
 
     def __post_init__(self) -> None:
         for name in ("swap_id", "quote_id"):
@@ -57,7 +57,7 @@ class SwapRequest:
                 raise FormatError(f"{name} is not 32 lower-case hex digits")
         for name in ("payment_hash", "access_hash"):
             if len(getattr(self, name)) != 32:
-                raise FormatError(f"{name} has not 32 bytes")
+                raise FormatError(f"{name} is not 32 bytes")
 
 
 def build_terms(
@@ -69,16 +69,16 @@ def build_terms(
     provider_named: str = "",
     height: int = 0,
 ) -> Terms:
-    """The one set of terms that follows from a quote, a request and the moment of issue.
+    """The terms that follow from a quote, a request and the moment of issue.
 
     Args:
         issued_at: unix seconds.
-        rules: of the quote's network.
-        provider_named: what the provider's own layer answered to ``provider_request``.
-        height: the newest block of Bitcoin, where a leg has a deadline on Bitcoin.
+        rules: the settings of the quote's network.
+        provider_named: the answer of the provider's layer to ``provider_request``.
+        height: the newest block of Bitcoin, if a leg has a deadline on Bitcoin.
 
     Raises:
-        InvalidRequest: what a party names is not what quote and hash ask for; ``code`` names it.
+        InvalidRequest: what a party names does not match the quote or the hash; ``code`` states what.
         InvalidAmount: a unit cannot express the amount.
         FundsRulesError: a margin does not hold; nothing may be signed or funded.
     """
@@ -113,7 +113,7 @@ def build_terms(
 def taker_requests(
     quote: QuoteTerms, swap_id: SwapId, payment_hash: bytes, now: int, rules: TimelockSettings
 ) -> tuple[OfferRequest, OfferRequest]:
-    """What a taker asks its own layers for, of source and destination, to name it in its request."""
+    """A taker's requests to its own layers of source and destination, whose results it names in its request."""
     request = SwapRequest(swap_id, quote.quote_id, payment_hash, "", "", bytes(32))
     source = _source_plan(quote, request, now, 0, Span(), "", rules)
     destination = _destination_plan(quote, request, now, 0, rules)
@@ -126,7 +126,7 @@ def taker_requests(
 def provider_request(
     quote: QuoteTerms, request: SwapRequest, issued_at: int, height: int, rules: TimelockSettings
 ) -> OfferRequest:
-    """What a provider asks the layer of the source for, as its payee.
+    """A provider's request to its own layer of the source, as the payee.
 
     Raises:
         InvalidRequest, FundsRulesError: what the taker names for the destination cannot be used.
@@ -138,10 +138,10 @@ def provider_request(
 
 
 def check_request_named(quote: QuoteTerms, request: SwapRequest, now: int, rules: TimelockSettings) -> None:
-    """Check what a taker names, before a node does anything on a stranger's account.
+    """Check what a taker names, before a node acts on a stranger's request.
 
     Raises:
-        InvalidRequest: its code names what is wrong.
+        InvalidRequest: ``code`` states what is wrong.
     """
     quote.source.check_named(_source_plan(quote, request, now, 0, Span(), "", rules), rules)
     quote.destination.check_named(_destination_plan(quote, request, now, 0, rules), rules)
@@ -159,16 +159,16 @@ def check_terms(
     """Check a provider's terms before anything is funded.
 
     Args:
-        quote: what ``swap_rules.quotes.check_quote`` has accepted.
-        request: what was asked for, with what the taker itself named.
+        quote: a quote that ``swap_rules.quotes.check_quote`` has accepted.
+        request: the taker's request.
         now: unix seconds by the taker's clock.
-        rules: of the network that the taker's configuration names.
-        height: Bitcoin's newest block at the taker's own node, where a deadline is a height.
+        rules: the settings of the network in the taker's configuration.
+        height: Bitcoin's newest block at the taker's node, if a deadline is a height.
 
     Raises:
-        TermsRefused: with the code ``terms_signature``; ``terms_FIELD``, ``terms_source_FIELD`` or
-            ``terms_destination_FIELD`` for the first field that is not as it must be; ``terms_margins`` for time
-            that is too short by now; or the code of what cannot be used.
+        TermsRefused: code ``terms_signature``; ``terms_FIELD``, ``terms_source_FIELD`` or ``terms_destination_FIELD``
+            for the first field that differs; ``terms_margins`` if the remaining time is too short; or the code of
+            the value that cannot be used.
     """
     terms = signed.terms
     if terms.provider != quote.provider:
@@ -182,7 +182,9 @@ def check_terms(
         raise TermsRefused("the terms were not issued while the quote was valid", code="terms_issued_at")
     issued_height = max(leg.clock_at_issue(terms.issued_at).height for leg in (terms.source, terms.destination))
     if issued_height and abs(issued_height - height) > rules.late_tip_blocks:
-        raise TermsRefused("the terms were issued at another height than this party's node has", code="terms_height")
+        raise TermsRefused(
+            "the terms were issued at another height than that of this party's node", code="terms_height"
+        )
     named = terms.source.named_by_provider
     try:
         expected = build_terms(quote, request, terms.issued_at, rules, provider_named=named, height=issued_height)
@@ -203,7 +205,7 @@ def _compare(terms: Terms, expected: Terms) -> None:
         if field.name in ("source", "destination"):
             _compare_legs(field.name, getattr(terms, field.name), getattr(expected, field.name))
         elif getattr(terms, field.name) != getattr(expected, field.name):
-            raise TermsRefused(f"{field.name} is not what follows from the quote", code=f"terms_{field.name}")
+            raise TermsRefused(f"{field.name} does not follow from the quote", code=f"terms_{field.name}")
 
 
 def _compare_legs(end: str, leg: Leg, expected: Leg) -> None:
@@ -212,7 +214,7 @@ def _compare_legs(end: str, leg: Leg, expected: Leg) -> None:
     for field in fields(leg):  # type: ignore[arg-type]  # every leg is a dataclass
         if getattr(leg, field.name) != getattr(expected, field.name):
             raise TermsRefused(
-                f"{field.name} of the {end} leg is not what follows from the quote and the request",
+                f"{field.name} of the {end} leg does not follow from the quote and the request",
                 code=f"terms_{end}_{field.name}",
             )
 

@@ -1,4 +1,4 @@
-"""The next step of either role: the state decides which machine answers."""
+"""The next step of either role: the type of the state selects the machine."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["declined", "next_step"]
 
 
 def next_step(swap: Swap, state: State, observed: Observed) -> Step:
-    """Decide what follows from what was observed just now."""
+    """Decide the next step from a fresh observation."""
     if isinstance(state, TakerState):
         return taker_step(swap, state, observed)
     return provider_step(swap, state, observed)
 
 
 def declined(swap: Swap, state: State, observed: Observed, reason: str) -> Step:
-    """Decide what follows when a funding that ``next_step`` ordered cannot be made: nothing was intended yet."""
+    """Decide the next step if a funding that ``next_step`` ordered cannot be made and was not journaled."""
     if isinstance(state, TakerState):
         return decline_taker(state, reason)
     return decline_provider(swap, state, observed, reason)

@@ -1,7 +1,7 @@
-"""What both machines share: what they see, what they order, and when an act may be sent again.
+"""The common part of both machines: their input, their orders, and the rules for repeating an act.
 
-A machine is a pure function: ``(swap, state, observed) -> Step``. It gets one fresh read of each leg and of its own
-acts, so a restart is only the next step. It concludes nothing from silence.
+A machine is a pure function: ``(swap, state, observed) -> Step``. Its input is a fresh read of each leg and of its own
+acts, so a restart is simply the next step. It draws no conclusion from missing data.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class LegEnd(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """Something that a party does to a leg."""
+    """An act of a party on a leg."""
 
     verb: Verb
     end: LegEnd
@@ -57,19 +57,19 @@ class ActView:
     """What is known of an act that has an intent in the journal."""
 
     status: ActStatus
-    """Of its last attempt, as its layer shows it now."""
+    """The status of its last attempt, as its layer shows it now."""
     is_out: bool
-    """Whether an attempt may have left this process. An intent is journaled as such before its first byte leaves, so
-    False is certain, also after a crash."""
+    """Whether an attempt may have been sent. The journal records this before the first byte leaves, so False is certain
+    even after a crash."""
 
 
 class Manner(Enum):
-    """How an act is to be performed."""
+    """How to perform an act."""
 
     NEW = "new"
-    """Prepare it, journal it together with the state, perform it."""
+    """Prepare it, journal it together with the state, and perform it."""
     AGAIN = "again"
-    """Perform the last journaled attempt once more, byte for byte."""
+    """Perform the last journaled attempt again, byte for byte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +82,12 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """What a machine knows of a swap besides its state. It never changes."""
+    """The constant input of a machine: everything about a swap except its state."""
 
     terms: Terms
     settings: TimelockSettings
     made_preimage: bool
-    """Taker: the preimage is its own. False where the terms pay a third party's invoice, and for a provider."""
+    """Taker: it made the preimage. False if the terms pay a third party's invoice, and for a provider."""
 
     def leg(self, end: LegEnd) -> Leg:
         """The leg at that end."""
@@ -96,41 +96,41 @@ class Swap:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What a party's own nodes showed just now."""
+    """A fresh read of a party's nodes."""
 
     now: int
     """Unix seconds, wall time."""
     source: LegView | None
-    """None: the node could not be read now. Nothing follows from that."""
+    """None if the node could not be read. No conclusion follows from None."""
     destination: LegView | None
     acts: Mapping[Act, ActView]
-    """Every act that has an intent."""
+    """Every act that has an intent in the journal."""
 
     def is_out(self, act: Act) -> bool:
-        """Whether the act may have left this process."""
+        """Whether the act may have been sent."""
         view = self.acts.get(act)
         return view is not None and view.is_out
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a machine decided: the state to journal, the acts to perform then, and when to look again."""
+    """A machine's decision: the state to journal, the acts to perform after that, and when to observe again."""
 
     state: State
     orders: tuple[Order, ...] = ()
     wake_at: int | None = None
-    """Unix seconds, wall time: look again by then even if nothing changes."""
+    """Unix seconds of wall time at which to observe again even if nothing changes."""
     event: str | None = None
-    """Why the state changed, for the journal and for logs; None where it did not."""
+    """Why the state changed, for the journal and for logs; None if it did not."""
     settled: bool = True
-    """False: another step can follow at once from what was observed."""
+    """False: another step can follow at once from the same observation."""
 
 
 def order(swap: Swap, observed: Observed, act: Act) -> tuple[Order, ...]:
-    """Order an act unless it is under way: a new one if there was none or it failed, the same if the node lost it.
+    """Order an act unless it is under way: a new act if there was none or it failed, the same act if the node lost it.
 
-    A leg is never funded by a second act: that the first failed is no reason for another. A funding that is not
-    repeatable is sent again only if it surely never left.
+    A leg is never funded by a second act, even if the first failed. A funding that is not repeatable is sent again only
+    if it was certainly never sent.
     """
     view = observed.acts.get(act)
     if view is None:
@@ -149,10 +149,10 @@ def order(swap: Swap, observed: Observed, act: Act) -> tuple[Order, ...]:
 
 
 def take_back(swap: Swap, observed: Observed, end: LegEnd) -> tuple[Order, ...]:
-    """The payer's acts on a leg that is not wanted any more: reclaim what is locked, void what may still be locked.
+    """The payer's acts on an obsolete leg: reclaim what is locked, and void what may still be locked.
 
-    A funding that is not there when the time to collect is over is voided then, and not at its deadline: what is
-    locked in spite of that is reclaimed in time.
+    A funding that is missing at the end of the time to collect is voided then, and not at its deadline. If it is locked
+    after all, it is reclaimed in time.
     """
     leg, view = swap.leg(end), observed.source if end is LegEnd.SOURCE else observed.destination
     if view is None or not leg.payer_reclaims or view.over:
@@ -167,19 +167,19 @@ def take_back(swap: Swap, observed: Observed, end: LegEnd) -> tuple[Order, ...]:
 
 
 def is_funding_out(observed: Observed, end: LegEnd) -> bool:
-    """Whether this party's funding of the leg may have left."""
+    """Whether this party's funding of the leg may have been sent."""
     return observed.is_out(Act(Verb.FUND, end))
 
 
 def is_over(view: LegView | None) -> bool:
-    """Whether a read shows that the money went back for good."""
+    """Whether a read shows that the refund is final."""
     return view is not None and view.state is LegState.RETURNED and (view.over or view.final)
 
 
 def funding_is_over(swap: Swap, observed: Observed, end: LegEnd) -> bool:
-    """Payer: whether its funding can never hold money again, by what the node shows and what the journal knows.
+    """Payer: whether its funding can never hold money again, according to the node and the journal.
 
-    That a node knows nothing of a payment that may have left means nothing: only a message about the payment ends it.
+    A node that does not know a payment that may have been sent proves nothing: only a reported failure ends it.
     """
     view = observed.source if end is LegEnd.SOURCE else observed.destination
     if view is None:
@@ -202,10 +202,10 @@ def holds_money(view: LegView) -> bool:
 
 
 def next_time(now: int, *times: int | None) -> int | None:
-    """The first of the times that is still to come."""
+    """The earliest of the times after ``now``, or None."""
     return min((time for time in times if time is not None and time > now), default=None)
 
 
 def time_on(observed: Observed, view: LegView) -> int:
-    """The later of wall time and the leg's own clock: for what must not be done too late."""
+    """The later of wall time and the leg's clock, for acts that must not be late."""
     return max(observed.now, view.clock.chain_time)

@@ -1,6 +1,6 @@
-"""What a state means to its owner: where the money is, who acts next, by when, and what a human must look at.
+"""The meaning of a state for its party: where the money is, the next actor, the deadline, and what needs attention.
 
-Every deadline is the moment that the guarantee needs, and not the one at which money can move.
+Every deadline is the latest moment at which the guarantees hold, and not the moment at which money can move.
 """
 
 from __future__ import annotations
@@ -46,28 +46,27 @@ __all__ = ["Outlook", "attention", "must_be_back_by", "outlook"]
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What a state means to the party that is in it."""
+    """The meaning of a state for its party."""
 
     next_actor: Actor
-    """``YOU`` is the party itself; ``PROVIDER`` the other one, whichever that is."""
+    """``YOU`` is the party itself; ``PROVIDER`` is the other party in either role."""
     deadline: int | None
-    """Unix seconds by which the next actor must act, or up to which there is nothing to do but wait; None in a final
-    state."""
+    """Unix seconds by which the next actor must act, or until which the party waits; None in a final state."""
     refundable_from: int | None
-    """Unix seconds from which the party alone can take its own money back."""
+    """Unix seconds from which the party can take its money back alone, or None."""
     funds: str
-    """Where the money is."""
+    """Where the money is, as a sentence."""
 
 
 def outlook(
     state: State, terms: Terms | None, rules: TimelockSettings, planned_until: int = 0, *, is_foreign: bool = False
 ) -> Outlook:
-    """What the state means.
+    """The meaning of a state.
 
     Args:
-        terms: None only in the state *planned*, or where it was abandoned from there.
+        terms: None only in the state *planned*, or if the swap was abandoned in that state.
         planned_until: unix seconds at which a plan without terms ends.
-        is_foreign: taker: whether a third party is paid.
+        is_foreign: taker: whether the swap pays a third party.
     """
     if isinstance(state, TakerPlanned):
         return Outlook(Actor.YOU, planned_until, None, "nothing has left your account")
@@ -89,14 +88,14 @@ def _taker(state: TakerState, terms: Terms, rules: TimelockSettings) -> Outlook:
         case TakerPlanned() | TakerAbandoned() | TakerAgreed():
             return Outlook(Actor.YOU, terms.fund_by, None, "nothing has left your account")
         case TakerFunding():
-            funds = f"{paid} are on their way, or about to be"
-            # A payment that may have left, and that the node does not show, is waited for until it surely came back.
+            funds = f"{paid} are being sent"
+            # A payment that may have been sent but is unknown to the node counts as locked until it surely returned.
             until = terms.collect_by if terms.source.payer_reclaims else source_surely_over(terms, rules)
             return Outlook(Actor.YOU, until, back, funds)
         case TakerFunded():
             return Outlook(Actor.PROVIDER, terms.collect_by, back, f"{paid} are {terms.source.holds}")
         case TakerCollecting(has_arrived=True):
-            # A reorganisation of what has arrived is answered by collecting again.
+            # After a reorganisation of what has arrived, the taker collects again.
             until = state.final_at or terms.collect_by
             return Outlook(Actor.YOU, until, None, f"{received} have arrived; keep running until that is final")
         case TakerCollecting():
@@ -105,32 +104,38 @@ def _taker(state: TakerState, terms: Terms, rules: TimelockSettings) -> Outlook:
         case TakerCompleted():
             return Outlook(Actor.NOBODY, None, None, f"{received} are yours")
         case TakerRefunding():
+            until = _refunded_by(terms, rules)
             if terms.source.payer_reclaims:
-                until = back if back is not None else source_surely_over(terms, rules)
-                return Outlook(Actor.YOU, until, back, f"{paid} are on their way back to you")
-            funds = f"{paid} are {terms.source.holds}, and come back by themselves"
-            return Outlook(Actor.PROVIDER, source_surely_over(terms, rules), None, funds)
+                return Outlook(Actor.YOU, until, back, f"{paid} are {terms.source.holds}, and are to be taken back")
+            funds = f"{paid} are {terms.source.holds}, and return to you automatically"
+            return Outlook(Actor.PROVIDER, until, None, funds)
         case TakerRefunded():
             return Outlook(Actor.NOBODY, None, None, f"{paid} are back with you")
         case TakerLost():
             return Outlook(
-                Actor.NOBODY, None, None, f"{paid} went to the provider and nothing came back: they are lost"
+                Actor.NOBODY, None, None, f"{paid} are lost: the provider has them, and you received nothing"
             )
         case _:
             assert_never(state)
 
 
 def _paid_to_stranger(state: TakerCollecting | TakerCompleted, terms: Terms, rules: TimelockSettings) -> Outlook:
-    """Nothing arrives at the taker; what the provider does not collect is taken back."""
+    """Nothing arrives at the taker. It takes back what the provider does not collect."""
     received = f"{_amount(terms.amount, terms.destination)} were paid to the recipient"
     if isinstance(state, TakerCompleted):
         return Outlook(Actor.NOBODY, None, None, received)
-    back = terms.source.refundable_from
-    until = back if back is not None else source_surely_over(terms, rules)
+    until = _refunded_by(terms, rules)
     if state.has_arrived:
         return Outlook(Actor.PROVIDER, state.final_at or until, None, f"{received}; keep running until that is final")
     paid = _amount(terms.source_amount, terms.source)
-    return Outlook(Actor.PROVIDER, until, back, f"{received}; {paid} are {terms.source.holds} for the provider")
+    funds = f"{received}; {paid} are {terms.source.holds} for the provider"
+    return Outlook(Actor.PROVIDER, until, terms.source.refundable_from, funds)
+
+
+def _refunded_by(terms: Terms, rules: TimelockSettings) -> int:
+    """When the taker can refund the source, or, if that time is not known or the refund is automatic, surely has it."""
+    back = terms.source.refundable_from
+    return source_surely_over(terms, rules) if back is None else back
 
 
 def _provider(state: ProviderState, terms: Terms, rules: TimelockSettings) -> Outlook:
@@ -142,7 +147,7 @@ def _provider(state: ProviderState, terms: Terms, rules: TimelockSettings) -> Ou
         case ProviderAgreed():
             return Outlook(Actor.PROVIDER, terms.fund_by, None, "nothing was paid on either side")
         case ProviderCounterFunding():
-            return Outlook(Actor.YOU, until, back, f"{paid} are on their way, or about to be")
+            return Outlook(Actor.YOU, until, back, f"{paid} are being sent")
         case ProviderCounterFunded():
             return Outlook(Actor.PROVIDER, until, back, f"{paid} are {terms.destination.holds}")
         case ProviderCollecting(has_arrived=True):
@@ -152,30 +157,30 @@ def _provider(state: ProviderState, terms: Terms, rules: TimelockSettings) -> Ou
         case ProviderCompleted():
             return Outlook(Actor.NOBODY, None, None, f"{owed} are yours")
         case ProviderRefunding():
-            return Outlook(Actor.YOU, until, back, f"{paid} are on their way back to you")
+            return Outlook(Actor.YOU, until, back, f"{paid} are being refunded to you")
         case ProviderReleasing():
-            funds = f"nothing of yours is bound; {owed} go back to the taker"
+            funds = f"none of your money is locked; {owed} return to the taker"
             return Outlook(Actor.YOU, source_surely_over(terms, rules), None, funds)
         case ProviderReleased():
-            return Outlook(Actor.NOBODY, None, None, "nothing of either side is bound")
+            return Outlook(Actor.NOBODY, None, None, "no money of either side is locked")
         case ProviderLost():
             return Outlook(
-                Actor.NOBODY, None, None, f"{paid} were paid and {owed} went back to the taker: they are lost"
+                Actor.NOBODY, None, None, f"{paid} are lost: you paid them, and {owed} returned to the taker"
             )
         case _:
             assert_never(state)
 
 
 def must_be_back_by(state: ProviderState, terms: Terms, rules: TimelockSettings) -> int | None:
-    """Unix seconds by which a provider must run again lest it lose money; None where none is at stake."""
+    """Unix seconds by which a stopped provider must run again to lose no money; None if no money is at stake."""
     match state:
         case ProviderCounterFunding() | ProviderCounterFunded() | ProviderRefunding():
             leg = terms.destination
             is_there = isinstance(state, ProviderCounterFunded) and leg.finality is Finality.FINALIZED
             if not leg.lapses and not is_there:
-                # A funding that is not there by then, or not any more, is voided.
+                # A funding that is missing at that time, or was reorganised away, is voided.
                 return terms.collect_by
-            # The source outlasts this by the time that a refund, or a late claim, takes.
+            # The source lasts longer than this, by the time that a refund or a late claim takes.
             deadline = leg.refundable_from
             return _begin_by(terms, rules) if deadline is None else deadline
         case ProviderCollecting():
@@ -185,13 +190,13 @@ def must_be_back_by(state: ProviderState, terms: Terms, rules: TimelockSettings)
 
 
 def _begin_by(terms: Terms, rules: TimelockSettings) -> int:
-    """The last moment up to which the terms guarantee that the payee of the source can begin to collect."""
+    """The last moment at which the payee of the source can begin to collect, as guaranteed by the terms."""
     until = terms.source.collect_until(None, terms.issued_at, rules)
     return terms.collect_by if until is None else until
 
 
 def attention(swap: Swap, state: State, observed: Observed) -> str | None:
-    """What a human has to look at, or None: a node that is away while money is at stake, or evidence that conflicts."""
+    """What needs attention, or None: a node that is unreachable while money is at stake, or a missing payment."""
     if state.is_final or isinstance(state, TakerPlanned | TakerAgreed | ProviderAgreed):
         return None
     for end, view in ((LegEnd.SOURCE, observed.source), (LegEnd.DESTINATION, observed.destination)):
@@ -200,8 +205,12 @@ def attention(swap: Swap, state: State, observed: Observed) -> str | None:
             return f"the {leg.protocol.value} node cannot be read, and money depends on it"
         fund = observed.acts.get(Act(Verb.FUND, end))
         forgotten = fund is not None and fund.is_out and fund.status is ActStatus.UNSEEN and not leg.is_repeatable
-        if forgotten and view is not None and view.state is LegState.NONE and view.over:
-            return f"the {leg.protocol.value} node shows no payment under this hash, and one may have been sent"
+        begun_by = swap.terms.fund_by if end is LegEnd.SOURCE else swap.terms.counter_fund_by
+        if forgotten and view is not None and view.state is LegState.NONE and (view.over or observed.now > begun_by):
+            return (
+                f"the {leg.protocol.value} node shows no payment under this hash, and one may have been sent: the swap "
+                "stays open until none can exist any longer"
+            )
     return None
 
 
@@ -213,11 +222,11 @@ def _is_needed(swap: Swap, state: State, end: LegEnd, observed: Observed) -> boo
         case TakerFunded():
             return end is LegEnd.SOURCE or swap.made_preimage
         case TakerCollecting():
-            # Once the destination has gone back for good, what is left is the source.
+            # Once the refund of the destination is final, only the source remains.
             gone = observed.destination is not None and observed.destination.over
             return (end is LegEnd.DESTINATION) == (swap.made_preimage and not gone)
         case ProviderCollecting():
-            # The intent to collect keeps the preimage; where that act failed, only a leg shows it.
+            # The intent to collect contains the preimage; if that act failed, only a leg shows it.
             collect = observed.acts.get(Act(Verb.COLLECT, LegEnd.SOURCE))
             return end is LegEnd.SOURCE or collect is None or collect.status is ActStatus.FAILED
         case _:

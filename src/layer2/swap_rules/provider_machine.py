@@ -1,4 +1,4 @@
-"""The provider's decisions: pay or release, decided once; collect what its own payment earned; take back its own."""
+"""The provider's decisions: pay or release (once), collect the source after paying, and take back its own money."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def provider_step(swap: Swap, state: ProviderState, observed: Observed) -> Step:
 
 
 def decline_provider(swap: Swap, state: ProviderState, observed: Observed, reason: str) -> Step:
-    """The step where the ordered funding turned out to be impossible before anything was intended."""
+    """The step if the ordered funding is impossible and no intent was journaled."""
     if isinstance(state, ProviderAgreed):
         return _release(swap, state, observed, reason)
     return Step(state)
@@ -78,8 +78,8 @@ def decline_provider(swap: Swap, state: ProviderState, observed: Observed, reaso
 def _agreed(swap: Swap, state: ProviderAgreed, observed: Observed) -> Step:
     source, destination, terms = observed.source, observed.destination, swap.terms
     if destination is not None and destination.state is not LegState.NONE:
-        # Funded by this node or key before, as an old copy of the journal would not know: never a second time.
-        return Step(ProviderCounterFunding(state.source_tx_id), event="found funded already", settled=False)
+        # This node or key has funded it already, which an old copy of the journal does not show. Never fund it twice.
+        return Step(ProviderCounterFunding(state.source_tx_id), event="already funded", settled=False)
     if source is None:
         return Step(state)
     if source.over or source.state in (LegState.RETURNED, LegState.COLLECTED):
@@ -94,7 +94,7 @@ def _agreed(swap: Swap, state: ProviderAgreed, observed: Observed) -> Step:
     if source.state is LegState.FUNDED and destination is not None:
         return _pay_or_release(swap, replace(state, source_tx_id=seen), observed, source, destination)
     if seen != state.source_tx_id:
-        event = "the funding is gone" if seen is None else "the funding is seen"
+        event = "the funding is gone" if seen is None else "the funding is visible"
         return Step(ProviderAgreed(seen), wake_at=wake_at, event=event)
     return Step(state, wake_at=wake_at)
 
@@ -103,7 +103,7 @@ def _pay_or_release(
     swap: Swap, state: ProviderAgreed, observed: Observed, source: LegView, destination: LegView
 ) -> Step:
     if source.preimage is not None or destination.preimage is not None:
-        return _release(swap, state, observed, "the preimage is public already")
+        return _release(swap, state, observed, "the preimage is already public")
     problem = _problem(swap, observed, source, destination)
     if problem is not None:
         return _release(swap, state, observed, problem)
@@ -111,7 +111,7 @@ def _pay_or_release(
 
 
 def _problem(swap: Swap, observed: Observed, source: LegView, destination: LegView) -> str | None:
-    """Why the provider must not fund the destination now, or None."""
+    """Why the provider must not fund the destination now, or None if it may."""
     terms, rules = swap.terms, swap.settings
     last = terms.destination.last_funding(rules)
     if last is not None and time_on(observed, destination) > last:
@@ -140,8 +140,8 @@ def _counter_funding(swap: Swap, state: ProviderCounterFunding, observed: Observ
         return _refund(state, observed, ())
     ended = is_over(source) or (source is not None and terms.source.is_past(source.clock))
     if ended and destination.state is LegState.NONE and not terms.destination.is_repeatable:
-        # The source's deadline ends the wait for a payment that the node knows nothing of.
-        return _release(swap, state, observed, "the source's deadline is past, and the node shows no payment")
+        # The source's deadline ends the wait for a payment that the node does not know.
+        return _release(swap, state, observed, "the source's deadline has passed, and the node shows no payment")
     if orders := take_back(swap, observed, LegEnd.DESTINATION):
         return _refund(state, observed, orders)
     late = observed.now > terms.counter_fund_by
@@ -154,7 +154,7 @@ def _counter_funding(swap: Swap, state: ProviderCounterFunding, observed: Observ
 
 
 def _fund_again(swap: Swap, observed: Observed) -> tuple[Order, ...]:
-    """The same funding once more where the node lost it, under the conditions of the first time."""
+    """The same funding again if the node lost it, under the conditions of the first time."""
     source, destination = observed.source, observed.destination
     if source is None or destination is None or FUND not in observed.acts:
         return ()
@@ -172,7 +172,7 @@ def _counter_funded(swap: Swap, state: ProviderCounterFunded, observed: Observed
     orders = take_back(swap, observed, LegEnd.DESTINATION)
     if orders or destination.state is LegState.RETURNED or funding_is_over(swap, observed, LegEnd.DESTINATION):
         return _refund(state, observed, orders)
-    # A reorganisation may have taken the funding away: the same one is handed in again while it is in time.
+    # A reorganisation may have removed the funding: the same one is submitted again while there is time.
     again = _fund_again(swap, observed) if observed.now <= swap.terms.collect_by else ()
     return Step(state, again, wake_at=next_time(observed.now, swap.terms.destination.refundable_from))
 
@@ -200,7 +200,7 @@ def _refunding(swap: Swap, state: ProviderRefunding, observed: Observed) -> Step
 
 
 def _release(swap: Swap, state: ProviderState, observed: Observed, reason: str) -> Step:
-    """Choose release. Only where no funding was sent, or where the funding is over."""
+    """Decide to release. Only allowed if no funding was sent, or the funding is over."""
     releasing = ProviderReleasing(_source_tx(state, observed), _destination_tx(state, observed), reason)
     return Step(releasing, _release_orders(swap, observed), event="releasing", settled=False)
 
@@ -209,9 +209,9 @@ def _release_orders(swap: Swap, observed: Observed) -> tuple[Order, ...]:
     source, leg = observed.source, swap.terms.source
     if source is None or source.over or source.state is LegState.COLLECTED:
         return ()
-    # A payment that was not made yet is refused from now on; a lock that was not made cannot be given back.
+    # A payment that was not made yet is refused from now on; a lock that was not made cannot be returned.
     early = source.state in (LegState.NONE, LegState.PENDING) and not leg.payer_reclaims
-    # An output that is wrong never gets right, and a signature gives it back like any other.
+    # A wrong output stays wrong, and a signature returns it like any other.
     early = early or (source.state is LegState.PENDING and leg.release is Release.COSIGNED)
     return order(swap, observed, RELEASE) if early or source.state is LegState.FUNDED else ()
 
@@ -222,7 +222,7 @@ def _releasing(swap: Swap, state: ProviderReleasing, observed: Observed) -> Step
         return Step(state)
     released = ProviderReleased(source.tx_id or state.source_tx_id, state.destination_tx_id, state.reason)
     signed = leg.release is Release.COSIGNED and observed.is_out(RELEASE)
-    # The payer of a lock that comes late takes it back alone, and it is given back as soon as it is seen.
+    # The payer of a late lock can refund it alone, and the provider returns it as soon as it is visible.
     unfunded = source.state is LegState.NONE and leg.payer_reclaims
     collected = source.state is LegState.COLLECTED and source.final
     if source.over or signed or unfunded or collected:
@@ -231,18 +231,18 @@ def _releasing(swap: Swap, state: ProviderReleasing, observed: Observed) -> Step
 
 
 def _released(swap: Swap, state: ProviderReleased, observed: Observed) -> Step:
-    """A lock that came after the end is given back: its payer would have to wait for the deadline."""
+    """Return a lock that was made after the end: otherwise its payer would have to wait for the deadline."""
     source = observed.source
     late = source is not None and source.state is LegState.FUNDED and swap.terms.source.release is Release.ALONE
     if not late or RELEASE in observed.acts:
         return Step(state)
     releasing = ProviderReleasing(_source_tx(state, observed), state.destination_tx_id, state.reason)
-    return Step(releasing, _release_orders(swap, observed), event="a late funding is given back")
+    return Step(releasing, _release_orders(swap, observed), event="a late funding is returned")
 
 
 def _collect(swap: Swap, state: ProviderState, observed: Observed) -> Step:
-    """Enter collecting together with the intent to collect, which keeps the preimage: a reorganisation may take the
-    claim that showed it away, and a swap that collects takes nothing back."""
+    """Enter collecting together with the intent to collect, which stores the preimage: a reorganisation may remove the
+    claim that revealed it, and a swap that collects takes nothing back."""
     source, destination = observed.source, observed.destination
     is_known_for_good = destination is not None and destination.final
     holds = source is not None and holds_money(source)
@@ -268,9 +268,9 @@ def _collecting(swap: Swap, state: ProviderCollecting, observed: Observed) -> St
         return Step(replace(state, has_arrived=source.arrived), event=event)
     state = replace(state, has_arrived=False)
     if source.over:
-        reason = source.reason or "the source went back to the taker before it was collected"
+        reason = source.reason or "the source was refunded to the taker before it was collected"
         return Step(ProviderLost(state.source_tx_id, state.destination_tx_id, reason), event="lost")
-    # There is no deadline after which this stops: a claim is valid until the lock is refunded.
+    # Collecting has no deadline: a claim is valid until the lock is refunded.
     return Step(state, order(swap, observed, COLLECT) if holds_money(source) else ())
 
 

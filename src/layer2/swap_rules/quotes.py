@@ -1,4 +1,4 @@
-"""How a taker checks a request for a transfer, and a provider's signed quote for it."""
+"""A taker's checks of its request for a transfer, and of a provider's signed quote for it."""
 
 from __future__ import annotations
 
@@ -24,24 +24,22 @@ __all__ = ["TakerOffers", "check_quote", "check_request", "default_max_fee"]
 
 @dataclass(frozen=True, slots=True)
 class TakerOffers:
-    """What the taker's own configuration and nodes show of each layer, which a quote must agree with."""
+    """The taker's own offer for each layer, from its configuration and nodes. A quote must match them."""
 
     layers: Mapping[Layer2ProtocolType, LegOffer]
     least_finality: Finality = Finality.LATEST
-    """Destination: a preimage is never shown for a funding that is less settled."""
+    """Destination: the taker reveals the preimage only for a funding with at least this finality."""
 
 
 def check_request(request: TransferRequest, own: TakerOffers, rules: TimelockSettings) -> None:
-    """Check a request before any provider is asked.
+    """Check a request before any provider receives it.
 
     Raises:
-        UnknownAsset, InvalidAmount: the asset or the amount cannot be.
+        UnknownAsset, InvalidAmount: the asset or the amount is invalid.
         InvalidRequest: code ``amount``, ``same_layer``, ``pair``, ``max_fee`` or ``recipient``.
     """
     if request.asset != BTC:
-        raise UnknownAsset(
-            f"{request.asset!r} is not an asset that moves between layers; pass layer2.BTC", remedy="pass layer2.BTC"
-        )
+        raise UnknownAsset(f"{request.asset!r} cannot be transferred between layers", remedy="pass layer2.BTC")
     if (request.amount is None) == (request.send_amount is None):
         raise InvalidRequest("give exactly one of amount and send_amount", code="amount")
     checked_amount(request.send_amount if request.amount is None else request.amount)
@@ -49,7 +47,7 @@ def check_request(request: TransferRequest, own: TakerOffers, rules: TimelockSet
         raise InvalidRequest(f"source and destination are both {request.source.value}", code="same_layer")
     if (request.source, request.destination) not in pairs_of(own.layers, rules):
         raise InvalidRequest(
-            f"there are no swaps from {request.source.value} to {request.destination.value}", code="pair"
+            f"swaps from {request.source.value} to {request.destination.value} are not possible", code="pair"
         )
     if request.max_fee is not None and (
         isinstance(request.max_fee, bool) or not isinstance(request.max_fee, int) or request.max_fee < 0
@@ -58,14 +56,14 @@ def check_request(request: TransferRequest, own: TakerOffers, rules: TimelockSet
 
 
 def default_max_fee(amount: int, network_cost: int | None) -> int:
-    """The most that a transfer may cost where the caller names no limit; both in satoshi.
+    """The maximum fee of a transfer if the caller sets no limit, in satoshi.
 
     Args:
-        amount: what arrives, or what leaves.
-        network_cost: what the taker's own clients estimate for both layers; None where one has no estimate.
+        amount: satoshi that arrive, or that leave.
+        network_cost: the estimate of the taker's clients for both layers, in satoshi; None without an estimate.
 
     Raises:
-        InvalidRequest: code ``max_fee_required``: there is no estimate, so the caller has to name the limit.
+        InvalidRequest: code ``max_fee_required``: there is no estimate, so the caller must set the limit.
     """
     if network_cost is None:
         raise InvalidRequest(
@@ -89,17 +87,17 @@ def check_quote(
     """Check a provider's quote before anything is done under it.
 
     Args:
-        request: what ``check_request`` has accepted.
-        provider: the identity key that the configuration names.
+        request: a request that ``check_request`` has accepted.
+        provider: the identity key in the configuration.
         now: unix seconds by the taker's clock.
         max_fee: satoshi; the caller's limit, or ``default_max_fee``.
 
     Raises:
-        TermsRefused: not signed by that provider, or not for this request and network; code ``quote_signature`` or
-            ``quote_FIELD``.
-        QuoteExpired: it is not valid any more.
+        TermsRefused: the provider did not sign the quote, or it is for another request or network; code
+            ``quote_signature`` or ``quote_FIELD``.
+        QuoteExpired: the quote is no longer valid.
         QuoteRefused: code ``max_fee``: more could leave the source.
-        InvalidRequest: the recipient that is named cannot be paid by this provider.
+        InvalidRequest: this provider cannot pay the recipient of the request.
     """
     quote = signed.quote
     if quote.provider != provider:
@@ -120,12 +118,12 @@ def check_quote(
         field = offer.differs_from(own.layers[offer.protocol])
         if field is not None:
             raise TermsRefused(
-                f"{field} of the quote's {end} does not fit the configuration", code=f"quote_{end}_{field}"
+                f"{field} of the quote's {end} does not match the configuration", code=f"quote_{end}_{field}"
             )
     if not quote.destination.finality.includes(own.least_finality):
         raise TermsRefused(
-            f"the quote has the destination collected when it is {quote.destination.finality.value}; at least "
-            f"{own.least_finality.value} is asked for",
+            f"the quote's destination has the finality {quote.destination.finality.value}; the minimum is "
+            f"{own.least_finality.value}",
             code="quote_finality",
         )
     _check_times(quote, now)
@@ -135,21 +133,21 @@ def check_quote(
 
 
 def check_recipient(recipient: str, offer: LegOffer, amount: int, now: int, rules: TimelockSettings) -> None:
-    """Check that a third party can be paid on a layer as the text asks.
+    """Check that the layer can pay a third party at ``recipient``.
 
     Args:
-        offer: the provider's on the destination, or before a provider is chosen the taker's own ``of_anyone``: its own
-            node's invoices can be paid.
+        offer: the provider's offer for the destination, or, before a provider is chosen, the taker's own ``of_anyone``,
+            which accepts invoices of the taker's node.
         amount: satoshi.
 
     Raises:
-        InvalidRequest: code ``recipient`` where the layer pays only the taker's own account, or the code of what is
-            wrong with the text.
+        InvalidRequest: code ``recipient`` if the layer pays only the taker's own account, or the code of the text's
+            error.
     """
     if not offer.pays_strangers:
         raise InvalidRequest(
-            f"a transfer to {offer.protocol.value} arrives at your own account only: another payee could refund the "
-            "lock in front of your claim, whose preimage is public by then; forward the value afterwards",
+            f"a transfer to {offer.protocol.value} can only pay your own account: another payee could refund the lock "
+            "before your claim confirms, which makes the preimage public; send the money on afterwards",
             code="recipient",
         )
     plan = LegPlan(
@@ -170,19 +168,18 @@ def check_recipient(recipient: str, offer: LegOffer, amount: int, now: int, rule
 
 def _check_times(quote: QuoteTerms, now: int) -> None:
     if quote.issued_at > min(quote.valid_until, now + CLOCK_TOLERANCE):
-        raise TermsRefused("the quote is dated in the future, or after its own end", code="quote_issued_at")
+        raise TermsRefused("the quote is dated in the future, or after the end of its validity", code="quote_issued_at")
     if now > quote.valid_until:
-        raise QuoteExpired(f"the quote was valid until {quote.valid_until}", remedy="ask for a new quote")
+        raise QuoteExpired(f"the quote was valid until {quote.valid_until}", remedy="request a new quote")
 
 
 def _check_fee(quote: QuoteTerms, max_fee: int) -> None:
     fee = quote.source_amount - quote.amount
     if fee > max_fee:
-        raise QuoteRefused(f"the fee is {fee} sat; at most {max_fee} were allowed", code="max_fee")
+        raise QuoteRefused(f"the fee is {fee} sat; the maximum is {max_fee} sat", code="max_fee")
     routing = quote.source.payer_cost(quote.source_amount)
     if fee + routing > max_fee:
         raise QuoteRefused(
-            f"the fee of {fee} sat and up to {routing} sat for the route are more than the {max_fee} sat that were "
-            "allowed",
+            f"the fee of {fee} sat and up to {routing} sat for the route exceed the maximum of {max_fee} sat",
             code="max_fee",
         )

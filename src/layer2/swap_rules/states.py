@@ -1,6 +1,6 @@
-"""The states of a swap, one class each, holding only what is valid in it; and how a journal stores them.
+"""The states of a swap, one class each with only its valid data, and their stored form.
 
-A state is what was decided. Where the money is, is observed again at every step and never stored.
+A state is a decision. The location of the money is observed again at every step and never stored.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ STATE_VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class TakerPlanned:
-    """Journaled; nothing is agreed yet."""
+    """In the journal; nothing is agreed yet."""
 
     name: ClassVar[str] = "planned"
     is_final: ClassVar[bool] = False
@@ -52,7 +52,7 @@ class TakerPlanned:
 
 @dataclass(frozen=True, slots=True)
 class TakerAgreed:
-    """Terms are signed and checked; nothing was or is being paid."""
+    """Terms are signed and checked; no payment was started."""
 
     name: ClassVar[str] = "agreed"
     is_final: ClassVar[bool] = False
@@ -60,7 +60,7 @@ class TakerAgreed:
 
 @dataclass(frozen=True, slots=True)
 class TakerFunding:
-    """The intent to fund the source is durable; from now on only a fact shows that nothing was paid."""
+    """The intent to fund the source is durable. From now on, only an observation can show that nothing was paid."""
 
     name: ClassVar[str] = "funding"
     is_final: ClassVar[bool] = False
@@ -77,21 +77,21 @@ class TakerFunded:
 
 @dataclass(frozen=True, slots=True)
 class TakerCollecting:
-    """The preimage is out, or its showing is durably intended. Collecting goes on until the end is final."""
+    """The preimage is revealed, or the intent to reveal it is durable. Collecting continues until the end is final."""
 
     name: ClassVar[str] = "collecting"
     is_final: ClassVar[bool] = False
     source_tx_id: str | None
     destination_tx_id: str | None
     has_arrived: bool
-    """The destination is collected at the finality of the terms: usable, and not yet final."""
+    """The destination is collected at the finality of the terms: usable, but not final yet."""
     final_at: int | None
-    """Unix seconds at which what has arrived becomes final, as an estimate."""
+    """Estimated unix seconds at which what has arrived becomes final."""
 
 
 @dataclass(frozen=True, slots=True)
 class TakerCompleted:
-    """The destination's money is the taker's for good."""
+    """The taker's claim of the destination is final."""
 
     name: ClassVar[str] = "completed"
     is_final: ClassVar[bool] = True
@@ -101,7 +101,7 @@ class TakerCompleted:
 
 @dataclass(frozen=True, slots=True)
 class TakerAbandoned:
-    """Ended without any money locked, and none can be locked any more."""
+    """Ended without any money locked, and none can be locked later."""
 
     name: ClassVar[str] = "abandoned"
     is_final: ClassVar[bool] = True
@@ -110,7 +110,7 @@ class TakerAbandoned:
 
 @dataclass(frozen=True, slots=True)
 class TakerRefunding:
-    """The source's money is on its way back, and the preimage is not shown any more."""
+    """The source is being refunded, and the taker no longer reveals the preimage."""
 
     name: ClassVar[str] = "refunding"
     is_final: ClassVar[bool] = False
@@ -120,7 +120,7 @@ class TakerRefunding:
 
 @dataclass(frozen=True, slots=True)
 class TakerRefunded:
-    """The source's money is back for good."""
+    """The refund of the source is final."""
 
     name: ClassVar[str] = "refunded"
     is_final: ClassVar[bool] = True
@@ -130,7 +130,7 @@ class TakerRefunded:
 
 @dataclass(frozen=True, slots=True)
 class TakerLost:
-    """The provider collected the source for good, and the destination's money went back to it for good."""
+    """The provider's claim of the source and the refund of the destination to the provider are both final."""
 
     name: ClassVar[str] = "lost"
     is_final: ClassVar[bool] = True
@@ -146,12 +146,12 @@ class ProviderAgreed:
     name: ClassVar[str] = "agreed"
     is_final: ClassVar[bool] = False
     source_tx_id: str | None = None
-    """A funding that is seen, settled or not: the taker has begun, so the swap binds."""
+    """A visible funding, settled or not: the taker has begun, so the swap is binding."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderCounterFunding:
-    """*Pay* was chosen, permanently: the intent to fund the destination is durable."""
+    """The provider has decided to pay, permanently: the intent to fund the destination is durable."""
 
     name: ClassVar[str] = "counter_funding"
     is_final: ClassVar[bool] = False
@@ -160,7 +160,7 @@ class ProviderCounterFunding:
 
 @dataclass(frozen=True, slots=True)
 class ProviderCounterFunded:
-    """The provider's money is in the destination; the taker has to show the preimage."""
+    """The provider's money is in the destination; the taker has to reveal the preimage."""
 
     name: ClassVar[str] = "counter_funded"
     is_final: ClassVar[bool] = False
@@ -170,19 +170,19 @@ class ProviderCounterFunded:
 
 @dataclass(frozen=True, slots=True)
 class ProviderCollecting:
-    """The destination was collected: the source is collected until that is final."""
+    """The destination was collected. The provider collects the source until its claim is final."""
 
     name: ClassVar[str] = "collecting"
     is_final: ClassVar[bool] = False
     source_tx_id: str | None
     destination_tx_id: str | None
     has_arrived: bool
-    """The source is collected at the finality of the terms: usable, and not yet final."""
+    """The source is collected at the finality of the terms: usable, but not final yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderCompleted:
-    """The source's money is the provider's for good."""
+    """The provider's claim of the source is final."""
 
     name: ClassVar[str] = "completed"
     is_final: ClassVar[bool] = True
@@ -192,7 +192,8 @@ class ProviderCompleted:
 
 @dataclass(frozen=True, slots=True)
 class ProviderRefunding:
-    """The taker did not collect; the destination's money is taken back. The source stays bound until that is over."""
+    """The taker did not collect, and the provider refunds the destination. The source stays locked until the refund is
+    final."""
 
     name: ClassVar[str] = "refunding"
     is_final: ClassVar[bool] = False
@@ -203,7 +204,7 @@ class ProviderRefunding:
 
 @dataclass(frozen=True, slots=True)
 class ProviderReleasing:
-    """*Release* was chosen: nothing is paid and nothing will be, and nothing is collected."""
+    """The provider has decided to release: it pays nothing, now or later, and collects nothing."""
 
     name: ClassVar[str] = "releasing"
     is_final: ClassVar[bool] = False
@@ -214,7 +215,7 @@ class ProviderReleasing:
 
 @dataclass(frozen=True, slots=True)
 class ProviderReleased:
-    """Nothing of either side is bound here. A funding that comes late is still given back."""
+    """No money of either side is locked. A late funding is still returned."""
 
     name: ClassVar[str] = "released"
     is_final: ClassVar[bool] = True
@@ -225,7 +226,7 @@ class ProviderReleased:
 
 @dataclass(frozen=True, slots=True)
 class ProviderLost:
-    """The destination was collected, and the source's money went back to the taker for good."""
+    """The destination was collected, and the refund of the source to the taker is final."""
 
     name: ClassVar[str] = "lost"
     is_final: ClassVar[bool] = True
@@ -266,13 +267,13 @@ _CLASSES: Final[dict[tuple[str, str], type[Any]]] = {
 _KEYS: Final = {state: key for key, state in _CLASSES.items()}
 
 
-def write_state(state: State) -> dict[str, Any]:
+def write_state(state: State) -> dict[str, object]:
     """The state as a JSON object with ``version``, ``role`` and ``state``."""
     role, name = _KEYS[type(state)]
     return {"version": STATE_VERSION, "role": role, "state": name, **asdict(state)}
 
 
-def read_state(value: Mapping[str, Any]) -> State:
+def read_state(value: Mapping[str, object]) -> State:
     """The reverse of ``write_state``.
 
     Raises:

@@ -1,7 +1,7 @@
-"""The taker's decisions: funds the source, collects the destination, takes the source back if nothing came of it.
+"""The taker's decisions: fund the source, collect the destination, and take the source back if the swap fails.
 
-The payee of the destination makes the preimage, and nobody else knows it: normally the taker. Where the destination is
-a third party's invoice, the taker collects nothing, and ends with the source.
+The payee of the destination makes the preimage and keeps it secret; normally that is the taker. If the destination is a
+third party's invoice, the taker collects nothing, and its swap ends with the source.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def taker_step(swap: Swap, state: TakerState, observed: Observed) -> Step:
 
 
 def decline_taker(state: TakerState, reason: str) -> Step:
-    """The step where the ordered funding turned out to be impossible before anything was intended."""
+    """The step if the ordered funding is impossible and no intent was journaled."""
     if isinstance(state, TakerAgreed):
         return Step(TakerAbandoned(reason), event="not funded")
     return Step(state)
@@ -84,9 +84,9 @@ def decline_taker(state: TakerState, reason: str) -> Step:
 def _agreed(swap: Swap, state: TakerAgreed, observed: Observed) -> Step:
     source = observed.source
     if source is not None and source.state is not LegState.NONE:
-        # Funded by this key before, as an old copy of the journal would not know: never a second time, and not
-        # abandoned either, however late it is.
-        return Step(TakerFunding(), event="found funded already", settled=False)
+        # This key has funded it already, which an old copy of the journal does not show. Never fund it twice, and never
+        # abandon it, no matter how late it is.
+        return Step(TakerFunding(), event="already funded", settled=False)
     try:
         check_margins(swap.terms, observed.now, swap.settings)
     except Layer2Error as error:
@@ -103,14 +103,14 @@ def _funding(swap: Swap, state: TakerFunding, observed: Observed) -> Step:
     if source.state is LegState.FUNDED:
         return Step(TakerFunded(source.tx_id), event="funded", settled=False)
     if source.state is LegState.RETURNED:
-        reason = source.reason or "the money came back"
+        reason = source.reason or "the money was returned"
         return Step(TakerRefunding(source.tx_id, reason), event="returning", settled=False)
     if funding_is_over(swap, observed, LegEnd.SOURCE) or _is_forgotten(swap, observed):
         failed = FUND in observed.acts and observed.acts[FUND].status is ActStatus.FAILED
-        reason = "the funding failed for good" if failed else "the funding was not made in time"
+        reason = "the funding failed permanently" if failed else "the funding was not made in time"
         return Step(TakerAbandoned(source.reason or reason), event="the funding is over")
     if observed.now > terms.fund_by and source.state is LegState.NONE and not is_funding_out(observed, LegEnd.SOURCE):
-        # Journaled and surely never sent, and now it is too late.
+        # Journaled and certainly never sent, and now it is too late.
         return Step(TakerAbandoned("the time to begin funding is over, and nothing was sent"), event="not funded")
     if orders := take_back(swap, observed, LegEnd.SOURCE):
         return Step(TakerRefunding(source.tx_id, "the time to collect is over"), orders, event="returning")
@@ -128,7 +128,7 @@ def _funding(swap: Swap, state: TakerFunding, observed: Observed) -> Step:
 def _funded(swap: Swap, state: TakerFunded, observed: Observed) -> Step:
     source, destination, terms = observed.source, observed.destination, swap.terms
     if source is not None and (source.state is LegState.RETURNED or funding_is_over(swap, observed, LegEnd.SOURCE)):
-        reason = source.reason or "the provider gave it back"
+        reason = source.reason or "the provider returned it"
         return Step(TakerRefunding(state.source_tx_id, reason), event="returning", settled=False)
     if orders := take_back(swap, observed, LegEnd.SOURCE):
         reason = "the provider did not pay before the deadline"
@@ -176,13 +176,13 @@ def _collecting(swap: Swap, state: TakerCollecting, observed: Observed) -> Step:
     if destination.over:
         return _not_collected(swap, state, observed)
     if not _may_have_shown(swap, observed):
-        # The intent is journaled and surely never left: nobody knows the preimage, so showing it is decided again.
+        # The intent is journaled but was certainly never sent, so the preimage is secret: decide about it again.
         if not _in_time(swap, observed, destination):
             reason = "the time to collect the destination safely is over"
             return Step(TakerRefunding(state.source_tx_id, reason), event="not collected", settled=False)
         if destination.state is not LegState.FUNDED:
             return Step(state, wake_at=next_time(observed.now, swap.terms.collect_by + 1))
-    # Once the preimage is out there is no deadline after which this stops.
+    # Once the preimage is revealed, collecting has no deadline.
     return Step(state, order(swap, observed, COLLECT) if holds_money(destination) else ())
 
 
@@ -192,18 +192,18 @@ def _arrived(state: TakerCollecting, view: LegView) -> Step:
 
 
 def _paid_before(swap: Swap, state: TakerState, observed: Observed) -> Step | None:
-    """A third party's invoice that is paid already: nothing more is funded for it."""
+    """Abandon the swap if a third party's invoice is already paid: nothing is funded for it again."""
     source = observed.source
     if swap.made_preimage or not isinstance(state, TakerAgreed) or source is None or source.state is not LegState.NONE:
         return None
-    return Step(TakerAbandoned("the preimage of the invoice is public: it was paid before"), event="not funded")
+    return Step(TakerAbandoned("the preimage of the invoice is public: it was already paid"), event="not funded")
 
 
 def _paid_for_stranger(swap: Swap, state: TakerCollecting, observed: Observed) -> Step:
-    """A third party's invoice: the preimage is the receipt, and the source's fate is the end.
+    """A third party's invoice: the preimage is the receipt, and the end of the source is the end of the swap.
 
-    That the preimage is public does not mean that this swap's provider knows it, or ever comes back: what it has not
-    collected by the deadline is taken back.
+    A public preimage does not mean that this swap's provider knows it, or ever runs again. The taker takes back what
+    the provider has not collected by the deadline.
     """
     source = observed.source
     if source is None:
@@ -213,7 +213,7 @@ def _paid_for_stranger(swap: Swap, state: TakerCollecting, observed: Observed) -
             return Step(TakerCompleted(state.source_tx_id, state.destination_tx_id), event="completed")
         return _arrived(state, source)
     if is_over(source):
-        # The payee was paid, as its preimage shows, and the provider did not collect: both are settled.
+        # The preimage shows that the payee was paid, and the provider did not collect: both legs are settled.
         return Step(TakerCompleted(state.source_tx_id, state.destination_tx_id), event="completed")
     never_sent = source.state is LegState.NONE and not is_funding_out(observed, LegEnd.SOURCE)
     if never_sent or funding_is_over(swap, observed, LegEnd.SOURCE) or _is_forgotten(swap, observed):
@@ -224,15 +224,15 @@ def _paid_for_stranger(swap: Swap, state: TakerCollecting, observed: Observed) -
 
 
 def _not_collected(swap: Swap, state: TakerCollecting, observed: Observed) -> Step:
-    """The destination's money went back for good though the preimage may be out: what is left is the source."""
+    """The refund of the destination is final although the preimage may be public: only the source remains."""
     source = observed.source
     if source is None:
         return Step(state)
     if source.state is LegState.COLLECTED and source.final:
-        reason = "the provider collected the source, and took the destination back before the claim"
+        reason = "the provider collected the source, and refunded the destination before the claim"
         return Step(TakerLost(state.source_tx_id, state.destination_tx_id, reason), event="lost")
     if is_over(source):
-        reason = "the destination went back before the claim, and so did the source"
+        reason = "the destination was refunded before the claim, and so was the source"
         return Step(TakerRefunded(state.source_tx_id, reason), event="refunded")
     if funding_is_over(swap, observed, LegEnd.SOURCE):
         return Step(TakerAbandoned("no money was locked on either side"), event="the funding is over")
@@ -244,7 +244,7 @@ def _may_have_shown(swap: Swap, observed: Observed) -> bool:
 
 
 def _in_time(swap: Swap, observed: Observed, destination: LegView) -> bool:
-    """Whether a preimage that is shown now surely leads to the money."""
+    """Whether a claim that begins now surely succeeds."""
     until = swap.terms.destination.collect_until(destination, observed.now, swap.settings)
     now = time_on(observed, destination)
     return now <= swap.terms.collect_by and (until is None or now <= until)
@@ -257,14 +257,14 @@ def _refunding(swap: Swap, state: TakerRefunding, observed: Observed) -> Step:
     if is_over(source):
         return Step(TakerRefunded(source.tx_id or state.source_tx_id, state.reason), event="refunded")
     if funding_is_over(swap, observed, LegEnd.SOURCE) or _is_forgotten(swap, observed):
-        # A reorganisation took the funding away, and it can never come back.
+        # A reorganisation removed the funding, and it can never be included again.
         return Step(TakerAbandoned(state.reason), event="the funding is over")
     return Step(state, take_back(swap, observed, LegEnd.SOURCE), wake_at=_reclaim_time(swap, observed))
 
 
 def _is_forgotten(swap: Swap, observed: Observed) -> bool:
-    """Whether the node shows no funding, and one that it forgot, or never got, can hold no money any more: the preimage
-    was not shown, so that nobody collects it."""
+    """Whether the node shows no funding, and a funding that it forgot or never received can no longer hold money: the
+    preimage was never revealed, so no one can have collected it."""
     source = observed.source
     unseen = source is not None and source.state is LegState.NONE and source.over
     return unseen and observed.now > source_surely_over(swap.terms, swap.settings)
@@ -275,7 +275,7 @@ def _reclaim_time(swap: Swap, observed: Observed) -> int | None:
 
 
 def _collect(state: TakerState, observed: Observed) -> Step:
-    """Enter collecting: the preimage is out, by any party."""
+    """Enter collecting: some party has revealed the preimage."""
     source, destination = observed.source, observed.destination
     collecting = TakerCollecting(
         source_tx_id=(source.tx_id if source else None) or getattr(state, "source_tx_id", None),
@@ -283,11 +283,11 @@ def _collect(state: TakerState, observed: Observed) -> Step:
         has_arrived=False,
         final_at=None,
     )
-    return Step(collecting, event="the preimage is out", settled=False)
+    return Step(collecting, event="the preimage is public", settled=False)
 
 
 def _preimage_is_out(swap: Swap, observed: Observed) -> bool:
-    """Whether anyone has shown it. That a node knows the preimage of its own invoice shows nothing."""
+    """Whether any party has revealed it. A node always knows the preimage of its own invoice, which does not count."""
     source, destination = observed.source, observed.destination
     if source is not None and (source.state is LegState.COLLECTED or source.preimage is not None):
         return True

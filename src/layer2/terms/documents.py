@@ -1,6 +1,6 @@
-"""What a provider quotes and signs: the data that both sides of a swap and every verifier share.
+"""A provider's quote and terms: the data that both parties of a swap and every verifier share.
 
-Plain data. How it is written canonically, hashed and signed is in ``signed_terms``.
+``terms.signing`` has their canonical form, hashes and signatures.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TERMS_VERSION: Final = 1
 
 
 class Scheme(Enum):
-    """How a signature over a digest of 32 bytes is made, and so which keys it goes with."""
+    """The scheme of a signature over a digest of 32 bytes, which determines the form of the key."""
 
     BIP340 = "bip340"
     """Schnorr: a key of 32 bytes (x-only), a signature of 64 bytes."""
@@ -38,7 +38,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class QuoteTerms:
-    """What a provider offers to do, for how much, and until when."""
+    """A provider's offer: its legs, its price and its validity."""
 
     quote_id: str
     """32 lower-case hex digits."""
@@ -47,23 +47,23 @@ class QuoteTerms:
     asset: str
     """``BTC``."""
     amount: int
-    """What arrives at the destination, satoshi."""
+    """The amount that arrives at the destination, in satoshi."""
     provider_fee: int
     network_fee: int
-    """The provider's own network costs that it passes on, satoshi."""
+    """The provider's network costs that the taker pays, in satoshi."""
     source: LegOffer
-    """Where the taker pays the provider, with the provider's account."""
+    """The leg on which the taker pays the provider, with the provider's account."""
     destination: LegOffer
-    """Where the provider pays."""
+    """The leg on which the provider pays."""
     issued_at: int
     valid_until: int
-    """Unix seconds; the taker must have asked for terms by then."""
+    """Unix seconds by which the taker must request terms."""
     provider: bytes
     """The identity key that signs quotes and terms: 32 bytes (BIP 340) or 33 (ECDSA)."""
 
     @property
     def source_amount(self) -> int:
-        """What leaves the source, satoshi."""
+        """The amount that leaves the source, in satoshi."""
         return self.amount + self.provider_fee + self.network_fee
 
     @property
@@ -87,7 +87,7 @@ class SignedQuote:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Everything about one swap, fixed before anyone pays."""
+    """All parameters of one swap, fixed before any payment."""
 
     swap_id: SwapId
     """The swap's public id."""
@@ -98,26 +98,26 @@ class Terms:
     payment_hash: bytes
     """32 bytes, sha256 of the preimage."""
     amount: int
-    """What arrives at the destination, satoshi."""
+    """The amount that arrives at the destination, in satoshi."""
     provider_fee: int
     network_fee: int
     source: Leg
-    """Taker pays provider."""
+    """The taker pays the provider."""
     destination: Leg
-    """Provider pays taker, or the payee of the taker's choice."""
+    """The provider pays the taker, or the payee that the taker names."""
     issued_at: int
     fund_by: int
-    """Unix seconds: the taker's funding must have begun, or the swap stops binding its hash."""
+    """Unix seconds by which the taker's funding must begin; otherwise the swap no longer reserves its hash."""
     counter_fund_by: int
-    """Unix seconds: the provider's funding must have begun, or it never will."""
+    """Unix seconds by which the provider's funding must begin; it never begins later."""
     collect_by: int
-    """Unix seconds: the taker shows the preimage by then, or takes its money back."""
+    """Unix seconds by which the taker reveals the preimage; later it takes its money back."""
     provider: bytes
     """The identity key that signs these terms: 32 bytes (BIP 340) or 33 (ECDSA)."""
 
     @property
     def source_amount(self) -> int:
-        """What leaves the source, satoshi."""
+        """The amount that leaves the source, in satoshi."""
         return self.amount + self.provider_fee + self.network_fee
 
 

@@ -1,14 +1,13 @@
 """Quotes and terms as canonical JSON, their tagged hashes, and the provider's signature over them.
 
-Amounts are decimal strings, bytes lower-case hex, times unix seconds. Source: this project's transfer protocol, with
-RFC 8785 (canonical JSON) and BIP 340 (tagged hashes).
+Amounts are decimal strings, bytes are lower-case hex, and times are unix seconds. Source: this project's transfer
+protocol, with RFC 8785 (canonical JSON) and BIP 340 (tagged hashes).
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from layer2.errors import FormatError, TermsRefused
+from layer2.errors.base import FormatError, TermsRefused
+from layer2.formats.canonical_json import JsonValue
 from layer2.formats.json_object import JsonObject
 from layer2.formats.tagged_signature import json_digest, verify, verify_ecdsa
 from layer2.legs.kinds import read_leg, read_offer, write_leg, write_offer
@@ -36,7 +35,7 @@ TERMS_TAG = "layer2/terms/v1"
 _KEY_LENGTHS = {Scheme.BIP340: 32, Scheme.ECDSA: 33}
 
 
-def write_terms(terms: Terms) -> dict[str, Any]:
+def write_terms(terms: Terms) -> dict[str, JsonValue]:
     """The unsigned terms as a JSON object."""
     return {
         "version": TERMS_VERSION,
@@ -62,7 +61,7 @@ def read_terms(value: object) -> Terms:
     """The reverse of ``write_terms``.
 
     Raises:
-        FormatError: a field is missing, unknown or of another shape, or the version is not known.
+        FormatError: a field is missing, unknown or of the wrong type, or the version is unknown.
     """
     fields = JsonObject(value, "terms")
     _check_version(fields, "terms")
@@ -88,11 +87,11 @@ def read_terms(value: object) -> Terms:
 
 
 def terms_hash(terms: Terms) -> bytes:
-    """The tagged hash of the canonical unsigned terms, 32 bytes: what is signed, and what an EVM lock commits to."""
+    """The tagged hash of the canonical unsigned terms, 32 bytes: the provider signs it, EVM locks commit to it."""
     return json_digest(TERMS_TAG, write_terms(terms))
 
 
-def write_signature(signature: Signature) -> dict[str, Any]:
+def write_signature(signature: Signature) -> dict[str, JsonValue]:
     """A signature as a JSON object."""
     return {"scheme": signature.scheme.value, "signature": signature.data.hex()}
 
@@ -101,22 +100,22 @@ def read_signature(fields: JsonObject) -> Signature:
     """The reverse of ``write_signature``.
 
     Raises:
-        FormatError: a field is missing or of another shape, or the scheme is not known.
+        FormatError: a field is missing or of the wrong type, or the scheme is unknown.
     """
     name = fields.text("scheme", max_length=16)
     try:
         scheme = Scheme(name)
     except ValueError as error:
-        raise FormatError(f"a signature of the scheme {name!r} is not known") from error
+        raise FormatError(f"the signature scheme {name!r} is unknown") from error
     return Signature(scheme, fields.hex("signature", length=64))
 
 
 def is_signed(digest: bytes, signature: Signature, key: bytes) -> bool:
-    """Whether the key signed the digest. Ignoring the answer accepts forgeries.
+    """Whether the key signed the digest. Ignoring the result accepts forgeries.
 
     Args:
         digest: 32 bytes, a tagged hash.
-        key: 32 bytes for BIP 340, 33 for ECDSA; a signature of the other scheme is none of this key.
+        key: 32 bytes for BIP 340, 33 for ECDSA. A key of the other scheme gives False.
     """
     if len(key) != _KEY_LENGTHS[signature.scheme]:
         return False
@@ -125,13 +124,13 @@ def is_signed(digest: bytes, signature: Signature, key: bytes) -> bool:
     return verify_ecdsa(key, digest, signature.data)
 
 
-def write_signed_terms(signed: SignedTerms) -> dict[str, Any]:
+def write_signed_terms(signed: SignedTerms) -> dict[str, JsonValue]:
     """Terms and signature as a JSON object."""
     return {"terms": write_terms(signed.terms), "signature": write_signature(signed.signature)}
 
 
 def read_signed_terms(value: object) -> SignedTerms:
-    """The reverse of ``write_signed_terms``; the signature is not checked here.
+    """The reverse of ``write_signed_terms``. Does not check the signature.
 
     Raises:
         FormatError: as ``read_terms``.
@@ -146,25 +145,27 @@ def read_signed_terms(value: object) -> SignedTerms:
 
 
 def check_terms_signature(signed: SignedTerms) -> None:
-    """Check that the key that the terms name signed them.
+    """Check that the key in the terms signed them.
 
     Raises:
-        TermsRefused: it did not. Whether that key is a provider that one knows is the caller's question.
+        TermsRefused: it did not.
+
+    Does not check that the key belongs to a known provider.
     """
     if not is_signed(terms_hash(signed.terms), signed.signature, signed.terms.provider):
         raise TermsRefused("the provider did not sign these terms", code="terms_signature")
 
 
-def write_signed_quote(signed: SignedQuote) -> dict[str, Any]:
+def write_signed_quote(signed: SignedQuote) -> dict[str, JsonValue]:
     """Quote and signature as a JSON object."""
     return {"quote": _write_quote(signed.quote), "signature": write_signature(signed.signature)}
 
 
 def read_signed_quote(value: object) -> SignedQuote:
-    """The reverse of ``write_signed_quote``; the signature is not checked here.
+    """The reverse of ``write_signed_quote``. Does not check the signature.
 
     Raises:
-        FormatError: a field is missing, unknown or of another shape, or the version is not known.
+        FormatError: a field is missing, unknown or of the wrong type, or the version is unknown.
     """
     outer = JsonObject(value, "signed quote")
     fields = outer.nested("quote")
@@ -191,21 +192,23 @@ def read_signed_quote(value: object) -> SignedQuote:
 
 
 def quote_digest(quote: QuoteTerms) -> bytes:
-    """The tagged hash of the canonical quote, 32 bytes: what the provider signs."""
+    """The tagged hash of the canonical quote, 32 bytes, which the provider signs."""
     return json_digest(QUOTE_TAG, _write_quote(quote))
 
 
 def check_quote_signature(signed: SignedQuote) -> None:
-    """Check that the key that the quote names signed it.
+    """Check that the key in the quote signed it.
 
     Raises:
-        TermsRefused: it did not. Whether that key is a provider that one knows is the caller's question.
+        TermsRefused: it did not.
+
+    Does not check that the key belongs to a known provider.
     """
     if not is_signed(quote_digest(signed.quote), signed.signature, signed.quote.provider):
         raise TermsRefused("the provider did not sign this quote", code="quote_signature")
 
 
-def _write_quote(quote: QuoteTerms) -> dict[str, Any]:
+def _write_quote(quote: QuoteTerms) -> dict[str, JsonValue]:
     return {
         "version": TERMS_VERSION,
         "quote_id": quote.quote_id,
@@ -232,4 +235,4 @@ def _read_key(fields: JsonObject) -> bytes:
 def _check_version(fields: JsonObject, what: str) -> None:
     version = fields.integer("version")
     if version != TERMS_VERSION:
-        raise FormatError(f"{what} have version {version}; this program knows {TERMS_VERSION}")
+        raise FormatError(f"{what} version {version} is unknown; this program supports version {TERMS_VERSION}")

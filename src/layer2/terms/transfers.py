@@ -1,4 +1,4 @@
-"""What a user asks for and sees: requests, quotes, transfers and their events."""
+"""The data of the public API: requests, quotes, transfers and their events."""
 
 from __future__ import annotations
 
@@ -14,33 +14,34 @@ __all__ = ["Actor", "Quote", "Transfer", "TransferEvent", "TransferRequest", "Tr
 
 
 class TransferState(Enum):
-    """Where a transfer is, for the one who asked for it (the taker)."""
+    """The state of a transfer for the taker, who requested it."""
 
     PLANNED = "planned"
-    """Journaled; nothing is agreed yet."""
+    """In the journal; nothing is agreed yet."""
     AGREED = "agreed"
     """Terms are signed and checked; no money has moved."""
     FUNDING = "funding"
-    """The intent to pay the source leg is durable; it may be on its way."""
+    """The intent to pay the source leg is durable; the payment may have been sent."""
     FUNDED = "funded"
     """The source leg holds the money; the provider has to act."""
     COLLECTING = "collecting"
-    """The preimage is out; the destination's money is being taken."""
+    """The preimage is revealed; the destination is being collected."""
     ARRIVED = "arrived"
-    """The destination is collected at the finality of the terms: usable, and not yet final."""
+    """The destination is collected at the finality of the terms: usable, but not final yet."""
     COMPLETED = "completed"
     """The destination is final on its layer."""
     ABANDONED = "abandoned"
     """Ended before any money was locked."""
     REFUNDING = "refunding"
-    """The source leg's money is on its way back."""
+    """The source leg is being refunded."""
     REFUNDED = "refunded"
-    """The source leg's money is back for good."""
+    """The refund of the source leg is final."""
     LOST = "lost"
-    """The provider has the source, and the destination went back to it: money was lost. Keep the journal."""
+    """Money was lost: the provider has the source, and the destination was refunded to it. Keep the journal."""
 
     @property
     def is_final(self) -> bool:
+        """Whether this state never changes."""
         return self in _ENDS
 
 
@@ -48,7 +49,7 @@ _ENDS = frozenset({TransferState.COMPLETED, TransferState.ABANDONED, TransferSta
 
 
 class Actor(Enum):
-    """Who has to act next."""
+    """The party that has to act next."""
 
     YOU = "you"
     PROVIDER = "provider"
@@ -57,45 +58,45 @@ class Actor(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TransferRequest:
-    """What was asked for. The same idempotency key with another request is an error."""
+    """A request for a transfer. The same idempotency key with another request is an error."""
 
     asset: AssetId
     amount: int | None
-    """What arrives at the destination, in the asset's smallest unit; None where ``send_amount`` is given."""
+    """The amount that arrives at the destination, in the asset's smallest unit; None if ``send_amount`` is given."""
     source: Layer2ProtocolType
     destination: Layer2ProtocolType
     recipient: str | None = None
-    """What someone else is to be paid on, such as a BOLT 11 invoice, or None: the caller's own."""
+    """Where to pay a third party, such as a BOLT 11 invoice; None pays the caller's own account."""
     max_fee: int | None = None
-    """Maximum total fee, in the asset's smallest unit; None for 1 % and twice the estimated network costs."""
+    """Maximum total fee, in the asset's smallest unit; None means 1 % plus twice the estimated network costs."""
     send_amount: int | None = None
-    """What leaves the source, in the asset's smallest unit; None where ``amount`` is given."""
+    """The amount that leaves the source, in the asset's smallest unit; None if ``amount`` is given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A provider's signed offer for one request, checked by us. Give it to ``start_transfer_async``."""
+    """A provider's signed and checked offer for one request. Pass it to ``start_transfer_async``."""
 
     request: TransferRequest
     offer: SignedQuote
     provider_name: str
-    """The name under which the configuration lists the provider."""
+    """The provider's name in the configuration."""
     max_fee: int
-    """The limit that the fee was checked against, in the asset's smallest unit."""
+    """The limit against which the fee was checked, in the asset's smallest unit."""
 
     @property
     def send_amount(self) -> int:
-        """What leaves the source, in the asset's smallest unit."""
+        """The amount that leaves the source, in the asset's smallest unit."""
         return self.offer.quote.source_amount
 
     @property
     def receive_amount(self) -> int:
-        """What arrives at the destination, in the asset's smallest unit."""
+        """The amount that arrives at the destination, in the asset's smallest unit."""
         return self.offer.quote.amount
 
     @property
     def fee(self) -> int:
-        """``send_amount - receive_amount``. Gas that you pay yourself is not in it."""
+        """``send_amount - receive_amount``. It does not include gas that you pay yourself."""
         return self.send_amount - self.receive_amount
 
     @property
@@ -106,35 +107,35 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """A transfer as the journal knows it at one moment."""
+    """A transfer, as stored in the journal at one moment."""
 
     transfer_id: SwapId
-    """The swap's public id: it is in the terms, memos, logs and pages of both parties."""
+    """The swap's public id, which appears in the terms, memos and logs of both parties."""
     request: TransferRequest
     idempotency_key: str | None
     state: TransferState
     version: int
-    """Grows by one with every change."""
+    """Increases by one with every change."""
     provider_name: str
     send_amount: int | None
-    """What leaves the source; None until terms are agreed."""
+    """The amount that leaves the source; None until terms are agreed."""
     fee: int | None
     next_actor: Actor
     deadline: int | None
     """Unix seconds by which ``next_actor`` must act; None in a final state."""
     refundable_from: int | None
-    """Unix seconds from which you alone can take the money back; None where nothing of yours is locked."""
+    """Unix seconds from which you can refund your money without the provider; None if none of it is locked."""
     funds: str
     """Where the money is, as a sentence."""
     source_tx_id: str | None
     """Lock transaction or payment hash of the source leg."""
     destination_tx_id: str | None
     reason: str | None
-    """Why it is being or was refunded or abandoned."""
+    """Why the transfer is refunded or abandoned."""
     attention: str | None
-    """What a human has to look at, or None."""
+    """What needs your attention, or None."""
     final_at: int | None
-    """Unix seconds at which what has arrived becomes final, as an estimate."""
+    """Estimated unix seconds at which what has arrived becomes final."""
     created_at: int
     updated_at: int
 
@@ -145,4 +146,4 @@ class TransferEvent:
 
     transfer: Transfer
     previous: TransferState | None
-    """None for the first event of a stream, which shows where the transfer is now."""
+    """None for the first event of a stream, which shows the current state."""

@@ -1,29 +1,51 @@
-"""A protocol client without a layer: it answers what the test said, and reports what was not as expected."""
+"""Mock clients: each answers with what a test scripted, and reports calls that differ from what the test expected."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import wraps
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar, cast
 
+from layer2.errors import AsyncTimeout
+from layer2.formats.evm_header import decode_header
+from layer2.legs.evidence import EvmReceiptEvidence
 from layer2.model.layers import Layer2ProtocolType
-from layer2.model.money import AssetId, Balance
-from layer2.model.transactions import TxState, TxStatus
+from layer2.model.transactions import Finality
 from layer2.ports.client import Layer2ProtocolAsync
+from layer2.protocols.bob import BobClient
+from layer2.protocols.evm.client import EvmClient
+from layer2.protocols.lightning import LightningNetwork
+from layer2.protocols.rootstock import RootstockClient
 
-__all__ = ["Expectation", "MockLayer2Protocol", "UnmetExpectations"]
+__all__ = [
+    "MOCK_BLOCK",
+    "Expectation",
+    "MockBobClient",
+    "MockClient",
+    "MockLayer2Protocol",
+    "MockLightningNetwork",
+    "MockRootstockClient",
+    "UnmetExpectations",
+]
+
+C = TypeVar("C")
+F = TypeVar("F", bound=Callable[..., Any])
+
+MOCK_BLOCK = b"layer2.testing"
+"""The ``extra_data`` of every block header that this package makes."""
 
 
 class UnmetExpectations(AssertionError):
-    """What was called is not what was expected; the message lists both."""
+    """The calls differ from the expected ones; the message lists both."""
 
 
 @dataclass(slots=True)
 class Expectation:
-    """One expected call; made by ``MockLayer2Protocol.expect`` and refined by its methods, which can be chained."""
+    """One expected call. ``expect`` makes it; its methods refine it, and can be chained."""
 
     method: str
     arguments: Mapping[str, object]
@@ -34,27 +56,27 @@ class Expectation:
     delay: float = 0.0
 
     def returns(self, result: object) -> Self:
-        """Answer with this."""
+        """Return this. A method that returns an async iterator yields the items of it."""
         self.result = result
         return self
 
     def raises(self, error: BaseException) -> Self:
-        """Answer by raising this."""
+        """Raise this; a method that returns an async iterator raises it after its items."""
         self.error = error
         return self
 
     def times(self, count: int) -> Self:
-        """Expect exactly so many calls (1 where nothing is said)."""
+        """Expect exactly this number of calls; the default is 1."""
         self.wanted = count
         return self
 
     def after(self, seconds: float) -> Self:
-        """Answer only after so many seconds."""
+        """Answer after this time. If the call has a shorter ``timeout``, it raises ``AsyncTimeout``."""
         self.delay = seconds
         return self
 
     def matches(self, method: str, arguments: Mapping[str, object]) -> bool:
-        """Whether a call is this one. Arguments that the expectation does not name may be anything."""
+        """Return whether a call is the expected one. Arguments that are not named here can have any value."""
         missing = object()
         return method == self.method and all(
             arguments.get(name, missing) == value for name, value in self.arguments.items()
@@ -64,22 +86,38 @@ class Expectation:
         return f"{_call_text(self.method, self.arguments)} x {self.wanted}"
 
 
-class MockLayer2Protocol(Layer2ProtocolAsync[Any, Any, Any, Any]):
-    """Stands for any layer's client in a test.
+def _answering(method: F) -> F:
+    """An async method, or async iterator, with the signature of ``method``, that answers from the expectations."""
+    name, signature = method.__name__, inspect.signature(method)
 
-    Example::
+    def arguments(mock: MockClient, args: tuple[object, ...], keywords: dict[str, object]) -> dict[str, object]:
+        return dict(list(signature.bind(mock, *args, **keywords).arguments.items())[1:])
 
-        async with MockLayer2Protocol() as mock:
-            mock.expect("transfer_asset_async", BTC, 100, "bc1q...").returns("tx")
-            assert await mock.transfer_asset_async(BTC, 100, "bc1q...") == "tx"
+    @wraps(method)
+    async def answer(self: MockClient, *args: object, **keywords: object) -> object:
+        return await self._answer(name, arguments(self, args, keywords))
 
-    Leaving the block (or ``verify()``) raises ``UnmetExpectations`` unless every expectation was met.
+    @wraps(method)
+    async def items(self: MockClient, *args: object, **keywords: object) -> AsyncIterator[object]:
+        expectation = await self._expected(name, arguments(self, args, keywords))
+        for item in cast("list[object]", expectation.result or ()):
+            yield item
+        if expectation.error is not None:
+            raise expectation.error
+
+    made = answer if inspect.iscoroutinefunction(method) else items
+    made.__dict__.pop("__isabstractmethod__", None)
+    return cast("F", made)
+
+
+class MockClient:
+    """What all mock clients have in common. A subclass also inherits from the client that it replaces.
 
     Args:
         in_order: the calls must come in the order of their expectations.
     """
 
-    protocol_type: ClassVar[Layer2ProtocolType] = Layer2ProtocolType.BOB
+    protocol_type: ClassVar[Layer2ProtocolType]
 
     def __init__(self, *, in_order: bool = False) -> None:
         self._in_order = in_order
@@ -87,62 +125,77 @@ class MockLayer2Protocol(Layer2ProtocolAsync[Any, Any, Any, Any]):
         self._calls: list[str] = []
         self._unexpected = False
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
     def expect(self, method: str, /, *arguments: object, **keywords: object) -> Expectation:
-        """Say that a method will be called.
+        """Expect a call.
 
         Args:
-            method: the async name; the twin ``_sync`` counts as the same.
-            arguments: as the method takes them; ``unittest.mock.ANY`` matches everything.
+            method: the async name; a call of the twin ``_sync`` counts as the same.
+            arguments: as the method takes them; arguments that are left out can have any value, as can
+                ``unittest.mock.ANY``.
 
         Raises:
-            TypeError: the protocol has no such method, or it does not take such arguments.
+            TypeError: the client has no such method, or the method does not take these arguments.
         """
-        if not method.endswith("_async") or not hasattr(Layer2ProtocolAsync, method):
-            raise TypeError(f"Layer2ProtocolAsync has no method {method}")
-        bound = inspect.signature(getattr(Layer2ProtocolAsync, method)).bind_partial(self, *arguments, **keywords)
-        named = {name: value for name, value in bound.arguments.items() if name != "self"}
-        expectation = Expectation(method, named)
+        found = getattr(type(self), method, None)
+        if not method.endswith("_async") or found is None:
+            raise TypeError(f"{type(self).__name__} has no method {method}")
+        bound = inspect.signature(found).bind_partial(self, *arguments, **keywords)
+        expectation = Expectation(method, dict(list(bound.arguments.items())[1:]))
         self._expectations.append(expectation)
         return expectation
 
     def verify(self) -> None:
-        """Compare what was called with what was expected.
+        """Compare the calls with the expectations.
 
         Raises:
-            UnmetExpectations: with both lists.
+            UnmetExpectations: they differ; the message lists both.
         """
         if self._unexpected or any(each.calls != each.wanted for each in self._expectations):
             raise UnmetExpectations(self._report())
 
+    async def aclose(self) -> None:
+        """Do nothing: a mock has no connections."""
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await super().__aexit__(kind, error, trace)
+        await cast("Any", super()).__aexit__(kind, error, trace)
         if error is None:
             self.verify()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        super().__exit__(kind, error, trace)
+        cast("Any", super()).__exit__(kind, error, trace)
         if error is None:
             self.verify()
 
-    async def aclose(self) -> None:
-        """There is nothing to close."""
+    async def _answer(self, method: str, arguments: Mapping[str, object]) -> object:
+        expectation = await self._expected(method, arguments)
+        if expectation.error is not None:
+            raise expectation.error
+        return expectation.result
 
-    async def _answer(self, method: str, **arguments: object) -> Any:
+    async def _expected(self, method: str, arguments: Mapping[str, object]) -> Expectation:
+        """The expectation that a call meets, after its delay."""
         self._calls.append(_call_text(method, {name: value for name, value in arguments.items() if value is not None}))
         expectation = self._next(method, arguments)
         if expectation is None:
             self._unexpected = True
-            raise UnmetExpectations(f"this call was not expected: {self._calls[-1]}\n{self._report()}")
+            raise UnmetExpectations(f"unexpected call: {self._calls[-1]}\n{self._report()}")
         expectation.calls += 1
-        if expectation.delay:
-            await asyncio.sleep(expectation.delay)
-        if expectation.error is not None:
-            raise expectation.error
-        return expectation.result
+        seconds = cast("float | None", arguments.get("timeout"))
+        try:
+            async with asyncio.timeout(seconds if expectation.delay else None):
+                await asyncio.sleep(expectation.delay)
+        except TimeoutError:
+            raise AsyncTimeout(
+                f"{method} took longer than {seconds:g} s", protocol=self.protocol_type.value, operation=method
+            ) from None
+        return expectation
 
     def _next(self, method: str, arguments: Mapping[str, object]) -> Expectation | None:
         for expectation in self._expectations:
@@ -159,55 +212,66 @@ class MockLayer2Protocol(Layer2ProtocolAsync[Any, Any, Any, Any]):
         order = " in this order" if self._in_order else ""
         return "\n".join([f"expected{order}:", *expected, "actual:", *actual])
 
-    async def initialize_async(self, *, timeout: float | None = None) -> None:
-        await self._answer("initialize_async", timeout=timeout)
 
-    async def submit_transaction_async(
-        self, transaction: Any, *, idempotency_key: str | None = None, timeout: float | None = None
-    ) -> TxStatus[Any]:
-        status: TxStatus[Any] = await self._answer(
-            "submit_transaction_async", transaction=transaction, idempotency_key=idempotency_key, timeout=timeout
-        )
-        return status
+class MockLayer2Protocol(MockClient, Layer2ProtocolAsync[Any, Any, Any, Any]):
+    """A mock of the calls that the clients of all layers share.
 
-    async def get_transaction_status_async(self, tx_id: Any, *, timeout: float | None = None) -> TxStatus[Any]:
-        status: TxStatus[Any] = await self._answer("get_transaction_status_async", tx_id=tx_id, timeout=timeout)
-        return status
+    Example::
 
-    async def transfer_asset_async(
-        self,
-        asset_id: AssetId,
-        amount: int,
-        recipient: Any,
-        *,
-        idempotency_key: str | None = None,
-        timeout: float | None = None,
-    ) -> Any:
-        return await self._answer(
-            "transfer_asset_async",
-            asset_id=asset_id,
-            amount=amount,
-            recipient=recipient,
-            idempotency_key=idempotency_key,
-            timeout=timeout,
-        )
+        async with MockLayer2Protocol() as mock:
+            mock.expect("transfer_asset_async", BTC, 100, "bc1q...").returns("tx")
+            assert await mock.transfer_asset_async(BTC, 100, "bc1q...") == "tx"
 
-    async def verify_proof_async(self, proof: Any, *, timeout: float | None = None) -> bool:
-        holds: bool = await self._answer("verify_proof_async", proof=proof, timeout=timeout)
-        return holds
+    At the end of the block ``verify`` is called, unless the block raises.
 
-    async def balances_async(self, *, timeout: float | None = None) -> Mapping[AssetId, Balance]:
-        balances: Mapping[AssetId, Balance] = await self._answer("balances_async", timeout=timeout)
-        return balances
+    Args:
+        in_order: the calls must come in the order of their expectations.
+    """
 
-    async def receive_address_async(self, *, timeout: float | None = None) -> Any:
-        return await self._answer("receive_address_async", timeout=timeout)
+    protocol_type: ClassVar[Layer2ProtocolType] = Layer2ProtocolType.BOB
 
-    async def wait_for_status_async(
-        self, tx_id: Any, *, until: TxState = TxState.INCLUDED, timeout: float | None = None
-    ) -> TxStatus[Any]:
-        status: TxStatus[Any] = await self._answer("wait_for_status_async", tx_id=tx_id, until=until, timeout=timeout)
-        return status
+    initialize_async = _answering(Layer2ProtocolAsync.initialize_async)
+    submit_transaction_async = _answering(Layer2ProtocolAsync.submit_transaction_async)
+    get_transaction_status_async = _answering(Layer2ProtocolAsync.get_transaction_status_async)
+    transfer_asset_async = _answering(Layer2ProtocolAsync.transfer_asset_async)
+    verify_proof_async = _answering(Layer2ProtocolAsync.verify_proof_async)
+    balances_async = _answering(Layer2ProtocolAsync.balances_async)
+    receive_address_async = _answering(Layer2ProtocolAsync.receive_address_async)
+    wait_for_status_async = _answering(Layer2ProtocolAsync.wait_for_status_async)
+
+
+def _answering_all(mock: type[C]) -> type[C]:
+    """Let every method of a class that is named ``..._async`` answer from the expectations."""
+    for name in [name for name in dir(mock) if name.endswith("_async")]:
+        setattr(mock, name, _answering(getattr(mock, name)))
+    return mock
+
+
+class _MockEvmClient(MockClient, EvmClient):
+    async def confirm_evidence(self, evidence: EvmReceiptEvidence, *, contract: bytes, finality: Finality) -> bool:
+        """Return whether a mock network made the evidence."""
+        return decode_header(evidence.header).extra_data == MOCK_BLOCK
+
+
+@_answering_all
+class MockBobClient(_MockEvmClient, BobClient):
+    """A mock of ``BobClient``, with its methods and their signatures. As ``MockLayer2Protocol``."""
+
+
+@_answering_all
+class MockRootstockClient(_MockEvmClient, RootstockClient):
+    """A mock of ``RootstockClient``, with its methods and their signatures. As ``MockLayer2Protocol``."""
+
+
+@_answering_all
+class MockLightningNetwork(MockClient, LightningNetwork):
+    """A mock of ``LightningNetwork``, with its methods and their signatures. As ``MockLayer2Protocol``.
+
+    Example::
+
+        async with MockLightningNetwork() as lightning:
+            lightning.expect("create_invoice_async", 50_000).returns(invoice)
+    """
 
 
 def _call_text(method: str, arguments: Mapping[str, object]) -> str:

@@ -1,4 +1,4 @@
-"""A BOB node on this test's own event loop, with contracts, two funded parties, and what the clients need."""
+"""A BOB node in the test's event loop, with contracts, two funded parties, and their clients."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ START_SATOSHIS = 100_000_000
 
 @dataclass
 class BobNetwork:
-    """A running node; blocks come when a transaction arrives, unless ``maker`` is disabled."""
+    """A running node. It makes a block for each transaction, unless ``maker`` is disabled."""
 
     node: EvmNode
     maker: BlockMaker
@@ -88,7 +88,7 @@ class BobNetwork:
 
 
 def at(htlc: Htlc, finality: Finality) -> Htlc:
-    """The same lock under terms that wait for another finality: its ``lock_id`` does not commit to it."""
+    """The same lock under terms with another finality, to which its ``lock_id`` does not commit."""
     assert isinstance(htlc.leg, EvmLeg)
     return replace(htlc, leg=replace(htlc.leg, finality=finality))
 

@@ -19,7 +19,7 @@ async def bob() -> AsyncIterator[BobNetwork]:
 
 @pytest.fixture
 def requests_seen(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """The body of every HTTP request that a client posts, as it leaves this process."""
+    """The body of every HTTP request that a client posts."""
     bodies: list[bytes] = []
     post = aiohttp.ClientSession.post
 

@@ -1,4 +1,4 @@
-"""An HTTP server that answers JSON-RPC exactly as a test says, however wrong."""
+"""An HTTP server that answers JSON-RPC with the answers of a test."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Change = Callable[[Calls, list[dict[str, Any]]], None]
 
 @dataclass
 class ScriptedNode:
-    """Its ``script`` gets the calls of a request, and gives the body or the whole response."""
+    """``script`` receives the calls of a request and returns the body or the whole response."""
 
     url: str
     script: Script
@@ -40,7 +40,7 @@ class ScriptedNode:
 
     @property
     def sizes(self) -> list[int]:
-        """How many calls each request had."""
+        """The number of calls in each request."""
         return [len(calls) for calls in self.requests]
 
     def client(
@@ -65,7 +65,7 @@ class ScriptedNode:
 
 
 def echoes(calls: Calls) -> bytes:
-    """Each call's first argument, as an object where one call came alone and as a list of them otherwise."""
+    """Answer each call with its first argument."""
     answers = [{"jsonrpc": "2.0", "id": call["id"], "result": call["params"][0]} for call in calls]
     return orjson.dumps(answers if len(answers) > 1 else answers[0])
 
@@ -98,7 +98,7 @@ async def scripted_node(script: Script = echoes) -> AsyncIterator[ScriptedNode]:
 
 @asynccontextmanager
 async def balanced(url: str, change: Change) -> AsyncIterator[ScriptedNode]:
-    """A node behind an address that not only it answers for; ``change`` is given its true answers to some calls."""
+    """A node behind a load balancer. ``change`` may replace the node's answers."""
     async with aiohttp.ClientSession() as session:
 
         async def script(calls: Calls) -> web.Response:

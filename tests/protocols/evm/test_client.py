@@ -1,4 +1,4 @@
-"""Single transactions on BOB: sent once, in order, durable first, and followed to their end."""
+"""Single transactions on BOB: recorded first, sent once and in order, and followed to their end."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ async def test_a_thousand_submissions_at_once_give_a_thousand_results_in_order(b
     # The node and the client share one loop here, with coverage measured: the last answer comes late.
     taker = await bob.client("taker", default_timeout_ms=60_000)
     bob.maker.set_enabled(False)
-    # A gas limit that the node refuses, after the nonce was given; and one that this library refuses before.
+    # The node refuses one gas limit after the nonce was taken; the library refuses the other one before.
     refused_by_node, refused_here = {100, 101, 300, 500, 999}, {0, 250, 251, 640, 998}
 
     def request(number: int) -> EvmTransactionRequest:
@@ -143,7 +143,7 @@ async def test_a_thousand_submissions_at_once_give_a_thousand_results_in_order(b
         assert isinstance(error, TransactionError)
         assert error.outcome is Outcome.REJECTED
         assert "intrinsic gas too low" in error.message
-    # What follows a refused one waits until its nonce is filled, which needs no further call.
+    # The next transaction waits until the refused one's nonce is filled, which needs no further call.
     bob.maker.set_enabled(True)
     sent = [result.tx_id for result in results if not isinstance(result, BaseException)]
     statuses = await asyncio.gather(*[taker.wait_for_status_async(tx_id, timeout=20) for tx_id in sent])
@@ -214,7 +214,7 @@ async def test_a_send_that_never_arrived_is_sent_again_as_the_same_transaction(b
     assert (await taker.wait_for_status_async(tx_id)).state is TxState.INCLUDED
 
 
-async def test_a_send_whose_outcome_cannot_be_looked_up_is_unknown_and_goes_on_later(bob: BobNetwork) -> None:
+async def test_a_send_whose_outcome_cannot_be_looked_up_is_unknown_and_continues_later(bob: BobNetwork) -> None:
     taker = await bob.client("taker")
     bob.faults.set("error", method="eth_sendRawTransaction", count=2, status=502)
     with pytest.raises(NodeUnreachable) as lost:
@@ -222,13 +222,13 @@ async def test_a_send_whose_outcome_cannot_be_looked_up_is_unknown_and_goes_on_l
     assert lost.value.outcome is Outcome.UNKNOWN
     assert lost.value.tx_id is not None
     assert f"transaction {lost.value.tx_id} was signed and may be under way; look it up" in str(lost.value)
-    # The next send takes the nonce after it; the first is handed in again, so that nothing waits forever.
+    # The next send takes the following nonce, and the first one is sent again, so that none waits forever.
     second = await taker.transfer_asset_async(ETH, 1, SOMEBODY)
     assert (await taker.wait_for_status_async(second, timeout=5)).state is TxState.INCLUDED
     assert (await taker.get_transaction_status_async(EvmTxId(lost.value.tx_id))).state is TxState.INCLUDED
 
 
-async def test_a_time_out_after_signing_carries_the_id_and_the_transaction_goes_on(bob: BobNetwork) -> None:
+async def test_a_timeout_after_signing_has_the_id_and_the_transaction_continues(bob: BobNetwork) -> None:
     taker = await bob.client("taker")
     bob.faults.set("delay", method="eth_sendRawTransaction", count=1, seconds=0.3)
     with pytest.raises(AsyncTimeout) as ended:
@@ -239,7 +239,7 @@ async def test_a_time_out_after_signing_carries_the_id_and_the_transaction_goes_
     assert status.state is TxState.INCLUDED
 
 
-async def test_a_time_out_before_signing_says_that_nothing_was_sent(bob: BobNetwork) -> None:
+async def test_a_timeout_before_signing_reports_that_nothing_was_sent(bob: BobNetwork) -> None:
     taker = await bob.client("taker")
     bob.faults.set("delay", method="eth_estimateGas", count=1, seconds=5)
     with pytest.raises(AsyncTimeout, match="nothing was sent") as ended:
@@ -335,7 +335,7 @@ async def test_a_chain_that_is_not_the_networks_is_refused_though_it_has_the_cha
     first = bob.node.chain.block_by_number(0)
     assert first is not None
     facts = replace(LAYERS[Layer2ProtocolType.BOB], genesis={"mainnet": first.hash})
-    monkeypatch.setitem(LAYERS, Layer2ProtocolType.BOB, facts)  # type: ignore[arg-type]  # a dict underneath
+    monkeypatch.setitem(LAYERS, Layer2ProtocolType.BOB, facts)
     with pytest.raises(WrongNetwork, match="BOB on mainnet, the configuration names regtest"):
         await bob.client("taker")
 
@@ -422,14 +422,14 @@ async def test_neither_url_nor_key_is_shown(bob: BobNetwork) -> None:
 async def test_a_websocket_that_is_away_keeps_no_claim_waiting(
     bob: BobNetwork, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # A restart in the middle of a swap: what is locked is claimed and refunded over HTTP.
+    # A restart during a swap: locks are claimed and refunded over HTTP.
     taker = await bob.client("taker", websocket_url="ws://user:hunter2@127.0.0.1:1/key")
-    assert "the websocket at ws://127.0.0.1:1 is not used for now" in caplog.text
+    assert "the websocket at ws://127.0.0.1:1 is not available" in caplog.text
     assert "hunter2" not in caplog.text
     assert (await taker.legs.read_clock()).height >= 0
 
 
-async def test_who_sends_while_the_client_is_closed_is_told_so_and_not_cancelled(
+async def test_a_send_during_the_closing_gets_an_error_and_is_not_cancelled(
     bob: BobNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, arrived = await bob.client("taker"), asyncio.Event()

@@ -1,4 +1,4 @@
-"""Deadlines: an error of their own in time, and no cancellation but their own is taken for it."""
+"""Deadlines raise their error in time, and do not swallow other cancellations."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ async def test_waiting_for_a_place_counts_and_gives_none_back_that_was_not_taken
     assert not limit.locked()
 
 
-async def test_an_error_that_leaves_the_block_is_told_where_it_came_from() -> None:
+async def test_an_error_that_leaves_the_block_gets_layer_and_operation() -> None:
     with pytest.raises(BadAnswer) as raised:
         async with Deadline("m", 60.0, "BOB"):
             raise BadAnswer("wrong")

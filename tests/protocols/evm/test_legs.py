@@ -1,4 +1,4 @@
-"""Legs on BOB, as the swap engine uses them: offers, costs, two kinds of finality, late fundings and courtesies."""
+"""Legs on BOB for the swap engine: offers, costs, two kinds of finality, late fundings and courtesy claims."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_what_has_arrived_by_the_terms_is_final_only_once_it_is_finalized(
     await provider.legs.perform(await provider.legs.prepare(Verb.COLLECT, htlc, SECRET))
     claimed_at = bob.node.chain.head.header.timestamp
     for head in Finality:
-        # The terms wait for the newest block, which another branch may still replace.
+        # The terms require the newest block, which another branch may still replace.
         view = await provider.legs.observe(htlc, Side.PAYEE)
         is_final = head is Finality.FINALIZED
         assert (view.state, view.arrived, view.final) == (LegState.COLLECTED, True, is_final)
@@ -81,11 +81,11 @@ async def test_a_claim_that_a_reorganisation_takes_away_was_never_final(bob: Bob
 
 async def test_a_lock_cannot_be_voided(bob: BobNetwork) -> None:
     taker = await bob.client("taker")
-    with pytest.raises(FundsRulesError, match="lapses by itself"):
+    with pytest.raises(FundsRulesError, match="ends at its deadline"):
         await taker.legs.prepare(Verb.VOID, bob.htlc(SECRET))
 
 
-async def test_late_fundings_of_many_swaps_are_found_by_one_look_and_each_look_goes_on(
+async def test_one_search_finds_the_late_fundings_of_many_swaps_and_the_next_one_continues(
     bob: BobNetwork, requests_seen: list[bytes]
 ) -> None:
     taker, provider = await bob.client("taker"), await bob.client("provider")
@@ -101,7 +101,7 @@ async def test_late_fundings_of_many_swaps_are_found_by_one_look_and_each_look_g
     assert sum(b"eth_getLogs" in body for body in requests_seen) == 1
     assert since == bob.node.chain.head.number - 3
     bob.node.mine(9)
-    # What was not finalized then is named again.
+    # Fundings that were not finalized then are returned again.
     again, since = await provider.legs.late_fundings(since)
     assert secret(2).payment_hash in again < found
     assert since == bob.node.chain.head.number - 3
@@ -114,7 +114,7 @@ async def test_late_fundings_are_looked_for_step_by_step_and_as_far_back_as_the_
         await fund(taker, bob.htlc(secret(number)))
         bob.node.mine(3)
     found, _ = await provider.legs.late_fundings(0)
-    # The oldest ones lie before the last thirty blocks.
+    # The oldest ones are older than the last thirty blocks.
     assert found == {secret(number).payment_hash for number in range(3, 10)}
     assert (await provider.legs.late_fundings(1))[0] == {secret(number).payment_hash for number in range(10)}
 
@@ -125,7 +125,7 @@ async def test_a_late_funding_that_a_reorganisation_brings_is_found(bob: BobNetw
     _, since = await provider.legs.late_fundings(0)
     act = await taker.legs.prepare(Verb.FUND, bob.htlc(SECRET))
     raw = [bytes.fromhex(each[2:]) for each in act["transactions"]]
-    # The new branch has the funding at a height that was looked at before.
+    # The new branch has the funding at a height that was already searched.
     bob.node.reorganise(2, keep_transactions=True, transactions=raw)
     found, _ = await provider.legs.late_fundings(since)
     assert found == {SECRET.payment_hash}
@@ -167,7 +167,7 @@ async def test_a_courtesy_is_for_the_own_open_lock_and_its_own_preimage(bob: Bob
     assert bob.sent() == before
     await fund(taker, htlc)
     before = bob.sent()
-    with pytest.raises(FundsRulesError, match="not that of the lock"):
+    with pytest.raises(FundsRulesError, match="does not match the lock"):
         await taker.legs.courtesy(htlc, secret(1))
     with pytest.raises(FundsRulesError, match="not the payer"):
         await provider.legs.courtesy(htlc, SECRET)

@@ -1,4 +1,4 @@
-"""For each test a fresh pair of simulated Lightning nodes, and a scripted one with a client."""
+"""Fixtures: a new pair of simulated Lightning nodes, and a scripted node with a client."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def lnd(world: World) -> AsyncIterator[ScriptedLnd]:
 
 @pytest.fixture
 async def client(lnd: ScriptedLnd) -> AsyncIterator[LightningNetwork]:
-    """A client of the scripted node. The real clock: the scripted node's ``Date`` is this machine's."""
+    """A client of the scripted node. It uses the real clock, because the node's ``Date`` is this machine's."""
     settings = settings_of(lnd.node, connection_pool=ConnectionPoolConfig(max_response_bytes=1_000_000))
     async with LightningNetwork(settings, MemorySends(), SystemClock()) as client:
         yield client

@@ -1,4 +1,4 @@
-"""A TLS server on loopback that answers as it is told, for what no honest node says."""
+"""A TLS server on loopback with scripted answers, for behaviour that a real node does not show."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from layer2.local.network import LightningNode
 
 @dataclass(frozen=True)
 class Reply:
-    """What one request is answered with.
+    """The answer to one request.
 
-    ``chunks`` are sent one by one, not before ``after``; then the connection ends, is cut (``cut``), or stays open
-    (``silent``).
+    ``chunks`` are sent one by one, not before ``after`` is set. Then the answer ends, the connection is cut
+    (``cut``), or it stays open (``silent``).
     """
 
     chunks: Sequence[bytes] = ()
@@ -49,7 +49,7 @@ NOT_FOUND = answer({"error": {"code": 5, "message": "payment isn't initiated", "
 
 
 class ScriptedLnd:
-    """Answers each path with its replies in turn, the last one forever; what has none is not found."""
+    """Answers each call with its replies in turn, and repeats the last one. A call without replies is not found."""
 
     def __init__(self, node: LightningNode) -> None:
         self.node = node
@@ -61,7 +61,7 @@ class ScriptedLnd:
         }
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
         self.connections: set[object] = set()
-        """Over which requests came."""
+        """Transports of all requests."""
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.needs_macaroon = True
 
@@ -69,7 +69,7 @@ class ScriptedLnd:
         self.replies[call] = list(replies)
 
     def queries(self, call: str) -> list[dict[str, str]]:
-        """What was asked for in the addresses of those calls."""
+        """The queries of these calls."""
         return [query for asked, query in self.asked if asked == call]
 
     def bodies(self, call: str) -> list[Any]:
@@ -104,7 +104,7 @@ class ScriptedLnd:
 
 @asynccontextmanager
 async def scripted(node: LightningNode) -> AsyncIterator[ScriptedLnd]:
-    """Such a server with that node's certificate."""
+    """Start such a server with the certificate of that node."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(node.certificate_file, Path(node.certificate_file).with_name("tls.key"))
     app = web.Application()

@@ -1,4 +1,4 @@
-"""Any number of waits share few streams and paced look-ups, and none is told anything that is not so."""
+"""Any number of waits share a few streams and paced look-ups, and every status is right."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from layer2.model.transactions import LightningPaymentId, Preimage, TxState
 from layer2.protocols.lightning import LightningNetwork
 from layer2.protocols.lightning.invoices.records import InvoiceRecord, InvoiceState
 from layer2.protocols.lightning.payments.records import PaymentState
-from layer2.protocols.lightning.statuses import LightningStatus
-from layer2.protocols.lightning.watches import Word, seconds_to_next_look
+from layer2.protocols.lightning.statuses import HashStatus, LightningStatus
+from layer2.protocols.lightning.tracker import TrackedHash, seconds_to_next_look_up
 from protocols.lightning.waiting import SECONDS, streams_open
 from protocols.lightning.world import World, settings_of
 
 MANY = 10_000
-MOST_BYTES = 20 * 1024
+MAX_BYTES = 20 * 1024
 
 
 def payee_of(world: World, **changes: Any) -> LightningNetwork:
@@ -54,7 +54,7 @@ async def test_ten_thousand_waits_have_two_streams_and_little_memory(world: Worl
             used, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        assert used / MANY < MOST_BYTES
+        assert used / MANY < MAX_BYTES
         assert (await world.simulation.status())["nodes"]["provider"]["open_requests"] < 20
         for wait in waits:
             wait.cancel()
@@ -65,7 +65,7 @@ async def test_ten_thousand_waits_have_two_streams_and_little_memory(world: Worl
 async def test_all_who_wait_for_one_hash_are_told(world: World) -> None:
     invoice = await world.provider.create_invoice_async(1_000)
     tx_id = id_of(invoice.payment_hash)
-    # What is settled before the stream is there, and is the node's first, is seen when it is looked up again.
+    # If the node's first invoice is settled before the stream is open, only the next look-up shows it.
     async with payee_of(world, poll_interval_seconds=0.1) as client:
         waits = [asyncio.ensure_future(client.wait_for_status_async(tx_id, timeout=SECONDS)) for _ in range(100)]
         await streams_open(client, 1)
@@ -103,14 +103,14 @@ async def test_what_is_decided_is_never_taken_back(world: World) -> None:
     async with world.restarted_taker() as client:
         done = await world.taker.submit_transaction_async(invoice.text)
         done = await client.wait_for_status_async(done.tx_id, timeout=SECONDS)
-        known = await client._payments.find(invoice.payment_hash)
+        known = await client._parts.payments.find(invoice.payment_hash)
         assert known is not None
         late = replace(known, state=PaymentState.IN_FLIGHT, preimage=None)
         async with following(client.watch_transaction_async(done.tx_id)) as statuses:
             coming = asyncio.ensure_future(anext(statuses))
             await asyncio.sleep(0)
-            client._payment_feed.told(known)
-            client._payment_feed.told(late)
+            client._parts.payment_feed.report(known)
+            client._parts.payment_feed.report(late)
             assert (await coming).state is TxState.FINAL
 
 
@@ -118,15 +118,15 @@ async def test_a_late_word_of_an_earlier_attempt_is_not_news(world: World) -> No
     invoice = await world.provider.create_invoice_async(1_000)
     world.fault("hold_payments")
     async with world.restarted_taker() as client:
-        # It is sent by another client: what this one sends itself it is told by that payment's own stream.
+        # Another client sends it, because this client would follow its own payment on the payment's stream.
         status = await world.taker.submit_transaction_async(invoice.text)
-        known = await client._payments.find(invoice.payment_hash)
+        known = await client._parts.payments.find(invoice.payment_hash)
         assert known is not None
         async with following(client.watch_transaction_async(status.tx_id)) as statuses:
             assert (await next_of(statuses)).state is TxState.PENDING
             coming = asyncio.ensure_future(next_of(statuses))
             await turn()
-            client._payment_feed.told(replace(known, state=PaymentState.FAILED, index=known.index - 1))
+            client._parts.payment_feed.report(replace(known, state=PaymentState.FAILED, index=known.index - 1))
             await turn()
             assert not coming.done()
             world.fault("none")
@@ -138,24 +138,24 @@ async def test_a_failure_stands_until_the_hash_is_sent_again(world: World) -> No
     world.fault("fail_payments", reason="no_route")
     async with world.restarted_taker() as client:
         await client.submit_transaction_async(invoice.text)
-        async with following(client._watches.words(invoice.payment_hash)) as words:
-            async for word in words:
-                failed = word.payment
+        async with following(client._parts.tracker.follow(invoice.payment_hash)) as statuses:
+            async for status in statuses:
+                failed = status.payment
                 if failed is not None and failed.state is PaymentState.FAILED:
                     break
             assert failed is not None
-            coming = asyncio.ensure_future(anext(words))
+            coming = asyncio.ensure_future(anext(statuses))
             await turn()
-            client._payment_feed.told(replace(failed, state=PaymentState.IN_FLIGHT, failure=None))
+            client._parts.payment_feed.report(replace(failed, state=PaymentState.IN_FLIGHT, failure=None))
             await turn()
             assert not coming.done()
             again = replace(failed, state=PaymentState.IN_FLIGHT, failure=None, index=failed.index + 1)
-            client._payment_feed.told(again)
+            client._parts.payment_feed.report(again)
             assert (await coming).payment == again
 
 
 async def turn() -> None:
-    """Let everybody go on who can; nothing comes from the node in that time that was not under way."""
+    """Run the loop for a moment. Only messages that were under way arrive from the node in that time."""
     for _ in range(30):
         await asyncio.sleep(0)
 
@@ -193,8 +193,55 @@ PAUSES = {
 @pytest.mark.parametrize("case", PAUSES)
 def test_look_ups_come_in_turn(case: str) -> None:
     invoice, turn, now, has_stream, seconds = PAUSES[case]
-    word = Word(None, invoice)
-    assert seconds_to_next_look(word, turn, interval=2.0, now=now, has_stream=has_stream) == seconds
+    status = HashStatus(None, invoice)
+    assert seconds_to_next_look_up(status, turn, interval=2.0, now=now, has_stream=has_stream) == seconds
+
+
+def status_of(state: InvoiceState) -> HashStatus:
+    return HashStatus(None, record(state=state))
+
+
+async def test_a_follower_gets_the_newest_status_only() -> None:
+    tracked = TrackedHash(bytes(32))
+    for state in (InvoiceState.OPEN, InvoiceState.ACCEPTED, InvoiceState.SETTLED):
+        assert tracked.update(status_of(state))
+    seen = await tracked.next(0)
+    assert tracked.status == status_of(InvoiceState.SETTLED)
+    coming = asyncio.ensure_future(tracked.next(seen))
+    await asyncio.sleep(0)
+    assert not tracked.update(status_of(InvoiceState.SETTLED))
+    await asyncio.sleep(0)
+    assert not coming.done()
+    tracked.update(status_of(InvoiceState.CANCELED))
+    assert await coming != seen
+    assert tracked.status == status_of(InvoiceState.CANCELED)
+
+
+async def test_a_follower_fails_after_the_newest_status_and_with_a_new_copy_each_time() -> None:
+    tracked = TrackedHash(bytes(32))
+    error = NodeUnreachable("gone")
+    tracked.update(status_of(InvoiceState.OPEN))
+    tracked.fail(error)
+    seen = await tracked.next(0)
+    assert tracked.status == status_of(InvoiceState.OPEN)
+    raised = []
+    for _ in range(2):
+        with pytest.raises(NodeUnreachable, match="gone") as caught:
+            await tracked.next(seen)
+        raised.append(caught.value)
+    assert raised[0] is not raised[1]
+    assert all(copy is not error and copy.__cause__ is error for copy in raised)
+
+
+async def test_a_cancelled_wait_loses_no_status_and_leaves_other_followers_theirs() -> None:
+    tracked = TrackedHash(bytes(32))
+    cancelled, other = (asyncio.ensure_future(tracked.next(0)) for _ in range(2))
+    await asyncio.sleep(0)
+    tracked.update(status_of(InvoiceState.OPEN))
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    assert await other == await tracked.next(0) == 1
 
 
 async def test_holds_have_a_limited_number_of_streams_and_the_others_are_looked_up_in_turn(world: World) -> None:
@@ -204,12 +251,12 @@ async def test_holds_have_a_limited_number_of_streams_and_the_others_are_looked_
         watches = [client.watch_transaction_async(id_of(preimage.payment_hash)) for preimage in preimages]
         for statuses in watches:
             assert (await next_of(statuses)).state is TxState.PENDING
-        await streams_open(client, 3)  # Two of holds, and the one of all invoices.
+        await streams_open(client, 3)  # Two of holds, and that of all invoices.
         for invoice in invoices:
             await world.taker.submit_transaction_async(invoice.text)
         for statuses in watches:
             assert (await next_of(statuses)).parts == 1
-        assert client.open_streams <= 3  # One that takes the place of another is not open for a moment.
+        assert client.open_streams <= 3  # A stream that replaces another one is not open for a moment.
         for preimage, statuses in zip(preimages, watches, strict=True):
             await world.provider.settle_invoice_async(preimage)
             assert (await next_of(statuses)).preimage == preimage
@@ -218,7 +265,7 @@ async def test_holds_have_a_limited_number_of_streams_and_the_others_are_looked_
 async def test_a_stream_that_is_free_again_is_the_next_holds(world: World) -> None:
     preimages = [preimage_of(number) for number in range(3)]
     invoices = [await world.provider.create_hold_invoice_async(preimage.payment_hash, 1_000) for preimage in preimages]
-    # Nothing is looked up again here in any time that matters.
+    # No look-up is repeated during the test.
     async with payee_of(world, max_hold_streams=1, poll_interval_seconds=3600) as client:
         for preimage, invoice in zip(preimages, invoices, strict=True):
             async with following(client.watch_transaction_async(id_of(preimage.payment_hash))) as statuses:
@@ -292,5 +339,5 @@ async def test_a_wait_ends_when_its_time_is_over(world: World) -> None:
 async def test_a_watch_of_no_payments_id_is_refused(world: World) -> None:
     with pytest.raises(FormatError):
         await anext(world.taker.watch_transaction_async(LightningPaymentId("ff")))
-    with pytest.raises(InvalidRequest, match="failing ends every wait"):
+    with pytest.raises(InvalidRequest, match="every wait ends when the payment fails"):
         await world.taker.wait_for_status_async(id_of(bytes(32)), until=TxState.FAILED)

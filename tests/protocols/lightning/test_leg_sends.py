@@ -1,4 +1,4 @@
-"""How a leg's payment goes out: once, and with an outcome that never takes silence for failure."""
+"""Sends of a leg's payment: once, and a missing answer never counts as a failure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SEND = "POST /v2/router/send"
 
 @pytest.fixture
 async def htlc(world: World) -> Htlc:
-    """A leg over a real invoice of the provider's simulated node."""
+    """A leg with an invoice of the provider's simulated node."""
     return htlc_of(await world.provider.legs.offer(offer_request(expiry_seconds=30_000_000)))
 
 

@@ -1,4 +1,4 @@
-"""A wait for a leg to change ends when the node shows a change, and after the poll interval in any case."""
+"""A wait for a change of a leg ends with the change, and after the poll interval at the latest."""
 
 from __future__ import annotations
 
@@ -47,12 +47,14 @@ async def test_a_view_that_is_old_already_does_not_wait(world: World) -> None:
     await world.taker.legs.perform(await world.taker.legs.prepare(Verb.FUND, htlc))
     async with asyncio.timeout(5):
         await world.provider.legs.wait_for_change(htlc, view)
+    assert (view.state, (await seen_by_payee(world, htlc)).state) == (LegState.NONE, LegState.FUNDED)
 
 
 async def test_a_wait_for_a_payment_that_is_not_sent_ends_with_the_poll_interval(world: World) -> None:
     htlc = await leg_to_provider(world)
     async with world.restarted_taker(poll_interval_seconds=0.05) as taker:
         await taker.legs.wait_for_change(htlc, await seen_by_payer(world, htlc))
+    assert (await seen_by_payer(world, htlc)).state is LegState.NONE
 
 
 async def test_a_wait_at_a_node_that_goes_down_ends_with_the_poll_interval(world: World) -> None:

@@ -1,4 +1,4 @@
-"""Paying and being paid through two simulated nodes, over REST and TLS."""
+"""Payments and invoices with two simulated nodes, over REST and TLS."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ async def test_an_asset_is_transferred_to_an_invoice_over_exactly_its_amount(wor
 
 async def test_more_than_the_channels_can_send_is_refused_before_anything_is_sent(world: World) -> None:
     invoice = await world.provider.create_invoice_async(4_900_001)
-    with pytest.raises(InsufficientFunds, match="4900001 sat cannot be sent: the channels allow 4900000 sat"):
+    with pytest.raises(InsufficientFunds, match="4900001 sat cannot be sent: the channels allow at most 4900000 sat"):
         await world.taker.transfer_asset_async(BTC, 4_900_001, invoice.text)
     assert await world.payments_sent() == 0
 
@@ -194,7 +194,7 @@ async def test_what_lnd_refuses_is_rejected_in_its_words(world: World) -> None:
 
 async def test_an_own_or_expired_invoice_is_not_paid(world: World) -> None:
     own = await world.taker.create_invoice_async(1_000)
-    with pytest.raises(FundsRulesError, match="the own node's"):
+    with pytest.raises(FundsRulesError, match="from your own node"):
         await world.taker.submit_transaction_async(own.text)
     invoice = await world.provider.create_invoice_async(1_000, expiry_seconds=60)
     world.clock.advance(41)
@@ -224,7 +224,7 @@ async def test_the_evidence_of_a_payment_in_flight_is_undecided(world: World) ->
 
 async def test_a_node_on_another_network_is_refused(world: World) -> None:
     async with world.restarted_taker(network="mainnet") as taker:
-        with pytest.raises(WrongNetwork, match="lnd is on regtest, the configuration says mainnet"):
+        with pytest.raises(WrongNetwork, match="lnd is on regtest, but the configuration has mainnet"):
             await taker.initialize_async()
 
 
@@ -236,7 +236,7 @@ async def test_a_node_older_than_the_minimum_is_refused_with_a_remedy(world: Wor
 
 async def test_another_certificate_than_the_pinned_one_is_refused_before_the_macaroon_is_shown(world: World) -> None:
     async with world.restarted_taker(certificate_file=world.nodes[1].certificate_file) as taker:
-        with pytest.raises(AuthenticationFailed, match=r"does not show the pinned certificate.*copy its tls\.cert"):
+        with pytest.raises(AuthenticationFailed, match=r"does not present the pinned certificate.*copy its tls\.cert"):
             await taker.initialize_async()
 
 
@@ -282,7 +282,7 @@ async def test_cancelling_calls_leaves_no_request_open(world: World) -> None:
     status = await world.taker.submit_transaction_async(invoice.text)
     async with world.restarted_taker(poll_interval_seconds=0.01) as taker:
         waits = [asyncio.create_task(taker.wait_for_status_async(status.tx_id)) for _ in range(5)]
-        await requests_open(world, 2)  # The payment itself is one: its send is followed.
+        await requests_open(world, 2)  # One of them is the stream of the sent payment.
         for wait in waits:
             wait.cancel()
         ends = await asyncio.gather(*waits, return_exceptions=True)
@@ -294,11 +294,11 @@ async def test_cancelling_calls_leaves_no_request_open(world: World) -> None:
 async def test_a_client_can_be_entered_again_elsewhere(world: World) -> None:
     client = world.restarted_taker()
     async with client:
-        await client.balances_async()
+        balances = await client.balances_async()
 
     def blocking_program() -> None:
         with client:
-            client.balances_sync()
+            assert client.balances_sync() == balances
 
     await asyncio.to_thread(blocking_program)
 
@@ -310,7 +310,7 @@ async def test_more_waits_than_connections_do_not_stop_calls(world: World) -> No
         invoices = [await payee.create_hold_invoice_async(sha256(b"%d" % one).digest(), 1_000) for one in range(10)]
         ids = [LightningPaymentId(invoice.payment_hash.hex()) for invoice in invoices]
         waits = [asyncio.create_task(payee.wait_for_status_async(tx_id)) for tx_id in ids]
-        await streams_open(payee, len(ids) + 1)  # One for each that may be held, and that of all invoices.
+        await streams_open(payee, len(ids) + 1)  # One for each invoice that may be held, and that of all invoices.
         assert (await payee.get_transaction_status_async(ids[0])).state is TxState.PENDING
         for wait in waits:
             wait.cancel()

@@ -106,10 +106,10 @@ async def test_a_party_offers_its_own_node_on_its_network(world: World) -> None:
 
 async def test_a_payer_names_nothing_and_a_payee_a_hold_invoice(world: World) -> None:
     assert await world.taker.legs.offer(offer_request(side=Side.PAYER, amount=10**9)) == ""
-    # Nothing settles it but an act of the payee's, though the payee made the preimage.
+    # Only an act of the payee settles it, although the payee made the preimage.
     htlc, _ = await funded(world)
     assert (await seen_by_payee(world, htlc)).state is LegState.FUNDED
-    invoice = await world.provider._invoices.find(HASH)
+    invoice = await world.provider._parts.invoices.find(HASH)
     assert invoice is not None
     assert invoice.is_hold
 
@@ -117,7 +117,7 @@ async def test_a_payer_names_nothing_and_a_payee_a_hold_invoice(world: World) ->
 async def test_an_invoice_that_nobody_could_pay_is_not_offered(world: World) -> None:
     with pytest.raises(InsufficientFunds, match="4900001 sat cannot be received"):
         await world.provider.legs.offer(offer_request(amount=4_900_001))
-    assert await world.provider._invoices.find(HASH) is None
+    assert await world.provider._parts.invoices.find(HASH) is None
 
 
 async def test_the_cost_of_a_leg_is_the_limit_of_its_routing_fee(world: World) -> None:
@@ -239,21 +239,21 @@ async def test_each_verb_belongs_to_one_side(world: World) -> None:
     for verb, preimage in ((Verb.COLLECT, PREIMAGE), (Verb.RELEASE, None)):
         with pytest.raises(FundsRulesError, match="only the payee"):
             await world.taker.legs.prepare(verb, htlc, preimage)
-    with pytest.raises(FundsRulesError, match="the own node's"):
+    with pytest.raises(FundsRulesError, match="from your own node"):
         await world.provider.legs.prepare(Verb.FUND, htlc)
     for verb in (Verb.RECLAIM, Verb.VOID):
         for client in (world.taker, world.provider):
             with pytest.raises(FundsRulesError, match="nothing to reclaim"):
                 await client.legs.prepare(verb, htlc)
     for preimage in (None, OTHER):
-        with pytest.raises(FundsRulesError, match="needs the preimage"):
+        with pytest.raises(FundsRulesError, match="preimage of the payment hash is needed"):
             await world.provider.legs.prepare(Verb.COLLECT, htlc, preimage)
 
 
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        pytest.param({"amount_msat": 50_000_001}, "is over 50000000 msat", id="amount"),
+        pytest.param({"amount_msat": 50_000_001}, "asks for 50000000 msat, not 50000001", id="amount"),
         pytest.param({"prefix": "bc"}, "on the network 'bc'", id="network"),
         pytest.param({"payee": bytes(33)}, "signed by another node", id="payee"),
         pytest.param({"cltv_limit": 0}, "CLTV limit of 0", id="no limit"),
@@ -318,8 +318,9 @@ async def test_a_payment_that_fails_says_why(world: World) -> None:
 async def test_money_under_the_hash_of_another_invoice_is_not_this_leg(world: World) -> None:
     htlc, _ = await funded(world)
     assert isinstance(htlc.leg, LightningLeg)
-    # The client would not make it, as the node pays under that hash already.
-    same_hash = await world.taker._invoices.add(NewInvoice(50_000_000, "another", 600, payment_hash=htlc.payment_hash))
+    # The client refuses to make it, because the node has a payment with that hash.
+    new = NewInvoice(50_000_000, "another", 600, payment_hash=htlc.payment_hash)
+    same_hash = await world.taker._parts.invoices.add(new)
     other = htlc_of(same_hash.text)
     for view in (await seen_by_payer(world, other), await seen_by_payee(world, other)):
         assert view.state is LegState.NONE
@@ -334,7 +335,7 @@ async def test_more_than_the_invoice_asks_for_is_not_the_leg(world: World) -> No
 
 async def test_what_cannot_be_finished_is_refused_with_numbers(world: World) -> None:
     htlc = await leg_to_provider(world, amount=4_899_999)
-    with pytest.raises(InsufficientFunds, match=r"4900001 sat cannot be sent: the channels allow 4900000 sat"):
+    with pytest.raises(InsufficientFunds, match=r"4900001 sat cannot be sent: the channels allow at most 4900000 sat"):
         await world.taker.legs.check_can_finish(changed(htlc, fee_limit_msat=1_001), Side.PAYER)
     await world.taker.legs.check_can_finish(changed(htlc, fee_limit_msat=1_000), Side.PAYER)
     too_much = changed(htlc, amount_msat=4_900_000_001)
@@ -347,10 +348,12 @@ async def test_a_leg_that_is_under_way_is_not_asked_for_its_liquidity_again(worl
     await world.taker.legs.perform(await world.taker.legs.prepare(Verb.FUND, htlc))
     await world.taker.legs.check_can_finish(htlc, Side.PAYER)
     await world.provider.legs.check_can_finish(htlc, Side.PAYEE)
+    (balance,) = (await world.taker.balances_async()).values()
+    assert balance.spendable < 4_800_000
 
 
 class _WrongClock:
-    """This machine's clock, an hour off."""
+    """This machine's clock, wrong by an hour."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -360,7 +363,7 @@ class _WrongClock:
 
 
 async def test_a_payment_that_is_held_is_settled_though_the_clocks_differ_but_is_not_relied_on(world: World) -> None:
-    # Whoever has paid, or shown the preimage, by then loses money if the clock keeps it from settling.
+    # A party that has paid or revealed the preimage would lose money if the clock kept it from settling.
     htlc, _ = await funded(world)
     async with LightningNetwork(settings_of(world.nodes[1]), world.sends, _WrongClock(world)) as client:
         view = await client.legs.observe(htlc, Side.PAYEE)

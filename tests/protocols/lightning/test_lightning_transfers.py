@@ -1,4 +1,4 @@
-"""An amount is sent to whomever a text names; with a key, once."""
+"""Transfers to all kinds of recipients, once per idempotency key."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ON_CHAIN = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
 
 @pytest.fixture
 async def service(world: World) -> AsyncIterator[LnurlService]:
-    """A service whose invoices are the provider's."""
+    """An LNURL service with invoices of the provider's node."""
 
     async def make_invoice(amount_msat: int, description_hash: bytes) -> str:
         assert amount_msat % 1_000 == 0
@@ -46,7 +46,7 @@ async def service(world: World) -> AsyncIterator[LnurlService]:
 
 @pytest.fixture
 async def payer(world: World) -> AsyncIterator[LightningNetwork]:
-    """A client of the taker's that asks services on this machine."""
+    """A client of the taker's node that allows services on this machine."""
     async with world.restarted_taker(lnurl_on_this_machine=True) as payer:
         yield payer
 
@@ -119,7 +119,7 @@ async def test_with_a_key_a_service_is_asked_once_and_paid_once(
     assert len(service.requests) == 2
     for _ in range(2):
         assert await payer.transfer_asset_async(BTC, AMOUNT, service.address, idempotency_key="tea") == first
-    # What is written down needs neither the service nor the setting that lets it be asked.
+    # The recorded payment needs neither the service nor the setting that allows it.
     async with world.restarted_taker() as after_restart:
         assert await after_restart.transfer_asset_async(BTC, AMOUNT, service.address, idempotency_key="tea") == first
     assert len(service.requests) == 2
@@ -160,7 +160,7 @@ async def test_a_key_stands_for_recipient_and_amount(
 async def test_what_a_service_gave_is_durable_before_it_is_paid(
     world: World, payer: LightningNetwork, service: LnurlService
 ) -> None:
-    """The process ends between the record and the send: what comes after it pays the recorded invoice."""
+    """If the process ends between the record and the send, the next one pays the recorded invoice."""
 
     class Ends(Exception):
         pass
@@ -187,7 +187,7 @@ async def test_what_a_service_gave_is_durable_before_it_is_paid(
 async def test_a_recorded_invoice_that_has_expired_is_not_replaced(
     world: World, payer: LightningNetwork, service: LnurlService
 ) -> None:
-    """A key that led to nothing stays so: only who asks with another one gets another invoice."""
+    """A key stays bound to its invoice even if the payment failed; a new invoice needs another key."""
     world.fault("error", path="/v2/router/send", status=500, count=1)
     with pytest.raises(TransactionError, match="refused the payment"):
         await payer.transfer_asset_async(BTC, AMOUNT, service.address, idempotency_key="tea")
@@ -212,7 +212,7 @@ async def test_an_invoice_that_a_service_gives_again_does_not_pass_for_another_p
     service.make_invoice = same
     first = await payer.transfer_asset_async(BTC, AMOUNT, service.address)
     await until_final(payer, first)
-    with pytest.raises(BadAnswer, match="paid already") as again:
+    with pytest.raises(BadAnswer, match="already paid") as again:
         await payer.transfer_asset_async(BTC, AMOUNT, service.address)
     assert (again.value.outcome, again.value.tx_id) == (Outcome.UNKNOWN, first)
     assert await received(world) == AMOUNT
@@ -236,7 +236,7 @@ async def test_a_service_s_wrong_invoice_is_not_paid(
         return made.text
 
     service.make_invoice = too_much
-    with pytest.raises(BadAnswer, match="100000000 msat; 50000000 msat were asked for"):
+    with pytest.raises(BadAnswer, match="100000000 msat; 50000000 msat were requested"):
         await payer.transfer_asset_async(BTC, AMOUNT, service.address)
     assert await world.payments_sent() == 0
 
@@ -290,7 +290,7 @@ async def test_what_is_not_paid_in_this_version_is_refused(world: World, recipie
 
 async def test_an_amount_of_a_uri_that_is_not_the_one_sent_is_refused_with_numbers(world: World) -> None:
     key = await world.provider.receive_address_async()
-    with pytest.raises(InvalidAmount, match="the URI asks for 50001000 msat; the transfer is over 50000000 msat"):
+    with pytest.raises(InvalidAmount, match="the URI asks for 50001000 msat; the transfer is of 50000000 msat"):
         await world.taker.transfer_asset_async(BTC, AMOUNT, f"bitcoin:?amount=0.00050001&lightning={key}")
     assert await world.payments_sent() == 0
 
@@ -318,7 +318,7 @@ async def test_an_invoice_that_cannot_be_paid_is_not_what_a_key_stands_for(
         made = await world.provider.create_invoice_async(AMOUNT, description_hash=description_hash, expiry_seconds=5)
         return made.text
 
-    for unpayable, words in ((of_the_payer, "own node's"), (too_short, "expires too soon")):
+    for unpayable, words in ((of_the_payer, "from your own node"), (too_short, "expires too soon")):
         service.make_invoice = unpayable
         with pytest.raises(FundsRulesError, match=words):
             await payer.transfer_asset_async(BTC, AMOUNT, service.address, idempotency_key="tea")

@@ -1,7 +1,7 @@
-"""A node that pays under the hash of its own invoice does not take that for the invoice's being paid.
+"""A payment by a node under the hash of its own invoice does not make the invoice look paid.
 
-Whoever knows the preimage of a hold invoice can write an invoice over a satoshi with the same hash, and ask for that to
-be paid: it succeeds, with a preimage that fits.
+A party that knows the preimage of a hold invoice can make an invoice over a satoshi with the same hash, and have the
+node pay it. That payment succeeds, with a matching preimage.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ ORDER = LightningPaymentId(HASH.hex())
 
 @pytest.fixture
 async def bait(world: World) -> Bolt11Invoice:
-    """An invoice of the thief's (taker's) over a satoshi, with a preimage that he knows; the shop can pay it."""
+    """An invoice of the thief (the taker) over a satoshi; he knows the preimage. The shop (the provider) can pay it."""
     funds = await world.provider.create_invoice_async(10_000)
     tx_id = await world.taker.transfer_asset_async(BTC, 10_000, funds.text)
     await world.taker.wait_for_status_async(tx_id, timeout=SECONDS)
     body = {"value_msat": "1000", "expiry": "3600", "r_preimage": b64encode(PREIMAGE.secret).decode()}
-    return bolt11.decode((await world.taker._rest.post("/v1/invoices", body)).fields.text("payment_request"))
+    return bolt11.decode((await world.taker._parts.rest.post("/v1/invoices", body)).fields.text("payment_request"))
 
 
 @pytest.fixture
 async def other_process(world: World) -> AsyncIterator[LightningNetwork]:
-    """Another client of the shop's node, which knows nothing of the invoices that the first one made."""
+    """Another client of the shop's node, which has not seen the invoices of the first one."""
     async with LightningNetwork(settings_of(world.nodes[1]), world.sends, world.clock) as client:
         yield client
 
 
 async def test_nothing_is_paid_under_the_hash_of_an_own_hold_invoice(world: World, bait: Bolt11Invoice) -> None:
     await world.provider.create_hold_invoice_async(HASH, 100_000)
-    with pytest.raises(FundsRulesError, match="your own node has an invoice with this hash"):
+    with pytest.raises(FundsRulesError, match="your node has an invoice with this hash"):
         await world.provider.submit_transaction_async(bait.text)
     assert (await world.provider.get_transaction_status_async(ORDER)).state is TxState.PENDING
 

@@ -1,4 +1,4 @@
-"""A payment that lnd lists as in flight, and that no channel carries, has come back to the payer of a source leg.
+"""A payment of a source leg counts as returned if lnd lists it as in flight and no channel has an HTLC of it.
 
 lnd was seen to list such a payment for hours after it was killed while it paid.
 """
@@ -26,7 +26,7 @@ from protocols.lightning.world import HASH, START, World, leg_to_provider, setti
 
 TRACK = f"GET /v2/router/track/{urlsafe_b64encode(HASH).decode()}"
 EXPIRES_AT = START + 600
-"""Of the invoice of ``leg_to_provider``."""
+"""Expiry of the invoice of ``leg_to_provider``."""
 LAST_TRY = EXPIRES_AT + REGTEST.payment_timeout + 120
 HTLC_EXPIRY = 900
 LONG_RESOLVED = HTLC_EXPIRY + REGTEST.close_blocks + 1
@@ -64,7 +64,7 @@ class Payer:
 
 @pytest.fixture
 async def payer(world: World, lnd: ScriptedLnd) -> AsyncIterator[Payer]:
-    """After the payment's only HTLC must have been resolved on the chain; no channel has it."""
+    """The payment's only HTLC must be resolved on the chain by now, and no channel has it."""
     clock = SimClock.manual(START)
     async with LightningNetwork(settings_of(lnd.node), MemorySends(), clock) as client:
         payer = Payer(lnd, client, await leg_to_provider(world), clock)
@@ -144,7 +144,7 @@ async def test_a_node_that_is_not_synced_concludes_nothing(payer: Payer) -> None
 
 
 async def test_a_provider_never_takes_its_own_payment_of_a_destination_for_come_back(payer: Payer) -> None:
-    """It would give the source back, though its payment may have been collected."""
+    """The provider would give the source back although its payment may have been collected."""
     assert isinstance(payer.htlc.leg, LightningLeg)
     payer.htlc = replace(payer.htlc, leg=replace(payer.htlc.leg, min_blocks_left=0))
     assert (await payer.sees()).state is LegState.FUNDED

@@ -1,4 +1,4 @@
-"""Waiting for what happens on this very loop, on which the simulated nodes run too: turns of the loop, never time."""
+"""Waits for events on this event loop, on which the simulated nodes run too. They count iterations, not time."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from protocols.lightning.world import World
 __all__ = ["SECONDS", "requests_open", "streams_open", "until"]
 
 SECONDS = 10
-"""For what comes at once, on a machine that may be busy."""
+"""Time limit for events that happen at once, on a machine that may be busy."""
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Return as soon as it holds."""
+    """Return when the condition holds."""
     async with asyncio.timeout(SECONDS):
         while not holds():  # noqa: ASYNC110
             await asyncio.sleep(0)
 
 
 async def streams_open(client: LightningNetwork, count: int) -> None:
-    """Return when the client has exactly so many streams."""
+    """Return when the client has exactly this number of streams."""
     await until(lambda: client.open_streams == count)
 
 
 async def requests_open(world: World, count: int) -> None:
-    """Return when the taker's node has exactly so many requests that wait."""
+    """Return when exactly this number of requests wait at the taker's node."""
     async with asyncio.timeout(SECONDS):
         while (await world.simulation.status())["nodes"]["taker"]["open_requests"] != count:  # noqa: ASYNC110
             await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Two parties with a simulated node each, and what the tests of the Lightning client share."""
+"""Two parties with a simulated node each, and helpers for the tests of the Lightning client."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ START = 1_800_000_000
 PREIMAGE = Preimage(sha256(b"a preimage for tests").digest())
 HASH = PREIMAGE.payment_hash
 MIN_BLOCKS_LEFT = 60
-"""Of a source leg."""
+"""``min_blocks_left`` of a source leg."""
 
 
 def settings_of(node: LightningNode, **changes: Any) -> LightningSettings:
@@ -44,7 +44,7 @@ def settings_of(node: LightningNode, **changes: Any) -> LightningSettings:
 
 @dataclass
 class World:
-    """Both nodes, a client for each, and what steers them."""
+    """Both nodes with a client each, and their controls."""
 
     simulation: LightningSimulation
     clock: SimClock
@@ -64,7 +64,7 @@ class World:
         return LightningNetwork(settings_of(self.nodes[0], **changes), self.sends, self.clock)
 
     async def payments_sent(self) -> int:
-        """How often the taker's node was made to pay."""
+        """The number of payments that the taker's node was asked to make."""
         return int((await self.simulation.status())["nodes"]["taker"]["payments"])
 
 
@@ -85,7 +85,7 @@ async def running_world(directory: Path) -> AsyncIterator[World]:
 
 
 async def paid(world: World, amount: int = 1_000) -> bytes:
-    """The hash of an invoice of the provider's that the taker has paid."""
+    """Have the taker pay an invoice of the provider; return its hash."""
     invoice = await world.provider.create_invoice_async(amount)
     tx_id = await world.taker.transfer_asset_async(BTC, amount, invoice.text)
     await world.taker.wait_for_status_async(tx_id, timeout=10)
@@ -93,7 +93,7 @@ async def paid(world: World, amount: int = 1_000) -> bytes:
 
 
 async def held(world: World, word: bytes) -> Preimage:
-    """What settles a hold invoice of the provider's that the taker has sent a payment for."""
+    """Have the taker pay a hold invoice of the provider; return its preimage."""
     preimage = Preimage(sha256(word).digest())
     invoice = await world.provider.create_hold_invoice_async(preimage.payment_hash, 1_000)
     await world.taker.transfer_asset_async(BTC, 1_000, invoice.text)
@@ -101,7 +101,7 @@ async def held(world: World, word: bytes) -> Preimage:
 
 
 async def leg_to_provider(world: World, *, amount: int = 50_000) -> Htlc:
-    """A leg that the taker pays, over a hold invoice."""
+    """A leg with a hold invoice that the taker pays."""
     return htlc_of(await world.provider.legs.offer(offer_request(amount=amount)))
 
 
@@ -136,7 +136,7 @@ async def seen_by_payee(world: World, htlc: Htlc) -> LegView:
 
 
 async def funded(world: World) -> tuple[Htlc, Json]:
-    """A hold invoice of the provider that the taker has paid, and the act that paid it."""
+    """Have the taker pay a hold invoice of the provider; return the leg and the act."""
     htlc = await leg_to_provider(world)
     act = await world.taker.legs.prepare(Verb.FUND, htlc)
     await world.taker.legs.perform(act)

@@ -22,12 +22,12 @@ from layer2.local.devnet.processes import Child
 __all__ = ["FIRST_BLOCKS", "BitcoinNode"]
 
 FIRST_BLOCKS = 130
-"""Blocks that a new network begins with, so that the first reward can be spent."""
+"""Blocks mined at the start of a network, so that the first reward can be spent."""
 
 _ANYBODY_WITNESS = b"\x51"
 _ANYBODY_SCRIPT = b"\x00\x20" + hashlib.sha256(_ANYBODY_WITNESS).digest()
 _ANYBODY = bech32.encode("bcrt", b"\x00" + bech32.groups_from_bytes(_ANYBODY_SCRIPT[2:]))
-"""The P2WSH address of the script OP_TRUE. Rewards go there, so spending them needs no key and no signature."""
+"""The P2WSH address of the script OP_TRUE. Rewards go there, so they can be spent without a key or a signature."""
 _REWARD = 50 * 10**8
 _FEE = 10_000
 
@@ -53,9 +53,9 @@ class BitcoinNode:
         self._rpc: JsonRpc | None = None
 
     def start(self) -> Child:
-        """Start the node. Returns at once; ``wait_until_answering`` waits."""
+        """Start the node and return at once. Use ``wait_until_answering`` to wait for it."""
         self._directory.mkdir()
-        # The password is in a file of its own: a command line can be read by every user of the machine.
+        # The password goes to a separate file, because every user of the machine can read a command line.
         configuration = self._directory / "btcd.conf"
         configuration.touch(mode=0o600)
         configuration.write_text(
@@ -82,18 +82,18 @@ class BitcoinNode:
         )
 
     async def wait_until_answering(self) -> None:
-        """Wait until the node takes commands."""
+        """Wait until the node accepts commands."""
         while True:
             try:
                 await self.height()
             except (NodeUnreachable, FileNotFoundError, ssl.SSLError):
-                # The certificate's file is there before all of the certificate is in it.
+                # btcd creates the certificate's file before it has written the whole certificate.
                 await asyncio.sleep(0.05)
             else:
                 return
 
     async def fund(self, addresses: Sequence[str], satoshi: int) -> None:
-        """Pay to each address (P2WPKH) from the reward of the first block; the rest is the fee.
+        """Pay to each address (P2WPKH) from the reward of the first block; the remainder is the fee.
 
         The reward needs 100 blocks on top of it, and the payment another block to be confirmed.
         """
@@ -122,7 +122,7 @@ class BitcoinNode:
         return int(await self._call("getblockcount"))
 
     async def generate(self, blocks: int) -> int:
-        """Make that many blocks and return the new height."""
+        """Mine that many blocks and return the new height."""
         await self._call("generate", blocks)
         return await self.height()
 

@@ -22,14 +22,14 @@ from layer2.local.network import LocalChain
 __all__ = ["WEI_EACH", "DevnetChain"]
 
 WEI_EACH = 10 * 10**18
-"""Wei for gas that each party has in the first block."""
+"""Wei for gas that each party receives in the first block."""
 
 _FAUCET_WEI = 10**24
 
 
 @dataclass(frozen=True, slots=True)
 class DevnetChain:
-    """A node and what drives it. It shares nothing with another chain."""
+    """A node and its sequencer. Chains share nothing."""
 
     layer: str
     """``"BOB"`` or ``"ROOTSTOCK"``"""
@@ -39,11 +39,11 @@ class DevnetChain:
     async def start(
         self, parties: Mapping[str, bytes], own: Callable[[Child], None], progress: Callable[[str], None]
     ) -> None:
-        """Start the node and return when the contracts stand and each party has its money.
+        """Start the node and return when the contracts are deployed and each party has its money.
 
         Args:
             parties: their addresses (20 bytes) by name.
-            own: takes the node's process once it is started.
+            own: is called with the node's process once it has started.
             progress: receives a line of text for each stage.
         """
         faucet = PrivateKey()
@@ -59,7 +59,7 @@ class DevnetChain:
         progress(f"{self.layer}: ready, chain {self.node.chain_id}, block {self.sequencer.head.number}")
 
     def description(self) -> LocalChain:
-        """The chain as the network's description has it."""
+        """The chain's entry in the network's description."""
         return LocalChain(
             rpc_url=self.node.url,
             websocket_url=self.node.websocket_url,
@@ -70,7 +70,7 @@ class DevnetChain:
         )
 
     async def status(self, parties: Mapping[str, bytes]) -> dict[str, Any]:
-        """Heights, time and each party's balances, for people."""
+        """Heights, time and each party's balances, for display."""
         head, rpc = self.sequencer.head, self.node.rpc
         return {
             "height": head.number,

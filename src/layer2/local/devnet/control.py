@@ -1,4 +1,4 @@
-"""The loopback HTTP server by which a running devnet is steered; see ``LocalNetworkControl``."""
+"""The loopback HTTP server that controls a running devnet; see ``LocalNetworkControl``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["serving"]
 
 @contextlib.asynccontextmanager
 async def serving(nodes: DevnetNodes) -> AsyncIterator[str]:
-    """Serve the controls of these nodes on a free port of loopback, and give their URL."""
+    """Serve the controls of these nodes on a free loopback port, and yield their URL."""
     control = _Control(nodes)
     application = web.Application()
     application.router.add_post("/{operation}", control.answer)
@@ -37,7 +37,7 @@ class _Control:
         self._nodes = nodes
 
     async def answer(self, request: web.Request) -> web.Response:
-        # A web page can send a form to loopback, and only with our leave JSON.
+        # A web page can send a form to loopback. It can send JSON only if this server allows it (CORS).
         if request.content_type != "application/json":
             return _response(415, {"error": "expected application/json"})
         try:
@@ -70,9 +70,9 @@ class _Control:
             case "status":
                 return await self._nodes.status()
             case "fault" | "clock":
-                raise InvalidRequest(f"the devnet runs real nodes and has no {operation}; the simnet has")
+                raise InvalidRequest(f"the devnet runs real nodes and does not support {operation}; the simnet does")
             case _:
-                raise InvalidRequest(f"the devnet has no operation {operation}")
+                raise InvalidRequest(f"the devnet does not support {operation}")
 
     def _sequencer(self, name: str) -> Sequencer:
         chain = self._nodes.chains.get(name)
@@ -114,7 +114,7 @@ def _integer(arguments: Mapping[str, Any], name: str) -> int:
 def _text(arguments: Mapping[str, Any], name: str) -> str:
     value = arguments.get(name)
     if not isinstance(value, str):
-        raise InvalidRequest(f"{name}: expected a text")
+        raise InvalidRequest(f"{name}: expected a string")
     return value
 
 
@@ -125,7 +125,7 @@ def _height(arguments: Mapping[str, Any], name: str) -> int | None:
 def _texts(arguments: Mapping[str, Any], name: str) -> list[str]:
     value = arguments.get(name, [])
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise InvalidRequest(f"{name}: expected a list of texts")
+        raise InvalidRequest(f"{name}: expected a list of strings")
     return value
 
 

@@ -1,4 +1,4 @@
-"""What stands on a chain of the devnet before anyone uses it: the contracts and the parties' money."""
+"""Prepares a chain of the devnet: deploys the contracts and funds the parties."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def deploy(node: OpGeth, sequencer: Sequencer, faucet: PrivateKey, parties
     """Create the HTLC and the test token through the CREATE2 factory, and mint for the parties (20 bytes each).
 
     Raises:
-        BadAnswer: a transaction failed, or a contract is not where it must be.
+        BadAnswer: a transaction failed, or a contract is not at its expected address.
     """
     rpc = node.rpc
     calls = [

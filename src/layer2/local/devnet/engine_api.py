@@ -1,7 +1,7 @@
-"""The Engine API, by which a consensus client tells op-geth what to build and what the chain is.
+"""The Engine API, through which a consensus client controls block building and the choice of the chain.
 
 Sources: the Engine API specification (Prague) with the OP Stack's fields in the payload attributes; RFC 7519 for
-the token (HS256, ``iat`` alone, as the Engine API's "Authentication" asks).
+the token (HS256, only ``iat``, as the Engine API's "Authentication" requires).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def bearer_token(secret: bytes, now: int) -> str:
 
     Args:
         secret: the 32 bytes shared with the node.
-        now: unix seconds; the node accepts a minute to either side.
+        now: unix seconds; the node accepts a difference of up to one minute.
     """
     signed = _base64url(orjson.dumps({"alg": "HS256", "typ": "JWT"})) + "." + _base64url(orjson.dumps({"iat": now}))
     return signed + "." + _base64url(hmac.digest(secret, signed.encode("ascii"), hashlib.sha256))
@@ -59,14 +59,14 @@ class EngineApi:
         self._rpc = JsonRpc("op-geth's engine", url, session, headers=headers)
 
     async def choose(self, forkchoice: Forkchoice) -> None:
-        """Make these the heads. Returns when they are visible to everybody who asks the node."""
+        """Set the heads. Returns when every client of the node sees them."""
         await self._forkchoice_updated(forkchoice, None)
 
     async def start_payload(self, forkchoice: Forkchoice, attributes: Mapping[str, Any]) -> str:
-        """Choose these heads, begin to build a block on the head, and return the payload's id."""
+        """Set the heads, start to build a block on the head, and return the payload's id."""
         payload_id = (await self._forkchoice_updated(forkchoice, attributes)).get("payloadId")
         if not isinstance(payload_id, str):
-            raise BadAnswer("op-geth did not begin to build a block", operation="engine_forkchoiceUpdatedV3")
+            raise BadAnswer("op-geth did not start to build a block", operation="engine_forkchoiceUpdatedV3")
         return payload_id
 
     async def finish_payload(self, payload_id: str) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class EngineApi:
         return envelope
 
     async def execute(self, envelope: Mapping[str, Any]) -> None:
-        """Execute a finished payload; the heads stay where they are."""
+        """Execute a finished payload without changing the heads."""
         status = await self._rpc.call(
             "engine_newPayloadV4", envelope["executionPayload"], [], envelope["parentBeaconBlockRoot"], []
         )

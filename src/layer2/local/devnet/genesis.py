@@ -1,6 +1,6 @@
 """The first block of a chain of the devnet, and the L1 facts that its blocks carry.
 
-Every chain is built as BOB's is. There is no Ethereum under it. The fees that a receipt shows (``l1Fee``,
+Every chain is configured like BOB's, but without an L1. The fees in a receipt (``l1Fee``,
 ``operatorFee``) are computed by op-geth from the storage of the predeploy ``L1Block``, so that storage is filled here,
 with one set of values that stays the same for the life of the network.
 
@@ -39,16 +39,16 @@ _FIRST_BASE_FEE = 1_000_000
 
 
 def genesis(chain_id: int, timestamp: int, balances: Mapping[bytes, int]) -> dict[str, Any]:
-    """Describe the first block in the form that ``geth init`` reads.
+    """Return the genesis document for ``geth init``.
 
     Args:
-        chain_id: what the chain's transactions are signed for.
+        chain_id: the EIP-155 id that the chain's transactions are signed for.
         timestamp: unix seconds of the first block.
         balances: wei by address (20 bytes).
 
     Returns:
-        The JSON document. op-geth knows chain 60808 by itself and follows its own list of forks for it; for
-        another chain it follows this document.
+        The JSON document. For chain 60808 op-geth uses its built-in list of forks; for another chain it uses
+        this document.
     """
     scalars = _BASE_FEE_SCALAR << 96 | _BLOB_BASE_FEE_SCALAR << 64
     operator = _OPERATOR_FEE_SCALAR << 64 | _OPERATOR_FEE_CONSTANT
@@ -64,7 +64,7 @@ def genesis(chain_id: int, timestamp: int, balances: Mapping[bytes, int]) -> dic
             _word(8): _word(operator),
         },
     }
-    # op-geth leaves withdrawalsRoot out of the payload where this storage is empty, and then refuses the payload.
+    # If this storage is empty, op-geth omits withdrawalsRoot from the payload and then rejects the payload.
     alloc[_MESSAGE_PASSER] = {"balance": "0x0", "nonce": "0x1", "storage": {_word(0): _word(1)}}
     return {
         "config": _chain_configuration(chain_id),
@@ -83,11 +83,11 @@ def l1_attributes(number: int, timestamp: int) -> bytes:
     """Make the deposit transaction that opens every block of an OP Stack chain.
 
     Args:
-        number: a number used once, which makes the deposit's hash unique; it stands for the L1 block.
+        number: the number of the L1 block. Use each number once: it makes the deposit's hash unique.
         timestamp: unix seconds.
 
     Returns:
-        The transaction of type 0x7E. Its sender is the system's depositor and it is not signed.
+        The transaction of type 0x7E. The system's depositor sends it, without a signature.
     """
     l1_hash = keccak256(number.to_bytes(32, "big"))
     data = (
@@ -113,7 +113,7 @@ def l1_attributes(number: int, timestamp: int) -> bytes:
             b"",  # mint
             b"",  # value
             rlp.encode_int(1_000_000),  # gas
-            b"",  # no system transaction: it pays for its gas since Regolith
+            b"",  # not a system transaction: since Regolith it pays for its gas
             data,
         ]
     )

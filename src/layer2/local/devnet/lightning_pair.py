@@ -1,4 +1,4 @@
-"""The devnet's Lightning side: btcd and two lnd with one channel, which can be killed and started again."""
+"""The devnet's Lightning network: btcd and two lnd nodes with one channel. Each lnd can be killed and restarted."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from layer2.protocols.lightning.node.permissions import PERMISSIONS
 __all__ = ["CHANNEL_SATOSHI", "LightningPair"]
 
 CHANNEL_SATOSHI = 16_000_000
-"""The capacity of the one channel, of which each party has half, less the funder's commitment fee."""
+"""The channel's capacity. Each party has half, less the funder's commitment fee."""
 
 _WALLET_SATOSHI = 10**9
 _PROBE_SATOSHI = 1_000
 _MINING_SECONDS = 30.0
-# lnd says that it is out of sync when the latest block is two hours old.
+# lnd reports that it is out of sync when the latest block is two hours old.
 _OLDEST_BITCOIN_BLOCK_SECONDS = 1_800.0
 
 
 class LightningPair:
-    """Taker's and provider's lnd on one Bitcoin chain.
+    """The lnd nodes of taker and provider on one Bitcoin chain.
 
     Args:
         bitcoin: the chain.
-        taker: who opens the channel.
-        provider: to whom.
-        own: takes every process that was started; one that ends by itself is then a failure of the network.
+        taker: opens the channel.
+        provider: accepts the channel.
+        own: is called with every started process; the network fails if one of them ends by itself.
     """
 
     def __init__(self, bitcoin: BitcoinNode, taker: Lnd, provider: Lnd, own: Callable[[Child], None]) -> None:
@@ -43,7 +43,7 @@ class LightningPair:
         self._turn = asyncio.Lock()
 
     async def start(self, progress: Callable[[str], None]) -> None:
-        """Start all three, open the channel, and return when a payment went through it in each direction."""
+        """Start all three, open the channel, and return after a payment in each direction has succeeded."""
         bitcoin, taker, provider = self._bitcoin, self._taker, self._provider
         progress("Bitcoin: starting btcd")
         self._own(bitcoin.start())
@@ -70,44 +70,45 @@ class LightningPair:
         progress("Lightning: ready, a payment went through in each direction")
 
     async def mine_bitcoin(self, blocks: int) -> int:
-        """Make that many Bitcoin blocks, wait until each lnd that runs has seen them; return the height."""
+        """Mine that many Bitcoin blocks, wait until each running lnd has seen them, and return the height."""
         async with self._turn, deadline("the Lightning nodes to see new blocks", _MINING_SECONDS):
             height = await self._bitcoin.generate(blocks)
             await together(*(lnd.wait_until_synced(height) for lnd in self._running()))
             return height
 
     async def keep_bitcoin_recent(self) -> None:
-        """Make a Bitcoin block every half hour, so that lnd goes on to trust its tip. Runs until cancelled."""
+        """Mine a Bitcoin block every half hour, so that lnd stays in sync. Runs until cancelled."""
         while True:
             await asyncio.sleep(_OLDEST_BITCOIN_BLOCK_SECONDS)
             await self.mine_bitcoin(1)
 
     async def stop_lightning(self, party: str) -> None:
-        """Kill that party's lnd, and return when the other one, if it runs, has lost it as a peer.
+        """Kill that party's lnd, and return when the other lnd, if it runs, has noticed the disconnection.
 
         Raises:
-            InvalidRequest: there is no such party, or its lnd does not run.
+            InvalidRequest: the party is unknown, or its lnd is not running.
         """
         lnd, other = self._party(party)
         async with self._turn, deadline(f"the lnd of the {other.name} to notice"):
             if lnd.child is None:
-                raise InvalidRequest(f"the lnd of the {party} does not run")
+                raise InvalidRequest(f"the lnd of the {party} is not running")
             lnd.kill()
             if other.child is not None:
                 await other.wait_until_lost(lnd)
 
     async def start_lightning(self, party: str, *, new_certificate: bool) -> None:
-        """Start that party's lnd again, on its data and ports.
+        """Restart that party's lnd with the same data and ports.
 
-        Returns when it takes all commands and, where both run, their channel can be used again if it is still open.
+        Returns when it accepts all commands. If both nodes run and their channel is open, it also waits until the
+                channel is active.
 
         Raises:
-            InvalidRequest: there is no such party, or its lnd runs.
+            InvalidRequest: the party is unknown, or its lnd is running already.
         """
         lnd, other = self._party(party)
-        async with self._turn, deadline(f"the lnd of the {party} to be there again"):
+        async with self._turn, deadline(f"the lnd of the {party} to restart"):
             if lnd.child is not None:
-                raise InvalidRequest(f"the lnd of the {party} runs")
+                raise InvalidRequest(f"the lnd of the {party} is already running")
             if new_certificate:
                 lnd.forget_certificate()
             self._own(lnd.start(self._bitcoin))
@@ -127,14 +128,14 @@ class LightningPair:
             case "provider":
                 return self._provider, self._taker
             case _:
-                raise InvalidRequest(f"no party {name!r}: taker or provider")
+                raise InvalidRequest(f"unknown party {name!r}: expected taker or provider")
 
 
 async def _reconnect(lnd: Lnd, other: Lnd) -> None:
-    """Connect the two now: lnd would do so by itself, and takes its time."""
+    """Connect the two nodes now, because lnd's own reconnection is slow."""
     while True:
         if not await lnd.is_connected_to(other):
-            # The other one may dial at the same moment, and then one of the two attempts is refused.
+            # If both nodes dial at the same time, one of the two attempts is refused.
             with contextlib.suppress(NodeRefused):
                 await lnd.connect(other)
         elif not (await lnd.has_inactive_channel() or await other.has_inactive_channel()):
@@ -143,7 +144,7 @@ async def _reconnect(lnd: Lnd, other: Lnd) -> None:
 
 
 async def _probe(payer: Lnd, payee: Lnd) -> None:
-    """Pay until it works: a channel is listed as active some time before it can be routed through."""
+    """Retry a payment until it succeeds: lnd lists a channel as active before it can route through it."""
     while True:
         if await payer.pay(await payee.create_invoice(_PROBE_SATOSHI, "devnet probe")) == "SUCCEEDED":
             return

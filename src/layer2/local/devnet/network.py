@@ -1,8 +1,8 @@
-"""Starting, finding and stopping a devnet.
+"""Starts, finds and stops a devnet.
 
 A devnet lives in one directory and is owned by one process (``layer2.local.devnet.process``): all nodes are its
-children and end with it, whatever ends it. A directory's network is new each time; nothing of an earlier one is
-used again.
+children and end with it, even if it is killed. Each start creates a new network; it reuses nothing of an earlier
+one.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _OWN = ("bob", "rootstock", "bitcoin", "taker", "provider", "taker.key", "provid
 
 @dataclass(frozen=True, slots=True)
 class DevnetStatus:
-    """What runs of a directory's devnet."""
+    """The state of a directory's devnet."""
 
     network: LocalNetwork | None
-    """Its description, where it is ready and its owner runs."""
+    """Its description, if it is ready and its owner runs; else None."""
     processes: tuple[tuple[ProcessRecord, bool], ...]
     """Every recorded process, the owner first, and whether it runs."""
 
@@ -51,18 +51,18 @@ def up(
     """Start a devnet and wait until a payment went through in each direction.
 
     Args:
-        directory: where its files go; made if missing. Data of an earlier devnet there is deleted.
-        with_parent: end the network when this process ends, however it ends. Else it runs until ``down``.
-        timeout: seconds to wait until it is ready; each stage has a limit of its own besides.
+        directory: for its files; created if missing. Data of an earlier devnet in it is deleted.
+        with_parent: whether the network ends with this process, even if it is killed. Else it runs until ``down``.
+        timeout: seconds to wait until it is ready. Each stage also has its own limit.
         progress: receives a line of text for each stage.
 
     Returns:
-        Its description, which is also in ``network.json`` in the directory.
+        Its description, which it also writes to ``network.json`` in the directory.
 
     Raises:
-        ConfigurationError: the nodes are not built, not Linux, a devnet runs in the directory, or the directory
-            holds something else.
-        NodeError: the network did not get ready; nothing of it is left running.
+        ConfigurationError: the nodes are not built, the system is not Linux, a devnet already runs in the directory,
+                or the directory holds other files.
+        NodeError: the network did not become ready; all its processes have been ended.
     """
     require_linux()
     require_binaries()
@@ -94,14 +94,14 @@ def down(directory: Path, *, timeout: float = 10.0) -> bool:
 
     Args:
         directory: as given to ``up``.
-        timeout: seconds that it has to end by itself before it is killed.
+        timeout: seconds to wait for it to end before it is killed.
 
     Returns:
         Whether anything was running.
     """
     records = load_records(directory / PROCESSES)
     anything = any(record.is_running() for record in records)
-    # The owner first: it ends its children, and what it leaves behind is ended after it.
+    # The owner first: it ends its children. Any process that remains is ended afterwards.
     stop(records[:1], grace=timeout)
     stop(records[1:], grace=0)
     for name in ("network.json", PROCESSES):
@@ -110,7 +110,7 @@ def down(directory: Path, *, timeout: float = 10.0) -> bool:
 
 
 def status(directory: Path) -> DevnetStatus:
-    """Look at what runs; asks no node."""
+    """Return which processes run, without a request to any node."""
     records = load_records(directory / PROCESSES)
     processes = tuple((record, record.is_running()) for record in records)
     ready = bool(processes) and processes[0][1] and (directory / "network.json").exists()
@@ -130,7 +130,7 @@ def require_binaries() -> Binaries:
 
 
 def why_unavailable() -> str | None:
-    """Why no devnet can be started on this machine, in one line; None where one can."""
+    """The reason why a devnet cannot start on this machine, in one line; None if it can."""
     try:
         require_linux()
         require_binaries()
@@ -140,15 +140,17 @@ def why_unavailable() -> str | None:
 
 
 def clear(directory: Path) -> None:
-    """Make the directory, and delete what an earlier devnet left there, save the log.
+    """Create the directory, and delete the files of an earlier devnet except its log.
 
     Raises:
-        ConfigurationError: it holds other files, or processes of an earlier network run.
+        ConfigurationError: it holds other files, or processes of an earlier network still run.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     strangers = sorted(entry.name for entry in directory.iterdir() if entry.name not in {*_OWN, "lock"})
     if strangers:
-        raise ConfigurationError(f"{directory} is not a devnet's: it holds {strangers[0]}", remedy="name another")
+        raise ConfigurationError(
+            f"{directory} does not belong to a devnet: it holds {strangers[0]}", remedy="use another directory"
+        )
     _refuse_running(directory)
     for name in _OWN:
         path = directory / name
@@ -164,9 +166,9 @@ def _refuse_running(directory: Path) -> None:
 
 
 def _start_owner(command: list[str], report: int) -> None:
-    """Run the command, which forks the owner and ends: the owner is nobody's child."""
+    """Run the command, which forks the owner and ends. The owner is then not a child of this process."""
     try:
-        subprocess.run(  # noqa: S603  # this very Python
+        subprocess.run(  # noqa: S603  # the running Python
             command, stdin=subprocess.DEVNULL, pass_fds=(report,), start_new_session=True, check=True, timeout=30
         )
     except (OSError, subprocess.SubprocessError) as error:
@@ -174,9 +176,9 @@ def _start_owner(command: list[str], report: int) -> None:
 
 
 def _await_ready(reading: int, directory: Path, deadline: float, progress: Callable[[str], None]) -> None:
-    """Follow what the owner says, a JSON object a line, until it is ready or ends."""
+    """Read the owner's reports, one JSON object per line, until it is ready or ends."""
     pending = b""
-    # A failure is raised when the owner has ended, which closes its end: then nothing is left running.
+    # The owner closes its end of the pipe when it ends. Raise only then, so that nothing is left running.
     failure: Layer2Error | None = None
     while (left := deadline - time.monotonic()) > 0:
         readable, _, _ = select.select([reading], [], [], left)

@@ -1,4 +1,4 @@
-"""The devnet's nodes, started together, connected, and supplied with money."""
+"""Starts the devnet's nodes together, connects and funds them."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ __all__ = ["DevnetNodes", "PartyNode", "start"]
 
 @dataclass(frozen=True, slots=True)
 class PartyNode:
-    """What taker or provider has here."""
+    """The accounts of the taker or the provider."""
 
     evm_address: bytes
     evm_key_file: Path
     lightning: Lnd
 
     def description(self) -> Party:
-        """The party as the network's description has it."""
+        """The party's entry in the network's description."""
         return Party(
             evm_address=to_checksum(self.evm_address),
             evm_key_file=str(self.evm_key_file),
@@ -52,7 +52,7 @@ class DevnetNodes:
     """All nodes, running and ready."""
 
     chains: Mapping[str, DevnetChain]
-    """By the name of their layer."""
+    """By layer name."""
     bitcoin: BitcoinNode
     taker: PartyNode
     provider: PartyNode
@@ -64,7 +64,7 @@ class DevnetNodes:
         return {"taker": self.taker.evm_address, "provider": self.provider.evm_address}
 
     def description(self, directory: Path, control_url: str, process_ids: tuple[int, ...]) -> LocalNetwork:
-        """The network as it is written to ``network.json``."""
+        """The description that is written to ``network.json``."""
         return LocalNetwork(
             name="devnet",
             directory=str(directory),
@@ -86,7 +86,7 @@ class DevnetNodes:
         }
 
     async def _balances(self, party: PartyNode) -> dict[str, int]:
-        """What the party's Lightning node has; nothing is known while it does not run."""
+        """The balances of the party's Lightning node, unknown while it is stopped."""
         if party.lightning.child is None:
             return {}
         here, there = await party.lightning.channel_balances()
@@ -101,17 +101,17 @@ class DevnetNodes:
 async def start(
     directory: Path, binaries: Binaries, started: Callable[[Child], None], progress: Callable[[str], None]
 ) -> AsyncIterator[DevnetNodes]:
-    """Start all nodes, wait until they are ready, keep the chains going, and end all at the exit.
+    """Start all nodes, wait until they are ready, keep making blocks, and end all nodes at the exit.
 
     Args:
-        directory: their data; what earlier nodes left there must be gone.
+        directory: for their data; it must not hold data of earlier nodes.
         binaries: the programs to run.
-        started: told of every process at once, so that it is on record whatever happens next.
+        started: is called with every process as soon as it has started, so that the caller can record it.
         progress: receives a line of text for each stage.
 
     Raises:
-        NodeError: a node did not get ready in time, refused something, or ended by itself, now or later; the
-            message says which.
+        NodeError: a node was not ready in time, refused a command, or ended by itself, also while the body runs.
+                The message names the node.
     """
     children: list[Child] = []
     try:
@@ -165,7 +165,7 @@ async def _must_go_on(child: Child) -> None:
 
 @contextlib.asynccontextmanager
 async def _background() -> AsyncIterator[Callable[[Coroutine[Any, Any, None]], None]]:
-    """Run what never ends beside the body, until the body ends. If one of it fails, so does the body."""
+    """Run endless tasks until the body ends. If one of them fails, the body fails too."""
     running: list[asyncio.Task[None]] = []
     with first_failure():
         async with asyncio.TaskGroup() as tasks:
@@ -188,7 +188,7 @@ def _address(key: PrivateKey) -> bytes:
 
 
 def _free_ports(count: int) -> Iterator[int]:
-    """Ports of loopback that are free now, below those that the kernel hands out to outgoing connections."""
+    """Find free loopback ports below the range that the kernel uses for outgoing connections."""
     with contextlib.ExitStack() as opened:
         found: list[int] = []
         for port in random.sample(range(15_000, 32_000), 200):

@@ -19,7 +19,7 @@ from layer2.local.devnet.processes import Child
 
 __all__ = ["OpGeth"]
 
-# An empty address keeps geth from listening for peers, which it would do on every interface.
+# By default geth listens for peers on every interface. An empty address prevents this.
 _CONFIGURATION = """[Node.P2P]
 ListenAddr = ""
 NoDiscovery = true
@@ -31,8 +31,8 @@ class OpGeth:
     """One op-geth.
 
     Args:
-        layer: whose chain it runs, for records and errors: ``"BOB"`` or ``"ROOTSTOCK"``.
-        chain_id: what the chain's transactions are signed for.
+        layer: the layer whose chain it runs, for records and errors: ``"BOB"`` or ``"ROOTSTOCK"``.
+        chain_id: the EIP-155 id that the chain's transactions are signed for.
         program: the geth to run.
         directory: its data.
         ports: where it listens on loopback: the public RPC, the Engine API.
@@ -55,21 +55,21 @@ class OpGeth:
         secret = secrets.token_bytes(32)
         self._secret = secret
         self.url = f"http://127.0.0.1:{ports[0]}"
-        # op-geth serves both at one port where its options name the same port for both.
+        # With the same port for both options, op-geth serves HTTP and websocket on it.
         self.websocket_url = f"ws://127.0.0.1:{ports[0]}"
         self.name = f"op-geth of {layer}"
         self.rpc = JsonRpc(self.name, self.url, session)
         self.engine = EngineApi(f"http://127.0.0.1:{ports[1]}", secret, session)
 
     async def start(self, timestamp: int, balances: Mapping[bytes, int]) -> Child:
-        """Make the first block and start the node. ``wait_until_answering`` waits for it.
+        """Create the first block and start the node. Use ``wait_until_answering`` to wait for it.
 
         Args:
             timestamp: unix seconds of the first block.
             balances: wei by address (20 bytes).
 
         Raises:
-            NodeError: op-geth did not make the first block.
+            NodeError: op-geth did not create the first block.
         """
         self._directory.mkdir()
         first_block = self._directory / "genesis.json"
@@ -80,13 +80,13 @@ class OpGeth:
         configuration = self._directory / "geth.toml"
         configuration.write_text(_CONFIGURATION)
         log = self._directory / "output.log"
-        # An archive of every state needs the older scheme, from the first block on.
-        # A small cache, since geth sets room aside on the disk for what it may hold in memory.
+        # An archive node needs the hash-based state scheme, from the first block on.
+        # A small cache, because geth preallocates disk space in proportion to it.
         data = [f"--datadir={self._directory / 'data'}", "--state.scheme=hash", "--cache=64"]
         making = processes.start(self.name, [self._program, *data, "init", first_block], log)
         try:
             if await making.ended() != 0:
-                raise NodeError(f"{self.name} did not make the first block; see {log}")
+                raise NodeError(f"{self.name} did not create the first block; see {log}")
         finally:
             making.kill()
         return processes.start(
@@ -113,7 +113,7 @@ class OpGeth:
                 "--nat=none",
                 "--ipcdisable",
                 "--rollup.disabletxpoolgossip",
-                # One account sends many transactions at once in tests, and they may arrive out of order.
+                # In tests one account sends many transactions at once, and they may arrive out of order.
                 "--txpool.accountqueue=4096",
                 "--txpool.globalqueue=8192",
                 "--verbosity=2",
@@ -122,7 +122,7 @@ class OpGeth:
         )
 
     async def wait_until_answering(self) -> None:
-        """Wait until the node takes calls."""
+        """Wait until the node answers calls."""
         while True:
             try:
                 await self.rpc.call("eth_chainId")

@@ -32,7 +32,7 @@ _log = logging.getLogger("layer2.local.devnet")
 
 
 class _Reports:
-    """Tells the starter and the log how far the start is. A starter that is gone ends the start."""
+    """Reports the progress of the start to the starter and the log. If the starter has ended, the start fails."""
 
     def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor
@@ -46,7 +46,7 @@ class _Reports:
             try:
                 os.write(self._descriptor, json.dumps(message).encode() + b"\n")
             except BrokenPipeError as error:
-                raise NodeError("the starter went away before the network was ready") from error
+                raise NodeError("the starter ended before the network was ready") from error
 
     def close(self) -> None:
         if self._descriptor is not None:
@@ -55,9 +55,9 @@ class _Reports:
 
 
 def main() -> None:
-    """Run a devnet until it is told to end."""
+    """Run a devnet until it receives ``SIGTERM``."""
     arguments = _parser().parse_args()
-    # The starter is awaited by `up` and ends here, so that the owner is not its child.
+    # `up` waits for the starter, which ends here. The owner is therefore not a child of the caller.
     if os.fork():
         os._exit(0)
     os.umask(0o077)
@@ -80,7 +80,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def _owning(directory: Path) -> Iterator[None]:
-    """Be the one owner of the directory. The lock goes with the process, however that ends."""
+    """Lock the directory for this process. The kernel releases the lock when the process ends."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (directory / "lock").open("a") as lock:
         try:
@@ -126,7 +126,7 @@ async def _run(directory: Path, binaries: Binaries, parent: int | None, reports:
 
 async def _serve(directory: Path, binaries: Binaries, records: list[ProcessRecord], reports: _Reports) -> None:
     def started(child: Child) -> None:
-        # One that was killed and started again takes its own place; the owner stays the first.
+        # A restarted process replaces its earlier record. The owner stays first.
         records[1:] = [record for record in records[1:] if record.name != child.record.name]
         records.append(child.record)
         save_records(directory / PROCESSES, records)

@@ -1,10 +1,10 @@
-"""Processes of a local network: started so that they end with their parent, stopped by identity.
+"""Processes of a local network. They end with their parent, and each is identified before it is signalled.
 
-A process id alone does not name a process, since ids are used again. A record holds the id, the time at which the
-kernel started it and the boot to which that time belongs; only a process with all three is ever signalled.
+A process id alone does not identify a process, because the kernel reuses ids. A record holds the id, the start time
+and the id of the boot. Only a process that matches all three is ever signalled.
 
-A child ends when its parent ends, by ``SIGKILL`` too: between fork and exec it asks the kernel for that
-(``PR_SET_PDEATHSIG``, see ``prctl(2)``). This is why the devnet runs on Linux alone.
+A child ends when its parent ends, even by ``SIGKILL``: between fork and exec it requests this from the kernel
+(``PR_SET_PDEATHSIG``, see ``prctl(2)``). This is why the devnet runs only on Linux.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True)
 class ProcessRecord:
-    """One process and no other."""
+    """The identity of one process."""
 
     name: str
     pid: int
@@ -43,10 +43,10 @@ class ProcessRecord:
 
     @classmethod
     def of(cls, name: str, pid: int) -> Self:
-        """Record a process that runs now, or a child that has ended and awaits its parent.
+        """Record a running process, or a child that has ended but has not been waited for.
 
         Raises:
-            ProcessLookupError: no such process.
+            ProcessLookupError: the process does not exist.
         """
         found = _state_and_start(pid)
         if found is None:
@@ -54,7 +54,7 @@ class ProcessRecord:
         return cls(name, pid, found[1], _boot_id())
 
     def is_running(self) -> bool:
-        """Whether the very process of this record still runs. One that has ended and awaits its parent does not."""
+        """Whether the recorded process still runs. A zombie does not count as running."""
         found = _state_and_start(self.pid)
         if found is None or self.boot_id != _boot_id():
             return False
@@ -64,19 +64,19 @@ class ProcessRecord:
 
 @dataclass(eq=False, slots=True)
 class Child:
-    """A child process of this one."""
+    """A child of this process."""
 
     record: ProcessRecord
     process: subprocess.Popen[bytes]
     log: Path
     was_killed: bool = False
-    """Whether it was ended by ``kill``, and not by itself."""
+    """Whether ``kill`` ended it."""
 
     async def ended(self) -> int:
         """Wait until the process has ended and return its exit status."""
         ended = asyncio.Event()
         loop = asyncio.get_running_loop()
-        # A descriptor of a process is readable once the process has ended.
+        # A process descriptor becomes readable when the process ends.
         descriptor = os.pidfd_open(self.record.pid)
         loop.add_reader(descriptor, ended.set)
         try:
@@ -87,7 +87,7 @@ class Child:
         return self.process.wait()
 
     def kill(self) -> None:
-        """End the process at once, if it runs. Nothing of it is missed: what must last, a node has on the disk."""
+        """Kill the process, if it runs. A node has already written to disk what must survive."""
         if self.process.poll() is None:
             self.was_killed = True
             self.process.kill()
@@ -95,25 +95,25 @@ class Child:
 
 
 def require_linux() -> None:
-    """Refuse other systems.
+    """Check that the system is Linux.
 
     Raises:
-        ConfigurationError: this is not Linux.
+        ConfigurationError: the system is not Linux.
     """
     if sys.platform != "linux":
         raise ConfigurationError("the devnet runs on Linux only", remedy="use the embedded network: layer2 simnet up")
 
 
 def start(name: str, command: Sequence[str | Path], log: Path) -> Child:
-    """Start a program that ends when this process ends. To be called from the main thread.
+    """Start a program that ends when this process ends. Call it from the main thread.
 
     Args:
         name: for records and errors.
         command: the program and its arguments.
-        log: a file that receives its output, at the end of what it has.
+        log: a file to which its output is appended.
     """
     with log.open("ab") as output:
-        process = subprocess.Popen(  # noqa: S603  # a program of our own installation
+        process = subprocess.Popen(  # noqa: S603  # a program of this package's installation
             [str(part) for part in command],
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -124,14 +124,16 @@ def start(name: str, command: Sequence[str | Path], log: Path) -> Child:
 
 
 def stop(records: Iterable[ProcessRecord], *, grace: float) -> None:
-    """End the recorded processes: ask them, and after the grace period make them. Returns when none runs.
+    """End the recorded processes: terminate them, and kill those that run after the grace period.
+    
+        Returns when all have ended.
 
     Args:
-        records: processes of the same user; those that do not run any more are left out.
-        grace: seconds from the request to the kill.
+        records: processes of the same user; those that have ended are ignored.
+        grace: seconds between ``SIGTERM`` and ``SIGKILL``.
     """
     with contextlib.ExitStack() as opened:
-        # The descriptor names the process, so nothing can take its place between the look and the signal.
+        # The descriptor identifies the process, so the id cannot be reused between the check and the signal.
         running: set[int] = set()
         for record in records:
             with contextlib.suppress(ProcessLookupError):
@@ -145,23 +147,23 @@ def stop(records: Iterable[ProcessRecord], *, grace: float) -> None:
                     signal.pidfd_send_signal(descriptor, kind)
             deadline = time.monotonic() + patience
             while running and (left := deadline - time.monotonic()) > 0:
-                # A descriptor of a process is readable once the process has ended.
+                # A process descriptor becomes readable when the process ends.
                 ended, _, _ = select.select(running, (), (), left)
                 running -= set(ended)
 
 
 def save_records(path: Path, records: Iterable[ProcessRecord]) -> None:
-    """Write the records, the parent of all first."""
+    """Write the records, the owner first."""
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps([asdict(record) for record in records], indent=1))
     partial.replace(path)
 
 
 def load_records(path: Path) -> tuple[ProcessRecord, ...]:
-    """Read what ``save_records`` wrote; nothing where there is no file.
+    """Read the records that ``save_records`` wrote; none if the file does not exist.
 
     Raises:
-        ConfigurationError: the file is not one of ours.
+        ConfigurationError: the file is malformed.
     """
     try:
         entries: list[Mapping[str, str | int]] = json.loads(path.read_text())
@@ -189,7 +191,7 @@ def _state_and_start(pid: int) -> tuple[str, int] | None:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The second field is the program's name in parentheses and may hold anything, parentheses too.
+    # The second field is the program's name in parentheses and may contain any character, including parentheses.
     state, *fields = text[text.rindex(")") + 1 :].split()
     return state, int(fields[18])
 

@@ -1,11 +1,11 @@
-"""The sequencer of a chain of the devnet: when a block comes, what time it shows, which branch is the chain.
+"""The sequencer of a devnet chain. It decides when a block is made, its timestamp, and which branch is the chain.
 
-op-geth executes; everything that op-node would decide is decided here, through the Engine API. Heads are real:
+op-geth executes the blocks. This module takes the place of op-node, through the Engine API. Heads are real:
 ``safe`` and ``finalized`` are the node's own, and a reorganisation is a branch that the node switches to.
 
-Block times: a transaction makes a block at once when the chain's clock has moved on since the last block, so at
-most one block a second; without transactions a block comes every two seconds. A block that is asked for comes at
-once, and takes the chain's clock with it where it must.
+Block times: a transaction triggers a block at once if the chain's clock has advanced since the last block, so at
+most one block a second. Without transactions, a block is made every two seconds. A requested block is made at
+once, and advances the chain's clock if necessary.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from layer2.local.devnet.json_rpc import JsonRpc
 __all__ = ["FINALIZED_LAG", "SAFE_LAG", "Block", "Sequencer"]
 
 SAFE_LAG = 2
-"""Blocks by which ``safe`` follows the head, unless it is held."""
+"""Blocks by which ``safe`` lags behind the head, unless it is held."""
 FINALIZED_LAG = 4
-"""Blocks by which ``finalized`` follows the head, unless it is held."""
+"""Blocks by which ``finalized`` lags behind the head, unless it is held."""
 
 _IDLE_BLOCK_SECONDS = 2
 _BUILDING_PAUSE = 0.05
-# The node builds on until it is asked for the block, and takes about 0.1 ms for each transaction.
+# The node keeps building until the block is requested, and needs about 0.1 ms for each transaction.
 _BUILDING_PAUSE_PER_TRANSACTION = 0.0005
 _LOOK = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block of the chain, as far as its sequencer remembers it."""
+    """The facts about a block that the sequencer keeps."""
 
     number: int
     hash: str
@@ -46,11 +46,11 @@ class Block:
 
 
 class Sequencer:
-    """Drives one op-geth. One operation at a time; each returns when the node shows its effect.
+    """Drives one op-geth. It runs one operation at a time; each returns when its effect is visible at the node.
 
     Args:
         rpc: the node's public endpoint.
-        engine: its authenticated one.
+        engine: the node's authenticated endpoint.
     """
 
     def __init__(self, rpc: JsonRpc, engine: EngineApi) -> None:
@@ -90,13 +90,13 @@ class Sequencer:
         return int(time.time()) + self._offset
 
     async def start(self) -> None:
-        """Begin at the node's first block."""
+        """Start from the node's first block."""
         first = await self._rpc.call("eth_getBlockByNumber", "0x0", False)
         self._chain = [Block(0, first["hash"], int(first["timestamp"], 16))]
         await self._engine.choose(self._heads())
 
     async def run(self) -> None:
-        """Make blocks by timer and by arriving transactions while that is switched on. Runs until cancelled."""
+        """Make blocks by timer and for arriving transactions while this is enabled. Runs until cancelled."""
         while True:
             await self._automatic.wait()
             async with self._turn:
@@ -105,10 +105,10 @@ class Sequencer:
             await asyncio.sleep(_LOOK)
 
     async def mine(self, blocks: int) -> Block:
-        """Make that many blocks now, the first with what waits in the pool.
+        """Make that many blocks now. The first contains the pending transactions.
 
         Raises:
-            InvalidRequest: less than one block.
+            InvalidRequest: the number is less than one.
         """
         _at_least_one("blocks", blocks)
         async with self._turn:
@@ -117,7 +117,7 @@ class Sequencer:
             return self.head
 
     async def set_automatic(self, enabled: bool) -> None:
-        """Switch the making of blocks by timer and by arriving transactions."""
+        """Enable or disable automatic blocks, by timer and for arriving transactions."""
         async with self._turn:
             if enabled:
                 self._automatic.set()
@@ -128,7 +128,7 @@ class Sequencer:
         """Move the chain's clock forward and make a block there.
 
         Raises:
-            InvalidRequest: less than one second. The clock of a chain cannot come back.
+            InvalidRequest: less than one second. A chain's clock cannot go back.
         """
         _at_least_one("seconds", seconds)
         async with self._turn:
@@ -139,7 +139,7 @@ class Sequencer:
         """Hold the safe and finalized heads at these heights; None lets them follow the head.
 
         Raises:
-            InvalidRequest: not 0 <= finalized <= safe <= head.
+            InvalidRequest: the heights do not satisfy 0 <= finalized <= safe <= head.
         """
         async with self._turn:
             top = self.head.number
@@ -156,14 +156,14 @@ class Sequencer:
             await self._engine.choose(self._heads())
 
     async def reorganise(self, depth: int, transactions: Sequence[str] = ()) -> Block:
-        """Replace the last ``depth`` blocks by a branch of ``depth + 1``, the first with these transactions.
+        """Replace the last ``depth`` blocks by a branch of ``depth + 1``. Its first block has these transactions.
 
-        The head first goes back to the branch's first block and then grows, within a fraction of a second, as a
-        node's head does in a real reorganisation. The transactions of the removed blocks are in the pool again.
-        A safe head that is held above the ancestor is held at the ancestor from then on.
+        The head first moves to the branch's first block and then advances within a fraction of a second, as in a
+        real reorganisation. The transactions of the removed blocks return to the pool. If the safe head is held
+        above the ancestor, it is then held at the ancestor.
 
         Raises:
-            InvalidRequest: less than one block, or a finalized block would be removed.
+            InvalidRequest: ``depth`` is less than one, or a finalized block would be removed.
         """
         _at_least_one("depth", depth)
         async with self._turn:
@@ -175,7 +175,7 @@ class Sequencer:
                     "hold finalized lower first"
                 )
             held = self._safe, self._finalized
-            # While the branch is shorter than what it replaces nothing of it can be safe.
+            # While the branch is shorter than the removed blocks, none of it can be safe.
             self._safe, self._finalized = min(self.safe, ancestor), self.finalized
             try:
                 await self._branch(ancestor, depth + 1, top.timestamp + 1, transactions)
@@ -225,14 +225,14 @@ class Sequencer:
         except BaseException:
             self._chain.pop()
             raise
-        # A block asked for within the same second runs ahead of the clock; the clock follows it.
+        # A block requested within the same second is ahead of the clock, so the clock is advanced to it.
         self._offset = max(self._offset, timestamp - int(time.time()))
         return block
 
     def _attributes(self, timestamp: int, empty: bool, transactions: Sequence[str]) -> dict[str, Any]:
         return {
             "timestamp": hex(timestamp),
-            # Random, so that a branch never comes out equal to the blocks that it replaces.
+            # Random, so that a branch always differs from the blocks that it replaces.
             "prevRandao": "0x" + secrets.token_hex(32),
             "suggestedFeeRecipient": genesis.FEE_VAULT,
             "withdrawals": [],

@@ -1,4 +1,4 @@
-"""Stages of a network's start: waits that go on together, each with a limit and an error that names it."""
+"""Stages of a network's start: concurrent waits, each with a time limit and an error that names it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STAGE_SECONDS = 60.0
 
 
 async def together(*waits: Coroutine[Any, Any, None]) -> None:
-    """Wait for all, and for none any longer when one fails; its error is the one that counts."""
+    """Wait for all. If one fails, cancel the others and raise its error."""
     with first_failure():
         async with asyncio.TaskGroup() as tasks:
             for wait in waits:
@@ -24,7 +24,7 @@ async def together(*waits: Coroutine[Any, Any, None]) -> None:
 
 @contextlib.contextmanager
 def first_failure() -> Iterator[None]:
-    """Let the first error of a task group stand for the group: the others come from its end."""
+    """Raise a task group's first error in place of the group: the other errors follow from it."""
     try:
         yield
     except ExceptionGroup as failures:
@@ -33,13 +33,13 @@ def first_failure() -> Iterator[None]:
 
 @contextlib.asynccontextmanager
 async def deadline(what: str, seconds: float = _STAGE_SECONDS) -> AsyncIterator[None]:
-    """Give the body that many seconds.
+    """Limit the body to ``seconds``.
 
     Raises:
-        NodeUnreachable: it was not done by then.
+        NodeUnreachable: the body did not finish in time.
     """
     try:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError as error:
-        raise NodeUnreachable(f"waited {seconds:.0f} s in vain for {what}") from error
+        raise NodeUnreachable(f"timed out after {seconds:.0f} s waiting for {what}") from error

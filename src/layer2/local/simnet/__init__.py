@@ -1,6 +1,6 @@
-"""A local network in one process: two EVM nodes that speak op-geth's JSON-RPC, and two Lightning nodes.
+"""A local network in one process: two EVM nodes with op-geth's JSON-RPC, and two Lightning nodes with lnd's REST.
 
-See ``docs/simnet.md``. Starting and stopping it needs nothing of what it runs on.
+``up`` and ``down`` start and stop it; they import neither the EVM nor the servers. See ``docs/simnet.md``.
 """
 
 from layer2.local.simnet.launch import down, up

@@ -1,4 +1,4 @@
-"""The EVM accounts of a simnet: keys from the seed, and what they own at the start."""
+"""The EVM accounts of a simnet: their keys, derived from the seed, and their balances at the start."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["START_SATOSHIS", "START_WEI", "SimAccount"]
 START_WEI = 10 * 10**18
 """Wei for gas that each account has in the genesis block of each chain."""
 START_SATOSHIS = 100_000_000
-"""The token, in its smallest unit, that taker and provider get on each chain at the start."""
+"""Token units, the smallest ones, that taker and provider have on each chain at the start."""
 
 _CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _DEPLOYMENT_FEES = (1_000_000, 100_000_000)
@@ -27,27 +27,27 @@ _DEPLOYMENT_FEES = (1_000_000, 100_000_000)
 
 @dataclass(frozen=True, slots=True)
 class SimAccount:
-    """A key and its address. Test money only."""
+    """A key and its address. For test money only."""
 
     key: PrivateKey = field(repr=False)
     address: bytes
 
     @classmethod
     def from_seed(cls, seed: bytes, name: str) -> SimAccount:
-        """The account of that name; the same seed gives the same account."""
+        """Derive the account with this name; the same seed and name give the same account."""
         digest = hmac.digest(seed, f"simnet evm {name}".encode(), hashlib.sha512)
         secret = int.from_bytes(digest, "big") % (_CURVE_ORDER - 1) + 1
         key = PrivateKey(secret.to_bytes(32, "big"))
         return cls(key, address_of_public_key(key.public_key.format()))
 
     def sign_call(self, nonce: int, to: bytes, data: bytes, gas_limit: int, *, chain_id: int = BOB_CHAIN_ID) -> bytes:
-        """Sign a transaction without value, at the price of a fresh chain, and return it as it is sent."""
+        """Sign a transaction without value, with fees for a new chain, and return its encoding."""
         tip, most = _DEPLOYMENT_FEES
         transaction = Eip1559Transaction(chain_id, nonce, tip, most, gas_limit, to, 0, data)
         return transaction.signed(self.key.sign_recoverable(transaction.signing_hash(), hasher=None)).raw
 
     def write_key(self, path: Path) -> None:
-        """Write the key as 64 hex digits to a file that only its owner can read."""
+        """Write the key as 64 hexadecimal digits to a file that only its owner can read."""
         path.unlink(missing_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:

@@ -1,4 +1,4 @@
-"""The clock of the simulated machines."""
+"""The clock that all machines of a simnet share."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ __all__ = ["SimClock"]
 
 
 class SimClock:
-    """The time that the machines of a simnet show, in whole unix seconds.
+    """The time of the machines, in whole unix seconds.
 
-    HTTP ``Date`` headers and invoice times come from it. It follows the wall clock, or stands still until it
-    is advanced. It is not the chain's time: block timestamps have an offset of their own on top of it.
+    HTTP ``Date`` headers and invoice times are read from it. It follows the wall clock, or it is manual and changes
+    only when it is advanced. Block timestamps are this time plus an offset that each chain has.
 
     Args:
-        start: where a manual clock begins; None follows the wall clock.
+        start: the time at which a manual clock begins, in unix seconds; None follows the wall clock.
     """
 
     def __init__(self, start: int | None) -> None:
@@ -23,12 +23,12 @@ class SimClock:
 
     @classmethod
     def wall(cls) -> Self:
-        """A clock that follows this machine's wall clock."""
+        """Create a clock that follows this machine's wall clock."""
         return cls(None)
 
     @classmethod
     def manual(cls, start: int) -> Self:
-        """A clock that stands at ``start``, in unix seconds, until it is advanced."""
+        """Create a clock that shows ``start``, in unix seconds, until it is advanced."""
         return cls(start)
 
     def now(self) -> int:

@@ -1,9 +1,9 @@
-"""The HTTP server that steers a simnet: what ``LocalNetworkControl`` speaks to."""
+"""The HTTP server that controls a simnet. ``LocalNetworkControl`` is its client."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import orjson
 from aiohttp import web
@@ -13,10 +13,11 @@ from layer2.formats.evm_hex import parse_data
 __all__ = ["ControlServer", "Controllable"]
 
 _Answer: TypeAlias = dict[str, Any]
+_Value = TypeVar("_Value", int, bool, str)
 
 
 class Controllable(Protocol):
-    """What can be steered; each operation returns when its change is visible at the nodes."""
+    """A network that can be controlled. Each operation returns when its change is visible at the nodes."""
 
     def mine(self, chain: str, blocks: int) -> int: ...
     def set_automatic(self, chain: str, enabled: bool) -> None: ...
@@ -34,7 +35,7 @@ class Controllable(Protocol):
 class ControlServer:
     """Serves ``POST /OPERATION`` with a JSON object of arguments, on a loopback port.
 
-    What cannot be done is answered with status 400 and ``{"error": WORDS}``.
+    An operation that fails has the status 400 and the body ``{"error": MESSAGE}``.
     """
 
     def __init__(self, network: Controllable) -> None:
@@ -80,42 +81,48 @@ class ControlServer:
             return _respond(400, {"error": str(error)})
 
     async def _mine(self, arguments: _Answer) -> _Answer:
-        return {"height": self._network.mine(_text(arguments, "chain"), _integer(arguments, "blocks"))}
+        return {"height": self._network.mine(_expect(arguments, "chain", str), _expect(arguments, "blocks", int))}
 
     async def _automatic(self, arguments: _Answer) -> _Answer:
-        self._network.set_automatic(_text(arguments, "chain"), _truth(arguments, "enabled"))
+        self._network.set_automatic(_expect(arguments, "chain", str), _expect(arguments, "enabled", bool))
         return {}
 
     async def _chain_time(self, arguments: _Answer) -> _Answer:
-        chain, seconds = _text(arguments, "chain"), _integer(arguments, "seconds")
+        chain, seconds = _expect(arguments, "chain", str), _expect(arguments, "seconds", int)
         return {"timestamp": self._network.advance_chain_time(chain, seconds)}
 
     async def _clock(self, arguments: _Answer) -> _Answer:
-        return {"time": self._network.advance_clock(_integer(arguments, "seconds"))}
+        return {"time": self._network.advance_clock(_expect(arguments, "seconds", int))}
 
     async def _finality(self, arguments: _Answer) -> _Answer:
-        held = [None if arguments.get(name) is None else _integer(arguments, name) for name in ("safe", "finalized")]
-        self._network.set_finality(_text(arguments, "chain"), *held)
+        held = [
+            None if arguments.get(name) is None else _expect(arguments, name, int) for name in ("safe", "finalized")
+        ]
+        self._network.set_finality(_expect(arguments, "chain", str), *held)
         return {}
 
     async def _reorganise(self, arguments: _Answer) -> _Answer:
-        chain, depth, keep = _text(arguments, "chain"), _integer(arguments, "depth"), _truth(arguments, "keep")
+        chain, depth, keep = (
+            _expect(arguments, "chain", str),
+            _expect(arguments, "depth", int),
+            _expect(arguments, "keep", bool),
+        )
         return {"height": self._network.reorganise(chain, depth, keep, _transactions(arguments))}
 
     async def _mine_bitcoin(self, arguments: _Answer) -> _Answer:
-        return {"height": await self._network.mine_bitcoin(_integer(arguments, "blocks"))}
+        return {"height": await self._network.mine_bitcoin(_expect(arguments, "blocks", int))}
 
     async def _stop_lightning(self, arguments: _Answer) -> _Answer:
         await self._network.stop_lightning(_party(arguments))
         return {}
 
     async def _start_lightning(self, arguments: _Answer) -> _Answer:
-        new_certificate = _truth(arguments, "new_certificate")
+        new_certificate = _expect(arguments, "new_certificate", bool)
         await self._network.start_lightning(_party(arguments), new_certificate=new_certificate)
         return {}
 
     async def _fault(self, arguments: _Answer) -> _Answer:
-        target, kind = (_text(arguments, name) for name in ("target", "kind"))
+        target, kind = (_expect(arguments, name, str) for name in ("target", "kind"))
         rest = {name: value for name, value in arguments.items() if name not in ("target", "kind")}
         self._network.set_fault(target, kind, rest)
         return {}
@@ -124,17 +131,11 @@ class ControlServer:
         return await self._network.status()
 
 
-def _integer(arguments: _Answer, name: str) -> int:
+def _expect(arguments: _Answer, name: str, kind: type[_Value]) -> _Value:
     value = arguments.get(name)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer")
-    return value
-
-
-def _truth(arguments: _Answer, name: str) -> bool:
-    value = arguments.get(name)
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be true or false")
+    # A bool is an int in Python, and not in JSON.
+    if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
+        raise TypeError(f"{name} must be of type {kind.__name__}")
     return value
 
 
@@ -145,15 +146,8 @@ def _transactions(arguments: _Answer) -> list[bytes]:
     return [parse_data(raw, "transactions") for raw in value]
 
 
-def _text(arguments: _Answer, name: str) -> str:
-    value = arguments.get(name)
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a text")
-    return value
-
-
 def _party(arguments: _Answer) -> str:
-    party = _text(arguments, "party")
+    party = _expect(arguments, "party", str)
     if party not in ("taker", "provider"):
         raise ValueError(f"no party {party!r}: taker or provider")
     return party

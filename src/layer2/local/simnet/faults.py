@@ -1,4 +1,4 @@
-"""Fault switches of a server: what goes wrong with its next requests, on purpose."""
+"""Fault switches of a server: make its next requests fail in chosen ways."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ _TYPES: dict[str, type[Any] | tuple[type[Any], ...]] = {
 
 
 class FaultKind(Enum):
-    """What can be made to go wrong."""
+    """The kinds of failure."""
 
     DOWN = "down"
-    """Every connection is reset before anything is done."""
+    """Every connection is reset before the request is executed."""
     DROP_REPLY = "drop_reply"
-    """The request is carried out, and the connection closed without an answer."""
+    """The request is executed, and the connection is reset without a response."""
     DELAY = "delay"
-    """The request is carried out after ``seconds``."""
+    """The request is executed after ``seconds``."""
     ERROR = "error"
-    """Nothing is done; the answer is the HTTP status ``status``, such as 500 or 429."""
+    """The request is not executed; the response has the HTTP status ``status``, such as 500 or 429."""
 
 
 @dataclass(slots=True)
 class Fault:
-    """One switch that is on."""
+    """One fault that is switched on."""
 
     kind: FaultKind
     method: str | None = None
-    """Only requests that hold a call of this method; None is all."""
+    """Only requests with a call of this method are affected; None affects all."""
     count: int | None = None
-    """How many requests it still strikes; None is without end."""
+    """How many more requests are affected; None has no limit."""
     seconds: float = 0.0
     status: int = 500
 
@@ -56,7 +56,7 @@ class FaultSwitch:
         self._faults: dict[FaultKind, Fault] = {}
 
     def set(self, kind: str, **arguments: Any) -> None:
-        """Turn one kind on, in place of what it was; ``"none"`` turns all off.
+        """Switch one kind of fault on, in place of its earlier setting; ``"none"`` switches all off.
 
         Args:
             kind: a value of ``FaultKind``, or ``"none"``.
@@ -64,8 +64,8 @@ class FaultSwitch:
                 ``status`` with ``error``.
 
         Raises:
-            ValueError: no such kind, or an argument that the kind does not take.
-            TypeError: an argument of another type.
+            ValueError: the kind does not exist, or does not take one of the arguments.
+            TypeError: an argument has the wrong type.
         """
         if kind == "none":
             self._faults.clear()
@@ -81,11 +81,11 @@ class FaultSwitch:
             raise ValueError(f"{kind} does not take {', '.join(surplus)}")
         for name, value in arguments.items():
             if isinstance(value, bool) or not isinstance(value, _TYPES[name]):
-                raise TypeError(f"{kind} takes no {type(value).__name__} as {name}")
+                raise TypeError(f"{name} of {kind} cannot be of type {type(value).__name__}")
         self._faults[fault_kind] = Fault(fault_kind, **arguments)
 
     def take(self, kind: FaultKind, methods: Collection[str]) -> Fault | None:
-        """The fault of that kind, if it strikes a request with these methods; counts it as having struck."""
+        """Return the fault of this kind if it affects a request with these methods, and count the request."""
         fault = self._faults.get(kind)
         if fault is None or (fault.method is not None and fault.method not in methods):
             return None
@@ -96,7 +96,7 @@ class FaultSwitch:
         return fault
 
     async def before(self, request: web.Request, methods: Collection[str]) -> web.Response | None:
-        """Apply what strikes before the request is carried out; a response means that it shall not be."""
+        """Apply the faults that precede execution. If it returns a response, the request must not be executed."""
         if fault := self.take(FaultKind.DELAY, methods):
             await asyncio.sleep(fault.seconds)
         if self.take(FaultKind.DOWN, methods):
@@ -106,16 +106,16 @@ class FaultSwitch:
         return None
 
     def after(self, request: web.Request, methods: Collection[str]) -> web.Response | None:
-        """Apply what strikes after the request was carried out; a response takes the place of the answer."""
+        """Apply the faults that follow execution. If it returns a response, that one replaces the request's own."""
         return reset_connection(request) if self.take(FaultKind.DROP_REPLY, methods) else None
 
 
 def reset_connection(request: web.Request) -> web.Response:
-    """Reset the request's TCP connection; the response that is returned reaches nobody."""
+    """Reset the request's TCP connection. The response that is returned cannot be delivered."""
     if request.transport is not None:
         connection = request.transport.get_extra_info("socket")
         with contextlib.suppress(OSError):
-            # Lingering for no time makes the close a reset (RST), as of a machine that lost its memory.
+            # With a linger time of zero the close sends RST, as a machine does after a crash.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         request.transport.abort()
     return web.Response(status=503)

@@ -1,4 +1,4 @@
-"""Starting a simnet as a process of its own, finding it again, and stopping it. Needs Linux."""
+"""Start a simnet in a separate process, find it again, and stop it. Linux only."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _POLL_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class ProcessRecord:
-    """Which process runs the simnet of a directory; ids are used again, so its start time is part of it."""
+    """The process that runs the simnet of a directory. The start time is included because process ids are reused."""
 
     process_id: int
     start_time: int
-    """Clock ticks after the machine's start, as the kernel tells it."""
+    """Clock ticks between the machine's start and the process's, as the kernel reports them."""
 
     @classmethod
     @contextlib.contextmanager
     def held(cls, directory: Path) -> Iterator[None]:
-        """Say that this process runs the simnet of the directory, as long as the context lasts.
+        """Record this process as the one that runs the simnet of the directory, until the context ends.
 
         Raises:
-            ConfigurationError: another process does.
+            ConfigurationError: another process runs it.
         """
         path = directory / "process.json"
         with path.open("a+") as file:
@@ -60,7 +60,7 @@ class ProcessRecord:
 
     @classmethod
     def load(cls, directory: Path) -> ProcessRecord | None:
-        """The process that runs, or ran, the simnet of the directory."""
+        """Read which process runs, or ran, the simnet of the directory; None if there is no record."""
         try:
             text = (directory / "process.json").read_text()
             return cls(**json.loads(text)) if text else None
@@ -68,12 +68,12 @@ class ProcessRecord:
             return None
 
     def open(self) -> int | None:
-        """A pidfd of the process, None where it has ended. The caller closes it."""
+        """Open a pidfd of the process, which the caller closes. Returns None if the process has ended."""
         try:
             descriptor = os.pidfd_open(self.process_id)
         except ProcessLookupError:
             return None
-        # Looked at after the pidfd was opened: it is this process that the pidfd holds on to.
+        # The check follows the opening, so the pidfd refers to the process that is checked.
         if _start_time(self.process_id) == self.start_time:
             return descriptor
         os.close(descriptor)
@@ -90,20 +90,21 @@ def up(
     with_parent: bool = False,
     timeout: float = 30.0,
 ) -> LocalNetwork:
-    """Start a simnet in its own process and wait until it answers.
+    """Start a simnet in a separate process and wait until it is ready.
 
     Args:
-        directory: its files go there; one simnet a directory.
-        seed: all keys come from it; None is a fixed seed. Test money only.
-        automatic: blocks for transactions that arrive, by the timer, for both (on), or neither (off).
-        block_time: the timer's seconds.
-        clock_start: a clock that stands there, in unix seconds, until it is moved; None follows the wall clock.
-        with_parent: end it when this process ends, however it ends.
+        directory: where its files are written; a directory holds one simnet.
+        seed: all keys are derived from it; None uses a fixed seed. For test money only.
+        automatic: when blocks are made: for arriving transactions, by the timer, for both (on), or for neither (off).
+        block_time: seconds between two blocks of the timer.
+        clock_start: the time of a manual clock, in unix seconds; None follows the wall clock.
+        with_parent: stop the simnet when this process ends, even if it is killed.
         timeout: seconds to wait.
 
     Raises:
-        ConfigurationError: one runs there already, this is not Linux, or the extra ``simnet`` is not installed.
-        NodeUnreachable: it did not start; its words are in ``simnet.log``.
+        ConfigurationError: a simnet runs in the directory already, this is not Linux, or the extra ``simnet`` is not
+            installed.
+        NodeUnreachable: the simnet did not start; ``simnet.log`` has its output.
     """
     _require_installed()
     directory = directory.absolute()
@@ -126,18 +127,18 @@ def up(
             (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],
-        # Apart from our terminal, so that Ctrl-C reaches us alone and we decide what ends.
+        # A session of its own, so that Ctrl-C reaches this process only, and this process decides what ends.
         setsid=True,
     )
     return _await_ready(directory, process_id, timeout)
 
 
 def down(directory: Path, *, timeout: float = 10.0) -> bool:
-    """Stop the simnet of a directory, and no other process. Returns whether one was running.
+    """Stop the simnet of a directory. Returns whether one was running.
 
     Args:
-        directory: as given to ``up``.
-        timeout: seconds that it has to end by itself before it is killed.
+        directory: the one that was given to ``up``.
+        timeout: seconds to wait after SIGTERM before the process is killed.
     """
     directory = directory.absolute()
     record = ProcessRecord.load(directory)
@@ -158,7 +159,8 @@ def _require_installed() -> None:
         raise ConfigurationError("the simnet runs on Linux only")
     if importlib.util.find_spec("eth") is None:
         raise ConfigurationError(
-            "the simnet's EVM is not installed", remedy="install the extra: pip install 'layer2[simnet]'"
+            "the simnet's EVM is not installed",
+            remedy="install layer2 again, from where you got it, with its extra 'simnet'",
         )
 
 
@@ -181,8 +183,8 @@ def _await_ready(directory: Path, process_id: int, timeout: float) -> LocalNetwo
             if _has_ended(descriptor, _POLL_SECONDS):
                 _reap(process_id)
                 log = directory / "simnet.log"
-                *_, last_words = ["no words", *log.read_text().splitlines()]
-                raise NodeUnreachable(f"the simnet ended while it started: {last_words}", remedy=f"look in {log}")
+                *_, last_line = ["no output", *log.read_text().splitlines()]
+                raise NodeUnreachable(f"the simnet ended while it started: {last_line}", remedy=f"see {log}")
             if time.monotonic() > deadline:
                 _end(descriptor, 0)
                 _reap(process_id)
@@ -193,7 +195,7 @@ def _await_ready(directory: Path, process_id: int, timeout: float) -> LocalNetwo
 
 
 def _end(descriptor: int, timeout: float) -> None:
-    """Ask the process to end, and kill it if it does not."""
+    """Send SIGTERM, and SIGKILL if the process has not ended after the timeout."""
     with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(descriptor, signal.SIGTERM)
         if not _has_ended(descriptor, timeout):
@@ -202,19 +204,19 @@ def _end(descriptor: int, timeout: float) -> None:
 
 
 def _has_ended(descriptor: int, timeout: float) -> bool:
-    """Whether the process ends within the timeout; its pidfd can be read from then on."""
+    """Whether the process ends within the timeout; a pidfd becomes readable at that moment."""
     readable, _, _ = select.select([descriptor], [], [], timeout)
     return bool(readable)
 
 
 def _reap(process_id: int) -> None:
-    """Collect the exit status, if the process was a child of ours."""
+    """Collect the exit status, if the process is a child of this one."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(process_id, 0)
 
 
 def _start_time(process_id: int) -> int | None:
-    """The 22nd field of the kernel's line about the process; its name, the 2nd, may hold spaces."""
+    """Read the 22nd field of ``/proc/ID/stat``; the process's name, the 2nd, may contain spaces."""
     try:
         line = Path(f"/proc/{process_id}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -21,14 +21,15 @@ __all__ = ["Simnet"]
 
 
 class Simnet:
-    """A running local network. The same seed and the same calls give the same keys, hashes and invoices,
-    where the clock is manual.
+    """A running local network.
+
+    With a manual clock, the same seed and the same calls give the same keys, hashes and invoices.
 
     Args:
-        directory: where keys, certificates and the description go; made if it is not there.
-        seed: all keys come from it. Test money only.
+        directory: where keys, certificates and ``network.json`` are written; created if it does not exist.
+        seed: all keys are derived from it. For test money only.
         clock: the machines' clock, which block times follow.
-        automatic: when blocks come by themselves, on each chain.
+        automatic: when each chain makes blocks on its own.
     """
 
     def __init__(self, directory: Path, seed: bytes, clock: SimClock, automatic: Automatic) -> None:
@@ -42,7 +43,7 @@ class Simnet:
         self._control = ControlServer(self)
 
     async def start(self) -> LocalNetwork:
-        """Deploy the contracts, give out the test money, serve everything and write ``network.json``."""
+        """Deploy the contracts, distribute the test money, start the servers and write ``network.json``."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         chains = {name: await chain.start() for name, chain in self._chains.items()}
         taker, provider = await self._lightning.start()
@@ -61,7 +62,7 @@ class Simnet:
         return network
 
     async def stop(self) -> None:
-        """Stop serving and take the description away."""
+        """Stop the servers and remove ``network.json``."""
         (self._directory / "network.json").unlink(missing_ok=True)
         await self._control.stop()
         await self._lightning.stop()
@@ -73,15 +74,15 @@ class Simnet:
         return self._chain(chain).node.mine(blocks)
 
     def set_automatic(self, chain: str, enabled: bool) -> None:
-        """Turn blocks that come by themselves on or off."""
+        """Switch automatic blocks of a chain on or off."""
         self._chain(chain).maker.set_enabled(enabled)
 
     def advance_chain_time(self, chain: str, seconds: int) -> int:
-        """Move that chain's time, not the machines', make a block there and return its timestamp."""
+        """Move the time of one chain, but not the clock, make a block and return its timestamp."""
         return self._chain(chain).node.advance_time(seconds)
 
     def advance_clock(self, seconds: int) -> int:
-        """Move the machines' manual clock, which the next block of each chain follows, and return its time."""
+        """Move the manual clock, which the next block of each chain follows, and return its time."""
         return self._clock.advance(seconds)
 
     def set_finality(self, chain: str, safe: int | None, finalized: int | None) -> None:
@@ -93,11 +94,11 @@ class Simnet:
         return self._chain(chain).reorganise(depth, keep_transactions, transactions)
 
     async def stop_lightning(self, party: str) -> None:
-        """End that party's Lightning node as by SIGKILL: its connections break, and nobody answers there."""
+        """Stop a party's Lightning node as SIGKILL does: its connections break and its port is closed."""
         await self._lightning.stop_node(Side(party))
 
     async def start_lightning(self, party: str, *, new_certificate: bool) -> None:
-        """Let that party's Lightning node answer again, with all that it knew."""
+        """Start a party's Lightning node again, with the state that it had."""
         await self._lightning.start_node(Side(party), new_certificate=new_certificate)
 
     async def mine_bitcoin(self, blocks: int) -> int:
@@ -108,7 +109,7 @@ class Simnet:
         """Set a fault switch of an EVM node or of a Lightning node.
 
         Raises:
-            ValueError: no such target or kind, or arguments that do not fit.
+            ValueError: the target or the kind does not exist, or the kind does not take the arguments.
         """
         match target:
             case "bob" | "rootstock":
@@ -116,7 +117,9 @@ class Simnet:
             case "taker_lightning" | "provider_lightning":
                 self._lightning.set_fault(target, kind, **arguments)
             case _:
-                raise ValueError(f"no target {target!r}: bob, rootstock, taker_lightning or provider_lightning")
+                raise ValueError(
+                    f"unknown target {target!r}: it is bob, rootstock, taker_lightning or provider_lightning"
+                )
 
     async def status(self) -> dict[str, Any]:
         """Heights, times and balances, for people."""

@@ -1,4 +1,4 @@
-"""The simnet's own process: ``python -m layer2.local.simnet.process DIRECTORY``; started by ``launch.up``."""
+"""The process of a simnet: ``python -m layer2.local.simnet.process DIRECTORY``; ``launch.up`` starts it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DEFAULT_SEED = b"layer2 simnet".hex()
 
 
 def main() -> None:
-    """Run a simnet until SIGTERM, SIGINT, or the death of the parent that was named."""
+    """Run a simnet until SIGTERM, SIGINT, or the end of the process given as ``--parent``."""
     arguments = _parser().parse_args()
     asyncio.run(_run(arguments))
 
@@ -56,16 +56,18 @@ async def _serve(arguments: argparse.Namespace, ending: asyncio.Event) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m layer2.local.simnet.process", description=__doc__)
     parser.add_argument("directory", type=lambda text: Path(text).absolute())
-    parser.add_argument("--seed", default=_DEFAULT_SEED, help="hex; all keys come from it")
+    parser.add_argument("--seed", default=_DEFAULT_SEED, help="hexadecimal; all keys are derived from it")
     parser.add_argument(
         "--automatic",
         choices=("on", "transactions", "timer", "off"),
         default="on",
-        help="blocks for transactions that arrive, by the timer, both (on), or neither (off)",
+        help="make blocks for arriving transactions, by the timer, for both (on), or for neither (off)",
     )
-    parser.add_argument("--block-time", type=float, default=2.0, help="seconds; there is no timer with --clock")
-    parser.add_argument("--clock", type=int, help="unix seconds: a clock that stands still there")
-    parser.add_argument("--parent", type=int, help="end when this parent process does")
+    parser.add_argument(
+        "--block-time", type=float, default=2.0, help="seconds between blocks of the timer; ignored with --clock"
+    )
+    parser.add_argument("--clock", type=int, help="unix seconds: a manual clock that starts there")
+    parser.add_argument("--parent", type=int, help="id of a parent process; end when it ends")
     return parser
 
 

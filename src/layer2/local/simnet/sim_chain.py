@@ -1,4 +1,4 @@
-"""One EVM chain of the simnet with everything of its own: node, block maker, fault switch and RPC server."""
+"""One EVM chain of the simnet: its node, block maker, fault switch and RPC server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from layer2.local.network import LocalChain
 from layer2.local.simnet.accounts import START_SATOSHIS, START_WEI, SimAccount
 from layer2.local.simnet.clock import SimClock
 from layer2.local.simnet.evm.block_maker import Automatic, BlockMaker
-from layer2.local.simnet.evm.chain import CALL_GAS_LIMIT, CallRequest
+from layer2.local.simnet.evm.calls import CALL_GAS_LIMIT, CallRequest
 from layer2.local.simnet.evm.methods import EvmMethods
 from layer2.local.simnet.evm.node import EvmNode
 from layer2.local.simnet.evm.rpc import EvmRpcServer
@@ -33,13 +33,13 @@ _DEPLOYMENT_GAS = 2_000_000
 
 
 class SimChain:
-    """One chain. It shares the machines' clock with the others, and nothing else.
+    """One chain. It shares only the clock with the other chain.
 
     Args:
-        chain_id: what its transactions are signed for.
-        accounts: each has ETH in the genesis block; ``deployer`` puts up the contracts, the others get tokens.
+        chain_id: the chain id that its transactions are signed for.
+        accounts: each has ETH in the genesis block; ``deployer`` deploys the contracts, the others get tokens.
         clock: the machines' clock, which the block times follow.
-        automatic: when blocks come by themselves.
+        automatic: when the chain makes blocks on its own.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class SimChain:
         self._rpc = EvmRpcServer(self.node, methods, self.faults, clock)
 
     async def start(self) -> LocalChain:
-        """Deploy the contracts, give out the tokens and serve the node. No block comes by itself yet."""
+        """Deploy the contracts, mint the tokens and start the server. Automatic blocks begin with ``maker.start``."""
         self._deploy()
         url = await self._rpc.start()
         return LocalChain(
@@ -67,7 +67,7 @@ class SimChain:
         )
 
     async def stop(self) -> None:
-        """Make no more blocks and serve no more."""
+        """Stop automatic blocks and the server."""
         await self.maker.stop()
         await self._rpc.stop()
 
@@ -95,11 +95,11 @@ class SimChain:
         request = CallRequest(address, self._token, 0, balance_of_call(address), CALL_GAS_LIMIT)
         return {
             "wei": self.node.chain.state_at(head).get_balance(Address(address)),
-            "token": decode_uint256(self.node.chain.call(request, head)),
+            "token": decode_uint256(self.node.calls.call(request, head)),
         }
 
     def _deploy(self) -> None:
-        """Create the contracts through the factory, as on any chain, and mint each party's tokens."""
+        """Create the contracts through the factory, as on every chain, and mint each party's tokens."""
         calls = [
             (DETERMINISTIC_FACTORY, deployment_call(HTLC_SALT, htlc_init_code())),
             (DETERMINISTIC_FACTORY, deployment_call(TEST_TOKEN_SALT, test_token_init_code())),

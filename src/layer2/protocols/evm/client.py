@@ -37,6 +37,7 @@ from layer2.protocols.evm.legs import EvmLegs
 from layer2.protocols.evm.parts import EvmParts
 from layer2.protocols.evm.requests import EvmTransaction, EvmTransactionRequest, request_digest
 from layer2.protocols.evm.rpc.head_notices import HeadNotices
+from layer2.protocols.evm.sending.request_signer import RequestSigner
 from layer2.protocols.evm.sending.submissions import Submission, Submissions
 from layer2.protocols.evm.sending.traces import failure_reason
 from layer2.protocols.evm.settings import EvmSettings
@@ -86,14 +87,8 @@ class EvmClient(EvmFollowing):
         self._coin = AssetId(parts.facts.native_asset, parts.facts.native_decimals)
         self._estimates = Estimates(parts.node, signer.address, parts.fees, chain_id=chain_id, protocol=name)
         self._permits = Permits(parts.node, signer, parts.token, chain_id=chain_id, protocol=name)
-        self._submissions = Submissions(
-            parts.account,
-            self._estimates,
-            parts.history,
-            parts.replacements,
-            chain_id=chain_id,
-            protocol=name,
-        )
+        request_signer = RequestSigner(parts.account, self._estimates, chain_id=chain_id, protocol=name)
+        self._submissions = Submissions(parts.account, request_signer, parts.history, parts.replacements, name)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._rpc.endpoint}, {to_checksum(self._account.address)})"
@@ -325,10 +320,10 @@ class EvmClient(EvmFollowing):
             return await is_canonical(self._node, self._watcher, proof, HTLC_ADDRESS, self.settings.finality)
 
     async def confirm_evidence(self, evidence: EvmReceiptEvidence, *, contract: bytes, finality: Finality) -> bool:
-        """Whether evidence of the end of a lock in that contract is canonical at this client's node at that finality.
+        """Whether the node's chain contains evidence of the end of a lock in a contract, with the given finality.
 
         Raises:
-            ProofUndecided: its block is not that final yet, or the node's chain does not reach it.
+            ProofUndecided: the block does not have that finality yet, or the node's chain does not reach it.
         """
         self._check_open()
         return await is_canonical(self._node, self._watcher, evidence, contract, finality)
@@ -336,18 +331,19 @@ class EvmClient(EvmFollowing):
     async def header_chain_async(
         self, proof: EvmReceiptEvidence, *, until: Finality = Finality.FINALIZED, timeout: float | None = None
     ) -> tuple[bytes, ...]:
-        """The headers that place a proof under a later block, for a verifier who trusts that block and has no node.
+        """Read the headers from a proof to a later block, for verifiers that trust that block and have no node.
 
         Args:
             proof: the evidence of an EVM leg.
-            until: the node's head up to which they lead.
+            until: the node's head at which the headers end.
 
         Returns:
-            RLP of each header after the proof's, oldest first; the keccak256 of the last is the block to trust.
+            The RLP of each header after the proof's block, oldest first. The keccak256 of the last header is the hash
+            of the block to trust.
 
         Raises:
-            ProofUndecided: the proof's block is not below that head of the node, or not yet.
-            InvalidRequest: there are more than 262,144 headers between.
+            ProofUndecided: the proof's block is not, or not yet, an ancestor of that head.
+            InvalidRequest: there are more than 262,144 headers.
         """
         async with self._deadline("header_chain_async", timeout):
             return await header_chain(self._node, self._watcher, proof, until)

@@ -149,7 +149,7 @@ class EvmFollowing(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptE
 
     def _check_open(self) -> None:
         if self._is_closed:
-            raise AsyncRuntimeError(f"this {type(self).__name__} is closed; create a new one", protocol=self._name)
+            raise AsyncRuntimeError(f"this {type(self).__name__} was closed; create a new one", protocol=self._name)
 
     get_transaction_statuses_sync = twin(get_transaction_statuses_async)
     watch_transaction_sync = iterator_twin(watch_transaction_async)

@@ -1,4 +1,4 @@
-"""What can be done on Lightning, as the JSON that a journal keeps: enough to do it again identically."""
+"""The acts on Lightning, and their JSON for the journal, which is enough to repeat an act identically."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from layer2.ports.journal import Json
 __all__ = ["KEYSEND_FINAL_CLTV_DELTA", "Act", "Cancel", "Keysend", "Pay", "Settle", "read_act", "write_act"]
 
 KEYSEND_FINAL_CLTV_DELTA: Final = 80
-"""Blocks for a payee without an invoice: what lnd's own keysend takes where it is not told (``timelockdelta``)."""
+"""Final CLTV delta, in blocks, of a payment without an invoice: lnd's default (``timelockdelta``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,22 +25,23 @@ class Pay:
     """32 bytes."""
     invoice: str
     amount_msat: int
-    """The invoice's, or the payer's choice where it leaves that to him."""
+    """The invoice's amount, or the payer's choice if the invoice has none."""
     fee_limit_msat: int
     cltv_limit: int
-    """Blocks; never 0, which lnd reads as 2016."""
+    """Blocks; not 0, which lnd reads as 2016."""
     timeout_seconds: int
-    """How long the node looks for routes."""
+    """Seconds for which the node looks for routes."""
     max_parts: int
 
     @property
     def payment_id(self) -> LightningPaymentId:
+        """The payment hash as an id."""
         return LightningPaymentId(self.payment_hash.hex())
 
 
 @dataclass(frozen=True, slots=True)
 class Keysend:
-    """Pay a node that made no invoice, with a preimage that the payer drew; in one part.
+    """Pay a node without an invoice, in one part, with a preimage drawn by the payer.
 
     Source: bLIP 3.
     """
@@ -51,33 +52,36 @@ class Keysend:
     preimage: Preimage = field(repr=False)
     fee_limit_msat: int
     cltv_limit: int
-    """Blocks; never 0, which lnd reads as 2016."""
+    """Blocks; not 0, which lnd reads as 2016."""
     timeout_seconds: int
-    """How long the node looks for routes."""
+    """Seconds for which the node looks for routes."""
 
     @property
     def payment_hash(self) -> bytes:
+        """SHA-256 of the preimage, 32 bytes."""
         return self.preimage.payment_hash
 
     @property
     def payment_id(self) -> LightningPaymentId:
+        """The payment hash as an id."""
         return LightningPaymentId(self.payment_hash.hex())
 
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Settle a hold invoice (*collect*). Its preimage is public, or about to be, by the time this is made."""
+    """Settle a hold invoice (the verb *collect*). When this act is made, its preimage is public or about to be."""
 
     preimage: Preimage = field(repr=False)
 
     @property
     def payment_hash(self) -> bytes:
+        """SHA-256 of the preimage, 32 bytes."""
         return self.preimage.payment_hash
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Cancel an invoice and fail back what it holds (*release*)."""
+    """Cancel an invoice and return what it holds (the verb *release*)."""
 
     payment_hash: bytes
 
@@ -86,7 +90,7 @@ Act: TypeAlias = Pay | Keysend | Settle | Cancel
 
 
 def write_act(act: Act) -> Json:
-    """The act as a JSON object."""
+    """Write an act as a JSON object."""
     match act:
         case Pay():
             return {
@@ -118,10 +122,10 @@ def write_act(act: Act) -> Json:
 
 
 def read_act(value: Json) -> Act:
-    """The reverse of ``write_act``.
+    """Read what ``write_act`` wrote.
 
     Raises:
-        FormatError: a field is missing, unknown or of another shape, or the act is not known.
+        FormatError: a field is missing, unknown or of another shape, or the act is unknown.
     """
     fields = JsonObject(value, "act")
     kind = fields.text("act", max_length=16)
@@ -150,6 +154,6 @@ def read_act(value: Json) -> Act:
     elif kind == "cancel":
         act = Cancel(fields.hex("payment_hash", length=32))
     else:
-        raise FormatError(f"act {kind!r} is not known on Lightning")
+        raise FormatError(f"act {kind!r} is unknown on Lightning")
     fields.end()
     return act

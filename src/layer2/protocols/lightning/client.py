@@ -1,77 +1,133 @@
-"""The Lightning client: pay and be paid, and hold legs of swaps (``legs``), through the party's own lnd."""
+"""The Lightning client: pay, be paid, and take part in swaps (``legs``), through the party's own lnd."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, assert_never
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing
+from typing import ClassVar
 
-from layer2.aio.blocking import twin
-from layer2.errors import (
-    BadAnswer,
-    Outcome,
-    ProofUndecided,
-    TransactionError,
-    UnknownAsset,
-)
+from layer2.aio.blocking import iterator_twin, twin
+from layer2.errors import ProofUndecided, UnknownAsset
 from layer2.formats.bolt11 import Bolt11Invoice
-from layer2.formats.lnurl import LightningAddress
 from layer2.legs.evidence import LightningPaymentEvidence
 from layer2.model.layers import Layer2ProtocolType
-from layer2.model.money import BTC, MSAT_DECIMALS, AssetId, Balance, checked_amount, rescaled
-from layer2.model.transactions import LightningPaymentId, TxState
-from layer2.protocols.lightning.acts import Keysend, Pay
-from layer2.protocols.lightning.following import LightningFollowing
-from layer2.protocols.lightning.invoicing import LightningInvoicing
+from layer2.model.money import BTC, AssetId, Balance
+from layer2.model.transactions import LightningPaymentId, Preimage, TxState
+from layer2.ports.client import Layer2ProtocolAsync
+from layer2.ports.clock import Clock
+from layer2.ports.journal import SendRecords
+from layer2.protocols.lightning.deadline import deadline
+from layer2.protocols.lightning.following import status_changes, wait_for_status
+from layer2.protocols.lightning.invoices.holds import Hold, Holds
+from layer2.protocols.lightning.invoices.invoices import NewInvoice, checked_hash
+from layer2.protocols.lightning.invoices.updates import InvoiceCursor, InvoiceUpdate
+from layer2.protocols.lightning.legs import LightningLegs
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
-from layer2.protocols.lightning.paying import LightningPaying
-from layer2.protocols.lightning.payments.records import PaymentState
-from layer2.protocols.lightning.payments.request import KeysendRequest, PaymentRequest
-from layer2.protocols.lightning.recipients.recipient import Lnurl, NodeKey, Payee, read_recipient, transfer_digest
+from layer2.protocols.lightning.parts import LightningParts
+from layer2.protocols.lightning.paying import Payer
+from layer2.protocols.lightning.payments.estimates import RouteEstimate
+from layer2.protocols.lightning.payments.request import LightningTransaction, PaymentRequest, msat
+from layer2.protocols.lightning.payments.updates import PaymentCursor, PaymentUpdate
+from layer2.protocols.lightning.recipients.recipient import read_recipient, transfer_digest
+from layer2.protocols.lightning.settings import LightningSettings
+from layer2.protocols.lightning.statuses import LightningStatus, read_payment_id
 
 __all__ = ["LightningNetwork"]
 
 
-class LightningNetwork(LightningPaying, LightningInvoicing, LightningFollowing):
-    """Lightning through one lnd.
+class LightningNetwork(Layer2ProtocolAsync[LightningTransaction, LightningPaymentId, str, LightningPaymentEvidence]):
+    """Lightning through one lnd. Amounts are in satoshi.
 
     Example: ``async with LightningNetwork(settings, sends, SystemClock()) as lightning: ...``
 
-    A transaction is an invoice to be paid (its text, or a ``PaymentRequest`` with limits) or a node's key
-    (``KeysendRequest``). Its id is the payment hash, which payer and payee share. A recipient is whatever
-    ``transfer_asset_async`` takes. Amounts are in satoshi.
+    A transaction is an invoice (its text, or a ``PaymentRequest`` with limits) or a node's key (``KeysendRequest``).
+    Its id is the payment hash, which payer and payee share. ``transfer_asset_async`` lists the kinds of recipients.
 
     Args:
-        settings: where the node is, and the payer's limits.
-        sends: where payments with an idempotency key are recorded before they are sent.
-        clock: this machine's.
+        settings: the node's address, and the payer's limits.
+        sends: the durable record of payments with an idempotency key.
+        clock: this machine's clock.
     """
 
     protocol_type: ClassVar[Layer2ProtocolType] = Layer2ProtocolType.LIGHTNING
+
+    def __init__(self, settings: LightningSettings, sends: SendRecords, clock: Clock) -> None:
+        self._settings = settings
+        self._parts = LightningParts.build(settings, clock)
+        self._payer = Payer(self._parts, sends)
+        self._holds = Holds(self._parts.node, self._parts.invoices)
+        self.legs = LightningLegs(self._parts)
 
     def __repr__(self) -> str:
         return f"LightningNetwork({self._settings.network}, {self._settings.rest_url})"
 
     async def aclose(self) -> None:
-        """Close all connections; who waits or follows is told so. Payments that are under way go on in the node."""
-        await self._watches.aclose()
-        await self._invoice_feed.aclose()
-        await self._payment_feed.aclose()
-        await self._payments.aclose()
-        await self._recent_node.aclose()
-        await self._liquidity.aclose()
-        await self._services.aclose()
-        await self._rest.aclose()
+        """Close all connections. Waits and iterators raise an error; payments under way continue at the node."""
+        await self._parts.aclose()
+        await self._payer.aclose()
 
     async def initialize_async(self, *, timeout: float | None = None) -> None:
-        """Connect, and check network, version, sync, clock and the settings that held payments depend on.
+        """See ``Layer2ProtocolAsync``. Checks network, version, sync, clock, and the node's settings for held payments.
 
-        Raises:
-            NodeUnreachable, WrongNetwork, AuthenticationFailed, NodeRefused, BadAnswer, ConfigurationError: what is
-                wrong, and the remedy.
-            AsyncTimeout: no result in time.
+        Raises ``NodeRefused`` (locked, starting) and ``ConfigurationError`` (too old, or unsafe for held payments).
         """
         async with self._within(timeout, "initialize_async"):
-            await self._node.check()
+            await self._parts.node.check()
+
+    async def balances_async(self, *, timeout: float | None = None) -> Mapping[AssetId, Balance]:
+        """Return the balance of the channels, without the node's wallet on the chain.
+
+        ``spendable`` and ``receivable`` are upper limits over all active channels. ``reserved`` is what is in flight,
+        what channels must keep back, and what is in inactive channels.
+        """
+        async with self._within(timeout, "balances_async"):
+            return {BTC: await self._parts.liquidity.balance()}
+
+    async def receive_address_async(self, *, timeout: float | None = None) -> str:
+        """Return the node's public key, 66 hexadecimal digits.
+
+        Others can pay the key without an invoice (keysend) if the node accepts it (lnd: ``accept-keysend``). Such a
+        payment states no purpose; use an invoice for each payment instead.
+        """
+        async with self._within(timeout, "receive_address_async"):
+            return (await self._parts.node.key()).hex()
+
+    async def sign_message_async(self, message: str | bytes, *, timeout: float | None = None) -> str:
+        """Sign a message with the node's key. ``layer2.formats.signed_message.verify_message`` verifies it.
+
+        The signature does not show when or for whom it was made, and it cannot move money.
+
+        Args:
+            message: not empty; text is signed as UTF-8.
+
+        Returns:
+            104 characters of zbase32, as in lnd and Core Lightning, verified with the node's key.
+        """
+        async with self._within(timeout, "sign_message_async"):
+            return await self._parts.node.sign(message)
+
+    async def submit_transaction_async(
+        self, transaction: LightningTransaction, *, idempotency_key: str | None = None, timeout: float | None = None
+    ) -> LightningStatus:
+        """Pay an invoice or a node's key; return once the node has accepted the payment, which is not success yet.
+
+        There is one payment per payment hash: if one is under way or has succeeded, its status is returned. A payment
+        that FAILED is sent again only for another key, or without a key.
+
+        Args:
+            transaction: an invoice's text, or a request. Without a key, a ``KeysendRequest`` always is a new payment.
+            idempotency_key: recorded before anything is sent; the same key never pays a second time.
+
+        Raises:
+            FormatError, InvalidRequest, FundsRulesError: nothing was sent.
+            InsufficientFunds: the channels cannot send the amount; nothing was sent.
+            TransactionError: lnd refused it (outcome REJECTED).
+            NodeUnreachable, BadAnswer, AsyncTimeout: if the outcome is UNKNOWN, ask for the status of ``tx_id``.
+            IdempotencyConflict: the key was used for another request.
+        """
+        request = PaymentRequest(transaction) if isinstance(transaction, str) else transaction
+        async with self._within(timeout, "submit_transaction_async") as on_id:
+            return await self._payer.pay_request(request, idempotency_key, on_id)
 
     async def transfer_asset_async(
         self,
@@ -82,136 +138,262 @@ class LightningNetwork(LightningPaying, LightningInvoicing, LightningFollowing):
         idempotency_key: str | None = None,
         timeout: float | None = None,
     ) -> LightningPaymentId:
-        """Pay exactly this amount to the payee that a text names; return the id once the node has taken the payment.
+        """Pay exactly this amount to a recipient; return the id once the node has accepted the payment.
 
         An LNURL service or Lightning address is asked for an invoice first, and learns only the amount. With an
-        idempotency key that invoice is durable before it is paid: the same call again pays it or finds it paid. Without
-        a key each call is a payment of its own, except that an invoice which is under way or paid is joined. A node's
-        key is paid by keysend, which does not prove that the payee delivered anything.
+        idempotency key that invoice is recorded before it is paid, and a repeated call pays the same invoice. Without a
+        key each call is a new payment, unless the invoice is under way or paid. A node's key is paid by keysend, which
+        does not prove that the payee delivered anything.
 
         Args:
             asset_id: BTC.
-            amount: satoshi; what the invoice or the URI says where it says anything.
+            amount: satoshi; equal to the amount in the invoice or URI, if that has one.
             recipient: an invoice (BOLT 11), a Lightning address (LUD-16), an LNURL (LUD-01), a node's public key in
                 hexadecimal digits, or a ``lightning:`` or ``bitcoin:`` URI (BIP 21) with one of these.
 
         Raises:
-            FormatError: the recipient is none of these.
-            ProtocolNotImplemented: it is of BOLT 12, an address on the chain, or an onion service.
+            FormatError, ProtocolNotImplemented: the recipient is none of these.
             InvalidAmount: the invoice, the URI or the service asks for another amount.
-            InsufficientFunds: the channels cannot send it.
-            NodeError: also of an LNURL service; nothing was sent then, unless the outcome is UNKNOWN.
-            TransactionError: it failed at once, for the node's reason.
-            As ``submit_transaction_async``.
+            NodeError: of lnd or of an LNURL service; nothing was sent unless the outcome is UNKNOWN.
+            TransactionError: it failed at once, with the node's reason.
+            InsufficientFunds, FundsRulesError, IdempotencyConflict, AsyncTimeout: as ``submit_transaction_async``.
         """
         if asset_id != BTC:
             raise UnknownAsset(f"Lightning carries layer2.BTC, not {asset_id!r}", protocol=LIGHTNING)
-        amount_msat = rescaled(checked_amount(amount), BTC.decimals, MSAT_DECIMALS)
+        amount_msat = msat(amount)
         to = read_recipient(recipient)
         to.check_amount(amount_msat)
+        digest = transfer_digest(recipient, amount_msat)
+        async with self._within(timeout, "transfer_asset_async") as on_id:
+            return await self._payer.transfer(to.payee, amount_msat, digest, idempotency_key, on_id)
 
-        async def make_act() -> Pay | Keysend:
-            act = self._act_of(await self._request_for(to.payee, amount_msat))
-            if isinstance(to.payee, Lnurl | LightningAddress):
-                # An invoice that cannot be paid is not what the key shall stand for: the next may be better.
-                await self._check_sendable(act)
-            return act
+    async def estimate_fee_async(
+        self, recipient: str, amount: int | None = None, *, timeout: float | None = None
+    ) -> RouteEstimate:
+        """Estimate the routing fee of a payment, from the node's graph or by a probe.
 
-        status = await self._pay(
-            transfer_digest(recipient, amount_msat),
-            make_act,
-            idempotency_key,
-            operation="transfer_asset_async",
-            timeout=timeout,
-        )
-        if status.state is TxState.FAILED:
-            raise TransactionError(
-                f"the payment failed: {status.reason}",
-                protocol=LIGHTNING,
-                operation="transfer_asset_async",
-                outcome=Outcome.REJECTED,
-                tx_id=status.tx_id,
-            )
-        return status.tx_id
+        An invoice with route hints is probed, because the graph lacks its channels: the node sends payments with an
+        unknown preimage, which fail. They lock money for a moment, and forwarding nodes and the payee can notice them.
+        An estimate is not a limit; set the fee limit of the payment for that.
 
-    async def verify_proof_async(self, proof: LightningPaymentEvidence, *, timeout: float | None = None) -> bool:
-        """Whether this client's node paid or was paid with this preimage.
-
-        False says that the node has no such payment, or that it came back; a node that took no part in it knows
-        nothing of it. It does not show to anyone else that a payment was made.
+        Args:
+            recipient: an invoice or a node's public key, as for ``transfer_asset_async``.
+            amount: satoshi; may be omitted for an invoice with an amount.
 
         Raises:
-            ProofUndecided: a payment with this hash is under way, or the invoice can still be paid.
+            InvalidAmount: there is no amount, or another one than the invoice's.
+            InvalidRequest: an LNURL or Lightning address, or an invoice with route hints and without an amount.
+            InsufficientFunds: no channel can send the amount.
+            TransactionError: there is no route (code ``no_route``).
+        """
+        to = read_recipient(recipient)
+        amount_msat = None if amount is None else msat(amount)
+        async with self._within(timeout, "estimate_fee_async"):
+            return await self._payer.estimate(to, amount_msat)
+
+    async def create_invoice_async(
+        self,
+        amount: int | None,
+        *,
+        memo: str = "",
+        description_hash: bytes | None = None,
+        expiry_seconds: int = 3600,
+        private: bool = False,
+        timeout: float | None = None,
+    ) -> Bolt11Invoice:
+        """Make an invoice; the node keeps its preimage until it is paid.
+
+        Args:
+            amount: satoshi; None leaves it to the payer, who may then pay less than you expect.
+            memo: description for the payer.
+            description_hash: 32 bytes: SHA-256 of a description published elsewhere. Only the node keeps the memo then.
+            expiry_seconds: time for which it can be paid.
+            private: whether it lists the node's private channels, which the payer then learns.
+
+        Returns:
+            The signed invoice, checked against the request. ``text`` is for the payer; the payment hash in hexadecimal
+            digits is the transaction id.
+
+        Raises:
+            InvalidAmount, InvalidRequest, NodeError, AsyncTimeout: no invoice was made, or it was not given to anyone.
+        """
+        amount_msat = None if amount is None else msat(amount)
+        new = NewInvoice(amount_msat, memo, expiry_seconds, private=private, description_hash=description_hash)
+        async with self._within(timeout, "create_invoice_async"):
+            return await self._parts.invoices.add(new)
+
+    async def create_hold_invoice_async(
+        self,
+        payment_hash: bytes,
+        amount: int | None,
+        *,
+        memo: str = "",
+        description_hash: bytes | None = None,
+        expiry_seconds: int = 3600,
+        final_cltv_delta: int | None = None,
+        private: bool = False,
+        timeout: float | None = None,
+    ) -> Bolt11Invoice:
+        """Make an invoice whose payment is held until ``settle_invoice_async`` or ``cancel_invoice_async``.
+
+        A payment that is held too long returns to its payer; ``holds_async`` shows the blocks that are left.
+
+        Args:
+            payment_hash: 32 bytes: SHA-256 of a preimage that the node need not know yet.
+            amount: satoshi; None leaves it to the payer: check what is held before settling.
+            memo, description_hash, expiry_seconds, private: as for ``create_invoice_async``.
+            final_cltv_delta: blocks for which an arriving payment must be valid, at least 24; None is lnd's default.
+
+        Returns:
+            The signed invoice. If an earlier call with the same request made one that is unpaid, that one.
+
+        Raises:
+            IdempotencyConflict: ``payment_hash_used``. Others as ``create_invoice_async``.
+        """
+        new = NewInvoice(
+            None if amount is None else msat(amount),
+            memo,
+            expiry_seconds,
+            final_cltv_delta=final_cltv_delta,
+            payment_hash=checked_hash(payment_hash),
+            private=private,
+            description_hash=description_hash,
+        )
+        async with self._within(timeout, "create_hold_invoice_async"):
+            return await self._parts.hold_invoices.make(new, payment_hash)
+
+    async def settle_invoice_async(self, preimage: Preimage, *, timeout: float | None = None) -> None:
+        """Settle the invoice with the preimage's hash; has no effect if it is settled.
+
+        The payer gets the preimage. The result is read back, but the channel's peer may not have committed to it yet.
+
+        Raises:
+            TransactionError: nothing is held, or it was returned to the payer (outcome REJECTED).
+            NodeError, AsyncTimeout: outcome UNKNOWN; settle again, or ask for the status.
+        """
+        tx_id = LightningPaymentId(preimage.payment_hash.hex())
+        async with self._within(timeout, "settle_invoice_async", tx_id):
+            await self._parts.invoices.settle(preimage)
+
+    async def cancel_invoice_async(self, payment_hash: bytes, *, timeout: float | None = None) -> None:
+        """Cancel the invoice with this hash, and return what is held for it; has no effect if it is cancelled.
+
+        Raises:
+            TransactionError: it is settled, or there is no such invoice (outcome REJECTED).
+            NodeError, AsyncTimeout: outcome UNKNOWN; cancel again, or ask for the status.
+        """
+        tx_id = LightningPaymentId(checked_hash(payment_hash).hex())
+        async with self._within(timeout, "cancel_invoice_async", tx_id):
+            await self._parts.invoices.cancel(payment_hash)
+
+    async def holds_async(self, *, timeout: float | None = None) -> tuple[Hold, ...]:
+        """Return all payments that are held for invoices, those first that must be settled first.
+
+        A hold near its expiry is also logged, once. ``BadAnswer`` is raised if the node is not synced, because the
+        height is not known then.
+        """
+        async with self._within(timeout, "holds_async"):
+            return await self._holds.list()
+
+    @property
+    def open_streams(self) -> int:
+        """Number of streams of the node that are open or being opened, each with its own socket.
+
+        One for all payments and one for all invoices while they are followed, one for each followed invoice that may be
+        held (up to ``max_hold_streams``), and one for each payment under way (up to ``max_payment_streams``).
+        """
+        return self._parts.rest.open_streams + self._parts.payment_feed.open_sends
+
+    async def get_transaction_status_async(
+        self, tx_id: LightningPaymentId, *, timeout: float | None = None
+    ) -> LightningStatus:
+        """Return the status of the node's payment or invoice with that payment hash.
+
+        An invoice is PENDING until it is settled (FINAL), or cancelled or expired (FAILED). ``fee`` is in millisatoshi,
+        for payments only.
+        """
+        payment_hash = read_payment_id(tx_id)
+        async with self._within(timeout, "get_transaction_status_async"):
+            return (await self._parts.tracker.read(payment_hash)).for_id(tx_id)
+
+    async def wait_for_status_async(
+        self, tx_id: LightningPaymentId, *, until: TxState = TxState.FINAL, timeout: float | None = None
+    ) -> LightningStatus:
+        """Wait until the payment or invoice is at least in that state, or has FAILED.
+
+        It also waits for an id that the node does not know yet, and while the node is unreachable. Without ``timeout``
+        there is no time limit. After ``AsyncTimeout`` the payment continues. ``NodeError`` is raised for an error that
+        a retry cannot cure, or if the client was closed.
+        """
+        async with deadline(timeout, "wait_for_status_async", None, tx_id):
+            return await wait_for_status(self._parts.tracker, tx_id, until)
+
+    async def watch_transaction_async(self, tx_id: LightningPaymentId) -> AsyncGenerator[LightningStatus, None]:
+        """Yield the status now and after each change; a slow reader gets only the newest.
+
+        Ends after FINAL or FAILED. If a FAILED payment is sent again, call this again. Iterating raises ``FormatError``
+        for a wrong id, and ``NodeError`` for an error that a retry cannot cure, or if the client was closed.
+        """
+        async with aclosing(status_changes(self._parts.tracker, tx_id)) as statuses:
+            async for status in statuses:
+                yield status
+
+    async def watch_payments_async(self, after: PaymentCursor | None = None) -> AsyncGenerator[PaymentUpdate, None]:
+        """Yield every payment of the node when it is under way and when it is decided, each once and in order.
+
+        A payment that is decided quickly may be yielded only as decided. If a payment FAILED and is sent again, that is
+        another payment. Broken connections and restarts cause neither gaps nor repeats.
+
+        Args:
+            after: the cursor of the last update that was processed, also by an earlier process. None starts now.
+
+        Raises:
+            NodeError: an error that a retry cannot cure, or the client was closed.
+            AsyncRuntimeError: too many updates were waiting; none is missing before the error.
+        """
+        async with aclosing(self._parts.payment_feed.updates(after)) as updates:
+            async for update in updates:
+                yield update
+
+    async def watch_invoices_async(self, after: InvoiceCursor | None = None) -> AsyncGenerator[InvoiceUpdate, None]:
+        """Yield every invoice of the node when it is made and when it is settled, each once.
+
+        lnd's stream does not report that an invoice is held or cancelled; use ``watch_transaction_async`` for that.
+        Broken connections and restarts cause neither gaps nor repeats. Arguments and errors as
+        ``watch_payments_async``; None starts now.
+        """
+        async with aclosing(self._parts.invoice_feed.updates(after)) as updates:
+            async for update in updates:
+                yield update
+
+    async def verify_proof_async(self, proof: LightningPaymentEvidence, *, timeout: float | None = None) -> bool:
+        """Return whether this client's node paid, or was paid, with this preimage.
+
+        False: the node has no such payment, or the payment was returned. The result proves nothing to others.
+        ``ProofUndecided`` is raised while a payment with this hash is under way or the invoice can still be paid.
         """
         payment_hash = proof.preimage.payment_hash
         async with self._within(timeout, "verify_proof_async"):
-            status = await self._status(payment_hash)
+            status = (await self._parts.tracker.read(payment_hash)).for_id(LightningPaymentId(payment_hash.hex()))
         if status.state is TxState.PENDING:
-            raise ProofUndecided("a payment with this hash is not decided yet at the own node")
+            raise ProofUndecided("a payment with this hash is not decided yet at this client's node")
         return status.state is TxState.FINAL
 
-    async def balances_async(self, *, timeout: float | None = None) -> Mapping[AssetId, Balance]:
-        """What the channels hold. The node's wallet on the chain is not part of this layer.
-
-        ``spendable`` and ``receivable`` are upper limits over all active channels; ``reserved`` is what is in flight,
-        what the channels' rules keep back, and what is in channels that are not active.
-        """
-        async with self._within(timeout, "balances_async"):
-            return {BTC: await self._liquidity.balance()}
-
-    async def receive_address_async(self, *, timeout: float | None = None) -> str:
-        """The node's public key, 66 hexadecimal digits: whom others pay, and who signs the invoices.
-
-        It can be paid without an invoice (keysend) where the node accepts that, which lnd does with ``accept-keysend``
-        only; such a payment names no purpose. Otherwise make an invoice for each payment with ``create_invoice_async``.
-        """
-        async with self._within(timeout, "receive_address_async"):
-            return (await self._node.key()).hex()
-
-    async def sign_message_async(self, message: str | bytes, *, timeout: float | None = None) -> str:
-        """Sign a message with the node's key, as ``layer2.formats.signed_message.verify_message`` checks it.
-
-        Whoever has the node's key and this text knows that the node's owner signed exactly that: not when, not for
-        whom. Nothing that moves money can be made of such a signature.
-
-        Args:
-            message: not empty; text is signed as its UTF-8.
-
-        Returns:
-            104 characters of zbase32, as lnd and Core Lightning write it; checked against the node's own key.
-
-        Raises:
-            FormatError, NodeError, AsyncTimeout: there is no signature.
-        """
-        async with self._within(timeout, "sign_message_async"):
-            return await self._node.sign(message)
-
+    estimate_fee_sync = twin(estimate_fee_async)
+    create_invoice_sync = twin(create_invoice_async)
+    create_hold_invoice_sync = twin(create_hold_invoice_async)
+    settle_invoice_sync = twin(settle_invoice_async)
+    cancel_invoice_sync = twin(cancel_invoice_async)
+    holds_sync = twin(holds_async)
     sign_message_sync = twin(sign_message_async)
+    # The default of ``until`` differs from the base's, and the twin must show it; mypy takes the base's self.
+    wait_for_status_sync = twin(wait_for_status_async)  # type: ignore[arg-type]
+    watch_transaction_sync = iterator_twin(watch_transaction_async)
+    watch_payments_sync = iterator_twin(watch_payments_async)
+    watch_invoices_sync = iterator_twin(watch_invoices_async)
 
-    async def _request_for(self, payee: Payee, amount_msat: int) -> PaymentRequest | KeysendRequest:
-        """What to pay so that this payee gets this amount."""
-        match payee:
-            case Bolt11Invoice():
-                return PaymentRequest(payee.text, amount_msat)
-            case NodeKey():
-                return KeysendRequest(payee.key, amount_msat)
-            case Lnurl() | LightningAddress():
-                await self._liquidity.check_sendable(amount_msat)
-                invoice = await self._services.invoice(payee, amount_msat)
-                await self._check_unpaid(invoice)
-                return PaymentRequest(invoice.text, amount_msat)
-            case _:
-                assert_never(payee)
-
-    async def _check_unpaid(self, invoice: Bolt11Invoice) -> None:
-        """Refuse an invoice that a service gave before: joining its payment would pass for another one."""
-        known = await self._payments.find(invoice.payment_hash)
-        if known is not None and known.state is not PaymentState.FAILED:
-            raise BadAnswer(
-                "the LNURL service gave an invoice that is paid already, or is being paid",
-                protocol=LIGHTNING,
-                # Another call with the same key may be what pays it.
-                outcome=Outcome.UNKNOWN,
-                tx_id=invoice.payment_hash.hex(),
-                remedy="ask for the payment's status by tx_id before anything else",
-            )
+    def _within(
+        self, timeout: float | None, operation: str, tx_id: LightningPaymentId | None = None
+    ) -> AbstractAsyncContextManager[Callable[[LightningPaymentId], None]]:
+        seconds = self._settings.default_timeout if timeout is None else timeout
+        return deadline(seconds, operation, self._limit, tx_id)

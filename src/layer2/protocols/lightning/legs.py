@@ -1,4 +1,4 @@
-"""Hash-locked legs on Lightning: the acts and reads of a swap over invoices and payments."""
+"""Hash-locked legs on Lightning: the acts and reads of a swap, made with hold invoices and payments."""
 
 from __future__ import annotations
 
@@ -22,84 +22,63 @@ from layer2.legs.evidence import LegEvidence, LightningPaymentEvidence
 from layer2.legs.leg import Htlc
 from layer2.legs.lightning import LightningLeg, LightningOffer, routing_fee_limit
 from layer2.legs.views import ActStatus, ClockReading, LegState, LegView, OfferRequest, Side, Verb
-from layer2.model.money import MSAT_DECIMALS, rescaled
 from layer2.model.transactions import Preimage
 from layer2.ports.journal import Json
 from layer2.ports.legs import HtlcLayer
 from layer2.protocols.lightning.acts import Cancel, Keysend, Pay, Settle, read_act, write_act
-from layer2.protocols.lightning.invoices.given_hashes import GivenHashes
-from layer2.protocols.lightning.invoices.invoices import Invoices, NewInvoice
+from layer2.protocols.lightning.invoices.invoices import NewInvoice
 from layer2.protocols.lightning.invoices.records import HtlcState, InvoiceRecord, InvoiceState
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
-from layer2.protocols.lightning.node.liquidity import Liquidity
-from layer2.protocols.lightning.node.state import LndNode
-from layer2.protocols.lightning.payments.payments import Payments
+from layer2.protocols.lightning.parts import LightningParts
 from layer2.protocols.lightning.payments.records import PaymentRecord, PaymentState
-from layer2.protocols.lightning.payments.request import check_payable, decode_invoice
-from layer2.protocols.lightning.settings import LightningSettings
+from layer2.protocols.lightning.payments.request import check_payable, decode_invoice, msat
 from layer2.protocols.lightning.views import (
     is_past_its_locks,
-    payment_status,
+    pay_act_status,
     returned_without_a_message,
     seen_by_payee,
     seen_by_payer,
 )
-from layer2.protocols.lightning.watches import HashWatches
 
 __all__ = ["LightningLegs"]
 
-_BTC_DECIMALS: Final = 8
 _RESOLUTION_SECONDS: Final = 0.2
+"""Seconds between reads of a settled invoice until its channels have resolved it."""
 
 
 class LightningLegs(HtlcLayer):
     """Legs at the party's own lnd.
 
     Args:
-        node: the node itself and its channels.
-        invoices: its invoices.
-        given_hashes: makes hold invoices.
-        payments: its payments.
-        liquidity: what its channels can carry.
-        watches: each change of a hash that the node shows.
-        settings: the network, and how often to ask for what no stream shows.
+        parts: the client's parts.
     """
 
-    def __init__(
-        self,
-        node: LndNode,
-        invoices: Invoices,
-        given_hashes: GivenHashes,
-        payments: Payments,
-        liquidity: Liquidity,
-        watches: HashWatches,
-        settings: LightningSettings,
-    ) -> None:
-        self._node = node
-        self._invoices = invoices
-        self._given_hashes = given_hashes
-        self._payments = payments
-        self._liquidity = liquidity
-        self._watches = watches
-        self._settings = settings
+    def __init__(self, parts: LightningParts) -> None:
+        self._node = parts.node
+        self._invoices = parts.invoices
+        self._hold_invoices = parts.hold_invoices
+        self._payments = parts.payments
+        self._liquidity = parts.liquidity
+        self._tracker = parts.tracker
+        self._settings = parts.settings
 
     async def leg_offer(self) -> LightningOffer:
-        """See ``HtlcLayer``: this node's key, and the prefix of its network."""
+        """See ``HtlcLayer``: the node's key, and the prefix of its network."""
         return LightningOffer(self._settings.invoice_prefix, await self._node.key())
 
     async def offer(self, request: OfferRequest) -> str:
-        """Payee: a hold invoice for the hash, checked before it is returned. Payer: nothing.
+        """For the payee, make a hold invoice for the hash. For the payer, return an empty text.
 
-        A request that is repeated gets the invoice of the first one, also where the time that is left has become
-        another: whoever builds a leg from an invoice checks when it expires.
+        A repeated request gets the invoice of the first one, even if its expiry differs by now. The caller checks the
+        expiry when it builds a leg from the invoice.
 
         Raises:
-            InsufficientFunds: nobody could pay it over the channels as they are.
+            InsufficientFunds: the channels cannot receive the amount.
             IdempotencyConflict: ``payment_hash_used``.
         """
         if request.side is Side.PAYER:
             return ""
-        amount_msat = rescaled(request.amount, _BTC_DECIMALS, MSAT_DECIMALS)
+        amount_msat = msat(request.amount)
         await self._liquidity.check_receivable(amount_msat)
         new = NewInvoice(
             amount_msat=amount_msat,
@@ -109,14 +88,14 @@ class LightningLegs(HtlcLayer):
             payment_hash=request.payment_hash,
             keeps_expiry=True,
         )
-        return (await self._given_hashes.make(new, request.payment_hash)).text
+        return (await self._hold_invoices.make(new, request.payment_hash)).text
 
     async def network_cost(self, amount: int) -> int:
-        """The most that is spent on the route of a payment of that amount."""
+        """The maximum routing fee of a payment of that amount."""
         return routing_fee_limit(amount)
 
     async def check_can_finish(self, htlc: Htlc, side: Side) -> None:
-        """Check sync, clock and liquidity; what the leg itself has bound already is not asked for again."""
+        """Check sync, clock and liquidity. Liquidity is not checked if the leg is already under way."""
         leg = _leg(htlc)
         await self._node.current_state()
         match side:
@@ -136,7 +115,7 @@ class LightningLegs(HtlcLayer):
                 assert_never(side)
 
     async def prepare(self, verb: Verb, htlc: Htlc, preimage: Preimage | None = None) -> Json:
-        """Make the act from leg and terms alone; a payment is checked against every rule for what is paid."""
+        """Make an act from the leg. A payment is checked against every rule for payments."""
         leg = _leg(htlc)
         own = await self._node.key() == leg.payee
         match verb:
@@ -145,14 +124,14 @@ class LightningLegs(HtlcLayer):
             case Verb.COLLECT:
                 _require(own, "only the payee can settle its invoice")
                 if preimage is None or preimage.payment_hash != htlc.payment_hash:
-                    raise FundsRulesError("to settle needs the preimage of the payment hash", protocol=LIGHTNING)
+                    raise FundsRulesError("the preimage of the payment hash is needed to settle", protocol=LIGHTNING)
                 return write_act(Settle(preimage))
             case Verb.RELEASE:
                 _require(own, "only the payee can cancel its invoice")
                 return write_act(Cancel(htlc.payment_hash))
             case Verb.RECLAIM | Verb.VOID:
                 raise FundsRulesError(
-                    "on Lightning there is nothing to reclaim: a payment that is not collected comes back by itself",
+                    "on Lightning there is nothing to reclaim: a payment that is not collected is returned by itself",
                     protocol=LIGHTNING,
                 )
             case _:
@@ -166,13 +145,13 @@ class LightningLegs(HtlcLayer):
             amount_msat=leg.amount_msat,
             fee_limit_msat=leg.fee_limit_msat,
             cltv_limit=leg.cltv_limit,
-            # The deadlines of the terms are computed with the network's, not with what this party prefers.
+            # The deadlines in the terms are computed with these values, not with this party's own settings.
             timeout_seconds=timelocks.payment_timeout,
             max_parts=timelocks.max_parts,
         )
         _require(leg.prefix == self._settings.invoice_prefix, f"the leg is on the network {leg.prefix!r}")
         invoice = decode_invoice(leg.invoice)
-        _require(invoice.payee == leg.payee, "the invoice is signed by another node than the terms'")
+        _require(invoice.payee == leg.payee, "the invoice is signed by another node than the terms name")
         await self._check_payable(pay)
         known = await self._payments.find(pay.payment_hash)
         _require(known is None, "a payment with this hash was sent before; a hash is paid once")
@@ -185,12 +164,12 @@ class LightningLegs(HtlcLayer):
         _require(invoice.amount_msat is not None, "the invoice leaves the amount to the payer")
 
     async def perform(self, act: Json) -> None:
-        """Send the payment unless the node knows its hash already, or settle or cancel, each as often as it is asked.
+        """Send the payment, unless the node has one with its hash; or settle or cancel the invoice. Can be repeated.
 
         Raises:
-            TransactionError: it was refused, or FAILED at once, or (FundsRulesError) must not be sent any more;
-                outcome REJECTED.
-            NodeUnreachable: outcome NOT_SENT where a payment surely did not leave.
+            TransactionError: it was refused, or FAILED at once, or (FundsRulesError) must no longer be sent; outcome
+                REJECTED.
+            NodeUnreachable: outcome NOT_SENT if a payment was certainly not sent.
             NodeError: outcome UNKNOWN.
         """
         match _leg_act(act):
@@ -221,7 +200,7 @@ class LightningLegs(HtlcLayer):
             )
 
     async def _was_sent(self, pay: Pay) -> bool:
-        """Whether the node has the payment; where it has not, it is checked that it may be sent."""
+        """Return whether the node has the payment. If not, check that it may be sent."""
         try:
             if await self._payments.find(pay.payment_hash) is not None:
                 return True
@@ -230,9 +209,9 @@ class LightningLegs(HtlcLayer):
             error.outcome = Outcome.REJECTED
             raise
         except (NodeError, ConfigurationError) as error:
-            # Whatever is wrong with the answer to a read, no payment has left.
+            # These are errors of reads, so no payment was sent.
             raise NodeUnreachable(
-                f"the payment was not sent, as the node could not be asked first: {error.message}",
+                f"the payment was not sent, because the check before it failed: {error.message}",
                 code=error.code,
                 protocol=LIGHTNING,
                 operation=error.operation,
@@ -246,15 +225,15 @@ class LightningLegs(HtlcLayer):
         try:
             await self._invoices.cancel(payment_hash)
         except TransactionError:
-            # What the node does not have, or no more, nobody can pay.
+            # An invoice that the node does not have cannot be paid.
             if await self._invoices.find(payment_hash) is not None:
                 raise
 
     async def act_status(self, act: Json) -> ActStatus:
-        """What became of a payment, or of settling or cancelling, by the node's record of it."""
+        """Return the status of an act, from the node's record of the payment or invoice."""
         known_act = _leg_act(act)
         if isinstance(known_act, Pay):
-            return payment_status(await self._payments.find(known_act.payment_hash))
+            return pay_act_status(await self._payments.find(known_act.payment_hash))
         invoice = await self._invoices.find(known_act.payment_hash)
         match known_act:
             case Settle():
@@ -272,14 +251,14 @@ class LightningLegs(HtlcLayer):
         return ActStatus.UNSEEN
 
     async def observe(self, htlc: Htlc, side: Side) -> LegView:
-        """One read of the leg.
+        """Read the leg once.
 
-        While the leg can still be funded, or is in flight from here, a node that is not synced or has another time is
-        refused (BadAnswer). How it ended is shown with any clocks. What is held here then is PENDING: nobody may
-        rely on it, and whoever has shown or learnt the preimage settles it all the same.
+        If the node is not synced or its clock differs, the call raises ``BadAnswer``, with two exceptions. A leg that
+        has ended is shown. A held payment is shown as PENDING, so that nothing relies on it; a party that has the
+        preimage, or has revealed it, settles it all the same.
         """
         leg = _leg(htlc)
-        # The time is read first: what is concluded from it must have been asked after it.
+        # The time is read first: what is concluded from it must be read later.
         state = await self._node.state()
         payment = None
         match side:
@@ -304,20 +283,20 @@ class LightningLegs(HtlcLayer):
         return view
 
     async def _has_vanished(self, leg: LightningLeg, payment: PaymentRecord, clock: ClockReading) -> bool:
-        """Whether no channel has an HTLC of a payment in flight, and none can be on its way any more.
+        """Return whether no channel has an HTLC of a payment in flight, and none can still be added.
 
-        lnd may list such a payment forever, when it was killed between the record and the channel's update.
+        lnd lists such a payment as in flight permanently if it was killed between the record and the channel's update.
         """
         if not is_past_its_locks(leg, payment, clock, self._settings.timelocks):
             return False
-        # In this order: a channel that begins to close between the two is in one of them.
+        # In this order, a channel that starts to close between the two calls is in one of the answers.
         if any(payment.payment_hash in channel.hashes for channel in await self._node.channels()):
             return False
-        # Of the HTLCs of a channel that is closing lnd does not show the hashes.
+        # lnd does not show the hashes of the HTLCs in a closing channel.
         return not await self._node.has_closing_channels()
 
     async def _is_resolved(self, invoice: InvoiceRecord | None, payment_hash: bytes) -> bool:
-        """Whether no channel can lose a settled invoice any more: lnd shows SETTLED before its peer has committed."""
+        """Return whether every channel has resolved a settled invoice. lnd shows SETTLED before its peer commits."""
         if invoice is None or invoice.state is not InvoiceState.SETTLED:
             return False
         channels = await self._node.channels()
@@ -328,38 +307,38 @@ class LightningLegs(HtlcLayer):
         return not closed_meanwhile or closed_meanwhile <= await self._node.closed_channel_ids()
 
     async def wait_for_change(self, htlc: Htlc, view: LegView) -> None:
-        """Return when the node next shows something else of the leg, and after the poll interval in any case."""
+        """Return when the node shows a change of the leg, and after the poll interval at the latest."""
         leg = _leg(htlc)
         seconds = self._settings.poll_interval_seconds
         if view.state is LegState.COLLECTED:
-            # The node has no more to say; its peer commits to what is settled within an exchange of messages.
+            # The status cannot change; the peer commits to a settled payment within one exchange of messages.
             await asyncio.sleep(min(seconds, _RESOLUTION_SECONDS))
             return
         if view.state is LegState.PENDING and view.held is not None:
-            # The node's clock or sync is what may change.
+            # Only the node's clock or sync can change the view.
             await asyncio.sleep(seconds)
             return
         is_payee = await self._node.key() == leg.payee
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds), aclosing(self._watches.words(htlc.payment_hash)) as words:
-                async for word in words:
-                    if is_payee and word.invoice is not None:
-                        seen = seen_by_payee(leg, word.invoice, view.clock, is_final=view.final)
-                    elif not is_payee and word.payment is not None:
-                        seen = seen_by_payer(leg, word.payment, view.clock)
+            async with asyncio.timeout(seconds), aclosing(self._tracker.follow(htlc.payment_hash)) as statuses:
+                async for status in statuses:
+                    if is_payee and status.invoice is not None:
+                        seen = seen_by_payee(leg, status.invoice, view.clock, is_final=view.final)
+                    elif not is_payee and status.payment is not None:
+                        seen = seen_by_payer(leg, status.payment, view.clock)
                     else:
                         continue
                     if (seen.state, seen.held) != (view.state, view.held):
                         return
-                # Nothing more follows on this hash.
+                # The status of this hash cannot change.
                 await asyncio.sleep(seconds)
 
     async def read_clock(self) -> ClockReading:
-        """The node's time and the height of Bitcoin's chain."""
+        """Return the node's time and the Bitcoin height."""
         return (await self._node.current_state()).clock
 
     async def evidence(self, htlc: Htlc, side: Side) -> LegEvidence | None:
-        """The preimage, once the payment has succeeded or the invoice is settled."""
+        """Return the preimage if the payment has succeeded or the invoice is settled."""
         match side:
             case Side.PAYER:
                 payment = await self._payments.find(htlc.payment_hash)
@@ -381,12 +360,12 @@ def _leg(htlc: Htlc) -> LightningLeg:
 def _leg_act(value: Json) -> Pay | Settle | Cancel:
     act = read_act(value)
     if isinstance(act, Keysend):
-        raise FormatError("a leg is paid by its invoice, never by keysend", protocol=LIGHTNING)
+        raise FormatError("a leg is paid by its invoice, not by keysend", protocol=LIGHTNING)
     return act
 
 
 def _had_no_connection(error: NodeError) -> bool:
-    """Whether a call that acts surely did not leave."""
+    """Whether an act was certainly not sent."""
     no_connection = isinstance(error, NodeUnreachable) or error.code == "certificate"
     return no_connection and error.outcome is Outcome.NOT_SENT
 

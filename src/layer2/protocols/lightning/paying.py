@@ -1,24 +1,25 @@
-"""Paying: the public calls around own payments. One payment for a key, and one for a payment hash."""
+"""Payments: from a request or a recipient to one payment per idempotency key and per payment hash."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import assert_never
+from typing import TypeAlias, assert_never
 
-from layer2.aio.blocking import twin
 from layer2.errors import (
+    BadAnswer,
     FormatError,
     FundsRulesError,
     IdempotencyConflict,
     InsufficientFunds,
     InvalidAmount,
     InvalidRequest,
+    Outcome,
+    TransactionError,
 )
 from layer2.formats.bolt11 import Bolt11Invoice
-from layer2.model.money import BTC, MSAT_DECIMALS, checked_amount, rescaled
-from layer2.model.transactions import Preimage
-from layer2.ports.clock import Clock
+from layer2.formats.lnurl import LightningAddress
+from layer2.model.transactions import LightningPaymentId, Preimage, TxState
 from layer2.ports.journal import SendRecord, SendRecords
 from layer2.protocols.lightning.acts import KEYSEND_FINAL_CLTV_DELTA, Keysend, Pay, read_act, write_act
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
@@ -28,160 +29,150 @@ from layer2.protocols.lightning.payments.payments import joined
 from layer2.protocols.lightning.payments.records import PaymentRecord, PaymentState
 from layer2.protocols.lightning.payments.request import (
     KeysendRequest,
-    LightningTransaction,
     PaymentRequest,
     check_keysend,
     check_payable,
     decode_invoice,
 )
-from layer2.protocols.lightning.recipients.recipient import NodeKey, read_recipient
-from layer2.protocols.lightning.settings import LightningSettings
+from layer2.protocols.lightning.recipients.lnurl import LnurlPay
+from layer2.protocols.lightning.recipients.recipient import Lnurl, NodeKey, Payee, Recipient
 from layer2.protocols.lightning.statuses import LightningStatus, payment_status
 
-__all__ = ["LightningPaying"]
+__all__ = ["Payer"]
+
+Payment: TypeAlias = Pay | Keysend
 
 
-class LightningPaying(LightningParts):
-    """Payments of the party's own lnd.
+class Payer:
+    """Pays invoices, node keys and LNURL services.
 
     Args:
-        settings: where the node is, and the payer's limits.
-        sends: where payments with an idempotency key are recorded before they are sent.
-        clock: this machine's.
+        parts: the client's parts.
+        sends: the durable record of payments with an idempotency key.
     """
 
-    def __init__(self, settings: LightningSettings, sends: SendRecords, clock: Clock) -> None:
-        super().__init__(settings, clock)
+    def __init__(self, parts: LightningParts, sends: SendRecords) -> None:
+        settings = parts.settings
+        self._parts = parts
+        self._settings = settings
+        self._payments = parts.payments
+        self._liquidity = parts.liquidity
         self._sends = sends
+        self._services = LnurlPay(settings.invoice_prefix, this_machine_too=settings.lnurl_on_this_machine)
 
-    async def submit_transaction_async(
+    async def aclose(self) -> None:
+        """End the look-ups of names."""
+        await self._services.aclose()
+
+    async def pay_request(
         self,
-        transaction: LightningTransaction,
-        *,
-        idempotency_key: str | None = None,
-        timeout: float | None = None,
+        request: PaymentRequest | KeysendRequest,
+        idempotency_key: str | None,
+        on_id: Callable[[LightningPaymentId], None],
     ) -> LightningStatus:
-        """Pay an invoice, or a node's key; return once the node has taken the payment, which is not success yet.
+        """Pay an invoice or a node's key. Arguments and errors as ``submit_transaction_async`` and ``_pay``."""
 
-        One payment per payment hash: one that is under way or has succeeded is joined, and its status returned. A
-        payment that FAILED is sent again only for another key, or when it is asked for without one.
+        async def make() -> Payment:
+            return self._payment_for(request)
+
+        return await self._pay(request.digest(), make, idempotency_key, on_id)
+
+    async def transfer(
+        self,
+        payee: Payee,
+        amount_msat: int,
+        digest: str,
+        idempotency_key: str | None,
+        on_id: Callable[[LightningPaymentId], None],
+    ) -> LightningPaymentId:
+        """Pay this amount to a payee. Arguments and errors as ``transfer_asset_async`` and ``_pay``."""
+
+        async def make() -> Payment:
+            payment = self._payment_for(await self._request_for(payee, amount_msat))
+            if isinstance(payee, Lnurl | LightningAddress):
+                # The key is not bound to an invoice that cannot be paid: the service may give a better one next time.
+                await self._check_sendable(payment)
+            return payment
+
+        status = await self._pay(digest, make, idempotency_key, on_id)
+        if status.state is TxState.FAILED:
+            raise TransactionError(
+                f"the payment failed: {status.reason}",
+                protocol=LIGHTNING,
+                operation="transfer_asset_async",
+                outcome=Outcome.REJECTED,
+                tx_id=status.tx_id,
+            )
+        return status.tx_id
+
+    async def estimate(self, recipient: Recipient, amount_msat: int | None) -> RouteEstimate:
+        """Estimate the routing fee. Errors as ``estimate_fee_async``.
 
         Args:
-            transaction: an invoice's text, or a request with limits. For a ``KeysendRequest`` without a key each call
-                is a payment of its own.
-            idempotency_key: written down before anything is sent; the same key never pays a second time.
-
-        Raises:
-            FormatError, InvalidRequest, FundsRulesError: nothing was sent.
-            InsufficientFunds: the channels cannot send it; nothing was sent.
-            TransactionError: lnd refused it (outcome REJECTED).
-            NodeUnreachable, BadAnswer, AsyncTimeout: where the outcome is UNKNOWN, ask for the status of ``tx_id``.
-            IdempotencyConflict: the key was used for another request.
+            recipient: as it was read.
+            amount_msat: None takes the amount of the recipient.
         """
-        request = PaymentRequest(transaction) if isinstance(transaction, str) else transaction
-
-        async def make_act() -> Pay | Keysend:
-            return self._act_of(request)
-
-        return await self._pay(
-            request.digest(),
-            make_act,
-            idempotency_key,
-            operation="submit_transaction_async",
-            timeout=timeout,
-        )
-
-    async def estimate_fee_async(
-        self, recipient: str, amount: int | None = None, *, timeout: float | None = None
-    ) -> RouteEstimate:
-        """Estimate what paying would cost in routing, by the node's graph, or by a probe.
-
-        The graph does not know the private channels that an invoice's route hints name. Then the node sends payments
-        that cannot succeed, as nobody knows their preimage: they lock money for a moment, and whoever forwards them,
-        and the payee, can tell that someone asks. An estimate promises nothing: the limit of a payment does.
-
-        Args:
-            recipient: an invoice, or a node's public key, as ``transfer_asset_async`` takes them.
-            amount: satoshi; may be omitted for an invoice that says it.
-
-        Raises:
-            InvalidAmount: no amount is given, or another one than the invoice's.
-            InvalidRequest: the recipient only makes an invoice when it is to be paid; or the invoice has route hints
-                and leaves the amount to the payer, which lnd does not estimate.
-            InsufficientFunds: no channel can send that much.
-            TransactionError: there is no route (code ``no_route``).
-        """
-        named = read_recipient(recipient)
-        payee = named.payee
+        payee = recipient.payee
         if not isinstance(payee, Bolt11Invoice | NodeKey):
             raise InvalidRequest(
                 "fees are estimated for an invoice or a node's key; this recipient makes an invoice when it is paid",
                 protocol=LIGHTNING,
             )
-        own_amount = payee.amount_msat if isinstance(payee, Bolt11Invoice) else None
-        if amount is not None:
-            amount_msat = rescaled(checked_amount(amount), BTC.decimals, MSAT_DECIMALS)
-        elif (asked := named.amount_msat or own_amount) is not None:
-            amount_msat = asked
-        else:
-            raise InvalidAmount("the recipient leaves the amount to the payer: say how much", protocol=LIGHTNING)
-        named.check_amount(amount_msat)
-        async with self._within(timeout, "estimate_fee_async"):
-            node = await self._recent_node.get()
-            match payee:
-                case NodeKey():
-                    key, delta = payee.key, KEYSEND_FINAL_CLTV_DELTA
-                case Bolt11Invoice():
-                    key, delta = payee.payee, payee.min_final_cltv_expiry_delta
-                case _:
-                    assert_never(payee)
-            if key == node.key:
-                # lnd would find a way in a circle.
-                raise InvalidRequest("the payee is the own node", protocol=LIGHTNING)
-            if isinstance(payee, NodeKey) or not payee.route_hints:
-                return await estimate_by_graph(self._rest, key, amount_msat, delta, node.height)
-            if own_amount is None:
-                raise InvalidRequest(
-                    "an invoice with route hints and without an amount cannot be estimated",
-                    protocol=LIGHTNING,
-                    remedy="ask the payee for an invoice with an amount",
-                )
-            # Half of what the call has: lnd ends a probe later than it is told.
-            seconds = max(1, int(self._settings.default_timeout / 2))
-            return await estimate_by_probe(self._rest, payee, node.height, seconds)
-
-    estimate_fee_sync = twin(estimate_fee_async)
+        invoice_amount = payee.amount_msat if isinstance(payee, Bolt11Invoice) else None
+        if amount_msat is None:
+            amount_msat = recipient.amount_msat or invoice_amount
+        if amount_msat is None:
+            raise InvalidAmount("the recipient leaves the amount to the payer: give an amount", protocol=LIGHTNING)
+        recipient.check_amount(amount_msat)
+        node = await self._parts.node.recent_state()
+        match payee:
+            case NodeKey():
+                key, delta = payee.key, KEYSEND_FINAL_CLTV_DELTA
+            case Bolt11Invoice():
+                key, delta = payee.payee, payee.min_final_cltv_expiry_delta
+            case _:
+                assert_never(payee)
+        if key == node.key:
+            # lnd would find a circular route.
+            raise InvalidRequest("the payee is your own node", protocol=LIGHTNING)
+        if isinstance(payee, NodeKey) or not payee.route_hints:
+            return await estimate_by_graph(self._parts.rest, key, amount_msat, delta, node.height)
+        if invoice_amount is None:
+            raise InvalidRequest(
+                "an invoice with route hints and without an amount cannot be estimated",
+                protocol=LIGHTNING,
+                remedy="ask the payee for an invoice with an amount",
+            )
+        # Half of the call's time, because lnd ends a probe later than requested.
+        seconds = max(1, int(self._settings.default_timeout / 2))
+        return await estimate_by_probe(self._parts.rest, payee, node.height, seconds)
 
     async def _pay(
         self,
         digest: str,
-        make_act: Callable[[], Awaitable[Pay | Keysend]],
+        make: Callable[[], Awaitable[Payment]],
         idempotency_key: str | None,
-        *,
-        operation: str,
-        timeout: float | None,
+        on_id: Callable[[LightningPaymentId], None],
     ) -> LightningStatus:
-        """Pay once for a key.
+        """Pay once per key.
 
         Args:
-            digest: of what was asked for.
-            make_act: says what to send; called only where nothing is recorded under the key.
-            idempotency_key: None pays whatever was paid before, except that a hash under way or paid is joined.
-            operation: the public call's name.
-            timeout: seconds for all of it.
+            digest: identifies the request.
+            make: makes the payment; called only if no payment is recorded under the key.
+            idempotency_key: None makes a new payment, unless its hash is under way or paid.
+            on_id: called with the payment's id before anything is sent.
         """
-        async with self._within(timeout, operation) as call:
-            act, is_first = await self._recorded(digest, make_act, idempotency_key)
-            call.tx_id = act.payment_id
-            async with self._payments.one_at_a_time(act.payment_hash):
-                if not is_first:
-                    known = await self._payments.find(act.payment_hash)
-                    if known is not None:
-                        return payment_status(joined(known, act))
-                return payment_status(await self._send(act))
+        payment, is_new = await self._recorded(digest, make, idempotency_key)
+        on_id(payment.payment_id)
+        async with self._payments.one_at_a_time(payment.payment_hash):
+            if not is_new:
+                known = await self._payments.find(payment.payment_hash)
+                if known is not None:
+                    return payment_status(joined(known, payment))
+            return payment_status(await self._send(payment))
 
-    def _act_of(self, request: PaymentRequest | KeysendRequest) -> Pay | Keysend:
-        """What to send for a request. Another one each time for a node's key, because its preimage is drawn here."""
+    def _payment_for(self, request: PaymentRequest | KeysendRequest) -> Payment:
+        """The payment for a request. For a node's key it draws a preimage, so each call makes another payment."""
         match request:
             case PaymentRequest():
                 return request.resolved(decode_invoice(request.invoice), self._settings)
@@ -190,15 +181,43 @@ class LightningPaying(LightningParts):
             case _:
                 assert_never(request)
 
+    async def _request_for(self, payee: Payee, amount_msat: int) -> PaymentRequest | KeysendRequest:
+        """The request that pays this payee this amount. An LNURL service is asked for an invoice."""
+        match payee:
+            case Bolt11Invoice():
+                return PaymentRequest(payee.text, amount_msat)
+            case NodeKey():
+                return KeysendRequest(payee.key, amount_msat)
+            case Lnurl() | LightningAddress():
+                await self._liquidity.check_sendable(amount_msat)
+                invoice = await self._services.invoice(payee, amount_msat)
+                await self._check_unpaid(invoice)
+                return PaymentRequest(invoice.text, amount_msat)
+            case _:
+                assert_never(payee)
+
+    async def _check_unpaid(self, invoice: Bolt11Invoice) -> None:
+        """Refuse an invoice that a service gave before: the payment of then would count for this transfer."""
+        known = await self._payments.find(invoice.payment_hash)
+        if known is not None and known.state is not PaymentState.FAILED:
+            raise BadAnswer(
+                "the LNURL service gave an invoice that is already paid or being paid",
+                protocol=LIGHTNING,
+                # A concurrent call with the same key may be paying it.
+                outcome=Outcome.UNKNOWN,
+                tx_id=invoice.payment_hash.hex(),
+                remedy="ask for the payment's status by tx_id before anything else",
+            )
+
     async def _recorded(
-        self, digest: str, make_act: Callable[[], Awaitable[Pay | Keysend]], idempotency_key: str | None
-    ) -> tuple[Pay | Keysend, bool]:
-        """What to send for the key, written down by now, and whether nobody can have sent it for that key yet."""
+        self, digest: str, make: Callable[[], Awaitable[Payment]], idempotency_key: str | None
+    ) -> tuple[Payment, bool]:
+        """Return the payment for the key, recorded by now, and whether no other call can have sent it."""
         if idempotency_key is None:
-            return await make_act(), True
+            return await make(), True
         stored = await self._sends.find_send(LIGHTNING, idempotency_key)
         if stored is None:
-            made = await make_act()
+            made = await make()
             record = SendRecord(LIGHTNING, idempotency_key, digest, made.payment_id, write_act(made))
             stored = await self._sends.add_send(record)
             if stored is record:
@@ -211,32 +230,32 @@ class LightningPaying(LightningParts):
             )
         act = read_act(stored.act)
         if not isinstance(act, Pay | Keysend):
-            raise FormatError("the record of this key is not one of a payment", protocol=LIGHTNING)
+            raise FormatError("the record of this key is not a payment", protocol=LIGHTNING)
         return act, False
 
-    async def _send(self, act: Pay | Keysend) -> PaymentRecord:
+    async def _send(self, payment: Payment) -> PaymentRecord:
         try:
-            await self._check_sendable(act)
+            await self._check_sendable(payment)
         except (FundsRulesError, InsufficientFunds):
-            # It may have been paid when it still could: then this caller joins, as after a refusal of lnd's.
-            known = await self._payments.find(act.payment_hash)
+            # It may have been paid earlier, when that was possible. If so, this call returns that payment.
+            known = await self._payments.find(payment.payment_hash)
             if known is None or known.state is PaymentState.FAILED:
                 raise
-            return joined(known, act)
-        self._liquidity.sent(act.amount_msat)
-        return await self._payments.send(act)
+            return joined(known, payment)
+        self._liquidity.sent(payment.amount_msat)
+        return await self._payments.send(payment)
 
-    async def _check_sendable(self, act: Pay | Keysend) -> None:
-        state = await self._recent_node.get()
-        match act:
+    async def _check_sendable(self, payment: Payment) -> None:
+        state = await self._parts.node.recent_state()
+        match payment:
             case Pay():
-                invoice, prefix = decode_invoice(act.invoice), self._settings.invoice_prefix
-                check_payable(act, invoice, prefix=prefix, own_key=state.key, now=state.date)
-                self._given_hashes.check_not_paid_under(act.payment_hash)
-                max_parts = act.max_parts
+                invoice, prefix = decode_invoice(payment.invoice), self._settings.invoice_prefix
+                check_payable(payment, invoice, prefix=prefix, own_key=state.key, now=state.date)
+                self._parts.hold_invoices.check_not_paid_under(payment.payment_hash)
+                max_parts = payment.max_parts
             case Keysend():
-                check_keysend(act, own_key=state.key)
+                check_keysend(payment, own_key=state.key)
                 max_parts = 1
             case _:
-                assert_never(act)
-        await self._liquidity.check_sendable(act.amount_msat, max_parts=max_parts)
+                assert_never(payment)
+        await self._liquidity.check_sendable(payment.amount_msat, max_parts=max_parts)

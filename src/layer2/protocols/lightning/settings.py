@@ -1,4 +1,4 @@
-"""Where a party's lnd is, and what its client may do. Frozen; files are named here and read when connecting."""
+"""The settings of a Lightning client. The files that they name are read when the client connects."""
 
 from __future__ import annotations
 
@@ -25,25 +25,26 @@ class LightningSettings:
     Args:
         rest_url: ``https://HOST:PORT``.
         certificate_file: the node's ``tls.cert`` (PEM). No other certificate is accepted.
-        macaroon_file: a macaroon that allows what ``PERMISSIONS`` names. What is in it is sent to the node and shown
-            nowhere.
+        macaroon_file: a macaroon with the permissions in ``PERMISSIONS``. Its contents are sent to the node only.
         network: ``mainnet``, ``testnet``, ``signet`` or ``regtest``; the node must be on it.
-        default_timeout_ms: for calls that are given no ``timeout``.
-        connection_pool: how the connections for calls are kept.
-        payment_timeout_seconds: how long the node looks for routes, unless a payment says otherwise.
-        fee_limit_ppm: most that a payment may cost in routing, in millionths of its amount, unless it says otherwise.
-        max_payment_streams: how many payments that this client sent are followed, each on its own stream; others are
-            told by the stream of all payments. As many connections may be open for them, and ``max_connections`` more
-            to send.
-        max_hold_streams: how many invoices that may be held are followed each on its own stream; others are looked up
-            in turn. As many connections may be open for them, besides those of all invoices and all payments.
-        minimum_version: an older lnd is refused. Before 0.19.0 lnd can lose funds by failing back too much.
-        poll_interval_seconds: how often is asked for what no stream tells.
-        lnurl_on_this_machine: whether LNURL services and Lightning addresses on loopback addresses are asked, by http
-            too. For tests: who names a recipient could otherwise have this machine's own servers asked.
+        default_timeout_ms: for calls without a ``timeout``.
+        connection_pool: limits of the connections for calls.
+        payment_timeout_seconds: seconds for which the node looks for routes, unless the payment has its own value.
+        fee_limit_ppm: maximum routing fee of a payment, in millionths of its amount, unless the payment has its own
+            limit.
+        max_payment_streams: number of payments sent by this client that are followed on a stream of their own. The
+            stream of all payments reports the others. The client opens at most this many connections for them, and
+            ``max_connections`` more to send.
+        max_hold_streams: number of invoices that may be held and are followed on a stream of their own. The others are
+            looked up in turn. The client opens at most this many connections for them, apart from the streams of all
+            invoices and all payments.
+        minimum_version: an older lnd is refused. Before 0.19.0, lnd can lose funds by failing back too much.
+        poll_interval_seconds: interval of look-ups for what no stream reports.
+        lnurl_on_this_machine: whether to ask LNURL services and Lightning addresses on loopback addresses, also by
+            http. For tests only: otherwise the text of a recipient could send requests to servers of this machine.
 
     Raises:
-        ConfigurationError: a value that cannot be.
+        ConfigurationError: a value is not allowed.
     """
 
     rest_url: str
@@ -66,8 +67,8 @@ class LightningSettings:
         except ValueError:
             raise ConfigurationError("rest_url cannot be read") from None
         if url.scheme != "https" or not url.host or url.user or url.path != "/" or url.query_string:
-            # The text is not repeated: who puts a password into it does not want to see it in a log.
-            raise ConfigurationError("rest_url must be https://HOST:PORT and no more")
+            # The text is not repeated: it may hold a password.
+            raise ConfigurationError("rest_url must be https://HOST:PORT, without path or query")
         if self.network not in _PREFIXES:
             raise ConfigurationError(f"network is {self.network!r}; it must be one of {', '.join(_PREFIXES)}")
         if not _VERSION.fullmatch(self.minimum_version):
@@ -81,15 +82,15 @@ class LightningSettings:
 
     @property
     def invoice_prefix(self) -> str:
-        """The network as invoices name it (BOLT 11)."""
+        """The network's prefix in invoices (BOLT 11)."""
         return _PREFIXES[self.network]
 
     @property
     def timelocks(self) -> TimelockSettings:
-        """The named durations of the network; signet counts as a testnet."""
+        """The timelock settings of the network; those of testnet for signet."""
         return settings_for("testnet" if self.network == "signet" else self.network)
 
     @property
     def default_timeout(self) -> float:
-        """Seconds."""
+        """``default_timeout_ms`` in seconds."""
         return self.default_timeout_ms / 1000

@@ -1,8 +1,9 @@
-"""What the node says of its payments and invoices, as statuses: payer and payee of a hash get the same kind."""
+"""Statuses of payment hashes, made from the node's records. Payer and payee of a hash get the same kind. Pure."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from layer2.errors import FormatError
@@ -11,13 +12,13 @@ from layer2.protocols.lightning.invoices.records import HtlcState, InvoiceRecord
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.payments.records import PaymentRecord, PaymentState
 
-__all__ = ["LightningStatus", "has_reached", "invoice_status", "payment_status", "read_payment_id", "status_of"]
+__all__ = ["HashStatus", "LightningStatus", "has_reached", "payment_status", "read_payment_id"]
 
 LightningStatus: TypeAlias = TxStatus[LightningPaymentId]
 
 _PAYMENT_ID: Final = re.compile(r"[0-9a-f]{64}")
 _RANK: Final = {TxState.UNKNOWN: 0, TxState.PENDING: 1, TxState.INCLUDED: 2, TxState.FINAL: 3}
-"""INCLUDED does not occur on Lightning, so it is reached with FINAL."""
+"""Lightning has no INCLUDED, so FINAL reaches it."""
 _PAYMENT_STATES: Final = {
     PaymentState.INITIATED: TxState.PENDING,
     PaymentState.IN_FLIGHT: TxState.PENDING,
@@ -33,11 +34,34 @@ _INVOICE_STATES: Final = {
 _COUNTED_HTLCS: Final = {InvoiceState.ACCEPTED: HtlcState.ACCEPTED, InvoiceState.SETTLED: HtlcState.SETTLED}
 
 
+@dataclass(frozen=True, slots=True)
+class HashStatus:
+    """The node's records of one payment hash."""
+
+    payment: PaymentRecord | None
+    """The node's payment with that hash; None if there is none, or if the node made an invoice with the hash."""
+    invoice: InvoiceRecord | None
+    """The node's invoice with that hash; None if there is none. Not read again if there is a payment."""
+
+    @property
+    def is_last(self) -> bool:
+        """Whether it cannot change."""
+        if self.payment is not None:
+            return self.payment.preimage is not None
+        return self.invoice is not None and self.invoice.state.is_final
+
+    def for_id(self, tx_id: LightningPaymentId) -> LightningStatus:
+        """The status of the transaction with that id. If the node made an invoice with the hash, the invoice's."""
+        if self.payment is not None and not (self.invoice is not None and self.invoice.is_own):
+            return payment_status(self.payment)
+        return TxStatus(tx_id, TxState.UNKNOWN) if self.invoice is None else _invoice_status(tx_id, self.invoice)
+
+
 def read_payment_id(tx_id: LightningPaymentId) -> bytes:
-    """The payment hash that an id spells, 32 bytes.
+    """The payment hash of an id, 32 bytes.
 
     Raises:
-        FormatError: it is no payment's id.
+        FormatError: it is not the id of a payment.
     """
     if not _PAYMENT_ID.fullmatch(tx_id):
         raise FormatError("a payment's id is its hash in 64 lower-case hexadecimal digits", protocol=LIGHTNING)
@@ -45,25 +69,16 @@ def read_payment_id(tx_id: LightningPaymentId) -> bytes:
 
 
 def has_reached(status: LightningStatus, until: TxState) -> bool:
-    """Whether it is at least in that state, or will never be, because it has FAILED.
+    """Whether the status is at least in that state, or has FAILED and so cannot reach it.
 
     Raises:
-        KeyError: ``until`` is none that can be waited for.
+        KeyError: ``until`` is not a state that can be waited for.
     """
     return status.state is TxState.FAILED or _RANK[status.state] >= _RANK[until]
 
 
-def status_of(
-    tx_id: LightningPaymentId, payment: PaymentRecord | None, invoice: InvoiceRecord | None
-) -> LightningStatus:
-    """The status of a hash: the own invoice's where there is one, whatever the node paid under its hash."""
-    if payment is not None and not (invoice is not None and invoice.is_own):
-        return payment_status(payment)
-    return TxStatus(tx_id, TxState.UNKNOWN) if invoice is None else invoice_status(tx_id, invoice)
-
-
 def payment_status(payment: PaymentRecord) -> LightningStatus:
-    """The status of an own payment."""
+    """The status of a payment by the node."""
     return TxStatus(
         LightningPaymentId(payment.payment_hash.hex()),
         _PAYMENT_STATES[payment.state],
@@ -74,8 +89,7 @@ def payment_status(payment: PaymentRecord) -> LightningStatus:
     )
 
 
-def invoice_status(tx_id: LightningPaymentId, invoice: InvoiceRecord) -> LightningStatus:
-    """The status of an own invoice."""
+def _invoice_status(tx_id: LightningPaymentId, invoice: InvoiceRecord) -> LightningStatus:
     counted = _COUNTED_HTLCS.get(invoice.state)
     parts = () if counted is None else invoice.htlcs_in(counted)
     return TxStatus(

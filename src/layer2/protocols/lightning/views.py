@@ -1,4 +1,4 @@
-"""What lnd's records of a payment or an invoice show of a leg. Pure."""
+"""Views of a leg, made from lnd's record of the payment or invoice. Pure."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from layer2.protocols.lightning.invoices.records import HtlcState, InvoiceRecord
 from layer2.protocols.lightning.payments.records import PaymentRecord, PaymentState
 from layer2.protocols.lightning.payments.request import decode_invoice
 
-__all__ = ["is_past_its_locks", "payment_status", "returned_without_a_message", "seen_by_payee", "seen_by_payer"]
+__all__ = ["is_past_its_locks", "pay_act_status", "returned_without_a_message", "seen_by_payee", "seen_by_payer"]
 
 EXPIRY_MARGIN: Final = 120
-"""Seconds after an invoice's expiry from which nobody can have begun to pay it: twice the clocks' difference."""
+"""Seconds after the expiry of an invoice from which no payment can have started: twice the clocks' difference."""
 
 
-def payment_status(payment: PaymentRecord | None) -> ActStatus:
-    """What became of the act of paying."""
+def pay_act_status(payment: PaymentRecord | None) -> ActStatus:
+    """The status of the act of paying."""
     if payment is None:
         return ActStatus.UNSEEN
     match payment.state:
@@ -33,13 +33,16 @@ def payment_status(payment: PaymentRecord | None) -> ActStatus:
 
 
 def seen_by_payer(leg: LightningLeg, payment: PaymentRecord | None, clock: ClockReading) -> LegView:
-    """The leg by the payer's own payment. Where the node has none, the view shows only whether one could still
-    be made. Whether one was made that the node has forgotten is for the journal to know."""
+    """The leg as the payer's payment shows it.
+
+    Without a payment, the view only shows whether one could still be made. It does not show whether one was made and
+    deleted by the node; the journal does.
+    """
     if payment is None:
         return LegView(LegState.NONE, clock, over=_is_expired(leg, clock))
     tx_id = payment.payment_hash.hex()
     if payment.invoice != leg.invoice or payment.amount_msat != leg.amount_msat:
-        reason = "the node's payment with this hash is of another invoice"
+        reason = "the node's payment with this hash is for another invoice"
         return LegView(LegState.NONE, clock, preimage=payment.preimage, reason=reason)
     match payment.state:
         case PaymentState.INITIATED:
@@ -55,9 +58,9 @@ def seen_by_payer(leg: LightningLeg, payment: PaymentRecord | None, clock: Clock
 
 
 def is_past_its_locks(leg: LightningLeg, payment: PaymentRecord, clock: ClockReading, rules: TimelockSettings) -> bool:
-    """Whether every HTLC that the payment can have had is long resolved, by the heights that limit it.
+    """Whether every HTLC that the payment can have had must be resolved by now, judged by its expiry heights.
 
-    True only for the payer of a source leg: the provider must not conclude from it that it may give the source back.
+    True only for a source leg. A provider must not use it for the destination: it would give the source back.
     """
     is_source = leg.min_blocks_left > 0
     if not is_source or payment.state is not PaymentState.IN_FLIGHT or payment.has_settled_part:
@@ -67,29 +70,29 @@ def is_past_its_locks(leg: LightningLeg, payment: PaymentRecord, clock: ClockRea
         return False
     if payment.last_expiry is not None:
         return clock.height > payment.last_expiry + rules.close_blocks
-    # lnd shows no HTLC from whose expiry to count.
+    # lnd shows no HTLC, so the latest possible expiry is used.
     return clock.chain_time > last_try + rules.bitcoin.latest(leg.cltv_limit + rules.close_blocks)
 
 
 def returned_without_a_message(view: LegView) -> LegView:
-    """The view of a payment that lnd lists as in flight, and that no channel carries any more."""
+    """The view of a payment that lnd lists as in flight, although no channel has an HTLC of it."""
     reason = "lnd lists the payment as in flight, and no channel has an HTLC of it after the last could have expired"
     return _returned(view.clock, view.tx_id, reason)
 
 
 def seen_by_payee(leg: LightningLeg, invoice: InvoiceRecord | None, clock: ClockReading, *, is_final: bool) -> LegView:
-    """The leg by the payee's own invoice.
+    """The leg as the payee's invoice shows it.
 
     Args:
-        leg: as the terms have it.
-        invoice: None where the node has none with this hash, which nobody can pay then.
-        clock: the node's.
-        is_final: whether no channel can lose a settled payment any more.
+        leg: from the terms.
+        invoice: None if the node has no invoice with this hash, so that it cannot be paid.
+        clock: of the node.
+        is_final: whether a settled payment can no longer be lost in a channel.
     """
     if invoice is None:
         return LegView(LegState.NONE, clock, over=True, reason="the node has no invoice with this hash")
     if invoice.text != leg.invoice:
-        reason = "the node's invoice with this hash is another one"
+        reason = "the node has another invoice with this hash"
         return LegView(LegState.NONE, clock, preimage=invoice.preimage, reason=reason)
     tx_id = invoice.payment_hash.hex()
     match invoice.state:

@@ -1,1 +1,1 @@
-"""Alembic's revisions of the journal's schema, run by the journal when it opens a file."""
+"""Alembic's revisions of the journal's schema. The journal runs them when it opens a file."""

@@ -1,4 +1,4 @@
-"""Alembic runs this file. The journal gives the connection, inside the transaction that shuts out other processes."""
+"""Run by Alembic. The journal provides the connection, in a transaction that excludes other processes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from alembic import context
 
 from layer2.swap_engine.schema import METADATA
 
-# SQLite can roll back DDL; alembic assumes that it cannot, and would commit half of a revision.
+# SQLite can roll back DDL. Alembic assumes that it cannot, and would commit half of a revision.
 context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA, transactional_ddl=True)
 with context.begin_transaction():
     context.run_migrations()

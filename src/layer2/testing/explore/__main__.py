@@ -1,4 +1,4 @@
-"""``python -m layer2.testing.explore``: explore the pairs, then hunt the mutants."""
+"""``python -m layer2.testing.explore``: explore the pairs, and optionally hunt the mutants."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from layer2.testing.explore.swaps import PAIRS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print what was found; 1 where a state is wrong or a mutant was missed."""
+    """Print the findings; return 1 if there is one, or if a mutant was missed."""
     parser = argparse.ArgumentParser(prog="layer2.testing.explore", description=__doc__)
     parser.add_argument("--pair", choices=sorted(PAIRS), help="only this pair of kinds")
-    parser.add_argument("--mutants", action="store_true", help="also remove each rule in turn")
-    parser.add_argument("--only-mutants", action="store_true", help="remove each rule in turn, and nothing else")
-    parser.add_argument("--short", action="store_true", help="what the tests explore")
-    parser.add_argument("--jobs", type=int, default=2, help="processes (2)")
+    parser.add_argument("--mutants", action="store_true", help="also violate each rule in turn")
+    parser.add_argument("--only-mutants", action="store_true", help="only violate each rule in turn")
+    parser.add_argument("--short", action="store_true", help="explore only what the tests explore")
+    parser.add_argument("--jobs", type=int, default=2, help="number of processes (default: 2)")
     options = parser.parse_args(arguments)
     is_good = True
     with ProcessPoolExecutor(options.jobs) as pool:
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.mutants or options.only_mutants:
             missed = 0
             for number, caught in enumerate(pool.map(_hunted, range(len(MUTANTS)))):
-                # A mutant holds functions, which do not travel between processes.
+                # A mutant contains functions, which cannot be pickled.
                 print("\n".join(mutant_lines(Caught(MUTANTS[number], *caught))), flush=True)
                 missed += caught[0] is None
             print(f"{len(MUTANTS)} mutants, {missed} missed")

@@ -1,6 +1,6 @@
-"""A leg on a chain: what is final, what is newest, and the honest parties' transactions that may still land.
+"""A leg on a chain: its final state, its newest state, and the honest parties' transactions that may still be included.
 
-EVM locks and Bitcoin outputs differ by four abilities of their kind, which are read from the leg.
+EVM locks and Bitcoin outputs differ in four properties of their kind, which the leg defines.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["ChainLeg", "On", "Tx"]
 
 
 class On(IntEnum):
-    """What a chain holds of the leg."""
+    """The state of the leg on the chain."""
 
     NONE = 0
     FUNDED = 1
@@ -29,21 +29,21 @@ class On(IntEnum):
     COLLECTED = 3
     RETURNED = 4
     VOIDED = 5
-    """The inputs of the funding are spent: it can never be made."""
+    """The inputs of the funding are spent, so it can never be made."""
 
 
 class Tx(IntEnum):
-    """Where an honest party's transaction is."""
+    """The state of an honest party's transaction."""
 
     NEVER = 0
     NEW = 1
     """In the pool since this region."""
     OLD = 2
-    """In the pool since an earlier region: it lands before this one ends."""
+    """In the pool since an earlier region: it is included before this region ends."""
     LOST_OLD = 3
-    """Dropped by the payer's node in the region in which it had to land."""
+    """Dropped by the payer's node in the region in which it had to be included."""
     LOST = 4
-    """Dropped by the payer's node. Others may still have it."""
+    """Dropped by the payer's node. Other nodes may still have it."""
     MINED = 5
 
 
@@ -70,11 +70,11 @@ class _State(NamedTuple):
     final: int
     latest: int
     old: int
-    """Whether what is newest and not final was there in an earlier region."""
+    """Whether the newest state, if not final, exists since an earlier region."""
     signed: int
-    """Whether the payee's release signature is with the payer."""
+    """Whether the payer has the payee's release signature."""
     pool: tuple[int, ...]
-    """Where the transaction of each verb is."""
+    """The state of each verb's transaction."""
 
 
 class ChainLeg(LegWorld):
@@ -86,27 +86,34 @@ class ChainLeg(LegWorld):
         self._at_latest = leg.finality is Finality.LATEST
 
     def start(self) -> int:
+        """The leg before any act."""
         return self.number(_State(On.NONE, On.NONE, 0, 0, (0,) * len(_VERBS)))
 
     def can_lag(self, number: int, region: int) -> bool:
+        """Whether the newest state is not final."""
         state = _State(*self.states[number])
         return state.final != state.latest
 
     def fate(self, number: int) -> Fate:
+        """Where the money is in the final state."""
         return _fate(self.states[number][0])
 
     def fate_now(self, number: int) -> Fate:
+        """Where the money is in the newest state."""
         return _fate(self.states[number][1])
 
     def may_land(self, number: int, region: int) -> bool:
+        """Whether the funding was sent and can still be included."""
         state = _State(*self.states[number])
         in_time = not self.leg.lapses or region < self.deadline
         return state.pool[0] != Tx.NEVER and in_time and state.final == On.NONE
 
     def is_forgotten(self, number: int) -> bool:
+        """False: a chain does not forget a funding."""
         return False
 
     def is_wrong(self, number: int) -> bool:
+        """Whether the newest funding is wrong."""
         return bool(self.states[number][1] == On.WRONG)
 
     def _is_valid(self, state: _State, verb: Verb, region: int) -> bool:
@@ -146,7 +153,7 @@ class ChainLeg(LegWorld):
         return moves
 
     def _reorganised(self, now: _State, region: int, accepted: bool) -> list[Move]:
-        """The newest blocks are replaced: what they held is in the pool again, or dropped."""
+        """The newest blocks are replaced: their transactions return to the pool, or are dropped."""
         targets = {now.final}
         if now.final == On.NONE and now.latest in (On.COLLECTED, On.RETURNED):
             targets.add(On.FUNDED)
@@ -164,7 +171,7 @@ class ChainLeg(LegWorld):
                     for verb, where in zip(_VERBS, now.pool, strict=True)
                 )
                 if now.old and target == On.NONE:
-                    # What stands in for the funding is there no later than that would have been.
+                    # The replacement of the funding is included no later than the funding would have been.
                     sooner = {Tx.NEW: Tx.OLD, Tx.LOST: Tx.LOST_OLD}
                     pool = (*pool[:-1], sooner.get(Tx(pool[-1]), pool[-1]))
                 after = now._replace(latest=target, pool=pool, old=now.old if target != now.final else 0)
@@ -174,8 +181,8 @@ class ChainLeg(LegWorld):
         return moves
 
     def _by_others(self, now: _State, verb: Verb) -> _State:
-        """Someone else does an honest party's act. What is in a block and public can be handed in again by anyone,
-        so a reorganisation makes it no later than the party's own."""
+        """Another party performs an honest party's act. Anyone can submit a public transaction again, so a
+        reorganisation delays it no longer than the party's own transaction."""
         place = _VERBS.index(verb)
         actor = self.payee if verb is Verb.COLLECT else self.payer
         if actor is Who.HONEST:
@@ -209,7 +216,7 @@ class ChainLeg(LegWorld):
         now = _State(*state)
         due = now.old or any(where in (Tx.OLD, Tx.LOST_OLD) for where in now.pool)
         if due and now.latest != now.final:
-            # What came first instead of a party's transaction was there no later, so it is final no later.
+            # What was included instead of a party's transaction is no later, so it is final no later.
             return None
         for place, verb in enumerate(_VERBS):
             if now.pool[place] == Tx.OLD and self._is_valid(now, verb, region):
@@ -226,7 +233,7 @@ class ChainLeg(LegWorld):
         again = {Tx.NEVER: Tx.NEW, Tx.LOST: Tx.NEW, Tx.LOST_OLD: Tx.OLD}
         where = again.get(Tx(now.pool[place]), now.pool[place])
         if verb is Verb.VOID and now.pool[0] in (Tx.OLD, Tx.LOST_OLD) and where == Tx.NEW:
-            # It stands in for a funding that a reorganisation took away, and that makes nothing later.
+            # It replaces a funding that a reorganisation removed, which causes no delay.
             where = Tx.OLD
         pool = _put(now.pool, place, where)
         return self._tidy(now._replace(pool=pool), region)
@@ -265,7 +272,7 @@ class ChainLeg(LegWorld):
         return ActStatus.UNDER_WAY if where in (Tx.NEW, Tx.OLD, Tx.MINED) else ActStatus.UNSEEN
 
     def _tidy(self, now: _State, region: int) -> _State:
-        """Forget transactions that can never land any more."""
+        """Forget transactions that can no longer be included."""
         pool = now.pool
         if now.final in _ENDS:
             pool = (0,) * len(_VERBS)

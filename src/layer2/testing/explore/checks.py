@@ -1,4 +1,4 @@
-"""What must hold in every state, and of every act, for any behaviour of the world and of a hostile party."""
+"""The invariants of every state and every act, for any behaviour of the world and of a hostile party."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class World(NamedTuple):
     taker: int
     provider: int
     public: int
-    """0: nobody but its maker knows the preimage. 1: the other party may know it. 2: it is public on both layers."""
+    """0: only its maker knows the preimage. 1: the other party may know it. 2: it is public on both layers."""
     taker_dead: int
-    """0: both nodes answer. 1: the source's is dead for good. 2: the destination's."""
+    """0: both nodes work. 1: the source's node has failed permanently. 2: the destination's node has."""
     provider_dead: int
 
 
@@ -48,11 +48,11 @@ def taker_problem(world: World, facts: Facts, source: LegWorld, destination: Leg
         if paid is Fate.PAID and not world.public:
             return "the taker paid, and the invoice was not"
     elif paid is Fate.PAID and not held and not needs_destination:
-        return "the taker lost: the provider collected the source for good, and nothing is left at the destination"
+        return "the taker lost: the provider's claim of the source is final, and nothing is left at the destination"
     elif isinstance(state, TakerLost) and not needs_destination:
         return "the taker ended as lost"
     if isinstance(state, TakerCompleted) and not is_foreign and got is not Fate.PAID:
-        return "the taker ended as completed, and the destination is not its own for good"
+        return "the taker ended as completed, and its claim of the destination is not final"
     if isinstance(state, TakerRefunded | TakerAbandoned):
         if paid is not Fate.NOWHERE or source.fate_now(world.source) is not Fate.NOWHERE:
             return f"the taker ended as {state.name}, and its money is not back"
@@ -70,11 +70,11 @@ def provider_problem(world: World, facts: Facts, source: LegWorld, destination: 
     excused = world.provider_dead != 0 or destination.is_forgotten(world.destination)
     state = facts.state
     if paid is Fate.PAID and not held and not excused:
-        return "the provider lost: the destination was collected for good, and nothing is left at the source"
+        return "the provider lost: the claim of the destination is final, and nothing is left at the source"
     if isinstance(state, ProviderLost) and not excused:
         return "the provider ended as lost"
     if isinstance(state, ProviderCompleted) and got is not Fate.PAID:
-        return "the provider ended as completed, and the source is not its own for good"
+        return "the provider ended as completed, and its claim of the source is not final"
     if isinstance(state, ProviderReleased) and facts.funded and not excused:
         if paid is not Fate.NOWHERE or destination.fate_now(world.destination) is not Fate.NOWHERE:
             return "the provider ended as released, and its money is not back"
@@ -93,11 +93,11 @@ def taker_act_problem(world: World, facts: Facts, act: Act, destination: LegWorl
     if act.verb is not Verb.COLLECT:
         return None
     if not facts.funded:
-        return "the taker collects, and its own funding has not left"
+        return "the taker collects, and its own funding was not sent"
     if is_foreign:
-        return "the taker collects what is paid to someone else"
+        return "the taker collects a third party's payment"
     if destination.is_wrong(world.destination):
-        return "the taker shows the preimage for a funding that is wrong"
+        return "the taker reveals the preimage for a wrong funding"
     return None
 
 
@@ -105,7 +105,7 @@ def provider_act_problem(world: World, facts: Facts, act: Act, source: LegWorld,
     """What is wrong with an act that an honest provider intends for the first time.
 
     Args:
-        facts: of the provider before the act.
+        facts: the provider's facts before the act.
     """
     now = destination.fate_now(world.destination)
     if act.end is LegEnd.SOURCE and act.verb is Verb.COLLECT:
@@ -122,15 +122,15 @@ def provider_act_problem(world: World, facts: Facts, act: Act, source: LegWorld,
         if facts.signed:
             return "the provider funds after it released"
         if source.is_wrong(world.source):
-            return "the provider funds, and what it is paid with is wrong"
+            return "the provider funds, and the source is wrong"
     return None
 
 
 def needs_dead_node(facts: Facts, dead: int, destination: LegWorld) -> bool:
-    """Whether a party cannot end without the node that is dead for good.
+    """Whether a party cannot end without its node that has failed permanently.
 
     Args:
-        dead: 1: the source's node. 2: the destination's.
+        dead: 1: the source's node. 2: the destination's node.
     """
     name = facts.state.name
     if isinstance(facts.state, TakerState):
@@ -138,6 +138,6 @@ def needs_dead_node(facts: Facts, dead: int, destination: LegWorld) -> bool:
     if dead == 2:
         return name != "releasing"
     if name == "counter_funding" and not destination.leg.is_repeatable:
-        # The source's deadline ends the wait for a payment that may have left.
+        # The source's deadline ends the wait for a payment that may have been sent.
         return True
     return name in ("agreed", "releasing", "collecting")

@@ -1,8 +1,8 @@
-"""Time as ten regions between the named instants of a swap, each with one moment that stands for all of it.
+"""Time as ten regions between the named instants of a swap, each represented by one moment.
 
-What a machine concludes may depend on a region alone: every moment of one gives the same answers. What was sent in one
-region is in a block and final before the end of the next; that the regions are long enough for it, and in this order,
-is the inequality, which is checked apart.
+A machine's decision may depend only on the region: every moment in it gives the same result. What is sent in one region
+is in a block and final before the end of the next. The inequality, which other tests check, guarantees that the regions
+are long enough and in this order.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ REGION_NAMES: Final = (
 @dataclass(frozen=True, slots=True)
 class _Instants:
     begin: int
-    """The last moment at which the payee surely still collects."""
+    """The last moment at which the payee can begin to collect and surely succeeds."""
     deadline: int
 
 
 class Clock:
-    """The instants of one swap, with blocks of Bitcoin that come at their usual rate."""
+    """The instants of one swap, with Bitcoin blocks at their usual rate."""
 
     def __init__(self, terms: Terms, rules: TimelockSettings) -> None:
         self.terms, self.rules = terms, rules
@@ -87,7 +87,7 @@ class Clock:
             source.deadline,
             max(source.deadline + 12 * 3600, source_surely_over(terms, rules)),
         )
-        """The last moment of each region; of a deadline, the first moment after."""
+        """The last moment of each region; for a deadline, the first moment after it."""
         if not issued < self.bounds[0] or any(
             late <= early for early, late in zip(self.bounds, self.bounds[1:], strict=False)
         ):
@@ -97,11 +97,11 @@ class Clock:
         self.now = tuple((start + end) // 2 for start, end in zip(starts, ends, strict=True))
         self.readings = tuple(ClockReading(now, self._height(now)) for now in self.now)
         self.begin = {"source": Region.BEFORE_SOURCE, "destination": Region.BEFORE_DESTINATION}
-        """From these regions on a payee that begins to collect may come too late."""
+        """From these regions on, a payee that begins to collect may be too late."""
         self.deadline = {"source": Region.AT_SOURCE, "destination": Region.AT_DESTINATION}
 
     def region_of(self, instant: int) -> int:
-        """The region that an instant lies in."""
+        """The region that contains an instant."""
         for region, bound in enumerate(self.bounds):
             is_deadline = region in (Region.BEFORE_DESTINATION, Region.BEFORE_SOURCE)
             if instant < bound or (instant == bound and not is_deadline):
@@ -112,7 +112,7 @@ class Clock:
         return HEIGHT + (now - self.terms.issued_at) // self._block
 
     def _expiry(self, leg: Leg, paid_at: int) -> int:
-        """Lightning: the height at which the HTLC of a payment that was made at the last moment expires."""
+        """Lightning: the height at which the HTLC of a payment expires that is made at the last moment."""
         if not isinstance(leg, LightningLeg):
             return 0
         return self._height(paid_at) + decoded(leg.invoice).min_final_cltv_expiry_delta

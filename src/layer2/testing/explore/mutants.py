@@ -1,7 +1,7 @@
-"""Rules of the machines, each removed or inverted in turn: the explorer has to notice every one.
+"""Mutants of the machines: each violates one rule, and the explorer has to find every one.
 
-A mutant changes what a machine sees, what it decides, or one function that it asks. Nothing else is changed, so what is
-found is the rule's own work.
+A mutant changes only what a machine sees or decides, or one function that it calls. A finding therefore shows that the
+rule is needed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from layer2.legs.lightning import LightningLeg
 from layer2.legs.views import Verb
 from layer2.model.transactions import Finality
 from layer2.swap_rules import outlook, provider_machine, taker_machine
-from layer2.swap_rules.states import ProviderCollecting, ProviderCounterFunded
+from layer2.swap_rules.states import ProviderCollecting, ProviderCounterFunded, TakerCollecting, TakerFunded
 from layer2.testing.explore import mutations as change
 from layer2.testing.explore.mutations import Patch
 from layer2.testing.explore.results import Finding
@@ -30,27 +30,27 @@ __all__ = ["MUTANTS", "Caught", "Mutant", "hunt"]
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One rule that does not hold."""
+    """One violated rule."""
 
     name: str
     patches: tuple[Patch, ...]
     runs: tuple[Scenario, ...]
-    """In which it has to be noticed, in any one."""
+    """The scenarios to explore, at least one of which has to show the violation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caught:
-    """How a mutant was noticed."""
+    """How a mutant was found."""
 
     mutant: Mutant
     scenario: Scenario | None
-    """None: it was not."""
+    """None if it was not found."""
     finding: Finding | None
     seconds: float
 
 
 def hunt(mutant: Mutant) -> Caught:
-    """Explore with the mutant until something is found."""
+    """Explore with the mutant until there is a finding."""
     seconds = 0.0
     with _changed(mutant):
         for scenario in mutant.runs:
@@ -88,7 +88,7 @@ MUTANTS: Final = (
     ),
     Mutant("reveal after collect_by", change.taker(change.deciding(change.reveals_late)), (_CHAINS_PROVIDER,)),
     Mutant("reveal while refunding", change.taker(change.deciding(change.reveals_in_refunding)), (_CHAINS_PROVIDER,)),
-    Mutant("reveal before the own funding", change.taker(change.deciding(change.reveals_unpaid)), (_CHAINS_PROVIDER,)),
+    Mutant("reveal before its own funding", change.taker(change.deciding(change.reveals_unpaid)), (_CHAINS_PROVIDER,)),
     Mutant(
         "collect a payment in bad parts",
         ((LightningLeg, "problem", change.answer(None)),),
@@ -99,13 +99,17 @@ MUTANTS: Final = (
     Mutant("refunded at the newest block", change.taker(change.seeing(change.final_return)), (_CHAINS,)),
     Mutant("stop collecting after collect_by", change.taker(change.deciding(change.stops_late)), (_CHAINS_PROVIDER,)),
     Mutant(
-        "collect once and never again (change.taker)",
+        "collect once and never again (taker)",
         change.taker(change.once(Verb.COLLECT)),
         (_CHAINS_PROVIDER, _CHAINS),
     ),
-    Mutant("abandon a funding that shows nothing", change.taker(change.deciding(change.abandons_silence)), (_CHAINS,)),
     Mutant(
-        "silence ends a payment (change.taker)",
+        "abandon a funding that the node does not show",
+        change.taker(change.deciding(change.abandons_silence)),
+        (_CHAINS,),
+    ),
+    Mutant(
+        "silence ends a payment (taker)",
         ((taker_machine, "funding_is_over", change.silence_is_over),),
         (_run("lightning-evm"),),
     ),
@@ -115,7 +119,7 @@ MUTANTS: Final = (
         (_run("lightning-evm"),),
     ),
     Mutant(
-        "pay again a payment that may have left",
+        "repeat a payment that may have been sent",
         change.taker(change.deciding(change.pays_again)),
         (_run("lightning-evm"),),
     ),
@@ -125,19 +129,29 @@ MUTANTS: Final = (
         change.taker(change.deciding(change.needs_other_node)),
         (_DEAD,),
     ),
-    Mutant("never void an own output", change.both("take_back", change.without_void), (_run("bitcoin-evm"),)),
+    Mutant("never void its own output", change.both("take_back", change.without_void), (_run("bitcoin-evm"),)),
     Mutant("void at the deadline", change.both("take_back", change.voids_at_deadline), (_run("evm-bitcoin", "taker"),)),
     Mutant(
-        "leave the source where a stranger was paid",
+        "leave the source after a third party was paid",
         ((taker_machine, "_paid_for_stranger", change.leaves_source),),
         (_run("evm-lightning(foreign)", "provider"),),
     ),
     Mutant(
-        "show D as the change.taker's deadline",
-        ((outlook, "outlook", change.shown_to_taker),),
+        "show D as the taker's deadline",
+        (
+            (
+                outlook,
+                "outlook",
+                change.shown_to_taker(TakerCollecting, lambda terms: terms.destination.refundable_from),
+            ),
+        ),
         (_CHAINS_PROVIDER, _CHAINS),
     ),
-    Mutant("show no deadline while funded", ((outlook, "outlook", change.hidden_from_taker),), (_CHAINS,)),
+    Mutant(
+        "show no deadline while funded",
+        ((outlook, "outlook", change.shown_to_taker(TakerFunded, lambda terms: None)),),
+        (_CHAINS,),
+    ),
     Mutant("fund on a pending source", change.provider(change.seeing(change.pending_source)), (_CHAINS_TAKER,)),
     Mutant(
         "fund after counter_fund_by",
@@ -150,12 +164,12 @@ MUTANTS: Final = (
         (_run("bitcoin-evm", "taker"), _CHAINS_TAKER),
     ),
     Mutant(
-        "fund on a held payment that is wrong",
+        "fund on a wrong held payment",
         ((LightningLeg, "problem", change.answer(None)),),
         (_run("lightning-evm", "taker"),),
     ),
     Mutant(
-        "release while the own funding may be collected",
+        "release while its own funding may be collected",
         change.provider(change.deciding(change.releases_funded)),
         (_CHAINS_TAKER,),
     ),
@@ -164,25 +178,27 @@ MUTANTS: Final = (
         "end as released with money locked", change.provider(change.deciding(change.ends_as_released)), (_CHAINS_TAKER,)
     ),
     Mutant(
-        "silence ends a payment (change.provider)",
+        "silence ends a payment (provider)",
         ((provider_machine, "funding_is_over", change.silence_is_over),),
         (_run("evm-lightning", "taker"),),
     ),
     Mutant(
-        "a dead node's silence is over", change.provider(change.seeing(change.silent_destination)), (_CHAINS_TAKER,)
+        "an unreadable leg counts as refunded",
+        change.provider(change.seeing(change.silent_destination)),
+        (_CHAINS_TAKER,),
     ),
     Mutant(
-        "wait for the source to go back by itself",
+        "wait for the refund of the source",
         ((provider_machine, "_counter_funding", change.waits_for_source),),
         (_run("evm-lightning", "taker"),),
     ),
     Mutant(
-        "collect without own payment",
+        "collect without its own payment",
         change.provider(change.deciding(change.collects_unpaid)),
         (_run("evm-evm", "taker", public=True),),
     ),
     Mutant(
-        "collect before the own funding is collected",
+        "collect before its own funding is collected",
         change.provider(change.deciding(change.collects_uncollected)),
         (_run("evm-evm", "taker", public=True),),
     ),
@@ -198,9 +214,7 @@ MUTANTS: Final = (
     Mutant(
         "stop collecting after must_begin(S)", change.provider(change.deciding(change.stops_at_begin)), (_CHAINS_TAKER,)
     ),
-    Mutant(
-        "collect once and never again (change.provider)", change.provider(change.once(Verb.COLLECT)), (_CHAINS_TAKER,)
-    ),
+    Mutant("collect once and never again (provider)", change.provider(change.once(Verb.COLLECT)), (_CHAINS_TAKER,)),
     Mutant("reclaim once and never again", change.provider(change.once(Verb.RECLAIM)), (_CHAINS_TAKER,)),
     Mutant("never take the destination back", change.provider(change.never(Verb.RECLAIM)), (_CHAINS_TAKER,)),
     Mutant(
@@ -212,7 +226,7 @@ MUTANTS: Final = (
         (_run("bitcoin-evm", "taker"),),
     ),
     Mutant(
-        "show S as the change.provider's deadline",
+        "show S as the provider's deadline",
         (
             (
                 outlook,
@@ -237,5 +251,5 @@ MUTANTS: Final = (
         change.provider(change.deciding(change.takes_both)),
         (_CHAINS_TAKER,),
     ),
-    Mutant("nothing needs a human", ((outlook, "attention", change.answer(None)),), (_DEAD,)),
+    Mutant("nothing needs attention", ((outlook, "attention", change.answer(None)),), (_DEAD,)),
 )

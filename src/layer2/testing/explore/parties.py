@@ -1,8 +1,8 @@
-"""An honest party: the journal in short, and the real machine, asked once for every distinct input.
+"""An honest party: an abstract journal, and the real machine, which is called once for every distinct input.
 
-The journal is the machine's state and, for each act, whether an intent is there and whether it may have left. A crash
-is that the rest of a turn does not happen; where it could matter there are three points: the intent is journaled, it
-is journaled as leaving, it has left and nothing was answered.
+The journal is the machine's state and, for each act, whether it has an intent and whether it may have been sent. A
+crash omits the rest of a turn. It can happen at three points: after the intent is journaled, after it is journaled as
+leaving, and after it is sent without an answer.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from layer2.legs.views import ActStatus, LegView, Side, Verb
 from layer2.swap_rules import decisions, outlook
@@ -50,12 +50,12 @@ _ACTS: Final = {
 _CRASHABLE: Final = frozenset(
     {Act(Verb.FUND, _SOURCE), Act(Verb.COLLECT, _DESTINATION), Act(Verb.FUND, _DESTINATION), Act(Verb.RELEASE, _SOURCE)}
 )
-"""Acts that are not harmless to repeat, or that show something."""
+"""Acts whose repetition is not harmless, or that reveal something."""
 _NEEDS_PREIMAGE: Final = Verb.COLLECT
 
 
 class Posture(IntEnum):
-    """What an intent's way out of the process is known as."""
+    """What the journal shows of an intent's delivery."""
 
     ABSENT = 0
     INTENDED = 1
@@ -63,26 +63,26 @@ class Posture(IntEnum):
 
 
 class Sent(NamedTuple):
-    """An act that leaves for a node."""
+    """An act that is sent to a node."""
 
     act: Act
     may_crash: bool
 
 
 class Answer(NamedTuple):
-    """What a machine decided on one input."""
+    """A machine's decision for one input."""
 
     label: str
     journaled: int
-    """The party when the step is journaled and nothing has left."""
+    """The party after the step is journaled and before anything is sent."""
     leaving: int
-    """The party when everything is journaled as leaving."""
+    """The party after all acts are journaled as leaving."""
     sends: tuple[Sent, ...]
     is_quiet: bool
     """Whether nothing changes and nothing is sent."""
     new_acts: tuple[Act, ...]
     repeats: bool
-    """Whether a payment that may have left is sent once more."""
+    """Whether a payment that may have been sent is sent again."""
 
 
 class _Journal(NamedTuple):
@@ -92,22 +92,22 @@ class _Journal(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the checks and the search need of a party's journal."""
+    """What the checks and the search use of a party's journal."""
 
     state: State
     name: str
     is_final: bool
     obliged_from: int
-    """The region at whose end the party has done everything, by the deadline that it is shown; 99 without one."""
+    """The region by whose end the party must have acted, from the deadline that it sees; 99 without one."""
     has_deadline: bool
     funded: bool
-    """Whether its funding may have left."""
+    """Whether its funding may have been sent."""
     collected: bool
-    """Whether its collecting may have left."""
+    """Whether its claim may have been sent."""
     accepts: bool
     """Whether it relies on the other party's funding."""
     signed: bool
-    """Whether its release may have left."""
+    """Whether its release may have been sent."""
 
 
 class Party:
@@ -132,12 +132,12 @@ class Party:
         self._seen_numbers: dict[tuple[LegView | None, tuple[tuple[Verb, ActStatus], ...]], int] = {}
 
     def start(self) -> int:
-        """The journal right after the terms were agreed."""
+        """The journal when the terms are agreed."""
         state: State = TakerAgreed() if self.role == "taker" else ProviderAgreed()
         return self._number(_Journal(state, (Posture.ABSENT,) * len(self.acts)))
 
     def seen_number(self, seen: Seen) -> int:
-        """A number for what a node shows; 0 is a node that shows nothing."""
+        """A number for what a node shows; 0 means that the node cannot be read."""
         key = seen.view, tuple(seen.statuses.items())
         if (known := self._seen_numbers.get(key)) is None:
             known = self._seen_numbers[key] = len(self._seen)
@@ -152,14 +152,14 @@ class Party:
         return known
 
     def questions(self) -> Iterator[Question]:
-        """Everything that the machine was asked until now, with what it decided."""
+        """All inputs of the machine so far, with its decisions."""
         for key in self._answers:
             number, region, source, destination = key >> 36, key & 15, key >> 20 & 0xFFFF, key >> 4 & 0xFFFF
             state, observed = self._journals[number].state, self._observed(number, region, source, destination)
             yield Question.of(state, observed, decisions.next_step(self.swap, state, observed))
 
     def attention(self, number: int, region: int, source: int, destination: int) -> str | None:
-        """What a human would have to look at."""
+        """What needs attention, or None."""
         key = (number, region, source, destination)
         if key not in self._attention:
             state, observed = self._journals[number].state, self._observed(number, region, source, destination)
@@ -173,7 +173,7 @@ class Party:
         step = decisions.next_step(self.swap, journal.state, observed)
         orders = [order for order in step.orders if self._can_prepare(order, journal, observed)]
         if len(orders) != len(step.orders):
-            # The preimage is not known: the engine journals nothing of the step.
+            # The preimage is unknown: the engine journals nothing of the step.
             return Answer(f"{self.role} cannot prepare a claim", number, number, (), True, (), False)
         state = plain_state(step.state)
         intended, leaving = list(journal.postures), list(journal.postures)
@@ -213,7 +213,7 @@ class Party:
         for act, posture in zip(self.acts, journal.postures, strict=True):
             if posture != Posture.ABSENT:
                 acts[act] = ActView(_status(seen[act.end], act.verb, posture), posture == Posture.OUT)
-        views: Mapping[LegEnd, Any] = {end: None if one is None else one.view for end, one in seen.items()}
+        views: Mapping[LegEnd, LegView | None] = {end: None if one is None else one.view for end, one in seen.items()}
         return Observed(self.clock.now[region], views[_SOURCE], views[_DESTINATION], acts)
 
     def _number(self, journal: _Journal) -> int:
@@ -247,7 +247,7 @@ class Party:
 
 
 def _status(seen: Seen | None, verb: Verb, posture: int) -> ActStatus:
-    """As the engine reads it: what surely did not leave is not asked about, and what cannot be asked is under way."""
+    """The status as the engine reads it: an act that was certainly not sent is unseen, an unreadable one under way."""
     if posture != Posture.OUT:
         return ActStatus.UNSEEN
     if seen is None:

@@ -1,4 +1,4 @@
-"""A leg that is a Lightning payment: on its way, held, settled or failed, and what the two nodes know of it."""
+"""A leg that is a Lightning payment: in flight, held, settled or failed, and what both nodes know of it."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ __all__ = ["At", "PaymentLeg"]
 
 
 class At(IntEnum):
-    """Where a payment is."""
+    """The state of a payment."""
 
     NONE = 0
     SENT = 1
-    """The payer's node has taken it; a read that lags shows it as not yet on its way."""
+    """The payer's node has accepted it; a lagging read shows it as not sent yet."""
     HELD = 2
     HELD_BADLY = 3
-    """In too many parts, or too small ones."""
+    """In too many parts, or in too small ones."""
     SETTLED = 4
-    """The preimage is shown, and an HTLC may still be in the payee's last channel."""
+    """The preimage is revealed, and an HTLC may still be in the payee's last channel."""
     SETTLED_FINALLY = 5
     FAILED = 6
-    """The payer has it back: also where the payee cancelled the invoice before it was paid."""
+    """The payer has it back, also if the payee cancelled the invoice before it was paid."""
 
 
 _MONEY: Final = (At.SENT, At.HELD, At.HELD_BADLY)
@@ -43,7 +43,7 @@ _TOO_MANY: Final = 100
 class _State(NamedTuple):
     at: int
     forgotten: int
-    """Whether the payer's node lost the payment for good."""
+    """Whether the payer's node has lost the payment permanently."""
     cancelled: int
     """Whether the payee refuses to be paid."""
 
@@ -54,36 +54,43 @@ class PaymentLeg(LegWorld):
     def __init__(self, leg: Leg, end: str, clock: Clock, payer: Who, payee: Who) -> None:
         super().__init__(leg, end, clock, payer, payee)
         self._resolved_in = Region.BEFORE_KNOWN if end == "destination" else Region.AT_SOURCE
-        """An HTLC is resolved before this region ends, on chain if need be."""
+        """An HTLC is resolved before this region ends, if necessary on chain."""
         assert isinstance(leg, LightningLeg)
         expires_at = decoded(leg.invoice).expires_at
         self._last = clock.region_of(expires_at)
         """The last region in which the invoice can be paid."""
         self._over_from = clock.region_of(expires_at + EXPIRY_MARGIN)
-        """In this region the payer's node begins to exclude that it will be paid."""
+        """The region in which the payer's node begins to exclude a payment."""
 
     def start(self) -> int:
+        """The leg before any act."""
         return self.number(_State(At.NONE, 0, 0))
 
     def can_lag(self, number: int, region: int) -> bool:
+        """Whether the payment was sent just now, or the payer's node may not exclude yet that it is paid."""
         now = _State(*self.states[number])
         is_unpaid = now.at == At.NONE or bool(now.forgotten)
         return now.at == At.SENT or (is_unpaid and region == self._over_from)
 
     def fate(self, number: int) -> Fate:
+        """Where the money is."""
         at = self.states[number][0]
         return Fate.HELD if at in _MONEY else Fate.PAID if at in (At.SETTLED, At.SETTLED_FINALLY) else Fate.NOWHERE
 
     def fate_now(self, number: int) -> Fate:
+        """As ``fate``: the state of a payment is always final."""
         return self.fate(number)
 
     def may_land(self, number: int, region: int) -> bool:
+        """False: a payment that was sent already holds money."""
         return False
 
     def is_forgotten(self, number: int) -> bool:
+        """Whether the payer's node has lost the payment permanently."""
         return bool(self.states[number][1])
 
     def is_wrong(self, number: int) -> bool:
+        """Whether the payment is held in bad parts."""
         return bool(self.states[number][0] == At.HELD_BADLY)
 
     def _world_moves(self, state: LegState, region: int, accepted: bool) -> list[Move]:
@@ -93,7 +100,7 @@ class PaymentLeg(LegWorld):
             moves.append(self._move("the payment arrives in bad parts", now._replace(at=At.HELD_BADLY)))
             moves.append(self._move("the payment fails", now._replace(at=At.FAILED)))
         if now.at in (At.HELD, At.HELD_BADLY) and region >= self.begin:
-            moves.append(self._move("the payee's lnd gives it up", now._replace(at=At.FAILED)))
+            moves.append(self._move("the payee's lnd fails it", now._replace(at=At.FAILED)))
         if now.at in _MONEY and region >= self.deadline:
             moves.append(self._move("the HTLC times out", now._replace(at=At.FAILED), is_benign=True))
         if now.at == At.SETTLED:

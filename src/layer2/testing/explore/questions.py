@@ -1,7 +1,7 @@
-"""What a machine is asked, and what it decides, without the moment and without names: runs can be compared by it.
+"""A machine's inputs and decisions without times and ids, so that runs can be compared.
 
-The search asks the machines about everything that can happen in its model. What another run asks them, on fakes or on
-nodes, must be among that: otherwise the model leaves something out.
+The search gives the machines every input that is possible in its model. The inputs of another run, on fakes or on
+nodes, must be among them: otherwise the model is incomplete.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ __all__ = ["Question", "plain_state"]
 _PLAIN: Final[dict[str, Any]] = {
     "source_tx_id": None, "destination_tx_id": None, "reason": "", "has_arrived": False, "final_at": None
 }  # fmt: skip
-"""What no decision depends on."""
+"""Fields on which no decision depends."""
 _NO_CLOCK: Final = ClockReading(0, 0)
 _HELD: Final = HeldPayment(expiry_height=0, parts=0, smallest_part_msat=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One input of a machine and its answer."""
+    """One input of a machine and its decision."""
 
     state: State
     source: LegView | None
     destination: LegView | None
     acts: frozenset[tuple[Act, ActStatus, bool]]
-    """Every act with an intent: its status, and whether it may have left."""
+    """Every act with an intent: its status, and whether it may have been sent."""
     after: State
     orders: frozenset[Order]
 
     @classmethod
     def of(cls, state: State, observed: Observed, step: Step) -> Question:
-        """The question without clocks, ids, reasons and estimates."""
+        """Input and decision without clocks, ids, reasons and estimates."""
         return cls(
             state=plain_state(state),
             source=_plain_view(observed.source),
@@ -50,20 +50,20 @@ class Question:
         )
 
     def lines(self) -> Iterator[str]:
-        """What was asked and answered, for people."""
+        """Input and decision as readable lines."""
         yield f"in {self.state}"
         for name, view in (("source", self.source), ("destination", self.destination)):
             yield f"  {name}: {'not read' if view is None else _view_line(view)}"
         for act, status, is_out in sorted(self.acts, key=lambda one: (one[0].end.value, one[0].verb.value)):
-            yield f"  {act.verb.value} {act.end.value}: {status.value}{'' if is_out else ', surely not sent'}"
+            yield f"  {act.verb.value} {act.end.value}: {status.value}{'' if is_out else ', certainly not sent'}"
         orders = [f"{one.act.verb.value} {one.act.end.value} ({one.manner.value})" for one in self.orders]
         yield f"  -> {self.after}{'; ' if orders else ''}{', '.join(sorted(orders))}"
 
 
 def plain_state(state: State) -> State:
-    """A state without what no decision depends on."""
+    """A state without the fields on which no decision depends."""
     if isinstance(state, ProviderAgreed):
-        # Whether a funding was seen decides; which one does not.
+        # The decision depends on whether a funding is visible, and not on its id.
         return state if state.source_tx_id is None else ProviderAgreed("tx")
     changes = {name: plain for name, plain in _PLAIN.items() if hasattr(state, name)}
     return replace(state, **changes) if changes else state

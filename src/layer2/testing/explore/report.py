@@ -1,4 +1,4 @@
-"""What the explorer prints: a line for each run, the shortest story for each finding, and the table of the mutants."""
+"""The explorer's output: a line for each run, the shortest story for each finding, and the table of mutants."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def run_line(result: Result) -> str:
 
 
 def story_lines(finding: Finding) -> Iterator[str]:
-    """What is wrong, and how it came to it."""
+    """What is wrong, and the moves that lead to it."""
     yield f"  WRONG: {finding.what}"
     for number, move in enumerate(finding.story, 1):
         yield f"    {number:>3}. {move}"
 
 
 def attention_lines(results: Iterable[Result]) -> Iterator[str]:
-    """Every state that needs a human, with the reason."""
+    """The states that need attention, by reason."""
     found: Counter[str] = Counter()
     for result in results:
         found.update(result.attention)
     if found:
-        yield "needs a human (states):"
+        yield "needs attention (states):"
     for reason, states in sorted(found.items()):
         yield f"  {states:>9,}  {reason}"
 
@@ -49,7 +49,7 @@ def total_line(results: Iterable[Result]) -> str:
 
 
 def mutant_lines(caught: Caught) -> Iterator[str]:
-    """How a mutant was noticed."""
+    """How a mutant was found."""
     if caught.scenario is None or caught.finding is None:
         yield f"MISSED  {caught.mutant.name}"
         return

@@ -1,4 +1,4 @@
-"""What a run of the explorer found."""
+"""The results of a run of the explorer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Finding", "Result"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that must not be, and the shortest story that leads there."""
+    """A violation, and the shortest story that leads to it."""
 
     what: str
     story: tuple[str, ...]
@@ -20,14 +20,14 @@ class Finding:
 
 @dataclass(slots=True)
 class Result:
-    """What one run found."""
+    """The result of one run."""
 
     scenario: Scenario
     states: int = 0
     transitions: int = 0
     seconds: float = 0.0
     inputs: int = 0
-    """Distinct inputs that the machines were asked on."""
+    """Distinct inputs of the machines."""
     findings: list[Finding] = field(default_factory=list)
     attention: Counter[str] = field(default_factory=Counter)
-    """States that need a human, by state and reason."""
+    """States that need attention, by state and reason."""

@@ -1,4 +1,4 @@
-"""One run of the explorer: a pair, a finality, who is honest, and what else can go wrong."""
+"""One run of the explorer: a pair, a finality, the honest parties, and additional failures."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from layer2.legs.timelock_settings import MAINNET
 from layer2.model.transactions import Finality
 from layer2.swap_rules.machine import Swap
-from layer2.swap_rules.timelocks import MAINNET
 from layer2.testing.explore.chain_leg import ChainLeg
 from layer2.testing.explore.clock import Clock
 from layer2.testing.explore.parties import Party
@@ -23,19 +23,20 @@ _HONEST, _HOSTILE = Who.HONEST, Who.HOSTILE
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What one run explores."""
+    """The parameters of one run."""
 
     pair: Pair
     finality: Finality
     taker: Who = _HONEST
     provider: Who = _HONEST
     nodes_die: bool = False
-    """Whether one node of one honest party may be dead for good from some moment on."""
+    """Whether one node of one honest party may fail permanently."""
     public: bool = False
-    """Whether the preimage may become public by another swap under the same hash."""
+    """Whether another swap under the same hash may make the preimage public."""
 
     @property
     def name(self) -> str:
+        """The parameters in words."""
         who = {(0, 0): "both honest", (1, 0): "hostile taker", (0, 1): "hostile provider"}[self.taker, self.provider]
         more = (", a node dies" if self.nodes_die else "") + (", the preimage is public" if self.public else "")
         return f"{self.pair.name} {self.finality.value}, {who}{more}"
@@ -69,7 +70,7 @@ def scenarios(pair: str | None = None, *, is_short: bool = False) -> Iterator[Sc
     """Every run, or those of one pair.
 
     Args:
-        is_short: nodes that die, and a preimage that is public, at the finality *finalized* only.
+        is_short: explore failing nodes and public preimages only at the finality *finalized*.
     """
     for one in PAIRS.values():
         if pair is not None and one.name != pair:
@@ -83,6 +84,6 @@ def scenarios(pair: str | None = None, *, is_short: bool = False) -> Iterator[Sc
             if has_all:
                 yield Scenario(one, finality, _HOSTILE, _HONEST, public=True)
                 if one.is_foreign:
-                    # An honest taker's own preimage is no other swap's; a stranger may show his.
+                    # No other swap has an honest taker's own preimage; a third party may reveal its preimage.
                     yield Scenario(one, finality, _HONEST, _HONEST, public=True)
                     yield Scenario(one, finality, _HONEST, _HOSTILE, public=True)

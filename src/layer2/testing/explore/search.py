@@ -1,4 +1,4 @@
-"""The breadth-first search over every state that a scenario can reach, and the way back from its ends."""
+"""The breadth-first search over every reachable state of a scenario, and the backward search from its ends."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ def _fields(*places: int) -> int:
 
 
 _FOR_TAKER: Final = _fields(_REGION, _SOURCE, _DESTINATION, _TAKER, _PUBLIC, _TAKER_DEAD)
-"""What a taker's turn depends on."""
+"""The fields on which a taker's turn depends."""
 _FOR_PROVIDER: Final = _fields(_REGION, _SOURCE, _DESTINATION, _PROVIDER, _PUBLIC, _PROVIDER_DEAD)
 _Step: TypeAlias = tuple[str, int, bool]
-"""What happens, the difference that it makes to the packed state, and whether it is benign."""
+"""A label, the difference to the packed state, and whether the step is benign."""
 
 
 def explore(scenario: Scenario, *, setup: Setup | None = None, only_first: bool = False) -> Result:
     """Visit every state of a scenario.
 
     Args:
-        setup: of the scenario, where its parties are of interest afterwards.
+        setup: the scenario's setup, if the caller needs its parties afterwards.
         only_first: stop at the first finding.
     """
     search = _Search(setup or Setup(scenario), only_first)
-    # A search makes millions of small objects and no cycles: to look for those takes a fourth of its time.
+    # A search makes millions of small objects without cycles; garbage collection would take a quarter of its time.
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -102,7 +102,7 @@ class _Search:
         return self.result
 
     def _visit(self, packed: int, parent: int, label: str) -> int:
-        """Note a state that was not met before."""
+        """Record a new state."""
         place = self.index[packed] = len(self.worlds)
         self.worlds.append(packed)
         self.parents.append(parent)
@@ -156,19 +156,19 @@ class _Search:
         if self.scenario.nodes_die and not world.taker_dead and not world.provider_dead:
             yield self._deaths()
         if self.scenario.public and world.public < 2:
-            yield [("the preimage becomes public by another swap", _difference(_PUBLIC, world.public, 2), False)]
+            yield [("another swap makes the preimage public", _difference(_PUBLIC, world.public, 2), False)]
 
     def _deaths(self) -> list[_Step]:
         steps = []
         for dead, end in ((1, "source"), (2, "destination")):
             if self.taker is not None:
-                steps.append((f"the taker's {end} node dies for good", dead << _SHIFTS[_TAKER_DEAD], False))
+                steps.append((f"the taker's {end} node fails permanently", dead << _SHIFTS[_TAKER_DEAD], False))
             if self.provider is not None:
-                steps.append((f"the provider's {end} node dies for good", dead << _SHIFTS[_PROVIDER_DEAD], False))
+                steps.append((f"the provider's {end} node fails permanently", dead << _SHIFTS[_PROVIDER_DEAD], False))
         return steps
 
     def _time(self, packed: int, world: World) -> _Step | None:
-        """The next region begins: not before what is due has landed, and what a shown deadline asks for is done."""
+        """The start of the next region, after due transactions are included and acts by a shown deadline are done."""
         region = world.region
         if region == Region.OVER:
             return None
@@ -227,7 +227,7 @@ class _Search:
         return steps
 
     def _turn(self, party: Party, world: World) -> tuple[list[_Step], list[tuple[str, str]]]:
-        """What a party may do next, and what is wrong with it."""
+        """The next steps of a party, and the problems with them."""
         is_taker = party is self.taker
         number = world.taker if is_taker else world.provider
         facts = party.facts[number]
@@ -259,7 +259,7 @@ class _Search:
         leaving = _difference(place, number, answer.leaving)
         if any(sent.may_crash for sent in answer.sends):
             steps.append((f"{label}; it stops before sending", journaled, False))
-            steps.append((f"{label}; it stops when it may have sent, and has not", leaving, False))
+            steps.append((f"{label}; it stops when it may have sent, but has not", leaving, False))
         source, destination, shown = world.source, world.destination, 0
         for sent in answer.sends:
             if sent.act.end is LegEnd.SOURCE:
@@ -273,13 +273,13 @@ class _Search:
         return steps
 
     def _newest(self, party: Party, world: World) -> tuple[int, int]:
-        """What those of a party's nodes show that are not dead, at once."""
+        """The newest state that a party's working nodes show."""
         dead = world.taker_dead if party is self.taker else world.provider_dead
         source = 0 if dead == 1 else self._seen(party, world, LegEnd.SOURCE, lags=False)
         return source, 0 if dead == 2 else self._seen(party, world, LegEnd.DESTINATION, lags=False)
 
     def _reads(self, party: Party, world: World) -> list[tuple[int, int, str]]:
-        """What a party's nodes may show at one turn: the newest, nothing on one side or both, or what is final."""
+        """What a party's nodes may show at one turn: the newest state, none on one or both sides, or an old one."""
         dead = world.taker_dead if party is self.taker else world.provider_dead
         source, destination = self._newest(party, world)
         reads = [(source, destination, "")]
@@ -306,7 +306,7 @@ class _Search:
         return known
 
     def _find_traps(self) -> None:
-        """Go back from the ends over what happens by itself: what is never met is a trap."""
+        """Search backward from the ends over benign steps: a state that is not reached is a trap."""
         starts = array("l", bytes(self.parents.itemsize * (len(self.worlds) + 1)))
         for reached in self.benign_to:
             starts[reached + 1] += 1
@@ -340,7 +340,7 @@ class _Search:
                 self._report(f"no way leads to an end: {stuck}", place)
 
     def _is_end(self, world: World) -> bool:
-        """Whether every honest party has ended, or needs a human for a reason that is allowed."""
+        """Whether every honest party has ended, or needs attention for an allowed reason."""
         is_end = True
         for party, number, dead in (
             (self.taker, world.taker, world.taker_dead),
@@ -350,7 +350,7 @@ class _Search:
                 continue
             reason = party.attention(number, world.region, *self._newest(party, world))
             if reason is None:
-                # Without a node nothing goes on, and nothing has to where the party has no money in the swap.
+                # Without a node a party cannot continue, and need not if it has no money in the swap.
                 is_end = is_end and bool(dead) and not party.facts[number].funded
                 continue
             self.result.attention[f"{party.facts[number].name}: {reason}"] += 1
@@ -383,7 +383,7 @@ def _pack(world: World) -> int:
 
 
 def _unpack(packed: int) -> World:
-    # Written out: this is called for every state.
+    # Unrolled, because it is called for every state.
     return World(
         packed & 15,
         packed >> 4 & 16383,

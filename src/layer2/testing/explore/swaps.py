@@ -1,4 +1,4 @@
-"""The swaps that are explored: real terms for every pair of kinds, with mainnet's margins."""
+"""The explored swaps: real terms for every pair of kinds, with mainnet's margins."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from layer2.legs.bitcoin import BitcoinOffer
 from layer2.legs.evm import EvmOffer
 from layer2.legs.leg import LegOffer
 from layer2.legs.lightning import LightningOffer
+from layer2.legs.timelock_settings import MAINNET, TimelockSettings
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality, Preimage, SwapId
 from layer2.swap_rules.agreement import SwapRequest, build_terms, provider_request
-from layer2.swap_rules.timelocks import MAINNET, TimelockSettings
 from layer2.terms.documents import QuoteTerms, Terms
 
 __all__ = ["HEIGHT", "ISSUED_AT", "PAIRS", "PREIMAGE", "Pair", "swap_terms"]
@@ -39,10 +39,11 @@ class Pair:
     source: str
     destination: str
     is_foreign: bool = False
-    """Whether the destination is someone else's invoice."""
+    """Whether the destination is a third party's invoice."""
 
     @property
     def name(self) -> str:
+        """The kinds, such as ``evm-lightning(foreign)``."""
         foreign = "(foreign)" if self.is_foreign else ""
         return f"{self.source}-{self.destination.rstrip('2')}{foreign}"
 
@@ -64,7 +65,7 @@ PAIRS: Final = {
 
 
 def swap_terms(pair: Pair, finality: Finality, rules: TimelockSettings = MAINNET) -> Terms:
-    """The terms of one swap between two kinds, built as a provider builds them."""
+    """The terms of one swap between two kinds, built like a provider's."""
     quote = QuoteTerms(
         quote_id="ee" * 16,
         network=rules.network,
@@ -102,16 +103,16 @@ def _offer(kind: str, finality: Finality) -> LegOffer:
     if kind == "lightning":
         return LightningOffer(prefix="bc", node_key=key)
     if kind == "bitcoin":
-        return BitcoinOffer(prefix="bc", key=key, fee_floor=1_000, output_finality=finality)
+        return BitcoinOffer(prefix="bc", key=key, fee_floor=1_000, finality=finality)
     layer, chain_id = _LAYERS[kind]
     return EvmOffer(
-        layer=layer,
+        protocol=layer,
         chain_id=chain_id,
         contract=b"\x0c" * 20,
         token=b"\x0d" * 20,
         token_decimals=8,
         account=address_of_public_key(key),
-        lock_finality=finality,
+        finality=finality,
     )
 
 

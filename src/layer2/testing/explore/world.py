@@ -1,7 +1,7 @@
-"""What the explorer needs of a leg's world: what may happen to it, by whom, and what a party's node shows of it.
+"""The explorer's interface of a leg: its possible changes, their actors, and what a party's node shows of it.
 
-A leg's state is a tuple of small ints, which a number stands for: the search handles numbers only. Every answer
-depends on the number and the region alone, and is kept.
+A leg's state is a tuple of small ints. The search uses only the number that represents it. Every result depends only on
+the number and the region, and is cached.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from layer2.testing.explore.clock import Clock
 __all__ = ["BLOCKED", "Fate", "LegState", "LegWorld", "Move", "Seen", "Who"]
 
 LegState: TypeAlias = tuple[Any, ...]
-"""Small ints; each kind names its own."""
+"""Small ints; each kind defines its own."""
 BLOCKED = -1
-"""The region cannot end yet: something that was sent in time has still to land, or to become final."""
+"""The region cannot end yet: something that was sent in time must be included, or become final, first."""
 
 
 class Who(IntEnum):
@@ -34,27 +34,27 @@ class Fate(IntEnum):
     """Where a leg's money is."""
 
     NOWHERE = 0
-    """Nothing was funded, or it went back: the payer has it."""
+    """The payer has it: nothing was funded, or it was refunded."""
     HELD = 1
     PAID = 2
     """The payee has it."""
 
 
 class Move(NamedTuple):
-    """Something that may happen to a leg."""
+    """A possible change of a leg."""
 
     label: str
     after: int
     """The leg's number afterwards."""
     is_benign: bool = False
-    """Whether the world does it by itself if nobody interferes."""
+    """Whether it happens without interference."""
     shows: bool = False
-    """Whether it shows the preimage."""
+    """Whether it reveals the preimage."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a party's node shows of a leg, and of the party's own acts on it."""
+    """What a party's node shows of a leg, and of the party's acts on it."""
 
     view: LegView | None
     statuses: dict[Verb, ActStatus] = field(default_factory=dict)
@@ -82,10 +82,10 @@ class LegWorld(ABC):
         return known
 
     def env(self, number: int, region: int, accepted: bool) -> tuple[Move, ...]:
-        """What chains and nodes may do.
+        """The possible changes by chains and nodes.
 
         Args:
-            accepted: an honest payee has acted on the funding: at *latest* that is not reorganised away any more.
+            accepted: an honest payee has acted on the funding. At *latest*, it can then no longer be reorganised away.
         """
         key = (number, region, accepted)
         if (known := self._env.get(key)) is None:
@@ -95,7 +95,7 @@ class LegWorld(ABC):
         return known
 
     def hostile(self, number: int, region: int, side: Side, knows: bool) -> tuple[Move, ...]:
-        """What a party does that follows no rules.
+        """The possible acts of a hostile party.
 
         Args:
             knows: whether it knows the preimage.
@@ -112,7 +112,7 @@ class LegWorld(ABC):
         return known
 
     def send(self, number: int, region: int, verb: Verb) -> int:
-        """The leg after an honest party's act has left for its node."""
+        """The leg after an honest party has sent an act to its node."""
         key = (number, region, verb)
         if (known := self._sent.get(key)) is None:
             known = self._sent[key] = self.number(self._send(self.states[number], region, verb))
@@ -122,38 +122,38 @@ class LegWorld(ABC):
         """What a party's node shows.
 
         Args:
-            lags: the node shows nothing yet that is not final.
-            public: the preimage is public on this layer, by another swap.
+            lags: the node only shows what is final.
+            public: another swap has made the preimage public on this layer.
         """
         return self._see(self.states[number], region, side, lags, public)
 
     @abstractmethod
     def start(self) -> int:
-        """The leg before anything was done."""
+        """The leg before any act."""
 
     @abstractmethod
     def can_lag(self, number: int, region: int) -> bool:
-        """Whether a node that is behind shows something else than the newest."""
+        """Whether a lagging node shows something else than the newest state."""
 
     @abstractmethod
     def fate(self, number: int) -> Fate:
-        """Where the money is, for good."""
+        """Where the money is, finally."""
 
     @abstractmethod
     def fate_now(self, number: int) -> Fate:
-        """Where the money is by what is newest."""
+        """Where the money is in the newest state."""
 
     @abstractmethod
     def may_land(self, number: int, region: int) -> bool:
-        """Whether an honest payer's funding may still come to hold money."""
+        """Whether an honest payer's funding may still hold money later."""
 
     @abstractmethod
     def is_forgotten(self, number: int) -> bool:
-        """Whether the payer's own node has lost the payment for good."""
+        """Whether the payer's node has lost the payment permanently."""
 
     @abstractmethod
     def is_wrong(self, number: int) -> bool:
-        """Whether what is funded is not what the terms say, so that a payee must not rely on it."""
+        """Whether the funding does not match the terms, so that a payee must not rely on it."""
 
     @abstractmethod
     def _world_moves(self, state: LegState, region: int, accepted: bool) -> list[Move]: ...

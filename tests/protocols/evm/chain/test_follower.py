@@ -1,4 +1,4 @@
-"""The chain is followed without gap or repeat, through reorganisations, long absences and heads that go back."""
+"""Following the chain without gaps or repetitions: reorganisations, long pauses, and heads that go back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from protocols.evm.bob_network import BobNetwork
 
 
 class Following:
-    """A follower of the network's node, and the chain as its steps tell it."""
+    """A follower of the network's node, and the chain that results from its steps."""
 
     def __init__(self, bob: BobNetwork, after: NodeBlock | None = None) -> None:
         self.rpc = JsonRpc(bob.url, protocol="BOB", pool=ConnectionPoolConfig(), timeout=5)
@@ -107,7 +107,7 @@ async def test_a_reorganisation_below_where_it_began_hands_out_the_whole_branch(
     assert [block.hash for block in step.added] == hashes(bob, step.removed[0].number - 4)
 
 
-async def test_a_head_of_another_finality_is_told_without_blocks(bob: BobNetwork, following: Following) -> None:
+async def test_a_head_of_another_finality_is_reported_without_blocks(bob: BobNetwork, following: Following) -> None:
     bob.node.set_finality(0, 0)
     await following.step()
     bob.node.set_finality(1, 1)
@@ -115,7 +115,9 @@ async def test_a_head_of_another_finality_is_told_without_blocks(bob: BobNetwork
     assert (step.removed, step.added, step.heads.finalized.number) == ((), (), 1)
 
 
-async def test_any_mix_of_blocks_and_reorganisations_is_told_as_it_is(bob: BobNetwork, following: Following) -> None:
+async def test_any_mix_of_blocks_and_reorganisations_is_reported_correctly(
+    bob: BobNetwork, following: Following
+) -> None:
     bob.node.set_finality(0, 0)
     first = bob.node.chain.head.number
     await following.step()
@@ -181,19 +183,19 @@ async def test_blocks_that_do_not_follow_each_other_are_a_bad_answer(
     async def another_branch(ref: object) -> NodeBlock | None:
         if ref == head.number - 1:
             return head
-        return await block(ref)  # type: ignore[arg-type]  # whatever the follower asks for
+        return await block(ref)  # type: ignore[arg-type]  # a fake node
 
     monkeypatch.setattr(following.node, "block", another_branch)
     with pytest.raises(BadAnswer, match="do not follow each other"):
         await following.step()
 
 
-async def test_another_chain_is_told_as_an_error_and_not_as_a_reorganisation(bob: BobNetwork) -> None:
+async def test_another_chain_is_reported_as_an_error_and_not_as_a_reorganisation(bob: BobNetwork) -> None:
     elsewhere = NodeBlock(header=(await _head(bob)).header, hash=bytes(32))
     following = Following(bob, elsewhere)
     try:
         bob.node.mine()
-        with pytest.raises(BadAnswer, match="nothing that was seen is on the node's chain"):
+        with pytest.raises(BadAnswer, match="none of the earlier blocks is on the node's chain"):
             await following.step()
     finally:
         await following.aclose()

@@ -1,4 +1,4 @@
-"""Logs and heads are followed without gap or repeat, whatever the chain, the node and the connection do."""
+"""Following logs and heads without gaps or repetitions, despite reorganisations, lying nodes and lost connections."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Where = tuple[bytes, str, int]
 
 
 class Chain:
-    """The node of a network, with blocks that a test makes."""
+    """A network's node, whose blocks the test makes."""
 
     def __init__(self, bob: BobNetwork) -> None:
         self.bob = bob
@@ -41,7 +41,7 @@ class Chain:
         return self.bob.node.chain.head.number
 
     def transfer(self, times: int = 1) -> None:
-        """Put transfers into the pool; each logs once."""
+        """Add transfers to the pool. Each emits one log."""
         account = self.bob.accounts["taker"]
         for _ in range(times):
             state = self.bob.node.chain.state_at(self.bob.node.chain.head)
@@ -55,14 +55,14 @@ class Chain:
         self.bob.node.mine()
 
     def logs(self, first: int) -> list[Where]:
-        """What eth_getLogs says afterwards."""
+        """The result of eth_getLogs afterwards."""
         criteria = {"address": TOKEN, "topics": ["0x" + TRANSFER.hex()], "fromBlock": hex(first), "toBlock": "latest"}
         logs = EvmMethods(self.bob.node, lambda: None).answer("eth_getLogs", [criteria])
         return [(bytes.fromhex(log["blockHash"][2:]), log["transactionHash"], int(log["logIndex"], 16)) for log in logs]
 
 
 class Listener:
-    """What one iterator of logs amounts to: what came and did not go again."""
+    """The logs that one iterator yielded and did not remove again."""
 
     def __init__(self, events: AsyncIterator[LogEvent]) -> None:
         self.events = events
@@ -120,7 +120,7 @@ async def test_logs_from_a_past_block_are_those_of_the_node_and_then_the_new_one
 async def test_without_a_block_to_begin_at_only_later_logs_come(chain: Chain, client: BobClient) -> None:
     chain.block(1)
     steps, listener = client.watch_heads_async(), Listener(transfers(client))
-    # The first step of another iterator shows that the common follower stands at this block.
+    # The first step of another iterator shows that the shared follower has reached this block.
     assert [block.number for block in (await anext(steps)).added] == [chain.height]
     first = chain.height + 1
     coming = asyncio.ensure_future(listener.next())
@@ -168,7 +168,7 @@ async def test_an_iterator_that_began_in_the_past_takes_back_what_was_before_it_
     assert [event.removed for event in listener.history].count(True) == 4
 
 
-async def test_any_mix_of_blocks_reorganisations_and_beginnings_is_told_as_it_is(
+async def test_any_mix_of_blocks_reorganisations_and_starts_is_reported_correctly(
     chain: Chain, client: BobClient
 ) -> None:
     chance, first = random.Random(11), chain.height + 1
@@ -221,7 +221,7 @@ async def test_a_websocket_that_dies_again_and_again_makes_neither_gap_nor_repea
     chain: Chain, bob: BobNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(head_notices, "_BACK_OFF", lambda _: 0.0)
-    # Only notices and new connections wake it: the next look would come in an hour.
+    # Only notices and new connections wake it: the next poll would be in an hour.
     client = await bob.client("taker", websocket_url=bob.url.replace("http", "ws"), poll_interval_seconds=3600.0)
     bob.faults.set("drop_reply", method="eth_subscription", count=10)
     first = chain.height + 1
@@ -259,7 +259,7 @@ async def test_a_thousand_subscribers_share_one_websocket_and_the_requests_of_on
         await asyncio.gather(*waiting)
         costs.append(len(b"".join(requests_seen).split(b'"method"')) - before)
     assert len(bob.node.watchers) == 1
-    # Three blocks: three calls for each look at the heads, one for each block between, and one for the receipts.
+    # Three blocks: three calls for each read of the heads, one for each block between, and one for the receipts.
     assert max(costs) <= 16, costs
 
 
@@ -353,7 +353,7 @@ async def test_a_node_that_stays_away_is_said_to_every_iterator(chain: Chain, cl
     assert (await anext(client.watch_heads_async())).added
 
 
-# Nodes that lie.
+# Lying nodes.
 
 
 def altered(client: BobClient, monkeypatch: pytest.MonkeyPatch, change: Any) -> None:
@@ -411,7 +411,7 @@ async def test_a_block_that_went_before_its_logs_were_read_is_no_error_and_no_ga
     async def block_receipts(ref: int | bytes) -> Any:
         if node.chain.head.hash == gone:
             node.reorganise(1, keep_transactions=True)
-        # As of a node that forgets what is on no chain.
+        # As a node that forgets blocks of abandoned branches.
         return None if ref == gone else await read(ref)
 
     monkeypatch.setattr(client._node, "block_receipts", block_receipts)
@@ -425,7 +425,7 @@ async def test_a_block_that_went_before_its_logs_were_read_is_no_error_and_no_ga
     assert [event.removed for event in listener.history] == [False, False]
 
 
-# What is asked for.
+# Arguments.
 
 
 async def test_topics_choose_as_eth_getlogs_does(chain: Chain, client: BobClient) -> None:

@@ -1,4 +1,4 @@
-"""Evidence made from a node's answers: all of a block share the work, and a node that lies makes none."""
+"""Evidence from a node's answers: all logs of a block share the work, and lies are detected."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def receipt_answer(index: int) -> dict[str, Any]:
 
 @dataclass
 class Chain:
-    """One block, as the node tells it."""
+    """The node's answer about one block."""
 
     block: dict[str, Any] | None = field(default_factory=block_answer)
     receipts: list[dict[str, Any]] | None = field(
@@ -132,7 +132,7 @@ async def test_a_caller_that_is_cancelled_leaves_the_block_to_the_others(chain: 
     assert all(isinstance(other, EvmReceiptEvidence) for other in others)
 
 
-async def test_receipts_that_do_not_give_the_root_are_refused_and_asked_for_anew(
+async def test_receipts_that_do_not_match_the_root_are_refused_and_read_again(
     chain: Chain, proven: ProvenReceipts
 ) -> None:
     assert chain.receipts is not None
@@ -152,7 +152,7 @@ async def test_receipts_that_do_not_give_the_root_are_refused_and_asked_for_anew
 @pytest.mark.parametrize("missing", ["block", "receipts"])
 async def test_a_block_that_is_gone_is_worth_another_try(chain: Chain, proven: ProvenReceipts, missing: str) -> None:
     setattr(chain, missing, None)
-    with pytest.raises(BadAnswer, match="not on the chain") as caught:
+    with pytest.raises(BadAnswer, match="no longer on the chain") as caught:
         await proven.evidence(found(0))
     assert caught.value.retryable
 

@@ -1,4 +1,4 @@
-"""Estimates: the parts of a fee, refusals with amounts and reasons, and what the node is never shown."""
+"""Estimates: the parts of a fee, refusals with amounts and reasons, and data that the node never sees."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def test_a_transfers_estimate_is_what_it_then_costs(bob: BobNetwork) -> No
     assert estimate.total < estimate.most < START_WEI
     status = await taker.submit_transaction_async(request)
     mined = await taker.wait_for_status_async(status.tx_id)
-    # The base fee falls by up to an eighth in an empty block, and the estimate's gas is the least that is enough.
+    # The base fee falls by up to an eighth in an empty block, and the estimated gas is the minimum.
     assert mined.fee is not None
     assert mined.fee <= estimate.total <= mined.fee * 3 // 2
 
@@ -69,7 +69,7 @@ async def test_signed_bytes_and_requests_with_a_gas_limit_are_not_shown_to_the_n
     limited = EvmTransactionRequest(to=SOMEBODY, data=SECRET, gas_limit=90_000)
     assert (await taker.estimate_fee_async(limited)).gas == 90_000
     assert not any(SECRET.hex() in body.decode() for body in requests_seen)
-    # So that the line above could fail: without a limit the node has to see what it estimates.
+    # This shows that the line above can fail: without a limit the node sees the data.
     await taker.estimate_fee_async(EvmTransactionRequest(to=SOMEBODY, data=SECRET))
     assert any(SECRET.hex() in body.decode() for body in requests_seen)
 

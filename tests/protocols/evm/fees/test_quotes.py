@@ -1,4 +1,4 @@
-"""Prices: the cap and what it does not hold back, and what is kept for later."""
+"""Prices: the cap, acts that ignore it, and reserves."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def test_a_cap_refuses_a_send_and_never_a_claim(bob: BobNetwork) -> None:
     rpc = JsonRpc(bob.url, protocol="BOB", pool=ConnectionPoolConfig(), timeout=5)
     fees = Fees(EvmNode(rpc, "BOB"), bob.settings(max_fee_per_gas=1_500_000), BOB_FACTS)
     try:
-        with pytest.raises(FundsRulesError, match="the limit max_fee_per_gas is 1500000") as refused:
+        with pytest.raises(FundsRulesError, match="more than max_fee_per_gas, which is 1500000") as refused:
             await fees.quote()
         assert refused.value.code == "fee_cap"
         urgent = await fees.urgent_quote()
@@ -52,7 +52,7 @@ async def test_a_price_is_never_above_the_cap(bob: BobNetwork) -> None:
         await rpc.aclose()
 
 
-async def test_many_who_ask_at_once_share_one_look_at_the_prices(bob: BobNetwork, requests_seen: list[bytes]) -> None:
+async def test_concurrent_calls_share_one_read_of_the_prices(bob: BobNetwork, requests_seen: list[bytes]) -> None:
     rpc = JsonRpc(bob.url, protocol="BOB", pool=ConnectionPoolConfig(), timeout=5)
     fees = Fees(EvmNode(rpc, "BOB"), bob.settings(), BOB_FACTS)
     try:

@@ -1,4 +1,4 @@
-"""Prices of what waits: left behind by the base fee or near its deadline it is offered anew, at what nodes accept."""
+"""Prices of replacements: if the base fee rises or the deadline is near, at prices that nodes accept."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_the_lowest_bump_is_a_tenth_more_of_both_rounded_up(fee: int, tip: int) 
     assert not is_bump(Price(new.max_fee_per_gas, new.max_priority_fee_per_gas - 1), old)
 
 
-def test_what_the_base_fee_lets_in_and_has_time_goes_on_waiting() -> None:
+def test_a_price_above_the_base_fee_stays_while_there_is_time() -> None:
     assert next_price(price_at(1_000_000), market(1_000_000), CALM) is None
     assert next_price(price_at(1_000_000), market(3_000_000), CALM) is None
 
@@ -56,7 +56,7 @@ def test_the_tip_doubles_each_time_that_half_of_the_last_two_hours_is_over(secon
 
 
 @given(WEI, WEI, WEI, WEI, st.integers(-1_000, 20_000))
-def test_whatever_is_offered_anew_is_accepted_and_not_offered_a_second_time(
+def test_every_new_price_is_accepted_by_nodes_and_not_raised_twice(
     fee: int, tip: int, base_fee: int, market_tip: int, seconds_left: int
 ) -> None:
     previous, now = Price(fee + tip, tip), market(base_fee, market_tip)
@@ -84,7 +84,7 @@ def test_a_replacements_price_is_a_bump_within_the_cap_or_refused_with_a_reason(
     try:
         price = replacement_price(before, market, offer, CAP)
     except (FundsRulesError, TransactionError):
-        # Left to the client, it is refused only where even the smallest bump is above the cap.
+        # The client's own price is refused only if even the smallest increase is above the cap.
         assert offer != Offer() or bumped(before).max_fee_per_gas > CAP
         return
     assert is_bump(price, before)

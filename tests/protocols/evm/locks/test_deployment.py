@@ -81,7 +81,7 @@ async def test_a_chain_that_computes_sha256_wrongly_is_refused(bob: BobNetwork, 
 
 
 async def test_other_code_at_the_address_is_refused(bob: BobNetwork) -> None:
-    with pytest.raises(FundsRulesError, match="not that of the HTLC"):
+    with pytest.raises(FundsRulesError, match="is not the HTLC contract"):
         await checked(answers(bob, PROBE) | {"eth_getCode": "0x6000"})
 
 

@@ -1,4 +1,4 @@
-"""An act whose journal entry could not be written leaves nothing behind: its nonces are free, and it is never sent."""
+"""An act whose journal entry could not be written is never sent, and its nonces are free."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def test_a_discarded_act_is_never_sent_and_has_failed(bob: BobNetwork) -> 
     assert len(bob.sent()) == 4
 
 
-async def test_an_act_that_is_made_anew_of_the_same_bytes_is_sent(bob: BobNetwork) -> None:
+async def test_an_act_that_is_prepared_again_with_the_same_bytes_is_sent(bob: BobNetwork) -> None:
     taker = await bob.client("taker")
     act = await taker.legs.prepare(Verb.FUND, bob.htlc(SECRET))
     taker.legs.discard(act)
@@ -102,7 +102,7 @@ async def test_an_approval_that_another_act_carries_too_stays_with_that(bob: Bob
     second = await taker.legs.prepare(Verb.FUND, bob.htlc(OTHER))
     taker.legs.discard(first)
     await taker.legs.perform(second)
-    # The first lock's nonce lies before the second one's: it is filled at once.
+    # The first lock's nonce is below the second one's, so it is filled at once.
     await taker.transfer_asset_async(ETH, 1, SOMEBODY)
     bob.node.mine()
     assert await taker.legs.act_status(second) is ActStatus.DONE

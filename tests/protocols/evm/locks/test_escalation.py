@@ -1,4 +1,4 @@
-"""Claims and refunds that wait are offered anew with the same nonce; a cap or a full chain never holds them back."""
+"""Pending claims and refunds are replaced with the same nonce, despite a fee cap or full blocks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from protocols.evm.bob_network import START, BobNetwork
 
 SECRET = Preimage(bytes(range(32)))
 BURN_ALL_GAS = b"\xfe"
-"""Code that is invalid: whoever creates a contract by it pays for all the gas of the transaction."""
+"""Invalid code: creating a contract with it uses all gas of the transaction."""
 GWEI = 1_000_000_000
 DAY = 86_400
 SOMEBODY = "0x" + "05" * 20
@@ -31,7 +31,7 @@ def last(act: Json) -> SignedTransaction:
 
 
 def fill_blocks(bob: BobNetwork, until_base_fee: int) -> None:
-    """Full blocks, paid for by someone else, until the base fee is there."""
+    """Fill blocks from another account until the base fee has this value."""
     account = bob.accounts["deployer"]
     while bob.node.chain.next_base_fee() < until_base_fee:
         nonce = bob.node.chain.state_at(bob.node.chain.head).get_nonce(Address(account.address))
@@ -41,7 +41,7 @@ def fill_blocks(bob: BobNetwork, until_base_fee: int) -> None:
 
 
 async def locked(bob: BobNetwork) -> Htlc:
-    """A lock of the taker's for the provider, and from now on blocks only when the test makes them."""
+    """A lock by the taker for the provider. From then on, only the test makes blocks."""
     htlc, taker = bob.htlc(SECRET, deadline=START + DAY), await bob.client("taker")
     await taker.legs.perform(await taker.legs.prepare(Verb.FUND, htlc))
     bob.maker.set_enabled(False)
@@ -60,7 +60,7 @@ async def test_what_the_base_fee_leaves_behind_is_mined_at_a_higher_price_beyond
     fill_blocks(bob, last(act).transaction.max_fee_per_gas + 1)
     assert await provider.legs.act_status(act) is ActStatus.UNDER_WAY
 
-    # A new client: the other one's prices may be two seconds old.
+    # A new client, because the prices of the other one may be two seconds old.
     provider = await bob.client("provider", max_fee_per_gas=3_000_000)
     again = await provider.legs.repriced(act, htlc)
     assert again is not None
@@ -78,7 +78,7 @@ async def test_what_the_base_fee_leaves_behind_is_mined_at_a_higher_price_beyond
     assert last(act).hash not in bob.sent()
 
 
-async def test_the_refund_after_the_deadline_is_offered_anew_too(bob: BobNetwork) -> None:
+async def test_the_refund_after_the_deadline_is_repriced_too(bob: BobNetwork) -> None:
     htlc, taker = await locked(bob), await bob.client("taker")
     bob.node.advance_time(DAY + 100)
     act = await taker.legs.prepare(Verb.RECLAIM, htlc)
@@ -103,7 +103,7 @@ async def test_the_new_price_speaks_for_the_old_one_if_that_is_mined_after_all(b
     with pytest.raises(Exception, match="nonce too low"):
         await provider.legs.perform(again)
     assert await provider.legs.act_status(again) is ActStatus.DONE
-    # The nonce stays used: what comes next takes the one after it.
+    # The nonce stays used: the next transaction takes the following one.
     bob.maker.set_enabled(True)
     tx_id = await provider.transfer_asset_async(ETH, 1, "0x" + "05" * 20)
     assert (await provider.get_transaction_status_async(tx_id)).depth is not None
@@ -116,7 +116,7 @@ async def test_a_claim_raises_what_was_sent_before_it_and_holds_it_up_beyond_the
     act = await provider.legs.prepare(Verb.COLLECT, htlc, SECRET)
     await provider.legs.perform(act)
     fill_blocks(bob, last(act).transaction.max_fee_per_gas + 1)
-    provider._fees._prices._until = 0.0  # As if two seconds had gone by: prices are asked for anew.
+    provider._fees._prices._until = 0.0  # As if two seconds had gone by: prices are read again.
     again = await provider.legs.repriced(act, htlc)
     assert again is not None
     await provider.legs.perform(again)
@@ -156,7 +156,7 @@ async def test_no_more_is_offered_than_the_account_can_pay(bob: BobNetwork, monk
     assert again is not None
     assert 1.1 * offered < last(again).transaction.max_fee_per_gas <= 2 * offered
     have = gas * offered
-    with pytest.raises(InsufficientFunds, match="cannot offer more"):
+    with pytest.raises(InsufficientFunds, match="cannot pay more"):
         await provider.legs.repriced(act, htlc)
 
 

@@ -1,4 +1,4 @@
-"""Gas is kept for each open swap from its agreement to its end, against new swaps only."""
+"""Gas is reserved for each open swap from its agreement to its end, and only new swaps are refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from layer2.protocols.evm.fees.quotes import FeeQuote
 from layer2.protocols.evm.locks import gas_reserves
 from protocols.evm.bob_network import BobNetwork
 
-# At this price what a lock may need takes two sevenths of the account's ETH, so three locks can be finished.
+# At this price a lock may need two sevenths of the account's ETH, so three locks can be finished.
 THREE_FIT = START_WEI // (7 * (CLAIM_GAS + REFUND_GAS))
 
 
@@ -94,7 +94,7 @@ async def test_what_was_asked_at_once_counts_together_and_what_came_to_nothing_i
     asked = [is_refused(provider, htlc(bob, number)) for number in range(4)]
     assert sorted(await asyncio.gather(*asked)) == [False, False, False, True]
     provider.legs.free(htlc(bob, 0))
-    monkeypatch.setattr(gas_reserves, "_ASKED_SECONDS", 0.0)
+    monkeypatch.setattr(gas_reserves, "_CHECKED_SECONDS", 0.0)
     assert not await is_refused(provider, htlc(bob, 0))
-    # That one is forgotten already.
+    # The reservation of that swap has expired.
     assert not await is_refused(provider, htlc(bob, 3))

@@ -1,4 +1,4 @@
-"""Acts on locks: a lock, its claim, its release, its refund, and what is refused."""
+"""Acts on locks: fund, claim, release, refund, and refusals."""
 
 from __future__ import annotations
 
@@ -150,10 +150,10 @@ async def test_a_hash_is_funded_once_by_one_key_until_the_first_funding_is_over(
     taker, provider = await bob.client("taker"), await bob.client("provider")
     first, second = bob.htlc(SECRET), bob.htlc(SECRET, amount=5)
     await taker.legs.perform(await taker.legs.prepare(Verb.FUND, first))
-    with pytest.raises(FundsRulesError, match="locked under the same payment hash before"):
+    with pytest.raises(FundsRulesError, match="already locked under this payment hash"):
         await taker.legs.prepare(Verb.FUND, second)
     await provider.legs.perform(await provider.legs.prepare(Verb.RELEASE, first))
-    with pytest.raises(FundsRulesError, match="locked under the same payment hash before"):
+    with pytest.raises(FundsRulesError, match="already locked under this payment hash"):
         await taker.legs.prepare(Verb.FUND, second)
     bob.node.mine(4)
     await taker.legs.perform(await taker.legs.prepare(Verb.FUND, second))
@@ -234,7 +234,7 @@ async def test_performing_an_act_twice_is_harmless(bob: BobNetwork) -> None:
     assert len(bob.sent()) == 6
 
 
-async def test_a_lock_that_is_reorganised_away_is_not_there_and_comes_back_by_its_act(bob: BobNetwork) -> None:
+async def test_a_lock_that_a_reorganisation_removes_is_restored_by_its_act(bob: BobNetwork) -> None:
     taker, htlc = await bob.client("taker"), bob.htlc(SECRET)
     act = await taker.legs.prepare(Verb.FUND, htlc)
     await taker.legs.perform(act)
@@ -337,7 +337,7 @@ async def test_an_act_that_is_never_performed_holds_nothing_up_for_long(
     forgotten = await provider.legs.prepare(Verb.COLLECT, bob.htlc(SECRET), SECRET)
     tx_id = await provider.transfer_asset_async(ETH, 1, to_checksum(b"\x05" * 20))
     assert (await provider.wait_for_status_async(tx_id, timeout=5)).state is TxState.INCLUDED
-    with pytest.raises(TransactionError, match="its nonce was given to another"):
+    with pytest.raises(TransactionError, match="its nonce was freed"):
         await provider.legs.perform(forgotten)
     assert await provider.legs.act_status(forgotten) is ActStatus.FAILED
     await provider.legs.perform(await provider.legs.prepare(Verb.COLLECT, bob.htlc(SECRET), SECRET))
@@ -346,7 +346,7 @@ async def test_an_act_that_is_never_performed_holds_nothing_up_for_long(
 
 @pytest.fixture
 def pruned(bob: BobNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The node keeps the state after its newest block alone."""
+    """The node keeps only the state after its newest block."""
     answer = bob.node.calls.call
 
     def call(request: CallRequest, block: MinedBlock, overrides: Overrides) -> bytes:

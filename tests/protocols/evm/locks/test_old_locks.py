@@ -1,4 +1,4 @@
-"""A lock that is older than events are looked for stays readable, claimable and refundable after a restart."""
+"""A lock that is older than the searched blocks can be read, claimed and refunded after a restart."""
 
 from __future__ import annotations
 
@@ -90,5 +90,5 @@ async def test_a_node_that_hides_the_event_of_a_recent_lock_is_not_believed(
         return []
 
     monkeypatch.setattr(taker._node, "logs", nothing)
-    with pytest.raises(BadAnswer, match="does not find it"):
+    with pytest.raises(BadAnswer, match="does not find"):
         await taker.legs.observe(bob.htlc(SECRET), Side.PAYER)

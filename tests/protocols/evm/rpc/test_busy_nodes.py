@@ -1,4 +1,4 @@
-"""JSON-RPC to a node that is busy, away for a moment, limited, or wants smaller batches."""
+"""JSON-RPC to a node that is busy, briefly unreachable, rate-limited, or needs smaller batches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Script = Callable[[Calls], Any]
 
 
 def status_first(times: int, status: int, **headers: str) -> Script:
-    """Some requests get this HTTP status, those after them their answer."""
+    """Answer some requests with this HTTP status, and the later ones normally."""
     left = times
 
     def script(calls: Calls) -> web.StreamResponse | bytes:
@@ -33,7 +33,7 @@ def status_first(times: int, status: int, **headers: str) -> Script:
 
 
 def error_first(times: int, error: dict[str, Any]) -> Script:
-    """Some requests get this error for their first call, those after them their answer."""
+    """Answer the first call of some requests with this error, and the later requests normally."""
     left = times
 
     def script(calls: Calls) -> bytes:
@@ -109,7 +109,7 @@ async def test_retry_after_as_a_date_is_compared_with_the_servers_own_clock() ->
 
 
 @pytest.mark.parametrize("value", ["soon", "", "-5", "9" * 400, "Thu, 99 Jan 2032 00:00:00 GMT"])
-async def test_a_retry_after_that_makes_no_sense_stops_nobody_for_long(value: str) -> None:
+async def test_an_invalid_retry_after_stops_calls_only_briefly(value: str) -> None:
     async with scripted_node(status_first(1, 429, **{"Retry-After": value})) as node:
         client = node.client()
         with pytest.raises(NodeUnreachable):
@@ -126,14 +126,14 @@ BUSY = [
 
 
 @pytest.mark.parametrize("error", BUSY, ids=["rate", "compute", "requests", "indexing"])
-async def test_a_call_that_the_node_puts_off_is_asked_again_without_its_neighbours(error: dict[str, Any]) -> None:
+async def test_a_postponed_call_is_asked_again_without_the_rest_of_its_batch(error: dict[str, Any]) -> None:
     async with scripted_node(error_first(2, error)) as node:
         assert await asked(node.client(retry_seconds=10), 3) == [0, 1, 2]
         assert node.sizes == [3, 1, 1]
 
 
 @pytest.mark.parametrize("error", BUSY, ids=["rate", "compute", "requests", "indexing"])
-async def test_what_the_node_puts_off_for_too_long_is_a_refusal_that_says_it_may_be_asked_again(
+async def test_a_call_that_the_node_postpones_for_too_long_is_a_retryable_refusal(
     error: dict[str, Any],
 ) -> None:
     async with scripted_node(error_first(100, error)) as node:
@@ -154,7 +154,7 @@ async def test_seconds_that_a_provider_names_in_its_error_stop_the_endpoint() ->
         assert node.sizes == [1]
 
 
-async def test_a_contract_cannot_have_its_callers_wait_by_the_words_of_its_revert() -> None:
+async def test_a_contract_cannot_have_its_callers_wait_by_the_message_of_its_revert() -> None:
     error = {"code": 3, "message": "execution reverted: too many requests", "data": "0x"}
     async with scripted_node(error_first(1, error)) as node:
         with pytest.raises(NodeRefused) as refused:
@@ -177,7 +177,7 @@ async def test_a_whole_batch_that_is_put_off_is_asked_again_whole() -> None:
         assert calls_seen == [3, 3]
 
 
-async def test_nobody_listening_is_asked_again_until_the_time_for_it_is_over() -> None:
+async def test_an_unreachable_node_is_asked_again_until_the_retry_time_is_over() -> None:
     async with scripted_node() as node:
         pass
     client = node.client(retry_seconds=0.3)
@@ -203,7 +203,7 @@ async def test_a_call_that_gives_up_while_the_node_is_left_alone_leaves_nothing(
 
 
 async def settled(client: JsonRpc) -> None:
-    """Wait until the requests that nobody waits for are given up."""
+    """Wait until the requests without callers have ended."""
     while client._under_way:
         await asyncio.wait(client._under_way)
         await asyncio.sleep(0)
@@ -214,7 +214,7 @@ async def test_a_rate_limit_counts_each_call_of_a_batch() -> None:
         client = node.client(max_calls_per_second=50)
         began = asyncio.get_running_loop().time()
         assert await asked(client, 75) == list(range(75))
-        # The first 50 are the bucket's own, the other 25 take half a second.
+        # The limiter allows the first 50 at once; the other 25 take half a second.
         assert asyncio.get_running_loop().time() - began >= 0.45
         assert sorted(node.sizes) == [25, 50]
 
@@ -278,7 +278,7 @@ async def test_sends_that_a_node_refuses_as_a_batch_get_through_when_they_are_ha
         assert results == [0, 1, 2, 3]
 
 
-async def test_a_certificate_file_that_is_none_is_a_configuration_error_and_nobody_waits(tmp_path: Any) -> None:
+async def test_an_invalid_certificate_file_is_a_configuration_error_for_every_caller(tmp_path: Any) -> None:
     pool = ConnectionPoolConfig(ca_file=str(tmp_path / "none.pem"))
     client = JsonRpc("https://127.0.0.1:1", protocol="BOB", pool=pool, timeout=1)
     with pytest.raises(NodeError, match="cannot be read") as error:
@@ -289,7 +289,7 @@ async def test_a_certificate_file_that_is_none_is_a_configuration_error_and_nobo
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_calls_cancelled_at_random_moments_leave_nothing_and_stall_nobody(seed: int) -> None:
+async def test_calls_cancelled_at_random_moments_leave_nothing_and_stall_no_other(seed: int) -> None:
     choice = random.Random(seed)
     before = asyncio.all_tasks()
 

@@ -1,4 +1,4 @@
-"""Several nodes of one layer: which is asked, and what becomes of a write whose node fails."""
+"""Several nodes of one layer: the choice of the node, and sends whose node fails."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CHAIN = 808813
 
 
 class Chain:
-    """What one scripted node says; a test changes it as it goes."""
+    """The answers of one scripted node, which a test may change."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -80,7 +80,7 @@ async def endpoints_of(
 
 
 async def checked(endpoints: Endpoints) -> None:
-    """Wait until the round of looks that the last call began is over."""
+    """Wait for the end of the checks that the last call started."""
     if endpoints._checking is not None:
         await asyncio.wait([endpoints._checking])
 
@@ -115,7 +115,7 @@ async def test_the_first_node_is_asked_again_once_a_look_finds_it_well() -> None
         assert await endpoints.call("m") == "second"
         await checked(endpoints)
         first.status = 200
-        assert await endpoints.call("m") == "second", "nobody has looked yet"
+        assert await endpoints.call("m") == "second", "not checked yet"
         await checked(endpoints)
         assert await endpoints.call("m") == "first"
         await checked(endpoints)
@@ -152,7 +152,7 @@ async def test_a_node_that_lags_too_far_behind_another_is_passed_over(behind: in
         assert await endpoints.call("m") == answered_by
 
 
-async def test_a_node_on_another_chain_with_a_high_head_makes_nobody_lag() -> None:
+async def test_a_node_on_another_chain_with_a_high_head_does_not_make_others_lag() -> None:
     first, second, third = Chain("first"), Chain("second"), Chain("third")
     third.chain_id, third.head = 1, 20_000_000
     async with several(first, second, third) as endpoints:

@@ -1,4 +1,4 @@
-"""A websocket tells sooner of new heads, and whatever goes wrong with it costs time alone."""
+"""A websocket announces new heads earlier, and its failures only cost time."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from protocols.evm.bob_network import BobNetwork
 SUBSCRIBED = '{"jsonrpc":"2.0","id":1,"result":"0x1"}'
 NOTICE = '{"jsonrpc":"2.0","method":"eth_subscription","params":{"subscription":"0x1","result":{"number":"0x1"}}}'
 FOR_EVER = 3600.0
-"""A poll interval that no test waits for."""
+"""A poll interval that is longer than any test."""
 
 
 @dataclass
 class Websocket:
-    """A server that sends ``answers`` after each message; afterwards the test sends what it wants."""
+    """A server that sends ``answers`` after each message. Later messages come from the test."""
 
     url: str = ""
     answers: list[str] = field(default_factory=lambda: [SUBSCRIBED])
@@ -88,7 +88,7 @@ async def notices(server: Websocket, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
 
 
 class Told(asyncio.Queue[None]):
-    """What ``want`` is handed."""
+    """The callback for ``want``."""
 
     def __call__(self) -> None:
         self.put_nowait(None)
@@ -142,14 +142,16 @@ async def test_a_connection_that_ends_is_made_again_and_said_once(
 
 
 @pytest.mark.parametrize("message", ["no JSON", "[1]", '{"id":7}', '{"method":"eth_other"}'])
-async def test_a_message_that_is_no_notice_wakes_nobody(server: Websocket, notices: HeadNotices, message: str) -> None:
+async def test_a_message_that_is_not_a_notice_wakes_no_waiter(
+    server: Websocket, notices: HeadNotices, message: str
+) -> None:
     told = Told()
     notices.want(told)
     socket = await server.next_opened()
     await told.once()
     await socket.send_str(message)
     await socket.send_str(NOTICE)
-    # Either the notice after it comes, or the connection was given up and made again: both wake once.
+    # Either the next notice arrives, or the client reconnects. Both wake the waiter once.
     await told.once()
     assert told.empty()
 
@@ -184,7 +186,7 @@ async def test_closing_leaves_no_task_and_no_connection(server: Websocket, notic
 BACK_OFFS = 6
 
 
-async def test_the_back_off_grows_with_each_failure_and_begins_anew_after_a_steady_connection(
+async def test_the_back_off_grows_with_each_failure_and_resets_after_a_steady_connection(
     server: Websocket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempts: list[int] = []
@@ -246,10 +248,10 @@ REFUSALS: dict[str, tuple[dict[str, object], type[NodeError], str]] = {
 async def test_a_websocket_that_does_not_serve_is_a_typed_error_without_credentials(
     server: Websocket, case: str
 ) -> None:
-    changes, kind, words = REFUSALS[case]
+    changes, kind, message = REFUSALS[case]
     for name, value in changes.items():
         setattr(server, name, value)
-    with pytest.raises(kind, match=words) as refused:
+    with pytest.raises(kind, match=message) as refused:
         await made(server.url, timeout=0.1 if case == "silence" else 5.0).check()
     assert refused.value.__cause__ is None
     assert "ws://127.0.0.1" in refused.value.message
@@ -298,7 +300,7 @@ async def test_a_node_that_cuts_the_websocket_off_is_heard_again(
         while not bob.node.watchers:  # noqa: ASYNC110 - until the node has the subscription
             await asyncio.sleep(0)
         bob.node.mine()
-        # The notice was lost with the connection; having connected again is reason enough to look.
+        # The notice was lost with the connection, but reconnecting also triggers a read.
         await asyncio.wait_for(moved, 5)
 
 
@@ -316,5 +318,5 @@ async def test_initializing_names_a_websocket_that_refuses_and_a_claim_does_not_
 ) -> None:
     bob.faults.set("error", method="eth_subscribe", status=401)
     client = await bob.client("taker", websocket_url=websocket_of(bob))
-    assert "is not used for now, heads are polled: [authentication]" in caplog.text
+    assert "is not available, so heads are polled: [authentication]" in caplog.text
     assert (await client.legs.read_clock()).height >= 0

@@ -1,4 +1,4 @@
-"""JSON-RPC to a node that answers well, badly, late or not at all."""
+"""JSON-RPC to a node with correct, wrong, late or missing answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SEND = "eth_sendRawTransaction"
 
 
 def answered(calls: Calls, change: Any) -> bytes:
-    """The list of right answers after ``change`` has spoilt it."""
+    """The correct answers after ``change``."""
     answers = [{"jsonrpc": "2.0", "id": call["id"], "result": call["params"][0]} for call in calls]
     return orjson.dumps(change(answers))
 
@@ -102,7 +102,7 @@ def too_large(limit: int) -> Any:
     return script
 
 
-async def test_a_batch_that_is_refused_as_a_whole_hangs_nobody_and_teaches_the_limit() -> None:
+async def test_a_batch_that_is_refused_as_a_whole_is_divided_and_teaches_the_limit() -> None:
     async with scripted_node(too_large(30)) as node:
         client = node.client()
         assert await asked(client, 100) == list(range(100))
@@ -158,7 +158,7 @@ async def test_no_more_sends_than_a_pool_keeps_overtake_one_that_is_held_up() ->
         client = node.client()
         sends = [asyncio.ensure_future(client.call(SEND, number)) for number in range(200)]
         assert await asyncio.gather(*sends[32:64]) == list(range(32, 64))
-        # What a read meets at the node, any send that left before it would have met too.
+        # The node would have received any earlier send before this read.
         await client.call("m", -1)
         assert sum(call["method"] == SEND for calls in node.requests for call in calls) == 64
         held.set()
@@ -226,7 +226,7 @@ async def test_http_statuses_are_typed_errors(status: int, kind: type[NodeError]
         assert error.value.outcome is send_outcome
 
 
-async def test_the_nodes_own_error_keeps_its_code_and_words() -> None:
+async def test_the_nodes_own_error_keeps_its_code_and_message() -> None:
     error = {"code": -32000, "message": "nonce\x1b[31m too low\n" + "x" * 1000}
     body = orjson.dumps({"jsonrpc": "2.0", "id": 1, "error": error})
     async with scripted_node(lambda calls: body) as node:
@@ -312,7 +312,7 @@ async def test_a_body_that_drips_slowly_ends_at_the_same_time() -> None:
         await runner.cleanup()
 
 
-async def test_nobody_listening_is_unreachable_and_nothing_was_sent() -> None:
+async def test_a_closed_port_is_unreachable_and_nothing_was_sent() -> None:
     async with scripted_node() as node:
         client = node.client()
         url = node.url
@@ -363,7 +363,7 @@ async def test_a_cancelled_call_leaves_its_neighbours_their_answers() -> None:
         assert all(isinstance(result, asyncio.CancelledError) for result in results[::2])
 
 
-async def test_requests_that_nobody_waits_for_free_their_connections_at_once() -> None:
+async def test_requests_without_callers_free_their_connections_at_once() -> None:
     stalled = True
 
     async def script(calls: Calls) -> web.Response:
@@ -410,7 +410,7 @@ def test_a_url_that_is_none_is_a_configuration_error(url: str) -> None:
 async def test_a_few_reads_wait_for_more_only_while_the_node_has_several_requests_and_only_for_a_moment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Longer than this machine may pause between two lines of the test.
+    # Longer than a slow machine may pause between two lines of the test.
     monkeypatch.setattr("layer2.protocols.evm.rpc.json_rpc._GATHERING_SECONDS", 0.3)
     busy = asyncio.Event()
 
@@ -428,7 +428,7 @@ async def test_a_few_reads_wait_for_more_only_while_the_node_has_several_request
         later = [asyncio.create_task(client.call("m", number)) for number in range(2)]
         await asyncio.sleep(0)
         later.append(asyncio.create_task(client.call("m", 2)))
-        # The four are still at the node: the moment is over, and the three have gone together.
+        # The four are still unanswered. The waiting time has ended, and the three left together.
         assert await asyncio.wait_for(asyncio.gather(*later), 5) == [0, 1, 2]
         assert node.sizes == [1, 1, 1, 1, 3]
         busy.set()

@@ -1,4 +1,4 @@
-"""Answers of the right form that cannot be right: another block, another receipt, heads that contradict each other."""
+"""Well-formed wrong answers: another block, another receipt, contradicting heads."""
 
 from __future__ import annotations
 

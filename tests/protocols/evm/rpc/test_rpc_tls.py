@@ -1,4 +1,4 @@
-"""JSON-RPC over TLS: whom the client believes."""
+"""JSON-RPC over TLS: the certificates that the client accepts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from layer2.protocols.evm.rpc.json_rpc import JsonRpc
 
 
 def write_certificate(directory: Path) -> tuple[Path, Path]:
-    """A certificate for the loopback that is its own authority, and its key."""
+    """A self-signed certificate for the loopback address, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
     now = datetime.now(UTC)

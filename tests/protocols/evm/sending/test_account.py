@@ -1,4 +1,4 @@
-"""What a node's pool loses is handed in again; other wallets of the same key are put up with; no nonce is missing."""
+"""Lost transactions are sent again, other wallets may use the same key, and no nonce is missing."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def test_what_the_pool_lost_is_handed_in_again_by_a_later_send(
     bob.maker.set_enabled(False)
     lost = [await pay(taker) for _ in range(3)]
     bob.node.pool = TransactionPool()
-    # Less than half a minute later nothing is asked; then it is, once.
+    # There is no check within half a minute; then there is one.
     later = await pay(taker)
     await mended(taker)
     assert len(bob.node.pool) == 1
@@ -89,7 +89,7 @@ async def test_what_the_pool_lost_is_handed_in_again_while_it_is_watched(
 
         await until(is_back, "the transaction is handed in again", seconds=5)
         bob.node.mine()
-        # It may have been seen to be gone, and to be back.
+        # The watch may have reported the loss and the return.
         while (await anext(statuses)).state is not TxState.INCLUDED:
             pass
     assert received(bob) == 1
@@ -104,7 +104,7 @@ async def test_what_a_reorganisation_forgot_is_handed_in_again(bob: BobNetwork) 
     assert received(bob) == 3
     bob.node.reorganise(1, keep_transactions=False)
     assert received(bob) == 0
-    taker._account.look_after()
+    taker._account.check_for_lost()
     await mended(taker)
     bob.node.mine()
     statuses = await taker.get_transaction_statuses_async(tx_ids)
@@ -132,7 +132,7 @@ async def test_what_is_final_is_not_kept(bob: BobNetwork) -> None:
     assert len(taker._account._ledger.unmined) == 1
     bob.node.set_finality(None, None)
     bob.node.mine(30)
-    taker._account.look_after()
+    taker._account.check_for_lost()
     await mended(taker)
     assert len(taker._account._ledger.unmined) == 0
 
@@ -146,7 +146,7 @@ async def test_a_lost_transaction_whose_nonce_another_wallet_used_is_dropped_and
     bob.node.pool = TransactionPool()
     bob.node.send(foreign(bob, next_nonce(bob)))
     bob.node.mine()
-    taker._account.look_after()
+    taker._account.check_for_lost()
     await mended(taker)
     status = await taker.get_transaction_status_async(tx_id)
     assert (status.state, status.replaced_by) == (TxState.DROPPED, None)
@@ -155,12 +155,12 @@ async def test_a_lost_transaction_whose_nonce_another_wallet_used_is_dropped_and
     assert received(bob) == 1
 
 
-async def test_nonces_go_on_after_another_wallet_used_the_key(bob: BobNetwork) -> None:
+async def test_nonces_continue_after_another_wallet_used_the_key(bob: BobNetwork) -> None:
     taker = await bob.client("taker")
     bob.maker.set_enabled(False)
     for ahead in range(3):
         bob.node.send(foreign(bob, next_nonce(bob) + ahead))
-    # Its nonces are waiting in the pool: ours would have to outbid them, which is not what was asked for.
+    # Its transactions are in the pool. The client must not outbid them.
     with pytest.raises(TransactionError) as used:
         await pay(taker)
     assert used.value.code == "nonce_used"
@@ -175,12 +175,12 @@ async def test_two_clients_of_one_key_pay_what_they_say_and_leave_no_gap(bob: Bo
     results = await asyncio.gather(*[pay(client) for _ in range(20) for client in clients], return_exceptions=True)
     paid = [result for result in results if isinstance(result, str)]
     refused = [result for result in results if not isinstance(result, str)]
-    # The same payment with the same nonce is the same transaction, and counts for one of the two that asked for it.
+    # The same payment with the same nonce is the same transaction, and counts for only one of the two requests.
     assert {getattr(error, "code", repr(error)) for error in refused} <= {"nonce_used", "not_alone"}
     assert len(set(paid)) == len(paid) >= 20
     bob.maker.set_enabled(True)
     for client, amount in zip(clients, (100, 1000), strict=True):
-        # What the other one sent meanwhile is learnt from the refusal, and the next one goes on after it.
+        # The refusal shows that the other wallet used the nonce, and the next transaction takes a later one.
         with contextlib.suppress(TransactionError):
             await client.transfer_asset_async(ETH, amount, SOMEBODY)
         last = await client.transfer_asset_async(ETH, amount, SOMEBODY)
@@ -237,7 +237,7 @@ def test_the_newest_transaction_of_a_nonce_counts_and_is_not_taken_for_the_one_b
     assert (unmined.taken(), unmined.doubted()) == ([signed(3, 1)], [])
 
 
-def test_they_are_told_by_nonce_and_forgotten_when_final() -> None:
+def test_they_are_listed_by_nonce_and_forgotten_when_final() -> None:
     unmined = Unmined()
     for nonce in (9, 7, 8):
         unmined.take(signed(nonce))

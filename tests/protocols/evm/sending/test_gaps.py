@@ -1,4 +1,4 @@
-"""What waits behind a nonce that no transaction has is mined soon: the gap is filled, and nothing else is replaced."""
+"""Missing nonces are filled, so that later transactions are mined, and no transaction is replaced."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def claims(client: BobClient, htlcs: list[Htlc]) -> list[Json]:
 
 
 async def done(client: BobClient, act: Json) -> ActStatus:
-    """What became of an act, once it is in a block."""
+    """The status of an act, once it is in a block."""
 
     async def is_decided() -> bool:
         return await client.legs.act_status(act) is not ActStatus.UNDER_WAY
@@ -70,7 +70,7 @@ async def test_a_claim_behind_three_acts_whose_journal_failed_is_mined_while_run
     assert [nonce(act) for act in (*unsent, claim)] == [0, 1, 2, 3]
     await provider.legs.perform(claim)
     assert await done(provider, claim) is ActStatus.DONE
-    # What never left is known never to land, and is made anew.
+    # An act that was never sent is known to have failed, and is prepared again.
     assert [await provider.legs.act_status(act) for act in unsent] == [ActStatus.FAILED] * 3
     again = await provider.legs.prepare(Verb.COLLECT, htlcs[0], secret(0))
     await provider.legs.perform(again)
@@ -104,11 +104,11 @@ async def test_a_lost_claim_that_is_handed_in_again_after_a_restart_has_its_gap_
 async def test_filling_a_gap_replaces_no_other_claim_of_an_earlier_run(bob: BobNetwork) -> None:
     provider, htlcs = await bob.client("provider", priority_fee_per_gas=1_000), await locked(bob, 4)
     acts = await claims(provider, htlcs)
-    # In the pool are 1 and 3; 0 and 2 were never sent.
+    # The pool has 1 and 3. 0 and 2 were never sent.
     await provider.legs.perform(acts[1])
     await provider.legs.perform(acts[3])
     await provider.aclose()
-    # At this price a filler would outbid the claim with nonce 1, if one were made for it.
+    # At this price a filler would outbid the claim with nonce 1.
     again = await bob.client("provider", priority_fee_per_gas=1_000_000)
     assert await again.legs.act_status(acts[3]) is ActStatus.UNDER_WAY
     assert await done(again, acts[3]) is ActStatus.DONE
@@ -158,7 +158,7 @@ async def test_a_new_act_does_not_take_the_nonce_of_a_claim_that_is_found_in_the
     first = await again.legs.prepare(Verb.COLLECT, htlcs[0], secret(0))
     clash = await again.legs.prepare(Verb.RELEASE, htlcs[0])
     assert (nonce(first), nonce(clash)) == (0, 1)
-    # Before the claim of the earlier run was seen, its nonce was given to another act; that is not sent any more.
+    # Another act got the nonce before the claim of the earlier run was seen. That act is no longer sent.
     assert await again.legs.act_status(claim) is ActStatus.UNDER_WAY
     with pytest.raises(TransactionError) as refused:
         await again.legs.perform(clash)

@@ -1,4 +1,4 @@
-"""Nonces: each is given once, refused ones are found, and nothing that comes later waits for a hole."""
+"""Nonces: each is used once, refused ones are reused, and no transaction waits for a hole."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def started(count: int = 7) -> NonceAllocator:
     return nonces
 
 
-def test_it_begins_where_the_node_says_and_counts_on() -> None:
+def test_it_starts_at_the_nodes_count() -> None:
     nonces = started()
     assert [nonces.take() for _ in range(3)] == [7, 8, 9]
 
@@ -45,7 +45,7 @@ def test_one_in_the_middle_given_back_is_a_hole_and_the_next_to_be_given() -> No
     assert [nonces.take(), nonces.take()] == [8, 11]
 
 
-def test_holes_at_the_end_close_when_the_last_comes_back() -> None:
+def test_holes_at_the_end_close_when_the_last_is_returned() -> None:
     nonces = started()
     for _ in range(4):
         nonces.take()
@@ -83,7 +83,7 @@ def test_a_transaction_from_before_a_restart_keeps_its_nonce() -> None:
 def test_a_gap_below_a_transaction_of_an_earlier_run_is_given_only_when_the_pool_lacks_it() -> None:
     nonces = started()
     nonces.occupy(10)
-    # Another transaction of that run may wait with 8 or 9: the node shows only that 7 is missing.
+    # Another transaction of that run may have 8 or 9: the node only shows that 7 is missing.
     assert [nonces.take_gap(8 + 3), nonces.take_gap(7), nonces.take_gap(7)] == [False, True, False]
     assert (nonces.take(), nonces.take_hole(), nonces.has_gaps) == (11, None, True)
     nonces.reach(9)
@@ -111,7 +111,7 @@ def test_a_nonce_that_the_node_counted_meanwhile_is_not_given_a_second_time() ->
     assert nonces.take() == 8
 
 
-def test_occupying_says_whether_the_nonce_was_free() -> None:
+def test_occupying_returns_whether_the_nonce_was_free() -> None:
     nonces = started()
     assert [nonces.take() for _ in range(3)] == [7, 8, 9]
     nonces.give_back(8)
@@ -195,7 +195,7 @@ class Allocation(RuleBasedStateMachine):
     @rule(count=st.integers(1, 3))
     def the_other_wallet_uses_the_key(self, count: int) -> None:
         for _ in range(count):
-            # Ours with this nonce is refused from now on: nonce too low.
+            # The node refuses the client's transaction with this nonce from then on: nonce too low.
             self.pool.discard(self.count)
             self.count += 1
 
@@ -231,7 +231,7 @@ class Allocation(RuleBasedStateMachine):
         return multiple(*filled)
 
     def gap_free(self) -> None:
-        """What is alive follows on what the node has counted, without a hole, once the node was asked."""
+        """After a read of the node's count, the pending transactions follow it without a hole."""
         self.the_node_is_asked()
         assert self.alive == set(range(self.count, self.count + len(self.alive)))
 
@@ -240,5 +240,5 @@ class Allocation(RuleBasedStateMachine):
         assert not any(self.nonces.is_free(nonce) for nonce in self.alive)
 
 
-# Whatever happens in whatever order, no nonce is given to two transactions that can both be sent.
+# In every order of events, no two transactions that can both be sent have the same nonce.
 TestAllocation = Allocation.TestCase

@@ -1,4 +1,4 @@
-"""Waiting transactions at another price: durable first, followed through every version, and mined once."""
+"""Replacing pending transactions: recorded first, followed through all versions, and mined once."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ async def test_the_original_key_names_the_original_where_that_was_mined(bob: Bob
 
 
 class MiningSends(MemorySends):
-    """A block comes after a replacement is recorded and before it is sent."""
+    """Make a block after a replacement is recorded and before it is sent."""
 
     def __init__(self, bob: BobNetwork) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ async def test_an_original_that_is_mined_while_its_replacement_is_on_its_way_is_
     with pytest.raises(TransactionError, match="in a block") as late:
         await taker.replace_transaction_async(first)
     assert (late.value.code, late.value.outcome, late.value.tx_id) == ("mined", Outcome.REJECTED, first)
-    # The nonces go on after it.
+    # The next transaction takes the following nonce.
     second = await taker.transfer_asset_async(ETH, 7, SOMEBODY)
     bob.node.mine()
     assert (await taker.get_transaction_status_async(second)).state is TxState.INCLUDED
@@ -159,7 +159,7 @@ async def test_a_replacement_that_was_recorded_and_not_sent_holds_nothing_up(bob
     assert received(bob) == 7
 
 
-async def test_a_cancelled_transaction_pays_nobody_and_its_key_says_so(bob: BobNetwork) -> None:
+async def test_a_cancelled_transaction_pays_nothing_and_its_key_reports_that(bob: BobNetwork) -> None:
     sends = MemorySends()
     taker = await bob.client("taker", sends)
     first = await waiting(bob, taker, "rent")
@@ -217,7 +217,7 @@ async def test_a_nonce_that_another_transaction_has_by_now_is_not_taken_from_it(
     sends = MemorySends()
     earlier = await bob.client("taker", sends)
     first = await waiting(bob, earlier)
-    # The node lost it, and another transaction has its nonce by now: to replace it would take that one's place.
+    # The node lost it, and another transaction has its nonce, which a replacement would displace.
     bob.node.pool = TransactionPool()
     taker = await bob.client("taker", sends)
     rival = await taker.transfer_asset_async(ETH, 1, SOMEBODY)

@@ -1,4 +1,4 @@
-"""Statuses from heads that are a little old, and from requests that are shared: what that may never do."""
+"""Statuses from cached heads and shared requests are never wrong."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SOMEBODY = "0x" + "06" * 20
 
 
 async def included(bob: BobNetwork, client: BobClient) -> tuple[EvmTxId, bytes, int]:
-    """A transaction in a block with two above it: its id, its bytes, and its height. Nothing is safe."""
+    """A transaction in a block below two others: its id, its bytes, and its height. No block is safe."""
     bob.maker.set_enabled(False)
     bob.node.set_finality(0, 0)
     nonce = await client._node.transaction_count(bob.address("taker"), Finality.LATEST)
@@ -67,7 +67,7 @@ async def test_where_safe_is_final_a_safe_head_that_went_back_makes_nothing_fina
 
 
 @pytest.mark.parametrize("head_life_seconds", [0.0, HOUR])
-async def test_a_transaction_that_went_is_never_told_from_an_older_receipt(
+async def test_a_removed_transaction_is_never_reported_from_an_older_receipt(
     bob: BobNetwork, head_life_seconds: float
 ) -> None:
     client = await bob.client("taker", head_life_seconds=head_life_seconds)
@@ -78,7 +78,7 @@ async def test_a_transaction_that_went_is_never_told_from_an_older_receipt(
     assert [status.state for status in await client.get_transaction_statuses_async([tx_id])] == [TxState.UNKNOWN]
 
 
-async def test_who_asks_at_once_about_a_block_shares_its_receipts_and_who_asks_later_does_not(
+async def test_concurrent_calls_about_a_block_share_its_receipts_and_later_calls_do_not(
     bob: BobNetwork, requests_seen: list[bytes]
 ) -> None:
     client = await bob.client("taker")

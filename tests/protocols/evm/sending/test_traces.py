@@ -1,4 +1,4 @@
-"""Why a transaction failed, read from a trace. That traces are like that, ``tests/networks/test_fees.py`` shows."""
+"""The reason of a failed transaction from a trace. ``tests/networks/test_fees.py`` reads traces of real nodes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def reason_of(trace: Any) -> str | None:
         ({"error": "out of gas"}, "out of gas"),
     ],
 )
-async def test_a_trace_says_why(trace: dict[str, str], reason: str | None) -> None:
+async def test_a_trace_contains_the_reason(trace: dict[str, str], reason: str | None) -> None:
     assert await reason_of(trace) == reason
 
 
@@ -50,7 +50,7 @@ async def test_what_is_no_trace_is_a_bad_answer(trace: Any) -> None:
         await reason_of(trace)
 
 
-async def test_a_node_that_does_not_trace_says_so(bob: BobNetwork) -> None:
+async def test_a_node_that_does_not_trace_is_an_error(bob: BobNetwork) -> None:
     taker = await bob.client("taker")
     data = transfer_call(b"\x05" * 20, 2**255)
     status = await taker.submit_transaction_async(

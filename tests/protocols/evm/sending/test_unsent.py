@@ -1,4 +1,4 @@
-"""A signed transaction that is not sent keeps its nonce for a while; then it is known whether it was ever sent."""
+"""A signed, unsent transaction keeps its nonce for a limited time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watched transactions: every change is told once, and a block costs requests, not each transaction."""
+"""Watched transactions: every change is reported once, and requests depend on blocks, not on transactions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SOMEBODY = "0x" + "05" * 20
 
 
 class Watcher:
-    """Collects what a watch tells."""
+    """Collects the statuses of a watch."""
 
     def __init__(self, client: BobClient, tx_id: EvmTxId) -> None:
         self.told: list[tuple[TxState, int | None]] = []
@@ -43,7 +43,7 @@ async def sent_and_waiting(bob: BobNetwork, client: BobClient) -> EvmTxId:
     return await client.transfer_asset_async(ETH, 1, SOMEBODY)
 
 
-async def test_each_state_is_told_once_and_final_ends_the_watch(bob: BobNetwork) -> None:
+async def test_each_state_is_reported_once_and_final_ends_the_watch(bob: BobNetwork) -> None:
     client = await bob.client("taker")
     tx_id = await sent_and_waiting(bob, client)
     watcher = Watcher(client, tx_id)
@@ -57,7 +57,7 @@ async def test_each_state_is_told_once_and_final_ends_the_watch(bob: BobNetwork)
 
 
 @pytest.mark.parametrize("depth", [1, 5, 20])
-async def test_every_watcher_is_told_once_that_a_reorganisation_took_the_transaction_back(
+async def test_every_watcher_gets_one_report_when_a_reorganisation_removes_the_transaction(
     bob: BobNetwork, depth: int
 ) -> None:
     client = await bob.client("taker")
@@ -160,7 +160,7 @@ async def test_a_watch_that_is_left_leaves_nothing_behind(bob: BobNetwork) -> No
     assert [task for task in asyncio.all_tasks() if "evm" in str(task.get_coro())] == []
 
 
-async def test_watchers_are_told_when_the_node_stays_away(bob: BobNetwork) -> None:
+async def test_watchers_get_an_error_when_the_node_stays_unreachable(bob: BobNetwork) -> None:
     client = await bob.client("taker")
     watcher = Watcher(client, await sent_and_waiting(bob, client))
     await watcher.until(TxState.PENDING)
@@ -189,7 +189,7 @@ def _calls(body: bytes) -> list[dict[str, object]]:
     return decoded if isinstance(decoded, list) else [decoded]
 
 
-async def test_what_is_no_id_is_refused_to_whom_watches_it_and_to_nobody_else(bob: BobNetwork) -> None:
+async def test_an_invalid_id_is_refused_for_its_watcher_only(bob: BobNetwork) -> None:
     client = await bob.client("taker")
     tx_id = await sent_and_waiting(bob, client)
     watcher = Watcher(client, tx_id)
@@ -213,7 +213,7 @@ async def test_an_id_in_upper_case_is_watched_like_any_other(bob: BobNetwork) ->
     watcher.task.cancel()
 
 
-async def test_the_last_who_leaves_ends_the_following_though_no_block_comes(bob: BobNetwork) -> None:
+async def test_the_last_watcher_ends_the_following_without_a_new_block(bob: BobNetwork) -> None:
     client = await bob.client("taker")
     tx_id = await sent_and_waiting(bob, client)
     watchers = [Watcher(client, tx_id) for _ in range(3)]

@@ -1,4 +1,4 @@
-"""Tokens: approvals that locks share, permits of a token that lies, and simulations that are none."""
+"""Tokens: shared approvals, permits of a lying token, and invalid simulations."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def test_locks_prepared_at_once_share_one_approval(bob: BobNetwork) -> Non
     acts = await asyncio.gather(*[taker.legs.prepare(Verb.FUND, bob.htlc(secret)) for secret in SECRETS])
     assert {len(transactions(act)) for act in acts} == {2}
     assert len({transactions(act)[0] for act in acts}) == 1
-    # The last one is performed first: it needs nobody else's act.
+    # The last act is performed first: it does not need the other acts.
     for act in reversed(acts):
         await taker.legs.perform(act)
     bob.node.mine()
@@ -88,7 +88,7 @@ async def test_a_node_that_cannot_simulate_sends_no_tokens(bob: BobNetwork, monk
         await taker.legs.prepare(Verb.FUND, bob.htlc(SECRETS[1]))
     assert refused.value.code == "no_simulation"
     assert len(bob.sent()) == before
-    # Money that is locked does not wait for a better node.
+    # Claiming locked money does not need a better node.
     act = await provider.legs.prepare(Verb.COLLECT, bob.htlc(SECRETS[0]), SECRETS[0])
     await provider.legs.perform(act)
     bob.node.mine()

@@ -1,4 +1,4 @@
-"""Holds and their ends, for what no honest node says; and what is left of a hold."""
+"""Holds: the blocks that are left, and settling and cancelling at nodes that give wrong answers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def invoice(state: str) -> dict[str, object]:
     return script.invoice("lnbcrt1", HASH, state=state, r_preimage=preimage, htlcs=PARTS)
 
 
-# What is left
+# Blocks that are left
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ async def test_settling_is_a_success_only_where_the_node_then_shows_it(
     for state in ("CANCELED", "OPEN", "ACCEPTED"):
         lnd.say(LOOKUP, answer(invoice(state)))
         with pytest.raises(
-            TransactionError, match=f"lnd agreed to /v2/invoices/settle, and the invoice is {state}"
+            TransactionError, match=f"lnd accepted /v2/invoices/settle, but the invoice is {state}"
         ) as caught:
             await client.settle_invoice_async(PREIMAGE)
         assert (caught.value.outcome, caught.value.tx_id) == (Outcome.UNKNOWN, HASH.hex())
@@ -155,7 +155,7 @@ async def test_a_lost_answer_leaves_it_unknown(world: World, lnd: ScriptedLnd, r
     assert PREIMAGE.secret.hex() not in repr(caught.value)
 
 
-# Making
+# Making invoices
 
 
 async def test_private_channels_are_named_where_that_is_asked_for(lnd: ScriptedLnd, client: LightningNetwork) -> None:
@@ -174,7 +174,7 @@ async def test_an_invoice_of_another_amount_than_was_asked_for_is_not_handed_out
         async with LightningNetwork(settings_of(lnd.node), MemorySends(), SystemClock()) as client:
             assert (await client.create_invoice_async(1_000)).text == made.text
             for amount in (None, 1_001):
-                with pytest.raises(Layer2Error, match="another invoice than it was asked for"):
+                with pytest.raises(Layer2Error, match="another invoice than requested"):
                     await client.create_invoice_async(amount)
 
 

@@ -1,4 +1,4 @@
-"""Every invoice is told when it is made and when it is settled, once, whatever becomes of the stream meanwhile."""
+"""Every invoice is reported once when it is made and once when it is settled, even if the stream breaks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from layer2.errors import AsyncRuntimeError, AuthenticationFailed, NodeUnreachab
 from layer2.protocols.lightning import InvoiceCursor, InvoiceEvent, InvoiceUpdate, LightningNetwork
 from layer2.protocols.lightning.invoices import feed
 from layer2.protocols.lightning.invoices.records import InvoiceState
-from layer2.protocols.lightning.lnd.outlet import Outlet
+from layer2.protocols.lightning.lnd.update_queue import UpdateQueue
 from protocols.lightning.waiting import SECONDS, until
 from protocols.lightning.world import World, held, paid, settings_of
 
@@ -26,7 +26,7 @@ Told = tuple[InvoiceEvent, bytes]
 
 @pytest.fixture
 async def follower(world: World) -> AsyncIterator[LightningNetwork]:
-    """A client of the provider's node, which looks again soon for what no stream tells."""
+    """A client of the provider's node with a short interval of look-ups."""
     async with follower_of(world) as client:
         yield client
 
@@ -52,7 +52,7 @@ def what(updates: list[InvoiceUpdate]) -> list[Told]:
 
 
 def check_order(told: list[Told], hashes: list[bytes]) -> None:
-    """Everything once, made in the order of making and settled in that of settling, and no invoice settled first."""
+    """Check that each event is reported once, in order, and no invoice is settled before it is made."""
     assert sorted(told, key=repr) == sorted([(event, each) for event in InvoiceEvent for each in hashes], key=repr)
     assert [each for event, each in told if event is MADE] == hashes
     assert [each for event, each in told if event is SETTLED] == hashes
@@ -113,7 +113,7 @@ async def test_a_message_that_is_left_out_is_made_up_for_with_the_next_one(
     async with following(follower.watch_invoices_async(BEGINNING)) as updates:
         coming = asyncio.ensure_future(take(updates, 14))
         hashes += [await paid(world) for _ in range(5)]
-        # Nothing shows that the very last one is missing.
+        # The client cannot notice that the last message is missing, so it is not withheld.
         world.fault("none", party="provider")
         hashes.append(await paid(world))
         check_order(what(await coming), hashes)
@@ -194,7 +194,7 @@ async def test_a_subscriber_that_goes_leaves_the_others_theirs(world: World, fol
 async def test_a_slow_subscriber_is_told_that_it_is_and_goes_on_after_its_cursor(
     world: World, follower: LightningNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "Outlet", partial(Outlet, most=2))
+    monkeypatch.setattr(feed, "UpdateQueue", partial(UpdateQueue, 2))
     hashes = [await made(world) for _ in range(5)]
     told: list[InvoiceUpdate] = []
     async with following(follower.watch_invoices_async(BEGINNING)) as updates:

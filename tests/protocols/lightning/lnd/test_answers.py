@@ -1,4 +1,4 @@
-"""What the client makes of answers that are wrong, late, cut off or surprising, over real TLS."""
+"""Answers that are wrong, late, cut off or unexpected, over real TLS."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def rest(lnd: ScriptedLnd) -> AsyncIterator[LndRest]:
 
 @pytest.fixture
 async def hasty_rest(lnd: ScriptedLnd) -> AsyncIterator[LndRest]:
-    """Waits a third of a second for an answer: for those that never come."""
+    """An interface with a time-out of a third of a second, for answers that never come."""
     async with rest_of(lnd, default_timeout_ms=333) as rest:
         yield rest
 
@@ -59,7 +59,7 @@ async def rest_of(lnd: ScriptedLnd, **changes: Any) -> AsyncIterator[LndRest]:
 
 @pytest.fixture
 async def htlc(world: World) -> Htlc:
-    """A leg over a real invoice of the provider's simulated node."""
+    """A leg with an invoice of the provider's simulated node."""
     return htlc_of(await world.provider.legs.offer(offer_request(expiry_seconds=30_000_000)))
 
 
@@ -132,7 +132,7 @@ async def test_control_characters_of_the_node_do_not_reach_the_reader(lnd: Scrip
     assert len(caught.value.node_message) < 310
 
 
-# What the channels hold
+# Balances of channels
 
 
 async def test_balances_leave_out_what_the_opener_must_keep_and_what_is_not_active(
@@ -144,7 +144,7 @@ async def test_balances_leave_out_what_the_opener_must_keep_and_what_is_not_acti
     inactive = script.channel(9, active=False)
     lnd.say("GET /v1/channels", answer({"channels": [script.channel(), opened_there, inactive]}))
     balance = (await client.balances_async())[BTC]
-    # BOLT 2: the opener keeps room for twice the fee and, as lnd has it, two more HTLCs: 2810 + 1720 sat.
+    # BOLT 2: the opener keeps the fee for twice the fee rate and, in lnd, two more HTLCs: 2810 + 1720 sat.
     buffer = 2_810 + 2 * 2_500 * 2 * 172 // 1_000
     assert balance.spendable == (490_000 - buffer) + 490_000
     assert balance.receivable == 390_000 + (390_000 - buffer)
@@ -155,7 +155,7 @@ async def test_balances_leave_out_what_the_opener_must_keep_and_what_is_not_acti
 
 
 async def read(rest: LndRest) -> list[str]:
-    async with rest.stream("GET", "/v2/x") as results:
+    async with rest.stream("/v2/x") as results:
         return [result.text("a") async for result in results]
 
 
@@ -289,7 +289,7 @@ async def test_a_settled_invoice_is_final_only_when_no_channel_can_lose_it(
     lnd.say("GET /v1/channels", answer({"channels": [script.channel(9, alias_scids=["7"])]}))
     assert await seen_by_payee(client, htlc) == (LegState.COLLECTED, True)
 
-    # The channel is closing: its money is not resolved before it is among the closed ones.
+    # The channel is closing. Its money is resolved when the channel is listed as closed.
     lnd.say("GET /v1/channels", answer({"channels": [script.channel(8)]}))
     assert await seen_by_payee(client, htlc) == (LegState.COLLECTED, False)
     lnd.say("GET /v1/channels/closed", answer({"channels": [script.channel(7)]}))

@@ -1,4 +1,4 @@
-"""Calls that are cancelled: what was sent is answered, and what was not is never sent."""
+"""Cancelled calls: a call that was sent is answered, and one that was not is never sent."""
 
 from __future__ import annotations
 

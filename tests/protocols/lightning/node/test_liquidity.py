@@ -1,4 +1,4 @@
-"""What the channels can carry: read as rarely as that can be told, and refused on a new reading only."""
+"""The limits of channels: few readings, and refusals on a new reading only."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_what_lnd_shows_of_a_channel_is_read_for_each_direction() -> None:
     assert (read.outgoing.htlcs, read.outgoing.in_flight_sat, read.outgoing.max_htlcs) == (1, 1_000, 5)
     assert (read.incoming.htlcs, read.incoming.in_flight_sat, read.incoming.max_htlcs) == (2, 5_000, 2)
     assert (read.outgoing.free_sat, read.incoming.free_sat) == (6_000, 0)
-    # The opener keeps the fee's buffer too, and here that is the peer.
+    # The opener also keeps the fee buffer, and the peer is the opener here.
     assert (read.outgoing.kept_sat, read.incoming.kept_sat) == (10_000, 10_000 + 2_810 + 1_720)
 
 
@@ -95,14 +95,14 @@ def test_what_lnd_shows_of_a_channel_is_read_for_each_direction() -> None:
 
 
 class CountingNode:
-    """Answers with what it had when it was asked, at once or when it is told to, and counts."""
+    """Answers with its channels at the time of the request, at once or when released, and counts requests."""
 
     def __init__(self) -> None:
         self.channels_now: Sequence[Channel] = [channel()]
         self.asked = 0
         self.answers_at_once = True
         self.questions: asyncio.Queue[asyncio.Event] = asyncio.Queue()
-        """Of those that are not answered at once: what lets each go."""
+        """Releases the answers to requests that wait."""
 
     async def channels(self) -> Sequence[Channel]:
         self.asked += 1
@@ -144,7 +144,7 @@ async def test_payments_that_fit_cost_one_request_together(node: CountingNode, l
         liquidity.sent(1_000_000)
     assert node.asked == 1
 
-    # The reading and what was sent since leave nothing; the node knows of money that came back.
+    # By the reading and what was sent since, nothing is left. At the node, money was returned meanwhile.
     await liquidity.check_sendable(1_000_000)
     assert node.asked == 2
     liquidity.sent(1_000_000)
@@ -154,7 +154,9 @@ async def test_payments_that_fit_cost_one_request_together(node: CountingNode, l
 
 async def test_what_does_not_fit_is_refused_on_a_new_reading_only(node: CountingNode, liquidity: Liquidity) -> None:
     await liquidity.check_sendable(1_000)
-    with pytest.raises(InsufficientFunds, match="90001 sat cannot be sent: the channels allow 90000 sat") as caught:
+    with pytest.raises(
+        InsufficientFunds, match="90001 sat cannot be sent: the channels allow at most 90000 sat"
+    ) as caught:
         await liquidity.check_sendable(90_000_001)
     assert (caught.value.code, caught.value.outcome) == ("outbound", Outcome.NOT_SENT)
     assert node.asked == 2
@@ -167,7 +169,7 @@ async def test_what_does_not_fit_is_refused_on_a_new_reading_only(node: Counting
 async def test_a_payment_in_one_part_must_fit_into_one_channel(node: CountingNode, liquidity: Liquidity) -> None:
     node.channels_now = [channel(), channel(2)]
     await liquidity.check_sendable(180_000_000, max_parts=2)
-    with pytest.raises(InsufficientFunds, match="the channels allow 90000 sat at most"):
+    with pytest.raises(InsufficientFunds, match="the channels allow at most 90000 sat"):
         await liquidity.check_sendable(90_001_000, max_parts=1)
 
 
@@ -187,15 +189,17 @@ async def test_a_reading_that_is_overtaken_is_not_kept(node: CountingNode, liqui
     await quick
     late.set()
     await slow
-    # What the last question got decides: two thousand satoshi are asked for anew, and then refused.
+    # The answer to the last request counts: 2,000 sat need a new reading, and are refused on it.
     node.answers_at_once = True
-    with pytest.raises(InsufficientFunds, match="allow 1000 sat"):
+    with pytest.raises(InsufficientFunds, match="allow at most 1000 sat"):
         await liquidity.check_sendable(2_000_000)
 
 
 async def test_what_cannot_be_received_is_refused_with_numbers(node: CountingNode, liquidity: Liquidity) -> None:
     await liquidity.check_receivable(90_000_000)
-    with pytest.raises(InsufficientFunds, match="90001 sat cannot be received: the channels allow 90000 sat") as caught:
+    with pytest.raises(
+        InsufficientFunds, match="90001 sat cannot be received: the channels allow at most 90000 sat"
+    ) as caught:
         await liquidity.check_receivable(90_000_001)
     assert caught.value.code == "inbound"
 
@@ -203,8 +207,8 @@ async def test_what_cannot_be_received_is_refused_with_numbers(node: CountingNod
 @pytest.mark.parametrize(
     ("channels", "problem"),
     [
-        ([], "no channel is active, of 0 that are open"),
-        ([channel(is_active=False), channel(2, is_active=False)], "no channel is active, of 2 that are open"),
+        ([], "none of the 0 open channels is active"),
+        ([channel(is_active=False), channel(2, is_active=False)], "none of the 2 open channels is active"),
     ],
     ids=["none", "inactive"],
 )

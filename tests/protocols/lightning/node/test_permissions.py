@@ -1,4 +1,4 @@
-"""What a macaroon must allow is what this client calls, and what is missing is told all at once."""
+"""The macaroon needs a permission for each procedure that the client calls; the error names all that are missing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from protocols.lightning.scripted_lnd import Reply, ScriptedLnd, answer, refusal
 
 CHECK = "POST /v1/macaroon/checkpermissions"
 PROCEDURES = {
-    # lnd's REST paths and the procedure of each, from its .yaml files; a variable part is left out.
+    # lnd's REST paths and their procedures, from its .yaml files, without variable parts.
     "GET /v1/getinfo": "/lnrpc.Lightning/GetInfo",
     "GET /v1/getdebuginfo": "/lnrpc.Lightning/GetDebugInfo",
     "GET /v1/channels": "/lnrpc.Lightning/ListChannels",
@@ -95,8 +95,8 @@ async def test_all_that_is_missing_is_named_at_once(
     else:
         error = await refused(client)
         assert set(re.findall(r"uri:(\S+?)(?:,|$)", error.message)) == missing
-        assert error.remedy == f"bake one that does: {BAKE_COMMAND}"
-    # Each was asked for by its own name, with the wider permissions that would do.
+        assert error.remedy == f"bake one with these permissions: {BAKE_COMMAND}"
+    # Each was checked by its name, with the wider permissions that allow it.
     asked = lnd.bodies(CHECK)
     assert [body["fullMethod"] for body in asked] == ["", ask, *procedures]
     assert asked[1]["permissions"] == [{"entity": "macaroon", "action": "read"}]
@@ -123,7 +123,7 @@ async def test_a_macaroon_that_does_not_even_allow_to_ask_what_the_node_is_gets_
 @pytest.mark.parametrize(
     "words",
     [
-        # In lnd 0.21's words: of another node, cut, arbitrary bytes, of a root key that was deleted, an empty file.
+        # Messages of lnd 0.21: another node's macaroon, a cut one, random bytes, a deleted root key, an empty file.
         "verification failed: signature mismatch after caveat verification",
         "unmarshal v2: field data extends past end of buffer",
         "unmarshal v1: packet too short",

@@ -1,4 +1,4 @@
-"""What a node says of itself that makes it unfit for use: each a typed error with a code and a remedy."""
+"""States of a node that make it unusable: each is a typed error with a code and a remedy."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ async def refused(client: LightningNetwork) -> Layer2Error:
 async def test_a_node_that_is_fit_is_taken(lnd: ScriptedLnd, client: LightningNetwork) -> None:
     lnd.say("GET /v1/getdebuginfo", answer({"config": {"invoices.holdexpirydelta": "12"}}))
     await client.initialize_async()
+    assert {"GET /v1/state", "GET /v1/getinfo", "GET /v1/getdebuginfo"} <= set(lnd.calls())
 
 
 async def test_nothing_at_the_address_is_unreachable(lnd: ScriptedLnd) -> None:
@@ -56,9 +57,9 @@ async def test_another_certificate_than_the_pinned_one_is_told_with_its_remedy(
     async with LightningNetwork(settings, MemorySends(), SystemClock()) as client:
         error = await refused(client)
         assert (type(error), error.code) == (AuthenticationFailed, "certificate")
-        assert error.remedy == f"if the node made a new certificate, copy its tls.cert to {certificate}"
+        assert error.remedy == f"if the node has a new certificate, copy its tls.cert to {certificate}"
 
-        # Its owner did so; the client reads the file anew.
+        # The owner has copied the file; the client reads it again.
         shutil.copy(lnd.node.certificate_file, certificate)
         lnd.say("GET /v1/getdebuginfo", answer({"config": {"invoices.holdexpirydelta": "12"}}))
         await client.initialize_async()
@@ -112,7 +113,7 @@ async def test_a_node_whose_wallet_is_not_created_is_told_before_the_macaroon_th
         lnd.say("GET /v1/state", answer({"state": "SERVER_ACTIVE"}))
         error = await refused(client)
     assert isinstance(error, ConfigurationError)
-    assert error.remedy == "give a macaroon that the node has baked"
+    assert error.remedy == "give a macaroon of this node (lncli bakemacaroon)"
 
 
 async def test_a_node_that_syncs_for_the_first_time_is_not_synced_rather_than_starting(
@@ -126,7 +127,7 @@ async def test_a_node_that_syncs_for_the_first_time_is_not_synced_rather_than_st
 @pytest.mark.parametrize(
     ("changes", "kind", "code", "problem"),
     [
-        pytest.param({"version": "unknown"}, BadAnswer, "bad_answer", "version that cannot be read", id="version"),
+        pytest.param({"version": "unknown"}, BadAnswer, "bad_answer", "version of unknown format", id="version"),
         pytest.param(
             {"version": "0.18.5-beta"}, ConfigurationError, "node_version", "0.18.5-beta is older than 0.19.0", id="old"
         ),
@@ -134,7 +135,7 @@ async def test_a_node_that_syncs_for_the_first_time_is_not_synced_rather_than_st
             {"chains": [{"chain": "bitcoin", "network": "mainnet"}]},
             WrongNetwork,
             "wrong_network",
-            "lnd is on mainnet, the configuration says regtest",
+            "lnd is on mainnet, but the configuration has regtest",
             id="network",
         ),
         pytest.param({"synced_to_chain": False}, BadAnswer, "not_synced", "height 800", id="not synced"),
@@ -165,6 +166,7 @@ async def test_an_old_node_is_taken_by_who_insists(lnd: ScriptedLnd) -> None:
     settings = settings_of(lnd.node, minimum_version="0.18.0")
     async with LightningNetwork(settings, MemorySends(), SystemClock()) as client:
         await client.initialize_async()
+    assert lnd.calls()[-1] == "GET /v1/getdebuginfo"
 
 
 async def test_a_node_with_another_time_is_refused(lnd: ScriptedLnd, client: LightningNetwork) -> None:
@@ -178,11 +180,11 @@ async def test_a_node_with_another_time_is_refused(lnd: ScriptedLnd, client: Lig
 
 async def test_an_answer_without_a_readable_date_gives_no_clock(lnd: ScriptedLnd, client: LightningNetwork) -> None:
     lnd.say("GET /v1/getinfo", answer(script.information(), Date="yesterday"))
-    with pytest.raises(BadAnswer, match="no Date header"):
+    with pytest.raises(BadAnswer, match="the Date header is missing"):
         await client.legs.read_clock()
 
 
-@pytest.mark.parametrize(("delta", "problem"), [("0", "never gives up"), ("19", "gives up a held payment 19 blocks")])
+@pytest.mark.parametrize(("delta", "problem"), [("0", "never returns"), ("19", "returns a held payment 19 blocks")])
 async def test_a_node_that_would_lose_held_payments_is_refused(
     lnd: ScriptedLnd, client: LightningNetwork, delta: str, problem: str
 ) -> None:
@@ -193,18 +195,20 @@ async def test_a_node_that_would_lose_held_payments_is_refused(
 
 
 @pytest.mark.parametrize(
-    "reply",
+    ("reply", "delta"),
     [
-        pytest.param(answer({"config": {}, "log": []}), id="not said"),
-        pytest.param(answer({"config": {}, "log": ["x" * 1_000_000]}), id="too long a log"),
-        pytest.param(answer({"config": {"invoices.holdexpirydelta": "12"}, "log": []}), id="an older node's"),
+        pytest.param(answer({"config": {}, "log": []}), None, id="not said"),
+        pytest.param(answer({"config": {}, "log": ["x" * 1_000_000]}), None, id="too long a log"),
+        pytest.param(answer({"config": {"invoices.holdexpirydelta": "12"}, "log": []}), 12, id="an older node's"),
     ],
 )
 async def test_a_node_that_does_not_say_when_it_gives_up_counts_as_the_margins_have_it(
-    lnd: ScriptedLnd, client: LightningNetwork, reply: Reply
+    lnd: ScriptedLnd, client: LightningNetwork, reply: Reply, delta: int | None
 ) -> None:
     lnd.say("GET /v1/getdebuginfo", reply)
     await client.initialize_async()
+    allowed = settings_of(lnd.node).timelocks.hold_expiry_blocks
+    assert await client._parts.node.hold_expiry_delta() == (allowed if delta is None else delta)
 
 
 async def test_no_channel_is_no_error_when_connecting(lnd: ScriptedLnd, client: LightningNetwork) -> None:

@@ -1,4 +1,4 @@
-"""What a payment would cost, by the node's graph or by a probe."""
+"""Estimates of routing fees, by the node's graph or by a probe."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ async def test_an_invoice_with_route_hints_is_probed(lnd: ScriptedLnd, client: L
 @pytest.mark.parametrize(
     ("recipient", "amount", "error", "words"),
     [
-        pytest.param(KEY.hex(), None, InvalidAmount, "say how much", id="a key without an amount"),
+        pytest.param(KEY.hex(), None, InvalidAmount, "give an amount", id="a key without an amount"),
         pytest.param(KEY.hex(), 0, InvalidAmount, "positive", id="nothing"),
-        pytest.param(invoice_of(None), None, InvalidAmount, "say how much", id="no amount at all"),
+        pytest.param(invoice_of(None), None, InvalidAmount, "give an amount", id="no amount at all"),
         pytest.param(invoice_of(5_000_000), 5_001, InvalidAmount, "asks for 5000000 msat", id="another amount"),
         pytest.param(invoice_of(None, hints=HINTS), 5, InvalidRequest, "without an amount", id="hints and no amount"),
         pytest.param("tea@example.com", 5, InvalidRequest, "makes an invoice when it is paid", id="an address"),

@@ -1,4 +1,4 @@
-"""Every payment is told when it is under way and when it is decided, once, whatever becomes of the stream meanwhile."""
+"""Every payment is reported once as under way and once as decided, even if the stream breaks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from ended_iterators import following
 from layer2.errors import AsyncRuntimeError, AuthenticationFailed, NodeUnreachable
 from layer2.protocols.lightning import LightningNetwork, PaymentCursor, PaymentUpdate
-from layer2.protocols.lightning.lnd.outlet import Outlet
+from layer2.protocols.lightning.lnd.update_queue import UpdateQueue
 from layer2.protocols.lightning.payments import feed
 from layer2.protocols.lightning.payments.records import PaymentState
 from protocols.lightning.waiting import SECONDS, until
@@ -23,12 +23,12 @@ from protocols.lightning.world import World, held, paid
 STREAM = "/v2/router/payments"
 BEGINNING = PaymentCursor(0)
 Told = tuple[bytes, bool]
-"""A hash, and whether it is decided."""
+"""A payment hash, and whether the payment is decided."""
 
 
 @pytest.fixture
 async def follower(world: World) -> AsyncIterator[LightningNetwork]:
-    """Another client of the taker's node, which is told nothing by what it sent itself."""
+    """Another client of the taker's node, which sends nothing and so has no streams of sent payments."""
     async with follower_of(world) as client:
         yield client
 
@@ -40,7 +40,7 @@ async def follower_of(world: World) -> AsyncIterator[LightningNetwork]:
 
 
 async def take_until(updates: AsyncIterator[PaymentUpdate], *decided: bytes) -> list[PaymentUpdate]:
-    """Updates up to the one with which all of these are decided."""
+    """Take updates until all of these payments are decided."""
     told: list[PaymentUpdate] = []
     missing = set(decided)
     async with asyncio.timeout(SECONDS):
@@ -56,7 +56,7 @@ def what(updates: list[PaymentUpdate]) -> list[Told]:
 
 
 def check_each_once(told: list[Told], hashes: list[bytes]) -> None:
-    """Each is decided once, and is under way once at most, and before that."""
+    """Check that each is reported once as decided, and before that at most once as under way."""
     assert len(told) == len(set(told))
     assert [payment_hash for payment_hash, is_decided in told if is_decided] == hashes
     for payment_hash in hashes:
@@ -175,7 +175,7 @@ async def test_a_subscriber_that_goes_leaves_the_others_theirs(world: World, fol
 async def test_a_slow_subscriber_is_told_that_it_is_and_goes_on_after_its_cursor(
     world: World, follower: LightningNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "Outlet", partial(Outlet, most=2))
+    monkeypatch.setattr(feed, "UpdateQueue", partial(UpdateQueue, 2))
     hashes = [await paid(world) for _ in range(5)]
     told: list[PaymentUpdate] = []
     async with following(follower.watch_payments_async(BEGINNING)) as updates:

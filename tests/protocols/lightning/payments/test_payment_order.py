@@ -1,4 +1,4 @@
-"""What is told of payments never overtakes the list: no cursor passes over a payment that was not handed out."""
+"""Updates wait for the list of payments, so that no cursor skips a payment."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from protocols.lightning.world import World
 
 LIST = "/v1/payments"
 MANY = 40
-"""More than may come late by lnd's own disorder."""
+"""More payments than lnd may store out of order."""
 SECONDS = 10
 
 
 @pytest.fixture
 async def follower(world: World) -> AsyncIterator[LightningNetwork]:
-    """Another client of the taker's node, which is told nothing by what it sent itself."""
+    """Another client of the taker's node, which sends nothing and so has no streams of sent payments."""
     async with world.restarted_taker(poll_interval_seconds=0.02) as client:
         yield client
 
@@ -35,7 +35,7 @@ async def pay_many(world: World) -> None:
 
 
 async def begin_held(world: World) -> bytes:
-    """A payment that stays under way: with it the node's stream of payments begins."""
+    """A payment that stays under way; the node's stream of payments starts with it."""
     preimage = Preimage(sha256(b"held").digest())
     invoice = await world.provider.create_hold_invoice_async(preimage.payment_hash, 1_000)
     await world.taker.transfer_asset_async(BTC, 1_000, invoice.text)

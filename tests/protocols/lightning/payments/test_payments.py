@@ -1,4 +1,4 @@
-"""Sending payments: by one request, once for a hash and for a key, and followed to the end."""
+"""Sending payments: one request, one payment per hash and per key, followed to its end."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FAILED = {"status": "FAILED", "failure_reason": "FAILURE_REASON_NO_ROUTE"}
 
 @pytest.fixture
 async def invoice(world: World) -> str:
-    """Over 50,000 satoshi and ``HASH``, of the provider's simulated node."""
+    """A hold invoice of the provider's simulated node over 50,000 satoshi, with ``HASH``."""
     return await world.provider.legs.offer(offer_request(expiry_seconds=30_000_000))
 
 
@@ -288,7 +288,7 @@ async def test_what_lnd_spent_against_its_orders_is_said_aloud_and_the_payment_h
     lnd.say(SEND, messages(script.payment(invoice, HASH, **SUCCEEDED, htlcs=htlcs, fee_msat=str(fee_msat))))
     assert (await client.submit_transaction_async(invoice)).state is TxState.FINAL
     (said,) = [record for record in caplog.records if record.levelno == logging.CRITICAL]
-    assert f"paid {amount_msat} msat and a fee of {fee_msat} msat; it was told to pay 50000000" in said.getMessage()
+    assert f"paid {amount_msat} msat and a fee of {fee_msat} msat; requested were 50000000" in said.getMessage()
     assert PREIMAGE.secret.hex() not in said.getMessage()
 
 
@@ -386,7 +386,7 @@ async def test_lnd_is_told_of_a_keysend_what_its_own_tool_says(lnd: ScriptedLnd,
 
 
 async def test_the_own_node_is_not_paid_by_its_key(world: World) -> None:
-    with pytest.raises(FundsRulesError, match="the payee is the own node"):
+    with pytest.raises(FundsRulesError, match="the payee is your own node"):
         await world.taker.submit_transaction_async(KeysendRequest(bytes.fromhex(world.nodes[0].node_key), 1_000))
     assert await world.payments_sent() == 0
 

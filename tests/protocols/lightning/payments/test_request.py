@@ -1,4 +1,4 @@
-"""Which invoices are paid, within which limits, and how an act is written down."""
+"""Rules and limits of payments, and the JSON of acts."""
 
 from __future__ import annotations
 
@@ -194,8 +194,8 @@ def test_a_keysend_that_cannot_be_is_refused(payee: bytes, amount_msat: int, err
         pytest.param({"prefix": "bc"}, {}, "for the network 'bc'", id="mainnet"),
         pytest.param({}, {"prefix": "tb"}, "the node is on 'tb'", id="testnet node"),
         pytest.param({"payment_hash": bytes(32)}, {}, "another payment hash", id="hash"),
-        pytest.param({"amount_msat": 50_000_000}, {}, "over 50000000 msat, not 50000001", id="amount"),
-        pytest.param({}, {"own_key": PAYEE.public_key.format()}, "own node's", id="own invoice"),
+        pytest.param({"amount_msat": 50_000_000}, {}, "asks for 50000000 msat, not 50000001", id="amount"),
+        pytest.param({}, {"own_key": PAYEE.public_key.format()}, "from your own node", id="own invoice"),
         pytest.param({"feature_bits": frozenset({8, 14, 30})}, {}, "atomic multi-path", id="AMP required"),
         pytest.param({"feature_bits": frozenset({8, 14, 31})}, {}, "atomic multi-path", id="AMP offered"),
         pytest.param({}, {"now": START + 541}, "expires too soon", id="about to expire"),
@@ -219,12 +219,14 @@ def test_an_invoice_with_blinded_paths_is_not_paid() -> None:
 
 def test_an_invoice_that_readers_understand_differently_is_not_paid() -> None:
     invoice = replace(invoice_of(), unknown_tags=((Tag.PAYMENT_SECRET, bytes(52)),))
-    with pytest.raises(FundsRulesError, match="a field twice"):
+    with pytest.raises(FundsRulesError, match="repeats a field"):
         check(resolved(), invoice)
 
 
 def test_the_last_second_in_which_an_invoice_is_paid_leaves_the_payment_its_time() -> None:
     check(resolved(timeout_seconds=60), invoice_of(), now=START + 540)
+    with pytest.raises(FundsRulesError, match="expires too soon"):
+        check(resolved(timeout_seconds=60), invoice_of(), now=START + 541)
 
 
 INTEGERS = st.integers(0, 2**31)

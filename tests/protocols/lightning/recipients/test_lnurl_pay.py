@@ -1,4 +1,4 @@
-"""Invoices from LNURL-pay services: what is asked, what is believed, and whom nobody can make us ask."""
+"""Invoices from LNURL-pay services: requests, checks of the answers, and addresses that are never contacted."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from layer2.errors import (
 )
 from layer2.formats import bolt11
 from layer2.formats.bolt11 import InvoiceFields
-from layer2.protocols.lightning.recipients.lnurl import MOST_BYTES, LnurlPay
+from layer2.protocols.lightning.recipients.lnurl import MAX_BYTES, LnurlPay
 from layer2.protocols.lightning.recipients.recipient import Lnurl, read_recipient
 from lnurl_service import SECRET, LnurlService, running_service
 
@@ -112,9 +112,9 @@ async def test_the_status_and_the_type_of_an_answer_mean_nothing(service: LnurlS
 
 async def test_a_service_that_calls_itself_otherwise_is_not_paid_for_an_address(service: LnurlService) -> None:
     service.identifier = "mallory@elsewhere.example"
-    with pytest.raises(BadAnswer, match=r"answers as mallory@elsewhere\.example, not as alice@"):
+    with pytest.raises(BadAnswer, match=r"answers for mallory@elsewhere\.example, not for alice@"):
         await asked(service, by=service.address)
-    # An LNURL does not say whose it is.
+    # An LNURL has no identifier.
     assert (await asked(service)).amount_msat == AMOUNT
 
 
@@ -126,7 +126,7 @@ async def test_a_tag_of_an_address_may_be_told_back_or_left_out(named_service: L
         assert (await asked(named_service, pay, by=f"alice+tea@{NAME}")).amount_msat == AMOUNT
     assert named_service.requests[0].path == "/.well-known/lnurlp/alice+tea"
     named_service.identifier = f"alice+coffee@{NAME}"
-    with pytest.raises(BadAnswer, match="answers as"):
+    with pytest.raises(BadAnswer, match="answers for"):
         await asked(named_service, pay, by=f"alice+tea@{NAME}")
 
 
@@ -135,7 +135,7 @@ async def test_an_amount_beyond_the_service_s_limits_is_refused_with_numbers(
     service: LnurlService, limits: tuple[int, int]
 ) -> None:
     service.changes = dict(zip(("minSendable", "maxSendable"), limits, strict=True))
-    with pytest.raises(InvalidAmount, match=rf"takes from {limits[0]} to {limits[1]} msat; .* over {AMOUNT} msat"):
+    with pytest.raises(InvalidAmount, match=rf"accepts {limits[0]} to {limits[1]} msat; .* of {AMOUNT} msat"):
         await asked(service)
     assert len(service.requests) == 1
 
@@ -171,13 +171,16 @@ WRONG_INVOICES: dict[str, tuple[Callable[[bytes], str], str]] = {
         lambda digest: written(AMOUNT + 1, description_hash=digest),
         f"is over {AMOUNT + 1} msat; {AMOUNT}",
     ),
-    "no amount": (lambda digest: written(None, description_hash=digest), "leaves the amount open"),
+    "no amount": (lambda digest: written(None, description_hash=digest), "its invoice has no amount"),
     "another network": (
         lambda digest: written(AMOUNT, description_hash=digest, prefix="bc"),
         "network 'bc', not 'bcrt'",
     ),
-    "another hash": (lambda digest: written(AMOUNT, description_hash=bytes(32)), "not bound to what it said"),
-    "no hash": (lambda digest: written(AMOUNT, description="tea for two"), "not bound to what it said"),
+    "another hash": (
+        lambda digest: written(AMOUNT, description_hash=bytes(32)),
+        "does not have the hash of the metadata",
+    ),
+    "no hash": (lambda digest: written(AMOUNT, description="tea for two"), "does not have the hash of the metadata"),
     "a broken one": (lambda digest: written(AMOUNT, description_hash=digest)[:-6] + "qqqqqq", "checksum"),
     "an empty one": (lambda digest: "", "bech32"),
     "an offer": (lambda digest: "lno1pqpq86q2", "bech32"),
@@ -201,13 +204,13 @@ async def test_an_invoice_that_is_not_as_asked_is_not_believed(service: LnurlSer
         ({"maxSendable": "1000000000"}, "maxSendable"),
         ({"minSendable": 1e3}, "minSendable"),
         ({"metadata": '[["text/long-desc", "x"]]'}, "exactly one text/plain"),
-        ({"callback": "ftp://127.0.0.1/"}, "callback that it names is not one of a web service"),
-        ({"callback": "https://user:pass@127.0.0.1/"}, "callback that it names has a user or a password"),
-        ({"callback": "http://pay.example/"}, "callback that it names is not https"),
-        ({"callback": "https://pay.example:8443/"}, "callback that it names leads to port 8443"),
-        ({"callback": "https://pay.example:99999/"}, "callback that it names is not one of a web service"),
-        ({"callback": "https://abc.onion/"}, "callback that it names leads to an onion address"),
-        ({"callback": "/invoice"}, "callback that it names is not one of a web service"),
+        ({"callback": "ftp://127.0.0.1/"}, "callback URL is not the URL of a web service"),
+        ({"callback": "https://user:pass@127.0.0.1/"}, "callback URL contains a user name or a password"),
+        ({"callback": "http://pay.example/"}, "callback URL is not https"),
+        ({"callback": "https://pay.example:8443/"}, "callback URL leads to port 8443"),
+        ({"callback": "https://pay.example:99999/"}, "callback URL is not the URL of a web service"),
+        ({"callback": "https://abc.onion/"}, "callback URL leads to an onion address"),
+        ({"callback": "/invoice"}, "callback URL is not the URL of a web service"),
     ],
 )
 async def test_an_offer_that_is_not_lud_06_is_not_followed(service: LnurlService, changes: Changes, words: str) -> None:
@@ -248,15 +251,15 @@ async def test_an_endless_answer_is_cut_off(service: LnurlService, which: str) -
         return response
 
     setattr(service, f"answer_{which}", endless)
-    with pytest.raises(BadAnswer, match=f"longer than {MOST_BYTES} bytes"):
+    with pytest.raises(BadAnswer, match=f"longer than {MAX_BYTES} bytes"):
         await asked(service)
-    # The rest is what was in the sockets' buffers.
-    assert sent < 64 * MOST_BYTES
+    # More than the limit was sent only because of the sockets' buffers.
+    assert sent < 64 * MAX_BYTES
 
 
 async def test_an_answer_of_exactly_the_limit_is_read(service: LnurlService) -> None:
     async def padded(request: web.Request) -> web.Response:
-        return web.Response(body=json.dumps(service.offer).encode().ljust(MOST_BYTES))
+        return web.Response(body=json.dumps(service.offer).encode().ljust(MAX_BYTES))
 
     service.answer_first = padded
     assert (await asked(service)).amount_msat == AMOUNT
@@ -360,7 +363,7 @@ async def test_what_is_not_http_is_a_typed_error(case: str) -> None:
 
 async def test_nobody_there_is_a_typed_error(service: LnurlService) -> None:
     with socket.socket() as taken:
-        # Bound and not listening: nothing answers there, and nobody else can begin to.
+        # Bound and not listening: connections are refused, and no other process can take the port.
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(NodeUnreachable, match="no connection"):
             await client().invoice(Lnurl(f"http://127.0.0.1:{taken.getsockname()[1]}/?{SECRET}"), AMOUNT)
@@ -409,10 +412,10 @@ async def test_no_error_shows_what_the_url_hides(service: LnurlService) -> None:
         ("https://pay.example:8443/", "leads to port 8443"),
         ("http://127.0.0.1/", "is not https"),
         ("https://localhost:8443/", "leads to port 8443"),
-        ("https://user@pay.example/", "has a user or a password"),
-        ("https://:secret@pay.example/", "has a user or a password"),
-        ("https://pay.example@127.0.0.1/", "has a user or a password"),
-        ("gopher://pay.example/", "is not one of a web service"),
+        ("https://user@pay.example/", "contains a user name or a password"),
+        ("https://:secret@pay.example/", "contains a user name or a password"),
+        ("https://pay.example@127.0.0.1/", "contains a user name or a password"),
+        ("gopher://pay.example/", "is not the URL of a web service"),
         ("https://abc.onion/", "onion"),
     ],
 )
@@ -425,13 +428,13 @@ async def test_a_url_that_may_not_be_asked_is_refused_before_anything_is_sent(ur
     "host", ["127.0.0.1", "127.1", "2130706433", "0x7f.1", "[::1]", "[::ffff:127.0.0.1]", "10.0.0.1", "169.254.169.254"]
 )
 async def test_an_address_in_the_url_itself_must_be_public(host: str) -> None:
-    with pytest.raises(NodeUnreachable, match=r"not public|does not name a host") as refused:
+    with pytest.raises(NodeUnreachable, match=r"not public|the host in its URL is not valid") as refused:
         await client(this_machine_too=False).invoice(Lnurl(f"https://{host}/?{SECRET}"), AMOUNT)
     assert not refused.value.retryable
 
 
 class Names(AbstractResolver):
-    """Looks names up in a table: each time the next of a name's addresses, and the last one from then on."""
+    """Resolves names from a table: each look-up returns the next address of the name, and then always the last."""
 
     def __init__(self, names: dict[str, list[list[tuple[str, int]]]]) -> None:
         self.names = names
@@ -458,7 +461,7 @@ class Names(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Has nothing to close."""
 
 
 @pytest.mark.parametrize(
@@ -481,7 +484,7 @@ async def test_a_callback_to_an_address_that_is_not_public_is_not_asked(service:
 
 
 async def test_names_that_nobody_answers_for_hold_up_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each holds a thread until the system gives it up; the event loop's own threads are free meanwhile."""
+    """Each look-up blocks a thread until the system ends it, but the event loop's threads stay free."""
     given_up, hanging = threading.Event(), threading.Semaphore(0)
 
     def never(*arguments: object, **more: object) -> object:
@@ -524,7 +527,7 @@ async def test_the_system_s_names_are_looked_up(service: LnurlService) -> None:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """Certificate and key for a name, in one file: it is its own authority."""
+    """A self-signed certificate for a name with its key, in one file."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
     now = datetime.now(UTC)
@@ -548,7 +551,7 @@ def certificate(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def named_service(certificate: Path) -> AsyncIterator[LnurlService]:
-    """A service by https under a name. Each connection ends with its answer, so each request looks the name up."""
+    """An https service with a name. It closes connections after each answer, so each request resolves the name."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate)
     async with running_service(make_invoice, tls) as service:
@@ -571,7 +574,7 @@ async def test_a_service_is_asked_by_https_under_its_name(named_service: LnurlSe
 
 
 async def test_a_name_that_changes_its_mind_leads_nowhere(named_service: LnurlService, certificate: Path) -> None:
-    """The first look-up gives an address that may be asked; by the second request the name leads inside."""
+    """The first look-up returns an allowed address, and the second one an address inside the network."""
     table = Names({NAME: [[("127.0.0.1", named_service.port)], [("10.0.0.1", 443)]]})
     pay = client(resolver=table, authorities=ssl.create_default_context(cafile=str(certificate)))
     with pytest.raises(NodeUnreachable, match="not public"):

@@ -1,4 +1,4 @@
-"""Which addresses are of the public internet. Cases: IANA's special-purpose registries; what hides an IPv4 address."""
+"""Public addresses. Cases: IANA's special-purpose registries, and IPv6 addresses that contain an IPv4 address."""
 
 from __future__ import annotations
 

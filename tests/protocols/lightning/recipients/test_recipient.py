@@ -1,4 +1,4 @@
-"""Whom a text names, in all the ways that users write it."""
+"""Recipients in all forms that users write."""
 
 from __future__ import annotations
 
@@ -89,13 +89,13 @@ def test_an_amount_of_a_uri_must_be_the_one_that_is_sent() -> None:
         to = read_recipient(text)
         assert to.amount_msat == 15_000_000
         to.check_amount(15_000_000)
-        with pytest.raises(InvalidAmount, match="the URI asks for 15000000 msat; the transfer is over 15000001 msat"):
+        with pytest.raises(InvalidAmount, match="the URI asks for 15000000 msat; the transfer is of 15000001 msat"):
             to.check_amount(15_000_001)
 
 
 def test_an_amount_of_an_invoice_must_be_the_one_that_is_sent() -> None:
     read_recipient(INVOICE).check_amount(15_000_000)
-    with pytest.raises(InvalidAmount, match="the invoice asks for 15000000 msat; the transfer is over 1 msat"):
+    with pytest.raises(InvalidAmount, match="the invoice asks for 15000000 msat; the transfer is of 1 msat"):
         read_recipient(INVOICE).check_amount(1)
 
 
@@ -107,7 +107,9 @@ def test_a_uri_and_its_invoice_must_ask_for_the_same() -> None:
 
 def test_where_nobody_asks_for_an_amount_any_is_right() -> None:
     for text in (invoice(None), NODE, LNURL, "satoshi@bitcoin.org"):
-        read_recipient(text).check_amount(1)
+        recipient = read_recipient(text)
+        recipient.check_amount(1)
+        assert recipient.amount_msat is None
     read_recipient(f"bitcoin:?amount=0.00000000001&lightning={invoice(None)}").check_amount(1)
 
 
@@ -127,15 +129,18 @@ def test_where_nobody_asks_for_an_amount_any_is_right() -> None:
         (f"bitcoin:{ON_CHAIN}?LNO={OFFER.upper()}", "BOLT 12"),
         (f"bitcoin:?lno={INVOICE}", "BOLT 12"),
         (f"bitcoin:?lightning={OFFER}", "BOLT 12"),
-        (f"bitcoin:{ON_CHAIN}", "on Bitcoin's chain"),
-        (f"bitcoin:{ON_CHAIN}?amount=1", "on Bitcoin's chain"),
-        ("bitcoin:?sp=sp1qsilentpayment", "on Bitcoin's chain"),
-        (ON_CHAIN, "on Bitcoin's chain"),
-        ("3P14159f73E4gFr7JterCCQh9QjiTjiZrG", "on Bitcoin's chain"),
-        ("mipcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfn", "on Bitcoin's chain"),
-        ("bc1qufgy354j3kmvuch987xe4s40836x3h0lg8f5nq", "on Bitcoin's chain"),
-        ("BC1P5SWKUGEZN97763TL0YTY6556856UUG0Q6JFLLJVEP9M4P7339X5QZYRH4Q", "on Bitcoin's chain"),
-        ("bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080", "on Bitcoin's chain"),
+        (f"bitcoin:{ON_CHAIN}", "on-chain address, which this layer does not pay"),
+        (f"bitcoin:{ON_CHAIN}?amount=1", "on-chain address, which this layer does not pay"),
+        ("bitcoin:?sp=sp1qsilentpayment", "on-chain address, which this layer does not pay"),
+        (ON_CHAIN, "on-chain address, which this layer does not pay"),
+        ("3P14159f73E4gFr7JterCCQh9QjiTjiZrG", "on-chain address, which this layer does not pay"),
+        ("mipcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfn", "on-chain address, which this layer does not pay"),
+        ("bc1qufgy354j3kmvuch987xe4s40836x3h0lg8f5nq", "on-chain address, which this layer does not pay"),
+        (
+            "BC1P5SWKUGEZN97763TL0YTY6556856UUG0Q6JFLLJVEP9M4P7339X5QZYRH4Q",
+            "on-chain address, which this layer does not pay",
+        ),
+        ("bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080", "on-chain address, which this layer does not pay"),
         ("a@abcdefghij234567.onion", "onion"),
         (lnurl.encode("http://abcdefghij234567.onion/pay"), "onion"),
         (lnurl.encode("https://ABC.ONION./pay"), "onion"),
@@ -154,41 +159,41 @@ def test_what_this_version_does_not_pay_is_recognised_and_refused(text: str, wor
         ("x" * 10_001, "1 to 10000 characters"),
         (None, "not NoneType"),
         (INVOICE.encode(), "not bytes"),
-        (f" {INVOICE}", "no spaces"),
-        (f"{INVOICE}\n", "no spaces"),
-        ("abandon abandon abandon about", "no spaces"),
+        (f" {INVOICE}", "without spaces"),
+        (f"{INVOICE}\n", "without spaces"),
+        ("abandon abandon abandon about", "without spaces"),
         ("s\N{CYRILLIC SMALL LETTER A}toshi@bitcoin.org", "plain ASCII"),
         ("\u202esatoshi@bitcoin.org", "plain ASCII"),
         (INVOICE[:-1] + "q", "checksum"),
-        (f"lightning:{INVOICE}?amount=1", "no parameters"),
-        (f"lightning:lightning:{INVOICE}", "no recipient"),
-        (f"lightning:bitcoin:?lightning={INVOICE}", "no parameters"),
-        (f"bitcoin:?lightning=lightning:{INVOICE}", "no recipient"),
+        (f"lightning:{INVOICE}?amount=1", "must not have parameters"),
+        (f"lightning:lightning:{INVOICE}", "not a recipient"),
+        (f"lightning:bitcoin:?lightning={INVOICE}", "must not have parameters"),
+        (f"bitcoin:?lightning=lightning:{INVOICE}", "not a recipient"),
         (f"bitcoin:?lightning={INVOICE}&lightning={INVOICE}", "several recipients"),
         (f"bitcoin:?lightning={INVOICE}&req-x=1", "requires 'req-x'"),
-        (f"bitcoin:?lightning={INVOICE}&amount=1&amount=1", "amount twice"),
-        ("bitcoin:?lightning=", "no recipient"),
+        (f"bitcoin:?lightning={INVOICE}&amount=1&amount=1", "repeats amount"),
+        ("bitcoin:?lightning=", "not a recipient"),
         ("bitcoin:?lightning=lnbc%201", "bech32"),
-        ("https://shop.example/redeem", "does not have one LNURL"),
-        (f"https://shop.example/?lightning={INVOICE}", "does not have one LNURL"),
-        (f"https://shop.example/?lightning={LNURL}&lightning={LNURL}", "does not have one LNURL"),
+        ("https://shop.example/redeem", "does not have exactly one LNURL"),
+        (f"https://shop.example/?lightning={INVOICE}", "does not have exactly one LNURL"),
+        (f"https://shop.example/?lightning={LNURL}&lightning={LNURL}", "does not have exactly one LNURL"),
         (f"https://shop.example/?lightning={LNURL[:-1]}q", "checksum"),
-        (f"https://shop.example/#?lightning={LNURL}", "does not have one LNURL"),
-        ("lnurlp://service.example/pay", "a URI of the scheme lnurlp:"),
-        ("ethereum:0x1234", "a URI of the scheme ethereum:"),
+        (f"https://shop.example/#?lightning={LNURL}", "does not have exactly one LNURL"),
+        ("lnurlp://service.example/pay", "the URI scheme lnurlp:"),
+        ("ethereum:0x1234", "the URI scheme ethereum:"),
         (lnurl.encode("https://service.example/?tag=login&k1=00"), "for 'login'"),
-        (lnurl.encode("https://service.example/?tag=payRequest&tag=login"), "not for being paid"),
-        (lnurl.encode("ftp://service.example/"), "not one of a web service"),
-        (lnurl.encode("https://service.example:99999/"), "a port that cannot be"),
+        (lnurl.encode("https://service.example/?tag=payRequest&tag=login"), "not for payments"),
+        (lnurl.encode("ftp://service.example/"), "not that of a web service"),
+        (lnurl.encode("https://service.example:99999/"), "an impossible port"),
         (lnurl.encode("https://service.example/?a=%"), "percent sign"),
-        ("02" + "00" * 32, "looks like a node's public key"),
-        (f"{'02' + '00' * 32}@127.0.0.1:9735", "looks like a node's public key"),
-        (f"{NODE}@bitcoin.org", "has a port too"),
-        (f"{NODE}@a@b:1", "has a port too"),
-        (NODE[2:], "no recipient"),
+        ("02" + "00" * 32, "not a valid public key of a node"),
+        (f"{'02' + '00' * 32}@127.0.0.1:9735", "not a valid public key of a node"),
+        (f"{NODE}@bitcoin.org", "must have a port too"),
+        (f"{NODE}@a@b:1", "must have a port too"),
+        (NODE[2:], "not a recipient"),
         ("0x" + "ab" * 20, "EVM"),
         ("Satoshi@bitcoin.org", "in lower case"),
-        ("nobody", "no recipient"),
+        ("nobody", "not a recipient"),
         ("ln", "bech32"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Blocks, transactions, receipts and logs as op-geth writes them in JSON.
+"""Blocks, transactions, receipts and logs in op-geth's JSON.
 
 Sources: the execution API specification of Ethereum; op-geth's additional fields.
 """
@@ -23,7 +23,7 @@ __all__ = [
     "transaction_answer",
 ]
 
-# py-evm charges no L1 fee, so these are truly nothing here. BOB's are not.
+# The simnet charges no L1 fee, so zero is the true value. On BOB it is not zero.
 _L1_FEES = {
     "l1GasPrice": "0x0",
     "l1GasUsed": "0x0",
@@ -35,17 +35,17 @@ _L1_FEES = {
 
 
 def quantity(value: int) -> str:
-    """A number: hexadecimal without leading zeros."""
+    """Encode a number: hexadecimal without leading zeros."""
     return hex(value)
 
 
 def data(value: bytes) -> str:
-    """Bytes: hexadecimal, two digits each."""
+    """Encode bytes: hexadecimal, two digits each."""
     return "0x" + value.hex()
 
 
 def block_answer(block: MinedBlock, *, full_transactions: bool) -> dict[str, Any]:
-    """A block with the hashes of its transactions, or with all of them."""
+    """A block with the hashes of its transactions, or with the transactions."""
     transactions: list[Any]
     if full_transactions:
         transactions = [transaction_answer(item, block, i) for i, item in enumerate(block.transactions)]
@@ -63,7 +63,7 @@ def block_answer(block: MinedBlock, *, full_transactions: bool) -> dict[str, Any
 def transaction_answer(
     transaction: SignedTransactionAPI, block: MinedBlock | None, index: int | None
 ) -> dict[str, Any]:
-    """A transaction in its block, or one that waits in the pool (both None)."""
+    """A transaction at its place in a block, or one in the pool (``block`` and ``index`` are None)."""
     kind = transaction.type_id or 0
     answer: dict[str, Any] = {
         "blockHash": None,
@@ -141,7 +141,7 @@ def receipt_answer(block: MinedBlock, index: int) -> dict[str, Any]:
 
 
 def log_answers(block: MinedBlock, index: int) -> Iterator[tuple[LogAPI, dict[str, Any]]]:
-    """Every log of the transaction at that index of the block, with its JSON."""
+    """Every log of the transaction at that index of the block, with the JSON of each."""
     logs_before = sum(len(receipt.logs) for receipt in block.receipts[:index])
     for position, log in enumerate(block.receipts[index].logs):
         answer = {
@@ -160,12 +160,12 @@ def log_answers(block: MinedBlock, index: int) -> Iterator[tuple[LogAPI, dict[st
 
 
 def effective_gas_price(transaction: SignedTransactionAPI, block: MinedBlock) -> int:
-    """What the transaction paid for each gas in that block, in wei (EIP-1559)."""
+    """The price that the transaction pays for each gas in that block, in wei (EIP-1559)."""
     return int(min(transaction.max_fee_per_gas, block.base_fee + transaction.max_priority_fee_per_gas))
 
 
 def header_answer(header: BlockHeaderAPI) -> dict[str, Any]:
-    """A header, without what only a block has."""
+    """A header, without the fields that only a block has."""
     fields = header.as_dict()
     return {
         "number": quantity(header.block_number),

@@ -1,4 +1,4 @@
-"""When a chain's blocks come by themselves."""
+"""Make the blocks of a chain automatically."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["Automatic", "BlockMaker"]
 
 @dataclass(frozen=True, slots=True)
 class Automatic:
-    """What makes a block come.
+    """When blocks are made.
 
     Args:
-        gather_seconds: a block is made this long after a transaction arrived, so that others share it; zero
-            makes it before anything else happens, None makes none for transactions.
-        every_seconds: a block is made whenever this time has passed; None for no timer.
+        gather_seconds: seconds between the arrival of a transaction and its block, so that others share it; with zero
+            the event loop makes the block next, and None makes no blocks for transactions.
+        every_seconds: seconds between blocks of the timer; None for no timer.
     """
 
     gather_seconds: float | None
@@ -49,7 +49,7 @@ class BlockMaker:
                 await self._timer
 
     def set_enabled(self, enabled: bool) -> None:
-        """Turn automatic blocks on, which makes one for what waits, or off."""
+        """Switch automatic blocks on or off; switching on makes one for the transactions that wait."""
         self._enabled = enabled
         if not enabled:
             self._unschedule()
@@ -57,7 +57,7 @@ class BlockMaker:
             self.on_transaction()
 
     def on_transaction(self) -> None:
-        """See to it that what waits comes into a block soon."""
+        """Schedule a block for the transactions that wait."""
         gather = self._automatic.gather_seconds
         if self._enabled and gather is not None and self._scheduled is None:
             self._scheduled = asyncio.get_running_loop().call_later(gather, self._mine_ready)
@@ -68,7 +68,7 @@ class BlockMaker:
             height = self._node.mine()
             block = self._node.chain.block_by_number(height)
             if block is None or not block.transactions:
-                # What waits cannot be executed now; it would be tried forever.
+                # The transactions that wait cannot be executed now; another attempt would fail the same way.
                 return
 
     def _unschedule(self) -> None:

@@ -1,74 +1,46 @@
 """One EVM chain of the simnet: blocks, states and branches, executed by py-evm under Prague's rules.
 
-It keeps its own list of canonical blocks, so that a branch can be replaced; py-evm's database holds headers
-and states of every branch by their hash. It knows nothing of pools, clocks, finality or RPC.
+The class keeps the list of canonical blocks, so that a branch can be replaced. py-evm's database holds the headers and
+states of all branches by their hashes. The state root of each header is that of the real Merkle Patricia trie.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 import rlp  # type: ignore[import-untyped]  # the package carries no types
-from eth.abc import BlockHeaderAPI, ComputationAPI, ReceiptAPI, SignedTransactionAPI, StateAPI
+from eth.abc import BlockHeaderAPI, ReceiptAPI, SignedTransactionAPI, StateAPI
 from eth.consensus.context import ConsensusContext
 from eth.consensus.noproof import NoProofConsensus
 from eth.db.atomic import AtomicDB
 from eth.db.chain import ChainDB
-from eth.exceptions import (
-    InsufficientFunds,
-    InvalidInstruction,
-    InvalidJumpDestination,
-    OutOfGas,
-    Revert,
-    VMError,
-    WriteProtection,
-)
 from eth.rlp.headers import BlockHeader
 from eth.validation import validate_gas_limit
 from eth.vm.chain_context import ChainContext
 from eth.vm.forks.prague import PragueVM
-from eth.vm.forks.prague.transactions import PragueTransactionBuilder
-from eth.vm.spoof import SpoofTransaction
 from eth_typing import Address, BlockNumber
 from eth_utils.exceptions import ValidationError
 
 from layer2.contracts.factory import DETERMINISTIC_FACTORY, FACTORY_CODE
-from layer2.formats.evm_address import to_checksum
 from layer2.formats.keccak import keccak256
 from layer2.local.network import CHAIN_IDS
 
 __all__ = [
     "BLOCK_GAS_LIMIT",
     "BOB_CHAIN_ID",
-    "CALL_GAS_LIMIT",
-    "CallFailed",
-    "CallOutOfGas",
-    "CallRefused",
-    "CallRequest",
     "EvmChain",
     "MinedBlock",
-    "SimulatedCall",
 ]
 
 BLOCK_GAS_LIMIT = 60_000_000
 BOB_CHAIN_ID = CHAIN_IDS["BOB"]
-TRANSFER_GAS = 21_000
-CALL_GAS_LIMIT = 50_000_000
 _FEE_VAULT = Address(bytes.fromhex("4200000000000000000000000000000000000011"))
 _GENESIS_BASE_FEE = 1_000_000
 _ELASTICITY, _DENOMINATOR = 6, 250
 # Holocene's form: version 0, then denominator and elasticity.
 _EXTRA_DATA = bytes(1) + _DENOMINATOR.to_bytes(4, "big") + _ELASTICITY.to_bytes(4, "big")
-
-# What op-geth says where py-evm raises these; other failures keep py-evm's words.
-_GETH_WORDS: dict[type[VMError], str] = {
-    InsufficientFunds: "insufficient balance for transfer",
-    InvalidJumpDestination: "invalid jump destination",
-    WriteProtection: "write protection",
-}
 
 
 class _BobVM(PragueVM):
@@ -93,25 +65,25 @@ def _base_fee_after(parent: BlockHeaderAPI) -> int:
 
 
 def _header_after(parent: BlockHeaderAPI, **fields: Any) -> BlockHeaderAPI:
-    # py-evm assigns this method where pyright sees only the abstract one.
+    # py-evm assigns this method at run time; pyright sees only the abstract one.
     header = _BobVM.create_header_from_parent(  # pyright: ignore[reportAbstractUsage]
         parent, gas_limit=BLOCK_GAS_LIMIT, coinbase=_FEE_VAULT, extra_data=_EXTRA_DATA, **fields
     )
-    # py-evm knows only Ethereum's own parameters.
+    # py-evm has only Ethereum's parameters of the base fee.
     return cast(BlockHeaderAPI, header.copy(base_fee_per_gas=_base_fee_after(parent)))
 
 
 @dataclass(frozen=True, slots=True)
 class MinedBlock:
-    """A block with what executing it gave."""
+    """A block and the results of its execution."""
 
     header: BlockHeaderAPI
     transactions: tuple[SignedTransactionAPI, ...]
     receipts: tuple[ReceiptAPI, ...]
     size: int
-    """Length of the block's RLP in bytes."""
+    """The length of the block's RLP in bytes."""
     contracts: tuple[bytes | None, ...]
-    """The address that each transaction created, None where it created none."""
+    """The address of the contract that each transaction created, or None."""
 
     @property
     def number(self) -> int:
@@ -120,77 +92,38 @@ class MinedBlock:
 
     @property
     def hash(self) -> bytes:
-        """keccak of the RLP of the header."""
+        """The keccak256 of the header's RLP."""
         return bytes(self.header.hash)
 
     @property
     def timestamp(self) -> int:
-        """Unix seconds."""
+        """The block's time in unix seconds."""
         return int(self.header.timestamp)
 
     @property
     def base_fee(self) -> int:
-        """Wei for each gas (EIP-1559)."""
+        """The base fee in wei for each gas (EIP-1559)."""
         return int(self.header.base_fee_per_gas or 0)
 
 
-@dataclass(frozen=True, slots=True)
-class CallRequest:
-    """A message as in ``eth_call``; it is not signed and pays nothing unless it names a gas price."""
-
-    sender: bytes
-    to: bytes
-    """20 bytes, or empty to create a contract."""
-    value: int
-    data: bytes
-    gas: int
-    gas_price: int = 0
-
-
-class CallFailed(Exception):
-    """A simulated call did not succeed; ``revert_data`` is None where it did not end in REVERT."""
-
-    def __init__(self, message: str, revert_data: bytes | None = None) -> None:
-        super().__init__(message)
-        self.revert_data = revert_data
-
-
-class CallRefused(CallFailed):
-    """A simulated call could not begin."""
-
-
-class CallOutOfGas(CallFailed):
-    """A simulated call needed more gas than it had."""
-
-
-@dataclass(frozen=True, slots=True)
-class SimulatedCall:
-    """What became of one call of a simulation."""
-
-    output: bytes
-    gas_used: int
-    logs: tuple[tuple[bytes, tuple[int, ...], bytes], ...]
-    """Address, topics and data of each."""
-    error: CallFailed | None
-
-
 class EvmChain:
-    """One canonical branch on top of a genesis block.
+    """A genesis block and the branches on top of it, one of which is canonical.
 
     Args:
         allocation: genesis balances in wei, by address.
-        timestamp: the genesis block's, in unix seconds.
-        chain_id: what transactions of this chain are signed for.
+        timestamp: the genesis block's time in unix seconds.
+        chain_id: the chain id that transactions are signed for.
     """
 
     def __init__(self, allocation: Mapping[bytes, int], timestamp: int, chain_id: int = BOB_CHAIN_ID) -> None:
         self.chain_id = chain_id
         self._context = ChainContext(chain_id)
-        self._database = AtomicDB()
-        self._headers = ChainDB(self._database)
-        self._consensus = ConsensusContext(self._database)
+        self.database = AtomicDB()
+        """Headers, codes and the nodes of all tries, by their hashes. Nothing is removed."""
+        self._headers = ChainDB(self.database)
+        self._consensus = ConsensusContext(self.database)
         before = BlockHeader(difficulty=0, block_number=BlockNumber(-1), gas_limit=0)
-        state = _BobVM.build_state(self._database, before, self._context)
+        state = _BobVM.build_state(self.database, before, self._context)
         for address, balance in allocation.items():
             state.set_balance(Address(address), balance)
         state.set_nonce(Address(DETERMINISTIC_FACTORY), 1)
@@ -216,11 +149,11 @@ class EvmChain:
         return self._canonical[-1]
 
     def block_by_number(self, number: int) -> MinedBlock | None:
-        """The canonical block at that height, None where there is none yet."""
+        """The canonical block at that height, or None if there is none."""
         return self._canonical[number] if 0 <= number < len(self._canonical) else None
 
     def block_by_hash(self, block_hash: bytes) -> MinedBlock | None:
-        """The block with that hash, on whatever branch, None where there never was one."""
+        """The block with that hash on any branch, or None if there is none."""
         return self._blocks.get(block_hash)
 
     def is_canonical(self, block: MinedBlock) -> bool:
@@ -228,13 +161,13 @@ class EvmChain:
         return self.block_by_number(block.number) is block
 
     def position(self, transaction_hash: bytes) -> tuple[MinedBlock, int] | None:
-        """The canonical block that holds the transaction, and its index there."""
+        """The canonical block that holds the transaction, and its index; None if no block does."""
         found = self._positions.get(transaction_hash)
         return None if found is None else (self._canonical[found[0]], found[1])
 
     def state_at(self, block: MinedBlock) -> StateAPI:
-        """The state after the block; changes to it are never kept."""
-        return self._state(block.header)
+        """The state after the block. Changes to it have no effect on the chain."""
+        return self.state_of(block.header)
 
     def next_base_fee(self) -> int:
         """The base fee of the block that follows the head, in wei (EIP-1559)."""
@@ -246,9 +179,9 @@ class EvmChain:
         """Make the block that follows the head.
 
         Args:
-            transactions: in their order; those that the state does not allow are left out.
+            transactions: in order; those that the state does not allow are left out.
             timestamp: unix seconds, later than the head's.
-            branch: makes blocks that are otherwise equal differ, through the header's prevRandao.
+            branch: a number that goes into the header's prevRandao, so that equal blocks of two branches differ.
 
         Returns:
             The block, and the transactions that were left out.
@@ -291,10 +224,10 @@ class EvmChain:
         return block, tuple(refused)
 
     def roll_back(self, depth: int) -> tuple[MinedBlock, ...]:
-        """Take the last blocks off the canonical branch and return them, oldest first.
+        """Remove the last blocks from the canonical branch and return them, oldest first.
 
         Raises:
-            ValueError: there are not that many blocks after the genesis block.
+            ValueError: the chain does not have that many blocks after the genesis block.
         """
         if not 0 < depth < len(self._canonical):
             raise ValueError(f"cannot remove {depth} of {len(self._canonical) - 1} blocks")
@@ -305,138 +238,20 @@ class EvmChain:
                 del self._positions[bytes(transaction.hash)]
         return removed
 
-    def call(self, request: CallRequest, block: MinedBlock) -> bytes:
-        """Execute a message on the state after the block, in the block's own context, and return its output.
-
-        Raises:
-            CallFailed: it reverted, ran out of gas, or its sender cannot pay the value.
-        """
-        output, error = self._attempt(request, self._free_state(block))
-        if error is not None:
-            raise error
-        return output
-
-    def estimate_gas(self, request: CallRequest, block: MinedBlock) -> int:
-        """The least gas limit, to about 1.5 percent, with which the message succeeds after the block.
-
-        Raises:
-            CallFailed: it fails with all the gas that it may have.
-        """
-        state = self._free_state(block)
-        # A limit that allows no transaction at all is not looked at, as in op-geth.
-        most = request.gas if request.gas >= TRANSFER_GAS else CALL_GAS_LIMIT
-        request = replace(request, gas=most)
-        _, error = self._attempt(request, state)
-        if error is not None:
-            raise error
-        if not request.data and request.to and not state.get_code(Address(request.to)):
-            return TRANSFER_GAS
-        enough, too_little = request.gas, TRANSFER_GAS - 1
-        while enough - too_little > enough * 3 // 200:
-            # Most calls need little of what they may have, so the search starts near the bottom.
-            middle = min((enough + too_little) // 2, too_little * 2)
-            _, error = self._attempt(replace(request, gas=middle), state)
-            if error is None:
-                enough = middle
+    def path(self, start: MinedBlock, end: MinedBlock) -> tuple[list[MinedBlock], list[MinedBlock]]:
+        """The blocks that a client at ``start`` has to remove and then to add to be at ``end``, each in that order."""
+        removed: list[MinedBlock] = []
+        added: list[MinedBlock] = []
+        while start is not end:
+            if start.number >= end.number:
+                removed.append(start)
+                start = self._blocks[bytes(start.header.parent_hash)]
             else:
-                too_little = middle
-        return enough
+                added.append(end)
+                end = self._blocks[bytes(end.header.parent_hash)]
+        return removed, added[::-1]
 
-    def simulate(
-        self, requests: Iterable[CallRequest], block: MinedBlock, root: bytes, *, number: int, timestamp: int
-    ) -> tuple[list[SimulatedCall], bytes]:
-        """Execute messages one after another in a made-up block; none of it becomes part of the chain.
-
-        Args:
-            requests: in their order; each sees what those before it did.
-            block: the real block that the made-up one comes after.
-            root: the state that they begin with, ``block``'s or the one that simulating before gave.
-            number: the made-up block's.
-            timestamp: the made-up block's, in unix seconds.
-
-        Returns:
-            What became of each, and the state's root after all of them.
-
-        Raises:
-            CallRefused: one of them could not begin.
-        """
-        made_up = block.header.copy(
-            base_fee_per_gas=0, state_root=root, block_number=BlockNumber(number), timestamp=timestamp
-        )
-        state = self._state(made_up)
-        calls = [self._simulated(request, state) for request in requests]
-        state.persist()
-        return calls, bytes(state.state_root)
-
-    def _simulated(self, request: CallRequest, state: StateAPI) -> SimulatedCall:
-        computation = self._execute(request, state)
-        used = request.gas - computation.get_gas_remaining()
-        used -= min(computation.get_gas_refund(), used // 5)
-        output = bytes(computation.output)
-        if computation.is_error:
-            return SimulatedCall(b"", used, (), _failure(computation.error, output))
-        logs = tuple([(bytes(address), topics, payload) for address, topics, payload in computation.get_log_entries()])
-        return SimulatedCall(output, used, logs, None)
-
-    def _state(self, header: BlockHeaderAPI) -> StateAPI:
+    def state_of(self, header: BlockHeaderAPI) -> StateAPI:
+        """The state with the header's root, in the header's context; the header may belong to no block."""
         ancestors = _BobVM.get_prev_hashes(header.parent_hash, self._headers) or ()
-        return _BobVM.build_state(self._database, header, self._context, ancestors)
-
-    def _free_state(self, block: MinedBlock) -> StateAPI:
-        """The state after the block in a context where gas may cost nothing."""
-        return self._state(block.header.copy(base_fee_per_gas=0))
-
-    def _attempt(self, request: CallRequest, state: StateAPI) -> tuple[bytes, CallFailed | None]:
-        snapshot = state.snapshot()
-        try:
-            computation = self._execute(request, state)
-        except CallRefused as error:
-            return b"", error
-        finally:
-            state.revert(snapshot)
-        if not computation.is_error:
-            return bytes(computation.output), None
-        return b"", _failure(computation.error, bytes(computation.output))
-
-    def _execute(self, request: CallRequest, state: StateAPI) -> ComputationAPI:
-        sender = Address(request.sender)
-        unsigned = PragueTransactionBuilder.new_unsigned_dynamic_fee_transaction(
-            chain_id=self.chain_id,
-            nonce=state.get_nonce(sender),
-            max_priority_fee_per_gas=request.gas_price,
-            max_fee_per_gas=request.gas_price,
-            gas=request.gas,
-            to=Address(request.to),
-            value=request.value,
-            data=request.data,
-            access_list=[],
-        )
-        balance, cost = state.get_balance(sender), request.value + request.gas * request.gas_price
-        if balance < cost:
-            raise CallRefused(
-                f"insufficient funds for gas * price + value: address {to_checksum(request.sender)} "
-                f"have {balance} want {cost}"
-            )
-        if request.gas < unsigned.intrinsic_gas:
-            raise CallRefused(f"intrinsic gas too low: have {request.gas}, want {unsigned.intrinsic_gas}")
-        try:
-            # A SpoofTransaction stands for a signed one by forwarding attributes, which no type can say.
-            spoofed = cast(SignedTransactionAPI, SpoofTransaction(unsigned, from_=sender))
-            return state.apply_transaction(spoofed)
-        except ValidationError as error:
-            raise CallRefused(str(error)) from error
-
-
-def _failure(error: VMError, output: bytes) -> CallFailed:
-    if isinstance(error, Revert):
-        return CallFailed("execution reverted", output)
-    if isinstance(error, OutOfGas):
-        return CallOutOfGas("out of gas")
-    if isinstance(error, InvalidInstruction) and (opcode := re.search("0x[0-9a-f]+", str(error))):
-        number = int(opcode[0], 16)
-        name = "INVALID" if number == 0xFE else f"opcode {number:#x} not defined"
-        return CallFailed(f"invalid opcode: {name}")
-    for kind, words in _GETH_WORDS.items():
-        if isinstance(error, kind):
-            return CallFailed(words)
-    return CallFailed(str(error))
+        return _BobVM.build_state(self.database, header, self._context, ancestors)

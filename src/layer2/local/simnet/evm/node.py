@@ -1,4 +1,4 @@
-"""One EVM node of the simnet: chain, pool, chain time and finality together, without any network."""
+"""One EVM node of the simnet: chain, pool, chain time and finality, without any transport."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from eth.abc import SignedTransactionAPI
 
 from layer2.local.simnet.clock import SimClock
+from layer2.local.simnet.evm.calls import EvmCalls
 from layer2.local.simnet.evm.chain import BOB_CHAIN_ID, EvmChain, MinedBlock
 from layer2.local.simnet.evm.pool import TransactionPool, TransactionRefused, decode_transaction
 
@@ -19,13 +20,13 @@ _GENESIS_AGE = 60
 
 
 class EvmNode:
-    """One node that is its own sequencer: it makes blocks when it is told to, and only then.
+    """A node that is its own sequencer. It makes blocks only when a method requests them.
 
     Args:
         allocation: genesis balances in wei, by address.
-        clock: the machines' clock. A block's time is the clock's plus the chain's own offset, and at least
-            one second after its parent's.
-        chain_id: what transactions of this chain are signed for.
+        clock: the machines' clock. The time of a block is the clock's plus the offset of the chain, and at least one
+            second after its parent's.
+        chain_id: the chain id that transactions are signed for.
     """
 
     def __init__(self, allocation: Mapping[bytes, int], clock: SimClock, chain_id: int = BOB_CHAIN_ID) -> None:
@@ -37,11 +38,14 @@ class EvmNode:
         self.watchers: set[Callable[[MinedBlock], None]] = set()
         """Called with each block that becomes the head."""
         self.chain = EvmChain(allocation, clock.now() - _GENESIS_AGE, chain_id)
+        self.calls = EvmCalls(self.chain)
         self.pool = TransactionPool(chain_id)
+        self.arrivals: list[bytes] = []
+        """Hashes of the transactions that the pool accepted, in order."""
 
     @property
     def safe_height(self) -> int:
-        """The height of the safe head: two below the head or where it is held, and never below finalized."""
+        """The height of the safe head: two below the head, or where it is held, and never below finalized."""
         follows = self.chain.head.number - _SAFE_LAG
         return max(self.finalized_height, follows if self._held_safe is None else self._held_safe)
 
@@ -52,14 +56,16 @@ class EvmNode:
         return max(0, follows if self._held_finalized is None else self._held_finalized)
 
     def send(self, raw: bytes) -> bytes:
-        """Take a signed transaction into the pool and return its hash.
+        """Add a signed transaction to the pool and return its hash.
 
         Raises:
-            TransactionRefused: with op-geth's words for the reason.
+            TransactionRefused: with op-geth's message for the reason.
         """
         transaction = decode_transaction(raw)
         self.pool.add(transaction, self.chain.state_at(self.chain.head))
-        return bytes(transaction.hash)
+        transaction_hash = bytes(transaction.hash)
+        self.arrivals.append(transaction_hash)
+        return transaction_hash
 
     def has_ready(self) -> bool:
         """Whether a block made now would hold a transaction."""
@@ -67,10 +73,10 @@ class EvmNode:
         return next(self.pool.ready(state, self.chain.next_base_fee()), None) is not None
 
     def mine(self, blocks: int = 1) -> int:
-        """Make blocks; the first takes what waits in the pool, as far as it fits. Returns the new height.
+        """Make blocks and return the new height. The first block takes the transactions of the pool that fit.
 
         Raises:
-            ValueError: fewer than one block.
+            ValueError: ``blocks`` is not positive.
         """
         if blocks < 1:
             raise ValueError("the number of blocks must be positive")
@@ -90,10 +96,10 @@ class EvmNode:
         return self._append(self._timestamp()).timestamp
 
     def set_finality(self, safe: int | None, finalized: int | None) -> None:
-        """Hold the safe and finalized heads at these heights; None lets them follow the head.
+        """Hold the safe and finalized heads at these heights; None lets a head follow the newest block.
 
         Raises:
-            ValueError: a height that the chain does not have, or finalized above safe.
+            ValueError: the chain does not have a height, or finalized would be above safe.
         """
         top = self.chain.head.number
         for name, height in (("safe", safe), ("finalized", finalized)):
@@ -105,15 +111,18 @@ class EvmNode:
         self._held_safe, self._held_finalized = safe, finalized
 
     def reorganise(self, depth: int, *, keep_transactions: bool, transactions: Sequence[bytes] = ()) -> int:
-        """Replace the last blocks by a branch that is one block longer. Returns the new height.
+        """Replace the last blocks by a branch that is one block longer, and return the new height.
 
-        The branch's first block has the signed transactions that are given, the others are empty.
+        The new blocks have the times of those that they replace. A safe head that is held above the last remaining
+        block moves down to it.
 
-        The blocks have the times of those that they replace. Removed transactions go back to the pool, or are
-        forgotten. A safe head that is held goes back to the last block that stays.
+        Args:
+            depth: how many blocks to replace.
+            keep_transactions: return the transactions of the replaced blocks to the pool instead of dropping them.
+            transactions: signed transactions for the first block of the branch; the others are empty.
 
         Raises:
-            ValueError: less than one block, or a finalized block would be removed.
+            ValueError: ``depth`` is not positive, or a finalized block would be replaced.
         """
         if depth < 1:
             raise ValueError("the number of blocks must be positive")
@@ -131,12 +140,12 @@ class EvmNode:
         for place, block in enumerate(removed):
             self.chain.append(() if place else chosen, block.timestamp, branch=self._branch)
         head, _ = self.chain.append((), self._timestamp(), branch=self._branch)
-        self._tell(head)
+        self._notify(head)
         self.pool.forget_used(self.chain.state_at(self.chain.head))
         if keep_transactions:
             state = self.chain.state_at(self.chain.head)
             for transaction in [transaction for block in removed for transaction in block.transactions]:
-                # Another of the same nonce may have come into the pool meanwhile; it stays.
+                # The pool may hold another transaction with the same nonce by now; that one stays.
                 with contextlib.suppress(TransactionRefused):
                     self.pool.add(transaction, state)
         return self.chain.head.number
@@ -148,13 +157,13 @@ class EvmNode:
         chain = self.chain
         ready: list[SignedTransactionAPI] = list(self.pool.ready(chain.state_at(chain.head), chain.next_base_fee()))
         block, _ = chain.append(ready, timestamp, branch=self._branch)
-        # Blocks that are asked for within one second run ahead of the clock; the chain's time follows them.
+        # Several blocks within one second run ahead of the clock; the chain's time follows them.
         self._offset = max(self._offset, timestamp - self._clock.now())
         if ready:
             self.pool.forget_used(chain.state_at(chain.head))
-        self._tell(block)
+        self._notify(block)
         return block
 
-    def _tell(self, head: MinedBlock) -> None:
+    def _notify(self, head: MinedBlock) -> None:
         for watcher in self.watchers:
             watcher(head)

@@ -1,4 +1,4 @@
-"""The simnet's transaction pool: what op-geth accepts, refuses and leaves waiting, in op-geth's words."""
+"""The simnet's transaction pool. It accepts, refuses and queues what op-geth does, with op-geth's messages."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from eth.vm.forks.prague.transactions import PragueTransactionBuilder
 from eth_typing import Address
 from eth_utils.exceptions import ValidationError
 
+from layer2.local.simnet.evm.calls import data_floor_gas
 from layer2.local.simnet.evm.chain import BLOCK_GAS_LIMIT, BOB_CHAIN_ID
 
 __all__ = ["PooledTransaction", "TransactionPool", "TransactionRefused", "decode_transaction"]
@@ -22,29 +23,29 @@ _MINIMUM_TIP = 1
 
 
 class TransactionRefused(Exception):
-    """The pool did not take a transaction; the message is what op-geth says."""
+    """The pool refused a transaction; the message is op-geth's."""
 
 
 @dataclass(frozen=True, slots=True)
 class PooledTransaction:
-    """A transaction that waits."""
+    """A transaction in the pool."""
 
     transaction: SignedTransactionAPI
     sender: bytes
     arrival: int
-    """Counts arrivals, so that equals are served in their order."""
+    """A running number, by which transactions with equal tips are ordered."""
 
     @property
     def cost(self) -> int:
-        """The most wei that it can take from its sender."""
+        """The most wei that it can cost its sender."""
         return int(self.transaction.gas * self.transaction.max_fee_per_gas + self.transaction.value)
 
 
 def decode_transaction(raw: bytes) -> SignedTransactionAPI:
-    """Read a signed transaction as ``eth_sendRawTransaction`` gets it.
+    """Decode a signed transaction, the argument of ``eth_sendRawTransaction``.
 
     Raises:
-        TransactionRefused: it cannot be read, or its type is not one that the chain takes.
+        TransactionRefused: the bytes are malformed, or the chain does not support the transaction's type.
     """
     if len(raw) < 2:
         raise TransactionRefused("typed transaction too short")
@@ -59,10 +60,10 @@ def decode_transaction(raw: bytes) -> SignedTransactionAPI:
 
 
 class TransactionPool:
-    """Transactions that are signed and not in a block, by sender and nonce.
+    """Signed transactions that are not in a block, by sender and nonce.
 
     Args:
-        chain_id: what they are signed for.
+        chain_id: the chain id that they must be signed for.
     """
 
     def __init__(self, chain_id: int = BOB_CHAIN_ID) -> None:
@@ -75,18 +76,19 @@ class TransactionPool:
         return len(self._by_hash)
 
     def get(self, transaction_hash: bytes) -> PooledTransaction | None:
-        """The waiting transaction with that hash."""
+        """The transaction with that hash, or None if the pool does not hold it."""
         return self._by_hash.get(transaction_hash)
 
     def add(self, transaction: SignedTransactionAPI, state: StateAPI) -> None:
-        """Take a transaction in; one whose nonce leaves a gap waits until the gap is filled.
+        """Add a transaction. If its nonce leaves a gap, it waits until the gap is filled.
 
         Args:
-            transaction: as ``decode_transaction`` gives it.
+            transaction: the result of ``decode_transaction``.
             state: the state after the newest block.
 
         Raises:
-            TransactionRefused: known already, nonce used, not enough funds, replacement too cheap, and so on.
+            TransactionRefused: the transaction is known, its nonce is used, the funds do not suffice, or its price is
+                too low to replace another; and for each other reason that op-geth has.
         """
         transaction_hash = bytes(transaction.hash)
         if transaction_hash in self._by_hash:
@@ -108,7 +110,7 @@ class TransactionPool:
         self._by_hash[transaction_hash] = arriving
 
     def next_nonce(self, sender: bytes, state: StateAPI) -> int:
-        """The sender's nonce after what waits without a gap (``pending``)."""
+        """The sender's nonce after its transactions that wait without a gap (``pending``)."""
         nonce = int(state.get_nonce(Address(sender)))
         waiting = self._by_sender.get(sender, {})
         while nonce in waiting:
@@ -116,7 +118,7 @@ class TransactionPool:
         return nonce
 
     def ready(self, state: StateAPI, base_fee: int) -> Iterator[SignedTransactionAPI]:
-        """What the next block may hold, best paying first, each sender's in the order of nonces."""
+        """The transactions that the next block may hold: highest tips first, each sender's in the order of nonces."""
         heads: list[tuple[int, int, int, PooledTransaction]] = []
 
         def offer(sender: bytes, nonce: int) -> None:
@@ -136,7 +138,7 @@ class TransactionPool:
             offer(pooled.sender, nonce + 1)
 
     def forget_used(self, state: StateAPI) -> None:
-        """Drop what can never be in a block any more, because its nonce is used."""
+        """Drop the transactions whose nonce is used, which no block can hold."""
         for sender, waiting in list(self._by_sender.items()):
             next_nonce = state.get_nonce(Address(sender))
             for nonce in [nonce for nonce in waiting if nonce < next_nonce]:
@@ -153,9 +155,9 @@ class TransactionPool:
     ) -> None:
         cost = arriving.cost
         spent = sum(pooled.cost for pooled in waiting.values())
-        words = "insufficient funds for gas * price + value"
+        message = "insufficient funds for gas * price + value"
         if balance < cost:
-            raise TransactionRefused(f"{words}: balance {balance}, tx cost {cost}, overshot {cost - balance}")
+            raise TransactionRefused(f"{message}: balance {balance}, tx cost {cost}, overshot {cost - balance}")
         if replaced is None:
             need, kind, amount = spent + cost, "tx cost", cost
         else:
@@ -163,12 +165,12 @@ class TransactionPool:
             need, kind, amount = spent + bump, "tx bumped", bump
         if balance < need:
             raise TransactionRefused(
-                f"{words}: balance {balance}, queued cost {spent}, {kind} {amount}, overshot {need - balance}"
+                f"{message}: balance {balance}, queued cost {spent}, {kind} {amount}, overshot {need - balance}"
             )
 
 
 def _checked_sender(transaction: SignedTransactionAPI, chain_id: int) -> bytes:
-    """Check what needs no state, in op-geth's order, and recover the sender."""
+    """Make the checks that need no state, in op-geth's order, and recover the sender."""
     if transaction.gas > BLOCK_GAS_LIMIT:
         raise TransactionRefused("exceeds block gas limit")
     if transaction.max_fee_per_gas < transaction.max_priority_fee_per_gas:
@@ -188,7 +190,7 @@ def _checked_sender(transaction: SignedTransactionAPI, chain_id: int) -> bytes:
         raise TransactionRefused(
             f"intrinsic gas too low: gas {transaction.gas}, minimum needed {transaction.intrinsic_gas}"
         )
-    floor = _data_floor(transaction.data)
+    floor = data_floor_gas(transaction.data)
     if transaction.gas < floor:
         raise TransactionRefused(
             f"insufficient gas for floor data gas cost: gas {transaction.gas}, minimum needed {floor}"
@@ -201,14 +203,8 @@ def _checked_sender(transaction: SignedTransactionAPI, chain_id: int) -> bytes:
     return sender
 
 
-def _data_floor(data: bytes) -> int:
-    """The least gas that a transaction with this data costs (EIP-7623)."""
-    zeros = data.count(0)
-    return 21_000 + 10 * (zeros + 4 * (len(data) - zeros))
-
-
 def _outbids(arriving: SignedTransactionAPI, waiting: SignedTransactionAPI) -> bool:
-    """Whether both prices are at least a tenth above those of the transaction to be replaced."""
+    """Whether both prices are at least a tenth above those of the transaction that would be replaced."""
     return all(
         new > old and new * 100 >= old * (100 + _PRICE_BUMP_PERCENT)
         for new, old in (

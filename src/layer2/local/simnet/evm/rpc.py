@@ -33,9 +33,9 @@ class EvmRpcServer:
     """Serves the methods on a loopback port.
 
     Args:
-        node: whose new heads are told of.
-        methods: what it can be asked.
-        faults: what goes wrong on purpose.
+        node: its new heads and logs go to subscribers.
+        methods: answer the calls.
+        faults: the failures that are switched on.
         clock: gives the ``Date`` header.
     """
 
@@ -71,36 +71,41 @@ class EvmRpcServer:
         if (failure := await self._faults.before(request, methods)) is not None:
             return failure
         answer = self._answer(body)
-        return self._faults.after(request, methods) or self._respond(answer)
+        return self._faults.after(request, methods) or self._respond(answer or b"")
 
     def _respond(self, body: bytes) -> web.Response:
         date = formatdate(self._clock.now(), usegmt=True)
         return web.Response(body=body, content_type="application/json", headers={"Date": date})
 
-    def _answer(self, body: Any) -> bytes:
+    def _answer(self, body: Any) -> bytes | None:
+        """Execute a call or a batch. Returns None if it holds notifications only, which are not answered."""
         if not isinstance(body, list):
             return self._answer_one(body)
         if not body:
             return _error(None, _INVALID_REQUEST, "empty batch")
         if len(body) > _MOST_CALLS:
-            # One error, under the first call's id, in place of all answers.
+            # One error, with the first call's id, replaces all answers.
             return b"[" + _error(_id_of(body[0]), _INVALID_REQUEST, "batch too large") + b"]"
         answers: list[bytes] = []
         size = 0
         for call in body:
             if size > _MOST_RESULT_BYTES:
                 answers.append(_error(_id_of(call), _RESPONSE_TOO_LARGE, "response too large"))
-                continue
-            answers.append(self._answer_one(call))
-            size += len(answers[-1])
-        return b"[" + b",".join(answers) + b"]"
+            elif (answer := self._answer_one(call)) is not None:
+                answers.append(answer)
+                size += len(answer)
+        return b"[" + b",".join(answers) + b"]" if answers else None
 
-    def _answer_one(self, call: Any) -> bytes:
+    def _answer_one(self, call: Any) -> bytes | None:
         identifier = _id_of(call)
         method = call.get("method") if isinstance(call, dict) else None
         if not isinstance(method, str) or call.get("jsonrpc") != "2.0":
             return _error(identifier, _INVALID_REQUEST, "invalid request")
-        arguments = call.get("params")
+        answer = self._executed(identifier, method, call.get("params"))
+        # A request without an id is a notification.
+        return answer if "id" in call else None
+
+    def _executed(self, identifier: Any, method: str, arguments: Any) -> bytes:
         if arguments is not None and not isinstance(arguments, list):
             return _error(identifier, _INVALID_PARAMS, "non-array args")
         try:

@@ -1,6 +1,6 @@
-"""What lnd 0.21 answers over REST, as JSON: every field is written, 64-bit integers as strings, bytes as base64.
+"""lnd 0.21's REST answers as JSON. Every field is written, 64-bit integers as strings, bytes as base64.
 
-Pure: from the ledger's records to dictionaries, in the order of the fields in lnd's definitions.
+Pure functions from the ledger's records to dictionaries, with the fields in the order of lnd's definitions.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 INVOICE_FEATURES = frozenset({8, 14, 17, 25})
-"""What lnd 0.21 sets in its invoices."""
+"""The feature bits that lnd 0.21 sets in its invoices."""
 
 _FEATURE_NAMES = {
     0: "data-loss-protect",
@@ -91,7 +91,7 @@ def _records(records: Mapping[int, bytes]) -> dict[str, str]:
 
 
 def _tlv_stream(records: Mapping[int, bytes]) -> bytes:
-    """The records as they are on the wire (BOLT 1)."""
+    """The records in their wire format (BOLT 1)."""
     return b"".join(_big_size(number) + _big_size(len(data)) + data for number, data in sorted(records.items()))
 
 
@@ -124,7 +124,7 @@ def _invoice_htlc_answer(held: InvoiceHtlc, channel_id: int, total_msat: int) ->
 def invoice_answer(invoice: Invoice, channel_id: int) -> dict[str, Any]:
     """``lnrpc.Invoice``."""
     paid_sat = str(invoice.amount_paid_msat // 1000)
-    # What comes without an invoice comes without a total.
+    # A payment without an invoice has no total.
     total_msat = 0 if invoice.is_keysend else invoice.amount_paid_msat
     return {
         "memo": invoice.memo,
@@ -247,7 +247,7 @@ def payment_answer(payment: Payment, channel_id: int, payee: bytes) -> dict[str,
 
 
 def payment_request_answer(invoice: Bolt11Invoice) -> dict[str, Any]:
-    """``lnrpc.PayReq``; an invoice with fallbacks or blinded paths has been refused before."""
+    """``lnrpc.PayReq``; invoices with fallbacks or blinded paths are refused earlier."""
     amount_msat = invoice.amount_msat or 0
     return {
         "destination": invoice.payee.hex(),
@@ -274,12 +274,12 @@ def channel_balance_answer(channel: Channel, side: Side) -> dict[str, Any]:
         "pending_open_balance": "0",
         "local_balance": _amount(channel.balance_msat(side)),
         "remote_balance": _amount(channel.balance_msat(side.peer)),
-        # lnd calls what comes in local and what goes out remote: whose it will be when it is settled.
+        # lnd calls an incoming HTLC local and an outgoing one remote: the side that owns it after settlement.
         "unsettled_local_balance": _amount(channel.pending_msat(side.peer)),
         "unsettled_remote_balance": _amount(channel.pending_msat(side)),
         "pending_open_local_balance": _amount(0),
         "pending_open_remote_balance": _amount(0),
-        # The wire form of "one open channel without custom data, no pending one".
+        # The wire form of "one open channel without custom data, no pending channel".
         "custom_channel_data": _base64(b"\x01\x00\x00"),
     }
 
@@ -311,7 +311,7 @@ def _pending_htlc_answer(htlc: Htlc, side: Side) -> dict[str, Any]:
 def channel_answer(
     channel: Channel, side: Side, *, peer_key: bytes, channel_point: str, channel_id: int, age: int
 ) -> dict[str, Any]:
-    """``lnrpc.Channel`` as that side sees it; the age is in seconds."""
+    """``lnrpc.Channel`` from that side; the age is in seconds."""
     return {
         "active": channel.is_active,
         "remote_pubkey": peer_key.hex(),
@@ -320,7 +320,7 @@ def channel_answer(
         "capacity": str(CAPACITY_SAT),
         "local_balance": str(channel.balance_msat(side) // 1000),
         "remote_balance": str(channel.balance_msat(side.peer) // 1000),
-        # The simulated commitment costs nothing, so that the balances add up to the capacity.
+        # The simulated commitment has no fee, so the balances add up to the capacity.
         "commit_fee": "0",
         "commit_weight": "772",
         "fee_per_kw": "0",

@@ -1,7 +1,7 @@
 """One payment channel between the two nodes of a simnet: balances, and the HTLCs in flight on it.
 
-Pure: no clock, no I/O. An amount that is offered leaves its sender's balance at once and reaches the other side
-only when the HTLC is settled; what fails goes back to the sender. The sum never changes.
+Pure: no clock, no I/O. An offered amount leaves its sender's balance at once. It reaches the other side when the
+HTLC is settled, or returns to the sender when the HTLC fails. The sum never changes.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ __all__ = ["CAPACITY_SAT", "MAX_HTLCS", "MIN_HTLC_MSAT", "PUSHED_SAT", "RESERVE_
 CAPACITY_SAT = 10_000_000
 PUSHED_SAT = 5_000_000
 RESERVE_SAT = CAPACITY_SAT // 100
-"""What each side must keep (BOLT 2, channel_reserve_satoshis): lnd's choice of one hundredth."""
+"""The reserve of each side (BOLT 2, channel_reserve_satoshis): lnd's default of one hundredth."""
 MAX_HTLCS = 483
-"""How many each side may have in flight (BOLT 2, max_accepted_htlcs)."""
+"""The most HTLCs that each side can have in flight (BOLT 2, max_accepted_htlcs)."""
 MIN_HTLC_MSAT = 1000
-"""What lnd sends at least in one (BOLT 7, htlc_minimum_msat)."""
+"""The smallest HTLC that lnd sends, in millisatoshi (BOLT 7, htlc_minimum_msat)."""
 
 
 class Side(Enum):
@@ -42,11 +42,11 @@ class Side(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Htlc:
-    """An HTLC on the channel, as both of its ends know it."""
+    """An HTLC on the channel, known to both nodes."""
 
     sender: Side
     index: int
-    """Counts the HTLCs that this sender ever offered."""
+    """The HTLC's number among all that this sender has offered."""
     payment_hash: bytes
     amount_msat: int
     expiry_height: int
@@ -54,20 +54,20 @@ class Htlc:
 
 @dataclass(frozen=True, slots=True)
 class _Account:
-    """What one side holds and has moved on the channel."""
+    """One side's balance and totals on the channel."""
 
     balance_msat: int
     sent_msat: int = 0
     offered: int = 0
-    """How many HTLCs it ever offered."""
+    """The number of HTLCs that it has offered so far."""
     in_flight: int = 0
-    """How many of them are on the channel."""
+    """The number of its HTLCs in flight."""
     pending_msat: int = 0
-    """What those take together."""
+    """Their total amount."""
 
 
 class Channel:
-    """The channel's state, from the side of both nodes."""
+    """The channel's state, for both nodes."""
 
     def __init__(self) -> None:
         self._accounts = {
@@ -77,36 +77,36 @@ class Channel:
         self._htlcs: dict[tuple[Side, int], Htlc] = {}
         self._updates = 0
         self.is_active = True
-        """Whether both nodes run. What is in flight stays there where one does not; nothing more can be offered."""
+        """Whether both nodes run. If one does not, HTLCs in flight stay in flight, and new ones cannot be offered."""
 
     @property
     def htlcs(self) -> tuple[Htlc, ...]:
-        """All in flight, in the order in which they were offered."""
+        """All HTLCs in flight, in the order in which they were offered."""
         return tuple(self._htlcs.values())
 
     @property
     def updates(self) -> int:
-        """How often the state changed."""
+        """The number of state changes so far."""
         return self._updates
 
     def balance_msat(self, side: Side) -> int:
-        """What the side owns now, without anything in flight."""
+        """The side's current balance, without HTLCs in flight."""
         return self._accounts[side].balance_msat
 
     def sendable_msat(self, side: Side) -> int:
-        """What the side can offer now: its balance over the reserve."""
+        """The amount that the side can offer now: its balance above the reserve."""
         return max(0, self._accounts[side].balance_msat - RESERVE_SAT * 1000)
 
     def sent_msat(self, side: Side) -> int:
-        """What the side ever paid to the other one."""
+        """The total that the side has paid to the other."""
         return self._accounts[side].sent_msat
 
     def pending_msat(self, sender: Side) -> int:
-        """What that sender has in flight."""
+        """The HTLCs that the sender has in flight."""
         return self._accounts[sender].pending_msat
 
     def can_offer(self, sender: Side, amount_msat: int, parts: int = 1) -> bool:
-        """Whether the sender can put that amount in flight, in so many HTLCs."""
+        """Whether the sender can put that amount in flight in that number of HTLCs."""
         account = self._accounts[sender]
         has_place = self.is_active and account.in_flight + parts <= MAX_HTLCS
         return has_place and amount_msat <= self.sendable_msat(sender)
@@ -115,10 +115,10 @@ class Channel:
         """Put an HTLC in flight and return it.
 
         Raises:
-            ValueError: the amount is not positive, or ``can_offer`` says no.
+            ValueError: the amount is not positive, or ``can_offer`` is false.
         """
         if amount_msat <= 0 or not self.can_offer(sender, amount_msat):
-            raise ValueError("an HTLC takes a positive amount that its sender can spare, and a free place")
+            raise ValueError("an HTLC needs a positive amount that its sender can offer, and a free slot")
         account = self._accounts[sender]
         htlc = Htlc(sender, account.offered, payment_hash, amount_msat, expiry_height)
         self._accounts[sender] = replace(
@@ -136,7 +136,7 @@ class Channel:
         """Give the amount to the receiver; the caller has checked the preimage.
 
         Raises:
-            KeyError: it is not in flight.
+            KeyError: the HTLC is not in flight.
         """
         self._remove(htlc)
         paid, paying = self._accounts[htlc.sender.peer], self._accounts[htlc.sender]
@@ -147,7 +147,7 @@ class Channel:
         """Give the amount back to the sender.
 
         Raises:
-            KeyError: it is not in flight.
+            KeyError: the HTLC is not in flight.
         """
         self._remove(htlc)
         account = self._accounts[htlc.sender]

@@ -1,4 +1,4 @@
-"""The fault switches of one simulated Lightning node, which the tests of a client turn on."""
+"""The fault switches of one simulated Lightning node, for tests of a client."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ __all__ = ["Fault", "FaultKind", "FaultSwitches"]
 
 
 class FaultKind(Enum):
-    """What can be switched on."""
+    """The faults that can be switched on."""
 
     NONE = "none"
-    """Clears all of them, and delivers the payments that were held."""
+    """Clears all faults and delivers the held payments."""
     DOWN = "down"
-    """Connections are reset, open streams too; nothing is executed."""
+    """Connections are reset, including open streams; no request is executed."""
     DROP_REPLY = "drop_reply"
     """The request is executed, then the connection is reset without an answer."""
     DELAY = "delay"
     """The request waits before it is executed."""
     ERROR = "error"
-    """The request is not executed and answered with that HTTP status."""
+    """The request is not executed; the answer has that HTTP status."""
     HOLD_PAYMENTS = "hold_payments"
-    """Payments that this node sends stay in flight and reach nobody until the switch is cleared."""
+    """Payments that this node sends stay in flight and are not delivered until the switch is cleared."""
     FAIL_PAYMENTS = "fail_payments"
     """Payments that this node sends fail with that reason, without an HTLC."""
     SPLIT_PAYMENTS = "split_payments"
-    """Payments that this node sends go in that many HTLCs, where their invoice and their request allow it."""
+    """Payments that this node sends are split into that many HTLCs, if their invoice and request allow it."""
     CUT_STREAM = "cut_stream"
-    """A stream's connection is reset in place of a message, which is then lost with it."""
+    """A stream's connection is reset instead of sending a message, and the message is lost."""
     REPEAT_MESSAGE = "repeat_message"
     """A stream sends a message twice."""
     WITHHOLD_MESSAGE = "withhold_message"
-    """A stream leaves a message out and goes on."""
+    """A stream skips a message and continues."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,11 @@ class Fault:
 
     kind: FaultKind
     path: str = ""
-    """Requests whose path begins so; all where it is empty."""
+    """The prefix of the request paths that it hits; all paths if it is empty."""
     count: int | None = None
-    """How many requests or messages it hits; None is no limit."""
+    """The number of requests or messages that it hits; None means no limit."""
     message: int | None = None
-    """Which message of each stream it hits, from 1 on; None is every one."""
+    """The number of the message that it hits in each stream, counted from 1; None means every message."""
     seconds: float = 0
     status: int = 500
     reason: FailureReason = FailureReason.ERROR
@@ -58,10 +58,10 @@ class Fault:
 
     @classmethod
     def of(cls, kind: str, arguments: dict[str, Any]) -> Fault:
-        """Read a switch as the control interface passes it.
+        """Parse a switch from the control interface's arguments.
 
         Raises:
-            InvalidRequest: an unknown kind, or an argument that it does not take.
+            InvalidRequest: the kind is unknown, or does not take one of the arguments.
         """
         try:
             switch = FaultKind(kind)
@@ -78,7 +78,7 @@ class Fault:
             if isinstance(value, bool) or not isinstance(value, _TYPES[name]):
                 raise InvalidRequest(f"the fault {kind} takes no {type(value).__name__} as {name}")
         if not 1 <= values.get("parts", 1) <= MAX_HTLCS:
-            raise InvalidRequest(f"a payment goes in 1 to {MAX_HTLCS} parts")
+            raise InvalidRequest(f"a payment has 1 to {MAX_HTLCS} parts")
         if "reason" in values:
             values["reason"] = _reason(values["reason"])
         return cls(switch, **values)
@@ -117,14 +117,14 @@ def _reason(name: str) -> FailureReason:
 
 
 class FaultSwitches:
-    """Which switches are on, and how often each still hits."""
+    """The active switches, and the number of hits that each has left."""
 
     def __init__(self) -> None:
         self._faults: dict[FaultKind, Fault] = {}
         self._left: dict[FaultKind, int | None] = {}
 
     def set(self, fault: Fault) -> None:
-        """Turn a switch on, in place of an earlier one of its kind; NONE clears all."""
+        """Turn a switch on and replace an earlier one of its kind; NONE clears all."""
         if fault.kind is FaultKind.NONE:
             self._faults.clear()
             self._left.clear()
@@ -133,7 +133,7 @@ class FaultSwitches:
         self._left[fault.kind] = fault.count
 
     def hit(self, kind: FaultKind, path: str, *, message: int = 0) -> Fault | None:
-        """The switch of that kind if it hits a request for the path, or that message of its stream.
+        """Return the switch of that kind if it hits a request for the path, or that message of its stream.
 
         This counts as one of its hits.
         """
@@ -148,5 +148,5 @@ class FaultSwitches:
         return fault
 
     def active(self) -> list[str]:
-        """The kinds that are on, for people."""
+        """The active kinds, for display."""
         return [kind.value for kind in self._faults]

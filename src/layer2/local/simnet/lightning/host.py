@@ -1,4 +1,4 @@
-"""What a simulated node answers besides its Lightning: that it has started, what its macaroon allows, signatures."""
+"""Calls to a simulated node that are not about Lightning: its state, its macaroon's permissions, signatures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["SimulatedHost"]
 
 
 class SimulatedHost:
-    """The calls of lnd that are no part of its Lightning.
+    """lnd's calls that are not about Lightning.
 
     Args:
         identity: the node's keys.
@@ -23,11 +23,11 @@ class SimulatedHost:
         self._identity = identity
 
     def state(self, _: Message) -> dict[str, Any]:
-        """``lnrpc.GetStateResponse``: a simulated node has no start."""
+        """``lnrpc.GetStateResponse``: a simulated node is always started."""
         return {"state": "SERVER_ACTIVE"}
 
     def check_macaroon(self, _: Message) -> dict[str, Any]:
-        """``lnrpc.CheckMacPermResponse``: the node's one macaroon, without which nobody gets here, allows all."""
+        """``lnrpc.CheckMacPermResponse``: the node's only macaroon, which every call needs, allows everything."""
         return {"valid": True}
 
     def sign_message(self, request: Message) -> dict[str, Any]:
@@ -38,7 +38,7 @@ class SimulatedHost:
         return {"signature": encode_signature(self._identity.sign(message_digest(message)))}
 
     def verify_message(self, request: Message) -> dict[str, Any]:
-        """``lnrpc.VerifyMessageResponse``: valid where one of the two nodes signed it, as lnd asks its graph."""
+        """``lnrpc.VerifyMessageResponse``: valid if one of the two nodes signed it, because lnd checks its graph."""
         message = request.data("msg")
         if not message:
             raise RestError("need a message to verify")

@@ -12,11 +12,11 @@ __all__ = ["LightningIdentity"]
 
 
 class LightningIdentity:
-    """What one node and its channel are made of, all derived from the simnet's seed.
+    """The keys and identifiers of one node and its channel, all derived from the simnet's seed.
 
     Args:
-        seed: of the whole simnet.
-        side: which node.
+        seed: the simnet's seed.
+        side: the node.
         channel_height: the height at which the channel's funding transaction was mined.
     """
 
@@ -34,15 +34,15 @@ class LightningIdentity:
         return self.key.public_key.format()
 
     def sign(self, digest: bytes) -> bytes:
-        """r, s and the recovery id of the node key's signature over 32 bytes."""
+        """Sign 32 bytes with the node key; return r, s and the recovery id."""
         return self.key.sign_recoverable(digest, hasher=None)
 
     def secret(self, name: str) -> bytes:
-        """32 bytes that only this node knows under that name."""
+        """Derive this node's secret of that name (32 bytes)."""
         return self._derived(f"{self.side.value} {name}")
 
     def block_hash(self, height: int) -> str:
-        """The hash that both nodes show for a height."""
+        """The block hash that both nodes report for a height."""
         return self._derived(f"block {height}").hex()
 
     def _derived(self, name: str) -> bytes:

@@ -1,7 +1,7 @@
-"""What a simulated Lightning node does with its own invoices: each call of lnd about them, its limits and its words.
+"""The invoice calls of a simulated Lightning node, with lnd's limits and error messages.
 
-Pure besides the clock it is given. Nothing is random: the preimages and secrets that lnd draws are derived from the
-seed and a counter, so that the same calls make the same invoices.
+Pure except for the clock. Nothing is random: the preimages and secrets that lnd draws at random are derived from the
+seed and a counter, so the same calls make the same invoices.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _DEFAULT_LIST = 100
 
 
 class InvoiceCalls:
-    """The calls of one node about its invoices, named as in lnd's services.
+    """One node's invoice calls, named as in lnd's services.
 
     Args:
         identity: its keys.
         ledger: shared with its peer.
-        clock: for the invoices' lives.
+        clock: for the expiry of invoices.
     """
 
     def __init__(self, identity: LightningIdentity, ledger: Ledger, clock: SimClock) -> None:
@@ -184,11 +184,11 @@ class InvoiceCalls:
         return {}
 
     def subscribe_single_invoice(self, request: Message) -> Subscription:
-        """One invoice's states. One that does not exist yet may be waited for, as in lnd."""
+        """Stream one invoice's states. As in lnd, the invoice may be created later."""
         return one_invoice(self._ledger, self._side, request.bytes32("r_hash", "hash"))
 
     def subscribe_invoices(self, request: Message) -> Subscription:
-        """All invoices as they are made and settled, from the indexes on."""
+        """Stream all invoices as they are added and settled, after the given indexes."""
         add_index = request.number("add_index", signed=False)
         settle_index = request.number("settle_index", signed=False)
         return all_invoices(self._ledger, self._side, add_index, settle_index)
@@ -206,7 +206,7 @@ def _added(invoice: Invoice) -> dict[str, Any]:
 
 
 def _route_hints(request: Message) -> tuple[tuple[bolt11.RouteHop, ...], ...]:
-    """The hints that the request brings; ``private`` adds none, as the one channel is public."""
+    """The request's route hints. ``private`` adds none, because the only channel is public."""
     hints = [hint.messages("hop_hints") for hint in request.messages("route_hints")]
     if len(hints) > _MAX_HINTS:
         raise RestError(f"number of routing hints must not exceed maximum of {_MAX_HINTS}")
@@ -228,7 +228,7 @@ def _route_hints(request: Message) -> tuple[tuple[bolt11.RouteHop, ...], ...]:
 
 
 def _go_float(number: int) -> str:
-    """How Go prints a float64 of seven digits or more that holds an integer."""
+    """Format an integer of seven or more digits as Go prints a float64."""
     digits = str(number)
     fraction = digits[1:].rstrip("0")
     return f"{digits[0]}{'.' if fraction else ''}{fraction}e+{len(digits) - 1:02d}"
@@ -236,7 +236,7 @@ def _go_float(number: int) -> str:
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """What lnd's registry refuses leaves lnd without a status of its own."""
+    """Translate refusals of lnd's invoice registry, which lnd returns without a gRPC status."""
     try:
         yield
     except LedgerError as error:

@@ -1,11 +1,14 @@
 """The invoices and payments of the two Lightning nodes of a simnet, as a state machine.
 
-Pure: heights and times come in as arguments. It does what lnd 0.21 does where a swap depends on it: a hold invoice
-is accepted and waits, is given up ``HOLD_EXPIRY_DELTA`` blocks before its HTLC expires, an invoice that nobody
-paid is cancelled when its time is over, a payment hash is paid at most once at a time, and a failed one may be
-sent again. Every state that an invoice or payment was ever in is kept in ``history``, for those who subscribe.
+Pure: heights and times are arguments. It behaves like lnd 0.21 where a swap depends on it:
 
-No call looks at all invoices or payments, so that ten thousand open ones make none slower.
+- An accepted hold invoice waits, and is cancelled ``HOLD_EXPIRY_DELTA`` blocks before its HTLC expires.
+- An unpaid invoice is cancelled when it expires.
+- A payment hash is paid at most once at a time, and a failed payment can be sent again.
+
+The ledger keeps every state of each invoice and payment in ``history``, for subscribers.
+
+No call iterates over all invoices or payments, so ten thousand open ones do not slow a call down.
 """
 
 from __future__ import annotations
@@ -39,38 +42,38 @@ __all__ = ["BLOCK_PADDING", "HOLD_EXPIRY_DELTA", "Ledger"]
 HOLD_EXPIRY_DELTA = 18
 """lnd's ``invoices.holdexpirydelta``."""
 FINAL_CLTV_REJECT_DELTA = 19
-"""With fewer blocks left lnd accepts no HTLC."""
+"""The fewest remaining blocks with which lnd accepts an HTLC."""
 BLOCK_PADDING = 3
-"""What lnd's sender adds to the invoice's final CLTV delta."""
+"""Blocks that lnd's sender adds to the invoice's final CLTV delta."""
 _UNACCOUNTABLE = {106_823: b"\x00"}
 """The experimental record that lnd 0.21 sends with each HTLC."""
 
 
 @dataclass(slots=True)
 class _Books:
-    """What one node has written down."""
+    """One node's records."""
 
     invoices: dict[bytes, Invoice] = field(default_factory=dict)
     added: list[bytes] = field(default_factory=list)
-    """The hash of each invoice, by its add index less one."""
+    """The hash of each invoice, at its add index minus one."""
     settled: list[bytes] = field(default_factory=list)
-    """The hash of each settled invoice, by its settle index less one."""
+    """The hash of each settled invoice, at its settle index minus one."""
     payments: dict[bytes, Payment] = field(default_factory=dict)
     sent: list[bytes] = field(default_factory=list)
-    """The hash of each payment that was ever begun, by its index less one."""
+    """The hash of each payment ever started, at its index minus one."""
     in_flight: dict[bytes, None] = field(default_factory=dict)
     undelivered: dict[bytes, None] = field(default_factory=dict)
-    """Payments whose HTLCs are on the way, in the order in which they were offered."""
+    """Payments whose HTLCs have not been delivered, in the order in which they were offered."""
     attempts: int = 0
     is_holding: bool = False
-    """Whether HTLCs that this node sends stay on the way."""
+    """Whether HTLCs that this node sends are held back."""
 
 
 class Ledger:
-    """Everything that the two nodes know, under one lock: the caller's single thread.
+    """The state of the two nodes. Not thread-safe: use it from one thread.
 
     Args:
-        height: the Bitcoin height to begin with.
+        height: the initial Bitcoin height.
     """
 
     def __init__(self, height: int) -> None:
@@ -80,7 +83,7 @@ class Ledger:
         self._books = {side: _Books() for side in Side}
         self._held: dict[tuple[Side, bytes], Invoice] = {}
         self._lives: list[tuple[int, int, Side, bytes]] = []
-        """Of each invoice when it ends, its number in this heap, and whose it is: the first to end comes first."""
+        """A heap of invoices, earliest expiry first: the expiry, a sequence number, and the owner."""
         self._born = 0
 
     @property
@@ -99,7 +102,7 @@ class Ledger:
         return sorted(self._books[sender].payments.values(), key=lambda payment: payment.index)
 
     def count(self, side: Side) -> tuple[int, int]:
-        """How many invoices and how many payments the node has."""
+        """The node's numbers of invoices and of payments."""
         return len(self._books[side].invoices), len(self._books[side].payments)
 
     def invoice(self, owner: Side, payment_hash: bytes) -> Invoice:
@@ -121,26 +124,26 @@ class Ledger:
             raise PaymentNotFound("payment isn't initiated") from None
 
     def last_add_index(self, owner: Side) -> int:
-        """The add index of the owner's newest invoice; zero where there is none."""
+        """The add index of the owner's newest invoice, or zero."""
         return len(self._books[owner].added)
 
     def last_payment_index(self, sender: Side) -> int:
-        """The index of the payment that was begun last; zero where there is none."""
+        """The index of the payment that was started last, or zero."""
         return len(self._books[sender].sent)
 
     def invoice_at(self, owner: Side, add_index: int) -> Invoice:
-        """The invoice with that add index, which must have been given out."""
+        """The invoice with that add index, which must exist."""
         books = self._books[owner]
         return books.invoices[books.added[add_index - 1]]
 
     def payment_at(self, sender: Side, index: int) -> Payment | None:
-        """The payment with that index, or None where its hash was sent again and has a later one."""
+        """The payment with that index, or None if its hash was sent again under a later index."""
         books = self._books[sender]
         payment = books.payments[books.sent[index - 1]]
         return payment if payment.index == index else None
 
     def added_since(self, owner: Side, add_index: int) -> Iterator[Invoice]:
-        """The owner's invoices after that add index, as they are now."""
+        """The owner's invoices after that add index, in their current state."""
         books = self._books[owner]
         return (books.invoices[payment_hash] for payment_hash in books.added[add_index:])
 
@@ -150,14 +153,14 @@ class Ledger:
         return (books.invoices[payment_hash] for payment_hash in books.settled[settle_index:])
 
     def payments_in_flight(self, sender: Side) -> list[Payment]:
-        """The sender's payments that are under way, in the order of their hashes."""
+        """The sender's payments in flight, ordered by hash."""
         books = self._books[sender]
         return [books.payments[payment_hash] for payment_hash in sorted(books.in_flight)]
 
     # Invoices.
 
     def add_invoice(self, invoice: Invoice) -> None:
-        """Take an OPEN invoice with the add index that is next; its hash must be new to its owner."""
+        """Add an OPEN invoice with the next add index. Its hash must be new to its owner."""
         books = self._books[invoice.owner]
         if invoice.payment_hash in books.invoices:
             raise LedgerError("invoice with payment hash already exists")
@@ -167,7 +170,7 @@ class Ledger:
         self._keep(invoice)
 
     def settle_invoice(self, owner: Side, preimage: bytes, now: int) -> None:
-        """Settle an accepted hold invoice; a settled one stays as it is."""
+        """Settle an accepted hold invoice. A settled invoice is left unchanged."""
         invoice = self.invoice(owner, sha256(preimage).digest())
         match invoice.state:
             case InvoiceState.OPEN:
@@ -180,7 +183,7 @@ class Ledger:
                 self._settle(invoice, preimage, now)
 
     def cancel_invoice(self, owner: Side, payment_hash: bytes, now: int) -> None:
-        """Cancel an invoice and fail back what it holds; a cancelled one stays as it is."""
+        """Cancel an invoice and fail the HTLCs that it holds. A cancelled invoice is left unchanged."""
         invoice = self.invoice(owner, payment_hash)
         if invoice.state is InvoiceState.SETTLED:
             raise LedgerError("invoice already settled")
@@ -201,7 +204,7 @@ class Ledger:
         now: int,
         custom_records: Mapping[int, bytes] = MappingProxyType({}),
     ) -> Payment:
-        """Take up a payment, without an HTLC yet: ``attempt`` makes those. One that failed starts anew."""
+        """Start a payment, or restart one that failed. ``attempt`` then offers its HTLCs."""
         books = self._books[sender]
         known = books.payments.get(payment_hash)
         if known is not None and known.state is PaymentState.SUCCEEDED:
@@ -227,9 +230,9 @@ class Ledger:
         """Offer the payment's HTLCs, and deliver them unless its sender's payments are held.
 
         Args:
-            payment: as it was started.
+            payment: as returned by ``start``.
             now: the unix time.
-            parts_msat: what each HTLC takes, the whole amount together; one takes all where it is empty.
+            parts_msat: the amount of each HTLC; they add up to the payment's amount. If empty, one HTLC takes all.
         """
         parts = parts_msat or (payment.amount_msat,)
         assert sum(parts) == payment.amount_msat
@@ -252,13 +255,13 @@ class Ledger:
             self._deliver(payment, now)
 
     def fail_payment(self, payment: Payment, reason: FailureReason, now: int) -> None:
-        """End a payment that is under way; what it had in flight goes back to its sender."""
+        """Fail a payment in flight. Its HTLCs return to the sender."""
         self._books[payment.sender].undelivered.pop(payment.payment_hash, None)
         payment = replace(payment, reason=reason)
         if not payment.attempts:
             self._keep(replace(payment, state=PaymentState.FAILED))
         for position, attempt in enumerate(payment.attempts):
-            # lnd writes the reason down first: subscribers see a payment in flight that has one.
+            # lnd records the reason first, so subscribers see a payment in flight with a failure reason.
             self._keep(payment)
             self.channel.fail(attempt.htlc)
             payment = self._resolved(payment, position, AttemptState.FAILED, now)
@@ -267,11 +270,11 @@ class Ledger:
             self._keep(payment)
 
     def hold_payments(self, sender: Side) -> None:
-        """From now on the sender's HTLCs stay on the way: they reach nobody until released."""
+        """Hold the sender's HTLCs back from now on, until they are released."""
         self._books[sender].is_holding = True
 
     def release_payments(self, sender: Side, now: int) -> None:
-        """Deliver what was held, in the order in which it was offered."""
+        """Deliver the held HTLCs, in the order in which they were offered."""
         books = self._books[sender]
         books.is_holding = False
         for payment_hash in list(books.undelivered):
@@ -281,7 +284,7 @@ class Ledger:
     # Time and blocks.
 
     def pass_time(self, now: int) -> None:
-        """Cancel the open invoices whose time is over."""
+        """Cancel the open invoices that have expired."""
         while self._lives and now > self._lives[0][0]:
             _, _, owner, payment_hash = heappop(self._lives)
             invoice = self._books[owner].invoices[payment_hash]
@@ -289,7 +292,7 @@ class Ledger:
                 self._cancel(invoice, now)
 
     def mine(self, blocks: int, now: int) -> int:
-        """Advance the height block by block, let what expires expire, and return the new height."""
+        """Advance the height block by block, apply all expiries, and return the new height."""
         for _ in range(blocks):
             self._height += 1
             self._give_up_held_invoices(now)
@@ -302,8 +305,8 @@ class Ledger:
                 self._cancel(invoice, now)
 
     def _expire_htlcs(self, now: int) -> None:
-        # Only one that was never delivered can come so far. A real sender would close the channel; its payment
-        # ends as TIMEOUT where the attempt's time is over, and that it is after so many blocks.
+        # Only an undelivered HTLC can reach this height. A real sender would close the channel. Its payment ends
+        # as TIMEOUT when the attempt's time is over, which is certain after so many blocks.
         for side, books in self._books.items():
             for payment_hash in list(books.undelivered):
                 payment = self.payment(side, payment_hash)
@@ -313,7 +316,7 @@ class Ledger:
     # What happens between the nodes.
 
     def _deliver(self, payment: Payment, now: int) -> None:
-        """The receiver's decision about the HTLCs that reached it: all of a payment's, or none."""
+        """Decide, for the receiver, about the delivered HTLCs of a payment: it accepts all or none."""
         invoice = self._invoice_for(payment, now)
         blocks_left = payment.attempts[0].htlc.expiry_height - self._height
         if (
@@ -323,7 +326,7 @@ class Ledger:
             or payment.amount_msat < invoice.value_msat
             or blocks_left < max(FINAL_CLTV_REJECT_DELTA, invoice.final_cltv_delta)
         ):
-            # A receiver says the same in all of these cases, so that nobody can probe for invoices (BOLT 4).
+            # A receiver returns the same error in all of these cases, which prevents probing for invoices (BOLT 4).
             self.fail_payment(payment, FailureReason.INCORRECT_PAYMENT_DETAILS, now)
             return
         records = MappingProxyType({**_UNACCOUNTABLE, **payment.custom_records})
@@ -338,7 +341,7 @@ class Ledger:
         self._settle(replace(invoice, htlcs=accepted), invoice.preimage, now)
 
     def _invoice_for(self, payment: Payment, now: int) -> Invoice | None:
-        """What the payment is for; one that brings its preimage along has an invoice made for it (keysend)."""
+        """The invoice that is paid. A payment that carries its preimage (keysend) gets a new invoice."""
         owner, payment_hash = payment.sender.peer, payment.payment_hash
         known = self._books[owner].invoices.get(payment_hash)
         preimage = payment.custom_records.get(KEYSEND_RECORD)

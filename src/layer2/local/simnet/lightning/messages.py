@@ -1,8 +1,7 @@
-"""What lnd's REST interface reads: JSON bodies, path and query parameters, and the errors it answers with.
+"""Parses requests to lnd's REST interface: JSON bodies, path and query parameters. Defines its errors.
 
 The rules are those of protobuf's JSON mapping behind lnd's gateway: 64-bit integers may come as strings, bytes
-come as base64 in either alphabet and padded, a field that is left out has its zero value, and an unknown field of
-a body is refused.
+are padded base64 in either alphabet, an omitted field has its zero value, and an unknown field of a body is an error.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ class Status(IntEnum):
 
     @property
     def http(self) -> int:
-        """The HTTP status that the gateway makes of it."""
+        """The HTTP status that the gateway returns for it."""
         return _HTTP[self]
 
 
@@ -45,12 +44,12 @@ _HTTP = {
 
 
 class RestError(Exception):
-    """An error as lnd answers it.
+    """An error answer of lnd.
 
     Args:
-        message: lnd's words.
-        status: the gRPC status; what lnd does not classify is UNKNOWN.
-        http: the HTTP status, where it is not the one that belongs to ``status``.
+        message: lnd's error message.
+        status: the gRPC status; UNKNOWN if lnd does not set one.
+        http: the HTTP status, if it differs from the one for ``status``.
     """
 
     def __init__(self, message: str, status: Status = Status.UNKNOWN, *, http: int | None = None) -> None:
@@ -64,7 +63,7 @@ class RestError(Exception):
 
 
 class MalformedRequest(RestError):
-    """A request that lnd's gateway cannot read: it never reaches the node, and no stream begins."""
+    """A request that lnd's gateway cannot parse. It does not reach the node, and does not start a stream."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, Status.INVALID_ARGUMENT)
@@ -74,7 +73,7 @@ class Message:
     """The fields of one request, read by type.
 
     Args:
-        fields: as they came; of query and path parameters all are strings.
+        fields: the raw values; those of query and path parameters are strings.
     """
 
     def __init__(self, fields: Mapping[str, object]) -> None:
@@ -85,12 +84,12 @@ class Message:
         """Read a JSON body.
 
         Args:
-            body: the request's.
-            known: the fields of the request that the simulated node follows.
-            absent: fields that lnd has and the simulated node does not follow: only their zero value is taken.
+            body: the request's body.
+            known: the request's fields that the simulated node supports.
+            absent: fields that lnd has and the simulated node does not support: only their zero value is accepted.
 
         Raises:
-            MalformedRequest: not an object, or an unknown field.
+            MalformedRequest: the body is not an object, or has an unknown field.
             RestError: one of ``absent`` has a value.
         """
         try:
@@ -101,20 +100,20 @@ class Message:
             raise MalformedRequest("proto: syntax error: unexpected token")
         for name, value in fields.items():
             if name in absent and value:
-                raise RestError(f"the simulated node does not follow the field {name}", Status.UNIMPLEMENTED)
+                raise RestError(f"the simulated node does not support the field {name}", Status.UNIMPLEMENTED)
             if name not in known | absent:
                 raise MalformedRequest(f'proto: unknown field "{name}"')
         return cls(fields)
 
     def text(self, name: str) -> str:
-        """A string; empty where it is left out."""
+        """A string, empty if omitted."""
         value = self._fields.get(name, "")
         if not isinstance(value, str):
             raise _invalid(name, value)
         return value
 
     def flag(self, name: str) -> bool:
-        """A bool; false where it is left out."""
+        """A bool, false if omitted."""
         value = self._fields.get(name, False)
         if value in ("true", "false", "1", "0"):
             value = value in ("true", "1")
@@ -123,7 +122,7 @@ class Message:
         return value
 
     def number(self, name: str, bits: int = 64, *, signed: bool = True) -> int:
-        """An integer, also as a decimal string; zero where it is left out."""
+        """An integer or a decimal string, zero if omitted."""
         value = self._fields.get(name, 0)
         if isinstance(value, bool) or not isinstance(value, int | str):
             raise _invalid(name, value)
@@ -137,18 +136,18 @@ class Message:
         return number
 
     def data(self, name: str) -> bytes:
-        """Bytes in base64; empty where they are left out."""
+        """Bytes in base64, empty if omitted."""
         return read_base64(self.text(name), name)
 
     def messages(self, name: str) -> list[Message]:
-        """A list of messages; empty where it is left out."""
+        """A list of messages, empty if omitted."""
         value = self._fields.get(name, [])
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
             raise _invalid(name, value)
         return [Message(item) for item in value]
 
     def records(self, name: str) -> dict[int, bytes]:
-        """A map from numbers to bytes; empty where it is left out."""
+        """A map from numbers to bytes, empty if omitted."""
         value = self._fields.get(name, {})
         if not isinstance(value, dict):
             raise _invalid(name, value)
@@ -160,7 +159,7 @@ class Message:
         return found
 
     def amount_msat(self, sat_name: str, msat_name: str) -> int:
-        """One amount that may come in satoshi or in millisatoshi, not in both."""
+        """An amount in satoshi or in millisatoshi, but not both."""
         sat, msat = self.number(sat_name), self.number(msat_name)
         if sat and msat:
             raise RestError("sat and msat arguments are mutually exclusive")
@@ -177,10 +176,10 @@ class Message:
 
 
 def read_base64(text: str, name: str) -> bytes:
-    """Read padded base64, standard or URL-safe.
+    """Decode padded base64, standard or URL-safe.
 
     Raises:
-        MalformedRequest: it is neither.
+        MalformedRequest: the text is neither.
     """
     try:
         return base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
@@ -189,10 +188,10 @@ def read_base64(text: str, name: str) -> bytes:
 
 
 def read_hex(text: str) -> bytes:
-    """Read hexadecimal digits.
+    """Decode hexadecimal digits.
 
     Raises:
-        RestError: they are not, in the words of Go.
+        RestError: the text is not hexadecimal; the message is Go's.
     """
     for character in text:
         if character not in "0123456789abcdefABCDEF":
@@ -203,12 +202,12 @@ def read_hex(text: str) -> bytes:
 
 
 def _invalid(name: str, value: object) -> MalformedRequest:
-    # The value itself is left out: a preimage may have come in the wrong field.
+    # The value is omitted, because it may be a preimage in the wrong field.
     return MalformedRequest(f"proto: invalid value of type {type(value).__name__} for field {name}")
 
 
 def dates(request: Message) -> tuple[int, int]:
-    """The first and last unix second that a list asks for.
+    """The first and last unix second of a list request.
 
     Raises:
         RestError: they are in the wrong order.
@@ -223,16 +222,16 @@ def dates(request: Message) -> tuple[int, int]:
 def page(
     at: Callable[[int], _R | None], last: int, request: Message, limit: int, wanted: Callable[[_R], bool]
 ) -> list[_R]:
-    """The part of a node's records that a list asks for, ascending by their index.
+    """Select the records for a list request, in ascending order of their index.
 
-    ``index_offset`` is itself left out; with ``reversed`` the list ends before it, or at the newest.
+    ``index_offset`` is exclusive. With ``reversed`` the list ends before it, or at the newest record.
 
     Args:
-        at: the record with an index, or None where it has been replaced.
-        last: the newest record's index; the first one's is 1.
-        request: that asks.
-        limit: how many at most.
-        wanted: what the list is limited to.
+        at: returns the record with an index, or None if it has been replaced.
+        last: the newest record's index; the first index is 1.
+        request: the list request.
+        limit: the largest number of records.
+        wanted: selects the records to include.
     """
     offset = request.number("index_offset", signed=False)
     backwards = request.flag("reversed")

@@ -1,7 +1,7 @@
 """The embedded Lightning network of a simnet: two nodes, one channel, each behind its own REST server.
 
-It holds no money and reaches no other network: the nodes are one state machine in this process, and forget
-everything when it ends.
+It holds no money and connects to no other network. The nodes are one state machine in this process; their state is
+lost when it ends.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _EXPIRY_CHECK_SECONDS = 0.1
 
 
 class LightningSimulation:
-    """Two Lightning nodes that answer as lnd 0.21 does, with one channel of 10,000,000 sat, half on each side.
+    """Two Lightning nodes that behave like lnd 0.21, with one channel of 10,000,000 sat, half on each side.
 
     Args:
-        seed: everything secret or random comes from it: test money only.
-        clock: shown in invoices and answers; an invoice's life is measured by it.
-        directory: where certificates, keys and macaroons are written.
+        seed: the source of all secrets and random values. Use it only with test money.
+        clock: the time in invoices and answers; it also determines when invoices expire.
+        directory: for certificates, keys and macaroons.
     """
 
     def __init__(self, seed: bytes, clock: SimClock, directory: Path) -> None:
@@ -59,11 +59,11 @@ class LightningSimulation:
 
     @property
     def height(self) -> int:
-        """The Bitcoin height that both nodes show."""
+        """The Bitcoin height that both nodes report."""
         return self._ledger.height
 
     async def start(self) -> tuple[LightningNode, LightningNode]:
-        """Serve both nodes on the loopback and return how to reach the taker's and the provider's."""
+        """Serve both nodes on loopback and return the connection details of the taker's and the provider's."""
         self._directory.mkdir(parents=True, exist_ok=True)
         taker, provider = [await self._start_node(side) for side in (Side.TAKER, Side.PROVIDER)]
         self._watcher = asyncio.create_task(self._watch_expiries())
@@ -97,26 +97,26 @@ class LightningSimulation:
             await server.stop()
 
     async def stop_node(self, side: Side) -> None:
-        """Cut all of one node's connections and serve it no more; its peer's channel is inactive meanwhile.
+        """Close all of one node's connections and stop serving it. Its peer's channel is inactive until it restarts.
 
         Raises:
-            InvalidRequest: it does not run.
+            InvalidRequest: the node is not running.
         """
         server = self._servers[side]
         if not server.is_running:
-            raise InvalidRequest(f"the Lightning node of the {side.value} does not run")
+            raise InvalidRequest(f"the Lightning node of the {side.value} is not running")
         self._ledger.channel.is_active = False
         await server.stop()
 
     async def start_node(self, side: Side, *, new_certificate: bool) -> None:
-        """Serve a stopped node again, where it was and with all that it knew.
+        """Serve a stopped node again, at its address and with its state.
 
         Raises:
-            InvalidRequest: it runs.
+            InvalidRequest: the node is already running.
         """
         server, directory = self._servers[side], self._directory_of(side)
         if server.is_running:
-            raise InvalidRequest(f"the Lightning node of the {side.value} runs")
+            raise InvalidRequest(f"the Lightning node of the {side.value} is already running")
         if new_certificate:
             _write_certificate(directory, name=f"simnet {side.value}")
         await server.start(_tls_context(directory), self._ports[side])
@@ -126,21 +126,21 @@ class LightningSimulation:
         return self._directory / f"{side.value}-lightning"
 
     async def mine(self, blocks: int) -> int:
-        """Advance both nodes by that many Bitcoin blocks, with all that expires on the way; return the height."""
+        """Advance both nodes by that many Bitcoin blocks, apply all expiries, and return the height."""
         height = self._ledger.mine(blocks, self._clock.now())
         self._feed.wake()
         return height
 
     def set_fault(self, party: Literal["taker_lightning", "provider_lightning"], kind: str, **arguments: Any) -> None:
-        """Turn a fault switch of one node on; ``none`` clears all of that node.
+        """Turn on a fault switch of one node; ``none`` clears all of its switches.
 
         Args:
-            party: which node.
+            party: the node's owner.
             kind: a value of ``FaultKind``.
-            arguments: what the kind takes: ``path`` (a prefix), ``count``, ``seconds``, ``status``, ``reason``.
+            arguments: the kind's arguments: ``path`` (a prefix), ``count``, ``seconds``, ``status``, ``reason``.
 
         Raises:
-            InvalidRequest: an unknown party or kind, or an argument that it does not take.
+            InvalidRequest: the party or kind is unknown, or the kind does not take one of the arguments.
         """
         side = {"taker_lightning": Side.TAKER, "provider_lightning": Side.PROVIDER}.get(party)
         if side is None:
@@ -162,7 +162,7 @@ class LightningSimulation:
         self._feed.wake()
 
     async def status(self) -> dict[str, Any]:
-        """Height, balances, what is in flight and which faults are on, for people."""
+        """Height, balances, HTLCs in flight and active faults, for display."""
         channel = self._ledger.channel
         return {
             "height": self.height,
@@ -179,7 +179,7 @@ class LightningSimulation:
         }
 
     async def _watch_expiries(self) -> None:
-        # Each call lets time pass by itself; this is for those who only listen to a stream.
+        # Each call applies the passage of time itself. This task does so for clients that only read a stream.
         while True:
             await asyncio.sleep(_EXPIRY_CHECK_SECONDS)
             self._ledger.pass_time(self._clock.now())
@@ -193,17 +193,17 @@ def _write_secret(path: Path, data: bytes) -> None:
 
 
 def _tls_context(directory: Path) -> ssl.SSLContext:
-    """The context of a server with the certificate that lies there."""
+    """Create a server's TLS context with the certificate in the directory."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(directory / "tls.cert", directory / "tls.key")
     return tls
 
 
 def _write_certificate(directory: Path, *, name: str) -> None:
-    """A self-signed certificate for the loopback, as lnd makes one at its first start.
+    """Create a self-signed certificate for loopback, as lnd does at its first start.
 
-    Its key is drawn by the operating system: it is not part of what the seed determines, and a certificate
-    is valid by the machine's clock, not by the simulated one.
+    Its key comes from the operating system's random source, not from the seed. Its validity follows the machine's
+    clock, not the simulated one.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])

@@ -1,7 +1,7 @@
-"""One simulated Lightning node: what it says about itself, and its calls about invoices and payments.
+"""One simulated Lightning node: its status calls, invoice calls and payment calls.
 
-Pure besides the clock it is given: a call takes a ``Message`` and returns a JSON answer, or says what its stream
-sends, or raises ``RestError``.
+Pure except for the clock: a call takes a ``Message`` and returns a JSON answer or a stream's subscription, or raises
+``RestError``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class SimulatedNode:
     Args:
         identity: its keys.
         ledger: shared with its peer.
-        clock: for the times it shows and the invoices' lives.
+        clock: for the times that it reports and for the expiry of invoices.
     """
 
     def __init__(self, identity: LightningIdentity, ledger: Ledger, clock: SimClock) -> None:
@@ -78,7 +78,7 @@ class SimulatedNode:
         }
 
     def get_debug_info(self, _: Message) -> dict[str, Any]:
-        """``lnrpc.GetDebugInfoResponse``, with the settings that the simulation follows."""
+        """``lnrpc.GetDebugInfoResponse``, with the settings that the simulation supports."""
         return {
             "config": {
                 "alias": f"simnet-{self.side.value}",

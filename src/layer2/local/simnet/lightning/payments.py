@@ -1,6 +1,6 @@
-"""What a simulated Lightning node does to pay: each call of lnd about payments, its refusals and its words.
+"""The payment calls of a simulated Lightning node, with lnd's refusals and error messages.
 
-Pure besides the clock it is given.
+Pure except for the clock.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _FIRST_CUSTOM_RECORD = 65_536
 
 @dataclass(frozen=True, slots=True)
 class _Intent:
-    """What a request to send asks for."""
+    """A parsed request to send."""
 
     payment_hash: bytes
     payee: bytes
@@ -51,12 +51,12 @@ class _Intent:
 
 
 class PaymentCalls:
-    """The calls of one node about its payments, named as in lnd's services.
+    """One node's payment calls, named as in lnd's services.
 
     Args:
         identity: its keys.
         ledger: shared with its peer.
-        clock: for the times of payments and the lives of the invoices that are paid.
+        clock: for the times of payments and the expiry of the paid invoices.
     """
 
     def __init__(self, identity: LightningIdentity, ledger: Ledger, clock: SimClock) -> None:
@@ -66,16 +66,16 @@ class PaymentCalls:
         self._clock = clock
         self._probes = 0
         self.failing: FailureReason | None = None
-        """The reason with which every new payment of this node fails; None lets them go."""
+        """The reason with which every new payment of this node fails, or None."""
         self.parts = 1
-        """In how many HTLCs a payment goes that may have so many; in fewer where it may not."""
+        """The number of HTLCs for each payment; a payment that allows fewer has fewer."""
 
     def decode_payment_request(self, request: Message) -> dict[str, Any]:
         """``lnrpc.PayReq``."""
         return payment_request_answer(self._decode(request.text("pay_req")))
 
     def send_payment(self, request: Message) -> Subscription:
-        """Start a payment, and say what its stream sends."""
+        """Start a payment and return its stream's subscription."""
         cltv_limit = request.number("cltv_limit", 32) or MAX_CLTV_DELTA
         if not 0 <= cltv_limit <= MAX_CLTV_DELTA:
             raise RestError(f"total time lock of {cltv_limit % (1 << 32)} exceeds max allowed {MAX_CLTV_DELTA}")
@@ -88,7 +88,7 @@ class PaymentCalls:
                 f"requested max_parts ({max_parts}) exceeds the allowed upper limit of {_MAX_PARTS_OF_SHARDS}; cannot "
                 f"send payment amount with max_shard_size_msat={shard_msat} mSAT"
             )
-        request.amount_msat("fee_limit_sat", "fee_limit_msat")  # The one hop takes no fee: any limit is enough.
+        request.amount_msat("fee_limit_sat", "fee_limit_msat")  # The only hop charges no fee, so any limit is enough.
         intent = self._intent(request)
         if shard_msat and intent.amount_msat > shard_msat * max_parts:
             raise RestError(
@@ -123,7 +123,7 @@ class PaymentCalls:
         if self.failing is not None:
             self._ledger.fail_payment(payment, self.failing, now)
         elif intent.payee != self._identity.peer_key:
-            # A payment to this node itself ends here too: it would need a way round, and there is one channel.
+            # A payment to this node itself also fails here: a circular route needs more than one channel.
             self._ledger.fail_payment(payment, FailureReason.NO_ROUTE, now)
         else:
             self._ledger.attempt(payment, now, parts_msat)
@@ -190,7 +190,7 @@ class PaymentCalls:
         return invoice
 
     def estimate_route_fee(self, request: Message) -> dict[str, Any]:
-        """``routerrpc.RouteFeeResponse``: from the graph to a key, by a payment that must fail to an invoice."""
+        """``routerrpc.RouteFeeResponse``: from the graph for a key, by a payment that must fail for an invoice."""
         dest, text = request.data("dest"), request.text("payment_request")
         if bool(dest) == bool(text):
             raise RestError("specify either a destination or an invoice")
@@ -227,11 +227,11 @@ class PaymentCalls:
             raise RestError("the simulated node probes no route while its payments are held", Status.UNIMPLEMENTED)
         if payment.reason is not FailureReason.INCORRECT_PAYMENT_DETAILS:
             return _route_fee(0, payment.reason)
-        # Only the payee can refuse the details: the probe came to it.
+        # Only the payee can refuse the payment details, so the probe has reached it.
         return _route_fee(payment.attempts[-1].htlc.expiry_height, FailureReason.NONE)
 
     def track_payment(self, request: Message) -> Subscription:
-        """One payment's states."""
+        """Stream one payment's states."""
         payment_hash = request.bytes32("payment_hash", "hash")
         in_flight = not request.flag("no_inflight_updates")
         try:
@@ -240,11 +240,11 @@ class PaymentCalls:
             raise RestError(str(error), Status.NOT_FOUND) from None
 
     def track_payments(self, request: Message) -> Subscription:
-        """All payments' states, those that are under way at once."""
+        """Stream the states of all payments, first of those in flight."""
         return all_payments(self._ledger, self._side, in_flight=not request.flag("no_inflight_updates"))
 
     def list_payments(self, request: Message) -> dict[str, Any]:
-        """``lnrpc.ListPaymentsResponse``; those that did not succeed only with ``include_incomplete``."""
+        """``lnrpc.ListPaymentsResponse``; payments that did not succeed only with ``include_incomplete``."""
         start, end = dates(request)
         incomplete = request.flag("include_incomplete")
         found = page(
@@ -277,7 +277,7 @@ def _custom_records(request: Message) -> dict[int, bytes]:
 
 
 def _shards(amount_msat: int, most_msat: int) -> list[int]:
-    """The amount in parts of at most so much, the smallest one last."""
+    """Split the amount into parts of at most that size, the smallest last."""
     whole, rest = divmod(amount_msat, most_msat)
     return [most_msat] * whole + ([rest] if rest else [])
 

@@ -1,4 +1,4 @@
-"""What the simulated Lightning nodes write down: invoices and payments in one of their states, as lnd names them."""
+"""The records of the simulated Lightning nodes: invoices and payments, each in one of lnd's states."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ __all__ = [
 ]
 
 KEYSEND_RECORD = 5_482_373_484
-"""The onion's record that carries the preimage to a payee who made no invoice."""
+"""The onion record that carries the preimage to a payee without an invoice."""
 
 
 class LedgerError(Exception):
-    """An operation that the state does not allow, in lnd's own words."""
+    """The state does not allow the operation. The message is lnd's."""
 
 
 class InvoiceNotFound(LedgerError):
@@ -41,11 +41,11 @@ class InvoiceNotFound(LedgerError):
 
 
 class PaymentConflict(LedgerError):
-    """A payment with that hash is under way or done."""
+    """A payment with that hash is in flight or complete."""
 
 
 class PaymentNotFound(LedgerError):
-    """No payment with that hash was ever started."""
+    """No payment with that hash has been started."""
 
 
 class InvoiceState(Enum):
@@ -58,7 +58,7 @@ class InvoiceState(Enum):
 
     @property
     def is_final(self) -> bool:
-        """Whether the invoice moves no more."""
+        """Whether the invoice is in a final state."""
         return self in (InvoiceState.SETTLED, InvoiceState.CANCELED)
 
 
@@ -71,7 +71,7 @@ class PaymentState(Enum):
 
     @property
     def is_final(self) -> bool:
-        """Whether the payment moves no more, unless it is sent again."""
+        """Whether the payment is in a final state, unless it is sent again."""
         return self is not PaymentState.IN_FLIGHT
 
 
@@ -103,7 +103,7 @@ class InvoiceHtlc:
     accept_height: int
     accept_time: int
     custom_records: Mapping[int, bytes]
-    """What the payer's onion brought, by type."""
+    """The custom records of the payer's onion, by type."""
     resolve_time: int = 0
 
 
@@ -116,11 +116,11 @@ class Invoice:
     payment_hash: bytes
     payment_address: bytes
     payment_request: str
-    """Empty where the payer sent without one (keysend)."""
+    """Empty if the payer did not send one (keysend)."""
     memo: str
     description_hash: bytes
     value_msat: int
-    """Zero lets the payer choose."""
+    """Zero if the payer chooses the amount."""
     created_at: int
     expiry_seconds: int
     final_cltv_delta: int
@@ -134,26 +134,26 @@ class Invoice:
 
     @property
     def is_keysend(self) -> bool:
-        """Whether it was made for a payment that came without one."""
+        """Whether it was created for a payment without an invoice."""
         return not self.payment_request
 
     @property
     def amount_paid_msat(self) -> int:
-        """What was ever accepted for it. As in lnd it stays when the invoice is cancelled: the state decides."""
+        """All HTLCs accepted for it. As in lnd, they stay when the invoice is cancelled; check the state."""
         return sum(held.htlc.amount_msat for held in self.htlcs)
 
     @property
     def expires_at(self) -> int:
-        """The last second of its life, while nobody has paid."""
+        """The unix second at which it expires if it is unpaid."""
         return self.created_at + self.expiry_seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One HTLC of a payment, as its sender knows it."""
+    """One HTLC of a payment, from the sender's side."""
 
     number: int
-    """Counts the attempts of this sender's payments."""
+    """The attempt's number among all of this sender's attempts."""
     htlc: Htlc
     state: AttemptState = AttemptState.IN_FLIGHT
     resolved_at: int = 0
@@ -162,13 +162,13 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """A payment in one of its states, as its sender knows it."""
+    """A payment in one of its states, from the sender's side."""
 
     sender: Side
     index: int
     payment_hash: bytes
     payment_address: bytes
-    """Empty where it goes without an invoice."""
+    """Empty for a payment without an invoice."""
     payment_request: str
     amount_msat: int
     final_cltv_delta: int

@@ -1,8 +1,8 @@
 """The HTTPS server in front of one simulated Lightning node: routes, macaroon, streams and fault switches.
 
-It answers as lnd's gateway does: every call needs the macaroon; an error is ``{code, message, details}`` with the
-gateway's HTTP status, and in a stream it is wrapped as ``{"error": ...}``; a stream sends one JSON object a line,
-``{"result": ...}``, its headers only with the first of them, and ends when the state is final.
+It answers as lnd's gateway does. Every call needs the macaroon. An error is ``{code, message, details}`` with the
+gateway's HTTP status, and in a stream it is wrapped as ``{"error": ...}``. A stream sends one JSON object per line,
+``{"result": ...}``, sends its headers only with the first object, and ends when the state is final.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ MACAROON_HEADER = "Grpc-Metadata-Macaroon"
 
 
 class LightningRestServer:
-    """Serves one node on a free port of the loopback.
+    """Serves one node on a free loopback port.
 
     Args:
-        node: what it does.
+        node: answers the calls.
         ledger: shared with the other node.
         feed: shared with the other node's server, and woken after each call.
-        clock: for the invoices' lives.
-        macaroon: the bytes that each call must show as hex.
+        clock: for the expiry of invoices.
+        macaroon: the bytes that each call must send as hex.
     """
 
     def __init__(
@@ -63,14 +63,14 @@ class LightningRestServer:
         """Listen, and return the port.
 
         Args:
-            tls: with the node's certificate.
-            port: where; 0 is any that is free.
+            tls: the context with the node's certificate.
+            port: the port; 0 selects a free one.
         """
         app = web.Application(middlewares=[self._guard])
         app.on_response_prepare.append(self._date)
         for route in routes_of(self._node):
             app.router.add_route(route.method, route.path, self._handler(route))
-        # A stream whose client is gone ends at once; what a call does is done before it first waits.
+        # A stream ends as soon as its client disconnects. A call finishes its work before its first await.
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5, handler_cancellation=True)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", port, ssl_context=tls)
@@ -92,11 +92,11 @@ class LightningRestServer:
 
     @property
     def open_requests(self) -> int:
-        """How many requests wait for their answer or its end; streams are among them."""
+        """The number of unfinished requests, including streams."""
         return len(self._transports)
 
     def reset_connections(self) -> None:
-        """Cut every request that is under way."""
+        """Abort every unfinished request."""
         for transport in self._transports:
             transport.abort()
 
@@ -105,7 +105,7 @@ class LightningRestServer:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
-        """Fault switches around each request, and lnd's answers for paths that it does not have."""
+        """Apply the fault switches to each request, and answer unknown paths as lnd does."""
         transport = request.transport
         if transport is None or self.faults.hit(FaultKind.DOWN, request.path) is not None:
             return _reset(request)
@@ -139,7 +139,7 @@ class LightningRestServer:
                 if not route.is_open:
                     self._check_macaroon(request)
                 self._ledger.pass_time(self._clock.now())
-                # What came before this call is told before it, so that a stream begins with what the call does.
+                # Publish earlier events first, so that a new stream starts with the effects of this call.
                 self._feed.wake()
                 match route:
                     case Route():
@@ -188,7 +188,7 @@ class LightningRestServer:
 def _message(request: web.Request, body: bytes, route: Route | StreamRoute) -> Message:
     if request.method == "POST":
         return Message.from_body(body, route.known, route.absent)
-    # aiohttp has already unquoted the path's parts once, as lnd's gateway does.
+    # aiohttp has already unquoted the parts of the path once, as lnd's gateway does.
     return Message({**request.query, **request.match_info})
 
 

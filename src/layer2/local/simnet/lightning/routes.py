@@ -1,4 +1,4 @@
-"""Which call of a simulated Lightning node answers which path of lnd's REST interface, and which fields it reads."""
+"""The routes of lnd's REST interface: the simulated node's call for each path, and the fields that it reads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _INVOICE_FIELDS = frozenset(
     }
 )
 _INVOICE_ABSENT = frozenset({"fallback_addr"})
-# lnd reads the whole Invoice message here and ignores what it computes itself.
+# lnd accepts the whole Invoice message here and ignores the fields that it computes itself.
 _PLAIN_ABSENT = _INVOICE_ABSENT | {"is_amp", "is_blinded", "blinded_path_config", "is_keysend"}
 _SEND_FIELDS = frozenset(
     {
@@ -71,11 +71,11 @@ class Route:
     path: str
     call: Callable[[Message], dict[str, Any]]
     known: frozenset[str] = frozenset()
-    """The fields of the body that the call follows."""
+    """The fields of the body that the call supports."""
     absent: frozenset[str] = frozenset()
-    """Those that lnd has and the simulated node does not follow."""
+    """Fields that lnd has and the simulated node does not support."""
     is_open: bool = False
-    """Whether it is answered without a macaroon."""
+    """Whether the call works without a macaroon."""
 
 
 @dataclass(frozen=True, slots=True)

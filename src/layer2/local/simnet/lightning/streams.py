@@ -1,7 +1,7 @@
-"""What the streams of the simulated Lightning nodes send, and how the ledger's history reaches them.
+"""The streams of the simulated Lightning nodes, fed from the ledger's history.
 
-A stream begins with what is now and goes on with what happens: nothing between the two is lost or comes twice.
-Each event costs only the streams that it is for, so that ten thousand of them can be open.
+A stream sends the current state first and then every later event; no event between the two is lost or sent twice.
+Each event costs work only for the streams that want it, so that ten thousand streams can be open.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ def _everything(_: Record) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """What one stream sends."""
+    """Selects the records that one stream sends."""
 
     topic: _Topic
-    """Invoices or payments, of which node, and with which hash; None is any."""
+    """Invoices or payments, their node, and their hash; None matches any."""
     first: tuple[Record, ...] = ()
     """Sent at once."""
     wanted: Callable[[Record], bool] = _everything
-    """Which of the topic's later records are sent."""
+    """Selects the later records of the topic that are sent."""
     ends: bool = False
-    """Whether a final record is the last."""
+    """Whether the stream ends with a final record."""
 
 
 def one_invoice(ledger: Ledger, owner: Side, payment_hash: bytes) -> Subscription:
-    """The invoice as it is, where it is, and all that it becomes."""
+    """The invoice's current state, if it exists, and all later states."""
     present = ledger.find_invoice(owner, payment_hash)
     return Subscription((Invoice, owner, payment_hash), () if present is None else (present,), ends=True)
 
@@ -48,14 +48,14 @@ def one_invoice(ledger: Ledger, owner: Side, payment_hash: bytes) -> Subscriptio
 def one_payment(
     ledger: Ledger, sender: Side, payment_hash: bytes, *, from_start: bool = False, in_flight: bool
 ) -> Subscription:
-    """All that a payment becomes.
+    """All states of a payment.
 
     Args:
-        ledger: that knows the payment.
-        sender: whose payment.
-        payment_hash: which one.
-        from_start: with the records that the caller has just made and nothing before them, not with the present one.
-        in_flight: whether states that are not final are sent.
+        ledger: holds the payment.
+        sender: the payment's sender.
+        payment_hash: identifies the payment.
+        from_start: start with the records that the caller has just made, instead of the current one.
+        in_flight: whether to send states that are not final.
     """
     first = () if from_start else (ledger.payment(sender, payment_hash),)
     topic = Payment, sender, payment_hash
@@ -65,7 +65,7 @@ def one_payment(
 
 
 def all_payments(ledger: Ledger, sender: Side, *, in_flight: bool) -> Subscription:
-    """The payments that are under way, and all that any payment becomes, without an end."""
+    """The payments in flight, and all later states of every payment. The stream does not end."""
     topic = Payment, sender, None
     if in_flight:
         return Subscription(topic, tuple(ledger.payments_in_flight(sender)))
@@ -73,11 +73,11 @@ def all_payments(ledger: Ledger, sender: Side, *, in_flight: bool) -> Subscripti
 
 
 def all_invoices(ledger: Ledger, owner: Side, add_index: int, settle_index: int) -> Subscription:
-    """Invoices as they are made and as they are settled, without an end.
+    """Invoices as they are added and settled. The stream does not end.
 
-    As in lnd an index of zero asks for nothing of the past, an invoice that was added since is sent as it is now and
-    not at all while it is held or cancelled, one that has been settled too is sent twice where both indexes ask for
-    it, and nothing up to the indexes is sent later either.
+    As in lnd, an index of zero requests no past invoices. An invoice added after the index is sent in its current
+    state, but not while it is held or cancelled. If it has also been settled, it is sent twice if both indexes
+    request it. Invoices up to the indexes are not sent later either.
     """
     shown = InvoiceState.OPEN, InvoiceState.SETTLED
     added = [invoice for invoice in ledger.added_since(owner, add_index) if invoice.state in shown] if add_index else []
@@ -102,7 +102,7 @@ def _is_final(record: Record) -> bool:
 
 
 class Listener:
-    """One open stream. Everything that its subscription asks for is in it, from the moment that it was opened.
+    """One open stream. It buffers every record of its subscription from the moment it is opened.
 
     Args:
         subscription: what it sends.
@@ -115,12 +115,12 @@ class Listener:
             self._waiting.put_nowait(record)
 
     def tell(self, record: Record) -> None:
-        """Put a record of its topic in, if it is wanted."""
+        """Buffer a record of its topic, if the subscription wants it."""
         if self.subscription.wanted(record):
             self._waiting.put_nowait(record)
 
     async def records(self) -> AsyncIterator[Record]:
-        """What it sends, in order, until its end if it has one."""
+        """Yield the records in order, until the stream's end, if it has one."""
         while True:
             record = await self._waiting.get()
             yield record
@@ -129,10 +129,10 @@ class Listener:
 
 
 class StateFeed:
-    """Hands out the states of invoices and payments to those who stream them.
+    """Distributes the states of invoices and payments to the open streams.
 
     Args:
-        ledger: whose history is read.
+        ledger: its history is read.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -141,7 +141,7 @@ class StateFeed:
         self._listeners: defaultdict[_Topic, dict[Listener, None]] = defaultdict(dict)
 
     def wake(self) -> None:
-        """Tell the streams what the history has got since the last time."""
+        """Send the streams the records added to the history since the last call."""
         while self._told < len(self._ledger.history):
             record = self._ledger.history[self._told]
             self._told += 1
@@ -151,13 +151,13 @@ class StateFeed:
                     listener.tell(record)
 
     def open(self, subscription: Subscription) -> Listener:
-        """Begin a stream; ``close`` ends it. What has not been told yet is told to it too."""
+        """Open a stream, which ``close`` ends. It also receives the records that are not sent yet."""
         listener = Listener(subscription)
         self._listeners[subscription.topic][listener] = None
         return listener
 
     def close(self, listener: Listener) -> None:
-        """Forget a stream."""
+        """Remove a stream."""
         topic = listener.subscription.topic
         del self._listeners[topic][listener]
         if not self._listeners[topic]:

@@ -21,6 +21,7 @@ from layer2.formats.evm_hex import parse_data
 from layer2.formats.evm_receipt import EvmLog, bloom_bits, receipt_from_rpc
 from layer2.formats.merkle_patricia import trie_root
 from layer2.model.transactions import EvmTxId
+from layer2.protocols.bounded_dict import BoundedDict
 from layer2.protocols.evm.chain.follower import ChainStep
 from layer2.protocols.evm.chain.read_tasks import ReadTasks, has_failed
 from layer2.protocols.evm.chain.stream import ChainStream
@@ -113,7 +114,7 @@ class LogStreams:
         self._chain = chain
         self._reading = reading
         self._protocol = protocol
-        self._read: dict[bytes, asyncio.Task[tuple[LogEvent, ...] | None]] = {}
+        self._read: BoundedDict[bytes, asyncio.Task[tuple[LogEvent, ...] | None]] = BoundedDict(_REMEMBERED_BLOCKS)
 
     async def logs(self, wanted: LogFilter, from_block: int | None) -> AsyncGenerator[LogEvent, None]:
         """Yield each new log, oldest first. A reorganisation yields the removed logs first, newest first.
@@ -180,8 +181,6 @@ class LogStreams:
         task = self._read.get(block.hash)
         if task is None or has_failed(task) or (task.done() and task.result() is None):
             task = self._read[block.hash] = self._reading.start(lambda: self._proven(block))
-            if len(self._read) > _REMEMBERED_BLOCKS:
-                del self._read[next(iter(self._read))]
         return task
 
     async def _proven(self, block: NodeBlock) -> tuple[LogEvent, ...] | None:

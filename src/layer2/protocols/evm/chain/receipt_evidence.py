@@ -15,6 +15,7 @@ from layer2.legs.evm_evidence import read_event
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
 from layer2.proofs.header_chain import MAX_HEADERS, check_ancestor
+from layer2.protocols.bounded_dict import BoundedDict
 from layer2.protocols.evm.chain.heads import HeadWatcher
 from layer2.protocols.evm.rpc.node import EvmNode, FoundLog
 
@@ -45,7 +46,7 @@ class ProvenReceipts:
     def __init__(self, node: EvmNode, protocol: Layer2ProtocolType) -> None:
         self._node = node
         self._protocol = protocol
-        self._blocks: dict[bytes, _ProvenBlock] = {}
+        self._blocks: BoundedDict[bytes, _ProvenBlock] = BoundedDict(_REMEMBERED_BLOCKS)
         self._turn = asyncio.Lock()
 
     async def evidence(self, found: FoundLog) -> EvmReceiptEvidence:
@@ -60,8 +61,6 @@ class ProvenReceipts:
             block = self._blocks.get(found.block_hash)
             if block is None:
                 block = self._blocks[found.block_hash] = await self._read(found.block_hash)
-                if len(self._blocks) > _REMEMBERED_BLOCKS:
-                    del self._blocks[next(iter(self._blocks))]
         tx_id = "0x" + found.tx_hash.hex()
         for index, receipt in enumerate(block.receipts):
             if block.tx_hashes[index] == tx_id and found.log in receipt.logs:

@@ -17,7 +17,6 @@ from layer2.formats.keccak import keccak256
 from layer2.protocols.evm.fees.quotes import FeeQuote, Fees
 from layer2.protocols.evm.requests import EvmTransaction, EvmTransactionRequest
 from layer2.protocols.evm.rpc.node import EvmNode
-from layer2.protocols.evm.sending.signing import Message
 
 __all__ = ["Estimates", "FeeEstimate"]
 
@@ -101,10 +100,10 @@ class Estimates:
         raw = self._stand_in(transaction, gas_limit, quote)
         return self._estimate(quote.l1, raw, gas, gas_limit, price, quote.max_fee_per_gas)
 
-    async def complete(
+    async def affordable(
         self, request: EvmTransactionRequest, measure: Callable[[], Awaitable[int]] | None = None
-    ) -> tuple[Message, FeeQuote]:
-        """Add a gas limit and a price to a request, after a check that the account can pay value and fees.
+    ) -> tuple[int, FeeQuote]:
+        """The gas limit and the price of a request, after a check that the account can pay value and fees.
 
         Requests of the same tick share one read of the balance, and each is checked against what the earlier ones
         leave.
@@ -120,8 +119,7 @@ class Estimates:
         quote = await self._fees.quote()
         if measure is not None:
             request = replace(request, gas_limit=await measure())
-        gas_limit = await self._affordable_limit(request, quote)
-        return Message(request.recipient, request.data, request.value, gas_limit), quote
+        return await self._affordable_limit(request, quote), quote
 
     async def _affordable_limit(self, request: EvmTransactionRequest, quote: FeeQuote) -> int:
         gas, remaining = await asyncio.gather(self.gas(request), self._balance.get(), return_exceptions=True)

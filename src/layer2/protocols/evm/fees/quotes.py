@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from layer2.aio.shared_call import SharedCall
 from layer2.contracts.l1_block import L1_BLOCK, L1_BLOCK_SLOTS, L1Parameters
-from layer2.errors import BadAnswer, FundsRulesError
+from layer2.errors import BadAnswer, FundsRulesError, InsufficientFunds
 from layer2.model.layers import LayerFacts
 from layer2.model.transactions import Finality
 from layer2.protocols.evm.rpc.node import EvmNode
@@ -85,6 +85,10 @@ class Fees:
         base_fee, l1 = await self._prices.get()
         tip = 2 * self._settings.priority_fee_per_gas
         return FeeQuote(4 * base_fee + tip, tip, l1, base_fee)
+
+    def lack_of_gas(self, problem: str) -> InsufficientFunds:
+        """The error for an account that cannot pay for gas."""
+        return InsufficientFunds(problem, remedy=f"send {self.coin} for gas to the account")
 
     async def aclose(self) -> None:
         """End the request that is under way."""

@@ -167,20 +167,18 @@ class LockActs:
                 if preimage is None:
                     raise FundsRulesError("a claim needs the preimage")
                 await self._check_collectable(lock)
-                messages = [self._message(claim_call(lock, preimage), CLAIM_GAS)]
-                price = await self._fees.urgent_quote()
+                message = self._message(claim_call(lock, preimage), CLAIM_GAS)
             case Verb.RELEASE:
                 self._check_side(lock, Side.PAYEE)
-                messages = [self._message(refund_call(lock), REFUND_GAS)]
-                price = await self._fees.urgent_quote()
+                message = self._message(refund_call(lock), REFUND_GAS)
             case Verb.RECLAIM:
                 await self._check_reclaimable(lock)
-                messages = [self._message(refund_call(lock), REFUND_GAS)]
-                price = await self._fees.urgent_quote()
+                message = self._message(refund_call(lock), REFUND_GAS)
             case Verb.VOID:
                 raise FundsRulesError("an EVM lock needs no void act: it ends at its deadline")
-        await self._check_gas(messages, price)
-        return _Act(verb, tuple(await self._account.sign(messages, price))).write()
+        price = await self._fees.urgent_quote()
+        await self._check_gas([message], price)
+        return _Act(verb, tuple(await self._account.sign([message], price))).write()
 
     def discard(self, act: Json) -> None:
         """Discard a prepared act that will never be performed, for example if its journal entry could not be written.
@@ -234,9 +232,8 @@ class LockActs:
         most = (balance - others) // message.gas_limit
         price = Price(min(wanted.max_fee_per_gas, most), min(wanted.max_priority_fee_per_gas, most))
         if not is_bump(price, price_of(signed)):
-            raise InsufficientFunds(
-                f"the {read.verb.value} is not in a block, and the account cannot pay more: it has {balance} wei",
-                remedy=f"send {self._fees.coin} for gas to the account",
+            raise self._fees.lack_of_gas(
+                f"the {read.verb.value} is not in a block, and the account cannot pay more: it has {balance} wei"
             )
         replacement = await self._account.sign_replacement(signed, message, price)
         return _Act(read.verb, (*read.transactions[:-1], replacement), (*read.replaced, signed.hash)).write()
@@ -359,10 +356,7 @@ class LockActs:
         balance = await self._node.balance(self._account.address)
         needed = sum(price.most(message.gas_limit, SIGNED_SIZE) for message in messages)
         if balance < needed:
-            raise InsufficientFunds(
-                f"the act needs up to {needed} wei for gas, the account has {balance}",
-                remedy=f"send {self._fees.coin} for gas to the account",
-            )
+            raise self._fees.lack_of_gas(f"the act needs up to {needed} wei for gas, the account has {balance}")
 
     def _check_side(self, lock: HtlcLock, side: Side) -> None:
         match side:

@@ -9,6 +9,7 @@ from layer2.errors import FundsRulesError, TransactionError
 from layer2.formats.evm_transaction import SignedTransaction
 from layer2.legs.leg import Htlc
 from layer2.model.transactions import Preimage
+from layer2.protocols.bounded_dict import BoundedDict
 from layer2.protocols.evm.chain.heads import HeadWatcher
 from layer2.protocols.evm.fees.quotes import Fees
 from layer2.protocols.evm.locks.gas_reserves import SIGNED_SIZE, GasReserves
@@ -52,7 +53,7 @@ class Courtesies:
         self._locks = locks
         self._gas = gas
         self._protocol = protocol
-        self._signed: dict[bytes, SignedTransaction] = {}
+        self._signed: BoundedDict[bytes, SignedTransaction] = BoundedDict(_REMEMBERED)
 
     async def claim(self, htlc: Htlc, preimage: Preimage) -> None:
         """Send a claim of a lock of this account. It does nothing if the lock is not open.
@@ -80,15 +81,10 @@ class Courtesies:
             await transfer_gas(self._node, payout, protocol=self._protocol)
             message = Message(HTLC_ADDRESS, claim_call(lock, preimage), 0, CLAIM_GAS)
             (signed,) = await self._account.sign([message], price)
-            self._remember(lock.lock_id, signed)
+            self._signed[lock.lock_id] = signed
         try:
             await self._account.send(signed)
         except TransactionError:
             # It may have lost its nonce, so the next call signs another one.
             self._signed.pop(lock.lock_id, None)
             raise
-
-    def _remember(self, lock_id: bytes, signed: SignedTransaction) -> None:
-        self._signed[lock_id] = signed
-        if len(self._signed) > _REMEMBERED:
-            del self._signed[next(iter(self._signed))]

@@ -6,7 +6,6 @@ import asyncio
 from typing import Final
 
 from layer2.contracts.htlc import CLAIM_GAS, LOCK_GAS_ERC20, REFUND_GAS
-from layer2.errors import InsufficientFunds
 from layer2.legs.views import Side
 from layer2.protocols.evm.fees.quotes import FeeQuote, Fees
 from layer2.protocols.evm.locks.approvals import APPROVE_GAS
@@ -26,7 +25,7 @@ class GasReserves:
     Args:
         node: the party's own node.
         address: the account that pays; 20 bytes.
-        fees: where prices come from.
+        fees: prices.
     """
 
     def __init__(self, node: EvmNode, address: bytes, fees: Fees) -> None:
@@ -37,7 +36,7 @@ class GasReserves:
         self._checked: dict[bytes, tuple[tuple[int, ...], float]] = {}
 
     def reserve(self, lock_id: bytes, side: Side) -> None:
-        """Reserve gas for an open swap until ``free``. This never fails, whatever gas costs."""
+        """Reserve gas for an open swap until ``free``. This never fails, even if the price of gas rises."""
         self._reserved[lock_id] = _gas_limits(side)
         self._checked.pop(lock_id, None)
 
@@ -49,8 +48,8 @@ class GasReserves:
     async def check(self, lock_id: bytes, side: Side) -> None:
         """Check that the account can pay for every act that this side may need.
 
-        A new swap has to leave what open swaps need, and keeps its own for half a minute, until it is reserved. A swap
-        whose gas is reserved is asked for its own need alone: a rise of the price must not stop what was agreed.
+        For a new swap, the gas of open swaps counts too, and its own gas stays reserved for half a minute. For a swap
+        that already has a reserve, only its own gas counts: a higher price must not stop an agreed swap.
 
         Raises:
             InsufficientFunds: there is not enough gas.
@@ -65,10 +64,8 @@ class GasReserves:
             others = sum(_wei(gas, price) for gas in [*self._reserved.values(), *checked])
         if balance < needed + others:
             others_text = f", and other open swaps {others}" if others else ""
-            raise InsufficientFunds(
-                f"the swap needs up to {needed} wei for gas{others_text}; the account has {balance}",
-                remedy=f"send {self._fees.coin} for gas to the account",
-            )
+            problem = f"the swap needs up to {needed} wei for gas{others_text}; the account has {balance}"
+            raise self._fees.lack_of_gas(problem)
         if lock_id not in self._reserved:
             self._checked[lock_id] = (gas_limits, now + _CHECKED_SECONDS)
 
@@ -81,10 +78,8 @@ class GasReserves:
         price, balance = await asyncio.gather(self._fees.urgent_quote(), self._node.balance(self._address))
         kept = sum(_wei(gas, price) for gas in self._reserved.values())
         if balance < wei + kept:
-            raise InsufficientFunds(
-                f"the act needs up to {wei} wei for gas, and open swaps {kept}; the account has {balance}",
-                remedy=f"send {self._fees.coin} for gas to the account",
-            )
+            problem = f"the act needs up to {wei} wei for gas, and open swaps {kept}; the account has {balance}"
+            raise self._fees.lack_of_gas(problem)
 
 
 def _gas_limits(side: Side) -> tuple[int, ...]:

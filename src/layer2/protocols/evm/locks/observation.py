@@ -28,6 +28,7 @@ from layer2.legs.timelock_settings import settings_for
 from layer2.legs.views import ClockReading, LegState, LegView
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Preimage
+from layer2.protocols.bounded_dict import BoundedDict
 from layer2.protocols.evm.chain.heads import Heads, HeadWatcher
 from layer2.protocols.evm.chain.receipt_evidence import ProvenReceipts
 from layer2.protocols.evm.locks.events import FoundEvent, LockEvents
@@ -69,8 +70,9 @@ class Locks:
         self._final_time = settings_for(settings.network).margins(protocol).final_time
         self._receipts = ProvenReceipts(node, protocol)
         self._observed: dict[bytes, Heads] = {}
-        self._found: dict[tuple[bytes, bytes], FoundEvent | None] = {}
-        self._times: dict[bytes, int] = {}
+        # A reorganisation does not make the contents of an event secret or wrong.
+        self._found: BoundedDict[tuple[bytes, bytes], FoundEvent | None] = BoundedDict(_REMEMBERED)
+        self._times: BoundedDict[bytes, int] = BoundedDict(_REMEMBERED)
 
     def lock(self, htlc: Htlc) -> HtlcLock:
         """The lock that a leg describes.
@@ -189,7 +191,7 @@ class Locks:
         found = self._found.get(key)
         if found is None:
             found = await self._search(CLAIMED, lock, head, None)
-            self._remember(key, found)
+            self._found[key] = found
         if not isinstance(found.event, ClaimedEvent) or found.event.preimage.payment_hash != lock.payment_hash:
             raise self._retryable("the node answered with a claim of another payment hash")
         return found.event.preimage
@@ -210,7 +212,7 @@ class Locks:
             found = await self._events.first([name], lock.payment_hash, head, lock_id=lock.lock_id)
             if found is None and not await self._is_older(lock, status, head):
                 raise self._missing()
-            self._remember(key, found)
+            self._found[key] = found
         return self._found[key]
 
     async def _final_at(self, event: FoundEvent | None, head: NodeBlock) -> int:
@@ -224,8 +226,6 @@ class Locks:
                 # A reorganisation moved the event to another block.
                 return head.timestamp + self._final_time
             self._times[block_hash] = block.timestamp
-            if len(self._times) > _REMEMBERED:
-                del self._times[next(iter(self._times))]
         return self._times[block_hash] + self._final_time
 
     async def _is_older(self, lock: HtlcLock, status: LockStatus, head: NodeBlock) -> bool:
@@ -237,12 +237,6 @@ class Locks:
         if block is None:
             raise self._retryable(f"the node does not have block {oldest - 1}")
         return await self._older_status(lock, block) in {status, None}
-
-    def _remember(self, key: tuple[bytes, bytes], found: FoundEvent | None) -> None:
-        """Remember an event. A reorganisation does not make its contents secret or wrong."""
-        self._found[key] = found
-        if len(self._found) > _REMEMBERED:
-            del self._found[next(iter(self._found))]
 
     async def _search(self, name: bytes, lock: HtlcLock, head: NodeBlock, lock_id: bytes | None) -> FoundEvent:
         """Find an event that exists according to the contract's state, in the whole chain."""

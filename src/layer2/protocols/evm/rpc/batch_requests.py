@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -68,7 +68,7 @@ class BatchRequests:
         loop = asyncio.get_running_loop()
         end, longest = loop.time() + self._retry_seconds, _FIRST_DELAY
         while left:
-            delay = self._http.pause_left() + random.uniform(0, longest)  # noqa: S311 - a delay is no secret
+            delay = self._http.pause_left() + random.uniform(0, longest)  # noqa: S311 - delays are not secret
             if loop.time() + delay >= end:
                 break
             await asyncio.sleep(delay)
@@ -104,38 +104,37 @@ class BatchRequests:
         later: dict[Call, Failure | Refused] = {}
         parts = deque([_Part(calls)])
         while parts:
-            part = parts.popleft()
-            waiting = _waiting(part.calls)
-            if not waiting:
-                continue
-            is_send, most = waiting[0].is_send, self._planner.most_calls
-            if len(waiting) > most and not is_send:
-                parts.extendleft(reversed([_Part(some, part.teaches) for some in _divided(waiting, most)]))
-                continue
-            outcome = await self._exchange(waiting)
-            if isinstance(outcome, Failure) and outcome.connection_broke and not is_send:
-                # The node has probably closed a kept connection; a new one is opened.
-                outcome = await self._exchange(waiting)
-            if isinstance(outcome, _Answered):
-                if part.teaches and any(type(answer) is Result for answer in outcome.answers):
-                    # A refusal may have been about one of the calls. A success is about the size.
-                    self._planner.lower_to(len(waiting))
-                alone = self._deliver(waiting, outcome, later)
-                parts.extendleft([_Part([call]) for call in reversed(alone)])
-                continue
-            half = (len(waiting) + 1) // 2
-            if outcome.splitting_may_help and len(waiting) > 1 and not is_send:
-                teaches = outcome.refused_as_batch
-                parts.extendleft(reversed([_Part(some, teaches) for some in _divided(waiting, half)]))
-                continue
-            if outcome.refused_as_batch and is_send:
-                # They are not sent again here. The next attempt of their sender has to get through.
-                self._planner.lower_to(half)
-            if outcome.temporary and not (is_send and outcome.may_have_arrived):
-                later.update(dict.fromkeys(waiting, outcome))
-            else:
-                self.fail(waiting, outcome)
+            parts.extendleft(reversed(await self._ask(parts.popleft(), later)))
         return later
+
+    async def _ask(self, part: _Part, later: dict[Call, Failure | Refused]) -> list[_Part]:
+        """Ask for a part in one request, add the calls to repeat to ``later``, and return the parts to ask next."""
+        calls = _waiting(part.calls)
+        if not calls:
+            return []
+        is_send = calls[0].is_send
+        if len(calls) > self._planner.most_calls and not is_send:
+            return _divided(calls, self._planner.most_calls, part.teaches)
+        outcome = await self._exchange(calls)
+        if isinstance(outcome, Failure) and outcome.connection_broke and not is_send:
+            # The node has probably closed a kept connection. The next request opens a new one.
+            outcome = await self._exchange(calls)
+        if isinstance(outcome, _Answered):
+            if part.teaches and any(type(answer) is Result for answer in outcome.answers):
+                # Only a success shows the size that the node accepts: a refusal may be about one of the calls.
+                self._planner.lower_to(len(calls))
+            return [_Part([call]) for call in self._deliver(calls, outcome, later)]
+        half = (len(calls) + 1) // 2
+        if outcome.splitting_may_help and len(calls) > 1 and not is_send:
+            return _divided(calls, half, outcome.refused_as_batch)
+        if outcome.refused_as_batch and is_send:
+            # The sends are not repeated here. The caller repeats them, and then they have to get through.
+            self._planner.lower_to(half)
+        if outcome.temporary and not (is_send and outcome.may_have_arrived):
+            later.update(dict.fromkeys(calls, outcome))
+        else:
+            self.fail(calls, outcome)
+        return []
 
     async def _exchange(self, calls: Sequence[Call]) -> _Answered | Failure:
         body = calls[0].body if len(calls) == 1 else b"[" + b",".join([call.body for call in calls]) + b"]"
@@ -159,7 +158,7 @@ class BatchRequests:
         return Failure(BadAnswer, f"it refused a batch of {count} calls: {refusal.message}", refused_as_batch=True)
 
     def _deliver(self, calls: Sequence[Call], answered: _Answered, later: dict[Call, Failure | Refused]) -> list[Call]:
-        """Give the callers their answers, add to ``later`` what to repeat, and return what to ask alone."""
+        """Give the callers their answers, add the calls to repeat to ``later``, and return the calls to ask alone."""
         alone: list[Call] = []
         for call, answer in zip(calls, answered.answers, strict=True):
             if call.future.done():
@@ -203,5 +202,5 @@ def _waiting(calls: Sequence[Call]) -> list[Call]:
     return [call for call in calls if not call.future.done()]
 
 
-def _divided(calls: Sequence[Call], size: int) -> Iterator[Sequence[Call]]:
-    return (calls[start : start + size] for start in range(0, len(calls), size))
+def _divided(calls: Sequence[Call], size: int, teaches: bool) -> list[_Part]:
+    return [_Part(calls[start : start + size], teaches) for start in range(0, len(calls), size)]

@@ -1,7 +1,7 @@
 """One HTTP exchange with an EVM node, and the pauses that the node asks for.
 
-An exchange returns the body of the answer, or a ``Failure``. It repeats nothing. Failures are values, not exceptions:
-a traceback would keep the bytes of a large answer in memory while the caller divides its batch.
+An exchange returns the body of the answer, or a ``Failure``. It never repeats a request. Failures are values, because
+the traceback of an exception would keep the bytes of a large answer in memory while the caller divides its batch.
 
 Sources: RFC 9110 (429 and 503 with Retry-After; Date).
 """

@@ -16,6 +16,7 @@ from layer2.formats.evm_header import EvmHeader, header_from_rpc
 from layer2.formats.evm_hex import format_data, format_quantity, parse_data, parse_quantity
 from layer2.formats.evm_receipt import EvmLog
 from layer2.model.transactions import EvmTxId, Finality
+from layer2.protocols.bounded_dict import BoundedDict
 from layer2.protocols.evm.rpc.batches import SEND
 from layer2.protocols.evm.rpc.endpoints import NodeRpc
 
@@ -81,12 +82,11 @@ class EvmNode:
     def __init__(self, rpc: NodeRpc, protocol: str) -> None:
         self.rpc = rpc
         self._protocol = protocol
-        self._blocks: dict[str, NodeBlock] = {}
+        self._blocks: BoundedDict[str, NodeBlock] = BoundedDict(_REMEMBERED_BLOCKS)
 
     async def chain_id(self) -> int:
         """The chain that the node serves."""
-        method = "eth_chainId"
-        return self._read(method, parse_quantity, await self.rpc.call(method))
+        return await self._ask("eth_chainId", parse_quantity)
 
     async def expect_chain(self, chain_id: int) -> None:
         """Check that the node serves this chain now. The node behind an address may have changed.
@@ -131,25 +131,21 @@ class EvmNode:
 
     async def transaction_count(self, address: bytes, at: BlockRef | None) -> int:
         """The account's transaction count after a block; with None including those that are pending without a gap."""
-        method = "eth_getTransactionCount"
-        answer = await self.rpc.call(method, format_data(address), "pending" if at is None else _state(at))
-        return self._read(method, parse_quantity, answer)
+        state = "pending" if at is None else _state(at)
+        return await self._ask("eth_getTransactionCount", parse_quantity, format_data(address), state)
 
     async def balance(self, address: bytes) -> int:
         """The account's balance in wei at the newest block."""
-        method = "eth_getBalance"
-        return self._read(method, parse_quantity, await self.rpc.call(method, format_data(address), "latest"))
+        return await self._ask("eth_getBalance", parse_quantity, format_data(address), "latest")
 
     async def code(self, address: bytes) -> bytes:
         """The code at an address at the newest block; empty if there is none."""
-        method = "eth_getCode"
-        return self._read(method, parse_data, await self.rpc.call(method, format_data(address), "latest"))
+        return await self._ask("eth_getCode", parse_data, format_data(address), "latest")
 
     async def storage(self, address: bytes, slot: int, at: BlockRef = Finality.LATEST) -> int:
-        """A word of a contract's storage."""
+        """The value of a storage slot of a contract."""
         method = "eth_getStorageAt"
-        answer = await self.rpc.call(method, format_data(address), format_quantity(slot), _state(at))
-        word = self._read(method, parse_data, answer)
+        word = await self._ask(method, parse_data, format_data(address), format_quantity(slot), _state(at))
         if len(word) > 32:
             raise self._bad(method, f"a storage value has at most 32 bytes, not {len(word)}")
         return int.from_bytes(word, "big")
@@ -162,19 +158,15 @@ class EvmNode:
         Raises:
             NodeRefused: the message reverts; with the reason.
         """
-        method = "eth_call"
-        answer = await self.rpc.call(method, _message(to, data, sender, value), _state(at))
-        return self._read(method, parse_data, answer)
+        return await self._ask("eth_call", parse_data, _message(to, data, sender, value), _state(at))
 
     async def estimate_gas(self, to: bytes | None, data: bytes, *, sender: bytes, value: int) -> int:
         """The gas that a message needs now. The node sees the data: never a preimage."""
-        method = "eth_estimateGas"
-        return self._read(method, parse_quantity, await self.rpc.call(method, _message(to, data, sender, value)))
+        return await self._ask("eth_estimateGas", parse_quantity, _message(to, data, sender, value))
 
     async def send(self, raw: bytes) -> bytes:
         """Submit a signed transaction and return the hash that the node answers."""
-        answer = await self.rpc.call(SEND, format_data(raw))
-        return self._read(SEND, lambda value, what: parse_data(value, what, size=32), answer)
+        return await self._ask(SEND, lambda value, what: parse_data(value, what, size=32), format_data(raw))
 
     async def knows_transaction(self, tx_hash: bytes) -> bool:
         """Whether the transaction is in a block or in the node's pool."""
@@ -264,11 +256,10 @@ class EvmNode:
         header = header_from_rpc(fields)
         block = NodeBlock(header, header.hash)
         self._blocks[format_data(block.hash)] = block
-        if len(self._blocks) > _REMEMBERED_BLOCKS:
-            del self._blocks[next(iter(self._blocks))]
         return block
 
-    def _read(self, method: str, parse: Callable[[object, str], T], answer: object) -> T:
+    async def _ask(self, method: str, parse: Callable[[object, str], T], *params: object) -> T:
+        answer = await self.rpc.call(method, *params)
         return self._checked(method, lambda: parse(answer, "result"))
 
     def _checked(self, method: str, parse: Callable[[], T]) -> T:

@@ -1,1 +1,1 @@
-"""Single transactions: nonces, signatures, their durable record, replacement, and what became of them."""
+"""Single transactions: nonces, signatures, the durable record, replacements, and statuses."""

@@ -48,7 +48,7 @@ class EvmAccount:
             self._repair.postpone_check()
         self._repair.check_if_due()
 
-    def look_after(self) -> None:
+    def check_for_lost(self) -> None:
         """Check in the background for transactions that the node's pool lost, and send them again."""
         self._repair.check_now()
 

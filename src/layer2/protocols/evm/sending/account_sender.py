@@ -48,7 +48,7 @@ class AccountSender:
 
     async def send_foreign(self, signed: SignedTransaction) -> None:
         """Submit a transaction of another account."""
-        await self._submitter.hand_in(signed)
+        await self._submitter.submit(signed)
 
     async def send(self, signed: SignedTransaction, *, is_replacement: bool) -> None:
         """Submit a transaction of this account. Repeating it is harmless.
@@ -62,7 +62,7 @@ class AccountSender:
         """
         ledger, nonce = self._ledger, signed.transaction.nonce
         ledger.check_alive(signed)
-        # A transaction that an earlier call or process may have sent keeps its nonce whatever the node answers.
+        # A transaction that an earlier call or process may have sent keeps its nonce for every answer.
         is_first = ledger.unsent.contains(signed)
         is_new = ledger.unsent.send(signed)
         if not is_replacement:
@@ -71,7 +71,7 @@ class AccountSender:
             ledger.unmined.hold(signed)
         is_new = ledger.nonces.occupy(nonce) or is_new
         try:
-            await self._submitter.hand_in(signed, is_first=is_first)
+            await self._submitter.submit(signed, is_first=is_first)
         except Layer2Error as error:
             if error.code == "not_alone":
                 ledger.unmined.take(signed)
@@ -98,7 +98,7 @@ class AccountSender:
         """
         ledger, nonce = self._ledger, signed.transaction.nonce
         try:
-            await self._submitter.hand_in(signed)
+            await self._submitter.submit(signed)
         except TransactionError as error:
             if error.code == "nonce_used":
                 await self._lose(signed)
@@ -115,7 +115,7 @@ class AccountSender:
             NodeError: there is no answer.
         """
         try:
-            await self._submitter.hand_in(signed)
+            await self._submitter.submit(signed)
         except TransactionError:
             # The pool is full, or the account is empty. The next check tries again.
             return

@@ -67,7 +67,7 @@ class NonceRepair:
             self._start()
 
     def fill_gaps(self) -> None:
-        """Fill what a sent transaction waits for: a hole at once, a gap a little later."""
+        """Fill the nonces that a sent transaction waits for: holes at once, gaps a few seconds later."""
         if self._is_closed:
             return
         if self._task is None and self._ledger.has_blocking_hole:
@@ -127,7 +127,7 @@ class NonceRepair:
             self._start_later()
 
     async def _repair(self) -> None:
-        """Send again what the node did not answer or lost, then use missing nonces for transfers of nothing."""
+        """Send unanswered and lost transactions again, then fill missing nonces with transfers of nothing."""
         ledger = self._ledger
         for signed in ledger.unmined.doubted():
             await self._sender.resend_doubted(signed)
@@ -162,9 +162,9 @@ class NonceRepair:
                 raise
 
     async def _resend_lost(self) -> None:
-        """Send again what the node accepted and lost, for example in a restart."""
+        """Send transactions again that the node accepted and lost, for example in a restart."""
         self.postpone_check()
-        # The list is made before the node is asked: its count may not include what is sent meanwhile.
+        # The list is made before the node is asked, whose count may miss transactions that are sent meanwhile.
         taken = self._ledger.unmined.taken()
         pending, final = await asyncio.gather(
             self._sender.pending(), self._node.transaction_count(self._signer.address, Finality.FINALIZED)

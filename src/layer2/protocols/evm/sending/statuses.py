@@ -11,6 +11,7 @@ from layer2.errors import BadAnswer, NodeRefused
 from layer2.formats.evm_hex import parse_data
 from layer2.formats.evm_transaction import SignedTransaction
 from layer2.model.transactions import EvmTxId, Finality, TxState, TxStatus
+from layer2.protocols.bounded_dict import BoundedDict
 from layer2.protocols.evm.chain.heads import Heads, HeadWatcher
 from layer2.protocols.evm.rpc.node import EvmNode, MinedReceipt
 from layer2.protocols.evm.sending.account import tx_id_of
@@ -42,8 +43,8 @@ class Statuses:
         self._head_life = settings.head_life_seconds
         self._final = tuple([finality for finality in Finality if finality.includes(settings.finality)])
         self._enough = settings.finality
-        self._on_chain: dict[tuple[int, bytes], None] = {}
-        self._block_numbers: dict[EvmTxId, int] = {}
+        self._on_chain: BoundedDict[tuple[int, bytes], None] = BoundedDict(_REMEMBERED_BLOCKS)
+        self._block_numbers: BoundedDict[EvmTxId, int] = BoundedDict(_REMEMBERED_TRANSACTIONS)
         self._asked: dict[int, tuple[set[EvmTxId], SharedCall[Mapping[EvmTxId, MinedReceipt]]]] = {}
 
     async def read(self, tx_id: EvmTxId) -> TxStatus[EvmTxId]:
@@ -131,15 +132,10 @@ class Statuses:
                 )
             if number <= heads.finalized.number:
                 self._on_chain[number, block_hash] = None
-                if len(self._on_chain) > _REMEMBERED_BLOCKS:
-                    del self._on_chain[next(iter(self._on_chain))]
 
     def included(self, tx_id: EvmTxId, receipt: MinedReceipt, heads: Heads) -> TxStatus[EvmTxId]:
         """The status of a transaction with a receipt."""
-        numbers = self._block_numbers
-        numbers[tx_id] = receipt.block_number
-        if len(numbers) > _REMEMBERED_TRANSACTIONS:
-            del numbers[next(iter(numbers))]
+        self._block_numbers[tx_id] = receipt.block_number
         finality = heads.finality_of(receipt.block_number)
         if not receipt.succeeded:
             state = TxState.FAILED

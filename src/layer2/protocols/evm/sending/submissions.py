@@ -6,20 +6,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from layer2.errors import FormatError, IdempotencyConflict, InvalidRequest, NodeUnreachable, Outcome, TransactionError
-from layer2.formats.evm_transaction import SignedTransaction, decode_signed
+from layer2.errors import IdempotencyConflict, InvalidRequest, NodeUnreachable, Outcome
 from layer2.model.transactions import EvmTxId
-from layer2.protocols.evm.fees.estimates import Estimates
 from layer2.protocols.evm.requests import EvmTransaction
 from layer2.protocols.evm.sending.account import EvmAccount, tx_id_of
 from layer2.protocols.evm.sending.history import REPLACES, SendHistory
 from layer2.protocols.evm.sending.replacements import Replacements
-from layer2.protocols.evm.sending.throttle import LoopThrottle
+from layer2.protocols.evm.sending.request_signer import RequestSigner
 
 __all__ = ["Submission", "Submissions"]
-
-_SIGNED_IN_TURN = 32
-"""Transactions that are decoded or signed in one turn of the event loop: one batch, and about three milliseconds."""
 
 
 @dataclass(slots=True)
@@ -40,34 +35,29 @@ class Submissions:
     """Signs, records and sends.
 
     Args:
-        account: signs and sends.
-        estimates: prices and gas limits, and whether the account can pay.
+        account: sends.
+        signer: signs requests.
         history: the durable record of sends.
         replacements: sends recorded transactions, which may have been replaced.
-        chain_id: transactions that are signed for another chain are refused.
         protocol: the layer's name, in records and errors.
     """
 
     def __init__(
         self,
         account: EvmAccount,
-        estimates: Estimates,
+        signer: RequestSigner,
         history: SendHistory,
         replacements: Replacements,
-        *,
-        chain_id: int,
         protocol: str,
     ) -> None:
         self._account = account
-        self._estimates = estimates
+        self._signer = signer
         self._history = history
         self._replacements = replacements
-        self._chain_id = chain_id
         self._protocol = protocol
         self._by_key: dict[str, tuple[Submission, asyncio.Task[EvmTxId]]] = {}
         self._tasks: set[asyncio.Task[EvmTxId]] = set()
         self._is_closed = False
-        self._throttle = LoopThrottle(_SIGNED_IN_TURN)
 
     async def submit(self, submission: Submission) -> EvmTxId:
         """Send the request; return its id once the node accepted it.
@@ -127,7 +117,7 @@ class Submissions:
         if key is not None and record is not None:
             self._check_same(key, record.request, submission.digest)
         if record is None:
-            signed = await self._signed(submission)
+            signed = await self._signer.sign(submission.request, submission.measure)
             submission.tx_id = tx_id_of(signed)
             try:
                 record = await self._history.add(signed, key=key, request=submission.digest)
@@ -141,25 +131,6 @@ class Submissions:
         submission.tx_id = EvmTxId(record.tx_id)
         submission.tx_id = await self._replacements.send_newest(record)
         return submission.tx_id
-
-    async def _signed(self, submission: Submission) -> SignedTransaction:
-        request = submission.request
-        if isinstance(request, bytes):
-            await self._throttle.turn()
-            signed = decode_signed(request)
-            if (signed_for := signed.transaction.chain_id) != self._chain_id:
-                raise InvalidRequest(
-                    f"the transaction is signed for chain {signed_for}, this layer is chain {self._chain_id}",
-                    protocol=self._protocol,
-                )
-            return signed
-        message, price = await self._estimates.complete(request, submission.measure)
-        await self._throttle.turn()
-        try:
-            (signed,) = await self._account.sign([message], price)
-        except FormatError as error:
-            raise TransactionError(error.message, protocol=self._protocol) from error
-        return signed
 
     def _check_key(self, key: str) -> None:
         if any("\ud800" <= letter <= "\udfff" for letter in key):

@@ -40,7 +40,7 @@ class Submitter:
         self._node = node
         self._protocol = protocol
 
-    async def hand_in(self, signed: SignedTransaction, *, is_first: bool = False) -> None:
+    async def submit(self, signed: SignedTransaction, *, is_first: bool = False) -> None:
         """Submit a transaction. Repeating it is harmless.
 
         Args:
@@ -72,7 +72,7 @@ class Submitter:
         try:
             await self._once(signed)
         except NodeError as error:
-            # The first attempt may have arrived, whatever the outcome of this one.
+            # The first attempt may have arrived, even if this one did not.
             error.outcome = Outcome.UNKNOWN
             raise
 

@@ -198,7 +198,7 @@ class TransactionWatches:
         used = dict(zip(senders, counts, strict=True))
         is_turn = self._steps % _STEPS_BETWEEN_LOOKS == 0
         if is_turn and own:
-            self._account.look_after()
+            self._account.check_for_lost()
         for watched in waiting:
             sent = own.get(watched.tx_id)
             if is_turn or (sent is not None and used[sent.sender] > sent.transaction.nonce):

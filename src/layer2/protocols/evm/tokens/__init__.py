@@ -1,1 +1,1 @@
-"""ERC-20 tokens: what they would do, and permits."""
+"""ERC-20 tokens: simulated transfers, and permits."""

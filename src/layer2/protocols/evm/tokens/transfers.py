@@ -122,7 +122,7 @@ def token_number(answer: bytes, *, protocol: str) -> int:
 
 
 def check_recipient(recipient: bytes, token: bytes) -> None:
-    """Refuse addresses from which nobody could move a payment.
+    """Refuse addresses at which a payment would be lost.
 
     Args:
         recipient: 20 bytes.

@@ -1,1 +1,1 @@
-"""Being paid: the node's own invoices."""
+"""The node's invoices: making, settling, cancelling, and following them."""

@@ -1,182 +1,211 @@
-"""Invoices as they are made and settled: one stream of the node for all who listen, without gap or repeat.
+"""All streams of the node's invoices: the shared one, and one for each invoice that may be held.
 
-lnd numbers the invoices that it makes (``add_index``) and those that it settles (``settle_index``), and begins its
-stream after two such numbers. What it tells of the past that way has holes, which the list of invoices fills: an
-invoice that is held or cancelled by then is left out, and a number of zero stands for now, not for the beginning.
+lnd numbers the invoices that it makes (``add_index``) and those that it settles (``settle_index``), and starts the
+shared stream after two such numbers. What it then sends of the past has gaps, which the list of invoices fills: lnd
+leaves out an invoice that is held or cancelled by then, and reads the number 0 as "from now", not "from the start".
+Only an invoice's own stream reports that it is held.
 """
 
 from __future__ import annotations
 
 import asyncio
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, replace
-from enum import Enum
+from functools import partial
 from typing import Final
 
 from layer2.errors import Layer2Error
 from layer2.protocols.lightning.invoices.records import InvoiceRecord, InvoiceState, read_invoice
+from layer2.protocols.lightning.invoices.updates import InvoiceCursor, InvoiceEvent, InvoiceSubscriber, InvoiceUpdate
 from layer2.protocols.lightning.lnd.answers import Answer
 from layer2.protocols.lightning.lnd.failures import closed_error
-from layer2.protocols.lightning.lnd.lasting import LastingRead
-from layer2.protocols.lightning.lnd.outlet import Outlet
+from layer2.protocols.lightning.lnd.reconnecting import ReconnectingStream
 from layer2.protocols.lightning.lnd.rest import LndRest
+from layer2.protocols.lightning.lnd.update_queue import UpdateQueue
 
-__all__ = ["InvoiceCursor", "InvoiceEvent", "InvoiceFeed", "InvoiceUpdate"]
+__all__ = ["InvoiceFeed", "InvoiceListener"]
 
 _LIFE: Final = 600.0
-"""Seconds after which a stream is opened again: a connection that died without a word is noticed by then."""
+"""Seconds after which the shared stream is opened again, in case its connection died unnoticed."""
 _LINGER: Final = 2.0
-"""Seconds for which the stream may be kept for the next who listens."""
+"""Seconds for which the shared stream stays open after its last subscriber left."""
 _PAGE: Final = 100
 _SHARE: Final = 20
-"""While lnd cannot resume its stream, looking takes at most one part in so many of the time."""
+"""While lnd cannot resume the stream, reading the list takes at most one part in this many of the time."""
 
 
 @dataclass(frozen=True, slots=True)
-class InvoiceCursor:
-    """How far someone has read: to be stored with what the update led to, and given to begin after it.
+class InvoiceListener:
+    """Callbacks for every record of an invoice, repeated ones included."""
 
-    ``InvoiceCursor(0, 0)`` is the beginning of all.
-    """
-
-    add_index: int
-    settle_index: int
-
-
-class InvoiceEvent(Enum):
-    """What happened to an invoice."""
-
-    MADE = "made"
-    SETTLED = "settled"
-
-
-@dataclass(frozen=True, slots=True)
-class InvoiceUpdate:
-    """One invoice was made, or was settled."""
-
-    event: InvoiceEvent
-    invoice: InvoiceRecord
-    """As it was read; of one that was made a while ago, what became of it since."""
-    cursor: InvoiceCursor
-    """Of this subscriber, after this update."""
-
-
-@dataclass(eq=False, slots=True)
-class _Subscriber:
-    """Who takes every update, from where it began."""
-
-    cursor: InvoiceCursor
-    settled_since: int
-    """Unix seconds; what was settled before is not handed out."""
-    outlet: Outlet[InvoiceUpdate]
-
-    def offer(self, event: InvoiceEvent, invoice: InvoiceRecord) -> None:
-        match event:
-            case InvoiceEvent.MADE if invoice.add_index > self.cursor.add_index:
-                self.cursor = replace(self.cursor, add_index=invoice.add_index)
-            case InvoiceEvent.SETTLED if invoice.settle_index > self.cursor.settle_index:
-                self.cursor = replace(self.cursor, settle_index=invoice.settle_index)
-                if invoice.settled_at < self.settled_since:
-                    return
-            case _:
-                return
-        self.outlet.put(InvoiceUpdate(event, invoice, self.cursor))
+    received: Callable[[InvoiceRecord], None]
+    failed: Callable[[Layer2Error], None]
+    """Called when the shared stream cannot be opened again; it is no longer kept open."""
+    hold_failed: Callable[[bytes, Layer2Error], None]
+    """Called with the hash of an invoice whose own stream cannot be opened again."""
 
 
 class InvoiceFeed:
-    """Tells of the node's invoices, by one stream that is open while someone listens, and for a moment after.
+    """Reports the node's invoices to subscribers and to one listener.
+
+    The shared stream is open while it has a subscriber or the listener needs it, and for a moment after that.
 
     Args:
-        rest: the way to the node.
-        pause: seconds between looks at what no stream can tell.
+        rest: the node's REST interface.
+        pause: seconds between reads of the list for what no stream reports.
+        max_holds: number of invoices that have a stream of their own; further ones wait until one of these ends.
     """
 
-    def __init__(self, rest: LndRest, pause: float) -> None:
+    def __init__(self, rest: LndRest, pause: float, max_holds: int) -> None:
         self._rest = rest
         self._pause = pause
+        self._max_holds = max_holds
         self._position: InvoiceCursor | None = None
         self._known_step: int | None = None
-        self._subscribers: set[_Subscriber] = set()
-        self._listeners: dict[Callable[[InvoiceRecord], None], Callable[[Layer2Error], None]] = {}
-        self._reading = LastingRead("the stream of invoices", self._read, self._fail)
+        self._listener: InvoiceListener | None = None
+        self._is_kept_open = False
+        self._subscribers: set[InvoiceSubscriber] = set()
+        self._shared = ReconnectingStream("the stream of invoices", self._read, self._fail)
+        self._holds: dict[bytes, ReconnectingStream] = {}
+        self._waiting_holds: dict[bytes, None] = {}
+        self._ending_holds: set[ReconnectingStream] = set()
+
+    # The streams of single invoices.
+
+    def has_hold_stream(self, payment_hash: bytes) -> bool:
+        """Whether this invoice has a stream of its own now."""
+        return payment_hash in self._holds
+
+    def follow_hold(self, payment_hash: bytes) -> None:
+        """Open a stream for this invoice as soon as there is room."""
+        if payment_hash not in self._holds:
+            self._waiting_holds[payment_hash] = None
+            self._open_holds()
+
+    def leave_hold(self, payment_hash: bytes) -> None:
+        """Close the stream of this invoice, and open one for the next that waits."""
+        self._waiting_holds.pop(payment_hash, None)
+        if (stream := self._holds.pop(payment_hash, None)) is not None:
+            stream.stop()
+            self._ending_holds = {stream, *(ending for ending in self._ending_holds if not ending.has_ended)}
+            self._open_holds()
+
+    def _open_holds(self) -> None:
+        while self._waiting_holds and len(self._holds) < self._max_holds:
+            payment_hash = next(iter(self._waiting_holds))
+            del self._waiting_holds[payment_hash]
+            stream = self._holds[payment_hash] = ReconnectingStream(
+                "the stream of a held invoice",
+                partial(self._read_hold, payment_hash),
+                partial(self._fail_hold, payment_hash),
+            )
+            stream.start()
+
+    def _fail_hold(self, payment_hash: bytes, error: Layer2Error) -> None:
+        self._holds.pop(payment_hash, None)
+        if self._listener is not None:
+            self._listener.hold_failed(payment_hash, error)
+        self._open_holds()
+
+    async def _read_hold(self, payment_hash: bytes) -> None:
+        path = f"/v2/invoices/subscribe/{urlsafe_b64encode(payment_hash).decode()}"
+        async with self._rest.stream(path) as messages:
+            async for message in messages:
+                invoice = read_invoice(message, payment_hash)
+                if (stream := self._holds.get(payment_hash)) is not None:
+                    stream.received()
+                if self._listener is not None:
+                    self._listener.received(invoice)
+                if invoice.state.is_final:
+                    self.leave_hold(payment_hash)
+
+    # The shared stream.
+
+    def listen(self, listener: InvoiceListener) -> None:
+        """Set the listener. It gets every record that arrives; ``keep_open`` opens the shared stream for it."""
+        self._listener = listener
+
+    def keep_open(self, is_needed: bool) -> None:
+        """Open the shared stream for the listener, or close it soon unless it has subscribers."""
+        if is_needed == self._is_kept_open:
+            return
+        self._is_kept_open = is_needed
+        if not is_needed:
+            self._close_unused()
+            return
+        if not self._shared.is_running:
+            self._position = None
+        self._shared.start()
 
     async def updates(self, after: InvoiceCursor | None) -> AsyncGenerator[InvoiceUpdate, None]:
-        """Hand out each invoice that is made and each that is settled, once.
+        """Yield each invoice when it is made and when it is settled, once each.
 
         Args:
-            after: a cursor, to begin after it; None begins now, to the second where settling is concerned.
+            after: the position to start after; None starts now (for settling, at the present second).
 
         Raises:
-            NodeError: the node refuses, or the client was closed. While it is only unreachable, this waits.
-            AsyncRuntimeError: more updates were left than are kept.
+            NodeError: an error that a retry cannot cure, or the client was closed. An unreachable node is waited for.
+            AsyncRuntimeError: too many updates were waiting.
         """
         since = 0
         if after is None:
             after, since = await self._now()
-        subscriber = _Subscriber(after, since, Outlet("begin again after the cursor of the last update"))
+        subscriber = InvoiceSubscriber(after, since, UpdateQueue())
         self._subscribers.add(subscriber)
-        self._begin(after)
+        self._read_from(after)
         try:
             while True:
-                yield await subscriber.outlet.next()
+                yield await subscriber.queue.next()
         finally:
             self._subscribers.discard(subscriber)
-            self._end_if_unheard()
-
-    def listen(self, heard: Callable[[InvoiceRecord], None], failed: Callable[[Layer2Error], None]) -> None:
-        """Call ``heard`` with each record from now on, repeated ones among them, until ``leave`` or ``failed``."""
-        self._listeners[heard] = failed
-        if not self._reading.is_under_way:
-            self._position = None
-        self._reading.start()
-
-    def leave(self, heard: Callable[[InvoiceRecord], None]) -> None:
-        """Stop calling it."""
-        self._listeners.pop(heard, None)
-        self._end_if_unheard()
+            self._close_unused()
 
     async def aclose(self) -> None:
-        """End the stream; who listens is told that the client was closed."""
+        """Close all streams; subscribers and the listener get the error that the client was closed."""
         self._fail(closed_error())
-        await self._reading.aclose()
+        self._waiting_holds.clear()
+        streams = [self._shared, *self._holds.values(), *self._ending_holds]
+        self._holds.clear()
+        await asyncio.gather(*[stream.aclose() for stream in streams])
 
-    def _begin(self, after: InvoiceCursor) -> None:
-        """Read on from there: the others have been handed what comes twice, and do not get it again."""
-        position = self._position if self._reading.is_under_way else None
+    def _read_from(self, after: InvoiceCursor) -> None:
+        """Read from there on. Subscribers that are further skip what they have received."""
+        position = self._position if self._shared.is_running else None
         self._position = after
         if position is not None:
             self._position = InvoiceCursor(
                 min(position.add_index, after.add_index), min(position.settle_index, after.settle_index)
             )
         if self._position != position:
-            self._reading.restart()
-        self._reading.start()
+            self._shared.restart()
+        self._shared.start()
 
-    def _end_if_unheard(self) -> None:
-        if not self._subscribers and not self._listeners:
-            # Who waits in pieces comes back at once.
-            self._reading.stop_after(min(self._pause, _LINGER))
+    def _close_unused(self) -> None:
+        if not self._subscribers and not self._is_kept_open:
+            # A caller that waits in short turns is back before the stream is closed.
+            self._shared.stop_after(min(self._pause, _LINGER))
 
     def _fail(self, error: Layer2Error) -> None:
-        listeners, self._listeners = self._listeners, {}
         for subscriber in self._subscribers:
-            subscriber.outlet.fail(error)
-        for failed in listeners.values():
-            failed(error)
+            subscriber.queue.fail(error)
+        if self._is_kept_open and self._listener is not None:
+            self._is_kept_open = False
+            self._listener.failed(error)
 
     async def _read(self) -> None:
         if self._position is None:
             self._position, _ = await self._now()
         loop = asyncio.get_running_loop()
         while True:
-            begun_at = loop.time()
+            started = loop.time()
             await self._read_list()
             if self._position.settle_index == 0:
                 await self._find_first_settled()
             position = self._position
             life = _LIFE
             if not position.add_index or not position.settle_index:
-                life = max(self._pause, _SHARE * (loop.time() - begun_at))
+                life = max(self._pause, _SHARE * (loop.time() - started))
             limit = asyncio.timeout(life)
             try:
                 async with limit:
@@ -188,66 +217,67 @@ class InvoiceFeed:
             return
 
     async def _read_stream(self, position: InvoiceCursor) -> None:
-        """Read until the stream ends, or shows that the list has to be read first."""
+        """Read until the stream ends, or until a gap shows that the list must be read first."""
         path = f"/v1/invoices/subscribe?add_index={position.add_index}&settle_index={position.settle_index}"
         is_first = True
-        async with self._rest.stream("GET", path, watch=True) as messages:
+        async with self._rest.stream(path) as messages:
             async for message in messages:
-                self._reading.lasts()
+                self._shared.received()
                 if is_first:
-                    # Only now it is certain that the stream tells everything; an invoice that was made while it was
-                    # being opened, and is held already, it has left out.
+                    # From here on the stream reports everything. It has left out an invoice that was made while the
+                    # stream was being opened and is held already.
                     await self._read_list()
                     is_first = False
                 if not self._take(read_invoice(message), position):
                     return
 
     def _take(self, invoice: InvoiceRecord, opened: InvoiceCursor) -> bool:
-        """Hand out what a message says; False where something that comes before it is missing.
+        """Report what a message shows; return False if something before it is missing.
 
         Args:
             invoice: as the message shows it.
-            opened: what the stream was opened after: an invoice up to there comes only because it was settled.
+            opened: the position that the stream was opened with: an invoice up to there is in it only because it was
+                settled.
         """
         assert self._position is not None
         if invoice.add_index > self._position.add_index:
-            # Such a message tells of the making, even if it shows an invoice that has been settled since.
+            # Such a message reports that the invoice was made, even if it was settled since.
             if invoice.add_index != self._position.add_index + 1 or invoice.state is not InvoiceState.OPEN:
                 return False
-            self._hand_out(InvoiceEvent.MADE, invoice)
+            self._report(InvoiceEvent.MADE, invoice)
         elif invoice.state is InvoiceState.SETTLED and invoice.settle_index > self._position.settle_index:
             before = self._position.settle_index
             if invoice.settle_index != before + 1:
                 if invoice.add_index > opened.add_index:
                     return False
                 if self._known_step != before:
-                    # Opened again after the number before, the stream tells what was left out, unless it is of a kind
-                    # that has no settled invoice: atomic multi-path payments.
+                    # Opened again after the number before, the stream sends what was left out, unless that number
+                    # belongs to an atomic multi-path payment, which settles no invoice.
                     self._known_step = before
                     return False
-            self._hand_out(InvoiceEvent.SETTLED, invoice)
+            self._report(InvoiceEvent.SETTLED, invoice)
         return True
 
-    def _hand_out(self, event: InvoiceEvent, invoice: InvoiceRecord) -> None:
+    def _report(self, event: InvoiceEvent, invoice: InvoiceRecord) -> None:
         assert self._position is not None
         match event:
             case InvoiceEvent.MADE:
                 self._position = replace(self._position, add_index=invoice.add_index)
             case InvoiceEvent.SETTLED:
                 self._position = replace(self._position, settle_index=invoice.settle_index)
-        for heard in list(self._listeners):
-            heard(invoice)
+        if self._listener is not None:
+            self._listener.received(invoice)
         for subscriber in list(self._subscribers):
             subscriber.offer(event, invoice)
 
     async def _read_list(self) -> None:
-        """Hand out what was made since the position."""
+        """Report what was made since the position."""
         assert self._position is not None
         async for invoice in self._listed(self._position.add_index):
-            self._hand_out(InvoiceEvent.MADE, invoice)
+            self._report(InvoiceEvent.MADE, invoice)
 
     async def _find_first_settled(self) -> None:
-        """Hand out the first invoice that was settled, where there is one: after it lnd can begin its stream."""
+        """Report the first invoice that was settled, if there is one: lnd can start its stream after it."""
         first: InvoiceRecord | None = None
         async for invoice in self._listed(0):
             if invoice.state is InvoiceState.SETTLED and (first is None or invoice.settle_index < first.settle_index):
@@ -255,10 +285,10 @@ class InvoiceFeed:
             if first is not None and first.settle_index == 1:
                 break
         if first is not None:
-            self._hand_out(InvoiceEvent.SETTLED, first)
+            self._report(InvoiceEvent.SETTLED, first)
 
     async def _listed(self, after: int) -> AsyncIterator[InvoiceRecord]:
-        """The invoices made after that index, oldest first, as they are now."""
+        """Yield the invoices that were made after that index, oldest first, as they are now."""
         while True:
             page = _invoices(await self._rest.get(f"/v1/invoices?index_offset={after}&num_max_invoices={_PAGE}"))
             for invoice in page:
@@ -268,10 +298,10 @@ class InvoiceFeed:
             after = page[-1].add_index
 
     async def _now(self) -> tuple[InvoiceCursor, int]:
-        """The last invoice that was made, a settled one that is as new as can be found, and the node's time.
+        """Return a position close to the present, and the node's time in unix seconds.
 
-        Only the invoices themselves show how many were settled. Of those settled after the one that is found, the time
-        says which came before now.
+        The position has the index of the last invoice and the highest settle index on the newest page that has one.
+        Only invoices show settle indices; the time separates those settled after that index but before now.
         """
         newest, before = 0, 0
         since = 0

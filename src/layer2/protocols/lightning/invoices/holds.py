@@ -1,17 +1,24 @@
-"""What is held for own invoices, and how long it can still be settled. Pure."""
+"""Payments that are held for the node's invoices, and how long they can still be settled."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from typing import Final
 
+from layer2.protocols.lightning.invoices.invoices import Invoices
 from layer2.protocols.lightning.invoices.records import HtlcState, InvoiceRecord
+from layer2.protocols.lightning.lnd.answers import LIGHTNING
+from layer2.protocols.lightning.node.state import LndNode
 
-__all__ = ["Hold", "HoldPart", "hold_of"]
+__all__ = ["Hold", "HoldPart", "Holds", "hold_of"]
+
+LOG: Final = logging.getLogger("layer2.lightning")
 
 
 @dataclass(frozen=True, slots=True)
 class HoldPart:
-    """One HTLC that waits."""
+    """One HTLC that is held."""
 
     amount_msat: int
     expiry_height: int
@@ -20,9 +27,9 @@ class HoldPart:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A payment that is held for an own invoice until that is settled or cancelled.
+    """A payment that is held for an invoice until the invoice is settled or cancelled.
 
-    The invoice's own expiry has no meaning any more: it ends new payments, not one that is held.
+    The expiry of the invoice itself has no effect on a hold: it only ends new payments.
     """
 
     payment_hash: bytes
@@ -30,25 +37,64 @@ class Hold:
     invoice: str
     """BOLT 11."""
     amount_msat: int
-    """Of all parts."""
+    """Sum of all parts."""
     parts: tuple[HoldPart, ...]
     expiry_height: int
-    """The lowest of its parts'."""
+    """The lowest expiry height of the parts."""
     given_up_height: int
-    """The Bitcoin height at which the node gives all of it back by itself; from then on it cannot be settled."""
+    """The Bitcoin height at which the node returns the payment. From then on it cannot be settled."""
     blocks_left: int
-    """How many more blocks bring that height; 0 or less where it has come."""
+    """Blocks until ``given_up_height``; 0 or less if it is reached."""
     is_near_expiry: bool
-    """Whether no more blocks are left than the node keeps as its own margin (``invoices.holdexpirydelta``)."""
+    """Whether at most as many blocks are left as the node keeps as its margin (``invoices.holdexpirydelta``)."""
+
+
+class Holds:
+    """Lists held payments, and logs each one once when it is near its expiry.
+
+    Args:
+        node: supplies the height, and the blocks before an expiry at which the node returns a payment.
+        invoices: the node's invoices.
+    """
+
+    def __init__(self, node: LndNode, invoices: Invoices) -> None:
+        self._node = node
+        self._invoices = invoices
+        self._logged: frozenset[bytes] = frozenset()
+
+    async def list(self) -> tuple[Hold, ...]:
+        """Return all holds, those that must be settled first at the beginning.
+
+        Raises:
+            BadAnswer: the node is not synced, so the blocks that are left are unknown.
+            NodeError: the node did not answer, or refused.
+        """
+        # The height is read last, so that no more blocks are left than the result shows.
+        delta = await self._node.hold_expiry_delta()
+        invoices = await self._invoices.held()
+        height = (await self._node.current_state()).height
+        holds = sorted((hold_of(each, height, delta) for each in invoices), key=lambda hold: hold.given_up_height)
+        near = {hold.payment_hash: hold for hold in holds if hold.is_near_expiry}
+        for payment_hash in near.keys() - self._logged:
+            LOG.warning(
+                "%s: %d msat held under %s return to the payer in %d blocks, at height %d: settle or cancel",
+                LIGHTNING,
+                near[payment_hash].amount_msat,
+                payment_hash.hex(),
+                near[payment_hash].blocks_left,
+                near[payment_hash].given_up_height,
+            )
+        self._logged = frozenset(near)
+        return tuple(holds)
 
 
 def hold_of(invoice: InvoiceRecord, height: int, expiry_delta: int) -> Hold:
-    """What is held for an ACCEPTED invoice.
+    """Describe the hold of an ACCEPTED invoice.
 
     Args:
         invoice: with at least one HTLC that is held.
-        height: Bitcoin's, as the node has it.
-        expiry_delta: how many blocks before the first expiry the node gives a hold up.
+        height: the Bitcoin height at the node.
+        expiry_delta: blocks before the first expiry at which the node returns the payment.
     """
     parts = tuple(HoldPart(htlc.amount_msat, htlc.expiry_height) for htlc in invoice.htlcs_in(HtlcState.ACCEPTED))
     expiry_height = min(part.expiry_height for part in parts)

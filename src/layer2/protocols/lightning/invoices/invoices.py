@@ -1,4 +1,4 @@
-"""The node's own invoices: make, look up, settle, cancel, follow."""
+"""The node's invoices: make, find, settle, cancel."""
 
 from __future__ import annotations
 
@@ -7,33 +7,47 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from layer2.errors import BadAnswer, IdempotencyConflict, NodeError, NodeRefused, Outcome, TransactionError
+from layer2.errors import (
+    BadAnswer,
+    IdempotencyConflict,
+    InvalidRequest,
+    NodeError,
+    NodeRefused,
+    Outcome,
+    TransactionError,
+)
 from layer2.formats import bolt11
 from layer2.formats.bolt11 import Bolt11Invoice
 from layer2.model.transactions import Preimage
 from layer2.protocols.lightning.invoices.records import InvoiceRecord, InvoiceState, read_invoice
-from layer2.protocols.lightning.lnd.answers import LIGHTNING, LndObject
+from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.lnd.failures import NOT_FOUND
 from layer2.protocols.lightning.lnd.rest import LndRest
 from layer2.protocols.lightning.node.state import LndNode
 
-__all__ = ["Invoices", "NewInvoice"]
+__all__ = ["Invoices", "NewInvoice", "checked_hash"]
 
 _PAGE: Final = 500
-"""Invoices asked for at once: well within the longest answer that is read."""
+"""Invoices per request, well within the limit on the length of an answer."""
+_HASH_LENGTH: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class NewInvoice:
-    """What an invoice shall say. Without a hash the node draws a preimage.
+    """The contents of a new invoice.
 
     Args:
-        amount_msat: None leaves it to the payer.
-        payment_hash: 32 bytes, for a hold invoice.
-        keeps_expiry: whether an invoice that was made before may have another expiry, where only that differs.
+        amount_msat: None leaves the amount to the payer.
+        memo: description for the payer.
+        expiry_seconds: time for which it can be paid.
         final_cltv_delta: blocks, at least lnd's 24; None is lnd's default.
-        private: whether it names channels that are in no graph, so that it can be paid over them.
-        description_hash: 32 bytes that the invoice carries instead of ``memo``, which the node alone then keeps.
+        payment_hash: 32 bytes, for a hold invoice. If None, the node draws a preimage.
+        private: whether it lists the node's private channels, so that it can be paid over them.
+        description_hash: 32 bytes that the invoice carries instead of ``memo``, which only the node keeps then.
+        keeps_expiry: whether an earlier invoice that differs only in its expiry may be returned instead.
+
+    Raises:
+        InvalidRequest: ``description_hash`` is not 32 bytes.
     """
 
     amount_msat: int | None
@@ -45,14 +59,18 @@ class NewInvoice:
     description_hash: bytes | None = None
     keeps_expiry: bool = False
 
+    def __post_init__(self) -> None:
+        if self.description_hash is not None:
+            checked_hash(self.description_hash, "description_hash")
+
 
 class Invoices:
     """The invoices of one node.
 
     Args:
-        rest: the way to it.
-        node: for its key.
-        prefix: of its network, as invoices name it.
+        rest: the node's REST interface.
+        node: supplies the node's key.
+        prefix: the network in invoices (BOLT 11).
     """
 
     def __init__(self, rest: LndRest, node: LndNode, prefix: str) -> None:
@@ -61,15 +79,14 @@ class Invoices:
         self._prefix = prefix
 
     async def add(self, new: NewInvoice) -> Bolt11Invoice:
-        """Have an invoice made, and check that the node made what was asked for.
+        """Make an invoice, and check its contents.
 
-        An invoice that the node has already under the same hash, open and with the same contents, is returned as it is.
+        If the node already has an open hold invoice with the same hash and contents, that one is returned.
 
         Raises:
-            IdempotencyConflict: ``payment_hash_used``: the node has or had another invoice under the hash, which it
-                takes once only.
-            NodeRefused: lnd's words.
-            BadAnswer: the invoice says something else than was asked for.
+            IdempotencyConflict: ``payment_hash_used``: the node has or had another invoice with the hash.
+            NodeRefused: lnd refused it, with lnd's message.
+            BadAnswer: the invoice has other contents than requested.
         """
         body: dict[str, object] = {
             "value_msat": str(new.amount_msat or 0),
@@ -89,25 +106,25 @@ class Invoices:
         try:
             text = (await self._rest.post(path, body)).fields.text("payment_request")
         except NodeRefused as refused:
-            return await self._asked_before(new, own_key, refused)
+            return await self._made_before(new, own_key, refused)
         invoice = bolt11.decode(text)
-        if not _is_as_asked(invoice, new, self._prefix, own_key):
-            raise BadAnswer("lnd made another invoice than it was asked for", protocol=LIGHTNING, operation=path)
+        if not _is_as_requested(invoice, new, self._prefix, own_key):
+            raise BadAnswer("lnd made another invoice than requested", protocol=LIGHTNING, operation=path)
         return invoice
 
-    async def _asked_before(self, new: NewInvoice, own_key: bytes, refused: NodeRefused) -> Bolt11Invoice:
-        """An invoice of the same contents that nobody has paid: it was asked for before, and the answer was lost."""
+    async def _made_before(self, new: NewInvoice, own_key: bytes, refused: NodeRefused) -> Bolt11Invoice:
+        """Return the unpaid invoice with the same contents, if an earlier call made it and its answer was lost."""
         known = None if new.payment_hash is None else await self.find(new.payment_hash)
         if known is None:
             raise refused
-        # One that settles by itself is no hold invoice, even if it has other fields of one.
+        # An invoice whose preimage the node knows would settle by itself.
         if known.state is InvoiceState.OPEN and known.is_hold:
             invoice = bolt11.decode(known.text)
             asked = replace(new, expiry_seconds=invoice.expiry) if new.keeps_expiry else new
-            if _is_as_asked(invoice, asked, self._prefix, own_key):
+            if _is_as_requested(invoice, asked, self._prefix, own_key):
                 return invoice
         raise IdempotencyConflict(
-            "this payment hash was used before: the node takes a hash once",
+            "this payment hash was used before: the node accepts a hash once",
             code="payment_hash_used",
             protocol=LIGHTNING,
             outcome=Outcome.REJECTED,
@@ -116,17 +133,17 @@ class Invoices:
         ) from refused
 
     async def find(self, payment_hash: bytes) -> InvoiceRecord | None:
-        """The node's own invoice with that hash, or None where it has none."""
+        """Return the node's invoice with that hash, or None if it has none."""
         try:
             answer = await self._rest.get(f"/v1/invoice/{payment_hash.hex()}")
         except NodeRefused as refused:
             if refused.node_code == NOT_FOUND:
                 return None
             raise
-        return _record(answer.fields, payment_hash)
+        return read_invoice(answer.fields, payment_hash)
 
     async def held(self) -> list[InvoiceRecord]:
-        """The invoices that are paid in full and wait to be settled or cancelled, oldest first."""
+        """Return the invoices that are paid and neither settled nor cancelled, oldest first."""
         held: list[InvoiceRecord] = []
         offset = 0
         while True:
@@ -139,20 +156,20 @@ class Invoices:
             offset = fields.integer("last_index_offset")
 
     async def settle(self, preimage: Preimage) -> None:
-        """Settle a held invoice; a settled one stays as it is. What the node then has is read back.
+        """Settle a held invoice, and read it back. Has no effect if it is settled.
 
         Raises:
-            TransactionError: it cannot be settled; lnd's words. Outcome UNKNOWN where lnd agreed and then does not
-                show it as settled.
+            TransactionError: it cannot be settled, with lnd's message. The outcome is UNKNOWN if lnd accepted the call
+                and then does not show the invoice as settled.
         """
         body = {"preimage": b64encode(preimage.secret).decode()}
         await self._end("/v2/invoices/settle", body, preimage.payment_hash, InvoiceState.SETTLED)
 
     async def cancel(self, payment_hash: bytes) -> None:
-        """Cancel an open or held invoice; a cancelled one stays as it is.
+        """Cancel an open or held invoice, and read it back. Has no effect if it is cancelled.
 
         Raises:
-            TransactionError: it cannot be cancelled; lnd's words.
+            TransactionError: it cannot be cancelled, with lnd's message.
         """
         body = {"payment_hash": b64encode(payment_hash).decode()}
         await self._end("/v2/invoices/cancel", body, payment_hash, InvoiceState.CANCELED)
@@ -163,18 +180,18 @@ class Invoices:
             await self._rest.post(path, body)
         except NodeRefused as error:
             refused = error
-        # Read back also where lnd agreed: it has agreed to settle what had come back to its payer.
+        # Read back even if lnd accepted the call: it accepts to settle a payment that was returned to its payer.
         known = await self._find_after(path, payment_hash)
         if known is not None and known.state is wanted:
             return
         if known is None and refused is None and wanted is InvoiceState.CANCELED:
-            # lnd deletes what it cancels where it is configured so (gc-canceled-invoices-on-the-fly).
+            # lnd may be configured to delete cancelled invoices (gc-canceled-invoices-on-the-fly).
             return
         if refused is not None:
             problem = f"lnd refused {path}: {refused.node_message}"
         else:
             state = "unknown" if known is None else known.state.value
-            problem = f"lnd agreed to {path}, and the invoice is {state}"
+            problem = f"lnd accepted {path}, but the invoice is {state}"
         raise TransactionError(
             problem,
             protocol=LIGHTNING,
@@ -188,18 +205,22 @@ class Invoices:
             return await self.find(payment_hash)
         except NodeError as error:
             error.outcome, error.tx_id = Outcome.UNKNOWN, payment_hash.hex()
-            error.remedy = f"ask for the status of tx_id: {path} was sent"
+            error.remedy = f"{path} was sent: ask for the status of tx_id"
             raise
 
 
-def _record(fields: LndObject, payment_hash: bytes) -> InvoiceRecord:
-    record = read_invoice(fields)
-    if record.payment_hash != payment_hash:
-        raise fields.wrong("it is another invoice than was asked for")
-    return record
+def checked_hash(value: bytes, what: str = "a payment hash") -> bytes:
+    """Return the hash.
+
+    Raises:
+        InvalidRequest: it is not 32 bytes.
+    """
+    if not isinstance(value, bytes) or len(value) != _HASH_LENGTH:
+        raise InvalidRequest(f"{what} is 32 bytes", protocol=LIGHTNING)
+    return value
 
 
-def _is_as_asked(invoice: Bolt11Invoice, new: NewInvoice, prefix: str, own_key: bytes) -> bool:
+def _is_as_requested(invoice: Bolt11Invoice, new: NewInvoice, prefix: str, own_key: bytes) -> bool:
     return (
         invoice.prefix == prefix
         and invoice.payee == own_key

@@ -1,4 +1,4 @@
-"""The node's own invoices as it shows them. Pure."""
+"""The node's invoices, as it reports them. Pure."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class InvoiceState(Enum):
 
     OPEN = "OPEN"
     ACCEPTED = "ACCEPTED"
-    """Paid in full, and held."""
+    """Paid in full and held, neither settled nor cancelled."""
     SETTLED = "SETTLED"
     CANCELED = "CANCELED"
 
     @property
     def is_final(self) -> bool:
-        """Whether it stays so forever."""
+        """Whether the state cannot change."""
         return self in (InvoiceState.SETTLED, InvoiceState.CANCELED)
 
 
@@ -37,7 +37,7 @@ class HtlcState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class InvoiceHtlc:
-    """One part of what is paid for an invoice."""
+    """One HTLC that pays an invoice, or a part of it."""
 
     channel_id: int
     amount_msat: int
@@ -47,56 +47,64 @@ class InvoiceHtlc:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceRecord:
-    """An own invoice as the node shows it."""
+    """An invoice of the node."""
 
     payment_hash: bytes
     """32 bytes."""
     text: str
-    """BOLT 11; empty where a payment to the node's key made it."""
+    """BOLT 11; empty if a payment to the node's key (keysend) created the record."""
     state: InvoiceState
     htlcs: tuple[InvoiceHtlc, ...]
     preimage: Preimage | None = field(repr=False)
-    """Only where it is settled: before that it is not public, though the node may know it."""
+    """Set if the invoice is settled. The node may know the preimage before that, but it is not public then."""
     is_hold: bool
-    """Whether the node does not know the preimage (yet), so that it waits for its owner to settle."""
+    """Whether the node does not know the preimage, so that it holds a payment until its owner settles it."""
     expires_at: int
-    """Unix seconds by the node's clock; from then on an open one is soon cancelled."""
+    """Unix seconds by the node's clock. An open invoice is cancelled soon after."""
     paid_msat: int
-    """What is held or was settled; 0 before."""
+    """Amount that is held or was settled; 0 before a payment."""
     made_at: int
     """Unix seconds by the node's clock."""
     settled_at: int
-    """Unix seconds by the node's clock; 0 where it is not settled."""
+    """Unix seconds by the node's clock; 0 if it is not settled."""
     add_index: int
-    """Grows by one with each invoice that the node makes."""
+    """Increases by one with each invoice that the node makes."""
     settle_index: int
-    """Grows by one with each invoice that is settled; 0 before."""
+    """Increases by one with each invoice that is settled; 0 if it is not settled."""
 
     @property
     def is_own(self) -> bool:
-        """Whether the node made it, so that its hash stands for it: a payment with the same hash is someone's attempt
-        to pass for this one's being paid. What a payment to the node's key left behind is none."""
+        """Whether the node made the invoice. If so, the status of its hash is the invoice's status: a payment by this
+        node with the same hash may be a fraud that makes the invoice look paid. A keysend record is not such an
+        invoice."""
         return self.text != ""
 
     def htlcs_in(self, state: HtlcState) -> tuple[InvoiceHtlc, ...]:
+        """The HTLCs in that state."""
         return tuple(htlc for htlc in self.htlcs if htlc.state is state)
 
 
-def read_invoice(fields: LndObject) -> InvoiceRecord:
+def read_invoice(fields: LndObject, expected_hash: bytes | None = None) -> InvoiceRecord:
     """Read lnd's ``Invoice``.
 
+    Args:
+        fields: the message.
+        expected_hash: of the invoice that was asked for; None for any.
+
     Raises:
-        BadAnswer: it cannot be right; also where the preimage of a settled one is not its hash's.
+        BadAnswer: a field cannot be right, the preimage does not match the hash, or it is another invoice.
     """
     payment_hash = fields.data("r_hash")
     if len(payment_hash) != 32:
         raise fields.wrong("field r_hash is not 32 bytes")
-    state = fields.word("state", InvoiceState)
+    if expected_hash not in (None, payment_hash):
+        raise fields.wrong("the answer is about another invoice")
+    state = fields.enum("state", InvoiceState)
     secret = fields.data("r_preimage")
     preimage: Preimage | None = None
     if state is InvoiceState.SETTLED:
         if len(secret) != 32 or sha256(secret).digest() != payment_hash:
-            raise fields.wrong("the preimage of a settled invoice does not belong to its hash")
+            raise fields.wrong("the preimage of a settled invoice does not match its hash")
         preimage = Preimage(secret)
     made_at = fields.integer("creation_date")
     return InvoiceRecord(
@@ -108,7 +116,7 @@ def read_invoice(fields: LndObject) -> InvoiceRecord:
                 channel_id=htlc.integer("chan_id"),
                 amount_msat=htlc.integer("amt_msat"),
                 expiry_height=htlc.integer("expiry_height"),
-                state=htlc.word("state", HtlcState),
+                state=htlc.enum("state", HtlcState),
             )
             for htlc in fields.objects("htlcs")
         ),

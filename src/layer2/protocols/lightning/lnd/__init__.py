@@ -1,1 +1,1 @@
-"""lnd's REST interface: calls, streams, credentials, and the reading of what it answers."""
+"""lnd's REST interface: calls, streams, credentials, errors, and typed answers."""

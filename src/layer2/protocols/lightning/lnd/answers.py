@@ -1,7 +1,6 @@
-"""Reading what lnd answers: protobuf's JSON, where 64-bit integers are strings and bytes are base64.
+"""Typed reading of lnd's answers: protobuf's JSON, in which 64-bit integers are strings and bytes are base64.
 
-Whatever has another shape than expected is a ``BadAnswer`` that names the call and the field, and never the value,
-which may be a secret.
+An answer of another shape raises ``BadAnswer``, which names the call and the field but not the value: it may be secret.
 """
 
 from __future__ import annotations
@@ -20,47 +19,45 @@ from layer2.model.layers import Layer2ProtocolType
 __all__ = ["LIGHTNING", "Answer", "Call", "LndObject"]
 
 LIGHTNING: Final = Layer2ProtocolType.LIGHTNING.value
-"""The layer's name, as errors carry it."""
+"""The name of the layer in errors."""
 
-Word = TypeVar("Word", bound=Enum)
+EnumT = TypeVar("EnumT", bound=Enum)
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, as errors name it."""
+    """One request, as it is named in errors."""
 
     method: str
-    """GET reads, POST acts."""
+    """GET for reads, POST for acts."""
     path: str
-    """Without its query."""
+    """Without the query."""
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
     @property
     def outcome(self) -> Outcome:
-        """What is known of it where it was sent and no answer could be understood."""
+        """The outcome if the call was sent and no readable answer came."""
         return Outcome.UNKNOWN if self.method == "POST" else Outcome.NOT_SENT
 
 
 class LndObject:
-    """One JSON object of an answer.
+    """One JSON object of an answer. Every method raises ``BadAnswer`` if the field has another shape.
 
     Args:
-        value: what the JSON reader made.
-        call: what it answers.
-
-    Raises, all methods: BadAnswer.
+        value: the decoded JSON.
+        call: the call that it answers.
     """
 
     def __init__(self, value: object, call: Call) -> None:
         self._call = call
         if not isinstance(value, Mapping):
-            raise self.wrong("its answer is no JSON object")
+            raise self.wrong("the answer is not a JSON object")
         self._fields = value
 
     def wrong(self, problem: str) -> BadAnswer:
-        """The error to raise where this answer cannot be right."""
+        """Make the error to raise if the answer cannot be right."""
         return BadAnswer(
             f"lnd, {self._call}: {problem}",
             protocol=LIGHTNING,
@@ -69,35 +66,37 @@ class LndObject:
         )
 
     def text(self, name: str) -> str:
+        """A string."""
         value = self._fields.get(name)
         if not isinstance(value, str):
-            raise self.wrong(f"field {name} is no text")
+            raise self.wrong(f"field {name} is not a string")
         return value
 
     def integer(self, name: str) -> int:
-        """An integer that is not negative, as a number or as a decimal string."""
+        """A non-negative integer, given as a number or as a decimal string."""
         value = self._fields.get(name)
         if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 20:
             return int(value)
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise self.wrong(f"field {name} is no integer that is not negative")
+            raise self.wrong(f"field {name} is not a non-negative integer")
         return value
 
     def flag(self, name: str) -> bool:
+        """A boolean."""
         value = self._fields.get(name)
         if not isinstance(value, bool):
-            raise self.wrong(f"field {name} is no boolean")
+            raise self.wrong(f"field {name} is not a boolean")
         return value
 
     def data(self, name: str) -> bytes:
-        """Bytes in base64."""
+        """Bytes, given in base64."""
         try:
             return base64.b64decode(self.text(name), validate=True)
         except (binascii.Error, ValueError):
-            raise self.wrong(f"field {name} is no base64") from None
+            raise self.wrong(f"field {name} is not base64") from None
 
     def hex(self, name: str, length: int) -> bytes:
-        """So many bytes in hexadecimal digits."""
+        """Bytes of that length, given in hexadecimal digits."""
         try:
             data = bytes.fromhex(self.text(name))
         except ValueError:
@@ -106,34 +105,37 @@ class LndObject:
             raise self.wrong(f"field {name} is not {length} bytes in hexadecimal digits")
         return data
 
-    def word(self, name: str, words: type[Word]) -> Word:
-        """One of an enum's values."""
+    def enum(self, name: str, kind: type[EnumT]) -> EnumT:
+        """The member of an enum that has this value."""
         value = self.text(name)
         try:
-            return words(value)
+            return kind(value)
         except ValueError:
-            raise self.wrong(f"field {name} is {printable(value)}, which is not known here") from None
+            raise self.wrong(f"field {name} is {printable(value)}, which is not a known value") from None
 
     def inner(self, name: str) -> LndObject:
+        """An object."""
         return LndObject(self._fields.get(name), self._call)
 
     def objects(self, name: str) -> list[LndObject]:
+        """A list of objects."""
         return [LndObject(item, self._call) for item in self._list(name)]
 
     def integers(self, name: str) -> list[int]:
+        """A list of non-negative integers."""
         return [LndObject({name: item}, self._call).integer(name) for item in self._list(name)]
 
     def _list(self, name: str) -> list[object]:
         value = self._fields.get(name)
         if not isinstance(value, list):
-            raise self.wrong(f"field {name} is no list")
+            raise self.wrong(f"field {name} is not a list")
         return value
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer, and what the node's machine said of the time in it."""
+    """One answer, with the time by the node's clock."""
 
     fields: LndObject
     date: float | None
-    """Unix seconds of the HTTP ``Date`` header; None where it had none that is readable."""
+    """Unix seconds from the HTTP header ``Date``; None if it is missing or unreadable."""

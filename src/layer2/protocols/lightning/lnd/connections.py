@@ -1,4 +1,4 @@
-"""How connections to lnd end."""
+"""Closing connections to lnd without a TLS shutdown."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ __all__ = ["AbortingConnector"]
 
 
 class AbortingConnector(aiohttp.TCPConnector):
-    """Drops a connection that is not to be used again at once, without a good-bye of TLS.
+    """Aborts a connection that is not used again, instead of closing it by a TLS shutdown.
 
-    lnd sends a stream's headers with its first message only, so a stream may be given up while there is no response
-    yet that could be closed. The good-bye would then wait for the node's own, beyond the end of the client.
+    lnd sends a stream's headers with its first message only, so a stream may be cancelled before it has a response to
+    close. A TLS shutdown would then wait for the node's answer, even after the client was closed.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._made: WeakSet[asyncio.BaseTransport] = WeakSet()
-        # aiohttp has no public place for this and the next: every connection is made and given up there.
+        # aiohttp has no public hook for this and for _release: every connection is made and given up there.
         self._factory = self._new_handler  # type: ignore[assignment]  # a factory without arguments, as it is called
 
     async def close(self, *, abort_ssl: bool = False) -> None:
-        """Close every connection, those too that were cancelled while they were made."""
+        """Close every connection, including those whose set-up was cancelled."""
         for transport in list(self._made):
             if isinstance(transport, asyncio.Transport):
                 transport.abort()

@@ -1,4 +1,4 @@
-"""What a client shows and what it trusts: the macaroon, and the node's pinned certificate."""
+"""The macaroon that the client sends, and the node's certificate, which it pins."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["Credentials"]
 
 
 class Credentials:
-    """Reads both from their files when they are first needed, and anew after ``forget``.
+    """Reads both files on first use, and again after ``forget``.
+
+    ``tls`` and ``macaroon`` raise ``ConfigurationError`` if the file cannot be read.
 
     Args:
-        settings: where the files are.
-
-    Raises, both methods that read: ConfigurationError: the file cannot be read.
+        settings: names the files.
     """
 
     def __init__(self, settings: LightningSettings) -> None:
@@ -28,24 +28,24 @@ class Credentials:
         self._macaroon: bytes | None = None
 
     def tls(self) -> ssl.SSLContext:
-        """Trusts that certificate and no other."""
+        """A TLS context that trusts the pinned certificate only."""
         if self._tls is None:
             self._tls = self._read_certificate()
         return self._tls
 
     def macaroon(self) -> bytes:
-        """A secret."""
+        """The macaroon, a secret."""
         if self._macaroon is None:
             self._macaroon = self._read_macaroon()
         return self._macaroon
 
     def forget(self) -> None:
-        """The node refused them: the files may be others by now."""
+        """Read the files again on the next use: the node has refused these credentials."""
         self._tls = self._macaroon = None
 
     def _read_certificate(self) -> ssl.SSLContext:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        # The file is trusted as it is, also where it is no certificate authority.
+        # The certificate is trusted itself, even if it is not a certificate authority.
         tls.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         try:
             tls.load_verify_locations(cafile=self._certificate_file)
@@ -64,7 +64,7 @@ class Credentials:
             raise ConfigurationError(
                 f"macaroon_file {self._macaroon_file} cannot be read: {_kind(error)}",
                 protocol=LIGHTNING,
-                remedy="give a macaroon that the node has baked",
+                remedy="give a macaroon of this node (lncli bakemacaroon)",
             ) from None
 
 

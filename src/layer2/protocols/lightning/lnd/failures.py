@@ -1,7 +1,8 @@
-"""How a call of lnd fails, as typed errors: what aiohttp says of its connection, and what lnd says itself."""
+"""Typed errors for failed calls of lnd: aiohttp's connection errors, and lnd's own error answers."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -10,33 +11,41 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from layer2.errors import AuthenticationFailed, BadAnswer, NodeError, NodeRefused, NodeUnreachable, Outcome
+from layer2.errors import (
+    AuthenticationFailed,
+    BadAnswer,
+    Layer2Error,
+    NodeError,
+    NodeRefused,
+    NodeUnreachable,
+    Outcome,
+)
 from layer2.formats.printable import printable
 from layer2.protocols.lightning.lnd.answers import LIGHTNING, Call
 from layer2.protocols.lightning.lnd.credentials import Credentials
 from layer2.protocols.lightning.lnd.readiness import not_ready_error, not_ready_in
 from layer2.protocols.lightning.settings import LightningSettings
 
-__all__ = ["ALREADY_EXISTS", "NOT_FOUND", "Failures", "closed_error"]
+__all__ = ["ALREADY_EXISTS", "NOT_FOUND", "Failures", "closed_error", "error_copy"]
 
 NOT_FOUND: Final = 5
 ALREADY_EXISTS: Final = 6
 """gRPC status codes, as ``NodeRefused.node_code``."""
-_NO_ANSWER_OF_ITS_OWN: Final = frozenset({1, 4, 14})
-"""gRPC codes CANCELLED, DEADLINE_EXCEEDED and UNAVAILABLE: the request may have been executed."""
-_NO_ANSWER_STATUS: Final = frozenset({502, 503, 504})
+_MAY_HAVE_RUN: Final = frozenset({1, 4, 14})
+"""gRPC codes CANCELLED, DEADLINE_EXCEEDED and UNAVAILABLE: the call may have been executed."""
+_GATEWAY_STATUS: Final = frozenset({502, 503, 504})
 _UNAUTHENTICATED: Final = frozenset({7, 16})
 _DENIED: Final = "permission denied"
-_MACAROON_WORDS: Final = ("macaroon", "unmarshal v1", "unmarshal v2", "verification failed", _DENIED)
-"""lnd reports these with the code UNKNOWN, so its words are all there is."""
+_MACAROON_PHRASES: Final = ("macaroon", "unmarshal v1", "unmarshal v2", "verification failed", _DENIED)
+"""lnd reports macaroon errors with the code UNKNOWN, so only its message tells them apart."""
 
 
 class Failures:
-    """Makes the errors of one node's calls.
+    """Makes the errors for calls of one node.
 
     Args:
-        settings: where the node is, for the errors' words.
-        credentials: forgotten whenever the node refuses them.
+        settings: the node's address and files, which the messages name.
+        credentials: read again after the node has refused them.
     """
 
     def __init__(self, settings: LightningSettings, credentials: Credentials) -> None:
@@ -45,47 +54,47 @@ class Failures:
         self._credentials = credentials
 
     def refusal(self, call: Call, status: int, content: bytes) -> NodeError:
-        """The error that an answer with this HTTP status stands for."""
-        code, words = _reason(content)
-        if code in _NO_ANSWER_OF_ITS_OWN or status in _NO_ANSWER_STATUS:
-            return self.unreachable(call, words or f"HTTP {status}")
-        if status in {401, 403} or code in _UNAUTHENTICATED or any(word in words for word in _MACAROON_WORDS):
+        """The error for an answer that reports a failure."""
+        code, reason = _reason(content)
+        if code in _MAY_HAVE_RUN or status in _GATEWAY_STATUS:
+            return self.unreachable(call, reason or f"HTTP {status}")
+        if status in {401, 403} or code in _UNAUTHENTICATED or any(phrase in reason for phrase in _MACAROON_PHRASES):
             self._credentials.forget()
             return AuthenticationFailed(
-                f"lnd at {self._origin} refused the macaroon for {call}: {words or f'HTTP {status}'}",
-                code="permissions" if _DENIED in words else "macaroon",
+                f"lnd at {self._origin} refused the macaroon for {call}: {reason or f'HTTP {status}'}",
+                code="permissions" if _DENIED in reason else "macaroon",
                 protocol=LIGHTNING,
                 operation=str(call),
-                remedy=f"check that {self._settings.macaroon_file} is this node's own, and that it allows this call",
+                remedy=f"check that {self._settings.macaroon_file} is a macaroon of this node and allows this call",
             )
         if code is None:
-            return self.bad(call, f"HTTP {status} without lnd's reason")
-        not_ready = not_ready_in(words)
+            return self.bad(call, f"HTTP {status} without a reason from lnd")
+        not_ready = not_ready_in(reason)
         if not_ready is not None:
-            return not_ready_error(not_ready, str(call), node_code=code, words=words)
+            return not_ready_error(not_ready, str(call), node_code=code, reason=reason)
         return NodeRefused(
-            f"lnd at {self._origin} refused {call}: {words}",
+            f"lnd at {self._origin} refused {call}: {reason}",
             node_code=code,
-            node_message=words,
+            node_message=reason,
             protocol=LIGHTNING,
             operation=str(call),
         )
 
     @contextmanager
     def typed(self, call: Call) -> Iterator[None]:
-        """Raise what breaks the call's connection as an error of this library."""
-        # An error of aiohttp is not kept as the cause: it may hold the request with its macaroon.
+        """Turn a connection error of aiohttp into an error of this library."""
+        # aiohttp's error is not kept as the cause: it may hold the request with its macaroon.
         try:
             yield
         except aiohttp.ClientConnectorCertificateError as error:
             self._credentials.forget()
             raise AuthenticationFailed(
-                f"the node at {self._origin} does not show the pinned certificate: "
+                f"the node at {self._origin} does not present the pinned certificate: "
                 f"{printable(str(getattr(error.certificate_error, 'verify_message', error.certificate_error)))}",
                 code="certificate",
                 protocol=LIGHTNING,
                 operation=str(call),
-                remedy=f"if the node made a new certificate, copy its tls.cert to {self._settings.certificate_file}",
+                remedy=f"if the node has a new certificate, copy its tls.cert to {self._settings.certificate_file}",
             ) from None
         except aiohttp.ClientConnectorError as error:
             problem = f"no connection ({printable(error.strerror or type(error).__name__)})"
@@ -99,11 +108,11 @@ class Failures:
             raise self.unreachable(call, f"the connection broke ({kind})") from None
 
     def late(self, call: Call) -> NodeUnreachable:
-        """No answer in time."""
+        """The error for a call without an answer in time."""
         return self.unreachable(call, f"no answer within {self._settings.default_timeout:g} s")
 
     def unreachable(self, call: Call, problem: str, *, outcome: Outcome | None = None) -> NodeUnreachable:
-        """No answer of lnd's own; without an outcome, what is known of a call that was sent."""
+        """The error for a call without an answer from lnd. By default, the outcome of a call that was sent."""
         return NodeUnreachable(
             f"lnd at {self._origin}, {call}: {problem}",
             protocol=LIGHTNING,
@@ -111,12 +120,12 @@ class Failures:
             outcome=call.outcome if outcome is None else outcome,
         )
 
-    def too_long(self, call: Call, most_bytes: int) -> BadAnswer:
-        """More than is read."""
-        return self.bad(call, f"its answer is longer than {most_bytes} bytes")
+    def too_long(self, call: Call, max_bytes: int) -> BadAnswer:
+        """The error for an answer that exceeds the limit."""
+        return self.bad(call, f"the answer is longer than {max_bytes} bytes")
 
     def bad(self, call: Call, problem: str) -> BadAnswer:
-        """An answer that cannot be right."""
+        """The error for an answer that cannot be right."""
         return BadAnswer(
             f"lnd at {self._origin}, {call}: {problem}",
             protocol=LIGHTNING,
@@ -126,10 +135,10 @@ class Failures:
 
 
 def closed_error(sent: Call | None = None) -> NodeUnreachable:
-    """What those are told who still wait or listen when the client is closed.
+    """The error for callers that still wait when the client is closed.
 
     Args:
-        sent: the call that was not answered by then; None where there is none, or it was not sent.
+        sent: the call that was sent and not answered; None if no call was sent.
     """
     return NodeUnreachable(
         "the client was closed",
@@ -140,8 +149,15 @@ def closed_error(sent: Call | None = None) -> NodeUnreachable:
     )
 
 
+def error_copy(error: Layer2Error) -> Layer2Error:
+    """A copy with ``error`` as its cause: an error that is raised to several callers would mix their tracebacks."""
+    copied = copy.copy(error)
+    copied.__cause__ = error
+    return copied
+
+
 def _reason(content: bytes) -> tuple[int | None, str]:
-    """Code and words of ``google.rpc.Status``, which streams wrap once more."""
+    """Code and message of a ``google.rpc.Status``, which streams wrap in an ``error`` field."""
     try:
         status = orjson.loads(content)
     except orjson.JSONDecodeError:
@@ -150,7 +166,7 @@ def _reason(content: bytes) -> tuple[int | None, str]:
         status = status["error"]
     if not isinstance(status, dict):
         return None, ""
-    code, words = status.get("code"), status.get("message")
-    if not isinstance(code, int) or not isinstance(words, str):
+    code, reason = status.get("code"), status.get("message")
+    if not isinstance(code, int) or not isinstance(reason, str):
         return None, ""
-    return code, printable(words)
+    return code, printable(reason)

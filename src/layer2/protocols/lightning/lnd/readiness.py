@@ -1,4 +1,4 @@
-"""Why an lnd that answers does not take commands yet, and what its owner does about it."""
+"""An lnd that answers but does not accept calls yet: the reasons, and the remedy for each."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class WalletState(Enum):
     LOCKED = "LOCKED"
     UNLOCKED = "UNLOCKED"
     RPC_ACTIVE = "RPC_ACTIVE"
-    """It answers about itself; it stays so until it is synced for the first time."""
+    """It answers calls about itself. It stays in this state until its first sync is complete."""
     SERVER_ACTIVE = "SERVER_ACTIVE"
 
     @property
     def not_ready(self) -> NotReady | None:
-        """What keeps it from taking any command."""
+        """The reason for which it accepts no calls; None if it accepts them."""
         return _NOT_READY_STATES.get(self)
 
 
 class NotReady(Enum):
-    """What a start of lnd waits for."""
+    """What the start of lnd waits for."""
 
     NO_WALLET = "its wallet is not created"
     LOCKED = "its wallet is locked"
@@ -42,7 +42,7 @@ _NOT_READY_STATES: Final = {
     WalletState.LOCKED: NotReady.LOCKED,
     WalletState.UNLOCKED: NotReady.STARTING,
 }
-_NOT_READY_WORDS: Final = {
+_NOT_READY_PHRASES: Final = {
     "wallet not created": NotReady.NO_WALLET,
     "wallet locked": NotReady.LOCKED,
     "waiting to start": NotReady.STARTING,
@@ -50,13 +50,13 @@ _NOT_READY_WORDS: Final = {
 }
 
 
-def not_ready_in(words: str) -> NotReady | None:
-    """What lnd's words say of its start; it has no code for it."""
-    return next((why for phrase, why in _NOT_READY_WORDS.items() if phrase in words), None)
+def not_ready_in(reason: str) -> NotReady | None:
+    """Recognize lnd's message that it is not ready; it has no code for it."""
+    return next((why for phrase, why in _NOT_READY_PHRASES.items() if phrase in reason), None)
 
 
-def not_ready_error(why: NotReady, operation: str, *, node_code: int | None = None, words: str = "") -> NodeRefused:
-    """The error of a call that lnd refuses for that reason, whatever it asks for."""
+def not_ready_error(why: NotReady, operation: str, *, node_code: int | None = None, reason: str = "") -> NodeRefused:
+    """The error for any call that lnd refuses because it is not ready."""
     match why:
         case NotReady.NO_WALLET:
             code, remedy = "wallet_not_created", "create the node's wallet: lncli create"
@@ -67,10 +67,10 @@ def not_ready_error(why: NotReady, operation: str, *, node_code: int | None = No
         case _:
             assert_never(why)
     return NodeRefused(
-        f"lnd takes no commands yet: {why.value}",
+        f"lnd accepts no calls yet: {why.value}",
         code=code,
         node_code=node_code,
-        node_message=words,
+        node_message=reason,
         protocol=LIGHTNING,
         operation=operation,
         retryable=True,

@@ -1,8 +1,7 @@
 """lnd's REST interface over TLS with a pinned certificate: single calls, and streams.
 
-A call that only reads (GET) leaves nothing behind when it fails. One that acts (POST) and is not answered has the
-outcome UNKNOWN: it is not repeated here, its caller looks up what became of it. Certificate and macaroon are read
-from their files when first needed, and anew after the node refused them.
+A read (GET) that fails has no effect. An act (POST) without an answer has the outcome UNKNOWN: it is not repeated here,
+and its caller looks up the result.
 """
 
 from __future__ import annotations
@@ -32,40 +31,42 @@ __all__ = ["LndRest", "Use"]
 
 T = TypeVar("T")
 
+_MAX_BYTES: Final = 32 * 1024 * 1024
+"""The longest accepted answer. Before 0.21 lnd sends its whole log, of up to 20 MB, with its configuration."""
 _END_SECONDS: Final = 1.0
-"""For which the end of a stream is waited for, once it has said its last."""
-_LEFT_SECONDS: Final = 1.0
-"""For which an answer is waited for that nobody wants any more."""
+"""Seconds to wait for the end of a stream after its last message."""
+_CANCELLED_SECONDS: Final = 1.0
+"""Seconds to wait for the answer to a call whose caller was cancelled."""
 _OTHER_WATCHES: Final = 8
-"""All invoices and all payments, each once more while one stream takes another's place, and some to spare."""
+"""Connections for the streams of all invoices and all payments, each twice while it is replaced, with a reserve."""
 
 
 class Use(Enum):
-    """What a connection is for; those for one use never wait for those of another."""
+    """The use of a connection. Each use has its own connections, so that none waits for another use."""
 
     CALLS = "calls"
     WATCHES = "watches"
-    """Streams that stay open."""
+    """Streams that stay open, except those of sent payments."""
     PAYMENTS = "payments"
-    """Sending: each is a stream that stays open while the payment is under way."""
+    """Sends: a stream that stays open while the payment is under way."""
 
 
 class LndRest:
-    """One node's REST interface. Belongs to the event loop in which it is first used.
+    """The REST interface of one node. Belongs to the event loop in which it is first used.
+
+    A call may be cancelled at any time: its connection is closed or returned to the pool. The node still executes a
+    call that was sent.
 
     Args:
-        settings: where the node is.
-
-    Cancelling any call is safe: its connection is closed or goes back to the pool, and what the node was asked to do
-    goes on there.
+        settings: the node's address, and the limits of connections.
     """
 
     def __init__(self, settings: LightningSettings) -> None:
         self._origin = str(URL(settings.rest_url).origin())
         self._settings = settings
-        self._most_bytes = settings.connection_pool.max_response_bytes
+        self._max_bytes = settings.connection_pool.max_response_bytes or _MAX_BYTES
         self.open_streams = 0
-        """Streams that stay open, or are being opened, besides those of payments that were sent."""
+        """Number of open streams, and of those being opened, without the streams of sent payments."""
         self._credentials = Credentials(settings)
         self._failures = Failures(settings, self._credentials)
         self._sessions: dict[Use, aiohttp.ClientSession] = {}
@@ -74,65 +75,69 @@ class LndRest:
         self._exchanges: set[asyncio.Task[Any]] = set()
 
     def macaroon(self) -> bytes:
-        """What is shown to the node: a secret.
+        """The macaroon, a secret.
 
         Raises:
-            ConfigurationError: its file cannot be read.
+            ConfigurationError: the file cannot be read.
         """
         return self._credentials.macaroon()
 
     async def get(self, path: str, *, with_macaroon: bool = True) -> Answer:
-        """Read.
+        """Send a read.
 
         Args:
-            path: with its query, already quoted.
-            with_macaroon: shown, besides for what has to be asked of a node that may have none yet.
+            path: with the query, already quoted.
+            with_macaroon: False for calls to a node that may not have a macaroon yet.
 
         Raises:
             NodeUnreachable, NodeRefused, AuthenticationFailed, BadAnswer: outcome NOT_SENT or REJECTED.
-            ConfigurationError: certificate or macaroon file cannot be read.
+            ConfigurationError: the certificate or macaroon file cannot be read.
         """
         return await self._call("GET", path, None, with_macaroon=with_macaroon)
 
     async def post(self, path: str, body: Mapping[str, object]) -> Answer:
-        """Act. Bytes are given as base64, 64-bit integers as strings.
+        """Send an act.
+
+        Args:
+            path: without a query.
+            body: the fields; bytes as base64, 64-bit integers as strings.
 
         Raises:
             NodeUnreachable, BadAnswer: outcome UNKNOWN, unless no connection was made.
-            NodeRefused: lnd's own words; outcome REJECTED.
+            NodeRefused: lnd refused it, with lnd's message; outcome REJECTED.
             AuthenticationFailed, ConfigurationError: as ``get``.
         """
         return await self._call("POST", path, body)
 
     @asynccontextmanager
-    async def stream(
-        self, method: str, path: str, body: Mapping[str, object] | None = None, *, watch: bool = False
-    ) -> AsyncIterator[AsyncIterator[LndObject]]:
-        """The messages of a stream, as they come; leaving the context closes its connection.
+    async def stream(self, path: str) -> AsyncIterator[AsyncIterator[LndObject]]:
+        """Open a stream that stays open; leaving the context closes its connection.
 
         Args:
-            watch: for streams that stay open: they have connections of their own, so that calls never wait for them.
+            path: with the query, already quoted.
 
-        Raises, also while iterating: as ``get`` and ``post``.
+        Yields:
+            The messages, as they arrive. Iterating raises the errors of ``get``.
         """
-        use = Use.WATCHES if watch else Use.CALLS
-        self.open_streams += watch
+        self.open_streams += 1
         try:
-            with closing(await self._open_stream(method, path, body, use)) as messages:
+            with closing(await self._open_stream("GET", path, None, Use.WATCHES)) as messages:
                 yield messages
         finally:
-            self.open_streams -= watch
+            self.open_streams -= 1
 
     async def begin_stream(
         self, method: str, path: str, body: Mapping[str, object] | None = None, *, use: Use
     ) -> tuple[LndObject, LndStream]:
-        """The first message of a stream, and what follows, which the caller closes, whatever happens.
+        """Open a stream and wait for its first message.
 
-        Reading it to its end keeps its connection for another.
+        Returns:
+            The first message, and the rest of the stream, which the caller must close. A stream that is read to its end
+            leaves its connection to the next call.
 
         Raises:
-            NodeUnreachable: no message within the default timeout, or none at all.
-            As ``get`` and ``post``.
+            NodeUnreachable: no message came within the default timeout, or the stream ended without one.
+            NodeRefused, AuthenticationFailed, BadAnswer, ConfigurationError: as ``get`` and ``post``.
         """
         call = Call(method, path.partition("?")[0])
         try:
@@ -149,20 +154,19 @@ class LndRest:
         raise self._failures.unreachable(call, "the stream ended without a message")
 
     async def state(self, path: str, *, is_final: Callable[[LndObject], bool]) -> LndObject:
-        """The first message of a stream that begins with the present state.
+        """Return the first message of a stream that starts with the present state. Raises what ``begin_stream`` does.
 
         Args:
-            is_final: whether nothing follows it; then the stream is read to its end and its connection kept.
-
-        Raises: as ``begin_stream``.
+            path: of a stream without other effects.
+            is_final: whether the stream ends after this message. If so, it is read to its end, to keep the connection.
         """
-        return await self._to_its_end(Call("GET", path), partial(self._state, path, is_final))
+        return await self._run_to_end(Call("GET", path), partial(self._state, path, is_final))
 
     async def _state(self, path: str, is_final: Callable[[LndObject], bool]) -> LndObject:
         message, stream = await self.begin_stream("GET", path, use=Use.CALLS)
         with closing(stream):
             if is_final(message):
-                # What comes now matters to the connection only.
+                # Only the connection depends on what is read here.
                 with suppress(NodeError, TimeoutError):
                     async with asyncio.timeout(_END_SECONDS):
                         async for _ in stream:
@@ -176,7 +180,7 @@ class LndRest:
         with self._failures.typed(call):
             response = await session.request(method, **self._arguments(path, body), timeout=timeout)
         if response.status == 200:
-            return LndStream(response, call, self._failures, self._most_bytes)
+            return LndStream(response, call, self._failures, self._max_bytes)
         try:
             with self._failures.typed(call):
                 content = await self._read(response, call)
@@ -185,8 +189,8 @@ class LndRest:
         raise self._failures.refusal(call, response.status, content)
 
     async def aclose(self) -> None:
-        """Close every connection; calls and streams that are under way end with NodeUnreachable."""
-        # Made anew: a semaphore belongs to the loop in which someone waited for it.
+        """Close every connection. Calls and streams that are under way raise NodeUnreachable."""
+        # A semaphore belongs to the loop in which it was waited for, and this object may be used in another loop later.
         self._turn = asyncio.Semaphore(self._settings.connection_pool.max_connections)
         exchanges = list(self._exchanges)
         for exchange in exchanges:
@@ -195,14 +199,14 @@ class LndRest:
         sessions, self._sessions, self._loop = self._sessions, {}, None
         for session in sessions.values():
             await session.close()
-        # Aborted connections give up their sockets in the loop's next round.
+        # The loop closes the sockets of aborted connections in its next iteration.
         await asyncio.sleep(0)
 
     async def _call(
         self, method: str, path: str, body: Mapping[str, object] | None, *, with_macaroon: bool = True
     ) -> Answer:
         call = Call(method, path.partition("?")[0])
-        response, content = await self._to_its_end(call, partial(self._exchange, call, path, body, with_macaroon))
+        response, content = await self._run_to_end(call, partial(self._exchange, call, path, body, with_macaroon))
         if response.status != 200:
             raise self._failures.refusal(call, response.status, content)
         date = server_time(response)
@@ -214,20 +218,20 @@ class LndRest:
         session = self._session(Use.CALLS)
         arguments = self._arguments(path, body, with_macaroon=with_macaroon)
         with self._failures.typed(call):
-            # The session's own limit on time holds.
+            # The time-out is the session's.
             async with session.request(call.method, **arguments) as response:
                 return response, await self._read(response, call)
 
-    async def _to_its_end(self, call: Call, exchange: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Have an exchange, first come, first served. A caller that is cancelled meanwhile does not end it.
+    async def _run_to_end(self, call: Call, exchange: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run an exchange when a connection is free, first come, first served.
 
-        What was sent is answered anyway, and a connection that is given up costs both sides more than the rest of an
-        answer. Who is cancelled before it began sends nothing. What takes long is not waited for: others stand in line.
+        A caller that is cancelled before the exchange started sends nothing. After that the exchange continues for a
+        moment without its caller: the node answers anyway, and a new connection costs more than the rest of an answer.
         """
         turn = self._turn
         await turn.acquire()
         if turn is not self._turn:
-            # It was closed meanwhile; the next in line is told so too.
+            # The client was closed meanwhile. Wake the next caller, so that it gets the same error.
             turn.release()
             raise closed_error()
         task = asyncio.get_running_loop().create_task(exchange())
@@ -236,17 +240,17 @@ class LndRest:
         try:
             await asyncio.wait({task})
         except asyncio.CancelledError:
-            asyncio.get_running_loop().call_later(_LEFT_SECONDS, task.cancel)
+            asyncio.get_running_loop().call_later(_CANCELLED_SECONDS, task.cancel)
             raise
         if task.cancelled():
-            # Nobody cancelled the caller, who must not look as if.
+            # The caller itself was not cancelled, so it gets another error than CancelledError.
             raise closed_error(call)
         return task.result()
 
     def _exchanged(self, turn: asyncio.Semaphore, task: asyncio.Task[Any]) -> None:
         turn.release()
         self._exchanges.discard(task)
-        # Reading the exception also marks it as retrieved, where the caller has left.
+        # Marks the exception as retrieved if the caller was cancelled.
         if not task.cancelled():
             task.exception()
 
@@ -256,15 +260,14 @@ class LndRest:
             self._loop = loop
         elif self._loop is not loop:
             raise AsyncRuntimeError(
-                "this client belongs to the event loop that used it first; make another one in this loop",
+                "this client belongs to the event loop that first used it; create another one in this loop",
                 protocol=LIGHTNING,
             )
         if use not in self._sessions:
             pool = self._settings.connection_pool
             if use is Use.PAYMENTS:
-                # So many that as many payments can be sent as there are calls, whatever is still being read.
-                most = pool.max_connections + self._settings.max_payment_streams
-                pool = replace(pool, max_connections=most)
+                # Enough to send as many payments as there are calls while every followed stream is open.
+                pool = replace(pool, max_connections=pool.max_connections + self._settings.max_payment_streams)
             elif use is Use.WATCHES:
                 pool = replace(pool, max_connections=self._settings.max_hold_streams + _OTHER_WATCHES)
             self._sessions[use] = open_session(
@@ -288,7 +291,7 @@ class LndRest:
         content = bytearray()
         async for part in response.content.iter_any():
             content += part
-            if len(content) > self._most_bytes:
+            if len(content) > self._max_bytes:
                 response.close()
-                raise self._failures.too_long(call, self._most_bytes)
+                raise self._failures.too_long(call, self._max_bytes)
         return bytes(content)

@@ -1,4 +1,4 @@
-"""One stream of lnd's: a JSON object a line, as they come, each with a result or the error that ends it."""
+"""One stream of lnd: a JSON object on each line, with a result or with the error that ends the stream."""
 
 from __future__ import annotations
 
@@ -16,22 +16,20 @@ __all__ = ["LndStream", "abort", "read_json"]
 
 
 class LndStream:
-    """The messages of one stream, as they come.
+    """The messages of one stream, as they arrive. Iterating raises the errors of ``LndRest.get`` and ``post``.
 
     Args:
-        response: from which they come.
-        call: that it answers.
+        response: carries the messages.
+        call: the call that it answers.
         failures: makes the errors.
-        most_bytes: of one message; a longer one is refused.
-
-    Raises, while iterating: as ``LndRest.get`` and ``post``.
+        max_bytes: a longer message is refused.
     """
 
-    def __init__(self, response: aiohttp.ClientResponse, call: Call, failures: Failures, most_bytes: int) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, call: Call, failures: Failures, max_bytes: int) -> None:
         self._response = response
         self._call = call
         self._failures = failures
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._lines: deque[bytes] = deque()
         self._unfinished = bytearray()
         self._is_over = False
@@ -50,13 +48,13 @@ class LndStream:
             lines = self._unfinished.split(b"\n")
             self._unfinished = bytearray() if self._is_over else lines.pop()
             self._lines.extend(bytes(line) for line in lines if line.strip())
-            if len(self._unfinished) > self._most_bytes:
+            if len(self._unfinished) > self._max_bytes:
                 self.close()
-                raise self._failures.too_long(self._call, self._most_bytes)
+                raise self._failures.too_long(self._call, self._max_bytes)
         return self._result(self._lines.popleft())
 
     def close(self) -> None:
-        """Give up what was not read, and its connection; nothing where it was read to its end."""
+        """Drop what was not read, and the connection. Does nothing if the stream was read to its end."""
         abort(self._response)
 
     def _result(self, line: bytes) -> LndObject:
@@ -64,26 +62,26 @@ class LndStream:
         if isinstance(message, dict) and "error" in message:
             refusal = self._failures.refusal(self._call, 200, line)
             if self._call.method == "POST":
-                # Something was said before, so the request was taken.
+                # lnd has sent a message before, so it has accepted the request.
                 refusal.outcome = Outcome.UNKNOWN
             raise refusal
         return LndObject(message, self._call).inner("result")
 
 
 def read_json(content: bytes, call: Call, failures: Failures) -> Any:
-    """What the answer says.
+    """Decode an answer.
 
     Raises:
-        BadAnswer: it is no JSON.
+        BadAnswer: it is not JSON.
     """
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError:
-        raise failures.bad(call, "its answer is no JSON") from None
+        raise failures.bad(call, "the answer is not JSON") from None
 
 
 def abort(response: aiohttp.ClientResponse) -> None:
-    """Drop an answer with whatever is still to come, at once: a TLS good-bye would wait for the node's own."""
+    """Drop an answer and its connection at once: a TLS shutdown would wait for the node."""
     connection = response.connection
     if connection is not None and connection.transport is not None:
         connection.transport.abort()

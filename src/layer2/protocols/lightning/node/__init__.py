@@ -1,1 +1,1 @@
-"""The party's lnd itself: what it is, whether it is fit for use, its channels."""
+"""The party's lnd: its identity, its readiness, and its channels."""

@@ -1,4 +1,4 @@
-"""What the channels can send and receive now, asked for as rarely as that can be told."""
+"""The amounts that the channels can send and receive, with as few requests as possible."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from layer2.protocols.lightning.node.state import LndNode
 __all__ = ["Liquidity"]
 
 _TRUSTED: Final = 10.0
-"""Seconds for which a reading, less what was sent since, is enough to let a payment try."""
+"""Seconds for which a reading, less what was sent since, is enough to allow a payment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,13 @@ class _Reading:
 class Liquidity:
     """The limits of one node's channels.
 
-    All figures are upper bounds: they say that a payment is certain to fail, never that it will succeed.
+    All figures are upper bounds: a payment above them is certain to fail, and one within them may still fail.
+
+    A reading of the last ten seconds, less everything that was sent since, is enough to allow a payment. So a series of
+    payments needs one request in ten seconds. A refusal always needs a new reading.
 
     Args:
-        node: whose channels.
-
-    A payment is let through on a reading of the last ten seconds, less everything that was sent since, so that a stream
-    of payments costs one request in ten seconds. Nothing is refused but on a reading that is younger than the question.
+        node: reads the channels.
     """
 
     def __init__(self, node: LndNode) -> None:
@@ -46,10 +46,10 @@ class Liquidity:
         self._sent_msat = 0
 
     async def balance(self) -> Balance:
-        """What the channels hold now; one request for all who ask at once.
+        """Return the balance of the channels now. Concurrent calls share one request.
 
         Raises:
-            NodeError: the node does not say.
+            NodeError: the node did not answer, or refused.
         """
         return balance_of((await self._reading.get()).channels)
 
@@ -59,13 +59,13 @@ class Liquidity:
         """Refuse a payment that the channels cannot carry.
 
         Args:
-            amount_msat: with the routing fee that it must be able to pay at least.
-            max_parts: into how many it may be split; None is no limit.
-            trusted_seconds: how old a reading may be that lets it through; 0 asks anew.
+            amount_msat: including the routing fee that must be available.
+            max_parts: maximum number of parts; None for no limit.
+            trusted_seconds: maximum age of a reading that allows the payment; 0 always reads again.
 
         Raises:
             InsufficientFunds: ``no_channel`` or ``outbound``, with numbers.
-            NodeError: the node does not say.
+            NodeError: the node did not answer, or refused.
         """
         last = self._last
         if last is not None and asyncio.get_running_loop().time() - last.asked_at < trusted_seconds:
@@ -77,36 +77,36 @@ class Liquidity:
         if sendable * 1000 < amount_msat:
             _check_active(channels)
             raise InsufficientFunds(
-                f"{_sat(amount_msat)} cannot be sent: the channels allow {sendable} sat at most",
+                f"{_sat(amount_msat)} cannot be sent: the channels allow at most {sendable} sat",
                 code="outbound",
                 protocol=LIGHTNING,
-                remedy="open a channel, or receive something over one",
+                remedy="open a channel, or receive a payment",
             )
 
     async def check_receivable(self, amount_msat: int) -> None:
-        """Refuse an offer that nobody can pay over the channels as they are now.
+        """Refuse an amount that the channels cannot receive.
 
         Raises:
             InsufficientFunds: ``no_channel`` or ``inbound``, with numbers.
-            NodeError: the node does not say.
+            NodeError: the node did not answer, or refused.
         """
         channels = (await self._reading.get()).channels
         receivable = receivable_sat(channels)
         if receivable * 1000 < amount_msat:
             _check_active(channels)
             raise InsufficientFunds(
-                f"{_sat(amount_msat)} cannot be received: the channels allow {receivable} sat at most",
+                f"{_sat(amount_msat)} cannot be received: the channels allow at most {receivable} sat",
                 code="inbound",
                 protocol=LIGHTNING,
-                remedy="get a channel from others, or send something over one",
+                remedy="have a peer open a channel to you, or send a payment",
             )
 
     def sent(self, amount_msat: int) -> None:
-        """Told with every payment that is handed to the node, before it is."""
+        """Count a payment. Call it before the payment is handed to the node."""
         self._sent_msat += amount_msat
 
     async def aclose(self) -> None:
-        """End the request that is under way."""
+        """Cancel the request that is under way."""
         await self._reading.aclose()
 
     async def _read(self) -> _Reading:
@@ -120,10 +120,10 @@ class Liquidity:
 def _check_active(channels: Sequence[Channel]) -> None:
     if not any(channel.is_active for channel in channels):
         raise InsufficientFunds(
-            f"no channel is active, of {len(channels)} that are open",
+            f"none of the {len(channels)} open channels is active",
             code="no_channel",
             protocol=LIGHTNING,
-            remedy="open a channel, or connect to the peers of those that are open",
+            remedy="open a channel, or connect to the peers of the open channels",
         )
 
 

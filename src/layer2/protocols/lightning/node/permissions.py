@@ -1,4 +1,4 @@
-"""What a macaroon must allow, and whether the one that is shown does."""
+"""The permissions that the macaroon needs, and a check of them."""
 
 from __future__ import annotations
 
@@ -35,26 +35,26 @@ _NEEDED: Final = {
     "/lnrpc.Lightning/SignMessage": ("message:write",),
     _ASK: ("macaroon:read",),
 }
-"""Each remote procedure that this client calls, and the wider permissions that lnd takes for it as well."""
+"""Each remote procedure that this client calls, with the wider permissions that also allow it."""
 
 PERMISSIONS: Final[tuple[str, ...]] = tuple(f"uri:{method}" for method in _NEEDED)
-"""What a macaroon must allow, as ``lncli bakemacaroon`` takes it: these procedures and no others."""
+"""The permissions that the macaroon needs, in the form of ``lncli bakemacaroon``: one for each procedure."""
 
 BAKE_COMMAND: Final = f"lncli bakemacaroon --save_to layer2.macaroon {' '.join(PERMISSIONS)}"
-"""Makes the macaroon that allows what is needed and nothing else."""
+"""The command that makes a macaroon with exactly these permissions."""
 
 
 async def check_permissions(rest: LndRest) -> None:
-    """Ask the node whether the macaroon allows all that is needed; the question itself has no other effect.
+    """Ask the node whether the macaroon has all permissions. The check has no other effect.
 
     Raises:
-        AuthenticationFailed: with code ``permissions``, what is missing, all at once; with ``macaroon``, it is no
-            macaroon of this node.
+        AuthenticationFailed: code ``permissions``, with all that are missing; code ``macaroon`` if it is not a macaroon
+            of this node.
     """
     if await _needs_none(rest) or await _allows(rest, PERMISSIONS):
         return
-    # A macaroon of wider permissions allows no procedure by its name. Each is asked for, so that all are told at once;
-    # one that does not let itself be asked about can only be told that.
+    # A macaroon with wider permissions does not have those by procedure. Each procedure is checked, so that the error
+    # names all that are missing. If the macaroon does not allow the check itself, only that is known to be missing.
     if await _allows(rest, _NEEDED[_ASK], _ASK):
         missing = [method for method, wider in _NEEDED.items() if not await _allows(rest, wider, method)]
     else:
@@ -64,12 +64,12 @@ async def check_permissions(rest: LndRest) -> None:
             f"the macaroon does not allow {', '.join(f'uri:{method}' for method in missing)}",
             code="permissions",
             protocol=LIGHTNING,
-            remedy=f"bake one that does: {BAKE_COMMAND}",
+            remedy=f"bake one with these permissions: {BAKE_COMMAND}",
         )
 
 
 async def _needs_none(rest: LndRest) -> bool:
-    """Whether the node was started without macaroons: older ones break down when they are asked about one then."""
+    """Whether the node runs without macaroons. If so, an older lnd would crash in the check."""
     try:
         await rest.get("/v1/getinfo", with_macaroon=False)
     except AuthenticationFailed:
@@ -87,7 +87,7 @@ async def _allows(rest: LndRest, permissions: Iterable[str], method: str = "") -
     try:
         await rest.post("/v1/macaroon/checkpermissions", body)
     except AuthenticationFailed as refused:
-        # Both the answer no and the refusal to answer: they differ in what was asked about only.
+        # lnd uses the same error for "not allowed" and for "this macaroon must not make this check".
         if refused.code == "permissions":
             return False
         raise

@@ -1,13 +1,15 @@
-"""The party's lnd itself: what it is, whether it is fit for use, and its clocks."""
+"""The party's lnd: identity, checks before use, time and height."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from layer2.aio.shared_call import SharedCall
 from layer2.errors import AuthenticationFailed, BadAnswer, ConfigurationError, FormatError, ProofRefused, WrongNetwork
 from layer2.formats.signed_message import message_bytes, verify_message
 from layer2.legs.views import ClockReading
@@ -21,38 +23,41 @@ from layer2.protocols.lightning.settings import LightningSettings
 
 __all__ = ["LndNode", "NodeState"]
 
-MOST_CLOCK_DIFFERENCE: Final = 60
-"""Seconds."""
+MAX_CLOCK_DIFFERENCE: Final = 60
+"""Seconds by which the clocks of the node and of this machine may differ."""
 _STATE_PATH: Final = "/v1/state"
 _HOLD_EXPIRY_DELTA: Final = "invoices.holdexpirydelta"
 _KEY_LENGTH: Final = 33
+_RECENT_SECONDS: Final = 5.0
+"""Maximum age of the state that ``LndNode.recent_state`` returns."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """One answer about the node itself."""
+    """The node's state in one answer."""
 
     key: bytes
     """33 bytes."""
     version: str
     network: str
-    """As lnd calls it: ``mainnet``, ``testnet``, ``testnet4``, ``signet``, ``regtest``."""
+    """lnd's name: ``mainnet``, ``testnet``, ``testnet4``, ``signet`` or ``regtest``."""
     is_synced: bool
     height: int
     date: float
-    """The node's own time, unix seconds, from the same answer."""
+    """Unix seconds by the node's clock, from the same answer."""
     clock_difference: float
-    """Seconds by which that time is certainly off from this machine's; 0 within the time that the call took."""
+    """Seconds by which the clocks differ at least; 0 if the duration of the call explains the difference."""
 
     @property
     def clock(self) -> ClockReading:
+        """Time and height for views of legs."""
         return ClockReading(chain_time=int(self.date), height=self.height)
 
     def check_current(self) -> None:
-        """Refuse a node that is behind the chain or has another time.
+        """Check that the node is synced and its clock is right.
 
         Raises:
-            BadAnswer: what it is.
+            BadAnswer: ``not_synced`` or ``clock``.
         """
         if not self.is_synced:
             raise BadAnswer(
@@ -62,23 +67,32 @@ class NodeState:
                 retryable=True,
                 remedy="wait until getinfo shows synced_to_chain",
             )
-        if self.clock_difference > MOST_CLOCK_DIFFERENCE:
+        if self.clock_difference > MAX_CLOCK_DIFFERENCE:
             raise BadAnswer(
-                f"the clocks of lnd and of this machine differ by {self.clock_difference:.0f} s; "
-                f"at most {MOST_CLOCK_DIFFERENCE} s are safe",
+                f"the clocks of lnd and this machine differ by {self.clock_difference:.0f} s; "
+                f"at most {MAX_CLOCK_DIFFERENCE} s are safe",
                 code="clock",
                 protocol=LIGHTNING,
                 remedy="set both machines' clocks (NTP)",
             )
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    state: NodeState
+    asked_at: float
+    """Time of the request by this machine's clock."""
+    asked_at_in_loop: float
+    """Time of the request by the event loop's clock, which is never set but may stop while the machine sleeps."""
+
+
 class LndNode:
-    """Asks the node about itself.
+    """Reads the state of the node and its channels, and checks the node.
 
     Args:
-        rest: the way to it.
-        settings: what it must be.
-        clock: this machine's.
+        rest: the node's REST interface.
+        settings: the expected network and version.
+        clock: this machine's clock.
     """
 
     def __init__(self, rest: LndRest, settings: LightningSettings, clock: Clock) -> None:
@@ -87,15 +101,16 @@ class LndNode:
         self._clock = clock
         self._key: bytes | None = None
         self._hold_expiry: int | None = None
+        self._recent: _Reading | None = None
+        self._recent_call = SharedCall(self._read_recent)
 
     async def check(self) -> None:
-        """Check that the node is the configured one and fit for use. Whether it has channels is not asked for here.
+        """Check that the node is the configured one and ready for use. Channels are not checked.
 
         Raises:
-            NodeUnreachable: nothing answers there.
-            AuthenticationFailed: its certificate is another one, or the macaroon is not of this node or allows too
-                little.
-            NodeRefused: it has no wallet, or that is locked, or it is still starting.
+            NodeUnreachable: there is no answer.
+            AuthenticationFailed: it has another certificate, or the macaroon is of another node or lacks permissions.
+            NodeRefused: it has no wallet, its wallet is locked, or it is starting.
             WrongNetwork: it is on another network.
             ConfigurationError: it is too old, or its configuration would lose held payments.
             BadAnswer: it is not synced, or its clock differs.
@@ -113,13 +128,13 @@ class LndNode:
             state.check_current()
             raise not_ready_error(NotReady.STARTING, _STATE_PATH)
         self._check_hold_expiry(await self._configured_hold_expiry())
-        # Last: whoever only has to settle what is held already goes on without it.
+        # Checked last: a caller that only has to settle held payments continues without it.
         state.check_current()
 
     async def _wallet_state(self) -> WalletState:
-        # Asked for without a macaroon: before there is a wallet there is none.
+        # Without a macaroon, because a node without a wallet has none.
         answer = await self._rest.get(_STATE_PATH, with_macaroon=False)
-        state = answer.fields.word("state", WalletState)
+        state = answer.fields.enum("state", WalletState)
         if state.not_ready is not None:
             raise not_ready_error(state.not_ready, _STATE_PATH)
         return state
@@ -128,7 +143,7 @@ class LndNode:
         configured = self._settings.network
         if network.removesuffix("4") != configured:
             raise WrongNetwork(
-                f"lnd is on {network}, the configuration says {configured}",
+                f"lnd is on {network}, but the configuration has {configured}",
                 protocol=LIGHTNING,
                 remedy="correct network, or rest_url",
             )
@@ -137,17 +152,17 @@ class LndNode:
         minimum = self._settings.minimum_version
         if _version(version) < _version(minimum):
             raise ConfigurationError(
-                f"lnd {version} is older than {minimum}; older ones have bugs that lose funds",
+                f"lnd {version} is older than {minimum}, and older versions have bugs that lose funds",
                 code="node_version",
                 protocol=LIGHTNING,
-                remedy="update the node; who knows better sets minimum_version",
+                remedy="update the node, or set minimum_version if you know that this version is safe",
             )
 
     async def state(self) -> NodeState:
-        """What the node says of itself now.
+        """Read the node's state.
 
         Raises:
-            BadAnswer: an answer that cannot be right; without the time among others.
+            BadAnswer: the answer cannot be right, or has no time.
         """
         before = self._clock.now()
         answer = await self._rest.get("/v1/getinfo")
@@ -156,23 +171,52 @@ class LndNode:
         return state
 
     async def key(self) -> bytes:
-        """The node's public key, 33 bytes; asked for once."""
+        """Return the node's public key, 33 bytes. It is requested once."""
         if self._key is None:
             return (await self.state()).key
         return self._key
 
     async def current_state(self) -> NodeState:
-        """``state``, refused where the node is not synced or its clock differs (BadAnswer)."""
+        """Read the node's state, and check it with ``NodeState.check_current``."""
         state = await self.state()
         state.check_current()
         return state
 
-    async def sign(self, message: str | bytes) -> str:
-        """The node key's signature of a message, checked: nobody could tell a wrong one from none.
+    async def recent_state(self) -> NodeState:
+        """Return a checked state that is at most five seconds old, with the node's present time.
+
+        Concurrent calls share one request.
 
         Raises:
-            FormatError: there is no message, or it cannot be written.
-            BadAnswer: another key signed, or something else was signed.
+            BadAnswer: the node is not synced, or its clock differs.
+            NodeError: the node did not answer, or refused.
+        """
+        reading = self._recent
+        if reading is not None:
+            ages = (
+                self._clock.now() - reading.asked_at,
+                asyncio.get_running_loop().time() - reading.asked_at_in_loop,
+            )
+            if min(ages) >= 0 and max(ages) <= _RECENT_SECONDS:
+                return replace(reading.state, date=reading.state.date + max(ages))
+        return (await self._recent_call.get()).state
+
+    async def _read_recent(self) -> _Reading:
+        asked_at, asked_at_in_loop = self._clock.now(), asyncio.get_running_loop().time()
+        self._recent = _Reading(await self.current_state(), asked_at, asked_at_in_loop)
+        return self._recent
+
+    async def aclose(self) -> None:
+        """Forget the recent state, and cancel its request."""
+        self._recent = None
+        await self._recent_call.aclose()
+
+    async def sign(self, message: str | bytes) -> str:
+        """Sign a message with the node's key, and verify the signature.
+
+        Raises:
+            FormatError: the message is empty or cannot be encoded.
+            BadAnswer: the signature is by another key or of another message.
         """
         body = {"msg": b64encode(message_bytes(message)).decode()}
         fields = (await self._rest.post("/v1/signmessage", body)).fields
@@ -180,28 +224,28 @@ class LndNode:
         try:
             verify_message(message, signature, await self.key())
         except (FormatError, ProofRefused):
-            raise fields.wrong("the signature is not one of the node's key under this message") from None
+            raise fields.wrong("the signature is not by the node's key for this message") from None
         return signature
 
     async def channels(self) -> Sequence[Channel]:
-        """The open channels."""
+        """Return the open channels."""
         answer = await self._rest.get("/v1/channels")
         return [read_channel(channel) for channel in answer.fields.objects("channels")]
 
     async def closed_channel_ids(self) -> frozenset[int]:
-        """The channels that are closed and wholly resolved on the chain."""
+        """Return the ids of channels that are closed and fully resolved on the chain."""
         answer = await self._rest.get("/v1/channels/closed")
         return frozenset().union(*map(channel_ids, answer.fields.objects("channels")))
 
     async def has_closing_channels(self) -> bool:
-        """Whether a channel is being closed whose HTLCs may still be resolved on the chain."""
+        """Return whether a channel is closing whose HTLCs may still be resolved on the chain."""
         fields = (await self._rest.get("/v1/channels/pending")).fields
         return bool(fields.objects("waiting_close_channels") or fields.objects("pending_force_closing_channels"))
 
     async def hold_expiry_delta(self) -> int:
-        """How many blocks before its expiry the node gives up a held HTLC by itself; asked for once.
+        """Return how many blocks before its expiry the node returns a held HTLC by itself. It is requested once.
 
-        Where the node does not say, it counts as what the margins allow for: the most that an lnd has by default.
+        If the node does not show it, the value is the one that swaps allow for: the highest default of any lnd.
         """
         if self._hold_expiry is None:
             configured = await self._configured_hold_expiry()
@@ -213,15 +257,15 @@ class LndNode:
             answer = await self._rest.get("/v1/getdebuginfo")
             return int(answer.fields.inner("config").text(_HOLD_EXPIRY_DELTA))
         except (BadAnswer, ValueError):
-            # Before 0.21 the answer holds the whole log, which may be longer than is read here.
+            # Before 0.21 the answer has the whole log, which may exceed the limit on an answer.
             return None
 
     def _check_hold_expiry(self, delta: int | None) -> None:
         allowed = self._settings.timelocks.hold_expiry_blocks
         if delta == 0:
-            problem = "lnd never gives up a held payment (invoices.holdexpirydelta is 0) and would close the channel"
+            problem = "lnd never returns a held payment (invoices.holdexpirydelta is 0) and would close the channel"
         elif delta is not None and delta > allowed:
-            problem = f"lnd gives up a held payment {delta} blocks before its expiry; swaps allow for {allowed}"
+            problem = f"lnd returns a held payment {delta} blocks before its expiry; swaps allow for {allowed}"
         else:
             return
         raise ConfigurationError(
@@ -238,7 +282,7 @@ def _node_state(answer: Answer, before: float, after: float) -> NodeState:
     if not chains:
         raise fields.wrong("field chains is empty")
     if answer.date is None:
-        raise fields.wrong("there is no Date header that can be read")
+        raise fields.wrong("the Date header is missing or unreadable")
     # The header has whole seconds, so it may be up to one second behind.
     difference = max(before - (answer.date + 1), answer.date - after, 0.0)
     return NodeState(
@@ -255,5 +299,5 @@ def _node_state(answer: Answer, before: float, after: float) -> NodeState:
 def _version(text: str) -> tuple[int, ...]:
     match = re.match(r"v?([0-9]+)\.([0-9]+)\.([0-9]+)", text)
     if match is None:
-        raise BadAnswer("lnd shows a version that cannot be read", protocol=LIGHTNING)
+        raise BadAnswer("lnd reports a version of unknown format", protocol=LIGHTNING)
     return tuple(int(part) for part in match.groups())

@@ -1,1 +1,1 @@
-"""Paying: requests with their limits, and what became of them."""
+"""Payments: requests with their limits, sends, and statuses."""

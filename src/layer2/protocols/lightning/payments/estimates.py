@@ -1,4 +1,4 @@
-"""What a payment would cost in routing, as the node estimates it."""
+"""Estimates of the routing fee of a payment, by the node."""
 
 from __future__ import annotations
 
@@ -22,38 +22,38 @@ _GRAPH_FAILURES: Final = {
     "unable to find a path to destination": "FAILURE_REASON_NO_ROUTE",
     "insufficient local balance": _NO_BALANCE,
 }
-"""lnd's words where its graph has no route; it gives no code for it."""
+"""lnd's messages if its graph has no route; it has no code for them."""
 
 
 @dataclass(frozen=True, slots=True)
 class RouteEstimate:
-    """What one way to the payee would cost now. When it is paid, other ways may be taken, or none be left."""
+    """The cost of one route to the payee now. The payment may use other routes, or find none."""
 
     fee_msat: int
-    """Millisatoshi of routing fees."""
+    """Routing fees in millisatoshi."""
     lock_blocks: int
-    """Blocks for which the money could be locked, the payee's own and lnd's padding among them: what a payment's
-    ``cltv_limit`` is compared with."""
+    """Maximum blocks for which the money is locked, including the payee's delta and lnd's padding. A payment's
+    ``cltv_limit`` limits this number."""
 
 
 async def estimate_by_graph(
     rest: LndRest, payee: bytes, amount_msat: int, final_cltv_delta: int, height: int
 ) -> RouteEstimate:
-    """Estimate by the node's own graph; nothing is sent.
+    """Estimate with the node's graph; nothing is sent.
 
     Args:
-        rest: the way to the node.
-        payee: a node whose channels are public, 33 bytes.
-        amount_msat: lnd takes whole satoshi here, so it is rounded up.
-        final_cltv_delta: that the payee asks for; lnd counts with its own default, taken for 80.
-        height: of Bitcoin's chain.
+        rest: the node's REST interface.
+        payee: a node with public channels, 33 bytes.
+        amount_msat: rounded up to whole satoshi, which lnd takes here.
+        final_cltv_delta: the payee's delta. lnd assumes its default, 80, and the result is corrected by the difference.
+        height: the Bitcoin height.
 
     Raises:
         InsufficientFunds, TransactionError (code ``no_route``), NodeError: there is no estimate.
     """
     body = {"dest": b64encode(payee).decode(), "amt_sat": str(-(-amount_msat // 1000))}
     try:
-        answer = await _asked(rest, body)
+        answer = await _ask(rest, body)
     except NodeRefused as refused:
         reason = _GRAPH_FAILURES.get(refused.node_message)
         if reason is None:
@@ -63,24 +63,24 @@ async def estimate_by_graph(
 
 
 async def estimate_by_probe(rest: LndRest, invoice: Bolt11Invoice, height: int, timeout_seconds: int) -> RouteEstimate:
-    """Estimate by payments that must fail, because nobody knows a preimage for their hash.
+    """Estimate with payments that must fail, because the preimage of their hash is unknown.
+
+    Raises the errors of ``estimate_by_graph``.
 
     Args:
-        rest: the way to the node.
+        rest: the node's REST interface.
         invoice: with an amount.
-        height: of Bitcoin's chain.
-        timeout_seconds: how long the node looks for a way.
-
-    Raises: as ``estimate_by_graph``.
+        height: the Bitcoin height.
+        timeout_seconds: seconds for which the node looks for a route.
     """
-    return _estimate(await _asked(rest, {"payment_request": invoice.text, "timeout": timeout_seconds}), height)
+    return _estimate(await _ask(rest, {"payment_request": invoice.text, "timeout": timeout_seconds}), height)
 
 
-async def _asked(rest: LndRest, body: Mapping[str, object]) -> Answer:
+async def _ask(rest: LndRest, body: Mapping[str, object]) -> Answer:
     try:
         return await rest.post(_PATH, body)
     except NodeError as error:
-        # Nobody can take a probe's money, so silence leaves nothing open.
+        # A probe cannot be settled, so a call without an answer has no effect on money.
         error.outcome = Outcome.NOT_SENT
         raise
 
@@ -91,13 +91,13 @@ def _estimate(answer: Answer, height: int) -> RouteEstimate:
         raise _no_route(reason)
     lock_blocks = answer.fields.integer("time_lock_delay") - height
     if lock_blocks <= 0:
-        raise answer.fields.wrong("field time_lock_delay is no height to come")
+        raise answer.fields.wrong("field time_lock_delay is not a future height")
     return RouteEstimate(answer.fields.integer("routing_fee_msat"), lock_blocks)
 
 
 def _no_route(reason: str) -> TransactionError:
     if reason == _NO_BALANCE:
         return InsufficientFunds(
-            "no channel can send that much", protocol=LIGHTNING, remedy="open a channel, or receive something over one"
+            "no channel can send the amount", protocol=LIGHTNING, remedy="open a channel, or receive something over one"
         )
-    return TransactionError(f"lnd knows of no way to the payee: {reason}", code="no_route", protocol=LIGHTNING)
+    return TransactionError(f"lnd found no route to the payee: {reason}", code="no_route", protocol=LIGHTNING)

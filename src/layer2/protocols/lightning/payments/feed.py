@@ -1,240 +1,266 @@
-"""Payments as they begin and end: one stream of the node for all who listen, without gap or repeat.
+"""All streams of the node's payments: the shared one, and one for each payment that this client sends.
 
-lnd's stream begins with the payments that are under way, and says nothing of those that ended before; nor can be seen
-when it has begun, because its HTTP headers come with its first message only. So what it may have missed is read from
-the list of payments: at the beginning, with that first message, and from time to time until then. What is told
-meanwhile waits for that: no subscriber's cursor may pass over what it was not told.
+The shared stream starts with the payments that are under way and leaves out those that ended before. The client cannot
+tell when it has started, because lnd sends the HTTP headers with the first message only. The list of payments shows
+what the stream may have missed; it is read at the start, with the first message, and now and then until that message.
+Records that arrive earlier wait for that read, so that no subscriber's cursor skips a payment.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from layer2.errors import Layer2Error
+from layer2.protocols.lightning.lnd.answers import LndObject
 from layer2.protocols.lightning.lnd.failures import closed_error
-from layer2.protocols.lightning.lnd.lasting import LastingRead
-from layer2.protocols.lightning.lnd.outlet import Outlet
+from layer2.protocols.lightning.lnd.reconnecting import ReconnectingStream
 from layer2.protocols.lightning.lnd.rest import LndRest
-from layer2.protocols.lightning.payments.records import PaymentRecord, read_payment
+from layer2.protocols.lightning.lnd.stream import LndStream
+from layer2.protocols.lightning.lnd.update_queue import UpdateQueue
+from layer2.protocols.lightning.payments.records import PaymentRecord, PaymentState, read_payment
+from layer2.protocols.lightning.payments.updates import PaymentCursor, PaymentSubscriber, PaymentUpdate
 
-__all__ = ["PaymentCursor", "PaymentFeed", "PaymentUpdate"]
+__all__ = ["PaymentFeed", "PaymentListener"]
+
+LOG: Final = logging.getLogger("layer2.lightning")
 
 _LIFE: Final = 600.0
-"""Seconds after which the stream is opened again: a connection that died without a word is noticed by then."""
+"""Seconds after which the shared stream is opened again, in case its connection died unnoticed."""
 _LINGER: Final = 2.0
-"""Seconds for which the stream may be kept for the next who listens."""
+"""Seconds for which the shared stream stays open after its last subscriber left."""
 _PAGE: Final = 100
 _LONGEST_PAUSE: Final = 30.0
-"""Seconds between looks at the list while it is not certain that the stream is open."""
-_REMEMBERED: Final = 4096
-"""Newest payments that a subscriber is known to have been told the end of."""
-_LATE: Final = 32
-"""Numbers below a new payment's that may still come: lnd gives them out before it writes them down."""
-_MOST_EARLY: Final = 10_000
-"""Payments kept that were told of before the list was read; the list has them too."""
+"""Seconds between reads of the list while the shared stream has not shown that it is open."""
+_MAX_EARLY: Final = 10_000
+"""Records kept that arrived before the list was read. The list shows them too."""
+_REMEMBERED: Final = 1024
+"""Newest records of sent payments that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
-class PaymentCursor:
-    """How far someone has read: to be stored with what the update led to, and given to begin after it.
+class PaymentListener:
+    """Callbacks for every record of a payment, repeated ones included."""
 
-    ``PaymentCursor(0)`` is the beginning of all.
-    """
-
-    index: int
-    """The newest payment's."""
-    open: tuple[int, ...] = ()
-    """Those up to it that were not decided, or not seen yet; ascending."""
-
-    def __post_init__(self) -> None:
-        # JSON, in which cursors are likely to be kept, has no tuples.
-        object.__setattr__(self, "open", tuple(self.open))
-
-
-@dataclass(frozen=True, slots=True)
-class PaymentUpdate:
-    """A payment has begun, or is decided."""
-
-    payment: PaymentRecord
-    cursor: PaymentCursor
-    """Of this subscriber, after this update."""
-
-
-@dataclass(eq=False, slots=True)
-class _Subscriber:
-    """Who takes every update, from where it began."""
-
-    begun: int
-    """Up to this index the list tells it nothing."""
-    takes_older: bool
-    """Whether it is told what becomes of a payment up to there that it does not know: it began now."""
-    newest: int
-    outlet: Outlet[PaymentUpdate]
-    undecided: dict[int, bool] = field(default_factory=dict)
-    """Index, and whether it was handed out as under way."""
-    decided: dict[int, None] = field(default_factory=dict)
-    """The newest indices of which the end was handed out, in that order."""
-
-    def offer(self, payment: PaymentRecord, *, is_news: bool) -> None:
-        index = payment.index
-        is_known = index in self.undecided
-        if index in self.decided or (index <= self.begun and not is_known and not (is_news and self.takes_older)):
-            return
-        if payment.state.is_final:
-            self.undecided.pop(index, None)
-            self.decided[index] = None
-            if len(self.decided) > _REMEMBERED:
-                forgotten = next(iter(self.decided))
-                del self.decided[forgotten]
-                # All up to there are decided, or known not to be.
-                self.begun = max(self.begun, forgotten)
-        elif self.undecided.get(index):
-            return
-        else:
-            self.undecided[index] = True
-        if index > self.newest:
-            for missing in range(max(self.newest + 1, index - _LATE), index):
-                self.undecided.setdefault(missing, False)
-            self.newest = index
-        self.outlet.put(PaymentUpdate(payment, PaymentCursor(self.newest, tuple(sorted(self.undecided)))))
+    received: Callable[[PaymentRecord], None]
+    missed: Callable[[], None]
+    """Called when the shared stream may have left something out."""
+    send_ended: Callable[[bytes], None]
+    """Called with the hash of a payment whose own stream has ended, even if its outcome was not reported."""
+    failed: Callable[[Layer2Error], None]
+    """Called when the shared stream cannot be opened again; it is no longer kept open."""
 
 
 class PaymentFeed:
-    """Tells of the node's payments, by one stream that is open while someone listens, and for a moment after.
+    """Reports the node's payments to subscribers and to one listener.
+
+    The shared stream is open while it has a subscriber or the listener needs it, and for a moment after that. If the
+    stream of a sent payment breaks, the shared stream and look-ups report the outcome later.
 
     Args:
-        rest: the way to the node.
-        pause: seconds between the first looks at the list.
+        rest: the node's REST interface.
+        pause: seconds between the first reads of the list.
+        max_sends: number of sent payments whose own stream is read; with one more, the oldest stream is closed.
     """
 
-    def __init__(self, rest: LndRest, pause: float) -> None:
+    def __init__(self, rest: LndRest, pause: float, max_sends: int) -> None:
         self._rest = rest
         self._pause = pause
-        self._subscribers: set[_Subscriber] = set()
-        self._listeners: dict[Callable[[PaymentRecord], None], _Listener] = {}
-        self._streaming = LastingRead("the stream of payments", self._read_stream, self._fail)
-        self._listing = LastingRead("the list of payments", self._read_list_in_turn, self._fail)
+        self._max_sends = max_sends
+        self._listener: PaymentListener | None = None
+        self._is_kept_open = False
+        self._subscribers: set[PaymentSubscriber] = set()
+        self._shared = ReconnectingStream("the stream of payments", self._read_stream, self._fail)
+        self._listing = ReconnectingStream("the list of payments", self._read_list_in_turn, self._fail)
         self._look_now = asyncio.Event()
         self._is_live = False
         self._is_listed = False
-        """Whether the list was read after the stream was live: then nothing before the next news is missing."""
+        """Whether the list was read after the stream was live, so that nothing before the next news is missing."""
         self._early: dict[int, PaymentRecord] = {}
+        self._sends: dict[asyncio.Task[None], bytes] = {}
+        self._newest: dict[bytes, PaymentRecord] = {}
 
-    def told(self, payment: PaymentRecord) -> None:
-        """Hand out what was said elsewhere, by the node, of one of its payments."""
-        self._hear(payment)
+    # The streams of payments that this client sends.
 
-    async def updates(self, after: PaymentCursor | None) -> AsyncGenerator[PaymentUpdate, None]:
-        """Hand out each payment twice: when it is under way, and when it is decided; or once, where it was quick.
+    @property
+    def open_sends(self) -> int:
+        """Number of sent payments whose own stream is open."""
+        return len(self._reading_sends())
+
+    def follow(self, first: PaymentRecord, rest: LndStream, read: Callable[[LndObject], PaymentRecord]) -> None:
+        """Take over the stream on which a payment was sent, and read it in the background.
 
         Args:
-            after: a cursor, to begin after it; None begins now.
+            first: the record in the stream's first message.
+            rest: the stream after that message; it is closed here.
+            read: reads a message.
+        """
+
+        async def read_on() -> None:
+            async for message in rest:
+                self._report_sent(read(message))
+
+        reader = asyncio.get_running_loop().create_task(read_on())
+        self._sends[reader] = first.payment_hash
+        reader.add_done_callback(partial(self._send_ended, rest))
+        reading = self._reading_sends()
+        if len(reading) > self._max_sends:
+            reading[0].cancel()
+        self._report_sent(first)
+
+    def is_followed(self, payment_hash: bytes) -> bool:
+        """Whether the stream on which this payment was sent is still read."""
+        return any(sent == payment_hash and not reader.cancelling() for reader, sent in self._sends.items())
+
+    def newest_sent(self, payment_hash: bytes) -> PaymentRecord | None:
+        """The newest record of a payment that is followed, or that was followed and succeeded recently.
+
+        It is what the node last reported, unless the connection has died unnoticed.
+        """
+        return self._newest.get(payment_hash)
+
+    def _reading_sends(self) -> list[asyncio.Task[None]]:
+        """Readers that have not ended or been cancelled, the oldest first."""
+        return [reader for reader in self._sends if not reader.done() and not reader.cancelling()]
+
+    def _report_sent(self, payment: PaymentRecord) -> None:
+        self._newest.pop(payment.payment_hash, None)
+        self._newest[payment.payment_hash] = payment
+        if len(self._newest) > _REMEMBERED:
+            del self._newest[next(iter(self._newest))]
+        self.report(payment)
+
+    def _send_ended(self, rest: LndStream, reader: asyncio.Task[None]) -> None:
+        payment_hash = self._sends.pop(reader)
+        # Not closed in the task, which may have been cancelled before it started.
+        rest.close()
+        if not reader.cancelled() and (error := reader.exception()) is not None:
+            LOG.info("the stream of a sent payment broke; its outcome is looked up instead: %s", error)
+        newest = self._newest.get(payment_hash)
+        if newest is not None and newest.state is not PaymentState.SUCCEEDED:
+            del self._newest[payment_hash]
+        if self._listener is not None:
+            self._listener.send_ended(payment_hash)
+
+    # The shared stream.
+
+    def listen(self, listener: PaymentListener) -> None:
+        """Set the listener. It gets every record that arrives; ``keep_open`` opens the shared stream for it."""
+        self._listener = listener
+
+    def keep_open(self, is_needed: bool) -> None:
+        """Open the shared stream for the listener, or close it soon unless it has subscribers."""
+        if is_needed == self._is_kept_open:
+            return
+        self._is_kept_open = is_needed
+        if is_needed:
+            self._shared.start()
+        else:
+            self._close_unused()
+
+    async def updates(self, after: PaymentCursor | None) -> AsyncGenerator[PaymentUpdate, None]:
+        """Yield each payment when it is under way and when it is decided; once only if it is decided quickly.
+
+        Args:
+            after: the position to start after; None starts now.
 
         Raises:
-            NodeError: the node refuses, or the client was closed. While it is only unreachable, this waits.
-            AsyncRuntimeError: more updates were left than are kept.
+            NodeError: an error that a retry cannot cure, or the client was closed. An unreachable node is waited for.
+            AsyncRuntimeError: too many updates were waiting.
         """
-        outlet: Outlet[PaymentUpdate] = Outlet("begin again after the cursor of the last update")
+        queue: UpdateQueue[PaymentUpdate] = UpdateQueue()
         if after is None:
             page = await self._page("reversed=true&max_payments=1")
             newest = page[-1].index if page else 0
-            subscriber = _Subscriber(newest, True, newest, outlet)
+            subscriber = PaymentSubscriber(newest, True, newest, queue)
         else:
             undecided = dict.fromkeys(after.open, True)
-            subscriber = _Subscriber(after.index, False, after.index, outlet, undecided)
+            subscriber = PaymentSubscriber(after.index, False, after.index, queue, undecided)
         self._subscribers.add(subscriber)
         self._is_listed = False
         self._listing.restart()
-        self._start()
+        self._shared.start()
+        self._listing.start()
         try:
             while True:
-                yield await outlet.next()
+                yield await queue.next()
         finally:
             self._subscribers.discard(subscriber)
-            self._end_if_unheard()
+            self._close_unused()
 
-    def listen(
-        self,
-        heard: Callable[[PaymentRecord], None],
-        missed: Callable[[], None],
-        failed: Callable[[Layer2Error], None],
-    ) -> None:
-        """Call ``heard`` with each record from now on, repeated ones among them, until ``leave`` or ``failed``.
-
-        Args:
-            heard: hears the records.
-            missed: called whenever something may have ended before it could be heard of.
-            failed: hears why nothing more will come.
-        """
-        self._listeners[heard] = _Listener(missed, failed)
-        self._start()
-
-    def leave(self, heard: Callable[[PaymentRecord], None]) -> None:
-        """Stop calling it."""
-        self._listeners.pop(heard, None)
-        self._end_if_unheard()
+    def report(self, payment: PaymentRecord) -> None:
+        """Report a record that the node has just sent. Subscribers get it after everything that comes before it."""
+        if self._listener is not None:
+            self._listener.received(payment)
+        if self._is_live and self._is_listed:
+            self._offer(payment, is_news=True)
+        elif self._subscribers:
+            if len(self._early) == _MAX_EARLY:
+                self._early.clear()
+                self._look_now.set()
+            self._early[payment.index] = payment
+            if not self._is_live:
+                # While the stream is silent, only this record shows that the list has changed.
+                self._look_now.set()
 
     async def aclose(self) -> None:
-        """End the stream; who listens is told that the client was closed."""
+        """Close all streams; subscribers and the listener get the error that the client was closed."""
         self._fail(closed_error())
-        await self._streaming.aclose()
+        readers = list(self._sends)
+        for reader in readers:
+            reader.cancel()
+        await asyncio.gather(*readers, return_exceptions=True)
+        await self._shared.aclose()
         await self._listing.aclose()
 
-    def _start(self) -> None:
-        self._streaming.start()
-        if self._subscribers:
-            self._listing.start()
-
-    def _end_if_unheard(self) -> None:
+    def _close_unused(self) -> None:
         if not self._subscribers:
             self._listing.stop()
             self._early.clear()
-            if not self._listeners:
-                # Who waits in pieces comes back at once.
-                self._streaming.stop_after(min(self._pause, _LINGER))
+            if not self._is_kept_open:
+                # A caller that waits in short turns is back before the stream is closed.
+                self._shared.stop_after(min(self._pause, _LINGER))
 
     def _fail(self, error: Layer2Error) -> None:
-        self._streaming.stop()
+        self._shared.stop()
         self._listing.stop()
-        listeners, self._listeners = self._listeners, {}
         for subscriber in self._subscribers:
-            subscriber.outlet.fail(error)
-        for listener in listeners.values():
-            listener.failed(error)
+            subscriber.queue.fail(error)
+        if self._is_kept_open and self._listener is not None:
+            self._is_kept_open = False
+            self._listener.failed(error)
 
     async def _read_stream(self) -> None:
         self._is_live = False
         self._may_have_missed()
         limit = asyncio.timeout(_LIFE)
         try:
-            async with (
-                limit,
-                self._rest.stream("GET", "/v2/router/payments", watch=True) as messages,
-            ):
+            async with limit, self._rest.stream("/v2/router/payments") as messages:
                 async for message in messages:
-                    self._streaming.lasts()
+                    self._shared.received()
                     if not self._is_live:
                         self._is_live = True
                         self._may_have_missed()
-                    self._hear(read_payment(message))
+                    self.report(read_payment(message))
         except TimeoutError:
             if not limit.expired():
                 raise
-            self._streaming.lasts()
+            self._shared.received()
         finally:
             self._is_live = False
 
     def _may_have_missed(self) -> None:
         self._is_listed = False
         self._look_now.set()
-        for listener in list(self._listeners.values()):
-            listener.missed()
+        if self._is_kept_open and self._listener is not None:
+            self._listener.missed()
 
     async def _read_list_in_turn(self) -> None:
-        """Read the list whenever something may have been missed, and more and more rarely while that is uncertain."""
+        """Read the list when something may have been missed, and with growing pauses until the stream is live."""
         pause = self._pause
         self._look_now = asyncio.Event()
         while True:
@@ -242,9 +268,9 @@ class PaymentFeed:
                 pause = self._pause
             self._look_now.clear()
             await self._read_list()
-            self._listing.lasts()
+            self._listing.received()
             if not self._look_now.is_set():
-                self._hand_out_early()
+                self._offer_early()
             try:
                 async with asyncio.timeout(None if self._is_live else pause):
                     await self._look_now.wait()
@@ -258,19 +284,19 @@ class PaymentFeed:
             page = await self._page(f"index_offset={after}&max_payments={_PAGE}")
             for payment in page:
                 undecided.discard(payment.index)
-                self._hand_out(payment, is_news=False)
+                self._offer_listed(payment)
             if len(page) < _PAGE:
                 break
             after = page[-1].index
         for index in sorted(undecided):
             for payment in await self._page(f"index_offset={index - 1}&max_payments=1"):
                 if payment.index == index:
-                    self._hand_out(payment, is_news=False)
+                    self._offer_listed(payment)
                 else:
                     self._forget(index)
 
     def _forget(self, index: int) -> None:
-        """There is no payment with that number: it was sent again under another one, or never got any further."""
+        """Drop an index without a payment: the hash was sent again under another index, or was never stored."""
         for subscriber in self._subscribers:
             subscriber.undecided.pop(index, None)
 
@@ -278,37 +304,17 @@ class PaymentFeed:
         answer = await self._rest.get(f"/v1/payments?include_incomplete=true&omit_hops=true&{query}")
         return [read_payment(payment) for payment in answer.fields.objects("payments")]
 
-    def _hear(self, payment: PaymentRecord) -> None:
-        """Hand out news, to subscribers as soon as all that comes before it was handed out."""
-        if self._is_live and self._is_listed:
-            self._hand_out(payment, is_news=True)
-            return
-        for heard in list(self._listeners):
-            heard(payment)
-        if self._subscribers:
-            if len(self._early) == _MOST_EARLY:
-                self._early.clear()
-                self._look_now.set()
-            self._early[payment.index] = payment
-            if not self._is_live:
-                # Nothing says that the list is to be read now, but this.
-                self._look_now.set()
-
-    def _hand_out_early(self) -> None:
+    def _offer_early(self) -> None:
         self._is_listed = True
         early, self._early = self._early, {}
         for _, payment in sorted(early.items()):
-            for subscriber in list(self._subscribers):
-                subscriber.offer(payment, is_news=True)
+            self._offer(payment, is_news=True)
 
-    def _hand_out(self, payment: PaymentRecord, *, is_news: bool) -> None:
-        for heard in list(self._listeners):
-            heard(payment)
+    def _offer_listed(self, payment: PaymentRecord) -> None:
+        if self._is_kept_open and self._listener is not None:
+            self._listener.received(payment)
+        self._offer(payment, is_news=False)
+
+    def _offer(self, payment: PaymentRecord, *, is_news: bool) -> None:
         for subscriber in list(self._subscribers):
             subscriber.offer(payment, is_news=is_news)
-
-
-@dataclass(frozen=True, slots=True)
-class _Listener:
-    missed: Callable[[], None]
-    failed: Callable[[Layer2Error], None]

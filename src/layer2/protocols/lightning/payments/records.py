@@ -1,4 +1,4 @@
-"""The node's own payments as it shows them. Pure."""
+"""The node's payments, as it reports them. Pure."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class PaymentState(Enum):
     """lnd's ``Payment.PaymentStatus``."""
 
     INITIATED = "INITIATED"
-    """Taken, no HTLC offered yet; by default lnd says IN_FLIGHT here too."""
+    """Accepted, before the first HTLC. By default lnd reports IN_FLIGHT here too."""
     IN_FLIGHT = "IN_FLIGHT"
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
 
     @property
     def is_final(self) -> bool:
-        """Whether lnd does nothing more for it by itself."""
+        """Whether lnd has finished the payment."""
         return self in (PaymentState.SUCCEEDED, PaymentState.FAILED)
 
 
@@ -37,49 +37,54 @@ class HtlcStatus(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PaymentRecord:
-    """An own payment as the node shows it."""
+    """A payment by the node."""
 
     payment_hash: bytes
     invoice: str
-    """BOLT 11, as it was sent."""
+    """BOLT 11, as it was sent; empty for a keysend."""
     state: PaymentState
     amount_msat: int
     fee_msat: int
     parts: int
-    """HTLCs that carry it: those in flight, or where it SUCCEEDED those that were settled. 0 where lnd was asked to
-    leave them out."""
+    """Number of HTLCs in flight, or of settled HTLCs if it SUCCEEDED. 0 if the answer leaves HTLCs out."""
     paid_msat: int
-    """What these HTLCs carry to the payee."""
+    """Amount that these HTLCs deliver to the payee."""
     failure: str | None
-    """lnd's reason where it FAILED."""
+    """lnd's reason if it FAILED."""
     preimage: Preimage | None = field(repr=False)
-    """Where it SUCCEEDED."""
+    """Set if it SUCCEEDED."""
     last_expiry: int | None
-    """The highest height at which an HTLC that has not failed expires at this node; None where there is none."""
+    """Highest expiry height at this node of its HTLCs that have not failed; None without such an HTLC."""
     has_settled_part: bool
-    """Whether the payee has taken an HTLC of it, and so shown the preimage."""
+    """Whether the payee has settled one of its HTLCs, which reveals the preimage."""
     index: int
-    """lnd's ``payment_index``, which grows with each payment; a hash that is sent again gets a new one."""
+    """lnd's ``payment_index``, which increases with each payment. A hash that is sent again gets a new index."""
 
 
-def read_payment(fields: LndObject) -> PaymentRecord:
+def read_payment(fields: LndObject, expected_hash: bytes | None = None) -> PaymentRecord:
     """Read lnd's ``Payment``.
 
+    Args:
+        fields: the message.
+        expected_hash: of the payment that was asked for; None for any.
+
     Raises:
-        BadAnswer: it cannot be right; also where the preimage of a payment that succeeded is not its hash's.
+        BadAnswer: a field cannot be right, the preimage does not match the hash, or it is another payment.
     """
     payment_hash = fields.hex("payment_hash", 32)
-    state = fields.word("status", PaymentState)
+    if expected_hash not in (None, payment_hash):
+        raise fields.wrong("the answer is about another payment")
+    state = fields.enum("status", PaymentState)
     failure = fields.text("failure_reason")
     preimage: Preimage | None = None
-    # A payment that SUCCEEDED with a failure reason has succeeded: one of its parts failed before.
+    # SUCCEEDED with a failure reason is a success: a part failed before.
     if state is PaymentState.SUCCEEDED:
         secret = fields.hex("payment_preimage", 32)
         if sha256(secret).digest() != payment_hash:
-            raise fields.wrong("the preimage of a payment that succeeded does not belong to its hash")
+            raise fields.wrong("the preimage of a payment that succeeded does not match its hash")
         preimage = Preimage(secret)
     counted = HtlcStatus.SUCCEEDED if state is PaymentState.SUCCEEDED else HtlcStatus.IN_FLIGHT
-    htlcs = [(htlc.word("status", HtlcStatus), htlc) for htlc in fields.objects("htlcs")]
+    htlcs = [(htlc.enum("status", HtlcStatus), htlc) for htlc in fields.objects("htlcs")]
     routes = [htlc.inner("route") for status, htlc in htlcs if status is counted]
     live = [htlc.inner("route") for status, htlc in htlcs if status is not HtlcStatus.FAILED]
     return PaymentRecord(

@@ -1,4 +1,4 @@
-"""Payments as they are asked for, and the rules that must hold before one is sent. Pure."""
+"""Requests for payments, and the rules that are checked before a payment is sent. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from layer2.errors import FormatError, FundsRulesError, InvalidAmount, InvalidRe
 from layer2.formats import bolt11, canonical_json
 from layer2.formats.bolt11 import Bolt11Invoice
 from layer2.legs.lightning import LND_CLTV_PADDING, cltv_limit_for
-from layer2.model.money import checked_amount
+from layer2.model.money import BTC, MSAT_DECIMALS, checked_amount, rescaled
 from layer2.model.transactions import Preimage
 from layer2.protocols.lightning.acts import KEYSEND_FINAL_CLTV_DELTA, Keysend, Pay
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
@@ -27,25 +27,25 @@ __all__ = [
     "check_keysend",
     "check_payable",
     "decode_invoice",
+    "msat",
 ]
 
 _MILLION: Final = 1_000_000
-MOST_CLTV_BLOCKS: Final = 2016
-"""lnd allows no payment a longer lock."""
+MAX_CLTV_BLOCKS: Final = 2016
+"""The longest lock that lnd allows a payment, in blocks."""
 
 
 @dataclass(frozen=True, slots=True)
 class PaymentRequest:
-    """An invoice to be paid, and the payer's limits; what is None comes from the settings.
+    """An invoice to pay, and the payer's limits. A limit that is None is taken from the settings.
 
     Args:
         invoice: BOLT 11 text.
-        amount_msat: millisatoshi; must be given where the invoice leaves the amount to the payer, and is the
-            invoice's own where it does not.
-        fee_limit_msat: most that routing may cost; 0 takes only routes without fees.
-        cltv_limit: most blocks that the money may be locked; more than the invoice's final delta + 3.
-        timeout_seconds: how long the node looks for routes. A payment that is under way by then goes on.
-        max_parts: most HTLCs that may carry it at once.
+        amount_msat: millisatoshi; required if the invoice has no amount, otherwise None or the invoice's amount.
+        fee_limit_msat: maximum routing fee; 0 allows only routes without fees.
+        cltv_limit: maximum blocks for which the money is locked; more than the invoice's final delta + 3.
+        timeout_seconds: seconds for which the node looks for routes. A payment that is under way then continues.
+        max_parts: maximum number of HTLCs at a time.
     """
 
     invoice: str
@@ -56,23 +56,23 @@ class PaymentRequest:
     max_parts: int | None = None
 
     def __post_init__(self) -> None:
-        _check_least(self, amount_msat=1, fee_limit_msat=0, cltv_limit=1, timeout_seconds=1, max_parts=1)
+        _check_minimums(self, amount_msat=1, fee_limit_msat=0, cltv_limit=1, timeout_seconds=1, max_parts=1)
 
     def digest(self) -> str:
-        """What was asked for, in 64 hexadecimal digits: the same for the same request only."""
+        """Identify the request, in 64 hexadecimal digits; equal only for equal requests."""
         numbers = (self.amount_msat, self.fee_limit_msat, self.cltv_limit, self.timeout_seconds, self.max_parts)
         return _digest("pay", self.invoice.lower(), numbers)
 
     def resolved(self, invoice: Bolt11Invoice, settings: LightningSettings) -> Pay:
-        """The payment with every limit.
+        """Return the payment with every limit set.
 
         Args:
             invoice: ``self.invoice``, decoded.
-            settings: where limits come from that the request leaves open.
+            settings: supplies the limits that are None.
 
         Raises:
-            InvalidAmount: no amount is given, neither here nor in the invoice, or two that differ.
-            FundsRulesError: the invoice's own final delta is above what the network's settings allow.
+            InvalidAmount: neither the request nor the invoice has an amount, or the two differ.
+            FundsRulesError: the invoice's final delta is above the network's limit.
         """
         amount_msat = self._amount_msat(invoice)
         return Pay(
@@ -91,7 +91,7 @@ class PaymentRequest:
                 raise InvalidAmount(
                     "the invoice leaves the amount to the payer",
                     protocol=LIGHTNING,
-                    remedy="say how much, or ask the payee for an invoice with an amount",
+                    remedy="give an amount, or ask the payee for an invoice with an amount",
                 )
             return self.amount_msat
         if self.amount_msat not in (None, invoice.amount_msat):
@@ -104,16 +104,16 @@ class PaymentRequest:
 
 @dataclass(frozen=True, slots=True)
 class KeysendRequest:
-    """A node to be paid that made no invoice, and the payer's limits; what is None comes from the settings.
+    """A node to pay without an invoice, and the payer's limits. A limit that is None is taken from the settings.
 
-    The payer draws the preimage, so having it shows to nobody that the payee delivered anything for the payment.
+    The payer draws the preimage, so the preimage does not prove that the payee delivered anything.
 
     Args:
         payee: the node's public key, 33 bytes.
         amount_msat: millisatoshi.
-        fee_limit_msat: most that routing may cost; 0 takes only routes without fees.
-        cltv_limit: most blocks that the money may be locked; more than the 80 + 3 of the last hop.
-        timeout_seconds: how long the node looks for routes. A payment that is under way by then goes on.
+        fee_limit_msat: maximum routing fee; 0 allows only routes without fees.
+        cltv_limit: maximum blocks for which the money is locked; more than the 80 + 3 of the last hop.
+        timeout_seconds: seconds for which the node looks for routes. A payment that is under way then continues.
     """
 
     payee: bytes
@@ -123,26 +123,26 @@ class KeysendRequest:
     timeout_seconds: int | None = None
 
     def __post_init__(self) -> None:
-        _check_least(self, fee_limit_msat=0, cltv_limit=1, timeout_seconds=1)
+        _check_minimums(self, fee_limit_msat=0, cltv_limit=1, timeout_seconds=1)
         checked_amount(self.amount_msat, what="amount_msat")
         try:
             key = PublicKey(self.payee)
         except ValueError:
-            raise FormatError("the payee is no public key of a node", protocol=LIGHTNING) from None
+            raise FormatError("the payee is not the public key of a node", protocol=LIGHTNING) from None
         if key.format() != self.payee:
             raise FormatError("a node's public key has 33 bytes", protocol=LIGHTNING)
 
     def digest(self) -> str:
-        """What was asked for, in 64 hexadecimal digits: the same for the same request only."""
+        """Identify the request, in 64 hexadecimal digits; equal only for equal requests."""
         numbers = (self.amount_msat, self.fee_limit_msat, self.cltv_limit, self.timeout_seconds)
         return _digest("keysend", self.payee.hex(), numbers)
 
     def resolved(self, preimage: Preimage, settings: LightningSettings) -> Keysend:
-        """The payment with every limit.
+        """Return the payment with every limit set.
 
         Args:
-            preimage: one that nobody knows yet.
-            settings: where limits come from that the request leaves open.
+            preimage: a new secret.
+            settings: supplies the limits that are None.
         """
         return Keysend(
             payee=self.payee,
@@ -155,49 +155,58 @@ class KeysendRequest:
 
 
 LightningTransaction: TypeAlias = PaymentRequest | KeysendRequest | str
-"""What can be submitted; a text is an invoice."""
+"""What ``submit_transaction_async`` takes. A text is an invoice."""
 
 
-# A payment's invoice is read several times on its way, and a signature is recovered each time.
-@lru_cache(maxsize=1024)
-def decode_invoice(text: str) -> Bolt11Invoice:
-    """Decode what a caller gave as an invoice.
+def msat(amount: int) -> int:
+    """Convert an amount of satoshi to millisatoshi.
 
     Raises:
-        FormatError: it is none.
+        InvalidAmount: it is not a positive ``int``.
+    """
+    return rescaled(checked_amount(amount), BTC.decimals, MSAT_DECIMALS)
+
+
+# The invoice of a payment is decoded several times, and each time its signature is recovered.
+@lru_cache(maxsize=1024)
+def decode_invoice(text: str) -> Bolt11Invoice:
+    """Decode an invoice given by a caller.
+
+    Raises:
+        FormatError: it is not an invoice.
     """
     if len(text) == 66 and text[:2] in {"02", "03"}:
         raise FormatError(
             "this is a node's public key, not an invoice",
             protocol=LIGHTNING,
-            remedy="submit a KeysendRequest, or transfer an amount to the key",
+            remedy="submit a KeysendRequest, or use transfer_asset with the key",
         )
     return bolt11.decode(text)
 
 
 def check_payable(pay: Pay, invoice: Bolt11Invoice, *, prefix: str, own_key: bytes, now: float) -> None:
-    """Check what must hold whenever this invoice is about to be paid.
+    """Check the rules for a payment to an invoice.
 
     Args:
-        pay: what would be sent.
+        pay: the payment.
         invoice: ``pay.invoice``, decoded.
-        prefix: of the own node's network.
-        own_key: of the own node, 33 bytes.
-        now: unix seconds by the own node's clock.
+        prefix: of the payer's network, as in invoices.
+        own_key: key of the payer's node, 33 bytes.
+        now: unix seconds by the clock of the payer's node.
 
     Raises:
-        FundsRulesError: a sentence that says what is wrong; nothing may be sent.
+        FundsRulesError: a rule is broken; the payment must not be sent.
     """
     _refuse(pay, _problem(pay, invoice, prefix, own_key, now))
 
 
 def check_keysend(keysend: Keysend, *, own_key: bytes) -> None:
-    """Check what must hold whenever this node is about to be paid.
+    """Check the rules for a payment to a node's key.
 
     Raises:
-        FundsRulesError: a sentence that says what is wrong; nothing may be sent.
+        FundsRulesError: a rule is broken; the payment must not be sent.
     """
-    own = "the payee is the own node" if keysend.payee == own_key else None
+    own = "the payee is your own node" if keysend.payee == own_key else None
     _refuse(keysend, own or _cltv_problem(keysend.cltv_limit, KEYSEND_FINAL_CLTV_DELTA))
 
 
@@ -210,32 +219,32 @@ def _problem(pay: Pay, invoice: Bolt11Invoice, prefix: str, own_key: bytes, now:
     if invoice.prefix != prefix:
         return f"the invoice is for the network {invoice.prefix!r}, the node is on {prefix!r}"
     if invoice.is_ambiguous:
-        return "the invoice has a field twice that may come once: readers differ in which of them they take"
+        return "the invoice repeats a field that must not be repeated, and readers differ in which one they use"
     if invoice.payment_hash != pay.payment_hash:
         return "the invoice has another payment hash"
     if invoice.amount_msat not in (None, pay.amount_msat):
-        return f"the invoice is over {invoice.amount_msat} msat, not {pay.amount_msat}"
+        return f"the invoice asks for {invoice.amount_msat} msat, not {pay.amount_msat}"
     if invoice.payee == own_key:
-        return "the invoice is the own node's"
+        return "the invoice is from your own node"
     if invoice.has_blinded_paths:
-        # lnd builds such a payment with the path's delta, whatever the CLTV limit, and its signer says nothing.
-        return "the invoice has blinded paths: how long its payment is locked could not be bounded"
+        # lnd uses the delta of the path regardless of the CLTV limit, and no signature covers that delta.
+        return "the invoice has blinded paths, so the time for which its payment is locked has no limit"
     if invoice.is_amp:
-        return "the invoice is for atomic multi-path payments: the payer would choose the preimage"
+        return "the invoice is for atomic multi-path payments, whose preimage the payer chooses"
     if now + pay.timeout_seconds > invoice.expires_at:
-        return "the invoice expires too soon: it could be over while the payment is on its way"
+        return "the invoice expires too soon: it could expire while the payment is under way"
     return _cltv_problem(pay.cltv_limit, invoice.min_final_cltv_expiry_delta)
 
 
 def _cltv_problem(cltv_limit: int, final_cltv_delta: int) -> str | None:
     least = final_cltv_delta + LND_CLTV_PADDING
-    if least < cltv_limit <= MOST_CLTV_BLOCKS:
+    if least < cltv_limit <= MAX_CLTV_BLOCKS:
         return None
-    return f"the CLTV limit of {cltv_limit} blocks is not between {least + 1} and {MOST_CLTV_BLOCKS}"
+    return f"the CLTV limit of {cltv_limit} blocks is not between {least + 1} and {MAX_CLTV_BLOCKS}"
 
 
 def _fee_limit(given: int | None, amount_msat: int, settings: LightningSettings) -> int:
-    # Rounded up: a limit of nothing would refuse every route but a direct channel.
+    # Rounded up: a limit of 0 would allow only routes without fees.
     return -(-amount_msat * settings.fee_limit_ppm // _MILLION) if given is None else given
 
 
@@ -243,11 +252,11 @@ def _cltv_limit(given: int | None, final_cltv_delta: int, settings: LightningSet
     return cltv_limit_for(final_cltv_delta, settings.timelocks) if given is None else given
 
 
-def _check_least(request: PaymentRequest | KeysendRequest, **least: int) -> None:
-    for name, lowest in least.items():
+def _check_minimums(request: PaymentRequest | KeysendRequest, **minimums: int) -> None:
+    for name, minimum in minimums.items():
         value = getattr(request, name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < lowest):
-            raise InvalidRequest(f"{name} must be an int of at least {lowest}", protocol=LIGHTNING)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < minimum):
+            raise InvalidRequest(f"{name} must be an int of at least {minimum}", protocol=LIGHTNING)
 
 
 def _digest(kind: str, payee: str, numbers: Sequence[int | None]) -> str:

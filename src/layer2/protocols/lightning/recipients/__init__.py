@@ -1,1 +1,1 @@
-"""Whom to pay: what people write down or scan, and how it becomes an invoice."""
+"""Recipients of payments: texts that users enter or scan, and how they become invoices."""

@@ -1,8 +1,8 @@
-"""LNURL-pay (LUD-06): from a service's URL, or a Lightning address (LUD-16), to an invoice that may be paid.
+"""LNURL-pay (LUD-06): gets an invoice from a service's URL or a Lightning address (LUD-16).
 
-Two GET requests. The service learns the amount and the address that the requests come from, and nothing else. It is a
-stranger who names URLs that are then asked from inside the operator's network, so: https only, no redirects, public
-addresses only, no cookies, little text and little time.
+It takes two GET requests. The service learns the amount and the sender's IP address only. Its URLs are untrusted and
+are requested from inside the operator's network. Therefore: https only, public addresses only, no redirects, no
+cookies, and limits on size and time.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from layer2.net.http_client import is_this_machine
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.recipients.public_addresses import PublicSockets
 from layer2.protocols.lightning.recipients.recipient import Lnurl
-from layer2.protocols.lightning.recipients.resolver import StrangersResolver
+from layer2.protocols.lightning.recipients.resolver import UntrustedNamesResolver
 
 __all__ = ["LnurlPay"]
 
-MOST_BYTES: Final = 256 * 1024
-"""Of one answer. LUD-06 lets metadata hold an image of 136,536 characters."""
+MAX_BYTES: Final = 256 * 1024
+"""Limit of one answer. LUD-06 allows metadata with an image of 136,536 characters."""
 _HEADERS: Final = {"Accept": "application/json", "Accept-Encoding": "identity"}
 
 
@@ -45,11 +45,11 @@ class LnurlPay:
     """Gets invoices from services.
 
     Args:
-        prefix: of the own node's network, as invoices name it.
-        this_machine_too: whether services on loopback addresses are asked, by http too and at any port. For tests.
-        seconds: within which both requests must be answered.
-        resolver: what looks names up; None is the system's, on threads of its own. It is closed with this.
-        authorities: what certificates are checked with; None is the system's.
+        prefix: of the payer's network, as in invoices.
+        this_machine_too: whether services on loopback addresses are allowed, also by http and at any port. For tests.
+        seconds: time limit for both requests.
+        resolver: looks names up; None is the system's resolver on its own threads. It is closed with this object.
+        authorities: verifies certificates; None is the system's authorities.
     """
 
     def __init__(
@@ -64,33 +64,33 @@ class LnurlPay:
         self._prefix = prefix
         self._this_machine_too = this_machine_too
         self._seconds = seconds
-        self._resolver = StrangersResolver() if resolver is None else resolver
+        self._resolver = UntrustedNamesResolver() if resolver is None else resolver
         self._authorities = authorities
 
     async def aclose(self) -> None:
-        """Let the threads go that names are looked up on."""
+        """Close the resolver."""
         await self._resolver.close()
 
     async def invoice(self, payee: Lnurl | LightningAddress, amount_msat: int) -> Bolt11Invoice:
         """Ask the service for an invoice over exactly this amount.
 
         Returns:
-            An invoice of the own network over ``amount_msat`` whose description hash is that of the service's metadata.
-            It is the domain's owner who is believed as to whose it is.
+            An invoice on the payer's network over ``amount_msat``, with the hash of the service's metadata as its
+            description hash. Nothing but the service itself shows that the payee is the right one.
 
         Raises:
-            FormatError: the URL is not one that may be asked.
-            InvalidAmount: the service does not take this amount.
-            NodeUnreachable, AuthenticationFailed: there is no such service, or none that may be asked.
-            NodeRefused: its own words.
-            BadAnswer: it does not keep to LUD-06. Nothing may be paid.
+            FormatError: the URL is not allowed.
+            InvalidAmount: the service does not accept this amount.
+            NodeUnreachable, AuthenticationFailed: the service cannot be reached, or its address is not allowed.
+            NodeRefused: the service refused, with its reason.
+            BadAnswer: the service violates LUD-06; nothing must be paid.
         """
         url = self._first_url(payee)
         try:
             async with asyncio.timeout(self._seconds):
                 return await self._ask(url, payee, amount_msat)
         except TimeoutError:
-            raise _of(NodeUnreachable, url, f"no answer within {self._seconds:g} s") from None
+            raise _error(NodeUnreachable, url, f"no answer within {self._seconds:g} s") from None
 
     async def _ask(self, url: ServiceUrl, payee: Lnurl | LightningAddress, amount_msat: int) -> Bolt11Invoice:
         sockets = PublicSockets(this_machine_too=self._this_machine_too)
@@ -111,8 +111,8 @@ class LnurlPay:
             offer = self._read_offer(await _get(session, sockets, url), url, payee)
             if not offer.least_msat <= amount_msat <= offer.most_msat:
                 raise InvalidAmount(
-                    f"the LNURL service at {url.host} takes from {offer.least_msat} to {offer.most_msat} msat; "
-                    f"the transfer is over {amount_msat} msat",
+                    f"the LNURL service at {url.host} accepts {offer.least_msat} to {offer.most_msat} msat; "
+                    f"the transfer is of {amount_msat} msat",
                     protocol=LIGHTNING,
                 )
             callback = self._callback(offer, url, amount_msat)
@@ -125,47 +125,47 @@ class LnurlPay:
             text = f"{scheme}://{payee.domain}/.well-known/lnurlp/{payee.name}"
         else:
             text = payee.url
-        url, problem = self._judged(text)
+        url, problem = self._allowed(text)
         if url is None:
             raise FormatError(f"the recipient's URL {problem}", protocol=LIGHTNING)
         return url
 
     def _callback(self, offer: PayOffer, asked: ServiceUrl, amount_msat: int) -> ServiceUrl:
-        url, problem = self._judged(lnurl.with_amount(offer.callback, amount_msat))
+        url, problem = self._allowed(lnurl.with_amount(offer.callback, amount_msat))
         if url is None:
-            raise _of(BadAnswer, asked, f"the callback that it names {problem}")
+            raise _error(BadAnswer, asked, f"its callback URL {problem}")
         return url
 
-    def _judged(self, text: str) -> tuple[ServiceUrl | None, str]:
-        """The URL where it may be asked, and otherwise why not."""
+    def _allowed(self, text: str) -> tuple[ServiceUrl | None, str]:
+        """Return the URL if it is allowed, otherwise None and the reason."""
         try:
             url = lnurl.read_url(text)
         except FormatError:
-            return None, "is not one of a web service"
+            return None, "is not the URL of a web service"
         if url.has_user:
-            return None, "has a user or a password in it"
+            return None, "contains a user name or a password"
         if url.is_onion:
-            return None, "leads to an onion address, which is not reached in this version"
+            return None, "leads to an onion address, which this version does not support"
         if self._this_machine_too and is_this_machine(url.host):
             return url, ""
         if url.scheme != "https":
             return None, "is not https"
         if url.port != 443:
-            return None, f"leads to port {url.port}; only 443 is asked"
+            return None, f"leads to port {url.port}; only 443 is allowed"
         return url, ""
 
     def _read_offer(self, data: bytes, url: ServiceUrl, payee: Lnurl | LightningAddress) -> PayOffer:
         try:
             offer = lnurl.read_offer(data)
         except FormatError as error:
-            raise _of(BadAnswer, url, error.message) from error
+            raise _error(BadAnswer, url, error.message) from error
         if isinstance(offer, ServiceError):
             raise _refusal(url, offer)
         if isinstance(payee, LightningAddress) and offer.identifiers:
             names = {identifier.lower() for identifier in offer.identifiers}
-            # A tag is the payee's own affair, and may be left out.
+            # The service may leave out the tag of an address.
             if not names & {str(payee), str(payee.without_tag)}:
-                raise _of(BadAnswer, url, f"it answers as {printable(offer.identifiers[0])}, not as {payee}")
+                raise _error(BadAnswer, url, f"it answers for {printable(offer.identifiers[0])}, not for {payee}")
         return offer
 
     def _read_invoice(self, data: bytes, url: ServiceUrl, offer: PayOffer, amount_msat: int) -> Bolt11Invoice:
@@ -175,52 +175,52 @@ class LnurlPay:
                 raise _refusal(url, text)
             invoice = bolt11.decode(text)
         except FormatError as error:
-            raise _of(BadAnswer, url, error.message) from error
+            raise _error(BadAnswer, url, error.message) from error
         if invoice.prefix != self._prefix:
-            raise _of(BadAnswer, url, f"its invoice is for the network {invoice.prefix!r}, not {self._prefix!r}")
+            raise _error(BadAnswer, url, f"its invoice is for the network {invoice.prefix!r}, not {self._prefix!r}")
         if invoice.amount_msat != amount_msat:
-            asked = "leaves the amount open" if invoice.amount_msat is None else f"is over {invoice.amount_msat} msat"
-            raise _of(BadAnswer, url, f"its invoice {asked}; {amount_msat} msat were asked for")
+            asked = "has no amount" if invoice.amount_msat is None else f"is over {invoice.amount_msat} msat"
+            raise _error(BadAnswer, url, f"its invoice {asked}; {amount_msat} msat were requested")
         if invoice.description_hash != offer.description_hash:
-            raise _of(BadAnswer, url, "its invoice is not bound to what it said that is paid for (metadata)")
+            raise _error(BadAnswer, url, "its invoice does not have the hash of the metadata")
         return invoice
 
 
 async def _get(session: aiohttp.ClientSession, sockets: PublicSockets, url: ServiceUrl) -> bytes:
-    """The body of an answer. Its status and headers mean nothing (LUD-01), but a redirect is not followed."""
+    """Return the body of an answer. Status and headers have no meaning (LUD-01), except that redirects are refused."""
     try:
         async with session.get(URL(url.text, encoded=True), allow_redirects=False) as response:
             if 300 <= response.status < 400:
-                raise _of(BadAnswer, url, "it redirects to somewhere else, which is not followed")
+                raise _error(BadAnswer, url, "it redirects, which is not followed")
             body = bytearray()
             async for part in response.content.iter_any():
                 body += part
-                if len(body) > MOST_BYTES:
+                if len(body) > MAX_BYTES:
                     response.close()
-                    raise _of(BadAnswer, url, f"its answer is longer than {MOST_BYTES} bytes")
+                    raise _error(BadAnswer, url, f"its answer is longer than {MAX_BYTES} bytes")
             return bytes(body)
-    # An error of aiohttp is not kept as the cause: it holds the URL, which may hold what only the payer should know.
+    # aiohttp's error is not kept as the cause: it has the URL, which may contain a secret of the payer.
     except aiohttp.ClientConnectorCertificateError:
-        raise _of(AuthenticationFailed, url, "its certificate is not one that is trusted") from None
+        raise _error(AuthenticationFailed, url, "its certificate is not trusted") from None
     except aiohttp.ClientConnectorError as error:
         if sockets.has_refused:
-            raise _never(url, "it is at an address that is not public, which is not asked") from None
+            raise _permanent_error(url, "its address is not public, so it is not contacted") from None
         problem = f"no connection ({printable(error.strerror or type(error).__name__)})"
-        raise _of(NodeUnreachable, url, problem) from None
+        raise _error(NodeUnreachable, url, problem) from None
     except ValueError:
-        # A host that no name can have, such as a wrong internationalized one.
-        raise _never(url, "its URL does not name a host as the web does") from None
+        # The host cannot be a name, for example a wrong internationalized one.
+        raise _permanent_error(url, "the host in its URL is not valid") from None
     except (aiohttp.ClientError, OSError) as error:
-        raise _of(NodeUnreachable, url, f"the connection broke ({type(error).__name__})") from None
+        raise _error(NodeUnreachable, url, f"the connection broke ({type(error).__name__})") from None
 
 
-def _of(kind: type[NodeError], url: ServiceUrl, problem: str) -> NodeError:
-    # The host alone is named: path and query may hold what only the payer should know.
+def _error(kind: type[NodeError], url: ServiceUrl, problem: str) -> NodeError:
+    # Only the host is shown: path and query may contain a secret of the payer.
     return kind(f"the LNURL service at {url.host}: {problem}", protocol=LIGHTNING, operation="LNURL-pay")
 
 
-def _never(url: ServiceUrl, problem: str) -> NodeError:
-    error = _of(NodeUnreachable, url, problem)
+def _permanent_error(url: ServiceUrl, problem: str) -> NodeError:
+    error = _error(NodeUnreachable, url, problem)
     error.retryable = False
     return error
 

@@ -1,7 +1,7 @@
-"""Which addresses belong to the public internet, judged at the moment of connecting.
+"""Connections to public addresses only, checked when a socket is made.
 
-What a stranger's URL leads to is asked from inside the operator's own network. So it is not the name that is judged,
-nor the first answer about it, but each address that a socket is about to be connected to.
+A URL from an untrusted text is requested from inside the operator's network. A check of the name, or of one DNS answer,
+would not be safe, so every address is checked when a socket is about to connect to it.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ _NAT64: Final = IPv6Network("64:ff9b::/96")
 
 
 def is_public(address: str) -> bool:
-    """Whether an address is one of the public internet.
+    """Whether an address belongs to the public internet.
 
-    ``ipaddress.is_global`` is not enough: some versions of it take 6to4, and all take translated addresses (NAT64), for
-    global, which lead to whatever IPv4 address is inside. Here a mapped or translated IPv4 address is judged as itself
-    (RFC 4291, 2.5.5.2; RFC 6052), and of IPv6 only allocated unicast counts, without tunnels.
+    ``ipaddress.is_global`` is not enough: it accepts translated addresses (NAT64), and in some versions 6to4. Both lead
+    to the IPv4 address inside. Here a mapped or translated IPv4 address is checked as IPv4 (RFC 4291, 2.5.5.2;
+    RFC 6052), and of IPv6 only allocated unicast is public, without tunnels.
 
     Sources: IANA's special-purpose address registries (RFC 6890), RFC 3056, RFC 7526, RFC 9637.
     """
@@ -61,7 +61,7 @@ def is_public(address: str) -> bool:
 
 
 class PublicSockets:
-    """Makes sockets (for aiohttp's connector) for public addresses alone.
+    """A socket factory for aiohttp's connector that refuses addresses that are not public.
 
     Args:
         this_machine_too: whether loopback addresses are allowed, for tests.
@@ -70,7 +70,7 @@ class PublicSockets:
     def __init__(self, *, this_machine_too: bool) -> None:
         self._this_machine_too = this_machine_too
         self.has_refused = False
-        """Whether some address was not allowed."""
+        """Whether an address was refused."""
 
     def __call__(self, info: AddrInfoType) -> socket.socket:
         family, kind, protocol, _, (address, *_) = info

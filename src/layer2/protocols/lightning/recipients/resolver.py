@@ -1,7 +1,7 @@
-"""Looking up names that strangers choose, without holding up those of the operator's own nodes.
+"""DNS look-ups of names from untrusted texts, separate from those of the operator's own nodes.
 
-A name server that does not answer holds a thread for longer than anyone waits for it, and the event loop has few
-threads. So these look-ups have threads of their own.
+A name server without an answer blocks a thread for longer than a caller waits, and the event loop has few threads. So
+these look-ups use their own threads.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Final
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-__all__ = ["StrangersResolver"]
+__all__ = ["UntrustedNamesResolver"]
 
 _THREADS: Final = 4
 
 
-class StrangersResolver(AbstractResolver):
-    """The system's resolver, for aiohttp, on threads that nothing else needs."""
+class UntrustedNamesResolver(AbstractResolver):
+    """The system's resolver for aiohttp, on its own threads."""
 
     def __init__(self) -> None:
         self._threads: ThreadPoolExecutor | None = None
@@ -28,6 +28,7 @@ class StrangersResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
+        """See ``AbstractResolver``."""
         if self._threads is None:
             self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="layer2-lnurl-names")
         look_up = partial(
@@ -47,7 +48,7 @@ class StrangersResolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Let the threads go. A look-up that hangs ends by itself."""
+        """Shut the threads down without waiting for look-ups that hang."""
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
             self._threads = None

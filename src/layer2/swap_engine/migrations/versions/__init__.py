@@ -1,1 +1,1 @@
-"""One file for each revision."""
+"""One module for each revision."""

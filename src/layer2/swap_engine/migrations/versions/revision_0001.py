@@ -10,6 +10,7 @@ down_revision = None
 
 
 def upgrade() -> None:
+    """Create all tables."""
     _make_swaps()
     op.create_table(
         "intents",
@@ -71,7 +72,7 @@ def _make_swaps() -> None:
     )
     op.create_index("ix_swaps_payment_hash", "swaps", ["payment_hash"])
     op.create_index("ix_swaps_is_final", "swaps", ["is_final"])
-    # A swap that is abandoned gives its key and its quote back.
+    # An abandoned swap releases its key and its quote.
     held = sa.text("holds_key")
     op.create_index("uq_swaps_key", "swaps", ["role", "idempotency_key"], unique=True, sqlite_where=held)
     op.create_index("uq_swaps_quote", "swaps", ["role", "quote_id"], unique=True, sqlite_where=held)

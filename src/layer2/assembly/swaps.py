@@ -1,0 +1,107 @@
+"""The parts that carry out the swaps of a configuration: its layers, its journal and the runner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from layer2.assembly.clients import Client, open_clients
+from layer2.assembly.joining import JoiningLegs
+from layer2.assembly.owners import check_owners, owners_of
+from layer2.config import LayerSettings
+from layer2.legs.timelock_settings import TimelockSettings
+from layer2.model.layers import Layer2ProtocolType
+from layer2.ports.clock import Clock
+from layer2.ports.journal import SendRecords, SwapRecord
+from layer2.ports.legs import HtlcLayer
+from layer2.ports.signing import PreimageSource
+from layer2.proofs.model import TransferProof
+from layer2.swap_engine.runner import SwapRunner
+from layer2.swap_engine.surroundings import SwapStore
+
+if TYPE_CHECKING:
+    from layer2.swap_engine.journal import SqliteJournal
+
+__all__ = ["Layers", "make_runner", "open_journal", "open_layers"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """The configured layers: the client of each, and its part in swaps, which joins when its node is up."""
+
+    clients: Mapping[Layer2ProtocolType, Client]
+    legs: Mapping[Layer2ProtocolType, JoiningLegs]
+
+
+def open_layers(config: LayerSettings, sends: SendRecords, clock: Clock, closing: AsyncExitStack) -> Layers:
+    """Create the clients of all configured layers and their parts in swaps. No node is asked.
+
+    Args:
+        sends: the durable record of single sends.
+        closing: closes them, the parts in swaps before the clients.
+
+    Raises:
+        ConfigurationError, SignerError: as ``open_clients``.
+    """
+    clients = open_clients(config, sends, clock)
+    for client in clients.values():
+        closing.push_async_callback(client.aclose)
+    legs = {layer: JoiningLegs(client) for layer, client in clients.items()}
+    for each in legs.values():
+        closing.push_async_callback(each.aclose)
+    return Layers(clients, legs)
+
+
+async def open_journal(
+    config: LayerSettings, closing: AsyncExitStack, *, seed_fingerprint: str | None = None, act: bool = False
+) -> SqliteJournal:
+    """Open the journal of a configuration and check that its swaps belong to the configuration.
+
+    Args:
+        closing: closes the journal.
+        seed_fingerprint: ``SeedPreimages.fingerprint``; None if there is no swap seed.
+        act: take the guard that lets only one process act on the journal.
+
+    Raises:
+        ConfigurationError: code ``journal_owner``, as ``check_owners``.
+        SignerError: an account's key cannot be read.
+        JournalBusy: ``act`` is set, and another process acts on the journal.
+        JournalError: the journal cannot be read or written.
+    """
+    # The database library is loaded when a journal is opened, not when this module is imported.
+    from layer2.swap_engine.journal import SqliteJournal
+
+    owners = owners_of(config, seed_fingerprint)
+    journal = await SqliteJournal.open(config.journal.path)
+    closing.push_async_callback(journal.aclose)
+    if act:
+        await journal.act()
+    await check_owners(journal, owners)
+    return journal
+
+
+def make_runner(
+    journal: SwapStore,
+    legs: Mapping[Layer2ProtocolType, HtlcLayer],
+    preimages: PreimageSource | None,
+    rules: TimelockSettings,
+    clock: Clock,
+    on_change: Callable[[SwapRecord], None] | None = None,
+) -> SwapRunner:
+    """Create the runner that drives the swaps of a journal and stores their proofs. Close it with ``aclose``.
+
+    Args:
+        preimages: the taker's preimages; None for a provider.
+        on_change: called with every new version of a swap.
+    """
+    return SwapRunner(
+        journal,
+        legs,
+        preimages,
+        rules,
+        clock,
+        on_change,
+        make_proof=lambda terms, source, destination: TransferProof(terms, source, destination).to_bytes(),
+    )

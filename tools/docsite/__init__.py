@@ -1,0 +1,1 @@
+"""Builds the documentation's site and draws its diagrams."""
