@@ -129,6 +129,8 @@ def test_resume_goes_on_without_a_layer_that_is_down_and_not_needed(home: Path) 
 
 
 def test_resume_without_a_layer_that_is_needed_ends_open_and_the_transfer_goes_on_later(home: Path) -> None:
+    # What another test left open would be listed too.
+    assert layer2_here("resume", "--timeout", "100", "--json", cwd=home).status == 0
     transfer_id = begun(home, "20000", "lightning", "bob")
     no_bob = config(home, "no-bob.toml", ("bob", "rpc_url", f'"{DEAD}"'))
     away = layer2_here("resume", "--config", no_bob, "--timeout", "2", "--json", cwd=home)

@@ -73,7 +73,7 @@ async def test_an_lnd_that_was_killed_is_started_again_with_its_channel_and_the_
     assert (information["identity_pubkey"], information["block_height"]) == (party.lightning.node_key, height)
     assert await channel_is_active(party, session)
     assert await channel_is_active(other, session)
-    with pytest.raises(NodeRefused, match="runs"):
+    with pytest.raises(NodeRefused, match="is already running"):
         await control.start_lightning(who)
     assert devnet.status(Path(network.directory)).network == network
     assert all(is_running for _, is_running in devnet.status(Path(network.directory)).processes)

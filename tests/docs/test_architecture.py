@@ -13,7 +13,7 @@ def test_the_picture_of_the_packages_is_drawn_from_the_imports() -> None:
     assert packages.FILE.read_text() == packages.picture(), "python -m tools.docsite.packages"
 
 
-def test_no_package_imports_one_above_it_for_typing_either() -> None:
+def test_no_package_imports_one_above_it() -> None:
     names = packages.order()
     upward = {
         (name, other) for name in names for other in packages.imports(name) if names.index(other) < names.index(name)

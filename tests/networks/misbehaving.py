@@ -38,7 +38,7 @@ def dies(moment: str) -> str:
     Args:
         moment: ``written:STATE``: the state and its intents are durable, and nothing was sent;
             ``before:VERB``: the act is durable as leaving, and nothing was sent;
-                ``after:VERB``: the act was sent, and its result is not recorded.
+            ``after:VERB``: the act was sent, and its result is not recorded.
     """
     return f"dies@{moment}"
 

@@ -145,8 +145,8 @@ class Swaps:
     # Balances
 
     async def money(self) -> Money:
-        """Read the balances from both parties' nodes when their channel is quiet, because payments of an earlier test may
-        still be in flight.
+        """Read the balances from both parties' nodes when their channel is quiet, because payments of an earlier test
+        may still be in flight.
         """
         async with self._clients() as parties:
 

@@ -246,7 +246,7 @@ def changed_terms(draw: st.DrawFn) -> tuple[Agreement, Terms]:
     made = draw(st.sampled_from(list(MADE.values())))
     side = draw(st.sampled_from(["terms", "source", "destination"]))
     part: Any = made.terms if side == "terms" else getattr(made.terms, side)
-    names = [field.name for field in fields(part) if field.name not in ("source", "destination")]
+    names = [field.name for field in fields(part) if field.init and field.name not in ("source", "destination")]
     name = draw(st.sampled_from(names))
     value = draw(_altered(getattr(part, name)).filter(lambda new: new != getattr(part, name)))
     if side == "terms":

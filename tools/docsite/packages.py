@@ -32,7 +32,7 @@ def order() -> list[str]:
 
 
 def imports(package: str) -> set[str]:
-    """The other packages that a package imports, at load or for typing."""
+    """The other packages that a package imports when it is loaded."""
     path = SOURCE / package
     files = path.rglob("*.py") if path.is_dir() else [path.with_suffix(".py")]
     found = {name for file in files for name in _imported(file)}
@@ -47,11 +47,19 @@ def picture() -> str:
 
 
 def _imported(file: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in _walked(ast.parse(file.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module is not None and node.module.startswith("layer2."):
             yield node.module.split(".")[1]
         elif isinstance(node, ast.ImportFrom) and node.module == "layer2":
             yield from (alias.name for alias in node.names if (SOURCE / alias.name).is_dir())
+
+
+def _walked(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node, but nothing below ``if TYPE_CHECKING``."""
+    yield tree
+    for child in ast.iter_child_nodes(tree):
+        if not (isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING"):
+            yield from _walked(child)
 
 
 def _shapes(names: list[str]) -> Iterator[str]:

@@ -214,10 +214,9 @@ def _problem(report: ProofReport) -> tuple[Layer2Error | None, ExitStatus | None
             problem.remedy = "use --node, or --trusted-header with a block that you know is on the chain"
             return problem, ExitStatus.ACTION_NEEDED
         case ProofOutcome.COMPLETED if not report.provider_is_known:
-            signer = report.terms.provider.hex()
-            problem = ProofUndecided(f"anyone could have signed the terms: you did not name the signer {signer}")
+            problem = ProofUndecided("anyone could have signed the terms: you did not name their signer")
             problem.retryable = False
-            problem.remedy = f"if you know that this key is the provider's: --provider {signer}"
+            problem.remedy = f"if you know that this key is the provider's: --provider {report.terms.provider.hex()}"
             return problem, ExitStatus.ACTION_NEEDED
         case ProofOutcome.COMPLETED:
             return None, None

@@ -37,7 +37,7 @@ class BitcoinOffer(LegOffer):
     """A party's key on Bitcoin."""
 
     kind: ClassVar[str] = "bitcoin"
-    protocol: ClassVar[Layer2ProtocolType] = Layer2ProtocolType.BITCOIN
+    protocol: Layer2ProtocolType = field(default=Layer2ProtocolType.BITCOIN, init=False)
     counts_blocks: ClassVar[bool] = True
     pays_strangers: ClassVar[bool] = False
 
@@ -47,8 +47,7 @@ class BitcoinOffer(LegOffer):
     """33 bytes: the party's public key for this swap."""
     fee_floor: int
     """Minimum fee rate of the funding, in satoshi per 1,000 virtual bytes."""
-    # ``field()``: without it, dataclass would take the abstract property as the default.
-    finality: Finality = field()
+    finality: Finality
 
     @property
     def network_id(self) -> str:
@@ -140,7 +139,7 @@ class BitcoinLeg(Leg):
     """One output. Each party finds its outpoint on its own node."""
 
     kind: ClassVar[str] = "bitcoin"
-    protocol: ClassVar[Layer2ProtocolType] = Layer2ProtocolType.BITCOIN
+    protocol: Layer2ProtocolType = field(default=Layer2ProtocolType.BITCOIN, init=False)
     lapses: ClassVar[bool] = False
     is_repeatable: ClassVar[bool] = True
     payer_reclaims: ClassVar[bool] = True
@@ -166,8 +165,7 @@ class BitcoinLeg(Leg):
     """Confirmations that the payee waits for before it acts on the output."""
     fee_floor: int
     """Minimum fee rate of the funding, in satoshi per 1,000 virtual bytes."""
-    # ``field()``: without it, dataclass would take the abstract property as the default.
-    finality: Finality = field()
+    finality: Finality
 
     @property
     def network_id(self) -> str:

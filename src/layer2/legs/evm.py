@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar, Final, Self
 
 from layer2.contracts.htlc import HTLC_ADDRESS, HtlcLock
@@ -36,8 +36,7 @@ class EvmOffer(LegOffer):
     counts_blocks: ClassVar[bool] = False
     pays_strangers: ClassVar[bool] = False
 
-    # ``field()``: without it, dataclass would take the abstract property as the default.
-    protocol: Layer2ProtocolType = field()
+    protocol: Layer2ProtocolType
     chain_id: int
     contract: bytes
     """20 bytes: the HTLC contract."""
@@ -46,7 +45,7 @@ class EvmOffer(LegOffer):
     token_decimals: int
     account: bytes
     """20 bytes: payee of a source lock, payer of a destination lock."""
-    finality: Finality = field()
+    finality: Finality
 
     @property
     def network_id(self) -> str:
@@ -144,7 +143,7 @@ class EvmLeg(Leg):
     anyone_collects: ClassVar[bool] = True
     holds: ClassVar[str] = "locked"
 
-    protocol: Layer2ProtocolType = field()
+    protocol: Layer2ProtocolType
     chain_id: int
     contract: bytes
     """20 bytes."""
@@ -160,7 +159,7 @@ class EvmLeg(Leg):
     """20 bytes: the account that a claim pays, and the only one that may refund before the deadline."""
     deadline: int
     """Unix seconds on the chain's clock, from which anyone may refund."""
-    finality: Finality = field()
+    finality: Finality
 
     @property
     def network_id(self) -> str:

@@ -55,6 +55,10 @@ class LegOffer(ABC):
     """Whether the leg's deadline can be counted in Bitcoin's blocks."""
     pays_strangers: ClassVar[bool]
     """Whether the destination may pay a third party, which then makes the preimage."""
+    protocol: Layer2ProtocolType
+    """The layer."""
+    finality: Finality
+    """What the payee waits for before it acts on a funding."""
     __slots__ = ()
 
     def counts_blocks_with(self, other: LegOffer) -> bool:
@@ -63,18 +67,8 @@ class LegOffer(ABC):
 
     @property
     @abstractmethod
-    def protocol(self) -> Layer2ProtocolType:
-        """The layer."""
-
-    @property
-    @abstractmethod
     def network_id(self) -> str:
         """The layer's network: a chain id, or the prefix of BIP 173 or BOLT 11."""
-
-    @property
-    @abstractmethod
-    def finality(self) -> Finality:
-        """What the payee waits for before it acts on a funding."""
 
     @abstractmethod
     def with_finality(self, finality: Finality) -> Self:
@@ -163,22 +157,16 @@ class Leg(ABC):
     """Whether any party with the preimage can pay the payee."""
     holds: ClassVar[str]
     """How messages describe money in the leg: ``locked`` or ``in flight``."""
+    protocol: Layer2ProtocolType
+    """The layer."""
+    finality: Finality
+    """What the payee waits for before it acts on a funding."""
     __slots__ = ()
-
-    @property
-    @abstractmethod
-    def protocol(self) -> Layer2ProtocolType:
-        """The layer."""
 
     @property
     @abstractmethod
     def network_id(self) -> str:
         """As ``LegOffer.network_id``."""
-
-    @property
-    @abstractmethod
-    def finality(self) -> Finality:
-        """What the payee waits for before it acts on a funding."""
 
     @property
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final, Self
 
 from layer2.errors.base import FormatError, FundsRulesError, InvalidRequest, ProofRefused
@@ -41,8 +41,8 @@ class LightningOffer(LegOffer):
     """A party's Lightning node."""
 
     kind: ClassVar[str] = "lightning"
-    protocol: ClassVar[Layer2ProtocolType] = Layer2ProtocolType.LIGHTNING
-    finality: ClassVar[Finality] = Finality.FINALIZED
+    protocol: Layer2ProtocolType = field(default=Layer2ProtocolType.LIGHTNING, init=False)
+    finality: Finality = field(default=Finality.FINALIZED, init=False)
     counts_blocks: ClassVar[bool] = True
     pays_strangers: ClassVar[bool] = True
 
@@ -177,8 +177,8 @@ class LightningLeg(Leg):
     """One payment of one exact invoice."""
 
     kind: ClassVar[str] = "lightning"
-    protocol: ClassVar[Layer2ProtocolType] = Layer2ProtocolType.LIGHTNING
-    finality: ClassVar[Finality] = Finality.FINALIZED
+    protocol: Layer2ProtocolType = field(default=Layer2ProtocolType.LIGHTNING, init=False)
+    finality: Finality = field(default=Finality.FINALIZED, init=False)
     lapses: ClassVar[bool] = True
     is_repeatable: ClassVar[bool] = False
     payer_reclaims: ClassVar[bool] = False

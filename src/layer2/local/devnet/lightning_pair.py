@@ -100,7 +100,7 @@ class LightningPair:
         """Restart that party's lnd with the same data and ports.
 
         Returns when it accepts all commands. If both nodes run and their channel is open, it also waits until the
-                channel is active.
+        channel is active.
 
         Raises:
             InvalidRequest: the party is unknown, or its lnd is running already.

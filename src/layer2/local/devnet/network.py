@@ -61,7 +61,7 @@ def up(
 
     Raises:
         ConfigurationError: the nodes are not built, the system is not Linux, a devnet already runs in the directory,
-                or the directory holds other files.
+            or the directory holds other files.
         NodeError: the network did not become ready; all its processes have been ended.
     """
     require_linux()

@@ -111,7 +111,7 @@ async def start(
 
     Raises:
         NodeError: a node was not ready in time, refused a command, or ended by itself, also while the body runs.
-                The message names the node.
+            The message names the node.
     """
     children: list[Child] = []
     try:

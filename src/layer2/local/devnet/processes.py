@@ -125,8 +125,8 @@ def start(name: str, command: Sequence[str | Path], log: Path) -> Child:
 
 def stop(records: Iterable[ProcessRecord], *, grace: float) -> None:
     """End the recorded processes: terminate them, and kill those that run after the grace period.
-    
-        Returns when all have ended.
+
+    Returns when all have ended.
 
     Args:
         records: processes of the same user; those that have ended are ignored.

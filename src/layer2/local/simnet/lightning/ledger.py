@@ -42,7 +42,7 @@ __all__ = ["BLOCK_PADDING", "HOLD_EXPIRY_DELTA", "Ledger"]
 HOLD_EXPIRY_DELTA = 18
 """lnd's ``invoices.holdexpirydelta``."""
 FINAL_CLTV_REJECT_DELTA = 19
-"""The fewest remaining blocks with which lnd accepts an HTLC."""
+"""The minimum of remaining blocks with which lnd accepts an HTLC."""
 BLOCK_PADDING = 3
 """Blocks that lnd's sender adds to the invoice's final CLTV delta."""
 _UNACCOUNTABLE = {106_823: b"\x00"}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from layer2.errors import IdempotencyConflict, InvalidRequest, NodeUnreachable, Outcome
 from layer2.model.transactions import EvmTxId
+from layer2.ports.journal import SendRecord
 from layer2.protocols.evm.requests import EvmTransaction
 from layer2.protocols.evm.sending.account import EvmAccount, tx_id_of
 from layer2.protocols.evm.sending.history import REPLACES, SendHistory
@@ -114,23 +115,31 @@ class Submissions:
     async def _run(self, submission: Submission) -> EvmTxId:
         key = submission.idempotency_key
         record = None if key is None else await self._history.find(key)
-        if key is not None and record is not None:
-            self._check_same(key, record.request, submission.digest)
         if record is None:
-            signed = await self._signer.sign(submission.request, submission.measure)
-            submission.tx_id = tx_id_of(signed)
-            try:
-                record = await self._history.add(signed, key=key, request=submission.digest)
-            finally:
-                if record is None or record.tx_id != submission.tx_id:
-                    self._account.give_back([signed])
+            record = await self._sign(submission)
             if record.tx_id == submission.tx_id:
-                await self._account.send(signed)
-                return submission.tx_id
+                return EvmTxId(record.tx_id)
             # Another process recorded the same key first, so its transaction is the one to send.
+        elif key is not None:
+            self._check_same(key, record.request, submission.digest)
         submission.tx_id = EvmTxId(record.tx_id)
         submission.tx_id = await self._replacements.send_newest(record)
         return submission.tx_id
+
+    async def _sign(self, submission: Submission) -> SendRecord:
+        """Sign, record and send a new transaction; return its record, or the one that another process made first."""
+        signed = await self._signer.sign(submission.request, submission.measure)
+        submission.tx_id = tx_id_of(signed)
+        try:
+            record = await self._history.add(signed, key=submission.idempotency_key, request=submission.digest)
+        except BaseException:
+            self._account.give_back([signed])
+            raise
+        if record.tx_id == submission.tx_id:
+            await self._account.send(signed)
+        else:
+            self._account.give_back([signed])
+        return record
 
     def _check_key(self, key: str) -> None:
         if any("\ud800" <= letter <= "\udfff" for letter in key):
