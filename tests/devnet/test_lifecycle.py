@@ -20,7 +20,7 @@ from layer2.local.devnet.processes import ProcessRecord, load_records
 START_AND_WAIT = """
 import sys
 from pathlib import Path
-from layer2 import devnet
+from layer2.local import devnet
 devnet.up(Path(sys.argv[1]), with_parent=True)
 print("up", flush=True)
 sys.stdin.read()
