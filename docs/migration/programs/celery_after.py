@@ -35,7 +35,7 @@ def pay(self: Task, order: str, satoshi: int) -> str:
         quote = layers().quote_transfer_sync(BTC, satoshi, Layer2ProtocolType.BOB, Layer2ProtocolType.LIGHTNING)
         transfer = layers().start_transfer_sync(quote, idempotency_key=order)
     if not transfer.state.is_final:
-        raise self.retry(countdown=0.2)  # the thread is free meanwhile, and the transfer goes on
+        raise self.retry(countdown=0.2)  # the thread is free meanwhile, and the transfer continues
     return f"{order}: {transfer.state.value}"
 
 

@@ -85,7 +85,7 @@ class MockLayer2Manager(Layer2Manager):
 
         Args:
             ends: the state to which it goes. A state that is not final is kept until ``continue_transfer``.
-            after: seconds before it goes on from FUNDED, or from AGREED if it is to be abandoned.
+            after: seconds that it stays FUNDED, or AGREED if it is to be abandoned.
             reason: why it is refunded, abandoned or lost.
 
         Raises:
@@ -96,7 +96,7 @@ class MockLayer2Manager(Layer2Manager):
     def continue_transfer(
         self, transfer_id: str, ends: TransferState, *, after: float = 0.0, reason: str | None = None
     ) -> None:
-        """Let a transfer that is open go on to another state. Can be called from any thread.
+        """Let an open transfer reach another state. Can be called from any thread.
 
         Args:
             ends, after, reason: as in ``next_transfer``.

@@ -102,7 +102,7 @@ class Scripts:
         self._ends: dict[SwapId, TransferState] = {}
 
     def begin(self, swap_id: SwapId) -> asyncio.Queue[Script]:
-        """The scripts of a transfer that starts now, or that goes on after a restart."""
+        """The scripts of a transfer that starts now, or that resumes after a restart."""
         queue = self._queues.setdefault(swap_id, asyncio.Queue())
         first = self.coming.popleft() if self.coming else script(S.COMPLETED, 0.0, None)
         self._ends[swap_id] = first.ends

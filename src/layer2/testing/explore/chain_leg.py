@@ -216,7 +216,7 @@ class ChainLeg(LegWorld):
         now = _State(*state)
         due = now.old or any(where in (Tx.OLD, Tx.LOST_OLD) for where in now.pool)
         if due and now.latest != now.final:
-            # What was included instead of a party's transaction is no later, so it is final no later.
+            # A transaction that was included instead of the party's was included no later, so it is final no later.
             return None
         for place, verb in enumerate(_VERBS):
             if now.pool[place] == Tx.OLD and self._is_valid(now, verb, region):

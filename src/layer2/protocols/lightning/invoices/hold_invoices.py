@@ -6,6 +6,7 @@ from typing import Final
 
 from layer2.errors import FundsRulesError, IdempotencyConflict, Outcome
 from layer2.formats.bolt11 import Bolt11Invoice
+from layer2.protocols.bounded_dict import BoundedDict
 from layer2.protocols.lightning.invoices.invoices import Invoices, NewInvoice
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.payments.payments import Payments
@@ -27,7 +28,7 @@ class HoldInvoices:
     def __init__(self, invoices: Invoices, payments: Payments) -> None:
         self._invoices = invoices
         self._payments = payments
-        self._hashes: dict[bytes, None] = {}
+        self._hashes: BoundedDict[bytes, None] = BoundedDict(_REMEMBERED)
 
     async def make(self, new: NewInvoice, payment_hash: bytes) -> Bolt11Invoice:
         """Make a hold invoice, unless the node has a payment with the hash.
@@ -54,8 +55,6 @@ class HoldInvoices:
                     remedy="draw another preimage",
                 )
             self._hashes[payment_hash] = None
-            if len(self._hashes) > _REMEMBERED:
-                del self._hashes[next(iter(self._hashes))]
             return await self._invoices.add(new)
 
     def check_not_paid_under(self, payment_hash: bytes) -> None:

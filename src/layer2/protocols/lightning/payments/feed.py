@@ -16,6 +16,7 @@ from functools import partial
 from typing import Final
 
 from layer2.errors import Layer2Error
+from layer2.protocols.bounded_dict import BoundedDict
 from layer2.protocols.lightning.lnd.answers import LndObject
 from layer2.protocols.lightning.lnd.failures import closed_error
 from layer2.protocols.lightning.lnd.reconnecting import ReconnectingStream
@@ -82,7 +83,7 @@ class PaymentFeed:
         """Whether the list was read after the stream was live, so that nothing before the next news is missing."""
         self._early: dict[int, PaymentRecord] = {}
         self._sends: dict[asyncio.Task[None], bytes] = {}
-        self._newest: dict[bytes, PaymentRecord] = {}
+        self._newest: BoundedDict[bytes, PaymentRecord] = BoundedDict(_REMEMBERED)
 
     # The streams of payments that this client sends.
 
@@ -130,8 +131,6 @@ class PaymentFeed:
     def _report_sent(self, payment: PaymentRecord) -> None:
         self._newest.pop(payment.payment_hash, None)
         self._newest[payment.payment_hash] = payment
-        if len(self._newest) > _REMEMBERED:
-            del self._newest[next(iter(self._newest))]
         self.report(payment)
 
     def _send_ended(self, rest: LndStream, reader: asyncio.Task[None]) -> None:
