@@ -6,6 +6,7 @@ FUZZ := .venv-fuzz
 LOWEST := .venv-lowest
 DOCS := .venv-docs
 MIGRATION := .venv-migration
+JAVASCRIPT := tests/simnet/javascript
 SECONDS ?= 20
 SEED ?= 1
 NETWORK ?= simnet
@@ -80,7 +81,7 @@ wheel: $(DEV)/.ready ## build the wheel into dist/
 	rm -rf dist && $(DEV)/bin/python -m build --wheel --no-isolation --outdir dist . >/dev/null
 
 clean: ## remove the environments and what was built
-	rm -rf $(DEMO) $(DEV) $(FUZZ) $(DOCS) $(LOWEST) $(MIGRATION) $(MIGRATION).lock dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(DEMO) $(DEV) $(FUZZ) $(DOCS) $(LOWEST) $(MIGRATION) $(MIGRATION).lock $(JAVASCRIPT)/node_modules dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(LOWEST)/.ready: requirements/lowest.txt
 	@echo "installing into $(LOWEST) (once) ..."
@@ -122,4 +123,9 @@ $(MIGRATION)/.ready: docs/migration/requirements.txt pyproject.toml
 	@$(DEV)/bin/uv pip install --quiet --python $(MIGRATION)/bin/python --no-deps --require-hashes --only-binary :all: \
 		-r docs/migration/requirements.txt
 	@$(DEV)/bin/uv pip install --quiet --python $(MIGRATION)/bin/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The tests of simnet with JavaScript clients make this one when they first need it.
+$(JAVASCRIPT)/node_modules/.ready: $(JAVASCRIPT)/package.json $(JAVASCRIPT)/package-lock.json $(JAVASCRIPT)/.npmrc
+	@npm ci --silent --ignore-scripts --prefix $(JAVASCRIPT)
 	@touch $@

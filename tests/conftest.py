@@ -1,7 +1,8 @@
 """Selects the networks that the tests run on, and reports the tests that do not run.
 
-Tests of real nodes are marked ``devnet``. If the nodes are not built, these tests are skipped and one line reports it;
-in CI they fail instead. A test for one network gives its reason in ``only_on``, and the reasons are listed.
+Tests of real nodes are marked ``devnet``, and tests of JavaScript clients ``javascript``. Where the nodes are not built
+or Node is not installed, these tests do not run and one line gives the reason; in CI they fail instead. A test for one
+network gives its reason in ``only_on``, and the reasons are listed.
 """
 
 from __future__ import annotations
@@ -12,12 +13,18 @@ from typing import Final
 import pytest
 
 from layer2.local import devnet
+from simnet.javascript import environment as javascript
 
 NETWORKS: Final = ("simnet", "devnet")
+_NEEDS: Final = {
+    "devnet": ("tests on real nodes", devnet.why_unavailable),
+    "javascript": ("tests of JavaScript clients", javascript.why_unavailable),
+}
 _REASONS: Final = pytest.StashKey[dict[str, str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "javascript: runs JavaScript clients on Node")
     config.addinivalue_line("markers", "only_on(network, reason): the one local network that the test can run on")
     config.stash[_REASONS] = {}
 
@@ -27,7 +34,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     reasons = config.stash[_REASONS]
     left_out: list[pytest.Item] = []
     for item in list(items):
-        if _is_another_network(item, reasons) or (item.get_closest_marker("devnet") and _is_missing()):
+        missing = any(item.get_closest_marker(mark) and _why_missing(mark) for mark in _NEEDS)
+        if _is_another_network(item, reasons) or missing:
             left_out.append(item)
             items.remove(item)
         elif item.get_closest_marker("devnet"):
@@ -50,8 +58,9 @@ def _is_another_network(item: pytest.Item, reasons: dict[str, str]) -> bool:
     return name != wanted
 
 
-def _is_missing() -> bool:
-    return os.environ.get("CI") != "true" and devnet.why_unavailable() is not None
+def _why_missing(mark: str) -> str | None:
+    _, why_unavailable = _NEEDS[mark]
+    return None if os.environ.get("CI") == "true" else why_unavailable()
 
 
 def _group(item: pytest.Item) -> str:
@@ -81,5 +90,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("on one network only")
         for test, reason in sorted(reasons.items()):
             terminalreporter.line(f"{test}: {reason}")
-    if _is_missing():
-        terminalreporter.line(f"not run: all tests on real nodes, marked devnet: {devnet.why_unavailable()}")
+    for mark, (tests, _) in _NEEDS.items():
+        if why := _why_missing(mark):
+            terminalreporter.line(f"not run: all {tests}, marked {mark}: {why}")

@@ -6,14 +6,17 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from layer2.config import BobSection, Layer2Config, LayerSection
+from layer2.config import BobSection, Layer2Config
 from layer2.errors import ConfigurationError, SignerError
 from layer2.model.layers import LAYERS, Layer2ProtocolType
+from layer2.net.pool import ClientSettings, ConnectionPoolConfig
+from layer2.protocols.bob import BobSettings
+from layer2.protocols.rootstock import RootstockSettings
 from layer2.provider.settings import ProviderSettings
 
 TOKEN = "0x" + "11" * 20
@@ -124,11 +127,10 @@ def test_the_file_is_found_by_argument_then_environment_then_name(
 def test_the_origin_of_each_given_value_can_be_asked(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAYER2_BOB__RPC_URL", "http://127.0.0.1:2")
     path = write(MINIMAL + BOB)
-    origins = Layer2Config.origins(path, bob={"chain_id": 1})
+    origins = Layer2Config.origins(path)
     assert origins["network"] == str(path)
     assert origins["bob.token_address"] == str(path)
     assert origins["bob.rpc_url"] == "environment"
-    assert origins["bob.chain_id"] == "argument"
     assert "default_timeout_ms" not in origins
 
 
@@ -154,8 +156,8 @@ def test_paths_in_a_file_are_relative_to_the_file(write: Write, tmp_path: Path) 
     assert config.bob is not None
     assert config.bob.key_file == tmp_path / "away" / "keys" / "bob"
     assert config.lightning is not None
-    assert config.lightning.certificate_file == tmp_path / "away" / "tls.cert"
-    assert config.lightning.macaroon_file == Path("/secrets/macaroon")
+    assert config.lightning.certificate_file == str(tmp_path / "away" / "tls.cert")
+    assert config.lightning.macaroon_file == "/secrets/macaroon"
     assert config.journal.path == tmp_path / "away" / "layer2-journal.sqlite"
 
 
@@ -210,9 +212,14 @@ def test_a_wrong_secret_is_not_repeated_in_the_error(write: Write) -> None:
 
 @pytest.mark.parametrize("key", ["zz" * 32, "ab" * 31, "0x"])
 def test_a_key_that_is_none_is_refused_without_showing_it(key: str) -> None:
-    section = BobSection(rpc_url="http://127.0.0.1:1", token_address=TOKEN, token_decimals=8, key=SecretStr(key))
-    with pytest.raises(SignerError) as caught:
-        section.signer()
+    with pytest.raises(ConfigurationError, match='"key": must be a SecretStr with 64 hex digits') as caught:
+        BobSection(
+            network="mainnet",
+            rpc_url="http://127.0.0.1:1",
+            token_address=TOKEN,
+            token_decimals=8,
+            key=SecretStr(key),
+        )
     assert key not in str(caught.value) or key == "0x"
 
 
@@ -243,7 +250,7 @@ def test_an_unknown_table_is_named(write: Write) -> None:
         (MINIMAL + "default_timeout_ms = 0", '"default_timeout_ms"', "greater than or equal to 1"),
         (MINIMAL + 'default_timeout_ms = "soon"', '"default_timeout_ms"', "valid integer"),
         (MINIMAL + "max_concurrency = 1.5", '"max_concurrency"', "valid integer"),
-        (MINIMAL + BOB.replace("= 8", "= 99"), '[bob] "token_decimals"', "less than or equal to 36"),
+        (MINIMAL + BOB.replace("= 8", "= 99"), '[bob] "token_decimals"', "must be from 0 to 36"),
         (MINIMAL + BOB.replace("0x11", "0x1"), '[bob] "token_address"', "40 hex"),
         (MINIMAL + BOB.replace("0x" + "11" * 20, "0x" + "aB" * 20), '[bob] "token_address"', ": EVM address: the EIP"),
         (MINIMAL + BOB.replace("http://", "ws://"), '[bob] "rpc_url"', "http:// or https://"),
@@ -318,7 +325,7 @@ def test_every_table_of_a_layer_is_in_the_one_list_of_layers() -> None:
     tables = {
         name
         for name, field in Layer2Config.model_fields.items()
-        if any(isinstance(kind, type) and issubclass(kind, LayerSection) for kind in get_args(field.annotation))
+        if any(isinstance(kind, type) and issubclass(kind, ClientSettings) for kind in get_args(field.annotation))
     }
     assert tables == {layer.value.lower() for layer in LAYERS if LAYERS[layer].clients_on}
 
@@ -326,19 +333,74 @@ def test_every_table_of_a_layer_is_in_the_one_list_of_layers() -> None:
 def test_rootstock_has_its_own_chain_id_and_a_client_on_regtest_only(write: Write) -> None:
     config = Layer2Config.load(write(MINIMAL + ROOTSTOCK))
     assert config.rootstock is not None
-    settings = config.rootstock.settings("regtest", 1, config.connection_pool)
-    assert (settings.chain_id, type(settings).__name__) == (33, "RootstockSettings")
+    assert isinstance(config.rootstock, RootstockSettings)
+    assert config.rootstock.chain_id == 33
     for network in ("mainnet", "testnet"):
         error = refusal(write(f'network = "{network}"\n' + ROOTSTOCK))
         assert "[rootstock] is available on regtest only" in error.message
 
 
-def test_the_price_of_the_coin_that_pays_gas_reaches_the_client(write: Write) -> None:
+def test_the_values_for_all_layers_reach_each_client(write: Write) -> None:
+    pool = "[connection_pool]\nmax_connections = 3\n"
+    config = Layer2Config.load(write(MINIMAL + "default_timeout_ms = 7\n" + pool + BOB + ROOTSTOCK + LIGHTNING))
+    assert len(config.layers) == 3
+    for settings in config.layers.values():
+        assert (settings.network, settings.default_timeout_ms) == ("regtest", 7)
+        assert settings.connection_pool == ConnectionPoolConfig(max_connections=3)
+
+
+def test_a_value_for_all_layers_is_refused_in_the_table_of_one(write: Write) -> None:
+    error = refusal(write(MINIMAL + BOB + "default_timeout_ms = 7\n"))
+    assert error.code == "unknown_key"
+    assert '[bob] has no key "default_timeout_ms"; it is for all layers' in error.message
+
+
+def test_settings_made_in_python_are_those_of_the_file_and_have_the_same_rules(write: Write) -> None:
+    fields: dict[str, Any] = {"rpc_url": "http://127.0.0.1:8545", "token_address": TOKEN, "token_decimals": 8}
+    made = BobSection(network="regtest", key_file=Path("keys/bob").absolute(), **fields)
+    assert Layer2Config.load(write(MINIMAL + BOB)).bob == made
+    assert Layer2Config(network="regtest", bob=made).bob is made
+    with pytest.raises(ConfigurationError, match=r"\[bob\] is for regtest, not for mainnet"):
+        Layer2Config(network="mainnet", bob=made)
+    for key, value in (("poll_interval_ms", 0), ("native_price_sat", 0), ("websocket_url", "http://a")):
+        with pytest.raises(ConfigurationError, match=f'"{key}": must be') as caught:
+            BobSettings(network="regtest", **fields | {key: value})
+        text = f"{key} = {json.dumps(value)}\n"
+        assert refusal(write(MINIMAL + BOB + text)).message.endswith(f"[bob] {caught.value.message}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "allowed"),
+    [
+        ({"max_connections": 0}, "from 1 to 1000"),
+        ({"max_connections": "16"}, "from 1 to 1000"),
+        ({"keepalive_seconds": float("nan")}, "at least 0"),
+        ({"max_response_bytes": 10}, "at least 1024"),
+        ({"max_calls_per_second": 0}, "above 0"),
+        ({"max_batch_calls": None}, "from 1 to 1000"),
+    ],
+)
+def test_the_settings_of_connections_have_rules_too(changes: dict[str, Any], allowed: str) -> None:
+    with pytest.raises(ConfigurationError, match=f'"{next(iter(changes))}": must be {allowed}'):
+        ConnectionPoolConfig(**changes)
+
+
+def test_the_price_of_the_coin_that_pays_gas_is_that_of_its_table(write: Write) -> None:
     config = Layer2Config.load(write(MINIMAL + BOB + "native_price_sat = 3_500_000\n" + ROOTSTOCK))
     assert config.bob is not None
     assert config.rootstock is not None
-    assert config.bob.settings("regtest", 1, config.connection_pool).native_price_sat == 3_500_000
-    assert config.rootstock.settings("regtest", 1, config.connection_pool).native_price_sat is None
+    assert (config.bob.native_price_sat, config.rootstock.native_price_sat) == (3_500_000, None)
+
+
+def test_lists_and_tables_in_the_environment_are_json(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAYER2_BOB__FALLBACK_RPC_URLS", '["http://127.0.0.1:2"]')
+    monkeypatch.setenv("LAYER2_JOURNAL", '{"path": "/journal"}')
+    config = Layer2Config.load(write(MINIMAL + BOB))
+    assert config.bob is not None
+    assert config.bob.fallback_rpc_urls == ("http://127.0.0.1:2",)
+    assert config.journal.path == Path("/journal")
+    monkeypatch.setenv("LAYER2_BOB__FALLBACK_RPC_URLS", "[http://127.0.0.1:2")
+    assert "not a list" in refusal(write(MINIMAL + BOB)).message
 
 
 @pytest.mark.parametrize("key", [IDENTITY, "02" + IDENTITY, "03" + IDENTITY])

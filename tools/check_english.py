@@ -90,11 +90,12 @@ def habits_in(text: str) -> Iterator[str]:
 
 
 def files(paths: list[str]) -> Iterator[Path]:
-    """Every Python and Markdown file under the paths."""
+    """Every Python and Markdown file under the paths, installed packages excepted."""
     for name in paths:
         path = (ROOT / name).resolve()
         if path.is_dir():
-            yield from sorted(one for one in path.rglob("*") if one.suffix in (".py", ".md"))
+            found = (one for one in path.rglob("*") if one.suffix in (".py", ".md"))
+            yield from sorted(one for one in found if "node_modules" not in one.parts)
         elif path.exists():
             yield path
 

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import aiohttp
 import orjson
 
-from layer2 import Layer2Config, Layer2Manager, Layer2ProtocolType
-from layer2.config import ConnectionPoolSection, JournalSection
+from layer2 import ConnectionPoolConfig, Layer2Config, Layer2Manager, Layer2ProtocolType
+from layer2.config import JournalSection
 from layer2.local.network import LightningNode, LocalNetwork, Party
 from layer2.local.parties import party_values
 from layer2.protocols.lightning import LightningNetwork
@@ -126,7 +126,7 @@ async def opened(network: LocalNetwork, party: Party, journal: Path) -> AsyncIte
     values = party_values(network, party)
     values["lightning"]["poll_interval_ms"] = _POLL_INTERVAL_MS
     # With the default of 100, other callers would wait in the manager, not at the node.
-    pool = ConnectionPoolSection(max_connections=CONNECTIONS)
+    pool = ConnectionPoolConfig(max_connections=CONNECTIONS)
     journal_section = JournalSection(path=journal)
     config = Layer2Config(**values, connection_pool=pool, journal=journal_section, max_concurrency=_MOST_CALLS)
     async with Layer2Manager(config) as layers:

@@ -10,7 +10,7 @@ import pytest
 from layer2.legs.evm import EvmLeg
 from layer2.legs.leg import Htlc
 from swap_engine.chain import Transaction
-from swap_engine.two_parties import Scene
+from swap_engine.two_parties import Scene, wait_for
 from swap_engine.virtual_time import run
 from swap_rules.example_terms import PAYMENT_HASH, PREIMAGE, SWAP_ID
 
@@ -39,7 +39,7 @@ def test_a_lock_for_an_invoice_that_another_customer_paid_comes_back_though_the_
             await asyncio.sleep(3)
         pay_the_same_invoice(scene)
         async with asyncio.timeout(DAY):
-            await scene.taker.runner.wait(SWAP_ID)
+            await wait_for(scene.taker.runner, SWAP_ID)
         assert scene.lock.state == "refunded"
         assert scene.gained("taker") == 0
         # The preimage shows that the invoice is paid, and the taker spent nothing on it.
@@ -57,7 +57,7 @@ def test_nothing_is_locked_for_an_invoice_that_another_customer_has_paid_already
         assert PAYMENT_HASH in scene.chain.ledger().spent
         await scene.begin()
         async with asyncio.timeout(DAY):
-            await scene.taker.runner.wait(SWAP_ID)
+            await wait_for(scene.taker.runner, SWAP_ID)
         assert scene.lock_of(scene.terms.source) is None
         assert scene.taker.state == "abandoned"
         assert "already paid" in scene.taker.record.state["reason"]

@@ -44,10 +44,17 @@ def test_config_init_makes_secrets_of_mode_0600_and_overwrites_nothing(home: Pat
 def test_config_check_and_show_mask_secrets_and_say_origins(home: Path) -> None:
     assert layer2("config", "check", "--json", cwd=home).status == 0
     shown = layer2(
-        "config", "show", "--origin", "--json", cwd=home, LAYER2_BOB__RPC_URL="http://me:secret@127.0.0.1:1/key"
+        "config",
+        "show",
+        "--origin",
+        "--json",
+        cwd=home,
+        LAYER2_BOB__RPC_URL="http://me:secret@127.0.0.1:1/key",
+        LAYER2_BOB__FALLBACK_RPC_URLS='["http://me:secret@127.0.0.1:2"]',
     )
     assert shown.status == 0, shown.err
     assert shown.envelope["data"]["origins"]["bob.rpc_url"] == "environment"
+    assert shown.envelope["data"]["settings"]["bob.fallback_rpc_urls"] == ["http://***@127.0.0.1:2"]
     assert "secret" not in shown.out + shown.err
     wrong = layer2("config", "check", "--json", cwd=home, LAYER2_BOB__TOKEN_DECIMALS="99")
     assert wrong.status == 3
@@ -282,3 +289,36 @@ def test_the_page_of_the_command_line_is_what_the_program_says() -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.PAGE.read_text() == module.page(), "run: python tools/write_cli_docs.py"
+
+
+WRONG_VALUES: dict[str, tuple[tuple[str, ...], str]] = {
+    "network": (("proof", "verify", "one.json", "--network", "moon"), '"mainnet", "testnet", "regtest"'),
+    "negative timeout": (("wait", "00", "--timeout=-1"), "--timeout. Must be >= 0"),
+    "limit of none": (("list", "--limit", "0"), "--limit. Must be >= 1"),
+    "no provider's file": (("provider", "serve"), "create one: layer2 config init --role provider; or"),
+    "proof in no directory": (
+        ("transfer", "20000", "--from", "bob", "--to", "lightning", "--proof", "none/one.json"),
+        "none; nothing was sent; name another file: --proof",
+    ),
+    "proof that cannot be read": (("proof", "show", "none.json"), "No such file or directory; check the path"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_VALUES)
+def test_a_wrong_value_is_refused_before_a_file_or_a_node_is_used(tmp_path: Path, case: str) -> None:
+    words, text = WRONG_VALUES[case]
+    ran = layer2_here(*words, cwd=tmp_path)
+    assert (ran.status, ran.out) == (3, "")
+    assert text in ran.err
+    no_traceback(ran)
+
+
+def test_a_proof_that_cannot_be_written_stays_in_the_journal_and_the_remedy_writes_it(home: Path) -> None:
+    (home / "taken").mkdir(exist_ok=True)
+    words = ("transfer", "20000", "--from", "bob", "--to", "lightning", "--timeout", "60")
+    ran = layer2_here(*words, "--proof", "taken", "--json", cwd=home)
+    error = ran.envelope["error"]
+    assert (ran.status, error["code"]) == (1, "unwritable_file"), ran.err
+    assert error["remedy"].endswith(f"layer2 wait {error['transfer_id']} --proof FILE")
+    again = layer2_here("wait", error["transfer_id"], "--proof", "again.json", "--json", cwd=home)
+    assert again.status == 0, again.err

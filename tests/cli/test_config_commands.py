@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cli.running import Ran, layer2_here
-from layer2.cli.simnet_commands import described
+from layer2.cli.network_commands import described
 from layer2.local.network import LightningNode, LocalChain, LocalNetwork, Party
 
 SECRET = "ab" * 32 + "\n"

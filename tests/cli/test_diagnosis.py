@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from layer2.cli.diagnosis import Finding, Level
-from layer2.cli.examination import examine
+from layer2.cli.doctor_commands import examine
 from layer2.config import Layer2Config
 from layer2.legs.views import Verb
 from layer2.local.network import LightningNode

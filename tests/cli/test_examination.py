@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from layer2.cli.diagnosis import Finding, Level
-from layer2.cli.examination import examine
+from layer2.cli.doctor_commands import examine
 from layer2.config import JournalSection, Layer2Config
 from layer2.local import simnet
 from layer2.local.network import LocalNetwork, LocalNetworkControl

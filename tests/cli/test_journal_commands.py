@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cli.made_transfers import REQUEST
 from cli.running import layer2, layer2_here
 from cli.test_config_commands import home, init, written
-from layer2.cli.guard_state import guard_holder
-from layer2.ports.journal import JournalOwner
+from layer2.cli.journal_reading import guard_holder
+from layer2.model.transactions import SwapId
+from layer2.ports.journal import JournalOwner, Role, SwapRecord
 from layer2.swap_engine.journal import SqliteJournal
 from layer2.swap_engine.process_guard import ProcessGuard
+from layer2.swap_engine.records import write_request
+from layer2.swap_rules.states import TakerCollecting, TakerPlanned, write_state
+from layer2.terms.signing import write_signed_terms
+from proofs import made_proofs as made
 
 __all__ = ["home"]
 
@@ -123,3 +135,90 @@ def test_one_transfer_is_named_by_its_id_or_by_its_key(home: Path) -> None:
         ran = layer2_here(*words, "--json", cwd=home)
         assert ran.status == 3, ran.err
         assert "name one transfer" in ran.err
+
+
+def add_swaps(journal: Path, *swaps: SwapRecord) -> None:
+    async def add() -> None:
+        opened = await SqliteJournal.open(journal)
+        for swap in swaps:
+            await opened.create(swap)
+        await opened.aclose()
+
+    asyncio.run(add())
+
+
+def a_plan(number: int, now: float) -> SwapRecord:
+    """A transfer that was planned some time ago; nothing is agreed yet."""
+    return SwapRecord(
+        swap_id=SwapId(f"{number:032x}"),
+        role=Role.TAKER,
+        version=0,
+        state=write_state(TakerPlanned()),
+        is_final=False,
+        payment_hash=bytes([number]) * 32,
+        terms=None,
+        request=write_request(REQUEST),
+        provider_name="local",
+        quote_id=f"{number:032x}",
+        access=bytes(32),
+        idempotency_key=None,
+        holds_key=True,
+        attention=None,
+        created_at=int(now),
+        updated_at=int(now),
+    )
+
+
+def doctors(home: Path, subject: str) -> list[Any]:
+    found = layer2_here("doctor", "--config", "layer2.toml", "--json", cwd=home).envelope["data"]["findings"]
+    return [each for each in found if each["subject"] == subject]
+
+
+def test_doctor_shows_how_many_transfers_are_open_and_the_nearest_deadline(home: Path, journal: Path) -> None:
+    assert doctors(home, "transfers") == [
+        {"level": "ok", "subject": "transfers", "text": "none is open", "remedy": None}
+    ]
+    now = time.time()
+    add_swaps(journal, a_plan(1, now), replace(a_plan(2, now - 300), attention="the BOB node cannot be read"))
+    (found,) = doctors(home, "transfers")
+    assert found["level"] == "warn"
+    assert found["text"].startswith(f"2 open; the nearest deadline is that of {2:032x}: act now: your deadline ")
+    assert found["text"].endswith("has passed; no process drives them")
+    assert found["remedy"] == "before the deadline: layer2 resume --config layer2.toml"
+    (urgent,) = doctors(home, f"transfer {2:032x}")
+    assert (urgent["level"], urgent["text"]) == ("warn", "the BOB node cannot be read")
+
+
+def test_doctor_finds_a_process_that_has_the_journal_and_is_stopped(home: Path, journal: Path) -> None:
+    program = (
+        "import sys, time\nfrom pathlib import Path\nfrom layer2.swap_engine.process_guard import ProcessGuard\n"
+        "ProcessGuard(Path(sys.argv[1])).take()\nprint('has it', flush=True)\ntime.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(journal)], stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"has it\n"
+            (running,) = doctors(home, "journal guard")
+            assert (running["level"], running["text"]) == ("ok", f"process {holder.pid} drives the transfers")
+            holder.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, holder.pid, os.WSTOPPED | os.WNOWAIT)
+            (stopped,) = doctors(home, "journal guard")
+            assert stopped["level"] == "FAIL"
+            assert f"process {holder.pid} has the journal and is stopped" in stopped["text"]
+            assert f"kill -CONT {holder.pid}" in stopped["remedy"]
+            assert f"process {holder.pid}, which is stopped" in layer2_here("journal", "show", cwd=home).out
+        finally:
+            holder.kill()
+
+
+def test_the_journal_shows_the_states_that_list_shows(home: Path, journal: Path) -> None:
+    arrived = replace(
+        a_plan(1, time.time()),
+        state=write_state(TakerCollecting(None, None, has_arrived=True, final_at=None)),
+        terms=write_signed_terms(made.signed(made.terms())),
+    )
+    add_swaps(journal, arrived)
+    layer2_here("journal", "add", "--yes", cwd=home)
+    (listed,) = layer2_here("list", "--json", cwd=home).envelope["data"]["transfers"]
+    assert listed["state"] == "arrived"
+    assert shown(home)["states"] == [{"role": "taker", "state": "arrived", "count": 1}]

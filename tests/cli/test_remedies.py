@@ -12,9 +12,8 @@ from cli.running import layer2_here
 from cli.test_config_commands import home, init, written
 from layer2.cli import following
 from layer2.cli.local_config import remedies_in
-from layer2.cli.remedies import for_shell
-from layer2.cli.session import Session
-from layer2.cli.terminal import Terminal
+from layer2.cli.output import Terminal
+from layer2.cli.session import Session, for_shell
 from layer2.errors import (
     AsyncTimeout,
     ConfigurationError,

@@ -6,7 +6,7 @@ import pytest
 
 from cli.made_transfers import NOW, transfer
 from layer2.cli.exit_status import ExitStatus
-from layer2.cli.resumption import resumed
+from layer2.cli.transfer_commands import resumed
 from layer2.errors import AsyncTimeout, Layer2Error, NodeUnreachable, TransferAbandoned, WrongNetwork
 from layer2.terms.transfers import Transfer, TransferState
 
@@ -38,7 +38,7 @@ def test_resuming_ends_with_the_most_urgent_status(
     result = resumed(transfers, badly, down, NOW)
     assert result.status is status
     assert (result.problem is None) == (status is ExitStatus.DONE)
-    assert result.data["down"].keys() == down.keys()
+    assert result.data["down"] == {name: {"code": one.code, "message": one.message} for name, one in down.items()}
 
 
 def test_a_node_that_is_down_is_in_the_result_either_way() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cli.running import Ran, layer2, layer2_here
-from layer2.cli.guard_state import guard_holder
+from layer2.cli.journal_reading import guard_holder
 from layer2.swap_engine.process_guard import ProcessGuard
 
 pytestmark = pytest.mark.xdist_group("cli")

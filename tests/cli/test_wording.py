@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from rich.table import Table
+from rich.text import Text
 
 from cli.made_transfers import NOW, transfer
-from layer2.cli.envelope import Table
 from layer2.cli.transfer_wording import event_line, next_line, transfer_data, transfer_lines, transfers_table
 from layer2.cli.wording import amount_of, at_time, due, duration, sentence, until
 from layer2.errors import (
@@ -109,7 +110,7 @@ def test_a_lost_transfer_is_loud_and_names_its_evidence() -> None:
     )
     (table,) = transfers_table([one], NOW)
     assert isinstance(table, Table)
-    assert table.rows[0][4] == "LOST"
+    assert list(table.columns[4].cells) == [Text("LOST")]
 
 
 def test_what_has_arrived_shows_when_it_is_final() -> None:

@@ -119,5 +119,5 @@ def test_the_documentation_names_the_address_the_code_and_the_gas_limits_that_ar
     assert to_checksum(HTLC_ADDRESS) in text
     assert to_checksum(DETERMINISTIC_FACTORY) in text
     assert f"0x{HTLC_INIT_CODE_HASH.hex()}" in text
-    for name in ("LOCK_GAS_NATIVE", "LOCK_GAS_ERC20", "CLAIM_GAS", "REFUND_GAS"):
+    for name in ("LOCK_GAS_ERC20", "CLAIM_GAS", "REFUND_GAS"):
         assert f"`{name}` {getattr(htlc, name):,} " in text

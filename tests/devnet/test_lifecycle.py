@@ -15,7 +15,7 @@ import pytest
 from layer2.errors import ConfigurationError, NodeError
 from layer2.local import devnet
 from layer2.local.devnet.network import PROCESSES
-from layer2.local.devnet.processes import ProcessRecord, load_records
+from layer2.local.processes import ProcessRecord, load_records
 
 START_AND_WAIT = """
 import sys

@@ -36,7 +36,7 @@ async def clients(network: LocalNetwork) -> AsyncIterator[Clients]:
     async with AsyncExitStack() as stack:
         taker, provider = [
             await stack.enter_async_context(
-                LightningNetwork(settings_of(party.lightning, poll_interval_seconds=0.5), MemorySends(), SystemClock())
+                LightningNetwork(settings_of(party.lightning, poll_interval_ms=500), MemorySends(), SystemClock())
             )
             for party in (network.taker, network.provider)
         ]

@@ -39,7 +39,7 @@ def settings_of(node: LightningNode, macaroon_file: Path) -> LightningSettings:
         macaroon_file=str(macaroon_file),
         network="regtest",
         payment_timeout_seconds=20,
-        poll_interval_seconds=0.2,
+        poll_interval_ms=200,
     )
 
 

@@ -25,15 +25,16 @@ from layer2.errors import (
     NodeUnreachable,
     WrongNetwork,
 )
-from layer2.local.devnet import processes
+from layer2.local import processes
 from layer2.local.devnet.bitcoin import BitcoinNode
 from layer2.local.devnet.install import Binaries, installed
-from layer2.local.devnet.processes import Child
 from layer2.local.network import LocalNetwork
+from layer2.local.processes import Child
 from layer2.model.money import BTC
 from layer2.ports.clock import SystemClock
 from layer2.protocols.lightning import LightningNetwork, LightningSettings
 from memory_sends import MemorySends
+from networks.parties import lightning_settings
 
 PASSWORD = b64encode(b"a password for tests").decode()
 SECONDS = 60.0
@@ -182,8 +183,7 @@ async def test_a_new_node_is_told_at_each_step_of_its_start(node: NodeWithWallet
 
 async def no_channel(node: NodeWithWallet, network: LocalNetwork) -> None:
     """The node is usable, and its balance shows that it cannot send or receive."""
-    other = network.provider.lightning
-    settings = LightningSettings(other.rest_url, other.certificate_file, other.macaroon_file, "regtest")
+    settings = lightning_settings(network.provider)
     async with (
         LightningNetwork(node.settings, MemorySends(), SystemClock()) as client,
         LightningNetwork(settings, MemorySends(), SystemClock()) as payee,
@@ -202,8 +202,8 @@ async def no_channel(node: NodeWithWallet, network: LocalNetwork) -> None:
 
 async def test_a_node_is_refused_for_what_it_is_and_not_for_what_it_is_not(network: LocalNetwork) -> None:
     """Check each expectation that the real node does not meet, one at a time."""
-    taker, provider = network.taker.lightning, network.provider.lightning
-    right = LightningSettings(taker.rest_url, taker.certificate_file, taker.macaroon_file, "regtest")
+    provider = network.provider.lightning
+    right = lightning_settings(network.taker)
     cases: list[tuple[LightningSettings, type[Layer2Error], str]] = []
 
     def case(kind: type[Layer2Error], code: str, **changes: Any) -> None:

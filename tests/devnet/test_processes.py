@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from layer2.errors import ConfigurationError
-from layer2.local.devnet.processes import ProcessRecord, load_records, save_records, start, stop
+from layer2.local.processes import ProcessRecord, load_records, save_records, start, stop
 
 START_A_CHILD = """
 import sys
 from pathlib import Path
-from layer2.local.devnet.processes import start
+from layer2.local.processes import start
 child = start("sleeper", ["sleep", "600"], Path(sys.argv[1]))
 print(child.record.pid, flush=True)
 sys.stdin.read()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from docs.examples import PAGES, ROOT, Example, examples
-from layer2.config import FileSettings, Layer2Config
+from layer2.config import Layer2Config, LayerSettings
 from layer2.proofs.checking import check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import OFFLINE
@@ -38,7 +38,7 @@ def test_a_python_example_runs(example: Example, reader: Path) -> None:
 def test_a_configuration_example_is_accepted(example: Example, tmp_path: Path) -> None:
     file = tmp_path / "example.toml"
     file.write_text(example.text)
-    settings: type[FileSettings] = (
+    settings: type[LayerSettings] = (
         ProviderSettings if "identity_key_file" in tomllib.loads(example.text) else Layer2Config
     )
     settings.load(file)

@@ -72,27 +72,27 @@ def named(cell: str) -> list[str]:
     return re.findall(r"`(\w+)`", cell)
 
 
-def test_the_narrower_codes_of_transfers_are_explained() -> None:
+def test_the_codes_of_transfers_are_explained() -> None:
     sources = [ROOT / "src/layer2/swap_rules/quotes.py"]
     for package in ("assembly", "manager", "provider_client"):
         sources += (ROOT / "src/layer2" / package).glob("*.py")
     raised = {code for source in sources for code in re.findall(r'code="(\w+)"', source.read_text(encoding="utf-8"))}
-    table = rows("docs/errors.md", "Narrower codes of quotes and transfers")
+    table = rows("docs/errors.md", "Codes of quotes and transfers")
     explained = {code for row in table for code in named(row[0])}
     assert {code for code in raised - explained if not code.startswith(("quote_", "terms_"))} == set()
 
 
-def test_the_narrower_codes_of_an_evm_layer_are_those_of_its_client() -> None:
+def test_the_codes_of_an_evm_layer_are_those_of_its_client() -> None:
     sources = (ROOT / "src/layer2/protocols/evm").rglob("*.py")
     raised = {code for source in sources for code in re.findall(r'code="(\w+)"', source.read_text(encoding="utf-8"))}
-    assert {row[0].strip("`") for row in rows("docs/errors.md", "Narrower codes of an EVM layer")} == raised
+    assert {row[0].strip("`") for row in rows("docs/errors.md", "Codes of an EVM layer")} == raised
 
 
-def test_the_narrower_codes_of_lightning_are_those_of_its_client() -> None:
+def test_the_codes_of_lightning_are_those_of_its_client() -> None:
     sources = (ROOT / "src/layer2/protocols/lightning").rglob("*.py")
-    given = re.compile(r'code(?:=|, \w+ = )"(\w+)"(?: if \w+ in \w+ else "(\w+)")?')
+    given = re.compile(r'(?:code=|code, \w+ = |NotReady\.\w+: \()"(\w+)"(?: if \w+ in \w+ else "(\w+)")?')
     raised = {code for source in sources for found in given.findall(source.read_text()) for code in found if code}
-    assert {row[0].strip("`") for row in rows("docs/errors.md", "Narrower codes of Lightning")} == raised
+    assert {row[0].strip("`") for row in rows("docs/errors.md", "Codes of Lightning")} == raised
 
 
 def test_the_permissions_of_a_macaroon_are_those_that_its_client_asks_for() -> None:
@@ -101,7 +101,7 @@ def test_the_permissions_of_a_macaroon_are_those_that_its_client_asks_for() -> N
 
 
 def test_the_outcomes_are_explained() -> None:
-    assert {row[0] for row in rows("docs/errors.md", "What is known")} == {f"`{each.value}`" for each in Outcome}
+    assert {row[0] for row in rows("docs/errors.md", "Outcomes")} == {f"`{each.value}`" for each in Outcome}
 
 
 def test_every_state_has_a_row_that_says_where_the_money_is() -> None:

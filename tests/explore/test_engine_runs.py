@@ -21,7 +21,7 @@ from layer2.testing.explore.swaps import PAIRS
 from layer2.testing.explore.world import Who
 from swap_engine.adversary import Adversary
 from swap_engine.faults import Fault
-from swap_engine.two_parties import Scene
+from swap_engine.two_parties import Scene, wait_for
 from swap_engine.virtual_time import run
 from swap_rules.example_terms import SWAP_ID
 
@@ -99,7 +99,7 @@ async def random_run(pair: str, finality: Finality, dice: random.Random) -> None
                 hostile[0].make(dice.choice(list(hostile[0].moves)))
             case _:
                 pass
-    await asyncio.wait([asyncio.ensure_future(party.runner.wait(SWAP_ID)) for party in honest], timeout=HORIZON)
+    await asyncio.wait([asyncio.ensure_future(wait_for(party.runner, SWAP_ID)) for party in honest], timeout=HORIZON)
     await scene.close()
 
 
@@ -110,4 +110,4 @@ def test_what_the_engine_asks_in_random_runs_is_explored(pair: str, finality: Fi
     for seed in range(RUNS):
         run(random_run(pair, finality, random.Random(f"{pair} {finality.value} {seed}")))
     unknown = asked - explored(pair, finality)
-    assert not unknown, "\n".join(line for one in unknown for line in one.lines())
+    assert not unknown, "\n".join(map(str, unknown))

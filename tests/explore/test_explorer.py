@@ -7,9 +7,9 @@ import pytest
 from layer2.legs.timelock_settings import MAINNET, REGTEST, TESTNET, TimelockSettings
 from layer2.model.transactions import Finality
 from layer2.testing.explore.clock import Clock, Region
-from layer2.testing.explore.mutants import MUTANTS, Mutant, hunt
-from layer2.testing.explore.report import mutant_lines, run_line, story_lines, total_line
-from layer2.testing.explore.results import Result
+from layer2.testing.explore.mutants import MUTANTS, hunt
+from layer2.testing.explore.mutation import Mutant
+from layer2.testing.explore.results import Result, summary
 from layer2.testing.explore.scenario import Scenario, scenarios
 from layer2.testing.explore.search import explore
 from layer2.testing.explore.swaps import PAIRS, Pair, swap_terms
@@ -47,8 +47,8 @@ def test_no_party_that_follows_the_machine_loses_and_every_state_leads_to_an_end
     for scenario in scenarios(pair.name, is_short=True):
         if (scenario.finality, (scenario.taker, scenario.provider)) == (finality, PARTIES[parties]):
             result = explore(scenario)
-            print(run_line(result))
-            assert not result.findings, "\n".join([scenario.name, *story_lines(result.findings[0])])
+            print(result)
+            assert not result.findings, str(result)
             check_attention(result)
 
 
@@ -74,7 +74,7 @@ def test_the_instants_of_every_pair_are_in_the_order_of_the_regions(
 def test_a_rule_that_is_removed_is_noticed(mutant: Mutant) -> None:
     caught = hunt(mutant)
     assert caught.finding is not None
-    assert "caught" in next(iter(mutant_lines(caught)))
+    assert "caught" in str(caught)
     assert all(not explore(scenario).findings for scenario in mutant.runs), "there is a finding even without the mutant"
 
 
@@ -86,7 +86,7 @@ def test_every_mutant_has_a_name_of_its_own_and_there_are_at_least_thirty() -> N
 def test_a_finding_comes_with_the_shortest_story_that_leads_to_it() -> None:
     caught = hunt(next(one for one in MUTANTS if one.name == "reveal before its own funding"))
     assert caught.finding is not None
-    assert list(story_lines(caught.finding)) == [
+    assert str(caught.finding).splitlines() == [
         "  WRONG: the taker collects, and its own funding was not sent",
         "      1. the hostile payer: destination: funds",
         "      2. destination: the newest becomes final",
@@ -97,4 +97,4 @@ def test_a_finding_comes_with_the_shortest_story_that_leads_to_it() -> None:
 def test_a_report_sums_up_all_runs() -> None:
     scenario = Scenario(PAIRS["evm-evm"], Finality.LATEST)
     results = [Result(scenario, states=1000, transitions=5000, seconds=1.0), Result(scenario, states=500)]
-    assert total_line(results) == "2 runs, 1,500 states, 5,000 transitions, 1 s of one core, 0 findings"
+    assert summary(results) == "2 runs, 1,500 states, 5,000 transitions, 1 s of one core, 0 findings"

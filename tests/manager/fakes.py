@@ -1,4 +1,4 @@
-"""Two layers, a provider, a runner and a clock that do what a test asks for; the journal is the real one."""
+"""The mock network's layers and provider with failures, a runner and a clock; the journal is the real one."""
 
 from __future__ import annotations
 
@@ -9,44 +9,32 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from coincurve import PrivateKey, PublicKeyXOnly
-
 from layer2.errors import Layer2Error, TaskCancelled
-from layer2.formats.evm_address import to_checksum
-from layer2.formats.tagged_signature import sign
-from layer2.legs.evidence import LegEvidence
-from layer2.legs.evm import EvmOffer
-from layer2.legs.leg import Htlc, LegOffer
-from layer2.legs.lightning import LightningOffer
+from layer2.formats.evm_address import address_of_public_key, to_checksum
+from layer2.legs.leg import Htlc
 from layer2.legs.timelock_settings import REGTEST
-from layer2.legs.views import ActStatus, ClockReading, LegState, LegView, OfferRequest, Side, Verb
-from layer2.manager.quoting import Quoter
+from layer2.legs.views import ClockReading, LegState, LegView, OfferRequest, Side
 from layer2.manager.records import TransferRecords
-from layer2.manager.starting import Starter
 from layer2.manager.taker import Taker
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.money import BTC, AssetId, Balance
-from layer2.model.transactions import Finality, Preimage, SwapId, TxState, TxStatus
+from layer2.model.transactions import Finality, SwapId, TxState, TxStatus
 from layer2.ports.client import Layer2ProtocolAsync
 from layer2.ports.clock import SystemEntropy
-from layer2.ports.journal import Json, Role, SwapRecord
-from layer2.ports.legs import HtlcLayer
+from layer2.ports.journal import Role, SwapRecord
 from layer2.provider_client import PairOffer, ProviderEndpoint, ProviderInfo
 from layer2.signers.software import SeedPreimages
 from layer2.swap_engine.journal import SqliteJournal
-from layer2.swap_rules.agreement import SwapRequest, build_terms
+from layer2.swap_rules.agreement import SwapRequest
 from layer2.swap_rules.states import TakerState, write_state
-from layer2.terms.documents import QuoteTerms, Scheme, Signature, SignedQuote, SignedTerms
-from layer2.terms.signing import quote_digest, terms_hash
+from layer2.terms.documents import SignedQuote, SignedTerms
 from layer2.terms.transfers import TransferRequest
+from layer2.testing.mock_network import IDENTITY_KEY, TAKER, MockLegs, MockProvider
 
 BOB, ROOTSTOCK = Layer2ProtocolType.BOB, Layer2ProtocolType.ROOTSTOCK
 NOW = 1_790_000_000
 AMOUNT = 100_000
-IDENTITY = PrivateKey(b"\x01" * 32)
-IDENTITY_KEY = PublicKeyXOnly.from_secret(IDENTITY.secret).format()
-TAKER_NODE, PROVIDER_NODE = PrivateKey(b"\x07" * 32), PrivateKey(b"\x08" * 32)
-TAKER, PROVIDER = b"\x05" * 20, b"\x06" * 20
+TAKER_ADDRESS = to_checksum(address_of_public_key(TAKER.public_key.format()))
 SEED = SeedPreimages(b"\x09" * 32)
 REQUEST = TransferRequest(BTC, AMOUNT, BOB, ROOTSTOCK, max_fee=1_000)
 
@@ -70,24 +58,17 @@ async def eventually(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.002)
 
 
-def offer_of(layer: Layer2ProtocolType, account: bytes) -> LegOffer:
-    if layer is Layer2ProtocolType.LIGHTNING:
-        node = TAKER_NODE if account == TAKER else PROVIDER_NODE
-        return LightningOffer("bcrt", node.public_key.format())
-    chain_id, contract, token = (60808 if layer is BOB else 33), b"\x11" * 20, b"\x12" * 20
-    return EvmOffer(layer, chain_id, contract, token, 8, account, Finality.LATEST)
+class FakeLegs(MockLegs):
+    """The taker's part in swaps on one layer, up to the agreement, with failures."""
 
-
-class FakeLegs(HtlcLayer):
-    """The taker's part in swaps on one layer, for everything up to the agreement."""
-
-    def __init__(self, layer: Layer2ProtocolType, account: bytes = TAKER) -> None:
-        self.layer = layer
-        self.account = account
+    def __init__(self, layer: Layer2ProtocolType, clock: FakeClock | None = None) -> None:
+        super().__init__(layer, clock or FakeClock())
         self.cost: int | None = 25
         self.shows = LegState.NONE
         """Of every leg."""
         self.failures: list[Layer2Error] = []
+        self.lacks: Layer2Error | None = None
+        """Raised when it is asked whether it can pay."""
         self.asked: list[str] = []
 
     def _note(self, what: str) -> None:
@@ -95,15 +76,17 @@ class FakeLegs(HtlcLayer):
         if self.failures:
             raise self.failures.pop(0)
 
-    async def leg_offer(self) -> LegOffer:
-        return offer_of(self.layer, self.account)
-
     async def offer(self, request: OfferRequest) -> str:
         self._note("offer")
-        return to_checksum(self.account)
+        return await super().offer(request)
 
     async def network_cost(self, amount: int) -> int | None:
         return self.cost
+
+    async def check_can_pay(self, amount: int) -> None:
+        self._note(f"check_can_pay {amount}")
+        if self.lacks is not None:
+            raise self.lacks
 
     async def check_can_finish(self, htlc: Htlc, side: Side) -> None:
         self._note(f"check_can_finish {side.value}")
@@ -112,24 +95,9 @@ class FakeLegs(HtlcLayer):
         self._note(f"observe {side.value}")
         return LegView(self.shows, ClockReading(NOW, 1))
 
-    async def prepare(self, verb: Verb, htlc: Htlc, preimage: Preimage | None = None) -> Json:
-        raise NotImplementedError
-
-    async def perform(self, act: Json) -> None:
-        raise NotImplementedError
-
-    async def act_status(self, act: Json) -> ActStatus:
-        raise NotImplementedError
-
-    async def wait_for_change(self, htlc: Htlc, view: LegView) -> None:
-        raise NotImplementedError
-
     async def read_clock(self) -> ClockReading:
         self._note("read_clock")
-        return ClockReading(NOW, 1)
-
-    async def evidence(self, htlc: Htlc, side: Side) -> LegEvidence | None:
-        raise NotImplementedError
+        return await super().read_clock()
 
 
 class FakeClient(Layer2ProtocolAsync[str, str, str, str]):
@@ -143,6 +111,7 @@ class FakeClient(Layer2ProtocolAsync[str, str, str, str]):
         self.down: Layer2Error | None = None
         self.initialized = 0
         self.is_closed = False
+        self.balances = {BTC: Balance(10_000_000)}
 
     async def aclose(self) -> None:
         self.is_closed = True
@@ -175,10 +144,10 @@ class FakeClient(Layer2ProtocolAsync[str, str, str, str]):
         raise NotImplementedError
 
     async def balances_async(self, *, timeout: float | None = None) -> Mapping[AssetId, Balance]:
-        raise NotImplementedError
+        return self.balances
 
     async def receive_address_async(self, *, timeout: float | None = None) -> str:
-        raise NotImplementedError
+        return TAKER_ADDRESS
 
     async def wait_for_status_async(
         self, tx_id: str, *, until: TxState = TxState.INCLUDED, timeout: float | None = None
@@ -186,20 +155,17 @@ class FakeClient(Layer2ProtocolAsync[str, str, str, str]):
         raise NotImplementedError
 
 
-class FakeProvider:
+class FakeProvider(MockProvider):
     """An honest provider, until a failure is queued for a call, or the call is held."""
 
     def __init__(self, clock: FakeClock, name: str = "one", fee: int = 420) -> None:
+        super().__init__(fee, 0, clock)
         self.endpoint = ProviderEndpoint(name, "https://provider.example", IDENTITY_KEY)
-        self.clock = clock
-        self.fee = fee
-        self.valid_for = 60
         self.failures: dict[str, list[Layer2Error]] = {"quote": [], "open_swap": [], "info": []}
         self.held: asyncio.Event | None = None
-        """Where it is there, ``open_swap`` waits for it."""
+        """``open_swap`` waits for it, if there is one."""
         self.requests: list[SwapRequest] = []
         self.quoted: list[TransferRequest] = []
-        self._quotes: dict[str, QuoteTerms] = {}
         self.closed = False
         self.silent = False
         """It takes requests and never answers."""
@@ -218,41 +184,19 @@ class FakeProvider:
         pair = PairOffer(
             self.endpoint.name, BOB, ROOTSTOCK, 10_000, 4_000_000, 120, 3_000, 50, 900, 1_000, 1_100, 1_200
         )
-        layers = {layer: offer_of(layer, PROVIDER) for layer in (BOB, ROOTSTOCK)}
-        return ProviderInfo(IDENTITY_KEY, "regtest", layers, (pair,), True, None)
+        return replace(await super().info(), pairs=(pair,))
 
     async def quote(self, request: TransferRequest) -> SignedQuote:
         self.quoted.append(request)
         await self._fail("quote")
-        now = int(self.clock.now())
-        amount = request.amount if request.amount is not None else (request.send_amount or 0) - self.fee
-        quote = QuoteTerms(
-            quote_id=f"{len(self._quotes) + 1:032x}",
-            network="regtest",
-            asset="BTC",
-            amount=amount,
-            provider_fee=self.fee,
-            network_fee=0,
-            source=offer_of(request.source, PROVIDER),
-            destination=offer_of(request.destination, PROVIDER),
-            issued_at=now,
-            valid_until=now + self.valid_for,
-            provider=IDENTITY_KEY,
-        )
-        self._quotes[quote.quote_id] = quote
-        return SignedQuote(quote, _signature(quote_digest(quote)))
+        return await super().quote(request)
 
     async def open_swap(self, request: SwapRequest) -> SignedTerms:
         self.requests.append(request)
         if self.held is not None:
             await self.held.wait()
         await self._fail("open_swap")
-        terms = build_terms(self._quotes[request.quote_id], request, int(self.clock.now()), REGTEST)
-        return SignedTerms(terms, _signature(terms_hash(terms)))
-
-
-def _signature(digest: bytes) -> Signature:
-    return Signature(Scheme.BIP340, sign(IDENTITY.secret, digest, bytes(32)))
+        return await super().open_swap(request)
 
 
 class FakeRunner:
@@ -278,11 +222,14 @@ class FakeRunner:
             self.drive(record)
         return found
 
-    async def watch(self, swap_id: SwapId) -> AsyncGenerator[SwapRecord, None]:
+    def check_open(self, swap_id: SwapId) -> None:
+        if self.is_closed:
+            raise TaskCancelled("closed")
+
+    async def watch(self, swap_id: SwapId, *, poll_seconds: float | None = None) -> AsyncGenerator[SwapRecord, None]:
         version = None
         while True:
-            if self.is_closed:
-                raise TaskCancelled("closed")
+            self.check_open(swap_id)
             record = await self._journal.load(swap_id)
             assert record is not None
             if record.version != version:
@@ -315,8 +262,6 @@ class World:
     legs: dict[Layer2ProtocolType, FakeLegs]
     providers: list[FakeProvider]
     runner: FakeRunner
-    starter: Starter
-    quoter: Quoter
     records: TransferRecords
     taker: Taker
     request: TransferRequest = field(default=REQUEST)
@@ -342,25 +287,25 @@ class World:
 async def world(directory: Path, *, fees: Sequence[int] = (420,)) -> AsyncIterator[World]:
     clock = FakeClock()
     journal = await SqliteJournal.open(directory / "journal.sqlite")
-    legs = {layer: FakeLegs(layer) for layer in (BOB, ROOTSTOCK)}
+    legs = {layer: FakeLegs(layer, clock) for layer in (BOB, ROOTSTOCK)}
     providers = [FakeProvider(clock, f"provider-{number}", fee) for number, fee in enumerate(fees)]
     runner: Any = FakeRunner(journal)
     strangers: Any = providers
-    quoter = Quoter(legs=legs, providers=strangers, rules=REGTEST, clock=clock, least_finality=Finality.LATEST)
-    starter = Starter(
+    records = TransferRecords(journal, REGTEST)
+    taker = Taker(
         journal=journal,
+        records=records,
         runner=runner,
         legs=legs,
-        quoter=quoter,
+        providers=strangers,
         secrets=SEED,
         rules=REGTEST,
         clock=clock,
         entropy=SystemEntropy(),
+        least_finality=Finality.LATEST,
     )
-    records = TransferRecords(journal, REGTEST, poll_seconds=0.01)
-    taker = Taker(journal=journal, records=records, runner=runner, quoter=quoter, starter=starter)
     try:
-        yield World(journal, clock, legs, providers, runner, starter, quoter, records, taker)
+        yield World(journal, clock, legs, providers, runner, records, taker)
     finally:
-        await starter.aclose()
+        await taker.aclose()
         await journal.aclose()

@@ -11,24 +11,35 @@ import pytest
 
 from layer2.assembly import JoiningLegs, check_owners, open_clients, owners_of
 from layer2.config import BobSection, Layer2Config, RootstockSection
-from layer2.errors import AsyncRuntimeError, BadAnswer, ConfigurationError, NodeUnreachable, Outcome, SignerError
+from layer2.errors import (
+    AsyncRuntimeError,
+    BadAnswer,
+    ConfigurationError,
+    InsufficientFunds,
+    NodeUnreachable,
+    Outcome,
+    SignerError,
+)
 from layer2.local.parties import write_secret
 from layer2.model.layers import Layer2ProtocolType
+from layer2.model.money import BTC, Balance
 from layer2.model.transactions import SwapId
 from layer2.ports.clock import SystemClock
 from layer2.ports.journal import JournalOwner
 from layer2.ports.legs import HtlcLayer
 from layer2.signers.software import SeedPreimages
-from manager.fakes import BOB, ROOTSTOCK, FakeClient, eventually
+from manager.fakes import BOB, ROOTSTOCK, TAKER_ADDRESS, FakeClient, eventually
 from memory_sends import MemorySends
+from swap_engine.memory_journal import MemoryJournal
 
 TOKEN = "0x" + "11" * 20
 
 
-class Owners:
+class Owners(MemoryJournal):
     """The part of a journal that holds owners."""
 
     def __init__(self, *known: JournalOwner, is_used: bool = True) -> None:
+        super().__init__()
         self.known = list(known)
         self.is_used = is_used
 
@@ -52,10 +63,18 @@ def config(tmp_path: Path) -> Layer2Config:
     return Layer2Config(
         network="regtest",
         bob=BobSection(
-            rpc_url="http://127.0.0.1:1", token_address=TOKEN, token_decimals=8, key_file=tmp_path / "bob-key"
+            network="regtest",
+            rpc_url="http://127.0.0.1:1",
+            token_address=TOKEN,
+            token_decimals=8,
+            key_file=tmp_path / "bob-key",
         ),
         rootstock=RootstockSection(
-            rpc_url="http://127.0.0.1:2", token_address=TOKEN, token_decimals=18, key_file=tmp_path / "rootstock-key"
+            network="regtest",
+            rpc_url="http://127.0.0.1:2",
+            token_address=TOKEN,
+            token_decimals=18,
+            key_file=tmp_path / "rootstock-key",
         ),
     )
 
@@ -179,6 +198,20 @@ async def test_joining_is_tried_until_the_node_is_back(monkeypatch: pytest.Monke
     client.down = None
     await joining
     assert legs.has_joined
+
+
+async def test_a_party_that_cannot_pay_is_named_with_its_account_and_the_amounts() -> None:
+    client = FakeClient(BOB)
+    client.balances = {BTC: Balance(99_999)}
+    legs = JoiningLegs(client)
+    with pytest.raises(InsufficientFunds) as refused:
+        await legs.check_can_pay(100_000)
+    assert refused.value.protocol == "BOB"
+    assert refused.value.message == (
+        f"your account {TAKER_ADDRESS} on BOB can spend 99999 sat; the transfer needs 100000 sat"
+    )
+    client.balances = {BTC: Balance(100_000)}
+    await legs.check_can_pay(100_000)
 
 
 def test_every_method_of_a_layer_is_passed_on() -> None:

@@ -41,9 +41,9 @@ from layer2.swap_rules.states import (
     TakerRefunded,
 )
 from layer2.terms.transfers import Transfer, TransferState
+from layer2.testing.mock_network import IDENTITY_KEY
 from manager.fakes import (
     BOB,
-    IDENTITY_KEY,
     ROOTSTOCK,
     FakeClient,
     FakeClock,
@@ -89,7 +89,7 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
     made = Parts(tmp_path)
     monkeypatch.setattr("layer2.assembly.swaps.open_clients", lambda *_: made.clients)
     monkeypatch.setattr(wiring, "open_provider", lambda *_: made.provider)
-    monkeypatch.setattr("layer2.assembly.swaps.SwapRunner", made.runner)
+    monkeypatch.setattr(wiring, "SwapRunner", made.runner)
     return made
 
 

@@ -28,25 +28,25 @@ async def made(tmp_path: Path) -> AsyncIterator[World]:
 
 
 async def test_without_a_limit_the_fee_may_be_one_percent_and_twice_the_estimated_network_costs(made: World) -> None:
-    quote = await made.taker.quote(made.asked_for(max_fee=None))
+    quote = await made.taker.quoter.quote(made.asked_for(max_fee=None))
     assert quote.max_fee == AMOUNT // 100 + 2 * (25 + 25)
-    made.provider.fee = quote.max_fee + 1
+    made.provider.base_fee = quote.max_fee + 1
     with pytest.raises(QuoteRefused) as refused:
-        await made.taker.quote(made.asked_for(max_fee=None))
+        await made.taker.quoter.quote(made.asked_for(max_fee=None))
     assert refused.value.code == "max_fee"
 
 
 async def test_without_an_estimate_a_limit_is_required_and_nobody_is_asked(made: World) -> None:
     made.legs[ROOTSTOCK].cost = None
     with pytest.raises(InvalidRequest) as refused:
-        await made.taker.quote(made.asked_for(max_fee=None))
+        await made.taker.quoter.quote(made.asked_for(max_fee=None))
     assert refused.value.code == "max_fee_required"
     assert made.provider.quoted == []
-    assert (await made.taker.quote(REQUEST)).max_fee == REQUEST.max_fee
+    assert (await made.taker.quoter.quote(REQUEST)).max_fee == REQUEST.max_fee
 
 
 async def test_a_quote_keeps_the_limit_that_it_was_checked_against(made: World) -> None:
-    quote = await made.taker.quote(REQUEST)
+    quote = await made.taker.quoter.quote(REQUEST)
     dearer = replace(quote, max_fee=quote.fee - 1)
     with pytest.raises(QuoteRefused):
         await made.taker.start(dearer, None, made.ends_in())
@@ -55,7 +55,7 @@ async def test_a_quote_keeps_the_limit_that_it_was_checked_against(made: World) 
 
 async def test_the_amount_that_leaves_can_be_given_instead(made: World) -> None:
     request = made.asked_for(amount=None, send_amount=AMOUNT)
-    quote = await made.taker.quote(request)
+    quote = await made.taker.quoter.quote(request)
     assert (quote.send_amount, quote.receive_amount) == (AMOUNT, AMOUNT - 420)
     assert (await made.taker.begin(request, "sweep", made.ends_in())).state is TransferState.AGREED
     assert (await made.taker.begin(request, "sweep", made.ends_in())).request == request
@@ -64,14 +64,14 @@ async def test_the_amount_that_leaves_can_be_given_instead(made: World) -> None:
 @pytest.mark.parametrize("amounts", [(None, None), (AMOUNT, AMOUNT)])
 async def test_exactly_one_amount_is_given(made: World, amounts: tuple[int | None, int | None]) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        await made.taker.quote(made.asked_for(amount=amounts[0], send_amount=amounts[1]))
+        await made.taker.quoter.quote(made.asked_for(amount=amounts[0], send_amount=amounts[1]))
     assert refused.value.code == "amount"
 
 
 async def test_the_cheapest_of_several_offers_is_taken_from_either_side(tmp_path: Path) -> None:
     async with world(tmp_path, fees=(420, 300, 999)) as made:
-        assert (await made.taker.quote(REQUEST)).provider_name == "provider-1"
-        by_sent = await made.taker.quote(made.asked_for(amount=None, send_amount=AMOUNT))
+        assert (await made.taker.quoter.quote(REQUEST)).provider_name == "provider-1"
+        by_sent = await made.taker.quoter.quote(made.asked_for(amount=None, send_amount=AMOUNT))
         assert (by_sent.provider_name, by_sent.receive_amount) == ("provider-1", AMOUNT - 300)
 
 
@@ -79,8 +79,8 @@ async def test_one_provider_that_is_away_does_not_hide_the_others(tmp_path: Path
     async with world(tmp_path, fees=(420, 300)) as made:
         made.providers[1].failures["quote"] = [NodeUnreachable("away")]
         made.providers[1].failures["info"] = [NodeUnreachable("away")]
-        assert (await made.taker.quote(REQUEST)).provider_name == "provider-0"
-        assert [pair.provider_name for pair in await made.taker.pairs()] == ["provider-0"]
+        assert (await made.taker.quoter.quote(REQUEST)).provider_name == "provider-0"
+        assert [pair.provider_name for pair in await made.taker.quoter.pairs()] == ["provider-0"]
 
 
 async def test_one_provider_that_is_silent_does_not_use_up_the_time_of_the_others(
@@ -89,11 +89,11 @@ async def test_one_provider_that_is_silent_does_not_use_up_the_time_of_the_other
     monkeypatch.setattr("layer2.manager.quoting._LONGEST_ANSWER_SECONDS", 0.02)
     async with world(tmp_path, fees=(420, 300)) as made:
         made.providers[1].silent = True
-        assert (await made.taker.quote(REQUEST)).provider_name == "provider-0"
-        assert [pair.provider_name for pair in await made.taker.pairs()] == ["provider-0"]
+        assert (await made.taker.quoter.quote(REQUEST)).provider_name == "provider-0"
+        assert [pair.provider_name for pair in await made.taker.quoter.pairs()] == ["provider-0"]
         made.providers[0].silent = True
         with pytest.raises(QuoteRefused, match="'provider-1' did not answer within"):
-            await made.taker.quote(REQUEST)
+            await made.taker.quoter.quote(REQUEST)
 
 
 async def test_refusals_of_all_are_listed_and_retryable_where_one_is(tmp_path: Path) -> None:
@@ -101,25 +101,25 @@ async def test_refusals_of_all_are_listed_and_retryable_where_one_is(tmp_path: P
         made.providers[0].failures["quote"] = [TermsRefused("forged")]
         made.providers[1].failures["quote"] = [NodeUnreachable("away")]
         with pytest.raises(QuoteRefused) as refused:
-            await made.taker.quote(REQUEST)
+            await made.taker.quoter.quote(REQUEST)
     assert "forged" in refused.value.message
     assert "away" in refused.value.message
     assert refused.value.retryable
 
 
 async def test_limits_fees_and_durations_are_known_before_a_quote(made: World) -> None:
-    (pair,) = await made.taker.pairs()
+    (pair,) = await made.taker.quoter.pairs()
     assert (pair.source, pair.destination) == (BOB, ROOTSTOCK)
     assert (pair.min_amount, pair.max_amount, pair.fee(100_000)) == (10_000, 4_000_000, 120 + 300 + 50)
     assert (pair.collect_by, pair.known, pair.source_deadline, pair.worst) == (900, 1_000, 1_100, 1_200)
 
 
 async def test_a_provider_that_nobody_configured_starts_nothing(made: World) -> None:
-    quote = await made.taker.quote(REQUEST)
+    quote = await made.taker.quoter.quote(REQUEST)
     with pytest.raises(ConfigurationError):
         await made.taker.start(replace(quote, provider_name="gone"), None, made.ends_in())
 
 
 async def test_a_layer_that_is_not_configured_is_named(made: World) -> None:
     with pytest.raises(ProtocolNotConfigured, match=r"\[lightning\]"):
-        await made.taker.quote(made.asked_for(destination=Layer2ProtocolType.LIGHTNING))
+        await made.taker.quoter.quote(made.asked_for(destination=Layer2ProtocolType.LIGHTNING))

@@ -26,13 +26,14 @@ from layer2.errors import (
 )
 from layer2.legs.leg import LegOffer
 from layer2.legs.timelock_settings import REGTEST
-from layer2.legs.views import LegState, OfferRequest, Side
+from layer2.legs.views import LegState
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import SwapId
-from layer2.swap_engine.records import planned_record
+from layer2.ports.journal import Role, SwapRecord
+from layer2.swap_engine.records import write_request
+from layer2.swap_rules.states import TakerPlanned, write_state
 from layer2.terms.transfers import TransferState
 from manager.fakes import NOW, REQUEST, SEED, FakeLegs, World, eventually, world
-from swap_rules.example_terms import STRANGERS_NODE, invoice_for
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def away() -> NodeUnreachable:
 
 
 async def start(made: World, key: str | None = None, seconds: float = 5.0) -> str:
-    quote = await made.taker.quote(REQUEST)
+    quote = await made.taker.quoter.quote(REQUEST)
     return (await made.taker.start(quote, key, made.ends_in(seconds))).transfer_id
 
 
@@ -68,7 +69,7 @@ async def test_a_known_key_is_looked_up_before_anything_is_quoted(made: World) -
 
 async def test_start_looks_the_key_up_before_it_checks_the_quote(made: World) -> None:
     first = await start(made, "rent")
-    late = await made.taker.quote(REQUEST)
+    late = await made.taker.quoter.quote(REQUEST)
     made.clock.time += 1_000
     assert (await made.taker.start(late, "rent", made.ends_in())).transfer_id == first
     assert (await made.taker.start(replace(late, provider_name="gone"), "rent", made.ends_in())).transfer_id == first
@@ -85,7 +86,7 @@ async def test_a_key_with_another_request_is_a_conflict(made: World) -> None:
 
 @pytest.mark.parametrize("key", ["", "a" * 201])
 async def test_an_empty_or_overlong_key_is_refused_and_nobody_is_asked(made: World, key: str) -> None:
-    quote = await made.taker.quote(REQUEST)
+    quote = await made.taker.quoter.quote(REQUEST)
     made.provider.quoted.clear()
     for call in (made.taker.start(quote, key, made.ends_in()), made.taker.begin(REQUEST, key, made.ends_in())):
         with pytest.raises(InvalidRequest) as refused:
@@ -95,14 +96,14 @@ async def test_an_empty_or_overlong_key_is_refused_and_nobody_is_asked(made: Wor
 
 
 async def test_a_quote_starts_one_transfer(made: World) -> None:
-    quote = await made.taker.quote(REQUEST)
+    quote = await made.taker.quoter.quote(REQUEST)
     first = await made.taker.start(quote, None, made.ends_in())
     assert (await made.taker.start(quote, None, made.ends_in())).transfer_id == first.transfer_id
     assert len(made.provider.requests) == 1
 
 
 async def test_a_quote_that_was_started_under_one_key_is_refused_under_another(made: World) -> None:
-    quote = await made.taker.quote(REQUEST)
+    quote = await made.taker.quoter.quote(REQUEST)
     await made.taker.start(quote, "one", made.ends_in())
     with pytest.raises(IdempotencyConflict):
         await made.taker.start(quote, "other", made.ends_in())
@@ -128,7 +129,7 @@ async def test_an_own_node_that_is_away_for_a_moment_ends_nothing(made: World) -
 async def test_a_quote_that_cannot_be_checked_for_a_moment_ends_nothing(
     made: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quote = await made.taker.quote(REQUEST)
+    quote = await made.taker.quoter.quote(REQUEST)
     legs, failures = made.legs[REQUEST.source], [away()]
     answer = legs.leg_offer
 
@@ -156,11 +157,20 @@ async def test_a_refusal_before_money_moves_burns_no_key(made: World) -> None:
 
 
 async def test_too_little_money_burns_neither_key_nor_quote(made: World) -> None:
-    quote = await made.taker.quote(REQUEST)
+    quote = await made.taker.quoter.quote(REQUEST)
     made.legs[REQUEST.source].failures = [InsufficientFunds("no gas")]
     with pytest.raises(InsufficientFunds):
         await made.taker.start(quote, "rent", made.ends_in())
     assert (await made.taker.start(quote, "rent", made.ends_in())).state is TransferState.AGREED
+
+
+async def test_a_taker_that_cannot_pay_is_refused_before_the_provider_is_asked(made: World) -> None:
+    made.legs[REQUEST.source].lacks = InsufficientFunds("your account can spend 0 sat", protocol="BOB")
+    with pytest.raises(InsufficientFunds, match="your account can spend 0 sat"):
+        await start(made)
+    assert made.provider.requests == []
+    assert made.legs[REQUEST.source].asked == ["check_can_pay 100420"]
+    assert await made.reasons() == ["your account can spend 0 sat"]
 
 
 async def test_a_time_that_ends_before_agreement_abandons_with_a_true_reason_and_frees_the_key(made: World) -> None:
@@ -175,7 +185,7 @@ async def test_a_time_that_ends_before_agreement_abandons_with_a_true_reason_and
 
 
 async def test_retries_end_with_the_quote(made: World) -> None:
-    quote = await made.taker.quote(REQUEST)
+    quote = await made.taker.quoter.quote(REQUEST)
     made.provider.failures["open_swap"] = [away() for _ in range(100)]
 
     async def later() -> None:
@@ -204,7 +214,7 @@ async def test_a_provider_that_is_away_for_a_moment_is_asked_again(made: World) 
 
 
 async def test_a_cancelled_call_is_abandoned_and_the_key_is_free(made: World) -> None:
-    quote = await made.taker.quote(REQUEST)
+    quote = await made.taker.quoter.quote(REQUEST)
     made.provider.held = asyncio.Event()
     starting = asyncio.create_task(made.taker.start(quote, "rent", made.ends_in(60)))
     await eventually(lambda: made.provider.requests)
@@ -218,7 +228,7 @@ async def test_a_cancelled_call_is_abandoned_and_the_key_is_free(made: World) ->
 
 @pytest.mark.parametrize("steps", range(12))
 async def test_cancelled_at_any_moment_it_is_abandoned_or_driven_and_nothing_hangs(made: World, steps: int) -> None:
-    quote = await made.taker.quote(REQUEST)
+    quote = await made.taker.quoter.quote(REQUEST)
     starting = asyncio.create_task(made.taker.start(quote, "rent", made.ends_in(60)))
     for _ in range(steps):
         await asyncio.sleep(0)
@@ -243,15 +253,18 @@ async def leave_a_plan(made: World, key: str) -> SwapId:
     swap_id = SwapId("ab" * 16)
     await made.journal.act()
     await made.journal.create(
-        planned_record(
+        SwapRecord(
             swap_id=swap_id,
-            request=REQUEST,
+            role=Role.TAKER,
+            state=write_state(TakerPlanned()),
+            request=write_request(REQUEST),
             provider_name="provider-0",
             quote_id="cd" * 16,
             access=SEED.access_token(swap_id),
             payment_hash=SEED.preimage(swap_id).payment_hash,
             idempotency_key=key,
-            now=NOW,
+            created_at=NOW,
+            updated_at=NOW,
         )
     )
     return swap_id
@@ -275,7 +288,7 @@ async def test_a_start_and_a_retry_that_find_the_same_plan_abandon_it_once(made:
 
 async def test_resuming_leaves_what_is_being_agreed_alone(made: World) -> None:
     made.provider.held = asyncio.Event()
-    quote = await made.taker.quote(REQUEST)
+    quote = await made.taker.quoter.quote(REQUEST)
     starting = asyncio.create_task(made.taker.start(quote, None, made.ends_in(60)))
     await eventually(lambda: made.provider.requests)
     assert await made.taker.resume() == []
@@ -312,8 +325,7 @@ async def test_an_invoice_that_the_own_node_pays_or_has_paid_is_not_paid_over_an
     made: World, shows: LegState
 ) -> None:
     lightning = made.legs[Layer2ProtocolType.LIGHTNING] = FakeLegs(Layer2ProtocolType.LIGHTNING)
-    wanted = OfferRequest(Side.PAYEE, b"\x44" * 32, 100_000, "", REGTEST.own_invoice_expiry, 80)
-    invoice = invoice_for(wanted, STRANGERS_NODE, timestamp=NOW)
+    invoice = made.provider.make_invoice(100_000, REGTEST.own_invoice_expiry)
     request = made.asked_for(destination=Layer2ProtocolType.LIGHTNING, recipient=invoice)
     lightning.shows = shows
     with pytest.raises(InvalidRequest) as refused:
@@ -343,7 +355,7 @@ async def test_a_journal_that_fails_under_a_known_key_leaves_the_outcome_unknown
 
 async def test_another_process_abandons_nothing_that_is_being_agreed(made: World, tmp_path: Path) -> None:
     made.provider.held = asyncio.Event()
-    quote = await made.taker.quote(REQUEST)
+    quote = await made.taker.quoter.quote(REQUEST)
     starting = asyncio.create_task(made.taker.start(quote, "rent", made.ends_in(60)))
     await eventually(lambda: made.provider.requests)
     async with world(tmp_path) as other:

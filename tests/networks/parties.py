@@ -53,11 +53,11 @@ def _evm_fields(chain: LocalChain) -> dict[str, Any]:
     return {
         "rpc_url": chain.rpc_url,
         "chain_id": chain.chain_id,
-        "token": chain.token_address,
+        "token_address": chain.token_address,
         "token_decimals": chain.token_decimals,
         "network": "regtest",
-        "poll_interval_seconds": 0.05,
-        "head_life_seconds": 0.0,
+        "poll_interval_ms": 50,
+        "head_life_ms": 0,
     }
 
 
@@ -69,7 +69,7 @@ def lightning_settings(party: Party, **changes: Any) -> LightningSettings:
         "macaroon_file": party.lightning.macaroon_file,
         "network": "regtest",
         "payment_timeout_seconds": 20,
-        "poll_interval_seconds": 0.2,
+        "poll_interval_ms": 200,
     }
     return LightningSettings(**(fields | changes))
 

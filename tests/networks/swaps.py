@@ -194,7 +194,7 @@ class Swaps:
         seed_file = self.config().swap_seed_file
         assert seed_file is not None
         token = SeedPreimages.from_file(seed_file).access_token(SwapId(transfer_id))
-        seen: list[dict[str, Any]] = []
+        seen: list[Mapping[str, object]] = []
 
         async def holds() -> bool:
             try:

@@ -9,13 +9,14 @@ from dataclasses import replace
 import pytest
 
 from layer2 import Preimage
-from layer2.contracts.htlc import ClaimedEvent, RefundedEvent
+from layer2.contracts.htlc import ClaimedEvent
 from layer2.errors import FundsRulesError, ProtocolNotImplemented
 from layer2.formats import bolt11
 from layer2.legs.evidence import EvmReceiptEvidence, LightningPaymentEvidence
 from layer2.legs.evm import EvmLeg
-from layer2.legs.evm_evidence import check_lock_event
+from layer2.legs.evm_evidence import read_event, shown_of
 from layer2.legs.lightning import LightningLeg
+from layer2.legs.shown import LegOutcome, Shown
 from layer2.legs.views import ActStatus, LegState, Side, Verb
 from layer2.local.network import LocalNetwork, LocalNetworkControl
 from layer2.model.transactions import Finality
@@ -91,10 +92,11 @@ async def assert_claimed(leg: FundedLeg) -> None:
         evidence = await leg.legs(side).evidence(leg.htlc, side)
         if isinstance(leg.htlc.leg, EvmLeg):
             assert isinstance(evidence, EvmReceiptEvidence)
-            included = check_lock_event(evidence, leg.htlc.leg.lock(leg.htlc.payment_hash, leg.htlc.terms_hash))
-            assert included.contract_is_genuine
-            assert isinstance(included.event, ClaimedEvent)
-            assert included.event.preimage == leg.preimage
+            lock = leg.htlc.leg.lock(leg.htlc.payment_hash, leg.htlc.terms_hash)
+            assert Shown.GENUINE_CONTRACT in shown_of(evidence, lock).shown
+            event = read_event(evidence, lock.contract).event
+            assert isinstance(event, ClaimedEvent)
+            assert event.preimage == leg.preimage
         else:
             assert isinstance(evidence, LightningPaymentEvidence)
             assert evidence.preimage.payment_hash == leg.htlc.payment_hash
@@ -132,8 +134,8 @@ async def test_a_payee_releases_and_the_payer_has_everything_back(leg: FundedLeg
     evidence = await leg.payer.legs.evidence(leg.htlc, Side.PAYER)
     if isinstance(leg.htlc.leg, EvmLeg):
         assert isinstance(evidence, EvmReceiptEvidence)
-        included = check_lock_event(evidence, leg.htlc.leg.lock(leg.htlc.payment_hash, leg.htlc.terms_hash))
-        assert isinstance(included.event, RefundedEvent)
+        shown = shown_of(evidence, leg.htlc.leg.lock(leg.htlc.payment_hash, leg.htlc.terms_hash))
+        assert shown.outcome is LegOutcome.RETURNED
     else:
         assert evidence is None
 

@@ -117,7 +117,7 @@ async def test_initializing_can_be_repeated(layer: Layer) -> None:
 WRONG_NODES: dict[str, tuple[str, dict[str, Any], type[Layer2Error], str]] = {
     "chain_id": ("bob", {"chain_id": 808813}, WrongNetwork, "is on chain 60808.*808813"),
     "rootstock_chain_id": ("rootstock", {"chain_id": 31}, WrongNetwork, "is on chain 33.*ROOTSTOCK.*31"),
-    "token": ("bob", {"token": "0x" + "11" * 20}, ConfigurationError, "no ERC-20"),
+    "token": ("bob", {"token_address": "0x" + "11" * 20}, ConfigurationError, "no ERC-20"),
     "token_decimals": ("bob", {"token_decimals": 18}, ConfigurationError, "token_decimals is 18"),
     "network": ("lightning", {"network": "mainnet"}, WrongNetwork, "lnd is on regtest.*mainnet"),
     "version": ("lightning", {"minimum_version": "9.0.0"}, ConfigurationError, "older than 9.0.0"),

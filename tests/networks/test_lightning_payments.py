@@ -15,7 +15,7 @@ from layer2.model.transactions import LightningPaymentId
 from layer2.net.pool import ConnectionPoolConfig
 from layer2.ports.clock import SystemClock
 from layer2.protocols.lightning.lnd.failures import ALREADY_EXISTS
-from layer2.protocols.lightning.lnd.rest import LndRest, Use
+from layer2.protocols.lightning.lnd.rest import LndRest
 from memory_sends import MemorySends
 from networks.parties import Clients, lightning_settings
 from networks.waiting import until
@@ -92,7 +92,7 @@ async def test_a_hash_that_was_paid_or_is_under_way_is_refused_by_lnd_with_the_c
     await taker.lightning.wait_for_status_async(tx_id, timeout=SECONDS)
     body = {"payment_request": invoice.text, "fee_limit_msat": "0", "timeout_seconds": 5}
     with pytest.raises(NodeRefused, match="invoice is already paid") as caught:
-        await rest_of_taker.begin_stream("POST", "/v2/router/send", body, use=Use.PAYMENTS)
+        await rest_of_taker.begin_stream("POST", "/v2/router/send", body)
     assert caught.value.node_code == ALREADY_EXISTS
 
 

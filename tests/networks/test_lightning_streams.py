@@ -26,7 +26,7 @@ from networks.parties import Clients, lightning_settings
 from networks.waiting import until
 
 SECONDS = 60
-FOR_EVER = 3600.0
+FOR_EVER_MS = 3_600_000
 """A poll interval longer than any test, so that only the streams report changes."""
 
 
@@ -102,7 +102,7 @@ def what(updates: list[InvoiceUpdate]) -> list[tuple[InvoiceEvent, bytes]]:
 async def test_invoices_are_told_when_they_are_made_and_when_they_are_settled(
     network: LocalNetwork, taker: Clients, provider: Clients
 ) -> None:
-    async with payee(network, poll_interval_seconds=FOR_EVER) as client:
+    async with payee(network, poll_interval_ms=FOR_EVER_MS) as client:
         cursor = await end_of_invoices(client, provider.lightning)
         first = await paid(taker.lightning, provider.lightning, 1_000)
         second = await paid(taker.lightning, provider.lightning, 2_000)
@@ -294,7 +294,7 @@ async def test_a_held_invoice_is_told_by_its_own_stream_with_the_height_at_which
     invoice = await provider.lightning.create_hold_invoice_async(preimage.payment_hash, 5_000)
     tx_id = LightningPaymentId(preimage.payment_hash.hex())
     async with (
-        payee(network, poll_interval_seconds=FOR_EVER) as client,
+        payee(network, poll_interval_ms=FOR_EVER_MS) as client,
         following(client.watch_transaction_async(tx_id)) as statuses,
     ):
         first = await next_status(statuses)
@@ -313,7 +313,7 @@ async def test_more_held_invoices_than_streams_are_all_told(
     network: LocalNetwork, taker: Clients, provider: Clients
 ) -> None:
     preimages = [Preimage(sha256(f"{number} of many {network.name}".encode()).digest()) for number in range(4)]
-    async with payee(network, max_hold_streams=1, poll_interval_seconds=0.1) as client:
+    async with payee(network, max_hold_streams=1, poll_interval_ms=100) as client:
         invoices = [
             await provider.lightning.create_hold_invoice_async(preimage.payment_hash, 2_000) for preimage in preimages
         ]
@@ -332,7 +332,7 @@ async def test_more_held_invoices_than_streams_are_all_told(
 
 async def test_a_plain_invoice_that_is_cancelled_is_noticed_in_turn(network: LocalNetwork, provider: Clients) -> None:
     invoice = await provider.lightning.create_invoice_async(1_000)
-    async with payee(network, poll_interval_seconds=0.1) as client:
+    async with payee(network, poll_interval_ms=100) as client:
         waiting = asyncio.ensure_future(
             client.wait_for_status_async(LightningPaymentId(invoice.payment_hash.hex()), timeout=SECONDS)
         )
@@ -349,7 +349,7 @@ async def until_open(client: LightningNetwork, streams: int) -> None:
 
 
 async def test_streams_are_open_while_somebody_listens(network: LocalNetwork) -> None:
-    async with payee(network, poll_interval_seconds=0.05) as client:
+    async with payee(network, poll_interval_ms=50) as client:
         assert client.open_streams == 0
         waits = [
             asyncio.ensure_future(client.wait_for_status_async(LightningPaymentId(f"{number:064x}")))

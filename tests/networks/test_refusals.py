@@ -161,6 +161,22 @@ async def test_a_taker_without_gas_to_finish_is_refused_before_money_moves(swaps
     await swaps.until_moved(before, NOTHING)
 
 
+async def test_a_taker_that_cannot_pay_is_named_and_its_provider_is_not_asked_for_terms(swaps: Swaps) -> None:
+    key = write_secret(swaps.directory / "empty-account", os.urandom(32))
+    async with swaps.manager(bob={"key_file": key}) as layers:
+        quote = await layers.quote_transfer_async(BTC, AMOUNT, BOB, LIGHTNING)
+        swaps.provider.kill()
+        account = await (await layers.get_protocol_async(BOB)).receive_address_async()
+        with pytest.raises(InsufficientFunds) as refused:
+            await layers.start_transfer_async(quote, timeout=20)
+        assert refused.value.message == (
+            f"your account {account} on BOB can spend 0 sat; the transfer needs {AMOUNT + FEE} sat"
+        )
+        assert (refused.value.protocol, refused.value.outcome) == ("BOB", Outcome.NOT_SENT)
+        (transfer,) = await layers.list_transfers_async()
+        assert transfer.state is TransferState.ABANDONED
+
+
 async def test_a_provider_that_is_away_is_named_and_nothing_is_begun(swaps: Swaps) -> None:
     async with swaps.manager() as layers:
         quote = await layers.quote_transfer_async(BTC, AMOUNT, BOB, LIGHTNING)

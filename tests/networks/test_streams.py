@@ -21,7 +21,7 @@ from networks.parties import bob_settings
 
 TRANSFER = event_topic("Transfer(address,address,uint256)")
 SECONDS = 30
-FOR_EVER = 3600.0
+FOR_EVER_MS = 3_600_000
 """A poll interval longer than any test, so that only the websocket announces blocks."""
 Where = tuple[str, str, int]
 
@@ -66,7 +66,7 @@ class Following:
 @pytest.fixture
 async def listening(network: LocalNetwork) -> AsyncIterator[BobClient]:
     """A client that learns of blocks only over the node's websocket."""
-    settings = bob_settings(network, websocket_url=network.bob.websocket_url, poll_interval_seconds=FOR_EVER)
+    settings = bob_settings(network, websocket_url=network.bob.websocket_url, poll_interval_ms=FOR_EVER_MS)
     async with BobClient(settings, SoftwareEvmSigner.from_file(network.taker.evm_key_file), MemorySends()) as client:
         await client.initialize_async()
         yield client

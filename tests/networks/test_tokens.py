@@ -61,7 +61,7 @@ async def paying(network: LocalNetwork, taker: Clients, provider: Clients, sends
         if not await taker.bob._node.code(token.address):
             await send(DETERMINISTIC_FACTORY, token.deployment())
         await send(token.address, mint_call(parse_address(await taker.bob.receive_address_async()), 10**token.decimals))
-        settings = bob_settings(network, token=to_checksum(token.address), token_decimals=token.decimals)
+        settings = bob_settings(network, token_address=to_checksum(token.address), token_decimals=token.decimals)
         client = BobClient(settings, SoftwareEvmSigner.from_file(network.taker.evm_key_file), sends)
         await closing.enter_async_context(client)
         await client.initialize_async()
@@ -72,14 +72,16 @@ async def paying(network: LocalNetwork, taker: Clients, provider: Clients, sends
 
 
 async def balance(client: BobClient, owner: str) -> int:
-    answer = await client._node.call(parse_address(client.settings.token), balance_of_call(parse_address(owner)))
+    answer = await client._node.call(
+        parse_address(client.settings.token_address), balance_of_call(parse_address(owner))
+    )
     return decode_uint256(answer)
 
 
 async def allowance(client: BobClient) -> int:
     owner = parse_address(await client.receive_address_async())
     call = allowance_call(owner, HTLC_ADDRESS)
-    return decode_uint256(await client._node.call(parse_address(client.settings.token), call))
+    return decode_uint256(await client._node.call(parse_address(client.settings.token_address), call))
 
 
 async def used_nonces(client: BobClient) -> int:
@@ -135,7 +137,7 @@ async def test_an_amount_that_the_token_cannot_express_is_refused(paying: Paying
 
 
 async def test_addresses_at_which_money_is_lost_are_no_recipients(taker: Clients) -> None:
-    for trap in (bytes(20), HTLC_ADDRESS, parse_address(taker.bob.settings.token)):
+    for trap in (bytes(20), HTLC_ADDRESS, parse_address(taker.bob.settings.token_address)):
         for asset in (BTC, ETH):
             with pytest.raises(InvalidRequest, match="would be lost"):
                 await taker.bob.transfer_asset_async(asset, 1_000, to_checksum(trap))
@@ -191,7 +193,9 @@ async def test_a_lock_of_an_old_token_is_funded_and_approved_once(
     client = await paying(token)
     if token.strict and await allowance(client) == 0:
         approve = approve_call(HTLC_ADDRESS, 1)
-        status = await client.submit_transaction_async(EvmTransactionRequest(to=client.settings.token, data=approve))
+        status = await client.submit_transaction_async(
+            EvmTransactionRequest(to=client.settings.token_address, data=approve)
+        )
         await client.wait_for_status_async(status.tx_id, timeout=60)
         assert await allowance(client) == 1
     htlc = await htlc_of(client, provider, token)
@@ -211,10 +215,10 @@ async def test_a_permit_is_handed_in_by_somebody_else(paying: Paying, provider: 
     deadline = (await client.legs.read_clock()).chain_time + 3_600
     signed = await client.permit_async(spender, 1_234, deadline)
     owner, nonce = signed.permit.owner, signed.permit.nonce
-    request = EvmTransactionRequest(to=client.settings.token, data=signed.call())
+    request = EvmTransactionRequest(to=client.settings.token_address, data=signed.call())
     status = await provider.bob.submit_transaction_async(request)
     await provider.bob.wait_for_status_async(status.tx_id, timeout=60)
-    token = parse_address(client.settings.token)
+    token = parse_address(client.settings.token_address)
     answer = await client._node.call(token, allowance_call(owner, parse_address(spender)))
     assert decode_uint256(answer) == 1_234
     assert (await client.permit_async(spender, 1, deadline)).permit.nonce == nonce + 1

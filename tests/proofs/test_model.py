@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layer2.errors import FormatError, InvalidRequest, ProofRefused
+from layer2.errors import FormatError, InvalidRequest, ProofError, ProofRefused
 from layer2.proofs.checking import check_proof
 from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import OFFLINE
@@ -97,6 +97,18 @@ def test_a_file_that_is_too_long_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b" " * 1_000_001)
     with pytest.raises(FormatError):
         TransferProof.load(path)
+
+
+def test_a_file_that_cannot_be_used_is_a_typed_error_with_a_remedy(tmp_path: Path) -> None:
+    missing = tmp_path / "missing" / "proof.json"
+    with pytest.raises(InvalidRequest, match=r"proof\.json cannot be read: No such file") as unreadable:
+        TransferProof.load(missing)
+    assert (unreadable.value.code, unreadable.value.remedy) == ("unreadable_file", "check the path of the proof")
+    with pytest.raises(InvalidRequest, match="NoneType"):
+        TransferProof.load(None)  # type: ignore[arg-type]  # a caller without type checks
+    with pytest.raises(ProofError, match=r"proof\.json cannot be written: No such file") as unwritable:
+        made.to_lightning().save(missing)
+    assert (unwritable.value.code, unwritable.value.remedy) == ("unwritable_file", "save it to another path")
 
 
 def _check(data: bytes) -> bytes | None:

@@ -38,7 +38,7 @@ async def test_the_example_in_the_docstring_runs_as_it_is_written(
         monkeypatch.chdir(tmp_path)
         for name, value in {
             "BOB_RPC_URL": network.url,
-            "BOB_TOKEN": network.settings().token,
+            "BOB_TOKEN": network.settings().token_address,
             "BOB_NETWORK": "regtest",
         }.items():
             monkeypatch.setenv(name, value)
@@ -55,7 +55,9 @@ async def test_the_example_in_the_docstring_runs_as_it_is_written(
 
 
 async def test_bob_is_a_layer_that_can_hold_swaps_and_its_users_see_none_of_their_acts() -> None:
-    settings = BobSettings(rpc_url="http://127.0.0.1:8545", token="0x" + "11" * 20, token_decimals=8)
+    settings = BobSettings(
+        network="mainnet", rpc_url="http://127.0.0.1:8545", token_address="0x" + "11" * 20, token_decimals=8
+    )
     client = BobClient(settings, SoftwareEvmSigner(b"\x01" * 32), MemorySends())
     assert isinstance(client, Layer2ProtocolAsync)
     assert isinstance(client.legs, HtlcLayer)
@@ -67,11 +69,13 @@ async def test_bob_is_a_layer_that_can_hold_swaps_and_its_users_see_none_of_thei
 
 def test_a_token_has_to_be_named_because_bob_has_several_bitcoins() -> None:
     with pytest.raises(TypeError, match="token"):
-        BobSettings(rpc_url="http://127.0.0.1:8545")  # type: ignore[call-arg]  # that is the point
+        BobSettings(network="mainnet", rpc_url="http://127.0.0.1:8545")  # type: ignore[call-arg]  # that is the point
 
 
 def test_by_default_final_means_finalized_on_ethereum_and_the_chain_is_the_mainnet() -> None:
-    settings = BobSettings(rpc_url="http://127.0.0.1:8545", token="0x" + "11" * 20, token_decimals=8)
+    settings = BobSettings(
+        network="mainnet", rpc_url="http://127.0.0.1:8545", token_address="0x" + "11" * 20, token_decimals=8
+    )
     assert (settings.chain_id, settings.finality) == (BOB_MAINNET, Finality.FINALIZED)
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.chain_id = 1  # type: ignore[misc]  # that is the point

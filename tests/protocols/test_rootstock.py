@@ -15,7 +15,12 @@ from memory_sends import MemorySends
 
 
 def rootstock(**changes: Any) -> RootstockClient:
-    fields: dict[str, Any] = {"rpc_url": "http://127.0.0.1:4444", "token": "0x" + "11" * 20, "token_decimals": 8}
+    fields: dict[str, Any] = {
+        "rpc_url": "http://127.0.0.1:4444",
+        "network": "regtest",
+        "token_address": "0x" + "11" * 20,
+        "token_decimals": 8,
+    }
     return RootstockClient(RootstockSettings(**(fields | changes)), SoftwareEvmSigner(b"\x01" * 32), MemorySends())
 
 

@@ -7,12 +7,13 @@ import contextlib
 import hashlib
 import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from layer2.assembly import JoiningLegs, Layers
 from layer2.errors import TaskCancelled
 from layer2.formats.evm_address import to_checksum
 from layer2.legs.evidence import LegEvidence
@@ -23,7 +24,6 @@ from layer2.model.layers import LAYERS, Layer2ProtocolType
 from layer2.model.money import BTC, AssetId, Balance
 from layer2.model.transactions import Finality, Preimage, SwapId
 from layer2.ports.journal import Json, Role, SwapRecord
-from layer2.ports.legs import HtlcLayer
 from layer2.provider.bounds import Limits
 from layer2.provider.http import create_app
 from layer2.provider.nodes import Nodes
@@ -33,6 +33,7 @@ from layer2.provider.server import serving
 from layer2.provider.service import SwapProvider
 from layer2.signers.software import SoftwareIdentity
 from layer2.swap_engine.journal import SqliteJournal
+from layer2.swap_engine.runner import SwapRunner
 from layer2.swap_rules.agreement import SwapRequest
 from layer2.swap_rules.states import ProviderState, write_state
 from layer2.terms.documents import SignedQuote
@@ -52,7 +53,12 @@ ETH, RBTC = AssetId("ETH", 18), AssetId("RBTC", 18)
 PRICE = Price(fee_ppm=3000, base_fee=120, network_fee=50, min_amount=10_000, max_amount=4_000_000)
 PRICES = PriceList(default=PRICE, safe_from=500_000, finalized_from=2_000_000)
 LIMITS = Limits(
-    open_swaps=3, open_swaps_per_taker=2, unfinished_swaps=50, open_quotes=5, event_streams=1, gas_per_swap=10
+    max_open_swaps=3,
+    max_open_swaps_per_taker=2,
+    max_unfinished_swaps=50,
+    max_open_quotes=5,
+    max_event_streams=1,
+    gas_per_swap_wei=10,
 )
 LANDING = REGTEST.margins(BOB).landing_time
 OTHER_TAKERS = [bytes([number]) * 20 for number in range(0x70, 0x80)]
@@ -83,7 +89,7 @@ def _not_asked(*_: object) -> Any:
 
 
 @dataclass
-class SetLayer(HtlcLayer):
+class SetLayer(JoiningLegs):
     """A layer that answers as a test sets it, and makes hold invoices as lnd does."""
 
     protocol: Layer2ProtocolType
@@ -181,7 +187,7 @@ class SetLayer(HtlcLayer):
             raise self.away
 
 
-class SetRunner:
+class SetRunner(SwapRunner):
     """Notes what it is to drive; a swap moves when the test moves it."""
 
     def __init__(self, journal: SqliteJournal) -> None:
@@ -198,7 +204,7 @@ class SetRunner:
         self.revisited.append(record.swap_id)
         return record
 
-    async def watch(self, swap_id: SwapId) -> AsyncGenerator[SwapRecord, None]:
+    async def watch(self, swap_id: SwapId, *, poll_seconds: float | None = None) -> AsyncGenerator[SwapRecord, None]:
         queue: asyncio.Queue[SwapRecord | None] = asyncio.Queue()
         self.watchers.setdefault(swap_id, set()).add(queue)
         try:
@@ -334,17 +340,17 @@ async def world(
         }
         if LIGHTNING in layers:
             set_layers[LIGHTNING].balances = {BTC: Balance(10_000_000, receivable=10_000_000)}
+        clients: Any = set_layers
         nodes = Nodes(set_layers, clock, first_retry_seconds=0.001)
         await nodes.join()
         provider = SwapProvider(
             prices=prices,
-            limits=replace(LIMITS, **changes),
+            limits=LIMITS.model_copy(update=changes),
             rules=REGTEST,
             signer=identity,
             journal=journal,
             nodes=nodes,
-            legs=set_layers,
-            purses=set_layers,
+            layers=Layers(clients, set_layers),
             runner=runner,
             clock=clock,
             entropy=CountedEntropy(),

@@ -34,10 +34,10 @@ async def made(tmp_path: Path) -> AsyncIterator[World]:
     async with world(
         tmp_path,
         (BOB, LIGHTNING, ROOTSTOCK),
-        open_swaps=1_000,
-        open_swaps_per_taker=1_000,
-        unfinished_swaps=1_000,
-        open_quotes=1_000,
+        max_open_swaps=1_000,
+        max_open_swaps_per_taker=1_000,
+        max_unfinished_swaps=1_000,
+        max_open_quotes=1_000,
     ) as built:
         for layer in built.layers.values():
             layer.balances = dict.fromkeys(layer.balances, Balance(10**18))

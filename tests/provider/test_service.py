@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from layer2.errors import InvalidRequest, NodeUnreachable, QuoteRefused, Unknown
 from layer2.legs.timelock_settings import REGTEST
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality, SwapId
+from layer2.provider.bounds import bounds as bounds_of
 from layer2.provider.service import AccessRefused
 from layer2.swap_rules.outlook import must_be_back_by
 from layer2.swap_rules.states import (
@@ -64,7 +66,8 @@ async def test_any_two_layers_that_are_configured_make_a_pair_with_their_own_pri
     async with world(tmp_path, (BOB, LIGHTNING, ROOTSTOCK)) as made:
         quote = (await made.quote(ROOTSTOCK, BOB)).quote
         assert quote.pair == (ROOTSTOCK, BOB)
-        pairs = {(pair["source"], pair["destination"]) for pair in (await made.provider.info())["pairs"]}
+        info: Any = await made.provider.info()
+        pairs = {(pair["source"], pair["destination"]) for pair in info["pairs"]}
         names = ("BOB", "LIGHTNING", "ROOTSTOCK")
         assert pairs == {(source, destination) for source in names for destination in names if source != destination}
 
@@ -96,7 +99,7 @@ async def test_what_this_provider_does_not_swap_is_refused(
 
 
 async def test_info_has_every_layer_and_the_price_and_durations_of_every_pair(made: World) -> None:
-    info = await made.provider.info()
+    info: Any = await made.provider.info()
     assert info["layers"]["BOB"]["kind"] == "evm"
     assert info["layers"]["LIGHTNING"]["kind"] == "lightning"
     pair = next(pair for pair in info["pairs"] if pair["source"] == "BOB")
@@ -227,7 +230,9 @@ async def test_a_swap_that_is_only_released_calls_nobody_back(made: World) -> No
 
 
 async def test_the_places_that_strangers_can_take_for_nothing_are_bounded_in_number_and_time(made: World) -> None:
-    bounds = {(each.source, each.destination): each for each in made.provider.bounds()}
+    bounds = {
+        (each.source, each.destination): each for each in bounds_of(made.provider.limits, made.nodes.offers, REGTEST)
+    }
     assert set(bounds) == {(BOB, LIGHTNING), (LIGHTNING, BOB)}
     assert (bounds[BOB, LIGHTNING].places, bounds[BOB, LIGHTNING].places_per_taker) == (3, 2)
     landing = REGTEST.margins(BOB).landing_time

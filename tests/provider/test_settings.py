@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from layer2.config.definitions import settings_of
 from layer2.errors import ConfigurationError
 from layer2.legs.timelock_settings import REGTEST
 from layer2.provider.settings import PriceSection, ProviderSettings
@@ -39,7 +40,7 @@ def test_a_small_file_is_enough(tmp_path: Path) -> None:
     assert settings.identity_key_file == tmp_path / "identity.key"
     assert settings.price_list.default.provider_fee(100_000) == 420
     assert set(settings.layers) == {BOB, LIGHTNING}
-    assert (settings.listen_host, settings.limits.open_swaps) == ("127.0.0.1", 100)
+    assert (settings.listen_host, settings.max_open_swaps) == ("127.0.0.1", 100)
 
 
 ROOTSTOCK_TABLE = """
@@ -132,9 +133,5 @@ def test_a_wrong_value_is_named_with_its_file(tmp_path: Path, more: str, reason:
 
 
 def test_every_setting_is_described() -> None:
-    undescribed = [
-        name
-        for name, field in (ProviderSettings.model_fields | PriceSection.model_fields).items()
-        if not field.description and name not in ("bob", "rootstock", "lightning", "journal", "connection_pool")
-    ]
-    assert undescribed == []
+    settings = (*settings_of(ProviderSettings), *settings_of(PriceSection))
+    assert [each.name for each in settings if each.table is None and not each.meaning] == []

@@ -10,7 +10,7 @@ import aiohttp
 from layer2.formats import rlp
 from layer2.formats.evm_transaction import Eip1559Transaction
 from layer2.formats.keccak import keccak256
-from layer2.local.simnet.accounts import SimAccount
+from layer2.local.accounts import LocalAccount
 from layer2.local.simnet.clock import SimClock
 from layer2.local.simnet.evm.chain import BOB_CHAIN_ID
 from layer2.local.simnet.evm.node import EvmNode
@@ -63,13 +63,13 @@ class RunningBob:
     client: BobClient
     faults: FaultSwitch
     url: str
-    taker: SimAccount
-    stranger: SimAccount
+    taker: LocalAccount
+    stranger: LocalAccount
     """An account without money."""
 
 
 def signed(
-    account: SimAccount,
+    account: LocalAccount,
     nonce: int,
     *,
     to: bytes | None = b"\x05" * 20,
@@ -86,7 +86,7 @@ def signed(
     return transaction.signed(signature).raw
 
 
-def authorization(account: SimAccount, address: bytes, nonce: int, chain_id: int = BOB_CHAIN_ID) -> dict[str, str]:
+def authorization(account: LocalAccount, address: bytes, nonce: int, chain_id: int = BOB_CHAIN_ID) -> dict[str, str]:
     """A signed delegation of the account to the code of an address (EIP-7702)."""
     message = b"\x05" + rlp.encode([rlp.encode_int(chain_id), address, rlp.encode_int(nonce)])
     signature = account.key.sign_recoverable(keccak256(message), hasher=None)

@@ -16,14 +16,14 @@ from layer2.contracts.test_token import TEST_TOKEN_ADDRESS, TEST_TOKEN_SALT, min
 from layer2.contracts.test_token import test_token_init_code as token_init_code
 from layer2.formats.evm_abi import encode_call
 from layer2.formats.keccak import keccak256
-from layer2.local.simnet.accounts import SimAccount
+from layer2.local.accounts import LocalAccount
 from simnet.bob_client import authorization, signed
 
 __all__ = ["SENDER", "STRANGER", "BobConversation"]
 
-SENDER = SimAccount.from_seed(b"conversation", "sender")
+SENDER = LocalAccount.from_seed(b"conversation", "sender")
 """Owns 10 ETH in the first block; no other account owns any."""
-STRANGER = SimAccount.from_seed(b"conversation", "stranger")
+STRANGER = LocalAccount.from_seed(b"conversation", "stranger")
 
 _ADDRESS = "0x" + SENDER.address.hex()
 _TOKEN = "0x" + TEST_TOKEN_ADDRESS.hex()

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from layer2.local.simnet.accounts import START_WEI, SimAccount
+from layer2.local.accounts import START_WEI, LocalAccount
 from layer2.local.simnet.clock import SimClock
 from layer2.local.simnet.evm.methods import EvmMethods
 from layer2.local.simnet.evm.node import EvmNode
@@ -18,7 +18,7 @@ from simnet.bob_client import BobClient, RunningBob
 
 @pytest.fixture
 async def bob() -> AsyncIterator[RunningBob]:
-    taker, stranger = (SimAccount.from_seed(b"tests", name) for name in ("taker", "stranger"))
+    taker, stranger = (LocalAccount.from_seed(b"tests", name) for name in ("taker", "stranger"))
     clock, faults = SimClock.manual(1_800_000_000), FaultSwitch()
     node = EvmNode({taker.address: START_WEI}, clock)
     server = EvmRpcServer(node, EvmMethods(node, lambda: None), faults, clock)

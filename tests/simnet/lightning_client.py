@@ -44,11 +44,12 @@ class Client:
 
     @asynccontextmanager
     async def open(
-        self, method: str, path: str, body: dict[str, Any] | None = None
+        self, method: str, path: str, body: dict[str, Any] | str | bytes | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         headers = {} if self.macaroon is None else {"Grpc-Metadata-Macaroon": self.macaroon}
         url = self.node.rest_url + path
-        async with self._session.request(method, url, json=body, headers=headers, ssl=self._tls) as response:
+        data = json.dumps(body) if isinstance(body, dict) else body
+        async with self._session.request(method, url, data=data, headers=headers, ssl=self._tls) as response:
             yield response
 
     async def get(self, path: str) -> dict[str, Any]:
@@ -104,7 +105,7 @@ class Running:
     async def wait_for_open_requests(self, name: str, number: int) -> None:
         """Return when that number of requests are open at the named node."""
         async with asyncio.timeout(5):
-            while (await self.simulation.status())["nodes"][name]["open_requests"] != number:  # noqa: ASYNC110
+            while self.simulation.status()[name]["open_requests"] != number:  # noqa: ASYNC110
                 await asyncio.sleep(0)  # The node runs on this event loop: this lets it run, without a delay.
 
 

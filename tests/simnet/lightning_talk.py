@@ -95,7 +95,7 @@ class Talk:
         client: Client,
         method: str,
         path: str,
-        body: dict[str, Any] | None = None,
+        body: dict[str, Any] | str | bytes | None = None,
         *,
         own_words: bool = True,
     ) -> Any:

@@ -18,7 +18,7 @@ import aiohttp
 
 from layer2.local.devnet.bitcoin import FIRST_BLOCKS, BitcoinNode
 from layer2.local.devnet.lightning import Lnd
-from layer2.local.devnet.processes import stop
+from layer2.local.processes import stop
 from simnet.lightning_client import Client
 from simnet.lightning_conversations import CONVERSATIONS
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import aiohttp
 
 from layer2.local.devnet.op_geth import OpGeth
-from layer2.local.devnet.processes import stop
 from layer2.local.devnet.sequencer import Sequencer
+from layer2.local.processes import stop
 from layer2.local.simnet.evm.chain import BOB_CHAIN_ID
 from simnet.bob_conversation import SENDER, BobConversation
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from layer2.local.simnet.accounts import START_WEI, SimAccount
+from layer2.local.accounts import START_WEI, LocalAccount
 from layer2.local.simnet.clock import SimClock
 from layer2.local.simnet.evm.block_maker import Automatic, BlockMaker
 from layer2.local.simnet.evm.node import EvmNode
 from simnet.bob_client import signed
 
-_TAKER = SimAccount.from_seed(b"tests", "taker")
+_TAKER = LocalAccount.from_seed(b"tests", "taker")
 
 
 class _WatchedNode(EvmNode):

@@ -8,7 +8,7 @@ import pytest
 
 from layer2.contracts.erc20 import balance_of_call, decimals_call, transfer_call
 from layer2.formats.evm_address import to_checksum
-from layer2.local.simnet.accounts import SimAccount
+from layer2.local.accounts import LocalAccount
 from layer2.local.simnet.evm.chain import BOB_CHAIN_ID
 from simnet.bob_client import NodeError, RunningBob, authorization
 from simnet.token_chain import TOKEN, balance_slot, deploy_token, holder
@@ -55,7 +55,7 @@ async def test_a_slot_of_the_access_list_is_warm(bob: RunningBob) -> None:
 
 async def test_an_authorization_delegates_an_account_to_code(bob: RunningBob) -> None:
     deploy_token(bob, 1)
-    account = SimAccount.from_seed(b"tests", "delegating")
+    account = LocalAccount.from_seed(b"tests", "delegating")
     message: dict[str, Any] = {
         "from": _hex(bob.taker.address),
         "to": _hex(account.address),

@@ -16,6 +16,7 @@ from layer2.contracts.factory import (
 from layer2.contracts.htlc import HTLC_SALT, htlc_address, htlc_init_code, probe_sha256_call
 from layer2.contracts.test_token import TEST_TOKEN_SALT, mint_call
 from layer2.contracts.test_token import test_token_init_code as token_init_code
+from layer2.errors import InvalidRequest
 from layer2.formats.evm_abi import event_topic
 from layer2.formats.evm_header import decode_header, header_from_rpc
 from layer2.formats.evm_receipt import receipt_from_rpc
@@ -358,9 +359,9 @@ async def test_a_delayed_answer_arrives_after_a_shorter_timeout_of_the_client(bo
 
 
 def test_a_fault_switch_refuses_unknown_kinds_and_arguments(bob: RunningBob) -> None:
-    with pytest.raises(ValueError, match="'melt' is not a valid FaultKind"):
+    with pytest.raises(InvalidRequest, match="there is no fault 'melt'"):
         bob.faults.set("melt")
-    with pytest.raises(ValueError, match="down does not take seconds"):
+    with pytest.raises(InvalidRequest, match=r"down needs \[\] and may take \[\], got \['seconds'\]"):
         bob.faults.set("down", seconds=1)
-    with pytest.raises(TypeError, match="seconds of delay cannot be of type str"):
+    with pytest.raises(InvalidRequest, match="delay takes no str as seconds"):
         bob.faults.set("delay", seconds="1")

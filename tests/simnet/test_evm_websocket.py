@@ -49,6 +49,21 @@ async def test_a_subscription_that_was_cancelled_sends_nothing(bob: RunningBob) 
         assert again["error"] == {"code": -32000, "message": "subscription not found"}
 
 
+async def test_a_batch_may_hold_subscriptions(bob: RunningBob) -> None:
+    calls = [("eth_subscribe", ["newHeads"]), ("eth_chainId", []), ("eth_subscribe", [])]
+    async with connected(bob) as socket:
+        await socket.send_json(
+            [
+                {"jsonrpc": "2.0", "id": place, "method": method, "params": params}
+                for place, (method, params) in enumerate(calls)
+            ]
+        )
+        first, second, third = await socket.receive_json(timeout=5)
+        assert (second["result"], third["error"]["code"]) == (hex(60808), -32601)
+        bob.node.mine()
+        assert (await socket.receive_json(timeout=5))["params"]["subscription"] == first["result"]
+
+
 async def test_other_calls_are_answered_as_over_http(bob: RunningBob) -> None:
     async with connected(bob) as socket:
         assert (await asked(socket, "eth_chainId"))["result"] == await bob.client.call("eth_chainId")

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from layer2.local.simnet.lightning.channel import Side
 from simnet.lightning_client import running
 from simnet.lightning_conversations import CONVERSATIONS
 
@@ -27,7 +26,7 @@ async def converse(directory: Path) -> dict[str, Any]:
             network.clock.advance(seconds)
 
         async def stop_provider() -> None:
-            await network.simulation.stop_node(Side.PROVIDER)
+            await network.simulation.stop_node("provider")
 
         heard: dict[str, Any] = {}
         for conversation in CONVERSATIONS:

@@ -48,7 +48,6 @@ class TwoNodes(RuleBasedStateMachine):
     def add_invoice(self, owner: Side, number: int, amount: int, hold: bool) -> None:
         invoice = Invoice(
             owner=owner,
-            add_index=self.ledger.last_add_index(owner) + 1,
             payment_hash=payment_hash(number),
             payment_address=bytes(32),
             payment_request="",
@@ -58,7 +57,6 @@ class TwoNodes(RuleBasedStateMachine):
             created_at=self.now,
             expiry_seconds=600,
             final_cltv_delta=24,
-            is_hold=hold,
             preimage=None if hold else preimage(number),
         )
         self.attempt(lambda: self.ledger.add_invoice(invoice))
@@ -76,14 +74,17 @@ class TwoNodes(RuleBasedStateMachine):
 
         def start() -> None:
             payment = self.ledger.start_payment(
-                sender,
-                payment_hash=payment_hash(number),
-                payment_address=bytes(32) if keysend is None else b"",
-                payment_request="",
-                amount_msat=amount,
-                final_cltv_delta=24,
-                now=self.now,
-                custom_records=records,
+                Payment(
+                    owner=sender,
+                    payment_hash=payment_hash(number),
+                    payee=b"",
+                    payment_address=bytes(32) if keysend is None else b"",
+                    payment_request="",
+                    amount_msat=amount,
+                    final_cltv_delta=24,
+                    created_at=self.now,
+                    custom_records=records,
+                )
             )
             shares = [amount // parts] * (parts - 1)
             self.ledger.attempt(payment, self.now, [*shares, amount - sum(shares)])
@@ -116,7 +117,7 @@ class TwoNodes(RuleBasedStateMachine):
         self.ledger.pass_time(self.now)
 
     @staticmethod
-    def attempt(call: Callable[[], None]) -> None:
+    def attempt(call: Callable[[], object]) -> None:
         with suppress(LedgerError):
             call()
 
@@ -132,7 +133,7 @@ class TwoNodes(RuleBasedStateMachine):
         in_flight = {
             (side, payment.payment_hash)
             for side in Side
-            for payment in self.ledger.payments(side)
+            for payment in self.ledger.books[side].payments.values()
             if payment.state is PaymentState.IN_FLIGHT
         }
         assert {(htlc.sender, htlc.payment_hash) for htlc in self.ledger.channel.htlcs} == in_flight
@@ -140,34 +141,34 @@ class TwoNodes(RuleBasedStateMachine):
             pending = [htlc.amount_msat for htlc in self.ledger.channel.htlcs if htlc.sender is side]
             assert self.ledger.channel.pending_msat(side) == sum(pending)
             assert len(pending) <= MAX_HTLCS
-            assert [(side, payment.payment_hash) for payment in self.ledger.payments_in_flight(side)] == sorted(
+            assert [(side, payment.payment_hash) for payment in self.ledger.books[side].payments_in_flight()] == sorted(
                 ((owner, key) for owner, key in in_flight if owner is side), key=lambda pair: pair[1]
             )
 
     @invariant()
     def indexes_lead_to_what_has_them(self) -> None:
         for side in Side:
-            added = [self.ledger.invoice_at(side, index + 1) for index in range(self.ledger.last_add_index(side))]
-            assert added == self.ledger.invoices(side) == list(self.ledger.added_since(side, 0))
+            books = self.ledger.books[side]
+            added = [books.invoice_at(index + 1) for index in range(len(books.added))]
+            assert added == list(books.invoices.values()) == list(books.added_since(0))
             assert [invoice.add_index for invoice in added] == list(range(1, len(added) + 1))
-            settled = [invoice.settle_index for invoice in self.ledger.settled_since(side, 0)]
+            assert set(books.by_address.values()) <= books.invoices.keys()
+            settled = [invoice.settle_index for invoice in books.settled_since(0)]
             assert settled == list(range(1, len(settled) + 1))
-            last = self.ledger.last_payment_index(side)
-            sent = [payment for index in range(last) if (payment := self.ledger.payment_at(side, index + 1))]
-            assert sent == self.ledger.payments(side)
-            assert self.ledger.count(side) == (len(added), len(sent))
+            sent = [payment for index in range(len(books.sent)) if (payment := books.payment_at(index + 1))]
+            assert sent == sorted(books.payments.values(), key=lambda payment: payment.index)
 
     @invariant()
     def a_payment_succeeds_with_the_preimage_exactly_when_the_invoice_is_settled(self) -> None:
         for side in Side:
             settled = {
                 invoice.payment_hash: invoice
-                for invoice in self.ledger.invoices(side.peer)
+                for invoice in self.ledger.books[side.peer].invoices.values()
                 if invoice.state is InvoiceState.SETTLED
             }
             succeeded = {
                 payment.payment_hash: payment
-                for payment in self.ledger.payments(side)
+                for payment in self.ledger.books[side].payments.values()
                 if payment.state is PaymentState.SUCCEEDED
             }
             assert settled.keys() == succeeded.keys()
@@ -180,11 +181,10 @@ class TwoNodes(RuleBasedStateMachine):
     def nothing_leaves_a_final_state_but_a_failed_payment(self) -> None:
         last: dict[tuple[type, Side, bytes], Invoice | Payment] = {}
         for record in self.ledger.history:
-            owner = record.owner if isinstance(record, Invoice) else record.sender
-            before = last.get((type(record), owner, record.payment_hash))
+            before = last.get((type(record), record.owner, record.payment_hash))
             if before is not None and before.state.is_final:
                 assert before.state is PaymentState.FAILED
-            last[type(record), owner, record.payment_hash] = record
+            last[type(record), record.owner, record.payment_hash] = record
 
 
 TwoNodes.TestCase.settings = settings(
@@ -210,7 +210,6 @@ def invoice_of_the_provider(ledger: Ledger) -> None:
     ledger.add_invoice(
         Invoice(
             owner=Side.PROVIDER,
-            add_index=1,
             payment_hash=payment_hash(1),
             payment_address=b"s" * 32,
             payment_request="",
@@ -220,7 +219,6 @@ def invoice_of_the_provider(ledger: Ledger) -> None:
             created_at=0,
             expiry_seconds=600,
             final_cltv_delta=24,
-            is_hold=True,
             preimage=None,
         )
     )
@@ -228,16 +226,19 @@ def invoice_of_the_provider(ledger: Ledger) -> None:
 
 def payment_of_the_taker(ledger: Ledger, *, secret: bytes = b"s" * 32, amount_msat: int = 2_000) -> Payment:
     payment = ledger.start_payment(
-        Side.TAKER,
-        payment_hash=payment_hash(1),
-        payment_address=secret,
-        payment_request="",
-        amount_msat=amount_msat,
-        final_cltv_delta=24,
-        now=0,
+        Payment(
+            owner=Side.TAKER,
+            payment_hash=payment_hash(1),
+            payee=b"",
+            payment_address=secret,
+            payment_request="",
+            amount_msat=amount_msat,
+            final_cltv_delta=24,
+            created_at=0,
+        )
     )
     ledger.attempt(payment, 0)
-    return ledger.payment(Side.TAKER, payment_hash(1))
+    return ledger.books[Side.TAKER].payment(payment_hash(1))
 
 
 @pytest.mark.parametrize(
@@ -256,7 +257,7 @@ def test_a_node_accepts_what_its_invoice_asks_for(changed: dict[str, Any], state
     assert payment.state is state
     if state is PaymentState.FAILED:
         assert payment.reason is FailureReason.INCORRECT_PAYMENT_DETAILS
-        assert ledger.invoice(Side.PROVIDER, payment_hash(1)).state is InvoiceState.OPEN
+        assert ledger.books[Side.PROVIDER].invoice(payment_hash(1)).state is InvoiceState.OPEN
 
 
 @pytest.mark.parametrize(
@@ -273,7 +274,7 @@ def test_an_htlc_that_arrives_late_needs_the_final_delta(blocks: int, state: Pay
     payment_of_the_taker(ledger)
     ledger.mine(blocks, 0)
     ledger.release_payments(Side.TAKER, 0)
-    assert ledger.payment(Side.TAKER, payment_hash(1)).state is state
+    assert ledger.books[Side.TAKER].payment(payment_hash(1)).state is state
 
 
 def test_a_payment_that_fails_in_flight_first_shows_its_reason() -> None:
@@ -293,16 +294,19 @@ def test_a_payment_in_parts_is_accepted_and_settled_as_one() -> None:
     ledger = Ledger(100)
     invoice_of_the_provider(ledger)
     payment = ledger.start_payment(
-        Side.TAKER,
-        payment_hash=payment_hash(1),
-        payment_address=b"s" * 32,
-        payment_request="",
-        amount_msat=5_000,
-        final_cltv_delta=24,
-        now=0,
+        Payment(
+            owner=Side.TAKER,
+            payment_hash=payment_hash(1),
+            payee=b"",
+            payment_address=b"s" * 32,
+            payment_request="",
+            amount_msat=5_000,
+            final_cltv_delta=24,
+            created_at=0,
+        )
     )
     ledger.attempt(payment, 0, [2_000, 2_000, 1_000])
-    accepted = ledger.invoice(Side.PROVIDER, payment_hash(1))
+    accepted = ledger.books[Side.PROVIDER].invoice(payment_hash(1))
     assert [held.htlc.amount_msat for held in accepted.htlcs] == [2_000, 2_000, 1_000]
     assert accepted.amount_paid_msat == 5_000
     ledger.settle_invoice(Side.PROVIDER, preimage(1), 0)

@@ -170,11 +170,11 @@ async def test_the_status_tells_balances_and_switches(network: Running) -> None:
     network.simulation.set_fault("taker_lightning", "hold_payments")
     async with network.taker.stream("POST", "/v2/router/send", **send_fields(request)) as states:
         await anext(states)
-        status = await network.simulation.status()
-    taker = status["nodes"]["taker"]
+        status = network.simulation.status()
+    taker = status["taker"]
     assert (taker["balance_msat"], taker["sending_msat"]) == (4_999_000_000, 1_000_000)
     assert (taker["payments"], taker["faults"]) == (1, ["hold_payments"])
-    assert status["nodes"]["provider"]["invoices"] == 1
+    assert status["provider"]["invoices"] == 1
 
 
 async def test_a_field_that_the_simulation_does_not_follow_is_refused_not_ignored(network: Running) -> None:
@@ -182,3 +182,38 @@ async def test_a_field_that_the_simulation_does_not_follow_is_refused_not_ignore
     with pytest.raises(Refused, match="does not support the field cancelable") as refused:
         await network.taker.pay(request, cancelable=True)
     assert refused.value.status == 501
+    with pytest.raises(Refused, match="does not support the field min_confs") as refused:
+        await network.taker.get("/v1/balance/blockchain?min_confs=1")
+    assert refused.value.status == 501
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/peers"),
+        ("POST", "/v1/channels"),
+        ("DELETE", f"/v1/channels/{'00' * 32}/0"),
+        ("GET", "/v2/router/mc"),
+    ],
+)
+async def test_a_call_of_lnd_that_is_not_simulated_is_answered_with_501(
+    network: Running, method: str, path: str
+) -> None:
+    async with network.taker.open(method, path) as response:
+        answer = await response.json()
+    assert (response.status, answer["code"]) == (501, 12)
+    assert answer["message"] == f"the simulated node does not support {method} {path}"
+
+
+async def test_a_peer_has_its_alias_where_the_request_asks_for_it(network: Running) -> None:
+    aliases = [
+        (await network.taker.get(f"/v1/channels{query}"))["channels"][0]["peer_alias"]
+        for query in ("", "?peer_alias_lookup=true")
+    ]
+    assert aliases == ["", (await network.provider.get("/v1/getinfo"))["alias"]]
+
+
+async def test_a_body_that_is_nested_too_deeply_is_malformed(network: Running) -> None:
+    body = "[" * 100_000
+    async with network.taker.open("POST", "/v1/invoices", body) as response:
+        assert response.status == 400

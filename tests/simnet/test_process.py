@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -10,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ import pytest
 
 from layer2.errors import ConfigurationError, NodeRefused, NodeUnreachable
 from layer2.formats.evm_address import parse_address, to_checksum
+from layer2.local.accounts import LocalAccount
 from layer2.local.network import LocalNetwork, LocalNetworkControl
-from layer2.local.simnet.accounts import SimAccount
-from layer2.local.simnet.launch import ProcessRecord, down, up
+from layer2.local.processes import ProcessRecord, load_records, save_records
+from layer2.local.simnet.launch import PROCESSES, down, up
 from simnet.bob_client import BobClient, signed
 
 _SEED = b"seed of the tests"
@@ -66,7 +67,7 @@ async def test_the_file_describes_the_network_and_the_parties_have_test_money(
     assert LocalNetwork.load(Path(standing.directory)) == standing
     status = await LocalNetworkControl(standing.control_url, session).status()
     for party, name in ((standing.taker, "taker"), (standing.provider, "provider")):
-        account = SimAccount.from_seed(_SEED, name)
+        account = LocalAccount.from_seed(_SEED, name)
         assert party.evm_address == to_checksum(account.address)
         for layer in standing.chains:
             assert status["chains"][layer]["balances"][name] == {"wei": 10**19, "token": 100_000_000}
@@ -80,7 +81,7 @@ async def test_the_file_describes_the_network_and_the_parties_have_test_money(
 def test_only_the_owner_can_read_the_key_files(standing: LocalNetwork) -> None:
     for party, name in ((standing.taker, "taker"), (standing.provider, "provider")):
         key_file = Path(party.evm_key_file)
-        assert bytes.fromhex(key_file.read_text()) == SimAccount.from_seed(_SEED, name).key.secret
+        assert bytes.fromhex(key_file.read_text()) == LocalAccount.from_seed(_SEED, name).key.secret
         assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
     assert stat.S_IMODE(Path(standing.directory).stat().st_mode) == 0o700
 
@@ -89,7 +90,7 @@ async def test_a_transaction_is_in_a_block_as_soon_as_it_is_sent(
     network: LocalNetwork, session: aiohttp.ClientSession
 ) -> None:
     bob, control = BobClient(network.bob.rpc_url, session), LocalNetworkControl(network.control_url, session)
-    taker = SimAccount.from_seed(_SEED, "taker")
+    taker = LocalAccount.from_seed(_SEED, "taker")
     transaction_hash = await bob.send(signed(taker, 0))
     assert (await bob.call("eth_getTransactionReceipt", transaction_hash))["blockNumber"] == "0x2"
     await control.set_automatic(False)
@@ -129,7 +130,7 @@ async def test_a_control_that_fails_is_refused_with_a_reason(
         await control.reorganise(9)
     with pytest.raises(NodeRefused, match="unknown target 'carol'"):
         await control.fault("carol", "down")
-    with pytest.raises(NodeRefused, match="'melt' is not a valid FaultKind"):
+    with pytest.raises(NodeRefused, match="there is no fault 'melt'"):
         await control.fault("bob", "melt")
     with pytest.raises(NodeRefused, match="must be positive"):
         await control.mine(0)
@@ -141,7 +142,7 @@ async def _history(directory: Path, session: aiohttp.ClientSession) -> list[Any]
     try:
         bob = BobClient(network.bob.rpc_url, session)
         control = LocalNetworkControl(network.control_url, session)
-        taker = SimAccount.from_seed(_SEED, "taker")
+        taker = LocalAccount.from_seed(_SEED, "taker")
         for nonce in range(3):
             await bob.send(signed(taker, nonce))
         await control.advance_chain_time(500)
@@ -180,8 +181,8 @@ def test_down_stops_its_own_process_and_a_second_down_finds_none(tmp_path: Path)
 
 def test_down_does_not_stop_a_later_process_with_the_same_id(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as bystander:
-        record = {"process_id": bystander.pid, "start_time": 1}
-        (tmp_path / "process.json").write_text(json.dumps(record))
+        earlier = replace(ProcessRecord.of("simnet", bystander.pid), started=1)
+        save_records(tmp_path / PROCESSES, [earlier])
         assert not down(tmp_path)
         assert not _ends(bystander.pid, 0)
         bystander.kill()
@@ -206,7 +207,7 @@ def test_the_network_ends_when_its_parent_is_killed(tmp_path: Path, number: sign
         assert not _ends(network.process_ids[0], 0.1)
         parent.send_signal(number)
         assert _ends(network.process_ids[0], 10)
-    assert ProcessRecord.load(tmp_path) is None
+    assert load_records(tmp_path / PROCESSES) == ()
 
 
 def test_an_error_at_the_start_names_the_log_file(tmp_path: Path) -> None:
@@ -227,7 +228,7 @@ def test_the_example_in_the_documentation_runs(tmp_path: Path) -> None:
     example = text.split("```python\n")[1].split("```")[0]
     ran = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, check=True, capture_output=True, text=True)
     assert ran.stdout.startswith("http://127.0.0.1:")
-    assert ProcessRecord.load(tmp_path / "my-simnet") is None
+    assert load_records(tmp_path / "my-simnet" / PROCESSES) == ()
 
 
 def test_importing_the_package_does_not_load_the_simnet() -> None:

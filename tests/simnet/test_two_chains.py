@@ -11,15 +11,15 @@ import pytest
 from layer2.contracts.erc20 import balance_of_call, transfer_call
 from layer2.errors import ConfigurationError, NodeRefused
 from layer2.formats.evm_address import parse_address
+from layer2.local.accounts import LocalAccount
 from layer2.local.network import LocalChain, LocalNetwork, LocalNetworkControl
 from layer2.local.parties import party_values
-from layer2.local.simnet.accounts import SimAccount
 from layer2.local.simnet.launch import down, up
 from simnet.bob_client import BobClient, NodeError, signed
 
 SEED = b"seed of two chains"
 START = 1_800_000_000
-TAKER = SimAccount.from_seed(SEED, "taker")
+TAKER = LocalAccount.from_seed(SEED, "taker")
 CHAINS = {"BOB": 60808, "ROOTSTOCK": 33}
 OTHER = {"BOB": "ROOTSTOCK", "ROOTSTOCK": "BOB"}
 

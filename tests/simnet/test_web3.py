@@ -19,7 +19,7 @@ from web3.exceptions import BlockNotFound, ContractLogicError, TransactionNotFou
 from web3.types import AccessList, AccessListEntry, MerkleProof, Nonce, TxParams
 
 from layer2.formats.keccak import keccak256
-from layer2.local.simnet.accounts import START_WEI
+from layer2.local.accounts import START_WEI
 from simnet.bob_client import RunningBob
 from simnet.token_chain import TOKEN, balance_slot, deploy_token
 

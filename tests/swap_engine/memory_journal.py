@@ -42,6 +42,12 @@ class MemoryJournal:
     async def owners(self) -> Sequence[JournalOwner]:
         raise AssertionError("the engine never asks for owners")
 
+    async def release_owners(self) -> bool:
+        raise AssertionError("the engine never releases owners")
+
+    async def act(self) -> None:
+        raise AssertionError("the engine never takes the lock")
+
     async def add_owners(self, owners: Sequence[JournalOwner]) -> None:
         raise AssertionError("the engine never adds owners")
 

@@ -14,7 +14,7 @@ from layer2.legs.timelock_settings import REGTEST
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
 from swap_engine.adversary import Adversary
-from swap_engine.two_parties import PAIR_IDS, PAIRS, Party, Scene
+from swap_engine.two_parties import PAIR_IDS, PAIRS, Party, Scene, wait_for
 from swap_engine.virtual_time import run
 from swap_rules.example_terms import FEE, NOW, SWAP_ID
 
@@ -54,7 +54,7 @@ async def stumble(party: Party, restarts: Sequence[int]) -> None:
 
 async def finish(scene: Scene, party: Party) -> None:
     async with asyncio.timeout(HORIZON):
-        await party.runner.wait(SWAP_ID)
+        await wait_for(party.runner, SWAP_ID)
     # Money in flight arrives.
     await asyncio.sleep(HORIZON)
     await scene.close()

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from swap_engine.faults import Kind, NthPoint, breathe
-from swap_engine.two_parties import PAIR_IDS, PAIRS, Party, Scene
+from swap_engine.two_parties import PAIR_IDS, PAIRS, Party, Scene, wait_for
 from swap_engine.virtual_time import run
 from swap_rules.example_terms import FEE, SWAP_ID
 
@@ -29,7 +29,7 @@ def check_money(scene: Scene, where: str) -> None:
 async def until_final(party: Party, where: str) -> None:
     try:
         async with asyncio.timeout(LONGEST):
-            await party.runner.wait(SWAP_ID)
+            await wait_for(party.runner, SWAP_ID)
     except TimeoutError:
         raise AssertionError(f"{party.name} does not end: {party.state}, {where}") from None
 

@@ -19,7 +19,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 import layer2.swap_engine
-from layer2.errors import FundsRulesError, IdempotencyConflict, JournalError, StaleSwap
+from layer2.errors import FundsRulesError, IdempotencyConflict, InvalidRequest, JournalError, StaleSwap
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Delivery, Intent, JournalOwner, Json, Role, SendRecord, SwapRecord
 from layer2.swap_engine.journal import SqliteJournal
@@ -396,3 +396,12 @@ async def test_the_migrations_make_the_tables_of_the_schema(tmp_path: Path) -> N
     migrations = Path(layer2.swap_engine.__file__).parent / "migrations"
     config.set_main_option("script_location", str(migrations))
     assert ScriptDirectory.from_config(config).get_current_head() == HEAD
+
+
+async def test_a_path_can_be_a_str_and_nothing_that_is_no_path(tmp_path: Path) -> None:
+    journal = await SqliteJournal.open(str(tmp_path / "journal.sqlite"))
+    assert await journal.list() == ()
+    await journal.aclose()
+    with pytest.raises(InvalidRequest, match="a int is not a path") as refused:
+        await SqliteJournal.open(4)  # type: ignore[arg-type]  # a caller without type checks
+    assert refused.value.remedy == "pass a str or a pathlib.Path"

@@ -113,7 +113,8 @@ def write_until_killed(path: Path) -> int:
         async def main():
             journal = await SqliteJournal.open(Path(sys.argv[1]))
             record = SwapRecord(
-                "ab" * 16, Role.TAKER, 0, {}, False, None, None, {}, "one", None, None, None, True, None, 1, 1
+                swap_id="ab" * 16, role=Role.TAKER, state={}, payment_hash=None, request={}, quote_id=None,
+                access=None, created_at=1, updated_at=1,
             )
             record = await journal.create(record)
             while True:

@@ -19,7 +19,7 @@ from layer2.terms.transfers import TransferState
 from swap_engine.adversary import Adversary
 from swap_engine.chain import Transaction
 from swap_engine.faults import Killed, breathe
-from swap_engine.two_parties import Scene
+from swap_engine.two_parties import Scene, wait_for
 from swap_engine.virtual_time import run
 from swap_rules.example_terms import FEE, PAYMENT_HASH, PREIMAGE, SWAP_ID
 
@@ -47,7 +47,7 @@ def test_a_taker_completes_though_the_provider_never_comes_back_and_collects_for
         assert scene.lock.state == "claimed"
         assert scene.gains == (-FEE, FEE)
         assert scene.taker.proof is not None
-        assert b"None" not in scene.taker.proof
+        assert "None" not in scene.taker.proof
         await scene.close()
 
     run(story())
@@ -68,11 +68,11 @@ def test_a_completed_transfer_is_not_kept_open_by_a_courtesy_that_fails() -> Non
 
         scene.taker.source.fault = fault
         began = asyncio.get_running_loop().time()
-        await scene.taker.runner.wait(SWAP_ID)
+        await wait_for(scene.taker.runner, SWAP_ID)
         assert asyncio.get_running_loop().time() - began <= scene.world.rules.courtesy + 20
         assert scene.taker.state == "completed"
         # A proof may lack a leg.
-        assert scene.taker.proof == b"NoneType and LightningPaymentEvidence"
+        assert scene.taker.proof == "NoneType and LightningPaymentEvidence"
         await scene.close()
 
     run(story())
@@ -95,7 +95,7 @@ def test_a_taker_whose_other_layer_is_gone_at_the_start_still_claims(pair: tuple
         await scene.sleep_until(refundable_from + 1)
         for move in ("refund", "claim", "settle"):
             provider.make(move)
-        await scene.taker.runner.wait(SWAP_ID)
+        await wait_for(scene.taker.runner, SWAP_ID)
         assert scene.taker.state == "completed"
         assert scene.gained("taker") == -FEE
         await scene.close()
@@ -140,7 +140,7 @@ def test_a_taker_gets_its_lock_back_after_the_deadline_while_its_other_node_is_g
         await scene.sleep_until(scene.terms.counter_fund_by + 40)
         assert "LIGHTNING node cannot be read" in (describe(scene.taker.record, scene.world.rules).attention or "")
         async with asyncio.timeout(DAY):
-            await scene.taker.runner.wait(SWAP_ID)
+            await wait_for(scene.taker.runner, SWAP_ID)
         assert scene.taker.state == "refunded"
         assert scene.lock.ended_at - scene.deadline < 60
         assert scene.taker.record.attention is None
@@ -173,7 +173,7 @@ def test_a_provider_does_not_release_a_lock_for_which_its_node_took_a_payment_an
         # Its node finds the payment again before the deadline, so nothing is lost.
         scene.invoice.is_forgotten = False
         scene.world.change()
-        await scene.provider.runner.wait(SWAP_ID)
+        await wait_for(scene.provider.runner, SWAP_ID)
         assert (scene.provider.state, scene.gained("provider")) == ("completed", FEE)
         await scene.close()
 
@@ -212,7 +212,7 @@ def test_a_claim_that_left_before_a_crash_is_made_again_after_the_time_to_show_t
         await scene.sleep_until(scene.deadline + 1)
         for move in ("refund", "settle"):
             provider.make(move)
-        await party.runner.wait(SWAP_ID)
+        await wait_for(party.runner, SWAP_ID)
         assert (party.state, scene.gained("taker")) == ("completed", -FEE)
         await scene.close()
 
@@ -279,7 +279,7 @@ def test_a_taker_whose_lock_can_never_land_is_done_at_once() -> None:
         other = Htlc(replace(leg, deadline=leg.deadline + 1), b"\x74" * 32, b"\x75" * 32)
         scene.chain.inclusion_seconds = lambda: 1
         scene.chain.broadcast(Transaction("taker", lost.nonce, "fund", other))
-        await scene.taker.runner.wait(SWAP_ID)
+        await wait_for(scene.taker.runner, SWAP_ID)
         assert scene.taker.state == "abandoned"
         assert scene.world.now() < scene.terms.counter_fund_by
         await scene.close()
@@ -299,7 +299,7 @@ def test_a_provider_that_lost_the_race_for_the_lock_ends_as_lost() -> None:
         await party.journal.advance(party.record, state=write_state(state), is_final=False, event="as it was", now=1)
         await party.runner.resume()
         async with asyncio.timeout(DAY):
-            await party.runner.wait(SWAP_ID)
+            await wait_for(party.runner, SWAP_ID)
         assert party.state == "lost"
         await scene.close()
 
@@ -321,7 +321,7 @@ def test_a_taker_that_lost_the_race_for_the_lock_is_told_that_money_was_lost() -
         await party.journal.advance(party.record, state=write_state(state), is_final=False, event="as it was", now=1)
         await party.restart()
         async with asyncio.timeout(DAY):
-            await party.runner.wait(SWAP_ID)
+            await wait_for(party.runner, SWAP_ID)
         assert describe(party.record, scene.world.rules).state is TransferState.LOST
         await scene.close()
 
@@ -339,7 +339,7 @@ def test_a_claim_is_made_again_though_the_node_that_showed_the_preimage_is_gone_
         # In the new blocks the claim is before its lock, and fails.
         assert scene.chain.reorganise(10**6, backwards=True) == 2
         await scene.taker.runner.aclose()
-        await scene.provider.runner.wait(SWAP_ID)
+        await wait_for(scene.provider.runner, SWAP_ID)
         assert (scene.provider.state, scene.gained("provider")) == ("completed", FEE)
         claims = [one for one in await scene.provider.journal.intents(SWAP_ID) if one.verb == "collect"]
         assert len(claims) == 2
@@ -353,7 +353,7 @@ def test_an_invoice_that_was_never_paid_ends_the_providers_swap_with_one_release
         scene = await Scene.to_bob()
         await scene.provider.runner.resume()
         async with asyncio.timeout(3600):
-            await scene.provider.runner.wait(SWAP_ID)
+            await wait_for(scene.provider.runner, SWAP_ID)
         assert scene.provider.state == "released"
         assert len(await scene.provider.journal.intents(SWAP_ID)) <= 1
         await scene.close()

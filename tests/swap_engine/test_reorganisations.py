@@ -10,7 +10,7 @@ from layer2.legs.timelock_settings import MAINNET, REGTEST, TimelockSettings
 from layer2.legs.views import Verb
 from layer2.model.transactions import Finality
 from swap_engine.adversary import Adversary
-from swap_engine.two_parties import Scene
+from swap_engine.two_parties import Scene, wait_for
 from swap_engine.virtual_time import run
 from swap_rules.example_terms import FEE, SWAP_ID
 
@@ -41,7 +41,7 @@ def test_a_provider_whose_claim_is_reorganised_away_claims_again_before_the_take
         taker = Adversary(scene, "taker")
         await scene.sleep_until(scene.deadline + 1)
         taker.make("refund")
-        await scene.provider.runner.wait(SWAP_ID)
+        await wait_for(scene.provider.runner, SWAP_ID)
         assert scene.provider.state == "completed"
         assert scene.gained("provider") == FEE
         await scene.close()
@@ -74,7 +74,7 @@ def test_a_taker_whose_claim_is_reorganised_away_claims_again_before_the_provide
         provider.make("refund")
         provider.make("claim")
         provider.make("settle")
-        await scene.taker.runner.wait(SWAP_ID)
+        await wait_for(scene.taker.runner, SWAP_ID)
         assert scene.taker.state == "completed"
         assert scene.gained("taker") == -FEE
         await scene.close()
@@ -92,7 +92,7 @@ def test_a_taker_whose_refund_is_reorganised_away_refunds_again(finality: Finali
         await asyncio.sleep(scene.chain.margins.final_time - 5)
         assert scene.taker.state == "refunding"
         assert scene.chain.reorganise(DEEP, to_pool=False) == 1
-        await scene.taker.runner.wait(SWAP_ID)
+        await wait_for(scene.taker.runner, SWAP_ID)
         assert (scene.taker.state, scene.lock.state) == ("refunded", "refunded")
         assert scene.gained("taker") == 0
         await scene.close()

@@ -19,7 +19,7 @@ from layer2.swap_engine.journal import SqliteJournal
 from layer2.swap_engine.records import read_request, record_state
 from layer2.swap_engine.runner import SwapRunner
 from swap_engine.faults import LAYER_CALLS
-from swap_engine.two_parties import OnePreimage, Scene
+from swap_engine.two_parties import OnePreimage, Scene, wait_for
 from swap_engine.virtual_time import run
 from swap_rules.example_terms import NOW, PREIMAGE, SWAP_ID
 
@@ -48,7 +48,7 @@ def test_a_version_that_another_process_wrote_is_seen_within_the_polling_time() 
         scene = await Scene.to_lightning()
         first = scene.taker.runner
         other = scene.taker.start()
-        waiting = asyncio.ensure_future(first.wait(SWAP_ID))
+        waiting = asyncio.ensure_future(wait_for(first, SWAP_ID))
         await other.resume()
         await scene.provider.runner.resume()
         assert (await waiting).is_final
@@ -62,11 +62,11 @@ def test_a_wait_ends_where_the_caller_wants_it_to() -> None:
     async def story() -> None:
         scene = await Scene.to_bob()
         await scene.begin()
-        record = await scene.taker.runner.wait(SWAP_ID, until=lambda one: record_state(one).name == "funded")
+        record = await wait_for(scene.taker.runner, SWAP_ID, until=lambda one: record_state(one).name == "funded")
         assert (record_state(record).name, record.is_final) == ("funded", False)
         # A final swap will never reach the wanted state.
         await scene.both_final()
-        record = await scene.taker.runner.wait(SWAP_ID, until=lambda one: False)
+        record = await wait_for(scene.taker.runner, SWAP_ID, until=lambda one: False)
         assert record_state(record).name == "completed"
         await scene.close()
 
@@ -80,9 +80,9 @@ def test_cancelling_a_wait_never_touches_the_swap() -> None:
             await party.runner.resume()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1):
-                await scene.taker.runner.wait(SWAP_ID)
+                await wait_for(scene.taker.runner, SWAP_ID)
         assert not scene.taker.record.is_final
-        assert (await scene.taker.runner.wait(SWAP_ID)).is_final
+        assert (await wait_for(scene.taker.runner, SWAP_ID)).is_final
         assert scene.taker.state == "completed"
         await scene.close()
 
@@ -95,7 +95,7 @@ def test_closing_never_waits_for_a_swap_and_returns_the_open_ones() -> None:
         runner = scene.taker.runner
         await runner.resume()
         await asyncio.sleep(30)
-        waiting = asyncio.ensure_future(runner.wait(SWAP_ID))
+        waiting = asyncio.ensure_future(wait_for(runner, SWAP_ID))
         await asyncio.sleep(0)
         before = asyncio.get_running_loop().time()
         still_open = await runner.aclose()
@@ -107,7 +107,7 @@ def test_closing_never_waits_for_a_swap_and_returns_the_open_ones() -> None:
         with pytest.raises(TaskCancelled):
             runner.drive(scene.taker.record)
         with pytest.raises(TaskCancelled):
-            await runner.wait(SWAP_ID)
+            await wait_for(runner, SWAP_ID)
         assert asyncio.all_tasks() == {asyncio.current_task()}
         await scene.close()
 
@@ -118,7 +118,7 @@ def test_what_is_not_in_the_journal_cannot_be_waited_for() -> None:
     async def story() -> None:
         scene = await Scene.to_lightning()
         with pytest.raises(UnknownTransfer):
-            await scene.taker.runner.wait(SwapId("00" * 16))
+            await wait_for(scene.taker.runner, SwapId("00" * 16))
         with pytest.raises(JournalError, match="without terms"):
             scene.taker.runner.drive(replace(scene.taker.record, terms=None))
         await scene.close()
@@ -162,7 +162,7 @@ def test_a_swap_that_cannot_be_read_holds_up_no_other(caplog: pytest.LogCaptureF
         await scene.taker.runner.resume()
         await scene.provider.runner.resume()
         async with asyncio.timeout(3_600):
-            assert (await scene.taker.runner.wait(SWAP_ID)).is_final
+            assert (await wait_for(scene.taker.runner, SWAP_ID)).is_final
         assert scene.taker.state == "completed"
         await scene.close()
 

@@ -12,7 +12,7 @@ from layer2.legs.timelock_settings import MAINNET, REGTEST, TimelockSettings
 from layer2.model.transactions import Finality
 from layer2.swap_engine.records import describe
 from layer2.terms.transfers import Actor, TransferState
-from swap_engine.two_parties import PAIR_IDS, PAIRS, Scene
+from swap_engine.two_parties import PAIR_IDS, PAIRS, Scene, wait_for
 from swap_engine.virtual_time import run
 from swap_rules.example_terms import AMOUNT, FEE, NOW, PAYMENT_HASH, SWAP_ID
 
@@ -35,7 +35,7 @@ def test_both_parties_complete_and_the_provider_earns_the_fee(
         assert [invoice.sends for invoice in scene.world.invoices.values()] in ([], [1])
         for party in scene.parties:
             assert party.proof is not None
-            assert b"None" not in party.proof
+            assert "None" not in party.proof
             assert [layer.reserved for layer in party.layers] == [set(), set()]
         await scene.close()
 
@@ -89,7 +89,7 @@ def test_a_taker_without_a_provider_gets_its_money_back_alone(pair: tuple[str, s
         scene = await Scene.of(*pair, rules)
         await scene.taker.runner.resume()
         # Lightning: the held payment is returned when the provider's node cancels the invoice.
-        await scene.taker.runner.wait(SWAP_ID)
+        await wait_for(scene.taker.runner, SWAP_ID)
         assert scene.taker.state == "refunded"
         assert scene.gained("taker") == 0
         await scene.close()
@@ -101,10 +101,10 @@ def test_the_taker_is_not_refunded_before_the_deadline() -> None:
     async def story() -> None:
         scene = await Scene.to_lightning()
         await scene.taker.runner.resume()
-        await scene.taker.runner.wait(SWAP_ID)
+        await wait_for(scene.taker.runner, SWAP_ID)
         assert scene.lock.ended_at >= scene.deadline
         assert describe(scene.taker.record, REGTEST).state is TransferState.REFUNDED
-        assert scene.taker.proof == b"EvmReceiptEvidence and NoneType"
+        assert scene.taker.proof == "EvmReceiptEvidence and NoneType"
         await scene.close()
 
     run(story())
@@ -164,11 +164,11 @@ def test_a_taker_that_vanishes_after_paying_costs_the_provider_nothing(
         await scene.begin()
         await scene.taker.until("funded")
         await scene.taker.runner.aclose()
-        await scene.provider.runner.wait(SWAP_ID)
+        await wait_for(scene.provider.runner, SWAP_ID)
         assert scene.provider.state == "released"
         assert scene.gained("provider") == 0
         await scene.taker.restart()
-        await scene.taker.runner.wait(SWAP_ID)
+        await wait_for(scene.taker.runner, SWAP_ID)
         assert scene.taker.state == "refunded"
         assert scene.gains == (0, 0)
         await scene.close()
@@ -182,7 +182,7 @@ def test_a_strangers_invoice_is_paid_and_the_taker_learns_the_preimage_from_the_
         await scene.play()
         assert scene.states == ("completed", "completed")
         assert scene.gained("stranger") == AMOUNT
-        assert scene.taker.proof == b"EvmReceiptEvidence and LightningPaymentEvidence"
+        assert scene.taker.proof == "EvmReceiptEvidence and LightningPaymentEvidence"
         await scene.close()
 
     run(story())
@@ -208,7 +208,7 @@ def test_a_lock_that_comes_too_late_is_given_back_after_the_provider_had_release
         chain = scene.chain_of(scene.terms.source)
         chain.inclusion_seconds = lambda: scene.terms.counter_fund_by - NOW + 100
         await scene.begin()
-        await scene.provider.runner.wait(SWAP_ID)
+        await wait_for(scene.provider.runner, SWAP_ID)
         released = scene.provider.record
         assert scene.provider.state == "released"
         assert await scene.provider.runner.revisit(released) == released
@@ -233,7 +233,7 @@ def test_a_late_lock_that_is_not_settled_yet_has_to_be_looked_at_again() -> None
         scene = await Scene.to_lightning()
         scene.chain.inclusion_seconds = lambda: scene.terms.counter_fund_by - NOW + 100
         await scene.begin()
-        released = await scene.provider.runner.wait(SWAP_ID)
+        released = await wait_for(scene.provider.runner, SWAP_ID)
         await scene.sleep_until(scene.terms.counter_fund_by + 102)
         assert scene.lock.state == "locked"
         with pytest.raises(NodeError, match="not settled yet"):

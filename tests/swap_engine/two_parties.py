@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 
-from layer2.legs.evidence import LegEvidence
 from layer2.legs.evm import EvmLeg
 from layer2.legs.invoices import decoded
 from layer2.legs.leg import Htlc, Leg
@@ -15,9 +15,11 @@ from layer2.model.layers import Layer2ProtocolType
 from layer2.model.money import BTC
 from layer2.model.transactions import Finality, Preimage, SwapId
 from layer2.ports.journal import Role, SwapRecord
-from layer2.swap_engine.records import agreed_record, agreed_state, planned_record, record_state
+from layer2.proofs.model import TransferProof
+from layer2.swap_engine.records import record_state, write_request
 from layer2.swap_engine.runner import SwapRunner
-from layer2.terms.documents import SignedTerms, Terms
+from layer2.swap_rules.states import ProviderAgreed, TakerAgreed, TakerPlanned, write_state
+from layer2.terms.documents import Terms
 from layer2.terms.signing import terms_hash, write_signed_terms
 from layer2.terms.transfers import TransferRequest
 from swap_engine.chain import Chain, Lock
@@ -35,10 +37,6 @@ PAIR_IDS = [f"{source}-to-{destination}" for source, destination in PAIRS]
 class OnePreimage:
     def preimage(self, swap_id: SwapId) -> Preimage:
         return PREIMAGE
-
-
-def make_proof(signed: SignedTerms, source: LegEvidence | None, destination: LegEvidence | None) -> bytes:
-    return f"{type(source).__name__} and {type(destination).__name__}".encode()
 
 
 class Party:
@@ -70,8 +68,13 @@ class Party:
         return record_state(self.record).name
 
     @property
-    def proof(self) -> bytes | None:
-        return self.journal.proofs.get(SWAP_ID)
+    def proof(self) -> str | None:
+        """The kinds of evidence that the saved proof has."""
+        data = self.journal.proofs.get(SWAP_ID)
+        if data is None:
+            return None
+        proof = TransferProof.from_bytes(data)
+        return f"{type(proof.source_leg).__name__} and {type(proof.destination_leg).__name__}"
 
     def start(self) -> SwapRunner:
         """Restart: a new runner on the old journal."""
@@ -82,7 +85,6 @@ class Party:
             self.world.rules,
             VirtualClock(),
             lambda record: self.seen.append(record_state(record).name),
-            make_proof=make_proof,
             poll_seconds=60 if self.world.rules is REGTEST else 600,
         )
         return self.runner
@@ -100,7 +102,18 @@ class Party:
 
     async def until(self, *states: str) -> SwapRecord:
         """Wait until the swap is in one of the states, or final."""
-        return await self.runner.wait(SWAP_ID, until=lambda record: record_state(record).name in states)
+        return await wait_for(self.runner, SWAP_ID, until=lambda record: record_state(record).name in states)
+
+
+async def wait_for(
+    runner: SwapRunner, swap_id: SwapId, *, until: Callable[[SwapRecord], bool] = lambda record: False
+) -> SwapRecord:
+    """The record once ``until`` holds for it, or it is final."""
+    async with aclosing(runner.watch(swap_id)) as records:
+        async for record in records:
+            if record.is_final or until(record):
+                return record
+    raise AssertionError("watching ends with a final record")
 
 
 class Scene:
@@ -198,29 +211,34 @@ class Scene:
         source, destination = self.terms.source.protocol, self.terms.destination.protocol
         recipient = self.payment.invoice if self.foreign else None
         planned = await self.taker.journal.create(
-            planned_record(
+            SwapRecord(
                 swap_id=SWAP_ID,
-                request=TransferRequest(BTC, AMOUNT, source, destination, recipient=recipient),
+                role=Role.TAKER,
+                state=write_state(TakerPlanned()),
+                request=write_request(TransferRequest(BTC, AMOUNT, source, destination, recipient=recipient)),
                 provider_name="example",
                 quote_id=self.terms.quote_id,
                 access=b"\xac" * 32,
                 payment_hash=PAYMENT_HASH,
-                idempotency_key=None,
-                now=NOW,
+                created_at=NOW,
+                updated_at=NOW,
             )
         )
         await self.taker.journal.advance(
-            planned, state=agreed_state(), is_final=False, event="agreed", now=NOW, terms=signed
+            planned, state=write_state(TakerAgreed()), is_final=False, event="agreed", now=NOW, terms=signed
         )
         await self.provider.journal.create(
-            agreed_record(
-                signed_terms=signed,
-                payment_hash=PAYMENT_HASH,
+            SwapRecord(
                 swap_id=SWAP_ID,
+                role=Role.PROVIDER,
+                state=write_state(ProviderAgreed()),
+                payment_hash=PAYMENT_HASH,
+                terms=signed,
+                request={},
                 quote_id=self.terms.quote_id,
                 access=b"\xac" * 32,
-                request={},
-                now=NOW,
+                created_at=NOW,
+                updated_at=NOW,
             )
         )
 
@@ -238,7 +256,7 @@ class Scene:
         await self.both_final()
 
     async def both_final(self) -> None:
-        await asyncio.gather(*(party.runner.wait(SWAP_ID) for party in self.parties))
+        await asyncio.gather(*(wait_for(party.runner, SWAP_ID) for party in self.parties))
 
     async def close(self) -> None:
         for party in self.parties:

@@ -92,7 +92,11 @@ async def entering_in_a_loop_gives_the_manager(config: Layer2Config) -> None:
 
 def settings_with_defaults_can_be_left_out() -> None:
     bob = BobSection(
-        rpc_url="http://127.0.0.1:8545", token_address="0x" + "11" * 20, token_decimals=8, key_file=Path("key")
+        network="regtest",
+        rpc_url="http://127.0.0.1:8545",
+        token_address="0x" + "11" * 20,
+        token_decimals=8,
+        key_file=Path("key"),
     )
     assert_type(Layer2Config(network="regtest", bob=bob), Layer2Config)
     assert_type(Layer2Config.load("layer2.toml", default_timeout_ms=1), Layer2Config)

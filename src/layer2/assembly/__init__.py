@@ -7,14 +7,13 @@ know the layers by name.
 from layer2.assembly.clients import Client, open_clients, open_provider, reading_client
 from layer2.assembly.joining import JoiningLegs
 from layer2.assembly.owners import check_owners, owner_conflicts, owners_of
-from layer2.assembly.swaps import Layers, make_runner, open_journal, open_layers
+from layer2.assembly.swaps import Layers, open_journal, open_layers
 
 __all__ = [
     "Client",
     "JoiningLegs",
     "Layers",
     "check_owners",
-    "make_runner",
     "open_clients",
     "open_journal",
     "open_layers",

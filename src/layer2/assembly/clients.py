@@ -4,30 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
 
-from layer2.config import (
-    BobSection,
-    LayerSection,
-    LayerSettings,
-    LightningSection,
-    ProviderSection,
-    RootstockSection,
-)
+from layer2.config import BobSection, LayerSettings, ProviderSection, RootstockSection
 from layer2.model.layers import Layer2ProtocolType
-from layer2.net.pool import ConnectionPoolConfig
-from layer2.ports.client import Layer2ProtocolAsync
+from layer2.net.pool import ClientSettings, ConnectionPoolConfig
+from layer2.ports.client import Client
 from layer2.ports.clock import Clock
 from layer2.ports.journal import SendRecord, SendRecords
 from layer2.protocols.bob import BobClient
-from layer2.protocols.lightning import LightningNetwork
+from layer2.protocols.lightning import LightningNetwork, LightningSettings
 from layer2.protocols.rootstock import RootstockClient
 from layer2.provider_client import ProviderClient, ProviderEndpoint
 
 __all__ = ["Client", "open_clients", "open_provider", "reading_client"]
-
-Client: TypeAlias = Layer2ProtocolAsync[Any, Any, Any, Any]
-"""The client of any layer."""
 
 
 def open_clients(config: LayerSettings, sends: SendRecords, clock: Clock) -> Mapping[Layer2ProtocolType, Client]:
@@ -39,7 +28,7 @@ def open_clients(config: LayerSettings, sends: SendRecords, clock: Clock) -> Map
     Raises:
         ConfigurationError, SignerError: a setting or a key cannot be used; no client is left open.
     """
-    return {layer: _client(config, section, sends, clock) for layer, section in config.layers.items()}
+    return {layer: _client(section, sends, clock) for layer, section in config.layers.items()}
 
 
 @asynccontextmanager
@@ -49,7 +38,7 @@ async def reading_client(config: LayerSettings, layer: Layer2ProtocolType, clock
     Raises:
         ConfigurationError, SignerError: a setting or a key cannot be used.
     """
-    client = _client(config, config.layers[layer], _NoSends(), clock)
+    client = _client(config.layers[layer], _NoSends(), clock)
     try:
         yield client
     finally:
@@ -69,15 +58,14 @@ class _NoSends(SendRecords):
         return None
 
 
-def _client(config: LayerSettings, section: LayerSection, sends: SendRecords, clock: Clock) -> Client:
-    network, timeout, pool = config.network, config.default_timeout_ms, config.connection_pool
+def _client(section: ClientSettings, sends: SendRecords, clock: Clock) -> Client:
     match section:
         case BobSection():
-            return BobClient(section.settings(network, timeout, pool), section.signer(), sends, clock)
+            return BobClient(section, section.signer(), sends, clock)
         case RootstockSection():
-            return RootstockClient(section.settings(network, timeout, pool), section.signer(), sends, clock)
-        case LightningSection():
-            return LightningNetwork(section.settings(network, timeout, pool), sends, clock)
+            return RootstockClient(section, section.signer(), sends, clock)
+        case LightningSettings():
+            return LightningNetwork(section, sends, clock)
         case _:
             raise AssertionError(f"there is no client for {type(section).__name__}")
 

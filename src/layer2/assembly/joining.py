@@ -9,10 +9,11 @@ from typing import Final
 
 from layer2.aio.shared_call import SharedCall
 from layer2.assembly.clients import Client
-from layer2.errors import AsyncRuntimeError, BadAnswer, Layer2Error, NodeUnreachable, Outcome
+from layer2.errors import AsyncRuntimeError, BadAnswer, InsufficientFunds, Layer2Error, NodeUnreachable, Outcome
 from layer2.legs.evidence import LegEvidence
 from layer2.legs.leg import Htlc, LegOffer
 from layer2.legs.views import ActStatus, ClockReading, LegView, OfferRequest, Side, Verb
+from layer2.model.money import BTC, Balance
 from layer2.model.transactions import Preimage
 from layer2.ports.journal import Json
 from layer2.ports.legs import HtlcLayer
@@ -92,52 +93,81 @@ class JoiningLegs(HtlcLayer):
         return self._client.legs
 
     async def leg_offer(self) -> LegOffer:
+        """See ``HtlcLayer``."""
         return await (await self._joined()).leg_offer()
 
     async def offer(self, request: OfferRequest) -> str:
+        """See ``HtlcLayer``."""
         return await (await self._joined()).offer(request)
 
     async def network_cost(self, amount: int) -> int | None:
+        """See ``HtlcLayer``."""
         return await (await self._joined()).network_cost(amount)
 
+    async def check_can_pay(self, amount: int) -> None:
+        """See ``HtlcLayer``: the client's balance of bitcoin."""
+        await self._joined()
+        spendable = (await self._client.balances_async()).get(BTC, Balance(0)).spendable
+        if spendable < amount:
+            account = await self._client.receive_address_async()
+            raise InsufficientFunds(
+                f"your account {account} on {self._name} can spend {spendable} sat; the transfer needs {amount} sat",
+                protocol=self._name,
+                remedy="send bitcoin to the account, or transfer less",
+            )
+
     async def check_can_finish(self, htlc: Htlc, side: Side) -> None:
+        """See ``HtlcLayer``."""
         await (await self._joined()).check_can_finish(htlc, side)
 
     async def reserve(self, htlc: Htlc, side: Side) -> None:
+        """See ``HtlcLayer``."""
         await (await self._joined()).reserve(htlc, side)
 
     def free(self, htlc: Htlc) -> None:
+        """See ``HtlcLayer``."""
         self._client.legs.free(htlc)
 
     async def prepare(self, verb: Verb, htlc: Htlc, preimage: Preimage | None = None) -> Json:
+        """See ``HtlcLayer``."""
         return await (await self._joined()).prepare(verb, htlc, preimage)
 
     def discard(self, act: Json) -> None:
+        """See ``HtlcLayer``."""
         self._client.legs.discard(act)
 
     async def perform(self, act: Json) -> None:
+        """See ``HtlcLayer``."""
         await (await self._joined()).perform(act)
 
     async def act_status(self, act: Json) -> ActStatus:
+        """See ``HtlcLayer``."""
         return await (await self._joined()).act_status(act)
 
     async def repriced(self, act: Json, htlc: Htlc) -> Json | None:
+        """See ``HtlcLayer``."""
         return await (await self._joined()).repriced(act, htlc)
 
     async def observe(self, htlc: Htlc, side: Side) -> LegView:
+        """See ``HtlcLayer``."""
         return await (await self._joined()).observe(htlc, side)
 
     async def wait_for_change(self, htlc: Htlc, view: LegView) -> None:
+        """See ``HtlcLayer``."""
         await (await self._joined()).wait_for_change(htlc, view)
 
     async def read_clock(self) -> ClockReading:
+        """See ``HtlcLayer``."""
         return await (await self._joined()).read_clock()
 
     async def evidence(self, htlc: Htlc, side: Side) -> LegEvidence | None:
+        """See ``HtlcLayer``."""
         return await (await self._joined()).evidence(htlc, side)
 
     async def late_fundings(self, since: int) -> tuple[frozenset[bytes], int]:
+        """See ``HtlcLayer``."""
         return await (await self._joined()).late_fundings(since)
 
     async def courtesy(self, htlc: Htlc, preimage: Preimage) -> None:
+        """See ``HtlcLayer``."""
         await (await self._joined()).courtesy(htlc, preimage)

@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 from layer2.config import EvmSection, LayerSettings
 from layer2.errors import ConfigurationError
 from layer2.formats.evm_address import to_checksum
-from layer2.ports.journal import JournalOwner
+from layer2.ports.journal import JournalOwner, SwapJournal
 
 __all__ = ["check_owners", "owner_conflicts", "owners_of"]
-
-
-class OwnedJournal(Protocol):
-    """The part of a journal that holds its owners."""
-
-    async def owners(self) -> Sequence[JournalOwner]: ...
-
-    async def add_owners(self, owners: Sequence[JournalOwner]) -> None: ...
-
-    async def release_owners(self) -> bool:
-        """Remove the owners of a journal that holds neither a swap nor a send; return whether that was so."""
-        ...
 
 
 def owners_of(config: LayerSettings, seed_fingerprint: str | None = None) -> tuple[JournalOwner, ...]:
@@ -43,7 +30,7 @@ def owners_of(config: LayerSettings, seed_fingerprint: str | None = None) -> tup
     return JournalOwner("network", config.network), *accounts, *seeds
 
 
-async def check_owners(journal: OwnedJournal, owners: Sequence[JournalOwner]) -> None:
+async def check_owners(journal: SwapJournal, owners: Sequence[JournalOwner]) -> None:
     """Check that the swaps of a journal belong to these owners.
 
     A journal without any swap or send adopts them. A journal without an owner in an owner's group adopts that owner

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,20 +11,14 @@ from layer2.assembly.clients import Client, open_clients
 from layer2.assembly.joining import JoiningLegs
 from layer2.assembly.owners import check_owners, owners_of
 from layer2.config import LayerSettings
-from layer2.legs.timelock_settings import TimelockSettings
 from layer2.model.layers import Layer2ProtocolType
 from layer2.ports.clock import Clock
-from layer2.ports.journal import SendRecords, SwapRecord
-from layer2.ports.legs import HtlcLayer
-from layer2.ports.signing import PreimageSource
-from layer2.proofs.model import TransferProof
-from layer2.swap_engine.runner import SwapRunner
-from layer2.swap_engine.surroundings import SwapStore
+from layer2.ports.journal import SendRecords
 
 if TYPE_CHECKING:
     from layer2.swap_engine.journal import SqliteJournal
 
-__all__ = ["Layers", "make_runner", "open_journal", "open_layers"]
+__all__ = ["Layers", "open_journal", "open_layers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,28 +74,3 @@ async def open_journal(
         await journal.act()
     await check_owners(journal, owners)
     return journal
-
-
-def make_runner(
-    journal: SwapStore,
-    legs: Mapping[Layer2ProtocolType, HtlcLayer],
-    preimages: PreimageSource | None,
-    rules: TimelockSettings,
-    clock: Clock,
-    on_change: Callable[[SwapRecord], None] | None = None,
-) -> SwapRunner:
-    """Create the runner that drives the swaps of a journal and stores their proofs. Close it with ``aclose``.
-
-    Args:
-        preimages: the taker's preimages; None for a provider.
-        on_change: called with every new version of a swap.
-    """
-    return SwapRunner(
-        journal,
-        legs,
-        preimages,
-        rules,
-        clock,
-        on_change,
-        make_proof=lambda terms, source, destination: TransferProof(terms, source, destination).to_bytes(),
-    )

@@ -14,16 +14,14 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter
 
 from layer2 import __version__
-from layer2.cli.envelope import Result
 from layer2.cli.exit_status import ExitStatus, exit_status
-from layer2.cli.remedies import for_shell
-from layer2.cli.session import Session
-from layer2.cli.terminal import Terminal
+from layer2.cli.output import Result, Terminal
+from layer2.cli.session import Session, for_shell
 from layer2.errors import Layer2Error, Outcome
 
 __all__ = ["COMMANDS", "build", "main", "run"]
@@ -40,12 +38,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "demo_commands:demo",
         "Move bitcoin both ways on a local network, prove it, and try to forge the proofs.",
     ),
-    "simnet up": ("simnet_commands:up", "Start the embedded network in a separate process."),
-    "simnet down": ("simnet_commands:down", "Stop the embedded network."),
-    "devnet install": ("devnet_commands:install", "Build the real nodes into your cache."),
-    "devnet up": ("devnet_commands:up", "Start the network of real nodes in separate processes."),
-    "devnet down": ("devnet_commands:down", "Stop the network of real nodes."),
-    "devnet status": ("devnet_commands:status", "Show which processes of the devnet run."),
+    "simnet up": ("network_commands:simnet_up", "Start the embedded network in a separate process."),
+    "simnet down": ("network_commands:simnet_down", "Stop the embedded network."),
+    "devnet install": ("network_commands:devnet_install", "Build the real nodes into your cache."),
+    "devnet up": ("network_commands:devnet_up", "Start the network of real nodes in separate processes."),
+    "devnet down": ("network_commands:devnet_down", "Stop the network of real nodes."),
+    "devnet status": ("network_commands:devnet_status", "Show which processes of the devnet run."),
     "config init": ("config_commands:init", "Write a commented configuration file and its secret."),
     "config check": ("config_commands:check", "Check a configuration file. No node is asked."),
     "config show": ("config_commands:show", "Show the effective settings, secrets masked."),
@@ -90,6 +88,7 @@ def build(tokens: Sequence[str] = ()) -> App:
     Args:
         tokens: the command line. The command that it names has its whole help text, the others one line.
     """
+    parameters = Parameter(negative="", show_default=False)
     app = App(
         name="layer2",
         help=_HELP,
@@ -97,9 +96,12 @@ def build(tokens: Sequence[str] = ()) -> App:
         help_format="plaintext",
         version_flags=[],
         result_action="return_value",
-        default_parameter=Parameter(negative="", show_default=False),
+        default_parameter=parameters,
     )
-    groups = {name: App(name=name, help=text, version_flags=[]) for name, text in _GROUPS.items()}
+    groups = {
+        name: App(name=name, help=text, version_flags=[], default_parameter=parameters)
+        for name, text in _GROUPS.items()
+    }
     for name, group in groups.items():
         app.command(group, name=name)
     for name, (place, line) in COMMANDS.items():
@@ -113,7 +115,6 @@ def build(tokens: Sequence[str] = ()) -> App:
 def run(tokens: Sequence[str]) -> int:
     """Run one command line; return its exit status. Never raises, ``SystemExit`` included."""
     app = build(tokens)
-    status: ExitStatus = ExitStatus.DONE
 
     def launch(
         *words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
@@ -122,7 +123,7 @@ def run(tokens: Sequence[str]) -> int:
         verbose: Annotated[bool, Parameter(alias="-v", group=_EVERYWHERE)] = False,
         debug: Annotated[bool, Parameter(group=_EVERYWHERE)] = False,
         version: Annotated[bool, Parameter(group=_EVERYWHERE)] = False,
-    ) -> None:
+    ) -> ExitStatus:
         """Launch a command.
 
         Args:
@@ -132,27 +133,27 @@ def run(tokens: Sequence[str]) -> int:
             debug: Show tracebacks and debug logs.
             version: Show the version.
         """
-        nonlocal status
         session = Session(Terminal(json=json), config, verbose)
         _log(verbose=verbose, debug=debug)
-        status = _run_guarded(app, words, session, version=version, debug=debug)
+        return _run_guarded(app, words, session, version=version, debug=debug)
 
     app.meta.default(launch)
     try:
-        app.meta(list(tokens), exit_on_error=False, print_error=False, result_action="return_value")
+        status = app.meta(list(tokens), exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         Terminal(json="--json" in tokens).error(_wrong_use(error))
         return ExitStatus.WRONG_USE
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else ExitStatus.REFUSED
-    return status
+    # Help has no status.
+    return status if isinstance(status, ExitStatus) else ExitStatus.DONE
 
 
 def _run_guarded(app: App, words: Sequence[str], session: Session, *, version: bool, debug: bool) -> ExitStatus:
     """Run a command. Every exception becomes one sentence and a status."""
     terminal = session.terminal
     try:
-        result = _version() if version else _dispatch(app, words, session)
+        result = Result({"version": __version__}, [__version__]) if version else _dispatch(app, words, session)
     except CycloptsError as error:
         terminal.error(_wrong_use(error))
         return ExitStatus.WRONG_USE
@@ -181,7 +182,7 @@ def _run_guarded(app: App, words: Sequence[str], session: Session, *, version: b
 
 def _dispatch(app: App, words: Sequence[str], session: Session) -> Result | None:
     command, bound, not_parsed = app.parse_args(list(words), exit_on_error=False, print_error=False)
-    given: dict[str, Any] = dict.fromkeys(not_parsed, session)
+    given = dict.fromkeys(not_parsed, session)
     if not given and session.terminal.json:
         raise CycloptsError(msg="a command is missing; layer2 --help lists the commands")
     if not inspect.iscoroutinefunction(command):
@@ -197,10 +198,6 @@ def _dispatch(app: App, words: Sequence[str], session: Session) -> Result | None
     finally:
         signal.signal(signal.SIGTERM, previous)
         signal.signal(signal.SIGINT, previous_int)
-
-
-def _version() -> Result:
-    return Result({"version": __version__}, [__version__])
 
 
 def _interrupted(session: Session) -> ExitStatus:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from layer2.cli.envelope import Line, Result, Table
+from layer2.assembly import reading_client
+from layer2.cli.exit_status import combined
+from layer2.cli.output import Result, table
 from layer2.cli.session import InSession
-from layer2.cli.transfer_wording import balance_rows
-from layer2.errors import InitializationError, Layer2Error
+from layer2.cli.wording import amount_of, fields_of
+from layer2.errors import Layer2Error
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.money import BTC, AssetId, Balance
+from layer2.ports.clock import SystemClock
 
 __all__ = ["balance"]
 
@@ -20,9 +23,6 @@ async def balance(*, session: InSession) -> Result:
 
     A layer that cannot be read does not hide the others.
     """
-    from layer2.assembly import reading_client
-    from layer2.ports.clock import SystemClock
-
     settings, clock = session.settings(), SystemClock()
 
     async def owned(layer: Layer2ProtocolType) -> Mapping[AssetId, Balance] | Layer2Error:
@@ -36,33 +36,26 @@ async def balance(*, session: InSession) -> Result:
     layers = tuple(settings.layers)
     with session.terminal.working("asking your nodes"):
         answers = dict(zip(layers, await asyncio.gather(*map(owned, layers)), strict=True))
-    failures = {layer: answer for layer, answer in answers.items() if isinstance(answer, Layer2Error)}
-    rows = balance_rows({layer: answer for layer, answer in answers.items() if not isinstance(answer, Layer2Error)})
-    lines: list[Line] = [Table(("layer", "asset", ">spendable", ">reserved", ">receivable"), rows.text)]
-    lines += [f"{layer.value}: unknown: {error.message}" for layer, error in failures.items()]
+    rows: list[tuple[str, ...]] = []
+    balances: list[dict[str, object]] = []
+    failures: dict[str, Layer2Error] = {}
+    for layer, answer in answers.items():
+        if isinstance(answer, Layer2Error):
+            failures[layer.value] = answer
+            continue
+        for asset, one in sorted(answer.items(), key=lambda entry: entry[0].code):
+            amounts = {"spendable": one.spendable, "reserved": one.reserved, "receivable": one.receivable}
+            name, unit = (asset.code, "sat") if asset == BTC else (f"{asset.code} (gas)", "wei")
+            shown = ["no limit" if amount is None else amount_of(asset, amount) for amount in amounts.values()]
+            rows.append((layer.value, name, *shown))
+            exact = {key: None if amount is None else str(amount) for key, amount in amounts.items()}
+            balances.append({"layer": layer.value, "asset": asset.code, "unit": unit, **exact})
+    unknown = [f"{layer}: unknown: {error.message}" for layer, error in failures.items()]
     return Result(
         {
-            "balances": [
-                {
-                    "layer": layer.value,
-                    "asset": asset.code,
-                    "unit": "sat" if asset == BTC else "wei",
-                    "spendable": str(one.spendable),
-                    "reserved": str(one.reserved),
-                    "receivable": None if one.receivable is None else str(one.receivable),
-                }
-                for layer, asset, one in rows.entries
-            ],
-            "failures": {
-                layer.value: {"code": error.code, "message": error.message} for layer, error in failures.items()
-            },
+            "balances": balances,
+            "failures": {layer: fields_of(error, "code", "message") for layer, error in failures.items()},
         },
-        lines,
-        problem=_problem(failures),
+        [table(("layer", "asset", ">spendable", ">reserved", ">receivable"), rows), *unknown],
+        problem=combined(failures),
     )
-
-
-def _problem(failures: Mapping[Layer2ProtocolType, Layer2Error]) -> Layer2Error | None:
-    if len(failures) == 1:
-        return next(iter(failures.values()))
-    return InitializationError({layer.value: error for layer, error in failures.items()}) if failures else None

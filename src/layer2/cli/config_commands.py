@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from enum import Enum
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel
-
 from layer2.cli.config_file import file_text
-from layer2.cli.envelope import Result, Table
 from layer2.cli.local_config import READY_FILE, default_directory, remedies_in
+from layer2.cli.output import Result, table
 from layer2.cli.secret_files import check_files
 from layer2.cli.session import InSession, RoleName, Session, settings_class
 from layer2.config import EvmSection, Layer2Config
+from layer2.config.definitions import settings_of
 from layer2.errors import ConfigurationError
 from layer2.local.network import LocalNetwork
 from layer2.local.parties import party_values, read_provider, write_new, write_secret
@@ -32,8 +31,6 @@ _SECRETS: Final = {
     "provider": ("identity_key_file", "identity.hex", "Back it up: takers recognise you by this key"),
 }
 _NEXT: Final = {"taker": ("doctor",), "provider": ("provider", "serve")}
-_CHAIN_KINDS: Final = MappingProxyType({"evm": "chain_id"})
-"""For each kind of layer whose table names a chain, the key for it."""
 
 
 def init(
@@ -51,9 +48,9 @@ def init(
     testnet you fill in the keys that only you know: 'layer2 config check' names them.
 
     Args:
-        network: The network.
-        role: taker: layer2.toml and the swap seed. provider: provider.toml and the identity key.
-        directory: The directory for the files.
+        network: The network. Default: simnet.
+        role: taker (default): layer2.toml and the swap seed. provider: provider.toml and the identity key.
+        directory: The directory for the files. Default: the current directory.
         network_directory: The directory of the local network. Default: the default directory of simnet and devnet.
         provider_file: The file that a provider writes when it serves. Default: provider-ready.json in the directory.
     """
@@ -63,7 +60,7 @@ def init(
         raise ConfigurationError(
             f"{target} exists; nothing was changed", code="exists", remedy="use another directory: --directory"
         )
-    values: dict[str, Any]
+    values: dict[str, object]
     if network == "simnet" or network == "devnet":
         with remedies_in(network, network_directory):
             local = LocalNetwork.load(network_directory or default_directory(network))
@@ -92,14 +89,13 @@ def init(
     )
 
 
-def _tables_for(network: str) -> Mapping[str, Mapping[str, Any]]:
+def _tables_for(network: str) -> Mapping[str, object]:
     """A table for each layer that has a client on a public network, with its chain id."""
-    tables: dict[str, Mapping[str, Any]] = {}
+    tables: dict[str, object] = {}
     for layer, facts in LAYERS.items():
         if network in facts.clients_on:
             (network_id, *_) = sorted(facts.network_ids[network])
-            chain_key = _CHAIN_KINDS.get(facts.kind)
-            tables[layer.value.lower()] = {} if chain_key is None else {chain_key: int(network_id)}
+            tables[layer.value.lower()] = {"chain_id": int(network_id)} if facts.kind == "evm" else {}
     return tables
 
 
@@ -182,29 +178,28 @@ def show(*, origin: bool = False, session: InSession) -> Result:
     origins = type(settings).origins(session.config_file)
     known = {name: _origin(name, origins) for name in values}
     rows = tuple((name, str(value), known[name]) for name, value in values.items())
-    return Result({"settings": values, "origins": known}, [Table(("key", "value", "from"), rows)])
+    return Result({"settings": values, "origins": known}, [table(("key", "value", "from"), rows)])
 
 
-def _shown(section: BaseModel, prefix: str = "") -> list[tuple[str, Any]]:
-    shown: list[tuple[str, Any]] = []
-    for name in type(section).model_fields:
-        value = getattr(section, name)
-        match value:
-            case BaseModel():
-                shown += _shown(value, f"{prefix}{name}.")
-            case tuple() if value and isinstance(value[0], BaseModel):
-                for position, item in enumerate(value):
-                    shown += _shown(item, f"{prefix}{name}[{position}].")
-            case _:
-                shown.append((f"{prefix}{name}", _masked(value)))
-    return shown
+def _shown(section: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+    for setting in settings_of(type(section)):
+        name, value = f"{prefix}{setting.name}", getattr(section, setting.name)
+        if setting.table is None or not value:
+            yield name, _masked(value)
+        elif setting.is_list:
+            for position, item in enumerate(value):
+                yield from _shown(item, f"{name}[{position}].")
+        else:
+            yield from _shown(value, f"{name}.")
 
 
-def _masked(value: object) -> Any:
+def _masked(value: object) -> object:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, tuple):
-        return list(value)
+        return [_masked(item) for item in value]
+    if isinstance(value, Enum):
+        return _masked(value.value)
     # A SecretStr writes itself as asterisks.
     text = str(value)
     if "://" not in text:

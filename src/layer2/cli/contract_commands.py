@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import Annotated
 
-from cyclopts import Parameter
-
-from layer2.cli.envelope import Result
 from layer2.cli.following import opened
-from layer2.cli.layer_names import Layer
+from layer2.cli.output import Result
+from layer2.cli.parameters import Layer
 from layer2.cli.session import InSession
 from layer2.cli.wording import wei
 from layer2.contracts.htlc import HTLC_ADDRESS
@@ -24,7 +21,7 @@ __all__ = ["deploy"]
 async def deploy(
     layer: Layer,
     *,
-    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    dry_run: bool = False,
     timeout: float | None = None,
     session: InSession,
 ) -> Result:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from layer2.cli.envelope import Table
 from layer2.cli.wording import signed, wei
 
 __all__ = ["Books", "Owned"]
+
+_LAYERS = ("bob", "lightning")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,31 +37,42 @@ class Books:
 
     def faults(self) -> list[str]:
         """A sentence for each difference; empty if everything adds up."""
-        faults = []
-        for layer in ("bob", "lightning"):
-            change = sum(
-                getattr(self.after[party], layer) - getattr(self.before[party], layer) for party in self.before
-            )
-            if change:
-                faults.append(f"the total balance on {layer.upper()} changed by {signed(change)} sat")
+        faults = [
+            f"the total balance on {layer.upper()} changed by {signed(self._total(layer))} sat"
+            for layer in _LAYERS
+            if self._total(layer)
+        ]
         for party, fee in self.fees.items():
             spent = self.before[party].gas - self.after[party].gas
             if spent != fee:
                 faults.append(f"{party} spent {wei(spent)} on gas, but its receipts show {wei(fee)}")
         return faults
 
-    def table(self) -> Table:
-        """Balances before and after by party and layer, with gas in a separate column."""
-        rows = []
-        for party in self.before:
-            before, after = self.before[party], self.after[party]
-            for layer in ("bob", "lightning"):
+    def rows(self) -> list[tuple[str, ...]]:
+        """Party, layer, balance before and after, change, and gas."""
+        rows: list[tuple[str, ...]] = []
+        for party, before in self.before.items():
+            after = self.after[party]
+            for layer in _LAYERS:
                 old, new = getattr(before, layer), getattr(after, layer)
                 gas = wei(after.gas - before.gas) if layer == "bob" else ""
                 rows.append((party, layer.upper(), f"{old:,}", f"{new:,}", signed(new - old), gas))
-        for layer in ("bob", "lightning"):
-            change = sum(
-                getattr(self.after[party], layer) - getattr(self.before[party], layer) for party in self.before
-            )
-            rows.append(("total", layer.upper(), "", "", signed(change), ""))
-        return Table(("party", "layer", ">before, sat", ">after, sat", ">change, sat", ">gas"), tuple(rows))
+        return rows + [("total", layer.upper(), "", "", signed(self._total(layer)), "") for layer in _LAYERS]
+
+    def data(self) -> dict[str, dict[str, object]]:
+        """The same for machines, by party."""
+        return {
+            party: {
+                "bob_before": before.bob,
+                "bob_after": self.after[party].bob,
+                "lightning_before": before.lightning,
+                "lightning_after": self.after[party].lightning,
+                "gas_wei": str(before.gas - self.after[party].gas),
+                "receipts_wei": str(self.fees[party]),
+            }
+            for party, before in self.before.items()
+        }
+
+    def _total(self, layer: str) -> int:
+        """The change of the sum of both parties' balances."""
+        return sum(getattr(self.after[party], layer) - getattr(self.before[party], layer) for party in self.before)

@@ -6,17 +6,17 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Mapping
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
-from typing import Any
 
 from layer2 import __version__
 from layer2.cli.demo_accounts import Books, Owned
 from layer2.cli.demo_forgeries import forgeries, refusal
 from layer2.cli.demo_network import Stage, stage
-from layer2.cli.demo_view import LiveView
-from layer2.cli.envelope import Line, Result
+from layer2.cli.following import show_changes
 from layer2.cli.local_config import LocalName
+from layer2.cli.output import Line, Result, table
+from layer2.cli.parameters import COMPLETED
 from layer2.cli.proof_commands import report_lines
 from layer2.cli.session import InSession, Session
 from layer2.cli.transfer_wording import quote_line
@@ -25,13 +25,14 @@ from layer2.errors import ConfigurationError, Layer2Error, ProofRefused
 from layer2.formats.evm_address import parse_address
 from layer2.formats.evm_hex import parse_data
 from layer2.manager import Layer2Manager
+from layer2.manager.verification import configured_policy
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.money import BTC, ETH
 from layer2.model.transactions import EvmTxId, Finality, LightningPaymentId, TxState
 from layer2.net.pool import ConnectionPoolConfig
 from layer2.proofs.checking import check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
-from layer2.proofs.policy import HeaderRequirement, ProofPolicy
+from layer2.proofs.policy import OFFLINE, ProofPolicy
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc
 from layer2.protocols.evm.rpc.node import EvmNode
 
@@ -50,7 +51,7 @@ async def demo(*, network: LocalName = "simnet", directory: Path | None = None, 
     forged copy is refused.
 
     Args:
-        network: simnet: embedded, nothing to install. devnet: real nodes, after layer2 devnet install.
+        network: simnet (default): embedded, nothing to install. devnet: real nodes, after layer2 devnet install.
         directory: The directory in which to keep all files. Default: only the proofs are kept, in layer2-demo.
     """
     began = time.monotonic()
@@ -81,28 +82,17 @@ class _Demo:
 
     async def run(self, began: float) -> Result:
         self._say(f"layer2 {__version__}, {_NETWORKS[self._name]}: everything runs on this machine, no real money")
-        with self._session.terminal.working("starting the network and the provider"):
-            entering = stage(self._name, self._place, self._say)
-            stand = await entering.__aenter__()
-        try:
+        async with AsyncExitStack() as stack:
+            with self._session.terminal.working("starting the network and the provider"):
+                stand = await stack.enter_async_context(stage(self._name, self._place, self._say))
             proofs, books = await self._on_stage(stand)
-        finally:
-            await asyncio.shield(entering.__aexit__(None, None, None))
         running = stand.running()
         if running:
             self._faults.append(f"processes still run: {running}")
         files = [proof.save(self._proof_place / f"transfer-{proof.terms.terms.swap_id}.json") for proof in proofs]
-        lines: list[Line] = [books.table(), "", "All nodes are stopped. The proofs, checked offline:"]
-        policy = ProofPolicy(
-            HeaderRequirement.NOT_CHECKED,
-            providers=frozenset({stand.identity_key}),
-            networks=frozenset({"regtest"}),
-            tokens={
-                stand.network.bob.chain_id: {
-                    parse_address(stand.network.bob.token_address): stand.network.bob.token_decimals,
-                }
-            },
-        )
+        balances = table(("party", "layer", ">before, sat", ">after, sat", ">change, sat", ">gas"), books.rows())
+        lines: list[Line] = [balances, "", "All nodes are stopped. The proofs, checked offline:"]
+        policy = configured_policy(stand.taker_config, OFFLINE)
         lines += self._verified(files, policy)
         refused = self._forged(proofs, policy)
         lines += [f"  {lie:<22} refused   {reason}" for lie, reason in refused.items()]
@@ -113,7 +103,7 @@ class _Demo:
                 "network": self._name,
                 "seconds": round(seconds, 1),
                 "proof_files": [str(file) for file in files],
-                "balances": _books_data(books),
+                "balances": books.data(),
                 "forgeries_refused": refused,
                 "faults": self._faults,
             },
@@ -150,10 +140,7 @@ class _Demo:
         self._say(f"  quoted        {quote_line(quote, time.time())}")
         began = time.monotonic()
         transfer = await you.start_transfer_async(quote)
-        view = LiveView(self._session.terminal, whole=self._session.verbose)
-        with view.shown():
-            async for event in you.transfer_events(transfer.transfer_id):
-                view.update(event.transfer)
+        await show_changes(you, transfer.transfer_id, COMPLETED, self._session, "  ")
         proof = await you.wait_for_transfer_async(transfer.transfer_id)
         if not await you.verify_cross_layer_proof_async(proof):
             self._faults.append(f"the proof of transfer {number} does not hold at your own node")
@@ -166,8 +153,8 @@ class _Demo:
         payment = LightningPaymentId(proof.terms.terms.payment_hash.hex())
         await lightning.wait_for_status_async(payment, until=TxState.FINAL, timeout=_SETTLING_SECONDS)
 
-    def _verified(self, files: list[Path], policy: ProofPolicy) -> list[Line]:
-        lines: list[Line] = []
+    def _verified(self, files: list[Path], policy: ProofPolicy) -> list[str]:
+        lines: list[str] = []
         for file in files:
             try:
                 report = check_proof(TransferProof.load(file), policy)
@@ -213,17 +200,3 @@ async def _fees(managers: Mapping[str, Layer2Manager], rpc_url: str, after_block
                     status = await clients[name].get_transaction_status_async(EvmTxId(str(receipt["transactionHash"])))
                     fees[name] += status.fee or 0
     return fees
-
-
-def _books_data(books: Books) -> Mapping[str, Any]:
-    return {
-        party: {
-            "bob_before": books.before[party].bob,
-            "bob_after": books.after[party].bob,
-            "lightning_before": books.before[party].lightning,
-            "lightning_after": books.after[party].lightning,
-            "gas_wei": str(books.before[party].gas - books.after[party].gas),
-            "receipts_wei": str(books.fees[party]),
-        }
-        for party in books.before
-    }

@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
+from layer2.cli.journal_reading import process_state
 from layer2.cli.local_config import LocalName
 from layer2.config import JournalSection, Layer2Config
 from layer2.errors import ConfigurationError
@@ -33,7 +35,7 @@ class Stage:
 
     def running(self) -> list[int]:
         """The ids of the demo's processes that still run."""
-        return [each for each in self.process_ids if _runs(each)]
+        return [each for each in self.process_ids if process_state(str(each)) not in (None, "Z")]
 
 
 @asynccontextmanager
@@ -63,7 +65,7 @@ async def stage(name: LocalName, directory: Path, say: Callable[[str], None]) ->
         )
     finally:
         await asyncio.to_thread(provider.__exit__, None, None, None)
-        await asyncio.to_thread(_network_down, name, place)
+        await asyncio.to_thread(import_module(f"layer2.local.{name}").down, place)
 
 
 def _network_up(name: LocalName, place: Path, say: Callable[[str], None]) -> LocalNetwork:
@@ -78,22 +80,3 @@ def _network_up(name: LocalName, place: Path, say: Callable[[str], None]) -> Loc
     if unavailable is not None:
         raise ConfigurationError(unavailable, code="no_devnet", remedy="run: layer2 devnet install")
     return devnet.up(place, with_parent=True, progress=say)
-
-
-def _network_down(name: LocalName, place: Path) -> None:
-    if name == "simnet":
-        from layer2.local import simnet
-
-        simnet.down(place)
-    else:
-        from layer2.local import devnet
-
-        devnet.down(place)
-
-
-def _runs(process_id: int) -> bool:
-    try:
-        state = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"

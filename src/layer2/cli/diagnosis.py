@@ -10,16 +10,17 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from layer2.assembly import Client, reading_client
 from layer2.cli.wording import amount_of, duration, sat
-from layer2.config import EvmSection, LayerSection, LayerSettings
+from layer2.config import EvmSection, LayerSettings
 from layer2.errors import BadAnswer, InsufficientFunds, Layer2Error
 from layer2.legs.leg import LegOffer
 from layer2.legs.views import ClockReading
 from layer2.model.layers import LAYERS, Layer2ProtocolType
 from layer2.model.money import BTC, AssetId, Balance
+from layer2.net.pool import ClientSettings
 from layer2.ports.clock import Clock
 from layer2.protocols.evm.locks.deployment import check_htlc
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc
@@ -56,7 +57,8 @@ class Finding:
 
 def failed(subject: str, error: Layer2Error, remedy: str) -> Finding:
     """A finding that is FAIL, with the error's remedy if it has one."""
-    return Finding(Level.FAIL, subject, f"[{error.code}] {error.message}", error.remedy or remedy, error)
+    error.remedy = error.remedy or remedy
+    return Finding(Level.FAIL, subject, f"[{error.code}] {error.message}", error.remedy, error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +75,8 @@ class _Looked:
     """The arguments of the checks of a kind of layer."""
 
     name: str
-    client: Any
-    section: LayerSection
-    config: LayerSettings
+    client: Client
+    section: ClientSettings
     balances: _Balances
     reading: ClockReading | None
     """None if the clocks could not be read."""
@@ -109,7 +110,7 @@ async def _diagnosed(layer: Layer2ProtocolType, config: LayerSettings, client: C
             )
         except Layer2Error as error:
             findings.append(failed(f"{name} clock", error, _CLOCK_REMEDY))
-        looked = _Looked(name, client, section, config, await client.balances_async(), reading, clock)
+        looked = _Looked(name, client, section, await client.balances_async(), reading, clock)
         for look in _LOOKS.get(LAYERS[layer].kind, ()):
             findings += await look(looked)
     except Layer2Error as error:
@@ -125,12 +126,13 @@ async def _chain_time(looked: _Looked) -> list[Finding]:
     check of the clock."""
     if looked.reading is None:
         return []
-    subject, settings = f"{looked.name} chain time", looked.client.settings
+    subject, section = f"{looked.name} chain time", looked.section
+    assert isinstance(section, EvmSection)
     ahead = int(looked.reading.chain_time - looked.clock.now())
-    if ahead > settings.max_tip_ahead:
+    if ahead > section.max_ahead_seconds:
         error = BadAnswer(
-            f"it is {duration(ahead)} ahead of this machine's clock; at most {duration(settings.max_tip_ahead)} are "
-            "allowed, so no transfer starts",
+            f"it is {duration(ahead)} ahead of this machine's clock; at most {duration(section.max_ahead_seconds)} "
+            "are allowed, so no transfer starts",
             code="chain_ahead",
         )
         remedy = "set this machine's clock by NTP; if it is right, wait until it reaches the chain's time"
@@ -140,9 +142,9 @@ async def _chain_time(looked: _Looked) -> list[Finding]:
 
 
 async def _contract(looked: _Looked) -> list[Finding]:
-    section, config, subject = looked.section, looked.config, f"{looked.name} contract"
+    section, subject = looked.section, f"{looked.name} contract"
     assert isinstance(section, EvmSection)
-    pool, seconds = config.connection_pool.settings(), config.default_timeout_ms / 1000
+    pool, seconds = section.connection_pool, section.default_timeout
     rpc = JsonRpc(section.rpc_url, protocol=looked.name, pool=pool, timeout=seconds)
     try:
         async with aclosing(rpc):

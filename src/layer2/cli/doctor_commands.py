@@ -1,15 +1,36 @@
-"""``layer2 doctor``: checks everything that a configuration names, and shows the remedy for each problem."""
+"""``layer2 doctor``: checks everything that a configuration names, and shows the remedy for each problem.
+
+It checks the keys, the journal with its open transfers, the layers and the providers.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Final
 
-from layer2.cli.envelope import Result, Table
+from layer2.assembly import open_provider, owner_conflicts
+from layer2.cli.diagnosis import Diagnosis, Finding, Level, diagnose_layer, failed
 from layer2.cli.exit_status import ExitStatus
+from layer2.cli.journal_reading import configured_owners, existing_journal, guard_holder, is_stopped
+from layer2.cli.output import Result, table
+from layer2.cli.secret_files import key_files, named_files, open_to_others
 from layer2.cli.session import InSession
-from layer2.errors import Layer2Error, NodeUnreachable
+from layer2.cli.wording import due, duration, sat
+from layer2.config import Layer2Config, LayerSettings, ProviderSection
+from layer2.errors import JournalBusy, Layer2Error, NodeUnreachable, SignerError
+from layer2.legs.timelock_settings import settings_for
+from layer2.ports.clock import Clock, SystemClock
+from layer2.ports.journal import SwapRecord
+from layer2.signers.software import read_secret_file
+from layer2.swap_engine.records import outlook_of
+from layer2.terms.transfers import Actor
 
-__all__ = ["doctor"]
+__all__ = ["doctor", "examine"]
+
+_NEAR: Final = 600
+"""Seconds. A deadline of yours that is nearer is a warning."""
 
 
 async def doctor(*, session: InSession) -> Result:
@@ -19,8 +40,6 @@ async def doctor(*, session: InSession) -> Result:
     running service. A layer that cannot be reached does not hide the others. Exit status 4: something needs you.
     5: something cannot be reached. Each line shows its remedy.
     """
-    from layer2.cli.examination import examine
-
     config = session.settings()
     with session.terminal.working("asking your nodes and providers"):
         findings = await examine(config)
@@ -37,7 +56,7 @@ async def doctor(*, session: InSession) -> Result:
                 for each, remedy in zip(findings, remedies, strict=True)
             ]
         },
-        [Table(("", "subject", "finding", "remedy"), rows)],
+        [table(("", "subject", "finding", "remedy"), rows)],
         problem=problem,
         ended=ended,
     )
@@ -49,3 +68,156 @@ def _verdict(errors: Sequence[Layer2Error]) -> tuple[Layer2Error | None, ExitSta
         return None, None
     needing = [error for error in errors if not isinstance(error, NodeUnreachable)]
     return (needing[0], ExitStatus.ACTION_NEEDED) if needing else (errors[0], ExitStatus.UNREACHABLE)
+
+
+async def examine(config: LayerSettings, clock: Clock | None = None) -> list[Finding]:
+    """Check everything concurrently. A part that cannot be reached does not hide the others."""
+    clock = SystemClock() if clock is None else clock
+    findings = [*_keys(config), *await _journal(config, clock)]
+    layers, others = await asyncio.gather(
+        asyncio.gather(*(diagnose_layer(layer, config, clock) for layer in config.layers)),
+        _providers(config),
+    )
+    for diagnosis in layers:
+        findings += diagnosis.findings
+    for group in others:
+        findings += group
+    if not isinstance(config, Layer2Config):
+        findings += _bounds(config, layers)
+    return [*findings, *_absent(config)]
+
+
+def _keys(config: LayerSettings) -> list[Finding]:
+    """Whether the key files hold keys and only their owner can read them, and whether others can read a macaroon."""
+    findings: list[Finding] = []
+    keys = key_files(config)
+    for name, path in keys:
+        try:
+            read_secret_file(path)
+        except SignerError as error:
+            findings.append(failed(name, error, "restore it from your backup"))
+        else:
+            findings.append(Finding(Level.OK, name, f"{path}, readable only by you"))
+    for name, field, path in named_files(config):
+        if field == "macaroon_file" and path.is_file() and open_to_others(path):
+            findings.append(Finding(Level.WARN, name, f"other users can read {path}", f"run: chmod 600 {path}"))
+    return findings
+
+
+async def _journal(config: LayerSettings, clock: Clock) -> list[Finding]:
+    path = config.journal.path
+    try:
+        async with existing_journal(path) as journal:
+            known, records = await journal.owners(), await journal.list(open_only=True)
+        conflicts = owner_conflicts(known, configured_owners(config))
+    except Layer2Error as error:
+        if error.code == "no_journal":
+            return [Finding(Level.OK, "journal", f"{path} does not exist yet; the first transfer creates it")]
+        return [failed("journal", error, "the disk must be writable, and the key files readable")]
+    findings = [Finding(Level.OK, "journal", str(path))]
+    findings += [failed("journal owner", each, "correct the configuration") for each in conflicts]
+    holder = guard_holder(path)
+    if is_stopped(holder):
+        busy = JournalBusy(f"process {holder} has the journal and is stopped, so no open transfer continues")
+        findings.append(failed("journal guard", busy, f"let it continue: kill -CONT {holder}; or end it"))
+    elif holder is not None:
+        findings.append(Finding(Level.OK, "journal guard", f"process {holder} drives the transfers"))
+    return findings + _open_transfers(records, config, clock.now(), is_driven=holder is not None)
+
+
+def _open_transfers(
+    records: Sequence[SwapRecord], config: LayerSettings, now: float, *, is_driven: bool
+) -> list[Finding]:
+    """How many are open, the nearest deadline, and what needs a person."""
+    is_taker = isinstance(config, Layer2Config)
+    subject, other = ("transfers", "the provider") if is_taker else ("swaps", "the taker")
+    if not records:
+        return [Finding(Level.OK, subject, "none is open")]
+    rules = settings_for(config.network)
+    deadlines = []
+    for record in records:
+        view = outlook_of(record, rules)
+        if view.deadline is not None:
+            deadlines.append((view.deadline, view.next_actor, record.swap_id))
+    text, is_near = f"{len(records)} open", False
+    if deadlines:
+        deadline, actor, swap_id = min(deadlines, key=lambda each: each[0])
+        text += f"; the nearest deadline is that of {swap_id}: {due(actor, deadline, now, other=other)}"
+        is_near = any(when - now < _NEAR for when, actor, _ in deadlines if actor is Actor.YOU)
+    remedy = "see them: layer2 list --open"
+    if not is_driven:
+        text += "; no process drives them"
+        remedy = "before the deadline: layer2 resume" if is_taker else "before the deadline: layer2 provider serve"
+    findings = [
+        Finding(Level.WARN, subject, text, remedy) if is_near or not is_driven else Finding(Level.OK, subject, text)
+    ]
+    return findings + [
+        Finding(Level.WARN, f"{subject[:-1]} {each.swap_id}", each.attention, "see it: layer2 list --open")
+        for each in records
+        if each.attention is not None
+    ]
+
+
+def _absent(config: LayerSettings) -> list[Finding]:
+    absent = [("layers", len(config.layers) < 2, "add the tables of two layers")]
+    if isinstance(config, Layer2Config):
+        absent += [
+            ("swap seed", config.swap_seed_file is None, "layer2 config init creates one"),
+            ("provider", not config.providers, "add a [[providers]] table"),
+        ]
+    return [
+        Finding(Level.WARN, subject, "not configured; transfers need it", remedy)
+        for subject, is_absent, remedy in absent
+        if is_absent
+    ]
+
+
+async def _providers(config: LayerSettings) -> list[list[Finding]]:
+    if not isinstance(config, Layer2Config):
+        return []
+    return await asyncio.gather(*(_provider(each, config) for each in config.providers))
+
+
+async def _provider(section: ProviderSection, config: Layer2Config) -> list[Finding]:
+    subject = f"provider {section.name}"
+    try:
+        client = open_provider(section, config.connection_pool, config.default_timeout_ms)
+        async with aclosing(client):
+            info = await client.info()
+    except Layer2Error as error:
+        return [failed(subject, error, "check that it runs, and its url and identity_key in [[providers]]")]
+    if info.network != config.network:
+        problem = Layer2Error(f"it serves {info.network}, and your network is {config.network}", code="wrong_network")
+        return [failed(subject, problem, "remove it from the configuration")]
+    if not info.is_ready:
+        return [Finding(Level.WARN, subject, f"accepts no swaps now: {info.reason}", "try again later")]
+    mine = [pair for pair in info.pairs if {pair.source, pair.destination} <= config.layers.keys()]
+    if not mine:
+        return [Finding(Level.WARN, subject, "serves no pair of your layers", "configure another provider or layer")]
+    return [
+        Finding(
+            Level.OK,
+            subject,
+            f"{pair.source.value} -> {pair.destination.value}: {pair.fee_ppm / 10_000:g} % + "
+            f"{sat(pair.base_fee + pair.network_fee)}, {pair.min_amount:,} to {sat(pair.max_amount)}",
+        )
+        for pair in mine
+    ]
+
+
+def _bounds(config: LayerSettings, layers: Sequence[Diagnosis]) -> list[Finding]:
+    """What strangers can reserve on a provider without paying."""
+    from layer2.provider.bounds import bounds
+    from layer2.provider.settings import ProviderSettings
+
+    assert isinstance(config, ProviderSettings)
+    offers = {each.layer: each.offer for each in layers if each.offer is not None}
+    return [
+        Finding(
+            Level.OK,
+            "strangers",
+            f"{each.source.value} -> {each.destination.value}: swaps that are never funded reserve at most "
+            f"{each.places} places ({each.places_per_taker} for one account) for {duration(60 * each.minutes)}",
+        )
+        for each in bounds(config, offers, config.timelocks)
+    ]

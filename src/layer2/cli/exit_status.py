@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 
 from layer2.errors import (
@@ -22,7 +22,7 @@ from layer2.errors import (
     WrongNetwork,
 )
 
-__all__ = ["ExitStatus", "exit_status", "worst"]
+__all__ = ["ExitStatus", "combined", "exit_status", "worst"]
 
 
 class ExitStatus(IntEnum):
@@ -79,3 +79,8 @@ def worst(statuses: Iterable[ExitStatus]) -> ExitStatus:
     """The most urgent of several."""
     found = set(statuses)
     return next((each for each in _URGENCY if each in found), ExitStatus.REFUSED)
+
+
+def combined(failures: Mapping[str, Layer2Error]) -> Layer2Error | None:
+    """The error for the failures of some layers: the only one, or one that lists them; None if there is none."""
+    return next(iter(failures.values()), None) if len(failures) < 2 else InitializationError(failures)

@@ -5,45 +5,52 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from layer2.cli.envelope import Line, Result
+from layer2.cli.output import Result
+from layer2.cli.parameters import Goal
 from layer2.cli.session import Session
-from layer2.cli.transfer_wording import event_line, transfer_data
+from layer2.cli.transfer_wording import event_line, next_line, transfer_data
 from layer2.cli.wording import duration, sat, until
 from layer2.errors import (
     InitializationError,
     JournalBusy,
     Layer2Error,
+    ProofError,
     TransferAbandoned,
     TransferLost,
     TransferRefunded,
 )
+from layer2.manager import Layer2Manager
 from layer2.model.layers import Layer2ProtocolType
 from layer2.proofs.model import TransferProof
-from layer2.terms.transfers import Transfer, TransferState
+from layer2.terms.transfers import Quote, Transfer, TransferRequest
 
-if TYPE_CHECKING:
-    from layer2.manager import Layer2Manager
-
-__all__ = ["Goal", "UntilName", "connected", "followed", "joined", "nodes_watched", "opened"]
+__all__ = ["connected", "followed", "joined", "nodes_watched", "opened", "requested", "show_changes"]
 
 _NODE_SECONDS = 5.0
 """The interval at which waiting commands ask the nodes."""
-UntilName: TypeAlias = Literal["arrived", "completed"]
 
 
 @asynccontextmanager
 async def opened(session: Session) -> AsyncIterator[Layer2Manager]:
     """The manager of the configuration. It asks no node and resumes no transfer yet."""
-    # Imported here, so that other commands start without it.
-    from layer2.manager import Layer2Manager
-
     async with Layer2Manager(session.config()) as manager:
         yield manager
+
+
+async def requested(manager: Layer2Manager, request: TransferRequest) -> Quote:
+    """The cheapest quote of the configured providers."""
+    return await manager.quote_transfer_async(
+        request.asset,
+        request.amount,
+        request.source,
+        request.destination,
+        recipient=request.recipient,
+        max_fee=request.max_fee,
+        send_amount=request.send_amount,
+    )
 
 
 async def connected(manager: Layer2Manager, session: Session) -> Mapping[str, Layer2Error]:
@@ -110,69 +117,47 @@ async def _watch_node(manager: Layer2Manager, layer: Layer2ProtocolType, session
             session.down.discard(name)
 
 
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """The state up to which a transfer is followed, and the file for its proof."""
-
-    ends_at: float | None = None
-    """In seconds of ``time.monotonic``; None for no limit."""
-    proof_file: Path | None = None
-    """None for ``transfer-ID.json`` in the current directory."""
-    until: UntilName = "completed"
-    names_transfer: bool = False
-    """Show the transfer's id in every line, because several transfers are followed."""
-
-    @classmethod
-    def within(cls, timeout: float | None, proof_file: Path | None, until: UntilName = "completed") -> Goal:
-        """A goal that ends after so many seconds from now."""
-        return cls(None if timeout is None else time.monotonic() + timeout, proof_file, until)
-
-    @property
-    def state(self) -> TransferState:
-        return TransferState.ARRIVED if self.until == "arrived" else TransferState.COMPLETED
-
-    def is_met(self, transfer: Transfer) -> bool:
-        return transfer.state.is_final or transfer.state is self.state
-
-
-async def followed(manager: Layer2Manager, transfer_id: str, goal: Goal, session: Session) -> Result:
+async def followed(
+    manager: Layer2Manager, transfer_id: str, goal: Goal, session: Session, *, names_transfer: bool = False
+) -> Result:
     """Show every change of a transfer until it reaches the goal; then save its proof and return.
+
+    Args:
+        names_transfer: show the transfer's id in every line, because several transfers are followed.
 
     Raises:
         As ``wait_for_transfer_async``.
+        ProofError: the proof cannot be written.
     """
     session.under_way.add(transfer_id)
-    showing = asyncio.create_task(_show_changes(manager, transfer_id, goal, session))
+    mark = f"{transfer_id}  " if names_transfer else ""
+    showing = asyncio.create_task(show_changes(manager, transfer_id, goal, session, mark, is_live=not names_transfer))
     try:
-        left = None if goal.ends_at is None else max(0.0, round(goal.ends_at - time.monotonic(), 1))
+        left = None if goal.timeout is None else max(0.0, round(goal.timeout + session.began - time.monotonic(), 1))
         proof = await manager.wait_for_transfer_async(transfer_id, until=goal.state, timeout=left)
         # The last change is shown before the result.
         await showing
     except (TransferAbandoned, TransferLost, TransferRefunded) as error:
         session.under_way.discard(transfer_id)
         await showing
-        _note(error, transfer_id, goal, session)
+        if isinstance(error, TransferRefunded) and error.proof is not None:
+            error.remedy = f"the proof of the refund is in {_save(error.proof, transfer_id, goal, session)}"
+        if isinstance(error, TransferLost):
+            session.terminal.say(f"LOST: transfer {transfer_id}: {error.message}")
         raise
     finally:
         showing.cancel()
     session.under_way.discard(transfer_id)
-    path = _save(proof, transfer_id, goal.proof_file)
+    path = _save(proof, transfer_id, goal, session)
     reached = await manager.get_transfer_async(transfer_id)
     lines, warnings = _reached(reached, path, session)
     return Result({"transfer": transfer_data(reached), "proof_file": str(path)}, lines, warnings)
 
 
-def _note(error: Layer2Error, transfer_id: str, goal: Goal, session: Session) -> None:
-    if isinstance(error, TransferRefunded) and error.proof is not None:
-        error.remedy = f"the proof of the refund is in {_save(error.proof, transfer_id, goal.proof_file)}"
-    if isinstance(error, TransferLost):
-        session.terminal.say(f"LOST: transfer {transfer_id}: {error.message}")
-
-
-def _reached(transfer: Transfer, proof_file: Path, session: Session) -> tuple[list[Line], tuple[str, ...]]:
+def _reached(transfer: Transfer, proof_file: Path, session: Session) -> tuple[list[str], tuple[str, ...]]:
     request, took = transfer.request, duration(transfer.updated_at - transfer.created_at)
     arrived = request.amount if request.amount is not None else (transfer.send_amount or 0) - (transfer.fee or 0)
-    lines: list[Line] = [
+    lines: list[str] = [
         f"{transfer.state.value:<13}{sat(arrived)} arrived on {request.destination.value}, "
         f"fee {sat(transfer.fee or 0)}, {took}",
         f"proof        {proof_file}",
@@ -184,13 +169,29 @@ def _reached(transfer: Transfer, proof_file: Path, session: Session) -> tuple[li
     return lines, (f"it is not final yet; keep layer2 running until it is{when}: {again}",)
 
 
-async def _show_changes(manager: Layer2Manager, transfer_id: str, goal: Goal, session: Session) -> None:
-    mark = f"{transfer_id}  " if goal.names_transfer else ""
-    async for event in manager.transfer_events(transfer_id):
-        session.terminal.say(mark + event_line(event.transfer, time.time(), whole=session.verbose))
-        if goal.is_met(event.transfer):
-            return
+async def show_changes(
+    manager: Layer2Manager, transfer_id: str, goal: Goal, session: Session, mark: str = "", *, is_live: bool = True
+) -> None:
+    """Show a line for each change of a transfer until it reaches the goal.
+
+    Args:
+        mark: the beginning of each line.
+        is_live: on a terminal, also show the next deadline with the time that is left.
+    """
+    now: Transfer = await manager.get_transfer_async(transfer_id)
+    with session.terminal.live(lambda: next_line(now, time.time())) if is_live else nullcontext():
+        async for event in manager.transfer_events(transfer_id):
+            now = event.transfer
+            session.terminal.say(mark + event_line(now, time.time(), whole=session.verbose))
+            if now.state.is_final or now.state is goal.state:
+                return
 
 
-def _save(proof: TransferProof, transfer_id: str, file: Path | None) -> Path:
-    return proof.save(file or Path(f"transfer-{transfer_id}.json"))
+def _save(proof: TransferProof, transfer_id: str, goal: Goal, session: Session) -> Path:
+    try:
+        return proof.save(goal.proof or Path(f"transfer-{transfer_id}.json"))
+    except ProofError as error:
+        error.transfer_id = transfer_id
+        again = session.hint("wait", transfer_id, "--proof", "FILE")
+        error.remedy = f"the journal keeps the proof; name another file: {again}"
+        raise

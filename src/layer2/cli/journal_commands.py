@@ -1,26 +1,20 @@
-"""``layer2 journal``: the owners of a journal."""
+"""``layer2 journal``: the owners of a journal, and its transfers by state."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from layer2.cli.envelope import Result, Table
 from layer2.cli.exit_status import ExitStatus
-from layer2.cli.guard_state import guard_holder
+from layer2.cli.journal_reading import configured_owners, existing_journal, guard_holder, is_stopped
+from layer2.cli.output import Result, table
 from layer2.cli.session import InSession
-from layer2.errors import ConfigurationError, InvalidRequest, JournalError
-from layer2.ports.journal import JournalOwner, SwapRecord
-from layer2.signers.software import SeedPreimages
+from layer2.cli.transfer_wording import state_name
+from layer2.cli.wording import fields_of
+from layer2.errors import ConfigurationError, InvalidRequest
+from layer2.legs.timelock_settings import settings_for
 
-if TYPE_CHECKING:
-    from layer2.config import LayerSettings
-    from layer2.swap_engine.journal import SqliteJournal
-
-__all__ = ["add", "configured_owners", "existing_journal", "show"]
+__all__ = ["add", "show"]
 
 
 async def show(*, session: InSession) -> Result:
@@ -33,22 +27,24 @@ async def show(*, session: InSession) -> Result:
     mine = configured_owners(settings)
     async with existing_journal(path) as journal:
         owners = await journal.owners()
-        counts = _counted(await journal.list())
-    holder = guard_holder(path)
+        records = await journal.list()
+    rules, holder = settings_for(settings.network), guard_holder(path)
+    counts = sorted(Counter((each.role.value, state_name(each, rules)) for each in records).items())
     rows = tuple((each.kind, each.value, "yes" if each in mine else "no") for each in owners)
-    states = tuple((whose, state, str(count)) for (whose, state), count in counts.items())
+    states = tuple((whose, state, str(count)) for (whose, state), count in counts)
     return Result(
         {
             "path": str(path),
-            "owners": [{"kind": each.kind, "value": each.value, "is_configured": each in mine} for each in owners],
-            "states": [{"role": whose, "state": state, "count": count} for (whose, state), count in counts.items()],
+            "owners": [{**fields_of(each, "kind", "value"), "is_configured": each in mine} for each in owners],
+            "states": [{"role": whose, "state": state, "count": count} for (whose, state), count in counts],
             "held_by": holder,
         },
         [
             f"journal      {path}",
-            f"used by      {'no process' if holder is None else f'process {holder}'}",
-            Table(("owner", "value", "in the configuration"), rows) if rows else "no owners yet",
-            Table(("role", "state", ">count"), states) if states else "no transfers yet",
+            f"used by      {'no process' if holder is None else f'process {holder}'}"
+            f"{', which is stopped' if is_stopped(holder) else ''}",
+            table(("owner", "value", "in the configuration"), rows) if rows else "no owners yet",
+            table(("role", "state", ">count"), states) if states else "no transfers yet",
         ],
     )
 
@@ -88,63 +84,20 @@ async def add(
         fresh = [each for each in wanted if each not in known]
         if fresh and yes:
             await journal.add_owners(fresh)
-    data = {"path": str(path), "owners": [{"kind": each.kind, "value": each.value} for each in fresh], "added": yes}
+    data = {"path": str(path), "owners": [fields_of(each, "kind", "value") for each in fresh], "added": yes}
     if not fresh:
         return Result(data, [f"{path} already accepts this configuration"])
     rows = (
         *((each.kind, each.value, "in the journal") for each in known),
         *((each.kind, each.value, "new") for each in fresh),
     )
-    table = Table(("owner", "value", ""), rows)
+    shown = table(("owner", "value", ""), rows)
     if yes:
-        return Result(data, [table, f"added to {path}"])
+        return Result(data, [shown, f"added to {path}"])
     words = ("journal", "add", *(word for word in (kind, value) if word), "--yes")
     problem = ConfigurationError(
         f"nothing was added to {path}",
         code="needs_yes",
         remedy=f"if all of these are yours: {session.hint(*words)}",
     )
-    return Result(data, [table], problem=problem, ended=ExitStatus.ACTION_NEEDED)
-
-
-def configured_owners(settings: LayerSettings) -> tuple[JournalOwner, ...]:
-    """The network, the accounts and the swap seed of a configuration.
-
-    Raises:
-        SignerError: a key's file cannot be read.
-    """
-    from layer2.assembly import owners_of
-
-    seed: Path | None = getattr(settings, "swap_seed_file", None)
-    return owners_of(settings, None if seed is None else SeedPreimages.from_file(seed).fingerprint)
-
-
-@asynccontextmanager
-async def existing_journal(path: Path) -> AsyncIterator[SqliteJournal]:
-    """Open an existing journal. It never creates one.
-
-    Raises:
-        JournalError: the journal does not exist, or cannot be read.
-    """
-    from layer2.swap_engine.journal import SqliteJournal
-
-    _check_exists(path)
-    journal = await SqliteJournal.open(path)
-    try:
-        yield journal
-    finally:
-        await journal.aclose()
-
-
-def _check_exists(path: Path) -> None:
-    if not path.exists():
-        raise JournalError(
-            f"there is no journal {path}",
-            code="no_journal",
-            remedy="check journal.path; the first transfer creates the journal",
-        )
-
-
-def _counted(records: Sequence[SwapRecord]) -> dict[tuple[str, str], int]:
-    counts = Counter((record.role.value, str(record.state.get("state", "?"))) for record in records)
-    return dict(sorted(counts.items()))
+    return Result(data, [shown], problem=problem, ended=ExitStatus.ACTION_NEEDED)

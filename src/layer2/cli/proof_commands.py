@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from layer2.cli.envelope import Line, Result
 from layer2.cli.exit_status import ExitStatus
+from layer2.cli.output import Result
+from layer2.cli.parameters import Layer
 from layer2.cli.session import InSession, Session
-from layer2.cli.wording import at_time, sat, short_hash
+from layer2.cli.wording import at_time, fields_of, sat, short_hash
 from layer2.errors import ConfigurationError, FormatError, InvalidRequest, Layer2Error, ProofRefused, ProofUndecided
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.keccak import keccak256
@@ -24,7 +25,7 @@ from layer2.proofs.checking import LegReport, ProofReport, check_proof
 from layer2.proofs.header_chain import read_headers, write_headers
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import FINAL, OFFLINE, HeaderRequirement, ProofLevel, ProofPolicy
-from layer2.terms.documents import Terms
+from layer2.terms.signing import write_terms
 
 __all__ = ["headers", "load", "report_data", "report_lines", "show", "verify"]
 
@@ -48,7 +49,7 @@ async def verify(
     final: bool = False,
     provider: tuple[str, ...] = (),
     payee: tuple[str, ...] = (),
-    network: str | None = None,
+    network: Literal["mainnet", "testnet", "regtest"] | None = None,
     trusted_header: tuple[str, ...] = (),
     headers: tuple[Path, ...] = (),
     session: InSession,
@@ -67,7 +68,7 @@ async def verify(
         provider: Accept only terms signed by this key (64 or 66 hex digits); can be repeated.
         payee: Accept only payments to this Lightning node (66 hex digits). You declare that it creates its own
             preimages and issues no hold invoices; can be repeated.
-        network: Accept only this network: mainnet, testnet or regtest.
+        network: Accept only this network.
         trusted_header: The hash (64 hex digits) of a block that you know is on the chain: the proof's block must be
             this one or, with --headers, an earlier one. If both legs have a block: LAYER:HASH, for each.
         headers: The file of the headers after the proof's block, up to and including the trusted one: one per line,
@@ -96,7 +97,7 @@ async def verify(
 
 
 async def headers(
-    file: Path, output: Path, *, layer: str | None = None, final: bool = False, session: InSession
+    file: Path, output: Path, *, layer: Layer | None = None, final: bool = False, session: InSession
 ) -> Result:
     """Write the headers after a proof's block, for a verifier without a node (proof verify --headers).
 
@@ -114,7 +115,7 @@ async def headers(
 
     proof = load(file)
     _check_is_another(output, file)
-    evidence = _evidence_with_header(proof, None if layer is None else _layer(layer))
+    evidence = _evidence_with_header(proof, layer)
     config = session.config()
     async with Layer2Manager(config) as manager:
         client = await manager.get_protocol_async(evidence.protocol)
@@ -126,7 +127,7 @@ async def headers(
     last = "0x" + keccak256(chain[-1] if chain else evidence.header).hex()
     provider = proof.terms.terms.provider.hex()
     signer = f" --provider {provider}" if provider in {each.identity_key for each in config.providers} else ""
-    lines: list[Line] = [
+    lines: list[str] = [
         f"{output}   {len(chain)} headers, up to block {last}",
         f"to check: layer2 proof verify {file} --trusted-header {last} --headers {output}{signer}",
     ]
@@ -141,7 +142,7 @@ def show(file: Path, *, session: InSession) -> Result:
     """
     proof = load(file)
     terms = proof.terms.terms
-    lines: list[Line] = [
+    lines: list[str] = [
         f"transfer   {terms.swap_id}   {printable(terms.network)}",
         f"owed       the taker pays {sat(terms.source_amount)} on {terms.source.protocol.value}, "
         f"the provider pays {sat(terms.amount)} on {terms.destination.protocol.value}",
@@ -151,35 +152,37 @@ def show(file: Path, *, session: InSession) -> Result:
         f"agreed     {at_time(terms.issued_at)}",
         f"           the taker pays before {at_time(terms.fund_by)}, the provider before "
         f"{at_time(terms.counter_fund_by)}; to be collected before {at_time(terms.collect_by)}",
-        *(f"{name:<10} {text}" for name, leg in _legs(terms) for text in _leg_lines(leg, whole=session.verbose)),
+        *(
+            f"{name:<10} {text}"
+            for name, leg in (("source", terms.source), ("to", terms.destination))
+            for text in _leg_lines(leg, whole=session.verbose)
+        ),
         f"evidence   source: {_kind(proof.source_leg)}; destination: {_kind(proof.destination_leg)}",
         f"not checked yet: layer2 proof verify {file}",
     ]
-    return Result({"file": str(file), "terms": _terms_data(terms), "proof_id": proof.proof_id.hex()}, lines)
+    return Result({"file": str(file), "terms": write_terms(terms), "proof_id": proof.proof_id.hex()}, lines)
 
 
 def load(file: Path) -> TransferProof:
     """Read a proof from a file.
 
     Raises:
-        ConfigurationError: the file cannot be read.
+        InvalidRequest: the file cannot be read.
         ProofRefused: the file is not a proof; check ``format``.
     """
     try:
         return TransferProof.load(file)
-    except OSError as error:
-        raise ConfigurationError(f"{file} cannot be read: {error.strerror}", code="unreadable_file") from error
     except FormatError as error:
         raise ProofRefused("format", error.message) from error
 
 
-def report_lines(file: Path, report: ProofReport) -> list[Line]:
+def report_lines(file: Path, report: ProofReport) -> list[str]:
     """What a proof shows for each leg, and what it leaves open."""
     if report.level is ProofLevel.OFFLINE:
         verdict = f"not shown: it states {_OUTCOMES[report.outcome]}, but nothing shows that its headers are real"
     else:
         verdict = f"holds: {_OUTCOMES[report.outcome]}"
-    lines: list[Line] = [f"{file}   {verdict}"]
+    lines: list[str] = [f"{file}   {verdict}"]
     for name, leg in (("source", report.source), ("destination", report.destination)):
         lines.append(f"  {name:<12} {leg.protocol.value:<10} {_shown(leg)}")
     known = "a provider that you named" if report.provider_is_known else "an unknown signer"
@@ -187,16 +190,14 @@ def report_lines(file: Path, report: ProofReport) -> list[Line]:
     return [*lines, *(f"  {'open':<12} {matter.text}" for matter in report.open_points)]
 
 
-def report_data(report: ProofReport) -> dict[str, Any]:
+def report_data(report: ProofReport) -> dict[str, object]:
     """The same for machines."""
     return {
-        "outcome": report.outcome.value,
-        "level": report.level.value,
+        **fields_of(report, "outcome", "level", "provider_is_known"),
         "source": _leg_data(report.source),
         "destination": _leg_data(report.destination),
-        "provider_is_known": report.provider_is_known,
-        "open_points": [{"point": matter.point.value, "text": matter.text} for matter in report.open_points],
-        "terms": _terms_data(report.terms),
+        "open_points": [fields_of(matter, "point", "text") for matter in report.open_points],
+        "terms": write_terms(report.terms),
     }
 
 
@@ -248,21 +249,18 @@ async def _ask_nodes(proof: TransferProof, policy: ProofPolicy, session: Session
         ProofUndecided: a node cannot decide now.
     """
     from layer2.manager import Layer2Manager
-    from layer2.manager.verification import configured_policy, confirmed_report
+    from layer2.manager.verification import configured_policy
 
-    asked = FINAL.header if final else HeaderRequirement.AS_AGREED
     config = session.config()
-    full = configured_policy(config, replace(policy, header=asked))
-    offline = check_proof(proof, replace(full, header=OFFLINE.header))
-    layers = [leg.protocol for leg in (offline.source, offline.destination) if leg.header is not None]
+    policy = configured_policy(config, replace(policy, header=FINAL.header if final else HeaderRequirement.AS_AGREED))
+    offline = check_proof(proof, replace(policy, header=OFFLINE.header))
     async with Layer2Manager(config) as manager:
-        clients: dict[Layer2ProtocolType, object] = {}
-        for layer in layers:
-            client = await manager.get_protocol_async(layer)
-            with session.terminal.working(f"asking your {layer.value} node"):
-                await client.initialize_async()
-            clients[layer] = client
-        return await confirmed_report(proof, full, clients)
+        for leg in (offline.source, offline.destination):
+            if leg.header is not None:
+                client = await manager.get_protocol_async(leg.protocol)
+                with session.terminal.working(f"asking your {leg.protocol.value} node"):
+                    await client.initialize_async()
+        return await manager.check_transfer_proof_async(proof, policy=policy)
 
 
 def _evidence_with_header(proof: TransferProof, layer: Layer2ProtocolType | None) -> EvmReceiptEvidence:
@@ -282,17 +280,10 @@ def _of_layer(text: str, placed: list[Layer2ProtocolType], option: str) -> tuple
     """The layer that an option's value names, and the rest of the value."""
     name, _, value = text.partition(":")
     if value and name.upper() in Layer2ProtocolType.__members__:
-        return _layer(name), value
+        return Layer2ProtocolType[name.upper()], value
     if len(placed) != 1:
         raise InvalidRequest(f"both legs have a block: {option} takes LAYER:VALUE", code="usage")
     return placed[0], text
-
-
-def _layer(name: str) -> Layer2ProtocolType:
-    try:
-        return Layer2ProtocolType[name.upper()]
-    except KeyError:
-        raise InvalidRequest(f"{name!r} is not the name of a layer", code="usage") from None
 
 
 def _key(text: str, option: str, lengths: tuple[int, ...]) -> bytes:
@@ -348,25 +339,13 @@ def _place(leg: LegReport) -> str:
             return "final on your node's chain"
 
 
-def _leg_data(leg: LegReport) -> dict[str, Any]:
+def _leg_data(leg: LegReport) -> dict[str, object]:
     return {
-        "protocol": leg.protocol.value,
-        "outcome": None if leg.outcome is None else leg.outcome.value,
+        **fields_of(leg, "protocol", "outcome", "level"),
         "shown": sorted(one.value for one in leg.shown),
-        "level": leg.level.value,
         "block_number": None if leg.header is None else leg.header.number,
         "block_hash": None if leg.header is None else f"0x{leg.header.hash.hex()}",
     }
-
-
-def _terms_data(terms: Terms) -> dict[str, Any]:
-    from layer2.terms.signing import write_terms
-
-    return dict(write_terms(terms))
-
-
-def _legs(terms: Terms) -> tuple[tuple[str, Leg], tuple[str, Leg]]:
-    return ("source", terms.source), ("to", terms.destination)
 
 
 def _leg_lines(leg: Leg, *, whole: bool) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from layer2.cli.envelope import Result
 from layer2.cli.local_config import READY_FILE
+from layer2.cli.output import Result
 from layer2.cli.session import InSession, missing_extra
 from layer2.cli.wording import until
 

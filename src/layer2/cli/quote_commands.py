@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
 
-from layer2.cli.amounts import Satoshi
-from layer2.cli.envelope import Result, Table
-from layer2.cli.following import opened
-from layer2.cli.layer_names import Destination, Source
+from layer2.cli.following import opened, requested
+from layer2.cli.output import Result, table
+from layer2.cli.parameters import Move, Satoshi
 from layer2.cli.session import InSession
 from layer2.cli.transfer_wording import quote_data, quote_line
-from layer2.cli.wording import duration, sat
-from layer2.errors import InvalidRequest
-from layer2.model.money import BTC
-
-if TYPE_CHECKING:
-    from layer2.provider_client import PairOffer
+from layer2.cli.wording import duration, fields_of, sat
+from layer2.provider_client import PairOffer
 
 __all__ = ["pairs", "quote"]
 
@@ -44,20 +38,14 @@ async def pairs(*, session: InSession) -> Result:
     columns = ("provider", "from -> to", ">fee", ">amount", ">collect within", ">back within")
     return Result(
         {"pairs": [_pair_data(each) for each in offered]},
-        [Table(columns, rows) if rows else "no provider serves a pair of layers"],
+        [table(columns, rows) if rows else "no provider serves a pair of layers"],
     )
 
 
-def _pair_data(offer: PairOffer) -> dict[str, Any]:
+def _pair_data(offer: PairOffer) -> dict[str, object]:
     return {
         "provider": offer.provider_name,
-        "source": offer.source.value,
-        "destination": offer.destination.value,
-        "min_amount": offer.min_amount,
-        "max_amount": offer.max_amount,
-        "base_fee": offer.base_fee,
-        "fee_ppm": offer.fee_ppm,
-        "network_fee": offer.network_fee,
+        **fields_of(offer, "source", "destination", "min_amount", "max_amount", "base_fee", "fee_ppm", "network_fee"),
         "collect_by_seconds": offer.collect_by,
         "known_seconds": offer.known,
         "source_deadline_seconds": offer.source_deadline,
@@ -65,35 +53,17 @@ def _pair_data(offer: PairOffer) -> dict[str, Any]:
     }
 
 
-async def quote(
-    amount: Satoshi | None = None,
-    *,
-    source: Source,
-    destination: Destination,
-    send: Satoshi | None = None,
-    recipient: str | None = None,
-    max_fee: Satoshi | None = None,
-    session: InSession,
-) -> Result:
+async def quote(amount: Satoshi | None = None, *, move: Move, session: InSession) -> Result:
     """Request quotes from all configured providers and show the cheapest. No transfer is started.
 
     Args:
         amount: The amount to arrive, in satoshi; or use --send.
-        source: The layer that pays.
-        destination: The layer that receives.
-        send: The amount to leave the source, in satoshi, instead of the amount to arrive.
-        recipient: A BOLT 11 invoice of another party. Default: you receive the money.
-        max_fee: The maximum fee in satoshi: what leaves the source less what arrives. Default: 1 % plus twice the
-            estimated network costs.
     """
-    if (amount is None) == (send is None):
-        raise InvalidRequest("use exactly one of AMOUNT (to arrive) and --send (to leave)", code="usage")
+    request = move.request(amount)
     async with opened(session) as manager:
         with session.terminal.working("asking the providers"):
             # Not initialize_all_async, which would resume open transfers.
-            for layer in dict.fromkeys((source, destination)):
+            for layer in dict.fromkeys((move.source, move.destination)):
                 await (await manager.get_protocol_async(layer)).initialize_async()
-            offer = await manager.quote_transfer_async(
-                BTC, amount, source, destination, recipient=recipient, max_fee=max_fee, send_amount=send
-            )
+            offer = await requested(manager, request)
     return Result(quote_data(offer), [quote_line(offer, time.time())])

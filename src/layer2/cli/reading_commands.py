@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
-from layer2.cli.envelope import Result
 from layer2.cli.following import opened
+from layer2.cli.journal_reading import existing_journal
+from layer2.cli.output import Result
 from layer2.cli.session import InSession
-from layer2.cli.swap_wording import swap_data, swaps_table
-from layer2.cli.transfer_wording import transfer_data, transfer_lines, transfers_table
+from layer2.cli.transfer_wording import (
+    state_name,
+    swap_data,
+    swaps_table,
+    transfer_data,
+    transfer_lines,
+    transfers_table,
+)
 from layer2.errors import InvalidRequest, UnknownTransfer
 from layer2.legs.timelock_settings import settings_for
+from layer2.manager import Layer2Manager
+from layer2.ports.journal import Role
 from layer2.terms.transfers import Transfer
-
-if TYPE_CHECKING:
-    from layer2.manager import Layer2Manager
-    from layer2.ports.journal import SwapRecord
 
 __all__ = ["found", "list_transfers", "show"]
 
@@ -47,7 +52,7 @@ async def list_transfers(
     *,
     open_only: Annotated[bool, Parameter(name="--open")] = False,
     state: tuple[StateName, ...] = (),
-    limit: int | None = None,
+    limit: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     session: InSession,
 ) -> Result:
     """List your transfers, newest first, or the swaps of a provider. It reads the journal, and asks no node.
@@ -57,20 +62,19 @@ async def list_transfers(
         state: Only those in this state; can be repeated.
         limit: At most so many, the newest.
     """
-    if limit is not None and limit < 1:
-        raise InvalidRequest("--limit must be 1 or more", code="usage")
     settings = session.settings()
     path, is_taker = settings.journal.path, session.role == "taker"
     noun = "transfers" if is_taker else "swaps"
     if not path.exists():
         # Reading never creates a journal: a new one would hide a mistyped path.
-        return Result({noun: []}, [f"no {noun} yet: {_absent(path)}"])
+        return Result({noun: []}, [f"no {noun} yet: the journal {path} does not exist"])
     nothing = f"no {noun} in {path}"
     nothing += " match" if state else " are open" if open_only else " yet"
     if not is_taker:
-        records = await _provider_records(path, open_only=open_only)
-        chosen = [each for each in records if not state or each.state.get("state") in state][:limit]
         rules = settings_for(settings.network)
+        async with existing_journal(path) as journal:
+            records = await journal.list(role=Role.PROVIDER, open_only=open_only)
+        chosen = [each for each in records if not state or state_name(each, rules) in state][:limit]
         return Result(
             {"swaps": [swap_data(each, rules) for each in chosen]},
             swaps_table(chosen, rules, time.time()) if chosen else [nothing],
@@ -94,7 +98,7 @@ async def show(transfer_id: str | None = None, *, key: str | None = None, sessio
     path = session.config().journal.path
     _check_named(transfer_id, key)
     if not path.exists():
-        raise UnknownTransfer(f"there is no transfer: {_absent(path)}", transfer_id=transfer_id)
+        raise UnknownTransfer(f"there is no transfer: the journal {path} does not exist", transfer_id=transfer_id)
     async with opened(session) as manager:
         one = await found(manager, transfer_id, key)
     return Result(transfer_data(one), transfer_lines(one, time.time(), whole=session.verbose))
@@ -122,15 +126,3 @@ def _check_named(transfer_id: str | None, key: str | None) -> None:
         raise InvalidRequest(
             "name one transfer: its TRANSFER-ID, or its --key", code="usage", remedy="layer2 list shows all transfers"
         )
-
-
-async def _provider_records(path: Path, *, open_only: bool) -> list[SwapRecord]:
-    from layer2.cli.journal_commands import existing_journal
-    from layer2.ports.journal import Role
-
-    async with existing_journal(path) as journal:
-        return list(await journal.list(role=Role.PROVIDER, open_only=open_only))
-
-
-def _absent(path: Path) -> str:
-    return f"the journal {path} does not exist"

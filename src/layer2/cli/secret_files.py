@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel
-
+from layer2.config.definitions import settings_of
 from layer2.errors import ConfigurationError
 from layer2.signers.software import read_secret_file
 
@@ -18,22 +17,22 @@ _KEYS: Final = frozenset({"key_file", "swap_seed_file", "identity_key_file"})
 """Fields whose files hold 32 secret bytes in hexadecimal."""
 
 
-def named_files(settings: BaseModel, table: str = "") -> Iterator[tuple[str, str, Path]]:
+def named_files(settings: object, table: str = "") -> Iterator[tuple[str, str, Path]]:
     """Every named file: its key for messages, the field's name and the path."""
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
-        if isinstance(value, BaseModel):
+    for setting in settings_of(type(settings)):
+        name, value = setting.name, getattr(settings, setting.name)
+        if setting.table is not None and not setting.is_list and value is not None:
             yield from named_files(value, f"[{name}] ")
-        elif name.endswith("_file") and isinstance(value, Path):
-            yield f"{table}{name}", name, value
+        elif name.endswith("_file") and value is not None:
+            yield f"{table}{name}", name, Path(value)
 
 
-def key_files(settings: BaseModel) -> list[tuple[str, Path]]:
+def key_files(settings: object) -> list[tuple[str, Path]]:
     """The files that hold keys."""
     return [(key, path) for key, name, path in named_files(settings) if name in _KEYS]
 
 
-def check_files(settings: BaseModel) -> None:
+def check_files(settings: object) -> None:
     """Check that every file exists, that only its owner can read a key file, and that it holds 64 hex digits.
 
     Raises:

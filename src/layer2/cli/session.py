@@ -1,27 +1,37 @@
-"""The options of every command, the terminal and the configuration, as each command receives them."""
+"""One run of the program: its options, terminal and configuration, and its remedies as commands for the shell."""
 
 from __future__ import annotations
 
 import re
 import shlex
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from cyclopts import Parameter
 
-from layer2.cli.terminal import Terminal
-from layer2.errors import ConfigurationError
+from layer2.cli.output import Terminal
+from layer2.errors import (
+    AsyncTimeout,
+    ConfigurationError,
+    InitializationError,
+    Layer2Error,
+    NodeUnreachable,
+    TransferLost,
+)
 
 if TYPE_CHECKING:
     from layer2.config import Layer2Config, LayerSettings
 
-__all__ = ["InSession", "RoleName", "Session", "missing_extra", "settings_class"]
+__all__ = ["InSession", "RoleName", "Session", "for_shell", "missing_extra", "settings_class"]
 
 RoleName: TypeAlias = Literal["taker", "provider"]
 _PROVIDER_KEY = "identity_key_file"
 """The key that every provider's file has, and no taker's."""
-_COMMAND = re.compile(r"\blayer2 (config (?:check|show)|journal (?:show|add)|doctor|list|show|wait|resume)\b")
+_COMMAND = re.compile(
+    r"\blayer2 (config (?:check|show)|journal (?:show|add)|provider serve|doctor|list|show|wait|resume)\b"
+)
 """Commands in remedies that read a configuration."""
 
 
@@ -38,6 +48,8 @@ class Session:
     """Ids of open transfers that this run started or resumed, to show if it is interrupted."""
     down: set[str] = field(default_factory=set)
     """Names of layers that were shown as down and not as up again."""
+    began: float = field(default_factory=time.monotonic)
+    """The start of the run, in seconds of ``time.monotonic``."""
 
     @property
     def role(self) -> RoleName:
@@ -120,6 +132,57 @@ def missing_extra(error: ModuleNotFoundError) -> ConfigurationError:
         code="missing_extra",
         remedy="install layer2 again, from where you got it, with its extra 'provider'",
     )
+
+
+def for_shell(error: Layer2Error, session: Session) -> Layer2Error:
+    """Change the remedy of an error into a command with the configuration of this run; return the same error.
+
+    An error that ends a run with one open transfer names that transfer.
+    """
+    if error.transfer_id is None and len(session.under_way) == 1:
+        (error.transfer_id,) = session.under_way
+    if error.code == "transfer_timeout" and error.transfer_id is not None:
+        error.message = f"the time limit has passed, and transfer {error.transfer_id} is still open"
+    remedy = _remedy(error, session)
+    if remedy is not None:
+        error.remedy = session.addressed(remedy)
+    if isinstance(error, InitializationError):
+        for failure in error.failures.values():
+            for_shell(failure, session)
+    return error
+
+
+def _remedy(error: Layer2Error, session: Session) -> str | None:
+    match error.code:
+        case "transfer_timeout" if error.transfer_id is not None:
+            return _wait(error.transfer_id, session)
+        case "max_fee_required":
+            return "set the maximum fee in satoshi: --max-fee"
+        case "max_fee":
+            return "set a higher maximum fee in satoshi: --max-fee"
+        case "no_configuration":
+            role = " --role provider" if "provider.toml" in error.message else ""
+            return f"create one: layer2 config init{role}; or name it: --config"
+        case "unknown_transfer":
+            return f"check the id or key, and journal.path of the configuration; list all: {session.hint('list')}"
+        case "initialization":
+            return f"find the cause: {session.hint('doctor')}"
+        case _ if isinstance(error, TransferLost):
+            return error.remedy
+        case _ if error.transfer_id in session.under_way and (error.remedy is None or "await " in error.remedy):
+            return _wait(error.transfer_id or "", session)
+        case _ if isinstance(error, AsyncTimeout):
+            return f"find out which node is slow or down: {session.hint('doctor')}"
+        case _ if isinstance(error, NodeUnreachable) and error.remedy is None:
+            return f"try again, or find the cause: {session.hint('doctor')}"
+        case _ if error.remedy is not None and "await " in error.remedy:
+            return f"see the open transfers: {session.hint('list', '--open')}"
+        case _:
+            return error.remedy
+
+
+def _wait(transfer_id: str, session: Session) -> str:
+    return f"it continues only while layer2 runs: {session.hint('wait', transfer_id)}"
 
 
 InSession: TypeAlias = Annotated[Session, Parameter(parse=False)]

@@ -4,65 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
-from layer2.cli.amounts import Satoshi
-from layer2.cli.envelope import Result
-from layer2.cli.following import Goal, UntilName, connected, followed, joined, nodes_watched, opened
-from layer2.cli.layer_names import Destination, Source
+from layer2.cli.exit_status import ExitStatus, combined, exit_status, worst
+from layer2.cli.following import connected, followed, joined, nodes_watched, opened, requested
+from layer2.cli.output import Result
+from layer2.cli.parameters import COMPLETED, Goal, Move, Satoshi
 from layer2.cli.reading_commands import found
-from layer2.cli.resumption import resumed
 from layer2.cli.session import InSession, Session
-from layer2.cli.transfer_wording import quote_line
-from layer2.errors import IdempotencyConflict, InitializationError, InvalidRequest, Layer2Error
-from layer2.model.money import BTC
+from layer2.cli.transfer_wording import quote_line, transfer_data, transfers_table
+from layer2.cli.wording import fields_of
+from layer2.errors import AsyncTimeout, IdempotencyConflict, InitializationError, Layer2Error
+from layer2.manager import Layer2Manager
 from layer2.terms.transfers import Transfer, TransferRequest, TransferState
 
-if TYPE_CHECKING:
-    from layer2.manager import Layer2Manager
-
-__all__ = ["resume", "transfer", "wait"]
+__all__ = ["resume", "resumed", "transfer", "wait"]
 
 
 async def transfer(
     amount: Satoshi | None = None,
     *,
-    source: Source,
-    destination: Destination,
-    send: Satoshi | None = None,
-    recipient: str | None = None,
-    max_fee: Satoshi | None = None,
+    move: Move,
     idempotency_key: str | None = None,
-    until: UntilName = "completed",
-    proof: Path | None = None,
-    timeout: float | None = None,
+    goal: Goal = COMPLETED,
     session: InSession,
 ) -> Result:
     """Move bitcoin from one layer to another, wait until it has arrived and is final, and save the proof.
 
     If the idempotency key already has a transfer, the command requests no quote: it shows that transfer and waits for
     it. A transfer continues only while layer2 runs. After Ctrl-C, a time-out or a crash, run 'layer2 wait ID', or the
-    same command with the same key, before the deadline that was shown.
+    same command with the same key, before the deadline that was shown. The fee does not include gas that you pay
+    yourself.
 
     Args:
         amount: The amount to arrive, in satoshi; or use --send.
-        source: The layer that pays.
-        destination: The layer that receives.
-        send: The amount to leave the source, in satoshi, instead of the amount to arrive.
-        recipient: A BOLT 11 invoice of another party. Default: you receive the money.
-        max_fee: The maximum fee in satoshi: what leaves the source less what arrives. Default: 1 % plus twice the
-            estimated network costs. Gas that you pay yourself is not included.
         idempotency_key: Calls with the same key are one transfer; a different request with the key is an error.
-        until: arrived: return when the money is usable, before it is final. completed: when it is final.
-        proof: The file for the proof. Default: transfer-ID.json in the current directory.
-        timeout: Seconds to wait. The transfer continues after them.
     """
-    goal = Goal.within(timeout, proof, until)
-    if (amount is None) == (send is None):
-        raise InvalidRequest("use exactly one of AMOUNT (to arrive) and --send (to leave)", code="usage")
-    request = TransferRequest(BTC, amount, source, destination, recipient, max_fee, send)
+    request = move.request(amount)
+    goal.check()
     async with opened(session) as manager:
         known = None if idempotency_key is None else await _known(manager, request, idempotency_key)
         if known is not None:
@@ -71,20 +50,19 @@ async def transfer(
                 await joined(manager, session)
             transfer_id = known.transfer_id
         else:
-            _check_up(request, await connected(manager, session))
+            down = await connected(manager, session)
+            # Other layers may be down.
+            needed = (move.source.value, move.destination.value)
+            problem = combined({name: failure for name, failure in down.items() if name in needed})
+            if problem is not None:
+                raise problem
             transfer_id = (await _begun(manager, request, idempotency_key, session)).transfer_id
-        async with nodes_watched(manager, session, source, destination):
+        async with nodes_watched(manager, session, move.source, move.destination):
             return await followed(manager, transfer_id, goal, session)
 
 
 async def wait(
-    transfer_id: str | None = None,
-    *,
-    key: str | None = None,
-    until: UntilName = "completed",
-    proof: Path | None = None,
-    timeout: float | None = None,
-    session: InSession,
+    transfer_id: str | None = None, *, key: str | None = None, goal: Goal = COMPLETED, session: InSession
 ) -> Result:
     """Resume a transfer, wait until it has ended, and save the proof.
 
@@ -93,11 +71,8 @@ async def wait(
     Args:
         transfer_id: The id that layer2 transfer and layer2 list show; or use --key.
         key: The transfer's idempotency key.
-        until: arrived: return when the money is usable, before it is final. completed: when it is final.
-        proof: The file for the proof. Default: transfer-ID.json in the current directory.
-        timeout: Seconds to wait. The transfer continues after them.
     """
-    goal = Goal.within(timeout, proof, until)
+    goal.check()
     async with opened(session) as manager:
         one = await found(manager, transfer_id, key)
         if not one.state.is_final:
@@ -115,17 +90,18 @@ async def resume(*, timeout: float | None = None, session: InSession) -> Result:
     Args:
         timeout: Seconds to wait. The transfers continue after them.
     """
-    ends_at = None if timeout is None else time.monotonic() + timeout
+    goal = Goal(timeout=timeout)
+    goal.check()
     async with opened(session) as manager:
         # Listed first, because some may end while the layers connect.
         open_transfers = await manager.list_transfers_async(open_only=True)
         down = await connected(manager, session)
         # Refused if another process acts, even if no transfer is open.
         await manager.resume_transfers_async()
-        goal = Goal(ends_at, names_transfer=True)
         async with nodes_watched(manager, session):
             ended = await asyncio.gather(
-                *(followed(manager, each.transfer_id, goal, session) for each in open_transfers), return_exceptions=True
+                *(followed(manager, each.transfer_id, goal, session, names_transfer=True) for each in open_transfers),
+                return_exceptions=True,
             )
         now = [await manager.get_transfer_async(each.transfer_id) for each in open_transfers]
     problems: list[Layer2Error] = []
@@ -135,6 +111,39 @@ async def resume(*, timeout: float | None = None, session: InSession) -> Result:
         elif isinstance(outcome, BaseException):
             raise outcome
     return resumed(now, problems, down, time.time())
+
+
+def resumed(
+    transfers: Sequence[Transfer], ended_badly: Sequence[Layer2Error], down: Mapping[str, Layer2Error], now: float
+) -> Result:
+    """The result of resuming.
+
+    Args:
+        transfers: those that were open, in their current state.
+        ended_badly: the errors of their waits.
+        down: the error of each layer that could not be connected.
+    """
+    # A transfer that is still open is more urgent than one that has ended badly.
+    problems = sorted(ended_badly, key=lambda each: not isinstance(each, AsyncTimeout))
+    statuses = [exit_status(each) for each in problems]
+    is_open = any(not each.state.is_final for each in transfers)
+    if is_open and down:
+        statuses += [exit_status(failure) for failure in down.values()]
+        problems.append(InitializationError(down))
+    needs_a_human = any(each.attention is not None or each.state is TransferState.LOST for each in transfers)
+    ended = ExitStatus.ACTION_NEEDED if needs_a_human or ExitStatus.ACTION_NEEDED in statuses else worst(statuses)
+    if needs_a_human and not problems:
+        problems.append(Layer2Error("a transfer needs you", code="attention", remedy="see ATTENTION or LOST above"))
+    return Result(
+        {
+            "transfers": [transfer_data(each) for each in transfers],
+            "down": {name: fields_of(failure, "code", "message") for name, failure in down.items()},
+        },
+        transfers_table(transfers, now) if transfers else ["no transfer is open"],
+        tuple(f"{name} is down: {failure.message}" for name, failure in down.items()) if not is_open else (),
+        problem=problems[0] if problems else None,
+        ended=ended if problems else None,
+    )
 
 
 async def _known(manager: Layer2Manager, request: TransferRequest, key: str) -> Transfer | None:
@@ -157,33 +166,11 @@ async def _known(manager: Layer2Manager, request: TransferRequest, key: str) -> 
     return known
 
 
-def _check_up(request: TransferRequest, down: Mapping[str, Layer2Error]) -> None:
-    """Check that both layers of a new transfer are up. Other layers may be down.
-
-    Raises:
-        Layer2Error: one of them is down; no transfer was started.
-    """
-    needed = {layer.value for layer in (request.source, request.destination)}
-    missing = {name: failure for name, failure in down.items() if name in needed}
-    if len(missing) == 1:
-        raise next(iter(missing.values()))
-    if missing:
-        raise InitializationError(missing)
-
-
 async def _begun(
     manager: Layer2Manager, request: TransferRequest, idempotency_key: str | None, session: Session
 ) -> Transfer:
     with session.terminal.working("asking the providers"):
-        offer = await manager.quote_transfer_async(
-            request.asset,
-            request.amount,
-            request.source,
-            request.destination,
-            recipient=request.recipient,
-            max_fee=request.max_fee,
-            send_amount=request.send_amount,
-        )
+        offer = await requested(manager, request)
     session.terminal.say(f"quoted       {quote_line(offer, time.time())}")
     with session.terminal.working("agreeing on terms"):
         begun = await manager.start_transfer_async(offer, idempotency_key=idempotency_key)

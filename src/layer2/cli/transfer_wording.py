@@ -1,34 +1,33 @@
-"""Quotes, transfers and balances, for people and for machines. Pure."""
+"""Quotes, transfers and the swaps of a provider, for people and for machines. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
-from layer2.cli.envelope import Line, Table
-from layer2.cli.wording import amount_of, at_time, due, sat, short_hash, until
-from layer2.model.layers import Layer2ProtocolType
-from layer2.model.money import BTC, AssetId, Balance
-from layer2.terms.transfers import Quote, Transfer, TransferRequest, TransferState
+from layer2.cli.output import Line, table
+from layer2.cli.wording import at_time, due, fields_of, sat, short_hash, until
+from layer2.legs.timelock_settings import TimelockSettings
+from layer2.ports.journal import Role, SwapRecord
+from layer2.swap_engine.records import describe, outlook_of, record_state, record_terms
+from layer2.terms.documents import Terms
+from layer2.terms.transfers import Actor, Quote, Transfer, TransferRequest, TransferState
 
 __all__ = [
-    "BalanceRows",
-    "asked_amount",
-    "attention_line",
-    "balance_rows",
     "event_line",
     "next_line",
     "quote_data",
     "quote_line",
     "refundable",
+    "state_name",
+    "swap_data",
+    "swaps_table",
     "transfer_data",
     "transfer_lines",
     "transfers_table",
 ]
 
 
-def asked_amount(request: TransferRequest) -> str:
+def _asked_amount(request: TransferRequest) -> str:
     """``100,000 sat``; ``100,000 sat sent`` if the request names the amount to leave the source."""
     return f"{sat(request.send_amount or 0)} sent" if request.amount is None else sat(request.amount)
 
@@ -43,18 +42,13 @@ def quote_line(quote: Quote, now: float) -> str:
     )
 
 
-def quote_data(quote: Quote) -> dict[str, Any]:
+def quote_data(quote: Quote) -> dict[str, object]:
     """A quote for machines."""
     return {
         "quote_id": quote.offer.quote.quote_id,
         "provider": quote.provider_name,
-        "source": quote.request.source.value,
-        "destination": quote.request.destination.value,
-        "send_amount": quote.send_amount,
-        "receive_amount": quote.receive_amount,
-        "fee": quote.fee,
-        "max_fee": quote.max_fee,
-        "valid_until": quote.valid_until,
+        **fields_of(quote.request, "source", "destination"),
+        **fields_of(quote, "send_amount", "receive_amount", "fee", "max_fee", "valid_until"),
     }
 
 
@@ -64,14 +58,14 @@ def event_line(transfer: Transfer, now: float, *, whole: bool = False) -> str:
     tx_id = transfer.destination_tx_id or transfer.source_tx_id
     if tx_id is not None:
         parts.append(short_hash(tx_id, whole=whole))
-    parts += _times(transfer, now)
+    parts += [line for line in (next_line(transfer, now), _refund_line(transfer, now)) if line]
     if transfer.reason:
         parts.append(transfer.reason)
     line = "; ".join(parts)
-    return line if transfer.attention is None else f"{line}\n{attention_line(transfer)}"
+    return line if transfer.attention is None else f"{line}\n{_attention_line(transfer)}"
 
 
-def attention_line(transfer: Transfer) -> str:
+def _attention_line(transfer: Transfer) -> str:
     """``ATTENTION: transfer 01JD..: the BOB node cannot be read, and money depends on it``"""
     return f"ATTENTION: transfer {transfer.transfer_id}: {transfer.attention}"
 
@@ -86,47 +80,40 @@ def next_line(transfer: Transfer, now: float) -> str:
     return due(transfer.next_actor, transfer.deadline, now)
 
 
-def _times(transfer: Transfer, now: float) -> list[str]:
-    parts = [next_line(transfer, now)] if next_line(transfer, now) else []
-    if transfer.refundable_from is not None and not transfer.state.is_final:
-        parts.append(refundable(transfer.refundable_from, now))
-    return parts
-
-
 def refundable(seconds: int, now: float) -> str:
     """The time from which the money can be refunded without the provider."""
     return f"refundable without the provider {'since' if seconds < now else 'from'} {until(seconds, now)}"
 
 
-def transfer_lines(transfer: Transfer, now: float, *, whole: bool = False) -> list[Line]:
+def _refund_line(transfer: Transfer, now: float) -> str:
+    if transfer.refundable_from is None or transfer.state.is_final:
+        return ""
+    return refundable(transfer.refundable_from, now)
+
+
+def transfer_lines(transfer: Transfer, now: float, *, whole: bool = False) -> list[str]:
     """Everything about one transfer."""
     request = transfer.request
-    lines: list[Line] = [] if transfer.attention is None else [attention_line(transfer)]
+    lines = [] if transfer.attention is None else [_attention_line(transfer)]
     if transfer.state is TransferState.LOST:
         lines.append(f"LOST: {transfer.funds}; keep the journal and the data of both nodes as evidence")
-    lines += [
-        f"transfer     {transfer.transfer_id}",
-        *([] if transfer.idempotency_key is None else [f"key          {transfer.idempotency_key}"]),
-        f"moves        {asked_amount(request)} from {request.source.value} to {request.destination.value}",
-        f"provider     {transfer.provider_name}",
-        f"started      {at_time(transfer.created_at)}",
-        f"state        {transfer.state.value}, since {at_time(transfer.updated_at)}",
-        f"money        {transfer.funds}",
-    ]
-    if transfer.send_amount is not None:
-        lines.append(
-            f"you pay      {sat(transfer.send_amount)} on {request.source.value}, fee {sat(transfer.fee or 0)}"
-        )
-    if next_line(transfer, now):
-        lines.append(f"next         {next_line(transfer, now)}")
-    if transfer.refundable_from is not None and not transfer.state.is_final:
-        lines.append(f"refund       {refundable(transfer.refundable_from, now)}")
-    for name, tx_id in (("source", transfer.source_tx_id), ("destination", transfer.destination_tx_id)):
-        if tx_id is not None:
-            lines.append(f"{name:<13}{short_hash(tx_id, whole=whole)}")
-    if transfer.reason:
-        lines.append(f"reason       {transfer.reason}")
-    return lines
+    paid = transfer.send_amount
+    rows = {
+        "transfer": transfer.transfer_id,
+        "key": transfer.idempotency_key,
+        "moves": f"{_asked_amount(request)} from {request.source.value} to {request.destination.value}",
+        "provider": transfer.provider_name,
+        "started": at_time(transfer.created_at),
+        "state": f"{transfer.state.value}, since {at_time(transfer.updated_at)}",
+        "money": transfer.funds,
+        "you pay": paid and f"{sat(paid)} on {request.source.value}, fee {sat(transfer.fee or 0)}",
+        "next": next_line(transfer, now),
+        "refund": _refund_line(transfer, now),
+        "source": transfer.source_tx_id and short_hash(transfer.source_tx_id, whole=whole),
+        "destination": transfer.destination_tx_id and short_hash(transfer.destination_tx_id, whole=whole),
+        "reason": transfer.reason,
+    }
+    return [*lines, *(f"{name:<13}{text}" for name, text in rows.items() if text)]
 
 
 def transfers_table(transfers: Sequence[Transfer], now: float) -> list[Line]:
@@ -136,76 +123,78 @@ def transfers_table(transfers: Sequence[Transfer], now: float) -> list[Line]:
             each.transfer_id,
             at_time(each.created_at),
             f"{each.request.source.value} -> {each.request.destination.value}",
-            asked_amount(each.request),
+            _asked_amount(each.request),
             each.state.value.upper() if each.state is TransferState.LOST else each.state.value,
             next_line(each, now),
         )
         for each in transfers
     )
-    table = Table(("transfer", "started", "from -> to", ">amount", "state", "next"), rows)
-    return [*(attention_line(each) for each in transfers if each.attention is not None), table]
+    shown = table(("transfer", "started", "from -> to", ">amount", "state", "next"), rows)
+    return [*(_attention_line(each) for each in transfers if each.attention is not None), shown]
 
 
-def transfer_data(transfer: Transfer) -> dict[str, Any]:
+def transfer_data(transfer: Transfer) -> dict[str, object]:
     """A transfer for machines."""
     request = transfer.request
     return {
-        "transfer_id": transfer.transfer_id,
-        "idempotency_key": transfer.idempotency_key,
-        "state": transfer.state.value,
+        **fields_of(transfer, "transfer_id", "idempotency_key", "state", "version", "send_amount", "fee"),
         "is_final": transfer.state.is_final,
-        "version": transfer.version,
-        "asset": request.asset.code,
-        "amount": request.amount,
-        "requested_send_amount": request.send_amount,
-        "source": request.source.value,
-        "destination": request.destination.value,
-        "recipient": request.recipient,
-        "max_fee": request.max_fee,
         "provider": transfer.provider_name,
-        "send_amount": transfer.send_amount,
-        "fee": transfer.fee,
-        "next_actor": transfer.next_actor.value,
-        "deadline": transfer.deadline,
-        "refundable_from": transfer.refundable_from,
-        "funds": transfer.funds,
-        "source_tx_id": transfer.source_tx_id,
-        "destination_tx_id": transfer.destination_tx_id,
-        "reason": transfer.reason,
-        "attention": transfer.attention,
-        "final_at": transfer.final_at,
-        "created_at": transfer.created_at,
-        "updated_at": transfer.updated_at,
+        "asset": request.asset.code,
+        **fields_of(request, "amount", "source", "destination", "recipient", "max_fee"),
+        "requested_send_amount": request.send_amount,
+        **fields_of(transfer, "next_actor", "deadline", "refundable_from", "funds", "source_tx_id"),
+        **fields_of(transfer, "destination_tx_id", "reason", "attention", "final_at", "created_at", "updated_at"),
     }
 
 
-@dataclass(frozen=True, slots=True)
-class BalanceRows:
-    """Balances in a fixed order."""
-
-    entries: tuple[tuple[Layer2ProtocolType, AssetId, Balance], ...]
-
-    @property
-    def text(self) -> tuple[tuple[str, ...], ...]:
-        """The rows of a table."""
-        return tuple(
+def swaps_table(records: Sequence[SwapRecord], rules: TimelockSettings, now: float) -> list[Line]:
+    """A provider's swaps, one in a row. Those that need a person are also listed above the table."""
+    rows = []
+    for record in records:
+        terms, outlook = _agreed(record), outlook_of(record, rules)
+        rows.append(
             (
-                layer.value,
-                asset.code if asset == BTC else f"{asset.code} (gas)",
-                amount_of(asset, one.spendable),
-                amount_of(asset, one.reserved),
-                "no limit" if one.receivable is None else amount_of(asset, one.receivable),
+                record.swap_id,
+                at_time(record.created_at),
+                f"{terms.source.protocol.value} -> {terms.destination.protocol.value}",
+                sat(terms.amount),
+                sat(terms.provider_fee),
+                state_name(record, rules),
+                "" if outlook.deadline is None else due(outlook.next_actor, outlook.deadline, now, other="the taker"),
             )
-            for layer, asset, one in self.entries
         )
+    urgent = [f"ATTENTION: swap {each.swap_id}: {each.attention}" for each in records if each.attention is not None]
+    return [*urgent, table(("swap", "agreed", "from -> to", ">amount", ">fee", "state", "next"), rows)]
 
 
-def balance_rows(owned: Mapping[Layer2ProtocolType, Mapping[AssetId, Balance]]) -> BalanceRows:
-    """Balances by layer and asset, in a fixed order."""
-    return BalanceRows(
-        tuple(
-            (layer, asset, balances[asset])
-            for layer, balances in owned.items()
-            for asset in sorted(balances, key=lambda asset: asset.code)
-        )
-    )
+def swap_data(record: SwapRecord, rules: TimelockSettings) -> dict[str, object]:
+    """A provider's swap for machines."""
+    terms, outlook = _agreed(record), outlook_of(record, rules)
+    # The outlook of a provider's swap calls the provider YOU.
+    actors = {Actor.YOU: "provider", Actor.PROVIDER: "taker", Actor.NOBODY: "nobody"}
+    return {
+        "state": state_name(record, rules),
+        "source": terms.source.protocol.value,
+        "destination": terms.destination.protocol.value,
+        "receive_amount": terms.source_amount,
+        "pay_amount": terms.amount,
+        "fee": terms.provider_fee,
+        "network_fee": terms.network_fee,
+        "next_actor": actors[outlook.next_actor],
+        **fields_of(outlook, "deadline", "funds"),
+        **fields_of(record, "swap_id", "is_final", "version", "attention", "created_at", "updated_at"),
+    }
+
+
+def state_name(record: SwapRecord, rules: TimelockSettings) -> str:
+    """The state of a record as every command shows it."""
+    if record.role is Role.TAKER:
+        return describe(record, rules).state.value
+    return record_state(record).name
+
+
+def _agreed(record: SwapRecord) -> Terms:
+    signed = record_terms(record)
+    assert signed is not None, "a provider journals a swap with its terms"
+    return signed.terms

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from enum import Enum
 
 from layer2.errors import (
     InvalidRequest,
@@ -17,14 +18,32 @@ from layer2.errors import (
 from layer2.model.money import BTC, AssetId
 from layer2.terms.transfers import Actor
 
-__all__ = ["amount_of", "at_time", "due", "duration", "sat", "sentence", "short_hash", "signed", "until", "wei"]
+__all__ = [
+    "amount_of",
+    "at_time",
+    "due",
+    "duration",
+    "fields_of",
+    "sat",
+    "sentence",
+    "short_hash",
+    "signed",
+    "until",
+    "wei",
+]
 
 _SHORT = 10
 _SECONDS_MATTER = 600
 """A time nearer than this is shown with seconds."""
 _HALF_DAY = 12 * 3600
 _BEFORE_SENDING = (InvalidRequest, NodeError, QuoteRefused, QuoteExpired, TermsRefused, TransactionError)
-"""Errors that state what happened to the money."""
+"""Errors after which a user asks whether money was sent."""
+
+
+def fields_of(one: object, *names: str) -> dict[str, object]:
+    """Attributes of an object, for JSON: an enum as its value."""
+    values = {name: getattr(one, name) for name in names}
+    return {name: value.value if isinstance(value, Enum) else value for name, value in values.items()}
 
 
 def sat(amount: int) -> str:
@@ -52,25 +71,26 @@ def signed(amount: int) -> str:
 
 
 def at_time(seconds: float) -> str:
-    """``24 Nov 2026 18:02:05 UTC``; a number if no calendar has the time, which the terms of a stranger may contain."""
-    try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%-d %b %Y %H:%M:%S UTC")
-    except (ValueError, OverflowError, OSError):
-        return f"{seconds:.0f} s after 1970"
+    """``24 Nov 2026 18:02:05 UTC``."""
+    return _formatted(seconds, "%-d %b %Y %H:%M:%S UTC")
 
 
 def until(seconds: float, now: float) -> str:
     """A time and the distance to it: ``21:58 UTC (in 1 h 20 min)``, ``18:02:05 UTC (95 s ago)``; with the date if it is
     more than twelve hours away."""
     left = int(seconds - now)
-    away = f"in {duration(left)}" if left >= 0 else f"{duration(-left)} ago"
-    try:
-        moment = datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError):
-        return at_time(seconds)
+    away = f"(in {duration(left)})" if left >= 0 else f"({duration(-left)} ago)"
     if abs(left) >= _HALF_DAY:
-        return f"{moment:%-d %b %H:%M} UTC ({away})"
-    return f"{moment:{'%H:%M:%S' if abs(left) < _SECONDS_MATTER else '%H:%M'}} UTC ({away})"
+        return _formatted(seconds, f"%-d %b %H:%M UTC {away}")
+    return _formatted(seconds, f"{'%H:%M:%S' if abs(left) < _SECONDS_MATTER else '%H:%M'} UTC {away}")
+
+
+def _formatted(seconds: float, form: str) -> str:
+    """A time; a number if no calendar has the time, which the terms of a stranger may contain."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime(form)
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds:.0f} s after 1970"
 
 
 def duration(seconds: int) -> str:
@@ -86,14 +106,18 @@ def duration(seconds: int) -> str:
     return f"{large} {first} {small} {second}" if small else f"{large} {first}"
 
 
-def due(actor: Actor, deadline: int, now: float) -> str:
-    """The party that must act, and by when; or that the deadline is past."""
+def due(actor: Actor, deadline: int, now: float, *, other: str = "the provider") -> str:
+    """The party that must act, and by when; or that the deadline is past.
+
+    Args:
+        other: the party other than you.
+    """
     when, is_past = until(deadline, now), deadline < now
     match actor:
         case Actor.YOU:
             return f"act now: your deadline {when} has passed" if is_past else f"act before {when}"
         case Actor.PROVIDER:
-            return f"the provider's deadline {when} has passed" if is_past else f"the provider must act before {when}"
+            return f"{other}'s deadline {when} has passed" if is_past else f"{other} must act before {when}"
         case Actor.NOBODY:
             return f"ended {when}" if is_past else f"ends {when}"
 
@@ -113,7 +137,14 @@ def sentence(error: Layer2Error, now: float) -> str:
     parts = [f"[{error.code}] {error.message}"]
     if error.funds:
         parts.append(error.funds)
-    elif _surely_nothing(error) and "nothing" not in error.message:
+    elif (
+        error.outcome is Outcome.NOT_SENT
+        and error.transfer_id is None
+        and error.tx_id is None
+        and isinstance(error, _BEFORE_SENDING)
+        and error.code not in ("usage", "unreadable_file")
+        and "nothing" not in error.message
+    ):
         parts.append("nothing was sent")
     if error.deadline is not None:
         is_past = error.deadline < now
@@ -125,12 +156,3 @@ def sentence(error: Layer2Error, now: float) -> str:
     if error.remedy:
         parts.append(error.remedy)
     return "; ".join(parts)
-
-
-def _surely_nothing(error: Layer2Error) -> bool:
-    return (
-        error.outcome is Outcome.NOT_SENT
-        and error.transfer_id is None
-        and error.tx_id is None
-        and isinstance(error, _BEFORE_SENDING)
-    )

@@ -5,14 +5,11 @@ A value comes from the first of these that has it: an argument (or command-line 
 as a file (``key_file``). Secrets are never shown.
 """
 
-from layer2.config.loading import FileSettings, LayerSettings
+from layer2.config.loading import LayerSettings
 from layer2.config.sections import (
     BobSection,
-    ConnectionPoolSection,
     EvmSection,
     JournalSection,
-    LayerSection,
-    LightningSection,
     NetworkName,
     ProviderSection,
     RootstockSection,
@@ -21,14 +18,10 @@ from layer2.config.taker import Layer2Config
 
 __all__ = [
     "BobSection",
-    "ConnectionPoolSection",
     "EvmSection",
-    "FileSettings",
     "JournalSection",
     "Layer2Config",
-    "LayerSection",
     "LayerSettings",
-    "LightningSection",
     "NetworkName",
     "ProviderSection",
     "RootstockSection",

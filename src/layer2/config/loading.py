@@ -3,56 +3,61 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+from typing import TYPE_CHECKING, ClassVar, Final, Self, TypeAlias
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
-from layer2.config.sections import (
-    BobSection,
-    ConnectionPoolSection,
-    JournalSection,
-    LayerSection,
-    LightningSection,
-    NetworkName,
-    RootstockSection,
-)
+from layer2.config.definitions import SHARED, settings_of
+from layer2.config.sections import BobSection, JournalSection, NetworkName, RootstockSection, Section
 from layer2.errors import ConfigurationError
 from layer2.model.layers import LAYERS, Layer2ProtocolType
+from layer2.net.pool import DEFAULT_TIMEOUT_MS, ClientSettings, ConnectionPoolConfig
+from layer2.protocols.lightning.settings import LightningSettings
 
-__all__ = ["FileSettings", "LayerSettings"]
+__all__ = ["LayerSettings"]
 
-_ENV_PREFIX = "LAYER2_"
-_NESTED = "__"
+Values: TypeAlias = Mapping[str, object]
+"""Settings that are not checked yet, nested as in the file."""
+_ENV_PREFIX: Final = "LAYER2_"
+_UNKNOWN_KEY: Final = ("extra_forbidden", "unexpected_keyword_argument")
 
 
-class FileSettings(BaseSettings):
-    """A configuration file. Takers and providers have a subclass each."""
+class LayerSettings(Section):
+    """The common part of takers' and providers' files: the network, and a table for each layer.
 
-    model_config = SettingsConfigDict(
-        env_prefix=_ENV_PREFIX,
-        env_nested_delimiter=_NESTED,
-        extra="forbid",
-        frozen=True,
-        nested_model_default_partial_update=True,
-    )
+    The values in ``network``, ``default_timeout_ms`` and ``connection_pool`` become those of each layer's table.
+    """
+
     default_file_name: ClassVar[str]
+    default_journal: ClassVar[str] = "layer2-journal.sqlite"
+
+    network: NetworkName
+    """mainnet, testnet or regtest; every node must be on it"""
+    default_timeout_ms: int = Field(default=DEFAULT_TIMEOUT_MS, ge=1)
+    """time limit of one call in milliseconds, if the caller sets no timeout"""
+    connection_pool: ConnectionPoolConfig = ConnectionPoolConfig()
+    journal: JournalSection = JournalSection()
+    bob: BobSection | None = None
+    rootstock: RootstockSection | None = None
+    lightning: LightningSettings | None = None
 
     if not TYPE_CHECKING:
 
-        def __init__(self, **values: Any) -> None:
+        def __init__(self, **values: object) -> None:
             try:
                 super().__init__(**values)
             except ValidationError as error:
                 raise _explained(error, type(self), type(self).__name__) from None
 
     @classmethod
-    def load(cls, path: str | Path | None = None, **arguments: Any) -> Self:
+    def load(cls, path: str | Path | None = None, **arguments: object) -> Self:
         """Load the settings. Arguments override the environment, which overrides the file.
 
         Without a file, the environment is enough if it has ``LAYER2_NETWORK``.
@@ -65,10 +70,11 @@ class FileSettings(BaseSettings):
             ConfigurationError: names the key, the file and the allowed values.
         """
         file = cls.find(path)
-        values = cls.merged(file, arguments)
-        values = _over({"journal": {"path": file.parent.absolute() / JournalSection.default_name}}, values)
+        values: Values = {"journal": {"path": file.parent.absolute() / cls.default_journal}}
+        for layer in (_absolute(cls._read(file), file.parent), cls._environment(), arguments):
+            values = _over(values, layer)
         try:
-            return cls(**values)
+            return cls(**values)  # type: ignore[arg-type]  # checked there
         except ConfigurationError as error:
             raise ConfigurationError(
                 error.message.replace(f"{cls.__name__}: ", f"{file}: ", 1), code=error.code, remedy=error.remedy
@@ -90,25 +96,11 @@ class FileSettings(BaseSettings):
         return Path(path or os.environ.get(f"{_ENV_PREFIX}CONFIG") or cls.default_file_name)
 
     @classmethod
-    def merged(cls, file: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """All given values, before they are checked."""
-        values = _absolute(cls._read(file), file.parent)
-        for layer in (cls._environment(), arguments):
-            values = _over(values, layer)
-        return values
-
-    @classmethod
-    def origins(cls, path: str | Path | None = None, **arguments: Any) -> dict[str, str]:
+    def origins(cls, path: str | Path | None = None) -> dict[str, str]:
         """The origin of each given value: ``{"bob.rpc_url": "environment", ...}``. All other values are defaults."""
         file = cls.find(path)
-        found: dict[str, str] = {}
-        for name, layer in (
-            (str(file), cls._read(file)),
-            ("environment", cls._environment()),
-            ("argument", arguments),
-        ):
-            found.update(dict.fromkeys(_leaves(layer), name))
-        return found
+        found = dict.fromkeys(_leaves(cls._read(file)), str(file))
+        return found | dict.fromkeys(_leaves(cls._environment()), "environment")
 
     @classmethod
     def keys_in(cls, file: Path) -> Set[str]:
@@ -119,54 +111,58 @@ class FileSettings(BaseSettings):
         """
         return _read_toml(file).keys() if file.exists() else frozenset()
 
+    @property
+    def layers(self) -> Mapping[Layer2ProtocolType, ClientSettings]:
+        """The tables of the configured layers. A table's name is the layer's name in lower case."""
+        tables = {layer: getattr(self, layer.value.lower(), None) for layer in LAYERS}
+        return MappingProxyType({layer: table for layer, table in tables.items() if table is not None})
+
     @classmethod
-    def _read(cls, file: Path) -> dict[str, Any]:
+    def _read(cls, file: Path) -> Values:
         if not file.exists() and file == Path(cls.default_file_name) and "network" in cls._environment():
             return {}
         return _read_toml(file)
 
     @classmethod
-    def _environment(cls) -> dict[str, Any]:
-        return dict(EnvSettingsSource(cls, env_prefix=_ENV_PREFIX, env_nested_delimiter=_NESTED)())
+    def _environment(cls) -> Values:
+        """``LAYER2_BOB__RPC_URL`` is ``rpc_url`` in ``[bob]``. Lists and whole tables are JSON."""
+        values: Values = {}
+        for variable in sorted(os.environ):
+            key = variable.upper()
+            first, *rest = key.removeprefix(_ENV_PREFIX).lower().split("__")
+            if key.startswith(_ENV_PREFIX) and first in cls.model_fields:
+                value: object = _json_or_text(os.environ[variable])
+                for name in reversed(rest):
+                    value = {name: value}
+                values = _over(values, {first: value})
+        return values
 
-
-class LayerSettings(FileSettings):
-    """The common part of takers' and providers' files: the network, and a table for each layer."""
-
-    network: NetworkName = Field(description="mainnet, testnet or regtest; every node must be on it")
-    default_timeout_ms: int = Field(
-        default=30_000, ge=1, description="time limit of one call in milliseconds, if the caller sets no timeout"
-    )
-    connection_pool: ConnectionPoolSection = ConnectionPoolSection()
-    journal: JournalSection = JournalSection()
-    bob: BobSection | None = None
-    rootstock: RootstockSection | None = None
-    lightning: LightningSection | None = None
-
-    @property
-    def layers(self) -> Mapping[Layer2ProtocolType, LayerSection]:
-        """The tables of the configured layers."""
-        tables = {kind.protocol_type: getattr(self, _table_name(kind)) for kind in _LAYER_TABLES}
-        return MappingProxyType({layer: table for layer, table in tables.items() if table is not None})
+    @model_validator(mode="before")
+    @classmethod
+    def _share(cls, values: Values) -> Values:
+        shared = {name: values[name] for name in SHARED & values.keys()}
+        result = dict(values)
+        for name in [layer.value.lower() for layer in LAYERS]:
+            table = values.get(name)
+            if isinstance(table, Mapping):
+                for key in sorted(SHARED & table.keys()):
+                    raise ConfigurationError(f'[{name}] has no key "{key}"; it is for all layers', code="unknown_key")
+                result[name] = {**table, **shared}
+        return result
 
     @model_validator(mode="after")
     def _on_this_network(self) -> Self:
         for layer, table in self.layers.items():
+            name = layer.value.lower()
             if self.network not in LAYERS[layer].clients_on:
                 allowed = " and ".join(sorted(LAYERS[layer].clients_on))
-                raise ValueError(f"[{_table_name(type(table))}] is available on {allowed} only")
+                raise ValueError(f"[{name}] is available on {allowed} only")
+            if table.network != self.network:
+                raise ValueError(f"[{name}] is for {table.network}, not for {self.network}")
         return self
 
 
-_LAYER_TABLES: Final[tuple[type[LayerSection], ...]] = (BobSection, RootstockSection, LightningSection)
-"""The tables of all layers."""
-
-
-def _table_name(kind: type[LayerSection]) -> str:
-    return kind.protocol_type.value.lower()
-
-
-def _read_toml(file: Path) -> dict[str, Any]:
+def _read_toml(file: Path) -> Values:
     try:
         with file.open("rb") as stream:
             return tomllib.load(stream)
@@ -182,22 +178,33 @@ def _read_toml(file: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{file} cannot be read: {error.strerror}", code="unreadable_file") from error
 
 
-def _absolute(values: dict[str, Any], directory: Path) -> dict[str, Any]:
+def _json_or_text(text: str) -> object:
+    if text.startswith(("[", "{")):
+        try:
+            return json.loads(text)
+        except ValueError:
+            pass
+    return text
+
+
+def _absolute(values: Values, directory: Path) -> Values:
     """Resolve the paths in a file relative to the file: keys that end in ``_file``, and ``path``."""
-    result: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            result[key] = _absolute(value, directory)
-        elif isinstance(value, list):
-            result[key] = [_absolute(item, directory) if isinstance(item, dict) else item for item in value]
-        elif isinstance(value, str) and (key == "path" or key.endswith("_file")):
-            result[key] = str((directory / Path(value).expanduser()).absolute())
-        else:
-            result[key] = value
-    return result
+
+    def resolved(key: str, value: object) -> object:
+        match value:
+            case dict():
+                return _absolute(value, directory)
+            case list():
+                return [resolved("", item) for item in value]
+            case str() if key == "path" or key.endswith("_file"):
+                return str((directory / Path(value).expanduser()).absolute())
+            case _:
+                return value
+
+    return {key: resolved(key, value) for key, value in values.items()}
 
 
-def _over(values: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
+def _over(values: Values, layer: Values) -> Values:
     result = dict(values)
     for key, value in layer.items():
         below = result.get(key)
@@ -205,7 +212,7 @@ def _over(values: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]
     return result
 
 
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def _leaves(values: Values, prefix: str = "") -> Iterator[str]:
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{prefix}{key}.")
@@ -213,36 +220,39 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{key}"
 
 
-def _explained(error: ValidationError, model: type[BaseModel], origin: str) -> ConfigurationError:
+def _explained(error: ValidationError, kind: type, origin: str) -> ConfigurationError:
     """Turn pydantic's first error into one sentence with key, origin and allowed values. Never shows a value."""
-    complaints = error.errors(include_url=False, include_context=False, include_input=False)
+    complaints = error.errors(include_url=False, include_input=False)
     # A misspelt key is often the reason why another key is missing.
-    first = next((each for each in complaints if each["type"] == "extra_forbidden"), complaints[0])
+    first = next((each for each in complaints if each["type"] in _UNKNOWN_KEY), complaints[0])
     *tables, key = [str(part) for part in first["loc"]] or [""]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, ConfigurationError):
+        # It is about the whole table.
+        table = f"[{'.'.join([*tables, key])}] " if key else ""
+        return ConfigurationError(f"{origin}: {table}{cause.message}", code=cause.code)
     table = f"[{'.'.join(tables)}] " if tables else ""
-    if first["type"] == "extra_forbidden":
-        known = _fields_at(model, tables)
+    if first["type"] in _UNKNOWN_KEY:
+        known = _keys_at(kind, tables)
         close = difflib.get_close_matches(key, known, n=1)
         hint = f'did you mean "{close[0]}"?' if close else f"known keys: {', '.join(sorted(known))}"
         return ConfigurationError(f'{origin}: {table}has no key "{key}"; {hint}', code="unknown_key")
     if first["type"] == "missing":
         return ConfigurationError(f'{origin}: {table}needs the key "{key}"', code="missing_key")
-    message = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    if first["type"] == "tuple_type":
-        message = 'not a list; write ["...", "..."]'
-    if message[:2].istitle():
-        message = message[:1].lower() + message[1:]
     named = f'{table}"{key}": ' if key else table
-    return ConfigurationError(f"{origin}: {named}{message}", code="wrong_value")
+    return ConfigurationError(f"{origin}: {named}{_message(first)}", code="wrong_value")
 
 
-def _fields_at(model: type[BaseModel], tables: list[str]) -> list[str]:
+def _message(complaint: ErrorDetails) -> str:
+    if complaint["type"] == "tuple_type":
+        return 'not a list; write ["...", "..."]'
+    message = complaint["msg"].removeprefix("Value error, ")
+    return message[:1].lower() + message[1:] if message[:2].istitle() else message
+
+
+def _keys_at(kind: type, tables: list[str]) -> list[str]:
     for table in tables:
-        field = model.model_fields.get(table)
-        if field is None:
-            continue
-        for candidate in [field.annotation, *getattr(field.annotation, "__args__", ())]:
-            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-                model = candidate
-                break
-    return list(model.model_fields)
+        found = {setting.name: setting.table for setting in settings_of(kind)}.get(table)
+        # A number is a place in a list of tables.
+        kind = kind if found is None else found
+    return [setting.name for setting in settings_of(kind)]

@@ -7,7 +7,7 @@ stores no terms, so every call repeats them. This module encodes and decodes byt
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from enum import Enum
 from typing import TypeAlias
 
@@ -34,7 +34,6 @@ __all__ = [
     "HTLC_SALT",
     "LOCKED",
     "LOCK_GAS_ERC20",
-    "LOCK_GAS_NATIVE",
     "NATIVE_COIN",
     "REFUNDED",
     "REFUND_GAS",
@@ -68,8 +67,6 @@ NATIVE_COIN = bytes(20)
 
 # Gas limits are constants, because an estimate of a claim would show the preimage to the node. Unused gas costs
 # nothing. The figures are measured with a plain ERC-20 under Prague's rules, and tested in tests/contracts/test_gas.py.
-LOCK_GAS_NATIVE = 150_000
-"""Measured: 53,700; 73,600 for the first lock in the contract."""
 LOCK_GAS_ERC20 = 300_000
 """Measured: 75,400; 112,400 for the first lock in the contract. The rest is for tokens behind proxies."""
 CLAIM_GAS = 250_000
@@ -134,34 +131,26 @@ class HtlcLock:
     """32 bytes."""
 
     def __post_init__(self) -> None:
-        _check_size("contract", self.contract, 20)
-        _check_size("payment_hash", self.payment_hash, 32)
-        _check_size("token", self.token, 20)
-        _check_size("payee", self.payee, 20)
-        _check_size("payer", self.payer, 20)
-        _check_size("terms_hash", self.terms_hash, 32)
-        _check_positive("chain_id", self.chain_id)
-        _check_positive("amount", self.amount)
-        _check_positive("deadline", self.deadline)
+        sizes = {"contract": 20, "payment_hash": 32, "token": 20, "payee": 20, "payer": 20, "terms_hash": 32}
+        for name, size in sizes.items():
+            if len(value := getattr(self, name)) != size:
+                raise FormatError(f"HTLC lock: {name} of {len(value)} bytes, expected {size}")
+        for name in ("chain_id", "amount", "deadline"):
+            number = getattr(self, name)
+            if isinstance(number, bool) or not 0 < number < 1 << 256:
+                raise FormatError(f"HTLC lock: {name} is not a positive uint256")
         if not any(self.payee):
             raise FormatError("HTLC lock: payee is the zero address")
 
     @property
     def lock_id(self) -> bytes:
         """32 bytes that commit to every field."""
-        return keccak256(
-            encode_words(
-                self.chain_id,
-                self.contract,
-                self.payment_hash,
-                self.token,
-                self.amount,
-                self.payee,
-                self.payer,
-                self.deadline,
-                self.terms_hash,
-            )
-        )
+        return keccak256(encode_words(*astuple(self)))
+
+    @property
+    def ending_terms(self) -> tuple[bytes | int, ...]:
+        """The terms that the calls ``claim`` and ``refund`` repeat."""
+        return self.token, self.amount, self.payee, self.payer, self.deadline, self.terms_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,16 +226,7 @@ def claim_call(lock: HtlcLock, preimage: Preimage) -> bytes:
     """
     if preimage.payment_hash != lock.payment_hash:
         raise FormatError("HTLC claim: the preimage does not match the lock's payment hash")
-    return encode_call(
-        _CLAIM,
-        preimage.secret,
-        lock.token,
-        lock.amount,
-        lock.payee,
-        lock.payer,
-        lock.deadline,
-        lock.terms_hash,
-    )
+    return encode_call(_CLAIM, preimage.secret, *lock.ending_terms)
 
 
 def refund_call(lock: HtlcLock) -> bytes:
@@ -254,16 +234,7 @@ def refund_call(lock: HtlcLock) -> bytes:
 
     The payee may send it at any time, any other account from the deadline on.
     """
-    return encode_call(
-        _REFUND,
-        lock.payment_hash,
-        lock.token,
-        lock.amount,
-        lock.payee,
-        lock.payer,
-        lock.deadline,
-        lock.terms_hash,
-    )
+    return encode_call(_REFUND, lock.payment_hash, *lock.ending_terms)
 
 
 def status_call(lock_id: bytes) -> bytes:
@@ -362,13 +333,3 @@ def _indexed(event: str, topics: Sequence[bytes], count: int) -> Sequence[bytes]
     if len(topics) != count + 1 or any(len(topic) != 32 for topic in topics):
         raise FormatError(f"{event} event: expected {count} indexed values of 32 bytes")
     return topics[1:]
-
-
-def _check_size(name: str, value: bytes, size: int) -> None:
-    if len(value) != size:
-        raise FormatError(f"HTLC lock: {name} of {len(value)} bytes, expected {size}")
-
-
-def _check_positive(name: str, number: int) -> None:
-    if isinstance(number, bool) or not 0 < number < 1 << 256:
-        raise FormatError(f"HTLC lock: {name} is not a positive uint256")

@@ -19,13 +19,10 @@ _GROUPS: Final = bytes(range(32))
 _LETTERS: Final = ALPHABET.encode("ascii")
 # Tables for bytes.translate: between letters, groups, and the digits that int() reads in base 32.
 _GROUP_OF_LETTER: Final = bytes.maketrans(_LETTERS, _GROUPS)
-_LETTER_OF_GROUP: Final = _LETTERS + bytes(224)
+_LETTER_OF_GROUP: Final = bytes.maketrans(_GROUPS, _LETTERS)
 _DIGIT_OF_GROUP: Final = b"0123456789abcdefghijklmnopqrstuv" + b"!" * 224
 _GENERATOR: Final = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 _VALID_CHECKSUM: Final = 1
-_PERIOD: Final = 1023
-"""The code's length in groups: two groups at this distance contribute to the remainder alike."""
-_ONE_PERIOD: Final = (1 << 5 * _PERIOD) - 1
 
 
 def decode(text: str) -> tuple[str, bytes]:
@@ -151,30 +148,19 @@ def _expanded(human: str) -> bytes:
 
 
 def _polymod(groups: bytes) -> int:
-    """The remainder of BIP 173's checksum.
-
-    It is linear: each of its 30 bits is the parity of certain bits of the text, which are counted together.
-    """
-    bits = 1 << 5 * len(groups) ^ groups_to_int(groups)
-    while bits > _ONE_PERIOD:
-        bits = bits & _ONE_PERIOD ^ bits >> 5 * _PERIOD
-    remainder = 0
-    for counted in _parities():
-        remainder = remainder << 1 | (bits & counted).bit_count() & 1
+    """The remainder of BIP 173's checksum."""
+    remainder, overflow = 1, _OVERFLOW
+    for group in groups:
+        remainder = (remainder & 0x1FFFFFF) << 5 ^ group ^ overflow[remainder >> 25]
     return remainder
 
 
-@cache
-def _parities() -> tuple[int, ...]:
-    """For each bit of the remainder, highest first: the bits of a text whose parity it is."""
-    # By the value of a remainder's highest group: what it contributes when the next group of the text follows.
+def _overflows() -> tuple[int, ...]:
     overflow = [0]
     for generator in _GENERATOR:
         overflow += [added ^ generator for added in overflow]
-    adds = [1 << bit for bit in range(5)]
-    last_first: list[int] = []
-    for _ in range(_PERIOD):
-        last_first += adds
-        adds = [(remainder & 0x1FFFFFF) << 5 ^ overflow[remainder >> 25] for remainder in adds]
-    table = "".join([f"{remainder:030b}" for remainder in reversed(last_first)])
-    return tuple([int(table[column::30], 2) for column in range(30)])
+    return tuple(overflow)
+
+
+_OVERFLOW: Final = _overflows()
+"""By the value of a remainder's highest group: what it contributes when the next group follows."""

@@ -23,6 +23,7 @@ from hashlib import sha256
 from typing import Final
 
 from coincurve import PublicKey
+from coincurve.utils import GROUP_ORDER_INT
 
 from layer2.errors.base import FormatError
 from layer2.formats import bech32
@@ -42,7 +43,6 @@ __all__ = ["Bolt11Invoice", "InvoiceFields", "RouteHop", "decode", "encode"]
 MAX_LENGTH: Final = 7089
 """Characters: the capacity of one QR code, and lnd's maximum."""
 MAX_AMOUNT_MSAT: Final = 21_000_000 * 100_000_000_000
-_SECP256K1_ORDER: Final = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
 _TIMESTAMP_GROUPS: Final = 7
 _SIGNATURE_GROUPS: Final = 104
 
@@ -258,7 +258,7 @@ def _signer(digest: bytes, signature: bytes, given: bytes | None) -> bytes:
         if recovered is None:
             raise FormatError("no public key can be recovered from an invoice's signature")
         return recovered
-    if int.from_bytes(compact[32:], "big") > _SECP256K1_ORDER // 2:
+    if int.from_bytes(compact[32:], "big") > GROUP_ORDER_INT // 2:
         raise FormatError("an invoice that names its payee has a signature with a high s")
     # A signature is valid for exactly those keys that can be recovered from it, with any recovery id.
     candidates = (recovery_id, *range(4))

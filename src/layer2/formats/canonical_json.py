@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import Final, NoReturn, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NoReturn, TypeAlias, cast
 
 import rfc8785
 
 from layer2.errors.base import FormatError
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "JsonValue", "check_nesting", "decode", "decode_strict", "encode"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "JsonValue", "check_nesting", "decode", "decode_strict", "encode", "parse"]
 
 JsonValue: TypeAlias = "bool | int | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
 """``decode`` returns lists and dicts; ``encode`` accepts lists, tuples and dicts and no other containers."""
@@ -25,7 +25,7 @@ MAX_DEPTH: Final = 64
 _STRING_OR_BRACKET: Final = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 """An unterminated string matches to the end of the data: a new match at each quote would take quadratic time."""
 _MAX_INTEGER: Final = 2**53 - 1
-_MAX_INTEGER_CHARACTERS: Final = len(str(-_MAX_INTEGER))
+_MAX_DIGITS: Final = 20
 
 
 def encode(value: JsonValue) -> bytes:
@@ -55,21 +55,34 @@ def decode(data: bytes, *, max_bytes: int = MAX_BYTES) -> JsonValue:
     """
     if len(data) > max_bytes:
         raise FormatError(f"JSON is longer than {max_bytes} bytes")
+    value = parse(data, parse_float=_refuse_fraction)
+    _check(value, MAX_DEPTH)
+    return cast("JsonValue", value)
+
+
+def parse(data: bytes, *, parse_float: Callable[[str], object] = float) -> object:
+    """Read JSON that need not have a canonical form: numbers can have fractions.
+
+    Args:
+        data: UTF-8; the caller limits its length.
+        parse_float: reads a number that has a fraction or an exponent.
+
+    Raises:
+        FormatError: not JSON, a repeated key in one object, too deep nesting, or an integer of too many digits.
+    """
     check_nesting(data)
     try:
-        value: JsonValue = json.loads(
+        return json.loads(
             data.decode("utf-8"),
             object_pairs_hook=_object,
             parse_int=_integer,
-            parse_float=_refuse_number,
-            parse_constant=_refuse_number,
+            parse_float=parse_float,
+            parse_constant=_refuse_constant,
         )
     except UnicodeDecodeError:
         raise FormatError("JSON is not UTF-8") from None
     except json.JSONDecodeError as error:
         raise FormatError(f"not JSON: {error.msg} at character {error.pos}") from None
-    _check(value, MAX_DEPTH)
-    return value
 
 
 def decode_strict(data: bytes, *, max_bytes: int = MAX_BYTES) -> JsonValue:
@@ -139,7 +152,7 @@ def _check_text(text: str) -> None:
         raise FormatError("a JSON text has a lone surrogate") from None
 
 
-def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
         raise FormatError("a JSON object repeats a key")
@@ -148,10 +161,14 @@ def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
 
 def _integer(digits: str) -> int:
     # Checked before int(), which takes quadratic time and raises another error for very long texts.
-    if len(digits) > _MAX_INTEGER_CHARACTERS:
-        raise FormatError("a JSON integer is beyond 2**53 - 1")
+    if len(digits) > _MAX_DIGITS:
+        raise FormatError(f"a JSON integer has more than {_MAX_DIGITS} digits")
     return int(digits)
 
 
-def _refuse_number(text: str) -> NoReturn:
+def _refuse_fraction(text: str) -> NoReturn:
     raise FormatError("a JSON number is not a whole number without fraction or exponent")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise FormatError(f"JSON has no {name}")

@@ -6,7 +6,7 @@ EIP-4788 (beacon root), EIP-7685 (requests).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from layer2.errors.base import FormatError
@@ -132,30 +132,7 @@ def decode_header(data: bytes) -> EvmHeader:
     items = rlp.decode(data)
     if not isinstance(items, list) or len(items) not in _FORKS:
         raise FormatError("EVM header: not a list with the number of fields of a known fork")
-    item = dict(zip(_ORDER, items, strict=False))
-    return EvmHeader(
-        parent_hash=_bytes(item, "parent_hash"),
-        ommers_hash=_bytes(item, "ommers_hash"),
-        fee_recipient=_bytes(item, "fee_recipient"),
-        state_root=_bytes(item, "state_root"),
-        transactions_root=_bytes(item, "transactions_root"),
-        receipts_root=_bytes(item, "receipts_root"),
-        logs_bloom=_bytes(item, "logs_bloom"),
-        difficulty=_number(item, "difficulty"),
-        number=_number(item, "number"),
-        gas_limit=_number(item, "gas_limit"),
-        gas_used=_number(item, "gas_used"),
-        timestamp=_number(item, "timestamp"),
-        extra_data=_bytes(item, "extra_data"),
-        prev_randao=_bytes(item, "prev_randao"),
-        nonce=_bytes(item, "nonce"),
-        base_fee_per_gas=_number(item, "base_fee_per_gas") if len(items) > 15 else None,
-        withdrawals_root=_bytes(item, "withdrawals_root") if len(items) > 16 else None,
-        blob_gas_used=_number(item, "blob_gas_used") if len(items) > 17 else None,
-        excess_blob_gas=_number(item, "excess_blob_gas") if len(items) > 18 else None,
-        parent_beacon_block_root=_bytes(item, "parent_beacon_block_root") if len(items) > 19 else None,
-        requests_hash=_bytes(item, "requests_hash") if len(items) > 20 else None,
-    )
+    return _made(EvmHeader, [_value(name, item) for name, item in zip(_ORDER, items, strict=False)])
 
 
 def header_from_rpc(block: Mapping[str, object]) -> EvmHeader:
@@ -171,17 +148,17 @@ def header_from_rpc(block: Mapping[str, object]) -> EvmHeader:
         FormatError: a field is missing or malformed, or the fields do not hash to ``hash``: the answer is wrong, or the
             chain has an unknown fork.
     """
-    items: list[RlpItem] = []
+    values: list[bytes | int] = []
     for name in _ORDER:
         key = _DATA[name][0] if name in _DATA else _NUMBERS[name][0]
         value = block.get(key)
-        if value is None and len(items) in _FORKS:
+        if value is None and len(values) in _FORKS:
             break
         if name in _DATA:
-            items.append(parse_data(value, key, size=_DATA[name][1]))
+            values.append(parse_data(value, key, size=_DATA[name][1]))
         else:
-            items.append(rlp.encode_int(parse_quantity(value, key, bits=_NUMBERS[name][1])))
-    header = decode_header(rlp.encode(items))
+            values.append(parse_quantity(value, key, bits=_NUMBERS[name][1]))
+    header = _made(EvmHeader, values)
     if header.hash != parse_data(block.get("hash"), "hash", size=32):
         raise FormatError("EVM header: the fields in the node's answer do not hash to its hash")
     return header
@@ -196,12 +173,13 @@ def _check_size(name: str, value: bytes) -> None:
         raise FormatError(f"EVM header: {name} has {len(value)} bytes, expected {size}")
 
 
-def _bytes(item: Mapping[str, RlpItem], name: str) -> bytes:
-    value = item[name]
-    if not isinstance(value, bytes):
+def _value(name: str, item: RlpItem) -> bytes | int:
+    if name in _NUMBERS:
+        return rlp.decode_int(item, max_bytes=_NUMBERS[name][1] // 8)
+    if not isinstance(item, bytes):
         raise FormatError(f"EVM header: {name} is a list")
-    return value
+    return item
 
 
-def _number(item: Mapping[str, RlpItem], name: str) -> int:
-    return rlp.decode_int(item[name], max_bytes=_NUMBERS[name][1] // 8)
+def _made(make: Callable[..., EvmHeader], values: Sequence[bytes | int]) -> EvmHeader:
+    return make(*values)

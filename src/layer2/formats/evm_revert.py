@@ -6,7 +6,8 @@ reasons as ``Error(string)`` and defines no custom errors.
 
 from __future__ import annotations
 
-from layer2.formats.evm_abi import selector
+from layer2.errors.base import FormatError
+from layer2.formats.evm_abi import address_of_word, selector, split_words, uint256_of_word
 
 __all__ = ["decode_revert"]
 
@@ -82,14 +83,14 @@ def _text(rest: bytes) -> str | None:
 
 
 def _token_error(name: str, arguments: tuple[tuple[str, str], ...], rest: bytes) -> str:
-    words = [rest[start : start + 32] for start in range(0, len(rest), 32)]
-    is_address = [kind == "address" for kind, _ in arguments]
-    if len(rest) != 32 * len(arguments) or any(
-        any(word[:12]) for word, address in zip(words, is_address, strict=True) if address
-    ):
+    try:
+        words = split_words(rest, len(arguments))
+        shown = [
+            f"{argument} 0x{address_of_word(word).hex()}"
+            if kind == "address"
+            else f"{argument} {uint256_of_word(word)}"
+            for word, (kind, argument) in zip(words, arguments, strict=True)
+        ]
+    except FormatError:
         return f"malformed {name} of {len(rest)} bytes"
-    shown = [
-        f"{argument} 0x{word[12:].hex()}" if address else f"{argument} {int.from_bytes(word, 'big')}"
-        for word, address, (_, argument) in zip(words, is_address, arguments, strict=True)
-    ]
     return f"{name}({', '.join(shown)})"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from coincurve import PublicKey
+from coincurve.utils import GROUP_ORDER_INT
 
 from layer2.errors.base import FormatError
 from layer2.formats import rlp
@@ -23,7 +24,6 @@ AccessList: TypeAlias = tuple[tuple[bytes, tuple[bytes, ...]], ...]
 
 _TYPE = 0x02
 _ENVELOPE = bytes((_TYPE,))
-_CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _UINT64 = (1 << 64) - 1
 _UINT256 = (1 << 256) - 1
 
@@ -195,7 +195,7 @@ def _recover(digest: bytes, signature: bytes) -> bytes:
     )
     if parity > 1:
         raise FormatError("EVM transaction: a recovery id other than 0 and 1")
-    if not 0 < r < _CURVE_ORDER or not 0 < s <= _CURVE_ORDER // 2:
+    if not 0 < r < GROUP_ORDER_INT or not 0 < s <= GROUP_ORDER_INT // 2:
         raise FormatError("EVM transaction: a signature out of range (EIP-2 requires the lower s)")
     try:
         public_key = PublicKey.from_signature_and_message(signature, digest, hasher=None)

@@ -8,11 +8,10 @@ Sources: LUD-01, LUD-06, LUD-16, LUD-18.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import Final, NoReturn
+from typing import Final
 
 from layer2.errors.base import FormatError
 from layer2.formats import bech32, canonical_json
@@ -48,7 +47,6 @@ _URL: Final = re.compile(
 )
 """Narrower than RFC 3986 in the host, so that all readers of URLs find the same host."""
 _PORTS: Final = {"http": 80, "https": 443}
-_MAX_DIGITS: Final = 20
 _MAX_MSAT: Final = 2**63
 
 
@@ -244,7 +242,7 @@ def _checked_url(url: str, what: str) -> str:
 
 
 def _object(data: bytes) -> dict[str, object] | ServiceError:
-    answer = _json(data)
+    answer = canonical_json.parse(data)
     if not isinstance(answer, dict):
         raise FormatError("it is not a JSON object")
     status = answer.get("status")
@@ -252,36 +250,6 @@ def _object(data: bytes) -> dict[str, object] | ServiceError:
         reason = answer.get("reason")
         return ServiceError(printable(reason) if isinstance(reason, str) else "no reason given")
     return answer
-
-
-def _json(data: bytes) -> object:
-    """JSON, fractions included; what readers interpret differently is refused."""
-    canonical_json.check_nesting(data)
-    try:
-        text = data.decode("utf-8")
-        return json.loads(text, object_pairs_hook=_members, parse_int=_integer, parse_constant=_no_number)
-    except UnicodeDecodeError:
-        raise FormatError("it is not UTF-8") from None
-    except json.JSONDecodeError:
-        raise FormatError("it is not JSON") from None
-
-
-def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise FormatError("its JSON repeats a key in one object")
-    return members
-
-
-def _integer(digits: str) -> int:
-    # Checked before int(), which takes quadratic time and raises another error for very long texts.
-    if len(digits) > _MAX_DIGITS:
-        raise FormatError(f"its JSON has a number of more than {_MAX_DIGITS} digits")
-    return int(digits)
-
-
-def _no_number(text: str) -> NoReturn:
-    raise FormatError(f"its JSON has {text}, which JSON does not allow")
 
 
 def _text(answer: dict[str, object], name: str) -> str:
@@ -310,7 +278,7 @@ def _check_payer_data(wanted: object) -> None:
 
 
 def _identifiers(metadata: str) -> tuple[str, ...]:
-    entries = _json(metadata.encode("utf-8"))
+    entries = canonical_json.parse(metadata.encode("utf-8"))
     if not isinstance(entries, list) or not all(
         isinstance(entry, list) and entry and isinstance(entry[0], str) for entry in entries
     ):

@@ -10,6 +10,7 @@ base-32 encoding".
 
 from __future__ import annotations
 
+from base64 import b32decode, b32encode
 from hashlib import sha256
 from typing import Final
 
@@ -21,9 +22,9 @@ __all__ = ["encode_signature", "message_bytes", "message_digest", "signer_of", "
 
 _PREFIX: Final = b"Lightning Signed Message:"
 _ALPHABET: Final = "ybndrfg8ejkmcpqxot1uwisza345h769"
-_VALUES: Final = {character: value for value, character in enumerate(_ALPHABET)}
+_BASE32: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+"""RFC 4648. zbase32 differs from it in the alphabet."""
 _KEY_LENGTH: Final = 33
-_LENGTH: Final = 65
 _TEXT_LENGTH: Final = 104
 """65 bytes are 520 bits: exactly 104 groups of five."""
 _FIRST_HEADER: Final = 31
@@ -101,20 +102,15 @@ def encode_signature(recoverable: bytes) -> str:
         recoverable: r, s and the recovery id, 65 bytes.
     """
     data = bytes([_FIRST_HEADER + recoverable[64]]) + recoverable[:64]
-    number = int.from_bytes(data, "big")
-    return "".join(_ALPHABET[number >> shift & 31] for shift in range(515, -1, -5))
+    return b32encode(data).decode("ascii").translate(str.maketrans(_BASE32, _ALPHABET))
 
 
 def _decode(signature: str) -> bytes:
     if len(signature) != _TEXT_LENGTH:
         raise FormatError(f"a signature is {_TEXT_LENGTH} characters of zbase32, this has {len(signature)}")
-    number = 0
-    for character in signature:
-        value = _VALUES.get(character)
-        if value is None:
-            raise FormatError("a signature has a character that is not in zbase32")
-        number = number << 5 | value
-    return number.to_bytes(_LENGTH, "big")
+    if not set(signature) <= set(_ALPHABET):
+        raise FormatError("a signature has a character that is not in zbase32")
+    return b32decode(signature.translate(str.maketrans(_ALPHABET, _BASE32)))
 
 
 def _read_key(node_key: bytes | str) -> bytes:

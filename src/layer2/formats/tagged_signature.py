@@ -8,14 +8,22 @@ from __future__ import annotations
 from hashlib import sha256
 
 from coincurve import PrivateKey, PublicKey, PublicKeyXOnly
+from coincurve.ecdsa import cdata_to_der, deserialize_compact
+from coincurve.utils import GROUP_ORDER_INT
 
 from layer2.errors.base import FormatError
 from layer2.formats import canonical_json
 from layer2.formats.canonical_json import JsonValue
 
-__all__ = ["json_digest", "sign", "tagged_hash", "verify", "verify_ecdsa"]
+__all__ = ["is_public_key", "json_digest", "sign", "tagged_hash", "verify", "verify_ecdsa"]
 
-_HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
+
+def is_public_key(data: bytes) -> bool:
+    """Whether the bytes are a compressed public key of secp256k1, 33 bytes."""
+    try:
+        return PublicKey(data).format() == data
+    except ValueError:
+        return False
 
 
 def tagged_hash(tag: str, data: bytes) -> bytes:
@@ -104,19 +112,9 @@ def verify_ecdsa(public_key: bytes, digest: bytes, signature: bytes) -> bool:
     """
     if len(digest) != 32:
         raise FormatError("a digest must be 32 bytes")
-    if len(public_key) != 33 or len(signature) != 64 or int.from_bytes(signature[32:], "big") > _HALF_ORDER:
+    if len(public_key) != 33 or len(signature) != 64 or int.from_bytes(signature[32:], "big") > GROUP_ORDER_INT // 2:
         return False
     try:
-        return PublicKey(public_key).verify(_der(signature), digest, hasher=None)
+        return PublicKey(public_key).verify(cdata_to_der(deserialize_compact(signature)), digest, hasher=None)
     except ValueError:
         return False
-
-
-def _der(signature: bytes) -> bytes:
-    """r and s in DER, as libsecp256k1's wrapper requires."""
-    parts = b""
-    for number in (signature[:32], signature[32:]):
-        value = number.lstrip(b"\x00") or b"\x00"
-        value = b"\x00" + value if value[0] & 0x80 else value
-        parts += b"\x02" + bytes((len(value),)) + value
-    return b"\x30" + bytes((len(parts),)) + parts

@@ -7,14 +7,13 @@ the money back early. No client uses this kind yet. Source: BIP 65, BIP 113 and 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Final, Self
+from typing import Annotated, ClassVar, Final, Self
 
 from layer2.errors.base import FundsRulesError, InvalidRequest, ProofRefused
-from layer2.formats.canonical_json import JsonValue
-from layer2.formats.json_object import JsonObject
+from layer2.formats.json_record import Amount, Bytes32, Bytes33, Text8, integer
+from layer2.formats.tagged_signature import is_public_key
 from layer2.legs.block_times import Span
 from layer2.legs.evidence import LegEvidence
-from layer2.legs.fields import is_public_key, read_finality
 from layer2.legs.leg import Leg, LegOffer, LegPlan
 from layer2.legs.shown import EvidencePolicy, LegShown, OpenMatter, Owed
 from layer2.legs.timelock_settings import TimelockSettings
@@ -41,10 +40,10 @@ class BitcoinOffer(LegOffer):
     counts_blocks: ClassVar[bool] = True
     pays_strangers: ClassVar[bool] = False
 
-    prefix: str
+    prefix: Text8
     """BIP 173: ``bc``, ``tb`` or ``bcrt``."""
-    key: bytes
-    """33 bytes: the party's public key for this swap."""
+    key: Bytes33
+    """The party's public key for this swap."""
     fee_floor: int
     """Minimum fee rate of the funding, in satoshi per 1,000 virtual bytes."""
     finality: Finality
@@ -114,25 +113,6 @@ class BitcoinOffer(LegOffer):
         """Seconds until the output normally has the depth of the terms."""
         return rules.deep_time
 
-    def write(self) -> dict[str, JsonValue]:
-        """The offer as a JSON object, without ``kind``."""
-        return {
-            "prefix": self.prefix,
-            "key": self.key.hex(),
-            "fee_floor": self.fee_floor,
-            "finality": self.finality.value,
-        }
-
-    @classmethod
-    def read(cls, fields: JsonObject) -> Self:
-        """The reverse of ``write``; raises ``FormatError``."""
-        return cls(
-            prefix=fields.text("prefix", max_length=8),
-            key=fields.hex("key", length=33),
-            fee_floor=fields.integer("fee_floor"),
-            finality=read_finality(fields),
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class BitcoinLeg(Leg):
@@ -147,21 +127,21 @@ class BitcoinLeg(Leg):
     anyone_collects: ClassVar[bool] = False
     holds: ClassVar[str] = "locked"
 
-    prefix: str
+    prefix: Text8
     """BIP 173: ``bc``, ``tb`` or ``bcrt``."""
-    amount: int
+    amount: Amount
     """Satoshi."""
-    payer: bytes
-    """33 bytes: the key of the refund."""
-    payee: bytes
-    """33 bytes: the key of the claim, and of an early release."""
-    payment_hash: bytes
-    """32 bytes; the script commits to it."""
-    locktime: int
+    payer: Bytes33
+    """The key of the refund."""
+    payee: Bytes33
+    """The key of the claim, and of an early release."""
+    payment_hash: Bytes32
+    """The script commits to it."""
+    locktime: Annotated[int, integer(2**32 - 1)]
     """BIP 65: a height below 500,000,000, otherwise a unix time of the median time past."""
-    issued_height: int
+    issued_height: Annotated[int, integer(LOCKTIME_THRESHOLD - 1)]
     """The newest block when the terms were issued; 0 if the deadline is a time."""
-    depth: int
+    depth: Annotated[int, integer(1000)]
     """Confirmations that the payee waits for before it acts on the output."""
     fee_floor: int
     """Minimum fee rate of the funding, in satoshi per 1,000 virtual bytes."""
@@ -264,37 +244,6 @@ class BitcoinLeg(Leg):
             ProofRefused: ``evidence``.
         """
         raise ProofRefused("evidence", f"evidence of the type {evidence.type} does not fit a Bitcoin leg")
-
-    def write(self) -> dict[str, JsonValue]:
-        """The leg as a JSON object, without ``kind``."""
-        return {
-            "prefix": self.prefix,
-            "amount": str(self.amount),
-            "payer": self.payer.hex(),
-            "payee": self.payee.hex(),
-            "payment_hash": self.payment_hash.hex(),
-            "locktime": self.locktime,
-            "issued_height": self.issued_height,
-            "depth": self.depth,
-            "fee_floor": self.fee_floor,
-            "finality": self.finality.value,
-        }
-
-    @classmethod
-    def read(cls, fields: JsonObject) -> Self:
-        """The reverse of ``write``; raises ``FormatError``."""
-        return cls(
-            prefix=fields.text("prefix", max_length=8),
-            amount=fields.amount("amount"),
-            payer=fields.hex("payer", length=33),
-            payee=fields.hex("payee", length=33),
-            payment_hash=fields.hex("payment_hash", length=32),
-            locktime=fields.integer("locktime", maximum=2**32 - 1),
-            issued_height=fields.integer("issued_height", maximum=LOCKTIME_THRESHOLD - 1),
-            depth=fields.integer("depth", maximum=1000),
-            fee_floor=fields.integer("fee_floor"),
-            finality=read_finality(fields),
-        )
 
 
 def htlc_script(payment_hash: bytes, *, payer: bytes, payee: bytes, locktime: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -54,46 +55,26 @@ class Span:
 
 @lru_cache(maxsize=8192)
 def _earliest(times: BlockTimes, blocks: int) -> int:
-    if blocks <= 0:
-        return 0
+    def is_longer(seconds: int) -> bool:
+        return _at_least(blocks, seconds / times.fast_seconds) > times.tail_probability
+
     # The answer is at most the mean of the count.
-    low, high = 0, blocks * times.fast_seconds
-    while low < high:
-        middle = (low + high + 1) // 2
-        if _at_least(blocks, middle / times.fast_seconds) <= times.tail_probability:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+    return bisect(range(1, blocks * times.fast_seconds + 1), False, key=is_longer) if blocks > 0 else 0
 
 
 @lru_cache(maxsize=8192)
 def _latest(times: BlockTimes, blocks: int) -> int:
-    if blocks <= 0:
-        return 0
-    low = blocks * times.slow_seconds
-    high = 2 * low + 40 * times.slow_seconds
-    while low < high:
-        middle = (low + high) // 2
-        if _fewer_than(blocks, middle / times.slow_seconds) <= times.tail_probability:
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    def is_enough(seconds: int) -> bool:
+        return _fewer_than(blocks, seconds / times.slow_seconds) <= times.tail_probability
+
+    mean = blocks * times.slow_seconds
+    return mean + bisect(range(mean, 2 * mean + 40 * times.slow_seconds), False, key=is_enough) if blocks > 0 else 0
 
 
 @lru_cache(maxsize=8192)
 def _fewest_lasting(times: BlockTimes, seconds: int) -> int:
-    if seconds <= 0:
-        return 0
-    low, high = 0, 2 * seconds // times.fast_seconds + 100
-    while low < high:
-        middle = (low + high) // 2
-        if _earliest(times, middle) >= seconds:
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    most = 2 * seconds // times.fast_seconds + 100
+    return bisect(range(most), False, key=lambda blocks: _earliest(times, blocks) >= seconds) if seconds > 0 else 0
 
 
 def _at_least(blocks: int, mean: float) -> float:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Final, Self, TypeAlias
+from typing import Annotated, ClassVar, Final, TypeAlias
 
 from layer2.errors.base import FormatError
 from layer2.formats.canonical_json import JsonValue
 from layer2.formats.json_object import JsonObject
-from layer2.legs.fields import read_protocol
+from layer2.formats.json_record import Form, hexadecimal, integer, read_record, write_record
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Preimage
 
@@ -21,6 +21,14 @@ __all__ = [
     "write_evidence",
 ]
 
+_Index: TypeAlias = Annotated[int, integer(2**32)]
+_NODES: Final = Form(
+    lambda given, name: given.hex_list(name, max_items=64), lambda nodes: [node.hex() for node in nodes]
+)
+_PREIMAGE: Final = Form(
+    lambda given, name: Preimage(given.hex(name, length=32)), lambda preimage: preimage.secret.hex()
+)
+
 
 @dataclass(frozen=True, slots=True)
 class EvmReceiptEvidence:
@@ -29,38 +37,13 @@ class EvmReceiptEvidence:
     type: ClassVar[str] = "evm_receipt"
 
     protocol: Layer2ProtocolType
-    header: bytes
+    header: Annotated[bytes, hexadecimal(max_length=2_000)]
     """RLP of the block's header."""
-    transaction_index: int
-    receipt_proof: tuple[bytes, ...]
+    transaction_index: _Index
+    receipt_proof: Annotated[tuple[bytes, ...], _NODES]
     """Nodes of the receipts trie from the root to the receipt (Merkle-Patricia)."""
-    log_index: int
+    log_index: _Index
     """Index of the log within the receipt, from 0."""
-
-    def write(self) -> dict[str, JsonValue]:
-        """The evidence as a JSON object, without ``type``."""
-        return {
-            "protocol": self.protocol.value,
-            "header": self.header.hex(),
-            "transaction_index": self.transaction_index,
-            "receipt_proof": [node.hex() for node in self.receipt_proof],
-            "log_index": self.log_index,
-        }
-
-    @classmethod
-    def read(cls, fields: JsonObject) -> Self:
-        """The reverse of ``write``.
-
-        Raises:
-            FormatError: a field is missing or has the wrong type.
-        """
-        return cls(
-            protocol=read_protocol(fields, "protocol"),
-            header=fields.hex("header", max_length=2_000),
-            transaction_index=fields.integer("transaction_index", maximum=2**32),
-            receipt_proof=fields.hex_list("receipt_proof", max_items=64),
-            log_index=fields.integer("log_index", maximum=2**32),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +57,7 @@ class LightningPaymentEvidence:
     type: ClassVar[str] = "lightning_payment"
     protocol: ClassVar[Layer2ProtocolType] = Layer2ProtocolType.LIGHTNING
 
-    preimage: Preimage = field(repr=False)
-
-    def write(self) -> dict[str, JsonValue]:
-        """The evidence as a JSON object, without ``type``."""
-        return {"preimage": self.preimage.secret.hex()}
-
-    @classmethod
-    def read(cls, fields: JsonObject) -> Self:
-        """The reverse of ``write``.
-
-        Raises:
-            FormatError: a field is missing or has the wrong type.
-        """
-        return cls(Preimage(fields.hex("preimage", length=32)))
+    preimage: Annotated[Preimage, _PREIMAGE] = field(repr=False)
 
 
 LegEvidence: TypeAlias = EvmReceiptEvidence | LightningPaymentEvidence
@@ -99,7 +69,7 @@ EVIDENCE_TYPES: Final[dict[str, type[EvmReceiptEvidence] | type[LightningPayment
 
 def write_evidence(evidence: LegEvidence) -> dict[str, JsonValue]:
     """The evidence as a JSON object, tagged with its type."""
-    return {"type": evidence.type, **evidence.write()}
+    return {"type": evidence.type, **write_record(evidence)}
 
 
 def read_evidence(value: object, what: str) -> LegEvidence:
@@ -113,6 +83,6 @@ def read_evidence(value: object, what: str) -> LegEvidence:
     kind = EVIDENCE_TYPES.get(name)
     if kind is None:
         raise FormatError(f"{what}: the evidence type {name!r} is unknown")
-    evidence = kind.read(fields)
+    evidence: LegEvidence = read_record(kind, fields)
     fields.end()
     return evidence

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Final, Self
+from typing import Annotated, ClassVar, Final, Self, TypeAlias
 
 from layer2.contracts.htlc import HTLC_ADDRESS, HtlcLock
 from layer2.errors.base import FormatError, FundsRulesError, InvalidAmount, InvalidRequest, ProofRefused
-from layer2.formats.canonical_json import JsonValue
 from layer2.formats.evm_address import parse_address
-from layer2.formats.json_object import JsonObject
+from layer2.formats.json_record import Amount, Bytes20, enumeration, integer
 from layer2.legs import evm_evidence
 from layer2.legs.block_times import Span
 from layer2.legs.evidence import EvmReceiptEvidence, LegEvidence
-from layer2.legs.fields import read_finality, read_protocol
 from layer2.legs.leg import Leg, LegOffer, LegPlan
 from layer2.legs.shown import EvidencePolicy, LegShown, OpenMatter, OpenPoint, Owed
 from layer2.legs.timelock_settings import TimelockSettings, finality_seconds
@@ -25,7 +23,8 @@ from layer2.model.transactions import Finality
 __all__ = ["NO_ADDRESS", "EvmLeg", "EvmOffer"]
 
 NO_ADDRESS: Final = bytes(20)
-_MAX_DECIMALS: Final = 36
+_Layer: TypeAlias = Annotated[Layer2ProtocolType, enumeration(Layer2ProtocolType).named("layer")]
+_Decimals: TypeAlias = Annotated[int, integer(36)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +35,14 @@ class EvmOffer(LegOffer):
     counts_blocks: ClassVar[bool] = False
     pays_strangers: ClassVar[bool] = False
 
-    protocol: Layer2ProtocolType
+    protocol: _Layer
     chain_id: int
-    contract: bytes
-    """20 bytes: the HTLC contract."""
-    token: bytes
-    """20 bytes."""
-    token_decimals: int
-    account: bytes
-    """20 bytes: payee of a source lock, payer of a destination lock."""
+    contract: Bytes20
+    """The HTLC contract."""
+    token: Bytes20
+    token_decimals: _Decimals
+    account: Bytes20
+    """Payee of a source lock, payer of a destination lock."""
     finality: Finality
 
     @property
@@ -105,31 +103,6 @@ class EvmOffer(LegOffer):
         margins = rules.margins(self.protocol)
         return margins.landing_time + finality_seconds(self.finality, margins)
 
-    def write(self) -> dict[str, JsonValue]:
-        """The offer as a JSON object, without ``kind``."""
-        return {
-            "layer": self.protocol.value,
-            "chain_id": self.chain_id,
-            "contract": self.contract.hex(),
-            "token": self.token.hex(),
-            "token_decimals": self.token_decimals,
-            "account": self.account.hex(),
-            "finality": self.finality.value,
-        }
-
-    @classmethod
-    def read(cls, fields: JsonObject) -> Self:
-        """The reverse of ``write``; raises ``FormatError``."""
-        return cls(
-            protocol=read_protocol(fields, "layer"),
-            chain_id=fields.integer("chain_id"),
-            contract=fields.hex("contract", length=20),
-            token=fields.hex("token", length=20),
-            token_decimals=fields.integer("token_decimals", maximum=_MAX_DECIMALS),
-            account=fields.hex("account", length=20),
-            finality=read_finality(fields),
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class EvmLeg(Leg):
@@ -143,20 +116,19 @@ class EvmLeg(Leg):
     anyone_collects: ClassVar[bool] = True
     holds: ClassVar[str] = "locked"
 
-    protocol: Layer2ProtocolType
+    protocol: _Layer
     chain_id: int
-    contract: bytes
-    """20 bytes."""
-    token: bytes
-    """20 bytes; all zero for the native coin."""
-    token_decimals: int
+    contract: Bytes20
+    token: Bytes20
+    """All zero for the native coin."""
+    token_decimals: _Decimals
     """The decimals of ``amount``, so that a verifier can compare it with satoshi."""
-    amount: int
+    amount: Amount
     """In the token's smallest unit."""
-    payer: bytes
-    """20 bytes: the account that locks, and receives a refund."""
-    payee: bytes
-    """20 bytes: the account that a claim pays, and the only one that may refund before the deadline."""
+    payer: Bytes20
+    """The account that locks, and receives a refund."""
+    payee: Bytes20
+    """The account that a claim pays, and the only one that may refund before the deadline."""
     deadline: int
     """Unix seconds on the chain's clock, from which anyone may refund."""
     finality: Finality
@@ -295,37 +267,6 @@ class EvmLeg(Leg):
             return evm_evidence.shown_of(evidence, self.lock(owed.payment_hash, owed.terms_hash))
         except FormatError as error:
             raise ProofRefused("lock", error.message) from error
-
-    def write(self) -> dict[str, JsonValue]:
-        """The leg as a JSON object, without ``kind``."""
-        return {
-            "layer": self.protocol.value,
-            "chain_id": self.chain_id,
-            "contract": self.contract.hex(),
-            "token": self.token.hex(),
-            "token_decimals": self.token_decimals,
-            "amount": str(self.amount),
-            "payer": self.payer.hex(),
-            "payee": self.payee.hex(),
-            "deadline": self.deadline,
-            "finality": self.finality.value,
-        }
-
-    @classmethod
-    def read(cls, fields: JsonObject) -> Self:
-        """The reverse of ``write``; raises ``FormatError``."""
-        return cls(
-            protocol=read_protocol(fields, "layer"),
-            chain_id=fields.integer("chain_id"),
-            contract=fields.hex("contract", length=20),
-            token=fields.hex("token", length=20),
-            token_decimals=fields.integer("token_decimals", maximum=_MAX_DECIMALS),
-            amount=fields.amount("amount"),
-            payer=fields.hex("payer", length=20),
-            payee=fields.hex("payee", length=20),
-            deadline=fields.integer("deadline"),
-            finality=read_finality(fields),
-        )
 
 
 def _collect_margin(layer: Layer2ProtocolType, rules: TimelockSettings) -> int:

@@ -12,7 +12,7 @@ from layer2.formats.evm_receipt import decode_receipt
 from layer2.legs.evidence import EvmReceiptEvidence
 from layer2.legs.shown import BlockRef, LegOutcome, LegShown, Shown
 
-__all__ = ["IncludedEvent", "check_lock_event", "read_event", "shown_of"]
+__all__ = ["IncludedEvent", "read_event", "shown_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,6 @@ class IncludedEvent:
 
     event: ClaimedEvent | RefundedEvent
     header: EvmHeader
-    contract_is_genuine: bool
-    """The contract's address commits to its code; otherwise the verifier's policy must list the contract."""
 
 
 def shown_of(evidence: EvmReceiptEvidence, lock: HtlcLock) -> LegShown:
@@ -32,13 +30,17 @@ def shown_of(evidence: EvmReceiptEvidence, lock: HtlcLock) -> LegShown:
         ProofRefused: it shows something else, or nothing.
         FormatError: a field of the lock does not fit its place in the contract's call.
     """
-    included = check_lock_event(evidence, lock)
-    claimed = isinstance(included.event, ClaimedEvent)
-    genuine = {Shown.GENUINE_CONTRACT} if included.contract_is_genuine else set()
-    header = included.header
+    included = read_event(evidence, lock.contract)
+    event, header = included.event, included.header
+    if event.lock_id != lock.lock_id:
+        raise ProofRefused("lock_id", "the event ends another lock than the one that the terms describe")
+    if event.payment_hash != lock.payment_hash:
+        raise ProofRefused("payment_hash", "the event is under another payment hash than the terms")
+    # The genuine contract's address commits to its code; the verifier's policy lists others.
+    shown = {Shown.INCLUDED, Shown.GENUINE_CONTRACT} if lock.contract == HTLC_ADDRESS else {Shown.INCLUDED}
     return LegShown(
-        outcome=LegOutcome.COLLECTED if claimed else LegOutcome.RETURNED,
-        shown=frozenset({Shown.INCLUDED} | genuine),
+        outcome=LegOutcome.COLLECTED if isinstance(event, ClaimedEvent) else LegOutcome.RETURNED,
+        shown=frozenset(shown),
         header=BlockRef(header.number, header.hash, header.timestamp),
         contract=lock.contract,
     )
@@ -75,19 +77,4 @@ def read_event(evidence: EvmReceiptEvidence, contract: bytes) -> IncludedEvent:
         raise ProofRefused("event", error.message) from error
     if not isinstance(event, ClaimedEvent | RefundedEvent):
         raise ProofRefused("event", "the log is neither a claim nor a refund by the contract of the terms")
-    return IncludedEvent(event, header, contract == HTLC_ADDRESS)
-
-
-def check_lock_event(evidence: EvmReceiptEvidence, lock: HtlcLock) -> IncludedEvent:
-    """Check that the evidence shows the end of exactly this lock.
-
-    Raises:
-        ProofRefused: it shows something else, or nothing.
-        FormatError: a field of the lock does not fit its place in the contract's call.
-    """
-    included = read_event(evidence, lock.contract)
-    if included.event.lock_id != lock.lock_id:
-        raise ProofRefused("lock_id", "the event ends another lock than the one that the terms describe")
-    if included.event.payment_hash != lock.payment_hash:
-        raise ProofRefused("payment_hash", "the event is under another payment hash than the terms")
-    return included
+    return IncludedEvent(event, header)

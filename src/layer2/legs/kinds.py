@@ -7,6 +7,7 @@ from typing import Final
 from layer2.errors.base import FormatError
 from layer2.formats.canonical_json import JsonValue
 from layer2.formats.json_object import JsonObject
+from layer2.formats.json_record import read_record, write_record
 from layer2.legs.bitcoin import BitcoinLeg, BitcoinOffer
 from layer2.legs.evm import EvmLeg, EvmOffer
 from layer2.legs.leg import Leg, LegOffer
@@ -22,7 +23,7 @@ KINDS: Final[dict[str, tuple[type[LegOffer], type[Leg]]]] = {
 
 def write_offer(offer: LegOffer) -> dict[str, JsonValue]:
     """One side of a quote as a JSON object."""
-    return {"kind": offer.kind, **offer.write()}
+    return {"kind": offer.kind, **write_record(offer)}
 
 
 def read_offer(fields: JsonObject) -> LegOffer:
@@ -31,19 +32,19 @@ def read_offer(fields: JsonObject) -> LegOffer:
     Raises:
         FormatError: the kind is unknown, or a field is missing, unknown or of the wrong type.
     """
-    offer = _kind(fields)[0].read(fields)
+    offer = read_record(_kind(fields)[0], fields)
     fields.end()
     return offer
 
 
 def write_leg(leg: Leg) -> dict[str, JsonValue]:
     """One leg of the terms as a JSON object."""
-    return {"kind": leg.kind, **leg.write()}
+    return {"kind": leg.kind, **write_record(leg)}
 
 
 def read_leg(fields: JsonObject) -> Leg:
     """The reverse of ``write_leg``. Raises: as ``read_offer``."""
-    leg = _kind(fields)[1].read(fields)
+    leg = read_record(_kind(fields)[1], fields)
     fields.end()
     return leg
 

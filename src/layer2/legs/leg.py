@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from layer2.errors.base import InvalidRequest
-from layer2.formats.canonical_json import JsonValue
-from layer2.formats.json_object import JsonObject
 from layer2.legs.block_times import Span
 from layer2.legs.evidence import LegEvidence
 from layer2.legs.shown import EvidencePolicy, LegShown, OpenMatter, Owed
@@ -48,7 +46,10 @@ class LegPlan:
 
 
 class LegOffer(ABC):
-    """One side of a quote: the network, the unit and the account with which a party offers a leg."""
+    """One side of a quote: the network, the unit and the account with which a party offers a leg.
+
+    Every offer is a dataclass, and a record of ``formats.json_record``.
+    """
 
     kind: ClassVar[str]
     counts_blocks: ClassVar[bool]
@@ -60,10 +61,6 @@ class LegOffer(ABC):
     finality: Finality
     """What the payee waits for before it acts on a funding."""
     __slots__ = ()
-
-    def counts_blocks_with(self, other: LegOffer) -> bool:
-        """Whether both legs count Bitcoin's blocks, so that their deadlines are compared in blocks."""
-        return self.counts_blocks and other.counts_blocks
 
     @property
     @abstractmethod
@@ -128,22 +125,12 @@ class LegOffer(ABC):
     def settling(self, rules: TimelockSettings) -> int:
         """Seconds from the start of a funding until it normally has the finality of this offer."""
 
-    @abstractmethod
-    def write(self) -> dict[str, JsonValue]:
-        """The offer as a JSON object, without ``kind``."""
-
-    @classmethod
-    @abstractmethod
-    def read(cls, fields: JsonObject) -> Self:
-        """The reverse of ``write``.
-
-        Raises:
-            FormatError: a field is missing or has the wrong type.
-        """
-
 
 class Leg(ABC):
-    """One side of a swap, with everything that both parties have agreed on about it."""
+    """One side of a swap, with everything that both parties have agreed on about it.
+
+    Every leg is a dataclass, and a record of ``formats.json_record``.
+    """
 
     kind: ClassVar[str]
     lapses: ClassVar[bool]
@@ -257,19 +244,6 @@ class Leg(ABC):
         """The evidence that consists of the preimage alone, for a party whose node has no view of the leg; None if the
         kind has none."""
         return None
-
-    @abstractmethod
-    def write(self) -> dict[str, JsonValue]:
-        """The leg as a JSON object, without ``kind``."""
-
-    @classmethod
-    @abstractmethod
-    def read(cls, fields: JsonObject) -> Self:
-        """The reverse of ``write``.
-
-        Raises:
-            FormatError: a field is missing or has the wrong type.
-        """
 
 
 @dataclass(frozen=True, slots=True)

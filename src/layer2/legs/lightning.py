@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Final, Self
+from typing import Annotated, ClassVar, Final, Self
 
 from layer2.errors.base import FormatError, FundsRulesError, InvalidRequest, ProofRefused
 from layer2.formats.bolt11 import Bolt11Invoice
-from layer2.formats.canonical_json import JsonValue
-from layer2.formats.json_object import JsonObject
+from layer2.formats.json_record import Amount, Bytes33, Text8, text
+from layer2.formats.tagged_signature import is_public_key
 from layer2.legs import lightning_evidence
 from layer2.legs.block_times import Span
 from layer2.legs.evidence import LegEvidence, LightningPaymentEvidence
-from layer2.legs.fields import is_public_key
 from layer2.legs.invoices import (
     CLOCK_TOLERANCE,
     MSAT_PER_SAT,
@@ -46,10 +45,10 @@ class LightningOffer(LegOffer):
     counts_blocks: ClassVar[bool] = True
     pays_strangers: ClassVar[bool] = True
 
-    prefix: str
+    prefix: Text8
     """BOLT 11: ``bc``, ``tb``, ``tbs`` or ``bcrt``."""
-    node_key: bytes
-    """33 bytes: the key that signs this party's invoices. It never signs an invoice that this party pays."""
+    node_key: Bytes33
+    """The key that signs this party's invoices. It never signs an invoice that this party pays."""
 
     @property
     def network_id(self) -> str:
@@ -162,15 +161,6 @@ class LightningOffer(LegOffer):
         """The time in which a payer looks for routes."""
         return rules.payment_timeout
 
-    def write(self) -> dict[str, JsonValue]:
-        """The offer as a JSON object, without ``kind``."""
-        return {"prefix": self.prefix, "node_key": self.node_key.hex()}
-
-    @classmethod
-    def read(cls, fields: JsonObject) -> Self:
-        """The reverse of ``write``; raises ``FormatError``."""
-        return cls(prefix=fields.text("prefix", max_length=8), node_key=fields.hex("node_key", length=33))
-
 
 @dataclass(frozen=True, slots=True)
 class LightningLeg(Leg):
@@ -186,18 +176,18 @@ class LightningLeg(Leg):
     anyone_collects: ClassVar[bool] = False
     holds: ClassVar[str] = "in flight"
 
-    prefix: str
+    prefix: Text8
     """BOLT 11: ``bc``, ``tb``, ``tbs`` or ``bcrt``."""
-    invoice: str
+    invoice: Annotated[str, text(8_000)]
     """The exact text that is paid, lower case."""
-    payee: bytes
-    """33 bytes: the key that signed the invoice."""
-    amount_msat: int
+    payee: Bytes33
+    """The key that signed the invoice."""
+    amount_msat: Amount
     cltv_limit: int
     """Maximum number of blocks for which the payer's payment may be locked (lnd's ``cltv_limit``)."""
     min_blocks_left: int
     """Source: minimum number of blocks left, over all HTLCs, when the provider relies on the payment; else 0."""
-    fee_limit_msat: int
+    fee_limit_msat: Amount
     """Maximum that the payer spends on routing."""
 
     @property
@@ -308,31 +298,6 @@ class LightningLeg(Leg):
     def evidence_of(self, preimage: Preimage) -> LegEvidence | None:
         """The preimage as evidence."""
         return LightningPaymentEvidence(preimage)
-
-    def write(self) -> dict[str, JsonValue]:
-        """The leg as a JSON object, without ``kind``."""
-        return {
-            "prefix": self.prefix,
-            "invoice": self.invoice,
-            "payee": self.payee.hex(),
-            "amount_msat": str(self.amount_msat),
-            "cltv_limit": self.cltv_limit,
-            "min_blocks_left": self.min_blocks_left,
-            "fee_limit_msat": str(self.fee_limit_msat),
-        }
-
-    @classmethod
-    def read(cls, fields: JsonObject) -> Self:
-        """The reverse of ``write``; raises ``FormatError``."""
-        return cls(
-            prefix=fields.text("prefix", max_length=8),
-            invoice=fields.text("invoice", max_length=8_000),
-            payee=fields.hex("payee", length=33),
-            amount_msat=fields.amount("amount_msat"),
-            cltv_limit=fields.integer("cltv_limit"),
-            min_blocks_left=fields.integer("min_blocks_left"),
-            fee_limit_msat=fields.amount("fee_limit_msat"),
-        )
 
 
 def routing_fee_limit(amount: int) -> int:

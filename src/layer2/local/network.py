@@ -135,12 +135,12 @@ class LocalNetworkControl:
         self._url = url
         self._session = session
 
-    async def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+    async def _call(self, operation: str, **arguments: object) -> dict[str, Any]:
         async with self._session.post(f"{self._url}/{operation}", json=arguments) as response:
-            answer: dict[str, Any] = await response.json()
+            answer = await response.json()
             if response.status != 200:
                 raise NodeRefused(f"the local network refused {operation}: {answer.get('error')}", operation=operation)
-            return answer
+            return dict(answer)
 
     async def mine(self, blocks: int = 1, *, chain: str = "BOB") -> int:
         """Make that many blocks now and return the chain's new height."""
@@ -198,7 +198,7 @@ class LocalNetworkControl:
         """
         await self._call("start_lightning", party=party, new_certificate=new_certificate)
 
-    async def fault(self, target: str, kind: str, **arguments: Any) -> None:
+    async def fault(self, target: str, kind: str, **arguments: object) -> None:
         """Set a fault switch (simnet only; devnet refuses). ``kind="none"`` clears all faults of the target.
 
         Args:

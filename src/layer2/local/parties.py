@@ -49,7 +49,7 @@ def party_values(network: LocalNetwork, party: Party) -> dict[str, Any]:
     }
 
 
-def _evm_values(chain: LocalChain, party: Party, native_price_sat: int) -> dict[str, Any]:
+def _evm_values(chain: LocalChain, party: Party, native_price_sat: int) -> dict[str, object]:
     return {
         "rpc_url": chain.rpc_url,
         "chain_id": chain.chain_id,
@@ -106,7 +106,7 @@ class LocalProvider:
         settings: fields of ``ProviderSettings`` that override those that the network implies.
     """
 
-    def __init__(self, network: LocalNetwork, directory: Path, **settings: Any) -> None:
+    def __init__(self, network: LocalNetwork, directory: Path, **settings: object) -> None:
         self._directory = directory
         self._values = party_values(network, network.provider) | {
             "identity_key_file": str(directory / "identity"),
@@ -126,6 +126,7 @@ class LocalProvider:
 
     @property
     def process_id(self) -> int:
+        """The provider's process, while it runs."""
         assert self._process is not None
         return self._process.pid
 
@@ -194,7 +195,7 @@ def taker_config(network: LocalNetwork, directory: Path, providers: tuple[Mappin
     )
 
 
-def _variables(values: Mapping[str, Any], prefix: str = "LAYER2_") -> dict[str, str]:
+def _variables(values: Mapping[str, object], prefix: str = "LAYER2_") -> dict[str, str]:
     variables: dict[str, str] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):

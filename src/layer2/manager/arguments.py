@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from layer2.errors import InvalidAmount, InvalidRequest
+from layer2.errors import InvalidAmount, InvalidRequest, ProtocolNotConfigured, ProtocolNotImplemented
+from layer2.model.layers import LAYERS, Layer2ProtocolType
 from layer2.model.transactions import SwapId
 from layer2.proofs.model import TransferProof
 from layer2.terms.transfers import Quote, TransferState
 
 __all__ = [
     "check_amount_types",
+    "check_implemented",
     "check_key",
     "check_proof_type",
     "check_quote_type",
     "check_recipient_type",
     "check_until",
+    "not_configured",
     "read_timeout",
     "read_transfer_id",
 ]
@@ -150,3 +153,32 @@ def check_proof_type(proof: TransferProof) -> None:
             code="proof",
             remedy="read it first: TransferProof.load(file), or TransferProof.from_bytes(data)",
         )
+
+
+def not_configured(protocol_type: Layer2ProtocolType) -> ProtocolNotConfigured:
+    """The error for a layer without a table in the configuration."""
+    table = f"[{protocol_type.value.lower()}]"
+    return ProtocolNotConfigured(
+        f"the configuration has no table {table}", protocol=protocol_type.value, remedy=f"add {table}"
+    )
+
+
+def check_implemented(network: str, *protocol_types: Layer2ProtocolType) -> None:
+    """Check that this version has clients for these layers.
+
+    Raises:
+        InvalidRequest: code ``protocol``: an argument is not a ``Layer2ProtocolType``.
+        ProtocolNotImplemented: this version has no client for a layer on the network.
+    """
+    for protocol_type in protocol_types:
+        if not isinstance(protocol_type, Layer2ProtocolType):
+            raise InvalidRequest(
+                f"{protocol_type!r} is not a layer",
+                code="protocol",
+                remedy="pass a Layer2ProtocolType, such as Layer2ProtocolType.BOB",
+            )
+        facts = LAYERS.get(protocol_type)
+        if facts is None or network not in facts.clients_on:
+            raise ProtocolNotImplemented(
+                f"this version has no client for {protocol_type.value} on {network}", protocol=protocol_type.value
+            )

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from layer2.aio.blocking import iterator_twin, twin
+from layer2.aio.time_limit import time_limit
 from layer2.errors import (
     AsyncTimeout,
-    Layer2Error,
     TransferAbandoned,
     TransferError,
     TransferLost,
@@ -17,6 +17,7 @@ from layer2.errors import (
 )
 from layer2.manager.arguments import (
     check_amount_types,
+    check_implemented,
     check_key,
     check_quote_type,
     check_recipient_type,
@@ -25,7 +26,6 @@ from layer2.manager.arguments import (
     read_transfer_id,
 )
 from layer2.manager.entering import EnteredParts
-from layer2.manager.protocols import check_implemented
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.money import AssetId
 from layer2.proofs.model import TransferProof
@@ -46,7 +46,7 @@ class TransferCalls(EnteredParts):
         Raises:
             QuoteRefused, NodeError: no provider answers.
         """
-        return await self._limited(self._taker().pairs(), timeout, "pairs_async")
+        return await self._limited(self._taker().quoter.pairs(), timeout, "pairs_async")
 
     async def quote_transfer_async(
         self,
@@ -77,7 +77,7 @@ class TransferCalls(EnteredParts):
         request = self._request(
             asset_id, amount, source_protocol, destination_protocol, recipient, max_fee, send_amount
         )
-        return await self._limited(self._taker().quote(request), timeout, "quote_transfer_async")
+        return await self._limited(self._taker().quoter.quote(request), timeout, "quote_transfer_async")
 
     async def start_transfer_async(
         self, quote: Quote, *, idempotency_key: str | None = None, timeout: float | None = None
@@ -109,12 +109,8 @@ class TransferCalls(EnteredParts):
         Raises:
             UnknownTransfer: the journal has no transfer with this id.
         """
-        swap_id, records = read_transfer_id(transfer_id), self._entered().records
-
-        async def get() -> Transfer:
-            return records.described(await records.load(swap_id))
-
-        return await self._limited(get(), timeout, "get_transfer_async")
+        found = self._entered().records.get(read_transfer_id(transfer_id))
+        return await self._limited(found, timeout, "get_transfer_async")
 
     async def get_transfer_by_key_async(self, idempotency_key: str, *, timeout: float | None = None) -> Transfer | None:
         """The transfer under an idempotency key, or None if the key was never used.
@@ -167,13 +163,11 @@ class TransferCalls(EnteredParts):
         check_until(until)
         swap_id, seconds = read_transfer_id(transfer_id), read_timeout(timeout, None)
         taker, records = self._taker(), self._entered().records
-        try:
-            async with asyncio.timeout(seconds):
-                transfer = await taker.wait(swap_id, until)
-        except TimeoutError as error:
-            if isinstance(error, Layer2Error):
-                raise
-            raise _still_open(records.described(await records.load(swap_id)), seconds) from None
+        transfer = None
+        async with time_limit(asyncio.timeout(seconds)):
+            transfer = await taker.wait(swap_id, until)
+        if transfer is None:
+            raise _still_open(await records.get(swap_id), seconds)
         proof = await records.proof(swap_id)
         match transfer.state:
             case TransferState.REFUNDED | TransferState.ABANDONED | TransferState.LOST:
@@ -251,7 +245,7 @@ class TransferCalls(EnteredParts):
         max_fee: int | None,
         send_amount: int | None,
     ) -> TransferRequest:
-        check_implemented(self._network, source, destination)
+        check_implemented(self.config.network, source, destination)
         check_amount_types(amount, send_amount, max_fee)
         check_recipient_type(recipient)
         return TransferRequest(asset, amount, source, destination, recipient, max_fee, send_amount)

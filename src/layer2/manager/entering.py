@@ -7,16 +7,16 @@ import logging
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from layer2.aio.blocking import Portal, twin
+from layer2.aio.time_limit import time_limit
 from layer2.config import Layer2Config
 from layer2.errors import (
     AsyncRuntimeError,
     AsyncTimeout,
     ConfigurationError,
     InvalidRequest,
-    Layer2Error,
     Outcome,
 )
 from layer2.manager.arguments import read_timeout
@@ -121,31 +121,23 @@ class EnteredParts:
             raise AsyncRuntimeError("this manager is closed")
         return self._wiring
 
-    @property
-    def _network(self) -> str:
-        return self.config.network
-
     def _taker(self) -> Taker:
         return self._entered().taker()
 
-    async def _limited(self, work: Coroutine[Any, Any, R], timeout: float | None, operation: str) -> R:
+    async def _limited(self, work: Coroutine[object, None, R], timeout: float | None, operation: str) -> R:
         try:
             seconds = self._seconds(timeout)
         except InvalidRequest:
             work.close()
             raise
-        try:
-            async with asyncio.timeout(seconds):
-                return await work
-        except TimeoutError as error:
-            if isinstance(error, Layer2Error):
-                raise
-            raise AsyncTimeout(
-                f"no result within {seconds:g} s; this call started nothing",
-                operation=operation,
-                outcome=Outcome.NOT_SENT,
-                remedy="call again, with a longer timeout if your nodes or providers are slow",
-            ) from None
+        late = AsyncTimeout(
+            f"no result within {seconds:g} s; this call started nothing",
+            operation=operation,
+            outcome=Outcome.NOT_SENT,
+            remedy="call again, with a longer timeout if your nodes or providers are slow",
+        )
+        async with time_limit(asyncio.timeout(seconds), lambda: late):
+            return await work
 
     def _seconds(self, timeout: float | None) -> float:
         seconds = read_timeout(timeout, self.config.default_timeout_ms / 1000)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 
 from layer2.aio.blocking import twin
 from layer2.errors import InitializationError, JournalBusy
@@ -13,8 +12,6 @@ from layer2.manager.calls import TransferCalls
 from layer2.manager.protocols import ProtocolAccess
 from layer2.manager.verification import configured_policy, confirmed_report, verify_proof
 from layer2.manager.wiring import failures_of
-from layer2.model.layers import Layer2ProtocolType
-from layer2.ports.client import Layer2ProtocolAsync
 from layer2.proofs.checking import ProofReport
 from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import ProofPolicy
@@ -127,9 +124,6 @@ class Layer2Manager(TransferCalls, ProtocolAccess):
         wiring = self._entered()
         checked = confirmed_report(proof, configured_policy(self.config, policy), wiring.clients)
         return await self._limited(checked, timeout, "check_transfer_proof_async")
-
-    def _client(self, protocol_type: Layer2ProtocolType) -> Layer2ProtocolAsync[Any, Any, Any, Any] | None:
-        return self._entered().clients.get(protocol_type)
 
     initialize_all_sync = twin(initialize_all_async)
     check_transfer_proof_sync = twin(check_transfer_proof_async)

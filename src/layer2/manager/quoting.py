@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from layer2.aio.time_limit import time_limit
 from layer2.errors import (
     ConfigurationError,
     Layer2Error,
@@ -15,7 +17,7 @@ from layer2.errors import (
     QuoteRefused,
 )
 from layer2.legs.timelock_settings import TimelockSettings
-from layer2.manager.protocols import not_configured
+from layer2.manager.arguments import not_configured
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
 from layer2.ports.clock import Clock
@@ -34,28 +36,18 @@ _LONGEST_ANSWER_SECONDS: Final = 10
 """The limit for a quote or a list of pairs; a third of the default timeout of a call."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Quoter:
-    """Quotes of all configured providers.
+    """Quotes of all configured providers."""
 
-    Args:
-        legs: this party's part in swaps on each configured layer.
-        least_finality: a quote is refused if its destination can be collected at a lower finality.
-    """
-
-    def __init__(
-        self,
-        *,
-        legs: Mapping[Layer2ProtocolType, HtlcLayer],
-        providers: Sequence[ProviderClient],
-        rules: TimelockSettings,
-        clock: Clock,
-        least_finality: Finality,
-    ) -> None:
-        self._legs = legs
-        self._providers = {provider.endpoint.name: provider for provider in providers}
-        self._rules = rules
-        self._clock = clock
-        self._least_finality = least_finality
+    legs: Mapping[Layer2ProtocolType, HtlcLayer]
+    """This party's part in swaps on each configured layer."""
+    providers: Mapping[str, ProviderClient]
+    """By name."""
+    rules: TimelockSettings
+    clock: Clock
+    least_finality: Finality
+    """A quote is refused if its destination can be collected at a lower finality."""
 
     def provider(self, name: str) -> ProviderClient:
         """The provider with this name.
@@ -63,7 +55,7 @@ class Quoter:
         Raises:
             ConfigurationError: the configuration has none.
         """
-        provider = self._providers.get(name)
+        provider = self.providers.get(name)
         if provider is None:
             raise ConfigurationError(
                 f"the configuration has no provider {name!r}",
@@ -79,12 +71,12 @@ class Quoter:
             InvalidRequest, QuoteRefused, ConfigurationError: as ``quote_transfer_async``.
         """
         own = await self._offers(request)
-        check_request(request, own, self._rules)
+        check_request(request, own, self.rules)
         amount = request.amount if request.amount is not None else request.send_amount
         assert amount is not None
         if request.recipient is not None and request.amount is not None:
             offer = own.layers[request.destination].of_anyone()
-            check_recipient(request.recipient, offer, amount, self._now(), self._rules)
+            check_recipient(request.recipient, offer, amount, self._now(), self.rules)
         max_fee = await self._max_fee(request, amount)
         quotes = await self._asked(lambda provider: self._quote_of(provider, request, own, max_fee), "offers this")
         return min(quotes, key=lambda quote: quote.fee)
@@ -97,7 +89,7 @@ class Quoter:
         """
         key = self.provider(quote.provider_name).endpoint.identity_key
         own = await self._offers(quote.request)
-        check_quote(quote.offer, quote.request, key, own, self._now(), self._rules, max_fee=quote.max_fee)
+        check_quote(quote.offer, quote.request, key, own, self._now(), self.rules, max_fee=quote.max_fee)
 
     async def pairs(self) -> tuple[PairOffer, ...]:
         """The pairs of all providers that answer.
@@ -109,21 +101,21 @@ class Quoter:
         return tuple(pair for pairs in offered for pair in pairs)
 
     def _now(self) -> int:
-        return int(self._clock.now())
+        return int(self.clock.now())
 
     async def _offers(self, request: TransferRequest) -> TakerOffers:
         layers = dict.fromkeys((request.source, request.destination))
         for layer in layers:
-            if layer not in self._legs:
+            if layer not in self.legs:
                 raise not_configured(layer)
-        offers = await asyncio.gather(*(self._legs[layer].leg_offer() for layer in layers))
-        return TakerOffers(dict(zip(layers, offers, strict=True)), self._least_finality)
+        offers = await asyncio.gather(*(self.legs[layer].leg_offer() for layer in layers))
+        return TakerOffers(dict(zip(layers, offers, strict=True)), self.least_finality)
 
     async def _max_fee(self, request: TransferRequest, amount: int) -> int:
         if request.max_fee is not None:
             return request.max_fee
         costs = await asyncio.gather(
-            *(self._legs[layer].network_cost(amount) for layer in (request.source, request.destination))
+            *(self.legs[layer].network_cost(amount) for layer in (request.source, request.destination))
         )
         known = [cost for cost in costs if cost is not None]
         return default_max_fee(amount, sum(known) if len(known) == len(costs) else None)
@@ -133,15 +125,15 @@ class Quoter:
     ) -> Quote:
         signed = await provider.quote(request)
         key = provider.endpoint.identity_key
-        check_quote(signed, request, key, own, self._now(), self._rules, max_fee=max_fee)
+        check_quote(signed, request, key, own, self._now(), self.rules, max_fee=max_fee)
         return Quote(request, signed, provider.endpoint.name, max_fee)
 
     async def _pairs_of(self, provider: ProviderClient) -> tuple[PairOffer, ...]:
         info = await provider.info()
-        if info.network != self._rules.network:
+        if info.network != self.rules.network:
             raise ConfigurationError(
                 f"provider {provider.endpoint.name!r} serves {info.network}, and the configuration is for "
-                f"{self._rules.network}",
+                f"{self.rules.network}",
                 code="provider_network",
                 remedy="remove it from [[providers]]",
             )
@@ -155,16 +147,16 @@ class Quoter:
             Layer2Error: the refusal of the only provider.
             QuoteRefused: several providers refused; lists each refusal.
         """
-        if not self._providers:
+        if not self.providers:
             raise ConfigurationError(
                 "the configuration has no provider", code="no_provider", remedy="add a [[providers]] table"
             )
         results = await asyncio.gather(
-            *(_answer(ask, provider) for provider in self._providers.values()), return_exceptions=True
+            *(_answer(ask, provider) for provider in self.providers.values()), return_exceptions=True
         )
         answers: list[R] = []
         refusals: dict[str, Layer2Error] = {}
-        for name, result in zip(self._providers, results, strict=True):
+        for name, result in zip(self.providers, results, strict=True):
             if isinstance(result, Layer2Error):
                 log.warning("provider %s is omitted: %s", name, result)
                 refusals[name] = result
@@ -183,13 +175,9 @@ class Quoter:
 
 async def _answer(ask: Callable[[ProviderClient], Awaitable[R]], provider: ProviderClient) -> R:
     """A provider's answer. A provider that does not answer must not use up the time of the call."""
-    try:
-        async with asyncio.timeout(_LONGEST_ANSWER_SECONDS):
-            return await ask(provider)
-    except TimeoutError as error:
-        if isinstance(error, Layer2Error):
-            raise
-        raise NodeUnreachable(
-            f"provider {provider.endpoint.name!r} did not answer within {_LONGEST_ANSWER_SECONDS} s",
-            outcome=Outcome.NOT_SENT,
-        ) from None
+    late = NodeUnreachable(
+        f"provider {provider.endpoint.name!r} did not answer within {_LONGEST_ANSWER_SECONDS} s",
+        outcome=Outcome.NOT_SENT,
+    )
+    async with time_limit(asyncio.timeout(_LONGEST_ANSWER_SECONDS), lambda: late):
+        return await ask(provider)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import fields
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass, field, fields
 from functools import partial
 from hashlib import sha256
 from typing import Final, Protocol, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential_jitter
 
+from layer2.aio.time_limit import time_limit
 from layer2.errors import (
     AsyncTimeout,
     IdempotencyConflict,
@@ -27,16 +28,16 @@ from layer2.legs.leg import Htlc
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import LegState, Side
 from layer2.manager.quoting import Quoter
-from layer2.manager.store import TransferStore
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import SwapId
 from layer2.ports.clock import Clock, Entropy
-from layer2.ports.journal import Role, SwapRecord
+from layer2.ports.journal import Role, SwapJournal, SwapRecord
 from layer2.ports.legs import HtlcLayer
 from layer2.ports.signing import PreimageSource
-from layer2.swap_engine.records import abandoned_state, agreed_state, planned_record, read_request, record_state
+from layer2.swap_engine.records import read_request, record_state, write_request
 from layer2.swap_engine.runner import SwapRunner
 from layer2.swap_rules.agreement import SwapRequest, check_terms, taker_requests
+from layer2.swap_rules.states import TakerAbandoned, TakerAgreed, TakerPlanned, write_state
 from layer2.terms.documents import SignedTerms
 from layer2.terms.signing import terms_hash, write_signed_terms
 from layer2.terms.transfers import Quote, TransferRequest
@@ -57,8 +58,7 @@ class SwapSecrets(PreimageSource, Protocol):
         ...
 
 
-@asynccontextmanager
-async def within(ends_at: float | None, what: str) -> AsyncIterator[None]:
+def within(ends_at: float | None, what: str) -> AbstractAsyncContextManager[asyncio.Timeout]:
     """End the block at a time of the loop's clock.
 
     Args:
@@ -67,15 +67,10 @@ async def within(ends_at: float | None, what: str) -> AsyncIterator[None]:
     Raises:
         AsyncTimeout: the time is over; nothing was sent.
     """
-    try:
-        async with asyncio.timeout_at(ends_at):
-            yield
-    except TimeoutError as error:
-        if isinstance(error, Layer2Error):
-            raise
-        raise AsyncTimeout(
-            f"{what} within the time limit", outcome=Outcome.NOT_SENT, remedy="call again with a longer timeout"
-        ) from None
+    late = AsyncTimeout(
+        f"{what} within the time limit", outcome=Outcome.NOT_SENT, remedy="call again with a longer timeout"
+    )
+    return time_limit(asyncio.timeout_at(ends_at), lambda: late)
 
 
 @contextmanager
@@ -105,7 +100,9 @@ class _Attempt:
         if self._work is not None:
             self._work.cancel()
 
-    async def run(self, agree: Callable[[], Awaitable[SignedTerms]], ends_at: float | None) -> SignedTerms:
+    async def run(
+        self, agree: Callable[[], Coroutine[object, None, SignedTerms]], ends_at: float | None
+    ) -> SignedTerms:
         """Run the agreement and return the terms.
 
         Raises:
@@ -113,54 +110,41 @@ class _Attempt:
             TaskCancelled: ``stop`` was called.
         """
 
-        async def work() -> SignedTerms:
-            return await agree()
-
-        if self.stopped is not None:
-            raise TaskCancelled(self.stopped)
-        self._work = asyncio.get_running_loop().create_task(work())
-        try:
-            async with asyncio.timeout_at(ends_at):
-                return await self._work
-        except TimeoutError as error:
-            if isinstance(error, Layer2Error):
-                raise
+        def late() -> AsyncTimeout:
             because = "" if self.last_error is None else f": {self.last_error.message}"
-            raise AsyncTimeout(
+            error = AsyncTimeout(
                 f"the time was over before terms were agreed{because}",
                 operation="start_transfer_async",
                 remedy="call again; the idempotency key stays free",
-            ) from self.last_error
+            )
+            error.__cause__ = self.last_error
+            return error
+
+        if self.stopped is not None:
+            raise TaskCancelled(self.stopped)
+        self._work = asyncio.get_running_loop().create_task(agree())
+        try:
+            async with time_limit(asyncio.timeout_at(ends_at), late):
+                return await self._work
         except asyncio.CancelledError:
             if self.stopped is None:
                 raise
             raise TaskCancelled(self.stopped) from None
 
 
+@dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class Starter:
     """Starts transfers. A start that fails before terms are agreed is abandoned, and releases its key and its quote."""
 
-    def __init__(
-        self,
-        *,
-        journal: TransferStore,
-        runner: SwapRunner,
-        legs: Mapping[Layer2ProtocolType, HtlcLayer],
-        quoter: Quoter,
-        secrets: SwapSecrets,
-        rules: TimelockSettings,
-        clock: Clock,
-        entropy: Entropy,
-    ) -> None:
-        self._journal = journal
-        self._runner = runner
-        self._legs = legs
-        self._quoter = quoter
-        self._secrets = secrets
-        self._rules = rules
-        self._clock = clock
-        self._entropy = entropy
-        self._attempts: dict[SwapId, tuple[_Attempt, asyncio.Task[SwapRecord]]] = {}
+    journal: SwapJournal
+    runner: SwapRunner
+    legs: Mapping[Layer2ProtocolType, HtlcLayer]
+    quoter: Quoter
+    secrets: SwapSecrets
+    rules: TimelockSettings
+    clock: Clock
+    entropy: Entropy
+    _attempts: dict[SwapId, tuple[_Attempt, asyncio.Task[SwapRecord]]] = field(default_factory=dict)
 
     async def known(self, key: str | None, request: TransferRequest) -> SwapRecord | None:
         """The transfer that holds the key, resumed if it is open. None if the key is free.
@@ -171,7 +155,7 @@ class Starter:
         if key is None:
             return None
         with maybe_under_way():
-            record = await self._journal.find(Role.TAKER, key)
+            record = await self.journal.find(Role.TAKER, key)
         if record is None or not record.holds_key:
             return None
         if (first := read_request(record)) != request:
@@ -193,10 +177,10 @@ class Starter:
         known = await self.known(key, quote.request)
         if known is not None:
             return known
-        await self._journal.act()
-        attempt = _Attempt(SwapId(self._entropy.token(16).hex()))
+        await self.journal.act()
+        attempt = _Attempt(SwapId(self.entropy.token(16).hex()))
         async with within(ends_at, "the quote could not be checked"):
-            await self._retried(attempt, quote, lambda: self._quoter.check(quote))
+            await self._retried(attempt, quote, lambda: self.quoter.check(quote))
         task = asyncio.get_running_loop().create_task(self._run(attempt, quote, key, ends_at))
         self._attempts[attempt.swap_id] = attempt, task
         task.add_done_callback(lambda _: self._attempts.pop(attempt.swap_id, None))
@@ -211,7 +195,7 @@ class Starter:
 
     async def abandon_orphans(self) -> None:
         """Abandon every plan of an earlier run: without terms no money can have moved."""
-        for record in await self._journal.list(role=Role.TAKER, open_only=True):
+        for record in await self.journal.list(role=Role.TAKER, open_only=True):
             if record.terms is None and record.swap_id not in self._attempts:
                 await self._abandon_orphan(record)
 
@@ -223,7 +207,7 @@ class Starter:
         await asyncio.gather(*(task for _, task in attempts), return_exceptions=True)
 
     def _now(self) -> int:
-        return int(self._clock.now())
+        return int(self.clock.now())
 
     async def _goes_on(self, record: SwapRecord) -> bool:
         """Whether a process drives the open transfer. A plan without a running call is abandoned."""
@@ -244,40 +228,44 @@ class Starter:
         """
         if record.swap_id in self._attempts:
             return True
-        await self._journal.act()
+        await self.journal.act()
         if record.terms is None:
             moved = await self._abandon_orphan(record)
             if moved is None or moved.is_final:
                 return False
             record = moved
         # A call may have ended just after the agreement.
-        self._runner.drive(record)
+        self.runner.drive(record)
         return True
 
     async def _run(self, attempt: _Attempt, quote: Quote, key: str | None, ends_at: float | None) -> SwapRecord:
         swap_id, recipient = attempt.swap_id, quote.request.recipient
-        plan = planned_record(
+        now = self._now()
+        plan = SwapRecord(
             swap_id=swap_id,
-            request=quote.request,
+            role=Role.TAKER,
+            state=write_state(TakerPlanned()),
+            request=write_request(quote.request),
             provider_name=quote.provider_name,
             quote_id=quote.offer.quote.quote_id,
-            access=self._secrets.access_token(swap_id),
-            payment_hash=self._secrets.preimage(swap_id).payment_hash
+            access=self.secrets.access_token(swap_id),
+            payment_hash=self.secrets.preimage(swap_id).payment_hash
             if recipient is None
             else quote.offer.quote.destination.hash_named(recipient),
             idempotency_key=key,
-            now=self._now(),
+            created_at=now,
+            updated_at=now,
         )
-        record = await self._journal.create(plan)
+        record = await self.journal.create(plan)
         while record.swap_id != swap_id:
             if record.is_final or await self._goes_on(record):
                 return record
-            record = await self._journal.create(plan)
+            record = await self.journal.create(plan)
         try:
             signed = await attempt.run(lambda: self._agree(attempt, plan, quote), ends_at)
-            record = await self._journal.advance(
+            record = await self.journal.advance(
                 record,
-                state=agreed_state(),
+                state=write_state(TakerAgreed()),
                 is_final=False,
                 event="terms agreed",
                 now=self._now(),
@@ -287,7 +275,7 @@ class Starter:
             # Nothing was funded: the intent to fund is journaled only after the terms.
             await self._abandoned(record, error)
             raise
-        self._runner.drive(record)
+        self.runner.drive(record)
         return record
 
     async def _abandoned(self, record: SwapRecord, error: Layer2Error) -> None:
@@ -303,27 +291,30 @@ class Starter:
         try:
             await self._abandon(record, _ENDED)
         except StaleSwap:
-            return await self._journal.load(record.swap_id)
+            return await self.journal.load(record.swap_id)
         return None
 
     async def _abandon(self, record: SwapRecord, reason: str) -> None:
-        abandoned = await self._journal.advance(
+        abandoned = await self.journal.advance(
             record,
-            state=abandoned_state(reason),
+            state=write_state(TakerAbandoned(reason)),
             is_final=True,
             event="abandoned before agreement",
             now=self._now(),
             holds_key=False,
         )
-        self._runner.announce(abandoned)
+        self.runner.announce(abandoned)
 
     async def _agree(self, attempt: _Attempt, plan: SwapRecord, quote: Quote) -> SignedTerms:
         """Request terms and check them. Retryable errors are retried with the same request until the quote expires."""
         terms_of, recipient = quote.offer.quote, quote.request.recipient
         assert plan.payment_hash is not None
         assert plan.access is not None
-        payer, payee = taker_requests(terms_of, plan.swap_id, plan.payment_hash, self._now(), self._rules)
-        source, destination = self._legs[quote.request.source], self._legs[quote.request.destination]
+        payer, payee = taker_requests(terms_of, plan.swap_id, plan.payment_hash, self._now(), self.rules)
+        source, destination = self.legs[quote.request.source], self.legs[quote.request.destination]
+        # Before the provider is asked: it would see a lack of funds here as its own lack of inbound liquidity.
+        needed = terms_of.source_amount + terms_of.source.payer_cost(terms_of.source_amount)
+        await self._retried(attempt, quote, lambda: source.check_can_pay(needed))
         request = SwapRequest(
             swap_id=plan.swap_id,
             quote_id=terms_of.quote_id,
@@ -334,13 +325,13 @@ class Starter:
             else recipient.lower(),
             access_hash=sha256(plan.access).digest(),
         )
-        provider = self._quoter.provider(quote.provider_name)
+        provider = self.quoter.provider(quote.provider_name)
         signed = await self._retried(attempt, quote, lambda: provider.open_swap(request))
-        check_terms(signed, terms_of, request, self._now(), self._rules)
+        check_terms(signed, terms_of, request, self._now(), self.rules)
         digest = terms_hash(signed.terms)
         for leg, side in ((signed.terms.source, Side.PAYER), (signed.terms.destination, Side.PAYEE)):
             if recipient is None or side is Side.PAYER:
-                htlc, layer = Htlc(leg, plan.payment_hash, digest), self._legs[leg.protocol]
+                htlc, layer = Htlc(leg, plan.payment_hash, digest), self.legs[leg.protocol]
                 await self._retried(attempt, quote, partial(layer.check_can_finish, htlc, side))
         if recipient is not None:
             theirs = Htlc(signed.terms.destination, plan.payment_hash, digest)

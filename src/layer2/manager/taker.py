@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 
 from layer2.errors import JournalBusy, Layer2Error, QuoteExpired
+from layer2.legs.timelock_settings import TimelockSettings
 from layer2.manager.arguments import check_key
 from layer2.manager.quoting import Quoter
 from layer2.manager.records import TransferRecords
-from layer2.manager.starting import Starter, maybe_under_way, within
-from layer2.manager.store import TransferStore
-from layer2.model.transactions import SwapId
-from layer2.ports.journal import Role, SwapRecord
-from layer2.provider_client import PairOffer
+from layer2.manager.starting import Starter, SwapSecrets, maybe_under_way, within
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality, SwapId
+from layer2.ports.clock import Clock, Entropy
+from layer2.ports.journal import Role, SwapJournal, SwapRecord
+from layer2.ports.legs import HtlcLayer
+from layer2.provider_client import ProviderClient
 from layer2.swap_engine.runner import SwapRunner
 from layer2.terms.transfers import Quote, Transfer, TransferRequest, TransferState
 
@@ -22,31 +25,58 @@ __all__ = ["Taker"]
 
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
+_POLL_SECONDS = 1.0
+"""The interval at which a journal that another process writes is read."""
 
 
 class Taker:
-    """Quotes, starts and waits of the taker's transfers."""
+    """Starts transfers, drives them and follows them.
+
+    Args:
+        secrets: the secrets of the swaps, derived from the swap seed.
+        least_finality: a quote is refused if its destination can be collected at a lower finality.
+    """
 
     def __init__(
-        self, *, journal: TransferStore, records: TransferRecords, runner: SwapRunner, quoter: Quoter, starter: Starter
+        self,
+        *,
+        journal: SwapJournal,
+        records: TransferRecords,
+        runner: SwapRunner,
+        legs: Mapping[Layer2ProtocolType, HtlcLayer],
+        providers: Sequence[ProviderClient],
+        secrets: SwapSecrets,
+        rules: TimelockSettings,
+        clock: Clock,
+        entropy: Entropy,
+        least_finality: Finality,
     ) -> None:
         self._journal = journal
         self._records = records
         self._runner = runner
-        self._quoter = quoter
-        self._starter = starter
+        self.quoter = Quoter(
+            legs=legs,
+            providers={provider.endpoint.name: provider for provider in providers},
+            rules=rules,
+            clock=clock,
+            least_finality=least_finality,
+        )
+        """Asks the providers."""
+        self._starter = Starter(
+            journal=journal,
+            runner=runner,
+            legs=legs,
+            quoter=self.quoter,
+            secrets=secrets,
+            rules=rules,
+            clock=clock,
+            entropy=entropy,
+        )
 
-    async def quote(self, request: TransferRequest) -> Quote:
-        """The cheapest quote, checked.
-
-        Raises:
-            InvalidRequest, QuoteRefused, ConfigurationError: as ``quote_transfer_async``.
-        """
-        return await self._quoter.quote(request)
-
-    async def pairs(self) -> tuple[PairOffer, ...]:
-        """The pairs that the providers offer."""
-        return await self._quoter.pairs()
+    async def aclose(self) -> Sequence[Transfer]:
+        """Stop every start and every driver, without waiting for any transfer; return the open transfers."""
+        await self._starter.aclose()
+        return [self._records.described(record) for record in await self._runner.aclose()]
 
     async def start(self, quote: Quote, key: str | None, ends_at: float | None) -> Transfer:
         """Start the transfer of a quote, unless the key has a transfer. Raises: as ``start_transfer_async``."""
@@ -72,7 +102,7 @@ class Taker:
         while True:
             try:
                 async with within(ends_at, "no quote was given"):
-                    quote = await self._quoter.quote(request)
+                    quote = await self.quoter.quote(request)
                 return self._records.described(await self._starter.start(quote, key, ends_at))
             except Layer2Error as error:
                 is_worth_it = error.retryable or isinstance(error, QuoteExpired)
@@ -112,17 +142,15 @@ class Taker:
                 yield self._records.described(record)
 
     async def _followed(self, swap_id: SwapId) -> AsyncGenerator[SwapRecord, None]:
-        """The versions of a transfer: from the runner, or from the journal if another process acts."""
+        """The versions of a transfer. If another process acts, they are read from the journal."""
         with maybe_under_way(swap_id):
-            record = await self._records.load(swap_id)
-            self._records.check_open(swap_id)
+            record, poll_seconds = await self._records.load(swap_id), None
+            self._runner.check_open(swap_id)
             try:
                 if not record.is_final:
                     await self._starter.take_over(record)
             except JournalBusy:
-                following = self._records.follow(swap_id)
-            else:
-                following = self._runner.watch(swap_id)
-            async with aclosing(following) as records:
+                poll_seconds = _POLL_SECONDS
+            async with aclosing(self._runner.watch(swap_id, poll_seconds=poll_seconds)) as records:
                 async for each in records:
                     yield each

@@ -8,16 +8,15 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
 from layer2.aio.blocking import Portal
-from layer2.assembly import Client, JoiningLegs, make_runner, open_journal, open_layers, open_provider
+from layer2.assembly import JoiningLegs, open_journal, open_layers, open_provider
 from layer2.config import Layer2Config
 from layer2.errors import ConfigurationError, Layer2Error
 from layer2.legs.timelock_settings import settings_for
-from layer2.manager.quoting import Quoter
 from layer2.manager.records import TransferRecords
-from layer2.manager.starting import Starter
 from layer2.manager.taker import Taker
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
+from layer2.ports.client import Client
 from layer2.ports.clock import Clock, Entropy
 from layer2.ports.journal import Role
 from layer2.signers.software import SeedPreimages
@@ -41,8 +40,6 @@ class Wiring:
         self._rules = settings_for(config.network)
         self._closing = AsyncExitStack()
         self._joining: dict[Layer2ProtocolType, asyncio.Task[None]] = {}
-        self._runner: SwapRunner | None = None
-        self._starter: Starter | None = None
         self._taker: Taker | None = None
         self.records = TransferRecords(journal, self._rules, path=config.journal.path)
         self.clients: Mapping[Layer2ProtocolType, Client] = {}
@@ -76,30 +73,21 @@ class Wiring:
 
     def _prepare_transfers(self, seed: SeedPreimages, closing: AsyncExitStack) -> None:
         config = self._config
-        pool = config.connection_pool.settings()
+        pool = config.connection_pool
         providers = [open_provider(each, pool, config.default_timeout_ms) for each in config.providers]
         for provider in providers:
             closing.push_async_callback(provider.aclose)
-        self._runner = make_runner(self._journal, self.legs, seed, self._rules, self._clock)
-        quoter = Quoter(
+        self._taker = Taker(
+            journal=self._journal,
+            records=self.records,
+            runner=SwapRunner(self._journal, self.legs, seed, self._rules, self._clock),
             legs=self.legs,
             providers=providers,
-            rules=self._rules,
-            clock=self._clock,
-            least_finality=Finality(config.least_finality),
-        )
-        self._starter = Starter(
-            journal=self._journal,
-            runner=self._runner,
-            legs=self.legs,
-            quoter=quoter,
             secrets=seed,
             rules=self._rules,
             clock=self._clock,
             entropy=self._entropy,
-        )
-        self._taker = Taker(
-            journal=self._journal, records=self.records, runner=self._runner, quoter=quoter, starter=self._starter
+            least_finality=Finality(config.least_finality),
         )
 
     @property
@@ -148,17 +136,12 @@ class Wiring:
 
     async def close(self) -> tuple[Transfer, ...]:
         """Close everything without waiting for any swap; return the open transfers."""
-        self.records.close()
         try:
             tasks = list(self._joining.values())
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            if self._runner is None or self._starter is None:
-                return ()
-            await self._starter.aclose()
-            records = await self._runner.aclose()
-            return tuple(self.records.described(record) for record in records)
+            return () if self._taker is None else tuple(await self._taker.aclose())
         finally:
             await self._closing.aclose()
 

@@ -6,31 +6,82 @@ import functools
 import ipaddress
 import ssl
 from email.utils import parsedate_to_datetime
+from typing import NamedTuple
 
 import aiohttp
 from yarl import URL
 
 from layer2.errors import ConfigurationError
+from layer2.formats.printable import printable
 from layer2.net.pool import ConnectionPoolConfig
 
-__all__ = ["is_this_machine", "open_session", "retry_after", "server_time", "server_url"]
+__all__ = [
+    "ConnectionFailure",
+    "connection_failure",
+    "is_this_machine",
+    "open_session",
+    "read_body",
+    "retry_after",
+    "server_time",
+    "server_url",
+]
 
 
-def open_session(
-    pool: ConnectionPoolConfig, *, timeout: float, connector: type[aiohttp.TCPConnector] = aiohttp.TCPConnector
-) -> aiohttp.ClientSession:
+class ConnectionFailure(NamedTuple):
+    """Why a request got no complete answer."""
+
+    problem: str
+    """Contains neither the URL nor the request, which may have keys."""
+    was_connected: bool
+    """False if nothing was sent."""
+
+
+def connection_failure(error: aiohttp.ClientError | OSError, seconds: float) -> ConnectionFailure:
+    """Describe an error of aiohttp.
+
+    Args:
+        error: do not keep it as a cause, because it may contain the URL or the request.
+        seconds: the timeout of the request.
+    """
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return ConnectionFailure("its certificate is not trusted", False)
+        case aiohttp.ClientConnectorError():
+            return ConnectionFailure(f"no connection ({printable(error.strerror or type(error).__name__)})", False)
+        case aiohttp.ConnectionTimeoutError():
+            return ConnectionFailure("no connection in time", False)
+        case TimeoutError():
+            return ConnectionFailure(f"no answer within {seconds:g} s", True)
+        case aiohttp.ClientPayloadError():
+            return ConnectionFailure("the answer ended early", True)
+        case _:
+            reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
+            return ConnectionFailure(f"the connection broke ({printable(reason)})", True)
+
+
+async def read_body(response: aiohttp.ClientResponse, most_bytes: int) -> bytearray | None:
+    """Read an answer's body. None, with the connection closed, if it is longer than the limit after decompression."""
+    body = bytearray()
+    async for part in response.content.iter_any():
+        body += part
+        if len(body) > most_bytes:
+            response.close()
+            return None
+    return body
+
+
+def open_session(pool: ConnectionPoolConfig, *, timeout: float) -> aiohttp.ClientSession:
     """Open a session for one server in the running event loop. It keeps no cookies.
 
     Args:
         pool: the limits of the connections. Readers of answers apply ``max_response_bytes``.
         timeout: seconds for a whole exchange, unless the request sets its own timeout.
-        connector: the class that keeps the connections.
 
     Raises:
         ConfigurationError: the pool's file of authorities cannot be read.
     """
     return aiohttp.ClientSession(
-        connector=connector(
+        connector=aiohttp.TCPConnector(
             limit=pool.max_connections, keepalive_timeout=pool.keepalive_seconds, ssl=_authorities(pool.ca_file)
         ),
         timeout=aiohttp.ClientTimeout(total=timeout),

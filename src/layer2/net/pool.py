@@ -1,35 +1,57 @@
-"""The settings that clients share for their HTTP connections. ``config`` validates them."""
+"""The settings that all clients of nodes share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Final
 
-__all__ = ["ConnectionPoolConfig"]
+from layer2.net.rules import CheckedSettings, at_least, between, one_of, positive
+
+__all__ = ["DEFAULT_TIMEOUT_MS", "ClientSettings", "ConnectionPoolConfig"]
+
+DEFAULT_TIMEOUT_MS: Final = 30_000
 
 
 @dataclass(frozen=True, slots=True)
-class ConnectionPoolConfig:
-    """How a client keeps its connections to one node. The last four settings are for JSON-RPC (EVM nodes) alone.
+class ConnectionPoolConfig(CheckedSettings):
+    """[connection_pool]: the connections of each client to one node.
 
-    Args:
-        max_connections: connections open at once, per node. With HTTP/1.1 this also limits the requests in flight.
-        keepalive_seconds: how long an idle connection is kept.
-        max_response_bytes: the longest accepted answer, after decompression. None leaves the limit to the client: 8 MiB
-            for an EVM node, 32 MiB for lnd.
-        ca_file: PEM file with the only authorities that may certify the server; None trusts those of the system. It
-            does not affect a node with a pinned certificate, such as lnd.
-        max_batch_calls: the most calls in one request. Batches get smaller by themselves if the node refuses them.
-        max_batch_bytes: the most bytes in one request of several calls.
-        max_calls_per_second: the most calls per second, counting each call of a batch; None is unlimited.
-        retry_seconds: how long a read is repeated if the node is busy or unreachable. The call's own timeout may end
-            it sooner. With 0 each call is one attempt.
+    Raises:
+        ConfigurationError: a value is not allowed.
     """
 
-    max_connections: int = 16
-    keepalive_seconds: float = 30.0
-    max_response_bytes: int | None = None
+    max_connections: Annotated[int, between(1, 1000)] = 16
+    """maximum number of open connections per node, and of requests at the same time"""
+    keepalive_seconds: Annotated[float, at_least(0)] = 30.0
+    """seconds after which an idle connection is closed"""
+    max_response_bytes: Annotated[int | None, at_least(1024)] = None
+    """bytes, after decompression; a longer answer is refused; without it the limit is 8 MiB for an EVM node and 32 MiB
+    for lnd"""
     ca_file: str | None = None
-    max_batch_calls: int = 100
-    max_batch_bytes: int = 1_000_000
-    max_calls_per_second: float | None = None
-    retry_seconds: float = 2.0
+    """PEM file with the trusted certificate authorities; default: those of the system. It does not affect lnd, whose
+    certificate is pinned"""
+    max_batch_calls: Annotated[int, between(1, 1000)] = 100
+    """maximum number of JSON-RPC calls in one request; it falls by itself if the node refuses so many"""
+    max_batch_bytes: Annotated[int, at_least(1024)] = 1_000_000
+    """maximum size in bytes of a request with several calls"""
+    max_calls_per_second: Annotated[float | None, positive] = None
+    """maximum rate of JSON-RPC calls to a node, each call of a batch counted; without it there is no limit"""
+    retry_seconds: Annotated[float, at_least(0)] = 2.0
+    """seconds for which a JSON-RPC read is retried if the node is busy or down; with 0 there is one attempt"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSettings(CheckedSettings):
+    """The settings that the client of every layer has. A file has them once, for all layers."""
+
+    network: Annotated[str, one_of("mainnet", "testnet", "signet", "regtest")]
+    """the network, which the node must be on"""
+    default_timeout_ms: Annotated[int, at_least(1)] = DEFAULT_TIMEOUT_MS
+    """time limit of one call in milliseconds, if the caller sets no timeout"""
+    connection_pool: ConnectionPoolConfig = ConnectionPoolConfig()
+    """the connections to the node"""
+
+    @property
+    def default_timeout(self) -> float:
+        """``default_timeout_ms`` in seconds."""
+        return self.default_timeout_ms / 1000

@@ -6,7 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import TracebackType
-from typing import ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 
 from layer2.aio.blocking import Portal, twin
 from layer2.errors import AsyncRuntimeError
@@ -15,7 +15,7 @@ from layer2.model.money import AssetId, Balance
 from layer2.model.transactions import TxState, TxStatus
 from layer2.ports.legs import HtlcLayer
 
-__all__ = ["Layer2ProtocolAsync"]
+__all__ = ["Client", "Layer2ProtocolAsync"]
 
 Tx = TypeVar("Tx")
 TxId = TypeVar("TxId")
@@ -167,3 +167,7 @@ class Layer2ProtocolAsync(ABC, Generic[Tx, TxId, Address, Proof]):
     balances_sync = twin(balances_async)
     receive_address_sync = twin(receive_address_async)
     wait_for_status_sync = twin(wait_for_status_async)
+
+
+Client: TypeAlias = Layer2ProtocolAsync[Any, Any, Any, Any]
+"""The client of a layer that is only known at run time."""

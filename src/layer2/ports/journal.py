@@ -71,34 +71,36 @@ class Intent:
     delivery: Delivery = Delivery.INTENDED
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SwapRecord:
     """A swap as stored in the journal. Only the journal creates a higher version."""
 
     swap_id: SwapId
     """The public id."""
     role: Role
-    version: int
+    version: int = 0
+    """0 until the journal has added the swap."""
     state: Json
     """The machine's state as written by ``swap_rules.states``."""
-    is_final: bool
+    is_final: bool = False
     payment_hash: bytes | None
-    terms: Json | None
+    terms: Json | None = None
     """Signed terms as ``terms.signing`` writes them; None before they are agreed."""
     request: Json
     """The request. It never changes."""
-    provider_name: str | None
+    provider_name: str | None = None
     """Taker: the provider of the swap."""
     quote_id: str | None
     """The quote from which the swap was started. A quote starts one swap."""
     access: bytes | None = field(repr=False)
     """Taker: the token that gives read access to the swap at the provider, 32 bytes. Provider: its sha256."""
-    idempotency_key: str | None
-    holds_key: bool
+    idempotency_key: str | None = None
+    holds_key: bool = True
     """Whether this swap holds the key and the quote. An abandoned swap releases them."""
-    attention: str | None
+    attention: str | None = None
     """What needs an operator's attention, or None."""
     created_at: int
+    """Unix seconds, as ``updated_at``."""
     updated_at: int
 
 
@@ -113,10 +115,21 @@ class JournalOwner:
 
 
 class SwapJournal(Protocol):
-    """The durable record of swaps. Every method returns only when its effect would survive a power failure.
+    """The durable record of swaps and their proofs. Every method returns only when its effect would survive a power
+    failure.
+
+    Any number of processes may read. Only the process that has taken the lock with ``act`` may act.
 
     Raises, all methods: JournalError when the record cannot be read or written.
     """
+
+    async def act(self) -> None:
+        """Take the lock that lets only one process act on the journal. Can be repeated.
+
+        Raises:
+            JournalBusy: another process acts on the journal.
+        """
+        ...
 
     async def create(self, record: SwapRecord) -> SwapRecord:
         """Add a swap. If another swap holds its key or its quote, add nothing and return that swap.
@@ -182,6 +195,18 @@ class SwapJournal(Protocol):
 
     async def add_owners(self, owners: Sequence[JournalOwner]) -> None:
         """Add owners; known ones stay unchanged."""
+        ...
+
+    async def release_owners(self) -> bool:
+        """Remove the owners of a journal that holds neither a swap nor a send; return whether that was so."""
+        ...
+
+    async def save_proof(self, swap_id: SwapId, proof: bytes) -> None:
+        """Save the proof of a swap; it replaces an earlier one."""
+        ...
+
+    async def load_proof(self, swap_id: SwapId) -> bytes | None:
+        """The proof of a swap, or None without one."""
         ...
 
 

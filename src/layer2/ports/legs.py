@@ -37,6 +37,17 @@ class HtlcLayer(ABC):
         """The estimated network costs of one leg of that amount, both in satoshi; None if the layer's costs are in
         another coin whose price is not configured."""
 
+    async def check_can_pay(self, amount: int) -> None:
+        """Check this party's balance before the other party is asked for terms.
+
+        Args:
+            amount: satoshi that this party will pay as payer, with routing costs.
+
+        Raises:
+            InsufficientFunds: names the layer, the account and the amounts.
+        """
+        return
+
     @abstractmethod
     async def check_can_finish(self, htlc: Htlc, side: Side) -> None:
         """Check gas, liquidity, sync and clock for every act that this side of the leg may need.

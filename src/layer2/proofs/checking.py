@@ -25,7 +25,6 @@ from layer2.terms.signing import check_terms_signature
 __all__ = ["LegReport", "ProofReport", "check_proof"]
 
 HeadersByLayer = Mapping[Layer2ProtocolType, Sequence[bytes]]
-_FINALITIES = (Finality.LATEST, Finality.SAFE, Finality.FINALIZED)
 _LEVELS = (ProofLevel.OFFLINE, ProofLevel.TRUSTED_HEADER, ProofLevel.AS_AGREED, ProofLevel.FINALIZED)
 
 
@@ -105,7 +104,7 @@ def check_proof(
         _report(terms.source, source, policy, confirmed),
         _report(terms.destination, destination, policy, confirmed),
     )
-    level = _lowest([report.level for report in reports if report.header is not None])
+    level = min((report.level for report in reports if report.header is not None), key=_LEVELS.index)
     _require(policy, reports)
     matters += [matter for shown in (source, destination) if shown is not None for matter in shown.open]
     return ProofReport(
@@ -179,13 +178,9 @@ def _level(leg: Leg, header: BlockRef, policy: ProofPolicy, confirmed: Confirmat
     finality = None if confirmed is None else confirmed.headers.get((leg.protocol, header.hash))
     if finality is Finality.FINALIZED:
         return ProofLevel.FINALIZED
-    if finality is not None and _FINALITIES.index(finality) >= _FINALITIES.index(leg.finality):
+    if finality is not None and finality.includes(leg.finality):
         return ProofLevel.AS_AGREED
     return ProofLevel.TRUSTED_HEADER if leg.protocol in policy.trusted_headers else ProofLevel.OFFLINE
-
-
-def _lowest(levels: list[ProofLevel]) -> ProofLevel:
-    return min(levels, key=_LEVELS.index)
 
 
 def _require(policy: ProofPolicy, reports: tuple[LegReport, LegReport]) -> None:

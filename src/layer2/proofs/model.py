@@ -8,16 +8,17 @@ from enum import Enum
 from pathlib import Path
 from typing import Self
 
-from layer2.errors.base import FormatError, ProofRefused
+from layer2.errors.base import FormatError, InvalidRequest, ProofError, ProofRefused
 from layer2.formats import canonical_json
 from layer2.formats.canonical_json import JsonValue
 from layer2.formats.json_object import JsonObject
+from layer2.formats.json_record import read_record, write_record
 from layer2.formats.tagged_signature import json_digest
 from layer2.legs.evidence import LegEvidence, read_evidence, write_evidence
 from layer2.legs.shown import EvidencePolicy, LegOutcome, LegShown, Owed
 from layer2.legs.views import Side
-from layer2.terms.documents import SignedTerms, Terms
-from layer2.terms.signing import read_signature, read_terms, terms_hash, write_signature, write_terms
+from layer2.terms.documents import Signature, SignedTerms, Terms
+from layer2.terms.signing import read_terms, terms_hash, write_terms
 
 __all__ = ["PROOF_VERSION", "ProofOutcome", "TransferProof", "outcome_of", "owed_of"]
 
@@ -95,7 +96,7 @@ class TransferProof:
         attestation = JsonObject(attestations[0], "attestation")
         if attestation.text("type", max_length=32) != "terms_signature":
             raise FormatError("proof: the attestation's type is not terms_signature")
-        signature = read_signature(attestation)
+        signature = read_record(Signature, attestation)
         attestation.end()
         source, destination = fields.take("source_leg"), fields.take("destination_leg")
         fields.end()
@@ -106,14 +107,26 @@ class TransferProof:
         )
 
     def save(self, path: str | Path) -> Path:
-        """Write the proof to a file atomically; return the path."""
-        target = Path(path)
+        """Write the proof to a file atomically; return the path.
+
+        Raises:
+            InvalidRequest: ``path`` is not a path.
+            ProofError: the file cannot be written.
+        """
+        target = _path(path)
         partial = target.with_name(f".{target.name}.partial")
-        with partial.open("wb") as file:
-            file.write(self.to_bytes())
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
+        try:
+            with partial.open("wb") as file:
+                file.write(self.to_bytes())
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(target)
+        except OSError as error:
+            raise ProofError(
+                f"{target} cannot be written: {error.strerror}",
+                code="unwritable_file",
+                remedy="save it to another path",
+            ) from error
         return target
 
     @classmethod
@@ -122,19 +135,34 @@ class TransferProof:
 
         Raises:
             FormatError: the file is not a proof, or it is too long.
-            OSError: the file cannot be read.
+            InvalidRequest: ``path`` is not a path, or the file cannot be read.
         """
-        with Path(path).open("rb") as file:
-            return cls.from_bytes(file.read(_MAX_BYTES + 1))
+        source = _path(path)
+        try:
+            with source.open("rb") as file:
+                data = file.read(_MAX_BYTES + 1)
+        except OSError as error:
+            raise InvalidRequest(
+                f"{source} cannot be read: {error.strerror}",
+                code="unreadable_file",
+                remedy="check the path of the proof",
+            ) from error
+        return cls.from_bytes(data)
 
     def _json(self) -> dict[str, JsonValue]:
         return {
             "version": PROOF_VERSION,
             "terms": write_terms(self.terms.terms),
-            "attestations": [{"type": "terms_signature", **write_signature(self.terms.signature)}],
+            "attestations": [{"type": "terms_signature", **write_record(self.terms.signature)}],
             "source_leg": None if self.source_leg is None else write_evidence(self.source_leg),
             "destination_leg": None if self.destination_leg is None else write_evidence(self.destination_leg),
         }
+
+
+def _path(path: str | Path) -> Path:
+    if not isinstance(path, str | Path):
+        raise InvalidRequest(f"a {type(path).__name__} is not a path", remedy="pass a str or a pathlib.Path")
+    return Path(path)
 
 
 def owed_of(terms: Terms) -> tuple[Owed, Owed]:

@@ -6,9 +6,10 @@ Source: BOB's documentation (chain ids).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from layer2.model.layers import Layer2ProtocolType
+from layer2.net.rules import at_least
 from layer2.protocols.evm.client import EvmClient
 from layer2.protocols.evm.settings import EvmSettings
 
@@ -22,7 +23,8 @@ BOB_SEPOLIA = 808813
 class BobSettings(EvmSettings):
     """The settings of a ``BobClient``; see ``EvmSettings``. Local networks use the mainnet's chain id."""
 
-    chain_id: int = BOB_MAINNET
+    chain_id: Annotated[int, at_least(1)] = BOB_MAINNET
+    """60808 is BOB mainnet, 808813 BOB Sepolia"""
 
 
 class BobClient(EvmClient):
@@ -45,7 +47,7 @@ class BobClient(EvmClient):
         async def main() -> None:
             settings = BobSettings(
                 rpc_url=os.environ["BOB_RPC_URL"],
-                token=os.environ["BOB_TOKEN"],
+                token_address=os.environ["BOB_TOKEN"],
                 token_decimals=8,
                 network=os.environ["BOB_NETWORK"],
             )

@@ -7,10 +7,11 @@ Source: Rootstock's documentation (chain ids).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from layer2.errors import ProtocolNotImplemented
 from layer2.model.layers import LAYERS, Layer2ProtocolType
+from layer2.net.rules import at_least
 from layer2.ports.clock import Clock
 from layer2.ports.journal import SendRecords
 from layer2.ports.signing import EvmSigner
@@ -26,7 +27,8 @@ ROOTSTOCK_REGTEST = 33
 class RootstockSettings(EvmSettings):
     """The settings of a ``RootstockClient``; see ``EvmSettings``."""
 
-    chain_id: int = ROOTSTOCK_REGTEST
+    chain_id: Annotated[int, at_least(1)] = ROOTSTOCK_REGTEST
+    """33 is Rootstock's regtest"""
 
 
 class RootstockClient(EvmClient):

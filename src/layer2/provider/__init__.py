@@ -1,23 +1,21 @@
 """The swap provider: quotes a price, signs terms, and carries swaps out. Start one from Python with ``serve``.
 
-Names are loaded when they are first used (PEP 562): the settings do not need the web framework.
+Names are loaded when they are first used: the settings do not need the web framework.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from layer2 import lazy_names
 
 if TYPE_CHECKING:
     from layer2.provider.process import serve
     from layer2.provider.settings import PriceSection, ProviderSettings
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {"layer2.provider.process": ["serve"], "layer2.provider.settings": ["PriceSection", "ProviderSettings"]},
+    )
 
 __all__ = ["PriceSection", "ProviderSettings", "serve"]
-
-_HOMES = {"PriceSection": "settings", "ProviderSettings": "settings", "serve": "process"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pydantic import Field
+
+from layer2.config.sections import Section
 from layer2.legs.leg import LegOffer
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.model.layers import Layer2ProtocolType
@@ -14,21 +17,22 @@ from layer2.swap_rules.timelocks import pairs_of
 __all__ = ["FreeBounds", "Limits", "bounds"]
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Section):
     """The limits for strangers."""
 
-    open_swaps: int
-    """Maximum number of swaps that reserve a hash and money of the provider."""
-    open_swaps_per_taker: int
-    """Of these, for one account or key of a taker."""
-    unfinished_swaps: int
-    """Maximum number of swaps that have not ended, including those that only wait for finality: each asks the nodes at
-    every block."""
-    open_quotes: int
-    event_streams: int
-    gas_per_swap: int
-    """Reserve for each open swap, in the smallest unit of a layer's native coin."""
+    max_open_swaps: int = Field(default=100, ge=1, le=10_000)
+    """maximum number of swaps that reserve money or a hash"""
+    max_open_swaps_per_taker: int = Field(default=5, ge=1)
+    """of these, for one account or key of a taker"""
+    max_unfinished_swaps: int = Field(default=1_000, ge=1, le=100_000)
+    """maximum number of swaps that have not ended, including those that only wait for finality; each asks your
+    nodes at every block"""
+    max_open_quotes: int = Field(default=10_000, ge=1)
+    """maximum number of open quotes; each is valid for a minute"""
+    max_event_streams: int = Field(default=200, ge=0)
+    """maximum number of open event streams"""
+    gas_per_swap_wei: int = Field(default=100_000_000_000_000, ge=0)
+    """gas reserve for each open swap, on every layer whose gas is not paid in bitcoin, in the coin's smallest unit"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ def bounds(
 ) -> tuple[FreeBounds, ...]:
     """The bounds of every pair of these layers."""
     return tuple(
-        FreeBounds(source, destination, limits.open_swaps, limits.open_swaps_per_taker, -(-bound // 60))
+        FreeBounds(source, destination, limits.max_open_swaps, limits.max_open_swaps_per_taker, -(-bound // 60))
         for (source, destination), bound in (
             (pair, rules.funding_window + offers[pair[0]].with_finality(Finality.LATEST).settling(rules))
             for pair in pairs_of(offers, rules)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -20,22 +20,24 @@ class ImpatientConnection(H11Protocol):
     connections too. A new connection therefore closes the oldest idle one.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._opened_at = self.loop.time()
-        self._request_timer: asyncio.TimerHandle | None = None
+    _opened_at = 0.0
+    _request_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request; close the oldest idle connection if there are too many."""
         super().connection_made(transport)
+        self._opened_at = self.loop.time()
         self._watch()
         if self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency:
             self._close_oldest_idle()
 
     def data_received(self, data: bytes) -> None:
+        """Stop waiting once a request is complete."""
         super().data_received(data)
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
         self._stop_watching()
         super().connection_lost(exc)
 

@@ -2,9 +2,9 @@
 
 # This module does not postpone annotations: FastAPI reads those of the routes, which use names of their function.
 
-import contextlib
+import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, FastAPI, Header, Path, Response
@@ -12,13 +12,12 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
-from layer2.errors import (
-    QuoteRefused,
-)
+from layer2.errors import QuoteRefused
 from layer2.formats import canonical_json
+from layer2.formats.canonical_json import JsonValue
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import SwapId
-from layer2.provider.http_errors import ERRORS, add_error_handlers
+from layer2.provider.http_errors import ERRORS, ErrorBody, add_error_handlers
 from layer2.provider.quotes import QuoteRequest
 from layer2.provider.request_bodies import WholeBody
 from layer2.provider.service import SwapProvider
@@ -107,7 +106,7 @@ def create_app(provider: SwapProvider) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        responses=ERRORS,
+        responses={status: {"model": ErrorBody, "description": text} for status, text in ERRORS.items()},
     )
     app.add_middleware(WholeBody, longest=LONGEST_BODY)
     add_error_handlers(app)
@@ -116,11 +115,11 @@ def create_app(provider: SwapProvider) -> FastAPI:
 
 
 def _add_routes(app: FastAPI, provider: SwapProvider) -> None:
-    streams = _Streams(provider.limits.event_streams)
+    streams = asyncio.Semaphore(provider.limits.max_event_streams)
     bearer = HTTPBearer(auto_error=False, description="the access token of the swap, 64 hex digits")
 
     @app.get("/v1/info", summary="The offer of this provider, and whether it accepts swaps now")
-    async def info() -> dict[str, Any]:
+    async def info() -> dict[str, object]:
         return await provider.info()
 
     @app.post("/v1/quotes", summary="A signed quote")
@@ -149,7 +148,7 @@ def _add_routes(app: FastAPI, provider: SwapProvider) -> None:
     @app.get("/v1/swaps/{swap_id}", summary="The state of a swap, for people")
     async def status(
         swap_id: Annotated[_Id, Path()], access: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         return await provider.status(SwapId(swap_id), _token(access))
 
     async def admitted(
@@ -159,7 +158,9 @@ def _add_routes(app: FastAPI, provider: SwapProvider) -> None:
     ) -> AsyncIterator[tuple[SwapId, int]]:
         # Before the answer starts, because its status cannot change after that.
         await provider.check_access(SwapId(swap_id), _token(access))
-        with streams.one():
+        if streams.locked():
+            raise QuoteRefused("too many event streams are open", code="too_many_streams")
+        async with streams:
             yield SwapId(swap_id), int(last_event_id)
 
     @app.get(
@@ -182,23 +183,5 @@ def _token(access: HTTPAuthorizationCredentials | None) -> bytes:
     return bytes.fromhex(access.credentials)
 
 
-class _Streams:
-    """The number of open event streams, and its limit."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._open = 0
-
-    @contextlib.contextmanager
-    def one(self) -> Iterator[None]:
-        if self._open >= self._most:
-            raise QuoteRefused("too many event streams are open", code="too_many_streams")
-        self._open += 1
-        try:
-            yield
-        finally:
-            self._open -= 1
-
-
-def _canonical(value: Any) -> Response:
+def _canonical(value: JsonValue) -> Response:
     return Response(canonical_json.encode(value), media_type="application/json")

@@ -3,7 +3,7 @@
 # This module does not postpone annotations: FastAPI reads those of the handlers.
 
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from fastapi import FastAPI, Request
@@ -24,7 +24,7 @@ from layer2.errors import (
 )
 from layer2.provider.service import AccessRefused
 
-__all__ = ["ERRORS", "add_error_handlers", "error_answer"]
+__all__ = ["ERRORS", "ErrorBody", "add_error_handlers", "error_answer"]
 
 
 class ErrorDetail(BaseModel):
@@ -41,26 +41,24 @@ class ErrorBody(BaseModel):
     error: ErrorDetail
 
 
-ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"model": ErrorBody, "description": description}
-    for status, description in {
-        400: "invalid request",
-        401: "the access token is missing, or belongs to another swap",
-        404: "no such path or swap",
-        405: "the path does not allow this method; the header Allow names those that it allows",
-        408: "the body did not arrive in time",
-        409: "another request has this id or hash; or the quote has expired",
-        413: "the request is too long",
-        422: "the amount is outside the limits, or the deadlines do not hold",
-        429: "too many open quotes, swaps or streams",
-        500: "internal error; a retry is harmless",
-        503: "such a swap cannot be completed now; try again later",
-    }.items()
+ERRORS: Final = {
+    400: "invalid request",
+    401: "the access token is missing, or belongs to another swap",
+    404: "no such path or swap",
+    405: "the path does not allow this method; the header Allow names those that it allows",
+    408: "the body did not arrive in time",
+    409: "another request has this id or hash; or the quote has expired",
+    413: "the request is too long",
+    422: "the amount is outside the limits, or the deadlines do not hold",
+    429: "too many open quotes, swaps or streams",
+    500: "internal error; a retry is harmless",
+    503: "such a swap cannot be completed now; try again later",
 }
 """The errors of every path, for the OpenAPI description."""
 
 
 def add_error_handlers(app: FastAPI) -> None:
+    """Answer every error of the application in this form."""
     log = structlog.get_logger("layer2.provider.http")
 
     @app.exception_handler(RequestValidationError)
@@ -127,4 +125,5 @@ def _status_of(error: Layer2Error) -> HTTPStatus | None:
 
 
 def error_answer(status: int, code: str, message: str, field: str | None = None) -> JSONResponse:
+    """The answer for one error."""
     return JSONResponse({"error": {"code": code, "message": message, "field": field}}, status_code=int(status))

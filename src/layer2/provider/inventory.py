@@ -3,58 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 from layer2.errors import InsufficientFunds
 from layer2.model.layers import LAYERS, Layer2ProtocolType
 from layer2.model.money import BTC, AssetId, Balance
+from layer2.ports.client import Client
 from layer2.provider.open_swaps import OpenSwap
 from layer2.terms.documents import QuoteTerms
 
-__all__ = ["Inventory", "Purse"]
+__all__ = ["check_inventory"]
 
 
-class Purse(Protocol):
-    """The part of a layer's client that the inventory uses."""
-
-    async def balances_async(self) -> Mapping[AssetId, Balance]: ...
-
-
-class Inventory:
-    """The provider's money on each layer, less the amounts reserved for open swaps.
+async def check_inventory(
+    clients: Mapping[Layer2ProtocolType, Client],
+    gas_per_swap: int,
+    quote: QuoteTerms,
+    swaps: Sequence[OpenSwap],
+    now: int,
+) -> None:
+    """Check that the provider's money suffices for a swap under a quote in addition to the open swaps.
 
     Args:
         gas_per_swap: the reserve for each open swap on every layer whose native coin is not bitcoin, in the smallest
             unit of that coin. It pays for funding, collecting, refund or release.
+
+    Raises:
+        InsufficientFunds: not enough to spend, to receive, or for gas.
+        NodeError: a node does not report the balances.
     """
-
-    def __init__(self, purses: Mapping[Layer2ProtocolType, Purse], gas_per_swap: int) -> None:
-        self._purses = purses
-        self._gas_per_swap = gas_per_swap
-
-    async def check(self, quote: QuoteTerms, swaps: Sequence[OpenSwap], now: int) -> None:
-        """Check that the money suffices for a swap under a quote in addition to the open swaps.
-
-        Raises:
-            InsufficientFunds: not enough to spend, to receive, or for gas.
-            NodeError: a node does not report the balances.
-        """
-        source, destination = quote.pair
-        for layer in (source, destination):
-            balances = await self._purses[layer].balances_async()
-            bitcoin = balances.get(BTC, Balance(0))
-            if layer is destination:
-                promised = sum(swap.will_pay(layer, now) for swap in swaps)
-                _check(layer, "to spend", bitcoin.spendable, promised, quote.amount + quote.network_fee, "sat")
-            if layer is source and bitcoin.receivable is not None:
-                promised = sum(swap.will_receive(layer, now) for swap in swaps)
-                _check(layer, "of room to receive", bitcoin.receivable, promised, quote.source_amount, "sat")
-            facts = LAYERS[layer]
-            if facts.native_asset != BTC.code:
-                gas = balances.get(AssetId(facts.native_asset, facts.native_decimals), Balance(0))
-                # A taker who funds late can refund it alone, so an unfunded swap needs no gas for that.
-                promised = sum(swap.uses(layer) and swap.takes_place(now) for swap in swaps) * self._gas_per_swap
-                _check(layer, "for gas", gas.spendable, promised, self._gas_per_swap, "wei")
+    source, destination = quote.pair
+    for layer in (source, destination):
+        balances = await clients[layer].balances_async()
+        bitcoin = balances.get(BTC, Balance(0))
+        if layer is destination:
+            promised = sum(swap.will_pay(layer, now) for swap in swaps)
+            _check(layer, "to spend", bitcoin.spendable, promised, quote.amount + quote.network_fee, "sat")
+        if layer is source and bitcoin.receivable is not None:
+            promised = sum(swap.will_receive(layer, now) for swap in swaps)
+            _check(layer, "of room to receive", bitcoin.receivable, promised, quote.source_amount, "sat")
+        facts = LAYERS[layer]
+        if facts.native_asset != BTC.code:
+            gas = balances.get(AssetId(facts.native_asset, facts.native_decimals), Balance(0))
+            # A taker who funds late can refund it alone, so an unfunded swap needs no gas for that.
+            promised = sum(swap.uses(layer) and swap.takes_place(now) for swap in swaps) * gas_per_swap
+            _check(layer, "for gas", gas.spendable, promised, gas_per_swap, "wei")
 
 
 def _check(layer: Layer2ProtocolType, what: str, owned: int, promised: int, wanted: int, unit: str) -> None:

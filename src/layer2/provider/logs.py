@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 from datetime import UTC, datetime
-from typing import Any
 
 import structlog
 
@@ -14,7 +13,7 @@ __all__ = ["configure", "utc"]
 
 def configure() -> None:
     """Write structlog's events, and warnings of the standard library's log, to standard error."""
-    shared: list[Any] = [
+    shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -4,33 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Set
-from typing import Protocol
 
 import structlog
 
+from layer2.assembly import JoiningLegs
 from layer2.errors import Layer2Error
 from layer2.legs.leg import LegOffer
-from layer2.legs.views import ClockReading
 from layer2.model.layers import Layer2ProtocolType
 from layer2.ports.clock import Clock
 
-__all__ = ["JoiningLayer", "Nodes"]
+__all__ = ["Nodes"]
 
 _HEALTH_SECONDS = 5
 _FIRST_RETRY_SECONDS = 1.0
 _LONGEST_RETRY_SECONDS = 60.0
-
-
-class JoiningLayer(Protocol):
-    """The part of ``assembly.JoiningLegs`` that this module uses."""
-
-    async def join(self) -> None:
-        """Connect to the node and check it, unless this was done."""
-        ...
-
-    async def leg_offer(self) -> LegOffer: ...
-
-    async def read_clock(self) -> ClockReading: ...
 
 
 class Nodes:
@@ -38,7 +25,7 @@ class Nodes:
 
     def __init__(
         self,
-        layers: Mapping[Layer2ProtocolType, JoiningLayer],
+        layers: Mapping[Layer2ProtocolType, JoiningLegs],
         clock: Clock,
         *,
         first_retry_seconds: float = _FIRST_RETRY_SECONDS,
@@ -46,8 +33,10 @@ class Nodes:
         self._layers = layers
         self._clock = clock
         self._first_retry_seconds = first_retry_seconds
-        self._offers: dict[Layer2ProtocolType, LegOffer] = {}
-        self._failures: dict[Layer2ProtocolType, Layer2Error] = {}
+        self.offers: dict[Layer2ProtocolType, LegOffer] = {}
+        """This provider's side of a quote, for every layer that has joined."""
+        self.failures: dict[Layer2ProtocolType, Layer2Error] = {}
+        """The errors of the layers that have not joined yet."""
         self._tried = {layer: asyncio.Event() for layer in layers}
         self._health: dict[Layer2ProtocolType, tuple[float, bool]] = {}
         self._log = structlog.get_logger("layer2.provider")
@@ -56,16 +45,6 @@ class Nodes:
     def layers(self) -> Set[Layer2ProtocolType]:
         """All configured layers."""
         return self._layers.keys()
-
-    @property
-    def offers(self) -> Mapping[Layer2ProtocolType, LegOffer]:
-        """This provider's side of a quote, for every layer that has joined."""
-        return self._offers
-
-    @property
-    def failures(self) -> Mapping[Layer2ProtocolType, Layer2Error]:
-        """The errors of the layers that have not joined yet."""
-        return self._failures
 
     async def join(self) -> None:
         """Check every node, with retries if it is down, and return when all have joined."""
@@ -93,10 +72,10 @@ class Nodes:
         while True:
             try:
                 await self._layers[layer].join()
-                self._offers[layer] = await self._layers[layer].leg_offer()
+                self.offers[layer] = await self._layers[layer].leg_offer()
                 break
             except Layer2Error as error:
-                self._failures[layer] = error
+                self.failures[layer] = error
                 self._log.warning("node_not_ready", layer=layer.value, error=str(error), retry_seconds=pause)
             except Exception:  # noqa: BLE001 - logged, with its traceback
                 # An internal error must not exclude a layer permanently.
@@ -105,11 +84,11 @@ class Nodes:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_RETRY_SECONDS)
         self._tried[layer].set()
-        if self._failures.pop(layer, None) is not None:
+        if self.failures.pop(layer, None) is not None:
             self._log.info("node_joined", layer=layer.value)
 
     async def _is_ready(self, layer: Layer2ProtocolType) -> bool:
-        if layer not in self._offers:
+        if layer not in self.offers:
             return False
         now = self._clock.now()
         known = self._health.get(layer)

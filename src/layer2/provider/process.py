@@ -12,12 +12,11 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 from layer2.aio.process_end import ending_with
-from layer2.assembly import make_runner, open_journal, open_layers
+from layer2.assembly import open_journal, open_layers
 from layer2.errors import AuthenticationFailed, ConfigurationError, Layer2Error, WrongNetwork
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.ports.clock import Clock, Entropy, SystemClock, SystemEntropy
@@ -31,6 +30,7 @@ from layer2.provider.service import SwapProvider
 from layer2.provider.settings import ProviderSettings
 from layer2.signers.software import SoftwareIdentity
 from layer2.swap_engine.records import outlook_of
+from layer2.swap_engine.runner import SwapRunner
 
 __all__ = ["Stopped", "main", "serve"]
 
@@ -114,17 +114,16 @@ async def _serve_until(
         journal = await open_journal(settings, closing, act=True)
         layers = open_layers(settings, journal, clock, closing)
         legs, nodes = layers.legs, Nodes(layers.legs, clock)
-        runner = make_runner(journal, legs, None, rules, clock, _change_log(log, rules))
+        runner = SwapRunner(journal, legs, None, rules, clock, _change_log(log, rules))
         closing.push_async_callback(runner.aclose)
         provider = SwapProvider(
             prices=settings.price_list,
-            limits=settings.limits,
+            limits=settings,
             rules=rules,
             signer=identity,
             journal=journal,
             nodes=nodes,
-            legs=legs,
-            purses=layers.clients,
+            layers=layers,
             runner=runner,
             clock=clock,
             entropy=entropy,
@@ -184,8 +183,8 @@ async def _first_look(nodes: Nodes, *, has_open_swaps: bool) -> None:
 
 
 def _background(
-    work: Coroutine[Any, Any, None], log: structlog.stdlib.BoundLogger
-) -> Callable[[], Coroutine[Any, Any, None]]:
+    work: Coroutine[object, None, None], log: structlog.stdlib.BoundLogger
+) -> Callable[[], Coroutine[object, None, None]]:
     """Start a task whose failure must not end the process; return the function that ends it."""
 
     def ended(task: asyncio.Task[None]) -> None:

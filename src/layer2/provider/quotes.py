@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from layer2.errors import InvalidRequest, QuoteExpired, QuoteRefused, UnknownAsset
 from layer2.legs.leg import LegOffer
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.money import BTC, checked_amount
-from layer2.model.transactions import Finality
 from layer2.ports.clock import Clock, Entropy
 from layer2.ports.signing import IdentitySigner
 from layer2.provider.pricing import Amounts, Exposure, PriceList
@@ -34,30 +33,19 @@ class QuoteRequest:
     """The amount to leave the source."""
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class QuoteBook:
-    """Issues quotes and keeps each until it expires. A restart discards all, and takers request new ones.
+    """Issues quotes and keeps each until it expires. A restart discards all, and takers request new ones."""
 
-    Args:
-        most_open: the maximum number of open quotes, so that strangers cannot exhaust the memory.
-    """
-
-    def __init__(
-        self,
-        prices: PriceList,
-        rules: TimelockSettings,
-        signer: IdentitySigner,
-        clock: Clock,
-        entropy: Entropy,
-        most_open: int,
-    ) -> None:
-        self._prices = prices
-        self._rules = rules
-        self._signer = signer
-        self._clock = clock
-        self._entropy = entropy
-        self._most_open = most_open
-        # In the order of expiry, because all have the same lifetime.
-        self._open: dict[str, QuoteTerms] = {}
+    prices: PriceList
+    rules: TimelockSettings
+    signer: IdentitySigner
+    clock: Clock
+    entropy: Entropy
+    most_open: int
+    """The maximum number of open quotes, so that strangers cannot exhaust the memory."""
+    _open: dict[str, QuoteTerms] = field(default_factory=dict)
+    """In the order of expiry, because all have the same lifetime."""
 
     async def issue(
         self, request: QuoteRequest, offers: Mapping[Layer2ProtocolType, LegOffer], exposure: Exposure
@@ -78,30 +66,30 @@ class QuoteBook:
         if request.asset != BTC.code:
             raise UnknownAsset(f"this provider swaps {BTC}, not {request.asset!r}")
         pair = request.source, request.destination
-        if pair not in pairs_of(offers, self._rules):
+        if pair not in pairs_of(offers, self.rules):
             raise InvalidRequest(f"this provider has no swaps from {pair[0].value} to {pair[1].value}", code="pair")
         figures = self._figures(request)
-        now = int(self._clock.now())
+        now = int(self.clock.now())
         self._forget_until(now)
-        if len(self._open) >= self._most_open:
+        if len(self._open) >= self.most_open:
             raise QuoteRefused("too many quotes are open; try again in a minute", code="too_many_quotes")
-        finality = self._prices.finality(figures.amount, exposure)
+        finality = self.prices.finality(figures.amount, exposure)
         quote = QuoteTerms(
-            quote_id=self._entropy.token(16).hex(),
-            network=self._rules.network,
+            quote_id=self.entropy.token(16).hex(),
+            network=self.rules.network,
             asset=BTC.code,
             amount=figures.amount,
             provider_fee=figures.provider_fee,
             network_fee=figures.network_fee,
             source=offers[request.source].with_finality(finality),
             # The taker's risk depends on its own swap alone, so the exposure does not count.
-            destination=offers[request.destination].with_finality(self._prices.finality(figures.amount)),
+            destination=offers[request.destination].with_finality(self.prices.finality(figures.amount)),
             issued_at=now,
-            valid_until=now + self._rules.quote_validity,
-            provider=self._signer.public_key,
+            valid_until=now + self.rules.quote_validity,
+            provider=self.signer.public_key,
         )
         self._open[quote.quote_id] = quote
-        signature = await self._signer.sign_schnorr(quote_digest(quote))
+        signature = await self.signer.sign_schnorr(quote_digest(quote))
         return SignedQuote(quote, Signature(Scheme.BIP340, signature))
 
     def find(self, quote_id: str) -> QuoteTerms:
@@ -110,7 +98,7 @@ class QuoteBook:
         Raises:
             QuoteExpired: it has expired, or never existed.
         """
-        self._forget_until(int(self._clock.now()))
+        self._forget_until(int(self.clock.now()))
         quote = self._open.get(quote_id)
         if quote is None:
             raise QuoteExpired("there is no open quote with this id", remedy="request a new quote")
@@ -126,18 +114,16 @@ class QuoteBook:
         Raises:
             QuoteExpired: a new quote would require a longer wait.
         """
-        if not quote.source.finality.includes(self._needed(quote, exposure)):
+        # A layer with only one finality returns that one.
+        needed = quote.source.with_finality(self.prices.finality(quote.amount, exposure)).finality
+        if not quote.source.finality.includes(needed):
             raise QuoteExpired(
                 f"swaps agreed since the quote require a longer wait on {quote.source.protocol.value}",
                 remedy="request a new quote",
             )
 
-    def _needed(self, quote: QuoteTerms, exposure: Exposure) -> Finality:
-        # A layer with only one finality returns that one.
-        return quote.source.with_finality(self._prices.finality(quote.amount, exposure)).finality
-
     def _figures(self, request: QuoteRequest) -> Amounts:
-        price = self._prices.price((request.source, request.destination))
+        price = self.prices.price((request.source, request.destination))
         if request.amount is not None and request.send_amount is None:
             return price.arriving(checked_amount(request.amount))
         if request.send_amount is not None and request.amount is None:

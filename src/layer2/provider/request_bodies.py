@@ -6,7 +6,7 @@ import asyncio
 import codecs
 import json
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -35,32 +35,18 @@ class WholeBody:
             async with asyncio.timeout(_BODY_SECONDS):
                 body = await self._body(receive)
         except TimeoutError:
-            answer = error_answer(HTTPStatus.REQUEST_TIMEOUT, "too_slow", f"the limit is {_BODY_SECONDS:g} s")
-            await answer(scope, receive, send)
-            return
+            refusal = error_answer(HTTPStatus.REQUEST_TIMEOUT, "too_slow", f"the limit is {_BODY_SECONDS:g} s")
         except FormatError as error:
-            answer = error_answer(HTTPStatus.BAD_REQUEST, "invalid_request", error.message)
-            await answer(scope, receive, send)
-            return
-        if body is None:
-            return
-        if len(body) > self._longest:
-            answer = error_answer(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_long", f"the limit is {self._longest} bytes"
-            )
-            await answer(scope, receive, send)
-            return
-        whole: Message = {"type": "http.request", "body": body, "more_body": False}
-        given = False
-
-        async def replay() -> Message:
-            nonlocal given
-            if given:
-                return await receive()
-            given = True
-            return whole
-
-        await self._app(scope, replay, send)
+            refusal = error_answer(HTTPStatus.BAD_REQUEST, "invalid_request", error.message)
+        else:
+            if body is None:
+                return
+            if len(body) <= self._longest:
+                await self._app(scope, _replayed(body, receive), send)
+                return
+            text = f"the limit is {self._longest} bytes"
+            refusal = error_answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_long", text)
+        await refusal(scope, receive, send)
 
     async def _body(self, receive: Receive) -> bytes | None:
         """The whole body, or its beginning if that is already too long; None if the client disconnected.
@@ -77,6 +63,16 @@ class WholeBody:
                 _check_unambiguous(bytes(body))
                 return bytes(body)
         return None
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """A ``receive`` that first returns the body that was read."""
+    read: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return read.pop() if read else await receive()
+
+    return replay
 
 
 def _check_unambiguous(body: bytes) -> None:
@@ -100,7 +96,7 @@ def _check_unambiguous(body: bytes) -> None:
         raise FormatError("the body is not JSON in UTF-8") from None
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
         raise FormatError("an object in the body repeats a key")

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any, Protocol
+from dataclasses import dataclass, field
 
 import structlog
 
+from layer2.assembly import Layers
 from layer2.errors import Layer2Error, QuoteRefused, TaskCancelled, UnknownTransfer
 from layer2.legs.kinds import write_offer
 from layer2.legs.timelock_settings import TimelockSettings
@@ -22,22 +23,21 @@ from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import SwapId
 from layer2.ports.clock import Clock, Entropy
 from layer2.ports.journal import Json, Role, SwapJournal, SwapRecord
-from layer2.ports.legs import HtlcLayer
 from layer2.ports.signing import IdentitySigner
 from layer2.provider.acceptance import Acceptance, stored_terms
-from layer2.provider.bounds import FreeBounds, Limits, bounds
-from layer2.provider.inventory import Inventory, Purse
+from layer2.provider.bounds import Limits
 from layer2.provider.nodes import Nodes
 from layer2.provider.open_swaps import exposure_on
 from layer2.provider.pricing import PriceList
 from layer2.provider.quotes import QuoteBook, QuoteRequest
 from layer2.swap_engine.records import outlook_of
+from layer2.swap_engine.runner import SwapRunner
 from layer2.swap_rules.agreement import SwapRequest
 from layer2.swap_rules.timelocks import PairDurations, pairs_of
 from layer2.terms.documents import SignedQuote
 from layer2.terms.transfers import Actor
 
-__all__ = ["AccessRefused", "SwapDriver", "SwapProvider"]
+__all__ = ["AccessRefused", "SwapProvider"]
 
 # The outlook calls the provider YOU. The taker reads the status.
 _NAMES = {Actor.YOU: "provider", Actor.PROVIDER: "taker", Actor.NOBODY: "nobody"}
@@ -49,70 +49,53 @@ class AccessRefused(Layer2Error):
     code = "access"
 
 
-class SwapDriver(Protocol):
-    """The part of ``swap_engine.runner.SwapRunner`` that a provider uses."""
-
-    def drive(self, record: SwapRecord) -> None: ...
-
-    def watch(self, swap_id: SwapId) -> AsyncGenerator[SwapRecord, None]: ...
-
-
+@dataclass(slots=True, kw_only=True, eq=False)
 class SwapProvider:
-    """Issues quotes, accepts swaps, and reports their state. Belongs to one event loop; one instance per journal.
+    """Issues quotes, accepts swaps, and reports their state. Belongs to one event loop; one instance per journal."""
 
-    Args:
-        nodes: the provider's nodes.
-        legs: their parts in swaps.
-        purses: the clients that know the balances.
-        runner: carries out the accepted swaps.
-    """
+    prices: PriceList
+    limits: Limits
+    rules: TimelockSettings
+    signer: IdentitySigner
+    journal: SwapJournal
+    nodes: Nodes
+    layers: Layers
+    runner: SwapRunner
+    clock: Clock
+    entropy: Entropy
+    _quotes: QuoteBook = field(init=False)
+    _acceptance: Acceptance = field(init=False)
+    _accepting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _is_draining: bool = False
 
-    def __init__(
-        self,
-        *,
-        prices: PriceList,
-        limits: Limits,
-        rules: TimelockSettings,
-        signer: IdentitySigner,
-        journal: SwapJournal,
-        nodes: Nodes,
-        legs: Mapping[Layer2ProtocolType, HtlcLayer],
-        purses: Mapping[Layer2ProtocolType, Purse],
-        runner: SwapDriver,
-        clock: Clock,
-        entropy: Entropy,
-    ) -> None:
-        self.limits = limits
-        self._prices = prices
-        self._rules = rules
-        self._signer = signer
-        self._journal = journal
-        self._nodes = nodes
-        self._runner = runner
-        self._quotes = QuoteBook(prices, rules, signer, clock, entropy, limits.open_quotes)
-        self._acceptance = Acceptance(
-            limits=limits,
-            rules=rules,
-            quotes=self._quotes,
-            inventory=Inventory(purses, limits.gas_per_swap),
-            legs=legs,
-            journal=journal,
-            signer=signer,
-            clock=clock,
+    def __post_init__(self) -> None:
+        self._quotes = QuoteBook(
+            prices=self.prices,
+            rules=self.rules,
+            signer=self.signer,
+            clock=self.clock,
+            entropy=self.entropy,
+            most_open=self.limits.max_open_quotes,
         )
-        self._accepting = asyncio.Lock()
-        self._is_draining = False
-        self._log = structlog.get_logger("layer2.provider")
+        self._acceptance = Acceptance(
+            limits=self.limits,
+            rules=self.rules,
+            quotes=self._quotes,
+            layers=self.layers,
+            journal=self.journal,
+            signer=self.signer,
+            clock=self.clock,
+        )
 
-    async def info(self) -> dict[str, Any]:
+    async def info(self) -> dict[str, object]:
         """The offer of this provider, for ``GET /v1/info``."""
-        offers = self._nodes.offers
+        offers = self.nodes.offers
         reason = await self.problem()
-        pairs = pairs_of(offers, self._rules)
+        pairs = pairs_of(offers, self.rules)
         usable = [pair for pair in pairs if await self.problem(*pair) is None]
         return {
-            "identity_key": self._signer.public_key.hex(),
-            "network": self._rules.network,
+            "identity_key": self.signer.public_key.hex(),
+            "network": self.rules.network,
             "layers": {layer.value: write_offer(offer) for layer, offer in offers.items()},
             "pairs": [self._described(*pair, durations) for pair, durations in pairs.items()],
             "health": {"ready": bool(usable), "reason": reason},
@@ -126,11 +109,7 @@ class SwapProvider:
         """
         if self._is_draining:
             return "the provider is stopping"
-        return await self._nodes.problem(layers or self._nodes.layers)
-
-    def bounds(self) -> tuple[FreeBounds, ...]:
-        """The places that strangers can reserve without paying, and for how long, for every known pair."""
-        return bounds(self.limits, self._nodes.offers, self._rules)
+        return await self.nodes.problem(layers or self.nodes.layers)
 
     async def quote(self, request: QuoteRequest) -> SignedQuote:
         """A signed quote.
@@ -140,10 +119,10 @@ class SwapProvider:
             InvalidRequest, SignerError: as ``QuoteBook.issue``.
             JournalError: the open swaps cannot be read.
         """
-        layers = [layer for layer in (request.source, request.destination) if layer in self._nodes.layers]
+        layers = [layer for layer in (request.source, request.destination) if layer in self.nodes.layers]
         await self._check_ready(*layers)
         exposure = exposure_on(request.source, await self._acceptance.open_swaps())
-        return await self._quotes.issue(request, self._nodes.offers, exposure)
+        return await self._quotes.issue(request, self.nodes.offers, exposure)
 
     async def open_swap(self, request: SwapRequest) -> Json:
         """Accept a swap and return its signed terms from the journal. The same request returns the same terms.
@@ -157,12 +136,12 @@ class SwapProvider:
             InsufficientFunds, NodeError, SignerError, JournalError: the swap could not be completed now.
         """
         async with self._accepting:
-            known = await self._journal.load(request.swap_id)
+            known = await self.journal.load(request.swap_id)
             if known is not None:
                 terms = stored_terms(known, request)
                 if not known.is_final and not self._is_draining:
                     # The first request may have ended right after the journal entry.
-                    self._runner.drive(known)
+                    self.runner.drive(known)
                 return terms
             if self._is_draining:
                 await self._check_ready()
@@ -170,8 +149,8 @@ class SwapProvider:
             await self._check_ready(*quote.pair)
             record = await self._acceptance.accept(quote, request)
             self._quotes.use_up(quote.quote_id)
-            self._runner.drive(record)
-        self._log.info(
+            self.runner.drive(record)
+        structlog.get_logger("layer2.provider").info(
             "swap_agreed",
             swap_id=request.swap_id,
             source=quote.source.protocol.value,
@@ -181,14 +160,14 @@ class SwapProvider:
         )
         return stored_terms(record, request)
 
-    async def status(self, swap_id: SwapId, token: bytes) -> dict[str, Any]:
+    async def status(self, swap_id: SwapId, token: bytes) -> dict[str, object]:
         """The state of a swap, for people.
 
         Raises:
             UnknownTransfer, AccessRefused: as ``check_access``.
         """
         record = await self.check_access(swap_id, token)
-        outlook = outlook_of(record, self._rules)
+        outlook = outlook_of(record, self.rules)
         return {
             **_shown(record.version, record.state),
             "is_final": record.is_final,
@@ -199,17 +178,17 @@ class SwapProvider:
             "updated_at": record.updated_at,
         }
 
-    async def events(self, swap_id: SwapId, after: int) -> AsyncIterator[dict[str, Any]]:
+    async def events(self, swap_id: SwapId, after: int) -> AsyncIterator[dict[str, object]]:
         """Every event of a swap with a version above ``after``, past events first, until the swap is final.
 
         Ends without an error when the provider stops: call again with the last version. The caller must have passed
         ``check_access``.
         """
         try:
-            async with aclosing(self._runner.watch(swap_id)) as records:
+            async with aclosing(self.runner.watch(swap_id)) as records:
                 async for _ in records:
                     # Read from the journal, which has every version: a watch may skip some.
-                    for event in await self._journal.events(swap_id):
+                    for event in await self.journal.events(swap_id):
                         if event["version"] > after:
                             after = event["version"]
                             yield {**_shown(after, event["state"]), "event": event["event"], "at": event["at"]}
@@ -223,7 +202,7 @@ class SwapProvider:
             UnknownTransfer: there is no such swap.
             AccessRefused: the token does not belong to this swap.
         """
-        record = await self._journal.load(swap_id)
+        record = await self.journal.load(swap_id)
         if record is None or record.role is not Role.PROVIDER:
             raise UnknownTransfer("there is no such swap", code="unknown_swap")
         if record.access is None or not hmac.compare_digest(hashlib.sha256(token).digest(), record.access):
@@ -246,8 +225,8 @@ class SwapProvider:
 
     def _described(
         self, source: Layer2ProtocolType, destination: Layer2ProtocolType, durations: PairDurations
-    ) -> dict[str, Any]:
-        price = self._prices.price((source, destination))
+    ) -> dict[str, object]:
+        price = self.prices.price((source, destination))
         return {
             "source": source.value,
             "destination": destination.value,
@@ -263,6 +242,6 @@ class SwapProvider:
         }
 
 
-def _shown(version: int, state: Json) -> dict[str, Any]:
+def _shown(version: int, state: Json) -> dict[str, object]:
     shown = ("state", "has_arrived", "source_tx_id", "destination_tx_id", "reason")
     return {"version": version, **{name: state[name] for name in shown if name in state}}

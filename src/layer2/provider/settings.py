@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -18,19 +18,47 @@ from layer2.provider.pricing import Pair, Price, PriceList
 
 __all__ = ["PriceSection", "ProviderSettings"]
 
-_JOURNAL_NAME = "provider-journal.sqlite"
+
+class PriceSettings(Section):
+    """The price of swaps, in satoshi that arrive at the destination."""
+
+    fee_ppm: int = Field(default=3_000, ge=0, le=1_000_000)
+    """fee in millionths of the amount"""
+    base_fee_sat: int = Field(default=120, ge=0)
+    """additional fee per swap in satoshi"""
+    network_fee_sat: int = Field(default=100, ge=0)
+    """fee in satoshi for your network costs, and their limit on the destination; with 0, a Lightning payment needs a
+    route without fees"""
+    min_amount_sat: int = Field(default=10_000, ge=1)
+    """minimum amount in satoshi"""
+    max_amount_sat: int = Field(default=4_000_000, ge=1)
+    """maximum amount in satoshi"""
+
+    @model_validator(mode="after")
+    def _amounts_in_order(self) -> Self:
+        if self.min_amount_sat > self.max_amount_sat:
+            raise ValueError("min_amount_sat is above max_amount_sat")
+        return self
+
+    @property
+    def price(self) -> Price:
+        """The price for the provider's calculations."""
+        return Price(
+            fee_ppm=self.fee_ppm,
+            base_fee=self.base_fee_sat,
+            network_fee=self.network_fee_sat,
+            min_amount=self.min_amount_sat,
+            max_amount=self.max_amount_sat,
+        )
 
 
-class PriceSection(Section):
+class PriceSection(PriceSettings):
     """[[prices]]: the price of one pair of layers. Omitted keys have the value for all pairs."""
 
-    source: str = Field(description="the layer on which takers pay")
-    destination: str = Field(description="the layer on which you pay")
-    fee_ppm: int | None = Field(default=None, ge=0, le=1_000_000, description="fee in millionths of the amount")
-    base_fee_sat: int | None = Field(default=None, ge=0, description="additional fee per swap in satoshi")
-    network_fee_sat: int | None = Field(default=None, ge=0, description="fee in satoshi for your network costs")
-    min_amount_sat: int | None = Field(default=None, ge=1, description="minimum amount in satoshi")
-    max_amount_sat: int | None = Field(default=None, ge=1, description="maximum amount in satoshi")
+    source: str
+    """the layer on which takers pay"""
+    destination: str
+    """the layer on which you pay"""
 
     @field_validator("source", "destination")
     @classmethod
@@ -44,81 +72,31 @@ class PriceSection(Section):
         """Source and destination."""
         return Layer2ProtocolType(self.source), Layer2ProtocolType(self.destination)
 
-    def price(self, default: Price) -> Price:
-        """The price of the pair."""
 
-        def given(value: int | None, otherwise: int) -> int:
-            return otherwise if value is None else value
-
-        return Price(
-            fee_ppm=given(self.fee_ppm, default.fee_ppm),
-            base_fee=given(self.base_fee_sat, default.base_fee),
-            network_fee=given(self.network_fee_sat, default.network_fee),
-            min_amount=given(self.min_amount_sat, default.min_amount),
-            max_amount=given(self.max_amount_sat, default.max_amount),
-        )
-
-
-class ProviderSettings(LayerSettings):
+class ProviderSettings(Limits, PriceSettings, LayerSettings):
     """The configuration of a provider: at least two layers, and the prices of swaps between them.
 
     Amounts are satoshi that arrive at the destination. Example: ``ProviderSettings.load("provider.toml")``
     """
 
     default_file_name: ClassVar[str] = "provider.toml"
+    default_journal: ClassVar[str] = "provider-journal.sqlite"
+    """It differs from a taker's, so that both can share a directory."""
 
-    identity_key_file: Path = Field(
-        description="file with the private key that signs quotes and terms, 64 hex digits, mode 0600"
-    )
-    listen_host: str = Field(
-        default="127.0.0.1",
-        description="loopback address on which to serve; put a TLS proxy in front of it for other machines",
-    )
-    listen_port: int = Field(default=8390, ge=0, le=65_535, description="port on which to serve; 0 uses a free port")
-    fee_ppm: int = Field(default=3_000, ge=0, le=1_000_000, description="fee in millionths of the amount")
-    base_fee_sat: int = Field(default=120, ge=0, description="additional fee per swap in satoshi")
-    network_fee_sat: int = Field(
-        default=100,
-        ge=0,
-        description="fee in satoshi for your network costs, and their limit on the destination; with 0, a Lightning "
-        "payment needs a route without fees",
-    )
-    min_amount_sat: int = Field(default=10_000, ge=1, description="minimum amount in satoshi")
-    max_amount_sat: int = Field(default=4_000_000, ge=1, description="maximum amount in satoshi")
-    prices: tuple[PriceSection, ...] = Field(default=(), description="prices of individual pairs of layers")
-    safe_from_sat: int = Field(
-        default=500_000,
-        ge=0,
-        description="satoshi; the limit for all swaps that rely on the latest block of one layer; beyond it swaps wait "
-        "until a block is safe",
-    )
-    finalized_from_sat: int = Field(
-        default=2_000_000,
-        ge=0,
-        description="satoshi; the limit for all swaps that rely on blocks of one layer that are not final; beyond it "
-        "swaps wait for the layer's strongest finality",
-    )
-    max_open_swaps: int = Field(
-        default=100, ge=1, le=10_000, description="maximum number of swaps that reserve money or a hash"
-    )
-    max_open_swaps_per_taker: int = Field(default=5, ge=1, description="of these, for one account or key of a taker")
-    max_unfinished_swaps: int = Field(
-        default=1_000,
-        ge=1,
-        le=100_000,
-        description="maximum number of swaps that have not ended, including those that only wait for finality; each "
-        "asks your nodes at every block",
-    )
-    max_open_quotes: int = Field(
-        default=10_000, ge=1, description="maximum number of open quotes; each is valid for a minute"
-    )
-    max_event_streams: int = Field(default=200, ge=0, description="maximum number of open event streams")
-    gas_per_swap_wei: int = Field(
-        default=100_000_000_000_000,
-        ge=0,
-        description="gas reserve for each open swap, on every layer whose gas is not paid in bitcoin, in the coin's "
-        "smallest unit",
-    )
+    identity_key_file: Path
+    """file with the private key that signs quotes and terms, 64 hex digits, mode 0600"""
+    listen_host: str = "127.0.0.1"
+    """loopback address on which to serve; put a TLS proxy in front of it for other machines"""
+    listen_port: int = Field(default=8390, ge=0, le=65_535)
+    """port on which to serve; 0 uses a free port"""
+    prices: tuple[PriceSection, ...] = ()
+    """prices of individual pairs of layers"""
+    safe_from_sat: int = Field(default=500_000, ge=0)
+    """satoshi; the limit for all swaps that rely on the latest block of one layer; beyond it swaps wait until a
+    block is safe"""
+    finalized_from_sat: int = Field(default=2_000_000, ge=0)
+    """satoshi; the limit for all swaps that rely on blocks of one layer that are not final; beyond it swaps wait
+    for the layer's strongest finality"""
 
     @field_validator("listen_host")
     @classmethod
@@ -131,6 +109,15 @@ class ProviderSettings(LayerSettings):
             raise ValueError("must be a loopback address, such as 127.0.0.1")
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_prices(cls, values: Mapping[str, object]) -> Mapping[str, object]:
+        prices = values.get("prices")
+        if not isinstance(prices, list | tuple):
+            return values
+        common = {name: values[name] for name in PriceSettings.model_fields.keys() & values.keys()}
+        return {**values, "prices": [common | each if isinstance(each, dict) else each for each in prices]}
+
     @model_validator(mode="after")
     def _two_layers(self) -> Self:
         if len(self.layers) < 2:
@@ -141,9 +128,6 @@ class ProviderSettings(LayerSettings):
     def _in_order(self) -> Self:
         if self.safe_from_sat > self.finalized_from_sat:
             raise ValueError("safe_from_sat is above finalized_from_sat")
-        for price in (self.price_list.default, *self.price_list.special.values()):
-            if price.min_amount > price.max_amount:
-                raise ValueError("min_amount_sat is above max_amount_sat")
         return self
 
     @model_validator(mode="after")
@@ -159,12 +143,6 @@ class ProviderSettings(LayerSettings):
                 raise ValueError(f"there are two prices from {source.value} to {destination.value}")
         return self
 
-    @classmethod
-    def merged(cls, file: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """All given values. The default journal differs from a taker's, so that both can share a directory."""
-        values = super().merged(file, arguments)
-        return {**values, "journal": {"path": file.parent.absolute() / _JOURNAL_NAME, **values.get("journal", {})}}
-
     @property
     def timelocks(self) -> TimelockSettings:
         """The durations of the network."""
@@ -173,28 +151,9 @@ class ProviderSettings(LayerSettings):
     @property
     def price_list(self) -> PriceList:
         """The prices of swaps, and the amounts that may depend on fundings that are not final."""
-        default = Price(
-            fee_ppm=self.fee_ppm,
-            base_fee=self.base_fee_sat,
-            network_fee=self.network_fee_sat,
-            min_amount=self.min_amount_sat,
-            max_amount=self.max_amount_sat,
-        )
         return PriceList(
-            default=default,
+            default=self.price,
             safe_from=self.safe_from_sat,
             finalized_from=self.finalized_from_sat,
-            special={each.pair: each.price(default) for each in self.prices},
-        )
-
-    @property
-    def limits(self) -> Limits:
-        """The limits for strangers."""
-        return Limits(
-            open_swaps=self.max_open_swaps,
-            open_swaps_per_taker=self.max_open_swaps_per_taker,
-            unfinished_swaps=self.max_unfinished_swaps,
-            open_quotes=self.max_open_quotes,
-            event_streams=self.max_event_streams,
-            gas_per_swap=self.gas_per_swap_wei,
+            special={each.pair: each.price for each in self.prices},
         )

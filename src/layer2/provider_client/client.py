@@ -6,9 +6,9 @@ quotes and terms. The taker's nodes show what happened to money.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any, Final, NoReturn
+from typing import Final, TypeVar
 
 import aiohttp
 
@@ -38,16 +38,12 @@ from layer2.provider_client.endpoint import ProviderEndpoint
 from layer2.provider_client.info import ProviderInfo, read_info
 from layer2.swap_rules.agreement import SwapRequest
 from layer2.terms.documents import SignedQuote, SignedTerms
-from layer2.terms.signing import (
-    check_quote_signature,
-    check_terms_signature,
-    read_signed_quote,
-    read_signed_terms,
-)
+from layer2.terms.signing import check_quote_signature, check_terms_signature, read_signed_quote, read_signed_terms
 from layer2.terms.transfers import TransferRequest
 
 __all__ = ["ProviderClient"]
 
+T = TypeVar("T")
 _LONGEST_ANSWER: Final = 256 * 1024
 """Bytes; terms with the longest invoice have 20,000."""
 
@@ -88,14 +84,9 @@ class ProviderClient:
             TermsRefused: another provider answers at this address; code ``provider_key``.
         """
         status, answer = await self._call("GET", "/v1/info")
-        if status != HTTPStatus.OK:
-            self._refuse("info", status, answer)
-        if not isinstance(answer, dict) or "identity_key" not in answer:
+        if status == HTTPStatus.OK and not (isinstance(answer, dict) and "identity_key" in answer):
             raise self._no_provider("info", status, BadAnswer)
-        try:
-            info = read_info(answer, self.endpoint.name)
-        except FormatError as error:
-            raise self._bad_answer("info", error) from error
+        info = self._read("info", status, answer, lambda value: read_info(value, self.endpoint.name))
         self._check_key(info.identity_key)
         return info
 
@@ -115,13 +106,7 @@ class ProviderClient:
             body["amount"] = str(request.amount)
         else:
             body["send_amount"] = str(request.send_amount)
-        status, answer = await self._call("POST", "/v1/quotes", body)
-        if status != HTTPStatus.OK:
-            self._refuse("quote", status, answer)
-        try:
-            signed = read_signed_quote(answer)
-        except FormatError as error:
-            raise self._bad_answer("quote", error) from error
+        signed = self._read("quote", *await self._call("POST", "/v1/quotes", body), read_signed_quote)
         self._check_key(signed.quote.provider)
         check_quote_signature(signed)
         return signed
@@ -147,20 +132,14 @@ class ProviderClient:
             "destination": request.destination,
             "access_hash": request.access_hash.hex(),
         }
-        status, answer = await self._call("POST", "/v1/swaps", body)
-        if status != HTTPStatus.OK:
-            self._refuse("open_swap", status, answer)
-        try:
-            signed = read_signed_terms(answer)
-        except FormatError as error:
-            raise self._bad_answer("open_swap", error) from error
+        signed = self._read("open_swap", *await self._call("POST", "/v1/swaps", body), read_signed_terms)
         self._check_key(signed.terms.provider)
         check_terms_signature(signed)
         if signed.terms.swap_id != request.swap_id:
             raise TermsRefused("the terms are those of another swap", code="terms_swap_id")
         return signed
 
-    async def swap_status(self, swap_id: SwapId, access_token: bytes) -> dict[str, Any]:
+    async def swap_status(self, swap_id: SwapId, access_token: bytes) -> Mapping[str, JsonValue]:
         """The provider's state of a swap, for people. Do not base decisions on it.
 
         Args:
@@ -179,11 +158,7 @@ class ProviderClient:
             )
         if status == HTTPStatus.NOT_FOUND:
             raise UnknownTransfer(f"provider {self.endpoint.name!r} has no such swap", transfer_id=swap_id)
-        if status != HTTPStatus.OK:
-            self._refuse("swap_status", status, answer)
-        if not isinstance(answer, dict):
-            raise self._bad_answer("swap_status", FormatError("the status is not a JSON object"))
-        return answer
+        return self._read("swap_status", status, answer, _read_status)
 
     async def _call(
         self, method: str, path: str, body: dict[str, JsonValue] | None = None, *, access_token: bytes | None = None
@@ -191,16 +166,7 @@ class ProviderClient:
         headers = {} if body is None else {"Content-Type": "application/json"}
         if access_token is not None:
             headers["Authorization"] = f"Bearer {access_token.hex()}"
-        try:
-            status, data = await self._exchange(method, path, body, headers, Outcome.NOT_SENT)
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            # A restart of the provider ends a kept connection like this. Every call can be repeated, but the
-            # provider may already have carried out a POST.
-            sent = Outcome.NOT_SENT if method == "GET" else Outcome.UNKNOWN
-            try:
-                status, data = await self._exchange(method, path, body, headers, sent)
-            except aiohttp.ClientError as error:
-                raise self._unreachable("closed the connection", path, sent) from error
+        status, data = await self._exchange(method, path, body, headers)
         try:
             return status, canonical_json.decode(data)
         except FormatError as error:
@@ -210,38 +176,34 @@ class ProviderClient:
             return status, None
 
     async def _exchange(
-        self,
-        method: str,
-        path: str,
-        body: dict[str, JsonValue] | None,
-        headers: Mapping[str, str],
-        unconnected: Outcome,
+        self, method: str, path: str, body: dict[str, JsonValue] | None, headers: Mapping[str, str]
     ) -> tuple[int, bytes]:
-        """Send one request.
+        """Send a request, a second time if the provider closed a kept connection."""
+        sent, unconnected = Outcome.NOT_SENT if method == "GET" else Outcome.UNKNOWN, Outcome.NOT_SENT
+        for is_last in (False, True):
+            try:
+                async with self._opened().request(
+                    method,
+                    f"{self.endpoint.url}{path}",
+                    data=None if body is None else canonical_json.encode(body),
+                    headers=headers,
+                    allow_redirects=False,
+                ) as response:
+                    return response.status, await self._body(response)
+            except aiohttp.ClientConnectorError as error:
+                raise self._unreachable("cannot be reached", path, unconnected) from error
+            except TimeoutError as error:
+                raise self._unreachable(f"did not answer within {self._timeout:g} s", path, sent) from error
+            except aiohttp.ClientError as error:
+                is_closed = isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
+                if is_last or not is_closed:
+                    raise self._unreachable("closed the connection", path, sent) from error
+                # A restart of the provider ends a kept connection like this. Every call can be repeated, but the
+                # provider may already have carried out a POST.
+                unconnected = sent
+        raise AssertionError("the second try returns or raises")
 
-        Args:
-            unconnected: the outcome if this request cannot connect.
-        """
-        outcome = Outcome.NOT_SENT if method == "GET" else Outcome.UNKNOWN
-        try:
-            async with self._opened().request(
-                method,
-                f"{self.endpoint.url}{path}",
-                data=None if body is None else canonical_json.encode(body),
-                headers=headers,
-                allow_redirects=False,
-            ) as response:
-                return response.status, await self._read(response)
-        except aiohttp.ClientConnectorError as error:
-            raise self._unreachable("cannot be reached", path, unconnected) from error
-        except TimeoutError as error:
-            raise self._unreachable(f"did not answer within {self._timeout:g} s", path, outcome) from error
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            raise
-        except aiohttp.ClientError as error:
-            raise self._unreachable("closed the connection", path, outcome) from error
-
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         longest = min(_LONGEST_ANSWER, self._pool.max_response_bytes or _LONGEST_ANSWER)
         data = bytearray()
         # Counted after decompression, so that a small answer cannot become a large one.
@@ -250,6 +212,18 @@ class ProviderClient:
             if len(data) > longest:
                 raise BadAnswer(f"provider {self.endpoint.name!r} answered with more than {longest} bytes")
         return bytes(data)
+
+    def _read(self, operation: str, status: int, answer: JsonValue, read: Callable[[JsonValue], T]) -> T:
+        if status != HTTPStatus.OK:
+            raise self._refusal(operation, status, answer)
+        try:
+            return read(answer)
+        except FormatError as error:
+            raise BadAnswer(
+                f"provider {self.endpoint.name!r} sent an invalid answer: {error.message}",
+                operation=operation,
+                outcome=Outcome.UNKNOWN,
+            ) from error
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._is_closed:
@@ -262,29 +236,26 @@ class ProviderClient:
             self._session = open_session(self._pool, timeout=self._timeout)
         return self._session
 
-    def _refuse(self, operation: str, status: int, answer: JsonValue) -> NoReturn:
+    def _refusal(self, operation: str, status: int, answer: JsonValue) -> Layer2Error:
         code, message = _read_error(answer)
         if not code and status < 500:
-            raise self._no_provider(operation, status, NodeRefused)
+            return self._no_provider(operation, status, NodeRefused)
         said = f"provider {self.endpoint.name!r} refused: {message} ({code}, HTTP {status})"
         is_busy = status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
-        error: Layer2Error
         if code == "quote_expired":
-            error = QuoteExpired(said, operation=operation, outcome=Outcome.REJECTED, remedy="request a new quote")
-        elif status == HTTPStatus.CONFLICT:
-            error = IdempotencyConflict(said, operation=operation, outcome=Outcome.REJECTED)
-        elif operation != "info" and code and (is_busy or HTTPStatus.BAD_REQUEST <= status < 500):
-            error = QuoteRefused(said, operation=operation, outcome=Outcome.REJECTED, retryable=is_busy)
-        else:
-            error = NodeRefused(
-                said,
-                node_code=status,
-                node_message=message,
-                operation=operation,
-                outcome=Outcome.UNKNOWN if status >= 500 else Outcome.REJECTED,
-                retryable=status >= 500,
-            )
-        raise error
+            return QuoteExpired(said, operation=operation, outcome=Outcome.REJECTED, remedy="request a new quote")
+        if status == HTTPStatus.CONFLICT:
+            return IdempotencyConflict(said, operation=operation, outcome=Outcome.REJECTED)
+        if operation != "info" and code and (is_busy or HTTPStatus.BAD_REQUEST <= status < 500):
+            return QuoteRefused(said, operation=operation, outcome=Outcome.REJECTED, retryable=is_busy)
+        return NodeRefused(
+            said,
+            node_code=status,
+            node_message=message,
+            operation=operation,
+            outcome=Outcome.UNKNOWN if status >= 500 else Outcome.REJECTED,
+            retryable=status >= 500,
+        )
 
     def _check_key(self, key: bytes) -> None:
         if key != self.endpoint.identity_key:
@@ -301,13 +272,6 @@ class ProviderClient:
             outcome=outcome,
         )
 
-    def _bad_answer(self, operation: str, error: FormatError) -> BadAnswer:
-        return BadAnswer(
-            f"provider {self.endpoint.name!r} sent an invalid answer: {error.message}",
-            operation=_operation(operation),
-            outcome=Outcome.UNKNOWN,
-        )
-
     def _no_provider(self, operation: str, status: int, kind: type[BadAnswer] | type[NodeRefused]) -> NodeError:
         return kind(
             f"{self.endpoint.url} is not a layer2 provider: it answered HTTP {status} without a provider's content",
@@ -322,6 +286,12 @@ class ProviderClient:
 def _operation(operation: str) -> str:
     """The name of a remote call without the swap's id, so that calls of one kind have one name."""
     return operation.rpartition("/")[0] if operation.startswith("/v1/swaps/") else operation
+
+
+def _read_status(answer: JsonValue) -> Mapping[str, JsonValue]:
+    if not isinstance(answer, Mapping):
+        raise FormatError("the status is not a JSON object")
+    return answer
 
 
 def _read_error(answer: JsonValue) -> tuple[str, str]:

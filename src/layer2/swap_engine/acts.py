@@ -13,9 +13,9 @@ from typing import Final
 
 from layer2.errors import BadAnswer, JournalError, Layer2Error, NodeError, Outcome
 from layer2.legs.views import ActStatus, LegView, Verb
-from layer2.model.transactions import Preimage, SwapId
+from layer2.model.transactions import Preimage
 from layer2.ports.journal import Delivery, Intent, Json
-from layer2.swap_engine.surroundings import LONGEST_CALL_SECONDS, Backoff, PartyLegs, Surroundings
+from layer2.swap_engine.surroundings import PartyLegs, Retries
 from layer2.swap_rules.machine import Act, ActView, LegEnd, Manner, Observed, Order, Step
 from layer2.swap_rules.states import State, TakerFunded
 
@@ -41,12 +41,11 @@ class Prepared:
 class Acts:
     """The intents of one swap, and the only place that performs them."""
 
-    def __init__(self, around: Surroundings, legs: PartyLegs, swap_id: SwapId, backoff: Backoff, label: str) -> None:
-        self._around = around
+    def __init__(self, legs: PartyLegs, retries: Retries) -> None:
         self._legs = legs
-        self._swap_id = swap_id
-        self._backoff = backoff
-        self._label = label
+        self._around = legs.around
+        self._swap_id = legs.swap_id
+        self._retries = retries
         self._intents: list[Intent] | None = None
         self._unsettled: list[Intent] = []
 
@@ -74,13 +73,9 @@ class Acts:
         if view is None:
             # An unreadable leg does not mean a lost act: nothing may be sent because of it.
             return ActStatus.UNDER_WAY
-        try:
-            async with asyncio.timeout(LONGEST_CALL_SECONDS):
-                status = await self._legs.layer(act.end).act_status(_of_layer(intent))
-        except Exception as error:  # noqa: BLE001 - noted, with its traceback
-            self._note(("status", act), f"the status of {_name(act)} cannot be read", error)
-            return ActStatus.UNDER_WAY
-        self._backoff.worked(("status", act))
+        status = ActStatus.UNDER_WAY
+        async with self._retries.trying(("status", act), f"the status of {_name(act)} cannot be read"):
+            status = await self._legs.layer(act.end).act_status(_of_layer(intent))
         leg = self._legs.swap.leg(act.end)
         repeats = act.verb is Verb.FUND and leg.is_repeatable
         if status is ActStatus.UNSEEN and intent.delivery is Delivery.REJECTED and not repeats:
@@ -94,7 +89,7 @@ class Acts:
         failed: dict[Order, Exception | None] = {}
         for order in step.orders:
             act = order.act
-            if not self._backoff.is_due(act):
+            if not self._retries.is_due(act):
                 failed[order] = None
                 continue
             if order.manner is Manner.AGAIN:
@@ -103,7 +98,7 @@ class Acts:
             try:
                 made = await self._make(order, state, observed)
             except Exception as error:  # noqa: BLE001 - noted, with its traceback
-                self._note(act, f"{_name(act)} cannot be prepared", error)
+                self._retries.note(act, f"{_name(act)} cannot be prepared", error)
                 failed[order] = error
                 continue
             new.append(self._next_intent(act, made, new))
@@ -141,18 +136,12 @@ class Acts:
             view, key = observed.acts.get(act), ("price", act)
             waits = view is not None and view.status is ActStatus.UNDER_WAY
             is_read = (observed.source if act.end is LegEnd.SOURCE else observed.destination) is not None
-            if act.verb is Verb.FUND or not waits or not is_read or not self._backoff.is_due(key):
+            if act.verb is Verb.FUND or not waits or not is_read or not self._retries.is_due(key):
                 continue
-            try:
-                async with asyncio.timeout(LONGEST_CALL_SECONDS):
-                    repriced = await self._legs.layer(act.end).repriced(_of_layer(intent), self._legs.htlcs[act.end])
-            except Exception as error:  # noqa: BLE001 - noted, with its traceback
-                # It keeps its fee.
-                self._note(key, f"the fee of {_name(act)} cannot be raised", error)
-                continue
-            self._backoff.worked(key)
-            if repriced is not None:
-                new.append(self._next_intent(act, {**intent.act, "act": repriced}, new))
+            async with self._retries.trying(key, f"the fee of {_name(act)} cannot be raised"):
+                repriced = await self._legs.layer(act.end).repriced(_of_layer(intent), self._legs.htlcs[act.end])
+                if repriced is not None:
+                    new.append(self._next_intent(act, {**intent.act, "act": repriced}, new))
 
     def preimage(self, observed: Observed) -> Preimage | None:
         """The preimage, from the seed if this party made it, otherwise from a leg or from the intent to collect."""
@@ -176,7 +165,9 @@ class Acts:
         try:
             await self.load()
         except Layer2Error:
-            LOG.warning("%s: the journal cannot be read after a failed write; the act is not performed", self._label)
+            LOG.warning(
+                "%s: the journal cannot be read after a failed write; the act is not performed", self._legs.label
+            )
 
     def discard(self, intents: Sequence[Intent]) -> None:
         """Discard prepared acts that are certainly not journaled."""
@@ -184,7 +175,7 @@ class Acts:
             try:
                 self._legs.layer(LegEnd(intent.end)).discard(_of_layer(intent))
             except Exception:
-                LOG.exception("%s: a prepared act that was not journaled cannot be discarded", self._label)
+                LOG.exception("%s: a prepared act that was not journaled cannot be discarded", self._legs.label)
 
     async def perform(self, intents: Sequence[Intent]) -> None:
         """Perform journaled intents: those of one leg in order, and both legs concurrently."""
@@ -208,7 +199,7 @@ class Acts:
                 delivery = Delivery.UNKNOWN if before is Delivery.LEAVING else before
             await self._record(intent, delivery)
         except JournalError as error:
-            self._note(act, f"the delivery of {_name(act)} could not be journaled", error)
+            self._retries.note(act, f"the delivery of {_name(act)} could not be journaled", error)
 
     async def _send(self, act: Act, intent: Intent) -> Delivery:
         try:
@@ -216,9 +207,9 @@ class Acts:
                 await self._legs.layer(act.end).perform(_of_layer(intent))
         except Exception as error:  # noqa: BLE001 - noted, with its traceback
             delivery = _delivery_of(error)
-            self._note(act, f"{_name(act)} was not accepted ({delivery.value})", error)
+            self._retries.note(act, f"{_name(act)} was not accepted ({delivery.value})", error)
             return delivery
-        self._backoff.worked(act)
+        self._retries.worked(act)
         return Delivery.TAKEN
 
     async def _record(self, intent: Intent, delivery: Delivery) -> None:
@@ -233,12 +224,6 @@ class Acts:
     def _next_intent(self, act: Act, made: Json, new: Sequence[Intent]) -> Intent:
         number = max((one.number for one in (*self._known, *new)), default=0) + 1
         return Intent(number, act.verb.value, act.end.value, made)
-
-    def _note(self, key: object, what: str, error: Exception) -> None:
-        seconds = self._backoff.failed(key)
-        # Any other exception is a bug of this package, so its traceback is needed.
-        trace = None if isinstance(error, Layer2Error | TimeoutError) else error
-        LOG.warning("%s: %s: %s; retry in %.1f s", self._label, what, error, seconds, exc_info=trace)
 
 
 def _journaled(made: Json, preimage: Preimage | None) -> Json:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -29,20 +29,8 @@ _BUSY_MILLISECONDS: Final = 10_000
 @dataclass(frozen=True, slots=True)
 class _Write:
     work: Callable[[Connection], object]
-    done: asyncio.Future[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Wrote:
-    result: object
-
-
-class _WorkRaised(Exception):
-    """One of several writes raised, and all of them were rolled back."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(error)
-        self.error = error
+    done: Future[Any]
+    """Its result. The future counts as running once the write can no longer be cancelled."""
 
 
 class Database:
@@ -90,14 +78,13 @@ class Database:
         complete or never started.
         """
         self.check_open()
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[T] = loop.create_future()
+        done: Future[T] = Future()
         self._waiting.append(_Write(work, done))
         if not self._is_writing:
             self._is_writing = True
             # Deferred, so that other writes of this tick share the commit.
-            loop.call_soon(self._start_writing)
-        return await done
+            asyncio.get_running_loop().call_soon(self._start_writing)
+        return await asyncio.wrap_future(done)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` on a consistent view of the file."""
@@ -116,29 +103,12 @@ class Database:
             )
 
     def _start_writing(self) -> None:
-        """Write everything that waits; ``_written`` calls this again afterwards."""
-        writes, self._waiting = [write for write in self._waiting if not write.done.done()], []
+        """Write everything that waits, and afterwards what waits then."""
+        writes, self._waiting = [each for each in self._waiting if each.done.set_running_or_notify_cancel()], []
         self._is_writing = bool(writes)
         if writes:
-            works = [write.work for write in writes]
-            written = asyncio.get_running_loop().run_in_executor(self._thread, self._write_in_thread, works)
-            written.add_done_callback(partial(self._written, writes))
-
-    def _written(self, writes: Sequence[_Write], written: asyncio.Future[list[_Wrote | Exception]]) -> None:
-        error = written.exception()
-        outcomes = written.result() if error is None else [self._fault(error) for _ in writes]
-        for write, outcome in zip(writes, outcomes, strict=True):
-            if write.done.done():
-                continue
-            if isinstance(outcome, _Wrote):
-                write.done.set_result(outcome.result)
-            else:
-                write.done.set_exception(outcome)
-        self._start_writing()
-
-    def _fault(self, error: BaseException) -> JournalError:
-        # A bug of this module must not leave a caller waiting forever.
-        return JournalError(f"the journal {self.path} could not be written: unexpected {type(error).__name__}")
+            written = asyncio.get_running_loop().run_in_executor(self._thread, self._write_in_thread, writes)
+            written.add_done_callback(lambda _: self._start_writing())
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Connection]:
@@ -158,27 +128,32 @@ class Database:
         except SQLAlchemyError as error:
             raise _journal_error(self.path, error) from error
 
-    def _write_in_thread(self, works: Sequence[Callable[[Connection], object]]) -> list[_Wrote | Exception]:
-        """The durable result of each write, or its error."""
+    def _write_in_thread(self, writes: Sequence[_Write]) -> None:
+        """Make the writes in one transaction. If one of several raises, make each in a transaction of its own."""
+        at_work = False
         try:
-            return self._write_together(works)
-        except _WorkRaised as raised:
-            if len(works) == 1:
-                return [self._seen_by_caller(raised.error)]
-            return [outcome for work in works for outcome in self._write_in_thread([work])]
-        except SQLAlchemyError as error:
-            # A separate error for each write, because raising adds a traceback to an error.
-            return [self._seen_by_caller(error) for _ in works]
+            with self._transaction("BEGIN IMMEDIATE") as connection:
+                at_work = True
+                results = [write.work(connection) for write in writes]
+                at_work = False
+        except Exception as error:  # noqa: BLE001 - the callers receive it
+            if at_work and len(writes) > 1:
+                for write in writes:
+                    self._write_in_thread([write])
+                return
+            for write in writes:
+                # A separate error for each write, because raising adds a traceback to an error.
+                write.done.set_exception(self._seen_by_caller(error, at_work))
+        else:
+            for write, result in zip(writes, results, strict=True):
+                write.done.set_result(result)
 
-    def _write_together(self, works: Sequence[Callable[[Connection], object]]) -> list[_Wrote | Exception]:
-        with self._transaction("BEGIN IMMEDIATE") as connection:
-            try:
-                return [_Wrote(work(connection)) for work in works]
-            except Exception as error:
-                raise _WorkRaised(error) from error
-
-    def _seen_by_caller(self, error: Exception) -> Exception:
-        return _journal_error(self.path, error) if isinstance(error, SQLAlchemyError) else error
+    def _seen_by_caller(self, error: Exception, at_work: bool) -> Exception:
+        if isinstance(error, SQLAlchemyError):
+            return _journal_error(self.path, error)
+        if at_work:
+            return error
+        return JournalError(f"the journal {self.path} could not be written: unexpected {type(error).__name__}")
 
 
 def _journal_error(path: Path, error: SQLAlchemyError) -> JournalError:
@@ -217,7 +192,7 @@ def _open_engine(path: Path) -> Engine:
     return engine
 
 
-def _prepare_connection(connection: Any, _record: object) -> None:
+def _prepare_connection(connection: sqlite3.Connection, _record: object) -> None:
     # Otherwise the driver decides when to begin transactions, and begins none before DDL.
     connection.isolation_level = None
     for pragma in (

@@ -20,7 +20,7 @@ from layer2.ports.journal import Role, SwapRecord
 from layer2.swap_engine.acts import Acts, Prepared
 from layer2.swap_engine.endings import Endings
 from layer2.swap_engine.records import record_state, record_terms
-from layer2.swap_engine.surroundings import LONGEST_CALL_SECONDS, Backoff, PartyLegs, Surroundings
+from layer2.swap_engine.surroundings import PartyLegs, Retries, Surroundings
 from layer2.swap_rules.decisions import declined, next_step
 from layer2.swap_rules.machine import LegEnd, Manner, Observed, Step, Swap
 from layer2.swap_rules.outlook import attention
@@ -50,13 +50,14 @@ class Driver:
         swap = self._swap = Swap(signed.terms, around.rules, made_preimage)
         digest = terms_hash(signed.terms)
         htlcs = {end: Htlc(swap.leg(end), signed.terms.payment_hash, digest) for end in LegEnd}
-        self._legs = PartyLegs(around, swap, htlcs, _sides(record.role, made_preimage))
         # A provider's logs identify a swap by its hash, as its layers and its takers' payments do.
         is_taker = record.role is Role.TAKER
         self._label = f"swap {record.swap_id}" if is_taker else f"hash {signed.terms.payment_hash.hex()[:16]}"
-        self._backoff = Backoff()
-        self._acts = Acts(around, self._legs, record.swap_id, self._backoff, self._label)
-        self._endings = Endings(self._legs, signed, record.swap_id, self._acts.preimage, self._label)
+        sides = _sides(record.role, made_preimage)
+        self._legs = PartyLegs(around, record.swap_id, self._label, swap, htlcs, sides)
+        self._retries = Retries(self._name)
+        self._acts = Acts(self._legs, self._retries)
+        self._endings = Endings(self._legs, signed, self._acts.preimage)
         self._reserved: set[LegEnd] = set()
         self._last: dict[LegEnd, LegView] = {}
         self._stale = False
@@ -66,18 +67,18 @@ class Driver:
         while not self.record.is_final:
             try:
                 waiting = await self.turn()
-                self._backoff.worked(_TURN)
+                self._retries.worked(_TURN)
                 if waiting is not None and not self.record.is_final:
                     await self._wait(*waiting)
             except StaleSwap:
                 LOG.info("%s: another task moved it; loading it again", self._label)
                 self._stale = True
             except Layer2Error as error:
-                LOG.warning("%s in state %s: %s", self._label, self.record.state["state"], error)
-                await asyncio.sleep(self._backoff.failed(_TURN))
+                LOG.warning("%s: %s", self._name(), error)
+                await asyncio.sleep(self._retries.failed(_TURN))
             except Exception:
-                LOG.exception("%s in state %s: unexpected error", self._label, self.record.state["state"])
-                await asyncio.sleep(self._backoff.failed(_TURN))
+                LOG.exception("%s: unexpected error", self._name())
+                await asyncio.sleep(self._retries.failed(_TURN))
         self.free()
 
     def free(self) -> None:
@@ -88,7 +89,7 @@ class Driver:
             try:
                 self._legs.layer(end).free(self._legs.htlcs[end])
             except Exception as error:  # noqa: BLE001 - noted, with its traceback
-                self._note(("free", end), f"the reserve for the {end.value} cannot be released", error)
+                self._retries.note(("free", end), f"the reserve for the {end.value} cannot be released", error)
 
     async def turn(self) -> tuple[Observed, int | None] | None:
         """Observe, decide, journal and act once; return what to wait on, or None if the next turn can follow at once.
@@ -126,16 +127,11 @@ class Driver:
 
     async def _view(self, end: LegEnd) -> LegView | None:
         side = self._legs.sides.get(end)
-        if side is None or not self._backoff.is_due(end):
+        if side is None or not self._retries.is_due(end):
             return None
-        try:
-            async with asyncio.timeout(LONGEST_CALL_SECONDS):
-                view = await self._legs.layer(end).observe(self._legs.htlcs[end], side)
-        except Exception as error:  # noqa: BLE001 - noted, with its traceback
-            self._note(end, f"the {end.value} leg cannot be read", error)
-            return None
-        self._backoff.worked(end)
-        self._last[end] = view
+        view = None
+        async with self._retries.trying(end, f"the {end.value} leg cannot be read"):
+            self._last[end] = view = await self._legs.layer(end).observe(self._legs.htlcs[end], side)
         return view
 
     async def _reserve(self, views: Mapping[LegEnd, LegView | None]) -> None:
@@ -144,16 +140,11 @@ class Driver:
         if state.is_final or (isinstance(state, ProviderAgreed) and state.source_tx_id is None):
             return
         for end, side in self._legs.sides.items():
-            if end in self._reserved or views[end] is None or not self._backoff.is_due(("reserve", end)):
+            if end in self._reserved or views[end] is None or not self._retries.is_due(("reserve", end)):
                 continue
-            try:
-                async with asyncio.timeout(LONGEST_CALL_SECONDS):
-                    await self._legs.layer(end).reserve(self._legs.htlcs[end], side)
-            except Exception as error:  # noqa: BLE001 - noted, with its traceback
-                self._note(("reserve", end), f"nothing can be reserved for the {end.value}", error)
-                continue
-            self._backoff.worked(("reserve", end))
-            self._reserved.add(end)
+            async with self._retries.trying(("reserve", end), f"nothing can be reserved for the {end.value}"):
+                await self._legs.layer(end).reserve(self._legs.htlcs[end], side)
+                self._reserved.add(end)
 
     # What is done
 
@@ -238,7 +229,7 @@ class Driver:
         """What an operator has to check. While a node is unreachable only briefly, the last view counts."""
         views = {LegEnd.SOURCE: observed.source, LegEnd.DESTINATION: observed.destination}
         for end in self._legs.sides:
-            if views[end] is None and self._backoff.failures(end) < _FAILURES_TO_NOTICE:
+            if views[end] is None and self._retries.failures(end) < _FAILURES_TO_NOTICE:
                 views[end] = self._last.get(end)
                 if views[end] is None and not state.is_final:
                     return self.record.attention
@@ -249,7 +240,7 @@ class Driver:
 
     async def _wait(self, observed: Observed, wake_at: int | None) -> None:
         """Wait until a layer may show a change, the machine's wake-up time comes, or a retry is due."""
-        times = [self._around.poll_seconds, self._backoff.seconds_left(), self._endings.look_again_in()]
+        times = [self._around.poll_seconds, self._retries.seconds_left(), self._endings.look_again_in()]
         if wake_at is not None:
             times.append(wake_at - self._around.clock.now())
         seconds = max(min(time for time in times if time is not None), _SHORTEST_WAIT_SECONDS)
@@ -271,17 +262,17 @@ class Driver:
         for end, wait in done.items():
             error = None if wait.cancelled() else wait.exception()
             if isinstance(error, Exception):
-                self._note(("wait", end), f"changes of the {end.value} leg cannot be awaited", error)
+                self._retries.note(("wait", end), f"changes of the {end.value} leg cannot be awaited", error)
             elif error is not None:
                 raise error
             else:
-                self._backoff.worked(("wait", end))
+                self._retries.worked(("wait", end))
         await asyncio.sleep(_SHORTEST_WAIT_SECONDS)
 
     def _may_change(self, end: LegEnd, view: LegView) -> bool:
         is_settled = view.final and view.state is not LegState.NONE
         is_up = self._swap.leg(end).protocol in self._around.legs
-        return is_up and not is_settled and self._backoff.is_due(("wait", end))
+        return is_up and not is_settled and self._retries.is_due(("wait", end))
 
     # Small parts
 
@@ -293,12 +284,8 @@ class Driver:
         self.record, self._stale = loaded, False
         self._around.announce(loaded)
 
-    def _note(self, key: object, what: str, error: Exception) -> None:
-        seconds = self._backoff.failed(key)
-        # Any other exception is a bug of this package, so its traceback is needed.
-        trace = None if isinstance(error, Layer2Error | TimeoutError) else error
-        state = self.record.state["state"]
-        LOG.warning("%s in state %s: %s: %s; retry in %.1f s", self._label, state, what, error, seconds, exc_info=trace)
+    def _name(self) -> str:
+        return f"{self._label} in state {self.record.state['state']}"
 
 
 def _sides(role: Role, made_preimage: bool) -> Mapping[LegEnd, Side]:

@@ -6,16 +6,15 @@ Nothing here decides about money. A proof may lack a leg. Failures here are logg
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import TypeAlias
 
-from layer2.errors import Layer2Error
 from layer2.legs.evidence import LegEvidence
 from layer2.legs.views import LegView, Side
-from layer2.model.transactions import Preimage, SwapId
-from layer2.swap_engine.surroundings import LONGEST_CALL_SECONDS, PartyLegs
+from layer2.model.transactions import Preimage
+from layer2.proofs.model import TransferProof
+from layer2.swap_engine.surroundings import LOG, LONGEST_CALL_SECONDS, PartyLegs, trace_of
 from layer2.swap_rules.machine import LegEnd, Observed, holds_money
 from layer2.swap_rules.states import (
     ProviderCompleted,
@@ -29,16 +28,9 @@ from layer2.terms.documents import SignedTerms
 
 __all__ = ["Endings"]
 
-LOG: Final = logging.getLogger("layer2.swap_engine")
 
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """The available evidence of both legs."""
-
-    evidence: dict[LegEnd, LegEvidence | None]
-    unread: frozenset[LegEnd]
-    """Legs whose node could not be read."""
+_Evidence: TypeAlias = Mapping[LegEnd, LegEvidence | None]
+"""The available evidence of both legs; a leg whose node could not be read is missing."""
 
 
 class Endings:
@@ -48,19 +40,10 @@ class Endings:
         preimage: finds the swap's preimage in an observation; returns None while it is unknown.
     """
 
-    def __init__(
-        self,
-        legs: PartyLegs,
-        signed: SignedTerms,
-        swap_id: SwapId,
-        preimage: Callable[[Observed], Preimage | None],
-        label: str,
-    ) -> None:
+    def __init__(self, legs: PartyLegs, signed: SignedTerms, preimage: Callable[[Observed], Preimage | None]) -> None:
         self._legs = legs
         self._signed = signed
-        self._swap_id = swap_id
         self._preimage = preimage
-        self._label = label
         self._ended_at: float | None = None
         self._was_courteous = False
         self.complete_by: int | None = None
@@ -75,10 +58,10 @@ class Endings:
         unfunded = isinstance(state, TakerAbandoned) or (
             isinstance(state, ProviderReleased) and state.source_tx_id is None
         )
-        if self._legs.around.make_proof is None or unfunded:
+        if unfunded:
             return True
-        found = await self._find(state, observed)
-        if not self._is_complete(state, found):
+        found = await self._find(observed)
+        if not _is_complete(state, found):
             now, patience = asyncio.get_running_loop().time(), self._legs.around.rules.courtesy
             if self._ended_at is None:
                 self._ended_at = now
@@ -104,35 +87,17 @@ class Endings:
         Raises:
             JournalError: the proof cannot be saved.
         """
-        if self._legs.around.make_proof is not None:
-            await self._save(await self._find(state, observed), state, observed)
+        await self._save(await self._find(observed), state, observed)
 
-    def _is_complete(self, state: State, found: _Found) -> bool:
-        match state:
-            case TakerCompleted() | ProviderCompleted():
-                return None not in found.evidence.values()
-            case TakerRefunded():
-                return LegEnd.SOURCE not in found.unread
-            case _:
-                return True
-
-    async def _find(self, state: State, observed: Observed) -> _Found:
-        evidence: dict[LegEnd, LegEvidence | None] = {}
-        unread: set[LegEnd] = set()
+    async def _find(self, observed: Observed) -> _Evidence:
+        found: dict[LegEnd, LegEvidence | None] = {}
         for end in LegEnd:
-            evidence[end], side = None, self._legs.sides.get(end)
-            if side is None:
-                preimage = self._preimage(observed)
-                if preimage is not None:
-                    evidence[end] = self._legs.swap.leg(end).evidence_of(preimage)
+            if (side := self._legs.sides.get(end)) is None:
+                found[end] = self._by_preimage(end, observed)
                 continue
-            try:
-                async with asyncio.timeout(LONGEST_CALL_SECONDS):
-                    evidence[end] = await self._legs.layer(end).evidence(self._legs.htlcs[end], side)
-            except Exception as error:  # noqa: BLE001 - logged, with its traceback
-                self._log(f"the evidence of the {end.value} cannot be read", error)
-                unread.add(end)
-        return _Found(evidence, frozenset(unread))
+            async with self._trying(f"the evidence of the {end.value} cannot be read"):
+                found[end] = await self._legs.layer(end).evidence(self._legs.htlcs[end], side)
+        return found
 
     async def _courtesy(self, state: State, observed: Observed) -> None:
         """Collect a leg for the other party if it has not done so: that claim then completes the proof."""
@@ -149,33 +114,42 @@ class Endings:
             pays = side is Side.PAYER and self._legs.swap.leg(end).anyone_collects
             if not pays or preimage is None or view is None or not holds_money(view):
                 continue
-            try:
-                async with asyncio.timeout(LONGEST_CALL_SECONDS):
-                    await self._legs.layer(end).courtesy(self._legs.htlcs[end], preimage)
-            except Exception as error:  # noqa: BLE001 - logged, with its traceback
-                self._log(f"the {end.value} cannot be collected for the other party", error)
+            async with self._trying(f"the {end.value} cannot be collected for the other party"):
+                await self._legs.layer(end).courtesy(self._legs.htlcs[end], preimage)
 
-    async def _save(self, found: _Found, state: State, observed: Observed) -> None:
+    async def _save(self, found: _Evidence, state: State, observed: Observed) -> None:
+        # A completed leg whose node shows nothing has the evidence that the preimage alone gives.
+        is_completed = isinstance(state, TakerCompleted | ProviderCompleted)
         source, destination = (
-            evidence or self._by_preimage(end, state, observed) for end, evidence in found.evidence.items()
+            found.get(end) or (self._by_preimage(end, observed) if is_completed else None) for end in LegEnd
         )
-        make_proof = self._legs.around.make_proof
-        if make_proof is None or (source is None and destination is None):
+        if source is None and destination is None:
             return
-        try:
-            proof = make_proof(self._signed, source, destination)
-        except Exception as error:  # noqa: BLE001 - logged, with its traceback
-            self._log("no proof can be made from the evidence", error)
-            return
-        await self._legs.around.journal.save_proof(self._swap_id, proof)
+        proof = None
+        async with self._trying("no proof can be made from the evidence"):
+            proof = TransferProof(self._signed, source, destination).to_bytes()
+        if proof is not None:
+            await self._legs.around.journal.save_proof(self._legs.swap_id, proof)
 
-    def _by_preimage(self, end: LegEnd, state: State, observed: Observed) -> LegEvidence | None:
-        """The evidence that the preimage alone gives of a completed leg whose node shows nothing."""
-        if not isinstance(state, TakerCompleted | ProviderCompleted):
-            return None
+    def _by_preimage(self, end: LegEnd, observed: Observed) -> LegEvidence | None:
         preimage = self._preimage(observed)
         return None if preimage is None else self._legs.swap.leg(end).evidence_of(preimage)
 
-    def _log(self, what: str, error: Exception) -> None:
-        trace = None if isinstance(error, Layer2Error | TimeoutError) else error
-        LOG.warning("%s: %s: %s", self._label, what, error, exc_info=trace)
+    @asynccontextmanager
+    async def _trying(self, problem: str) -> AsyncIterator[None]:
+        """Run a block with a limit of time, and log its error as ``problem``."""
+        try:
+            async with asyncio.timeout(LONGEST_CALL_SECONDS):
+                yield
+        except Exception as error:  # noqa: BLE001 - logged, with its traceback
+            LOG.warning("%s: %s: %s", self._legs.label, problem, error, exc_info=trace_of(error))
+
+
+def _is_complete(state: State, found: _Evidence) -> bool:
+    match state:
+        case TakerCompleted() | ProviderCompleted():
+            return all(found.get(end) is not None for end in LegEnd)
+        case TakerRefunded():
+            return LegEnd.SOURCE in found
+        case _:
+            return True

@@ -7,40 +7,36 @@ that has taken the lock with ``act`` may act. Within it, a compare-and-set on a 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Executable, delete, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or_keep
 
-from layer2.errors import IdempotencyConflict, StaleSwap
+from layer2.errors import IdempotencyConflict, InvalidRequest, StaleSwap
 from layer2.legs.views import Verb
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Delivery, Intent, JournalOwner, Json, Role, SendRecord, SwapRecord
 from layer2.swap_engine.database import Database
 from layer2.swap_engine.process_guard import ProcessGuard
 from layer2.swap_engine.rows import (
+    SWAPS,
     add_event,
     add_intent,
     add_swap,
     check_hash_is_free,
-    find_send,
-    find_send_of,
-    find_swap,
-    one_swap,
-    read_intent,
-    read_json,
-    read_swap,
+    first_swap,
+    row_of,
     swap_that_holds,
-    write_json,
 )
 from layer2.swap_engine.schema import events, intents, proofs, sends, swaps
 from layer2.swap_engine.schema import owners as owner_table
 
 __all__ = ["SqliteJournal"]
 
-_ADD_SEND = insert_or_keep(sends).on_conflict_do_nothing()
-_SEEN_BY_NODE = [Delivery.TAKEN.value, Delivery.UNKNOWN.value, Delivery.REJECTED.value]
+_SEEN_BY_NODE = [Delivery.TAKEN, Delivery.UNKNOWN, Delivery.REJECTED]
+_NEWEST_FIRST = SWAPS.order_by(swaps.c.number.desc())
 
 
 class SqliteJournal:
@@ -57,13 +53,16 @@ class SqliteJournal:
         self._guard = ProcessGuard(database.path)
 
     @classmethod
-    async def open(cls, path: Path) -> Self:
+    async def open(cls, path: str | Path) -> Self:
         """Open the journal, or create it (mode 0600).
 
         Raises:
+            InvalidRequest: ``path`` is not a path.
             JournalError: it cannot be opened, or a newer version of this package wrote it.
         """
-        return cls(await Database.open(path))
+        if not isinstance(path, str | Path):
+            raise InvalidRequest(f"a {type(path).__name__} is not a path", remedy="pass a str or a pathlib.Path")
+        return cls(await Database.open(Path(path)))
 
     async def act(self) -> None:
         """Take the lock until ``aclose``: from now on only this object acts. Can be repeated.
@@ -94,36 +93,40 @@ class SqliteJournal:
 
     async def load(self, swap_id: SwapId) -> SwapRecord | None:
         """The newest version of the swap, or None."""
-
-        def work(connection: Connection) -> SwapRecord | None:
-            row = connection.execute(select(swaps).where(swaps.c.swap_id == swap_id)).one_or_none()
-            return None if row is None else read_swap(row)
-
-        return await self._database.read(work)
+        return await self._database.read(
+            lambda connection: first_swap(connection, SWAPS.where(swaps.c.swap_id == swap_id))
+        )
 
     async def find(self, role: Role, idempotency_key: str) -> SwapRecord | None:
         """The swap of that role that holds the key, otherwise the newest swap that was abandoned with it, or None."""
-        return await self._database.read(lambda connection: find_swap(connection, role, idempotency_key))
+        query = (
+            SWAPS.where(swaps.c.role == role, swaps.c.idempotency_key == idempotency_key)
+            .order_by(swaps.c.holds_key.desc(), swaps.c.number.desc())
+            .limit(1)
+        )
+        return await self._database.read(lambda connection: first_swap(connection, query))
 
     async def list(self, *, role: Role | None = None, open_only: bool = False) -> Sequence[SwapRecord]:
         """All swaps, newest first."""
-        query = select(swaps).order_by(swaps.c.number.desc())
+        query = _NEWEST_FIRST
         if role is not None:
-            query = query.where(swaps.c.role == role.value)
+            query = query.where(swaps.c.role == role)
         if open_only:
             query = query.where(swaps.c.is_final.is_(False))
-        return await self._database.read(lambda connection: tuple(read_swap(row) for row in connection.execute(query)))
+        return await self._swaps(query)
 
     async def released_under(self, payment_hash: bytes) -> Sequence[SwapRecord]:
         """A provider's final swaps under a hash, newest first: a late funding may belong to one of them."""
-        query = (
-            select(swaps)
-            .where(
-                swaps.c.payment_hash == payment_hash, swaps.c.role == Role.PROVIDER.value, swaps.c.is_final.is_(True)
+        return await self._swaps(
+            _NEWEST_FIRST.where(
+                swaps.c.payment_hash == payment_hash, swaps.c.role == Role.PROVIDER, swaps.c.is_final.is_(True)
             )
-            .order_by(swaps.c.number.desc())
         )
-        return await self._database.read(lambda connection: tuple(read_swap(row) for row in connection.execute(query)))
+
+    async def _swaps(self, query: Executable) -> Sequence[SwapRecord]:
+        return await self._database.read(
+            lambda connection: tuple(SwapRecord(**row._asdict()) for row in connection.execute(query))
+        )
 
     async def advance(
         self,
@@ -148,13 +151,13 @@ class SqliteJournal:
         """
         values: dict[str, object] = {
             "version": record.version + 1,
-            "state": write_json(state),
+            "state": state,
             "is_final": is_final,
             "attention": attention,
             "updated_at": now,
         }
         if terms is not None:
-            values["terms"] = write_json(terms)
+            values["terms"] = terms
         if not holds_key:
             values["holds_key"] = False
         statement = (
@@ -169,7 +172,9 @@ class SqliteJournal:
             for intent in intents:
                 add_intent(connection, record.swap_id, intent)
             add_event(connection, record.swap_id, record.version + 1, event, now, state)
-            return one_swap(connection, record.swap_id)
+            advanced = first_swap(connection, SWAPS.where(swaps.c.swap_id == record.swap_id))
+            assert advanced is not None
+            return advanced
 
         return await self._database.write(work)
 
@@ -177,27 +182,24 @@ class SqliteJournal:
         """Write what is known of an intent's delivery. ``TAKEN``, ``UNKNOWN`` and ``REJECTED`` never change back to an
         earlier delivery, because the node may have seen the act."""
         statement = update(intents).where(intents.c.swap_id == swap_id, intents.c.number == number)
-        if delivery.value not in _SEEN_BY_NODE:
+        if delivery not in _SEEN_BY_NODE:
             statement = statement.where(intents.c.delivery.not_in(_SEEN_BY_NODE))
-        statement = statement.values(delivery=delivery.value)
+        statement = statement.values(delivery=delivery)
         await self._database.write(lambda connection: connection.execute(statement).close())
 
     async def intents(self, swap_id: SwapId) -> Sequence[Intent]:
         """All intents of a swap, oldest first."""
-        query = select(intents).where(intents.c.swap_id == swap_id).order_by(intents.c.number)
+        columns = [intents.c[each.name] for each in fields(Intent)]
+        query = select(*columns).where(intents.c.swap_id == swap_id).order_by(intents.c.number)
         return await self._database.read(
-            lambda connection: tuple(read_intent(row) for row in connection.execute(query))
+            lambda connection: tuple(Intent(**row._asdict()) for row in connection.execute(query))
         )
 
     async def events(self, swap_id: SwapId) -> Sequence[Json]:
         """All events of a swap, oldest first: ``version``, ``event``, ``at``, ``state``."""
-        query = select(events).where(events.c.swap_id == swap_id).order_by(events.c.version)
-        return await self._database.read(
-            lambda connection: tuple(
-                {"version": row.version, "event": row.event, "at": row.at, "state": read_json(row.state)}
-                for row in connection.execute(query)
-            )
-        )
+        columns = events.c.version, events.c.event, events.c.at, events.c.state
+        query = select(*columns).where(events.c.swap_id == swap_id).order_by(events.c.version)
+        return await self._database.read(lambda connection: tuple(row._asdict() for row in connection.execute(query)))
 
     async def owners(self) -> Sequence[JournalOwner]:
         """The owners of the journal's swaps."""
@@ -247,19 +249,9 @@ class SqliteJournal:
         """
 
         def work(connection: Connection) -> SendRecord:
-            added = connection.execute(
-                _ADD_SEND,
-                {
-                    "protocol": record.protocol,
-                    "idempotency_key": record.idempotency_key,
-                    "request": record.request,
-                    "tx_id": record.tx_id,
-                    "act": write_json(record.act),
-                },
-            ).rowcount
-            if added:
+            if connection.execute(insert_or_keep(sends).on_conflict_do_nothing(), row_of(record)).rowcount:
                 return record
-            known = find_send(connection, record.protocol, record.idempotency_key)
+            known = _send(connection, record.protocol, sends.c.idempotency_key == record.idempotency_key)
             assert known is not None
             if known.request != record.request:
                 raise IdempotencyConflict(
@@ -273,15 +265,22 @@ class SqliteJournal:
 
     async def find_send(self, protocol: str, idempotency_key: str) -> SendRecord | None:
         """The record of that protocol and key, or None."""
-        return await self._database.read(lambda connection: find_send(connection, protocol, idempotency_key))
+        return await self._database.read(
+            lambda connection: _send(connection, protocol, sends.c.idempotency_key == idempotency_key)
+        )
 
     async def find_send_of(self, protocol: str, tx_id: str) -> SendRecord | None:
         """The record of the transaction with that id, with any key, or None."""
 
         def work(connection: Connection) -> SendRecord | None:
             # A send without a key uses its id as the key and is found by it, but a caller's key can look like an id.
-            record = find_send(connection, protocol, tx_id)
+            record = _send(connection, protocol, sends.c.idempotency_key == tx_id)
             is_found = record is not None and record.tx_id == tx_id
-            return record if is_found else find_send_of(connection, protocol, tx_id)
+            return record if is_found else _send(connection, protocol, sends.c.tx_id == tx_id)
 
         return await self._database.read(work)
+
+
+def _send(connection: Connection, protocol: str, condition: ColumnElement[bool]) -> SendRecord | None:
+    row = connection.execute(select(sends).where(sends.c.protocol == protocol, condition).limit(1)).first()
+    return None if row is None else SendRecord(**row._asdict())

@@ -1,4 +1,4 @@
-"""Journal records of swaps: creation from a plan or from agreed terms, and conversion to ``Transfer``."""
+"""Reads the records of swaps, and describes them as ``Transfer``."""
 
 from __future__ import annotations
 
@@ -6,30 +6,16 @@ from layer2.errors import JournalError
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.money import AssetId
-from layer2.model.transactions import SwapId
-from layer2.ports.journal import Json, Role, SwapRecord
+from layer2.ports.journal import Role, SwapRecord
 from layer2.swap_rules.outlook import Outlook, outlook
-from layer2.swap_rules.states import (
-    ProviderAgreed,
-    State,
-    TakerAbandoned,
-    TakerAgreed,
-    TakerCollecting,
-    TakerPlanned,
-    read_state,
-    write_state,
-)
+from layer2.swap_rules.states import State, TakerCollecting, read_state
 from layer2.terms.documents import SignedTerms
 from layer2.terms.signing import read_signed_terms
 from layer2.terms.transfers import Transfer, TransferRequest, TransferState
 
 __all__ = [
-    "abandoned_state",
-    "agreed_record",
-    "agreed_state",
     "describe",
     "outlook_of",
-    "planned_record",
     "read_request",
     "record_state",
     "record_terms",
@@ -37,103 +23,17 @@ __all__ = [
 ]
 
 
-def planned_record(
-    *,
-    swap_id: SwapId,
-    request: TransferRequest,
-    provider_name: str,
-    quote_id: str,
-    access: bytes,
-    payment_hash: bytes,
-    idempotency_key: str | None,
-    now: int,
-) -> SwapRecord:
-    """A taker's new swap, for ``SwapJournal.create``.
-
-    Args:
-        quote_id: the id of the quote from which it is started.
-        access: the token that gives read access to the swap at the provider, 32 bytes.
-    """
-    return SwapRecord(
-        swap_id=swap_id,
-        role=Role.TAKER,
-        version=0,
-        state=write_state(TakerPlanned()),
-        is_final=False,
-        payment_hash=payment_hash,
-        terms=None,
-        request=write_request(request),
-        provider_name=provider_name,
-        quote_id=quote_id,
-        access=access,
-        idempotency_key=idempotency_key,
-        holds_key=True,
-        attention=None,
-        created_at=now,
-        updated_at=now,
-    )
-
-
-def agreed_state() -> Json:
-    """The taker's state once the signed terms are checked, for ``SwapJournal.advance(..., terms=...)``."""
-    return write_state(TakerAgreed())
-
-
-def abandoned_state(reason: str) -> Json:
-    """The taker's final state if terms were refused or never agreed, for ``SwapJournal.advance(..., holds_key=False)``.
-    Never use it after *agreed*: from that state on, only the machine decides."""
-    return write_state(TakerAbandoned(reason))
-
-
-def agreed_record(
-    *,
-    signed_terms: Json,
-    payment_hash: bytes,
-    swap_id: SwapId,
-    quote_id: str,
-    access: bytes,
-    request: Json,
-    now: int,
-) -> SwapRecord:
-    """A provider's new swap under terms that it has signed, for ``SwapJournal.create``.
-
-    Args:
-        signed_terms: the result of ``terms.signing.write_signed_terms``.
-        quote_id: the id of the quote that the swap uses.
-        access: sha256 of the token that gives the taker read access to the swap, 32 bytes.
-        request: the taker's request, without the token or its hash.
-    """
-    return SwapRecord(
-        swap_id=swap_id,
-        role=Role.PROVIDER,
-        version=0,
-        state=write_state(ProviderAgreed()),
-        is_final=False,
-        payment_hash=payment_hash,
-        terms=signed_terms,
-        request=request,
-        provider_name=None,
-        quote_id=quote_id,
-        access=access,
-        idempotency_key=None,
-        holds_key=True,
-        attention=None,
-        created_at=now,
-        updated_at=now,
-    )
-
-
 def write_request(request: TransferRequest) -> dict[str, object]:
     """The request as a record stores it."""
     return {
         "asset": request.asset.code,
         "decimals": request.asset.decimals,
-        "amount": _amount_text(request.amount),
-        "send_amount": _amount_text(request.send_amount),
+        "amount": _written(request.amount),
+        "send_amount": _written(request.send_amount),
         "source": request.source.value,
         "destination": request.destination.value,
         "recipient": request.recipient,
-        "max_fee": _amount_text(request.max_fee),
+        "max_fee": _written(request.max_fee),
     }
 
 
@@ -219,7 +119,7 @@ def describe(record: SwapRecord, rules: TimelockSettings) -> Transfer:
     )
 
 
-def _amount_text(amount: int | None) -> str | None:
+def _written(amount: int | None) -> str | None:
     return None if amount is None else str(amount)
 
 

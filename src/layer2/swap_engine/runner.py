@@ -1,4 +1,4 @@
-"""Runs swaps: one driver for each open swap, and methods that wait for them.
+"""Runs swaps: one driver for each open swap, and a method that follows one.
 
 A swap outlives every wait, every runner and every process: cancelling or closing only stops this process's work on it.
 """
@@ -9,26 +9,21 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
-from layer2.errors import NodeError, NodeUnreachable, TaskCancelled, UnknownTransfer
+from layer2.errors import JournalError, NodeError, NodeUnreachable, TaskCancelled, UnknownTransfer
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import LegState, LegView
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import SwapId
 from layer2.ports.clock import Clock
-from layer2.ports.journal import Role, SwapRecord
+from layer2.ports.journal import Role, SwapJournal, SwapRecord
 from layer2.ports.legs import HtlcLayer
 from layer2.ports.signing import PreimageSource
 from layer2.swap_engine.driver import Driver
-from layer2.swap_engine.surroundings import MakeProof, Surroundings, SwapStore
+from layer2.swap_engine.surroundings import Surroundings
 
-__all__ = ["MakeProof", "SwapRunner", "SwapStore", "is_final"]
+__all__ = ["SwapRunner"]
 
 LOG = logging.getLogger("layer2.swap_engine")
-
-
-def is_final(record: SwapRecord) -> bool:
-    """Whether a record has reached its end."""
-    return record.is_final
 
 
 def _closed(swap_id: SwapId) -> TaskCancelled:
@@ -52,26 +47,24 @@ class SwapRunner:
         preimages: makes the preimages of the taker's swaps; None for a provider.
         rules: the settings of the network of all swaps.
         on_change: called in the loop with every new version of a record; must not block.
-        make_proof: called when money has arrived and before a final state is written; None makes no proofs.
         poll_seconds: maximum interval between two reads of a swap, even if no layer announces a change.
     """
 
     def __init__(
         self,
-        journal: SwapStore,
+        journal: SwapJournal,
         legs: Mapping[Layer2ProtocolType, HtlcLayer],
         preimages: PreimageSource | None,
         rules: TimelockSettings,
         clock: Clock,
         on_change: Callable[[SwapRecord], None] | None = None,
         *,
-        make_proof: MakeProof | None = None,
         poll_seconds: float = 15.0,
     ) -> None:
         self._journal = journal
         self._on_change = on_change
         self._poll_seconds = poll_seconds
-        self._around = Surroundings(journal, legs, preimages, rules, clock, make_proof, self.announce, poll_seconds)
+        self._around = Surroundings(journal, legs, preimages, rules, clock, self.announce, poll_seconds)
         self._drivers: dict[SwapId, Driver] = {}
         self._tasks: dict[SwapId, asyncio.Task[None]] = {}
         self._watchers: dict[SwapId, set[asyncio.Queue[SwapRecord | None]]] = {}
@@ -84,7 +77,7 @@ class SwapRunner:
             JournalError: the record has no terms.
             TaskCancelled: the runner is closed; the swap resumes at the next start.
         """
-        self._check_open(record)
+        self.check_open(record.swap_id)
         if record.swap_id in self._tasks:
             return
         driver = Driver(self._around, record)
@@ -105,22 +98,27 @@ class SwapRunner:
             JournalError: the record has no terms, or another task has advanced the swap.
             TaskCancelled: the runner is closed; the swap resumes at the next start.
         """
-        self._check_open(record)
+        self.check_open(record.swap_id)
         if not record.is_final or record.swap_id in self._tasks:
             self.drive(record)
             return record
         driver = Driver(self._around, record)
         looked = await driver.turn()
         if not driver.record.is_final and record.swap_id not in self._tasks:
-            self._check_open(record)
+            self.check_open(record.swap_id)
             self._start(driver)
         elif looked is not None:
             _check_shows_an_end(looked[0].source)
         return driver.record
 
-    def _check_open(self, record: SwapRecord) -> None:
+    def check_open(self, swap_id: SwapId) -> None:
+        """Check that the runner is open.
+
+        Raises:
+            TaskCancelled: it is closed; the swap resumes at the next start.
+        """
         if self._closed:
-            raise _closed(record.swap_id)
+            raise _closed(swap_id)
 
     def _start(self, driver: Driver) -> None:
         swap_id = driver.record.swap_id
@@ -155,35 +153,23 @@ class SwapRunner:
             if record.terms is not None
         ]
         for record in resumed:
-            self._check_open(record)
+            self.check_open(record.swap_id)
             try:
                 self.drive(record)
             except Exception:
                 LOG.exception("swap %s cannot be driven and needs attention", record.swap_id)
         return tuple(resumed)
 
-    async def wait(self, swap_id: SwapId, *, until: Callable[[SwapRecord], bool] = is_final) -> SwapRecord:
-        """Return the record once ``until`` is true for it, or it is final. Cancelling the wait leaves the swap alone.
+    async def watch(self, swap_id: SwapId, *, poll_seconds: float | None = None) -> AsyncGenerator[SwapRecord, None]:
+        """The current record, then every new version up to the final one.
+
+        Args:
+            poll_seconds: the interval at which versions that another process writes are read, and some of them may be
+                skipped; None uses the runner's interval.
 
         Raises:
             UnknownTransfer: the journal has no such swap.
             TaskCancelled: the runner was closed.
-        """
-        watching = self.watch(swap_id)
-        try:
-            async for record in watching:
-                if record.is_final or until(record):
-                    return record
-        finally:
-            await watching.aclose()
-        raise AssertionError("watching ends with a final record")
-
-    async def watch(self, swap_id: SwapId) -> AsyncGenerator[SwapRecord, None]:
-        """The current record, then every new version up to the final one.
-
-        Versions that another process writes are read every ``poll_seconds``, and some of them may be skipped.
-
-        Raises: as ``wait``.
         """
         queue: asyncio.Queue[SwapRecord | None] = asyncio.Queue()
         # Before the first read, so that no version is lost between the two.
@@ -192,7 +178,7 @@ class SwapRunner:
             record = await self._load(swap_id)
             yield record
             while not record.is_final:
-                newer = await self._next_version(queue, swap_id)
+                newer = await self._next_version(queue, swap_id, poll_seconds or self._poll_seconds)
                 if newer.version > record.version:
                     record = newer
                     yield record
@@ -214,11 +200,12 @@ class SwapRunner:
                 queue.put_nowait(None)
         return tuple(driver.record for driver in drivers if not driver.record.is_final)
 
-    async def _next_version(self, queue: asyncio.Queue[SwapRecord | None], swap_id: SwapId) -> SwapRecord:
-        if self._closed:
-            raise _closed(swap_id)
+    async def _next_version(
+        self, queue: asyncio.Queue[SwapRecord | None], swap_id: SwapId, poll_seconds: float
+    ) -> SwapRecord:
+        self.check_open(swap_id)
         try:
-            async with asyncio.timeout(self._poll_seconds):
+            async with asyncio.timeout(poll_seconds):
                 newer = await queue.get()
         except TimeoutError:
             return await self._load(swap_id)
@@ -227,7 +214,12 @@ class SwapRunner:
         return newer
 
     async def _load(self, swap_id: SwapId) -> SwapRecord:
-        record = await self._journal.load(swap_id)
+        try:
+            record = await self._journal.load(swap_id)
+        except JournalError:
+            # If the runner was closed first, a closed journal is not a failure.
+            self.check_open(swap_id)
+            raise
         if record is None:
             raise UnknownTransfer("the journal has no such transfer", transfer_id=swap_id)
         return record

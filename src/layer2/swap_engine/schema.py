@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from enum import Enum
 from typing import Final
 
+import sqlalchemy
 from sqlalchemy import (
     Boolean,
     Column,
+    Dialect,
     ForeignKey,
     Index,
     Integer,
@@ -15,8 +19,11 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
     text,
 )
+
+from layer2.ports.journal import Delivery, Json, Role
 
 __all__ = ["HEAD", "METADATA", "events", "intents", "owners", "proofs", "sends", "swaps"]
 
@@ -25,18 +32,39 @@ HEAD: Final = "0001"
 
 METADATA: Final = MetaData()
 
+
+class _JsonText(TypeDecorator[Json]):
+    """A JSON object as text."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Json | None, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Json | None:
+        return None if value is None else json.loads(value)
+
+
+def _value_of(kind: type[Enum]) -> sqlalchemy.Enum:
+    """A member of an enum, stored as its value."""
+    return sqlalchemy.Enum(kind, native_enum=False, length=16, values_callable=lambda each: [one.value for one in each])
+
+
 swaps: Final = Table(
     "swaps",
     METADATA,
     Column("number", Integer, primary_key=True, autoincrement=True),
     Column("swap_id", String(32), nullable=False, unique=True),
-    Column("role", String(16), nullable=False),
+    Column("role", _value_of(Role), nullable=False),
     Column("version", Integer, nullable=False),
-    Column("state", Text, nullable=False),
+    Column("state", _JsonText, nullable=False),
     Column("is_final", Boolean, nullable=False),
     Column("payment_hash", LargeBinary(32)),
-    Column("terms", Text),
-    Column("request", Text, nullable=False),
+    Column("terms", _JsonText),
+    Column("request", _JsonText, nullable=False),
     Column("provider_name", Text),
     Column("quote_id", String(32)),
     Column("access", LargeBinary(32)),
@@ -58,8 +86,8 @@ intents: Final = Table(
     Column("number", Integer, primary_key=True),
     Column("verb", String(16), nullable=False),
     Column("end", String(16), nullable=False),
-    Column("act", Text, nullable=False),
-    Column("delivery", String(16), nullable=False),
+    Column("act", _JsonText, nullable=False),
+    Column("delivery", _value_of(Delivery), nullable=False),
 )
 
 events: Final = Table(
@@ -69,7 +97,7 @@ events: Final = Table(
     Column("version", Integer, primary_key=True),
     Column("event", Text, nullable=False),
     Column("at", Integer, nullable=False),
-    Column("state", Text, nullable=False),
+    Column("state", _JsonText, nullable=False),
 )
 
 proofs: Final = Table(
@@ -93,5 +121,5 @@ sends: Final = Table(
     Column("idempotency_key", Text, primary_key=True),
     Column("request", Text, nullable=False),
     Column("tx_id", Text, nullable=False),
-    Column("act", Text, nullable=False),
+    Column("act", _JsonText, nullable=False),
 )

@@ -1,14 +1,15 @@
-"""What all drivers of a runner share, and the back-off of their retries."""
+"""What all drivers of a runner share, and their retries."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Mapping
+import logging
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias
+from typing import Final
 
-from layer2.errors import NodeUnreachable
-from layer2.legs.evidence import LegEvidence
+from layer2.errors import Layer2Error, NodeUnreachable
 from layer2.legs.leg import Htlc
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import Side
@@ -19,44 +20,26 @@ from layer2.ports.journal import SwapJournal, SwapRecord
 from layer2.ports.legs import HtlcLayer
 from layer2.ports.signing import PreimageSource
 from layer2.swap_rules.machine import LegEnd, Swap
-from layer2.terms.documents import SignedTerms
 
-__all__ = ["LONGEST_CALL_SECONDS", "Backoff", "MakeProof", "PartyLegs", "Surroundings", "SwapStore"]
+__all__ = ["LOG", "LONGEST_CALL_SECONDS", "PartyLegs", "Retries", "Surroundings", "trace_of"]
 
+LOG: Final = logging.getLogger("layer2.swap_engine")
 LONGEST_CALL_SECONDS: Final = 30.0
 """Maximum delay of one leg by an unresponsive node of the other. Clients time out earlier."""
 _FIRST_RETRY_SECONDS: Final = 0.5
 _LONGEST_RETRY_SECONDS: Final = 30.0
 
 
-class SwapStore(SwapJournal, Protocol):
-    """A journal that also keeps proofs; ``SqliteJournal`` is one."""
-
-    async def save_proof(self, swap_id: SwapId, proof: bytes) -> None:
-        """Save the proof of a swap; it replaces an earlier one."""
-        ...
-
-    async def load_proof(self, swap_id: SwapId) -> bytes | None:
-        """The proof of a swap, or None without one."""
-        ...
-
-
-MakeProof: TypeAlias = Callable[[SignedTerms, LegEvidence | None, LegEvidence | None], bytes]
-"""Makes a proof's bytes from the signed terms and the evidence of source and destination, in this order. None means
-missing evidence."""
-
-
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """The dependencies and settings that all drivers of a runner share."""
 
-    journal: SwapStore
+    journal: SwapJournal
     legs: Mapping[Layer2ProtocolType, HtlcLayer]
     """The layers that are up. A missing layer counts as unreadable, and can be added later."""
     preimages: PreimageSource | None
     rules: TimelockSettings
     clock: Clock
-    make_proof: MakeProof | None
     announce: Callable[[SwapRecord], None]
     poll_seconds: float
 
@@ -66,6 +49,9 @@ class PartyLegs:
     """The legs of one swap from one party's point of view."""
 
     around: Surroundings
+    swap_id: SwapId
+    label: str
+    """The swap in the log."""
     swap: Swap
     htlcs: Mapping[LegEnd, Htlc]
     sides: Mapping[LegEnd, Side]
@@ -84,11 +70,32 @@ class PartyLegs:
         return layer
 
 
-class Backoff:
-    """The time of the next retry, separately for each key: an unreachable layer does not slow down anything else."""
+class Retries:
+    """The time of the next try, separately for each key: an unreachable layer does not slow down anything else.
 
-    def __init__(self) -> None:
+    Args:
+        name: the swap and its state, for the log.
+    """
+
+    def __init__(self, name: Callable[[], str]) -> None:
+        self._name = name
         self._failures: dict[Hashable, tuple[int, float]] = {}
+
+    @asynccontextmanager
+    async def trying(self, what: Hashable, problem: str, seconds: float = LONGEST_CALL_SECONDS) -> AsyncIterator[None]:
+        """Run a block with a limit of time. Its error is logged as ``problem`` and delays the next try."""
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except Exception as error:  # noqa: BLE001 - noted, with its traceback
+            self.note(what, problem, error)
+        else:
+            self.worked(what)
+
+    def note(self, what: Hashable, problem: str, error: Exception) -> None:
+        """Record and log a failure."""
+        seconds = self.failed(what)
+        LOG.warning("%s: %s: %s; retry in %.1f s", self._name(), problem, error, seconds, exc_info=trace_of(error))
 
     def is_due(self, what: Hashable) -> bool:
         """Whether a try is due now."""
@@ -114,3 +121,8 @@ class Backoff:
         """Seconds until the next retry is due; None if there is none."""
         now = asyncio.get_running_loop().time()
         return min((at - now for _, at in self._failures.values() if at > now), default=None)
+
+
+def trace_of(error: Exception) -> Exception | None:
+    """The error whose traceback the log needs: one that is a bug of this package."""
+    return None if isinstance(error, Layer2Error | TimeoutError) else error

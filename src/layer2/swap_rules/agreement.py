@@ -7,7 +7,7 @@ the terms again, and every field must be equal. Source: docs/design/transfer-pro
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 
 from layer2.errors import FormatError, FundsRulesError, InvalidRequest, TermsRefused
 from layer2.legs.block_times import Span
@@ -84,11 +84,10 @@ def build_terms(
     """
     if request.quote_id != quote.quote_id:
         raise InvalidRequest("the request is for another quote", code="quote_id")
-    times = _times(quote, issued_at, rules)
-    destination = quote.destination.build(_destination_plan(quote, request, issued_at, height, rules), rules)
+    plans = _Plans(quote, request, issued_at, rules, height)
+    destination = plans.built_destination()
     last = destination.last_funding(rules)
-    known = destination.known(issued_at, destination.clock_at_issue(issued_at), rules)
-    source = quote.source.build(_source_plan(quote, request, issued_at, height, known, provider_named, rules), rules)
+    source = quote.source.build(plans.source(plans.known(destination), provider_named), rules)
     terms = Terms(
         swap_id=request.swap_id,
         quote_id=quote.quote_id,
@@ -101,9 +100,9 @@ def build_terms(
         source=source,
         destination=destination,
         issued_at=issued_at,
-        fund_by=times.fund_by,
-        counter_fund_by=times.counter_fund_by if last is None else min(times.counter_fund_by, last),
-        collect_by=times.collect_by,
+        fund_by=plans.fund_by,
+        counter_fund_by=plans.counter_fund_by if last is None else min(plans.counter_fund_by, last),
+        collect_by=plans.collect_by,
         provider=quote.provider,
     )
     check_margins(terms, issued_at, rules)
@@ -114,12 +113,10 @@ def taker_requests(
     quote: QuoteTerms, swap_id: SwapId, payment_hash: bytes, now: int, rules: TimelockSettings
 ) -> tuple[OfferRequest, OfferRequest]:
     """A taker's requests to its own layers of source and destination, whose results it names in its request."""
-    request = SwapRequest(swap_id, quote.quote_id, payment_hash, "", "", bytes(32))
-    source = _source_plan(quote, request, now, 0, Span(), "", rules)
-    destination = _destination_plan(quote, request, now, 0, rules)
+    plans = _Plans(quote, SwapRequest(swap_id, quote.quote_id, payment_hash, "", "", bytes(32)), now, rules)
     return (
-        quote.source.request(source, Side.PAYER, swap_id, rules),
-        quote.destination.request(destination, Side.PAYEE, swap_id, rules),
+        quote.source.request(plans.source(), Side.PAYER, swap_id, rules),
+        quote.destination.request(plans.destination(), Side.PAYEE, swap_id, rules),
     )
 
 
@@ -131,9 +128,8 @@ def provider_request(
     Raises:
         InvalidRequest, FundsRulesError: what the taker names for the destination cannot be used.
     """
-    destination = quote.destination.build(_destination_plan(quote, request, issued_at, height, rules), rules)
-    known = destination.known(issued_at, destination.clock_at_issue(issued_at), rules)
-    plan = _source_plan(quote, request, issued_at, height, known, "", rules)
+    plans = _Plans(quote, request, issued_at, rules, height)
+    plan = plans.source(plans.known(plans.built_destination()))
     return quote.source.request(plan, Side.PAYEE, request.swap_id, rules)
 
 
@@ -143,8 +139,9 @@ def check_request_named(quote: QuoteTerms, request: SwapRequest, now: int, rules
     Raises:
         InvalidRequest: ``code`` states what is wrong.
     """
-    quote.source.check_named(_source_plan(quote, request, now, 0, Span(), "", rules), rules)
-    quote.destination.check_named(_destination_plan(quote, request, now, 0, rules), rules)
+    plans = _Plans(quote, request, now, rules)
+    quote.source.check_named(plans.source(), rules)
+    quote.destination.check_named(plans.destination(), rules)
 
 
 def check_terms(
@@ -208,10 +205,11 @@ def _compare(terms: Terms, expected: Terms) -> None:
             raise TermsRefused(f"{field.name} does not follow from the quote", code=f"terms_{field.name}")
 
 
-def _compare_legs(end: str, leg: Leg, expected: Leg) -> None:
+def _compare_legs(end: str, leg: object, expected: object) -> None:
     if type(leg) is not type(expected):
         raise TermsRefused(f"the {end} leg is of another kind", code=f"terms_{end}")
-    for field in fields(leg):  # type: ignore[arg-type]  # every leg is a dataclass
+    assert is_dataclass(leg)
+    for field in fields(leg):
         if getattr(leg, field.name) != getattr(expected, field.name):
             raise TermsRefused(
                 f"{field.name} of the {end} leg does not follow from the quote and the request",
@@ -219,58 +217,52 @@ def _compare_legs(end: str, leg: Leg, expected: Leg) -> None:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class _Times:
-    fund_by: int
-    counter_fund_by: int
-    collect_by: int
+class _Plans:
+    """The plans of both legs, which follow from a quote, a request and the moment of issue."""
 
+    def __init__(
+        self, quote: QuoteTerms, request: SwapRequest, issued_at: int, rules: TimelockSettings, height: int = 0
+    ) -> None:
+        self._quote, self._request, self._issued_at = quote, request, issued_at
+        self._rules, self._height = rules, height
+        self.fund_by = issued_at + rules.funding_window
+        self.counter_fund_by = self.fund_by + quote.source.settling(rules) + rules.counter_funding_window
+        self.collect_by = self.counter_fund_by + quote.destination.settling(rules) + rules.collect_window
 
-def _times(quote: QuoteTerms, issued_at: int, rules: TimelockSettings) -> _Times:
-    fund_by = issued_at + rules.funding_window
-    counter_fund_by = fund_by + quote.source.settling(rules) + rules.counter_funding_window
-    collect_by = counter_fund_by + quote.destination.settling(rules) + rules.collect_window
-    return _Times(fund_by, counter_fund_by, collect_by)
+    def destination(self) -> LegPlan:
+        return LegPlan(
+            taker_side=Side.PAYEE,
+            taker=self._request.destination,
+            provider="",
+            payment_hash=self._request.payment_hash,
+            amount=self._quote.amount,
+            fee_limit=self._quote.network_fee,
+            issued_at=self._issued_at,
+            fund_by=self.counter_fund_by,
+            needed=Span(self.collect_by - self._issued_at),
+            height=self._height,
+            by_height=self._quote.by_height,
+        )
 
+    def built_destination(self) -> Leg:
+        return self._quote.destination.build(self.destination(), self._rules)
 
-def _destination_plan(
-    quote: QuoteTerms, request: SwapRequest, issued_at: int, height: int, rules: TimelockSettings
-) -> LegPlan:
-    times = _times(quote, issued_at, rules)
-    return LegPlan(
-        taker_side=Side.PAYEE,
-        taker=request.destination,
-        provider="",
-        payment_hash=request.payment_hash,
-        amount=quote.amount,
-        fee_limit=quote.network_fee,
-        issued_at=issued_at,
-        fund_by=times.counter_fund_by,
-        needed=Span(times.collect_by - issued_at),
-        height=height,
-        by_height=quote.by_height,
-    )
+    def known(self, destination: Leg) -> Span:
+        """When the payer of the destination surely has the preimage, or its money back."""
+        return destination.known(self._issued_at, destination.clock_at_issue(self._issued_at), self._rules)
 
-
-def _source_plan(
-    quote: QuoteTerms,
-    request: SwapRequest,
-    issued_at: int,
-    height: int,
-    known: Span,
-    provider_named: str,
-    rules: TimelockSettings,
-) -> LegPlan:
-    return LegPlan(
-        taker_side=Side.PAYER,
-        taker=request.source,
-        provider=provider_named,
-        payment_hash=request.payment_hash,
-        amount=quote.source_amount,
-        fee_limit=quote.source.payer_cost(quote.source_amount),
-        issued_at=issued_at,
-        fund_by=issued_at + rules.funding_window,
-        needed=known + Span(rules.settle_margin),
-        height=height,
-        by_height=quote.by_height,
-    )
+    def source(self, known: Span | None = None, provider_named: str = "") -> LegPlan:
+        amount = self._quote.source_amount
+        return LegPlan(
+            taker_side=Side.PAYER,
+            taker=self._request.source,
+            provider=provider_named,
+            payment_hash=self._request.payment_hash,
+            amount=amount,
+            fee_limit=self._quote.source.payer_cost(amount),
+            issued_at=self._issued_at,
+            fund_by=self.fund_by,
+            needed=(known or Span()) + Span(self._rules.settle_margin),
+            height=self._height,
+            by_height=self._quote.by_height,
+        )

@@ -5,9 +5,9 @@ A state is a decision. The location of the money is observed again at every step
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar, Final, TypeAlias, get_args
+from typing import ClassVar, Final, TypeAlias, get_args
 
 from layer2.errors import FormatError
 
@@ -42,45 +42,50 @@ __all__ = [
 STATE_VERSION: Final = 1
 
 
+class _Open:
+    __slots__ = ()
+    is_final: ClassVar[bool] = False
+
+
+class _Final:
+    __slots__ = ()
+    is_final: ClassVar[bool] = True
+
+
 @dataclass(frozen=True, slots=True)
-class TakerPlanned:
+class TakerPlanned(_Open):
     """In the journal; nothing is agreed yet."""
 
     name: ClassVar[str] = "planned"
-    is_final: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True)
-class TakerAgreed:
+class TakerAgreed(_Open):
     """Terms are signed and checked; no payment was started."""
 
     name: ClassVar[str] = "agreed"
-    is_final: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True)
-class TakerFunding:
+class TakerFunding(_Open):
     """The intent to fund the source is durable. From now on, only an observation can show that nothing was paid."""
 
     name: ClassVar[str] = "funding"
-    is_final: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True)
-class TakerFunded:
+class TakerFunded(_Open):
     """The source holds the money. The provider has to fund the destination."""
 
     name: ClassVar[str] = "funded"
-    is_final: ClassVar[bool] = False
     source_tx_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class TakerCollecting:
+class TakerCollecting(_Open):
     """The preimage is revealed, or the intent to reveal it is durable. Collecting continues until the end is final."""
 
     name: ClassVar[str] = "collecting"
-    is_final: ClassVar[bool] = False
     source_tx_id: str | None
     destination_tx_id: str | None
     has_arrived: bool
@@ -90,90 +95,81 @@ class TakerCollecting:
 
 
 @dataclass(frozen=True, slots=True)
-class TakerCompleted:
+class TakerCompleted(_Final):
     """The taker's claim of the destination is final."""
 
     name: ClassVar[str] = "completed"
-    is_final: ClassVar[bool] = True
     source_tx_id: str | None
     destination_tx_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class TakerAbandoned:
+class TakerAbandoned(_Final):
     """Ended without any money locked, and none can be locked later."""
 
     name: ClassVar[str] = "abandoned"
-    is_final: ClassVar[bool] = True
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class TakerRefunding:
+class TakerRefunding(_Open):
     """The source is being refunded, and the taker no longer reveals the preimage."""
 
     name: ClassVar[str] = "refunding"
-    is_final: ClassVar[bool] = False
     source_tx_id: str | None
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class TakerRefunded:
+class TakerRefunded(_Final):
     """The refund of the source is final."""
 
     name: ClassVar[str] = "refunded"
-    is_final: ClassVar[bool] = True
     source_tx_id: str | None
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class TakerLost:
+class TakerLost(_Final):
     """The provider's claim of the source and the refund of the destination to the provider are both final."""
 
     name: ClassVar[str] = "lost"
-    is_final: ClassVar[bool] = True
     source_tx_id: str | None
     destination_tx_id: str | None
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderAgreed:
+class ProviderAgreed(_Open):
     """Terms were signed; the taker has to fund."""
 
     name: ClassVar[str] = "agreed"
-    is_final: ClassVar[bool] = False
     source_tx_id: str | None = None
     """A visible funding, settled or not: the taker has begun, so the swap is binding."""
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderCounterFunding:
+class ProviderCounterFunding(_Open):
     """The provider has decided to pay, permanently: the intent to fund the destination is durable."""
 
     name: ClassVar[str] = "counter_funding"
-    is_final: ClassVar[bool] = False
     source_tx_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderCounterFunded:
+class ProviderCounterFunded(_Open):
     """The provider's money is in the destination; the taker has to reveal the preimage."""
 
     name: ClassVar[str] = "counter_funded"
-    is_final: ClassVar[bool] = False
     source_tx_id: str | None
     destination_tx_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderCollecting:
+class ProviderCollecting(_Open):
     """The destination was collected. The provider collects the source until its claim is final."""
 
     name: ClassVar[str] = "collecting"
-    is_final: ClassVar[bool] = False
     source_tx_id: str | None
     destination_tx_id: str | None
     has_arrived: bool
@@ -181,55 +177,50 @@ class ProviderCollecting:
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderCompleted:
+class ProviderCompleted(_Final):
     """The provider's claim of the source is final."""
 
     name: ClassVar[str] = "completed"
-    is_final: ClassVar[bool] = True
     source_tx_id: str | None
     destination_tx_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderRefunding:
+class ProviderRefunding(_Open):
     """The taker did not collect, and the provider refunds the destination. The source stays locked until the refund is
     final."""
 
     name: ClassVar[str] = "refunding"
-    is_final: ClassVar[bool] = False
     source_tx_id: str | None
     destination_tx_id: str | None
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderReleasing:
+class ProviderReleasing(_Open):
     """The provider has decided to release: it pays nothing, now or later, and collects nothing."""
 
     name: ClassVar[str] = "releasing"
-    is_final: ClassVar[bool] = False
     source_tx_id: str | None
     destination_tx_id: str | None
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderReleased:
+class ProviderReleased(_Final):
     """No money of either side is locked. A late funding is still returned."""
 
     name: ClassVar[str] = "released"
-    is_final: ClassVar[bool] = True
     source_tx_id: str | None
     destination_tx_id: str | None
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderLost:
+class ProviderLost(_Final):
     """The destination was collected, and the refund of the source to the taker is final."""
 
     name: ClassVar[str] = "lost"
-    is_final: ClassVar[bool] = True
     source_tx_id: str | None
     destination_tx_id: str | None
     reason: str
@@ -260,7 +251,7 @@ ProviderState: TypeAlias = (
 )
 State: TypeAlias = TakerState | ProviderState
 
-_CLASSES: Final[dict[tuple[str, str], type[Any]]] = {
+_CLASSES: Final[dict[tuple[str, str], type[State]]] = {
     **{("taker", one.name): one for one in get_args(TakerState)},
     **{("provider", one.name): one for one in get_args(ProviderState)},
 }
@@ -290,8 +281,11 @@ def read_state(value: Mapping[str, object]) -> State:
     for one in fields(wanted):
         if not _fits(given[one.name], str(one.type)):
             raise FormatError(f"state: field {one.name!r} is not {one.type}")
-    state: State = wanted(**given)
-    return state
+    return _made(wanted, given)
+
+
+def _made(make: Callable[..., State], values: Mapping[str, object]) -> State:
+    return make(**values)
 
 
 def _fits(value: object, annotation: str) -> bool:

@@ -99,7 +99,7 @@ class PairDurations:
 
 def pair_durations(source: LegOffer, destination: LegOffer, rules: TimelockSettings) -> PairDurations:
     """The durations of a swap between two offers. A Lightning destination is the taker's own invoice."""
-    by_height = source.counts_blocks_with(destination)
+    by_height = source.counts_blocks and destination.counts_blocks
     counter_fund_by = rules.funding_window + source.settling(rules) + rules.counter_funding_window
     collect_by = Span(counter_fund_by + destination.settling(rules) + rules.collect_window)
     known = destination.known_after(destination.deadline_after(_in_unit(collect_by, by_height, rules), rules), rules)

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Annotated, Final, TypeAlias
 
+from layer2.errors.base import FormatError
+from layer2.formats.json_object import JsonObject
+from layer2.formats.json_record import Amount, Bytes32, Form, Text16, hexadecimal
+from layer2.legs.kinds import read_leg, read_offer, write_leg, write_offer
 from layer2.legs.leg import Leg, LegOffer
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import SwapId
 
 __all__ = ["QuoteTerms", "Scheme", "Signature", "SignedQuote", "SignedTerms", "Terms"]
-
-TERMS_VERSION: Final = 1
 
 
 class Scheme(Enum):
@@ -27,38 +29,54 @@ class Scheme(Enum):
     """A compressed key of 33 bytes, a signature of 64 bytes (r and s, low s)."""
 
 
+TERMS_VERSION: Final = 1
+KEY_LENGTHS: Final = {Scheme.BIP340: 32, Scheme.ECDSA: 33}
+
+
+def _key(given: JsonObject, name: str) -> bytes:
+    key = given.hex(name, max_length=33)
+    if len(key) not in KEY_LENGTHS.values():
+        raise FormatError("an identity key has 32 bytes (BIP 340) or 33 (ECDSA)")
+    return key
+
+
+_ID: Final = Form(lambda given, name: given.hex(name, length=16).hex())
+_Offer: TypeAlias = Annotated[LegOffer, Form(lambda given, name: read_offer(given.nested(name)), write_offer)]
+_Leg: TypeAlias = Annotated[Leg, Form(lambda given, name: read_leg(given.nested(name)), write_leg)]
+_Key: TypeAlias = Annotated[bytes, Form(_key, bytes.hex)]
+
+
 @dataclass(frozen=True, slots=True)
 class Signature:
     """A signature, with its scheme."""
 
     scheme: Scheme
-    data: bytes
-    """64 bytes."""
+    data: Annotated[bytes, hexadecimal(64).named("signature")]
 
 
 @dataclass(frozen=True, slots=True)
 class QuoteTerms:
     """A provider's offer: its legs, its price and its validity."""
 
-    quote_id: str
+    quote_id: Annotated[str, _ID]
     """32 lower-case hex digits."""
-    network: str
+    network: Text16
     """``mainnet``, ``testnet`` or ``regtest``."""
-    asset: str
+    asset: Text16
     """``BTC``."""
-    amount: int
+    amount: Amount
     """The amount that arrives at the destination, in satoshi."""
-    provider_fee: int
-    network_fee: int
+    provider_fee: Amount
+    network_fee: Amount
     """The provider's network costs that the taker pays, in satoshi."""
-    source: LegOffer
+    source: _Offer
     """The leg on which the taker pays the provider, with the provider's account."""
-    destination: LegOffer
+    destination: _Offer
     """The leg on which the provider pays."""
     issued_at: int
     valid_until: int
     """Unix seconds by which the taker must request terms."""
-    provider: bytes
+    provider: _Key
     """The identity key that signs quotes and terms: 32 bytes (BIP 340) or 33 (ECDSA)."""
 
     @property
@@ -74,7 +92,7 @@ class QuoteTerms:
     @property
     def by_height(self) -> bool:
         """Whether the deadlines of both legs are compared in Bitcoin's blocks."""
-        return self.source.counts_blocks_with(self.destination)
+        return self.source.counts_blocks and self.destination.counts_blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,21 +107,21 @@ class SignedQuote:
 class Terms:
     """All parameters of one swap, fixed before any payment."""
 
-    swap_id: SwapId
+    swap_id: Annotated[SwapId, _ID]
     """The swap's public id."""
-    quote_id: str
-    network: str
+    quote_id: Annotated[str, _ID]
+    network: Text16
     """``mainnet``, ``testnet`` or ``regtest``."""
-    asset: str
-    payment_hash: bytes
-    """32 bytes, sha256 of the preimage."""
-    amount: int
+    asset: Text16
+    payment_hash: Bytes32
+    """sha256 of the preimage."""
+    amount: Amount
     """The amount that arrives at the destination, in satoshi."""
-    provider_fee: int
-    network_fee: int
-    source: Leg
+    provider_fee: Amount
+    network_fee: Amount
+    source: _Leg
     """The taker pays the provider."""
-    destination: Leg
+    destination: _Leg
     """The provider pays the taker, or the payee that the taker names."""
     issued_at: int
     fund_by: int
@@ -112,7 +130,7 @@ class Terms:
     """Unix seconds by which the provider's funding must begin; it never begins later."""
     collect_by: int
     """Unix seconds by which the taker reveals the preimage; later it takes its money back."""
-    provider: bytes
+    provider: _Key
     """The identity key that signs these terms: 32 bytes (BIP 340) or 33 (ECDSA)."""
 
     @property

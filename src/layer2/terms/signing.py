@@ -6,25 +6,33 @@ protocol, with RFC 8785 (canonical JSON) and BIP 340 (tagged hashes).
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from layer2.errors.base import FormatError, TermsRefused
 from layer2.formats.canonical_json import JsonValue
 from layer2.formats.json_object import JsonObject
+from layer2.formats.json_record import read_record, write_record
 from layer2.formats.tagged_signature import json_digest, verify, verify_ecdsa
-from layer2.legs.kinds import read_leg, read_offer, write_leg, write_offer
-from layer2.model.transactions import SwapId
-from layer2.terms.documents import TERMS_VERSION, QuoteTerms, Scheme, Signature, SignedQuote, SignedTerms, Terms
+from layer2.terms.documents import (
+    KEY_LENGTHS,
+    TERMS_VERSION,
+    QuoteTerms,
+    Scheme,
+    Signature,
+    SignedQuote,
+    SignedTerms,
+    Terms,
+)
 
 __all__ = [
     "check_quote_signature",
     "check_terms_signature",
     "is_signed",
     "quote_digest",
-    "read_signature",
     "read_signed_quote",
     "read_signed_terms",
     "read_terms",
     "terms_hash",
-    "write_signature",
     "write_signed_quote",
     "write_signed_terms",
     "write_terms",
@@ -32,29 +40,12 @@ __all__ = [
 
 QUOTE_TAG = "layer2/quote/v1"
 TERMS_TAG = "layer2/terms/v1"
-_KEY_LENGTHS = {Scheme.BIP340: 32, Scheme.ECDSA: 33}
+T = TypeVar("T")
 
 
 def write_terms(terms: Terms) -> dict[str, JsonValue]:
     """The unsigned terms as a JSON object."""
-    return {
-        "version": TERMS_VERSION,
-        "swap_id": terms.swap_id,
-        "quote_id": terms.quote_id,
-        "network": terms.network,
-        "asset": terms.asset,
-        "payment_hash": terms.payment_hash.hex(),
-        "amount": str(terms.amount),
-        "provider_fee": str(terms.provider_fee),
-        "network_fee": str(terms.network_fee),
-        "source": write_leg(terms.source),
-        "destination": write_leg(terms.destination),
-        "issued_at": terms.issued_at,
-        "fund_by": terms.fund_by,
-        "counter_fund_by": terms.counter_fund_by,
-        "collect_by": terms.collect_by,
-        "provider": terms.provider.hex(),
-    }
+    return {"version": TERMS_VERSION, **write_record(terms)}
 
 
 def read_terms(value: object) -> Terms:
@@ -63,51 +54,12 @@ def read_terms(value: object) -> Terms:
     Raises:
         FormatError: a field is missing, unknown or of the wrong type, or the version is unknown.
     """
-    fields = JsonObject(value, "terms")
-    _check_version(fields, "terms")
-    terms = Terms(
-        swap_id=SwapId(fields.hex("swap_id", length=16).hex()),
-        quote_id=fields.hex("quote_id", length=16).hex(),
-        network=fields.text("network", max_length=16),
-        asset=fields.text("asset", max_length=16),
-        payment_hash=fields.hex("payment_hash", length=32),
-        amount=fields.amount("amount"),
-        provider_fee=fields.amount("provider_fee"),
-        network_fee=fields.amount("network_fee"),
-        source=read_leg(fields.nested("source")),
-        destination=read_leg(fields.nested("destination")),
-        issued_at=fields.integer("issued_at"),
-        fund_by=fields.integer("fund_by"),
-        counter_fund_by=fields.integer("counter_fund_by"),
-        collect_by=fields.integer("collect_by"),
-        provider=_read_key(fields),
-    )
-    fields.end()
-    return terms
+    return _read(Terms, JsonObject(value, "terms"), "terms")
 
 
 def terms_hash(terms: Terms) -> bytes:
     """The tagged hash of the canonical unsigned terms, 32 bytes: the provider signs it, EVM locks commit to it."""
     return json_digest(TERMS_TAG, write_terms(terms))
-
-
-def write_signature(signature: Signature) -> dict[str, JsonValue]:
-    """A signature as a JSON object."""
-    return {"scheme": signature.scheme.value, "signature": signature.data.hex()}
-
-
-def read_signature(fields: JsonObject) -> Signature:
-    """The reverse of ``write_signature``.
-
-    Raises:
-        FormatError: a field is missing or of the wrong type, or the scheme is unknown.
-    """
-    name = fields.text("scheme", max_length=16)
-    try:
-        scheme = Scheme(name)
-    except ValueError as error:
-        raise FormatError(f"the signature scheme {name!r} is unknown") from error
-    return Signature(scheme, fields.hex("signature", length=64))
 
 
 def is_signed(digest: bytes, signature: Signature, key: bytes) -> bool:
@@ -117,7 +69,7 @@ def is_signed(digest: bytes, signature: Signature, key: bytes) -> bool:
         digest: 32 bytes, a tagged hash.
         key: 32 bytes for BIP 340, 33 for ECDSA. A key of the other scheme gives False.
     """
-    if len(key) != _KEY_LENGTHS[signature.scheme]:
+    if len(key) != KEY_LENGTHS[signature.scheme]:
         return False
     if signature.scheme is Scheme.BIP340:
         return verify(key, digest, signature.data)
@@ -126,7 +78,7 @@ def is_signed(digest: bytes, signature: Signature, key: bytes) -> bool:
 
 def write_signed_terms(signed: SignedTerms) -> dict[str, JsonValue]:
     """Terms and signature as a JSON object."""
-    return {"terms": write_terms(signed.terms), "signature": write_signature(signed.signature)}
+    return {"terms": write_terms(signed.terms), "signature": write_record(signed.signature)}
 
 
 def read_signed_terms(value: object) -> SignedTerms:
@@ -137,11 +89,7 @@ def read_signed_terms(value: object) -> SignedTerms:
     """
     fields = JsonObject(value, "signed terms")
     terms = read_terms(fields.take("terms"))
-    signature = fields.nested("signature")
-    signed = SignedTerms(terms, read_signature(signature))
-    signature.end()
-    fields.end()
-    return signed
+    return SignedTerms(terms, _read_signature(fields))
 
 
 def check_terms_signature(signed: SignedTerms) -> None:
@@ -158,7 +106,7 @@ def check_terms_signature(signed: SignedTerms) -> None:
 
 def write_signed_quote(signed: SignedQuote) -> dict[str, JsonValue]:
     """Quote and signature as a JSON object."""
-    return {"quote": _write_quote(signed.quote), "signature": write_signature(signed.signature)}
+    return {"quote": _write_quote(signed.quote), "signature": write_record(signed.signature)}
 
 
 def read_signed_quote(value: object) -> SignedQuote:
@@ -167,28 +115,9 @@ def read_signed_quote(value: object) -> SignedQuote:
     Raises:
         FormatError: a field is missing, unknown or of the wrong type, or the version is unknown.
     """
-    outer = JsonObject(value, "signed quote")
-    fields = outer.nested("quote")
-    _check_version(fields, "quote")
-    quote = QuoteTerms(
-        quote_id=fields.hex("quote_id", length=16).hex(),
-        network=fields.text("network", max_length=16),
-        asset=fields.text("asset", max_length=16),
-        amount=fields.amount("amount"),
-        provider_fee=fields.amount("provider_fee"),
-        network_fee=fields.amount("network_fee"),
-        source=read_offer(fields.nested("source")),
-        destination=read_offer(fields.nested("destination")),
-        issued_at=fields.integer("issued_at"),
-        valid_until=fields.integer("valid_until"),
-        provider=_read_key(fields),
-    )
-    fields.end()
-    signature = outer.nested("signature")
-    signed = SignedQuote(quote, read_signature(signature))
-    signature.end()
-    outer.end()
-    return signed
+    fields = JsonObject(value, "signed quote")
+    quote = _read(QuoteTerms, fields.nested("quote"), "quote")
+    return SignedQuote(quote, _read_signature(fields))
 
 
 def quote_digest(quote: QuoteTerms) -> bytes:
@@ -209,30 +138,22 @@ def check_quote_signature(signed: SignedQuote) -> None:
 
 
 def _write_quote(quote: QuoteTerms) -> dict[str, JsonValue]:
-    return {
-        "version": TERMS_VERSION,
-        "quote_id": quote.quote_id,
-        "network": quote.network,
-        "asset": quote.asset,
-        "amount": str(quote.amount),
-        "provider_fee": str(quote.provider_fee),
-        "network_fee": str(quote.network_fee),
-        "source": write_offer(quote.source),
-        "destination": write_offer(quote.destination),
-        "issued_at": quote.issued_at,
-        "valid_until": quote.valid_until,
-        "provider": quote.provider.hex(),
-    }
+    return {"version": TERMS_VERSION, **write_record(quote)}
 
 
-def _read_key(fields: JsonObject) -> bytes:
-    key = fields.hex("provider", max_length=33)
-    if len(key) not in _KEY_LENGTHS.values():
-        raise FormatError("an identity key has 32 bytes (BIP 340) or 33 (ECDSA)")
-    return key
-
-
-def _check_version(fields: JsonObject, what: str) -> None:
+def _read(kind: type[T], fields: JsonObject, what: str) -> T:
     version = fields.integer("version")
     if version != TERMS_VERSION:
         raise FormatError(f"{what} version {version} is unknown; this program supports version {TERMS_VERSION}")
+    record = read_record(kind, fields)
+    fields.end()
+    return record
+
+
+def _read_signature(fields: JsonObject) -> Signature:
+    """The field ``signature``, which is the last one."""
+    given = fields.nested("signature")
+    signature = read_record(Signature, given)
+    given.end()
+    fields.end()
+    return signature

@@ -6,7 +6,7 @@ Fixtures: put ``pytest_plugins = ["layer2.testing.fixtures"]`` into your ``conft
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from layer2.local import devnet, simnet
@@ -44,7 +44,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     # Loaded when first used (PEP 562): the explorer, which is a module of this package, needs no client.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

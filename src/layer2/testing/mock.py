@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from functools import wraps
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar, cast
 
+from layer2.aio.blocking import Portal
 from layer2.errors import AsyncTimeout
 from layer2.formats.evm_header import decode_header
 from layer2.legs.evidence import EvmReceiptEvidence
@@ -33,7 +35,7 @@ __all__ = [
 ]
 
 C = TypeVar("C")
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., object])
 
 MOCK_BLOCK = b"layer2.testing"
 """The ``extra_data`` of every block header that this package makes."""
@@ -156,20 +158,24 @@ class MockClient:
         if self._unexpected or any(each.calls != each.wanted for each in self._expectations):
             raise UnmetExpectations(self._report())
 
+    def bind(self, portal: Portal, limit: asyncio.Semaphore | None = None) -> None:
+        """See ``Layer2ProtocolAsync``. A mock opens no connections."""
+        Layer2ProtocolAsync.bind(cast("Layer2ProtocolAsync[object, object, object, object]", self), portal, limit)
+
     async def aclose(self) -> None:
         """Do nothing: a mock has no connections."""
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await cast("Any", super()).__aexit__(kind, error, trace)
+        await cast("AbstractAsyncContextManager[object]", super()).__aexit__(kind, error, trace)
         if error is None:
             self.verify()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        cast("Any", super()).__exit__(kind, error, trace)
+        cast("AbstractContextManager[object]", super()).__exit__(kind, error, trace)
         if error is None:
             self.verify()
 

@@ -6,10 +6,10 @@ import secrets
 import shutil
 import tempfile
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Self, TypeVar, cast
 
 from pydantic import SecretStr
 
@@ -19,8 +19,6 @@ from layer2.config import BobSection, JournalSection, Layer2Config, ProviderSect
 from layer2.errors import AsyncRuntimeError, InitializationError, Layer2Error
 from layer2.formats.evm_address import to_checksum
 from layer2.manager import Layer2Manager
-from layer2.manager.quoting import Quoter
-from layer2.manager.starting import Starter
 from layer2.manager.taker import Taker
 from layer2.manager.wiring import Wiring
 from layer2.model.layers import Layer2ProtocolType
@@ -34,6 +32,8 @@ from layer2.testing.mock_network import IDENTITY_KEY, PROVIDER_NAME, TAKER, TOKE
 from layer2.testing.mock_runner import ScriptedRunner, Scripts, script
 
 __all__ = ["MockLayer2Manager"]
+
+Section = TypeVar("Section", BobSection, RootstockSection)
 
 
 class MockLayer2Manager(Layer2Manager):
@@ -184,19 +184,23 @@ def _config(directory: Path) -> Layer2Config:
     if not seed.exists():
         seed.touch(mode=0o600)
         seed.write_text(secrets.token_hex(32))
-    evm: dict[str, Any] = {
-        "rpc_url": "https://mock.invalid",
-        "token_address": to_checksum(TOKEN),
-        "token_decimals": 8,
-        "key": SecretStr(TAKER.to_hex()),
-    }
     return Layer2Config(
         network="regtest",
-        bob=BobSection(**evm),
-        rootstock=RootstockSection(**evm),
+        bob=_section(BobSection),
+        rootstock=_section(RootstockSection),
         swap_seed_file=seed,
-        journal=JournalSection(path=directory / JournalSection.default_name),
+        journal=JournalSection(path=directory / Layer2Config.default_journal),
         providers=(ProviderSection(name=PROVIDER_NAME, url="https://mock.invalid", identity_key=IDENTITY_KEY.hex()),),
+    )
+
+
+def _section(kind: Callable[..., Section]) -> Section:
+    return kind(
+        network="regtest",
+        rpc_url="https://mock.invalid",
+        token_address=to_checksum(TOKEN),
+        token_decimals=8,
+        key=SecretStr(TAKER.to_hex()),
     )
 
 
@@ -223,18 +227,18 @@ class _MockWiring(Wiring):
         for client in self.clients.values():
             client.bind(portal)
         legs = {layer: MockLegs(layer, clock) for layer in self.clients}
-        self._runner = runner = ScriptedRunner(journal, legs, seed, self._rules, clock)
+        runner = ScriptedRunner(journal, legs, seed, self._rules, clock)
         runner.scripts, runner.provider = scripts, provider
-        quoter = Quoter(legs=legs, providers=[provider], rules=self._rules, clock=clock, least_finality=Finality.LATEST)
-        self._starter = Starter(
+        self._taker = Taker(
             journal=journal,
+            records=self.records,
             runner=runner,
             legs=legs,
-            quoter=quoter,
+            providers=[provider],
             secrets=seed,
             rules=self._rules,
             clock=clock,
             entropy=entropy,
+            least_finality=Finality.LATEST,
         )
-        self._taker = Taker(journal=journal, records=self.records, runner=runner, quoter=quoter, starter=self._starter)
         return self

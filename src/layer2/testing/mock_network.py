@@ -139,7 +139,7 @@ class MockProvider(ProviderClient):
         self.endpoint = ProviderEndpoint(PROVIDER_NAME, "https://mock.invalid", IDENTITY_KEY)
         self.quote_errors: list[Layer2Error] = []
         self.start_errors: list[Layer2Error] = []
-        self._base_fee = base_fee
+        self.base_fee = base_fee
         self._fee_ppm = fee_ppm
         self._clock = clock
         self._quotes: dict[str, QuoteTerms] = {}
@@ -169,7 +169,7 @@ class MockProvider(ProviderClient):
                 destination=destination,
                 min_amount=1,
                 max_amount=_MOST_SATOSHI,
-                base_fee=self._base_fee,
+                base_fee=self.base_fee,
                 fee_ppm=self._fee_ppm,
                 network_fee=0,
                 collect_by=durations.collect_by,
@@ -190,13 +190,13 @@ class MockProvider(ProviderClient):
         amount = request.amount
         if amount is None:
             assert request.send_amount is not None
-            amount = (request.send_amount - self._base_fee) * 1_000_000 // (1_000_000 + self._fee_ppm)
+            amount = (request.send_amount - self.base_fee) * 1_000_000 // (1_000_000 + self._fee_ppm)
         quote = QuoteTerms(
             quote_id=f"{len(self._quotes) + 1:032x}",
             network=REGTEST.network,
             asset=request.asset.code,
             amount=amount,
-            provider_fee=self._base_fee + amount * self._fee_ppm // 1_000_000
+            provider_fee=self.base_fee + amount * self._fee_ppm // 1_000_000
             if request.send_amount is None
             else request.send_amount - amount,
             network_fee=0,

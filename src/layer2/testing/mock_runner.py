@@ -130,7 +130,7 @@ class ScriptedRunner(SwapRunner):
 
     def drive(self, record: SwapRecord) -> None:
         """Follow a script in the background. Raises: as ``SwapRunner.drive``."""
-        self._check_open(record)
+        self.check_open(record.swap_id)
         if record.swap_id not in self._tasks:
             self.announce(record)
             if not record.is_final:

@@ -14,7 +14,7 @@ from layer2.contracts.test_token import test_token_init_code as token_init_code
 from layer2.formats.evm_address import to_checksum
 from layer2.legs.evm import EvmLeg
 from layer2.legs.leg import Htlc
-from layer2.local.simnet.accounts import START_WEI, SimAccount
+from layer2.local.accounts import START_WEI, LocalAccount
 from layer2.local.simnet.clock import SimClock
 from layer2.local.simnet.evm.block_maker import Automatic, BlockMaker
 from layer2.local.simnet.evm.methods import EvmMethods
@@ -42,7 +42,7 @@ class BobNetwork:
     faults: FaultSwitch
     clock: SimClock
     url: str
-    accounts: dict[str, SimAccount]
+    accounts: dict[str, LocalAccount]
     clients: list[BobClient] = field(default_factory=list)
 
     def address(self, name: str) -> bytes:
@@ -51,10 +51,10 @@ class BobNetwork:
     def settings(self, **changes: object) -> BobSettings:
         fields: dict[str, object] = {
             "rpc_url": self.url,
-            "token": to_checksum(TEST_TOKEN_ADDRESS),
+            "token_address": to_checksum(TEST_TOKEN_ADDRESS),
             "token_decimals": TEST_TOKEN_DECIMALS,
             "network": "regtest",
-            "poll_interval_seconds": 0.005,
+            "poll_interval_ms": 5,
         }
         return BobSettings(**(fields | changes))  # type: ignore[arg-type]  # the tests' own names
 
@@ -95,7 +95,7 @@ def at(htlc: Htlc, finality: Finality) -> Htlc:
 
 @asynccontextmanager
 async def bob_network(*, with_contract: bool = True, gather_seconds: float | None = 0.0) -> AsyncIterator[BobNetwork]:
-    accounts = {name: SimAccount.from_seed(b"tests", name) for name in ("deployer", "taker", "provider", "stranger")}
+    accounts = {name: LocalAccount.from_seed(b"tests", name) for name in ("deployer", "taker", "provider", "stranger")}
     clock, faults = SimClock.manual(START), FaultSwitch()
     rich = ("deployer", "taker", "provider")
     node = EvmNode({accounts[name].address: START_WEI for name in rich}, clock)

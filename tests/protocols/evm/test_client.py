@@ -34,7 +34,7 @@ from layer2.errors import (
 )
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.evm_transaction import Eip1559Transaction
-from layer2.local.simnet.accounts import START_WEI
+from layer2.local.accounts import START_WEI
 from layer2.model.layers import LAYERS, Layer2ProtocolType
 from layer2.model.money import BTC, ETH, AssetId
 from layer2.model.transactions import EvmTxId, Finality, TxState
@@ -107,7 +107,7 @@ async def test_a_transaction_that_would_revert_is_not_sent(bob: BobNetwork) -> N
 
 
 async def test_a_transaction_whose_nonce_another_took_is_dropped(bob: BobNetwork) -> None:
-    taker, rival = await bob.client("taker"), await bob.client("taker", priority_fee_per_gas=2_000_000)
+    taker, rival = await bob.client("taker"), await bob.client("taker", priority_fee_per_gas_wei=2_000_000)
     bob.maker.set_enabled(False)
     tx_id = await taker.transfer_asset_async(ETH, 1, SOMEBODY)
     nonce = bob.node.chain.state_at(bob.node.chain.head).get_nonce(Address(bob.address("taker")))
@@ -342,16 +342,16 @@ async def test_a_chain_that_is_not_the_networks_is_refused_though_it_has_the_cha
 
 async def test_a_token_that_is_none_or_has_other_decimals_is_a_configuration_error(bob: BobNetwork) -> None:
     with pytest.raises(ConfigurationError, match="no ERC-20"):
-        await bob.client("taker", token=SOMEBODY)
+        await bob.client("taker", token_address=SOMEBODY)
     with pytest.raises(ConfigurationError, match="has 8"):
         await bob.client("taker", token_decimals=18)
     with pytest.raises(ConfigurationError, match="token"):
-        await bob.client("taker", token="0x12")
+        await bob.client("taker", token_address="0x12")
 
 
 async def test_fees_above_the_cap_refuse_a_send(bob: BobNetwork) -> None:
-    taker = await bob.client("taker", max_fee_per_gas=1_000)
-    with pytest.raises(FundsRulesError, match="max_fee_per_gas"):
+    taker = await bob.client("taker", max_fee_per_gas_wei=1_000)
+    with pytest.raises(FundsRulesError, match="max_fee_per_gas_wei"):
         await taker.transfer_asset_async(ETH, 1, SOMEBODY)
 
 

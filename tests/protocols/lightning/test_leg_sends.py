@@ -17,7 +17,7 @@ from layer2.legs.views import Verb
 from layer2.model.transactions import TxState
 from layer2.protocols.lightning import LightningNetwork
 from layer2.protocols.lightning.lnd.connections import AbortingConnector
-from layer2.protocols.lightning.lnd.rest import LndRest, Use
+from layer2.protocols.lightning.lnd.rest import LndRest
 from protocols.lightning import scripted_lnd as script
 from protocols.lightning.scripted_lnd import Reply, ScriptedLnd, answer, messages, refusal
 from protocols.lightning.waiting import until
@@ -159,10 +159,10 @@ async def test_a_payment_without_a_connection_did_not_leave(
 
     begin_stream = LndRest.begin_stream
 
-    async def cut_off_to_send(self: LndRest, method: str, path: str, body: Any = None, *, use: Use) -> Any:
+    async def cut_off_to_send(self: LndRest, method: str, path: str, body: Any = None) -> Any:
         if method == "POST":
             monkeypatch.setattr(AbortingConnector, "connect", no_connection)
-        return await begin_stream(self, method, path, body, use=use)
+        return await begin_stream(self, method, path, body)
 
     monkeypatch.setattr(LndRest, "begin_stream", cut_off_to_send)
     with pytest.raises(NodeUnreachable, match="no connection") as caught:

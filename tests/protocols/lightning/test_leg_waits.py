@@ -52,7 +52,7 @@ async def test_a_view_that_is_old_already_does_not_wait(world: World) -> None:
 
 async def test_a_wait_for_a_payment_that_is_not_sent_ends_with_the_poll_interval(world: World) -> None:
     htlc = await leg_to_provider(world)
-    async with world.restarted_taker(poll_interval_seconds=0.05) as taker:
+    async with world.restarted_taker(poll_interval_ms=50) as taker:
         await taker.legs.wait_for_change(htlc, await seen_by_payer(world, htlc))
     assert (await seen_by_payer(world, htlc)).state is LegState.NONE
 
@@ -60,9 +60,7 @@ async def test_a_wait_for_a_payment_that_is_not_sent_ends_with_the_poll_interval
 async def test_a_wait_at_a_node_that_goes_down_ends_with_the_poll_interval(world: World) -> None:
     htlc, _ = await funded(world)
     view = await seen_by_payee(world, htlc)
-    async with LightningNetwork(
-        settings_of(world.nodes[1], poll_interval_seconds=0.05), world.sends, world.clock
-    ) as provider:
+    async with LightningNetwork(settings_of(world.nodes[1], poll_interval_ms=50), world.sends, world.clock) as provider:
         await provider.legs.read_clock()
         world.fault("down", party="provider")
         await provider.legs.wait_for_change(htlc, view)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from layer2.aio.blocking import Portal
 from layer2.errors import (
+    AsyncRuntimeError,
     AsyncTimeout,
     AuthenticationFailed,
     ConfigurationError,
@@ -19,6 +21,7 @@ from layer2.errors import (
     IdempotencyConflict,
     InsufficientFunds,
     InvalidAmount,
+    InvalidRequest,
     NodeRefused,
     NodeUnreachable,
     Outcome,
@@ -280,7 +283,7 @@ async def test_cancelling_calls_leaves_no_request_open(world: World) -> None:
     invoice = await world.provider.create_invoice_async(50_000)
     world.fault("hold_payments")
     status = await world.taker.submit_transaction_async(invoice.text)
-    async with world.restarted_taker(poll_interval_seconds=0.01) as taker:
+    async with world.restarted_taker(poll_interval_ms=10) as taker:
         waits = [asyncio.create_task(taker.wait_for_status_async(status.tx_id)) for _ in range(5)]
         await requests_open(world, 2)  # One of them is the stream of the sent payment.
         for wait in waits:
@@ -349,3 +352,32 @@ async def test_an_invoice_that_lnd_refuses_is_an_error_in_its_words(world: World
 
 def content_of(path: str) -> bytes:
     return Path(path).read_bytes()
+
+
+async def test_a_client_that_was_closed_refuses_every_call(world: World) -> None:
+    client = world.taker
+    await client.aclose()
+    calls: list[Callable[[], Awaitable[object]]] = [
+        client.balances_async,
+        client.legs.read_clock,
+        client.legs.leg_offer,
+        lambda: client.wait_for_status_async(PAYMENT_ID),
+        lambda: anext(client.watch_transaction_async(PAYMENT_ID)),
+        lambda: anext(client.watch_payments_async()),
+        lambda: anext(client.watch_invoices_async()),
+    ]
+    for call in calls:
+        with pytest.raises(AsyncRuntimeError, match="was closed; create a new one"):
+            await asyncio.wait_for(call(), 5)
+
+
+@pytest.mark.parametrize("timeout", ["3", True, b"3"])
+async def test_a_timeout_is_a_number(world: World, timeout: object) -> None:
+    with pytest.raises(InvalidRequest, match="timeout must be a number of seconds"):
+        await world.taker.balances_async(timeout=timeout)  # type: ignore[arg-type]  # a caller without type checks
+
+
+async def test_a_timeout_that_is_no_length_of_time_ends_the_call_at_once(world: World) -> None:
+    for seconds in (0, -1, float("nan")):
+        with pytest.raises(AsyncTimeout):
+            await world.taker.balances_async(timeout=seconds)

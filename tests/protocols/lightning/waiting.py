@@ -29,5 +29,5 @@ async def streams_open(client: LightningNetwork, count: int) -> None:
 async def requests_open(world: World, count: int) -> None:
     """Return when exactly this number of requests wait at the taker's node."""
     async with asyncio.timeout(SECONDS):
-        while (await world.simulation.status())["nodes"]["taker"]["open_requests"] != count:  # noqa: ASYNC110
+        while world.simulation.status()["taker"]["open_requests"] != count:  # noqa: ASYNC110
             await asyncio.sleep(0)

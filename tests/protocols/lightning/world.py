@@ -37,7 +37,7 @@ def settings_of(node: LightningNode, **changes: Any) -> LightningSettings:
         network="regtest",
         default_timeout_ms=10_000,
         payment_timeout_seconds=20,
-        poll_interval_seconds=10,
+        poll_interval_ms=10_000,
     )
     return replace(settings, **changes)
 
@@ -65,7 +65,9 @@ class World:
 
     async def payments_sent(self) -> int:
         """The number of payments that the taker's node was asked to make."""
-        return int((await self.simulation.status())["nodes"]["taker"]["payments"])
+        payments = self.simulation.status()["taker"]["payments"]
+        assert isinstance(payments, int)
+        return payments
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ import base64
 import hashlib
 import secrets
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ import aiohttp
 
 from layer2.errors import NodeUnreachable
 from layer2.formats import bech32
-from layer2.local.devnet import processes
+from layer2.local import processes
 from layer2.local.devnet.json_rpc import JsonRpc
-from layer2.local.devnet.processes import Child
+from layer2.local.processes import Child
 
 __all__ = ["FIRST_BLOCKS", "BitcoinNode"]
 
@@ -126,20 +126,17 @@ class BitcoinNode:
         await self._call("generate", blocks)
         return await self.height()
 
-    async def _call(self, method: str, *parameters: Any) -> Any:
+    async def _call(self, method: str, *parameters: object) -> Any:
         if self._rpc is None:
+            credentials = base64.b64encode(f"{self.user}:{self.password}".encode()).decode("ascii")
             self._rpc = JsonRpc(
                 "btcd",
                 f"https://{self.rpc_host}",
                 self._session,
-                headers=self._headers(),
+                headers=lambda: {"Authorization": f"Basic {credentials}"},
                 tls=ssl.create_default_context(cafile=self.certificate),
             )
         return await self._rpc.call(method, *parameters)
-
-    def _headers(self) -> Callable[[], dict[str, str]]:
-        credentials = base64.b64encode(f"{self.user}:{self.password}".encode()).decode("ascii")
-        return lambda: {"Authorization": f"Basic {credentials}"}
 
 
 def _script_of(address: str) -> bytes:

@@ -12,7 +12,6 @@ import hmac
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
 import orjson
@@ -62,37 +61,34 @@ class EngineApi:
         """Set the heads. Returns when every client of the node sees them."""
         await self._forkchoice_updated(forkchoice, None)
 
-    async def start_payload(self, forkchoice: Forkchoice, attributes: Mapping[str, Any]) -> str:
+    async def start_payload(self, forkchoice: Forkchoice, attributes: Mapping[str, object]) -> str:
         """Set the heads, start to build a block on the head, and return the payload's id."""
-        payload_id = (await self._forkchoice_updated(forkchoice, attributes)).get("payloadId")
+        payload_id = await self._forkchoice_updated(forkchoice, attributes)
         if not isinstance(payload_id, str):
             raise BadAnswer("op-geth did not start to build a block", operation="engine_forkchoiceUpdatedV3")
         return payload_id
 
-    async def finish_payload(self, payload_id: str) -> dict[str, Any]:
-        """Stop building and return what ``engine_getPayloadV4`` gives."""
-        envelope: dict[str, Any] = await self._rpc.call("engine_getPayloadV4", payload_id)
-        return envelope
-
-    async def execute(self, envelope: Mapping[str, Any]) -> None:
-        """Execute a finished payload without changing the heads."""
-        status = await self._rpc.call(
-            "engine_newPayloadV4", envelope["executionPayload"], [], envelope["parentBeaconBlockRoot"], []
-        )
+    async def finish_payload(self, payload_id: str) -> tuple[int, str]:
+        """Stop building, execute the block without changing the heads, and return its number and hash."""
+        envelope = await self._rpc.call("engine_getPayloadV4", payload_id)
+        payload = envelope["executionPayload"]
+        status = await self._rpc.call("engine_newPayloadV4", payload, [], envelope["parentBeaconBlockRoot"], [])
         _must_be_valid("engine_newPayloadV4", status)
+        return int(payload["blockNumber"], 16), str(payload["blockHash"])
 
-    async def _forkchoice_updated(self, forkchoice: Forkchoice, attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+    async def _forkchoice_updated(self, forkchoice: Forkchoice, attributes: Mapping[str, object] | None) -> object:
+        """Set the heads and return the id of the payload, None without attributes."""
         state = {
             "headBlockHash": forkchoice.head,
             "safeBlockHash": forkchoice.safe,
             "finalizedBlockHash": forkchoice.finalized,
         }
-        answer: dict[str, Any] = await self._rpc.call("engine_forkchoiceUpdatedV3", state, attributes)
+        answer = await self._rpc.call("engine_forkchoiceUpdatedV3", state, attributes)
         _must_be_valid("engine_forkchoiceUpdatedV3", answer["payloadStatus"])
-        return answer
+        return answer.get("payloadId")
 
 
-def _must_be_valid(method: str, status: Mapping[str, Any]) -> None:
+def _must_be_valid(method: str, status: Mapping[str, object]) -> None:
     if status.get("status") != "VALID":
         raise BadAnswer(f"op-geth did not accept the block: {dict(status)}", operation=method)
 

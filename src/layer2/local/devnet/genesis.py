@@ -10,7 +10,6 @@ Sources: OP Stack specification, "Predeploys", "Isthmus L1 attributes" and "Depo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from layer2.contracts.factory import DETERMINISTIC_FACTORY, FACTORY_CODE
 from layer2.formats import rlp
@@ -38,7 +37,7 @@ _OPERATOR_FEE_CONSTANT = 5_000
 _FIRST_BASE_FEE = 1_000_000
 
 
-def genesis(chain_id: int, timestamp: int, balances: Mapping[bytes, int]) -> dict[str, Any]:
+def genesis(chain_id: int, timestamp: int, balances: Mapping[bytes, int]) -> dict[str, object]:
     """Return the genesis document for ``geth init``.
 
     Args:
@@ -52,7 +51,7 @@ def genesis(chain_id: int, timestamp: int, balances: Mapping[bytes, int]) -> dic
     """
     scalars = _BASE_FEE_SCALAR << 96 | _BLOB_BASE_FEE_SCALAR << 64
     operator = _OPERATOR_FEE_SCALAR << 64 | _OPERATOR_FEE_CONSTANT
-    alloc: dict[str, Any] = {address.hex(): {"balance": hex(wei)} for address, wei in balances.items()}
+    alloc: dict[str, object] = {address.hex(): {"balance": hex(wei)} for address, wei in balances.items()}
     alloc[DETERMINISTIC_FACTORY.hex()] = {"balance": "0x0", "nonce": "0x1", "code": "0x" + FACTORY_CODE.hex()}
     alloc[_L1_BLOCK] = {
         "balance": "0x0",
@@ -119,7 +118,7 @@ def l1_attributes(number: int, timestamp: int) -> bytes:
     )
 
 
-def _chain_configuration(chain_id: int) -> dict[str, Any]:
+def _chain_configuration(chain_id: int) -> dict[str, object]:
     blocks = (
         "homestead eip150 eip155 eip158 byzantium constantinople petersburg istanbul muirGlacier berlin london "
         "arrowGlacier grayGlacier mergeNetsplit bedrock"

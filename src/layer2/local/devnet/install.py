@@ -23,7 +23,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from layer2.errors import ConfigurationError, Layer2Error
-from layer2.local.devnet.processes import require_linux
+from layer2.local.processes import require_linux
 
 __all__ = ["FREE_BYTES", "GO_VERSION", "Binaries", "install", "installed"]
 
@@ -46,6 +46,7 @@ class _Build:
 
     @property
     def programs(self) -> tuple[str, ...]:
+        """The names of the programs."""
         return tuple(package.rsplit("/", 1)[-1] for package in self.packages)
 
 
@@ -123,6 +124,7 @@ class _Go:
     """Its GOROOT, if it must be set."""
 
     def environment(self) -> dict[str, str]:
+        """The environment variables for this Go."""
         changes = {"GOFLAGS": "-mod=readonly", "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
         if self.root is not None:
             changes["GOROOT"] = str(self.root)

@@ -45,7 +45,7 @@ class JsonRpc:
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._ids = itertools.count(1)
 
-    async def call(self, method: str, *parameters: Any) -> Any:
+    async def call(self, method: str, *parameters: object) -> Any:
         """Call a method and return its result.
 
         Raises:

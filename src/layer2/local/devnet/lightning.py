@@ -12,10 +12,10 @@ import aiohttp
 import orjson
 
 from layer2.errors import NodeRefused, NodeUnreachable, Outcome
-from layer2.local.devnet import processes
+from layer2.local import processes
 from layer2.local.devnet.bitcoin import BitcoinNode
-from layer2.local.devnet.processes import Child
 from layer2.local.network import LightningNode
+from layer2.local.processes import Child
 
 __all__ = ["Lnd"]
 
@@ -42,19 +42,15 @@ class Lnd:
         self.name = name
         self._program = program
         self._directory = directory
-        self._rest, self._grpc, self._peers = (f"127.0.0.1:{port}" for port in ports)
+        self._rest, self._grpc, self.peer_address = (f"127.0.0.1:{port}" for port in ports)
         self._session = session
         self._certificate = directory / "tls.cert"
         self._macaroon = directory / "admin.macaroon"
         self._client_macaroon = directory / "layer2.macaroon"
         self._tls: ssl.SSLContext | None = None
-        self._child: Child | None = None
+        self.child: Child | None = None
+        """Its process, from ``start`` until it is ended."""
         self.node_key = ""
-
-    @property
-    def peer_address(self) -> str:
-        """The address for other Lightning nodes."""
-        return self._peers
 
     def description(self) -> LightningNode:
         """The address and credentials for clients."""
@@ -65,11 +61,6 @@ class Lnd:
             node_key=self.node_key,
         )
 
-    @property
-    def child(self) -> Child | None:
-        """Its process, from ``start`` until it is ended."""
-        return self._child
-
     def start(self, bitcoin: BitcoinNode) -> Child:
         """Start the node with its existing data, if any. Use ``wait_until_answering`` to wait for it."""
         self._directory.mkdir(exist_ok=True)
@@ -77,7 +68,7 @@ class Lnd:
         configuration = self._directory / "lnd.conf"
         configuration.touch(mode=0o600)
         configuration.write_text(f"[Btcd]\nbtcd.rpcuser={bitcoin.user}\nbtcd.rpcpass={bitcoin.password}\n")
-        self._child = processes.start(
+        self.child = processes.start(
             f"lnd of the {self.name}",
             [
                 self._program,
@@ -92,7 +83,7 @@ class Lnd:
                 f"--btcd.rpccert={bitcoin.certificate}",
                 f"--restlisten={self._rest}",
                 f"--rpclisten={self._grpc}",
-                f"--listen={self._peers}",
+                f"--listen={self.peer_address}",
                 "--noseedbackup",
                 "--nobootstrap",
                 "--bitcoin.defaultchanconfs=1",
@@ -104,13 +95,13 @@ class Lnd:
             ],
             self._directory / "output.log",
         )
-        return self._child
+        return self.child
 
     def kill(self) -> None:
         """Kill the process with ``SIGKILL``. Its data stays."""
-        if self._child is not None:
-            self._child.kill()
-            self._child = None
+        if self.child is not None:
+            self.child.kill()
+            self.child = None
 
     def forget_certificate(self) -> None:
         """Delete the certificate, so that the next start makes a new one."""
@@ -206,16 +197,16 @@ class Lnd:
     async def pay(self, invoice: str) -> str:
         """Try to pay an invoice once; returns ``SUCCEEDED`` or the node's reason for the failure."""
         body = {"payment_request": invoice, "timeout_seconds": 10, "fee_limit_sat": "0", "no_inflight_updates": True}
-        result: dict[str, Any] = (await self._post("/v2/router/send", **body))["result"]
+        result = (await self._post("/v2/router/send", **body))["result"]
         return str(result["status"] if result["status"] == "SUCCEEDED" else result["failure_reason"])
 
-    async def _get(self, path: str) -> dict[str, Any]:
+    async def _get(self, path: str) -> Any:
         return await self._call("GET", path, None)
 
-    async def _post(self, path: str, **body: Any) -> dict[str, Any]:
+    async def _post(self, path: str, **body: object) -> Any:
         return await self._call("POST", path, body)
 
-    async def _call(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+    async def _call(self, method: str, path: str, body: dict[str, object] | None) -> Any:
         if self._tls is None:
             self._tls = ssl.create_default_context(cafile=self._certificate)
         headers = {"Grpc-Metadata-macaroon": self._macaroon.read_bytes().hex()}
@@ -241,5 +232,4 @@ class Lnd:
                 node_code=response.status,
                 operation=path,
             )
-        answer: dict[str, Any] = orjson.loads(content)
-        return answer
+        return orjson.loads(content)

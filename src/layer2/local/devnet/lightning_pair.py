@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from layer2.errors import InvalidRequest, NodeRefused
 from layer2.local.devnet.bitcoin import FIRST_BLOCKS, BitcoinNode
 from layer2.local.devnet.lightning import Lnd
-from layer2.local.devnet.processes import Child
 from layer2.local.devnet.stages import deadline, together
+from layer2.local.processes import Child
 from layer2.protocols.lightning.node.permissions import PERMISSIONS
 
 __all__ = ["CHANNEL_SATOSHI", "LightningPair"]
@@ -59,18 +59,24 @@ class LightningPair:
         async with deadline("both lnd to be in sync"):
             await taker.connect(provider)
             await bitcoin.fund([await taker.new_address(), await provider.new_address()], _WALLET_SATOSHI)
-            await self.mine_bitcoin(1)
+            await self.mine(1)
             await together(taker.wait_until_funded(_WALLET_SATOSHI), provider.wait_until_funded(_WALLET_SATOSHI))
         progress("Lightning: opening the channel")
         async with deadline("a payment in each direction to go through"):
             await taker.open_channel(provider, CHANNEL_SATOSHI, CHANNEL_SATOSHI // 2)
-            await self.mine_bitcoin(3)
+            await self.mine(3)
             for payer, payee in ((taker, provider), (provider, taker)):
                 await _probe(payer, payee)
         progress("Lightning: ready, a payment went through in each direction")
 
-    async def mine_bitcoin(self, blocks: int) -> int:
-        """Mine that many Bitcoin blocks, wait until each running lnd has seen them, and return the height."""
+    async def mine(self, blocks: int) -> int:
+        """Mine that many Bitcoin blocks, wait until each running lnd has seen them, and return the height.
+
+        Raises:
+            InvalidRequest: the number is less than one.
+        """
+        if blocks < 1:
+            raise InvalidRequest(f"blocks: expected at least 1, not {blocks}")
         async with self._turn, deadline("the Lightning nodes to see new blocks", _MINING_SECONDS):
             height = await self._bitcoin.generate(blocks)
             await together(*(lnd.wait_until_synced(height) for lnd in self._running()))
@@ -80,9 +86,9 @@ class LightningPair:
         """Mine a Bitcoin block every half hour, so that lnd stays in sync. Runs until cancelled."""
         while True:
             await asyncio.sleep(_OLDEST_BITCOIN_BLOCK_SECONDS)
-            await self.mine_bitcoin(1)
+            await self.mine(1)
 
-    async def stop_lightning(self, party: str) -> None:
+    async def stop_node(self, party: str) -> None:
         """Kill that party's lnd, and return when the other lnd, if it runs, has noticed the disconnection.
 
         Raises:
@@ -96,7 +102,7 @@ class LightningPair:
             if other.child is not None:
                 await other.wait_until_lost(lnd)
 
-    async def start_lightning(self, party: str, *, new_certificate: bool) -> None:
+    async def start_node(self, party: str, *, new_certificate: bool) -> None:
         """Restart that party's lnd with the same data and ports.
 
         Returns when it accepts all commands. If both nodes run and their channel is open, it also waits until the

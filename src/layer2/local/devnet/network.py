@@ -20,8 +20,8 @@ from pathlib import Path
 
 from layer2.errors import ConfigurationError, Layer2Error, NodeError
 from layer2.local.devnet.install import Binaries, installed
-from layer2.local.devnet.processes import ProcessRecord, load_records, require_linux, stop
 from layer2.local.network import LocalNetwork
+from layer2.local.processes import ProcessRecord, load_records, require_linux, stop
 
 __all__ = ["LOG", "PROCESSES", "DevnetStatus", "clear", "down", "require_binaries", "status", "up", "why_unavailable"]
 

@@ -9,23 +9,23 @@ import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 from coincurve import PrivateKey
 
-from layer2.errors import NodeError
-from layer2.formats.evm_address import address_of_public_key, to_checksum
+from layer2.errors import InvalidRequest, NodeError
+from layer2.formats.evm_address import to_checksum
+from layer2.local.accounts import LocalAccount
 from layer2.local.devnet.bitcoin import BitcoinNode
 from layer2.local.devnet.chain import DevnetChain
 from layer2.local.devnet.install import Binaries
 from layer2.local.devnet.lightning import Lnd
 from layer2.local.devnet.lightning_pair import LightningPair
 from layer2.local.devnet.op_geth import OpGeth
-from layer2.local.devnet.processes import Child
 from layer2.local.devnet.sequencer import Sequencer
 from layer2.local.devnet.stages import first_failure, together
 from layer2.local.network import CHAIN_IDS, LocalNetwork, Party
+from layer2.local.processes import Child
 
 __all__ = ["DevnetNodes", "PartyNode", "start"]
 
@@ -75,7 +75,20 @@ class DevnetNodes:
             process_ids=process_ids,
         )
 
-    async def status(self) -> dict[str, Any]:
+    @property
+    def controls(self) -> Mapping[str, Sequencer]:
+        """The chains' sequencers by layer name."""
+        return {name: chain.sequencer for name, chain in self.chains.items()}
+
+    def set_fault(self, target: str, kind: str, arguments: Mapping[str, object]) -> None:
+        """Raises InvalidRequest: real nodes have no fault switches."""
+        raise _only_simnet("fault")
+
+    def advance_clock(self, seconds: int) -> int:
+        """Raises InvalidRequest: real nodes follow the machine's clock."""
+        raise _only_simnet("clock")
+
+    async def status(self) -> dict[str, object]:
         """Heights, times and balances."""
         return {
             "network": "devnet",
@@ -129,7 +142,8 @@ async def start(
             bitcoin = BitcoinNode(binaries.btcd, directory / "bitcoin", next(ports), session)
             parties = [
                 PartyNode(
-                    *_new_key(directory / f"{name}.key"),
+                    _new_account(directory / f"{name}.key"),
+                    directory / f"{name}.key",
                     Lnd(name, binaries.lnd, directory / name, (next(ports), next(ports), next(ports)), session),
                 )
                 for name in ("taker", "provider")
@@ -149,6 +163,10 @@ async def start(
             child.kill()
 
 
+def _only_simnet(operation: str) -> InvalidRequest:
+    return InvalidRequest(f"the devnet runs real nodes and does not support {operation}; the simnet does")
+
+
 def _chain(
     name: str, program: Path, directory: Path, ports: tuple[int, int], session: aiohttp.ClientSession
 ) -> DevnetChain:
@@ -164,7 +182,7 @@ async def _must_go_on(child: Child) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _background() -> AsyncIterator[Callable[[Coroutine[Any, Any, None]], None]]:
+async def _background() -> AsyncIterator[Callable[[Coroutine[object, None, None]], None]]:
     """Run endless tasks until the body ends. If one of them fails, the body fails too."""
     running: list[asyncio.Task[None]] = []
     with first_failure():
@@ -176,15 +194,10 @@ async def _background() -> AsyncIterator[Callable[[Coroutine[Any, Any, None]], N
                     task.cancel()
 
 
-def _new_key(path: Path) -> tuple[bytes, Path]:
-    key = PrivateKey()
-    path.touch(mode=0o600)
-    path.write_text(key.secret.hex() + "\n")
-    return _address(key), path
-
-
-def _address(key: PrivateKey) -> bytes:
-    return address_of_public_key(key.public_key.format())
+def _new_account(key_file: Path) -> bytes:
+    account = LocalAccount.of(PrivateKey())
+    account.write_key(key_file)
+    return account.address
 
 
 def _free_ports(count: int) -> Iterator[int]:

@@ -11,11 +11,11 @@ from pathlib import Path
 import aiohttp
 
 from layer2.errors import NodeError, NodeRefused, NodeUnreachable
-from layer2.local.devnet import processes
+from layer2.local import processes
 from layer2.local.devnet.engine_api import EngineApi
 from layer2.local.devnet.genesis import genesis
 from layer2.local.devnet.json_rpc import JsonRpc
-from layer2.local.devnet.processes import Child
+from layer2.local.processes import Child
 
 __all__ = ["OpGeth"]
 
@@ -52,14 +52,11 @@ class OpGeth:
         self._program = program
         self._directory = directory
         self._ports = ports
-        secret = secrets.token_bytes(32)
-        self._secret = secret
+        self._secret = secrets.token_bytes(32)
         self.url = f"http://127.0.0.1:{ports[0]}"
-        # With the same port for both options, op-geth serves HTTP and websocket on it.
-        self.websocket_url = f"ws://127.0.0.1:{ports[0]}"
         self.name = f"op-geth of {layer}"
         self.rpc = JsonRpc(self.name, self.url, session)
-        self.engine = EngineApi(f"http://127.0.0.1:{ports[1]}", secret, session)
+        self.engine = EngineApi(f"http://127.0.0.1:{ports[1]}", self._secret, session)
 
     async def start(self, timestamp: int, balances: Mapping[bytes, int]) -> Child:
         """Create the first block and start the node. Use ``wait_until_answering`` to wait for it.
@@ -101,7 +98,7 @@ class OpGeth:
                 "--http.addr=127.0.0.1",
                 f"--http.port={self._ports[0]}",
                 "--http.api=eth,net,web3,debug,txpool",
-                "--ws",
+                "--ws",  # With the same port for both, op-geth serves HTTP and websocket on it.
                 "--ws.addr=127.0.0.1",
                 f"--ws.port={self._ports[0]}",
                 "--ws.api=eth",

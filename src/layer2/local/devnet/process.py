@@ -17,14 +17,14 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from layer2.aio.process_end import ending_with
 from layer2.errors import ConfigurationError, Layer2Error, NodeError
-from layer2.local.devnet import control, nodes
+from layer2.local.control import ControlServer
+from layer2.local.devnet import nodes
 from layer2.local.devnet.install import Binaries
 from layer2.local.devnet.network import LOG, PROCESSES, clear, require_binaries
-from layer2.local.devnet.processes import Child, ProcessRecord, save_records
+from layer2.local.processes import Child, ProcessRecord, save_records
 
 __all__ = ["main"]
 
@@ -38,10 +38,16 @@ class _Reports:
         self._descriptor = descriptor
 
     def progress(self, text: str) -> None:
+        """Report one stage."""
         _log.info("%s", text)
         self.tell({"progress": text})
 
-    def tell(self, message: dict[str, Any]) -> None:
+    def tell(self, message: dict[str, object]) -> None:
+        """Send the starter one report.
+
+        Raises:
+            NodeError: the starter has ended.
+        """
         if self._descriptor is not None:
             try:
                 os.write(self._descriptor, json.dumps(message).encode() + b"\n")
@@ -49,6 +55,7 @@ class _Reports:
                 raise NodeError("the starter ended before the network was ready") from error
 
     def close(self) -> None:
+        """End the reports; later ones go to the log only."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -131,15 +138,17 @@ async def _serve(directory: Path, binaries: Binaries, records: list[ProcessRecor
         records.append(child.record)
         save_records(directory / PROCESSES, records)
 
-    async with (
-        nodes.start(directory, binaries, started, reports.progress) as devnet,
-        control.serving(devnet) as url,
-    ):
-        devnet.description(directory, url, tuple(record.pid for record in records)).save()
-        reports.tell({"ready": True})
-        reports.close()
-        _log.info("ready")
-        await asyncio.Event().wait()  # until this task is cancelled, by a signal or by a node that ends
+    async with nodes.start(directory, binaries, started, reports.progress) as devnet:
+        control = ControlServer(devnet)
+        try:
+            url = await control.start()
+            devnet.description(directory, url, tuple(record.pid for record in records)).save()
+            reports.tell({"ready": True})
+            reports.close()
+            _log.info("ready")
+            await asyncio.Event().wait()  # until this task is cancelled, by a signal or by a node that ends
+        finally:
+            await control.stop()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -15,7 +15,6 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from layer2.errors import InvalidRequest
 from layer2.local.devnet import genesis
@@ -104,8 +103,8 @@ class Sequencer:
                     await self._extend(self.now())
             await asyncio.sleep(_LOOK)
 
-    async def mine(self, blocks: int) -> Block:
-        """Make that many blocks now. The first contains the pending transactions.
+    async def mine(self, blocks: int) -> int:
+        """Make that many blocks now and return the height. The first contains the pending transactions.
 
         Raises:
             InvalidRequest: the number is less than one.
@@ -114,7 +113,7 @@ class Sequencer:
         async with self._turn:
             for _ in range(blocks):
                 await self._extend(self.now())
-            return self.head
+            return self.head.number
 
     async def set_automatic(self, enabled: bool) -> None:
         """Enable or disable automatic blocks, by timer and for arriving transactions."""
@@ -124,8 +123,8 @@ class Sequencer:
             else:
                 self._automatic.clear()
 
-    async def advance_time(self, seconds: int) -> Block:
-        """Move the chain's clock forward and make a block there.
+    async def advance_time(self, seconds: int) -> int:
+        """Move the chain's clock forward, make a block there and return its timestamp.
 
         Raises:
             InvalidRequest: less than one second. A chain's clock cannot go back.
@@ -133,7 +132,8 @@ class Sequencer:
         _at_least_one("seconds", seconds)
         async with self._turn:
             self._offset += seconds
-            return await self._extend(self.now())
+            await self._extend(self.now())
+            return self.head.timestamp
 
     async def set_finality(self, safe: int | None, finalized: int | None) -> None:
         """Hold the safe and finalized heads at these heights; None lets them follow the head.
@@ -155,16 +155,25 @@ class Sequencer:
             self._safe, self._finalized = safe, finalized
             await self._engine.choose(self._heads())
 
-    async def reorganise(self, depth: int, transactions: Sequence[str] = ()) -> Block:
-        """Replace the last ``depth`` blocks by a branch of ``depth + 1``. Its first block has these transactions.
+    async def reorganise(
+        self, depth: int, *, keep_transactions: bool = True, transactions: Sequence[bytes] = ()
+    ) -> int:
+        """Replace the last ``depth`` blocks by a branch of ``depth + 1`` and return the height.
+
+        Its first block has these transactions.
 
         The head first moves to the branch's first block and then advances within a fraction of a second, as in a
         real reorganisation. The transactions of the removed blocks return to the pool. If the safe head is held
         above the ancestor, it is then held at the ancestor.
 
         Raises:
-            InvalidRequest: ``depth`` is less than one, or a finalized block would be removed.
+            InvalidRequest: ``depth`` is less than one, a finalized block would be removed, or ``keep_transactions`` is
+                false.
         """
+        if not keep_transactions:
+            raise InvalidRequest(
+                "op-geth puts the transactions of removed blocks back into its pool; only the simnet can forget them"
+            )
         _at_least_one("depth", depth)
         async with self._turn:
             top = self.head
@@ -183,9 +192,9 @@ class Sequencer:
                 self._safe = None if held[0] is None else min(held[0], ancestor)
                 self._finalized = held[1]
             await self._engine.choose(self._heads())
-            return self.head
+            return self.head.number
 
-    async def _branch(self, ancestor: int, length: int, last_timestamp: int, transactions: Sequence[str]) -> None:
+    async def _branch(self, ancestor: int, length: int, last_timestamp: int, transactions: Sequence[bytes]) -> None:
         removed = self._chain[ancestor + 1 :]
         del self._chain[ancestor + 1 :]
         try:
@@ -206,19 +215,16 @@ class Sequencer:
         status = await self._rpc.call("txpool_status")
         return int(status["pending"], 16)
 
-    async def _extend(self, timestamp: int) -> Block:
-        return await self._append(max(timestamp, self.head.timestamp + 1), empty=False)
+    async def _extend(self, timestamp: int) -> None:
+        await self._append(max(timestamp, self.head.timestamp + 1), empty=False)
 
-    async def _append(self, timestamp: int, *, empty: bool, transactions: Sequence[str] = ()) -> Block:
+    async def _append(self, timestamp: int, *, empty: bool, transactions: Sequence[bytes] = ()) -> None:
         self._built += 1
         parent = self._heads()
         payload_id = await self._engine.start_payload(parent, self._attributes(timestamp, empty, transactions))
         if not empty and (pending := await self._pending()):
             await asyncio.sleep(_BUILDING_PAUSE + pending * _BUILDING_PAUSE_PER_TRANSACTION)
-        envelope = await self._engine.finish_payload(payload_id)
-        payload: dict[str, Any] = envelope["executionPayload"]
-        await self._engine.execute(envelope)
-        block = Block(int(payload["blockNumber"], 16), payload["blockHash"], timestamp)
+        block = Block(*await self._engine.finish_payload(payload_id), timestamp)
         self._chain.append(block)
         try:
             await self._engine.choose(self._heads())
@@ -227,9 +233,8 @@ class Sequencer:
             raise
         # A block requested within the same second is ahead of the clock, so the clock is advanced to it.
         self._offset = max(self._offset, timestamp - int(time.time()))
-        return block
 
-    def _attributes(self, timestamp: int, empty: bool, transactions: Sequence[str]) -> dict[str, Any]:
+    def _attributes(self, timestamp: int, empty: bool, transactions: Sequence[bytes]) -> dict[str, object]:
         return {
             "timestamp": hex(timestamp),
             # Random, so that a branch always differs from the blocks that it replaces.
@@ -240,7 +245,9 @@ class Sequencer:
             "gasLimit": hex(genesis.BLOCK_GAS_LIMIT),
             "noTxPool": empty,
             "eip1559Params": genesis.EIP1559_PARAMETERS,
-            "transactions": ["0x" + genesis.l1_attributes(self._built, timestamp).hex(), *transactions],
+            "transactions": [
+                "0x" + raw.hex() for raw in (genesis.l1_attributes(self._built, timestamp), *transactions)
+            ],
         }
 
     def _heads(self) -> Forkchoice:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from typing import Any
 
 from layer2.errors import NodeUnreachable
 
@@ -14,7 +13,7 @@ __all__ = ["deadline", "first_failure", "together"]
 _STAGE_SECONDS = 60.0
 
 
-async def together(*waits: Coroutine[Any, Any, None]) -> None:
+async def together(*waits: Coroutine[object, None, None]) -> None:
     """Wait for all. If one fails, cancel the others and raise its error."""
     with first_failure():
         async with asyncio.TaskGroup() as tasks:

@@ -22,11 +22,6 @@ class SimClock:
         self._manual = start
 
     @classmethod
-    def wall(cls) -> Self:
-        """Create a clock that follows this machine's wall clock."""
-        return cls(None)
-
-    @classmethod
     def manual(cls, start: int) -> Self:
         """Create a clock that shows ``start``, in unix seconds, until it is advanced."""
         return cls(start)

@@ -5,79 +5,41 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import importlib.util
-import json
 import os
-import select
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 from layer2.errors import ConfigurationError, NodeUnreachable
 from layer2.local.network import LocalNetwork
+from layer2.local.processes import ProcessRecord, load_records, save_records, stop
 
-__all__ = ["ProcessRecord", "down", "up"]
+__all__ = ["PROCESSES", "down", "owning", "up"]
 
 _POLL_SECONDS = 0.02
+PROCESSES = "processes.json"
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessRecord:
-    """The process that runs the simnet of a directory. The start time is included because process ids are reused."""
+@contextlib.contextmanager
+def owning(directory: Path) -> Iterator[None]:
+    """Record this process as the one that runs the simnet of the directory, until the context ends.
 
-    process_id: int
-    start_time: int
-    """Clock ticks between the machine's start and the process's, as the kernel reports them."""
-
-    @classmethod
-    @contextlib.contextmanager
-    def held(cls, directory: Path) -> Iterator[None]:
-        """Record this process as the one that runs the simnet of the directory, until the context ends.
-
-        Raises:
-            ConfigurationError: another process runs it.
-        """
-        path = directory / "process.json"
-        with path.open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise ConfigurationError(
-                    f"a simnet runs in {directory} already", remedy="stop it: layer2 simnet down"
-                ) from error
-            (directory / "network.json").unlink(missing_ok=True)
-            record = cls(os.getpid(), _start_time(os.getpid()) or 0)
-            file.truncate(0)
-            file.write(json.dumps(asdict(record)))
-            file.flush()
-            try:
-                yield
-            finally:
-                file.truncate(0)
-
-    @classmethod
-    def load(cls, directory: Path) -> ProcessRecord | None:
-        """Read which process runs, or ran, the simnet of the directory; None if there is no record."""
+    Raises:
+        ConfigurationError: another process runs it.
+    """
+    with (directory / "lock").open("a") as lock:
         try:
-            text = (directory / "process.json").read_text()
-            return cls(**json.loads(text)) if text else None
-        except FileNotFoundError:
-            return None
-
-    def open(self) -> int | None:
-        """Open a pidfd of the process, which the caller closes. Returns None if the process has ended."""
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise _already_runs(directory) from error
+        (directory / "network.json").unlink(missing_ok=True)
+        save_records(directory / PROCESSES, [ProcessRecord.of("simnet", os.getpid())])
         try:
-            descriptor = os.pidfd_open(self.process_id)
-        except ProcessLookupError:
-            return None
-        # The check follows the opening, so the pidfd refers to the process that is checked.
-        if _start_time(self.process_id) == self.start_time:
-            return descriptor
-        os.close(descriptor)
-        return None
+            yield
+        finally:
+            (directory / PROCESSES).unlink(missing_ok=True)
 
 
 def up(
@@ -108,8 +70,8 @@ def up(
     """
     _require_installed()
     directory = directory.absolute()
-    if _is_running(directory):
-        raise ConfigurationError(f"a simnet runs in {directory} already", remedy="stop it: layer2 simnet down")
+    if any(record.is_running() for record in load_records(directory / PROCESSES)):
+        raise _already_runs(directory)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     (directory / "network.json").unlink(missing_ok=True)
     command = [sys.executable, "-m", "layer2.local.simnet.process", str(directory)]
@@ -141,17 +103,11 @@ def down(directory: Path, *, timeout: float = 10.0) -> bool:
         timeout: seconds to wait after SIGTERM before the process is killed.
     """
     directory = directory.absolute()
-    record = ProcessRecord.load(directory)
-    descriptor = None if record is None else record.open()
-    if record is None or descriptor is None:
-        return False
-    try:
-        _end(descriptor, timeout)
-    finally:
-        os.close(descriptor)
-    _reap(record.process_id)
+    records = load_records(directory / PROCESSES)
+    was_running = any(record.is_running() for record in records)
+    _end(records, timeout)
     (directory / "network.json").unlink(missing_ok=True)
-    return True
+    return was_running
 
 
 def _require_installed() -> None:
@@ -164,61 +120,29 @@ def _require_installed() -> None:
         )
 
 
-def _is_running(directory: Path) -> bool:
-    record = ProcessRecord.load(directory)
-    descriptor = None if record is None else record.open()
-    if descriptor is None:
-        return False
-    try:
-        return not _has_ended(descriptor, 0)
-    finally:
-        os.close(descriptor)
+def _already_runs(directory: Path) -> ConfigurationError:
+    return ConfigurationError(f"a simnet runs in {directory} already", remedy="stop it: layer2 simnet down")
 
 
 def _await_ready(directory: Path, process_id: int, timeout: float) -> LocalNetwork:
     deadline = time.monotonic() + timeout
-    descriptor = os.pidfd_open(process_id)
-    try:
-        while not (directory / "network.json").exists():
-            if _has_ended(descriptor, _POLL_SECONDS):
-                _reap(process_id)
-                log = directory / "simnet.log"
-                *_, last_line = ["no output", *log.read_text().splitlines()]
-                raise NodeUnreachable(f"the simnet ended while it started: {last_line}", remedy=f"see {log}")
-            if time.monotonic() > deadline:
-                _end(descriptor, 0)
-                _reap(process_id)
-                raise NodeUnreachable(f"the simnet did not start within {timeout:g} s")
-    finally:
-        os.close(descriptor)
+    while not (directory / "network.json").exists():
+        if os.waitpid(process_id, os.WNOHANG)[0]:
+            log = directory / "simnet.log"
+            *_, last_line = ["no output", *log.read_text().splitlines()]
+            raise NodeUnreachable(f"the simnet ended while it started: {last_line}", remedy=f"see {log}")
+        if time.monotonic() > deadline:
+            _end([ProcessRecord.of("simnet", process_id)], 0)
+            raise NodeUnreachable(f"the simnet did not start within {timeout:g} s")
+        time.sleep(_POLL_SECONDS)
     return LocalNetwork.load(directory)
 
 
-def _end(descriptor: int, timeout: float) -> None:
-    """Send SIGTERM, and SIGKILL if the process has not ended after the timeout."""
-    with contextlib.suppress(ProcessLookupError):
-        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-        if not _has_ended(descriptor, timeout):
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-            _has_ended(descriptor, timeout)
-
-
-def _has_ended(descriptor: int, timeout: float) -> bool:
-    """Whether the process ends within the timeout; a pidfd becomes readable at that moment."""
-    readable, _, _ = select.select([descriptor], [], [], timeout)
-    return bool(readable)
-
-
-def _reap(process_id: int) -> None:
-    """Collect the exit status, if the process is a child of this one."""
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(process_id, 0)
-
-
-def _start_time(process_id: int) -> int | None:
-    """Read the 22nd field of ``/proc/ID/stat``; the process's name, the 2nd, may contain spaces."""
-    try:
-        line = Path(f"/proc/{process_id}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return int(line.rpartition(")")[2].split()[19])
+def _end(records: Sequence[ProcessRecord], grace: float) -> None:
+    """Stop the processes, and collect the exit status of each that is a child of this one."""
+    stop(records, grace=grace)
+    for record in records:
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            # An ended child keeps its id until it is waited for. Another process may have the id of an older one.
+            if ProcessRecord.of(record.name, record.pid) == record:
+                os.waitpid(record.pid, 0)

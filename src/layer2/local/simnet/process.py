@@ -10,7 +10,7 @@ from pathlib import Path
 from layer2.aio.process_end import ending_with
 from layer2.local.simnet.clock import SimClock
 from layer2.local.simnet.evm.block_maker import Automatic
-from layer2.local.simnet.launch import ProcessRecord
+from layer2.local.simnet.launch import owning
 from layer2.local.simnet.network import Simnet
 
 __all__ = ["main"]
@@ -33,13 +33,13 @@ async def _run(arguments: argparse.Namespace) -> None:
         if ending.is_set():
             return
         arguments.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with ProcessRecord.held(arguments.directory):
+        with owning(arguments.directory):
             await _serve(arguments, ending)
 
 
 async def _serve(arguments: argparse.Namespace, ending: asyncio.Event) -> None:
     manual = arguments.clock is not None
-    clock = SimClock.manual(arguments.clock) if manual else SimClock.wall()
+    clock = SimClock(arguments.clock)
     gather = 0.0 if manual else _GATHER_SECONDS
     automatic = Automatic(
         gather_seconds=gather if arguments.automatic in ("on", "transactions") else None,

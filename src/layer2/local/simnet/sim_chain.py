@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from eth_typing import Address
 
 from layer2.contracts.erc20 import balance_of_call, decode_uint256
-from layer2.contracts.factory import DETERMINISTIC_FACTORY, deployed_address, deployment_call
-from layer2.contracts.htlc import HTLC_SALT, htlc_address, htlc_init_code
-from layer2.contracts.test_token import (
-    TEST_TOKEN_DECIMALS,
-    TEST_TOKEN_SALT,
-    mint_call,
-    test_token_init_code,
-)
-from layer2.formats.evm_address import to_checksum
+from layer2.contracts.test_token import TEST_TOKEN_ADDRESS
+from layer2.local.accounts import START_WEI, LocalAccount, describe_chain, preparing_calls
 from layer2.local.network import LocalChain
-from layer2.local.simnet.accounts import START_SATOSHIS, START_WEI, SimAccount
 from layer2.local.simnet.clock import SimClock
 from layer2.local.simnet.evm.block_maker import Automatic, BlockMaker
 from layer2.local.simnet.evm.calls import CALL_GAS_LIMIT, CallRequest
@@ -28,8 +19,6 @@ from layer2.local.simnet.evm.rpc import EvmRpcServer
 from layer2.local.simnet.faults import FaultSwitch
 
 __all__ = ["SimChain"]
-
-_DEPLOYMENT_GAS = 2_000_000
 
 
 class SimChain:
@@ -43,10 +32,9 @@ class SimChain:
     """
 
     def __init__(
-        self, chain_id: int, accounts: Mapping[str, SimAccount], clock: SimClock, automatic: Automatic
+        self, chain_id: int, accounts: Mapping[str, LocalAccount], clock: SimClock, automatic: Automatic
     ) -> None:
         self._accounts = accounts
-        self._token = deployed_address(TEST_TOKEN_SALT, test_token_init_code())
         self.node = EvmNode({account.address: START_WEI for account in accounts.values()}, clock, chain_id)
         self.maker = BlockMaker(self.node, automatic)
         self.faults = FaultSwitch()
@@ -57,28 +45,37 @@ class SimChain:
         """Deploy the contracts, mint the tokens and start the server. Automatic blocks begin with ``maker.start``."""
         self._deploy()
         url = await self._rpc.start()
-        return LocalChain(
-            rpc_url=url,
-            websocket_url=url.replace("http://", "ws://"),
-            chain_id=self.node.chain.chain_id,
-            htlc_address=to_checksum(htlc_address()),
-            token_address=to_checksum(self._token),
-            token_decimals=TEST_TOKEN_DECIMALS,
-        )
+        return describe_chain(self.node.chain.chain_id, url)
 
     async def stop(self) -> None:
         """Stop automatic blocks and the server."""
         await self.maker.stop()
         await self._rpc.stop()
 
-    def reorganise(self, depth: int, keep_transactions: bool, transactions: Sequence[bytes]) -> int:
+    async def mine(self, blocks: int) -> int:
+        """Make blocks and return the height."""
+        return self.node.mine(blocks)
+
+    async def set_automatic(self, enabled: bool) -> None:
+        """Switch automatic blocks on or off."""
+        self.maker.set_enabled(enabled)
+
+    async def advance_time(self, seconds: int) -> int:
+        """Move the chain's time, but not the clock, make a block and return its timestamp."""
+        return self.node.advance_time(seconds)
+
+    async def set_finality(self, safe: int | None, finalized: int | None) -> None:
+        """Hold the safe and finalized heads, or let them follow."""
+        self.node.set_finality(safe, finalized)
+
+    async def reorganise(self, depth: int, *, keep_transactions: bool, transactions: Sequence[bytes]) -> int:
         """Replace the last blocks and return the height; see ``EvmNode.reorganise``."""
         height = self.node.reorganise(depth, keep_transactions=keep_transactions, transactions=transactions)
         if keep_transactions:
             self.maker.on_transaction()
         return height
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> dict[str, object]:
         """Heights, time and each party's balances, for people."""
         head = self.node.chain.head
         return {
@@ -92,23 +89,18 @@ class SimChain:
 
     def _balances(self, name: str) -> dict[str, int]:
         address, head = self._accounts[name].address, self.node.chain.head
-        request = CallRequest(address, self._token, 0, balance_of_call(address), CALL_GAS_LIMIT)
+        request = CallRequest(address, TEST_TOKEN_ADDRESS, 0, balance_of_call(address), CALL_GAS_LIMIT)
         return {
             "wei": self.node.chain.state_at(head).get_balance(Address(address)),
             "token": decode_uint256(self.node.calls.call(request, head)),
         }
 
     def _deploy(self) -> None:
-        """Create the contracts through the factory, as on every chain, and mint each party's tokens."""
-        calls = [
-            (DETERMINISTIC_FACTORY, deployment_call(HTLC_SALT, htlc_init_code())),
-            (DETERMINISTIC_FACTORY, deployment_call(TEST_TOKEN_SALT, test_token_init_code())),
-            (self._token, mint_call(self._accounts["taker"].address, START_SATOSHIS)),
-            (self._token, mint_call(self._accounts["provider"].address, START_SATOSHIS)),
-        ]
+        """Create the contracts, and mint each party's tokens."""
+        calls = preparing_calls(self._accounts[name].address for name in ("taker", "provider"))
         deployer, chain_id = self._accounts["deployer"], self.node.chain.chain_id
         for nonce, (to, data) in enumerate(calls):
-            self.node.send(deployer.sign_call(nonce, to, data, _DEPLOYMENT_GAS, chain_id=chain_id))
+            self.node.send(deployer.sign_call(nonce, to, data, chain_id=chain_id))
         self.node.mine()
         receipts = self.node.chain.head.receipts
         if [receipt.state_root for receipt in receipts] != [b"\x01"] * len(calls):

@@ -37,7 +37,6 @@ from layer2.protocols.evm.legs import EvmLegs
 from layer2.protocols.evm.parts import EvmParts
 from layer2.protocols.evm.requests import EvmTransaction, EvmTransactionRequest, request_digest
 from layer2.protocols.evm.rpc.head_notices import HeadNotices
-from layer2.protocols.evm.sending.request_signer import RequestSigner
 from layer2.protocols.evm.sending.submissions import Submission, Submissions
 from layer2.protocols.evm.sending.traces import failure_reason
 from layer2.protocols.evm.settings import EvmSettings
@@ -76,19 +75,20 @@ class EvmClient(EvmFollowing):
     def __init__(
         self, settings: EvmSettings, signer: EvmSigner, sends: SendRecords, clock: Clock | None = None
     ) -> None:
-        parts = EvmParts.build(self.protocol_type, settings, signer, sends, SystemClock() if clock is None else clock)
+        parts = EvmParts(self.protocol_type, settings, signer, sends, SystemClock() if clock is None else clock)
         super().__init__(parts)
         # Set once: the narrower type is safe.
         self.legs = EvmLegs(parts)  # pyright: ignore[reportIncompatibleVariableOverride]
-        name, chain_id = self._name, settings.chain_id
+        chain_id = settings.chain_id
         self._rpc, self._notices, self._token = parts.rpc, parts.notices, parts.token
         self._watcher, self._fees, self._account = parts.watcher, parts.fees, parts.account
         self._replacements = parts.replacements
         self._coin = AssetId(parts.facts.native_asset, parts.facts.native_decimals)
-        self._estimates = Estimates(parts.node, signer.address, parts.fees, chain_id=chain_id, protocol=name)
-        self._permits = Permits(parts.node, signer, parts.token, chain_id=chain_id, protocol=name)
-        request_signer = RequestSigner(parts.account, self._estimates, chain_id=chain_id, protocol=name)
-        self._submissions = Submissions(parts.account, request_signer, parts.history, parts.replacements, name)
+        self._estimates = Estimates(parts.node, signer.address, parts.fees, chain_id=chain_id)
+        self._permits = Permits(parts.node, signer, parts.token, chain_id=chain_id)
+        self._submissions = Submissions(
+            parts.account, self._estimates, parts.history, parts.replacements, chain_id=chain_id
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._rpc.endpoint}, {to_checksum(self._account.address)})"
@@ -99,7 +99,6 @@ class EvmClient(EvmFollowing):
         await self._estimates.aclose()
         await self._end_following()
         await self._account.aclose()
-        await self._watcher.aclose()
         await self._fees.aclose()
         await self._rpc.aclose()
 
@@ -109,38 +108,32 @@ class EvmClient(EvmFollowing):
         If the websocket does not answer, a warning is logged. It only shortens waits, so swaps must not depend on it.
         """
         async with self._deadline("initialize_async", timeout):
-            chain_id, answer = await asyncio.gather(
-                self._node.chain_id(), self._node.call(self._token, decimals_call())
+            _, first, answer = await asyncio.gather(
+                self._node.expect_chain(self.settings.chain_id),
+                self._node.block(0),
+                self._node.call(self._token, decimals_call()),
             )
-            if chain_id != self.settings.chain_id:
-                raise WrongNetwork(
-                    f"the node at {self._rpc.endpoint} is on chain {chain_id}, "
-                    f"the configuration says {self._name} ({self.settings.chain_id})",
-                    code="chain_id",
-                    protocol=self._name,
-                    remedy="correct chain_id, or rpc_url",
-                )
-            await self._check_genesis()
+            self._check_genesis(None if first is None else first.hash)
             try:
                 decimals = decode_decimals(answer)
             except FormatError as error:
-                raise ConfigurationError(f"there is no ERC-20 token at {self.settings.token} on this chain") from error
+                raise ConfigurationError(
+                    f"there is no ERC-20 token at {self.settings.token_address} on this chain"
+                ) from error
             if decimals != self.settings.token_decimals:
                 raise ConfigurationError(
-                    f"token_decimals is {self.settings.token_decimals}, the token {self.settings.token} has {decimals}"
+                    f"token_decimals is {self.settings.token_decimals}, "
+                    f"the token {self.settings.token_address} has {decimals}"
                 )
             await self._account.prepare()
             if self._notices is not None:
                 await self._check_notices(self._notices)
 
-    async def _check_genesis(self) -> None:
+    def _check_genesis(self, served: bytes | None) -> None:
         """Check the first block: a local network has the chain id of BOB's mainnet, and margins of minutes."""
         known = LAYERS[self.protocol_type].genesis
-        if not known:
-            return
-        first, expected = await self._node.block(0), known.get(self.settings.network)
-        served = None if first is None else first.header.hash
-        if served == expected or (expected is None and served not in known.values()):
+        expected = known.get(self.settings.network)
+        if not known or served == expected or (expected is None and served not in known.values()):
             return
         serves = next((network for network, block in known.items() if block == served), "another network")
         raise WrongNetwork(
@@ -197,7 +190,7 @@ class EvmClient(EvmFollowing):
             TransactionError: the transaction is not recorded (``not_recorded``) or already in a block (``mined``, with
                 the id of that version), another transaction used its nonce (``nonce_used``), or the increase is too
                 small for nodes to accept (``bump_too_small``).
-            FundsRulesError: the price exceeds the setting ``max_fee_per_gas`` (``fee_cap``).
+            FundsRulesError: the price exceeds the setting ``max_fee_per_gas_wei`` (``fee_cap``).
 
         After any other error the earlier versions are still pending, and the call can safely be repeated.
         """
@@ -235,7 +228,7 @@ class EvmClient(EvmFollowing):
 
         Raises:
             TransactionError: the request would fail; with the contract's reason.
-            FundsRulesError: the price exceeds ``max_fee_per_gas``.
+            FundsRulesError: the price exceeds ``max_fee_per_gas_wei``.
             FormatError: the bytes are not a signed transaction of type 2.
         """
         async with self._deadline("estimate_fee_async", timeout):
@@ -274,9 +267,9 @@ class EvmClient(EvmFollowing):
         measure = None
         if asset_id == BTC:
             units = self._units(amount)
-            request = EvmTransactionRequest(to=self.settings.token, data=transfer_call(to, units))
+            request = EvmTransactionRequest(to=self.settings.token_address, data=transfer_call(to, units))
             transfer = TokenTransfer(self._token, self._account.address, to, units)
-            measure = partial(transfer_gas, self._node, transfer, protocol=self._name)
+            measure = partial(transfer_gas, self._node, transfer)
         elif asset_id == self._coin:
             request = EvmTransactionRequest(to=recipient, value=amount)
         else:
@@ -355,7 +348,7 @@ class EvmClient(EvmFollowing):
                 self._node.balance(self._account.address),
                 self._node.call(self._token, balance_of_call(self._account.address)),
             )
-            units = token_number(answer, protocol=self._name)
+            units = token_number(answer)
             # A token with more decimals than a satoshi may have a remainder that transfers cannot move.
             if self.settings.token_decimals > BTC.decimals:
                 units -= units % 10 ** (self.settings.token_decimals - BTC.decimals)

@@ -6,15 +6,13 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from layer2.aio.blocking import iterator_twin, twin
+from layer2.aio.deadline import Deadline
 from layer2.errors import AsyncRuntimeError, InvalidRequest
 from layer2.legs.evidence import EvmReceiptEvidence
 from layer2.model.transactions import EvmTxId, TxState, TxStatus
 from layer2.ports.client import Layer2ProtocolAsync
-from layer2.protocols.evm.chain.follower import ChainStep
+from layer2.protocols.evm.chain.follower import ChainFollower, ChainStep
 from layer2.protocols.evm.chain.logs import LogEvent, LogFilter, LogStreams
-from layer2.protocols.evm.chain.read_tasks import ReadTasks
-from layer2.protocols.evm.chain.stream import ChainStream
-from layer2.protocols.evm.deadline import Deadline
 from layer2.protocols.evm.parts import EvmParts
 from layer2.protocols.evm.requests import EvmTransaction
 from layer2.protocols.evm.sending.statuses import Statuses
@@ -35,22 +33,21 @@ class EvmFollowing(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptE
     def __init__(self, parts: EvmParts) -> None:
         settings = self.settings = parts.settings
         self._name = parts.layer.value
-        self._seconds = settings.default_timeout_ms / 1000
+        self._seconds = settings.default_timeout
         self._node = parts.node
         self._is_closed = False
         self._statuses = Statuses(parts.node, parts.watcher, parts.history, settings)
         self._watches = TransactionWatches(
             parts.node, parts.watcher, self._statuses, parts.history, parts.account, settings
         )
-        self._reading = ReadTasks(settings.poll_interval_seconds)
-        self._chain = ChainStream(parts.node, parts.watcher, self._reading)
-        self._logs = LogStreams(parts.node, self._chain, self._reading, self._name)
+        self._watcher = parts.watcher
+        self._logs = LogStreams(parts.node, parts.watcher)
 
     async def _end_following(self) -> None:
         """Mark the client as closed, and end every wait and stream with an error."""
         self._is_closed = True
         await self._watches.aclose()
-        await self._reading.aclose()
+        await self._watcher.aclose()
 
     async def get_transaction_status_async(self, tx_id: EvmTxId, *, timeout: float | None = None) -> TxStatus[EvmTxId]:
         """See ``Layer2ProtocolAsync``. DROPPED is only reported for transactions that this object sent."""
@@ -95,9 +92,9 @@ class EvmFollowing(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptE
             NodeError: the node did not answer several times in a row, or the client was closed.
         """
         self._check_open()
-        async with aclosing(self._chain.steps()) as steps:
-            async for step in steps:
-                yield step
+        follower = ChainFollower(self._node, self._watcher)
+        while True:
+            yield await follower.next()
 
     async def watch_logs_async(
         self,

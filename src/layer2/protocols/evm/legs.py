@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from dataclasses import replace
 from typing import Final
 
-from layer2.contracts.htlc import CLAIM_GAS, HTLC_ADDRESS, LOCK_GAS_ERC20, REFUND_GAS, LockedEvent
-from layer2.errors import BadAnswer
+from layer2.contracts.htlc import (
+    CLAIM_GAS,
+    HTLC_ADDRESS,
+    LOCK_GAS_ERC20,
+    REFUND_GAS,
+    LockedEvent,
+    LockStatus,
+    claim_call,
+    refund_call,
+)
+from layer2.errors import BadAnswer, FundsRulesError, Layer2Error, Outcome, TransactionError
 from layer2.formats.evm_address import to_checksum
+from layer2.formats.evm_transaction import SignedTransaction
 from layer2.legs.evidence import EvmReceiptEvidence
 from layer2.legs.evm import EvmOffer
 from layer2.legs.leg import Htlc
@@ -14,14 +27,24 @@ from layer2.legs.views import ActStatus, ClockReading, LegView, OfferRequest, Si
 from layer2.model.transactions import Finality, Preimage
 from layer2.ports.journal import Json
 from layer2.ports.legs import HtlcLayer
+from layer2.protocols.bounded_dict import BoundedDict
+from layer2.protocols.evm.fees.repricing import Price, is_bump, next_price
+from layer2.protocols.evm.locks.act import EvmAct
 from layer2.protocols.evm.locks.deployment import check_htlc
 from layer2.protocols.evm.locks.gas_reserves import SIGNED_SIZE
 from layer2.protocols.evm.parts import EvmParts
+from layer2.protocols.evm.sending.signing import Message, message_of, price_of, tx_id_of
+from layer2.protocols.evm.tokens.transfers import TokenTransfer, transfer_gas
 
 __all__ = ["EvmLegs"]
 
+LOG: Final = logging.getLogger("layer2.evm")
+
 _MOST_CLOCK_DIFFERENCE: Final = 60
 """Seconds by which the node's clock may differ from this machine's."""
+_RECLAIM_SECONDS: Final = 3_600
+"""A refund should be in a block this many seconds after the lock's deadline."""
+_REMEMBERED_COURTESIES: Final = 1_000
 
 
 class EvmLegs(HtlcLayer):
@@ -34,6 +57,7 @@ class EvmLegs(HtlcLayer):
     def __init__(self, parts: EvmParts) -> None:
         self._parts = parts
         self._contract_checked = False
+        self._courtesies: BoundedDict[bytes, SignedTransaction] = BoundedDict(_REMEMBERED_COURTESIES)
 
     async def leg_offer(self) -> EvmOffer:
         """See ``HtlcLayer``: this account, the HTLC contract and the configured token."""
@@ -71,38 +95,148 @@ class EvmLegs(HtlcLayer):
         await self._check_contract()
         clock = await self.read_clock()
         ahead = clock.chain_time - self._parts.clock.now()
-        if ahead > self._parts.settings.max_tip_ahead:
+        if ahead > self._parts.settings.max_ahead_seconds:
             raise self._clock_error(f"the newest block is {ahead:.0f} s ahead of this machine's clock")
-        await self._parts.acts.check_can_finish(htlc, side)
+        lock = self._parts.locks.lock(htlc)
+        self._parts.checks.check_side(lock, side)
+        await self._parts.locks.check_history(lock)
+        if side is Side.PAYER:
+            await self._parts.checks.check_tokens(lock)
+        await self._parts.gas.check(lock.lock_id, side)
 
     async def reserve(self, htlc: Htlc, side: Side) -> None:
         """See ``HtlcLayer``: reserves the gas of every act that this side may need."""
-        self._parts.acts.reserve(htlc, side)
+        self._parts.gas.reserve(self._parts.locks.lock(htlc).lock_id, side)
 
     def free(self, htlc: Htlc) -> None:
         """See ``HtlcLayer``."""
-        self._parts.acts.free(htlc)
+        self._parts.gas.free(self._parts.locks.lock(htlc).lock_id)
 
     async def prepare(self, verb: Verb, htlc: Htlc, preimage: Preimage | None = None) -> Json:
-        """See ``HtlcLayer``. A prepared act has a nonce: perform it or discard it."""
+        """See ``HtlcLayer``. A prepared act has a nonce: perform it or discard it. No request contains the preimage."""
         await self._check_contract()
-        return await self._parts.acts.prepare(verb, htlc, preimage)
+        parts = self._parts
+        lock = parts.locks.lock(htlc)
+        match verb:
+            case Verb.FUND:
+                await parts.checks.check_fundable(lock)
+                return EvmAct(verb, tuple(await parts.approvals.sign(lock, await parts.fees.quote()))).write()
+            case Verb.COLLECT:
+                if preimage is None:
+                    raise FundsRulesError("a claim needs the preimage")
+                await parts.checks.check_collectable(lock)
+                message = Message(HTLC_ADDRESS, claim_call(lock, preimage), 0, CLAIM_GAS)
+            case Verb.RELEASE:
+                parts.checks.check_side(lock, Side.PAYEE)
+                message = Message(HTLC_ADDRESS, refund_call(lock), 0, REFUND_GAS)
+            case Verb.RECLAIM:
+                await parts.checks.check_reclaimable(lock)
+                message = Message(HTLC_ADDRESS, refund_call(lock), 0, REFUND_GAS)
+            case Verb.VOID:
+                raise FundsRulesError("an EVM lock needs no void act: it ends at its deadline")
+        price = await parts.fees.urgent_quote()
+        await parts.gas.check_balance([message], price)
+        return EvmAct(verb, tuple(await parts.account.sign([message], price))).write()
 
     def discard(self, act: Json) -> None:
-        """See ``HtlcLayer``: the act's nonces are free again."""
-        self._parts.acts.discard(act)
+        """See ``HtlcLayer``. The act's nonces are free at once, and ``perform`` refuses it from then on.
+
+        An act that was performed, or that another process prepared, is not affected. An approval that another act
+        shares stays with that act.
+        """
+        read = EvmAct.read(act)
+        # A repriced act shares its nonce with its earlier versions, which may have been sent.
+        if not read.replaced:
+            self._parts.account.give_back(self._parts.approvals.unshared(read.transactions))
 
     async def perform(self, act: Json) -> None:
-        """See ``HtlcLayer``."""
-        await self._parts.acts.perform(act)
+        """See ``HtlcLayer``: sends the act's transactions in their order."""
+        read = EvmAct.read(act)
+        for index, signed in enumerate(read.transactions):
+            try:
+                await self._parts.account.send(signed, is_replacement=bool(read.replaced))
+            except TransactionError as error:
+                if error.code == "nonce_used":
+                    # The later transactions have no effect without this one.
+                    self._parts.account.give_back(read.transactions[index + 1 :])
+                if read.replaced:
+                    # The node refused this version. An earlier one may be in the pool or in a block.
+                    error.outcome = Outcome.UNKNOWN
+                raise
 
     async def act_status(self, act: Json) -> ActStatus:
-        """See ``HtlcLayer``."""
-        return await self._parts.acts.status(act)
+        """See ``HtlcLayer``.
+
+        FAILED means that the act will never have an effect. For a lock this requires finalized blocks: otherwise a
+        reorganisation could bring back a reverted or replaced lock, and the money would be locked twice. Other acts can
+        safely be repeated, so the newest block is enough for them. An act that this process prepared and never sent
+        has failed once it can no longer be sent.
+        """
+        node, account, read = self._parts.node, self._parts.account, EvmAct.read(act)
+        signed = read.transactions[-1]
+        certain = Finality.FINALIZED if read.verb is Verb.FUND else Finality.LATEST
+        # The count is read first: if the nonce is used and no receipt is found later, the act was replaced.
+        used, head = await asyncio.gather(node.transaction_count(signed.sender, certain), node.head(certain))
+        versions = (signed.hash, *read.replaced)
+        # The same batch reads the head before the receipts. A node without this head may lack the receipts too.
+        (seen,), receipts = await asyncio.gather(
+            asyncio.gather(node.block(head.hash)),
+            asyncio.gather(*[node.receipt(tx_hash) for tx_hash in versions]),
+        )
+        for receipt in receipts:
+            if receipt is not None:
+                if receipt.succeeded:
+                    return ActStatus.DONE
+                return ActStatus.FAILED if receipt.block_number <= head.number else ActStatus.UNDER_WAY
+        if used > signed.transaction.nonce:
+            if seen is None:
+                raise BadAnswer(f"the node has not seen block {head.number}", retryable=True)
+            # The node may serve another chain now, where the account has other nonces.
+            await node.expect_chain(signed.transaction.chain_id)
+            return ActStatus.FAILED
+        known = await asyncio.gather(*[node.knows_transaction(tx_hash) for tx_hash in versions])
+        if any(known):
+            for waiting in read.transactions:
+                await account.notice(waiting)
+            return ActStatus.UNDER_WAY
+        is_lost = not read.replaced and account.never_lands(read.transactions)
+        return ActStatus.FAILED if is_lost else ActStatus.UNSEEN
 
     async def repriced(self, act: Json, htlc: Htlc) -> Json | None:
-        """See ``HtlcLayer``: the same nonce at a higher price, so at most one version is ever in a block."""
-        return await self._parts.acts.repriced(act, htlc)
+        """See ``HtlcLayer``: the same nonce at a higher price, so at most one version is ever in a block.
+
+        Only claims and refunds are repriced, even above ``max_fee_per_gas_wei``; a pending lock can be abandoned.
+        Earlier transactions that block the act are raised too. A refund by the payer is due an hour after the lock's
+        deadline. The price is limited by the account's balance.
+        """
+        parts, read = self._parts, EvmAct.read(act)
+        if read.verb is Verb.FUND:
+            return None
+        signed, deadline = read.transactions[-1], parts.locks.lock(htlc).deadline
+        if read.verb is Verb.RECLAIM:
+            deadline += _RECLAIM_SECONDS
+        try:
+            await parts.replacements.unblock(signed.transaction.nonce)
+        except Layer2Error as error:
+            # The act itself can still be repriced; the next check tries this again.
+            LOG.warning("earlier transactions block %s, and their price cannot be raised: %s", tx_id_of(signed), error)
+        market, head, balance = await asyncio.gather(
+            parts.fees.urgent_quote(), parts.node.head(Finality.LATEST), parts.node.balance(signed.sender)
+        )
+        wanted = next_price(price_of(signed), market, deadline - head.timestamp)
+        if wanted is None:
+            return None
+        message = message_of(signed)
+        # The rest of the fee: L1 data and the operator.
+        others = replace(market, max_fee_per_gas=0).most(message.gas_limit, SIGNED_SIZE)
+        most = (balance - others) // message.gas_limit
+        price = Price(min(wanted.max_fee_per_gas, most), min(wanted.max_priority_fee_per_gas, most))
+        if not is_bump(price, price_of(signed)):
+            raise parts.fees.lack_of_gas(
+                f"the {read.verb.value} is not in a block, and the account cannot pay more: it has {balance} wei"
+            )
+        replacement = await parts.account.sign_replacement(signed, message, price)
+        return EvmAct(read.verb, (*read.transactions[:-1], replacement), (*read.replaced, signed.hash)).write()
 
     async def observe(self, htlc: Htlc, side: Side) -> LegView:
         """See ``HtlcLayer``. A ``lock_id`` commits to all terms, so a lock with other terms does not count.
@@ -126,7 +260,7 @@ class EvmLegs(HtlcLayer):
             raise self._clock_error("the node's answer has no Date header, so its clock cannot be compared")
         if abs(date - now) > _MOST_CLOCK_DIFFERENCE:
             raise self._clock_error(f"the node's clock differs from this machine's by {date - now:+.0f} s")
-        if now - block.timestamp > self._parts.settings.max_tip_age:
+        if now - block.timestamp > self._parts.settings.stale_after_seconds:
             raise self._clock_error(f"the node's newest block is {now - block.timestamp:.0f} s old: it is not synced")
         return ClockReading(chain_time=block.timestamp, height=block.number)
 
@@ -144,17 +278,47 @@ class EvmLegs(HtlcLayer):
         heads = await self._parts.watcher.read()
         first = since if since > 0 else self._parts.events.oldest(heads.latest)
         found = await self._parts.events.locked_since(first, heads.latest)
-        events = [each.event for each in found]
-        hashes = [event.payment_hash for event in events if isinstance(event, LockedEvent) and self._is_payee(event)]
+        own = self._parts.account.address
+        hashes = [
+            each.event.payment_hash for each in found if isinstance(each.event, LockedEvent) and each.event.payee == own
+        ]
         return frozenset(hashes), max(first, heads.finalized.number + 1)
 
     async def courtesy(self, htlc: Htlc, preimage: Preimage) -> None:
-        """See ``HtlcLayer``: a claim whose gas this account pays, at ``max_fee_per_gas`` or less."""
-        await self._check_contract()
-        await self._parts.courtesies.claim(htlc, preimage)
+        """See ``HtlcLayer``: a claim whose gas this account pays, at ``max_fee_per_gas_wei`` or less.
 
-    def _is_payee(self, event: LockedEvent) -> bool:
-        return event.payee == self._parts.account.address
+        Anyone who knows the preimage can claim. At most one such claim is sent for each lock.
+
+        Raises:
+            FundsRulesError: the lock is of another account, the preimage is of another lock, or the price of gas
+                exceeds ``max_fee_per_gas_wei``.
+            InsufficientFunds: the gas is reserved for open swaps.
+            TransactionError: the token would not pay out, or the claim was refused.
+        """
+        await self._check_contract()
+        parts = self._parts
+        lock = parts.locks.lock(htlc)
+        parts.checks.check_side(lock, Side.PAYER)
+        if preimage.payment_hash != lock.payment_hash:
+            raise FundsRulesError("the preimage does not match the lock")
+        heads = await parts.watcher.read()
+        if await parts.locks.status(lock.lock_id, heads.latest) is not LockStatus.LOCKED:
+            return
+        signed = self._courtesies.get(lock.lock_id)
+        if signed is None:
+            price = await parts.fees.quote()
+            await parts.gas.check_spare(price.most(CLAIM_GAS, SIGNED_SIZE))
+            # A claim that reverts would only cost gas.
+            await transfer_gas(parts.node, TokenTransfer(lock.token, HTLC_ADDRESS, lock.payee, lock.amount))
+            message = Message(HTLC_ADDRESS, claim_call(lock, preimage), 0, CLAIM_GAS)
+            (signed,) = await parts.account.sign([message], price)
+            self._courtesies[lock.lock_id] = signed
+        try:
+            await parts.account.send(signed)
+        except TransactionError:
+            # It may have lost its nonce, so the next call signs another one.
+            self._courtesies.pop(lock.lock_id, None)
+            raise
 
     async def _check_contract(self) -> None:
         if not self._contract_checked:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Final, TypeAlias, assert_never
+from dataclasses import dataclass, field, fields
+from typing import Final, TypeAlias
 
 from layer2.errors import FormatError
 from layer2.formats import bolt11
@@ -91,34 +91,13 @@ Act: TypeAlias = Pay | Keysend | Settle | Cancel
 
 def write_act(act: Act) -> Json:
     """Write an act as a JSON object."""
-    match act:
-        case Pay():
-            return {
-                "act": "pay",
-                "payment_hash": act.payment_hash.hex(),
-                "invoice": act.invoice,
-                "amount_msat": act.amount_msat,
-                "fee_limit_msat": act.fee_limit_msat,
-                "cltv_limit": act.cltv_limit,
-                "timeout_seconds": act.timeout_seconds,
-                "max_parts": act.max_parts,
-            }
-        case Keysend():
-            return {
-                "act": "keysend",
-                "payee": act.payee.hex(),
-                "amount_msat": act.amount_msat,
-                "preimage": act.preimage.secret.hex(),
-                "fee_limit_msat": act.fee_limit_msat,
-                "cltv_limit": act.cltv_limit,
-                "timeout_seconds": act.timeout_seconds,
-            }
-        case Settle():
-            return {"act": "settle", "preimage": act.preimage.secret.hex()}
-        case Cancel():
-            return {"act": "cancel", "payment_hash": act.payment_hash.hex()}
-        case _:
-            assert_never(act)
+    written: dict[str, object] = {"act": type(act).__name__.lower()}
+    for each in fields(act):
+        value = getattr(act, each.name)
+        if isinstance(value, Preimage):
+            value = value.secret
+        written[each.name] = value.hex() if isinstance(value, bytes) else value
+    return written
 
 
 def read_act(value: Json) -> Act:
@@ -127,33 +106,33 @@ def read_act(value: Json) -> Act:
     Raises:
         FormatError: a field is missing, unknown or of another shape, or the act is unknown.
     """
-    fields = JsonObject(value, "act")
-    kind = fields.text("act", max_length=16)
+    read = JsonObject(value, "act")
+    kind = read.text("act", max_length=16)
     act: Act
     if kind == "pay":
         act = Pay(
-            payment_hash=fields.hex("payment_hash", length=32),
-            invoice=fields.text("invoice", max_length=bolt11.MAX_LENGTH),
-            amount_msat=fields.integer("amount_msat", maximum=2**63),
-            fee_limit_msat=fields.integer("fee_limit_msat", maximum=2**63),
-            cltv_limit=fields.integer("cltv_limit", maximum=2**31),
-            timeout_seconds=fields.integer("timeout_seconds", maximum=2**31),
-            max_parts=fields.integer("max_parts", maximum=1000),
+            payment_hash=read.hex("payment_hash", length=32),
+            invoice=read.text("invoice", max_length=bolt11.MAX_LENGTH),
+            amount_msat=read.integer("amount_msat", maximum=2**63),
+            fee_limit_msat=read.integer("fee_limit_msat", maximum=2**63),
+            cltv_limit=read.integer("cltv_limit", maximum=2**31),
+            timeout_seconds=read.integer("timeout_seconds", maximum=2**31),
+            max_parts=read.integer("max_parts", maximum=1000),
         )
     elif kind == "keysend":
         act = Keysend(
-            payee=fields.hex("payee", length=33),
-            amount_msat=fields.integer("amount_msat", maximum=2**63),
-            preimage=Preimage(fields.hex("preimage", length=32)),
-            fee_limit_msat=fields.integer("fee_limit_msat", maximum=2**63),
-            cltv_limit=fields.integer("cltv_limit", maximum=2**31),
-            timeout_seconds=fields.integer("timeout_seconds", maximum=2**31),
+            payee=read.hex("payee", length=33),
+            amount_msat=read.integer("amount_msat", maximum=2**63),
+            preimage=Preimage(read.hex("preimage", length=32)),
+            fee_limit_msat=read.integer("fee_limit_msat", maximum=2**63),
+            cltv_limit=read.integer("cltv_limit", maximum=2**31),
+            timeout_seconds=read.integer("timeout_seconds", maximum=2**31),
         )
     elif kind == "settle":
-        act = Settle(Preimage(fields.hex("preimage", length=32)))
+        act = Settle(Preimage(read.hex("preimage", length=32)))
     elif kind == "cancel":
-        act = Cancel(fields.hex("payment_hash", length=32))
+        act = Cancel(read.hex("payment_hash", length=32))
     else:
         raise FormatError(f"act {kind!r} is unknown on Lightning")
-    fields.end()
+    read.end()
     return act

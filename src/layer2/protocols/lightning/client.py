@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import ClassVar
 
-from layer2.aio.blocking import iterator_twin, twin
-from layer2.errors import ProofUndecided, UnknownAsset
+from layer2.aio.blocking import Portal, iterator_twin, twin
+from layer2.aio.deadline import Deadline
+from layer2.errors import AsyncRuntimeError, InvalidRequest, ProofUndecided, UnknownAsset
 from layer2.formats.bolt11 import Bolt11Invoice
 from layer2.legs.evidence import LightningPaymentEvidence
 from layer2.model.layers import Layer2ProtocolType
@@ -16,21 +18,18 @@ from layer2.model.transactions import LightningPaymentId, Preimage, TxState
 from layer2.ports.client import Layer2ProtocolAsync
 from layer2.ports.clock import Clock
 from layer2.ports.journal import SendRecords
-from layer2.protocols.lightning.deadline import deadline
-from layer2.protocols.lightning.following import status_changes, wait_for_status
-from layer2.protocols.lightning.invoices.holds import Hold, Holds
+from layer2.protocols.lightning.invoices.feed import InvoiceCursor, InvoiceUpdate
+from layer2.protocols.lightning.invoices.holds import Hold
 from layer2.protocols.lightning.invoices.invoices import NewInvoice, checked_hash
-from layer2.protocols.lightning.invoices.updates import InvoiceCursor, InvoiceUpdate
 from layer2.protocols.lightning.legs import LightningLegs
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.parts import LightningParts
 from layer2.protocols.lightning.paying import Payer
 from layer2.protocols.lightning.payments.estimates import RouteEstimate
+from layer2.protocols.lightning.payments.feed import PaymentCursor, PaymentUpdate
 from layer2.protocols.lightning.payments.request import LightningTransaction, PaymentRequest, msat
-from layer2.protocols.lightning.payments.updates import PaymentCursor, PaymentUpdate
-from layer2.protocols.lightning.recipients.recipient import read_recipient, transfer_digest
 from layer2.protocols.lightning.settings import LightningSettings
-from layer2.protocols.lightning.statuses import LightningStatus, read_payment_id
+from layer2.protocols.lightning.statuses import LightningStatus, has_reached, read_payment_id
 
 __all__ = ["LightningNetwork"]
 
@@ -53,18 +52,21 @@ class LightningNetwork(Layer2ProtocolAsync[LightningTransaction, LightningPaymen
 
     def __init__(self, settings: LightningSettings, sends: SendRecords, clock: Clock) -> None:
         self._settings = settings
-        self._parts = LightningParts.build(settings, clock)
+        self._parts = LightningParts(settings, clock)
         self._payer = Payer(self._parts, sends)
-        self._holds = Holds(self._parts.node, self._parts.invoices)
         self.legs = LightningLegs(self._parts)
 
     def __repr__(self) -> str:
         return f"LightningNetwork({self._settings.network}, {self._settings.rest_url})"
 
+    def bind(self, portal: Portal, limit: asyncio.Semaphore | None = None) -> None:
+        """See ``Layer2ProtocolAsync``. A client that was closed can be entered again, also in another loop."""
+        super().bind(portal, limit)
+        self._parts.rest.reopen()
+
     async def aclose(self) -> None:
         """Close all connections. Waits and iterators raise an error; payments under way continue at the node."""
         await self._parts.aclose()
-        await self._payer.aclose()
 
     async def initialize_async(self, *, timeout: float | None = None) -> None:
         """See ``Layer2ProtocolAsync``. Checks network, version, sync, clock, and the node's settings for held payments.
@@ -119,15 +121,14 @@ class LightningNetwork(Layer2ProtocolAsync[LightningTransaction, LightningPaymen
             idempotency_key: recorded before anything is sent; the same key never pays a second time.
 
         Raises:
-            FormatError, InvalidRequest, FundsRulesError: nothing was sent.
-            InsufficientFunds: the channels cannot send the amount; nothing was sent.
+            FormatError, InvalidRequest, FundsRulesError, InsufficientFunds: nothing was sent.
             TransactionError: lnd refused it (outcome REJECTED).
             NodeUnreachable, BadAnswer, AsyncTimeout: if the outcome is UNKNOWN, ask for the status of ``tx_id``.
             IdempotencyConflict: the key was used for another request.
         """
         request = PaymentRequest(transaction) if isinstance(transaction, str) else transaction
-        async with self._within(timeout, "submit_transaction_async") as on_id:
-            return await self._payer.pay_request(request, idempotency_key, on_id)
+        async with self._within(timeout, "submit_transaction_async") as deadline:
+            return await self._payer.pay_request(request, idempotency_key, deadline)
 
     async def transfer_asset_async(
         self,
@@ -160,12 +161,8 @@ class LightningNetwork(Layer2ProtocolAsync[LightningTransaction, LightningPaymen
         """
         if asset_id != BTC:
             raise UnknownAsset(f"Lightning carries layer2.BTC, not {asset_id!r}", protocol=LIGHTNING)
-        amount_msat = msat(amount)
-        to = read_recipient(recipient)
-        to.check_amount(amount_msat)
-        digest = transfer_digest(recipient, amount_msat)
-        async with self._within(timeout, "transfer_asset_async") as on_id:
-            return await self._payer.transfer(to.payee, amount_msat, digest, idempotency_key, on_id)
+        async with self._within(timeout, "transfer_asset_async") as deadline:
+            return await self._payer.transfer(recipient, msat(amount), idempotency_key, deadline)
 
     async def estimate_fee_async(
         self, recipient: str, amount: int | None = None, *, timeout: float | None = None
@@ -186,10 +183,8 @@ class LightningNetwork(Layer2ProtocolAsync[LightningTransaction, LightningPaymen
             InsufficientFunds: no channel can send the amount.
             TransactionError: there is no route (code ``no_route``).
         """
-        to = read_recipient(recipient)
-        amount_msat = None if amount is None else msat(amount)
         async with self._within(timeout, "estimate_fee_async"):
-            return await self._payer.estimate(to, amount_msat)
+            return await self._payer.estimate(recipient, None if amount is None else msat(amount))
 
     async def create_invoice_async(
         self,
@@ -250,17 +245,10 @@ class LightningNetwork(Layer2ProtocolAsync[LightningTransaction, LightningPaymen
         Raises:
             IdempotencyConflict: ``payment_hash_used``. Others as ``create_invoice_async``.
         """
-        new = NewInvoice(
-            None if amount is None else msat(amount),
-            memo,
-            expiry_seconds,
-            final_cltv_delta=final_cltv_delta,
-            payment_hash=checked_hash(payment_hash),
-            private=private,
-            description_hash=description_hash,
-        )
+        amount_msat, expected = None if amount is None else msat(amount), checked_hash(payment_hash)
+        new = NewInvoice(amount_msat, memo, expiry_seconds, final_cltv_delta, expected, private, description_hash)
         async with self._within(timeout, "create_hold_invoice_async"):
-            return await self._parts.hold_invoices.make(new, payment_hash)
+            return await self._parts.holds.make(new, payment_hash)
 
     async def settle_invoice_async(self, preimage: Preimage, *, timeout: float | None = None) -> None:
         """Settle the invoice with the preimage's hash; has no effect if it is settled.
@@ -271,8 +259,7 @@ class LightningNetwork(Layer2ProtocolAsync[LightningTransaction, LightningPaymen
             TransactionError: nothing is held, or it was returned to the payer (outcome REJECTED).
             NodeError, AsyncTimeout: outcome UNKNOWN; settle again, or ask for the status.
         """
-        tx_id = LightningPaymentId(preimage.payment_hash.hex())
-        async with self._within(timeout, "settle_invoice_async", tx_id):
+        async with self._within(timeout, "settle_invoice_async", preimage.payment_hash.hex()):
             await self._parts.invoices.settle(preimage)
 
     async def cancel_invoice_async(self, payment_hash: bytes, *, timeout: float | None = None) -> None:
@@ -282,8 +269,7 @@ class LightningNetwork(Layer2ProtocolAsync[LightningTransaction, LightningPaymen
             TransactionError: it is settled, or there is no such invoice (outcome REJECTED).
             NodeError, AsyncTimeout: outcome UNKNOWN; cancel again, or ask for the status.
         """
-        tx_id = LightningPaymentId(checked_hash(payment_hash).hex())
-        async with self._within(timeout, "cancel_invoice_async", tx_id):
+        async with self._within(timeout, "cancel_invoice_async", checked_hash(payment_hash).hex()):
             await self._parts.invoices.cancel(payment_hash)
 
     async def holds_async(self, *, timeout: float | None = None) -> tuple[Hold, ...]:
@@ -293,7 +279,7 @@ class LightningNetwork(Layer2ProtocolAsync[LightningTransaction, LightningPaymen
         height is not known then.
         """
         async with self._within(timeout, "holds_async"):
-            return await self._holds.list()
+            return await self._parts.holds.list()
 
     @property
     def open_streams(self) -> int:
@@ -325,8 +311,16 @@ class LightningNetwork(Layer2ProtocolAsync[LightningTransaction, LightningPaymen
         there is no time limit. After ``AsyncTimeout`` the payment continues. ``NodeError`` is raised for an error that
         a retry cannot cure, or if the client was closed.
         """
-        async with deadline(timeout, "wait_for_status_async", None, tx_id):
-            return await wait_for_status(self._parts.tracker, tx_id, until)
+        if until in (TxState.FAILED, TxState.DROPPED):
+            raise InvalidRequest(f"a wait until {until.value} is not possible: every wait ends when the payment fails")
+        async with (
+            Deadline("wait_for_status_async", timeout, LIGHTNING, tx_id=tx_id),
+            aclosing(self.watch_transaction_async(tx_id)) as statuses,
+        ):
+            async for status in statuses:
+                if has_reached(status, until):
+                    return status
+        raise AsyncRuntimeError("the updates ended before the payment did", protocol=LIGHTNING)
 
     async def watch_transaction_async(self, tx_id: LightningPaymentId) -> AsyncGenerator[LightningStatus, None]:
         """Yield the status now and after each change; a slow reader gets only the newest.
@@ -334,9 +328,15 @@ class LightningNetwork(Layer2ProtocolAsync[LightningTransaction, LightningPaymen
         Ends after FINAL or FAILED. If a FAILED payment is sent again, call this again. Iterating raises ``FormatError``
         for a wrong id, and ``NodeError`` for an error that a retry cannot cure, or if the client was closed.
         """
-        async with aclosing(status_changes(self._parts.tracker, tx_id)) as statuses:
-            async for status in statuses:
-                yield status
+        last: LightningStatus | None = None
+        async with aclosing(self._parts.tracker.follow(read_payment_id(tx_id))) as statuses:
+            async for known in statuses:
+                status = known.for_id(tx_id)
+                if status != last:
+                    last = status
+                    yield status
+                if status.state in (TxState.FINAL, TxState.FAILED):
+                    return
 
     async def watch_payments_async(self, after: PaymentCursor | None = None) -> AsyncGenerator[PaymentUpdate, None]:
         """Yield every payment of the node when it is under way and when it is decided, each once and in order.
@@ -386,14 +386,11 @@ class LightningNetwork(Layer2ProtocolAsync[LightningTransaction, LightningPaymen
     cancel_invoice_sync = twin(cancel_invoice_async)
     holds_sync = twin(holds_async)
     sign_message_sync = twin(sign_message_async)
-    # The default of ``until`` differs from the base's, and the twin must show it; mypy takes the base's self.
-    wait_for_status_sync = twin(wait_for_status_async)  # type: ignore[arg-type]
+    wait_for_status_sync = twin(wait_for_status_async)  # type: ignore[arg-type]  # its default differs from the base's
     watch_transaction_sync = iterator_twin(watch_transaction_async)
     watch_payments_sync = iterator_twin(watch_payments_async)
     watch_invoices_sync = iterator_twin(watch_invoices_async)
 
-    def _within(
-        self, timeout: float | None, operation: str, tx_id: LightningPaymentId | None = None
-    ) -> AbstractAsyncContextManager[Callable[[LightningPaymentId], None]]:
+    def _within(self, timeout: float | None, operation: str, tx_id: str | None = None) -> Deadline:
         seconds = self._settings.default_timeout if timeout is None else timeout
-        return deadline(seconds, operation, self._limit, tx_id)
+        return Deadline(operation, seconds, LIGHTNING, self._limit, tx_id=tx_id)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Final, assert_never
 
+from layer2.aio.time_limit import time_limit
 from layer2.errors import (
     BadAnswer,
     ConfigurationError,
@@ -56,7 +57,7 @@ class LightningLegs(HtlcLayer):
     def __init__(self, parts: LightningParts) -> None:
         self._node = parts.node
         self._invoices = parts.invoices
-        self._hold_invoices = parts.hold_invoices
+        self._holds = parts.holds
         self._payments = parts.payments
         self._liquidity = parts.liquidity
         self._tracker = parts.tracker
@@ -88,7 +89,7 @@ class LightningLegs(HtlcLayer):
             payment_hash=request.payment_hash,
             keeps_expiry=True,
         )
-        return (await self._hold_invoices.make(new, request.payment_hash)).text
+        return (await self._holds.make(new, request.payment_hash)).text
 
     async def network_cost(self, amount: int) -> int:
         """The maximum routing fee of a payment of that amount."""
@@ -235,20 +236,18 @@ class LightningLegs(HtlcLayer):
         if isinstance(known_act, Pay):
             return pay_act_status(await self._payments.find(known_act.payment_hash))
         invoice = await self._invoices.find(known_act.payment_hash)
-        match known_act:
-            case Settle():
-                done, failed = InvoiceState.SETTLED, InvoiceState.CANCELED
-            case Cancel():
-                if invoice is None:
-                    return ActStatus.DONE
-                done, failed = InvoiceState.CANCELED, InvoiceState.SETTLED
+        is_settling = isinstance(known_act, Settle)
+        if invoice is None:
+            return ActStatus.UNSEEN if is_settling else ActStatus.DONE
+        match invoice.state:
+            case InvoiceState.SETTLED:
+                return ActStatus.DONE if is_settling else ActStatus.FAILED
+            case InvoiceState.CANCELED:
+                return ActStatus.FAILED if is_settling else ActStatus.DONE
+            case InvoiceState.OPEN | InvoiceState.ACCEPTED:
+                return ActStatus.UNSEEN
             case _:
-                assert_never(known_act)
-        if invoice is not None and invoice.state is done:
-            return ActStatus.DONE
-        if invoice is not None and invoice.state is failed:
-            return ActStatus.FAILED
-        return ActStatus.UNSEEN
+                assert_never(invoice.state)
 
     async def observe(self, htlc: Htlc, side: Side) -> LegView:
         """Read the leg once.
@@ -309,7 +308,7 @@ class LightningLegs(HtlcLayer):
     async def wait_for_change(self, htlc: Htlc, view: LegView) -> None:
         """Return when the node shows a change of the leg, and after the poll interval at the latest."""
         leg = _leg(htlc)
-        seconds = self._settings.poll_interval_seconds
+        seconds = self._settings.poll_interval_ms / 1000
         if view.state is LegState.COLLECTED:
             # The status cannot change; the peer commits to a settled payment within one exchange of messages.
             await asyncio.sleep(min(seconds, _RESOLUTION_SECONDS))
@@ -319,19 +318,21 @@ class LightningLegs(HtlcLayer):
             await asyncio.sleep(seconds)
             return
         is_payee = await self._node.key() == leg.payee
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds), aclosing(self._tracker.follow(htlc.payment_hash)) as statuses:
-                async for status in statuses:
-                    if is_payee and status.invoice is not None:
-                        seen = seen_by_payee(leg, status.invoice, view.clock, is_final=view.final)
-                    elif not is_payee and status.payment is not None:
-                        seen = seen_by_payer(leg, status.payment, view.clock)
-                    else:
-                        continue
-                    if (seen.state, seen.held) != (view.state, view.held):
-                        return
-                # The status of this hash cannot change.
-                await asyncio.sleep(seconds)
+        async with (
+            time_limit(asyncio.timeout(seconds)),
+            aclosing(self._tracker.follow(htlc.payment_hash)) as statuses,
+        ):
+            async for status in statuses:
+                if is_payee and status.invoice is not None:
+                    seen = seen_by_payee(leg, status.invoice, view.clock, is_final=view.final)
+                elif not is_payee and status.payment is not None:
+                    seen = seen_by_payer(leg, status.payment, view.clock)
+                else:
+                    continue
+                if (seen.state, seen.held) != (view.state, view.held):
+                    return
+            # The status of this hash cannot change.
+            await asyncio.sleep(seconds)
 
     async def read_clock(self) -> ClockReading:
         """Return the node's time and the Bitcoin height."""
@@ -339,16 +340,9 @@ class LightningLegs(HtlcLayer):
 
     async def evidence(self, htlc: Htlc, side: Side) -> LegEvidence | None:
         """Return the preimage if the payment has succeeded or the invoice is settled."""
-        match side:
-            case Side.PAYER:
-                payment = await self._payments.find(htlc.payment_hash)
-                preimage = None if payment is None else payment.preimage
-            case Side.PAYEE:
-                invoice = await self._invoices.find(htlc.payment_hash)
-                preimage = None if invoice is None else invoice.preimage
-            case _:
-                assert_never(side)
-        return None if preimage is None else LightningPaymentEvidence(preimage)
+        records = self._payments if side is Side.PAYER else self._invoices
+        known = await records.find(htlc.payment_hash)
+        return None if known is None or known.preimage is None else LightningPaymentEvidence(known.preimage)
 
 
 def _leg(htlc: Htlc) -> LightningLeg:

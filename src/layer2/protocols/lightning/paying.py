@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias, assert_never
 
+from layer2.aio.deadline import Deadline
 from layer2.errors import (
     BadAnswer,
     FormatError,
@@ -34,8 +35,7 @@ from layer2.protocols.lightning.payments.request import (
     check_payable,
     decode_invoice,
 )
-from layer2.protocols.lightning.recipients.lnurl import LnurlPay
-from layer2.protocols.lightning.recipients.recipient import Lnurl, NodeKey, Payee, Recipient
+from layer2.protocols.lightning.recipients.recipient import Lnurl, NodeKey, Payee, read_recipient, transfer_digest
 from layer2.protocols.lightning.statuses import LightningStatus, payment_status
 
 __all__ = ["Payer"]
@@ -52,95 +52,75 @@ class Payer:
     """
 
     def __init__(self, parts: LightningParts, sends: SendRecords) -> None:
-        settings = parts.settings
         self._parts = parts
-        self._settings = settings
+        self._settings = parts.settings
         self._payments = parts.payments
         self._liquidity = parts.liquidity
         self._sends = sends
-        self._services = LnurlPay(settings.invoice_prefix, this_machine_too=settings.lnurl_on_this_machine)
-
-    async def aclose(self) -> None:
-        """End the look-ups of names."""
-        await self._services.aclose()
 
     async def pay_request(
-        self,
-        request: PaymentRequest | KeysendRequest,
-        idempotency_key: str | None,
-        on_id: Callable[[LightningPaymentId], None],
+        self, request: PaymentRequest | KeysendRequest, idempotency_key: str | None, deadline: Deadline
     ) -> LightningStatus:
         """Pay an invoice or a node's key. Arguments and errors as ``submit_transaction_async`` and ``_pay``."""
 
         async def make() -> Payment:
             return self._payment_for(request)
 
-        return await self._pay(request.digest(), make, idempotency_key, on_id)
+        return await self._pay(request.digest(), make, idempotency_key, deadline)
 
     async def transfer(
-        self,
-        payee: Payee,
-        amount_msat: int,
-        digest: str,
-        idempotency_key: str | None,
-        on_id: Callable[[LightningPaymentId], None],
+        self, recipient: str, amount_msat: int, idempotency_key: str | None, deadline: Deadline
     ) -> LightningPaymentId:
-        """Pay this amount to a payee. Arguments and errors as ``transfer_asset_async`` and ``_pay``."""
+        """Pay this amount to a recipient. Arguments and errors as ``transfer_asset_async`` and ``_pay``."""
+        to = read_recipient(recipient)
+        to.check_amount(amount_msat)
 
         async def make() -> Payment:
-            payment = self._payment_for(await self._request_for(payee, amount_msat))
-            if isinstance(payee, Lnurl | LightningAddress):
+            payment = self._payment_for(await self._request_for(to.payee, amount_msat))
+            if isinstance(to.payee, Lnurl | LightningAddress):
                 # The key is not bound to an invoice that cannot be paid: the service may give a better one next time.
                 await self._check_sendable(payment)
             return payment
 
-        status = await self._pay(digest, make, idempotency_key, on_id)
+        status = await self._pay(transfer_digest(recipient, amount_msat), make, idempotency_key, deadline)
         if status.state is TxState.FAILED:
             raise TransactionError(
                 f"the payment failed: {status.reason}",
-                protocol=LIGHTNING,
-                operation="transfer_asset_async",
                 outcome=Outcome.REJECTED,
                 tx_id=status.tx_id,
             )
         return status.tx_id
 
-    async def estimate(self, recipient: Recipient, amount_msat: int | None) -> RouteEstimate:
+    async def estimate(self, recipient: str, amount_msat: int | None) -> RouteEstimate:
         """Estimate the routing fee. Errors as ``estimate_fee_async``.
 
         Args:
-            recipient: as it was read.
+            recipient: as for ``estimate_fee_async``.
             amount_msat: None takes the amount of the recipient.
         """
-        payee = recipient.payee
+        to = read_recipient(recipient)
+        payee = to.payee
         if not isinstance(payee, Bolt11Invoice | NodeKey):
             raise InvalidRequest(
-                "fees are estimated for an invoice or a node's key; this recipient makes an invoice when it is paid",
-                protocol=LIGHTNING,
+                "fees are estimated for an invoice or a node's key; this recipient makes an invoice when it is paid"
             )
         invoice_amount = payee.amount_msat if isinstance(payee, Bolt11Invoice) else None
         if amount_msat is None:
-            amount_msat = recipient.amount_msat or invoice_amount
+            amount_msat = to.amount_msat or invoice_amount
         if amount_msat is None:
-            raise InvalidAmount("the recipient leaves the amount to the payer: give an amount", protocol=LIGHTNING)
-        recipient.check_amount(amount_msat)
+            raise InvalidAmount("the recipient leaves the amount to the payer: give an amount")
+        to.check_amount(amount_msat)
         node = await self._parts.node.recent_state()
-        match payee:
-            case NodeKey():
-                key, delta = payee.key, KEYSEND_FINAL_CLTV_DELTA
-            case Bolt11Invoice():
-                key, delta = payee.payee, payee.min_final_cltv_expiry_delta
-            case _:
-                assert_never(payee)
+        key = payee.key if isinstance(payee, NodeKey) else payee.payee
         if key == node.key:
             # lnd would find a circular route.
-            raise InvalidRequest("the payee is your own node", protocol=LIGHTNING)
+            raise InvalidRequest("the payee is your own node")
         if isinstance(payee, NodeKey) or not payee.route_hints:
+            delta = KEYSEND_FINAL_CLTV_DELTA if isinstance(payee, NodeKey) else payee.min_final_cltv_expiry_delta
             return await estimate_by_graph(self._parts.rest, key, amount_msat, delta, node.height)
         if invoice_amount is None:
             raise InvalidRequest(
                 "an invoice with route hints and without an amount cannot be estimated",
-                protocol=LIGHTNING,
                 remedy="ask the payee for an invoice with an amount",
             )
         # Half of the call's time, because lnd ends a probe later than requested.
@@ -148,11 +128,7 @@ class Payer:
         return await estimate_by_probe(self._parts.rest, payee, node.height, seconds)
 
     async def _pay(
-        self,
-        digest: str,
-        make: Callable[[], Awaitable[Payment]],
-        idempotency_key: str | None,
-        on_id: Callable[[LightningPaymentId], None],
+        self, digest: str, make: Callable[[], Awaitable[Payment]], idempotency_key: str | None, deadline: Deadline
     ) -> LightningStatus:
         """Pay once per key.
 
@@ -160,10 +136,10 @@ class Payer:
             digest: identifies the request.
             make: makes the payment; called only if no payment is recorded under the key.
             idempotency_key: None makes a new payment, unless its hash is under way or paid.
-            on_id: called with the payment's id before anything is sent.
+            deadline: gets the payment's id before anything is sent.
         """
         payment, is_new = await self._recorded(digest, make, idempotency_key)
-        on_id(payment.payment_id)
+        deadline.tx_id = payment.payment_id
         async with self._payments.one_at_a_time(payment.payment_hash):
             if not is_new:
                 known = await self._payments.find(payment.payment_hash)
@@ -190,7 +166,7 @@ class Payer:
                 return KeysendRequest(payee.key, amount_msat)
             case Lnurl() | LightningAddress():
                 await self._liquidity.check_sendable(amount_msat)
-                invoice = await self._services.invoice(payee, amount_msat)
+                invoice = await self._parts.services.invoice(payee, amount_msat)
                 await self._check_unpaid(invoice)
                 return PaymentRequest(invoice.text, amount_msat)
             case _:
@@ -202,7 +178,6 @@ class Payer:
         if known is not None and known.state is not PaymentState.FAILED:
             raise BadAnswer(
                 "the LNURL service gave an invoice that is already paid or being paid",
-                protocol=LIGHTNING,
                 # A concurrent call with the same key may be paying it.
                 outcome=Outcome.UNKNOWN,
                 tx_id=invoice.payment_hash.hex(),
@@ -224,13 +199,11 @@ class Payer:
                 return made, True
         if stored.request != digest:
             raise IdempotencyConflict(
-                "the idempotency key was used with another request; nothing was sent",
-                protocol=LIGHTNING,
-                tx_id=stored.tx_id,
+                "the idempotency key was used with another request; nothing was sent", tx_id=stored.tx_id
             )
         act = read_act(stored.act)
         if not isinstance(act, Pay | Keysend):
-            raise FormatError("the record of this key is not a payment", protocol=LIGHTNING)
+            raise FormatError("the record of this key is not a payment")
         return act, False
 
     async def _send(self, payment: Payment) -> PaymentRecord:
@@ -251,7 +224,7 @@ class Payer:
             case Pay():
                 invoice, prefix = decode_invoice(payment.invoice), self._settings.invoice_prefix
                 check_payable(payment, invoice, prefix=prefix, own_key=state.key, now=state.date)
-                self._parts.hold_invoices.check_not_paid_under(payment.payment_hash)
+                self._parts.holds.check_not_paid_under(payment.payment_hash)
                 max_parts = payment.max_parts
             case Keysend():
                 check_keysend(payment, own_key=state.key)

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import heapq
 import itertools
-from collections import deque
+import math
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from layer2.aio.time_limit import time_limit
 from layer2.errors import Layer2Error
 from layer2.ports.clock import Clock
 from layer2.protocols.lightning.invoices.feed import InvoiceFeed, InvoiceListener
 from layer2.protocols.lightning.invoices.invoices import Invoices
 from layer2.protocols.lightning.invoices.records import InvoiceRecord, InvoiceState
-from layer2.protocols.lightning.lnd.failures import closed_error, error_copy
+from layer2.protocols.lightning.lnd.failures import closed_error
 from layer2.protocols.lightning.payments.feed import PaymentFeed, PaymentListener
 from layer2.protocols.lightning.payments.payments import Payments
 from layer2.protocols.lightning.payments.records import PaymentRecord
-from layer2.protocols.lightning.settings import LightningSettings
 from layer2.protocols.lightning.statuses import HashStatus
 
 __all__ = ["HashTracker", "TrackedHash", "seconds_to_next_look_up"]
@@ -33,12 +34,8 @@ _LONGEST_PAUSE: Final = 60.0
 """Seconds between look-ups of one hash. Streams report sooner."""
 _EXPIRY_SECONDS: Final = 1
 """Seconds after the expiry of an invoice until its look-up. lnd cancels it at once and reports that on no stream."""
-_RANK: Final = {
-    InvoiceState.OPEN: 0,
-    InvoiceState.ACCEPTED: 1,
-    InvoiceState.SETTLED: 2,
-    InvoiceState.CANCELED: 2,
-}
+_NOW: Final = 0.0
+"""The time of a look-up that does not wait for its turn."""
 _NOTHING: Final = HashStatus(None, None)
 
 
@@ -54,8 +51,8 @@ class TrackedHash:
     """Raised to every follower that has taken the newest status."""
     looked_up: int = 0
     """Look-ups since the last news, or since news may have been missed."""
-    due: float = 0.0
-    """Time of the next look-up, by the clock of the event loop."""
+    due: float = math.inf
+    """Time of the next look-up, by the clock of the event loop, or ``_NOW``."""
     followers: int = 0
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -87,7 +84,8 @@ class TrackedHash:
         """
         while self.updates == seen:
             if self.error is not None:
-                raise error_copy(self.error)
+                # Each follower gets a copy, because one error would mix their tracebacks.
+                raise copy.copy(self.error) from self.error
             await self._changed.wait()
         return self.updates
 
@@ -108,7 +106,7 @@ class HashTracker:
         payments: looks payments up.
         invoice_feed: the streams of invoices.
         payment_feed: the streams of payments.
-        settings: supplies the interval of look-ups.
+        interval: seconds between look-ups of what no stream reports.
         clock: this machine's clock.
     """
 
@@ -118,27 +116,24 @@ class HashTracker:
         payments: Payments,
         invoice_feed: InvoiceFeed,
         payment_feed: PaymentFeed,
-        settings: LightningSettings,
+        interval: float,
         clock: Clock,
     ) -> None:
         self._invoices = invoices
         self._payments = payments
         self._invoice_feed = invoice_feed
         self._payment_feed = payment_feed
-        self._interval = settings.poll_interval_seconds
+        self._interval = interval
         self._clock = clock
         self._tracked: dict[bytes, TrackedHash] = {}
-        self._need_invoices: set[bytes] = set()
-        self._need_payments: set[bytes] = set()
-        self._unread: deque[TrackedHash] = deque()
         self._queue: list[tuple[float, int, TrackedHash]] = []
         self._numbers = itertools.count()
         self._not_before = 0.0
         self._change = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self._looking: set[asyncio.Task[None]] = set()
-        invoice_feed.listen(InvoiceListener(self._on_invoice, self._failed, self._failed_one))
-        payment_feed.listen(PaymentListener(self._on_payment, self._missed_payments, self._send_ended, self._failed))
+        invoice_feed.listener = InvoiceListener(self._on_invoice, self._failed)
+        payment_feed.listener = PaymentListener(self._on_payment, self._missed_payments, self._send_ended)
 
     async def read(self, payment_hash: bytes) -> HashStatus:
         """Ask the node for the status now.
@@ -168,7 +163,8 @@ class HashTracker:
     async def aclose(self) -> None:
         """Stop. Followers get the error that the client was closed."""
         tasks = [*self._looking] if self._running is None else [*self._looking, self._running]
-        self._failed(closed_error())
+        for payment_hash in list(self._tracked):
+            self._failed(payment_hash, closed_error())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -181,7 +177,7 @@ class HashTracker:
             tracked = self._tracked[payment_hash] = TrackedHash(payment_hash)
             sent = self._payment_feed.newest_sent(payment_hash)
             if sent is None:
-                self._unread.append(tracked)
+                self._enqueue(tracked, _NOW)
             else:
                 tracked.update(HashStatus(sent, None))
             self._choose_streams(tracked)
@@ -190,7 +186,6 @@ class HashTracker:
             # A later follower also gets news that no stream reports without a long pause.
             tracked.looked_up = 0
             self._schedule(tracked)
-        self._change.set()
         if self._running is None:
             self._running = asyncio.get_running_loop().create_task(self._run())
         try:
@@ -208,28 +203,26 @@ class HashTracker:
             self._running = None
             for task in self._looking:
                 task.cancel()
-            self._unread.clear()
             self._queue.clear()
 
     def _choose_streams(self, tracked: TrackedHash) -> None:
         """Keep the streams open that can report on this hash, and no others."""
-        payment_hash, payment, invoice = tracked.payment_hash, tracked.status.payment, tracked.status.invoice
-        is_open = payment_hash in self._tracked and not tracked.status.is_last
-        if is_open and payment is None:
-            self._need_invoices.add(payment_hash)
+        is_paid_to = self._is_open(tracked) and tracked.status.payment is None
+        self._invoice_feed.keep_open(tracked.fail, is_paid_to)
+        self._payment_feed.keep_open(tracked.fail, self._needs_payments(tracked))
+        if is_paid_to and tracked.status.invoice is not None and tracked.status.invoice.is_hold:
+            self._invoice_feed.follow_hold(tracked.payment_hash)
         else:
-            self._need_invoices.discard(payment_hash)
-        self._invoice_feed.keep_open(bool(self._need_invoices))
-        can_be_paid = payment is not None or invoice is None
-        if is_open and can_be_paid and not self._payment_feed.is_followed(payment_hash):
-            self._need_payments.add(payment_hash)
-        else:
-            self._need_payments.discard(payment_hash)
-        self._payment_feed.keep_open(bool(self._need_payments))
-        if is_open and payment is None and invoice is not None and invoice.is_hold:
-            self._invoice_feed.follow_hold(payment_hash)
-        else:
-            self._invoice_feed.leave_hold(payment_hash)
+            self._invoice_feed.leave_hold(tracked.payment_hash)
+
+    def _is_open(self, tracked: TrackedHash) -> bool:
+        """Whether the hash is followed, and its status can change."""
+        return self._tracked.get(tracked.payment_hash) is tracked and not tracked.status.is_last
+
+    def _needs_payments(self, tracked: TrackedHash) -> bool:
+        """Whether only the shared stream of payments can report on this hash soon."""
+        can_be_paid = tracked.status.payment is not None or tracked.status.invoice is None
+        return self._is_open(tracked) and can_be_paid and not self._payment_feed.is_followed(tracked.payment_hash)
 
     def _on_payment(self, payment: PaymentRecord) -> None:
         tracked = self._tracked.get(payment.payment_hash)
@@ -250,8 +243,7 @@ class HashTracker:
             self._schedule(tracked)
 
     def _missed_payments(self) -> None:
-        for payment_hash in self._need_payments:
-            tracked = self._tracked[payment_hash]
+        for tracked in filter(self._needs_payments, self._tracked.values()):
             tracked.looked_up = 0
             self._schedule(tracked)
 
@@ -260,19 +252,10 @@ class HashTracker:
         tracked = self._tracked.get(payment_hash)
         if tracked is not None and not tracked.status.is_last:
             self._choose_streams(tracked)
-            self._unread.append(tracked)
-            self._change.set()
+            self._enqueue(tracked, _NOW)
 
-    def _failed(self, error: Layer2Error) -> None:
-        """Raise this error to all followers."""
-        self._need_invoices.clear()
-        self._need_payments.clear()
-        self._invoice_feed.keep_open(False)
-        self._payment_feed.keep_open(False)
-        for payment_hash in list(self._tracked):
-            self._failed_one(payment_hash, error)
-
-    def _failed_one(self, payment_hash: bytes, error: Layer2Error) -> None:
+    def _failed(self, payment_hash: bytes, error: Layer2Error) -> None:
+        """Raise this error to all followers of a hash."""
         tracked = self._tracked.get(payment_hash)
         if tracked is not None:
             self._forget(tracked)
@@ -280,7 +263,7 @@ class HashTracker:
 
     def _schedule(self, tracked: TrackedHash) -> None:
         """Set the time of the next look-up."""
-        if tracked.status.is_last or self._tracked.get(tracked.payment_hash) is not tracked:
+        if not self._is_open(tracked) or tracked.due == _NOW:
             return
         seconds = seconds_to_next_look_up(
             tracked.status,
@@ -289,8 +272,11 @@ class HashTracker:
             now=self._clock.now(),
             has_stream=self._invoice_feed.has_hold_stream(tracked.payment_hash),
         )
-        tracked.due = asyncio.get_running_loop().time() + seconds
-        heapq.heappush(self._queue, (tracked.due, next(self._numbers), tracked))
+        self._enqueue(tracked, asyncio.get_running_loop().time() + seconds)
+
+    def _enqueue(self, tracked: TrackedHash, due: float) -> None:
+        tracked.due = due
+        heapq.heappush(self._queue, (due, next(self._numbers), tracked))
         self._change.set()
 
     async def _run(self) -> None:
@@ -309,21 +295,20 @@ class HashTracker:
         loop = asyncio.get_running_loop()
         while True:
             self._change.clear()
-            while self._unread:
-                tracked = self._unread.popleft()
-                if self._tracked.get(tracked.payment_hash) is tracked:
-                    return tracked
             while self._queue and not self._is_valid(*self._queue[0]):
                 heapq.heappop(self._queue)
-            due = max(self._queue[0][0], self._not_before) if self._queue else None
-            if due is not None and due <= loop.time():
-                self._not_before = loop.time() + _SPACING
-                return heapq.heappop(self._queue)[2]
-            try:
-                async with asyncio.timeout_at(due):
-                    await self._change.wait()
-            except TimeoutError:
-                pass
+            due = None
+            if self._queue:
+                due, _, tracked = self._queue[0]
+                is_paced = due != _NOW
+                due = max(due, self._not_before) if is_paced else due
+                if due <= loop.time():
+                    heapq.heappop(self._queue)
+                    tracked.due = math.inf
+                    self._not_before = loop.time() + _SPACING if is_paced else self._not_before
+                    return tracked
+            async with time_limit(asyncio.timeout_at(due)):
+                await self._change.wait()
 
     def _is_valid(self, due: float, _: int, tracked: TrackedHash) -> bool:
         """Whether an entry of the queue was not replaced by a later one."""
@@ -339,7 +324,7 @@ class HashTracker:
                 invoice = await self._invoices.find(payment_hash)
         except Layer2Error as error:
             if not error.retryable:
-                self._failed_one(payment_hash, error)
+                self._failed(payment_hash, error)
                 return
         else:
             if invoice is not None and (payment is None or invoice.is_own):
@@ -391,4 +376,7 @@ def _is_newer_payment(new: PaymentRecord, old: PaymentRecord | None) -> bool:
 
 def _is_newer_invoice(new: InvoiceRecord, old: InvoiceRecord | None) -> bool:
     """Whether a record replaces the known one. An invoice never returns to an earlier state."""
-    return old is None or (not old.state.is_final and _RANK[new.state] >= _RANK[old.state])
+    if old is None:
+        return True
+    returns = old.state is InvoiceState.ACCEPTED and new.state is InvoiceState.OPEN
+    return not (old.state.is_final or returns)

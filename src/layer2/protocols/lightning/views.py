@@ -13,23 +13,19 @@ from layer2.protocols.lightning.payments.request import decode_invoice
 
 __all__ = ["is_past_its_locks", "pay_act_status", "returned_without_a_message", "seen_by_payee", "seen_by_payer"]
 
+_ACT_STATES: Final = {
+    PaymentState.INITIATED: ActStatus.UNDER_WAY,
+    PaymentState.IN_FLIGHT: ActStatus.UNDER_WAY,
+    PaymentState.SUCCEEDED: ActStatus.DONE,
+    PaymentState.FAILED: ActStatus.FAILED,
+}
 EXPIRY_MARGIN: Final = 120
 """Seconds after the expiry of an invoice from which no payment can have started: twice the clocks' difference."""
 
 
 def pay_act_status(payment: PaymentRecord | None) -> ActStatus:
     """The status of the act of paying."""
-    if payment is None:
-        return ActStatus.UNSEEN
-    match payment.state:
-        case PaymentState.INITIATED | PaymentState.IN_FLIGHT:
-            return ActStatus.UNDER_WAY
-        case PaymentState.SUCCEEDED:
-            return ActStatus.DONE
-        case PaymentState.FAILED:
-            return ActStatus.FAILED
-        case _:
-            assert_never(payment.state)
+    return ActStatus.UNSEEN if payment is None else _ACT_STATES[payment.state]
 
 
 def seen_by_payer(leg: LightningLeg, payment: PaymentRecord | None, clock: ClockReading) -> LegView:

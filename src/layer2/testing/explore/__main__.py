@@ -7,10 +7,9 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 
-from layer2.testing.explore.mutants import MUTANTS, Caught, hunt
-from layer2.testing.explore.report import attention_lines, mutant_lines, run_line, story_lines, total_line
-from layer2.testing.explore.results import Finding, Result
-from layer2.testing.explore.scenario import Scenario, scenarios
+from layer2.testing.explore.mutants import MUTANTS, hunt
+from layer2.testing.explore.results import Caught, summary
+from layer2.testing.explore.scenario import scenarios
 from layer2.testing.explore.search import explore
 from layer2.testing.explore.swaps import PAIRS
 
@@ -30,30 +29,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             results = []
             for result in pool.map(explore, scenarios(options.pair, is_short=options.short)):
                 results.append(result)
-                _print_run(result)
-                is_good = is_good and not result.findings
-            print("\n".join(attention_lines(results)))
-            print(total_line(results))
+                print(result, flush=True)
+            print(summary(results))
+            is_good = not any(result.findings for result in results)
         if options.mutants or options.only_mutants:
             missed = 0
-            for number, caught in enumerate(pool.map(_hunted, range(len(MUTANTS)))):
-                # A mutant contains functions, which cannot be pickled.
-                print("\n".join(mutant_lines(Caught(MUTANTS[number], *caught))), flush=True)
-                missed += caught[0] is None
+            for caught in pool.map(_hunted, range(len(MUTANTS))):
+                print(caught, flush=True)
+                missed += caught.finding is None
             print(f"{len(MUTANTS)} mutants, {missed} missed")
             is_good = is_good and not missed
     return 0 if is_good else 1
 
 
-def _hunted(number: int) -> tuple[Scenario | None, Finding | None, float]:
-    caught = hunt(MUTANTS[number])
-    return caught.scenario, caught.finding, caught.seconds
-
-
-def _print_run(result: Result) -> None:
-    print(run_line(result), flush=True)
-    for finding in result.findings:
-        print("\n".join(story_lines(finding)), flush=True)
+def _hunted(number: int) -> Caught:
+    # A mutant contains functions, which cannot be pickled.
+    return hunt(MUTANTS[number])
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from layer2.legs.views import LegState as Shown
 from layer2.model.transactions import Finality
 from layer2.testing.explore.clock import Clock
 from layer2.testing.explore.swaps import PREIMAGE
-from layer2.testing.explore.world import Fate, LegState, LegWorld, Move, Seen, Who
+from layer2.testing.explore.world import Fate, LegWorld, Move, Seen, Who
 
 __all__ = ["ChainLeg", "On", "Tx"]
 
@@ -77,34 +77,30 @@ class _State(NamedTuple):
     """The state of each verb's transaction."""
 
 
-class ChainLeg(LegWorld):
+class ChainLeg(LegWorld[_State]):
     """A lock or an output."""
 
     def __init__(self, leg: Leg, end: str, clock: Clock, payer: Who, payee: Who) -> None:
-        super().__init__(leg, end, clock, payer, payee)
+        super().__init__(_State(On.NONE, On.NONE, 0, 0, (0,) * len(_VERBS)), leg, end, clock, payer, payee)
         self._cosigned = leg.release is Release.COSIGNED
         self._at_latest = leg.finality is Finality.LATEST
 
-    def start(self) -> int:
-        """The leg before any act."""
-        return self.number(_State(On.NONE, On.NONE, 0, 0, (0,) * len(_VERBS)))
-
     def can_lag(self, number: int, region: int) -> bool:
         """Whether the newest state is not final."""
-        state = _State(*self.states[number])
+        state = self.states[number]
         return state.final != state.latest
 
     def fate(self, number: int) -> Fate:
         """Where the money is in the final state."""
-        return _fate(self.states[number][0])
+        return _fate(self.states[number].final)
 
     def fate_now(self, number: int) -> Fate:
         """Where the money is in the newest state."""
-        return _fate(self.states[number][1])
+        return _fate(self.states[number].latest)
 
     def may_land(self, number: int, region: int) -> bool:
         """Whether the funding was sent and can still be included."""
-        state = _State(*self.states[number])
+        state = self.states[number]
         in_time = not self.leg.lapses or region < self.deadline
         return state.pool[0] != Tx.NEVER and in_time and state.final == On.NONE
 
@@ -114,7 +110,7 @@ class ChainLeg(LegWorld):
 
     def is_wrong(self, number: int) -> bool:
         """Whether the newest funding is wrong."""
-        return bool(self.states[number][1] == On.WRONG)
+        return self.states[number].latest == On.WRONG
 
     def _is_valid(self, state: _State, verb: Verb, region: int) -> bool:
         match verb:
@@ -130,23 +126,27 @@ class ChainLeg(LegWorld):
             case Verb.VOID:
                 return state.latest == On.NONE
 
-    def _world_moves(self, state: LegState, region: int, accepted: bool) -> list[Move]:
-        now, moves = _State(*state), []
+    def _world_moves(self, now: _State, region: int, accepted: bool) -> list[Move]:
+        moves = []
         for place, verb in enumerate(_VERBS):
             where = now.pool[place]
             if where in (Tx.NEW, Tx.OLD, Tx.LOST, Tx.LOST_OLD) and self._is_valid(now, verb, region):
                 seen = where in (Tx.NEW, Tx.OLD)
                 late = where in (Tx.OLD, Tx.LOST_OLD)
                 mined = now._replace(pool=_put(now.pool, place, Tx.MINED), old=int(late or now.old))
-                after = _landed(mined, _RESULT[verb])
+                after = mined._replace(latest=_RESULT[verb])
                 moves.append(self._move(f"its {verb.value} lands", after, is_benign=seen))
             if where in (Tx.NEW, Tx.OLD):
                 lost = Tx.LOST if where == Tx.NEW else Tx.LOST_OLD
                 moves.append(self._move(f"its {verb.value} is dropped", now._replace(pool=_put(now.pool, place, lost))))
         if now.latest != now.final:
-            moves.append(self._move("the newest becomes final", _settled(now, now.latest), is_benign=True))
+            moves.append(
+                self._move(
+                    "the newest becomes final", self._tidy(now._replace(final=now.latest), region), is_benign=True
+                )
+            )
             if now.final == On.NONE and now.latest in (On.COLLECTED, On.RETURNED):
-                moves.append(self._move("the funding becomes final", _settled(now, On.FUNDED)))
+                moves.append(self._move("the funding becomes final", self._tidy(now._replace(final=On.FUNDED), region)))
             moves.extend(self._reorganised(now, region, accepted))
         if self.leg.anyone_collects and region >= self.deadline and now.latest == On.FUNDED:
             moves.append(self._move("a stranger refunds it", self._by_others(now, Verb.RECLAIM)))
@@ -188,23 +188,23 @@ class ChainLeg(LegWorld):
         if actor is Who.HONEST:
             late = now.pool[place] in (Tx.OLD, Tx.LOST_OLD)
             now = now._replace(pool=_put(now.pool, place, Tx.MINED), old=int(late or now.old))
-        return _landed(now, _RESULT[verb])
+        return now._replace(latest=_RESULT[verb])
 
-    def _hostile_moves(self, state: LegState, region: int, side: Side, knows: bool) -> list[Move]:
-        now, moves = _State(*state), []
+    def _hostile_moves(self, now: _State, region: int, side: Side, knows: bool) -> list[Move]:
+        moves = []
         if side is Side.PAYER:
             if self._is_valid(now, Verb.FUND, region):
-                moves.append(self._move("funds", _landed(now, On.FUNDED)))
+                moves.append(self._move("funds", now._replace(latest=On.FUNDED)))
                 if not self.leg.lapses:
-                    moves.append(self._move("funds wrongly", _landed(now, On.WRONG)))
-                    moves.append(self._move("voids", _landed(now, On.VOIDED)))
+                    moves.append(self._move("funds wrongly", now._replace(latest=On.WRONG)))
+                    moves.append(self._move("voids", now._replace(latest=On.VOIDED)))
             if self._is_valid(now, Verb.RECLAIM, region):
                 moves.append(self._move("takes back", self._by_others(now, Verb.RECLAIM)))
         elif now.latest == On.FUNDED and not self._cosigned:
-            late = region >= self.deadline
-            moves.append(
-                self._move("gives back", self._by_others(now, Verb.RECLAIM) if late else _landed(now, On.RETURNED))
-            )
+            back = now._replace(latest=On.RETURNED)
+            if region >= self.deadline:
+                back = self._by_others(now, Verb.RECLAIM)
+            moves.append(self._move("gives back", back))
         elif self._cosigned and not now.signed and now.final not in _ENDS:
             moves.append(self._move("signs a release", now._replace(signed=1)))
         may_claim = side is Side.PAYEE or self.leg.anyone_collects
@@ -212,8 +212,7 @@ class ChainLeg(LegWorld):
             moves.append(self._move("claims", self._by_others(now, Verb.COLLECT), shows=True))
         return moves
 
-    def _advance(self, state: LegState, region: int) -> LegState | None:
-        now = _State(*state)
+    def _advance(self, now: _State, region: int) -> _State | None:
         due = now.old or any(where in (Tx.OLD, Tx.LOST_OLD) for where in now.pool)
         if due and now.latest != now.final:
             # A transaction that was included instead of the party's was included no later, so it is final no later.
@@ -225,8 +224,7 @@ class ChainLeg(LegWorld):
         pool = tuple(aged.get(Tx(where), where) for where in now.pool)
         return self._tidy(now._replace(pool=pool, old=int(now.latest != now.final)), region + 1)
 
-    def _send(self, state: LegState, region: int, verb: Verb) -> LegState:
-        now = _State(*state)
+    def _send(self, now: _State, region: int, verb: Verb) -> _State:
         if verb is Verb.RELEASE and self._cosigned:
             return now if now.final in _ENDS else now._replace(signed=1)
         place = _VERBS.index(verb)
@@ -238,13 +236,10 @@ class ChainLeg(LegWorld):
         pool = _put(now.pool, place, where)
         return self._tidy(now._replace(pool=pool), region)
 
-    def _see(self, state: LegState, region: int, side: Side, lags: bool, public: bool) -> Seen:
-        now = _State(*state)
+    def _see(self, now: _State, region: int, side: Side, lags: bool, public: bool) -> Seen:
         newest = now.final if lags else now.latest
         settled = self._at_latest or newest == now.final
         shown = _SHOWN[On(newest)]
-        if newest == On.VOIDED and side is Side.PAYER:
-            shown = Shown.NONE
         ended = newest in (On.COLLECTED, On.RETURNED)
         lapsed = self.leg.lapses and region > self.deadline and now.latest == On.NONE
         voided = now.final == On.VOIDED and side is Side.PAYER
@@ -258,7 +253,7 @@ class ChainLeg(LegWorld):
             tx_id=None if newest in (On.NONE, On.VOIDED) else "tx",
             returnable=bool(now.signed) and side is Side.PAYER,
         )
-        return Seen(view, {verb: self._status(now, verb, lags) for verb in _VERBS})
+        return Seen(view, tuple((verb, self._status(now, verb, lags)) for verb in _VERBS))
 
     def _status(self, now: _State, verb: Verb, lags: bool) -> ActStatus:
         newest, where = now.final if lags else now.latest, now.pool[_VERBS.index(verb)]
@@ -280,9 +275,6 @@ class ChainLeg(LegWorld):
             pool = _put(_put(pool, 0, Tx.NEVER), len(_VERBS) - 1, Tx.NEVER)
         return now._replace(pool=pool, old=0 if now.final == now.latest else now.old)
 
-    def _move(self, label: str, after: _State, *, is_benign: bool = False, shows: bool = False) -> Move:
-        return Move(f"{self.end}: {label}", self.number(after), is_benign, shows)
-
 
 def _fate(on: int) -> Fate:
     if on in (On.FUNDED, On.WRONG):
@@ -292,15 +284,3 @@ def _fate(on: int) -> Fate:
 
 def _put(pool: tuple[int, ...], place: int, where: int) -> tuple[int, ...]:
     return (*pool[:place], where, *pool[place + 1 :])
-
-
-def _landed(now: _State, result: int) -> _State:
-    return now._replace(latest=result)
-
-
-def _settled(now: _State, final: int) -> _State:
-    if final in _ENDS:
-        pool: tuple[int, ...] = (0,) * len(_VERBS)
-    else:
-        pool = _put(_put(now.pool, 0, Tx.NEVER), len(_VERBS) - 1, Tx.NEVER)
-    return now._replace(final=final, pool=pool, old=0 if final == now.latest else now.old)

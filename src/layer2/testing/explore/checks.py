@@ -18,7 +18,8 @@ from layer2.swap_rules.states import (
 )
 from layer2.testing.explore.clock import Region
 from layer2.testing.explore.parties import Facts
-from layer2.testing.explore.world import Fate, LegWorld
+from layer2.testing.explore.scenario import AnyLeg
+from layer2.testing.explore.world import Fate
 
 __all__ = ["World", "needs_dead_node", "provider_act_problem", "provider_problem", "taker_act_problem", "taker_problem"]
 
@@ -38,7 +39,7 @@ class World(NamedTuple):
     provider_dead: int
 
 
-def taker_problem(world: World, facts: Facts, source: LegWorld, destination: LegWorld, is_foreign: bool) -> str | None:
+def taker_problem(world: World, facts: Facts, source: AnyLeg, destination: AnyLeg, is_foreign: bool) -> str | None:
     """What is wrong for an honest taker in a state, or None."""
     paid, got = source.fate(world.source), destination.fate(world.destination)
     held = got is not Fate.NOWHERE or destination.fate_now(world.destination) is not Fate.NOWHERE
@@ -63,7 +64,7 @@ def taker_problem(world: World, facts: Facts, source: LegWorld, destination: Leg
     return None
 
 
-def provider_problem(world: World, facts: Facts, source: LegWorld, destination: LegWorld) -> str | None:
+def provider_problem(world: World, facts: Facts, source: AnyLeg, destination: AnyLeg) -> str | None:
     """What is wrong for an honest provider in a state, or None."""
     got, paid = source.fate(world.source), destination.fate(world.destination)
     held = got is not Fate.NOWHERE or source.fate_now(world.source) is not Fate.NOWHERE
@@ -85,7 +86,7 @@ def provider_problem(world: World, facts: Facts, source: LegWorld, destination: 
     return None
 
 
-def taker_act_problem(world: World, facts: Facts, act: Act, destination: LegWorld, is_foreign: bool) -> str | None:
+def taker_act_problem(world: World, facts: Facts, act: Act, destination: AnyLeg, is_foreign: bool) -> str | None:
     """What is wrong with an act that an honest taker intends for the first time."""
     has_shown = facts.state.name == "collecting" and not is_foreign
     if act.verb is Verb.RECLAIM and has_shown and destination.fate_now(world.destination) is not Fate.NOWHERE:
@@ -101,7 +102,7 @@ def taker_act_problem(world: World, facts: Facts, act: Act, destination: LegWorl
     return None
 
 
-def provider_act_problem(world: World, facts: Facts, act: Act, source: LegWorld, destination: LegWorld) -> str | None:
+def provider_act_problem(world: World, facts: Facts, act: Act, source: AnyLeg, destination: AnyLeg) -> str | None:
     """What is wrong with an act that an honest provider intends for the first time.
 
     Args:
@@ -126,7 +127,7 @@ def provider_act_problem(world: World, facts: Facts, act: Act, source: LegWorld,
     return None
 
 
-def needs_dead_node(facts: Facts, dead: int, destination: LegWorld) -> bool:
+def needs_dead_node(facts: Facts, dead: int, destination: AnyLeg) -> bool:
     """Whether a party cannot end without its node that has failed permanently.
 
     Args:

@@ -7,7 +7,6 @@ are long enough and in this order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from layer2.legs.bitcoin import BitcoinLeg
@@ -53,13 +52,6 @@ REGION_NAMES: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Instants:
-    begin: int
-    """The last moment at which the payee can begin to collect and surely succeeds."""
-    deadline: int
-
-
 class Clock:
     """The instants of one swap, with Bitcoin blocks at their usual rate."""
 
@@ -72,20 +64,20 @@ class Clock:
             "source": self._expiry(terms.source, terms.fund_by),
             "destination": self._expiry(terms.destination, terms.counter_fund_by),
         }
-        destination = self._instants(terms.destination, "destination")
-        source = self._instants(terms.source, "source")
+        _, destination = self._instants(terms.destination, "destination")
+        source_begin, source = self._instants(terms.source, "source")
         span = terms.destination.known(issued, terms.destination.clock_at_issue(issued), rules)
         known = issued + span.seconds + self._block * span.blocks
         self.bounds = (
             terms.fund_by,
             terms.counter_fund_by,
             terms.collect_by,
-            destination.deadline,
-            destination.deadline + rules.provider_absence,
+            destination,
+            destination + rules.provider_absence,
             known,
-            source.begin,
-            source.deadline,
-            max(source.deadline + 12 * 3600, source_surely_over(terms, rules)),
+            source_begin,
+            source,
+            max(source + 12 * 3600, source_surely_over(terms, rules)),
         )
         """The last moment of each region; for a deadline, the first moment after it."""
         if not issued < self.bounds[0] or any(
@@ -117,7 +109,8 @@ class Clock:
             return 0
         return self._height(paid_at) + decoded(leg.invoice).min_final_cltv_expiry_delta
 
-    def _instants(self, leg: Leg, end: str) -> _Instants:
+    def _instants(self, leg: Leg, end: str) -> tuple[int, int]:
+        """The last moment at which the payee can begin to collect and surely succeeds, and the deadline."""
         rules, issued = self.rules, self.terms.issued_at
         if isinstance(leg, LightningLeg):
             height = self.expiry[end]
@@ -129,6 +122,6 @@ class Clock:
             begin, deadline = leg.collect_until(None, issued, rules), leg.refundable_from
             assert begin is not None
             assert deadline is not None
-            return _Instants(begin, deadline)
+            return begin, deadline
         deadline = issued + self._block * (height - HEIGHT)
-        return _Instants(deadline - self._block * margin, deadline)
+        return deadline - self._block * margin, deadline

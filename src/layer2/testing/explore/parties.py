@@ -7,12 +7,13 @@ leaving, and after it is sent without an answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 from typing import Final, NamedTuple
 
-from layer2.legs.views import ActStatus, LegView, Side, Verb
+from layer2.legs.views import ActStatus, Side, Verb
 from layer2.swap_rules import decisions, outlook
 from layer2.swap_rules.machine import Act, ActView, LegEnd, Observed, Order, Swap
 from layer2.swap_rules.states import (
@@ -24,12 +25,13 @@ from layer2.swap_rules.states import (
     State,
     TakerAgreed,
     TakerCollecting,
+    TakerState,
 )
 from layer2.testing.explore.clock import Clock
 from layer2.testing.explore.questions import Question, plain_state
-from layer2.testing.explore.world import Seen
+from layer2.testing.explore.world import Numbered, Seen
 
-__all__ = ["Answer", "Party", "Posture", "Sent"]
+__all__ = ["CRASHABLE", "Answer", "Facts", "Party", "Posture"]
 
 _SOURCE, _DESTINATION = LegEnd.SOURCE, LegEnd.DESTINATION
 _ACTS: Final = {
@@ -47,11 +49,10 @@ _ACTS: Final = {
         Act(Verb.VOID, _DESTINATION),
     ),
 }
-_CRASHABLE: Final = frozenset(
+CRASHABLE: Final = frozenset(
     {Act(Verb.FUND, _SOURCE), Act(Verb.COLLECT, _DESTINATION), Act(Verb.FUND, _DESTINATION), Act(Verb.RELEASE, _SOURCE)}
 )
 """Acts whose repetition is not harmless, or that reveal something."""
-_NEEDS_PREIMAGE: Final = Verb.COLLECT
 
 
 class Posture(IntEnum):
@@ -62,13 +63,6 @@ class Posture(IntEnum):
     OUT = 2
 
 
-class Sent(NamedTuple):
-    """An act that is sent to a node."""
-
-    act: Act
-    may_crash: bool
-
-
 class Answer(NamedTuple):
     """A machine's decision for one input."""
 
@@ -77,11 +71,11 @@ class Answer(NamedTuple):
     """The party after the step is journaled and before anything is sent."""
     leaving: int
     """The party after all acts are journaled as leaving."""
-    sends: tuple[Sent, ...]
-    is_quiet: bool
+    sends: tuple[Act, ...] = ()
+    is_quiet: bool = True
     """Whether nothing changes and nothing is sent."""
-    new_acts: tuple[Act, ...]
-    repeats: bool
+    new_acts: tuple[Act, ...] = ()
+    repeats: bool = False
     """Whether a payment that may have been sent is sent again."""
 
 
@@ -102,8 +96,6 @@ class Facts:
     has_deadline: bool
     funded: bool
     """Whether its funding may have been sent."""
-    collected: bool
-    """Whether its claim may have been sent."""
     accepts: bool
     """Whether it relies on the other party's funding."""
     signed: bool
@@ -116,72 +108,61 @@ class Party:
     def __init__(self, role: str, swap: Swap, clock: Clock) -> None:
         self.role, self.swap, self.clock = role, swap, clock
         self.acts = _ACTS[role]
-        self._source_acts = tuple(act for act in self.acts if act.end is _SOURCE)
-        self._destination_acts = tuple(act for act in self.acts if act.end is _DESTINATION)
         self.sides = {
             _SOURCE: Side.PAYER if role == "taker" else Side.PAYEE,
             _DESTINATION: Side.PAYEE if role == "taker" else Side.PAYER,
         }
-        self.facts: list[Facts] = []
-        self.calls = 0
-        self._journals: list[_Journal] = []
-        self._numbers: dict[_Journal, int] = {}
-        self._answers: dict[int, Answer] = {}
-        self._attention: dict[tuple[int, int, int, int], str | None] = {}
-        self._seen: list[Seen | None] = [None]
-        self._seen_numbers: dict[tuple[LegView | None, tuple[tuple[Verb, ActStatus], ...]], int] = {}
+        first = _Journal(TakerAgreed() if role == "taker" else ProviderAgreed(), (Posture.ABSENT,) * len(self.acts))
+        self.facts = [self._facts(first)]
+        """By the journal's number; 0 is the journal when the terms are agreed."""
+        self.seen: Numbered[Seen | None] = Numbered(None)
+        """What nodes show; 0 means that the node cannot be read."""
+        self.attention: Callable[[int, int, int, int], str | None] = cache(self._attention)
+        """What needs attention, or None. The arguments are those of ``answer``."""
+        self._journals = Numbered(first)
+        self._answers: dict[tuple[int, int, int, int], Answer] = {}
 
-    def start(self) -> int:
-        """The journal when the terms are agreed."""
-        state: State = TakerAgreed() if self.role == "taker" else ProviderAgreed()
-        return self._number(_Journal(state, (Posture.ABSENT,) * len(self.acts)))
-
-    def seen_number(self, seen: Seen) -> int:
-        """A number for what a node shows; 0 means that the node cannot be read."""
-        key = seen.view, tuple(seen.statuses.items())
-        if (known := self._seen_numbers.get(key)) is None:
-            known = self._seen_numbers[key] = len(self._seen)
-            self._seen.append(seen)
-        return known
+    @property
+    def calls(self) -> int:
+        """The number of distinct inputs of the machine so far."""
+        return len(self._answers)
 
     def answer(self, number: int, region: int, source: int, destination: int) -> Answer:
-        """The machine's next step."""
-        key = number << 36 | source << 20 | destination << 4 | region
+        """The machine's next step.
+
+        Args:
+            number: the journal's.
+            source, destination: the numbers of what the nodes show.
+        """
+        key = (number, region, source, destination)
         if (known := self._answers.get(key)) is None:
-            known = self._answers[key] = self._ask(number, region, source, destination)
+            known = self._answers[key] = self._ask(*key)
         return known
 
     def questions(self) -> Iterator[Question]:
         """All inputs of the machine so far, with its decisions."""
         for key in self._answers:
-            number, region, source, destination = key >> 36, key & 15, key >> 20 & 0xFFFF, key >> 4 & 0xFFFF
-            state, observed = self._journals[number].state, self._observed(number, region, source, destination)
+            state, observed = self._journals[key[0]].state, self._observed(*key)
             yield Question.of(state, observed, decisions.next_step(self.swap, state, observed))
 
-    def attention(self, number: int, region: int, source: int, destination: int) -> str | None:
-        """What needs attention, or None."""
-        key = (number, region, source, destination)
-        if key not in self._attention:
-            state, observed = self._journals[number].state, self._observed(number, region, source, destination)
-            self._attention[key] = outlook.attention(self.swap, state, observed)
-        return self._attention[key]
+    def _attention(self, number: int, region: int, source: int, destination: int) -> str | None:
+        observed = self._observed(number, region, source, destination)
+        return outlook.attention(self.swap, self._journals[number].state, observed)
 
     def _ask(self, number: int, region: int, source: int, destination: int) -> Answer:
-        self.calls += 1
         journal = self._journals[number]
         observed = self._observed(number, region, source, destination)
         step = decisions.next_step(self.swap, journal.state, observed)
         orders = [order for order in step.orders if self._can_prepare(order, journal, observed)]
         if len(orders) != len(step.orders):
             # The preimage is unknown: the engine journals nothing of the step.
-            return Answer(f"{self.role} cannot prepare a claim", number, number, (), True, (), False)
+            return Answer(f"{self.role} cannot prepare a claim", number, number)
         state = plain_state(step.state)
         intended, leaving = list(journal.postures), list(journal.postures)
         for order in orders:
             place = self.acts.index(order.act)
             intended[place] = max(intended[place], Posture.INTENDED)
             leaving[place] = Posture.OUT
-        sends = tuple(Sent(order.act, order.act in _CRASHABLE) for order in orders)
         done = ", ".join(f"{order.act.verb.value} {order.act.end.value}" for order in orders)
         changed = "" if state == journal.state else f" -> {state.name}"
         label = f"{self.role}{changed}{': ' + done if done else ''}"
@@ -190,7 +171,7 @@ class Party:
             label,
             self._number(_Journal(state, tuple(intended))),
             self._number(_Journal(state, tuple(leaving))),
-            sends,
+            tuple(order.act for order in orders),
             state == journal.state and not orders,
             new,
             any(self._repeats(order.act, journal) for order in orders),
@@ -201,37 +182,35 @@ class Party:
         return act.verb is Verb.FUND and is_out and self.swap.leg(act.end).kind == "lightning"
 
     def _can_prepare(self, order: Order, journal: _Journal, observed: Observed) -> bool:
-        if order.act.verb is not _NEEDS_PREIMAGE or self.swap.made_preimage:
+        if order.act.verb is not Verb.COLLECT or self.swap.made_preimage:
             return True
         if journal.postures[self.acts.index(order.act)] != Posture.ABSENT:
             return True
         return any(view is not None and view.preimage for view in (observed.source, observed.destination))
 
     def _observed(self, number: int, region: int, source: int, destination: int) -> Observed:
-        journal, seen = self._journals[number], {_SOURCE: self._seen[source], _DESTINATION: self._seen[destination]}
+        journal = self._journals[number]
+        seen = {_SOURCE: self.seen[source], _DESTINATION: self.seen[destination]}
         acts: dict[Act, ActView] = {}
         for act, posture in zip(self.acts, journal.postures, strict=True):
             if posture != Posture.ABSENT:
                 acts[act] = ActView(_status(seen[act.end], act.verb, posture), posture == Posture.OUT)
-        views: Mapping[LegEnd, LegView | None] = {end: None if one is None else one.view for end, one in seen.items()}
-        return Observed(self.clock.now[region], views[_SOURCE], views[_DESTINATION], acts)
+        shown = {end: None if one is None else one.view for end, one in seen.items()}
+        return Observed(self.clock.now[region], shown[_SOURCE], shown[_DESTINATION], acts)
 
     def _number(self, journal: _Journal) -> int:
-        known = self._numbers.get(journal)
-        if known is None:
-            known = self._numbers[journal] = len(self._journals)
-            self._journals.append(journal)
+        number = self._journals.number(journal)
+        if number == len(self.facts):
             self.facts.append(self._facts(journal))
-        return known
+        return number
 
     def _facts(self, journal: _Journal) -> Facts:
         state, terms, rules = journal.state, self.swap.terms, self.swap.settings
         shown = outlook.outlook(state, terms, rules).deadline
-        if self.role == "provider":
-            obliged = outlook.must_be_back_by(state, terms, rules)  # type: ignore[arg-type]  # of its role
-        else:
+        if isinstance(state, TakerState):
             obliged = shown if isinstance(state, TakerCollecting) and self.swap.made_preimage else None
-        collect = journal.postures[1]
+        else:
+            obliged = outlook.must_be_back_by(state, terms, rules)
         paying = ProviderCounterFunding | ProviderCounterFunded | ProviderRefunding | ProviderCollecting
         return Facts(
             state=state,
@@ -240,7 +219,6 @@ class Party:
             obliged_from=99 if obliged is None else self.clock.region_of(obliged),
             has_deadline=shown is not None,
             funded=journal.postures[0] == Posture.OUT,
-            collected=collect == Posture.OUT,
             accepts=isinstance(state, paying | TakerCollecting),
             signed=self.role == "provider" and journal.postures[2] == Posture.OUT,
         )
@@ -252,4 +230,4 @@ def _status(seen: Seen | None, verb: Verb, posture: int) -> ActStatus:
         return ActStatus.UNSEEN
     if seen is None:
         return ActStatus.UNDER_WAY
-    return seen.statuses.get(verb, ActStatus.UNSEEN)
+    return seen.status(verb)

@@ -14,7 +14,7 @@ from layer2.legs.views import LegState as Shown
 from layer2.protocols.lightning.views import EXPIRY_MARGIN
 from layer2.testing.explore.clock import Clock, Region
 from layer2.testing.explore.swaps import PREIMAGE
-from layer2.testing.explore.world import Fate, LegState, LegWorld, Move, Seen, Who
+from layer2.testing.explore.world import Fate, LegWorld, Move, Seen, Who
 
 __all__ = ["At", "PaymentLeg"]
 
@@ -48,11 +48,11 @@ class _State(NamedTuple):
     """Whether the payee refuses to be paid."""
 
 
-class PaymentLeg(LegWorld):
+class PaymentLeg(LegWorld[_State]):
     """A payment of one hold invoice, or of a stranger's invoice."""
 
     def __init__(self, leg: Leg, end: str, clock: Clock, payer: Who, payee: Who) -> None:
-        super().__init__(leg, end, clock, payer, payee)
+        super().__init__(_State(At.NONE, 0, 0), leg, end, clock, payer, payee)
         self._resolved_in = Region.BEFORE_KNOWN if end == "destination" else Region.AT_SOURCE
         """An HTLC is resolved before this region ends, if necessary on chain."""
         assert isinstance(leg, LightningLeg)
@@ -62,19 +62,15 @@ class PaymentLeg(LegWorld):
         self._over_from = clock.region_of(expires_at + EXPIRY_MARGIN)
         """The region in which the payer's node begins to exclude a payment."""
 
-    def start(self) -> int:
-        """The leg before any act."""
-        return self.number(_State(At.NONE, 0, 0))
-
     def can_lag(self, number: int, region: int) -> bool:
         """Whether the payment was sent just now, or the payer's node may not exclude yet that it is paid."""
-        now = _State(*self.states[number])
+        now = self.states[number]
         is_unpaid = now.at == At.NONE or bool(now.forgotten)
         return now.at == At.SENT or (is_unpaid and region == self._over_from)
 
     def fate(self, number: int) -> Fate:
         """Where the money is."""
-        at = self.states[number][0]
+        at = self.states[number].at
         return Fate.HELD if at in _MONEY else Fate.PAID if at in (At.SETTLED, At.SETTLED_FINALLY) else Fate.NOWHERE
 
     def fate_now(self, number: int) -> Fate:
@@ -87,14 +83,14 @@ class PaymentLeg(LegWorld):
 
     def is_forgotten(self, number: int) -> bool:
         """Whether the payer's node has lost the payment permanently."""
-        return bool(self.states[number][1])
+        return bool(self.states[number].forgotten)
 
     def is_wrong(self, number: int) -> bool:
         """Whether the payment is held in bad parts."""
-        return bool(self.states[number][0] == At.HELD_BADLY)
+        return self.states[number].at == At.HELD_BADLY
 
-    def _world_moves(self, state: LegState, region: int, accepted: bool) -> list[Move]:
-        now, moves = _State(*state), []
+    def _world_moves(self, now: _State, region: int, accepted: bool) -> list[Move]:
+        moves = []
         if now.at == At.SENT:
             moves.append(self._move("the payment arrives", now._replace(at=At.HELD), is_benign=True))
             moves.append(self._move("the payment arrives in bad parts", now._replace(at=At.HELD_BADLY)))
@@ -109,8 +105,8 @@ class PaymentLeg(LegWorld):
             moves.append(self._move("the payer's node forgets the payment", now._replace(forgotten=1)))
         return moves
 
-    def _hostile_moves(self, state: LegState, region: int, side: Side, knows: bool) -> list[Move]:
-        now, moves = _State(*state), []
+    def _hostile_moves(self, now: _State, region: int, side: Side, knows: bool) -> list[Move]:
+        moves = []
         if side is Side.PAYER:
             if now.at == At.NONE and not now.cancelled and region <= self._last:
                 moves.append(self._move("pays", now._replace(at=At.HELD)))
@@ -124,13 +120,11 @@ class PaymentLeg(LegWorld):
             moves.append(self._move("cancels the invoice", now._replace(cancelled=1)))
         return moves
 
-    def _advance(self, state: LegState, region: int) -> LegState | None:
-        now = _State(*state)
+    def _advance(self, now: _State, region: int) -> _State | None:
         late = now.at in _MONEY and region == self._resolved_in
         return None if late or now.at == At.SENT else now
 
-    def _send(self, state: LegState, region: int, verb: Verb) -> LegState:
-        now = _State(*state)
+    def _send(self, now: _State, region: int, verb: Verb) -> _State:
         match verb:
             case Verb.FUND if now.at == At.NONE:
                 refused = now.cancelled or region > self._last
@@ -144,15 +138,14 @@ class PaymentLeg(LegWorld):
             case _:
                 return now
 
-    def _see(self, state: LegState, region: int, side: Side, lags: bool, public: bool) -> Seen:
-        now = _State(*state)
+    def _see(self, now: _State, region: int, side: Side, lags: bool, public: bool) -> Seen:
         if side is Side.PAYER:
-            return Seen(self._seen_by_payer(now, region, lags), {Verb.FUND: self._payment_status(now)})
+            return Seen(self._seen_by_payer(now, region, lags), ((Verb.FUND, self._payment_status(now)),))
         view = self._seen_by_payee(now, region)
         settled, gone = now.at in (At.SETTLED, At.SETTLED_FINALLY), now.at == At.FAILED or bool(now.cancelled)
         collect = ActStatus.DONE if settled else ActStatus.FAILED if gone else ActStatus.UNSEEN
         release = ActStatus.DONE if gone else ActStatus.FAILED if settled else ActStatus.UNSEEN
-        return Seen(view, {Verb.COLLECT: collect, Verb.RELEASE: release})
+        return Seen(view, ((Verb.COLLECT, collect), (Verb.RELEASE, release)))
 
     def _payment_status(self, now: _State) -> ActStatus:
         if now.forgotten or now.at == At.NONE:
@@ -184,6 +177,3 @@ class PaymentLeg(LegWorld):
         if now.at == At.HELD_BADLY:
             held = replace(held, parts=_TOO_MANY)
         return LegView(Shown.FUNDED, clock, tx_id="tx", held=held)
-
-    def _move(self, label: str, after: _State, *, is_benign: bool = False, shows: bool = False) -> Move:
-        return Move(f"{self.end}: {label}", self.number(after), is_benign, shows)

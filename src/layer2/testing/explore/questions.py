@@ -6,9 +6,9 @@ nodes, must be among them: otherwise the model is incomplete.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Final
 
 from layer2.legs.views import ActStatus, ClockReading, HeldPayment, LegView
 from layer2.swap_rules.machine import Act, Observed, Order, Step
@@ -17,7 +17,7 @@ from layer2.testing.explore.swaps import PREIMAGE
 
 __all__ = ["Question", "plain_state"]
 
-_PLAIN: Final[dict[str, Any]] = {
+_PLAIN: Final[dict[str, object]] = {
     "source_tx_id": None, "destination_tx_id": None, "reason": "", "has_arrived": False, "final_at": None
 }  # fmt: skip
 """Fields on which no decision depends."""
@@ -49,24 +49,17 @@ class Question:
             orders=frozenset(step.orders),
         )
 
-    def lines(self) -> Iterator[str]:
-        """Input and decision as readable lines."""
-        yield f"in {self.state}"
-        for name, view in (("source", self.source), ("destination", self.destination)):
-            yield f"  {name}: {'not read' if view is None else _view_line(view)}"
-        for act, status, is_out in sorted(self.acts, key=lambda one: (one[0].end.value, one[0].verb.value)):
-            yield f"  {act.verb.value} {act.end.value}: {status.value}{'' if is_out else ', certainly not sent'}"
-        orders = [f"{one.act.verb.value} {one.act.end.value} ({one.manner.value})" for one in self.orders]
-        yield f"  -> {self.after}{'; ' if orders else ''}{', '.join(sorted(orders))}"
-
 
 def plain_state(state: State) -> State:
     """A state without the fields on which no decision depends."""
     if isinstance(state, ProviderAgreed):
         # The decision depends on whether a funding is visible, and not on its id.
         return state if state.source_tx_id is None else ProviderAgreed("tx")
-    changes = {name: plain for name, plain in _PLAIN.items() if hasattr(state, name)}
-    return replace(state, **changes) if changes else state
+    return _made(type(state), {each.name: _PLAIN.get(each.name, getattr(state, each.name)) for each in fields(state)})
+
+
+def _made(make: Callable[..., State], values: Mapping[str, object]) -> State:
+    return make(**values)
 
 
 def _plain_view(view: LegView | None) -> LegView | None:
@@ -81,11 +74,3 @@ def _plain_view(view: LegView | None) -> LegView | None:
         reason=None,
         held=None if view.held is None else _HELD,
     )
-
-
-def _view_line(view: LegView) -> str:
-    flags = ("arrived", "final", "over", "returnable")
-    shown = [name for name in flags if getattr(view, name)]
-    shown += ["preimage"] if view.preimage is not None else []
-    shown += ["held"] if view.held is not None else []
-    return ", ".join([view.state.value, *shown])

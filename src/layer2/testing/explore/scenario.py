@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from layer2.legs.timelock_settings import MAINNET
 from layer2.model.transactions import Finality
@@ -14,11 +14,14 @@ from layer2.testing.explore.clock import Clock
 from layer2.testing.explore.parties import Party
 from layer2.testing.explore.payment_leg import PaymentLeg
 from layer2.testing.explore.swaps import PAIRS, Pair, swap_terms
-from layer2.testing.explore.world import LegWorld, Who
+from layer2.testing.explore.world import Who
 
-__all__ = ["Scenario", "Setup", "scenarios"]
+__all__ = ["AnyLeg", "Scenario", "Setup", "scenarios"]
 
 _HONEST, _HOSTILE = Who.HONEST, Who.HOSTILE
+
+
+AnyLeg: TypeAlias = ChainLeg | PaymentLeg
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +59,9 @@ class Setup:
         self.taker = Party("taker", Swap(terms, MAINNET, made_preimage=not foreign), self.clock)
         self.provider = Party("provider", Swap(terms, MAINNET, made_preimage=False), self.clock)
 
-    def _leg(self, end: str, payer: Who, payee: Who) -> LegWorld:
+    def _leg(self, end: str, payer: Who, payee: Who) -> AnyLeg:
         leg = self.clock.terms.source if end == "source" else self.clock.terms.destination
-        world = PaymentLeg if leg.kind == "lightning" else ChainLeg
-        return world(leg, end, self.clock, payer, payee)
+        return (PaymentLeg if leg.kind == "lightning" else ChainLeg)(leg, end, self.clock, payer, payee)
 
 
 _FINALITIES: Final = (Finality.FINALIZED, Finality.LATEST)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Final, TypeAlias
 
 from layer2.legs.views import Side, Verb
@@ -19,7 +20,7 @@ from layer2.testing.explore.checks import (
     taker_problem,
 )
 from layer2.testing.explore.clock import REGION_NAMES, Region
-from layer2.testing.explore.parties import Answer, Party
+from layer2.testing.explore.parties import CRASHABLE, Answer, Facts, Party
 from layer2.testing.explore.results import Finding, Result
 from layer2.testing.explore.scenario import Scenario, Setup
 from layer2.testing.explore.world import BLOCKED, Who
@@ -37,9 +38,6 @@ def _fields(*places: int) -> int:
     return sum(_MASKS[place] << _SHIFTS[place] for place in places)
 
 
-_FOR_TAKER: Final = _fields(_REGION, _SOURCE, _DESTINATION, _TAKER, _PUBLIC, _TAKER_DEAD)
-"""The fields on which a taker's turn depends."""
-_FOR_PROVIDER: Final = _fields(_REGION, _SOURCE, _DESTINATION, _PROVIDER, _PUBLIC, _PROVIDER_DEAD)
 _Step: TypeAlias = tuple[str, int, bool]
 """A label, the difference to the packed state, and whether the step is benign."""
 
@@ -62,13 +60,42 @@ def explore(scenario: Scenario, *, setup: Setup | None = None, only_first: bool 
             gc.enable()
 
 
+class _Role:
+    """An honest party in the search, and what was computed for each of its views of the world."""
+
+    def __init__(self, party: Party, place: int, dead_place: int) -> None:
+        self.party, self.place = party, place
+        self._dead_place = dead_place
+        self.is_taker = party.role == "taker"
+        self.mask = _fields(_REGION, _SOURCE, _DESTINATION, place, _PUBLIC, dead_place)
+        """The fields on which the party's turn depends, and what is wrong for it."""
+        self.problems: dict[int, str | None] = {}
+        self.turns: dict[int, tuple[list[_Step], list[tuple[str, str]]]] = {}
+        self.quiet: dict[int, bool] = {}
+
+    def facts(self, world: World) -> Facts:
+        """The facts of its journal."""
+        return self.party.facts[world[self.place]]
+
+    def dies(self, dead: int) -> int:
+        """The difference if one of its nodes fails permanently."""
+        return dead << _SHIFTS[self._dead_place]
+
+    def dead(self, world: World) -> int:
+        """As ``World.taker_dead``."""
+        return world[self._dead_place]
+
+
 class _Search:
     def __init__(self, setup: Setup, only_first: bool) -> None:
         self.setup, self.only_first = setup, only_first
         scenario = self.scenario = setup.scenario
         self.source, self.destination = self.setup.source, self.setup.destination
-        self.taker = self.setup.taker if scenario.taker is Who.HONEST else None
-        self.provider = self.setup.provider if scenario.provider is Who.HONEST else None
+        self.roles: list[_Role] = []
+        if scenario.taker is Who.HONEST:
+            self.roles.append(_Role(setup.taker, _TAKER, _TAKER_DEAD))
+        if scenario.provider is Who.HONEST:
+            self.roles.append(_Role(setup.provider, _PROVIDER, _PROVIDER_DEAD))
         self.is_foreign = scenario.pair.is_foreign
         self.result = Result(scenario)
         self.worlds: list[int] = []
@@ -77,18 +104,13 @@ class _Search:
         self.labels: list[str] = []
         self.benign_from, self.benign_to = array("l"), array("l")
         self._what: set[str] = set()
-        self._turns: dict[tuple[bool, int], tuple[list[_Step], list[tuple[str, str]]]] = {}
-        self._problems: dict[tuple[bool, int], str | None] = {}
-        self._quiet: dict[tuple[bool, int], bool] = {}
-        self._views: dict[int, int] = {}
+        self._seen: Callable[[Party, LegEnd, int, int, bool, bool], int] = cache(self._see)
         self._legs: dict[tuple[int, ...], list[_Step]] = {}
 
     def run(self) -> Result:
         began = time.process_time()
-        legs, parties = (self.source, self.destination), (self.setup.taker, self.setup.provider)
-        source, destination, taker, provider = (one.start() for one in (*legs, *parties))
-        start = World(0, source, destination, taker, provider, 0, 0, 0)
-        self._visit(_pack(start), -1, "the terms are agreed")
+        # Every part begins with its first state, which has the number 0.
+        self._visit(0, -1, "the terms are agreed")
         place, transitions = 0, 0
         while place < len(self.worlds) and not (self.only_first and self.result.findings):
             transitions += self._expand(place)
@@ -107,21 +129,18 @@ class _Search:
         self.worlds.append(packed)
         self.parents.append(parent)
         self.labels.append(label)
-        for is_taker, mask in ((True, _FOR_TAKER), (False, _FOR_PROVIDER)):
-            key = (is_taker, packed & mask)
-            if key not in self._problems:
-                self._problems[key] = self._problem(is_taker, _unpack(packed))
-            if (problem := self._problems[key]) is not None:
+        for role in self.roles:
+            key = packed & role.mask
+            if key not in role.problems:
+                role.problems[key] = self._problem(role, _unpack(packed))
+            if (problem := role.problems[key]) is not None:
                 self._report(problem, place)
         return place
 
-    def _problem(self, is_taker: bool, world: World) -> str | None:
-        if is_taker and self.taker is not None:
-            facts = self.taker.facts[world.taker]
-            return taker_problem(world, facts, self.source, self.destination, self.is_foreign)
-        if not is_taker and self.provider is not None:
-            return provider_problem(world, self.provider.facts[world.provider], self.source, self.destination)
-        return None
+    def _problem(self, role: _Role, world: World) -> str | None:
+        if role.is_taker:
+            return taker_problem(world, role.facts(world), self.source, self.destination, self.is_foreign)
+        return provider_problem(world, role.facts(world), self.source, self.destination)
 
     def _expand(self, place: int) -> int:
         packed, index = self.worlds[place], self.index
@@ -143,12 +162,10 @@ class _Search:
         if (later := self._time(packed, world)) is not None:
             yield [later]
         yield self._nature(world)
-        for is_taker, party, mask in ((True, self.taker, _FOR_TAKER), (False, self.provider, _FOR_PROVIDER)):
-            if party is None:
-                continue
-            key = (is_taker, packed & mask)
-            if (turns := self._turns.get(key)) is None:
-                turns = self._turns[key] = self._turn(party, world)
+        for role in self.roles:
+            key = packed & role.mask
+            if (turns := role.turns.get(key)) is None:
+                turns = role.turns[key] = self._turn(role, world)
             for problem, label in turns[1]:
                 self._report(problem, place, label)
             yield turns[0]
@@ -159,13 +176,11 @@ class _Search:
             yield [("another swap makes the preimage public", _difference(_PUBLIC, world.public, 2), False)]
 
     def _deaths(self) -> list[_Step]:
-        steps = []
-        for dead, end in ((1, "source"), (2, "destination")):
-            if self.taker is not None:
-                steps.append((f"the taker's {end} node fails permanently", dead << _SHIFTS[_TAKER_DEAD], False))
-            if self.provider is not None:
-                steps.append((f"the provider's {end} node fails permanently", dead << _SHIFTS[_PROVIDER_DEAD], False))
-        return steps
+        return [
+            (f"the {role.party.role}'s {end} node fails permanently", role.dies(dead), False)
+            for dead, end in ((1, "source"), (2, "destination"))
+            for role in self.roles
+        ]
 
     def _time(self, packed: int, world: World) -> _Step | None:
         """The start of the next region, after due transactions are included and acts by a shown deadline are done."""
@@ -176,33 +191,35 @@ class _Search:
         destination = self.destination.advance(world.destination, region)
         if source == BLOCKED or destination == BLOCKED:
             return None
-        for is_taker, party, number, mask in (
-            (True, self.taker, world.taker, _FOR_TAKER),
-            (False, self.provider, world.provider, _FOR_PROVIDER),
-        ):
-            if party is not None and party.facts[number].obliged_from <= region:
-                key = (is_taker, packed & mask)
-                if key not in self._quiet:
-                    self._quiet[key] = party.answer(number, region, *self._newest(party, world)).is_quiet
-                if not self._quiet[key]:
+        for role in self.roles:
+            if role.facts(world).obliged_from <= region:
+                key = packed & role.mask
+                if key not in role.quiet:
+                    answer = role.party.answer(world[role.place], region, *self._newest(role, world))
+                    role.quiet[key] = answer.is_quiet
+                if not role.quiet[key]:
                     return None
-        difference = _difference(_SOURCE, world.source, source) + _difference(
-            _DESTINATION, world.destination, destination
-        )
-        return f"time: {REGION_NAMES[region + 1]}", difference + _NEXT_REGION, True
+        legs = self._to(world, source, destination)
+        return f"time: {REGION_NAMES[region + 1]}", legs + _NEXT_REGION, True
+
+    def _to(self, world: World, source: int, destination: int) -> int:
+        """The difference between two states of the legs."""
+        return _difference(_SOURCE, world.source, source) + _difference(_DESTINATION, world.destination, destination)
 
     def _nature(self, world: World) -> list[_Step]:
-        by_provider = self.provider is not None and self.provider.facts[world.provider].accepts
-        by_taker = self.taker is not None and self.taker.facts[world.taker].accepts
+        by_taker, by_provider = (
+            any(role.is_taker is is_taker and role.facts(world).accepts for role in self.roles)
+            for is_taker in (True, False)
+        )
         key = (world.region, world.source, world.destination, by_provider, by_taker)
         if (steps := self._legs.get(key)) is None:
             steps = self._legs[key] = []
-            for place, leg, number, accepted in (
-                (_SOURCE, self.source, world.source, by_provider),
-                (_DESTINATION, self.destination, world.destination, by_taker),
+            for place, leg, accepted in (
+                (_SOURCE, self.source, by_provider),
+                (_DESTINATION, self.destination, by_taker),
             ):
-                for move in leg.env(number, world.region, accepted):
-                    steps.append((move.label, _difference(place, number, move.after), move.is_benign))
+                for move in leg.env(world[place], world.region, accepted):
+                    steps.append((move.label, _difference(place, world[place], move.after), move.is_benign))
         return steps
 
     def _hostile(self, world: World) -> list[_Step]:
@@ -212,98 +229,90 @@ class _Search:
         steps = self._legs[key] = []
         knows, payer, payee = bool(world.public), Side.PAYER, Side.PAYEE
         moves: list[tuple[int, Side, bool]] = []
-        if self.taker is None:
+        if self.scenario.taker is Who.HOSTILE:
             moves += [(_SOURCE, payer, True), (_DESTINATION, payee, True)]
         elif self.is_foreign:
             moves += [(_DESTINATION, payee, True)]
-        if self.provider is None:
+        if self.scenario.provider is Who.HOSTILE:
             moves += [(_SOURCE, payee, knows), (_DESTINATION, payer, knows)]
         for place, side, knows in moves:
-            leg, number = (self.source, world.source) if place == _SOURCE else (self.destination, world.destination)
-            for move in leg.hostile(number, world.region, side, knows):
+            leg = self.source if place == _SOURCE else self.destination
+            for move in leg.hostile(world[place], world.region, side, knows):
                 shown = _difference(_PUBLIC, 0, 1) if move.shows and not world.public else 0
-                difference = _difference(place, number, move.after) + shown
+                difference = _difference(place, world[place], move.after) + shown
                 steps.append((f"the hostile {side.value}: {move.label}", difference, False))
         return steps
 
-    def _turn(self, party: Party, world: World) -> tuple[list[_Step], list[tuple[str, str]]]:
+    def _turn(self, role: _Role, world: World) -> tuple[list[_Step], list[tuple[str, str]]]:
         """The next steps of a party, and the problems with them."""
-        is_taker = party is self.taker
-        number = world.taker if is_taker else world.provider
-        facts = party.facts[number]
+        party, facts = role.party, role.facts(world)
         steps: list[_Step] = []
         problems: list[tuple[str, str]] = []
-        for source, destination, note in self._reads(party, world):
-            answer = party.answer(number, world.region, source, destination)
+        for source, destination, note in self._reads(role, world):
+            answer = party.answer(world[role.place], world.region, source, destination)
             if answer.is_quiet:
                 continue
             for act in answer.new_acts:
                 problem = (
                     taker_act_problem(world, facts, act, self.destination, self.is_foreign)
-                    if is_taker
+                    if role.is_taker
                     else provider_act_problem(world, facts, act, self.source, self.destination)
                 )
                 if problem is not None:
                     problems.append((problem, answer.label + note))
             if answer.repeats:
                 problems.append((f"the {party.role} sends a payment twice", answer.label + note))
-            steps += self._done(is_taker, world, answer, note)
+            steps += self._done(role, world, answer, note)
         return steps, problems
 
-    def _done(self, is_taker: bool, world: World, answer: Answer, note: str) -> list[_Step]:
-        label, steps = answer.label + note, []
-        place, number = (_TAKER, world.taker) if is_taker else (_PROVIDER, world.provider)
-        journaled = _difference(place, number, answer.journaled)
+    def _done(self, role: _Role, world: World, answer: Answer, note: str) -> list[_Step]:
+        label, number = answer.label + note, world[role.place]
+        journaled = _difference(role.place, number, answer.journaled)
         if not answer.sends:
             return [(label, journaled, not note)]
-        leaving = _difference(place, number, answer.leaving)
-        if any(sent.may_crash for sent in answer.sends):
+        leaving, steps = _difference(role.place, number, answer.leaving), []
+        if any(act in CRASHABLE for act in answer.sends):
             steps.append((f"{label}; it stops before sending", journaled, False))
             steps.append((f"{label}; it stops when it may have sent, but has not", leaving, False))
         source, destination, shown = world.source, world.destination, 0
-        for sent in answer.sends:
-            if sent.act.end is LegEnd.SOURCE:
-                source = self.source.send(source, world.region, sent.act.verb)
+        for act in answer.sends:
+            if act.end is LegEnd.SOURCE:
+                source = self.source.send(source, world.region, act.verb)
             else:
-                destination = self.destination.send(destination, world.region, sent.act.verb)
-                if is_taker and sent.act.verb is Verb.COLLECT and not world.public:
+                destination = self.destination.send(destination, world.region, act.verb)
+                if role.is_taker and act.verb is Verb.COLLECT and not world.public:
                     shown = _difference(_PUBLIC, 0, 1)
-        legs = _difference(_SOURCE, world.source, source) + _difference(_DESTINATION, world.destination, destination)
-        steps.append((label, leaving + legs + shown, not note))
+        steps.append((label, leaving + self._to(world, source, destination) + shown, not note))
         return steps
 
-    def _newest(self, party: Party, world: World) -> tuple[int, int]:
+    def _newest(self, role: _Role, world: World) -> tuple[int, int]:
         """The newest state that a party's working nodes show."""
-        dead = world.taker_dead if party is self.taker else world.provider_dead
-        source = 0 if dead == 1 else self._seen(party, world, LegEnd.SOURCE, lags=False)
-        return source, 0 if dead == 2 else self._seen(party, world, LegEnd.DESTINATION, lags=False)
+        return self._read(role, world, LegEnd.SOURCE), self._read(role, world, LegEnd.DESTINATION)
 
-    def _reads(self, party: Party, world: World) -> list[tuple[int, int, str]]:
+    def _reads(self, role: _Role, world: World) -> Iterator[tuple[int, int, str]]:
         """What a party's nodes may show at one turn: the newest state, none on one or both sides, or an old one."""
-        dead = world.taker_dead if party is self.taker else world.provider_dead
-        source, destination = self._newest(party, world)
-        reads = [(source, destination, "")]
-        if dead == 0:
-            reads.append((0, destination, " (its source node does not answer)"))
-            reads.append((source, 0, " (its destination node does not answer)"))
-            reads.append((0, 0, " (neither of its nodes answers)"))
-        if dead != 1 and self.source.can_lag(world.source, world.region):
-            lagging = self._seen(party, world, LegEnd.SOURCE, lags=True)
-            reads.append((lagging, destination, " (its source node is behind)"))
-        if dead != 2 and self.destination.can_lag(world.destination, world.region):
-            lagging = self._seen(party, world, LegEnd.DESTINATION, lags=True)
-            reads.append((source, lagging, " (its destination node is behind)"))
-        return reads
+        source, destination = self._newest(role, world)
+        yield source, destination, ""
+        if role.dead(world) == 0:
+            yield 0, destination, " (its source node does not answer)"
+            yield source, 0, " (its destination node does not answer)"
+            yield 0, 0, " (neither of its nodes answers)"
+        if role.dead(world) != 1 and self.source.can_lag(world.source, world.region):
+            lagging = self._read(role, world, LegEnd.SOURCE, lags=True)
+            yield lagging, destination, " (its source node is behind)"
+        if role.dead(world) != 2 and self.destination.can_lag(world.destination, world.region):
+            lagging = self._read(role, world, LegEnd.DESTINATION, lags=True)
+            yield source, lagging, " (its destination node is behind)"
 
-    def _seen(self, party: Party, world: World, end: LegEnd, *, lags: bool) -> int:
-        is_source, is_taker, public = end is LegEnd.SOURCE, party is self.taker, world.public == 2
-        number = world.source if is_source else world.destination
-        key = number << 8 | world.region << 4 | is_source << 3 | is_taker << 2 | lags << 1 | public
-        if (known := self._views.get(key)) is None:
-            leg = self.source if is_source else self.destination
-            seen = leg.see(number, world.region, party.sides[end], lags, public)
-            known = self._views[key] = party.seen_number(seen)
-        return known
+    def _read(self, role: _Role, world: World, end: LegEnd, *, lags: bool = False) -> int:
+        number, dead = (world.source, 1) if end is LegEnd.SOURCE else (world.destination, 2)
+        if role.dead(world) == dead:
+            return 0
+        return self._seen(role.party, end, number, world.region, lags, world.public == 2)
+
+    def _see(self, party: Party, end: LegEnd, number: int, region: int, lags: bool, public: bool) -> int:
+        leg = self.source if end is LegEnd.SOURCE else self.destination
+        return party.seen.number(leg.see(number, region, party.sides[end], lags, public))
 
     def _find_traps(self) -> None:
         """Search backward from the ends over benign steps: a state that is not reached is a trap."""
@@ -332,31 +341,29 @@ class _Search:
         for place in range(len(self.worlds)):
             if not found[place]:
                 world = _unpack(self.worlds[place])
-                stuck = " and ".join(
-                    party.facts[number].name
-                    for party, number in ((self.taker, world.taker), (self.provider, world.provider))
-                    if party is not None and not party.facts[number].is_final
-                )
+                facts = [role.facts(world) for role in self.roles]
+                stuck = " and ".join(one.name for one in facts if not one.is_final)
                 self._report(f"no way leads to an end: {stuck}", place)
 
     def _is_end(self, world: World) -> bool:
         """Whether every honest party has ended, or needs attention for an allowed reason."""
         is_end = True
-        for party, number, dead in (
-            (self.taker, world.taker, world.taker_dead),
-            (self.provider, world.provider, world.provider_dead),
-        ):
-            if party is None or party.facts[number].is_final:
+        for role in self.roles:
+            facts, dead = role.facts(world), role.dead(world)
+            if facts.is_final:
                 continue
-            reason = party.attention(number, world.region, *self._newest(party, world))
+            reason = role.party.attention(world[role.place], world.region, *self._newest(role, world))
             if reason is None:
                 # Without a node a party cannot continue, and need not if it has no money in the swap.
-                is_end = is_end and bool(dead) and not party.facts[number].funded
+                is_end = is_end and bool(dead) and not facts.funded
                 continue
-            self.result.attention[f"{party.facts[number].name}: {reason}"] += 1
-            payer = self.source if party is self.taker else self.destination
-            forgotten = payer.is_forgotten(world.source if party is self.taker else world.destination)
-            if not forgotten and not (dead and needs_dead_node(party.facts[number], dead, self.destination)):
+            self.result.attention[f"{facts.name}: {reason}"] += 1
+            forgotten = (
+                self.source.is_forgotten(world.source)
+                if role.is_taker
+                else self.destination.is_forgotten(world.destination)
+            )
+            if not forgotten and not (dead and needs_dead_node(facts, dead, self.destination)):
                 is_end = False
         return is_end
 
@@ -373,13 +380,6 @@ class _Search:
 
 def _difference(place: int, before: int, after: int) -> int:
     return (after - before) << _SHIFTS[place]
-
-
-def _pack(world: World) -> int:
-    packed = 0
-    for value, shift in zip(world, _SHIFTS, strict=True):
-        packed |= value << shift
-    return packed
 
 
 def _unpack(packed: int) -> World:

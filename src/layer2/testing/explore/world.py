@@ -1,24 +1,24 @@
 """The explorer's interface of a leg: its possible changes, their actors, and what a party's node shows of it.
 
-A leg's state is a tuple of small ints. The search uses only the number that represents it. Every result depends only on
-the number and the region, and is cached.
+The search uses only the number that represents a leg's state. Every result depends only on the number and the region,
+and is cached.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable
 from enum import IntEnum
-from typing import Any, NamedTuple, TypeAlias
+from functools import cache
+from typing import Generic, NamedTuple, TypeVar
 
 from layer2.legs.leg import Leg
 from layer2.legs.views import ActStatus, LegView, Side, Verb
 from layer2.testing.explore.clock import Clock
 
-__all__ = ["BLOCKED", "Fate", "LegState", "LegWorld", "Move", "Seen", "Who"]
+__all__ = ["BLOCKED", "Fate", "LegWorld", "Move", "Numbered", "Seen", "Who"]
 
-LegState: TypeAlias = tuple[Any, ...]
-"""Small ints; each kind defines its own."""
+S = TypeVar("S", bound=Hashable)
 BLOCKED = -1
 """The region cannot end yet: something that was sent in time must be included, or become final, first."""
 
@@ -52,47 +52,54 @@ class Move(NamedTuple):
     """Whether it reveals the preimage."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """What a party's node shows of a leg, and of the party's acts on it."""
 
-    view: LegView | None
-    statuses: dict[Verb, ActStatus] = field(default_factory=dict)
+    view: LegView
+    statuses: tuple[tuple[Verb, ActStatus], ...]
+
+    def status(self, verb: Verb) -> ActStatus:
+        """The status of the act."""
+        return dict(self.statuses).get(verb, ActStatus.UNSEEN)
 
 
-class LegWorld(ABC):
-    """One leg between two parties, with the numbers of its states."""
+class Numbered(Generic[S]):
+    """Distinct values, and the number of each: 0 for the first."""
 
-    def __init__(self, leg: Leg, end: str, clock: Clock, payer: Who, payee: Who) -> None:
+    def __init__(self, first: S) -> None:
+        self.values = [first]
+        self._numbers = {first: 0}
+
+    def __getitem__(self, number: int) -> S:
+        return self.values[number]
+
+    def number(self, value: S) -> int:
+        """The number of a value, which is added if it is new."""
+        if (known := self._numbers.get(value)) is None:
+            known = self._numbers[value] = len(self.values)
+            self.values.append(value)
+        return known
+
+
+class LegWorld(ABC, Generic[S]):
+    """One leg between two parties, with the numbers of its states.
+
+    Args:
+        start: the state before any act, which has the number 0.
+    """
+
+    def __init__(self, start: S, leg: Leg, end: str, clock: Clock, payer: Who, payee: Who) -> None:
+        self.states = Numbered(start)
         self.leg, self.end, self.clock = leg, end, clock
         self.payer, self.payee = payer, payee
         self.begin, self.deadline = clock.begin[end], clock.deadline[end]
-        self.states: list[LegState] = []
-        self._numbers: dict[LegState, int] = {}
-        self._env: dict[tuple[int, int, bool], tuple[Move, ...]] = {}
-        self._advanced: dict[tuple[int, int], int] = {}
-        self._sent: dict[tuple[int, int, Verb], int] = {}
-
-    def number(self, state: LegState) -> int:
-        """The number of a state."""
-        known = self._numbers.get(state)
-        if known is None:
-            known = self._numbers[state] = len(self.states)
-            self.states.append(state)
-        return known
-
-    def env(self, number: int, region: int, accepted: bool) -> tuple[Move, ...]:
-        """The possible changes by chains and nodes.
-
-        Args:
-            accepted: an honest payee has acted on the funding. At *latest*, it can then no longer be reorganised away.
-        """
-        key = (number, region, accepted)
-        if (known := self._env.get(key)) is None:
-            known = self._env[key] = tuple(
-                move for move in self._world_moves(self.states[number], region, accepted) if move.after != number
-            )
-        return known
+        self.env: Callable[[int, int, bool], tuple[Move, ...]] = cache(self._env)
+        """The possible changes by chains and nodes, by number, region, and whether an honest payee has acted on the
+        funding. At *latest*, it can then no longer be reorganised away."""
+        self.advance: Callable[[int, int], int] = cache(self._advanced)
+        """The leg when the region ends, or ``BLOCKED``."""
+        self.send: Callable[[int, int, Verb], int] = cache(self._sent)
+        """The leg after an honest party has sent an act to its node."""
 
     def hostile(self, number: int, region: int, side: Side, knows: bool) -> tuple[Move, ...]:
         """The possible acts of a hostile party.
@@ -103,21 +110,6 @@ class LegWorld(ABC):
         moves = self._hostile_moves(self.states[number], region, side, knows)
         return tuple(move for move in moves if move.after != number)
 
-    def advance(self, number: int, region: int) -> int:
-        """The leg when the region ends, or ``BLOCKED``."""
-        key = (number, region)
-        if (known := self._advanced.get(key)) is None:
-            state = self._advance(self.states[number], region)
-            known = self._advanced[key] = BLOCKED if state is None else self.number(state)
-        return known
-
-    def send(self, number: int, region: int, verb: Verb) -> int:
-        """The leg after an honest party has sent an act to its node."""
-        key = (number, region, verb)
-        if (known := self._sent.get(key)) is None:
-            known = self._sent[key] = self.number(self._send(self.states[number], region, verb))
-        return known
-
     def see(self, number: int, region: int, side: Side, lags: bool, public: bool) -> Seen:
         """What a party's node shows.
 
@@ -126,10 +118,6 @@ class LegWorld(ABC):
             public: another swap has made the preimage public on this layer.
         """
         return self._see(self.states[number], region, side, lags, public)
-
-    @abstractmethod
-    def start(self) -> int:
-        """The leg before any act."""
 
     @abstractmethod
     def can_lag(self, number: int, region: int) -> bool:
@@ -156,16 +144,30 @@ class LegWorld(ABC):
         """Whether the funding does not match the terms, so that a payee must not rely on it."""
 
     @abstractmethod
-    def _world_moves(self, state: LegState, region: int, accepted: bool) -> list[Move]: ...
+    def _world_moves(self, now: S, region: int, accepted: bool) -> list[Move]: ...
 
     @abstractmethod
-    def _hostile_moves(self, state: LegState, region: int, side: Side, knows: bool) -> list[Move]: ...
+    def _hostile_moves(self, now: S, region: int, side: Side, knows: bool) -> list[Move]: ...
 
     @abstractmethod
-    def _advance(self, state: LegState, region: int) -> LegState | None: ...
+    def _advance(self, now: S, region: int) -> S | None: ...
 
     @abstractmethod
-    def _send(self, state: LegState, region: int, verb: Verb) -> LegState: ...
+    def _send(self, now: S, region: int, verb: Verb) -> S: ...
 
     @abstractmethod
-    def _see(self, state: LegState, region: int, side: Side, lags: bool, public: bool) -> Seen: ...
+    def _see(self, now: S, region: int, side: Side, lags: bool, public: bool) -> Seen: ...
+
+    def _move(self, label: str, after: S, *, is_benign: bool = False, shows: bool = False) -> Move:
+        return Move(f"{self.end}: {label}", self.states.number(after), is_benign, shows)
+
+    def _env(self, number: int, region: int, accepted: bool) -> tuple[Move, ...]:
+        moves = self._world_moves(self.states[number], region, accepted)
+        return tuple(move for move in moves if move.after != number)
+
+    def _advanced(self, number: int, region: int) -> int:
+        state = self._advance(self.states[number], region)
+        return BLOCKED if state is None else self.states.number(state)
+
+    def _sent(self, number: int, region: int, verb: Verb) -> int:
+        return self.states.number(self._send(self.states[number], region, verb))

@@ -11,7 +11,7 @@ from layer2.contracts.test_token import TEST_TOKEN_ADDRESS
 from layer2.errors import FormatError, InsufficientFunds, Outcome, TransactionError
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.evm_transaction import Eip1559Transaction
-from layer2.local.simnet.accounts import START_WEI
+from layer2.local.accounts import START_WEI
 from layer2.model.money import ETH
 from layer2.protocols.evm.requests import EvmTransactionRequest
 from layer2.signers.software import SoftwareEvmSigner

@@ -28,9 +28,9 @@ def test_a_reserve_holds_several_times_todays_data_fee() -> None:
 
 async def test_a_cap_refuses_a_send_and_never_a_claim(bob: BobNetwork) -> None:
     rpc = JsonRpc(bob.url, protocol="BOB", pool=ConnectionPoolConfig(), timeout=5)
-    fees = Fees(EvmNode(rpc, "BOB"), bob.settings(max_fee_per_gas=1_500_000), BOB_FACTS)
+    fees = Fees(EvmNode(rpc, "BOB"), bob.settings(max_fee_per_gas_wei=1_500_000), BOB_FACTS)
     try:
-        with pytest.raises(FundsRulesError, match="more than max_fee_per_gas, which is 1500000") as refused:
+        with pytest.raises(FundsRulesError, match="more than max_fee_per_gas_wei, which is 1500000") as refused:
             await fees.quote()
         assert refused.value.code == "fee_cap"
         urgent = await fees.urgent_quote()
@@ -44,7 +44,7 @@ async def test_a_cap_refuses_a_send_and_never_a_claim(bob: BobNetwork) -> None:
 
 async def test_a_price_is_never_above_the_cap(bob: BobNetwork) -> None:
     rpc = JsonRpc(bob.url, protocol="BOB", pool=ConnectionPoolConfig(), timeout=5)
-    fees = Fees(EvmNode(rpc, "BOB"), bob.settings(max_fee_per_gas=2_100_000), BOB_FACTS)
+    fees = Fees(EvmNode(rpc, "BOB"), bob.settings(max_fee_per_gas_wei=2_100_000), BOB_FACTS)
     try:
         assert (await fees.quote()).max_fee_per_gas == 2_100_000
     finally:

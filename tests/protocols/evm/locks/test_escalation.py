@@ -15,7 +15,7 @@ from layer2.model.money import ETH
 from layer2.model.transactions import Preimage, TxState
 from layer2.ports.journal import Json
 from layer2.protocols.evm.fees.repricing import Price
-from layer2.protocols.evm.sending.account import message_of
+from layer2.protocols.evm.sending.signing import message_of
 from protocols.evm.bob_network import START, BobNetwork
 
 SECRET = Preimage(bytes(range(32)))
@@ -53,7 +53,7 @@ async def test_what_the_base_fee_leaves_behind_is_mined_at_a_higher_price_beyond
     bob: BobNetwork, verb: Verb
 ) -> None:
     htlc = await locked(bob)
-    provider = await bob.client("provider", max_fee_per_gas=3_000_000)
+    provider = await bob.client("provider", max_fee_per_gas_wei=3_000_000)
     act = await provider.legs.prepare(verb, htlc, SECRET if verb is Verb.COLLECT else None)
     await provider.legs.perform(act)
     assert await provider.legs.repriced(act, htlc) is None
@@ -61,7 +61,7 @@ async def test_what_the_base_fee_leaves_behind_is_mined_at_a_higher_price_beyond
     assert await provider.legs.act_status(act) is ActStatus.UNDER_WAY
 
     # A new client, because the prices of the other one may be two seconds old.
-    provider = await bob.client("provider", max_fee_per_gas=3_000_000)
+    provider = await bob.client("provider", max_fee_per_gas_wei=3_000_000)
     again = await provider.legs.repriced(act, htlc)
     assert again is not None
     assert last(again).transaction.nonce == last(act).transaction.nonce
@@ -111,7 +111,7 @@ async def test_the_new_price_speaks_for_the_old_one_if_that_is_mined_after_all(b
 
 async def test_a_claim_raises_what_was_sent_before_it_and_holds_it_up_beyond_the_cap(bob: BobNetwork) -> None:
     htlc = await locked(bob)
-    provider = await bob.client("provider", max_fee_per_gas=3_000_000)
+    provider = await bob.client("provider", max_fee_per_gas_wei=3_000_000)
     payment = await provider.transfer_asset_async(ETH, 7, SOMEBODY)
     act = await provider.legs.prepare(Verb.COLLECT, htlc, SECRET)
     await provider.legs.perform(act)

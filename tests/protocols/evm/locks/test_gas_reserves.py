@@ -11,7 +11,7 @@ from layer2.contracts.htlc import CLAIM_GAS, REFUND_GAS
 from layer2.errors import InsufficientFunds
 from layer2.legs.leg import Htlc
 from layer2.legs.views import Side
-from layer2.local.simnet.accounts import START_WEI
+from layer2.local.accounts import START_WEI
 from layer2.model.transactions import Preimage
 from layer2.protocols.bob import BobClient
 from layer2.protocols.evm.fees.quotes import FeeQuote
@@ -35,7 +35,7 @@ async def is_refused(client: BobClient, new: Htlc) -> bool:
 
 
 async def provider_of_three(bob: BobNetwork) -> BobClient:
-    provider = await bob.client("provider", priority_fee_per_gas=THREE_FIT)
+    provider = await bob.client("provider", priority_fee_per_gas_wei=THREE_FIT)
     for number in range(3):
         await provider.legs.check_can_finish(htlc(bob, number), Side.PAYEE)
         await provider.legs.reserve(htlc(bob, number), Side.PAYEE)
@@ -81,7 +81,7 @@ async def test_an_open_swap_is_refused_what_it_cannot_pay_itself(
 
 
 async def test_resumed_swaps_count_against_new_ones(bob: BobNetwork) -> None:
-    provider = await bob.client("provider", priority_fee_per_gas=THREE_FIT)
+    provider = await bob.client("provider", priority_fee_per_gas_wei=THREE_FIT)
     for number in range(3):
         await provider.legs.reserve(htlc(bob, number), Side.PAYEE)
     assert await is_refused(provider, htlc(bob, 3))
@@ -90,7 +90,7 @@ async def test_resumed_swaps_count_against_new_ones(bob: BobNetwork) -> None:
 async def test_what_was_asked_at_once_counts_together_and_what_came_to_nothing_is_forgotten(
     bob: BobNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    provider = await bob.client("provider", priority_fee_per_gas=THREE_FIT)
+    provider = await bob.client("provider", priority_fee_per_gas_wei=THREE_FIT)
     asked = [is_refused(provider, htlc(bob, number)) for number in range(4)]
     assert sorted(await asyncio.gather(*asked)) == [False, False, False, True]
     provider.legs.free(htlc(bob, 0))

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from layer2.contracts.htlc import ClaimedEvent, RefundedEvent
 from layer2.errors import BadAnswer, FormatError, FundsRulesError, InsufficientFunds, ProofUndecided, TransactionError
 from layer2.formats.evm_address import to_checksum
 from layer2.legs.evm import EvmLeg
-from layer2.legs.evm_evidence import check_lock_event
+from layer2.legs.evm_evidence import shown_of
 from layer2.legs.leg import Htlc
+from layer2.legs.shown import LegOutcome
 from layer2.legs.views import ActStatus, LegState, Side, Verb
 from layer2.local.simnet.evm.calls import CallFailed, CallRequest, Overrides
 from layer2.local.simnet.evm.chain import MinedBlock
@@ -51,8 +51,8 @@ async def test_a_lock_is_funded_collected_and_proven(bob: BobNetwork) -> None:
 
     evidence = await taker.legs.evidence(htlc, Side.PAYER)
     assert evidence is not None
-    included = check_lock_event(evidence, htlc.leg.lock(htlc.payment_hash, htlc.terms_hash))
-    assert isinstance(included.event, ClaimedEvent)
+    shown = shown_of(evidence, htlc.leg.lock(htlc.payment_hash, htlc.terms_hash))
+    assert shown.outcome is LegOutcome.COLLECTED
     assert await provider.verify_proof_async(evidence)
 
 
@@ -73,8 +73,8 @@ async def test_the_payee_releases_a_lock_before_the_deadline_and_the_refund_is_p
     assert (view.state, view.final, view.over) == (LegState.RETURNED, True, True)
     evidence = await provider.legs.evidence(htlc, Side.PAYEE)
     assert evidence is not None
-    included = check_lock_event(evidence, htlc.leg.lock(htlc.payment_hash, htlc.terms_hash))
-    assert isinstance(included.event, RefundedEvent)
+    shown = shown_of(evidence, htlc.leg.lock(htlc.payment_hash, htlc.terms_hash))
+    assert shown.outcome is LegOutcome.RETURNED
 
 
 async def test_the_payer_reclaims_only_after_the_deadline_on_the_chains_clock(bob: BobNetwork) -> None:

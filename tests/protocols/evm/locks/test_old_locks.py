@@ -8,7 +8,7 @@ import pytest
 
 from layer2.errors import BadAnswer
 from layer2.legs.evm import EvmLeg
-from layer2.legs.evm_evidence import check_lock_event
+from layer2.legs.evm_evidence import shown_of
 from layer2.legs.views import LegState, Side, Verb
 from layer2.model.transactions import Finality, Preimage
 from layer2.protocols.bob import BobClient
@@ -19,7 +19,7 @@ REACH = 10
 
 
 async def restarted(bob: BobNetwork, name: str) -> BobClient:
-    return await bob.client(name, log_search_blocks=REACH, log_search_step=4)
+    return await bob.client(name, log_search_blocks=REACH, log_search_step_blocks=4)
 
 
 async def funded(bob: BobNetwork) -> None:
@@ -62,7 +62,7 @@ async def test_an_old_claim_shows_its_preimage_and_leaves_its_evidence(bob: BobN
     evidence = await taker.legs.evidence(htlc, Side.PAYER)
     assert evidence is not None
     assert isinstance(htlc.leg, EvmLeg)
-    check_lock_event(evidence, htlc.leg.lock(htlc.payment_hash, htlc.terms_hash))
+    shown_of(evidence, htlc.leg.lock(htlc.payment_hash, htlc.terms_hash))
 
 
 async def test_the_blocks_that_are_too_old_are_not_searched_again_at_every_look(

@@ -19,7 +19,7 @@ from protocols.evm.bob_network import BobNetwork
 
 SUBSCRIBED = '{"jsonrpc":"2.0","id":1,"result":"0x1"}'
 NOTICE = '{"jsonrpc":"2.0","method":"eth_subscription","params":{"subscription":"0x1","result":{"number":"0x1"}}}'
-FOR_EVER = 3600.0
+FOR_EVER_MS = 3_600_000
 """A poll interval that is longer than any test."""
 
 
@@ -278,7 +278,7 @@ def websocket_of(bob: BobNetwork) -> str:
 
 
 async def test_a_client_hears_of_a_block_long_before_its_next_look(bob: BobNetwork) -> None:
-    client = await bob.client("taker", websocket_url=websocket_of(bob), poll_interval_seconds=FOR_EVER)
+    client = await bob.client("taker", websocket_url=websocket_of(bob), poll_interval_ms=FOR_EVER_MS)
     heads = await client._watcher.read()
     moved = asyncio.ensure_future(client._watcher.moved_from(heads))
     while not bob.node.watchers:  # noqa: ASYNC110 - until the node has the subscription
@@ -292,7 +292,7 @@ async def test_a_node_that_cuts_the_websocket_off_is_heard_again(
     bob: BobNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(head_notices, "_BACK_OFF", lambda _: 0.0)
-    client = await bob.client("taker", websocket_url=websocket_of(bob), poll_interval_seconds=FOR_EVER)
+    client = await bob.client("taker", websocket_url=websocket_of(bob), poll_interval_ms=FOR_EVER_MS)
     bob.faults.set("drop_reply", method="eth_subscription", count=5)
     for _ in range(12):
         heads = await client._watcher.read()

@@ -203,7 +203,7 @@ async def test_a_recorded_transaction_that_was_never_sent_does_not_replace_what_
     bob: BobNetwork,
 ) -> None:
     sends = MemorySends()
-    crashed = await bob.client("taker", sends, priority_fee_per_gas=2_000_000)
+    crashed = await bob.client("taker", sends, priority_fee_per_gas_wei=2_000_000)
     bob.maker.set_enabled(False)
     bob.faults.set("error", method="eth_sendRawTransaction", status=502)
     with pytest.raises(Exception, match="eth_sendRawTransaction"):

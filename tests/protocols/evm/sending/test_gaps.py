@@ -102,14 +102,14 @@ async def test_a_lost_claim_that_is_handed_in_again_after_a_restart_has_its_gap_
 
 @pytest.mark.usefixtures("impatient")
 async def test_filling_a_gap_replaces_no_other_claim_of_an_earlier_run(bob: BobNetwork) -> None:
-    provider, htlcs = await bob.client("provider", priority_fee_per_gas=1_000), await locked(bob, 4)
+    provider, htlcs = await bob.client("provider", priority_fee_per_gas_wei=1_000), await locked(bob, 4)
     acts = await claims(provider, htlcs)
     # The pool has 1 and 3. 0 and 2 were never sent.
     await provider.legs.perform(acts[1])
     await provider.legs.perform(acts[3])
     await provider.aclose()
     # At this price a filler would outbid the claim with nonce 1.
-    again = await bob.client("provider", priority_fee_per_gas=1_000_000)
+    again = await bob.client("provider", priority_fee_per_gas_wei=1_000_000)
     assert await again.legs.act_status(acts[3]) is ActStatus.UNDER_WAY
     assert await done(again, acts[3]) is ActStatus.DONE
     assert await again.legs.act_status(acts[1]) is ActStatus.DONE

@@ -24,8 +24,8 @@ from layer2.model.transactions import EvmTxId, TxState
 from layer2.ports.journal import SendRecord
 from layer2.protocols.bob import BobClient
 from layer2.protocols.evm.fees.repricing import Price, is_bump
-from layer2.protocols.evm.sending.account import price_of
 from layer2.protocols.evm.sending.history import signed_in
+from layer2.protocols.evm.sending.signing import price_of
 from memory_sends import MemorySends
 from protocols.evm.bob_network import BobNetwork
 
@@ -201,7 +201,7 @@ async def test_neither_too_little_nor_more_than_the_cap_is_offered(bob: BobNetwo
     with pytest.raises(TransactionError) as small:
         await taker.replace_transaction_async(first, max_fee_per_gas=old.max_fee_per_gas + 1)
     assert small.value.code == "bump_too_small"
-    cap = taker.settings.max_fee_per_gas
+    cap = taker.settings.max_fee_per_gas_wei
     with pytest.raises(FundsRulesError, match=f"{cap + 1} wei.*{cap}") as capped:
         await taker.replace_transaction_async(first, max_fee_per_gas=cap + 1)
     assert capped.value.code == "fee_cap"

@@ -16,7 +16,7 @@ from layer2.protocols.bob import BobClient
 from protocols.evm.bob_network import BobNetwork
 from protocols.evm.scripted_node import Calls, balanced
 
-HOUR = 3600.0
+HOUR_MS = 3_600_000
 SOMEBODY = "0x" + "06" * 20
 
 
@@ -34,7 +34,7 @@ async def included(bob: BobNetwork, client: BobClient) -> tuple[EvmTxId, bytes, 
 
 
 async def test_old_heads_understate_finality_until_they_are_read_again(bob: BobNetwork) -> None:
-    client = await bob.client("taker", head_life_seconds=HOUR)
+    client = await bob.client("taker", head_life_ms=HOUR_MS)
     tx_id, _, height = await included(bob, client)
     await client._watcher.read()
     assert (await client.get_transaction_status_async(tx_id)).state is TxState.INCLUDED
@@ -45,18 +45,18 @@ async def test_old_heads_understate_finality_until_they_are_read_again(bob: BobN
 
 
 async def test_a_receipt_above_old_heads_has_them_read_again(bob: BobNetwork) -> None:
-    client = await bob.client("taker", head_life_seconds=HOUR)
+    client = await bob.client("taker", head_life_ms=HOUR_MS)
     await client._watcher.read()
     tx_id, _, height = await included(bob, client)
     status = await client.get_transaction_status_async(tx_id)
     assert (status.state, status.block_number, status.depth) == (TxState.INCLUDED, height, 3)
 
 
-@pytest.mark.parametrize("head_life_seconds", [0.0, HOUR])
+@pytest.mark.parametrize("head_life_ms", [0, HOUR_MS])
 async def test_where_safe_is_final_a_safe_head_that_went_back_makes_nothing_final(
-    bob: BobNetwork, head_life_seconds: float
+    bob: BobNetwork, head_life_ms: int
 ) -> None:
-    client = await bob.client("taker", head_life_seconds=head_life_seconds, finality=Finality.SAFE)
+    client = await bob.client("taker", head_life_ms=head_life_ms, finality=Finality.SAFE)
     tx_id, raw, height = await included(bob, client)
     bob.node.set_finality(height, 0)
     await client._watcher.read()
@@ -66,11 +66,11 @@ async def test_where_safe_is_final_a_safe_head_that_went_back_makes_nothing_fina
     assert (status.state, status.block_number, status.finality) == (TxState.INCLUDED, height, Finality.LATEST)
 
 
-@pytest.mark.parametrize("head_life_seconds", [0.0, HOUR])
+@pytest.mark.parametrize("head_life_ms", [0, HOUR_MS])
 async def test_a_removed_transaction_is_never_reported_from_an_older_receipt(
-    bob: BobNetwork, head_life_seconds: float
+    bob: BobNetwork, head_life_ms: int
 ) -> None:
-    client = await bob.client("taker", head_life_seconds=head_life_seconds)
+    client = await bob.client("taker", head_life_ms=head_life_ms)
     tx_id, _, _ = await included(bob, client)
     assert (await client.get_transaction_status_async(tx_id)).state is TxState.INCLUDED
     bob.node.reorganise(3, keep_transactions=False)
@@ -147,7 +147,7 @@ async def test_a_receipt_of_another_block_than_the_one_on_the_chain_makes_nothin
                     receipt["blockHash"] = "0x" + "ab" * 32
 
     async with balanced(bob.url, change) as scripted:
-        client = await bob.client("taker", rpc_url=scripted.url, head_life_seconds=0.0)
+        client = await bob.client("taker", rpc_url=scripted.url, head_life_ms=0)
         tx_id, _, height = await included(bob, client)
         assert [one.state for one in await client.get_transaction_statuses_async([tx_id])] == [TxState.INCLUDED]
         bob.node.set_finality(height, height)
@@ -167,7 +167,7 @@ async def test_a_receipt_of_another_block_than_the_one_on_the_chain_makes_nothin
 
 
 async def test_that_a_final_block_is_on_the_chain_is_asked_once(bob: BobNetwork) -> None:
-    client = await bob.client("taker", head_life_seconds=HOUR)
+    client = await bob.client("taker", head_life_ms=HOUR_MS)
     tx_id, _, height = await included(bob, client)
     bob.node.set_finality(height, height)
     await client._watcher.read()

@@ -170,7 +170,7 @@ async def test_watchers_get_an_error_when_the_node_stays_unreachable(bob: BobNet
 
 
 async def test_many_statuses_are_those_that_single_calls_give(bob: BobNetwork, requests_seen: list[bytes]) -> None:
-    client = await bob.client("taker", head_life_seconds=0.0)
+    client = await bob.client("taker", head_life_ms=0)
     tx_ids = list(await asyncio.gather(*[client.transfer_asset_async(ETH, 1, SOMEBODY) for _ in range(30)]))
     unknown = EvmTxId("0x" + "77" * 32)
     bob.node.mine()

@@ -115,7 +115,7 @@ async def test_no_permit_is_signed_for_a_domain_that_is_not_the_tokens_own(bob: 
     deployer = bob.accounts["deployer"]
     bob.node.send(deployer.sign_call(4, DETERMINISTIC_FACTORY, deployment_call(bytes(32), code), 2_000_000))
     bob.node.mine()
-    taker = await bob.client("taker", token=to_checksum(deployed_address(bytes(32), code)))
+    taker = await bob.client("taker", token_address=to_checksum(deployed_address(bytes(32), code)))
     with pytest.raises(TransactionError) as refused:
         await taker.permit_async(RECIPIENT, 1, START + 3_600)
     assert refused.value.code == "permit_domain"
@@ -152,7 +152,7 @@ async def test_an_answer_that_is_no_simulation_is_a_bad_answer(case: str) -> Non
         node = EvmNode(server.client(), "BOB")
         block = SimulatedBlock([SimulatedMessage(bytes(20), bytes(20), b"")])
         with pytest.raises(BadAnswer, match="eth_simulateV1"):
-            await simulate(node, [block], protocol="BOB")
+            await simulate(node, [block])
 
 
 @pytest.mark.parametrize("broken", ["refused", "nonsense"])
@@ -183,7 +183,7 @@ async def test_the_preimage_stays_secret_where_the_token_began_to_take_a_fee(bob
     for nonce, (to, data) in enumerate(calls, 4):
         bob.node.send(deployer.sign_call(nonce, to, data, 2_000_000))
     bob.node.mine()
-    clients = [await bob.client(name, token=to_checksum(token.address)) for name in ("taker", "provider")]
+    clients = [await bob.client(name, token_address=to_checksum(token.address)) for name in ("taker", "provider")]
     taker, provider = clients
     htlc = bob.htlc(SECRETS[0], token=token.address)
     await taker.legs.perform(await taker.legs.prepare(Verb.FUND, htlc))

@@ -33,7 +33,7 @@ async def follower(world: World) -> AsyncIterator[LightningNetwork]:
 
 @asynccontextmanager
 async def follower_of(world: World) -> AsyncIterator[LightningNetwork]:
-    settings = settings_of(world.nodes[1], poll_interval_seconds=0.02)
+    settings = settings_of(world.nodes[1], poll_interval_ms=20)
     async with LightningNetwork(settings, world.sends, world.clock) as client:
         yield client
 

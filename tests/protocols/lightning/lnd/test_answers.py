@@ -25,7 +25,7 @@ from layer2.model.money import BTC
 from layer2.model.transactions import LightningPaymentId, TxState
 from layer2.net.pool import ConnectionPoolConfig
 from layer2.protocols.lightning import LightningNetwork
-from layer2.protocols.lightning.lnd.rest import LndRest, Use
+from layer2.protocols.lightning.lnd.rest import LndRest
 from protocols.lightning import scripted_lnd as script
 from protocols.lightning.scripted_lnd import Reply, ScriptedLnd, answer, messages, refusal
 from protocols.lightning.world import HASH, PREIMAGE, World, htlc_of, offer_request, settings_of
@@ -52,7 +52,7 @@ async def hasty_rest(lnd: ScriptedLnd) -> AsyncIterator[LndRest]:
 
 @asynccontextmanager
 async def rest_of(lnd: ScriptedLnd, **changes: Any) -> AsyncIterator[LndRest]:
-    pool = ConnectionPoolConfig(max_response_bytes=1_000)
+    pool = ConnectionPoolConfig(max_response_bytes=1_024)
     async with aclosing(LndRest(settings_of(lnd.node, connection_pool=pool, **changes))) as rest:
         yield rest
 
@@ -76,7 +76,7 @@ def text_of(htlc: Htlc) -> str:
     [
         pytest.param(Reply((b"no JSON",)), id="no JSON"),
         pytest.param(answer([]), id="no object"),
-        pytest.param(Reply((b"{" + b" " * 1_000 + b"}",)), id="too long"),
+        pytest.param(Reply((b"{" + b" " * 1_024 + b"}",)), id="too long"),
         pytest.param(Reply((b"<html>",), 500), id="an error without lnd's reason"),
         pytest.param(answer({}, 302, Location="/elsewhere"), id="a redirection"),
     ],
@@ -169,7 +169,7 @@ async def test_messages_are_found_whatever_way_they_are_cut(lnd: ScriptedLnd, re
     [
         pytest.param(Reply((b'{"result":{}}\nno JSON\n',)), BadAnswer, id="no JSON"),
         pytest.param(Reply((b'{"other":{}}\n',)), BadAnswer, id="no result"),
-        pytest.param(Reply((b" " * 1_001,), silent=True), BadAnswer, id="a line without an end"),
+        pytest.param(Reply((b" " * 1_025,), silent=True), BadAnswer, id="a line without an end"),
         pytest.param(Reply((b'{"error":{"code":2,"message":"going down"}}\n',)), NodeRefused, id="an error"),
         pytest.param(Reply((b'{"result":{"a":"1"}}\n',), cut=True), NodeUnreachable, id="cut"),
         pytest.param(refusal("no", 5, 404), NodeRefused, id="refused at once"),
@@ -189,7 +189,7 @@ async def test_a_stream_without_a_first_message_leaves_an_act_unknown(
 ) -> None:
     lnd.say("POST /v2/x", reply)
     with pytest.raises(NodeUnreachable) as caught:
-        await hasty_rest.begin_stream("POST", "/v2/x", {}, use=Use.CALLS)
+        await hasty_rest.begin_stream("POST", "/v2/x", {})
     assert caught.value.outcome is Outcome.UNKNOWN
 
 

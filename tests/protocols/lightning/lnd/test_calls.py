@@ -102,3 +102,17 @@ async def test_a_cancelled_call_that_is_not_answered_soon_gives_its_place_to_the
         call.cancel()
         await rest.get("/v1/getinfo")
     assert len(lnd.connections) == 2
+
+
+async def test_no_more_acts_than_connections_begin_at_once_and_calls_do_not_wait_for_them(lnd: ScriptedLnd) -> None:
+    let_go = asyncio.Event()
+    lnd.say("POST /v1/act", replace(messages({"state": "begun"}), after=let_go))
+    async with calling(lnd) as rest:
+        acts = [asyncio.ensure_future(rest.begin_stream("POST", "/v1/act", {})) for _ in range(2)]
+        await until(lambda: lnd.calls() == ["POST /v1/act"])
+        await rest.get("/v1/getinfo")
+        assert lnd.calls() == ["POST /v1/act", "GET /v1/getinfo"]
+        let_go.set()
+        for _, stream in await asyncio.gather(*acts):
+            stream.close()
+    assert lnd.calls().count("POST /v1/act") == 2

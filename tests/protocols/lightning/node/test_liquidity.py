@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from typing import cast
 
 import pytest
 
@@ -13,16 +12,15 @@ from layer2.errors import InsufficientFunds, NodeUnreachable, Outcome
 from layer2.model.money import BTC
 from layer2.protocols.lightning import LightningNetwork
 from layer2.protocols.lightning.lnd.answers import Call, LndObject
-from layer2.protocols.lightning.node.channels import (
+from layer2.protocols.lightning.node.liquidity import (
     Channel,
     Flow,
+    Liquidity,
     balance_of,
     read_channel,
     receivable_sat,
     sendable_sat,
 )
-from layer2.protocols.lightning.node.liquidity import Liquidity
-from layer2.protocols.lightning.node.state import LndNode
 from protocols.lightning import scripted_lnd as script
 from protocols.lightning.scripted_lnd import ScriptedLnd, answer
 from protocols.lightning.world import HASH
@@ -121,7 +119,7 @@ def node() -> CountingNode:
 
 @pytest.fixture
 async def liquidity(node: CountingNode) -> AsyncIterator[Liquidity]:
-    liquidity = Liquidity(cast(LndNode, node))
+    liquidity = Liquidity(node.channels)
     yield liquidity
     await liquidity.aclose()
 

@@ -35,7 +35,7 @@ async def follower(world: World) -> AsyncIterator[LightningNetwork]:
 
 @asynccontextmanager
 async def follower_of(world: World) -> AsyncIterator[LightningNetwork]:
-    async with world.restarted_taker(poll_interval_seconds=0.02) as client:
+    async with world.restarted_taker(poll_interval_ms=20) as client:
         yield client
 
 

@@ -23,7 +23,7 @@ SECONDS = 10
 @pytest.fixture
 async def follower(world: World) -> AsyncIterator[LightningNetwork]:
     """Another client of the taker's node, which sends nothing and so has no streams of sent payments."""
-    async with world.restarted_taker(poll_interval_seconds=0.02) as client:
+    async with world.restarted_taker(poll_interval_ms=20) as client:
         yield client
 
 

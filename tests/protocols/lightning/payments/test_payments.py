@@ -395,19 +395,22 @@ async def test_the_own_node_is_not_paid_by_its_key(world: World) -> None:
 async def test_wherever_a_send_is_cancelled_asking_again_pays_exactly_once(world: World, is_keysend: bool) -> None:
     payee, is_over = bytes.fromhex(world.nodes[1].node_key), False
     steps = payments = 0
-    while not is_over:
-        key = f"order {steps}"
-        request: KeysendRequest | PaymentRequest = KeysendRequest(payee, 1_000_000)
-        if not is_keysend:
-            request = PaymentRequest((await world.provider.create_invoice_async(1_000)).text)
-        sending = asyncio.create_task(world.taker.submit_transaction_async(request, idempotency_key=key))
-        for _ in range(steps):
-            await asyncio.sleep(0)
-        is_over = sending.done()
-        sending.cancel()
-        await asyncio.gather(sending, return_exceptions=True)
-        tx_id = (await world.taker.submit_transaction_async(request, idempotency_key=key)).tx_id
-        assert (await world.taker.wait_for_status_async(tx_id)).state is TxState.FINAL
-        steps, payments = steps + 1, payments + 1
-        assert await world.payments_sent() == payments
+    # Each call opens a connection, so that a call has as many steps as possible.
+    pool = ConnectionPoolConfig(keepalive_seconds=0)
+    async with world.restarted_taker(connection_pool=pool) as taker:
+        while not is_over:
+            key = f"order {steps}"
+            request: KeysendRequest | PaymentRequest = KeysendRequest(payee, 1_000_000)
+            if not is_keysend:
+                request = PaymentRequest((await world.provider.create_invoice_async(1_000)).text)
+            sending = asyncio.create_task(taker.submit_transaction_async(request, idempotency_key=key))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            is_over = sending.done()
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+            tx_id = (await taker.submit_transaction_async(request, idempotency_key=key)).tx_id
+            assert (await taker.wait_for_status_async(tx_id)).state is TxState.FINAL
+            steps, payments = steps + 1, payments + 1
+            assert await world.payments_sent() == payments
     assert steps > 10

@@ -23,7 +23,12 @@ from protocols.lightning.world import HASH, PREIMAGE, START
 
 PAYEE = PrivateKey(b"\x01" * 32)
 OWN_KEY = PrivateKey(b"\x02" * 32).public_key.format()
-SETTINGS = LightningSettings("https://127.0.0.1:8080", "tls.cert", "admin.macaroon", "regtest")
+SETTINGS = LightningSettings(
+    network="regtest",
+    rest_url="https://127.0.0.1:8080",
+    certificate_file="tls.cert",
+    macaroon_file="admin.macaroon",
+)
 FIELDS = InvoiceFields(
     prefix="bcrt",
     amount_msat=50_000_001,

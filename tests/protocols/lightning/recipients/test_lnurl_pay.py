@@ -353,10 +353,11 @@ async def test_what_is_not_http_is_a_typed_error(case: str) -> None:
             await writer.drain()
         writer.close()
 
+    problem = "the answer ended early" if case == "a body that breaks off" else "the connection broke"
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        with pytest.raises(NodeUnreachable, match="the connection broke") as broken:
+        with pytest.raises(NodeUnreachable, match=problem) as broken:
             await client().invoice(Lnurl(f"http://127.0.0.1:{port}/?{SECRET}"), AMOUNT)
     assert SECRET not in str(broken.value)
 

@@ -6,19 +6,17 @@ Sources: the execution API specification of Ethereum; op-geth's additional field
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from eth.abc import BlockHeaderAPI, LogAPI, SignedTransactionAPI
 
+from layer2.formats.evm_hex import format_data, format_quantity
 from layer2.local.simnet.evm.chain import MinedBlock
 
 __all__ = [
     "block_answer",
-    "data",
     "effective_gas_price",
     "header_answer",
     "log_answers",
-    "quantity",
     "receipt_answer",
     "transaction_answer",
 ]
@@ -34,26 +32,16 @@ _L1_FEES = {
 }
 
 
-def quantity(value: int) -> str:
-    """Encode a number: hexadecimal without leading zeros."""
-    return hex(value)
-
-
-def data(value: bytes) -> str:
-    """Encode bytes: hexadecimal, two digits each."""
-    return "0x" + value.hex()
-
-
-def block_answer(block: MinedBlock, *, full_transactions: bool) -> dict[str, Any]:
+def block_answer(block: MinedBlock, *, full_transactions: bool) -> dict[str, object]:
     """A block with the hashes of its transactions, or with the transactions."""
-    transactions: list[Any]
+    transactions: list[object]
     if full_transactions:
         transactions = [transaction_answer(item, block, i) for i, item in enumerate(block.transactions)]
     else:
-        transactions = [data(item.hash) for item in block.transactions]
+        transactions = [format_data(item.hash) for item in block.transactions]
     return {
         **header_answer(block.header),
-        "size": quantity(block.size),
+        "size": format_quantity(block.size),
         "transactions": transactions,
         "uncles": [],
         "withdrawals": [],
@@ -62,98 +50,98 @@ def block_answer(block: MinedBlock, *, full_transactions: bool) -> dict[str, Any
 
 def transaction_answer(
     transaction: SignedTransactionAPI, block: MinedBlock | None, index: int | None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """A transaction at its place in a block, or one in the pool (``block`` and ``index`` are None)."""
     kind = transaction.type_id or 0
-    answer: dict[str, Any] = {
+    answer: dict[str, object] = {
         "blockHash": None,
         "blockNumber": None,
         "blockTimestamp": None,
         "transactionIndex": None,
-        "from": data(transaction.sender),
-        "gas": quantity(transaction.gas),
-        "gasPrice": quantity(transaction.max_fee_per_gas),
-        "hash": data(transaction.hash),
-        "input": data(transaction.data),
-        "nonce": quantity(transaction.nonce),
-        "to": data(transaction.to) if transaction.to else None,
-        "value": quantity(transaction.value),
-        "type": quantity(kind),
-        "r": quantity(transaction.r),
-        "s": quantity(transaction.s),
+        "from": format_data(transaction.sender),
+        "gas": format_quantity(transaction.gas),
+        "gasPrice": format_quantity(transaction.max_fee_per_gas),
+        "hash": format_data(transaction.hash),
+        "input": format_data(transaction.data),
+        "nonce": format_quantity(transaction.nonce),
+        "to": format_data(transaction.to) if transaction.to else None,
+        "value": format_quantity(transaction.value),
+        "type": format_quantity(kind),
+        "r": format_quantity(transaction.r),
+        "s": format_quantity(transaction.s),
     }
     if transaction.chain_id is not None:
-        answer["chainId"] = quantity(transaction.chain_id)
+        answer["chainId"] = format_quantity(transaction.chain_id)
     if kind == 0:
-        answer["v"] = quantity(35 + 2 * (transaction.chain_id or 0) + transaction.y_parity)
+        answer["v"] = format_quantity(35 + 2 * (transaction.chain_id or 0) + transaction.y_parity)
     else:
-        answer["v"] = answer["yParity"] = quantity(transaction.y_parity)
+        answer["v"] = answer["yParity"] = format_quantity(transaction.y_parity)
         answer["accessList"] = [
-            {"address": data(address), "storageKeys": [data(slot.to_bytes(32, "big")) for slot in slots]}
+            {"address": format_data(address), "storageKeys": [format_data(slot.to_bytes(32, "big")) for slot in slots]}
             for address, slots in transaction.access_list
         ]
     if kind >= 2:
-        answer["maxFeePerGas"] = quantity(transaction.max_fee_per_gas)
-        answer["maxPriorityFeePerGas"] = quantity(transaction.max_priority_fee_per_gas)
+        answer["maxFeePerGas"] = format_quantity(transaction.max_fee_per_gas)
+        answer["maxPriorityFeePerGas"] = format_quantity(transaction.max_priority_fee_per_gas)
     if kind == 4:
         answer["authorizationList"] = [
             {
-                "chainId": quantity(item.chain_id),
-                "address": data(item.address),
-                "nonce": quantity(item.nonce),
-                "yParity": quantity(item.y_parity),
-                "r": quantity(item.r),
-                "s": quantity(item.s),
+                "chainId": format_quantity(item.chain_id),
+                "address": format_data(item.address),
+                "nonce": format_quantity(item.nonce),
+                "yParity": format_quantity(item.y_parity),
+                "r": format_quantity(item.r),
+                "s": format_quantity(item.s),
             }
             for item in transaction.authorization_list
         ]
     if block is not None and index is not None:
-        answer["blockHash"] = data(block.hash)
-        answer["blockNumber"] = quantity(block.number)
-        answer["blockTimestamp"] = quantity(block.timestamp)
-        answer["transactionIndex"] = quantity(index)
-        answer["gasPrice"] = quantity(effective_gas_price(transaction, block))
+        answer["blockHash"] = format_data(block.hash)
+        answer["blockNumber"] = format_quantity(block.number)
+        answer["blockTimestamp"] = format_quantity(block.timestamp)
+        answer["transactionIndex"] = format_quantity(index)
+        answer["gasPrice"] = format_quantity(effective_gas_price(transaction, block))
     return answer
 
 
-def receipt_answer(block: MinedBlock, index: int) -> dict[str, Any]:
+def receipt_answer(block: MinedBlock, index: int) -> dict[str, object]:
     """What became of the transaction at that index of the block."""
     transaction, receipt = block.transactions[index], block.receipts[index]
     used_before = block.receipts[index - 1].gas_used if index else 0
     contract = block.contracts[index]
     return {
-        "blockHash": data(block.hash),
-        "blockNumber": quantity(block.number),
-        "transactionHash": data(transaction.hash),
-        "transactionIndex": quantity(index),
-        "from": data(transaction.sender),
-        "to": data(transaction.to) if transaction.to else None,
-        "gasUsed": quantity(receipt.gas_used - used_before),
-        "cumulativeGasUsed": quantity(receipt.gas_used),
-        "contractAddress": None if contract is None else data(contract),
+        "blockHash": format_data(block.hash),
+        "blockNumber": format_quantity(block.number),
+        "transactionHash": format_data(transaction.hash),
+        "transactionIndex": format_quantity(index),
+        "from": format_data(transaction.sender),
+        "to": format_data(transaction.to) if transaction.to else None,
+        "gasUsed": format_quantity(receipt.gas_used - used_before),
+        "cumulativeGasUsed": format_quantity(receipt.gas_used),
+        "contractAddress": None if contract is None else format_data(contract),
         "logs": [answer for _, answer in log_answers(block, index)],
-        "logsBloom": data(receipt.bloom.to_bytes(256, "big")),
-        "type": quantity(transaction.type_id or 0),
-        "effectiveGasPrice": quantity(effective_gas_price(transaction, block)),
-        "status": quantity(1 if receipt.state_root == b"\x01" else 0),
+        "logsBloom": format_data(receipt.bloom.to_bytes(256, "big")),
+        "type": format_quantity(transaction.type_id or 0),
+        "effectiveGasPrice": format_quantity(effective_gas_price(transaction, block)),
+        "status": format_quantity(1 if receipt.state_root == b"\x01" else 0),
         **_L1_FEES,
     }
 
 
-def log_answers(block: MinedBlock, index: int) -> Iterator[tuple[LogAPI, dict[str, Any]]]:
+def log_answers(block: MinedBlock, index: int) -> Iterator[tuple[LogAPI, dict[str, object]]]:
     """Every log of the transaction at that index of the block, with the JSON of each."""
     logs_before = sum(len(receipt.logs) for receipt in block.receipts[:index])
     for position, log in enumerate(block.receipts[index].logs):
         answer = {
-            "address": data(log.address),
-            "topics": [data(topic.to_bytes(32, "big")) for topic in log.topics],
-            "data": data(log.data),
-            "blockNumber": quantity(block.number),
-            "transactionHash": data(block.transactions[index].hash),
-            "transactionIndex": quantity(index),
-            "blockHash": data(block.hash),
-            "blockTimestamp": quantity(block.timestamp),
-            "logIndex": quantity(logs_before + position),
+            "address": format_data(log.address),
+            "topics": [format_data(topic.to_bytes(32, "big")) for topic in log.topics],
+            "data": format_data(log.data),
+            "blockNumber": format_quantity(block.number),
+            "transactionHash": format_data(block.transactions[index].hash),
+            "transactionIndex": format_quantity(index),
+            "blockHash": format_data(block.hash),
+            "blockTimestamp": format_quantity(block.timestamp),
+            "logIndex": format_quantity(logs_before + position),
             "removed": False,
         }
         yield log, answer
@@ -164,30 +152,30 @@ def effective_gas_price(transaction: SignedTransactionAPI, block: MinedBlock) ->
     return int(min(transaction.max_fee_per_gas, block.base_fee + transaction.max_priority_fee_per_gas))
 
 
-def header_answer(header: BlockHeaderAPI) -> dict[str, Any]:
+def header_answer(header: BlockHeaderAPI) -> dict[str, object]:
     """A header, without the fields that only a block has."""
     fields = header.as_dict()
     return {
-        "number": quantity(header.block_number),
-        "hash": data(header.hash),
-        "parentHash": data(header.parent_hash),
-        "nonce": data(header.nonce),
-        "mixHash": data(header.mix_hash),
-        "sha3Uncles": data(header.uncles_hash),
-        "logsBloom": data(header.bloom.to_bytes(256, "big")),
-        "stateRoot": data(header.state_root),
-        "miner": data(header.coinbase),
-        "difficulty": quantity(header.difficulty),
-        "extraData": data(header.extra_data),
-        "gasLimit": quantity(header.gas_limit),
-        "gasUsed": quantity(header.gas_used),
-        "timestamp": quantity(header.timestamp),
-        "transactionsRoot": data(header.transaction_root),
-        "receiptsRoot": data(header.receipt_root),
-        "baseFeePerGas": quantity(fields["base_fee_per_gas"]),
-        "withdrawalsRoot": data(fields["withdrawals_root"]),
-        "blobGasUsed": quantity(fields["blob_gas_used"]),
-        "excessBlobGas": quantity(fields["excess_blob_gas"]),
-        "parentBeaconBlockRoot": data(fields["parent_beacon_block_root"]),
-        "requestsHash": data(fields["requests_hash"]),
+        "number": format_quantity(header.block_number),
+        "hash": format_data(header.hash),
+        "parentHash": format_data(header.parent_hash),
+        "nonce": format_data(header.nonce),
+        "mixHash": format_data(header.mix_hash),
+        "sha3Uncles": format_data(header.uncles_hash),
+        "logsBloom": format_data(header.bloom.to_bytes(256, "big")),
+        "stateRoot": format_data(header.state_root),
+        "miner": format_data(header.coinbase),
+        "difficulty": format_quantity(header.difficulty),
+        "extraData": format_data(header.extra_data),
+        "gasLimit": format_quantity(header.gas_limit),
+        "gasUsed": format_quantity(header.gas_used),
+        "timestamp": format_quantity(header.timestamp),
+        "transactionsRoot": format_data(header.transaction_root),
+        "receiptsRoot": format_data(header.receipt_root),
+        "baseFeePerGas": format_quantity(fields["base_fee_per_gas"]),
+        "withdrawalsRoot": format_data(fields["withdrawals_root"]),
+        "blobGasUsed": format_quantity(fields["blob_gas_used"]),
+        "excessBlobGas": format_quantity(fields["excess_blob_gas"]),
+        "parentBeaconBlockRoot": format_data(fields["parent_beacon_block_root"]),
+        "requestsHash": format_data(fields["requests_hash"]),
     }

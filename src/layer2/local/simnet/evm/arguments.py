@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 from eth.abc import LogAPI
 from eth.vm.forks.prague.transactions import Authorization
@@ -14,13 +15,18 @@ from layer2.formats.evm_address import to_checksum
 from layer2.local.simnet.evm.calls import CALL_GAS_LIMIT, AccessList, AccountOverride, CallRequest, Overrides
 
 __all__ = [
+    "INVALID_PARAMS",
+    "METHOD_NOT_FOUND",
     "BlockName",
+    "Fields",
     "LogFilter",
     "RpcError",
     "block_name",
     "call_request",
+    "expect_address",
     "expect_bool",
     "expect_bytes",
+    "expect_list",
     "expect_number",
     "expect_percentiles",
     "log_filter",
@@ -28,8 +34,12 @@ __all__ = [
     "storage_key",
 ]
 
-_Tag: TypeAlias = Literal["latest", "pending", "earliest", "safe", "finalized"]
-BlockName: TypeAlias = _Tag | int | bytes
+INVALID_PARAMS = -32602
+"""The code of an error in the arguments of a call."""
+METHOD_NOT_FOUND = -32601
+"""The code of an error in the name of a method."""
+
+BlockName: TypeAlias = Literal["latest", "pending", "earliest", "safe", "finalized"] | int | bytes
 """A tag, a height, or a block hash."""
 
 _QUANTITY = re.compile(r"0x(0|[1-9a-f][0-9a-f]*)", re.ASCII | re.IGNORECASE)
@@ -49,20 +59,24 @@ class RpcError(Exception):
         self.data = data
 
 
-def expect_number(value: Any, index: int) -> int:
-    """Read argument ``index`` as a number: hexadecimal, or a JSON integer."""
+def expect_number(value: object, index: int, bits: int = 64) -> int:
+    """Read argument ``index`` as a number of at most ``bits`` bits: hexadecimal, or a JSON integer."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    if not isinstance(value, str) or not value.startswith("0x"):
+        number = value
+    elif not isinstance(value, str) or not value.startswith("0x"):
         raise _invalid(index, "hex string without 0x prefix")
-    if re.match("0x0.", value):
+    elif re.match("0x0.", value):
         raise _invalid(index, "hex number with leading zero digits")
-    if not _QUANTITY.fullmatch(value):
+    elif not _QUANTITY.fullmatch(value):
         raise _invalid(index, "invalid hex string")
-    return int(value, 16)
+    else:
+        number = int(value, 16)
+    if number.bit_length() > bits:
+        raise _invalid(index, f"hex number > {bits} bits")
+    return number
 
 
-def expect_bytes(value: Any, index: int, size: int | None) -> bytes:
+def expect_bytes(value: object, index: int, size: int | None = None) -> bytes:
     """Read argument ``index`` as bytes, of ``size`` bytes unless that is None."""
     kind = _GO_TYPES[size]
     if not isinstance(value, str) or not value.startswith("0x"):
@@ -77,40 +91,93 @@ def expect_bytes(value: Any, index: int, size: int | None) -> bytes:
     return read
 
 
-def expect_bool(value: Any, index: int) -> bool:
+def expect_address(value: object, index: int) -> Address:
+    """Read argument ``index`` as an address."""
+    return Address(expect_bytes(value, index, 20))
+
+
+def expect_bool(value: object, index: int) -> bool:
     """Read argument ``index`` as a truth value."""
     if not isinstance(value, bool):
         raise _invalid(index, "expected a bool")
     return value
 
 
-def expect_percentiles(value: Any) -> list[float]:
-    """Read an argument as ascending numbers from 0 to 100; None is an empty list."""
-    if value is None:
-        return []
-    numbers = isinstance(value, list) and all(type(item) in (int, float) for item in value)
-    if not numbers or value != sorted(value) or any(not 0 <= item <= 100 for item in value):
+def expect_list(value: object, index: int) -> list[object]:
+    """Read argument ``index`` as a list; None is empty."""
+    if value is not None and not isinstance(value, list):
+        raise _invalid(index, "expected a list")
+    return value or []
+
+
+def expect_percentiles(value: object) -> list[float]:
+    """Read argument 2 as ascending numbers from 0 to 100; None is an empty list."""
+    items = expect_list(value, 2)
+    numbers = [float(item) for item in items if isinstance(item, int | float) and not isinstance(item, bool)]
+    if len(numbers) != len(items) or numbers != sorted(numbers) or not all(0 <= number <= 100 for number in numbers):
         raise RpcError(-32000, "invalid reward percentile")
-    return [float(item) for item in value]
+    return numbers
 
 
-def block_name(value: Any, index: int, *, allow_hash: bool = True) -> tuple[BlockName, bool]:
+class Fields:
+    """The fields of an object in argument ``index``. A field that is null counts as missing, and is read as None.
+
+    Raises, all methods: RpcError, with the code of an invalid argument.
+    """
+
+    def __init__(self, value: object, index: int) -> None:
+        if not isinstance(value, dict):
+            raise _invalid(index, "expected an object")
+        self.values: Mapping[str, object] = value
+        self._index = index
+
+    def get(self, name: str) -> object:
+        """The field's value, of any type."""
+        return self.values.get(name)
+
+    def number(self, name: str, bits: int = 64) -> int | None:
+        """A number of at most ``bits`` bits."""
+        value = self.get(name)
+        return None if value is None else expect_number(value, self._index, bits)
+
+    def data(self, name: str, size: int | None = None) -> bytes | None:
+        """Bytes, of ``size`` bytes unless that is None."""
+        value = self.get(name)
+        return None if value is None else expect_bytes(value, self._index, size)
+
+    def objects(self, name: str) -> list[Fields]:
+        """A list of objects, empty if the field is missing."""
+        return [Fields(item, self._index) for item in expect_list(self.get(name), self._index)]
+
+    def words(self, name: str) -> dict[int, int] | None:
+        """An object from words to words, each of 32 bytes."""
+        value = self.get(name)
+        if value is None:
+            return None
+        entries = Fields(value, self._index).values.items()
+        return {_word(key, self._index): _word(item, self._index) for key, item in entries}
+
+
+def block_name(value: object, index: int, *, allow_hash: bool = True) -> tuple[BlockName, bool]:
     """Read argument ``index`` as a block (EIP-1898): its name, and whether it must be canonical."""
-    if value in get_args(_Tag):
-        return value, False
-    if allow_hash and isinstance(value, dict):
-        if "blockHash" in value and "blockNumber" not in value:
-            must_be_canonical = expect_bool(value.get("requireCanonical", False), index)
-            return expect_bytes(value["blockHash"], index, 32), must_be_canonical
-        if "blockNumber" in value and "blockHash" not in value:
-            return block_name(value["blockNumber"], index, allow_hash=False)
-        raise _invalid(index, "cannot specify both BlockHash and BlockNumber, choose one or the other")
-    if allow_hash and isinstance(value, str) and len(value) == 66:
-        return expect_bytes(value, index, 32), False
-    return expect_number(value, index), False
+    match value:
+        case str("latest" | "pending" | "earliest" | "safe" | "finalized" as tag):
+            return tag, False
+        case dict() if allow_hash:
+            fields = Fields(value, index)
+            if ("blockHash" in fields.values) is ("blockNumber" in fields.values):
+                raise _invalid(index, "cannot specify both BlockHash and BlockNumber, choose one or the other")
+            if "blockNumber" in fields.values:
+                return block_name(fields.get("blockNumber"), index, allow_hash=False)
+            must_be_canonical = expect_bool(fields.values.get("requireCanonical", False), index)
+            return expect_bytes(fields.get("blockHash"), index, 32), must_be_canonical
+        case str() if allow_hash and len(value) == 66:
+            return expect_bytes(value, index, 32), False
+        case _:
+            return expect_number(value, index), False
 
 
-def storage_key(value: Any) -> tuple[int, int]:
+def storage_key(value: object) -> tuple[int, int]:
     """Read a storage slot as op-geth does: up to 32 bytes, padded or not. Returns the slot and the bytes it had."""
     if not isinstance(value, str):
         kind = _JSON_TYPES.get(type(value), "null")
@@ -118,13 +185,13 @@ def storage_key(value: Any) -> tuple[int, int]:
     digits = value[2:] if value[:2] in ("0x", "0X") else value
     digits = "0" * (len(digits) % 2) + digits
     if len(digits) > 64:
-        raise RpcError(-32602, f'storage key too long (want at most 32 bytes): "{value}"')
+        raise RpcError(INVALID_PARAMS, f'storage key too long (want at most 32 bytes): "{value}"')
     if not _DATA.fullmatch("0x" + digits):
-        raise RpcError(-32602, f'invalid hex in storage key: "{value}"')
+        raise RpcError(INVALID_PARAMS, f'invalid hex in storage key: "{value}"')
     return int(digits or "0", 16), len(digits) // 2
 
 
-def call_request(value: Any, chain_id: int) -> CallRequest:
+def call_request(value: object, chain_id: int) -> CallRequest:
     """Read the first argument of ``eth_call`` or ``eth_estimateGas``.
 
     A nonce is checked and has no effect, as in op-geth.
@@ -132,92 +199,66 @@ def call_request(value: Any, chain_id: int) -> CallRequest:
     Raises:
         RpcError: a field is malformed, or the message is for another chain than ``chain_id``.
     """
-    if not isinstance(value, dict):
-        raise _invalid(0, "expected an object")
-    if any(value.get(name) for name in ("blobs", "blobVersionedHashes", "maxFeePerBlobGas")):
+    fields = Fields(value, 0)
+    if any(fields.get(name) for name in ("blobs", "blobVersionedHashes", "maxFeePerBlobGas")):
         raise RpcError(-32000, "blob transactions are not supported")
-    if value.get("chainId") is not None and (have := expect_number(value["chainId"], 0)) != chain_id:
+    if (have := fields.number("chainId", 256)) not in (None, chain_id):
         raise RpcError(-32000, f"chainId does not match node's (have={have}, want={chain_id})")
-    expect_number(value.get("nonce") or "0x0", 0)
+    fields.number("nonce")
+    price, most, tip = (fields.number(name, 256) for name in ("gasPrice", "maxFeePerGas", "maxPriorityFeePerGas"))
+    if price is not None:
+        if most is not None or tip is not None:
+            raise RpcError(-32000, "both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified")
+        most = tip = price
+    gas = fields.number("gas")
     # "data" is the older name; "input" takes precedence.
-    payload = value.get("data") if value.get("input") is None else value["input"]
-    to, delegations = value.get("to"), value.get("authorizationList")
+    payload = fields.data("data" if fields.get("input") is None else "input")
+    delegates = fields.get("authorizationList") is not None
     return CallRequest(
-        sender=expect_bytes(value.get("from") or "0x" + "00" * 20, 0, 20),
-        to=b"" if to is None else expect_bytes(to, 0, 20),
-        value=expect_number(value.get("value") or "0x0", 0),
-        data=expect_bytes(payload or "0x", 0, None),
-        gas=min(expect_number(value.get("gas") or CALL_GAS_LIMIT, 0), CALL_GAS_LIMIT),
-        **_gas_prices(value),
-        access_list=_access_list(value.get("accessList") or []),
-        authorizations=None if delegations is None else tuple([_authorization(item) for item in _items(delegations)]),
+        sender=fields.data("from", 20) or bytes(20),
+        to=fields.data("to", 20) or b"",
+        value=fields.number("value", 256) or 0,
+        data=payload or b"",
+        gas=CALL_GAS_LIMIT if gas is None else min(gas, CALL_GAS_LIMIT),
+        gas_price=most or 0,
+        tip=tip or 0,
+        access_list=_access_list(fields.objects("accessList")),
+        authorizations=tuple(map(_authorization, fields.objects("authorizationList"))) if delegates else None,
     )
 
 
-def _gas_prices(value: dict[str, Any]) -> dict[str, int]:
-    price, most, tip = (value.get(name) for name in ("gasPrice", "maxFeePerGas", "maxPriorityFeePerGas"))
-    if price is not None and (most is not None or tip is not None):
-        raise RpcError(-32000, "both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified")
-    most, tip = (most, tip) if price is None else (price, price)
-    return {"gas_price": expect_number(most or "0x0", 0), "tip": expect_number(tip or "0x0", 0)}
-
-
-def _access_list(value: Any) -> AccessList:
+def _access_list(items: list[Fields]) -> AccessList:
     return tuple(
-        (
-            Address(expect_bytes(item.get("address"), 0, 20)),
-            tuple(int.from_bytes(expect_bytes(key, 0, 32), "big") for key in item.get("storageKeys") or []),
-        )
-        for item in _items(value)
+        [
+            (
+                expect_address(item.get("address"), 0),
+                tuple([_word(key, 0) for key in expect_list(item.get("storageKeys"), 0)]),
+            )
+            for item in items
+        ]
     )
 
 
-def _authorization(item: dict[str, Any]) -> Authorization:
-    numbers = {
-        name: expect_number(item.get(key), 0)
-        for name, key in {"chain_id": "chainId", "nonce": "nonce", "y_parity": "yParity", "r": "r", "s": "s"}.items()
-    }
-    return Authorization(address=Address(expect_bytes(item.get("address"), 0, 20)), **numbers)
+def _authorization(item: Fields) -> Authorization:
+    chain_id, r, s = (expect_number(item.get(name), 0, 256) for name in ("chainId", "r", "s"))
+    nonce, y_parity = (expect_number(item.get(name), 0) for name in ("nonce", "yParity"))
+    return Authorization(chain_id, expect_address(item.get("address"), 0), nonce, y_parity, r, s)
 
 
-def _items(value: Any) -> list[dict[str, Any]]:
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise _invalid(0, "expected a list of objects")
-    return value
-
-
-def state_overrides(value: Any, index: int) -> Overrides:
+def state_overrides(value: object, index: int) -> Overrides:
     """Read argument ``index`` as state overrides: what replaces the values of accounts; None is none."""
-    if value is None:
-        return {}
-    if not isinstance(value, dict) or not all(isinstance(item, dict) for item in value.values()):
-        raise _invalid(index, "expected an object")
-    accounts = [(expect_bytes(name, index, 20), item) for name, item in value.items()]
-    return {address: _account_override(address, item, index) for address, item in accounts}
+    values = {} if value is None else Fields(value, index).values
+    accounts = [(expect_bytes(name, index, 20), Fields(item, index)) for name, item in values.items()]
+    return {address: _account_override(address, fields, index) for address, fields in accounts}
 
 
-def _account_override(address: bytes, item: dict[str, Any], index: int) -> AccountOverride:
-    if 0 < int.from_bytes(address, "big") <= _LAST_PRECOMPILE or item.get("movePrecompileToAddress") is not None:
+def _account_override(address: bytes, fields: Fields, index: int) -> AccountOverride:
+    if 0 < int.from_bytes(address, "big") <= _LAST_PRECOMPILE or fields.get("movePrecompileToAddress") is not None:
         raise _invalid(index, "a precompiled contract cannot be overridden on the simnet")
-    if item.get("state") is not None and item.get("stateDiff") is not None:
+    storage, slots = fields.words("state"), fields.words("stateDiff")
+    if storage is not None and slots is not None:
         raise RpcError(-32000, f"account {to_checksum(address)} has both 'state' and 'stateDiff'")
-    balance, nonce, code = (item.get(key) for key in ("balance", "nonce", "code"))
-    return AccountOverride(
-        balance=None if balance is None else expect_number(balance, index),
-        nonce=None if nonce is None else expect_number(nonce, index),
-        code=None if code is None else expect_bytes(code, index, None),
-        storage=_slots(item.get("state"), index),
-        slots=_slots(item.get("stateDiff"), index),
-    )
-
-
-def _slots(value: Any, index: int) -> dict[int, int] | None:
-    if value is None:
-        return None
-    if not isinstance(value, dict):
-        raise _invalid(index, "expected an object")
-    words = [(expect_bytes(key, index, 32), expect_bytes(item, index, 32)) for key, item in value.items()]
-    return {int.from_bytes(key, "big"): int.from_bytes(item, "big") for key, item in words}
+    return AccountOverride(fields.number("balance", 256), fields.number("nonce"), fields.data("code"), storage, slots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,33 +282,33 @@ class LogFilter:
         return all(not allowed or topic in allowed for allowed, topic in zip(self.topics, log.topics, strict=False))
 
 
-def log_filter(value: Any, index: int = 0) -> LogFilter:
+def log_filter(value: object, index: int = 0) -> LogFilter:
     """Read argument ``index`` as the criteria of ``eth_getLogs``, of a filter or of a subscription to logs."""
-    if not isinstance(value, dict):
-        raise _invalid(index, "expected an object")
-    block_hash = value.get("blockHash")
-    if block_hash is not None and ("fromBlock" in value or "toBlock" in value):
+    fields = Fields(value, index)
+    block_hash = fields.data("blockHash", 32)
+    if block_hash is not None and ("fromBlock" in fields.values or "toBlock" in fields.values):
         raise _invalid(index, "cannot specify both BlockHash and FromBlock/ToBlock, choose one or the other")
-    topics = value.get("topics") or []
-    if not isinstance(topics, list) or len(topics) > _MOST_TOPICS:
+    topics = expect_list(fields.get("topics"), index)
+    if len(topics) > _MOST_TOPICS:
         raise _invalid(index, "exceed max topics")
     return LogFilter(
-        block_hash=None if block_hash is None else expect_bytes(block_hash, index, 32),
-        first=block_name(value.get("fromBlock") or "latest", index, allow_hash=False)[0],
-        last=block_name(value.get("toBlock") or "latest", index, allow_hash=False)[0],
-        addresses=frozenset(expect_bytes(item, index, 20) for item in _one_or_many(value.get("address"))),
-        topics=tuple(
-            frozenset(int.from_bytes(expect_bytes(item, index, 32), "big") for item in _one_or_many(topic))
-            for topic in topics
-        ),
+        block_hash,
+        first=block_name(fields.get("fromBlock") or "latest", index, allow_hash=False)[0],
+        last=block_name(fields.get("toBlock") or "latest", index, allow_hash=False)[0],
+        addresses=frozenset(expect_bytes(item, index, 20) for item in _one_or_many(fields.get("address"))),
+        topics=tuple([frozenset(_word(item, index) for item in _one_or_many(topic)) for topic in topics]),
     )
 
 
-def _one_or_many(value: Any) -> list[Any]:
+def _one_or_many(value: object) -> list[object]:
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
 
 
+def _word(value: object, index: int) -> int:
+    return int.from_bytes(expect_bytes(value, index, 32), "big")
+
+
 def _invalid(index: int, reason: str) -> RpcError:
-    return RpcError(-32602, f"invalid argument {index}: {reason}")
+    return RpcError(INVALID_PARAMS, f"invalid argument {index}: {reason}")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
-import rlp  # type: ignore[import-untyped]  # the package carries no types
-
-from layer2.local.simnet.evm.answers import block_answer, data, quantity, receipt_answer, transaction_answer
+from layer2.formats.evm_hex import format_data, format_quantity
+from layer2.local.simnet.evm.answers import block_answer, receipt_answer, transaction_answer
 from layer2.local.simnet.evm.arguments import RpcError, block_name, expect_bool, expect_bytes, expect_number
 from layer2.local.simnet.evm.blocks import NamedBlocks
 from layer2.local.simnet.evm.chain import MinedBlock
@@ -22,7 +20,7 @@ class BlockMethods:
     def __init__(self, node: EvmNode, blocks: NamedBlocks) -> None:
         self._node = node
         self._blocks = blocks
-        self.methods: Mapping[str, Callable[..., Any]] = {
+        self.methods: Mapping[str, Callable[..., object]] = {
             "eth_getBlockByNumber": lambda name, full: _block(self._by_number(name), full),
             "eth_getBlockByHash": lambda block_hash, full: _block(self._by_hash(block_hash), full),
             "eth_getBlockTransactionCountByNumber": lambda name: _count(self._by_number(name)),
@@ -38,13 +36,13 @@ class BlockMethods:
             "debug_getRawReceipts": self._get_raw_receipts,
         }
 
-    def _by_number(self, name: Any) -> MinedBlock | None:
+    def _by_number(self, name: object) -> MinedBlock | None:
         return self._blocks.argument(name, allow_hash=False)
 
-    def _by_hash(self, block_hash: Any) -> MinedBlock | None:
+    def _by_hash(self, block_hash: object) -> MinedBlock | None:
         return self._node.chain.block_by_hash(expect_bytes(block_hash, 0, 32))
 
-    def _get_transaction_by_hash(self, transaction_hash: Any) -> Any:
+    def _get_transaction_by_hash(self, transaction_hash: object) -> object:
         wanted = expect_bytes(transaction_hash, 0, 32)
         if position := self._node.chain.position(wanted):
             block, index = position
@@ -52,23 +50,23 @@ class BlockMethods:
         pooled = self._node.pool.get(wanted)
         return None if pooled is None else transaction_answer(pooled.transaction, None, None)
 
-    def _get_transaction_receipt(self, transaction_hash: Any) -> Any:
+    def _get_transaction_receipt(self, transaction_hash: object) -> object:
         position = self._node.chain.position(expect_bytes(transaction_hash, 0, 32))
         return None if position is None else receipt_answer(*position)
 
-    def _get_block_receipts(self, name: Any) -> Any:
+    def _get_block_receipts(self, name: object) -> object:
         block = self._blocks.argument(name)
         return None if block is None else [receipt_answer(block, index) for index in range(len(block.receipts))]
 
-    def _get_raw_header(self, name: Any) -> str:
+    def _get_raw_header(self, name: object) -> str:
         block = self._raw_block(name)
-        return "0x" if block is None else data(rlp.encode(block.header))
+        return "0x" if block is None else format_data(block.raw_header)
 
-    def _get_raw_receipts(self, name: Any) -> list[str] | None:
+    def _get_raw_receipts(self, name: object) -> list[str] | None:
         block = self._raw_block(name)
-        return None if block is None else [data(receipt.encode()) for receipt in block.receipts]
+        return None if block is None else [format_data(receipt.encode()) for receipt in block.receipts]
 
-    def _raw_block(self, argument: Any) -> MinedBlock | None:
+    def _raw_block(self, argument: object) -> MinedBlock | None:
         name, _ = block_name(argument, 0)
         block = self._blocks.find(name)
         if block is None and isinstance(name, bytes):
@@ -76,15 +74,15 @@ class BlockMethods:
         return block
 
 
-def _block(block: MinedBlock | None, full: Any) -> Any:
+def _block(block: MinedBlock | None, full: object) -> object:
     return None if block is None else block_answer(block, full_transactions=expect_bool(full, 1))
 
 
 def _count(block: MinedBlock | None) -> str | None:
-    return None if block is None else quantity(len(block.transactions))
+    return None if block is None else format_quantity(len(block.transactions))
 
 
-def _at(block: MinedBlock | None, argument: Any) -> Any:
+def _at(block: MinedBlock | None, argument: object) -> object:
     index = expect_number(argument, 1)
     if block is None or index >= len(block.transactions):
         return None

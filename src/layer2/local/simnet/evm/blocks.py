@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from layer2.local.simnet.evm.arguments import BlockName, RpcError, block_name
+from layer2.local.simnet.evm.arguments import INVALID_PARAMS, BlockName, RpcError, block_name
 from layer2.local.simnet.evm.chain import MinedBlock
 from layer2.local.simnet.evm.node import EvmNode
 
 __all__ = ["NamedBlocks"]
-
-_INVALID_PARAMS = -32602
 
 
 class NamedBlocks:
@@ -36,7 +32,7 @@ class NamedBlocks:
             case int():
                 return chain.block_by_number(name)
 
-    def argument(self, value: Any, index: int = 0, *, allow_hash: bool = True) -> MinedBlock | None:
+    def argument(self, value: object, index: int = 0, *, allow_hash: bool = True) -> MinedBlock | None:
         """The block that argument ``index`` names, or None if there is none.
 
         Raises:
@@ -44,7 +40,7 @@ class NamedBlocks:
         """
         return self.find(block_name(value, index, allow_hash=allow_hash)[0])
 
-    def with_state(self, value: Any, index: int) -> MinedBlock:
+    def with_state(self, value: object, index: int) -> MinedBlock:
         """The block that argument ``index`` names (EIP-1898).
 
         Raises:
@@ -65,7 +61,7 @@ class NamedBlocks:
         if isinstance(name, int):
             return name
         if name == "pending":
-            raise RpcError(_INVALID_PARAMS, "pending logs are not supported")
+            raise RpcError(INVALID_PARAMS, "pending logs are not supported")
         block = self.find(name)
         if block is None:
             raise RpcError(-32000, "unknown block")

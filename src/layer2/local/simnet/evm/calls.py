@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
 
@@ -30,8 +30,6 @@ __all__ = [
     "AccessList",
     "AccountOverride",
     "CallFailed",
-    "CallGasTooLow",
-    "CallOutOfGas",
     "CallRefused",
     "CallRequest",
     "EvmCalls",
@@ -102,11 +100,11 @@ class CallRefused(CallFailed):
     """The execution of a message could not begin."""
 
 
-class CallGasTooLow(CallRefused):
+class _CallGasTooLow(CallRefused):
     """The gas limit of a message is below its intrinsic gas."""
 
 
-class CallOutOfGas(CallFailed):
+class _CallOutOfGas(CallFailed):
     """A message needed more gas than it had."""
 
 
@@ -116,7 +114,7 @@ class SimulatedCall:
 
     output: bytes
     gas_used: int
-    logs: tuple[tuple[bytes, tuple[int, ...], bytes], ...]
+    logs: Sequence[tuple[bytes, Sequence[int], bytes]]
     """Address, topics and data of each log."""
     error: CallFailed | None
 
@@ -153,8 +151,8 @@ class EvmCalls:
         state = self._state(request, block, overrides)
         request = replace(request, gas=_allowance(request, state))
         _, error = self._attempt(request, state)
-        if isinstance(error, CallOutOfGas | CallGasTooLow):
-            raise CallOutOfGas(f"gas required exceeds allowance ({request.gas})")
+        if isinstance(error, _CallOutOfGas | _CallGasTooLow):
+            raise _CallOutOfGas(f"gas required exceeds allowance ({request.gas})")
         if isinstance(error, CallRefused):
             raise CallRefused(f"failed with {request.gas} gas: {error}")
         if error is not None:
@@ -217,8 +215,7 @@ class EvmCalls:
         output = bytes(computation.output)
         if computation.is_error:
             return SimulatedCall(b"", used, (), _failure(computation.error, output))
-        logs = tuple([(bytes(address), topics, payload) for address, topics, payload in computation.get_log_entries()])
-        return SimulatedCall(output, used, logs, None)
+        return SimulatedCall(output, used, computation.get_log_entries(), None)
 
     def _state(self, request: CallRequest, block: MinedBlock, overrides: Overrides | None) -> StateAPI:
         """The state after the block. If the message pays nothing for gas, the base fee is zero."""
@@ -250,7 +247,7 @@ class EvmCalls:
                 f"have {balance} want {cost}"
             )
         if request.gas < unsigned.intrinsic_gas:
-            raise CallGasTooLow(f"intrinsic gas too low: have {request.gas}, want {unsigned.intrinsic_gas}")
+            raise _CallGasTooLow(f"intrinsic gas too low: have {request.gas}, want {unsigned.intrinsic_gas}")
         if request.gas < (floor := data_floor_gas(request.data)):
             raise CallRefused(f"insufficient gas for floor data gas cost: have {request.gas}, want {floor}")
         try:
@@ -332,7 +329,7 @@ def _failure(error: VMError, output: bytes) -> CallFailed:
     if isinstance(error, Revert):
         return CallFailed("execution reverted", output)
     if isinstance(error, OutOfGas):
-        return CallOutOfGas("out of gas")
+        return _CallOutOfGas("out of gas")
     if isinstance(error, InvalidInstruction) and (opcode := re.search("0x[0-9a-f]+", str(error))):
         number = int(opcode[0], 16)
         name = "INVALID" if number == 0xFE else f"opcode {number:#x} not defined"

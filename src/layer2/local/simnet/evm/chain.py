@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import rlp  # type: ignore[import-untyped]  # the package carries no types
 from eth.abc import BlockHeaderAPI, ReceiptAPI, SignedTransactionAPI, StateAPI
@@ -64,10 +64,15 @@ def _base_fee_after(parent: BlockHeaderAPI) -> int:
     return fee + max(change, 1) if parent.gas_used > target else fee - change
 
 
-def _header_after(parent: BlockHeaderAPI, **fields: Any) -> BlockHeaderAPI:
+def _header_after(parent: BlockHeaderAPI, timestamp: int, mix_hash: bytes) -> BlockHeaderAPI:
     # py-evm assigns this method at run time; pyright sees only the abstract one.
     header = _BobVM.create_header_from_parent(  # pyright: ignore[reportAbstractUsage]
-        parent, gas_limit=BLOCK_GAS_LIMIT, coinbase=_FEE_VAULT, extra_data=_EXTRA_DATA, **fields
+        parent,
+        gas_limit=BLOCK_GAS_LIMIT,
+        coinbase=_FEE_VAULT,
+        extra_data=_EXTRA_DATA,
+        timestamp=timestamp,
+        mix_hash=mix_hash,
     )
     # py-evm has only Ethereum's parameters of the base fee.
     return cast(BlockHeaderAPI, header.copy(base_fee_per_gas=_base_fee_after(parent)))
@@ -94,6 +99,11 @@ class MinedBlock:
     def hash(self) -> bytes:
         """The keccak256 of the header's RLP."""
         return bytes(self.header.hash)
+
+    @property
+    def raw_header(self) -> bytes:
+        """The header's RLP."""
+        return bytes(rlp.encode(self.header))
 
     @property
     def timestamp(self) -> int:
@@ -152,6 +162,10 @@ class EvmChain:
         """The canonical block at that height, or None if there is none."""
         return self._canonical[number] if 0 <= number < len(self._canonical) else None
 
+    def blocks(self, first: int, last: int) -> list[MinedBlock]:
+        """The canonical blocks from one height to another, both included."""
+        return self._canonical[first : last + 1]
+
     def block_by_hash(self, block_hash: bytes) -> MinedBlock | None:
         """The block with that hash on any branch, or None if there is none."""
         return self._blocks.get(block_hash)
@@ -187,11 +201,7 @@ class EvmChain:
             The block, and the transactions that were left out.
         """
         parent = self.head
-        header = _header_after(
-            parent.header,
-            timestamp=timestamp,
-            mix_hash=keccak256(parent.hash + branch.to_bytes(8, "big")),
-        )
+        header = _header_after(parent.header, timestamp, keccak256(parent.hash + branch.to_bytes(8, "big")))
         vm = _BobVM(header, self._headers, self._context, self._consensus)
         included: list[SignedTransactionAPI] = []
         receipts: list[ReceiptAPI] = []
@@ -210,13 +220,8 @@ class EvmChain:
         filled = vm.set_block_transactions_and_withdrawals(vm.get_block(), header, included, receipts)
         sealed = vm.mine_block(filled).block
         self._headers.persist_header(sealed.header)
-        block = MinedBlock(
-            sealed.header,
-            tuple(included),
-            tuple(receipts),
-            len(rlp.encode(sealed)),
-            tuple(contracts),
-        )
+        size = len(rlp.encode(sealed))
+        block = MinedBlock(sealed.header, tuple(included), tuple(receipts), size, tuple(contracts))
         self._canonical.append(block)
         self._blocks[block.hash] = block
         for index, transaction in enumerate(included):

@@ -6,11 +6,18 @@ from bisect import bisect_left
 from collections.abc import Callable
 from inspect import signature
 from itertools import accumulate
-from typing import Any
 
+from layer2.formats.evm_hex import format_data, format_quantity
 from layer2.formats.keccak import keccak256
-from layer2.local.simnet.evm.answers import data, effective_gas_price, quantity
-from layer2.local.simnet.evm.arguments import RpcError, expect_bytes, expect_number, expect_percentiles
+from layer2.local.simnet.evm.answers import effective_gas_price
+from layer2.local.simnet.evm.arguments import (
+    INVALID_PARAMS,
+    METHOD_NOT_FOUND,
+    RpcError,
+    expect_bytes,
+    expect_number,
+    expect_percentiles,
+)
 from layer2.local.simnet.evm.block_methods import BlockMethods
 from layer2.local.simnet.evm.blocks import NamedBlocks
 from layer2.local.simnet.evm.chain import MinedBlock
@@ -21,8 +28,6 @@ from layer2.local.simnet.evm.state_methods import StateMethods
 
 __all__ = ["EvmMethods"]
 
-_INVALID_PARAMS = -32602
-_METHOD_NOT_FOUND = -32601
 _SUGGESTED_TIP = 1_000_000
 _MOST_FEE_BLOCKS = 1024
 
@@ -39,19 +44,19 @@ class EvmMethods:
         self._node = node
         self._on_transaction = on_transaction
         self._blocks = NamedBlocks(node)
-        methods: dict[str, Callable[..., Any]] = {
+        methods: dict[str, Callable[..., object]] = {
             "web3_clientVersion": lambda: "layer2-simnet/py-evm",
-            "web3_sha3": lambda value: data(keccak256(expect_bytes(value, 0, None))),
+            "web3_sha3": lambda value: format_data(keccak256(expect_bytes(value, 0))),
             "net_version": lambda: str(node.chain.chain_id),
             "net_listening": lambda: True,
             "net_peerCount": lambda: "0x0",
             "eth_accounts": lambda: list[str](),
-            "eth_chainId": lambda: quantity(node.chain.chain_id),
+            "eth_chainId": lambda: format_quantity(node.chain.chain_id),
             "eth_syncing": lambda: False,
-            "eth_blockNumber": lambda: quantity(node.chain.head.number),
+            "eth_blockNumber": lambda: format_quantity(node.chain.head.number),
             "eth_sendRawTransaction": self._send_raw_transaction,
-            "eth_gasPrice": lambda: quantity(node.chain.head.base_fee + _SUGGESTED_TIP),
-            "eth_maxPriorityFeePerGas": lambda: quantity(_SUGGESTED_TIP),
+            "eth_gasPrice": lambda: format_quantity(node.chain.head.base_fee + _SUGGESTED_TIP),
+            "eth_maxPriorityFeePerGas": lambda: format_quantity(_SUGGESTED_TIP),
             "eth_feeHistory": self._fee_history,
             **BlockMethods(node, self._blocks).methods,
             **StateMethods(node, self._blocks).methods,
@@ -59,7 +64,7 @@ class EvmMethods:
         }
         self._methods = {name: (function, *_arity(function)) for name, function in methods.items()}
 
-    def answer(self, method: str, arguments: list[Any]) -> Any:
+    def answer(self, method: str, arguments: list[object]) -> object:
         """Answer one call.
 
         Raises:
@@ -67,23 +72,23 @@ class EvmMethods:
         """
         found = self._methods.get(method)
         if found is None:
-            raise RpcError(_METHOD_NOT_FOUND, f"the method {method} does not exist/is not available")
+            raise RpcError(METHOD_NOT_FOUND, f"the method {method} does not exist/is not available")
         function, needed, most = found
         if len(arguments) > most:
-            raise RpcError(_INVALID_PARAMS, f"too many arguments, want at most {most}")
+            raise RpcError(INVALID_PARAMS, f"too many arguments, want at most {most}")
         if len(arguments) < needed:
-            raise RpcError(_INVALID_PARAMS, f"missing value for required argument {len(arguments)}")
+            raise RpcError(INVALID_PARAMS, f"missing value for required argument {len(arguments)}")
         return function(*arguments)
 
-    def _send_raw_transaction(self, raw: Any) -> str:
+    def _send_raw_transaction(self, raw: object) -> str:
         try:
-            transaction_hash = self._node.send(expect_bytes(raw, 0, None))
+            transaction_hash = self._node.send(expect_bytes(raw, 0))
         except TransactionRefused as error:
             raise RpcError(-32000, str(error)) from error
         self._on_transaction()
-        return data(transaction_hash)
+        return format_data(transaction_hash)
 
-    def _fee_history(self, count: Any, newest: Any, percentiles: Any = None) -> Any:
+    def _fee_history(self, count: object, newest: object, percentiles: object = None) -> object:
         blocks_wanted = min(expect_number(count, 0), _MOST_FEE_BLOCKS)
         shares = expect_percentiles(percentiles)
         last = self._blocks.argument(newest, 1, allow_hash=False)
@@ -93,23 +98,22 @@ class EvmMethods:
             return {"oldestBlock": "0x0", "gasUsedRatio": None}
         chain = self._node.chain
         first = max(0, last.number - blocks_wanted + 1)
-        blocks = [chain.block_by_number(number) for number in range(first, last.number + 1)]
-        present = [block for block in blocks if block is not None]
+        blocks = chain.blocks(first, last.number)
         following = chain.block_by_number(last.number + 1)
         next_fee = chain.next_base_fee() if following is None else following.base_fee
-        answer: dict[str, Any] = {
-            "oldestBlock": quantity(first),
-            "baseFeePerGas": [quantity(block.base_fee) for block in present] + [quantity(next_fee)],
-            "gasUsedRatio": [block.header.gas_used / block.header.gas_limit for block in present],
-            "baseFeePerBlobGas": ["0x1"] * (len(present) + 1),
-            "blobGasUsedRatio": [0] * len(present),
+        answer: dict[str, object] = {
+            "oldestBlock": format_quantity(first),
+            "baseFeePerGas": [format_quantity(block.base_fee) for block in blocks] + [format_quantity(next_fee)],
+            "gasUsedRatio": [block.header.gas_used / block.header.gas_limit for block in blocks],
+            "baseFeePerBlobGas": ["0x1"] * (len(blocks) + 1),
+            "blobGasUsedRatio": [0] * len(blocks),
         }
         if shares:
-            answer["reward"] = [_rewards(block, shares) for block in present]
+            answer["reward"] = [_rewards(block, shares) for block in blocks]
         return answer
 
 
-def _arity(function: Callable[..., Any]) -> tuple[int, int]:
+def _arity(function: Callable[..., object]) -> tuple[int, int]:
     """The number of arguments that a method needs, and that it takes at most."""
     parameters = signature(function).parameters.values()
     return sum(parameter.default is parameter.empty for parameter in parameters), len(parameters)
@@ -128,4 +132,4 @@ def _rewards(block: MinedBlock, percentiles: list[float]) -> list[str]:
     paid.sort()
     seen = list(accumulate(gas for _, gas in paid))
     thresholds = [seen[-1] * percentile / 100 for percentile in percentiles]
-    return [quantity(paid[bisect_left(seen, threshold)][0]) for threshold in thresholds]
+    return [format_quantity(paid[bisect_left(seen, threshold)][0]) for threshold in thresholds]

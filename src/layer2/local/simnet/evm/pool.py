@@ -158,14 +158,10 @@ class TransactionPool:
         message = "insufficient funds for gas * price + value"
         if balance < cost:
             raise TransactionRefused(f"{message}: balance {balance}, tx cost {cost}, overshot {cost - balance}")
-        if replaced is None:
-            need, kind, amount = spent + cost, "tx cost", cost
-        else:
-            bump = cost - replaced.cost
-            need, kind, amount = spent + bump, "tx bumped", bump
-        if balance < need:
+        kind, added = ("tx cost", cost) if replaced is None else ("tx bumped", cost - replaced.cost)
+        if balance < spent + added:
             raise TransactionRefused(
-                f"{message}: balance {balance}, queued cost {spent}, {kind} {amount}, overshot {need - balance}"
+                f"{message}: balance {balance}, queued cost {spent}, {kind} {added}, overshot {spent + added - balance}"
             )
 
 

@@ -6,153 +6,110 @@ Source: op-geth's ``eth_subscribe`` and ``eth_unsubscribe``, and its error messa
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
 
 import orjson
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from layer2.local.simnet.evm.answers import header_answer, quantity
-from layer2.local.simnet.evm.arguments import LogFilter, RpcError
+from layer2.formats.evm_hex import format_quantity
+from layer2.local.simnet.evm.answers import header_answer
+from layer2.local.simnet.evm.arguments import METHOD_NOT_FOUND, LogFilter, RpcError
 from layer2.local.simnet.evm.chain import MinedBlock
-from layer2.local.simnet.evm.logs import followed_logs, log_changes
+from layer2.local.simnet.evm.json_rpc import MOST_REQUEST_BYTES, answer_text
+from layer2.local.simnet.evm.log_methods import followed_logs, log_changes
+from layer2.local.simnet.evm.methods import EvmMethods
 from layer2.local.simnet.evm.node import EvmNode
 from layer2.local.simnet.faults import FaultSwitch, reset_connection
 
-__all__ = ["EvmWebsockets"]
+__all__ = ["WebsocketConnection"]
 
-_MOST_MESSAGE_BYTES = 5 * 1024 * 1024
-_METHOD_NOT_FOUND = -32601
-_SUBSCRIPTION_NOT_FOUND = -32000
+_NOTIFICATION = {"eth_subscription"}
 
 
-@dataclass(slots=True)
-class _Connection:
-    """One websocket and its subscriptions."""
-
-    request: web.Request
-    socket: web.WebSocketResponse
-    reported: MinedBlock
-    """The head that the subscribers were notified of last, or the head when the connection was made."""
-    subscriptions: dict[str, LogFilter | None] = field(default_factory=dict)
-    """By id: the criteria of a subscription to logs, None for one to new heads."""
-    blocks: asyncio.Queue[MinedBlock] = field(default_factory=asyncio.Queue)
-
-
-class EvmWebsockets:
-    """All websockets of one server.
+class WebsocketConnection:
+    """One websocket and its subscriptions.
 
     Args:
         node: its blocks are the subject of the subscriptions.
-        answer: answers every call other than the two for subscriptions.
-        faults: those of ``eth_subscribe`` apply to a connection when it is made, those of ``eth_subscription`` to a
-            notification.
+        methods: execute every call other than the two for subscriptions.
+        faults: those of ``eth_subscription`` apply to a notification.
+        request: the one that asks for the websocket.
     """
 
-    def __init__(self, node: EvmNode, answer: Callable[[Any], bytes | None], faults: FaultSwitch) -> None:
+    def __init__(self, node: EvmNode, methods: EvmMethods, faults: FaultSwitch, request: web.Request) -> None:
         self._node = node
-        self._answer = answer
+        self._methods = methods
         self._faults = faults
+        self._request = request
+        self._socket = web.WebSocketResponse(max_msg_size=MOST_REQUEST_BYTES)
         self._names = itertools.count(1)
-        self._open: set[web.WebSocketResponse] = set()
+        self._subscriptions: dict[str, LogFilter | None] = {}
+        """By id: the criteria of a subscription to logs, None for one to new heads."""
+        self._blocks: asyncio.Queue[MinedBlock] = asyncio.Queue()
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Serve one connection until it ends."""
-        if (failure := await self._faults.before(request, {"eth_subscribe"})) is not None:
-            return failure
-        socket = web.WebSocketResponse(max_msg_size=_MOST_MESSAGE_BYTES)
-        await socket.prepare(request)
-        connection = _Connection(request, socket, self._node.chain.head)
-        notifying = asyncio.get_running_loop().create_task(self._notify(connection))
-        self._open.add(socket)
-        watcher = connection.blocks.put_nowait
+    async def serve(self) -> web.StreamResponse:
+        """Answer and notify until the connection ends."""
+        await self._socket.prepare(self._request)
+        notifying = asyncio.create_task(self._notify(self._node.chain.head))
+        watcher = self._blocks.put_nowait
         self._node.watchers.add(watcher)
         try:
-            async for message in socket:
-                # Clients such as web3.py send binary frames; the answers are text, as op-geth's are.
-                if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
-                    break
-                answer = self._answered(message.data, connection.subscriptions)
-                if answer is not None:
-                    await socket.send_str(answer.decode())
-        except ConnectionError:
-            # The client has gone, or a fault reset the connection.
-            pass
+            # The client may be gone, or a fault has reset the connection.
+            with contextlib.suppress(ConnectionError):
+                async for message in self._socket:
+                    # Clients such as web3.py send binary frames; the answers are text, as op-geth's are.
+                    if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+                        break
+                    if (answer := answer_text(message.data, self._execute)) is not None:
+                        await self._socket.send_str(answer.decode())
         finally:
             self._node.watchers.discard(watcher)
-            self._open.discard(socket)
             notifying.cancel()
             await asyncio.gather(notifying, return_exceptions=True)
-        return socket
+        return self._socket
 
-    async def stop(self) -> None:
-        """Close every connection."""
-        for socket in list(self._open):
-            await socket.close(code=WSCloseCode.GOING_AWAY)
+    async def close(self) -> None:
+        """Close the websocket."""
+        await self._socket.close(code=WSCloseCode.GOING_AWAY)
 
-    async def _notify(self, connection: _Connection) -> None:
+    async def _notify(self, reported: MinedBlock) -> None:
         while True:
-            block = await connection.blocks.get()
-            before, connection.reported = connection.reported, block
-            for name, wanted in sorted(connection.subscriptions.items()):
-                for result in self._results(wanted, before, block):
-                    if not await self._send(connection, {"subscription": name, "result": result}):
+            block = await self._blocks.get()
+            for name, wanted in sorted(self._subscriptions.items()):
+                results: Sequence[object] = [header_answer(block.header)]
+                if wanted is not None:
+                    results = log_changes(self._node.chain, wanted, reported, block)
+                for result in results:
+                    before = await self._faults.before(self._request, _NOTIFICATION)
+                    if before or self._faults.after(self._request, _NOTIFICATION):
+                        reset_connection(self._request)
                         return
+                    params = {"subscription": name, "result": result}
+                    notice = {"jsonrpc": "2.0", "method": "eth_subscription", "params": params}
+                    await self._socket.send_str(orjson.dumps(notice).decode())
+            reported = block
 
-    def _results(self, wanted: LogFilter | None, before: MinedBlock, block: MinedBlock) -> list[dict[str, Any]]:
-        if wanted is None:
-            return [header_answer(block.header)]
-        return log_changes(self._node.chain, wanted, before, block)
+    def _execute(self, method: str, arguments: list[object]) -> object:
+        match method, arguments:
+            case "eth_subscribe", ["newHeads"]:
+                return self._subscribe(None)
+            case "eth_subscribe", ["logs"]:
+                return self._subscribe(followed_logs({}))
+            case "eth_subscribe", ["logs", criteria]:
+                return self._subscribe(followed_logs(criteria, 1))
+            case "eth_subscribe", [kind, *_]:
+                raise RpcError(METHOD_NOT_FOUND, f'no "{kind}" subscription in eth namespace')
+            case "eth_unsubscribe", [str(name)] if name in self._subscriptions:
+                del self._subscriptions[name]
+                return True
+            case "eth_unsubscribe", [_]:
+                raise RpcError(-32000, "subscription not found")
+            case _:
+                return self._methods.answer(method, arguments)
 
-    async def _send(self, connection: _Connection, params: dict[str, Any]) -> bool:
-        """Send a notification, unless a fault resets the connection. Returns whether it was sent."""
-        request, methods = connection.request, {"eth_subscription"}
-        if await self._faults.before(request, methods) or self._faults.after(request, methods):
-            reset_connection(request)
-            return False
-        notice = {"jsonrpc": "2.0", "method": "eth_subscription", "params": params}
-        await connection.socket.send_str(orjson.dumps(notice).decode())
-        return True
-
-    def _answered(self, text: str | bytes, subscriptions: dict[str, LogFilter | None]) -> bytes | None:
-        try:
-            body = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            return orjson.dumps({"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": "parse error"}})
-        method = body.get("method") if isinstance(body, dict) and "id" in body else None
-        arguments = body.get("params") if isinstance(body, dict) else None
-        if method not in ("eth_subscribe", "eth_unsubscribe") or not isinstance(arguments, list) or not arguments:
-            return self._answer(body)
-        answer: dict[str, Any] = {"jsonrpc": "2.0", "id": body["id"]}
-        try:
-            if method == "eth_subscribe":
-                wanted = _subscribed(arguments)
-                answer["result"] = quantity(next(self._names))
-                subscriptions[answer["result"]] = wanted
-            else:
-                answer["result"] = _removed(subscriptions, arguments[0])
-        except RpcError as error:
-            answer["error"] = {"code": error.code, "message": str(error)}
-        return orjson.dumps(answer)
-
-
-def _subscribed(arguments: list[Any]) -> LogFilter | None:
-    """The criteria of a subscription to logs, None for one to new heads."""
-    match arguments:
-        case ["newHeads"]:
-            return None
-        case ["logs"]:
-            return followed_logs({})
-        case ["logs", criteria]:
-            return followed_logs(criteria, 1)
-        case _:
-            raise RpcError(_METHOD_NOT_FOUND, f'no "{arguments[0]}" subscription in eth namespace')
-
-
-def _removed(subscriptions: dict[str, LogFilter | None], name: Any) -> bool:
-    if not isinstance(name, str) or name not in subscriptions:
-        raise RpcError(_SUBSCRIPTION_NOT_FOUND, "subscription not found")
-    del subscriptions[name]
-    return True
+    def _subscribe(self, wanted: LogFilter | None) -> str:
+        name = format_quantity(next(self._names))
+        self._subscriptions[name] = wanted
+        return name

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
-from typing import Any
 
 from layer2.formats.bolt11 import Bolt11Invoice, RouteHop
 from layer2.local.simnet.lightning.channel import CAPACITY_SAT, MAX_HTLCS, PUSHED_SAT, RESERVE_SAT, Channel, Htlc, Side
-from layer2.local.simnet.lightning.records import Attempt, AttemptState, FailureReason, Invoice, InvoiceHtlc, Payment
+from layer2.local.simnet.lightning.records import Attempt, FailureReason, Invoice, InvoiceHtlc, Payment, PaymentState
 
 __all__ = [
     "INVOICE_FEATURES",
@@ -37,9 +36,9 @@ _FEATURE_NAMES = {
     25: "route-blinding",
 }
 _INVOICE_HTLC_STATES = {
-    AttemptState.IN_FLIGHT: "ACCEPTED",
-    AttemptState.SUCCEEDED: "SETTLED",
-    AttemptState.FAILED: "CANCELED",
+    PaymentState.IN_FLIGHT: "ACCEPTED",
+    PaymentState.SUCCEEDED: "SETTLED",
+    PaymentState.FAILED: "CANCELED",
 }
 
 
@@ -56,7 +55,7 @@ def _amount(msat: int) -> dict[str, str]:
     return {"sat": str(msat // 1000), "msat": str(msat)}
 
 
-def features_answer(bits: frozenset[int]) -> dict[str, Any]:
+def features_answer(bits: frozenset[int]) -> dict[str, object]:
     """A map from bit to ``lnrpc.Feature``."""
     return {
         str(bit): {
@@ -68,7 +67,7 @@ def features_answer(bits: frozenset[int]) -> dict[str, Any]:
     }
 
 
-def _route_hints(hints: tuple[tuple[RouteHop, ...], ...]) -> list[dict[str, Any]]:
+def _route_hints(hints: tuple[tuple[RouteHop, ...], ...]) -> list[dict[str, object]]:
     return [
         {
             "hop_hints": [
@@ -104,7 +103,7 @@ def _big_size(number: int) -> bytes:
     return b"\xff" + number.to_bytes(8, "big")
 
 
-def _invoice_htlc_answer(held: InvoiceHtlc, channel_id: int, total_msat: int) -> dict[str, Any]:
+def _invoice_htlc_answer(held: InvoiceHtlc, channel_id: int, total_msat: int) -> dict[str, object]:
     return {
         "chan_id": str(channel_id),
         "htlc_index": str(held.htlc.index),
@@ -121,7 +120,7 @@ def _invoice_htlc_answer(held: InvoiceHtlc, channel_id: int, total_msat: int) ->
     }
 
 
-def invoice_answer(invoice: Invoice, channel_id: int) -> dict[str, Any]:
+def invoice_answer(invoice: Invoice, channel_id: int) -> dict[str, object]:
     """``lnrpc.Invoice``."""
     paid_sat = str(invoice.amount_paid_msat // 1000)
     # A payment without an invoice has no total.
@@ -160,7 +159,7 @@ def invoice_answer(invoice: Invoice, channel_id: int) -> dict[str, Any]:
     }
 
 
-def _route_answer(payment: Payment, htlc: Htlc, channel_id: int, payee: bytes) -> dict[str, Any]:
+def _route_answer(payment: Payment, htlc: Htlc, channel_id: int) -> dict[str, object]:
     sat, msat = str(htlc.amount_msat // 1000), str(htlc.amount_msat)
     total_msat = str(payment.amount_msat)
     whole = {"payment_addr": _base64(payment.payment_address), "total_amt_msat": total_msat}
@@ -177,7 +176,7 @@ def _route_answer(payment: Payment, htlc: Htlc, channel_id: int, payee: bytes) -
                 "expiry": htlc.expiry_height,
                 "amt_to_forward_msat": msat,
                 "fee_msat": "0",
-                "pub_key": payee.hex(),
+                "pub_key": payment.payee.hex(),
                 "tlv_payload": True,
                 "mpp_record": whole if payment.payment_address else None,
                 "amp_record": None,
@@ -195,7 +194,7 @@ def _route_answer(payment: Payment, htlc: Htlc, channel_id: int, payee: bytes) -
     }
 
 
-def _failure_answer(payment: Payment, attempt: Attempt) -> dict[str, Any]:
+def _failure_answer(payment: Payment, attempt: Attempt) -> dict[str, object]:
     by_payee = payment.reason is FailureReason.INCORRECT_PAYMENT_DETAILS
     return {
         "code": "INCORRECT_OR_UNKNOWN_PAYMENT_DETAILS" if by_payee else "PERMANENT_CHANNEL_FAILURE",
@@ -209,23 +208,23 @@ def _failure_answer(payment: Payment, attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _attempt_answer(payment: Payment, attempt: Attempt, channel_id: int, payee: bytes) -> dict[str, Any]:
-    succeeded = attempt.state is AttemptState.SUCCEEDED
+def _attempt_answer(payment: Payment, attempt: Attempt, channel_id: int) -> dict[str, object]:
+    succeeded = attempt.state is PaymentState.SUCCEEDED
     return {
         "attempt_id": str(attempt.number),
         "status": attempt.state.value,
-        "route": _route_answer(payment, attempt.htlc, channel_id, payee),
+        "route": _route_answer(payment, attempt.htlc, channel_id),
         "attempt_time_ns": str(payment.created_at * 1_000_000_000),
         "resolve_time_ns": str(attempt.resolved_at * 1_000_000_000),
-        "failure": _failure_answer(payment, attempt) if attempt.state is AttemptState.FAILED else None,
+        "failure": _failure_answer(payment, attempt) if attempt.state is PaymentState.FAILED else None,
         "preimage": _base64((payment.preimage or b"") if succeeded else b""),
     }
 
 
-def payment_answer(payment: Payment, channel_id: int, payee: bytes) -> dict[str, Any]:
-    """``lnrpc.Payment``, paid over the channel to the node with that key."""
+def payment_answer(payment: Payment, channel_id: int) -> dict[str, object]:
+    """``lnrpc.Payment``, paid over the channel."""
     sat, msat = str(payment.amount_msat // 1000), str(payment.amount_msat)
-    htlcs = [_attempt_answer(payment, attempt, channel_id, payee) for attempt in payment.attempts]
+    htlcs = [_attempt_answer(payment, attempt, channel_id) for attempt in payment.attempts]
     return {
         "payment_hash": payment.payment_hash.hex(),
         "value": sat,
@@ -246,7 +245,7 @@ def payment_answer(payment: Payment, channel_id: int, payee: bytes) -> dict[str,
     }
 
 
-def payment_request_answer(invoice: Bolt11Invoice) -> dict[str, Any]:
+def payment_request_answer(invoice: Bolt11Invoice) -> dict[str, object]:
     """``lnrpc.PayReq``; invoices with fallbacks or blinded paths are refused earlier."""
     amount_msat = invoice.amount_msat or 0
     return {
@@ -267,7 +266,7 @@ def payment_request_answer(invoice: Bolt11Invoice) -> dict[str, Any]:
     }
 
 
-def channel_balance_answer(channel: Channel, side: Side) -> dict[str, Any]:
+def channel_balance_answer(channel: Channel, side: Side) -> dict[str, object]:
     """``lnrpc.ChannelBalanceResponse``."""
     return {
         "balance": str(channel.balance_msat(side) // 1000),
@@ -284,7 +283,7 @@ def channel_balance_answer(channel: Channel, side: Side) -> dict[str, Any]:
     }
 
 
-def _constraints() -> dict[str, Any]:
+def _constraints() -> dict[str, object]:
     return {
         "csv_delay": 144,
         "chan_reserve_sat": str(RESERVE_SAT),
@@ -295,7 +294,7 @@ def _constraints() -> dict[str, Any]:
     }
 
 
-def _pending_htlc_answer(htlc: Htlc, side: Side) -> dict[str, Any]:
+def _pending_htlc_answer(htlc: Htlc, side: Side) -> dict[str, object]:
     return {
         "incoming": htlc.sender is not side,
         "amount": str(htlc.amount_msat // 1000),
@@ -309,8 +308,8 @@ def _pending_htlc_answer(htlc: Htlc, side: Side) -> dict[str, Any]:
 
 
 def channel_answer(
-    channel: Channel, side: Side, *, peer_key: bytes, channel_point: str, channel_id: int, age: int
-) -> dict[str, Any]:
+    channel: Channel, side: Side, *, peer_key: bytes, channel_point: str, channel_id: int, age: int, peer_alias: str
+) -> dict[str, object]:
     """``lnrpc.Channel`` from that side; the age is in seconds."""
     return {
         "active": channel.is_active,
@@ -347,7 +346,7 @@ def channel_answer(
         "alias_scids": [],
         "zero_conf": False,
         "zero_conf_confirmed_scid": "0",
-        "peer_alias": "",
+        "peer_alias": peer_alias,
         "peer_scid_alias": "0",
         "memo": "",
         "custom_channel_data": "",

@@ -6,7 +6,7 @@ HTLC is settled, or returns to the sender when the HTLC fails. The sum never cha
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import assert_never
 
@@ -52,7 +52,7 @@ class Htlc:
     expiry_height: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Account:
     """One side's balance and totals on the channel."""
 
@@ -75,7 +75,8 @@ class Channel:
             Side.PROVIDER: _Account(PUSHED_SAT * 1000),
         }
         self._htlcs: dict[tuple[Side, int], Htlc] = {}
-        self._updates = 0
+        self.updates = 0
+        """The number of state changes so far."""
         self.is_active = True
         """Whether both nodes run. If one does not, HTLCs in flight stay in flight, and new ones cannot be offered."""
 
@@ -83,11 +84,6 @@ class Channel:
     def htlcs(self) -> tuple[Htlc, ...]:
         """All HTLCs in flight, in the order in which they were offered."""
         return tuple(self._htlcs.values())
-
-    @property
-    def updates(self) -> int:
-        """The number of state changes so far."""
-        return self._updates
 
     def balance_msat(self, side: Side) -> int:
         """The side's current balance, without HTLCs in flight."""
@@ -121,15 +117,12 @@ class Channel:
             raise ValueError("an HTLC needs a positive amount that its sender can offer, and a free slot")
         account = self._accounts[sender]
         htlc = Htlc(sender, account.offered, payment_hash, amount_msat, expiry_height)
-        self._accounts[sender] = replace(
-            account,
-            balance_msat=account.balance_msat - amount_msat,
-            offered=account.offered + 1,
-            in_flight=account.in_flight + 1,
-            pending_msat=account.pending_msat + amount_msat,
-        )
+        account.balance_msat -= amount_msat
+        account.offered += 1
+        account.in_flight += 1
+        account.pending_msat += amount_msat
         self._htlcs[sender, htlc.index] = htlc
-        self._updates += 1
+        self.updates += 1
         return htlc
 
     def settle(self, htlc: Htlc) -> None:
@@ -139,9 +132,8 @@ class Channel:
             KeyError: the HTLC is not in flight.
         """
         self._remove(htlc)
-        paid, paying = self._accounts[htlc.sender.peer], self._accounts[htlc.sender]
-        self._accounts[htlc.sender.peer] = replace(paid, balance_msat=paid.balance_msat + htlc.amount_msat)
-        self._accounts[htlc.sender] = replace(paying, sent_msat=paying.sent_msat + htlc.amount_msat)
+        self._accounts[htlc.sender.peer].balance_msat += htlc.amount_msat
+        self._accounts[htlc.sender].sent_msat += htlc.amount_msat
 
     def fail(self, htlc: Htlc) -> None:
         """Give the amount back to the sender.
@@ -150,13 +142,11 @@ class Channel:
             KeyError: the HTLC is not in flight.
         """
         self._remove(htlc)
-        account = self._accounts[htlc.sender]
-        self._accounts[htlc.sender] = replace(account, balance_msat=account.balance_msat + htlc.amount_msat)
+        self._accounts[htlc.sender].balance_msat += htlc.amount_msat
 
     def _remove(self, htlc: Htlc) -> None:
         del self._htlcs[htlc.sender, htlc.index]
         account = self._accounts[htlc.sender]
-        self._accounts[htlc.sender] = replace(
-            account, in_flight=account.in_flight - 1, pending_msat=account.pending_msat - htlc.amount_msat
-        )
-        self._updates += 1
+        account.in_flight -= 1
+        account.pending_msat -= htlc.amount_msat
+        self.updates += 1

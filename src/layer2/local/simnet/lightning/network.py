@@ -12,7 +12,6 @@ import ssl
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any, Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -22,8 +21,8 @@ from cryptography.x509.oid import NameOID
 from layer2.errors import InvalidRequest
 from layer2.local.network import LightningNode
 from layer2.local.simnet.clock import SimClock
+from layer2.local.simnet.faults import FaultKind
 from layer2.local.simnet.lightning.channel import Side
-from layer2.local.simnet.lightning.faults import Fault, FaultKind
 from layer2.local.simnet.lightning.identity import LightningIdentity
 from layer2.local.simnet.lightning.ledger import Ledger
 from layer2.local.simnet.lightning.node import SimulatedNode
@@ -96,29 +95,30 @@ class LightningSimulation:
         for server in self._servers.values():
             await server.stop()
 
-    async def stop_node(self, side: Side) -> None:
+    async def stop_node(self, party: str) -> None:
         """Close all of one node's connections and stop serving it. Its peer's channel is inactive until it restarts.
 
         Raises:
             InvalidRequest: the node is not running.
         """
-        server = self._servers[side]
+        server = self._servers[Side(party)]
         if not server.is_running:
-            raise InvalidRequest(f"the Lightning node of the {side.value} is not running")
+            raise InvalidRequest(f"the Lightning node of the {party} is not running")
         self._ledger.channel.is_active = False
         await server.stop()
 
-    async def start_node(self, side: Side, *, new_certificate: bool) -> None:
+    async def start_node(self, party: str, *, new_certificate: bool) -> None:
         """Serve a stopped node again, at its address and with its state.
 
         Raises:
             InvalidRequest: the node is already running.
         """
+        side = Side(party)
         server, directory = self._servers[side], self._directory_of(side)
         if server.is_running:
-            raise InvalidRequest(f"the Lightning node of the {side.value} is already running")
+            raise InvalidRequest(f"the Lightning node of the {party} is already running")
         if new_certificate:
-            _write_certificate(directory, name=f"simnet {side.value}")
+            _write_certificate(directory, name=f"simnet {party}")
         await server.start(_tls_context(directory), self._ports[side])
         self._ledger.channel.is_active = all(each.is_running for each in self._servers.values())
 
@@ -131,51 +131,53 @@ class LightningSimulation:
         self._feed.wake()
         return height
 
-    def set_fault(self, party: Literal["taker_lightning", "provider_lightning"], kind: str, **arguments: Any) -> None:
+    def set_fault(self, target: str, kind: str, **arguments: object) -> None:
         """Turn on a fault switch of one node; ``none`` clears all of its switches.
 
         Args:
-            party: the node's owner.
+            target: ``"taker_lightning"`` or ``"provider_lightning"``.
             kind: a value of ``FaultKind``.
-            arguments: the kind's arguments: ``path`` (a prefix), ``count``, ``seconds``, ``status``, ``reason``.
+            arguments: the kind's arguments, such as ``path`` (a prefix), ``count``, ``seconds``, ``status``.
 
         Raises:
-            InvalidRequest: the party or kind is unknown, or the kind does not take one of the arguments.
+            InvalidRequest: the target or kind is unknown, or the kind does not take one of the arguments.
         """
-        side = {"taker_lightning": Side.TAKER, "provider_lightning": Side.PROVIDER}.get(party)
+        side = {"taker_lightning": Side.TAKER, "provider_lightning": Side.PROVIDER}.get(target)
         if side is None:
-            raise InvalidRequest(f"the simnet has no Lightning node {party!r}")
-        node, server = self._nodes[side], self._servers[side]
-        fault = Fault.of(kind, arguments)
-        server.faults.set(fault)
-        if fault.kind is FaultKind.DOWN:
-            server.reset_connections()
-        elif fault.kind is FaultKind.HOLD_PAYMENTS:
-            self._ledger.hold_payments(side)
-        elif fault.kind is FaultKind.FAIL_PAYMENTS:
-            node.payments.failing = fault.reason
-        elif fault.kind is FaultKind.SPLIT_PAYMENTS:
-            node.payments.parts = fault.parts
-        elif fault.kind is FaultKind.NONE:
-            node.payments.failing, node.payments.parts = None, 1
-            self._ledger.release_payments(side, self._clock.now())
+            raise InvalidRequest(
+                f"unknown target {target!r}: it is bob, rootstock, taker_lightning or provider_lightning"
+            )
+        payments, server = self._nodes[side].payments, self._servers[side]
+        fault = server.faults.set(kind, **arguments)
+        match fault.kind:
+            case FaultKind.DOWN:
+                server.reset_connections()
+            case FaultKind.HOLD_PAYMENTS:
+                self._ledger.hold_payments(side)
+            case FaultKind.FAIL_PAYMENTS:
+                payments.failing = fault.reason
+            case FaultKind.SPLIT_PAYMENTS:
+                payments.parts = fault.parts
+            case FaultKind.NONE:
+                payments.failing, payments.parts = None, 1
+                self._ledger.release_payments(side, self._clock.now())
+            case _:
+                pass  # The server applies the others itself.
         self._feed.wake()
 
-    async def status(self) -> dict[str, Any]:
-        """Height, balances, HTLCs in flight and active faults, for display."""
+    def status(self) -> dict[str, dict[str, object]]:
+        """Each node's balances, HTLCs in flight and active faults, for display."""
         channel = self._ledger.channel
         return {
-            "height": self.height,
-            "nodes": {
-                side.value: {
-                    "balance_msat": channel.balance_msat(side),
-                    "sending_msat": channel.pending_msat(side),
-                    **dict(zip(("invoices", "payments"), self._ledger.count(side), strict=True)),
-                    "open_requests": server.open_requests,
-                    "faults": server.faults.active(),
-                }
-                for side, server in self._servers.items()
-            },
+            side.value: {
+                "balance_msat": channel.balance_msat(side),
+                "sending_msat": channel.pending_msat(side),
+                "invoices": len(self._ledger.books[side].invoices),
+                "payments": len(self._ledger.books[side].payments),
+                "open_requests": server.open_requests,
+                "faults": server.faults.active(),
+            }
+            for side, server in self._servers.items()
         }
 
     async def _watch_expiries(self) -> None:

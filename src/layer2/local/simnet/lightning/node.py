@@ -6,8 +6,8 @@ Pure except for the clock: a call takes a ``Message`` and returns a JSON answer 
 
 from __future__ import annotations
 
-from typing import Any
-
+from layer2.errors import FormatError
+from layer2.formats.signed_message import encode_signature, message_digest, signer_of
 from layer2.local.simnet.clock import SimClock
 from layer2.local.simnet.lightning.answers import (
     channel_answer,
@@ -16,11 +16,11 @@ from layer2.local.simnet.lightning.answers import (
     invoice_answer,
     payment_answer,
 )
-from layer2.local.simnet.lightning.host import SimulatedHost
+from layer2.local.simnet.lightning.channel import Side
 from layer2.local.simnet.lightning.identity import LightningIdentity
 from layer2.local.simnet.lightning.invoices import DEFAULT_CLTV_DELTA, InvoiceCalls
 from layer2.local.simnet.lightning.ledger import HOLD_EXPIRY_DELTA, Ledger
-from layer2.local.simnet.lightning.messages import Message
+from layer2.local.simnet.lightning.messages import Message, RestError
 from layer2.local.simnet.lightning.payments import MAX_CLTV_DELTA, NETWORK, PaymentCalls
 from layer2.local.simnet.lightning.records import Invoice, Payment, Record
 
@@ -42,21 +42,28 @@ class SimulatedNode:
     def __init__(self, identity: LightningIdentity, ledger: Ledger, clock: SimClock) -> None:
         self.identity = identity
         self.side = identity.side
-        self.host = SimulatedHost(identity)
         self.invoices = InvoiceCalls(identity, ledger, clock)
         self.payments = PaymentCalls(identity, ledger, clock)
         self._ledger = ledger
         self._clock = clock
         self._started_at = clock.now()
 
-    def get_info(self, _: Message) -> dict[str, Any]:
+    def state(self, _: Message) -> dict[str, object]:
+        """``lnrpc.GetStateResponse``: a simulated node is always started."""
+        return {"state": "SERVER_ACTIVE"}
+
+    def check_macaroon(self, _: Message) -> dict[str, object]:
+        """``lnrpc.CheckMacPermResponse``: the node's only macaroon, which every call needs, allows everything."""
+        return {"valid": True}
+
+    def get_info(self, _: Message) -> dict[str, object]:
         """``lnrpc.GetInfoResponse``."""
         height, is_active = self._ledger.height, self._ledger.channel.is_active
         return {
             "version": _VERSION,
             "commit_hash": "",
             "identity_pubkey": self.identity.public_key.hex(),
-            "alias": f"simnet-{self.side.value}",
+            "alias": _alias(self.side),
             "color": "#3399ff",
             "num_pending_channels": 0,
             "num_active_channels": int(is_active),
@@ -77,11 +84,11 @@ class SimulatedNode:
             "graph_cache_status": "GRAPH_CACHE_STATUS_LOADED",
         }
 
-    def get_debug_info(self, _: Message) -> dict[str, Any]:
+    def get_debug_info(self, _: Message) -> dict[str, object]:
         """``lnrpc.GetDebugInfoResponse``, with the settings that the simulation supports."""
         return {
             "config": {
-                "alias": f"simnet-{self.side.value}",
+                "alias": _alias(self.side),
                 "bitcoin.regtest": "true",
                 "bitcoin.timelockdelta": str(DEFAULT_CLTV_DELTA),
                 "invoices.holdexpirydelta": str(HOLD_EXPIRY_DELTA),
@@ -90,7 +97,7 @@ class SimulatedNode:
             "log": [],
         }
 
-    def wallet_balance(self, _: Message) -> dict[str, Any]:
+    def wallet_balance(self, _: Message) -> dict[str, object]:
         """``lnrpc.WalletBalanceResponse``: all of the node's money is in its channel."""
         return {
             "total_balance": "0",
@@ -101,12 +108,25 @@ class SimulatedNode:
             "account_balance": {"default": {"confirmed_balance": "0", "unconfirmed_balance": "0"}},
         }
 
-    def channel_balance(self, _: Message) -> dict[str, Any]:
+    def channel_balance(self, _: Message) -> dict[str, object]:
         """``lnrpc.ChannelBalanceResponse``."""
         return channel_balance_answer(self._ledger.channel, self.side)
 
-    def list_channels(self, _: Message) -> dict[str, Any]:
+    def list_channels(self, request: Message) -> dict[str, object]:
         """``lnrpc.ListChannelsResponse``."""
+        for one, other in (("active_only", "inactive_only"), ("public_only", "private_only")):
+            if request.flag(one) and request.flag(other):
+                raise RestError(f"either `{one}` or `{other}` can be set, but not both")
+        peer = request.data("peer")
+        if peer and len(peer) != 33:
+            raise RestError(f"invalid `peer` key: invalid vertex length of {len(peer)}, want 33")
+        is_active = self._ledger.channel.is_active
+        if (
+            request.flag("inactive_only" if is_active else "active_only")
+            or request.flag("private_only")
+            or (peer and peer != self.identity.peer_key)
+        ):
+            return {"channels": []}
         channel = channel_answer(
             self._ledger.channel,
             self.side,
@@ -114,14 +134,15 @@ class SimulatedNode:
             channel_point=self.identity.channel_point,
             channel_id=self.identity.channel_id,
             age=self._clock.now() - self._started_at,
+            peer_alias=_alias(self.side.peer) if request.flag("peer_alias_lookup") else "",
         )
         return {"channels": [channel]}
 
-    def closed_channels(self, _: Message) -> dict[str, Any]:
+    def closed_channels(self, _: Message) -> dict[str, object]:
         """``lnrpc.ClosedChannelsResponse``."""
         return {"channels": []}
 
-    def pending_channels(self, _: Message) -> dict[str, Any]:
+    def pending_channels(self, _: Message) -> dict[str, object]:
         """``lnrpc.PendingChannelsResponse``: the one channel is open, and is never closed."""
         return {
             "total_limbo_balance": "0",
@@ -131,10 +152,32 @@ class SimulatedNode:
             "waiting_close_channels": [],
         }
 
-    def answer(self, record: Record) -> dict[str, Any]:
+    def sign_message(self, request: Message) -> dict[str, object]:
+        """``lnrpc.SignMessageResponse``."""
+        message = request.data("msg")
+        if not message:
+            raise RestError("need a message to sign")
+        return {"signature": encode_signature(self.identity.sign(message_digest(message)))}
+
+    def verify_message(self, request: Message) -> dict[str, object]:
+        """``lnrpc.VerifyMessageResponse``: valid if one of the two nodes signed it, because lnd checks its graph."""
+        message = request.data("msg")
+        if not message:
+            raise RestError("need a message to verify")
+        try:
+            signer = signer_of(message, request.text("signature"))
+        except FormatError:
+            return {"valid": False, "pubkey": ""}
+        return {"valid": signer in (self.identity.public_key, self.identity.peer_key), "pubkey": signer.hex()}
+
+    def answer(self, record: Record) -> dict[str, object]:
         """``lnrpc.Invoice`` or ``lnrpc.Payment``."""
         match record:
             case Invoice():
                 return invoice_answer(record, self.identity.channel_id)
             case Payment():
-                return payment_answer(record, self.identity.channel_id, self.identity.peer_key)
+                return payment_answer(record, self.identity.channel_id)
+
+
+def _alias(side: Side) -> str:
+    return f"simnet-{side.value}"

@@ -5,9 +5,10 @@ Pure except for the clock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from types import MappingProxyType
 
 from layer2.errors import FormatError
 from layer2.formats import bolt11
@@ -37,19 +38,6 @@ _MAX_PARTS_OF_SHARDS = 1000
 _FIRST_CUSTOM_RECORD = 65_536
 
 
-@dataclass(frozen=True, slots=True)
-class _Intent:
-    """A parsed request to send."""
-
-    payment_hash: bytes
-    payee: bytes
-    amount_msat: int
-    final_cltv_delta: int
-    payment_address: bytes
-    payment_request: str
-    custom_records: dict[int, bytes]
-
-
 class PaymentCalls:
     """One node's payment calls, named as in lnd's services.
 
@@ -63,6 +51,7 @@ class PaymentCalls:
         self._identity = identity
         self._side = identity.side
         self._ledger = ledger
+        self._books = ledger.books[identity.side]
         self._clock = clock
         self._probes = 0
         self.failing: FailureReason | None = None
@@ -70,76 +59,67 @@ class PaymentCalls:
         self.parts = 1
         """The number of HTLCs for each payment; a payment that allows fewer has fewer."""
 
-    def decode_payment_request(self, request: Message) -> dict[str, Any]:
+    def decode_payment_request(self, request: Message) -> dict[str, object]:
         """``lnrpc.PayReq``."""
         return payment_request_answer(self._decode(request.text("pay_req")))
 
     def send_payment(self, request: Message) -> Subscription:
         """Start a payment and return its stream's subscription."""
-        cltv_limit = request.number("cltv_limit", 32) or MAX_CLTV_DELTA
+        cltv_limit = request.number("cltv_limit") or MAX_CLTV_DELTA
         if not 0 <= cltv_limit <= MAX_CLTV_DELTA:
             raise RestError(f"total time lock of {cltv_limit % (1 << 32)} exceeds max allowed {MAX_CLTV_DELTA}")
-        if request.number("timeout_seconds", 32) < 0:
+        if request.number("timeout_seconds") < 0:
             raise RestError("timeout_seconds cannot be negative")
-        max_parts = request.number("max_parts", 32, signed=False) or _DEFAULT_MAX_PARTS
-        shard_msat = request.number("max_shard_size_msat", signed=False)
+        max_parts = request.number("max_parts") or _DEFAULT_MAX_PARTS
+        shard_msat = request.number("max_shard_size_msat")
         if shard_msat and max_parts > _MAX_PARTS_OF_SHARDS:
             raise RestError(
                 f"requested max_parts ({max_parts}) exceeds the allowed upper limit of {_MAX_PARTS_OF_SHARDS}; cannot "
                 f"send payment amount with max_shard_size_msat={shard_msat} mSAT"
             )
         request.amount_msat("fee_limit_sat", "fee_limit_msat")  # The only hop charges no fee, so any limit is enough.
-        intent = self._intent(request)
-        if shard_msat and intent.amount_msat > shard_msat * max_parts:
+        payment = self._new(request)
+        if shard_msat and payment.amount_msat > shard_msat * max_parts:
             raise RestError(
-                f"payment amount {intent.amount_msat} mSAT exceeds maximum possible amount {shard_msat * max_parts} "
+                f"payment amount {payment.amount_msat} mSAT exceeds maximum possible amount {shard_msat * max_parts} "
                 f"mSAT with max_parts={max_parts} and max_shard_size_msat={shard_msat} mSAT"
             )
-        least = intent.final_cltv_delta + BLOCK_PADDING
+        least = payment.final_cltv_delta + BLOCK_PADDING
         if cltv_limit <= least:
             raise RestError(f"cltv limit {cltv_limit} should be greater than {least}")
-        if intent.payee == self._identity.public_key and not request.flag("allow_self_payment"):
+        if payment.payee == self._identity.public_key and not request.flag("allow_self_payment"):
             raise RestError("self-payments not allowed")
-        parts = min(self.parts, max_parts, intent.amount_msat) if intent.payment_address else 1
-        self._send(intent, _shards(intent.amount_msat, shard_msat or -(-intent.amount_msat // parts)))
+        parts = min(self.parts, max_parts, payment.amount_msat) if payment.payment_address else 1
+        self._send(payment, _shards(payment.amount_msat, shard_msat or -(-payment.amount_msat // parts)))
         in_flight = not request.flag("no_inflight_updates")
-        return one_payment(self._ledger, self._side, intent.payment_hash, from_start=True, in_flight=in_flight)
+        return one_payment(self._books, payment.payment_hash, from_start=True, in_flight=in_flight)
 
-    def _send(self, intent: _Intent, parts_msat: list[int]) -> Payment:
-        now = self._clock.now()
+    def _send(self, payment: Payment, parts_msat: list[int]) -> Payment:
         try:
-            payment = self._ledger.start_payment(
-                self._side,
-                payment_hash=intent.payment_hash,
-                payment_address=intent.payment_address,
-                payment_request=intent.payment_request,
-                amount_msat=intent.amount_msat,
-                final_cltv_delta=intent.final_cltv_delta,
-                now=now,
-                custom_records=intent.custom_records,
-            )
+            payment = self._ledger.start_payment(payment)
         except PaymentConflict as error:
             raise RestError(str(error), Status.ALREADY_EXISTS) from None
+        now = payment.created_at
         if self.failing is not None:
             self._ledger.fail_payment(payment, self.failing, now)
-        elif intent.payee != self._identity.peer_key:
+        elif payment.payee != self._identity.peer_key:
             # A payment to this node itself also fails here: a circular route needs more than one channel.
             self._ledger.fail_payment(payment, FailureReason.NO_ROUTE, now)
         else:
             self._ledger.attempt(payment, now, parts_msat)
-        return self._ledger.payment(self._side, intent.payment_hash)
+        return self._books.payment(payment.payment_hash)
 
-    def _intent(self, request: Message) -> _Intent:
+    def _new(self, request: Message) -> Payment:
         records = _custom_records(request)
-        if KEYSEND_RECORD in records and request.number("max_shard_size_msat", signed=False):
+        if KEYSEND_RECORD in records and request.number("max_shard_size_msat"):
             raise RestError(
                 "keysend payments cannot specify a max shard amount - MPP not supported with keysend payments"
             )
         amount_msat = request.amount_msat("amt", "amt_msat")
         dest, payment_hash = request.data("dest"), request.data("payment_hash")
-        delta = request.number("final_cltv_delta", 32)
+        delta = request.number("final_cltv_delta")
         if not request.text("payment_request"):
-            return self._intent_without_invoice(dest, payment_hash, amount_msat, delta, records)
+            return self._new_without_invoice(dest, payment_hash, amount_msat, delta, records)
         for name, given in (("dest", dest), ("payment_hash", payment_hash), ("final_cltv_delta", delta)):
             if given:
                 raise RestError(f"{name} and payment_request cannot appear together")
@@ -153,27 +133,41 @@ class PaymentCalls:
             raise RestError("amount must be specified when paying a zero amount invoice")
         if invoice.amount_msat is not None and amount_msat:
             raise RestError("amount must not be specified when paying a non-zero amount invoice")
-        return _Intent(
+        return self._of_invoice(invoice, invoice.amount_msat or amount_msat, records)
+
+    def _of_invoice(
+        self, invoice: bolt11.Bolt11Invoice, amount_msat: int, records: Mapping[int, bytes] = MappingProxyType({})
+    ) -> Payment:
+        return Payment(
+            owner=self._side,
             payment_hash=invoice.payment_hash,
             payee=invoice.payee,
-            amount_msat=invoice.amount_msat or amount_msat,
+            amount_msat=amount_msat,
             final_cltv_delta=invoice.min_final_cltv_expiry_delta,
-            payment_address=invoice.payment_secret,
+            payment_address=invoice.payment_secret or b"",
             payment_request=invoice.text,
+            created_at=self._clock.now(),
             custom_records=records,
         )
 
-    @staticmethod
-    def _intent_without_invoice(
-        dest: bytes, payment_hash: bytes, amount_msat: int, delta: int, records: dict[int, bytes]
-    ) -> _Intent:
+    def _new_without_invoice(
+        self, dest: bytes, payment_hash: bytes, amount_msat: int, delta: int, records: dict[int, bytes]
+    ) -> Payment:
         if len(dest) != 33:
             raise RestError(f"invalid vertex length of {len(dest)}, want 33")
         if not amount_msat:
             raise RestError("amount must be specified")
         if len(payment_hash) != 32:
             raise RestError(f"invalid hash length of {len(payment_hash)}, want 32")
-        return _Intent(payment_hash, dest, amount_msat, delta or DEFAULT_CLTV_DELTA, b"", "", records)
+        return Payment(
+            owner=self._side,
+            payment_hash=payment_hash,
+            payee=dest,
+            amount_msat=amount_msat,
+            final_cltv_delta=delta or DEFAULT_CLTV_DELTA,
+            created_at=self._clock.now(),
+            custom_records=records,
+        )
 
     def _decode(self, text: str) -> bolt11.Bolt11Invoice:
         try:
@@ -189,7 +183,7 @@ class PaymentCalls:
             )
         return invoice
 
-    def estimate_route_fee(self, request: Message) -> dict[str, Any]:
+    def estimate_route_fee(self, request: Message) -> dict[str, object]:
         """``routerrpc.RouteFeeResponse``: from the graph for a key, by a payment that must fail for an invoice."""
         dest, text = request.data("dest"), request.text("payment_request")
         if bool(dest) == bool(text):
@@ -207,22 +201,18 @@ class PaymentCalls:
             raise RestError("unable to find a path to destination")
         return _route_fee(self._ledger.height + DEFAULT_CLTV_DELTA + BLOCK_PADDING, FailureReason.NONE)
 
-    def _probe(self, invoice: bolt11.Bolt11Invoice) -> dict[str, Any]:
+    def _probe(self, invoice: bolt11.Bolt11Invoice) -> dict[str, object]:
         if not invoice.amount_msat:
             raise RestError("payment request amount must be greater than 0")
         if invoice.payee == self._identity.public_key:
             raise RestError("self-payments not allowed")
         self._probes += 1
-        intent = _Intent(
+        probe = replace(
+            self._of_invoice(invoice, invoice.amount_msat),
             payment_hash=self._identity.secret(f"probe {self._probes}"),
-            payee=invoice.payee,
-            amount_msat=invoice.amount_msat,
-            final_cltv_delta=invoice.min_final_cltv_expiry_delta,
-            payment_address=invoice.payment_secret or b"",
             payment_request="",
-            custom_records={},
         )
-        payment = self._send(intent, [intent.amount_msat])
+        payment = self._send(probe, [probe.amount_msat])
         if payment.state is PaymentState.IN_FLIGHT:
             raise RestError("the simulated node probes no route while its payments are held", Status.UNIMPLEMENTED)
         if payment.reason is not FailureReason.INCORRECT_PAYMENT_DETAILS:
@@ -235,38 +225,33 @@ class PaymentCalls:
         payment_hash = request.bytes32("payment_hash", "hash")
         in_flight = not request.flag("no_inflight_updates")
         try:
-            return one_payment(self._ledger, self._side, payment_hash, in_flight=in_flight)
+            return one_payment(self._books, payment_hash, in_flight=in_flight)
         except PaymentNotFound as error:
             raise RestError(str(error), Status.NOT_FOUND) from None
 
     def track_payments(self, request: Message) -> Subscription:
         """Stream the states of all payments, first of those in flight."""
-        return all_payments(self._ledger, self._side, in_flight=not request.flag("no_inflight_updates"))
+        return all_payments(self._books, in_flight=not request.flag("no_inflight_updates"))
 
-    def list_payments(self, request: Message) -> dict[str, Any]:
+    def list_payments(self, request: Message) -> dict[str, object]:
         """``lnrpc.ListPaymentsResponse``; payments that did not succeed only with ``include_incomplete``."""
         start, end = dates(request)
         incomplete = request.flag("include_incomplete")
         found = page(
-            lambda index: self._ledger.payment_at(self._side, index),
-            self._ledger.last_payment_index(self._side),
+            self._books.payment_at,
+            len(self._books.sent),
             request,
-            request.number("max_payments", signed=False) or _DEFAULT_LIST,
+            request.number("max_payments") or _DEFAULT_LIST,
             lambda payment: (
                 (incomplete or payment.state is PaymentState.SUCCEEDED) and start <= payment.created_at <= end
             ),
         )
-        _, total = self._ledger.count(self._side)
         return {
-            "payments": [self.answer(payment) for payment in found],
+            "payments": [payment_answer(payment, self._identity.channel_id) for payment in found],
             "first_index_offset": str(found[0].index if found else 0),
             "last_index_offset": str(found[-1].index if found else 0),
-            "total_num_payments": str(total if request.flag("count_total_payments") else 0),
+            "total_num_payments": str(len(self._books.payments) if request.flag("count_total_payments") else 0),
         }
-
-    def answer(self, payment: Payment) -> dict[str, Any]:
-        """``lnrpc.Payment``."""
-        return payment_answer(payment, self._identity.channel_id, self._identity.peer_key)
 
 
 def _custom_records(request: Message) -> dict[int, bytes]:
@@ -282,5 +267,5 @@ def _shards(amount_msat: int, most_msat: int) -> list[int]:
     return [most_msat] * whole + ([rest] if rest else [])
 
 
-def _route_fee(time_lock: int, reason: FailureReason) -> dict[str, Any]:
+def _route_fee(time_lock: int, reason: FailureReason) -> dict[str, object]:
     return {"routing_fee_msat": "0", "time_lock_delay": str(time_lock), "failure_reason": reason.value}

@@ -14,7 +14,6 @@ from layer2.local.simnet.lightning.channel import Htlc, Side
 __all__ = [
     "KEYSEND_RECORD",
     "Attempt",
-    "AttemptState",
     "FailureReason",
     "Invoice",
     "InvoiceHtlc",
@@ -63,7 +62,7 @@ class InvoiceState(Enum):
 
 
 class PaymentState(Enum):
-    """lnd's ``Payment.PaymentStatus``."""
+    """lnd's ``Payment.PaymentStatus`` and ``HTLCAttempt.HTLCStatus``, and of an invoice's HTLCs."""
 
     IN_FLIGHT = "IN_FLIGHT"
     SUCCEEDED = "SUCCEEDED"
@@ -73,14 +72,6 @@ class PaymentState(Enum):
     def is_final(self) -> bool:
         """Whether the payment is in a final state, unless it is sent again."""
         return self is not PaymentState.IN_FLIGHT
-
-
-class AttemptState(Enum):
-    """lnd's ``HTLCAttempt.HTLCStatus``, and ``InvoiceHTLCState`` on the receiver's side."""
-
-    IN_FLIGHT = "IN_FLIGHT"
-    SUCCEEDED = "SUCCEEDED"
-    FAILED = "FAILED"
 
 
 class FailureReason(Enum):
@@ -99,7 +90,7 @@ class InvoiceHtlc:
     """One of the HTLCs that an invoice accepted."""
 
     htlc: Htlc
-    state: AttemptState
+    state: PaymentState
     accept_height: int
     accept_time: int
     custom_records: Mapping[int, bytes]
@@ -107,26 +98,27 @@ class InvoiceHtlc:
     resolve_time: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Invoice:
     """An invoice in one of its states."""
 
     owner: Side
-    add_index: int
     payment_hash: bytes
-    payment_address: bytes
-    payment_request: str
+    payment_address: bytes = b""
+    payment_request: str = ""
     """Empty if the payer did not send one (keysend)."""
-    memo: str
-    description_hash: bytes
+    memo: str = ""
+    description_hash: bytes = b""
     value_msat: int
     """Zero if the payer chooses the amount."""
     created_at: int
     expiry_seconds: int
     final_cltv_delta: int
-    is_hold: bool
     preimage: bytes | None
+    """None for a hold invoice that is not settled."""
     route_hints: tuple[tuple[RouteHop, ...], ...] = ()
+    add_index: int = 0
+    """The invoice's number among all of this owner's invoices; zero until the ledger adds it."""
     state: InvoiceState = InvoiceState.OPEN
     htlcs: tuple[InvoiceHtlc, ...] = ()
     settled_at: int = 0
@@ -155,25 +147,28 @@ class Attempt:
     number: int
     """The attempt's number among all of this sender's attempts."""
     htlc: Htlc
-    state: AttemptState = AttemptState.IN_FLIGHT
+    state: PaymentState = PaymentState.IN_FLIGHT
     resolved_at: int = 0
     resolved_height: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Payment:
     """A payment in one of its states, from the sender's side."""
 
-    sender: Side
-    index: int
+    owner: Side
+    """The sender."""
     payment_hash: bytes
-    payment_address: bytes
+    payee: bytes
+    payment_address: bytes = b""
     """Empty for a payment without an invoice."""
-    payment_request: str
+    payment_request: str = ""
     amount_msat: int
     final_cltv_delta: int
     created_at: int
     custom_records: Mapping[int, bytes] = field(default_factory=lambda: MappingProxyType({}))
+    index: int = 0
+    """The number of the send among all of this sender's sends; zero until the ledger starts the payment."""
     state: PaymentState = PaymentState.IN_FLIGHT
     reason: FailureReason = FailureReason.NONE
     preimage: bytes | None = None

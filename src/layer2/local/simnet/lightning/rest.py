@@ -11,21 +11,23 @@ import asyncio
 import hmac
 import json
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from email.utils import formatdate
-from typing import Any
+from typing import TypeAlias
 
 from aiohttp import web
 
 from layer2.local.simnet.clock import SimClock
-from layer2.local.simnet.lightning.faults import FaultKind, FaultSwitches
+from layer2.local.simnet.faults import FaultKind, FaultSwitch, reset_connection
 from layer2.local.simnet.lightning.ledger import Ledger
 from layer2.local.simnet.lightning.messages import MalformedRequest, Message, RestError, Status, read_hex
 from layer2.local.simnet.lightning.node import SimulatedNode
-from layer2.local.simnet.lightning.routes import Route, StreamRoute, routes_of
-from layer2.local.simnet.lightning.streams import Listener, StateFeed
+from layer2.local.simnet.lightning.routes import Route, missing_routes, routes_of
+from layer2.local.simnet.lightning.streams import Listener, StateFeed, Subscription
 
 __all__ = ["LightningRestServer"]
+
+_Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 MACAROON_HEADER = "Grpc-Metadata-Macaroon"
 
@@ -50,7 +52,7 @@ class LightningRestServer:
         *,
         macaroon: bytes,
     ) -> None:
-        self.faults = FaultSwitches()
+        self.faults = FaultSwitch(tuple(FaultKind), "path", str.startswith)
         self._node = node
         self._ledger = ledger
         self._feed = feed
@@ -70,6 +72,8 @@ class LightningRestServer:
         app.on_response_prepare.append(self._date)
         for route in routes_of(self._node):
             app.router.add_route(route.method, route.path, self._handler(route))
+        for method, path in missing_routes():
+            app.router.add_route(method, path, _unsupported)
         # A stream ends as soon as its client disconnects. A call finishes its work before its first await.
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5, handler_cancellation=True)
         await self._runner.setup()
@@ -104,11 +108,11 @@ class LightningRestServer:
         response.headers["Date"] = formatdate(self._clock.now(), usegmt=True)
 
     @web.middleware
-    async def _guard(self, request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
+    async def _guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         """Apply the fault switches to each request, and answer unknown paths as lnd does."""
         transport = request.transport
         if transport is None or self.faults.hit(FaultKind.DOWN, request.path) is not None:
-            return _reset(request)
+            return reset_connection(request)
         self._transports.add(transport)
         try:
             return await self._faulty(request, handler)
@@ -119,21 +123,19 @@ class LightningRestServer:
         finally:
             self._transports.discard(transport)
 
-    async def _faulty(self, request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
+    async def _faulty(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         delay = self.faults.hit(FaultKind.DELAY, request.path)
         if delay is not None:
             await asyncio.sleep(delay.seconds)
         error = self.faults.hit(FaultKind.ERROR, request.path)
         if error is not None:
             return _error(RestError("fault switch: error", http=error.status))
-        response: web.StreamResponse = await handler(request)
-        return response
+        return await handler(request)
 
-    def _handler(self, route: Route | StreamRoute) -> Callable[[web.Request], Any]:
+    def _handler(self, route: Route) -> _Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             drop = self.faults.hit(FaultKind.DROP_REPLY, request.path) is not None
             body = await request.read()
-            listener = None
             try:
                 message = _message(request, body, route)
                 if not route.is_open:
@@ -141,19 +143,17 @@ class LightningRestServer:
                 self._ledger.pass_time(self._clock.now())
                 # Publish earlier events first, so that a new stream starts with the effects of this call.
                 self._feed.wake()
-                match route:
-                    case Route():
-                        response = web.json_response(route.call(message))
-                        return _reset(request) if drop else response
-                    case StreamRoute():
-                        listener = self._feed.open(route.call(message))
+                answer = route.call(message)
+                if not isinstance(answer, Subscription):
+                    return reset_connection(request) if drop else web.json_response(answer)
+                listener = self._feed.open(answer)
             except RestError as error:
-                stream = isinstance(route, StreamRoute) and not isinstance(error, MalformedRequest)
-                return _reset(request) if drop else _error(error, stream=stream)
+                stream = route.is_stream and not isinstance(error, MalformedRequest)
+                return reset_connection(request) if drop else _error(error, stream=stream)
             finally:
                 self._feed.wake()
             try:
-                return _reset(request) if drop else await self._stream(request, listener)
+                return reset_connection(request) if drop else await self._stream(request, listener)
             finally:
                 self._feed.close(listener)
 
@@ -168,7 +168,7 @@ class LightningRestServer:
             if self.faults.hit(FaultKind.WITHHOLD_MESSAGE, request.path, message=number) is not None:
                 continue
             if self.faults.hit(FaultKind.CUT_STREAM, request.path, message=number) is not None:
-                return _reset(request)
+                return reset_connection(request)
             if not response.prepared:
                 await response.prepare(request)
             line = json.dumps({"result": self._node.answer(record)}).encode() + b"\n"
@@ -185,19 +185,20 @@ class LightningRestServer:
             raise RestError("verification failed: signature mismatch after caveat verification")
 
 
-def _message(request: web.Request, body: bytes, route: Route | StreamRoute) -> Message:
+def _message(request: web.Request, body: bytes, route: Route) -> Message:
     if request.method == "POST":
-        return Message.from_body(body, route.known, route.absent)
+        return Message.from_body(body, route.fields)
     # aiohttp has already unquoted the parts of the path once, as lnd's gateway does.
-    return Message({**request.query, **request.match_info})
+    path = request.match_info
+    query = ((name, text) for name, text in request.query.items() if name not in path)
+    return Message.from_parameters([*path.items(), *query], route.fields)
+
+
+async def _unsupported(request: web.Request) -> web.Response:
+    text = f"the simulated node does not support {request.method} {request.path}"
+    return _error(RestError(text, Status.UNIMPLEMENTED))
 
 
 def _error(error: RestError, *, stream: bool = False) -> web.Response:
     body = error.body()
     return web.json_response({"error": body} if stream else body, status=error.http)
-
-
-def _reset(request: web.Request) -> web.Response:
-    if request.transport is not None:
-        request.transport.abort()
-    return web.Response()

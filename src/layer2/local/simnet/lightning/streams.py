@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from layer2.local.simnet.lightning.books import Books
 from layer2.local.simnet.lightning.channel import Side
 from layer2.local.simnet.lightning.ledger import Ledger
 from layer2.local.simnet.lightning.records import Invoice, InvoiceState, Payment, Record
@@ -39,40 +40,37 @@ class Subscription:
     """Whether the stream ends with a final record."""
 
 
-def one_invoice(ledger: Ledger, owner: Side, payment_hash: bytes) -> Subscription:
+def one_invoice(books: Books, payment_hash: bytes) -> Subscription:
     """The invoice's current state, if it exists, and all later states."""
-    present = ledger.find_invoice(owner, payment_hash)
-    return Subscription((Invoice, owner, payment_hash), () if present is None else (present,), ends=True)
+    present = books.invoices.get(payment_hash)
+    return Subscription((Invoice, books.owner, payment_hash), () if present is None else (present,), ends=True)
 
 
-def one_payment(
-    ledger: Ledger, sender: Side, payment_hash: bytes, *, from_start: bool = False, in_flight: bool
-) -> Subscription:
+def one_payment(books: Books, payment_hash: bytes, *, from_start: bool = False, in_flight: bool) -> Subscription:
     """All states of a payment.
 
     Args:
-        ledger: holds the payment.
-        sender: the payment's sender.
+        books: of the payment's sender.
         payment_hash: identifies the payment.
         from_start: start with the records that the caller has just made, instead of the current one.
         in_flight: whether to send states that are not final.
     """
-    first = () if from_start else (ledger.payment(sender, payment_hash),)
-    topic = Payment, sender, payment_hash
+    first = () if from_start else (books.payment(payment_hash),)
+    topic = Payment, books.owner, payment_hash
     if in_flight:
         return Subscription(topic, first, ends=True)
     return Subscription(topic, tuple(filter(_is_final, first)), _is_final, ends=True)
 
 
-def all_payments(ledger: Ledger, sender: Side, *, in_flight: bool) -> Subscription:
+def all_payments(books: Books, *, in_flight: bool) -> Subscription:
     """The payments in flight, and all later states of every payment. The stream does not end."""
-    topic = Payment, sender, None
+    topic = Payment, books.owner, None
     if in_flight:
-        return Subscription(topic, tuple(ledger.payments_in_flight(sender)))
+        return Subscription(topic, tuple(books.payments_in_flight()))
     return Subscription(topic, (), _is_final)
 
 
-def all_invoices(ledger: Ledger, owner: Side, add_index: int, settle_index: int) -> Subscription:
+def all_invoices(books: Books, add_index: int, settle_index: int) -> Subscription:
     """Invoices as they are added and settled. The stream does not end.
 
     As in lnd, an index of zero requests no past invoices. An invoice added after the index is sent in its current
@@ -80,8 +78,8 @@ def all_invoices(ledger: Ledger, owner: Side, add_index: int, settle_index: int)
     request it. Invoices up to the indexes are not sent later either.
     """
     shown = InvoiceState.OPEN, InvoiceState.SETTLED
-    added = [invoice for invoice in ledger.added_since(owner, add_index) if invoice.state in shown] if add_index else []
-    settled = list(ledger.settled_since(owner, settle_index)) if settle_index else []
+    added = [invoice for invoice in books.added_since(add_index) if invoice.state in shown] if add_index else []
+    settled = list(books.settled_since(settle_index)) if settle_index else []
 
     def is_wanted(record: Record) -> bool:
         if not isinstance(record, Invoice):
@@ -94,7 +92,7 @@ def all_invoices(ledger: Ledger, owner: Side, add_index: int, settle_index: int)
             case InvoiceState.ACCEPTED | InvoiceState.CANCELED:
                 return False
 
-    return Subscription((Invoice, owner, None), (*added, *settled), is_wanted)
+    return Subscription((Invoice, books.owner, None), (*added, *settled), is_wanted)
 
 
 def _is_final(record: Record) -> bool:
@@ -145,9 +143,8 @@ class StateFeed:
         while self._told < len(self._ledger.history):
             record = self._ledger.history[self._told]
             self._told += 1
-            kind, owner = (Invoice, record.owner) if isinstance(record, Invoice) else (Payment, record.sender)
             for payment_hash in (record.payment_hash, None):
-                for listener in self._listeners.get((kind, owner, payment_hash), ()):
+                for listener in self._listeners.get((type(record), record.owner, payment_hash), ()):
                     listener.tell(record)
 
     def open(self, subscription: Subscription) -> Listener:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 
 from layer2.errors import BadAnswer
 from layer2.protocols.evm.chain.heads import Heads, HeadWatcher
@@ -62,31 +63,32 @@ class ChainFollower:
         self._watcher = watcher
         self._returned: deque[ChainPoint] = deque(maxlen=_REMEMBERED)
         self._heads: Heads | None = None
+        """The heads of the last step."""
         if after is not None:
             self._returned.append(ChainPoint(after.number, after.hash))
 
     async def next(self) -> ChainStep:
-        """Wait until the chain changes, and return the next step.
+        """Wait until the chain changes, and return the next step. Followers at the same block share their requests.
 
         After a cancellation or an error, the next call continues from the same block.
 
         Raises:
-            NodeError: the node cannot be read.
+            NodeError: the node did not answer several times in a row, or the client was closed.
             BadAnswer: the node contradicts itself repeatedly, or none of the returned blocks is on its chain.
         """
-        attempts = 0
-        while True:
-            heads = await self._watcher.read()
-            if not self._is_news(heads):
-                await self._watcher.moved_from(heads)
-                continue
-            step = await self._step_to(heads)
+        recent = self._watcher.recent(self._watcher.interval) if self._returned else None
+        for _ in range(_MOST_ATTEMPTS):
+            heads = recent
+            if heads is None:
+                heads = await self._watcher.retrying(self._watcher.read)
+            while not self._is_news(heads):
+                heads = await self._watcher.moved_from(heads)
+            step = await self._watcher.retrying(partial(self._step_to, heads))
             if step is not None:
                 self._take(step)
                 return step
-            attempts += 1
-            if attempts == _MOST_ATTEMPTS:
-                raise BadAnswer("the node's blocks do not follow each other", code="chain", retryable=True)
+            recent = None
+        raise BadAnswer("the node's blocks do not follow each other", code="chain", retryable=True)
 
     def _is_news(self, heads: Heads) -> bool:
         """Whether there is a step to return."""
@@ -150,7 +152,7 @@ class ChainFollower:
             if block is None or block.number == 0:
                 break
             parent = ChainPoint(block.number - 1, block.header.parent_hash)
-            on_chain = await self._node.block(parent.number)
+            on_chain = await self._watcher.block(parent.number)
             if on_chain is not None and on_chain.hash == parent.hash:
                 return parent
             block = await self._node.block(parent.hash)
@@ -161,11 +163,14 @@ class ChainFollower:
         )
 
     async def _blocks(self, numbers: range) -> list[NodeBlock | None]:
-        return await asyncio.gather(*[self._node.block(number) for number in numbers])
+        return await asyncio.gather(*[self._watcher.block(number) for number in numbers])
 
     def _take(self, step: ChainStep) -> None:
         for _ in step.removed:
             self._returned.pop()
         for block in step.added:
             self._returned.append(ChainPoint(block.number, block.hash))
+        # No reorganisation goes below a finalized block.
+        while len(self._returned) > 1 and self._returned[0].number < step.heads.finalized.number:
+            self._returned.popleft()
         self._heads = step.heads

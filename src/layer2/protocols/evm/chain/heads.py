@@ -1,19 +1,29 @@
-"""The three heads of a rollup's chain, and waiting for them to change."""
+"""The three heads of a rollup's chain, waiting for them to change, and reads that many callers share."""
 
 from __future__ import annotations
 
 import asyncio
+import copy
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from layer2.aio.shared_call import SharedCall
-from layer2.errors import BadAnswer, Layer2Error, NodeUnreachable
+from layer2.errors import AuthenticationFailed, BadAnswer, Layer2Error, NodeError, NodeUnreachable, WrongNetwork
 from layer2.model.transactions import Finality
+from layer2.protocols.bounded_dict import BoundedDict
 from layer2.protocols.evm.rpc.head_notices import HeadNotices
 from layer2.protocols.evm.rpc.node import EvmNode, NodeBlock
 
 __all__ = ["HeadWatcher", "Heads"]
 
+T = TypeVar("T")
+
 _MOST_FAILURES = 3
+_ATTEMPTS = 4
+_LONGEST_PAUSE = 10.0
+_REMEMBERED_CALLS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +62,17 @@ class HeadWatcher:
 
     def __init__(self, node: EvmNode, interval: float, notices: HeadNotices | None = None) -> None:
         self._node = node
-        self._interval = interval
+        self.interval = interval
         self._notices = notices
         self._asking = SharedCall(self._ask)
         self._seen: Heads | None = None
         self._seen_at = 0.0
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._waiters: set[asyncio.Future[Heads]] = set()
         self._poller: asyncio.Task[None] | None = None
         self._noticed = asyncio.Event()
+        """Set when the node announces a head, which is then read at once instead of after the interval."""
+        self._closed = asyncio.Event()
+        self._blocks: BoundedDict[int, SharedCall[NodeBlock | None]] = BoundedDict(_REMEMBERED_CALLS)
 
     async def read(self) -> Heads:
         """Read the heads now.
@@ -76,31 +89,55 @@ class HeadWatcher:
             return None
         return self._seen
 
-    async def moved_from(self, heads: Heads) -> None:
-        """Wait until the heads differ from these.
+    async def block(self, height: int) -> NodeBlock | None:
+        """The block at a height, read once for all callers in the same tick; None if the chain is shorter."""
+        if height not in self._blocks:
+            self._blocks[height] = SharedCall(partial(self._node.block, height))
+        return await self._blocks[height].get()
+
+    async def retrying(self, read: Callable[[], Awaitable[T]]) -> T:
+        """Call ``read``, with more attempts after temporary failures. The pauses are equal for all callers.
+
+        Raises:
+            NodeError: the last attempt failed, or the client was closed. Every caller gets its own error object.
+        """
+        for attempt in range(_ATTEMPTS):
+            if self._closed.is_set():
+                break
+            try:
+                return await read()
+            except NodeError as error:
+                if not self._closed.is_set() and (attempt == _ATTEMPTS - 1 or not _is_temporary(error)):
+                    raise copy.copy(error) from error
+            try:
+                async with asyncio.timeout(min(self.interval * (1 << attempt), _LONGEST_PAUSE)):
+                    await self._closed.wait()
+            except TimeoutError:
+                continue
+        raise NodeUnreachable("the client was closed", retryable=False)
+
+    async def moved_from(self, heads: Heads) -> Heads:
+        """Wait until the heads differ from these, and return them.
 
         Raises:
             NodeError: the node did not answer several times in a row.
         """
         if self._seen is not None and self._seen != heads:
-            return
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            return self._seen
+        waiter: asyncio.Future[Heads] = asyncio.get_running_loop().create_future()
         self._waiters.add(waiter)
         if self._poller is None:
             self._poller = asyncio.get_running_loop().create_task(self._poll())
         if self._notices is not None:
-            self._notices.want(self.notice)
+            self._notices.want(self._noticed.set)
         try:
-            await waiter
+            return await waiter
         finally:
             self._waiters.discard(waiter)
 
-    def notice(self) -> None:
-        """Read the heads at once instead of after the interval, because the node announced a new one."""
-        self._noticed.set()
-
     async def aclose(self) -> None:
         """End the polling. Waiting callers get the error that the client was closed."""
+        self._closed.set()
         if self._poller is not None:
             self._poller.cancel()
             await asyncio.gather(self._poller, return_exceptions=True)
@@ -131,7 +168,7 @@ class HeadWatcher:
                 retryable=True,
             )
         if self._seen is not None and self._seen != heads:
-            self._wake(None)
+            self._wake(heads)
         self._seen, self._seen_at = heads, asked_at
         return heads
 
@@ -139,7 +176,7 @@ class HeadWatcher:
         failures = 0
         try:
             while self._waiters:
-                await self._pause(self._interval * (1 << failures))
+                await self._pause(self.interval * (1 << failures))
                 try:
                     await self.read()
                     failures = 0
@@ -160,14 +197,21 @@ class HeadWatcher:
         finally:
             self._noticed.clear()
 
-    def _wake(self, error: Layer2Error | None) -> None:
+    def _wake(self, news: Heads | Layer2Error) -> None:
         for waiter in self._waiters:
             if waiter.done():
                 continue
-            if error is None:
-                waiter.set_result(None)
+            if isinstance(news, Heads):
+                waiter.set_result(news)
             else:
                 # Each waiter gets its own error, because raising adds a traceback to it.
                 waiter.set_exception(
-                    NodeUnreachable(f"the heads cannot be read: {error.message}", operation=error.operation)
+                    NodeUnreachable(f"the heads cannot be read: {news.message}", operation=news.operation)
                 )
+
+
+def _is_temporary(error: NodeError) -> bool:
+    """Whether another attempt may succeed: not with wrong credentials, nor on another chain."""
+    if isinstance(error, (AuthenticationFailed, WrongNetwork)):
+        return False
+    return error.retryable or error.code != "chain"

@@ -10,11 +10,13 @@ Sources: Ethereum Yellow Paper, sections 4.3.1 and 4.4.4 (receipts, bloom filter
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
+from layer2.aio.shared_call import SharedCall
 from layer2.errors import BadAnswer, FormatError, InvalidRequest
 from layer2.formats.evm_address import parse_address
 from layer2.formats.evm_hex import parse_data
@@ -22,9 +24,8 @@ from layer2.formats.evm_receipt import EvmLog, bloom_bits, receipt_from_rpc
 from layer2.formats.merkle_patricia import trie_root
 from layer2.model.transactions import EvmTxId
 from layer2.protocols.bounded_dict import BoundedDict
-from layer2.protocols.evm.chain.follower import ChainStep
-from layer2.protocols.evm.chain.read_tasks import ReadTasks, has_failed
-from layer2.protocols.evm.chain.stream import ChainStream
+from layer2.protocols.evm.chain.follower import ChainFollower
+from layer2.protocols.evm.chain.heads import HeadWatcher
 from layer2.protocols.evm.rpc.node import EvmNode, NodeBlock
 
 __all__ = ["LogEvent", "LogFilter", "LogStreams"]
@@ -104,17 +105,13 @@ class LogStreams:
 
     Args:
         node: the party's own node.
-        chain: the chain's steps.
-        reading: runs the reads; shared with ``chain``.
-        protocol: the layer's name, for errors.
+        watcher: the node's heads.
     """
 
-    def __init__(self, node: EvmNode, chain: ChainStream, reading: ReadTasks, protocol: str) -> None:
+    def __init__(self, node: EvmNode, watcher: HeadWatcher) -> None:
         self._node = node
-        self._chain = chain
-        self._reading = reading
-        self._protocol = protocol
-        self._read: BoundedDict[bytes, asyncio.Task[tuple[LogEvent, ...] | None]] = BoundedDict(_REMEMBERED_BLOCKS)
+        self._watcher = watcher
+        self._reads: BoundedDict[bytes, SharedCall[tuple[LogEvent, ...] | None]] = BoundedDict(_REMEMBERED_BLOCKS)
 
     async def logs(self, wanted: LogFilter, from_block: int | None) -> AsyncGenerator[LogEvent, None]:
         """Yield each new log, oldest first. A reorganisation yields the removed logs first, newest first.
@@ -126,21 +123,16 @@ class LogStreams:
         Raises:
             NodeError: the node could not be read several times in a row, or the client was closed.
         """
-        async with self._reading.used():
-            after = None if from_block is None else await self._before(from_block)
-            async with aclosing(self._chain.steps(after)) as steps:
-                if after is None:
-                    # The first step is the newest block, and the logs start after it.
-                    await anext(steps)
-                async with aclosing(self._logs_of(steps, wanted)) as events:
-                    async for event in events:
-                        yield event
-
-    async def _logs_of(self, steps: AsyncIterator[ChainStep], wanted: LogFilter) -> AsyncGenerator[LogEvent, None]:
+        after = None if from_block is None else await self._before(from_block)
+        follower = ChainFollower(self._node, self._watcher, after)
+        if after is None:
+            # The first step is the newest block, and the logs start after it.
+            await follower.next()
         # Kept for reorganisations, which never go below the finalized block.
         reported: deque[tuple[LogEvent, ...]] = deque()
         unread: list[NodeBlock] = []
-        async for step in steps:
+        while True:
+            step = await follower.next()
             for point in step.removed:
                 if reported and reported[-1][0].block_hash == point.hash:
                     for event in reversed(reported.pop()):
@@ -149,7 +141,8 @@ class LogStreams:
             blocks = [block for block in unread if block.hash not in gone]
             blocks += [block for block in step.added if wanted.may_be_in(block)]
             unread = []
-            for block, events in zip(blocks, await self._events(blocks), strict=True):
+            read = await asyncio.gather(*[self._watcher.retrying(partial(self._events, block)) for block in blocks])
+            for block, events in zip(blocks, read, strict=True):
                 if events is None or unread:
                     unread.append(block)
                 elif matching := tuple([event for event in events if wanted.matches(event.log)]):
@@ -161,27 +154,26 @@ class LogStreams:
 
     async def _before(self, height: int) -> NodeBlock:
         """The block below a height. For height 0 it is block 0 itself, which has no logs."""
-        block = await self._reading.result(self._reading.start(lambda: self._node.block(max(0, height - 1))))
+        block = await self._watcher.retrying(lambda: self._watcher.block(max(0, height - 1)))
         if block is None:
             raise BadAnswer(
                 f"the logs should start at block {height}, and the node's chain ends below it",
-                protocol=self._protocol,
+                protocol=self._node.protocol,
                 retryable=True,
             )
         return block
 
-    async def _events(self, blocks: Sequence[NodeBlock]) -> list[tuple[LogEvent, ...] | None]:
-        """All logs of each block, read once for all filters.
+    async def _events(self, block: NodeBlock) -> tuple[LogEvent, ...] | None:
+        """All logs of a block, read once for all filters.
 
-        None for a block that has left the chain: the next step removes it, or it is read again.
+        None if the block has left the chain: the next step removes it, or it is read again.
         """
-        return await asyncio.gather(*[self._reading.result(self._task(block)) for block in blocks])
-
-    def _task(self, block: NodeBlock) -> asyncio.Task[tuple[LogEvent, ...] | None]:
-        task = self._read.get(block.hash)
-        if task is None or has_failed(task) or (task.done() and task.result() is None):
-            task = self._read[block.hash] = self._reading.start(lambda: self._proven(block))
-        return task
+        if block.hash not in self._reads:
+            self._reads[block.hash] = SharedCall(partial(self._proven, block), life=math.inf)
+        events = await self._reads[block.hash].get()
+        if events is None:
+            self._reads.pop(block.hash, None)
+        return events
 
     async def _proven(self, block: NodeBlock) -> tuple[LogEvent, ...] | None:
         """All logs of a block, checked against its receiptsRoot; None if the block has left the chain."""
@@ -218,7 +210,7 @@ class LogStreams:
     def _bad(self, block: NodeBlock, problem: str) -> BadAnswer:
         return BadAnswer(
             f"the receipts of block {block.number}: {problem}",
-            protocol=self._protocol,
+            protocol=self._node.protocol,
             operation="eth_getBlockReceipts",
             retryable=True,
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from layer2.aio.shared_call import SharedCall
 from layer2.contracts.l1_block import L1Parameters
-from layer2.errors import BadAnswer, FormatError, InsufficientFunds, NodeRefused, Outcome, TransactionError
+from layer2.errors import BadAnswer, FormatError, InsufficientFunds, NodeRefused, TransactionError
 from layer2.formats.evm_transaction import Eip1559Transaction, decode_signed
 from layer2.formats.keccak import keccak256
 from layer2.protocols.evm.fees.quotes import FeeQuote, Fees
@@ -62,15 +62,13 @@ class Estimates:
         sender: the account that sends requests, 20 bytes.
         fees: prices.
         chain_id: part of the signed bytes.
-        protocol: the layer's name, for errors.
     """
 
-    def __init__(self, node: EvmNode, sender: bytes, fees: Fees, *, chain_id: int, protocol: str) -> None:
+    def __init__(self, node: EvmNode, sender: bytes, fees: Fees, *, chain_id: int) -> None:
         self._node = node
         self._sender = sender
         self._fees = fees
         self._chain_id = chain_id
-        self._protocol = protocol
         self._balance = SharedCall(self._ask_balance)
 
     async def aclose(self) -> None:
@@ -84,7 +82,7 @@ class Estimates:
 
         Raises:
             TransactionError: the request would fail; with the contract's reason.
-            FundsRulesError: the price exceeds ``max_fee_per_gas``.
+            FundsRulesError: the price exceeds ``max_fee_per_gas_wei``.
             FormatError: the bytes are not a signed transaction of type 2.
         """
         if isinstance(transaction, bytes):
@@ -114,14 +112,11 @@ class Estimates:
         Raises:
             InsufficientFunds: the account cannot pay; with the amounts.
             TransactionError: the request would fail; with the contract's reason.
-            FundsRulesError: the price exceeds ``max_fee_per_gas``.
+            FundsRulesError: the price exceeds ``max_fee_per_gas_wei``.
         """
         quote = await self._fees.quote()
         if measure is not None:
             request = replace(request, gas_limit=await measure())
-        return await self._affordable_limit(request, quote), quote
-
-    async def _affordable_limit(self, request: EvmTransactionRequest, quote: FeeQuote) -> int:
         gas, remaining = await asyncio.gather(self.gas(request), self._balance.get(), return_exceptions=True)
         if isinstance(remaining, BaseException):
             raise remaining
@@ -136,7 +131,7 @@ class Estimates:
         if remaining.wei < request.value + fees:
             raise self._cannot_pay(request.value, fees, remaining.wei)
         remaining.wei -= request.value + fees
-        return gas_limit
+        return gas_limit, quote
 
     async def gas(self, request: EvmTransactionRequest) -> int:
         """The gas of a request: its own limit, or the node's estimate.
@@ -154,12 +149,10 @@ class Estimates:
             raise TransactionError(
                 f"the transaction would fail: {error.node_message}",
                 code="would_fail",
-                protocol=self._protocol,
                 operation="eth_estimateGas",
-                outcome=Outcome.NOT_SENT,
             ) from error
         if needed > _MOST_GAS:
-            raise BadAnswer(f"the node estimates {needed} gas, more than a block allows", protocol=self._protocol)
+            raise BadAnswer(f"the node estimates {needed} gas, more than a block allows")
         return needed
 
     async def _ask_balance(self) -> _RemainingBalance:
@@ -197,7 +190,7 @@ class Estimates:
                 data=request.data,
             )
         except FormatError as error:
-            raise TransactionError(error.message, protocol=self._protocol) from error
+            raise TransactionError(error.message) from error
         first = keccak256(transaction.signing_hash())
         return transaction.raw(first + keccak256(first) + b"\x00")
 
@@ -205,6 +198,5 @@ class Estimates:
         return InsufficientFunds(
             f"the account cannot pay {value} wei {f'and up to {fees} wei of fees' if fees else 'and fees'}: "
             f"it has {balance} wei left",
-            protocol=self._protocol,
             remedy=f"send {self._fees.coin} to the account, or pay less",
         )

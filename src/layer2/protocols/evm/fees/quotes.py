@@ -67,23 +67,23 @@ class Fees:
         """Prices for transactions that can wait.
 
         Raises:
-            FundsRulesError: the price exceeds ``max_fee_per_gas``.
+            FundsRulesError: the price exceeds ``max_fee_per_gas_wei``.
         """
         base_fee, l1 = await self._prices.get()
-        tip, cap = self._settings.priority_fee_per_gas, self._settings.max_fee_per_gas
+        tip, cap = self._settings.priority_fee_per_gas_wei, self._settings.max_fee_per_gas_wei
         if base_fee + tip > cap:
             raise FundsRulesError(
-                f"gas costs {base_fee + tip} wei now, more than max_fee_per_gas, which is {cap}",
+                f"gas costs {base_fee + tip} wei now, more than max_fee_per_gas_wei, which is {cap}",
                 code="fee_cap",
                 retryable=True,
-                remedy="wait, or raise max_fee_per_gas",
+                remedy="wait, or raise max_fee_per_gas_wei",
             )
         return FeeQuote(min(2 * base_fee + tip, cap), tip, l1, base_fee)
 
     async def urgent_quote(self) -> FeeQuote:
-        """Prices for a claim or a refund, which must not wait. They may exceed ``max_fee_per_gas``."""
+        """Prices for a claim or a refund, which must not wait. They may exceed ``max_fee_per_gas_wei``."""
         base_fee, l1 = await self._prices.get()
-        tip = 2 * self._settings.priority_fee_per_gas
+        tip = 2 * self._settings.priority_fee_per_gas_wei
         return FeeQuote(4 * base_fee + tip, tip, l1, base_fee)
 
     def lack_of_gas(self, problem: str) -> InsufficientFunds:

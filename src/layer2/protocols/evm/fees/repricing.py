@@ -52,8 +52,9 @@ def next_price(previous: Price, market: FeeQuote, seconds_left: int) -> Price | 
         seconds_left: seconds until it has to be in a block; may be negative.
 
     It is replaced if the base fee is above its price, or may be in the next block. During the last two hours before its
-    deadline the tip doubles each time that half of the remaining time is over. The result ignores ``max_fee_per_gas``
-    and the account's balance, which the caller checks. It depends only on the arguments, so a restart changes nothing.
+    deadline the tip doubles each time that half of the remaining time is over. The result ignores
+    ``max_fee_per_gas_wei`` and the account's balance, which the caller checks. It depends only on the arguments, so a
+    restart changes nothing.
     """
     halvings = 0
     while halvings < _MOST_HALVINGS and seconds_left < _CALM_SECONDS >> halvings:
@@ -105,9 +106,9 @@ def replacement_price(old: Price, market: FeeQuote, offer: Offer, cap: int) -> P
     price = Price(fee, tip)
     if fee > cap:
         raise FundsRulesError(
-            f"a replacement costs {fee} wei for each gas, more than max_fee_per_gas, which is {cap}",
+            f"a replacement costs {fee} wei for each gas, more than max_fee_per_gas_wei, which is {cap}",
             code="fee_cap",
-            remedy="wait, or raise max_fee_per_gas",
+            remedy="wait, or raise max_fee_per_gas_wei",
         )
     if tip > fee or not is_bump(price, old):
         least = bumped(old)

@@ -12,23 +12,22 @@ first sends it, sending it again is harmless, and no lock depends on another act
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from layer2.contracts.erc20 import allowance_call, approve_call, balance_of_call
-from layer2.contracts.htlc import HTLC_ADDRESS, HtlcLock, lock_call, refund_call
+from layer2.contracts.htlc import HTLC_ADDRESS, LOCK_GAS_ERC20, HtlcLock, lock_call, refund_call
 from layer2.errors import FundsRulesError
 from layer2.formats.evm_transaction import SignedTransaction
 from layer2.protocols.evm.fees.quotes import FeeQuote
+from layer2.protocols.evm.locks.gas_reserves import APPROVE_GAS, GasReserves
 from layer2.protocols.evm.rpc.node import EvmNode, NodeBlock
-from layer2.protocols.evm.sending.account import EvmAccount, Message
+from layer2.protocols.evm.sending.account import EvmAccount
+from layer2.protocols.evm.sending.signing import Message
 from layer2.protocols.evm.tokens.simulation import SimulatedBlock, SimulatedMessage, simulate
 from layer2.protocols.evm.tokens.transfers import check_accepted, token_number
 
-__all__ = ["APPROVE_GAS", "Approvals"]
-
-APPROVE_GAS = 100_000
-"""Measured: 46,000 with a plain ERC-20. The rest is for tokens behind proxies."""
+__all__ = ["Approvals"]
 
 _UNLIMITED = (1 << 256) - 1
 _FRESH_SECONDS = 5.0
@@ -50,13 +49,13 @@ class Approvals:
     Args:
         node: the party's own node.
         account: signs.
-        protocol: the layer's name, for errors.
+        gas: whether the account can pay.
     """
 
-    def __init__(self, node: EvmNode, account: EvmAccount, protocol: str) -> None:
+    def __init__(self, node: EvmNode, account: EvmAccount, gas: GasReserves) -> None:
         self._node = node
         self._account = account
-        self._protocol = protocol
+        self._gas = gas
         self._turn = asyncio.Lock()
         self._under_way: dict[bytes, _UnderWay] = {}
         self._sharing: dict[bytes, set[bytes]] = {}
@@ -87,66 +86,54 @@ class Approvals:
                 SimulatedBlock(locking, time=head.timestamp + 1),
                 SimulatedBlock(refunding, time=max(lock.deadline, head.timestamp + 2)),
             ],
-            protocol=self._protocol,
             after=head.hash,
         )
         for answer in approved:
-            check_accepted(answer, "approve", protocol=self._protocol)
+            check_accepted(answer, "approve")
         for what, answer in (("lock", locked), ("refund", refunded)):
             if answer.failure is not None:
-                raise self._refused(f"the {what} would fail: {answer.failure}")
-        had, has = [token_number(each.output, protocol=self._protocol) for each in (before, after)]
+                raise _refused(f"the {what} would fail: {answer.failure}")
+        had, has = token_number(before.output), token_number(after.output)
         if had != has:
-            raise self._refused(
-                f"after a refund the payer would have {has} of the token's smallest unit instead of {had}"
-            )
+            raise _refused(f"after a refund the payer would have {has} of the token's smallest unit instead of {had}")
 
-    async def sign(
-        self,
-        lock: HtlcLock,
-        message: Message,
-        price: FeeQuote,
-        check_gas: Callable[[Sequence[Message], FeeQuote], Awaitable[None]],
-    ) -> list[SignedTransaction]:
+    async def sign(self, lock: HtlcLock, price: FeeQuote) -> list[SignedTransaction]:
         """Sign the lock and the approvals that it needs. An approval that is not mined yet is shared. Nothing is sent.
 
         Args:
             lock: the lock.
-            message: the call that locks.
             price: the price of every transaction.
-            check_gas: raises if the account cannot pay.
 
         Returns:
             The transactions in the order in which they have to be sent. The last one is the lock.
+
+        Raises:
+            InsufficientFunds: the account cannot pay for the gas.
         """
         # One at a time, so that each call finds the approvals of earlier ones.
         async with self._turn:
             shared = await self._shared(lock.token)
             try:
-                return await self._sign_after(shared, lock, message, price, check_gas)
+                return await self._sign_after(shared, lock, price)
             finally:
                 for approval in shared[-1:]:
                     self._sharing.get(approval.hash, set()).discard(_NEXT)
 
     async def _sign_after(
-        self,
-        shared: Sequence[SignedTransaction],
-        lock: HtlcLock,
-        message: Message,
-        price: FeeQuote,
-        check_gas: Callable[[Sequence[Message], FeeQuote], Awaitable[None]],
+        self, shared: Sequence[SignedTransaction], lock: HtlcLock, price: FeeQuote
     ) -> list[SignedTransaction]:
+        message = Message(HTLC_ADDRESS, lock_call(lock), 0, LOCK_GAS_ERC20)
         # Read after the receipt, so that the answer includes a mined approval.
         missing = _approvals(lock.token, lock.amount, await self._allowance(lock))
         if missing and shared:
-            await check_gas([message], price)
+            await self._gas.check_balance([message], price)
             (signed,) = await self._account.sign([message], price)
             if signed.transaction.nonce > shared[-1].transaction.nonce:
                 self._sharing.setdefault(shared[-1].hash, set()).add(signed.hash)
                 return [*shared, signed]
             # It got a lower, returned nonce, so it would be mined before the approval.
             self._account.give_back([signed])
-        await check_gas([*missing, message], price)
+        await self._gas.check_balance([*missing, message], price)
         all_signed = await self._account.sign([*missing, message], price)
         if missing:
             self._under_way[lock.token] = _UnderWay(tuple(all_signed[:-1]), asyncio.get_running_loop().time())
@@ -191,11 +178,11 @@ class Approvals:
         return ()
 
     async def _allowance(self, lock: HtlcLock) -> int:
-        answer = await self._node.call(lock.token, allowance_call(lock.payer, HTLC_ADDRESS))
-        return token_number(answer, protocol=self._protocol)
+        return token_number(await self._node.call(lock.token, allowance_call(lock.payer, HTLC_ADDRESS)))
 
-    def _refused(self, problem: str) -> FundsRulesError:
-        return FundsRulesError(f"{problem}; nothing was signed", code="token_refused", protocol=self._protocol)
+
+def _refused(problem: str) -> FundsRulesError:
+    return FundsRulesError(f"{problem}; nothing was signed", code="token_refused")
 
 
 def _approvals(token: bytes, amount: int, allowance: int) -> list[Message]:

@@ -82,7 +82,7 @@ class LockEvents:
     async def _search(
         self, topics: Sequence[bytes | Sequence[bytes] | None], head: NodeBlock, oldest: int
     ) -> AsyncGenerator[FoundEvent, None]:
-        step = self._settings.log_search_step
+        step = self._settings.log_search_step_blocks
         lasts = range(head.number, oldest - 1, -step)
         for start in range(0, len(lasts), _STEPS_AT_ONCE):
             # The same batch reads the block before and after the events. A node without this block finds no events,

@@ -39,6 +39,7 @@ __all__ = ["Locks"]
 
 T = TypeVar("T")
 
+_EVENTS = {LockStatus.LOCKED: LOCKED, LockStatus.CLAIMED: CLAIMED, LockStatus.REFUNDED: REFUNDED}
 _REMEMBERED = 10_000
 _PRUNED = "the node does not keep the states of its safe and finalized blocks: use an archive node"
 
@@ -83,7 +84,7 @@ class Locks:
         leg = htlc.leg
         if not isinstance(leg, EvmLeg) or leg.protocol is not self._protocol:
             raise FundsRulesError(f"the leg is not a {self._protocol.value} leg")
-        expected = (self._settings.chain_id, HTLC_ADDRESS, parse_address(self._settings.token))
+        expected = (self._settings.chain_id, HTLC_ADDRESS, parse_address(self._settings.token_address))
         if (leg.chain_id, leg.contract, leg.token) != expected:
             raise FundsRulesError("the leg has another chain, contract or token than the configuration")
         if leg.token_decimals != self._settings.token_decimals:
@@ -95,20 +96,13 @@ class Locks:
         except FormatError as error:
             raise FundsRulesError(error.message) from error
 
-    async def status(self, lock: HtlcLock, block: NodeBlock) -> LockStatus:
-        """The lock's status in the contract after a block, which is identified by its hash."""
-        return await self.status_of(lock.lock_id, block)
-
-    async def status_of(self, lock_id: bytes, block: NodeBlock) -> LockStatus:
-        """As ``status``, by the lock's id."""
-        answer = await self._call(status_call(lock_id), block)
-        # An address without code returns nothing: before the contract was deployed, there were no locks.
-        return LockStatus.NONE if not answer else self._decoded(decode_status, answer)
+    async def status(self, lock_id: bytes, block: NodeBlock) -> LockStatus:
+        """A lock's status in the contract after a block, which is identified by its hash."""
+        return await self._state(status_call(lock_id), decode_status, block, LockStatus.NONE)
 
     async def is_spent(self, payment_hash: bytes, block: NodeBlock) -> bool:
         """Whether a claim had made the preimage public after a block."""
-        answer = await self._call(spent_call(payment_hash), block)
-        return bool(answer) and self._decoded(decode_spent, answer)
+        return await self._state(spent_call(payment_hash), decode_spent, block, False)
 
     async def observe(self, htlc: Htlc) -> LegView:
         """Read a leg. All states are read by the hashes of the same three heads."""
@@ -117,7 +111,7 @@ class Locks:
         asked_block = heads.at(htlc.leg.finality)
         # Each read checks the chain id: on another chain the lock would seem to be missing, and nothing to be owed.
         latest, asked, finalized, spent, _ = await asyncio.gather(
-            self.status(lock, heads.latest),
+            self.status(lock.lock_id, heads.latest),
             self._older_status(lock, asked_block),
             self._older_status(lock, heads.finalized),
             self.is_spent(lock.payment_hash, heads.latest),
@@ -164,12 +158,11 @@ class Locks:
         """The receipt of the lock's claim or refund; None if the lock is open or does not exist."""
         lock = self.lock(htlc)
         heads = await self._watcher.read()
-        status = await self.status(lock, heads.latest)
+        status = await self.status(lock.lock_id, heads.latest)
         if status not in {LockStatus.CLAIMED, LockStatus.REFUNDED}:
             return None
-        name = CLAIMED if status is LockStatus.CLAIMED else REFUNDED
         # Searched again, because a reorganisation may have moved it to another block.
-        event = await self._search(name, lock, heads.latest, lock.lock_id)
+        event = await self._search(_EVENTS[status], lock, heads.latest, lock.lock_id)
         return await self._receipts.evidence(event.found)
 
     async def _older_status(self, lock: HtlcLock, block: NodeBlock) -> LockStatus | None:
@@ -179,7 +172,7 @@ class Locks:
         for an old state.
         """
         try:
-            return await self.status(lock, block)
+            return await self.status(lock.lock_id, block)
         except BadAnswer as error:
             if isinstance(error.__cause__, NodeRefused):
                 return None
@@ -198,15 +191,9 @@ class Locks:
 
     async def _event_of(self, lock: HtlcLock, status: LockStatus, head: NodeBlock) -> FoundEvent | None:
         """The event of the lock's current status, for display; None if it is older than the searched blocks."""
-        match status:
-            case LockStatus.NONE:
-                return None
-            case LockStatus.LOCKED:
-                name = LOCKED
-            case LockStatus.CLAIMED:
-                name = CLAIMED
-            case LockStatus.REFUNDED:
-                name = REFUNDED
+        if status is LockStatus.NONE:
+            return None
+        name = _EVENTS[status]
         key = (name, lock.lock_id)
         if key not in self._found:
             found = await self._events.first([name], lock.payment_hash, head, lock_id=lock.lock_id)
@@ -248,17 +235,15 @@ class Locks:
     def _missing(self) -> BadAnswer:
         return self._retryable("the contract's state implies an event that the node does not find")
 
-    async def _call(self, data: bytes, block: NodeBlock) -> bytes:
+    async def _state(self, call: bytes, decode: Callable[[bytes], T], block: NodeBlock, nothing: T) -> T:
         try:
-            return await self._node.call(HTLC_ADDRESS, data, at=block.hash)
+            answer = await self._node.call(HTLC_ADDRESS, call, at=block.hash)
+            # An address without code returns nothing: before the contract was deployed, there were no locks.
+            return decode(answer) if answer else nothing
         except NodeRefused as error:
             raise self._retryable(
                 f"the node does not have the state after block {block.number}: {error.node_message}"
             ) from error
-
-    def _decoded(self, decode: Callable[[bytes], T], answer: bytes) -> T:
-        try:
-            return decode(answer)
         except FormatError as error:
             raise self._retryable(f"the contract's answer is invalid: {error.message}") from error
 

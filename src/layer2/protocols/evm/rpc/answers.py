@@ -6,19 +6,19 @@ Source: JSON-RPC 2.0, sections 5 and 6.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import orjson
 
-from layer2.errors import FormatError
+from layer2.errors import BadAnswer, FormatError
 from layer2.formats.evm_hex import parse_data
 from layer2.formats.evm_revert import decode_revert
 from layer2.formats.printable import printable
+from layer2.protocols.evm.rpc.http_exchange import Failure
 
-__all__ = ["Answer", "BatchRefused", "Malformed", "Refused", "Result", "read_answers"]
-
+__all__ = ["Answer", "BatchRefused", "Refused", "Result", "read_answers"]
 
 _TOO_MANY = re.compile(
     r"rate.?limit|too many requests|request limit|requests? per second|compute units per second|throttl", re.IGNORECASE
@@ -37,7 +37,7 @@ _LONG_DATA = re.compile(r"[0-9a-fA-F]{65,}")
 class Result(NamedTuple):
     """The call succeeded. The value is unchecked JSON."""
 
-    value: Any
+    value: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +53,8 @@ class Refused:
     """Seconds for which the node asks for no requests."""
 
 
-@dataclass(frozen=True, slots=True)
-class Malformed:
-    """The answer to this call is missing or is not valid JSON-RPC."""
-
-    problem: str
-
-
-Answer: TypeAlias = Result | Refused | Malformed
+Answer: TypeAlias = Result | Refused | Failure
+"""A ``Failure``: the answer to this call is missing or is not valid JSON-RPC."""
 
 
 class BatchRefused(Exception):
@@ -79,7 +73,7 @@ def read_answers(body: bytes | bytearray, ids: Sequence[int]) -> list[Answer]:
         ids: the ids of the calls, in order. One call was sent alone, several as an array.
 
     Returns:
-        The answer to each call. Answers with other ids are ignored. A call with two answers is malformed, because
+        The answer to each call. Answers with other ids are ignored. A call with two answers has failed, because
         either may be the right one.
 
     Raises:
@@ -108,8 +102,8 @@ def read_answers(body: bytes | bytearray, ids: Sequence[int]) -> list[Answer]:
         identifier = item.get("id")
         if type(identifier) is int:
             known = identifier in found
-            found[identifier] = Malformed("it was answered twice") if known else _answer(item)
-    missing = Malformed("the node did not answer it")
+            found[identifier] = Failure(BadAnswer, "it was answered twice") if known else _answer(item)
+    missing = Failure(BadAnswer, "the node did not answer it")
     return [found.get(identifier, missing) for identifier in ids]
 
 
@@ -126,12 +120,13 @@ def _in_order(items: Sequence[object], ids: Sequence[int]) -> list[Answer] | Non
     return answers
 
 
-def _answer(item: dict[str, Any]) -> Answer:
+def _answer(item: Mapping[str, object]) -> Answer:
     error = item.get("error")
     if error is not None:
-        return _refused(error) if item.get("result") is None else Malformed("it has both a result and an error")
+        both = "it has both a result and an error"
+        return _refused(error) if item.get("result") is None else Failure(BadAnswer, both)
     if "result" not in item:
-        return Malformed("it has neither a result nor an error")
+        return Failure(BadAnswer, "it has neither a result nor an error")
     return Result(item["result"])
 
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from layer2.errors import BadAnswer, FormatError, NodeRefused, NodeUnreachable, Outcome
-from layer2.protocols.evm.rpc.answers import Answer, BatchRefused, Malformed, Refused, Result, read_answers
-from layer2.protocols.evm.rpc.batches import BatchPlanner, Call, Dated
+from layer2.protocols.evm.rpc.answers import Answer, BatchRefused, Refused, Result, read_answers
+from layer2.protocols.evm.rpc.batches import BatchPlanner, Call
 from layer2.protocols.evm.rpc.http_exchange import Failure, HttpExchange
 
 __all__ = ["BatchRequests"]
@@ -25,14 +25,6 @@ __all__ = ["BatchRequests"]
 _RESPONSE_TOO_LARGE = -32003
 _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Answered:
-    """The answers to the calls of one request, in their order."""
-
-    answers: Sequence[Answer]
-    date: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +66,7 @@ class BatchRequests:
             await asyncio.sleep(delay)
             left, longest = await self._attempt(list(left)), min(2 * longest, _LONGEST_DELAY)
         for call, reason in left.items():
-            match reason:
-                case Failure():
-                    self.fail([call], reason)
-                case Refused():
-                    self._refuse(call, reason)
-                case _:
-                    assert_never(reason)
+            self._end(call, reason)
 
     def fail(self, calls: Sequence[Call], failure: Failure, cause: BaseException | None = None) -> None:
         """Raise a failure in every caller that still waits."""
@@ -119,13 +105,13 @@ class BatchRequests:
         if isinstance(outcome, Failure) and outcome.connection_broke and not is_send:
             # The node has probably closed a kept connection. The next request opens a new one.
             outcome = await self._exchange(calls)
-        if isinstance(outcome, _Answered):
-            if part.teaches and any(type(answer) is Result for answer in outcome.answers):
+        if not isinstance(outcome, Failure):
+            if part.teaches and any(type(answer) is Result for answer in outcome):
                 # Only a success shows the size that the node accepts: a refusal may be about one of the calls.
                 self._planner.lower_to(len(calls))
             return [_Part([call]) for call in self._deliver(calls, outcome, later)]
         half = (len(calls) + 1) // 2
-        if outcome.splitting_may_help and len(calls) > 1 and not is_send:
+        if (outcome.too_long or outcome.refused_as_batch) and len(calls) > 1 and not is_send:
             return _divided(calls, half, outcome.refused_as_batch)
         if outcome.refused_as_batch and is_send:
             # The sends are not repeated here. The caller repeats them, and then they have to get through.
@@ -136,13 +122,16 @@ class BatchRequests:
             self.fail(calls, outcome)
         return []
 
-    async def _exchange(self, calls: Sequence[Call]) -> _Answered | Failure:
+    async def _exchange(self, calls: Sequence[Call]) -> Sequence[Answer] | Failure:
+        """Ask once; return the answers in the order of the calls."""
         body = calls[0].body if len(calls) == 1 else b"[" + b",".join([call.body for call in calls]) + b"]"
         exchanged = await self._http.post(body, len(calls))
         if isinstance(exchanged, Failure):
             return exchanged
+        for call in calls:
+            call.date = exchanged.date
         try:
-            return _Answered(read_answers(exchanged.body, [call.identifier for call in calls]), exchanged.date)
+            return read_answers(exchanged.body, [call.identifier for call in calls])
         except FormatError as error:
             return Failure(BadAnswer, error.message)
         except BatchRefused as error:
@@ -157,24 +146,24 @@ class BatchRequests:
             self._planner.lower_to(count // 2)
         return Failure(BadAnswer, f"it refused a batch of {count} calls: {refusal.message}", refused_as_batch=True)
 
-    def _deliver(self, calls: Sequence[Call], answered: _Answered, later: dict[Call, Failure | Refused]) -> list[Call]:
+    def _deliver(
+        self, calls: Sequence[Call], answers: Sequence[Answer], later: dict[Call, Failure | Refused]
+    ) -> list[Call]:
         """Give the callers their answers, add the calls to repeat to ``later``, and return the calls to ask alone."""
         alone: list[Call] = []
-        for call, answer in zip(calls, answered.answers, strict=True):
+        for call, answer in zip(calls, answers, strict=True):
             if call.future.done():
                 continue
             match answer:
                 case Result(value):
-                    call.future.set_result(Dated(value, answered.date) if call.dated else value)
+                    call.future.set_result(value)
                 case Refused(temporary=True):
                     self._pause(answer)
                     later[call] = answer
                 case Refused(code=code) if code == _RESPONSE_TOO_LARGE and len(calls) > 1 and not call.is_send:
                     alone.append(call)
-                case Refused():
-                    self._refuse(call, answer)
-                case Malformed(problem):
-                    self.fail([call], Failure(BadAnswer, problem))
+                case Refused() | Failure():
+                    self._end(call, answer)
                 case _:
                     assert_never(answer)
         return alone
@@ -183,19 +172,20 @@ class BatchRequests:
         if refusal.pause is not None:
             self._http.pause(refusal.pause)
 
-    def _refuse(self, call: Call, refusal: Refused) -> None:
-        if call.future.done():
-            return
-        call.future.set_exception(
-            NodeRefused(
-                f"the node at {self._http.endpoint} refused {call.method}: {refusal.message}",
-                node_code=refusal.code,
-                node_message=refusal.message,
-                protocol=self._protocol,
-                operation=call.method,
-                retryable=refusal.temporary,
+    def _end(self, call: Call, reason: Failure | Refused) -> None:
+        if isinstance(reason, Failure):
+            self.fail([call], reason)
+        elif not call.future.done():
+            call.future.set_exception(
+                NodeRefused(
+                    f"the node at {self._http.endpoint} refused {call.method}: {reason.message}",
+                    node_code=reason.code,
+                    node_message=reason.message,
+                    protocol=self._protocol,
+                    operation=call.method,
+                    retryable=reason.temporary,
+                )
             )
-        )
 
 
 def _waiting(calls: Sequence[Call]) -> list[Call]:

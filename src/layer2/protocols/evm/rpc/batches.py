@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from layer2.net.pool import ConnectionPoolConfig
 
-__all__ = ["FEWEST_RECEIPTS", "RECEIPT_REQUESTS", "SEND", "BatchPlanner", "Call", "Dated"]
+__all__ = ["FEWEST_RECEIPTS", "RECEIPT_REQUESTS", "SEND", "BatchPlanner", "Call"]
 
 SEND = "eth_sendRawTransaction"
 """The only method that changes anything; all others are reads."""
@@ -28,28 +27,18 @@ reach another node."""
 _SENDS_IN_BATCH = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Dated:
-    """A result and the node's time in the same answer."""
-
-    value: Any
-    date: float | None
-    """Unix seconds of the HTTP ``Date`` header; None if the header is missing or unreadable."""
-
-
+@dataclass(eq=False, slots=True)
 class Call:
     """One call and the future that its caller awaits."""
 
-    __slots__ = ("body", "dated", "future", "identifier", "method", "request")
-
-    def __init__(self, identifier: int, method: str, body: bytes, dated: bool, future: asyncio.Future[Any]) -> None:
-        self.identifier = identifier
-        self.method = method
-        self.body = body
-        self.dated = dated
-        self.future = future
-        self.request: asyncio.Task[None] | None = None
-        """The task that asks the node, if the call is a read. It may end when all its callers have left."""
+    identifier: int
+    method: str
+    body: bytes
+    future: asyncio.Future[object]
+    request: asyncio.Task[None] | None = None
+    """The task that asks the node, if the call is a read. It may end when all its callers have left."""
+    date: float | None = None
+    """Unix seconds of the ``Date`` header of the answer; None if the header is missing or unreadable."""
 
     @property
     def is_send(self) -> bool:

@@ -10,22 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias
 
 from tenacity import AsyncRetrying, retry_if_exception, stop_before_delay, wait_random_exponential
 
 from layer2.aio.shared_call import SharedCall
 from layer2.errors import BadAnswer, FormatError, NodeError, NodeRefused, NodeUnreachable, Outcome, WrongNetwork
 from layer2.formats.evm_hex import parse_quantity
-from layer2.protocols.evm.rpc.batches import SEND, Dated
+from layer2.protocols.evm.rpc.batches import SEND
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc
 from layer2.protocols.evm.settings import EvmSettings
 
 __all__ = ["Endpoints", "NodeRpc", "open_rpc"]
-
-T = TypeVar("T")
 
 _CHECK_SECONDS = 5.0
 """How often each node is checked."""
@@ -42,7 +40,7 @@ class _Node:
         self.rpc = rpc
         self._chain_id = chain_id
         self._protocol = protocol
-        self.checked_at: float | None = None
+        self.was_checked = False
         self.head = 0
         self.fault: NodeError | None = None
         """Why the node is skipped."""
@@ -73,7 +71,7 @@ class _Node:
             problem = error.message if isinstance(error, FormatError) else f"no answer within {_CHECK_TIMEOUT:g} s"
             fault = NodeUnreachable(f"the node at {self.rpc.endpoint}: {problem}", protocol=self._protocol)
         self.fault = fault
-        self.checked_at = asyncio.get_running_loop().time()
+        self.was_checked = True
 
 
 class Endpoints:
@@ -85,7 +83,6 @@ class Endpoints:
         protocol: the layer's name, for errors.
         retry_seconds: how long a read is repeated if all nodes are busy or unreachable.
         check_seconds: how often each node is checked.
-        most_lag: blocks that a node may be behind the most advanced one.
 
     Two consecutive calls may reach different nodes and see different chains: compare hashes.
     """
@@ -98,12 +95,10 @@ class Endpoints:
         protocol: str,
         retry_seconds: float,
         check_seconds: float = _CHECK_SECONDS,
-        most_lag: int = _MOST_LAG,
     ) -> None:
         self._nodes = [_Node(rpc, chain_id, protocol, check_seconds) for rpc in rpcs]
         self._retry_seconds = retry_seconds
         self._check_seconds = check_seconds
-        self._most_lag = most_lag
         self._checking: asyncio.Task[None] | None = None
         self._checked_at: float | None = None
 
@@ -112,19 +107,29 @@ class Endpoints:
         """The address of the node that would be asked now, without credentials."""
         return next(self._in_order()).rpc.endpoint
 
-    async def call(self, method: str, *params: Any) -> Any:
+    async def call(self, method: str, *params: object) -> object:
+        """As ``call_dated``, without the date."""
+        return (await self.call_dated(method, *params))[0]
+
+    async def call_dated(self, method: str, *params: object) -> tuple[object, float | None]:
         """Ask a healthy node; see ``JsonRpc.call_dated``.
 
         Raises:
             WrongNetwork: no node that answers is on the configured chain.
         """
-        if method == SEND:
-            return await self._ask(lambda rpc: rpc.call(method, *params))
-        return await self._read(lambda rpc: rpc.call(method, *params))
-
-    async def call_dated(self, method: str, *params: Any) -> Dated:
-        """As ``call``, with the date of the answer. Only for reads."""
-        return await self._read(lambda rpc: rpc.call_dated(method, *params))
+        try:
+            return await self._ask(method, params)
+        except NodeError as error:
+            if method == SEND or not error.retryable or self._retry_seconds == 0:
+                raise
+        # All nodes failed. The next attempts have pauses between them.
+        repeating = AsyncRetrying(
+            retry=retry_if_exception(lambda error: isinstance(error, NodeError) and error.retryable),
+            wait=wait_random_exponential(multiplier=0.1, max=5),
+            stop=stop_before_delay(self._retry_seconds),
+            reraise=True,
+        )
+        return await repeating(self._ask, method, params)
 
     async def aclose(self) -> None:
         """End all requests and close the connections. Sent transactions are not recalled."""
@@ -135,28 +140,13 @@ class Endpoints:
             await node.check.aclose()
             await node.rpc.aclose()
 
-    async def _read(self, ask: Callable[[JsonRpc], Awaitable[T]]) -> T:
-        try:
-            return await self._ask(ask)
-        except NodeError as error:
-            if not error.retryable or self._retry_seconds == 0:
-                raise
-        # All nodes failed. The next attempts have pauses between them.
-        repeating = AsyncRetrying(
-            retry=retry_if_exception(lambda error: isinstance(error, NodeError) and error.retryable),
-            wait=wait_random_exponential(multiplier=0.1, max=5),
-            stop=stop_before_delay(self._retry_seconds),
-            reraise=True,
-        )
-        return await repeating(self._ask, ask)
-
-    async def _ask(self, ask: Callable[[JsonRpc], Awaitable[T]]) -> T:
+    async def _ask(self, method: str, params: Sequence[object]) -> tuple[object, float | None]:
         """Ask one node after the other until one answers."""
         first: NodeError | None = None
         for node in self._in_order():
             try:
                 await self._expect_right(node)
-                return await ask(node.rpc)
+                return await node.rpc.call_dated(method, *params)
             except NodeError as error:
                 if isinstance(error, NodeRefused) and not error.retryable:
                     raise
@@ -176,7 +166,7 @@ class Endpoints:
             self._checked_at = loop.time()
             self._checking = loop.create_task(self._check_all())
             self._checking.add_done_callback(self._was_checked)
-        is_new = node.checked_at is None
+        is_new = not node.was_checked
         if is_new:
             await node.check.get()
         if node.fault is not None and (is_new or isinstance(node.fault, WrongNetwork)):
@@ -195,12 +185,13 @@ class Endpoints:
     def _in_order(self) -> Iterator[_Node]:
         """The healthy nodes in their order, then the others as a last resort."""
         newest = max([node.head for node in self._nodes if node.fault is None], default=0)
-        healthy = [node for node in self._nodes if node.fault is None and self._is_near(node, newest)]
+        healthy = [
+            node
+            for node in self._nodes
+            if node.fault is None and (not node.was_checked or newest - node.head <= _MOST_LAG)
+        ]
         yield from healthy
         yield from [node for node in self._nodes if node not in healthy]
-
-    def _is_near(self, node: _Node, newest: int) -> bool:
-        return node.checked_at is None or newest - node.head <= self._most_lag
 
 
 NodeRpc: TypeAlias = JsonRpc | Endpoints
@@ -213,7 +204,7 @@ def open_rpc(settings: EvmSettings, *, protocol: str) -> NodeRpc:
     Raises:
         ConfigurationError: a URL is invalid.
     """
-    pool, seconds = settings.connection_pool, settings.default_timeout_ms / 1000
+    pool, seconds = settings.connection_pool, settings.default_timeout
     if not settings.fallback_rpc_urls:
         return JsonRpc(settings.rpc_url, protocol=protocol, pool=pool, timeout=seconds)
     # With several nodes, the next one is asked at once instead of repeating the call.

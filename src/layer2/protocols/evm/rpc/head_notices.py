@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 import orjson
@@ -17,7 +17,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from layer2.errors import AuthenticationFailed, BadAnswer, NodeError, NodeRefused, NodeUnreachable
 from layer2.formats.printable import printable
-from layer2.net.http_client import open_session, server_url
+from layer2.net.http_client import connection_failure, open_session, server_url
 from layer2.net.pool import ConnectionPoolConfig
 from layer2.protocols.evm.rpc.http_exchange import DEFAULT_RESPONSE_BYTES
 
@@ -54,19 +54,16 @@ class HeadNotices:
 
     def __init__(self, url: str, *, protocol: str, pool: ConnectionPoolConfig, timeout: float) -> None:
         self._url = server_url(url, "the websocket", ("ws", "wss"))
+        self.endpoint = str(self._url.origin())
+        """The node's address without user, password, path and query, which may contain keys."""
         self._protocol = protocol
         self._pool = pool
         self._timeout = timeout
-        self._on_head: Callable[[], None] | None = None
+        self._on_head: Callable[[], None] = lambda: None
         self._wanted_at = 0.0
         self._has_lasted = False
         self._is_down = False
         self._task: asyncio.Task[None] | None = None
-
-    @property
-    def endpoint(self) -> str:
-        """The node's address without user, password, path and query, which may contain keys."""
-        return str(self._url.origin())
 
     async def check(self) -> None:
         """Check that the node accepts the subscription: connect, subscribe, and close the connection.
@@ -117,18 +114,14 @@ class HeadNotices:
                 self._is_down = False
                 LOG.info("%s: the websocket at %s is connected again", self._protocol, self.endpoint)
             # There may be new blocks since the last connection.
-            self._notify()
+            self._on_head()
             begun = loop.time()
             try:
                 while loop.time() - self._wanted_at < _IDLE_SECONDS:
                     if (await self._message(socket)).get("method") == "eth_subscription":
-                        self._notify()
+                        self._on_head()
             finally:
                 self._has_lasted = loop.time() - begun >= _STEADY_SECONDS
-
-    def _notify(self) -> None:
-        if self._on_head is not None:
-            self._on_head()
 
     def _pause(self, state: RetryCallState) -> float:
         if self._has_lasted:
@@ -163,13 +156,8 @@ class HeadNotices:
         # An error of aiohttp may contain the URL with its keys, so it is not kept as the cause.
         except aiohttp.WSServerHandshakeError as error:
             raise self._refused(error.status) from None
-        except aiohttp.ClientConnectorError as error:
-            problem = f"no connection ({printable(error.strerror or type(error).__name__)})"
-            raise self._failed(NodeUnreachable, problem) from None
-        except TimeoutError:
-            raise self._failed(NodeUnreachable, f"no connection within {self._timeout:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise self._failed(NodeUnreachable, f"the connection broke ({type(error).__name__})") from None
+            raise self._failed(NodeUnreachable, connection_failure(error, self._timeout).problem) from None
 
     async def _subscribe(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         try:
@@ -182,7 +170,7 @@ class HeadNotices:
             problem = f"no answer to eth_subscribe within {self._timeout:g} s"
             raise self._failed(NodeUnreachable, problem) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise self._failed(NodeUnreachable, f"the connection broke ({type(error).__name__})") from None
+            raise self._failed(NodeUnreachable, connection_failure(error, self._timeout).problem) from None
         if isinstance(refusal := answer.get("error"), dict):
             code, message = refusal.get("code"), printable(str(refusal.get("message")))
             raise NodeRefused(
@@ -195,7 +183,7 @@ class HeadNotices:
         if not isinstance(answer.get("result"), str):
             raise self._failed(BadAnswer, "it answered without a subscription")
 
-    async def _message(self, socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
+    async def _message(self, socket: aiohttp.ClientWebSocketResponse) -> dict[str, object]:
         """Read the node's next message, which has to be a JSON object."""
         message = await socket.receive()
         if message.type is not aiohttp.WSMsgType.TEXT:

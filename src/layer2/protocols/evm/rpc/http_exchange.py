@@ -16,8 +16,15 @@ import aiohttp
 from aiolimiter import AsyncLimiter
 
 from layer2.errors import AuthenticationFailed, BadAnswer, NodeError, NodeUnreachable
-from layer2.formats.printable import printable
-from layer2.net.http_client import is_this_machine, open_session, retry_after, server_time, server_url
+from layer2.net.http_client import (
+    connection_failure,
+    is_this_machine,
+    open_session,
+    read_body,
+    retry_after,
+    server_time,
+    server_url,
+)
 from layer2.net.pool import ConnectionPoolConfig
 
 __all__ = ["DEFAULT_RESPONSE_BYTES", "Exchanged", "Failure", "HttpExchange"]
@@ -50,18 +57,13 @@ class Failure:
     may_have_arrived: bool = True
     """False if the node certainly did not act on the request."""
     too_long: bool = False
-    """The answer is longer than the limit."""
+    """The answer is longer than the limit. The calls may succeed in smaller batches."""
     refused_as_batch: bool = False
     """The node may refuse the request because of the number of its calls."""
     temporary: bool = False
     """The same request may succeed a little later."""
     connection_broke: bool = False
     """The connection ended during the request. That happens if the node closed a kept connection."""
-
-    @property
-    def splitting_may_help(self) -> bool:
-        """Whether the same calls may succeed in smaller batches."""
-        return self.too_long or self.refused_as_batch
 
 
 class HttpExchange:
@@ -125,22 +127,17 @@ class HttpExchange:
                 if response.status != 200:
                     return self._refused(response, calls)
                 return await self._read(response)
-        # An error of aiohttp may contain the URL with its keys, so the failure does not refer to it.
-        except aiohttp.ClientConnectorCertificateError:
-            return Failure(AuthenticationFailed, "its certificate is not trusted", may_have_arrived=False)
-        except aiohttp.ClientConnectorError as error:
-            problem = f"no connection ({printable(error.strerror or type(error).__name__)})"
-            temporary = not isinstance(error, aiohttp.ClientSSLError)
-            return Failure(NodeUnreachable, problem, may_have_arrived=False, temporary=temporary)
-        except aiohttp.ConnectionTimeoutError:
-            return Failure(NodeUnreachable, "no connection in time", may_have_arrived=False)
-        except TimeoutError:
-            return Failure(NodeUnreachable, f"no answer within {self._timeout:g} s")
-        except aiohttp.ClientPayloadError:
-            return Failure(NodeUnreachable, "the answer ended early", temporary=True)
         except (aiohttp.ClientError, OSError) as error:
-            problem = f"the connection broke ({type(error).__name__})"
-            return Failure(NodeUnreachable, problem, temporary=True, connection_broke=True)
+            problem, was_connected = connection_failure(error, self._timeout)
+            if isinstance(error, aiohttp.ClientConnectorCertificateError):
+                return Failure(AuthenticationFailed, problem, may_have_arrived=False)
+            return Failure(
+                NodeUnreachable,
+                problem,
+                may_have_arrived=was_connected,
+                temporary=not isinstance(error, (TimeoutError, aiohttp.ClientSSLError)),
+                connection_broke=was_connected and not isinstance(error, (TimeoutError, aiohttp.ClientPayloadError)),
+            )
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -149,13 +146,10 @@ class HttpExchange:
             self._session = None
 
     async def _read(self, response: aiohttp.ClientResponse) -> Exchanged | Failure:
-        body = bytearray()
-        async for part in response.content.iter_any():
-            body += part
-            if len(body) > self._most_bytes:
-                response.close()
-                problem = f"its answer is longer than {self._most_bytes} bytes (max_response_bytes)"
-                return Failure(BadAnswer, problem, too_long=True)
+        body = await read_body(response, self._most_bytes)
+        if body is None:
+            problem = f"its answer is longer than {self._most_bytes} bytes (max_response_bytes)"
+            return Failure(BadAnswer, problem, too_long=True)
         return Exchanged(body, server_time(response))
 
     def _refused(self, response: aiohttp.ClientResponse, calls: int) -> Failure:

@@ -16,14 +16,13 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
 import orjson
 
 from layer2.errors import AsyncRuntimeError, Layer2Error, NodeError, NodeUnreachable
 from layer2.net.pool import ConnectionPoolConfig
 from layer2.protocols.evm.rpc.batch_requests import BatchRequests
-from layer2.protocols.evm.rpc.batches import FEWEST_RECEIPTS, RECEIPT_REQUESTS, BatchPlanner, Call, Dated
+from layer2.protocols.evm.rpc.batches import FEWEST_RECEIPTS, RECEIPT_REQUESTS, BatchPlanner, Call
 from layer2.protocols.evm.rpc.http_exchange import Failure, HttpExchange
 
 __all__ = ["JsonRpc"]
@@ -48,6 +47,8 @@ class JsonRpc:
 
     def __init__(self, url: str, *, protocol: str, pool: ConnectionPoolConfig, timeout: float) -> None:
         self._http = HttpExchange(url, pool=pool, timeout=timeout)
+        self.endpoint = self._http.endpoint
+        """The node's address without user, password, path and query, which may contain keys."""
         self._protocol = protocol
         self._planner = BatchPlanner(pool)
         self._requests = BatchRequests(self._http, self._planner, protocol=protocol, retry_seconds=pool.retry_seconds)
@@ -61,37 +62,35 @@ class JsonRpc:
         self._sending: deque[asyncio.Task[None]] = deque()
         self._under_way: dict[asyncio.Task[None], Sequence[Call]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_closed = False
 
-    @property
-    def endpoint(self) -> str:
-        """The node's address without user, password, path and query, which may contain keys."""
-        return self._http.endpoint
-
-    async def call(self, method: str, *params: Any) -> Any:
+    async def call(self, method: str, *params: object) -> object:
         """Ask the node, as ``call_dated``, and return the result without the date."""
-        return await self._answer(self._ask(method, params, dated=False))
+        return (await self._answered(method, params)).future.result()
 
-    async def call_dated(self, method: str, *params: Any) -> Dated:
+    async def call_dated(self, method: str, *params: object) -> tuple[object, float | None]:
         """Ask the node.
 
         Returns:
-            The result as JSON, unchecked, with the answer's date.
+            The result as JSON, unchecked, and the node's time in unix seconds from the same answer. The time is None
+            if the answer has no readable ``Date`` header.
 
         Raises:
             NodeUnreachable: no connection (outcome NOT_SENT), or no answer in time (a send: UNKNOWN).
             NodeRefused: the node answered with an error.
             BadAnswer: the answer is invalid (a send: UNKNOWN).
             AuthenticationFailed: the node requires other credentials.
-            AsyncRuntimeError: another event loop used this object first.
+            AsyncRuntimeError: another event loop used this object first, or it was closed.
 
         Cancelling the call is safe at any moment. A request for reads ends when all its callers have left; a send that
         is under way continues.
         """
-        dated: Dated = await self._answer(self._ask(method, params, dated=True))
-        return dated
+        call = await self._answered(method, params)
+        return call.future.result(), call.date
 
     async def aclose(self) -> None:
         """End all requests and close the connections. Sent transactions are not recalled."""
+        self._is_closed = True
         if self._gathering is not None:
             self._gathering.cancel()
         waiting = [*self._reads, *self._sends]
@@ -105,35 +104,32 @@ class JsonRpc:
         self._requests.fail(waiting, Failure(NodeUnreachable, "the client was closed", may_have_arrived=False))
         await self._http.aclose()
 
-    def _ask(self, method: str, params: Sequence[Any], *, dated: bool) -> Call:
-        """Queue a call. Its batch leaves in the next tick."""
+    async def _answered(self, method: str, params: Sequence[object]) -> Call:
+        """Queue a call, whose batch leaves in the next tick, and wait for its answer."""
+        if self._is_closed:
+            raise AsyncRuntimeError("this client was closed; create a new one", protocol=self._protocol)
         loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            self._enter(loop)
-        identifier = next(self._identifiers)
-        body = orjson.dumps({"jsonrpc": "2.0", "id": identifier, "method": method, "params": params})
-        call = Call(identifier, method, body, dated, loop.create_future())
-        queue = self._sends if call.is_send else self._reads
-        queue.append(call)
-        if len(queue) in (1, FEWEST_RECEIPTS):
-            loop.call_soon(self._start_sends if call.is_send else self._start_reads)
-        return call
-
-    async def _answer(self, call: Call) -> Any:
-        try:
-            return await call.future
-        except asyncio.CancelledError:
-            if call.request is not None and all(one.future.done() for one in self._under_way.get(call.request, ())):
-                call.request.cancel()
-            raise
-
-    def _enter(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._loop is not None:
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
             raise AsyncRuntimeError(
                 "this client belongs to the event loop that first used it; create another client in this loop",
                 protocol=self._protocol,
             )
-        self._loop = loop
+        identifier = next(self._identifiers)
+        body = orjson.dumps({"jsonrpc": "2.0", "id": identifier, "method": method, "params": params})
+        call = Call(identifier, method, body, loop.create_future())
+        queue = self._sends if call.is_send else self._reads
+        queue.append(call)
+        if len(queue) in (1, FEWEST_RECEIPTS):
+            loop.call_soon(self._start_sends if call.is_send else self._start_reads)
+        try:
+            await call.future
+        except asyncio.CancelledError:
+            if call.request is not None and all(one.future.done() for one in self._under_way.get(call.request, ())):
+                call.request.cancel()
+            raise
+        return call
 
     def _start_reads(self, *, hurried: bool = False) -> None:
         """Start as many batches as the connections allow. The end of each batch calls this again."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from layer2.contracts.l1_block import operator_fee
 from layer2.errors import BadAnswer, FormatError, Outcome, WrongNetwork
@@ -20,7 +20,7 @@ from layer2.protocols.bounded_dict import BoundedDict
 from layer2.protocols.evm.rpc.batches import SEND
 from layer2.protocols.evm.rpc.endpoints import NodeRpc
 
-__all__ = ["BlockRef", "EvmNode", "FoundLog", "MinedReceipt", "NodeBlock"]
+__all__ = ["BlockRef", "EvmNode", "FoundLog", "MinedReceipt", "NodeBlock", "block_argument"]
 
 BlockRef: TypeAlias = Finality | int | bytes
 """One of the three heads, a height, or the hash of a canonical block (32 bytes)."""
@@ -81,12 +81,8 @@ class EvmNode:
 
     def __init__(self, rpc: NodeRpc, protocol: str) -> None:
         self.rpc = rpc
-        self._protocol = protocol
+        self.protocol = protocol
         self._blocks: BoundedDict[str, NodeBlock] = BoundedDict(_REMEMBERED_BLOCKS)
-
-    async def chain_id(self) -> int:
-        """The chain that the node serves."""
-        return await self._ask("eth_chainId", parse_quantity)
 
     async def expect_chain(self, chain_id: int) -> None:
         """Check that the node serves this chain now. The node behind an address may have changed.
@@ -94,12 +90,14 @@ class EvmNode:
         Raises:
             WrongNetwork: it serves another chain.
         """
-        served = await self.chain_id()
+        served = await self.ask("eth_chainId", parse_quantity)
         if served != chain_id:
             raise WrongNetwork(
-                f"the node at {self.rpc.endpoint} is on chain {served}, the request is about chain {chain_id}",
+                f"the node at {self.rpc.endpoint} is on chain {served}, "
+                f"the configuration says {self.protocol} ({chain_id})",
                 code="chain_id",
-                protocol=self._protocol,
+                protocol=self.protocol,
+                remedy="correct chain_id, or rpc_url",
             )
 
     async def block(self, ref: BlockRef) -> NodeBlock | None:
@@ -112,11 +110,11 @@ class EvmNode:
             method, name = "eth_getBlockByHash", format_data(ref)
         else:
             method, name = "eth_getBlockByNumber", _name(ref)
-        answer = await self.rpc.call_dated(method, name, False)
-        block = None if answer.value is None else self._checked(method, lambda: self._block(answer.value))
+        answer, date = await self.rpc.call_dated(method, name, False)
+        block = None if answer is None else self._checked(method, self._block, answer)
         if block is not None and ref not in (block.hash, block.number) and not isinstance(ref, Finality):
             raise self._bad(method, "it answered with another block")
-        return block, answer.date
+        return block, date
 
     async def head(self, finality: Finality) -> NodeBlock:
         """One of the three heads.
@@ -131,21 +129,21 @@ class EvmNode:
 
     async def transaction_count(self, address: bytes, at: BlockRef | None) -> int:
         """The account's transaction count after a block; with None including those that are pending without a gap."""
-        state = "pending" if at is None else _state(at)
-        return await self._ask("eth_getTransactionCount", parse_quantity, format_data(address), state)
+        state = "pending" if at is None else block_argument(at)
+        return await self.ask("eth_getTransactionCount", parse_quantity, format_data(address), state)
 
     async def balance(self, address: bytes) -> int:
         """The account's balance in wei at the newest block."""
-        return await self._ask("eth_getBalance", parse_quantity, format_data(address), "latest")
+        return await self.ask("eth_getBalance", parse_quantity, format_data(address), "latest")
 
     async def code(self, address: bytes) -> bytes:
         """The code at an address at the newest block; empty if there is none."""
-        return await self._ask("eth_getCode", parse_data, format_data(address), "latest")
+        return await self.ask("eth_getCode", parse_data, format_data(address), "latest")
 
     async def storage(self, address: bytes, slot: int, at: BlockRef = Finality.LATEST) -> int:
         """The value of a storage slot of a contract."""
         method = "eth_getStorageAt"
-        word = await self._ask(method, parse_data, format_data(address), format_quantity(slot), _state(at))
+        word = await self.ask(method, parse_data, format_data(address), format_quantity(slot), block_argument(at))
         if len(word) > 32:
             raise self._bad(method, f"a storage value has at most 32 bytes, not {len(word)}")
         return int.from_bytes(word, "big")
@@ -158,15 +156,15 @@ class EvmNode:
         Raises:
             NodeRefused: the message reverts; with the reason.
         """
-        return await self._ask("eth_call", parse_data, _message(to, data, sender, value), _state(at))
+        return await self.ask("eth_call", parse_data, _message(to, data, sender, value), block_argument(at))
 
     async def estimate_gas(self, to: bytes | None, data: bytes, *, sender: bytes, value: int) -> int:
         """The gas that a message needs now. The node sees the data: never a preimage."""
-        return await self._ask("eth_estimateGas", parse_quantity, _message(to, data, sender, value))
+        return await self.ask("eth_estimateGas", parse_quantity, _message(to, data, sender, value))
 
     async def send(self, raw: bytes) -> bytes:
         """Submit a signed transaction and return the hash that the node answers."""
-        return await self._ask(SEND, lambda value, what: parse_data(value, what, size=32), format_data(raw))
+        return await self.ask(SEND, lambda value, what: parse_data(value, what, size=32), format_data(raw))
 
     async def knows_transaction(self, tx_hash: bytes) -> bool:
         """Whether the transaction is in a block or in the node's pool."""
@@ -183,10 +181,7 @@ class EvmNode:
         answer = await self.rpc.call(method, format_data(tx_hash))
         if answer is None:
             return None
-        try:
-            receipt = _receipt(answer)
-        except FormatError as error:
-            raise self._bad(method, error.message) from error
+        receipt = self._checked(method, _receipt, answer)
         if receipt.tx_hash != tx_hash:
             raise self._bad(method, "it answered with the receipt of another transaction")
         return receipt
@@ -207,18 +202,15 @@ class EvmNode:
         method = "eth_getBlockReceipts"
         found: dict[EvmTxId, MinedReceipt] = {}
         block_hash = receipts[0].get("blockHash") if receipts else None
-        try:
-            for fields in receipts:
-                tx_id = fields.get("transactionHash")
-                if fields.get("blockHash") != block_hash:
-                    raise self._bad(method, "the receipts are of several blocks")
-                if isinstance(tx_id, str) and tx_id in tx_ids:
-                    receipt = _receipt(fields)
-                    if tx_id in found or ref not in (receipt.block_number, receipt.block_hash):
-                        raise self._bad(method, "the receipts are not those of the block")
-                    found[EvmTxId(tx_id)] = receipt
-        except FormatError as error:
-            raise self._bad(method, error.message) from error
+        for fields in receipts:
+            tx_id = fields.get("transactionHash")
+            if fields.get("blockHash") != block_hash:
+                raise self._bad(method, "the receipts are of several blocks")
+            if isinstance(tx_id, str) and tx_id in tx_ids:
+                receipt = self._checked(method, _receipt, fields)
+                if tx_id in found or ref not in (receipt.block_number, receipt.block_hash):
+                    raise self._bad(method, "the receipts are not those of the block")
+                found[EvmTxId(tx_id)] = receipt
         return found
 
     async def block_receipts(self, ref: int | bytes) -> list[Mapping[str, object]] | None:
@@ -235,19 +227,28 @@ class EvmNode:
         self, address: bytes, topics: Sequence[bytes | Sequence[bytes] | None], first: int, last: int
     ) -> list[FoundLog]:
         """Logs of a contract in blocks by height, oldest first. An empty list does not prove that there are none."""
-        method = "eth_getLogs"
         criteria = {
             "address": format_data(address),
             "topics": [_topic(topic) for topic in topics],
             "fromBlock": format_quantity(first),
             "toBlock": format_quantity(last),
         }
-        answer = await self.rpc.call(method, criteria)
-        if not isinstance(answer, list):
-            raise self._bad(method, "it is not a list")
-        return self._checked(method, lambda: [_found_log(item) for item in answer])
+        return await self.ask("eth_getLogs", _found_logs, criteria)
 
-    def _block(self, answer: object) -> NodeBlock:
+    async def ask(self, method: str, parse: Callable[[object, str], T], *params: object) -> T:
+        """Call any method.
+
+        Args:
+            method: the method's name.
+            parse: reads the answer; its second argument is a name of the answer for errors.
+            params: the parameters, as JSON.
+
+        Raises:
+            BadAnswer: ``parse`` raised a ``FormatError``.
+        """
+        return self._checked(method, parse, await self.rpc.call(method, *params))
+
+    def _block(self, answer: object, _: str) -> NodeBlock:
         fields = _object(answer, "a block")
         name = fields.get("hash")
         # A hash commits to every field of its header, so a known header is not checked again.
@@ -258,20 +259,16 @@ class EvmNode:
         self._blocks[format_data(block.hash)] = block
         return block
 
-    async def _ask(self, method: str, parse: Callable[[object, str], T], *params: object) -> T:
-        answer = await self.rpc.call(method, *params)
-        return self._checked(method, lambda: parse(answer, "result"))
-
-    def _checked(self, method: str, parse: Callable[[], T]) -> T:
+    def _checked(self, method: str, parse: Callable[[object, str], T], answer: object) -> T:
         try:
-            return parse()
+            return parse(answer, "result")
         except FormatError as error:
             raise self._bad(method, error.message) from error
 
     def _bad(self, method: str, problem: str) -> BadAnswer:
         return BadAnswer(
             f"the node at {self.rpc.endpoint}, {method}: {problem}",
-            protocol=self._protocol,
+            protocol=self.protocol,
             operation=method,
             retryable=method != SEND,
             # Whatever the node answered to a send, it may have accepted the transaction.
@@ -283,7 +280,8 @@ def _name(ref: Finality | int) -> str:
     return ref.value if isinstance(ref, Finality) else format_quantity(ref)
 
 
-def _state(ref: BlockRef) -> str | dict[str, Any]:
+def block_argument(ref: BlockRef) -> str | dict[str, object]:
+    """The block as a parameter of a call that reads its state (EIP-1898)."""
     if isinstance(ref, bytes):
         return {"blockHash": format_data(ref), "requireCanonical": True}
     return _name(ref)
@@ -310,7 +308,7 @@ def _object(answer: object, what: str) -> Mapping[str, object]:
     return answer
 
 
-def _receipt(answer: object) -> MinedReceipt:
+def _receipt(answer: object, _: str) -> MinedReceipt:
     fields = _object(answer, "a receipt")
     get = fields.get
     try:
@@ -343,6 +341,12 @@ def _optional(fields: Mapping[str, object], name: str) -> int:
 # Receipts repeat values: the prices of a block, and the gas of a kind of transaction.
 _quantity = lru_cache(maxsize=2048)(parse_quantity)
 _block_hash = lru_cache(maxsize=256)(parse_data)
+
+
+def _found_logs(answer: object, _: str) -> list[FoundLog]:
+    if not isinstance(answer, list):
+        raise FormatError("it is not a list")
+    return [_found_log(item) for item in answer]
 
 
 def _found_log(answer: object) -> FoundLog:

@@ -13,10 +13,9 @@ from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.evm.sending.account_sender import AccountSender
 from layer2.protocols.evm.sending.nonce_ledger import NonceLedger
 from layer2.protocols.evm.sending.repair import NonceRepair
-from layer2.protocols.evm.sending.signing import Message, TransactionSigner, message_of, price_of
-from layer2.protocols.evm.sending.submitter import tx_id_of
+from layer2.protocols.evm.sending.signing import Message, TransactionSigner, price_of
 
-__all__ = ["EvmAccount", "Message", "message_of", "price_of", "tx_id_of"]
+__all__ = ["EvmAccount"]
 
 
 class EvmAccount:
@@ -27,24 +26,20 @@ class EvmAccount:
         signer: the key.
         fees: prices for the transactions that fill missing nonces.
         chain_id: the chain for which signatures are valid.
-        protocol: the layer's name, for errors.
     """
 
-    def __init__(self, node: EvmNode, signer: EvmSigner, fees: Fees, *, chain_id: int, protocol: str) -> None:
-        self._signer = TransactionSigner(signer, chain_id=chain_id, protocol=protocol)
-        self._ledger = NonceLedger(protocol)
-        self._protocol = protocol
-        self._sender = AccountSender(node, signer.address, self._ledger, protocol)
-        self._repair = NonceRepair(node, self._signer, fees, self._ledger, self._sender)
-
-    @property
-    def address(self) -> bytes:
+    def __init__(self, node: EvmNode, signer: EvmSigner, fees: Fees, *, chain_id: int) -> None:
+        self.address = signer.address
         """20 bytes."""
-        return self._signer.address
+        self._signer = TransactionSigner(signer, chain_id=chain_id)
+        self._ledger = NonceLedger()
+        self._sender = AccountSender(node, signer.address, self._ledger)
+        self._repair = NonceRepair(node, self._signer, fees, self._ledger, self._sender)
 
     async def prepare(self) -> None:
         """Read the first free nonce, and start a repair if one is due. Fast after the first call."""
-        if await self._sender.start():
+        if not self._ledger.nonces.is_started:
+            self._ledger.nonces.reach(await self._sender.pending.get())
             self._repair.postpone_check()
         self._repair.check_if_due()
 
@@ -125,14 +120,11 @@ class EvmAccount:
                 nodes to accept the replacement (``bump_too_small``).
         """
         if replaced.sender != self.address:
-            raise TransactionError(
-                "only the account's own transactions can be replaced", code="not_own", protocol=self._protocol
-            )
+            raise TransactionError("only the account's own transactions can be replaced", code="not_own")
         if not is_bump(price, price_of(replaced)):
             raise TransactionError(
                 f"nodes accept a replacement at {bumped(price_of(replaced))} or more, not at {price}",
                 code="bump_too_small",
-                protocol=self._protocol,
             )
         return await self._signer.sign(message, replaced.transaction.nonce, price)
 
@@ -147,7 +139,7 @@ class EvmAccount:
             NodeError: NOT_SENT, or UNKNOWN if the answer was lost and the transaction could not be looked up.
         """
         if signed.sender != self.address:
-            await self._sender.send_foreign(signed)
+            await self._sender.submit(signed)
             return
         await self.prepare()
         try:
@@ -158,4 +150,4 @@ class EvmAccount:
     async def aclose(self) -> None:
         """End the repair and the requests that are under way."""
         await self._repair.aclose()
-        await self._sender.aclose()
+        await self._sender.pending.aclose()

@@ -1,54 +1,53 @@
-"""Sending the transactions of one account, and recording in its ledger what the node answered."""
+"""Sending the transactions of one account, and updating its nonces from the node's answers."""
 
 from __future__ import annotations
 
 import asyncio
 
 from layer2.aio.shared_call import SharedCall
-from layer2.errors import Layer2Error, NodeError, Outcome, TransactionError
+from layer2.errors import (
+    BadAnswer,
+    InsufficientFunds,
+    Layer2Error,
+    NodeError,
+    NodeRefused,
+    Outcome,
+    TransactionError,
+)
 from layer2.formats.evm_transaction import SignedTransaction
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.evm.sending.nonce_ledger import NonceLedger
-from layer2.protocols.evm.sending.submitter import Submitter
+from layer2.protocols.evm.sending.signing import tx_id_of
 
 __all__ = ["AccountSender"]
+
+# Parts of the messages of op-geth's pool, which other nodes use too.
+_KNOWN = ("already known", "known transaction", "already imported")
+_NONCE_USED = ("nonce too low", "replacement transaction underpriced")
+_NO_FUNDS = "insufficient funds"
 
 
 class AccountSender:
     """Submits the transactions of one key and keeps its nonces up to date.
 
+    If an answer is lost, it looks the transaction up by its hash.
+
     Args:
         node: the party's own node.
         address: the account, 20 bytes.
         ledger: the account's nonces.
-        protocol: the layer's name, for errors.
     """
 
-    def __init__(self, node: EvmNode, address: bytes, ledger: NonceLedger, protocol: str) -> None:
+    def __init__(self, node: EvmNode, address: bytes, ledger: NonceLedger) -> None:
         self._node = node
         self._address = address
         self._ledger = ledger
-        self._submitter = Submitter(node, protocol)
-        self._pending = SharedCall(self.ask_pending)
-
-    async def start(self) -> bool:
-        """Ask the node for the account's first free nonce, once. Return whether it was asked now."""
-        if self._ledger.nonces.is_started:
-            return False
-        self._ledger.nonces.reach(await self._pending.get())
-        return True
-
-    async def pending(self) -> int:
+        self.pending = SharedCall(self.ask_pending)
         """As ``ask_pending``. Calls in the same tick share one request."""
-        return await self._pending.get()
 
     async def ask_pending(self) -> int:
         """The node's count of the account's transactions, including those that wait in its pool without a gap."""
         return await self._node.transaction_count(self._address, None)
-
-    async def send_foreign(self, signed: SignedTransaction) -> None:
-        """Submit a transaction of another account."""
-        await self._submitter.submit(signed)
 
     async def send(self, signed: SignedTransaction, *, is_replacement: bool) -> None:
         """Submit a transaction of this account. Repeating it is harmless.
@@ -71,7 +70,7 @@ class AccountSender:
             ledger.unmined.hold(signed)
         is_new = ledger.nonces.occupy(nonce) or is_new
         try:
-            await self._submitter.submit(signed, is_first=is_first)
+            await self.submit(signed, is_first=is_first)
         except Layer2Error as error:
             if error.code == "not_alone":
                 ledger.unmined.take(signed)
@@ -98,7 +97,7 @@ class AccountSender:
         """
         ledger, nonce = self._ledger, signed.transaction.nonce
         try:
-            await self._submitter.submit(signed)
+            await self.submit(signed)
         except TransactionError as error:
             if error.code == "nonce_used":
                 await self._lose(signed)
@@ -108,22 +107,6 @@ class AccountSender:
             if ledger.unmined.holder(nonce) is signed:
                 ledger.unmined.take(signed)
 
-    async def resend_lost(self, signed: SignedTransaction) -> None:
-        """Submit again a transaction that the node's pool lost. It keeps its nonce if the node refuses it now.
-
-        Raises:
-            NodeError: there is no answer.
-        """
-        try:
-            await self._submitter.submit(signed)
-        except TransactionError:
-            # The pool is full, or the account is empty. The next check tries again.
-            return
-
-    async def aclose(self) -> None:
-        """End the request that is under way."""
-        await self._pending.aclose()
-
     async def _lose(self, signed: SignedTransaction) -> None:
         self._ledger.lose(signed)
         await self._catch_up()
@@ -131,7 +114,88 @@ class AccountSender:
     async def _catch_up(self) -> None:
         """Continue after the node's count, because another program uses this key too."""
         try:
-            self._ledger.nonces.reach(await self._pending.get())
+            self._ledger.nonces.reach(await self.pending.get())
         except NodeError:
             # The caller raises the error that led here. The next send gets the same error and asks again.
             return
+
+    async def submit(self, signed: SignedTransaction, *, is_first: bool = False) -> None:
+        """Submit a transaction. Repeating it is harmless.
+
+        Args:
+            is_first: it was never submitted before. If the node knows it, another client uses the same key.
+
+        Raises:
+            TransactionError: refused (REJECTED); with code ``nonce_used`` if another transaction has its nonce, and
+                with code ``not_alone`` if another client submitted it first.
+            NodeError: NOT_SENT, or UNKNOWN if the answer was lost and the transaction could not be looked up.
+        """
+        try:
+            try:
+                await self._once(signed, is_first=is_first)
+            except NodeError as error:
+                if error.outcome is not Outcome.UNKNOWN:
+                    raise
+                # The answer is lost. If the node does not have the transaction either, sending the same bytes again
+                # is safe.
+                if not await self._is_known(signed, error):
+                    await self._again(signed)
+        except Layer2Error as error:
+            error.tx_id = tx_id_of(signed)
+            if error.outcome is Outcome.UNKNOWN:
+                error.funds = error.funds or f"transaction {error.tx_id} was signed and may be under way"
+                error.remedy = error.remedy or "look it up by its id before sending anything again"
+            raise
+
+    async def _again(self, signed: SignedTransaction) -> None:
+        try:
+            await self._once(signed)
+        except NodeError as error:
+            # The first attempt may have arrived, even if this one did not.
+            error.outcome = Outcome.UNKNOWN
+            raise
+
+    async def _once(self, signed: SignedTransaction, *, is_first: bool = False) -> None:
+        try:
+            answered = await self._node.send(signed.raw)
+        except NodeRefused as error:
+            await self._judge_refusal(signed, error, is_first=is_first)
+            return
+        if answered != signed.hash:
+            raise BadAnswer(
+                "the node answered with another hash than the transaction has",
+                operation="eth_sendRawTransaction",
+                outcome=Outcome.UNKNOWN,
+            )
+
+    async def _judge_refusal(self, signed: SignedTransaction, error: NodeRefused, *, is_first: bool) -> None:
+        message = error.node_message.lower()
+        nonce_used = any(used in message for used in _NONCE_USED)
+        # The transaction that used the nonce may be this one, sent before.
+        if any(known in message for known in _KNOWN) or (nonce_used and await self._is_known(signed, error)):
+            if is_first:
+                # Another client with this key signed the same bytes: one transaction for two requests.
+                raise TransactionError(
+                    "the node had this transaction before it was sent: another client may use the same key",
+                    code="not_alone",
+                    operation="eth_sendRawTransaction",
+                    outcome=Outcome.UNKNOWN,
+                    remedy="use each key in one client only; look the transaction up before sending anything again",
+                ) from error
+            return
+        kind = InsufficientFunds if _NO_FUNDS in message else TransactionError
+        raise kind(
+            f"the node refused the transaction: {error.node_message}",
+            code="nonce_used" if nonce_used else None,
+            operation="eth_sendRawTransaction",
+            outcome=Outcome.REJECTED,
+        ) from error
+
+    async def _is_known(self, signed: SignedTransaction, error: NodeError) -> bool:
+        try:
+            return await self._node.knows_transaction(signed.hash)
+        except NodeError:
+            # The lookup failed, so the caller gets the first error.
+            if isinstance(error, NodeRefused):
+                error.outcome = Outcome.UNKNOWN
+            raise error from None

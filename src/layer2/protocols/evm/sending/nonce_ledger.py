@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from layer2.errors import Outcome, TransactionError
 from layer2.formats.evm_transaction import SignedTransaction
 from layer2.protocols.evm.sending.nonces import NonceAllocator
-from layer2.protocols.evm.sending.submitter import tx_id_of
+from layer2.protocols.evm.sending.signing import tx_id_of
 from layer2.protocols.evm.sending.unmined import Unmined
 from layer2.protocols.evm.sending.unsent import Unsent
 
@@ -18,14 +18,9 @@ __all__ = ["NonceLedger"]
 
 
 class NonceLedger:
-    """Keeps the three views of an account's nonces consistent: which are free, which are signed, which are sent.
+    """Keeps the three views of an account's nonces consistent: which are free, which are signed, which are sent."""
 
-    Args:
-        protocol: the layer's name, for errors.
-    """
-
-    def __init__(self, protocol: str) -> None:
-        self._protocol = protocol
+    def __init__(self) -> None:
         self.nonces = NonceAllocator()
         self.unsent = Unsent()
         self.unmined = Unmined()
@@ -97,7 +92,7 @@ class NonceLedger:
         nonce = versions[-1].transaction.nonce
         holder = self.unmined.holder(nonce)
         if self.unsent.holds(nonce) or (holder is not None and holder not in versions):
-            raise self._nonce_used(
+            raise _nonce_used(
                 versions[-1],
                 f"nonce {nonce} belongs to another transaction{'' if holder is None else ', ' + tx_id_of(holder)}",
             )
@@ -109,13 +104,8 @@ class NonceLedger:
             TransactionError: it was not sent for too long, or its nonce was returned (``nonce_used``).
         """
         if self.never_lands([signed]):
-            raise self._nonce_used(signed, "the transaction was not sent in time, and its nonce was freed")
+            raise _nonce_used(signed, "the transaction was not sent in time, and its nonce was freed")
 
-    def _nonce_used(self, signed: SignedTransaction, problem: str) -> TransactionError:
-        return TransactionError(
-            problem,
-            code="nonce_used",
-            tx_id=tx_id_of(signed),
-            protocol=self._protocol,
-            outcome=Outcome.REJECTED,
-        )
+
+def _nonce_used(signed: SignedTransaction, problem: str) -> TransactionError:
+    return TransactionError(problem, code="nonce_used", tx_id=tx_id_of(signed), outcome=Outcome.REJECTED)

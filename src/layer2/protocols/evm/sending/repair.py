@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
 from layer2.errors import TransactionError
@@ -167,11 +168,13 @@ class NonceRepair:
         # The list is made before the node is asked, whose count may miss transactions that are sent meanwhile.
         taken = self._ledger.unmined.taken()
         pending, final = await asyncio.gather(
-            self._sender.pending(), self._node.transaction_count(self._signer.address, Finality.FINALIZED)
+            self._sender.pending.get(), self._node.transaction_count(self._signer.address, Finality.FINALIZED)
         )
         self._ledger.nonces.reach(pending)
         self._ledger.unmined.settle(final)
         for signed in taken:
             nonce = signed.transaction.nonce
             if nonce >= pending and self._ledger.unmined.holder(nonce) is signed:
-                await self._sender.resend_lost(signed)
+                # If the node refuses it, because its pool is full or the account is empty, the next check tries again.
+                with contextlib.suppress(TransactionError):
+                    await self._sender.submit(signed)

@@ -14,11 +14,12 @@ from layer2.errors import FormatError, Outcome, TransactionError
 from layer2.formats.evm_transaction import SignedTransaction
 from layer2.model.transactions import EvmTxId, Finality
 from layer2.ports.journal import SendRecord
-from layer2.protocols.evm.fees.quotes import TRANSFER_GAS, FeeQuote, Fees
+from layer2.protocols.evm.fees.quotes import TRANSFER_GAS, Fees
 from layer2.protocols.evm.fees.repricing import Offer, Price, bumped, is_left_behind, next_price, replacement_price
 from layer2.protocols.evm.rpc.node import EvmNode
-from layer2.protocols.evm.sending.account import EvmAccount, Message, message_of, price_of, tx_id_of
+from layer2.protocols.evm.sending.account import EvmAccount
 from layer2.protocols.evm.sending.history import SendHistory, mined_of, signed_in
+from layer2.protocols.evm.sending.signing import Message, message_of, price_of, tx_id_of
 
 __all__ = ["Replacements"]
 
@@ -35,18 +36,14 @@ class Replacements:
         node: the party's own node.
         history: the durable record of sends.
         cap: the highest price, in wei for each gas.
-        protocol: the layer's name, for errors.
     """
 
-    def __init__(
-        self, account: EvmAccount, fees: Fees, node: EvmNode, history: SendHistory, *, cap: int, protocol: str
-    ) -> None:
+    def __init__(self, account: EvmAccount, fees: Fees, node: EvmNode, history: SendHistory, *, cap: int) -> None:
         self._account = account
         self._fees = fees
         self._node = node
         self._history = history
         self._cap = cap
-        self._protocol = protocol
         self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
     async def replace(self, tx_id: EvmTxId, offer: Offer, on_signed: Callable[[EvmTxId], None]) -> EvmTxId:
@@ -88,7 +85,18 @@ class Replacements:
             if waiting.transaction.nonce < used or not behind:
                 continue
             async with self._turn(waiting.transaction.nonce):
-                await self._raise(await self._history.versions(waiting), market)
+                signed = await self._recorded(
+                    await self._history.versions(waiting),
+                    lambda old: next_price(old, market, _NO_DEADLINE) or bumped(old),
+                    message_of,
+                    lambda _: None,
+                )
+                try:
+                    await self._account.send(signed, is_replacement=True)
+                except TransactionError as error:
+                    # With this code it was mined meanwhile, and no longer blocks other transactions.
+                    if error.code != "nonce_used":
+                        raise
 
     async def send_newest(self, record: SendRecord) -> EvmTxId:
         """Send a recorded transaction again, or its newest replacement.
@@ -105,10 +113,7 @@ class Replacements:
         if not later:
             await self._account.send(first)
             return tx_id_of(first)
-        return await self._send_replaced([first, *later])
-
-    async def _send_replaced(self, versions: Sequence[SignedTransaction]) -> EvmTxId:
-        first, newest = versions[0], versions[-1]
+        versions, newest = [first, *later], later[-1]
         mined = await mined_of(self._node, versions)
         if mined is None and message_of(first) == message_of(newest):
             try:
@@ -122,7 +127,6 @@ class Replacements:
             raise TransactionError(
                 f"the transaction was cancelled: {tx_id} {'has' if mined else 'will have'} its nonce",
                 code="cancelled",
-                protocol=self._protocol,
                 outcome=Outcome.REJECTED if mined else Outcome.UNKNOWN,
                 tx_id=tx_id,
             )
@@ -161,17 +165,6 @@ class Replacements:
     def _turn(self, nonce: int) -> asyncio.Lock:
         """One replacement at a time for each nonce: nodes refuse a version that arrives after a later one."""
         return self._turns.setdefault(nonce, asyncio.Lock())
-
-    async def _raise(self, versions: list[SignedTransaction], market: FeeQuote) -> None:
-        signed = await self._recorded(
-            versions, lambda old: next_price(old, market, _NO_DEADLINE) or bumped(old), message_of, lambda _: None
-        )
-        try:
-            await self._account.send(signed, is_replacement=True)
-        except TransactionError as error:
-            # With this code it was mined meanwhile, and no longer blocks other transactions.
-            if error.code != "nonce_used":
-                raise
 
     async def _recorded(
         self,

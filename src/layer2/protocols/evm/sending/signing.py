@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from layer2.errors import SignerError
 from layer2.formats.evm_transaction import Eip1559Transaction, SignedTransaction
+from layer2.model.transactions import EvmTxId
 from layer2.ports.signing import EvmSigner
 from layer2.protocols.evm.fees.quotes import FeeQuote
 from layer2.protocols.evm.fees.repricing import Price
 
-__all__ = ["Message", "TransactionSigner", "message_of", "price_of"]
+__all__ = ["Message", "TransactionSigner", "message_of", "price_of", "tx_id_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,11 @@ class Message:
     data: bytes
     value: int
     gas_limit: int
+
+
+def tx_id_of(signed: SignedTransaction) -> EvmTxId:
+    """The id of a signed transaction."""
+    return EvmTxId("0x" + signed.hash.hex())
 
 
 def message_of(signed: SignedTransaction) -> Message:
@@ -41,18 +47,13 @@ class TransactionSigner:
     Args:
         signer: the key.
         chain_id: the chain for which signatures are valid.
-        protocol: the layer's name, for errors.
     """
 
-    def __init__(self, signer: EvmSigner, *, chain_id: int, protocol: str) -> None:
+    def __init__(self, signer: EvmSigner, *, chain_id: int) -> None:
+        self.address = signer.address
+        """20 bytes."""
         self._signer = signer
         self._chain_id = chain_id
-        self._protocol = protocol
-
-    @property
-    def address(self) -> bytes:
-        """20 bytes."""
-        return self._signer.address
 
     async def sign(self, message: Message, nonce: int, price: FeeQuote | Price) -> SignedTransaction:
         """Sign the transaction with this effect, nonce and price.
@@ -72,5 +73,5 @@ class TransactionSigner:
         )
         signed = transaction.signed(await self._signer.sign_digest(transaction.signing_hash()))
         if signed.sender != self.address:
-            raise SignerError("the signature is not valid for the signer's address", protocol=self._protocol)
+            raise SignerError("the signature is not valid for the signer's address")
         return signed

@@ -9,13 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from layer2.aio.shared_call import SharedCall
 from layer2.errors import BadAnswer, NodeRefused
 from layer2.formats.evm_hex import parse_data
-from layer2.formats.evm_transaction import SignedTransaction
 from layer2.model.transactions import EvmTxId, Finality, TxState, TxStatus
 from layer2.protocols.bounded_dict import BoundedDict
 from layer2.protocols.evm.chain.heads import Heads, HeadWatcher
 from layer2.protocols.evm.rpc.node import EvmNode, MinedReceipt
-from layer2.protocols.evm.sending.account import tx_id_of
 from layer2.protocols.evm.sending.history import SendHistory, mined_of
+from layer2.protocols.evm.sending.signing import tx_id_of
 from layer2.protocols.evm.settings import EvmSettings
 
 __all__ = ["Statuses"]
@@ -40,7 +39,7 @@ class Statuses:
         self._node = node
         self._history = history
         self._watcher = watcher
-        self._head_life = settings.head_life_seconds
+        self._head_life = settings.head_life_ms / 1000
         self._final = tuple([finality for finality in Finality if finality.includes(settings.finality)])
         self._enough = settings.finality
         self._on_chain: BoundedDict[tuple[int, bytes], None] = BoundedDict(_REMEMBERED_BLOCKS)
@@ -188,9 +187,16 @@ class Statuses:
                 finality for finality, count in zip(Finality, counts, strict=True) if count > signed.transaction.nonce
             ]
             if used and not is_known:
-                reason = "another transaction has its nonce"
-                taker = await self._replacement(signed)
-                return TxStatus(tx_id, TxState.DROPPED, finality=used[-1], reason=reason, replaced_by=taker)
+                # If it is a recorded one, it is named.
+                versions = [one for one in await self._history.versions(signed) if one.hash != signed.hash]
+                mined = await mined_of(self._node, versions)
+                return TxStatus(
+                    tx_id,
+                    TxState.DROPPED,
+                    finality=used[-1],
+                    reason="another transaction has its nonce",
+                    replaced_by=None if mined is None else tx_id_of(mined),
+                )
         return TxStatus(tx_id, TxState.UNKNOWN)
 
     @staticmethod
@@ -200,9 +206,3 @@ class Statuses:
             "without a receipt is unknown",
             retryable=True,
         )
-
-    async def _replacement(self, dropped: SignedTransaction) -> EvmTxId | None:
-        """The recorded transaction with the same nonce that is in a block; None if it is not a recorded one."""
-        versions = await self._history.versions(dropped)
-        mined = await mined_of(self._node, [signed for signed in versions if signed.hash != dropped.hash])
-        return None if mined is None else tx_id_of(mined)

@@ -7,7 +7,7 @@ public providers often refuse it.
 
 from __future__ import annotations
 
-from layer2.errors import BadAnswer, FormatError
+from layer2.errors import FormatError
 from layer2.formats.evm_hex import format_data, parse_data
 from layer2.formats.evm_revert import decode_revert
 from layer2.formats.printable import printable
@@ -15,7 +15,6 @@ from layer2.protocols.evm.rpc.node import EvmNode
 
 __all__ = ["failure_reason"]
 
-_METHOD = "debug_traceTransaction"
 _TRACER = {"tracer": "callTracer", "tracerConfig": {"onlyTopCall": True}}
 
 
@@ -33,16 +32,15 @@ async def failure_reason(node: EvmNode, tx_hash: bytes) -> str | None:
         NodeRefused: the node does not trace, or does not know the transaction.
         BadAnswer: the answer is not a trace.
     """
-    trace = await node.rpc.call(_METHOD, format_data(tx_hash), _TRACER)
+    return await node.ask("debug_traceTransaction", _reason, format_data(tx_hash), _TRACER)
+
+
+def _reason(trace: object, _: str) -> str | None:
     error = trace.get("error") if isinstance(trace, dict) else None
     if not isinstance(trace, dict) or not (error is None or isinstance(error, str)):
-        raise BadAnswer(f"the node at {node.rpc.endpoint}, {_METHOD}: the answer is not a trace", operation=_METHOD)
+        raise FormatError("the answer is not a trace")
     if error is None:
         return None
     if "revert" not in error:
         return printable(error)
-    try:
-        return decode_revert(parse_data(trace.get("output", "0x"), "output"))
-    except FormatError as problem:
-        message = f"the node at {node.rpc.endpoint}, {_METHOD}: {problem.message}"
-        raise BadAnswer(message, operation=_METHOD) from problem
+    return decode_revert(parse_data(trace.get("output", "0x"), "output"))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
-from layer2.errors import BadAnswer, Layer2Error, NodeUnreachable
+from layer2.errors import Layer2Error, NodeUnreachable
 from layer2.formats.evm_hex import format_data, parse_data
 from layer2.model.transactions import EvmTxId, TxState, TxStatus
 from layer2.protocols.evm.chain.follower import ChainFollower, ChainStep
@@ -21,7 +22,6 @@ __all__ = ["TransactionWatches"]
 
 Status = TxStatus[EvmTxId]
 
-_MOST_FAILURES = 3
 _STEPS_BETWEEN_LOOKS = 30
 """How often transactions without a receipt are read individually: once a minute at 2 s per block."""
 _ENDS = frozenset({TxState.FINAL, TxState.FAILED, TxState.DROPPED})
@@ -125,7 +125,7 @@ class TransactionWatches:
         self._fail(NodeUnreachable("the client was closed"))
 
     async def _run(self) -> None:
-        follower, failures = ChainFollower(self._node, self._watcher), 0
+        follower = ChainFollower(self._node, self._watcher)
         stepping: asyncio.Task[ChainStep] | None = None
         beginning = asyncio.get_running_loop().create_task(self._begun.wait())
         try:
@@ -138,20 +138,15 @@ class TransactionWatches:
                 try:
                     if stepping.done():
                         done, stepping = stepping, None
-                        await self._take(done.result())
-                        failures = 0
-                    await self._read_unread()
+                        await self._watcher.retrying(partial(self._take, done.result()))
+                    await self._watcher.retrying(self._read_unread)
                 except Layer2Error as error:
-                    failures += 1
-                    if isinstance(error, BadAnswer) and error.code == "chain":
+                    if error.code != "chain":
+                        self._fail(error)
+                    else:
                         # The node's chain has changed completely, so everything is read again.
                         follower = ChainFollower(self._node, self._watcher)
                         self._forget(self._watched.values())
-                    if failures == _MOST_FAILURES:
-                        self._fail(error)
-                    else:
-                        self._begun.set()
-                        await asyncio.sleep(self._settings.poll_interval_seconds * (1 << failures))
         finally:
             self._task = None
             tasks = [beginning] if stepping is None else [beginning, stepping]

@@ -36,15 +36,13 @@ class Permits:
         signer: the owner's key.
         token: 20 bytes.
         chain_id: the chain for which signatures are valid.
-        protocol: the layer's name, for errors.
     """
 
-    def __init__(self, node: EvmNode, signer: EvmSigner, token: bytes, *, chain_id: int, protocol: str) -> None:
+    def __init__(self, node: EvmNode, signer: EvmSigner, token: bytes, *, chain_id: int) -> None:
         self._node = node
         self._signer = signer
         self._token = token
         self._chain_id = chain_id
-        self._protocol = protocol
 
     async def sign(self, spender: bytes, value: int, deadline: int) -> SignedPermit:
         """Sign a permit for ``spender`` to take up to ``value`` of the token's smallest unit. Nothing is sent.
@@ -66,7 +64,6 @@ class Permits:
             raise TransactionError(
                 "the token's DOMAIN_SEPARATOR is not that of its name, version, chain and address; nothing was signed",
                 code="permit_domain",
-                protocol=self._protocol,
             )
         permit = Permit(self._signer.address, spender, value, nonce, deadline)
         return SignedPermit(permit, await self._signer.sign_digest(permit.digest(computed)))
@@ -80,14 +77,12 @@ class Permits:
             )
             return separator, decode_uint256(nonce)
         except (NodeRefused, FormatError) as error:
-            raise TransactionError(
-                "the token has no permits (EIP-2612)", code="no_permit", protocol=self._protocol
-            ) from error
+            raise TransactionError("the token has no permits (EIP-2612)", code="no_permit") from error
 
     async def _domain(self) -> bytes:
         name, version = await asyncio.gather(self._text(name_call()), self._text(version_call()))
         if name is None:
-            raise BadAnswer("the token has no name, so its permits have no domain", protocol=self._protocol)
+            raise BadAnswer("the token has no name, so its permits have no domain")
         return domain_separator(name, _USUAL_VERSION if version is None else version, self._chain_id, self._token)
 
     async def _text(self, call: bytes) -> str | None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from layer2.errors import BadAnswer, FormatError, NodeRefused, TransactionError
+from layer2.errors import FormatError, NodeRefused, TransactionError
 from layer2.formats.evm_hex import format_data, format_quantity, parse_data, parse_quantity
 from layer2.formats.evm_revert import decode_revert
 from layer2.formats.printable import printable
-from layer2.protocols.evm.rpc.node import EvmNode
+from layer2.model.transactions import Finality
+from layer2.protocols.evm.rpc.node import BlockRef, EvmNode, block_argument
 
 __all__ = ["Simulated", "SimulatedBlock", "SimulatedMessage", "simulate"]
 
@@ -51,15 +52,14 @@ class Simulated:
 
 
 async def simulate(
-    node: EvmNode, blocks: Sequence[SimulatedBlock], *, protocol: str, after: bytes | None = None
+    node: EvmNode, blocks: Sequence[SimulatedBlock], *, after: BlockRef = Finality.LATEST
 ) -> list[Simulated]:
     """Let the node execute messages. Each message sees the effects of the earlier ones.
 
     Args:
         node: the party's own node. It sees all data: never a preimage.
         blocks: the messages, with ascending times.
-        protocol: the layer's name, for errors.
-        after: hash of a canonical block after which the simulation starts; None is the newest block.
+        after: the block after which the simulation starts.
 
     Returns:
         The result of each message, in order.
@@ -72,27 +72,16 @@ async def simulate(
     A later transaction may have another result, because the state may change before it is mined.
     """
     asked = {"blockStateCalls": [_block_argument(block) for block in blocks]}
-    state = "latest" if after is None else {"blockHash": format_data(after), "requireCanonical": True}
     try:
-        answer = await node.rpc.call(_METHOD, asked, state)
+        return await node.ask(_METHOD, lambda answer, _: _simulated(answer, blocks), asked, block_argument(after))
     except NodeRefused as error:
         if error.node_code not in _NO_SUCH_METHOD:
             raise
         raise TransactionError(
             "the node cannot simulate, so the effect of a transfer cannot be checked before; nothing was signed",
             code="no_simulation",
-            protocol=protocol,
             operation=_METHOD,
             remedy="use a node that has eth_simulateV1, as op-geth and op-reth do",
-        ) from error
-    try:
-        return _simulated(answer, blocks)
-    except FormatError as error:
-        raise BadAnswer(
-            f"the node at {node.rpc.endpoint}, {_METHOD}: {error.message}",
-            protocol=protocol,
-            operation=_METHOD,
-            retryable=True,
         ) from error
 
 

@@ -7,17 +7,16 @@ Source: EIP-20.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from layer2.contracts.erc20 import balance_of_call, decode_accepted, decode_uint256, transfer_call
 from layer2.contracts.htlc import HTLC_ADDRESS
-from layer2.errors import BadAnswer, FormatError, InsufficientFunds, InvalidRequest, Outcome, TransactionError
+from layer2.errors import BadAnswer, FormatError, InsufficientFunds, InvalidRequest, TransactionError
 from layer2.formats.evm_address import to_checksum
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.evm.tokens.simulation import Simulated, SimulatedBlock, SimulatedMessage, simulate
 
-__all__ = ["TokenTransfer", "check_accepted", "check_recipient", "judge_transfer", "token_number", "transfer_gas"]
+__all__ = ["TokenTransfer", "check_accepted", "check_recipient", "token_number", "transfer_gas"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +28,13 @@ class TokenTransfer:
     recipient: bytes
     amount: int
 
-    def messages(self) -> list[SimulatedMessage]:
-        """The transfer between two reads of each balance. ``judge_transfer`` evaluates the results."""
-        reads = [
-            SimulatedMessage(self.sender, self.token, balance_of_call(owner)) for owner in (self.sender, self.recipient)
-        ]
-        move = SimulatedMessage(self.sender, self.token, transfer_call(self.recipient, self.amount))
-        return [*reads, move, *reads]
 
-
-async def transfer_gas(node: EvmNode, transfer: TokenTransfer, *, protocol: str) -> int:
+async def transfer_gas(node: EvmNode, transfer: TokenTransfer) -> int:
     """Simulate a transfer, check that it moves exactly its amount, and return its gas limit.
 
     Args:
         node: the party's own node.
         transfer: the transfer.
-        protocol: the layer's name, for errors.
 
     Raises:
         InsufficientFunds: the sender has less.
@@ -54,39 +44,31 @@ async def transfer_gas(node: EvmNode, transfer: TokenTransfer, *, protocol: str)
 
     Nothing is signed. The token may behave differently when the transaction is mined, and balances may change.
     """
-    simulated = await simulate(node, [SimulatedBlock(transfer.messages())], protocol=protocol)
-    judge_transfer(transfer, simulated, protocol=protocol)
-    # The gas used excludes refunds of up to a fifth, and an inner call gets at most 63/64 of the remaining gas.
-    return simulated[2].gas_used * 3 // 2
-
-
-def judge_transfer(transfer: TokenTransfer, simulated: Sequence[Simulated], *, protocol: str) -> None:
-    """Check the results of ``transfer.messages()``.
-
-    Raises:
-        As ``transfer_gas``.
-    """
+    reads = [
+        SimulatedMessage(transfer.sender, transfer.token, balance_of_call(owner))
+        for owner in (transfer.sender, transfer.recipient)
+    ]
+    move = SimulatedMessage(transfer.sender, transfer.token, transfer_call(transfer.recipient, transfer.amount))
+    simulated = await simulate(node, [SimulatedBlock([*reads, move, *reads])])
     sender_before, recipient_before, moved, sender_after, recipient_after = simulated
-    had, held = _balance(sender_before, protocol), _balance(recipient_before, protocol)
+    had, held = _balance(sender_before), _balance(recipient_before)
     if had < transfer.amount:
-        raise InsufficientFunds(
-            f"the account cannot send {transfer.amount} of the token's smallest unit: it has {had}", protocol=protocol
-        )
-    check_accepted(moved, "transfer", protocol=protocol)
-    left, arrived = had - _balance(sender_after, protocol), _balance(recipient_after, protocol) - held
+        raise InsufficientFunds(f"the account cannot send {transfer.amount} of the token's smallest unit: it has {had}")
+    check_accepted(moved, "transfer")
+    left, arrived = had - _balance(sender_after), _balance(recipient_after) - held
     expected = 0 if transfer.sender == transfer.recipient else transfer.amount
     if (left, arrived) != (expected, expected):
         raise TransactionError(
             f"the token would take {left} from the sender and give {arrived} to the recipient instead of moving "
             f"{transfer.amount}; nothing was signed",
             code="token_short",
-            protocol=protocol,
-            outcome=Outcome.NOT_SENT,
             remedy="use a token that keeps no part of a transfer and does not change balances by itself",
         )
+    # The gas used excludes refunds of up to a fifth, and an inner call gets at most 63/64 of the remaining gas.
+    return moved.gas_used * 3 // 2
 
 
-def check_accepted(simulated: Simulated, name: str, *, protocol: str) -> None:
+def check_accepted(simulated: Simulated, name: str) -> None:
     """Check that a token's ``transfer`` or ``approve`` returned true, or nothing, as older tokens do on success.
 
     Raises:
@@ -101,15 +83,10 @@ def check_accepted(simulated: Simulated, name: str, *, protocol: str) -> None:
             problem = f"it returns {len(simulated.output)} bytes that are not a bool"
     else:
         problem = simulated.failure
-    raise TransactionError(
-        f"the token would refuse to {name}: {problem}; nothing was signed",
-        code="token_refused",
-        protocol=protocol,
-        outcome=Outcome.NOT_SENT,
-    )
+    raise TransactionError(f"the token would refuse to {name}: {problem}; nothing was signed", code="token_refused")
 
 
-def token_number(answer: bytes, *, protocol: str) -> int:
+def token_number(answer: bytes) -> int:
     """Read a token's answer: a balance or an allowance, in its smallest unit.
 
     Raises:
@@ -118,7 +95,7 @@ def token_number(answer: bytes, *, protocol: str) -> int:
     try:
         return decode_uint256(answer)
     except FormatError as error:
-        raise BadAnswer("the configured token does not answer as an ERC-20", protocol=protocol) from error
+        raise BadAnswer("the configured token does not answer as an ERC-20") from error
 
 
 def check_recipient(recipient: bytes, token: bytes) -> None:
@@ -138,7 +115,7 @@ def check_recipient(recipient: bytes, token: bytes) -> None:
         raise InvalidRequest(f"{to_checksum(recipient)} is {traps[recipient]}: a payment to it would be lost")
 
 
-def _balance(simulated: Simulated, protocol: str) -> int:
+def _balance(simulated: Simulated) -> int:
     if simulated.failure is not None:
-        raise BadAnswer(f"the configured token has no balances: {simulated.failure}", protocol=protocol)
-    return token_number(simulated.output, protocol=protocol)
+        raise BadAnswer(f"the configured token has no balances: {simulated.failure}")
+    return token_number(simulated.output)

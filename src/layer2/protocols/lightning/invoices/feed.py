@@ -12,44 +12,96 @@ import asyncio
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, replace
+from enum import Enum
 from functools import partial
 from typing import Final
 
+from layer2.aio.time_limit import time_limit
 from layer2.errors import Layer2Error
 from layer2.protocols.lightning.invoices.records import InvoiceRecord, InvoiceState, read_invoice
-from layer2.protocols.lightning.invoices.updates import InvoiceCursor, InvoiceEvent, InvoiceSubscriber, InvoiceUpdate
 from layer2.protocols.lightning.lnd.answers import Answer
 from layer2.protocols.lightning.lnd.failures import closed_error
 from layer2.protocols.lightning.lnd.reconnecting import ReconnectingStream
 from layer2.protocols.lightning.lnd.rest import LndRest
 from layer2.protocols.lightning.lnd.update_queue import UpdateQueue
 
-__all__ = ["InvoiceFeed", "InvoiceListener"]
+__all__ = ["InvoiceCursor", "InvoiceEvent", "InvoiceFeed", "InvoiceListener", "InvoiceUpdate"]
 
 _LIFE: Final = 600.0
 """Seconds after which the shared stream is opened again, in case its connection died unnoticed."""
 _LINGER: Final = 2.0
-"""Seconds for which the shared stream stays open after its last subscriber left."""
+"""Seconds for which the shared stream stays open after its last user left."""
 _PAGE: Final = 100
 _SHARE: Final = 20
 """While lnd cannot resume the stream, reading the list takes at most one part in this many of the time."""
 
 
 @dataclass(frozen=True, slots=True)
-class InvoiceListener:
-    """Callbacks for every record of an invoice, repeated ones included."""
+class InvoiceCursor:
+    """A position in the updates of invoices. Store it with the effects of the update, and subscribe with it later.
 
-    received: Callable[[InvoiceRecord], None]
-    failed: Callable[[Layer2Error], None]
-    """Called when the shared stream cannot be opened again; it is no longer kept open."""
-    hold_failed: Callable[[bytes, Layer2Error], None]
+    ``InvoiceCursor(0, 0)`` is the position before the first invoice.
+    """
+
+    add_index: int
+    settle_index: int
+
+
+class InvoiceEvent(Enum):
+    """What happened to an invoice."""
+
+    MADE = "made"
+    SETTLED = "settled"
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceUpdate:
+    """One invoice was made, or was settled."""
+
+    event: InvoiceEvent
+    invoice: InvoiceRecord
+    """As it was when it was read. An invoice that was made a while ago may have been paid since."""
+    cursor: InvoiceCursor
+    """The subscriber's position after this update."""
+
+
+@dataclass(eq=False, slots=True)
+class _Subscriber:
+    """One subscriber: passes each update on once, from the subscriber's starting point."""
+
+    cursor: InvoiceCursor
+    settled_since: int
+    """Unix seconds. Invoices that were settled before are skipped."""
+    queue: UpdateQueue[InvoiceUpdate]
+
+    def offer(self, event: InvoiceEvent, invoice: InvoiceRecord) -> None:
+        """Pass an update on, unless it is at or before the cursor."""
+        match event:
+            case InvoiceEvent.MADE if invoice.add_index > self.cursor.add_index:
+                self.cursor = replace(self.cursor, add_index=invoice.add_index)
+            case InvoiceEvent.SETTLED if invoice.settle_index > self.cursor.settle_index:
+                self.cursor = replace(self.cursor, settle_index=invoice.settle_index)
+                if invoice.settled_at < self.settled_since:
+                    return
+            case _:
+                return
+        self.queue.put(InvoiceUpdate(event, invoice, self.cursor))
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceListener:
+    """Callbacks for what the streams report, independent of subscribers."""
+
+    received: Callable[[InvoiceRecord], None] = lambda _: None
+    """Called with every record of an invoice, repeated ones included."""
+    hold_failed: Callable[[bytes, Layer2Error], None] = lambda *_: None
     """Called with the hash of an invoice whose own stream cannot be opened again."""
 
 
 class InvoiceFeed:
     """Reports the node's invoices to subscribers and to one listener.
 
-    The shared stream is open while it has a subscriber or the listener needs it, and for a moment after that.
+    The shared stream is open while it has a subscriber or another user, and for a moment after that.
 
     Args:
         rest: the node's REST interface.
@@ -61,15 +113,15 @@ class InvoiceFeed:
         self._rest = rest
         self._pause = pause
         self._max_holds = max_holds
+        self.listener = InvoiceListener()
+        """Gets every record that arrives."""
         self._position: InvoiceCursor | None = None
         self._known_step: int | None = None
-        self._listener: InvoiceListener | None = None
-        self._is_kept_open = False
-        self._subscribers: set[InvoiceSubscriber] = set()
-        self._shared = ReconnectingStream("the stream of invoices", self._read, self._fail)
+        self._subscribers: set[_Subscriber] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._shared = ReconnectingStream("the stream of invoices", self._read, self._tasks, min(pause, _LINGER))
         self._holds: dict[bytes, ReconnectingStream] = {}
         self._waiting_holds: dict[bytes, None] = {}
-        self._ending_holds: set[ReconnectingStream] = set()
 
     # The streams of single invoices.
 
@@ -88,24 +140,21 @@ class InvoiceFeed:
         self._waiting_holds.pop(payment_hash, None)
         if (stream := self._holds.pop(payment_hash, None)) is not None:
             stream.stop()
-            self._ending_holds = {stream, *(ending for ending in self._ending_holds if not ending.has_ended)}
             self._open_holds()
 
     def _open_holds(self) -> None:
         while self._waiting_holds and len(self._holds) < self._max_holds:
             payment_hash = next(iter(self._waiting_holds))
             del self._waiting_holds[payment_hash]
-            stream = self._holds[payment_hash] = ReconnectingStream(
-                "the stream of a held invoice",
-                partial(self._read_hold, payment_hash),
-                partial(self._fail_hold, payment_hash),
+            stream = ReconnectingStream(
+                "the stream of a held invoice", partial(self._read_hold, payment_hash), self._tasks
             )
-            stream.start()
+            self._holds[payment_hash] = stream
+            stream.join(partial(self._fail_hold, payment_hash))
 
     def _fail_hold(self, payment_hash: bytes, error: Layer2Error) -> None:
         self._holds.pop(payment_hash, None)
-        if self._listener is not None:
-            self._listener.hold_failed(payment_hash, error)
+        self.listener.hold_failed(payment_hash, error)
         self._open_holds()
 
     async def _read_hold(self, payment_hash: bytes) -> None:
@@ -115,28 +164,25 @@ class InvoiceFeed:
                 invoice = read_invoice(message, payment_hash)
                 if (stream := self._holds.get(payment_hash)) is not None:
                     stream.received()
-                if self._listener is not None:
-                    self._listener.received(invoice)
+                self.listener.received(invoice)
                 if invoice.state.is_final:
                     self.leave_hold(payment_hash)
 
     # The shared stream.
 
-    def listen(self, listener: InvoiceListener) -> None:
-        """Set the listener. It gets every record that arrives; ``keep_open`` opens the shared stream for it."""
-        self._listener = listener
+    def keep_open(self, user: Callable[[Layer2Error], None], is_needed: bool) -> None:
+        """Open the shared stream for this user, or close it soon if no other user needs it.
 
-    def keep_open(self, is_needed: bool) -> None:
-        """Open the shared stream for the listener, or close it soon unless it has subscribers."""
-        if is_needed == self._is_kept_open:
-            return
-        self._is_kept_open = is_needed
+        Args:
+            user: called when the stream cannot be opened again.
+            is_needed: whether to open it.
+        """
         if not is_needed:
-            self._close_unused()
+            self._shared.leave(user)
             return
         if not self._shared.is_running:
             self._position = None
-        self._shared.start()
+        self._shared.join(user)
 
     async def updates(self, after: InvoiceCursor | None) -> AsyncGenerator[InvoiceUpdate, None]:
         """Yield each invoice when it is made and when it is settled, once each.
@@ -151,23 +197,25 @@ class InvoiceFeed:
         since = 0
         if after is None:
             after, since = await self._now()
-        subscriber = InvoiceSubscriber(after, since, UpdateQueue())
+        subscriber = _Subscriber(after, since, UpdateQueue())
         self._subscribers.add(subscriber)
         self._read_from(after)
+        self._shared.join(subscriber.queue.fail)
         try:
             while True:
                 yield await subscriber.queue.next()
         finally:
             self._subscribers.discard(subscriber)
-            self._close_unused()
+            self._shared.leave(subscriber.queue.fail)
 
     async def aclose(self) -> None:
-        """Close all streams; subscribers and the listener get the error that the client was closed."""
-        self._fail(closed_error())
+        """Close all streams; all its users get the error that the client was closed."""
+        self._shared.fail(closed_error())
         self._waiting_holds.clear()
-        streams = [self._shared, *self._holds.values(), *self._ending_holds]
+        for stream in self._holds.values():
+            stream.stop()
         self._holds.clear()
-        await asyncio.gather(*[stream.aclose() for stream in streams])
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _read_from(self, after: InvoiceCursor) -> None:
         """Read from there on. Subscribers that are further skip what they have received."""
@@ -178,20 +226,7 @@ class InvoiceFeed:
                 min(position.add_index, after.add_index), min(position.settle_index, after.settle_index)
             )
         if self._position != position:
-            self._shared.restart()
-        self._shared.start()
-
-    def _close_unused(self) -> None:
-        if not self._subscribers and not self._is_kept_open:
-            # A caller that waits in short turns is back before the stream is closed.
-            self._shared.stop_after(min(self._pause, _LINGER))
-
-    def _fail(self, error: Layer2Error) -> None:
-        for subscriber in self._subscribers:
-            subscriber.queue.fail(error)
-        if self._is_kept_open and self._listener is not None:
-            self._is_kept_open = False
-            self._listener.failed(error)
+            self._shared.stop()
 
     async def _read(self) -> None:
         if self._position is None:
@@ -206,15 +241,9 @@ class InvoiceFeed:
             life = _LIFE
             if not position.add_index or not position.settle_index:
                 life = max(self._pause, _SHARE * (loop.time() - started))
-            limit = asyncio.timeout(life)
-            try:
-                async with limit:
-                    await self._read_stream(position)
-            except TimeoutError:
-                if not limit.expired():
-                    raise
-                continue
-            return
+            async with time_limit(asyncio.timeout(life)):
+                await self._read_stream(position)
+                return
 
     async def _read_stream(self, position: InvoiceCursor) -> None:
         """Read until the stream ends, or until a gap shows that the list must be read first."""
@@ -265,8 +294,7 @@ class InvoiceFeed:
                 self._position = replace(self._position, add_index=invoice.add_index)
             case InvoiceEvent.SETTLED:
                 self._position = replace(self._position, settle_index=invoice.settle_index)
-        if self._listener is not None:
-            self._listener.received(invoice)
+        self.listener.received(invoice)
         for subscriber in list(self._subscribers):
             subscriber.offer(event, invoice)
 

@@ -30,42 +30,36 @@ class Credentials:
     def tls(self) -> ssl.SSLContext:
         """A TLS context that trusts the pinned certificate only."""
         if self._tls is None:
-            self._tls = self._read_certificate()
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            # The certificate is trusted itself, even if it is not a certificate authority.
+            tls.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+            try:
+                tls.load_verify_locations(cafile=self._certificate_file)
+            except (OSError, ssl.SSLError) as error:
+                raise ConfigurationError(
+                    f"certificate_file {self._certificate_file} cannot be read as PEM: {_kind(error)}",
+                    protocol=LIGHTNING,
+                    remedy="give the node's tls.cert",
+                ) from None
+            self._tls = tls
         return self._tls
 
     def macaroon(self) -> bytes:
         """The macaroon, a secret."""
         if self._macaroon is None:
-            self._macaroon = self._read_macaroon()
+            try:
+                self._macaroon = Path(self._macaroon_file).read_bytes()
+            except OSError as error:
+                raise ConfigurationError(
+                    f"macaroon_file {self._macaroon_file} cannot be read: {_kind(error)}",
+                    protocol=LIGHTNING,
+                    remedy="give a macaroon of this node (lncli bakemacaroon)",
+                ) from None
         return self._macaroon
 
     def forget(self) -> None:
         """Read the files again on the next use: the node has refused these credentials."""
         self._tls = self._macaroon = None
-
-    def _read_certificate(self) -> ssl.SSLContext:
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        # The certificate is trusted itself, even if it is not a certificate authority.
-        tls.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        try:
-            tls.load_verify_locations(cafile=self._certificate_file)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigurationError(
-                f"certificate_file {self._certificate_file} cannot be read as PEM: {_kind(error)}",
-                protocol=LIGHTNING,
-                remedy="give the node's tls.cert",
-            ) from None
-        return tls
-
-    def _read_macaroon(self) -> bytes:
-        try:
-            return Path(self._macaroon_file).read_bytes()
-        except OSError as error:
-            raise ConfigurationError(
-                f"macaroon_file {self._macaroon_file} cannot be read: {_kind(error)}",
-                protocol=LIGHTNING,
-                remedy="give a macaroon of this node (lncli bakemacaroon)",
-            ) from None
 
 
 def _kind(error: OSError) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum
 from typing import Final
 
 import aiohttp
@@ -14,19 +14,27 @@ from yarl import URL
 from layer2.errors import (
     AuthenticationFailed,
     BadAnswer,
-    Layer2Error,
     NodeError,
     NodeRefused,
     NodeUnreachable,
     Outcome,
 )
 from layer2.formats.printable import printable
+from layer2.net.http_client import connection_failure
 from layer2.protocols.lightning.lnd.answers import LIGHTNING, Call
 from layer2.protocols.lightning.lnd.credentials import Credentials
-from layer2.protocols.lightning.lnd.readiness import not_ready_error, not_ready_in
 from layer2.protocols.lightning.settings import LightningSettings
 
-__all__ = ["ALREADY_EXISTS", "NOT_FOUND", "Failures", "closed_error", "error_copy"]
+__all__ = [
+    "ALREADY_EXISTS",
+    "NOT_FOUND",
+    "Failures",
+    "NotReady",
+    "WalletState",
+    "closed_error",
+    "not_ready_error",
+    "not_ready_in",
+]
 
 NOT_FOUND: Final = 5
 ALREADY_EXISTS: Final = 6
@@ -38,6 +46,51 @@ _UNAUTHENTICATED: Final = frozenset({7, 16})
 _DENIED: Final = "permission denied"
 _MACAROON_PHRASES: Final = ("macaroon", "unmarshal v1", "unmarshal v2", "verification failed", _DENIED)
 """lnd reports macaroon errors with the code UNKNOWN, so only its message tells them apart."""
+
+
+class WalletState(Enum):
+    """lnd's ``WalletState``."""
+
+    WAITING_TO_START = "WAITING_TO_START"
+    NON_EXISTING = "NON_EXISTING"
+    LOCKED = "LOCKED"
+    UNLOCKED = "UNLOCKED"
+    RPC_ACTIVE = "RPC_ACTIVE"
+    """It answers calls about itself. It stays in this state until its first sync is complete."""
+    SERVER_ACTIVE = "SERVER_ACTIVE"
+
+    @property
+    def not_ready(self) -> NotReady | None:
+        """The reason for which it accepts no calls; None if it accepts them."""
+        return _NOT_READY_STATES.get(self)
+
+
+class NotReady(Enum):
+    """What the start of lnd waits for."""
+
+    NO_WALLET = "its wallet is not created"
+    LOCKED = "its wallet is locked"
+    STARTING = "it is still starting"
+
+
+_NOT_READY_STATES: Final = {
+    WalletState.WAITING_TO_START: NotReady.STARTING,
+    WalletState.NON_EXISTING: NotReady.NO_WALLET,
+    WalletState.LOCKED: NotReady.LOCKED,
+    WalletState.UNLOCKED: NotReady.STARTING,
+}
+_NOT_READY_REMEDIES: Final = {
+    NotReady.NO_WALLET: ("wallet_not_created", "create the node's wallet: lncli create"),
+    NotReady.LOCKED: ("wallet_locked", "unlock the node's wallet: lncli unlock"),
+    NotReady.STARTING: ("node_starting", "wait until the node has started: lncli state shows SERVER_ACTIVE"),
+}
+"""The code of the error, and its remedy."""
+_NOT_READY_PHRASES: Final = {
+    "wallet not created": NotReady.NO_WALLET,
+    "wallet locked": NotReady.LOCKED,
+    "waiting to start": NotReady.STARTING,
+    "in the process of starting": NotReady.STARTING,
+}
 
 
 class Failures:
@@ -96,16 +149,9 @@ class Failures:
                 operation=str(call),
                 remedy=f"if the node has a new certificate, copy its tls.cert to {self._settings.certificate_file}",
             ) from None
-        except aiohttp.ClientConnectorError as error:
-            problem = f"no connection ({printable(error.strerror or type(error).__name__)})"
-            raise self.unreachable(call, problem, outcome=Outcome.NOT_SENT) from None
-        except aiohttp.ConnectionTimeoutError:
-            raise self.unreachable(call, "no connection in time", outcome=Outcome.NOT_SENT) from None
-        except TimeoutError:
-            raise self.late(call) from None
         except (aiohttp.ClientError, OSError) as error:
-            kind = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
-            raise self.unreachable(call, f"the connection broke ({kind})") from None
+            problem, was_connected = connection_failure(error, self._settings.default_timeout)
+            raise self.unreachable(call, problem, outcome=None if was_connected else Outcome.NOT_SENT) from None
 
     def late(self, call: Call) -> NodeUnreachable:
         """The error for a call without an answer in time."""
@@ -149,11 +195,24 @@ def closed_error(sent: Call | None = None) -> NodeUnreachable:
     )
 
 
-def error_copy(error: Layer2Error) -> Layer2Error:
-    """A copy with ``error`` as its cause: an error that is raised to several callers would mix their tracebacks."""
-    copied = copy.copy(error)
-    copied.__cause__ = error
-    return copied
+def not_ready_in(reason: str) -> NotReady | None:
+    """Recognize lnd's message that it is not ready; it has no code for it."""
+    return next((why for phrase, why in _NOT_READY_PHRASES.items() if phrase in reason), None)
+
+
+def not_ready_error(why: NotReady, operation: str, *, node_code: int | None = None, reason: str = "") -> NodeRefused:
+    """The error for any call that lnd refuses because it is not ready."""
+    code, remedy = _NOT_READY_REMEDIES[why]
+    return NodeRefused(
+        f"lnd accepts no calls yet: {why.value}",
+        code=code,
+        node_code=node_code,
+        node_message=reason,
+        protocol=LIGHTNING,
+        operation=operation,
+        retryable=True,
+        remedy=remedy,
+    )
 
 
 def _reason(content: bytes) -> tuple[int | None, str]:

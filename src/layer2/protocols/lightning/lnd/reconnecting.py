@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Final
 
 from tenacity import (
     AsyncRetrying,
@@ -31,25 +31,30 @@ _MAX_REFUSALS: Final = 5
 
 
 class ReconnectingStream:
-    """A task that reads a stream of the node and opens it again whenever it ends, until it is stopped.
+    """A task that reads a stream of the node and opens it again whenever it ends, as long as the stream has users.
+
+    A user is the function that is called with an error that a retry cannot cure. The stream has no users then.
 
     Args:
         name: what is read, for the log.
         read: opens the stream and reads it to its end; calls ``received`` for each message.
-        fail: called with an error that a retry cannot cure; the task has ended by then.
+        tasks: gets the task of each read, and loses it when it has ended.
+        linger: seconds for which it stays open without a user. A caller that waits in short turns is back before.
     """
 
     def __init__(
         self,
         name: str,
-        read: Callable[[], Coroutine[Any, Any, None]],
-        fail: Callable[[Layer2Error], None],
+        read: Callable[[], Coroutine[object, None, None]],
+        tasks: set[asyncio.Task[None]],
+        linger: float = 0.0,
     ) -> None:
         self._name = name
         self._read = read
-        self._fail = fail
+        self._tasks = tasks
+        self._linger = linger
+        self.users: set[Callable[[Layer2Error], None]] = set()
         self._task: asyncio.Task[None] | None = None
-        self._all: set[asyncio.Task[None]] = set()
         self._stopping: asyncio.TimerHandle | None = None
         self._resets_back_off = False
         self._refusals = 0
@@ -60,36 +65,34 @@ class ReconnectingStream:
         """Whether it was started, and has neither been stopped nor failed."""
         return self._task is not None
 
-    @property
-    def has_ended(self) -> bool:
-        """Whether all of its tasks have ended."""
-        return not self._all
-
-    def start(self) -> None:
-        """Start, unless it is running. Cancels a pending ``stop_after``."""
+    def join(self, user: Callable[[Layer2Error], None]) -> None:
+        """Add a user, and open the stream if it is not open."""
+        self.users.add(user)
         self._cancel_stop()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
-            self._all.add(self._task)
-            self._task.add_done_callback(self._all.discard)
+            self._tasks.add(self._task)
+            self._task.add_done_callback(self._tasks.discard)
 
-    def stop_after(self, seconds: float) -> None:
-        """Stop after that time, unless ``start`` is called before."""
-        if self._task is not None and self._stopping is None:
-            self._stopping = asyncio.get_running_loop().call_later(seconds, self.stop)
+    def leave(self, user: Callable[[Layer2Error], None]) -> None:
+        """Remove a user. If it was the last, the stream is closed soon."""
+        self.users.discard(user)
+        if not self.users and self._task is not None and self._stopping is None:
+            self._stopping = asyncio.get_running_loop().call_later(self._linger, self.stop)
 
     def stop(self) -> None:
-        """Cancel the read, without waiting for its end. It can be started again at once."""
+        """Cancel the read, without waiting for its end. The users stay; the next ``join`` opens the stream again."""
         self._cancel_stop()
         if self._task is not None:
             self._task.cancel()
             self._task = None
 
-    def restart(self) -> None:
-        """If it is running, open the stream again at once."""
-        if self._task is not None:
-            self.stop()
-            self.start()
+    def fail(self, error: Layer2Error) -> None:
+        """Stop, and give all users this error."""
+        self.stop()
+        users, self.users = self.users, set()
+        for user in users:
+            user(error)
 
     def received(self) -> None:
         """Record that the node has answered: the next back-off starts from the shortest pause."""
@@ -98,11 +101,6 @@ class ReconnectingStream:
         if self._is_down:
             self._is_down = False
             LOG.info("%s: %s is up again", LIGHTNING, self._name)
-
-    async def aclose(self) -> None:
-        """Stop, and wait until all tasks have ended."""
-        self.stop()
-        await asyncio.gather(*self._all, return_exceptions=True)
 
     def _cancel_stop(self) -> None:
         if self._stopping is not None:
@@ -121,7 +119,7 @@ class ReconnectingStream:
         except Layer2Error as error:
             if self._task is asyncio.current_task():
                 self._task = None
-                self._fail(error)
+                self.fail(error)
 
     async def _read_once(self) -> None:
         loop = asyncio.get_running_loop()

@@ -8,26 +8,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager, closing, suppress
-from dataclasses import replace
-from enum import Enum
+from contextlib import asynccontextmanager, closing, nullcontext, suppress
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import aiohttp
 import orjson
 from yarl import URL
 
+from layer2.aio.time_limit import time_limit
 from layer2.errors import AsyncRuntimeError, NodeError
-from layer2.net.http_client import open_session, server_time
+from layer2.net.http_client import read_body, server_time
 from layer2.protocols.lightning.lnd.answers import LIGHTNING, Answer, Call, LndObject
-from layer2.protocols.lightning.lnd.connections import AbortingConnector
+from layer2.protocols.lightning.lnd.connections import AbortingConnector, abort
 from layer2.protocols.lightning.lnd.credentials import Credentials
 from layer2.protocols.lightning.lnd.failures import Failures, closed_error
-from layer2.protocols.lightning.lnd.stream import LndStream, abort, read_json
+from layer2.protocols.lightning.lnd.stream import LndStream, read_json
 from layer2.protocols.lightning.settings import LightningSettings
 
-__all__ = ["LndRest", "Use"]
+__all__ = ["LndRest"]
 
 T = TypeVar("T")
 
@@ -37,18 +36,6 @@ _END_SECONDS: Final = 1.0
 """Seconds to wait for the end of a stream after its last message."""
 _CANCELLED_SECONDS: Final = 1.0
 """Seconds to wait for the answer to a call whose caller was cancelled."""
-_OTHER_WATCHES: Final = 8
-"""Connections for the streams of all invoices and all payments, each twice while it is replaced, with a reserve."""
-
-
-class Use(Enum):
-    """The use of a connection. Each use has its own connections, so that none waits for another use."""
-
-    CALLS = "calls"
-    WATCHES = "watches"
-    """Streams that stay open, except those of sent payments."""
-    PAYMENTS = "payments"
-    """Sends: a stream that stays open while the payment is under way."""
 
 
 class LndRest:
@@ -69,10 +56,15 @@ class LndRest:
         """Number of open streams, and of those being opened, without the streams of sent payments."""
         self._credentials = Credentials(settings)
         self._failures = Failures(settings, self._credentials)
-        self._sessions: dict[Use, aiohttp.ClientSession] = {}
+        self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._turn = asyncio.Semaphore(settings.connection_pool.max_connections)
-        self._exchanges: set[asyncio.Task[Any]] = set()
+        self._is_closed = False
+        self._turn, self._sends = self._semaphores()
+        self._exchanges: set[asyncio.Task[object]] = set()
+
+    def reopen(self) -> None:
+        """Allow calls again after ``aclose``, also in another loop."""
+        self._is_closed = False
 
     def macaroon(self) -> bytes:
         """The macaroon, a secret.
@@ -121,13 +113,13 @@ class LndRest:
         """
         self.open_streams += 1
         try:
-            with closing(await self._open_stream("GET", path, None, Use.WATCHES)) as messages:
+            with closing(await self._open_stream(Call("GET", path.partition("?")[0]), path, None)) as messages:
                 yield messages
         finally:
             self.open_streams -= 1
 
     async def begin_stream(
-        self, method: str, path: str, body: Mapping[str, object] | None = None, *, use: Use
+        self, method: str, path: str, body: Mapping[str, object] | None = None
     ) -> tuple[LndObject, LndStream]:
         """Open a stream and wait for its first message.
 
@@ -139,18 +131,18 @@ class LndRest:
             NodeUnreachable: no message came within the default timeout, or the stream ended without one.
             NodeRefused, AuthenticationFailed, BadAnswer, ConfigurationError: as ``get`` and ``post``.
         """
-        call = Call(method, path.partition("?")[0])
-        try:
-            async with asyncio.timeout(self._settings.default_timeout):
-                stream = await self._open_stream(method, path, body, use)
-                try:
-                    async for message in stream:
-                        return message, stream
-                except BaseException:
-                    stream.close()
-                    raise
-        except TimeoutError:
-            raise self._failures.late(call) from None
+        call = Call(method, path)
+        async with (
+            time_limit(asyncio.timeout(self._settings.default_timeout), lambda: self._failures.late(call)),
+            self._sends if method == "POST" else nullcontext(),
+        ):
+            stream = await self._open_stream(call, path, body)
+            try:
+                async for message in stream:
+                    return message, stream
+            except BaseException:
+                stream.close()
+                raise
         raise self._failures.unreachable(call, "the stream ended without a message")
 
     async def state(self, path: str, *, is_final: Callable[[LndObject], bool]) -> LndObject:
@@ -163,22 +155,19 @@ class LndRest:
         return await self._run_to_end(Call("GET", path), partial(self._state, path, is_final))
 
     async def _state(self, path: str, is_final: Callable[[LndObject], bool]) -> LndObject:
-        message, stream = await self.begin_stream("GET", path, use=Use.CALLS)
+        message, stream = await self.begin_stream("GET", path)
         with closing(stream):
             if is_final(message):
                 # Only the connection depends on what is read here.
-                with suppress(NodeError, TimeoutError):
-                    async with asyncio.timeout(_END_SECONDS):
+                with suppress(NodeError):
+                    async with time_limit(asyncio.timeout(_END_SECONDS)):
                         async for _ in stream:
                             pass
         return message
 
-    async def _open_stream(self, method: str, path: str, body: Mapping[str, object] | None, use: Use) -> LndStream:
-        session = self._session(use)
-        call = Call(method, path.partition("?")[0])
+    async def _open_stream(self, call: Call, path: str, body: Mapping[str, object] | None) -> LndStream:
         timeout = aiohttp.ClientTimeout(sock_connect=self._settings.default_timeout)
-        with self._failures.typed(call):
-            response = await session.request(method, **self._arguments(path, body), timeout=timeout)
+        response = await self._request(call, path, body, timeout)
         if response.status == 200:
             return LndStream(response, call, self._failures, self._max_bytes)
         try:
@@ -190,17 +179,23 @@ class LndRest:
 
     async def aclose(self) -> None:
         """Close every connection. Calls and streams that are under way raise NodeUnreachable."""
-        # A semaphore belongs to the loop in which it was waited for, and this object may be used in another loop later.
-        self._turn = asyncio.Semaphore(self._settings.connection_pool.max_connections)
+        self._is_closed = True
+        # Callers that wait for a turn get an error. The client may be entered again in another loop.
+        self._turn, self._sends = self._semaphores()
         exchanges = list(self._exchanges)
         for exchange in exchanges:
             exchange.cancel()
         await asyncio.gather(*exchanges, return_exceptions=True)
-        sessions, self._sessions, self._loop = self._sessions, {}, None
-        for session in sessions.values():
+        session, self._session, self._loop = self._session, None, None
+        if session is not None:
             await session.close()
         # The loop closes the sockets of aborted connections in its next iteration.
         await asyncio.sleep(0)
+
+    def _semaphores(self) -> tuple[asyncio.Semaphore, asyncio.Semaphore]:
+        """The limits of calls, and of acts that open a stream, until its first message: calls do not wait for them."""
+        most = self._settings.connection_pool.max_connections
+        return asyncio.Semaphore(most), asyncio.Semaphore(most)
 
     async def _call(
         self, method: str, path: str, body: Mapping[str, object] | None, *, with_macaroon: bool = True
@@ -215,14 +210,12 @@ class LndRest:
     async def _exchange(
         self, call: Call, path: str, body: Mapping[str, object] | None, with_macaroon: bool
     ) -> tuple[aiohttp.ClientResponse, bytes]:
-        session = self._session(Use.CALLS)
-        arguments = self._arguments(path, body, with_macaroon=with_macaroon)
-        with self._failures.typed(call):
-            # The time-out is the session's.
-            async with session.request(call.method, **arguments) as response:
+        timeout = aiohttp.ClientTimeout(total=self._settings.default_timeout)
+        async with await self._request(call, path, body, timeout, with_macaroon=with_macaroon) as response:
+            with self._failures.typed(call):
                 return response, await self._read(response, call)
 
-    async def _run_to_end(self, call: Call, exchange: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def _run_to_end(self, call: Call, exchange: Callable[[], Coroutine[object, None, T]]) -> T:
         """Run an exchange when a connection is free, first come, first served.
 
         A caller that is cancelled before the exchange started sends nothing. After that the exchange continues for a
@@ -247,14 +240,41 @@ class LndRest:
             raise closed_error(call)
         return task.result()
 
-    def _exchanged(self, turn: asyncio.Semaphore, task: asyncio.Task[Any]) -> None:
+    def _exchanged(self, turn: asyncio.Semaphore, task: asyncio.Task[object]) -> None:
         turn.release()
         self._exchanges.discard(task)
         # Marks the exception as retrieved if the caller was cancelled.
         if not task.cancelled():
             task.exception()
 
-    def _session(self, use: Use) -> aiohttp.ClientSession:
+    async def _request(
+        self,
+        call: Call,
+        path: str,
+        body: Mapping[str, object] | None,
+        timeout: aiohttp.ClientTimeout,
+        *,
+        with_macaroon: bool = True,
+    ) -> aiohttp.ClientResponse:
+        session = self._opened_session()
+        headers = {"Content-Type": "application/json"}
+        if with_macaroon:
+            headers["Grpc-Metadata-macaroon"] = self.macaroon().hex()
+        tls = self._credentials.tls()
+        with self._failures.typed(call):
+            return await session.request(
+                call.method,
+                URL(self._origin + path, encoded=True),
+                data=None if body is None else orjson.dumps(body),
+                headers=headers,
+                ssl=tls,
+                allow_redirects=False,
+                timeout=timeout,
+            )
+
+    def _opened_session(self) -> aiohttp.ClientSession:
+        if self._is_closed:
+            raise AsyncRuntimeError("this client was closed; create a new one", protocol=LIGHTNING)
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
@@ -263,35 +283,16 @@ class LndRest:
                 "this client belongs to the event loop that first used it; create another one in this loop",
                 protocol=LIGHTNING,
             )
-        if use not in self._sessions:
-            pool = self._settings.connection_pool
-            if use is Use.PAYMENTS:
-                # Enough to send as many payments as there are calls while every followed stream is open.
-                pool = replace(pool, max_connections=pool.max_connections + self._settings.max_payment_streams)
-            elif use is Use.WATCHES:
-                pool = replace(pool, max_connections=self._settings.max_hold_streams + _OTHER_WATCHES)
-            self._sessions[use] = open_session(
-                pool, timeout=self._settings.default_timeout, connector=AbortingConnector
+        if self._session is None:
+            # The number of connections is limited by the callers: by the two semaphores here, and by the feeds.
+            keepalive = self._settings.connection_pool.keepalive_seconds
+            self._session = aiohttp.ClientSession(
+                connector=AbortingConnector(limit=0, keepalive_timeout=keepalive), cookie_jar=aiohttp.DummyCookieJar()
             )
-        return self._sessions[use]
-
-    def _arguments(self, path: str, body: Mapping[str, object] | None, *, with_macaroon: bool = True) -> dict[str, Any]:
-        headers = {"Content-Type": "application/json"}
-        if with_macaroon:
-            headers["Grpc-Metadata-macaroon"] = self.macaroon().hex()
-        return {
-            "url": URL(self._origin + path, encoded=True),
-            "data": None if body is None else orjson.dumps(body),
-            "headers": headers,
-            "ssl": self._credentials.tls(),
-            "allow_redirects": False,
-        }
+        return self._session
 
     async def _read(self, response: aiohttp.ClientResponse, call: Call) -> bytes:
-        content = bytearray()
-        async for part in response.content.iter_any():
-            content += part
-            if len(content) > self._max_bytes:
-                response.close()
-                raise self._failures.too_long(call, self._max_bytes)
+        content = await read_body(response, self._max_bytes)
+        if content is None:
+            raise self._failures.too_long(call, self._max_bytes)
         return bytes(content)

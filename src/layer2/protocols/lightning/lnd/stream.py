@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Self
+from typing import Self
 
 import aiohttp
 import orjson
 
 from layer2.errors import Outcome
 from layer2.protocols.lightning.lnd.answers import Call, LndObject
+from layer2.protocols.lightning.lnd.connections import abort
 from layer2.protocols.lightning.lnd.failures import Failures
 
-__all__ = ["LndStream", "abort", "read_json"]
+__all__ = ["LndStream", "read_json"]
 
 
 class LndStream:
@@ -68,7 +69,7 @@ class LndStream:
         return LndObject(message, self._call).inner("result")
 
 
-def read_json(content: bytes, call: Call, failures: Failures) -> Any:
+def read_json(content: bytes, call: Call, failures: Failures) -> object:
     """Decode an answer.
 
     Raises:
@@ -78,11 +79,3 @@ def read_json(content: bytes, call: Call, failures: Failures) -> Any:
         return orjson.loads(content)
     except orjson.JSONDecodeError:
         raise failures.bad(call, "the answer is not JSON") from None
-
-
-def abort(response: aiohttp.ClientResponse) -> None:
-    """Drop an answer and its connection at once: a TLS shutdown would wait for the node."""
-    connection = response.connection
-    if connection is not None and connection.transport is not None:
-        connection.transport.abort()
-    response.close()

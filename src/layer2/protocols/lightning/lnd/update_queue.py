@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from typing import Final, Generic, TypeVar
 
 from layer2.errors import AsyncRuntimeError, Layer2Error
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
-from layer2.protocols.lightning.lnd.failures import error_copy
 
 __all__ = ["UpdateQueue"]
 
@@ -59,5 +59,5 @@ class UpdateQueue(Generic[T]):
         update = await self._queue.get()
         if isinstance(update, Layer2Error):
             self._queue.put_nowait(update)
-            raise error_copy(update)
+            raise copy.copy(update) from update
         return update

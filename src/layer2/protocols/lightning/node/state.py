@@ -15,9 +15,9 @@ from layer2.formats.signed_message import message_bytes, verify_message
 from layer2.legs.views import ClockReading
 from layer2.ports.clock import Clock
 from layer2.protocols.lightning.lnd.answers import LIGHTNING, Answer
-from layer2.protocols.lightning.lnd.readiness import NotReady, WalletState, not_ready_error
+from layer2.protocols.lightning.lnd.failures import NotReady, WalletState, not_ready_error
 from layer2.protocols.lightning.lnd.rest import LndRest
-from layer2.protocols.lightning.node.channels import Channel, channel_ids, read_channel
+from layer2.protocols.lightning.node.liquidity import Channel, channel_ids, read_channel
 from layer2.protocols.lightning.node.permissions import check_permissions
 from layer2.protocols.lightning.settings import LightningSettings
 
@@ -77,15 +77,6 @@ class NodeState:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    state: NodeState
-    asked_at: float
-    """Time of the request by this machine's clock."""
-    asked_at_in_loop: float
-    """Time of the request by the event loop's clock, which is never set but may stop while the machine sleeps."""
-
-
 class LndNode:
     """Reads the state of the node and its channels, and checks the node.
 
@@ -101,7 +92,9 @@ class LndNode:
         self._clock = clock
         self._key: bytes | None = None
         self._hold_expiry: int | None = None
-        self._recent: _Reading | None = None
+        self._recent: tuple[NodeState, float, float] | None = None
+        """The state, and the times of its request by this machine's clock and by the clock of the event loop, which is
+        never set but may stop while the machine sleeps."""
         self._recent_call = SharedCall(self._read_recent)
 
     async def check(self) -> None:
@@ -191,20 +184,18 @@ class LndNode:
             BadAnswer: the node is not synced, or its clock differs.
             NodeError: the node did not answer, or refused.
         """
-        reading = self._recent
-        if reading is not None:
-            ages = (
-                self._clock.now() - reading.asked_at,
-                asyncio.get_running_loop().time() - reading.asked_at_in_loop,
-            )
+        if self._recent is not None:
+            state, asked_at, asked_at_in_loop = self._recent
+            ages = (self._clock.now() - asked_at, asyncio.get_running_loop().time() - asked_at_in_loop)
             if min(ages) >= 0 and max(ages) <= _RECENT_SECONDS:
-                return replace(reading.state, date=reading.state.date + max(ages))
-        return (await self._recent_call.get()).state
+                return replace(state, date=state.date + max(ages))
+        return await self._recent_call.get()
 
-    async def _read_recent(self) -> _Reading:
+    async def _read_recent(self) -> NodeState:
         asked_at, asked_at_in_loop = self._clock.now(), asyncio.get_running_loop().time()
-        self._recent = _Reading(await self.current_state(), asked_at, asked_at_in_loop)
-        return self._recent
+        state = await self.current_state()
+        self._recent = state, asked_at, asked_at_in_loop
+        return state
 
     async def aclose(self) -> None:
         """Forget the recent state, and cancel its request."""

@@ -10,7 +10,7 @@ from typing import Final
 from layer2.errors import InsufficientFunds, NodeError, NodeRefused, Outcome, TransactionError
 from layer2.formats.bolt11 import Bolt11Invoice
 from layer2.protocols.lightning.acts import KEYSEND_FINAL_CLTV_DELTA
-from layer2.protocols.lightning.lnd.answers import LIGHTNING, Answer
+from layer2.protocols.lightning.lnd.answers import Answer
 from layer2.protocols.lightning.lnd.rest import LndRest
 
 __all__ = ["RouteEstimate", "estimate_by_graph", "estimate_by_probe"]
@@ -98,6 +98,6 @@ def _estimate(answer: Answer, height: int) -> RouteEstimate:
 def _no_route(reason: str) -> TransactionError:
     if reason == _NO_BALANCE:
         return InsufficientFunds(
-            "no channel can send the amount", protocol=LIGHTNING, remedy="open a channel, or receive something over one"
+            "no channel can send the amount", remedy="open a channel, or receive something over one"
         )
-    return TransactionError(f"lnd found no route to the payee: {reason}", code="no_route", protocol=LIGHTNING)
+    return TransactionError(f"lnd found no route to the payee: {reason}", code="no_route")

@@ -16,7 +16,7 @@ from layer2.errors import BadAnswer, FundsRulesError, NodeError, NodeRefused, No
 from layer2.protocols.lightning.acts import KEYSEND_FINAL_CLTV_DELTA, Keysend, Pay
 from layer2.protocols.lightning.lnd.answers import LIGHTNING, LndObject
 from layer2.protocols.lightning.lnd.failures import ALREADY_EXISTS, NOT_FOUND
-from layer2.protocols.lightning.lnd.rest import LndRest, Use
+from layer2.protocols.lightning.lnd.rest import LndRest
 from layer2.protocols.lightning.payments.feed import PaymentFeed
 from layer2.protocols.lightning.payments.records import PaymentRecord, PaymentState, read_payment
 from layer2.protocols.lightning.payments.request import decode_invoice
@@ -76,7 +76,7 @@ class Payments:
             raise
 
     async def _send(self, pay: Pay | Keysend) -> PaymentRecord:
-        message, stream = await self._rest.begin_stream("POST", "/v2/router/send", _send_body(pay), use=Use.PAYMENTS)
+        message, stream = await self._rest.begin_stream("POST", "/v2/router/send", _send_body(pay))
 
         def read(message: LndObject) -> PaymentRecord:
             record = read_payment(message, pay.payment_hash)

@@ -15,6 +15,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
+from layer2.aio.time_limit import time_limit
 from layer2.errors import (
     AuthenticationFailed,
     BadAnswer,
@@ -28,7 +29,7 @@ from layer2.formats import bolt11, lnurl
 from layer2.formats.bolt11 import Bolt11Invoice
 from layer2.formats.lnurl import LightningAddress, PayOffer, ServiceError, ServiceUrl
 from layer2.formats.printable import printable
-from layer2.net.http_client import is_this_machine
+from layer2.net.http_client import connection_failure, is_this_machine, read_body
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
 from layer2.protocols.lightning.recipients.public_addresses import PublicSockets
 from layer2.protocols.lightning.recipients.recipient import Lnurl
@@ -86,11 +87,9 @@ class LnurlPay:
             BadAnswer: the service violates LUD-06; nothing must be paid.
         """
         url = self._first_url(payee)
-        try:
-            async with asyncio.timeout(self._seconds):
-                return await self._ask(url, payee, amount_msat)
-        except TimeoutError:
-            raise _error(NodeUnreachable, url, f"no answer within {self._seconds:g} s") from None
+        late = _error(NodeUnreachable, url, f"no answer within {self._seconds:g} s")
+        async with time_limit(asyncio.timeout(self._seconds), lambda: late):
+            return await self._ask(url, payee, amount_msat)
 
     async def _ask(self, url: ServiceUrl, payee: Lnurl | LightningAddress, amount_msat: int) -> Bolt11Invoice:
         sockets = PublicSockets(this_machine_too=self._this_machine_too)
@@ -192,37 +191,27 @@ async def _get(session: aiohttp.ClientSession, sockets: PublicSockets, url: Serv
         async with session.get(URL(url.text, encoded=True), allow_redirects=False) as response:
             if 300 <= response.status < 400:
                 raise _error(BadAnswer, url, "it redirects, which is not followed")
-            body = bytearray()
-            async for part in response.content.iter_any():
-                body += part
-                if len(body) > MAX_BYTES:
-                    response.close()
-                    raise _error(BadAnswer, url, f"its answer is longer than {MAX_BYTES} bytes")
+            body = await read_body(response, MAX_BYTES)
+            if body is None:
+                raise _error(BadAnswer, url, f"its answer is longer than {MAX_BYTES} bytes")
             return bytes(body)
     # aiohttp's error is not kept as the cause: it has the URL, which may contain a secret of the payer.
     except aiohttp.ClientConnectorCertificateError:
         raise _error(AuthenticationFailed, url, "its certificate is not trusted") from None
-    except aiohttp.ClientConnectorError as error:
-        if sockets.has_refused:
-            raise _permanent_error(url, "its address is not public, so it is not contacted") from None
-        problem = f"no connection ({printable(error.strerror or type(error).__name__)})"
-        raise _error(NodeUnreachable, url, problem) from None
     except ValueError:
         # The host cannot be a name, for example a wrong internationalized one.
-        raise _permanent_error(url, "the host in its URL is not valid") from None
+        raise _error(NodeUnreachable, url, "the host in its URL is not valid", retryable=False) from None
     except (aiohttp.ClientError, OSError) as error:
-        raise _error(NodeUnreachable, url, f"the connection broke ({type(error).__name__})") from None
+        if sockets.has_refused and isinstance(error, aiohttp.ClientConnectorError):
+            problem = "its address is not public, so it is not contacted"
+            raise _error(NodeUnreachable, url, problem, retryable=False) from None
+        raise _error(NodeUnreachable, url, connection_failure(error, session.timeout.total or 0).problem) from None
 
 
-def _error(kind: type[NodeError], url: ServiceUrl, problem: str) -> NodeError:
+def _error(kind: type[NodeError], url: ServiceUrl, problem: str, *, retryable: bool | None = None) -> NodeError:
     # Only the host is shown: path and query may contain a secret of the payer.
-    return kind(f"the LNURL service at {url.host}: {problem}", protocol=LIGHTNING, operation="LNURL-pay")
-
-
-def _permanent_error(url: ServiceUrl, problem: str) -> NodeError:
-    error = _error(NodeUnreachable, url, problem)
-    error.retryable = False
-    return error
+    message = f"the LNURL service at {url.host}: {problem}"
+    return kind(message, protocol=LIGHTNING, operation="LNURL-pay", retryable=retryable)
 
 
 def _refusal(url: ServiceUrl, error: ServiceError) -> NodeRefused:

@@ -23,6 +23,8 @@ __all__ = ["Lnurl", "NodeKey", "Payee", "Recipient", "read_recipient", "transfer
 
 MAX_LENGTH: Final = bitcoin_uri.MAX_LENGTH
 _ASK: Final = "ask the payee for an invoice (lnbc...), an LNURL (lnurl1...) or a Lightning address (name@domain)"
+_IS_BOLT12: Final = "this is an offer, invoice or invoice request of BOLT 12, which this version cannot pay"
+_IS_ONION: Final = "the service has an onion address, which this version does not support"
 _SCHEME: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):")
 _KEY: Final = re.compile(r"0[23][0-9a-fA-F]{64}")
 _BOLT12: Final = ("lno1", "lnr1", "lni1")
@@ -127,7 +129,7 @@ def _plain(text: str) -> Payee:
     """Read a text that is not a URI."""
     lowered = text.lower()
     if lowered.startswith(_BOLT12):
-        raise _bolt12()
+        raise _unsupported(_IS_BOLT12)
     if lowered.startswith("lnurl1"):
         return _lnurl(text)
     if "@" in text:
@@ -137,7 +139,7 @@ def _plain(text: str) -> Payee:
     if _KEY.fullmatch(text):
         return _node(text)
     if _ON_CHAIN.fullmatch(lowered) or _ON_CHAIN.fullmatch(text):
-        raise _on_chain("this is an on-chain address")
+        raise _unsupported("this is an on-chain address, which this layer does not pay")
     if re.fullmatch("0x[0-9a-fA-F]{40}", text):
         raise FormatError("this is an address of an EVM chain", protocol=LIGHTNING, remedy="send it on that layer")
     raise FormatError(
@@ -156,8 +158,8 @@ def _in_bitcoin_uri(text: str) -> Recipient:
     if payees:
         return Recipient(_plain(payees[0]), uri.amount_msat)
     if uri.values("lno"):
-        raise _bolt12()
-    raise _on_chain("the bitcoin: URI has only an on-chain address")
+        raise _unsupported(_IS_BOLT12)
+    raise _unsupported("the bitcoin: URI has only an on-chain address, which this layer does not pay")
 
 
 def _in_web_address(rest: str) -> Payee:
@@ -178,7 +180,7 @@ def _lnurl(text: str) -> Lnurl:
         # For a login or a withdrawal, a request to the service would already be its first step.
         raise FormatError(f"the LNURL is for {printable(url.tags[0][:40])!r}, not for payments", protocol=LIGHTNING)
     if url.is_onion:
-        raise _onion()
+        raise _unsupported(_IS_ONION, remedy=None)
     return Lnurl(url.text)
 
 
@@ -191,7 +193,7 @@ def _at_host(text: str) -> NodeKey | LightningAddress:
         return _node(key)
     address = lnurl.read_address(text)
     if address.domain.partition(":")[0].endswith(".onion"):
-        raise _onion()
+        raise _unsupported(_IS_ONION, remedy=None)
     return address
 
 
@@ -202,23 +204,5 @@ def _node(text: str) -> NodeKey:
         raise FormatError("this is not a valid public key of a node", protocol=LIGHTNING) from None
 
 
-def _onion() -> ProtocolNotImplemented:
-    return ProtocolNotImplemented(
-        "the service has an onion address, which this version does not support", protocol=LIGHTNING
-    )
-
-
-def _bolt12() -> ProtocolNotImplemented:
-    return ProtocolNotImplemented(
-        "this is an offer, invoice or invoice request of BOLT 12, which this version cannot pay",
-        protocol=LIGHTNING,
-        remedy=_ASK,
-    )
-
-
-def _on_chain(what: str) -> ProtocolNotImplemented:
-    return ProtocolNotImplemented(
-        f"{what}, which this layer does not pay",
-        protocol=LIGHTNING,
-        remedy=_ASK,
-    )
+def _unsupported(problem: str, remedy: str | None = _ASK) -> ProtocolNotImplemented:
+    return ProtocolNotImplemented(problem, protocol=LIGHTNING, remedy=remedy)

@@ -1,0 +1,88 @@
+"""Reads a journal beside a process that acts on it: its records, its owners, and that process."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from layer2.assembly import owners_of
+from layer2.errors import JournalError
+from layer2.ports.journal import JournalOwner
+from layer2.signers.software import SeedPreimages
+from layer2.swap_engine.journal import SqliteJournal
+
+if TYPE_CHECKING:
+    from layer2.config import LayerSettings
+
+__all__ = ["configured_owners", "existing_journal", "guard_holder", "is_stopped", "process_state"]
+
+
+def configured_owners(settings: LayerSettings) -> tuple[JournalOwner, ...]:
+    """The network, the accounts and the swap seed of a configuration.
+
+    Raises:
+        SignerError: a key's file cannot be read.
+    """
+    seed: Path | None = getattr(settings, "swap_seed_file", None)
+    return owners_of(settings, None if seed is None else SeedPreimages.from_file(seed).fingerprint)
+
+
+@asynccontextmanager
+async def existing_journal(path: Path) -> AsyncIterator[SqliteJournal]:
+    """Open an existing journal. It never creates one.
+
+    Raises:
+        JournalError: the journal does not exist, or cannot be read.
+    """
+    _check_exists(path)
+    journal = await SqliteJournal.open(path)
+    try:
+        yield journal
+    finally:
+        await journal.aclose()
+
+
+def _check_exists(path: Path) -> None:
+    if not path.exists():
+        raise JournalError(
+            f"there is no journal {path}",
+            code="no_journal",
+            remedy="check journal.path; the first transfer creates the journal",
+        )
+
+
+def guard_holder(journal: Path) -> str | None:
+    """The pid of the process that acts on the journal, or None; ``"unknown"`` if it has not written its pid.
+
+    The answer can be outdated when it is read.
+    """
+    try:
+        descriptor = os.open(journal.with_name(f"{journal.name}.lock"), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        # A shared lock, so that two readers do not find each other.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def is_stopped(process_id: str | None) -> bool:
+    """Whether a process exists and is stopped, for example by SIGSTOP."""
+    return process_id is not None and process_state(process_id) in ("T", "t")
+
+
+def process_state(process_id: str) -> str | None:
+    """The state of a process as in ``/proc/ID/stat``: T if it is stopped, Z if it has ended; None if it is unknown."""
+    try:
+        # The name of the program, which comes before the state, may contain spaces.
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return None
