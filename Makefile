@@ -21,7 +21,7 @@ help: ## list the targets
 demo: $(DEMO)/.ready ## move bitcoin both ways on an embedded network, prove it, and try to forge the proofs
 	@$(DEMO)/bin/layer2 demo $(ARGS)
 
-test: $(DEV)/.ready ## the whole suite, on simnet and, where Go is present, on real nodes
+test: $(DEV)/.ready ## the whole suite, on simnet and, if Go is installed, on real nodes
 	@$(DEV)/bin/python tools/run_tests.py $(ARGS)
 
 check: $(DEV)/.ready ## style, types, the import contract, and the English
@@ -52,7 +52,7 @@ format: $(DEV)/.ready ## format the code
 bench-%: $(DEV)/.ready ## bench-NAME: run benchmarks/NAME.py; the last line is JSON
 	@$(DEV)/bin/python benchmarks/$*.py
 
-contracts: $(DEV)/.ready ## compile the contracts anew
+contracts: $(DEV)/.ready ## compile the contracts
 	$(DEV)/bin/python tools/compile_contracts.py
 
 pins: $(DEV)/.ready ## renew the pinned requirements

@@ -91,7 +91,7 @@ def test_leaving_an_iterator_twin_early_closes_it(portal: Portal) -> None:
     assert counter.closed
 
 
-async def test_inside_a_loop_a_twin_says_await() -> None:
+async def test_inside_a_loop_a_twin_asks_for_await() -> None:
     with pytest.raises(AsyncRuntimeError, match="await double_async"):
         Counter(Portal.here()).double_sync(1)
 

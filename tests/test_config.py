@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,7 +15,7 @@ from pydantic import SecretStr, ValidationError
 from layer2.config import BobSection, Layer2Config
 from layer2.errors import ConfigurationError, SignerError
 from layer2.model.layers import LAYERS, Layer2ProtocolType
-from layer2.net.pool import ClientSettings, ConnectionPoolConfig
+from layer2.net.client_settings import ClientSettings, ConnectionPoolConfig
 from layer2.protocols.bob import BobSettings
 from layer2.protocols.rootstock import RootstockSettings
 from layer2.provider.settings import ProviderSettings
@@ -238,6 +239,16 @@ def test_a_key_like_no_other_lists_those_that_are_known(write: Write) -> None:
     assert "known keys: path" in error.message
 
 
+def test_every_problem_of_a_file_is_named_at_once(write: Write) -> None:
+    path = write(MINIMAL + BOB.replace("rpc_url", "rpc_ulr").replace("token_decimals = 8", 'token_decimals = "x"'))
+    error = refusal(path)
+    assert error.code == "unknown_key"
+    assert error.message == (
+        f'{path}: 2 problems: (1) [bob] has no key "rpc_ulr"; did you mean "rpc_url"?; '
+        '(2) [bob] "token_decimals": input should be a valid integer, unable to parse string as an integer'
+    )
+
+
 def test_an_unknown_table_is_named(write: Write) -> None:
     error = refusal(write(MINIMAL + "[lightening]\nrest_url = 1"))
     assert 'did you mean "lightning"?' in error.message
@@ -272,7 +283,7 @@ def test_a_missing_key_is_named(write: Write) -> None:
     assert (error.code, error.message.rpartition(": ")[2]) == ("missing_key", 'needs the key "network"')
 
 
-def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     error = refusal(tmp_path / "none.toml")
     assert error.code == "no_configuration"
     assert "none.toml" in error.message
@@ -288,7 +299,7 @@ def test_a_file_that_is_not_toml_is_named_with_the_line(write: Write) -> None:
 
 
 @pytest.mark.parametrize("same", ["name", "identity_key"])
-def test_two_providers_that_cannot_be_told_apart_are_refused(write: Write, same: str) -> None:
+def test_two_providers_that_cannot_be_distinguished_are_refused(write: Write, same: str) -> None:
     one = {"name": "one", "url": "https://one.example", "identity_key": IDENTITY}
     other = {"name": "other", "url": "https://other.example", "identity_key": "ef" * 32, same: one[same]}
     tables = "".join(
@@ -349,6 +360,17 @@ def test_the_values_for_all_layers_reach_each_client(write: Write) -> None:
         assert settings.connection_pool == ConnectionPoolConfig(max_connections=3)
 
 
+def test_the_values_for_all_layers_reach_clients_whose_settings_are_made_in_python() -> None:
+    made: dict[str, Any] = {"rpc_url": "http://127.0.0.1:8545", "token_address": TOKEN, "token_decimals": 8}
+    bob = BobSection(network="regtest", key=SecretStr("ab" * 32), **made)
+    pool = ConnectionPoolConfig(ca_file="ca.pem")
+    config = Layer2Config(network="regtest", default_timeout_ms=7, connection_pool=pool, bob=bob)
+    assert config.bob == replace(bob, default_timeout_ms=7, connection_pool=pool)
+    slow = Layer2Config(network="regtest", default_timeout_ms=7, bob=replace(bob, default_timeout_ms=9)).bob
+    assert slow is not None
+    assert slow.default_timeout_ms == 9
+
+
 def test_a_value_for_all_layers_is_refused_in_the_table_of_one(write: Write) -> None:
     error = refusal(write(MINIMAL + BOB + "default_timeout_ms = 7\n"))
     assert error.code == "unknown_key"
@@ -377,7 +399,7 @@ def test_settings_made_in_python_are_those_of_the_file_and_have_the_same_rules(w
         ({"keepalive_seconds": float("nan")}, "at least 0"),
         ({"max_response_bytes": 10}, "at least 1024"),
         ({"max_calls_per_second": 0}, "above 0"),
-        ({"max_batch_calls": None}, "from 1 to 1000"),
+        ({"max_batch_calls": None}, "from 1 to 10000"),
     ],
 )
 def test_the_settings_of_connections_have_rules_too(changes: dict[str, Any], allowed: str) -> None:

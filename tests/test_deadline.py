@@ -19,7 +19,7 @@ async def for_ever() -> None:
 
 
 @pytest.mark.parametrize("seconds", [-math.inf, math.nan])
-async def test_what_is_no_time_at_all_is_over_at_once(seconds: float) -> None:
+async def test_a_limit_without_time_is_over_at_once(seconds: float) -> None:
     with pytest.raises(AsyncTimeout):
         async with Deadline("m", seconds, "BOB"):
             await for_ever()
@@ -60,7 +60,7 @@ async def test_deadlines_of_one_tick_end_each_its_own_block() -> None:
 
 
 @pytest.mark.parametrize("seconds", [None, math.inf, 60.0])
-async def test_a_cancellation_from_outside_is_no_time_out(seconds: float | None) -> None:
+async def test_a_cancellation_from_outside_is_not_a_time_out(seconds: float | None) -> None:
     entered = asyncio.Event()
 
     async def run() -> None:

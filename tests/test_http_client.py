@@ -6,8 +6,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.net.http_client import open_session, retry_after, server_time
-from layer2.net.pool import ConnectionPoolConfig
 
 NO_DATE = "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"
 """Numbers that do not fit into a date."""

@@ -76,5 +76,5 @@ def test_a_name_in_code_is_found(code: str) -> None:
     assert list(named(code))
 
 
-def test_a_name_in_a_docstring_is_no_name_in_code() -> None:
+def test_a_name_in_a_docstring_is_not_a_name_in_code() -> None:
     assert list(named('"""A lock on BOB, as EvmLeg."""')) == []

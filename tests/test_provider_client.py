@@ -31,7 +31,7 @@ from layer2.legs.timelock_settings import REGTEST
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.money import BTC
 from layer2.model.transactions import SwapId
-from layer2.net.pool import ConnectionPoolConfig
+from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.provider_client import ProviderClient, ProviderEndpoint
 from layer2.swap_rules.agreement import check_terms
 from layer2.swap_rules.quotes import TakerOffers, check_quote
@@ -245,7 +245,7 @@ NONSENSE: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("body", NONSENSE.values(), ids=NONSENSE.keys())
-async def test_nonsense_is_a_bad_answer_whatever_was_asked(body: bytes) -> None:
+async def test_nonsense_is_a_bad_answer_to_every_call(body: bytes) -> None:
     async with liar(answering(body)) as client:
         for asked in (client.info(), client.quote(transfer()), client.open_swap(TERMS.request)):
             assert isinstance(await refused(asked), BadAnswer)
@@ -312,7 +312,7 @@ async def test_a_connection_that_breaks_off_leaves_the_outcome_unknown() -> None
     assert error.outcome is Outcome.UNKNOWN
 
 
-async def test_where_nobody_listens_nothing_was_sent() -> None:
+async def test_without_a_server_nothing_was_sent() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -322,7 +322,7 @@ async def test_where_nobody_listens_nothing_was_sent() -> None:
     assert (error.outcome, error.retryable) == (Outcome.NOT_SENT, True)
 
 
-async def test_a_strangers_words_cannot_steer_a_terminal() -> None:
+async def test_a_providers_text_cannot_control_a_terminal() -> None:
     body = {"error": {"code": "x\x1b[2J", "message": "\x1b]0;owned\x07" + "a" * 10_000, "field": None}}
     async with liar(answering(body, 422)) as client:
         error = await refused(client.quote(transfer()))

@@ -28,7 +28,7 @@ class Counted:
         return number
 
 
-async def test_those_who_ask_in_the_same_tick_share_one_request() -> None:
+async def test_callers_in_the_same_tick_share_one_request() -> None:
     counted = Counted()
     shared = SharedCall(counted.ask)
     assert await asyncio.gather(*[shared.get() for _ in range(100)]) == [1] * 100
@@ -53,7 +53,7 @@ async def test_an_answer_with_a_life_is_handed_out_again() -> None:
     assert [await shared.get() for _ in range(3)] == [1, 1, 1]
 
 
-async def test_a_failure_goes_to_all_who_asked_and_is_not_kept() -> None:
+async def test_a_failure_reaches_all_callers_and_is_not_kept() -> None:
     counted = Counted(fails=True)
     shared = SharedCall(counted.ask, life=60.0)
     results = await asyncio.gather(*[shared.get() for _ in range(3)], return_exceptions=True)

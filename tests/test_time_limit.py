@@ -43,7 +43,7 @@ async def test_other_errors_leave_the_block_unchanged(error: Exception) -> None:
     assert raised.value is error
 
 
-async def test_a_cancellation_from_outside_is_no_time_out() -> None:
+async def test_a_cancellation_from_outside_is_not_a_time_out() -> None:
     entered = asyncio.Event()
 
     async def run() -> None:

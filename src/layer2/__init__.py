@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from layer2.model.layers import Layer2ProtocolType
     from layer2.model.money import BTC, ETH, AssetId, Balance
     from layer2.model.transactions import EvmTxId, Finality, LightningPaymentId, Preimage, SwapId, TxState, TxStatus
-    from layer2.net.pool import ConnectionPoolConfig
+    from layer2.net.client_settings import ConnectionPoolConfig
     from layer2.ports.client import Layer2ProtocolAsync
     from layer2.proofs.checking import ProofReport, check_proof
     from layer2.proofs.model import ProofOutcome, TransferProof
@@ -93,7 +93,7 @@ _HOMES = {
     ),
     "layer2.protocols.rootstock": ("RootstockClient", "RootstockSettings"),
     "layer2.provider_client": ("PairOffer",),
-    "layer2.net.pool": ("ConnectionPoolConfig",),
+    "layer2.net.client_settings": ("ConnectionPoolConfig",),
     "layer2.model.transactions": (
         "EvmTxId",
         "Finality",

@@ -30,7 +30,7 @@ def pay_the_same_invoice(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("when", ["funding", "funded"])
-def test_a_lock_for_an_invoice_that_another_customer_paid_comes_back_though_the_provider_is_gone(when: str) -> None:
+def test_a_lock_for_an_invoice_that_another_customer_paid_is_refunded_without_the_provider(when: str) -> None:
     async def story() -> None:
         scene = await Scene.to_lightning(foreign=True)
         await scene.taker.runner.resume()

@@ -50,7 +50,7 @@ def test_new_figures_replace_the_old_ones_and_leave_the_text() -> None:
     ],
     ids=["nothing", "it failed early", "a quick run", "no figures", "a row is missing", "it failed late"],
 )
-def test_what_is_no_full_run_is_refused(output: str) -> None:
+def test_an_incomplete_run_is_refused(output: str) -> None:
     with pytest.raises(SystemExit):
         DOCS["section"]("evm", output, DAY)
 

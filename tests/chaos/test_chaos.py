@@ -19,7 +19,7 @@ _SEEDS = (68, 69)
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", _SEEDS)
-async def test_no_money_is_lost_stuck_or_paid_twice_whatever_fails(seed: int, tmp_path: Path) -> None:
+async def test_no_money_is_lost_stuck_or_paid_twice_under_any_fault(seed: int, tmp_path: Path) -> None:
     planned = schedule(seed, _SECONDS, "simnet", transfers=_TRANSFERS, every=_EVERY)
     verdict, going = await run(planned, "simnet", tmp_path)
     story = [*map(str, planned.events), str(verdict), verdict.details(), str(going.errors)]

@@ -41,7 +41,7 @@ def test_config_init_makes_secrets_of_mode_0600_and_overwrites_nothing(home: Pat
     assert seed.read_text() == before
 
 
-def test_config_check_and_show_mask_secrets_and_say_origins(home: Path) -> None:
+def test_config_check_and_show_mask_secrets_and_show_origins(home: Path) -> None:
     assert layer2("config", "check", "--json", cwd=home).status == 0
     shown = layer2(
         "config",
@@ -71,7 +71,7 @@ def test_a_transfer_from_quote_to_proof(home: Path) -> None:
         "transfer", "100000", "--from", "bob", "--to", "lightning", "--proof", "one.json", "--json", "-v", cwd=home
     )
     assert moved.status == 0, moved.err
-    # The verbose log of a success alarms nobody.
+    # The verbose log of a success has no warning.
     assert not {"WARNING", "ERROR"} & set(moved.err.split())
     assert "maximum fee" in moved.err
     transfer = moved.envelope["data"]["transfer"]
@@ -105,7 +105,7 @@ def test_a_transfer_from_quote_to_proof(home: Path) -> None:
     assert placed.envelope["data"]["source"]["level"] == "trusted_header"
 
 
-def test_a_header_that_somebody_made_up_is_not_on_the_nodes_chain_whatever_the_proof_shows(home: Path) -> None:
+def test_an_invented_header_is_not_on_the_nodes_chain_under_any_proof(home: Path) -> None:
     config = Layer2Config.load(home / "layer2.toml")
     assert config.bob is not None
     token = bytes.fromhex(config.bob.token_address.removeprefix("0x"))
@@ -163,7 +163,7 @@ def test_a_node_on_another_chain_needs_action(home: Path) -> None:
     no_traceback(ran)
 
 
-def test_a_forged_proof_is_refused_and_a_refund_is_no_success(tmp_path: Path) -> None:
+def test_a_forged_proof_is_refused_and_a_refund_is_not_a_success(tmp_path: Path) -> None:
     made.to_lightning().save(tmp_path / "good.json")
     made.refunded().save(tmp_path / "refund.json")
     text = (tmp_path / "good.json").read_text().replace('"amount":"100000"', '"amount":"200000"')
@@ -188,7 +188,7 @@ def test_a_known_provider_shows_no_completion_while_the_header_is_unknown(tmp_pa
         no_traceback(ran)
 
 
-def test_one_leg_is_no_completed_transfer(tmp_path: Path) -> None:
+def test_one_leg_is_not_a_completed_transfer(tmp_path: Path) -> None:
     replace(made.between_chains(), source_leg=None).save(tmp_path / "one.json")
     ran = layer2_here("proof", "verify", "one.json", "--json", cwd=tmp_path)
     assert (ran.status, ran.envelope["error"]["code"]) == (1, "proof_of_one_leg")
@@ -210,7 +210,7 @@ def is_receipt(evidence: object) -> TypeGuard[EvmReceiptEvidence]:
     return isinstance(evidence, EvmReceiptEvidence)
 
 
-def test_a_strangers_proof_writes_nothing_to_the_terminal_but_words(tmp_path: Path) -> None:
+def test_a_strangers_proof_writes_only_text_to_the_terminal(tmp_path: Path) -> None:
     lightning = made.lightning_leg()
     for name, terms in {
         "network": made.terms(network="\x1b[2J\x9b1m\nholds"),
@@ -274,7 +274,7 @@ def test_checking_a_proof_without_a_node_loads_no_network_database_or_settings_l
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_tells_its_help(name: str, tmp_path: Path) -> None:
+def test_every_command_shows_its_help(name: str, tmp_path: Path) -> None:
     ran = layer2_here(*name.split(), "--help", cwd=tmp_path)
     assert ran.status == 0
     assert f"Usage: layer2 {name}" in ran.out
@@ -322,3 +322,16 @@ def test_a_proof_that_cannot_be_written_stays_in_the_journal_and_the_remedy_writ
     assert error["remedy"].endswith(f"layer2 wait {error['transfer_id']} --proof FILE")
     again = layer2_here("wait", error["transfer_id"], "--proof", "again.json", "--json", cwd=home)
     assert again.status == 0, again.err
+
+
+def test_an_open_transfer_continues_even_if_its_proof_cannot_be_written(home: Path) -> None:
+    words = ("transfer", "20000", "--from", "bob", "--to", "lightning", "--idempotency-key", "no place for a proof")
+    begun = layer2_here(*words, "--timeout", "0", "--json", cwd=home)
+    transfer_id = begun.envelope["error"]["transfer_id"]
+    assert begun.status == 2, begun.err
+    for command in (("wait", transfer_id), words):
+        ran = layer2_here(*command, "--proof", "none/one.json", "--timeout", "60", "--json", cwd=home)
+        assert (ran.status, ran.envelope["error"]["code"]) == (1, "unwritable_file"), ran.err
+        assert "nothing was sent" not in ran.err
+        shown = layer2_here("show", transfer_id, "--json", cwd=home)
+        assert shown.envelope["data"]["state"] == "completed"

@@ -63,7 +63,7 @@ def read_ids(path: Path, count: int, process: subprocess.Popen[bytes]) -> list[i
     raise AssertionError("the demo recorded no process ids")
 
 
-def test_a_demo_that_cannot_make_its_directory_says_so_before_it_starts_anything(tmp_path: Path) -> None:
+def test_a_demo_that_cannot_make_its_directory_fails_before_it_starts_anything(tmp_path: Path) -> None:
     (tmp_path / "here").write_text("a file in the way")
     ran = layer2("demo", "--directory", "here", cwd=tmp_path, timeout=30)
     assert ran.status == 3

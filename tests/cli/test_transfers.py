@@ -50,7 +50,7 @@ def data(ran: Ran, status: int = 0) -> Any:
     return ran.envelope["data"]
 
 
-def test_a_known_key_is_looked_up_before_anybody_is_asked_for_a_price(home: Path) -> None:
+def test_a_known_key_is_looked_up_before_any_provider_is_asked_for_a_price(home: Path) -> None:
     words = ("transfer", "20000", "--from", "bob", "--to", "lightning", "--idempotency-key", "rent")
     transfer_id = begun(home, *words[1:2], "bob", "lightning", *words[-2:])
     no_provider = config(home, "no-provider.toml", ("providers", "url", f'"{DEAD}"'))
@@ -115,7 +115,7 @@ def test_beside_a_process_that_acts_a_transfer_is_watched_and_none_is_begun(home
     assert f"{transfer_id}  completed" in resumed.err
 
 
-def test_resume_goes_on_without_a_layer_that_is_down_and_not_needed(home: Path) -> None:
+def test_resume_continues_without_a_layer_that_is_down_and_not_needed(home: Path) -> None:
     # What another test left open may need the layer that is down here.
     assert layer2_here("resume", "--timeout", "100", "--json", cwd=home).status == 0
     transfer_id = begun(home, "20000", "bob", "lightning")
@@ -128,7 +128,7 @@ def test_resume_goes_on_without_a_layer_that_is_down_and_not_needed(home: Path) 
     assert all(line.startswith(("down ", "connecting ", "warning: ROOTSTOCK")) for line in others), others
 
 
-def test_resume_without_a_layer_that_is_needed_ends_open_and_the_transfer_goes_on_later(home: Path) -> None:
+def test_resume_without_a_layer_that_is_needed_ends_open_and_the_transfer_continues_later(home: Path) -> None:
     # What another test left open would be listed too.
     assert layer2_here("resume", "--timeout", "100", "--json", cwd=home).status == 0
     transfer_id = begun(home, "20000", "lightning", "bob")

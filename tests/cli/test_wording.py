@@ -65,7 +65,7 @@ def test_a_deadline_that_is_past_is_shown_as_past() -> None:
     assert due(Actor.PROVIDER, NOW - 60, NOW) == "the provider's deadline 07:59:00 UTC (60 s ago) has passed"
 
 
-def test_a_timeout_after_the_deadline_never_asks_to_go_on_before_it() -> None:
+def test_a_timeout_after_the_deadline_never_asks_to_continue_before_it() -> None:
     error = AsyncTimeout("still under way", code="transfer_timeout", transfer_id="ab", deadline=NOW - 5)
     assert "the deadline 07:59:55 UTC (5 s ago) has passed" in sentence(error, NOW)
     assert "before" not in sentence(error, NOW)

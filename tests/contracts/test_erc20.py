@@ -65,7 +65,7 @@ def test_a_string_is_read_as_the_abi_writes_it(text: str) -> None:
     assert decode_string(encode(["string"], [text])) == text
 
 
-def test_what_is_no_string_is_refused() -> None:
+def test_an_invalid_string_is_refused() -> None:
     good = encode(["string"], ["name"])
     wrong = [b"", good[:-1], good + bytes(32), bytes(96), encode(["string"], ["x" * 257]), encode(["bytes"], [b"\xff"])]
     for answer in wrong:

@@ -194,7 +194,7 @@ def test_a_status_is_read(status: LockStatus) -> None:
 
 
 @pytest.mark.parametrize("answer", [b"", b"\x01", _word(4), _word(1) + b"\x00", b"\xff" * 32])
-def test_an_answer_that_is_no_status_is_refused(answer: bytes) -> None:
+def test_an_answer_that_is_not_a_status_is_refused(answer: bytes) -> None:
     with pytest.raises(FormatError):
         decode_status(answer)
 

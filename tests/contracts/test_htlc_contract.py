@@ -105,7 +105,7 @@ def test_the_payee_can_release_before_the_deadline(world: World, asset: bytes) -
 
 
 @pytest.mark.parametrize("sender", [TAKER, STRANGER], ids=lambda account: account.name)
-def test_nobody_but_the_payee_refunds_before_the_deadline(world: World, sender: Account) -> None:
+def test_only_the_payee_refunds_before_the_deadline(world: World, sender: Account) -> None:
     lock = world.terms()
     world.lock(lock)
     world.chain.timestamp = DEADLINE - 1

@@ -47,6 +47,6 @@ def test_jovians_operators_part_counts_a_hundred_wei_for_each_unit_of_the_scalar
     ],
     ids=["Holocene", "Jovian", "none", "short"],
 )
-def test_a_headers_extra_data_tells_whether_jovian_holds(extra_data: bytes, jovian: bool) -> None:
+def test_a_headers_extra_data_shows_whether_jovian_is_active(extra_data: bytes, jovian: bool) -> None:
     l1 = L1Parameters.from_storage((0, 0, 0, 1 << 64), extra_data)
     assert l1.operator_fee(1_000_000) == (100_000_000 if jovian else 1)

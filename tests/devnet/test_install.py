@@ -33,7 +33,7 @@ def test_builds_every_program_once_and_is_instant_the_second_time(go_stand_in: P
     assert lines == []
 
 
-def test_goes_on_where_a_failed_build_left_off(go_stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_continues_where_a_failed_build_stopped(go_stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_GO_FAILS_AT", "lnd/cmd/lnd")
     with pytest.raises(Layer2Error, match=r"building lnd .* failed: no route to host") as refusal:
         devnet.install(lambda line: None)

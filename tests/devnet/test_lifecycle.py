@@ -87,7 +87,7 @@ def test_a_network_that_goes_with_its_parent_ends_when_the_parent_is_killed(buil
 
 
 @pytest.mark.devnet
-def test_a_network_ends_and_says_why_when_a_node_ends_by_itself(built_nodes: None, tmp_path: Path) -> None:
+def test_a_network_ends_with_the_reason_when_a_node_ends_by_itself(built_nodes: None, tmp_path: Path) -> None:
     devnet.up(tmp_path, with_parent=True)
     records = load_records(tmp_path / PROCESSES)
     bitcoin = next(record for record in records if record.name == "btcd")
@@ -122,7 +122,7 @@ def test_a_start_that_takes_too_long_is_ended(go_stand_in: Path) -> None:
     assert command_lines_with(go_stand_in / "network") == []
 
 
-def test_refuses_a_directory_that_holds_files_of_somebody_else(built_nodes: None, tmp_path: Path) -> None:
+def test_refuses_a_directory_that_holds_other_files(built_nodes: None, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(ConfigurationError, match=r"thesis\.tex"):
         devnet.up(tmp_path)

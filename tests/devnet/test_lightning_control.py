@@ -50,7 +50,7 @@ async def channel_is_active(party: Party, session: aiohttp.ClientSession) -> boo
 
 
 @pytest.mark.parametrize("who", ["taker", "provider"])
-async def test_an_lnd_that_was_killed_is_started_again_with_its_channel_and_the_network_goes_on(
+async def test_an_lnd_that_was_killed_is_started_again_with_its_channel_and_the_network_continues(
     network: LocalNetwork, control: LocalNetworkControl, session: aiohttp.ClientSession, who: Who
 ) -> None:
     party, other = network.taker, network.provider
@@ -79,7 +79,7 @@ async def test_an_lnd_that_was_killed_is_started_again_with_its_channel_and_the_
     assert all(is_running for _, is_running in devnet.status(Path(network.directory)).processes)
 
 
-async def test_an_lnd_comes_back_with_a_new_certificate_in_the_same_file(
+async def test_an_lnd_restarts_with_a_new_certificate_in_the_same_file(
     network: LocalNetwork, control: LocalNetworkControl, session: aiohttp.ClientSession
 ) -> None:
     before = content(network.taker.lightning.certificate_file)

@@ -86,25 +86,25 @@ def named(error: Layer2Error) -> set[str]:
 
 
 @pytest.mark.parametrize("missing", [each for each in PERMISSIONS if each != CHECK])
-async def test_each_permission_that_is_missing_is_told_by_its_name(bakery: Bakery, missing: str) -> None:
+async def test_each_permission_that_is_missing_is_reported_by_its_name(bakery: Bakery, missing: str) -> None:
     error = await refused(await bakery.bake(tuple(each for each in PERMISSIONS if each != missing)))
     assert (type(error), error.code) == (AuthenticationFailed, "permissions")
     assert named(error) == {missing}
     assert (error.remedy or "").startswith("bake one with these permissions: lncli bakemacaroon ")
 
 
-async def test_all_that_is_missing_is_told_at_once(bakery: Bakery) -> None:
+async def test_all_missing_permissions_are_reported_at_once(bakery: Bakery) -> None:
     some = PERMISSIONS[::2]
     error = await refused(await bakery.bake((*some, CHECK)))
     assert named(error) == set(PERMISSIONS) - {*some, CHECK}
 
 
-async def test_a_macaroon_that_cannot_be_asked_about_is_told_that(bakery: Bakery) -> None:
+async def test_a_macaroon_that_cannot_be_checked_is_reported(bakery: Bakery) -> None:
     error = await refused(await bakery.bake(tuple(each for each in PERMISSIONS if each != CHECK)))
     assert (error.code, named(error)) == ("permissions", {CHECK})
 
 
-async def test_wider_permissions_do_as_well_and_what_they_lack_is_told(bakery: Bakery) -> None:
+async def test_wider_permissions_suffice_and_missing_ones_are_reported(bakery: Bakery) -> None:
     whole = await bakery.bake((*WIDE, "invoices:read", "invoices:write"))
     async with LightningNetwork(whole, MemorySends(), SystemClock()) as client:
         await client.initialize_async()
@@ -118,9 +118,7 @@ async def test_wider_permissions_do_as_well_and_what_they_lack_is_told(bakery: B
 
 
 @pytest.mark.parametrize("kind", ["another node's", "cut", "random", "short", "empty", "another root key's"])
-async def test_what_is_no_macaroon_of_this_node_is_told_as_that(
-    network: LocalNetwork, bakery: Bakery, kind: str
-) -> None:
+async def test_a_macaroon_of_another_node_is_reported_as_such(network: LocalNetwork, bakery: Bakery, kind: str) -> None:
     error = await refused(bakery.write(wrong_macaroon(network, kind)))
     assert (type(error), error.code) == (AuthenticationFailed, "macaroon")
     assert error.operation == "POST /v1/macaroon/checkpermissions"

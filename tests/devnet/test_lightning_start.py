@@ -148,7 +148,7 @@ async def outcomes_until(node: NodeWithWallet, code: str | None) -> tuple[list[s
             await asyncio.sleep(0.02)
 
 
-async def test_a_new_node_is_told_at_each_step_of_its_start(node: NodeWithWallet, network: LocalNetwork) -> None:
+async def test_a_new_node_is_reported_at_each_step_of_its_start(node: NodeWithWallet, network: LocalNetwork) -> None:
     # First the certificate is missing. Then the node has no wallet, and therefore no macaroon.
     node.start()
     before, error = await outcomes_until(node, "wallet_not_created")

@@ -44,7 +44,7 @@ def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     os.close(child)
 
 
-async def test_tells_the_exit_status_of_a_child(tmp_path: Path) -> None:
+async def test_returns_the_exit_status_of_a_child(tmp_path: Path) -> None:
     child = start("shell", ["sh", "-c", "echo words; exit 7"], tmp_path / "log")
     assert await child.ended() == 7
     assert child.log.read_text() == "words\n"

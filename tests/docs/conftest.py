@@ -42,5 +42,6 @@ def reader(taker_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """The current directory of someone who reads the documentation, with a journal of its own."""
     for name in ("layer2.toml", "customer.toml", "transfer.json"):
         shutil.copy(taker_files / name, tmp_path / name)
+    (tmp_path / "simnet").symlink_to(taker_files / "simnet")
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -61,7 +61,7 @@ def test_the_table_of_errors_is_that_of_the_code() -> None:
     assert [row[0] for row in table if len(row) != 7 or len(row[4]) < 8 or not row[5] or len(row[6]) < 10] == []
 
 
-def test_every_error_of_a_transfer_says_whether_its_key_is_free() -> None:
+def test_every_error_of_a_transfer_states_whether_its_key_is_free() -> None:
     answered = {name for row in rows("docs/errors.md", "May the same key be used again?") for name in named(row[0])}
     kinds = {kind.__name__ for kind in error_classes() if issubclass(kind, TransferError) and kind is not TransferError}
     also = {"AsyncTimeout", "InitializationError", "JournalBusy", "JournalError", "NodeError", "TaskCancelled"}
@@ -104,7 +104,7 @@ def test_the_outcomes_are_explained() -> None:
     assert {row[0] for row in rows("docs/errors.md", "Outcomes")} == {f"`{each.value}`" for each in Outcome}
 
 
-def test_every_state_has_a_row_that_says_where_the_money_is() -> None:
+def test_every_state_has_a_row_with_where_the_money_is() -> None:
     mine = [row[0].strip("`") for row in rows("docs/safety.md", "Your states")]
     assert sorted(mine) == sorted(state.value for state in TransferState)
     provider = {named(row[0])[0] for row in rows("docs/safety.md", "A provider's states")}
@@ -143,7 +143,7 @@ def test_the_tree_in_the_errors_docstring_is_the_class_hierarchy() -> None:
     assert sorted(drawn, key=str) == sorted(actual, key=str)
 
 
-def test_undecided_is_retryable_and_says_when() -> None:
+def test_undecided_is_retryable_and_names_when() -> None:
     assert ProofUndecided("later", ask_again_at=5).deadline == 5
 
 

@@ -250,7 +250,7 @@ class TestDecode:
         with pytest.raises(FormatError, match="not that of the payee"):
             bolt11.decode(crafted(MINIMUM + tag_of("n", other)))
 
-    def test_a_named_payee_is_verified_whatever_the_recovery_id_says(self) -> None:
+    def test_a_named_payee_is_verified_regardless_of_the_recovery_id(self) -> None:
         text = crafted(
             MINIMUM + tag_of("n", EXAMPLE_PAYEE),
             signer=lambda digest: sign(digest)[:64] + bytes([sign(digest)[64] ^ 1]),

@@ -112,7 +112,7 @@ def test_both_forms_of_a_public_key_give_the_address_that_the_oracle_gives(secre
         b"\x05" + b"\x01" * 32,
     ],
 )
-def test_what_is_no_public_key_is_refused(key: bytes) -> None:
+def test_an_invalid_public_key_is_refused(key: bytes) -> None:
     with pytest.raises(FormatError, match="public key"):
         address_of_public_key(key)
 

@@ -238,7 +238,7 @@ def test_an_answer_with_another_hash_or_none_is_refused(wrong: object) -> None:
         header_from_rpc({**rpc_of(isthmus()), "hash": wrong})
 
 
-def test_bytes_that_are_no_list_are_refused() -> None:
+def test_bytes_that_are_not_a_list_are_refused() -> None:
     for data in (b"", b"\x80", b"\xc0", rlp.encode(b"\x01" * 60)):
         with pytest.raises(FormatError):
             decode_header(data)

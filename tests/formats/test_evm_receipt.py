@@ -145,7 +145,7 @@ def test_every_flipped_bit_is_refused_or_is_another_receipt(receipt: EvmReceipt)
 
 @given(st.sampled_from([b"", b"\x01", b"\x02", b"\x7e"]), st.binary(max_size=60))
 @settings(max_examples=60)
-def test_bytes_that_are_no_receipt_are_refused(envelope: bytes, data: bytes) -> None:
+def test_bytes_that_are_not_a_receipt_are_refused(envelope: bytes, data: bytes) -> None:
     with pytest.raises(FormatError):
         decode_receipt(envelope + data)
 

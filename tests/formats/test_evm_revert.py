@@ -37,7 +37,7 @@ def test_the_text_of_a_revert_is_read(text: str) -> None:
         (selector("TooLate()"), f"custom error 0x{selector('TooLate()').hex()} with 0 bytes"),
     ],
 )
-def test_a_reason_is_said_in_words(data: bytes, reason: str) -> None:
+def test_a_reason_is_shown_as_text(data: bytes, reason: str) -> None:
     assert decode_revert(data) == reason
 
 

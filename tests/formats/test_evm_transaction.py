@@ -83,7 +83,7 @@ def test_signed_bytes_and_hash_are_those_of_the_oracle_and_go_round(transaction:
     assert decode_signed(signed.raw) == signed
 
 
-def test_every_flipped_bit_is_refused_or_is_another_transaction_of_somebody_else() -> None:
+def test_every_flipped_bit_is_refused_or_is_a_transaction_of_another_account() -> None:
     signed = sign(PLAIN)
     for bit in range(8 * len(signed.raw)):
         damaged = bytearray(signed.raw)

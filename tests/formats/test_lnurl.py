@@ -68,7 +68,7 @@ def groups(data: bytes) -> bytes:
         (bech32.encode("lnurl", groups(b"https://a.b")[:-1] + b"\x1f"), "padded"),
     ],
 )
-def test_what_is_no_lnurl_is_refused(text: str, words: str) -> None:
+def test_an_invalid_lnurl_is_refused(text: str, words: str) -> None:
     with pytest.raises(FormatError, match=words):
         lnurl.decode(text)
 
@@ -80,7 +80,7 @@ def test_the_longest_url_fits_into_the_longest_lnurl() -> None:
 
 @settings(deadline=None)
 @given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="\\#"), min_size=1))
-def test_every_url_comes_back_from_its_lnurl(url: str) -> None:
+def test_every_url_is_read_back_from_its_lnurl(url: str) -> None:
     assert lnurl.decode(lnurl.encode(url)) == url
     assert lnurl.decode(lnurl.encode(url).upper()) == url
 
@@ -112,7 +112,7 @@ def test_the_url_of_a_service_is_taken_apart(text: str, scheme: str, host: str, 
     assert (url.text, url.scheme, url.host, url.port, url.has_user) == (text, scheme, host, port, False)
 
 
-def test_what_a_url_is_for_and_who_it_is_for_are_seen() -> None:
+def test_the_purpose_and_the_user_of_a_url_are_read() -> None:
     assert lnurl.read_url("https://a.b/?tag=login&x=1&TAG=%77").tags == ("login", "w")
     assert lnurl.read_url("https://user:pass@a.b/").has_user
     assert lnurl.read_url("https://@a.b/").has_user
@@ -148,7 +148,7 @@ def test_what_a_url_is_for_and_who_it_is_for_are_seen() -> None:
         "https://[a.b]/"[:8] + "x]/",
     ],
 )
-def test_what_is_no_url_of_a_service_or_could_be_two_is_refused(text: str) -> None:
+def test_an_invalid_or_ambiguous_url_of_a_service_is_refused(text: str) -> None:
     with pytest.raises(FormatError, match="URL"):
         lnurl.read_url(text)
 
@@ -221,7 +221,7 @@ def test_a_lightning_address_is_read(text: str, name: str, domain: str) -> None:
         ("a@bitcoin.org\n", "no domain name"),
     ],
 )
-def test_what_is_no_lightning_address_is_refused(text: str, words: str) -> None:
+def test_an_invalid_lightning_address_is_refused(text: str, words: str) -> None:
     with pytest.raises(FormatError, match=words):
         lnurl.read_address(text)
 
@@ -314,7 +314,7 @@ def test_an_offer_that_lud_06_does_not_allow_is_refused(changes: dict[str, objec
         (as_json(OFFER) + b"x", "not JSON"),
     ],
 )
-def test_what_is_no_strict_json_is_refused(data: bytes, words: str) -> None:
+def test_json_that_is_not_strict_is_refused(data: bytes, words: str) -> None:
     for read in (lnurl.read_offer, lnurl.read_invoice_answer):
         with pytest.raises(FormatError, match=words):
             read(data)

@@ -217,7 +217,7 @@ def test_the_crafted_nodes_are_refused_for_their_fault_alone() -> None:
     assert verify(root, 0, proof) == b"small"
 
 
-def test_a_root_node_that_is_no_list_is_refused() -> None:
+def test_a_root_node_that_is_not_a_list_is_refused() -> None:
     with pytest.raises(FormatError, match="is not a list"):
         verify(EMPTY_ROOT, 0, [rlp.encode(b"")])
 

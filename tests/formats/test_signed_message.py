@@ -79,7 +79,7 @@ def test_no_character_can_be_changed(place: int) -> None:
         pytest.param("9" * 104, id="ones"),
     ],
 )
-def test_what_is_no_signature_is_a_format_error(text: str) -> None:
+def test_an_invalid_signature_is_a_format_error(text: str) -> None:
     with pytest.raises(FormatError):
         signer_of(LND_MESSAGE, text)
 
@@ -100,6 +100,6 @@ def test_what_cannot_be_signed_is_a_format_error(message: str | bytes) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "02", "zz" * 33, LND_KEY[:-2], LND_KEY + "00", "05" + LND_KEY[2:], b"\2" * 32])
-def test_what_is_no_key_is_a_format_error(key: str | bytes) -> None:
+def test_an_invalid_key_is_a_format_error(key: str | bytes) -> None:
     with pytest.raises(FormatError, match="a node's key is 33 bytes"):
         verify_message("hi", LND_SIGNATURE, key)

@@ -106,7 +106,7 @@ class FakeClient(Layer2ProtocolAsync[str, str, str, str]):
     protocol_type: ClassVar[Layer2ProtocolType]
 
     def __init__(self, layer: Layer2ProtocolType) -> None:
-        self.protocol_type = layer  # type: ignore[misc]  # one class stands for every layer here
+        self.protocol_type = layer  # type: ignore[misc]  # one class for every layer
         self.legs = FakeLegs(layer)
         self.down: Layer2Error | None = None
         self.initialized = 0

@@ -222,7 +222,7 @@ def test_every_method_of_a_layer_is_passed_on() -> None:
 # The seed.
 
 
-def test_an_access_token_is_the_same_for_ever_and_tells_nothing_of_the_preimage() -> None:
+def test_an_access_token_never_changes_and_reveals_nothing_of_the_preimage() -> None:
     seed, swap_id = SeedPreimages(b"\x01" * 32), SwapId("ab" * 16)
     assert seed.access_token(swap_id) == SeedPreimages(b"\x01" * 32).access_token(swap_id)
     tokens = {seed.access_token(swap_id), seed.access_token(SwapId("cd" * 16)), seed.preimage(swap_id).secret}
@@ -230,7 +230,7 @@ def test_an_access_token_is_the_same_for_ever_and_tells_nothing_of_the_preimage(
     assert len(tokens) == 3
 
 
-def test_a_fingerprint_tells_seeds_apart() -> None:
+def test_a_fingerprint_distinguishes_seeds() -> None:
     fingerprints = {SeedPreimages(bytes([number]) * 32).fingerprint for number in range(8)}
     assert len(fingerprints) == 8
     assert all(len(each) == 16 for each in fingerprints)

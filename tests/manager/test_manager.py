@@ -111,7 +111,7 @@ ARRIVED = TakerCollecting("0xsource", "0xdestination", has_arrived=True, final_a
 # Initializing.
 
 
-async def test_open_transfers_go_on_though_the_other_layer_is_not_configured_any_more(parts: Parts) -> None:
+async def test_open_transfers_continue_although_the_other_layer_is_no_longer_configured(parts: Parts) -> None:
     async with parts.manager() as layers:
         transfer = await started(layers)
         await parts.move(transfer, TakerFunded("0xsource"))
@@ -123,7 +123,7 @@ async def test_open_transfers_go_on_though_the_other_layer_is_not_configured_any
             await started(layers)
 
 
-async def test_open_transfers_that_nothing_goes_on_with_are_an_error_at_the_start(parts: Parts) -> None:
+async def test_open_transfers_that_nothing_continues_are_an_error_at_the_start(parts: Parts) -> None:
     async with parts.manager() as layers:
         await started(layers)
     async with parts.manager(parts.config.model_copy(update={"swap_seed_file": None})) as layers:
@@ -131,7 +131,7 @@ async def test_open_transfers_that_nothing_goes_on_with_are_an_error_at_the_star
             await layers.initialize_all_async()
 
 
-async def test_open_transfers_go_on_before_a_layer_that_is_away_is_reported(parts: Parts) -> None:
+async def test_open_transfers_continue_before_a_layer_that_is_away_is_reported(parts: Parts) -> None:
     async with parts.manager() as layers:
         transfer = await started(layers)
         await parts.move(transfer, TakerFunded("0xsource"))
@@ -245,11 +245,11 @@ async def test_with_arrived_the_wait_ends_at_arrival_and_otherwise_at_the_end(
     )
     late = asyncio.create_task(layers.wait_for_transfer_async(transfer.transfer_id, timeout=5))
     await parts.move(transfer, ARRIVED)
-    assert await early == "proof at arrival"  # type: ignore[comparison-overlap]
+    assert await early == "proof at arrival"  # type: ignore[comparison-overlap]  # a text in place of a proof
     assert not late.done()
     proofs[2] = "final proof"
     await parts.move(transfer, TakerCompleted("0xsource", "0xdestination"))
-    assert await late == "final proof"  # type: ignore[comparison-overlap]
+    assert await late == "final proof"  # type: ignore[comparison-overlap]  # a text in place of a proof
     assert await layers.wait_for_transfer_async(transfer.transfer_id, until=TransferState.ARRIVED)
 
 
@@ -265,7 +265,7 @@ async def test_a_loss_is_raised_with_its_evidence(parts: Parts, layers: Layer2Ma
     assert "keep the journal" in str(error)
 
 
-async def test_a_refund_and_an_abandoned_transfer_are_told_apart(parts: Parts, layers: Layer2Manager) -> None:
+async def test_a_refund_and_an_abandoned_transfer_are_distinguished(parts: Parts, layers: Layer2Manager) -> None:
     refunded, abandoned = await started(layers), await started(layers)
     await parts.move(refunded, TakerRefunded("0xsource", "the provider did not fund"))
     await parts.move(abandoned, TakerAbandoned("too late"), holds_key=False)
@@ -275,7 +275,7 @@ async def test_a_refund_and_an_abandoned_transfer_are_told_apart(parts: Parts, l
         await layers.wait_for_transfer_async(abandoned.transfer_id)
 
 
-async def test_a_time_out_of_a_wait_says_where_the_money_is(parts: Parts, layers: Layer2Manager) -> None:
+async def test_a_time_out_of_a_wait_names_where_the_money_is(parts: Parts, layers: Layer2Manager) -> None:
     transfer = await started(layers)
     await parts.move(transfer, TakerFunded("0xsource"))
     with pytest.raises(AsyncTimeout) as ended:
@@ -350,7 +350,7 @@ async def test_rootstock_has_no_client_on_mainnet(parts: Parts, tmp_path: Path) 
             await layers.get_protocol_async(ROOTSTOCK)
 
 
-async def test_what_is_no_layer_no_quote_and_no_state_to_wait_for_is_named(layers: Layer2Manager) -> None:
+async def test_an_invalid_layer_quote_or_state_to_wait_for_is_named(layers: Layer2Manager) -> None:
     wrong: Any = "BOB"
     for call, code in (
         (layers.get_protocol_async(wrong), "protocol"),

@@ -36,7 +36,7 @@ async def test_without_a_limit_the_fee_may_be_one_percent_and_twice_the_estimate
     assert refused.value.code == "max_fee"
 
 
-async def test_without_an_estimate_a_limit_is_required_and_nobody_is_asked(made: World) -> None:
+async def test_without_an_estimate_a_limit_is_required_and_no_provider_is_asked(made: World) -> None:
     made.legs[ROOTSTOCK].cost = None
     with pytest.raises(InvalidRequest) as refused:
         await made.taker.quoter.quote(made.asked_for(max_fee=None))
@@ -114,7 +114,7 @@ async def test_limits_fees_and_durations_are_known_before_a_quote(made: World) -
     assert (pair.collect_by, pair.known, pair.source_deadline, pair.worst) == (900, 1_000, 1_100, 1_200)
 
 
-async def test_a_provider_that_nobody_configured_starts_nothing(made: World) -> None:
+async def test_a_provider_that_is_not_configured_starts_nothing(made: World) -> None:
     quote = await made.taker.quoter.quote(REQUEST)
     with pytest.raises(ConfigurationError):
         await made.taker.start(replace(quote, provider_name="gone"), None, made.ends_in())

@@ -85,7 +85,7 @@ async def test_a_key_with_another_request_is_a_conflict(made: World) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "a" * 201])
-async def test_an_empty_or_overlong_key_is_refused_and_nobody_is_asked(made: World, key: str) -> None:
+async def test_an_empty_or_overlong_key_is_refused_and_no_provider_is_asked(made: World, key: str) -> None:
     quote = await made.taker.quoter.quote(REQUEST)
     made.provider.quoted.clear()
     for call in (made.taker.start(quote, key, made.ends_in()), made.taker.begin(REQUEST, key, made.ends_in())):
@@ -199,7 +199,7 @@ async def test_retries_end_with_the_quote(made: World) -> None:
     await waiting
 
 
-async def test_a_quote_that_expired_is_asked_for_anew(made: World) -> None:
+async def test_an_expired_quote_is_requested_again(made: World) -> None:
     made.provider.failures["open_swap"] = [QuoteExpired("the quote was valid until then")]
     await made.taker.begin(REQUEST, "rent", made.ends_in())
     assert len(made.provider.quoted) == 2
@@ -241,7 +241,7 @@ async def test_cancelled_at_any_moment_it_is_abandoned_or_driven_and_nothing_han
     assert (await made.taker.start(quote, "rent", made.ends_in())).transfer_id in made.runner.driven
 
 
-async def test_an_agreed_transfer_that_nobody_drives_is_driven_by_a_retry(made: World) -> None:
+async def test_an_agreed_transfer_without_a_driver_is_driven_by_a_retry(made: World) -> None:
     transfer_id = await start(made, "rent")
     made.runner.driven.clear()
     await made.taker.begin(REQUEST, "rent", made.ends_in())
@@ -270,7 +270,7 @@ async def leave_a_plan(made: World, key: str) -> SwapId:
     return swap_id
 
 
-async def test_a_plan_of_a_program_that_ended_is_abandoned_and_its_key_begins_anew(made: World) -> None:
+async def test_a_plan_of_a_program_that_ended_is_abandoned_and_its_key_starts_another_transfer(made: World) -> None:
     swap_id = await leave_a_plan(made, "rent")
     assert (await made.taker.begin(REQUEST, "rent", made.ends_in())).transfer_id != swap_id
     assert await made.reasons() == ["the program ended before terms were agreed"]

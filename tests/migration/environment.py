@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,5 +32,19 @@ def run(programs: Mapping[Path, Path]) -> dict[str, str]:
         [str(_PYTHON), str(_RUNNER), *arguments], capture_output=True, text=True, timeout=240, check=False
     )
     assert finished.returncode == 0, finished.stderr
+    assert "Exception ignored in atexit" not in finished.stderr, finished.stderr
     printed: dict[str, str] = json.loads(finished.stdout.splitlines()[-1])
     return {Path(program).stem: text for program, text in printed.items()}
+
+
+def run_code(code: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run code that can import the programs."""
+    return subprocess.run(
+        [str(_PYTHON), "-c", code],
+        cwd=directory,
+        env=os.environ | {"PYTHONPATH": str(PROGRAMS)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )

@@ -11,7 +11,7 @@ import pytest
 
 from docs.examples import rows
 from migration.conftest import Ran
-from migration.environment import GUIDE, PROGRAMS, ROOT
+from migration.environment import GUIDE, PROGRAMS, ROOT, run_code
 
 pytestmark = [pytest.mark.xdist_group("migration"), pytest.mark.timeout(300)]
 
@@ -60,6 +60,32 @@ def test_a_service_pays_an_order_once(name: str, ran: Ran) -> None:
     }
     with sqlite3.connect(ran.journal(name)) as journal:
         assert journal.execute("SELECT count(*) FROM swaps").fetchone() == (1,)
+
+
+FIRST_TASK_FAILS: Final = """
+import celery_after
+from layer2 import Layer2Manager
+from layer2.errors import JournalError
+
+initialize = Layer2Manager.initialize_all_sync
+
+def fail_once(manager):
+    Layer2Manager.initialize_all_sync = initialize
+    initialize(manager)
+    raise JournalError("the disk is full")
+
+Layer2Manager.initialize_all_sync = fail_once
+try:
+    celery_after.layers()
+except JournalError as error:
+    print(error.code)
+print(len(celery_after.layers().resume_transfers_sync()))
+"""
+
+
+def test_a_celery_worker_opens_another_manager_after_one_that_failed(ran: Ran) -> None:
+    finished = run_code(FIRST_TASK_FAILS, ran.directory / "celery_after")
+    assert (finished.stdout, finished.stderr) == ("journal\n0\n", "")
 
 
 def test_every_program_is_tested_and_shown_on_a_page() -> None:

@@ -75,8 +75,8 @@ def at_every_moment(meet: Callable[[str], None]) -> None:
         meet(f"after:{act.verb.value}")
         return delivery
 
-    SqliteJournal.advance = met_advance  # type: ignore[method-assign]
-    Acts._send = met_send  # type: ignore[method-assign]
+    SqliteJournal.advance = met_advance  # type: ignore[method-assign]  # the injected fault
+    Acts._send = met_send  # type: ignore[method-assign]  # the injected fault
 
 
 def never_pay() -> None:
@@ -88,7 +88,7 @@ def never_pay() -> None:
             raise InsufficientFunds("the account is empty")
         return await make(self, order, *arguments)
 
-    Acts._make = poor_make  # type: ignore[method-assign,assignment]
+    Acts._make = poor_make  # type: ignore[method-assign,assignment]  # the injected fault
 
 
 def misbehave(fault: str) -> None:

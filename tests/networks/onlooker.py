@@ -19,6 +19,7 @@ class Onlooker:
         self._client = client
         self._tx_id = tx_id
         self.states: set[TxState] = set()
+        self._answered = asyncio.Event()
         self._task = asyncio.create_task(self._look())
 
     async def _look(self) -> None:
@@ -26,9 +27,12 @@ class Onlooker:
             # An error counts as an answer, but does not show the payment's state.
             with suppress(NodeError):
                 self.states.add((await self._client.get_transaction_status_async(self._tx_id)).state)
+                self._answered.set()
             await asyncio.sleep(0.01)
 
     async def stop(self) -> None:
+        """Stop after the first answer, which a node that was just restarted may still have to give."""
+        await self._answered.wait()
         self._task.cancel()
         await asyncio.wait([self._task])
         assert self._task.cancelled(), self._task.exception()

@@ -127,7 +127,7 @@ def _die_at(moment: Moment) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return record
 
-    Payments.send = fatal_send  # type: ignore[method-assign,assignment]
+    Payments.send = fatal_send  # type: ignore[method-assign,assignment]  # the injected crash
 
 
 async def _pay(wanted: dict[str, Any]) -> None:

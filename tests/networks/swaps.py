@@ -19,7 +19,7 @@ from layer2.local.network import LocalNetwork, LocalNetworkControl
 from layer2.model.layers import LAYERS
 from layer2.model.money import AssetId
 from layer2.model.transactions import SwapId
-from layer2.net.pool import ConnectionPoolConfig
+from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.ports.journal import Intent
 from layer2.provider_client import ProviderClient, ProviderEndpoint
 from layer2.signers.software import SeedPreimages
@@ -151,7 +151,7 @@ class Swaps:
         async with self._clients() as parties:
 
             async def is_quiet() -> bool:
-                return await _told(parties["taker"]) == tuple(reversed(await _told(parties["provider"])))
+                return await _balances_of(parties["taker"]) == tuple(reversed(await _balances_of(parties["provider"])))
 
             await until(is_quiet, "the channel is quiet")
             return await _money(parties)
@@ -310,7 +310,7 @@ async def until_state(layers: Layer2Manager, transfer_id: str, *states: Transfer
     raise AssertionError(f"the transfer ended without reaching {states}")
 
 
-async def _told(party: Clients) -> tuple[int, int]:
+async def _balances_of(party: Clients) -> tuple[int, int]:
     """A node's view of both sides of all channels. The nodes' views differ while a payment is in flight."""
     channels = await party.lightning._parts.node.channels()
     if any(channel.hashes for channel in channels):

@@ -19,7 +19,7 @@ from layer2.formats.evm_address import to_checksum
 from layer2.formats.evm_transaction import Eip1559Transaction, SignedTransaction
 from layer2.local.devnet.json_rpc import JsonRpc
 from layer2.local.network import LocalNetwork, LocalNetworkControl
-from layer2.net.pool import ConnectionPoolConfig
+from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc as ClientRpc
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.signers.software import SoftwareEvmSigner

@@ -37,7 +37,7 @@ async def leg(layer_name: str, control: LocalNetworkControl, taker: Clients, pro
     return await new_leg(layer_name, control, taker, provider)
 
 
-async def test_an_offer_says_what_the_payer_needs(leg: FundedLeg) -> None:
+async def test_an_offer_has_what_the_payer_needs(leg: FundedLeg) -> None:
     if isinstance(leg.htlc.leg, LightningLeg):
         invoice = bolt11.decode(leg.htlc.leg.invoice)
         assert (invoice.payment_hash, invoice.amount_msat) == (leg.preimage.payment_hash, AMOUNT * 1000)
@@ -272,7 +272,7 @@ async def test_only_the_payee_collects_on_lightning_and_a_late_payment_is_refuse
     assert await leg.payee.legs.late_fundings(7) == (frozenset(), 7)
 
 
-async def test_a_leg_that_was_agreed_can_be_kept_and_freed_as_often_as_one_likes(leg: FundedLeg) -> None:
+async def test_reserving_and_freeing_a_leg_can_be_repeated(leg: FundedLeg) -> None:
     for side in Side:
         legs = leg.legs(side)
         for _ in range(2):
@@ -292,7 +292,7 @@ async def test_an_act_that_was_discarded_leaves_nothing_behind(leg: FundedLeg) -
     await leg.until_seen(Side.PAYER, state=LegState.RETURNED)
 
 
-async def test_a_funding_that_never_came_is_over_once_it_cannot_come_any_more(
+async def test_a_funding_that_never_came_is_over_once_it_can_no_longer_come(
     layer_name: str, control: LocalNetworkControl, taker: Clients, provider: Clients
 ) -> None:
     leg = await new_leg(layer_name, control, taker, provider, lasting=-3600)

@@ -45,6 +45,8 @@ pytestmark = pytest.mark.only_on("devnet", reason="simnet's Lightning nodes deco
 T = TypeVar("T")
 Verdict: TypeAlias = dict[str, Any] | str
 """lnd's decoded invoice, or its reason for refusing it."""
+LND_MOST_MSAT = (2**64 - 1) // 10
+"""lnd reads an amount in picobitcoin into 64 bits, which hold less than 21 million bitcoin."""
 RANDOM_INVOICES = 300
 BROKEN_INVOICES = 2_000
 DEFAULT_DELTAS = (18, 24)
@@ -133,8 +135,9 @@ def _address(version: int, program: bytes) -> str:
     return text[:-6] + "".join([bech32.ALPHABET[ours ^ theirs] for ours, theirs in zip(checksum, other, strict=True)])
 
 
-async def test_random_invoices_say_the_same_to_lnd(lnd: Lnd) -> None:
-    texts = [bolt11.encode(fields, sign) for fields in drawn(invoice_fields(prefixes=("bcrt",)), RANDOM_INVOICES)]
+async def test_lnd_reads_random_invoices_alike(lnd: Lnd) -> None:
+    invoices = invoice_fields(prefixes=("bcrt",)).filter(lambda fields: (fields.amount_msat or 0) <= LND_MOST_MSAT)
+    texts = [bolt11.encode(fields, sign) for fields in drawn(invoices, RANDOM_INVOICES)]
     for text, theirs in zip(texts, await lnd.decode_all(texts), strict=True):
         assert isinstance(theirs, dict), (text, theirs)
         assert_same(bolt11.decode(text), theirs)

@@ -184,7 +184,7 @@ async def test_an_unknown_id_is_unknown_and_not_failed(layer: Layer) -> None:
 
 
 @pytest.mark.parametrize("tx_id", ["", "0x", "zz" * 32, "0x" + "AB" * 31])
-async def test_what_is_no_id_is_refused(layer: Layer, tx_id: str) -> None:
+async def test_an_invalid_id_is_refused(layer: Layer, tx_id: str) -> None:
     with pytest.raises(FormatError):
         await layer.client.get_transaction_status_async(tx_id)
 
@@ -207,7 +207,7 @@ async def test_the_same_idempotency_key_is_the_same_transaction(layer: Layer) ->
 
 
 @pytest.mark.parametrize("amount", [0, -1, 20_000.0, True, "20000", None], ids=repr)
-async def test_an_amount_that_is_no_positive_integer_is_refused(layer: Layer, amount: Any) -> None:
+async def test_an_amount_that_is_not_a_positive_integer_is_refused(layer: Layer, amount: Any) -> None:
     with pytest.raises(InvalidAmount):
         await layer.client.transfer_asset_async(BTC, amount, await layer.recipient(AMOUNT))
 
@@ -235,14 +235,14 @@ async def test_more_than_there_is_cannot_be_sent(layer: Layer) -> None:
     assert refused.value.outcome in (Outcome.NOT_SENT, Outcome.REJECTED)
 
 
-async def test_a_wait_that_ends_by_its_timeout_says_the_id(layer: Layer) -> None:
+async def test_a_wait_that_ends_by_its_timeout_has_the_id(layer: Layer) -> None:
     with pytest.raises(AsyncTimeout) as waited:
         await layer.client.wait_for_status_async(layer.unknown_id, until=TxState.FINAL, timeout=0.05)
     assert waited.value.tx_id == layer.unknown_id
 
 
 @pytest.mark.only_on("simnet", reason="real nodes have no switch to delay answers")
-async def test_a_send_that_ends_by_its_timeout_says_the_id_and_is_not_sent_twice(
+async def test_a_send_that_ends_by_its_timeout_has_the_id_and_is_not_sent_twice(
     layer_name: str, layer: Layer, control: LocalNetworkControl
 ) -> None:
     recipient, key = await layer.recipient(AMOUNT), os.urandom(8).hex()

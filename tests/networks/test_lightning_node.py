@@ -132,7 +132,7 @@ async def test_settling_and_cancelling_can_be_repeated_and_neither_undoes_the_ot
     assert ended == [TxState.FINAL, TxState.FAILED]
 
 
-async def test_what_nobody_has_paid_can_be_cancelled_and_not_settled(provider: Clients) -> None:
+async def test_an_unpaid_invoice_can_be_cancelled_and_not_settled(provider: Clients) -> None:
     preimage = drawn()
     await provider.lightning.create_hold_invoice_async(preimage.payment_hash, AMOUNT)
     with pytest.raises(TransactionError) as caught:
@@ -153,7 +153,7 @@ async def test_an_invoice_that_is_not_there_can_be_neither_settled_nor_cancelled
         assert (caught.value.outcome, caught.value.tx_id) == (Outcome.REJECTED, id_of(preimage))
 
 
-async def test_a_hold_that_is_near_its_expiry_is_told_and_then_comes_back_and_is_never_settled(
+async def test_a_hold_that_is_near_its_expiry_is_reported_and_then_returns_and_is_never_settled(
     taker: Clients, provider: Clients, control: LocalNetworkControl, caplog: pytest.LogCaptureFixture
 ) -> None:
     preimage = drawn()

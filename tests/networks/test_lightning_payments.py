@@ -12,7 +12,7 @@ from layer2 import BTC, KeysendRequest, LightningNetwork, PaymentRequest, RouteE
 from layer2.errors import FundsRulesError, InsufficientFunds, NodeRefused, TransactionError
 from layer2.local.network import LocalNetwork
 from layer2.model.transactions import LightningPaymentId
-from layer2.net.pool import ConnectionPoolConfig
+from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.ports.clock import SystemClock
 from layer2.protocols.lightning.lnd.failures import ALREADY_EXISTS
 from layer2.protocols.lightning.lnd.rest import LndRest
@@ -111,7 +111,7 @@ async def test_two_clients_of_one_node_make_one_payment_of_many_calls(
     assert ends[0].state is TxState.FINAL
 
 
-async def test_a_payment_that_failed_is_sent_again_by_who_asks_anew_only(taker: Clients, provider: Clients) -> None:
+async def test_a_payment_that_failed_is_sent_again_only_for_a_new_request(taker: Clients, provider: Clients) -> None:
     lightning = taker.lightning
     invoice = await provider.lightning.create_invoice_async(2_000)
     tx_id = LightningPaymentId(invoice.payment_hash.hex())
@@ -138,7 +138,7 @@ async def test_what_a_payment_would_cost_is_what_it_costs(
     assert (await taker.lightning.wait_for_status_async(tx_id, timeout=SECONDS)).fee == 0
 
 
-async def test_where_no_estimate_can_be_the_error_says_why(network: LocalNetwork, taker: Clients) -> None:
+async def test_without_an_estimate_the_error_has_the_reason(network: LocalNetwork, taker: Clients) -> None:
     with pytest.raises(InsufficientFunds):
         await taker.lightning.estimate_fee_async(network.provider.lightning.node_key, 10_000_000_000)
     with pytest.raises(TransactionError, match="FAILURE_REASON_NO_ROUTE") as caught:

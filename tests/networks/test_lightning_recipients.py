@@ -79,18 +79,18 @@ async def test_a_service_is_asked_for_an_invoice_that_is_then_paid(
     tx_id = await pay(payer, payee, recipient, key)
     assert await payer.transfer_asset_async(BTC, AMOUNT, recipient, idempotency_key=key) == tx_id
     assert len(service.requests) == 2
-    assert (await payee.get_transaction_status_async(tx_id)).state is TxState.FINAL  # type: ignore[arg-type]
+    assert (await payee.get_transaction_status_async(tx_id)).state is TxState.FINAL  # type: ignore[arg-type]  # a hash as plain text
 
 
 @pytest.mark.parametrize("with_amount", [True, False])
-async def test_an_invoice_is_paid_whether_it_says_the_amount_or_not(
+async def test_an_invoice_is_paid_with_and_without_an_amount(
     payer: LightningNetwork, payee: LightningNetwork, with_amount: bool
 ) -> None:
     invoice = await payee.create_invoice_async(AMOUNT if with_amount else None)
     assert invoice.amount_msat == (MSAT if with_amount else None)
     for text in (f"lightning:{invoice.text.upper()}", invoice.text):
         assert await payer.transfer_asset_async(BTC, AMOUNT, text) == invoice.payment_hash.hex()
-    assert (await payer.wait_for_status_async(invoice.payment_hash.hex(), timeout=30)).state is TxState.FINAL  # type: ignore[arg-type]
+    assert (await payer.wait_for_status_async(invoice.payment_hash.hex(), timeout=30)).state is TxState.FINAL  # type: ignore[arg-type]  # a hash as plain text
 
 
 async def test_a_node_s_key_is_paid_by_keysend_once_for_a_key(payer: LightningNetwork, payee: LightningNetwork) -> None:
@@ -100,7 +100,7 @@ async def test_a_node_s_key_is_paid_by_keysend_once_for_a_key(payer: LightningNe
     assert await pay(payer, payee, f"{node}@203.0.113.7:9735") != tx_id
 
 
-async def test_nothing_is_paid_where_the_service_says_no_or_something_else(
+async def test_nothing_is_paid_if_the_service_refuses_or_gives_another_invoice(
     payer: LightningNetwork, payee: LightningNetwork, service: LnurlService
 ) -> None:
     before = await owned(payer)

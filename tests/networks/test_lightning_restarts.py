@@ -146,7 +146,7 @@ async def test_a_payer_that_was_killed_while_its_payment_is_held_waits_for_it_wh
 
 
 @pytest.mark.parametrize("when", ["while it is down", "when it is back"])
-async def test_who_waits_for_a_payment_goes_on_waiting_while_the_payers_node_is_killed_and_started_again(
+async def test_a_wait_for_a_payment_continues_while_the_payers_node_is_killed_and_restarted(
     held: Held, control: LocalNetworkControl, when: str
 ) -> None:
     request = held.invoice
@@ -269,7 +269,7 @@ async def test_a_node_that_is_killed_as_soon_as_it_has_taken_a_payment_still_kno
         assert [await held.leg.owned(side) for side in Side] == held.owned_before
 
 
-async def test_a_node_that_comes_back_with_another_certificate_is_trusted_when_that_was_copied(
+async def test_a_node_that_returns_with_another_certificate_is_trusted_when_that_was_copied(
     network: LocalNetwork, control: LocalNetworkControl, tmp_path: Path
 ) -> None:
     copy = tmp_path / "tls.cert"
@@ -288,7 +288,7 @@ async def test_a_node_that_comes_back_with_another_certificate_is_trusted_when_t
         await taker.initialize_async()
 
 
-async def test_a_client_that_reads_the_nodes_own_certificate_goes_on_when_that_is_another(
+async def test_a_client_that_reads_the_nodes_own_certificate_continues_after_it_changed(
     network: LocalNetwork, control: LocalNetworkControl, taker: Clients
 ) -> None:
     await control.stop_lightning("taker")

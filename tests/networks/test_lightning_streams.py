@@ -99,7 +99,7 @@ def what(updates: list[InvoiceUpdate]) -> list[tuple[InvoiceEvent, bytes]]:
     return [(update.event, update.invoice.payment_hash) for update in updates]
 
 
-async def test_invoices_are_told_when_they_are_made_and_when_they_are_settled(
+async def test_invoices_are_reported_when_they_are_made_and_when_they_are_settled(
     network: LocalNetwork, taker: Clients, provider: Clients
 ) -> None:
     async with payee(network, poll_interval_ms=FOR_EVER_MS) as client:
@@ -116,7 +116,7 @@ async def test_invoices_are_told_when_they_are_made_and_when_they_are_settled(
     assert told.index((settled, first)) < told.index((settled, second))
 
 
-async def test_a_client_that_begins_again_between_making_and_settling_is_told_of_each_once(
+async def test_a_client_that_restarts_between_making_and_settling_gets_each_once(
     network: LocalNetwork, taker: Clients, provider: Clients
 ) -> None:
     async with payee(network) as client:
@@ -141,7 +141,7 @@ async def test_a_client_that_begins_again_between_making_and_settling_is_told_of
     assert settled.invoice.paid_msat == 3_000_000
 
 
-async def test_invoices_are_told_once_over_a_node_that_is_stopped_in_between(
+async def test_invoices_are_reported_once_over_a_node_that_is_stopped_in_between(
     network: LocalNetwork, control: LocalNetworkControl, taker: Clients, provider: Clients
 ) -> None:
     async with payee(network) as client:
@@ -167,7 +167,7 @@ async def test_invoices_are_told_once_over_a_node_that_is_stopped_in_between(
     ]
 
 
-async def test_all_is_told_once_while_both_nodes_are_killed_in_the_middle_of_traffic(
+async def test_every_update_arrives_once_while_both_nodes_are_killed_under_traffic(
     network: LocalNetwork, control: LocalNetworkControl, taker: Clients, provider: Clients
 ) -> None:
     made: list[int] = []
@@ -249,7 +249,7 @@ async def until_it_can_be_paid(taker: LightningNetwork, provider: LightningNetwo
     await until(is_paid, "a payment arrives")
 
 
-async def test_payments_are_told_under_way_and_decided_and_go_on_where_a_client_stopped(
+async def test_payments_are_reported_under_way_and_decided_and_continue_where_a_client_stopped(
     network: LocalNetwork, taker: Clients, provider: Clients
 ) -> None:
     preimage = Preimage(sha256(b"held" + network.name.encode()).digest())
@@ -287,7 +287,7 @@ async def test_all_payments_are_handed_out_from_the_beginning(
     assert [payment_hash for payment_hash in seen if payment_hash in hashes] == hashes
 
 
-async def test_a_held_invoice_is_told_by_its_own_stream_with_the_height_at_which_it_runs_out(
+async def test_a_held_invoice_is_reported_by_its_own_stream_with_its_expiry_height(
     network: LocalNetwork, taker: Clients, provider: Clients
 ) -> None:
     preimage = Preimage(sha256(b"followed" + network.name.encode()).digest())
@@ -309,7 +309,7 @@ async def test_a_held_invoice_is_told_by_its_own_stream_with_the_height_at_which
         assert [status async for status in statuses] == []
 
 
-async def test_more_held_invoices_than_streams_are_all_told(
+async def test_more_held_invoices_than_streams_are_all_reported(
     network: LocalNetwork, taker: Clients, provider: Clients
 ) -> None:
     preimages = [Preimage(sha256(f"{number} of many {network.name}".encode()).digest()) for number in range(4)]
@@ -348,7 +348,7 @@ async def until_open(client: LightningNetwork, streams: int) -> None:
     await until(are_open, f"{streams} streams are open")
 
 
-async def test_streams_are_open_while_somebody_listens(network: LocalNetwork) -> None:
+async def test_streams_are_open_while_they_have_subscribers(network: LocalNetwork) -> None:
     async with payee(network, poll_interval_ms=50) as client:
         assert client.open_streams == 0
         waits = [

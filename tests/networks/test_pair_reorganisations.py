@@ -60,7 +60,7 @@ async def test_a_claim_that_a_reorganisation_removes_after_it_arrived_is_made_ag
 
 
 @TO_A_CHAIN
-async def test_a_claim_that_a_branch_has_before_its_lock_fails_there_and_is_made_anew(
+async def test_a_claim_that_a_branch_has_before_its_lock_fails_there_and_is_made_again(
     swaps: Swaps, direction: str
 ) -> None:
     chain, before = DIRECTIONS[direction][1].value, await swaps.money()

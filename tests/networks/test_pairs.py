@@ -95,7 +95,7 @@ async def test_both_are_killed_once_at_every_moment_and_the_transfer_is_made_onc
 
 
 @EACH_KIND
-async def test_the_money_comes_back_alone_when_the_provider_falls_silent_before_it_pays(
+async def test_the_money_returns_when_the_provider_falls_silent_before_it_pays(
     own_swaps: Swaps, direction: str
 ) -> None:
     swaps, (source, _) = own_swaps, DIRECTIONS[direction]
@@ -131,7 +131,7 @@ async def test_the_money_comes_back_alone_when_the_provider_falls_silent_before_
         ("rootstock_to_bob", "written:collecting"),
     ],
 )
-async def test_a_taker_that_comes_back_after_the_deadlines_without_having_collected_is_refunded(
+async def test_a_taker_that_returns_after_the_deadlines_without_having_collected_is_refunded(
     own_swaps: Swaps, direction: str, moment: str
 ) -> None:
     swaps = own_swaps
@@ -150,7 +150,7 @@ async def test_a_taker_that_comes_back_after_the_deadlines_without_having_collec
 
 @SIMNET_ONLY
 @EACH_KIND
-async def test_a_taker_that_comes_back_after_the_deadlines_and_has_collected_has_completed(
+async def test_a_taker_that_returns_after_the_deadlines_and_has_collected_has_completed(
     own_swaps: Swaps, direction: str
 ) -> None:
     swaps = own_swaps
@@ -168,7 +168,7 @@ async def test_a_taker_that_comes_back_after_the_deadlines_and_has_collected_has
 
 @SIMNET_ONLY
 @EACH_KIND
-async def test_a_provider_that_comes_back_after_the_deadlines_without_having_paid_pays_nothing(
+async def test_a_provider_that_returns_after_the_deadlines_without_having_paid_pays_nothing(
     own_swaps: Swaps, direction: str
 ) -> None:
     swaps = own_swaps
@@ -194,7 +194,7 @@ async def test_a_provider_that_comes_back_after_the_deadlines_without_having_pai
         ("rootstock_to_bob", "written:collecting"),
     ],
 )
-async def test_a_provider_that_comes_back_after_the_deadlines_of_locks_collects_what_it_has_earned(
+async def test_a_provider_that_returns_after_the_deadlines_of_locks_collects_what_it_has_earned(
     own_swaps: Swaps, direction: str, moment: str
 ) -> None:
     swaps = own_swaps

@@ -244,7 +244,7 @@ async def test_a_manager_is_refused_in_another_event_loop(swaps: Swaps) -> None:
             await asyncio.to_thread(asyncio.run, use())
 
 
-async def test_a_blocking_twin_inside_the_loop_says_await_and_from_a_thread_it_works(swaps: Swaps) -> None:
+async def test_a_blocking_twin_inside_the_loop_asks_for_await_and_works_from_a_thread(swaps: Swaps) -> None:
     async with swaps.manager() as layers:
         with pytest.raises(AsyncRuntimeError, match="await list_transfers_async"):
             layers.list_transfers_sync()

@@ -105,7 +105,7 @@ async def sender(network: LocalNetwork, control: LocalNetworkControl, taker: Cli
 
 
 @DEPTHS
-async def test_a_transaction_included_again_at_its_height_is_told_once_to_every_watcher(
+async def test_a_transaction_included_again_at_its_height_is_reported_once_to_every_watcher(
     control: LocalNetworkControl, sender: Sender, depth: int
 ) -> None:
     raw = await sender.signed(0, 1)

@@ -108,7 +108,7 @@ async def test_a_replacement_is_mined_in_the_place_of_what_it_replaces(
     assert (late.value.code, late.value.tx_id) == ("mined", third)
 
 
-async def test_a_cancelled_transfer_pays_nobody(taker: Clients, control: LocalNetworkControl) -> None:
+async def test_a_cancelled_transfer_pays_nothing(taker: Clients, control: LocalNetworkControl) -> None:
     recipient = anyone()
     await control.set_automatic(False)
     first = await taker.bob.transfer_asset_async(ETH, 7, recipient)

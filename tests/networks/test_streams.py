@@ -76,7 +76,7 @@ async def height_of(client: BobClient) -> int:
     return (await anext(client.watch_heads_async())).heads.latest.number
 
 
-async def test_the_nodes_websocket_tells_of_each_block(listening: BobClient, control: LocalNetworkControl) -> None:
+async def test_the_nodes_websocket_reports_each_block(listening: BobClient, control: LocalNetworkControl) -> None:
     await control.set_automatic(False)
     steps = listening.watch_heads_async()
     told = [block.hash for block in (await anext(steps)).added]

@@ -36,7 +36,7 @@ async def test_a_proof_of_two_valid_but_unrelated_legs_is_refused(swaps: Swaps) 
         assert await layers.verify_cross_layer_proof_async(one)
 
 
-async def test_somebody_elses_invoice_is_paid_and_the_taker_learns_the_preimage(swaps: Swaps) -> None:
+async def test_another_partys_invoice_is_paid_and_the_taker_learns_the_preimage(swaps: Swaps) -> None:
     before = await swaps.money()
     async with swaps.manager() as layers, swaps.quick_finality():
         lightning = await layers.get_protocol_async(LIGHTNING)

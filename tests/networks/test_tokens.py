@@ -136,14 +136,14 @@ async def test_an_amount_that_the_token_cannot_express_is_refused(paying: Paying
         await client.transfer_asset_async(BTC, 150, RECIPIENT)
 
 
-async def test_addresses_at_which_money_is_lost_are_no_recipients(taker: Clients) -> None:
+async def test_addresses_at_which_money_is_lost_are_not_recipients(taker: Clients) -> None:
     for trap in (bytes(20), HTLC_ADDRESS, parse_address(taker.bob.settings.token_address)):
         for asset in (BTC, ETH):
             with pytest.raises(InvalidRequest, match="would be lost"):
                 await taker.bob.transfer_asset_async(asset, 1_000, to_checksum(trap))
 
 
-async def test_a_payment_to_oneself_is_no_fee(paying: Paying) -> None:
+async def test_a_payment_to_oneself_is_not_a_fee(paying: Paying) -> None:
     client = await paying(OddToken())
     tx_id = await client.transfer_asset_async(BTC, 1_000, await client.receive_address_async())
     assert (await client.wait_for_status_async(tx_id, timeout=60)).state in (TxState.INCLUDED, TxState.FINAL)
@@ -209,7 +209,7 @@ async def test_a_lock_of_an_old_token_is_funded_and_approved_once(
     assert await allowance(client) > 2**255
 
 
-async def test_a_permit_is_handed_in_by_somebody_else(paying: Paying, provider: Clients) -> None:
+async def test_a_permit_is_submitted_by_another_account(paying: Paying, provider: Clients) -> None:
     client = await paying(OddToken())
     spender = await provider.bob.receive_address_async()
     deadline = (await client.legs.read_clock()).chain_time + 3_600
@@ -226,7 +226,7 @@ async def test_a_permit_is_handed_in_by_somebody_else(paying: Paying, provider: 
         await provider.bob.submit_transaction_async(request)
 
 
-async def test_a_token_without_permit_says_so(taker: Clients) -> None:
+async def test_a_token_without_permit_is_an_error(taker: Clients) -> None:
     deadline = (await taker.bob.legs.read_clock()).chain_time + 3_600
     with pytest.raises(TransactionError) as refused:
         await taker.bob.permit_async(RECIPIENT, 1, deadline)

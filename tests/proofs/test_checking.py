@@ -83,7 +83,7 @@ def test_a_refund_between_two_chains_needs_no_second_lock() -> None:
     assert refusal(replace(both, destination_leg=claimed.destination_leg)) == "outcome"
 
 
-def test_the_lock_of_one_chain_is_no_evidence_for_the_other() -> None:
+def test_the_lock_of_one_chain_is_not_evidence_for_the_other() -> None:
     proof = made.between_chains()
     assert refusal(replace(proof, destination_leg=proof.source_leg)) == "layer"
     assert isinstance(proof.source_leg, EvmReceiptEvidence)
@@ -116,7 +116,7 @@ def test_a_payee_that_makes_its_own_preimages_shows_that_the_payment_was_made() 
     assert refusal(made.to_lightning(), policy) == "payee"
 
 
-def test_the_hold_invoice_of_an_honest_provider_shows_no_payment_whatever_the_policy_declares() -> None:
+def test_the_hold_invoice_of_an_honest_provider_shows_no_payment_under_any_policy() -> None:
     # The forger obtains a hold invoice of its own hash from an honest node, never pays it, signs terms with its own
     # key, locks to itself and claims.
     terms = made.terms(
@@ -138,7 +138,7 @@ def test_the_hold_invoice_of_an_honest_provider_shows_no_payment_whatever_the_po
     assert any(matter.point is OpenPoint.PAYMENT and "taker paid" in matter.text for matter in report.open_points)
 
 
-def test_terms_signed_by_somebody_else_are_refused() -> None:
+def test_terms_signed_by_another_party_are_refused() -> None:
     proof = made.to_lightning()
     forged = replace(proof, terms=made.signed(proof.terms.terms, STRANGER))
     assert refusal(forged) == "terms_signature"
@@ -251,7 +251,7 @@ def test_a_refund_beside_a_preimage_is_refused() -> None:
     assert refusal(proof) == "outcome"
 
 
-def test_a_claim_without_evidence_of_the_other_leg_is_no_completed_transfer() -> None:
+def test_a_claim_without_evidence_of_the_other_leg_is_not_a_completed_transfer() -> None:
     for proof, missing in (
         (made.to_lightning(), "destination_leg"),
         (made.to_bob(), "source_leg"),
@@ -325,7 +325,7 @@ def test_the_terms_may_not_name_an_invoice(case: str) -> None:
     assert refusal(made.to_lightning(made.terms(destination=destination))) == check
 
 
-def test_test_money_does_not_count_where_the_policy_says_mainnet() -> None:
+def test_test_money_does_not_count_under_a_policy_for_mainnet() -> None:
     assert refusal(made.to_lightning(), replace(STRICT, networks=frozenset({"mainnet"}))) == "network"
 
 
@@ -349,7 +349,7 @@ def test_terms_cannot_make_dust_count_as_bitcoin_by_giving_the_token_other_decim
     assert f"{made.TOKEN.hex()} has 0 decimals" in points
 
 
-def test_the_lock_must_hold_what_the_terms_say_in_the_tokens_own_unit() -> None:
+def test_the_lock_must_hold_the_amount_of_the_terms_in_the_tokens_unit() -> None:
     assert refusal(made.to_lightning(made.terms(source=made.evm_leg(amount=made.AMOUNT)))) == "amount"
     amount = (made.AMOUNT + made.FEE) * 10**10
     policy = replace(STRICT, tokens={60808: {made.TOKEN: 18}})

@@ -59,7 +59,7 @@ async def test_a_manager_is_undecided_without_the_node_of_a_layer_or_its_finalit
         await verify_proof(proof, FINAL, {BOB: Node(), ROOTSTOCK: Node(Finality.SAFE)})
 
 
-async def test_a_manager_says_false_where_a_node_has_another_block() -> None:
+async def test_a_manager_returns_false_if_a_node_has_another_block() -> None:
     proof = made.between_chains()
     clients = {BOB: Node(), ROOTSTOCK: Node(None)}
     assert not await verify_proof(proof, AS_AGREED, clients)
@@ -67,7 +67,7 @@ async def test_a_manager_says_false_where_a_node_has_another_block() -> None:
         await confirmed_report(proof, AS_AGREED, clients)
 
 
-async def test_no_manager_says_true_of_a_refund_or_of_one_leg() -> None:
+async def test_a_manager_never_returns_true_for_a_refund_or_for_one_leg() -> None:
     refund = made.refunded()
     one = replace(made.between_chains(), source_leg=None)
     for proof, outcome in ((refund, ProofOutcome.REFUNDED), (one, ProofOutcome.PARTIAL)):
@@ -76,7 +76,7 @@ async def test_no_manager_says_true_of_a_refund_or_of_one_leg() -> None:
         assert not await verify_proof(proof, FINAL, clients)
 
 
-async def test_a_manager_never_says_true_offline() -> None:
+async def test_a_manager_never_returns_true_offline() -> None:
     for proof in (made.to_lightning(), made.between_chains()):
         with pytest.raises(ProofUndecided, match="offline"):
             await verify_proof(proof, replace(OFFLINE, providers=KNOWN), {BOB: Node(), ROOTSTOCK: Node()})

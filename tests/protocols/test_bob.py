@@ -37,9 +37,11 @@ async def test_the_example_in_the_docstring_runs_as_it_is_written(
     async with bob_network() as network:
         monkeypatch.chdir(tmp_path)
         for name, value in {
-            "BOB_RPC_URL": network.url,
-            "BOB_TOKEN": network.settings().token_address,
-            "BOB_NETWORK": "regtest",
+            "LAYER2_NETWORK": "regtest",
+            "LAYER2_BOB__RPC_URL": network.url,
+            "LAYER2_BOB__TOKEN_ADDRESS": network.settings().token_address,
+            "LAYER2_BOB__TOKEN_DECIMALS": "8",
+            "LAYER2_BOB__KEY_FILE": "bob.key",
         }.items():
             monkeypatch.setenv(name, value)
         write_key(tmp_path / "bob.key", network.accounts["taker"].key.secret)

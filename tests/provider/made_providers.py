@@ -104,7 +104,7 @@ class SetLayer(JoiningLegs):
     offered: dict[bytes, str] = field(default_factory=dict)
     invoice_changes: dict[str, Any] = field(default_factory=dict)
     shown: dict[str, Any] = field(default_factory=dict)
-    """Of every leg, besides that nothing is funded; ``state`` instead of that."""
+    """Fields of the view of every leg, in place of those of an unfunded leg."""
     late: list[frozenset[bytes]] = field(default_factory=list)
     """What the next looks for late fundings find."""
     asked_since: list[int] = field(default_factory=list)
@@ -247,7 +247,7 @@ def token_of(number: int) -> bytes:
 
 @dataclass
 class World:
-    """One provider and all that it stands on."""
+    """One provider and everything that it uses."""
 
     provider: SwapProvider
     journal: SqliteJournal

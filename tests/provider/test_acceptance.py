@@ -254,7 +254,7 @@ async def test_an_invoice_for_another_hash_is_refused(made: World) -> None:
 
 
 @pytest.mark.parametrize("destination", ["", "lnbcrt1", to_checksum(b"\x66" * 20)])
-async def test_what_is_no_invoice_is_refused(made: World, destination: str) -> None:
+async def test_an_invalid_invoice_is_refused(made: World, destination: str) -> None:
     assert await refusal(made, replace(await made.request(1), destination=destination)) == "invoice_format"
 
 
@@ -264,7 +264,7 @@ async def test_an_invoice_of_the_providers_own_node_is_not_paid(made: World) -> 
     assert await refusal(made, replace(request, destination=own)) == "invoice_payee"
 
 
-async def test_somebody_elses_invoice_is_paid(made: World) -> None:
+async def test_another_partys_invoice_is_paid(made: World) -> None:
     request = await made.request(1)
     theirs = made.invoice(request.payment_hash, signer=STRANGERS_NODE)
     await made.provider.open_swap(replace(request, destination=theirs))

@@ -121,7 +121,7 @@ NO_REQUESTS = {
 }
 
 
-async def test_a_body_that_is_no_request_is_refused(caller: Caller) -> None:
+async def test_a_body_that_is_not_a_request_is_refused(caller: Caller) -> None:
     for name, data in NO_REQUESTS.items():
         assert error(await caller.post("/v1/quotes", data=data))[:2] == (400, "invalid_request"), name
 

@@ -48,7 +48,7 @@ async def test_events_are_streamed_with_their_versions_as_ids(caller: Caller) ->
         assert await response.content.read() == b""
 
 
-async def test_a_reader_that_comes_back_gets_only_what_it_has_not_seen(caller: Caller) -> None:
+async def test_a_reader_that_returns_gets_only_what_it_has_not_seen(caller: Caller) -> None:
     request = await caller.made.request(1)
     await caller.post("/v1/swaps", written(request))
     await caller.made.runner.move(request.swap_id, ProviderCompleted("0x01", "02"), "completed")

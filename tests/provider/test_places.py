@@ -119,7 +119,7 @@ async def test_a_swap_takes_its_place_while_money_can_move_for_it(
         await made.provider.open_swap(request)
 
 
-async def test_swaps_that_only_wait_for_finality_are_no_more_than_allowed(tmp_path: Path) -> None:
+async def test_swaps_that_only_wait_for_finality_are_limited_too(tmp_path: Path) -> None:
     async with world(tmp_path, max_unfinished_swaps=2) as made:
         for number in (1, 2):
             request = await made.accept(number, taker=OTHER_TAKERS[number])

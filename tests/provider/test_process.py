@@ -26,7 +26,7 @@ from layer2.local.network import LocalNetwork
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.money import BTC
 from layer2.model.transactions import SwapId
-from layer2.net.pool import ConnectionPoolConfig
+from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.provider_client import ProviderClient, ProviderEndpoint
 from layer2.swap_rules.agreement import SwapRequest
 from layer2.terms.transfers import TransferRequest
@@ -66,7 +66,7 @@ def client_of(process: ProviderProcess) -> ProviderClient:
 
 
 async def open_swap(client: ProviderClient, process: ProviderProcess) -> SwapRequest:
-    """A swap to BOB that nobody funds."""
+    """A swap to BOB that is never funded."""
     account = process.network.taker.evm_address
     quote = (await client.quote(REQUEST)).quote
     access_hash = hashlib.sha256(TOKEN).digest()
@@ -141,7 +141,7 @@ async def test_it_starts_with_a_dead_node_and_that_layer_joins_when_it_is_back(
         assert (await client.swap_status(request.swap_id, TOKEN))["state"] == "agreed"
         lines = [json.loads(line) for line in process.log().splitlines()]
         assert [line["resumed_swaps"] for line in lines if line["event"] == "serving"] == [0, 1]
-        # The swap went on before any node had answered.
+        # The swap continued before any node had answered.
         names = [line["event"] for line in lines]
         assert "swap_changed" in names[names.index("serving") + 1 : names.index("node_not_ready")]
         await forwarder.start(port)

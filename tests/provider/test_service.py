@@ -145,7 +145,7 @@ async def test_however_often_strangers_ask_the_nodes_are_asked_now_and_then(made
 # Status and events
 
 
-async def test_a_status_names_who_has_to_act_and_until_when(made: World) -> None:
+async def test_a_status_names_the_next_actor_and_the_deadline(made: World) -> None:
     request = await made.accept(1)
     status = await made.provider.status(request.swap_id, token_of(1))
     assert (status["state"], status["next_actor"], status["is_final"]) == ("agreed", "taker", False)
@@ -165,7 +165,7 @@ async def test_only_the_token_of_a_swap_opens_its_status(made: World, token: byt
     assert refused.value.code == "access"
 
 
-async def test_a_swap_that_is_not_there_is_unknown_whatever_the_token(made: World) -> None:
+async def test_a_missing_swap_is_unknown_for_every_token(made: World) -> None:
     with pytest.raises(UnknownTransfer):
         await made.provider.status(SwapId("cd" * 16), token_of(1))
 
@@ -223,7 +223,7 @@ async def test_a_draining_provider_names_the_time_by_which_it_must_be_back(
     assert await made.provider.drain() == until
 
 
-async def test_a_swap_that_is_only_released_calls_nobody_back(made: World) -> None:
+async def test_a_swap_that_is_only_released_needs_no_restart(made: World) -> None:
     request = await made.accept(1)
     await made.runner.move(request.swap_id, ProviderReleasing(None, None, "too late"), "releasing")
     assert await made.provider.drain() is None

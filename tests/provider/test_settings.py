@@ -79,6 +79,13 @@ def test_a_pair_can_have_a_price_of_its_own_and_the_rest_of_it_is_the_common_one
     assert prices.price((BOB, LIGHTNING)) == replace(prices.default, fee_ppm=7, min_amount=20_000)
 
 
+def test_a_price_made_in_python_has_the_common_values_for_omitted_keys(tmp_path: Path) -> None:
+    section = PriceSection(source="BOB", destination="LIGHTNING", base_fee_sat=7)
+    prices = loaded(tmp_path, fee_ppm=50_000, max_amount_sat=90_000, prices=[section]).price_list
+    assert prices.price((BOB, LIGHTNING)) == replace(prices.default, base_fee=7)
+    assert prices.price((BOB, LIGHTNING)).fee_ppm == 50_000
+
+
 @pytest.mark.parametrize(
     ("table", "reason"),
     [

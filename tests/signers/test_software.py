@@ -117,7 +117,7 @@ def test_a_missing_file_and_one_that_is_none_are_refused(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("secret", [bytes(32), b"\xff" * 32, CURVE_ORDER.to_bytes(32, "big"), b"\x01" * 31])
-def test_what_is_no_key_is_refused_without_showing_it(secret: bytes) -> None:
+def test_an_invalid_key_is_refused_without_showing_it(secret: bytes) -> None:
     for kind in (SoftwareEvmSigner, SoftwareIdentity):
         with pytest.raises(SignerError) as refused:
             kind(secret)

@@ -105,7 +105,7 @@ class Running:
     async def wait_for_open_requests(self, name: str, number: int) -> None:
         """Return when that number of requests are open at the named node."""
         async with asyncio.timeout(5):
-            while self.simulation.status()[name]["open_requests"] != number:  # noqa: ASYNC110
+            while self.simulation.status()[name]["open_requests"] != number:  # noqa: ASYNC110 - the simulation has no event for it
                 await asyncio.sleep(0)  # The node runs on this event loop: this lets it run, without a delay.
 
 

@@ -69,7 +69,7 @@ class RequestConversation(Talk):
             "not a number": _body('"value": NaN'),
             "a comma too many": _body('"value": 1,'),
             "a list": "[]",
-            "a hint that is no list": _body('"route_hints": {"hop_hints": []}'),
+            "a hint that is not a list": _body('"route_hints": {"hop_hints": []}'),
             "an unknown field in a hint": _body('"route_hints": [{"hops": []}]'),
             "a null among the hints": _body('"route_hints": [null]'),
         }

@@ -84,16 +84,16 @@ async def _record(programs: Path, directory: Path) -> None:
             await mine(6)
             for payer, payee in ((taker, provider), (provider, taker)):
                 # lnd does not report when its graph is complete, or when its channels are quiet.
-                while await payer.pay(await payee.create_invoice(1000, "probe")) != "SUCCEEDED":  # noqa: ASYNC110
+                while await payer.pay(await payee.create_invoice(1000, "probe")) != "SUCCEEDED":  # noqa: ASYNC110 - lnd sends no event
                     await asyncio.sleep(0.2)
             for node in (taker, provider):
-                while await _has_htlcs(Client(node.description(), session)):  # noqa: ASYNC110
+                while await _has_htlcs(Client(node.description(), session)):  # noqa: ASYNC110 - lnd sends no event
                     await asyncio.sleep(0.2)
 
             async def stop_provider() -> None:
                 provider.kill()
                 await taker.wait_until_lost(provider)
-                while not await taker.has_inactive_channel():  # noqa: ASYNC110
+                while not await taker.has_inactive_channel():  # noqa: ASYNC110 - lnd sends no event
                     await asyncio.sleep(0.05)
 
             heard: dict[str, Any] = {}

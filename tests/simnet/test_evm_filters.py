@@ -198,7 +198,7 @@ async def test_the_transactions_of_a_block_are_counted_and_found_by_their_place(
         assert await bob.client.call(f"eth_getTransactionByBlock{kind}AndIndex", name, "0x0") is None
 
 
-async def test_a_node_without_accounts_and_peers_says_so(bob: RunningBob) -> None:
+async def test_a_node_without_accounts_and_peers_reports_none(bob: RunningBob) -> None:
     assert await bob.client.call("eth_accounts") == []
     assert await bob.client.call("net_listening") is True
     assert await bob.client.call("net_peerCount") == "0x0"

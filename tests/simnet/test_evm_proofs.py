@@ -27,7 +27,7 @@ def _proved(root: str, key: bytes, nodes: list[str]) -> bytes:
     encoded = [_bytes(node) for node in nodes]
     assert all(len(node) >= 32 for node in encoded[1:])
     decoded = [rlp.decode(node) for node in encoded]
-    value: bytes = HexaryTrie.get_from_proof(_bytes(root), keccak256(key), decoded)  # type: ignore[no-untyped-call]
+    value: bytes = HexaryTrie.get_from_proof(_bytes(root), keccak256(key), decoded)  # type: ignore[no-untyped-call]  # the package carries no types
     return value
 
 

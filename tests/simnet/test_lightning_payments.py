@@ -319,7 +319,7 @@ async def test_held_payments_stay_in_flight_until_they_are_released(network: Run
     assert await invoice_state(network.provider) == "SETTLED"
 
 
-async def test_a_held_payment_comes_back_when_its_htlc_expires(network: Running) -> None:
+async def test_a_held_payment_returns_when_its_htlc_expires(network: Running) -> None:
     network.simulation.set_fault("taker_lightning", "hold_payments")
     request = await hold_invoice(network.provider, cltv_expiry="24")
     async with network.taker.stream("POST", "/v2/router/send", **send_fields(request)) as states:

@@ -165,7 +165,7 @@ async def test_a_switch_that_does_not_exist_is_refused(network: Running, kind: s
         network.simulation.set_fault("taker_lightning", kind, **arguments)
 
 
-async def test_the_status_tells_balances_and_switches(network: Running) -> None:
+async def test_the_status_has_balances_and_switches(network: Running) -> None:
     request = await hold_invoice(network.provider)
     network.simulation.set_fault("taker_lightning", "hold_payments")
     async with network.taker.stream("POST", "/v2/router/send", **send_fields(request)) as states:

@@ -75,7 +75,7 @@ async def test_each_stream_hears_of_its_own_invoice_only(network: Running) -> No
     assert [task.result() for task in listening] == [["OPEN", "CANCELED"]] * 40
 
 
-async def test_the_stream_of_all_invoices_tells_what_was_missed_and_goes_on(network: Running) -> None:
+async def test_the_stream_of_all_invoices_reports_what_was_missed_and_continues(network: Running) -> None:
     for number in (1, 2):
         await network.taker.pay(await plain_invoice(network, number))
     await accepted(network, 3)
@@ -154,7 +154,7 @@ async def test_a_message_is_repeated(network: Running) -> None:
     assert told(heard) == [("2", "OPEN"), ("2", "OPEN"), ("3", "OPEN")]
 
 
-async def test_a_message_is_withheld_and_the_stream_goes_on(network: Running) -> None:
+async def test_a_message_is_withheld_and_the_stream_continues(network: Running) -> None:
     network.simulation.set_fault("provider_lightning", "withhold_message", path=INVOICES, message=2)
     for number in (1, 2, 3, 4):
         await hold_invoice(network, number)

@@ -250,5 +250,5 @@ async def test_a_proof_verifies_against_the_block(bob: RunningBob, web3: AsyncWe
 
 def _value(root: bytes, key: bytes, nodes: Any) -> bytes:
     decoded = [rlp.decode(bytes(node)) for node in nodes]
-    value: bytes = HexaryTrie.get_from_proof(root, keccak256(key), decoded)  # type: ignore[no-untyped-call]
+    value: bytes = HexaryTrie.get_from_proof(root, keccak256(key), decoded)  # type: ignore[no-untyped-call]  # the package carries no types
     return value

@@ -150,7 +150,7 @@ class Chain:
             transaction.is_due = False
             if to_pool:
                 self.pool.append(transaction)
-                self.world.later(1 + place, lambda one=transaction: self._come_due(one))  # type: ignore[misc]
+                self.world.later(1 + place, lambda one=transaction: self._come_due(one))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
         self.world.change()
         return len(gone)
 

@@ -195,7 +195,7 @@ def test_an_act_that_was_journaled_in_spite_of_an_error_is_performed_and_not_tak
     run(story())
 
 
-def test_a_claim_that_its_node_refused_and_does_not_know_is_made_anew() -> None:
+def test_a_claim_that_its_node_refused_and_does_not_know_is_made_again() -> None:
     async def story() -> None:
         scene = await Scene.to_lightning()
         count = 0
@@ -289,7 +289,7 @@ def test_a_dead_layer_is_asked_less_and_less_often_while_the_other_one_moves() -
     run(story())
 
 
-def test_a_node_that_fails_once_in_a_while_needs_nobodys_attention() -> None:
+def test_a_node_that_fails_occasionally_needs_no_attention() -> None:
     async def story() -> None:
         scene = await Scene.to_lightning()
         await scene.taker.runner.resume()

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import subprocess
+import sys
+import threading
 import traceback
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -102,9 +107,20 @@ async def test_what_is_given_while_a_write_is_under_way_follows_it(database: Dat
 
 
 async def test_a_cancelled_write_that_was_not_begun_is_never_made(database: Database) -> None:
+    loop, under_way, may_end = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    def work(connection: Connection) -> None:
+        loop.call_soon_threadsafe(under_way.set)
+        assert may_end.wait(timeout=10)
+
+    first = asyncio.create_task(database.write(work))
+    await under_way.wait()
     cancelled, kept = [asyncio.create_task(database.write(adding(word))) for word in ("one", "two")]
     await asyncio.sleep(0)
     cancelled.cancel()
+    await asyncio.wait([cancelled])
+    may_end.set()
+    await first
     assert await kept == "two"
     assert cancelled.cancelled()
     assert await words(database) == ["two"]
@@ -132,3 +148,39 @@ async def test_the_traceback_of_a_refused_write_does_not_show_what_was_written(d
 
 def test_an_intent_does_not_show_its_act() -> None:
     assert "preimage" not in repr(Intent(1, "collect", "source", {"preimage": "11" * 32}))
+
+
+AT_EXIT = """
+import atexit, sys
+from pathlib import Path
+
+from sqlalchemy import text
+
+from layer2.aio.blocking import Portal
+from layer2.swap_engine.database import Database
+
+path = Path(sys.argv[1])
+portal = Portal.with_own_thread()
+database = portal.run("open", lambda: Database.open(path))
+
+
+def close():
+    for statement in ("CREATE TABLE words (word)", "INSERT INTO words VALUES ('last')"):
+        portal.run("write", lambda: database.write(lambda connection: connection.execute(text(statement)).close()))
+    portal.run("close", database.aclose)
+    portal.close()
+    print("closed")
+
+
+atexit.register(close)
+"""
+
+
+def test_a_function_of_atexit_writes_and_closes(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    finished = subprocess.run(
+        [sys.executable, "-c", AT_EXIT, str(path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (finished.returncode, finished.stdout, finished.stderr) == (0, "closed\n", "")
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT word FROM words").fetchall() == [("last",)]

@@ -70,7 +70,7 @@ FALLS = [(Kind.KILL, 0, True), (Kind.KILL, 300, False), (Kind.CANCEL, 0, False)]
 @pytest.mark.parametrize(("kind", "away", "reads"), FALLS, ids=["kill", "kill-and-stay-away", "cancel"])
 @EACH_ROLE
 @EVERY_PAIR
-def test_a_party_that_stops_at_any_point_and_comes_back_ends_well(
+def test_a_party_that_stops_at_any_point_and_restarts_ends_well(
     pair: tuple[str, str], role: str, kind: Kind, away: int, reads: bool
 ) -> None:
     nth = 1

@@ -368,7 +368,7 @@ async def test_a_journal_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     assert threading.active_count() == before
 
 
-async def test_what_is_no_journal_is_refused(tmp_path: Path) -> None:
+async def test_a_file_that_is_not_a_journal_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("this is not a database, and long enough to be read as one" * 40)
     with pytest.raises(JournalError, match="not a database"):
         await SqliteJournal.open(tmp_path / "text")
@@ -398,7 +398,7 @@ async def test_the_migrations_make_the_tables_of_the_schema(tmp_path: Path) -> N
     assert ScriptDirectory.from_config(config).get_current_head() == HEAD
 
 
-async def test_a_path_can_be_a_str_and_nothing_that_is_no_path(tmp_path: Path) -> None:
+async def test_a_path_can_be_a_str_and_must_be_a_path(tmp_path: Path) -> None:
     journal = await SqliteJournal.open(str(tmp_path / "journal.sqlite"))
     assert await journal.list() == ()
     await journal.aclose()

@@ -146,7 +146,7 @@ async def test_what_was_committed_survives_sigkill(tmp_path: Path) -> None:
     await journal.aclose()
 
 
-async def test_a_full_disk_keeps_nobody_from_acting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_disk_does_not_prevent_acting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "no space left on device")
 

@@ -27,7 +27,7 @@ DAY = 24 * 3600
 
 
 @pytest.mark.parametrize("pair", [("bob", "lightning"), ("bob", "rootstock")], ids="-to-".join)
-def test_a_taker_completes_though_the_provider_never_comes_back_and_collects_for_it_out_of_courtesy(
+def test_a_taker_completes_without_the_provider_and_collects_for_it_as_a_courtesy(
     pair: tuple[str, str],
 ) -> None:
     async def story() -> None:
@@ -306,7 +306,7 @@ def test_a_provider_that_lost_the_race_for_the_lock_ends_as_lost() -> None:
     run(story())
 
 
-def test_a_taker_that_lost_the_race_for_the_lock_is_told_that_money_was_lost() -> None:
+def test_a_taker_that_lost_the_race_for_the_lock_reports_the_loss() -> None:
     async def story() -> None:
         scene = await Scene.to_bob()
         provider, party = Adversary(scene, "provider"), scene.taker

@@ -238,7 +238,7 @@ class StandingClock:
         return NOW
 
 
-async def test_a_swap_goes_on_from_the_file_in_another_runner(tmp_path: Path) -> None:
+async def test_a_swap_continues_from_the_file_in_another_runner(tmp_path: Path) -> None:
     scene = await Scene.to_lightning()
     scene.world.now = lambda: NOW  # type: ignore[method-assign]  # the journal's thread needs a loop of real time
     journal = await SqliteJournal.open(tmp_path / "journal.db")

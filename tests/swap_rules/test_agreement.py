@@ -263,7 +263,7 @@ def test_no_field_can_have_another_value_even_under_the_providers_signature(
 
 
 @EVERY_PAIR
-def test_terms_that_somebody_else_signed_are_refused(pair: tuple[str, str]) -> None:
+def test_terms_that_another_party_signed_are_refused(pair: tuple[str, str]) -> None:
     made = MADE[pair]
     assert refusal(made, key=STRANGERS_NODE) == "terms_signature"
 
@@ -351,7 +351,7 @@ def test_an_invoice_that_expires_before_a_lock_can_be_final_is_refused() -> None
         )
 
 
-def test_somebody_elses_invoice_is_paid_under_its_own_hash() -> None:
+def test_another_partys_invoice_is_paid_under_its_own_hash() -> None:
     theirs = invoice(STRANGERS_NODE, payment_hash=b"\x09" * 32, min_final_cltv_expiry_delta=18, expiry=600)
     made = agreement_of(named_destination=theirs, payment_hash=b"\x09" * 32)
     assert refusal(made) is None

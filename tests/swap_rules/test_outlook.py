@@ -55,7 +55,7 @@ STATES = [one for one in EXAMPLES if not isinstance(one, TakerPlanned | TakerAba
 
 @EVERY
 @pytest.mark.parametrize("state", STATES, ids=lambda state: type(state).__name__)
-def test_every_open_state_names_who_acts_and_until_when(state: State, swap: Swap) -> None:
+def test_every_open_state_names_the_next_actor_and_the_deadline(state: State, swap: Swap) -> None:
     seen = outlook(state, swap.terms, REGTEST)
     assert seen.funds
     if state.is_final:
@@ -112,7 +112,7 @@ def test_a_taker_that_locked_sees_from_when_it_can_take_the_money_back_alone() -
     assert outlook(TakerAgreed(), TO_ROOTSTOCK.terms, REGTEST).refundable_from is None
 
 
-def test_a_payment_on_lightning_comes_back_by_itself() -> None:
+def test_a_payment_on_lightning_returns_by_itself() -> None:
     seen = outlook(TakerRefunding("h", "why"), TO_BOB.terms, REGTEST)
     assert (seen.next_actor, seen.refundable_from) == (Actor.PROVIDER, None)
     assert seen.deadline is not None
@@ -156,7 +156,7 @@ def test_a_human_is_called_for_a_payment_that_the_node_has_forgotten() -> None:
     assert attention(replace(TO_BOB, made_preimage=False), ProviderCounterFunding("s"), lock) is None
 
 
-def test_what_is_paid_to_somebody_else_is_never_shown_as_ones_own() -> None:
+def test_money_paid_to_another_party_is_never_shown_as_ones_own() -> None:
     terms = TO_STRANGER.terms
     collecting = TakerCollecting("0x1", None, has_arrived=False, final_at=None)
     shown = outlook(collecting, terms, REGTEST, is_foreign=True)

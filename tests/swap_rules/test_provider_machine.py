@@ -129,7 +129,7 @@ def test_nothing_is_paid_under_a_preimage_that_is_public_already(swap: Swap) -> 
     assert isinstance(step.state, ProviderReleasing)
 
 
-def test_an_invoice_that_is_about_to_expire_is_not_paid_whatever_the_terms_state() -> None:
+def test_an_invoice_that_is_about_to_expire_is_not_paid_under_any_terms() -> None:
     # Such terms would not have been signed, because the invoice expires earlier; the machine does not rely on it.
     loose = replace(TO_LIGHTNING, terms=replace(TO_LIGHTNING.terms, counter_fund_by=NOW + 10_000))
     last = loose.terms.destination.last_funding(loose.settings)
@@ -166,7 +166,7 @@ def test_a_held_payment_that_could_not_be_settled_safely_is_cancelled_at_once(so
     assert acts_of(next_step(TO_BOB, ProviderAgreed(), observed(held(ENOUGH), NOTHING))) == [FUND]
 
 
-def test_an_invoice_that_nobody_paid_by_then_is_cancelled() -> None:
+def test_an_invoice_that_was_not_paid_by_then_is_cancelled() -> None:
     late = observed(NOTHING, NOTHING, now=TO_BOB.terms.source.lands_by(TO_BOB.terms.fund_by, TO_BOB.settings) + 1)
     assert acts_of(next_step(TO_BOB, ProviderAgreed(), late)) == [RELEASE]
 
@@ -321,7 +321,7 @@ def test_completed_means_final(swap: Swap) -> None:
 
 
 @EVERY
-def test_a_provider_that_lost_the_race_for_the_source_says_so(swap: Swap) -> None:
+def test_a_provider_that_lost_the_race_for_the_source_reports_it(swap: Swap) -> None:
     lost = next_step(swap, COLLECTING, observed(OVER, COLLECTED_FINALLY))
     assert isinstance(lost.state, ProviderLost)
     assert lost.state.is_final
@@ -349,7 +349,7 @@ def test_nothing_follows_from_a_node_that_cannot_be_read() -> None:
 
 @EVERY
 @pytest.mark.parametrize("state", OPEN_STATES, ids=lambda state: state.name)
-def test_whatever_is_observed_the_rules_of_the_provider_hold(swap: Swap, state: ProviderState) -> None:
+def test_the_rules_of_the_provider_hold_for_every_observation(swap: Swap, state: ProviderState) -> None:
     end, late = deadline(swap), swap.terms.counter_fund_by + 1
     sources = [*views_at(NOW, end), held(ENOUGH), held(ENOUGH - 1)]
     known = [ActView(status, is_out) for status in ActStatus for is_out in (True, False)]

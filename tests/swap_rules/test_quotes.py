@@ -102,7 +102,7 @@ def test_a_source_that_does_not_fit_the_configuration_is_refused_by_the_fields_n
 @pytest.mark.parametrize(("field", "lie"), DESTINATION_LIES, ids=[name for name, _ in DESTINATION_LIES])
 def test_a_destination_that_does_not_fit_the_configuration_is_refused_by_the_fields_name(field: str, lie: Any) -> None:
     honest = quote_of()
-    wrong = replace(honest, destination=replace(honest.destination, **{field: lie}))  # type: ignore[type-var]
+    wrong = replace(honest, destination=replace(honest.destination, **{field: lie}))  # type: ignore[type-var]  # a dataclass
     assert refusal(wrong, transfer()) == f"quote_destination_{field}"
 
 
@@ -220,7 +220,7 @@ def asked(request: TransferRequest) -> str | None:
     ],
     ids=str,
 )
-def test_a_request_that_cannot_be_is_refused_before_anybody_is_asked(changes: dict[str, Any], code: str) -> None:
+def test_an_impossible_request_is_refused_before_any_provider_is_asked(changes: dict[str, Any], code: str) -> None:
     assert asked(replace(transfer(), **changes)) == code
 
 
@@ -229,7 +229,7 @@ def test_a_request_between_any_two_configured_layers_is_taken(pair: tuple[str, s
     assert asked(transfer(*pair)) is None
 
 
-def test_value_for_somebody_elses_account_is_refused_with_the_reason() -> None:
+def test_value_for_another_partys_account_is_refused_with_the_reason() -> None:
     with pytest.raises(InvalidRequest, match="could refund the lock before your claim") as refused:
         check_recipient("0x" + "66" * 20, OWN.layers[BOB], AMOUNT, NOW, REGTEST)
     assert refused.value.code == "recipient"

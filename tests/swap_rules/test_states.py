@@ -68,7 +68,7 @@ def test_a_missing_field_is_refused() -> None:
         read_state(stored)
 
 
-def test_a_boolean_is_no_time() -> None:
+def test_a_boolean_is_not_a_time() -> None:
     stored = {**write_state(TakerCollecting(None, None, has_arrived=True, final_at=2)), "final_at": True}
     with pytest.raises(FormatError):
         read_state(stored)

@@ -155,7 +155,7 @@ def test_a_payment_that_may_have_left_and_that_the_node_does_not_know_is_waited_
         assert isinstance(step.state, TakerAbandoned)
 
 
-def test_a_lock_that_can_never_land_any_more_ends_the_transfer() -> None:
+def test_a_lock_that_can_no_longer_land_ends_the_transfer() -> None:
     over = next_step(TO_LIGHTNING, TakerFunding(), observed(NEVER, NOTHING, {FUND: LOST}))
     assert isinstance(over.state, TakerAbandoned)
 
@@ -171,7 +171,7 @@ def test_the_lock_is_not_reclaimed_before_the_deadline_by_the_chains_own_clock()
 
 @pytest.mark.parametrize("destination", [None, FUNDED, NOTHING])
 @pytest.mark.parametrize("state", [TakerFunding(), TakerFunded("0x1"), REFUNDING], ids=lambda state: state.name)
-def test_the_lock_is_reclaimed_after_the_deadline_whatever_the_other_node_shows(
+def test_the_lock_is_reclaimed_after_the_deadline_regardless_of_the_other_node(
     state: TakerState, destination: LegView | None
 ) -> None:
     after = view(LegState.FUNDED, at=LATE) if not isinstance(state, TakerFunding) else view(LegState.PENDING, at=LATE)
@@ -179,12 +179,12 @@ def test_the_lock_is_reclaimed_after_the_deadline_whatever_the_other_node_shows(
     assert step.orders == (Order(RECLAIM, NEW),)
 
 
-def test_the_lock_of_a_payment_to_somebody_else_is_reclaimed_without_asking_another_node() -> None:
+def test_the_lock_of_a_payment_to_another_party_is_reclaimed_without_asking_another_node() -> None:
     step = next_step(TO_STRANGER, TakerFunded("0x1"), observed(view(LegState.FUNDED, at=LATE), None))
     assert step.orders == (Order(RECLAIM, NEW),)
 
 
-def test_a_funding_that_does_not_lapse_is_voided_once_it_is_not_wanted_any_more() -> None:
+def test_a_funding_that_does_not_lapse_is_voided_once_it_is_no_longer_wanted() -> None:
     swap = replace(TO_BITCOIN, terms=replace(TO_BITCOIN.terms, source=TO_BITCOIN.terms.destination))
     after = view(LegState.NONE, at=2**31)
     out = next_step(swap, TakerFunding(), observed(after, NOTHING, {FUND: LOST}, now=2**31))
@@ -203,7 +203,7 @@ def test_a_release_signature_lets_the_payer_take_its_money_back_before_the_deadl
     assert next_step(swap, REFUNDING, observed(FUNDED, None)).orders == ()
 
 
-def test_a_reclaim_that_reverted_is_tried_anew_until_it_holds() -> None:
+def test_a_reclaim_that_reverted_is_tried_again_until_it_holds() -> None:
     after = view(LegState.FUNDED, at=LATE)
     for status, manner in ((FAILED, NEW), (LOST, AGAIN)):
         step = next_step(TO_LIGHTNING, REFUNDING, observed(after, NOTHING, {RECLAIM: status}))
@@ -324,12 +324,12 @@ def test_what_has_arrived_and_is_reorganised_away_is_collected_again() -> None:
     assert step.orders == (Order(COLLECT, NEW),)
 
 
-def test_claiming_goes_on_while_the_other_node_is_down() -> None:
+def test_claiming_continues_while_the_other_node_is_down() -> None:
     step = next_step(TO_BOB, COLLECTING, observed(None, FUNDED, {COLLECT: FAILED}))
     assert step.orders == (Order(COLLECT, NEW),)
 
 
-def test_a_taker_that_lost_says_so() -> None:
+def test_a_taker_that_lost_reports_it() -> None:
     lost = next_step(TO_ROOTSTOCK, COLLECTING, observed(COLLECTED_FINALLY, OVER))
     assert isinstance(lost.state, TakerLost)
     assert lost.state.is_final
@@ -361,7 +361,7 @@ def test_that_a_node_knows_the_preimage_of_its_own_invoice_shows_nothing() -> No
     assert next_step(TO_LIGHTNING, TakerFunded("0x1"), observed(FUNDED, open_invoice)).state == TakerFunded("0x1")
 
 
-def test_a_payment_to_somebody_else_ends_with_the_source() -> None:
+def test_a_payment_to_another_party_ends_with_the_source() -> None:
     first = next_step(TO_STRANGER, TakerFunded("0x1"), observed(COLLECTED, None))
     assert isinstance(first.state, TakerCollecting)
     arrived = next_step(TO_STRANGER, first.state, observed(COLLECTED, None))
@@ -382,7 +382,7 @@ def test_nothing_follows_from_a_node_that_cannot_be_read() -> None:
 
 @pytest.mark.parametrize("swap", [*ALL.values(), TO_STRANGER], ids=[*ALL.keys(), "stranger"])
 @pytest.mark.parametrize("state", OPEN_STATES, ids=lambda state: state.name)
-def test_whatever_is_observed_the_rules_of_the_taker_hold(swap: Swap, state: TakerState) -> None:
+def test_the_rules_of_the_taker_hold_for_every_observation(swap: Swap, state: TakerState) -> None:
     end = deadline(swap)
     # Before funding, nothing was sent.
     known = [ActView(status, is_out) for status in ActStatus for is_out in (True, False)]

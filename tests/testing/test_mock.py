@@ -87,10 +87,13 @@ async def test_calls_can_be_expected_in_order() -> None:
         await mock.balances_async()
 
 
-async def test_an_answer_can_take_its_time() -> None:
+async def test_an_answer_can_be_delayed() -> None:
     async with MockLayer2Protocol() as mock:
-        mock.expect("initialize_async").after(0.001)
-        await mock.initialize_async()
+        mock.expect("initialize_async").after(0.02)
+        answer = asyncio.create_task(mock.initialize_async())
+        await asyncio.sleep(0.001)
+        assert not answer.done()
+        await answer
 
 
 def test_a_method_that_does_not_exist_cannot_be_expected() -> None:

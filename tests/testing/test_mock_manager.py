@@ -109,7 +109,7 @@ async def test_a_loss_names_amounts_and_transactions() -> None:
         assert error.destination_tx_id
 
 
-async def test_a_transfer_that_takes_longer_than_the_timeout_goes_on() -> None:
+async def test_a_transfer_that_takes_longer_than_the_timeout_continues() -> None:
     async with MockLayer2Manager() as layers:
         layers.next_transfer(after=0.5)
         transfer_id = await start_rent(layers)

@@ -71,6 +71,6 @@ def a_mock_stands_for_any_client(mock: MockLayer2Protocol) -> None:
 
 def wrong_calls_are_found(bob: BobClient, payment: LightningPaymentId) -> None:
     bob.transfer_asset_sync(BTC, 1.5, ADDRESS)  # type: ignore[arg-type]  # no floats
-    bob.transfer_asset_sync(BTC, 1_000)  # type: ignore[call-arg]  # nobody to pay
+    bob.transfer_asset_sync(BTC, 1_000)  # type: ignore[call-arg]  # no recipient
     bob.get_transaction_status_sync(payment)  # type: ignore[arg-type]  # another layer's id
     bob.balances_sync(timout=1)  # type: ignore[call-arg]  # misspelt

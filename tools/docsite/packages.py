@@ -1,6 +1,6 @@
 """Draw which package imports which: ``python -m tools.docsite.packages``, into ``docs/diagrams/packages.svg``.
 
-The order is that of the import contract in ``pyproject.toml``: every dot is right of the diagonal, because a package
+The order is that of the import contract in ``pyproject.toml``: every square is right of the diagonal, because a package
 imports only packages below it. A test draws the picture again and compares.
 """
 

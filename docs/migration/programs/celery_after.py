@@ -8,6 +8,7 @@ from celery import Celery, Task
 from celery.contrib.testing.worker import start_worker
 
 from layer2 import BTC, Layer2Config, Layer2Manager, Layer2ProtocolType, TransferState
+from layer2.errors import InitializationError
 
 app = Celery("payouts", broker="memory://", backend="cache+memory://")
 _opening = threading.Lock()
@@ -19,9 +20,16 @@ def layers() -> Layer2Manager:
     """The manager of this process, opened by the first task: after any fork, and once."""
     with _opening:
         if not _managers:
-            manager = _closing.enter_context(Layer2Manager(Layer2Config.load("layer2.toml")))
-            manager.initialize_all_sync()
-            _managers.append(manager)
+            with ExitStack() as opening:  # closes the manager after an error, so that the next task can open another
+                manager = opening.enter_context(Layer2Manager(Layer2Config.load("layer2.toml")))
+                try:
+                    manager.initialize_all_sync()
+                except InitializationError as error:
+                    if not error.retryable:
+                        raise
+                    print(error)  # a node is down: its layer joins later
+                _closing.push(opening.pop_all())
+                _managers.append(manager)
     return _managers[0]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from flask import Flask, abort, request
 
 from layer2 import BTC, Layer2Config, Layer2Error, Layer2Manager, Layer2ProtocolType, TransferState
+from layer2.errors import InitializationError
 
 
 def create_app() -> Flask:
@@ -15,7 +16,12 @@ def create_app() -> Flask:
     # In the process that serves: with gunicorn, after the fork (no --preload), in one worker with threads.
     layers = closing.enter_context(Layer2Manager(Layer2Config.load("layer2.toml")))
     atexit.register(closing.close)
-    layers.initialize_all_sync()
+    try:
+        layers.initialize_all_sync()
+    except InitializationError as error:
+        if not error.retryable:
+            raise
+        app.logger.warning("%s", error)  # a node is down: its layer joins later
 
     @app.post("/payouts")
     def pay() -> tuple[dict[str, Any], int]:

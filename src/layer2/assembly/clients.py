@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from layer2.config import BobSection, LayerSettings, ProviderSection, RootstockSection
 from layer2.model.layers import Layer2ProtocolType
-from layer2.net.pool import ClientSettings, ConnectionPoolConfig
+from layer2.net.client_settings import ClientSettings, ConnectionPoolConfig
 from layer2.ports.client import Client
 from layer2.ports.clock import Clock
 from layer2.ports.journal import SendRecord, SendRecords
@@ -16,7 +16,7 @@ from layer2.protocols.lightning import LightningNetwork, LightningSettings
 from layer2.protocols.rootstock import RootstockClient
 from layer2.provider_client import ProviderClient, ProviderEndpoint
 
-__all__ = ["Client", "open_clients", "open_provider", "reading_client"]
+__all__ = ["open_clients", "open_provider", "reading_client"]
 
 
 def open_clients(config: LayerSettings, sends: SendRecords, clock: Clock) -> Mapping[Layer2ProtocolType, Client]:

@@ -8,19 +8,19 @@ import math
 from typing import Final
 
 from layer2.aio.shared_call import SharedCall
-from layer2.assembly.clients import Client
 from layer2.errors import AsyncRuntimeError, BadAnswer, InsufficientFunds, Layer2Error, NodeUnreachable, Outcome
 from layer2.legs.evidence import LegEvidence
 from layer2.legs.leg import Htlc, LegOffer
 from layer2.legs.views import ActStatus, ClockReading, LegView, OfferRequest, Side, Verb
 from layer2.model.money import BTC, Balance
 from layer2.model.transactions import Preimage
+from layer2.ports.client import Client
 from layer2.ports.journal import Json
 from layer2.ports.legs import HtlcLayer
 
 __all__ = ["JoiningLegs"]
 
-log = logging.getLogger("layer2.assembly")
+LOG: Final = logging.getLogger("layer2.assembly")
 
 _FIRST_RETRY_SECONDS: Final = 0.5
 _LONGEST_RETRY_SECONDS: Final = 30.0
@@ -63,9 +63,9 @@ class JoiningLegs(HtlcLayer):
             try:
                 await self.join()
             except Layer2Error as error:
-                log.debug("%s is still down: %s", self._name, error)
+                LOG.debug("%s is still down: %s", self._name, error)
             else:
-                log.info("%s is up; its transfers continue", self._name)
+                LOG.info("%s is up; its transfers continue", self._name)
 
     async def aclose(self) -> None:
         """Cancel a running attempt, and refuse later calls."""

@@ -1,22 +1,19 @@
-"""The parts that carry out the swaps of a configuration: its layers, its journal and the runner."""
+"""What swaps need of a configuration: its layers, and its journal."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from layer2.assembly.clients import Client, open_clients
+from layer2.assembly.clients import open_clients
 from layer2.assembly.joining import JoiningLegs
 from layer2.assembly.owners import check_owners, owners_of
 from layer2.config import LayerSettings
 from layer2.model.layers import Layer2ProtocolType
+from layer2.ports.client import Client
 from layer2.ports.clock import Clock
-from layer2.ports.journal import SendRecords
-
-if TYPE_CHECKING:
-    from layer2.swap_engine.journal import SqliteJournal
+from layer2.ports.journal import Journal, SendRecords
 
 __all__ = ["Layers", "open_journal", "open_layers"]
 
@@ -50,7 +47,7 @@ def open_layers(config: LayerSettings, sends: SendRecords, clock: Clock, closing
 
 async def open_journal(
     config: LayerSettings, closing: AsyncExitStack, *, seed_fingerprint: str | None = None, act: bool = False
-) -> SqliteJournal:
+) -> Journal:
     """Open the journal of a configuration and check that its swaps belong to the configuration.
 
     Args:

@@ -29,7 +29,7 @@ from layer2.manager.verification import configured_policy
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.money import BTC, ETH
 from layer2.model.transactions import EvmTxId, Finality, LightningPaymentId, TxState
-from layer2.net.pool import ConnectionPoolConfig
+from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.proofs.checking import check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import OFFLINE, ProofPolicy

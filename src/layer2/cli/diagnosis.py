@@ -12,7 +12,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-from layer2.assembly import Client, reading_client
+from layer2.assembly import reading_client
 from layer2.cli.wording import amount_of, duration, sat
 from layer2.config import EvmSection, LayerSettings
 from layer2.errors import BadAnswer, InsufficientFunds, Layer2Error
@@ -20,7 +20,8 @@ from layer2.legs.leg import LegOffer
 from layer2.legs.views import ClockReading
 from layer2.model.layers import LAYERS, Layer2ProtocolType
 from layer2.model.money import BTC, AssetId, Balance
-from layer2.net.pool import ClientSettings
+from layer2.net.client_settings import ClientSettings
+from layer2.ports.client import Client
 from layer2.ports.clock import Clock
 from layer2.protocols.evm.locks.deployment import check_htlc
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc

@@ -41,7 +41,8 @@ async def transfer(
         idempotency_key: Calls with the same key are one transfer; a different request with the key is an error.
     """
     request = move.request(amount)
-    goal.check()
+    if idempotency_key is None:
+        goal.check()
     async with opened(session) as manager:
         known = None if idempotency_key is None else await _known(manager, request, idempotency_key)
         if known is not None:
@@ -50,6 +51,8 @@ async def transfer(
                 await joined(manager, session)
             transfer_id = known.transfer_id
         else:
+            # Only a new transfer is refused: an open one has to continue.
+            goal.check()
             down = await connected(manager, session)
             # Other layers may be down.
             needed = (move.source.value, move.destination.value)
@@ -72,7 +75,6 @@ async def wait(
         transfer_id: The id that layer2 transfer and layer2 list show; or use --key.
         key: The transfer's idempotency key.
     """
-    goal.check()
     async with opened(session) as manager:
         one = await found(manager, transfer_id, key)
         if not one.state.is_final:
@@ -91,7 +93,6 @@ async def resume(*, timeout: float | None = None, session: InSession) -> Result:
         timeout: Seconds to wait. The transfers continue after them.
     """
     goal = Goal(timeout=timeout)
-    goal.check()
     async with opened(session) as manager:
         # Listed first, because some may end while the layers connect.
         open_transfers = await manager.list_transfers_async(open_only=True)

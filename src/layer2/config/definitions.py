@@ -10,7 +10,7 @@ from typing import Final, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
-from layer2.net.pool import ClientSettings
+from layer2.net.client_settings import ClientSettings
 
 __all__ = ["SHARED", "Setting", "settings_of"]
 

@@ -6,7 +6,8 @@ import difflib
 import json
 import os
 import tomllib
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Final, Self, TypeAlias
@@ -18,7 +19,7 @@ from layer2.config.definitions import SHARED, settings_of
 from layer2.config.sections import BobSection, JournalSection, NetworkName, RootstockSection, Section
 from layer2.errors import ConfigurationError
 from layer2.model.layers import LAYERS, Layer2ProtocolType
-from layer2.net.pool import DEFAULT_TIMEOUT_MS, ClientSettings, ConnectionPoolConfig
+from layer2.net.client_settings import DEFAULT_TIMEOUT_MS, ClientSettings, ConnectionPoolConfig
 from layer2.protocols.lightning.settings import LightningSettings
 
 __all__ = ["LayerSettings"]
@@ -32,7 +33,8 @@ _UNKNOWN_KEY: Final = ("extra_forbidden", "unexpected_keyword_argument")
 class LayerSettings(Section):
     """The common part of takers' and providers' files: the network, and a table for each layer.
 
-    The values in ``network``, ``default_timeout_ms`` and ``connection_pool`` become those of each layer's table.
+    The values in ``network``, ``default_timeout_ms`` and ``connection_pool`` become those of each layer's table. A
+    table made in Python keeps its own network, and the others that differ from their defaults.
     """
 
     default_file_name: ClassVar[str]
@@ -148,6 +150,11 @@ class LayerSettings(Section):
                 for key in sorted(SHARED & table.keys()):
                     raise ConfigurationError(f'[{name}] has no key "{key}"; it is for all layers', code="unknown_key")
                 result[name] = {**table, **shared}
+            elif isinstance(table, ClientSettings):
+                # Made in Python: a shared value is used where it keeps the default. The network has none.
+                own = {each.name: getattr(table, each.name) for each in fields(table)}
+                added = {each.name for each in fields(ClientSettings) if own[each.name] == each.default} & shared.keys()
+                result[name] = own | {key: shared[key] for key in added} if added else table
         return result
 
     @model_validator(mode="after")
@@ -221,26 +228,40 @@ def _leaves(values: Values, prefix: str = "") -> Iterator[str]:
 
 
 def _explained(error: ValidationError, kind: type, origin: str) -> ConfigurationError:
-    """Turn pydantic's first error into one sentence with key, origin and allowed values. Never shows a value."""
+    """Turn pydantic's errors into sentences with key, origin and allowed values. Never shows a value."""
     complaints = error.errors(include_url=False, include_input=False)
-    # A misspelt key is often the reason why another key is missing.
-    first = next((each for each in complaints if each["type"] in _UNKNOWN_KEY), complaints[0])
-    *tables, key = [str(part) for part in first["loc"]] or [""]
-    cause = first.get("ctx", {}).get("error")
+    unknown = [_problem(each, kind) for each in complaints if each["type"] in _UNKNOWN_KEY]
+    rest = [each for each in complaints if each["type"] not in _UNKNOWN_KEY and not _is_misspelt(each, unknown)]
+    problems = [*unknown, *(_problem(each, kind) for each in rest)]
+    first = problems[0]
+    if len(problems) == 1:
+        return ConfigurationError(f"{origin}: {first.message}", code=first.code)
+    listed = "; ".join(f"({number}) {each.message}" for number, each in enumerate(problems, start=1))
+    return ConfigurationError(f"{origin}: {len(problems)} problems: {listed}", code=first.code)
+
+
+def _is_misspelt(complaint: ErrorDetails, unknown: Sequence[ConfigurationError]) -> bool:
+    """Whether it reports a misspelt key once more, as a missing one."""
+    return complaint["type"] == "missing" and any(f'"{complaint["loc"][-1]}"?' in each.message for each in unknown)
+
+
+def _problem(complaint: ErrorDetails, kind: type) -> ConfigurationError:
+    *tables, key = [str(part) for part in complaint["loc"]] or [""]
+    cause = complaint.get("ctx", {}).get("error")
     if isinstance(cause, ConfigurationError):
         # It is about the whole table.
         table = f"[{'.'.join([*tables, key])}] " if key else ""
-        return ConfigurationError(f"{origin}: {table}{cause.message}", code=cause.code)
+        return ConfigurationError(f"{table}{cause.message}", code=cause.code)
     table = f"[{'.'.join(tables)}] " if tables else ""
-    if first["type"] in _UNKNOWN_KEY:
+    if complaint["type"] in _UNKNOWN_KEY:
         known = _keys_at(kind, tables)
         close = difflib.get_close_matches(key, known, n=1)
         hint = f'did you mean "{close[0]}"?' if close else f"known keys: {', '.join(sorted(known))}"
-        return ConfigurationError(f'{origin}: {table}has no key "{key}"; {hint}', code="unknown_key")
-    if first["type"] == "missing":
-        return ConfigurationError(f'{origin}: {table}needs the key "{key}"', code="missing_key")
+        return ConfigurationError(f'{table}has no key "{key}"; {hint}', code="unknown_key")
+    if complaint["type"] == "missing":
+        return ConfigurationError(f'{table}needs the key "{key}"', code="missing_key")
     named = f'{table}"{key}": ' if key else table
-    return ConfigurationError(f"{origin}: {named}{_message(first)}", code="wrong_value")
+    return ConfigurationError(f"{named}{_message(complaint)}", code="wrong_value")
 
 
 def _message(complaint: ErrorDetails) -> str:

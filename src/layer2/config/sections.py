@@ -10,7 +10,8 @@ from typing import Annotated, Final, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from layer2.errors import ConfigurationError
-from layer2.net.rules import address_of
+from layer2.net.setting_rules import address_of
+from layer2.ports.signing import EvmSigner
 from layer2.protocols.bob import BobSettings
 from layer2.protocols.evm.settings import EvmSettings
 from layer2.protocols.rootstock import RootstockSettings
@@ -62,7 +63,7 @@ class EvmSection(EvmSettings):
         if (self.key is None) == (self.key_file is None):
             raise ConfigurationError("give exactly one of key_file and key", code="wrong_value")
 
-    def signer(self) -> SoftwareEvmSigner:
+    def signer(self) -> EvmSigner:
         """The account's key.
 
         Raises:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar
 
 from layer2.aio.blocking import Portal, twin
 from layer2.aio.time_limit import time_limit
@@ -29,7 +29,7 @@ __all__ = ["EnteredParts"]
 
 R = TypeVar("R")
 
-log = logging.getLogger("layer2.manager")
+LOG: Final = logging.getLogger("layer2.manager")
 
 
 class EnteredParts:
@@ -82,8 +82,11 @@ class EnteredParts:
     async def _open(self, portal: Portal) -> None:
         if self._portal is not None:
             raise AsyncRuntimeError("this manager is already entered; create another one")
-        self._wiring = await Wiring.open(self.config, portal, self._clock, self._entropy)
+        self._wiring = await self._open_wiring(portal)
         self._portal = portal
+
+    async def _open_wiring(self, portal: Portal) -> Wiring:
+        return await Wiring.open(self.config, portal, self._clock, self._entropy)
 
     async def close_async(self) -> tuple[Transfer, ...]:
         """Close the manager without waiting for any transfer, and return the open transfers.
@@ -96,7 +99,7 @@ class EnteredParts:
         wiring, self._wiring, self._portal = self._wiring, None, None
         open_transfers = await wiring.close()
         for transfer in open_transfers:
-            log.warning(
+            LOG.warning(
                 "transfer %s is still open (%s): %s; %s; start this program again before then",
                 transfer.transfer_id,
                 transfer.state.value,

@@ -1,6 +1,6 @@
 """``get_protocol_async``: the client of one layer, typed by the layer.
 
-Only this module and the composition root know the layers' clients by name.
+It is the only module of this package that names the layers' clients.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ __all__ = ["Quoter"]
 
 R = TypeVar("R")
 
-log = logging.getLogger("layer2.manager")
+LOG: Final = logging.getLogger("layer2.manager")
 
 _LONGEST_ANSWER_SECONDS: Final = 10
 """The limit for a quote or a list of pairs; a third of the default timeout of a call."""
@@ -158,7 +158,7 @@ class Quoter:
         refusals: dict[str, Layer2Error] = {}
         for name, result in zip(self.providers, results, strict=True):
             if isinstance(result, Layer2Error):
-                log.warning("provider %s is omitted: %s", name, result)
+                LOG.warning("provider %s is omitted: %s", name, result)
                 refusals[name] = result
             elif isinstance(result, BaseException):
                 raise result

@@ -58,7 +58,7 @@ class SwapSecrets(PreimageSource, Protocol):
         ...
 
 
-def within(ends_at: float | None, what: str) -> AbstractAsyncContextManager[asyncio.Timeout]:
+def within(ends_at: float, what: str) -> AbstractAsyncContextManager[asyncio.Timeout]:
     """End the block at a time of the loop's clock.
 
     Args:
@@ -100,9 +100,7 @@ class _Attempt:
         if self._work is not None:
             self._work.cancel()
 
-    async def run(
-        self, agree: Callable[[], Coroutine[object, None, SignedTerms]], ends_at: float | None
-    ) -> SignedTerms:
+    async def run(self, agree: Callable[[], Coroutine[object, None, SignedTerms]], ends_at: float) -> SignedTerms:
         """Run the agreement and return the terms.
 
         Raises:
@@ -161,9 +159,9 @@ class Starter:
         if (first := read_request(record)) != request:
             raise _conflict(record, first, request)
         with maybe_under_way(record.swap_id):
-            return record if record.is_final or await self._goes_on(record) else None
+            return record if record.is_final or await self._is_driven(record) else None
 
-    async def start(self, quote: Quote, key: str | None, ends_at: float | None) -> SwapRecord:
+    async def start(self, quote: Quote, key: str | None, ends_at: float) -> SwapRecord:
         """Journal the plan, agree on terms, and pass the swap to the runner.
 
         A cancellation before terms are agreed abandons the transfer. After that, the transfer continues.
@@ -209,7 +207,7 @@ class Starter:
     def _now(self) -> int:
         return int(self.clock.now())
 
-    async def _goes_on(self, record: SwapRecord) -> bool:
+    async def _is_driven(self, record: SwapRecord) -> bool:
         """Whether a process drives the open transfer. A plan without a running call is abandoned."""
         try:
             return await self.take_over(record)
@@ -238,7 +236,7 @@ class Starter:
         self.runner.drive(record)
         return True
 
-    async def _run(self, attempt: _Attempt, quote: Quote, key: str | None, ends_at: float | None) -> SwapRecord:
+    async def _run(self, attempt: _Attempt, quote: Quote, key: str | None, ends_at: float) -> SwapRecord:
         swap_id, recipient = attempt.swap_id, quote.request.recipient
         now = self._now()
         plan = SwapRecord(
@@ -258,7 +256,7 @@ class Starter:
         )
         record = await self.journal.create(plan)
         while record.swap_id != swap_id:
-            if record.is_final or await self._goes_on(record):
+            if record.is_final or await self._is_driven(record):
                 return record
             record = await self.journal.create(plan)
         try:

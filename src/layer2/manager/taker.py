@@ -78,7 +78,7 @@ class Taker:
         await self._starter.aclose()
         return [self._records.described(record) for record in await self._runner.aclose()]
 
-    async def start(self, quote: Quote, key: str | None, ends_at: float | None) -> Transfer:
+    async def start(self, quote: Quote, key: str | None, ends_at: float) -> Transfer:
         """Start the transfer of a quote, unless the key has a transfer. Raises: as ``start_transfer_async``."""
         check_key(key)
         return self._records.described(await self._starter.start(quote, key, ends_at))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from layer2.config import EvmSection, Layer2Config
 from layer2.errors import InvalidRequest, ProofRefused, ProofUndecided
@@ -19,7 +19,7 @@ from layer2.proofs.policy import Confirmation, HeaderRequirement, ProofPolicy
 
 __all__ = ["ConfirmsEvidence", "configured_policy", "confirmed_report", "verify_proof"]
 
-log = logging.getLogger("layer2.proofs")
+LOG: Final = logging.getLogger("layer2.proofs")
 
 
 @runtime_checkable
@@ -67,10 +67,10 @@ async def verify_proof(proof: TransferProof, policy: ProofPolicy, clients: Mappi
     try:
         report = await confirmed_report(proof, policy, clients)
     except ProofRefused as error:
-        log.info("proof refused: %s", error)
+        LOG.info("proof refused: %s", error)
         return False
     if report.outcome is not ProofOutcome.COMPLETED:
-        log.info("the proof shows no completed transfer: %s", report.outcome.value)
+        LOG.info("the proof shows no completed transfer: %s", report.outcome.value)
         return False
     if policy.header is HeaderRequirement.NOT_CHECKED:
         raise ProofUndecided(

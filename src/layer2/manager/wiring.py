@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from layer2.aio.blocking import Portal
 from layer2.assembly import JoiningLegs, open_journal, open_layers, open_provider
@@ -18,13 +18,10 @@ from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
 from layer2.ports.client import Client
 from layer2.ports.clock import Clock, Entropy
-from layer2.ports.journal import Role
+from layer2.ports.journal import Journal, Role
 from layer2.signers.software import SeedPreimages
 from layer2.swap_engine.runner import SwapRunner
 from layer2.terms.transfers import Transfer
-
-if TYPE_CHECKING:
-    from layer2.swap_engine.journal import SqliteJournal
 
 __all__ = ["Wiring"]
 
@@ -32,7 +29,7 @@ __all__ = ["Wiring"]
 class Wiring:
     """All parts of one entered manager. ``open`` creates them, ``close`` ends them."""
 
-    def __init__(self, config: Layer2Config, journal: SqliteJournal, clock: Clock, entropy: Entropy) -> None:
+    def __init__(self, config: Layer2Config, journal: Journal, clock: Clock, entropy: Entropy) -> None:
         self._config = config
         self._journal = journal
         self._clock = clock

@@ -1,1 +1,1 @@
-"""HTTP sessions, connection pools, and the time and pauses in a server's answer."""
+"""HTTP sessions, the times in a server's answer, and the settings of all clients with their rules."""

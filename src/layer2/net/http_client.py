@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import os
 import ssl
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from yarl import URL
 
 from layer2.errors import ConfigurationError
 from layer2.formats.printable import printable
-from layer2.net.pool import ConnectionPoolConfig
+from layer2.net.client_settings import ConnectionPoolConfig
 
 __all__ = [
     "ConnectionFailure",
@@ -55,8 +56,10 @@ def connection_failure(error: aiohttp.ClientError | OSError, seconds: float) -> 
         case aiohttp.ClientPayloadError():
             return ConnectionFailure("the answer ended early", True)
         case _:
-            reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
-            return ConnectionFailure(f"the connection broke ({printable(reason)})", True)
+            # The text of an error may be aiohttp's, with the URL.
+            code = error.errno if isinstance(error, OSError) else None
+            reason = os.strerror(code) if code else type(error).__name__
+            return ConnectionFailure(f"the connection broke ({reason})", True)
 
 
 async def read_body(response: aiohttp.ClientResponse, most_bytes: int) -> bytearray | None:

@@ -12,6 +12,7 @@ from layer2.model.transactions import SwapId
 __all__ = [
     "Delivery",
     "Intent",
+    "Journal",
     "JournalOwner",
     "Json",
     "Role",
@@ -245,3 +246,7 @@ class SendRecords(Protocol):
     async def find_send_of(self, protocol: str, tx_id: str) -> SendRecord | None:
         """The record of the transaction with that id, with any key, or None. It may search all records."""
         ...
+
+
+class Journal(SwapJournal, SendRecords, Protocol):
+    """The whole durable record of a party: its swaps, and its single sends."""

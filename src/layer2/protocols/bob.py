@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from layer2.model.layers import Layer2ProtocolType
-from layer2.net.rules import at_least
+from layer2.net.setting_rules import at_least
 from layer2.protocols.evm.client import EvmClient
 from layer2.protocols.evm.settings import EvmSettings
 
@@ -28,38 +28,24 @@ class BobSettings(EvmSettings):
 
 
 class BobClient(EvmClient):
-    """BOB through the party's own node.
+    """BOB through the party's own node. The arguments are those of ``EvmClient``.
 
-    The third argument, ``sends``, is the durable record of sends. Every transaction is recorded before it is sent, so
-    that repeating a call with the same idempotency key does not pay twice, even after a crash. ``SqliteJournal`` keeps
-    the record in a file. The arguments are those of ``EvmClient``.
+    A ``Layer2Manager`` creates it from the configuration, and passes its journal as the durable record of sends. So a
+    call that is repeated with the same idempotency key does not pay twice, even after a crash.
 
     Example::
 
         import asyncio
-        import os
-        from pathlib import Path
 
-        from layer2 import BTC, BobClient, BobSettings
-        from layer2.signers.software import SoftwareEvmSigner
-        from layer2.swap_engine.journal import SqliteJournal
+        from layer2 import BTC, Layer2Config, Layer2Manager, Layer2ProtocolType
 
         async def main() -> None:
-            settings = BobSettings(
-                rpc_url=os.environ["BOB_RPC_URL"],
-                token_address=os.environ["BOB_TOKEN"],
-                token_decimals=8,
-                network=os.environ["BOB_NETWORK"],
-            )
-            sends = await SqliteJournal.open(Path("sends.sqlite"))
-            try:
-                async with BobClient(settings, SoftwareEvmSigner.from_file("bob.key"), sends) as bob:
-                    await bob.initialize_async()
-                    tx_id = await bob.transfer_asset_async(BTC, 100_000, "0x" + "05" * 20, idempotency_key="order 7")
-                    status = await bob.wait_for_status_async(tx_id, timeout=60)
-                    print(tx_id, status.state.name)
-            finally:
-                await sends.aclose()
+            async with Layer2Manager(Layer2Config.load()) as layers:
+                bob = await layers.get_protocol_async(Layer2ProtocolType.BOB)
+                await bob.initialize_async()
+                tx_id = await bob.transfer_asset_async(BTC, 100_000, "0x" + "05" * 20, idempotency_key="order 7")
+                status = await bob.wait_for_status_async(tx_id, timeout=60)
+                print(tx_id, status.state.name)
 
         asyncio.run(main())
     """

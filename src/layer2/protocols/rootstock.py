@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 
 from layer2.errors import ProtocolNotImplemented
 from layer2.model.layers import LAYERS, Layer2ProtocolType
-from layer2.net.rules import at_least
+from layer2.net.setting_rules import at_least
 from layer2.ports.clock import Clock
 from layer2.ports.journal import SendRecords
 from layer2.ports.signing import EvmSigner

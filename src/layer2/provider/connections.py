@@ -23,7 +23,7 @@ class ImpatientConnection(H11Protocol):
     _opened_at = 0.0
     _request_timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn serves TCP only
         """Begin to wait for a request; close the oldest idle connection if there are too many."""
         super().connection_made(transport)
         self._opened_at = self.loop.time()

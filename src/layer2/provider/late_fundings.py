@@ -19,7 +19,7 @@ from layer2.swap_rules.states import ProviderReleased
 
 __all__ = ["LateFundings"]
 
-_LOG = structlog.get_logger("layer2.provider")
+LOG = structlog.get_logger("layer2.provider")
 _POLL_SECONDS = 15.0
 
 
@@ -45,9 +45,9 @@ class LateFundings:
         while True:
             try:
                 await self.look()
-            except Exception:  # noqa: BLE001 - logged, with its traceback
+            except Exception:
                 # An internal error must not stop the search for later fundings.
-                _LOG.exception("late_fundings_failed")
+                LOG.exception("late_fundings_failed")
             await asyncio.sleep(_POLL_SECONDS)
 
     async def look(self) -> None:
@@ -69,7 +69,7 @@ class LateFundings:
             hashes, self._since[layer] = await self.legs[layer].late_fundings(self._since.get(layer, 0))
         except Layer2Error as error:
             if layer not in self._troubled:
-                _LOG.warning("late_fundings_unreadable", layer=layer.value, error=str(error))
+                LOG.warning("late_fundings_unreadable", layer=layer.value, error=str(error))
             self._troubled.add(layer)
             return frozenset()
         self._troubled.discard(layer)
@@ -85,7 +85,7 @@ class LateFundings:
         except Layer2Error as error:
             # Normally the funding is not final yet.
             if payment_hash not in self._waiting:
-                _LOG.info("late_funding_waits", payment_hash=payment_hash.hex(), reason=str(error))
+                LOG.info("late_funding_waits", payment_hash=payment_hash.hex(), reason=str(error))
             self._waiting.add(payment_hash)
             return False
         return bool(ended)

@@ -116,7 +116,9 @@ class ProviderSettings(Limits, PriceSettings, LayerSettings):
         if not isinstance(prices, list | tuple):
             return values
         common = {name: values[name] for name in PriceSettings.model_fields.keys() & values.keys()}
-        return {**values, "prices": [common | each if isinstance(each, dict) else each for each in prices]}
+        # A section made in Python has defaults of its own, which must not replace the common values.
+        given = [each.model_dump(exclude_unset=True) if isinstance(each, PriceSection) else each for each in prices]
+        return {**values, "prices": [common | each if isinstance(each, dict) else each for each in given]}
 
     @model_validator(mode="after")
     def _two_layers(self) -> Self:

@@ -32,8 +32,8 @@ from layer2.formats import canonical_json
 from layer2.formats.canonical_json import JsonValue
 from layer2.formats.printable import printable
 from layer2.model.transactions import SwapId
+from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.net.http_client import open_session
-from layer2.net.pool import ConnectionPoolConfig
 from layer2.provider_client.endpoint import ProviderEndpoint
 from layer2.provider_client.info import ProviderInfo, read_info
 from layer2.swap_rules.agreement import SwapRequest

@@ -26,7 +26,7 @@ class PairOffer:
     min_amount: int
     max_amount: int
     base_fee: int
-    """The fee for each swap, whatever its amount."""
+    """The fee for each swap, regardless of its amount."""
     fee_ppm: int
     """The additional fee in millionths of the amount."""
     network_fee: int

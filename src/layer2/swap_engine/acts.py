@@ -15,7 +15,7 @@ from layer2.errors import BadAnswer, JournalError, Layer2Error, NodeError, Outco
 from layer2.legs.views import ActStatus, LegView, Verb
 from layer2.model.transactions import Preimage
 from layer2.ports.journal import Delivery, Intent, Json
-from layer2.swap_engine.surroundings import PartyLegs, Retries
+from layer2.swap_engine.runner_context import PartyLegs, Retries
 from layer2.swap_rules.machine import Act, ActView, LegEnd, Manner, Observed, Order, Step
 from layer2.swap_rules.states import State, TakerFunded
 
@@ -43,7 +43,7 @@ class Acts:
 
     def __init__(self, legs: PartyLegs, retries: Retries) -> None:
         self._legs = legs
-        self._around = legs.around
+        self._context = legs.context
         self._swap_id = legs.swap_id
         self._retries = retries
         self._intents: list[Intent] | None = None
@@ -51,7 +51,7 @@ class Acts:
 
     async def load(self) -> None:
         """Read the intents again, and discard prepared acts that are not among them."""
-        self._intents = list(await self._around.journal.intents(self._swap_id))
+        self._intents = list(await self._context.journal.intents(self._swap_id))
         unsettled, self._unsettled = self._unsettled, []
         known = {one.number: one.act for one in self._intents}
         self.discard([intent for intent in unsettled if known.get(intent.number) != intent.act])
@@ -145,8 +145,8 @@ class Acts:
 
     def preimage(self, observed: Observed) -> Preimage | None:
         """The preimage, from the seed if this party made it, otherwise from a leg or from the intent to collect."""
-        if self._legs.swap.made_preimage and self._around.preimages is not None:
-            candidates = [self._around.preimages.preimage(self._swap_id)]
+        if self._legs.swap.made_preimage and self._context.preimages is not None:
+            candidates = [self._context.preimages.preimage(self._swap_id)]
         else:
             views = (observed.destination, observed.source)
             candidates = [view.preimage for view in views if view is not None and view.preimage is not None]
@@ -213,7 +213,7 @@ class Acts:
         return Delivery.TAKEN
 
     async def _record(self, intent: Intent, delivery: Delivery) -> None:
-        await self._around.journal.record_delivery(self._swap_id, intent.number, delivery)
+        await self._context.journal.record_delivery(self._swap_id, intent.number, delivery)
         self._intents = [replace(one, delivery=delivery) if one.number == intent.number else one for one in self._known]
 
     @property

@@ -7,11 +7,13 @@ import errno
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, Final, ParamSpec, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,6 +23,7 @@ from layer2.swap_engine.schema import HEAD
 
 __all__ = ["Database"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _BUSY_MILLISECONDS: Final = 10_000
@@ -33,6 +36,43 @@ class _Write:
     """Its result. The future counts as running once the write can no longer be cancelled."""
 
 
+class _DatabaseThread(Executor):
+    """Runs calls in order in one daemon thread.
+
+    The interpreter shuts a ``ThreadPoolExecutor`` down before it calls the functions registered with ``atexit``, so one
+    of them could not close a manager. This thread runs until ``shutdown``, or until the process ends.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread = Thread(target=self._serve, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+
+        def work() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(call(*args, **kwargs))
+                except BaseException as error:  # noqa: BLE001 - the caller receives it
+                    future.set_exception(error)
+
+        self._calls.put(work)
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        assert wait
+        assert not cancel_futures
+        self._calls.put(None)
+        self._thread.join()
+
+    def _serve(self) -> None:
+        while (work := self._calls.get()) is not None:
+            work()
+            del work
+
+
 class Database:
     """The journal's file. Work runs in order, in the database's thread.
 
@@ -42,7 +82,7 @@ class Database:
     Raises, all methods: JournalError when the file cannot be opened, read or written.
     """
 
-    def __init__(self, path: Path, thread: ThreadPoolExecutor, engine: Engine) -> None:
+    def __init__(self, path: Path, thread: _DatabaseThread, engine: Engine) -> None:
         self.path = path
         self._thread = thread
         self._engine = engine
@@ -53,11 +93,11 @@ class Database:
     @classmethod
     async def open(cls, path: Path) -> Self:
         """Open the file, create it (mode 0600) if it does not exist, and migrate its schema."""
-        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"layer2-journal-{path.name}")
+        thread = _DatabaseThread(f"layer2-journal-{path.name}")
         try:
             engine = await asyncio.get_running_loop().run_in_executor(thread, _open_engine, path)
         except BaseException:
-            thread.shutdown(wait=True)
+            thread.shutdown()
             raise
         return cls(path, thread, engine)
 
@@ -69,7 +109,7 @@ class Database:
         self._start_writing()
         # The thread has at most a few transactions left, so this wait is short.
         self._thread.submit(self._engine.dispose)
-        self._thread.shutdown(wait=True)
+        self._thread.shutdown()
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` and return when its changes are durable. If it raises, only its own changes are rolled back.

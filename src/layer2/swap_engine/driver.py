@@ -20,7 +20,7 @@ from layer2.ports.journal import Role, SwapRecord
 from layer2.swap_engine.acts import Acts, Prepared
 from layer2.swap_engine.endings import Endings
 from layer2.swap_engine.records import record_state, record_terms
-from layer2.swap_engine.surroundings import PartyLegs, Retries, Surroundings
+from layer2.swap_engine.runner_context import PartyLegs, Retries, RunnerContext
 from layer2.swap_rules.decisions import declined, next_step
 from layer2.swap_rules.machine import LegEnd, Manner, Observed, Step, Swap
 from layer2.swap_rules.outlook import attention
@@ -40,21 +40,21 @@ _TURN: Final = "turn"
 class Driver:
     """Drives one swap. ``record`` is the newest version that the driver wrote or read."""
 
-    def __init__(self, around: Surroundings, record: SwapRecord) -> None:
+    def __init__(self, context: RunnerContext, record: SwapRecord) -> None:
         signed = record_terms(record)
         if signed is None:
             raise JournalError("a swap without terms cannot be driven", transfer_id=record.swap_id)
         self.record = record
-        self._around = around
+        self._context = context
         made_preimage = record.role is Role.TAKER and record.request.get("recipient") is None
-        swap = self._swap = Swap(signed.terms, around.rules, made_preimage)
+        swap = self._swap = Swap(signed.terms, context.rules, made_preimage)
         digest = terms_hash(signed.terms)
         htlcs = {end: Htlc(swap.leg(end), signed.terms.payment_hash, digest) for end in LegEnd}
         # A provider's logs identify a swap by its hash, as its layers and its takers' payments do.
         is_taker = record.role is Role.TAKER
         self._label = f"swap {record.swap_id}" if is_taker else f"hash {signed.terms.payment_hash.hex()[:16]}"
         sides = _sides(record.role, made_preimage)
-        self._legs = PartyLegs(around, record.swap_id, self._label, swap, htlcs, sides)
+        self._legs = PartyLegs(context, record.swap_id, self._label, swap, htlcs, sides)
         self._retries = Retries(self._name)
         self._acts = Acts(self._legs, self._retries)
         self._endings = Endings(self._legs, signed, self._acts.preimage)
@@ -84,7 +84,7 @@ class Driver:
     def free(self) -> None:
         """Release everything that is reserved for the swap."""
         for end in self._legs.sides:
-            if self._swap.leg(end).protocol not in self._around.legs:
+            if self._swap.leg(end).protocol not in self._context.legs:
                 continue
             try:
                 self._legs.layer(end).free(self._legs.htlcs[end])
@@ -123,7 +123,7 @@ class Driver:
         views = {LegEnd.SOURCE: source, LegEnd.DESTINATION: destination}
         acts = await self._acts.views(views)
         await self._reserve(views)
-        return Observed(int(self._around.clock.now()), source, destination, acts)
+        return Observed(int(self._context.clock.now()), source, destination, acts)
 
     async def _view(self, end: LegEnd) -> LegView | None:
         side = self._legs.sides.get(end)
@@ -208,12 +208,12 @@ class Driver:
             event = f"{prepared.new[0].verb} of the {prepared.new[0].end}"
         if event is None and looks != self.record.attention:
             event = "attention ended" if looks is None else "needs attention"
-        self.record = await self._around.journal.advance(
+        self.record = await self._context.journal.advance(
             self.record,
             state=write_state(step.state),
             is_final=step.state.is_final,
             event=event or "more is known",
-            now=int(self._around.clock.now()),
+            now=int(self._context.clock.now()),
             intents=prepared.new,
             attention=looks,
             holds_key=not isinstance(step.state, TakerAbandoned),
@@ -222,7 +222,7 @@ class Driver:
         LOG.info("%s: %s (%s)", self._label, step.state.name, event or "more is known")
         if looks is not None and event == "needs attention":
             LOG.warning("%s in state %s needs attention: %s", self._label, step.state.name, looks)
-        self._around.announce(self.record)
+        self._context.announce(self.record)
         return True
 
     def _attention(self, state: State, observed: Observed) -> str | None:
@@ -240,9 +240,9 @@ class Driver:
 
     async def _wait(self, observed: Observed, wake_at: int | None) -> None:
         """Wait until a layer may show a change, the machine's wake-up time comes, or a retry is due."""
-        times = [self._around.poll_seconds, self._retries.seconds_left(), self._endings.look_again_in()]
+        times = [self._context.poll_seconds, self._retries.seconds_left(), self._endings.look_again_in()]
         if wake_at is not None:
-            times.append(wake_at - self._around.clock.now())
+            times.append(wake_at - self._context.clock.now())
         seconds = max(min(time for time in times if time is not None), _SHORTEST_WAIT_SECONDS)
         waits = {
             end: asyncio.ensure_future(self._legs.layer(end).wait_for_change(self._legs.htlcs[end], view))
@@ -271,18 +271,18 @@ class Driver:
 
     def _may_change(self, end: LegEnd, view: LegView) -> bool:
         is_settled = view.final and view.state is not LegState.NONE
-        is_up = self._swap.leg(end).protocol in self._around.legs
+        is_up = self._swap.leg(end).protocol in self._context.legs
         return is_up and not is_settled and self._retries.is_due(("wait", end))
 
     # Small parts
 
     async def _reload(self) -> None:
-        loaded = await self._around.journal.load(self.record.swap_id)
+        loaded = await self._context.journal.load(self.record.swap_id)
         if loaded is None:
             raise JournalError("the swap is no longer in the journal", transfer_id=self.record.swap_id)
         await self._acts.load()
         self.record, self._stale = loaded, False
-        self._around.announce(loaded)
+        self._context.announce(loaded)
 
     def _name(self) -> str:
         return f"{self._label} in state {self.record.state['state']}"

@@ -14,7 +14,7 @@ from layer2.legs.evidence import LegEvidence
 from layer2.legs.views import LegView, Side
 from layer2.model.transactions import Preimage
 from layer2.proofs.model import TransferProof
-from layer2.swap_engine.surroundings import LOG, LONGEST_CALL_SECONDS, PartyLegs, trace_of
+from layer2.swap_engine.runner_context import LOG, LONGEST_CALL_SECONDS, PartyLegs, trace_of
 from layer2.swap_rules.machine import LegEnd, Observed, holds_money
 from layer2.swap_rules.states import (
     ProviderCompleted,
@@ -62,10 +62,10 @@ class Endings:
             return True
         found = await self._find(observed)
         if not _is_complete(state, found):
-            now, patience = asyncio.get_running_loop().time(), self._legs.around.rules.courtesy
+            now, patience = asyncio.get_running_loop().time(), self._legs.context.rules.courtesy
             if self._ended_at is None:
                 self._ended_at = now
-                self.complete_by = int(self._legs.around.clock.now()) + patience
+                self.complete_by = int(self._legs.context.clock.now()) + patience
             waited = now - self._ended_at
             if waited >= patience / 2:
                 await self._courtesy(state, observed)
@@ -78,7 +78,7 @@ class Endings:
         """Seconds until the next step while the end waits for evidence; None if it does not wait."""
         if self._ended_at is None:
             return None
-        waited, patience = asyncio.get_running_loop().time() - self._ended_at, self._legs.around.rules.courtesy
+        waited, patience = asyncio.get_running_loop().time() - self._ended_at, self._legs.context.rules.courtesy
         return max(0.0, (patience / 2 if waited < patience / 2 else patience) - waited)
 
     async def save_arrival(self, state: State, observed: Observed) -> None:
@@ -129,7 +129,7 @@ class Endings:
         async with self._trying("no proof can be made from the evidence"):
             proof = TransferProof(self._signed, source, destination).to_bytes()
         if proof is not None:
-            await self._legs.around.journal.save_proof(self._legs.swap_id, proof)
+            await self._legs.context.journal.save_proof(self._legs.swap_id, proof)
 
     def _by_preimage(self, end: LegEnd, observed: Observed) -> LegEvidence | None:
         preimage = self._preimage(observed)

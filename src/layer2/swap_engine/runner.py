@@ -19,7 +19,7 @@ from layer2.ports.journal import Role, SwapJournal, SwapRecord
 from layer2.ports.legs import HtlcLayer
 from layer2.ports.signing import PreimageSource
 from layer2.swap_engine.driver import Driver
-from layer2.swap_engine.surroundings import Surroundings
+from layer2.swap_engine.runner_context import RunnerContext
 
 __all__ = ["SwapRunner"]
 
@@ -64,7 +64,7 @@ class SwapRunner:
         self._journal = journal
         self._on_change = on_change
         self._poll_seconds = poll_seconds
-        self._around = Surroundings(journal, legs, preimages, rules, clock, self.announce, poll_seconds)
+        self._context = RunnerContext(journal, legs, preimages, rules, clock, self.announce, poll_seconds)
         self._drivers: dict[SwapId, Driver] = {}
         self._tasks: dict[SwapId, asyncio.Task[None]] = {}
         self._watchers: dict[SwapId, set[asyncio.Queue[SwapRecord | None]]] = {}
@@ -80,7 +80,7 @@ class SwapRunner:
         self.check_open(record.swap_id)
         if record.swap_id in self._tasks:
             return
-        driver = Driver(self._around, record)
+        driver = Driver(self._context, record)
         self.announce(record)
         if record.is_final:
             driver.free()
@@ -102,7 +102,7 @@ class SwapRunner:
         if not record.is_final or record.swap_id in self._tasks:
             self.drive(record)
             return record
-        driver = Driver(self._around, record)
+        driver = Driver(self._context, record)
         looked = await driver.turn()
         if not driver.record.is_final and record.swap_id not in self._tasks:
             self.check_open(record.swap_id)

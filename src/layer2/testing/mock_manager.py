@@ -14,15 +14,15 @@ from typing import Self, TypeVar, cast
 from pydantic import SecretStr
 
 from layer2.aio.blocking import Portal
-from layer2.assembly import Client
 from layer2.config import BobSection, JournalSection, Layer2Config, ProviderSection, RootstockSection
-from layer2.errors import AsyncRuntimeError, InitializationError, Layer2Error
+from layer2.errors import InitializationError, Layer2Error
 from layer2.formats.evm_address import to_checksum
 from layer2.manager import Layer2Manager
 from layer2.manager.taker import Taker
 from layer2.manager.wiring import Wiring
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality, SwapId
+from layer2.ports.client import Client
 from layer2.ports.clock import Clock, Entropy
 from layer2.signers.software import SeedPreimages
 from layer2.swap_engine.journal import SqliteJournal
@@ -170,13 +170,10 @@ class MockLayer2Manager(Layer2Manager):
         if error is None:
             self.verify()
 
-    async def _open(self, portal: Portal) -> None:
-        if self._portal is not None:
-            raise AsyncRuntimeError("this manager is entered already; make another one")
-        self._wiring = await _MockWiring.open_mock(
+    async def _open_wiring(self, portal: Portal) -> Wiring:
+        return await _MockWiring.open_mock(
             self.config, portal, self._clock, self._entropy, self._mocks, self._provider, self._scripts
         )
-        self._portal = portal
 
 
 def _config(directory: Path) -> Layer2Config:

@@ -38,16 +38,16 @@ from layer2.terms.signing import quote_digest, terms_hash
 from layer2.terms.transfers import TransferRequest
 from layer2.testing.mock import MOCK_BLOCK, UnmetExpectations
 
-__all__ = ["CHAIN_IDS", "IDENTITY_KEY", "PROVIDER_NAME", "TAKER", "TOKEN", "MockLegs", "MockProvider", "evidence_of"]
+__all__ = ["IDENTITY_KEY", "PROVIDER_NAME", "TAKER", "TOKEN", "MockLegs", "MockProvider", "evidence_of"]
 
 PROVIDER_NAME: Final = "mock"
 TAKER: Final = PrivateKey(hashlib.sha256(b"layer2.testing taker").digest())
 TOKEN: Final = hashlib.sha256(b"layer2.testing token").digest()[:20]
-CHAIN_IDS: Final = {Layer2ProtocolType.BOB: 60808, Layer2ProtocolType.ROOTSTOCK: 33}
+_CHAIN_IDS: Final = {Layer2ProtocolType.BOB: 60808, Layer2ProtocolType.ROOTSTOCK: 33}
 _PROVIDER: Final = PrivateKey(hashlib.sha256(b"layer2.testing provider").digest())
 _STRANGER: Final = PrivateKey(hashlib.sha256(b"layer2.testing stranger").digest())
 IDENTITY_KEY: Final = PublicKeyXOnly.from_secret(_PROVIDER.secret).format()
-_LAYERS: Final = (*CHAIN_IDS, Layer2ProtocolType.LIGHTNING)
+_LAYERS: Final = (*_CHAIN_IDS, Layer2ProtocolType.LIGHTNING)
 _NETWORK_COST: Final = 25
 _MOST_SATOSHI: Final = 100_000_000
 
@@ -56,7 +56,7 @@ def _offer_of(layer: Layer2ProtocolType, key: PrivateKey) -> LegOffer:
     if layer is Layer2ProtocolType.LIGHTNING:
         return LightningOffer("bcrt", key.public_key.format())
     account = address_of_public_key(key.public_key.format())
-    return EvmOffer(layer, CHAIN_IDS[layer], HTLC_ADDRESS, TOKEN, 8, account, Finality.LATEST)
+    return EvmOffer(layer, _CHAIN_IDS[layer], HTLC_ADDRESS, TOKEN, 8, account, Finality.LATEST)
 
 
 def _invoice(key: PrivateKey, asked: OfferRequest, now: int) -> str:

@@ -16,7 +16,7 @@ from layer2.proofs.model import TransferProof
 from layer2.swap_engine.driver import Driver
 from layer2.swap_engine.records import record_terms
 from layer2.swap_engine.runner import SwapRunner
-from layer2.swap_engine.surroundings import Surroundings
+from layer2.swap_engine.runner_context import RunnerContext
 from layer2.swap_rules.states import (
     TakerAbandoned,
     TakerCollecting,
@@ -134,16 +134,16 @@ class ScriptedRunner(SwapRunner):
         if record.swap_id not in self._tasks:
             self.announce(record)
             if not record.is_final:
-                self._start(_ScriptedDriver(self._around, record, self.scripts, self.provider))
+                self._start(_ScriptedDriver(self._context, record, self.scripts, self.provider))
 
 
 class _ScriptedDriver(Driver):
-    def __init__(self, around: Surroundings, record: SwapRecord, scripts: Scripts, provider: MockProvider) -> None:
+    def __init__(self, context: RunnerContext, record: SwapRecord, scripts: Scripts, provider: MockProvider) -> None:
         signed = record_terms(record)
         if signed is None:
             raise JournalError("a swap without terms cannot be driven", transfer_id=record.swap_id)
         self.record = record
-        self._around = around
+        self._context = context
         self._signed: SignedTerms = signed
         self._scripts = scripts
         self._provider = provider
@@ -166,15 +166,15 @@ class _ScriptedDriver(Driver):
         if state in (S.ARRIVED, S.COMPLETED, S.REFUNDED):
             await self._save_proof(is_collected=state is not S.REFUNDED)
         written = self._written(state, reason)
-        self.record = await self._around.journal.advance(
+        self.record = await self._context.journal.advance(
             self.record,
             state=write_state(written),
             is_final=written.is_final,
             event=state.value,
-            now=int(self._around.clock.now()),
+            now=int(self._context.clock.now()),
             holds_key=state is not S.ABANDONED,
         )
-        self._around.announce(self.record)
+        self._context.announce(self.record)
 
     def _written(self, state: TransferState, reason: str) -> TakerState:
         source, destination = self._tx_id("source"), self._tx_id("destination")
@@ -186,7 +186,7 @@ class _ScriptedDriver(Driver):
             case S.COLLECTING:
                 return TakerCollecting(source, destination, has_arrived=False, final_at=None)
             case S.ARRIVED:
-                return TakerCollecting(source, destination, has_arrived=True, final_at=int(self._around.clock.now()))
+                return TakerCollecting(source, destination, has_arrived=True, final_at=int(self._context.clock.now()))
             case S.COMPLETED:
                 return TakerCompleted(source, destination)
             case S.ABANDONED:
@@ -206,17 +206,17 @@ class _ScriptedDriver(Driver):
     async def _save_proof(self, *, is_collected: bool) -> None:
         terms = self._signed.terms
         preimage = self._preimage() if is_collected else None
-        now = int(self._around.clock.now())
+        now = int(self._context.clock.now())
         source = evidence_of(terms.source, terms, preimage, now)
         destination = None if preimage is None else evidence_of(terms.destination, terms, preimage, now)
         # As the engine: a Lightning payment that failed leaves nothing to prove.
         if source is not None:
             proof = TransferProof(self._signed, source, destination)
-            await self._around.journal.save_proof(self.record.swap_id, proof.to_bytes())
+            await self._context.journal.save_proof(self.record.swap_id, proof.to_bytes())
 
     def _preimage(self) -> Preimage:
         foreign = self._provider.foreign_preimage(self._signed.terms.payment_hash)
         if foreign is not None:
             return foreign
-        assert self._around.preimages is not None
-        return self._around.preimages.preimage(self.record.swap_id)
+        assert self._context.preimages is not None
+        return self._context.preimages.preimage(self.record.swap_id)

@@ -12,7 +12,7 @@ import aiohttp
 import orjson
 from aiohttp import web
 
-from layer2.net.pool import ConnectionPoolConfig
+from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc
 
 __all__ = ["Calls", "Change", "ScriptedNode", "balanced", "echoes", "scripted_node"]

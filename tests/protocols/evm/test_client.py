@@ -447,6 +447,29 @@ async def test_a_send_during_the_closing_gets_an_error_and_is_not_cancelled(
     assert (closed.value.outcome, closed.value.tx_id) == (Outcome.NOT_SENT, None)
 
 
+async def test_a_replacement_that_is_being_sent_when_the_client_is_closed_is_unknown(
+    bob: BobNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, arrived, post = await bob.client("taker"), asyncio.Event(), HttpExchange.post
+    bob.maker.set_enabled(False)
+    tx_id = await client.transfer_asset_async(ETH, 1, SOMEBODY)
+
+    async def hang(exchange: HttpExchange, data: bytes, calls: int) -> object:
+        if b"eth_sendRawTransaction" in data:
+            arrived.set()
+            await asyncio.Event().wait()
+        return await post(exchange, data, calls)
+
+    monkeypatch.setattr(HttpExchange, "post", hang)
+    sending = asyncio.create_task(client.cancel_transaction_async(tx_id))
+    await asyncio.wait_for(arrived.wait(), 5)
+    await client.aclose()
+    with pytest.raises(NodeUnreachable, match="client was closed") as closed:
+        await asyncio.wait_for(sending, 5)
+    assert closed.value.outcome is Outcome.UNKNOWN
+    assert closed.value.tx_id not in {None, tx_id}
+
+
 async def test_a_key_that_no_text_can_have_is_refused_before_anything_is_sent(bob: BobNetwork) -> None:
     client = await bob.client("taker")
     with pytest.raises(InvalidRequest, match="idempotency key"):
@@ -463,7 +486,7 @@ async def test_in_no_time_nothing_is_paid(bob: BobNetwork, timeout: float, reque
     assert len(requests_seen) == 1
 
 
-async def test_a_timeout_that_is_no_number_is_refused(bob: BobNetwork) -> None:
+async def test_a_timeout_that_is_not_a_number_is_refused(bob: BobNetwork) -> None:
     client = await bob.client("taker")
     with pytest.raises(InvalidRequest, match="a number of seconds, not str"):
         await client.balances_async(timeout="5")  # type: ignore[arg-type]  # what a careless user does

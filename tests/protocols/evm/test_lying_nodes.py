@@ -27,7 +27,7 @@ from layer2.legs.views import ActStatus, Side, Verb
 from layer2.local.simnet.evm.answers import block_answer
 from layer2.model.money import ETH
 from layer2.model.transactions import Preimage
-from layer2.net.pool import ConnectionPoolConfig
+from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.protocols.evm.chain.heads import HeadWatcher
 from layer2.protocols.evm.locks.events import LockEvents
 from layer2.protocols.evm.requests import EvmTransactionRequest
@@ -125,7 +125,7 @@ async def test_an_event_of_a_block_that_was_not_asked_for_is_caught(bob: BobNetw
 
 
 @pytest.mark.parametrize("result", [None, "0x", "0x1234", 5, True, {}, [], "0x" + "zz" * 32])
-async def test_an_answer_to_a_send_that_is_no_hash_leaves_its_outcome_unknown(result: object) -> None:
+async def test_an_answer_to_a_send_that_is_not_a_hash_leaves_its_outcome_unknown(result: object) -> None:
     async with scripted_node(answering(lambda call: result)) as scripted:
         with pytest.raises(BadAnswer) as error:
             await EvmNode(scripted.client(), "BOB").send(b"\x02")
@@ -209,7 +209,7 @@ async def test_a_gzip_bomb_is_not_unpacked_beyond_the_limit() -> None:
     assert "longer than" in error.message
 
 
-async def test_headers_that_never_end_are_no_answer_in_time() -> None:
+async def test_headers_that_never_end_are_not_an_answer_in_time() -> None:
     async with wire(b"HTTP/1.1 200 OK\r\nX: ", keep_open=True) as url:
         error = await asked(url, "m", timeout=0.1)
     assert isinstance(error, NodeUnreachable)
@@ -259,7 +259,7 @@ async def test_a_lock_in_a_final_block_that_one_of_several_nodes_has_not_seen_is
 
 
 @pytest.mark.parametrize("wrong", [{"gas_limit": 21_000.5}, {"gas_limit": -1}, {"data": "0x00"}, {"value": 1.5}])
-def test_a_request_with_what_is_no_number_or_no_bytes_is_refused_at_once(wrong: dict[str, Any]) -> None:
+def test_a_request_with_an_invalid_number_or_invalid_bytes_is_refused_at_once(wrong: dict[str, Any]) -> None:
     with pytest.raises(FormatError, match="EVM transaction"):
         EvmTransactionRequest(to="0x" + "05" * 20, **wrong)
 

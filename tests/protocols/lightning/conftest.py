@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from layer2.net.pool import ConnectionPoolConfig
+from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.ports.clock import SystemClock
 from layer2.protocols.lightning import LightningNetwork
 from memory_sends import MemorySends

@@ -64,7 +64,7 @@ async def test_ten_thousand_waits_have_two_streams_and_little_memory(world: Worl
         assert all(isinstance(end, asyncio.CancelledError) for end in ends)
 
 
-async def test_all_who_wait_for_one_hash_are_told(world: World) -> None:
+async def test_all_followers_of_one_hash_get_its_status(world: World) -> None:
     invoice = await world.provider.create_invoice_async(1_000)
     tx_id = id_of(invoice.payment_hash)
     # If the node's first invoice is settled before the stream is open, only the next look-up shows it.
@@ -116,7 +116,7 @@ async def test_what_is_decided_is_never_taken_back(world: World) -> None:
             assert (await coming).state is TxState.FINAL
 
 
-async def test_a_late_word_of_an_earlier_attempt_is_not_news(world: World) -> None:
+async def test_a_late_record_of_an_earlier_attempt_is_not_news(world: World) -> None:
     invoice = await world.provider.create_invoice_async(1_000)
     world.fault("hold_payments")
     async with world.restarted_taker() as client:
@@ -298,7 +298,7 @@ async def test_an_invoice_that_expires_is_seen_to_fail(world: World) -> None:
         assert (await waiting).state is TxState.FAILED
 
 
-async def test_who_waits_goes_on_waiting_while_the_node_is_away(world: World) -> None:
+async def test_a_follower_keeps_waiting_while_the_node_is_away(world: World) -> None:
     invoice = await world.provider.create_invoice_async(1_000)
     async with payee_of(world, poll_interval_ms=20) as client:
         world.fault("down", party="provider")
@@ -329,6 +329,17 @@ async def test_a_macaroon_that_is_refused_ends_the_wait(world: World) -> None:
         world.fault("error", party="provider", path="/v1/invoice", status=401)
         with pytest.raises(AuthenticationFailed):
             await client.wait_for_status_async(id_of(bytes(32)), timeout=SECONDS)
+
+
+async def test_a_slow_reader_does_not_keep_the_error_of_a_stream_for_later_waits(world: World) -> None:
+    unknown = id_of(bytes(32))
+    async with payee_of(world) as client, following(client.watch_transaction_async(unknown)) as slow:
+        await next_of(slow)
+        client._parts.payment_feed._shared.fail(AuthenticationFailed("refused"))
+        with pytest.raises(AsyncTimeout):
+            await client.wait_for_status_async(unknown, timeout=0.1)
+        with pytest.raises(AuthenticationFailed):
+            await next_of(slow)
 
 
 async def test_a_wait_ends_when_its_time_is_over(world: World) -> None:

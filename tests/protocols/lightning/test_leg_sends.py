@@ -53,7 +53,7 @@ async def test_a_payment_goes_out_with_its_limits(lnd: ScriptedLnd, client: Ligh
     ]
 
 
-async def test_an_error_of_a_node_that_had_taken_the_payment_is_no_refusal(
+async def test_an_error_of_a_node_that_had_taken_the_payment_is_not_a_refusal(
     lnd: ScriptedLnd, client: LightningNetwork, htlc: Htlc
 ) -> None:
     lnd.say(TRACK, script.NOT_FOUND)

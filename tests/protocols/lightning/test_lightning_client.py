@@ -34,7 +34,7 @@ from layer2.legs.evidence import LightningPaymentEvidence
 from layer2.legs.views import Verb
 from layer2.model.money import BTC, ETH
 from layer2.model.transactions import LightningPaymentId, Preimage, TxState
-from layer2.net.pool import ConnectionPoolConfig
+from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.protocols.lightning import LightningNetwork, PaymentRequest
 from protocols.lightning.waiting import requests_open, streams_open
 from protocols.lightning.world import HASH, PREIMAGE, START, World, leg_to_provider, offer_request, settings_of
@@ -57,7 +57,7 @@ async def test_a_payment_is_followed_from_invoice_to_preimage(world: World) -> N
     assert (received.state, received.preimage) == (TxState.FINAL, paid.preimage)
 
 
-async def test_an_invoice_says_what_was_asked_for(world: World) -> None:
+async def test_an_invoice_has_what_was_requested(world: World) -> None:
     invoice = await world.provider.create_invoice_async(1_234, memo="two cups", expiry_seconds=90)
     assert (invoice.amount_msat, invoice.description, invoice.expires_at) == (1_234_000, "two cups", START + 90)
     assert invoice.payee.hex() == world.nodes[1].node_key == await world.provider.receive_address_async()
@@ -102,7 +102,7 @@ async def test_more_than_the_channels_can_send_is_refused_before_anything_is_sen
     assert await world.payments_sent() == 0
 
 
-async def test_balances_tell_what_is_in_flight(world: World) -> None:
+async def test_balances_include_what_is_in_flight(world: World) -> None:
     leg = await leg_to_provider(world)
     await world.taker.legs.perform(await world.taker.legs.prepare(Verb.FUND, leg))
     balance = (await world.taker.balances_async())[BTC]
@@ -173,7 +173,7 @@ async def test_a_node_that_is_down_before_the_send_leaves_nothing_sent(world: Wo
     assert (await world.taker.submit_transaction_async(invoice.text)).state in (TxState.PENDING, TxState.FINAL)
 
 
-async def test_a_time_out_of_a_payment_says_unknown_and_the_payment_goes_on(world: World) -> None:
+async def test_a_time_out_of_a_payment_has_the_outcome_unknown_and_the_payment_continues(world: World) -> None:
     invoice = await world.provider.create_invoice_async(50_000)
     world.fault("hold_payments")
     status = await world.taker.submit_transaction_async(invoice.text)
@@ -186,7 +186,7 @@ async def test_a_time_out_of_a_payment_says_unknown_and_the_payment_goes_on(worl
     assert (await waiting).state is TxState.FINAL
 
 
-async def test_what_lnd_refuses_is_rejected_in_its_words(world: World) -> None:
+async def test_what_lnd_refuses_is_rejected_with_its_message(world: World) -> None:
     invoice = await world.provider.create_invoice_async(50_000)
     world.fault("error", path="/v2/router/send", status=500)
     with pytest.raises(TransactionError, match="fault switch: error") as caught:
@@ -345,7 +345,7 @@ async def test_a_client_of_another_loop_is_refused(world: World) -> None:
         await asyncio.to_thread(elsewhere)
 
 
-async def test_an_invoice_that_lnd_refuses_is_an_error_in_its_words(world: World) -> None:
+async def test_an_invoice_that_lnd_refuses_is_an_error_with_its_message(world: World) -> None:
     with pytest.raises(NodeRefused, match="data length too big"):
         await world.taker.create_invoice_async(1_000, memo="x" * 640)
 
@@ -377,7 +377,7 @@ async def test_a_timeout_is_a_number(world: World, timeout: object) -> None:
         await world.taker.balances_async(timeout=timeout)  # type: ignore[arg-type]  # a caller without type checks
 
 
-async def test_a_timeout_that_is_no_length_of_time_ends_the_call_at_once(world: World) -> None:
+async def test_an_invalid_timeout_ends_the_call_at_once(world: World) -> None:
     for seconds in (0, -1, float("nan")):
         with pytest.raises(AsyncTimeout):
             await world.taker.balances_async(timeout=seconds)

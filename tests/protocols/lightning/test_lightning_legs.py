@@ -114,7 +114,7 @@ async def test_a_payer_names_nothing_and_a_payee_a_hold_invoice(world: World) ->
     assert invoice.is_hold
 
 
-async def test_an_invoice_that_nobody_could_pay_is_not_offered(world: World) -> None:
+async def test_an_invoice_that_cannot_be_paid_is_not_offered(world: World) -> None:
     with pytest.raises(InsufficientFunds, match="4900001 sat cannot be received"):
         await world.provider.legs.offer(offer_request(amount=4_900_001))
     assert await world.provider._parts.invoices.find(HASH) is None
@@ -139,7 +139,7 @@ async def test_a_leg_whose_invoice_was_deleted_is_over_for_its_payee_and_counts_
     assert await world.provider.legs.act_status(collect) is ActStatus.UNSEEN
 
 
-async def test_an_offer_says_what_was_asked_for_and_can_be_asked_for_again(world: World) -> None:
+async def test_an_offer_has_what_was_requested_and_can_be_requested_again(world: World) -> None:
     request = offer_request(memo="1f" * 16)
     text = await world.provider.legs.offer(request)
     invoice = bolt11.decode(text)
@@ -169,7 +169,7 @@ async def test_an_offer_under_a_hash_that_was_used_is_refused(world: World, verb
         await world.provider.legs.offer(offer_request())
 
 
-async def test_a_leg_is_prepared_once_only_whatever_became_of_it(world: World) -> None:
+async def test_a_leg_is_prepared_only_once_for_every_outcome(world: World) -> None:
     htlc, _ = await funded(world)
     with pytest.raises(FundsRulesError, match="a hash is paid once"):
         await world.taker.legs.prepare(Verb.FUND, htlc)
@@ -306,7 +306,7 @@ async def test_a_payment_in_flight_is_never_over_however_late_it_is(world: World
     assert (view.state, view.over, view.final) == (LegState.FUNDED, False, False)
 
 
-async def test_a_payment_that_fails_says_why(world: World) -> None:
+async def test_a_payment_that_fails_has_the_reason(world: World) -> None:
     htlc = await leg_to_provider(world)
     act = await world.taker.legs.prepare(Verb.FUND, htlc)
     world.fault("fail_payments", reason="no_route")

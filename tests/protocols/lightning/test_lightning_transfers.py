@@ -171,10 +171,10 @@ async def test_what_a_service_gave_is_durable_before_it_is_paid(
         written.append(await add_send(record))
         raise Ends
 
-    world.sends.add_send = end_after_writing  # type: ignore[method-assign]
+    world.sends.add_send = end_after_writing  # type: ignore[method-assign]  # the injected fault
     with pytest.raises(Ends):
         await payer.transfer_asset_async(BTC, AMOUNT, service.address, idempotency_key="tea")
-    world.sends.add_send = add_send  # type: ignore[method-assign]
+    world.sends.add_send = add_send  # type: ignore[method-assign]  # the injected fault
     assert await world.payments_sent() == 0
 
     async with world.restarted_taker() as after_restart:
@@ -218,7 +218,7 @@ async def test_an_invoice_that_a_service_gives_again_does_not_pass_for_another_p
     assert await received(world) == AMOUNT
 
 
-async def test_services_on_this_machine_are_not_asked_unless_the_settings_say_so(
+async def test_services_on_this_machine_are_not_asked_unless_the_settings_allow_it(
     world: World, service: LnurlService
 ) -> None:
     with pytest.raises(Layer2Error):

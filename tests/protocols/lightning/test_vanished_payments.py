@@ -74,7 +74,7 @@ async def payer(world: World, lnd: ScriptedLnd) -> AsyncIterator[Payer]:
         yield payer
 
 
-async def test_a_payment_in_no_channel_after_its_last_expiry_has_come_back(payer: Payer) -> None:
+async def test_a_payment_in_no_channel_after_its_last_expiry_has_returned(payer: Payer) -> None:
     view = await payer.sees()
     assert (view.state, view.arrived, view.final, view.over) == (LegState.RETURNED, True, True, True)
     assert (view.preimage, view.tx_id) == (None, HASH.hex())
@@ -119,7 +119,7 @@ async def test_a_channel_that_is_closing_may_carry_it_so_it_stays_in_flight(
     assert (await payer.sees()).state is LegState.RETURNED
 
 
-async def test_one_part_that_the_payee_took_keeps_it_from_having_come_back(payer: Payer) -> None:
+async def test_a_payment_with_one_settled_part_has_not_returned(payer: Payer) -> None:
     payer.lists(
         script.payment_htlc(25_000_000, status="SUCCEEDED", expiry_height=HTLC_EXPIRY),
         script.payment_htlc(25_000_000, status="IN_FLIGHT", expiry_height=HTLC_EXPIRY),
@@ -127,7 +127,9 @@ async def test_one_part_that_the_payee_took_keeps_it_from_having_come_back(payer
     assert (await payer.sees()).state is LegState.FUNDED
 
 
-async def test_without_an_htlc_it_comes_back_when_the_blocks_of_its_limit_have_surely_passed(payer: Payer) -> None:
+async def test_a_payment_without_an_htlc_has_returned_when_the_blocks_of_its_limit_have_surely_passed(
+    payer: Payer,
+) -> None:
     assert isinstance(payer.htlc.leg, LightningLeg)
     payer.lists(script.payment_htlc(50_000_000, status="FAILED", expiry_height=2_000))
     surely = LAST_TRY + REGTEST.bitcoin.latest(payer.htlc.leg.cltv_limit + REGTEST.close_blocks)
@@ -143,7 +145,7 @@ async def test_a_node_that_is_not_synced_concludes_nothing(payer: Payer) -> None
         await payer.sees()
 
 
-async def test_a_provider_never_takes_its_own_payment_of_a_destination_for_come_back(payer: Payer) -> None:
+async def test_a_provider_never_considers_its_own_payment_of_a_destination_returned(payer: Payer) -> None:
     """The provider would give the source back although its payment may have been collected."""
     assert isinstance(payer.htlc.leg, LightningLeg)
     payer.htlc = replace(payer.htlc, leg=replace(payer.htlc.leg, min_blocks_left=0))

@@ -17,7 +17,7 @@ SECONDS = 10
 async def until(holds: Callable[[], bool]) -> None:
     """Return when the condition holds."""
     async with asyncio.timeout(SECONDS):
-        while not holds():  # noqa: ASYNC110
+        while not holds():  # noqa: ASYNC110 - the event is in another task
             await asyncio.sleep(0)
 
 
@@ -29,5 +29,5 @@ async def streams_open(client: LightningNetwork, count: int) -> None:
 async def requests_open(world: World, count: int) -> None:
     """Return when exactly this number of requests wait at the taker's node."""
     async with asyncio.timeout(SECONDS):
-        while world.simulation.status()["taker"]["open_requests"] != count:  # noqa: ASYNC110
+        while world.simulation.status()["taker"]["open_requests"] != count:  # noqa: ASYNC110 - the event is in another task
             await asyncio.sleep(0)

@@ -40,9 +40,9 @@ class _Reports:
     def progress(self, text: str) -> None:
         """Report one stage."""
         _log.info("%s", text)
-        self.tell({"progress": text})
+        self.send({"progress": text})
 
-    def tell(self, message: dict[str, object]) -> None:
+    def send(self, message: dict[str, object]) -> None:
         """Send the starter one report.
 
         Raises:
@@ -76,12 +76,12 @@ def main() -> None:
             asyncio.run(_run(arguments.directory, binaries, arguments.with_parent, reports))
     except ConfigurationError as error:
         with contextlib.suppress(NodeError):
-            reports.tell({"refused": error.message, "remedy": error.remedy})
+            reports.send({"refused": error.message, "remedy": error.remedy})
         sys.exit(3)
     except Layer2Error as error:
         _log.error("%s", error)
         with contextlib.suppress(NodeError):
-            reports.tell({"failed": str(error)})
+            reports.send({"failed": str(error)})
         sys.exit(1)
 
 
@@ -143,7 +143,7 @@ async def _serve(directory: Path, binaries: Binaries, records: list[ProcessRecor
         try:
             url = await control.start()
             devnet.description(directory, url, tuple(record.pid for record in records)).save()
-            reports.tell({"ready": True})
+            reports.send({"ready": True})
             reports.close()
             _log.info("ready")
             await asyncio.Event().wait()  # until this task is cancelled, by a signal or by a node that ends

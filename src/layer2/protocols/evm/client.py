@@ -60,8 +60,7 @@ class EvmClient(EvmFollowing):
         settings: node, token and limits.
         signer: the party's key.
         sends: the durable record of sends. Every transaction is recorded before it is sent, so a call that is repeated
-            with the same idempotency key after a timeout or a crash does not pay twice. ``SqliteJournal`` keeps it in a
-            file.
+            with the same idempotency key after a timeout or a crash does not pay twice. A manager passes its journal.
         clock: this machine's clock, with which the node's clock is compared; None is the system's.
 
     Raises:

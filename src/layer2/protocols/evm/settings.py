@@ -8,8 +8,8 @@ from typing import Annotated
 from layer2.errors import FormatError
 from layer2.formats.evm_address import parse_address
 from layer2.model.transactions import Finality
-from layer2.net.pool import ClientSettings
-from layer2.net.rules import address_of, at_least, between
+from layer2.net.client_settings import ClientSettings
+from layer2.net.setting_rules import address_of, at_least, between
 
 __all__ = ["EvmSettings"]
 

@@ -9,8 +9,8 @@ from typing import Annotated, Final
 from yarl import URL
 
 from layer2.legs.timelock_settings import TimelockSettings, settings_for
-from layer2.net.pool import ClientSettings
-from layer2.net.rules import at_least
+from layer2.net.client_settings import ClientSettings
+from layer2.net.setting_rules import at_least
 
 __all__ = ["LightningSettings"]
 

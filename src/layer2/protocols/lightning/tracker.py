@@ -173,6 +173,10 @@ class HashTracker:
     @contextmanager
     def _following(self, payment_hash: bytes) -> Iterator[TrackedHash]:
         tracked = self._tracked.get(payment_hash)
+        if tracked is not None and tracked.error is not None:
+            # A slow follower has not taken the error yet. A new one asks the node again.
+            self._forget(tracked)
+            tracked = None
         if tracked is None:
             tracked = self._tracked[payment_hash] = TrackedHash(payment_hash)
             sent = self._payment_feed.newest_sent(payment_hash)

@@ -9,8 +9,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from layer2.legs.leg import Leg
-from layer2.legs.views import ActStatus, LegView, Release, Side, Verb
-from layer2.legs.views import LegState as Shown
+from layer2.legs.views import ActStatus, LegState, LegView, Release, Side, Verb
 from layer2.model.transactions import Finality
 from layer2.testing.explore.clock import Clock
 from layer2.testing.explore.swaps import PREIMAGE
@@ -56,12 +55,12 @@ _RESULT = {
     Verb.VOID: On.VOIDED,
 }
 _SHOWN = {
-    On.NONE: Shown.NONE,
-    On.FUNDED: Shown.FUNDED,
-    On.WRONG: Shown.PENDING,
-    On.COLLECTED: Shown.COLLECTED,
-    On.RETURNED: Shown.RETURNED,
-    On.VOIDED: Shown.NONE,
+    On.NONE: LegState.NONE,
+    On.FUNDED: LegState.FUNDED,
+    On.WRONG: LegState.PENDING,
+    On.COLLECTED: LegState.COLLECTED,
+    On.RETURNED: LegState.RETURNED,
+    On.VOIDED: LegState.NONE,
 }
 _ENDS = (On.COLLECTED, On.RETURNED, On.VOIDED)
 
@@ -244,7 +243,7 @@ class ChainLeg(LegWorld[_State]):
         lapsed = self.leg.lapses and region > self.deadline and now.latest == On.NONE
         voided = now.final == On.VOIDED and side is Side.PAYER
         view = LegView(
-            state=Shown.PENDING if newest == On.FUNDED and not settled else shown,
+            state=LegState.PENDING if newest == On.FUNDED and not settled else shown,
             clock=self.clock.readings[region],
             arrived=ended and settled,
             final=ended and newest == now.final,

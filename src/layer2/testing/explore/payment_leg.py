@@ -9,8 +9,7 @@ from typing import Final, NamedTuple
 from layer2.legs.invoices import decoded
 from layer2.legs.leg import Leg
 from layer2.legs.lightning import LightningLeg
-from layer2.legs.views import ActStatus, HeldPayment, LegView, Side, Verb
-from layer2.legs.views import LegState as Shown
+from layer2.legs.views import ActStatus, HeldPayment, LegState, LegView, Side, Verb
 from layer2.protocols.lightning.views import EXPIRY_MARGIN
 from layer2.testing.explore.clock import Clock, Region
 from layer2.testing.explore.swaps import PREIMAGE
@@ -157,23 +156,25 @@ class PaymentLeg(LegWorld[_State]):
     def _seen_by_payer(self, now: _State, region: int, lags: bool) -> LegView:
         clock = self.clock.readings[region]
         if now.forgotten or now.at == At.NONE:
-            return LegView(Shown.NONE, clock, over=region > self._over_from or (region == self._over_from and not lags))
+            return LegView(
+                LegState.NONE, clock, over=region > self._over_from or (region == self._over_from and not lags)
+            )
         if now.at in _MONEY:
-            return LegView(Shown.PENDING if lags else Shown.FUNDED, clock, tx_id="tx")
+            return LegView(LegState.PENDING if lags else LegState.FUNDED, clock, tx_id="tx")
         if now.at == At.FAILED:
-            return LegView(Shown.RETURNED, clock, arrived=True, final=True, over=True, tx_id="tx")
-        return LegView(Shown.COLLECTED, clock, arrived=True, final=True, preimage=PREIMAGE, tx_id="tx")
+            return LegView(LegState.RETURNED, clock, arrived=True, final=True, over=True, tx_id="tx")
+        return LegView(LegState.COLLECTED, clock, arrived=True, final=True, preimage=PREIMAGE, tx_id="tx")
 
     def _seen_by_payee(self, now: _State, region: int) -> LegView:
         clock = self.clock.readings[region]
         if now.cancelled or now.at == At.FAILED:
-            return LegView(Shown.RETURNED, clock, arrived=True, final=True, over=True)
+            return LegView(LegState.RETURNED, clock, arrived=True, final=True, over=True)
         if now.at in (At.NONE, At.SENT):
-            return LegView(Shown.NONE, clock)
+            return LegView(LegState.NONE, clock)
         if now.at in (At.SETTLED, At.SETTLED_FINALLY):
             is_final = now.at == At.SETTLED_FINALLY
-            return LegView(Shown.COLLECTED, clock, arrived=True, final=is_final, preimage=PREIMAGE, tx_id="tx")
+            return LegView(LegState.COLLECTED, clock, arrived=True, final=is_final, preimage=PREIMAGE, tx_id="tx")
         held = replace(_PART, expiry_height=self.clock.expiry[self.end])
         if now.at == At.HELD_BADLY:
             held = replace(held, parts=_TOO_MANY)
-        return LegView(Shown.FUNDED, clock, tx_id="tx", held=held)
+        return LegView(LegState.FUNDED, clock, tx_id="tx", held=held)

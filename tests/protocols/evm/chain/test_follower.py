@@ -11,7 +11,7 @@ import pytest
 
 from layer2.errors import BadAnswer
 from layer2.model.transactions import Finality
-from layer2.net.pool import ConnectionPoolConfig
+from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.protocols.evm.chain.follower import ChainFollower, ChainStep
 from layer2.protocols.evm.chain.heads import Heads, HeadWatcher
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc
@@ -134,7 +134,7 @@ async def test_any_mix_of_blocks_and_reorganisations_is_reported_correctly(
     assert following.told == hashes(bob, first)
 
 
-async def test_a_head_that_goes_back_for_a_moment_is_no_reorganisation(
+async def test_a_head_that_goes_back_for_a_moment_is_not_a_reorganisation(
     bob: BobNetwork, following: Following, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = bob.node.chain.head.number

@@ -277,7 +277,7 @@ async def test_a_block_without_such_logs_is_not_read(
 
 async def test_leaving_all_iterators_leaves_no_task_behind(chain: Chain, client: BobClient) -> None:
     async def watch() -> None:
-        async with aclosing(transfers(client, from_block=chain.height)) as events:  # type: ignore[type-var]
+        async with aclosing(transfers(client, from_block=chain.height)) as events:  # type: ignore[type-var]  # an async generator behind an interface
             async for _ in events:
                 pass
 
@@ -339,7 +339,7 @@ async def test_a_node_that_is_away_for_a_moment_is_waited_for(chain: Chain, clie
     await listener.until(chain.logs(first))
 
 
-async def test_a_node_that_stays_away_is_said_to_every_iterator(chain: Chain, client: BobClient) -> None:
+async def test_a_node_that_stays_away_is_an_error_of_every_iterator(chain: Chain, client: BobClient) -> None:
     streams = [client.watch_heads_async() for _ in range(5)]
     for steps in streams:
         await anext(steps)
@@ -398,7 +398,7 @@ async def test_a_node_that_keeps_a_log_back_or_changes_it_is_caught(
         await anext(transfers(client, from_block=chain.height))
 
 
-async def test_a_block_that_went_before_its_logs_were_read_is_no_error_and_no_gap(
+async def test_a_block_removed_before_its_logs_were_read_is_neither_an_error_nor_a_gap(
     chain: Chain, client: BobClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = chain.height + 1

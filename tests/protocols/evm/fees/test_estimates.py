@@ -86,7 +86,7 @@ async def test_what_cannot_be_paid_is_refused_with_the_amounts_and_leaves_no_gap
     assert (await taker.wait_for_status_async(tx_id)).depth == 1
 
 
-async def test_bytes_that_are_no_transaction_are_refused(bob: BobNetwork) -> None:
+async def test_bytes_that_are_not_a_transaction_are_refused(bob: BobNetwork) -> None:
     taker = await bob.client("taker")
     with pytest.raises(FormatError):
         await taker.estimate_fee_async(b"\x02\xc0")

@@ -10,7 +10,7 @@ import pytest
 from layer2.contracts.l1_block import L1Parameters
 from layer2.errors import FundsRulesError
 from layer2.model.layers import LAYERS, Layer2ProtocolType
-from layer2.net.pool import ConnectionPoolConfig
+from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.protocols.evm.fees.quotes import FeeQuote, Fees
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc
 from layer2.protocols.evm.rpc.node import EvmNode

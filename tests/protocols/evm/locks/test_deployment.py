@@ -13,7 +13,7 @@ from layer2.contracts.htlc import HTLC_ADDRESS
 from layer2.errors import ConfigurationError, FundsRulesError
 from layer2.legs.views import Side
 from layer2.model.transactions import Preimage
-from layer2.net.pool import ConnectionPoolConfig
+from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.protocols.evm.locks.deployment import check_htlc, htlc_deployment
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc
 from layer2.protocols.evm.rpc.node import EvmNode

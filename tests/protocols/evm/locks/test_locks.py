@@ -202,7 +202,7 @@ async def test_a_payer_without_the_tokens_is_refused(bob: BobNetwork) -> None:
         await taker.legs.check_can_finish(bob.htlc(SECRET, amount=START_SATOSHIS + 1), Side.PAYER)
 
 
-async def test_the_second_lock_needs_no_approval_any_more(bob: BobNetwork) -> None:
+async def test_the_second_lock_needs_no_approval(bob: BobNetwork) -> None:
     taker = await bob.client("taker")
     first = await taker.legs.prepare(Verb.FUND, bob.htlc(SECRET))
     await taker.legs.perform(first)

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from layer2.errors import BadAnswer, ConfigurationError, NodeError, NodeRefused, NodeUnreachable, Outcome
-from layer2.net.pool import ConnectionPoolConfig
+from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.protocols.evm.rpc.batches import SEND
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc
 from protocols.evm.scripted_node import Calls, echoes, scripted_node
@@ -86,7 +86,7 @@ async def test_retry_after_in_seconds_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_a_node_that_wants_more_time_than_the_caller_has_is_left_alone_by_everybody(status: int) -> None:
+async def test_a_node_that_wants_more_time_than_the_caller_has_gets_no_requests(status: int) -> None:
     async with scripted_node(status_first(1, status, **{"Retry-After": "30"})) as node:
         client = node.client(retry_seconds=2)
         for _ in range(2):

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import WSMsgType, web
 
 from layer2.errors import AuthenticationFailed, BadAnswer, ConfigurationError, NodeError, NodeRefused, NodeUnreachable
-from layer2.net.pool import ConnectionPoolConfig
+from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.protocols.evm.rpc import head_notices
 from layer2.protocols.evm.rpc.head_notices import HeadNotices
 from protocols.evm.bob_network import BobNetwork
@@ -120,7 +120,7 @@ async def test_however_many_want_heads_there_is_one_connection(server: Websocket
     assert server.opened.empty()
 
 
-async def test_a_connection_that_ends_is_made_again_and_said_once(
+async def test_a_connection_that_ends_is_made_again_and_logged_once(
     server: Websocket, notices: HeadNotices, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "layer2")
@@ -265,7 +265,7 @@ async def test_a_websocket_that_is_not_there_is_a_typed_error() -> None:
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1", "ws://", "127.0.0.1:8546", "ws://[::1"])
-def test_what_is_no_websocket_address_is_refused(url: str) -> None:
+def test_an_invalid_websocket_address_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError):
         made(url)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import Any
 
+import aiohttp
 import orjson
 import pytest
 from aiohttp import web
@@ -18,7 +20,7 @@ from layer2.errors import (
     NodeUnreachable,
     Outcome,
 )
-from layer2.net.pool import ConnectionPoolConfig
+from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc
 from protocols.evm.scripted_node import Calls, echoes, scripted_node
 
@@ -433,3 +435,24 @@ async def test_a_few_reads_wait_for_more_only_while_the_node_has_several_request
         assert node.sizes == [1, 1, 1, 1, 3]
         busy.set()
         assert await asyncio.gather(*slow) == ["slow"] * 4
+
+
+@pytest.mark.parametrize(
+    ("number", "problem"), [(None, "ClientOSError"), (errno.ECONNRESET, "Connection reset by peer")]
+)
+async def test_the_text_of_an_aiohttp_error_is_not_shown_because_it_may_have_the_url(
+    monkeypatch: pytest.MonkeyPatch, number: int | None, problem: str
+) -> None:
+    url = "http://127.0.0.1:1/v3/the-key"
+
+    def broken(*_: object, **__: object) -> None:
+        # aiohttp's text if the node closes a kept connection while a request is written.
+        raise aiohttp.ClientOSError(number, f"Can not write request body for {url}")
+
+    monkeypatch.setattr(aiohttp.ClientSession, "post", broken)
+    client = JsonRpc(url, protocol="BOB", pool=ConnectionPoolConfig(), timeout=5)
+    with pytest.raises(NodeUnreachable) as caught:
+        await client.call(SEND, "0x00")
+    await client.aclose()
+    assert caught.value.message.endswith(f"the connection broke ({problem})")
+    assert caught.value.outcome is Outcome.UNKNOWN

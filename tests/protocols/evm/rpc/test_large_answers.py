@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from layer2.errors import BadAnswer
-from layer2.net.pool import ConnectionPoolConfig
+from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.protocols.evm.rpc.http_exchange import DEFAULT_RESPONSE_BYTES
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc
 from protocols.evm.scripted_node import Calls, echoes, scripted_node
@@ -182,7 +182,7 @@ async def test_one_batch_holds_at_most_one_answer_in_memory_however_often_it_is_
         assert node.most_memory - before < OTHER_MEMORY
 
 
-async def test_memory_is_limited_by_the_connections_whatever_the_number_of_calls() -> None:
+async def test_memory_is_limited_by_the_connections_for_any_number_of_calls() -> None:
     connections = 3
     async with flooding_node() as node, client_of(node.url, connections=connections) as client:
         with traced_memory():

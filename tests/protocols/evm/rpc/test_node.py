@@ -152,7 +152,7 @@ json_values = st.recursive(
 )
 @example([{"id": None, "error": {"code": []}}], 1)
 @settings(max_examples=60)
-def test_whatever_json_comes_each_call_has_one_answer_or_the_whole_is_refused(body: object, count: int) -> None:
+def test_for_any_json_each_call_has_one_answer_or_the_whole_is_refused(body: object, count: int) -> None:
     ids = list(range(1, count + 1))
     try:
         answers = read_answers(orjson.dumps(body), ids)
@@ -162,6 +162,6 @@ def test_whatever_json_comes_each_call_has_one_answer_or_the_whole_is_refused(bo
 
 
 @given(st.binary(max_size=60))
-def test_whatever_bytes_come_only_the_two_errors_leave(body: bytes) -> None:
+def test_any_bytes_raise_only_the_two_errors(body: bytes) -> None:
     with contextlib.suppress(BatchRefused, FormatError):
         assert len(read_answers(body, [1, 2])) == 2

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from layer2.errors import AuthenticationFailed, NodeUnreachable, Outcome
-from layer2.net.pool import ConnectionPoolConfig
+from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.protocols.evm.rpc.batches import SEND
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc
 

@@ -169,7 +169,7 @@ async def test_nonces_continue_after_another_wallet_used_the_key(bob: BobNetwork
     assert received(bob) == 1
 
 
-async def test_two_clients_of_one_key_pay_what_they_say_and_leave_no_gap(bob: BobNetwork) -> None:
+async def test_two_clients_of_one_key_pay_what_they_report_and_leave_no_gap(bob: BobNetwork) -> None:
     clients = [await bob.client("taker"), await bob.client("taker")]
     bob.maker.set_enabled(False)
     results = await asyncio.gather(*[pay(client) for _ in range(20) for client in clients], return_exceptions=True)

@@ -129,7 +129,7 @@ class MiningSends(MemorySends):
         return added
 
 
-async def test_an_original_that_is_mined_while_its_replacement_is_on_its_way_is_said_to_be(bob: BobNetwork) -> None:
+async def test_an_original_that_is_mined_while_its_replacement_is_on_its_way_is_reported(bob: BobNetwork) -> None:
     taker = await bob.client("taker", MiningSends(bob))
     first = await waiting(bob, taker)
     with pytest.raises(TransactionError, match="in a block") as late:

@@ -45,7 +45,7 @@ async def test_a_trace_contains_the_reason(trace: dict[str, str], reason: str | 
 
 
 @pytest.mark.parametrize("trace", [None, [], "0x", {"error": 3}, {"error": "execution reverted", "output": "0xzz"}])
-async def test_what_is_no_trace_is_a_bad_answer(trace: Any) -> None:
+async def test_an_invalid_trace_is_a_bad_answer(trace: Any) -> None:
     with pytest.raises(BadAnswer, match="debug_traceTransaction"):
         await reason_of(trace)
 

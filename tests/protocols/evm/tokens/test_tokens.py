@@ -144,7 +144,7 @@ NO_ANSWERS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("case", list(NO_ANSWERS))
-async def test_an_answer_that_is_no_simulation_is_a_bad_answer(case: str) -> None:
+async def test_an_answer_that_is_not_a_simulation_is_a_bad_answer(case: str) -> None:
     def script(calls: Calls) -> bytes:
         return orjson.dumps({"jsonrpc": "2.0", "id": calls[0]["id"], "result": NO_ANSWERS[case]})
 

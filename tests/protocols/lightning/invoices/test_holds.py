@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from base64 import b64encode
+from collections.abc import Mapping
 
 import pytest
 
 from layer2.errors import (
+    AsyncRuntimeError,
     IdempotencyConflict,
     InvalidAmount,
     InvalidRequest,
@@ -22,7 +24,8 @@ from layer2.ports.clock import SystemClock
 from layer2.protocols.lightning import Hold, HoldPart, LightningNetwork
 from layer2.protocols.lightning.invoices.holds import hold_of
 from layer2.protocols.lightning.invoices.records import read_invoice
-from layer2.protocols.lightning.lnd.answers import Call, LndObject
+from layer2.protocols.lightning.lnd.answers import Answer, Call, LndObject
+from layer2.protocols.lightning.lnd.rest import LndRest
 from memory_sends import MemorySends
 from protocols.lightning import scripted_lnd as script
 from protocols.lightning.scripted_lnd import Reply, ScriptedLnd, answer, refusal, scripted
@@ -60,7 +63,7 @@ def test_a_hold_ends_where_the_node_gives_up_its_first_part(height: int, blocks_
     )
 
 
-async def test_holds_are_found_among_all_that_is_open_and_told_once_when_they_are_near(
+async def test_holds_are_found_among_all_open_invoices_and_reported_once_when_they_are_near(
     lnd: ScriptedLnd, client: LightningNetwork, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, logger="layer2.lightning")
@@ -80,7 +83,7 @@ async def test_holds_are_found_among_all_that_is_open_and_told_once_when_they_ar
     ]
 
 
-async def test_a_node_that_is_behind_tells_of_no_holds(lnd: ScriptedLnd, client: LightningNetwork) -> None:
+async def test_a_node_that_is_behind_reports_no_holds(lnd: ScriptedLnd, client: LightningNetwork) -> None:
     lnd.say("GET /v1/getdebuginfo", answer({"config": {"invoices.holdexpirydelta": "12"}}))
     lnd.say("GET /v1/getinfo", answer(script.information(synced_to_chain=False)))
     lnd.say("GET /v1/invoices", answer({"invoices": [invoice("ACCEPTED")]}))
@@ -128,7 +131,7 @@ async def test_settling_what_is_not_held_is_rejected(
 @pytest.mark.parametrize(
     ("call", "done", "contrary"), [(SETTLE, "SETTLED", "CANCELED"), (CANCEL, "CANCELED", "SETTLED")]
 )
-async def test_an_end_that_has_come_already_is_no_error(
+async def test_an_invoice_that_has_ended_already_is_not_an_error(
     lnd: ScriptedLnd, client: LightningNetwork, call: str, done: str, contrary: str
 ) -> None:
     act = client.settle_invoice_async(PREIMAGE) if call == SETTLE else client.cancel_invoice_async(HASH)
@@ -155,6 +158,23 @@ async def test_a_lost_answer_leaves_it_unknown(world: World, lnd: ScriptedLnd, r
     assert PREIMAGE.secret.hex() not in repr(caught.value)
 
 
+async def test_settling_is_unknown_if_the_client_is_closed_before_it_is_read_back(
+    lnd: ScriptedLnd, client: LightningNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lnd.say(SETTLE, answer({}))
+    post = LndRest.post
+
+    async def post_and_close(rest: LndRest, path: str, body: Mapping[str, object]) -> Answer:
+        answered = await post(rest, path, body)
+        await rest.aclose()
+        return answered
+
+    monkeypatch.setattr(LndRest, "post", post_and_close)
+    with pytest.raises(AsyncRuntimeError, match="was closed") as caught:
+        await client.settle_invoice_async(PREIMAGE)
+    assert (caught.value.outcome, caught.value.tx_id) == (Outcome.UNKNOWN, HASH.hex())
+
+
 # Making invoices
 
 
@@ -179,7 +199,7 @@ async def test_an_invoice_of_another_amount_than_was_asked_for_is_not_handed_out
 
 
 @pytest.mark.parametrize("payment_hash", [b"", bytes(31), bytes(33), "ab" * 32])
-async def test_what_is_no_payment_hash_is_refused(world: World, payment_hash: bytes) -> None:
+async def test_an_invalid_payment_hash_is_refused(world: World, payment_hash: bytes) -> None:
     for call in (
         world.provider.create_hold_invoice_async(payment_hash, 1_000),
         world.provider.cancel_invoice_async(payment_hash),
@@ -188,7 +208,7 @@ async def test_what_is_no_payment_hash_is_refused(world: World, payment_hash: by
             await call
 
 
-async def test_nothing_is_no_amount(world: World) -> None:
+async def test_zero_is_not_an_amount(world: World) -> None:
     for amount in (0, -1):
         with pytest.raises(InvalidAmount):
             await world.provider.create_hold_invoice_async(HASH, amount)
@@ -202,7 +222,7 @@ async def test_a_plain_invoice_does_not_pass_for_a_hold_invoice(world: World) ->
     assert caught.value.tx_id == plain.payment_hash.hex()
 
 
-async def test_a_hold_invoice_says_what_was_asked_for(world: World) -> None:
+async def test_a_hold_invoice_has_what_was_requested(world: World) -> None:
     invoice = await world.provider.create_hold_invoice_async(
         HASH, 1_000, memo="a room", expiry_seconds=120, final_cltv_delta=99
     )

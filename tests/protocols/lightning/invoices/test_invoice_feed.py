@@ -59,13 +59,13 @@ def check_order(told: list[Told], hashes: list[bytes]) -> None:
     assert all(told.index((MADE, each)) < told.index((SETTLED, each)) for each in hashes)
 
 
-async def test_all_invoices_are_told_from_the_beginning(world: World, follower: LightningNetwork) -> None:
+async def test_all_invoices_are_reported_from_the_beginning(world: World, follower: LightningNetwork) -> None:
     hashes = [await paid(world) for _ in range(3)]
     async with following(follower.watch_invoices_async(BEGINNING)) as updates:
         check_order(what(await take(updates, 6)), hashes)
 
 
-async def test_the_first_invoice_of_a_new_node_is_told(world: World, follower: LightningNetwork) -> None:
+async def test_the_first_invoice_of_a_new_node_is_reported(world: World, follower: LightningNetwork) -> None:
     async with following(follower.watch_invoices_async()) as updates:
         coming = asyncio.ensure_future(take(updates, 2))
         await until(lambda: follower.open_streams != 0)
@@ -73,7 +73,7 @@ async def test_the_first_invoice_of_a_new_node_is_told(world: World, follower: L
         assert what(await coming) == [(MADE, payment_hash), (SETTLED, payment_hash)]
 
 
-async def test_who_begins_now_is_told_nothing_of_before(world: World, follower: LightningNetwork) -> None:
+async def test_a_subscriber_that_starts_now_gets_nothing_from_before(world: World, follower: LightningNetwork) -> None:
     await paid(world)
     world.clock.advance(5)
     async with following(follower.watch_invoices_async()) as updates:
@@ -95,7 +95,7 @@ async def test_streams_that_are_cut_leave_neither_gap_nor_repeat(
         check_order(what(await coming), hashes)
 
 
-async def test_repeated_messages_are_told_once(world: World, follower: LightningNetwork) -> None:
+async def test_repeated_messages_are_reported_once(world: World, follower: LightningNetwork) -> None:
     first = await paid(world)
     world.fault("repeat_message", party="provider", path=STREAM)
     async with following(follower.watch_invoices_async(BEGINNING)) as updates:
@@ -132,7 +132,7 @@ async def test_a_making_that_is_left_out_is_made_up_for_with_the_next_one(
     assert [each for event, each in what(told) if event is MADE] == hashes
 
 
-async def test_what_was_made_and_is_held_or_cancelled_before_the_stream_came_back_is_told(
+async def test_an_invoice_held_or_cancelled_before_the_stream_reopened_is_reported(
     world: World, follower: LightningNetwork
 ) -> None:
     cancelled = await made(world)
@@ -191,7 +191,7 @@ async def test_a_subscriber_that_goes_leaves_the_others_theirs(world: World, fol
             assert what(await others) == [(MADE, payment_hash), (SETTLED, payment_hash)]
 
 
-async def test_a_slow_subscriber_is_told_that_it_is_and_goes_on_after_its_cursor(
+async def test_a_slow_subscriber_gets_an_error_and_continues_after_its_cursor(
     world: World, follower: LightningNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "UpdateQueue", partial(UpdateQueue, 2))
@@ -223,7 +223,7 @@ async def test_closing_the_client_ends_what_is_followed_with_an_error(world: Wor
     assert client.open_streams == 0
 
 
-async def test_a_macaroon_that_is_refused_reaches_who_listens(world: World, follower: LightningNetwork) -> None:
+async def test_a_refused_macaroon_reaches_the_subscribers(world: World, follower: LightningNetwork) -> None:
     async with following(follower.watch_invoices_async(BEGINNING)) as updates:
         coming = asyncio.ensure_future(take(updates, 1))
         await until(lambda: follower.open_streams != 0)

@@ -23,7 +23,7 @@ from layer2.legs.lightning import LightningLeg
 from layer2.legs.views import HeldPayment, LegState, Side
 from layer2.model.money import BTC
 from layer2.model.transactions import LightningPaymentId, TxState
-from layer2.net.pool import ConnectionPoolConfig
+from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.protocols.lightning import LightningNetwork
 from layer2.protocols.lightning.lnd.rest import LndRest
 from protocols.lightning import scripted_lnd as script
@@ -159,7 +159,7 @@ async def read(rest: LndRest) -> list[str]:
         return [result.text("a") async for result in results]
 
 
-async def test_messages_are_found_whatever_way_they_are_cut(lnd: ScriptedLnd, rest: LndRest) -> None:
+async def test_messages_are_found_in_any_division(lnd: ScriptedLnd, rest: LndRest) -> None:
     lnd.say("GET /v2/x", Reply((b'{"result":{"a', b'":"1"}}\n{"result":{"a":"2"}}\n\n', b'{"result":{"a":"3"}}')))
     assert await read(rest) == ["1", "2", "3"]
 
@@ -296,7 +296,7 @@ async def test_a_settled_invoice_is_final_only_when_no_channel_can_lose_it(
     assert await seen_by_payee(client, htlc) == (LegState.COLLECTED, True)
 
 
-async def test_how_a_leg_ended_is_told_by_a_node_that_is_not_synced(
+async def test_a_node_that_is_not_synced_shows_how_a_leg_ended(
     lnd: ScriptedLnd, client: LightningNetwork, htlc: Htlc
 ) -> None:
     lnd.say("GET /v1/getinfo", answer(script.information(synced_to_chain=False)))

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from layer2.errors import NodeUnreachable, Outcome
-from layer2.net.pool import ConnectionPoolConfig
+from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.protocols.lightning.lnd.rest import LndRest
 from protocols.lightning.scripted_lnd import ScriptedLnd, answer, messages
 from protocols.lightning.waiting import until
@@ -75,7 +75,7 @@ async def test_a_call_that_is_cancelled_while_it_stands_in_line_is_never_sent(ln
 
 
 @pytest.mark.parametrize(("method", "outcome"), [("GET", Outcome.NOT_SENT), ("POST", Outcome.UNKNOWN)])
-async def test_who_waits_for_an_answer_is_told_that_the_client_was_closed(
+async def test_a_caller_that_waits_for_an_answer_gets_the_error_of_a_closed_client(
     lnd: ScriptedLnd, method: str, outcome: Outcome
 ) -> None:
     lnd.say(f"{method} /v1/slow", replace(answer({}), after=asyncio.Event()))

@@ -124,7 +124,7 @@ async def liquidity(node: CountingNode) -> AsyncIterator[Liquidity]:
     await liquidity.aclose()
 
 
-async def test_all_who_ask_at_once_share_one_request(node: CountingNode, liquidity: Liquidity) -> None:
+async def test_concurrent_callers_share_one_request(node: CountingNode, liquidity: Liquidity) -> None:
     balances = await asyncio.gather(*(liquidity.balance() for _ in range(100)))
     assert {balance.spendable for balance in balances} == {90_000}
     assert node.asked == 1
@@ -210,7 +210,7 @@ async def test_what_cannot_be_received_is_refused_with_numbers(node: CountingNod
     ],
     ids=["none", "inactive"],
 )
-async def test_no_active_channel_is_told_as_that(
+async def test_a_lack_of_active_channels_is_reported_as_such(
     node: CountingNode, liquidity: Liquidity, channels: list[Channel], problem: str
 ) -> None:
     node.channels_now = channels

@@ -102,9 +102,7 @@ async def test_all_that_is_missing_is_named_at_once(
     assert asked[1]["permissions"] == [{"entity": "macaroon", "action": "read"}]
 
 
-async def test_a_macaroon_that_cannot_be_asked_about_is_told_that_first(
-    lnd: ScriptedLnd, client: LightningNetwork
-) -> None:
+async def test_a_macaroon_that_cannot_be_checked_is_reported_first(lnd: ScriptedLnd, client: LightningNetwork) -> None:
     lnd.say(CHECK, refusal("permission denied"))
     error = await refused(client)
     assert error.message == "the macaroon does not allow uri:/lnrpc.Lightning/CheckMacaroonPermissions"
@@ -132,7 +130,7 @@ async def test_a_macaroon_that_does_not_even_allow_to_ask_what_the_node_is_gets_
         "empty macaroon data",
     ],
 )
-async def test_what_is_no_macaroon_of_this_node_is_told_as_that(
+async def test_a_macaroon_of_another_node_is_reported_as_such(
     lnd: ScriptedLnd, client: LightningNetwork, words: str
 ) -> None:
     lnd.say("GET /v1/getinfo", refusal(words))

@@ -43,7 +43,7 @@ async def node(lnd: ScriptedLnd, clock: SteppedClock) -> AsyncIterator[LndNode]:
     await rest.aclose()
 
 
-async def test_a_state_counts_for_seconds_and_its_date_goes_on(
+async def test_a_state_is_reused_for_seconds_and_its_date_advances(
     lnd: ScriptedLnd, node: LndNode, clock: SteppedClock
 ) -> None:
     first = await node.recent_state()

@@ -48,7 +48,7 @@ async def test_nothing_at_the_address_is_unreachable(lnd: ScriptedLnd) -> None:
     assert error.retryable
 
 
-async def test_another_certificate_than_the_pinned_one_is_told_with_its_remedy(
+async def test_another_certificate_than_the_pinned_one_is_reported_with_its_remedy(
     world: World, lnd: ScriptedLnd, tmp_path: Path
 ) -> None:
     certificate = tmp_path / "pinned.cert"
@@ -75,7 +75,7 @@ async def test_another_certificate_than_the_pinned_one_is_told_with_its_remedy(
         ("RPC_ACTIVE", "node_starting", "SERVER_ACTIVE"),
     ],
 )
-async def test_a_node_that_has_not_started_says_what_it_waits_for(
+async def test_a_node_that_has_not_started_is_an_error_with_what_it_waits_for(
     lnd: ScriptedLnd, client: LightningNetwork, state: str, code: str, remedy: str
 ) -> None:
     lnd.say("GET /v1/state", answer({"state": state}))
@@ -94,7 +94,7 @@ async def test_a_node_that_has_not_started_says_what_it_waits_for(
         ("server is still in the process of starting", "node_starting"),
     ],
 )
-async def test_a_node_that_was_restarted_says_so_to_any_call(
+async def test_a_restarted_node_is_reported_by_every_call(
     lnd: ScriptedLnd, client: LightningNetwork, words: str, code: str
 ) -> None:
     lnd.say("GET /v1/channels", refusal(words))
@@ -103,9 +103,7 @@ async def test_a_node_that_was_restarted_says_so_to_any_call(
     assert (caught.value.code, caught.value.node_message, caught.value.retryable) == (code, words, True)
 
 
-async def test_a_node_whose_wallet_is_not_created_is_told_before_the_macaroon_that_it_cannot_have(
-    lnd: ScriptedLnd, tmp_path: Path
-) -> None:
+async def test_a_missing_wallet_is_reported_before_the_missing_macaroon(lnd: ScriptedLnd, tmp_path: Path) -> None:
     lnd.say("GET /v1/state", answer({"state": "NON_EXISTING"}))
     settings = settings_of(lnd.node, macaroon_file=str(tmp_path / "none.macaroon"))
     async with LightningNetwork(settings, MemorySends(), SystemClock()) as client:
@@ -160,7 +158,7 @@ async def test_a_node_that_is_not_fit_for_use_is_refused(
     assert problem in error.message
 
 
-async def test_an_old_node_is_taken_by_who_insists(lnd: ScriptedLnd) -> None:
+async def test_an_old_node_is_accepted_if_the_setting_allows_it(lnd: ScriptedLnd) -> None:
     lnd.say("GET /v1/getinfo", answer(script.information(version="0.18.5-beta")))
     lnd.say("GET /v1/getdebuginfo", answer({"config": {"invoices.holdexpirydelta": "12"}}))
     settings = settings_of(lnd.node, minimum_version="0.18.0")
@@ -202,7 +200,7 @@ async def test_a_node_that_would_lose_held_payments_is_refused(
         pytest.param(answer({"config": {"invoices.holdexpirydelta": "12"}, "log": []}), 12, id="an older node's"),
     ],
 )
-async def test_a_node_that_does_not_say_when_it_gives_up_counts_as_the_margins_have_it(
+async def test_a_node_that_does_not_show_its_expiry_delta_counts_with_the_margins(
     lnd: ScriptedLnd, client: LightningNetwork, reply: Reply, delta: int | None
 ) -> None:
     lnd.say("GET /v1/getdebuginfo", reply)
@@ -211,7 +209,7 @@ async def test_a_node_that_does_not_say_when_it_gives_up_counts_as_the_margins_h
     assert await client._parts.node.hold_expiry_delta() == (allowed if delta is None else delta)
 
 
-async def test_no_channel_is_no_error_when_connecting(lnd: ScriptedLnd, client: LightningNetwork) -> None:
+async def test_a_missing_channel_is_not_an_error_when_connecting(lnd: ScriptedLnd, client: LightningNetwork) -> None:
     lnd.say("GET /v1/channels", answer({"channels": []}))
     lnd.say("GET /v1/getdebuginfo", answer({"config": {"invoices.holdexpirydelta": "12"}}))
     await client.initialize_async()

@@ -110,7 +110,7 @@ async def test_what_cannot_be_estimated_is_not_asked_for(
         pytest.param(answer({}), BadAnswer, "bad_answer", id="nothing in it"),
     ],
 )
-async def test_where_there_is_no_estimate_the_error_says_why_and_nothing_was_sent(
+async def test_without_an_estimate_the_error_has_the_reason_and_nothing_was_sent(
     lnd: ScriptedLnd, client: LightningNetwork, reply: Reply, error: type[Exception], code: str
 ) -> None:
     lnd.say(ESTIMATE, reply)
@@ -130,7 +130,7 @@ async def test_the_simulated_node_and_ours_agree(world: World) -> None:
     assert await world.payments_sent() == 0
 
 
-async def test_the_own_node_is_no_payee(world: World) -> None:
+async def test_the_partys_own_node_is_not_a_payee(world: World) -> None:
     own = await world.taker.create_invoice_async(5_000)
     for recipient in (own.text, world.nodes[0].node_key):
         with pytest.raises(InvalidRequest, match="own node"):

@@ -64,13 +64,13 @@ def check_each_once(told: list[Told], hashes: list[bytes]) -> None:
             assert told.index((payment_hash, False)) < told.index((payment_hash, True))
 
 
-async def test_all_payments_are_told_from_the_beginning(world: World, follower: LightningNetwork) -> None:
+async def test_all_payments_are_reported_from_the_beginning(world: World, follower: LightningNetwork) -> None:
     hashes = [await paid(world) for _ in range(3)]
     async with following(follower.watch_payments_async(BEGINNING)) as updates:
         assert what(await take_until(updates, *hashes)) == [(payment_hash, True) for payment_hash in hashes]
 
 
-async def test_who_begins_now_is_told_of_what_is_under_way_and_of_nothing_before(
+async def test_a_subscriber_that_starts_now_gets_payments_under_way_and_nothing_from_before(
     world: World, follower: LightningNetwork
 ) -> None:
     await paid(world)
@@ -95,7 +95,7 @@ async def test_streams_that_are_cut_leave_neither_gap_nor_repeat(
         check_each_once(what([await coming, *await take_until(updates, hashes[-1])]), hashes)
 
 
-async def test_repeated_messages_are_told_once(world: World, follower: LightningNetwork) -> None:
+async def test_repeated_messages_are_reported_once(world: World, follower: LightningNetwork) -> None:
     world.fault("repeat_message", path=STREAM)
     async with following(follower.watch_payments_async(BEGINNING)) as updates:
         coming = asyncio.ensure_future(anext(updates))
@@ -103,7 +103,7 @@ async def test_repeated_messages_are_told_once(world: World, follower: Lightning
         check_each_once(what([await coming, *await take_until(updates, hashes[-1])]), hashes)
 
 
-async def test_a_payment_that_was_decided_while_nobody_listened_is_told_to_who_knew_it_under_way(world: World) -> None:
+async def test_a_payment_decided_without_subscribers_is_reported_to_those_that_knew_it_under_way(world: World) -> None:
     preimage = await held(world, b"over a restart")
     async with follower_of(world) as client, following(client.watch_payments_async(BEGINNING)) as updates:
         begun = await asyncio.wait_for(anext(updates), SECONDS)
@@ -172,7 +172,7 @@ async def test_a_subscriber_that_goes_leaves_the_others_theirs(world: World, fol
             assert (await asyncio.wait_for(others, SECONDS)).payment.payment_hash == payment_hash
 
 
-async def test_a_slow_subscriber_is_told_that_it_is_and_goes_on_after_its_cursor(
+async def test_a_slow_subscriber_gets_an_error_and_continues_after_its_cursor(
     world: World, follower: LightningNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "UpdateQueue", partial(UpdateQueue, 2))
@@ -193,7 +193,7 @@ async def test_a_slow_subscriber_is_told_that_it_is_and_goes_on_after_its_cursor
     assert what(told) == [(payment_hash, True) for payment_hash in hashes]
 
 
-async def test_what_this_client_sends_is_told_without_the_stream_of_all_payments(world: World) -> None:
+async def test_payments_of_this_client_are_reported_without_the_stream_of_all_payments(world: World) -> None:
     invoice = await world.provider.create_invoice_async(1_000)
     world.fault("withhold_message", path=STREAM)
     async with world.restarted_taker() as client:
@@ -211,7 +211,7 @@ async def test_closing_the_client_ends_what_is_followed_with_an_error(world: Wor
     assert client.open_streams == 0
 
 
-async def test_a_macaroon_that_is_refused_reaches_who_listens(world: World, follower: LightningNetwork) -> None:
+async def test_a_refused_macaroon_reaches_the_subscribers(world: World, follower: LightningNetwork) -> None:
     async with following(follower.watch_payments_async(BEGINNING)) as updates:
         world.fault("error", path=STREAM, status=401)
         with pytest.raises(AuthenticationFailed):

@@ -21,10 +21,14 @@ from layer2.errors import (
 )
 from layer2.formats import bolt11
 from layer2.model.transactions import LightningPaymentId, TxState
-from layer2.net.pool import ConnectionPoolConfig
+from layer2.net.client_settings import ConnectionPoolConfig
+from layer2.ports.clock import SystemClock
 from layer2.protocols.lightning import KeysendRequest, LightningNetwork, PaymentRequest
-from layer2.protocols.lightning.acts import Keysend, read_act
+from layer2.protocols.lightning.acts import Keysend, Pay, read_act
 from layer2.protocols.lightning.lnd.rest import LndRest
+from layer2.protocols.lightning.payments.payments import Payments
+from layer2.protocols.lightning.payments.records import PaymentRecord
+from memory_sends import MemorySends
 from protocols.lightning import scripted_lnd as script
 from protocols.lightning.scripted_lnd import Reply, ScriptedLnd, answer, messages, refusal
 from protocols.lightning.waiting import requests_open, streams_open
@@ -64,7 +68,7 @@ async def test_a_payment_is_one_request(lnd: ScriptedLnd, client: LightningNetwo
     assert lnd.calls().count("GET /v1/getinfo") == 1
 
 
-async def test_who_waits_is_told_by_the_stream_of_the_send_and_nothing_else_is_asked(
+async def test_a_follower_gets_the_outcome_from_the_stream_of_the_send_without_other_requests(
     lnd: ScriptedLnd, client: LightningNetwork, invoice: str
 ) -> None:
     lnd.say(SEND, messages(script.payment(invoice, HASH), script.payment(invoice, HASH, **SUCCEEDED)))
@@ -146,6 +150,15 @@ async def test_closing_ends_the_streams_of_payments_and_leaves_no_task(world: Wo
     assert (await world.taker.get_transaction_status_async(tx_id)).state is TxState.PENDING
 
 
+async def test_closing_ends_the_stream_of_an_earlier_send_of_the_same_hash_too(lnd: ScriptedLnd, invoice: str) -> None:
+    lnd.say(SEND, replace(messages(script.payment(invoice, HASH)), silent=True))
+    async with LightningNetwork(settings_of(lnd.node), MemorySends(), SystemClock()) as client:
+        for _ in range(2):
+            await client.submit_transaction_async(invoice)
+        assert (lnd.calls().count(SEND), client._parts.payment_feed.open_sends) == (2, 1)
+        await asyncio.wait_for(client.aclose(), 5)
+
+
 # One payment for a hash
 
 
@@ -172,6 +185,24 @@ async def test_a_hash_that_lnd_refuses_as_taken_and_does_not_know_is_unknown(
     lnd.say(SEND, refusal("invoice is already paid", 6, 409))
     lnd.say(TRACK, script.NOT_FOUND)
     with pytest.raises(BadAnswer, match="may have been deleted") as caught:
+        await client.submit_transaction_async(invoice)
+    assert (caught.value.outcome, caught.value.tx_id) == (Outcome.UNKNOWN, PAYMENT_ID)
+
+
+async def test_a_refused_payment_is_unknown_if_the_client_is_closed_before_it_is_looked_up(
+    lnd: ScriptedLnd, client: LightningNetwork, invoice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lnd.say(SEND, IN_TRANSITION)
+    send = Payments._send
+
+    async def send_and_close(payments: Payments, pay: Pay | Keysend) -> PaymentRecord:
+        try:
+            return await send(payments, pay)
+        finally:
+            await client.aclose()
+
+    monkeypatch.setattr(Payments, "_send", send_and_close)
+    with pytest.raises(NodeUnreachable, match="could not be asked about it") as caught:
         await client.submit_transaction_async(invoice)
     assert (caught.value.outcome, caught.value.tx_id) == (Outcome.UNKNOWN, PAYMENT_ID)
 
@@ -251,7 +282,7 @@ async def test_an_invoice_without_an_amount_is_paid_with_the_payers(world: World
     assert gained == 7_000
 
 
-async def test_paying_another_amount_to_a_hash_that_was_paid_is_told(world: World) -> None:
+async def test_paying_another_amount_to_a_paid_hash_is_reported(world: World) -> None:
     invoice = await invoice_without_amount(world)
     tx_id = (await world.taker.submit_transaction_async(PaymentRequest(invoice, amount_msat=7_000_000))).tx_id
     await world.taker.wait_for_status_async(tx_id)
@@ -260,7 +291,7 @@ async def test_paying_another_amount_to_a_hash_that_was_paid_is_told(world: Worl
     assert await world.payments_sent() == 1
 
 
-async def test_lnd_is_told_an_amount_only_where_the_invoice_has_none(
+async def test_lnd_gets_an_amount_only_if_the_invoice_has_none(
     world: World, lnd: ScriptedLnd, client: LightningNetwork, invoice: str
 ) -> None:
     open_invoice = await invoice_without_amount(world)
@@ -276,7 +307,7 @@ async def test_lnd_is_told_an_amount_only_where_the_invoice_has_none(
 @pytest.mark.parametrize(
     ("amount_msat", "fee_msat"), [(50_000_000, 250_001), (50_000_001, 0), (49_999_999, 0)], ids=["fee", "more", "less"]
 )
-async def test_what_lnd_spent_against_its_orders_is_said_aloud_and_the_payment_has_succeeded(
+async def test_what_lnd_spent_beyond_the_request_is_logged_and_the_payment_has_succeeded(
     lnd: ScriptedLnd,
     client: LightningNetwork,
     invoice: str,
@@ -306,7 +337,7 @@ async def test_what_lnd_spent_as_ordered_is_not_remarked(
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-async def test_a_status_tells_parts_in_flight_and_the_reason_of_a_failure(
+async def test_a_status_has_the_parts_in_flight_and_the_reason_of_a_failure(
     lnd: ScriptedLnd, client: LightningNetwork, invoice: str
 ) -> None:
     htlcs = [script.payment_htlc(25_000_000, status="IN_FLIGHT"), script.payment_htlc(25_000_000, status="FAILED")]
@@ -365,7 +396,7 @@ async def test_callers_with_one_key_at_the_same_time_make_one_keysend(world: Wor
     assert await world.payments_sent() == 1
 
 
-async def test_lnd_is_told_of_a_keysend_what_its_own_tool_says(lnd: ScriptedLnd, client: LightningNetwork) -> None:
+async def test_lnd_gets_the_same_keysend_as_from_its_own_tool(lnd: ScriptedLnd, client: LightningNetwork) -> None:
     payee = bytes.fromhex(lnd.node.node_key)
     lnd.say(SEND, refusal("no"))
     with pytest.raises(TransactionError):

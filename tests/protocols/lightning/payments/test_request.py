@@ -121,7 +121,7 @@ def test_a_limit_that_cannot_be_is_refused(limits: dict[str, Any]) -> None:
         PaymentRequest("lnbcrt", **limits)
 
 
-def test_the_digest_tells_requests_apart_and_not_spellings() -> None:
+def test_the_digest_distinguishes_requests_and_not_spellings() -> None:
     text = invoice_of().text
     assert PaymentRequest(text).digest() == PaymentRequest(text.upper()).digest()
     digests = {

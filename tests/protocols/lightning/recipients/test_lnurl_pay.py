@@ -74,7 +74,7 @@ def client(**changes: Any) -> LnurlPay:
 async def asked(service: LnurlService, pay: LnurlPay | None = None, *, by: str | None = None) -> bolt11.Bolt11Invoice:
     payee = read_recipient(service.lnurl if by is None else by).payee
     assert not isinstance(payee, bolt11.Bolt11Invoice)
-    return await (pay or client()).invoice(payee, AMOUNT)  # type: ignore[arg-type]
+    return await (pay or client()).invoice(payee, AMOUNT)  # type: ignore[arg-type]  # an LNURL or an address
 
 
 async def test_a_service_is_asked_twice_and_its_invoice_returned(service: LnurlService) -> None:
@@ -88,7 +88,7 @@ async def test_a_lightning_address_is_asked_where_lud_16_says(service: LnurlServ
     assert service.requests[0].path_qs == "/.well-known/lnurlp/alice"
 
 
-async def test_the_service_is_told_the_amount_and_nothing_else(service: LnurlService) -> None:
+async def test_the_service_learns_the_amount_and_nothing_else(service: LnurlService) -> None:
     async def with_a_cookie(request: web.Request) -> web.Response:
         answer = web.json_response(service.offer | {"commentAllowed": 100, "payerData": {"name": {"mandatory": False}}})
         answer.set_cookie("seen", "yes")
@@ -118,7 +118,9 @@ async def test_a_service_that_calls_itself_otherwise_is_not_paid_for_an_address(
     assert (await asked(service)).amount_msat == AMOUNT
 
 
-async def test_a_tag_of_an_address_may_be_told_back_or_left_out(named_service: LnurlService, certificate: Path) -> None:
+async def test_a_service_may_repeat_or_omit_the_tag_of_an_address(
+    named_service: LnurlService, certificate: Path
+) -> None:
     table = Names({NAME: [[("127.0.0.1", named_service.port)]]})
     pay = client(resolver=table, authorities=ssl.create_default_context(cafile=str(certificate)))
     for identifier in (f"alice@{NAME}", f"alice+tea@{NAME}"):
@@ -145,7 +147,7 @@ async def test_an_amount_at_the_service_s_limits_is_taken(service: LnurlService)
     assert (await asked(service)).amount_msat == AMOUNT
 
 
-async def test_a_service_s_own_no_is_told_in_its_words(service: LnurlService) -> None:
+async def test_a_refusal_has_the_services_reason(service: LnurlService) -> None:
     async def refuse(request: web.Request) -> web.Response:
         return web.json_response({"status": "ERROR", "reason": "gone\x1b[2J fishing"}, status=404)
 
@@ -362,7 +364,7 @@ async def test_what_is_not_http_is_a_typed_error(case: str) -> None:
     assert SECRET not in str(broken.value)
 
 
-async def test_nobody_there_is_a_typed_error(service: LnurlService) -> None:
+async def test_a_missing_server_is_a_typed_error(service: LnurlService) -> None:
     with socket.socket() as taken:
         # Bound and not listening: connections are refused, and no other process can take the port.
         taken.bind(("127.0.0.1", 0))
@@ -472,7 +474,7 @@ async def test_a_name_that_leads_to_an_address_that_is_not_public_is_not_asked(a
     table = Names({NAME: [[(address, 443)]]})
     for payee in (Lnurl(f"https://{NAME}/?{SECRET}"), read_recipient(f"alice@{NAME}").payee):
         with pytest.raises(NodeUnreachable, match=r"pay\.example: .* not public") as refused:
-            await client(this_machine_too=False, resolver=table).invoice(payee, AMOUNT)  # type: ignore[arg-type]
+            await client(this_machine_too=False, resolver=table).invoice(payee, AMOUNT)  # type: ignore[arg-type]  # an LNURL or an address
         assert not refused.value.retryable
         assert address not in str(refused.value)
 
@@ -484,7 +486,7 @@ async def test_a_callback_to_an_address_that_is_not_public_is_not_asked(service:
         await asked(service, client(resolver=table))
 
 
-async def test_names_that_nobody_answers_for_hold_up_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_names_without_an_answer_block_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each look-up blocks a thread until the system ends it, but the event loop's threads stay free."""
     given_up, hanging = threading.Event(), threading.Semaphore(0)
 
@@ -591,7 +593,7 @@ async def test_of_several_addresses_only_those_that_may_be_asked_are(
     assert (await asked(named_service, pay, by=f"alice@{NAME}")).amount_msat == AMOUNT
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_refused(named_service: LnurlService) -> None:
+async def test_an_untrusted_certificate_is_refused(named_service: LnurlService) -> None:
     table = Names({NAME: [[("127.0.0.1", named_service.port)]]})
     with pytest.raises(AuthenticationFailed, match="certificate"):
         await asked(named_service, client(resolver=table), by=f"alice@{NAME}")

@@ -81,7 +81,7 @@ ADDRESS = LightningAddress("satoshi", "bitcoin.org")
     ],
 )
 def test_a_text_names_its_payee(text: str, payee: object) -> None:
-    assert read_recipient(text) == Recipient(payee)  # type: ignore[arg-type]
+    assert read_recipient(text) == Recipient(payee)  # type: ignore[arg-type]  # each case has a payee
 
 
 def test_an_amount_of_a_uri_must_be_the_one_that_is_sent() -> None:
@@ -105,7 +105,7 @@ def test_a_uri_and_its_invoice_must_ask_for_the_same() -> None:
             read_recipient(f"bitcoin:?amount=0.00016&lightning={INVOICE}").check_amount(msat)
 
 
-def test_where_nobody_asks_for_an_amount_any_is_right() -> None:
+def test_without_a_requested_amount_every_amount_is_right() -> None:
     for text in (invoice(None), NODE, LNURL, "satoshi@bitcoin.org"):
         recipient = read_recipient(text)
         recipient.check_amount(1)
@@ -197,7 +197,7 @@ def test_what_this_version_does_not_pay_is_recognised_and_refused(text: str, wor
         ("ln", "bech32"),
     ],
 )
-def test_what_is_no_recipient_is_refused_with_a_sentence(text: Any, words: str) -> None:
+def test_an_invalid_recipient_is_refused_with_a_sentence(text: Any, words: str) -> None:
     with pytest.raises(FormatError, match=words) as refused:
         read_recipient(text)
     assert len(str(refused.value)) < 500

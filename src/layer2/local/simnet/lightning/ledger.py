@@ -124,7 +124,7 @@ class Ledger:
         """Offer the payment's HTLCs, and deliver them unless its sender's payments are held.
 
         Args:
-            payment: as returned by ``start``.
+            payment: as returned by ``start_payment``.
             now: the unix time.
             parts_msat: the amount of each HTLC; they add up to the payment's amount. If empty, one HTLC takes all.
         """

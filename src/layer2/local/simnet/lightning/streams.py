@@ -112,7 +112,7 @@ class Listener:
         for record in subscription.first:
             self._waiting.put_nowait(record)
 
-    def tell(self, record: Record) -> None:
+    def put(self, record: Record) -> None:
         """Buffer a record of its topic, if the subscription wants it."""
         if self.subscription.wanted(record):
             self._waiting.put_nowait(record)
@@ -135,17 +135,17 @@ class StateFeed:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._told = 0
+        self._distributed = 0
         self._listeners: defaultdict[_Topic, dict[Listener, None]] = defaultdict(dict)
 
     def wake(self) -> None:
         """Send the streams the records added to the history since the last call."""
-        while self._told < len(self._ledger.history):
-            record = self._ledger.history[self._told]
-            self._told += 1
+        while self._distributed < len(self._ledger.history):
+            record = self._ledger.history[self._distributed]
+            self._distributed += 1
             for payment_hash in (record.payment_hash, None):
                 for listener in self._listeners.get((type(record), record.owner, payment_hash), ()):
-                    listener.tell(record)
+                    listener.put(record)
 
     def open(self, subscription: Subscription) -> Listener:
         """Open a stream, which ``close`` ends. It also receives the records that are not sent yet."""

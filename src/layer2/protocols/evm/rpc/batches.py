@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from layer2.net.pool import ConnectionPoolConfig
+from layer2.net.client_settings import ConnectionPoolConfig
 
 __all__ = ["FEWEST_RECEIPTS", "RECEIPT_REQUESTS", "SEND", "BatchPlanner", "Call"]
 

@@ -17,8 +17,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from layer2.errors import AuthenticationFailed, BadAnswer, NodeError, NodeRefused, NodeUnreachable
 from layer2.formats.printable import printable
+from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.net.http_client import connection_failure, open_session, server_url
-from layer2.net.pool import ConnectionPoolConfig
 from layer2.protocols.evm.rpc.http_exchange import DEFAULT_RESPONSE_BYTES
 
 __all__ = ["HeadNotices"]

@@ -16,6 +16,7 @@ import aiohttp
 from aiolimiter import AsyncLimiter
 
 from layer2.errors import AuthenticationFailed, BadAnswer, NodeError, NodeUnreachable
+from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.net.http_client import (
     connection_failure,
     is_this_machine,
@@ -25,7 +26,6 @@ from layer2.net.http_client import (
     server_time,
     server_url,
 )
-from layer2.net.pool import ConnectionPoolConfig
 
 __all__ = ["DEFAULT_RESPONSE_BYTES", "Exchanged", "Failure", "HttpExchange"]
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import orjson
 
 from layer2.errors import AsyncRuntimeError, Layer2Error, NodeError, NodeUnreachable
-from layer2.net.pool import ConnectionPoolConfig
+from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.protocols.evm.rpc.batch_requests import BatchRequests
 from layer2.protocols.evm.rpc.batches import FEWEST_RECEIPTS, RECEIPT_REQUESTS, BatchPlanner, Call
 from layer2.protocols.evm.rpc.http_exchange import Failure, HttpExchange

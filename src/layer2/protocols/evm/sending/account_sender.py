@@ -6,6 +6,7 @@ import asyncio
 
 from layer2.aio.shared_call import SharedCall
 from layer2.errors import (
+    AsyncRuntimeError,
     BadAnswer,
     InsufficientFunds,
     Layer2Error,
@@ -115,7 +116,7 @@ class AccountSender:
         """Continue after the node's count, because another program uses this key too."""
         try:
             self._ledger.nonces.reach(await self.pending.get())
-        except NodeError:
+        except (NodeError, AsyncRuntimeError):
             # The caller raises the error that led here. The next send gets the same error and asks again.
             return
 
@@ -150,7 +151,7 @@ class AccountSender:
     async def _again(self, signed: SignedTransaction) -> None:
         try:
             await self._once(signed)
-        except NodeError as error:
+        except (NodeError, AsyncRuntimeError) as error:
             # The first attempt may have arrived, even if this one did not.
             error.outcome = Outcome.UNKNOWN
             raise
@@ -194,8 +195,8 @@ class AccountSender:
     async def _is_known(self, signed: SignedTransaction, error: NodeError) -> bool:
         try:
             return await self._node.knows_transaction(signed.hash)
-        except NodeError:
-            # The lookup failed, so the caller gets the first error.
+        except (NodeError, AsyncRuntimeError):
+            # The lookup failed, or the client was closed, so the caller gets the first error.
             if isinstance(error, NodeRefused):
                 error.outcome = Outcome.UNKNOWN
             raise error from None

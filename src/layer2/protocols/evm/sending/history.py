@@ -11,7 +11,6 @@ from layer2.formats.evm_hex import format_data, parse_data
 from layer2.formats.evm_transaction import SignedTransaction, decode_signed
 from layer2.model.transactions import EvmTxId
 from layer2.ports.journal import SendRecord, SendRecords
-from layer2.protocols.bounded_dict import BoundedDict
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.evm.sending.signing import tx_id_of
 
@@ -50,8 +49,8 @@ class SendHistory:
     def __init__(self, records: SendRecords, protocol: str) -> None:
         self._records = records
         self._protocol = protocol
-        self._sent: BoundedDict[EvmTxId, SignedTransaction] = BoundedDict(_REMEMBERED)
-        self._replaced: BoundedDict[EvmTxId, EvmTxId] = BoundedDict(_REMEMBERED)
+        self._sent: dict[EvmTxId, SignedTransaction] = {}
+        self._replaced: dict[EvmTxId, EvmTxId] = {}
 
     async def add(
         self, signed: SignedTransaction, *, key: str | None, request: str, replaced: EvmTxId | None = None
@@ -102,6 +101,11 @@ class SendHistory:
         self._sent[tx_id] = signed
         if replaced is not None:
             self._replaced[tx_id] = replaced
+        if len(self._sent) > _REMEMBERED:
+            # Both together: of a transaction in memory, the earlier versions are known.
+            oldest = next(iter(self._sent))
+            del self._sent[oldest]
+            self._replaced.pop(oldest, None)
         return signed
 
     def sent(self, tx_id: EvmTxId) -> SignedTransaction | None:

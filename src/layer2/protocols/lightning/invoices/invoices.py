@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from layer2.errors import (
+    AsyncRuntimeError,
     BadAnswer,
     IdempotencyConflict,
     InvalidRequest,
@@ -203,7 +204,7 @@ class Invoices:
     async def _find_after(self, path: str, payment_hash: bytes) -> InvoiceRecord | None:
         try:
             return await self.find(payment_hash)
-        except NodeError as error:
+        except (NodeError, AsyncRuntimeError) as error:
             error.outcome, error.tx_id = Outcome.UNKNOWN, payment_hash.hex()
             error.remedy = f"{path} was sent: ask for the status of tx_id"
             raise

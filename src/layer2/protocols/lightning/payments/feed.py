@@ -184,8 +184,9 @@ class PaymentFeed:
         reader = asyncio.get_running_loop().create_task(read_on())
         self._tasks.add(reader)
         reader.add_done_callback(partial(self._send_ended, first.payment_hash, rest))
-        # A hash that was sent again is the newest.
-        self._sends.pop(first.payment_hash, None)
+        # A hash that was sent again is the newest; the stream of the earlier send may never end.
+        if (earlier := self._sends.pop(first.payment_hash, None)) is not None:
+            earlier.cancel()
         self._sends[first.payment_hash] = reader
         if len(self._sends) > self._max_sends:
             self._sends.pop(next(iter(self._sends))).cancel()

@@ -12,7 +12,16 @@ from base64 import b64encode, urlsafe_b64encode
 from typing import Final, assert_never
 from weakref import WeakValueDictionary
 
-from layer2.errors import BadAnswer, FundsRulesError, NodeError, NodeRefused, NodeUnreachable, Outcome, TransactionError
+from layer2.errors import (
+    AsyncRuntimeError,
+    BadAnswer,
+    FundsRulesError,
+    NodeError,
+    NodeRefused,
+    NodeUnreachable,
+    Outcome,
+    TransactionError,
+)
 from layer2.protocols.lightning.acts import KEYSEND_FINAL_CLTV_DELTA, Keysend, Pay
 from layer2.protocols.lightning.lnd.answers import LIGHTNING, LndObject
 from layer2.protocols.lightning.lnd.failures import ALREADY_EXISTS, NOT_FOUND
@@ -95,7 +104,7 @@ class Payments:
         # lnd refuses a hash that is under way. It may also have taken the payment and then failed while shutting down.
         try:
             known = await self.find(pay.payment_hash)
-        except NodeError as error:
+        except (NodeError, AsyncRuntimeError) as error:
             raise NodeUnreachable(
                 f"lnd answered the payment with an error and could not be asked about it: {refused.node_message}",
                 protocol=LIGHTNING,

@@ -21,7 +21,7 @@ from layer2.ports.legs import HtlcLayer
 from layer2.ports.signing import PreimageSource
 from layer2.swap_rules.machine import LegEnd, Swap
 
-__all__ = ["LOG", "LONGEST_CALL_SECONDS", "PartyLegs", "Retries", "Surroundings", "trace_of"]
+__all__ = ["LOG", "LONGEST_CALL_SECONDS", "PartyLegs", "Retries", "RunnerContext", "trace_of"]
 
 LOG: Final = logging.getLogger("layer2.swap_engine")
 LONGEST_CALL_SECONDS: Final = 30.0
@@ -31,7 +31,7 @@ _LONGEST_RETRY_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class RunnerContext:
     """The dependencies and settings that all drivers of a runner share."""
 
     journal: SwapJournal
@@ -48,7 +48,7 @@ class Surroundings:
 class PartyLegs:
     """The legs of one swap from one party's point of view."""
 
-    around: Surroundings
+    context: RunnerContext
     swap_id: SwapId
     label: str
     """The swap in the log."""
@@ -64,7 +64,7 @@ class PartyLegs:
             NodeUnreachable: the layer is not configured, or not up.
         """
         protocol = self.swap.leg(end).protocol
-        layer = self.around.legs.get(protocol)
+        layer = self.context.legs.get(protocol)
         if layer is None:
             raise NodeUnreachable("the layer is not configured, or not up", protocol=protocol.value)
         return layer

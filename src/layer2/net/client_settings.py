@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from layer2.net.rules import CheckedSettings, at_least, between, one_of, positive
+from layer2.net.setting_rules import CheckedSettings, at_least, between, one_of, positive
 
 __all__ = ["DEFAULT_TIMEOUT_MS", "ClientSettings", "ConnectionPoolConfig"]
 
@@ -30,7 +30,7 @@ class ConnectionPoolConfig(CheckedSettings):
     ca_file: str | None = None
     """PEM file with the trusted certificate authorities; default: those of the system. It does not affect lnd, whose
     certificate is pinned"""
-    max_batch_calls: Annotated[int, between(1, 1000)] = 100
+    max_batch_calls: Annotated[int, between(1, 10_000)] = 100
     """maximum number of JSON-RPC calls in one request; it falls by itself if the node refuses so many"""
     max_batch_bytes: Annotated[int, at_least(1024)] = 1_000_000
     """maximum size in bytes of a request with several calls"""

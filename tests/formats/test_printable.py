@@ -1,15 +1,15 @@
-"""Foreign text in this package's errors."""
+"""Text from nodes, providers and contracts in this package's errors and logs."""
 
 from __future__ import annotations
 
 from layer2.formats.printable import printable
 
 
-def test_words_keep_to_one_line_and_command_no_terminal() -> None:
+def test_text_stays_on_one_line_without_control_characters() -> None:
     assert printable("no\r\nroute\x1b[2J \u202efound") == "no  route [2J  found"
     assert printable("häßlich ₿") == "häßlich ₿"
 
 
-def test_long_words_are_cut_and_say_so() -> None:
+def test_a_long_text_is_cut_and_marked() -> None:
     assert printable("x" * 300) == "x" * 300
     assert printable("x" * 301) == "x" * 300 + "..."
