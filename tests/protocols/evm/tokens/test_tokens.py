@@ -12,7 +12,7 @@ from contracts.chain import compiled_text
 from contracts.odd_token import OddToken
 from layer2 import BTC
 from layer2.contracts.factory import DETERMINISTIC_FACTORY, deployed_address, deployment_call
-from layer2.contracts.htlc import HTLC_ADDRESS
+from layer2.contracts.htlc import HTLC_ADDRESS, HtlcLock
 from layer2.contracts.test_token import TEST_TOKEN_ADDRESS, mint_call
 from layer2.errors import BadAnswer, FundsRulesError, InvalidRequest, TransactionError
 from layer2.formats.evm_abi import encode_call
@@ -22,7 +22,8 @@ from layer2.legs.views import LegState, Side, Verb
 from layer2.local.simnet.evm.arguments import RpcError
 from layer2.local.simnet.evm.methods import EvmMethods
 from layer2.model.transactions import Preimage
-from layer2.protocols.evm.rpc.node import EvmNode
+from layer2.protocols.evm.locks.approvals import Approvals
+from layer2.protocols.evm.rpc.node import EvmNode, NodeBlock
 from layer2.protocols.evm.tokens.simulation import SimulatedBlock, SimulatedMessage, simulate
 from protocols.evm.bob_network import START, BobNetwork
 from protocols.evm.scripted_node import Calls, scripted_node
@@ -60,6 +61,26 @@ async def test_an_approval_that_waits_in_the_pool_is_not_made_again(bob: BobNetw
     bob.node.mine()
     third = await taker.legs.prepare(Verb.FUND, bob.htlc(SECRETS[2]))
     assert len(transactions(third)) == 1
+
+
+async def test_an_approval_that_is_mined_while_another_lock_is_checked_does_not_refuse_that_lock(
+    bob: BobNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taker = await bob.client("taker")
+    bob.maker.set_enabled(False)
+    await taker.legs.perform(await taker.legs.prepare(Verb.FUND, bob.htlc(SECRETS[0])))
+    check = Approvals.check
+
+    async def check_after_a_block(approvals: Approvals, lock: HtlcLock, head: NodeBlock) -> None:
+        # The approval is in the block after the one that the lock is checked against.
+        bob.node.mine()
+        await check(approvals, lock, head)
+
+    monkeypatch.setattr(Approvals, "check", check_after_a_block)
+    second = await taker.legs.prepare(Verb.FUND, bob.htlc(SECRETS[1]))
+    await taker.legs.perform(second)
+    bob.node.mine()
+    assert (await taker.legs.observe(bob.htlc(SECRETS[1]), Side.PAYER)).state is LegState.FUNDED
 
 
 async def test_a_lock_never_comes_before_the_approval_that_it_needs(bob: BobNetwork) -> None:

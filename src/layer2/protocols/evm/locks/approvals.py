@@ -19,9 +19,10 @@ from layer2.contracts.erc20 import allowance_call, approve_call, balance_of_call
 from layer2.contracts.htlc import HTLC_ADDRESS, LOCK_GAS_ERC20, HtlcLock, lock_call, refund_call
 from layer2.errors import FundsRulesError
 from layer2.formats.evm_transaction import SignedTransaction
+from layer2.model.transactions import Finality
 from layer2.protocols.evm.fees.quotes import FeeQuote
 from layer2.protocols.evm.locks.gas_reserves import APPROVE_GAS, GasReserves
-from layer2.protocols.evm.rpc.node import EvmNode, NodeBlock
+from layer2.protocols.evm.rpc.node import BlockRef, EvmNode, NodeBlock
 from layer2.protocols.evm.sending.account import EvmAccount
 from layer2.protocols.evm.sending.signing import Message
 from layer2.protocols.evm.tokens.simulation import SimulatedBlock, SimulatedMessage, simulate
@@ -72,7 +73,8 @@ class Approvals:
                 (``no_simulation``).
             FundsRulesError: the lock or its refund would fail, or the refund would return less (``token_refused``).
         """
-        approvals = _approvals(lock.token, lock.amount, await self._allowance(lock))
+        # Read at the same block: another lock's approval may be mined meanwhile.
+        approvals = _approvals(lock.token, lock.amount, await self._allowance(lock, head.hash))
         balance = SimulatedMessage(lock.payer, lock.token, balance_of_call(lock.payer))
         locking = [
             balance,
@@ -177,8 +179,8 @@ class Approvals:
         self._under_way.pop(token, None)
         return ()
 
-    async def _allowance(self, lock: HtlcLock) -> int:
-        return token_number(await self._node.call(lock.token, allowance_call(lock.payer, HTLC_ADDRESS)))
+    async def _allowance(self, lock: HtlcLock, at: BlockRef = Finality.LATEST) -> int:
+        return token_number(await self._node.call(lock.token, allowance_call(lock.payer, HTLC_ADDRESS), at=at))
 
 
 def _refused(problem: str) -> FundsRulesError:
