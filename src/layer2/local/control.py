@@ -10,6 +10,7 @@ from aiohttp import web
 
 from layer2.errors import InvalidRequest, Layer2Error
 from layer2.formats.evm_hex import parse_data
+from layer2.local.loopback import listen
 
 __all__ = ["ChainControls", "ControlServer", "LightningControls", "NetworkControls"]
 
@@ -100,10 +101,7 @@ class ControlServer:
 
     async def start(self) -> str:
         """Listen on a free port of 127.0.0.1 and return the URL."""
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        host, port = self._runner.addresses[0][:2]
-        return f"http://{host}:{port}"
+        return f"http://127.0.0.1:{await listen(self._runner)}"
 
     async def stop(self) -> None:
         """Close the port and every connection."""

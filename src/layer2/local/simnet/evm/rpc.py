@@ -6,6 +6,7 @@ from email.utils import formatdate
 
 from aiohttp import web
 
+from layer2.local.loopback import listen
 from layer2.local.simnet.clock import SimClock
 from layer2.local.simnet.evm.json_rpc import MOST_REQUEST_BYTES, answer_text, methods_of
 from layer2.local.simnet.evm.methods import EvmMethods
@@ -39,10 +40,7 @@ class EvmRpcServer:
 
     async def start(self) -> str:
         """Listen on a free port of 127.0.0.1 and return the URL."""
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        host, port = self._runner.addresses[0][:2]
-        return f"http://{host}:{port}"
+        return f"http://127.0.0.1:{await listen(self._runner)}"
 
     async def stop(self) -> None:
         """Close the port and every connection."""

@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 from aiohttp import web
 
+from layer2.local.loopback import listen
 from layer2.local.simnet.clock import SimClock
 from layer2.local.simnet.faults import FaultKind, FaultSwitch, reset_connection
 from layer2.local.simnet.lightning.ledger import Ledger
@@ -76,11 +77,7 @@ class LightningRestServer:
             app.router.add_route(method, path, _unsupported)
         # A stream ends as soon as its client disconnects. A call finishes its work before its first await.
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5, handler_cancellation=True)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", port, ssl_context=tls)
-        await site.start()
-        listening: int = self._runner.addresses[0][1]
-        return listening
+        return await listen(self._runner, port, tls=tls)
 
     @property
     def is_running(self) -> bool:
