@@ -13,7 +13,7 @@ NETWORK ?= simnet
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs fuzz chaos format pins contracts lowest wheel clean
+.PHONY: help demo test coverage check docs fuzz chaos format pins contracts lowest wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -23,6 +23,9 @@ demo: $(DEMO)/.ready ## move bitcoin both ways on an embedded network, prove it,
 
 test: $(DEV)/.ready ## the whole suite, on simnet and, if Go is installed, on real nodes
 	@$(DEV)/bin/python tools/run_tests.py $(ARGS)
+
+coverage: $(DEV)/.ready ## the whole suite with branch coverage, which takes longer
+	@$(DEV)/bin/python tools/run_tests.py --cov --cov-branch --cov-report=term:skip-covered $(ARGS)
 
 check: $(DEV)/.ready ## style, types, the import contract, and the English
 	$(DEV)/bin/ruff check .

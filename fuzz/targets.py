@@ -11,18 +11,23 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from dataclasses import fields as fields_of
 
-from layer2.errors import FormatError, InvalidRequest
-from layer2.formats import bech32, bolt11, lnurl, merkle_patricia, rlp
+from layer2.contracts.bitcoin_htlc import Branch
+from layer2.errors import FormatError, InvalidRequest, ProofRefused
+from layer2.formats import bech32, bitcoin_block, bitcoin_transaction, bolt11, lnurl, merkle_patricia, rlp
+from layer2.formats.bitcoin_block import BitcoinBlock, merkle_root
 from layer2.formats.bolt11 import Bolt11Invoice, InvoiceFields, RouteHop
+from layer2.formats.byte_reader import ByteReader
 from layer2.formats.evm_header import EvmHeader, decode_header
 from layer2.formats.evm_receipt import DEPOSIT_TYPE, EvmLog, EvmReceipt, bloom_of, decode_receipt
 from layer2.formats.evm_revert import decode_revert
-from layer2.formats.evm_transaction import Eip1559Transaction, decode_signed
+from layer2.formats.evm_transaction import Eip1559Transaction, LegacyTransaction, decode_signed
 from layer2.formats.keccak import keccak256
+from layer2.legs.shown import EvidencePolicy, Owed
+from layer2.legs.views import Side
 from layer2.proofs.model import TransferProof
 from layer2.protocols.evm.rpc.answers import BatchRefused, read_answers
 from layer2.protocols.lightning.recipients.recipient import Lnurl, NodeKey, read_recipient
-from proofs import made_proofs
+from proofs import fuzzed_rootstock, made_bitcoin, made_proofs, made_rootstock
 
 __all__ = ["TARGETS", "Target"]
 
@@ -57,6 +62,53 @@ def _header(data: bytes) -> bool:
         assert decode_header(data).encode() == data
         return True
     return False
+
+
+def _bitcoin_header(data: bytes) -> bool:
+    with suppress(FormatError):
+        header = bitcoin_block.decode_header(data)
+        assert header.encode() == data
+        assert 0 <= header.target < 1 << 256
+        assert (header.work > 0) == (header.target > 0)
+        return True
+    return False
+
+
+def _bitcoin_transaction(data: bytes) -> bool:
+    with suppress(FormatError):
+        transaction = bitcoin_transaction.decode_transaction(data)
+        assert transaction.encode() == data
+        assert transaction.virtual_size <= len(data)
+        return True
+    return False
+
+
+def _bitcoin_block(data: bytes) -> bool:
+    """A block, and the same bytes under the Merkle root of their transactions, which a fuzzer cannot find."""
+    with suppress(FormatError):
+        reader = ByteReader(data[bitcoin_block.HEADER_SIZE :], "the block")
+        hashes = [bitcoin_transaction.read_transaction(reader).hash for _ in range(reader.count(60))]
+        data = data[:36] + merkle_root(hashes or [bytes(32)]) + data[68:]
+        assert _encoded(bitcoin_block.decode_block(data)) == data
+        return True
+    return False
+
+
+def _bitcoin_evidence(data: bytes) -> bool:
+    """A spend: its input (1 byte), and its bytes, in a block that contains them."""
+    with suppress(FormatError):
+        spend = bitcoin_transaction.decode_transaction(data[1:])
+        evidence = replace(made_bitcoin.evidence_of(spend), input=data[0])
+        leg = made_bitcoin.LEG
+        with suppress(ProofRefused):
+            leg.check_evidence(evidence, Owed(Side.PAYER, leg.amount, leg.payment_hash, bytes(32), 0), EvidencePolicy())
+            return True
+    return False
+
+
+def _encoded(block: BitcoinBlock) -> bytes:
+    count = bitcoin_transaction.compact_size(len(block.transactions))
+    return block.header.encode() + count + b"".join(each.encode() for each in block.transactions)
 
 
 _LINK = b"\xee" * 32
@@ -169,6 +221,20 @@ def _proof(data: bytes) -> bool:
     return False
 
 
+def _spends() -> tuple[bytes, ...]:
+    return tuple([made_bitcoin.spend(branch).encode() for branch in Branch])
+
+
+def _blocks() -> tuple[bytes, ...]:
+    spends = [made_bitcoin.other(1), made_bitcoin.spend(), made_bitcoin.other(2)]
+    committed = made_bitcoin.block_of(spends)
+    bare = made_bitcoin.coinbase([b"\x51"], witness=())
+    return (
+        _encoded(BitcoinBlock(committed.headers[0], (committed.coinbase, *spends))),
+        _encoded(BitcoinBlock(committed.headers[1], (bare,))),
+    )
+
+
 def _receipts() -> tuple[bytes, ...]:
     logs = tuple([EvmLog(bytes([n]) * 20, (bytes([n]) * 32,) * n, bytes(n * 20)) for n in range(4)])
     return (
@@ -234,7 +300,8 @@ def _transactions() -> tuple[bytes, ...]:
     )
     # Any r with a small s recovers a key.
     signature = bytes(31) + b"\x01" + bytes(31) + b"\x01"
-    return tuple([made.signed(signature + bytes((parity,))).raw for parity in (0, 1)])
+    legacy = LegacyTransaction(chain_id=30, nonce=1, gas_price=2, gas_limit=21_000, to=bytes(20), value=1, data=b"data")
+    return tuple([each.signed(signature + bytes((parity,))).raw for each in (made, legacy) for parity in (0, 1)])
 
 
 _ANSWERS = (
@@ -296,6 +363,13 @@ TARGETS = {
     "rlp": Target(_rlp, (_receipts()[0][1:], _receipts()[1], *_headers())),
     "receipt": Target(_receipt, _receipts()),
     "header": Target(_header, _headers()),
+    "bitcoin_header": Target(_bitcoin_header, tuple([each[:80] for each in _blocks()])),
+    "bitcoin_transaction": Target(_bitcoin_transaction, (*_spends(), made_bitcoin.coinbase([], witness=()).encode())),
+    "bitcoin_block": Target(_bitcoin_block, _blocks()),
+    "bitcoin_evidence": Target(_bitcoin_evidence, tuple([b"\x01" + each for each in _spends()])),
+    "rsk_header": Target(fuzzed_rootstock.header, fuzzed_rootstock.HEADERS),
+    "rsk_trie": Target(fuzzed_rootstock.trie, fuzzed_rootstock.PATHS),
+    "rsk_evidence": Target(fuzzed_rootstock.evidence, fuzzed_rootstock.RECEIPTS),
     "trie": Target(_trie, _paths()),
     "transaction": Target(_transaction, _transactions()),
     "json_rpc": Target(_json_rpc, _ANSWERS),
@@ -307,9 +381,11 @@ TARGETS = {
         _proof,
         (
             made_proofs.to_lightning().to_bytes(),
+            made_rootstock.from_rootstock().to_bytes(),
             made_proofs.refunded().to_bytes(),
             made_proofs.between_chains().to_bytes(),
+            made_bitcoin.from_bitcoin().to_bytes(),
         ),
-        longest=8_192,
+        longest=12_288,
     ),
 }

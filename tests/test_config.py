@@ -13,8 +13,10 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from layer2.config import BobSection, Layer2Config
+from layer2.contracts.htlc import HTLC_ADDRESS
 from layer2.errors import ConfigurationError, SignerError
-from layer2.model.layers import LAYERS, Layer2ProtocolType
+from layer2.formats.evm_address import to_checksum
+from layer2.model.layers import LAYERS, HeadDepths, Layer2ProtocolType
 from layer2.net.client_settings import ClientSettings, ConnectionPoolConfig
 from layer2.protocols.bob import BobSettings
 from layer2.protocols.rootstock import RootstockSettings
@@ -322,7 +324,13 @@ def test_a_provider_serves_on_the_loopback_only(write: Write) -> None:
 
 # Layers.
 
-ROOTSTOCK = BOB.replace("[bob]", "[rootstock]").replace("keys/bob", "keys/rootstock")
+ROOTSTOCK = f"""
+[rootstock]
+rpc_url = "http://127.0.0.1:4444"
+chain_id = 33
+contract_address = "0x{HTLC_ADDRESS.hex()}"
+key_file = "keys/rootstock"
+"""
 
 
 def test_the_layers_of_a_configuration_are_those_with_a_table(write: Write) -> None:
@@ -341,14 +349,35 @@ def test_every_table_of_a_layer_is_in_the_one_list_of_layers() -> None:
     assert tables == {layer.value.lower() for layer in LAYERS if LAYERS[layer].clients_on}
 
 
-def test_rootstock_has_its_own_chain_id_and_a_client_on_regtest_only(write: Write) -> None:
-    config = Layer2Config.load(write(MINIMAL + ROOTSTOCK))
+def test_rootstock_has_a_chain_id_for_each_network_and_refuses_that_of_another(write: Write) -> None:
+    for network, chain_id in (("mainnet", 30), ("testnet", 31), ("regtest", 33)):
+        text = f'network = "{network}"\n' + ROOTSTOCK
+        config = Layer2Config.load(write(text.replace("chain_id = 33", f"chain_id = {chain_id}")))
+        assert isinstance(config.rootstock, RootstockSettings)
+        assert (config.rootstock.chain_id, config.rootstock.network) == (chain_id, network)
+        wrong = refusal(write(text.replace("chain_id = 33", "chain_id = 60808")))
+        assert wrong.message.endswith(f'[rootstock] "chain_id": must be {chain_id} on {network}')
+
+
+def test_rootstock_has_no_token_and_needs_the_address_of_the_contract(write: Write) -> None:
+    assert refusal(write(MINIMAL + ROOTSTOCK + 'token_address = "0x00"\n')).code == "unknown_key"
+    assert "contract_address" in refusal(write(MINIMAL + ROOTSTOCK.replace("contract_address", "# "))).message
+    # Mixed case is a checksum, and on Rootstock another one than on other chains (EIP-1191).
+    misread = ROOTSTOCK.replace("0x" + HTLC_ADDRESS.hex(), to_checksum(HTLC_ADDRESS))
+    assert '"contract_address": EVM address: it has the EIP-55 checksum' in refusal(write(MINIMAL + misread)).message
+
+
+def test_the_depths_of_finality_are_in_order_and_the_dialect_is_for_regtest(write: Write) -> None:
+    config = Layer2Config.load(write(MINIMAL + ROOTSTOCK + 'dialect = "ethereum"\nsafe_depth = 2\nfinal_depth = 4\n'))
     assert config.rootstock is not None
-    assert isinstance(config.rootstock, RootstockSettings)
-    assert config.rootstock.chain_id == 33
-    for network in ("mainnet", "testnet"):
-        error = refusal(write(f'network = "{network}"\n' + ROOTSTOCK))
-        assert "[rootstock] is available on regtest only" in error.message
+    facts = config.rootstock.facts()
+    assert (facts.depths, facts.receipts) == (HeadDepths(2, 4), "ethereum")
+    assert (
+        '"final_depth": must be at least safe_depth'
+        in refusal(write(MINIMAL + ROOTSTOCK + "final_depth = 11\n")).message
+    )
+    public = 'network = "testnet"\n' + ROOTSTOCK.replace("33", "31") + 'dialect = "ethereum"\n'
+    assert '"dialect": must be rskj on testnet' in refusal(write(public)).message
 
 
 def test_the_values_for_all_layers_reach_each_client(write: Write) -> None:
@@ -411,7 +440,9 @@ def test_the_price_of_the_coin_that_pays_gas_is_that_of_its_table(write: Write) 
     config = Layer2Config.load(write(MINIMAL + BOB + "native_price_sat = 3_500_000\n" + ROOTSTOCK))
     assert config.bob is not None
     assert config.rootstock is not None
-    assert (config.bob.native_price_sat, config.rootstock.native_price_sat) == (3_500_000, None)
+    assert config.bob.asset.coin_price_sat == 3_500_000
+    # Its coin is bitcoin.
+    assert config.rootstock.asset.coin_price_sat == 100_000_000
 
 
 def test_lists_and_tables_in_the_environment_are_json(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:

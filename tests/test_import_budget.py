@@ -23,6 +23,7 @@ HEAVY = {
     "aiohttp",
     "alembic",
     "asyncio",
+    "bdkpython",
     "cyclopts",
     "fastapi",
     "pydantic",
@@ -56,6 +57,11 @@ def test_a_client_loads_no_other_layer_s_client_and_no_database() -> None:
     assert not loaded & {"layer2.protocols.lightning", "layer2.swap_engine", "sqlalchemy", "pydantic"}
     loaded = loaded_after("from layer2 import LightningNetwork")
     assert not loaded & {"layer2.protocols.bob", "layer2.protocols.evm", "layer2.swap_engine", "sqlalchemy", "pydantic"}
+
+
+def test_only_a_client_of_bitcoin_loads_its_wallet() -> None:
+    assert "bdkpython" not in loaded_after("from layer2 import Layer2Manager; import layer2.assembly.clients")
+    assert "bdkpython" not in loaded_after("from layer2 import BitcoinClient, BitcoinSettings")
 
 
 def test_starting_a_local_network_loads_nothing_of_its_nodes() -> None:

@@ -19,10 +19,10 @@ EXCEPTIONS = {"manager/protocols.py"}
 """The typed overloads of ``get_protocol_async``. The composition root, ``assembly.py``, is outside the core."""
 
 KIND_NAMES = {kind.__name__ for kinds in KINDS.values() for kind in kinds}
-CLIENT_NAMES = {"BobClient", "RootstockClient", "LightningNetwork", "EvmClient"}
+CLIENT_NAMES = {"BobClient", "RootstockClient", "LightningNetwork", "EvmClient", "BitcoinClient"}
 LAYER_NAMES = {layer.name for layer in Layer2ProtocolType}
 TEXTS = {layer.value for layer in Layer2ProtocolType} | set(KINDS) | {facts.kind for facts in LAYERS.values()}
-MODULES = re.compile(r"layer2\.(protocols\b|legs\.(evm|lightning|bitcoin)$)")
+MODULES = re.compile(r"layer2\.(protocols\b|legs\.(evm|lightning|bitcoin|rootstock|receipts)(_\w+)?$)")
 
 
 def sources() -> list[str]:

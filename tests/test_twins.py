@@ -12,10 +12,17 @@ from layer2.aio.blocking import Portal
 from layer2.manager import Layer2Manager
 from layer2.ports.client import Layer2ProtocolAsync
 from layer2.ports.legs import HtlcLayer
+from layer2.protocols.bitcoin import BitcoinClient
 from layer2.protocols.bob import BobClient
 from layer2.protocols.lightning import LightningNetwork
 from layer2.protocols.rootstock import RootstockClient
-from layer2.testing import MockBobClient, MockLayer2Manager, MockLayer2Protocol, MockLightningNetwork
+from layer2.testing import (
+    MockBitcoinClient,
+    MockBobClient,
+    MockLayer2Manager,
+    MockLayer2Protocol,
+    MockLightningNetwork,
+)
 
 CLASSES: tuple[type[Any], ...] = (
     Layer2Manager,
@@ -23,8 +30,10 @@ CLASSES: tuple[type[Any], ...] = (
     BobClient,
     RootstockClient,
     LightningNetwork,
+    BitcoinClient,
     MockLayer2Protocol,
     MockBobClient,
+    MockBitcoinClient,
     MockLightningNetwork,
     MockLayer2Manager,
 )

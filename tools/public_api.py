@@ -18,6 +18,7 @@ PUBLIC: Final = (
     "layer2.config",
     "layer2.errors",
     "layer2.proofs",
+    "layer2.protocols.bitcoin",
     "layer2.protocols.bob",
     "layer2.protocols.lightning",
     "layer2.protocols.rootstock",

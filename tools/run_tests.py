@@ -1,8 +1,8 @@
 """Runs the whole suite: ``make test``.
 
 The suite includes real nodes if Go is installed; they are built once. Without Go, one line names the tests that did not
-run and how to run them; with ``CI=true`` this is a failure. Arguments are passed to pytest. Without arguments, the
-whole suite runs in two processes with branch coverage.
+run and how to run them; with ``CI=true`` this is a failure. The suite runs in two processes. Arguments are passed to
+pytest; ``make coverage`` passes those for branch coverage.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from layer2.local import devnet
 ROOT: Final = Path(__file__).parent.parent
 _RULES: Final = frozenset({"contracts", "explore", "formats", "proofs", "swap_rules"})
 _KINDS: Final = ("pure rules", "machinery", "both parties on simnet", "real nodes")
-_COVERAGE: Final = ("--cov", "--cov-branch", "--cov-report=term:skip-covered")
 
 
 class Kinds:
@@ -74,8 +73,7 @@ def main(arguments: list[str]) -> int:
     """Run pytest and return its exit status."""
     os.chdir(ROOT)
     build_nodes()
-    options = ["-n", "2", "--dist", "loadgroup", *_COVERAGE]
-    return int(pytest.main([*options, *arguments], plugins=[Kinds()]))
+    return int(pytest.main(["-n", "2", "--dist", "loadgroup", *arguments], plugins=[Kinds()]))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ PAGE: Final = Path(__file__).parent.parent / "docs" / "configuration.md"
 _MARKER: Final = "<!-- The rest is written by tools/write_config_docs.py. -->\n"
 _PROGRAMS: Final = ((Layer2Config, "layer2.toml"), (ProviderSettings, "provider.toml"))
 _NOTES: Final = {
-    "[rootstock]": "On regtest only. The keys are those of `[bob]`.",
     "[[prices]]": "Price and limits of one pair of layers; a key that is left out is as at the top of the file.",
 }
 

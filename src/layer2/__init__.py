@@ -28,15 +28,26 @@ if TYPE_CHECKING:
     )
     from layer2.formats.eip2612 import SignedPermit
     from layer2.legs.shown import OpenMatter, OpenPoint
+    from layer2.legs.views import FundingRequest
     from layer2.manager import Layer2Manager
     from layer2.model.layers import Layer2ProtocolType
     from layer2.model.money import BTC, ETH, AssetId, Balance
-    from layer2.model.transactions import EvmTxId, Finality, LightningPaymentId, Preimage, SwapId, TxState, TxStatus
+    from layer2.model.transactions import (
+        BitcoinTxId,
+        EvmTxId,
+        Finality,
+        LightningPaymentId,
+        Preimage,
+        SwapId,
+        TxState,
+        TxStatus,
+    )
     from layer2.net.client_settings import ConnectionPoolConfig
     from layer2.ports.client import Layer2ProtocolAsync
     from layer2.proofs.checking import ProofReport, check_proof
     from layer2.proofs.model import ProofOutcome, TransferProof
     from layer2.proofs.policy import FINAL, OFFLINE, Confirmation, HeaderRequirement, ProofLevel, ProofPolicy
+    from layer2.protocols.bitcoin import BitcoinClient, BitcoinOutput, BitcoinPayment, BitcoinSettings
     from layer2.protocols.bob import BobClient, BobSettings
     from layer2.protocols.evm.chain.follower import ChainStep
     from layer2.protocols.evm.chain.logs import LogEvent
@@ -73,12 +84,14 @@ _HOMES = {
     "layer2.formats.eip2612": ("SignedPermit",),
     "layer2.model.layers": ("Layer2ProtocolType",),
     "layer2.legs.shown": ("OpenMatter", "OpenPoint"),
+    "layer2.legs.views": ("FundingRequest",),
     "layer2.manager": ("Layer2Manager",),
     "layer2.model.money": ("BTC", "ETH", "AssetId", "Balance"),
     "layer2.proofs.checking": ("ProofReport", "check_proof"),
     "layer2.proofs.model": ("ProofOutcome", "TransferProof"),
     "layer2.proofs.policy": ("FINAL", "OFFLINE", "Confirmation", "HeaderRequirement", "ProofLevel", "ProofPolicy"),
     "layer2.ports.client": ("Layer2ProtocolAsync",),
+    "layer2.protocols.bitcoin": ("BitcoinClient", "BitcoinOutput", "BitcoinPayment", "BitcoinSettings"),
     "layer2.protocols.bob": ("BobClient", "BobSettings"),
     "layer2.protocols.evm.chain.follower": ("ChainStep",),
     "layer2.protocols.evm.fees.estimates": ("FeeEstimate",),
@@ -95,6 +108,7 @@ _HOMES = {
     "layer2.provider_client": ("PairOffer",),
     "layer2.net.client_settings": ("ConnectionPoolConfig",),
     "layer2.model.transactions": (
+        "BitcoinTxId",
         "EvmTxId",
         "Finality",
         "LightningPaymentId",
@@ -115,6 +129,11 @@ __all__ = [
     "AsyncRuntimeError",
     "AsyncTimeout",
     "Balance",
+    "BitcoinClient",
+    "BitcoinOutput",
+    "BitcoinPayment",
+    "BitcoinSettings",
+    "BitcoinTxId",
     "BobClient",
     "BobSettings",
     "ChainStep",
@@ -124,6 +143,7 @@ __all__ = [
     "EvmTxId",
     "FeeEstimate",
     "Finality",
+    "FundingRequest",
     "HeaderRequirement",
     "JournalBusy",
     "KeysendRequest",

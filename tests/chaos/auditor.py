@@ -15,6 +15,7 @@ import aiohttp
 
 from layer2.formats.keccak import keccak256
 from layer2.local.network import LocalChain, LocalNetwork, Party
+from networks.coins import coins_and_fees
 
 __all__ = ["Channel", "Facts", "Lightning", "Lock", "Money", "Payment", "read_facts"]
 
@@ -91,7 +92,7 @@ class Facts:
     locks: Mapping[str, tuple[Lock, ...]]
     """By the name of the chain."""
     tokens: Mapping[tuple[str, str], int]
-    """By chain and party: satoshi of the token."""
+    """By chain and party: satoshi of the token, or of the coin without fees."""
     lightning: Mapping[str, Lightning]
     """By party."""
     accounts: Mapping[str, str] = field(default_factory=dict)
@@ -173,8 +174,12 @@ async def _chain(
     locks = [_lock(entry, state, unit) for entry, state in zip(entries, states, strict=True)]
     balances = dict[str, int]()
     for party, account in accounts.items():
-        call = {"to": chain.token_address, "data": _BALANCE + account[2:].rjust(64, "0")}
-        balances[party] = int(await _call(session, chain, "eth_call", [call, block]), 16) // unit
+        if chain.token_address:
+            call = {"to": chain.token_address, "data": _BALANCE + account[2:].rjust(64, "0")}
+            balances[party] = int(await _call(session, chain, "eth_call", [call, block]), 16) // unit
+        else:
+            async with asyncio.timeout(_READ_SECONDS):
+                balances[party] = (await coins_and_fees(chain.rpc_url, account, block))[0]
     return tuple(locks), balances
 
 

@@ -15,8 +15,11 @@ import pytest
 from cli.running import Ran, layer2, layer2_here
 from layer2.cli.app import COMMANDS
 from layer2.config import Layer2Config
+from layer2.formats.bitcoin_block import decode_header
 from layer2.formats.keccak import keccak256
-from layer2.legs.evidence import EvmReceiptEvidence
+from layer2.formats.rsk_header import decode_full_header
+from layer2.legs.evidence import BitcoinSpendEvidence, EvmReceiptEvidence, RootstockReceiptEvidence
+from proofs import made_bitcoin, made_rootstock
 from proofs import made_proofs as made
 
 pytestmark = pytest.mark.xdist_group("cli")
@@ -262,6 +265,64 @@ def test_a_proof_is_placed_by_a_trusted_header_and_by_no_other(tmp_path: Path) -
             no_traceback(ran)
     people = layer2_here("proof", "verify", "good.json", "--trusted-header", own, cwd=tmp_path)
     assert "on the chain of the header that you trust" in people.out
+
+
+def test_a_proof_on_bitcoin_is_placed_by_the_id_of_its_block_or_of_one_above_it(tmp_path: Path) -> None:
+    proof = made_bitcoin.from_bitcoin()
+    proof.save(tmp_path / "good.json")
+    assert isinstance(proof.source_leg, BitcoinSpendEvidence)
+    block, *_, last = [decode_header(each).id for each in proof.source_leg.headers]
+    signer = ("--provider", made.PROVIDER_KEY.hex())
+    offline = layer2_here("proof", "verify", "good.json", *signer, cwd=tmp_path)
+    assert offline.status == 4
+    assert f"0x{block}" in offline.out
+    assert "about 2**2 hashes" in offline.out
+    for trusted in (block, last):
+        ran = layer2_here("proof", "verify", "good.json", "--trusted-header", trusted, *signer, cwd=tmp_path)
+        assert ran.status == 0, ran.err
+        assert f"block {made_bitcoin.HEIGHT} ..{block[-8:]}, on the chain of the header that you trust" in ran.out
+    reversed_id = bytes.fromhex(block)[::-1].hex()
+    assert layer2_here("proof", "verify", "good.json", "--trusted-header", reversed_id, cwd=tmp_path).status == 1
+    shown = layer2_here("proof", "show", "good.json", "--verbose", cwd=tmp_path)
+    assert shown.status == 0
+    for part in (
+        f"refundable from block {made_bitcoin.LOCKTIME}",
+        made_bitcoin.HTLC.descriptor,
+        "source: BitcoinSpend",
+    ):
+        assert part in shown.out
+    ran = layer2_here("proof", "headers", "good.json", "headers.txt", "--json", cwd=tmp_path)
+    assert ran.status == 1
+    assert "no leg has a header of an EVM layer" in ran.envelope["error"]["message"]
+
+
+def test_a_proof_on_rootstock_is_checked_by_its_work_and_with_its_contract(tmp_path: Path) -> None:
+    made_rootstock.from_rootstock().save(tmp_path / "good.json")
+    signer, contract = ("--provider", made.PROVIDER_KEY.hex()), ("--contract", f"33:0x{made_rootstock.CONTRACT.hex()}")
+    evidence = made_rootstock.from_rootstock().source_leg
+    assert isinstance(evidence, RootstockReceiptEvidence)
+    last = decode_full_header(evidence.headers[-1])[0].hash.hex()
+    cases = [
+        (signer, 1),
+        ((*contract, *signer), 4),
+        ((*contract, *signer, "--work", "ROOTSTOCK:16"), 0),
+        ((*contract, *signer, "--work", "rootstock:17"), 4),
+        ((*contract, *signer, "--work", "BITCOIN:1"), 4),
+        ((*contract, *signer, "--trusted-header", last), 0),
+        ((*contract, "--work", "ROOTSTOCK:much"), 3),
+        ((*contract, "--work", "BOB:1"), 3),
+        ((*contract, "--work", "MARS:1"), 3),
+        ((*contract, "--work", "ROOTSTOCK:" + 5_000 * "9"), 3),
+        ((*contract, "--work", "ROOTSTOCK:0"), 3),
+        (("--contract", "0x" + made_rootstock.CONTRACT.hex()), 3),
+        (("--contract", "33:0x44"), 3),
+    ]
+    for options, status in cases:
+        ran = layer2_here("proof", "verify", "good.json", *options, "--json", cwd=tmp_path)
+        assert ran.status == status, (options, ran.err)
+    shown = layer2_here("proof", "show", "good.json", cwd=tmp_path)
+    assert "source: RootstockReceipt" in shown.out
+    assert "(18 decimals) of RBTC" in shown.out
 
 
 def test_checking_a_proof_without_a_node_loads_no_network_database_or_settings_library(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from cli.running import Ran, layer2_here
 from layer2.cli.network_commands import described
-from layer2.local.network import LightningNode, LocalChain, LocalNetwork, Party
+from layer2.local.network import LightningNode, LocalBitcoin, LocalChain, LocalNetwork, Party
 
 SECRET = "ab" * 32 + "\n"
 
@@ -31,7 +31,8 @@ def home(tmp_path: Path) -> Path:
         node = LightningNode(
             "https://127.0.0.1:1", written(tmp_path / "cert", ""), written(tmp_path / "macaroon", ""), "02" + "00" * 32
         )
-        return Party("0x" + "11" * 20, key, node)
+        seed = written(tmp_path / f"{name}.seed", " ".join(["abandon"] * 11 + ["about"]))
+        return Party("0x" + "11" * 20, key, seed, node)
 
     def chain(chain_id: int) -> LocalChain:
         return LocalChain("http://127.0.0.1:2", "ws://127.0.0.1:2", chain_id, "0x" + "22" * 20, "0x" + "33" * 20, 8)
@@ -42,6 +43,7 @@ def home(tmp_path: Path) -> Path:
         directory=str(tmp_path / "net"),
         control_url="http://127.0.0.1:3",
         chains={"BOB": chain(60808), "ROOTSTOCK": chain(33)},
+        bitcoin=LocalBitcoin(esplora_url="http://127.0.0.1:4"),
         taker=party("taker"),
         provider=party("provider"),
         process_ids=(1,),
@@ -62,12 +64,16 @@ def test_a_local_configuration_has_all_layers_and_a_price_for_gas(home: Path) ->
     made = init(home)
     assert made.status == 0, made.err
     content = tomllib.loads((home / "layer2.toml").read_text())
-    assert {"bob", "rootstock", "lightning"} <= content.keys()
+    assert {"bob", "rootstock", "lightning", "bitcoin"} <= content.keys()
+    assert content["bitcoin"]["esplora_url"] == "http://127.0.0.1:4"
     assert content["rootstock"]["chain_id"] == 33
     assert content["bob"]["native_price_sat"] > 0
-    assert content["rootstock"]["native_price_sat"] == 100_000_000
+    # Its coin is bitcoin, so it has no token and no price.
+    assert content["rootstock"].keys() & {"contract_address", "token_address", "native_price_sat"} == {
+        "contract_address"
+    }
     checked = layer2_here("config", "check", "--json", cwd=home)
-    assert checked.envelope["data"]["layers"] == ["BOB", "ROOTSTOCK", "LIGHTNING"], checked.err
+    assert checked.envelope["data"]["layers"] == ["BOB", "ROOTSTOCK", "LIGHTNING", "BITCOIN"], checked.err
 
 
 def test_a_configuration_without_a_provider_is_written_with_a_warning(home: Path) -> None:
@@ -107,9 +113,44 @@ def test_a_public_configuration_has_the_layers_that_have_a_client_there(tmp_path
     assert made.status == 0, made.err
     content = tomllib.loads((tmp_path / "layer2.toml").read_text())
     assert content["bob"]["chain_id"] == {"mainnet": 60808, "testnet": 808813}[network]
-    assert "rootstock" not in content
+    assert content["rootstock"]["chain_id"] == {"mainnet": 30, "testnet": 31}[network]
     assert "lightning" in content
+    assert content["bitcoin"] == {"seed_file": "bitcoin-seed.txt"}
+    text = (tmp_path / "layer2.toml").read_text()
+    for key in ("esplora_url", "rpc_url", "filter_peer", "wallet_file", "max_fee_rate"):
+        assert f"# {key} =" in text
     assert "next: layer2 config check --config layer2.toml" in made.out
+
+
+def test_each_role_has_a_bitcoin_wallet_of_its_own_that_is_never_written_twice(tmp_path: Path) -> None:
+    layer2_here("config", "init", "--network", "testnet", cwd=tmp_path)
+    seed = tmp_path / "bitcoin-seed.txt"
+    words = seed.read_text()
+    assert len(words.split()) == 24
+    assert stat.S_IMODE(seed.stat().st_mode) == 0o600
+    (tmp_path / "layer2.toml").unlink()
+    again = layer2_here("config", "init", "--network", "testnet", cwd=tmp_path)
+    assert "bitcoin-seed.txt: kept" in again.out
+    assert words.split()[0] not in again.out + again.err
+    assert seed.read_text() == words
+    layer2_here("config", "init", "--network", "testnet", "--role", "provider", cwd=tmp_path)
+    assert (tmp_path / "provider-bitcoin-seed.txt").read_text() != words
+
+
+def test_a_seed_that_others_can_read_is_refused_before_any_node_is_asked(home: Path) -> None:
+    init(home)
+    (home / "taker.seed").chmod(0o644)
+    checked = layer2_here("config", "check", "--json", cwd=home)
+    assert checked.status == 4
+    assert "is open to others (mode 0644)" in checked.err
+
+
+def test_a_wallet_file_is_made_by_the_wallet_and_not_missed(home: Path) -> None:
+    init(home)
+    file = home / "layer2.toml"
+    file.write_text(file.read_text().replace("# wallet_file =", 'wallet_file = "wallet.sqlite"'))
+    checked = layer2_here("config", "check", "--json", cwd=home)
+    assert checked.status == 0, checked.err
 
 
 @pytest.mark.parametrize(
@@ -216,4 +257,4 @@ def test_a_layer_that_has_no_client_is_refused_with_the_nearest_name(home: Path)
     assert ran.status == 3
     assert 'did you mean "lightning"?' in ran.err
     other = layer2_here("quote", "20000", "--from", "bob", "--to", "stacks", "--json", cwd=home)
-    assert "use one of bob, rootstock, lightning" in other.err
+    assert "use one of bob, rootstock, lightning, bitcoin" in other.err

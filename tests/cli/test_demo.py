@@ -92,6 +92,25 @@ def test_the_demo_moves_money_both_ways_and_refuses_five_forgeries(tmp_path: Pat
     assert all_end(ids)
 
 
+@pytest.mark.parametrize("pair", ["bitcoin:lightning", "lightning:bitcoin"])
+def test_the_demo_of_a_pair_mines_its_blocks_and_makes_one_transfer(tmp_path: Path, pair: str) -> None:
+    ran = layer2("demo", "--json", "--pair", pair, cwd=tmp_path, timeout=100)
+    assert ran.status == 0, ran.err
+    data = ran.envelope["data"]
+    assert data["faults"] == []
+    assert list(data["forgeries_refused"]) == [
+        *("amount changed", "signed by another"),
+        *(
+            ("transaction changed", "header without work", "another preimage")
+            if pair.startswith("bitcoin")
+            else ("another preimage", "transaction changed", "header without work")
+        ),
+    ]
+    (file,) = data["proof_files"]
+    assert check_proof(TransferProof.load(tmp_path / file), OFFLINE).outcome is ProofOutcome.COMPLETED
+    assert "1 of 1" in ran.err
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
 def test_a_demo_that_is_stopped_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
     process = subprocess.Popen(

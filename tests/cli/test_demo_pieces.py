@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from cli.running import layer2_here
 from layer2.cli.demo_accounts import Books, Owned
 from layer2.cli.demo_forgeries import forgeries, refusal
+from layer2.model.layers import Layer2ProtocolType
 from layer2.proofs.policy import HeaderRequirement, ProofPolicy
+from proofs import made_bitcoin as btc
 from proofs import made_proofs as made
 
+BOB, ROOTSTOCK, LIGHTNING, BITCOIN = (Layer2ProtocolType[name] for name in ("BOB", "ROOTSTOCK", "LIGHTNING", "BITCOIN"))
+
+
+def owned(bob: int, lightning: int, wei: int) -> Owned:
+    return Owned({BOB: bob, LIGHTNING: lightning}, {BOB: wei})
+
+
 GOOD = Books(
-    before={"you": Owned(1_000, 500, 90), "provider": Owned(1_000, 500, 90)},
-    after={"you": Owned(900, 595, 80), "provider": Owned(1_100, 405, 85)},
-    fees={"you": 10, "provider": 5},
+    before={"you": owned(1_000, 500, 90), "provider": owned(1_000, 500, 90)},
+    after={"you": owned(900, 595, 80), "provider": owned(1_100, 405, 85)},
+    fees={"you": {BOB: 10}, "provider": {BOB: 5}},
+)
+ON_CHAIN = Books(
+    before={"you": Owned({BITCOIN: 900, BOB: 0}, {BOB: 70}), "provider": Owned({BITCOIN: 50, BOB: 600}, {BOB: 70})},
+    after={"you": Owned({BITCOIN: 380, BOB: 500}, {BOB: 60}), "provider": Owned({BITCOIN: 555, BOB: 100}, {BOB: 69})},
+    fees={"you": {BOB: 10}, "provider": {BOB: 1}},
+    miners=15,
 )
 POLICY = ProofPolicy(HeaderRequirement.NOT_CHECKED, providers=frozenset({made.PROVIDER_KEY}))
 
@@ -25,16 +42,36 @@ def test_books_that_add_up_have_no_fault() -> None:
     assert GOOD.rows()[-1][4] == "0"
 
 
-@pytest.mark.parametrize("layer", ["bob", "lightning"])
-def test_money_from_nowhere_is_a_fault(layer: str) -> None:
-    wrong = replace(GOOD.after["you"], **{layer: getattr(GOOD.after["you"], layer) + 1})
-    (fault,) = replace(GOOD, after=GOOD.after | {"you": wrong}).faults()
-    assert fault == f"the total balance on {layer.upper()} changed by +1 sat"
+@pytest.mark.parametrize("layer", [BOB, LIGHTNING])
+def test_money_from_nowhere_is_a_fault(layer: Layer2ProtocolType) -> None:
+    after = GOOD.after["you"]
+    wrong = replace(after, satoshi={**after.satoshi, layer: after.satoshi[layer] + 1})
+    (fault,) = replace(GOOD, after={**GOOD.after, "you": wrong}).faults()
+    assert fault == f"the total balance on {layer.value} changed by +1 sat"
 
 
 def test_gas_that_no_receipt_explains_is_a_fault() -> None:
-    (fault,) = replace(GOOD, fees={"you": 10, "provider": 4}).faults()
+    (fault,) = replace(GOOD, fees={"you": {BOB: 10}, "provider": {BOB: 4}}).faults()
     assert "provider spent" in fault
+
+
+def test_what_leaves_bitcoin_s_wallets_is_what_miners_got() -> None:
+    assert ON_CHAIN.faults() == []
+    assert ("miners", "BITCOIN", "", "", "+15", "") in ON_CHAIN.rows()
+    assert ("total", "BITCOIN", "", "", "0", "") in ON_CHAIN.rows()
+    (fault,) = replace(ON_CHAIN, miners=16).faults()
+    assert fault == "the total balance on BITCOIN changed by -15 sat, but miners got 16 sat"
+
+
+def test_gas_is_named_by_its_layer_if_two_layers_have_gas() -> None:
+    assert ON_CHAIN.data()["you"]["gas_wei"] == "10"
+    both = Owned({BOB: 1, ROOTSTOCK: 1}, {BOB: 30, ROOTSTOCK: 30})
+    spent = replace(both, gas={BOB: 29, ROOTSTOCK: 28})
+    books = Books({"you": both}, {"you": spent}, {"you": {BOB: 1, ROOTSTOCK: 3}})
+    assert (books.data()["you"]["bob_gas_wei"], books.data()["you"]["rootstock_gas_wei"]) == ("1", "2")
+    assert books.rows()[1][-1].endswith("RBTC")
+    (fault,) = books.faults()
+    assert "RBTC" in fault
 
 
 def test_five_forgeries_are_each_refused_by_the_check_that_they_attack() -> None:
@@ -44,6 +81,25 @@ def test_five_forgeries_are_each_refused_by_the_check_that_they_attack() -> None
         error = refusal(forgery.proof, POLICY)
         assert error is not None, forgery.lie
         assert error.check == forgery.refused_by
+
+
+def test_both_changes_of_a_bitcoin_leg_are_refused_by_the_check_that_they_attack() -> None:
+    changed = {forgery.lie: forgery for forgery in forgeries(btc.from_bitcoin())}
+    assert set(changed) == {
+        *("amount changed", "signed by another", "transaction changed", "header without work", "another preimage"),
+    }
+    for forgery in changed.values():
+        error = refusal(forgery.proof, POLICY)
+        assert error is not None, forgery.lie
+        assert error.check == forgery.refused_by
+
+
+@pytest.mark.parametrize("text", ["bitcoin", "bitcoin:bitcoin", "bitcoin:liquid", "bob:lightning:bitcoin", ""])
+def test_a_wrong_pair_is_refused_before_anything_starts_and_lists_the_layers(text: str, tmp_path: Path) -> None:
+    ran = layer2_here("demo", "--pair", text, "--json", cwd=tmp_path)
+    assert (ran.status, ran.envelope["error"]["code"]) == (3, "pair")
+    assert "two different layers of bob, rootstock, lightning, bitcoin" in ran.envelope["error"]["message"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_good_proof_is_not_refused() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from layer2.cli.diagnosis import Finding, Level
 from layer2.cli.doctor_commands import examine
+from layer2.cli.findings import Finding, Level
 from layer2.config import Layer2Config
 from layer2.legs.views import Verb
 from layer2.local.network import LightningNode
@@ -88,8 +88,8 @@ async def test_holds_are_a_finding_once_they_are_near_their_end(world: World, tm
     leg = await leg_to_provider(world)
     await world.taker.legs.perform(await world.taker.legs.prepare(Verb.FUND, leg))
     (hold,) = await world.provider.holds_async()
-    await world.simulation.mine(hold.blocks_left - 19)
+    world.simulation.reach(world.simulation.height + hold.blocks_left - 19)
     assert "LIGHTNING holds" not in await findings_at(world.nodes[1], tmp_path, world.clock)
-    await world.simulation.mine(1)
+    world.simulation.reach(world.simulation.height + 1)
     finding = (await findings_at(world.nodes[1], tmp_path, world.clock))["LIGHTNING holds"]
     assert (finding.level, finding.text) == (Level.WARN, "1 of 1 held payments expire soon, the first in 18 blocks")

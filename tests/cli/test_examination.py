@@ -10,13 +10,20 @@ from typing import Any
 import aiohttp
 import pytest
 
-from layer2.cli.diagnosis import Finding, Level
+from layer2.assembly import reading_client
 from layer2.cli.doctor_commands import examine
+from layer2.cli.findings import Finding, Level
 from layer2.config import JournalSection, Layer2Config
 from layer2.local import simnet
 from layer2.local.network import LocalNetwork, LocalNetworkControl
 from layer2.local.parties import party_values, write_secret
+from layer2.model.layers import Layer2ProtocolType
+from layer2.ports.clock import SystemClock
+from layer2.protocols.bitcoin import BitcoinClient
+from layer2.protocols.bitcoin.wallet.bdk import Wallet
 from layer2.provider.settings import ProviderSettings
+from layer2.signers.bitcoin import BitcoinSeed
+from layer2.swap_engine.journal import SqliteJournal
 
 pytestmark = pytest.mark.xdist_group("cli-examination")
 
@@ -52,8 +59,17 @@ async def test_every_layer_is_looked_at_by_what_its_kind_needs(network: LocalNet
             assert found[f"{name} {subject}"].level is Level.OK, found[f"{name} {subject}"]
         assert f"{name} price" not in found
     assert found["ROOTSTOCK gas"].text.endswith("RBTC")
+    assert found["ROOTSTOCK balance"].text.endswith(" sat")
+    assert "token" in found["BOB balance"].text
+    assert "BOB finality" not in found
+    assert found["ROOTSTOCK finality"].text.startswith("by depth: 2 blocks for safe, 4 for finalized; these depths are")
     for subject in ("node", "clock", "outbound", "inbound"):
         assert found[f"LIGHTNING {subject}"].level is Level.OK
+    for subject in ("node", "clock", "trust", "tip", "fees", "coins"):
+        assert found[f"BITCOIN {subject}"].level is Level.OK, found[f"BITCOIN {subject}"]
+    assert found["BITCOIN coins"].text == "100,000,000 sat confirmed and free"
+    for name in ("BITCOIN", "ROOTSTOCK"):
+        assert found[f"{name} not verified"].level is Level.WARN
     assert {found[subject].level for subject in ("swap seed", "provider")} == {Level.WARN}
 
 
@@ -110,8 +126,36 @@ async def test_what_strangers_can_bind_on_a_provider_is_shown(network: LocalNetw
         max_open_swaps_per_taker=2,
     )
     found = [finding.text for finding in await examine(settings) if finding.subject == "strangers"]
-    assert len(found) == 6
+    assert len(found) == 12
     assert all("swaps that are never funded reserve at most 7 places (2 for one account) for" in text for text in found)
+
+
+async def test_reading_leaves_the_wallet_s_file_to_the_program_that_runs(network: LocalNetwork, tmp_path: Path) -> None:
+    file = tmp_path / "wallet.sqlite"
+    seed = BitcoinSeed.from_file(network.taker.bitcoin_seed_file)
+    wallet = Wallet(seed.words, "regtest", file)
+    await wallet.fresh_script()
+    await wallet.aclose()
+    before = file.read_bytes()
+    nodes = [(await findings(network, tmp_path, bitcoin={"wallet_file": str(file)}))["BITCOIN node"] for _ in range(2)]
+    assert nodes[0].level is Level.OK
+    assert nodes[0].text == nodes[1].text, "it gives out no address"
+    assert file.read_bytes() == before
+
+
+async def test_coins_that_the_journal_holds_are_not_free(network: LocalNetwork, tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    config = Layer2Config(**party_values(network, network.taker), journal=JournalSection(path=path))
+    async with reading_client(config, Layer2ProtocolType.BITCOIN, SystemClock()) as client:
+        assert isinstance(client, BitcoinClient)
+        await client.initialize_async()
+        (coin, *_) = await client._parts.coins.wallet.confirmed_coins()
+    journal = await SqliteJournal.open(path)
+    await journal.hold_coins("BITCOIN", "swap:00", [str(coin)])
+    await journal.aclose()
+    found = {finding.subject: finding for finding in await examine(config)}
+    assert found["BITCOIN coins"].text == "80,000,000 sat confirmed and free"
+    assert found["BITCOIN held"].text == "20,000,000 sat in 1 coin: 1 for swaps"
 
 
 # Last: the chain stays ahead.

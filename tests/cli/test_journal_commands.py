@@ -80,7 +80,7 @@ def test_owners_are_shown_and_added_only_with_yes(home: Path, journal: Path) -> 
     assert added.status == 0, added.err
     owners = shown(home)["owners"]
     assert [each["value"] for each in owners if not each["is_configured"]] == [STRANGER.value]
-    assert sorted(each["kind"] for each in owners) == ["account", "account", "network", "seed", "seed"]
+    assert sorted(each["kind"] for each in owners) == ["account", "account", "account", "network", "seed", "seed"]
     again = layer2_here("journal", "add", "--yes", "--json", cwd=home)
     assert (again.status, again.envelope["data"]["owners"]) == (0, [])
 

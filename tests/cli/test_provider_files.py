@@ -30,7 +30,7 @@ def data(home: Path, *words: str, **environment: str) -> Any:
 
 def test_balance_and_doctor_look_at_the_nodes_of_the_provider(home: Path, file: str) -> None:
     balances = data(home, "balance", "-c", file)["balances"]
-    assert {each["layer"] for each in balances} == {"BOB", "ROOTSTOCK", "LIGHTNING"}
+    assert {each["layer"] for each in balances} == {"BOB", "ROOTSTOCK", "LIGHTNING", "BITCOIN"}
     assert not (home / "provider-journal.sqlite").exists(), "reading creates no journal"
     findings = data(home, "doctor", "-c", file)["findings"]
     assert {"strangers", "BOB gas", "LIGHTNING outbound", "identity_key_file"} <= {each["subject"] for each in findings}

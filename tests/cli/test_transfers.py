@@ -166,7 +166,7 @@ def test_a_dead_layer_hides_no_other_balance(home: Path) -> None:
     no_bob = config(home, "no-bob.toml", ("bob", "rpc_url", f'"{DEAD}"'))
     ran = layer2_here("balance", "-c", no_bob, "--json", cwd=home)
     found = data(ran, 5)
-    assert {each["layer"] for each in found["balances"]} == {"ROOTSTOCK", "LIGHTNING"}
+    assert {each["layer"] for each in found["balances"]} == {"ROOTSTOCK", "LIGHTNING", "BITCOIN"}
     assert found["failures"].keys() == {"BOB"}
     assert {each["asset"] for each in found["balances"]} == {"BTC", "RBTC"}
 
@@ -175,8 +175,8 @@ def test_the_pairs_of_each_provider_have_fees_limits_and_durations(home: Path) -
     found = data(layer2_here("pairs", "--json", cwd=home))["pairs"]
     assert {(each["source"], each["destination"]) for each in found} == {
         (source, destination)
-        for source in ("BOB", "ROOTSTOCK", "LIGHTNING")
-        for destination in ("BOB", "ROOTSTOCK", "LIGHTNING")
+        for source in ("BOB", "ROOTSTOCK", "LIGHTNING", "BITCOIN")
+        for destination in ("BOB", "ROOTSTOCK", "LIGHTNING", "BITCOIN")
         if source != destination
     }
     for each in found:

@@ -18,8 +18,10 @@ from layer2.errors import (
     QuoteRefused,
     TransactionError,
 )
+from layer2.legs.views import FundingRequest
+from layer2.model.layers import Layer2ProtocolType
 from layer2.model.money import BTC, ETH, AssetId
-from layer2.terms.transfers import Actor, TransferState
+from layer2.terms.transfers import Actor, TransferRequest, TransferState
 
 
 @pytest.mark.parametrize(
@@ -127,3 +129,31 @@ def test_amounts_name_their_coin() -> None:
     assert amount_of(BTC, 100_000) == "100,000 sat"
     assert amount_of(ETH, 21_000_000_000_000) == "0.000021 ETH"
     assert amount_of(AssetId("RBTC", 18), -(10**18)) == "-1 RBTC"
+
+
+BY_OTHERS = TransferRequest(
+    BTC, 100_000, Layer2ProtocolType.BITCOIN, Layer2ProtocolType.LIGHTNING, funded_by_others=True
+)
+
+
+def test_a_transfer_that_others_fund_shows_address_amount_and_time() -> None:
+    request = FundingRequest("bcrt1q", 100_420, NOW + 95, "bitcoin:bcrt1q?amount=0.00100420", b"psbt\xff")
+    one = transfer(request=BY_OTHERS, state=TransferState.FUNDING, funding_request=request)
+    assert transfer_lines(one, NOW)[-3:] == [
+        "pay          exactly 100,420 sat to bcrt1q, by 08:01:35 UTC (in 95 s)",
+        "uri          bitcoin:bcrt1q?amount=0.00100420",
+        "psbt         cHNidP8=",
+    ]
+    assert transfer_data(one)["funding_request"] == {
+        "address": "bcrt1q",
+        "amount": 100_420,
+        "fund_by": NOW + 95,
+        "uri": "bitcoin:bcrt1q?amount=0.00100420",
+        "psbt": "cHNidP8=",
+    }
+    assert transfer_data(transfer())["funding_request"] is None
+
+
+def test_an_abandoned_transfer_that_others_fund_shows_from_when_a_late_payment_is_refundable() -> None:
+    one = transfer(request=BY_OTHERS, state=TransferState.ABANDONED, deadline=None)
+    assert "refundable without the provider from 08:15" in "\n".join(transfer_lines(one, NOW))

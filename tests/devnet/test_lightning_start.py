@@ -45,15 +45,15 @@ class NodeWithWallet:
 
     def __init__(self, binaries: Binaries, directory: Path, session: aiohttp.ClientSession) -> None:
         with ExitStack() as opened:
-            sockets = [opened.enter_context(socket.socket()) for _ in range(4)]
+            sockets = [opened.enter_context(socket.socket()) for _ in range(5)]
             for each in sockets:
                 each.bind(("127.0.0.1", 0))
             ports = [each.getsockname()[1] for each in sockets]
         self._directory = directory
         self._session = session
         self._program = binaries.lnd
-        self._rest, self._grpc, self._peers = (f"127.0.0.1:{port}" for port in ports[1:])
-        self.bitcoin = BitcoinNode(binaries.btcd, directory / "btcd", ports[0], session)
+        self._rest, self._grpc, self._peers = (f"127.0.0.1:{port}" for port in ports[2:])
+        self.bitcoin = BitcoinNode(binaries.btcd, directory / "btcd", (ports[0], ports[1]), session)
         self._children: list[Child] = []
 
     @property

@@ -72,7 +72,7 @@ async def test_gives_both_parties_money_on_every_layer(control: LocalNetworkCont
         assert lightning["bitcoin_sat"] >= 500_000_000
         for chain in ("BOB", "ROOTSTOCK"):
             owned = status["chains"][chain]["balances"][name]
-            assert owned["token"] == 100_000_000
+            assert owned.get("token") == (100_000_000 if chain == "BOB" else None)
             assert 9 * ETHER < owned["wei"] <= 10 * ETHER
 
 
@@ -93,7 +93,10 @@ async def test_has_the_contracts_of_each_chain_at_the_addresses_that_commit_to_t
     chain = network.chains[layer]
     node = JsonRpc("op-geth", chain.rpc_url, session)
     assert await node.call("eth_chainId") == hex(chain_id) == hex(chain.chain_id)
+    assert bool(chain.token_address) is (layer == "BOB")
     for address, name in ((chain.htlc_address, "htlc"), (chain.token_address, "test_token")):
+        if not address:
+            continue
         artefact = load_artefact("htlc" if name == "htlc" else "test_token")
         assert await node.call("eth_getCode", address, "latest") == "0x" + artefact.runtime_code.hex()
 
@@ -124,6 +127,15 @@ async def test_steers_rootstock_and_leaves_bob_alone(
     assert await head(bob) == before
     with pytest.raises(NodeRefused, match="no chain 'LIQUID': BOB or ROOTSTOCK"):
         await control.mine(chain="LIQUID")
+
+
+async def test_charges_nothing_but_gas_on_rootstock_and_takes_its_legacy_transactions(
+    network: LocalNetwork, session: aiohttp.ClientSession
+) -> None:
+    node = JsonRpc("op-geth", network.rootstock.rpc_url, session)
+    _, paid, *_ = await node.call("eth_getBlockReceipts", "0x1")
+    assert (paid["type"], paid["l1Fee"]) == ("0x0", "0x0")
+    assert {paid.get(name, "0x0") for name in ("operatorFeeScalar", "operatorFeeConstant")} == {"0x0"}
 
 
 async def test_opens_every_block_with_a_deposit_and_charges_l1_and_operator_fees(bob: JsonRpc) -> None:

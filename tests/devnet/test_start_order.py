@@ -18,7 +18,7 @@ async def test_a_certificate_that_is_not_written_yet_is_waited_for(tmp_path: Pat
     for name in ("rpc.cert", "tls.cert", "admin.macaroon"):
         (tmp_path / name).touch()
     async with aiohttp.ClientSession() as session:
-        bitcoin = BitcoinNode(NO_ONE, tmp_path, 9, session)
+        bitcoin = BitcoinNode(NO_ONE, tmp_path, (9, 9), session)
         lightning = Lnd("taker", NO_ONE, tmp_path, (9, 9, 9), session)
         for node in (bitcoin, lightning):
             with pytest.raises(TimeoutError):

@@ -9,7 +9,9 @@ import hashlib
 import json
 from typing import Any
 
+import bdkpython as bdk
 import bolt11
+import pbk
 import rlp  # type: ignore[import-untyped]  # ships no types
 from bech32 import CHARSET
 from coincurve import PublicKey, PublicKeyXOnly
@@ -17,6 +19,8 @@ from coincurve.ecdsa import cdata_to_der, deserialize_compact
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 from trie.hexary import HexaryTrie
+
+from docs.second_rootstock import receipt_of
 
 GENUINE = "c59f2adb373bd4ce8e6a872fb39c997ffdaab552"
 CHAINS = {
@@ -60,10 +64,10 @@ def outcome_of(data: bytes) -> str:
     ends = []
     for side in ("source", "destination"):
         leg, evidence = terms[side], proof[f"{side}_leg"]
-        check_leg = {"evm": check_evm, "lightning": check_lightning}[leg["kind"]]
+        check_leg = {"evm": check_evm, "lightning": check_lightning, "bitcoin": check_bitcoin}[leg["kind"]]
         ends.append(check_leg(terms, terms_hash, leg, evidence, satoshi(terms, side)))
-    require(any(end and kind == "evm" for kind, end in zip(kinds, ends, strict=True)), "11 evidence")
-    require(len(set(ends) - {None}) == 1, "11 outcome")
+    require(any(end and kind != "lightning" for kind, end in zip(kinds, ends, strict=True)), "12 evidence")
+    require(len(set(ends) - {None}) == 1, "12 outcome")
     if "returned" in ends:
         return "refunded"
     return "partial" if None in ends else "completed"
@@ -116,6 +120,70 @@ def fields_that_come_once(invoice: str) -> str:
     return found
 
 
+def check_bitcoin(
+    terms: dict[str, Any], terms_hash: bytes, leg: dict[str, Any], evidence: dict[str, Any] | None, amount: int
+) -> str | None:
+    require(leg["prefix"] in PREFIXES[terms["network"]], "4 network")
+    require(int(leg["amount"]) == amount and leg["payment_hash"] == terms["payment_hash"], "5 amount")
+    if evidence is None:
+        return None
+    require(evidence["type"] == "bitcoin_spend", "7 evidence")
+    headers = [bytes.fromhex(each) for each in evidence["headers"]]
+    require(headers and all(len(each) == 80 and has_work(each, leg["prefix"]) for each in headers), "11 header")
+    parents = [each[4:36] for each in headers[1:]]
+    require(parents == [double_sha256(each) for each in headers[:-1]], "11 header")
+    spend, coinbase = (bdk.Transaction(bytes.fromhex(evidence[name])) for name in ("transaction", "coinbase"))
+    starts = coinbase.input()[0].script_sig.to_bytes()
+    height = int.from_bytes(starts[1 : 1 + starts[0]], "little") if starts[0] < 0x51 else starts[0] - 0x50
+    require(height >= leg["issued_height"] - 144, "11 header")
+    paths = [[bytes.fromhex(each) for each in evidence[name]] for name in ("coinbase_path", "witness_path")]
+    require(len(paths[0]) == len(paths[1]) and 0 < evidence["index"] < 1 << len(paths[1]), "11 inclusion")
+    require(root(coinbase.compute_txid().serialize(), 0, paths[0]) == headers[0][36:68], "11 inclusion")
+    scripts = [each.script_pubkey.to_bytes() for each in coinbase.output()]
+    marked = [each for each in scripts if each.startswith(bytes.fromhex("6a24aa21a9ed")) and len(each) >= 38]
+    [reserved] = coinbase.input()[0].witness
+    require(marked and len(reserved) == 32, "11 inclusion")
+    committed = root(spend.compute_wtxid().serialize(), evidence["index"], paths[1])
+    require(double_sha256(committed + reserved) == marked[-1][6:38], "11 inclusion")
+    return how_spent(leg, spend, evidence["input"])
+
+
+def has_work(header: bytes, prefix: str) -> bool:
+    target = int.from_bytes(header[72:75], "little") << 8 * (header[75] - 3)
+    easiest = {"bc": 2**224 - 1, "tb": 0x0377AE << 216, "bcrt": 2**255 - 1}[prefix]
+    return header[74] < 0x80 and int.from_bytes(double_sha256(header), "little") <= target <= easiest
+
+
+def double_sha256(data: bytes) -> bytes:
+    return hashlib.sha256(hashlib.sha256(data).digest()).digest()
+
+
+def root(leaf: bytes, index: int, path: list[bytes]) -> bytes:
+    for sibling in path:
+        require(len(sibling) == 32 and not (index & 1 and sibling == leaf), "11 inclusion")
+        leaf = double_sha256(sibling + leaf if index & 1 else leaf + sibling)
+        index >>= 1
+    return leaf
+
+
+def how_spent(leg: dict[str, Any], spend: bdk.Transaction, place: int) -> str:
+    """What the input shows, if Bitcoin Core's code accepts it as a spend of the leg's script and amount."""
+    require(place < len(spend.input()), "11 input")
+    claim = f"and_v(v:sha256({leg['payment_hash']}),pk({leg['payee']}))"
+    back = f"and_v(v:pk({leg['payer']}),or_d(pk({leg['payee_release']}),after({leg['locktime']})))"
+    descriptor = bdk.Descriptor(f"wsh(or_i({claim},{back}))", bdk.NetworkKind.TEST)
+    wallet = bdk.Wallet.create_single(descriptor, bdk.Network.REGTEST, bdk.Persister.new_in_memory())
+    program = wallet.peek_address(bdk.KeychainKind.EXTERNAL, 0).address.script_pubkey().to_bytes()
+    witness = spend.input()[place].witness
+    require(witness and b"\x00\x20" + hashlib.sha256(witness[-1]).digest() == program, "11 script")
+    output = pbk.TransactionOutput(pbk.ScriptPubkey(program), int(leg["amount"]))
+    judged = pbk.Transaction(spend.serialize())
+    data = pbk.script.PrecomputedTransactionData(judged, [output] * len(spend.input()))
+    flags = pbk.ScriptVerificationFlags.ALL
+    require(pbk.ScriptPubkey(program).verify(int(leg["amount"]), judged, data, place, flags), "11 amount")
+    return "collected" if witness[2].lstrip(b"\x00") not in (b"", b"\x80") else "returned"
+
+
 def check_evm(
     terms: dict[str, Any], terms_hash: bytes, leg: dict[str, Any], evidence: dict[str, Any] | None, amount: int
 ) -> str | None:
@@ -124,15 +192,7 @@ def check_evm(
     require(leg["contract"] == GENUINE, "9 contract")
     if evidence is None:
         return None
-    require(evidence["type"] == "evm_receipt", "7 evidence")
-    require(evidence["protocol"] == leg["layer"], "7 layer")
-    header = rlp.decode(bytes.fromhex(evidence["header"]))
-    require(len(header) in (15, 16, 17, 20, 21), "7 header")
-    nodes = [rlp.decode(bytes.fromhex(node)) for node in evidence["receipt_proof"]]
-    key = rlp.encode(evidence["transaction_index"])
-    value = HexaryTrie.get_from_proof(header[5], key, nodes)  # type: ignore[no-untyped-call]  # has no types
-    require(value, "7 receipt_inclusion")
-    status, _, _, logs, *_ = rlp.decode(value if value[0] >= 0xC0 else value[1:])
+    status, logs = receipt_in(leg, evidence, terms["network"])
     require(status == b"\x01" and evidence["log_index"] < len(logs), "7 receipt_status")
     address, topics, data = logs[evidence["log_index"]]
     require(address.hex() == leg["contract"] and topics[0] in (CLAIMED, REFUNDED), "7 event")
@@ -152,3 +212,21 @@ def check_evm(
     require(topics[1:] == [keccak(encode(types, words)), payment_hash], "8 lock_id")
     require(topics[0] == REFUNDED or hashlib.sha256(data).digest() == payment_hash, "7 event")
     return "collected" if topics[0] == CLAIMED else "returned"
+
+
+def receipt_in(leg: dict[str, Any], evidence: dict[str, Any], network: str) -> list[Any]:
+    """Status and logs of the receipt, if it is under the evidence's header."""
+    if evidence["type"] == "rootstock_receipt":
+        require(leg["layer"] == "ROOTSTOCK", "7 layer")
+        return receipt_of(evidence)
+    require(evidence["type"] == "evm_receipt", "7 evidence")
+    require(evidence["protocol"] == leg["layer"], "7 layer")
+    require(leg["layer"] != "ROOTSTOCK" or network == "regtest", "7 evidence")
+    header = rlp.decode(bytes.fromhex(evidence["header"]))
+    require(len(header) in (15, 16, 17, 20, 21), "7 header")
+    nodes = [rlp.decode(bytes.fromhex(node)) for node in evidence["receipt_proof"]]
+    key = rlp.encode(evidence["transaction_index"])
+    value = HexaryTrie.get_from_proof(header[5], key, nodes)  # type: ignore[no-untyped-call]  # has no types
+    require(value, "7 receipt_inclusion")
+    status, _, _, logs, *_ = rlp.decode(value if value[0] >= 0xC0 else value[1:])
+    return [status, logs]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from docs.bitcoin_blocks import bitcoin_blocks
 from docs.examples import PAGES, ROOT, Example, examples
 from layer2.config import Layer2Config, LayerSettings
+from layer2.local.network import LocalNetwork
 from layer2.proofs.checking import check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import OFFLINE
@@ -23,6 +26,10 @@ PYTHON = list(examples("python"))
 TOML = list(examples("toml"))
 
 
+MINED = ("bitcoin.md", "submarine-swaps.md")
+"""Pages whose examples need Bitcoin blocks."""
+
+
 def run(example: Example) -> None:
     # The padding gives tracebacks the page's own line numbers.
     code = compile("\n" * (example.line - 1) + example.text, str(example), "exec")
@@ -31,7 +38,9 @@ def run(example: Example) -> None:
 
 @pytest.mark.parametrize("example", PYTHON, ids=str)
 def test_a_python_example_runs(example: Example, reader: Path) -> None:
-    run(example)
+    control_url = LocalNetwork.load(reader / "simnet").control_url
+    with bitcoin_blocks(control_url) if example.page.name in MINED else nullcontext():
+        run(example)
 
 
 @pytest.mark.parametrize("example", TOML, ids=str)

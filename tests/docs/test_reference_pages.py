@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 import tomllib
+from itertools import permutations
 from typing import get_args
 
 import pytest
@@ -21,6 +22,7 @@ from layer2.errors import (
     TransferRefunded,
 )
 from layer2.legs.timelock_settings import settings_for
+from layer2.model.layers import LAYERS
 from layer2.model.transactions import Finality
 from layer2.protocols.lightning import PERMISSIONS
 from layer2.swap_rules.states import ProviderState
@@ -83,9 +85,16 @@ def test_the_codes_of_transfers_are_explained() -> None:
 
 
 def test_the_codes_of_an_evm_layer_are_those_of_its_client() -> None:
-    sources = (ROOT / "src/layer2/protocols/evm").rglob("*.py")
+    package = ROOT / "src/layer2"
+    sources = (*(package / "protocols/evm").rglob("*.py"), package / "formats/evm_address.py")
     raised = {code for source in sources for code in re.findall(r'code="(\w+)"', source.read_text(encoding="utf-8"))}
     assert {row[0].strip("`") for row in rows("docs/errors.md", "Codes of an EVM layer")} == raised
+
+
+def test_the_codes_of_bitcoin_are_those_of_its_client() -> None:
+    sources = (ROOT / "src/layer2/protocols/bitcoin").rglob("*.py")
+    raised = {code for source in sources for code in re.findall(r'code="(\w+)"', source.read_text(encoding="utf-8"))}
+    assert {row[0].strip("`") for row in rows("docs/errors.md", "Codes of Bitcoin")} == raised - {"wrong_value"}
 
 
 def test_the_codes_of_lightning_are_those_of_its_client() -> None:
@@ -112,10 +121,15 @@ def test_every_state_has_a_row_with_where_the_money_is() -> None:
 
 
 def test_the_durations_on_mainnet_are_those_of_the_rules() -> None:
-    for row in rows("docs/safety.md", "How long your money can be bound on mainnet"):
+    table = rows("docs/safety.md", "How long your money can be bound on mainnet")
+    directions = list(permutations([layer.value.lower() for layer in LAYERS], 2))
+    assert sorted(tuple(row[0].lower().split(" to ")) for row in table) == sorted(directions)
+    for row in table:
         source, destination = row[0].lower().split(" to ")
         quote = quote_of(source, destination, settings_for("mainnet"), Finality.LATEST)
-        durations = pair_durations(quote.source, quote.destination, settings_for("mainnet"))
+        # A chain whose blocks are mined never relies on its newest block.
+        ends = [each.with_finality(Finality.LATEST) for each in (quote.source, quote.destination)]
+        durations = pair_durations(ends[0], ends[1], settings_for("mainnet"))
         figures = (durations.collect_by, durations.known, durations.source_deadline, durations.worst)
         assert [float(cell) for cell in row[1:]] == [round(seconds / 3600, 1) for seconds in figures], row[0]
 
@@ -187,11 +201,11 @@ def test_every_dependency_is_justified() -> None:
     assert listed("Always") == {name_of(each) for each in needed}
 
 
-@pytest.mark.parametrize("extra", ["provider", "simnet", "devnet"])
+@pytest.mark.parametrize("extra", ["provider", "bitcoin", "simnet", "devnet"])
 def test_every_extra_is_justified(extra: str) -> None:
     extras = project()["optional-dependencies"]
     assert isinstance(extras, dict)
-    assert set(extras) == {"provider", "simnet", "devnet"}
+    assert set(extras) == {"provider", "bitcoin", "simnet", "devnet"}
     assert listed(f"Extra `{extra}`") == {name_of(each) for each in extras[extra]}
 
 

@@ -8,10 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import rlp  # type: ignore[import-untyped]  # ships no types
 
 from docs.examples import ROOT
+from docs.second_rootstock import hash_with_work
 from docs.second_verifier import outcome_of
+from formats.rsk_vectors import vectors
+from layer2.contracts.bitcoin_htlc import Branch
+from layer2.contracts.htlc import HTLC_ADDRESS
 from layer2.errors import ProofRefused
+from layer2.formats.rsk_header import check_work, decode_full_header, encode_full_header
 from layer2.legs.evidence import LightningPaymentEvidence
 from layer2.model.transactions import Preimage
 from layer2.proofs.checking import check_proof
@@ -19,7 +25,9 @@ from layer2.proofs.model import TransferProof
 from layer2.proofs.policy import OFFLINE
 from layer2.terms.documents import Scheme, Signature, SignedTerms
 from layer2.terms.signing import terms_hash
+from proofs import made_bitcoin as btc
 from proofs import made_proofs as made
+from proofs import made_rootstock as rsk
 
 
 @pytest.mark.xdist_group("docs")
@@ -38,7 +46,47 @@ def signed_by_ecdsa() -> TransferProof:
     return replace(made.to_lightning(terms), terms=SignedTerms(terms, Signature(Scheme.ECDSA, data)))
 
 
-MADE = [made.to_lightning, made.to_bob, made.refunded, made.between_chains, one_leg, signed_by_ecdsa]
+def from_bitcoin_to_bob() -> TransferProof:
+    destination = made.evm_leg(amount=made.AMOUNT)
+    terms = made.terms(btc.LEG, destination)
+    return TransferProof(made.signed(terms), btc.evidence_of(btc.spend()), made.evidence_of(destination, terms))
+
+
+def refunded_on_bitcoin() -> TransferProof:
+    return replace(btc.from_bitcoin(evidence=btc.evidence_of(btc.spend(Branch.REFUND))), destination_leg=None)
+
+
+def released_on_bitcoin() -> TransferProof:
+    return replace(btc.from_bitcoin(evidence=btc.evidence_of(btc.spend(Branch.RELEASE))), destination_leg=None)
+
+
+ROOTSTOCK = rsk.terms(rsk.leg(contract=HTLC_ADDRESS))
+ROOTSTOCK_VALUES = rsk.receipts_with(rsk.event_log(rsk.leg(contract=HTLC_ADDRESS), ROOTSTOCK))
+ROOTSTOCK_EVIDENCE = rsk.evidence_under(ROOTSTOCK_VALUES, rsk.chain(ROOTSTOCK_VALUES))
+
+
+def from_rootstock() -> TransferProof:
+    return rsk.from_rootstock(ROOTSTOCK)
+
+
+def refunded_on_rootstock() -> TransferProof:
+    return replace(rsk.from_rootstock(ROOTSTOCK, event="Refunded"), destination_leg=None)
+
+
+MADE = [
+    made.to_lightning,
+    made.to_bob,
+    made.refunded,
+    made.between_chains,
+    one_leg,
+    signed_by_ecdsa,
+    btc.from_bitcoin,
+    from_bitcoin_to_bob,
+    refunded_on_bitcoin,
+    released_on_bitcoin,
+    from_rootstock,
+    refunded_on_rootstock,
+]
 
 
 @pytest.mark.parametrize("make", MADE, ids=lambda make: make.__name__)
@@ -72,16 +120,49 @@ FORGERIES = {
     "contract": lambda: made.to_lightning(made.terms(made.evm_leg(contract=bytes(19) + b"\x01"))),
     "network": lambda: made.to_lightning(made.terms(made.evm_leg(chain_id=1))),
 }
+SPEND = btc.evidence_of(btc.spend())
+BITCOIN_FORGERIES = {
+    "header": lambda: btc.from_bitcoin(evidence=replace(SPEND, headers=(SPEND.headers[0], SPEND.headers[2]))),
+    "inclusion": lambda: btc.from_bitcoin(evidence=replace(SPEND, index=3)),
+    "input": lambda: btc.from_bitcoin(evidence=replace(SPEND, input=2)),
+    "script": lambda: btc.from_bitcoin(evidence=replace(SPEND, input=0)),
+    "amount": lambda: btc.from_bitcoin(evidence=btc.evidence_of(btc.spend(amount=btc.AMOUNT - 1))),
+    "payment_hash": lambda: btc.from_bitcoin(btc.terms(replace(btc.LEG, payment_hash=OTHER.payment_hash))),
+    "outcome": lambda: btc.from_bitcoin(evidence=btc.evidence_of(btc.spend(Branch.REFUND))),
+}
+ROOTSTOCK_FORGERIES = {
+    "header": lambda: rsk.with_evidence(from_rootstock(), headers=ROOTSTOCK_EVIDENCE.headers[::2]),
+    "receipt_inclusion": lambda: rsk.with_evidence(from_rootstock(), transaction_index=1),
+    "receipt_status": lambda: rsk.from_rootstock(ROOTSTOCK, succeeded=False),
+    "layer": lambda: replace(made.to_lightning(), source_leg=ROOTSTOCK_EVIDENCE),
+    "lock_id": lambda: replace(
+        from_rootstock(), terms=made.signed(replace(ROOTSTOCK, issued_at=ROOTSTOCK.issued_at + 1))
+    ),
+}
 
 
-@pytest.mark.parametrize("check", FORGERIES)
-def test_what_one_refuses_the_other_refuses(check: str) -> None:
-    proof = FORGERIES[check]()
+@pytest.mark.parametrize(
+    ("check", "make"),
+    [*FORGERIES.items(), *BITCOIN_FORGERIES.items(), *ROOTSTOCK_FORGERIES.items()],
+    ids=[*FORGERIES, *BITCOIN_FORGERIES, *ROOTSTOCK_FORGERIES],
+)
+def test_what_one_refuses_the_other_refuses(check: str, make: Callable[[], TransferProof]) -> None:
+    proof = make()
     with pytest.raises(ProofRefused) as caught:
         check_proof(proof, OFFLINE)
     assert caught.value.check == check
     with pytest.raises(ValueError, match=r"^\d+ "):
         outcome_of(proof.to_bytes())
+
+
+@pytest.mark.parametrize("vector", vectors()["full_headers"])
+def test_blocks_of_the_mainnet_have_their_work_for_both(vector: dict[str, str]) -> None:
+    encoded = bytes.fromhex(vector["encoded"])
+    header, mining = decode_full_header(encoded)
+    check_work(header, mining)
+    assert hash_with_work(rlp.decode(encoded)) == header.hash
+    with pytest.raises(ValueError, match="7 header"):
+        hash_with_work(rlp.decode(encode_full_header(header, replace(mining, merkle_path=mining.merkle_path[32:]))))
 
 
 def test_the_page_names_every_check_that_the_code_makes() -> None:

@@ -133,9 +133,16 @@ def test_the_rate_in_the_readme_is_that_of_the_benchmarks() -> None:
 
 def test_the_durations_are_those_of_the_page_about_safety() -> None:
     known = {row[0]: row for row in rows("docs/safety.md", "How long your money can be bound on mainnet")}
-    for direction, *figures in rows("docs/deadlines.md", "On mainnet, in hours"):
+    table = rows("docs/deadlines.md", "On mainnet, in hours")
+    assert [row[0] for row in table] == list(known)
+    for direction, *figures in table:
         _, collect_by, _, source_deadline, worst = known[direction]
         assert figures == [collect_by, source_deadline, worst]
     back = {direction: row[4] for direction, row in known.items()}
     answer = f"Up to {back['BOB to Lightning']} hours from BOB to Lightning, {back['Lightning to BOB']} back"
-    assert answer in (DOCS / "questions.md").read_text()
+    questions = (DOCS / "questions.md").read_text()
+    assert answer in questions
+    others = [float(hours) for direction, hours in back.items() if {*direction.split(" to ")} != {"BOB", "Lightning"}]
+    span = f"{min(others):.0f} to {max(others):.0f} hours"
+    assert span in questions
+    assert span in (ROOT / "README.md").read_text()

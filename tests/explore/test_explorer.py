@@ -28,6 +28,9 @@ SAMPLE = (
     "release while its own funding may be collected",
     "collect without its own payment",
     "show the latest known(D) where blocks count",
+    "leave a late payment of others",
+    "reveal although others paid again",
+    "reveal after collect_by (evm-bitcoin)",
 )
 
 
@@ -81,6 +84,24 @@ def test_a_rule_that_is_removed_is_noticed(mutant: Mutant) -> None:
 def test_every_mutant_has_a_name_of_its_own_and_there_are_at_least_thirty() -> None:
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 30
     assert {one.name for one in MUTANTS} >= set(SAMPLE)
+
+
+def test_every_rule_of_two_locks_is_also_removed_where_a_leg_is_on_bitcoin() -> None:
+    names = {mutant.name for mutant in MUTANTS}
+    of_locks = [one.name for one in MUTANTS if {scenario.pair.name for scenario in one.runs} == {"evm-evm"}]
+    assert len(of_locks) > 20
+    for name in of_locks:
+        assert {f"{name} (bitcoin-evm)", f"{name} (evm-bitcoin)"} <= names
+
+
+def test_a_bitcoin_source_is_also_explored_with_payments_of_others() -> None:
+    by_others = {(one.pair.name, one.provider, one.nodes_die) for one in scenarios() if one.funded_by_others}
+    assert by_others == {
+        (pair, provider, dies)
+        for pair in ("bitcoin-evm", "bitcoin-lightning")
+        for provider in (Who.HONEST, Who.HOSTILE)
+        for dies in (False, True)
+    }
 
 
 def test_a_finding_comes_with_the_shortest_story_that_leads_to_it() -> None:

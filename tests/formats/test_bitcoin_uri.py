@@ -141,3 +141,13 @@ def test_any_text_is_a_uri_or_a_format_error(text: str) -> None:
         except FormatError:
             continue
         assert uri.amount_msat is None or uri.amount_msat >= 0
+
+
+@given(amount=st.integers(1, 21 * 10**14))
+def test_a_written_uri_is_read_back(amount: int) -> None:
+    uri = bitcoin_uri.read(bitcoin_uri.write("bc1qexample", amount))
+    assert (uri.address, uri.amount_msat) == ("bc1qexample", amount * 1_000)
+
+
+def test_a_written_amount_is_decimal_btc() -> None:
+    assert bitcoin_uri.write("bc1qexample", 500_001) == "bitcoin:bc1qexample?amount=0.00500001"

@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layer2.errors import FormatError
-from layer2.formats.evm_address import address_of_public_key, create2_address, parse_address, to_checksum
+from layer2.formats.evm_address import (
+    address_of_public_key,
+    create2_address,
+    parse_address,
+    read_address,
+    to_checksum,
+)
 from layer2.formats.keccak import keccak256
 
 # Source: the test cases of EIP-55.
@@ -140,3 +146,30 @@ def test_create2_refuses_arguments_of_another_size(sizes: tuple[int, int, int]) 
 def test_an_address_of_another_size_is_not_written() -> None:
     with pytest.raises(FormatError):
         to_checksum(bytes(19))
+
+
+# Every network has a letter in another case.
+ANYBODY = bytes.fromhex("deadbeef" * 5)
+
+
+@pytest.mark.parametrize("chain_id", [None, 30, 31, 33, 60808])
+@pytest.mark.parametrize("other", [None, 30, 31, 33])
+def test_an_address_with_the_checksum_of_another_network_is_named_as_such(
+    chain_id: int | None, other: int | None
+) -> None:
+    text = to_checksum(ANYBODY, other)
+    if text == to_checksum(ANYBODY, chain_id):
+        assert parse_address(text, chain_id) == ANYBODY
+        return
+    with pytest.raises(FormatError, match=f"checksum for chain {other}" if other else "EIP-55 checksum") as refused:
+        parse_address(text, chain_id)
+    assert refused.value.code == "other_network"
+
+
+def test_an_address_whose_network_is_not_known_yet_is_read_with_any_checksum_and_no_other() -> None:
+    for chain_id in (None, 30, 31, 33):
+        assert read_address(to_checksum(ANYBODY, chain_id)) == ANYBODY
+    assert read_address("0x" + ANYBODY.hex()) == ANYBODY
+    with pytest.raises(FormatError, match="a digit may be mistyped") as refused:
+        read_address(to_checksum(ANYBODY)[:-1] + "E")
+    assert refused.value.code != "other_network"

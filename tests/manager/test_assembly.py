@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from layer2.assembly import JoiningLegs, check_owners, open_clients, owners_of
-from layer2.config import BobSection, Layer2Config, RootstockSection
+from layer2.config import BitcoinSection, BobSection, Layer2Config, RootstockSection
 from layer2.errors import (
     AsyncRuntimeError,
     BadAnswer,
@@ -29,7 +30,7 @@ from layer2.ports.journal import JournalOwner
 from layer2.ports.legs import HtlcLayer
 from layer2.signers.software import SeedPreimages
 from manager.fakes import BOB, ROOTSTOCK, TAKER_ADDRESS, FakeClient, eventually
-from memory_sends import MemorySends
+from memory_sends import MemoryRecords
 from swap_engine.memory_journal import MemoryJournal
 
 TOKEN = "0x" + "11" * 20
@@ -72,15 +73,15 @@ def config(tmp_path: Path) -> Layer2Config:
         rootstock=RootstockSection(
             network="regtest",
             rpc_url="http://127.0.0.1:2",
-            token_address=TOKEN,
-            token_decimals=18,
+            chain_id=33,
+            contract_address=TOKEN,
             key_file=tmp_path / "rootstock-key",
         ),
     )
 
 
 async def test_every_configured_layer_has_a_client(config: Layer2Config) -> None:
-    clients = open_clients(config, MemorySends(), SystemClock())
+    clients = open_clients(config, MemoryRecords(), SystemClock())
     assert {layer: client.protocol_type for layer, client in clients.items()} == {BOB: BOB, ROOTSTOCK: ROOTSTOCK}
     for client in clients.values():
         await client.aclose()
@@ -89,7 +90,7 @@ async def test_every_configured_layer_has_a_client(config: Layer2Config) -> None
 def test_a_key_that_cannot_be_read_is_named_before_anything_is_asked(config: Layer2Config, tmp_path: Path) -> None:
     (tmp_path / "bob-key").chmod(0o644)
     with pytest.raises(SignerError, match="bob-key"):
-        open_clients(config, MemorySends(), SystemClock())
+        open_clients(config, MemoryRecords(), SystemClock())
 
 
 def test_the_owners_of_a_configuration_are_its_network_accounts_and_seed(config: Layer2Config) -> None:
@@ -100,6 +101,21 @@ def test_the_owners_of_a_configuration_are_its_network_accounts_and_seed(config:
     assert owners[1].value.startswith("BOB 0x")
     assert owners[2].value.startswith("ROOTSTOCK 0x")
     assert len(owners[3].value) == 16
+
+
+def test_a_bitcoin_wallet_is_an_owner_that_shows_nothing_of_its_seed(tmp_path: Path) -> None:
+    def owner(words: str) -> str:
+        file = tmp_path / "seed"
+        file.write_text(words)
+        file.chmod(0o600)
+        section = BitcoinSection(network="regtest", esplora_url="http://127.0.0.1:1", seed_file=file)
+        (_, wallet) = owners_of(Layer2Config(network="regtest", bitcoin=section))
+        assert wallet.kind == "account"
+        return wallet.value
+
+    first, other = (" ".join(["abandon"] * 11 + [last]) for last in ("about", "actual"))
+    assert owner(first) == owner(first) != owner(other)
+    assert re.fullmatch("BITCOIN 0[23][0-9a-f]{64}", owner(first))
 
 
 NETWORK, ACCOUNT, SEED = (

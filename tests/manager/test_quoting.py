@@ -45,6 +45,12 @@ async def test_without_an_estimate_a_limit_is_required_and_no_provider_is_asked(
     assert (await made.taker.quoter.quote(REQUEST)).max_fee == REQUEST.max_fee
 
 
+async def test_a_quote_states_what_both_networks_cost_or_that_it_is_not_known(made: World) -> None:
+    assert (await made.taker.quoter.quote(REQUEST)).network_cost == 25 + 25
+    made.legs[ROOTSTOCK].cost = None
+    assert (await made.taker.quoter.quote(REQUEST)).network_cost is None
+
+
 async def test_a_quote_keeps_the_limit_that_it_was_checked_against(made: World) -> None:
     quote = await made.taker.quoter.quote(REQUEST)
     dearer = replace(quote, max_fee=quote.fee - 1)

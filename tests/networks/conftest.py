@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 
 import aiohttp
@@ -11,6 +11,7 @@ import pytest
 
 from layer2.local import devnet, simnet
 from layer2.local.network import LocalNetwork, LocalNetworkControl
+from networks.mining import BitcoinMiner
 from networks.parties import Clients, ProviderProcess, clients_of
 from networks.swaps import Swaps
 
@@ -99,20 +100,34 @@ def provider_process(swap_network: LocalNetwork, tmp_path_factory: pytest.TempPa
 
 
 @pytest.fixture
-async def swaps(swap_network: LocalNetwork, provider_process: ProviderProcess, tmp_path: Path) -> AsyncIterator[Swaps]:
+async def swaps(
+    swap_network: LocalNetwork, provider_process: ProviderProcess, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[Swaps]:
     """A taker with a new journal, and the running provider."""
     provider_process.start()
-    async with steering(swap_network) as control:
-        yield Swaps(swap_network, control, provider_process, tmp_path)
+    async with _swapping(swap_network, provider_process, tmp_path, request) as swaps:
+        yield swaps
 
 
 @pytest.fixture
-async def own_swaps(own_network: LocalNetwork, tmp_path: Path) -> AsyncIterator[Swaps]:
+async def own_swaps(own_network: LocalNetwork, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Swaps]:
     """Taker and provider on a network for one test, which may move its time."""
     process = ProviderProcess(own_network, tmp_path / "provider")
     process.start()
     try:
-        async with steering(own_network) as control:
-            yield Swaps(own_network, control, process, tmp_path)
+        async with _swapping(own_network, process, tmp_path, request) as swaps:
+            yield swaps
     finally:
         process.kill()
+
+
+@asynccontextmanager
+async def _swapping(
+    network: LocalNetwork, provider: ProviderProcess, directory: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[Swaps]:
+    """Both parties, and blocks for the transactions of tests whose ``direction`` is over Bitcoin's chain."""
+    uses_bitcoin = "bitcoin" in request.node.callspec.params.get("direction", "")
+    async with steering(network) as control:
+        miner = BitcoinMiner(control)
+        async with miner.running() if uses_bitcoin else nullcontext():
+            yield Swaps(network, control, provider, directory, miner, uses_bitcoin)

@@ -4,34 +4,44 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from layer2 import BTC, LightningNetwork, Preimage
 from layer2.formats import bolt11
 from layer2.formats.evm_address import parse_address
+from layer2.legs.bitcoin import BitcoinKeys, BitcoinLeg
 from layer2.legs.evidence import LegEvidence
 from layer2.legs.evm import EvmLeg
 from layer2.legs.leg import Htlc
 from layer2.legs.lightning import LightningLeg, LightningOffer
-from layer2.legs.views import LegView, OfferRequest, Side, Verb
+from layer2.legs.views import LegView, OfferRequest, Release, Side, Verb
 from layer2.local.network import LocalNetworkControl
+from layer2.model.transactions import Finality
 from layer2.ports.legs import HtlcLayer
+from layer2.protocols.bitcoin import BitcoinClient
 from layer2.protocols.evm.client import EvmClient
+from layer2.protocols.rootstock import RootstockClient
+from networks.coins import coins_of
+from networks.money import mining_fees_of
 from networks.parties import Clients
 from networks.waiting import until
 
 __all__ = ["AMOUNT", "LAYERS", "FundedLeg", "new_leg"]
 
 AMOUNT = 30_000
-LAYERS = ("bob", "rootstock", "lightning")
+LAYERS = ("bob", "rootstock", "bitcoin", "lightning")
+Client: TypeAlias = EvmClient | BitcoinClient | LightningNetwork
+
+_BLOCK_SECONDS = 60
+"""Of a block on Bitcoin's chain, for the deadline of a leg there, which is a height."""
 
 
 @dataclass
 class FundedLeg:
     """Both parties' clients of one layer, and a leg between them that is funded by ``fund``, not before."""
 
-    payer: EvmClient | LightningNetwork
-    payee: EvmClient | LightningNetwork
+    payer: Client
+    payee: Client
     preimage: Preimage
     htlc: Htlc
     control: LocalNetworkControl
@@ -40,7 +50,7 @@ class FundedLeg:
     def is_lightning(self) -> bool:
         return isinstance(self.htlc.leg, LightningLeg)
 
-    def side(self, side: Side) -> EvmClient | LightningNetwork:
+    def side(self, side: Side) -> Client:
         return self.payer if side is Side.PAYER else self.payee
 
     def legs(self, side: Side) -> HtlcLayer:
@@ -49,7 +59,9 @@ class FundedLeg:
 
     async def mine(self, blocks: int) -> None:
         """Make blocks on the leg's chain; Lightning has none."""
-        if not self.is_lightning:
+        if isinstance(self.htlc.leg, BitcoinLeg):
+            await self.control.mine_bitcoin(blocks)
+        elif not self.is_lightning:
             await self.control.mine(blocks, chain=self.htlc.leg.protocol.value)
 
     async def see(self, side: Side, htlc: Htlc | None = None) -> LegView:
@@ -87,14 +99,26 @@ class FundedLeg:
     async def collect(self) -> dict[str, Any]:
         return await self.act(Side.PAYEE, Verb.COLLECT, self.preimage)
 
+    async def release(self) -> dict[str, Any]:
+        """The payee gives the money back. Returns the payee's act."""
+        act = await self.act(Side.PAYEE, Verb.RELEASE)
+        if self.htlc.leg.release is Release.COSIGNED:
+            await self.payer.legs.take_release(self.htlc, act)
+            await self.act(Side.PAYER, Verb.RECLAIM)
+        return act
+
     async def is_confirmed(self, side: Side, evidence: LegEvidence | None) -> bool:
         """Whether that party's client confirms the evidence."""
         return await self.side(side).verify_proof_async(evidence)  # type: ignore[arg-type]  # of its own layer
 
     async def owned(self, side: Side) -> int:
-        """Satoshi that the party owns on this layer."""
-        balance = (await self.side(side).balances_async())[BTC]
-        return balance.spendable + balance.reserved
+        """Satoshi that the party owns, with the fees that it has paid on Bitcoin's chain and on Rootstock."""
+        client = self.side(side)
+        if isinstance(client, RootstockClient):
+            return (await coins_of(client))[0]
+        balance = (await client.balances_async())[BTC]
+        fees = await mining_fees_of(client) if isinstance(client, BitcoinClient) else 0
+        return balance.spendable + balance.reserved + fees
 
     async def until_owned(self, wanted: list[int]) -> None:
         """Wait until payer and payee, or only the payer, own these amounts. A Lightning payer learns of its payment
@@ -114,6 +138,12 @@ class FundedLeg:
         if isinstance(leg, LightningLeg):
             amount = replace(self.htlc, leg=replace(leg, amount_msat=leg.amount_msat + 1000))
             return {"amount": amount, "hash": other_hash}
+        if isinstance(leg, BitcoinLeg):
+            return {
+                "amount": replace(self.htlc, leg=replace(leg, amount=leg.amount + 1)),
+                "hash": replace(other_hash, leg=replace(leg, payment_hash=other_hash.payment_hash)),
+                "deadline": replace(self.htlc, leg=replace(leg, locktime=leg.locktime + 1)),
+            }
         assert isinstance(leg, EvmLeg)
         return {
             "amount": replace(self.htlc, leg=replace(leg, amount=leg.amount + 1)),
@@ -135,13 +165,18 @@ async def new_leg(
 
     Args:
         layer: one of ``LAYERS``.
-        lasting: seconds from the chain's newest block to a lock's deadline.
+        lasting: seconds from the chain's newest block to the deadline of a lock or an output.
     """
     preimage, terms_hash = Preimage(os.urandom(32)), os.urandom(32)
     if layer == "lightning":
         leg = await _payment(preimage, provider)
         htlc = Htlc(leg, preimage.payment_hash, terms_hash)
         return FundedLeg(taker.lightning, provider.lightning, preimage, htlc, control)
+    if layer == "bitcoin":
+        output = await _output(preimage, taker.bitcoin, provider.bitcoin, lasting)
+        return FundedLeg(
+            taker.bitcoin, provider.bitcoin, preimage, Htlc(output, preimage.payment_hash, terms_hash), control
+        )
     payer, payee = (taker.bob, provider.bob) if layer == "bob" else (taker.rootstock, provider.rootstock)
     lock = await _lock(preimage, payer, payee, lasting)
     return FundedLeg(payer, payee, preimage, Htlc(lock, preimage.payment_hash, terms_hash), control)
@@ -156,11 +191,31 @@ async def _lock(preimage: Preimage, payer: EvmClient, payee: EvmClient, lasting:
         contract=offer.contract,
         token=offer.token,
         token_decimals=offer.token_decimals,
-        amount=AMOUNT,
-        payer=parse_address(await payer.legs.offer(_request(preimage, Side.PAYER))),
-        payee=parse_address(await payee.legs.offer(_request(preimage, Side.PAYEE))),
+        amount=AMOUNT * 10 ** (offer.token_decimals - BTC.decimals),
+        payer=parse_address(await payer.legs.offer(_request(preimage, Side.PAYER)), offer.chain_id),
+        payee=parse_address(await payee.legs.offer(_request(preimage, Side.PAYEE)), offer.chain_id),
         deadline=head.chain_time + lasting,
         finality=offer.finality,
+    )
+
+
+async def _output(preimage: Preimage, payer: BitcoinClient, payee: BitcoinClient, lasting: int) -> BitcoinLeg:
+    offer = await payee.legs.leg_offer()
+    head = await payee.legs.read_clock()
+    payer_keys = BitcoinKeys.read(await payer.legs.offer(_request(preimage, Side.PAYER)))
+    payee_keys = BitcoinKeys.read(await payee.legs.offer(_request(preimage, Side.PAYEE)))
+    return BitcoinLeg(
+        prefix=offer.prefix,
+        amount=AMOUNT,
+        payer=payer_keys.key,
+        payee=payee_keys.key,
+        payee_release=payee_keys.release_key,
+        payment_hash=preimage.payment_hash,
+        locktime=head.height + lasting // _BLOCK_SECONDS,
+        issued_height=head.height,
+        depth=1,
+        fee_floor=offer.fee_floor,
+        finality=Finality.LATEST,
     )
 
 

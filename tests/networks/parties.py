@@ -17,17 +17,21 @@ from typing import Any
 from layer2.local.network import LocalChain, LocalNetwork, Party
 from layer2.local.parties import party_values
 from layer2.ports.clock import SystemClock
+from layer2.protocols.bitcoin import BitcoinClient, BitcoinSettings
 from layer2.protocols.bob import BobClient, BobSettings
 from layer2.protocols.lightning import LightningNetwork, LightningSettings
 from layer2.protocols.rootstock import RootstockClient, RootstockSettings
+from layer2.signers.bitcoin import BitcoinSeed
 from layer2.signers.software import SoftwareEvmSigner
-from memory_sends import MemorySends
+from memory_sends import MemoryRecords, MemorySends
 from networks.waiting import until
 
 __all__ = [
     "Clients",
     "ProviderProcess",
+    "bitcoin_settings",
     "bob_settings",
+    "child_environment",
     "clients_of",
     "lightning_settings",
     "rootstock_settings",
@@ -39,22 +43,27 @@ __all__ = [
 _START_SECONDS = 60
 
 
-def bob_settings(network: LocalNetwork, **changes: Any) -> BobSettings:
+def bob_settings(network: LocalNetwork, /, **changes: Any) -> BobSettings:
     """The settings of a BobClient on that network."""
-    return BobSettings(**(_evm_fields(network.bob) | changes))
+    token = {"token_address": network.bob.token_address, "token_decimals": network.bob.token_decimals}
+    return BobSettings(**(_evm_fields(network.bob) | token | changes))
 
 
-def rootstock_settings(network: LocalNetwork, **changes: Any) -> RootstockSettings:
+def rootstock_settings(network: LocalNetwork, /, **changes: Any) -> RootstockSettings:
     """The settings of a RootstockClient on that network."""
-    return RootstockSettings(**(_evm_fields(network.rootstock) | changes))
+    fields = {
+        "contract_address": network.rootstock.htlc_address.lower(),
+        "safe_depth": 2,
+        "final_depth": 4,
+        "dialect": "rskj" if network.name == "simnet" else "ethereum",
+    }
+    return RootstockSettings(**(_evm_fields(network.rootstock) | fields | changes))
 
 
 def _evm_fields(chain: LocalChain) -> dict[str, Any]:
     return {
         "rpc_url": chain.rpc_url,
         "chain_id": chain.chain_id,
-        "token_address": chain.token_address,
-        "token_decimals": chain.token_decimals,
         "network": "regtest",
         "poll_interval_ms": 50,
         "head_life_ms": 0,
@@ -74,6 +83,13 @@ def lightning_settings(party: Party, **changes: Any) -> LightningSettings:
     return LightningSettings(**(fields | changes))
 
 
+def bitcoin_settings(network: LocalNetwork, party: Party, /, **changes: Any) -> BitcoinSettings:
+    """The settings of a BitcoinClient for that party."""
+    fields = {"network": "regtest"} | party_values(network, party)["bitcoin"] | changes
+    del fields["seed_file"]
+    return BitcoinSettings(**fields)
+
+
 @dataclass(frozen=True, slots=True)
 class Clients:
     """One party's client of each layer."""
@@ -81,22 +97,34 @@ class Clients:
     bob: BobClient
     rootstock: RootstockClient
     lightning: LightningNetwork
+    bitcoin: BitcoinClient
+    """Not initialized: most tests do not use it, and it reads its whole wallet."""
 
 
 @asynccontextmanager
 async def clients_of(network: LocalNetwork, party: Party) -> AsyncIterator[Clients]:
-    """The party's initialized clients until the block ends."""
+    """The party's clients until the block ends, initialized except for Bitcoin's."""
     async with AsyncExitStack() as closing:
         signer = SoftwareEvmSigner.from_file(party.evm_key_file)
         clients = Clients(
             BobClient(bob_settings(network), signer, MemorySends()),
             RootstockClient(rootstock_settings(network), signer, MemorySends()),
             LightningNetwork(lightning_settings(party), MemorySends(), SystemClock()),
+            BitcoinClient(
+                bitcoin_settings(network, party), BitcoinSeed.from_file(party.bitcoin_seed_file), MemoryRecords()
+            ),
         )
+        await closing.enter_async_context(clients.bitcoin)
         for client in (clients.bob, clients.rootstock, clients.lightning):
             await closing.enter_async_context(client)
             await client.initialize_async()
         yield clients
+
+
+def child_environment() -> dict[str, str]:
+    """The environment of a process that imports these tests, and this checkout if ``PYTHONPATH`` names it."""
+    paths = [str(Path(__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 def write_secret(path: Path, secret: bytes) -> Path:
@@ -186,14 +214,13 @@ class ProviderProcess:
         program = ["networks.misbehaving", misbehaviour, "provider"] if misbehaviour else ["layer2.provider.process"]
         command = [sys.executable, "-m", *program, str(self.directory / "provider.toml")]
         command += ["--ready-file", str(ready), "--with-parent", str(os.getpid())]
-        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment,
+                env=child_environment(),
                 # A provider that restarts after each kill is a process with a child: kill both.
                 start_new_session=True,
             )

@@ -25,7 +25,7 @@ from layer2.protocols.lightning import KeysendRequest, LightningNetwork, Payment
 from layer2.protocols.lightning.payments.payments import Payments
 from layer2.protocols.lightning.payments.records import PaymentRecord
 from layer2.swap_engine.journal import SqliteJournal
-from networks.parties import lightning_settings
+from networks.parties import child_environment, lightning_settings
 
 __all__ = ["Moment", "PayerProcess", "Said"]
 
@@ -70,13 +70,11 @@ class PayerProcess:
 
     async def start(self, moment: Moment = Moment.NEVER) -> None:
         assert self._process is None
-        paths = [str(Path(__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "networks.payer", moment.value),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment,
+            env=child_environment(),
         )
         assert self._process.stdin is not None
         wanted: dict[str, Any] = {"node": asdict(self.party.lightning), "journal": str(self.journal)}
@@ -131,7 +129,7 @@ def _die_at(moment: Moment) -> None:
 
 
 async def _pay(wanted: dict[str, Any]) -> None:
-    settings = lightning_settings(Party("", "", LightningNode(**wanted["node"])))
+    settings = lightning_settings(Party("", "", "", LightningNode(**wanted["node"])))
     request = (
         PaymentRequest(wanted["invoice"])
         if wanted["invoice"]

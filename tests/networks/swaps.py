@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -13,11 +13,10 @@ from typing import Any, Final
 
 from layer2 import BTC, Layer2Config, Layer2Manager, Layer2ProtocolType, TransferState
 from layer2.errors import NodeRefused, NodeUnreachable, UnknownTransfer
+from layer2.legs.bitcoin import BitcoinLeg
 from layer2.legs.evm import EvmLeg
 from layer2.legs.lightning import LightningLeg
 from layer2.local.network import LocalNetwork, LocalNetworkControl
-from layer2.model.layers import LAYERS
-from layer2.model.money import AssetId
 from layer2.model.transactions import SwapId
 from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.ports.journal import Intent
@@ -26,17 +25,16 @@ from layer2.signers.software import SeedPreimages
 from layer2.swap_engine.journal import SqliteJournal
 from layer2.swap_engine.records import record_terms
 from layer2.terms.documents import Terms
+from networks.mining import BitcoinMiner
 from networks.misbehaving import dies_everywhere
-from networks.parties import Clients, ProviderProcess, clients_of, write_taker_config
+from networks.money import Changes, Money, is_quiet, money_of
+from networks.parties import Clients, ProviderProcess, child_environment, clients_of, write_taker_config
 from networks.waiting import until
 
 __all__ = [
     "AMOUNT",
     "DIRECTIONS",
     "FEE",
-    "NOTHING",
-    "Changes",
-    "Money",
     "Swaps",
     "completed",
     "until_state",
@@ -45,7 +43,12 @@ __all__ = [
 AMOUNT = 100_000
 FEE = 520
 """The provider's fee for AMOUNT: 0.3 % and 120, and 100 for its network costs."""
-_LAYERS: Final = (Layer2ProtocolType.BOB, Layer2ProtocolType.ROOTSTOCK, Layer2ProtocolType.LIGHTNING)
+_LAYERS: Final = (
+    Layer2ProtocolType.BOB,
+    Layer2ProtocolType.ROOTSTOCK,
+    Layer2ProtocolType.LIGHTNING,
+    Layer2ProtocolType.BITCOIN,
+)
 DIRECTIONS = {
     f"{source.value}_to_{destination.value}".lower(): (source, destination)
     for source in _LAYERS
@@ -53,15 +56,16 @@ DIRECTIONS = {
     if source is not destination
 }
 """Every pair of layers in both directions, source and destination."""
-Changes = Mapping[tuple[str, Layer2ProtocolType], int]
-"""The growth of a party's balance on a layer, in satoshi; unchanged balances are omitted."""
-NOTHING: Changes = {}
 _SETTLE_SECONDS: Final = 0.2
+_BLOCK_SECONDS: Final = 1.0
+_MOST_AHEAD: Final = 5
+_MOVED: Final = 300
+"""Seconds by which Rootstock's clock may be ahead for a while, and by which a test moves it at least."""
 _BITCOIN_BLOCKS: Final = 20
 
 
 def completed(direction: str, amount: int = AMOUNT, fee: int = FEE) -> Changes:
-    """How a transfer changes the balances."""
+    """How a transfer changes the balances, without mining fees."""
     source, destination = DIRECTIONS[direction]
     return {
         ("taker", source): -amount - fee,
@@ -69,20 +73,6 @@ def completed(direction: str, amount: int = AMOUNT, fee: int = FEE) -> Changes:
         ("provider", source): amount + fee,
         ("provider", destination): -amount,
     }
-
-
-@dataclass(frozen=True, slots=True)
-class Money:
-    """The balances of both parties."""
-
-    bitcoin: Changes
-    """Satoshi on each layer."""
-    gas: Changes
-    """Wei, on the EVM layers."""
-
-    def changes(self, before: Money) -> Changes:
-        """The growth of each bitcoin balance."""
-        return {key: now - before.bitcoin[key] for key, now in self.bitcoin.items() if now != before.bitcoin[key]}
 
 
 @dataclass
@@ -93,6 +83,9 @@ class Swaps:
     control: LocalNetworkControl
     provider: ProviderProcess
     directory: Path
+    miner: BitcoinMiner
+    uses_bitcoin: bool = False
+    """Whether to read balances on Bitcoin's chain, which takes longer than on other layers."""
 
     @property
     def config_file(self) -> Path:
@@ -150,11 +143,11 @@ class Swaps:
         """
         async with self._clients() as parties:
 
-            async def is_quiet() -> bool:
-                return await _balances_of(parties["taker"]) == tuple(reversed(await _balances_of(parties["provider"])))
+            async def holds() -> bool:
+                return await is_quiet(parties)
 
-            await until(is_quiet, "the channel is quiet")
-            return await _money(parties)
+            await until(holds, "the channel is quiet")
+            return await money_of(parties, on_chain=self.uses_bitcoin)
 
     async def until_moved(self, before: Money, changes: Changes) -> Money:
         """Wait until the bitcoin balances have changed by these amounts, and return all balances. A node knows a
@@ -164,13 +157,14 @@ class Swaps:
         async with self._clients() as parties:
 
             async def holds() -> bool:
-                seen.append(await _money(parties))
+                seen.append(await money_of(parties, on_chain=self.uses_bitcoin))
                 return seen[-1].changes(before) == changes
 
             try:
-                await until(holds, f"the balances change by {changes}", seconds=20)
+                await until(holds, f"the balances change by {changes}")
             except AssertionError as error:
-                raise AssertionError(f"{error}; they changed by {seen[-1].changes(before)}") from None
+                changed = seen[-1].changes(before) if seen else "cannot be read"
+                raise AssertionError(f"{error}; the last change: {changed}") from None
         return seen[-1]
 
     @asynccontextmanager
@@ -183,11 +177,14 @@ class Swaps:
 
     # The provider
 
-    async def until_provider_has(self, transfer_id: str, state: str, *, sees_funding: bool | None = None) -> None:
+    async def until_provider_has(
+        self, transfer_id: str, state: str, *, sees_funding: bool | None = None, has_arrived: bool | None = None
+    ) -> None:
         """Wait until the provider reports that state of the swap.
 
         Args:
             sees_funding: whether it reports a transaction of the source.
+            has_arrived: whether it reports that the source has arrived.
         """
         endpoint = ProviderEndpoint("provider", self.provider.url, bytes.fromhex(self.provider.identity_key))
         client = ProviderClient(endpoint, ConnectionPoolConfig(), 10_000)
@@ -202,7 +199,8 @@ class Swaps:
             except (NodeUnreachable, UnknownTransfer):
                 return False
             sees = seen[-1].get("source_tx_id") is not None
-            return bool(seen[-1]["state"] == state) and sees_funding in (None, sees)
+            arrived = seen[-1].get("has_arrived", False)
+            return bool(seen[-1]["state"] == state) and sees_funding in (None, sees) and has_arrived in (None, arrived)
 
         try:
             await until(holds, f"the provider's swap is {state}")
@@ -220,11 +218,11 @@ class Swaps:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "networks.misbehaving", fault, "taker",
                 str(self.config_file), source.value, destination.value, str(AMOUNT),
-                env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
+                env=child_environment(),
                 stdout=log, stderr=log,
             )  # fmt: skip
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(100):
                 return await process.wait()
         finally:
             if process.returncode is None:
@@ -250,7 +248,8 @@ class Swaps:
     async def quick_finality(self) -> AsyncIterator[None]:
         """While the context is active, mined transactions soon become final on every chain.
 
-        It makes no blocks for that, because many quick blocks would move the chains' clocks ahead.
+        It makes no blocks of BOB for that, because many quick blocks would move the chain's clock ahead. On Rootstock
+        finality is a depth, so a block is made each second while its clock is not ahead.
         """
 
         async def settle() -> None:
@@ -260,15 +259,27 @@ class Swaps:
                         await self.control.set_finality(safe=head["height"], finalized=head["height"], chain=chain)
                 await asyncio.sleep(_SETTLE_SECONDS)
 
-        settling = asyncio.create_task(settle())
+        async def count_depths() -> None:
+            chain = Layer2ProtocolType.ROOTSTOCK.value
+            while True:
+                status = await self.control.status()
+                ahead = status["chains"][chain]["timestamp"] - status.get("clock", time.time())
+                # Each block is later than its parent. A clock that a test has moved is further ahead than these blocks.
+                if not _MOST_AHEAD < ahead < _MOVED:
+                    await self.control.mine(chain=chain)
+                await asyncio.sleep(_BLOCK_SECONDS)
+
+        settling = [asyncio.create_task(work()) for work in (settle, count_depths)]
         try:
-            yield
+            async with self.miner.quick_finality():
+                yield
         finally:
-            settling.cancel()
-            await asyncio.gather(settling, return_exceptions=True)
+            for task in settling:
+                task.cancel()
+            await asyncio.gather(*settling, return_exceptions=True)
 
     async def hold_finality(self) -> Mapping[str, int]:
-        """Stop finality on every chain; return the finalized heights."""
+        """Stop finality on BOB; return the heights of every chain. On Rootstock a block is final four blocks later."""
         heights = {chain: int(head["height"]) for chain, head in (await self.control.status())["chains"].items()}
         for chain, height in heights.items():
             await self.control.set_finality(safe=height, finalized=height, chain=chain)
@@ -276,26 +287,46 @@ class Swaps:
 
     async def reorganise(self, chain: str, height: int, **how: Any) -> None:
         """Replace all blocks of a chain above a height; see ``LocalNetworkControl.reorganise``."""
-        head = (await self.control.status())["chains"][chain]["height"]
-        await self.control.reorganise(head - height, chain=chain, **how)
+        await self.control.reorganise(await self.height(chain) - height, chain=chain, **how)
+
+    async def height(self, chain: str) -> int:
+        """The number of a chain's newest block."""
+        status = await self.control.status()
+        head = status["bitcoin"] if chain == Layer2ProtocolType.BITCOIN.value else status["chains"][chain]
+        return int(head["height"])
+
+    async def set_automatic(self, enabled: bool, *, chain: str) -> None:
+        """Turn automatic blocks of a chain on or off."""
+        if chain == Layer2ProtocolType.BITCOIN.value:
+            self.miner.is_automatic = enabled
+        else:
+            await self.control.set_automatic(enabled, chain=chain)
 
     async def let_deadlines_pass(self, transfer_id: str, *, payments_too: bool = True) -> None:
         """Move the chains' clocks past the deadlines of a transfer's locks, and Bitcoin's height past the expiry of its
         payments.
 
         Args:
-            payments_too: whether to change Bitcoin's height.
+            payments_too: whether to change Bitcoin's height for payments.
         """
-        terms = await self._terms(transfer_id)
+        terms, blocks = await self._terms(transfer_id), 0
         for leg in (terms.source, terms.destination):
+            chain = leg.protocol.value
             if isinstance(leg, EvmLeg):
-                chain = leg.protocol.value
-                head = await self.control.advance_chain_time(1, chain=chain)
-                await self.control.advance_chain_time(max(1, leg.deadline - head + 1), chain=chain)
+                await self._pass_time(chain, leg.deadline)
                 await self.control.mine(5, chain=chain)
+            elif isinstance(leg, BitcoinLeg) and leg.is_by_height:
+                blocks = max(blocks, leg.locktime - await self.height(chain))
+            elif isinstance(leg, BitcoinLeg):
+                await self._pass_time(chain, leg.locktime)
             elif isinstance(leg, LightningLeg) and payments_too:
-                for _ in range(0, leg.cltv_limit, _BITCOIN_BLOCKS):
-                    await self.control.mine_bitcoin(_BITCOIN_BLOCKS)
+                blocks = max(blocks, leg.cltv_limit)
+        for _ in range(0, blocks, _BITCOIN_BLOCKS):
+            await self.control.mine_bitcoin(_BITCOIN_BLOCKS)
+
+    async def _pass_time(self, chain: str, until_time: int) -> None:
+        head = await self.control.advance_chain_time(1, chain=chain)
+        await self.control.advance_chain_time(max(1, until_time - head + 1), chain=chain)
 
 
 async def until_state(layers: Layer2Manager, transfer_id: str, *states: TransferState) -> None:
@@ -308,31 +339,3 @@ async def until_state(layers: Layer2Manager, transfer_id: str, *states: Transfer
     except TimeoutError:
         raise AssertionError(f"not within 60 s: {states}; {await layers.get_transfer_async(transfer_id)}") from None
     raise AssertionError(f"the transfer ended without reaching {states}")
-
-
-async def _balances_of(party: Clients) -> tuple[int, int]:
-    """A node's view of both sides of all channels. The nodes' views differ while a payment is in flight."""
-    channels = await party.lightning._parts.node.channels()
-    if any(channel.hashes for channel in channels):
-        return (-1, -2)
-    flows = [(channel.outgoing.balance_sat, channel.incoming.balance_sat) for channel in channels]
-    return (sum(own for own, _ in flows), sum(other for _, other in flows))
-
-
-async def _money(parties: Mapping[str, Clients]) -> Money:
-    bitcoin: dict[tuple[str, Layer2ProtocolType], int] = {}
-    gas: dict[tuple[str, Layer2ProtocolType], int] = {}
-    for name, party in parties.items():
-        for client in (party.bob, party.rootstock, party.lightning):
-            layer, balances = client.protocol_type, await client.balances_async()
-            coin = _coin(layer)
-            bitcoin[name, layer] = balances[BTC].spendable
-            if layer is Layer2ProtocolType.LIGHTNING:
-                bitcoin[name, layer] += balances[BTC].reserved
-            else:
-                gas[name, layer] = balances[coin].spendable
-    return Money(bitcoin, gas)
-
-
-def _coin(layer: Layer2ProtocolType) -> AssetId:
-    return AssetId(LAYERS[layer].native_asset, LAYERS[layer].native_decimals)

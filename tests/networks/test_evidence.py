@@ -24,6 +24,8 @@ from layer2.formats.evm_header import EvmHeader, decode_header, header_from_rpc
 from layer2.formats.evm_receipt import DEPOSIT_TYPE, EvmReceipt, decode_receipt, receipt_from_rpc
 from layer2.formats.keccak import keccak256
 from layer2.legs.evidence import EvmReceiptEvidence
+from layer2.legs.evm_evidence import next_block
+from layer2.legs.shown import BlockRef
 from layer2.local.devnet.json_rpc import JsonRpc
 from layer2.local.network import LocalNetwork, LocalNetworkControl
 from layer2.model.layers import Layer2ProtocolType
@@ -147,7 +149,8 @@ async def test_headers_lead_from_a_proof_to_a_later_block_of_the_node(
     expected = [(await node.block(number)) for number in range(mined.header.number + 1, height + 1)]
     headers = await taker.bob.header_chain_async(evidence, until=Finality.LATEST)
     assert list(headers) == [each.raw_header for each in expected]
-    check_ancestor(mined.header, headers, _bytes(expected[-1].block["hash"]))
+    block = BlockRef(mined.header.number, mined.header.hash, mined.header.timestamp)
+    check_ancestor(block, headers, _bytes(expected[-1].block["hash"]), next_block)
     final = await taker.bob.header_chain_async(evidence)
     assert headers[: len(final)] == final
     assert 0 < len(final) < len(headers)

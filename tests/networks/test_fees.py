@@ -16,6 +16,7 @@ from layer2.contracts.erc20 import transfer_call
 from layer2.contracts.l1_block import L1_BLOCK, L1_BLOCK_SLOTS, L1Parameters
 from layer2.errors import InsufficientFunds, TransactionError
 from layer2.formats.evm_address import to_checksum
+from layer2.formats.evm_header import EvmHeader
 from layer2.formats.evm_transaction import Eip1559Transaction, SignedTransaction
 from layer2.local.devnet.json_rpc import JsonRpc
 from layer2.local.network import LocalNetwork, LocalNetworkControl
@@ -108,6 +109,7 @@ async def charged_by(client: EvmNode, block_hash: str) -> L1Parameters:
     block = await client.block(bytes.fromhex(block_hash[2:]))
     assert block is not None
     words = [await client.storage(L1_BLOCK, slot, block.hash) for slot in L1_BLOCK_SLOTS]
+    assert isinstance(block.header, EvmHeader)
     return L1Parameters.from_storage(words, block.header.extra_data)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -12,16 +14,24 @@ from layer2 import Preimage
 from layer2.contracts.htlc import ClaimedEvent
 from layer2.errors import FundsRulesError, ProtocolNotImplemented
 from layer2.formats import bolt11
-from layer2.legs.evidence import EvmReceiptEvidence, LightningPaymentEvidence
+from layer2.legs import bitcoin_evidence
+from layer2.legs.bitcoin import BitcoinLeg
+from layer2.legs.evidence import (
+    BitcoinSpendEvidence,
+    EvmReceiptEvidence,
+    LightningPaymentEvidence,
+    RootstockReceiptEvidence,
+)
 from layer2.legs.evm import EvmLeg
-from layer2.legs.evm_evidence import read_event, shown_of
 from layer2.legs.lightning import LightningLeg
-from layer2.legs.shown import LegOutcome, Shown
+from layer2.legs.receipts import read_event, shown_of
+from layer2.legs.shown import LegOutcome, LegShown, Shown
 from layer2.legs.views import ActStatus, LegState, Side, Verb
 from layer2.local.network import LocalNetwork, LocalNetworkControl
 from layer2.model.transactions import Finality
 from networks.conftest import steering
 from networks.legs import AMOUNT, LAYERS, FundedLeg, new_leg
+from networks.mining import BitcoinMiner
 from networks.parties import Clients, clients_of
 from networks.waiting import until
 
@@ -33,8 +43,11 @@ def layer_name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def leg(layer_name: str, control: LocalNetworkControl, taker: Clients, provider: Clients) -> FundedLeg:
-    return await new_leg(layer_name, control, taker, provider)
+async def leg(
+    layer_name: str, control: LocalNetworkControl, taker: Clients, provider: Clients
+) -> AsyncIterator[FundedLeg]:
+    async with BitcoinMiner(control).running() if layer_name == "bitcoin" else nullcontext():
+        yield await new_leg(layer_name, control, taker, provider)
 
 
 async def test_an_offer_has_what_the_payer_needs(leg: FundedLeg) -> None:
@@ -43,6 +56,10 @@ async def test_an_offer_has_what_the_payer_needs(leg: FundedLeg) -> None:
         assert (invoice.payment_hash, invoice.amount_msat) == (leg.preimage.payment_hash, AMOUNT * 1000)
         assert invoice.payee.hex() == await leg.payee.receive_address_async()
         assert invoice.min_final_cltv_expiry_delta == 80
+    elif isinstance(leg.htlc.leg, BitcoinLeg):
+        script = leg.htlc.leg.htlc
+        assert script.descriptor.startswith("wsh(")
+        assert len({script.payer, script.payee, script.payee_release}) == 3
     else:
         assert isinstance(leg.htlc.leg, EvmLeg)
         assert "0x" + leg.htlc.leg.payee.hex() == (await leg.payee.receive_address_async()).lower()
@@ -62,7 +79,7 @@ async def test_nothing_is_sent_before_an_act_is_performed(leg: FundedLeg) -> Non
     # A prepared act on a chain has a nonce. Perform it to avoid a nonce gap, and then refund it.
     await leg.payer.legs.perform(act)
     await leg.until_seen(Side.PAYEE, state=LegState.FUNDED)
-    await leg.act(Side.PAYEE, Verb.RELEASE)
+    await leg.release()
     await leg.until_seen(Side.PAYER, state=LegState.RETURNED)
 
 
@@ -91,12 +108,15 @@ async def assert_claimed(leg: FundedLeg) -> None:
     for side in Side:
         evidence = await leg.legs(side).evidence(leg.htlc, side)
         if isinstance(leg.htlc.leg, EvmLeg):
-            assert isinstance(evidence, EvmReceiptEvidence)
+            assert isinstance(evidence, EvmReceiptEvidence | RootstockReceiptEvidence)
             lock = leg.htlc.leg.lock(leg.htlc.payment_hash, leg.htlc.terms_hash)
             assert Shown.GENUINE_CONTRACT in shown_of(evidence, lock).shown
             event = read_event(evidence, lock.contract).event
             assert isinstance(event, ClaimedEvent)
             assert event.preimage == leg.preimage
+        elif isinstance(leg.htlc.leg, BitcoinLeg):
+            assert isinstance(evidence, BitcoinSpendEvidence)
+            assert shown_of_output(leg.htlc.leg, evidence).outcome is LegOutcome.COLLECTED
         else:
             assert isinstance(evidence, LightningPaymentEvidence)
             assert evidence.preimage.payment_hash == leg.htlc.payment_hash
@@ -122,7 +142,7 @@ async def test_a_payee_releases_and_the_payer_has_everything_back(leg: FundedLeg
     before = [await leg.owned(side) for side in Side]
     await leg.fund()
     await leg.until_seen(Side.PAYEE, state=LegState.FUNDED)
-    release = await leg.act(Side.PAYEE, Verb.RELEASE)
+    release = await leg.release()
     await leg.payee.legs.perform(release)
     for side in Side:
         await leg.until_seen(side, state=LegState.RETURNED)
@@ -133,11 +153,18 @@ async def test_a_payee_releases_and_the_payer_has_everything_back(leg: FundedLeg
     await leg.until_owned(before)
     evidence = await leg.payer.legs.evidence(leg.htlc, Side.PAYER)
     if isinstance(leg.htlc.leg, EvmLeg):
-        assert isinstance(evidence, EvmReceiptEvidence)
+        assert isinstance(evidence, EvmReceiptEvidence | RootstockReceiptEvidence)
         shown = shown_of(evidence, leg.htlc.leg.lock(leg.htlc.payment_hash, leg.htlc.terms_hash))
         assert shown.outcome is LegOutcome.RETURNED
+    elif isinstance(leg.htlc.leg, BitcoinLeg):
+        assert isinstance(evidence, BitcoinSpendEvidence)
+        assert shown_of_output(leg.htlc.leg, evidence).outcome is LegOutcome.RETURNED
     else:
         assert evidence is None
+
+
+def shown_of_output(leg: BitcoinLeg, evidence: BitcoinSpendEvidence) -> LegShown:
+    return bitcoin_evidence.shown_of(evidence, leg.htlc, leg.amount, prefix=leg.prefix, least_work=None)
 
 
 async def test_money_that_differs_in_one_detail_is_not_this_leg(leg: FundedLeg) -> None:
@@ -145,9 +172,12 @@ async def test_money_that_differs_in_one_detail_is_not_this_leg(leg: FundedLeg) 
     await leg.until_seen(Side.PAYEE, state=LegState.FUNDED)
     for name, decoy in leg.decoys().items():
         for side in Side:
-            # A Lightning payee sets the amount in the invoice. The held amount is compared with the leg.
             state = (await leg.see(side, decoy)).state
-            assert state in (LegState.NONE, LegState.PENDING) if leg.is_lightning else state is LegState.NONE, name
+            if name == "amount" and not isinstance(leg.htlc.leg, EvmLeg):
+                # The invoice or the script is the same, and the amount is compared with the leg.
+                assert state in (LegState.NONE, LegState.PENDING)
+            else:
+                assert state is LegState.NONE, name
     await leg.collect()
     await leg.until_final(Side.PAYEE, state=LegState.COLLECTED)
 
@@ -203,9 +233,13 @@ async def test_the_clocks_of_a_layer_are_read_with_their_heights(leg: FundedLeg)
     first = await leg.payer.legs.read_clock()
     await leg.mine(1)
     await leg.control.mine_bitcoin(1)
-    later = await leg.payer.legs.read_clock()
-    assert later.height > first.height
-    assert later.chain_time >= first.chain_time
+
+    async def is_later() -> bool:
+        # A reading of Bitcoin's chain is shared for a poll interval.
+        return (await leg.payer.legs.read_clock()).height > first.height
+
+    await until(is_later, "the clock shows the new block")
+    assert (await leg.payer.legs.read_clock()).chain_time >= first.chain_time
 
 
 @pytest.mark.parametrize("chain", ["bob", "rootstock"])
@@ -288,7 +322,7 @@ async def test_an_act_that_was_discarded_leaves_nothing_behind(leg: FundedLeg) -
     # Acts prepared later do not wait for it.
     await leg.fund()
     await leg.until_seen(Side.PAYEE, state=LegState.FUNDED)
-    await leg.act(Side.PAYEE, Verb.RELEASE)
+    await leg.release()
     await leg.until_seen(Side.PAYER, state=LegState.RETURNED)
 
 
@@ -302,6 +336,11 @@ async def test_a_funding_that_never_came_is_over_once_it_can_no_longer_come(
         assert (await leg.see(Side.PAYEE)).over
         # A payer cannot know that it was cancelled before the invoice has expired.
         assert not (await leg.see(Side.PAYER)).over
+    elif isinstance(leg.htlc.leg, BitcoinLeg):
+        # A transaction can always be mined. It does not lapse, and the payer begins none after the deadline.
+        assert [(await leg.see(side)).over for side in Side] == [False, False]
+        with pytest.raises(FundsRulesError, match="deadline"):
+            await leg.payer.legs.prepare(Verb.FUND, leg.htlc)
     else:
         for side in Side:
             view = await leg.see(side)
@@ -318,6 +357,7 @@ async def test_a_payer_has_its_money_back_after_the_deadline_though_the_payee_do
         steering(network) as control,
         clients_of(network, network.taker) as taker,
         clients_of(network, network.provider) as provider,
+        BitcoinMiner(control).running(),
     ):
         legs = [await new_leg(name, control, taker, provider) for name in LAYERS]
         before = [await leg.owned(Side.PAYER) for leg in legs]
@@ -341,10 +381,19 @@ async def test_a_payer_has_its_money_back_after_the_deadline_though_the_payee_do
 
 
 async def reclaimed(lock: FundedLeg) -> None:
-    assert isinstance(lock.htlc.leg, EvmLeg)
-    chain = lock.htlc.leg.protocol.value
-    now = await lock.control.advance_chain_time(1, chain=chain)
-    await lock.control.advance_chain_time(lock.htlc.leg.deadline - now, chain=chain)
+    if isinstance(lock.htlc.leg, BitcoinLeg):
+        locktime = lock.htlc.leg.locktime
+        await lock.mine(locktime - (await lock.payer.legs.read_clock()).height)
+
+        async def has_passed() -> bool:
+            return (await lock.payer.legs.read_clock()).height >= locktime
+
+        await until(has_passed, "the payer sees the deadline")
+    else:
+        assert isinstance(lock.htlc.leg, EvmLeg)
+        chain = lock.htlc.leg.protocol.value
+        now = await lock.control.advance_chain_time(1, chain=chain)
+        await lock.control.advance_chain_time(lock.htlc.leg.deadline - now, chain=chain)
     reclaim = await lock.act(Side.PAYER, Verb.RECLAIM)
     await lock.payer.legs.perform(reclaim)
     await lock.until_seen(Side.PAYEE, state=LegState.RETURNED)

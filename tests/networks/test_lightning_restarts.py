@@ -27,6 +27,7 @@ from memory_sends import MemorySends
 from networks.conftest import running
 from networks.forwarder import forwarding
 from networks.legs import AMOUNT, FundedLeg, new_leg
+from networks.mining import BitcoinMiner
 from networks.onlooker import Onlooker
 from networks.parties import Clients, ProviderProcess, lightning_settings
 from networks.payer import Moment, PayerProcess, Said
@@ -324,7 +325,7 @@ async def swaps(network: LocalNetwork, control: LocalNetworkControl, tmp_path: P
     """A taker with a new journal, and its own provider."""
     process = ProviderProcess(network, tmp_path / "provider")
     process.start()
-    yield Swaps(network, control, process, tmp_path)
+    yield Swaps(network, control, process, tmp_path, BitcoinMiner(control))
     process.kill()
 
 

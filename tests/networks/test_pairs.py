@@ -5,6 +5,7 @@ A taker's manager and a provider's process, each with its own nodes. One suite f
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Final
 
 import pytest
@@ -20,13 +21,51 @@ from layer2 import (
     TransferState,
     check_proof,
 )
+from layer2.contracts.bitcoin_htlc import Branch
+from layer2.formats.bitcoin_transaction import decode_transaction
+from layer2.legs.bitcoin import BitcoinLeg
+from layer2.legs.evidence import BitcoinSpendEvidence
 from networks.misbehaving import CANNOT_PAY, dies, falls_silent
-from networks.swaps import AMOUNT, DIRECTIONS, FEE, NOTHING, Swaps, completed, until_state
+from networks.money import NOTHING
+from networks.swaps import AMOUNT, DIRECTIONS, FEE, Swaps, completed, until_state
 
+BITCOIN: Final = Layer2ProtocolType.BITCOIN
 LIGHTNING: Final = Layer2ProtocolType.LIGHTNING
-EVERY_DIRECTION = pytest.mark.parametrize("direction", list(DIRECTIONS))
-EACH_KIND = pytest.mark.parametrize("direction", ["bob_to_lightning", "lightning_to_rootstock", "rootstock_to_bob"])
-"""A lock for a payment, a payment for a lock, and a lock for a lock."""
+ROOTSTOCK: Final = Layer2ProtocolType.ROOTSTOCK
+KINDS: Final = (
+    "bob_to_lightning",
+    "lightning_to_rootstock",
+    "rootstock_to_bob",
+    "bitcoin_to_lightning",
+    "bob_to_bitcoin",
+)
+"""A lock for a payment, a payment for a lock, a lock for a lock, an output for a payment, and a lock for an output."""
+NOT_REAL = pytest.mark.only_on("simnet", reason="some directions; devnet has no Rootstock node to swap with Bitcoin")
+FOR_TIME = pytest.mark.only_on("simnet", reason="some directions; on real nodes some are enough")
+
+
+def directions(*, wanted: Container[str] = DIRECTIONS, on_devnet: Container[str]) -> pytest.MarkDecorator:
+    """Run a test with each of these directions, and on real nodes with some of them."""
+    return pytest.mark.parametrize(
+        "direction",
+        [
+            pytest.param(direction, marks=() if direction in on_devnet else FOR_TIME)
+            for direction in DIRECTIONS
+            if direction in wanted
+        ],
+    )
+
+
+EVERY_DIRECTION = pytest.mark.parametrize(
+    "direction",
+    [
+        pytest.param(direction, marks=NOT_REAL if {BITCOIN, ROOTSTOCK} == set(layers) else ())
+        for direction, layers in DIRECTIONS.items()
+    ],
+)
+EACH_KIND = directions(wanted=KINDS, on_devnet=KINDS[:3])
+EVERY_DIRECTION_ON_SIMNET = directions(on_devnet=KINDS[:-1])
+FURTHER = directions(wanted=DIRECTIONS.keys() - set(KINDS), on_devnet=())
 SIMNET_ONLY = pytest.mark.only_on("simnet", reason="each test needs a network of its own, and a devnet takes longer")
 
 
@@ -46,10 +85,13 @@ async def test_a_transfer_completes_with_a_proof_and_balances_that_add_up(swaps:
     assert sum(after.changes(before).values()) == 0
     for layer in {source, destination} - {LIGHTNING}:
         for party in ("taker", "provider"):
-            assert after.gas[party, layer] < before.gas[party, layer]
+            if layer is BITCOIN:
+                assert after.mining_fees[party] > before.mining_fees[party]
+            else:
+                assert after.gas[party, layer] < before.gas[party, layer]
 
 
-@EACH_KIND
+@EVERY_DIRECTION_ON_SIMNET
 async def test_a_provider_that_cannot_pay_gives_the_money_back_at_once(swaps: Swaps, direction: str) -> None:
     source, destination = DIRECTIONS[direction]
     swaps.provider.start(CANNOT_PAY)
@@ -66,7 +108,19 @@ async def test_a_provider_that_cannot_pay_gives_the_money_back_at_once(swaps: Sw
             assert refunded.value.proof is not None
             assert check_proof(refunded.value.proof, OFFLINE).outcome is ProofOutcome.REFUNDED
             assert not await layers.verify_cross_layer_proof_async(refunded.value.proof)
+            assert branch_of(refunded.value.proof) in (None, Branch.RELEASE)
     await swaps.until_moved(before, NOTHING)
+
+
+def branch_of(proof: TransferProof) -> Branch | None:
+    """How an output was spent that was the source; None for other sources."""
+    leg, evidence = proof.terms.terms.source, proof.source_leg
+    if not isinstance(leg, BitcoinLeg):
+        return None
+    assert isinstance(evidence, BitcoinSpendEvidence)
+    spent = leg.htlc.spending(decode_transaction(evidence.transaction).inputs[evidence.input].witness)
+    assert spent is not None
+    return spent[0]
 
 
 # Killed and restarted at once
@@ -91,10 +145,28 @@ async def test_both_are_killed_once_at_every_moment_and_the_transfer_is_made_onc
     await swaps.until_moved(before, completed(direction))
 
 
+@FURTHER
+async def test_both_are_killed_once_and_restarted_at_once_and_the_transfer_is_made_once(
+    swaps: Swaps, direction: str
+) -> None:
+    swaps.provider.start(dies("after:fund"))
+    before = await swaps.money()
+    async with swaps.quick_finality():
+        assert await swaps.run_taker(dies("after:fund"), direction) == -9
+        async with swaps.manager() as layers:
+            await swaps.provider.died()
+            swaps.provider.start()
+            (transfer,) = await layers.list_transfers_async()
+            proof = await layers.wait_for_transfer_async(transfer.transfer_id, timeout=60)
+            assert await layers.verify_cross_layer_proof_async(proof)
+            await swaps.until_provider_has(transfer.transfer_id, "completed")
+    await swaps.until_moved(before, completed(direction))
+
+
 # Vanished, or killed and restarted after the deadlines
 
 
-@EACH_KIND
+@EVERY_DIRECTION_ON_SIMNET
 async def test_the_money_returns_when_the_provider_falls_silent_before_it_pays(
     own_swaps: Swaps, direction: str
 ) -> None:
@@ -119,6 +191,7 @@ async def test_the_money_returns_when_the_provider_falls_silent_before_it_pays(
             assert refunded.value.proof is not None
             assert check_proof(refunded.value.proof, OFFLINE).outcome is ProofOutcome.REFUNDED
             assert not await layers.verify_cross_layer_proof_async(refunded.value.proof)
+            assert branch_of(refunded.value.proof) in (None, Branch.REFUND)
     await swaps.until_moved(before, NOTHING)
 
 
@@ -129,6 +202,8 @@ async def test_the_money_returns_when_the_provider_falls_silent_before_it_pays(
         ("bob_to_lightning", "written:collecting"),
         ("lightning_to_rootstock", "written:funded"),
         ("rootstock_to_bob", "written:collecting"),
+        ("bitcoin_to_lightning", "written:collecting"),
+        ("bob_to_bitcoin", "written:collecting"),
     ],
 )
 async def test_a_taker_that_returns_after_the_deadlines_without_having_collected_is_refunded(
@@ -192,6 +267,8 @@ async def test_a_provider_that_returns_after_the_deadlines_without_having_paid_p
         ("bob_to_lightning", "written:collecting"),
         ("lightning_to_rootstock", "after:fund"),
         ("rootstock_to_bob", "written:collecting"),
+        ("bitcoin_to_lightning", "written:collecting"),
+        ("bob_to_bitcoin", "written:collecting"),
     ],
 )
 async def test_a_provider_that_returns_after_the_deadlines_of_locks_collects_what_it_has_earned(

@@ -37,8 +37,9 @@ from layer2.errors import (
 )
 from layer2.ports.clock import SystemClock
 from layer2.terms.transfers import Quote
+from networks.money import NOTHING
 from networks.parties import clients_of, write_secret
-from networks.swaps import AMOUNT, DIRECTIONS, FEE, NOTHING, Swaps, until_state
+from networks.swaps import AMOUNT, DIRECTIONS, FEE, Swaps, until_state
 
 BOB: Final = Layer2ProtocolType.BOB
 LIGHTNING: Final = Layer2ProtocolType.LIGHTNING

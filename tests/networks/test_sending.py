@@ -14,7 +14,8 @@ from layer2.formats.evm_address import to_checksum
 from layer2.formats.evm_transaction import Eip1559Transaction
 from layer2.local.network import LocalNetwork, LocalNetworkControl
 from layer2.model.transactions import EvmTxId, Finality
-from layer2.protocols.evm.fees.repricing import Price, bumped
+from layer2.protocols.evm.fees.models import OP_STACK
+from layer2.protocols.evm.fees.prices import Price
 from layer2.signers.software import SoftwareEvmSigner
 from networks.parties import Clients
 from networks.waiting import until
@@ -140,10 +141,10 @@ async def test_nodes_take_the_smallest_bump_that_is_offered_and_less_than_a_tent
     old = Price(fee, tip)
     await offer(old)
     for too_low in (
-        Price(old.max_fee_per_gas * 11 // 10 - 1, bumped(old).max_priority_fee_per_gas),
-        Price(bumped(old).max_fee_per_gas, max(tip, old.max_priority_fee_per_gas * 11 // 10 - 1)),
+        Price(old.max_fee_per_gas * 11 // 10 - 1, OP_STACK.bumped(old).max_priority_fee_per_gas),
+        Price(OP_STACK.bumped(old).max_fee_per_gas, max(tip, old.max_priority_fee_per_gas * 11 // 10 - 1)),
     ):
         with pytest.raises(NodeRefused, match="replacement transaction underpriced"):
             await offer(too_low)
-    await offer(bumped(old))
+    await offer(OP_STACK.bumped(old))
     await control.mine()

@@ -15,17 +15,19 @@ from layer2 import (
     TransferState,
 )
 from layer2.errors import IdempotencyConflict
-from networks.swaps import AMOUNT, Swaps, completed, until_state
+from networks.swaps import AMOUNT, DIRECTIONS, Swaps, completed, until_state
 from networks.waiting import until
 
 BOB: Final = Layer2ProtocolType.BOB
 LIGHTNING: Final = Layer2ProtocolType.LIGHTNING
 
 
-async def test_a_proof_of_two_valid_but_unrelated_legs_is_refused(swaps: Swaps) -> None:
+@pytest.mark.parametrize("direction", ["bob_to_lightning", "lightning_to_bitcoin"])
+async def test_a_proof_of_two_valid_but_unrelated_legs_is_refused(swaps: Swaps, direction: str) -> None:
+    source, destination = DIRECTIONS[direction]
     async with swaps.manager() as layers, swaps.quick_finality():
         one, other = [
-            await layers.cross_layer_transfer_async(BTC, AMOUNT, BOB, LIGHTNING, timeout=60) for _ in range(2)
+            await layers.cross_layer_transfer_async(BTC, AMOUNT, source, destination, timeout=60) for _ in range(2)
         ]
         for mixed in (
             replace(one, destination_leg=other.destination_leg),
@@ -36,15 +38,18 @@ async def test_a_proof_of_two_valid_but_unrelated_legs_is_refused(swaps: Swaps) 
         assert await layers.verify_cross_layer_proof_async(one)
 
 
-async def test_another_partys_invoice_is_paid_and_the_taker_learns_the_preimage(swaps: Swaps) -> None:
-    before = await swaps.money()
+@pytest.mark.parametrize("direction", ["bob_to_lightning", "bitcoin_to_lightning"])
+async def test_another_partys_invoice_is_paid_and_the_taker_learns_the_preimage(swaps: Swaps, direction: str) -> None:
+    before, (source, _) = await swaps.money(), DIRECTIONS[direction]
     async with swaps.manager() as layers, swaps.quick_finality():
         lightning = await layers.get_protocol_async(LIGHTNING)
         # The taker's node plays a third party's node: the swap makes no request to it.
         invoice = await lightning.create_invoice_async(AMOUNT, expiry_seconds=600)
-        proof = await layers.cross_layer_transfer_async(BTC, AMOUNT, BOB, LIGHTNING, recipient=invoice.text, timeout=60)
+        proof = await layers.cross_layer_transfer_async(
+            BTC, AMOUNT, source, LIGHTNING, recipient=invoice.text, timeout=60
+        )
         assert await layers.verify_cross_layer_proof_async(proof)
-    await swaps.until_moved(before, completed("bob_to_lightning"))
+    await swaps.until_moved(before, completed(direction))
 
 
 async def test_two_transfers_with_one_idempotency_key_are_one(swaps: Swaps) -> None:

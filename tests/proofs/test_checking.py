@@ -273,12 +273,13 @@ def test_a_preimage_alone_shows_no_end() -> None:
 
 
 def test_no_evidence_of_a_bitcoin_leg_is_known() -> None:
-    keys = [PrivateKey(bytes([number]) * 32).public_key.format() for number in (1, 2)]
+    keys = [PrivateKey(bytes([number]) * 32).public_key.format() for number in (1, 2, 3)]
     leg = BitcoinLeg(
         prefix="bcrt",
         amount=made.AMOUNT,
         payer=keys[0],
         payee=keys[1],
+        payee_release=keys[2],
         payment_hash=made.PREIMAGE.payment_hash,
         locktime=900_000,
         issued_height=800_000,

@@ -13,7 +13,8 @@ from layer2.errors import FormatError, InvalidRequest, ProofRefused
 from layer2.formats.evm_header import EvmHeader, decode_header
 from layer2.formats.keccak import keccak256
 from layer2.legs.evidence import EvmReceiptEvidence
-from layer2.legs.shown import OpenPoint
+from layer2.legs.evm_evidence import next_block
+from layer2.legs.shown import BlockRef, OpenPoint
 from layer2.model.layers import Layer2ProtocolType
 from layer2.proofs.checking import check_proof
 from layer2.proofs.header_chain import MAX_HEADERS, check_ancestor, read_headers, write_headers
@@ -24,6 +25,7 @@ BOB, ROOTSTOCK = Layer2ProtocolType.BOB, Layer2ProtocolType.ROOTSTOCK
 PROOF = made.to_lightning()
 assert isinstance(PROOF.source_leg, EvmReceiptEvidence)
 FIRST = decode_header(PROOF.source_leg.header)
+BLOCK = BlockRef(FIRST.number, FIRST.hash, FIRST.timestamp)
 
 
 def child_of(parent: EvmHeader, **changes: Any) -> EvmHeader:
@@ -45,7 +47,7 @@ def encoded(headers: list[EvmHeader]) -> tuple[bytes, ...]:
 
 def refusal(headers: tuple[bytes, ...], trusted: bytes) -> str:
     with pytest.raises(ProofRefused) as caught:
-        check_ancestor(FIRST, headers, trusted)
+        check_ancestor(BLOCK, headers, trusted, next_block)
     assert caught.value.check == "header_chain"
     return caught.value.message
 
@@ -54,7 +56,7 @@ def refusal(headers: tuple[bytes, ...], trusted: bytes) -> str:
 def test_a_header_is_an_ancestor_of_the_trusted_one_by_every_header_between(length: int) -> None:
     headers = chain(length)
     trusted = [FIRST, *headers][-1].hash
-    check_ancestor(FIRST, encoded(headers), trusted)
+    check_ancestor(BLOCK, encoded(headers), trusted, next_block)
     policy = replace(OFFLINE, trusted_headers={BOB: trusted})
     report = check_proof(PROOF, policy, headers={BOB: encoded(headers)})
     assert report.source.level is report.level is ProofLevel.TRUSTED_HEADER

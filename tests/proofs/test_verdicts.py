@@ -14,9 +14,10 @@ from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
 from layer2.proofs.model import ProofOutcome
 from layer2.proofs.policy import FINAL, OFFLINE, HeaderRequirement, ProofLevel, ProofPolicy
+from proofs import made_bitcoin
 from proofs import made_proofs as made
 
-BOB, ROOTSTOCK = Layer2ProtocolType.BOB, Layer2ProtocolType.ROOTSTOCK
+BOB, ROOTSTOCK, BITCOIN = Layer2ProtocolType.BOB, Layer2ProtocolType.ROOTSTOCK, Layer2ProtocolType.BITCOIN
 AS_AGREED = ProofPolicy(HeaderRequirement.AS_AGREED)
 KNOWN = frozenset({made.PROVIDER_KEY})
 
@@ -26,9 +27,9 @@ class Node:
 
     def __init__(self, knows: Finality | None = Finality.FINALIZED) -> None:
         self.knows = knows
-        self.asked: list[tuple[bytes, Finality]] = []
+        self.asked: list[tuple[bytes | None, Finality]] = []
 
-    async def confirm_evidence(self, evidence: LegEvidence, *, contract: bytes, finality: Finality) -> bool:
+    async def confirm_evidence(self, evidence: LegEvidence, *, contract: bytes | None, finality: Finality) -> bool:
         self.asked.append((contract, finality))
         order = list(Finality)
         if self.knows is not None and order.index(finality) > order.index(self.knows):
@@ -47,6 +48,23 @@ async def test_a_manager_asks_the_node_of_each_layer_at_the_finality_of_its_leg(
     assert rootstock.asked == [(leg.contract, Finality.LATEST)]
     assert await verify_proof(proof, FINAL, {BOB: bob, ROOTSTOCK: rootstock})
     assert bob.asked[-1][1] is rootstock.asked[-1][1] is Finality.FINALIZED
+
+
+async def test_a_manager_asks_the_node_of_a_layer_without_contracts() -> None:
+    proof = made_bitcoin.from_bitcoin()
+    node = Node()
+    report = await confirmed_report(proof, AS_AGREED, {BITCOIN: node})
+    assert report.level is ProofLevel.AS_AGREED
+    assert node.asked == [(None, Finality.SAFE)]
+    with pytest.raises(ProofUndecided, match="no BITCOIN node"):
+        await verify_proof(proof, AS_AGREED, {})
+    assert not await verify_proof(proof, AS_AGREED, {BITCOIN: Node(None)})
+    # Work replaces a node that is not configured, and never contradicts one.
+    by_work = replace(AS_AGREED, work={BITCOIN: 1})
+    assert await verify_proof(proof, by_work, {})
+    assert not await verify_proof(proof, by_work, {BITCOIN: Node(None)})
+    with pytest.raises(ProofUndecided, match="no BITCOIN node"):
+        await verify_proof(proof, replace(FINAL, work={BITCOIN: 1}), {})
 
 
 async def test_a_manager_is_undecided_without_the_node_of_a_layer_or_its_finality() -> None:

@@ -44,6 +44,7 @@ from swap_rules.example_terms import (
     PROVIDER_NODE,
     TAKER_EVM,
     TAKER_NODE,
+    bitcoin_keys,
     invoice_for,
     offer_of,
 )
@@ -240,6 +241,14 @@ class SetRunner(SwapRunner):
                 queue.put_nowait(None)
 
 
+def _named(layer: Layer2ProtocolType, account: bytes) -> str:
+    """The taker's account with the checksum of the layer's regtest, or its keys on Bitcoin."""
+    if layer is Layer2ProtocolType.BITCOIN:
+        return bitcoin_keys(taker=True).write()
+    (chain_id,) = LAYERS[layer].network_ids["regtest"]
+    return to_checksum(account, int(chain_id))
+
+
 def token_of(number: int) -> bytes:
     """The access token of a test's swap."""
     return hashlib.sha256(b"access" + bytes([number])).digest()
@@ -293,8 +302,8 @@ class World:
             swap_id=SwapId(bytes([number]).hex() * 16),
             quote_id=quote.quote_id,
             payment_hash=payment_hash,
-            source="" if source is LIGHTNING else to_checksum(taker),
-            destination=self.invoice(payment_hash, amount) if destination is LIGHTNING else to_checksum(taker),
+            source="" if source is LIGHTNING else _named(source, taker),
+            destination=self.invoice(payment_hash, amount) if destination is LIGHTNING else _named(destination, taker),
             access_hash=hashlib.sha256(token_of(number)).digest(),
         )
 

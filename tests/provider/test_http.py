@@ -165,7 +165,7 @@ WRONG_SWAPS: list[tuple[str, dict[str, Any], str, str | None]] = [
     ("an account without 0x", {"source": "66" * 20}, "offer_address", None),
     ("a mistyped account", {"source": "0x" + "aA" * 20}, "offer_address", None),
     ("the zero account", {"source": "0x" + "00" * 20}, "offer_address", None),
-    ("a source that is too long", {"source": "0" * 129}, "invalid_request", "source"),
+    ("a source that is too long", {"source": "0" * 161}, "invalid_request", "source"),
     ("a short access hash", {"access_hash": "ab" * 31}, "invalid_request", "access_hash"),
     ("an access hash in capitals", {"access_hash": "AB" * 32}, "invalid_request", "access_hash"),
     ("a quote that is none", {"quote_id": "cd" * 16}, "quote_expired", "quote_id"),

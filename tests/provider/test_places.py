@@ -43,6 +43,9 @@ from swap_rules.example_terms import AMOUNT
 DIRECTIONS = pytest.mark.parametrize("source", [BOB, LIGHTNING], ids=["bob_to_lightning", "lightning_to_bob"])
 FUNDING_AND_LANDING = REGTEST.funding_window + LANDING
 
+PROMISED = AMOUNT + 50
+"""Satoshi that a swap takes on the destination: the amount, and the network fee of the price list."""
+
 
 @pytest.fixture
 async def made(tmp_path: Path) -> AsyncIterator[World]:
@@ -178,8 +181,21 @@ async def test_gas_is_kept_back_for_every_open_swap(made: World) -> None:
 
 async def test_gas_is_kept_back_on_both_layers_of_a_swap_and_on_no_other(tmp_path: Path) -> None:
     async with world(tmp_path, (BOB, LIGHTNING, ROOTSTOCK)) as made:
-        made.layers[ROOTSTOCK].balances = {BTC: Balance(10**9), RBTC: Balance(19)}
+        made.layers[ROOTSTOCK].balances = {BTC: Balance(10**9), RBTC: Balance(PROMISED * 10**10 + 19)}
         await made.accept(1, BOB, destination=ROOTSTOCK)
         with pytest.raises(InsufficientFunds, match=r"ROOTSTOCK.*for gas"):
             await made.provider.open_swap(await made.request(2, ROOTSTOCK, BOB))
         await made.accept(3, BOB, destination=LIGHTNING, taker=OTHER_TAKERS[0])
+
+
+async def test_one_balance_pays_locks_and_gas_where_the_coin_is_bitcoin(tmp_path: Path) -> None:
+    async with world(tmp_path, (BOB, ROOTSTOCK)) as made:
+        satoshi = 2 * PROMISED
+        for wei, is_enough in ((19, False), (20, True)):
+            made.layers[ROOTSTOCK].balances = {BTC: Balance(satoshi), RBTC: Balance(satoshi * 10**10 + wei)}
+            if is_enough:
+                await made.accept(3, BOB, destination=ROOTSTOCK, taker=OTHER_TAKERS[0])
+            else:
+                await made.accept(1, BOB, destination=ROOTSTOCK)
+                with pytest.raises(InsufficientFunds, match=r"ROOTSTOCK.*for gas"):
+                    await made.provider.open_swap(await made.request(2, BOB, destination=ROOTSTOCK))

@@ -239,7 +239,8 @@ def run(process: ProviderProcess, journal: str = "", **settings: str | int) -> t
     directory.mkdir(exist_ok=True)
     text = (process.directory / "provider.toml").read_text()
     for name, value in settings.items():
-        text = re.sub(rf"^{name} = .*$", f"{name} = {json.dumps(value)}", text, flags=re.MULTILINE)
+        # The first table that has it: BOB's, whose settings allow any chain id.
+        text = re.sub(rf"^{name} = .*$", f"{name} = {json.dumps(value)}", text, count=1, flags=re.MULTILINE)
     if journal:
         text += f"[journal]\npath = {json.dumps(journal)}\n"
     (directory / "provider.toml").write_text(text)

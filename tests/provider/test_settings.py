@@ -46,8 +46,8 @@ def test_a_small_file_is_enough(tmp_path: Path) -> None:
 ROOTSTOCK_TABLE = """
 [rootstock]
 rpc_url = "http://127.0.0.1:4444"
-token_address = "0x1212121212121212121212121212121212121212"
-token_decimals = 8
+chain_id = 33
+contract_address = "0x1212121212121212121212121212121212121212"
 key_file = "rootstock.key"
 """
 

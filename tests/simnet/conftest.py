@@ -14,6 +14,7 @@ from layer2.local.simnet.evm.node import EvmNode
 from layer2.local.simnet.evm.rpc import EvmRpcServer
 from layer2.local.simnet.faults import FaultSwitch
 from simnet.bob_client import BobClient, RunningBob
+from simnet.rootstock_node import RunningRootstock, rootstock_node
 
 
 @pytest.fixture
@@ -28,3 +29,9 @@ async def bob() -> AsyncIterator[RunningBob]:
             yield RunningBob(node, clock, BobClient(url, session), faults, url, taker, stranger)
     finally:
         await server.stop()
+
+
+@pytest.fixture
+async def rootstock() -> AsyncIterator[RunningRootstock]:
+    async with rootstock_node() as running:
+        yield running

@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 
+from layer2.formats.segwit_address import decode_script
 from layer2.local.devnet.bitcoin import FIRST_BLOCKS, BitcoinNode
 from layer2.local.devnet.lightning import Lnd
 from layer2.local.processes import stop
@@ -53,10 +54,10 @@ async def _has_htlcs(client: Client) -> bool:
 
 async def _record(programs: Path, directory: Path) -> None:
     children = []
-    ports = _free_ports(7)
+    ports = _free_ports(8)
     async with aiohttp.ClientSession() as session:
         try:
-            bitcoin = BitcoinNode(programs / "btcd", directory / "btcd", ports[0], session)
+            bitcoin = BitcoinNode(programs / "btcd", directory / "btcd", (ports[0], ports[7]), session)
             children.append(bitcoin.start())
             await bitcoin.wait_until_answering()
             height = await bitcoin.generate(FIRST_BLOCKS)
@@ -69,7 +70,8 @@ async def _record(programs: Path, directory: Path) -> None:
                 await node.wait_until_answering()
                 await node.wait_until_synced(height)
                 await node.bake_macaroon(PERMISSIONS)
-            await bitcoin.fund([await taker.new_address(), await provider.new_address()], 10**9)
+            scripts = [decode_script(await node.new_address(), "bcrt") for node in (taker, provider)]
+            await bitcoin.fund(scripts, 10**9, reward=1)
 
             async def mine(blocks: int) -> int:
                 height = await bitcoin.generate(blocks)

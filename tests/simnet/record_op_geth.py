@@ -16,6 +16,7 @@ from pathlib import Path
 
 import aiohttp
 
+from layer2.local.devnet.genesis import BOB_L1
 from layer2.local.devnet.op_geth import OpGeth
 from layer2.local.devnet.sequencer import Sequencer
 from layer2.local.processes import stop
@@ -34,12 +35,12 @@ def _free_ports() -> tuple[int, int]:
 
 async def _record(program: Path, directory: Path) -> None:
     async with aiohttp.ClientSession() as session:
-        bob = OpGeth("BOB", BOB_CHAIN_ID, program, directory / "bob", _free_ports(), session)
+        bob = OpGeth("BOB", BOB_CHAIN_ID, program, directory / "bob", _free_ports(), session, BOB_L1)
         child = await bob.start(int(time.time()) - 60, {SENDER.address: 10**19})
         try:
             async with asyncio.timeout(30):
                 await bob.wait_until_answering()
-            sequencer = Sequencer(bob.rpc, bob.engine)
+            sequencer = Sequencer(bob.rpc, bob.engine, BOB_L1)
             await sequencer.start()
 
             async def mine(blocks: int) -> None:

@@ -25,12 +25,16 @@ async def converse(directory: Path) -> dict[str, Any]:
         async def pass_time(seconds: int) -> None:
             network.clock.advance(seconds)
 
+        async def mine(blocks: int) -> int:
+            network.simulation.reach(network.simulation.height + blocks)
+            return network.simulation.height
+
         async def stop_provider() -> None:
             await network.simulation.stop_node("provider")
 
         heard: dict[str, Any] = {}
         for conversation in CONVERSATIONS:
-            mine, reached = network.simulation.mine, network.wait_for_open_requests
+            reached = network.wait_for_open_requests
             heard |= await conversation(network.taker, network.provider, mine, pass_time, reached, stop_provider).hold()
         return heard
 

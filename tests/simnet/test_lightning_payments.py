@@ -171,9 +171,9 @@ async def test_cancelling_and_settling_twice_succeed_and_crosswise_are_refused(n
 async def test_the_node_gives_up_a_hold_invoice_18_blocks_before_the_htlc_expires(network: Running) -> None:
     await accepted(network, cltv_expiry="24")
     blocks_left = 24 + 3
-    await network.simulation.mine(blocks_left - 19)
+    network.simulation.reach(network.simulation.height + blocks_left - 19)
     assert await invoice_state(network.provider) == "ACCEPTED"
-    await network.simulation.mine(1)
+    network.simulation.reach(network.simulation.height + 1)
     assert await invoice_state(network.provider) == "CANCELED"
     assert (await tracked(network.taker))["status"] == "FAILED"
     assert await network.taker.balance_sat() == 5_000_000
@@ -324,9 +324,9 @@ async def test_a_held_payment_returns_when_its_htlc_expires(network: Running) ->
     request = await hold_invoice(network.provider, cltv_expiry="24")
     async with network.taker.stream("POST", "/v2/router/send", **send_fields(request)) as states:
         await anext(states)
-        await network.simulation.mine(26)
+        network.simulation.reach(network.simulation.height + 26)
         assert (await tracked(network.taker))["status"] == "IN_FLIGHT"
-        await network.simulation.mine(1)
+        network.simulation.reach(network.simulation.height + 1)
         assert [state["status"] async for state in states][-1] == "FAILED"
     assert await network.taker.balance_sat() == 5_000_000
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from layer2.contracts.erc20 import balance_of_call, transfer_call
 from layer2.errors import ConfigurationError, NodeRefused
 from layer2.formats.evm_address import parse_address
 from layer2.local.accounts import LocalAccount
-from layer2.local.network import LocalChain, LocalNetwork, LocalNetworkControl
+from layer2.local.network import LocalNetwork, LocalNetworkControl
 from layer2.local.parties import party_values
 from layer2.local.simnet.launch import down, up
 from simnet.bob_client import BobClient, NodeError, signed
+from simnet.rootstock_node import legacy
 
 SEED = b"seed of two chains"
 START = 1_800_000_000
@@ -62,9 +62,15 @@ async def head(node: BobClient) -> tuple[int, int, str]:
     return int(block["number"], 16), int(block["timestamp"], 16), block["hash"]
 
 
-async def tokens(node: BobClient, chain: LocalChain, owner: bytes) -> int:
-    call = {"to": chain.token_address, "data": "0x" + balance_of_call(owner).hex()}
-    return int(await node.call("eth_call", call, "latest"), 16)
+async def coins(node: BobClient, owner: str) -> int:
+    return int(await node.call("eth_getBalance", owner, "latest"), 16)
+
+
+def payment(name: str, nonce: int, to: bytes = b"\x05" * 20, value: int = 1) -> bytes:
+    """A payment of the taker on that chain, with a kind of transaction that the chain has."""
+    if name == "ROOTSTOCK":
+        return legacy(TAKER, nonce, to=to, value=value)
+    return signed(TAKER, nonce, to=to, value=value)
 
 
 async def takers_nonce(node: BobClient) -> int:
@@ -115,38 +121,41 @@ async def test_a_reorganisation_of_one_chain_does_not_affect_the_other(
     assert await head(nodes[OTHER[name]]) == before
 
 
-@both
-async def test_finality_is_held_on_one_chain_and_follows_the_head_on_the_other(
-    control: LocalNetworkControl, nodes: dict[str, BobClient], name: str
+async def test_finality_is_held_on_bob_and_means_nothing_to_rootstocks_node(
+    control: LocalNetworkControl, nodes: dict[str, BobClient]
 ) -> None:
-    await control.set_finality(safe=1, finalized=0, chain=name)
-    tops = {chain: await control.mine(9, chain=chain) for chain in CHAINS}
-    follows = [hex(tops[OTHER[name]] - lag) for lag in (2, 4)]
-    for chain, heights in ((name, ["0x1", "0x0"]), (OTHER[name], follows)):
-        blocks = [await nodes[chain].call("eth_getBlockByNumber", tag, False) for tag in ("safe", "finalized")]
-        assert [block["number"] for block in blocks] == heights
+    for chain in CHAINS:
+        await control.set_finality(safe=1, finalized=0, chain=chain)
+        await control.mine(9, chain=chain)
+    blocks = [await nodes["BOB"].call("eth_getBlockByNumber", tag, False) for tag in ("safe", "finalized")]
+    assert [block["number"] for block in blocks] == ["0x1", "0x0"]
+    # There it only limits how many blocks are replaced.
+    with pytest.raises(NodeRefused, match="below the finalized head"):
+        await control.reorganise(10_000, chain="ROOTSTOCK")
+    assert (await control.reorganise(9, chain="ROOTSTOCK")) > 9
 
 
 @both
-async def test_a_payment_moves_the_tokens_of_one_chain(
+async def test_a_payment_moves_the_coins_of_one_chain(
     network: LocalNetwork, nodes: dict[str, BobClient], name: str
 ) -> None:
-    chain, other = network.chains[name], network.chains[OTHER[name]]
-    owned = await tokens(nodes[name], chain, TAKER.address), await tokens(nodes[OTHER[name]], other, TAKER.address)
-    nonces = await takers_nonce(nodes[name]), await takers_nonce(nodes[OTHER[name]])
-    token, data = parse_address(chain.token_address), transfer_call(parse_address(network.provider.evm_address), 7)
-    raw = signed(TAKER, nonces[0], to=token, value=0, data=data, gas=100_000, chain_id=chain.chain_id)
-    await nodes[name].send(raw)
-    assert await tokens(nodes[name], chain, TAKER.address) == owned[0] - 7
-    assert await tokens(nodes[OTHER[name]], other, TAKER.address) == owned[1]
-    assert await takers_nonce(nodes[OTHER[name]]) == nonces[1]
+    payee, other = network.provider.evm_address.lower(), nodes[OTHER[name]]
+    owned = await coins(nodes[name], payee), await coins(other, payee)
+    nonces = await takers_nonce(nodes[name]), await takers_nonce(other)
+    await nodes[name].send(payment(name, nonces[0], parse_address(payee), 7))
+    assert (await coins(nodes[name], payee), await coins(other, payee)) == (owned[0] + 7, owned[1])
+    assert await takers_nonce(other) == nonces[1]
 
 
-@both
-async def test_a_transaction_signed_for_the_other_chain_is_refused(nodes: dict[str, BobClient], name: str) -> None:
-    have, want = CHAINS[OTHER[name]], CHAINS[name]
-    with pytest.raises(NodeError, match=f"invalid chain id for signer: have {have} want {want}"):
-        await nodes[name].send(signed(TAKER, 0, chain_id=have))
+async def test_a_transaction_signed_for_the_other_chain_is_refused(
+    network: LocalNetwork, nodes: dict[str, BobClient], session: aiohttp.ClientSession
+) -> None:
+    with pytest.raises(NodeError, match="invalid chain id for signer: have 33 want 60808"):
+        await nodes["BOB"].send(legacy(TAKER, 0))
+    raw = "0x" + legacy(TAKER, 0, chain_id=31).hex()
+    call = {"jsonrpc": "2.0", "id": 1, "method": "eth_sendRawTransaction", "params": [raw]}
+    async with session.post(network.rootstock.rpc_url, json=call) as response:
+        assert (await response.json())["error"]["message"] == "Invalid chainId: 31"
 
 
 @both
@@ -156,7 +165,7 @@ async def test_automatic_blocks_can_be_off_on_one_chain_and_on_for_the_other(
     await control.set_automatic(False, chain=name)
     before = {chain: (await head(node))[0] for chain, node in nodes.items()}
     for chain, node in nodes.items():
-        await node.send(signed(TAKER, await takers_nonce(node), chain_id=CHAINS[chain]))
+        await node.send(payment(chain, await takers_nonce(node)))
     assert (await head(nodes[name]))[0] == before[name]
     assert (await head(nodes[OTHER[name]]))[0] == before[OTHER[name]] + 1
 
@@ -178,12 +187,13 @@ async def test_a_chain_that_does_not_exist_is_refused(control: LocalNetworkContr
         await control.mine(chain="LIQUID")
 
 
-def test_the_settings_of_both_chains_differ_only_in_node_chain_id_and_gas_price(network: LocalNetwork) -> None:
+def test_the_settings_of_rootstock_have_depths_and_a_contract_in_place_of_a_token(network: LocalNetwork) -> None:
     values = party_values(network, network.taker)
     bob, rootstock = values["bob"], values["rootstock"]
-    assert {name for name in bob if bob[name] != rootstock[name]} == {"rpc_url", "chain_id", "native_price_sat"}
-    assert bob.keys() == rootstock.keys()
+    assert bob.keys() - rootstock.keys() == {"token_address", "token_decimals", "native_price_sat"}
+    assert rootstock.keys() - bob.keys() == {"contract_address", "safe_depth", "final_depth", "dialect"}
     assert (rootstock["rpc_url"], rootstock["chain_id"]) == (network.rootstock.rpc_url, 33)
+    assert (rootstock["safe_depth"], rootstock["final_depth"], rootstock["dialect"]) == (2, 4, "rskj")
 
 
 def test_a_description_that_lacks_a_chain_is_refused(network: LocalNetwork, tmp_path: Path) -> None:

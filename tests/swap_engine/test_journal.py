@@ -21,7 +21,7 @@ from sqlalchemy import create_engine
 import layer2.swap_engine
 from layer2.errors import FundsRulesError, IdempotencyConflict, InvalidRequest, JournalError, StaleSwap
 from layer2.model.transactions import SwapId
-from layer2.ports.journal import Delivery, Intent, JournalOwner, Json, Role, SendRecord, SwapRecord
+from layer2.ports.journal import Delivery, Intent, JournalOwner, Json, Role, SendRecord, SwapRecord, swap_holder
 from layer2.swap_engine.journal import SqliteJournal
 from layer2.swap_engine.schema import HEAD, METADATA
 
@@ -189,6 +189,18 @@ async def test_a_late_funding_finds_the_providers_final_swaps_under_its_hash(jou
         await advance(journal, record, final=final)
     assert [int(one.swap_id, 16) for one in await journal.released_under(HASH)] == [1]
     assert await journal.released_under(b"\x08" * 32) == ()
+
+
+async def test_the_coins_of_a_swap_are_released_when_the_last_swap_under_its_hash_ends(journal: SqliteJournal) -> None:
+    coins = [f"{'aa' * 32}:{at}" for at in range(3)]
+    for payment_hash, coin in ((HASH, coins[0]), (HASH, coins[1]), (b"\x08" * 32, coins[2])):
+        assert await journal.hold_coins("BITCOIN", swap_holder(payment_hash), [coin])
+    first, second = [await journal.create(a_record(number)) for number in (1, 2)]
+    second = await advance(journal, second)
+    await advance(journal, second, final=True)
+    assert set(await journal.held_coins("BITCOIN")) == set(coins)
+    await advance(journal, first, final=True)
+    assert set(await journal.held_coins("BITCOIN")) == {coins[2]}
 
 
 async def test_what_a_human_has_to_look_at_is_kept_until_it_is_over(journal: SqliteJournal) -> None:

@@ -11,7 +11,7 @@ from coincurve import PrivateKey, PublicKeyXOnly
 from layer2.formats import bolt11
 from layer2.formats.evm_address import address_of_public_key, to_checksum
 from layer2.formats.tagged_signature import sign
-from layer2.legs.bitcoin import BitcoinOffer
+from layer2.legs.bitcoin import BitcoinKeys, BitcoinOffer
 from layer2.legs.evm import EvmOffer
 from layer2.legs.leg import LegOffer
 from layer2.legs.lightning import LightningOffer
@@ -39,6 +39,12 @@ PREFIXES = {"mainnet": "bc", "testnet": "tb", "regtest": "bcrt"}
 LAYER_OF = {layer.value.lower(): layer for layer in Layer2ProtocolType}
 
 
+def bitcoin_keys(*, taker: bool) -> BitcoinKeys:
+    """A party's keys on Bitcoin: the taker's, or the provider's."""
+    key = TAKER_KEY if taker else PROVIDER_KEY
+    return BitcoinKeys(key.public_key.format(), key.add(b"\x01".rjust(32, b"\0")).public_key.format())
+
+
 def offer_of(
     layer: Layer2ProtocolType,
     rules: TimelockSettings = REGTEST,
@@ -56,8 +62,8 @@ def offer_of(
             node = TAKER_NODE if taker else PROVIDER_NODE
             return LightningOffer(PREFIXES[rules.network], node.public_key.format())
         case _:
-            key = TAKER_KEY if taker else PROVIDER_KEY
-            return BitcoinOffer(PREFIXES[rules.network], key.public_key.format(), 1000, finality)
+            keys = bitcoin_keys(taker=taker)
+            return BitcoinOffer(PREFIXES[rules.network], keys.key, keys.release_key, 1000, finality)
 
 
 def quote_of(
@@ -103,9 +109,9 @@ def named(offer: LegOffer, wanted: OfferRequest, rules: TimelockSettings, *, tak
     """The result of a party's layer for an offer request."""
     match offer.kind:
         case "evm":
-            return to_checksum(TAKER_EVM if taker else PROVIDER_EVM)
+            return to_checksum(TAKER_EVM if taker else PROVIDER_EVM, int(offer.network_id))
         case "bitcoin":
-            return (TAKER_KEY if taker else PROVIDER_KEY).public_key.format().hex()
+            return bitcoin_keys(taker=taker).write()
         case _:
             if wanted.side.value == "payer":
                 return ""

@@ -124,9 +124,9 @@ def test_the_script_of_a_bitcoin_leg_follows_from_its_fields() -> None:
     leg = MADE["bob", "bitcoin"].terms.destination
     assert isinstance(leg, BitcoinLeg)
     assert not leg.is_by_height
-    assert leg.script.startswith(b"\x63\x82\x01\x20\x88\xa8\x20" + PAYMENT_HASH)
-    assert leg.payer in leg.script
-    assert leg.locktime.to_bytes(4, "little") in leg.script
+    assert leg.htlc.script.startswith(b"\x63\x82\x01\x20\x88\xa8\x20" + PAYMENT_HASH)
+    assert leg.payer in leg.htlc.script
+    assert leg.locktime.to_bytes(4, "little") in leg.htlc.script
     by_height = MADE["lightning", "bitcoin"].terms.destination
     assert isinstance(by_height, BitcoinLeg)
     assert by_height.is_by_height

@@ -265,6 +265,9 @@ def test_a_funding_that_does_not_lapse_is_voided_after_its_deadline() -> None:
     # No funding at the deadline is not the end if a funding may still be confirmed.
     waiting = next_step(TO_BITCOIN, step.state, observed(FUNDED, after, {FUND: LOST, VOID: scenes.UNDER_WAY}))
     assert isinstance(waiting.state, ProviderRefunding)
+    # There is nothing to void if nothing was sent.
+    never = next_step(TO_BITCOIN, COUNTER_FUNDING, observed(FUNDED, after, {FUND: UNSENT}))
+    assert isinstance(never.state, ProviderReleasing)
 
 
 def test_a_refund_that_reverted_is_not_a_refund() -> None:

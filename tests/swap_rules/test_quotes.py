@@ -10,7 +10,7 @@ import pytest
 from layer2.errors import InvalidAmount, InvalidRequest, QuoteExpired, QuoteRefused, TermsRefused, UnknownAsset
 from layer2.legs.bitcoin import BitcoinOffer
 from layer2.legs.lightning import routing_fee_limit
-from layer2.legs.timelock_settings import MAINNET, REGTEST
+from layer2.legs.timelock_settings import MAINNET, REGTEST, TESTNET, TimelockSettings
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.money import BTC, ETH
 from layer2.model.transactions import Finality
@@ -51,10 +51,16 @@ def invoice(signer: Any = STRANGERS_NODE, **changes: Any) -> str:
 
 
 def refusal(
-    made: Any, request: TransferRequest, own: TakerOffers = OWN, *, max_fee: int = 10_000, now: int = NOW
+    made: Any,
+    request: TransferRequest,
+    own: TakerOffers = OWN,
+    *,
+    max_fee: int = 10_000,
+    now: int = NOW,
+    rules: TimelockSettings = REGTEST,
 ) -> str | None:
     try:
-        check_quote(signed_quote(made), request, IDENTITY_KEY, own, now, REGTEST, max_fee=max_fee)
+        check_quote(signed_quote(made), request, IDENTITY_KEY, own, now, rules, max_fee=max_fee)
     except (TermsRefused, QuoteRefused, QuoteExpired, InvalidRequest) as error:
         return error.code
     return None
@@ -145,6 +151,22 @@ def test_a_destination_that_is_less_settled_than_asked_for_is_refused() -> None:
     assert refusal(quote_of(), transfer(), careful) is None
 
 
+@pytest.mark.parametrize(("rules", "refused"), [(MAINNET, True), (TESTNET, True), (REGTEST, False)])
+def test_no_party_relies_on_the_newest_block_of_a_public_network_whose_blocks_are_mined(
+    rules: TimelockSettings, refused: bool
+) -> None:
+    latest = offer_of(Layer2ProtocolType.ROOTSTOCK, rules, Finality.LATEST)
+    # What a provider offers: of two blocks of one height, each can have another transaction of the payer.
+    assert latest.with_finality(Finality.LATEST).finality is (Finality.SAFE if refused else Finality.LATEST)
+    assert latest.with_finality(Finality.FINALIZED).finality is Finality.FINALIZED
+    assert offer_of(BOB, rules).with_finality(Finality.LATEST).finality is Finality.LATEST
+    # What a taker accepts, although its least finality is the latest block.
+    own = TakerOffers({LAYER_OF[name]: offer_of(LAYER_OF[name], rules, taker=True) for name in NAMES})
+    wanted = transfer("bob", "rootstock")
+    for finality, code in ((Finality.LATEST, "quote_finality" if refused else None), (Finality.SAFE, None)):
+        assert refusal(quote_of("bob", "rootstock", rules, finality), wanted, own, rules=rules) == code
+
+
 def test_a_fee_up_to_the_limit_is_taken_and_one_satoshi_more_is_not() -> None:
     assert refusal(quote_of(), transfer(), max_fee=FEE) is None
     assert refusal(quote_of(), transfer(), max_fee=FEE - 1) == "max_fee"
@@ -208,6 +230,8 @@ def asked(request: TransferRequest) -> str | None:
         ({"amount": None}, "amount"),
         ({"send_amount": 5}, "amount"),
         ({"amount": None, "send_amount": 0}, "invalid_amount"),
+        ({"amount": 9_999, "source": Layer2ProtocolType.BITCOIN}, "below_smallest"),
+        ({"amount": 9_999, "destination": Layer2ProtocolType.BITCOIN}, "below_smallest"),
         ({"destination": BOB}, "same_layer"),
         ({"destination": Layer2ProtocolType.LIQUID}, "pair"),
         ({"max_fee": -1}, "max_fee"),

@@ -15,12 +15,13 @@ from layer2.legs.block_times import Span
 from layer2.legs.evm import EvmLeg
 from layer2.legs.lightning import LightningLeg, cltv_limit_for
 from layer2.legs.timelock_settings import MAINNET, REGTEST, TESTNET, TimelockSettings, settings_for
+from layer2.legs.views import ClockReading, LegState, LegView
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
 from layer2.swap_rules.agreement import taker_requests
 from layer2.swap_rules.timelocks import check_margins, check_settings, needed_on_source, pair_durations, pairs_of
 from layer2.terms.documents import Terms
-from swap_rules.example_terms import LAYER_OF, NOW, TAKER_NODE, invoice_for, offer_of, quote_of, terms_of
+from swap_rules.example_terms import HEIGHT, LAYER_OF, NOW, TAKER_NODE, invoice_for, offer_of, quote_of, terms_of
 
 HOUR = 3600
 NETWORKS = pytest.mark.parametrize("network", [MAINNET, TESTNET, REGTEST], ids=lambda one: one.network)
@@ -146,6 +147,15 @@ def test_terms_between_any_two_layers_hold_on_every_network(
 
 
 @NETWORKS
+def test_blocks_that_come_quickly_after_the_terms_do_not_end_a_swap_from_bitcoin(network: TimelockSettings) -> None:
+    terms = terms_of("bitcoin", "lightning", network)
+    for blocks, is_in_time in ((network.accept_blocks, True), (network.accept_blocks + 1, False)):
+        view = LegView(LegState.FUNDED, ClockReading(NOW + 1, HEIGHT + blocks))
+        needed = needed_on_source(terms, NOW + 1, view, network)
+        assert (terms.source.problem(view, needed, NOW + 1, network) is None) is is_in_time
+
+
+@NETWORKS
 def test_every_pair_of_configured_layers_can_be_swapped(network: TimelockSettings) -> None:
     offers = {LAYER_OF[name]: offer_of(LAYER_OF[name], network) for name in NAMES}
     assert set(pairs_of(offers, network)) == {(LAYER_OF[a], LAYER_OF[b]) for a, b in PAIRS}
@@ -154,18 +164,18 @@ def test_every_pair_of_configured_layers_can_be_swapped(network: TimelockSetting
 
 
 TABLE = {
-    ("bob", "rootstock"): (28.2, 44.2), ("bob", "lightning"): (84.6, 100.6), ("bob", "bitcoin"): (66.4, 82.4),
-    ("rootstock", "bob"): (39.7, 50.7), ("rootstock", "lightning"): (84.6, 95.6),
-    ("rootstock", "bitcoin"): (66.7, 77.7), ("lightning", "bob"): (39.2, 142.4),
-    ("lightning", "rootstock"): (28.0, 113.9), ("lightning", "bitcoin"): (89.0, 107.2),
-    ("bitcoin", "bob"): (43.2, 69.5), ("bitcoin", "rootstock"): (32.0, 58.3), ("bitcoin", "lightning"): (84.6, 120.0),
+    ("bob", "rootstock"): (29.2, 45.2), ("bob", "lightning"): (84.6, 100.6), ("bob", "bitcoin"): (66.4, 82.4),
+    ("rootstock", "bob"): (40.7, 51.7), ("rootstock", "lightning"): (84.6, 95.6),
+    ("rootstock", "bitcoin"): (67.7, 78.7), ("lightning", "bob"): (39.2, 142.4),
+    ("lightning", "rootstock"): (29.0, 116.5), ("lightning", "bitcoin"): (89.0, 107.2),
+    ("bitcoin", "bob"): (43.2, 69.5), ("bitcoin", "rootstock"): (33.0, 59.3), ("bitcoin", "lightning"): (84.6, 121.7),
 }  # fmt: skip
-"""Hours on mainnet at LATEST: the lock of the provider's money, and the source's deadline."""
+"""Hours on mainnet at LATEST or the layer's least finality: the lock of the provider's money, the source's deadline."""
 
 
 @EVERY_PAIR
 def test_the_durations_of_the_clocks_page_are_those_of_the_code(pair: tuple[str, str]) -> None:
-    source, destination = (offer_of(LAYER_OF[name], MAINNET, Finality.LATEST) for name in pair)
+    source, destination = (offer_of(LAYER_OF[name], MAINNET).with_finality(Finality.LATEST) for name in pair)
     durations = pair_durations(source, destination, MAINNET)
     assert (round(durations.known / HOUR, 1), round(durations.source_deadline / HOUR, 1)) == TABLE[pair]
 

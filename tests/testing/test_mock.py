@@ -9,25 +9,32 @@ from unittest.mock import ANY
 
 import pytest
 
-from layer2.errors import AsyncTimeout, NodeUnreachable
+from layer2.errors import AsyncTimeout, FundsRulesError, NodeUnreachable, TransactionError
+from layer2.legs.evidence import LegEvidence
 from layer2.model.money import BTC
-from layer2.model.transactions import EvmTxId, TxState, TxStatus
+from layer2.model.transactions import BitcoinTxId, EvmTxId, Finality, TxState, TxStatus
+from layer2.protocols.bitcoin import BitcoinClient, BitcoinOutput, BitcoinPayment
 from layer2.protocols.bob import BobClient
 from layer2.protocols.lightning import LightningNetwork
 from layer2.protocols.rootstock import RootstockClient
 from layer2.testing import (
+    MockBitcoinClient,
     MockBobClient,
     MockLayer2Protocol,
     MockLightningNetwork,
     MockRootstockClient,
     UnmetExpectations,
 )
+from proofs import made_bitcoin, made_proofs, made_rootstock
 
 REAL_AND_MOCK = [
     (BobClient, MockBobClient),
     (RootstockClient, MockRootstockClient),
     (LightningNetwork, MockLightningNetwork),
+    (BitcoinClient, MockBitcoinClient),
 ]
+
+TX = BitcoinTxId("ab" * 32)
 
 
 async def test_an_expected_call_gets_its_answer() -> None:
@@ -120,15 +127,87 @@ def async_methods(owner: type[Any]) -> dict[str, Any]:
     return {name: getattr(owner, name) for name in dir(owner) if name.endswith("_async") and not name.startswith("_")}
 
 
+def public_methods(owner: type[Any]) -> dict[str, Any]:
+    return {
+        name: getattr(owner, name)
+        for name in dir(owner)
+        if not name.startswith("_") and inspect.isfunction(getattr(owner, name))
+    }
+
+
 @pytest.mark.parametrize(("real", "mock"), REAL_AND_MOCK)
 def test_a_mock_has_every_method_of_its_client_with_the_same_signature(real: type[Any], mock: type[Any]) -> None:
     real_methods, mock_methods = async_methods(real), async_methods(mock)
     assert real_methods.keys() == mock_methods.keys()
-    assert len(real_methods) > 15
+    assert real_methods.keys() > async_methods(MockLayer2Protocol).keys()
     for name, method in real_methods.items():
         assert inspect.signature(mock_methods[name]) == inspect.signature(method)
         assert mock_methods[name] != method
     assert issubclass(mock, real)
+
+
+@pytest.mark.parametrize(("real", "mock"), REAL_AND_MOCK)
+def test_a_mock_has_no_other_public_methods_than_its_client_except_those_of_mocks(
+    real: type[Any], mock: type[Any]
+) -> None:
+    of_real, of_mock = public_methods(real), public_methods(mock)
+    assert of_mock.keys() - of_real.keys() == {"expect", "verify"}
+    assert of_real.keys() <= of_mock.keys()
+    for name, method in of_real.items():
+        assert inspect.signature(of_mock[name]) == inspect.signature(method), name
+
+
+async def test_a_bitcoin_client_s_own_methods_can_be_expected() -> None:
+    payment = BitcoinPayment((BitcoinOutput("bcrt1qexample", 50_000),), fee_rate=2_000)
+    async with MockBitcoinClient(in_order=True) as bitcoin:
+        bitcoin.expect("estimate_fee_rate_async", 2).returns(2_000)
+        bitcoin.expect("submit_transaction_async", payment, idempotency_key="rent").returns(
+            TxStatus(TX, TxState.PENDING)
+        )
+        bitcoin.expect("replace_transaction_async", TX, fee_rate=4_000).raises(TransactionError("mined", code="mined"))
+        bitcoin.expect("cancel_transaction_async", TX).raises(FundsRulesError("over the limit", code="fee_cap"))
+        bitcoin.expect("pay_for_parent_async", TX, fee_rate=4_000).returns("child")
+        bitcoin.expect("wait_for_status_async", TX, until=TxState.FINAL).returns(TxStatus(TX, TxState.FINAL))
+        assert await bitcoin.estimate_fee_rate_async(2) == 2_000
+        status = await bitcoin.submit_transaction_async(payment, idempotency_key="rent")
+        assert status.state is TxState.PENDING
+        with pytest.raises(TransactionError, match="mined"):
+            await bitcoin.replace_transaction_async(TX, fee_rate=4_000)
+        with pytest.raises(FundsRulesError):
+            await bitcoin.cancel_transaction_async(TX)
+        child: object = await bitcoin.pay_for_parent_async(TX, fee_rate=4_000)
+        assert child == "child"
+        assert (await bitcoin.wait_for_status_async(TX, until=TxState.FINAL)).state is TxState.FINAL
+
+
+async def test_a_payment_under_another_idempotency_key_is_unexpected() -> None:
+    bitcoin = MockBitcoinClient()
+    bitcoin.expect("transfer_asset_async", BTC, 1_000, ANY, idempotency_key="rent")
+    with pytest.raises(UnmetExpectations, match="idempotency_key='other'"):
+        await bitcoin.transfer_asset_async(BTC, 1_000, "bcrt1qexample", idempotency_key="other")
+
+
+def test_the_blocking_twins_of_a_bitcoin_client_answer_too() -> None:
+    with MockBitcoinClient() as bitcoin:
+        bitcoin.expect("receive_address_async").returns("bcrt1qexample")
+        bitcoin.expect("estimate_fee_rate_async").returns(3_000)
+        bitcoin.expect("watch_transaction_async", TX).returns([TxStatus(TX, TxState.FINAL)])
+        assert bitcoin.receive_address_sync() == "bcrt1qexample"
+        assert bitcoin.estimate_fee_rate_sync() == 3_000
+        statuses: Any = bitcoin.watch_transaction_sync(TX)
+        assert [status.state for status in statuses] == [TxState.FINAL]
+
+
+@pytest.mark.parametrize(
+    ("mock", "evidence"),
+    [
+        (MockBobClient(), made_proofs.to_lightning().source_leg),
+        (MockRootstockClient(), made_rootstock.evidence_of(made_rootstock.leg(), made_rootstock.terms())),
+        (MockBitcoinClient(), made_bitcoin.evidence_of(made_bitcoin.spend())),
+    ],
+)
+async def test_a_mock_does_not_confirm_the_evidence_of_another_network(mock: Any, evidence: LegEvidence) -> None:
+    assert not await mock.confirm_evidence(evidence, contract=None, finality=Finality.LATEST)
 
 
 async def test_a_method_of_one_layer_alone_can_be_expected() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,8 @@ from layer2.errors import (
 from layer2.testing import MockLayer2Manager, MockLightningNetwork, UnmetExpectations
 
 BOB, LIGHTNING, ROOTSTOCK = Layer2ProtocolType.BOB, Layer2ProtocolType.LIGHTNING, Layer2ProtocolType.ROOTSTOCK
+BITCOIN = Layer2ProtocolType.BITCOIN
+PAIRS = list(permutations((BITCOIN, BOB, LIGHTNING, ROOTSTOCK), 2))
 
 
 async def pay_rent(layers: Layer2Manager) -> TransferProof:
@@ -49,9 +52,7 @@ async def start_rent(layers: Layer2Manager) -> SwapId:
     return (await layers.start_transfer_async(quote, idempotency_key="rent")).transfer_id
 
 
-@pytest.mark.parametrize(
-    ("source", "destination"), [(BOB, LIGHTNING), (LIGHTNING, BOB), (BOB, ROOTSTOCK), (ROOTSTOCK, LIGHTNING)]
-)
+@pytest.mark.parametrize(("source", "destination"), PAIRS)
 async def test_a_transfer_completes_with_a_proof(source: Layer2ProtocolType, destination: Layer2ProtocolType) -> None:
     async with MockLayer2Manager() as layers:
         await layers.initialize_all_async()
@@ -59,6 +60,16 @@ async def test_a_transfer_completes_with_a_proof(source: Layer2ProtocolType, des
         assert await layers.verify_cross_layer_proof_async(proof)
         assert check_proof(proof, OFFLINE).outcome is ProofOutcome.COMPLETED
         assert proof.terms.terms.source_amount == 100_420
+
+
+async def test_the_evidence_has_the_form_of_its_layer() -> None:
+    async with MockLayer2Manager() as layers:
+        first = await layers.cross_layer_transfer_async(BTC, 100_000, ROOTSTOCK, BITCOIN)
+        second = await layers.cross_layer_transfer_async(BTC, 100_000, LIGHTNING, BOB)
+        legs = (first.source_leg, first.destination_leg, second.source_leg, second.destination_leg)
+        assert [leg.type for leg in legs if leg is not None] == [
+            "rootstock_receipt", "bitcoin_spend", "lightning_payment", "evm_receipt",
+        ]  # fmt: skip
 
 
 async def test_a_proof_of_one_mock_manager_holds_at_another_and_a_changed_one_nowhere() -> None:
@@ -69,11 +80,12 @@ async def test_a_proof_of_one_mock_manager_holds_at_another_and_a_changed_one_no
         assert not await others.verify_cross_layer_proof_async(changed)
 
 
-async def test_a_refund_holds_the_refund_s_proof() -> None:
+@pytest.mark.parametrize("source", [BOB, ROOTSTOCK, BITCOIN])
+async def test_a_refund_holds_the_refund_s_proof(source: Layer2ProtocolType) -> None:
     async with MockLayer2Manager() as layers:
         layers.next_transfer(TransferState.REFUNDED, reason="the provider was away")
         with pytest.raises(TransferRefunded, match="the provider was away") as caught:
-            await pay_rent(layers)
+            await layers.cross_layer_transfer_async(BTC, 100_000, source, LIGHTNING, max_fee=1_000)
         assert caught.value.proof is not None
         assert caught.value.proof.outcome is ProofOutcome.REFUNDED
         assert not await layers.verify_cross_layer_proof_async(caught.value.proof)
@@ -211,6 +223,15 @@ async def test_what_is_sent_can_be_given_instead_of_what_arrives() -> None:
         assert (quote.send_amount, quote.receive_amount) == (100_420, 100_000)
         pairs = {(pair.source, pair.destination): pair for pair in await layers.pairs_async()}
         assert pairs[BOB, LIGHTNING].fee(100_000) == 420
+        assert pairs.keys() == set(PAIRS)
+
+
+async def test_an_output_on_bitcoin_has_the_smallest_amount_of_the_real_manager() -> None:
+    async with MockLayer2Manager() as layers:
+        pairs = {(pair.source, pair.destination): pair for pair in await layers.pairs_async()}
+        assert (pairs[BOB, BITCOIN].min_amount, pairs[BOB, LIGHTNING].min_amount) == (10_000, 1)
+        with pytest.raises(InvalidAmount):
+            await layers.quote_transfer_async(BTC, 9_999, BOB, BITCOIN)
 
 
 async def test_wrong_requests_are_refused_as_by_the_real_manager() -> None:

@@ -11,6 +11,9 @@ from layer2 import (
     BTC,
     AssetId,
     Balance,
+    BitcoinClient,
+    BitcoinOutput,
+    BitcoinPayment,
     BobClient,
     EvmTransactionRequest,
     Layer2ProtocolAsync,
@@ -19,8 +22,8 @@ from layer2 import (
     TxStatus,
 )
 from layer2.formats.bolt11 import Bolt11Invoice
-from layer2.model.transactions import EvmTxId, LightningPaymentId
-from layer2.testing import MockLayer2Protocol
+from layer2.model.transactions import BitcoinTxId, EvmTxId, LightningPaymentId
+from layer2.testing import MockBitcoinClient, MockLayer2Protocol
 
 ADDRESS = "0x" + "11" * 20
 
@@ -62,6 +65,33 @@ def the_twins_of_lightning_keep_its_types(lightning: LightningNetwork) -> None:
     assert_type(payment, LightningPaymentId)
     assert_type(lightning.get_transaction_status_sync(payment), TxStatus[LightningPaymentId])
     assert_type(lightning.wait_for_status_sync(payment, timeout=60), TxStatus[LightningPaymentId])
+
+
+async def bitcoin_speaks_of_its_own_transactions(bitcoin: BitcoinClient) -> None:
+    status = await bitcoin.submit_transaction_async(BitcoinPayment((BitcoinOutput(ADDRESS, 1_000),), fee_rate=2_000))
+    assert_type(status, TxStatus[BitcoinTxId])
+    tx_id = await bitcoin.transfer_asset_async(BTC, 1_000, ADDRESS, idempotency_key="rent")
+    assert_type(tx_id, BitcoinTxId)
+    assert_type(await bitcoin.replace_transaction_async(tx_id, fee_rate=4_000), BitcoinTxId)
+    assert_type(await bitcoin.cancel_transaction_async(tx_id), BitcoinTxId)
+    assert_type(await bitcoin.pay_for_parent_async(tx_id, fee_rate=4_000), BitcoinTxId)
+    assert_type(await bitcoin.wait_for_status_async(tx_id), TxStatus[BitcoinTxId])
+    assert_type(await bitcoin.estimate_fee_rate_async(2), int)
+
+
+def the_twins_of_bitcoin_keep_its_types(bitcoin: BitcoinClient) -> None:
+    tx_id = bitcoin.transfer_asset_sync(BTC, 1_000, ADDRESS)
+    assert_type(tx_id, BitcoinTxId)
+    assert_type(bitcoin.get_transaction_status_sync(tx_id), TxStatus[BitcoinTxId])
+    assert_type(bitcoin.replace_transaction_sync(tx_id), BitcoinTxId)
+    assert_type(bitcoin.estimate_fee_rate_sync(), int)
+
+
+async def a_mock_of_bitcoin_keeps_its_types(mock: MockBitcoinClient) -> None:
+    bitcoin: BitcoinClient = mock
+    assert_type(await bitcoin.receive_address_async(), str)
+    assert_type(await mock.transfer_asset_async(BTC, 1_000, ADDRESS), BitcoinTxId)
+    assert_type(mock.balances_sync(), Mapping[AssetId, Balance])
 
 
 def a_mock_stands_for_any_client(mock: MockLayer2Protocol) -> None:

@@ -10,7 +10,9 @@ from layer2 import (
     BTC,
     AssetId,
     Balance,
+    BitcoinClient,
     BobClient,
+    FundingRequest,
     Layer2Config,
     Layer2Manager,
     Layer2ProtocolAsync,
@@ -25,11 +27,13 @@ from layer2 import (
     TransferState,
 )
 from layer2.config import BobSection
+from layer2.testing import MockLayer2Manager
 
 
 async def a_literal_layer_gives_its_own_client(layers: Layer2Manager, some: Layer2ProtocolType) -> None:
     assert_type(await layers.get_protocol_async(Layer2ProtocolType.BOB), BobClient)
     assert_type(await layers.get_protocol_async(Layer2ProtocolType.LIGHTNING), LightningNetwork)
+    assert_type(await layers.get_protocol_async(Layer2ProtocolType.BITCOIN), BitcoinClient)
     assert_type(await layers.get_protocol_async(some), Layer2ProtocolAsync[Any, Any, Any, Any])
 
 
@@ -37,6 +41,7 @@ def the_twin_keeps_the_overloads(layers: Layer2Manager, some: Layer2ProtocolType
     assert_type(layers.get_protocol_sync(Layer2ProtocolType.BOB), BobClient)
     assert_type(layers.get_protocol_sync(Layer2ProtocolType.ROOTSTOCK), RootstockClient)
     assert_type(layers.get_protocol_sync(Layer2ProtocolType.LIGHTNING), LightningNetwork)
+    assert_type(layers.get_protocol_sync(Layer2ProtocolType.BITCOIN), BitcoinClient)
     assert_type(layers.get_protocol_sync(some), Layer2ProtocolAsync[Any, Any, Any, Any])
 
 
@@ -76,6 +81,12 @@ def the_twins_keep_the_types_of_transfers(layers: Layer2Manager) -> None:
     assert_type(layers.cross_layer_transfer_sync(BTC, 100_000, bob, lightning), TransferProof)
     assert_type(layers.verify_cross_layer_proof_sync(proof), bool)
     assert_type(layers.close_sync(), tuple[Transfer, ...])
+
+
+async def a_mock_is_paid_as_by_others(layers: MockLayer2Manager, transfer: Transfer) -> None:
+    assert_type(transfer.funding_request, FundingRequest | None)
+    assert_type(await layers.pay_funding_request_async(transfer.transfer_id), str)
+    assert_type(layers.pay_funding_request_sync(transfer.transfer_id, 1_000), str)
 
 
 def entering_gives_the_manager(config: Layer2Config) -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
+from dataclasses import replace
+from pathlib import Path
+from shutil import copytree
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
+from typing import Final
 
-from layer2.config import BobSection, LayerSettings, ProviderSection, RootstockSection
+from layer2.config import BitcoinSection, BobSection, LayerSettings, ProviderSection, RootstockSection
 from layer2.model.layers import Layer2ProtocolType
 from layer2.net.client_settings import ClientSettings, ConnectionPoolConfig
 from layer2.ports.client import Client
 from layer2.ports.clock import Clock
-from layer2.ports.journal import SendRecord, SendRecords
+from layer2.ports.journal import ClientRecords, SendRecord
+from layer2.protocols.bitcoin import BitcoinClient
 from layer2.protocols.bob import BobClient
 from layer2.protocols.lightning import LightningNetwork, LightningSettings
 from layer2.protocols.rootstock import RootstockClient
@@ -18,35 +25,66 @@ from layer2.provider_client import ProviderClient, ProviderEndpoint
 
 __all__ = ["open_clients", "open_provider", "reading_client"]
 
+_NONE_HELD: Final[Mapping[str, str]] = MappingProxyType({})
 
-def open_clients(config: LayerSettings, sends: SendRecords, clock: Clock) -> Mapping[Layer2ProtocolType, Client]:
+
+def open_clients(config: LayerSettings, records: ClientRecords, clock: Clock) -> Mapping[Layer2ProtocolType, Client]:
     """Create the clients of all configured layers. No node is asked. Close each with ``aclose``.
 
     Args:
-        sends: the durable record of single sends.
+        records: the durable record of single sends and held coins.
 
     Raises:
         ConfigurationError, SignerError: a setting or a key cannot be used; no client is left open.
     """
-    return {layer: _client(section, sends, clock) for layer, section in config.layers.items()}
+    return {layer: _client(section, records, clock) for layer, section in config.layers.items()}
 
 
 @asynccontextmanager
-async def reading_client(config: LayerSettings, layer: Layer2ProtocolType, clock: Clock) -> AsyncIterator[Client]:
+async def reading_client(
+    config: LayerSettings, layer: Layer2ProtocolType, clock: Clock, held: Mapping[str, str] = _NONE_HELD
+) -> AsyncIterator[Client]:
     """The client of one layer, for programs that only read: it has no record of sends, and sends nothing.
+
+    Args:
+        held: the holder of each coin that the journal holds.
 
     Raises:
         ConfigurationError, SignerError: a setting or a key cannot be used.
     """
-    client = _client(config.layers[layer], _NoSends(), clock)
-    try:
-        yield client
-    finally:
-        await client.aclose()
+    with TemporaryDirectory(prefix="layer2-") as directory:
+        section = _with_copied_wallet(config.layers[layer], Path(directory))
+        client = _client(section, _NoRecords(held), clock)
+        try:
+            yield client
+        finally:
+            await client.aclose()
 
 
-class _NoSends(SendRecords):
-    """The empty record of a client that sends nothing."""
+def _with_copied_wallet(section: ClientSettings, directory: Path) -> ClientSettings:
+    """The same table with a copy of the wallet's file: a running program may have the file, and reading must not give
+    out its next address."""
+    if not isinstance(section, BitcoinSection) or section.wallet_file is None:
+        return section
+    # A program that only names a manager loads no database.
+    import sqlite3
+
+    source, copy = Path(section.wallet_file), directory / Path(section.wallet_file).name
+    if source.is_file():
+        opened = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)
+        with closing(opened), closing(sqlite3.connect(copy)) as made:
+            opened.backup(made)
+        filters = source.with_suffix(".filters")
+        if filters.is_dir():
+            copytree(filters, copy.with_suffix(".filters"))
+    return replace(section, wallet_file=str(copy))
+
+
+class _NoRecords(ClientRecords):
+    """The record of a client that sends nothing."""
+
+    def __init__(self, held: Mapping[str, str]) -> None:
+        self._held = held
 
     async def add_send(self, record: SendRecord) -> SendRecord:
         raise AssertionError("a client that only reads sends nothing")
@@ -57,15 +95,29 @@ class _NoSends(SendRecords):
     async def find_send_of(self, protocol: str, tx_id: str) -> SendRecord | None:
         return None
 
+    async def add_send_of_coins(self, record: SendRecord, holder: str, coins: Sequence[str]) -> SendRecord:
+        raise AssertionError("a client that only reads sends nothing")
 
-def _client(section: ClientSettings, sends: SendRecords, clock: Clock) -> Client:
+    async def hold_coins(self, protocol: str, holder: str, coins: Sequence[str]) -> bool:
+        raise AssertionError("a client that only reads holds no coins")
+
+    async def held_coins(self, protocol: str) -> Mapping[str, str]:
+        return self._held
+
+    async def release_coins(self, protocol: str, holder: str) -> None:
+        return
+
+
+def _client(section: ClientSettings, records: ClientRecords, clock: Clock) -> Client:
     match section:
         case BobSection():
-            return BobClient(section, section.signer(), sends, clock)
+            return BobClient(section, section.signer(), records, clock)
         case RootstockSection():
-            return RootstockClient(section, section.signer(), sends, clock)
+            return RootstockClient(section, section.signer(), records, clock)
+        case BitcoinSection():
+            return BitcoinClient(section, section.seed(), records, clock)
         case LightningSettings():
-            return LightningNetwork(section, sends, clock)
+            return LightningNetwork(section, records, clock)
         case _:
             raise AssertionError(f"there is no client for {type(section).__name__}")
 

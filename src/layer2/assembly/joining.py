@@ -168,6 +168,10 @@ class JoiningLegs(HtlcLayer):
         """See ``HtlcLayer``."""
         return await (await self._joined()).late_fundings(since)
 
+    async def take_release(self, htlc: Htlc, release: Json) -> None:
+        """See ``HtlcLayer``."""
+        await (await self._joined()).take_release(htlc, release)
+
     async def courtesy(self, htlc: Htlc, preimage: Preimage) -> None:
         """See ``HtlcLayer``."""
         await (await self._joined()).courtesy(htlc, preimage)

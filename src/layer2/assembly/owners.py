@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from layer2.config import EvmSection, LayerSettings
+from layer2.config import BitcoinSection, EvmSection, LayerSettings
 from layer2.errors import ConfigurationError
 from layer2.formats.evm_address import to_checksum
 from layer2.ports.journal import JournalOwner, SwapJournal
@@ -19,13 +19,16 @@ def owners_of(config: LayerSettings, seed_fingerprint: str | None = None) -> tup
         seed_fingerprint: ``SeedPreimages.fingerprint``; None if there is no swap seed.
 
     Raises:
-        SignerError: an account's key cannot be read.
+        SignerError: an account's key, or a wallet's seed, cannot be read.
     """
-    accounts = [
-        JournalOwner("account", f"{layer.value} {to_checksum(section.signer().address)}")
-        for layer, section in config.layers.items()
-        if isinstance(section, EvmSection)
-    ]
+    accounts = []
+    for layer, section in config.layers.items():
+        if isinstance(section, EvmSection):
+            accounts.append(JournalOwner("account", f"{layer.value} {to_checksum(section.signer().address)}"))
+        elif isinstance(section, BitcoinSection):
+            # The wallet is named by its key of quotes, which takers see anyway.
+            key, _ = section.seed().swap_keys().public_keys(None)
+            accounts.append(JournalOwner("account", f"{layer.value} {key.hex()}"))
     seeds = [] if seed_fingerprint is None else [JournalOwner("seed", seed_fingerprint)]
     return JournalOwner("network", config.network), *accounts, *seeds
 

@@ -13,7 +13,7 @@ from layer2.config import LayerSettings
 from layer2.model.layers import Layer2ProtocolType
 from layer2.ports.client import Client
 from layer2.ports.clock import Clock
-from layer2.ports.journal import Journal, SendRecords
+from layer2.ports.journal import ClientRecords, Journal
 
 __all__ = ["Layers", "open_journal", "open_layers"]
 
@@ -26,17 +26,17 @@ class Layers:
     legs: Mapping[Layer2ProtocolType, JoiningLegs]
 
 
-def open_layers(config: LayerSettings, sends: SendRecords, clock: Clock, closing: AsyncExitStack) -> Layers:
+def open_layers(config: LayerSettings, records: ClientRecords, clock: Clock, closing: AsyncExitStack) -> Layers:
     """Create the clients of all configured layers and their parts in swaps. No node is asked.
 
     Args:
-        sends: the durable record of single sends.
+        records: the durable record of single sends and held coins.
         closing: closes them, the parts in swaps before the clients.
 
     Raises:
         ConfigurationError, SignerError: as ``open_clients``.
     """
-    clients = open_clients(config, sends, clock)
+    clients = open_clients(config, records, clock)
     for client in clients.values():
         closing.push_async_callback(client.aclose)
     legs = {layer: JoiningLegs(client) for layer, client in clients.items()}

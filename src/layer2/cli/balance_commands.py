@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from layer2.assembly import reading_client
 from layer2.cli.exit_status import combined
+from layer2.cli.journal_reading import held_coins
 from layer2.cli.output import Result, table
 from layer2.cli.session import InSession
 from layer2.cli.wording import amount_of, fields_of
@@ -27,7 +28,8 @@ async def balance(*, session: InSession) -> Result:
 
     async def owned(layer: Layer2ProtocolType) -> Mapping[AssetId, Balance] | Layer2Error:
         try:
-            async with reading_client(settings, layer, clock) as client:
+            held = await held_coins(settings.journal.path, layer.value)
+            async with reading_client(settings, layer, clock, held) as client:
                 await client.initialize_async()
                 return await client.balances_async()
         except Layer2Error as error:

@@ -30,6 +30,8 @@ _SECRETS: Final = {
     ),
     "provider": ("identity_key_file", "identity.hex", "Back it up: takers recognise you by this key"),
 }
+_SEED_NAMES: Final = {"taker": "bitcoin-seed.txt", "provider": "provider-bitcoin-seed.txt"}
+"""They differ, because two programs must not spend the coins of one wallet."""
 _NEXT: Final = {"taker": ("doctor",), "provider": ("provider", "serve")}
 
 
@@ -45,7 +47,8 @@ def init(
     """Write a commented configuration file and its secret. It never overwrites a file.
 
     For a running local network the file is complete, and names the provider that serves there. For mainnet and
-    testnet you fill in the keys that only you know: 'layer2 config check' names them.
+    testnet you fill in the keys that only you know: 'layer2 config check' names them. Delete the tables of layers that
+    you do not use. With the extra layer2[bitcoin] it also creates the seed of a new Bitcoin wallet there.
 
     Args:
         network: The network. Default: simnet.
@@ -66,7 +69,7 @@ def init(
             local = LocalNetwork.load(network_directory or default_directory(network))
         values = party_values(local, local.provider if role == "provider" else local.taker)
     else:
-        values = {"network": network, **_tables_for(network)}
+        values = {"network": network, **_tables_for(network, _SEED_NAMES[role])}
     key, secret_name, about = _SECRETS[role]
     values[key] = secret_name
     provider, without = _provider(directory, provider_file) if role == "taker" else (None, ())
@@ -76,6 +79,7 @@ def init(
     secret_file = directory / secret_name
     is_new = write_secret(secret_file)
     write_new(target, file_text(settings, values, head=_head(target)))
+    seed_lines = [] if network in ("simnet", "devnet") else _write_seed(directory / _SEED_NAMES[role])
     here = Session(session.terminal, target, session.verbose)
     following = here.hint(*(_NEXT[role] if network in ("simnet", "devnet") else ("config", "check")))
     return Result(
@@ -83,20 +87,41 @@ def init(
         [
             f"{target}: written",
             f"{secret_file}: {'created, mode 0600' if is_new else 'kept'}. {about}",
+            *seed_lines,
             f"next: {following}",
         ],
         without,
     )
 
 
-def _tables_for(network: str) -> Mapping[str, object]:
-    """A table for each layer that has a client on a public network, with its chain id."""
+def _tables_for(network: str, seed_name: str) -> Mapping[str, object]:
+    """A table for each layer that has a client on a public network, with what is known of it."""
     tables: dict[str, object] = {}
     for layer, facts in LAYERS.items():
         if network in facts.clients_on:
             (network_id, *_) = sorted(facts.network_ids[network])
-            tables[layer.value.lower()] = {"chain_id": int(network_id)} if facts.kind == "evm" else {}
+            tables[layer.value.lower()] = (
+                {"chain_id": int(network_id)}
+                if facts.kind == "evm"
+                else {"seed_file": seed_name}
+                if facts.kind == "bitcoin"
+                else {}
+            )
     return tables
+
+
+def _write_seed(file: Path) -> list[str]:
+    """Create a wallet's seed unless the file exists, and describe it; nothing without the extra."""
+    try:
+        # BDK is an extra.
+        from layer2.protocols.bitcoin.wallet.mnemonic import new_words
+    except ImportError:
+        return [f"{file}: not created; [bitcoin] needs the extra layer2[bitcoin], and a BIP 39 mnemonic in this file"]
+    try:
+        write_new(file, new_words() + "\n")
+    except FileExistsError:
+        return [f"{file}: kept"]
+    return [f"{file}: created, mode 0600. Back it up: the coins and open swaps on Bitcoin depend on it"]
 
 
 def _provider(directory: Path, provider_file: Path | None) -> tuple[dict[str, str] | None, tuple[str, ...]]:

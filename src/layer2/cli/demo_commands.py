@@ -1,16 +1,19 @@
-"""``layer2 demo``: transfers in both directions on a local network, the accounts, the proofs, and forged proofs."""
+"""``layer2 demo``: transfers on a local network, the accounts, the proofs, and forged proofs."""
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, nullcontext
 from pathlib import Path
+from typing import Annotated, Final, TypeAlias
+
+from cyclopts import Parameter
 
 from layer2 import __version__
-from layer2.cli.demo_accounts import Books, Owned
+from layer2.cli.demo_accounts import Books
+from layer2.cli.demo_balances import Accountant
 from layer2.cli.demo_forgeries import forgeries, refusal
 from layer2.cli.demo_network import Stage, stage
 from layer2.cli.following import show_changes
@@ -21,39 +24,44 @@ from layer2.cli.proof_commands import report_lines
 from layer2.cli.session import InSession, Session
 from layer2.cli.transfer_wording import quote_line
 from layer2.cli.wording import sat, short_hash
-from layer2.errors import ConfigurationError, Layer2Error, ProofRefused
-from layer2.formats.evm_address import parse_address
-from layer2.formats.evm_hex import parse_data
+from layer2.errors import ConfigurationError, InvalidRequest, Layer2Error, ProofRefused
 from layer2.manager import Layer2Manager
 from layer2.manager.verification import configured_policy
-from layer2.model.layers import Layer2ProtocolType
-from layer2.model.money import BTC, ETH
-from layer2.model.transactions import EvmTxId, Finality, LightningPaymentId, TxState
-from layer2.net.client_settings import ConnectionPoolConfig
+from layer2.model.layers import LAYERS, Layer2ProtocolType
+from layer2.model.money import BTC
+from layer2.model.transactions import LightningPaymentId, TxState
 from layer2.proofs.checking import check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
 from layer2.proofs.policy import OFFLINE, ProofPolicy
-from layer2.protocols.evm.rpc.json_rpc import JsonRpc
-from layer2.protocols.evm.rpc.node import EvmNode
 
 __all__ = ["demo"]
 
 AMOUNT = 100_000
-_BOB, _LIGHTNING = Layer2ProtocolType.BOB, Layer2ProtocolType.LIGHTNING
+_BOB, _LIGHTNING, _BITCOIN = Layer2ProtocolType.BOB, Layer2ProtocolType.LIGHTNING, Layer2ProtocolType.BITCOIN
+_Direction: TypeAlias = tuple[Layer2ProtocolType, Layer2ProtocolType]
+_BOTH_WAYS: Final[tuple[_Direction, ...]] = ((_BOB, _LIGHTNING), (_LIGHTNING, _BOB))
 _SETTLING_SECONDS = 30.0
 _NETWORKS = {"simnet": "embedded network", "devnet": "local network of real nodes"}
 
 
-async def demo(*, network: LocalName = "simnet", directory: Path | None = None, session: InSession) -> Result:
-    """Move 100,000 sat in both directions on a local network, prove it, and try to forge the proofs. No real money.
+async def demo(
+    *,
+    network: LocalName = "simnet",
+    pair: Annotated[str | None, Parameter(name="--pair")] = None,
+    directory: Path | None = None,
+    session: InSession,
+) -> Result:
+    """Move 100,000 sat on a local network, prove it, and try to forge the proofs. No real money.
 
-    Exit status 0: both transfers completed, the accounts add up, both proofs hold with every node stopped, and every
-    forged copy is refused.
+    Without --pair it moves them from BOB to Lightning and back. Exit status 0: the transfers completed, the accounts
+    add up, the proofs hold with every node stopped, and every forged copy is refused.
 
     Args:
         network: simnet (default): embedded, nothing to install. devnet: real nodes, after layer2 devnet install.
+        pair: SOURCE:DESTINATION, any two of the four layers, such as bitcoin:lightning: one transfer in that direction.
         directory: The directory in which to keep all files. Default: only the proofs are kept, in layer2-demo.
     """
+    directions = _BOTH_WAYS if pair is None else (_direction(pair),)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="layer2-demo-") as temporary:
         place = Path(temporary) if directory is None else directory
@@ -66,15 +74,35 @@ async def demo(*, network: LocalName = "simnet", directory: Path | None = None, 
                 code="unwritable_directory",
                 remedy="run it in a directory in which you can write, or name one: --directory",
             ) from error
-        return await _Demo(session, network, place, proofs).run(began)
+        return await _Demo(session, network, directions, place, proofs).run(began)
+
+
+def _direction(text: str) -> _Direction:
+    """``bitcoin:lightning``
+
+    Raises:
+        InvalidRequest: they are not two different layers; lists the layers.
+    """
+    layers = {layer.value.lower(): layer for layer, facts in LAYERS.items() if "regtest" in facts.clients_on}
+    source, _, destination = text.lower().partition(":")
+    if source not in layers or destination not in layers or source == destination:
+        raise InvalidRequest(
+            f"--pair is SOURCE:DESTINATION with two different layers of {', '.join(layers)}, and not {text!r}",
+            code="pair",
+            remedy="for example: --pair bitcoin:lightning",
+        )
+    return layers[source], layers[destination]
 
 
 class _Demo:
     """One run. ``_faults`` collects a sentence for everything that did not hold."""
 
-    def __init__(self, session: Session, name: LocalName, place: Path, proofs: Path) -> None:
+    def __init__(
+        self, session: Session, name: LocalName, directions: Sequence[_Direction], place: Path, proofs: Path
+    ) -> None:
         self._session = session
         self._name: LocalName = name
+        self._directions = directions
         self._place = place
         self._proof_place = proofs
         self._faults: list[str] = []
@@ -111,31 +139,37 @@ class _Demo:
             problem=None if not self._faults else Layer2Error("; ".join(self._faults), code="demo_failed"),
         )
 
-    async def _on_stage(self, stand: Stage) -> tuple[tuple[TransferProof, TransferProof], Books]:
-        async with Layer2Manager(stand.taker_config) as you, Layer2Manager(stand.provider_config) as other:
-            await asyncio.gather(you.initialize_all_async(), other.initialize_all_async())
-            parties = {"you": you, "provider": other}
-            before = {name: await _owned(manager) for name, manager in parties.items()}
-            bob = await you.get_protocol_async(Layer2ProtocolType.BOB)
-            first_block = await bob.legs.read_clock()
+    async def _on_stage(self, stand: Stage) -> tuple[Sequence[TransferProof], Books]:
+        layers = list(dict.fromkeys(layer for direction in self._directions for layer in direction))
+        blocks = stand.bitcoin_blocks() if _BITCOIN in layers else nullcontext()
+        accountant = Accountant(layers, stand.taker_config)
+        async with Layer2Manager(stand.taker_config) as you:
+            await you.initialize_all_async()
+            async with Layer2Manager(stand.provider_config) as other:
+                await other.initialize_all_async()
+                before, heights = await accountant.owned({"you": you, "provider": other}), await accountant.heights(you)
             for name, owned in before.items():
-                self._say(f"  {name:<10} {sat(owned.bob)} on BOB, {sat(owned.lightning)} on Lightning")
+                amounts = [f"{sat(amount)} on {_shown(layer)}" for layer, amount in owned.satoshi.items()]
+                self._say(f"  {name:<10} {', '.join(amounts)}")
             self._say(f"  provider   ready, identity {short_hash(stand.identity_key.hex())}")
-            proofs = (
-                await self._transfer(you, 1, _BOB, _LIGHTNING),
-                await self._transfer(you, 2, _LIGHTNING, _BOB),
-            )
-            await self._settled(you, proofs[1])
-            after = {name: await _owned(manager) for name, manager in parties.items()}
-            fees = await _fees(parties, stand.network.bob.rpc_url, first_block.height)
-        books = Books(before, after, fees)
+            async with blocks:
+                proofs = [
+                    await self._transfer(you, number, *direction)
+                    for number, direction in enumerate(self._directions, start=1)
+                ]
+                if self._directions[-1][0] is _LIGHTNING:
+                    await self._settled(you, proofs[-1])
+            # A new manager: a wallet finds the addresses that another process has used only when it is opened.
+            async with Layer2Manager(stand.provider_config) as other:
+                await other.initialize_all_async()
+                books = await accountant.close({"you": you, "provider": other}, before, heights)
         self._faults += books.faults()
         return proofs, books
 
     async def _transfer(
         self, you: Layer2Manager, number: int, source: Layer2ProtocolType, destination: Layer2ProtocolType
     ) -> TransferProof:
-        self._say(f"\n{number} of 2   {source.value} -> {destination.value}   {sat(AMOUNT)}")
+        self._say(f"\n{number} of {len(self._directions)}   {source.value} -> {destination.value}   {sat(AMOUNT)}")
         quote = await you.quote_transfer_async(BTC, AMOUNT, source, destination)
         self._say(f"  quoted        {quote_line(quote, time.time())}")
         began = time.monotonic()
@@ -166,7 +200,7 @@ class _Demo:
             lines += report_lines(file, report)
         return lines
 
-    def _forged(self, proofs: tuple[TransferProof, TransferProof], policy: ProofPolicy) -> dict[str, str]:
+    def _forged(self, proofs: Sequence[TransferProof], policy: ProofPolicy) -> dict[str, str]:
         refused: dict[str, str] = {}
         for forgery in forgeries(*proofs):
             error = refusal(forgery.proof, policy)
@@ -177,26 +211,5 @@ class _Demo:
         return refused
 
 
-async def _owned(manager: Layer2Manager) -> Owned:
-    bob, lightning = await manager.get_protocol_async(_BOB), await manager.get_protocol_async(_LIGHTNING)
-    on_bob, in_channels = await asyncio.gather(bob.balances_async(), lightning.balances_async())
-    channels = in_channels[BTC]
-    return Owned(on_bob[BTC].spendable, channels.spendable + channels.reserved, on_bob[ETH].spendable)
-
-
-async def _fees(managers: Mapping[str, Layer2Manager], rpc_url: str, after_block: int) -> dict[str, int]:
-    """The fees in wei of each party's transactions in the blocks after a block, from their receipts."""
-    clients = {name: await manager.get_protocol_async(_BOB) for name, manager in managers.items()}
-    names = {parse_address(await client.receive_address_async()): name for name, client in clients.items()}
-    fees = dict.fromkeys(managers, 0)
-    async with aclosing(JsonRpc(rpc_url, protocol=_BOB.value, pool=ConnectionPoolConfig(), timeout=10)) as rpc:
-        node = EvmNode(rpc, _BOB.value)
-        newest = await node.head(Finality.LATEST)
-        for number in range(after_block + 1, newest.number + 1):
-            block = await node.block(number)
-            for receipt in (await node.block_receipts(block.hash) if block else None) or ():
-                name = names.get(parse_data(receipt["from"], "from", size=20))
-                if name is not None:
-                    status = await clients[name].get_transaction_status_async(EvmTxId(str(receipt["transactionHash"])))
-                    fees[name] += status.fee or 0
-    return fees
+def _shown(layer: Layer2ProtocolType) -> str:
+    return "BOB" if layer is _BOB else layer.value.capitalize()

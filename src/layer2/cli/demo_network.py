@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+
+import aiohttp
 
 from layer2.cli.journal_reading import process_state
 from layer2.cli.local_config import LocalName
 from layer2.config import JournalSection, Layer2Config
 from layer2.errors import ConfigurationError
-from layer2.local.network import LocalNetwork
+from layer2.local.network import LocalNetwork, LocalNetworkControl
 from layer2.local.parties import LocalProvider, party_values, taker_config
 
 __all__ = ["PROCESS_IDS", "Stage", "stage"]
+
+_BLOCK_SECONDS = 2.0
+"""Bitcoin's blocks here: slower than the parties see a block, and far below the margins that are counted in blocks."""
 
 PROCESS_IDS = "process-ids"
 """The file in the demo's directory with the id of every process that the demo started."""
@@ -36,6 +41,25 @@ class Stage:
     def running(self) -> list[int]:
         """The ids of the demo's processes that still run."""
         return [each for each in self.process_ids if process_state(str(each)) not in (None, "Z")]
+
+    @asynccontextmanager
+    async def bitcoin_blocks(self) -> AsyncIterator[None]:
+        """Mine a Bitcoin block every two seconds until the block of code ends."""
+
+        async def mine() -> None:
+            async with aiohttp.ClientSession() as session:
+                control = LocalNetworkControl(self.network.control_url, session)
+                while True:
+                    await asyncio.sleep(_BLOCK_SECONDS)
+                    await control.mine_bitcoin()
+
+        mining = asyncio.create_task(mine())
+        try:
+            yield
+        finally:
+            mining.cancel()
+            with suppress(asyncio.CancelledError):
+                await mining
 
 
 @asynccontextmanager

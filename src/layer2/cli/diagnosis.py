@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from enum import Enum
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from layer2.assembly import reading_client
+from layer2.cli.bitcoin_diagnosis import coin_findings, source_findings
+from layer2.cli.findings import Finding, Level, failed
+from layer2.cli.journal_reading import held_coins
 from layer2.cli.wording import amount_of, duration, sat
-from layer2.config import EvmSection, LayerSettings
+from layer2.config import BitcoinSection, EvmSection, LayerSettings, RootstockSection
 from layer2.errors import BadAnswer, InsufficientFunds, Layer2Error
+from layer2.formats.evm_address import to_checksum
 from layer2.legs.leg import LegOffer
 from layer2.legs.views import ClockReading
 from layer2.model.layers import LAYERS, Layer2ProtocolType
@@ -28,38 +31,12 @@ from layer2.protocols.evm.rpc.json_rpc import JsonRpc
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.lightning import Hold, LightningNetwork
 
-__all__ = ["Diagnosis", "Finding", "Level", "diagnose_layer", "failed"]
+__all__ = ["Diagnosis", "diagnose_layer"]
 
 _LITTLE_GAS = 10**14
 """Wei: about the cost of a lock and a refund on a busy chain. With less, a transfer may not be completed."""
 _CLOCK_REMEDY = "wait until the node is synced; set its clock and this machine's clock by NTP"
 _Balances: TypeAlias = Mapping[AssetId, Balance]
-
-
-class Level(Enum):
-    """The severity of a finding."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "FAIL"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of one check."""
-
-    level: Level
-    subject: str
-    text: str
-    remedy: str | None = None
-    error: Layer2Error | None = None
-    """The reason for FAIL."""
-
-
-def failed(subject: str, error: Layer2Error, remedy: str) -> Finding:
-    """A finding that is FAIL, with the error's remedy if it has one."""
-    error.remedy = error.remedy or remedy
-    return Finding(Level.FAIL, subject, f"[{error.code}] {error.message}", error.remedy, error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,25 +55,35 @@ class _Looked:
     name: str
     client: Client
     section: ClientSettings
+    address: str
     balances: _Balances
     reading: ClockReading | None
     """None if the clocks could not be read."""
     clock: Clock
+    held: Mapping[str, str]
+    """The holder of each coin that the journal holds on this layer."""
 
 
 async def diagnose_layer(layer: Layer2ProtocolType, config: LayerSettings, clock: Clock) -> Diagnosis:
     """Check one layer. It sends nothing, and does not write to the journal."""
     name = layer.value
     try:
-        async with reading_client(config, layer, clock) as client:
-            return await _diagnosed(layer, config, client, clock)
+        held = await held_coins(config.journal.path, name)
+    except Layer2Error:
+        # The check of the journal reports it.
+        held = {}
+    try:
+        async with reading_client(config, layer, clock, held) as client:
+            return await _diagnosed(layer, config, client, clock, held)
     except Layer2Error as error:
         return Diagnosis(layer, [failed(f"{name} settings", error, f"correct [{name.lower()}]")])
 
 
-async def _diagnosed(layer: Layer2ProtocolType, config: LayerSettings, client: Client, clock: Clock) -> Diagnosis:
+async def _diagnosed(
+    layer: Layer2ProtocolType, config: LayerSettings, client: Client, clock: Clock, held: Mapping[str, str]
+) -> Diagnosis:
     name, section = layer.value, config.layers[layer]
-    findings: list[Finding] = []
+    findings = await source_findings(section, clock) if isinstance(section, BitcoinSection) else []
     offer: LegOffer | None = None
     try:
         await client.initialize_async()
@@ -111,7 +98,7 @@ async def _diagnosed(layer: Layer2ProtocolType, config: LayerSettings, client: C
             )
         except Layer2Error as error:
             findings.append(failed(f"{name} clock", error, _CLOCK_REMEDY))
-        looked = _Looked(name, client, section, await client.balances_async(), reading, clock)
+        looked = _Looked(name, client, section, address, await client.balances_async(), reading, clock, held)
         for look in _LOOKS.get(LAYERS[layer].kind, ()):
             findings += await look(looked)
     except Layer2Error as error:
@@ -149,7 +136,7 @@ async def _contract(looked: _Looked) -> list[Finding]:
     rpc = JsonRpc(section.rpc_url, protocol=looked.name, pool=pool, timeout=seconds)
     try:
         async with aclosing(rpc):
-            await check_htlc(EvmNode(rpc, looked.name))
+            await check_htlc(EvmNode(rpc, looked.name), section.asset.contract, section.chain_id)
     except Layer2Error as error:
         return [failed(subject, error, "check the chain; the contract is not deployed there")]
     return [Finding(Level.OK, subject, "deployed, and the chain supports it")]
@@ -158,19 +145,36 @@ async def _contract(looked: _Looked) -> list[Finding]:
 async def _account(looked: _Looked) -> list[Finding]:
     name, section = looked.name, looked.section
     assert isinstance(section, EvmSection)
-    bitcoin = looked.balances[BTC].spendable
+    bitcoin, asset = looked.balances[BTC].spendable, section.asset
+    of_token = "" if asset.is_native else f" of the token {to_checksum(asset.token)}"
     findings = [
-        Finding(Level.OK, f"{name} balance", f"{sat(bitcoin)} of the token {section.token_address}")
+        Finding(Level.OK, f"{name} balance", sat(bitcoin) + of_token)
         if bitcoin
         else Finding(Level.WARN, f"{name} balance", "0 sat", "send bitcoin to the account, or receive a transfer first")
     ]
     gas = next((asset for asset in looked.balances if asset != BTC), None)
     if gas is not None:
         findings.append(await _gas(looked, gas))
-    if section.native_price_sat is None:
+    if isinstance(section, RootstockSection):
+        text = "no Rootstock node was tried: this client was tested with simnet and op-geth only"
+        findings.append(Finding(Level.WARN, f"{name} not verified", text, "begin with amounts that you can lose"))
+    if asset.coin_price_sat is None:
         text = "native_price_sat is not set: network costs cannot be estimated, so every transfer needs --max-fee"
         findings.append(Finding(Level.WARN, f"{name} price", text, f"set native_price_sat in [{name.lower()}]"))
     return findings
+
+
+async def _finality(looked: _Looked) -> list[Finding]:
+    section, subject = looked.section, f"{looked.name} finality"
+    assert isinstance(section, EvmSection)
+    depths = section.facts().depths
+    if depths is None:
+        return []
+    text = f"by depth: {depths.safe} blocks for safe, {depths.final} for finalized; these depths are assumptions"
+    if section.network == "regtest":
+        return [Finding(Level.OK, subject, text)]
+    remedy = "read docs/design/rootstock.md, begin with small amounts, and raise the depths for large ones"
+    return [Finding(Level.WARN, subject, text, remedy)]
 
 
 async def _gas(looked: _Looked, coin: AssetId) -> Finding:
@@ -210,8 +214,20 @@ async def _holds(looked: _Looked) -> list[Finding]:
     return [Finding(Level.WARN, f"{looked.name} holds", text, remedy)]
 
 
+# Bitcoin: swaps are outputs, which the wallet's coins fund.
+
+
+async def _coins(looked: _Looked) -> list[Finding]:
+    assert isinstance(looked.section, BitcoinSection)
+    return await coin_findings(looked.section, looked.balances[BTC], looked.address, looked.held)
+
+
 _Look: TypeAlias = Callable[[_Looked], Awaitable[list[Finding]]]
 _LOOKS: Final[Mapping[str, tuple[_Look, ...]]] = MappingProxyType(
-    {"evm": (_chain_time, _contract, _account), "lightning": (_liquidity, _holds)}
+    {
+        "evm": (_chain_time, _contract, _finality, _account),
+        "lightning": (_liquidity, _holds),
+        "bitcoin": (_coins,),
+    }
 )
 """The checks after node, clock and address, by the kind of the layer."""

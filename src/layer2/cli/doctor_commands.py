@@ -11,11 +11,12 @@ from contextlib import aclosing
 from typing import Final
 
 from layer2.assembly import open_provider, owner_conflicts
-from layer2.cli.diagnosis import Diagnosis, Finding, Level, diagnose_layer, failed
+from layer2.cli.diagnosis import Diagnosis, diagnose_layer
 from layer2.cli.exit_status import ExitStatus
+from layer2.cli.findings import Finding, Level, failed
 from layer2.cli.journal_reading import configured_owners, existing_journal, guard_holder, is_stopped
 from layer2.cli.output import Result, table
-from layer2.cli.secret_files import key_files, named_files, open_to_others
+from layer2.cli.secret_files import key_files, named_files, open_to_others, read_key
 from layer2.cli.session import InSession
 from layer2.cli.wording import due, duration, sat
 from layer2.config import Layer2Config, LayerSettings, ProviderSection
@@ -23,7 +24,6 @@ from layer2.errors import JournalBusy, Layer2Error, NodeUnreachable, SignerError
 from layer2.legs.timelock_settings import settings_for
 from layer2.ports.clock import Clock, SystemClock
 from layer2.ports.journal import SwapRecord
-from layer2.signers.software import read_secret_file
 from layer2.swap_engine.records import outlook_of
 from layer2.terms.transfers import Actor
 
@@ -93,7 +93,7 @@ def _keys(config: LayerSettings) -> list[Finding]:
     keys = key_files(config)
     for name, path in keys:
         try:
-            read_secret_file(path)
+            read_key(path, name)
         except SignerError as error:
             findings.append(failed(name, error, "restore it from your backup"))
         else:

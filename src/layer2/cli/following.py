@@ -50,6 +50,7 @@ async def requested(manager: Layer2Manager, request: TransferRequest) -> Quote:
         recipient=request.recipient,
         max_fee=request.max_fee,
         send_amount=request.send_amount,
+        funded_by_others=request.funded_by_others,
     )
 
 

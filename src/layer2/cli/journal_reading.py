@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from layer2.swap_engine.journal import SqliteJournal
 if TYPE_CHECKING:
     from layer2.config import LayerSettings
 
-__all__ = ["configured_owners", "existing_journal", "guard_holder", "is_stopped", "process_state"]
+__all__ = ["configured_owners", "existing_journal", "guard_holder", "held_coins", "is_stopped", "process_state"]
 
 
 def configured_owners(settings: LayerSettings) -> tuple[JournalOwner, ...]:
@@ -44,6 +44,21 @@ async def existing_journal(path: Path) -> AsyncIterator[SqliteJournal]:
         yield journal
     finally:
         await journal.aclose()
+
+
+async def held_coins(path: Path, layer: str) -> Mapping[str, str]:
+    """The holder of each coin of a layer that the journal holds for a swap or a send; empty without a journal.
+
+    Raises:
+        JournalError: the journal cannot be read.
+    """
+    try:
+        async with existing_journal(path) as journal:
+            return await journal.held_coins(layer)
+    except JournalError as error:
+        if error.code == "no_journal":
+            return {}
+        raise
 
 
 def _check_exists(path: Path) -> None:

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+import aiohttp
+from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from layer2.cli.local_config import LocalName, default_directory, remedies_in
 from layer2.cli.output import Result, table
-from layer2.cli.session import InSession
+from layer2.cli.session import InSession, Session
+from layer2.errors import NodeUnreachable
 from layer2.local import devnet, simnet
-from layer2.local.network import LocalNetwork
+from layer2.local.network import LocalNetwork, LocalNetworkControl
 
-__all__ = ["described", "devnet_down", "devnet_install", "devnet_status", "devnet_up", "simnet_down", "simnet_up"]
+__all__ = [
+    "described",
+    "devnet_down",
+    "devnet_install",
+    "devnet_mine",
+    "devnet_status",
+    "devnet_up",
+    "simnet_down",
+    "simnet_mine",
+    "simnet_up",
+]
+
+_Chain: TypeAlias = Literal["bitcoin", "bob", "rootstock"]
+_Blocks: TypeAlias = Annotated[int, Parameter(validator=Number(gte=1, lte=10_000))]
+_Seconds: TypeAlias = Annotated[float | None, Parameter(validator=Number(gte=0.1))]
 
 
 def simnet_up(*, directory: Path | None = None, session: InSession) -> Result:
@@ -86,6 +107,71 @@ def devnet_status(*, directory: Path | None = None, session: InSession) -> Resul
     )
 
 
+async def simnet_mine(
+    blocks: _Blocks = 1,
+    /,
+    *,
+    chain: _Chain = "bitcoin",
+    every: _Seconds = None,
+    directory: Path | None = None,
+    session: InSession,
+) -> Result:
+    """Make blocks on a chain of the embedded network. Its Bitcoin makes none by itself.
+
+    Args:
+        blocks: How many. Default: 1.
+        chain: bitcoin (default), bob or rootstock.
+        every: Make so many blocks every so many seconds, until you interrupt it.
+        directory: The directory of simnet up.
+    """
+    return await _mine("simnet", blocks, chain, every, directory, session)
+
+
+async def devnet_mine(
+    blocks: _Blocks = 1,
+    /,
+    *,
+    chain: _Chain = "bitcoin",
+    every: _Seconds = None,
+    directory: Path | None = None,
+    session: InSession,
+) -> Result:
+    """Make blocks on a chain of the devnet. Its Bitcoin makes none by itself.
+
+    Args:
+        blocks: How many. Default: 1.
+        chain: bitcoin (default), bob or rootstock.
+        every: Make so many blocks every so many seconds, until you interrupt it.
+        directory: The directory of devnet up.
+    """
+    return await _mine("devnet", blocks, chain, every, directory, session)
+
+
+async def _mine(
+    name: LocalName, blocks: int, chain: _Chain, every: float | None, directory: Path | None, session: Session
+) -> Result:
+    with remedies_in(name, directory):
+        network = LocalNetwork.load(directory or default_directory(name))
+        async with aiohttp.ClientSession() as http:
+            while True:
+                height = await _mined(network, LocalNetworkControl(network.control_url, http), blocks, chain)
+                if every is None:
+                    return Result({"chain": chain, "height": height}, [f"{chain}: height {height}"])
+                session.terminal.say(f"{chain}: height {height}")
+                await asyncio.sleep(every)
+
+
+async def _mined(network: LocalNetwork, control: LocalNetworkControl, blocks: int, chain: _Chain) -> int:
+    try:
+        if chain == "bitcoin":
+            return await control.mine_bitcoin(blocks)
+        return await control.mine(blocks, chain=chain.upper())
+    except aiohttp.ClientError as error:
+        raise NodeUnreachable(
+            f"the {network.name} in {network.directory} does not answer", remedy="start it: layer2 simnet up"
+        ) from error
+
+
 def described(network: LocalNetwork, directory: Path | None) -> Result:
     """The result of starting a local network.
 
@@ -93,15 +179,17 @@ def described(network: LocalNetwork, directory: Path | None) -> Result:
         directory: the directory as the user named it; None for the default.
     """
     init: tuple[str, ...] = ("layer2", "config", "init", "--network", network.name)
-    down: tuple[str, ...] = ("layer2", network.name, "down")
+    place = () if directory is None else ("--directory", str(directory))
+    mine, down = ("layer2", network.name, "mine", *place), ("layer2", network.name, "down", *place)
     if directory is not None:
-        init, down = (*init, "--network-directory", str(directory)), (*down, "--directory", str(directory))
+        init = (*init, "--network-directory", str(directory))
     return Result(
         {
             "name": network.name,
             "directory": network.directory,
             "bob_rpc_url": network.bob.rpc_url,
             "rootstock_rpc_url": network.rootstock.rpc_url,
+            "bitcoin_esplora_url": network.bitcoin.esplora_url,
             "control_url": network.control_url,
             "process_ids": list(network.process_ids),
         },
@@ -110,9 +198,17 @@ def described(network: LocalNetwork, directory: Path | None) -> Result:
             f"  BOB        {network.bob.rpc_url}   chain {network.bob.chain_id}",
             f"  Rootstock  {network.rootstock.rpc_url}   chain {network.rootstock.chain_id}",
             f"  Lightning  {network.taker.lightning.rest_url} (you), {network.provider.lightning.rest_url} (provider)",
+            f"  Bitcoin    {_bitcoin(network)}; new blocks: {shlex.join(mine)}",
             f"next: {shlex.join(init)}; stop it: {shlex.join(down)}",
         ],
     )
+
+
+def _bitcoin(network: LocalNetwork) -> str:
+    """The node's address, without the password."""
+    if network.bitcoin.esplora_url is not None:
+        return f"{network.bitcoin.esplora_url} (Esplora)"
+    return f"{(network.bitcoin.rpc_url or '').rpartition('@')[2]} (RPC), {network.bitcoin.filter_peer} (filters)"
 
 
 def _stopped(name: LocalName, place: Path, *, was_running: bool) -> Result:

@@ -66,6 +66,8 @@ class Move:
     """A BOLT 11 invoice of another party. Default: you receive the money."""
     max_fee: Satoshi | None = None
     """The maximum fee: what leaves the source less what arrives. Default: 1 % and twice the estimated network costs."""
+    funded_by_others: bool = False
+    """An exchange or another wallet pays the source, which is Bitcoin: the address and the exact amount are shown."""
 
     def request(self, amount: int | None) -> TransferRequest:
         """The request to a manager.
@@ -76,7 +78,14 @@ class Move:
         if (amount is None) == (self.send is None):
             raise InvalidRequest("use exactly one of AMOUNT (to arrive) and --send (to leave)", code="usage")
         return TransferRequest(
-            BTC, amount, self.source, self.destination, self.recipient, self.max_fee, send_amount=self.send
+            BTC,
+            amount,
+            self.source,
+            self.destination,
+            self.recipient,
+            self.max_fee,
+            send_amount=self.send,
+            funded_by_others=self.funded_by_others,
         )
 
 

@@ -9,17 +9,15 @@ from typing import Literal
 from layer2.cli.exit_status import ExitStatus
 from layer2.cli.output import Result
 from layer2.cli.parameters import Layer
+from layer2.cli.proof_wording import leg_lines, shown_words
 from layer2.cli.session import InSession, Session
 from layer2.cli.wording import at_time, fields_of, sat, short_hash
 from layer2.errors import ConfigurationError, FormatError, InvalidRequest, Layer2Error, ProofRefused, ProofUndecided
-from layer2.formats.evm_address import to_checksum
-from layer2.formats.keccak import keccak256
+from layer2.formats.evm_address import parse_address
 from layer2.formats.printable import printable
-from layer2.legs.evidence import EvmReceiptEvidence
-from layer2.legs.evm import EvmLeg
-from layer2.legs.leg import Leg
-from layer2.legs.lightning import LightningLeg
-from layer2.legs.shown import OpenMatter, OpenPoint, Shown
+from layer2.legs.evidence import EvmReceiptEvidence, ReceiptEvidence, RootstockReceiptEvidence
+from layer2.legs.receipts import block_of, block_of_header
+from layer2.legs.shown import OpenMatter, OpenPoint
 from layer2.model.layers import Layer2ProtocolType
 from layer2.proofs.checking import LegReport, ProofReport, check_proof
 from layer2.proofs.header_chain import read_headers, write_headers
@@ -29,12 +27,6 @@ from layer2.terms.signing import write_terms
 
 __all__ = ["headers", "load", "report_data", "report_lines", "show", "verify"]
 
-_WORDS = {
-    Shown.INCLUDED: "its end is included under the header",
-    Shown.GENUINE_CONTRACT: "by the genuine HTLC contract",
-    Shown.PREIMAGE: "the preimage of the invoice in the terms is shown",
-    Shown.INDEPENDENT_PAYEE: "its payee creates its own preimages, so it was paid",
-}
 _OUTCOMES = {
     ProofOutcome.COMPLETED: "a completed transfer",
     ProofOutcome.PARTIAL: "that one leg was collected, and nothing about the other leg",
@@ -50,6 +42,8 @@ async def verify(
     provider: tuple[str, ...] = (),
     payee: tuple[str, ...] = (),
     network: Literal["mainnet", "testnet", "regtest"] | None = None,
+    contract: tuple[str, ...] = (),
+    work: tuple[str, ...] = (),
     trusted_header: tuple[str, ...] = (),
     headers: tuple[Path, ...] = (),
     session: InSession,
@@ -69,22 +63,24 @@ async def verify(
         payee: Accept only payments to this Lightning node (66 hex digits). You declare that it creates its own
             preimages and issues no hold invoices; can be repeated.
         network: Accept only this network.
+        contract: Accept this HTLC contract too (CHAIN_ID:ADDRESS). You declare that its code is the contract's, which
+            only the genuine contract's address shows; can be repeated.
+        work: LAYER:HASHES. Accept the headers of a proof on BITCOIN or ROOTSTOCK if inventing them takes so many hashes
+            or more; can be repeated.
         trusted_header: The hash (64 hex digits) of a block that you know is on the chain: the proof's block must be
             this one or, with --headers, an earlier one. If both legs have a block: LAYER:HASH, for each.
         headers: The file of the headers after the proof's block, up to and including the trusted one: one per line,
-            oldest first, as debug_getRawHeader returns them. If both legs have a block: LAYER:FILE, for each.
+            oldest first, as debug_getRawHeader returns them. If both legs have a block: LAYER:FILE, for each. A proof
+            on Bitcoin has the headers of the next blocks itself.
     """
-    if final and not node:
-        raise InvalidRequest("--final needs --node: only a node knows what is final", code="usage")
-    if node and trusted_header:
-        raise InvalidRequest("--trusted-header is for a verifier without a node: omit --node", code="usage")
-    if headers and not trusted_header:
-        raise InvalidRequest("--headers needs --trusted-header: headers alone show nothing", code="usage")
+    _check_usage(node, final, trusted=bool(trusted_header), with_headers=bool(headers))
     policy = ProofPolicy(
         OFFLINE.header,
         providers=frozenset(_key(text, "--provider", (32, 33)) for text in provider) or None,
         networks=None if network is None else frozenset({network}),
         own_preimage_payees=frozenset(_key(text, "--payee", (33,)) for text in payee) or None,
+        contracts=_contracts(contract),
+        work=_works(work),
     )
     proof = load(file)
     if node:
@@ -94,6 +90,15 @@ async def verify(
     data = report_data(report) | {"file": str(file)}
     problem, ended = _problem(report)
     return Result(data, report_lines(file, report), problem=problem, ended=ended)
+
+
+def _check_usage(node: bool, final: bool, *, trusted: bool, with_headers: bool) -> None:
+    if final and not node:
+        raise InvalidRequest("--final needs --node: only a node knows what is final", code="usage")
+    if node and trusted:
+        raise InvalidRequest("--trusted-header is for a verifier without a node: omit --node", code="usage")
+    if with_headers and not trusted:
+        raise InvalidRequest("--headers needs --trusted-header: headers alone show nothing", code="usage")
 
 
 async def headers(
@@ -124,7 +129,7 @@ async def headers(
             assert isinstance(client, EvmClient), "only EVM layers have this type of evidence"
             chain = await client.header_chain_async(evidence, until=Finality.FINALIZED if final else Finality.SAFE)
     _write(output, write_headers(chain))
-    last = "0x" + keccak256(chain[-1] if chain else evidence.header).hex()
+    last = "0x" + (block_of_header(evidence, chain[-1]) if chain else block_of(evidence)).hash.hex()
     provider = proof.terms.terms.provider.hex()
     signer = f" --provider {provider}" if provider in {each.identity_key for each in config.providers} else ""
     lines: list[str] = [
@@ -155,7 +160,7 @@ def show(file: Path, *, session: InSession) -> Result:
         *(
             f"{name:<10} {text}"
             for name, leg in (("source", terms.source), ("to", terms.destination))
-            for text in _leg_lines(leg, whole=session.verbose)
+            for text in leg_lines(leg, whole=session.verbose)
         ),
         f"evidence   source: {_kind(proof.source_leg)}; destination: {_kind(proof.destination_leg)}",
         f"not checked yet: layer2 proof verify {file}",
@@ -184,7 +189,7 @@ def report_lines(file: Path, report: ProofReport) -> list[str]:
         verdict = f"holds: {_OUTCOMES[report.outcome]}"
     lines: list[str] = [f"{file}   {verdict}"]
     for name, leg in (("source", report.source), ("destination", report.destination)):
-        lines.append(f"  {name:<12} {leg.protocol.value:<10} {_shown(leg)}")
+        lines.append(f"  {name:<12} {leg.protocol.value:<10} {shown_words(leg)}")
     known = "a provider that you named" if report.provider_is_known else "an unknown signer"
     lines.append(f"  {'terms':<12} signed by {report.terms.provider.hex()[:10]}.., {known}")
     return [*lines, *(f"  {'open':<12} {matter.text}" for matter in report.open_points)]
@@ -263,14 +268,14 @@ async def _ask_nodes(proof: TransferProof, policy: ProofPolicy, session: Session
         return await manager.check_transfer_proof_async(proof, policy=policy)
 
 
-def _evidence_with_header(proof: TransferProof, layer: Layer2ProtocolType | None) -> EvmReceiptEvidence:
+def _evidence_with_header(proof: TransferProof, layer: Layer2ProtocolType | None) -> ReceiptEvidence:
     found = [
         leg
         for leg in (proof.source_leg, proof.destination_leg)
-        if isinstance(leg, EvmReceiptEvidence) and layer in (None, leg.protocol)
+        if isinstance(leg, EvmReceiptEvidence | RootstockReceiptEvidence) and layer in (None, leg.protocol)
     ]
     if not found:
-        raise ProofRefused("evidence", "no leg has a header")
+        raise ProofRefused("evidence", "no leg has a header of an EVM layer")
     if len(found) > 1:
         raise InvalidRequest("both legs have a block: name one of their layers with --layer", code="usage")
     return found[0]
@@ -284,6 +289,30 @@ def _of_layer(text: str, placed: list[Layer2ProtocolType], option: str) -> tuple
     if len(placed) != 1:
         raise InvalidRequest(f"both legs have a block: {option} takes LAYER:VALUE", code="usage")
     return placed[0], text
+
+
+def _contracts(texts: tuple[str, ...]) -> dict[int, frozenset[bytes]]:
+    contracts: dict[int, frozenset[bytes]] = {}
+    for text in texts:
+        chain, _, address = text.partition(":")
+        try:
+            chain_id = int(chain)
+            contracts[chain_id] = contracts.get(chain_id, frozenset()) | {parse_address(address, chain_id)}
+        except (ValueError, FormatError) as error:
+            raise InvalidRequest(f"--contract takes CHAIN_ID:ADDRESS, not {text}", code="usage") from error
+    return contracts
+
+
+def _works(texts: tuple[str, ...]) -> dict[Layer2ProtocolType, int]:
+    """By layer, the least work of its headers."""
+    works: dict[Layer2ProtocolType, int] = {}
+    for text in texts:
+        layer, _, hashes = text.partition(":")
+        try:
+            works[Layer2ProtocolType[layer.upper()]] = int(hashes)
+        except (KeyError, ValueError) as error:
+            raise InvalidRequest(f"--work takes LAYER:HASHES, not {text}", code="usage") from error
+    return works
 
 
 def _key(text: str, option: str, lengths: tuple[int, ...]) -> bytes:
@@ -318,27 +347,6 @@ def _load_headers(file: Path) -> tuple[bytes, ...]:
         raise ProofRefused("header_chain", f"{file} does not contain headers") from error
 
 
-def _shown(leg: LegReport) -> str:
-    if leg.outcome is None:
-        return "nothing is shown about this leg"
-    words = [_WORDS[one] for one in Shown if one in leg.shown]
-    if leg.header is not None:
-        words.append(f"block {leg.header.number} 0x{leg.header.hash.hex()[:8]}.., {_place(leg)}")
-    return "; ".join(words)
-
-
-def _place(leg: LegReport) -> str:
-    match leg.level:
-        case ProofLevel.OFFLINE:
-            return "not confirmed to be on the chain"
-        case ProofLevel.TRUSTED_HEADER:
-            return "on the chain of the header that you trust"
-        case ProofLevel.AS_AGREED:
-            return f"on your node's chain, at least {leg.leg.finality.value}"
-        case ProofLevel.FINALIZED:
-            return "final on your node's chain"
-
-
 def _leg_data(leg: LegReport) -> dict[str, object]:
     return {
         **fields_of(leg, "protocol", "outcome", "level"),
@@ -346,33 +354,6 @@ def _leg_data(leg: LegReport) -> dict[str, object]:
         "block_number": None if leg.header is None else leg.header.number,
         "block_hash": None if leg.header is None else f"0x{leg.header.hash.hex()}",
     }
-
-
-def _leg_lines(leg: Leg, *, whole: bool) -> list[str]:
-    match leg:
-        case EvmLeg():
-            return [
-                f"{leg.protocol.value}, chain {leg.chain_id}: a lock of {leg.amount} units "
-                f"({leg.token_decimals} decimals) of the token {to_checksum(leg.token)}",
-                f"from {to_checksum(leg.payer)} to {to_checksum(leg.payee)}, "
-                f"in the contract {to_checksum(leg.contract)}",
-                f"refundable by anyone from {at_time(leg.deadline)}; it counts when it is {leg.finality.value}",
-            ]
-        case LightningLeg():
-            return [
-                f"LIGHTNING, {printable(leg.prefix)}: a payment of {leg.amount_msat} msat "
-                f"to {short_hash(leg.payee.hex(), whole=whole)}",
-                f"by the invoice {_invoice(leg.invoice, whole=whole)}",
-            ]
-        case _:
-            return [f"{leg.protocol.value}, {printable(leg.network_id)}: a leg of kind {leg.kind}"]
-
-
-def _invoice(text: str, *, whole: bool) -> str:
-    """The invoice, if it has the characters of one: the file comes from a stranger and is not checked yet."""
-    if not (text.isascii() and text.isalnum()):
-        return "(not a valid invoice)"
-    return text if whole else text[:24] + ".."
 
 
 def _kind(evidence: object) -> str:

@@ -9,12 +9,15 @@ from typing import Final
 
 from layer2.config.definitions import settings_of
 from layer2.errors import ConfigurationError
+from layer2.signers.bitcoin import BitcoinSeed
 from layer2.signers.software import read_secret_file
 
-__all__ = ["check_files", "key_files", "named_files", "open_to_others"]
+__all__ = ["check_files", "key_files", "named_files", "open_to_others", "read_key"]
 
 _KEYS: Final = frozenset({"key_file", "swap_seed_file", "identity_key_file"})
 """Fields whose files hold 32 secret bytes in hexadecimal."""
+_MADE_LATER: Final = "wallet_file"
+"""The wallet creates it at its first start."""
 
 
 def named_files(settings: object, table: str = "") -> Iterator[tuple[str, str, Path]]:
@@ -29,23 +32,38 @@ def named_files(settings: object, table: str = "") -> Iterator[tuple[str, str, P
 
 def key_files(settings: object) -> list[tuple[str, Path]]:
     """The files that hold keys."""
-    return [(key, path) for key, name, path in named_files(settings) if name in _KEYS]
+    return [(key, path) for key, name, path in named_files(settings) if name in _KEYS or name == "seed_file"]
+
+
+def read_key(path: Path, key: str) -> None:
+    """Read a file that holds a key, or a wallet's mnemonic.
+
+    Args:
+        key: its key in the configuration, from ``key_files``.
+
+    Raises:
+        SignerError: it has another mode or content. The content is never shown.
+    """
+    if key.endswith(" seed_file"):
+        BitcoinSeed.from_file(path)
+    else:
+        read_secret_file(path)
 
 
 def check_files(settings: object) -> None:
-    """Check that every file exists, that only its owner can read a key file, and that it holds 64 hex digits.
+    """Check that every file exists, that only its owner can read a key file, and that it holds 64 hex digits or words.
 
     Raises:
         ConfigurationError: a file is missing.
         SignerError: a key file has another mode or content. The content is never shown.
     """
     for key, name, path in named_files(settings):
-        if not path.is_file():
+        if not path.is_file() and name != _MADE_LATER:
             raise ConfigurationError(
                 f"{key}: there is no file {path}", code="missing_file", remedy=f"create it, or correct {name}"
             )
-        if name in _KEYS:
-            read_secret_file(path)
+    for key, path in key_files(settings):
+        read_key(path, key)
 
 
 def open_to_others(path: Path) -> bool:

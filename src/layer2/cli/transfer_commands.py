@@ -12,7 +12,7 @@ from layer2.cli.output import Result
 from layer2.cli.parameters import COMPLETED, Goal, Move, Satoshi
 from layer2.cli.reading_commands import found
 from layer2.cli.session import InSession, Session
-from layer2.cli.transfer_wording import quote_line, transfer_data, transfers_table
+from layer2.cli.transfer_wording import funding_lines, quote_line, transfer_data, transfers_table
 from layer2.cli.wording import fields_of
 from layer2.errors import AsyncTimeout, IdempotencyConflict, InitializationError, Layer2Error
 from layer2.manager import Layer2Manager
@@ -77,7 +77,8 @@ async def wait(
     """
     async with opened(session) as manager:
         one = await found(manager, transfer_id, key)
-        if not one.state.is_final:
+        # A payment of others may have arrived after the end.
+        if not one.state.is_final or one.request.funded_by_others:
             await joined(manager, session)
         async with nodes_watched(manager, session, one.request.source, one.request.destination):
             return await followed(manager, one.transfer_id, goal, session)
@@ -176,4 +177,6 @@ async def _begun(
     with session.terminal.working("agreeing on terms"):
         begun = await manager.start_transfer_async(offer, idempotency_key=idempotency_key)
     session.terminal.say(f"started      transfer {begun.transfer_id}")
+    for line in funding_lines(begun, time.time()):
+        session.terminal.say(line)
     return begun

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Sequence
 
 from layer2.cli.output import Line, table
 from layer2.cli.wording import at_time, due, fields_of, sat, short_hash, until
 from layer2.legs.timelock_settings import TimelockSettings
+from layer2.legs.views import FundingRequest
 from layer2.ports.journal import Role, SwapRecord
 from layer2.swap_engine.records import describe, outlook_of, record_state, record_terms
 from layer2.terms.documents import Terms
@@ -14,6 +16,7 @@ from layer2.terms.transfers import Actor, Quote, Transfer, TransferRequest, Tran
 
 __all__ = [
     "event_line",
+    "funding_lines",
     "next_line",
     "quote_data",
     "quote_line",
@@ -86,9 +89,26 @@ def refundable(seconds: int, now: float) -> str:
 
 
 def _refund_line(transfer: Transfer, now: float) -> str:
-    if transfer.refundable_from is None or transfer.state.is_final:
+    is_over = transfer.state.is_final and not transfer.request.funded_by_others
+    if transfer.refundable_from is None or is_over:
         return ""
     return refundable(transfer.refundable_from, now)
+
+
+def funding_lines(transfer: Transfer, now: float) -> list[str]:
+    """How others pay the source; nothing if they do not, or have."""
+    request = transfer.funding_request
+    if request is None:
+        return []
+    return [
+        f"pay          exactly {sat(request.amount)} to {request.address}, by {until(request.fund_by, now)}",
+        f"uri          {request.uri}",
+        f"psbt         {_base64(request)}",
+    ]
+
+
+def _base64(request: FundingRequest) -> str:
+    return b64encode(request.psbt).decode()
 
 
 def transfer_lines(transfer: Transfer, now: float, *, whole: bool = False) -> list[str]:
@@ -113,7 +133,8 @@ def transfer_lines(transfer: Transfer, now: float, *, whole: bool = False) -> li
         "destination": transfer.destination_tx_id and short_hash(transfer.destination_tx_id, whole=whole),
         "reason": transfer.reason,
     }
-    return [*lines, *(f"{name:<13}{text}" for name, text in rows.items() if text)]
+    shown = [f"{name:<13}{text}" for name, text in rows.items() if text]
+    return [*lines, *shown, *funding_lines(transfer, now)]
 
 
 def transfers_table(transfers: Sequence[Transfer], now: float) -> list[Line]:
@@ -133,6 +154,12 @@ def transfers_table(transfers: Sequence[Transfer], now: float) -> list[Line]:
     return [*(_attention_line(each) for each in transfers if each.attention is not None), shown]
 
 
+def _funding_data(request: FundingRequest | None) -> dict[str, object] | None:
+    if request is None:
+        return None
+    return {**fields_of(request, "address", "amount", "fund_by", "uri"), "psbt": _base64(request)}
+
+
 def transfer_data(transfer: Transfer) -> dict[str, object]:
     """A transfer for machines."""
     request = transfer.request
@@ -143,6 +170,8 @@ def transfer_data(transfer: Transfer) -> dict[str, object]:
         "asset": request.asset.code,
         **fields_of(request, "amount", "source", "destination", "recipient", "max_fee"),
         "requested_send_amount": request.send_amount,
+        "funded_by_others": request.funded_by_others,
+        "funding_request": _funding_data(transfer.funding_request),
         **fields_of(transfer, "next_actor", "deadline", "refundable_from", "funds", "source_tx_id"),
         **fields_of(transfer, "destination_tx_id", "reason", "attention", "final_at", "created_at", "updated_at"),
     }

@@ -7,6 +7,7 @@ as a file (``key_file``). Secrets are never shown.
 
 from layer2.config.loading import LayerSettings
 from layer2.config.sections import (
+    BitcoinSection,
     BobSection,
     EvmSection,
     JournalSection,
@@ -17,6 +18,7 @@ from layer2.config.sections import (
 from layer2.config.taker import Layer2Config
 
 __all__ = [
+    "BitcoinSection",
     "BobSection",
     "EvmSection",
     "JournalSection",

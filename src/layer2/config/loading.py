@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from layer2.config.definitions import SHARED, settings_of
-from layer2.config.sections import BobSection, JournalSection, NetworkName, RootstockSection, Section
+from layer2.config.sections import BitcoinSection, BobSection, JournalSection, NetworkName, RootstockSection, Section
 from layer2.errors import ConfigurationError
 from layer2.model.layers import LAYERS, Layer2ProtocolType
 from layer2.net.client_settings import DEFAULT_TIMEOUT_MS, ClientSettings, ConnectionPoolConfig
@@ -49,6 +49,7 @@ class LayerSettings(Section):
     bob: BobSection | None = None
     rootstock: RootstockSection | None = None
     lightning: LightningSettings | None = None
+    bitcoin: BitcoinSection | None = None
 
     if not TYPE_CHECKING:
 

@@ -12,12 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from layer2.errors import ConfigurationError
 from layer2.net.setting_rules import address_of
 from layer2.ports.signing import EvmSigner
+from layer2.protocols.bitcoin.settings import BitcoinSettings
 from layer2.protocols.bob import BobSettings
 from layer2.protocols.evm.settings import EvmSettings
 from layer2.protocols.rootstock import RootstockSettings
+from layer2.signers.bitcoin import BitcoinSeed
 from layer2.signers.software import SoftwareEvmSigner
 
 __all__ = [
+    "BitcoinSection",
     "BobSection",
     "EvmSection",
     "JournalSection",
@@ -49,7 +52,8 @@ def _key(value: object) -> None:
         raise ValueError("must be a SecretStr with 64 hex digits")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Without slots: two bases with slots of their own cannot be combined.
+@dataclass(frozen=True, kw_only=True)
 class EvmSection(EvmSettings):
     """The table of an EVM layer: the settings of its client, and the key of the account."""
 
@@ -82,7 +86,27 @@ class BobSection(BobSettings, EvmSection):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootstockSection(RootstockSettings, EvmSection):
-    """[rootstock]: the Rootstock node, the account, and the token that represents bitcoin. On regtest only."""
+    """[rootstock]: the Rootstock node, the account, and the contract. Bitcoin is Rootstock's own coin."""
+
+    def __post_init__(self) -> None:
+        RootstockSettings.__post_init__(self)
+        EvmSection.__post_init__(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BitcoinSection(BitcoinSettings):
+    """[bitcoin]: where Bitcoin's chain is read, and the wallet."""
+
+    seed_file: Path
+    """file with the wallet's BIP 39 mnemonic, mode 0600"""
+
+    def seed(self) -> BitcoinSeed:
+        """The wallet's seed.
+
+        Raises:
+            SignerError: the file cannot be read, or does not hold a mnemonic.
+        """
+        return BitcoinSeed.from_file(self.seed_file)
 
 
 class ProviderSection(Section):

@@ -34,6 +34,7 @@ __all__ = [
     "HTLC_SALT",
     "LOCKED",
     "LOCK_GAS_ERC20",
+    "LOCK_GAS_NATIVE",
     "NATIVE_COIN",
     "REFUNDED",
     "REFUND_GAS",
@@ -60,7 +61,8 @@ __all__ = [
 HTLC_SALT = bytes(32)
 HTLC_INIT_CODE_HASH = bytes.fromhex("4d0e37722d249745bb3fae8bfc7588efaa96f5e5d26fdac312edcce0a328c4df")
 HTLC_ADDRESS = bytes.fromhex("c59f2adb373bd4ce8e6a872fb39c997ffdaab552")
-"""The contract's address on every chain, 20 bytes. It commits to the code."""
+"""The contract's address on every chain on which the deterministic factory deployed it, 20 bytes. It commits to the
+code."""
 
 NATIVE_COIN = bytes(20)
 """The ``token`` of a lock of the native coin."""
@@ -69,6 +71,8 @@ NATIVE_COIN = bytes(20)
 # nothing. The figures are measured with a plain ERC-20 under Prague's rules, and tested in tests/contracts/test_gas.py.
 LOCK_GAS_ERC20 = 300_000
 """Measured: 75,400; 112,400 for the first lock in the contract. The rest is for tokens behind proxies."""
+LOCK_GAS_NATIVE = 200_000
+"""Measured: 53,700; 73,600 for the first lock in the contract. Rootstock has other prices of storage, not measured."""
 CLAIM_GAS = 250_000
 """Measured: 72,200; 94,200 if the payee's account or balance is new. The payee is an account without code."""
 REFUND_GAS = 250_000

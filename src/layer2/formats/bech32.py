@@ -10,7 +10,16 @@ from typing import Final
 
 from layer2.errors.base import FormatError
 
-__all__ = ["decode", "encode", "groups_from_bytes", "groups_from_int", "groups_to_bytes", "groups_to_int"]
+__all__ = [
+    "BECH32",
+    "BECH32M",
+    "decode",
+    "encode",
+    "groups_from_bytes",
+    "groups_from_int",
+    "groups_to_bytes",
+    "groups_to_int",
+]
 
 ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 CHECKSUM_LENGTH = 6
@@ -22,14 +31,18 @@ _GROUP_OF_LETTER: Final = bytes.maketrans(_LETTERS, _GROUPS)
 _LETTER_OF_GROUP: Final = bytes.maketrans(_GROUPS, _LETTERS)
 _DIGIT_OF_GROUP: Final = b"0123456789abcdefghijklmnopqrstuv" + b"!" * 224
 _GENERATOR: Final = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
-_VALID_CHECKSUM: Final = 1
+BECH32: Final = 1
+"""The checksum's remainder of BIP 173."""
+BECH32M: Final = 0x2BC830A3
+"""The checksum's remainder of BIP 350."""
 
 
-def decode(text: str) -> tuple[str, bytes]:
+def decode(text: str, checksum: int = BECH32) -> tuple[str, bytes]:
     """Split a Bech32 text into its human-readable part and its data.
 
     Args:
         text: all lower case or all upper case, of any length; no white space around it.
+        checksum: ``BECH32`` or ``BECH32M``.
 
     Returns:
         The human-readable part in lower case, and the data as five-bit groups without the checksum.
@@ -38,7 +51,7 @@ def decode(text: str) -> tuple[str, bytes]:
         FormatError: mixed case, a character that is not allowed, no separator, a part that is too short, or a wrong
             checksum.
 
-    Source: BIP 173.
+    Sources: BIP 173, BIP 350.
     """
     if not _is_printable(text):
         raise FormatError("a bech32 text has a character outside printable ASCII")
@@ -55,28 +68,29 @@ def decode(text: str) -> tuple[str, bytes]:
     if foreign:
         raise FormatError(f"a bech32 text has a character outside its alphabet: {foreign[0]!r}")
     groups = letters.translate(_GROUP_OF_LETTER)
-    if _polymod(_expanded(human) + groups) != _VALID_CHECKSUM:
+    if _polymod(_expanded(human) + groups) != checksum:
         raise FormatError("the bech32 checksum is wrong")
     return human, groups[:-CHECKSUM_LENGTH]
 
 
-def encode(human: str, groups: bytes) -> str:
+def encode(human: str, groups: bytes, checksum: int = BECH32) -> str:
     """Write a lower-case Bech32 text with its checksum.
 
     Args:
         human: the human-readable part: at least one printable ASCII character, none in upper case.
         groups: the data as five-bit groups.
+        checksum: ``BECH32`` or ``BECH32M``.
 
     Raises:
         FormatError: the human-readable part is not allowed, or a group is above 31.
 
-    Source: BIP 173.
+    Sources: BIP 173, BIP 350.
     """
     if not human or human != human.lower() or not _is_printable(human):
         raise FormatError("a bech32 human-readable part must be lower-case printable ASCII")
     if groups.translate(None, delete=_GROUPS):
         raise FormatError("a bech32 group has more than five bits")
-    remainder = _polymod(_expanded(human) + groups + bytes(CHECKSUM_LENGTH)) ^ _VALID_CHECKSUM
+    remainder = _polymod(_expanded(human) + groups + bytes(CHECKSUM_LENGTH)) ^ checksum
     symbols = groups + _spread(remainder, CHECKSUM_LENGTH)
     return f"{human}1{symbols.translate(_LETTER_OF_GROUP).decode('ascii')}"
 

@@ -1,4 +1,4 @@
-"""``bitcoin:`` URIs, parsed strictly.
+"""``bitcoin:`` URIs, written, and parsed strictly.
 
 Sources: BIP 21, and BIP 321, which replaces it: keys in any case, an optional address, several values for one key.
 """
@@ -12,9 +12,9 @@ from urllib.parse import unquote_to_bytes
 
 from layer2.errors.base import FormatError
 from layer2.formats.printable import printable
-from layer2.model.money import MSAT_DECIMALS
+from layer2.model.money import BTC, MSAT_DECIMALS
 
-__all__ = ["BitcoinUri", "read", "read_parameters"]
+__all__ = ["BitcoinUri", "read", "read_parameters", "write"]
 
 MAX_LENGTH: Final = 10_000
 """Characters: the longest invoice, an address, and additional texts."""
@@ -72,6 +72,16 @@ def read(text: str) -> BitcoinUri:
             raise FormatError(f"a bitcoin: URI requires {printable(key[:40])!r}, which is unknown")
     amount = dict(parameters).get("amount")
     return BitcoinUri(address, None if amount is None else _msat(amount), parameters)
+
+
+def write(address: str, amount: int) -> str:
+    """The URI of a payment.
+
+    Args:
+        amount: satoshi.
+    """
+    whole, rest = divmod(amount, 10**BTC.decimals)
+    return f"bitcoin:{address}?amount={whole}.{rest:0{BTC.decimals}d}"
 
 
 def read_parameters(query: str) -> tuple[tuple[str, str], ...]:

@@ -1,7 +1,6 @@
 """Legs that are one output of a Bitcoin transaction, under a hash lock (P2WSH).
 
-The refund branch takes the payer's key and either the deadline or the payee's signature, so that the payee can give
-the money back early. No client uses this kind yet. Source: BIP 65, BIP 113 and BIP 141.
+The payee can give the money back early with a signature for the payer. Sources: BIP 65, BIP 113 and BIP 141.
 """
 
 from __future__ import annotations
@@ -9,44 +8,92 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Final, Self
 
+from layer2.contracts.bitcoin_htlc import BitcoinHtlc
 from layer2.errors.base import FundsRulesError, InvalidRequest, ProofRefused
+from layer2.formats import bitcoin_psbt, bitcoin_uri, segwit_address
+from layer2.formats.bitcoin_transaction import LOCKTIME_THRESHOLD
 from layer2.formats.json_record import Amount, Bytes32, Bytes33, Text8, integer
 from layer2.formats.tagged_signature import is_public_key
+from layer2.legs import bitcoin_evidence
 from layer2.legs.block_times import Span
-from layer2.legs.evidence import LegEvidence
+from layer2.legs.evidence import BitcoinSpendEvidence, LegEvidence
 from layer2.legs.leg import Leg, LegOffer, LegPlan
-from layer2.legs.shown import EvidencePolicy, LegShown, OpenMatter, Owed
+from layer2.legs.shown import BlockRef, EvidencePolicy, LegShown, OpenMatter, Owed
 from layer2.legs.timelock_settings import TimelockSettings
-from layer2.legs.views import ClockReading, LegView, Release, Side
+from layer2.legs.views import ClockReading, FundingRequest, LegView, Release, Side
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
 
-__all__ = ["BitcoinLeg", "BitcoinOffer", "htlc_script"]
+__all__ = ["BitcoinKeys", "BitcoinLeg", "BitcoinOffer"]
 
-LOCKTIME_THRESHOLD: Final = 500_000_000
-"""BIP 65: a smaller lock time is a height; others are unix times, compared with the median time past (BIP 113)."""
 _MTP_LAG_BLOCKS: Final = 6
 """The median of eleven blocks lags by about this many."""
-_DUST: Final = 10_000
-"""Satoshi; a smaller output is not worth the fees of its claim."""
+_DAY_OF_BLOCKS: Final = 144
+"""A block that ends the leg may be this far below ``issued_height``, on which the parties' nodes need not agree."""
+
+
+@dataclass(frozen=True, slots=True)
+class BitcoinKeys:
+    """A party's two public keys for a swap. They differ, because a descriptor with a repeated key is not sane."""
+
+    key: bytes
+    """33 bytes: signs the party's claim or refund."""
+    release_key: bytes
+    """33 bytes: as payee, signs a release."""
+
+    def write(self) -> str:
+        """The keys as a party names them in a request: 132 hex digits."""
+        return self.key.hex() + self.release_key.hex()
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """The reverse of ``write``.
+
+        Raises:
+            InvalidRequest: code ``offer_key``.
+        """
+        try:
+            data = bytes.fromhex(text)
+        except ValueError as error:
+            raise InvalidRequest("the keys are not hexadecimal digits", code="offer_key") from error
+        keys = cls(data[:33], data[33:])
+        if not keys.are_valid:
+            raise InvalidRequest("the keys are not two different compressed public keys", code="offer_key")
+        return keys
+
+    @property
+    def are_valid(self) -> bool:
+        """Whether they are two different compressed public keys."""
+        return self.key != self.release_key and is_public_key(self.key) and is_public_key(self.release_key)
 
 
 @dataclass(frozen=True, slots=True)
 class BitcoinOffer(LegOffer):
-    """A party's key on Bitcoin."""
+    """A party's keys on Bitcoin."""
 
     kind: ClassVar[str] = "bitcoin"
     protocol: Layer2ProtocolType = field(default=Layer2ProtocolType.BITCOIN, init=False)
     counts_blocks: ClassVar[bool] = True
+    states_height: ClassVar[bool] = True
     pays_strangers: ClassVar[bool] = False
+    smallest: ClassVar[int] = 10_000
+    """A smaller output is not worth the fees of its claim."""
+    funded_by_others: ClassVar[bool] = True
 
     prefix: Text8
     """BIP 173: ``bc``, ``tb`` or ``bcrt``."""
     key: Bytes33
-    """The party's public key for this swap."""
+    """The party's public key for claims and refunds."""
+    release_key: Bytes33
+    """As payee, the party's public key for releases."""
     fee_floor: int
     """Minimum fee rate of the funding, in satoshi per 1,000 virtual bytes."""
     finality: Finality
+
+    @property
+    def keys(self) -> BitcoinKeys:
+        """Both keys."""
+        return BitcoinKeys(self.key, self.release_key)
 
     @property
     def network_id(self) -> str:
@@ -66,33 +113,39 @@ class BitcoinOffer(LegOffer):
         if self.fee_floor > own.fee_floor:
             # The funding party pays it, outside every limit of the fee.
             return "fee_floor"
-        return "key" if self.key == own.key or not is_public_key(self.key) else None
+        return "key" if self.key == own.key or not self.keys.are_valid else None
 
     def check_named(self, plan: LegPlan, rules: TimelockSettings) -> None:
-        """Check that the taker names a key that differs from the provider's.
+        """Check that the taker names valid keys that differ from the provider's.
 
         Raises:
             InvalidRequest: code ``offer_key``.
         """
-        if _key(plan.taker) == self.key:
+        taker = BitcoinKeys.read(plan.taker)
+        if {taker.key, taker.release_key} & {self.key, self.release_key}:
             raise InvalidRequest("payer and payee have the same key", code="offer_key")
 
     def build(self, plan: LegPlan, rules: TimelockSettings) -> BitcoinLeg:
         """The output that follows from the offer and the plan; raises as ``LegOffer.build``."""
         self.check_named(plan, rules)
-        taker, taker_pays = _key(plan.taker), plan.taker_side is Side.PAYER
+        taker = BitcoinKeys.read(plan.taker)
+        payer, payee = (taker, self.keys) if plan.taker_side is Side.PAYER else (self.keys, taker)
         if plan.by_height:
-            locktime = plan.height + plan.needed.in_blocks(rules.bitcoin) + _collect_blocks(rules)
+            lasts = Span(0, plan.needed.in_blocks(rules.bitcoin) + _collect_blocks(rules))
+            if plan.taker_side is Side.PAYER:
+                lasts += self.slack(lasts, rules)
+            locktime = plan.height + lasts.blocks
         else:
             locktime = plan.issued_at + self.deadline_after(plan.needed, rules).seconds
         return BitcoinLeg(
             prefix=self.prefix,
             amount=plan.amount,
-            payer=taker if taker_pays else self.key,
-            payee=self.key if taker_pays else taker,
+            payer=payer.key,
+            payee=payee.key,
+            payee_release=payee.release_key,
             payment_hash=plan.payment_hash,
             locktime=locktime,
-            issued_height=plan.height if plan.by_height else 0,
+            issued_height=plan.height,
             depth=_depth(self.finality, rules),
             fee_floor=self.fee_floor,
             finality=self.finality,
@@ -108,6 +161,10 @@ class BitcoinOffer(LegOffer):
     def known_after(self, deadline: Span, rules: TimelockSettings) -> Span:
         """The deadline, and the time in which a refund or a late claim becomes final."""
         return deadline + (_known_by_height(rules) if deadline.blocks else _known_by_time(rules))
+
+    def slack(self, deadline: Span, rules: TimelockSettings) -> Span:
+        """Blocks until the funding has the depth of the terms; without them, fast blocks would end most swaps."""
+        return Span(0, rules.accept_blocks) if deadline.blocks else Span()
 
     def settling(self, rules: TimelockSettings) -> int:
         """Seconds until the output normally has the depth of the terms."""
@@ -134,13 +191,15 @@ class BitcoinLeg(Leg):
     payer: Bytes33
     """The key of the refund."""
     payee: Bytes33
-    """The key of the claim, and of an early release."""
+    """The key of the claim."""
+    payee_release: Bytes33
+    """The payee's key of an early release."""
     payment_hash: Bytes32
     """The script commits to it."""
-    locktime: Annotated[int, integer(2**32 - 1)]
-    """BIP 65: a height below 500,000,000, otherwise a unix time of the median time past."""
+    locktime: Annotated[int, integer(2**31 - 1)]
+    """BIP 65: a height below 500,000,000, otherwise a unix time of the median time past. BIP 379: below 2**31."""
     issued_height: Annotated[int, integer(LOCKTIME_THRESHOLD - 1)]
-    """The newest block when the terms were issued; 0 if the deadline is a time."""
+    """The newest block when the terms were issued: its output is searched from there."""
     depth: Annotated[int, integer(1000)]
     """Confirmations that the payee waits for before it acts on the output."""
     fee_floor: int
@@ -158,9 +217,15 @@ class BitcoinLeg(Leg):
         return self.locktime < LOCKTIME_THRESHOLD
 
     @property
-    def script(self) -> bytes:
-        """The witness script."""
-        return htlc_script(self.payment_hash, payer=self.payer, payee=self.payee, locktime=self.locktime)
+    def htlc(self) -> BitcoinHtlc:
+        """The output's script."""
+        return BitcoinHtlc(
+            payment_hash=self.payment_hash,
+            payer=self.payer,
+            payee=self.payee,
+            payee_release=self.payee_release,
+            locktime=self.locktime,
+        )
 
     @property
     def refundable_from(self) -> int | None:
@@ -209,6 +274,17 @@ class BitcoinLeg(Leg):
         blocks = self.locktime - height - _collect_blocks(rules)
         return now + rules.bitcoin.earliest(blocks) if blocks >= 0 else now - 1
 
+    def funding_request(self, fund_by: int) -> FundingRequest | None:
+        """The address of the output, with the amount."""
+        address = segwit_address.encode_script(self.prefix, self.htlc.program)
+        return FundingRequest(
+            address=address,
+            amount=self.amount,
+            fund_by=fund_by,
+            uri=bitcoin_uri.write(address, self.amount),
+            psbt=bitcoin_psbt.payment(self.htlc.program, self.amount, self.htlc.script),
+        )
+
     def lands_by(self, begun_by: int, rules: TimelockSettings) -> int:
         """When the output normally has the depth of the terms."""
         return begun_by + rules.deep_time
@@ -219,8 +295,9 @@ class BitcoinLeg(Leg):
         Raises:
             FundsRulesError: names the rule that does not hold.
         """
-        if self.amount < _DUST:
-            raise FundsRulesError(f"an output of less than {_DUST} sat is not worth the fees of its claim")
+        least = BitcoinOffer.smallest
+        if self.amount < least:
+            raise FundsRulesError(f"an output of less than {least} sat is not worth the fees of its claim")
         left = Span(0, self.locktime - self.issued_height) if self.is_by_height else Span(self.locktime - issued_at)
         if left.latest(rules.bitcoin) > rules.max_lock:
             raise FundsRulesError(f"the output would be locked for longer than the maximum of {rules.max_lock} s")
@@ -238,42 +315,23 @@ class BitcoinLeg(Leg):
         return ()
 
     def check_evidence(self, evidence: LegEvidence, owed: Owed, policy: EvidencePolicy) -> LegShown:
-        """Refuse any evidence: this version has no type of evidence for a Bitcoin leg.
+        """Check that a spend in a block shows the end of exactly this output.
 
         Raises:
-            ProofRefused: ``evidence``.
+            ProofRefused: it shows something else, or nothing.
         """
-        raise ProofRefused("evidence", f"evidence of the type {evidence.type} does not fit a Bitcoin leg")
+        if not isinstance(evidence, BitcoinSpendEvidence):
+            raise ProofRefused("evidence", f"evidence of the type {evidence.type} does not fit a Bitcoin leg")
+        shown = bitcoin_evidence.shown_of(
+            evidence, self.htlc, self.amount, prefix=self.prefix, least_work=policy.work.get(self.protocol)
+        )
+        if shown.header is not None and shown.header.number < self.issued_height - _DAY_OF_BLOCKS:
+            raise ProofRefused("header", "the block is older than the terms")
+        return shown
 
-
-def htlc_script(payment_hash: bytes, *, payer: bytes, payee: bytes, locktime: int) -> bytes:
-    """The witness script of an output under a hash lock.
-
-    Args:
-        payment_hash: 32 bytes, sha256 of the preimage.
-        payer, payee: compressed public keys, 33 bytes each.
-        locktime: as ``BitcoinLeg.locktime``.
-    """
-    op_if, op_else, op_notif, op_endif = b"\x63", b"\x67", b"\x64", b"\x68"
-    op_size, op_equalverify, op_sha256, op_ifdup = b"\x82", b"\x88", b"\xa8", b"\x73"
-    op_checksig, op_checksigverify, op_checklocktimeverify = b"\xac", b"\xad", b"\xb1"
-    claim = (op_size + _push(b"\x20") + op_equalverify + op_sha256 + _push(payment_hash) + op_equalverify) + (
-        _push(payee) + op_checksig
-    )
-    refund = (_push(payer) + op_checksigverify + _push(payee) + op_checksig + op_ifdup + op_notif) + (
-        _push(_number(locktime)) + op_checklocktimeverify + op_endif
-    )
-    return op_if + claim + op_else + refund + op_endif
-
-
-def _push(data: bytes) -> bytes:
-    return bytes((len(data),)) + data
-
-
-def _number(value: int) -> bytes:
-    """A positive number as scripts write it: little-endian, with room for the sign."""
-    data = value.to_bytes((value.bit_length() + 7) // 8, "little")
-    return data + b"\x00" if data[-1] & 0x80 else data
+    def next_block(self, newest: BlockRef, encoded: bytes) -> BlockRef:
+        """See ``Leg.next_block``: a header of 80 bytes with the newest block as its parent."""
+        return bitcoin_evidence.next_block(newest, encoded)
 
 
 def _collect_blocks(rules: TimelockSettings) -> int:
@@ -291,18 +349,3 @@ def _known_by_time(rules: TimelockSettings) -> Span:
 
 def _depth(finality: Finality, rules: TimelockSettings) -> int:
     return {Finality.LATEST: 1, Finality.SAFE: rules.safe_depth, Finality.FINALIZED: rules.final_depth}[finality]
-
-
-def _key(text: str) -> bytes:
-    """A public key that a party names.
-
-    Raises:
-        InvalidRequest: code ``offer_key``.
-    """
-    try:
-        key = bytes.fromhex(text)
-    except ValueError as error:
-        raise InvalidRequest("the key is not hexadecimal digits", code="offer_key") from error
-    if not is_public_key(key):
-        raise InvalidRequest("the key is not a compressed public key", code="offer_key")
-    return key

@@ -14,17 +14,25 @@ from layer2.model.transactions import Preimage
 
 __all__ = [
     "EVIDENCE_TYPES",
+    "BitcoinSpendEvidence",
     "EvmReceiptEvidence",
     "LegEvidence",
     "LightningPaymentEvidence",
+    "ReceiptEvidence",
+    "RootstockReceiptEvidence",
     "read_evidence",
     "write_evidence",
 ]
 
 _Index: TypeAlias = Annotated[int, integer(2**32)]
-_NODES: Final = Form(
-    lambda given, name: given.hex_list(name, max_items=64), lambda nodes: [node.hex() for node in nodes]
-)
+
+
+def _list(max_items: int) -> Form:
+    return Form(
+        lambda given, name: given.hex_list(name, max_items=max_items), lambda items: [item.hex() for item in items]
+    )
+
+
 _PREIMAGE: Final = Form(
     lambda given, name: Preimage(given.hex(name, length=32)), lambda preimage: preimage.secret.hex()
 )
@@ -40,8 +48,27 @@ class EvmReceiptEvidence:
     header: Annotated[bytes, hexadecimal(max_length=2_000)]
     """RLP of the block's header."""
     transaction_index: _Index
-    receipt_proof: Annotated[tuple[bytes, ...], _NODES]
+    receipt_proof: Annotated[tuple[bytes, ...], _list(64)]
     """Nodes of the receipts trie from the root to the receipt (Merkle-Patricia)."""
+    log_index: _Index
+    """Index of the log within the receipt, from 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class RootstockReceiptEvidence:
+    """One log in one receipt of a Rootstock block, with the path to the block's header and the work under it."""
+
+    type: ClassVar[str] = "rootstock_receipt"
+    protocol: ClassVar[Layer2ProtocolType] = Layer2ProtocolType.ROOTSTOCK
+
+    headers: Annotated[tuple[bytes, ...], _list(2_016)]
+    """The block's header and those after it, in their full form: each with the Merkle path and the coinbase that lead
+    from Bitcoin's header to it."""
+    transaction_index: _Index
+    receipt: Annotated[bytes, hexadecimal()]
+    """RLP of the receipt."""
+    receipt_proof: Annotated[tuple[bytes, ...], _list(64)]
+    """Nodes of the receipts trie from the receipt to the root. They contain the receipt's hash."""
     log_index: _Index
     """Index of the log within the receipt, from 0."""
 
@@ -60,10 +87,41 @@ class LightningPaymentEvidence:
     preimage: Annotated[Preimage, _PREIMAGE] = field(repr=False)
 
 
-LegEvidence: TypeAlias = EvmReceiptEvidence | LightningPaymentEvidence
+@dataclass(frozen=True, slots=True)
+class BitcoinSpendEvidence:
+    """The transaction that spends a leg's output, with its witness, and the way from it to its block's header."""
 
-EVIDENCE_TYPES: Final[dict[str, type[EvmReceiptEvidence] | type[LightningPaymentEvidence]]] = {
-    each.type: each for each in (EvmReceiptEvidence, LightningPaymentEvidence)
+    type: ClassVar[str] = "bitcoin_spend"
+    protocol: ClassVar[Layer2ProtocolType] = Layer2ProtocolType.BITCOIN
+
+    headers: Annotated[tuple[bytes, ...], _list(2_016)]
+    """The block's header, 80 bytes, and those after it."""
+    transaction: Annotated[bytes, hexadecimal(max_length=400_000)] = field(repr=False)
+    """With its witness, which may contain the preimage."""
+    input: _Index
+    """Index of the input that spends the output."""
+    index: _Index
+    """The transaction's place in its block."""
+    witness_path: Annotated[tuple[bytes, ...], _list(32)]
+    """The Merkle path, 32 bytes at each level, from the transaction's witness hash to the root in the coinbase."""
+    coinbase: Annotated[bytes, hexadecimal()]
+    """The block's first transaction, with its witness."""
+    coinbase_path: Annotated[tuple[bytes, ...], _list(32)]
+    """The Merkle path from the coinbase's hash to the header's root."""
+
+
+ReceiptEvidence: TypeAlias = EvmReceiptEvidence | RootstockReceiptEvidence
+"""The evidence of an EVM leg."""
+LegEvidence: TypeAlias = ReceiptEvidence | LightningPaymentEvidence | BitcoinSpendEvidence
+
+EVIDENCE_TYPES: Final[
+    dict[
+        str,
+        type[EvmReceiptEvidence | RootstockReceiptEvidence | LightningPaymentEvidence | BitcoinSpendEvidence],
+    ]
+] = {
+    each.type: each
+    for each in (EvmReceiptEvidence, RootstockReceiptEvidence, LightningPaymentEvidence, BitcoinSpendEvidence)
 }
 
 

@@ -9,14 +9,14 @@ from layer2.contracts.htlc import HTLC_ADDRESS, HtlcLock
 from layer2.errors.base import FormatError, FundsRulesError, InvalidAmount, InvalidRequest, ProofRefused
 from layer2.formats.evm_address import parse_address
 from layer2.formats.json_record import Amount, Bytes20, enumeration, integer
-from layer2.legs import evm_evidence
+from layer2.legs import evm_evidence, receipts, rootstock_evidence
 from layer2.legs.block_times import Span
-from layer2.legs.evidence import EvmReceiptEvidence, LegEvidence
+from layer2.legs.evidence import EvmReceiptEvidence, LegEvidence, RootstockReceiptEvidence
 from layer2.legs.leg import Leg, LegOffer, LegPlan
-from layer2.legs.shown import EvidencePolicy, LegShown, OpenMatter, OpenPoint, Owed
+from layer2.legs.shown import BlockRef, EvidencePolicy, LegShown, OpenMatter, OpenPoint, Owed
 from layer2.legs.timelock_settings import TimelockSettings, finality_seconds
 from layer2.legs.views import ClockReading, LegView, Release, Side
-from layer2.model.layers import Layer2ProtocolType
+from layer2.model.layers import LAYERS, Layer2ProtocolType
 from layer2.model.money import BTC, rescaled
 from layer2.model.transactions import Finality
 
@@ -51,8 +51,14 @@ class EvmOffer(LegOffer):
         return str(self.chain_id)
 
     def with_finality(self, finality: Finality) -> Self:
-        """The same account with another finality, for a quote."""
-        return replace(self, finality=finality)
+        """The same account with another finality, for a quote.
+
+        On a public network whose blocks are mined it is at least ``SAFE``: miners often find two blocks of one height,
+        and a payer can give each miner another transaction with the same nonce. See docs/design/rootstock.md.
+        """
+        facts = LAYERS[self.protocol]
+        is_mined = facts.depths is not None and self.network_id not in facts.network_ids["regtest"]
+        return replace(self, finality=Finality.SAFE if is_mined and finality is Finality.LATEST else finality)
 
     def differs_from(self, own: LegOffer) -> str | None:
         """``kind``, the first differing field, ``account`` if both parties have the same one, or None."""
@@ -69,13 +75,13 @@ class EvmOffer(LegOffer):
         Raises:
             InvalidRequest: code ``offer_address``.
         """
-        if _account(plan.taker) == self.account:
+        if _account(plan.taker, self.chain_id) == self.account:
             raise InvalidRequest("payer and payee of a lock are the same account", code="offer_address")
 
     def build(self, plan: LegPlan, rules: TimelockSettings) -> EvmLeg:
         """The lock that follows from the offer and the plan; raises as ``LegOffer.build``."""
         self.check_named(plan, rules)
-        lasts, taker = self.deadline_after(plan.needed, rules).seconds, _account(plan.taker)
+        lasts, taker = self.deadline_after(plan.needed, rules).seconds, _account(plan.taker, self.chain_id)
         taker_pays = plan.taker_side is Side.PAYER
         return EvmLeg(
             protocol=self.protocol,
@@ -220,7 +226,7 @@ class EvmLeg(Leg):
         """Check that the lock holds what the terms owe, in a token and a contract that the policy accepts.
 
         Returns:
-            ``ASSET``, if the policy lists no tokens.
+            ``ASSET``, if it is a token and the policy lists none.
 
         Raises:
             ProofRefused: ``amount``, ``token`` or ``contract``.
@@ -237,6 +243,11 @@ class EvmLeg(Leg):
                 f"the address {self.contract.hex()} does not commit to the contract's code, and the policy does not "
                 "list it",
             )
+        facts = LAYERS[self.protocol]
+        if self.token == NO_ADDRESS and facts.coin_is_bitcoin:
+            if self.token_decimals != facts.native_decimals:
+                raise ProofRefused("token", f"the coin has {facts.native_decimals} decimals")
+            return ()
         if policy.tokens is None:
             text = (
                 f"that the token is the bitcoin that you mean, and that 0x{self.token.hex()} has "
@@ -257,16 +268,39 @@ class EvmLeg(Leg):
         Raises:
             ProofRefused: it shows something else, or nothing.
         """
-        if not isinstance(evidence, EvmReceiptEvidence):
+        if not isinstance(evidence, EvmReceiptEvidence | RootstockReceiptEvidence):
             raise ProofRefused("evidence", f"evidence of the type {evidence.type} does not fit an EVM leg")
         if evidence.protocol is not self.protocol:
             raise ProofRefused(
                 "layer", f"the evidence is of {evidence.protocol.value}, the leg of {self.protocol.value}"
             )
         try:
-            return evm_evidence.shown_of(evidence, self.lock(owed.payment_hash, owed.terms_hash))
+            lock = self.lock(owed.payment_hash, owed.terms_hash)
+            if isinstance(evidence, EvmReceiptEvidence) and not self._may_be_ethereum:
+                raise ProofRefused("evidence", f"{self.protocol.value} has other receipts than Ethereum")
+            return receipts.shown_of(evidence, lock, least_work=policy.work.get(self.protocol))
         except FormatError as error:
             raise ProofRefused("lock", error.message) from error
+
+    def next_block(self, newest: BlockRef, encoded: bytes) -> BlockRef:
+        """See ``Leg.next_block``: a header with the newest block as its parent, one block higher and later."""
+        if self._is_rootstock:
+            try:
+                return rootstock_evidence.next_block(newest, encoded)
+            except FormatError:
+                if not self._may_be_ethereum:
+                    raise
+        return evm_evidence.next_block(newest, encoded)
+
+    @property
+    def _is_rootstock(self) -> bool:
+        facts = LAYERS.get(self.protocol)
+        return facts is not None and facts.receipts == "rootstock"
+
+    @property
+    def _may_be_ethereum(self) -> bool:
+        """Whether its headers and receipts may be Ethereum's, as on a local network with another node."""
+        return not self._is_rootstock or self.network_id in LAYERS[self.protocol].network_ids["regtest"]
 
 
 def _collect_margin(layer: Layer2ProtocolType, rules: TimelockSettings) -> int:
@@ -282,14 +316,14 @@ def _known_margin(layer: Layer2ProtocolType, rules: TimelockSettings) -> int:
     return rules.provider_absence + margins.inclusion + margins.final_time
 
 
-def _account(text: str) -> bytes:
+def _account(text: str, chain_id: int) -> bytes:
     """The account, 20 bytes, that a party names.
 
     Raises:
         InvalidRequest: code ``offer_address``.
     """
     try:
-        account = parse_address(text)
+        account = parse_address(text, chain_id)
     except FormatError as error:
         raise InvalidRequest(f"the account cannot be read: {error.message}", code="offer_address") from error
     if account == NO_ADDRESS:

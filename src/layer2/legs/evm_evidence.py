@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from layer2.contracts.htlc import HTLC_ADDRESS, ClaimedEvent, HtlcLock, RefundedEvent, parse_event
 from layer2.errors.base import FormatError, ProofRefused
 from layer2.formats import merkle_patricia
-from layer2.formats.evm_header import EvmHeader, decode_header
-from layer2.formats.evm_receipt import decode_receipt
+from layer2.formats.evm_header import decode_header
+from layer2.formats.evm_receipt import EvmReceipt, decode_receipt
 from layer2.legs.evidence import EvmReceiptEvidence
 from layer2.legs.shown import BlockRef, LegOutcome, LegShown, Shown
 
-__all__ = ["IncludedEvent", "read_event", "shown_of"]
+__all__ = ["IncludedEvent", "event_of", "next_block", "read_event", "shown_event", "shown_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class IncludedEvent:
-    """A contract's event and the header under which it is included."""
+    """A contract's event and the block under whose header it is included."""
 
     event: ClaimedEvent | RefundedEvent
-    header: EvmHeader
+    block: BlockRef
 
 
 def shown_of(evidence: EvmReceiptEvidence, lock: HtlcLock) -> LegShown:
@@ -30,8 +30,16 @@ def shown_of(evidence: EvmReceiptEvidence, lock: HtlcLock) -> LegShown:
         ProofRefused: it shows something else, or nothing.
         FormatError: a field of the lock does not fit its place in the contract's call.
     """
-    included = read_event(evidence, lock.contract)
-    event, header = included.event, included.header
+    return shown_event(read_event(evidence, lock.contract), lock)
+
+
+def shown_event(included: IncludedEvent, lock: HtlcLock) -> LegShown:
+    """Check that an event ends exactly this lock, and return what it shows.
+
+    Raises:
+        ProofRefused: ``lock_id`` or ``payment_hash``.
+    """
+    event = included.event
     if event.lock_id != lock.lock_id:
         raise ProofRefused("lock_id", "the event ends another lock than the one that the terms describe")
     if event.payment_hash != lock.payment_hash:
@@ -41,7 +49,7 @@ def shown_of(evidence: EvmReceiptEvidence, lock: HtlcLock) -> LegShown:
     return LegShown(
         outcome=LegOutcome.COLLECTED if isinstance(event, ClaimedEvent) else LegOutcome.RETURNED,
         shown=frozenset(shown),
-        header=BlockRef(header.number, header.hash, header.timestamp),
+        header=included.block,
         contract=lock.contract,
     )
 
@@ -66,15 +74,42 @@ def read_event(evidence: EvmReceiptEvidence, contract: bytes) -> IncludedEvent:
         receipt = decode_receipt(value)
     except FormatError as error:
         raise ProofRefused("receipt_inclusion", error.message) from error
+    block = BlockRef(header.number, header.hash, header.timestamp)
+    return IncludedEvent(event_of(receipt, evidence.log_index, contract), block)
+
+
+def event_of(receipt: EvmReceipt, log_index: int, contract: bytes) -> ClaimedEvent | RefundedEvent:
+    """The contract's claim or refund in a receipt.
+
+    Raises:
+        ProofRefused: the transaction failed, or the log does not end a lock of this contract.
+    """
     if not receipt.succeeded:
         raise ProofRefused("receipt_status", "the transaction failed")
-    if evidence.log_index >= len(receipt.logs):
+    if log_index >= len(receipt.logs):
         raise ProofRefused("log_index", "the receipt has no such log")
-    log = receipt.logs[evidence.log_index]
+    log = receipt.logs[log_index]
     try:
         event = parse_event(log.address, log.topics, log.data, contract=contract)
     except FormatError as error:
         raise ProofRefused("event", error.message) from error
     if not isinstance(event, ClaimedEvent | RefundedEvent):
         raise ProofRefused("event", "the log is neither a claim nor a refund by the contract of the terms")
-    return IncludedEvent(event, header)
+    return event
+
+
+def next_block(newest: BlockRef, encoded: bytes) -> BlockRef:
+    """The block after another one.
+
+    Args:
+        encoded: RLP of its header.
+
+    Raises:
+        FormatError: it is not a header, or it has another parent, is not one block higher, or is not later.
+    """
+    child = decode_header(encoded)
+    if child.parent_hash != newest.hash:
+        raise FormatError(f"the header after block {newest.number} has another parent")
+    if child.number != newest.number + 1 or child.timestamp <= newest.timestamp:
+        raise FormatError(f"the header after block {newest.number} has a wrong height or time")
+    return BlockRef(child.number, child.hash, child.timestamp)

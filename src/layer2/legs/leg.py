@@ -6,12 +6,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from layer2.errors.base import InvalidRequest
+from layer2.errors.base import FormatError, InvalidRequest
 from layer2.legs.block_times import Span
 from layer2.legs.evidence import LegEvidence
-from layer2.legs.shown import EvidencePolicy, LegShown, OpenMatter, Owed
+from layer2.legs.shown import BlockRef, EvidencePolicy, LegShown, OpenMatter, Owed
 from layer2.legs.timelock_settings import TimelockSettings
-from layer2.legs.views import ClockReading, LegView, OfferRequest, Release, Side
+from layer2.legs.views import ClockReading, FundingRequest, LegView, OfferRequest, Release, Side
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality, Preimage
 
@@ -54,8 +54,14 @@ class LegOffer(ABC):
     kind: ClassVar[str]
     counts_blocks: ClassVar[bool]
     """Whether the leg's deadline can be counted in Bitcoin's blocks."""
+    states_height: ClassVar[bool] = False
+    """Whether the terms of the leg state the height of Bitcoin's chain when they were issued."""
     pays_strangers: ClassVar[bool]
     """Whether the destination may pay a third party, which then makes the preimage."""
+    funded_by_others: ClassVar[bool] = False
+    """Whether another party can make the payer's funding, at any time and again, and the payer can take it back."""
+    smallest: ClassVar[int] = 1
+    """The smallest amount of a leg, in satoshi."""
     protocol: Layer2ProtocolType
     """The layer."""
     finality: Finality
@@ -108,6 +114,10 @@ class LegOffer(ABC):
     @abstractmethod
     def known_after(self, deadline: Span, rules: TimelockSettings) -> Span:
         """When the payer of a leg with that deadline surely has the preimage, or its own money back, finally."""
+
+    def slack(self, deadline: Span, rules: TimelockSettings) -> Span:
+        """What a source's terms add to its deadline: blocks can arrive before its funding that nothing else counts."""
+        return Span()
 
     def payer_cost(self, amount: int) -> int:
         """Satoshi that the payer may spend in addition to the amount, in the layer's own bitcoin."""
@@ -213,6 +223,10 @@ class Leg(ABC):
         """The unix time after which the leg is empty, if the payee does not collect and the payer acts in time."""
         return now + self.known(now, clock, rules).latest(rules.bitcoin)
 
+    def funding_request(self, fund_by: int) -> FundingRequest | None:
+        """How others fund the leg by a time in unix seconds; None if only the payer can."""
+        return None
+
     @abstractmethod
     def check(self, issued_at: int, fund_by: int, rules: TimelockSettings) -> None:
         """Check the rules for the leg alone: nothing is locked for too long, and the funding can be made.
@@ -240,6 +254,17 @@ class Leg(ABC):
             ProofRefused: ``check`` names the first check that failed.
         """
 
+    def next_block(self, newest: BlockRef, encoded: bytes) -> BlockRef:
+        """The block after another one of the layer's chain.
+
+        Args:
+            encoded: its header.
+
+        Raises:
+            FormatError: it is not a header, or not that of the next block.
+        """
+        raise FormatError(f"evidence from {self.protocol.value} names no block")
+
     def evidence_of(self, preimage: Preimage) -> LegEvidence | None:
         """The evidence that consists of the preimage alone, for a party whose node has no view of the leg; None if the
         kind has none."""
@@ -255,3 +280,5 @@ class Htlc:
     """32 bytes."""
     terms_hash: bytes
     """32 bytes; an EVM lock commits to it."""
+    funded_by_others: bool = False
+    """Payer: others make the funding, so this party makes none and voids none."""

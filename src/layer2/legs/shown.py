@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from layer2.legs.views import Side
+from layer2.model.layers import Layer2ProtocolType
 
 __all__ = ["BlockRef", "EvidencePolicy", "LegOutcome", "LegShown", "OpenMatter", "OpenPoint", "Owed", "Shown"]
 
@@ -32,6 +33,8 @@ class Shown(Enum):
     INDEPENDENT_PAYEE = "independent_payee"
     """The policy declares that the invoice's signer makes its own preimages and issues no hold invoices. Therefore the
     payment was made."""
+    WORK = "work"
+    """The evidence's headers have at least the work that the policy accepts."""
 
 
 class OpenPoint(Enum):
@@ -69,7 +72,7 @@ class BlockRef:
 
     number: int
     hash: bytes
-    """32 bytes."""
+    """32 bytes, in the order in which the layer's nodes display it."""
     timestamp: int
     """Unix seconds."""
 
@@ -84,6 +87,8 @@ class EvidencePolicy:
     """By chain id, accepted contracts in addition to the genuine one."""
     own_preimage_payees: frozenset[bytes] | None = None
     """Lightning nodes that make their own preimages and issue no hold invoices."""
+    work: Mapping[Layer2ProtocolType, int] = field(default_factory=dict)
+    """By layer, the expected number of hashes with which a chain of its headers is accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,4 +115,8 @@ class LegShown:
     """The block that includes it, if there is one. That block's place in a chain is not checked yet."""
     contract: bytes | None = None
     """The contract that emitted the event, if there is one."""
+    later: tuple[bytes, ...] = ()
+    """The hashes of blocks above it, oldest first: the evidence has their headers."""
+    work: int = 0
+    """Expected number of hashes to make the evidence's headers; 0 on layers without proof of work."""
     open: tuple[OpenMatter, ...] = ()

@@ -53,7 +53,8 @@ class TimelockSettings:
     close_blocks: int
     """From the end of a CLTV limit until a force-closed HTLC is resolved, including lnd's padding."""
     accept_blocks: int
-    """Blocks that may arrive between the terms and the acceptance of a payment, beyond the fast mean."""
+    """Blocks that may arrive between the terms and the acceptance of a payment or of a funding on Bitcoin, beyond the
+    fast mean."""
     route_blocks: int
     """Blocks that the hops of a route may add to the final delta."""
     max_cltv_limit: int

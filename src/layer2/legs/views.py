@@ -7,7 +7,18 @@ from enum import Enum
 
 from layer2.model.transactions import Preimage
 
-__all__ = ["ActStatus", "ClockReading", "HeldPayment", "LegState", "LegView", "OfferRequest", "Release", "Side", "Verb"]
+__all__ = [
+    "ActStatus",
+    "ClockReading",
+    "FundingRequest",
+    "HeldPayment",
+    "LegState",
+    "LegView",
+    "OfferRequest",
+    "Release",
+    "Side",
+    "Verb",
+]
 
 
 class Verb(Enum):
@@ -99,8 +110,25 @@ class LegView:
     """Set for the payee of a Lightning payment."""
     returnable: bool = False
     """Payer: the payee's release signature is available."""
+    has_more: bool = False
+    """Payer: there is more money in the leg than the funding, or some after its end. It belongs to the payer."""
     reason: str | None = None
     """The node's reason why the leg was returned or is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class FundingRequest:
+    """How others pay the source of a transfer: one payment of exactly this amount."""
+
+    address: str
+    amount: int
+    """Satoshi that must arrive; the network's fee comes on top."""
+    fund_by: int
+    """Unix seconds by which the payment must be visible to your node. A later one is refunded."""
+    uri: str
+    """BIP 21: address and amount."""
+    psbt: bytes
+    """BIP 370: a PSBT of version 2 without inputs, which the paying wallet adds."""
 
 
 class ActStatus(Enum):

@@ -46,11 +46,7 @@ class ChainControls(Protocol):
 
 
 class LightningControls(Protocol):
-    """Controls both Lightning nodes and their Bitcoin chain, as ``ChainControls`` does a chain."""
-
-    async def mine(self, blocks: int) -> int:
-        """Make Bitcoin blocks and return the height."""
-        ...
+    """Controls both Lightning nodes, as ``ChainControls`` does a chain."""
 
     async def stop_node(self, party: str) -> None:
         """Kill that party's node."""
@@ -72,6 +68,10 @@ class NetworkControls(Protocol):
     @property
     def lightning(self) -> LightningControls:
         """The Lightning nodes' controls."""
+        ...
+
+    async def mine_bitcoin(self, blocks: int) -> int:
+        """Make Bitcoin blocks, wait until each running Lightning node sees them, and return the height."""
         ...
 
     def advance_clock(self, seconds: int) -> int:
@@ -125,7 +125,7 @@ class ControlServer:
         network = self._network
         match operation:
             case "mine_bitcoin":
-                return {"height": await network.lightning.mine(_take(fields, "blocks", int))}
+                return {"height": await network.mine_bitcoin(_take(fields, "blocks", int))}
             case "clock":
                 return {"time": network.advance_clock(_take(fields, "seconds", int))}
             case "stop_lightning":

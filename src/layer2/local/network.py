@@ -1,7 +1,7 @@
 """The common interface of the two local networks, simnet and devnet: their description and their controls.
 
 A local network runs the chains of BOB and of Rootstock (one EVM node each), and the Lightning nodes of two parties.
-All of them listen only on loopback. The chains share nothing: each has its own blocks, clock, finality and token.
+All of them listen only on loopback. The chains share nothing: each has its own blocks, clock and finality.
 One JSON file describes the network, so that any process can find it. One loopback HTTP server controls it, so that
 the same test runs on both networks.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Self
@@ -19,7 +19,7 @@ import aiohttp
 
 from layer2.errors import ConfigurationError, NodeRefused
 
-__all__ = ["CHAIN_IDS", "LightningNode", "LocalChain", "LocalNetwork", "LocalNetworkControl", "Party"]
+__all__ = ["CHAIN_IDS", "LightningNode", "LocalBitcoin", "LocalChain", "LocalNetwork", "LocalNetworkControl", "Party"]
 
 CHAIN_IDS: Mapping[str, int] = MappingProxyType({"BOB": 60808, "ROOTSTOCK": 33})
 """The EVM chains of every local network: BOB's own chain id, and that of Rootstock's regtest."""
@@ -49,7 +49,22 @@ class LocalChain:
     chain_id: int
     htlc_address: str
     token_address: str
+    """The token that represents bitcoin; empty if the chain's own coin does."""
     token_decimals: int
+    """Of the token, or of the coin."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalBitcoin:
+    """The address of a local network's Bitcoin node. simnet serves Esplora, devnet JSON-RPC and compact filters."""
+
+    esplora_url: str | None = None
+    """``http://127.0.0.1:PORT``"""
+    rpc_url: str | None = field(default=None, repr=False)
+    """``https://USER:PASSWORD@127.0.0.1:PORT``"""
+    rpc_certificate_file: str | None = None
+    filter_peer: str | None = None
+    """``127.0.0.1:PORT``"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +75,8 @@ class Party:
     """Its account on every EVM chain."""
     evm_key_file: str
     """A file of mode 0600 with the 32-byte private key as hex. Test money only."""
+    bitcoin_seed_file: str
+    """A file of mode 0600 with a BIP 39 mnemonic. Test money only."""
     lightning: LightningNode
 
 
@@ -73,6 +90,7 @@ class LocalNetwork:
     control_url: str
     chains: Mapping[str, LocalChain]
     """The EVM chains by the name of their layer: ``"BOB"`` and ``"ROOTSTOCK"``."""
+    bitcoin: LocalBitcoin
     taker: Party
     provider: Party
     process_ids: tuple[int, ...]
@@ -85,7 +103,7 @@ class LocalNetwork:
 
     @property
     def rootstock(self) -> LocalChain:
-        """Rootstock's chain (regtest). It uses Ethereum's JSON-RPC dialect."""
+        """Rootstock's chain (regtest). On the simnet its node speaks rskj's dialect, on the devnet Ethereum's."""
         return self.chains["ROOTSTOCK"]
 
     def save(self) -> Path:
@@ -111,6 +129,7 @@ class LocalNetwork:
                 party["lightning"] = LightningNode(**party["lightning"])
                 fields[name] = Party(**party)
             fields["chains"] = {name: LocalChain(**fields["chains"][name]) for name in CHAIN_IDS}
+            fields["bitcoin"] = LocalBitcoin(**fields["bitcoin"])
             fields["process_ids"] = tuple(fields["process_ids"])
             return cls(**fields)
         except FileNotFoundError as error:

@@ -26,40 +26,71 @@ __all__ = [
     "write_secret",
 ]
 
+_FINAL_DEPTH = 3
 _POLL_MS = 100
 """A local network makes blocks on demand, so frequent polling helps and is cheap."""
-_PRICES: Mapping[str, int] = {"BOB": 4_000_000, "ROOTSTOCK": 100_000_000}
-"""For each chain of a local network, the price of one gas coin in satoshi. With it, transfers need no max_fee."""
+_ETH_PRICE_SAT = 4_000_000
+"""With a price, transfers need no max_fee."""
+_SAFE_DEPTH, _ROOTSTOCK_FINAL_DEPTH = 2, 4
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
 
 
 def party_values(network: LocalNetwork, party: Party) -> dict[str, Any]:
     """One party's network and layer settings for a local network, nested as in a configuration file."""
-    chains = {name.lower(): _evm_values(network.chains[name], party, price) for name, price in _PRICES.items()}
     return {
         "network": "regtest",
-        **chains,
+        "bob": _bob_values(network.bob, party),
+        "rootstock": _rootstock_values(network, party),
         "lightning": {
             "rest_url": party.lightning.rest_url,
             "certificate_file": party.lightning.certificate_file,
             "macaroon_file": party.lightning.macaroon_file,
             "poll_interval_ms": _POLL_MS,
         },
+        "bitcoin": {
+            name: value
+            for name, value in (
+                ("esplora_url", network.bitcoin.esplora_url),
+                ("rpc_url", network.bitcoin.rpc_url),
+                ("rpc_certificate_file", network.bitcoin.rpc_certificate_file),
+                ("filter_peer", network.bitcoin.filter_peer),
+                ("seed_file", party.bitcoin_seed_file),
+                ("poll_interval_ms", _POLL_MS),
+                ("final_depth", _FINAL_DEPTH),
+            )
+            if value is not None
+        },
     }
 
 
-def _evm_values(chain: LocalChain, party: Party, native_price_sat: int) -> dict[str, object]:
+def _bob_values(chain: LocalChain, party: Party) -> dict[str, object]:
+    return {
+        **_evm_values(chain, party),
+        "token_address": chain.token_address,
+        "token_decimals": chain.token_decimals,
+        "native_price_sat": _ETH_PRICE_SAT,
+    }
+
+
+def _rootstock_values(network: LocalNetwork, party: Party) -> dict[str, object]:
+    return {
+        **_evm_values(network.rootstock, party),
+        "contract_address": network.rootstock.htlc_address.lower(),
+        "safe_depth": _SAFE_DEPTH,
+        "final_depth": _ROOTSTOCK_FINAL_DEPTH,
+        "dialect": "rskj" if network.name == "simnet" else "ethereum",
+    }
+
+
+def _evm_values(chain: LocalChain, party: Party) -> dict[str, object]:
     return {
         "rpc_url": chain.rpc_url,
         "chain_id": chain.chain_id,
-        "token_address": chain.token_address,
-        "token_decimals": chain.token_decimals,
         "key_file": party.evm_key_file,
         "poll_interval_ms": _POLL_MS,
         # Blocks are made on demand here, so a head soon looks old.
         "head_life_ms": 0,
-        "native_price_sat": native_price_sat,
     }
 
 

@@ -13,6 +13,7 @@ from layer2.terms.transfers import Quote, TransferState
 
 __all__ = [
     "check_amount_types",
+    "check_flag",
     "check_implemented",
     "check_key",
     "check_proof_type",
@@ -125,6 +126,16 @@ def check_recipient_type(recipient: str | None) -> None:
             code="recipient",
             remedy="pass a BOLT 11 invoice, or omit recipient to receive the money yourself",
         )
+
+
+def check_flag(name: str, value: bool) -> None:
+    """Check the type of a flag.
+
+    Raises:
+        InvalidRequest: the code is its name.
+    """
+    if not isinstance(value, bool):
+        raise InvalidRequest(f"{name} is a {type(value).__name__}; it must be a bool", code=name, remedy=f"{name}=True")
 
 
 def check_until(until: TransferState) -> None:

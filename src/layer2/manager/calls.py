@@ -17,6 +17,7 @@ from layer2.errors import (
 )
 from layer2.manager.arguments import (
     check_amount_types,
+    check_flag,
     check_implemented,
     check_key,
     check_quote_type,
@@ -58,6 +59,7 @@ class TransferCalls(EnteredParts):
         send_amount: int | None = None,
         recipient: str | None = None,
         max_fee: int | None = None,
+        funded_by_others: bool = False,
         timeout: float | None = None,
     ) -> Quote:
         """Request quotes from all configured providers, check them, and return the cheapest.
@@ -68,6 +70,8 @@ class TransferCalls(EnteredParts):
             recipient: a BOLT 11 invoice of another party; omitted, you receive the money.
             max_fee: the maximum fee: what leaves the source less what arrives. Default: 1 % of the amount plus twice
                 the network costs that your clients estimate.
+            funded_by_others: whether the source is paid from outside, such as by an exchange. The ``funding_request``
+                of the started transfer has address, amount and deadline.
 
         Raises:
             InvalidRequest and its subclasses: the request is invalid; no provider was asked. Code
@@ -75,7 +79,7 @@ class TransferCalls(EnteredParts):
             QuoteRefused: every provider refused or exceeded ``max_fee``; lists each answer.
         """
         request = self._request(
-            asset_id, amount, source_protocol, destination_protocol, recipient, max_fee, send_amount
+            asset_id, amount, source_protocol, destination_protocol, recipient, max_fee, send_amount, funded_by_others
         )
         return await self._limited(self._taker().quoter.quote(request), timeout, "quote_transfer_async")
 
@@ -154,7 +158,8 @@ class TransferCalls(EnteredParts):
 
         Raises:
             TransferRefunded: the money was refunded; holds the refund's proof.
-            TransferAbandoned: the transfer ended without any money locked.
+            TransferAbandoned: the transfer ended without any money locked. If others fund it, this call looks at its
+                address first, and waits for the refund of a late payment.
             TransferLost: money was lost; holds the evidence.
             AsyncTimeout: the transfer is still open; holds where the money is, and the deadline.
             TaskCancelled: the manager closed.
@@ -244,11 +249,13 @@ class TransferCalls(EnteredParts):
         recipient: str | None,
         max_fee: int | None,
         send_amount: int | None,
+        funded_by_others: bool = False,
     ) -> TransferRequest:
         check_implemented(self.config.network, source, destination)
+        check_flag("funded_by_others", funded_by_others)
         check_amount_types(amount, send_amount, max_fee)
         check_recipient_type(recipient)
-        return TransferRequest(asset, amount, source, destination, recipient, max_fee, send_amount)
+        return TransferRequest(asset, amount, source, destination, recipient, max_fee, send_amount, funded_by_others)
 
     pairs_sync = twin(pairs_async)
     quote_transfer_sync = twin(quote_transfer_async)

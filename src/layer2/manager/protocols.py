@@ -12,6 +12,7 @@ from layer2.manager.arguments import check_implemented, not_configured
 from layer2.manager.entering import EnteredParts
 from layer2.model.layers import Layer2ProtocolType
 from layer2.ports.client import Client
+from layer2.protocols.bitcoin import BitcoinClient
 from layer2.protocols.bob import BobClient
 from layer2.protocols.lightning import LightningNetwork
 from layer2.protocols.rootstock import RootstockClient
@@ -28,6 +29,8 @@ class ProtocolAccess(EnteredParts):
     async def get_protocol_async(self, protocol_type: Literal[Layer2ProtocolType.ROOTSTOCK]) -> RootstockClient: ...
     @overload
     async def get_protocol_async(self, protocol_type: Literal[Layer2ProtocolType.LIGHTNING]) -> LightningNetwork: ...
+    @overload
+    async def get_protocol_async(self, protocol_type: Literal[Layer2ProtocolType.BITCOIN]) -> BitcoinClient: ...
     @overload
     async def get_protocol_async(self, protocol_type: Layer2ProtocolType) -> Client: ...
     async def get_protocol_async(self, protocol_type: Layer2ProtocolType) -> Client:

@@ -77,8 +77,11 @@ class Quoter:
         if request.recipient is not None and request.amount is not None:
             offer = own.layers[request.destination].of_anyone()
             check_recipient(request.recipient, offer, amount, self._now(), self.rules)
-        max_fee = await self._max_fee(request, amount)
-        quotes = await self._asked(lambda provider: self._quote_of(provider, request, own, max_fee), "offers this")
+        network_cost = await self._network_cost(request, amount)
+        max_fee = default_max_fee(amount, network_cost) if request.max_fee is None else request.max_fee
+        quotes = await self._asked(
+            lambda provider: self._quote_of(provider, request, own, max_fee, network_cost), "offers this"
+        )
         return min(quotes, key=lambda quote: quote.fee)
 
     async def check(self, quote: Quote) -> None:
@@ -111,22 +114,31 @@ class Quoter:
         offers = await asyncio.gather(*(self.legs[layer].leg_offer() for layer in layers))
         return TakerOffers(dict(zip(layers, offers, strict=True)), self.least_finality)
 
-    async def _max_fee(self, request: TransferRequest, amount: int) -> int:
-        if request.max_fee is not None:
-            return request.max_fee
+    async def _network_cost(self, request: TransferRequest, amount: int) -> int | None:
+        """The estimate of both layers' networks, in satoshi; None if one has none, or cannot be read."""
         costs = await asyncio.gather(
-            *(self.legs[layer].network_cost(amount) for layer in (request.source, request.destination))
+            *(self.legs[layer].network_cost(amount) for layer in (request.source, request.destination)),
+            # Without a limit of the caller the estimate is needed.
+            return_exceptions=request.max_fee is not None,
         )
-        known = [cost for cost in costs if cost is not None]
-        return default_max_fee(amount, sum(known) if len(known) == len(costs) else None)
+        for cost in costs:
+            if isinstance(cost, BaseException) and not isinstance(cost, Layer2Error):
+                raise cost
+        known = [cost for cost in costs if isinstance(cost, int)]
+        return sum(known) if len(known) == len(costs) else None
 
     async def _quote_of(
-        self, provider: ProviderClient, request: TransferRequest, own: TakerOffers, max_fee: int
+        self,
+        provider: ProviderClient,
+        request: TransferRequest,
+        own: TakerOffers,
+        max_fee: int,
+        network_cost: int | None,
     ) -> Quote:
         signed = await provider.quote(request)
         key = provider.endpoint.identity_key
         check_quote(signed, request, key, own, self._now(), self.rules, max_fee=max_fee)
-        return Quote(request, signed, provider.endpoint.name, max_fee)
+        return Quote(request, signed, provider.endpoint.name, max_fee, network_cost)
 
     async def _pairs_of(self, provider: ProviderClient) -> tuple[PairOffer, ...]:
         info = await provider.info()

@@ -312,7 +312,8 @@ class Starter:
         source, destination = self.legs[quote.request.source], self.legs[quote.request.destination]
         # Before the provider is asked: it would see a lack of funds here as its own lack of inbound liquidity.
         needed = terms_of.source_amount + terms_of.source.payer_cost(terms_of.source_amount)
-        await self._retried(attempt, quote, lambda: source.check_can_pay(needed))
+        if not quote.request.funded_by_others:
+            await self._retried(attempt, quote, lambda: source.check_can_pay(needed))
         request = SwapRequest(
             swap_id=plan.swap_id,
             quote_id=terms_of.quote_id,
@@ -325,11 +326,14 @@ class Starter:
         )
         provider = self.quoter.provider(quote.provider_name)
         signed = await self._retried(attempt, quote, lambda: provider.open_swap(request))
-        check_terms(signed, terms_of, request, self._now(), self.rules)
+        chain = terms_of.height_from
+        clock = None if chain is None else await self._retried(attempt, quote, self.legs[chain].read_clock)
+        check_terms(signed, terms_of, request, self._now(), self.rules, height=0 if clock is None else clock.height)
         digest = terms_hash(signed.terms)
         for leg, side in ((signed.terms.source, Side.PAYER), (signed.terms.destination, Side.PAYEE)):
             if recipient is None or side is Side.PAYER:
-                htlc, layer = Htlc(leg, plan.payment_hash, digest), self.legs[leg.protocol]
+                by_others = quote.request.funded_by_others and side is Side.PAYER
+                htlc, layer = Htlc(leg, plan.payment_hash, digest, by_others), self.legs[leg.protocol]
                 await self._retried(attempt, quote, partial(layer.check_can_finish, htlc, side))
         if recipient is not None:
             theirs = Htlc(signed.terms.destination, plan.payment_hash, digest)

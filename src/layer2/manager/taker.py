@@ -9,8 +9,10 @@ from contextlib import aclosing
 from layer2.errors import JournalBusy, Layer2Error, QuoteExpired
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.manager.arguments import check_key
+from layer2.manager.late_payments import LatePayments
 from layer2.manager.quoting import Quoter
 from layer2.manager.records import TransferRecords
+from layer2.manager.releases import Releases
 from layer2.manager.starting import Starter, SwapSecrets, maybe_under_way, within
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality, SwapId
@@ -18,6 +20,7 @@ from layer2.ports.clock import Clock, Entropy
 from layer2.ports.journal import Role, SwapJournal, SwapRecord
 from layer2.ports.legs import HtlcLayer
 from layer2.provider_client import ProviderClient
+from layer2.swap_engine.records import is_funded_by_others
 from layer2.swap_engine.runner import SwapRunner
 from layer2.terms.transfers import Quote, Transfer, TransferRequest, TransferState
 
@@ -54,9 +57,12 @@ class Taker:
         self._journal = journal
         self._records = records
         self._runner = runner
+        by_name = {provider.endpoint.name: provider for provider in providers}
+        self._late = LatePayments(journal, runner, clock)
+        self._releases = Releases(journal, legs, by_name, _LONGEST_PAUSE_SECONDS)
         self.quoter = Quoter(
             legs=legs,
-            providers={provider.endpoint.name: provider for provider in providers},
+            providers=by_name,
             rules=rules,
             clock=clock,
             least_finality=least_finality,
@@ -75,13 +81,18 @@ class Taker:
 
     async def aclose(self) -> Sequence[Transfer]:
         """Stop every start and every driver, without waiting for any transfer; return the open transfers."""
+        await self._late.background.aclose()
+        await self._releases.background.aclose()
         await self._starter.aclose()
         return [self._records.described(record) for record in await self._runner.aclose()]
 
     async def start(self, quote: Quote, key: str | None, ends_at: float) -> Transfer:
         """Start the transfer of a quote, unless the key has a transfer. Raises: as ``start_transfer_async``."""
         check_key(key)
-        return self._records.described(await self._starter.start(quote, key, ends_at))
+        started = await self._starter.start(quote, key, ends_at)
+        self._late.add(started)
+        self._begin_background()
+        return self._records.described(started)
 
     async def begin(self, request: TransferRequest, key: str | None, ends_at: float) -> Transfer:
         """Quote and start, with retries until the time is over, unless the key already has a transfer.
@@ -103,7 +114,7 @@ class Taker:
             try:
                 async with within(ends_at, "no quote was given"):
                     quote = await self.quoter.quote(request)
-                return self._records.described(await self._starter.start(quote, key, ends_at))
+                return await self.start(quote, key, ends_at)
             except Layer2Error as error:
                 is_worth_it = error.retryable or isinstance(error, QuoteExpired)
                 if not is_worth_it or loop.time() + pause >= ends_at:
@@ -119,7 +130,12 @@ class Taker:
         """
         await self._journal.act()
         await self._starter.abandon_orphans()
+        self._begin_background()
         return [self._records.described(record) for record in await self._runner.resume((Role.TAKER,))]
+
+    def _begin_background(self) -> None:
+        self._releases.background.start()
+        self._late.background.start()
 
     async def wait(self, swap_id: SwapId, until: TransferState) -> Transfer:
         """The transfer when it has ended, or when it has arrived if ``until`` is ARRIVED.
@@ -149,6 +165,9 @@ class Taker:
             try:
                 if not record.is_final:
                     await self._starter.take_over(record)
+                elif is_funded_by_others(record):
+                    await self._journal.act()
+                    await self._late.look_at(record)
             except JournalBusy:
                 poll_seconds = _POLL_SECONDS
             async with aclosing(self._runner.watch(swap_id, poll_seconds=poll_seconds)) as records:

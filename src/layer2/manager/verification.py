@@ -8,14 +8,14 @@ from dataclasses import replace
 from typing import Final, Protocol, runtime_checkable
 
 from layer2.config import EvmSection, Layer2Config
+from layer2.contracts.htlc import HTLC_ADDRESS
 from layer2.errors import InvalidRequest, ProofRefused, ProofUndecided
-from layer2.formats.evm_address import parse_address
 from layer2.legs.evidence import LegEvidence
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
 from layer2.proofs.checking import LegReport, ProofReport, check_proof
 from layer2.proofs.model import ProofOutcome, TransferProof
-from layer2.proofs.policy import Confirmation, HeaderRequirement, ProofPolicy
+from layer2.proofs.policy import Confirmation, HeaderRequirement, ProofLevel, ProofPolicy
 
 __all__ = ["ConfirmsEvidence", "configured_policy", "confirmed_report", "verify_proof"]
 
@@ -26,8 +26,11 @@ LOG: Final = logging.getLogger("layer2.proofs")
 class ConfirmsEvidence(Protocol):
     """A client that can ask its node about the header of evidence."""
 
-    async def confirm_evidence(self, evidence: LegEvidence, *, contract: bytes, finality: Finality) -> bool:
+    async def confirm_evidence(self, evidence: LegEvidence, *, contract: bytes | None, finality: Finality) -> bool:
         """Whether the evidence is canonical at this client's node at that finality.
+
+        Args:
+            contract: the contract of the leg; None if its layer has none.
 
         Raises:
             ProofUndecided: the node cannot tell now.
@@ -38,11 +41,12 @@ class ConfirmsEvidence(Protocol):
 def configured_policy(config: Layer2Config, policy: ProofPolicy | None) -> ProofPolicy:
     """The policy of a configuration, or the given one with what it leaves open filled in from there."""
     given = ProofPolicy(HeaderRequirement.AS_AGREED) if policy is None else policy
-    tokens = {
-        section.chain_id: {parse_address(section.token_address): section.token_decimals}
-        for section in config.layers.values()
-        if isinstance(section, EvmSection)
-    }
+    assets = {section.chain_id: section.asset for section in config.layers.values() if isinstance(section, EvmSection)}
+    tokens = {chain_id: {asset.token: asset.decimals} for chain_id, asset in assets.items() if not asset.is_native}
+    contracts = dict(given.contracts)
+    for chain_id, asset in assets.items():
+        if asset.contract != HTLC_ADDRESS:
+            contracts[chain_id] = contracts.get(chain_id, frozenset()) | {asset.contract}
     return replace(
         given,
         providers=frozenset(bytes.fromhex(each.identity_key) for each in config.providers)
@@ -50,6 +54,7 @@ def configured_policy(config: Layer2Config, policy: ProofPolicy | None) -> Proof
         else given.providers,
         networks=frozenset({config.network}) if given.networks is None else given.networks,
         tokens=tokens if given.tokens is None else given.tokens,
+        contracts=contracts,
     )
 
 
@@ -97,22 +102,23 @@ async def confirmed_report(
         return offline
     headers: dict[tuple[Layer2ProtocolType, bytes], Finality] = {}
     for leg, evidence in ((offline.source, proof.source_leg), (offline.destination, proof.destination_leg)):
-        if leg.header is None or leg.contract is None or evidence is None:
+        if leg.header is None or evidence is None:
+            continue
+        client = clients.get(evidence.protocol)
+        if client is None and leg.level is ProofLevel.WORK and policy.header is HeaderRequirement.AS_AGREED:
             continue
         finality = Finality.FINALIZED if policy.header is HeaderRequirement.FINALIZED else leg.leg.finality
-        await _confirm(leg, evidence, leg.contract, finality, clients.get(evidence.protocol))
+        await _confirm(leg, evidence, finality, client)
         headers[leg.protocol, leg.header.hash] = finality
     return check_proof(proof, policy, confirmed=Confirmation(headers))
 
 
-async def _confirm(
-    leg: LegReport, evidence: LegEvidence, contract: bytes, finality: Finality, client: object | None
-) -> None:
+async def _confirm(leg: LegReport, evidence: LegEvidence, finality: Finality, client: object | None) -> None:
     name = evidence.protocol.value
     if not isinstance(client, ConfirmsEvidence):
         raise ProofUndecided(
             f"the policy requires a header that your own node confirms, and no {name} node is configured"
         )
-    if not await client.confirm_evidence(evidence, contract=contract, finality=finality):
+    if not await client.confirm_evidence(evidence, contract=leg.contract, finality=finality):
         number = "" if leg.header is None else f" {leg.header.number}"
         raise ProofRefused("header", f"your {name} node has another block{number}, or finds no such event in it")

@@ -10,6 +10,7 @@ from typing import Generic, NewType, TypeVar
 from layer2.errors.base import FormatError
 
 __all__ = [
+    "BitcoinTxId",
     "EvmTxId",
     "Finality",
     "LightningPaymentId",
@@ -19,6 +20,8 @@ __all__ = [
     "TxStatus",
 ]
 
+BitcoinTxId = NewType("BitcoinTxId", str)
+"""A transaction id as nodes display it: 64 hex digits."""
 EvmTxId = NewType("EvmTxId", str)
 """Transaction hash, ``0x`` and 64 lower-case hex digits."""
 LightningPaymentId = NewType("LightningPaymentId", str)
@@ -46,14 +49,14 @@ class Preimage:
 
 
 class Finality(Enum):
-    """The finality of a block on a rollup (OP Stack's three heads)."""
+    """The finality of a block: the OP Stack's three heads. On Bitcoin and Rootstock, by the blocks above it."""
 
     LATEST = "latest"
-    """The sequencer has published it; it can still change."""
+    """The sequencer has published it, or a miner has mined it; it can still change."""
     SAFE = "safe"
-    """Its batch was posted to Ethereum."""
+    """Its batch was posted to Ethereum. On Rootstock, ``safe_depth`` blocks are above it."""
     FINALIZED = "finalized"
-    """The Ethereum block of the batch is finalized."""
+    """The Ethereum block of the batch is finalized. On Rootstock, ``final_depth`` blocks are above it."""
 
     def includes(self, other: Finality) -> bool:
         """Whether this finality is at least as strong as the other."""

@@ -10,6 +10,8 @@ from typing import Any, Protocol, TypeAlias
 from layer2.model.transactions import SwapId
 
 __all__ = [
+    "ClientRecords",
+    "CoinHolds",
     "Delivery",
     "Intent",
     "Journal",
@@ -20,6 +22,7 @@ __all__ = [
     "SendRecords",
     "SwapJournal",
     "SwapRecord",
+    "swap_holder",
 ]
 
 
@@ -248,5 +251,51 @@ class SendRecords(Protocol):
         ...
 
 
-class Journal(SwapJournal, SendRecords, Protocol):
-    """The whole durable record of a party: its swaps, and its single sends."""
+def swap_holder(payment_hash: bytes) -> str:
+    """The holder of the coins that fund a swap. The journal releases them when the last swap under the hash ends."""
+    return f"swap:{payment_hash.hex()}"
+
+
+class CoinHolds(Protocol):
+    """The durable record of which coins of a wallet are held, and for whom. Every method returns only when its effect
+    would survive a power failure.
+
+    Raises, all methods: JournalError when the record cannot be read or written.
+    """
+
+    async def hold_coins(self, protocol: str, holder: str, coins: Sequence[str]) -> bool:
+        """Hold these coins for one holder, all or none.
+
+        Args:
+            coins: each as ``TXID:INDEX``.
+
+        Returns:
+            False if another holder has one of them; nothing was written.
+        """
+        ...
+
+    async def held_coins(self, protocol: str) -> Mapping[str, str]:
+        """The holder of each held coin."""
+        ...
+
+    async def release_coins(self, protocol: str, holder: str) -> None:
+        """Release the coins of a holder. Can be repeated."""
+        ...
+
+
+class ClientRecords(SendRecords, CoinHolds, Protocol):
+    """What the clients of layers keep in the journal."""
+
+    async def add_send_of_coins(self, record: SendRecord, holder: str, coins: Sequence[str]) -> SendRecord:
+        """As ``add_send``, and hold the coins that the send spends; both or neither. A record that exists already
+        keeps its coins.
+
+        Raises:
+            As ``add_send``.
+            FundsRulesError: code ``coins_held``: another holder has one of the coins; nothing was written.
+        """
+        ...
+
+
+class Journal(SwapJournal, ClientRecords, Protocol):
+    """The whole durable record of a party: its swaps, its single sends and its held coins."""

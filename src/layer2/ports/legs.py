@@ -132,6 +132,14 @@ class HtlcLayer(ABC):
         next time. One request serves all swaps. A layer that refuses late fundings by itself returns none."""
         return frozenset(), since
 
+    async def take_release(self, htlc: Htlc, release: Json) -> None:
+        """Payer: note the payee's release, which the payee served. Layers on which the payee releases alone ignore it.
+
+        Raises:
+            FormatError: it is not a release of this layer.
+        """
+        return
+
     async def courtesy(self, htlc: Htlc, preimage: Preimage) -> None:
         """Payer: collect the leg for the payee, if any party with the preimage can do that. Not journaled: omitting or
         repeating it costs no party anything that it is owed.

@@ -25,7 +25,13 @@ from layer2.terms.signing import check_terms_signature
 __all__ = ["LegReport", "ProofReport", "check_proof"]
 
 HeadersByLayer = Mapping[Layer2ProtocolType, Sequence[bytes]]
-_LEVELS = (ProofLevel.OFFLINE, ProofLevel.TRUSTED_HEADER, ProofLevel.AS_AGREED, ProofLevel.FINALIZED)
+_LEVELS = (
+    ProofLevel.OFFLINE,
+    ProofLevel.WORK,
+    ProofLevel.TRUSTED_HEADER,
+    ProofLevel.AS_AGREED,
+    ProofLevel.FINALIZED,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,8 @@ class LegReport:
     contract: bytes | None
     level: ProofLevel
     """What is known of that block's place in its chain."""
+    work: int = 0
+    """Expected number of hashes to make the evidence's headers; 0 on layers without proof of work."""
 
     @property
     def protocol(self) -> Layer2ProtocolType:
@@ -76,8 +84,9 @@ def check_proof(
     Args:
         proof: terms and evidence.
         policy: the verifier's requirements.
-        headers: for each layer in the policy's ``trusted_headers``, RLP of the headers after that of the proof, oldest
-            first, up to and including the trusted one.
+        headers: for each layer in the policy's ``trusted_headers``, the headers after that of the proof's block, oldest
+            first, up to and including the trusted one: RLP on an EVM layer, 80 bytes each on Bitcoin. Not needed if the
+            proof itself has the trusted one.
         confirmed: the headers that the verifier's nodes have confirmed.
 
     Returns:
@@ -160,9 +169,11 @@ def _check_headers(
         if layer not in policy.trusted_headers:
             raise ProofRefused("header_chain", f"the policy has no trusted header of {layer.value}")
     for leg, of_leg in zip((terms.source, terms.destination), shown, strict=True):
-        trusted = policy.trusted_headers.get(leg.protocol)
-        if trusted is not None and of_leg is not None and of_leg.header is not None:
-            check_ancestor(of_leg.header, headers.get(leg.protocol, ()), trusted)
+        trusted, given = policy.trusted_headers.get(leg.protocol), headers.get(leg.protocol, ())
+        if trusted is None or of_leg is None or of_leg.header is None:
+            continue
+        if given or trusted not in of_leg.later:
+            check_ancestor(of_leg.header, given, trusted, leg.next_block)
 
 
 def _report(leg: Leg, shown: LegShown | None, policy: ProofPolicy, confirmed: Confirmation | None) -> LegReport:
@@ -170,17 +181,21 @@ def _report(leg: Leg, shown: LegShown | None, policy: ProofPolicy, confirmed: Co
         return LegReport(leg, None, frozenset(), None, None, ProofLevel.OFFLINE)
     level = ProofLevel.OFFLINE
     if shown.header is not None:
-        level = _level(leg, shown.header, policy, confirmed)
-    return LegReport(leg, shown.outcome, shown.shown, shown.header, shown.contract, level)
+        level = _level(leg, shown, shown.header, policy, confirmed)
+    return LegReport(leg, shown.outcome, shown.shown, shown.header, shown.contract, level, shown.work)
 
 
-def _level(leg: Leg, header: BlockRef, policy: ProofPolicy, confirmed: Confirmation | None) -> ProofLevel:
+def _level(
+    leg: Leg, shown: LegShown, header: BlockRef, policy: ProofPolicy, confirmed: Confirmation | None
+) -> ProofLevel:
     finality = None if confirmed is None else confirmed.headers.get((leg.protocol, header.hash))
     if finality is Finality.FINALIZED:
         return ProofLevel.FINALIZED
     if finality is not None and finality.includes(leg.finality):
         return ProofLevel.AS_AGREED
-    return ProofLevel.TRUSTED_HEADER if leg.protocol in policy.trusted_headers else ProofLevel.OFFLINE
+    if leg.protocol in policy.trusted_headers:
+        return ProofLevel.TRUSTED_HEADER
+    return ProofLevel.WORK if Shown.WORK in shown.shown else ProofLevel.OFFLINE
 
 
 def _require(policy: ProofPolicy, reports: tuple[LegReport, LegReport]) -> None:
@@ -188,12 +203,13 @@ def _require(policy: ProofPolicy, reports: tuple[LegReport, LegReport]) -> None:
         return
     enough = {ProofLevel.TRUSTED_HEADER, ProofLevel.FINALIZED}
     if policy.header is HeaderRequirement.AS_AGREED:
-        enough.add(ProofLevel.AS_AGREED)
+        enough |= {ProofLevel.WORK, ProofLevel.AS_AGREED}
     for report in reports:
         if report.header is not None and report.level not in enough:
             raise ProofUndecided(
                 f"the policy requires that block {report.header.number} (0x{report.header.hash.hex()}) is "
                 f"{policy.header.value} on {report.protocol.value}: neither your nodes nor a trusted header show it"
+                f"{_work_of(report)}"
             )
 
 
@@ -202,11 +218,16 @@ def _open_headers(reports: tuple[LegReport, LegReport]) -> list[OpenMatter]:
         OpenMatter(
             OpenPoint.HEADER,
             f"that block {report.header.number} (0x{report.header.hash.hex()}) is on the chain of "
-            f"{report.protocol.value}: ask your own node",
+            f"{report.protocol.value}: ask your own node{_work_of(report)}",
         )
         for report in reports
         if report.header is not None and report.level is ProofLevel.OFFLINE
     ]
+
+
+def _work_of(report: LegReport) -> str:
+    """What its headers cost, if they show work."""
+    return f"; to invent its headers takes about 2**{report.work.bit_length() - 1} hashes" if report.work else ""
 
 
 def _open_legs(reports: tuple[LegReport, LegReport]) -> list[OpenMatter]:

@@ -6,12 +6,11 @@ trusted header has to be the later one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 from layer2.errors.base import FormatError, ProofRefused
-from layer2.formats.evm_header import decode_header
 from layer2.formats.evm_hex import format_data, parse_data
+from layer2.legs.shown import BlockRef
 
 __all__ = ["MAX_HEADERS", "check_ancestor", "read_headers", "write_headers"]
 
@@ -21,50 +20,39 @@ _LONGEST_LINE = 2_002
 """Maximum characters of a header in a file; those of BOB have about 1,250."""
 
 
-class _Header(Protocol):
-    @property
-    def number(self) -> int: ...
-
-    @property
-    def hash(self) -> bytes: ...
-
-    @property
-    def timestamp(self) -> int: ...
-
-
-def check_ancestor(header: _Header, headers: Sequence[bytes], trusted_hash: bytes) -> None:
-    """Check that a header is the trusted one, or its ancestor through the headers between them.
+def check_ancestor(
+    block: BlockRef,
+    headers: Sequence[bytes],
+    trusted_hash: bytes,
+    next_block: Callable[[BlockRef, bytes], BlockRef],
+) -> None:
+    """Check that a block is the trusted one, or its ancestor through the headers between them.
 
     Args:
-        header: the proof's header.
-        headers: RLP of every header after it, oldest first, up to and including the trusted one; empty if ``header``
-            itself is the trusted one.
-        trusted_hash: the hash of the block that the verifier trusts, 32 bytes.
+        block: the proof's block.
+        headers: every header after it, oldest first, up to and including the trusted one; empty if ``block`` itself is
+            the trusted one.
+        trusted_hash: the hash of the block that the verifier trusts, 32 bytes, in the order in which nodes display it.
+        next_block: ``Leg.next_block`` of the layer.
 
     Raises:
-        ProofRefused: ``header_chain``: a header is malformed, has another parent than the header before it, is not one
-            block higher, or is not later; or the last header is not the trusted one.
+        ProofRefused: ``header_chain``: a header is malformed or is not that of the next block, or the last header is
+            not the trusted one.
 
     Does not show that the trusted header is final or on a chain: the verifier trusts that it is.
     """
     if len(headers) > MAX_HEADERS:
         raise _refused(f"{len(headers)} headers, the maximum is {MAX_HEADERS}")
-    newest: _Header = header
-    newest_hash = header.hash
+    newest = block
     for encoded in headers:
-        if newest_hash == trusted_hash:
+        if newest.hash == trusted_hash:
             raise _refused("there are headers after the trusted one")
         try:
-            child = decode_header(encoded)
+            newest = next_block(newest, encoded)
         except FormatError as error:
             raise _refused(error.message) from error
-        if child.parent_hash != newest_hash:
-            raise _refused(f"the header after block {newest.number} has another parent")
-        if child.number != newest.number + 1 or child.timestamp <= newest.timestamp:
-            raise _refused(f"the header after block {newest.number} has a wrong height or time")
-        newest, newest_hash = child, child.hash
-    if newest_hash != trusted_hash:
-        raise _refused(f"the headers lead to block {newest.number} {format_data(newest_hash)}, not to the trusted one")
+    if newest.hash != trusted_hash:
+        raise _refused(f"the headers lead to block {newest.number} {format_data(newest.hash)}, not to the trusted one")
 
 
 def write_headers(headers: Sequence[bytes]) -> str:

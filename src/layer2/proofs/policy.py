@@ -8,7 +8,7 @@ from enum import Enum
 
 from layer2.errors.base import InvalidRequest
 from layer2.legs.shown import EvidencePolicy
-from layer2.model.layers import Layer2ProtocolType
+from layer2.model.layers import LAYERS, Layer2ProtocolType
 from layer2.model.transactions import Finality
 
 __all__ = ["FINAL", "OFFLINE", "Confirmation", "HeaderRequirement", "ProofLevel", "ProofPolicy"]
@@ -20,7 +20,8 @@ class HeaderRequirement(Enum):
     NOT_CHECKED = "not_checked"
     """No requirement: anyone can make a header. The report's ``level`` is then ``OFFLINE``."""
     AS_AGREED = "as_agreed"
-    """Canonical at the verifier's node at the finality of the terms, or an ancestor of a trusted header."""
+    """Canonical at the verifier's node at the finality of the terms, or an ancestor of a trusted header, or with the
+    work that the policy accepts."""
     FINALIZED = "finalized"
     """Canonical at the verifier's node at or below its finalized head, or an ancestor of a trusted header."""
 
@@ -30,6 +31,8 @@ class ProofLevel(Enum):
 
     OFFLINE = "offline"
     """Nothing. The author of the proof may have made the header."""
+    WORK = "work"
+    """It and the headers above it in the proof have the work that the policy accepts."""
     TRUSTED_HEADER = "trusted_header"
     """It is the header that the policy trusts for this layer, or an ancestor of it."""
     AS_AGREED = "as_agreed"
@@ -68,9 +71,20 @@ class ProofPolicy:
     paid, and not only that it could be. If set, a Lightning source is refused: it is always a hold invoice."""
     trusted_headers: Mapping[Layer2ProtocolType, bytes] = field(default_factory=dict)
     """By layer, the hash (32 bytes) of a block that the verifier knows to be on the chain. A header of that layer must
-    be that block's header, or its ancestor through the headers that are passed to the check."""
+    be that block's header, or its ancestor through the proof's own headers or those that are passed to the check."""
+    work: Mapping[Layer2ProtocolType, int] = field(default_factory=dict)
+    """By layer, the expected number of hashes with which a block counts as agreed: its header and those above it in the
+    proof must have this work together. Anyone who spends that much can invent them. So choose more than a forgery can
+    be worth, such as the work of six blocks of today. Choose more for a layer with merged mining: miners can spend the
+    work on an invented header and keep their reward on the other chain. Without an entry, no work is enough."""
 
     def __post_init__(self) -> None:
+        with_work = {layer: layer.value for layer, facts in LAYERS.items() if facts.headers_have_work}
+        if not self.work.keys() <= with_work.keys():
+            raise InvalidRequest(f"work: only the headers of {' and '.join(sorted(with_work.values()))} show work")
+        for hashes in self.work.values():
+            if isinstance(hashes, bool) or not isinstance(hashes, int) or hashes <= 0:
+                raise InvalidRequest("work: for each layer, a positive number of hashes")
         for trusted in self.trusted_headers.values():
             if len(trusted) != 32:
                 raise InvalidRequest(f"trusted_headers: a hash has 32 bytes, not {len(trusted)}")
@@ -81,7 +95,7 @@ class ProofPolicy:
     @property
     def evidence(self) -> EvidencePolicy:
         """The requirements for legs and their evidence."""
-        return EvidencePolicy(self.tokens, self.contracts, self.own_preimage_payees)
+        return EvidencePolicy(self.tokens, self.contracts, self.own_preimage_payees, self.work)
 
 
 OFFLINE = ProofPolicy(HeaderRequirement.NOT_CHECKED)

@@ -8,10 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from layer2.model.layers import Layer2ProtocolType
-from layer2.net.setting_rules import at_least
+from layer2.contracts.htlc import HTLC_ADDRESS
+from layer2.errors import FormatError
+from layer2.formats.evm_address import parse_address
+from layer2.model.layers import LAYERS, Layer2ProtocolType, LayerFacts
+from layer2.net.setting_rules import at_least, between
 from layer2.protocols.evm.client import EvmClient
-from layer2.protocols.evm.settings import EvmSettings
+from layer2.protocols.evm.settings import EvmAsset, EvmSettings
 
 __all__ = ["BOB_MAINNET", "BOB_SEPOLIA", "BobClient", "BobSettings"]
 
@@ -19,12 +22,44 @@ BOB_MAINNET = 60808
 BOB_SEPOLIA = 808813
 
 
+def _token_address(value: object) -> None:
+    try:
+        parse_address(str(value))
+    except FormatError as error:
+        raise ValueError(error.message) from error
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BobSettings(EvmSettings):
-    """The settings of a ``BobClient``; see ``EvmSettings``. Local networks use the mainnet's chain id."""
+    """The settings of a ``BobClient``: those of ``EvmSettings``, and the token that represents bitcoin. Local networks
+    use the mainnet's chain id.
+    """
 
     chain_id: Annotated[int, at_least(1)] = BOB_MAINNET
     """60808 is BOB mainnet, 808813 BOB Sepolia"""
+    token_address: Annotated[str, _token_address]
+    """the ERC-20 token that you accept as BTC; several exist, so there is no default"""
+    token_decimals: Annotated[int, between(0, 36)]
+    """decimals of the token (WBTC 8, tBTC 18); must match the contract"""
+    priority_fee_per_gas_wei: Annotated[int, at_least(0)] = 1_000_000
+    """wei for the sequencer, in addition to the base fee"""
+    native_price_sat: Annotated[int | None, at_least(1)] = None
+    """price in satoshi of one ETH, which pays gas; without it there is no estimate of network costs in satoshi, and
+    every transfer needs max_fee"""
+
+    @property
+    def tip_per_gas_wei(self) -> int:
+        """``priority_fee_per_gas_wei``."""
+        return self.priority_fee_per_gas_wei
+
+    @property
+    def asset(self) -> EvmAsset:
+        """The token, in the contract that has the same address on every chain."""
+        return EvmAsset(HTLC_ADDRESS, parse_address(self.token_address), self.token_decimals, self.native_price_sat)
+
+    def facts(self) -> LayerFacts:
+        """The facts of BOB."""
+        return LAYERS[Layer2ProtocolType.BOB]
 
 
 class BobClient(EvmClient):
@@ -51,3 +86,6 @@ class BobClient(EvmClient):
     """
 
     protocol_type: ClassVar[Layer2ProtocolType] = Layer2ProtocolType.BOB
+
+    # Set once: the narrower type is safe.
+    settings: BobSettings  # pyright: ignore[reportIncompatibleVariableOverride]

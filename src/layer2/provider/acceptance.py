@@ -18,6 +18,7 @@ from layer2.provider.bounds import Limits
 from layer2.provider.inventory import check_inventory
 from layer2.provider.open_swaps import OpenSwap, exposure_on, taker_of
 from layer2.provider.quotes import QuoteBook
+from layer2.swap_engine.records import record_terms
 from layer2.swap_rules.agreement import SwapRequest, build_terms, check_request_named, provider_request
 from layer2.swap_rules.states import ProviderAgreed, write_state
 from layer2.terms.documents import QuoteTerms, Scheme, Signature, SignedTerms, Terms
@@ -78,6 +79,7 @@ class Acceptance:
         self.quotes.check_finality(quote, exposure_on(quote.source.protocol, swaps))
         await check_inventory(self.layers.clients, self.limits.gas_per_swap_wei, quote, swaps, now)
         terms = await self._terms(quote, request, now)
+        await self._check_unreleased(terms, swaps)
         digest = terms_hash(terms)
         htlcs = [
             (Htlc(leg, terms.payment_hash, digest), side)
@@ -105,6 +107,23 @@ class Acceptance:
         if sum(swap.taker == taker for swap in taken) >= self.limits.max_open_swaps_per_taker:
             raise QuoteRefused("this account has too many open swaps here", code="too_many_swaps")
 
+    async def _check_unreleased(self, terms: Terms, swaps: Sequence[OpenSwap]) -> None:
+        """Check that no signature which released an earlier swap can return the funding of this one.
+
+        The signature fits every swap with the same address: the taker could be paid and take the source back.
+
+        Raises:
+            IdempotencyConflict: code ``payment_hash_used``.
+            JournalError: the journal cannot be read.
+        """
+        address = _address_of(terms)
+        if address is None:
+            return
+        ended = [record_terms(each) for each in await self.journal.released_under(terms.payment_hash)]
+        earlier = [*(each.terms for each in swaps), *(each.terms for each in ended if each is not None)]
+        if any(_address_of(each) == address for each in earlier):
+            raise IdempotencyConflict("this payment hash was used before", code="payment_hash_used")
+
     async def _check_unused(self, htlc: Htlc, side: Side) -> None:
         """Check that nothing was paid on the leg and that the preimage was not shown there.
 
@@ -119,8 +138,8 @@ class Acceptance:
             raise IdempotencyConflict("this payment hash was used before", code="payment_hash_used")
 
     async def _terms(self, quote: QuoteTerms, request: SwapRequest, now: int) -> Terms:
-        source = self.layers.legs[quote.source.protocol]
-        height = (await source.read_clock()).height if quote.by_height else 0
+        source, layer = self.layers.legs[quote.source.protocol], quote.height_from
+        height = 0 if layer is None else (await self.layers.legs[layer].read_clock()).height
         named = await source.offer(provider_request(quote, request, now, height, self.rules))
         try:
             return build_terms(quote, request, now, self.rules, provider_named=named, height=height)
@@ -128,8 +147,8 @@ class Acceptance:
             if not named:
                 raise
             # The taker's values were checked before, so the value of this provider's node is invalid.
-            layer = quote.source.protocol.value
-            raise BadAnswer(f"our {layer} node returned an invalid offer: {error.message}", protocol=layer) from error
+            name = quote.source.protocol.value
+            raise BadAnswer(f"our {name} node returned an invalid offer: {error.message}", protocol=name) from error
 
     async def _journaled(self, terms: Terms, digest: bytes, request: SwapRequest, now: int) -> SwapRecord:
         signature = Signature(Scheme.BIP340, await self.signer.sign_schnorr(digest))
@@ -164,6 +183,12 @@ def stored_terms(record: SwapRecord, request: SwapRequest) -> Json:
     if not is_same or record.terms is None:
         raise IdempotencyConflict("another request has this swap id", code="swap_conflict")
     return record.terms
+
+
+def _address_of(terms: Terms) -> str | None:
+    """The address of a source that others can fund."""
+    asked = terms.source.funding_request(terms.fund_by)
+    return None if asked is None else asked.address
 
 
 def _write_request(request: SwapRequest) -> dict[str, str]:

@@ -71,7 +71,7 @@ class SwapBody(_Body):
     quote_id: _Id
     payment_hash: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the preimage, hex")
     source: str = Field(
-        max_length=128, description="the taker's account or key on the source; empty if the layer needs none"
+        max_length=160, description="the taker's account or key on the source; empty if the layer needs none"
     )
     destination: str = Field(
         max_length=7_089, description="the payee on the destination: the taker's account or key, or an invoice"

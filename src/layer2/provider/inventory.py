@@ -24,8 +24,8 @@ async def check_inventory(
     """Check that the provider's money suffices for a swap under a quote in addition to the open swaps.
 
     Args:
-        gas_per_swap: the reserve for each open swap on every layer whose native coin is not bitcoin, in the smallest
-            unit of that coin. It pays for funding, collecting, refund or release.
+        gas_per_swap: the reserve for each open swap on every EVM layer, in the smallest unit of the coin that pays
+            gas. It pays for funding, collecting, refund or release.
 
     Raises:
         InsufficientFunds: not enough to spend, to receive, or for gas.
@@ -46,7 +46,13 @@ async def check_inventory(
             gas = balances.get(AssetId(facts.native_asset, facts.native_decimals), Balance(0))
             # A taker who funds late can refund it alone, so an unfunded swap needs no gas for that.
             promised = sum(swap.uses(layer) and swap.takes_place(now) for swap in swaps) * gas_per_swap
-            _check(layer, "for gas", gas.spendable, promised, gas_per_swap, "wei")
+            wanted = gas_per_swap
+            if facts.coin_is_bitcoin:
+                # One balance pays locks and gas.
+                unit = 10 ** (facts.native_decimals - BTC.decimals)
+                promised += unit * sum(swap.will_pay(layer, now) for swap in swaps)
+                wanted += unit * (quote.amount + quote.network_fee) if layer is destination else 0
+            _check(layer, "for gas", gas.spendable, promised, wanted, "wei")
 
 
 def _check(layer: Layer2ProtocolType, what: str, owned: int, promised: int, wanted: int, unit: str) -> None:

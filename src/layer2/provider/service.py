@@ -19,6 +19,7 @@ from layer2.assembly import Layers
 from layer2.errors import Layer2Error, QuoteRefused, TaskCancelled, UnknownTransfer
 from layer2.legs.kinds import write_offer
 from layer2.legs.timelock_settings import TimelockSettings
+from layer2.legs.views import Release, Verb
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import SwapId
 from layer2.ports.clock import Clock, Entropy
@@ -30,7 +31,7 @@ from layer2.provider.nodes import Nodes
 from layer2.provider.open_swaps import exposure_on
 from layer2.provider.pricing import PriceList
 from layer2.provider.quotes import QuoteBook, QuoteRequest
-from layer2.swap_engine.records import outlook_of
+from layer2.swap_engine.records import outlook_of, record_terms
 from layer2.swap_engine.runner import SwapRunner
 from layer2.swap_rules.agreement import SwapRequest
 from layer2.swap_rules.timelocks import PairDurations, pairs_of
@@ -174,9 +175,19 @@ class SwapProvider:
             "next_actor": _NAMES[outlook.next_actor],
             "deadline": outlook.deadline,
             "terms": record.terms,
+            "release": await self._release(record),
             "created_at": record.created_at,
             "updated_at": record.updated_at,
         }
+
+    async def _release(self, record: SwapRecord) -> Json | None:
+        """The newest release of a source that its payer completes with a signature. It was journaled before."""
+        signed = record_terms(record)
+        if signed is None or signed.terms.source.release is not Release.COSIGNED:
+            return None
+        intents = await self.journal.intents(record.swap_id)
+        acts = [intent.act["act"] for intent in intents if intent.verb == Verb.RELEASE.value]
+        return acts[-1] if acts else None
 
     async def events(self, swap_id: SwapId, after: int) -> AsyncIterator[dict[str, object]]:
         """Every event of a swap with a version above ``after``, past events first, until the swap is final.
@@ -230,7 +241,7 @@ class SwapProvider:
         return {
             "source": source.value,
             "destination": destination.value,
-            "min_amount": str(price.min_amount),
+            "min_amount": str(max(price.min_amount, durations.source.smallest, durations.destination.smallest)),
             "max_amount": str(price.max_amount),
             "fee_ppm": price.fee_ppm,
             "base_fee": str(price.base_fee),

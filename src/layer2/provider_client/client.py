@@ -160,6 +160,15 @@ class ProviderClient:
             raise UnknownTransfer(f"provider {self.endpoint.name!r} has no such swap", transfer_id=swap_id)
         return self._read("swap_status", status, answer, _read_status)
 
+    async def release_of(self, swap_id: SwapId, access_token: bytes) -> Mapping[str, JsonValue] | None:
+        """The provider's release of a leg that needs the taker's signature too; None if it has not released it.
+
+        Raises:
+            As ``swap_status``.
+        """
+        release = (await self.swap_status(swap_id, access_token)).get("release")
+        return release if isinstance(release, Mapping) else None
+
     async def _call(
         self, method: str, path: str, body: dict[str, JsonValue] | None = None, *, access_token: bytes | None = None
     ) -> tuple[int, JsonValue]:

@@ -20,21 +20,17 @@ from layer2.formats.tagged_signature import tagged_hash
 from layer2.model.transactions import Preimage, SwapId
 from layer2.ports.clock import Entropy, SystemEntropy
 
-__all__ = ["SeedPreimages", "SoftwareEvmSigner", "SoftwareIdentity", "read_secret_file"]
+__all__ = ["SeedPreimages", "SoftwareEvmSigner", "SoftwareIdentity", "read_private_file", "read_secret_file"]
 
-_LONGEST_FILE = 256
+_LONGEST_FILE = 512
 _FINGERPRINT_TAG = "layer2/seed/v1"
 
 
-def read_secret_file(path: str | Path) -> bytes:
-    """Read 32 secret bytes, written as 64 hex digits.
-
-    Args:
-        path: a file that only its owner can access (mode 0600 or 0400).
+def read_private_file(path: str | Path) -> bytes:
+    """The first 512 bytes of a file that only its owner can access (mode 0600 or 0400).
 
     Raises:
-        SignerError: it cannot be read, others can read or write it, or its content is something else. The error never
-            shows the content.
+        SignerError: it cannot be read, or others can read or write it.
     """
     try:
         # O_NONBLOCK: otherwise a named pipe would block the program forever.
@@ -51,10 +47,22 @@ def read_secret_file(path: str | Path) -> bytes:
             raise SignerError(
                 f"the key file {path} is open to others (mode {mode:04o})", remedy=f"run: chmod 600 {path}"
             )
-        content = os.read(descriptor, _LONGEST_FILE)
+        return os.read(descriptor, _LONGEST_FILE)
     finally:
         os.close(descriptor)
-    text = content.decode("ascii", errors="replace").strip().removeprefix("0x")
+
+
+def read_secret_file(path: str | Path) -> bytes:
+    """Read 32 secret bytes, written as 64 hex digits.
+
+    Args:
+        path: a file that only its owner can access (mode 0600 or 0400).
+
+    Raises:
+        SignerError: it cannot be read, others can read or write it, or its content is something else. The error never
+            shows the content.
+    """
+    text = read_private_file(path).decode("ascii", errors="replace").strip().removeprefix("0x")
     if len(text) != 64:
         raise SignerError(f"the key file {path} does not hold 64 hex digits")
     try:

@@ -102,7 +102,7 @@ class Acts:
                 failed[order] = error
                 continue
             new.append(self._next_intent(act, made, new))
-        if not step.state.is_final:
+        if not step.state.is_final or self._legs.swap.funded_by_others:
             await self._reprice(observed, new)
         return Prepared(tuple(new), tuple(again), failed)
 

@@ -19,7 +19,7 @@ from layer2.legs.views import LegState, LegView, Side, Verb
 from layer2.ports.journal import Role, SwapRecord
 from layer2.swap_engine.acts import Acts, Prepared
 from layer2.swap_engine.endings import Endings
-from layer2.swap_engine.records import record_state, record_terms
+from layer2.swap_engine.records import is_funded_by_others, record_state, record_terms
 from layer2.swap_engine.runner_context import PartyLegs, Retries, RunnerContext
 from layer2.swap_rules.decisions import declined, next_step
 from layer2.swap_rules.machine import LegEnd, Manner, Observed, Step, Swap
@@ -47,9 +47,13 @@ class Driver:
         self.record = record
         self._context = context
         made_preimage = record.role is Role.TAKER and record.request.get("recipient") is None
-        swap = self._swap = Swap(signed.terms, context.rules, made_preimage)
+        by_others = is_funded_by_others(record)
+        swap = self._swap = Swap(signed.terms, context.rules, made_preimage, by_others)
         digest = terms_hash(signed.terms)
-        htlcs = {end: Htlc(swap.leg(end), signed.terms.payment_hash, digest) for end in LegEnd}
+        htlcs = {
+            end: Htlc(swap.leg(end), signed.terms.payment_hash, digest, by_others and end is LegEnd.SOURCE)
+            for end in LegEnd
+        }
         # A provider's logs identify a swap by its hash, as its layers and its takers' payments do.
         is_taker = record.role is Role.TAKER
         self._label = f"swap {record.swap_id}" if is_taker else f"hash {signed.terms.payment_hash.hex()[:16]}"
@@ -84,7 +88,8 @@ class Driver:
     def free(self) -> None:
         """Release everything that is reserved for the swap."""
         for end in self._legs.sides:
-            if self._swap.leg(end).protocol not in self._context.legs:
+            if self._swap.leg(end).protocol not in self._context.legs or self._legs.htlcs[end].funded_by_others:
+                # A source that others fund is watched after the end, too.
                 continue
             try:
                 self._legs.layer(end).free(self._legs.htlcs[end])

@@ -6,7 +6,7 @@ that has taken the lock with ``act`` may act. Within it, a compare-and-set on a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Self
@@ -14,10 +14,10 @@ from typing import Self
 from sqlalchemy import ColumnElement, Connection, Executable, delete, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or_keep
 
-from layer2.errors import IdempotencyConflict, InvalidRequest, StaleSwap
+from layer2.errors import FundsRulesError, IdempotencyConflict, InvalidRequest, StaleSwap
 from layer2.legs.views import Verb
 from layer2.model.transactions import SwapId
-from layer2.ports.journal import Delivery, Intent, JournalOwner, Json, Role, SendRecord, SwapRecord
+from layer2.ports.journal import Delivery, Intent, JournalOwner, Json, Role, SendRecord, SwapRecord, swap_holder
 from layer2.swap_engine.database import Database
 from layer2.swap_engine.process_guard import ProcessGuard
 from layer2.swap_engine.rows import (
@@ -30,6 +30,7 @@ from layer2.swap_engine.rows import (
     row_of,
     swap_that_holds,
 )
+from layer2.swap_engine.schema import coins as coin_table
 from layer2.swap_engine.schema import events, intents, proofs, sends, swaps
 from layer2.swap_engine.schema import owners as owner_table
 
@@ -40,7 +41,7 @@ _NEWEST_FIRST = SWAPS.order_by(swaps.c.number.desc())
 
 
 class SqliteJournal:
-    """``SwapJournal``, ``SendRecords`` and the proofs in a SQLite file.
+    """``SwapJournal``, ``SendRecords``, ``CoinHolds`` and the proofs in a SQLite file.
 
     Example: ``journal = await SqliteJournal.open(path)``, then ``await journal.act()`` to drive swaps, and
     ``await journal.aclose()`` at the end.
@@ -143,7 +144,7 @@ class SqliteJournal:
     ) -> SwapRecord:
         """Write the next state, its intents and an event in one transaction, if ``record.version`` is current.
 
-        A key and a quote that were released stay released.
+        A key and a quote that were released stay released. The coins of a swap that ends are released.
 
         Raises:
             StaleSwap: another task advanced the swap; nothing was written.
@@ -172,6 +173,8 @@ class SqliteJournal:
             for intent in intents:
                 add_intent(connection, record.swap_id, intent)
             add_event(connection, record.swap_id, record.version + 1, event, now, state)
+            if is_final and record.payment_hash is not None:
+                _release_swap(connection, record.payment_hash)
             advanced = first_swap(connection, SWAPS.where(swaps.c.swap_id == record.swap_id))
             assert advanced is not None
             return advanced
@@ -248,18 +251,26 @@ class SqliteJournal:
             IdempotencyConflict: that record has another request.
         """
 
+        return await self._database.write(lambda connection: _add_send(connection, record)[0])
+
+    async def add_send_of_coins(self, record: SendRecord, holder: str, coins: Sequence[str]) -> SendRecord:
+        """As ``add_send``, and hold the coins that the send spends; both or neither. A record that exists already
+        keeps its coins.
+
+        Raises:
+            As ``add_send``.
+            FundsRulesError: code ``coins_held``: another holder has one of the coins; nothing was written.
+        """
+
         def work(connection: Connection) -> SendRecord:
-            if connection.execute(insert_or_keep(sends).on_conflict_do_nothing(), row_of(record)).rowcount:
-                return record
-            known = _send(connection, record.protocol, sends.c.idempotency_key == record.idempotency_key)
-            assert known is not None
-            if known.request != record.request:
-                raise IdempotencyConflict(
-                    "the idempotency key was used with another request; nothing was sent",
+            added, is_new = _add_send(connection, record)
+            if is_new and not _hold(connection, record.protocol, holder, coins):
+                raise FundsRulesError(
+                    "another send or swap holds one of the coins; nothing was sent",
+                    code="coins_held",
                     protocol=record.protocol,
-                    tx_id=known.tx_id,
                 )
-            return known
+            return added
 
         return await self._database.write(work)
 
@@ -280,7 +291,55 @@ class SqliteJournal:
 
         return await self._database.read(work)
 
+    async def hold_coins(self, protocol: str, holder: str, coins: Sequence[str]) -> bool:
+        """Hold these coins for one holder, all or none; return False if another holder has one of them."""
+        return await self._database.write(lambda connection: _hold(connection, protocol, holder, coins))
+
+    async def held_coins(self, protocol: str) -> Mapping[str, str]:
+        """The holder of each held coin."""
+        query = select(coin_table.c.coin, coin_table.c.holder).where(coin_table.c.protocol == protocol)
+        return await self._database.read(lambda connection: {row.coin: row.holder for row in connection.execute(query)})
+
+    async def release_coins(self, protocol: str, holder: str) -> None:
+        """Release the coins of a holder. Can be repeated."""
+        statement = delete(coin_table).where(coin_table.c.protocol == protocol, coin_table.c.holder == holder)
+        await self._database.write(lambda connection: connection.execute(statement).close())
+
 
 def _send(connection: Connection, protocol: str, condition: ColumnElement[bool]) -> SendRecord | None:
     row = connection.execute(select(sends).where(sends.c.protocol == protocol, condition).limit(1)).first()
     return None if row is None else SendRecord(**row._asdict())
+
+
+def _add_send(connection: Connection, record: SendRecord) -> tuple[SendRecord, bool]:
+    """The record of that key, and whether this call wrote it."""
+    if connection.execute(insert_or_keep(sends).on_conflict_do_nothing(), row_of(record)).rowcount:
+        return record, True
+    known = _send(connection, record.protocol, sends.c.idempotency_key == record.idempotency_key)
+    assert known is not None
+    if known.request != record.request:
+        raise IdempotencyConflict(
+            "the idempotency key was used with another request; nothing was sent",
+            protocol=record.protocol,
+            tx_id=known.tx_id,
+        )
+    return known, False
+
+
+def _release_swap(connection: Connection, payment_hash: bytes) -> None:
+    """Release the coins that fund a hash, unless another swap under it is open."""
+    is_open = select(swaps.c.number).where(swaps.c.payment_hash == payment_hash, swaps.c.is_final.is_(False))
+    connection.execute(delete(coin_table).where(coin_table.c.holder == swap_holder(payment_hash), ~is_open.exists()))
+
+
+def _hold(connection: Connection, protocol: str, holder: str, coins: Sequence[str]) -> bool:
+    """Hold the coins, unless another holder has one of them."""
+    query = select(coin_table.c.coin).where(
+        coin_table.c.protocol == protocol, coin_table.c.coin.in_(coins), coin_table.c.holder != holder
+    )
+    if connection.execute(query).first() is not None:
+        return False
+    rows = [{"protocol": protocol, "coin": coin, "holder": holder} for coin in coins]
+    if rows:
+        connection.execute(insert_or_keep(coin_table).on_conflict_do_nothing(), rows)
+    return True

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from layer2.errors import JournalError
 from layer2.legs.timelock_settings import TimelockSettings
+from layer2.legs.views import FundingRequest
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.money import AssetId
 from layer2.ports.journal import Role, SwapRecord
 from layer2.swap_rules.outlook import Outlook, outlook
-from layer2.swap_rules.states import State, TakerCollecting, read_state
+from layer2.swap_rules.states import State, TakerAgreed, TakerCollecting, TakerFunding, read_state
 from layer2.terms.documents import SignedTerms
 from layer2.terms.signing import read_signed_terms
 from layer2.terms.transfers import Transfer, TransferRequest, TransferState
 
 __all__ = [
     "describe",
+    "is_funded_by_others",
     "outlook_of",
     "read_request",
     "record_state",
@@ -25,7 +27,9 @@ __all__ = [
 
 def write_request(request: TransferRequest) -> dict[str, object]:
     """The request as a record stores it."""
-    return {
+    # Only if it is set: a repeated request must equal one that was written before the field existed.
+    more: dict[str, object] = {"funded_by_others": True} if request.funded_by_others else {}
+    return more | {
         "asset": request.asset.code,
         "decimals": request.asset.decimals,
         "amount": _written(request.amount),
@@ -53,9 +57,15 @@ def read_request(record: SwapRecord) -> TransferRequest:
             recipient=fields["recipient"],
             max_fee=_amount(fields["max_fee"]),
             send_amount=_amount(fields["send_amount"]),
+            funded_by_others=is_funded_by_others(record),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise JournalError("the journal's request cannot be read", transfer_id=record.swap_id) from error
+
+
+def is_funded_by_others(record: SwapRecord) -> bool:
+    """Whether the record is a taker's, and others fund its source."""
+    return record.role is Role.TAKER and record.request.get("funded_by_others") is True
 
 
 def record_state(record: SwapRecord) -> State:
@@ -82,6 +92,7 @@ def outlook_of(record: SwapRecord, rules: TimelockSettings) -> Outlook:
         rules,
         planned_until=record.created_at + rules.quote_validity,
         is_foreign=record.role is Role.TAKER and record.request.get("recipient") is not None,
+        funded_by_others=is_funded_by_others(record),
     )
 
 
@@ -113,10 +124,16 @@ def describe(record: SwapRecord, rules: TimelockSettings) -> Transfer:
         destination_tx_id=getattr(state, "destination_tx_id", None),
         reason=getattr(state, "reason", None),
         attention=record.attention,
+        funding_request=_funding_request(record, state, signed),
         final_at=state.final_at if isinstance(state, TakerCollecting) else None,
         created_at=record.created_at,
         updated_at=record.updated_at,
     )
+
+
+def _funding_request(record: SwapRecord, state: State, signed: SignedTerms | None) -> FundingRequest | None:
+    waits = isinstance(state, TakerAgreed | TakerFunding) and is_funded_by_others(record)
+    return signed.terms.source.funding_request(signed.terms.fund_by) if waits and signed is not None else None
 
 
 def _written(amount: int | None) -> str | None:

@@ -88,7 +88,8 @@ class SwapRunner:
             self._start(driver)
 
     async def revisit(self, record: SwapRecord) -> SwapRecord:
-        """Check a provider's final swap once: a late funding reopens the swap, which then returns the funding.
+        """Check a final swap once: a late funding reopens it. A provider then returns the funding, and a taker whose
+        source others fund takes it back.
 
         Returns:
             The newest record. If it is open, the swap is being driven.

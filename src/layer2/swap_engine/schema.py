@@ -25,9 +25,9 @@ from sqlalchemy import (
 
 from layer2.ports.journal import Delivery, Json, Role
 
-__all__ = ["HEAD", "METADATA", "events", "intents", "owners", "proofs", "sends", "swaps"]
+__all__ = ["HEAD", "METADATA", "coins", "events", "intents", "owners", "proofs", "sends", "swaps"]
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The newest revision in ``migrations``."""
 
 METADATA: Final = MetaData()
@@ -122,4 +122,12 @@ sends: Final = Table(
     Column("request", Text, nullable=False),
     Column("tx_id", Text, nullable=False),
     Column("act", _JsonText, nullable=False),
+)
+
+coins: Final = Table(
+    "coins",
+    METADATA,
+    Column("protocol", String(32), primary_key=True),
+    Column("coin", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
 )

@@ -88,6 +88,9 @@ class Swap:
     settings: TimelockSettings
     made_preimage: bool
     """Taker: it made the preimage. False if the terms pay a third party's invoice, and for a provider."""
+    funded_by_others: bool = False
+    """Taker: others pay the source, at any time and any number of times. The taker has no act for it, and cannot void
+    it."""
 
     def leg(self, end: LegEnd) -> Leg:
         """The leg at that end."""
@@ -155,15 +158,24 @@ def take_back(swap: Swap, observed: Observed, end: LegEnd) -> tuple[Order, ...]:
     after all, it is reclaimed in time.
     """
     leg, view = swap.leg(end), observed.source if end is LegEnd.SOURCE else observed.destination
-    if view is None or not leg.payer_reclaims or view.over:
+    if view is None or not leg.payer_reclaims or (view.over and not view.has_more):
         return ()
     orders: tuple[Order, ...] = ()
-    if holds_money(view) and (leg.is_past(view.clock) or view.returnable):
-        orders += order(swap, observed, Act(Verb.RECLAIM, end))
+    if (holds_money(view) or view.has_more) and (leg.is_past(view.clock) or view.returnable):
+        orders += _reclaim(swap, observed, end)
     is_open = not leg.lapses and view.state in (LegState.NONE, LegState.PENDING)
     if is_open and observed.now > swap.terms.collect_by and is_funding_out(observed, end):
         orders += order(swap, observed, Act(Verb.VOID, end))
     return orders
+
+
+def _reclaim(swap: Swap, observed: Observed, end: LegEnd) -> tuple[Order, ...]:
+    act = Act(Verb.RECLAIM, end)
+    known = observed.acts.get(act)
+    if swap.funded_by_others and known is not None and known.status is ActStatus.DONE:
+        # This money arrived after the last refund was made.
+        return (Order(act, Manner.NEW),)
+    return order(swap, observed, act)
 
 
 def is_funding_out(observed: Observed, end: LegEnd) -> bool:
@@ -179,7 +191,8 @@ def is_over(view: LegView | None) -> bool:
 def funding_is_over(swap: Swap, observed: Observed, end: LegEnd) -> bool:
     """Payer: whether its funding can never hold money again, according to the node and the journal.
 
-    A node that does not know a payment that may have been sent proves nothing: only a reported failure ends it.
+    A node that does not know a payment that may have been sent proves nothing: only a reported failure ends it. A
+    funding by others is never over; from the deadline on, what still arrives can be taken back at once.
     """
     view = observed.source if end is LegEnd.SOURCE else observed.destination
     if view is None:
@@ -188,6 +201,8 @@ def funding_is_over(swap: Swap, observed: Observed, end: LegEnd) -> bool:
         return True
     if view.state is not LegState.NONE:
         return False
+    if swap.funded_by_others and end is LegEnd.SOURCE:
+        return swap.terms.source.is_past(view.clock)
     act = observed.acts.get(Act(Verb.FUND, end))
     if act is None or not act.is_out:
         return view.over

@@ -59,7 +59,13 @@ class Outlook:
 
 
 def outlook(
-    state: State, terms: Terms | None, rules: TimelockSettings, planned_until: int = 0, *, is_foreign: bool = False
+    state: State,
+    terms: Terms | None,
+    rules: TimelockSettings,
+    planned_until: int = 0,
+    *,
+    is_foreign: bool = False,
+    funded_by_others: bool = False,
 ) -> Outlook:
     """The meaning of a state.
 
@@ -67,12 +73,19 @@ def outlook(
         terms: None only in the state *planned*, or if the swap was abandoned in that state.
         planned_until: unix seconds at which a plan without terms ends.
         is_foreign: taker: whether the swap pays a third party.
+        funded_by_others: taker: whether others pay the source.
     """
     if isinstance(state, TakerPlanned):
         return Outlook(Actor.YOU, planned_until, None, "nothing has left your account")
     if isinstance(state, TakerAbandoned):
+        if terms is not None and funded_by_others:
+            funds = "nothing arrived in time; what still arrives is refunded to you"
+            return Outlook(Actor.NOBODY, None, _refunded_by(terms, rules), funds)
         return Outlook(Actor.NOBODY, None, None, "nothing has left your account")
     assert terms is not None
+    if funded_by_others and isinstance(state, TakerAgreed | TakerFunding):
+        funds = f"{_amount(terms.source_amount, terms.source)} are to be paid to the transfer's address"
+        return Outlook(Actor.YOU, terms.fund_by, _refunded_by(terms, rules), funds)
     if is_foreign and isinstance(state, TakerCollecting | TakerCompleted):
         return _paid_to_stranger(state, terms, rules)
     if isinstance(state, TakerState):

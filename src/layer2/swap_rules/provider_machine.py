@@ -144,7 +144,7 @@ def _counter_funding(swap: Swap, state: ProviderCounterFunding, observed: Observ
         return _release(swap, state, observed, "the source's deadline has passed, and the node shows no payment")
     if orders := take_back(swap, observed, LegEnd.DESTINATION):
         return _refund(state, observed, orders)
-    late = observed.now > terms.counter_fund_by
+    late = observed.now > terms.counter_fund_by or terms.destination.is_past(destination.clock)
     if late and destination.state is LegState.NONE and not is_funding_out(observed, LegEnd.DESTINATION):
         return _release(swap, state, observed, "it is too late to fund the destination, and nothing was sent")
     wake_at = next_time(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from layer2.errors import InvalidRequest, QuoteExpired, QuoteRefused, TermsRefused, UnknownAsset
+from layer2.errors import InvalidAmount, InvalidRequest, QuoteExpired, QuoteRefused, TermsRefused, UnknownAsset
 from layer2.legs.block_times import Span
 from layer2.legs.invoices import CLOCK_TOLERANCE
 from layer2.legs.leg import LegOffer, LegPlan
@@ -36,23 +36,46 @@ def check_request(request: TransferRequest, own: TakerOffers, rules: TimelockSet
 
     Raises:
         UnknownAsset, InvalidAmount: the asset or the amount is invalid.
-        InvalidRequest: code ``amount``, ``same_layer``, ``pair``, ``max_fee`` or ``recipient``.
+        InvalidRequest: code ``amount``, ``same_layer``, ``pair``, ``max_fee``, ``recipient`` or ``funded_by_others``.
     """
     if request.asset != BTC:
         raise UnknownAsset(f"{request.asset!r} cannot be transferred between layers", remedy="pass layer2.BTC")
     if (request.amount is None) == (request.send_amount is None):
         raise InvalidRequest("give exactly one of amount and send_amount", code="amount")
-    checked_amount(request.send_amount if request.amount is None else request.amount)
+    amount = checked_amount(request.send_amount if request.amount is None else request.amount)
     if request.source is request.destination:
         raise InvalidRequest(f"source and destination are both {request.source.value}", code="same_layer")
     if (request.source, request.destination) not in pairs_of(own.layers, rules):
         raise InvalidRequest(
             f"swaps from {request.source.value} to {request.destination.value} are not possible", code="pair"
         )
+    for layer in (request.source, request.destination):
+        if amount < (least := own.layers[layer].smallest):
+            raise InvalidAmount(
+                f"the amount is {amount} sat; a leg on {layer.value} has at least {least} sat", code="below_smallest"
+            )
     if request.max_fee is not None and (
         isinstance(request.max_fee, bool) or not isinstance(request.max_fee, int) or request.max_fee < 0
     ):
         raise InvalidRequest("max_fee must be an int of satoshi, not negative", code="max_fee")
+    if request.funded_by_others:
+        _check_funded_by_others(request, own.layers[request.source])
+
+
+def _check_funded_by_others(request: TransferRequest, source: LegOffer) -> None:
+    if not source.funded_by_others:
+        raise InvalidRequest(
+            f"a transfer from {request.source.value} is funded by your own client only",
+            code="funded_by_others",
+            remedy="omit funded_by_others",
+        )
+    if request.recipient is not None:
+        # A late payment could pay the recipient after the caller has paid in another way.
+        raise InvalidRequest(
+            "a transfer that others fund pays only your own account",
+            code="recipient",
+            remedy="omit recipient, and pay it when the transfer has arrived; or omit funded_by_others",
+        )
 
 
 def default_max_fee(amount: int, network_cost: int | None) -> int:
@@ -120,10 +143,12 @@ def check_quote(
             raise TermsRefused(
                 f"{field} of the quote's {end} does not match the configuration", code=f"quote_{end}_{field}"
             )
-    if not quote.destination.finality.includes(own.least_finality):
+    # A layer may not have the configured finality, or may require a stronger one.
+    least = quote.destination.with_finality(own.least_finality).finality
+    if not quote.destination.finality.includes(least):
         raise TermsRefused(
             f"the quote's destination has the finality {quote.destination.finality.value}; the minimum is "
-            f"{own.least_finality.value}",
+            f"{least.value}",
             code="quote_finality",
         )
     _check_times(quote, now)

@@ -105,7 +105,8 @@ class TakerCompleted(_Final):
 
 @dataclass(frozen=True, slots=True)
 class TakerAbandoned(_Final):
-    """Ended without any money locked, and none can be locked later."""
+    """Ended without any money locked. None can be locked later, unless others fund the source: a late payment reopens
+    the swap, which refunds it."""
 
     name: ClassVar[str] = "abandoned"
     reason: str

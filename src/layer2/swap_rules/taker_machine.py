@@ -2,6 +2,9 @@
 
 The payee of the destination makes the preimage and keeps it secret; normally that is the taker. If the destination is a
 third party's invoice, the taker collects nothing, and its swap ends with the source.
+
+Others may fund the source. The taker then only waits for their payment, and takes back what arrives too late or again,
+also after the end of the swap.
 """
 
 from __future__ import annotations
@@ -53,6 +56,8 @@ COLLECT = Act(Verb.COLLECT, LegEnd.DESTINATION)
 def taker_step(swap: Swap, state: TakerState, observed: Observed) -> Step:
     """Decide the taker's next step."""
     match state:
+        case TakerCompleted() | TakerAbandoned() | TakerRefunded() | TakerLost() if swap.funded_by_others:
+            return _ended(swap, state, observed)
         case TakerPlanned() | TakerCompleted() | TakerAbandoned() | TakerRefunded() | TakerLost():
             return Step(state)
         case TakerCollecting():
@@ -81,6 +86,15 @@ def decline_taker(state: TakerState, reason: str) -> Step:
     return Step(state)
 
 
+def _ended(swap: Swap, state: TakerCompleted | TakerAbandoned | TakerRefunded | TakerLost, observed: Observed) -> Step:
+    """Take back what others pay after the end. The preimage is not revealed for it."""
+    source = observed.source
+    if isinstance(state, TakerAbandoned) and source is not None and source.state is not LegState.NONE:
+        reason = "the payment arrived after the time to fund"
+        return Step(TakerRefunding(source.tx_id, reason), event="a late funding", settled=False)
+    return Step(state, take_back(swap, observed, LegEnd.SOURCE))
+
+
 def _agreed(swap: Swap, state: TakerAgreed, observed: Observed) -> Step:
     source = observed.source
     if source is not None and source.state is not LegState.NONE:
@@ -93,6 +107,8 @@ def _agreed(swap: Swap, state: TakerAgreed, observed: Observed) -> Step:
         return Step(TakerAbandoned(error.message), event="not funded")
     if source is None or (observed.destination is None and swap.made_preimage):
         return Step(state, wake_at=swap.terms.fund_by + 1)
+    if swap.funded_by_others:
+        return Step(TakerFunding(), event="waiting for the payment")
     return Step(TakerFunding(), (Order(FUND, Manner.NEW),), event="funding")
 
 
@@ -111,9 +127,12 @@ def _funding(swap: Swap, state: TakerFunding, observed: Observed) -> Step:
         return Step(TakerAbandoned(source.reason or reason), event="the funding is over")
     if observed.now > terms.fund_by and source.state is LegState.NONE and not is_funding_out(observed, LegEnd.SOURCE):
         # Journaled and certainly never sent, and now it is too late.
-        return Step(TakerAbandoned("the time to begin funding is over, and nothing was sent"), event="not funded")
-    if orders := take_back(swap, observed, LegEnd.SOURCE):
-        return Step(TakerRefunding(source.tx_id, "the time to collect is over"), orders, event="returning")
+        sent = "arrived" if swap.funded_by_others else "was sent"
+        return Step(TakerAbandoned(f"the time to begin funding is over, and nothing {sent}"), event="not funded")
+    orders = take_back(swap, observed, LegEnd.SOURCE)
+    if orders or (swap.funded_by_others and observed.now > terms.collect_by):
+        reason = source.reason or "the time to collect is over"
+        return Step(TakerRefunding(source.tx_id, reason), orders, event="returning")
     times = (
         terms.fund_by + 1,
         terms.collect_by + 1,
@@ -142,11 +161,19 @@ def _funded(swap: Swap, state: TakerFunded, observed: Observed) -> Step:
         return Step(state, wake_at=times)
     if not _in_time(swap, observed, destination):
         return _too_late(state, destination)
+    if swap.funded_by_others and (source is None or source.has_more):
+        return Step(state, wake_at=times) if source is None else _paid_again(state)
     problem = terms.destination.problem(destination, Span(), observed.now, swap.settings)
     if problem is not None:
         return Step(TakerRefunding(state.source_tx_id, problem), event="not collected")
     collecting = TakerCollecting(state.source_tx_id, destination.tx_id, has_arrived=False, final_at=None)
     return Step(collecting, order(swap, observed, COLLECT), event="collecting")
+
+
+def _paid_again(state: TakerFunded | TakerCollecting) -> Step:
+    """Keep the preimage secret: with it, the provider could take every payment to the address."""
+    reason = "more than one payment arrived, and the provider could take all of them"
+    return Step(TakerRefunding(state.source_tx_id, reason), event="not collected", settled=False)
 
 
 def _too_late(state: TakerFunded, destination: LegView | None) -> Step:
@@ -180,7 +207,9 @@ def _collecting(swap: Swap, state: TakerCollecting, observed: Observed) -> Step:
         if not _in_time(swap, observed, destination):
             reason = "the time to collect the destination safely is over"
             return Step(TakerRefunding(state.source_tx_id, reason), event="not collected", settled=False)
-        if destination.state is not LegState.FUNDED:
+        if swap.funded_by_others and source is not None and source.has_more:
+            return _paid_again(state)
+        if destination.state is not LegState.FUNDED or (swap.funded_by_others and source is None):
             return Step(state, wake_at=next_time(observed.now, swap.terms.collect_by + 1))
     # Once the preimage is revealed, collecting has no deadline.
     return Step(state, order(swap, observed, COLLECT) if holds_money(destination) else ())

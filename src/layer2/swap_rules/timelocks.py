@@ -105,6 +105,7 @@ def pair_durations(source: LegOffer, destination: LegOffer, rules: TimelockSetti
     known = destination.known_after(destination.deadline_after(_in_unit(collect_by, by_height, rules), rules), rules)
     needed = _in_unit(known + Span(rules.settle_margin), by_height, rules)
     deadline = source.deadline_after(needed, rules)
+    deadline += source.slack(deadline, rules)
     return PairDurations(
         source,
         destination,

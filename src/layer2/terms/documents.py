@@ -80,6 +80,11 @@ class QuoteTerms:
     """The identity key that signs quotes and terms: 32 bytes (BIP 340) or 33 (ECDSA)."""
 
     @property
+    def height_from(self) -> Layer2ProtocolType | None:
+        """The layer at which each party reads the height of Bitcoin's chain at issue; None if no leg states it."""
+        return next((each.protocol for each in (self.source, self.destination) if each.states_height), None)
+
+    @property
     def source_amount(self) -> int:
         """The amount that leaves the source, in satoshi."""
         return self.amount + self.provider_fee + self.network_fee

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from layer2.legs.views import FundingRequest
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.money import AssetId
 from layer2.model.transactions import SwapId
@@ -41,7 +42,8 @@ class TransferState(Enum):
 
     @property
     def is_final(self) -> bool:
-        """Whether this state never changes."""
+        """Whether the transfer has ended. The state never changes, except that a late payment reopens an abandoned
+        transfer that others fund."""
         return self in _ENDS
 
 
@@ -71,6 +73,8 @@ class TransferRequest:
     """Maximum total fee, in the asset's smallest unit; None means 1 % plus twice the estimated network costs."""
     send_amount: int | None = None
     """The amount that leaves the source, in the asset's smallest unit; None if ``amount`` is given."""
+    funded_by_others: bool = False
+    """Whether the source is paid from outside, such as by an exchange or a hardware wallet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,10 @@ class Quote:
     """The provider's name in the configuration."""
     max_fee: int
     """The limit against which the fee was checked, in the asset's smallest unit."""
+    network_cost: int | None = None
+    """What both legs cost on their networks, in satoshi, by the estimates of now; None if an estimate is missing. You
+    pay for your own acts, and the provider's are in its fee. On Bitcoin's chain the cost follows the fee rate: a claim
+    or a refund can cost up to half of its amount."""
 
     @property
     def send_amount(self) -> int:
@@ -96,7 +104,7 @@ class Quote:
 
     @property
     def fee(self) -> int:
-        """``send_amount - receive_amount``. It does not include gas that you pay yourself."""
+        """``send_amount - receive_amount``. It does not include what your own acts cost."""
         return self.send_amount - self.receive_amount
 
     @property
@@ -138,6 +146,8 @@ class Transfer:
     """Estimated unix seconds at which what has arrived becomes final."""
     created_at: int
     updated_at: int
+    funding_request: FundingRequest | None = None
+    """How others pay the source, until their payment is seen; None if they do not."""
 
 
 @dataclass(frozen=True, slots=True)

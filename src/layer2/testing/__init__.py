@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from layer2.local.network import LocalNetwork, LocalNetworkControl
     from layer2.testing.mock import (
         Expectation,
+        MockBitcoinClient,
         MockBobClient,
         MockClient,
         MockLayer2Protocol,
@@ -26,6 +27,7 @@ __all__ = [
     "Expectation",
     "LocalNetwork",
     "LocalNetworkControl",
+    "MockBitcoinClient",
     "MockBobClient",
     "MockClient",
     "MockLayer2Manager",

@@ -13,19 +13,22 @@ from typing import Any, ClassVar, Self, TypeVar, cast
 
 from layer2.aio.blocking import Portal
 from layer2.errors import AsyncTimeout
+from layer2.formats.bitcoin_transaction import decode_transaction
 from layer2.formats.evm_header import decode_header
-from layer2.legs.evidence import EvmReceiptEvidence
+from layer2.formats.rsk_header import decode_full_header
+from layer2.legs.evidence import BitcoinSpendEvidence, EvmReceiptEvidence, ReceiptEvidence, RootstockReceiptEvidence
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
 from layer2.ports.client import Layer2ProtocolAsync
+from layer2.protocols.bitcoin import BitcoinClient
 from layer2.protocols.bob import BobClient
-from layer2.protocols.evm.client import EvmClient
 from layer2.protocols.lightning import LightningNetwork
 from layer2.protocols.rootstock import RootstockClient
 
 __all__ = [
     "MOCK_BLOCK",
     "Expectation",
+    "MockBitcoinClient",
     "MockBobClient",
     "MockClient",
     "MockLayer2Protocol",
@@ -38,7 +41,7 @@ C = TypeVar("C")
 F = TypeVar("F", bound=Callable[..., object])
 
 MOCK_BLOCK = b"layer2.testing"
-"""The ``extra_data`` of every block header that this package makes."""
+"""Marks every block that this package makes: the ``extra_data`` of a header, or a part of a coinbase."""
 
 
 class UnmetExpectations(AssertionError):
@@ -253,20 +256,41 @@ def _answering_all(mock: type[C]) -> type[C]:
     return mock
 
 
-class _MockEvmClient(MockClient, EvmClient):
-    async def confirm_evidence(self, evidence: EvmReceiptEvidence, *, contract: bytes, finality: Finality) -> bool:
-        """Return whether a mock network made the evidence."""
-        return decode_header(evidence.header).extra_data == MOCK_BLOCK
-
-
 @_answering_all
-class MockBobClient(_MockEvmClient, BobClient):
+class MockBobClient(MockClient, BobClient):
     """A mock of ``BobClient``, with its methods and their signatures. As ``MockLayer2Protocol``."""
 
+    async def confirm_evidence(self, evidence: ReceiptEvidence, *, contract: bytes, finality: Finality) -> bool:
+        """Return whether a mock network made the evidence."""
+        return isinstance(evidence, EvmReceiptEvidence) and decode_header(evidence.header).extra_data == MOCK_BLOCK
+
 
 @_answering_all
-class MockRootstockClient(_MockEvmClient, RootstockClient):
+class MockRootstockClient(MockClient, RootstockClient):
     """A mock of ``RootstockClient``, with its methods and their signatures. As ``MockLayer2Protocol``."""
+
+    async def confirm_evidence(self, evidence: ReceiptEvidence, *, contract: bytes, finality: Finality) -> bool:
+        """Return whether a mock network made the evidence."""
+        if not isinstance(evidence, RootstockReceiptEvidence):
+            return False
+        return MOCK_BLOCK in decode_full_header(evidence.headers[0])[1].coinbase
+
+
+@_answering_all
+class MockBitcoinClient(MockClient, BitcoinClient):
+    """A mock of ``BitcoinClient``, with its methods and their signatures. As ``MockLayer2Protocol``.
+
+    Example::
+
+        async with MockBitcoinClient() as bitcoin:
+            bitcoin.expect("estimate_fee_rate_async", 2).returns(4_000)
+    """
+
+    async def confirm_evidence(
+        self, evidence: BitcoinSpendEvidence, *, contract: bytes | None, finality: Finality
+    ) -> bool:
+        """Return whether a mock network made the evidence."""
+        return decode_transaction(evidence.coinbase).inputs[0].script_sig.endswith(MOCK_BLOCK)
 
 
 @_answering_all

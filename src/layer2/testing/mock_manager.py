@@ -13,8 +13,9 @@ from typing import Self, TypeVar, cast
 
 from pydantic import SecretStr
 
-from layer2.aio.blocking import Portal
-from layer2.config import BobSection, JournalSection, Layer2Config, ProviderSection, RootstockSection
+from layer2.aio.blocking import Portal, twin
+from layer2.config import BitcoinSection, BobSection, JournalSection, Layer2Config, ProviderSection, RootstockSection
+from layer2.contracts.htlc import HTLC_ADDRESS
 from layer2.errors import InitializationError, Layer2Error
 from layer2.formats.evm_address import to_checksum
 from layer2.manager import Layer2Manager
@@ -24,10 +25,18 @@ from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality, SwapId
 from layer2.ports.client import Client
 from layer2.ports.clock import Clock, Entropy
+from layer2.protocols.rootstock import ROOTSTOCK_REGTEST
 from layer2.signers.software import SeedPreimages
 from layer2.swap_engine.journal import SqliteJournal
 from layer2.terms.transfers import TransferState
-from layer2.testing.mock import MockBobClient, MockClient, MockLightningNetwork, MockRootstockClient, UnmetExpectations
+from layer2.testing.mock import (
+    MockBitcoinClient,
+    MockBobClient,
+    MockClient,
+    MockLightningNetwork,
+    MockRootstockClient,
+    UnmetExpectations,
+)
 from layer2.testing.mock_network import IDENTITY_KEY, PROVIDER_NAME, TAKER, TOKEN, MockLegs, MockProvider
 from layer2.testing.mock_runner import ScriptedRunner, Scripts, script
 
@@ -46,7 +55,8 @@ class MockLayer2Manager(Layer2Manager):
             with pytest.raises(TransferRefunded):
                 await pay_rent(layers)
 
-    Transfers complete at once unless ``next_transfer`` scripts another end. Everything else is the real code: requests
+    Transfers complete at once unless ``next_transfer`` scripts another end. Those with ``funded_by_others`` wait for
+    ``pay_funding_request_async`` first. Everything else is the real code: requests
     and quotes are checked, idempotency keys are in a journal, terms are signed, and ``timeout`` ends waits. Proofs
     pass ``verify_cross_layer_proof_async`` of a mock manager, and of no other.
 
@@ -72,7 +82,13 @@ class MockLayer2Manager(Layer2Manager):
             directory = Path(tempfile.mkdtemp(prefix="layer2-mock-"))
             weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
         super().__init__(_config(directory), clock=clock)
-        mocks = (MockBobClient(), MockRootstockClient(), MockLightningNetwork(), *clients)
+        mocks: tuple[MockClient, ...] = (
+            MockBobClient(),
+            MockRootstockClient(),
+            MockLightningNetwork(),
+            MockBitcoinClient(),
+            *clients,
+        )
         self._mocks = {mock.protocol_type: mock for mock in mocks}
         self._provider = MockProvider(base_fee, fee_ppm, self._clock)
         self._scripts = Scripts()
@@ -132,6 +148,32 @@ class MockLayer2Manager(Layer2Manager):
         """
         return self._provider.make_invoice(amount, expiry_seconds)
 
+    async def pay_funding_request_async(self, transfer_id: str, amount: int | None = None) -> str:
+        """Pay to the address of a transfer with ``funded_by_others``, as an exchange would.
+
+        The first payment of exactly the requested amount, until ``fund_by``, funds the transfer, which then follows its
+        script. Each other payment is refunded at once, where the real manager waits for the deadline or the provider:
+
+        - of another amount: the transfer ends as REFUNDED, without a proof;
+        - after ``fund_by``, or after the transfer was ABANDONED: it is reopened, and ends as REFUNDED;
+        - a second one before the transfer is COLLECTING: it ends as REFUNDED. A later one has no effect here.
+
+        A payment below 1,000 sat has no effect, as with the real manager.
+
+        Args:
+            amount: satoshi in one output; None is the amount of the ``funding_request``.
+
+        Returns:
+            The id of the transaction.
+
+        Raises:
+            UnknownTransfer: there is no such transfer.
+            ValueError: the transfer has no address that others pay.
+        """
+        wiring = self._entered()
+        assert isinstance(wiring, _MockWiring)
+        return await wiring.runner.pay(SwapId(transfer_id), amount)
+
     def verify(self) -> None:
         """Check that everything that was scripted was used, on the mocks of the clients too.
 
@@ -170,6 +212,8 @@ class MockLayer2Manager(Layer2Manager):
         if error is None:
             self.verify()
 
+    pay_funding_request_sync = twin(pay_funding_request_async)
+
     async def _open_wiring(self, portal: Portal) -> Wiring:
         return await _MockWiring.open_mock(
             self.config, portal, self._clock, self._entropy, self._mocks, self._provider, self._scripts
@@ -183,26 +227,27 @@ def _config(directory: Path) -> Layer2Config:
         seed.write_text(secrets.token_hex(32))
     return Layer2Config(
         network="regtest",
-        bob=_section(BobSection),
-        rootstock=_section(RootstockSection),
+        bob=_section(BobSection, token_address=to_checksum(TOKEN), token_decimals=8),
+        rootstock=_section(
+            RootstockSection,
+            chain_id=ROOTSTOCK_REGTEST,
+            contract_address=to_checksum(HTLC_ADDRESS, ROOTSTOCK_REGTEST),
+        ),
+        bitcoin=BitcoinSection(network="regtest", esplora_url="https://mock.invalid", seed_file=directory / "not-used"),
         swap_seed_file=seed,
         journal=JournalSection(path=directory / Layer2Config.default_journal),
         providers=(ProviderSection(name=PROVIDER_NAME, url="https://mock.invalid", identity_key=IDENTITY_KEY.hex()),),
     )
 
 
-def _section(kind: Callable[..., Section]) -> Section:
-    return kind(
-        network="regtest",
-        rpc_url="https://mock.invalid",
-        token_address=to_checksum(TOKEN),
-        token_decimals=8,
-        key=SecretStr(TAKER.to_hex()),
-    )
+def _section(kind: Callable[..., Section], **values: object) -> Section:
+    return kind(network="regtest", rpc_url="https://mock.invalid", key=SecretStr(TAKER.to_hex()), **values)
 
 
 class _MockWiring(Wiring):
     """The parts of a manager, with mocks in place of clients, legs, provider and runner."""
+
+    runner: ScriptedRunner
 
     @classmethod
     async def open_mock(
@@ -224,7 +269,7 @@ class _MockWiring(Wiring):
         for client in self.clients.values():
             client.bind(portal)
         legs = {layer: MockLegs(layer, clock) for layer in self.clients}
-        runner = ScriptedRunner(journal, legs, seed, self._rules, clock)
+        self.runner = runner = ScriptedRunner(journal, legs, seed, self._rules, clock)
         runner.scripts, runner.provider = scripts, provider
         self._taker = Taker(
             journal=journal,

@@ -19,14 +19,15 @@ from layer2.formats.evm_address import address_of_public_key, to_checksum
 from layer2.formats.evm_header import EvmHeader
 from layer2.formats.evm_receipt import EvmLog, EvmReceipt, bloom_of
 from layer2.formats.tagged_signature import sign
-from layer2.legs.evidence import EvmReceiptEvidence, LegEvidence, LightningPaymentEvidence
-from layer2.legs.evm import EvmLeg, EvmOffer
+from layer2.legs.bitcoin import BitcoinLeg
+from layer2.legs.evidence import EvmReceiptEvidence, LegEvidence, LightningPaymentEvidence, ReceiptEvidence
+from layer2.legs.evm import NO_ADDRESS, EvmLeg, EvmOffer
 from layer2.legs.leg import Htlc, Leg, LegOffer
-from layer2.legs.lightning import LightningOffer
+from layer2.legs.lightning import LightningLeg, LightningOffer
 from layer2.legs.timelock_settings import REGTEST
 from layer2.legs.views import ActStatus, ClockReading, LegState, LegView, OfferRequest, Side, Verb
 from layer2.model.layers import Layer2ProtocolType
-from layer2.model.transactions import Finality, Preimage
+from layer2.model.transactions import Finality, Preimage, SwapId
 from layer2.ports.clock import Clock
 from layer2.ports.journal import Json
 from layer2.ports.legs import HtlcLayer
@@ -36,6 +37,7 @@ from layer2.swap_rules.timelocks import pairs_of
 from layer2.terms.documents import QuoteTerms, Scheme, Signature, SignedQuote, SignedTerms, Terms
 from layer2.terms.signing import quote_digest, terms_hash
 from layer2.terms.transfers import TransferRequest
+from layer2.testing import mock_bitcoin, mock_rootstock
 from layer2.testing.mock import MOCK_BLOCK, UnmetExpectations
 
 __all__ = ["IDENTITY_KEY", "PROVIDER_NAME", "TAKER", "TOKEN", "MockLegs", "MockProvider", "evidence_of"]
@@ -47,7 +49,7 @@ _CHAIN_IDS: Final = {Layer2ProtocolType.BOB: 60808, Layer2ProtocolType.ROOTSTOCK
 _PROVIDER: Final = PrivateKey(hashlib.sha256(b"layer2.testing provider").digest())
 _STRANGER: Final = PrivateKey(hashlib.sha256(b"layer2.testing stranger").digest())
 IDENTITY_KEY: Final = PublicKeyXOnly.from_secret(_PROVIDER.secret).format()
-_LAYERS: Final = (*_CHAIN_IDS, Layer2ProtocolType.LIGHTNING)
+_LAYERS: Final = (*_CHAIN_IDS, Layer2ProtocolType.LIGHTNING, Layer2ProtocolType.BITCOIN)
 _NETWORK_COST: Final = 25
 _MOST_SATOSHI: Final = 100_000_000
 
@@ -55,8 +57,11 @@ _MOST_SATOSHI: Final = 100_000_000
 def _offer_of(layer: Layer2ProtocolType, key: PrivateKey) -> LegOffer:
     if layer is Layer2ProtocolType.LIGHTNING:
         return LightningOffer("bcrt", key.public_key.format())
+    if layer is Layer2ProtocolType.BITCOIN:
+        return mock_bitcoin.offer_of(key)
     account = address_of_public_key(key.public_key.format())
-    return EvmOffer(layer, _CHAIN_IDS[layer], HTLC_ADDRESS, TOKEN, 8, account, Finality.LATEST)
+    token, decimals = (NO_ADDRESS, 18) if layer is Layer2ProtocolType.ROOTSTOCK else (TOKEN, 8)
+    return EvmOffer(layer, _CHAIN_IDS[layer], HTLC_ADDRESS, token, decimals, account, Finality.LATEST)
 
 
 def _invoice(key: PrivateKey, asked: OfferRequest, now: int) -> str:
@@ -85,10 +90,12 @@ class MockLegs(HtlcLayer):
         return _offer_of(self._layer, TAKER)
 
     async def offer(self, request: OfferRequest) -> str:
-        """The taker's account, or an invoice of its node."""
-        if self._layer is not Layer2ProtocolType.LIGHTNING:
-            return to_checksum(address_of_public_key(TAKER.public_key.format()))
-        return _invoice(TAKER, request, int(self._clock.now())) if request.side is Side.PAYEE else ""
+        """The taker's account or keys, or an invoice of its node."""
+        if self._layer is Layer2ProtocolType.LIGHTNING:
+            return _invoice(TAKER, request, int(self._clock.now())) if request.side is Side.PAYEE else ""
+        if self._layer is Layer2ProtocolType.BITCOIN:
+            return mock_bitcoin.keys_of(TAKER).write()
+        return to_checksum(address_of_public_key(TAKER.public_key.format()), _CHAIN_IDS[self._layer])
 
     async def network_cost(self, amount: int) -> int | None:
         """25 sat."""
@@ -100,7 +107,7 @@ class MockLegs(HtlcLayer):
 
     async def read_clock(self) -> ClockReading:
         """The manager's clock."""
-        return ClockReading(int(self._clock.now()), 1)
+        return ClockReading(int(self._clock.now()), mock_bitcoin.HEIGHT)
 
     async def observe(self, htlc: Htlc, side: Side) -> LegView:
         """No leg holds money."""
@@ -160,14 +167,14 @@ class MockProvider(ProviderClient):
         return self._foreign.get(payment_hash)
 
     async def info(self) -> ProviderInfo:
-        """Every pair of layers, from 1 sat to 1 BTC."""
+        """Every pair of layers, from the smallest amount of its legs to 1 BTC."""
         offers = {layer: _offer_of(layer, _PROVIDER) for layer in _LAYERS}
         pairs = tuple(
             PairOffer(
                 provider_name=PROVIDER_NAME,
                 source=source,
                 destination=destination,
-                min_amount=1,
+                min_amount=max(durations.source.smallest, durations.destination.smallest),
                 max_amount=_MOST_SATOSHI,
                 base_fee=self.base_fee,
                 fee_ppm=self._fee_ppm,
@@ -213,10 +220,15 @@ class MockProvider(ProviderClient):
         """Signed terms; raises a queued error instead."""
         _fail(self.start_errors)
         quote, now, named = self._quotes[request.quote_id], int(self._clock.now()), ""
+        height = 0 if quote.height_from is None else mock_bitcoin.HEIGHT
         if quote.source.protocol is Layer2ProtocolType.LIGHTNING:
-            named = _invoice(_PROVIDER, provider_request(quote, request, now, 0, REGTEST), now)
-        terms = build_terms(quote, request, now, REGTEST, provider_named=named)
+            named = _invoice(_PROVIDER, provider_request(quote, request, now, height, REGTEST), now)
+        terms = build_terms(quote, request, now, REGTEST, provider_named=named, height=height)
         return SignedTerms(terms, _signature(terms_hash(terms)))
+
+    async def release_of(self, swap_id: SwapId, access_token: bytes) -> Json | None:
+        """None: the script of a transfer decides when it is refunded."""
+        return None
 
 
 def _fail(errors: list[Layer2Error]) -> None:
@@ -235,12 +247,25 @@ def evidence_of(leg: Leg, terms: Terms, preimage: Preimage | None, now: int) -> 
         preimage: of a leg that was collected; None if it was refunded.
         now: unix seconds of the block.
     """
-    if not isinstance(leg, EvmLeg):
-        return None if preimage is None else LightningPaymentEvidence(preimage)
+    match leg:
+        case EvmLeg():
+            return _receipt_evidence(leg, terms, preimage, now)
+        case BitcoinLeg():
+            return mock_bitcoin.spend_evidence(leg, (TAKER, _PROVIDER), preimage, now)
+        case LightningLeg():
+            return None if preimage is None else LightningPaymentEvidence(preimage)
+        case _:
+            raise AssertionError(f"the mock network has no layer for {leg.kind}")
+
+
+def _receipt_evidence(leg: EvmLeg, terms: Terms, preimage: Preimage | None, now: int) -> ReceiptEvidence:
     lock = leg.lock(terms.payment_hash, terms_hash(terms))
     event = "Refunded(bytes32,bytes32)" if preimage is None else "Claimed(bytes32,bytes32,bytes32)"
     topics = (event_topic(event), lock.lock_id, lock.payment_hash)
-    logs = (EvmLog(leg.contract, topics, b"" if preimage is None else preimage.secret),)
+    log = EvmLog(leg.contract, topics, b"" if preimage is None else preimage.secret)
+    if leg.protocol is Layer2ProtocolType.ROOTSTOCK:
+        return mock_rootstock.receipt_evidence(log, now)
+    logs = (log,)
     values = [EvmReceipt(2, True, 100_000, bloom_of(logs), logs).encode()]
     header = EvmHeader(
         parent_hash=bytes(32),

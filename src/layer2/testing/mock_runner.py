@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
 from layer2.errors import JournalError
+from layer2.legs.evm import EvmLeg
 from layer2.model.transactions import Preimage, SwapId
 from layer2.ports.journal import SwapRecord
 from layer2.proofs.model import TransferProof
 from layer2.swap_engine.driver import Driver
-from layer2.swap_engine.records import record_terms
+from layer2.swap_engine.records import is_funded_by_others, record_state, record_terms
 from layer2.swap_engine.runner import SwapRunner
 from layer2.swap_engine.runner_context import RunnerContext
 from layer2.swap_rules.states import (
@@ -32,6 +35,7 @@ from layer2.swap_rules.states import (
 from layer2.terms.documents import SignedTerms
 from layer2.terms.transfers import TransferState
 from layer2.testing.mock_network import MockProvider, evidence_of
+from layer2.testing.mock_payments import LATE, PAID_AGAIN, UNPAID, WORTH_A_REFUND, Payment
 
 __all__ = ["Script", "ScriptedRunner", "Scripts"]
 
@@ -51,6 +55,7 @@ _REASONS: Final = {
     S.REFUNDED: "the provider did not fund in time",
     S.LOST: "the destination went back to the provider after the source was collected",
 }
+_POLL_SECONDS: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,10 @@ class Scripts:
         queue.put_nowait(first)
         return queue
 
+    def diverted(self, swap_id: SwapId, ends: TransferState) -> None:
+        """Note that a payment, or its absence, ended a transfer in another way than its script."""
+        self._ends[swap_id] = ends
+
     def go_on(self, swap_id: SwapId, following: Script, loop: asyncio.AbstractEventLoop) -> None:
         """Add a script to those of an open transfer. Can be called from any thread.
 
@@ -134,7 +143,46 @@ class ScriptedRunner(SwapRunner):
         if record.swap_id not in self._tasks:
             self.announce(record)
             if not record.is_final:
-                self._start(_ScriptedDriver(self._context, record, self.scripts, self.provider))
+                self._start(self._driver(record))
+
+    async def revisit(self, record: SwapRecord) -> SwapRecord:
+        """Return the record: only ``pay`` reopens a swap."""
+        if not record.is_final:
+            self.drive(record)
+        return record
+
+    async def pay(self, swap_id: SwapId, amount: int | None) -> str:
+        """Let others pay to the address of a swap, and return the id of the transaction.
+
+        Args:
+            amount: satoshi; None is the amount of the terms.
+
+        Raises:
+            UnknownTransfer: there is no such swap.
+            ValueError: others do not fund the swap, or terms were not agreed.
+        """
+        record = await self._load(swap_id)
+        signed = record_terms(record)
+        if signed is None or not is_funded_by_others(record):
+            raise ValueError(f"transfer {swap_id} has no address that others pay")
+        driver = self._drivers.get(swap_id)
+        if driver is not None and driver.record.is_final:
+            await asyncio.wait({self._tasks[swap_id]})
+            driver = self._drivers.get(swap_id)
+        if driver is None:
+            record = await self._load(swap_id)
+            driver = self._drivers.get(swap_id) or self._driver(record)
+        assert isinstance(driver, _ScriptedDriver)
+        tx_id = secrets.token_hex(32)
+        paid = signed.terms.source_amount if amount is None else amount
+        driver.payments.append(Payment(tx_id, paid, int(self._context.clock.now())))
+        if swap_id not in self._tasks:
+            self.check_open(swap_id)
+            self._start(driver)
+        return tx_id
+
+    def _driver(self, record: SwapRecord) -> _ScriptedDriver:
+        return _ScriptedDriver(self._context, record, self.scripts, self.provider)
 
 
 class _ScriptedDriver(Driver):
@@ -143,20 +191,80 @@ class _ScriptedDriver(Driver):
         if signed is None:
             raise JournalError("a swap without terms cannot be driven", transfer_id=record.swap_id)
         self.record = record
+        self.payments: deque[Payment] = deque()
+        """Not looked at yet."""
         self._context = context
         self._signed: SignedTerms = signed
         self._scripts = scripts
         self._provider = provider
+        self._by_others = is_funded_by_others(record)
+        self._funding: Payment | None = None
 
     async def run(self) -> None:
         """Return when the swap is final."""
-        queue = self._scripts.begin(self.record.swap_id)
-        while not self.record.is_final:
-            current = await queue.get()
-            for state in current.steps(self._state()):
-                if current.waits_before(state):
-                    await asyncio.sleep(current.after)
-                await self._enter(state, current.reason)
+        if not self.record.is_final:
+            queue = self._scripts.begin(self.record.swap_id)
+            while not self.record.is_final:
+                await self._follow(await self._next_script(queue))
+        if self._state() is S.ABANDONED and (payment := self._next_payment()) is not None:
+            await self._take_back(payment, LATE)
+
+    async def _next_script(self, queue: asyncio.Queue[Script]) -> Script:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_POLL_SECONDS if self._by_others else None):
+                    return await queue.get()
+            if self._state() is S.FUNDED and self._next_payment() is not None:
+                self._scripts.diverted(self.record.swap_id, S.REFUNDED)
+                return script(S.REFUNDED, 0.0, PAID_AGAIN)
+
+    async def _follow(self, current: Script) -> None:
+        for state in current.steps(self._state()):
+            if current.waits_before(state):
+                await asyncio.sleep(current.after)
+            if self._by_others and state is S.FUNDED and not await self._is_paid():
+                return
+            if self._by_others and state is S.COLLECTING and self._next_payment() is not None:
+                await self._take_back(self._funding, PAID_AGAIN)
+                return
+            await self._enter(state, current.reason)
+
+    async def _is_paid(self) -> bool:
+        """Wait for the payment of others; if it is wrong or missing, end the swap."""
+        terms = self._signed.terms
+        while (payment := self._next_payment()) is None:
+            if self._context.clock.now() > terms.fund_by:
+                await self._abandon()
+                return False
+            await asyncio.sleep(_POLL_SECONDS)
+        problem = payment.problem(terms)
+        if problem is None:
+            self._funding = payment
+            return True
+        if problem is LATE:
+            self.payments.appendleft(payment)
+            await self._abandon()
+        else:
+            await self._take_back(payment, problem)
+        return False
+
+    def _next_payment(self) -> Payment | None:
+        """The next payment that counts: a small one alone has no effect."""
+        while self.payments:
+            payment = self.payments.popleft()
+            if payment.amount >= WORTH_A_REFUND:
+                return payment
+        return None
+
+    async def _abandon(self) -> None:
+        self._scripts.diverted(self.record.swap_id, S.ABANDONED)
+        await self._enter(S.ABANDONED, UNPAID)
+
+    async def _take_back(self, payment: Payment | None, reason: str) -> None:
+        self._funding = payment
+        self._scripts.diverted(self.record.swap_id, S.REFUNDED)
+        await self._enter(S.REFUNDING, reason)
+        await self._enter(S.REFUNDED, reason)
 
     def _state(self) -> TransferState:
         state = self.record.state
@@ -201,10 +309,20 @@ class _ScriptedDriver(Driver):
                 raise AssertionError("a driver begins with a swap that is agreed")
 
     def _tx_id(self, end: str) -> str:
-        return "0x" + sha256(f"{self.record.swap_id} {end}".encode()).hexdigest()
+        if end == "source" and self._funding is not None:
+            return self._funding.tx_id
+        known: str | None = getattr(record_state(self.record), f"{end}_tx_id", None)
+        if known is not None:
+            return known
+        leg = self._signed.terms.source if end == "source" else self._signed.terms.destination
+        prefix = "0x" if isinstance(leg, EvmLeg) else ""
+        return prefix + sha256(f"{self.record.swap_id} {end}".encode()).hexdigest()
 
     async def _save_proof(self, *, is_collected: bool) -> None:
         terms = self._signed.terms
+        if self._funding is not None and not self._funding.is_exact(terms):
+            # As the engine: the refund of another amount shows nothing of the terms.
+            return
         preimage = self._preimage() if is_collected else None
         now = int(self._context.clock.now())
         source = evidence_of(terms.source, terms, preimage, now)

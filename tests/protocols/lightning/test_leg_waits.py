@@ -69,7 +69,7 @@ async def test_a_wait_at_a_node_that_goes_down_ends_with_the_poll_interval(world
 
 
 async def test_the_clock_is_the_nodes_own(world: World) -> None:
-    await world.simulation.mine(3)
+    world.simulation.reach(world.simulation.height + 3)
     world.clock.advance(5)
     reading = await world.taker.legs.read_clock()
     assert (reading.chain_time, reading.height) == (START + 5, world.simulation.height)

@@ -1,10 +1,9 @@
-"""The devnet's Bitcoin node: btcd on regtest, without peers."""
+"""The devnet's Bitcoin node: btcd on regtest. Its only peers are the parties' wallets, which read filters."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import secrets
 import ssl
 from collections.abc import Sequence
@@ -13,21 +12,23 @@ from typing import Any
 
 import aiohttp
 
-from layer2.errors import NodeUnreachable
-from layer2.formats import bech32
+from layer2.errors import InvalidRequest, NodeUnreachable
+from layer2.formats import segwit_address
+from layer2.formats.bitcoin_block import BitcoinBlock, decode_block
+from layer2.formats.bitcoin_transaction import OutPoint, Transaction, TxIn, TxOut, decode_transaction
 from layer2.local import processes
 from layer2.local.devnet.json_rpc import JsonRpc
+from layer2.local.network import LocalBitcoin
 from layer2.local.processes import Child
+from layer2.local.regtest_blocks import ANYONE, ANYONE_WITNESS
 
 __all__ = ["FIRST_BLOCKS", "BitcoinNode"]
 
 FIRST_BLOCKS = 130
 """Blocks mined at the start of a network, so that the first reward can be spent."""
 
-_ANYBODY_WITNESS = b"\x51"
-_ANYBODY_SCRIPT = b"\x00\x20" + hashlib.sha256(_ANYBODY_WITNESS).digest()
-_ANYBODY = bech32.encode("bcrt", b"\x00" + bech32.groups_from_bytes(_ANYBODY_SCRIPT[2:]))
-"""The P2WSH address of the script OP_TRUE. Rewards go there, so they can be spent without a key or a signature."""
+_MOST_EMPTY = 10
+"""Empty blocks that the status counts."""
 _REWARD = 50 * 10**8
 _FEE = 10_000
 
@@ -38,15 +39,15 @@ class BitcoinNode:
     Args:
         program: the btcd to run.
         directory: its data.
-        port: where its RPC listens on loopback; it has no port for peers.
+        ports: where it listens on loopback: RPC, peers.
         session: the HTTP session to use; the caller closes it.
     """
 
-    def __init__(self, program: Path, directory: Path, port: int, session: aiohttp.ClientSession) -> None:
+    def __init__(self, program: Path, directory: Path, ports: tuple[int, int], session: aiohttp.ClientSession) -> None:
         self._program = program
         self._directory = directory
         self._session = session
-        self.rpc_host = f"127.0.0.1:{port}"
+        self.rpc_host, self.peer_address = (f"127.0.0.1:{port}" for port in ports)
         self.user = "devnet"
         self.password = secrets.token_hex(16)
         self.certificate = directory / "rpc.cert"
@@ -58,8 +59,9 @@ class BitcoinNode:
         # The password goes to a separate file, because every user of the machine can read a command line.
         configuration = self._directory / "btcd.conf"
         configuration.touch(mode=0o600)
+        rewarded = segwit_address.encode_script("bcrt", ANYONE)
         configuration.write_text(
-            f"[Application Options]\nrpcuser={self.user}\nrpcpass={self.password}\nminingaddr={_ANYBODY}\n"
+            f"[Application Options]\nrpcuser={self.user}\nrpcpass={self.password}\nminingaddr={rewarded}\n"
         )
         return processes.start(
             "btcd",
@@ -72,7 +74,9 @@ class BitcoinNode:
                 f"--rpccert={self.certificate}",
                 f"--rpckey={self._directory / 'rpc.key'}",
                 f"--rpclisten={self.rpc_host}",
-                "--nolisten",
+                f"--listen={self.peer_address}",
+                "--nobanning",
+                "--nostalldetect",
                 "--txindex",
                 "--rejectnonstd",
                 "--trickleinterval=100ms",
@@ -92,39 +96,71 @@ class BitcoinNode:
             else:
                 return
 
-    async def fund(self, addresses: Sequence[str], satoshi: int) -> None:
-        """Pay to each address (P2WPKH) from the reward of the first block; the remainder is the fee.
+    def description(self) -> LocalBitcoin:
+        """Its connection details."""
+        return LocalBitcoin(
+            rpc_url=f"https://{self.user}:{self.password}@{self.rpc_host}",
+            rpc_certificate_file=str(self.certificate),
+            filter_peer=self.peer_address,
+        )
+
+    async def fund(self, scripts: Sequence[bytes], satoshi: int, *, reward: int) -> None:
+        """Pay to each output script from the reward of a block; the remainder is the fee.
 
         The reward needs 100 blocks on top of it, and the payment another block to be confirmed.
+
+        Args:
+            reward: the height of its block.
         """
-        block = await self._call("getblock", await self._call("getblockhash", 1))
-        reward = bytes.fromhex(block["tx"][0])[::-1] + (0).to_bytes(4, "little")
-        scripts = [*map(_script_of, addresses), _ANYBODY_SCRIPT]
-        amounts = [satoshi] * len(addresses)
-        amounts.append(_REWARD - sum(amounts) - _FEE)
-        outputs = b"".join(
-            amount.to_bytes(8, "little") + bytes((len(script),)) + script
-            for amount, script in zip(amounts, scripts, strict=True)
-        )
-        # BIP 144: version, marker and flag, one input without a script, outputs, its witness, lock time.
-        transaction = (
-            (2).to_bytes(4, "little")
-            + b"\x00\x01"
-            + (b"\x01" + reward + b"\x00" + b"\xff" * 4)
-            + (bytes((len(scripts),)) + outputs)
-            + (b"\x01" + bytes((len(_ANYBODY_WITNESS),)) + _ANYBODY_WITNESS)
-            + bytes(4)
-        )
-        await self._call("sendrawtransaction", transaction.hex())
+        block = await self._call("getblock", await self._call("getblockhash", reward))
+        source = OutPoint(bytes.fromhex(block["tx"][0])[::-1], 0)
+        rest = _REWARD - satoshi * len(scripts) - _FEE
+        outputs = (*[TxOut(satoshi, script) for script in scripts], TxOut(rest, ANYONE))
+        inputs = (TxIn(source, 0xFFFF_FFFF, b"", ANYONE_WITNESS),)
+        await self._call("sendrawtransaction", Transaction(2, inputs, outputs, 0).encode().hex())
 
     async def height(self) -> int:
         """The number of the latest block."""
         return int(await self._call("getblockcount"))
 
+    async def status(self) -> dict[str, object]:
+        """Height and mempool, for display, and how many of the newest blocks contain only their reward."""
+        height, empty = await self.height(), 0
+        while empty < _MOST_EMPTY and len(decode_block(await self.block(height - empty)).transactions) == 1:
+            empty += 1
+        unconfirmed = len(await self._call("getrawmempool"))
+        return {"height": height, "unconfirmed": unconfirmed, "empty_blocks": empty}
+
     async def generate(self, blocks: int) -> int:
         """Mine that many blocks and return the new height."""
         await self._call("generate", blocks)
         return await self.height()
+
+    async def block(self, height: int) -> bytes:
+        """The bytes of the block at that height."""
+        return bytes.fromhex(await self._call("getblock", await self._call("getblockhash", height), 0))
+
+    async def mempool(self) -> list[Transaction]:
+        """The transactions of the mempool, each after those whose outputs it spends."""
+        ids = await self._call("getrawmempool")
+        waiting = [decode_transaction(bytes.fromhex(await self._call("getrawtransaction", each, 0))) for each in ids]
+        ordered: list[Transaction] = []
+        while waiting:
+            parents = {each.hash for each in waiting}
+            ready = [each for each in waiting if not any(one.prevout.tx_hash in parents for one in each.inputs)]
+            ordered += ready
+            waiting = [each for each in waiting if each not in ready]
+        return ordered
+
+    async def submit(self, block: BitcoinBlock) -> None:
+        """Give a block to the node.
+
+        Raises:
+            InvalidRequest: the node refuses it.
+        """
+        refusal = await self._call("submitblock", block.encode().hex())
+        if refusal is not None:
+            raise InvalidRequest(f"the node refused the block: {refusal}")
 
     async def _call(self, method: str, *parameters: object) -> Any:
         if self._rpc is None:
@@ -137,10 +173,3 @@ class BitcoinNode:
                 tls=ssl.create_default_context(cafile=self.certificate),
             )
         return await self._rpc.call(method, *parameters)
-
-
-def _script_of(address: str) -> bytes:
-    """The output script of a P2WPKH address (BIP 141, BIP 173)."""
-    _, groups = bech32.decode(address)
-    program = bech32.groups_to_bytes(groups[1:], name="address")
-    return b"\x00" + bytes((len(program),)) + program

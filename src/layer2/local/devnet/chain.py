@@ -55,14 +55,14 @@ class DevnetChain:
         progress(f"{self.layer}: ready, chain {self.node.chain_id}, block {self.sequencer.head.number}")
 
     async def _prepare(self, faucet: LocalAccount, parties: Iterable[bytes]) -> None:
-        """Deploy the contracts, and mint the parties' tokens.
+        """Deploy the contracts, and on BOB mint the parties' tokens.
 
         Raises:
             BadAnswer: a transaction failed.
         """
         rpc = self.node.rpc
         hashes = []
-        for nonce, (to, data) in enumerate(preparing_calls(parties)):
+        for nonce, (to, data) in enumerate(preparing_calls(parties, self.node.chain_id)):
             raw = faucet.sign_call(nonce, to, data, chain_id=self.node.chain_id)
             hashes.append(await rpc.call("eth_sendRawTransaction", "0x" + raw.hex()))
         await self.sequencer.mine(1)
@@ -85,16 +85,18 @@ class DevnetChain:
             "timestamp": head.timestamp,
             "automatic": self.sequencer.automatic,
             "balances": {
-                name: {"wei": await _wei_balance(rpc, address), "token": await _token_balance(rpc, address)}
+                name: {"wei": await _wei_balance(rpc, address), **await self._token_balance(address)}
                 for name, address in parties.items()
             },
         }
 
-
-async def _token_balance(rpc: JsonRpc, owner: bytes) -> int:
-    """Units of the test token that an address has at the latest block."""
-    call = {"to": "0x" + TEST_TOKEN_ADDRESS.hex(), "data": "0x" + balance_of_call(owner).hex()}
-    return decode_uint256(bytes.fromhex((await rpc.call("eth_call", call, "latest"))[2:]))
+    async def _token_balance(self, owner: bytes) -> dict[str, int]:
+        """Units of the test token that an address has at the latest block, if the chain has the token."""
+        if not self.description().token_address:
+            return {}
+        call = {"to": "0x" + TEST_TOKEN_ADDRESS.hex(), "data": "0x" + balance_of_call(owner).hex()}
+        answer = await self.node.rpc.call("eth_call", call, "latest")
+        return {"token": decode_uint256(bytes.fromhex(answer[2:]))}
 
 
 async def _wei_balance(rpc: JsonRpc, owner: bytes) -> int:

@@ -2,7 +2,7 @@
 
 Every chain is configured like BOB's, but without an L1. The fees in a receipt (``l1Fee``,
 ``operatorFee``) are computed by op-geth from the storage of the predeploy ``L1Block``, so that storage is filled here,
-with one set of values that stays the same for the life of the network.
+with one set of values that stays the same for the life of the network. Rootstock's are zero: it has no such fees.
 
 Sources: OP Stack specification, "Predeploys", "Isthmus L1 attributes" and "Deposits"; EIP-1559, EIP-4844.
 """
@@ -10,12 +10,23 @@ Sources: OP Stack specification, "Predeploys", "Isthmus L1 attributes" and "Depo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
 
 from layer2.contracts.factory import DETERMINISTIC_FACTORY, FACTORY_CODE
 from layer2.formats import rlp
 from layer2.formats.keccak import keccak256
 
-__all__ = ["BLOCK_GAS_LIMIT", "EIP1559_PARAMETERS", "FEE_VAULT", "genesis", "l1_attributes"]
+__all__ = [
+    "BLOCK_GAS_LIMIT",
+    "BOB_L1",
+    "EIP1559_PARAMETERS",
+    "FEE_VAULT",
+    "NO_L1",
+    "L1Facts",
+    "genesis",
+    "l1_attributes",
+]
 
 BLOCK_GAS_LIMIT = 60_000_000
 FEE_VAULT = "0x4200000000000000000000000000000000000011"
@@ -27,39 +38,57 @@ _MESSAGE_PASSER = "4200000000000000000000000000000000000016"
 _DEPOSITOR = bytes.fromhex("deaddeaddeaddeaddeaddeaddeaddeaddead0001")
 _SET_L1_BLOCK_VALUES_ISTHMUS = bytes.fromhex("098999be")
 
-# Values in the range that BOB has seen; the operator fee is not zero, so that forgetting it is noticed.
-_L1_BASE_FEE = 1_000_000_000
-_L1_BLOB_BASE_FEE = 10_000_000
-_BASE_FEE_SCALAR = 5_227
-_BLOB_BASE_FEE_SCALAR = 1_014_213
-_OPERATOR_FEE_SCALAR = 1_000
-_OPERATOR_FEE_CONSTANT = 5_000
 _FIRST_BASE_FEE = 1_000_000
 
 
-def genesis(chain_id: int, timestamp: int, balances: Mapping[bytes, int]) -> dict[str, object]:
+@dataclass(frozen=True, slots=True)
+class L1Facts:
+    """What the fees for data and for the operator are computed from."""
+
+    base_fee: int = 0
+    blob_base_fee: int = 0
+    base_fee_scalar: int = 0
+    blob_base_fee_scalar: int = 0
+    operator_fee_scalar: int = 0
+    operator_fee_constant: int = 0
+
+
+BOB_L1: Final = L1Facts(
+    base_fee=1_000_000_000,
+    blob_base_fee=10_000_000,
+    base_fee_scalar=5_227,
+    blob_base_fee_scalar=1_014_213,
+    operator_fee_scalar=1_000,
+    operator_fee_constant=5_000,
+)
+"""Values in the range that BOB has seen; the operator fee is not zero, so that forgetting it is noticed."""
+NO_L1: Final = L1Facts()
+
+
+def genesis(chain_id: int, timestamp: int, balances: Mapping[bytes, int], l1: L1Facts) -> dict[str, object]:
     """Return the genesis document for ``geth init``.
 
     Args:
         chain_id: the EIP-155 id that the chain's transactions are signed for.
         timestamp: unix seconds of the first block.
         balances: wei by address (20 bytes).
+        l1: what the fees beside gas are computed from.
 
     Returns:
         The JSON document. For chain 60808 op-geth uses its built-in list of forks; for another chain it uses
         this document.
     """
-    scalars = _BASE_FEE_SCALAR << 96 | _BLOB_BASE_FEE_SCALAR << 64
-    operator = _OPERATOR_FEE_SCALAR << 64 | _OPERATOR_FEE_CONSTANT
+    scalars = l1.base_fee_scalar << 96 | l1.blob_base_fee_scalar << 64
+    operator = l1.operator_fee_scalar << 64 | l1.operator_fee_constant
     alloc: dict[str, object] = {address.hex(): {"balance": hex(wei)} for address, wei in balances.items()}
     alloc[DETERMINISTIC_FACTORY.hex()] = {"balance": "0x0", "nonce": "0x1", "code": "0x" + FACTORY_CODE.hex()}
     alloc[_L1_BLOCK] = {
         "balance": "0x0",
         "nonce": "0x1",
         "storage": {
-            _word(1): _word(_L1_BASE_FEE),
+            _word(1): _word(l1.base_fee),
             _word(3): _word(scalars),
-            _word(7): _word(_L1_BLOB_BASE_FEE),
+            _word(7): _word(l1.blob_base_fee),
             _word(8): _word(operator),
         },
     }
@@ -78,12 +107,13 @@ def genesis(chain_id: int, timestamp: int, balances: Mapping[bytes, int]) -> dic
     }
 
 
-def l1_attributes(number: int, timestamp: int) -> bytes:
+def l1_attributes(number: int, timestamp: int, l1: L1Facts) -> bytes:
     """Make the deposit transaction that opens every block of an OP Stack chain.
 
     Args:
         number: the number of the L1 block. Use each number once: it makes the deposit's hash unique.
         timestamp: unix seconds.
+        l1: the chain's, as in its first block.
 
     Returns:
         The transaction of type 0x7E. The system's depositor sends it, without a signature.
@@ -91,17 +121,17 @@ def l1_attributes(number: int, timestamp: int) -> bytes:
     l1_hash = keccak256(number.to_bytes(32, "big"))
     data = (
         _SET_L1_BLOCK_VALUES_ISTHMUS
-        + _BASE_FEE_SCALAR.to_bytes(4, "big")
-        + _BLOB_BASE_FEE_SCALAR.to_bytes(4, "big")
+        + l1.base_fee_scalar.to_bytes(4, "big")
+        + l1.blob_base_fee_scalar.to_bytes(4, "big")
         + (0).to_bytes(8, "big")  # sequence number: each block has an L1 block of its own
         + timestamp.to_bytes(8, "big")
         + number.to_bytes(8, "big")
-        + _L1_BASE_FEE.to_bytes(32, "big")
-        + _L1_BLOB_BASE_FEE.to_bytes(32, "big")
+        + l1.base_fee.to_bytes(32, "big")
+        + l1.blob_base_fee.to_bytes(32, "big")
         + l1_hash
         + bytes(32)  # the batcher's address: nothing is batched to an L1 here
-        + _OPERATOR_FEE_SCALAR.to_bytes(4, "big")
-        + _OPERATOR_FEE_CONSTANT.to_bytes(8, "big")
+        + l1.operator_fee_scalar.to_bytes(4, "big")
+        + l1.operator_fee_constant.to_bytes(8, "big")
     )
     source_hash = keccak256((1).to_bytes(32, "big") + keccak256(l1_hash + bytes(32)))
     return b"\x7e" + rlp.encode(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from layer2.errors import InvalidRequest, NodeRefused
+from layer2.formats import segwit_address
+from layer2.local.bitcoin_wallets import COIN
 from layer2.local.devnet.bitcoin import FIRST_BLOCKS, BitcoinNode
 from layer2.local.devnet.lightning import Lnd
 from layer2.local.devnet.stages import deadline, together
@@ -33,13 +35,22 @@ class LightningPair:
         taker: opens the channel.
         provider: accepts the channel.
         own: is called with every started process; the network fails if one of them ends by itself.
+        wallets: output scripts of the parties' Bitcoin wallets, which receive a coin each.
     """
 
-    def __init__(self, bitcoin: BitcoinNode, taker: Lnd, provider: Lnd, own: Callable[[Child], None]) -> None:
+    def __init__(
+        self,
+        bitcoin: BitcoinNode,
+        taker: Lnd,
+        provider: Lnd,
+        own: Callable[[Child], None],
+        wallets: Sequence[bytes],
+    ) -> None:
         self._bitcoin = bitcoin
         self._taker = taker
         self._provider = provider
         self._own = own
+        self._wallets = wallets
         self._turn = asyncio.Lock()
 
     async def start(self, progress: Callable[[str], None]) -> None:
@@ -58,7 +69,10 @@ class LightningPair:
             await together(taker.bake_macaroon(PERMISSIONS), provider.bake_macaroon(PERMISSIONS))
         async with deadline("both lnd to be in sync"):
             await taker.connect(provider)
-            await bitcoin.fund([await taker.new_address(), await provider.new_address()], _WALLET_SATOSHI)
+            addresses = [await taker.new_address(), await provider.new_address()]
+            scripts = [segwit_address.decode_script(address, "bcrt") for address in addresses]
+            await bitcoin.fund(scripts, _WALLET_SATOSHI, reward=1)
+            await bitcoin.fund(self._wallets, COIN, reward=2)
             await self.mine(1)
             await together(taker.wait_until_funded(_WALLET_SATOSHI), provider.wait_until_funded(_WALLET_SATOSHI))
         progress("Lightning: opening the channel")
@@ -70,15 +84,13 @@ class LightningPair:
         progress("Lightning: ready, a payment went through in each direction")
 
     async def mine(self, blocks: int) -> int:
-        """Mine that many Bitcoin blocks, wait until each running lnd has seen them, and return the height.
+        """Mine that many Bitcoin blocks, wait until each running lnd has seen them, and return the height."""
+        return await self.change_chain(lambda: self._bitcoin.generate(blocks))
 
-        Raises:
-            InvalidRequest: the number is less than one.
-        """
-        if blocks < 1:
-            raise InvalidRequest(f"blocks: expected at least 1, not {blocks}")
+    async def change_chain(self, change: Callable[[], Awaitable[int]]) -> int:
+        """Change the Bitcoin chain, wait until each running lnd has seen its new height, and return that height."""
         async with self._turn, deadline("the Lightning nodes to see new blocks", _MINING_SECONDS):
-            height = await self._bitcoin.generate(blocks)
+            height = await change()
             await together(*(lnd.wait_until_synced(height) for lnd in self._running()))
             return height
 

@@ -28,7 +28,10 @@ __all__ = ["LOG", "PROCESSES", "DevnetStatus", "clear", "down", "require_binarie
 PROCESSES = "processes.json"
 LOG = "devnet.log"
 
-_OWN = ("bob", "rootstock", "bitcoin", "taker", "provider", "taker.key", "provider.key", "network.json", PROCESSES, LOG)
+_OWN = (
+    *("bob", "rootstock", "bitcoin", "taker", "provider", "taker.key", "provider.key", "taker.seed", "provider.seed"),
+    *("network.json", PROCESSES, LOG),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
@@ -16,8 +17,12 @@ from coincurve import PrivateKey
 from layer2.errors import InvalidRequest, NodeError
 from layer2.formats.evm_address import to_checksum
 from layer2.local.accounts import LocalAccount
+from layer2.local.bitcoin_wallets import mnemonic_of, wallet_scripts, write_seed
+from layer2.local.control import ChainControls
 from layer2.local.devnet.bitcoin import BitcoinNode
+from layer2.local.devnet.bitcoin_controls import BitcoinControls
 from layer2.local.devnet.chain import DevnetChain
+from layer2.local.devnet.genesis import BOB_L1, NO_L1
 from layer2.local.devnet.install import Binaries
 from layer2.local.devnet.lightning import Lnd
 from layer2.local.devnet.lightning_pair import LightningPair
@@ -36,6 +41,8 @@ class PartyNode:
 
     evm_address: bytes
     evm_key_file: Path
+    bitcoin_seed_file: Path
+    words: str = field(repr=False)
     lightning: Lnd
 
     def description(self) -> Party:
@@ -43,6 +50,7 @@ class PartyNode:
         return Party(
             evm_address=to_checksum(self.evm_address),
             evm_key_file=str(self.evm_key_file),
+            bitcoin_seed_file=str(self.bitcoin_seed_file),
             lightning=self.lightning.description(),
         )
 
@@ -70,15 +78,17 @@ class DevnetNodes:
             directory=str(directory),
             control_url=control_url,
             chains={name: chain.description() for name, chain in self.chains.items()},
+            bitcoin=self.bitcoin.description(),
             taker=self.taker.description(),
             provider=self.provider.description(),
             process_ids=process_ids,
         )
 
     @property
-    def controls(self) -> Mapping[str, Sequencer]:
-        """The chains' sequencers by layer name."""
-        return {name: chain.sequencer for name, chain in self.chains.items()}
+    def controls(self) -> Mapping[str, ChainControls]:
+        """The chains' controls by layer name."""
+        bitcoin = BitcoinControls(self.bitcoin, self.lightning)
+        return {**{name: chain.sequencer for name, chain in self.chains.items()}, "BITCOIN": bitcoin}
 
     def set_fault(self, target: str, kind: str, arguments: Mapping[str, object]) -> None:
         """Raises InvalidRequest: real nodes have no fault switches."""
@@ -88,12 +98,16 @@ class DevnetNodes:
         """Raises InvalidRequest: real nodes follow the machine's clock."""
         raise _only_simnet("clock")
 
+    async def mine_bitcoin(self, blocks: int) -> int:
+        """Make Bitcoin blocks, wait until each running lnd sees them, and return the height."""
+        return await self.controls["BITCOIN"].mine(blocks)
+
     async def status(self) -> dict[str, object]:
         """Heights, times and balances."""
         return {
             "network": "devnet",
             "chains": {name: await chain.status(self.evm_addresses) for name, chain in self.chains.items()},
-            "bitcoin": {"height": await self.bitcoin.height()},
+            "bitcoin": await self.bitcoin.status(),
             "taker": await self._balances(self.taker),
             "provider": await self._balances(self.provider),
         }
@@ -135,21 +149,18 @@ async def start(
                 started(child)
                 run(_must_go_on(child))
 
-            ports = _free_ports(11)
+            ports = _free_ports(12)
             chains = {
                 name: _chain(name, binaries.geth, directory, (next(ports), next(ports)), session) for name in CHAIN_IDS
             }
-            bitcoin = BitcoinNode(binaries.btcd, directory / "bitcoin", next(ports), session)
+            bitcoin = BitcoinNode(binaries.btcd, directory / "bitcoin", (next(ports), next(ports)), session)
             parties = [
-                PartyNode(
-                    _new_account(directory / f"{name}.key"),
-                    directory / f"{name}.key",
-                    Lnd(name, binaries.lnd, directory / name, (next(ports), next(ports), next(ports)), session),
-                )
+                _party(directory, name, Lnd(name, binaries.lnd, directory / name, _three(ports), session))
                 for name in ("taker", "provider")
             ]
             taker, provider = parties
-            lightning = LightningPair(bitcoin, taker.lightning, provider.lightning, own)
+            wallets = [script for party in parties for script in await wallet_scripts(party.words)]
+            lightning = LightningPair(bitcoin, taker.lightning, provider.lightning, own, wallets)
             nodes = DevnetNodes(chains, bitcoin, taker, provider, lightning)
             starts = [chain.start(nodes.evm_addresses, own, progress) for chain in chains.values()]
             await together(*starts, lightning.start(progress))
@@ -170,8 +181,9 @@ def _only_simnet(operation: str) -> InvalidRequest:
 def _chain(
     name: str, program: Path, directory: Path, ports: tuple[int, int], session: aiohttp.ClientSession
 ) -> DevnetChain:
-    node = OpGeth(name, CHAIN_IDS[name], program, directory / name.lower(), ports, session)
-    return DevnetChain(name, node, Sequencer(node.rpc, node.engine))
+    l1 = BOB_L1 if name == "BOB" else NO_L1
+    node = OpGeth(name, CHAIN_IDS[name], program, directory / name.lower(), ports, session, l1)
+    return DevnetChain(name, node, Sequencer(node.rpc, node.engine, l1))
 
 
 async def _must_go_on(child: Child) -> None:
@@ -192,6 +204,17 @@ async def _background() -> AsyncIterator[Callable[[Coroutine[object, None, None]
             finally:
                 for task in running:
                     task.cancel()
+
+
+def _three(ports: Iterator[int]) -> tuple[int, int, int]:
+    return next(ports), next(ports), next(ports)
+
+
+def _party(directory: Path, name: str, lightning: Lnd) -> PartyNode:
+    key_file, seed_file = directory / f"{name}.key", directory / f"{name}.seed"
+    words = mnemonic_of(secrets.token_bytes(32), name)
+    write_seed(seed_file, words)
+    return PartyNode(_new_account(key_file), key_file, seed_file, words, lightning)
 
 
 def _new_account(key_file: Path) -> bytes:

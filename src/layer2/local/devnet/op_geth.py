@@ -13,7 +13,7 @@ import aiohttp
 from layer2.errors import NodeError, NodeRefused, NodeUnreachable
 from layer2.local import processes
 from layer2.local.devnet.engine_api import EngineApi
-from layer2.local.devnet.genesis import genesis
+from layer2.local.devnet.genesis import L1Facts, genesis
 from layer2.local.devnet.json_rpc import JsonRpc
 from layer2.local.processes import Child
 
@@ -37,6 +37,7 @@ class OpGeth:
         directory: its data.
         ports: where it listens on loopback: the public RPC, the Engine API.
         session: the HTTP session to use; the caller closes it.
+        l1: what the chain's fees beside gas are computed from.
     """
 
     def __init__(
@@ -47,8 +48,10 @@ class OpGeth:
         directory: Path,
         ports: tuple[int, int],
         session: aiohttp.ClientSession,
+        l1: L1Facts,
     ) -> None:
         self.chain_id = chain_id
+        self._l1 = l1
         self._program = program
         self._directory = directory
         self._ports = ports
@@ -70,7 +73,7 @@ class OpGeth:
         """
         self._directory.mkdir()
         first_block = self._directory / "genesis.json"
-        first_block.write_text(json.dumps(genesis(self.chain_id, timestamp, balances), indent=1))
+        first_block.write_text(json.dumps(genesis(self.chain_id, timestamp, balances, self._l1), indent=1))
         secret = self._directory / "jwt.hex"
         secret.touch(mode=0o600)
         secret.write_text(self._secret.hex())

@@ -50,10 +50,12 @@ class Sequencer:
     Args:
         rpc: the node's public endpoint.
         engine: the node's authenticated endpoint.
+        l1: what the chain's fees beside gas are computed from.
     """
 
-    def __init__(self, rpc: JsonRpc, engine: EngineApi) -> None:
+    def __init__(self, rpc: JsonRpc, engine: EngineApi, l1: genesis.L1Facts) -> None:
         self._rpc = rpc
+        self._l1 = l1
         self._engine = engine
         self._chain: list[Block] = []
         self._built = 0
@@ -246,7 +248,7 @@ class Sequencer:
             "noTxPool": empty,
             "eip1559Params": genesis.EIP1559_PARAMETERS,
             "transactions": [
-                "0x" + raw.hex() for raw in (genesis.l1_attributes(self._built, timestamp), *transactions)
+                "0x" + raw.hex() for raw in (genesis.l1_attributes(self._built, timestamp, self._l1), *transactions)
             ],
         }
 

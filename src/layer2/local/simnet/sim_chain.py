@@ -17,6 +17,8 @@ from layer2.local.simnet.evm.methods import EvmMethods
 from layer2.local.simnet.evm.node import EvmNode
 from layer2.local.simnet.evm.rpc import EvmRpcServer
 from layer2.local.simnet.faults import FaultSwitch
+from layer2.local.simnet.rskj.methods import RskMethods
+from layer2.local.simnet.rskj.rules import RskRules
 
 __all__ = ["SimChain"]
 
@@ -26,23 +28,33 @@ class SimChain:
 
     Args:
         chain_id: the chain id that its transactions are signed for.
-        accounts: each has ETH in the genesis block; ``deployer`` deploys the contracts, the others get tokens.
+        accounts: each has the chain's coin in the genesis block; ``deployer`` deploys the contracts.
         clock: the machines' clock, which the block times follow.
         automatic: when the chain makes blocks on its own.
+        is_rootstock: whether its node speaks rskj's dialect, and not op-geth's.
     """
 
     def __init__(
-        self, chain_id: int, accounts: Mapping[str, LocalAccount], clock: SimClock, automatic: Automatic
+        self,
+        chain_id: int,
+        accounts: Mapping[str, LocalAccount],
+        clock: SimClock,
+        automatic: Automatic,
+        *,
+        is_rootstock: bool = False,
     ) -> None:
         self._accounts = accounts
-        self.node = EvmNode({account.address: START_WEI for account in accounts.values()}, clock, chain_id)
+        self._is_rootstock = is_rootstock
+        rules = RskRules() if is_rootstock else None
+        self.node = EvmNode({account.address: START_WEI for account in accounts.values()}, clock, chain_id, rules)
         self.maker = BlockMaker(self.node, automatic)
         self.faults = FaultSwitch()
-        methods = EvmMethods(self.node, self.maker.on_transaction)
-        self._rpc = EvmRpcServer(self.node, methods, self.faults, clock)
+        kind = RskMethods if is_rootstock else EvmMethods
+        methods = kind(self.node, self.maker.on_transaction)
+        self._rpc = EvmRpcServer(self.node, methods, self.faults, clock, is_dated=not is_rootstock)
 
     async def start(self) -> LocalChain:
-        """Deploy the contracts, mint the tokens and start the server. Automatic blocks begin with ``maker.start``."""
+        """Prepare the chain and start the server. Automatic blocks begin with ``maker.start``."""
         self._deploy()
         url = await self._rpc.start()
         return describe_chain(self.node.chain.chain_id, url)
@@ -89,16 +101,16 @@ class SimChain:
 
     def _balances(self, name: str) -> dict[str, int]:
         address, head = self._accounts[name].address, self.node.chain.head
+        wei = self.node.chain.state_at(head).get_balance(Address(address))
+        if self._is_rootstock:
+            return {"wei": wei}
         request = CallRequest(address, TEST_TOKEN_ADDRESS, 0, balance_of_call(address), CALL_GAS_LIMIT)
-        return {
-            "wei": self.node.chain.state_at(head).get_balance(Address(address)),
-            "token": decode_uint256(self.node.calls.call(request, head)),
-        }
+        return {"wei": wei, "token": decode_uint256(self.node.calls.call(request, head))}
 
     def _deploy(self) -> None:
-        """Create the contracts, and mint each party's tokens."""
-        calls = preparing_calls(self._accounts[name].address for name in ("taker", "provider"))
+        """Create the contracts, and on BOB mint each party's tokens."""
         deployer, chain_id = self._accounts["deployer"], self.node.chain.chain_id
+        calls = preparing_calls((self._accounts[name].address for name in ("taker", "provider")), chain_id)
         for nonce, (to, data) in enumerate(calls):
             self.node.send(deployer.sign_call(nonce, to, data, chain_id=chain_id))
         self.node.mine()

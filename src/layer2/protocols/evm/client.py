@@ -9,29 +9,27 @@ from functools import partial
 from typing import ClassVar, Final
 
 from layer2.aio.blocking import twin
-from layer2.contracts.erc20 import balance_of_call, decimals_call, decode_decimals, transfer_call
-from layer2.contracts.htlc import HTLC_ADDRESS
 from layer2.errors import (
-    ConfigurationError,
-    FormatError,
     InvalidRequest,
     NodeError,
+    TransactionError,
     UnknownAsset,
     WrongNetwork,
 )
 from layer2.formats.eip2612 import SignedPermit
 from layer2.formats.evm_address import parse_address, to_checksum
-from layer2.formats.evm_hex import parse_data
-from layer2.legs.evidence import EvmReceiptEvidence
+from layer2.formats.evm_hex import format_data, parse_data
+from layer2.legs.evidence import ReceiptEvidence
 from layer2.model.layers import LAYERS, Layer2ProtocolType
 from layer2.model.money import BTC, AssetId, Balance, checked_amount, rescaled
 from layer2.model.transactions import EvmTxId, Finality, TxState, TxStatus
 from layer2.ports.clock import Clock, SystemClock
 from layer2.ports.journal import SendRecords
 from layer2.ports.signing import EvmSigner
-from layer2.protocols.evm.chain.receipt_evidence import header_chain, is_canonical
+from layer2.protocols.evm.account_bitcoin import AccountBitcoin, BitcoinCoin, BitcoinToken
+from layer2.protocols.evm.chain.canonical import header_chain, is_canonical
 from layer2.protocols.evm.fees.estimates import Estimates, FeeEstimate
-from layer2.protocols.evm.fees.repricing import Offer
+from layer2.protocols.evm.fees.prices import Offer
 from layer2.protocols.evm.following import EvmFollowing
 from layer2.protocols.evm.legs import EvmLegs
 from layer2.protocols.evm.parts import EvmParts
@@ -41,7 +39,7 @@ from layer2.protocols.evm.sending.submissions import Submission, Submissions
 from layer2.protocols.evm.sending.traces import failure_reason
 from layer2.protocols.evm.settings import EvmSettings
 from layer2.protocols.evm.tokens.permits import Permits
-from layer2.protocols.evm.tokens.transfers import TokenTransfer, check_recipient, token_number, transfer_gas
+from layer2.protocols.evm.tokens.transfers import check_recipient
 
 __all__ = ["EvmClient"]
 
@@ -79,18 +77,22 @@ class EvmClient(EvmFollowing):
         # Set once: the narrower type is safe.
         self.legs = EvmLegs(parts)  # pyright: ignore[reportIncompatibleVariableOverride]
         chain_id = settings.chain_id
-        self._rpc, self._notices, self._token = parts.rpc, parts.notices, parts.token
+        self._rpc, self._notices, self._asset = parts.rpc, parts.notices, parts.asset
         self._watcher, self._fees, self._account = parts.watcher, parts.fees, parts.account
         self._replacements = parts.replacements
         self._coin = AssetId(parts.facts.native_asset, parts.facts.native_decimals)
         self._estimates = Estimates(parts.node, signer.address, parts.fees, chain_id=chain_id)
-        self._permits = Permits(parts.node, signer, parts.token, chain_id=chain_id)
+        self._bitcoin: AccountBitcoin = BitcoinToken(parts.node, signer.address, parts.asset)
+        self._permits: Permits | None = Permits(parts.node, signer, parts.token, chain_id=chain_id)
+        if parts.asset.is_native:
+            self._bitcoin = BitcoinCoin(parts.node, signer.address, self._estimates, parts.fees, parts.gas)
+            self._permits = None
         self._submissions = Submissions(
             parts.account, self._estimates, parts.history, parts.replacements, chain_id=chain_id
         )
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._rpc.endpoint}, {to_checksum(self._account.address)})"
+        return f"{type(self).__name__}({self._rpc.endpoint}, {self._own_address()})"
 
     async def aclose(self) -> None:
         """Close the connections and end the client's tasks. Sent transactions are not recalled."""
@@ -107,23 +109,10 @@ class EvmClient(EvmFollowing):
         If the websocket does not answer, a warning is logged. It only shortens waits, so swaps must not depend on it.
         """
         async with self._deadline("initialize_async", timeout):
-            _, first, answer = await asyncio.gather(
-                self._node.expect_chain(self.settings.chain_id),
-                self._node.block(0),
-                self._node.call(self._token, decimals_call()),
+            _, first, _ = await asyncio.gather(
+                self._node.expect_chain(self.settings.chain_id), self._node.block(0), self._bitcoin.check()
             )
             self._check_genesis(None if first is None else first.hash)
-            try:
-                decimals = decode_decimals(answer)
-            except FormatError as error:
-                raise ConfigurationError(
-                    f"there is no ERC-20 token at {self.settings.token_address} on this chain"
-                ) from error
-            if decimals != self.settings.token_decimals:
-                raise ConfigurationError(
-                    f"token_decimals is {self.settings.token_decimals}, "
-                    f"the token {self.settings.token_address} has {decimals}"
-                )
             await self._account.prepare()
             if self._notices is not None:
                 await self._check_notices(self._notices)
@@ -157,7 +146,7 @@ class EvmClient(EvmFollowing):
         """See ``Layer2ProtocolAsync``.
 
         Args:
-            transaction: a request that the client completes and signs, or a signed transaction of type 2.
+            transaction: a request that the client completes and signs, or a signed transaction.
 
         If the transaction of an idempotency key was refused, use a new key for another attempt. If it was replaced, the
         result has the id of the version that is in a block, or else of the newest one. If it was cancelled, a
@@ -178,8 +167,9 @@ class EvmClient(EvmFollowing):
 
         Args:
             tx_id: a transaction in this client's record. If it was replaced before, the newest version is replaced.
-            max_fee_per_gas: wei; None is an eighth more than before, or the market's price if that is higher.
-            max_priority_fee_per_gas: wei; None as for ``max_fee_per_gas``.
+            max_fee_per_gas: wei; None is an eighth more than before (two fifths on Rootstock), or the market's price if
+                that is higher.
+            max_priority_fee_per_gas: wei; None as for ``max_fee_per_gas``. Rootstock has one price, so it is refused.
 
         Returns:
             The id of the replacement, which is recorded before it is sent. At most one transaction with the nonce is
@@ -219,7 +209,7 @@ class EvmClient(EvmFollowing):
         """Estimate the fee of a transaction in a block like the newest: execution, L1 data, and the operator's fee.
 
         Args:
-            transaction: a request, or a signed transaction of type 2 of any account. The node does not see signed
+            transaction: a request, or a signed transaction of any account. The node does not see signed
                 bytes, nor requests with a gas limit.
 
         Returns:
@@ -228,7 +218,7 @@ class EvmClient(EvmFollowing):
         Raises:
             TransactionError: the request would fail; with the contract's reason.
             FundsRulesError: the price exceeds ``max_fee_per_gas_wei``.
-            FormatError: the bytes are not a signed transaction of type 2.
+            FormatError: the bytes are not a signed transaction of the kind that the chain accepts.
         """
         async with self._deadline("estimate_fee_async", timeout):
             return await self._estimates.fee(transaction)
@@ -254,23 +244,23 @@ class EvmClient(EvmFollowing):
         idempotency_key: str | None = None,
         timeout: float | None = None,
     ) -> EvmTxId:
-        """See ``Layer2ProtocolAsync``: BTC is the configured token, in satoshi. The native coin is sent in wei.
+        """See ``Layer2ProtocolAsync``: BTC is the configured token or the native coin, in satoshi. The native coin is
+        sent in wei.
 
         A transfer of the token is first simulated (``eth_simulateV1``). If it fails, returns false, or moves another
-        amount, a ``TransactionError`` is raised and nothing is signed. The token's contract, the HTLC contract and the
-        zero address are refused as recipients.
+        amount, a ``TransactionError`` is raised and nothing is signed. If BTC is the native coin, what open swaps need
+        stays in the account. The token's contract, the HTLC contract and the zero address are refused as recipients,
+        and so is an address with the checksum of another network.
         """
         amount = checked_amount(amount)
-        to = parse_address(recipient)
-        check_recipient(to, self._token)
-        measure = None
+        to = parse_address(recipient, self.settings.chain_id)
+        check_recipient(to, self._asset.token, self._asset.contract)
         if asset_id == BTC:
-            units = self._units(amount)
-            request = EvmTransactionRequest(to=self.settings.token_address, data=transfer_call(to, units))
-            transfer = TokenTransfer(self._token, self._account.address, to, units)
-            measure = partial(transfer_gas, self._node, transfer)
+            request, measure = self._bitcoin.transfer(to, self._units(amount))
+        elif asset_id == self._coin and self._asset.is_native:
+            request, measure = self._bitcoin.transfer(to, amount)
         elif asset_id == self._coin:
-            request = EvmTransactionRequest(to=recipient, value=amount)
+            request, measure = EvmTransactionRequest(to=format_data(to), value=amount), None
         else:
             raise UnknownAsset(f"{self._name} supports layer2.BTC and {self._coin!r}, not {asset_id!r}")
         return await self._submit("transfer_asset_async", request, idempotency_key, timeout, measure)
@@ -290,17 +280,19 @@ class EvmClient(EvmFollowing):
 
         Raises:
             InvalidRequest: the spender, the amount or the deadline is invalid.
-            TransactionError: the token has no permits (``no_permit``), or states a domain other than its own
-                (``permit_domain``).
+            TransactionError: bitcoin is not a token here, or one without permits (``no_permit``), or it states a
+                domain other than its own (``permit_domain``).
             SignerError: the key cannot be used.
 
         The permit becomes invalid if another one with the same nonce is submitted first.
         """
-        to, units = parse_address(spender), self._units(amount)
+        if self._permits is None:
+            raise TransactionError(f"bitcoin is {self._name}'s own coin, which has no permits", code="no_permit")
+        to, units = parse_address(spender, self.settings.chain_id), self._units(amount)
         async with self._deadline("permit_async", timeout):
             return await self._permits.sign(to, units, deadline)
 
-    async def verify_proof_async(self, proof: EvmReceiptEvidence, *, timeout: float | None = None) -> bool:
+    async def verify_proof_async(self, proof: ReceiptEvidence, *, timeout: float | None = None) -> bool:
         """See ``Layer2ProtocolAsync``: whether the node's chain contains evidence of a lock's end, with the configured
         finality.
 
@@ -309,9 +301,9 @@ class EvmClient(EvmFollowing):
         if proof.protocol is not self.protocol_type:
             raise InvalidRequest(f"the evidence is from {proof.protocol.value}, not from {self._name}")
         async with self._deadline("verify_proof_async", timeout):
-            return await is_canonical(self._node, self._watcher, proof, HTLC_ADDRESS, self.settings.finality)
+            return await is_canonical(self._node, self._watcher, proof, self._asset.contract, self.settings.finality)
 
-    async def confirm_evidence(self, evidence: EvmReceiptEvidence, *, contract: bytes, finality: Finality) -> bool:
+    async def confirm_evidence(self, evidence: ReceiptEvidence, *, contract: bytes, finality: Finality) -> bool:
         """Whether the node's chain contains evidence of the end of a lock in a contract, with the given finality.
 
         Raises:
@@ -321,7 +313,7 @@ class EvmClient(EvmFollowing):
         return await is_canonical(self._node, self._watcher, evidence, contract, finality)
 
     async def header_chain_async(
-        self, proof: EvmReceiptEvidence, *, until: Finality = Finality.FINALIZED, timeout: float | None = None
+        self, proof: ReceiptEvidence, *, until: Finality = Finality.FINALIZED, timeout: float | None = None
     ) -> tuple[bytes, ...]:
         """Read the headers from a proof to a later block, for verifiers that trust that block and have no node.
 
@@ -330,8 +322,8 @@ class EvmClient(EvmFollowing):
             until: the node's head at which the headers end.
 
         Returns:
-            The RLP of each header after the proof's block, oldest first. The keccak256 of the last header is the hash
-            of the block to trust.
+            The RLP of each header after the proof's block, oldest first. The hash of the last header is that of the
+            block to trust.
 
         Raises:
             ProofUndecided: the proof's block is not, or not yet, an ancestor of that head.
@@ -341,22 +333,22 @@ class EvmClient(EvmFollowing):
             return await header_chain(self._node, self._watcher, proof, until)
 
     async def balances_async(self, *, timeout: float | None = None) -> Mapping[AssetId, Balance]:
-        """See ``Layer2ProtocolAsync``: BTC in whole satoshi, and the native coin in wei."""
+        """See ``Layer2ProtocolAsync``: BTC in whole satoshi, and the native coin in wei.
+
+        If BTC is the native coin, both are the same money, and it also pays gas.
+        """
         async with self._deadline("balances_async", timeout):
-            wei, answer = await asyncio.gather(
-                self._node.balance(self._account.address),
-                self._node.call(self._token, balance_of_call(self._account.address)),
-            )
-            units = token_number(answer)
-            # A token with more decimals than a satoshi may have a remainder that transfers cannot move.
-            if self.settings.token_decimals > BTC.decimals:
-                units -= units % 10 ** (self.settings.token_decimals - BTC.decimals)
-            satoshi = rescaled(units, self.settings.token_decimals, BTC.decimals)
-            return {BTC: Balance(satoshi), self._coin: Balance(wei)}
+            wei, units = await asyncio.gather(self._node.balance(self._account.address), self._bitcoin.units())
+            decimals = self._asset.decimals
+            # More decimals than a satoshi has may leave a remainder that transfers cannot move.
+            if decimals > BTC.decimals:
+                units -= units % 10 ** (decimals - BTC.decimals)
+            return {BTC: Balance(rescaled(units, decimals, BTC.decimals)), self._coin: Balance(wei)}
 
     async def receive_address_async(self, *, timeout: float | None = None) -> str:
-        """See ``Layer2ProtocolAsync``: the account's address with its checksum (EIP-55)."""
-        return to_checksum(self._account.address)
+        """See ``Layer2ProtocolAsync``: the account's address with its checksum (EIP-55, or on Rootstock
+        EIP-1191)."""
+        return self._own_address()
 
     async def _submit(
         self,
@@ -367,6 +359,8 @@ class EvmClient(EvmFollowing):
         measure: Callable[[], Awaitable[int]] | None = None,
     ) -> EvmTxId:
         submission = Submission(request, request_digest(request), idempotency_key, measure)
+        if isinstance(request, EvmTransactionRequest):
+            request.check_network(self.settings.chain_id)
         deadline = self._deadline(operation, timeout)
         async with deadline:
             try:
@@ -376,7 +370,10 @@ class EvmClient(EvmFollowing):
                 raise
 
     def _units(self, satoshi: int) -> int:
-        return rescaled(checked_amount(satoshi), BTC.decimals, self.settings.token_decimals)
+        return rescaled(checked_amount(satoshi), BTC.decimals, self._asset.decimals)
+
+    def _own_address(self) -> str:
+        return to_checksum(self._account.address, self.settings.chain_id)
 
     failure_reason_sync = twin(failure_reason_async)
     replace_transaction_sync = twin(replace_transaction_async)

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from layer2.aio.blocking import iterator_twin, twin
 from layer2.aio.deadline import Deadline
 from layer2.errors import AsyncRuntimeError, InvalidRequest
-from layer2.legs.evidence import EvmReceiptEvidence
+from layer2.legs.evidence import ReceiptEvidence
 from layer2.model.transactions import EvmTxId, TxState, TxStatus
 from layer2.ports.client import Layer2ProtocolAsync
 from layer2.protocols.evm.chain.follower import ChainFollower, ChainStep
@@ -23,7 +23,7 @@ __all__ = ["EvmFollowing"]
 _PROGRESS = {TxState.UNKNOWN: 0, TxState.PENDING: 1, TxState.INCLUDED: 2, TxState.FINAL: 3}
 
 
-class EvmFollowing(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptEvidence]):
+class EvmFollowing(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, ReceiptEvidence]):
     """The reading methods of an EVM layer's client.
 
     Args:
@@ -120,7 +120,8 @@ class EvmFollowing(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, EvmReceiptE
                 new iterator at the height of the last log.
         """
         self._check_open()
-        async with aclosing(self._logs.logs(LogFilter.read(address, topics), from_block)) as events:
+        wanted = LogFilter.read(address, topics, self.settings.chain_id)
+        async with aclosing(self._logs.logs(wanted, from_block)) as events:
             async for event in events:
                 yield event
 

@@ -9,8 +9,8 @@ from typing import Final
 
 from layer2.contracts.htlc import (
     CLAIM_GAS,
-    HTLC_ADDRESS,
     LOCK_GAS_ERC20,
+    LOCK_GAS_NATIVE,
     REFUND_GAS,
     LockedEvent,
     LockStatus,
@@ -20,21 +20,20 @@ from layer2.contracts.htlc import (
 from layer2.errors import BadAnswer, FundsRulesError, Layer2Error, Outcome, TransactionError
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.evm_transaction import SignedTransaction
-from layer2.legs.evidence import EvmReceiptEvidence
+from layer2.legs.evidence import ReceiptEvidence
 from layer2.legs.evm import EvmOffer
 from layer2.legs.leg import Htlc
-from layer2.legs.views import ActStatus, ClockReading, LegView, OfferRequest, Side, Verb
+from layer2.legs.views import ActStatus, ClockReading, LegState, LegView, OfferRequest, Side, Verb
 from layer2.model.transactions import Finality, Preimage
 from layer2.ports.journal import Json
 from layer2.ports.legs import HtlcLayer
 from layer2.protocols.bounded_dict import BoundedDict
-from layer2.protocols.evm.fees.repricing import Price, is_bump, next_price
+from layer2.protocols.evm.fees.prices import Price
 from layer2.protocols.evm.locks.act import EvmAct
 from layer2.protocols.evm.locks.deployment import check_htlc
 from layer2.protocols.evm.locks.gas_reserves import SIGNED_SIZE
 from layer2.protocols.evm.parts import EvmParts
 from layer2.protocols.evm.sending.signing import Message, message_of, price_of, tx_id_of
-from layer2.protocols.evm.tokens.transfers import TokenTransfer, transfer_gas
 
 __all__ = ["EvmLegs"]
 
@@ -60,30 +59,32 @@ class EvmLegs(HtlcLayer):
         self._courtesies: BoundedDict[bytes, SignedTransaction] = BoundedDict(_REMEMBERED_COURTESIES)
 
     async def leg_offer(self) -> EvmOffer:
-        """See ``HtlcLayer``: this account, the HTLC contract and the configured token."""
+        """See ``HtlcLayer``: this account, the HTLC contract, and what represents bitcoin."""
         await self._check_contract()
-        return EvmOffer(
+        offer = EvmOffer(
             protocol=self._parts.layer,
             chain_id=self._parts.settings.chain_id,
-            contract=HTLC_ADDRESS,
+            contract=self._parts.contract,
             token=self._parts.token,
-            token_decimals=self._parts.settings.token_decimals,
+            token_decimals=self._parts.token_decimals,
             account=self._parts.account.address,
             finality=Finality.LATEST,
         )
+        return offer.with_finality(Finality.LATEST)
 
     async def offer(self, request: OfferRequest) -> str:
         """See ``HtlcLayer``: the account's address, from which the payer locks and to which a claim pays."""
         await self._check_contract()
-        return to_checksum(self._parts.account.address)
+        return to_checksum(self._parts.account.address, self._parts.settings.chain_id)
 
     async def network_cost(self, amount: int) -> int | None:
         """See ``HtlcLayer``: a lock and its claim or refund at urgent prices. The amount does not matter."""
-        price = self._parts.settings.native_price_sat
+        price = self._parts.asset.coin_price_sat
         if price is None:
             return None
         quote = await self._parts.fees.urgent_quote()
-        wei = sum(quote.most(gas, SIGNED_SIZE) for gas in (LOCK_GAS_ERC20, max(CLAIM_GAS, REFUND_GAS)))
+        lock_gas = LOCK_GAS_NATIVE if self._parts.asset.is_native else LOCK_GAS_ERC20
+        wei = sum(quote.most(gas, SIGNED_SIZE) for gas in (lock_gas, max(CLAIM_GAS, REFUND_GAS)))
         whole: int = 10**self._parts.facts.native_decimals
         return -(-wei * price // whole)
 
@@ -101,12 +102,15 @@ class EvmLegs(HtlcLayer):
         self._parts.checks.check_side(lock, side)
         await self._parts.locks.check_history(lock)
         if side is Side.PAYER:
-            await self._parts.checks.check_tokens(lock)
-        await self._parts.gas.check(lock.lock_id, side)
+            await self._parts.money.check_owned(lock)
+        await self._parts.gas.check(lock, side)
 
     async def reserve(self, htlc: Htlc, side: Side) -> None:
-        """See ``HtlcLayer``: reserves the gas of every act that this side may need."""
-        self._parts.gas.reserve(self._parts.locks.lock(htlc).lock_id, side)
+        """See ``HtlcLayer``: reserves the gas of every act that this side may need.
+
+        A lock of the native coin also reserves its amount, until it is on the chain.
+        """
+        self._parts.gas.reserve(self._parts.locks.lock(htlc), side)
 
     def free(self, htlc: Htlc) -> None:
         """See ``HtlcLayer``."""
@@ -120,18 +124,18 @@ class EvmLegs(HtlcLayer):
         match verb:
             case Verb.FUND:
                 await parts.checks.check_fundable(lock)
-                return EvmAct(verb, tuple(await parts.approvals.sign(lock, await parts.fees.quote()))).write()
+                return EvmAct(verb, tuple(await parts.money.sign(lock, await parts.fees.quote()))).write()
             case Verb.COLLECT:
                 if preimage is None:
                     raise FundsRulesError("a claim needs the preimage")
                 await parts.checks.check_collectable(lock)
-                message = Message(HTLC_ADDRESS, claim_call(lock, preimage), 0, CLAIM_GAS)
+                message = Message(lock.contract, claim_call(lock, preimage), 0, CLAIM_GAS)
             case Verb.RELEASE:
                 parts.checks.check_side(lock, Side.PAYEE)
-                message = Message(HTLC_ADDRESS, refund_call(lock), 0, REFUND_GAS)
+                message = Message(lock.contract, refund_call(lock), 0, REFUND_GAS)
             case Verb.RECLAIM:
                 await parts.checks.check_reclaimable(lock)
-                message = Message(HTLC_ADDRESS, refund_call(lock), 0, REFUND_GAS)
+                message = Message(lock.contract, refund_call(lock), 0, REFUND_GAS)
             case Verb.VOID:
                 raise FundsRulesError("an EVM lock needs no void act: it ends at its deadline")
         price = await parts.fees.urgent_quote()
@@ -147,11 +151,14 @@ class EvmLegs(HtlcLayer):
         read = EvmAct.read(act)
         # A repriced act shares its nonce with its earlier versions, which may have been sent.
         if not read.replaced:
-            self._parts.account.give_back(self._parts.approvals.unshared(read.transactions))
+            self._parts.account.give_back(self._parts.money.unshared(read.transactions))
 
     async def perform(self, act: Json) -> None:
         """See ``HtlcLayer``: sends the act's transactions in their order."""
         read = EvmAct.read(act)
+        if self._parts.account.pool_forgets and read.verb is not Verb.FUND:
+            # Behind a lower nonce that the pool dropped, nodes do not show the act, so it would never be repriced.
+            await self._unblock(read.transactions[-1])
         for index, signed in enumerate(read.transactions):
             try:
                 await self._parts.account.send(signed, is_replacement=bool(read.replaced))
@@ -172,11 +179,11 @@ class EvmLegs(HtlcLayer):
         safely be repeated, so the newest block is enough for them. An act that this process prepared and never sent
         has failed once it can no longer be sent.
         """
-        node, account, read = self._parts.node, self._parts.account, EvmAct.read(act)
-        signed = read.transactions[-1]
+        parts, read = self._parts, EvmAct.read(act)
+        node, account, signed = parts.node, parts.account, read.transactions[-1]
         certain = Finality.FINALIZED if read.verb is Verb.FUND else Finality.LATEST
         # The count is read first: if the nonce is used and no receipt is found later, the act was replaced.
-        used, head = await asyncio.gather(node.transaction_count(signed.sender, certain), node.head(certain))
+        used, head = await node.count_at_head(signed.sender, certain)
         versions = (signed.hash, *read.replaced)
         # The same batch reads the head before the receipts. A node without this head may lack the receipts too.
         (seen,), receipts = await asyncio.gather(
@@ -199,6 +206,12 @@ class EvmLegs(HtlcLayer):
             for waiting in read.transactions:
                 await account.notice(waiting)
             return ActStatus.UNDER_WAY
+        # The engine repeats what is unseen and reprices what is under way. A minimum that rose above this price while
+        # the pool lacked the act would make every repetition useless.
+        if read.replaced and account.pool_forgets:
+            market = await parts.fees.urgent_quote()
+            if parts.fees.model.is_refused(price_of(signed), market):
+                return ActStatus.UNDER_WAY
         is_lost = not read.replaced and account.never_lands(read.transactions)
         return ActStatus.FAILED if is_lost else ActStatus.UNSEEN
 
@@ -215,15 +228,11 @@ class EvmLegs(HtlcLayer):
         signed, deadline = read.transactions[-1], parts.locks.lock(htlc).deadline
         if read.verb is Verb.RECLAIM:
             deadline += _RECLAIM_SECONDS
-        try:
-            await parts.replacements.unblock(signed.transaction.nonce)
-        except Layer2Error as error:
-            # The act itself can still be repriced; the next check tries this again.
-            LOG.warning("earlier transactions block %s, and their price cannot be raised: %s", tx_id_of(signed), error)
+        await self._unblock(signed)
         market, head, balance = await asyncio.gather(
             parts.fees.urgent_quote(), parts.node.head(Finality.LATEST), parts.node.balance(signed.sender)
         )
-        wanted = next_price(price_of(signed), market, deadline - head.timestamp)
+        wanted = parts.fees.model.next_price(price_of(signed), market, deadline - head.timestamp)
         if wanted is None:
             return None
         message = message_of(signed)
@@ -231,7 +240,7 @@ class EvmLegs(HtlcLayer):
         others = replace(market, max_fee_per_gas=0).most(message.gas_limit, SIGNED_SIZE)
         most = (balance - others) // message.gas_limit
         price = Price(min(wanted.max_fee_per_gas, most), min(wanted.max_priority_fee_per_gas, most))
-        if not is_bump(price, price_of(signed)):
+        if not parts.fees.model.is_bump(price, price_of(signed)):
             raise parts.fees.lack_of_gas(
                 f"the {read.verb.value} is not in a block, and the account cannot pay more: it has {balance} wei"
             )
@@ -244,27 +253,34 @@ class EvmLegs(HtlcLayer):
         FUNDED and ``arrived`` refer to the finality in the terms, ``final`` to finalized blocks.
         """
         await self._check_contract()
-        return await self._parts.locks.observe(htlc)
+        view = await self._parts.locks.observe(htlc)
+        lock_id = self._parts.locks.lock(htlc).lock_id
+        self._parts.gas.observed(lock_id, is_on_chain=view.state is not LegState.NONE)
+        return view
 
     async def wait_for_change(self, htlc: Htlc, view: LegView) -> None:
         """See ``HtlcLayer``: waits until one of the three heads differs from the last observation."""
         await self._parts.locks.changed(htlc)
 
     async def read_clock(self) -> ClockReading:
-        """See ``HtlcLayer``: the newest block's time, if the node's ``Date`` agrees with this machine's clock."""
+        """See ``HtlcLayer``: the newest block's time, if the node's ``Date`` agrees with this machine's clock.
+
+        rskj sends no ``Date``. Then the block's own time limits the difference: ``stale_after_seconds`` in one
+        direction, ``max_ahead_seconds`` in the other.
+        """
         block, date = await self._parts.node.dated_block(Finality.LATEST)
         now = self._parts.clock.now()
         if block is None:
             raise self._clock_error("the node has no newest block")
-        if date is None:
+        if date is None and self._parts.node.format.is_dated:
             raise self._clock_error("the node's answer has no Date header, so its clock cannot be compared")
-        if abs(date - now) > _MOST_CLOCK_DIFFERENCE:
+        if date is not None and abs(date - now) > _MOST_CLOCK_DIFFERENCE:
             raise self._clock_error(f"the node's clock differs from this machine's by {date - now:+.0f} s")
         if now - block.timestamp > self._parts.settings.stale_after_seconds:
             raise self._clock_error(f"the node's newest block is {now - block.timestamp:.0f} s old: it is not synced")
         return ClockReading(chain_time=block.timestamp, height=block.number)
 
-    async def evidence(self, htlc: Htlc, side: Side) -> EvmReceiptEvidence | None:
+    async def evidence(self, htlc: Htlc, side: Side) -> ReceiptEvidence | None:
         """See ``HtlcLayer``: the receipt of the claim or of the refund."""
         return await self._parts.locks.evidence(htlc)
 
@@ -293,7 +309,7 @@ class EvmLegs(HtlcLayer):
             FundsRulesError: the lock is of another account, the preimage is of another lock, or the price of gas
                 exceeds ``max_fee_per_gas_wei``.
             InsufficientFunds: the gas is reserved for open swaps.
-            TransactionError: the token would not pay out, or the claim was refused.
+            TransactionError: the lock would not be paid out, or the claim was refused.
         """
         await self._check_contract()
         parts = self._parts
@@ -309,8 +325,8 @@ class EvmLegs(HtlcLayer):
             price = await parts.fees.quote()
             await parts.gas.check_spare(price.most(CLAIM_GAS, SIGNED_SIZE))
             # A claim that reverts would only cost gas.
-            await transfer_gas(parts.node, TokenTransfer(lock.token, HTLC_ADDRESS, lock.payee, lock.amount))
-            message = Message(HTLC_ADDRESS, claim_call(lock, preimage), 0, CLAIM_GAS)
+            await parts.money.check_deliverable(lock)
+            message = Message(lock.contract, claim_call(lock, preimage), 0, CLAIM_GAS)
             (signed,) = await parts.account.sign([message], price)
             self._courtesies[lock.lock_id] = signed
         try:
@@ -320,9 +336,17 @@ class EvmLegs(HtlcLayer):
             self._courtesies.pop(lock.lock_id, None)
             raise
 
+    async def _unblock(self, signed: SignedTransaction) -> None:
+        """Raise the prices of earlier transactions that block an act, as far as possible."""
+        try:
+            await self._parts.replacements.unblock(signed.transaction.nonce)
+        except Layer2Error as error:
+            # The act itself can still be sent or repriced; the next attempt tries this again.
+            LOG.warning("earlier transactions block %s, and their price cannot be raised: %s", tx_id_of(signed), error)
+
     async def _check_contract(self) -> None:
         if not self._contract_checked:
-            await check_htlc(self._parts.node)
+            await check_htlc(self._parts.node, self._parts.contract, self._parts.settings.chain_id)
             self._contract_checked = True
 
     def _clock_error(self, problem: str) -> BadAnswer:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from layer2.formats.evm_address import parse_address
-from layer2.model.layers import LAYERS, Layer2ProtocolType
+from layer2.formats.evm_transaction import SignedTransaction
+from layer2.model.layers import Layer2ProtocolType
 from layer2.ports.clock import Clock
 from layer2.ports.journal import SendRecords
 from layer2.ports.signing import EvmSigner
@@ -13,7 +13,9 @@ from layer2.protocols.evm.locks.approvals import Approvals
 from layer2.protocols.evm.locks.checks import LockChecks
 from layer2.protocols.evm.locks.events import LockEvents
 from layer2.protocols.evm.locks.gas_reserves import GasReserves
+from layer2.protocols.evm.locks.money import CoinMoney
 from layer2.protocols.evm.locks.observation import Locks
+from layer2.protocols.evm.rpc.chain_format import chain_format
 from layer2.protocols.evm.rpc.endpoints import open_rpc
 from layer2.protocols.evm.rpc.head_notices import HeadNotices
 from layer2.protocols.evm.rpc.node import EvmNode
@@ -41,13 +43,17 @@ class EvmParts:
     ) -> None:
         name = layer.value
         self.layer = layer
-        self.facts = LAYERS[layer]
+        self.facts = settings.facts()
         self.settings = settings
         self.clock = clock
-        self.token = parse_address(settings.token_address)
-        """20 bytes."""
+        self.asset = settings.asset
+        self.token = self.asset.token
+        """20 bytes; ``NATIVE_COIN`` if bitcoin is the chain's own coin."""
+        self.token_decimals = self.asset.decimals
+        self.contract = self.asset.contract
+        """The HTLC contract, 20 bytes."""
         self.rpc = open_rpc(settings, protocol=name)
-        self.node = EvmNode(self.rpc, name)
+        self.node = EvmNode(self.rpc, name, chain_format(self.facts.receipts), self.facts.depths)
         self.notices: HeadNotices | None = None
         """None if no websocket is configured."""
         if settings.websocket_url is not None:
@@ -66,6 +72,12 @@ class EvmParts:
         )
         self.events = LockEvents(self.node, settings)
         self.locks = Locks(self.node, self.watcher, self.events, settings, layer)
-        self.gas = GasReserves(self.node, signer.address, self.fees)
-        self.approvals = Approvals(self.node, self.account, self.gas)
-        self.checks = LockChecks(self.node, signer.address, self.watcher, self.locks, self.events, self.approvals)
+        payments = self._payments if self.asset.is_native else None
+        self.gas = GasReserves(self.node, signer.address, self.fees, payments)
+        self.money = (CoinMoney if self.asset.is_native else Approvals)(self.node, self.account, self.gas)
+        self.checks = LockChecks(self.node, signer.address, self.watcher, self.locks, self.events, self.money)
+
+    def _payments(self) -> list[SignedTransaction]:
+        """The sent and not yet final transactions, except acts on locks, which have reserves."""
+        sent = self.account.sent_below(1 << 64)
+        return [each for each in sent if each.transaction.to != self.contract]

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from layer2.errors import FormatError
 from layer2.formats import canonical_json
-from layer2.formats.evm_address import parse_address, to_checksum
+from layer2.formats.evm_address import parse_address, read_address, to_checksum
 
 __all__ = ["EvmTransaction", "EvmTransactionRequest", "request_digest"]
 
@@ -32,7 +32,7 @@ class EvmTransactionRequest:
 
     def __post_init__(self) -> None:
         if self.to is not None:
-            parse_address(self.to)
+            read_address(self.to)
         if isinstance(self.value, bool) or not isinstance(self.value, int) or self.value < 0:
             raise FormatError("EVM transaction: the value must be a non-negative whole number of wei")
         if self.gas_limit is not None and (not isinstance(self.gas_limit, int) or self.gas_limit < 0):
@@ -43,11 +43,21 @@ class EvmTransactionRequest:
     @property
     def recipient(self) -> bytes | None:
         """20 bytes, or None."""
-        return None if self.to is None else parse_address(self.to)
+        return None if self.to is None else read_address(self.to)
+
+    def check_network(self, chain_id: int) -> None:
+        """Check that the address does not have the checksum of another network.
+
+        Raises:
+            FormatError: it has (``other_network``).
+        """
+        if self.to is not None:
+            parse_address(self.to, chain_id)
 
 
 EvmTransaction: TypeAlias = EvmTransactionRequest | bytes
-"""A request, or the bytes of a signed transaction of type 2, as for ``eth_sendRawTransaction``."""
+"""A request, or the bytes of a signed transaction, as for ``eth_sendRawTransaction``: of type 2 on BOB, a legacy one
+with the chain id on Rootstock."""
 
 
 def request_digest(request: EvmTransaction) -> str:

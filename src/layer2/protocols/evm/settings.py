@@ -1,30 +1,41 @@
-"""The settings of an EVM layer's client."""
+"""The settings that the clients of all EVM layers share."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from layer2.errors import FormatError
-from layer2.formats.evm_address import parse_address
+from layer2.contracts.htlc import NATIVE_COIN
+from layer2.model.layers import LayerFacts
 from layer2.model.transactions import Finality
 from layer2.net.client_settings import ClientSettings
-from layer2.net.setting_rules import address_of, at_least, between
+from layer2.net.setting_rules import address_of, at_least
 
-__all__ = ["EvmSettings"]
+__all__ = ["EvmAsset", "EvmSettings"]
 
 
-def _token_address(value: object) -> None:
-    try:
-        parse_address(str(value))
-    except FormatError as error:
-        raise ValueError(error.message) from error
+@dataclass(frozen=True, slots=True)
+class EvmAsset:
+    """What represents bitcoin on an EVM chain, and the contract that locks it."""
+
+    contract: bytes
+    """The HTLC contract, 20 bytes."""
+    token: bytes
+    """The ERC-20 token, 20 bytes; ``NATIVE_COIN`` for the chain's own coin."""
+    decimals: int
+    coin_price_sat: int | None
+    """The price in satoshi of one coin that pays gas, if it is known."""
+
+    @property
+    def is_native(self) -> bool:
+        """Whether the coin that pays gas is bitcoin itself."""
+        return self.token == NATIVE_COIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvmSettings(ClientSettings):
-    """An EVM layer: the node, and the token that represents bitcoin. Addresses may contain credentials: they are not
-    shown.
+class EvmSettings(ClientSettings, ABC):
+    """The node of an EVM layer, and limits. Addresses of nodes may contain credentials: they are not shown.
 
     Raises:
         ConfigurationError: a value is not allowed.
@@ -40,10 +51,6 @@ class EvmSettings(ClientSettings):
     poll_interval_ms. All data is read from rpc_url"""
     chain_id: Annotated[int, at_least(1)]
     """the chain id; the node must have it"""
-    token_address: Annotated[str, _token_address]
-    """the ERC-20 token that you accept as BTC; several exist, so there is no default"""
-    token_decimals: Annotated[int, between(0, 36)]
-    """decimals of the token (WBTC 8, tBTC 18); must match the contract"""
     poll_interval_ms: Annotated[int, at_least(1)] = 1000
     """milliseconds between reads of the newest block"""
     head_life_ms: Annotated[int, at_least(0)] = 200
@@ -58,13 +65,22 @@ class EvmSettings(ClientSettings):
     sequencer's drift and a minute"""
     max_fee_per_gas_wei: Annotated[int, at_least(1)] = 5_000_000_000
     """wei; sends and locks above it are refused, claims and refunds are not"""
-    priority_fee_per_gas_wei: Annotated[int, at_least(0)] = 1_000_000
-    """wei for the sequencer, in addition to the base fee"""
     log_search_blocks: Annotated[int, at_least(1)] = 400_000
     """how many blocks back events are searched: more than nine days at 2 s per block, longer than most locks last. The
     transaction id of an older lock is not shown; preimages and evidence are searched in the whole chain"""
     log_search_step_blocks: Annotated[int, at_least(1)] = 10_000
     """blocks per request for events; use fewer if an answer exceeds max_response_bytes"""
-    native_price_sat: Annotated[int | None, at_least(1)] = None
-    """price in satoshi of one coin that pays gas; without it there is no estimate of network costs in satoshi, and
-    every transfer needs max_fee"""
+
+    @property
+    @abstractmethod
+    def asset(self) -> EvmAsset:
+        """What represents bitcoin on this chain."""
+
+    @property
+    def tip_per_gas_wei(self) -> int:
+        """Wei for the block's maker, in addition to the base fee; 0 on a chain with one price."""
+        return 0
+
+    @abstractmethod
+    def facts(self) -> LayerFacts:
+        """The facts of the layer, as these settings change them."""

@@ -62,6 +62,7 @@ _SHOWN = {
     On.RETURNED: LegState.RETURNED,
     On.VOIDED: LegState.NONE,
 }
+_RECLAIM = _VERBS.index(Verb.RECLAIM)
 _ENDS = (On.COLLECTED, On.RETURNED, On.VOIDED)
 
 
@@ -74,13 +75,22 @@ class _State(NamedTuple):
     """Whether the payer has the payee's release signature."""
     pool: tuple[int, ...]
     """The state of each verb's transaction."""
+    more: int = 0
+    """Whether others have paid a second time: 1: it is in the leg. 2: the payer has taken it back."""
 
 
 class ChainLeg(LegWorld[_State]):
-    """A lock or an output."""
+    """A lock or an output.
 
-    def __init__(self, leg: Leg, end: str, clock: Clock, payer: Who, payee: Who) -> None:
+    Args:
+        funded_by_others: whether others pay, instead of the payer.
+    """
+
+    def __init__(
+        self, leg: Leg, end: str, clock: Clock, payer: Who, payee: Who, *, funded_by_others: bool = False
+    ) -> None:
         super().__init__(_State(On.NONE, On.NONE, 0, 0, (0,) * len(_VERBS)), leg, end, clock, payer, payee)
+        self._by_others = funded_by_others
         self._cosigned = leg.release is Release.COSIGNED
         self._at_latest = leg.finality is Finality.LATEST
 
@@ -111,6 +121,10 @@ class ChainLeg(LegWorld[_State]):
         """Whether the newest funding is wrong."""
         return self.states[number].latest == On.WRONG
 
+    def has_more(self, number: int) -> bool:
+        """Whether others have paid a second time, and the payer has not taken it back."""
+        return self.states[number].more == 1
+
     def _is_valid(self, state: _State, verb: Verb, region: int) -> bool:
         match verb:
             case Verb.FUND:
@@ -119,7 +133,8 @@ class ChainLeg(LegWorld[_State]):
                 return state.latest == On.FUNDED
             case Verb.RECLAIM:
                 money = state.latest in (On.FUNDED, On.WRONG)
-                return money and (region >= self.deadline or bool(state.signed))
+                past = region >= self.deadline
+                return (money and (past or bool(state.signed))) or (past and state.more == 1)
             case Verb.RELEASE:
                 return state.latest == On.FUNDED and not self._cosigned
             case Verb.VOID:
@@ -133,7 +148,7 @@ class ChainLeg(LegWorld[_State]):
                 seen = where in (Tx.NEW, Tx.OLD)
                 late = where in (Tx.OLD, Tx.LOST_OLD)
                 mined = now._replace(pool=_put(now.pool, place, Tx.MINED), old=int(late or now.old))
-                after = mined._replace(latest=_RESULT[verb])
+                after = _with_result(mined, verb)
                 moves.append(self._move(f"its {verb.value} lands", after, is_benign=seen))
             if where in (Tx.NEW, Tx.OLD):
                 lost = Tx.LOST if where == Tx.NEW else Tx.LOST_OLD
@@ -148,8 +163,23 @@ class ChainLeg(LegWorld[_State]):
                 moves.append(self._move("the funding becomes final", self._tidy(now._replace(final=On.FUNDED), region)))
             moves.extend(self._reorganised(now, region, accepted))
         if self.leg.anyone_collects and region >= self.deadline and now.latest == On.FUNDED:
-            moves.append(self._move("a stranger refunds it", self._by_others(now, Verb.RECLAIM)))
+            moves.append(self._move("a stranger refunds it", self._by_anyone(now, Verb.RECLAIM)))
+        if self._by_others:
+            moves.extend(self._paid_by_others(now))
         return moves
+
+    def _paid_by_others(self, now: _State) -> list[Move]:
+        """Others pay: the right amount or another one, at any time; and once more after it."""
+        if now.latest == On.NONE:
+            return [
+                self._move("others pay", now._replace(latest=On.FUNDED)),
+                self._move("others pay a wrong amount", now._replace(latest=On.WRONG)),
+            ]
+        if now.more or now.final == On.NONE:
+            return []
+        # The right amount is credited also after a wrong one.
+        credited = On.FUNDED if now.latest == On.WRONG else now.latest
+        return [self._move("others pay again", now._replace(latest=credited, more=1))]
 
     def _reorganised(self, now: _State, region: int, accepted: bool) -> list[Move]:
         """The newest blocks are replaced: their transactions return to the pool, or are dropped."""
@@ -179,7 +209,7 @@ class ChainLeg(LegWorld[_State]):
                 )
         return moves
 
-    def _by_others(self, now: _State, verb: Verb) -> _State:
+    def _by_anyone(self, now: _State, verb: Verb) -> _State:
         """Another party performs an honest party's act. Anyone can submit a public transaction again, so a
         reorganisation delays it no longer than the party's own transaction."""
         place = _VERBS.index(verb)
@@ -187,7 +217,7 @@ class ChainLeg(LegWorld[_State]):
         if actor is Who.HONEST:
             late = now.pool[place] in (Tx.OLD, Tx.LOST_OLD)
             now = now._replace(pool=_put(now.pool, place, Tx.MINED), old=int(late or now.old))
-        return now._replace(latest=_RESULT[verb])
+        return _with_result(now, verb)
 
     def _hostile_moves(self, now: _State, region: int, side: Side, knows: bool) -> list[Move]:
         moves = []
@@ -198,17 +228,17 @@ class ChainLeg(LegWorld[_State]):
                     moves.append(self._move("funds wrongly", now._replace(latest=On.WRONG)))
                     moves.append(self._move("voids", now._replace(latest=On.VOIDED)))
             if self._is_valid(now, Verb.RECLAIM, region):
-                moves.append(self._move("takes back", self._by_others(now, Verb.RECLAIM)))
+                moves.append(self._move("takes back", self._by_anyone(now, Verb.RECLAIM)))
         elif now.latest == On.FUNDED and not self._cosigned:
             back = now._replace(latest=On.RETURNED)
             if region >= self.deadline:
-                back = self._by_others(now, Verb.RECLAIM)
+                back = self._by_anyone(now, Verb.RECLAIM)
             moves.append(self._move("gives back", back))
         elif self._cosigned and not now.signed and now.final not in _ENDS:
             moves.append(self._move("signs a release", now._replace(signed=1)))
         may_claim = side is Side.PAYEE or self.leg.anyone_collects
         if may_claim and knows and now.latest == On.FUNDED:
-            moves.append(self._move("claims", self._by_others(now, Verb.COLLECT), shows=True))
+            moves.append(self._move("claims", self._by_anyone(now, Verb.COLLECT), shows=True))
         return moves
 
     def _advance(self, now: _State, region: int) -> _State | None:
@@ -228,6 +258,8 @@ class ChainLeg(LegWorld[_State]):
             return now if now.final in _ENDS else now._replace(signed=1)
         place = _VERBS.index(verb)
         again = {Tx.NEVER: Tx.NEW, Tx.LOST: Tx.NEW, Tx.LOST_OLD: Tx.OLD}
+        if verb is Verb.RECLAIM and now.more == 1:
+            again[Tx.MINED] = Tx.NEW
         where = again.get(Tx(now.pool[place]), now.pool[place])
         if verb is Verb.VOID and now.pool[0] in (Tx.OLD, Tx.LOST_OLD) and where == Tx.NEW:
             # It replaces a funding that a reorganisation removed, which causes no delay.
@@ -250,7 +282,8 @@ class ChainLeg(LegWorld[_State]):
             over=now.final == On.RETURNED or lapsed or voided,
             preimage=PREIMAGE if newest == On.COLLECTED or public else None,
             tx_id=None if newest in (On.NONE, On.VOIDED) else "tx",
-            returnable=bool(now.signed) and side is Side.PAYER,
+            returnable=bool(now.signed) and newest not in _ENDS and side is Side.PAYER,
+            has_more=now.more == 1 and side is Side.PAYER,
         )
         return Seen(view, tuple((verb, self._status(now, verb, lags)) for verb in _VERBS))
 
@@ -258,6 +291,8 @@ class ChainLeg(LegWorld[_State]):
         newest, where = now.final if lags else now.latest, now.pool[_VERBS.index(verb)]
         if verb is Verb.RELEASE and self._cosigned:
             return ActStatus.DONE if now.signed else ActStatus.UNSEEN
+        if verb is Verb.RECLAIM and now.more == 1 and where in (Tx.NEW, Tx.OLD, Tx.LOST, Tx.LOST_OLD):
+            return ActStatus.UNDER_WAY if where in (Tx.NEW, Tx.OLD) else ActStatus.UNSEEN
         done = (On.FUNDED, On.COLLECTED, On.RETURNED) if verb is Verb.FUND else (_RESULT[verb],)
         if newest in done:
             return ActStatus.DONE
@@ -269,10 +304,17 @@ class ChainLeg(LegWorld[_State]):
         """Forget transactions that can no longer be included."""
         pool = now.pool
         if now.final in _ENDS:
-            pool = (0,) * len(_VERBS)
+            pool = _put((0,) * len(_VERBS), _RECLAIM, pool[_RECLAIM] if now.more == 1 else 0)
         elif now.final != On.NONE or (self.leg.lapses and region >= self.deadline and now.latest == On.NONE):
             pool = _put(_put(pool, 0, Tx.NEVER), len(_VERBS) - 1, Tx.NEVER)
         return now._replace(pool=pool, old=0 if now.final == now.latest else now.old)
+
+
+def _with_result(now: _State, verb: Verb) -> _State:
+    """The state after an act. A refund spends the funding first, and what was paid again with the next one."""
+    if verb is Verb.RECLAIM and now.more == 1 and now.latest not in (On.FUNDED, On.WRONG):
+        return now._replace(more=2)
+    return now._replace(latest=_RESULT[verb])
 
 
 def _fate(on: int) -> Fate:

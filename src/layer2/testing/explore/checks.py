@@ -54,7 +54,11 @@ def taker_problem(world: World, facts: Facts, source: AnyLeg, destination: AnyLe
         return "the taker ended as lost"
     if isinstance(state, TakerCompleted) and not is_foreign and got is not Fate.PAID:
         return "the taker ended as completed, and its claim of the destination is not final"
-    if isinstance(state, TakerRefunded | TakerAbandoned):
+    if isinstance(state, TakerRefunded | TakerAbandoned) and facts.by_others:
+        # Others may pay after the end. The search shows that this money is always taken back.
+        if paid is Fate.PAID:
+            return f"the taker ended as {state.name}, and the provider has its money"
+    elif isinstance(state, TakerRefunded | TakerAbandoned):
         if paid is not Fate.NOWHERE or source.fate_now(world.source) is not Fate.NOWHERE:
             return f"the taker ended as {state.name}, and its money is not back"
         if source.may_land(world.source, world.region):
@@ -86,7 +90,9 @@ def provider_problem(world: World, facts: Facts, source: AnyLeg, destination: An
     return None
 
 
-def taker_act_problem(world: World, facts: Facts, act: Act, destination: AnyLeg, is_foreign: bool) -> str | None:
+def taker_act_problem(
+    world: World, facts: Facts, act: Act, source: AnyLeg, destination: AnyLeg, is_foreign: bool
+) -> str | None:
     """What is wrong with an act that an honest taker intends for the first time."""
     has_shown = facts.state.name == "collecting" and not is_foreign
     if act.verb is Verb.RECLAIM and has_shown and destination.fate_now(world.destination) is not Fate.NOWHERE:
@@ -99,6 +105,8 @@ def taker_act_problem(world: World, facts: Facts, act: Act, destination: AnyLeg,
         return "the taker collects a third party's payment"
     if destination.is_wrong(world.destination):
         return "the taker reveals the preimage for a wrong funding"
+    if source.has_more(world.source):
+        return "the taker reveals the preimage, and the provider can take another payment with it"
     return None
 
 

@@ -7,6 +7,7 @@ rule is needed.
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Final
 from unittest.mock import patch
 
@@ -14,11 +15,24 @@ from layer2.testing.explore.mutation import Mutant
 from layer2.testing.explore.provider_mutants import PROVIDER
 from layer2.testing.explore.results import Caught
 from layer2.testing.explore.search import explore
+from layer2.testing.explore.swaps import PAIRS
 from layer2.testing.explore.taker_mutants import TAKER
 
 __all__ = ["MUTANTS", "hunt"]
 
-MUTANTS: Final = (*TAKER.all, *PROVIDER.all)
+
+def _on_bitcoin(mutant: Mutant) -> tuple[Mutant, ...]:
+    """The same violation with a Bitcoin output as source, and as destination, of a mutant of two EVM legs."""
+    if any(scenario.pair.name != "evm-evm" for scenario in mutant.runs):
+        return ()
+    return tuple(
+        Mutant(f"{mutant.name} ({pair})", mutant.patches, tuple(replace(one, pair=PAIRS[pair]) for one in mutant.runs))
+        for pair in ("bitcoin-evm", "evm-bitcoin")
+    )
+
+
+_EACH: Final = (*TAKER.all, *PROVIDER.all)
+MUTANTS: Final = (*_EACH, *(moved for mutant in _EACH for moved in _on_bitcoin(mutant)))
 
 
 def hunt(mutant: Mutant) -> Caught:

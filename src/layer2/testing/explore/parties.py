@@ -23,8 +23,10 @@ from layer2.swap_rules.states import (
     ProviderCounterFunding,
     ProviderRefunding,
     State,
+    TakerAbandoned,
     TakerAgreed,
     TakerCollecting,
+    TakerFunding,
     TakerState,
 )
 from layer2.testing.explore.clock import Clock
@@ -100,6 +102,8 @@ class Facts:
     """Whether it relies on the other party's funding."""
     signed: bool
     """Whether its release may have been sent."""
+    by_others: bool
+    """Whether others pay the source of this taker."""
 
 
 class Party:
@@ -206,7 +210,8 @@ class Party:
 
     def _facts(self, journal: _Journal) -> Facts:
         state, terms, rules = journal.state, self.swap.terms, self.swap.settings
-        shown = outlook.outlook(state, terms, rules).deadline
+        by_others = self.swap.funded_by_others
+        shown = outlook.outlook(state, terms, rules, funded_by_others=by_others).deadline
         if isinstance(state, TakerState):
             obliged = shown if isinstance(state, TakerCollecting) and self.swap.made_preimage else None
         else:
@@ -218,9 +223,13 @@ class Party:
             is_final=state.is_final,
             obliged_from=99 if obliged is None else self.clock.region_of(obliged),
             has_deadline=shown is not None,
-            funded=journal.postures[0] == Posture.OUT,
+            # The payment of others counts once the taker has seen it.
+            funded=not isinstance(state, TakerAgreed | TakerFunding | TakerAbandoned)
+            if by_others
+            else journal.postures[0] == Posture.OUT,
             accepts=isinstance(state, paying | TakerCollecting),
             signed=self.role == "provider" and journal.postures[2] == Posture.OUT,
+            by_others=by_others,
         )
 
 

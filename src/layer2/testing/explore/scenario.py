@@ -36,12 +36,15 @@ class Scenario:
     """Whether one node of one honest party may fail permanently."""
     public: bool = False
     """Whether another swap under the same hash may make the preimage public."""
+    funded_by_others: bool = False
+    """Whether others pay the source of an honest taker."""
 
     @property
     def name(self) -> str:
         """The parameters in words."""
         who = {(0, 0): "both honest", (1, 0): "hostile taker", (0, 1): "hostile provider"}[self.taker, self.provider]
-        more = (", a node dies" if self.nodes_die else "") + (", the preimage is public" if self.public else "")
+        more = ", funded by others" if self.funded_by_others else ""
+        more += (", a node dies" if self.nodes_die else "") + (", the preimage is public" if self.public else "")
         return f"{self.pair.name} {self.finality.value}, {who}{more}"
 
 
@@ -56,12 +59,22 @@ class Setup:
         payee = _HOSTILE if foreign else scenario.taker
         self.source = self._leg("source", scenario.taker, scenario.provider)
         self.destination = self._leg("destination", scenario.provider, payee)
-        self.taker = Party("taker", Swap(terms, MAINNET, made_preimage=not foreign), self.clock)
+        by_others = scenario.funded_by_others
+        swap = Swap(terms, MAINNET, made_preimage=not foreign, funded_by_others=by_others)
+        self.taker = Party("taker", swap, self.clock)
         self.provider = Party("provider", Swap(terms, MAINNET, made_preimage=False), self.clock)
 
     def _leg(self, end: str, payer: Who, payee: Who) -> AnyLeg:
         leg = self.clock.terms.source if end == "source" else self.clock.terms.destination
-        return (PaymentLeg if leg.kind == "lightning" else ChainLeg)(leg, end, self.clock, payer, payee)
+        if leg.kind == "lightning":
+            return PaymentLeg(leg, end, self.clock, payer, payee)
+        by_others = end == "source" and self.scenario.funded_by_others
+        return ChainLeg(leg, end, self.clock, payer, payee, funded_by_others=by_others)
+
+
+def _can_be_paid_by_others(pair: Pair, taker: Who) -> tuple[bool, ...]:
+    """Whether others pay the source: never, or in further runs too. A transfer to a third party is not funded so."""
+    return (False, True) if pair.source == "bitcoin" and taker is _HONEST and not pair.is_foreign else (False,)
 
 
 _FINALITIES: Final = (Finality.FINALIZED, Finality.LATEST)
@@ -80,9 +93,10 @@ def scenarios(pair: str | None = None, *, is_short: bool = False) -> Iterator[Sc
         for finality in _FINALITIES:
             has_all = finality is Finality.FINALIZED or not is_short
             for taker, provider in _PARTIES:
-                yield Scenario(one, finality, taker, provider)
-                if has_all:
-                    yield Scenario(one, finality, taker, provider, nodes_die=True)
+                for by_others in _can_be_paid_by_others(one, taker):
+                    yield Scenario(one, finality, taker, provider, funded_by_others=by_others)
+                    if has_all:
+                        yield Scenario(one, finality, taker, provider, nodes_die=True, funded_by_others=by_others)
             if has_all:
                 yield Scenario(one, finality, _HOSTILE, _HONEST, public=True)
                 if one.is_foreign:

@@ -23,7 +23,7 @@ from layer2.testing.explore.clock import REGION_NAMES, Region
 from layer2.testing.explore.parties import CRASHABLE, Answer, Facts, Party
 from layer2.testing.explore.results import Finding, Result
 from layer2.testing.explore.scenario import Scenario, Setup
-from layer2.testing.explore.world import BLOCKED, Who
+from layer2.testing.explore.world import BLOCKED, Fate, Who
 
 __all__ = ["explore"]
 
@@ -254,7 +254,7 @@ class _Search:
                 continue
             for act in answer.new_acts:
                 problem = (
-                    taker_act_problem(world, facts, act, self.destination, self.is_foreign)
+                    taker_act_problem(world, facts, act, self.source, self.destination, self.is_foreign)
                     if role.is_taker
                     else provider_act_problem(world, facts, act, self.source, self.destination)
                 )
@@ -351,6 +351,9 @@ class _Search:
         for role in self.roles:
             facts, dead = role.facts(world), role.dead(world)
             if facts.is_final:
+                # What others paid must be taken back first, unless the node for it has failed.
+                is_held = self.source.fate(world.source) is Fate.HELD or self.source.has_more(world.source)
+                is_end = is_end and not (facts.by_others and is_held and dead != 1)
                 continue
             reason = role.party.attention(world[role.place], world.region, *self._newest(role, world))
             if reason is None:

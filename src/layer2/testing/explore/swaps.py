@@ -10,7 +10,7 @@ from coincurve import PrivateKey
 from layer2.formats import bolt11
 from layer2.formats.bolt11 import InvoiceFields
 from layer2.formats.evm_address import address_of_public_key, to_checksum
-from layer2.legs.bitcoin import BitcoinOffer
+from layer2.legs.bitcoin import BitcoinKeys, BitcoinOffer
 from layer2.legs.evm import EvmOffer
 from layer2.legs.leg import LegOffer
 from layer2.legs.lightning import LightningOffer
@@ -103,7 +103,8 @@ def _offer(kind: str, finality: Finality) -> LegOffer:
     if kind == "lightning":
         return LightningOffer(prefix="bc", node_key=key)
     if kind == "bitcoin":
-        return BitcoinOffer(prefix="bc", key=key, fee_floor=1_000, finality=finality)
+        keys = _keys(_PROVIDER)
+        return BitcoinOffer("bc", keys.key, keys.release_key, fee_floor=1_000, finality=finality)
     layer, chain_id = _LAYERS[kind]
     return EvmOffer(
         protocol=layer,
@@ -117,9 +118,14 @@ def _offer(kind: str, finality: Finality) -> LegOffer:
 
 
 def _named(kind: str) -> str:
-    """What the taker names on a chain: its key, or its account."""
-    key = _TAKER.public_key.format()
-    return key.hex() if kind == "bitcoin" else to_checksum(address_of_public_key(key))
+    """What the taker names on a chain: its keys, or its account."""
+    if kind == "bitcoin":
+        return _keys(_TAKER).write()
+    return to_checksum(address_of_public_key(_TAKER.public_key.format()), _LAYERS[kind][1])
+
+
+def _keys(party: PrivateKey) -> BitcoinKeys:
+    return BitcoinKeys(party.public_key.format(), party.public_key.add(b"\x01".rjust(32, b"\0")).format())
 
 
 def _invoice(signer: PrivateKey, amount: int, expiry: int, final_delta: int) -> str:

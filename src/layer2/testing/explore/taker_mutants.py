@@ -20,6 +20,7 @@ from layer2.swap_rules.states import (
     TakerCompleted,
     TakerFunded,
     TakerFunding,
+    TakerRefunded,
     TakerRefunding,
 )
 from layer2.terms.documents import Terms
@@ -136,17 +137,64 @@ def _leaves_source(swap: Swap, state: TakerCollecting, observed: Observed) -> St
 
 
 @TAKER.calling("show D as the taker's deadline", CHAINS_PROVIDER, CHAINS, place=outlook, function="outlook")
-def _shows_destination(state: State, terms: Terms, rules: TimelockSettings) -> Outlook:
-    real = _outlook(state, terms, rules)
+def _shows_destination(state: State, terms: Terms, rules: TimelockSettings, **more: bool) -> Outlook:
+    real = _outlook(state, terms, rules, **more)
     if isinstance(state, TakerCollecting):
         return replace(real, deadline=terms.destination.refundable_from)
     return real
 
 
 @TAKER.calling("show no deadline while funded", CHAINS, place=outlook, function="outlook")
-def _shows_nothing(state: State, terms: Terms, rules: TimelockSettings) -> Outlook:
-    real = _outlook(state, terms, rules)
+def _shows_nothing(state: State, terms: Terms, rules: TimelockSettings, **more: bool) -> Outlook:
+    real = _outlook(state, terms, rules, **more)
     return replace(real, deadline=None) if isinstance(state, TakerFunded) else real
+
+
+# Mutants of a source that others fund.
+
+_BY_OTHERS: Final = run("bitcoin-evm", funded_by_others=True)
+
+
+@TAKER.deciding("leave a late payment of others", _BY_OTHERS)
+def _leaves_late(swap: Swap, state: State, seen: Observed, step: Step) -> Step:
+    return Step(state) if isinstance(state, TakerAbandoned) else step
+
+
+@TAKER.deciding("leave what others pay again", _BY_OTHERS)
+def _leaves_second(swap: Swap, state: State, seen: Observed, step: Step) -> Step:
+    return Step(state) if isinstance(state, TakerCompleted | TakerRefunded) else step
+
+
+@TAKER.calling("take back what others pay once", _BY_OTHERS, place=machine, function="_reclaim")
+def _reclaims_once(swap: Swap, observed: Observed, end: LegEnd) -> tuple[Order, ...]:
+    return machine.order(swap, observed, Act(Verb.RECLAIM, end))
+
+
+@TAKER.seeing("reveal although others paid again", _BY_OTHERS)
+def _sees_one_payment(swap: Swap, state: State, seen: Observed) -> Observed:
+    if not isinstance(state, TakerFunded | TakerCollecting) or seen.source is None:
+        return seen
+    return replace(seen, source=replace(seen.source, has_more=False))
+
+
+@TAKER.seeing("reveal without reading the source that others fund", _BY_OTHERS)
+def _remembers_source(swap: Swap, state: State, seen: Observed) -> Observed:
+    if not isinstance(state, TakerFunded) or seen.source is not None or seen.destination is None:
+        return seen
+    return replace(seen, source=replace(seen.destination, state=LegState.FUNDED, preimage=None))
+
+
+@TAKER.calling(
+    "wait forever for a payment of others that vanished", _BY_OTHERS, place=taker_machine, function="funding_is_over"
+)
+def _never_over(swap: Swap, observed: Observed, end: LegEnd) -> bool:
+    is_missing = shows(observed.source, LegState.NONE) and end is LegEnd.SOURCE
+    return not is_missing and machine.funding_is_over(swap, observed, end)
+
+
+@TAKER.deciding("wait for the payment of others forever", _BY_OTHERS)
+def _always_waits(swap: Swap, state: State, seen: Observed, step: Step) -> Step:
+    return Step(state) if isinstance(state, TakerFunding) and isinstance(step.state, TakerAbandoned) else step
 
 
 # Mutants of both machines.

@@ -143,6 +143,10 @@ class LegWorld(ABC, Generic[S]):
     def is_wrong(self, number: int) -> bool:
         """Whether the funding does not match the terms, so that a payee must not rely on it."""
 
+    def has_more(self, number: int) -> bool:
+        """Whether there is more money in the leg than the funding, or some after its end."""
+        return False
+
     @abstractmethod
     def _world_moves(self, now: S, region: int, accepted: bool) -> list[Move]: ...
 

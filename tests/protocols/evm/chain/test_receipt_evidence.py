@@ -18,6 +18,8 @@ from layer2.formats.evm_hex import format_data, format_quantity
 from layer2.formats.evm_receipt import EvmLog, EvmReceipt, bloom_of, decode_receipt
 from layer2.formats.keccak import keccak256
 from layer2.legs.evidence import EvmReceiptEvidence
+from layer2.legs.evm_evidence import next_block
+from layer2.legs.shown import BlockRef
 from layer2.legs.views import Side, Verb
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality, Preimage
@@ -173,7 +175,7 @@ async def claimed(bob: BobNetwork) -> EvmReceiptEvidence:
     bob.node.mine(2)
     await provider.legs.perform(await provider.legs.prepare(Verb.COLLECT, htlc, SECRET))
     evidence = await taker.legs.evidence(htlc, Side.PAYER)
-    assert evidence is not None
+    assert isinstance(evidence, EvmReceiptEvidence)
     return evidence
 
 
@@ -187,7 +189,9 @@ async def test_headers_lead_from_evidence_to_the_head_that_was_asked_for(bob: Bo
     assert latest[: len(final)] == final
     assert 0 < len(final) < len(latest)
     for headers in (latest, final):
-        check_ancestor(decode_header(evidence.header), headers, keccak256(headers[-1]))
+        header = decode_header(evidence.header)
+        block = BlockRef(header.number, header.hash, header.timestamp)
+        check_ancestor(block, headers, keccak256(headers[-1]), next_block)
 
 
 async def test_evidence_of_another_chain_has_no_headers_here(bob: BobNetwork) -> None:

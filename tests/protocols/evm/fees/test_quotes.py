@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
@@ -11,7 +10,8 @@ from layer2.contracts.l1_block import L1Parameters
 from layer2.errors import FundsRulesError
 from layer2.model.layers import LAYERS, Layer2ProtocolType
 from layer2.net.client_settings import ConnectionPoolConfig
-from layer2.protocols.evm.fees.quotes import FeeQuote, Fees
+from layer2.protocols.evm.fees.prices import FeeQuote
+from layer2.protocols.evm.fees.quotes import Fees
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc
 from layer2.protocols.evm.rpc.node import EvmNode
 from protocols.evm.bob_network import BobNetwork
@@ -58,20 +58,6 @@ async def test_concurrent_calls_share_one_read_of_the_prices(bob: BobNetwork, re
     try:
         await asyncio.gather(*[fees.quote() for _ in range(100)])
         assert len(requests_seen) == 1
-    finally:
-        await fees.aclose()
-        await rpc.aclose()
-
-
-async def test_a_chain_whose_fee_is_its_gas_is_asked_for_nothing_else(
-    bob: BobNetwork, requests_seen: list[bytes]
-) -> None:
-    rpc = JsonRpc(bob.url, protocol="BOB", pool=ConnectionPoolConfig(), timeout=5)
-    fees = Fees(EvmNode(rpc, "BOB"), bob.settings(), replace(BOB_FACTS, fee_model="gas"))
-    try:
-        quote = await fees.quote()
-        assert quote.most(21_000, 300) == 21_000 * quote.max_fee_per_gas
-        assert not any(b"eth_getStorageAt" in body for body in requests_seen)
     finally:
         await fees.aclose()
         await rpc.aclose()

@@ -1,4 +1,4 @@
-"""Prices of replacements: if the base fee rises or the deadline is near, at prices that nodes accept."""
+"""Prices of replacements with EIP-1559: if the base fee rises or the deadline is near, at prices that nodes accept."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from layer2.contracts.l1_block import L1Parameters
 from layer2.errors import FundsRulesError, TransactionError
-from layer2.protocols.evm.fees.quotes import FeeQuote
-from layer2.protocols.evm.fees.repricing import Offer, Price, bumped, is_bump, next_price, replacement_price
+from layer2.protocols.evm.fees.models import OP_STACK
+from layer2.protocols.evm.fees.prices import FeeQuote, Offer, Price
 
+bumped, is_bump = OP_STACK.bumped, OP_STACK.is_bump
+next_price, replacement_price = OP_STACK.next_price, OP_STACK.replacement_price
 CALM = 100_000
 WEI = st.integers(1, 10**15)
 CAP = 10**12

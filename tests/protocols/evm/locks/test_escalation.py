@@ -14,7 +14,7 @@ from layer2.local.simnet.evm.chain import BLOCK_GAS_LIMIT, BOB_CHAIN_ID
 from layer2.model.money import ETH
 from layer2.model.transactions import Preimage, TxState
 from layer2.ports.journal import Json
-from layer2.protocols.evm.fees.repricing import Price
+from layer2.protocols.evm.fees.prices import Price
 from layer2.protocols.evm.sending.signing import message_of
 from protocols.evm.bob_network import START, BobNetwork
 
@@ -33,7 +33,7 @@ def last(act: Json) -> SignedTransaction:
 def fill_blocks(bob: BobNetwork, until_base_fee: int) -> None:
     """Fill blocks from another account until the base fee has this value."""
     account = bob.accounts["deployer"]
-    while bob.node.chain.next_base_fee() < until_base_fee:
+    while bob.node.chain.least_price() < until_base_fee:
         nonce = bob.node.chain.state_at(bob.node.chain.head).get_nonce(Address(account.address))
         full = Eip1559Transaction(BOB_CHAIN_ID, nonce, GWEI, 2 * GWEI, BLOCK_GAS_LIMIT, None, 0, BURN_ALL_GAS)
         bob.node.send(full.signed(account.key.sign_recoverable(full.signing_hash(), hasher=None)).raw)

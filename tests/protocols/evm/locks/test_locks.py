@@ -10,9 +10,10 @@ import pytest
 
 from layer2.errors import BadAnswer, FormatError, FundsRulesError, InsufficientFunds, ProofUndecided, TransactionError
 from layer2.formats.evm_address import to_checksum
+from layer2.legs.evidence import EvmReceiptEvidence
 from layer2.legs.evm import EvmLeg
-from layer2.legs.evm_evidence import shown_of
 from layer2.legs.leg import Htlc
+from layer2.legs.receipts import shown_of
 from layer2.legs.shown import LegOutcome
 from layer2.legs.views import ActStatus, LegState, Side, Verb
 from layer2.local.simnet.evm.calls import CallFailed, CallRequest, Overrides
@@ -308,7 +309,7 @@ async def test_evidence_that_was_tampered_with_is_false(bob: BobNetwork) -> None
     await provider.legs.perform(await provider.legs.prepare(Verb.COLLECT, htlc, SECRET))
     bob.node.mine(4)
     evidence = await provider.legs.evidence(htlc, Side.PAYEE)
-    assert evidence is not None
+    assert isinstance(evidence, EvmReceiptEvidence)
     assert await taker.verify_proof_async(evidence)
     assert not await taker.verify_proof_async(replace(evidence, transaction_index=1))
     assert not await taker.verify_proof_async(replace(evidence, log_index=1))

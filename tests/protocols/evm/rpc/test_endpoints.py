@@ -17,10 +17,10 @@ from layer2.local.simnet.evm.rpc import EvmRpcServer
 from layer2.local.simnet.faults import FaultSwitch
 from layer2.model.money import ETH
 from layer2.model.transactions import TxState
+from layer2.protocols.bob import BobSettings
 from layer2.protocols.evm.rpc.batches import SEND
 from layer2.protocols.evm.rpc.endpoints import Endpoints, open_rpc
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc
-from layer2.protocols.evm.settings import EvmSettings
 from protocols.evm.bob_network import BobNetwork
 from protocols.evm.scripted_node import Calls, ScriptedNode, scripted_node
 
@@ -238,9 +238,9 @@ async def test_one_url_is_one_node_and_several_are_endpoints() -> None:
         "token_address": "0x" + "11" * 20,
         "token_decimals": 8,
     }
-    one = open_rpc(EvmSettings(rpc_url="http://127.0.0.1:1", **fields), protocol="BOB")
+    one = open_rpc(BobSettings(rpc_url="http://127.0.0.1:1", **fields), protocol="BOB")
     both = open_rpc(
-        EvmSettings(rpc_url="http://127.0.0.1:1", fallback_rpc_urls=("http://user:pw@127.0.0.1:2/key",), **fields),
+        BobSettings(rpc_url="http://127.0.0.1:1", fallback_rpc_urls=("http://user:pw@127.0.0.1:2/key",), **fields),
         protocol="BOB",
     )
     assert isinstance(one, JsonRpc)

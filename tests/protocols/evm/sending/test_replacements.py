@@ -23,7 +23,8 @@ from layer2.model.money import ETH
 from layer2.model.transactions import EvmTxId, TxState
 from layer2.ports.journal import SendRecord
 from layer2.protocols.bob import BobClient
-from layer2.protocols.evm.fees.repricing import Price, is_bump
+from layer2.protocols.evm.fees.models import OP_STACK
+from layer2.protocols.evm.fees.prices import Price
 from layer2.protocols.evm.sending.history import signed_in
 from layer2.protocols.evm.sending.signing import price_of
 from memory_sends import MemorySends
@@ -56,7 +57,7 @@ async def test_a_replaced_transaction_is_mined_once_and_its_replacement_is_named
     dropped, mined = await taker.get_transaction_statuses_async([first, second])
     assert (dropped.state, dropped.replaced_by) == (TxState.DROPPED, second)
     assert (mined.state, mined.replaced_by) == (TxState.INCLUDED, None)
-    assert is_bump(price_of(recorded(sends, second)), price_of(recorded(sends, first)))
+    assert OP_STACK.is_bump(price_of(recorded(sends, second)), price_of(recorded(sends, first)))
 
 
 async def test_each_replacement_replaces_the_newest_whichever_is_named(bob: BobNetwork) -> None:

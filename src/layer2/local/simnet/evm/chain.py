@@ -1,14 +1,15 @@
 """One EVM chain of the simnet: blocks, states and branches, executed by py-evm under Prague's rules.
 
 The class keeps the list of canonical blocks, so that a branch can be replaced. py-evm's database holds the headers and
-states of all branches by their hashes. The state root of each header is that of the real Merkle Patricia trie.
+states of all branches by their hashes. The state root of each header is that of the real Merkle Patricia trie. A block
+of Rootstock also has a *seal*: the header that its hash belongs to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 import rlp  # type: ignore[import-untyped]  # the package carries no types
 from eth.abc import BlockHeaderAPI, ReceiptAPI, SignedTransactionAPI, StateAPI
@@ -26,12 +27,15 @@ from eth_utils.exceptions import ValidationError
 from layer2.contracts.factory import DETERMINISTIC_FACTORY, FACTORY_CODE
 from layer2.formats.keccak import keccak256
 from layer2.local.network import CHAIN_IDS
+from layer2.local.simnet.rskj.seals import RskSeal
 
 __all__ = [
     "BLOCK_GAS_LIMIT",
     "BOB_CHAIN_ID",
+    "ChainRules",
     "EvmChain",
     "MinedBlock",
+    "OpStackRules",
 ]
 
 BLOCK_GAS_LIMIT = 60_000_000
@@ -41,6 +45,36 @@ _GENESIS_BASE_FEE = 1_000_000
 _ELASTICITY, _DENOMINATOR = 6, 250
 # Holocene's form: version 0, then denominator and elasticity.
 _EXTRA_DATA = bytes(1) + _DENOMINATOR.to_bytes(4, "big") + _ELASTICITY.to_bytes(4, "big")
+
+
+class ChainRules(Protocol):
+    """What one chain has and another one has not."""
+
+    vm: type[PragueVM]
+    coinbase: Address
+    """The account that receives the fees."""
+    extra_data: bytes
+    gas_limit: int
+    """Of each block."""
+    genesis_base_fee: int
+
+    def base_fee_after(self, parent: BlockHeaderAPI) -> int:
+        """The base fee of the next block in wei."""
+        ...
+
+    def least_price(self, head: MinedBlock) -> int:
+        """The least price for each gas, in wei, of a transaction in the next block."""
+        ...
+
+    def seal(
+        self,
+        header: BlockHeaderAPI,
+        transactions: Sequence[SignedTransactionAPI],
+        receipts: Sequence[ReceiptAPI],
+        parent: MinedBlock | None,
+    ) -> RskSeal | None:
+        """The seal of an executed block, None if the chain has none. The first block has no parent."""
+        ...
 
 
 class _BobVM(PragueVM):
@@ -64,18 +98,46 @@ def _base_fee_after(parent: BlockHeaderAPI) -> int:
     return fee + max(change, 1) if parent.gas_used > target else fee - change
 
 
-def _header_after(parent: BlockHeaderAPI, timestamp: int, mix_hash: bytes) -> BlockHeaderAPI:
+class OpStackRules:
+    """BOB's rules."""
+
+    vm: type[PragueVM] = _BobVM
+    coinbase = _FEE_VAULT
+    extra_data = _EXTRA_DATA
+    gas_limit = BLOCK_GAS_LIMIT
+    genesis_base_fee = _GENESIS_BASE_FEE
+
+    def base_fee_after(self, parent: BlockHeaderAPI) -> int:
+        """The base fee of the next block: EIP-1559 with BOB's elasticity and denominator."""
+        return _base_fee_after(parent)
+
+    def least_price(self, head: MinedBlock) -> int:
+        """The next block's base fee."""
+        return _base_fee_after(head.header)
+
+    def seal(
+        self,
+        header: BlockHeaderAPI,
+        transactions: Sequence[SignedTransactionAPI],
+        receipts: Sequence[ReceiptAPI],
+        parent: MinedBlock | None,
+    ) -> None:
+        """None: py-evm's header is the chain's."""
+        return
+
+
+def _header_after(rules: ChainRules, parent: BlockHeaderAPI, timestamp: int, mix_hash: bytes) -> BlockHeaderAPI:
     # py-evm assigns this method at run time; pyright sees only the abstract one.
-    header = _BobVM.create_header_from_parent(  # pyright: ignore[reportAbstractUsage]
+    header = rules.vm.create_header_from_parent(  # pyright: ignore[reportAbstractUsage]
         parent,
-        gas_limit=BLOCK_GAS_LIMIT,
-        coinbase=_FEE_VAULT,
-        extra_data=_EXTRA_DATA,
+        gas_limit=rules.gas_limit,
+        coinbase=rules.coinbase,
+        extra_data=rules.extra_data,
         timestamp=timestamp,
         mix_hash=mix_hash,
     )
     # py-evm has only Ethereum's parameters of the base fee.
-    return cast(BlockHeaderAPI, header.copy(base_fee_per_gas=_base_fee_after(parent)))
+    return cast(BlockHeaderAPI, header.copy(base_fee_per_gas=rules.base_fee_after(parent)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +151,8 @@ class MinedBlock:
     """The length of the block's RLP in bytes."""
     contracts: tuple[bytes | None, ...]
     """The address of the contract that each transaction created, or None."""
+    seal: RskSeal | None = None
+    """The block's identity on a chain whose headers are not py-evm's."""
 
     @property
     def number(self) -> int:
@@ -97,8 +161,13 @@ class MinedBlock:
 
     @property
     def hash(self) -> bytes:
-        """The keccak256 of the header's RLP."""
-        return bytes(self.header.hash)
+        """The hash of the block's header."""
+        return bytes(self.header.hash) if self.seal is None else self.seal.hash
+
+    @property
+    def parent_hash(self) -> bytes:
+        """The hash of the block before it."""
+        return bytes(self.header.parent_hash) if self.seal is None else self.seal.parent_hash
 
     @property
     def raw_header(self) -> bytes:
@@ -123,32 +192,41 @@ class EvmChain:
         allocation: genesis balances in wei, by address.
         timestamp: the genesis block's time in unix seconds.
         chain_id: the chain id that transactions are signed for.
+        rules: BOB's, or another chain's.
     """
 
-    def __init__(self, allocation: Mapping[bytes, int], timestamp: int, chain_id: int = BOB_CHAIN_ID) -> None:
+    def __init__(
+        self,
+        allocation: Mapping[bytes, int],
+        timestamp: int,
+        chain_id: int = BOB_CHAIN_ID,
+        rules: ChainRules | None = None,
+    ) -> None:
         self.chain_id = chain_id
+        self.rules: ChainRules = OpStackRules() if rules is None else rules
         self._context = ChainContext(chain_id)
         self.database = AtomicDB()
         """Headers, codes and the nodes of all tries, by their hashes. Nothing is removed."""
         self._headers = ChainDB(self.database)
         self._consensus = ConsensusContext(self.database)
         before = BlockHeader(difficulty=0, block_number=BlockNumber(-1), gas_limit=0)
-        state = _BobVM.build_state(self.database, before, self._context)
+        vm = self.rules.vm
+        state = vm.build_state(self.database, before, self._context)
         for address, balance in allocation.items():
             state.set_balance(Address(address), balance)
         state.set_nonce(Address(DETERMINISTIC_FACTORY), 1)
         state.set_code(Address(DETERMINISTIC_FACTORY), FACTORY_CODE)
         state.persist()
-        header = _BobVM.create_genesis_header(
+        header = vm.create_genesis_header(
             timestamp=timestamp,
-            gas_limit=BLOCK_GAS_LIMIT,
-            base_fee_per_gas=_GENESIS_BASE_FEE,
-            extra_data=_EXTRA_DATA,
+            gas_limit=self.rules.gas_limit,
+            base_fee_per_gas=self.rules.genesis_base_fee,
+            extra_data=self.rules.extra_data,
             state_root=state.state_root,
         )
         self._headers.persist_header(header)
-        size = len(rlp.encode(_BobVM.get_block_class()(header, [], [])))
-        genesis = MinedBlock(header, (), (), size, ())
+        size = len(rlp.encode(vm.get_block_class()(header, [], [])))
+        genesis = MinedBlock(header, (), (), size, (), self.rules.seal(header, (), (), None))
         self._canonical = [genesis]
         self._blocks = {genesis.hash: genesis}
         self._positions: dict[bytes, tuple[int, int]] = {}
@@ -175,7 +253,10 @@ class EvmChain:
         return self.block_by_number(block.number) is block
 
     def position(self, transaction_hash: bytes) -> tuple[MinedBlock, int] | None:
-        """The canonical block that holds the transaction, and its index; None if no block does."""
+        """The canonical block that holds the transaction, and its index; None if no block does.
+
+        The index of Rootstock's payment to miners is the number of the block's signed transactions.
+        """
         found = self._positions.get(transaction_hash)
         return None if found is None else (self._canonical[found[0]], found[1])
 
@@ -183,9 +264,12 @@ class EvmChain:
         """The state after the block. Changes to it have no effect on the chain."""
         return self.state_of(block.header)
 
-    def next_base_fee(self) -> int:
-        """The base fee of the block that follows the head, in wei (EIP-1559)."""
-        return _base_fee_after(self.head.header)
+    def least_price(self) -> int:
+        """The least price for each gas, in wei, of a transaction in the block that follows the head.
+
+        On BOB, this is the base fee (EIP-1559).
+        """
+        return self.rules.least_price(self.head)
 
     def append(
         self, transactions: Iterable[SignedTransactionAPI], timestamp: int, *, branch: int = 0
@@ -201,8 +285,9 @@ class EvmChain:
             The block, and the transactions that were left out.
         """
         parent = self.head
-        header = _header_after(parent.header, timestamp, keccak256(parent.hash + branch.to_bytes(8, "big")))
-        vm = _BobVM(header, self._headers, self._context, self._consensus)
+        mix_hash = keccak256(parent.hash + branch.to_bytes(8, "big"))
+        header = _header_after(self.rules, parent.header, timestamp, mix_hash)
+        vm = self.rules.vm(header, self._headers, self._context, self._consensus)
         included: list[SignedTransactionAPI] = []
         receipts: list[ReceiptAPI] = []
         contracts: list[bytes | None] = []
@@ -221,11 +306,12 @@ class EvmChain:
         sealed = vm.mine_block(filled).block
         self._headers.persist_header(sealed.header)
         size = len(rlp.encode(sealed))
-        block = MinedBlock(sealed.header, tuple(included), tuple(receipts), size, tuple(contracts))
+        seal = self.rules.seal(sealed.header, included, receipts, parent)
+        block = MinedBlock(sealed.header, tuple(included), tuple(receipts), size, tuple(contracts), seal)
         self._canonical.append(block)
         self._blocks[block.hash] = block
-        for index, transaction in enumerate(included):
-            self._positions[bytes(transaction.hash)] = (block.number, index)
+        for index, transaction_hash in enumerate(_hashes(block)):
+            self._positions[transaction_hash] = (block.number, index)
         return block, tuple(refused)
 
     def roll_back(self, depth: int) -> tuple[MinedBlock, ...]:
@@ -239,8 +325,8 @@ class EvmChain:
         removed = tuple(self._canonical[-depth:])
         del self._canonical[-depth:]
         for block in removed:
-            for transaction in block.transactions:
-                del self._positions[bytes(transaction.hash)]
+            for transaction_hash in _hashes(block):
+                del self._positions[transaction_hash]
         return removed
 
     def path(self, start: MinedBlock, end: MinedBlock) -> tuple[list[MinedBlock], list[MinedBlock]]:
@@ -250,13 +336,19 @@ class EvmChain:
         while start is not end:
             if start.number >= end.number:
                 removed.append(start)
-                start = self._blocks[bytes(start.header.parent_hash)]
+                start = self._blocks[start.parent_hash]
             else:
                 added.append(end)
-                end = self._blocks[bytes(end.header.parent_hash)]
+                end = self._blocks[end.parent_hash]
         return removed, added[::-1]
 
     def state_of(self, header: BlockHeaderAPI) -> StateAPI:
         """The state with the header's root, in the header's context; the header may belong to no block."""
-        ancestors = _BobVM.get_prev_hashes(header.parent_hash, self._headers) or ()
-        return _BobVM.build_state(self.database, header, self._context, ancestors)
+        ancestors = self.rules.vm.get_prev_hashes(header.parent_hash, self._headers) or ()
+        return self.rules.vm.build_state(self.database, header, self._context, ancestors)
+
+
+def _hashes(block: MinedBlock) -> list[bytes]:
+    """The hashes of the block's transactions, Rootstock's payment to miners included."""
+    signed = [bytes(transaction.hash) for transaction in block.transactions]
+    return signed if block.seal is None else [*signed, block.seal.payment_hash]

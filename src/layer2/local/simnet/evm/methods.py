@@ -9,7 +9,7 @@ from itertools import accumulate
 
 from layer2.formats.evm_hex import format_data, format_quantity
 from layer2.formats.keccak import keccak256
-from layer2.local.simnet.evm.answers import effective_gas_price
+from layer2.local.simnet.evm.answers import effective_gas_price, header_answer
 from layer2.local.simnet.evm.arguments import (
     INVALID_PARAMS,
     METHOD_NOT_FOUND,
@@ -21,6 +21,7 @@ from layer2.local.simnet.evm.arguments import (
 from layer2.local.simnet.evm.block_methods import BlockMethods
 from layer2.local.simnet.evm.blocks import NamedBlocks
 from layer2.local.simnet.evm.chain import MinedBlock
+from layer2.local.simnet.evm.json_rpc import answer_text
 from layer2.local.simnet.evm.log_methods import LogMethods
 from layer2.local.simnet.evm.node import EvmNode
 from layer2.local.simnet.evm.pool import TransactionRefused
@@ -39,6 +40,8 @@ class EvmMethods:
         node: answers come from its chain, and transactions go into its pool.
         on_transaction: called after a transaction came into the pool.
     """
+
+    has_log_subscriptions = True
 
     def __init__(self, node: EvmNode, on_transaction: Callable[[], None]) -> None:
         self._node = node
@@ -80,11 +83,19 @@ class EvmMethods:
             raise RpcError(INVALID_PARAMS, f"missing value for required argument {len(arguments)}")
         return function(*arguments)
 
+    def respond(self, text: bytes) -> tuple[bytes, int]:
+        """The body of the answer to an HTTP request, and its status."""
+        return answer_text(text, self.answer) or b"", 200
+
+    def head(self, block: MinedBlock) -> dict[str, object]:
+        """The notification of a new head."""
+        return header_answer(block.header)
+
     def _send_raw_transaction(self, raw: object) -> str:
         try:
             transaction_hash = self._node.send(expect_bytes(raw, 0))
         except TransactionRefused as error:
-            raise RpcError(-32000, str(error)) from error
+            raise RpcError(error.code, str(error)) from error
         self._on_transaction()
         return format_data(transaction_hash)
 
@@ -100,7 +111,7 @@ class EvmMethods:
         first = max(0, last.number - blocks_wanted + 1)
         blocks = chain.blocks(first, last.number)
         following = chain.block_by_number(last.number + 1)
-        next_fee = chain.next_base_fee() if following is None else following.base_fee
+        next_fee = chain.least_price() if following is None else following.base_fee
         answer: dict[str, object] = {
             "oldestBlock": format_quantity(first),
             "baseFeePerGas": [format_quantity(block.base_fee) for block in blocks] + [format_quantity(next_fee)],

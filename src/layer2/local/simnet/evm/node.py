@@ -10,7 +10,9 @@ from eth.abc import SignedTransactionAPI
 from layer2.local.simnet.clock import SimClock
 from layer2.local.simnet.evm.calls import EvmCalls
 from layer2.local.simnet.evm.chain import BOB_CHAIN_ID, EvmChain, MinedBlock
-from layer2.local.simnet.evm.pool import TransactionPool, TransactionRefused, decode_transaction
+from layer2.local.simnet.evm.pool import TransactionPool, TransactionRefused
+from layer2.local.simnet.rskj.pool import RskPool
+from layer2.local.simnet.rskj.rules import RskRules
 
 __all__ = ["EvmNode"]
 
@@ -27,9 +29,16 @@ class EvmNode:
         clock: the machines' clock. The time of a block is the clock's plus the offset of the chain, and at least one
             second after its parent's.
         chain_id: the chain id that transactions are signed for.
+        rules: the chain's rules, if they are not BOB's.
     """
 
-    def __init__(self, allocation: Mapping[bytes, int], clock: SimClock, chain_id: int = BOB_CHAIN_ID) -> None:
+    def __init__(
+        self,
+        allocation: Mapping[bytes, int],
+        clock: SimClock,
+        chain_id: int = BOB_CHAIN_ID,
+        rules: RskRules | None = None,
+    ) -> None:
         self._clock = clock
         self._offset = 0
         self._branch = 0
@@ -37,9 +46,9 @@ class EvmNode:
         self._held_finalized: int | None = None
         self.watchers: set[Callable[[MinedBlock], None]] = set()
         """Called with each block that becomes the head."""
-        self.chain = EvmChain(allocation, clock.now() - _GENESIS_AGE, chain_id)
+        self.chain = EvmChain(allocation, clock.now() - _GENESIS_AGE, chain_id, rules)
         self.calls = EvmCalls(self.chain)
-        self.pool = TransactionPool(chain_id)
+        self.pool = TransactionPool(chain_id) if rules is None else RskPool(self.chain, clock)
         self.arrivals: list[bytes] = []
         """Hashes of the transactions that the pool accepted, in order."""
 
@@ -59,9 +68,9 @@ class EvmNode:
         """Add a signed transaction to the pool and return its hash.
 
         Raises:
-            TransactionRefused: with op-geth's message for the reason.
+            TransactionRefused: with the message of the node software for the reason.
         """
-        transaction = decode_transaction(raw)
+        transaction = self.pool.decode(raw)
         self.pool.add(transaction, self.chain.state_at(self.chain.head))
         transaction_hash = bytes(transaction.hash)
         self.arrivals.append(transaction_hash)
@@ -70,7 +79,7 @@ class EvmNode:
     def has_ready(self) -> bool:
         """Whether a block made now would hold a transaction."""
         state = self.chain.state_at(self.chain.head)
-        return next(self.pool.ready(state, self.chain.next_base_fee()), None) is not None
+        return next(self.pool.ready(state, self.chain.least_price()), None) is not None
 
     def mine(self, blocks: int = 1) -> int:
         """Make blocks and return the new height. The first block takes the transactions of the pool that fit.
@@ -132,7 +141,7 @@ class EvmNode:
                 f"{depth} blocks back from {self.chain.head.number} is below the finalized head at "
                 f"{self.finalized_height}: hold finalized lower first"
             )
-        chosen = [decode_transaction(raw) for raw in transactions]
+        chosen = [self.pool.decode(raw) for raw in transactions]
         removed = self.chain.roll_back(depth)
         if self._held_safe is not None:
             self._held_safe = min(self._held_safe, stays)
@@ -155,7 +164,7 @@ class EvmNode:
 
     def _append(self, timestamp: int) -> MinedBlock:
         chain = self.chain
-        ready: list[SignedTransactionAPI] = list(self.pool.ready(chain.state_at(chain.head), chain.next_base_fee()))
+        ready: list[SignedTransactionAPI] = list(self.pool.ready(chain.state_at(chain.head), chain.least_price()))
         block, _ = chain.append(ready, timestamp, branch=self._branch)
         # Several blocks within one second run ahead of the clock; the chain's time follows them.
         self._offset = max(self._offset, timestamp - self._clock.now())

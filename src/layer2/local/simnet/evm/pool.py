@@ -23,7 +23,11 @@ _MINIMUM_TIP = 1
 
 
 class TransactionRefused(Exception):
-    """The pool refused a transaction; the message is op-geth's."""
+    """The pool refused a transaction; the message and the code are those of the simulated node software."""
+
+    def __init__(self, message: str, code: int = -32000) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,10 @@ class TransactionPool:
 
     def __len__(self) -> int:
         return len(self._by_hash)
+
+    def decode(self, raw: bytes) -> SignedTransactionAPI:
+        """Decode a signed transaction of a type that the chain has; see ``decode_transaction``."""
+        return decode_transaction(raw)
 
     def get(self, transaction_hash: bytes) -> PooledTransaction | None:
         """The transaction with that hash, or None if the pool does not hold it."""

@@ -8,10 +8,9 @@ from aiohttp import web
 
 from layer2.local.loopback import listen
 from layer2.local.simnet.clock import SimClock
-from layer2.local.simnet.evm.json_rpc import MOST_REQUEST_BYTES, answer_text, methods_of
-from layer2.local.simnet.evm.methods import EvmMethods
+from layer2.local.simnet.evm.json_rpc import MOST_REQUEST_BYTES, methods_of
 from layer2.local.simnet.evm.node import EvmNode
-from layer2.local.simnet.evm.websocket import WebsocketConnection
+from layer2.local.simnet.evm.websocket import NodeMethods, WebsocketConnection
 from layer2.local.simnet.faults import FaultSwitch
 
 __all__ = ["EvmRpcServer"]
@@ -25,9 +24,12 @@ class EvmRpcServer:
         methods: answer the calls.
         faults: the failures that are switched on; those of ``eth_subscribe`` apply to a websocket when it is made.
         clock: gives the ``Date`` header.
+        is_dated: whether answers have that header. Those of rskj have none.
     """
 
-    def __init__(self, node: EvmNode, methods: EvmMethods, faults: FaultSwitch, clock: SimClock) -> None:
+    def __init__(
+        self, node: EvmNode, methods: NodeMethods, faults: FaultSwitch, clock: SimClock, *, is_dated: bool = True
+    ) -> None:
         self._node = node
         self._methods = methods
         self._faults = faults
@@ -36,6 +38,8 @@ class EvmRpcServer:
         application = web.Application(client_max_size=MOST_REQUEST_BYTES)
         application.router.add_post("/", self._handle)
         application.router.add_get("/", self._handle_websocket)
+        if not is_dated:
+            application.on_response_prepare.append(_remove_date)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
 
     async def start(self) -> str:
@@ -53,9 +57,9 @@ class EvmRpcServer:
         methods = methods_of(text)
         if (failure := await self._faults.before(request, methods)) is not None:
             return failure
-        body = answer_text(text, self._methods.answer) or b""
+        body, status = self._methods.respond(text)
         headers = {"Date": formatdate(self._clock.now(), usegmt=True)}
-        response = web.Response(body=body, content_type="application/json", headers=headers)
+        response = web.Response(body=body, status=status, content_type="application/json", headers=headers)
         return self._faults.after(request, methods) or response
 
     async def _handle_websocket(self, request: web.Request) -> web.StreamResponse:
@@ -67,3 +71,7 @@ class EvmRpcServer:
             return await connection.serve()
         finally:
             self._websockets.discard(connection)
+
+
+async def _remove_date(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers.pop("Date", None)

@@ -9,23 +9,40 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Sequence
+from typing import Protocol
 
 import orjson
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from layer2.formats.evm_hex import format_quantity
-from layer2.local.simnet.evm.answers import header_answer
 from layer2.local.simnet.evm.arguments import METHOD_NOT_FOUND, LogFilter, RpcError
 from layer2.local.simnet.evm.chain import MinedBlock
 from layer2.local.simnet.evm.json_rpc import MOST_REQUEST_BYTES, answer_text
 from layer2.local.simnet.evm.log_methods import followed_logs, log_changes
-from layer2.local.simnet.evm.methods import EvmMethods
 from layer2.local.simnet.evm.node import EvmNode
 from layer2.local.simnet.faults import FaultSwitch, reset_connection
 
-__all__ = ["WebsocketConnection"]
+__all__ = ["NodeMethods", "WebsocketConnection"]
 
 _NOTIFICATION = {"eth_subscription"}
+
+
+class NodeMethods(Protocol):
+    """The JSON-RPC methods of a node: ``EvmMethods`` or ``RskMethods``."""
+
+    has_log_subscriptions: bool
+
+    def answer(self, method: str, arguments: list[object]) -> object:
+        """Answer one call, or raise RpcError."""
+        ...
+
+    def respond(self, text: bytes) -> tuple[bytes, int]:
+        """The body of the answer to an HTTP request, and its status."""
+        ...
+
+    def head(self, block: MinedBlock) -> dict[str, object]:
+        """The notification of a new head."""
+        ...
 
 
 class WebsocketConnection:
@@ -38,7 +55,7 @@ class WebsocketConnection:
         request: the one that asks for the websocket.
     """
 
-    def __init__(self, node: EvmNode, methods: EvmMethods, faults: FaultSwitch, request: web.Request) -> None:
+    def __init__(self, node: EvmNode, methods: NodeMethods, faults: FaultSwitch, request: web.Request) -> None:
         self._node = node
         self._methods = methods
         self._faults = faults
@@ -78,7 +95,7 @@ class WebsocketConnection:
         while True:
             block = await self._blocks.get()
             for name, wanted in sorted(self._subscriptions.items()):
-                results: Sequence[object] = [header_answer(block.header)]
+                results: Sequence[object] = [self._methods.head(block)]
                 if wanted is not None:
                     results = log_changes(self._node.chain, wanted, reported, block)
                 for result in results:
@@ -95,6 +112,8 @@ class WebsocketConnection:
         match method, arguments:
             case "eth_subscribe", ["newHeads"]:
                 return self._subscribe(None)
+            case "eth_subscribe", ["logs", *_] if not self._methods.has_log_subscriptions:
+                raise RpcError(METHOD_NOT_FOUND, "the simnet has no subscriptions to this chain's logs")
             case "eth_subscribe", ["logs"]:
                 return self._subscribe(followed_logs({}))
             case "eth_subscribe", ["logs", criteria]:

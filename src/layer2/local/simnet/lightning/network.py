@@ -125,11 +125,10 @@ class LightningSimulation:
     def _directory_of(self, side: Side) -> Path:
         return self._directory / f"{side.value}-lightning"
 
-    async def mine(self, blocks: int) -> int:
-        """Advance both nodes by that many Bitcoin blocks, apply all expiries, and return the height."""
-        height = self._ledger.mine(blocks, self._clock.now())
+    def reach(self, height: int) -> None:
+        """Let both nodes see the Bitcoin chain at this height, and apply all expiries."""
+        self._ledger.mine(max(0, height - self._ledger.height), self._clock.now())
         self._feed.wake()
-        return height
 
     def set_fault(self, target: str, kind: str, **arguments: object) -> None:
         """Turn on a fault switch of one node; ``none`` clears all of its switches.

@@ -17,7 +17,7 @@ _STEP = 64
 """The most blocks in one step."""
 _REMEMBERED = 20_000
 """Blocks that are remembered: eleven hours at 2 s per block. No reorganisation of a rollup goes below its last posted
-batch."""
+batch; on Rootstock, they are more than a week."""
 _DEEPEST = 1_000
 """Blocks below the first remembered one that are searched for the start of a branch."""
 _MOST_ATTEMPTS = 5

@@ -1,4 +1,4 @@
-"""The three heads of a rollup's chain, waiting for them to change, and reads that many callers share."""
+"""The three heads of a chain, waiting for them to change, and reads that many callers share."""
 
 from __future__ import annotations
 
@@ -150,9 +150,7 @@ class HeadWatcher:
 
     async def _ask(self) -> Heads:
         asked_at = asyncio.get_running_loop().time()
-        latest, safe, finalized = await asyncio.gather(
-            self._node.head(Finality.LATEST), self._node.head(Finality.SAFE), self._node.head(Finality.FINALIZED)
-        )
+        (latest, safe, finalized), _ = await self._node.heads.heads(list(Finality))
         if not finalized.number <= safe.number <= latest.number:
             raise BadAnswer(
                 f"the node's heads contradict each other: finalized {finalized.number}, safe {safe.number}, "
@@ -161,7 +159,7 @@ class HeadWatcher:
             )
         heads = Heads(latest, safe, finalized)
         if self._seen is not None and latest.number < self._seen.finalized.number:
-            # No reorganisation goes below a finalized block, so this node lags.
+            # No reorganisation is expected below a finalized block, so this node lags.
             raise BadAnswer(
                 f"the node lags behind: its newest block is {latest.number}, and block "
                 f"{self._seen.finalized.number} was finalized before",

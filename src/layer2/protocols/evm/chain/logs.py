@@ -20,8 +20,7 @@ from layer2.aio.shared_call import SharedCall
 from layer2.errors import BadAnswer, FormatError, InvalidRequest
 from layer2.formats.evm_address import parse_address
 from layer2.formats.evm_hex import parse_data
-from layer2.formats.evm_receipt import EvmLog, bloom_bits, receipt_from_rpc
-from layer2.formats.merkle_patricia import trie_root
+from layer2.formats.evm_receipt import EvmLog, bloom_bits
 from layer2.model.transactions import EvmTxId
 from layer2.protocols.bounded_dict import BoundedDict
 from layer2.protocols.evm.chain.follower import ChainFollower
@@ -65,7 +64,12 @@ class LogFilter:
     topics: tuple[frozenset[bytes], ...]
 
     @classmethod
-    def read(cls, address: str | Sequence[str] | None, topics: Sequence[bytes | Sequence[bytes] | None]) -> LogFilter:
+    def read(
+        cls,
+        address: str | Sequence[str] | None,
+        topics: Sequence[bytes | Sequence[bytes] | None],
+        chain_id: int | None = None,
+    ) -> LogFilter:
         """Create a filter from arguments with the meaning of ``eth_getLogs``.
 
         Raises:
@@ -83,7 +87,8 @@ class LogFilter:
         for topic in [topic for choice in choices for topic in choice]:
             if len(topic) != 32:
                 raise FormatError("EVM log: a topic must have 32 bytes")
-        return cls(frozenset(parse_address(one) for one in addresses), tuple([frozenset(choice) for choice in choices]))
+        contracts = frozenset(parse_address(one, chain_id) for one in addresses)
+        return cls(contracts, tuple([frozenset(choice) for choice in choices]))
 
     def may_be_in(self, block: NodeBlock) -> bool:
         """False if the header's bloom filter excludes all matching logs."""
@@ -182,15 +187,16 @@ class LogStreams:
             await self._check_gone(block)
             return None
         try:
-            receipts = [receipt_from_rpc(receipt) for receipt in written]
+            receipts = [self._node.format.read_receipt(receipt) for receipt in written]
             tx_ids = [parse_data(receipt.get("transactionHash"), "transactionHash", size=32) for receipt in written]
+            root = self._node.format.receipts_root([encoded for _, encoded in receipts])
         except FormatError as error:
             raise self._bad(block, error.message) from error
-        if trie_root([receipt.encode() for receipt in receipts]) != block.header.receipts_root:
+        if root != block.header.receipts_root:
             raise self._bad(block, "they do not match its receiptsRoot")
         logs = [
             (log, EvmTxId("0x" + tx_id.hex()))
-            for receipt, tx_id in zip(receipts, tx_ids, strict=True)
+            for (receipt, _), tx_id in zip(receipts, tx_ids, strict=True)
             for log in receipt.logs
         ]
         return tuple(
@@ -211,6 +217,6 @@ class LogStreams:
         return BadAnswer(
             f"the receipts of block {block.number}: {problem}",
             protocol=self._node.protocol,
-            operation="eth_getBlockReceipts",
+            operation=self._node.format.receipts_method,
             retryable=True,
         )

@@ -1,28 +1,42 @@
-"""Evidence from receipts: creating it from a node's answers, and checking whether a node's chain contains it."""
+"""Creating evidence from the receipts of a node, in the format of its chain."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Protocol
 
-from layer2.errors import BadAnswer, FormatError, InvalidRequest, ProofRefused, ProofUndecided
+from layer2.errors import BadAnswer, FormatError
 from layer2.formats import merkle_patricia
-from layer2.formats.evm_header import decode_header
 from layer2.formats.evm_receipt import EvmReceipt, receipt_from_rpc
 from layer2.formats.keccak import keccak256
-from layer2.legs.evidence import EvmReceiptEvidence
-from layer2.legs.evm_evidence import read_event
+from layer2.legs.evidence import EvmReceiptEvidence, ReceiptEvidence
 from layer2.model.layers import Layer2ProtocolType
-from layer2.model.transactions import Finality
-from layer2.proofs.header_chain import MAX_HEADERS, check_ancestor
 from layer2.protocols.bounded_dict import BoundedDict
-from layer2.protocols.evm.chain.heads import HeadWatcher
+from layer2.protocols.evm.chain.rootstock_evidence import RootstockReceipts
+from layer2.protocols.evm.rpc.chain_format import RootstockFormat
 from layer2.protocols.evm.rpc.node import EvmNode, FoundLog
 
-__all__ = ["ProvenReceipts", "header_chain", "is_canonical"]
+__all__ = ["EvidenceSource", "ProvenReceipts", "evidence_source"]
 
 _REMEMBERED_BLOCKS = 4
-_HEADERS_AT_ONCE = 500
+
+
+class EvidenceSource(Protocol):
+    """Creates the evidence of logs."""
+
+    async def evidence(self, found: FoundLog) -> ReceiptEvidence:
+        """Build the evidence of one log.
+
+        Raises:
+            BadAnswer: the node's answers do not prove the log; or a reorganisation removed its block (retryable).
+        """
+        ...
+
+
+def evidence_source(node: EvmNode, protocol: Layer2ProtocolType) -> EvidenceSource:
+    """What creates evidence from this node's answers."""
+    return RootstockReceipts(node) if isinstance(node.format, RootstockFormat) else ProvenReceipts(node, protocol)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +50,7 @@ class _ProvenBlock:
 
 
 class ProvenReceipts:
-    """Creates the evidence of logs. All logs of a block share one request for its receipts, and one trie.
+    """Creates the evidence of logs from Ethereum's receipts. All logs of a block share one request and one trie.
 
     Args:
         node: the party's own node.
@@ -90,63 +104,3 @@ class ProvenReceipts:
 
     def _bad(self, problem: str, *, retryable: bool = False) -> BadAnswer:
         return BadAnswer(problem, protocol=self._protocol.value, retryable=retryable)
-
-
-async def header_chain(
-    node: EvmNode, watcher: HeadWatcher, evidence: EvmReceiptEvidence, until: Finality
-) -> tuple[bytes, ...]:
-    """The headers from the block after the evidence up to one of the node's heads, as RLP, oldest first.
-
-    Raises:
-        InvalidRequest: the evidence has no valid header, or the chain of headers would be too long.
-        ProofUndecided: the evidence's block is not, or not yet, an ancestor of that head.
-    """
-    try:
-        header = decode_header(evidence.header)
-    except FormatError as error:
-        raise InvalidRequest(f"the evidence has no valid header: {error.message}") from error
-    head = (await watcher.read()).at(until)
-    if head.number - header.number > MAX_HEADERS:
-        raise InvalidRequest(f"the chain would have {head.number - header.number} headers, the limit is {MAX_HEADERS}")
-    headers: list[bytes] = []
-    for first in range(header.number + 1, head.number + 1, _HEADERS_AT_ONCE):
-        heights = range(first, min(first + _HEADERS_AT_ONCE, head.number + 1))
-        blocks = await asyncio.gather(*[node.block(height) for height in heights])
-        headers += [block.header.encode() for block in blocks if block is not None]
-    try:
-        check_ancestor(header, headers, head.hash)
-    except ProofRefused as error:
-        raise ProofUndecided(
-            f"block {header.number} of the evidence is not, or not yet, an ancestor of the node's {until.value} head "
-            f"{head.number}; the chain may have been reorganised"
-        ) from error
-    return tuple(headers)
-
-
-async def is_canonical(
-    node: EvmNode, watcher: HeadWatcher, evidence: EvmReceiptEvidence, contract: bytes, finality: Finality
-) -> bool:
-    """Whether evidence of a lock's end is valid and its block is on the node's chain with that finality.
-
-    Raises:
-        ProofUndecided: the block does not have that finality yet, or the node's chain does not reach it.
-    """
-    try:
-        header = read_event(evidence, contract).header
-    except ProofRefused:
-        return False
-    await watcher.read()
-    # One batch reads the block and the heads, so one node answers: another node behind the same address may follow an
-    # abandoned branch.
-    block, head, finalized = await asyncio.gather(
-        node.block(header.number), node.head(finality), node.head(Finality.FINALIZED)
-    )
-    if block is None:
-        raise ProofUndecided("the node's chain does not reach the evidence's block yet")
-    if block.hash == header.hash:
-        if header.number <= head.number:
-            return True
-        raise ProofUndecided(f"the evidence's block is on the chain, but not {finality.value} yet")
-    if header.number <= finalized.number:
-        return False
-    raise ProofUndecided("the node has another block at this height, but it is not finalized yet")

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from layer2.aio.shared_call import SharedCall
 from layer2.contracts.l1_block import L1Parameters
 from layer2.errors import BadAnswer, FormatError, InsufficientFunds, NodeRefused, TransactionError
-from layer2.formats.evm_transaction import Eip1559Transaction, decode_signed
+from layer2.formats.evm_transaction import SignedTransaction
 from layer2.formats.keccak import keccak256
-from layer2.protocols.evm.fees.quotes import FeeQuote, Fees
+from layer2.protocols.evm.fees.prices import FeeQuote
+from layer2.protocols.evm.fees.quotes import Fees
 from layer2.protocols.evm.requests import EvmTransaction, EvmTransactionRequest
 from layer2.protocols.evm.rpc.node import EvmNode
 
@@ -33,9 +34,10 @@ class FeeEstimate:
     """The expected use: the node's estimate, or ``gas_limit`` if the node was not asked."""
     gas_limit: int
     execution: int
-    """``gas`` at the base fee and the tip (EIP-1559)."""
+    """``gas`` at the base fee and the tip (EIP-1559), or at the gas price on a chain with one price."""
     l1_data: int
-    """Exact for signed bytes in the newest block. For a request the size may differ by a few bytes."""
+    """Exact for signed bytes in the newest block. For a request the size may differ by a few bytes. Zero on a chain
+    without an L1."""
     operator: int
     """The operator's fee for ``gas``."""
     most: int
@@ -75,6 +77,14 @@ class Estimates:
         """End the request that is under way."""
         await self._balance.aclose()
 
+    def decode(self, raw: bytes) -> SignedTransaction:
+        """Read a signed transaction.
+
+        Raises:
+            FormatError: the bytes are not a signed transaction of the kind that the chain accepts.
+        """
+        return self._fees.model.decode(raw)
+
     async def fee(self, transaction: EvmTransaction) -> FeeEstimate:
         """The cost of a request, or of a signed transaction of any account, now.
 
@@ -83,10 +93,10 @@ class Estimates:
         Raises:
             TransactionError: the request would fail; with the contract's reason.
             FundsRulesError: the price exceeds ``max_fee_per_gas_wei``.
-            FormatError: the bytes are not a signed transaction of type 2.
+            FormatError: the bytes are not a signed transaction of the chain's kind.
         """
         if isinstance(transaction, bytes):
-            signed = decode_signed(transaction).transaction
+            signed = self.decode(transaction).transaction
             quote = await self._fees.urgent_quote()
             price = min(signed.max_fee_per_gas, quote.base_fee + signed.max_priority_fee_per_gas)
             return self._estimate(
@@ -179,15 +189,14 @@ class Estimates:
     def _stand_in(self, request: EvmTransactionRequest, gas_limit: int, quote: FeeQuote) -> bytes:
         """Bytes of about the same compressed size as the signed transaction: a high nonce, and hashes as signature."""
         try:
-            transaction = Eip1559Transaction(
+            transaction = self._fees.model.unsigned(
                 chain_id=self._chain_id,
                 nonce=0xFFFF,
-                max_priority_fee_per_gas=quote.max_priority_fee_per_gas,
-                max_fee_per_gas=quote.max_fee_per_gas,
                 gas_limit=gas_limit,
                 to=request.recipient,
                 value=request.value,
                 data=request.data,
+                price=quote.price,
             )
         except FormatError as error:
             raise TransactionError(error.message) from error

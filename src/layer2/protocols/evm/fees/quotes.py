@@ -1,18 +1,22 @@
-"""Prices for transactions: for execution (EIP-1559), and the parameters of an OP-stack chain's additional fees.
+"""Reading prices from the node. ``fees.models`` computes the price of a transaction from them.
 
-The price is twice the base fee plus the configured tip, limited by the cap. Sources: EIP-1559; ``contracts.l1_block``.
+Sources: EIP-1559; ``contracts.l1_block``; rskj, ``BlockResultDTO`` (``minimumGasPrice`` of a block).
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Mapping
 
 from layer2.aio.shared_call import SharedCall
 from layer2.contracts.l1_block import L1_BLOCK, L1_BLOCK_SLOTS, L1Parameters
-from layer2.errors import BadAnswer, FundsRulesError, InsufficientFunds
+from layer2.errors import BadAnswer, FormatError, InsufficientFunds
+from layer2.formats.evm_header import EvmHeader
+from layer2.formats.evm_hex import parse_quantity
 from layer2.model.layers import LayerFacts
 from layer2.model.transactions import Finality
+from layer2.protocols.evm.fees.models import FEE_MODELS, FeeModel
+from layer2.protocols.evm.fees.prices import FeeQuote, Market
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.evm.settings import EvmSettings
 
@@ -22,28 +26,6 @@ TRANSFER_GAS = 21_000
 """The gas of a transfer of the native coin to an account without code."""
 
 _QUOTE_LIFE = 2.0
-_NO_L1_FEES = (0,) * len(L1_BLOCK_SLOTS)
-_L1_RESERVE_FACTOR = 3
-"""The L1 fee may rise before a reserve is used, so reserves count a multiple of today's fee."""
-
-
-@dataclass(frozen=True, slots=True)
-class FeeQuote:
-    """Prices for a transaction that is signed now."""
-
-    max_fee_per_gas: int
-    max_priority_fee_per_gas: int
-    l1: L1Parameters
-    base_fee: int
-    """The base fee of the newest block, in wei for each gas."""
-
-    def most(self, gas_limit: int, size: int) -> int:
-        """The maximum fee, in wei, of a transaction with this gas limit and signed size."""
-        return gas_limit * self.max_fee_per_gas + self.l1.data_fee_bound(size) + self.l1.operator_fee(gas_limit)
-
-    def reserve(self, gas_limit: int, size: int) -> int:
-        """The wei to keep for a transaction that may become necessary later."""
-        return self.most(gas_limit, size) + (_L1_RESERVE_FACTOR - 1) * self.l1.data_fee_bound(size)
 
 
 class Fees:
@@ -56,12 +38,12 @@ class Fees:
     """
 
     def __init__(self, node: EvmNode, settings: EvmSettings, facts: LayerFacts) -> None:
-        self._node = node
         self._settings = settings
-        self._slots = L1_BLOCK_SLOTS if facts.fee_model == "op_stack" else ()
+        self.model: FeeModel = FEE_MODELS[facts.fee_model]
+        """The chain's rules for prices."""
         self.coin = facts.native_asset
         """The name of the coin that pays gas."""
-        self._prices = SharedCall(self._ask, _QUOTE_LIFE)
+        self._prices = SharedCall(_market_reader(node, facts.fee_model), _QUOTE_LIFE)
 
     async def quote(self) -> FeeQuote:
         """Prices for transactions that can wait.
@@ -69,22 +51,14 @@ class Fees:
         Raises:
             FundsRulesError: the price exceeds ``max_fee_per_gas_wei``.
         """
-        base_fee, l1 = await self._prices.get()
-        tip, cap = self._settings.priority_fee_per_gas_wei, self._settings.max_fee_per_gas_wei
-        if base_fee + tip > cap:
-            raise FundsRulesError(
-                f"gas costs {base_fee + tip} wei now, more than max_fee_per_gas_wei, which is {cap}",
-                code="fee_cap",
-                retryable=True,
-                remedy="wait, or raise max_fee_per_gas_wei",
-            )
-        return FeeQuote(min(2 * base_fee + tip, cap), tip, l1, base_fee)
+        settings = self._settings
+        return self.model.quote(
+            await self._prices.get(), tip=settings.tip_per_gas_wei, cap=settings.max_fee_per_gas_wei
+        )
 
     async def urgent_quote(self) -> FeeQuote:
         """Prices for a claim or a refund, which must not wait. They may exceed ``max_fee_per_gas_wei``."""
-        base_fee, l1 = await self._prices.get()
-        tip = 2 * self._settings.priority_fee_per_gas_wei
-        return FeeQuote(4 * base_fee + tip, tip, l1, base_fee)
+        return self.model.urgent_quote(await self._prices.get(), tip=self._settings.tip_per_gas_wei)
 
     def lack_of_gas(self, problem: str) -> InsufficientFunds:
         """The error for an account that cannot pay for gas."""
@@ -94,11 +68,28 @@ class Fees:
         """End the request that is under way."""
         await self._prices.aclose()
 
-    async def _ask(self) -> tuple[int, L1Parameters]:
+
+def _market_reader(node: EvmNode, fee_model: str) -> Callable[[], Coroutine[object, None, Market]]:
+    async def op_stack() -> Market:
         # Not in a separate coroutine, which would start a tick later and miss the batch of the head.
-        storage = asyncio.gather(*[self._node.storage(L1_BLOCK, slot) for slot in self._slots])
-        head, values = await asyncio.gather(self._node.head(Finality.LATEST), storage)
-        base_fee = head.header.base_fee_per_gas
-        if base_fee is None:
+        storage = asyncio.gather(*[node.storage(L1_BLOCK, slot) for slot in L1_BLOCK_SLOTS])
+        head, values = await asyncio.gather(node.head(Finality.LATEST), storage)
+        header = head.header
+        if not isinstance(header, EvmHeader) or header.base_fee_per_gas is None:
             raise BadAnswer("the chain has no base fee (EIP-1559), so this client cannot be used with it")
-        return base_fee, L1Parameters.from_storage(values or _NO_L1_FEES, head.header.extra_data)
+        return Market(header.base_fee_per_gas, l1=L1Parameters.from_storage(values, header.extra_data))
+
+    async def minimum_gas_price() -> Market:
+        minimum, price = await asyncio.gather(
+            node.ask("eth_getBlockByNumber", _minimum_gas_price, "latest", False),
+            node.ask("eth_gasPrice", parse_quantity),
+        )
+        return Market(minimum, price)
+
+    return minimum_gas_price if fee_model == "minimum_gas_price" else op_stack
+
+
+def _minimum_gas_price(block: object, _: str) -> int:
+    if not isinstance(block, Mapping):
+        raise FormatError("JSON-RPC: the newest block is not an object")
+    return parse_quantity(block.get("minimumGasPrice"), "minimumGasPrice")

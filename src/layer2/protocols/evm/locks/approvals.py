@@ -15,18 +15,19 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from layer2.contracts.erc20 import allowance_call, approve_call, balance_of_call
-from layer2.contracts.htlc import HTLC_ADDRESS, LOCK_GAS_ERC20, HtlcLock, lock_call, refund_call
-from layer2.errors import FundsRulesError
+from layer2.contracts.erc20 import allowance_call, approve_call, balance_of_call, decode_accepted, transfer_call
+from layer2.contracts.htlc import LOCK_GAS_ERC20, HtlcLock, lock_call, refund_call
+from layer2.errors import FormatError, FundsRulesError, InsufficientFunds, NodeError, NodeRefused, TransactionError
 from layer2.formats.evm_transaction import SignedTransaction
 from layer2.model.transactions import Finality
 from layer2.protocols.evm.fees.quotes import FeeQuote
 from layer2.protocols.evm.locks.gas_reserves import APPROVE_GAS, GasReserves
+from layer2.protocols.evm.locks.money import LockMoney
 from layer2.protocols.evm.rpc.node import BlockRef, EvmNode, NodeBlock
 from layer2.protocols.evm.sending.account import EvmAccount
 from layer2.protocols.evm.sending.signing import Message
 from layer2.protocols.evm.tokens.simulation import SimulatedBlock, SimulatedMessage, simulate
-from layer2.protocols.evm.tokens.transfers import check_accepted, token_number
+from layer2.protocols.evm.tokens.transfers import TokenTransfer, check_accepted, token_number, transfer_gas
 
 __all__ = ["Approvals"]
 
@@ -44,8 +45,8 @@ class _UnderWay:
     since: float
 
 
-class Approvals:
-    """Checks and signs locks together with the approvals that they need.
+class Approvals(LockMoney):
+    """Locks of an ERC-20 token: checks and signs them together with the approvals that they need.
 
     Args:
         node: the party's own node.
@@ -61,6 +62,33 @@ class Approvals:
         self._under_way: dict[bytes, _UnderWay] = {}
         self._sharing: dict[bytes, set[bytes]] = {}
 
+    async def check_owned(self, lock: HtlcLock) -> None:
+        """See ``LockMoney``."""
+        balance = token_number(await self._node.call(lock.token, balance_of_call(lock.payer)))
+        if balance < lock.amount:
+            raise InsufficientFunds(
+                f"the account has {balance} of the token's smallest unit, the lock needs {lock.amount}"
+            )
+
+    async def check_payout(self, lock: HtlcLock) -> None:
+        """See ``LockMoney``."""
+        try:
+            await self.check_deliverable(lock)
+        except NodeError:
+            # A claim of locked money must not depend on simulation, so a plain call is checked instead.
+            await self._check_payout_call(lock)
+        except TransactionError as error:
+            if error.code == "no_simulation":
+                await self._check_payout_call(lock)
+                return
+            raise FundsRulesError(
+                f"the token would not pay out: {error.message}; the preimage stays secret", code=error.code
+            ) from error
+
+    async def check_deliverable(self, lock: HtlcLock) -> None:
+        """See ``LockMoney``: a simulated transfer."""
+        await transfer_gas(self._node, TokenTransfer(lock.token, lock.contract, lock.payee, lock.amount))
+
     async def check(self, lock: HtlcLock, head: NodeBlock) -> None:
         """Simulate the lock, and its refund after the deadline, which must return the whole amount.
 
@@ -74,14 +102,14 @@ class Approvals:
             FundsRulesError: the lock or its refund would fail, or the refund would return less (``token_refused``).
         """
         # Read at the same block: another lock's approval may be mined meanwhile.
-        approvals = _approvals(lock.token, lock.amount, await self._allowance(lock, head.hash))
+        approvals = _approvals(lock, await self._allowance(lock, head.hash))
         balance = SimulatedMessage(lock.payer, lock.token, balance_of_call(lock.payer))
         locking = [
             balance,
             *[SimulatedMessage(lock.payer, lock.token, message.data) for message in approvals],
-            SimulatedMessage(lock.payer, HTLC_ADDRESS, lock_call(lock)),
+            SimulatedMessage(lock.payer, lock.contract, lock_call(lock)),
         ]
-        refunding = [SimulatedMessage(lock.payer, HTLC_ADDRESS, refund_call(lock)), balance]
+        refunding = [SimulatedMessage(lock.payer, lock.contract, refund_call(lock)), balance]
         before, *approved, locked, refunded, after = await simulate(
             self._node,
             [
@@ -124,9 +152,9 @@ class Approvals:
     async def _sign_after(
         self, shared: Sequence[SignedTransaction], lock: HtlcLock, price: FeeQuote
     ) -> list[SignedTransaction]:
-        message = Message(HTLC_ADDRESS, lock_call(lock), 0, LOCK_GAS_ERC20)
+        message = Message(lock.contract, lock_call(lock), 0, LOCK_GAS_ERC20)
         # Read after the receipt, so that the answer includes a mined approval.
-        missing = _approvals(lock.token, lock.amount, await self._allowance(lock))
+        missing = _approvals(lock, await self._allowance(lock))
         if missing and shared:
             await self._gas.check_balance([message], price)
             (signed,) = await self._account.sign([message], price)
@@ -180,16 +208,25 @@ class Approvals:
         return ()
 
     async def _allowance(self, lock: HtlcLock, at: BlockRef = Finality.LATEST) -> int:
-        return token_number(await self._node.call(lock.token, allowance_call(lock.payer, HTLC_ADDRESS), at=at))
+        return token_number(await self._node.call(lock.token, allowance_call(lock.payer, lock.contract), at=at))
+
+    async def _check_payout_call(self, lock: HtlcLock) -> None:
+        try:
+            answer = await self._node.call(lock.token, transfer_call(lock.payee, lock.amount), sender=lock.contract)
+            accepted = decode_accepted(answer)
+        except (NodeRefused, FormatError) as error:
+            raise FundsRulesError(f"the token would not pay out: {error.message}; the preimage stays secret") from error
+        if not accepted:
+            raise FundsRulesError("the token would not pay out; the preimage stays secret")
 
 
 def _refused(problem: str) -> FundsRulesError:
     return FundsRulesError(f"{problem}; nothing was signed", code="token_refused")
 
 
-def _approvals(token: bytes, amount: int, allowance: int) -> list[Message]:
-    if allowance >= amount:
+def _approvals(lock: HtlcLock, allowance: int) -> list[Message]:
+    if allowance >= lock.amount:
         return []
     # Some tokens, USDT among them, change an allowance only from zero or to zero.
     amounts = [0, _UNLIMITED] if allowance else [_UNLIMITED]
-    return [Message(token, approve_call(HTLC_ADDRESS, each), 0, APPROVE_GAS) for each in amounts]
+    return [Message(lock.token, approve_call(lock.contract, each), 0, APPROVE_GAS) for each in amounts]

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
-from layer2.contracts.erc20 import balance_of_call, decode_accepted, transfer_call
-from layer2.contracts.htlc import HTLC_ADDRESS, HtlcLock, LockStatus
-from layer2.errors import FormatError, FundsRulesError, InsufficientFunds, NodeError, NodeRefused, TransactionError
+from layer2.contracts.htlc import HtlcLock, LockStatus
+from layer2.errors import FundsRulesError
 from layer2.legs.views import Side
 from layer2.model.transactions import Finality
 from layer2.protocols.evm.chain.heads import HeadWatcher
-from layer2.protocols.evm.locks.approvals import Approvals
 from layer2.protocols.evm.locks.events import LockEvents
+from layer2.protocols.evm.locks.money import LockMoney
 from layer2.protocols.evm.locks.observation import Locks
 from layer2.protocols.evm.rpc.node import EvmNode
-from layer2.protocols.evm.tokens.transfers import TokenTransfer, token_number, transfer_gas
 
 __all__ = ["LockChecks"]
 
@@ -28,7 +26,7 @@ class LockChecks:
         watcher: the node's heads.
         locks: reads locks.
         events: finds earlier locks.
-        approvals: simulates locks.
+        money: how bitcoin gets into and out of locks.
     """
 
     def __init__(
@@ -38,14 +36,14 @@ class LockChecks:
         watcher: HeadWatcher,
         locks: Locks,
         events: LockEvents,
-        approvals: Approvals,
+        money: LockMoney,
     ) -> None:
         self._node = node
         self._address = address
         self._watcher = watcher
         self._locks = locks
         self._events = events
-        self._approvals = approvals
+        self._money = money
 
     def check_side(self, lock: HtlcLock, side: Side) -> None:
         """Check that the account is this side of the lock.
@@ -61,25 +59,13 @@ class LockChecks:
         if party != self._address:
             raise FundsRulesError(f"this account is not the {side.value} of the lock")
 
-    async def check_tokens(self, lock: HtlcLock) -> None:
-        """Check that the payer has the tokens to lock.
-
-        Raises:
-            InsufficientFunds: the payer has less.
-        """
-        balance = token_number(await self._node.call(lock.token, balance_of_call(lock.payer)))
-        if balance < lock.amount:
-            raise InsufficientFunds(
-                f"the account has {balance} of the token's smallest unit, the lock needs {lock.amount}"
-            )
-
     async def check_fundable(self, lock: HtlcLock) -> None:
         """Check that the account can lock, that it has not locked before, and that a refund would return everything.
 
         Raises:
             FundsRulesError: the lock must not be funded.
-            InsufficientFunds: the account has too few tokens.
-            TransactionError: as ``Approvals.check``.
+            InsufficientFunds: the account has too little.
+            TransactionError: as ``LockMoney.check``.
         """
         self.check_side(lock, Side.PAYER)
         heads = await self._watcher.read()
@@ -88,7 +74,7 @@ class LockChecks:
         spent, earlier, _ = await asyncio.gather(
             self._locks.is_spent(lock.payment_hash, heads.latest),
             self._events.locked_by(lock.payer, lock.payment_hash, heads.latest),
-            self.check_tokens(lock),
+            self._money.check_owned(lock),
         )
         if spent:
             raise FundsRulesError("the preimage of this payment hash is public: do not lock money under it")
@@ -99,30 +85,19 @@ class LockChecks:
                     f"this account has already locked under this payment hash: 0x{found.found.tx_hash.hex()}",
                     code="funded_before",
                 )
-        await self._approvals.check(lock, heads.latest)
+        await self._money.check(lock, heads.latest)
 
     async def check_collectable(self, lock: HtlcLock) -> None:
         """Check, without the preimage, that a claim would pay out now.
 
         Raises:
-            FundsRulesError: there is no open lock, or the token would not pay out.
+            FundsRulesError: there is no open lock, or it would not be paid out.
         """
         self.check_side(lock, Side.PAYEE)
         heads = await self._watcher.read()
         if await self._locks.status(lock.lock_id, heads.latest) is not LockStatus.LOCKED:
             raise FundsRulesError("there is no open lock to claim: the preimage stays secret")
-        try:
-            await transfer_gas(self._node, TokenTransfer(lock.token, HTLC_ADDRESS, lock.payee, lock.amount))
-        except NodeError:
-            # A claim of locked money must not depend on simulation, so a plain call is checked instead.
-            await self._check_payout_call(lock)
-        except TransactionError as error:
-            if error.code == "no_simulation":
-                await self._check_payout_call(lock)
-                return
-            raise FundsRulesError(
-                f"the token would not pay out: {error.message}; the preimage stays secret", code=error.code
-            ) from error
+        await self._money.check_payout(lock)
 
     async def check_reclaimable(self, lock: HtlcLock) -> None:
         """Check that the payer can refund.
@@ -136,12 +111,3 @@ class LockChecks:
             raise FundsRulesError(
                 "the lock's deadline has not passed on the chain's clock", deadline=lock.deadline, retryable=True
             )
-
-    async def _check_payout_call(self, lock: HtlcLock) -> None:
-        try:
-            answer = await self._node.call(lock.token, transfer_call(lock.payee, lock.amount), sender=HTLC_ADDRESS)
-            accepted = decode_accepted(answer)
-        except (NodeRefused, FormatError) as error:
-            raise FundsRulesError(f"the token would not pay out: {error.message}; the preimage stays secret") from error
-        if not accepted:
-            raise FundsRulesError("the token would not pay out; the preimage stays secret")

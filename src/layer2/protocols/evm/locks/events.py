@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from layer2.contracts.htlc import HTLC_ADDRESS, LOCKED, HtlcEvent, parse_event
+from layer2.contracts.htlc import LOCKED, HtlcEvent, parse_event
 from layer2.errors import BadAnswer, FormatError
 from layer2.protocols.evm.rpc.node import EvmNode, FoundLog, NodeBlock
 from layer2.protocols.evm.settings import EvmSettings
@@ -30,12 +30,13 @@ class LockEvents:
 
     Args:
         node: the party's own node.
-        settings: the range of the search, and the blocks of one request.
+        settings: the contract, the range of the search, and the blocks of one request.
     """
 
     def __init__(self, node: EvmNode, settings: EvmSettings) -> None:
         self._node = node
         self._settings = settings
+        self._contract = settings.asset.contract
 
     async def first(
         self,
@@ -91,7 +92,7 @@ class LockEvents:
             # Each part is gathered by itself, because gather starts nested gathers first. That keeps the order.
             (before,), answers, (after,) = await asyncio.gather(
                 asyncio.gather(self._node.block(head.number)),
-                asyncio.gather(*[self._node.logs(HTLC_ADDRESS, topics, first, last) for first, last in some]),
+                asyncio.gather(*[self._node.logs(self._contract, topics, first, last) for first, last in some]),
                 asyncio.gather(self._node.block(head.number)),
             )
             if before is None or after is None or not before.hash == after.hash == head.hash:
@@ -104,7 +105,18 @@ class LockEvents:
                 for found in reversed(logs):
                     if not _fits(found.log.topics, topics) or not first <= found.block_number <= last:
                         raise BadAnswer("the node answered with an event that does not match the search")
-                    yield FoundEvent(_event(found), found)
+                    yield FoundEvent(self._event(found), found)
+
+    def _event(self, found: FoundLog) -> HtlcEvent:
+        try:
+            event = parse_event(found.log.address, found.log.topics, found.log.data, contract=self._contract)
+        except FormatError as error:
+            raise BadAnswer(
+                f"the node answered with an event that the contract cannot emit: {error.message}"
+            ) from error
+        if event is None:
+            raise BadAnswer("the node answered with an event that does not match the search")
+        return event
 
 
 def _fits(topics: Sequence[bytes], wanted: Sequence[bytes | Sequence[bytes] | None]) -> bool:
@@ -112,13 +124,3 @@ def _fits(topics: Sequence[bytes], wanted: Sequence[bytes | Sequence[bytes] | No
         return False
     pairs = zip(topics, wanted, strict=False)
     return all(one is None or topic == one or (not isinstance(one, bytes) and topic in one) for topic, one in pairs)
-
-
-def _event(found: FoundLog) -> HtlcEvent:
-    try:
-        event = parse_event(found.log.address, found.log.topics, found.log.data)
-    except FormatError as error:
-        raise BadAnswer(f"the node answered with an event that the contract cannot emit: {error.message}") from error
-    if event is None:
-        raise BadAnswer("the node answered with an event that does not match the search")
-    return event

@@ -1,13 +1,17 @@
-"""Reserving the gas that open swaps need for their remaining acts."""
+"""Reserving what open swaps need for their acts: gas, and the coin that a lock takes from the same balance."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
-from layer2.contracts.htlc import CLAIM_GAS, LOCK_GAS_ERC20, REFUND_GAS
+from layer2.contracts.htlc import CLAIM_GAS, LOCK_GAS_ERC20, LOCK_GAS_NATIVE, NATIVE_COIN, REFUND_GAS, HtlcLock
+from layer2.errors import InsufficientFunds
+from layer2.formats.evm_transaction import SignedTransaction
 from layer2.legs.views import Side
+from layer2.model.transactions import Finality
 from layer2.protocols.evm.fees.quotes import FeeQuote, Fees
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.evm.sending.signing import Message
@@ -22,55 +26,98 @@ _CHECKED_SECONDS = 30.0
 """How long the gas of a checked swap stays reserved before ``reserve`` is called."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Needs:
+    """What one side of a lock may still need."""
+
+    gas_limits: tuple[int, ...]
+    coins: int
+    """Wei that the lock takes; 0 if it is of a token."""
+    is_on_chain: bool = False
+    """Whether it has taken them."""
+
+    def gas(self, price: FeeQuote) -> int:
+        """The wei for gas."""
+        return sum(price.reserve(gas_limit, SIGNED_SIZE) for gas_limit in self.gas_limits)
+
+    def wei(self, price: FeeQuote) -> int:
+        """The wei for gas and lock."""
+        return self.gas(price) + (0 if self.is_on_chain else self.coins)
+
+
 class GasReserves:
     """The gas that each open lock may still need. Amounts of gas are reserved; prices are read when they are needed.
+
+    A lock of the native coin takes its amount from the balance that pays gas, so both are counted together.
 
     Args:
         node: the party's own node.
         address: the account that pays; 20 bytes.
         fees: prices.
+        payments: if bitcoin is the coin that pays gas: the account's sent transactions that are not final, except acts
+            on locks. While they wait in the pool, the balance still has what they pay.
     """
 
-    def __init__(self, node: EvmNode, address: bytes, fees: Fees) -> None:
+    def __init__(
+        self,
+        node: EvmNode,
+        address: bytes,
+        fees: Fees,
+        payments: Callable[[], Sequence[SignedTransaction]] | None = None,
+    ) -> None:
         self._node = node
         self._address = address
         self._fees = fees
-        self._reserved: dict[bytes, tuple[int, ...]] = {}
-        self._checked: dict[bytes, tuple[tuple[int, ...], float]] = {}
+        self._payments = payments
+        self._reserved: dict[bytes, _Needs] = {}
+        self._checked: dict[bytes, tuple[_Needs, float]] = {}
 
-    def reserve(self, lock_id: bytes, side: Side) -> None:
-        """Reserve gas for an open swap until ``free``. This never fails, even if the price of gas rises."""
-        self._reserved[lock_id] = _gas_limits(side)
-        self._checked.pop(lock_id, None)
+    def reserve(self, lock: HtlcLock, side: Side) -> None:
+        """Reserve for an open swap until ``free``. This never fails, even if the price of gas rises."""
+        # A lock that is known to be on the chain stays so.
+        if lock.lock_id not in self._reserved:
+            self._reserved[lock.lock_id] = _needs(lock, side)
+        self._checked.pop(lock.lock_id, None)
+
+    def observed(self, lock_id: bytes, *, is_on_chain: bool) -> None:
+        """Note whether the amount of a lock has left the balance. It does nothing if none is reserved.
+
+        A reorganisation can return it to the balance, and the lock to the pool.
+        """
+        if lock_id in self._reserved:
+            self._reserved[lock_id] = replace(self._reserved[lock_id], is_on_chain=is_on_chain)
 
     def free(self, lock_id: bytes) -> None:
-        """Release the gas of a lock. It does nothing if none is reserved."""
+        """Release what is reserved for a lock. It does nothing if none is reserved."""
         self._reserved.pop(lock_id, None)
         self._checked.pop(lock_id, None)
 
-    async def check(self, lock_id: bytes, side: Side) -> None:
-        """Check that the account can pay for every act that this side may need.
+    async def check(self, lock: HtlcLock, side: Side) -> None:
+        """Check that the account can pay for every act that this side may need, and for the lock in the native coin.
 
-        For a new swap, the gas of open swaps counts too, and its own gas stays reserved for half a minute. For a swap
-        that already has a reserve, only its own gas counts: a higher price must not stop an agreed swap.
+        For a new swap, the needs of open swaps count too, and its own stay reserved for half a minute. For a swap that
+        already has a reserve, only its own needs count: a higher price must not stop an agreed swap.
 
         Raises:
-            InsufficientFunds: there is not enough gas.
+            InsufficientFunds: there is not enough.
         """
-        price, balance = await asyncio.gather(self._fees.urgent_quote(), self._node.balance(self._address))
+        lock_id = lock.lock_id
+        price, balance = await asyncio.gather(self._fees.urgent_quote(), self._unspent())
         now = asyncio.get_running_loop().time()
-        self._checked = {other: (gas, until) for other, (gas, until) in self._checked.items() if until > now}
-        gas_limits = _gas_limits(side)
-        needed, others = _wei(gas_limits, price), 0
+        self._checked = {other: (each, until) for other, (each, until) in self._checked.items() if until > now}
+        needs = self._reserved.get(lock_id, _needs(lock, side))
+        needed, others = needs.wei(price), 0
         if lock_id not in self._reserved:
-            checked = [gas for other, (gas, _) in self._checked.items() if other != lock_id]
-            others = sum(_wei(gas, price) for gas in [*self._reserved.values(), *checked])
+            checked = [each for other, (each, _) in self._checked.items() if other != lock_id]
+            others = sum(each.wei(price) for each in [*self._reserved.values(), *checked])
         if balance < needed + others:
             others_text = f", and other open swaps {others}" if others else ""
-            problem = f"the swap needs up to {needed} wei for gas{others_text}; the account has {balance}"
+            coins = needs.wei(price) - needs.gas(price)
+            what = f"for the lock of {coins} wei and its gas" if coins else "for gas"
+            problem = f"the swap needs up to {needed} wei {what}{others_text}; the account has {balance}"
             raise self._fees.lack_of_gas(problem)
         if lock_id not in self._reserved:
-            self._checked[lock_id] = (gas_limits, now + _CHECKED_SECONDS)
+            self._checked[lock_id] = (needs, now + _CHECKED_SECONDS)
 
     async def check_balance(self, messages: Sequence[Message], price: FeeQuote) -> None:
         """Check that the account can pay for acts of an open swap.
@@ -83,26 +130,58 @@ class GasReserves:
         if balance < needed:
             raise self._fees.lack_of_gas(f"the act needs up to {needed} wei for gas, the account has {balance}")
 
-    async def check_spare(self, wei: int) -> None:
-        """Check that the account can spend an amount on an optional act and still finish its open swaps.
+    async def check_amount(self, wei: int) -> None:
+        """Check that the account has an amount of the native coin.
 
         Raises:
-            InsufficientFunds: the gas is reserved for open swaps.
+            InsufficientFunds: it has less.
         """
-        price, balance = await asyncio.gather(self._fees.urgent_quote(), self._node.balance(self._address))
-        kept = sum(_wei(gas, price) for gas in self._reserved.values())
+        balance = await self._node.balance(self._address)
+        if balance < wei:
+            raise InsufficientFunds(f"the account has {balance} wei, the lock needs {wei}")
+
+    async def check_lock(self, lock: HtlcLock, message: Message, price: FeeQuote) -> None:
+        """Check that the account can lock the native coin and keep the gas of its other open swaps.
+
+        Raises:
+            InsufficientFunds: there is not enough.
+        """
+        balance, urgent = await asyncio.gather(self._node.balance(self._address), self._fees.urgent_quote())
+        needed = message.value + price.most(message.gas_limit, SIGNED_SIZE)
+        kept = sum(needs.gas(urgent) for other, needs in self._reserved.items() if other != lock.lock_id)
+        if balance < needed + kept:
+            kept_text = f", and other open swaps {kept} for gas" if kept else ""
+            raise self._fees.lack_of_gas(f"the lock needs up to {needed} wei{kept_text}; the account has {balance}")
+
+    async def check_spare(self, wei: int) -> None:
+        """Check that the account can spend an amount, with its gas, and still finish its open swaps.
+
+        Raises:
+            InsufficientFunds: the balance is reserved for open swaps.
+        """
+        price, balance = await asyncio.gather(self._fees.urgent_quote(), self._unspent())
+        kept = sum(needs.wei(price) for needs in self._reserved.values())
         if balance < wei + kept:
-            problem = f"the act needs up to {wei} wei for gas, and open swaps {kept}; the account has {balance}"
+            problem = f"the act needs up to {wei} wei, and open swaps {kept}; the account has {balance}"
             raise self._fees.lack_of_gas(problem)
 
+    async def _unspent(self) -> int:
+        """The balance less what payments in the pool will take."""
+        if self._payments is None:
+            return await self._node.balance(self._address)
+        balance, used = await asyncio.gather(
+            self._node.balance(self._address), self._node.transaction_count(self._address, Finality.LATEST)
+        )
+        waiting = [signed.transaction for signed in self._payments() if signed.transaction.nonce >= used]
+        return balance - sum(each.value + each.gas_limit * each.max_fee_per_gas for each in waiting)
 
-def _gas_limits(side: Side) -> tuple[int, ...]:
+
+def _needs(lock: HtlcLock, side: Side) -> _Needs:
+    is_native = lock.token == NATIVE_COIN
     match side:
+        case Side.PAYER if is_native:
+            return _Needs((LOCK_GAS_NATIVE, REFUND_GAS), lock.amount)
         case Side.PAYER:
-            return (APPROVE_GAS, LOCK_GAS_ERC20, REFUND_GAS)
+            return _Needs((APPROVE_GAS, LOCK_GAS_ERC20, REFUND_GAS), 0)
         case Side.PAYEE:
-            return (CLAIM_GAS, REFUND_GAS)
-
-
-def _wei(gas_limits: tuple[int, ...], price: FeeQuote) -> int:
-    return sum(price.reserve(gas_limit, SIGNED_SIZE) for gas_limit in gas_limits)
+            return _Needs((CLAIM_GAS, REFUND_GAS), 0)

@@ -8,7 +8,6 @@ from typing import TypeVar
 
 from layer2.contracts.htlc import (
     CLAIMED,
-    HTLC_ADDRESS,
     LOCKED,
     REFUNDED,
     ClaimedEvent,
@@ -20,8 +19,7 @@ from layer2.contracts.htlc import (
     status_call,
 )
 from layer2.errors import BadAnswer, FormatError, FundsRulesError, NodeRefused
-from layer2.formats.evm_address import parse_address
-from layer2.legs.evidence import EvmReceiptEvidence
+from layer2.legs.evidence import ReceiptEvidence
 from layer2.legs.evm import EvmLeg
 from layer2.legs.leg import Htlc
 from layer2.legs.timelock_settings import settings_for
@@ -30,7 +28,7 @@ from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Preimage
 from layer2.protocols.bounded_dict import BoundedDict
 from layer2.protocols.evm.chain.heads import Heads, HeadWatcher
-from layer2.protocols.evm.chain.receipt_evidence import ProvenReceipts
+from layer2.protocols.evm.chain.receipt_evidence import evidence_source
 from layer2.protocols.evm.locks.events import FoundEvent, LockEvents
 from layer2.protocols.evm.rpc.node import EvmNode, NodeBlock
 from layer2.protocols.evm.settings import EvmSettings
@@ -66,10 +64,10 @@ class Locks:
         self._node = node
         self._watcher = watcher
         self._events = events
-        self._settings = settings
+        self._chain_id, self._asset = settings.chain_id, settings.asset
         self._protocol = protocol
         self._final_time = settings_for(settings.network).margins(protocol).final_time
-        self._receipts = ProvenReceipts(node, protocol)
+        self._receipts = evidence_source(node, protocol)
         self._observed: dict[bytes, Heads] = {}
         # A reorganisation does not make the contents of an event secret or wrong.
         self._found: BoundedDict[tuple[bytes, bytes], FoundEvent | None] = BoundedDict(_REMEMBERED)
@@ -84,13 +82,12 @@ class Locks:
         leg = htlc.leg
         if not isinstance(leg, EvmLeg) or leg.protocol is not self._protocol:
             raise FundsRulesError(f"the leg is not a {self._protocol.value} leg")
-        expected = (self._settings.chain_id, HTLC_ADDRESS, parse_address(self._settings.token_address))
+        asset = self._asset
+        expected = (self._chain_id, asset.contract, asset.token)
         if (leg.chain_id, leg.contract, leg.token) != expected:
             raise FundsRulesError("the leg has another chain, contract or token than the configuration")
-        if leg.token_decimals != self._settings.token_decimals:
-            raise FundsRulesError(
-                f"the leg's token has {leg.token_decimals} decimals, not {self._settings.token_decimals}"
-            )
+        if leg.token_decimals != asset.decimals:
+            raise FundsRulesError(f"the leg's token has {leg.token_decimals} decimals, not {asset.decimals}")
         try:
             return leg.lock(htlc.payment_hash, htlc.terms_hash)
         except FormatError as error:
@@ -154,7 +151,7 @@ class Locks:
         if heads is not None:
             await self._watcher.moved_from(heads)
 
-    async def evidence(self, htlc: Htlc) -> EvmReceiptEvidence | None:
+    async def evidence(self, htlc: Htlc) -> ReceiptEvidence | None:
         """The receipt of the lock's claim or refund; None if the lock is open or does not exist."""
         lock = self.lock(htlc)
         heads = await self._watcher.read()
@@ -237,7 +234,7 @@ class Locks:
 
     async def _state(self, call: bytes, decode: Callable[[bytes], T], block: NodeBlock, nothing: T) -> T:
         try:
-            answer = await self._node.call(HTLC_ADDRESS, call, at=block.hash)
+            answer = await self._node.call(self._asset.contract, call, at=block.hash)
             # An address without code returns nothing: before the contract was deployed, there were no locks.
             return decode(answer) if answer else nothing
         except NodeRefused as error:

@@ -18,7 +18,7 @@ from layer2.formats.evm_revert import decode_revert
 from layer2.formats.printable import printable
 from layer2.protocols.evm.rpc.http_exchange import Failure
 
-__all__ = ["Answer", "BatchRefused", "Refused", "Result", "read_answers"]
+__all__ = ["Answer", "BatchRefused", "Refused", "Result", "read_answers", "read_refusal"]
 
 _TOO_MANY = re.compile(
     r"rate.?limit|too many requests|request limit|requests? per second|compute units per second|throttl", re.IGNORECASE
@@ -105,6 +105,17 @@ def read_answers(body: bytes | bytearray, ids: Sequence[int]) -> list[Answer]:
             found[identifier] = Failure(BadAnswer, "it was answered twice") if known else _answer(item)
     missing = Failure(BadAnswer, "the node did not answer it")
     return [found.get(identifier, missing) for identifier in ids]
+
+
+def read_refusal(body: bytes | bytearray, identifier: int) -> Refused | None:
+    """The error that answers the only call of a request with HTTP status 400; None if the body is anything else."""
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(answer, dict) or answer.get("id") != identifier or not isinstance(answer.get("error"), dict):
+        return None
+    return _refused(answer["error"])
 
 
 def _in_order(items: Sequence[object], ids: Sequence[int]) -> list[Answer] | None:

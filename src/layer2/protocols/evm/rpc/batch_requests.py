@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from layer2.errors import BadAnswer, FormatError, NodeRefused, NodeUnreachable, Outcome
-from layer2.protocols.evm.rpc.answers import Answer, BatchRefused, Refused, Result, read_answers
+from layer2.protocols.evm.rpc.answers import Answer, BatchRefused, Refused, Result, read_answers, read_refusal
 from layer2.protocols.evm.rpc.batches import BatchPlanner, Call
 from layer2.protocols.evm.rpc.http_exchange import Failure, HttpExchange
 
@@ -128,6 +128,9 @@ class BatchRequests:
         exchanged = await self._http.post(body, len(calls))
         if isinstance(exchanged, Failure):
             return exchanged
+        if exchanged.is_bad_request:
+            refusal = read_refusal(exchanged.body, calls[0].identifier)
+            return Failure(BadAnswer, "HTTP 400") if refusal is None else [refusal]
         for call in calls:
             call.date = exchanged.date
         try:

@@ -41,11 +41,13 @@ _LONGEST_PAUSE = 300.0
 
 
 class Exchanged(NamedTuple):
-    """The body of an answer with HTTP status 200."""
+    """The body of an answer with HTTP status 200, or 400 for a single call."""
 
     body: bytearray
     date: float | None
     """Unix seconds of the ``Date`` header; None if it is missing or unreadable."""
+    is_bad_request: bool = False
+    """The status is 400: rskj gives it to some errors of single calls. Of a proxy it means nothing about the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,8 @@ class HttpExchange:
             async with self._session.post(
                 self._url, data=data, headers=self._headers, allow_redirects=False
             ) as response:
-                if response.status != 200:
+                is_error = response.status == 400 and calls == 1 and response.content_type == "application/json"
+                if response.status != 200 and not is_error:
                     return self._refused(response, calls)
                 return await self._read(response)
         except (aiohttp.ClientError, OSError) as error:
@@ -150,10 +153,10 @@ class HttpExchange:
         if body is None:
             problem = f"its answer is longer than {self._most_bytes} bytes (max_response_bytes)"
             return Failure(BadAnswer, problem, too_long=True)
-        return Exchanged(body, server_time(response))
+        return Exchanged(body, server_time(response), is_bad_request=response.status == 400)
 
     def _refused(self, response: aiohttp.ClientResponse, calls: int) -> Failure:
-        """Classify an HTTP status other than 200. The body is not read: a proxy's HTML contains no further detail."""
+        """Classify an HTTP status other than 200 without the body: a proxy's HTML contains no further detail."""
         status = response.status
         if status in {401, 403}:
             problem = f"it refused the credentials (HTTP {status})"

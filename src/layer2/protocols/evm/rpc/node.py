@@ -5,70 +5,31 @@ Sources: the execution API specification; EIP-1898 (blocks by hash), EIP-234 (lo
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
-from layer2.contracts.l1_block import operator_fee
 from layer2.errors import BadAnswer, FormatError, Outcome, WrongNetwork
-from layer2.formats.evm_header import EvmHeader, header_from_rpc
 from layer2.formats.evm_hex import format_data, format_quantity, parse_data, parse_quantity
-from layer2.formats.evm_receipt import EvmLog
+from layer2.model.layers import HeadDepths
 from layer2.model.transactions import EvmTxId, Finality
-from layer2.protocols.bounded_dict import BoundedDict
 from layer2.protocols.evm.rpc.batches import SEND
+from layer2.protocols.evm.rpc.chain_format import ChainFormat, EthereumFormat, block_argument
 from layer2.protocols.evm.rpc.endpoints import NodeRpc
+from layer2.protocols.evm.rpc.head_source import DepthHeads, HeadSource, TagHeads
+from layer2.protocols.evm.rpc.node_answers import (
+    BlockRef,
+    FoundLog,
+    MinedReceipt,
+    NodeBlock,
+    object_of,
+    read_logs,
+    read_receipt,
+)
 
 __all__ = ["BlockRef", "EvmNode", "FoundLog", "MinedReceipt", "NodeBlock", "block_argument"]
 
-BlockRef: TypeAlias = Finality | int | bytes
-"""One of the three heads, a height, or the hash of a canonical block (32 bytes)."""
-
 T = TypeVar("T")
-
-_REMEMBERED_BLOCKS = 64
-
-
-@dataclass(frozen=True, slots=True)
-class NodeBlock:
-    """A block's header, which hashes to ``hash``."""
-
-    header: EvmHeader
-    hash: bytes
-
-    @property
-    def number(self) -> int:
-        """The block's height."""
-        return self.header.number
-
-    @property
-    def timestamp(self) -> int:
-        """Unix seconds."""
-        return self.header.timestamp
-
-
-@dataclass(frozen=True, slots=True)
-class MinedReceipt:
-    """A node's receipt of a transaction in a block."""
-
-    tx_hash: bytes
-    block_hash: bytes
-    block_number: int
-    index: int
-    succeeded: bool
-    fee: int
-    """Total in wei: execution, L1 data, and the operator's fee."""
-
-
-@dataclass(frozen=True, slots=True)
-class FoundLog:
-    """A log and its position on the chain."""
-
-    log: EvmLog
-    tx_hash: bytes
-    block_hash: bytes
-    block_number: int
 
 
 class EvmNode:
@@ -77,12 +38,26 @@ class EvmNode:
     Args:
         rpc: the connection, to one node or to the best of several.
         protocol: the layer's name, for errors.
+        chain_format: the chain's headers and receipts; None is Ethereum's.
+        depths: of the heads, on a chain whose nodes have only the newest one; None asks for them by name.
     """
 
-    def __init__(self, rpc: NodeRpc, protocol: str) -> None:
+    def __init__(
+        self,
+        rpc: NodeRpc,
+        protocol: str,
+        chain_format: ChainFormat | None = None,
+        depths: HeadDepths | None = None,
+    ) -> None:
         self.rpc = rpc
         self.protocol = protocol
-        self._blocks: BoundedDict[str, NodeBlock] = BoundedDict(_REMEMBERED_BLOCKS)
+        self.format = EthereumFormat() if chain_format is None else chain_format
+        """The chain's headers and receipts."""
+        self.heads: HeadSource = (
+            TagHeads(self._named_block, protocol) if depths is None else DepthHeads(self._named_block, protocol, depths)
+        )
+        """Reads several heads at once."""
+        self._has_tags = depths is None
 
     async def expect_chain(self, chain_id: int) -> None:
         """Check that the node serves this chain now. The node behind an address may have changed.
@@ -102,16 +77,17 @@ class EvmNode:
 
     async def block(self, ref: BlockRef) -> NodeBlock | None:
         """A block's header; None if the node does not have the block."""
-        return (await self.dated_block(ref))[0]
+        if isinstance(ref, Finality) and not self._is_named(ref):
+            return await self.head(ref)
+        return await self._named_block(ref)
 
     async def dated_block(self, ref: BlockRef) -> tuple[NodeBlock | None, float | None]:
-        """A block's header and the ``Date`` of the same answer."""
-        if isinstance(ref, bytes):
-            method, name = "eth_getBlockByHash", format_data(ref)
-        else:
-            method, name = "eth_getBlockByNumber", _name(ref)
-        answer, date = await self.rpc.call_dated(method, name, False)
-        block = None if answer is None else self._checked(method, self._block, answer)
+        """A block's header and the ``Date`` of the same answer. A head must be one that nodes know by name."""
+        method, params = self.format.block_call(ref)
+        answer, date = await self.rpc.call_dated(method, *params)
+        block = (
+            None if answer is None else self._checked(method, lambda value, _: self.format.read_block(value), answer)
+        )
         if block is not None and ref not in (block.hash, block.number) and not isinstance(ref, Finality):
             raise self._bad(method, "it answered with another block")
         return block, date
@@ -122,15 +98,25 @@ class EvmNode:
         Raises:
             BadAnswer: the node has no such head, for example before its first finalized block.
         """
-        block = await self.block(finality)
+        if not self._is_named(finality):
+            return (await self.heads.heads([finality]))[0][0]
+        block = await self._named_block(finality)
         if block is None:
-            raise self._bad("eth_getBlockByNumber", f"it has no {finality.value} block")
+            raise self._bad(self.format.block_call(finality)[0], f"it has no {finality.value} block")
         return block
 
     async def transaction_count(self, address: bytes, at: BlockRef | None) -> int:
         """The account's transaction count after a block; with None including those that are pending without a gap."""
-        state = "pending" if at is None else block_argument(at)
+        state = "pending" if at is None else await self._state_argument(at)
         return await self.ask("eth_getTransactionCount", parse_quantity, format_data(address), state)
+
+    async def count_at_head(self, address: bytes, finality: Finality) -> tuple[int, NodeBlock]:
+        """The account's transaction count at one of the three heads, and the head."""
+        if self._is_named(finality):
+            return await asyncio.gather(self.transaction_count(address, finality), self.head(finality))
+        head = await self.head(finality)
+        # Not by the head's finality: it may be another block by now.
+        return await self.transaction_count(address, head.hash), head
 
     async def balance(self, address: bytes) -> int:
         """The account's balance in wei at the newest block."""
@@ -143,7 +129,8 @@ class EvmNode:
     async def storage(self, address: bytes, slot: int, at: BlockRef = Finality.LATEST) -> int:
         """The value of a storage slot of a contract."""
         method = "eth_getStorageAt"
-        word = await self.ask(method, parse_data, format_data(address), format_quantity(slot), block_argument(at))
+        state = await self._state_argument(at)
+        word = await self.ask(method, parse_data, format_data(address), format_quantity(slot), state)
         if len(word) > 32:
             raise self._bad(method, f"a storage value has at most 32 bytes, not {len(word)}")
         return int.from_bytes(word, "big")
@@ -156,7 +143,8 @@ class EvmNode:
         Raises:
             NodeRefused: the message reverts; with the reason.
         """
-        return await self.ask("eth_call", parse_data, _message(to, data, sender, value), block_argument(at))
+        state = await self._state_argument(at)
+        return await self.ask("eth_call", parse_data, _message(to, data, sender, value), state)
 
     async def estimate_gas(self, to: bytes | None, data: bytes, *, sender: bytes, value: int) -> int:
         """The gas that a message needs now. The node sees the data: never a preimage."""
@@ -181,7 +169,7 @@ class EvmNode:
         answer = await self.rpc.call(method, format_data(tx_hash))
         if answer is None:
             return None
-        receipt = self._checked(method, _receipt, answer)
+        receipt = self._checked(method, read_receipt, answer)
         if receipt.tx_hash != tx_hash:
             raise self._bad(method, "it answered with the receipt of another transaction")
         return receipt
@@ -196,7 +184,9 @@ class EvmNode:
         Raises:
             BadAnswer: the receipts are of another block, or contain a transaction twice.
         """
-        receipts = await self.block_receipts(ref)
+        receipts = await (
+            self.block_receipts(ref) if self.format.has_block_receipts else self._single_receipts(ref, tx_ids)
+        )
         if receipts is None:
             return None
         method = "eth_getBlockReceipts"
@@ -207,14 +197,19 @@ class EvmNode:
             if fields.get("blockHash") != block_hash:
                 raise self._bad(method, "the receipts are of several blocks")
             if isinstance(tx_id, str) and tx_id in tx_ids:
-                receipt = self._checked(method, _receipt, fields)
+                receipt = self._checked(method, read_receipt, fields)
                 if tx_id in found or ref not in (receipt.block_number, receipt.block_hash):
                     raise self._bad(method, "the receipts are not those of the block")
                 found[EvmTxId(tx_id)] = receipt
         return found
 
     async def block_receipts(self, ref: int | bytes) -> list[Mapping[str, object]] | None:
-        """The receipts of a block in order, as JSON; None if the node does not have the block."""
+        """The receipts of a block in order, as JSON; None if the node does not have the block.
+
+        Nodes that have no method for it may leave out the payment to miners. Compare the receipts with the header.
+        """
+        if not self.format.has_block_receipts:
+            return await self._single_receipts(ref, None)
         method = "eth_getBlockReceipts"
         answer = await self.rpc.call(method, format_data(ref) if isinstance(ref, bytes) else format_quantity(ref))
         if answer is None:
@@ -233,7 +228,7 @@ class EvmNode:
             "fromBlock": format_quantity(first),
             "toBlock": format_quantity(last),
         }
-        return await self.ask("eth_getLogs", _found_logs, criteria)
+        return await self.ask("eth_getLogs", read_logs, criteria)
 
     async def ask(self, method: str, parse: Callable[[object, str], T], *params: object) -> T:
         """Call any method.
@@ -248,16 +243,43 @@ class EvmNode:
         """
         return self._checked(method, parse, await self.rpc.call(method, *params))
 
-    def _block(self, answer: object, _: str) -> NodeBlock:
-        fields = _object(answer, "a block")
-        name = fields.get("hash")
-        # A hash commits to every field of its header, so a known header is not checked again.
-        if isinstance(name, str) and name in self._blocks:
-            return self._blocks[name]
-        header = header_from_rpc(fields)
-        block = NodeBlock(header, header.hash)
-        self._blocks[format_data(block.hash)] = block
-        return block
+    async def _single_receipts(
+        self, ref: int | bytes, tx_ids: Container[str] | None
+    ) -> list[Mapping[str, object]] | None:
+        """Receipts of a block's transactions, asked for one by one in a batch: of all of them, or of some."""
+        method, name = (
+            ("eth_getBlockByHash", format_data(ref))
+            if isinstance(ref, bytes)
+            else ("eth_getBlockByNumber", format_quantity(ref))
+        )
+        block = await self.rpc.call(method, name, False)
+        if block is None:
+            return None
+        fields = self._checked(method, object_of, block)
+        listed = fields.get("transactions")
+        if not isinstance(listed, list) or not all(isinstance(tx_id, str) for tx_id in listed):
+            raise self._bad(method, "its transactions are not a list of hashes")
+        wanted = [tx_id for tx_id in listed if tx_ids is None or tx_id in tx_ids]
+        receipts = await asyncio.gather(*[self.rpc.call("eth_getTransactionReceipt", tx_id) for tx_id in wanted])
+        method = "eth_getTransactionReceipt"
+        found = [self._checked(method, object_of, receipt) for receipt in receipts if receipt is not None]
+        if [(receipt.get("transactionHash"), receipt.get("blockHash")) for receipt in found] != [
+            (tx_id, fields.get("hash")) for tx_id in wanted
+        ]:
+            raise self._bad(method, "the receipts are not those of the block, which may have left the chain")
+        return found
+
+    async def _named_block(self, ref: BlockRef) -> NodeBlock | None:
+        return (await self.dated_block(ref))[0]
+
+    async def _state_argument(self, ref: BlockRef) -> str | dict[str, object]:
+        if isinstance(ref, Finality) and not self._is_named(ref):
+            ref = (await self.head(ref)).hash
+        return self.format.state_argument(ref)
+
+    def _is_named(self, finality: Finality) -> bool:
+        """Whether nodes know the head by name."""
+        return self._has_tags or finality is Finality.LATEST
 
     def _checked(self, method: str, parse: Callable[[object, str], T], answer: object) -> T:
         try:
@@ -276,17 +298,6 @@ class EvmNode:
         )
 
 
-def _name(ref: Finality | int) -> str:
-    return ref.value if isinstance(ref, Finality) else format_quantity(ref)
-
-
-def block_argument(ref: BlockRef) -> str | dict[str, object]:
-    """The block as a parameter of a call that reads its state (EIP-1898)."""
-    if isinstance(ref, bytes):
-        return {"blockHash": format_data(ref), "requireCanonical": True}
-    return _name(ref)
-
-
 def _message(to: bytes | None, data: bytes, sender: bytes | None, value: int) -> dict[str, str]:
     fields = {"input": format_data(data), "value": format_quantity(value)}
     if to is not None:
@@ -300,67 +311,3 @@ def _topic(topic: bytes | Sequence[bytes] | None) -> str | list[str] | None:
     if topic is None or isinstance(topic, bytes):
         return None if topic is None else format_data(topic)
     return [format_data(one) for one in topic]
-
-
-def _object(answer: object, what: str) -> Mapping[str, object]:
-    if not isinstance(answer, dict):
-        raise FormatError(f"JSON-RPC: {what} is not an object")
-    return answer
-
-
-def _receipt(answer: object, _: str) -> MinedReceipt:
-    fields = _object(answer, "a receipt")
-    get = fields.get
-    try:
-        gas_used, status = _quantity(get("gasUsed"), "gasUsed"), _quantity(get("status"), "status")
-        if status > 1:
-            raise FormatError("JSON-RPC: a receipt's status is neither 0 nor 1")
-        # OP stack: the fees for L1 data (Fjord) and for the operator are added to the execution. Only the receipts of
-        # Jovian and later have the footprint's scalar.
-        scalar, constant = _optional(fields, "operatorFeeScalar"), _optional(fields, "operatorFeeConstant")
-        jovian = get("daFootprintGasScalar") is not None
-        fee = (
-            gas_used * _quantity(get("effectiveGasPrice"), "effectiveGasPrice")
-            + _optional(fields, "l1Fee")
-            + operator_fee(gas_used, scalar, constant, jovian=jovian)
-        )
-        number = _quantity(get("blockNumber"), "blockNumber")
-        index = _quantity(get("transactionIndex"), "transactionIndex")
-        block_hash = _block_hash(get("blockHash"), "blockHash", size=32)
-    except TypeError:
-        raise FormatError("JSON-RPC: a receipt has an object or a list in place of a number or a hash") from None
-    tx_hash = parse_data(get("transactionHash"), "transactionHash", size=32)
-    return MinedReceipt(tx_hash, block_hash, number, index, status == 1, fee)
-
-
-def _optional(fields: Mapping[str, object], name: str) -> int:
-    value = fields.get(name)
-    return 0 if value is None else _quantity(value, name)
-
-
-# Receipts repeat values: the prices of a block, and the gas of a kind of transaction.
-_quantity = lru_cache(maxsize=2048)(parse_quantity)
-_block_hash = lru_cache(maxsize=256)(parse_data)
-
-
-def _found_logs(answer: object, _: str) -> list[FoundLog]:
-    if not isinstance(answer, list):
-        raise FormatError("it is not a list")
-    return [_found_log(item) for item in answer]
-
-
-def _found_log(answer: object) -> FoundLog:
-    fields = _object(answer, "a log")
-    topics = fields.get("topics")
-    if not isinstance(topics, list):
-        raise FormatError("JSON-RPC: a log's topics are not a list")
-    return FoundLog(
-        log=EvmLog(
-            address=parse_data(fields.get("address"), "address", size=20),
-            topics=tuple([parse_data(topic, "topic", size=32) for topic in topics]),
-            data=parse_data(fields.get("data"), "data"),
-        ),
-        tx_hash=parse_data(fields.get("transactionHash"), "transactionHash", size=32),
-        block_hash=parse_data(fields.get("blockHash"), "blockHash", size=32),
-        block_number=parse_quantity(fields.get("blockNumber"), "blockNumber"),
-    )

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from layer2.errors import TransactionError
 from layer2.formats.evm_transaction import SignedTransaction
 from layer2.ports.signing import EvmSigner
-from layer2.protocols.evm.fees.quotes import FeeQuote, Fees
-from layer2.protocols.evm.fees.repricing import Price, bumped, is_bump
+from layer2.protocols.evm.fees.prices import FeeQuote, Price
+from layer2.protocols.evm.fees.quotes import Fees
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.evm.sending.account_sender import AccountSender
 from layer2.protocols.evm.sending.nonce_ledger import NonceLedger
@@ -24,14 +24,17 @@ class EvmAccount:
     Args:
         node: the party's own node.
         signer: the key.
-        fees: prices for the transactions that fill missing nonces.
+        fees: the chain's rules for prices, and prices for the transactions that fill missing nonces.
         chain_id: the chain for which signatures are valid.
     """
 
     def __init__(self, node: EvmNode, signer: EvmSigner, fees: Fees, *, chain_id: int) -> None:
         self.address = signer.address
         """20 bytes."""
-        self._signer = TransactionSigner(signer, chain_id=chain_id)
+        self._model = fees.model
+        self.pool_forgets = fees.model.pool_seconds is not None
+        """Whether the node's pool drops transactions that wait, even at a good price. They are sent again."""
+        self._signer = TransactionSigner(signer, fees.model, chain_id=chain_id)
         self._ledger = NonceLedger()
         self._sender = AccountSender(node, signer.address, self._ledger)
         self._repair = NonceRepair(node, self._signer, fees, self._ledger, self._sender)
@@ -121,9 +124,9 @@ class EvmAccount:
         """
         if replaced.sender != self.address:
             raise TransactionError("only the account's own transactions can be replaced", code="not_own")
-        if not is_bump(price, price_of(replaced)):
+        if not self._model.is_bump(price, price_of(replaced)):
             raise TransactionError(
-                f"nodes accept a replacement at {bumped(price_of(replaced))} or more, not at {price}",
+                f"nodes accept a replacement at {self._model.bumped(price_of(replaced))} or more, not at {price}",
                 code="bump_too_small",
             )
         return await self._signer.sign(message, replaced.transaction.nonce, price)

@@ -22,10 +22,13 @@ from layer2.protocols.evm.sending.signing import tx_id_of
 
 __all__ = ["AccountSender"]
 
-# Parts of the messages of op-geth's pool, which other nodes use too.
-_KNOWN = ("already known", "known transaction", "already imported")
-_NONCE_USED = ("nonce too low", "replacement transaction underpriced")
-_NO_FUNDS = "insufficient funds"
+# Parts of the messages of op-geth's pool, which other nodes use too, and of rskj's (``TransactionPoolImpl`` and the
+# validators of ``TxPendingValidator``).
+_KNOWN = ("already known", "known transaction", "already imported", "same hash already exists")
+_NONCE_USED = ("nonce too low", "replacement transaction underpriced", "gas price not enough to bump transaction")
+_NO_FUNDS = ("insufficient funds", "the sender account doesn't exist")
+_POOL_FULL = ("transaction nonce too high", "account exceeds quota")
+"""rskj accepts nonces up to 15 above the account's, and limits the rate of each account if it is configured so."""
 
 
 class AccountSender:
@@ -127,8 +130,9 @@ class AccountSender:
             is_first: it was never submitted before. If the node knows it, another client uses the same key.
 
         Raises:
-            TransactionError: refused (REJECTED); with code ``nonce_used`` if another transaction has its nonce, and
-                with code ``not_alone`` if another client submitted it first.
+            TransactionError: refused (REJECTED); with code ``nonce_used`` if another transaction has its nonce, with
+                code ``pool_full`` if too many of the account wait, and with code ``not_alone`` if another client
+                submitted it first.
             NodeError: NOT_SENT, or UNKNOWN if the answer was lost and the transaction could not be looked up.
         """
         try:
@@ -184,7 +188,16 @@ class AccountSender:
                     remedy="use each key in one client only; look the transaction up before sending anything again",
                 ) from error
             return
-        kind = InsufficientFunds if _NO_FUNDS in message else TransactionError
+        if any(full in message for full in _POOL_FULL):
+            raise TransactionError(
+                f"the node takes no further transaction of this account now: {error.node_message}",
+                code="pool_full",
+                operation="eth_sendRawTransaction",
+                retryable=True,
+                outcome=Outcome.REJECTED,
+                remedy="try again when earlier transactions of the account are in a block",
+            ) from error
+        kind = InsufficientFunds if any(lack in message for lack in _NO_FUNDS) else TransactionError
         raise kind(
             f"the node refused the transaction: {error.node_message}",
             code="nonce_used" if nonce_used else None,

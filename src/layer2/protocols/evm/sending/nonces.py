@@ -38,6 +38,10 @@ class NonceAllocator:
         """Whether a transaction may wait behind a nonce that no transaction has."""
         return bool(self._gaps)
 
+    def lack(self, nonce: int) -> None:
+        """Record that the node's pool lost the transaction of an earlier run with this nonce."""
+        self._gaps.add(nonce)
+
     def has_hole(self, below: int) -> bool:
         """Whether a nonce below that one was returned and is free."""
         return any(nonce < below for nonce in self._holes)

@@ -47,9 +47,12 @@ class NonceRepair:
         self._ledger = ledger
         self._sender = sender
         self._next_check = 0.0
+        self._missing: int | None = None
+        """The nonce that the pool lacked at the last check, and that no known transaction has."""
         self._task: asyncio.Task[None] | None = None
         self._unsent_timer: asyncio.TimerHandle | None = None
         self._gap_timer: asyncio.TimerHandle | None = None
+        self._pool_timer: asyncio.TimerHandle | None = None
         self._is_closed = False
 
     def postpone_check(self) -> None:
@@ -68,9 +71,13 @@ class NonceRepair:
             self._start()
 
     def fill_gaps(self) -> None:
-        """Fill the nonces that a sent transaction waits for: holes at once, gaps a few seconds later."""
+        """Fill the nonces that a sent transaction waits for: holes at once, gaps a few seconds later.
+
+        If the nodes' pools drop transactions that wait, this also starts the checks that send them again.
+        """
         if self._is_closed:
             return
+        self._start_pool_timer()
         if self._task is None and self._ledger.has_blocking_hole:
             self._start()
         elif self._ledger.nonces.has_gaps:
@@ -84,7 +91,7 @@ class NonceRepair:
     async def aclose(self) -> None:
         """End the repair that is under way, and start no other."""
         self._is_closed = True
-        for timer in (self._unsent_timer, self._gap_timer):
+        for timer in (self._unsent_timer, self._gap_timer, self._pool_timer):
             if timer is not None:
                 timer.cancel()
         if self._task is not None:
@@ -103,6 +110,17 @@ class NonceRepair:
         self.fill_gaps()
         if self._ledger.unsent:
             self._start_unsent_timer()
+
+    def _start_pool_timer(self) -> None:
+        """Check regularly, as long as something that was sent is not final."""
+        seconds = self._fees.model.pool_seconds
+        if seconds is not None and self._pool_timer is None and len(self._ledger.unmined):
+            self._pool_timer = asyncio.get_running_loop().call_later(seconds, self._check_pool)
+
+    def _check_pool(self) -> None:
+        self._pool_timer = None
+        self.check_now()
+        self._start_pool_timer()
 
     def _start(self) -> None:
         if self._task is None and not self._is_closed:
@@ -147,6 +165,22 @@ class NonceRepair:
                 return
             await self._fill(pending)
 
+    def _note_missing(self, pending: int) -> None:
+        """Find the nonce of an earlier run's transaction that the pool dropped, if a sent one waits behind it.
+
+        It counts if two checks find it. Meanwhile the earlier transaction may be sent again by its key.
+        """
+        ledger = self._ledger
+        is_missing = (
+            self._fees.model.pool_seconds is not None
+            and pending < ledger.unmined.end
+            and ledger.unmined.holder(pending) is None
+            and not ledger.unsent.holds(pending)
+        )
+        if is_missing and self._missing == pending:
+            ledger.nonces.lack(pending)
+        self._missing = pending if is_missing else None
+
     async def _fill(self, nonce: int) -> None:
         try:
             price = await self._fees.urgent_quote()
@@ -172,6 +206,7 @@ class NonceRepair:
         )
         self._ledger.nonces.reach(pending)
         self._ledger.unmined.settle(final)
+        self._note_missing(pending)
         for signed in taken:
             nonce = signed.transaction.nonce
             if nonce >= pending and self._ledger.unmined.holder(nonce) is signed:

@@ -1,6 +1,6 @@
 """Replacing a pending transaction with another one that has the same nonce: at most one of them is ever mined.
 
-``fees.repricing`` computes the price that nodes require of a replacement. Sources: EIP-1559; op-geth's pool.
+``fees.models`` computes the price that nodes require of a replacement.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from layer2.errors import FormatError, Outcome, TransactionError
 from layer2.formats.evm_transaction import SignedTransaction
 from layer2.model.transactions import EvmTxId, Finality
 from layer2.ports.journal import SendRecord
+from layer2.protocols.evm.fees.prices import Offer, Price
 from layer2.protocols.evm.fees.quotes import TRANSFER_GAS, Fees
-from layer2.protocols.evm.fees.repricing import Offer, Price, bumped, is_left_behind, next_price, replacement_price
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.evm.sending.account import EvmAccount
 from layer2.protocols.evm.sending.history import SendHistory, mined_of, signed_in
@@ -41,6 +41,7 @@ class Replacements:
     def __init__(self, account: EvmAccount, fees: Fees, node: EvmNode, history: SendHistory, *, cap: int) -> None:
         self._account = account
         self._fees = fees
+        self._model = fees.model
         self._node = node
         self._history = history
         self._cap = cap
@@ -69,7 +70,7 @@ class Replacements:
         return await self._replace(tx_id, Offer(), lambda _: nothing, on_signed)
 
     async def unblock(self, nonce: int) -> None:
-        """Raise the price of transactions with lower nonces that the base fee has overtaken, even above the cap.
+        """Raise the price of transactions with lower nonces that the market has overtaken, even above the cap.
 
         It serves a claim or a refund with this nonce, which is not mined before the lower nonces. The effect of the
         raised transactions stays the same.
@@ -80,14 +81,15 @@ class Replacements:
         market, used = await asyncio.gather(
             self._fees.urgent_quote(), self._node.transaction_count(self._account.address, Finality.LATEST)
         )
+        model = self._model
         for waiting in self._account.sent_below(nonce):
-            behind = is_left_behind(price_of(waiting), market.base_fee)
+            behind = model.is_left_behind(price_of(waiting), market.base_fee)
             if waiting.transaction.nonce < used or not behind:
                 continue
             async with self._turn(waiting.transaction.nonce):
                 signed = await self._recorded(
                     await self._history.versions(waiting),
-                    lambda old: next_price(old, market, _NO_DEADLINE) or bumped(old),
+                    lambda old: model.next_price(old, market, _NO_DEADLINE) or model.bumped(old),
                     message_of,
                     lambda _: None,
                 )
@@ -152,7 +154,7 @@ class Replacements:
             await self._account.adopt(versions)
             market = await self._fees.quote()
             signed = await self._recorded(
-                versions, lambda old: replacement_price(old, market, offer, self._cap), message, on_signed
+                versions, lambda old: self._model.replacement_price(old, market, offer, self._cap), message, on_signed
             )
             try:
                 await self._account.send(signed, is_replacement=True)

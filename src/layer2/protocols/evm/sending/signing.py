@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from layer2.errors import SignerError
-from layer2.formats.evm_transaction import Eip1559Transaction, SignedTransaction
+from layer2.formats.evm_transaction import SignedTransaction
 from layer2.model.transactions import EvmTxId
 from layer2.ports.signing import EvmSigner
-from layer2.protocols.evm.fees.quotes import FeeQuote
-from layer2.protocols.evm.fees.repricing import Price
+from layer2.protocols.evm.fees.models import FeeModel
+from layer2.protocols.evm.fees.prices import FeeQuote, Price
 
 __all__ = ["Message", "TransactionSigner", "message_of", "price_of", "tx_id_of"]
 
@@ -46,13 +46,15 @@ class TransactionSigner:
 
     Args:
         signer: the key.
+        model: the kind of transaction that the chain accepts.
         chain_id: the chain for which signatures are valid.
     """
 
-    def __init__(self, signer: EvmSigner, *, chain_id: int) -> None:
+    def __init__(self, signer: EvmSigner, model: FeeModel, *, chain_id: int) -> None:
         self.address = signer.address
         """20 bytes."""
         self._signer = signer
+        self._model = model
         self._chain_id = chain_id
 
     async def sign(self, message: Message, nonce: int, price: FeeQuote | Price) -> SignedTransaction:
@@ -61,15 +63,14 @@ class TransactionSigner:
         Raises:
             SignerError: the key cannot be used, or the signature belongs to another key.
         """
-        transaction = Eip1559Transaction(
+        transaction = self._model.unsigned(
             chain_id=self._chain_id,
             nonce=nonce,
-            max_priority_fee_per_gas=price.max_priority_fee_per_gas,
-            max_fee_per_gas=price.max_fee_per_gas,
             gas_limit=message.gas_limit,
             to=message.to,
             value=message.value,
             data=message.data,
+            price=price.price if isinstance(price, FeeQuote) else price,
         )
         signed = transaction.signed(await self._signer.sign_digest(transaction.signing_hash()))
         if signed.sender != self.address:

@@ -119,9 +119,7 @@ class Statuses:
         ]
         if not unchecked:
             return
-        blocks, head = await asyncio.gather(
-            asyncio.gather(*[self._node.block(number) for number, _ in unchecked]), self._node.head(self._enough)
-        )
+        (head,), blocks = await self._node.heads.heads([self._enough], [number for number, _ in unchecked])
         for (number, block_hash), block in zip(unchecked, blocks, strict=True):
             if head.number < number or block is None or block.hash != block_hash:
                 raise BadAnswer(

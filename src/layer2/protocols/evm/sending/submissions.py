@@ -14,7 +14,7 @@ from layer2.errors import (
     Outcome,
     TransactionError,
 )
-from layer2.formats.evm_transaction import SignedTransaction, decode_signed
+from layer2.formats.evm_transaction import SignedTransaction
 from layer2.model.transactions import EvmTxId
 from layer2.ports.journal import SendRecord
 from layer2.protocols.evm.fees.estimates import Estimates
@@ -159,7 +159,7 @@ class Submissions:
         request = submission.request
         if isinstance(request, bytes):
             await self._turn()
-            signed = decode_signed(request)
+            signed = self._estimates.decode(request)
             if (signed_for := signed.transaction.chain_id) != self._chain_id:
                 raise InvalidRequest(
                     f"the transaction is signed for chain {signed_for}, this layer is chain {self._chain_id}"

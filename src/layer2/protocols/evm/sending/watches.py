@@ -58,7 +58,7 @@ class TransactionWatches:
         watcher: the node's heads.
         statuses: computes statuses.
         history: sent transactions.
-        account: once a minute it sends transactions again that the node's pool lost.
+        account: once a minute, or at each block, it sends transactions again that the node's pool lost.
         settings: which head makes a transaction final.
     """
 
@@ -191,7 +191,8 @@ class TransactionWatches:
         senders = list({sent.sender for sent in own.values()})
         counts = await asyncio.gather(*[self._node.transaction_count(sender, block.hash) for sender in senders])
         used = dict(zip(senders, counts, strict=True))
-        is_turn = self._steps % _STEPS_BETWEEN_LOOKS == 0
+        # A pool that forgets forgets after ten blocks.
+        is_turn = self._account.pool_forgets or self._steps % _STEPS_BETWEEN_LOOKS == 0
         if is_turn and own:
             self._account.check_for_lost()
         for watched in waiting:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from layer2.contracts.erc20 import balance_of_call, decode_accepted, decode_uint256, transfer_call
-from layer2.contracts.htlc import HTLC_ADDRESS
+from layer2.contracts.htlc import HTLC_ADDRESS, NATIVE_COIN
 from layer2.errors import BadAnswer, FormatError, InsufficientFunds, InvalidRequest, TransactionError
 from layer2.formats.evm_address import to_checksum
 from layer2.protocols.evm.rpc.node import EvmNode
@@ -98,19 +98,20 @@ def token_number(answer: bytes) -> int:
         raise BadAnswer("the configured token does not answer as an ERC-20") from error
 
 
-def check_recipient(recipient: bytes, token: bytes) -> None:
+def check_recipient(recipient: bytes, token: bytes, contract: bytes = HTLC_ADDRESS) -> None:
     """Refuse addresses at which a payment would be lost.
 
     Args:
         recipient: 20 bytes.
-        token: 20 bytes.
+        token: 20 bytes; ``NATIVE_COIN`` if there is none.
+        contract: the HTLC contract, 20 bytes.
 
     Raises:
         InvalidRequest: the zero address, the token's contract, or the HTLC contract, which pays out locks only.
 
     Other contracts are not checked. A contract that cannot move tokens keeps them.
     """
-    traps = {bytes(20): "the zero address", token: "the token's own contract", HTLC_ADDRESS: "the HTLC contract"}
+    traps = {token: "the token's own contract", contract: "the HTLC contract", NATIVE_COIN: "the zero address"}
     if recipient in traps:
         raise InvalidRequest(f"{to_checksum(recipient)} is {traps[recipient]}: a payment to it would be lost")
 

@@ -1,0 +1,1 @@
+"""simnet's Bitcoin chain: real blocks and transactions, judged by Bitcoin Core's consensus code."""

@@ -1,0 +1,1 @@
+"""Bitcoin's chain as one client follows it."""

@@ -1,0 +1,1 @@
+"""Where the client reads Bitcoin's chain from."""

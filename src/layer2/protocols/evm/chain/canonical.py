@@ -1,0 +1,76 @@
+"""Whether a node's chain contains the block of evidence, and the headers from that block to a later one."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from layer2.errors import FormatError, InvalidRequest, ProofRefused, ProofUndecided
+from layer2.legs.evidence import ReceiptEvidence
+from layer2.legs.receipts import block_of, next_block, read_event
+from layer2.model.transactions import Finality
+from layer2.proofs.header_chain import MAX_HEADERS, check_ancestor
+from layer2.protocols.evm.chain.heads import HeadWatcher
+from layer2.protocols.evm.rpc.node import EvmNode
+
+__all__ = ["header_chain", "is_canonical"]
+
+_HEADERS_AT_ONCE = 500
+
+
+async def header_chain(
+    node: EvmNode, watcher: HeadWatcher, evidence: ReceiptEvidence, until: Finality
+) -> tuple[bytes, ...]:
+    """The headers from the block after the evidence up to one of the node's heads, as nodes write them, oldest first.
+
+    Raises:
+        InvalidRequest: the evidence has no valid header, or the chain of headers would be too long.
+        ProofUndecided: the evidence's block is not, or not yet, an ancestor of that head.
+    """
+    try:
+        own = block_of(evidence)
+    except FormatError as error:
+        raise InvalidRequest(f"the evidence has no valid header: {error.message}") from error
+    head = (await watcher.read()).at(until)
+    if head.number - own.number > MAX_HEADERS:
+        raise InvalidRequest(f"the chain would have {head.number - own.number} headers, the limit is {MAX_HEADERS}")
+    headers: list[bytes] = []
+    for first in range(own.number + 1, head.number + 1, _HEADERS_AT_ONCE):
+        heights = range(first, min(first + _HEADERS_AT_ONCE, head.number + 1))
+        blocks = await asyncio.gather(*[node.block(height) for height in heights])
+        headers += [block.header.encode() for block in blocks if block is not None]
+    try:
+        check_ancestor(own, headers, head.hash, partial(next_block, evidence))
+    except ProofRefused as error:
+        raise ProofUndecided(
+            f"block {own.number} of the evidence is not, or not yet, an ancestor of the node's {until.value} head "
+            f"{head.number}; the chain may have been reorganised"
+        ) from error
+    return tuple(headers)
+
+
+async def is_canonical(
+    node: EvmNode, watcher: HeadWatcher, evidence: ReceiptEvidence, contract: bytes, finality: Finality
+) -> bool:
+    """Whether evidence of a lock's end is valid and its block is on the node's chain with that finality.
+
+    Raises:
+        ProofUndecided: the block does not have that finality yet, or the node's chain does not reach it.
+    """
+    try:
+        own = read_event(evidence, contract).block
+    except ProofRefused:
+        return False
+    await watcher.read()
+    # One batch reads the block and the heads, so one node answers: another node behind the same address may follow an
+    # abandoned branch.
+    (head, finalized), (block,) = await node.heads.heads([finality, Finality.FINALIZED], [own.number])
+    if block is None:
+        raise ProofUndecided("the node's chain does not reach the evidence's block yet")
+    if block.hash == own.hash:
+        if own.number <= head.number:
+            return True
+        raise ProofUndecided(f"the evidence's block is on the chain, but not {finality.value} yet")
+    if own.number <= finalized.number:
+        return False
+    raise ProofUndecided("the node has another block at this height, but it is not finalized yet")
