@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import Final, TypeAlias, cast
 
 from layer2.cli.demo_accounts import Books, Owned
 from layer2.config import BitcoinSection, EvmSection, Layer2Config
@@ -21,11 +21,14 @@ from layer2.model.transactions import EvmTxId, Finality
 from layer2.protocols.bitcoin.source.opening import open_source
 from layer2.protocols.bitcoin.source.port import ChainSource
 from layer2.protocols.evm.client import EvmClient
+from layer2.protocols.evm.rpc.chain_format import chain_format
 from layer2.protocols.evm.rpc.json_rpc import JsonRpc
 from layer2.protocols.evm.rpc.node import EvmNode
 
 __all__ = ["Accountant"]
 
+_WEI: Final = 10**10
+"""In a satoshi."""
 _Parties: TypeAlias = Mapping[str, Layer2Manager]
 """Each party's manager by its name."""
 
@@ -66,6 +69,8 @@ class Accountant:
             elif isinstance(section, EvmSection):
                 for name, fee in (await self._gas(parties, layer, section, height)).items():
                     fees[name][layer] = fee
+                    if LAYERS[layer].coin_is_bitcoin:
+                        after[name] = _without_gas(before[name], after[name], layer, fee)
         return Books(before, after, fees, miners)
 
     async def _owned(self, manager: Layer2Manager) -> Owned:
@@ -78,10 +83,11 @@ class Accountant:
             for layer, facts in LAYERS.items()
             if layer in balances and facts.kind == "evm"
         }
-        return Owned(
-            {layer: of_layer[BTC].spendable + of_layer[BTC].reserved for layer, of_layer in balances.items()},
-            {layer: balances[layer][coin].spendable for layer, coin in coins.items()},
-        )
+        satoshi = {layer: of_layer[BTC].spendable + of_layer[BTC].reserved for layer, of_layer in balances.items()}
+        gas = {layer: balances[layer][coin].spendable + balances[layer][coin].reserved for layer, coin in coins.items()}
+        # Of a coin that pays gas, only a part of it can be spent as bitcoin.
+        satoshi |= {layer: wei // _WEI for layer, wei in gas.items() if LAYERS[layer].coin_is_bitcoin}
+        return Owned(satoshi, gas)
 
     @staticmethod
     async def _gas(
@@ -89,12 +95,16 @@ class Accountant:
     ) -> dict[str, int]:
         """The fees in wei of each party's transactions in the blocks after a block, from their receipts."""
         clients = {name: cast("EvmClient", await each.get_protocol_async(layer)) for name, each in parties.items()}
-        names = {parse_address(await client.receive_address_async()): name for name, client in clients.items()}
+        names = {
+            parse_address(await client.receive_address_async(), section.chain_id): name
+            for name, client in clients.items()
+        }
         fees = dict.fromkeys(parties, 0)
         pool, seconds = section.connection_pool, section.default_timeout
         rpc = JsonRpc(section.rpc_url, protocol=layer.value, pool=pool, timeout=seconds)
         async with aclosing(rpc):
-            node = EvmNode(rpc, layer.value)
+            facts = section.facts()
+            node = EvmNode(rpc, layer.value, chain_format(facts.receipts), facts.depths)
             newest = await node.head(Finality.LATEST)
             for number in range(after_block + 1, newest.number + 1):
                 block = await node.block(number)
@@ -104,6 +114,14 @@ class Accountant:
                         tx_id = EvmTxId(str(receipt["transactionHash"]))
                         fees[name] += (await clients[name].get_transaction_status_async(tx_id)).fee or 0
         return fees
+
+
+def _without_gas(before: Owned, after: Owned, layer: Layer2ProtocolType, fee: int) -> Owned:
+    """What a party would own on a layer whose coin is bitcoin and pays gas, had it paid no fees."""
+    return Owned(
+        {**after.satoshi, layer: (after.gas[layer] + fee) // _WEI},
+        {**after.gas, layer: before.gas[layer] - fee},
+    )
 
 
 async def _miners_fees(source: ChainSource, after_block: int) -> int:
