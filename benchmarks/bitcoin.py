@@ -6,9 +6,7 @@ programs alternate in rounds, and each rate is that of the median round, because
 
 from __future__ import annotations
 
-import asyncio
 import os
-import tempfile
 from pathlib import Path
 
 from bitcoin_client.costs import cost_figures
@@ -16,10 +14,10 @@ from bitcoin_client.network import Bench, Effort, opened
 from bitcoin_client.observation import measure_observation
 from bitcoin_client.proofs import measure_claims, measure_proofs
 from bitcoin_client.wallet import measure_payments, measure_sync
-from figures import Figure, machine, show
+from figures import Figure
+from load.network import run_on_simnet
 from load.rounds import progress
 
-from layer2.local import simnet
 from layer2.local.network import LocalNetwork
 
 PACKAGES = ("aiohttp", "bdkpython", "coincurve", "py-bitcoinkernel")
@@ -56,15 +54,7 @@ def effort_asked() -> Effort:
 
 def main() -> None:
     effort = effort_asked()
-    with tempfile.TemporaryDirectory(prefix="layer2-bench-") as path:
-        directory = Path(path)
-        network = simnet.up(directory / "simnet", with_parent=True)
-        try:
-            found = asyncio.run(measure(network, directory, effort))
-        finally:
-            simnet.down(directory / "simnet")
-    load = ", ".join(f"{number:.1f}" for number in os.getloadavg())
-    show(f"{machine(*PACKAGES)}; load {load} (1, 5 and 15 minutes)", found)
+    run_on_simnet("bench-bitcoin", PACKAGES, lambda network, directory: measure(network, directory, effort))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from layer2.formats.bitcoin_transaction import Transaction, TxIn, TxOut
@@ -13,6 +13,7 @@ from layer2.protocols.bitcoin.parts import BitcoinParts
 from layer2.protocols.bitcoin.settings import BitcoinSettings
 from layer2.protocols.bitcoin.wallet.bdk import Wallet
 from layer2.signers.bitcoin import BitcoinSeed
+from memory_sends import MemoryRecords
 from protocols.bitcoin.served_chain import served
 from simnet.bitcoin.coins import NOW, REWARD, reward_of
 
@@ -20,25 +21,6 @@ WORDS = {
     "taker": "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about",
     "provider": "legal winner thank year wave sausage worth useful legal winner thank yellow",
 }
-
-
-class MemoryHolds:
-    """``CoinHolds`` in memory."""
-
-    def __init__(self) -> None:
-        self._held: dict[str, str] = {}
-
-    async def hold_coins(self, protocol: str, holder: str, coins: Sequence[str]) -> bool:
-        if any(self._held.get(coin, holder) != holder for coin in coins):
-            return False
-        self._held.update(dict.fromkeys(coins, holder))
-        return True
-
-    async def held_coins(self, protocol: str) -> Mapping[str, str]:
-        return dict(self._held)
-
-    async def release_coins(self, protocol: str, holder: str) -> None:
-        self._held = {coin: name for coin, name in self._held.items() if name != holder}
 
 
 class FixedClock:
@@ -53,7 +35,7 @@ class BitcoinParty:
 
     def __init__(self, name: str, url: str) -> None:
         settings = BitcoinSettings(network="regtest", esplora_url=url, poll_interval_ms=1)
-        self.parts = BitcoinParts(settings, BitcoinSeed(WORDS[name]), MemoryHolds(), FixedClock())
+        self.parts = BitcoinParts(settings, BitcoinSeed(WORDS[name]), MemoryRecords(), FixedClock())
         self.legs = BitcoinLegs(self.parts)
 
 

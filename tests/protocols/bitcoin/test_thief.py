@@ -31,7 +31,8 @@ from layer2.protocols.bitcoin.parts import BitcoinParts
 from layer2.protocols.bitcoin.settings import BitcoinSettings
 from layer2.protocols.bitcoin.source.port import BlockId, Located
 from layer2.signers.bitcoin import BitcoinSeed
-from protocols.bitcoin.parties import WORDS, FixedClock, MemoryHolds, two_parties
+from memory_sends import MemoryRecords
+from protocols.bitcoin.parties import WORDS, FixedClock, two_parties
 from protocols.bitcoin.scripts import HTLC, PREIMAGE
 from protocols.bitcoin.served_chain import served
 from protocols.bitcoin.test_bitcoin_legs import AMOUNT, htlc_of
@@ -232,7 +233,7 @@ async def test_a_source_that_invents_mainnet_s_chain_must_mine_it() -> None:
     node = started_node()
     async with served(node) as url:
         settings = BitcoinSettings(network="mainnet", esplora_url=url, poll_interval_ms=1)
-        parts = BitcoinParts(settings, BitcoinSeed(WORDS["taker"]), MemoryHolds(), FixedClock())
+        parts = BitcoinParts(settings, BitcoinSeed(WORDS["taker"]), MemoryRecords(), FixedClock())
         try:
             with pytest.raises(BadAnswer, match="less work than any recent one"):
                 await parts.follower.read()
