@@ -49,7 +49,7 @@ def effort_asked() -> Effort:
     """Read the effort from the environment."""
     if os.environ.get("QUICK") == "1":
         return Effort(rounds=3, addresses=100, payments=40, seconds=0.5, outputs=1_000, blocks=4)
-    return Effort(rounds=7, addresses=400, payments=200, seconds=2.0, outputs=1_000, blocks=20)
+    return Effort(rounds=7, addresses=400, payments=100, seconds=2.0, outputs=1_000, blocks=20)
 
 
 def main() -> None:

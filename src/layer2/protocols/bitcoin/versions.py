@@ -103,7 +103,9 @@ class SendVersions:
         """
         record = SendRecord(BITCOIN, key, digest, version.tx_id, _act(version))
         added = await self._records.add_send_of_coins(record, HOLDER + key, version.coins)
-        return await self._read(added), added is record
+        if added is record:
+            return Send(key, digest, (version,)), True
+        return await self._read(added), False
 
     async def add_replacement(self, send: Send, version: Version) -> Version:
         """Record what replaces the newest version, and hold its coins; or return what was recorded before.

@@ -161,10 +161,11 @@ class ChainFollower:
         if self._blocks:
             return
         first = max(0, tip.height - MEDIAN_OF + 1)
-        for height in range(first, tip.height + 1):
-            block_hash = await self._hash_at(height)
-            header = self._header(await self._source.header(block_hash), block_hash)
-            self._append(_Block(BlockId(height, block_hash), header))
+        heights = range(first, tip.height + 1)
+        hashes = await asyncio.gather(*map(self._hash_at, heights))
+        headers = await asyncio.gather(*map(self._source.header, hashes))
+        for height, block_hash, header in zip(heights, hashes, headers, strict=True):
+            self._append(_Block(BlockId(height, block_hash), self._header(header, block_hash)))
 
     async def _leave_stale_blocks(self, tip: BlockId) -> None:
         """Remove the blocks that are no longer in the best chain, with what they contained."""

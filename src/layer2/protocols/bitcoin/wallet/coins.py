@@ -76,7 +76,8 @@ class Coins:
         """The wallet's balance, and how much of the confirmed part is held, in satoshi."""
         await self.bring_up_to_date()
         held = await self._holds.held_coins(BITCOIN)
-        amounts = await self.wallet.confirmed_coins()
+        # BDK takes longer to list the coins than to add them up.
+        amounts = await self.wallet.confirmed_coins() if held else {}
         return await self.wallet.balance(), sum(amount for coin, amount in amounts.items() if str(coin) in held)
 
     async def pay(self, holder: str, outputs: Sequence[TxOut], rate: int) -> Built:
