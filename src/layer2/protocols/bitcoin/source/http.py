@@ -12,7 +12,16 @@ from typing import Final
 
 import aiohttp
 
-from layer2.errors import AuthenticationFailed, BadAnswer, FormatError, NodeError, NodeRefused, NodeUnreachable, Outcome
+from layer2.errors import (
+    AsyncRuntimeError,
+    AuthenticationFailed,
+    BadAnswer,
+    FormatError,
+    NodeError,
+    NodeRefused,
+    NodeUnreachable,
+    Outcome,
+)
 from layer2.formats.printable import printable
 from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.net.http_client import open_session, server_time, server_url
@@ -93,6 +102,7 @@ class HttpNode:
         self._timeout = timeout
         self._limit = pool.max_response_bytes or _DEFAULT_BYTES
         self._session: aiohttp.ClientSession | None = None
+        self._is_closed = False
 
     async def exchange(
         self, method: str, path: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -102,7 +112,10 @@ class HttpNode:
         Raises:
             NodeUnreachable: outcome NOT_SENT without a connection, otherwise UNKNOWN.
             BadAnswer: the answer is longer than the limit, or not HTTP.
+            AsyncRuntimeError: the client was closed.
         """
+        if self._is_closed:
+            raise AsyncRuntimeError("the client was closed", protocol=BITCOIN, outcome=Outcome.NOT_SENT)
         if self._session is None:
             self._session = open_session(self._pool, timeout=self._timeout)
         url = self._url / path if path else self._url
@@ -138,9 +151,9 @@ class HttpNode:
 
     async def aclose(self) -> None:
         """Close the connections."""
+        self._is_closed = True
         if self._session is not None:
             await self._session.close()
-            self._session = None
 
     def _unreachable(self, operation: str, problem: str, outcome: Outcome) -> NodeUnreachable:
         host = self._url.host
