@@ -103,7 +103,8 @@ class TxStatus(Generic[TxIdT]):
     block_hash: bytes | None = None
     """32 bytes; None unless in a block. A reorganisation can change it."""
     replaced_by: TxIdT | None = None
-    """For a DROPPED transaction: the transaction in a block with the same nonce, if this client sent it."""
+    """What replaced the transaction, if this client sent it. Of a DROPPED one: the transaction in a block that made it
+    impossible. Of an UNKNOWN one on Bitcoin: the newest version, which is in no block yet."""
     parts: int | None = None
     """On Lightning, the number of its HTLCs: in flight, held, or settled; None if there never was one."""
     expiry_height: int | None = None

@@ -120,6 +120,34 @@ async def test_a_cancellation_is_itself_replaced_by_one_with_a_higher_fee(world:
     assert (world.rate(faster) >= 30_000, world.paid(faster)) == (True, 0)
 
 
+async def test_a_replaced_transaction_names_the_newest_version_before_any_block(world: World) -> None:
+    client = await world.funded()
+    first = await sent(world, client)
+    assert (await client.get_transaction_status_async(first)).replaced_by is None
+    await client.replace_transaction_async(first)
+    newest = await client.replace_transaction_async(first)
+    status = await client.get_transaction_status_async(first)
+    assert (status.state, status.replaced_by) == (TxState.UNKNOWN, newest)
+    world.evict()
+    for tx_id, successor in ((first, newest), (newest, None)):
+        status = await client.get_transaction_status_async(tx_id)
+        assert (status.state, status.replaced_by) == (TxState.UNKNOWN, successor)
+
+
+async def test_a_child_of_a_transaction_that_is_not_pending_is_refused_with_the_reason(world: World) -> None:
+    client = await world.funded()
+    first = await sent(world, client)
+    second = await client.replace_transaction_async(first)
+    for tx_id, successor in ((NOT_FOUND, None), (first, second)):
+        with pytest.raises(TransactionError) as caught:
+            await client.pay_for_parent_async(tx_id, fee_rate=50_000)
+        assert (caught.value.code, caught.value.tx_id) == ("not_pending", successor)
+    world.node.mine(1)
+    with pytest.raises(TransactionError) as caught:
+        await client.pay_for_parent_async(first, fee_rate=50_000)
+    assert (caught.value.code, caught.value.tx_id) == ("mined", second)
+
+
 async def test_a_cancellation_of_several_coins_pays_what_the_replaced_fee_demands(world: World) -> None:
     client = await world.funded(coins=4, amount=100_000)
     tx_id = await client.transfer_asset_async(BTC, 350_000, STRANGER)
@@ -179,10 +207,9 @@ async def test_a_child_needs_an_output_that_is_worth_it(world: World) -> None:
         await client.pay_for_parent_async(BitcoinTxId(foreign.id), fee_rate=50_000)
     assert caught.value.code == "no_output"
     world.node.mine(1)
-    for tx_id in (NOT_FOUND, BitcoinTxId(small.id)):
-        with pytest.raises(TransactionError) as caught:
-            await client.pay_for_parent_async(tx_id, fee_rate=50_000)
-        assert caught.value.code == "mined"
+    with pytest.raises(TransactionError) as caught:
+        await client.pay_for_parent_async(BitcoinTxId(small.id), fee_rate=50_000)
+    assert (caught.value.code, caught.value.tx_id) == ("mined", small.id)
     with pytest.raises(InvalidAmount):
         await client.pay_for_parent_async(NOT_FOUND, fee_rate=0)
     assert not await world.held()

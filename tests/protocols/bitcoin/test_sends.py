@@ -327,6 +327,40 @@ async def test_what_cannot_be_paid_is_refused_and_holds_no_coin(
     assert not world.faults.broadcasts
 
 
+@pytest.mark.parametrize(
+    ("address", "code", "named"),
+    [
+        ("bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq", "other_network", "mainnet"),
+        ("1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2", "other_network", "mainnet"),
+        ("tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx", "other_network", "testnet or signet"),
+        ("0x" + "05" * 20, "format", "not a Bitcoin address"),
+        (STRANGER[:-1] + "q", "format", "not a Bitcoin address"),
+    ],
+)
+async def test_an_address_that_cannot_be_paid_is_refused_with_the_reason(
+    world: World, address: str, code: str, named: str
+) -> None:
+    with pytest.raises(FormatError, match=named) as caught:
+        await world.client().transfer_asset_async(BTC, 50_000, address)
+    assert caught.value.code == code
+
+
+async def test_the_missing_amount_is_in_satoshi(world: World) -> None:
+    client = await world.funded(coins=1)
+    request = payment(2 * COIN, fee_rate=1_000)
+    with pytest.raises(InsufficientFunds, match=rf"can spend {COIN} sat; .* need 20000\d\d\d sat") as caught:
+        await client.submit_transaction_async(request)
+    assert "BTC" not in caught.value.message
+
+
+async def test_a_send_spends_its_own_change_which_the_balance_counts_as_reserved(world: World) -> None:
+    client = await world.funded(coins=1)
+    first = await client.transfer_asset_async(BTC, 50_000, STRANGER)
+    assert (await client.balances_async())[BTC] == Balance(0, reserved=COIN - 50_000 - world.fee(first))
+    second = await client.transfer_asset_async(BTC, 60_000, STRANGER)
+    assert {each.tx_hash[::-1].hex() for each in world.spent(second)} == {first}
+
+
 async def test_another_asset_and_another_type_are_refused(world: World) -> None:
     client = await world.funded(coins=1)
     with pytest.raises(UnknownAsset):

@@ -125,6 +125,7 @@ class BitcoinClient(Layer2ProtocolAsync[BitcoinTransaction, BitcoinTxId, str, Bi
 
         Returns:
             The id of the replacement, which is recorded before it is sent. At most one version is ever in a block.
+            Each call makes another version with a higher fee, also if the given rate is lower than the last one.
 
         Raises:
             TransactionError: the transaction is not recorded (``not_recorded``), in a block already (``mined``), or
@@ -163,7 +164,8 @@ class BitcoinClient(Layer2ProtocolAsync[BitcoinTransaction, BitcoinTxId, str, Bi
             The id of the child.
 
         Raises:
-            TransactionError: the transaction is not pending (``mined``), or pays nothing to the wallet (``no_output``).
+            TransactionError: the transaction, or another version of it, is in a block (``mined``); the source does not
+                show it (``not_pending``); or it pays nothing to the wallet (``no_output``).
             FundsRulesError: the rate exceeds ``max_fee_rate`` (``fee_cap``), or another send spends the output already
                 (``coins_held``).
         """
@@ -186,7 +188,12 @@ class BitcoinClient(Layer2ProtocolAsync[BitcoinTransaction, BitcoinTxId, str, Bi
     async def get_transaction_status_async(
         self, tx_id: BitcoinTxId, *, timeout: float | None = None
     ) -> TxStatus[BitcoinTxId]:
-        """See ``Layer2ProtocolAsync``. DROPPED is only reported for transactions in this client's record."""
+        """See ``Layer2ProtocolAsync``.
+
+        Returns:
+            DROPPED only for transactions in this client's record. A transaction that was replaced is UNKNOWN until a
+            version is in a block; ``replaced_by`` is the newest version, whose status shows the progress.
+        """
         async with self._deadline("get_transaction_status_async", timeout):
             return await self._statuses.status(tx_id)
 
@@ -219,7 +226,9 @@ class BitcoinClient(Layer2ProtocolAsync[BitcoinTransaction, BitcoinTxId, str, Bi
     async def wait_for_status_async(
         self, tx_id: BitcoinTxId, *, until: TxState = TxState.INCLUDED, timeout: float | None = None
     ) -> TxStatus[BitcoinTxId]:
-        """See ``Layer2ProtocolAsync``."""
+        """See ``Layer2ProtocolAsync``. A transaction that was replaced ends the wait when a version is in a block; wait
+        for ``replaced_by`` instead.
+        """
         if until not in _PROGRESS:
             raise InvalidRequest(f"cannot wait for {until.name}; wait for PENDING, INCLUDED or FINAL")
         self._check_open()
@@ -253,7 +262,13 @@ class BitcoinClient(Layer2ProtocolAsync[BitcoinTransaction, BitcoinTxId, str, Bi
         return await is_canonical(self._parts.source, evidence, self.settings.prefix, depth)
 
     async def balances_async(self, *, timeout: float | None = None) -> Mapping[AssetId, Balance]:
-        """See ``Layer2ProtocolAsync``: BTC in satoshi. Unconfirmed and held coins count as reserved."""
+        """See ``Layer2ProtocolAsync``: BTC in satoshi.
+
+        Returns:
+            ``spendable`` is the confirmed coins that no swap and no send holds: what can fund a swap. ``reserved`` is
+            the rest: held coins, and unconfirmed ones. A send can also spend the unconfirmed change of earlier sends,
+            which is part of ``reserved`` until it is in a block.
+        """
         async with self._deadline("balances_async", timeout):
             await self._parts.coins.bring_up_to_date()
             await self._statuses.release_finished()

@@ -112,7 +112,8 @@ class SendStatuses:
         final_height = tip - self._parts.settings.final_depth + 1
         lost = await self._lost_coins(send, version, tip)
         if not lost:
-            return TxStatus(tx_id, TxState.UNKNOWN)
+            newest = send.newest.tx_id
+            return TxStatus(tx_id, TxState.UNKNOWN, replaced_by=None if newest == tx_id else newest)
         final = [coin for coin, height in lost.items() if height <= final_height]
         if any(all(coin in each.coins for each in send.versions) for coin in final):
             await self._release(send)

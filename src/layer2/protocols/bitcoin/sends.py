@@ -73,7 +73,7 @@ class Sends:
                 "the idempotency key was used before with another transaction; nothing was sent for this one",
                 protocol=BITCOIN,
                 tx_id=known.versions[0].tx_id,
-                remedy="give each payment its own key",
+                remedy="for the same payment, pass the same request; for another payment, use another key",
             )
         return await self._send_again(known, on_signed)
 
@@ -118,15 +118,12 @@ class Sends:
         """Spend an output of an unconfirmed transaction to the wallet so that both together pay ``rate``.
 
         Raises:
-            TransactionError: it is unknown or confirmed, or the wallet has no output of it.
+            TransactionError: it is not pending, or the wallet has no output of it.
         """
         checked_amount(rate, what="fee_rate")
         self._parts.check_fee_rate(rate)
         async with self._parts.coins.choosing:
-            located = await self._parts.source.find(tx_hash_of(tx_id))
-            if located is None or located.block is not None:
-                raise TransactionError("the transaction is not waiting in the mempool", code="mined", protocol=BITCOIN)
-            parent, wallet = located.transaction, self._parts.coins.wallet
+            parent, wallet = await self._pending(tx_id), self._parts.coins.wallet
             await self._parts.coins.bring_up_to_date()
             # A wallet that is synchronised by filters does not see the mempool.
             await wallet.note_unconfirmed(parent, int(self._parts.clock.now()))
@@ -238,14 +235,7 @@ class Sends:
             )
         found = await self._statuses.mined(send.versions)
         if found is not None:
-            mined = found[0].tx_id
-            raise TransactionError(
-                f"{mined} is already in a block and cannot be replaced",
-                code="mined",
-                protocol=BITCOIN,
-                outcome=Outcome.REJECTED,
-                tx_id=mined,
-            )
+            raise _mined(found[0].tx_id)
         child = await self._statuses.child_of(send)
         if child is not None:
             raise TransactionError(
@@ -256,6 +246,39 @@ class Sends:
                 remedy="replace that transaction with a higher fee rate, which pays for both",
             )
         return send
+
+    async def _pending(self, tx_id: BitcoinTxId) -> Transaction:
+        """A transaction, of any party, that waits in the mempool.
+
+        Raises:
+            TransactionError: it, or another version of it, is in a block (``mined``); or the source does not show it
+                (``not_pending``).
+        """
+        located = await self._parts.source.find(tx_hash_of(tx_id))
+        if located is not None and located.block is None:
+            return located.transaction
+        if located is not None:
+            raise _mined(tx_id)
+        send = await self._versions.of_transaction(tx_id)
+        if send is None:
+            raise TransactionError(
+                f"the source does not know the transaction {tx_id}",
+                code="not_pending",
+                protocol=BITCOIN,
+                remedy="check the id; a transaction that was evicted has to be sent again first",
+            )
+        found = await self._statuses.mined(send.versions)
+        if found is not None:
+            raise _mined(found[0].tx_id)
+        newest = send.newest.tx_id
+        is_replaced = newest != tx_id
+        raise TransactionError(
+            f"{tx_id} was replaced by {newest}" if is_replaced else f"{tx_id} is no longer in the mempool",
+            code="not_pending",
+            protocol=BITCOIN,
+            tx_id=newest,
+            remedy="use the newest version" if is_replaced else "replace it with a higher fee rate, or send it again",
+        )
 
     async def _record_version(self, send: Send, version: Version, on_signed: Callable[[BitcoinTxId], None]) -> Version:
         on_signed(version.tx_id)
@@ -304,6 +327,16 @@ class Sends:
         except (NodeError, AsyncRuntimeError):
             error.outcome = Outcome.UNKNOWN
             return False
+
+
+def _mined(tx_id: BitcoinTxId) -> TransactionError:
+    return TransactionError(
+        f"{tx_id} is already in a block, so no fee can be added",
+        code="mined",
+        protocol=BITCOIN,
+        outcome=Outcome.REJECTED,
+        tx_id=tx_id,
+    )
 
 
 def _check_key(key: str) -> None:

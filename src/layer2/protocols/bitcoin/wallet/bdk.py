@@ -26,6 +26,7 @@ from layer2.protocols.bitcoin.wallet.building import (
     drain,
     known_fee,
     outpoint_of,
+    parsed_address,
     pending_family,
     received_unconfirmed,
     same_outputs,
@@ -197,14 +198,24 @@ class Wallet:
         """The output script of an address of any kind.
 
         Raises:
-            FormatError: it is not an address, or one of another network.
+            FormatError: it is not an address, or one of another network (``other_network``).
         """
-        try:
-            return bytes(bdk.Address(address, self._network).script_pubkey().to_bytes())
-        except bdk.AddressParseError as error:
+        found = parsed_address(address, self._network)
+        if found is not None:
+            return bytes(found.script_pubkey().to_bytes())
+        others = [name for name, (each, _) in NETWORKS.items() if parsed_address(address, each) is not None]
+        if others:
             raise FormatError(
-                f"this is not an address of the configured network: {type(error).__name__}", protocol=BITCOIN
-            ) from error
+                f"the address belongs to another network than the wallet: {' or '.join(others)}",
+                code="other_network",
+                protocol=BITCOIN,
+                remedy="ask the recipient for an address of the wallet's network",
+            )
+        raise FormatError(
+            "this is not a Bitcoin address",
+            protocol=BITCOIN,
+            remedy="compare it with the recipient's: a character may be wrong or missing",
+        )
 
     async def pay(
         self,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
+from decimal import Decimal
+from typing import Final
 
 import bdkpython as bdk
 
 from layer2.errors import BadAnswer, InsufficientFunds, InvalidAmount
 from layer2.formats.bitcoin_transaction import REPLACEABLE, OutPoint, Transaction, TxOut
+from layer2.model.money import BTC
 from layer2.protocols.bitcoin.fees import INCREMENT
 from layer2.protocols.bitcoin.source.http import BITCOIN
 
@@ -18,12 +22,15 @@ __all__ = [
     "drain",
     "known_fee",
     "outpoint_of",
+    "parsed_address",
     "pending_family",
     "received_unconfirmed",
     "same_outputs",
     "signed",
     "typed_error",
 ]
+
+_SHORTAGE: Final = re.compile(r"([0-9.]+) BTC available of ([0-9.]+) BTC needed")
 
 
 def builder_for(outputs: Sequence[TxOut], rate: int) -> bdk.TxBuilder:
@@ -168,6 +175,28 @@ def typed_error(error: bdk.CreateTxError) -> InsufficientFunds | InvalidAmount |
         return InsufficientFunds("the wallet does not have one of the coins, or it is spent", protocol=BITCOIN)
     if isinstance(error, bdk.CreateTxError.CoinSelection | bdk.CreateTxError.InsufficientFunds):
         return InsufficientFunds(
-            f"the wallet's coins do not suffice: {error.args[0] if error.args else ''}", protocol=BITCOIN
+            f"the wallet's coins do not suffice{_shortage(error)}",
+            protocol=BITCOIN,
+            remedy="wait until unconfirmed or held coins are free, receive bitcoin, or send less",
         )
     return BadAnswer(f"BDK cannot make the transaction: {type(error).__name__}", protocol=BITCOIN)
+
+
+def _shortage(error: bdk.CreateTxError) -> str:
+    """The two amounts in satoshi; BDK shows them as text, in bitcoin."""
+    if isinstance(error, bdk.CreateTxError.InsufficientFunds):
+        available, needed = error.available, error.needed
+    else:
+        found = _SHORTAGE.search(str(error))
+        if found is None:
+            return ""
+        available, needed = (int(Decimal(each) * 10**BTC.decimals) for each in found.groups())
+    return f": it can spend {available} sat; the payment and its fee need {needed} sat"
+
+
+def parsed_address(address: str, network: bdk.Network) -> bdk.Address | None:
+    """The address, or None if it is not one of that network."""
+    try:
+        return bdk.Address(address, network)
+    except bdk.AddressParseError:
+        return None
