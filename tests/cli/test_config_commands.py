@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import sys
 import tomllib
 from pathlib import Path
 
@@ -115,9 +116,9 @@ def test_a_public_configuration_has_the_layers_that_have_a_client_there(tmp_path
     assert content["bob"]["chain_id"] == {"mainnet": 60808, "testnet": 808813}[network]
     assert content["rootstock"]["chain_id"] == {"mainnet": 30, "testnet": 31}[network]
     assert "lightning" in content
-    assert content["bitcoin"] == {"seed_file": "bitcoin-seed.txt"}
+    assert content["bitcoin"] == {"seed_file": "bitcoin-seed.txt", "wallet_file": "bitcoin-wallet.sqlite"}
     text = (tmp_path / "layer2.toml").read_text()
-    for key in ("esplora_url", "rpc_url", "filter_peer", "wallet_file", "max_fee_rate"):
+    for key in ("esplora_url", "rpc_url", "filter_peer", "max_fee_rate"):
         assert f"# {key} =" in text
     assert "next: layer2 config check --config layer2.toml" in made.out
 
@@ -128,6 +129,9 @@ def test_each_role_has_a_bitcoin_wallet_of_its_own_that_is_never_written_twice(t
     words = seed.read_text()
     assert len(words.split()) == 24
     assert stat.S_IMODE(seed.stat().st_mode) == 0o600
+    refused = layer2_here("config", "init", "--network", "testnet", cwd=tmp_path)
+    assert refused.status == 3
+    assert "layer2.toml exists; nothing was changed" in refused.err
     (tmp_path / "layer2.toml").unlink()
     again = layer2_here("config", "init", "--network", "testnet", cwd=tmp_path)
     assert "bitcoin-seed.txt: kept" in again.out
@@ -135,6 +139,57 @@ def test_each_role_has_a_bitcoin_wallet_of_its_own_that_is_never_written_twice(t
     assert seed.read_text() == words
     layer2_here("config", "init", "--network", "testnet", "--role", "provider", cwd=tmp_path)
     assert (tmp_path / "provider-bitcoin-seed.txt").read_text() != words
+    bitcoin = tomllib.loads((tmp_path / "provider.toml").read_text())["bitcoin"]
+    assert bitcoin["wallet_file"] == "provider-bitcoin-wallet.sqlite"
+
+
+@pytest.fixture
+def without_bitcoin(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """The extra ``layer2[bitcoin]`` is not installed, until the test undoes this."""
+    monkeypatch.delitem(sys.modules, "layer2.protocols.bitcoin.wallet.mnemonic", raising=False)
+    monkeypatch.setitem(sys.modules, "bdkpython", None)
+    return monkeypatch
+
+
+def test_a_seed_that_was_not_created_without_the_extra_is_created_by_the_same_command(
+    tmp_path: Path, without_bitcoin: pytest.MonkeyPatch
+) -> None:
+    command = ("config", "init", "--network", "mainnet")
+    made = layer2_here(*command, cwd=tmp_path)
+    assert made.status == 0
+    assert "bitcoin-seed.txt: not created, because layer2[bitcoin] is not installed" in made.out
+    assert "run this command again" in made.out
+    file = tmp_path / "layer2.toml"
+    file.write_text(file.read_text().replace("# esplora_url =", 'esplora_url = "http://127.0.0.1:9"'))
+    config, secret = ((tmp_path / name).read_text() for name in ("layer2.toml", "swap-seed.hex"))
+    refused = layer2_here(*command, cwd=tmp_path)
+    assert refused.status == 3
+    assert "install layer2[bitcoin]" in refused.err
+    without_bitcoin.undo()
+    again = layer2_here(*command, cwd=tmp_path)
+    assert again.status == 0, again.err
+    assert "layer2.toml: kept" in again.out
+    assert "bitcoin-seed.txt: created, mode 0600" in again.out
+    assert len((tmp_path / "bitcoin-seed.txt").read_text().split()) == 24
+    assert [(tmp_path / name).read_text() for name in ("layer2.toml", "swap-seed.hex")] == [config, secret]
+
+
+@pytest.mark.parametrize("sign", ["a wallet", "a journal", "another name"])
+def test_a_seed_that_was_lost_is_not_replaced_by_a_new_one(tmp_path: Path, sign: str) -> None:
+    layer2_here("config", "init", "--network", "testnet", cwd=tmp_path)
+    (tmp_path / "bitcoin-seed.txt").unlink()
+    match sign:
+        case "a wallet":
+            (tmp_path / "bitcoin-wallet.sqlite").touch()
+        case "a journal":
+            (tmp_path / "layer2-journal.sqlite").touch()
+        case _:
+            text = (tmp_path / "layer2.toml").read_text().replace("bitcoin-seed.txt", "mine.txt")
+            (tmp_path / "layer2.toml").write_text(text)
+    refused = layer2_here("config", "init", "--network", "testnet", cwd=tmp_path)
+    assert refused.status == 3
+    assert "layer2.toml exists; nothing was changed" in refused.err
+    assert not (tmp_path / "bitcoin-seed.txt").exists()
 
 
 def test_a_seed_that_others_can_read_is_refused_before_any_node_is_asked(home: Path) -> None:

@@ -93,3 +93,23 @@ async def test_holds_are_a_finding_once_they_are_near_their_end(world: World, tm
     world.simulation.reach(world.simulation.height + 1)
     finding = (await findings_at(world.nodes[1], tmp_path, world.clock))["LIGHTNING holds"]
     assert (finding.level, finding.text) == (Level.WARN, "1 of 1 held payments expire soon, the first in 18 blocks")
+
+
+@pytest.mark.parametrize("was_used", [False, True])
+async def test_a_seed_that_never_existed_is_created_and_a_lost_one_restored(tmp_path: Path, was_used: bool) -> None:
+    if was_used:
+        (tmp_path / "wallet.sqlite").touch()
+    config = Layer2Config.model_validate(
+        {
+            "network": "mainnet",
+            "journal": {"path": str(tmp_path / "journal.db")},
+            "bitcoin": {
+                "esplora_url": "http://127.0.0.1:9",
+                "seed_file": str(tmp_path / "bitcoin-seed.txt"),
+                "wallet_file": str(tmp_path / "wallet.sqlite"),
+            },
+        }
+    )
+    found = {finding.subject: finding for finding in await examine(config)}["[bitcoin] seed_file"]
+    create = f"; if there never was one, create it: layer2 config init --network mainnet --directory {tmp_path}"
+    assert found.remedy == f"restore it from your backup{'' if was_used else create}"

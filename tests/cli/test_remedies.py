@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cli.made_transfers import NOW, transfer
 from cli.running import layer2_here
 from cli.test_config_commands import home, init, written
 from layer2.cli import following
 from layer2.cli.local_config import remedies_in
 from layer2.cli.output import Terminal
+from layer2.cli.parameters import Goal
 from layer2.cli.session import Session, for_shell
 from layer2.errors import (
     AsyncTimeout,
@@ -24,6 +27,7 @@ from layer2.errors import (
     WrongNetwork,
 )
 from layer2.provider.process import Stopped
+from layer2.terms.transfers import Transfer, TransferEvent, TransferState
 from manager.fakes import BOB, ROOTSTOCK, FakeClient, eventually
 
 __all__ = ["home"]
@@ -170,3 +174,35 @@ async def test_a_node_that_goes_down_during_a_wait_is_shown_once_and_again_when_
         await is_up.wait()
     assert said == ["down         BOB: connection refused; waiting for the node", "up           BOB"]
     assert manager.clients[ROOTSTOCK].legs.asked == []
+
+
+class Changes:
+    """The part of a manager that shows the changes of a transfer."""
+
+    def __init__(self, *transfers: Transfer) -> None:
+        self.transfers = transfers
+
+    async def get_transfer_async(self, transfer_id: str) -> Transfer:
+        return self.transfers[0]
+
+    async def transfer_events(self, transfer_id: str) -> AsyncIterator[TransferEvent]:
+        for each in self.transfers:
+            yield TransferEvent(each, None)
+
+
+@pytest.mark.parametrize("is_verbose", [False, True])
+async def test_a_change_without_news_for_the_user_is_shown_once(
+    monkeypatch: pytest.MonkeyPatch, is_verbose: bool
+) -> None:
+    claims = [transfer(state=TransferState.COLLECTING, destination_tx_id=each * 32) for each in ("aa", "bb")]
+    arrived = [transfer(state=TransferState.ARRIVED, final_at=NOW + each) for each in (60, 600)]
+    urgent = transfer(state=TransferState.ARRIVED, attention="the BOB node cannot be read")
+    manager: Any = Changes(*claims, *arrived, urgent, transfer(state=TransferState.COMPLETED))
+    said: list[str] = []
+    watching = Session(Terminal(json=True), None, is_verbose)
+    monkeypatch.setattr(watching.terminal, "say", said.append)
+    await following.show_changes(manager, "ab", Goal(), watching)
+    states = ["collecting", "arrived", "arrived", "completed"]
+    if is_verbose:
+        states = ["collecting", *states[:2], *states[1:]]
+    assert [each.split()[0] for each in said] == states

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
+from layer2.cli.bitcoin_seed import SEED_NAMES, WALLET_NAMES, missing_seed, write_seed
 from layer2.cli.config_file import file_text
 from layer2.cli.local_config import READY_FILE, default_directory, remedies_in
 from layer2.cli.output import Result, table
 from layer2.cli.secret_files import check_files
 from layer2.cli.session import InSession, RoleName, Session, settings_class
-from layer2.config import EvmSection, Layer2Config
+from layer2.config import EvmSection, Layer2Config, LayerSettings
 from layer2.config.definitions import settings_of
 from layer2.errors import ConfigurationError
 from layer2.local.network import LocalNetwork
@@ -30,8 +31,6 @@ _SECRETS: Final = {
     ),
     "provider": ("identity_key_file", "identity.hex", "Back it up: takers recognise you by this key"),
 }
-_SEED_NAMES: Final = {"taker": "bitcoin-seed.txt", "provider": "provider-bitcoin-seed.txt"}
-"""They differ, because two programs must not spend the coins of one wallet."""
 _NEXT: Final = {"taker": ("doctor",), "provider": ("provider", "serve")}
 
 
@@ -48,7 +47,8 @@ def init(
 
     For a running local network the file is complete, and names the provider that serves there. For mainnet and
     testnet you fill in the keys that only you know: 'layer2 config check' names them. Delete the tables of layers that
-    you do not use. With the extra layer2[bitcoin] it also creates the seed of a new Bitcoin wallet there.
+    you do not use. With the extra layer2[bitcoin] it also creates the seed of a new Bitcoin wallet there. If you
+    install the extra later, run the command again: it keeps the file, and creates the seed.
 
     Args:
         network: The network. Default: simnet.
@@ -60,16 +60,14 @@ def init(
     settings = settings_class(role)
     target = directory / settings.default_file_name
     if target.exists():
-        raise ConfigurationError(
-            f"{target} exists; nothing was changed", code="exists", remedy="use another directory: --directory"
-        )
+        return _completed(target, settings, Session(session.terminal, target, session.verbose))
     values: dict[str, object]
     if network == "simnet" or network == "devnet":
         with remedies_in(network, network_directory):
             local = LocalNetwork.load(network_directory or default_directory(network))
         values = party_values(local, local.provider if role == "provider" else local.taker)
     else:
-        values = {"network": network, **_tables_for(network, _SEED_NAMES[role])}
+        values = {"network": network, **_tables_for(network, role)}
     key, secret_name, about = _SECRETS[role]
     values[key] = secret_name
     provider, without = _provider(directory, provider_file) if role == "taker" else (None, ())
@@ -79,7 +77,7 @@ def init(
     secret_file = directory / secret_name
     is_new = write_secret(secret_file)
     write_new(target, file_text(settings, values, head=_head(target)))
-    seed_lines = [] if network in ("simnet", "devnet") else _write_seed(directory / _SEED_NAMES[role])
+    seed_lines = [] if network in ("simnet", "devnet") else [_seed_line(directory / SEED_NAMES[role])]
     here = Session(session.terminal, target, session.verbose)
     following = here.hint(*(_NEXT[role] if network in ("simnet", "devnet") else ("config", "check")))
     return Result(
@@ -94,7 +92,29 @@ def init(
     )
 
 
-def _tables_for(network: str, seed_name: str) -> Mapping[str, object]:
+def _completed(target: Path, settings: type[LayerSettings], here: Session) -> Result:
+    """Create the seed that an earlier run could not create. Nothing else is written.
+
+    Raises:
+        ConfigurationError: code ``exists``: no seed is missing, or the extra is not installed.
+    """
+    seed = missing_seed(target, settings)
+    line = None if seed is None else write_seed(seed)
+    if line is None:
+        remedy = "use another directory: --directory"
+        if seed is not None:
+            remedy = f"to create {seed}, install layer2[bitcoin] and run this command again; or {remedy}"
+        raise ConfigurationError(f"{target} exists; nothing was changed", code="exists", remedy=remedy)
+    lines = [f"{target}: kept", line, f"next: {here.hint('config', 'check')}"]
+    return Result({"config_file": str(target), "seed_file": str(seed)}, lines)
+
+
+def _seed_line(file: Path) -> str:
+    missing = f"{file}: not created, because layer2[bitcoin] is not installed"
+    return write_seed(file) or f"{missing}. Install it and run this command again, or delete the table [bitcoin]"
+
+
+def _tables_for(network: str, role: RoleName) -> Mapping[str, object]:
     """A table for each layer that has a client on a public network, with what is known of it."""
     tables: dict[str, object] = {}
     for layer, facts in LAYERS.items():
@@ -103,25 +123,11 @@ def _tables_for(network: str, seed_name: str) -> Mapping[str, object]:
             tables[layer.value.lower()] = (
                 {"chain_id": int(network_id)}
                 if facts.kind == "evm"
-                else {"seed_file": seed_name}
+                else {"seed_file": SEED_NAMES[role], "wallet_file": WALLET_NAMES[role]}
                 if facts.kind == "bitcoin"
                 else {}
             )
     return tables
-
-
-def _write_seed(file: Path) -> list[str]:
-    """Create a wallet's seed unless the file exists, and describe it; nothing without the extra."""
-    try:
-        # BDK is an extra.
-        from layer2.protocols.bitcoin.wallet.mnemonic import new_words
-    except ImportError:
-        return [f"{file}: not created; [bitcoin] needs the extra layer2[bitcoin], and a BIP 39 mnemonic in this file"]
-    try:
-        write_new(file, new_words() + "\n")
-    except FileExistsError:
-        return [f"{file}: kept"]
-    return [f"{file}: created, mode 0600. Back it up: the coins and open swaps on Bitcoin depend on it"]
 
 
 def _provider(directory: Path, provider_file: Path | None) -> tuple[dict[str, str] | None, tuple[str, ...]]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
+from pathlib import Path
 from typing import Final
 
 from layer2.assembly import open_provider, owner_conflicts
+from layer2.cli.bitcoin_seed import lost_seed_remedy
 from layer2.cli.diagnosis import Diagnosis, diagnose_layer
 from layer2.cli.exit_status import ExitStatus
 from layer2.cli.findings import Finding, Level, failed
@@ -19,9 +21,10 @@ from layer2.cli.output import Result, table
 from layer2.cli.secret_files import key_files, named_files, open_to_others, read_key
 from layer2.cli.session import InSession
 from layer2.cli.wording import due, duration, sat
-from layer2.config import Layer2Config, LayerSettings, ProviderSection
+from layer2.config import BitcoinSection, Layer2Config, LayerSettings, ProviderSection
 from layer2.errors import JournalBusy, Layer2Error, NodeUnreachable, SignerError
 from layer2.legs.timelock_settings import settings_for
+from layer2.model.layers import Layer2ProtocolType
 from layer2.ports.clock import Clock, SystemClock
 from layer2.ports.journal import SwapRecord
 from layer2.swap_engine.records import outlook_of
@@ -95,13 +98,20 @@ def _keys(config: LayerSettings) -> list[Finding]:
         try:
             read_key(path, name)
         except SignerError as error:
-            findings.append(failed(name, error, "restore it from your backup"))
+            findings.append(failed(name, error, _key_remedy(name, path, config)))
         else:
             findings.append(Finding(Level.OK, name, f"{path}, readable only by you"))
     for name, field, path in named_files(config):
         if field == "macaroon_file" and path.is_file() and open_to_others(path):
             findings.append(Finding(Level.WARN, name, f"other users can read {path}", f"run: chmod 600 {path}"))
     return findings
+
+
+def _key_remedy(name: str, path: Path, config: LayerSettings) -> str:
+    bitcoin = config.layers.get(Layer2ProtocolType.BITCOIN)
+    if not name.endswith(" seed_file") or not isinstance(bitcoin, BitcoinSection):
+        return "restore it from your backup"
+    return lost_seed_remedy(path, config, None if bitcoin.wallet_file is None else Path(bitcoin.wallet_file))
 
 
 async def _journal(config: LayerSettings, clock: Clock) -> list[Finding]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from layer2.cli.output import Result
 from layer2.cli.parameters import Goal
 from layer2.cli.session import Session
-from layer2.cli.transfer_wording import event_line, next_line, transfer_data
+from layer2.cli.transfer_wording import event_line, news_of, next_line, transfer_data
 from layer2.cli.wording import duration, sat, until
 from layer2.errors import (
     InitializationError,
@@ -173,17 +173,20 @@ def _reached(transfer: Transfer, proof_file: Path, session: Session) -> tuple[li
 async def show_changes(
     manager: Layer2Manager, transfer_id: str, goal: Goal, session: Session, mark: str = "", *, is_live: bool = True
 ) -> None:
-    """Show a line for each change of a transfer until it reaches the goal.
+    """Show a line for each change of a transfer until it reaches the goal; without ``--verbose``, only for news.
 
     Args:
         mark: the beginning of each line.
         is_live: on a terminal, also show the next deadline with the time that is left.
     """
+    shown: tuple[object, ...] = ()
     now: Transfer = await manager.get_transfer_async(transfer_id)
     with session.terminal.live(lambda: next_line(now, time.time())) if is_live else nullcontext():
         async for event in manager.transfer_events(transfer_id):
             now = event.transfer
-            session.terminal.say(mark + event_line(now, time.time(), whole=session.verbose))
+            if session.verbose or news_of(now) != shown:
+                session.terminal.say(mark + event_line(now, time.time(), whole=session.verbose))
+            shown = news_of(now)
             if now.state.is_final or now.state is goal.state:
                 return
 

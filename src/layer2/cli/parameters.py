@@ -67,7 +67,8 @@ class Move:
     max_fee: Satoshi | None = None
     """The maximum fee: what leaves the source less what arrives. Default: 1 % and twice the estimated network costs."""
     funded_by_others: bool = False
-    """An exchange or another wallet pays the source, which is Bitcoin: the address and the exact amount are shown."""
+    """An exchange or another wallet pays the source, which must be Bitcoin. 'layer2 transfer' then shows the address
+    and the exact amount."""
 
     def request(self, amount: int | None) -> TransferRequest:
         """The request to a manager.

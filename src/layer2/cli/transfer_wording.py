@@ -17,6 +17,7 @@ from layer2.terms.transfers import Actor, Quote, Transfer, TransferRequest, Tran
 __all__ = [
     "event_line",
     "funding_lines",
+    "news_of",
     "next_line",
     "quote_data",
     "quote_line",
@@ -66,6 +67,13 @@ def event_line(transfer: Transfer, now: float, *, whole: bool = False) -> str:
         parts.append(transfer.reason)
     line = "; ".join(parts)
     return line if transfer.attention is None else f"{line}\n{_attention_line(transfer)}"
+
+
+def news_of(transfer: Transfer) -> tuple[object, ...]:
+    """What a line about a transfer tells its user. A later transaction of the same act, such as a claim with a higher
+    fee, and a new estimate of a time are not news."""
+    has_tx = (transfer.source_tx_id is not None, transfer.destination_tx_id is not None)
+    return (transfer.state, transfer.funds, transfer.next_actor, has_tx, transfer.reason, transfer.attention)
 
 
 def _attention_line(transfer: Transfer) -> str:
