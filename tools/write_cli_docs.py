@@ -14,7 +14,8 @@ _HEAD: Final = """# The command line
 
 **Options of every command**: `--json` writes the result to stdout as one JSON object. `--config`, `-c` names the
 configuration file; the default is `LAYER2_CONFIG`, or `layer2.toml` in the current directory. `--verbose`, `-v` shows
-whole hashes and keys, and the logs of the libraries. `--debug` shows tracebacks. `--version` shows the version.
+whole hashes and keys, every change of a transfer, and the logs of the libraries. `--debug` shows tracebacks.
+`--version` shows the version.
 
 **Configuration**: `config check`, `config show`, `doctor`, `balance`, `list` and `journal` read the file of a taker or
 of a provider; the keys of the file show which it is. Without a file, the environment is enough if it sets

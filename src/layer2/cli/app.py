@@ -131,7 +131,7 @@ def run(tokens: Sequence[str]) -> int:
         Args:
             json: Write the result to stdout as one JSON object.
             config: The configuration file. Default: LAYER2_CONFIG, or layer2.toml in the current directory.
-            verbose: Show whole hashes and keys, and the logs of the libraries.
+            verbose: Show whole hashes and keys, every change of a transfer, and the logs of the libraries.
             debug: Show tracebacks and debug logs.
             version: Show the version.
         """

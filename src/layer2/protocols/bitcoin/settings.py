@@ -31,7 +31,7 @@ class BitcoinSettings(ClientSettings):
     rpc_url: Annotated[str | None, address_of("http", "https")] = field(default=None, repr=False)
     """JSON-RPC address of your node with user and password, http or https: Bitcoin Core with txindex, or btcd"""
     rpc_certificate_file: str | None = None
-    """PEM file with the only certificate that the node may show, for https with a certificate of its own"""
+    """PEM file with the only certificate that the node may show, for a node with a self-signed certificate"""
     filter_peer: str | None = None
     """IP address and port of a peer that serves compact block filters (BIP 157); with rpc_url the wallet needs it"""
     wallet_file: str | None = None
