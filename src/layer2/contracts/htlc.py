@@ -7,7 +7,7 @@ stores no terms, so every call repeats them. This module encodes and decodes byt
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
@@ -149,7 +149,7 @@ class HtlcLock:
     @property
     def lock_id(self) -> bytes:
         """32 bytes that commit to every field."""
-        return keccak256(encode_words(*astuple(self)))
+        return keccak256(encode_words(self.chain_id, self.contract, self.payment_hash, *self.ending_terms))
 
     @property
     def ending_terms(self) -> tuple[bytes | int, ...]:

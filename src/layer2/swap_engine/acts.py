@@ -9,10 +9,10 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, assert_never
 
 from layer2.errors import BadAnswer, JournalError, Layer2Error, NodeError, Outcome
-from layer2.legs.views import ActStatus, LegView, Verb
+from layer2.legs.views import ActStatus, LegState, LegView, Verb
 from layer2.model.transactions import Preimage
 from layer2.ports.journal import Delivery, Intent, Json
 from layer2.swap_engine.runner_context import PartyLegs, Retries
@@ -73,6 +73,8 @@ class Acts:
         if view is None:
             # An unreadable leg does not mean a lost act: nothing may be sent because of it.
             return ActStatus.UNDER_WAY
+        if _shows_effect(view, act.verb):
+            return ActStatus.DONE
         status = ActStatus.UNDER_WAY
         async with self._retries.trying(("status", act), f"the status of {_name(act)} cannot be read"):
             status = await self._legs.layer(act.end).act_status(_of_layer(intent))
@@ -242,6 +244,22 @@ def _act_of(intent: Intent) -> Act:
 
 def _name(act: Act) -> str:
     return f"{act.verb.value} of the {act.end.value}"
+
+
+def _shows_effect(view: LegView, verb: Verb) -> bool:
+    """Whether the leg itself shows that the act has had its effect, so that its node need not be asked about it."""
+    if view.has_more:
+        return False
+    match verb:
+        case Verb.FUND:
+            return view.state in (LegState.FUNDED, LegState.COLLECTED)
+        case Verb.COLLECT:
+            # A claim that no block has may need a higher fee.
+            return view.state is LegState.COLLECTED and view.arrived
+        case Verb.RELEASE | Verb.RECLAIM | Verb.VOID:
+            return False
+        case _:
+            assert_never(verb)
 
 
 def _delivery_of(error: Exception) -> Delivery:

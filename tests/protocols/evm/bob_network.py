@@ -55,6 +55,8 @@ class BobNetwork:
             "token_decimals": TEST_TOKEN_DECIMALS,
             "network": "regtest",
             "poll_interval_ms": 5,
+            # Blocks are made on demand here, so a head soon looks old.
+            "head_life_ms": 0,
         }
         return BobSettings(**(fields | changes))  # type: ignore[arg-type]  # the tests' own names
 

@@ -54,6 +54,8 @@ class RootstockNetwork:
             "safe_depth": 2,
             "final_depth": 4,
             "poll_interval_ms": 5,
+            # Blocks are made on demand here, so a head soon looks old.
+            "head_life_ms": 0,
         }
         return RootstockSettings(**(fields | changes))  # type: ignore[arg-type]  # the tests' own names
 

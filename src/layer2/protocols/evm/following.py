@@ -40,6 +40,7 @@ class EvmFollowing(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, ReceiptEvid
         self._watches = TransactionWatches(
             parts.node, parts.watcher, self._statuses, parts.history, parts.account, settings
         )
+        self._locks = parts.locks
         self._watcher = parts.watcher
         self._logs = LogStreams(parts.node, parts.watcher)
 
@@ -47,6 +48,7 @@ class EvmFollowing(Layer2ProtocolAsync[EvmTransaction, EvmTxId, str, ReceiptEvid
         """Mark the client as closed, and end every wait and stream with an error."""
         self._is_closed = True
         await self._watches.aclose()
+        await self._locks.aclose()
         await self._watcher.aclose()
 
     async def get_transaction_status_async(self, tx_id: EvmTxId, *, timeout: float | None = None) -> TxStatus[EvmTxId]:

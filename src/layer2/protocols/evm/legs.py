@@ -259,7 +259,7 @@ class EvmLegs(HtlcLayer):
         return view
 
     async def wait_for_change(self, htlc: Htlc, view: LegView) -> None:
-        """See ``HtlcLayer``: waits until one of the three heads differs from the last observation."""
+        """See ``HtlcLayer``: waits for an event of the lock, its block's finality, or the lock's deadline."""
         await self._parts.locks.changed(htlc)
 
     async def read_clock(self) -> ClockReading:

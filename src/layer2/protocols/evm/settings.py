@@ -54,7 +54,7 @@ class EvmSettings(ClientSettings, ABC):
     poll_interval_ms: Annotated[int, at_least(1)] = 1000
     """milliseconds between reads of the newest block"""
     head_life_ms: Annotated[int, at_least(0)] = 200
-    """milliseconds for which status calls use a cached head; receipts are never cached"""
+    """milliseconds for which status calls and swaps use a cached head; receipts are never cached"""
     finality: Finality = Finality.FINALIZED
     """a transaction is FINAL, and the block of a proof confirmed, when this head (latest, safe or finalized) has
     reached it; swaps do not depend on this setting"""

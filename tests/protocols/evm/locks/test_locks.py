@@ -269,25 +269,6 @@ async def test_a_lock_that_reverted_has_failed_once_that_is_finalized(bob: BobNe
     assert await taker.legs.act_status(act) is ActStatus.FAILED
 
 
-async def test_a_wait_ends_when_any_head_moves(bob: BobNetwork) -> None:
-    taker, htlc = await bob.client("taker"), bob.htlc(SECRET)
-    for move in (lambda: bob.node.mine(), lambda: bob.node.set_finality(1, 1)):
-        view = await taker.legs.observe(at(htlc, Finality.SAFE), Side.PAYER)
-        waiting = asyncio.create_task(taker.legs.wait_for_change(htlc, view))
-        await taker.balances_async()
-        assert not waiting.done()
-        move()
-        await asyncio.wait_for(waiting, 5)
-
-
-async def test_a_move_between_the_look_and_the_wait_ends_the_wait(bob: BobNetwork) -> None:
-    taker, htlc = await bob.client("taker"), bob.htlc(SECRET)
-    view = await taker.legs.observe(at(htlc, Finality.SAFE), Side.PAYER)
-    bob.node.set_finality(1, 1)
-    await taker.legs.observe(at(bob.htlc(SECRET, amount=1), Finality.SAFE), Side.PAYER)
-    await asyncio.wait_for(taker.legs.wait_for_change(htlc, view), 5)
-
-
 async def test_evidence_of_a_block_that_was_reorganised_away_is_undecided_and_then_refused(bob: BobNetwork) -> None:
     taker, provider, htlc = await bob.client("taker"), await bob.client("provider"), bob.htlc(SECRET)
     await taker.legs.perform(await taker.legs.prepare(Verb.FUND, htlc))

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from layer2.contracts.htlc import LOCKED, HtlcEvent, parse_event
+from layer2.contracts.htlc import CLAIMED, LOCKED, REFUNDED, HtlcEvent, parse_event
 from layer2.errors import BadAnswer, FormatError
 from layer2.protocols.evm.rpc.node import EvmNode, FoundLog, NodeBlock
 from layer2.protocols.evm.settings import EvmSettings
@@ -78,6 +78,11 @@ class LockEvents:
     async def locked_since(self, first: int, head: NodeBlock) -> list[FoundEvent]:
         """All locks, by any payer, in the blocks from ``first`` to ``head``. Raises: as ``first``."""
         async with aclosing(self._search([LOCKED], head, first)) as events:
+            return [event async for event in events]
+
+    async def between(self, first: int, head: NodeBlock) -> list[FoundEvent]:
+        """All events of the contract in the blocks from ``first`` to ``head``. Raises: as ``first``."""
+        async with aclosing(self._search([[LOCKED, CLAIMED, REFUNDED]], head, first)) as events:
             return [event async for event in events]
 
     async def _search(

@@ -12,7 +12,9 @@ from layer2.contracts.htlc import (
     REFUNDED,
     ClaimedEvent,
     HtlcLock,
+    LockedEvent,
     LockStatus,
+    RefundedEvent,
     decode_spent,
     decode_status,
     spent_call,
@@ -30,6 +32,7 @@ from layer2.protocols.bounded_dict import BoundedDict
 from layer2.protocols.evm.chain.heads import Heads, HeadWatcher
 from layer2.protocols.evm.chain.receipt_evidence import evidence_source
 from layer2.protocols.evm.locks.events import FoundEvent, LockEvents
+from layer2.protocols.evm.locks.news import LockNews
 from layer2.protocols.evm.rpc.node import EvmNode, NodeBlock
 from layer2.protocols.evm.settings import EvmSettings
 
@@ -38,6 +41,7 @@ __all__ = ["Locks"]
 T = TypeVar("T")
 
 _EVENTS = {LockStatus.LOCKED: LOCKED, LockStatus.CLAIMED: CLAIMED, LockStatus.REFUNDED: REFUNDED}
+_NAMES = {LockedEvent: LOCKED, ClaimedEvent: CLAIMED, RefundedEvent: REFUNDED}
 _REMEMBERED = 10_000
 _PRUNED = "the node does not keep the states of its safe and finalized blocks: use an archive node"
 
@@ -65,9 +69,11 @@ class Locks:
         self._watcher = watcher
         self._events = events
         self._chain_id, self._asset = settings.chain_id, settings.asset
+        self._head_life = settings.head_life_ms / 1_000
         self._protocol = protocol
         self._final_time = settings_for(settings.network).margins(protocol).final_time
         self._receipts = evidence_source(node, protocol)
+        self._news = LockNews(node, watcher, events, self._asset.contract, self._note)
         self._observed: dict[bytes, Heads] = {}
         # A reorganisation does not make the contents of an event secret or wrong.
         self._found: BoundedDict[tuple[bytes, bytes], FoundEvent | None] = BoundedDict(_REMEMBERED)
@@ -104,17 +110,21 @@ class Locks:
     async def observe(self, htlc: Htlc) -> LegView:
         """Read a leg. All states are read by the hashes of the same three heads."""
         lock = self.lock(htlc)
-        heads = await self._watcher.read()
-        asked_block = heads.at(htlc.leg.finality)
+        heads = self._watcher.recent(self._head_life) or await self._watcher.read()
         # Each read checks the chain id: on another chain the lock would seem to be missing, and nothing to be owed.
-        latest, asked, finalized, spent, _ = await asyncio.gather(
+        latest, spent, _ = await asyncio.gather(
             self.status(lock.lock_id, heads.latest),
-            self._older_status(lock, asked_block),
-            self._older_status(lock, heads.finalized),
             self.is_spent(lock.payment_hash, heads.latest),
             self._node.expect_chain(lock.chain_id),
         )
         ended = latest in {LockStatus.CLAIMED, LockStatus.REFUNDED}
+        asked: LockStatus | None = latest
+        finalized: LockStatus | None = latest
+        # Until then no older state matters: a lock cannot return to NONE, nor be made after its deadline.
+        if ended or heads.finalized.timestamp >= lock.deadline:
+            finalized = await self._older_status(lock, heads.finalized)
+        if latest is not LockStatus.NONE and heads.at(htlc.leg.finality) is not heads.latest:
+            asked = await self._older_status(lock, heads.at(htlc.leg.finality))
         arrived = ended and asked is latest
         # Independent of the terms: a reorganisation may remove a block, and the lock in it, until it is finalized.
         final = arrived and finalized is latest
@@ -123,6 +133,8 @@ class Locks:
         )
         self._observed[lock.lock_id] = heads
         event = await self._event_of(lock, latest, heads.latest)
+        if event is not None:
+            self._news.settles_at(lock.payment_hash, event.found.block_number, heads)
         return LegView(
             state=_state(latest, asked),
             clock=ClockReading(chain_time=heads.latest.timestamp, height=heads.latest.number),
@@ -146,10 +158,21 @@ class Locks:
             raise self._retryable(_PRUNED)
 
     async def changed(self, htlc: Htlc) -> None:
-        """Wait until the heads differ from those of the last observation. Return at once if there was none."""
-        heads = self._observed.pop(self.lock(htlc).lock_id, None)
+        """Wait until the last observation may be out of date. Return at once if there was none."""
+        lock = self.lock(htlc)
+        heads = self._observed.pop(lock.lock_id, None)
         if heads is not None:
-            await self._watcher.moved_from(heads)
+            await self._news.wait(lock.payment_hash, heads, lock.deadline)
+
+    async def aclose(self) -> None:
+        """End every wait."""
+        await self._news.aclose()
+
+    def _note(self, found: FoundEvent) -> None:
+        event = found.event
+        self._found[_NAMES[type(event)], event.lock_id] = found
+        if isinstance(event, ClaimedEvent):
+            self._found[CLAIMED, event.payment_hash] = found
 
     async def evidence(self, htlc: Htlc) -> ReceiptEvidence | None:
         """The receipt of the lock's claim or refund; None if the lock is open or does not exist."""
