@@ -28,7 +28,7 @@ from layer2.swap_rules.states import (
     TakerRefunding,
     TakerState,
 )
-from layer2.swap_rules.taker_machine import COLLECT
+from layer2.swap_rules.taker_machine import COLLECT, RELEASE
 from layer2.terms.transfers import TransferRequest
 from swap_rules.example_terms import NOW, offer_of
 from swap_rules.scenes import (
@@ -113,7 +113,7 @@ def test_a_wrong_payment_is_returned_after_collect_by_and_refunded_from_the_lock
     assert step.state == TakerRefunding("0xabc", "the output's amount differs from the terms'")
     assert step.orders == ()
     step = next_step(SWAP, step.state, observed(at_lock_time(wrong), NOTHING, now=TERMS.collect_by + 1))
-    assert step.orders == REFUND
+    assert step.orders == (*REFUND, Order(RELEASE, Manner.NEW))
 
 
 def test_a_wrong_payment_is_refunded_at_once_when_the_provider_has_signed_the_release() -> None:
@@ -126,7 +126,8 @@ def test_a_late_payment_reopens_an_abandoned_transfer_and_is_refunded_at_the_loc
     for late in (PENDING, FUNDED):
         step = next_step(SWAP, TakerAbandoned("why"), observed(late, NOTHING, now=TERMS.fund_by + 99))
         assert step.state == TakerRefunding("0xabc", "the payment arrived after the time to fund")
-        assert next_step(SWAP, step.state, observed(late, FUNDED, now=TERMS.fund_by + 99)).orders == ()
+        back = next_step(SWAP, step.state, observed(late, FUNDED, now=TERMS.fund_by + 99))
+        assert back.orders == (Order(RELEASE, Manner.NEW),), "so that the provider can release the late payment"
         assert next_step(SWAP, step.state, observed(at_lock_time(late), None)).orders == REFUND
 
 

@@ -112,6 +112,14 @@ def test_a_taker_that_locked_sees_from_when_it_can_take_the_money_back_alone() -
     assert outlook(TakerAgreed(), TO_ROOTSTOCK.terms, REGTEST).refundable_from is None
 
 
+@pytest.mark.parametrize("swap", [ALL["from_bitcoin"], TO_LIGHTNING], ids=["bitcoin", "bob"])
+def test_a_refund_has_a_time_from_which_it_is_possible_and_no_time_by_which_to_act(swap: Swap) -> None:
+    seen = outlook(TakerRefunding("h", "why"), swap.terms, REGTEST)
+    assert seen.next_actor is Actor.YOU
+    assert seen.refundable_from is not None
+    assert seen.deadline == seen.refundable_from
+
+
 def test_a_payment_on_lightning_returns_by_itself() -> None:
     seen = outlook(TakerRefunding("h", "why"), TO_BOB.terms, REGTEST)
     assert (seen.next_actor, seen.refundable_from) == (Actor.PROVIDER, None)

@@ -22,7 +22,7 @@ from layer2.swap_rules.states import (
     TakerRefunding,
     TakerState,
 )
-from layer2.swap_rules.taker_machine import COLLECT, FUND
+from layer2.swap_rules.taker_machine import COLLECT, FUND, RELEASE
 from swap_rules.example_terms import NOW, PREIMAGE
 from swap_rules.scenes import (
     ALL,
@@ -58,6 +58,12 @@ COLLECTING = TakerCollecting("0x1", "0x2", has_arrived=False, final_at=None)
 REFUNDING = TakerRefunding("0x1", "why")
 EVERY = pytest.mark.parametrize("swap", ALL.values(), ids=ALL.keys())
 NEW, AGAIN = Manner.NEW, Manner.AGAIN
+
+
+def on_source(step: Step) -> tuple[Order, ...]:
+    return tuple(each for each in step.orders if each.act.end is LegEnd.SOURCE)
+
+
 OPEN_STATES: tuple[TakerState, ...] = (TakerAgreed(), TakerFunding(), TakerFunded("0x1"), COLLECTING, REFUNDING)
 
 
@@ -176,7 +182,7 @@ def test_the_lock_is_reclaimed_after_the_deadline_regardless_of_the_other_node(
 ) -> None:
     after = view(LegState.FUNDED, at=LATE) if not isinstance(state, TakerFunding) else view(LegState.PENDING, at=LATE)
     step = next_step(TO_LIGHTNING, state, observed(after, destination, now=LATE))
-    assert step.orders == (Order(RECLAIM, NEW),)
+    assert on_source(step) == (Order(RECLAIM, NEW),)
 
 
 def test_the_lock_of_a_payment_to_another_party_is_reclaimed_without_asking_another_node() -> None:
@@ -207,9 +213,34 @@ def test_a_reclaim_that_reverted_is_tried_again_until_it_holds() -> None:
     after = view(LegState.FUNDED, at=LATE)
     for status, manner in ((FAILED, NEW), (LOST, AGAIN)):
         step = next_step(TO_LIGHTNING, REFUNDING, observed(after, NOTHING, {RECLAIM: status}))
-        assert (step.state, step.orders) == (REFUNDING, (Order(RECLAIM, manner),))
+        assert (step.state, on_source(step)) == (REFUNDING, (Order(RECLAIM, manner),))
     for status in (UNDER_WAY, DONE):
-        assert next_step(TO_LIGHTNING, REFUNDING, observed(after, NOTHING, {RECLAIM: status})).orders == ()
+        assert on_source(next_step(TO_LIGHTNING, REFUNDING, observed(after, NOTHING, {RECLAIM: status}))) == ()
+
+
+@pytest.mark.parametrize("destination", [NOTHING, PENDING, FUNDED])
+def test_a_taker_that_refunds_returns_a_payment_that_the_provider_cannot_take_back(destination: LegView) -> None:
+    for source in (PENDING, FUNDED, RETURNED):
+        step = next_step(TO_LIGHTNING, REFUNDING, observed(source, destination))
+        assert (step.state, step.orders) == (REFUNDING, (Order(RELEASE, NEW),))
+    done = observed(FUNDED, destination, {RELEASE: DONE})
+    assert next_step(TO_LIGHTNING, REFUNDING, done).orders == ()
+
+
+@pytest.mark.parametrize("destination", [None, RETURNED, OVER, NEVER])
+def test_a_payment_that_is_over_or_cannot_be_read_is_not_returned(destination: LegView | None) -> None:
+    assert next_step(TO_LIGHTNING, REFUNDING, observed(FUNDED, destination)).orders == ()
+
+
+@pytest.mark.parametrize("swap", [TO_BOB, TO_ROOTSTOCK, TO_BITCOIN], ids=["bob", "rootstock", "bitcoin"])
+def test_a_destination_that_the_provider_takes_back_itself_is_left_to_it(swap: Swap) -> None:
+    assert RELEASE not in {each.act for each in next_step(swap, REFUNDING, observed(FUNDED, FUNDED)).orders}
+
+
+def test_a_taker_that_waits_for_the_destination_or_collects_it_returns_nothing() -> None:
+    for state in (TakerFunding(), TakerFunded("0x1"), COLLECTING):
+        orders = next_step(TO_LIGHTNING, state, observed(FUNDED, FUNDED)).orders
+        assert RELEASE not in {each.act for each in orders}
 
 
 def test_refunded_means_final() -> None:
@@ -222,7 +253,7 @@ def test_refunded_means_final() -> None:
 
 def test_a_refund_that_is_reorganised_away_is_made_again() -> None:
     again = observed(view(LegState.FUNDED, at=LATE), NOTHING, {RECLAIM: LOST})
-    assert next_step(TO_LIGHTNING, REFUNDING, again).orders == (Order(RECLAIM, AGAIN),)
+    assert on_source(next_step(TO_LIGHTNING, REFUNDING, again)) == (Order(RECLAIM, AGAIN),)
 
 
 @EVERY
@@ -405,6 +436,11 @@ def check_rules(
     step: Step,
 ) -> None:
     after, acts = step.state, [one.act for one in step.orders]
+    # Only a taker that refunds, and so never reveals the preimage, returns the destination.
+    if RELEASE in acts:
+        assert isinstance(state, TakerRefunding)
+        assert not swap.terms.destination.payer_reclaims
+        acts.remove(RELEASE)
     assert len(acts) <= 1
     out = any(one is not None and one.preimage is not None for one in (source, destination))
     if FUND in acts:

@@ -119,7 +119,7 @@ def _taker(state: TakerState, terms: Terms, rules: TimelockSettings) -> Outlook:
         case TakerRefunding():
             until = _refunded_by(terms, rules)
             if terms.source.payer_reclaims:
-                return Outlook(Actor.YOU, until, back, f"{paid} are {terms.source.holds}, and are to be taken back")
+                return Outlook(Actor.YOU, until, until, f"{paid} are {terms.source.holds}, and are to be taken back")
             funds = f"{paid} are {terms.source.holds}, and return to you automatically"
             return Outlook(Actor.PROVIDER, until, None, funds)
         case TakerRefunded():

@@ -51,6 +51,7 @@ __all__ = ["decline_taker", "taker_step"]
 
 FUND = Act(Verb.FUND, LegEnd.SOURCE)
 COLLECT = Act(Verb.COLLECT, LegEnd.DESTINATION)
+RELEASE = Act(Verb.RELEASE, LegEnd.DESTINATION)
 
 
 def taker_step(swap: Swap, state: TakerState, observed: Observed) -> Step:
@@ -288,7 +289,16 @@ def _refunding(swap: Swap, state: TakerRefunding, observed: Observed) -> Step:
     if funding_is_over(swap, observed, LegEnd.SOURCE) or _is_forgotten(swap, observed):
         # A reorganisation removed the funding, and it can never be included again.
         return Step(TakerAbandoned(state.reason), event="the funding is over")
-    return Step(state, take_back(swap, observed, LegEnd.SOURCE), wake_at=_reclaim_time(swap, observed))
+    orders = take_back(swap, observed, LegEnd.SOURCE) + _refuse(swap, observed)
+    return Step(state, orders, wake_at=_reclaim_time(swap, observed))
+
+
+def _refuse(swap: Swap, observed: Observed) -> tuple[Order, ...]:
+    """Return what the provider pays, where it cannot take that back itself. Then it can release the source at once."""
+    destination = observed.destination
+    if not swap.made_preimage or swap.terms.destination.payer_reclaims or destination is None or destination.over:
+        return ()
+    return () if destination.state in (LegState.COLLECTED, LegState.RETURNED) else order(swap, observed, RELEASE)
 
 
 def _is_forgotten(swap: Swap, observed: Observed) -> bool:

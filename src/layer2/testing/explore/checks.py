@@ -97,6 +97,8 @@ def taker_act_problem(
     has_shown = facts.state.name == "collecting" and not is_foreign
     if act.verb is Verb.RECLAIM and has_shown and destination.fate_now(world.destination) is not Fate.NOWHERE:
         return "the taker takes the source back while it collects"
+    if act.verb is Verb.RELEASE and has_shown:
+        return "the taker returns the destination while it collects"
     if act.verb is not Verb.COLLECT:
         return None
     if not facts.funded:

@@ -42,6 +42,7 @@ _ACTS: Final = {
         Act(Verb.COLLECT, _DESTINATION),
         Act(Verb.RECLAIM, _SOURCE),
         Act(Verb.VOID, _SOURCE),
+        Act(Verb.RELEASE, _DESTINATION),
     ),
     "provider": (
         Act(Verb.FUND, _DESTINATION),

@@ -97,6 +97,12 @@ def _stops_late(swap: Swap, state: State, seen: Observed, step: Step) -> Step:
     return replace(step, orders=()) if isinstance(state, TakerCollecting) and is_late else step
 
 
+@TAKER.deciding("return the destination while collecting", run("evm-lightning", "provider"))
+def _returns_in_collecting(swap: Swap, state: State, seen: Observed, step: Step) -> Step:
+    may_be_held = isinstance(state, TakerCollecting) and shows(seen.destination, LegState.FUNDED)
+    return Step(state, machine.order(swap, seen, taker_machine.RELEASE)) if may_be_held else step
+
+
 @TAKER.deciding("abandon a funding that the node does not show", CHAINS)
 def _abandons_silence(swap: Swap, state: State, seen: Observed, step: Step) -> Step:
     is_silent = shows(seen.source, LegState.NONE) and seen.now > swap.terms.fund_by
