@@ -20,7 +20,7 @@ from layer2.ports.clock import Clock, Entropy
 from layer2.ports.journal import Role, SwapJournal, SwapRecord
 from layer2.ports.legs import HtlcLayer
 from layer2.provider_client import ProviderClient
-from layer2.swap_engine.records import is_funded_by_others
+from layer2.swap_engine.records import has_arrived, is_funded_by_others
 from layer2.swap_engine.runner import SwapRunner
 from layer2.terms.transfers import Quote, Transfer, TransferRequest, TransferState
 
@@ -146,9 +146,8 @@ class Taker:
         """
         async with aclosing(self._followed(swap_id)) as records:
             async for record in records:
-                transfer = self._records.described(record)
-                if record.is_final or transfer.state is until:
-                    return transfer
+                if record.is_final or (until is TransferState.ARRIVED and has_arrived(record)):
+                    return self._records.described(record)
         raise AssertionError("the last record of a transfer is final")
 
     async def watch(self, swap_id: SwapId) -> AsyncIterator[Transfer]:

@@ -16,6 +16,7 @@ from layer2.terms.transfers import Transfer, TransferRequest, TransferState
 
 __all__ = [
     "describe",
+    "has_arrived",
     "is_funded_by_others",
     "outlook_of",
     "read_request",
@@ -82,13 +83,21 @@ def record_terms(record: SwapRecord) -> SignedTerms | None:
     return None if record.terms is None else read_signed_terms(record.terms)
 
 
+def has_arrived(record: SwapRecord) -> bool:
+    """Whether the record is a taker's, and what it receives has arrived and is not final yet."""
+    state = record_state(record)
+    return isinstance(state, TakerCollecting) and state.has_arrived
+
+
 def outlook_of(record: SwapRecord, rules: TimelockSettings) -> Outlook:
     """The location of a record's money, the next actor and the deadline, for either role."""
-    signed = record_terms(record)
-    terms = None if signed is None else signed.terms
+    return _outlook_of(record, record_state(record), record_terms(record), rules)
+
+
+def _outlook_of(record: SwapRecord, state: State, signed: SignedTerms | None, rules: TimelockSettings) -> Outlook:
     return outlook(
-        record_state(record),
-        terms,
+        state,
+        None if signed is None else signed.terms,
         rules,
         planned_until=record.created_at + rules.quote_validity,
         is_foreign=record.role is Role.TAKER and record.request.get("recipient") is not None,
@@ -105,13 +114,12 @@ def describe(record: SwapRecord, rules: TimelockSettings) -> Transfer:
     if record.role is not Role.TAKER or record.provider_name is None:
         raise JournalError("the record is a provider's, not a transfer", transfer_id=record.swap_id)
     state, signed = record_state(record), record_terms(record)
-    view = outlook_of(record, rules)
-    has_arrived = isinstance(state, TakerCollecting) and state.has_arrived
+    view = _outlook_of(record, state, signed, rules)
     return Transfer(
         transfer_id=record.swap_id,
         request=read_request(record),
         idempotency_key=record.idempotency_key,
-        state=TransferState.ARRIVED if has_arrived else TransferState(state.name),
+        state=TransferState.ARRIVED if has_arrived(record) else TransferState(state.name),
         version=record.version,
         provider_name=record.provider_name,
         send_amount=None if signed is None else signed.terms.source_amount,
