@@ -132,6 +132,8 @@ async def test_two_payments_are_both_refunded_and_the_preimage_stays_secret(own_
             await pay(wallet, request, PAID, PAID)
             await until_state(layers, transfer.transfer_id, TransferState.REFUNDING)
             assert await swaps.intents(transfer.transfer_id, "collect") == []
+            # The taker refuses the provider's payment, so the provider has its money back before any deadline.
+            await swaps.until_provider_has(transfer.transfer_id, "released")
             await swaps.let_deadlines_pass(transfer.transfer_id)
             with pytest.raises(TransferRefunded, match="more than one payment"):
                 await layers.wait_for_transfer_async(transfer.transfer_id, timeout=60)
