@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gzip
 import json
@@ -84,10 +85,11 @@ async def liar(handler: Handler, **settings: Any) -> AsyncIterator[ProviderClien
         await runner.cleanup()
 
 
-def answering(body: Any, status: int = 200) -> Handler:
+def answering(body: Any, status: int = 200, **headers: str) -> Handler:
     async def handler(_: web.Request) -> web.Response:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return web.Response(body=data, status=status, content_type="application/json")
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return web.Response(body=data, status=status, content_type="application/json", headers=named)
 
     return handler
 
@@ -279,6 +281,53 @@ async def test_a_redirect_is_not_followed() -> None:
     async with liar(away) as client:
         assert isinstance(await refused(client.open_swap(TERMS.request)), NodeRefused)
     assert asked == ["/v1/swaps"]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "known_as", "pause"),
+    [
+        (503, "busy", QuoteRefused, "busy", 7),
+        (503, "not_ready", QuoteRefused, "quote_refused", 7),
+        (429, "too_many_swaps", QuoteRefused, "quote_refused", 7),
+        (422, "outside_limits", QuoteRefused, "quote_refused", None),
+        (409, "quote_expired", QuoteExpired, "quote_expired", None),
+        (500, "internal", NodeRefused, "node_refused", 7),
+    ],
+)
+async def test_the_pause_that_a_provider_asks_for_is_in_the_error_of_a_refusal_that_can_be_retried(
+    status: int, code: str, kind: type[Layer2Error], known_as: str, pause: float | None
+) -> None:
+    body = {"error": {"code": code, "message": "no", "field": None}}
+    async with liar(answering(body, status, Retry_After="7")) as client:
+        error = await refused(client.open_swap(TERMS.request))
+    assert (type(error), error.code, error.retry_after, error.retryable) == (kind, known_as, pause, pause is not None)
+    assert f"{code}, HTTP {status}" in error.message
+
+
+async def test_a_pause_that_is_no_number_is_none() -> None:
+    body = {"error": {"code": "busy", "message": "no", "field": None}}
+    async with liar(answering(body, 503, Retry_After="soon")) as client:
+        assert (await refused(client.open_swap(TERMS.request))).retry_after is None
+
+
+async def test_waiting_for_a_connection_is_not_silence_of_the_provider() -> None:
+    under_way = most = 0
+
+    async def slow(request: web.Request) -> web.Response:
+        nonlocal under_way, most
+        if request.path == "/v1/swaps":
+            under_way += 1
+            most = max(most, under_way)
+            await asyncio.sleep(0.1)
+            under_way -= 1
+        return web.json_response({"error": {"code": "funds_rules", "message": "no", "field": None}}, status=422)
+
+    async with liar(slow, timeout_ms=800) as client:
+        # More than ten rounds of 0.1 s at the connections of one client.
+        swaps = asyncio.gather(*(refused(client.open_swap(TERMS.request)) for _ in range(150)))
+        quotes = asyncio.gather(*(refused(client.quote(transfer())) for _ in range(4)))
+        assert {type(error) for error in [*await quotes, *await swaps]} == {QuoteRefused}
+    assert 1 < most < ConnectionPoolConfig().max_connections
 
 
 async def test_a_failure_that_is_not_explained_leaves_the_outcome_unknown() -> None:

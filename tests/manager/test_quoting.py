@@ -102,6 +102,32 @@ async def test_one_provider_that_is_silent_does_not_use_up_the_time_of_the_other
             await made.taker.quoter.quote(REQUEST)
 
 
+def refusal(code: str, seconds: float) -> QuoteRefused:
+    refused = QuoteRefused(f"the provider refused ({code})", code=code, retryable=True)
+    refused.retry_after = seconds
+    return refused
+
+
+async def test_a_busy_provider_is_asked_again_after_the_pause_that_it_names(
+    made: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("random.random", lambda: 0.0)
+    made.provider.failures["quote"] = [refusal("busy", 0.05), refusal("busy", 0.05)]
+    await made.taker.quoter.quote(REQUEST)
+    assert len(made.provider.quoted) == 3
+    made.provider.failures["quote"] = [refusal("busy", 10)]
+    with pytest.raises(QuoteRefused) as refused:
+        await made.taker.quoter.quote(REQUEST)
+    assert refused.value.code == "busy"
+
+
+async def test_a_provider_that_is_not_ready_does_not_delay_the_answer(made: World) -> None:
+    made.provider.failures["quote"] = [refusal("not_ready", 0.05)]
+    with pytest.raises(QuoteRefused):
+        await made.taker.quoter.quote(REQUEST)
+    assert len(made.provider.quoted) == 1
+
+
 async def test_refusals_of_all_are_listed_and_retryable_where_one_is(tmp_path: Path) -> None:
     async with world(tmp_path, fees=(420, 300)) as made:
         made.providers[0].failures["quote"] = [TermsRefused("forged")]

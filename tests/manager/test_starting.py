@@ -27,11 +27,14 @@ from layer2.errors import (
 from layer2.legs.leg import LegOffer
 from layer2.legs.timelock_settings import REGTEST
 from layer2.legs.views import LegState
+from layer2.manager.quoting import asked_pause
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Role, SwapRecord
 from layer2.swap_engine.records import write_request
+from layer2.swap_rules.agreement import SwapRequest
 from layer2.swap_rules.states import TakerPlanned, write_state
+from layer2.terms.documents import SignedTerms
 from layer2.terms.transfers import TransferState
 from manager.fakes import NOW, REQUEST, SEED, FakeLegs, World, eventually, world
 
@@ -211,6 +214,60 @@ async def test_a_provider_that_is_away_for_a_moment_is_asked_again(made: World) 
     made.provider.failures["quote"] = [away() for _ in range(100)]
     with pytest.raises(Layer2Error):
         await made.taker.begin(REQUEST, None, made.ends_in(0.5))
+
+
+def busy(seconds: float) -> QuoteRefused:
+    refused = QuoteRefused("provider 'one' refused: the provider is busy", code="busy", retryable=True)
+    refused.retry_after = seconds
+    return refused
+
+
+async def test_the_pause_that_a_busy_provider_asks_for_is_kept(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("random.random", lambda: 0.25)
+    made.provider.failures["open_swap"] = [busy(1), busy(0)]
+    began = asyncio.get_running_loop().time()
+    await start(made)
+    assert 1.25 + 0.25 <= asyncio.get_running_loop().time() - began < 3
+    assert len(made.provider.requests) == 3
+    assert len(set(made.provider.requests)) == 1
+
+
+async def test_takers_that_were_refused_together_return_at_different_times() -> None:
+    assert len({asked_pause(busy(1)) for _ in range(10)}) == 10
+    assert all(1 <= asked_pause(busy(1)) < 2 for _ in range(10))
+    assert asked_pause(QuoteRefused("not today")) == asked_pause(None) == 0
+
+
+async def test_a_quote_that_ends_during_the_pause_is_replaced(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("random.random", lambda: 0.0)
+    open_swap = made.provider.open_swap
+
+    async def busy_for_long(request: SwapRequest) -> SignedTerms:
+        if len(made.provider.quoted) == 1:
+            made.clock.time += REGTEST.quote_validity - 0.5
+            made.provider.failures["open_swap"] = [busy(1.5)]
+        return await open_swap(request)
+
+    monkeypatch.setattr(made.provider, "open_swap", busy_for_long)
+    began = asyncio.get_running_loop().time()
+    await made.taker.begin(REQUEST, "rent", made.ends_in(30))
+    assert asyncio.get_running_loop().time() - began >= 1.5
+    first, second = made.provider.requests
+    assert first.quote_id != second.quote_id
+    assert len(made.provider.quoted) == 2
+
+
+async def test_a_pause_beyond_the_time_limit_ends_the_call_at_once_with_the_cause(made: World) -> None:
+    made.provider.failures["quote"] = [busy(11)]
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(QuoteRefused) as ended:
+        await made.taker.begin(REQUEST, "rent", made.ends_in(5))
+    assert asyncio.get_running_loop().time() - began < 2
+    assert (ended.value.code, ended.value.retryable) == ("busy", True)
+    made.provider.failures["open_swap"] = [busy(11)]
+    with pytest.raises(AsyncTimeout, match="the provider is busy") as late:
+        await start(made, seconds=0.3)
+    assert (late.value.outcome, late.value.retryable) == (Outcome.NOT_SENT, True)
 
 
 async def test_a_cancelled_call_is_abandoned_and_the_key_is_free(made: World) -> None:

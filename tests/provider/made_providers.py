@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from layer2.provider.pricing import Price, PriceList
 from layer2.provider.quotes import QuoteRequest
 from layer2.provider.server import serving
 from layer2.provider.service import SwapProvider
+from layer2.provider.swap_book import SwapBook
 from layer2.signers.software import SoftwareIdentity
 from layer2.swap_engine.journal import SqliteJournal
 from layer2.swap_engine.runner import SwapRunner
@@ -102,6 +103,7 @@ class SetLayer(JoiningLegs):
     offer_error: Exception | None = None
     checked: list[tuple[Htlc, Side]] = field(default_factory=list)
     reserved: set[Htlc] = field(default_factory=set)
+    freed: list[Htlc] = field(default_factory=list)
     offered: dict[bytes, str] = field(default_factory=dict)
     invoice_changes: dict[str, Any] = field(default_factory=dict)
     shown: dict[str, Any] = field(default_factory=dict)
@@ -146,6 +148,7 @@ class SetLayer(JoiningLegs):
 
     def free(self, htlc: Htlc) -> None:
         self.reserved.discard(htlc)
+        self.freed.append(htlc)
 
     async def read_clock(self) -> ClockReading:
         self.clock_reads += 1
@@ -197,6 +200,7 @@ class SetRunner(SwapRunner):
         self.watchers: dict[SwapId, set[asyncio.Queue[SwapRecord | None]]] = {}
         self._journal = journal
         self.left = asyncio.Event()
+        self.on_change: Callable[[SwapRecord], None] | None = None
 
     def drive(self, record: SwapRecord) -> None:
         self.driven.append(record.swap_id)
@@ -231,9 +235,14 @@ class SetRunner(SwapRunner):
         record = await self._journal.advance(
             record, state=write_state(state), is_final=state.is_final, event=event, now=now, attention=attention
         )
-        for queue in self.watchers.get(swap_id, ()):
-            queue.put_nowait(record)
+        self.announce(record)
         return record
+
+    def announce(self, record: SwapRecord) -> None:
+        for queue in self.watchers.get(record.swap_id, ()):
+            queue.put_nowait(record)
+        if self.on_change is not None:
+            self.on_change(record)
 
     def close(self) -> None:
         for queues in self.watchers.values():
@@ -247,6 +256,13 @@ def _named(layer: Layer2ProtocolType, account: bytes) -> str:
         return bitcoin_keys(taker=True).write()
     (chain_id,) = LAYERS[layer].network_ids["regtest"]
     return to_checksum(account, int(chain_id))
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Return once the condition holds."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what is awaited here has no event
+            await asyncio.sleep(0.001)
 
 
 def token_of(number: int) -> bytes:
@@ -264,6 +280,7 @@ class World:
     clock: SetClock
     layers: dict[Layer2ProtocolType, SetLayer]
     nodes: Nodes
+    book: SwapBook
     identity: SoftwareIdentity
 
     @property
@@ -296,6 +313,7 @@ class World:
     ) -> SwapRequest:
         """A taker's request under a new quote; its hash, id and token follow from the number."""
         destination = _other(source) if destination is None else destination
+        await self.look()
         payment_hash = hashlib.sha256(bytes([number])).digest()
         quote = (await self.quote(source, destination, amount)).quote
         return SwapRequest(
@@ -319,6 +337,11 @@ class World:
         request = await self.request(number, source, **changes)
         await self.provider.open_swap(request)
         return request
+
+    async def look(self) -> None:
+        """Read all nodes, as a provider does every few seconds."""
+        self.nodes.doubt(*self.layers)
+        await self.nodes.problem(self.layers)
 
     async def records(self) -> Sequence[SwapRecord]:
         return await self.journal.list(role=Role.PROVIDER)
@@ -350,8 +373,10 @@ async def world(
         if LIGHTNING in layers:
             set_layers[LIGHTNING].balances = {BTC: Balance(10_000_000, receivable=10_000_000)}
         clients: Any = set_layers
-        nodes = Nodes(set_layers, clock, first_retry_seconds=0.001)
+        nodes = Nodes(Layers(clients, set_layers), clock, first_retry_seconds=0.001)
         await nodes.join()
+        book = await SwapBook.load(journal, REGTEST)
+        runner.on_change = book.update
         provider = SwapProvider(
             prices=prices,
             limits=LIMITS.model_copy(update=changes),
@@ -361,10 +386,11 @@ async def world(
             nodes=nodes,
             layers=Layers(clients, set_layers),
             runner=runner,
+            book=book,
             clock=clock,
             entropy=CountedEntropy(),
         )
-        yield World(provider, journal, runner, clock, set_layers, nodes, identity)
+        yield World(provider, journal, runner, clock, set_layers, nodes, book, identity)
     finally:
         await journal.aclose()
 

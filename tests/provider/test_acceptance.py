@@ -322,10 +322,14 @@ async def test_what_was_reserved_is_free_again_where_the_terms_cannot_be_signed(
     assert made.bob.reserved == made.lightning.reserved == set()
 
 
-async def test_a_journal_that_cannot_be_read_stops_new_swaps(made: World) -> None:
+async def test_a_journal_that_cannot_be_read_stops_new_swaps(made: World, tmp_path: Path) -> None:
     request = await made.request(2)
     await made.accept(1)
     [record] = await made.records()
-    await made.journal.advance(record, state={"version": 99}, is_final=False, event="unknown", now=NOW)
+    unreadable = await made.journal.advance(record, state={"version": 99}, is_final=False, event="unknown", now=NOW)
+    async with world(tmp_path) as restarted:
+        with pytest.raises(JournalError):
+            await restarted.request(2)
+    made.runner.announce(unreadable)
     with pytest.raises(JournalError):
         await made.provider.open_swap(request)

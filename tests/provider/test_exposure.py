@@ -12,7 +12,7 @@ from layer2.legs.timelock_settings import REGTEST
 from layer2.model.money import Balance
 from layer2.model.transactions import Finality
 from layer2.ports.journal import Role
-from layer2.provider.open_swaps import OpenSwap, exposure_on
+from layer2.provider.open_swaps import OpenSwap
 from layer2.provider.pricing import Exposure
 from layer2.swap_rules.states import (
     ProviderAgreed,
@@ -45,8 +45,14 @@ async def made(tmp_path: Path) -> AsyncIterator[World]:
 
 
 async def exposure(made: World) -> Exposure:
-    records = await made.journal.list(role=Role.PROVIDER, open_only=True)
-    return exposure_on(BOB, [OpenSwap.read(record, REGTEST) for record in records])
+    """The exposure on BOB, from the journal; the book must have the same."""
+    total = Exposure()
+    for record in await made.journal.list(role=Role.PROVIDER, open_only=True):
+        swap = OpenSwap.read(record, REGTEST)
+        if swap.source is BOB:
+            total = total.plus(swap.finality, swap.at_stake)
+    assert made.book.exposure_on(BOB) == total
+    return total
 
 
 async def finality(made: World, amount: int = LARGE) -> Finality:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,11 +11,13 @@ import structlog
 
 from layer2.errors import InsufficientFunds, NodeUnreachable
 from layer2.formats import canonical_json
+from layer2.legs.leg import Htlc
+from layer2.legs.views import Side
 from layer2.model.layers import Layer2ProtocolType
 from layer2.provider.http import LONGEST_BODY
 from layer2.terms.signing import check_quote_signature, check_terms_signature, read_signed_quote, read_signed_terms
 from provider.callers import Caller, bearer, error, written
-from provider.made_providers import LIGHTNING, served, token_of, world
+from provider.made_providers import LIGHTNING, OTHER_TAKERS, served, token_of, until, world
 from swap_rules.example_terms import AMOUNT
 
 QUOTE = {"asset": "BTC", "amount": "100000", "source": "BOB", "destination": "LIGHTNING"}
@@ -212,6 +215,53 @@ async def test_why_the_provider_cannot_finish_is_in_its_log_and_not_in_the_answe
     assert error((status, answer)) == (503, "not_ready", None)
     assert "17" not in json.dumps(answer)
     assert "17 wei" in json.dumps(logs)
+
+
+async def test_a_refusal_for_which_a_later_try_can_work_names_the_pause(caller: Caller) -> None:
+    async def pause(path: str, body: Any) -> tuple[int, str, str | None]:
+        async with caller.session.post(caller.url + path, json=body) as response:
+            answer = await response.json()
+            return response.status, answer.get("error", {}).get("code", ""), response.headers.get("Retry-After")
+
+    for number in (1, 2):
+        assert (await pause("/v1/swaps", written(await caller.made.request(number))))[0] == 200
+    assert await pause("/v1/swaps", written(await caller.made.request(3))) == (429, "too_many_swaps", "5")
+    assert await pause("/v1/quotes", {**QUOTE, "amount": "1"}) == (422, "outside_limits", None)
+    for _ in range(6):
+        status, code, seconds = await pause("/v1/quotes", QUOTE)
+    assert (status, code, seconds) == (429, "too_many_quotes", "61")
+    caller.made.lightning.cannot_finish = InsufficientFunds("no liquidity")
+    caller.made.clock.time += 61
+    request = written(await caller.made.request(4, taker=OTHER_TAKERS[4]))
+    assert await pause("/v1/swaps", request) == (503, "not_ready", "2")
+    caller.made.bob.away = NodeUnreachable("down")
+    caller.made.clock.time += 10
+    assert await pause("/v1/quotes", QUOTE) == (503, "not_ready", "2")
+
+
+async def test_a_provider_that_is_busy_says_so_at_once_and_asks_no_node(tmp_path: Path) -> None:
+    async with world(tmp_path, max_acceptances=1) as made, served(made) as (url, session):
+        caller, released = Caller(made, url, session), asyncio.Event()
+        requests = [written(await made.request(number, taker=OTHER_TAKERS[number])) for number in (1, 2, 3)]
+        check = made.bob.check_can_finish
+
+        async def held(htlc: Htlc, side: Side) -> None:
+            await check(htlc, side)
+            await released.wait()
+
+        made.bob.check_can_finish = held  # type: ignore[method-assign]
+        calls = [asyncio.create_task(caller.post("/v1/swaps", each)) for each in requests[:2]]
+        await until(lambda: made.bob.checked and len(made.provider._under_way) == 2)
+        async with session.post(f"{url}/v1/swaps", json=requests[2]) as response:
+            assert response.status == 503
+            assert (await response.json())["error"]["code"] == "busy"
+            assert int(response.headers["Retry-After"]) >= 1
+        # The second waited for a moment.
+        assert error(await calls[1])[:2] == (503, "busy")
+        assert len(made.bob.checked) == 1
+        released.set()
+        assert (await calls[0])[0] == 200
+        assert (await caller.post("/v1/swaps", requests[2]))[0] == 200
 
 
 async def test_a_node_that_is_down_is_503_and_named_without_its_address(caller: Caller) -> None:

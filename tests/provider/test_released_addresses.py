@@ -63,6 +63,8 @@ async def test_the_address_of_a_released_swap_serves_no_other_swap(made: World, 
     with pytest.raises(IdempotencyConflict) as caught:
         await made.provider.open_swap(await request_of(made, "02"))
     assert caught.value.code == "payment_hash_used"
+    # A layer frees by the address, which the first swap may still need.
+    assert made.layers[BITCOIN].freed == []
 
 
 async def test_an_invoice_can_be_paid_by_a_second_swap_with_another_address(made: World) -> None:

@@ -70,6 +70,8 @@ class Layer2Error(Exception):
         self.funds = funds
         self.deadline = deadline
         self.remedy = remedy
+        self.retry_after: float | None = None
+        """Seconds after which the provider asks for the next call, or None."""
 
     def __str__(self) -> str:
         """The message, where the money is, and what to do, in that order."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -26,7 +27,7 @@ from layer2.provider_client import PairOffer, ProviderClient
 from layer2.swap_rules.quotes import TakerOffers, check_quote, check_recipient, check_request, default_max_fee
 from layer2.terms.transfers import Quote, TransferRequest
 
-__all__ = ["Quoter"]
+__all__ = ["Quoter", "asked_pause"]
 
 R = TypeVar("R")
 
@@ -191,5 +192,22 @@ async def _answer(ask: Callable[[ProviderClient], Awaitable[R]], provider: Provi
         f"provider {provider.endpoint.name!r} did not answer within {_LONGEST_ANSWER_SECONDS} s",
         outcome=Outcome.NOT_SENT,
     )
-    async with time_limit(asyncio.timeout(_LONGEST_ANSWER_SECONDS), lambda: late):
-        return await ask(provider)
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + _LONGEST_ANSWER_SECONDS
+    async with time_limit(asyncio.timeout_at(ends_at), lambda: late):
+        while True:
+            try:
+                return await ask(provider)
+            except QuoteRefused as error:
+                pause = asked_pause(error)
+                if error.code != "busy" or loop.time() + pause >= ends_at:
+                    raise
+            await asyncio.sleep(pause)
+
+
+def asked_pause(error: BaseException | None) -> float:
+    """The pause in seconds before the next try that a provider has asked for; 0 if it has asked for none."""
+    if not isinstance(error, Layer2Error) or error.retry_after is None:
+        return 0.0
+    # The header has whole seconds. Takers that were refused together should not return together.
+    return error.retry_after + random.random()  # noqa: S311 - no secret

@@ -27,7 +27,7 @@ from layer2.errors import (
 from layer2.legs.leg import Htlc
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import LegState, Side
-from layer2.manager.quoting import Quoter
+from layer2.manager.quoting import Quoter, asked_pause
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import SwapId
 from layer2.ports.clock import Clock, Entropy
@@ -348,10 +348,17 @@ class Starter:
             failure = None if state.outcome is None else state.outcome.exception()
             attempt.last_error = failure if isinstance(failure, Layer2Error) else None
 
+        growing = wait_exponential_jitter(multiplier=0.2, max=3.0, jitter=0.2)
+
+        def pause(state: RetryCallState) -> float:
+            failure = None if state.outcome is None else state.outcome.exception()
+            return max(growing(state), asked_pause(failure))
+
         retrying = AsyncRetrying(
             retry=retry_if_exception(lambda error: isinstance(error, Layer2Error) and error.retryable),
-            wait=wait_exponential_jitter(multiplier=0.2, max=3.0, jitter=0.2),
-            stop=lambda _: self._now() > quote.valid_until,
+            wait=pause,
+            # The next try would have no quote.
+            stop=lambda state: self._now() + state.upcoming_sleep > quote.valid_until,
             before_sleep=note,
             reraise=True,
         )

@@ -10,7 +10,7 @@ from layer2.errors import JournalBusy, Layer2Error, QuoteExpired
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.manager.arguments import check_key
 from layer2.manager.late_payments import LatePayments
-from layer2.manager.quoting import Quoter
+from layer2.manager.quoting import Quoter, asked_pause
 from layer2.manager.records import TransferRecords
 from layer2.manager.releases import Releases
 from layer2.manager.starting import Starter, SwapSecrets, maybe_under_way, within
@@ -117,9 +117,10 @@ class Taker:
                 return await self.start(quote, key, ends_at)
             except Layer2Error as error:
                 is_worth_it = error.retryable or isinstance(error, QuoteExpired)
-                if not is_worth_it or loop.time() + pause >= ends_at:
+                seconds = max(pause, asked_pause(error))
+                if not is_worth_it or loop.time() + seconds >= ends_at:
                     raise
-            await asyncio.sleep(pause)
+            await asyncio.sleep(seconds)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def resume(self) -> Sequence[Transfer]:

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import asyncio
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Final
 
+import structlog
+
+from layer2.aio.time_limit import time_limit
 from layer2.assembly import Layers
-from layer2.errors import BadAnswer, IdempotencyConflict, InvalidRequest, QuoteRefused
+from layer2.errors import (
+    BadAnswer,
+    IdempotencyConflict,
+    InsufficientFunds,
+    InvalidRequest,
+    JournalError,
+    NodeError,
+    QuoteRefused,
+)
 from layer2.legs.leg import Htlc
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import LegState, Side
 from layer2.model.transactions import SwapId
 from layer2.ports.clock import Clock
 from layer2.ports.journal import Json, Role, SwapJournal, SwapRecord
+from layer2.ports.legs import HtlcLayer
 from layer2.ports.signing import IdentitySigner
 from layer2.provider.bounds import Limits
 from layer2.provider.inventory import check_inventory
-from layer2.provider.open_swaps import OpenSwap, exposure_on, taker_of
+from layer2.provider.nodes import Nodes
+from layer2.provider.open_swaps import OpenSwap, address_of
 from layer2.provider.quotes import QuoteBook
+from layer2.provider.swap_book import SwapBook
 from layer2.swap_engine.records import record_terms
+from layer2.swap_engine.runner import SwapRunner
 from layer2.swap_rules.agreement import SwapRequest, build_terms, check_request_named, provider_request
 from layer2.swap_rules.states import ProviderAgreed, write_state
 from layer2.terms.documents import QuoteTerms, Scheme, Signature, SignedTerms, Terms
@@ -26,47 +43,39 @@ from layer2.terms.signing import terms_hash, write_signed_terms
 
 __all__ = ["Acceptance", "stored_terms"]
 
+LOG: Final = structlog.get_logger("layer2.provider")
+_LONGEST_CHECKS_SECONDS: Final = 10.0
+"""The limit of the nodes' checks of one swap: a taker waits at least this long for an answer."""
+_LOOK_AGAIN_SECONDS: Final = 1.0
+
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Acceptance:
-    """Accepts one swap at a time.
+    """Accepts swaps. Of a swap id, at most one acceptance may be under way.
 
-    The caller serialises the calls, so that limits, money and hash are checked and reserved together.
+    A swap is reserved in one step, without a pause, by what was read of the nodes before. Then it is pending, and the
+    nodes are asked. The journal decides whether it is agreed.
     """
 
     limits: Limits
     rules: TimelockSettings
     quotes: QuoteBook
+    book: SwapBook
+    nodes: Nodes
     layers: Layers
     """All layers; those of the swap must be up."""
     journal: SwapJournal
+    runner: SwapRunner
     signer: IdentitySigner
     clock: Clock
-    _known: dict[SwapId, OpenSwap] = field(default_factory=dict)
-    """The open swaps, because reading terms costs more than comparing records."""
-
-    async def open_swaps(self) -> Sequence[OpenSwap]:
-        """This provider's swaps that have not ended.
-
-        Raises:
-            JournalError: the journal cannot be read.
-        """
-        records = await self.journal.list(role=Role.PROVIDER, open_only=True)
-        known, self._known = self._known, {}
-        for record in records:
-            before = known.get(record.swap_id)
-            if before is None or before.record != record:
-                before = OpenSwap.read(record, self.rules)
-            self._known[record.swap_id] = before
-        return tuple(self._known.values())
 
     async def accept(self, quote: QuoteTerms, request: SwapRequest) -> SwapRecord:
-        """Check, sign and journal a swap.
+        """Check, sign and journal a swap, and pass it to the runner. Its id must not be in the journal.
 
         Raises:
             InvalidRequest: a value of the taker is invalid; the code names it.
             IdempotencyConflict: code ``payment_hash_used``: by an open swap, or on a leg according to a node.
-            QuoteRefused: code ``too_many_swaps``.
+            QuoteRefused: code ``too_many_swaps``, or ``not_ready``: a node answers too late.
             QuoteExpired: the swap requires a longer wait than the quote.
             FundsRulesError: the deadlines leave too little margin.
             InsufficientFunds, NodeError, SignerError, JournalError: the swap could not be completed now.
@@ -74,54 +83,123 @@ class Acceptance:
         now = int(self.clock.now())
         # Before a node does any work for a stranger.
         check_request_named(quote, request, now, self.rules)
-        swaps = await self.open_swaps()
-        self._check_places(swaps, request, now)
-        self.quotes.check_finality(quote, exposure_on(quote.source.protocol, swaps))
-        await check_inventory(self.layers.clients, self.limits.gas_per_swap_wei, quote, swaps, now)
-        terms = await self._terms(quote, request, now)
-        await self._check_unreleased(terms, swaps)
-        digest = terms_hash(terms)
-        htlcs = [
-            (Htlc(leg, terms.payment_hash, digest), side)
-            for leg, side in ((terms.source, Side.PAYEE), (terms.destination, Side.PAYER))
-        ]
+        self._reserve(quote, request, now)
+        htlcs: list[Htlc] = []
         try:
-            for htlc, side in htlcs:
-                legs = self.layers.legs[htlc.leg.protocol]
-                await self._check_unused(htlc, side)
-                await legs.check_can_finish(htlc, side)
-                await legs.reserve(htlc, side)
-            return await self._journaled(terms, digest, request, now)
-        except BaseException:
-            for htlc, _ in htlcs:
-                self.layers.legs[htlc.leg.protocol].free(htlc)
+            async with time_limit(asyncio.timeout(_LONGEST_CHECKS_SECONDS), _too_slow):
+                record = await self._prepared(quote, request, now, htlcs)
+        except BaseException as error:
+            self._release(request.swap_id, htlcs)
+            if isinstance(error, NodeError | InsufficientFunds):
+                self.nodes.doubt(*quote.pair)
             raise
+        return await self._journaled(record, htlcs)
 
-    def _check_places(self, swaps: Sequence[OpenSwap], request: SwapRequest, now: int) -> None:
-        if any(swap.terms.payment_hash == request.payment_hash for swap in swaps if swap.binds_hash):
-            raise IdempotencyConflict("another open swap has this payment hash", code="payment_hash_used")
-        taken = [swap for swap in swaps if swap.takes_place(now)]
-        if len(taken) >= self.limits.max_open_swaps or len(swaps) >= self.limits.max_unfinished_swaps:
-            raise QuoteRefused("too many swaps are open", code="too_many_swaps")
-        taker = taker_of(request.source, request.destination)
-        if sum(swap.taker == taker for swap in taken) >= self.limits.max_open_swaps_per_taker:
-            raise QuoteRefused("this account has too many open swaps here", code="too_many_swaps")
+    def _reserve(self, quote: QuoteTerms, request: SwapRequest, now: int) -> None:
+        """Check hash, places, finality and money, and reserve them. Nothing else can happen in between."""
+        # The journal has just shown that an earlier try, whose outcome was unknown, wrote nothing.
+        self.book.withdraw(request.swap_id)
+        pending = OpenSwap.pending(quote, request)
+        self.book.check_places(self.limits, pending, now)
+        self.quotes.check_finality(quote, self.book.exposure_on(quote.source.protocol))
+        for layer in quote.pair:
+            reading = self.nodes.reading(layer)
+            if reading is None or reading.balances is None:
+                raise QuoteRefused(f"the provider's {layer.value} node is not ready", code="not_ready", retryable=True)
+            promised = self.book.promised_on(layer, now, reading.began)
+            check_inventory(layer, reading.balances, promised, self.limits.gas_per_swap_wei, quote)
+        self.book.add(request.swap_id, pending)
 
-    async def _check_unreleased(self, terms: Terms, swaps: Sequence[OpenSwap]) -> None:
+    def _release(self, swap_id: SwapId, htlcs: Sequence[Htlc]) -> None:
+        self.book.withdraw(swap_id)
+        for htlc in htlcs:
+            self.layers.legs[htlc.leg.protocol].free(htlc)
+
+    async def _prepared(self, quote: QuoteTerms, request: SwapRequest, now: int, htlcs: list[Htlc]) -> SwapRecord:
+        """The record of a swap that both nodes can finish. It adds the legs for which it may reserve something."""
+        terms = await self._terms(quote, request, now)
+        await self._check_unreleased(terms)
+        digest = terms_hash(terms)
+        source, destination = (Htlc(leg, terms.payment_hash, digest) for leg in (terms.source, terms.destination))
+        htlcs += source, destination
+        await _side_by_side(
+            self._check_unused(source, Side.PAYEE),
+            self._check_unused(destination, Side.PAYER),
+            self._leg(source).check_can_finish(source, Side.PAYEE),
+            self._leg(destination).check_can_finish(destination, Side.PAYER),
+        )
+        await self._leg(source).reserve(source, Side.PAYEE)
+        await self._leg(destination).reserve(destination, Side.PAYER)
+        signature = Signature(Scheme.BIP340, await self.signer.sign_schnorr(digest))
+        return SwapRecord(
+            swap_id=request.swap_id,
+            role=Role.PROVIDER,
+            state=write_state(ProviderAgreed()),
+            payment_hash=request.payment_hash,
+            terms=write_signed_terms(SignedTerms(terms, signature)),
+            request=_write_request(request),
+            quote_id=request.quote_id,
+            access=request.access_hash,
+            created_at=now,
+            updated_at=now,
+        )
+
+    def _leg(self, htlc: Htlc) -> HtlcLayer:
+        return self.layers.legs[htlc.leg.protocol]
+
+    async def _journaled(self, record: SwapRecord, htlcs: Sequence[Htlc]) -> SwapRecord:
+        """Write the swap, and pass it to the runner.
+
+        An error or a cancellation does not show whether it was written, so the journal is asked. Until it answers, the
+        swap stays reserved.
+        """
+        try:
+            created = await self.journal.create(record)
+            if created.swap_id != record.swap_id:
+                raise IdempotencyConflict("the quote was used by another swap", code="swap_conflict")
+        except BaseException as error:
+            written = await self._looked_up(record.swap_id)
+            if written is None:
+                self._release(record.swap_id, htlcs)
+                raise
+            self._agreed(written)
+            if not isinstance(error, Exception):
+                raise
+            return written
+        self._agreed(created)
+        return created
+
+    async def _looked_up(self, swap_id: SwapId) -> SwapRecord | None:
+        while True:
+            try:
+                return await self.journal.load(swap_id)
+            except JournalError as error:
+                LOG.error("swap_outcome_unknown", swap_id=swap_id, error=str(error))
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+    def _agreed(self, record: SwapRecord) -> None:
+        self.book.update(record)
+        if record.quote_id is not None:
+            self.quotes.use_up(record.quote_id)
+        self.runner.drive(record)
+
+    async def _check_unreleased(self, terms: Terms) -> None:
         """Check that no signature which released an earlier swap can return the funding of this one.
 
-        The signature fits every swap with the same address: the taker could be paid and take the source back.
+        The signature fits every swap with the same address: the taker could be paid and take the source back. Swaps
+        with the same address have the same hash.
 
         Raises:
             IdempotencyConflict: code ``payment_hash_used``.
             JournalError: the journal cannot be read.
         """
-        address = _address_of(terms)
+        address = address_of(terms)
         if address is None:
             return
+        earlier = [swap.address for swap in self.book.under(terms.payment_hash)]
         ended = [record_terms(each) for each in await self.journal.released_under(terms.payment_hash)]
-        earlier = [*(each.terms for each in swaps), *(each.terms for each in ended if each is not None)]
-        if any(_address_of(each) == address for each in earlier):
+        earlier += [address_of(each.terms) for each in ended if each is not None]
+        if address in earlier:
             raise IdempotencyConflict("this payment hash was used before", code="payment_hash_used")
 
     async def _check_unused(self, htlc: Htlc, side: Side) -> None:
@@ -150,23 +228,6 @@ class Acceptance:
             name = quote.source.protocol.value
             raise BadAnswer(f"our {name} node returned an invalid offer: {error.message}", protocol=name) from error
 
-    async def _journaled(self, terms: Terms, digest: bytes, request: SwapRequest, now: int) -> SwapRecord:
-        signature = Signature(Scheme.BIP340, await self.signer.sign_schnorr(digest))
-        return await self.journal.create(
-            SwapRecord(
-                swap_id=request.swap_id,
-                role=Role.PROVIDER,
-                state=write_state(ProviderAgreed()),
-                payment_hash=request.payment_hash,
-                terms=write_signed_terms(SignedTerms(terms, signature)),
-                request=_write_request(request),
-                quote_id=request.quote_id,
-                access=request.access_hash,
-                created_at=now,
-                updated_at=now,
-            )
-        )
-
 
 def stored_terms(record: SwapRecord, request: SwapRequest) -> Json:
     """The signed terms of a swap that was accepted for exactly this request.
@@ -185,10 +246,18 @@ def stored_terms(record: SwapRecord, request: SwapRequest) -> Json:
     return record.terms
 
 
-def _address_of(terms: Terms) -> str | None:
-    """The address of a source that others can fund."""
-    asked = terms.source.funding_request(terms.fund_by)
-    return None if asked is None else asked.address
+def _too_slow() -> QuoteRefused:
+    return QuoteRefused("the provider's nodes answer too late", code="not_ready", retryable=True)
+
+
+async def _side_by_side(*calls: Coroutine[object, None, None]) -> None:
+    """Make all calls at the same time. The first error cancels the others, and is raised when they have ended."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for call in calls:
+                tasks.create_task(call)
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None
 
 
 def _write_request(request: SwapRequest) -> dict[str, str]:

@@ -29,6 +29,9 @@ class Limits(Section):
     nodes at every block"""
     max_open_quotes: int = Field(default=10_000, ge=1)
     """maximum number of open quotes; each is valid for a minute"""
+    max_acceptances: int = Field(default=64, ge=1, le=1_000)
+    """maximum number of swaps that are being accepted at the same time, and of quotes that are being issued; as many
+    wait for half a second, and more are refused as `busy`"""
     max_event_streams: int = Field(default=200, ge=0)
     """maximum number of open event streams"""
     gas_per_swap_wei: int = Field(default=100_000_000_000_000, ge=0)

@@ -2,6 +2,7 @@
 
 # This module does not postpone annotations: FastAPI reads those of the handlers.
 
+import math
 from http import HTTPStatus
 from typing import Final
 
@@ -52,7 +53,7 @@ ERRORS: Final = {
     422: "the amount is outside the limits, or the deadlines do not hold",
     429: "too many open quotes, swaps or streams",
     500: "internal error; a retry is harmless",
-    503: "such a swap cannot be completed now; try again later",
+    503: "the provider is busy, or such a swap cannot be completed now; try again later",
 }
 """The errors of every path, for the OpenAPI description."""
 
@@ -81,12 +82,16 @@ def add_error_handlers(app: FastAPI) -> None:
         if status is None:
             # Only the operator may see the reason: it can name nodes, keys and balances.
             log.warning("request_failed", code=error.code, error=str(error))
-            return error_answer(
+            answer = error_answer(
                 HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", "the provider cannot complete such a swap now"
             )
-        answer = error_answer(status, error.code, error.message, _FIELDS.get(error.code))
+        else:
+            answer = error_answer(status, error.code, error.message, _FIELDS.get(error.code))
         if status is HTTPStatus.UNAUTHORIZED:
             answer.headers["WWW-Authenticate"] = "Bearer"
+        if answer.status_code in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+            seconds = _RETRY_SECONDS if error.retry_after is None else error.retry_after
+            answer.headers["Retry-After"] = str(math.ceil(seconds))
         return answer
 
     @app.exception_handler(Exception)
@@ -95,6 +100,8 @@ def add_error_handlers(app: FastAPI) -> None:
         return error_answer(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the provider failed; a retry is harmless")
 
 
+_RETRY_SECONDS: Final = 2.0
+"""The pause before the next try, if the error names none: the provider reads its nodes about as often."""
 _FIELDS: Final = {
     "unknown_asset": "asset",
     "quote_expired": "quote_id",
@@ -112,7 +119,7 @@ def _status_of(error: Layer2Error) -> HTTPStatus | None:
             return HTTPStatus.UNAUTHORIZED
         case IdempotencyConflict() | QuoteExpired():
             return HTTPStatus.CONFLICT
-        case QuoteRefused(code="not_ready"):
+        case QuoteRefused(code="not_ready" | "busy"):
             return HTTPStatus.SERVICE_UNAVAILABLE
         case QuoteRefused():
             return HTTPStatus.TOO_MANY_REQUESTS

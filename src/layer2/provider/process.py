@@ -28,6 +28,7 @@ from layer2.provider.nodes import Nodes
 from layer2.provider.server import serving
 from layer2.provider.service import SwapProvider
 from layer2.provider.settings import ProviderSettings
+from layer2.provider.swap_book import SwapBook
 from layer2.signers.software import SoftwareIdentity
 from layer2.swap_engine.records import outlook_of
 from layer2.swap_engine.runner import SwapRunner
@@ -113,8 +114,9 @@ async def _serve_until(
     async with contextlib.AsyncExitStack() as closing:
         journal = await open_journal(settings, closing, act=True)
         layers = open_layers(settings, journal, clock, closing)
-        legs, nodes = layers.legs, Nodes(layers.legs, clock)
-        runner = SwapRunner(journal, legs, None, rules, clock, _change_log(log, rules))
+        legs, nodes = layers.legs, Nodes(layers, clock)
+        book = await SwapBook.load(journal, rules)
+        runner = SwapRunner(journal, legs, None, rules, clock, _noting(book, _change_log(log, rules)))
         closing.push_async_callback(runner.aclose)
         provider = SwapProvider(
             prices=settings.price_list,
@@ -125,12 +127,13 @@ async def _serve_until(
             nodes=nodes,
             layers=layers,
             runner=runner,
+            book=book,
             clock=clock,
             entropy=entropy,
         )
         # Before any node has answered: a swap needs only the layers that it acts on.
         resumed = await runner.resume((Role.PROVIDER,))
-        for work in (nodes.join(), LateFundings(legs, journal, runner, rules, clock).run()):
+        for work in (nodes.join(), nodes.keep_reading(), LateFundings(legs, journal, runner, rules, clock).run()):
             closing.push_async_callback(_background(work, log))
         await _first_look(nodes, has_open_swaps=bool(resumed))
         async with serving(create_app(provider), settings.listen_host, settings.listen_port) as url:
@@ -148,6 +151,15 @@ async def _serve_until(
             must_be_back_by_utc=utc(must_be_back_by),
         )
     return Stopped(len(open_swaps), must_be_back_by)
+
+
+def _noting(book: SwapBook, log: Callable[[SwapRecord], None]) -> Callable[[SwapRecord], None]:
+    def changed(record: SwapRecord) -> None:
+        # First, because the book must not depend on the log.
+        book.update(record)
+        log(record)
+
+    return changed
 
 
 def _change_log(log: structlog.stdlib.BoundLogger, rules: TimelockSettings) -> Callable[[SwapRecord], None]:

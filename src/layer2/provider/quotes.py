@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from layer2.errors import InvalidRequest, QuoteExpired, QuoteRefused, UnknownAsset
 from layer2.legs.leg import LegOffer
@@ -72,7 +73,9 @@ class QuoteBook:
         now = int(self.clock.now())
         self._forget_until(now)
         if len(self._open) >= self.most_open:
-            raise QuoteRefused("too many quotes are open; try again in a minute", code="too_many_quotes")
+            refused = QuoteRefused("too many quotes are open; try again in a minute", code="too_many_quotes")
+            refused.retry_after = next(iter(self._open.values())).valid_until + 1 - now
+            raise refused
         finality = self.prices.finality(figures.amount, exposure)
         quote = QuoteTerms(
             quote_id=self.entropy.token(16).hex(),
@@ -131,7 +134,6 @@ class QuoteBook:
         raise InvalidRequest("give exactly one of amount and send_amount", code="amount")
 
     def _forget_until(self, now: int) -> None:
-        for quote_id, quote in list(self._open.items()):
-            if quote.valid_until >= now:
-                break
+        # Without a copy of all open quotes.
+        for quote_id in [*takewhile(lambda each: self._open[each].valid_until < now, self._open)]:
             del self._open[quote_id]

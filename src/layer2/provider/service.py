@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from layer2.aio.time_limit import time_limit
 from layer2.assembly import Layers
 from layer2.errors import Layer2Error, QuoteRefused, TaskCancelled, UnknownTransfer
 from layer2.legs.kinds import write_offer
@@ -26,11 +27,12 @@ from layer2.ports.clock import Clock, Entropy
 from layer2.ports.journal import Json, Role, SwapJournal, SwapRecord
 from layer2.ports.signing import IdentitySigner
 from layer2.provider.acceptance import Acceptance, stored_terms
+from layer2.provider.admission import Admission
 from layer2.provider.bounds import Limits
 from layer2.provider.nodes import Nodes
-from layer2.provider.open_swaps import exposure_on
 from layer2.provider.pricing import PriceList
 from layer2.provider.quotes import QuoteBook, QuoteRequest
+from layer2.provider.swap_book import SwapBook
 from layer2.swap_engine.records import outlook_of, record_terms
 from layer2.swap_engine.runner import SwapRunner
 from layer2.swap_rules.agreement import SwapRequest
@@ -40,6 +42,8 @@ from layer2.terms.transfers import Actor
 
 __all__ = ["AccessRefused", "SwapProvider"]
 
+_LONGEST_ACCEPTANCE_SECONDS = 15.0
+"""A taker gets an answer by then. It is more than the limit of the nodes' checks, which name what was late."""
 # The outlook calls the provider YOU. The taker reads the status.
 _NAMES = {Actor.YOU: "provider", Actor.PROVIDER: "taker", Actor.NOBODY: "nobody"}
 
@@ -62,11 +66,16 @@ class SwapProvider:
     nodes: Nodes
     layers: Layers
     runner: SwapRunner
+    """It must announce every change to ``book``."""
+    book: SwapBook
     clock: Clock
     entropy: Entropy
     _quotes: QuoteBook = field(init=False)
     _acceptance: Acceptance = field(init=False)
-    _accepting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _quoting: Admission = field(init=False)
+    _accepting: Admission = field(init=False)
+    _under_way: dict[SwapId, asyncio.Task[SwapRecord]] = field(default_factory=dict)
+    """The acceptances that have not ended. Requests with the same id share one."""
     _is_draining: bool = False
 
     def __post_init__(self) -> None:
@@ -82,11 +91,15 @@ class SwapProvider:
             limits=self.limits,
             rules=self.rules,
             quotes=self._quotes,
+            book=self.book,
+            nodes=self.nodes,
             layers=self.layers,
             journal=self.journal,
+            runner=self.runner,
             signer=self.signer,
             clock=self.clock,
         )
+        self._quoting, self._accepting = (Admission(self.limits.max_acceptances) for _ in range(2))
 
     async def info(self) -> dict[str, object]:
         """The offer of this provider, for ``GET /v1/info``."""
@@ -116,14 +129,15 @@ class SwapProvider:
         """A signed quote.
 
         Raises:
-            QuoteRefused: code ``not_ready`` or ``too_many_quotes``.
+            QuoteRefused: code ``busy``, ``not_ready`` or ``too_many_quotes``.
             InvalidRequest, SignerError: as ``QuoteBook.issue``.
-            JournalError: the open swaps cannot be read.
+            JournalError: this version cannot read an open swap.
         """
-        layers = [layer for layer in (request.source, request.destination) if layer in self.nodes.layers]
-        await self._check_ready(*layers)
-        exposure = exposure_on(request.source, await self._acceptance.open_swaps())
-        return await self._quotes.issue(request, self.nodes.offers, exposure)
+        async with self._quoting.place():
+            layers = [layer for layer in (request.source, request.destination) if layer in self.nodes.layers]
+            await self._check_ready(*layers)
+            exposure = self.book.exposure_on(request.source)
+            return await self._quotes.issue(request, self.nodes.offers, exposure)
 
     async def open_swap(self, request: SwapRequest) -> Json:
         """Accept a swap and return its signed terms from the journal. The same request returns the same terms.
@@ -133,24 +147,33 @@ class SwapProvider:
             QuoteExpired: no open quote has this id, or a new one would require a longer wait.
             InvalidRequest: a value of the taker is invalid; the code names it.
             FundsRulesError: the deadlines leave too little margin.
-            QuoteRefused: code ``too_many_swaps`` or ``not_ready``.
+            QuoteRefused: code ``busy``, ``too_many_swaps`` or ``not_ready``.
             InsufficientFunds, NodeError, SignerError, JournalError: the swap could not be completed now.
         """
-        async with self._accepting:
+        task = self._under_way.get(request.swap_id)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._opened(request), name="layer2-acceptance")
+            self._under_way[request.swap_id] = task
+            task.add_done_callback(lambda ended: self._ended(request.swap_id, ended))
+        # The acceptance continues without its callers: one that leaves takes nothing from the others.
+        async with time_limit(asyncio.timeout(_LONGEST_ACCEPTANCE_SECONDS), _no_answer):
+            record = await asyncio.shield(task)
+        return stored_terms(record, request)
+
+    async def _opened(self, request: SwapRequest) -> SwapRecord:
+        async with self._accepting.place():
             known = await self.journal.load(request.swap_id)
             if known is not None:
-                terms = stored_terms(known, request)
+                stored_terms(known, request)
                 if not known.is_final and not self._is_draining:
                     # The first request may have ended right after the journal entry.
                     self.runner.drive(known)
-                return terms
+                return known
             if self._is_draining:
                 await self._check_ready()
             quote = self._quotes.find(request.quote_id)
             await self._check_ready(*quote.pair)
             record = await self._acceptance.accept(quote, request)
-            self._quotes.use_up(quote.quote_id)
-            self.runner.drive(record)
         structlog.get_logger("layer2.provider").info(
             "swap_agreed",
             swap_id=request.swap_id,
@@ -159,7 +182,13 @@ class SwapProvider:
             amount_sat=quote.amount,
             fee_sat=quote.provider_fee + quote.network_fee,
         )
-        return stored_terms(record, request)
+        return record
+
+    def _ended(self, swap_id: SwapId, task: asyncio.Task[SwapRecord]) -> None:
+        del self._under_way[swap_id]
+        if not task.cancelled():
+            # All its callers may have left.
+            task.exception()
 
     async def status(self, swap_id: SwapId, token: bytes) -> dict[str, object]:
         """The state of a swap, for people.
@@ -223,11 +252,10 @@ class SwapProvider:
     async def drain(self) -> int | None:
         """Refuse new swaps from now on. Return the unix seconds by which the provider must run again, or None."""
         self._is_draining = True
-        # Waits for a swap that is being accepted, so that its terms are not lost.
-        async with self._accepting:
-            swaps = await self._acceptance.open_swaps()
-        times = [swap.must_be_back_by for swap in swaps]
-        return min((time for time in times if time is not None), default=None)
+        if self._under_way:
+            # Swaps that are being accepted, whose terms must not be lost.
+            await asyncio.wait(self._under_way.values(), timeout=_LONGEST_ACCEPTANCE_SECONDS)
+        return self.book.must_be_back_by()
 
     async def _check_ready(self, *layers: Layer2ProtocolType) -> None:
         problem = await self.problem(*layers)
@@ -251,6 +279,10 @@ class SwapProvider:
             "source_deadline": durations.source_deadline,
             "worst": durations.worst,
         }
+
+
+def _no_answer() -> QuoteRefused:
+    return QuoteRefused("the provider answers too late", code="not_ready", retryable=True)
 
 
 def _shown(version: int, state: Json) -> dict[str, object]:

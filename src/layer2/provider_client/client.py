@@ -6,7 +6,9 @@ quotes and terms. The taker's nodes show what happened to money.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, TypeVar
 
@@ -33,7 +35,7 @@ from layer2.formats.canonical_json import JsonValue
 from layer2.formats.printable import printable
 from layer2.model.transactions import SwapId
 from layer2.net.client_settings import ConnectionPoolConfig
-from layer2.net.http_client import open_session
+from layer2.net.http_client import open_session, retry_after
 from layer2.provider_client.endpoint import ProviderEndpoint
 from layer2.provider_client.info import ProviderInfo, read_info
 from layer2.swap_rules.agreement import SwapRequest
@@ -46,6 +48,15 @@ __all__ = ["ProviderClient"]
 T = TypeVar("T")
 _LONGEST_ANSWER: Final = 256 * 1024
 """Bytes; terms with the longest invoice have 20,000."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    value: JsonValue
+    """None if it is not JSON."""
+    retry_after: float | None
+    """The pause that the provider asks for, in seconds."""
 
 
 class ProviderClient:
@@ -68,6 +79,9 @@ class ProviderClient:
         self._pool = pool
         self._timeout = timeout_ms / 1000
         self._session: aiohttp.ClientSession | None = None
+        # A request for a swap takes longer than the others, which keep some of the connections. It waits here and not
+        # for a connection, because that wait would count as silence of the provider.
+        self._swaps = asyncio.Semaphore(max(1, 3 * pool.max_connections // 4))
         self._is_closed = False
 
     async def aclose(self) -> None:
@@ -83,10 +97,11 @@ class ProviderClient:
         Raises:
             TermsRefused: another provider answers at this address; code ``provider_key``.
         """
-        status, answer = await self._call("GET", "/v1/info")
-        if status == HTTPStatus.OK and not (isinstance(answer, dict) and "identity_key" in answer):
-            raise self._no_provider("info", status, BadAnswer)
-        info = self._read("info", status, answer, lambda value: read_info(value, self.endpoint.name))
+        answer = await self._call("GET", "/v1/info")
+        is_info = isinstance(answer.value, dict) and "identity_key" in answer.value
+        if answer.status == HTTPStatus.OK and not is_info:
+            raise self._no_provider("info", answer.status, BadAnswer)
+        info = self._read("info", answer, lambda value: read_info(value, self.endpoint.name))
         self._check_key(info.identity_key)
         return info
 
@@ -106,7 +121,7 @@ class ProviderClient:
             body["amount"] = str(request.amount)
         else:
             body["send_amount"] = str(request.send_amount)
-        signed = self._read("quote", *await self._call("POST", "/v1/quotes", body), read_signed_quote)
+        signed = self._read("quote", await self._call("POST", "/v1/quotes", body), read_signed_quote)
         self._check_key(signed.quote.provider)
         check_quote_signature(signed)
         return signed
@@ -132,7 +147,9 @@ class ProviderClient:
             "destination": request.destination,
             "access_hash": request.access_hash.hex(),
         }
-        signed = self._read("open_swap", *await self._call("POST", "/v1/swaps", body), read_signed_terms)
+        async with self._swaps:
+            answer = await self._call("POST", "/v1/swaps", body)
+        signed = self._read("open_swap", answer, read_signed_terms)
         self._check_key(signed.terms.provider)
         check_terms_signature(signed)
         if signed.terms.swap_id != request.swap_id:
@@ -149,16 +166,16 @@ class ProviderClient:
             UnknownTransfer: the provider has no such swap.
             AuthenticationFailed: the token belongs to another swap.
         """
-        status, answer = await self._call("GET", f"/v1/swaps/{swap_id}", access_token=access_token)
-        if status == HTTPStatus.UNAUTHORIZED:
+        answer = await self._call("GET", f"/v1/swaps/{swap_id}", access_token=access_token)
+        if answer.status == HTTPStatus.UNAUTHORIZED:
             raise AuthenticationFailed(
                 f"provider {self.endpoint.name!r} refused the access token of the swap",
                 operation="swap_status",
                 outcome=Outcome.REJECTED,
             )
-        if status == HTTPStatus.NOT_FOUND:
+        if answer.status == HTTPStatus.NOT_FOUND:
             raise UnknownTransfer(f"provider {self.endpoint.name!r} has no such swap", transfer_id=swap_id)
-        return self._read("swap_status", status, answer, _read_status)
+        return self._read("swap_status", answer, _read_status)
 
     async def release_of(self, swap_id: SwapId, access_token: bytes) -> Mapping[str, JsonValue] | None:
         """The provider's release of a leg that needs the taker's signature too; None if it has not released it.
@@ -171,23 +188,23 @@ class ProviderClient:
 
     async def _call(
         self, method: str, path: str, body: dict[str, JsonValue] | None = None, *, access_token: bytes | None = None
-    ) -> tuple[int, JsonValue]:
+    ) -> _Answer:
         headers = {} if body is None else {"Content-Type": "application/json"}
         if access_token is not None:
             headers["Authorization"] = f"Bearer {access_token.hex()}"
-        status, data = await self._exchange(method, path, body, headers)
+        status, data, pause = await self._exchange(method, path, body, headers)
         try:
-            return status, canonical_json.decode(data)
+            return _Answer(status, canonical_json.decode(data), pause)
         except FormatError as error:
             if status == HTTPStatus.OK:
                 raise self._no_provider(path, status, BadAnswer) from error
             # A proxy in front of the provider answers in HTML.
-            return status, None
+            return _Answer(status, None, pause)
 
     async def _exchange(
         self, method: str, path: str, body: dict[str, JsonValue] | None, headers: Mapping[str, str]
-    ) -> tuple[int, bytes]:
-        """Send a request, a second time if the provider closed a kept connection."""
+    ) -> tuple[int, bytes, float | None]:
+        """Send a request, a second time if the provider closed a kept connection. Status, body, and ``Retry-After``."""
         sent, unconnected = Outcome.NOT_SENT if method == "GET" else Outcome.UNKNOWN, Outcome.NOT_SENT
         for is_last in (False, True):
             try:
@@ -198,7 +215,7 @@ class ProviderClient:
                     headers=headers,
                     allow_redirects=False,
                 ) as response:
-                    return response.status, await self._body(response)
+                    return response.status, await self._body(response), retry_after(response)
             except aiohttp.ClientConnectorError as error:
                 raise self._unreachable("cannot be reached", path, unconnected) from error
             except TimeoutError as error:
@@ -222,11 +239,14 @@ class ProviderClient:
                 raise BadAnswer(f"provider {self.endpoint.name!r} answered with more than {longest} bytes")
         return bytes(data)
 
-    def _read(self, operation: str, status: int, answer: JsonValue, read: Callable[[JsonValue], T]) -> T:
-        if status != HTTPStatus.OK:
-            raise self._refusal(operation, status, answer)
+    def _read(self, operation: str, answer: _Answer, read: Callable[[JsonValue], T]) -> T:
+        if answer.status != HTTPStatus.OK:
+            refusal = self._refusal(operation, answer.status, answer.value)
+            if refusal.retryable:
+                refusal.retry_after = answer.retry_after
+            raise refusal
         try:
-            return read(answer)
+            return read(answer.value)
         except FormatError as error:
             raise BadAnswer(
                 f"provider {self.endpoint.name!r} sent an invalid answer: {error.message}",
@@ -256,7 +276,9 @@ class ProviderClient:
         if status == HTTPStatus.CONFLICT:
             return IdempotencyConflict(said, operation=operation, outcome=Outcome.REJECTED)
         if operation != "info" and code and (is_busy or HTTPStatus.BAD_REQUEST <= status < 500):
-            return QuoteRefused(said, operation=operation, outcome=Outcome.REJECTED, retryable=is_busy)
+            # A busy provider serves the next try. What else it refuses can last.
+            known = "busy" if code == "busy" else None
+            return QuoteRefused(said, code=known, operation=operation, outcome=Outcome.REJECTED, retryable=is_busy)
         return NodeRefused(
             said,
             node_code=status,
