@@ -25,6 +25,9 @@ SATOSHI = 500
 STALL_AIM = 1.0
 THROUGHPUT_AIM = 0.8
 """As a share of the rate without cancellation."""
+ANSWER_SECONDS = 1.5
+"""Seconds until nothing may be left. The client takes the answer to a cancelled call, whose connection it then keeps,
+for up to one second; the last calls were cancelled just before."""
 SLICES = 10
 """The number of intervals into which the time is divided, with and without cancellations in turn."""
 
@@ -58,7 +61,7 @@ async def measure_cancellations(bench: Bench, effort: Effort) -> list[Figure]:
         for _ in range(SLICES):
             rates["calm"].append(await calm.run(effort.storm_seconds / SLICES / 4))
             rates["storm"].append(await storm.run(effort.storm_seconds / SLICES))
-        await asyncio.sleep(0)
+        await asyncio.sleep(ANSWER_SECONDS)
         settled = Holdings.now()
         share = storm.cancelled / (storm.cancelled + storm.done)
     after = Holdings.now()

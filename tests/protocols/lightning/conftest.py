@@ -11,6 +11,7 @@ from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.ports.clock import SystemClock
 from layer2.protocols.lightning import LightningNetwork
 from memory_sends import MemorySends
+from protocols.lightning.requests import Requests, count_requests
 from protocols.lightning.scripted_lnd import ScriptedLnd, scripted
 from protocols.lightning.world import World, running_world, settings_of
 
@@ -33,3 +34,9 @@ async def client(lnd: ScriptedLnd) -> AsyncIterator[LightningNetwork]:
     settings = settings_of(lnd.node, connection_pool=ConnectionPoolConfig(max_response_bytes=1_000_000))
     async with LightningNetwork(settings, MemorySends(), SystemClock()) as client:
         yield client
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> Requests:
+    """The number of requests of all clients in this test."""
+    return count_requests(monkeypatch)

@@ -18,7 +18,7 @@ from layer2.protocols.lightning import LightningNetwork
 from layer2.protocols.lightning.invoices.records import InvoiceRecord, InvoiceState
 from layer2.protocols.lightning.payments.records import PaymentState
 from layer2.protocols.lightning.statuses import HashStatus, LightningStatus
-from layer2.protocols.lightning.tracker import TrackedHash, seconds_to_next_look_up
+from layer2.protocols.lightning.tracked import TrackedHash, seconds_to_next_look_up
 from protocols.lightning.waiting import SECONDS, streams_open
 from protocols.lightning.world import World, settings_of
 

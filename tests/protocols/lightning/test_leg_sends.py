@@ -15,9 +15,11 @@ from layer2.legs.leg import Htlc
 from layer2.legs.lightning import LightningLeg
 from layer2.legs.views import Verb
 from layer2.model.transactions import TxState
+from layer2.ports.clock import SystemClock
 from layer2.protocols.lightning import LightningNetwork
 from layer2.protocols.lightning.lnd.connections import AbortingConnector
 from layer2.protocols.lightning.lnd.rest import LndRest
+from memory_sends import MemorySends
 from protocols.lightning import scripted_lnd as script
 from protocols.lightning.scripted_lnd import Reply, ScriptedLnd, answer, messages, refusal
 from protocols.lightning.waiting import until
@@ -125,13 +127,16 @@ async def test_a_payment_that_fails_in_the_first_message_is_rejected(
     ],
 )
 async def test_a_payment_is_not_sent_where_the_node_could_not_be_asked_before(
-    lnd: ScriptedLnd, client: LightningNetwork, htlc: Htlc, answered: Reply
+    lnd: ScriptedLnd, htlc: Htlc, answered: Reply
 ) -> None:
     lnd.say(TRACK, script.NOT_FOUND)
-    act = await client.legs.prepare(Verb.FUND, htlc)
-    lnd.say("GET /v1/getinfo", answered)
-    with pytest.raises(NodeUnreachable, match="the payment was not sent") as caught:
-        await client.legs.perform(act)
+    # A state of the node from the last poll interval would count.
+    async with LightningNetwork(settings_of(lnd.node, poll_interval_ms=1), MemorySends(), SystemClock()) as client:
+        act = await client.legs.prepare(Verb.FUND, htlc)
+        lnd.say("GET /v1/getinfo", answered)
+        await asyncio.sleep(0.01)
+        with pytest.raises(NodeUnreachable, match="the payment was not sent") as caught:
+            await client.legs.perform(act)
     assert (caught.value.outcome, caught.value.tx_id) == (Outcome.NOT_SENT, HASH.hex())
     assert lnd.bodies(SEND) == []
 

@@ -34,6 +34,7 @@ from protocols.lightning.world import (
     htlc_of,
     leg_to_provider,
     offer_request,
+    reached,
     seen_by_payee,
     seen_by_payer,
     settings_of,
@@ -63,7 +64,7 @@ async def test_a_hold_leg_goes_from_offer_to_collection(world: World) -> None:
     assert await world.taker.legs.act_status(act) is ActStatus.UNDER_WAY
     sent = await seen_by_payer(world, htlc)
     assert (sent.state, sent.arrived, sent.final, sent.held) == (LegState.FUNDED, False, False, None)
-    held = await seen_by_payee(world, htlc)
+    held = await reached(world.provider, htlc, Side.PAYEE, LegState.FUNDED)
     assert (held.state, held.final, held.over, held.preimage) == (LegState.FUNDED, False, False, None)
     assert held.held == HeldPayment(
         expiry_height=world.simulation.height + 100 + 3, parts=1, smallest_part_msat=50_000_000
@@ -75,8 +76,9 @@ async def test_a_hold_leg_goes_from_offer_to_collection(world: World) -> None:
     for _ in range(2):
         await world.provider.legs.perform(collect)
     assert await world.provider.legs.act_status(collect) is ActStatus.DONE
+    paid = await reached(world.taker, htlc, Side.PAYER, LegState.COLLECTED)
     assert await world.taker.legs.act_status(act) is ActStatus.DONE
-    for view in (await seen_by_payee(world, htlc), await seen_by_payer(world, htlc)):
+    for view in (await seen_by_payee(world, htlc), paid):
         assert (view.state, view.arrived, view.final, view.preimage) == (LegState.COLLECTED, True, True, PREIMAGE)
     for client, side in ((world.taker, Side.PAYER), (world.provider, Side.PAYEE)):
         assert await client.legs.evidence(htlc, side) == LightningPaymentEvidence(PREIMAGE)
@@ -231,7 +233,7 @@ async def test_a_leg_that_was_released_before_it_was_paid_stays_released(world: 
         await world.provider.legs.perform(collect)
     assert await world.provider.legs.act_status(collect) is ActStatus.FAILED
     await world.taker.legs.perform(act)
-    assert (await seen_by_payer(world, htlc)).over
+    assert (await reached(world.taker, htlc, Side.PAYER, LegState.RETURNED)).over
 
 
 async def test_each_verb_belongs_to_one_side(world: World) -> None:
@@ -311,8 +313,8 @@ async def test_a_payment_that_fails_has_the_reason(world: World) -> None:
     act = await world.taker.legs.prepare(Verb.FUND, htlc)
     world.fault("fail_payments", reason="no_route")
     await world.taker.legs.perform(act)
-    view = await seen_by_payer(world, htlc)
-    assert (view.state, view.reason) == (LegState.RETURNED, "FAILURE_REASON_NO_ROUTE")
+    view = await reached(world.taker, htlc, Side.PAYER, LegState.RETURNED)
+    assert view.reason == "FAILURE_REASON_NO_ROUTE"
 
 
 async def test_money_under_the_hash_of_another_invoice_is_not_this_leg(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from typing import Any
 from layer2.formats import bolt11
 from layer2.legs.leg import Htlc
 from layer2.legs.lightning import LightningLeg
-from layer2.legs.views import LegView, OfferRequest, Side, Verb
+from layer2.legs.views import LegState, LegView, OfferRequest, Side, Verb
 from layer2.local.network import LightningNode
 from layer2.local.simnet.clock import SimClock
 from layer2.local.simnet.lightning.network import LightningSimulation
@@ -135,6 +136,14 @@ async def seen_by_payer(world: World, htlc: Htlc) -> LegView:
 
 async def seen_by_payee(world: World, htlc: Htlc) -> LegView:
     return await world.provider.legs.observe(htlc, Side.PAYEE)
+
+
+async def reached(client: LightningNetwork, htlc: Htlc, side: Side, state: LegState) -> LegView:
+    """Wait as the engine does until the leg is in that state."""
+    async with asyncio.timeout(10):
+        while (view := await client.legs.observe(htlc, side)).state is not state:
+            await client.legs.wait_for_change(htlc, view)
+    return view
 
 
 async def funded(world: World) -> tuple[Htlc, Json]:

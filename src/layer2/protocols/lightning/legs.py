@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 from dataclasses import replace
 from typing import Final, assert_never
 
-from layer2.aio.time_limit import time_limit
 from layer2.errors import (
     BadAnswer,
-    ConfigurationError,
     FormatError,
     FundsRulesError,
+    InsufficientFunds,
     InvalidRequest,
-    NodeError,
-    NodeUnreachable,
-    Outcome,
     TransactionError,
 )
 from layer2.legs.evidence import LegEvidence, LightningPaymentEvidence
@@ -29,12 +24,16 @@ from layer2.ports.legs import HtlcLayer
 from layer2.protocols.lightning.acts import Cancel, Keysend, Pay, Settle, read_act, write_act
 from layer2.protocols.lightning.invoices.invoices import NewInvoice
 from layer2.protocols.lightning.invoices.records import HtlcState, InvoiceRecord, InvoiceState
+from layer2.protocols.lightning.leg_sends import LegSends, require
 from layer2.protocols.lightning.lnd.answers import LIGHTNING
+from layer2.protocols.lightning.node.watch import NodeMark
 from layer2.protocols.lightning.parts import LightningParts
 from layer2.protocols.lightning.payments.records import PaymentRecord, PaymentState
-from layer2.protocols.lightning.payments.request import check_payable, decode_invoice, msat
+from layer2.protocols.lightning.payments.request import msat
+from layer2.protocols.lightning.statuses import HashStatus
 from layer2.protocols.lightning.views import (
     is_past_its_locks,
+    next_time,
     pay_act_status,
     returned_without_a_message,
     seen_by_payee,
@@ -43,8 +42,11 @@ from layer2.protocols.lightning.views import (
 
 __all__ = ["LightningLegs"]
 
-_RESOLUTION_SECONDS: Final = 0.2
-"""Seconds between reads of a settled invoice until its channels have resolved it."""
+
+_RESOLUTION_SECONDS: Final = 0.1
+"""Seconds from the first look at the channels of a settled invoice to the second; from there on twice as long each
+time."""
+_LONGEST_RESOLUTION_SECONDS: Final = 10.0
 
 
 class LightningLegs(HtlcLayer):
@@ -58,10 +60,13 @@ class LightningLegs(HtlcLayer):
         self._node = parts.node
         self._invoices = parts.invoices
         self._holds = parts.holds
-        self._payments = parts.payments
         self._liquidity = parts.liquidity
         self._tracker = parts.tracker
+        self._watch = parts.watch
+        self._records = parts.leg_records
+        self._sends = LegSends(parts)
         self._settings = parts.settings
+        self._interval = parts.settings.poll_interval_ms / 1000
 
     async def leg_offer(self) -> LightningOffer:
         """See ``HtlcLayer``: the node's key, and the prefix of its network."""
@@ -80,7 +85,7 @@ class LightningLegs(HtlcLayer):
         if request.side is Side.PAYER:
             return ""
         amount_msat = msat(request.amount)
-        await self._liquidity.check_receivable(amount_msat)
+        await self._liquidity.check_receivable(amount_msat, request.payment_hash)
         new = NewInvoice(
             amount_msat=amount_msat,
             memo=request.memo,
@@ -98,22 +103,32 @@ class LightningLegs(HtlcLayer):
     async def check_can_finish(self, htlc: Htlc, side: Side) -> None:
         """Check sync, clock and liquidity. Liquidity is not checked if the leg is already under way."""
         leg = _leg(htlc)
-        await self._node.current_state()
-        match side:
-            case Side.PAYER:
-                payment = await self._payments.find(htlc.payment_hash)
-                if payment is not None and payment.state is not PaymentState.FAILED:
-                    return
-                needed = leg.amount_msat + leg.fee_limit_msat
-                max_parts = self._settings.timelocks.max_parts
-                await self._liquidity.check_sendable(needed, max_parts=max_parts, trusted_seconds=0)
-            case Side.PAYEE:
-                invoice = await self._invoices.find(htlc.payment_hash)
-                if invoice is not None and invoice.state in (InvoiceState.ACCEPTED, InvoiceState.SETTLED):
-                    return
-                await self._liquidity.check_receivable(leg.amount_msat)
-            case _:
-                assert_never(side)
+        await self._node.current_state_within(self._interval)
+        try:
+            match side:
+                case Side.PAYER:
+                    needed = leg.amount_msat + leg.fee_limit_msat
+                    max_parts = self._settings.timelocks.max_parts
+                    await self._liquidity.check_sendable(needed, max_parts=max_parts, payment_hash=htlc.payment_hash)
+                case Side.PAYEE:
+                    await self._liquidity.check_receivable(leg.amount_msat, htlc.payment_hash)
+                case _:
+                    assert_never(side)
+        except InsufficientFunds:
+            if not await self._is_under_way(htlc, side):
+                raise
+        self._records.follow(htlc.payment_hash, side)
+
+    async def _is_under_way(self, htlc: Htlc, side: Side) -> bool:
+        if side is Side.PAYER:
+            payment = await self._records.payment(htlc.payment_hash, newest=True)
+            return payment is not None and payment.state is not PaymentState.FAILED
+        invoice = await self._records.invoice(htlc.payment_hash, newest=True)
+        return invoice is not None and invoice.state in (InvoiceState.ACCEPTED, InvoiceState.SETTLED)
+
+    def free(self, htlc: Htlc) -> None:
+        """See ``HtlcLayer``: the leg is followed no longer."""
+        self._records.free(htlc.payment_hash)
 
     async def prepare(self, verb: Verb, htlc: Htlc, preimage: Preimage | None = None) -> Json:
         """Make an act from the leg. A payment is checked against every rule for payments."""
@@ -121,14 +136,14 @@ class LightningLegs(HtlcLayer):
         own = await self._node.key() == leg.payee
         match verb:
             case Verb.FUND:
-                return write_act(await self._prepared_payment(htlc, leg))
+                return write_act(await self._sends.prepare(htlc.payment_hash, leg))
             case Verb.COLLECT:
-                _require(own, "only the payee can settle its invoice")
+                require(own, "only the payee can settle its invoice")
                 if preimage is None or preimage.payment_hash != htlc.payment_hash:
                     raise FundsRulesError("the preimage of the payment hash is needed to settle", protocol=LIGHTNING)
                 return write_act(Settle(preimage))
             case Verb.RELEASE:
-                _require(own, "only the payee can cancel its invoice")
+                require(own, "only the payee can cancel its invoice")
                 return write_act(Cancel(htlc.payment_hash))
             case Verb.RECLAIM | Verb.VOID:
                 raise FundsRulesError(
@@ -137,32 +152,6 @@ class LightningLegs(HtlcLayer):
                 )
             case _:
                 assert_never(verb)
-
-    async def _prepared_payment(self, htlc: Htlc, leg: LightningLeg) -> Pay:
-        timelocks = self._settings.timelocks
-        pay = Pay(
-            payment_hash=htlc.payment_hash,
-            invoice=leg.invoice,
-            amount_msat=leg.amount_msat,
-            fee_limit_msat=leg.fee_limit_msat,
-            cltv_limit=leg.cltv_limit,
-            # The deadlines in the terms are computed with these values, not with this party's own settings.
-            timeout_seconds=timelocks.payment_timeout,
-            max_parts=timelocks.max_parts,
-        )
-        _require(leg.prefix == self._settings.invoice_prefix, f"the leg is on the network {leg.prefix!r}")
-        invoice = decode_invoice(leg.invoice)
-        _require(invoice.payee == leg.payee, "the invoice is signed by another node than the terms name")
-        await self._check_payable(pay)
-        known = await self._payments.find(pay.payment_hash)
-        _require(known is None, "a payment with this hash was sent before; a hash is paid once")
-        return pay
-
-    async def _check_payable(self, pay: Pay) -> None:
-        state = await self._node.current_state()
-        invoice = decode_invoice(pay.invoice)
-        check_payable(pay, invoice, prefix=self._settings.invoice_prefix, own_key=state.key, now=state.date)
-        _require(invoice.amount_msat is not None, "the invoice leaves the amount to the payer")
 
     async def perform(self, act: Json) -> None:
         """Send the payment, unless the node has one with its hash; or settle or cancel the invoice. Can be repeated.
@@ -175,67 +164,29 @@ class LightningLegs(HtlcLayer):
         """
         match _leg_act(act):
             case Pay() as pay:
-                await self._send_once(pay)
+                await self._sends.send_once(pay)
             case Settle(preimage):
-                await self._invoices.settle(preimage)
+                self._tracker.learn_invoice(await self._invoices.settle(preimage))
             case Cancel(payment_hash):
                 await self._cancel(payment_hash)
 
-    async def _send_once(self, pay: Pay) -> None:
-        async with self._payments.one_at_a_time(pay.payment_hash):
-            if await self._was_sent(pay):
-                return
-            self._liquidity.sent(pay.amount_msat)
-            try:
-                payment = await self._payments.send(pay)
-            except NodeError as error:
-                if not _had_no_connection(error):
-                    error.outcome = Outcome.UNKNOWN
-                raise
-        if payment.state is PaymentState.FAILED:
-            raise TransactionError(
-                f"the payment failed: {payment.failure}",
-                protocol=LIGHTNING,
-                outcome=Outcome.REJECTED,
-                tx_id=pay.payment_id,
-            )
-
-    async def _was_sent(self, pay: Pay) -> bool:
-        """Return whether the node has the payment. If not, check that it may be sent."""
-        try:
-            if await self._payments.find(pay.payment_hash) is not None:
-                return True
-            await self._check_payable(pay)
-        except FundsRulesError as error:
-            error.outcome = Outcome.REJECTED
-            raise
-        except (NodeError, ConfigurationError) as error:
-            # These are errors of reads, so no payment was sent.
-            raise NodeUnreachable(
-                f"the payment was not sent, because the check before it failed: {error.message}",
-                code=error.code,
-                protocol=LIGHTNING,
-                operation=error.operation,
-                outcome=Outcome.NOT_SENT,
-                tx_id=pay.payment_id,
-                remedy=error.remedy,
-            ) from error
-        return False
-
     async def _cancel(self, payment_hash: bytes) -> None:
         try:
-            await self._invoices.cancel(payment_hash)
+            cancelled = await self._invoices.cancel(payment_hash)
         except TransactionError:
             # An invoice that the node does not have cannot be paid.
-            if await self._invoices.find(payment_hash) is not None:
+            if await self._records.invoice(payment_hash, newest=True) is not None:
                 raise
+            return
+        if cancelled is not None:
+            self._tracker.learn_invoice(cancelled)
 
     async def act_status(self, act: Json) -> ActStatus:
         """Return the status of an act, from the node's record of the payment or invoice."""
         known_act = _leg_act(act)
         if isinstance(known_act, Pay):
-            return pay_act_status(await self._payments.find(known_act.payment_hash))
-        invoice = await self._invoices.find(known_act.payment_hash)
+            return pay_act_status(await self._records.sent_payment(known_act.payment_hash))
+        invoice = await self._records.invoice(known_act.payment_hash)
         is_settling = isinstance(known_act, Settle)
         if invoice is None:
             return ActStatus.UNSEEN if is_settling else ActStatus.DONE
@@ -250,7 +201,7 @@ class LightningLegs(HtlcLayer):
                 assert_never(invoice.state)
 
     async def observe(self, htlc: Htlc, side: Side) -> LegView:
-        """Read the leg once.
+        """Read the leg once: the node's state of the last poll interval, and the newest record of the hash.
 
         If the node is not synced or its clock differs, the call raises ``BadAnswer``, with two exceptions. A leg that
         has ended is shown. A held payment is shown as PENDING, so that nothing relies on it; a party that has the
@@ -258,15 +209,20 @@ class LightningLegs(HtlcLayer):
         """
         leg = _leg(htlc)
         # The time is read first: what is concluded from it must be read later.
-        state = await self._node.state()
+        state = await self._node.shared_state(self._interval)
         payment = None
         match side:
             case Side.PAYER:
-                payment = await self._payments.find(htlc.payment_hash)
+                payment = await self._records.payment(htlc.payment_hash)
+                if payment is None and seen_by_payer(leg, None, state.clock).over:
+                    payment = await self._records.payment(htlc.payment_hash, newest=True)
                 view = seen_by_payer(leg, payment, state.clock)
             case Side.PAYEE:
-                invoice = await self._invoices.find(htlc.payment_hash)
-                is_final = await self._is_resolved(invoice, htlc.payment_hash)
+                invoice = await self._records.invoice(htlc.payment_hash)
+                if invoice is not None and invoice.state is InvoiceState.OPEN and state.date >= invoice.expires_at:
+                    # lnd reports on no stream that an invoice has expired.
+                    invoice = await self._records.invoice(htlc.payment_hash, newest=True)
+                is_final = await self._is_resolved(invoice, self._records.changed_at(htlc.payment_hash))
                 view = seen_by_payee(leg, invoice, state.clock, is_final=is_final)
             case _:
                 assert_never(side)
@@ -294,54 +250,69 @@ class LightningLegs(HtlcLayer):
         # lnd does not show the hashes of the HTLCs in a closing channel.
         return not await self._node.has_closing_channels()
 
-    async def _is_resolved(self, invoice: InvoiceRecord | None, payment_hash: bytes) -> bool:
-        """Return whether every channel has resolved a settled invoice. lnd shows SETTLED before its peer commits."""
+    async def _is_resolved(self, invoice: InvoiceRecord | None, moment: float) -> bool:
+        """Return whether every channel has resolved a settled invoice. lnd shows SETTLED before its peer commits.
+
+        Args:
+            invoice: the node's, if there is one.
+            moment: no reading of the channels from before counts, by the clock of the event loop. The invoice must have
+                been settled by then.
+        """
         if invoice is None or invoice.state is not InvoiceState.SETTLED:
             return False
-        channels = await self._node.channels()
-        if any(payment_hash in channel.hashes for channel in channels):
+        channels = await self._node.channels_since(moment)
+        if any(invoice.payment_hash in channel.hashes for channel in channels):
             return False
         open_ids = frozenset().union(*(channel.ids for channel in channels))
         closed_meanwhile = {htlc.channel_id for htlc in invoice.htlcs_in(HtlcState.SETTLED)} - open_ids
-        return not closed_meanwhile or closed_meanwhile <= await self._node.closed_channel_ids()
+        return not closed_meanwhile or closed_meanwhile <= await self._node.closed_channel_ids_since(moment)
 
     async def wait_for_change(self, htlc: Htlc, view: LegView) -> None:
-        """Return when the node shows a change of the leg, and after the poll interval at the latest."""
+        """Return when the leg's view may differ, or the node cannot be read.
+
+        Its record, the Bitcoin height and the node's sync and clock can change it, and a few times by the node's clock.
+        One read of the node in each poll interval serves all waits.
+        """
         leg = _leg(htlc)
-        seconds = self._settings.poll_interval_ms / 1000
         if view.state is LegState.COLLECTED:
-            # The status cannot change; the peer commits to a settled payment within one exchange of messages.
-            await asyncio.sleep(min(seconds, _RESOLUTION_SECONDS))
-            return
-        if view.state is LegState.PENDING and view.held is not None:
-            # Only the node's clock or sync can change the view.
-            await asyncio.sleep(seconds)
+            await self._resolution(htlc.payment_hash)
             return
         is_payee = await self._node.key() == leg.payee
-        async with (
-            time_limit(asyncio.timeout(seconds)),
-            aclosing(self._tracker.follow(htlc.payment_hash)) as statuses,
-        ):
-            async for status in statuses:
-                if is_payee and status.invoice is not None:
-                    seen = seen_by_payee(leg, status.invoice, view.clock, is_final=view.final)
-                elif not is_payee and status.payment is not None:
-                    seen = seen_by_payer(leg, status.payment, view.clock)
-                else:
-                    continue
-                if (seen.state, seen.held) != (view.state, view.held):
-                    return
-            # The status of this hash cannot change.
-            await asyncio.sleep(seconds)
+        # A held payment is PENDING while the node is not current.
+        is_current = not (view.state is LegState.PENDING and view.held is not None)
+        until = next_time(leg, view.clock, self._settings.timelocks)
+        mark = NodeMark(view.clock.height, is_current, until)
+        with self._records.following(htlc.payment_hash, Side.PAYEE if is_payee else Side.PAYER) as tracked:
+            while not _has_changed(leg, view, tracked.status, is_payee=is_payee):
+                tracked.check()
+                waiter = asyncio.get_running_loop().create_future()
+                with tracked.waking(waiter), self._watch.waking(waiter, mark):
+                    if await waiter:
+                        return
+
+    async def _resolution(self, payment_hash: bytes) -> None:
+        """Return when the channels have resolved a settled invoice. Every reading of them serves all waits."""
+        pause = _RESOLUTION_SECONDS
+        while True:
+            invoice = await self._records.invoice(payment_hash)
+            moment = asyncio.get_running_loop().time()
+            if invoice is None or await self._is_resolved(invoice, moment):
+                return
+            await asyncio.sleep(pause)
+            # A channel that is being closed takes hours.
+            pause = min(pause * 2, _LONGEST_RESOLUTION_SECONDS)
 
     async def read_clock(self) -> ClockReading:
         """Return the node's time and the Bitcoin height."""
-        return (await self._node.current_state()).clock
+        return (await self._node.current_state_within(self._interval)).clock
 
     async def evidence(self, htlc: Htlc, side: Side) -> LegEvidence | None:
         """Return the preimage if the payment has succeeded or the invoice is settled."""
-        records = self._payments if side is Side.PAYER else self._invoices
-        known = await records.find(htlc.payment_hash)
+        known: PaymentRecord | InvoiceRecord | None
+        if side is Side.PAYER:
+            known = await self._records.payment(htlc.payment_hash)
+        else:
+            known = await self._records.invoice(htlc.payment_hash)
         return None if known is None or known.preimage is None else LightningPaymentEvidence(known.preimage)
 
 
@@ -358,12 +329,15 @@ def _leg_act(value: Json) -> Pay | Settle | Cancel:
     return act
 
 
-def _had_no_connection(error: NodeError) -> bool:
-    """Whether an act was certainly not sent."""
-    no_connection = isinstance(error, NodeUnreachable) or error.code == "certificate"
-    return no_connection and error.outcome is Outcome.NOT_SENT
-
-
-def _require(holds: bool, problem: str) -> None:
-    if not holds:
-        raise FundsRulesError(problem, protocol=LIGHTNING)
+def _has_changed(leg: LightningLeg, view: LegView, status: HashStatus, *, is_payee: bool) -> bool:
+    """Whether the record shows another state of the leg than the view."""
+    if is_payee and status.invoice is not None:
+        seen = seen_by_payee(leg, status.invoice, view.clock, is_final=view.final)
+    elif not is_payee and status.payment is not None:
+        seen = seen_by_payer(leg, status.payment, view.clock)
+    else:
+        return False
+    if view.state is LegState.PENDING and view.held is not None:
+        # While the node is not current, a held payment is not shown as FUNDED.
+        return seen.held != view.held
+    return (seen.state, seen.held) != (view.state, view.held)

@@ -6,9 +6,11 @@ from layer2.ports.clock import Clock
 from layer2.protocols.lightning.invoices.feed import InvoiceFeed
 from layer2.protocols.lightning.invoices.holds import Holds
 from layer2.protocols.lightning.invoices.invoices import Invoices
+from layer2.protocols.lightning.leg_records import LegRecords
 from layer2.protocols.lightning.lnd.rest import LndRest
 from layer2.protocols.lightning.node.liquidity import Liquidity
 from layer2.protocols.lightning.node.state import LndNode
+from layer2.protocols.lightning.node.watch import NodeWatch
 from layer2.protocols.lightning.payments.feed import PaymentFeed
 from layer2.protocols.lightning.payments.payments import Payments
 from layer2.protocols.lightning.recipients.lnurl import LnurlPay
@@ -39,10 +41,16 @@ class LightningParts:
         self.holds = Holds(self.node, self.invoices, self.payments)
         self.services = LnurlPay(settings.invoice_prefix, this_machine_too=settings.lnurl_on_this_machine)
         self.tracker = HashTracker(self.invoices, self.payments, self.invoice_feed, self.payment_feed, seconds, clock)
+        self.leg_records = LegRecords(
+            self.tracker, self.invoices, self.payments, self.invoice_feed.holds, self.payment_feed, seconds
+        )
+        self.watch = NodeWatch(self.node, seconds)
 
     async def aclose(self) -> None:
         """Close all connections and end all tasks. Payments that are under way continue at the node."""
         await self.tracker.aclose()
+        self.leg_records.close()
+        await self.watch.aclose()
         await self.invoice_feed.aclose()
         await self.payment_feed.aclose()
         await self.node.aclose()

@@ -61,7 +61,7 @@ class LightningSettings(ClientSettings):
     """maximum number of pending payments that are followed on a separate connection; the stream of all payments reports
     the others"""
     max_hold_streams: Annotated[int, at_least(0)] = 32
-    """maximum number of hold invoices that are followed on a separate connection; the others are looked up in turn"""
+    """maximum number of hold invoices that are followed on a separate connection; the others are read in one list"""
 
     @property
     def invoice_prefix(self) -> str:

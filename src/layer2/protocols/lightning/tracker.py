@@ -3,95 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import heapq
 import itertools
 import math
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Final
 
 from layer2.aio.time_limit import time_limit
 from layer2.errors import Layer2Error
+from layer2.legs.views import Side
 from layer2.ports.clock import Clock
-from layer2.protocols.lightning.invoices.feed import InvoiceFeed, InvoiceListener
+from layer2.protocols.lightning.invoices.feed import InvoiceFeed
+from layer2.protocols.lightning.invoices.hold_streams import HoldListener
 from layer2.protocols.lightning.invoices.invoices import Invoices
-from layer2.protocols.lightning.invoices.records import InvoiceRecord, InvoiceState
+from layer2.protocols.lightning.invoices.records import InvoiceRecord
 from layer2.protocols.lightning.lnd.failures import closed_error
 from layer2.protocols.lightning.payments.feed import PaymentFeed, PaymentListener
 from layer2.protocols.lightning.payments.payments import Payments
 from layer2.protocols.lightning.payments.records import PaymentRecord
 from layer2.protocols.lightning.statuses import HashStatus
+from layer2.protocols.lightning.tracked import (
+    TrackedHash,
+    is_newer_invoice,
+    is_newer_payment,
+    seconds_to_next_look_up,
+)
 
-__all__ = ["HashTracker", "TrackedHash", "seconds_to_next_look_up"]
+__all__ = ["HashTracker"]
 
 _CONCURRENT: Final = 4
 """Look-ups under way at a time."""
 _SPACING: Final = 1 / 50
 """Seconds between repeated look-ups, over all hashes. The first look-up of each hash does not wait for it."""
-_LONGEST_PAUSE: Final = 60.0
-"""Seconds between look-ups of one hash. Streams report sooner."""
-_EXPIRY_SECONDS: Final = 1
-"""Seconds after the expiry of an invoice until its look-up. lnd cancels it at once and reports that on no stream."""
+_FIRST_SECONDS: Final = 1.0
+"""Seconds to wait for the first message of an invoice's own stream before the invoice is looked up instead."""
+_STEADY: Final = 30
+"""Look-ups after which the pause between them is the longest one."""
 _NOW: Final = 0.0
 """The time of a look-up that does not wait for its turn."""
 _NOTHING: Final = HashStatus(None, None)
-
-
-@dataclass(eq=False, slots=True)
-class TrackedHash:
-    """One hash, its newest status, and the callers that follow it."""
-
-    payment_hash: bytes
-    status: HashStatus = _NOTHING
-    updates: int = 0
-    """Number of statuses so far; 0 until the node has been asked."""
-    error: Layer2Error | None = None
-    """Raised to every follower that has taken the newest status."""
-    looked_up: int = 0
-    """Look-ups since the last news, or since news may have been missed."""
-    due: float = math.inf
-    """Time of the next look-up, by the clock of the event loop, or ``_NOW``."""
-    followers: int = 0
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def update(self, status: HashStatus) -> bool:
-        """Set the status and wake all followers; return False if it is not new."""
-        if self.updates and status == self.status:
-            return False
-        self.status = status
-        self.updates += 1
-        self._wake()
-        return True
-
-    def fail(self, error: Layer2Error) -> None:
-        """Have every follower raise this error, after the newest status."""
-        self.error = error
-        self._wake()
-
-    async def next(self, seen: int) -> int:
-        """Wait for a newer status than the follower has seen.
-
-        Args:
-            seen: the number of updates when the follower last took the status; 0 at first.
-
-        Returns:
-            The number of updates now.
-
-        Raises:
-            Layer2Error: a copy of the error given to ``fail``, if there is no newer status.
-        """
-        while self.updates == seen:
-            if self.error is not None:
-                # Each follower gets a copy, because one error would mix their tracebacks.
-                raise copy.copy(self.error) from self.error
-            await self._changed.wait()
-        return self.updates
-
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed.clear()
 
 
 class HashTracker:
@@ -122,6 +73,7 @@ class HashTracker:
         self._invoices = invoices
         self._payments = payments
         self._invoice_feed = invoice_feed
+        self._holds = invoice_feed.holds
         self._payment_feed = payment_feed
         self._interval = interval
         self._clock = clock
@@ -132,8 +84,11 @@ class HashTracker:
         self._change = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self._looking: set[asyncio.Task[None]] = set()
-        invoice_feed.listener = InvoiceListener(self._on_invoice, self._failed)
-        payment_feed.listener = PaymentListener(self._on_payment, self._missed_payments, self._send_ended)
+        invoice_feed.listener = self.learn_invoice
+        invoice_feed.holds.listener = HoldListener(self.learn_invoice, self._hold_lost, self._failed)
+        payment_feed.listener = PaymentListener(
+            self.learn_payment, self._missed_payments, self._send_ended, self.expect_payment
+        )
 
     async def read(self, payment_hash: bytes) -> HashStatus:
         """Ask the node for the status now.
@@ -170,34 +125,68 @@ class HashTracker:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._running = None
 
+    def tracked(self, payment_hash: bytes) -> TrackedHash | None:
+        """The hash with its newest status, if it is followed."""
+        return self._tracked.get(payment_hash)
+
     @contextmanager
     def _following(self, payment_hash: bytes) -> Iterator[TrackedHash]:
+        tracked = self.join(payment_hash, None)
+        try:
+            yield tracked
+        finally:
+            self.leave(tracked)
+
+    def join(self, payment_hash: bytes, side: Side | None, absent_at: float | None = None) -> TrackedHash:
+        """Follow a hash until ``leave``.
+
+        Args:
+            payment_hash: 32 bytes.
+            side: of the leg whose record is followed; None for all records of the hash.
+            absent_at: the time, by the clock of the event loop, at which the node had no payment; None if not known.
+        """
         tracked = self._tracked.get(payment_hash)
         if tracked is not None and tracked.error is not None:
             # A slow follower has not taken the error yet. A new one asks the node again.
             self._forget(tracked)
             tracked = None
         if tracked is None:
-            tracked = self._tracked[payment_hash] = TrackedHash(payment_hash)
-            sent = self._payment_feed.newest_sent(payment_hash)
-            if sent is None:
-                self._enqueue(tracked, _NOW)
-            else:
-                tracked.update(HashStatus(sent, None))
+            tracked = self._tracked[payment_hash] = TrackedHash(payment_hash, side)
+            self._begin(tracked, absent_at)
+        elif tracked.side not in (None, side):
+            tracked.side = None
+            self._enqueue(tracked, _NOW)
             self._choose_streams(tracked)
         tracked.followers += 1
-        if tracked.updates:
+        if tracked.updates and side is None:
             # A later follower also gets news that no stream reports without a long pause.
             tracked.looked_up = 0
             self._schedule(tracked)
         if self._running is None:
             self._running = asyncio.get_running_loop().create_task(self._run())
-        try:
-            yield tracked
-        finally:
-            tracked.followers -= 1
-            if not tracked.followers and self._tracked.get(payment_hash) is tracked:
-                self._forget(tracked)
+        return tracked
+
+    def leave(self, tracked: TrackedHash) -> None:
+        """End one ``join``."""
+        tracked.followers -= 1
+        if not tracked.followers and self._tracked.get(tracked.payment_hash) is tracked:
+            self._forget(tracked)
+
+    def _begin(self, tracked: TrackedHash, absent_at: float | None) -> None:
+        sent = self._payment_feed.newest_sent(tracked.payment_hash) if tracked.asks_payments else None
+        if sent is not None:
+            tracked.update(HashStatus(sent, None))
+        elif absent_at is not None:
+            tracked.payment_at = absent_at
+            tracked.update(_NOTHING)
+        self._choose_streams(tracked)
+        if tracked.updates:
+            self._schedule(tracked)
+        elif self._holds.has_stream(tracked.payment_hash):
+            # The first message of this stream is the invoice.
+            self._enqueue(tracked, asyncio.get_running_loop().time() + _FIRST_SECONDS)
+        else:
+            self._enqueue(tracked, _NOW)
 
     def _forget(self, tracked: TrackedHash) -> None:
         del self._tracked[tracked.payment_hash]
@@ -211,13 +200,17 @@ class HashTracker:
 
     def _choose_streams(self, tracked: TrackedHash) -> None:
         """Keep the streams open that can report on this hash, and no others."""
-        is_paid_to = self._is_open(tracked) and tracked.status.payment is None
-        self._invoice_feed.keep_open(tracked.fail, is_paid_to)
-        self._payment_feed.keep_open(tracked.fail, self._needs_payments(tracked))
-        if is_paid_to and tracked.status.invoice is not None and tracked.status.invoice.is_hold:
-            self._invoice_feed.follow_hold(tracked.payment_hash)
+        payment_hash, invoice = tracked.payment_hash, tracked.status.invoice
+        is_paid_to = self._is_open(tracked) and tracked.asks_invoices and tracked.status.payment is None
+        # The invoice of a leg is always one that is held.
+        is_hold = tracked.side is Side.PAYEE if invoice is None else invoice.is_hold
+        if is_paid_to and is_hold:
+            self._holds.follow(payment_hash, 0 if invoice is None else invoice.add_index)
         else:
-            self._invoice_feed.leave_hold(tracked.payment_hash)
+            self._holds.leave(payment_hash)
+        # A leg's invoice has a stream or is in the list of those that wait for one, which report more.
+        self._invoice_feed.keep_open(tracked.fail, is_paid_to and tracked.side is not Side.PAYEE)
+        self._payment_feed.keep_open(tracked.fail, self._needs_payments(tracked))
 
     def _is_open(self, tracked: TrackedHash) -> bool:
         """Whether the hash is followed, and its status can change."""
@@ -226,19 +219,38 @@ class HashTracker:
     def _needs_payments(self, tracked: TrackedHash) -> bool:
         """Whether only the shared stream of payments can report on this hash soon."""
         can_be_paid = tracked.status.payment is not None or tracked.status.invoice is None
-        return self._is_open(tracked) and can_be_paid and not self._payment_feed.is_followed(tracked.payment_hash)
+        is_asked = self._is_open(tracked) and tracked.asks_payments and not tracked.is_still
+        return is_asked and can_be_paid and not self._payment_feed.is_followed(tracked.payment_hash)
 
-    def _on_payment(self, payment: PaymentRecord) -> None:
+    def learn_payment(self, payment: PaymentRecord, moment: float | None = None) -> None:
+        """Take what a stream, a look-up or an act has shown.
+
+        Args:
+            payment: as the node shows it.
+            moment: when the node was asked, by the clock of the event loop; None if it reports it now.
+        """
         tracked = self._tracked.get(payment.payment_hash)
-        if tracked is None or (tracked.status.invoice is not None and tracked.status.invoice.is_own):
-            return
-        if _is_newer_payment(payment, tracked.status.payment):
-            self._take(tracked, HashStatus(payment, tracked.status.invoice))
+        if tracked is not None and tracked.asks_payments:
+            self._learned(tracked, payment, None, asyncio.get_running_loop().time() if moment is None else moment)
 
-    def _on_invoice(self, invoice: InvoiceRecord) -> None:
+    def learn_invoice(self, invoice: InvoiceRecord, moment: float | None = None) -> None:
+        """As ``learn_payment``, for an invoice."""
         tracked = self._tracked.get(invoice.payment_hash)
-        if tracked is not None and _is_newer_invoice(invoice, tracked.status.invoice):
-            self._take(tracked, HashStatus(None if invoice.is_own else tracked.status.payment, invoice))
+        if tracked is not None and tracked.asks_invoices:
+            self._learned(tracked, None, invoice, asyncio.get_running_loop().time() if moment is None else moment)
+
+    def _learned(
+        self, tracked: TrackedHash, payment: PaymentRecord | None, invoice: InvoiceRecord | None, moment: float
+    ) -> None:
+        known = tracked.status
+        if invoice is not None:
+            tracked.invoice_at = max(tracked.invoice_at, moment)
+            if is_newer_invoice(invoice, known.invoice):
+                self._take(tracked, HashStatus(None if invoice.is_own else known.payment, invoice))
+        elif payment is not None and (known.invoice is None or not known.invoice.is_own):
+            tracked.payment_at = max(tracked.payment_at, moment)
+            if is_newer_payment(payment, known.payment):
+                self._take(tracked, HashStatus(payment, known.invoice))
 
     def _take(self, tracked: TrackedHash, status: HashStatus) -> None:
         if tracked.update(status):
@@ -248,6 +260,22 @@ class HashTracker:
 
     def _missed_payments(self) -> None:
         for tracked in filter(self._needs_payments, self._tracked.values()):
+            tracked.looked_up = 0
+            self._schedule(tracked)
+
+    def expect_payment(self, payment_hash: bytes) -> None:
+        """Note that the payment may have been sent: as long as the node shows none, it is asked each time."""
+        tracked = self._tracked.get(payment_hash)
+        if tracked is not None and not tracked.was_sent:
+            tracked.was_sent = True
+            tracked.looked_up = 0
+            # The shared stream is opened with the first look-up, which most sends do not need.
+            self._schedule(tracked)
+
+    def _hold_lost(self, payment_hash: bytes) -> None:
+        """Look the invoice up until its stream is open again and has shown it."""
+        tracked = self._tracked.get(payment_hash)
+        if tracked is not None:
             tracked.looked_up = 0
             self._schedule(tracked)
 
@@ -269,12 +297,15 @@ class HashTracker:
         """Set the time of the next look-up."""
         if not self._is_open(tracked) or tracked.due == _NOW:
             return
+        payment_hash = tracked.payment_hash
+        is_reported = self._holds.is_reported(payment_hash)
+        is_steady = is_reported or tracked.is_still or self._payment_feed.is_followed(payment_hash)
         seconds = seconds_to_next_look_up(
             tracked.status,
-            tracked.looked_up,
+            _STEADY if is_steady else tracked.looked_up,
             interval=self._interval,
             now=self._clock.now(),
-            has_stream=self._invoice_feed.has_hold_stream(tracked.payment_hash),
+            has_stream=is_reported or self._holds.has_stream(payment_hash),
         )
         self._enqueue(tracked, asyncio.get_running_loop().time() + seconds)
 
@@ -319,12 +350,13 @@ class HashTracker:
         return tracked.due == due and self._tracked.get(tracked.payment_hash) is tracked
 
     async def _look_up(self, tracked: TrackedHash) -> None:
-        payment_hash = tracked.payment_hash
+        payment_hash, known = tracked.payment_hash, tracked.status
+        asked_at = asyncio.get_running_loop().time()
         try:
             payment = invoice = None
-            if tracked.status.invoice is None or tracked.status.payment is not None:
+            if tracked.asks_payments and (known.invoice is None or known.payment is not None):
                 payment = await self._payments.find(payment_hash)
-            if tracked.status.payment is None:
+            if tracked.asks_invoices and tracked.status.payment is None:
                 invoice = await self._invoices.find(payment_hash)
         except Layer2Error as error:
             if not error.retryable:
@@ -332,11 +364,14 @@ class HashTracker:
                 return
         else:
             if invoice is not None and (payment is None or invoice.is_own):
-                self._on_invoice(invoice)
+                self._learned(tracked, None, invoice, asked_at)
             elif payment is not None:
-                self._on_payment(payment)
-            elif not tracked.updates:
-                tracked.update(_NOTHING)
+                self._learned(tracked, payment, None, asked_at)
+            else:
+                tracked.payment_at = max(tracked.payment_at, asked_at)
+                if not tracked.updates:
+                    tracked.update(_NOTHING)
+                self._choose_streams(tracked)
         tracked.looked_up += 1
         self._schedule(tracked)
 
@@ -345,42 +380,3 @@ class HashTracker:
         if not task.cancelled():
             # An exception here is a bug; it must be reported, because the hash gets no further news.
             task.result()
-
-
-def seconds_to_next_look_up(
-    status: HashStatus, looked_up: int, *, interval: float, now: float, has_stream: bool
-) -> float:
-    """Seconds from one look-up of a hash to the next.
-
-    Args:
-        status: the newest status.
-        looked_up: look-ups since the last news, or since news may have been missed.
-        interval: seconds to the first of them, and between look-ups of holds without a stream.
-        now: unix seconds.
-        has_stream: whether the invoice has a stream of its own.
-    """
-    seconds = min(interval * 2.0**looked_up, max(_LONGEST_PAUSE, interval))
-    invoice = status.invoice
-    if status.payment is not None or invoice is None:
-        return seconds
-    if invoice.is_hold and not has_stream:
-        return interval
-    left = invoice.expires_at + _EXPIRY_SECONDS - now
-    if invoice.state is InvoiceState.OPEN and left > 0:
-        seconds = min(seconds, max(left, interval))
-    return seconds
-
-
-def _is_newer_payment(new: PaymentRecord, old: PaymentRecord | None) -> bool:
-    """Whether a record replaces the known one. A decided payment stays so until its hash is sent again."""
-    if old is None or new.index != old.index:
-        return old is None or (new.index > old.index and old.preimage is None)
-    return not old.state.is_final
-
-
-def _is_newer_invoice(new: InvoiceRecord, old: InvoiceRecord | None) -> bool:
-    """Whether a record replaces the known one. An invoice never returns to an earlier state."""
-    if old is None:
-        return True
-    returns = old.state is InvoiceState.ACCEPTED and new.state is InvoiceState.OPEN
-    return not (old.state.is_final or returns)

@@ -11,7 +11,15 @@ from layer2.protocols.lightning.invoices.records import HtlcState, InvoiceRecord
 from layer2.protocols.lightning.payments.records import PaymentRecord, PaymentState
 from layer2.protocols.lightning.payments.request import decode_invoice
 
-__all__ = ["is_past_its_locks", "pay_act_status", "returned_without_a_message", "seen_by_payee", "seen_by_payer"]
+__all__ = [
+    "is_expired",
+    "is_past_its_locks",
+    "next_time",
+    "pay_act_status",
+    "returned_without_a_message",
+    "seen_by_payee",
+    "seen_by_payer",
+]
 
 _ACT_STATES: Final = {
     PaymentState.INITIATED: ActStatus.UNDER_WAY,
@@ -21,6 +29,8 @@ _ACT_STATES: Final = {
 }
 EXPIRY_MARGIN: Final = 120
 """Seconds after the expiry of an invoice from which no payment can have started: twice the clocks' difference."""
+_NEVER: Final = 2**62
+"""A time that does not come."""
 
 
 def pay_act_status(payment: PaymentRecord | None) -> ActStatus:
@@ -35,7 +45,7 @@ def seen_by_payer(leg: LightningLeg, payment: PaymentRecord | None, clock: Clock
     deleted by the node; the journal does.
     """
     if payment is None:
-        return LegView(LegState.NONE, clock, over=_is_expired(leg, clock))
+        return LegView(LegState.NONE, clock, over=is_expired(leg, clock))
     tx_id = payment.payment_hash.hex()
     if payment.invoice != leg.invoice or payment.amount_msat != leg.amount_msat:
         reason = "the node's payment with this hash is for another invoice"
@@ -68,6 +78,19 @@ def is_past_its_locks(leg: LightningLeg, payment: PaymentRecord, clock: ClockRea
         return clock.height > payment.last_expiry + rules.close_blocks
     # lnd shows no HTLC, so the latest possible expiry is used.
     return clock.chain_time > last_try + rules.bitcoin.latest(leg.cltv_limit + rules.close_blocks)
+
+
+def next_time(leg: LightningLeg, clock: ClockReading, rules: TimelockSettings) -> int:
+    """The next time by the node's clock at which a view of the leg may differ although its record does not.
+
+    Returns:
+        Unix seconds, later than ``clock``. A time in the far future if no such time is left.
+    """
+    expiry = decode_invoice(leg.invoice).expires_at
+    last_try = expiry + rules.payment_timeout + EXPIRY_MARGIN
+    last_lock = last_try + rules.bitcoin.latest(leg.cltv_limit + rules.close_blocks)
+    times = (expiry, expiry + EXPIRY_MARGIN, last_try, last_lock)
+    return min((time + 1 for time in times if time + 1 > clock.chain_time), default=_NEVER)
 
 
 def returned_without_a_message(view: LegView) -> LegView:
@@ -124,5 +147,5 @@ def _returned(clock: ClockReading, tx_id: str | None, reason: str | None) -> Leg
     return LegView(LegState.RETURNED, clock, arrived=True, final=True, over=True, tx_id=tx_id, reason=reason)
 
 
-def _is_expired(leg: LightningLeg, clock: ClockReading) -> bool:
+def is_expired(leg: LightningLeg, clock: ClockReading) -> bool:
     return clock.chain_time > decode_invoice(leg.invoice).expires_at + EXPIRY_MARGIN

@@ -171,34 +171,61 @@ async def test_a_payment_in_one_part_must_fit_into_one_channel(node: CountingNod
         await liquidity.check_sendable(90_001_000, max_parts=1)
 
 
-async def test_who_trusts_no_reading_asks_each_time(node: CountingNode, liquidity: Liquidity) -> None:
-    for _ in range(3):
-        await liquidity.check_sendable(1_000, trusted_seconds=0)
-    assert node.asked == 3
+async def test_swaps_that_start_together_share_a_reading_and_are_not_allowed_more_than_it_shows(
+    node: CountingNode, liquidity: Liquidity
+) -> None:
+    hashes = [bytes([number]) * 32 for number in range(90)]
+    await asyncio.gather(*(liquidity.check_sendable(1_000_000, payment_hash=each) for each in hashes))
+    await asyncio.gather(*(liquidity.check_receivable(1_000_000, each) for each in hashes))
+    # A repeated check counts its own amount once.
+    await liquidity.check_sendable(1_000_000, payment_hash=hashes[0])
+    await liquidity.check_receivable(1_000_000, hashes[0])
+    assert node.asked == 1
+
+    await liquidity.check_sendable(1_000, payment_hash=b"one more")
+    assert node.asked == 2
 
 
-async def test_a_reading_that_is_overtaken_is_not_kept(node: CountingNode, liquidity: Liquidity) -> None:
-    node.answers_at_once = False
-    slow = asyncio.ensure_future(liquidity.check_sendable(1_000))
-    late = await node.questions.get()
-    node.channels_now = [channel(outgoing=replace(PLENTY, balance_sat=11_000))]
-    quick = asyncio.ensure_future(liquidity.check_sendable(1_000))
-    (await node.questions.get()).set()
-    await quick
-    late.set()
-    await slow
-    # The answer to the last request counts: 2,000 sat need a new reading, and are refused on it.
-    node.answers_at_once = True
+async def test_a_promised_amount_needs_a_new_reading_to_be_received_twice(
+    node: CountingNode, liquidity: Liquidity
+) -> None:
+    await liquidity.check_receivable(50_000_000, b"first")
+    node.channels_now = [channel(incoming=replace(PLENTY, balance_sat=11_000))]
     with pytest.raises(InsufficientFunds, match="allow at most 1000 sat"):
-        await liquidity.check_sendable(2_000_000)
+        await liquidity.check_receivable(50_000_000, b"second")
+    assert node.asked == 2
+
+
+async def test_a_payment_that_was_allowed_and_is_sent_counts_once(node: CountingNode, liquidity: Liquidity) -> None:
+    await liquidity.check_sendable(50_000_000, payment_hash=b"first")
+    liquidity.sent(50_000_000, b"first")
+    await liquidity.check_sendable(40_000_000, payment_hash=b"second")
+    assert node.asked == 1
+
+
+async def test_callers_during_a_request_wait_for_it_and_ask_again_only_to_refuse(
+    node: CountingNode, liquidity: Liquidity
+) -> None:
+    node.answers_at_once = False
+    first = asyncio.ensure_future(liquidity.check_sendable(1_000))
+    answer_to_first = await node.questions.get()
+    node.channels_now = [channel(outgoing=replace(PLENTY, balance_sat=11_000))]
+    fits, refused = [asyncio.ensure_future(liquidity.check_sendable(amount)) for amount in (1_000, 90_000_001)]
+    await asyncio.sleep(0)
+    node.answers_at_once = True
+    answer_to_first.set()
+    await asyncio.gather(first, fits)
+    with pytest.raises(InsufficientFunds, match="allow at most 1000 sat"):
+        await refused
+    assert node.asked == 2
 
 
 async def test_what_cannot_be_received_is_refused_with_numbers(node: CountingNode, liquidity: Liquidity) -> None:
-    await liquidity.check_receivable(90_000_000)
+    await liquidity.check_receivable(90_000_000, bytes(32))
     with pytest.raises(
         InsufficientFunds, match="90001 sat cannot be received: the channels allow at most 90000 sat"
     ) as caught:
-        await liquidity.check_receivable(90_000_001)
+        await liquidity.check_receivable(90_000_001, bytes(32))
     assert caught.value.code == "inbound"
 
 
@@ -214,7 +241,7 @@ async def test_a_lack_of_active_channels_is_reported_as_such(
     node: CountingNode, liquidity: Liquidity, channels: list[Channel], problem: str
 ) -> None:
     node.channels_now = channels
-    for check in (liquidity.check_sendable(1), liquidity.check_receivable(1)):
+    for check in (liquidity.check_sendable(1), liquidity.check_receivable(1, bytes(32))):
         with pytest.raises(InsufficientFunds) as caught:
             await check
         assert (caught.value.code, caught.value.message) == ("no_channel", problem)

@@ -1,4 +1,4 @@
-"""All streams of the node's invoices: the shared one, and one for each invoice that may be held.
+"""The shared stream of the node's invoices. ``holds`` has those of single invoices.
 
 lnd numbers the invoices that it makes (``add_index``) and those that it settles (``settle_index``), and starts the
 shared stream after two such numbers. What it then sends of the past has gaps, which the list of invoices fills: lnd
@@ -9,15 +9,14 @@ Only an invoice's own stream reports that it is held.
 from __future__ import annotations
 
 import asyncio
-from base64 import urlsafe_b64encode
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from enum import Enum
-from functools import partial
 from typing import Final
 
 from layer2.aio.time_limit import time_limit
 from layer2.errors import Layer2Error
+from layer2.protocols.lightning.invoices.hold_streams import HoldStreams
 from layer2.protocols.lightning.invoices.records import InvoiceRecord, InvoiceState, read_invoice
 from layer2.protocols.lightning.lnd.answers import Answer
 from layer2.protocols.lightning.lnd.failures import closed_error
@@ -25,7 +24,7 @@ from layer2.protocols.lightning.lnd.reconnecting import ReconnectingStream
 from layer2.protocols.lightning.lnd.rest import LndRest
 from layer2.protocols.lightning.lnd.update_queue import UpdateQueue
 
-__all__ = ["InvoiceCursor", "InvoiceEvent", "InvoiceFeed", "InvoiceListener", "InvoiceUpdate"]
+__all__ = ["InvoiceCursor", "InvoiceEvent", "InvoiceFeed", "InvoiceUpdate"]
 
 _LIFE: Final = 600.0
 """Seconds after which the shared stream is opened again, in case its connection died unnoticed."""
@@ -88,16 +87,6 @@ class _Subscriber:
         self.queue.put(InvoiceUpdate(event, invoice, self.cursor))
 
 
-@dataclass(frozen=True, slots=True)
-class InvoiceListener:
-    """Callbacks for what the streams report, independent of subscribers."""
-
-    received: Callable[[InvoiceRecord], None] = lambda _: None
-    """Called with every record of an invoice, repeated ones included."""
-    hold_failed: Callable[[bytes, Layer2Error], None] = lambda *_: None
-    """Called with the hash of an invoice whose own stream cannot be opened again."""
-
-
 class InvoiceFeed:
     """Reports the node's invoices to subscribers and to one listener.
 
@@ -112,63 +101,14 @@ class InvoiceFeed:
     def __init__(self, rest: LndRest, pause: float, max_holds: int) -> None:
         self._rest = rest
         self._pause = pause
-        self._max_holds = max_holds
-        self.listener = InvoiceListener()
-        """Gets every record that arrives."""
+        self.listener: Callable[[InvoiceRecord], None] = lambda _: None
+        """Called with every record of an invoice, repeated ones included, independent of subscribers."""
         self._position: InvoiceCursor | None = None
         self._known_step: int | None = None
         self._subscribers: set[_Subscriber] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._shared = ReconnectingStream("the stream of invoices", self._read, self._tasks, min(pause, _LINGER))
-        self._holds: dict[bytes, ReconnectingStream] = {}
-        self._waiting_holds: dict[bytes, None] = {}
-
-    # The streams of single invoices.
-
-    def has_hold_stream(self, payment_hash: bytes) -> bool:
-        """Whether this invoice has a stream of its own now."""
-        return payment_hash in self._holds
-
-    def follow_hold(self, payment_hash: bytes) -> None:
-        """Open a stream for this invoice as soon as there is room."""
-        if payment_hash not in self._holds:
-            self._waiting_holds[payment_hash] = None
-            self._open_holds()
-
-    def leave_hold(self, payment_hash: bytes) -> None:
-        """Close the stream of this invoice, and open one for the next that waits."""
-        self._waiting_holds.pop(payment_hash, None)
-        if (stream := self._holds.pop(payment_hash, None)) is not None:
-            stream.stop()
-            self._open_holds()
-
-    def _open_holds(self) -> None:
-        while self._waiting_holds and len(self._holds) < self._max_holds:
-            payment_hash = next(iter(self._waiting_holds))
-            del self._waiting_holds[payment_hash]
-            stream = ReconnectingStream(
-                "the stream of a held invoice", partial(self._read_hold, payment_hash), self._tasks
-            )
-            self._holds[payment_hash] = stream
-            stream.join(partial(self._fail_hold, payment_hash))
-
-    def _fail_hold(self, payment_hash: bytes, error: Layer2Error) -> None:
-        self._holds.pop(payment_hash, None)
-        self.listener.hold_failed(payment_hash, error)
-        self._open_holds()
-
-    async def _read_hold(self, payment_hash: bytes) -> None:
-        path = f"/v2/invoices/subscribe/{urlsafe_b64encode(payment_hash).decode()}"
-        async with self._rest.stream(path) as messages:
-            async for message in messages:
-                invoice = read_invoice(message, payment_hash)
-                if (stream := self._holds.get(payment_hash)) is not None:
-                    stream.received()
-                self.listener.received(invoice)
-                if invoice.state.is_final:
-                    self.leave_hold(payment_hash)
-
-    # The shared stream.
+        self.holds = HoldStreams(rest, pause, max_holds, self._listed)
 
     def keep_open(self, user: Callable[[Layer2Error], None], is_needed: bool) -> None:
         """Open the shared stream for this user, or close it soon if no other user needs it.
@@ -211,10 +151,7 @@ class InvoiceFeed:
     async def aclose(self) -> None:
         """Close all streams; all its users get the error that the client was closed."""
         self._shared.fail(closed_error())
-        self._waiting_holds.clear()
-        for stream in self._holds.values():
-            stream.stop()
-        self._holds.clear()
+        await self.holds.aclose()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _read_from(self, after: InvoiceCursor) -> None:
@@ -294,7 +231,7 @@ class InvoiceFeed:
                 self._position = replace(self._position, add_index=invoice.add_index)
             case InvoiceEvent.SETTLED:
                 self._position = replace(self._position, settle_index=invoice.settle_index)
-        self.listener.received(invoice)
+        self.listener(invoice)
         for subscriber in list(self._subscribers):
             subscriber.offer(event, invoice)
 
@@ -315,10 +252,11 @@ class InvoiceFeed:
         if first is not None:
             self._report(InvoiceEvent.SETTLED, first)
 
-    async def _listed(self, after: int) -> AsyncIterator[InvoiceRecord]:
+    async def _listed(self, after: int, filters: str = "") -> AsyncIterator[InvoiceRecord]:
         """Yield the invoices that were made after that index, oldest first, as they are now."""
         while True:
-            page = _invoices(await self._rest.get(f"/v1/invoices?index_offset={after}&num_max_invoices={_PAGE}"))
+            path = f"/v1/invoices?index_offset={after}&num_max_invoices={_PAGE}{filters}"
+            page = _invoices(await self._rest.get(path))
             for invoice in page:
                 yield invoice
             if len(page) < _PAGE:

@@ -156,26 +156,33 @@ class Invoices:
                 return held
             offset = fields.integer("last_index_offset")
 
-    async def settle(self, preimage: Preimage) -> None:
-        """Settle a held invoice, and read it back. Has no effect if it is settled.
+    async def settle(self, preimage: Preimage) -> InvoiceRecord:
+        """Settle a held invoice, and return it as it is read back. Has no effect if it is settled.
 
         Raises:
             TransactionError: it cannot be settled, with lnd's message. The outcome is UNKNOWN if lnd accepted the call
                 and then does not show the invoice as settled.
         """
         body = {"preimage": b64encode(preimage.secret).decode()}
-        await self._end("/v2/invoices/settle", body, preimage.payment_hash, InvoiceState.SETTLED)
+        settled = await self._end("/v2/invoices/settle", body, preimage.payment_hash, InvoiceState.SETTLED)
+        assert settled is not None
+        return settled
 
-    async def cancel(self, payment_hash: bytes) -> None:
-        """Cancel an open or held invoice, and read it back. Has no effect if it is cancelled.
+    async def cancel(self, payment_hash: bytes) -> InvoiceRecord | None:
+        """Cancel an open or held invoice, and return it as it is read back. Has no effect if it is cancelled.
+
+        Returns:
+            None if the node has deleted it.
 
         Raises:
             TransactionError: it cannot be cancelled, with lnd's message.
         """
         body = {"payment_hash": b64encode(payment_hash).decode()}
-        await self._end("/v2/invoices/cancel", body, payment_hash, InvoiceState.CANCELED)
+        return await self._end("/v2/invoices/cancel", body, payment_hash, InvoiceState.CANCELED)
 
-    async def _end(self, path: str, body: Mapping[str, object], payment_hash: bytes, wanted: InvoiceState) -> None:
+    async def _end(
+        self, path: str, body: Mapping[str, object], payment_hash: bytes, wanted: InvoiceState
+    ) -> InvoiceRecord | None:
         refused: NodeRefused | None = None
         try:
             await self._rest.post(path, body)
@@ -184,10 +191,10 @@ class Invoices:
         # Read back even if lnd accepted the call: it accepts to settle a payment that was returned to its payer.
         known = await self._find_after(path, payment_hash)
         if known is not None and known.state is wanted:
-            return
+            return known
         if known is None and refused is None and wanted is InvoiceState.CANCELED:
             # lnd may be configured to delete cancelled invoices (gc-canceled-invoices-on-the-fly).
-            return
+            return None
         if refused is not None:
             problem = f"lnd refused {path}: {refused.node_message}"
         else:

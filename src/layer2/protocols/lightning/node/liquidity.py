@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from layer2.aio.shared_call import SharedCall
 from layer2.errors import InsufficientFunds
 from layer2.model.money import Balance
 from layer2.protocols.lightning.lnd.answers import LIGHTNING, LndObject
+from layer2.protocols.lightning.node.shared_read import SharedRead
 
 __all__ = [
     "Channel",
@@ -134,8 +134,11 @@ def channel_ids(fields: LndObject) -> frozenset[int]:
 @dataclass(frozen=True, slots=True)
 class _Reading:
     channels: Sequence[Channel]
-    asked_at: float
     sent_before_msat: int
+    to_send: dict[bytes, int] = field(default_factory=dict)
+    """Amounts in millisatoshi, by payment hash, of payments that this reading has allowed and that are not sent yet."""
+    to_receive: dict[bytes, int] = field(default_factory=dict)
+    """As ``to_send``, of payments to this node."""
 
 
 class Liquidity:
@@ -143,8 +146,8 @@ class Liquidity:
 
     All figures are upper bounds: a payment above them is certain to fail, and one within them may still fail.
 
-    A reading of the last ten seconds, less everything that was sent since, is enough to allow a payment. So a series of
-    payments needs one request in ten seconds. A refusal always needs a new reading.
+    A reading of the last ten seconds, less everything that it has allowed and that was sent since, is enough to allow a
+    payment. So a series of payments needs one request in ten seconds. A refusal always needs a new reading.
 
     Args:
         channels: reads the node's channels.
@@ -152,8 +155,7 @@ class Liquidity:
 
     def __init__(self, channels: Callable[[], Coroutine[object, None, Sequence[Channel]]]) -> None:
         self._channels = channels
-        self._reading = SharedCall(self._read)
-        self._last: _Reading | None = None
+        self._readings = SharedRead(self._read)
         self._sent_msat = 0
 
     async def balance(self) -> Balance:
@@ -162,70 +164,105 @@ class Liquidity:
         Raises:
             NodeError: the node did not answer, or refused.
         """
-        return balance_of((await self._reading.get()).channels)
+        return balance_of((await self._readings.since(_now())).channels)
 
     async def check_sendable(
-        self, amount_msat: int, *, max_parts: int | None = None, trusted_seconds: float = _TRUSTED
+        self, amount_msat: int, *, max_parts: int | None = None, payment_hash: bytes | None = None
     ) -> None:
         """Refuse a payment that the channels cannot carry.
 
         Args:
             amount_msat: including the routing fee that must be available.
             max_parts: maximum number of parts; None for no limit.
-            trusted_seconds: maximum age of a reading that allows the payment; 0 always reads again.
+            payment_hash: of a payment that is sent later. Until the next reading its amount is not allowed again.
 
         Raises:
             InsufficientFunds: ``no_channel`` or ``outbound``, with numbers.
             NodeError: the node did not answer, or refused.
         """
-        last = self._last
-        if last is not None and asyncio.get_running_loop().time() - last.asked_at < trusted_seconds:
-            sent_since = self._sent_msat - last.sent_before_msat
-            if sendable_sat(last.channels, max_parts) * 1000 - sent_since >= amount_msat:
-                return
-        channels = (await self._reading.get()).channels
-        sendable = sendable_sat(channels, max_parts)
+
+        def allows(reading: _Reading) -> bool:
+            taken = self._sent_msat - reading.sent_before_msat + _others(reading.to_send, payment_hash)
+            return sendable_sat(reading.channels, max_parts) * 1000 - taken >= amount_msat
+
+        reading = await self._reading(allows)
+        sendable = sendable_sat(reading.channels, max_parts)
         if sendable * 1000 < amount_msat:
-            _check_active(channels)
+            _check_active(reading.channels)
             raise InsufficientFunds(
                 f"{_sat(amount_msat)} cannot be sent: the channels allow at most {sendable} sat",
                 code="outbound",
                 protocol=LIGHTNING,
                 remedy="open a channel, or receive a payment",
             )
+        _allow(reading.to_send, payment_hash, amount_msat)
 
-    async def check_receivable(self, amount_msat: int) -> None:
+    async def check_receivable(self, amount_msat: int, payment_hash: bytes) -> None:
         """Refuse an amount that the channels cannot receive.
+
+        Args:
+            amount_msat: of the payment.
+            payment_hash: of the payment. Until the next reading its amount is not allowed again.
 
         Raises:
             InsufficientFunds: ``no_channel`` or ``inbound``, with numbers.
             NodeError: the node did not answer, or refused.
         """
-        channels = (await self._reading.get()).channels
-        receivable = receivable_sat(channels)
+
+        def allows(reading: _Reading) -> bool:
+            taken = _others(reading.to_receive, payment_hash)
+            return receivable_sat(reading.channels) * 1000 - taken >= amount_msat
+
+        reading = await self._reading(allows)
+        receivable = receivable_sat(reading.channels)
         if receivable * 1000 < amount_msat:
-            _check_active(channels)
+            _check_active(reading.channels)
             raise InsufficientFunds(
                 f"{_sat(amount_msat)} cannot be received: the channels allow at most {receivable} sat",
                 code="inbound",
                 protocol=LIGHTNING,
                 remedy="have a peer open a channel to you, or send a payment",
             )
+        _allow(reading.to_receive, payment_hash, amount_msat)
 
-    def sent(self, amount_msat: int) -> None:
-        """Count a payment. Call it before the payment is handed to the node."""
+    def sent(self, amount_msat: int, payment_hash: bytes | None = None) -> None:
+        """Count a payment. Call it before the payment is handed to the node.
+
+        Args:
+            amount_msat: of the payment.
+            payment_hash: the one given to ``check_sendable``, if any.
+        """
         self._sent_msat += amount_msat
+        if payment_hash is not None and (last := self._readings.last) is not None:
+            last.to_send.pop(payment_hash, None)
 
     async def aclose(self) -> None:
         """Cancel the request that is under way."""
-        await self._reading.aclose()
+        await self._readings.aclose()
+
+    async def _reading(self, allows: Callable[[_Reading], bool]) -> _Reading:
+        """Return a recent reading that allows the payment, or else a new one."""
+        now = _now()
+        recent = await self._readings.since(now - _TRUSTED)
+        return recent if allows(recent) else await self._readings.since(now)
 
     async def _read(self) -> _Reading:
-        asked_at, sent_before = asyncio.get_running_loop().time(), self._sent_msat
-        reading = _Reading(await self._channels(), asked_at, sent_before)
-        if self._last is None or self._last.asked_at <= asked_at:
-            self._last = reading
-        return reading
+        sent_before = self._sent_msat
+        return _Reading(await self._channels(), sent_before)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _others(allowed: dict[bytes, int], payment_hash: bytes | None) -> int:
+    own = 0 if payment_hash is None else allowed.get(payment_hash, 0)
+    return sum(allowed.values()) - own
+
+
+def _allow(allowed: dict[bytes, int], payment_hash: bytes | None, amount_msat: int) -> None:
+    if payment_hash is not None:
+        allowed[payment_hash] = amount_msat
 
 
 def _check_active(channels: Sequence[Channel]) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from layer2.aio.shared_call import SharedCall
 from layer2.errors import AuthenticationFailed, BadAnswer, ConfigurationError, FormatError, ProofRefused, WrongNetwork
 from layer2.formats.signed_message import message_bytes, verify_message
 from layer2.legs.views import ClockReading
@@ -19,6 +18,7 @@ from layer2.protocols.lightning.lnd.failures import NotReady, WalletState, not_r
 from layer2.protocols.lightning.lnd.rest import LndRest
 from layer2.protocols.lightning.node.liquidity import Channel, channel_ids, read_channel
 from layer2.protocols.lightning.node.permissions import check_permissions
+from layer2.protocols.lightning.node.shared_read import SharedRead
 from layer2.protocols.lightning.settings import LightningSettings
 
 __all__ = ["LndNode", "NodeState"]
@@ -30,6 +30,8 @@ _HOLD_EXPIRY_DELTA: Final = "invoices.holdexpirydelta"
 _KEY_LENGTH: Final = 33
 _RECENT_SECONDS: Final = 5.0
 """Maximum age of the state that ``LndNode.recent_state`` returns."""
+_CHANNEL_SECONDS: Final = 0.2
+"""Minimum seconds between two reads of the channels that show whether settled payments are resolved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +94,9 @@ class LndNode:
         self._clock = clock
         self._key: bytes | None = None
         self._hold_expiry: int | None = None
-        self._recent: tuple[NodeState, float, float] | None = None
-        """The state, and the times of its request by this machine's clock and by the clock of the event loop, which is
-        never set but may stop while the machine sleeps."""
-        self._recent_call = SharedCall(self._read_recent)
+        self._states = SharedRead(self._timed_state)
+        self._open_channels = SharedRead(self.channels, _CHANNEL_SECONDS)
+        self._closed_channels = SharedRead(self.closed_channel_ids, _CHANNEL_SECONDS)
 
     async def check(self) -> None:
         """Check that the node is the configured one and ready for use. Channels are not checked.
@@ -175,32 +176,56 @@ class LndNode:
         state.check_current()
         return state
 
+    async def current_state_within(self, seconds: float) -> NodeState:
+        """``shared_state``, checked with ``NodeState.check_current``."""
+        state = await self.shared_state(seconds)
+        state.check_current()
+        return state
+
     async def recent_state(self) -> NodeState:
         """Return a checked state that is at most five seconds old, with the node's present time.
 
-        Concurrent calls share one request.
+        Concurrent calls share one request. A state that fails the check is not reused.
 
         Raises:
             BadAnswer: the node is not synced, or its clock differs.
             NodeError: the node did not answer, or refused.
         """
-        if self._recent is not None:
-            state, asked_at, asked_at_in_loop = self._recent
-            ages = (self._clock.now() - asked_at, asyncio.get_running_loop().time() - asked_at_in_loop)
-            if min(ages) >= 0 and max(ages) <= _RECENT_SECONDS:
-                return replace(state, date=state.date + max(ages))
-        return await self._recent_call.get()
-
-    async def _read_recent(self) -> NodeState:
-        asked_at, asked_at_in_loop = self._clock.now(), asyncio.get_running_loop().time()
-        state = await self.current_state()
-        self._recent = state, asked_at, asked_at_in_loop
+        state = await self.shared_state(_RECENT_SECONDS)
+        try:
+            state.check_current()
+        except BadAnswer:
+            self._states.forget()
+            raise
         return state
 
+    async def shared_state(self, seconds: float) -> NodeState:
+        """Return a state that is at most so old, unchecked, with the node's present time. Callers share one request.
+
+        Args:
+            seconds: maximum age, by this machine's clock and by the clock of the event loop, which is never set but may
+                stop while the machine sleeps.
+
+        Raises:
+            NodeError: the node did not answer, or refused.
+        """
+        now = asyncio.get_running_loop().time()
+        if (last := self._states.last) is not None:
+            state, asked_at, asked_at_in_loop = last
+            ages = (self._clock.now() - asked_at, now - asked_at_in_loop)
+            if min(ages) >= 0 and max(ages) <= seconds:
+                return replace(state, date=state.date + max(ages))
+            self._states.forget()
+        return (await self._states.since(now - seconds))[0]
+
+    async def _timed_state(self) -> tuple[NodeState, float, float]:
+        asked_at, asked_at_in_loop = self._clock.now(), asyncio.get_running_loop().time()
+        return await self.state(), asked_at, asked_at_in_loop
+
     async def aclose(self) -> None:
-        """Forget the recent state, and cancel its request."""
-        self._recent = None
-        await self._recent_call.aclose()
+        """Forget what was read, and cancel requests that are under way."""
+        for read in (self._states, self._open_channels, self._closed_channels):
+            await read.aclose()
 
     async def sign(self, message: str | bytes) -> str:
         """Sign a message with the node's key, and verify the signature.
@@ -222,6 +247,20 @@ class LndNode:
         """Return the open channels."""
         answer = await self._rest.get("/v1/channels")
         return [read_channel(channel) for channel in answer.fields.objects("channels")]
+
+    async def channels_since(self, moment: float) -> Sequence[Channel]:
+        """Return the open channels as they were at this moment or later.
+
+        Callers share one request, which is repeated at a limited pace.
+
+        Args:
+            moment: by the clock of the event loop.
+        """
+        return await self._open_channels.since(moment)
+
+    async def closed_channel_ids_since(self, moment: float) -> frozenset[int]:
+        """``closed_channel_ids`` at this moment or later, shared as by ``channels_since``."""
+        return await self._closed_channels.since(moment)
 
     async def closed_channel_ids(self) -> frozenset[int]:
         """Return the ids of channels that are closed and fully resolved on the chain."""

@@ -129,6 +129,8 @@ class PaymentListener:
     """Called when the shared stream may have left something out."""
     send_ended: Callable[[bytes], None] = lambda _: None
     """Called with the hash of a payment whose own stream has ended, even if its outcome was not reported."""
+    sending: Callable[[bytes], None] = lambda _: None
+    """Called with the hash of a payment before it is sent."""
 
 
 class PaymentFeed:
@@ -162,6 +164,10 @@ class PaymentFeed:
         self._newest: BoundedDict[bytes, PaymentRecord] = BoundedDict(_REMEMBERED)
 
     # The streams of payments that this client sends.
+
+    def sending(self, payment_hash: bytes) -> None:
+        """Note that this payment is about to be sent."""
+        self.listener.sending(payment_hash)
 
     @property
     def open_sends(self) -> int:

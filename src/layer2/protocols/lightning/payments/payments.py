@@ -85,6 +85,7 @@ class Payments:
             raise
 
     async def _send(self, pay: Pay | Keysend) -> PaymentRecord:
+        self._feed.sending(pay.payment_hash)
         message, stream = await self._rest.begin_stream("POST", "/v2/router/send", _send_body(pay))
 
         def read(message: LndObject) -> PaymentRecord:
