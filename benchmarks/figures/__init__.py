@@ -17,12 +17,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["Figure", "alone", "as_json", "faster", "machine", "show", "within"]
+__all__ = ["Figure", "alone", "as_json", "at_most", "faster", "machine", "show", "within"]
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measurement, made by ``faster``, ``within`` or ``alone``, which define the aim."""
+    """One measurement, made by ``faster``, ``at_most``, ``within`` or ``alone``, which define the aim."""
 
     name: str
     unit: str
@@ -47,6 +47,16 @@ def faster(name: str, unit: str, ours: float, peer: float, *, aim: float | None 
     ratio = ours / peer
     text = "" if aim is None else f">= {aim:g} x"
     return Figure(name, unit, ours, peer, ratio, aim, text, None if aim is None else ratio >= aim)
+
+
+def at_most(name: str, unit: str, ours: float, peer: float, *, aim: float) -> Figure:
+    """A cost, compared with a peer's; less is better.
+
+    Args:
+        aim: the largest acceptable ratio.
+    """
+    ratio = ours / peer
+    return Figure(name, unit, ours, peer, ratio, aim, f"<= {aim:g} x", ratio <= aim)
 
 
 def within(name: str, unit: str, ours: float, *, peer: float | None = None, aim: float | None = None) -> Figure:

@@ -11,9 +11,9 @@ from pathlib import Path
 __all__ = ["Holdings", "resident"]
 
 
-def resident() -> int:
-    """The resident memory of this process, in bytes."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+def resident(process: int | str = "self") -> int:
+    """The resident memory of a process, by default of this one, in bytes."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -22,15 +22,20 @@ _Measure: TypeAlias = Callable[[LocalNetwork, Path], Coroutine[Any, Any, list[Fi
 """Returns all rows for the network and the directory."""
 
 
-def run_on_devnet(name: str, packages: tuple[str, ...], measure: _Measure) -> None:
+def run_on_devnet(name: str, packages: tuple[str, ...], measure: _Measure, *, channels: int = 1) -> None:
     """Start a devnet in a temporary directory, measure, stop it, and print.
 
     Args:
         name: the benchmark's name, for errors.
         packages: the packages whose versions are printed.
         measure: measures every row.
+        channels: the number of channels between the two Lightning nodes.
     """
-    _run(name, packages, measure, lambda place: devnet.up(place, with_parent=True, progress=progress), devnet.down)
+
+    def up(place: Path) -> LocalNetwork:
+        return devnet.up(place, with_parent=True, channels=channels, progress=progress)
+
+    _run(name, packages, measure, up, devnet.down)
 
 
 def run_on_simnet(name: str, packages: tuple[str, ...], measure: _Measure) -> None:

@@ -51,6 +51,12 @@ def test_a_cost_meets_its_aim_up_to_that_value(ours: float, met: bool) -> None:
     assert FIGURES["within"]("import", "ms", ours, aim=80).met is met
 
 
+@pytest.mark.parametrize(("ours", "met"), [(12.0, True), (12.1, False)])
+def test_a_cost_meets_its_aim_up_to_that_multiple_of_the_peer(ours: float, met: bool) -> None:
+    figure = FIGURES["at_most"]("requests", "requests", ours, 10.0, aim=1.2)
+    assert (figure.met, figure.aim_text) == (met, "<= 1.2 x")
+
+
 def test_the_table_is_markdown_with_a_row_for_each_figure() -> None:
     lines = printed(FIGURES["faster"]("statuses", "calls/s", 12_345.678, 1_000.0, aim=10))
     assert lines[0] == "made-up [numbers]"

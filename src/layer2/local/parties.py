@@ -8,7 +8,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -134,11 +134,20 @@ class LocalProvider:
 
     Args:
         directory: for its identity key, journal and log; kept across restarts.
+        program: how Python is started; what it runs takes the arguments of ``layer2.provider.process``.
         settings: fields of ``ProviderSettings`` that override those that the network implies.
     """
 
-    def __init__(self, network: LocalNetwork, directory: Path, **settings: object) -> None:
+    def __init__(
+        self,
+        network: LocalNetwork,
+        directory: Path,
+        *,
+        program: Sequence[str] = ("-m", "layer2.provider.process"),
+        **settings: object,
+    ) -> None:
         self._directory = directory
+        self._program = program
         self._values = party_values(network, network.provider) | {
             "identity_key_file": str(directory / "identity"),
             "listen_port": 0,
@@ -167,10 +176,10 @@ class LocalProvider:
         ready, config = self._directory / "ready.json", self._directory / "provider.toml"
         # All settings are in the environment. The journal is stored beside the configuration file.
         config.touch(mode=0o600)
-        command = [sys.executable, "-m", "layer2.provider.process", str(config)]
+        command = [sys.executable, *self._program, str(config)]
         command += ["--ready-file", str(ready), "--with-parent", str(os.getpid())]
         with (self._directory / "provider.log").open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603  # a fixed command
+            self._process = subprocess.Popen(  # noqa: S603  # the caller names the program
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=os.environ | _variables(self._values)
             )
         try:

@@ -176,6 +176,13 @@ class Lnd:
         """Whether one of its open channels is inactive."""
         return bool((await self._get("/v1/channels?inactive_only=true"))["channels"])
 
+    async def wait_until_active(self, channels: int) -> None:
+        """Wait until that many channels are active."""
+        while True:
+            if len((await self._get("/v1/channels?active_only=true"))["channels"]) >= channels:
+                return
+            await asyncio.sleep(0.05)
+
     async def connect(self, other: Lnd) -> None:
         """Connect to another node."""
         await self._post("/v1/peers", addr={"pubkey": other.node_key, "host": other.peer_address}, timeout="10")

@@ -1,4 +1,4 @@
-"""The devnet's Lightning network: btcd and two lnd nodes with one channel. Each lnd can be killed and restarted."""
+"""The devnet's Lightning network: btcd and two lnd nodes with channels. Each lnd can be killed and restarted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from layer2.protocols.lightning.node.permissions import PERMISSIONS
 __all__ = ["CHANNEL_SATOSHI", "LightningPair"]
 
 CHANNEL_SATOSHI = 16_000_000
-"""The channel's capacity. Each party has half, less the funder's commitment fee."""
+"""A channel's capacity. Each party has half, less the funder's commitment fee."""
 
 _WALLET_SATOSHI = 10**9
 _PROBE_SATOSHI = 1_000
@@ -32,10 +32,11 @@ class LightningPair:
 
     Args:
         bitcoin: the chain.
-        taker: opens the channel.
-        provider: accepts the channel.
+        taker: opens the channels.
+        provider: accepts the channels.
         own: is called with every started process; the network fails if one of them ends by itself.
         wallets: output scripts of the parties' Bitcoin wallets, which receive a coin each.
+        channels: the number of channels between the two nodes.
     """
 
     def __init__(
@@ -45,16 +46,18 @@ class LightningPair:
         provider: Lnd,
         own: Callable[[Child], None],
         wallets: Sequence[bytes],
+        channels: int,
     ) -> None:
         self._bitcoin = bitcoin
         self._taker = taker
         self._provider = provider
         self._own = own
         self._wallets = wallets
+        self._channels = channels
         self._turn = asyncio.Lock()
 
     async def start(self, progress: Callable[[str], None]) -> None:
-        """Start all three, open the channel, and return after a payment in each direction has succeeded."""
+        """Start all three, open the channels, and return after a payment in each direction has succeeded."""
         bitcoin, taker, provider = self._bitcoin, self._taker, self._provider
         progress("Bitcoin: starting btcd")
         self._own(bitcoin.start())
@@ -75,10 +78,13 @@ class LightningPair:
             await bitcoin.fund(self._wallets, COIN, reward=2)
             await self.mine(1)
             await together(taker.wait_until_funded(_WALLET_SATOSHI), provider.wait_until_funded(_WALLET_SATOSHI))
-        progress("Lightning: opening the channel")
+        progress(f"Lightning: opening the channel{'s' if self._channels > 1 else ''}")
         async with deadline("a payment in each direction to go through"):
-            await taker.open_channel(provider, CHANNEL_SATOSHI, CHANNEL_SATOSHI // 2)
-            await self.mine(3)
+            for count in range(1, self._channels + 1):
+                await taker.open_channel(provider, CHANNEL_SATOSHI, CHANNEL_SATOSHI // 2)
+                await self.mine(3)
+                # lnd refuses to open a second channel to a peer while the first is pending.
+                await together(taker.wait_until_active(count), provider.wait_until_active(count))
             for payer, payee in ((taker, provider), (provider, taker)):
                 await _probe(payer, payee)
         progress("Lightning: ready, a payment went through in each direction")

@@ -48,6 +48,7 @@ def up(
     directory: Path,
     *,
     with_parent: bool = False,
+    channels: int = 1,
     timeout: float = 120.0,
     progress: Callable[[str], None] = lambda line: None,
 ) -> LocalNetwork:
@@ -56,6 +57,8 @@ def up(
     Args:
         directory: for its files; created if missing. Data of an earlier devnet in it is deleted.
         with_parent: whether the network ends with this process, even if it is killed. Else it runs until ``down``.
+        channels: the number of equal channels between the two Lightning nodes, at least 1. lnd allows 483 payments in
+            flight in one channel.
         timeout: seconds to wait until it is ready. Each stage also has its own limit.
         progress: receives a line of text for each stage.
 
@@ -63,15 +66,17 @@ def up(
         Its description, which it also writes to ``network.json`` in the directory.
 
     Raises:
-        ConfigurationError: the nodes are not built, the system is not Linux, a devnet already runs in the directory,
-            or the directory holds other files.
+        ConfigurationError: there would be no channel, the nodes are not built, the system is not Linux, a devnet
+            already runs in the directory, or the directory holds other files.
         NodeError: the network did not become ready; all its processes have been ended.
     """
+    if channels < 1:
+        raise ConfigurationError(f"a devnet needs at least one channel, not {channels}")
     require_linux()
     require_binaries()
     directory = directory.absolute()
     _refuse_running(directory)
-    command = [sys.executable, "-m", "layer2.local.devnet.process", str(directory)]
+    command = [sys.executable, "-m", "layer2.local.devnet.process", str(directory), "--channels", str(channels)]
     if with_parent:
         command += ["--with-parent", str(os.getpid())]
     reading, writing = os.pipe()

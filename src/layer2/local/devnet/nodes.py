@@ -126,13 +126,18 @@ class DevnetNodes:
 
 @contextlib.asynccontextmanager
 async def start(
-    directory: Path, binaries: Binaries, started: Callable[[Child], None], progress: Callable[[str], None]
+    directory: Path,
+    binaries: Binaries,
+    channels: int,
+    started: Callable[[Child], None],
+    progress: Callable[[str], None],
 ) -> AsyncIterator[DevnetNodes]:
     """Start all nodes, wait until they are ready, keep making blocks, and end all nodes at the exit.
 
     Args:
         directory: for their data; it must not hold data of earlier nodes.
         binaries: the programs to run.
+        channels: the number of channels between the two Lightning nodes.
         started: is called with every process as soon as it has started, so that the caller can record it.
         progress: receives a line of text for each stage.
 
@@ -160,7 +165,7 @@ async def start(
             ]
             taker, provider = parties
             wallets = [script for party in parties for script in await wallet_scripts(party.words)]
-            lightning = LightningPair(bitcoin, taker.lightning, provider.lightning, own, wallets)
+            lightning = LightningPair(bitcoin, taker.lightning, provider.lightning, own, wallets, channels)
             nodes = DevnetNodes(chains, bitcoin, taker, provider, lightning)
             starts = [chain.start(nodes.evm_addresses, own, progress) for chain in chains.values()]
             await together(*starts, lightning.start(progress))

@@ -73,7 +73,7 @@ def main() -> None:
     try:
         binaries = require_binaries()
         with _owning(arguments.directory):
-            asyncio.run(_run(arguments.directory, binaries, arguments.with_parent, reports))
+            asyncio.run(_run(arguments, binaries, reports))
     except ConfigurationError as error:
         with contextlib.suppress(NodeError):
             reports.send({"refused": error.message, "remedy": error.remedy})
@@ -107,7 +107,7 @@ def _owning(directory: Path) -> Iterator[None]:
                 (directory / name).unlink(missing_ok=True)
 
 
-async def _run(directory: Path, binaries: Binaries, parent: int | None, reports: _Reports) -> None:
+async def _run(arguments: argparse.Namespace, binaries: Binaries, reports: _Reports) -> None:
     owner = asyncio.current_task()
     assert owner is not None
     told_to_end = asyncio.Event()
@@ -121,24 +121,26 @@ async def _run(directory: Path, binaries: Binaries, parent: int | None, reports:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
     records = [ProcessRecord.of("devnet", os.getpid())]
-    save_records(directory / PROCESSES, records)
+    save_records(arguments.directory / PROCESSES, records)
     try:
-        with ending_with(parent, end, is_parent=False):
-            await _serve(directory, binaries, records, reports)
+        with ending_with(arguments.with_parent, end, is_parent=False):
+            await _serve(arguments.directory, binaries, arguments.channels, records, reports)
     except asyncio.CancelledError:
         if not told_to_end.is_set():
             raise
         owner.uncancel()
 
 
-async def _serve(directory: Path, binaries: Binaries, records: list[ProcessRecord], reports: _Reports) -> None:
+async def _serve(
+    directory: Path, binaries: Binaries, channels: int, records: list[ProcessRecord], reports: _Reports
+) -> None:
     def started(child: Child) -> None:
         # A restarted process replaces its earlier record. The owner stays first.
         records[1:] = [record for record in records[1:] if record.name != child.record.name]
         records.append(child.record)
         save_records(directory / PROCESSES, records)
 
-    async with nodes.start(directory, binaries, started, reports.progress) as devnet:
+    async with nodes.start(directory, binaries, channels, started, reports.progress) as devnet:
         control = ControlServer(devnet)
         try:
             url = await control.start()
@@ -155,6 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m layer2.local.devnet.process", description="Own a devnet.")
     parser.add_argument("directory", type=Path)
     parser.add_argument("--with-parent", type=int, metavar="PID", help="end when this process ends")
+    parser.add_argument("--channels", type=int, default=1, metavar="COUNT", help="between the two Lightning nodes")
     parser.add_argument("--report", type=int, metavar="DESCRIPTOR", help="write progress there, as JSON lines")
     return parser
 
