@@ -177,7 +177,7 @@ async def test_any_number_of_waits_cost_the_same_reads_of_the_node(
         waits = [asyncio.create_task(taker.legs.wait_for_change(*each)) for each in zip(legs, views, strict=True)]
         _, pending = await asyncio.wait(waits, timeout=1.0)
         assert len(pending) == count
-        # One in each interval, whatever the number of waits, and no look-up.
+        # One in each interval for any number of waits, and no look-up.
         assert 1 <= requests["GET /v1/getinfo"] <= 11
         assert set(requests) == {"GET /v1/getinfo"}
         for wait in waits:
