@@ -114,7 +114,9 @@ class EvmLegs(HtlcLayer):
 
     def free(self, htlc: Htlc) -> None:
         """See ``HtlcLayer``."""
-        self._parts.gas.free(self._parts.locks.lock(htlc).lock_id)
+        lock_id = self._parts.locks.lock(htlc).lock_id
+        self._parts.gas.free(lock_id)
+        self._parts.locks.forget(lock_id)
 
     async def prepare(self, verb: Verb, htlc: Htlc, preimage: Preimage | None = None) -> Json:
         """See ``HtlcLayer``. A prepared act has a nonce: perform it or discard it. No request contains the preimage."""

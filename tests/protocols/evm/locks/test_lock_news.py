@@ -185,6 +185,27 @@ async def test_a_hundred_waits_ask_the_node_no_more_than_one(bob: BobNetwork, mo
     assert 0 < many <= 1.5 * one
 
 
+async def test_an_observation_at_the_same_heads_reads_no_state_again(
+    bob: BobNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taker, htlc = await bob.client("taker"), bob.htlc(SECRET)
+    await fund(taker, htlc)
+    view = await taker.legs.observe(htlc, Side.PAYER)
+    requests: list[str] = []
+    answer = EvmMethods.answer
+
+    def counted(methods: EvmMethods, method: str, arguments: list[object]) -> object:
+        requests.append(method)
+        return answer(methods, method, arguments)
+
+    monkeypatch.setattr(EvmMethods, "answer", counted)
+    assert await taker.legs.observe(htlc, Side.PAYER) == view
+    assert "eth_call" not in requests
+    assert (await taker.legs.observe(at(htlc, Finality.SAFE), Side.PAYER)).state is LegState.PENDING
+    bob.node.mine(2)
+    assert (await taker.legs.observe(at(htlc, Finality.SAFE), Side.PAYER)).state is LegState.FUNDED
+
+
 async def test_closing_the_client_ends_a_wait_with_an_error(bob: BobNetwork) -> None:
     taker = await bob.client("taker")
     async with waiting(taker.legs, bob.htlc(SECRET)) as task:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from layer2.contracts.htlc import (
     CLAIMED,
@@ -27,7 +27,7 @@ from layer2.legs.leg import Htlc
 from layer2.legs.timelock_settings import settings_for
 from layer2.legs.views import ClockReading, LegState, LegView
 from layer2.model.layers import Layer2ProtocolType
-from layer2.model.transactions import Preimage
+from layer2.model.transactions import Finality, Preimage
 from layer2.protocols.bounded_dict import BoundedDict
 from layer2.protocols.evm.chain.heads import Heads, HeadWatcher
 from layer2.protocols.evm.chain.receipt_evidence import evidence_source
@@ -39,6 +39,15 @@ from layer2.protocols.evm.settings import EvmSettings
 __all__ = ["Locks"]
 
 T = TypeVar("T")
+
+
+class _Observation(NamedTuple):
+    """The last observation of a lock. At the same heads the next one is the same."""
+
+    heads: Heads
+    finality: Finality
+    view: LegView
+
 
 _EVENTS = {LockStatus.LOCKED: LOCKED, LockStatus.CLAIMED: CLAIMED, LockStatus.REFUNDED: REFUNDED}
 _NAMES = {LockedEvent: LOCKED, ClaimedEvent: CLAIMED, RefundedEvent: REFUNDED}
@@ -74,7 +83,7 @@ class Locks:
         self._final_time = settings_for(settings.network).margins(protocol).final_time
         self._receipts = evidence_source(node, protocol)
         self._news = LockNews(node, watcher, events, self._asset.contract, self._note)
-        self._observed: dict[bytes, Heads] = {}
+        self._observed: dict[bytes, _Observation] = {}
         # A reorganisation does not make the contents of an event secret or wrong.
         self._found: BoundedDict[tuple[bytes, bytes], FoundEvent | None] = BoundedDict(_REMEMBERED)
         self._times: BoundedDict[bytes, int] = BoundedDict(_REMEMBERED)
@@ -111,6 +120,13 @@ class Locks:
         """Read a leg. All states are read by the hashes of the same three heads."""
         lock = self.lock(htlc)
         heads = self._watcher.recent(self._head_life) or await self._watcher.read()
+        known = self._observed.get(lock.lock_id)
+        if known is None or (known.heads, known.finality) != (heads, htlc.leg.finality):
+            view = await self._view(lock, htlc.leg.finality, heads)
+            known = self._observed[lock.lock_id] = _Observation(heads, htlc.leg.finality, view)
+        return known.view
+
+    async def _view(self, lock: HtlcLock, wanted: Finality, heads: Heads) -> LegView:
         # Each read checks the chain id: on another chain the lock would seem to be missing, and nothing to be owed.
         latest, spent, _ = await asyncio.gather(
             self.status(lock.lock_id, heads.latest),
@@ -123,15 +139,14 @@ class Locks:
         # Until then no older state matters: a lock cannot return to NONE, nor be made after its deadline.
         if ended or heads.finalized.timestamp >= lock.deadline:
             finalized = await self._older_status(lock, heads.finalized)
-        if latest is not LockStatus.NONE and heads.at(htlc.leg.finality) is not heads.latest:
-            asked = await self._older_status(lock, heads.at(htlc.leg.finality))
+        if latest is not LockStatus.NONE and heads.at(wanted) is not heads.latest:
+            asked = await self._older_status(lock, heads.at(wanted))
         arrived = ended and asked is latest
         # Independent of the terms: a reorganisation may remove a block, and the lock in it, until it is finalized.
         final = arrived and finalized is latest
         over = finalized is LockStatus.REFUNDED or (
             finalized is LockStatus.NONE and heads.finalized.timestamp >= lock.deadline
         )
-        self._observed[lock.lock_id] = heads
         event = await self._event_of(lock, latest, heads.latest)
         if event is not None:
             self._news.settles_at(lock.payment_hash, event.found.block_number, heads)
@@ -160,9 +175,13 @@ class Locks:
     async def changed(self, htlc: Htlc) -> None:
         """Wait until the last observation may be out of date. Return at once if there was none."""
         lock = self.lock(htlc)
-        heads = self._observed.pop(lock.lock_id, None)
-        if heads is not None:
-            await self._news.wait(lock.payment_hash, heads, lock.deadline)
+        known = self._observed.get(lock.lock_id)
+        if known is not None:
+            await self._news.wait(lock.payment_hash, known.heads, lock.deadline)
+
+    def forget(self, lock_id: bytes) -> None:
+        """Forget the last observation of a lock."""
+        self._observed.pop(lock_id, None)
 
     async def aclose(self) -> None:
         """End every wait."""
