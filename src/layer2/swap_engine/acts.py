@@ -73,12 +73,12 @@ class Acts:
         if view is None:
             # An unreadable leg does not mean a lost act: nothing may be sent because of it.
             return ActStatus.UNDER_WAY
-        if _shows_effect(view, act.verb):
+        leg = self._legs.swap.leg(act.end)
+        if _shows_effect(view, act.verb, is_repeatable=leg.is_repeatable):
             return ActStatus.DONE
         status = ActStatus.UNDER_WAY
         async with self._retries.trying(("status", act), f"the status of {_name(act)} cannot be read"):
             status = await self._legs.layer(act.end).act_status(_of_layer(intent))
-        leg = self._legs.swap.leg(act.end)
         repeats = act.verb is Verb.FUND and leg.is_repeatable
         if status is ActStatus.UNSEEN and intent.delivery is Delivery.REJECTED and not repeats:
             return ActStatus.FAILED
@@ -246,13 +246,14 @@ def _name(act: Act) -> str:
     return f"{act.verb.value} of the {act.end.value}"
 
 
-def _shows_effect(view: LegView, verb: Verb) -> bool:
+def _shows_effect(view: LegView, verb: Verb, *, is_repeatable: bool) -> bool:
     """Whether the leg itself shows that the act has had its effect, so that its node need not be asked about it."""
     if view.has_more:
         return False
     match verb:
         case Verb.FUND:
-            return view.state in (LegState.FUNDED, LegState.COLLECTED)
+            # A payment that is held is still under way.
+            return view.state is LegState.COLLECTED or (view.state is LegState.FUNDED and is_repeatable)
         case Verb.COLLECT:
             # A claim that no block has may need a higher fee.
             return view.state is LegState.COLLECTED and view.arrived
