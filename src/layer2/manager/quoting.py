@@ -183,7 +183,9 @@ class Quoter:
             raise next(iter(refusals.values()))
         listed = "; ".join(f"{name}: {error}" for name, error in refusals.items())
         retryable = any(error.retryable for error in refusals.values())
-        raise QuoteRefused(f"no provider {what}: {listed}", retryable=retryable)
+        refused = QuoteRefused(f"no provider {what}: {listed}", retryable=retryable)
+        refused.retry_after = min((each.retry_after for each in refusals.values() if each.retry_after), default=None)
+        raise refused
 
 
 async def _answer(ask: Callable[[ProviderClient], Awaitable[R]], provider: ProviderClient) -> R:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +19,7 @@ from layer2.errors import (
     InvalidRequest,
     JournalError,
     NodeError,
+    NodeUnreachable,
     QuoteRefused,
 )
 from layer2.legs.leg import Htlc
@@ -47,6 +49,8 @@ LOG: Final = structlog.get_logger("layer2.provider")
 _LONGEST_CHECKS_SECONDS: Final = 10.0
 """The limit of the nodes' checks of one swap: a taker waits at least this long for an answer."""
 _LOOK_AGAIN_SECONDS: Final = 1.0
+_LAST_TRIES: Final = 3
+"""Of a cancelled acceptance, whose journal may be closed already."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -89,11 +93,11 @@ class Acceptance:
             async with time_limit(asyncio.timeout(_LONGEST_CHECKS_SECONDS), _too_slow):
                 record = await self._prepared(quote, request, now, htlcs)
         except BaseException as error:
-            self._release(request.swap_id, htlcs)
+            self._release(request, htlcs)
             if isinstance(error, NodeError | InsufficientFunds):
                 self.nodes.doubt(*quote.pair)
             raise
-        return await self._journaled(record, htlcs)
+        return await self._journaled(record, request, htlcs)
 
     def _reserve(self, quote: QuoteTerms, request: SwapRequest, now: int) -> None:
         """Check hash, places, finality and money, and reserve them. Nothing else can happen in between."""
@@ -108,10 +112,12 @@ class Acceptance:
                 raise QuoteRefused(f"the provider's {layer.value} node is not ready", code="not_ready", retryable=True)
             promised = self.book.promised_on(layer, now, reading.began)
             check_inventory(layer, reading.balances, promised, self.limits.gas_per_swap_wei, quote)
+        self.quotes.bind(quote.quote_id, request.swap_id)
         self.book.add(request.swap_id, pending)
 
-    def _release(self, swap_id: SwapId, htlcs: Sequence[Htlc]) -> None:
-        self.book.withdraw(swap_id)
+    def _release(self, request: SwapRequest, htlcs: Sequence[Htlc]) -> None:
+        self.book.withdraw(request.swap_id)
+        self.quotes.unbind(request.quote_id, request.swap_id)
         for htlc in htlcs:
             self.layers.legs[htlc.leg.protocol].free(htlc)
 
@@ -147,20 +153,24 @@ class Acceptance:
     def _leg(self, htlc: Htlc) -> HtlcLayer:
         return self.layers.legs[htlc.leg.protocol]
 
-    async def _journaled(self, record: SwapRecord, htlcs: Sequence[Htlc]) -> SwapRecord:
+    async def _journaled(self, record: SwapRecord, request: SwapRequest, htlcs: Sequence[Htlc]) -> SwapRecord:
         """Write the swap, and pass it to the runner.
 
         An error or a cancellation does not show whether it was written, so the journal is asked. Until it answers, the
-        swap stays reserved.
+        swap stays reserved. A process that ends does not wait for it: the next start reads the journal.
         """
         try:
             created = await self.journal.create(record)
             if created.swap_id != record.swap_id:
                 raise IdempotencyConflict("the quote was used by another swap", code="swap_conflict")
         except BaseException as error:
-            written = await self._looked_up(record.swap_id)
+            tries = None if isinstance(error, Exception) else _LAST_TRIES
+            try:
+                written = await self._looked_up(record.swap_id, tries)
+            except JournalError:
+                raise error from None
             if written is None:
-                self._release(record.swap_id, htlcs)
+                self._release(request, htlcs)
                 raise
             self._agreed(written)
             if not isinstance(error, Exception):
@@ -169,13 +179,16 @@ class Acceptance:
         self._agreed(created)
         return created
 
-    async def _looked_up(self, swap_id: SwapId) -> SwapRecord | None:
-        while True:
+    async def _looked_up(self, swap_id: SwapId, tries: int | None) -> SwapRecord | None:
+        for number in itertools.count(1):
             try:
                 return await self.journal.load(swap_id)
             except JournalError as error:
                 LOG.error("swap_outcome_unknown", swap_id=swap_id, error=str(error))
+                if number == tries:
+                    raise
                 await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        raise AssertionError("the loop has no end")
 
     def _agreed(self, record: SwapRecord) -> None:
         self.book.update(record)
@@ -253,11 +266,13 @@ def _too_slow() -> QuoteRefused:
 async def _side_by_side(*calls: Coroutine[object, None, None]) -> None:
     """Make all calls at the same time. The first error cancels the others, and is raised when they have ended."""
     try:
-        async with asyncio.TaskGroup() as tasks:
-            for call in calls:
-                tasks.create_task(call)
-    except BaseExceptionGroup as group:
-        raise group.exceptions[0] from None
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(call) for call in calls]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    if any(task.cancelled() for task in tasks):
+        # A group ignores that, and a check that did not end has not passed.
+        raise NodeUnreachable("a check of the node was cancelled", retryable=True)
 
 
 def _write_request(request: SwapRequest) -> dict[str, str]:

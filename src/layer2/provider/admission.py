@@ -66,7 +66,9 @@ class Admission:
 
     def _busy(self) -> QuoteRefused:
         now = asyncio.get_running_loop().time()
-        self._next_free_at = max(self._next_free_at, now) + self._seconds / self._most
+        next_free_at = max(self._next_free_at, now) + self._seconds / self._most
+        # Most refused takers do not return, so their turns must not add up.
+        self._next_free_at = min(next_free_at, now + _LONGEST_PAUSE_SECONDS)
         refused = QuoteRefused("the provider is busy", code="busy", retryable=True)
-        refused.retry_after = min(max(1.0, math.ceil(self._next_free_at - now)), _LONGEST_PAUSE_SECONDS)
+        refused.retry_after = float(max(1, math.ceil(self._next_free_at - now)))
         return refused

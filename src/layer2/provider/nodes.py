@@ -35,7 +35,7 @@ class Reading:
     began: float
     """When it began, by ``time.monotonic``. It may show nothing of what happened later."""
     at: float
-    """The same in unix seconds, by the provider's clock."""
+    """The same in unix seconds, by the provider's clock; the end, if the node was not ready."""
     balances: Mapping[AssetId, Balance] | None
     """None if the node was not ready."""
 
@@ -130,6 +130,12 @@ class Nodes:
     async def _is_ready(self, layer: Layer2ProtocolType) -> bool:
         if layer not in self.offers:
             return False
+        last = self._readings.get(layer)
+        if last is not None and last.balances is None:
+            # It stays so until a later reading, for which no stranger's request waits.
+            if not self._is_recent(last):
+                self._start_reading(layer)
+            return False
         known = self.reading(layer) or await self._read_again(layer)
         return known.balances is not None
 
@@ -139,34 +145,36 @@ class Nodes:
     async def _keep_reading(self, layer: Layer2ProtocolType) -> None:
         while True:
             if layer in self.offers:
-                try:
-                    await self._read_again(layer)
-                except Exception:  # noqa: BLE001 - logged, with its traceback
-                    # An internal error must not end the readings.
-                    self._log.exception("node_unreadable", layer=layer.value)
+                await self._read_again(layer)
             await asyncio.sleep(_READ_SECONDS)
 
     async def _read_again(self, layer: Layer2ProtocolType) -> Reading:
         """A new reading, or the one that is under way. A cancelled caller does not end it for the others."""
+        return await asyncio.shield(self._start_reading(layer))
+
+    def _start_reading(self, layer: Layer2ProtocolType) -> asyncio.Task[Reading]:
         task = self._reading.get(layer)
         if task is None:
             task = self._reading[layer] = asyncio.get_running_loop().create_task(self._read(layer))
             task.add_done_callback(lambda _: self._reading.pop(layer))
-        return await asyncio.shield(task)
+        return task
 
     async def _read(self, layer: Layer2ProtocolType) -> Reading:
         began, at = time.monotonic(), self._clock.now()
         balances: Mapping[AssetId, Balance] | None = None
         try:
             async with asyncio.timeout(_LONGEST_READ_SECONDS):
-                _, balances = await asyncio.gather(
-                    self._layers.legs[layer].read_clock(), self._layers.clients[layer].balances_async()
-                )
+                await self._layers.legs[layer].read_clock()
+                balances = await self._layers.clients[layer].balances_async()
         except (Layer2Error, TimeoutError) as error:
             # Only the operator may see what is wrong with the node.
             problem = str(error) or f"it did not answer within {_LONGEST_READ_SECONDS:g} s"
-            before = self._readings.get(layer)
+            before, at = self._readings.get(layer), self._clock.now()
             if before is None or before.balances is not None:
                 self._log.warning("node_not_ready", layer=layer.value, error=problem)
+        except Exception:  # noqa: BLE001 - logged, with its traceback
+            # An internal error of one layer must not fail the others.
+            at = self._clock.now()
+            self._log.exception("node_unreadable", layer=layer.value)
         reading = self._readings[layer] = Reading(began, at, balances)
         return reading

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
 
-from layer2.errors import InvalidRequest, QuoteExpired, QuoteRefused, UnknownAsset
+from layer2.errors import IdempotencyConflict, InvalidRequest, QuoteExpired, QuoteRefused, UnknownAsset
 from layer2.legs.leg import LegOffer
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.money import BTC, checked_amount
+from layer2.model.transactions import SwapId
 from layer2.ports.clock import Clock, Entropy
 from layer2.ports.signing import IdentitySigner
 from layer2.provider.pricing import Amounts, Exposure, PriceList
@@ -47,6 +48,8 @@ class QuoteBook:
     """The maximum number of open quotes, so that strangers cannot exhaust the memory."""
     _open: dict[str, QuoteTerms] = field(default_factory=dict)
     """In the order of expiry, because all have the same lifetime."""
+    _bound: dict[str, SwapId] = field(default_factory=dict)
+    """The swaps that are being accepted, by their quotes."""
 
     async def issue(
         self, request: QuoteRequest, offers: Mapping[Layer2ProtocolType, LegOffer], exposure: Exposure
@@ -74,7 +77,8 @@ class QuoteBook:
         self._forget_until(now)
         if len(self._open) >= self.most_open:
             refused = QuoteRefused("too many quotes are open; try again in a minute", code="too_many_quotes")
-            refused.retry_after = next(iter(self._open.values())).valid_until + 1 - now
+            wait = next(iter(self._open.values())).valid_until + 1 - now
+            refused.retry_after = min(wait, self.rules.quote_validity + 1)
             raise refused
         finality = self.prices.finality(figures.amount, exposure)
         quote = QuoteTerms(
@@ -101,15 +105,31 @@ class QuoteBook:
         Raises:
             QuoteExpired: it has expired, or never existed.
         """
-        self._forget_until(int(self.clock.now()))
+        now = int(self.clock.now())
+        self._forget_until(now)
         quote = self._open.get(quote_id)
-        if quote is None:
+        if quote is None or not self._is_valid(quote, now):
             raise QuoteExpired("there is no open quote with this id", remedy="request a new quote")
         return quote
+
+    def bind(self, quote_id: str, swap_id: SwapId) -> None:
+        """Bind a quote to the swap that is being accepted under it.
+
+        Raises:
+            IdempotencyConflict: code ``swap_conflict``: another swap is.
+        """
+        if self._bound.setdefault(quote_id, swap_id) != swap_id:
+            raise IdempotencyConflict("another swap is being accepted under this quote", code="swap_conflict")
+
+    def unbind(self, quote_id: str, swap_id: SwapId) -> None:
+        """Let another swap be accepted under the quote, unless one is already."""
+        if self._bound.get(quote_id) == swap_id:
+            del self._bound[quote_id]
 
     def use_up(self, quote_id: str) -> None:
         """Discard a quote under which a swap was agreed: it can be used once."""
         self._open.pop(quote_id, None)
+        self._bound.pop(quote_id, None)
 
     def check_finality(self, quote: QuoteTerms, exposure: Exposure) -> None:
         """Check that the finality of the source is still sufficient for the current exposure.
@@ -135,5 +155,9 @@ class QuoteBook:
 
     def _forget_until(self, now: int) -> None:
         # Without a copy of all open quotes.
-        for quote_id in [*takewhile(lambda each: self._open[each].valid_until < now, self._open)]:
+        for quote_id in [*takewhile(lambda each: not self._is_valid(self._open[each], now), self._open)]:
             del self._open[quote_id]
+
+    def _is_valid(self, quote: QuoteTerms, now: int) -> bool:
+        # A clock that was set back makes a quote of the future, which would block the ones behind it.
+        return quote.issued_at <= now <= quote.valid_until

@@ -106,13 +106,13 @@ class SwapProvider:
         offers = self.nodes.offers
         reason = await self.problem()
         pairs = pairs_of(offers, self.rules)
-        usable = [pair for pair in pairs if await self.problem(*pair) is None]
+        problems = await asyncio.gather(*(self.problem(*pair) for pair in pairs))
         return {
             "identity_key": self.signer.public_key.hex(),
             "network": self.rules.network,
             "layers": {layer.value: write_offer(offer) for layer, offer in offers.items()},
             "pairs": [self._described(*pair, durations) for pair, durations in pairs.items()],
-            "health": {"ready": bool(usable), "reason": reason},
+            "health": {"ready": None in problems, "reason": reason},
         }
 
     async def problem(self, *layers: Layer2ProtocolType) -> str | None:
@@ -133,9 +133,9 @@ class SwapProvider:
             InvalidRequest, SignerError: as ``QuoteBook.issue``.
             JournalError: this version cannot read an open swap.
         """
+        # Before a place is taken: a node that does not answer must not hold up the quotes of other pairs.
+        await self._check_ready(*(each for each in (request.source, request.destination) if each in self.nodes.layers))
         async with self._quoting.place():
-            layers = [layer for layer in (request.source, request.destination) if layer in self.nodes.layers]
-            await self._check_ready(*layers)
             exposure = self.book.exposure_on(request.source)
             return await self._quotes.issue(request, self.nodes.offers, exposure)
 
@@ -171,8 +171,9 @@ class SwapProvider:
                 return known
             if self._is_draining:
                 await self._check_ready()
+            await self._check_ready(*self._quotes.find(request.quote_id).pair)
+            # It may have expired meanwhile.
             quote = self._quotes.find(request.quote_id)
-            await self._check_ready(*quote.pair)
             record = await self._acceptance.accept(quote, request)
         structlog.get_logger("layer2.provider").info(
             "swap_agreed",
