@@ -255,8 +255,8 @@ def _shows_effect(view: LegView, verb: Verb, *, is_repeatable: bool) -> bool:
             # A payment that is held is still under way.
             return view.state is LegState.COLLECTED or (view.state is LegState.FUNDED and is_repeatable)
         case Verb.COLLECT:
-            # A claim that no block has may need a higher fee.
-            return view.state is LegState.COLLECTED and view.arrived
+            # Until then the claim may need a higher fee; and if another party's claim was first, it blocks its nonce.
+            return view.state is LegState.COLLECTED and view.final
         case Verb.RELEASE | Verb.RECLAIM | Verb.VOID:
             return False
         case _:

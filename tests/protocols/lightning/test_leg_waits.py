@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
 
 from layer2.errors import NodeUnreachable
 from layer2.legs.views import LegState, Side, Verb
-from layer2.protocols.lightning import LightningNetwork
+from layer2.protocols.lightning import LightningNetwork, legs
 from protocols.lightning.requests import Requests
 from protocols.lightning.waiting import SECONDS, streams_open, until
 from protocols.lightning.world import (
@@ -216,3 +217,55 @@ async def test_a_leg_that_is_freed_during_a_wait_still_ends_it_with_its_change(w
         await world.taker.legs.perform(await world.taker.legs.prepare(Verb.FUND, htlc))
         await asyncio.wait_for(waiting, SECONDS)
         await streams_open(provider, 0)
+
+
+async def test_an_invoice_that_the_node_has_deleted_does_not_end_every_wait(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    htlc, _ = await funded(world)
+    settings = settings_of(world.nodes[1], poll_interval_ms=100, max_hold_streams=0)
+    async with LightningNetwork(settings, world.sends, world.clock) as provider:
+        view = await reached(provider, htlc, Side.PAYEE, LegState.FUNDED)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await provider.legs.wait_for_change(htlc, view)
+
+        async def deleted(_: bytes) -> None:
+            return None
+
+        monkeypatch.setattr(provider._parts.invoices, "find", deleted)
+        await provider._parts.invoices.cancel(HASH)
+        async with asyncio.timeout(SECONDS):
+            # Its record is used for a second.
+            while (await provider.legs.observe(htlc, Side.PAYEE)).state is not LegState.NONE:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        turns = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                while True:
+                    view = await provider.legs.observe(htlc, Side.PAYEE)
+                    await provider.legs.wait_for_change(htlc, view)
+                    turns += 1
+        assert turns < 10
+
+
+async def test_a_payment_counts_as_vanished_only_by_a_record_that_is_newer_than_the_channels(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    htlc, _ = await funded(world)
+    taker = world.taker
+    monkeypatch.setattr(legs, "is_past_its_locks", lambda *_: True)
+    assert (await taker.legs.observe(htlc, Side.PAYER)).state is LegState.FUNDED
+    # From now on its stream is silent, although it is open.
+    monkeypatch.setattr(
+        taker._parts.payment_feed,
+        "listener",
+        replace(taker._parts.payment_feed.listener, received=lambda _: None, send_ended=lambda _: None),
+    )
+    monkeypatch.setattr(taker._parts.payment_feed, "is_followed", lambda _: True)
+    await world.provider.legs.perform(await world.provider.legs.prepare(Verb.COLLECT, htlc, PREIMAGE))
+    async with asyncio.timeout(SECONDS):
+        while any(HASH in channel.hashes for channel in await taker._parts.node.channels()):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    view = await taker.legs.observe(htlc, Side.PAYER)
+    assert (view.state, view.preimage) == (LegState.COLLECTED, PREIMAGE)

@@ -137,6 +137,8 @@ class LegRecords:
             return tracked.status.invoice
         found = await self._invoices.find(payment_hash)
         if found is None:
+            # lnd can delete a cancelled invoice, and no stream reports that.
+            self._tracker.forget_invoice(payment_hash)
             return None
         self._tracker.learn_invoice(found, now)
         tracked = self._tracker.tracked(payment_hash)

@@ -234,7 +234,10 @@ class LightningLegs(HtlcLayer):
                     raise
                 return replace(view, state=LegState.PENDING, reason=error.message)
         if view.state is LegState.FUNDED and payment is not None and await self._has_vanished(leg, payment, view.clock):
-            return returned_without_a_message(view)
+            # The record may be older than the channels, and a preimage that settled it would have closed one.
+            newest = await self._records.payment(htlc.payment_hash, newest=True)
+            view = seen_by_payer(leg, newest, state.clock)
+            return returned_without_a_message(view) if view.state is LegState.FUNDED else view
         return view
 
     async def _has_vanished(self, leg: LightningLeg, payment: PaymentRecord, clock: ClockReading) -> bool:

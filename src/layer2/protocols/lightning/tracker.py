@@ -239,6 +239,12 @@ class HashTracker:
         if tracked is not None and tracked.asks_invoices:
             self._learned(tracked, None, invoice, asyncio.get_running_loop().time() if moment is None else moment)
 
+    def forget_invoice(self, payment_hash: bytes) -> None:
+        """Note that the node has no invoice with that hash any longer."""
+        tracked = self._tracked.get(payment_hash)
+        if tracked is not None and tracked.status.invoice is not None:
+            self._take(tracked, HashStatus(tracked.status.payment, None))
+
     def _learned(
         self, tracked: TrackedHash, payment: PaymentRecord | None, invoice: InvoiceRecord | None, moment: float
     ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -16,6 +17,7 @@ from layer2.local.simnet.evm.methods import EvmMethods
 from layer2.model.transactions import Finality, Preimage
 from layer2.ports.legs import HtlcLayer
 from layer2.protocols.bob import BobClient
+from layer2.protocols.evm.locks.events import FoundEvent, LockEvents
 from protocols.evm.bob_network import BobNetwork, at
 
 SECRET, OTHER = Preimage(bytes(range(32))), Preimage(bytes(32))
@@ -149,6 +151,64 @@ async def test_the_first_wait_of_a_client_misses_nothing_either(bob: BobNetwork)
     view = await provider.legs.observe(htlc, Side.PAYEE)
     await fund(taker, htlc)
     await ends(asyncio.create_task(provider.legs.wait_for_change(htlc, view)))
+
+
+async def test_a_wait_misses_nothing_that_happened_between_two_runs_of_the_task(bob: BobNetwork) -> None:
+    taker, provider, htlc = await bob.client("taker"), await bob.client("provider"), bob.htlc(SECRET)
+    async with waiting(provider.legs, bob.htlc(OTHER), Side.PAYEE):
+        pass
+    await asyncio.sleep(QUIET_SECONDS)
+    view = await provider.legs.observe(htlc, Side.PAYEE)
+    await fund(taker, htlc)
+    # Another swap waits first, so the task starts after the lock.
+    async with waiting(provider.legs, bob.htlc(OTHER), Side.PAYEE):
+        await ends(asyncio.create_task(provider.legs.wait_for_change(htlc, view)))
+
+
+async def test_a_wait_misses_no_event_of_a_block_whose_events_could_not_be_read(
+    bob: BobNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taker, provider, htlc = await bob.client("taker"), await bob.client("provider"), bob.htlc(SECRET)
+
+    async def refused(*_: object) -> list[FoundEvent]:
+        raise NodeUnreachable("too many requests")
+
+    async with waiting(provider.legs, bob.htlc(OTHER), Side.PAYEE) as other:
+        view = await provider.legs.observe(htlc, Side.PAYEE)
+        with monkeypatch.context() as patch:
+            patch.setattr(LockEvents, "between", refused)
+            await fund(taker, htlc)
+            await ends(other)
+    async with waiting(provider.legs, bob.htlc(OTHER), Side.PAYEE):
+        await ends(asyncio.create_task(provider.legs.wait_for_change(htlc, view)))
+
+
+async def test_a_reorganisation_of_blocks_from_before_the_start_ends_a_wait(bob: BobNetwork) -> None:
+    taker, provider, htlc = await bob.client("taker"), await bob.client("provider"), bob.htlc(SECRET)
+    await fund(taker, htlc)
+    bob.node.mine()
+    async with waiting(provider.legs, htlc, Side.PAYEE) as task:
+        bob.node.reorganise(2, keep_transactions=False)
+        await ends(task)
+    assert (await provider.legs.observe(htlc, Side.PAYEE)).state is LegState.NONE
+
+
+async def test_a_wait_on_heads_that_the_task_has_passed_does_not_spin(bob: BobNetwork) -> None:
+    provider, htlc = await bob.client("provider"), bob.htlc(SECRET)
+    async with waiting(provider.legs, bob.htlc(OTHER), Side.PAYEE):
+        bob.node.mine(2)
+        await asyncio.sleep(QUIET_SECONDS)
+        # The node lags now: it shows a branch that ends below the last step.
+        bob.node.reorganise(2, keep_transactions=True)
+        view = await provider.legs.observe(htlc, Side.PAYEE)
+        turns = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(5 * QUIET_SECONDS):
+                while True:
+                    await provider.legs.wait_for_change(htlc, view)
+                    view = await provider.legs.observe(htlc, Side.PAYEE)
+                    turns += 1
+        assert turns <= 3
 
 
 async def test_a_hundred_waits_ask_the_node_no_more_than_one(bob: BobNetwork, monkeypatch: pytest.MonkeyPatch) -> None:

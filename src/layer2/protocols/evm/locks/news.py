@@ -87,10 +87,14 @@ class LockNews:
         """
         key = _key(heads)
         if self._running is None:
+            # What happened between two runs is not known.
+            self._steps.clear()
             self._heads, self._steps[key] = heads, next(self._numbers)
             follower = ChainFollower(self._node, self._watcher, heads.latest)
             self._running = asyncio.get_running_loop().create_task(self._run(follower))
         if self._may_have_missed(payment_hash, key, heads):
+            # At once, unless the node still shows these heads.
+            await self._watcher.moved_from(heads)
             return
         waiter: _Waiter = asyncio.get_running_loop().create_future()
         self._waiters[payment_hash].add(waiter)
@@ -146,7 +150,11 @@ class LockNews:
 
     async def _step(self, step: ChainStep) -> None:
         number = next(self._numbers)
-        hashes = self._removed(step) | await self._added(step)
+        removed, added = self._removed(step), await self._added(step)
+        if step.removed or added is None:
+            # An observation that was made before it, and waits later, returns at once.
+            self._steps.clear()
+        hashes = removed | (set(self._waiters) if added is None else added)
         for finality, waiting in self._unsettled.items():
             hashes |= self._settled(waiting, finality, step.heads.at(finality).number)
         self._steps[_key(step.heads)] = number
@@ -160,12 +168,13 @@ class LockNews:
                 _wake(heapq.heappop(timers)[2])
 
     def _removed(self, step: ChainStep) -> set[bytes]:
-        if not step.removed:
+        if not step.added:
             return set()
-        first = step.removed[-1].number
+        # Also blocks from before the follower's start, and blocks that it never returned.
+        first = step.added[0].number
         return {payment_hash for payment_hash, block in self._blocks.items() if block >= first}
 
-    async def _added(self, step: ChainStep) -> set[bytes]:
+    async def _added(self, step: ChainStep) -> set[bytes] | None:
         blocks = [block for block in step.added if self._wanted.may_be_in(block)]
         if not blocks:
             return set()
@@ -174,8 +183,8 @@ class LockNews:
             found: Sequence[FoundEvent] = await self._watcher.retrying(search)
         except NodeError as error:
             LOG.warning("the events of blocks %d to %d are unknown: %s", blocks[0].number, blocks[-1].number, error)
-            return set(self._waiters)
-        for each in found:
+            return None
+        for each in reversed(found):
             self._on_event(each)
             self.settles_at(each.event.payment_hash, each.found.block_number, step.heads)
         return {each.event.payment_hash for each in found}
