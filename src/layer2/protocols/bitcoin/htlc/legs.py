@@ -193,17 +193,20 @@ class BitcoinLegs(HtlcLayer):
         """See ``HtlcLayer``."""
         leg = self._leg(htlc)
         seen = await self._seen(htlc)
-        signed = self._released.get(leg.payment_hash, {})
-        main = None if htlc.funded_by_others else open_funding(leg, seen)
-        wanted = open_outputs(seen) if main is None else [main]
-        returnable = side is Side.PAYER and any(_held(each) in signed for each in wanted)
+        returnable = side is Side.PAYER and self._is_returnable(htlc, leg, seen)
         is_missing = side is Side.PAYER and credited(leg, seen.outputs) is None
         is_voided = is_missing and await self._is_voided(leg)
         by_others = side is Side.PAYER and htlc.funded_by_others
         return seen_leg(leg, seen, side, by_others=by_others, is_voided=is_voided, is_returnable=returnable)
 
+    def _is_returnable(self, htlc: Htlc, leg: BitcoinLeg, seen: Seen) -> bool:
+        """Whether the payee's release signature for an open output is known. Only a payer knows one."""
+        signed = self._released.get(leg.payment_hash, {})
+        main = None if htlc.funded_by_others else open_funding(leg, seen)
+        return any(_held(each) in signed for each in (open_outputs(seen) if main is None else [main]))
+
     async def wait_for_change(self, htlc: Htlc, view: LegView) -> None:
-        """See ``HtlcLayer``: waits for the next block, or for a change in the mempool."""
+        """See ``HtlcLayer``: waits for the next block, a change in the mempool, or the payee's release."""
         leg = self._leg(htlc)
         before = await self._seen(htlc)
         while True:
@@ -212,6 +215,8 @@ class BitcoinLegs(HtlcLayer):
             if now.outputs != before.outputs or now.clock != before.clock or now.clock != view.clock:
                 return
             if view.state is LegState.NONE and credited(leg, now.outputs) is not None:
+                return
+            if self._is_returnable(htlc, leg, now) != view.returnable:
                 return
 
     async def read_clock(self) -> ClockReading:
