@@ -52,6 +52,19 @@ async def fund(client: BobClient, htlc: Htlc) -> None:
     await client.legs.perform(await client.legs.prepare(Verb.FUND, htlc))
 
 
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The methods that the node is asked for from now on."""
+    requests: list[str] = []
+    answer = EvmMethods.answer
+
+    def noted(methods: EvmMethods, method: str, arguments: list[object]) -> object:
+        requests.append(method)
+        return answer(methods, method, arguments)
+
+    monkeypatch.setattr(EvmMethods, "answer", noted)
+    return requests
+
+
 async def test_a_wait_outlasts_blocks_and_locks_of_other_swaps(bob: BobNetwork) -> None:
     taker, provider = await bob.client("taker"), await bob.client("provider")
     async with waiting(provider.legs, bob.htlc(SECRET), Side.PAYEE) as task:
@@ -232,14 +245,7 @@ async def test_a_hundred_waits_ask_the_node_no_more_than_one(bob: BobNetwork, mo
         await asyncio.gather(*tasks, return_exceptions=True)
         return len(requests) - before
 
-    requests: list[str] = []
-    answer = EvmMethods.answer
-
-    def counted(methods: EvmMethods, method: str, arguments: list[object]) -> object:
-        requests.append(method)
-        return answer(methods, method, arguments)
-
-    monkeypatch.setattr(EvmMethods, "answer", counted)
+    requests = counted(monkeypatch)
     one = await asked_while_waiting([SECRET])
     many = await asked_while_waiting([Preimage(bytes([number] * 32)) for number in range(100)])
     assert 0 < many <= 1.5 * one
@@ -251,14 +257,7 @@ async def test_an_observation_at_the_same_heads_reads_no_state_again(
     taker, htlc = await bob.client("taker"), bob.htlc(SECRET)
     await fund(taker, htlc)
     view = await taker.legs.observe(htlc, Side.PAYER)
-    requests: list[str] = []
-    answer = EvmMethods.answer
-
-    def counted(methods: EvmMethods, method: str, arguments: list[object]) -> object:
-        requests.append(method)
-        return answer(methods, method, arguments)
-
-    monkeypatch.setattr(EvmMethods, "answer", counted)
+    requests = counted(monkeypatch)
     assert await taker.legs.observe(htlc, Side.PAYER) == view
     assert "eth_call" not in requests
     assert (await taker.legs.observe(at(htlc, Finality.SAFE), Side.PAYER)).state is LegState.PENDING
