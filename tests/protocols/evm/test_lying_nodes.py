@@ -25,6 +25,7 @@ from layer2.errors import (
 from layer2.formats.evm_address import to_checksum
 from layer2.legs.views import ActStatus, Side, Verb
 from layer2.local.simnet.evm.answers import block_answer
+from layer2.local.simnet.evm.chain import BOB_CHAIN_ID
 from layer2.model.money import ETH
 from layer2.model.transactions import Preimage
 from layer2.net.client_settings import ConnectionPoolConfig
@@ -51,12 +52,14 @@ async def test_a_node_whose_newest_block_is_below_a_finalized_one_lags_and_is_no
     numbers = {"latest": 5, "safe": 4, "finalized": 3}
 
     def answer(call: dict[str, Any]) -> object:
+        if call["method"] == "eth_chainId":
+            return hex(BOB_CHAIN_ID)
         block = bob.node.chain.block_by_number(numbers[call["params"][0]])
         assert block is not None
         return block_answer(block, full_transactions=False)
 
     async with scripted_node(answering(answer)) as scripted:
-        watcher = HeadWatcher(EvmNode(scripted.client(), "BOB"), 1.0)
+        watcher = HeadWatcher(EvmNode(scripted.client(), "BOB"), BOB_CHAIN_ID, 1.0)
         assert (await watcher.read()).latest.number == 5
         numbers = {"latest": 3, "safe": 2, "finalized": 1}
         assert (await watcher.read()).latest.number == 3, "a reorganisation down to the finalized block is one"

@@ -63,7 +63,7 @@ class EvmParts:
                 pool=settings.connection_pool,
                 timeout=settings.default_timeout,
             )
-        self.watcher = HeadWatcher(self.node, settings.poll_interval_ms / 1000, self.notices)
+        self.watcher = HeadWatcher(self.node, settings.chain_id, settings.poll_interval_ms / 1000, self.notices)
         self.fees = Fees(self.node, settings, self.facts)
         self.account = EvmAccount(self.node, signer, self.fees, chain_id=settings.chain_id)
         self.history = SendHistory(sends, name)

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from layer2.errors import BadAnswer
+from layer2.local.simnet.evm.chain import BOB_CHAIN_ID
 from layer2.model.transactions import Finality
 from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.protocols.evm.chain.follower import ChainFollower, ChainStep
@@ -25,7 +26,7 @@ class Following:
     def __init__(self, bob: BobNetwork, after: NodeBlock | None = None) -> None:
         self.rpc = JsonRpc(bob.url, protocol="BOB", pool=ConnectionPoolConfig(), timeout=5)
         self.node = EvmNode(self.rpc, "BOB")
-        self.watcher = HeadWatcher(self.node, 0.005)
+        self.watcher = HeadWatcher(self.node, BOB_CHAIN_ID, 0.005)
         self.follower = ChainFollower(self.node, self.watcher, after)
         self.told: list[bytes] = [] if after is None else [after.hash]
 

@@ -88,7 +88,7 @@ async def chain() -> AsyncIterator[Chain]:
     async with rootstock_node() as running:
         rpc = LyingRpc(running.url)
         node = EvmNode(rpc, "ROOTSTOCK", RootstockFormat(), HeadDepths(2, 4))
-        watcher = HeadWatcher(node, 0.01)
+        watcher = HeadWatcher(node, CHAIN_ID, 0.01)
         running.node.send(legacy(running.taker, 0, to=None, value=0, data=htlc_init_code(), gas=2_000_000))
         running.node.mine()
         contract = keccak256(rlp.encode([running.taker.address, b""]))[12:]
@@ -131,11 +131,11 @@ async def test_on_a_short_chain_the_first_block_is_the_finalized_one(chain: Chai
     assert [head.number for head in (heads.latest, heads.safe, heads.finalized)] == [1, 0, 0]
 
 
-async def test_an_unchanged_newest_block_costs_one_request(chain: Chain) -> None:
+async def test_no_older_block_is_read_while_the_newest_is_unchanged(chain: Chain) -> None:
     first = await chain.watcher.read()
     chain.rpc.asked.clear()
     assert await chain.watcher.read() == first
-    assert chain.rpc.asked == ["rsk_getRawBlockHeaderByNumber"]
+    assert sorted(chain.rpc.asked) == ["eth_chainId", "rsk_getRawBlockHeaderByNumber"]
     chain.running.node.mine()
     assert (await chain.watcher.read()).latest.number == first.latest.number + 1
 

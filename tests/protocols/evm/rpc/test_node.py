@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from layer2.errors import BadAnswer, FormatError
 from layer2.local.simnet.evm.answers import block_answer
+from layer2.local.simnet.evm.chain import BOB_CHAIN_ID
 from layer2.model.transactions import Finality
 from layer2.protocols.evm.chain.heads import HeadWatcher
 from layer2.protocols.evm.rpc.answers import BatchRefused, read_answers
@@ -127,14 +128,15 @@ async def test_heads_that_contradict_each_other_are_a_bad_answer(bob: BobNetwork
         if (block := bob.node.chain.block_by_number(number)) is not None
     }
 
+    def answer(call: dict[str, Any]) -> object:
+        return hex(BOB_CHAIN_ID) if call["method"] == "eth_chainId" else blocks[call["params"][0]]
+
     def script(calls: Calls) -> bytes:
-        return orjson.dumps(
-            [{"jsonrpc": "2.0", "id": call["id"], "result": blocks[call["params"][0]]} for call in calls]
-        )
+        return orjson.dumps([{"jsonrpc": "2.0", "id": call["id"], "result": answer(call)} for call in calls])
 
     async with scripted_node(script) as scripted:
         with pytest.raises(BadAnswer, match="finalized 1, safe 3, latest 2"):
-            await HeadWatcher(EvmNode(scripted.client(), "BOB"), 1.0).read()
+            await HeadWatcher(EvmNode(scripted.client(), "BOB"), BOB_CHAIN_ID, 1.0).read()
 
 
 json_values = st.recursive(

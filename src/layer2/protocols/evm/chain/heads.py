@@ -56,12 +56,15 @@ class HeadWatcher:
 
     Args:
         node: the party's own node.
+        chain_id: of the chain that the node serves. Each read checks it: on another chain a lock would seem to be
+            missing, and nothing to be owed.
         interval: seconds between two reads while polling.
         notices: the node's websocket, which triggers a read earlier; None if no websocket is configured.
     """
 
-    def __init__(self, node: EvmNode, interval: float, notices: HeadNotices | None = None) -> None:
+    def __init__(self, node: EvmNode, chain_id: int, interval: float, notices: HeadNotices | None = None) -> None:
         self._node = node
+        self._chain_id = chain_id
         self.interval = interval
         self._notices = notices
         self._asking = SharedCall(self._ask)
@@ -78,6 +81,7 @@ class HeadWatcher:
         """Read the heads now.
 
         Raises:
+            WrongNetwork: the node serves another chain.
             BadAnswer: the heads contradict each other, or the newest block is below an already finalized one. That
                 happens if several nodes share one address and one of them lags.
         """
@@ -150,7 +154,9 @@ class HeadWatcher:
 
     async def _ask(self) -> Heads:
         asked_at = asyncio.get_running_loop().time()
-        (latest, safe, finalized), _ = await self._node.heads.heads(list(Finality))
+        ((latest, safe, finalized), _), _ = await asyncio.gather(
+            self._node.heads.heads(list(Finality)), self._node.expect_chain(self._chain_id)
+        )
         if not finalized.number <= safe.number <= latest.number:
             raise BadAnswer(
                 f"the node's heads contradict each other: finalized {finalized.number}, safe {safe.number}, "

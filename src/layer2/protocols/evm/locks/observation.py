@@ -127,11 +127,8 @@ class Locks:
         return known.view
 
     async def _view(self, lock: HtlcLock, wanted: Finality, heads: Heads) -> LegView:
-        # Each read checks the chain id: on another chain the lock would seem to be missing, and nothing to be owed.
-        latest, spent, _ = await asyncio.gather(
-            self.status(lock.lock_id, heads.latest),
-            self.is_spent(lock.payment_hash, heads.latest),
-            self._node.expect_chain(lock.chain_id),
+        latest, spent = await asyncio.gather(
+            self.status(lock.lock_id, heads.latest), self.is_spent(lock.payment_hash, heads.latest)
         )
         ended = latest in {LockStatus.CLAIMED, LockStatus.REFUNDED}
         asked: LockStatus | None = latest
