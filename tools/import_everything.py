@@ -7,7 +7,7 @@ import pkgutil
 
 import layer2
 
-_NOT_IMPORTED = ("layer2.__main__", "layer2.testing.fixtures", "layer2.swap_engine.migrations")
+_NOT_IMPORTED = ("layer2.__main__", "layer2.testing.fixtures", "layer2.journal.migrations")
 """Not imported: a program, a pytest plugin, and scripts that alembic runs."""
 
 for module in pkgutil.walk_packages(layer2.__path__, "layer2."):

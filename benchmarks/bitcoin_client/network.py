@@ -13,7 +13,7 @@ import aiohttp
 from layer2.local.network import LocalNetwork, LocalNetworkControl, Party
 from layer2.protocols.bitcoin import BitcoinClient, BitcoinOutput, BitcoinPayment, BitcoinSettings
 from layer2.signers.bitcoin import BitcoinSeed
-from layer2.swap_engine.journal import SqliteJournal
+from layer2.journal.sql_journal import SqlJournal
 
 __all__ = ["Bench", "Effort", "client_of", "opened"]
 
@@ -40,7 +40,7 @@ class Effort:
     """Blocks with a payment to a watched output."""
 
 
-def client_of(network: LocalNetwork, party: Party, journal: SqliteJournal, **settings: Any) -> BitcoinClient:
+def client_of(network: LocalNetwork, party: Party, journal: SqlJournal, **settings: Any) -> BitcoinClient:
     """A client of that party."""
     chosen = BitcoinSettings(network="regtest", esplora_url=network.bitcoin.esplora_url, **settings)
     return BitcoinClient(chosen, BitcoinSeed.from_file(party.bitcoin_seed_file), journal)
@@ -49,7 +49,7 @@ def client_of(network: LocalNetwork, party: Party, journal: SqliteJournal, **set
 @asynccontextmanager
 async def opened(network: LocalNetwork, party: Party, directory: Path) -> AsyncIterator[BitcoinClient]:
     """An initialized client with a journal in the directory."""
-    journal = await SqliteJournal.open(directory.with_suffix(".sqlite"))
+    journal = await SqlJournal.open(directory.with_suffix(".sqlite"))
     try:
         async with client_of(network, party, journal, poll_interval_ms=100) as client:
             await client.initialize_async()

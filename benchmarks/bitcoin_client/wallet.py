@@ -13,7 +13,7 @@ from load.rounds import medians
 
 from bitcoin_client.network import Bench, Effort, client_of
 from layer2 import BTC
-from layer2.swap_engine.journal import SqliteJournal
+from layer2.journal.sql_journal import SqlJournal
 
 __all__ = ["measure_payments", "measure_sync"]
 
@@ -71,7 +71,7 @@ async def measure_sync(bench: Bench, effort: Effort) -> list[Figure]:
     assert url is not None
     wanted = (await bench.taker.balances_async())[BTC].spendable
     peer = Peer(words, url)
-    journal = await SqliteJournal.open(bench.directory / "sync.sqlite")
+    journal = await SqlJournal.open(bench.directory / "sync.sqlite")
     warm = client_of(bench.network, bench.network.taker, journal, poll_interval_ms=1)
     await warm.initialize_async()
 

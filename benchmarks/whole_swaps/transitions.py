@@ -16,7 +16,7 @@ from load.rounds import progress
 
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Intent, Role, SwapRecord
-from layer2.swap_engine.journal import SqliteJournal
+from layer2.journal.sql_journal import SqlJournal
 from whole_swaps.network import Effort
 
 __all__ = ["measure_transitions"]
@@ -47,7 +47,7 @@ async def measure_transitions(directory: Path, effort: Effort) -> list[Figure]:
 
 async def _ours(directory: Path, writers: int, steps: int) -> float:
     """Transitions per second. The creation of a swap counts as one."""
-    journal = await SqliteJournal.open(directory / f"transitions-{writers}.sqlite")
+    journal = await SqlJournal.open(directory / f"transitions-{writers}.sqlite")
 
     async def writer() -> None:
         record = await journal.create(_new_swap())

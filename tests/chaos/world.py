@@ -23,11 +23,11 @@ from chaos.party import MovedClock, journal_path, taker_config
 from chaos.processes import PartyProcess
 from layer2 import Layer2Manager
 from layer2.errors import NodeRefused
+from layer2.journal.sql_journal import SqlJournal
 from layer2.legs.timelock_settings import REGTEST
 from layer2.local import devnet, simnet
 from layer2.local.network import LocalNetwork, LocalNetworkControl
 from layer2.ports.journal import Role
-from layer2.swap_engine.journal import SqliteJournal
 from layer2.swap_engine.records import outlook_of
 from layer2.terms.transfers import Actor
 
@@ -84,7 +84,7 @@ class World:
             "provider": PartyProcess("provider", directory, heard, lambda: None),
         }
         self._session = session
-        self._journals: dict[str, SqliteJournal] = {}
+        self._journals: dict[str, SqlJournal] = {}
         self._closing = contextlib.AsyncExitStack()
         self._reader: Layer2Manager | None = None
         self._control_lock = asyncio.Lock()
@@ -117,7 +117,7 @@ class World:
         # It only reads.
         self._reader = await self._closing.enter_async_context(Layer2Manager(taker_config(self.directory)))
         for party in PARTIES:
-            journal = self._journals[party] = await SqliteJournal.open(journal_path(self.directory, party))
+            journal = self._journals[party] = await SqlJournal.open(journal_path(self.directory, party))
             self._closing.push_async_callback(journal.aclose)
 
     async def stop(self) -> None:

@@ -14,6 +14,7 @@ from layer2.assembly import reading_client
 from layer2.cli.doctor_commands import examine
 from layer2.cli.findings import Finding, Level
 from layer2.config import JournalSection, Layer2Config
+from layer2.journal.sql_journal import SqlJournal
 from layer2.local import simnet
 from layer2.local.network import LocalNetwork, LocalNetworkControl
 from layer2.local.parties import party_values, write_secret
@@ -23,7 +24,6 @@ from layer2.protocols.bitcoin import BitcoinClient
 from layer2.protocols.bitcoin.wallet.bdk import Wallet
 from layer2.provider.settings import ProviderSettings
 from layer2.signers.bitcoin import BitcoinSeed
-from layer2.swap_engine.journal import SqliteJournal
 
 pytestmark = pytest.mark.xdist_group("cli-examination")
 
@@ -150,7 +150,7 @@ async def test_coins_that_the_journal_holds_are_not_free(network: LocalNetwork, 
         assert isinstance(client, BitcoinClient)
         await client.initialize_async()
         (coin, *_) = await client._parts.coins.wallet.confirmed_coins()
-    journal = await SqliteJournal.open(path)
+    journal = await SqlJournal.open(path)
     await journal.hold_coins("BITCOIN", "swap:00", [str(coin)])
     await journal.aclose()
     found = {finding.subject: finding for finding in await examine(config)}

@@ -19,10 +19,11 @@ from cli.made_transfers import REQUEST
 from cli.running import layer2, layer2_here
 from cli.test_config_commands import home, init, written
 from layer2.cli.journal_reading import guard_holder
+from layer2.journal.file_guard import FileGuard
+from layer2.journal.place import JournalPlace
+from layer2.journal.sql_journal import SqlJournal
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import JournalOwner, Role, SwapRecord
-from layer2.swap_engine.journal import SqliteJournal
-from layer2.swap_engine.process_guard import ProcessGuard
 from layer2.swap_engine.records import write_request
 from layer2.swap_rules.states import TakerCollecting, TakerPlanned, write_state
 from layer2.terms.signing import write_signed_terms
@@ -41,7 +42,7 @@ def journal(home: Path) -> Path:
     path = home / "layer2-journal.sqlite"
 
     async def begin() -> None:
-        journal = await SqliteJournal.open(path)
+        journal = await SqlJournal.open(path)
         await journal.add_owners([NETWORK, STRANGER])
         await journal.aclose()
 
@@ -52,13 +53,13 @@ def journal(home: Path) -> Path:
 @pytest.fixture
 def acting(journal: Path) -> Iterator[str]:
     """The pid of a process that acts on the journal: this one."""
-    guard = ProcessGuard(journal)
-    guard.take()
-    holder = guard_holder(journal)
+    guard = FileGuard(journal)
+    asyncio.run(guard.take())
+    holder = guard_holder(JournalPlace(journal))
     assert holder is not None
     yield holder
-    guard.give_back()
-    assert guard_holder(journal) is None
+    asyncio.run(guard.give_back())
+    assert guard_holder(JournalPlace(journal)) is None
 
 
 def shown(home: Path) -> Any:
@@ -69,7 +70,7 @@ def shown(home: Path) -> Any:
 
 def test_owners_are_shown_and_added_only_with_yes(home: Path, journal: Path) -> None:
     before = shown(home)
-    assert before["path"] == str(journal)
+    assert before["place"] == str(journal)
     assert {(each["kind"], each["is_configured"]) for each in before["owners"]} == {("network", True), ("seed", False)}
     asked = layer2_here("journal", "add", "--json", cwd=home)
     assert asked.status == 4
@@ -139,7 +140,7 @@ def test_one_transfer_is_named_by_its_id_or_by_its_key(home: Path) -> None:
 
 def add_swaps(journal: Path, *swaps: SwapRecord) -> None:
     async def add() -> None:
-        opened = await SqliteJournal.open(journal)
+        opened = await SqlJournal.open(journal)
         for swap in swaps:
             await opened.create(swap)
         await opened.aclose()
@@ -191,8 +192,8 @@ def test_doctor_shows_how_many_transfers_are_open_and_the_nearest_deadline(home:
 
 def test_doctor_finds_a_process_that_has_the_journal_and_is_stopped(home: Path, journal: Path) -> None:
     program = (
-        "import sys, time\nfrom pathlib import Path\nfrom layer2.swap_engine.process_guard import ProcessGuard\n"
-        "ProcessGuard(Path(sys.argv[1])).take()\nprint('has it', flush=True)\ntime.sleep(60)\n"
+        "import asyncio, sys, time\nfrom pathlib import Path\nfrom layer2.journal.file_guard import FileGuard\n"
+        "asyncio.run(FileGuard(Path(sys.argv[1])).take())\nprint('has it', flush=True)\ntime.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", program, str(journal)], stdout=subprocess.PIPE) as holder:
         try:

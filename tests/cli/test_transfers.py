@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 
 from cli.running import Ran, layer2, layer2_here
 from layer2.cli.journal_reading import guard_holder
-from layer2.swap_engine.process_guard import ProcessGuard
+from layer2.journal.file_guard import FileGuard
+from layer2.journal.place import JournalPlace
 
 pytestmark = pytest.mark.xdist_group("cli")
 
@@ -90,10 +92,10 @@ def test_a_transfer_can_be_left_once_it_has_arrived(home: Path) -> None:
 
 def test_beside_a_process_that_acts_a_transfer_is_watched_and_none_is_begun(home: Path) -> None:
     transfer_id = begun(home, "20000", "bob", "lightning", "--idempotency-key", "watched")
-    guard = ProcessGuard(home / JOURNAL)
-    guard.take()
+    guard = FileGuard(home / JOURNAL)
+    asyncio.run(guard.take())
     try:
-        holder = guard_holder(home / JOURNAL)
+        holder = guard_holder(JournalPlace(home / JOURNAL))
         for words in (
             ("wait", transfer_id),
             ("wait", "--key", "watched"),
@@ -109,7 +111,7 @@ def test_beside_a_process_that_acts_a_transfer_is_watched_and_none_is_begun(home
         assert "wait until it ends, or stop it" in fresh.err
         assert layer2_here("list", "--open", "--json", cwd=home).status == 0
     finally:
-        guard.give_back()
+        asyncio.run(guard.give_back())
     resumed = layer2_here("resume", "--json", cwd=home)
     assert data(resumed)["down"] == {}
     assert f"{transfer_id}  completed" in resumed.err

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from layer2.errors import Layer2Error, TaskCancelled
 from layer2.formats.evm_address import address_of_public_key, to_checksum
+from layer2.journal.sql_journal import SqlJournal
 from layer2.legs.leg import Htlc
 from layer2.legs.timelock_settings import REGTEST
 from layer2.legs.views import ClockReading, LegState, LegView, OfferRequest, Side
@@ -24,7 +25,6 @@ from layer2.ports.clock import SystemEntropy
 from layer2.ports.journal import Role, SwapRecord
 from layer2.provider_client import PairOffer, ProviderEndpoint, ProviderInfo
 from layer2.signers.software import SeedPreimages
-from layer2.swap_engine.journal import SqliteJournal
 from layer2.swap_rules.agreement import SwapRequest
 from layer2.swap_rules.states import TakerState, write_state
 from layer2.terms.documents import SignedQuote, SignedTerms
@@ -202,7 +202,7 @@ class FakeProvider(MockProvider):
 class FakeRunner:
     """Notes what it is to drive; a test moves the swaps on with ``move``."""
 
-    def __init__(self, journal: SqliteJournal) -> None:
+    def __init__(self, journal: SqlJournal) -> None:
         self._journal = journal
         self.driven: list[SwapId] = []
         self.is_closed = False
@@ -245,7 +245,7 @@ class FakeRunner:
         return [record for record in found if record is not None and not record.is_final]
 
 
-async def move(journal: SqliteJournal, swap_id: str, state: TakerState, **changes: Any) -> None:
+async def move(journal: SqlJournal, swap_id: str, state: TakerState, **changes: Any) -> None:
     """Write the next state of a swap, as the runner would."""
     record = await journal.load(SwapId(swap_id))
     assert record is not None
@@ -257,7 +257,7 @@ async def move(journal: SqliteJournal, swap_id: str, state: TakerState, **change
 class World:
     """A taker and everything around it."""
 
-    journal: SqliteJournal
+    journal: SqlJournal
     clock: FakeClock
     legs: dict[Layer2ProtocolType, FakeLegs]
     providers: list[FakeProvider]
@@ -286,7 +286,7 @@ class World:
 @asynccontextmanager
 async def world(directory: Path, *, fees: Sequence[int] = (420,)) -> AsyncIterator[World]:
     clock = FakeClock()
-    journal = await SqliteJournal.open(directory / "journal.sqlite")
+    journal = await SqlJournal.open(directory / "journal.sqlite")
     legs = {layer: FakeLegs(layer, clock) for layer in (BOB, ROOTSTOCK)}
     providers = [FakeProvider(clock, f"provider-{number}", fee) for number, fee in enumerate(fees)]
     runner: Any = FakeRunner(journal)

@@ -29,9 +29,9 @@ from layer2.errors import (
     UnknownTransfer,
     WrongNetwork,
 )
+from layer2.journal.sql_journal import SqlJournal
 from layer2.local.parties import write_secret
 from layer2.manager import wiring
-from layer2.swap_engine.journal import SqliteJournal
 from layer2.swap_rules.states import (
     TakerAbandoned,
     TakerCollecting,
@@ -62,7 +62,7 @@ class Parts:
         self.clock = FakeClock()
         self.provider = FakeProvider(self.clock)
         self.runners: list[FakeRunner] = []
-        self.journals: list[SqliteJournal] = []
+        self.journals: list[SqlJournal] = []
         write_secret(directory / "seed")
         section = ProviderSection(name="one", url="https://provider.example", identity_key=IDENTITY_KEY.hex())
         self.config = Layer2Config(
@@ -75,7 +75,7 @@ class Parts:
     def manager(self, config: Layer2Config | None = None) -> Layer2Manager:
         return Layer2Manager(config or self.config, clock=self.clock)
 
-    def runner(self, journal: SqliteJournal, *_: object, **__: object) -> FakeRunner:
+    def runner(self, journal: SqlJournal, *_: object, **__: object) -> FakeRunner:
         self.runners.append(FakeRunner(journal))
         self.journals.append(journal)
         return self.runners[-1]
@@ -365,7 +365,7 @@ async def test_an_invalid_layer_quote_or_state_to_wait_for_is_named(layers: Laye
 
 async def test_an_unknown_id_names_the_remedy(layers: Layer2Manager) -> None:
     for call in (layers.get_transfer_async("ab" * 16), layers.wait_for_transfer_async("ab" * 16)):
-        with pytest.raises(UnknownTransfer, match=r"journal\.path"):
+        with pytest.raises(UnknownTransfer, match=r"\[journal\]"):
             await call
 
 

@@ -18,11 +18,11 @@ from typing import Any, Final
 
 from layer2 import BTC, Layer2Config, Layer2Manager, Layer2ProtocolType
 from layer2.errors import InsufficientFunds
+from layer2.journal.sql_journal import SqlJournal
 from layer2.legs.views import Verb
 from layer2.ports.journal import Delivery, Intent, Json, SwapRecord
 from layer2.provider import process
 from layer2.swap_engine.acts import Acts
-from layer2.swap_engine.journal import SqliteJournal
 from layer2.swap_rules.machine import Act, Order
 
 __all__ = ["CANNOT_PAY", "dies", "dies_everywhere", "falls_silent"]
@@ -62,9 +62,9 @@ def dies_everywhere(moments: Path, *, pays: bool) -> str:
 
 def at_every_moment(meet: Callable[[str], None]) -> None:
     """Call ``meet`` with the name of each moment when it is reached."""
-    advance, send = SqliteJournal.advance, Acts._send
+    advance, send = SqlJournal.advance, Acts._send
 
-    async def met_advance(self: SqliteJournal, record: SwapRecord, **changes: Any) -> SwapRecord:
+    async def met_advance(self: SqlJournal, record: SwapRecord, **changes: Any) -> SwapRecord:
         written = await advance(self, record, **changes)
         meet(f"written:{written.state['state']}")
         return written
@@ -75,7 +75,7 @@ def at_every_moment(meet: Callable[[str], None]) -> None:
         meet(f"after:{act.verb.value}")
         return delivery
 
-    SqliteJournal.advance = met_advance  # type: ignore[method-assign]  # the injected fault
+    SqlJournal.advance = met_advance  # type: ignore[method-assign]  # the injected fault
     Acts._send = met_send  # type: ignore[method-assign]  # the injected fault
 
 

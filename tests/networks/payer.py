@@ -18,13 +18,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from layer2.journal.sql_journal import SqlJournal
 from layer2.local.network import LightningNode, Party
 from layer2.model.transactions import TxState
 from layer2.ports.clock import SystemClock
 from layer2.protocols.lightning import KeysendRequest, LightningNetwork, PaymentRequest
 from layer2.protocols.lightning.payments.payments import Payments
 from layer2.protocols.lightning.payments.records import PaymentRecord
-from layer2.swap_engine.journal import SqliteJournal
 from networks.parties import child_environment, lightning_settings
 
 __all__ = ["Moment", "PayerProcess", "Said"]
@@ -135,7 +135,7 @@ async def _pay(wanted: dict[str, Any]) -> None:
         if wanted["invoice"]
         else KeysendRequest(bytes.fromhex(wanted["payee"]), wanted["amount_msat"])
     )
-    journal = await SqliteJournal.open(Path(wanted["journal"]))
+    journal = await SqlJournal.open(Path(wanted["journal"]))
     async with LightningNetwork(settings, journal, SystemClock()) as lightning:
         status = await lightning.submit_transaction_async(request, idempotency_key="the one")
         _say(status)

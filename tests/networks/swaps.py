@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from layer2 import BTC, Layer2Config, Layer2Manager, Layer2ProtocolType, TransferState
 from layer2.errors import NodeRefused, NodeUnreachable, UnknownTransfer
+from layer2.journal.sql_journal import SqlJournal
 from layer2.legs.bitcoin import BitcoinLeg
 from layer2.legs.evm import EvmLeg
 from layer2.legs.lightning import LightningLeg
@@ -22,7 +23,6 @@ from layer2.net.client_settings import ConnectionPoolConfig
 from layer2.ports.journal import Intent
 from layer2.provider_client import ProviderClient, ProviderEndpoint
 from layer2.signers.software import SeedPreimages
-from layer2.swap_engine.journal import SqliteJournal
 from layer2.swap_engine.records import record_terms
 from layer2.terms.documents import Terms
 from networks.mining import BitcoinMiner
@@ -110,8 +110,8 @@ class Swaps:
     # The taker's journal
 
     @asynccontextmanager
-    async def _journal(self) -> AsyncIterator[SqliteJournal]:
-        journal = await SqliteJournal.open(self.config().journal.path)
+    async def _journal(self) -> AsyncIterator[SqlJournal]:
+        journal = await SqlJournal.open(self.config().journal.path)
         try:
             yield journal
         finally:

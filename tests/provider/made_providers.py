@@ -16,6 +16,7 @@ import aiohttp
 from layer2.assembly import JoiningLegs, Layers
 from layer2.errors import TaskCancelled
 from layer2.formats.evm_address import to_checksum
+from layer2.journal.sql_journal import SqlJournal
 from layer2.legs.evidence import LegEvidence
 from layer2.legs.leg import Htlc, LegOffer
 from layer2.legs.timelock_settings import REGTEST
@@ -33,7 +34,6 @@ from layer2.provider.server import serving
 from layer2.provider.service import SwapProvider
 from layer2.provider.swap_book import SwapBook
 from layer2.signers.software import SoftwareIdentity
-from layer2.swap_engine.journal import SqliteJournal
 from layer2.swap_engine.runner import SwapRunner
 from layer2.swap_rules.agreement import SwapRequest
 from layer2.swap_rules.states import ProviderState, write_state
@@ -194,7 +194,7 @@ class SetLayer(JoiningLegs):
 class SetRunner(SwapRunner):
     """Notes what it is to drive; a swap moves when the test moves it."""
 
-    def __init__(self, journal: SqliteJournal) -> None:
+    def __init__(self, journal: SqlJournal) -> None:
         self.driven: list[SwapId] = []
         self.revisited: list[SwapId] = []
         self.watchers: dict[SwapId, set[asyncio.Queue[SwapRecord | None]]] = {}
@@ -275,7 +275,7 @@ class World:
     """One provider and everything that it uses."""
 
     provider: SwapProvider
-    journal: SqliteJournal
+    journal: SqlJournal
     runner: SetRunner
     clock: SetClock
     layers: dict[Layer2ProtocolType, SetLayer]
@@ -363,7 +363,7 @@ async def world(
     Args:
         changes: fields of ``Limits``.
     """
-    journal = await SqliteJournal.open(directory / "journal.sqlite")
+    journal = await SqlJournal.open(directory / "journal.sqlite")
     try:
         clock, runner, identity = SetClock(), SetRunner(journal), SoftwareIdentity(IDENTITY.secret)
         gas = {BOB: {ETH: Balance(10**18)}, ROOTSTOCK: {RBTC: Balance(10**18)}}

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from layer2.errors import JournalError, NodeUnreachable, TaskCancelled, UnknownTransfer
+from layer2.journal.sql_journal import SqlJournal
 from layer2.legs.timelock_settings import REGTEST
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Role
-from layer2.swap_engine.journal import SqliteJournal
 from layer2.swap_engine.records import read_request, record_state
 from layer2.swap_engine.runner import SwapRunner
 from swap_engine.faults import LAYER_CALLS
@@ -241,7 +241,7 @@ class StandingClock:
 async def test_a_swap_continues_from_the_file_in_another_runner(tmp_path: Path) -> None:
     scene = await Scene.to_lightning()
     scene.world.now = lambda: NOW  # type: ignore[method-assign]  # the journal's thread needs a loop of real time
-    journal = await SqliteJournal.open(tmp_path / "journal.db")
+    journal = await SqlJournal.open(tmp_path / "journal.db")
     source = scene.taker
     await journal.act()
     created = await journal.create(replace(source.record, terms=None))

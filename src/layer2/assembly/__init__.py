@@ -6,12 +6,13 @@ Managers, providers and the command line use it. It alone decides which client a
 from layer2.assembly.clients import open_clients, open_provider, reading_client
 from layer2.assembly.joining import JoiningLegs
 from layer2.assembly.owners import check_owners, owner_conflicts, owners_of
-from layer2.assembly.swaps import Layers, open_journal, open_layers
+from layer2.assembly.swaps import Layers, journal_place, open_journal, open_layers
 
 __all__ = [
     "JoiningLegs",
     "Layers",
     "check_owners",
+    "journal_place",
     "open_clients",
     "open_journal",
     "open_layers",

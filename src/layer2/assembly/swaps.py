@@ -10,6 +10,7 @@ from layer2.assembly.clients import open_clients
 from layer2.assembly.joining import JoiningLegs
 from layer2.assembly.owners import check_owners, owners_of
 from layer2.config import LayerSettings
+from layer2.journal.place import JournalPlace
 from layer2.model.layers import Layer2ProtocolType
 from layer2.ports.client import Client
 from layer2.ports.clock import Clock
@@ -45,6 +46,12 @@ def open_layers(config: LayerSettings, records: ClientRecords, clock: Clock, clo
     return Layers(clients, legs)
 
 
+def journal_place(config: LayerSettings) -> JournalPlace:
+    """Where a configuration's journal is."""
+    section = config.journal
+    return JournalPlace(path=section.path) if section.url is None else JournalPlace(url=section.url.get_secret_value())
+
+
 async def open_journal(
     config: LayerSettings, closing: AsyncExitStack, *, seed_fingerprint: str | None = None, act: bool = False
 ) -> Journal:
@@ -62,10 +69,10 @@ async def open_journal(
         JournalError: the journal cannot be read or written.
     """
     # The database library is loaded when a journal is opened, not when this module is imported.
-    from layer2.swap_engine.journal import SqliteJournal
+    from layer2.journal.sql_journal import SqlJournal
 
     owners = owners_of(config, seed_fingerprint)
-    journal = await SqliteJournal.open(config.journal.path)
+    journal = await SqlJournal.open(journal_place(config))
     closing.push_async_callback(journal.aclose)
     if act:
         await journal.act()

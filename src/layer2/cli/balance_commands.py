@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from layer2.assembly import reading_client
+from layer2.assembly import journal_place, reading_client
 from layer2.cli.exit_status import combined
 from layer2.cli.journal_reading import held_coins
 from layer2.cli.output import Result, table
@@ -28,7 +28,7 @@ async def balance(*, session: InSession) -> Result:
 
     async def owned(layer: Layer2ProtocolType) -> Mapping[AssetId, Balance] | Layer2Error:
         try:
-            held = await held_coins(settings.journal.path, layer.value)
+            held = await held_coins(journal_place(settings), layer.value)
             async with reading_client(settings, layer, clock, held) as client:
                 await client.initialize_async()
                 return await client.balances_async()

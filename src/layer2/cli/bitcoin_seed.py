@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Final
 
+from layer2.assembly import journal_place
 from layer2.config import LayerSettings
 from layer2.local.parties import write_new
 
@@ -60,7 +61,7 @@ def missing_seed(config_file: Path, kind: type[LayerSettings]) -> Path | None:
 
 def lost_seed_remedy(file: Path, settings: LayerSettings, wallet: Path | None) -> str:
     """What to do about a wallet's seed that cannot be read."""
-    was_used = file.exists() or settings.journal.path.exists() or (wallet is not None and wallet.exists())
+    was_used = file.exists() or journal_place(settings).exists() or (wallet is not None and wallet.exists())
     if was_used or settings.network not in PUBLIC_NETWORKS or file.name not in SEED_NAMES.values():
         return _RESTORE
     command = shlex.join(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-from layer2.assembly import reading_client
+from layer2.assembly import journal_place, reading_client
 from layer2.cli.bitcoin_diagnosis import coin_findings, source_findings
 from layer2.cli.findings import Finding, Level, failed
 from layer2.cli.journal_reading import held_coins
@@ -68,7 +68,7 @@ async def diagnose_layer(layer: Layer2ProtocolType, config: LayerSettings, clock
     """Check one layer. It sends nothing, and does not write to the journal."""
     name = layer.value
     try:
-        held = await held_coins(config.journal.path, name)
+        held = await held_coins(journal_place(config), name)
     except Layer2Error:
         # The check of the journal reports it.
         held = {}

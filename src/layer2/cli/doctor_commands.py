@@ -11,7 +11,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Final
 
-from layer2.assembly import open_provider, owner_conflicts
+from layer2.assembly import journal_place, open_provider, owner_conflicts
 from layer2.cli.bitcoin_seed import lost_seed_remedy
 from layer2.cli.diagnosis import Diagnosis, diagnose_layer
 from layer2.cli.exit_status import ExitStatus
@@ -115,18 +115,18 @@ def _key_remedy(name: str, path: Path, config: LayerSettings) -> str:
 
 
 async def _journal(config: LayerSettings, clock: Clock) -> list[Finding]:
-    path = config.journal.path
+    place = journal_place(config)
     try:
-        async with existing_journal(path) as journal:
+        async with existing_journal(place) as journal:
             known, records = await journal.owners(), await journal.list(open_only=True)
         conflicts = owner_conflicts(known, configured_owners(config))
     except Layer2Error as error:
         if error.code == "no_journal":
-            return [Finding(Level.OK, "journal", f"{path} does not exist yet; the first transfer creates it")]
+            return [Finding(Level.OK, "journal", f"{place} does not exist yet; the first transfer creates it")]
         return [failed("journal", error, "the disk must be writable, and the key files readable")]
-    findings = [Finding(Level.OK, "journal", str(path))]
+    findings = [Finding(Level.OK, "journal", str(place))]
     findings += [failed("journal owner", each, "correct the configuration") for each in conflicts]
-    holder = guard_holder(path)
+    holder = guard_holder(place)
     if is_stopped(holder):
         busy = JournalBusy(f"process {holder} has the journal and is stopped, so no open transfer continues")
         findings.append(failed("journal guard", busy, f"let it continue: kill -CONT {holder}; or end it"))

@@ -1,20 +1,27 @@
-"""``layer2 journal``: the owners of a journal, and its transfers by state."""
+"""``layer2 journal``: what a journal holds, who owns it, whether it is sound, and copies of it."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
+from layer2.assembly import journal_place
 from layer2.cli.exit_status import ExitStatus
 from layer2.cli.journal_reading import configured_owners, existing_journal, guard_holder, is_stopped
 from layer2.cli.output import Result, table
 from layer2.cli.session import InSession
 from layer2.cli.transfer_wording import state_name
 from layer2.cli.wording import fields_of
-from layer2.errors import ConfigurationError, InvalidRequest
-from layer2.legs.timelock_settings import settings_for
+from layer2.errors import ConfigurationError, InvalidRequest, JournalError, Layer2Error
+from layer2.journal.copying import back_up, move
+from layer2.journal.place import JournalPlace
+from layer2.legs.timelock_settings import TimelockSettings, settings_for
+from layer2.ports.journal import SwapRecord
+from layer2.swap_engine.records import outlook_of
 
-__all__ = ["add", "show"]
+__all__ = ["add", "backup", "check", "migrate", "show"]
 
 
 async def show(*, session: InSession) -> Result:
@@ -23,24 +30,24 @@ async def show(*, session: InSession) -> Result:
     It only reads, and does not disturb a running service.
     """
     settings = session.settings()
-    path = settings.journal.path
+    place = journal_place(settings)
     mine = configured_owners(settings)
-    async with existing_journal(path) as journal:
+    async with existing_journal(place) as journal:
         owners = await journal.owners()
         records = await journal.list()
-    rules, holder = settings_for(settings.network), guard_holder(path)
+    rules, holder = settings_for(settings.network), guard_holder(place)
     counts = sorted(Counter((each.role.value, state_name(each, rules)) for each in records).items())
     rows = tuple((each.kind, each.value, "yes" if each in mine else "no") for each in owners)
     states = tuple((whose, state, str(count)) for (whose, state), count in counts)
     return Result(
         {
-            "path": str(path),
+            "place": str(place),
             "owners": [{**fields_of(each, "kind", "value"), "is_configured": each in mine} for each in owners],
             "states": [{"role": whose, "state": state, "count": count} for (whose, state), count in counts],
             "held_by": holder,
         },
         [
-            f"journal      {path}",
+            f"journal      {place}",
             f"used by      {'no process' if holder is None else f'process {holder}'}"
             f"{', which is stopped' if is_stopped(holder) else ''}",
             table(("owner", "value", "in the configuration"), rows) if rows else "no owners yet",
@@ -67,7 +74,7 @@ async def add(
         yes: Add it.
     """
     settings = session.settings()
-    path = settings.journal.path
+    place = journal_place(settings)
     wanted = [
         each
         for each in configured_owners(settings)
@@ -79,25 +86,93 @@ async def add(
             code="usage",
             remedy=f"see the owners of both: {session.hint('journal', 'show')}",
         )
-    async with existing_journal(path) as journal:
+    async with existing_journal(place) as journal:
         known = await journal.owners()
         fresh = [each for each in wanted if each not in known]
         if fresh and yes:
             await journal.add_owners(fresh)
-    data = {"path": str(path), "owners": [fields_of(each, "kind", "value") for each in fresh], "added": yes}
+    data = {"place": str(place), "owners": [fields_of(each, "kind", "value") for each in fresh], "added": yes}
     if not fresh:
-        return Result(data, [f"{path} already accepts this configuration"])
+        return Result(data, [f"{place} already accepts this configuration"])
     rows = (
         *((each.kind, each.value, "in the journal") for each in known),
         *((each.kind, each.value, "new") for each in fresh),
     )
     shown = table(("owner", "value", ""), rows)
     if yes:
-        return Result(data, [shown, f"added to {path}"])
+        return Result(data, [shown, f"added to {place}"])
     words = ("journal", "add", *(word for word in (kind, value) if word), "--yes")
     problem = ConfigurationError(
-        f"nothing was added to {path}",
+        f"nothing was added to {place}",
         code="needs_yes",
         remedy=f"if all of these are yours: {session.hint(*words)}",
     )
     return Result(data, [shown], problem=problem, ended=ExitStatus.ACTION_NEEDED)
+
+
+async def check(*, session: InSession) -> Result:
+    """Check that the journal is sound: its file, its rows, and that this version can read every transfer.
+
+    It only reads, and does not disturb a running service.
+    """
+    settings = session.settings()
+    place = journal_place(settings)
+    async with existing_journal(place) as journal:
+        records = await journal.list()
+        problems = [*await journal.problems(), *_unreadable(records, settings_for(settings.network))]
+    data = {"place": str(place), "swaps": len(records), "problems": problems}
+    if not problems:
+        return Result(data, [f"{place} is sound: {len(records)} swaps"])
+    problem = JournalError(
+        f"{place} has {len(problems)} problems",
+        code="journal_damaged",
+        remedy="keep a copy of it as it is, and stop what uses it before you repair it",
+    )
+    return Result(data, problems, problem=problem, ended=ExitStatus.ACTION_NEEDED)
+
+
+def _unreadable(records: Sequence[SwapRecord], rules: TimelockSettings) -> list[str]:
+    found = []
+    for record in records:
+        try:
+            outlook_of(record, rules)
+        except Layer2Error as error:
+            found.append(f"swap {record.swap_id} cannot be read: {error.message}")
+    return found
+
+
+async def backup(file: Path, *, session: InSession) -> Result:
+    """Copy the journal to a new SQLite file. A running service can continue to use the journal.
+
+    A backup is old as soon as the next transfer begins: never act on it while the journal itself exists.
+
+    Args:
+        file: The new file, created with mode 0600.
+    """
+    place = journal_place(session.settings())
+    async with existing_journal(place):
+        counts = await back_up(place, JournalPlace(path=file))
+    return Result({"file": str(file), "rows": counts}, [f"copied {counts['swaps']} swaps of {place} to {file}"])
+
+
+async def migrate(to: str, *, session: InSession) -> Result:
+    """Move the journal, with its open transfers, to another empty database. No process may act on it meanwhile.
+
+    Afterwards the old journal cannot be opened. If the command is interrupted, run it again.
+
+    Args:
+        to: postgresql://USER@HOST/DATABASE, or the path of a new file. Keep a password out of the arguments: use
+            libpq's password file, or the environment variable PGPASSWORD.
+    """
+    place, target = journal_place(session.settings()), JournalPlace.of(to)
+    if not place.exists():
+        raise JournalError(f"there is no journal {place}", code="no_journal", remedy="check journal.path")
+    counts = await move(place, target)
+    setting = f'url = "{target}"' if target.url is not None else f'path = "{target}"'
+    return Result(
+        {"place": str(target), "rows": counts},
+        [
+            f"moved {counts['swaps']} swaps of {place} to {target}" if counts else f"ended the move to {target}",
+            f"now set {setting} in [journal] of {session.file}",
+        ],
+    )

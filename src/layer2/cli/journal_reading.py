@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from layer2.assembly import owners_of
 from layer2.errors import JournalError
+from layer2.journal.place import JournalPlace
+from layer2.journal.sql_journal import SqlJournal
 from layer2.ports.journal import JournalOwner
 from layer2.signers.software import SeedPreimages
-from layer2.swap_engine.journal import SqliteJournal
 
 if TYPE_CHECKING:
     from layer2.config import LayerSettings
@@ -32,28 +33,28 @@ def configured_owners(settings: LayerSettings) -> tuple[JournalOwner, ...]:
 
 
 @asynccontextmanager
-async def existing_journal(path: Path) -> AsyncIterator[SqliteJournal]:
+async def existing_journal(place: JournalPlace) -> AsyncIterator[SqlJournal]:
     """Open an existing journal. It never creates one.
 
     Raises:
         JournalError: the journal does not exist, or cannot be read.
     """
-    _check_exists(path)
-    journal = await SqliteJournal.open(path)
+    _check_exists(place)
+    journal = await SqlJournal.open(place)
     try:
         yield journal
     finally:
         await journal.aclose()
 
 
-async def held_coins(path: Path, layer: str) -> Mapping[str, str]:
+async def held_coins(place: JournalPlace, layer: str) -> Mapping[str, str]:
     """The holder of each coin of a layer that the journal holds for a swap or a send; empty without a journal.
 
     Raises:
         JournalError: the journal cannot be read.
     """
     try:
-        async with existing_journal(path) as journal:
+        async with existing_journal(place) as journal:
             return await journal.held_coins(layer)
     except JournalError as error:
         if error.code == "no_journal":
@@ -61,20 +62,29 @@ async def held_coins(path: Path, layer: str) -> Mapping[str, str]:
         raise
 
 
-def _check_exists(path: Path) -> None:
-    if not path.exists():
+def _check_exists(place: JournalPlace) -> None:
+    if not place.exists():
         raise JournalError(
-            f"there is no journal {path}",
+            f"there is no journal {place}",
             code="no_journal",
             remedy="check journal.path; the first transfer creates the journal",
         )
 
 
-def guard_holder(journal: Path) -> str | None:
-    """The pid of the process that acts on the journal, or None; ``"unknown"`` if it has not written its pid.
+def guard_holder(place: JournalPlace) -> str | None:
+    """The pid of the process that acts on the journal, with its host if the journal is on a server; or None.
 
-    The answer can be outdated when it is read.
+    It is ``"unknown"`` if the process has not written its pid. The answer can be outdated when it is read.
+
+    Raises:
+        JournalError: the server cannot be reached.
     """
+    if place.url is not None:
+        from layer2.journal.server_guard import server_guard_holder
+
+        return server_guard_holder(place.url)
+    assert place.path is not None
+    journal = place.path
     try:
         descriptor = os.open(journal.with_name(f"{journal.name}.lock"), os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

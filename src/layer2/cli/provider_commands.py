@@ -13,7 +13,7 @@ from layer2.cli.wording import until
 __all__ = ["serve"]
 
 
-async def serve(*, ready_file: Path | None = None, session: InSession) -> Result:
+async def serve(*, ready_file: Path | None = None, standby: bool = False, session: InSession) -> Result:
     """Run a swap provider until SIGTERM or Ctrl-C. It then shows by when it must run again.
 
     Its configuration is provider.toml in the current directory, or the file of --config. It logs to stderr.
@@ -21,6 +21,7 @@ async def serve(*, ready_file: Path | None = None, session: InSession) -> Result
     Args:
         ready_file: The file to write when the provider serves, with url and identity_key. It is removed at the end.
             Default: provider-ready.json beside the configuration, where 'layer2 config init' looks for it.
+        standby: While another process serves with the same journal, wait, and take over when it ends.
     """
     try:
         from layer2.provider.process import serve as serve_provider
@@ -29,7 +30,7 @@ async def serve(*, ready_file: Path | None = None, session: InSession) -> Result
         raise missing_extra(error) from error
     settings = ProviderSettings.load(session.config_file)
     beside = ProviderSettings.find(session.config_file).parent / READY_FILE
-    stopped = await serve_provider(settings, ready_file=ready_file or beside)
+    stopped = await serve_provider(settings, ready_file=ready_file or beside, stand_by=standby)
     data = {"open_swaps": stopped.open_swaps, "must_be_back_by": stopped.must_be_back_by}
     ended = f"stopped; open swaps: {stopped.open_swaps}"
     if stopped.must_be_back_by is None:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from layer2.assembly import journal_place
 from layer2.cli.following import opened
 from layer2.cli.journal_reading import existing_journal
 from layer2.cli.output import Result
@@ -63,16 +64,16 @@ async def list_transfers(
         limit: At most so many, the newest.
     """
     settings = session.settings()
-    path, is_taker = settings.journal.path, session.role == "taker"
+    place, is_taker = journal_place(settings), session.role == "taker"
     noun = "transfers" if is_taker else "swaps"
-    if not path.exists():
+    if not place.exists():
         # Reading never creates a journal: a new one would hide a mistyped path.
-        return Result({noun: []}, [f"no {noun} yet: the journal {path} does not exist"])
-    nothing = f"no {noun} in {path}"
+        return Result({noun: []}, [f"no {noun} yet: the journal {place} does not exist"])
+    nothing = f"no {noun} in {place}"
     nothing += " match" if state else " are open" if open_only else " yet"
     if not is_taker:
         rules = settings_for(settings.network)
-        async with existing_journal(path) as journal:
+        async with existing_journal(place) as journal:
             records = await journal.list(role=Role.PROVIDER, open_only=open_only)
         chosen = [each for each in records if not state or state_name(each, rules) in state][:limit]
         return Result(
@@ -95,10 +96,10 @@ async def show(transfer_id: str | None = None, *, key: str | None = None, sessio
         transfer_id: The id that layer2 transfer and layer2 list show; or use --key.
         key: The transfer's idempotency key.
     """
-    path = session.config().journal.path
+    place = journal_place(session.config())
     _check_named(transfer_id, key)
-    if not path.exists():
-        raise UnknownTransfer(f"there is no transfer: the journal {path} does not exist", transfer_id=transfer_id)
+    if not place.exists():
+        raise UnknownTransfer(f"there is no transfer: the journal {place} does not exist", transfer_id=transfer_id)
     async with opened(session) as manager:
         one = await found(manager, transfer_id, key)
     return Result(transfer_data(one), transfer_lines(one, time.time(), whole=session.verbose))
@@ -117,7 +118,7 @@ async def found(manager: Layer2Manager, transfer_id: str | None, key: str | None
     assert key is not None
     one = await manager.get_transfer_by_key_async(key)
     if one is None:
-        raise UnknownTransfer(f"the journal {manager.config.journal.path} has no transfer with this idempotency key")
+        raise UnknownTransfer(f"the journal {journal_place(manager.config)} has no transfer with this idempotency key")
     return one
 
 

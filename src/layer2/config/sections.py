@@ -45,6 +45,8 @@ class JournalSection(Section):
 
     path: Path = Path("layer2-journal.sqlite")
     """SQLite file, created with mode 0600; default: in the directory of this file"""
+    url: SecretStr | None = None
+    """PostgreSQL database instead of a file: postgresql://USER@HOST/DATABASE"""
 
 
 def _key(value: object) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from layer2.errors import UnknownTransfer
 from layer2.legs.timelock_settings import TimelockSettings
@@ -20,13 +19,13 @@ class TransferRecords:
     """Reads transfers from a journal. Reading needs no guard.
 
     Args:
-        path: the journal's file, for messages.
+        journal_name: for messages.
     """
 
-    def __init__(self, journal: SwapJournal, rules: TimelockSettings, *, path: Path | None = None) -> None:
+    def __init__(self, journal: SwapJournal, rules: TimelockSettings, *, journal_name: str = "the journal") -> None:
         self._journal = journal
         self._rules = rules
-        self.journal_name = "the journal" if path is None else f"the journal {path}"
+        self.journal_name = journal_name
         """The journal in messages."""
 
     def described(self, record: SwapRecord) -> Transfer:
@@ -44,7 +43,7 @@ class TransferRecords:
             raise UnknownTransfer(
                 f"{self.journal_name} has no transfer {swap_id!r}",
                 transfer_id=swap_id,
-                remedy="check the id and journal.path of the configuration; layer2 list shows all transfers",
+                remedy="check the id and [journal] of the configuration; layer2 list shows all transfers",
             )
         return record
 

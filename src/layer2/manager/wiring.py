@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from typing import Self
 
 from layer2.aio.blocking import Portal
-from layer2.assembly import JoiningLegs, open_journal, open_layers, open_provider
+from layer2.assembly import JoiningLegs, journal_place, open_journal, open_layers, open_provider
 from layer2.config import Layer2Config
 from layer2.errors import ConfigurationError, Layer2Error
 from layer2.legs.timelock_settings import settings_for
@@ -38,7 +38,7 @@ class Wiring:
         self._closing = AsyncExitStack()
         self._joining: dict[Layer2ProtocolType, asyncio.Task[None]] = {}
         self._taker: Taker | None = None
-        self.records = TransferRecords(journal, self._rules, path=config.journal.path)
+        self.records = TransferRecords(journal, self._rules, journal_name=f"the journal {journal_place(config)}")
         self.clients: Mapping[Layer2ProtocolType, Client] = {}
         self.legs: Mapping[Layer2ProtocolType, JoiningLegs] = {}
 

@@ -299,3 +299,10 @@ class ClientRecords(SendRecords, CoinHolds, Protocol):
 
 class Journal(SwapJournal, ClientRecords, Protocol):
     """The whole durable record of a party: its swaps, its single sends and its held coins."""
+
+    async def replaced(self) -> None:
+        """Return when another process acts on the journal although this object did not close it; otherwise never.
+
+        From then on every write of this object fails.
+        """
+        ...

@@ -17,10 +17,10 @@ import structlog
 
 from layer2.aio.process_end import ending_with
 from layer2.assembly import open_journal, open_layers
-from layer2.errors import AuthenticationFailed, ConfigurationError, Layer2Error, WrongNetwork
+from layer2.errors import AuthenticationFailed, ConfigurationError, JournalBusy, Layer2Error, WrongNetwork
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.ports.clock import Clock, Entropy, SystemClock, SystemEntropy
-from layer2.ports.journal import Role, SwapRecord
+from layer2.ports.journal import Journal, Role, SwapRecord
 from layer2.provider.http import create_app
 from layer2.provider.late_fundings import LateFundings
 from layer2.provider.logs import configure, utc
@@ -39,6 +39,8 @@ _FIRST_LOOK_SECONDS = 10.0
 """The time that takers wait for the first answers of the nodes. Open swaps do not wait."""
 
 
+_STAND_BY_SECONDS = 1.0
+"""Between two tries to take over."""
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -56,7 +58,14 @@ def main() -> None:
     arguments = _parser().parse_args()
     try:
         settings = ProviderSettings.load(arguments.config)
-        asyncio.run(serve(settings, ready_file=arguments.ready_file, parent=arguments.with_parent))
+        asyncio.run(
+            serve(
+                settings,
+                ready_file=arguments.ready_file,
+                stand_by=arguments.standby,
+                parent=arguments.with_parent,
+            )
+        )
     except Layer2Error as error:
         sys.exit(str(error))
 
@@ -65,6 +74,7 @@ async def serve(
     settings: ProviderSettings,
     *,
     ready_file: Path | None = None,
+    stand_by: bool = False,
     parent: int | None = None,
     clock: Clock | None = None,
     entropy: Entropy | None = None,
@@ -77,17 +87,17 @@ async def serve(
     Args:
         ready_file: written when the provider serves, removed when it ends: JSON with ``url``, ``identity_key`` and
             ``process_id``.
+        stand_by: while another process acts on the journal, wait until it ends.
         parent: the id of the parent process; the provider ends when the parent ends, for any reason.
         clock: this machine's clock; only tests pass another.
         entropy: the source of quote ids and of signature randomness; only tests pass another.
 
     Raises:
         ConfigurationError, SignerError, JournalError: the provider cannot start.
-        JournalBusy: another process acts on its journal.
+        JournalBusy: another process acts on its journal, or has taken over from this one.
         WrongNetwork, AuthenticationFailed: a node is not the configured one, and no swap is open.
     """
     configure()
-    _forget(ready_file)
     log = structlog.get_logger("layer2.provider")
     loop, stopping = asyncio.get_running_loop(), asyncio.Event()
     for number in _STOPPING:
@@ -95,7 +105,7 @@ async def serve(
     try:
         with ending_with(parent, stopping.set):
             return await _serve_until(
-                stopping, settings, ready_file, log, clock or SystemClock(), entropy or SystemEntropy()
+                stopping, settings, ready_file, stand_by, log, clock or SystemClock(), entropy or SystemEntropy()
             )
     finally:
         for number in _STOPPING:
@@ -106,13 +116,17 @@ async def _serve_until(
     stopping: asyncio.Event,
     settings: ProviderSettings,
     ready_file: Path | None,
+    stand_by: bool,
     log: structlog.stdlib.BoundLogger,
     clock: Clock,
     entropy: Entropy,
 ) -> Stopped:
     rules, identity = settings.timelocks, SoftwareIdentity.from_file(settings.identity_key_file, entropy)
     async with contextlib.AsyncExitStack() as closing:
-        journal = await open_journal(settings, closing, act=True)
+        journal = await open_journal(settings, closing, act=not stand_by)
+        if stand_by and not await _is_active(journal, stopping, log):
+            return Stopped(0, None)
+        _forget(ready_file)
         layers = open_layers(settings, journal, clock, closing)
         legs, nodes = layers.legs, Nodes(layers, clock)
         book = await SwapBook.load(journal, rules)
@@ -140,7 +154,7 @@ async def _serve_until(
             ready = {"url": url, "identity_key": identity.public_key.hex(), "process_id": os.getpid()}
             log.info("serving", url=url, identity_key=ready["identity_key"], resumed_swaps=len(resumed))
             with _announced(ready_file, ready):
-                await stopping.wait()
+                await _stopped_or_replaced(stopping, journal)
             must_be_back_by = await provider.drain()
             # This also ends the event streams, so that the server does not wait for their readers.
             open_swaps = await runner.aclose()
@@ -151,6 +165,41 @@ async def _serve_until(
             must_be_back_by_utc=utc(must_be_back_by),
         )
     return Stopped(len(open_swaps), must_be_back_by)
+
+
+async def _is_active(journal: Journal, stopping: asyncio.Event, log: structlog.stdlib.BoundLogger) -> bool:
+    """Wait until this process acts on the journal; return False if it has to stop before."""
+    shown = None
+    while not stopping.is_set():
+        try:
+            await journal.act()
+        except JournalBusy as error:
+            if error.message != shown:
+                shown = error.message
+                log.info("standing_by", reason=shown)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_STAND_BY_SECONDS):
+                    await stopping.wait()
+        else:
+            return True
+    return False
+
+
+async def _stopped_or_replaced(stopping: asyncio.Event, journal: Journal) -> None:
+    """Wait for a signal.
+
+    Raises:
+        JournalBusy: another process has taken over, so this one cannot act any longer.
+    """
+    stopped, replaced = (asyncio.ensure_future(each) for each in (stopping.wait(), journal.replaced()))
+    try:
+        await asyncio.wait((stopped, replaced), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in (stopped, replaced):
+            each.cancel()
+        await asyncio.gather(stopped, replaced, return_exceptions=True)
+    if not stopping.is_set():
+        raise JournalBusy("another process has taken over the journal", remedy="start this one with --standby")
 
 
 def _noting(book: SwapBook, log: Callable[[SwapRecord], None]) -> Callable[[SwapRecord], None]:
@@ -238,6 +287,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m layer2.provider.process", description="Run a swap provider.")
     parser.add_argument("config", type=Path, help="the provider's TOML file")
     parser.add_argument("--ready-file", type=Path, metavar="FILE", help="written when the provider serves")
+    parser.add_argument("--standby", action="store_true", help="wait while another process acts on the journal")
     parser.add_argument("--with-parent", type=int, metavar="PID", help="end when this parent process ends")
     return parser
 

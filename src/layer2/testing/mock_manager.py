@@ -18,6 +18,7 @@ from layer2.config import BitcoinSection, BobSection, JournalSection, Layer2Conf
 from layer2.contracts.htlc import HTLC_ADDRESS
 from layer2.errors import InitializationError, Layer2Error
 from layer2.formats.evm_address import to_checksum
+from layer2.journal.sql_journal import SqlJournal
 from layer2.manager import Layer2Manager
 from layer2.manager.taker import Taker
 from layer2.manager.wiring import Wiring
@@ -27,7 +28,6 @@ from layer2.ports.client import Client
 from layer2.ports.clock import Clock, Entropy
 from layer2.protocols.rootstock import ROOTSTOCK_REGTEST
 from layer2.signers.software import SeedPreimages
-from layer2.swap_engine.journal import SqliteJournal
 from layer2.terms.transfers import TransferState
 from layer2.testing.mock import (
     MockBitcoinClient,
@@ -262,7 +262,7 @@ class _MockWiring(Wiring):
     ) -> Self:
         assert config.swap_seed_file is not None
         seed = SeedPreimages.from_file(config.swap_seed_file)
-        journal = await SqliteJournal.open(config.journal.path)
+        journal = await SqlJournal.open(config.journal.path)
         self = cls(config, journal, clock, entropy)
         self._closing.push_async_callback(journal.aclose)
         self.clients = {layer: cast("Client", mock) for layer, mock in mocks.items()}

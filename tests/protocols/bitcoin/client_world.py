@@ -14,6 +14,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from layer2.formats import segwit_address
 from layer2.formats.bitcoin_transaction import OutPoint, Transaction, TxIn, TxOut
+from layer2.journal.sql_journal import SqlJournal
 from layer2.local.simnet.bitcoin.chain import ANYONE, ANYONE_WITNESS
 from layer2.local.simnet.bitcoin.esplora import esplora_application
 from layer2.local.simnet.bitcoin.node import BitcoinNode
@@ -22,7 +23,6 @@ from layer2.ports.journal import ClientRecords
 from layer2.protocols.bitcoin.client import BitcoinClient
 from layer2.protocols.bitcoin.settings import BitcoinSettings
 from layer2.signers.bitcoin import BitcoinSeed
-from layer2.swap_engine.journal import SqliteJournal
 from protocols.bitcoin.parties import WORDS
 from simnet.bitcoin.coins import REWARD, reward_of, started_node
 
@@ -55,7 +55,7 @@ class World:
     node: BitcoinNode
     url: str
     faults: Faults
-    journal: SqliteJournal
+    journal: SqlJournal
     directory: Path
     closing: AsyncExitStack
     rewards: count[int]
@@ -158,7 +158,7 @@ async def bitcoin_world(directory: Path) -> AsyncIterator[World]:
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         host, port = runner.addresses[0][:2]
-        journal = await SqliteJournal.open(directory / "journal.db")
+        journal = await SqlJournal.open(directory / "journal.db")
         closing.push_async_callback(journal.aclose)
         yield World(node, f"http://{host}:{port}", faults, journal, directory, closing, count(1))
 

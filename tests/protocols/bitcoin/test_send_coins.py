@@ -16,9 +16,9 @@ from layer2.errors import (
     TransactionError,
 )
 from layer2.formats.bitcoin_transaction import TxOut
+from layer2.journal.sql_journal import SqlJournal
 from layer2.model.money import BTC, Balance
 from layer2.model.transactions import TxState
-from layer2.swap_engine.journal import SqliteJournal
 from protocols.bitcoin.client_world import COIN, STRANGER, STRANGER_SCRIPT, World, bitcoin_world
 
 
@@ -39,7 +39,7 @@ async def test_concurrent_payments_never_share_a_coin(world: World) -> None:
 
 async def test_two_processes_with_one_journal_never_share_a_coin(world: World) -> None:
     one = await world.funded(coins=8)
-    journal = await SqliteJournal.open(world.journal_path)
+    journal = await SqlJournal.open(world.journal_path)
     world.closing.push_async_callback(journal.aclose)
     two = world.client(records=journal)
     calls = [
@@ -135,7 +135,7 @@ async def test_coins_that_another_program_spent_drop_the_send_and_are_released(w
     client = await world.funded(coins=1)
     tx_id = await client.transfer_asset_async(BTC, 50_000, STRANGER, idempotency_key="rent")
     world.evict()
-    journal = await SqliteJournal.open(world.directory / "other.db")
+    journal = await SqlJournal.open(world.directory / "other.db")
     world.closing.push_async_callback(journal.aclose)
     other = await world.client(records=journal).transfer_asset_async(BTC, 70_000, STRANGER)
     with pytest.raises(TransactionError) as caught:

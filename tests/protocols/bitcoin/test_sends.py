@@ -24,11 +24,11 @@ from layer2.errors import (
     UnknownAsset,
 )
 from layer2.formats.bitcoin_transaction import TxOut
+from layer2.journal.sql_journal import SqlJournal
 from layer2.model.money import BTC, ETH, Balance
 from layer2.model.transactions import BitcoinTxId, TxState
 from layer2.ports.journal import SendRecord
 from layer2.protocols.bitcoin.requests import BitcoinOutput, BitcoinPayment
-from layer2.swap_engine.journal import SqliteJournal
 from protocols.bitcoin.client_world import COIN, STRANGER, STRANGER_SCRIPT, World, bitcoin_world
 
 
@@ -80,7 +80,7 @@ async def test_the_same_key_at_the_same_time_sends_once_although_the_coins_suffi
 
 async def test_the_same_key_in_two_processes_sends_once(world: World) -> None:
     one = await world.funded(coins=1)
-    journal = await SqliteJournal.open(world.journal_path)
+    journal = await SqlJournal.open(world.journal_path)
     world.closing.push_async_callback(journal.aclose)
     two = world.client(records=journal)
     calls = [each.transfer_asset_async(BTC, 50_000, STRANGER, idempotency_key="rent") for each in (one, two)]
@@ -127,7 +127,7 @@ async def test_a_crash_between_record_and_broadcast_loses_nothing(world: World) 
 class BrokenJournal:
     """Records that cannot be written."""
 
-    def __init__(self, journal: SqliteJournal) -> None:
+    def __init__(self, journal: SqlJournal) -> None:
         self._journal = journal
 
     async def add_send(self, record: SendRecord) -> SendRecord:

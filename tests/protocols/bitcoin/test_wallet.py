@@ -20,6 +20,7 @@ from layer2.errors import (
     NodeUnreachable,
 )
 from layer2.formats.bitcoin_transaction import OutPoint, TxOut
+from layer2.journal.sql_journal import SqlJournal
 from layer2.model.money import BTC
 from layer2.protocols.bitcoin.client import BitcoinClient
 from layer2.protocols.bitcoin.source.port import BlockId
@@ -28,7 +29,6 @@ from layer2.protocols.bitcoin.wallet.bdk import Wallet
 from layer2.protocols.bitcoin.wallet.coins import Coins
 from layer2.protocols.bitcoin.wallet.filters import FilterSync
 from layer2.protocols.bitcoin.wallet.model import Built
-from layer2.swap_engine.journal import SqliteJournal
 from protocols.bitcoin.client_world import COIN, STRANGER, STRANGER_SCRIPT, World, bitcoin_world
 from protocols.bitcoin.parties import WORDS
 
@@ -83,7 +83,7 @@ async def test_coins_that_another_program_with_the_same_seed_received_and_spent_
 ) -> None:
     client = await world.funded(coins=1)
     await client.balances_async()
-    journal = await SqliteJournal.open(tmp_path / "other.db")
+    journal = await SqlJournal.open(tmp_path / "other.db")
     other = world.client(records=journal)
     # The first payment's change is at an address that this client has not given out, and the second spends it.
     for _ in range(3):

@@ -45,7 +45,7 @@ class BitcoinClient(Layer2ProtocolAsync[BitcoinTransaction, BitcoinTxId, str, Bi
         settings: sources, wallet and limits.
         seed: the wallet's BIP 39 mnemonic.
         records: the durable record of sends, and of the coins that swaps and sends hold. Every transaction is recorded
-            before it is sent. ``SqliteJournal`` keeps it in a file.
+            before it is sent. ``SqlJournal`` keeps it in a file.
         clock: this machine's clock; None is the system's.
 
     Raises:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from layer2.errors import FundsRulesError, IdempotencyConflict
+from layer2.journal.sql_journal import SqlJournal
 from layer2.ports.journal import SendRecord
-from layer2.swap_engine.journal import SqliteJournal
 
 COINS = ["aa" * 32 + ":0", "bb" * 32 + ":1"]
 
@@ -20,14 +17,7 @@ def a_send(key: str = "rent", request: str = "digest") -> SendRecord:
     return SendRecord("BITCOIN", key, request, "cc" * 32, {"raw": "00"})
 
 
-@pytest_asyncio.fixture
-async def journal(tmp_path: Path) -> AsyncIterator[SqliteJournal]:
-    opened = await SqliteJournal.open(tmp_path / "journal.db")
-    yield opened
-    await opened.aclose()
-
-
-async def test_coins_are_held_all_or_none_for_one_holder(journal: SqliteJournal) -> None:
+async def test_coins_are_held_all_or_none_for_one_holder(journal: SqlJournal) -> None:
     assert await journal.hold_coins("BITCOIN", "swap:1", COINS)
     assert await journal.hold_coins("BITCOIN", "swap:1", [*COINS, "dd" * 32 + ":2"])
     assert not await journal.hold_coins("BITCOIN", "swap:2", ["ee" * 32 + ":0", COINS[0]])
@@ -36,7 +26,7 @@ async def test_coins_are_held_all_or_none_for_one_holder(journal: SqliteJournal)
     assert await journal.hold_coins("BITCOIN", "swap:2", [])
 
 
-async def test_released_coins_can_be_held_by_others(journal: SqliteJournal) -> None:
+async def test_released_coins_can_be_held_by_others(journal: SqlJournal) -> None:
     await journal.hold_coins("BITCOIN", "swap:1", COINS[:1])
     await journal.hold_coins("BITCOIN", "swap:2", COINS[1:])
     for _ in range(2):
@@ -45,21 +35,21 @@ async def test_released_coins_can_be_held_by_others(journal: SqliteJournal) -> N
     assert await journal.hold_coins("BITCOIN", "swap:2", COINS)
 
 
-async def test_of_concurrent_holders_one_gets_a_coin(journal: SqliteJournal) -> None:
+async def test_of_concurrent_holders_one_gets_a_coin(journal: SqlJournal) -> None:
     found = await asyncio.gather(*(journal.hold_coins("BITCOIN", f"swap:{at}", COINS) for at in range(8)))
     assert sum(found) == 1
 
 
-async def test_held_coins_survive_a_restart(tmp_path: Path) -> None:
-    journal = await SqliteJournal.open(tmp_path / "journal.db")
+async def test_held_coins_survive_a_restart(place: str) -> None:
+    journal = await SqlJournal.open(place)
     await journal.hold_coins("BITCOIN", "swap:1", COINS)
     await journal.aclose()
-    again = await SqliteJournal.open(tmp_path / "journal.db")
+    again = await SqlJournal.open(place)
     assert await again.held_coins("BITCOIN") == dict.fromkeys(COINS, "swap:1")
     await again.aclose()
 
 
-async def test_a_send_and_its_coins_are_recorded_together_or_not_at_all(journal: SqliteJournal) -> None:
+async def test_a_send_and_its_coins_are_recorded_together_or_not_at_all(journal: SqlJournal) -> None:
     await journal.hold_coins("BITCOIN", "swap:1", COINS[1:])
     with pytest.raises(FundsRulesError) as caught:
         await journal.add_send_of_coins(a_send(), "send:rent", COINS)
@@ -72,7 +62,7 @@ async def test_a_send_and_its_coins_are_recorded_together_or_not_at_all(journal:
     assert await journal.held_coins("BITCOIN") == dict.fromkeys(COINS, "send:rent")
 
 
-async def test_a_repeated_send_keeps_its_record_and_its_coins(journal: SqliteJournal) -> None:
+async def test_a_repeated_send_keeps_its_record_and_its_coins(journal: SqlJournal) -> None:
     await journal.add_send_of_coins(a_send(), "send:rent", COINS[:1])
     known = await journal.add_send_of_coins(a_send(), "send:rent", COINS)
     assert known == a_send()
@@ -82,7 +72,7 @@ async def test_a_repeated_send_keeps_its_record_and_its_coins(journal: SqliteJou
     assert await journal.held_coins("BITCOIN") == {COINS[0]: "send:rent"}
 
 
-async def test_of_concurrent_sends_with_the_same_coin_one_is_recorded(journal: SqliteJournal) -> None:
+async def test_of_concurrent_sends_with_the_same_coin_one_is_recorded(journal: SqlJournal) -> None:
     calls = [journal.add_send_of_coins(a_send(f"{at}"), f"send:{at}", COINS) for at in range(6)]
     found = await asyncio.gather(*calls, return_exceptions=True)
     (winner,) = [each for each in found if isinstance(each, SendRecord)]

@@ -16,13 +16,15 @@ import pytest
 from sqlalchemy import Connection, event, text
 
 from layer2.errors import IdempotencyConflict, JournalError
+from layer2.journal.database import Database
+from layer2.journal.opening import open_database
+from layer2.journal.place import JournalPlace
 from layer2.ports.journal import Intent
-from layer2.swap_engine.database import Database
 
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = await Database.open(tmp_path / "journal.sqlite")
+    database = await open_database(JournalPlace(tmp_path / "journal.sqlite"))
     await database.write(lambda connection: connection.execute(text("CREATE TABLE words (word TEXT UNIQUE)")).close())
     yield database
     await database.aclose()
@@ -133,7 +135,7 @@ async def test_closing_finishes_what_was_given_and_refuses_what_comes_after(data
     assert await given == "one"
     with pytest.raises(JournalError, match="is closed"):
         await database.write(adding("two"))
-    again = await Database.open(database.path)
+    again = await open_database(JournalPlace(Path(database.name)))
     assert await words(again) == ["one"]
     await again.aclose()
 
@@ -157,11 +159,12 @@ from pathlib import Path
 from sqlalchemy import text
 
 from layer2.aio.blocking import Portal
-from layer2.swap_engine.database import Database
+from layer2.journal.opening import open_database
+from layer2.journal.place import JournalPlace
 
 path = Path(sys.argv[1])
 portal = Portal.with_own_thread()
-database = portal.run("open", lambda: Database.open(path))
+database = portal.run("open", lambda: open_database(JournalPlace(path)))
 
 
 def close():

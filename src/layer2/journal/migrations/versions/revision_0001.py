@@ -26,7 +26,7 @@ def upgrade() -> None:
         sa.Column("swap_id", sa.String(32), sa.ForeignKey("swaps.swap_id"), primary_key=True),
         sa.Column("version", sa.Integer, primary_key=True),
         sa.Column("event", sa.Text, nullable=False),
-        sa.Column("at", sa.Integer, nullable=False),
+        sa.Column("at", sa.BigInteger, nullable=False),
         sa.Column("state", sa.Text, nullable=False),
     )
     op.create_table(
@@ -67,12 +67,12 @@ def _make_swaps() -> None:
         sa.Column("idempotency_key", sa.Text),
         sa.Column("holds_key", sa.Boolean, nullable=False),
         sa.Column("attention", sa.Text),
-        sa.Column("created_at", sa.Integer, nullable=False),
-        sa.Column("updated_at", sa.Integer, nullable=False),
+        sa.Column("created_at", sa.BigInteger, nullable=False),
+        sa.Column("updated_at", sa.BigInteger, nullable=False),
     )
     op.create_index("ix_swaps_payment_hash", "swaps", ["payment_hash"])
     op.create_index("ix_swaps_is_final", "swaps", ["is_final"])
     # An abandoned swap releases its key and its quote.
     held = sa.text("holds_key")
-    op.create_index("uq_swaps_key", "swaps", ["role", "idempotency_key"], unique=True, sqlite_where=held)
-    op.create_index("uq_swaps_quote", "swaps", ["role", "quote_id"], unique=True, sqlite_where=held)
+    for name, column in (("uq_swaps_key", "idempotency_key"), ("uq_swaps_quote", "quote_id")):
+        op.create_index(name, "swaps", ["role", column], unique=True, sqlite_where=held, postgresql_where=held)

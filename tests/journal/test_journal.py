@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-import stat
 import threading
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine
 
-import layer2.swap_engine
-from layer2.errors import FundsRulesError, IdempotencyConflict, InvalidRequest, JournalError, StaleSwap
+from layer2.errors import FundsRulesError, IdempotencyConflict, JournalError, StaleSwap
+from layer2.journal.sql_journal import SqlJournal
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Delivery, Intent, JournalOwner, Json, Role, SendRecord, SwapRecord, swap_holder
-from layer2.swap_engine.journal import SqliteJournal
-from layer2.swap_engine.schema import HEAD, METADATA
 
 HASH = b"\x07" * 32
 
@@ -58,27 +46,26 @@ def to_collect(number: int = 1) -> Intent:
     return Intent(number, "collect", "destination", {"secret": "hunter2"})
 
 
-@pytest_asyncio.fixture
-async def journal(tmp_path: Path) -> AsyncIterator[SqliteJournal]:
-    opened = await SqliteJournal.open(tmp_path / "journal.db")
-    yield opened
-    await opened.aclose()
-
-
-async def advance(journal: SqliteJournal, record: SwapRecord, *intents: Intent, final: bool = False) -> SwapRecord:
+async def advance(journal: SqlJournal, record: SwapRecord, *intents: Intent, final: bool = False) -> SwapRecord:
     return await journal.advance(
         record, state={"state": "next"}, is_final=final, event="it went on", now=20, intents=intents
     )
 
 
-async def test_a_swap_is_read_back_as_it_was_written(journal: SqliteJournal) -> None:
+async def abandon(journal: SqlJournal, record: SwapRecord) -> SwapRecord:
+    return await journal.advance(
+        record, state={"state": "abandoned"}, is_final=True, event="abandoned", now=20, holds_key=False
+    )
+
+
+async def test_a_swap_is_read_back_as_it_was_written(journal: SqlJournal) -> None:
     created = await journal.create(a_record(terms={"big": 2**70, "text": "ü"}))
     assert created == a_record(terms={"big": 2**70, "text": "ü"}, version=1)
     assert await journal.load(created.swap_id) == created
     assert await journal.load(SwapId("ff" * 16)) is None
 
 
-async def test_a_state_its_intents_and_its_event_are_one_transaction(journal: SqliteJournal) -> None:
+async def test_a_state_its_intents_and_its_event_are_one_transaction(journal: SqlJournal) -> None:
     record = await journal.create(a_record())
     await advance(journal, record, to_fund())
     with pytest.raises(JournalError, match="already exists"):
@@ -93,15 +80,15 @@ async def test_a_state_its_intents_and_its_event_are_one_transaction(journal: Sq
     ]
 
 
-async def test_only_the_first_of_two_writers_moves_a_swap(journal: SqliteJournal) -> None:
+async def test_only_the_first_of_two_writers_moves_a_swap(journal: SqlJournal) -> None:
     record = await journal.create(a_record())
     results = await asyncio.gather(*(advance(journal, record) for _ in range(20)), return_exceptions=True)
     assert sum(isinstance(one, SwapRecord) for one in results) == 1
     assert sum(isinstance(one, StaleSwap) for one in results) == 19
 
 
-async def test_two_processes_on_one_file_cannot_both_move_a_swap(tmp_path: Path, journal: SqliteJournal) -> None:
-    other = await SqliteJournal.open(tmp_path / "journal.db")
+async def test_two_processes_on_one_journal_cannot_both_move_a_swap(place: str, journal: SqlJournal) -> None:
+    other = await SqlJournal.open(place)
     record = await journal.create(a_record())
     seen = await other.load(record.swap_id)
     assert seen is not None
@@ -112,13 +99,13 @@ async def test_two_processes_on_one_file_cannot_both_move_a_swap(tmp_path: Path,
     await other.aclose()
 
 
-async def test_terms_stay_when_a_step_brings_none(journal: SqliteJournal) -> None:
+async def test_terms_stay_when_a_step_brings_none(journal: SqlJournal) -> None:
     record = await journal.create(a_record())
     agreed = await journal.advance(record, state={}, is_final=False, event="agreed", now=11, terms={"terms": "signed"})
     assert (await advance(journal, agreed)).terms == {"terms": "signed"}
 
 
-async def test_a_key_that_is_taken_gives_the_swap_that_has_it(journal: SqliteJournal) -> None:
+async def test_a_key_that_is_taken_gives_the_swap_that_has_it(journal: SqlJournal) -> None:
     first = await journal.create(a_record(1, idempotency_key="key", quote_id="0a" * 16))
     # The provider and the quote are not part of the request.
     again = a_record(2, idempotency_key="key", provider_name="another", quote_id="0b" * 16)
@@ -126,7 +113,7 @@ async def test_a_key_that_is_taken_gives_the_swap_that_has_it(journal: SqliteJou
     assert len(await journal.list()) == 1
 
 
-async def test_a_key_that_is_taken_by_another_request_is_an_error(journal: SqliteJournal) -> None:
+async def test_a_key_that_is_taken_by_another_request_is_an_error(journal: SqlJournal) -> None:
     first = await journal.create(a_record(1, idempotency_key="key"))
     with pytest.raises(IdempotencyConflict) as caught:
         await journal.create(a_record(2, idempotency_key="key", request={"amount": "5"}))
@@ -135,7 +122,7 @@ async def test_a_key_that_is_taken_by_another_request_is_an_error(journal: Sqlit
     await journal.create(a_record(3, role=Role.PROVIDER, idempotency_key="key", request={}))
 
 
-async def test_a_quote_starts_one_swap(journal: SqliteJournal) -> None:
+async def test_a_quote_starts_one_swap(journal: SqlJournal) -> None:
     first = await journal.create(a_record(1, quote_id="0a" * 16))
     assert await journal.create(a_record(2, quote_id="0a" * 16)) == first
     with pytest.raises(IdempotencyConflict, match="quote"):
@@ -146,7 +133,7 @@ async def test_a_quote_starts_one_swap(journal: SqliteJournal) -> None:
 
 
 async def test_a_swap_that_was_started_from_a_quote_without_a_key_takes_the_key_of_the_retry(
-    journal: SqliteJournal,
+    journal: SqlJournal,
 ) -> None:
     first = await journal.create(a_record(1, quote_id="0a" * 16))
     keyed = await journal.create(a_record(2, quote_id="0a" * 16, idempotency_key="key"))
@@ -157,24 +144,28 @@ async def test_a_swap_that_was_started_from_a_quote_without_a_key_takes_the_key_
         await journal.create(a_record(4, quote_id="0a" * 16, idempotency_key="another"))
 
 
-async def test_a_swap_that_is_abandoned_gives_its_key_and_its_quote_back(journal: SqliteJournal) -> None:
+async def test_a_swap_that_is_abandoned_gives_its_key_and_its_quote_back(journal: SqlJournal) -> None:
     first = await journal.create(a_record(1, idempotency_key="key", quote_id="0a" * 16))
-    given = await journal.advance(first, state={}, is_final=True, event="abandoned", now=20, holds_key=False)
+    given = await journal.advance(
+        first, state={"state": "abandoned"}, is_final=True, event="abandoned", now=20, holds_key=False
+    )
     assert not given.holds_key
     second = await journal.create(a_record(2, idempotency_key="key", quote_id="0a" * 16, request={"amount": "5"}))
     assert second.swap_id != first.swap_id
     # A released key is not taken again by a later change.
-    later = await journal.advance(given, state={}, is_final=True, event="looked at", now=21)
+    later = await journal.advance(given, state={"state": "abandoned"}, is_final=True, event="looked at", now=21)
     assert not later.holds_key
 
 
 async def test_a_key_finds_the_swap_that_holds_it_or_else_the_newest_that_was_abandoned(
-    journal: SqliteJournal,
+    journal: SqlJournal,
 ) -> None:
     assert await journal.find(Role.TAKER, "key") is None
     for number in (1, 2):
         record = await journal.create(a_record(number, idempotency_key="key"))
-        await journal.advance(record, state={}, is_final=True, event="abandoned", now=20, holds_key=False)
+        await journal.advance(
+            record, state={"state": "abandoned"}, is_final=True, event="abandoned", now=20, holds_key=False
+        )
     found = await journal.find(Role.TAKER, "key")
     assert found is not None
     assert int(found.swap_id, 16) == 2
@@ -183,7 +174,7 @@ async def test_a_key_finds_the_swap_that_holds_it_or_else_the_newest_that_was_ab
     assert await journal.find(Role.PROVIDER, "key") is None
 
 
-async def test_a_late_funding_finds_the_providers_final_swaps_under_its_hash(journal: SqliteJournal) -> None:
+async def test_a_late_funding_finds_the_providers_final_swaps_under_its_hash(journal: SqlJournal) -> None:
     for number, role, final in ((1, Role.PROVIDER, True), (2, Role.PROVIDER, False), (3, Role.TAKER, True)):
         record = await journal.create(a_record(number, role=role))
         await advance(journal, record, final=final)
@@ -191,7 +182,7 @@ async def test_a_late_funding_finds_the_providers_final_swaps_under_its_hash(jou
     assert await journal.released_under(b"\x08" * 32) == ()
 
 
-async def test_the_coins_of_a_swap_are_released_when_the_last_swap_under_its_hash_ends(journal: SqliteJournal) -> None:
+async def test_the_coins_of_a_swap_are_released_when_the_last_swap_under_its_hash_ends(journal: SqlJournal) -> None:
     coins = [f"{'aa' * 32}:{at}" for at in range(3)]
     for payment_hash, coin in ((HASH, coins[0]), (HASH, coins[1]), (b"\x08" * 32, coins[2])):
         assert await journal.hold_coins("BITCOIN", swap_holder(payment_hash), [coin])
@@ -203,7 +194,7 @@ async def test_the_coins_of_a_swap_are_released_when_the_last_swap_under_its_has
     assert set(await journal.held_coins("BITCOIN")) == {coins[2]}
 
 
-async def test_what_a_human_has_to_look_at_is_kept_until_it_is_over(journal: SqliteJournal) -> None:
+async def test_what_a_human_has_to_look_at_is_kept_until_it_is_over(journal: SqlJournal) -> None:
     record = await journal.create(a_record())
     looked = await journal.advance(
         record, state={}, is_final=False, event="needs attention", now=20, attention="the node is away"
@@ -212,7 +203,7 @@ async def test_what_a_human_has_to_look_at_is_kept_until_it_is_over(journal: Sql
     assert (await advance(journal, looked)).attention is None
 
 
-async def test_the_owners_of_a_journal_are_added_once(journal: SqliteJournal) -> None:
+async def test_the_owners_of_a_journal_are_added_once(journal: SqlJournal) -> None:
     assert await journal.owners() == ()
     network, account = JournalOwner("network", "regtest"), JournalOwner("account", "BOB 0x01")
     await journal.add_owners([network])
@@ -221,7 +212,7 @@ async def test_the_owners_of_a_journal_are_added_once(journal: SqliteJournal) ->
     assert await journal.owners() == (account, network)
 
 
-async def test_owners_are_released_while_the_journal_holds_neither_swap_nor_send(journal: SqliteJournal) -> None:
+async def test_owners_are_released_while_the_journal_holds_neither_swap_nor_send(journal: SqlJournal) -> None:
     network = JournalOwner("network", "mainnet")
     await journal.add_owners([network])
     assert await journal.release_owners()
@@ -232,13 +223,13 @@ async def test_owners_are_released_while_the_journal_holds_neither_swap_nor_send
     assert await journal.owners() == (network,)
 
 
-async def test_a_swap_id_is_used_once(journal: SqliteJournal) -> None:
+async def test_a_swap_id_is_used_once(journal: SqlJournal) -> None:
     await journal.create(a_record())
     with pytest.raises(JournalError, match="already has a swap with that id"):
         await journal.create(a_record())
 
 
-async def test_open_swaps_are_listed_newest_first(journal: SqliteJournal) -> None:
+async def test_open_swaps_are_listed_newest_first(journal: SqlJournal) -> None:
     for number in (1, 2, 3):
         await journal.create(a_record(number, role=Role.TAKER if number < 3 else Role.PROVIDER))
     done = await journal.load(SwapId(f"{1:032x}"))
@@ -253,7 +244,7 @@ async def test_open_swaps_are_listed_newest_first(journal: SqliteJournal) -> Non
     assert numbers(await journal.list(role=Role.TAKER, open_only=True)) == [2]
 
 
-async def test_one_hash_is_funded_by_one_open_swap_only(journal: SqliteJournal) -> None:
+async def test_one_hash_is_funded_by_one_open_swap_only(journal: SqlJournal) -> None:
     first, second = await journal.create(a_record(1)), await journal.create(a_record(2))
     funding = await advance(journal, first, to_fund())
     with pytest.raises(FundsRulesError):
@@ -266,7 +257,7 @@ async def test_one_hash_is_funded_by_one_open_swap_only(journal: SqliteJournal) 
 
 @pytest.mark.parametrize("ended", ["completed", "lost"])
 async def test_a_hash_that_was_paid_by_a_swap_that_has_ended_is_never_funded_again(
-    journal: SqliteJournal, ended: str
+    journal: SqlJournal, ended: str
 ) -> None:
     # A third party's invoice is paid once: a second provider could collect with the public preimage.
     first, second = await journal.create(a_record(1)), await journal.create(a_record(2))
@@ -279,7 +270,7 @@ async def test_a_hash_that_was_paid_by_a_swap_that_has_ended_is_never_funded_aga
 
 
 @pytest.mark.parametrize("seen", [Delivery.TAKEN, Delivery.UNKNOWN, Delivery.REJECTED])
-async def test_what_a_node_may_have_seen_it_may_have_seen_for_ever(journal: SqliteJournal, seen: Delivery) -> None:
+async def test_what_a_node_may_have_seen_it_may_have_seen_for_ever(journal: SqlJournal, seen: Delivery) -> None:
     record = await journal.create(a_record())
     await advance(journal, record, to_fund(1), to_collect(2))
 
@@ -295,7 +286,7 @@ async def test_what_a_node_may_have_seen_it_may_have_seen_for_ever(journal: Sqli
     assert (await journal.intents(record.swap_id))[1] == to_collect(2)
 
 
-async def test_the_last_proof_stays(journal: SqliteJournal) -> None:
+async def test_the_last_proof_stays(journal: SqlJournal) -> None:
     record = await journal.create(a_record())
     assert await journal.load_proof(record.swap_id) is None
     await journal.save_proof(record.swap_id, b"first")
@@ -303,7 +294,7 @@ async def test_the_last_proof_stays(journal: SqliteJournal) -> None:
     assert await journal.load_proof(record.swap_id) == b"second"
 
 
-async def test_a_single_send_is_recorded_once_for_each_key(journal: SqliteJournal) -> None:
+async def test_a_single_send_is_recorded_once_for_each_key(journal: SqlJournal) -> None:
     send = SendRecord("BOB", "key", "digest", "0x01", {"raw": "00"})
     assert await journal.find_send("BOB", "key") is None
     assert await journal.add_send(send) == send
@@ -315,7 +306,7 @@ async def test_a_single_send_is_recorded_once_for_each_key(journal: SqliteJourna
     assert caught.value.tx_id == "0x01"
 
 
-async def test_a_single_send_is_found_by_its_transaction_with_and_without_a_key(journal: SqliteJournal) -> None:
+async def test_a_single_send_is_found_by_its_transaction_with_and_without_a_key(journal: SqlJournal) -> None:
     keyed = SendRecord("BOB", "rent", "digest", "0x01", {"raw": "00"})
     keyless = SendRecord("BOB", "0x02", "digest", "0x02", {"raw": "01"})
     # A key can be another transaction's id, such as that of a payment in return.
@@ -327,27 +318,9 @@ async def test_a_single_send_is_found_by_its_transaction_with_and_without_a_key(
     assert await journal.find_send_of("BOB", "rent") is None
 
 
-async def test_only_the_owner_may_read_the_files(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "journal.db"
-    journal = await SqliteJournal.open(path)
-    await journal.create(a_record())
-    modes = {one.name: stat.S_IMODE(one.stat().st_mode) for one in path.parent.iterdir()}
-    await journal.aclose()
-    assert modes == {"journal.db": 0o600, "journal.db-wal": 0o600, "journal.db-shm": 0o600}
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-
-
-async def test_commits_survive_a_power_cut(journal: SqliteJournal) -> None:
-    def pragmas(connection: object) -> tuple[str, int]:
-        run = connection.exec_driver_sql  # type: ignore[attr-defined]  # a SQLAlchemy connection
-        return run("PRAGMA journal_mode").scalar(), run("PRAGMA synchronous").scalar()
-
-    assert await journal._database.read(pragmas) == ("wal", 2)
-
-
-async def test_closing_leaves_no_thread_and_can_be_repeated(tmp_path: Path) -> None:
+async def test_closing_leaves_no_thread_and_can_be_repeated(place: str) -> None:
     before = threading.active_count()
-    journal = await SqliteJournal.open(tmp_path / "journal.db")
+    journal = await SqlJournal.open(place)
     assert threading.active_count() == before + 1
     await journal.aclose()
     await journal.aclose()
@@ -356,7 +329,7 @@ async def test_closing_leaves_no_thread_and_can_be_repeated(tmp_path: Path) -> N
         await journal.list()
 
 
-async def test_a_cancelled_caller_breaks_nothing(journal: SqliteJournal) -> None:
+async def test_a_cancelled_caller_breaks_nothing(journal: SqlJournal) -> None:
     record = await journal.create(a_record())
     write = asyncio.ensure_future(advance(journal, record, to_fund()))
     await asyncio.sleep(0)
@@ -367,53 +340,3 @@ async def test_a_cancelled_caller_breaks_nothing(journal: SqliteJournal) -> None
     loaded = await journal.load(record.swap_id)
     assert loaded is not None
     assert (loaded.version, len(await journal.intents(record.swap_id))) in {(1, 0), (2, 1)}
-
-
-async def test_a_journal_of_a_newer_version_is_refused(tmp_path: Path) -> None:
-    path, before = tmp_path / "journal.db", threading.active_count()
-    await (await SqliteJournal.open(path)).aclose()
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    connection.close()
-    with pytest.raises(JournalError, match="newer version of layer2"):
-        await SqliteJournal.open(path)
-    assert threading.active_count() == before
-
-
-async def test_a_file_that_is_not_a_journal_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "text").write_text("this is not a database, and long enough to be read as one" * 40)
-    with pytest.raises(JournalError, match="not a database"):
-        await SqliteJournal.open(tmp_path / "text")
-    with pytest.raises(JournalError, match="cannot be opened"):
-        await SqliteJournal.open(tmp_path)
-
-
-async def test_errors_do_not_show_what_was_written(tmp_path: Path, journal: SqliteJournal) -> None:
-    record = await journal.create(a_record())
-    with sqlite3.connect(tmp_path / "journal.db") as connection:
-        connection.execute("DROP TABLE intents")
-    connection.close()
-    with pytest.raises(JournalError) as caught:
-        await advance(journal, record, to_collect())
-    assert "hunter2" not in str(caught.value)
-
-
-async def test_the_migrations_make_the_tables_of_the_schema(tmp_path: Path) -> None:
-    await (await SqliteJournal.open(tmp_path / "journal.db")).aclose()
-    engine = create_engine(f"sqlite:///{tmp_path / 'journal.db'}")
-    with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
-    engine.dispose()
-    config = Config()
-    migrations = Path(layer2.swap_engine.__file__).parent / "migrations"
-    config.set_main_option("script_location", str(migrations))
-    assert ScriptDirectory.from_config(config).get_current_head() == HEAD
-
-
-async def test_a_path_can_be_a_str_and_must_be_a_path(tmp_path: Path) -> None:
-    journal = await SqliteJournal.open(str(tmp_path / "journal.sqlite"))
-    assert await journal.list() == ()
-    await journal.aclose()
-    with pytest.raises(InvalidRequest, match="a int is not a path") as refused:
-        await SqliteJournal.open(4)  # type: ignore[arg-type]  # a caller without type checks
-    assert refused.value.remedy == "pass a str or a pathlib.Path"

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Final
 
-from sqlalchemy import Connection, Executable, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, Executable, Table, delete, insert, literal, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from layer2.errors import FundsRulesError, IdempotencyConflict, JournalError
-from layer2.legs.views import Verb
+from layer2.journal.schema import events, fundings, intents, swaps
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Intent, Json, SendRecord, SwapRecord
-from layer2.swap_engine.schema import events, intents, swaps
 
 __all__ = [
     "SWAPS",
     "add_event",
-    "add_intent",
+    "add_intents",
     "add_swap",
-    "check_hash_is_free",
+    "end_hash",
     "first_swap",
+    "hold_hash",
+    "insert_or_keep",
+    "is_added",
     "row_of",
     "swap_that_holds",
 ]
@@ -34,6 +37,22 @@ _PAID: Final = ("completed", "lost")
 def row_of(record: SwapRecord | Intent | SendRecord) -> dict[str, object]:
     """The fields of a record, which are the columns of its table."""
     return {each.name: getattr(record, each.name) for each in fields(record)}
+
+
+def insert_or_keep(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """An insertion that keeps a row that exists.
+
+    Where that row was committed after the transaction began, PostgreSQL refuses the transaction, which is repeated.
+    """
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table).on_conflict_do_nothing()
+    return sqlite.insert(table).on_conflict_do_nothing()
+
+
+def is_added(connection: Connection, table: Table, row: Mapping[str, object]) -> bool:
+    """Add a row unless a row with its key exists; return whether it was added."""
+    statement = insert_or_keep(connection, table).values(row).returning(literal(1))
+    return connection.execute(statement).first() is not None
 
 
 def first_swap(connection: Connection, query: Executable) -> SwapRecord | None:
@@ -82,50 +101,58 @@ def add_swap(connection: Connection, record: SwapRecord) -> SwapRecord:
     Raises:
         JournalError: a swap with that id exists.
     """
-    try:
-        connection.execute(insert(swaps).values(row_of(record) | {"version": 1}))
-    except IntegrityError as error:
-        raise JournalError("the journal already has a swap with that id", transfer_id=record.swap_id) from error
+    statement = (
+        insert_or_keep(connection, swaps).values(row_of(record) | {"version": 1}).returning(*SWAPS.selected_columns)
+    )
+    added = first_swap(connection, statement)
+    if added is None:
+        raise JournalError("the journal already has a swap with that id", transfer_id=record.swap_id)
     add_event(connection, record.swap_id, 1, "created", record.created_at, record.state)
-    added = first_swap(connection, SWAPS.where(swaps.c.swap_id == record.swap_id))
-    assert added is not None
     return added
 
 
-def check_hash_is_free(connection: Connection, record: SwapRecord) -> None:
-    """Check that no other swap pays the hash.
-
-    Call it in the transaction that writes the intent, so that two swaps cannot both find the hash free.
+def hold_hash(connection: Connection, record: SwapRecord) -> None:
+    """Note that a swap funds its hash. Call it in the transaction that writes the intent.
 
     Raises:
         FundsRulesError: another open swap of this role has an intent to fund the same hash, or a swap that ended has
             paid it: a third party's invoice is paid once, over any layer.
     """
-    same_hash = SWAPS.where(
-        swaps.c.payment_hash == record.payment_hash,
-        swaps.c.role == record.role,
-        swaps.c.swap_id != record.swap_id,
+    key = {"role": record.role, "payment_hash": record.payment_hash}
+    connection.execute(insert_or_keep(connection, fundings).values(**key, swap_id=record.swap_id))
+    query = (
+        select(swaps.c.swap_id, swaps.c.is_final)
+        .join(fundings, fundings.c.swap_id == swaps.c.swap_id)
+        .where(fundings.c.role == record.role, fundings.c.payment_hash == record.payment_hash)
     )
-    paid = same_hash.where(func.json_extract(swaps.c.state, "$.state").in_(_PAID))
-    if first_swap(connection, paid) is not None:
-        raise FundsRulesError("another transfer has already paid this payment hash", transfer_id=record.swap_id)
-    begun = same_hash.join(intents, intents.c.swap_id == swaps.c.swap_id).where(
-        swaps.c.is_final.is_(False), intents.c.verb == Verb.FUND.value
-    )
-    if first_swap(connection, begun) is not None:
-        raise FundsRulesError("another open transfer has funded the same payment hash", transfer_id=record.swap_id)
+    holder = connection.execute(query).one()
+    if holder.swap_id != record.swap_id:
+        raise FundsRulesError(
+            "another transfer has already paid this payment hash"
+            if holder.is_final
+            else "another open transfer has funded the same payment hash",
+            transfer_id=record.swap_id,
+        )
 
 
-def add_intent(connection: Connection, swap_id: SwapId, intent: Intent) -> None:
-    """Add an intent.
+def end_hash(connection: Connection, record: SwapRecord) -> None:
+    """Keep the hash of a swap that ended and has paid it, and release that of one that ended otherwise."""
+    if record.state["state"] in _PAID:
+        row = {"role": record.role, "payment_hash": record.payment_hash, "swap_id": record.swap_id}
+        connection.execute(insert_or_keep(connection, fundings).values(row))
+    else:
+        connection.execute(delete(fundings).where(fundings.c.swap_id == record.swap_id))
+
+
+def add_intents(connection: Connection, swap_id: SwapId, added: Sequence[Intent]) -> None:
+    """Add intents.
 
     Raises:
-        JournalError: an intent with its number exists.
+        JournalError: an intent with one of the numbers exists.
     """
-    try:
-        connection.execute(insert(intents).values(row_of(intent) | {"swap_id": swap_id}))
-    except IntegrityError as error:
-        raise JournalError(f"the intent {intent.number} already exists", transfer_id=swap_id) from error
+    for intent in added:
+        if not is_added(connection, intents, row_of(intent) | {"swap_id": swap_id}):
+            raise JournalError(f"the intent {intent.number} already exists", transfer_id=swap_id)
 
 
 def add_event(connection: Connection, swap_id: SwapId, version: int, event: str, at: int, state: Json) -> None:

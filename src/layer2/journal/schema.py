@@ -8,6 +8,7 @@ from typing import Final
 
 import sqlalchemy
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Dialect,
@@ -25,12 +26,25 @@ from sqlalchemy import (
 
 from layer2.ports.journal import Delivery, Json, Role
 
-__all__ = ["HEAD", "METADATA", "coins", "events", "intents", "owners", "proofs", "sends", "swaps"]
+__all__ = [
+    "HEAD",
+    "METADATA",
+    "coins",
+    "events",
+    "fundings",
+    "intents",
+    "owners",
+    "proofs",
+    "sends",
+    "sessions",
+    "swaps",
+]
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """The newest revision in ``migrations``."""
 
 METADATA: Final = MetaData()
+_HELD: Final = text("holds_key")
 
 
 class _JsonText(TypeDecorator[Json]):
@@ -71,12 +85,12 @@ swaps: Final = Table(
     Column("idempotency_key", Text),
     Column("holds_key", Boolean, nullable=False),
     Column("attention", Text),
-    Column("created_at", Integer, nullable=False),
-    Column("updated_at", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
     Index("ix_swaps_payment_hash", "payment_hash"),
     Index("ix_swaps_is_final", "is_final"),
-    Index("uq_swaps_key", "role", "idempotency_key", unique=True, sqlite_where=text("holds_key")),
-    Index("uq_swaps_quote", "role", "quote_id", unique=True, sqlite_where=text("holds_key")),
+    Index("uq_swaps_key", "role", "idempotency_key", unique=True, sqlite_where=_HELD, postgresql_where=_HELD),
+    Index("uq_swaps_quote", "role", "quote_id", unique=True, sqlite_where=_HELD, postgresql_where=_HELD),
 )
 
 intents: Final = Table(
@@ -96,9 +110,18 @@ events: Final = Table(
     Column("swap_id", String(32), ForeignKey("swaps.swap_id"), primary_key=True),
     Column("version", Integer, primary_key=True),
     Column("event", Text, nullable=False),
-    Column("at", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
     Column("state", _JsonText, nullable=False),
 )
+
+fundings: Final = Table(
+    "fundings",
+    METADATA,
+    Column("role", _value_of(Role), primary_key=True),
+    Column("payment_hash", LargeBinary(32), primary_key=True),
+    Column("swap_id", String(32), ForeignKey("swaps.swap_id"), nullable=False),
+)
+"""The swap of a role that has an intent to fund a hash, or has paid it. One that ends otherwise has no row."""
 
 proofs: Final = Table(
     "proofs",
@@ -131,3 +154,13 @@ coins: Final = Table(
     Column("coin", Text, primary_key=True),
     Column("holder", Text, nullable=False),
 )
+
+sessions: Final = Table(
+    "sessions",
+    METADATA,
+    Column("session_id", String(32), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("acts", Boolean, nullable=False),
+)
+"""The objects that write now. Each transaction writes its number here, so that a COMMIT whose answer was lost can be
+looked up. The one that acts deletes the row of its predecessor, whose later transactions find no row and fail."""

@@ -1,7 +1,7 @@
-"""The durable record of swaps, single sends and proofs, in one SQLite file.
+"""The durable record of swaps, single sends and proofs, in a SQLite file or on a PostgreSQL server.
 
-Every method returns after COMMIT (WAL, synchronous=FULL). Several processes may read the same file. Only the process
-that has taken the lock with ``act`` may act. Within it, a compare-and-set on a swap's version decides between writers.
+Every method returns after a durable COMMIT. Several processes may read the same journal. Only the process that has
+taken the guard with ``act`` may act. Within it, a compare-and-set on a swap's version decides between writers.
 """
 
 from __future__ import annotations
@@ -12,73 +12,90 @@ from pathlib import Path
 from typing import Self
 
 from sqlalchemy import ColumnElement, Connection, Executable, delete, select, update
-from sqlalchemy.dialects.sqlite import insert as insert_or_keep
 
-from layer2.errors import FundsRulesError, IdempotencyConflict, InvalidRequest, StaleSwap
-from layer2.legs.views import Verb
-from layer2.model.transactions import SwapId
-from layer2.ports.journal import Delivery, Intent, JournalOwner, Json, Role, SendRecord, SwapRecord, swap_holder
-from layer2.swap_engine.database import Database
-from layer2.swap_engine.process_guard import ProcessGuard
-from layer2.swap_engine.rows import (
+from layer2.errors import FundsRulesError, IdempotencyConflict, StaleSwap
+from layer2.journal.database import Database
+from layer2.journal.guards import Guard
+from layer2.journal.inspection import problems_of
+from layer2.journal.opening import guard_of, open_database
+from layer2.journal.place import JournalPlace
+from layer2.journal.rows import (
     SWAPS,
     add_event,
-    add_intent,
+    add_intents,
     add_swap,
-    check_hash_is_free,
+    end_hash,
     first_swap,
+    hold_hash,
+    insert_or_keep,
+    is_added,
     row_of,
     swap_that_holds,
 )
-from layer2.swap_engine.schema import coins as coin_table
-from layer2.swap_engine.schema import events, intents, proofs, sends, swaps
-from layer2.swap_engine.schema import owners as owner_table
+from layer2.journal.schema import coins as coin_table
+from layer2.journal.schema import events, intents, proofs, sends, swaps
+from layer2.journal.schema import owners as owner_table
+from layer2.legs.views import Verb
+from layer2.model.transactions import SwapId
+from layer2.ports.journal import Delivery, Intent, JournalOwner, Json, Role, SendRecord, SwapRecord, swap_holder
 
-__all__ = ["SqliteJournal"]
+__all__ = ["SqlJournal"]
 
 _SEEN_BY_NODE = [Delivery.TAKEN, Delivery.UNKNOWN, Delivery.REJECTED]
 _NEWEST_FIRST = SWAPS.order_by(swaps.c.number.desc())
 
 
-class SqliteJournal:
-    """``SwapJournal``, ``SendRecords``, ``CoinHolds`` and the proofs in a SQLite file.
+class SqlJournal:
+    """``SwapJournal``, ``SendRecords``, ``CoinHolds`` and the proofs in an SQL database.
 
-    Example: ``journal = await SqliteJournal.open(path)``, then ``await journal.act()`` to drive swaps, and
+    Example: ``journal = await SqlJournal.open(path)``, then ``await journal.act()`` to drive swaps, and
     ``await journal.aclose()`` at the end.
 
     Raises, all methods: JournalError when the record cannot be read or written.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, guard: Guard) -> None:
         self._database = database
-        self._guard = ProcessGuard(database.path)
+        self._guard = guard
 
     @classmethod
-    async def open(cls, path: str | Path) -> Self:
-        """Open the journal, or create it (mode 0600).
+    async def open(cls, place: JournalPlace | str | Path) -> Self:
+        """Open the journal, or create it.
+
+        Args:
+            place: the path of a SQLite file, which is created with mode 0600; or the URL of a PostgreSQL database,
+                ``postgresql://USER@HOST/DATABASE``, which must exist.
 
         Raises:
-            InvalidRequest: ``path`` is not a path.
+            InvalidRequest: ``place`` is neither.
+            ConfigurationError: the extra for PostgreSQL is not installed, or its server does not fsync.
             JournalError: it cannot be opened, or a newer version of this package wrote it.
         """
-        if not isinstance(path, str | Path):
-            raise InvalidRequest(f"a {type(path).__name__} is not a path", remedy="pass a str or a pathlib.Path")
-        return cls(await Database.open(Path(path)))
+        place = JournalPlace.of(place)
+        return cls(await open_database(place), guard_of(place))
 
     async def act(self) -> None:
-        """Take the lock until ``aclose``: from now on only this object acts. Can be repeated.
+        """Take the guard until ``aclose``: from now on only this object acts. Can be repeated.
 
         Raises:
-            JournalBusy: another process acts on the file, or another object in this process.
+            JournalBusy: another process acts on the journal, or another object in this process.
             JournalError: the journal is closed.
         """
         self._database.check_open()
-        self._guard.take()
+        await self._guard.take()
+        await self._database.take_over()
+
+    async def replaced(self) -> None:
+        """Return when another process acts on the journal although this object did not close it; otherwise never.
+
+        From then on every write of this object fails.
+        """
+        await self._guard.lost()
 
     async def aclose(self) -> None:
-        """Close the file, end its thread and release the lock. Can be repeated."""
+        """Close the database, end its thread and release the guard. Can be repeated."""
         await self._database.aclose()
-        self._guard.give_back()
+        await self._guard.give_back()
 
     async def create(self, record: SwapRecord) -> SwapRecord:
         """Add a swap as version 1. If another swap holds its key or its quote, add nothing and return that swap.
@@ -162,21 +179,23 @@ class SqliteJournal:
         if not holds_key:
             values["holds_key"] = False
         statement = (
-            update(swaps).where(swaps.c.swap_id == record.swap_id, swaps.c.version == record.version).values(values)
+            update(swaps)
+            .where(swaps.c.swap_id == record.swap_id, swaps.c.version == record.version)
+            .values(values)
+            .returning(*SWAPS.selected_columns)
         )
 
         def work(connection: Connection) -> SwapRecord:
-            if connection.execute(statement).rowcount != 1:
+            advanced = first_swap(connection, statement)
+            if advanced is None:
                 raise StaleSwap("another task has advanced the swap", transfer_id=record.swap_id)
             if any(intent.verb == Verb.FUND.value for intent in intents):
-                check_hash_is_free(connection, record)
-            for intent in intents:
-                add_intent(connection, record.swap_id, intent)
+                hold_hash(connection, advanced)
+            add_intents(connection, record.swap_id, intents)
             add_event(connection, record.swap_id, record.version + 1, event, now, state)
             if is_final and record.payment_hash is not None:
+                end_hash(connection, advanced)
                 _release_swap(connection, record.payment_hash)
-            advanced = first_swap(connection, SWAPS.where(swaps.c.swap_id == record.swap_id))
-            assert advanced is not None
             return advanced
 
         return await self._database.write(work)
@@ -215,8 +234,9 @@ class SqliteJournal:
         """Add owners; known ones stay unchanged."""
         rows = [{"kind": owner.kind, "value": owner.value} for owner in owners]
         if rows:
-            statement = insert_or_keep(owner_table).values(rows).on_conflict_do_nothing()
-            await self._database.write(lambda connection: connection.execute(statement).close())
+            await self._database.write(
+                lambda connection: connection.execute(insert_or_keep(connection, owner_table).values(rows)).close()
+            )
 
     async def release_owners(self) -> bool:
         """Remove the owners of a journal that holds neither a swap nor a send; return whether that was so."""
@@ -230,11 +250,18 @@ class SqliteJournal:
 
         return await self._database.write(work)
 
+    async def problems(self) -> Sequence[str]:
+        """What is wrong with the journal's rows, one sentence for each problem; empty if they are sound."""
+        return await self._database.read(problems_of)
+
     async def save_proof(self, swap_id: SwapId, proof: bytes) -> None:
         """Save the proof of a swap; it replaces an earlier one."""
-        statement = insert_or_keep(proofs).values(swap_id=swap_id, proof=proof)
-        statement = statement.on_conflict_do_update(index_elements=[proofs.c.swap_id], set_={"proof": proof})
-        await self._database.write(lambda connection: connection.execute(statement).close())
+
+        def work(connection: Connection) -> None:
+            connection.execute(insert_or_keep(connection, proofs).values(swap_id=swap_id, proof=proof))
+            connection.execute(update(proofs).where(proofs.c.swap_id == swap_id).values(proof=proof))
+
+        await self._database.write(work)
 
     async def load_proof(self, swap_id: SwapId) -> bytes | None:
         """The proof of a swap, or None without one."""
@@ -313,7 +340,7 @@ def _send(connection: Connection, protocol: str, condition: ColumnElement[bool])
 
 def _add_send(connection: Connection, record: SendRecord) -> tuple[SendRecord, bool]:
     """The record of that key, and whether this call wrote it."""
-    if connection.execute(insert_or_keep(sends).on_conflict_do_nothing(), row_of(record)).rowcount:
+    if is_added(connection, sends, row_of(record)):
         return record, True
     known = _send(connection, record.protocol, sends.c.idempotency_key == record.idempotency_key)
     assert known is not None
@@ -341,5 +368,5 @@ def _hold(connection: Connection, protocol: str, holder: str, coins: Sequence[st
         return False
     rows = [{"protocol": protocol, "coin": coin, "holder": holder} for coin in coins]
     if rows:
-        connection.execute(insert_or_keep(coin_table).on_conflict_do_nothing(), rows)
+        connection.execute(insert_or_keep(connection, coin_table).values(rows))
     return True

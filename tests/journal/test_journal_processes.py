@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from journal.test_journal import a_record
 from layer2.errors import JournalBusy, JournalError
+from layer2.journal.sql_journal import SqlJournal
 from layer2.model.transactions import SwapId
-from layer2.swap_engine.journal import SqliteJournal
-from swap_engine.test_journal import a_record
 
 
 def inode(path: str) -> int | None:
@@ -24,9 +24,9 @@ def inode(path: str) -> int | None:
     return os.stat(path).st_ino if os.path.exists(path) else None
 
 
-def child(program: str, path: Path) -> subprocess.Popen[str]:
+def child(program: str, place: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program), str(path)],
+        [sys.executable, "-c", textwrap.dedent(program), str(place)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -38,9 +38,9 @@ async def test_a_second_object_in_this_process_keeps_what_the_first_commits(tmp_
     """POSIX drops all locks of a process on a file when the process closes any descriptor of it. A process that then
     closes its last connection would delete the write-ahead log into which this process still writes."""
     path = tmp_path / "journal.db"
-    first = await SqliteJournal.open(path)
+    first = await SqlJournal.open(path)
     await first.create(a_record())
-    second = await SqliteJournal.open(path)
+    second = await SqlJournal.open(path)
     before = inode(f"{path}-wal")
     program = """
         import sqlite3, sys
@@ -61,10 +61,10 @@ async def test_a_second_process_that_wants_to_act_is_refused_and_learns_which_on
     program = """
         import asyncio, sys
         from pathlib import Path
-        from layer2.swap_engine.journal import SqliteJournal
+        from layer2.journal.sql_journal import SqlJournal
 
         async def main():
-            journal = await SqliteJournal.open(Path(sys.argv[1]))
+            journal = await SqlJournal.open(Path(sys.argv[1]))
             await journal.act()
             print("acting", flush=True)
             sys.stdin.readline()
@@ -74,7 +74,7 @@ async def test_a_second_process_that_wants_to_act_is_refused_and_learns_which_on
     other = child(program, path)
     assert other.stdout is not None
     assert other.stdout.readline() == "acting\n"
-    journal = await SqliteJournal.open(path)
+    journal = await SqlJournal.open(path)
     with pytest.raises(JournalBusy, match=f"process {other.pid} acts") as caught:
         await journal.act()
     assert (caught.value.code, caught.value.remedy is not None) == ("journal_busy", True)
@@ -90,7 +90,7 @@ async def test_a_second_process_that_wants_to_act_is_refused_and_learns_which_on
 
 async def test_two_journals_of_one_process_do_not_both_act(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
-    first, second = await SqliteJournal.open(path), await SqliteJournal.open(path)
+    first, second = await SqlJournal.open(path), await SqlJournal.open(path)
     await first.act()
     assert stat.S_IMODE((tmp_path / "journal.db.lock").stat().st_mode) == 0o600
     with pytest.raises(JournalBusy, match="this process already acts"):
@@ -108,10 +108,10 @@ def write_until_killed(path: Path) -> int:
         import asyncio, os, sys
         from pathlib import Path
         from layer2.ports.journal import Intent, Role, SwapRecord
-        from layer2.swap_engine.journal import SqliteJournal
+        from layer2.journal.sql_journal import SqlJournal
 
         async def main():
-            journal = await SqliteJournal.open(Path(sys.argv[1]))
+            journal = await SqlJournal.open(Path(sys.argv[1]))
             record = SwapRecord(
                 swap_id="ab" * 16, role=Role.TAKER, state={}, payment_hash=None, request={}, quote_id=None,
                 access=None, created_at=1, updated_at=1,
@@ -137,7 +137,7 @@ def write_until_killed(path: Path) -> int:
 async def test_what_was_committed_survives_sigkill(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     reported = write_until_killed(path)
-    journal = await SqliteJournal.open(path)
+    journal = await SqlJournal.open(path)
     record = await journal.load(SwapId("ab" * 16))
     assert record is not None
     # All reported versions exist; one more may be committed but not reported.
@@ -151,7 +151,7 @@ async def test_a_full_disk_does_not_prevent_acting(tmp_path: Path, monkeypatch: 
         raise OSError(errno.ENOSPC, "no space left on device")
 
     path = tmp_path / "journal.db"
-    first, second = await SqliteJournal.open(path), await SqliteJournal.open(path)
+    first, second = await SqlJournal.open(path), await SqlJournal.open(path)
     monkeypatch.setattr(os, "pwrite", full)
     await first.act()
     with pytest.raises(JournalBusy, match="that is starting"):

@@ -1,7 +1,8 @@
-"""A lock that lets one process at a time act on a journal: two would sign with the same keys and nonces."""
+"""A guard on this machine: an advisory lock on a file."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import os
@@ -10,12 +11,12 @@ from typing import Final
 
 from layer2.errors import JournalBusy, JournalError
 
-__all__ = ["ProcessGuard"]
+__all__ = ["FileGuard"]
 
 _LONGEST_PID: Final = 32
 
 
-class ProcessGuard:
+class FileGuard:
     """An advisory lock on ``PATH.lock``, which contains the pid of the process that has the lock.
 
     The operating system releases it when the process ends for any reason. The file stays.
@@ -26,13 +27,8 @@ class ProcessGuard:
         self._path = path.with_name(f"{path.name}.lock")
         self._descriptor: int | None = None
 
-    def take(self) -> None:
-        """Take the lock; does nothing if this object already has it.
-
-        Raises:
-            JournalBusy: another process has it, or another object in this process.
-            JournalError: the file cannot be opened or locked.
-        """
+    async def take(self) -> None:
+        """Take the lock. See ``Guard``."""
         if self._descriptor is not None:
             return
         try:
@@ -55,7 +51,11 @@ class ProcessGuard:
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
 
-    def give_back(self) -> None:
+    async def lost(self) -> None:
+        """Never return: the operating system keeps the lock until the process ends."""
+        await asyncio.Event().wait()
+
+    async def give_back(self) -> None:
         """Release the lock. Can be repeated."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from layer2.swap_engine.schema import METADATA
+from layer2.journal.schema import METADATA
 
 # SQLite can roll back DDL. Alembic assumes that it cannot, and would commit half of a revision.
 context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA, transactional_ddl=True)

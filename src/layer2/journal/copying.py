@@ -1,0 +1,120 @@
+"""Copies a journal to another database: a backup of a running one, or a move of one that nobody acts on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+from sqlalchemy import Connection, delete, func, insert, select, text
+
+from layer2.errors import InvalidRequest, JournalError
+from layer2.journal.database import Database
+from layer2.journal.migration import Mark, mark_of, set_mark
+from layer2.journal.opening import guard_of, open_database
+from layer2.journal.place import JournalPlace
+from layer2.journal.schema import METADATA, sessions, swaps
+
+__all__ = ["back_up", "move"]
+
+_TABLES: Final = [table for table in METADATA.sorted_tables if table is not sessions]
+_PAGE: Final = 1_000
+
+
+async def back_up(place: JournalPlace, file: JournalPlace) -> Mapping[str, int]:
+    """Copy a journal, which may be in use, to a new SQLite file.
+
+    Returns:
+        The number of rows of each table.
+
+    Raises:
+        InvalidRequest: the file exists.
+        JournalError: the journal cannot be read, or the file cannot be written.
+    """
+    if file.exists():
+        raise InvalidRequest(f"{file} exists", code="exists", remedy="name a file that does not exist")
+    async with _opened(place) as source, _opened(file) as target:
+        return await _copy(source, target)
+
+
+async def move(place: JournalPlace, other: JournalPlace) -> Mapping[str, int]:
+    """Move a journal to another, empty database. Afterwards no version of this package opens the old one.
+
+    If a move is interrupted, one of the two can be opened or none, never both; the same move can be made again.
+
+    Returns:
+        The number of rows of each table; empty if an earlier call had copied them.
+
+    Raises:
+        JournalBusy: a process acts on one of the two.
+        InvalidRequest: the other database holds a journal already.
+        JournalError: one of them cannot be read or written.
+    """
+    async with (
+        _held(place),
+        _held(other),
+        _opened(place, Mark.MOVED) as source,
+        _opened(other, Mark.ARRIVING) as target,
+    ):
+        counts: Mapping[str, int] = {}
+        if await source.read(mark_of) is not Mark.MOVED:
+            await target.write(_begin_arrival)
+            counts = await _copy(source, target)
+            await source.write(lambda connection: set_mark(connection, Mark.MOVED))
+        elif await target.read(mark_of) is not Mark.ARRIVING:
+            raise JournalError(
+                f"the journal {place} was moved already", code="journal_moved", remedy="use the other one"
+            )
+        await target.write(lambda connection: set_mark(connection, None))
+        return counts
+
+
+@asynccontextmanager
+async def _opened(place: JournalPlace, accepted: Mark | None = None) -> AsyncIterator[Database]:
+    database = await open_database(place, accepted)
+    try:
+        yield database
+    finally:
+        await database.aclose()
+
+
+@asynccontextmanager
+async def _held(place: JournalPlace) -> AsyncIterator[None]:
+    guard = guard_of(place)
+    await guard.take()
+    try:
+        yield
+    finally:
+        await guard.give_back()
+
+
+def _begin_arrival(connection: Connection) -> None:
+    """Mark an empty database, or empty one that is marked."""
+    if mark_of(connection) is Mark.ARRIVING:
+        for table in reversed(_TABLES):
+            connection.execute(delete(table))
+    for table in _TABLES:
+        if connection.execute(select(func.count()).select_from(table)).scalar():
+            raise InvalidRequest("the target holds a journal already", code="exists", remedy="use an empty database")
+    set_mark(connection, Mark.ARRIVING)
+
+
+async def _copy(source: Database, target: Database) -> Mapping[str, int]:
+    """Copy all rows in one view of the source and one transaction of the target."""
+    return await source.read(lambda read: target.write_in_this_thread(lambda write: _copy_rows(read, write)))
+
+
+def _copy_rows(source: Connection, target: Connection) -> Mapping[str, int]:
+    counts: dict[str, int] = {}
+    for table in _TABLES:
+        counts[table.name] = 0
+        query = select(table).order_by(*table.primary_key).execution_options(yield_per=_PAGE)
+        for page in source.execute(query).partitions():
+            target.execute(insert(table), [row._asdict() for row in page])
+            counts[table.name] += len(page)
+    if target.dialect.name == "postgresql" and counts[swaps.name]:
+        # The rows brought their numbers; the next one continues.
+        target.execute(
+            text("SELECT setval(pg_get_serial_sequence('swaps', 'number'), (SELECT max(number) FROM swaps))")
+        )
+    return counts

@@ -1,0 +1,295 @@
+"""Durable access to an SQL database in a separate thread. Writes that wait at the same time share a commit."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Self, TypeVar
+
+from sqlalchemy import Connection, Engine, delete, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from layer2.errors import JournalBusy, JournalError
+from layer2.journal.database_thread import DatabaseThread
+from layer2.journal.rows import insert_or_keep
+from layer2.journal.schema import sessions
+
+__all__ = ["Database", "DatabaseKind"]
+
+T = TypeVar("T")
+_PAUSES: Final = (0.0, 0.05, 0.3, 1.0)
+"""Seconds before each attempt of a transaction that another one, or the server, has ended."""
+_LOOK_UP_PAUSES: Final = (*_PAUSES, 2.0, 4.0)
+"""Seconds before each attempt to find out whether a transaction was made. A server that restarts needs some."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseKind:
+    """What differs between kinds of database."""
+
+    reading: Mapping[str, Any]
+    """Options of a connection that reads a consistent view."""
+    writing: Mapping[str, Any]
+    """Options of a connection whose transactions are as if made one after the other."""
+    is_temporary: Callable[[SQLAlchemyError], bool]
+    """Whether an error ended a transaction that can be repeated."""
+    cause: Callable[[SQLAlchemyError], str]
+    """A description of an error that does not contain any value."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    work: Callable[[Connection], object]
+    done: Future[Any]
+    """Its result. The future counts as running once the write can no longer be cancelled."""
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """How far a transaction came."""
+
+    is_at_work: bool = False
+    """The statements of the writes are being made."""
+    is_committing: bool = False
+
+
+class Database:
+    """A journal's database. Work runs in order, in the database's thread.
+
+    Writes that wait at the same time share one commit, and so one wait for the disk. A transaction that the database
+    refused because of another one is repeated. A COMMIT whose answer was lost is looked up: each transaction writes its
+    number to the row of this object in ``sessions``. A database belongs to the event loop in which it was opened.
+
+    Args:
+        name: of the database, for messages.
+        engine: its connections.
+        kind: what differs between kinds of database.
+        thread: the thread in which all work runs.
+
+    Raises, all methods: JournalError when the database cannot be opened, read or written.
+    """
+
+    def __init__(self, name: str, engine: Engine, kind: DatabaseKind, thread: DatabaseThread) -> None:
+        self.name = name
+        self._engine = engine
+        self._kind = kind
+        self._thread = thread
+        self._closed = False
+        self._waiting: list[_Write] = []
+        self._is_writing = False
+        self._session_id = secrets.token_hex(16)
+        self._number = 0
+        """The number of the last transaction that this object began."""
+        self._has_row = False
+
+    @classmethod
+    async def open(cls, name: str, open_engine: Callable[[], Engine], kind: DatabaseKind) -> Self:
+        """Open a database in a thread of its own.
+
+        Args:
+            open_engine: opens the database and migrates its schema. It is called in that thread.
+        """
+        thread = DatabaseThread(f"layer2-journal-{name}")
+        try:
+            engine = await asyncio.get_running_loop().run_in_executor(thread, open_engine)
+        except BaseException:
+            thread.shutdown()
+            raise
+        return cls(name, engine, kind, thread)
+
+    async def aclose(self) -> None:
+        """Finish pending work, close the database, and end the thread. Can be repeated."""
+        if self._closed:
+            return
+        self._closed = True
+        self._start_writing()
+        # The thread has at most a few transactions left, so this wait is short.
+        self._thread.submit(self._end_session)
+        self._thread.submit(self._engine.dispose)
+        self._thread.shutdown()
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` and return when its changes are durable. If it raises, only its own changes are rolled back.
+
+        ``work`` may run several times, each time after a rollback. If the caller is cancelled, the write is either
+        complete or never started.
+
+        Raises:
+            JournalBusy: another process has taken over; nothing was written.
+        """
+        self.check_open()
+        done: Future[T] = Future()
+        self._waiting.append(_Write(work, done))
+        if not self._is_writing:
+            self._is_writing = True
+            # Deferred, so that other writes of this tick share the commit.
+            asyncio.get_running_loop().call_soon(self._start_writing)
+        return await asyncio.wrap_future(done)
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` on a consistent view of the database."""
+        self.check_open()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._read_in_thread, work)
+
+    async def take_over(self) -> None:
+        """Exclude every earlier object that acted: from now on its transactions fail. Call it with the guard held."""
+
+        def work(connection: Connection) -> None:
+            others = sessions.c.session_id != self._session_id
+            connection.execute(delete(sessions).where(sessions.c.acts, others))
+            connection.execute(update(sessions).where(~others).values(acts=True))
+
+        await self.write(work)
+
+    def write_in_this_thread(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` as ``write`` does, but in the calling thread. Nothing else may be written meanwhile."""
+        done: Future[T] = Future()
+        self._write_in_thread([_Write(work, done)])
+        return done.result()
+
+    def check_open(self) -> None:
+        """Check that the database is open.
+
+        Raises:
+            JournalError: it is closed.
+        """
+        if self._closed:
+            raise JournalError(
+                f"the journal {self.name} is closed", remedy="use it, and the clients, while their manager is open"
+            )
+
+    def _start_writing(self) -> None:
+        """Write everything that waits, and afterwards what waits then."""
+        writes, self._waiting = [each for each in self._waiting if each.done.set_running_or_notify_cancel()], []
+        self._is_writing = bool(writes)
+        if writes:
+            written = asyncio.get_running_loop().run_in_executor(self._thread, self._write_in_thread, writes)
+            written.add_done_callback(lambda _: self._start_writing())
+
+    # In the thread
+
+    @contextmanager
+    def _transaction(self, options: Mapping[str, Any]) -> Iterator[Connection]:
+        with self._engine.connect().execution_options(**options) as connection:
+            try:
+                with connection.begin():
+                    yield connection
+            except SQLAlchemyError:
+                # A failed commit can leave SQLite's transaction open although SQLAlchemy considers it ended.
+                connection.invalidate()
+                raise
+
+    def _read_in_thread(self, work: Callable[[Connection], T]) -> T:
+        for is_last, pause in _attempts():
+            time.sleep(pause)
+            try:
+                with self._transaction(self._kind.reading) as connection:
+                    return work(connection)
+            except SQLAlchemyError as error:
+                if is_last or not self._kind.is_temporary(error):
+                    raise self._journal_error(error) from error
+        raise AssertionError("the last attempt returns or raises")
+
+    def _write_in_thread(self, writes: Sequence[_Write]) -> None:
+        """Make the writes in one transaction. If one of several raises, make each in a transaction of its own."""
+        attempt = _Attempt()
+        try:
+            results = self._commit(writes, attempt)
+        except Exception as error:  # noqa: BLE001 - the callers receive it
+            if attempt.is_at_work and len(writes) > 1:
+                for write in writes:
+                    self._write_in_thread([write])
+                return
+            for write in writes:
+                # A separate error for each write, because raising adds a traceback to an error.
+                write.done.set_exception(self._seen_by_caller(error, attempt))
+        else:
+            for write, result in zip(writes, results, strict=True):
+                write.done.set_result(result)
+
+    def _commit(self, writes: Sequence[_Write], attempt: _Attempt) -> Sequence[object]:
+        """The results of the writes, which are durable."""
+        for is_last, pause in _attempts():
+            time.sleep(pause)
+            results: list[object] = []
+            attempt.is_at_work = attempt.is_committing = False
+            self._number += 1
+            try:
+                with self._transaction(self._kind.writing) as connection:
+                    self._write_number(connection)
+                    attempt.is_at_work = True
+                    results = [write.work(connection) for write in writes]
+                    attempt.is_at_work, attempt.is_committing = False, True
+            except SQLAlchemyError as error:
+                if attempt.is_committing and self._was_committed():
+                    break
+                if is_last or not self._kind.is_temporary(error):
+                    raise
+            else:
+                break
+        self._has_row = True
+        return results
+
+    def _write_number(self, connection: Connection) -> None:
+        """Write the transaction's number to the session's row.
+
+        Raises:
+            JournalBusy: the row is gone, because another process has taken over.
+        """
+        if not self._has_row:
+            row = {"session_id": self._session_id, "number": 0, "acts": False}
+            # The row may exist already, if the answer to an earlier COMMIT was lost and not found.
+            connection.execute(insert_or_keep(connection, sessions).values(row))
+        statement = update(sessions).where(sessions.c.session_id == self._session_id).values(number=self._number)
+        if connection.execute(statement).rowcount != 1:
+            raise JournalBusy(
+                f"another process has taken over the journal {self.name}; nothing was written",
+                remedy="end this process",
+            )
+
+    def _was_committed(self) -> bool:
+        """Whether the transaction whose COMMIT failed was made. A transaction that is not over holds the row, so this
+        waits for its end."""
+        query = select(sessions.c.number).where(sessions.c.session_id == self._session_id).with_for_update()
+        for is_last, pause in _attempts(_LOOK_UP_PAUSES):
+            time.sleep(pause)
+            try:
+                with self._transaction(self._kind.writing) as connection:
+                    return connection.execute(query).scalar() == self._number
+            except SQLAlchemyError:
+                if is_last:
+                    return False
+        raise AssertionError("the last attempt returns")
+
+    def _end_session(self) -> None:
+        if not self._has_row:
+            return
+        try:
+            with self._transaction(self._kind.writing) as connection:
+                connection.execute(delete(sessions).where(sessions.c.session_id == self._session_id))
+        except SQLAlchemyError:
+            # The next process that acts deletes the row.
+            return
+
+    def _seen_by_caller(self, error: Exception, attempt: _Attempt) -> Exception:
+        if isinstance(error, SQLAlchemyError):
+            return self._journal_error(error)
+        if attempt.is_at_work or isinstance(error, JournalBusy):
+            return error
+        return JournalError(f"the journal {self.name} could not be written: unexpected {type(error).__name__}")
+
+    def _journal_error(self, error: SQLAlchemyError) -> JournalError:
+        journal_error = JournalError(f"the journal {self.name} could not be read or written: {self._kind.cause(error)}")
+        journal_error.__cause__ = error
+        return journal_error
+
+
+def _attempts(pauses: Sequence[float] = _PAUSES) -> Iterator[tuple[bool, float]]:
+    """For each attempt, whether it is the last one, and the seconds before it."""
+    for number, pause in enumerate(pauses):
+        yield number == len(pauses) - 1, pause

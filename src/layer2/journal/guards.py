@@ -1,0 +1,28 @@
+"""The guard that lets one process at a time act on a journal: two would sign with the same keys and nonces."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+__all__ = ["Guard"]
+
+
+class Guard(Protocol):
+    """Held from ``take`` to ``give_back``, or until the process ends for any reason."""
+
+    async def take(self) -> None:
+        """Take the guard; does nothing if this object already holds it.
+
+        Raises:
+            JournalBusy: another process holds it, or another object in this process.
+            JournalError: it cannot be asked for.
+        """
+        ...
+
+    async def lost(self) -> None:
+        """Return when another process holds the guard although this object did not release it; otherwise never."""
+        ...
+
+    async def give_back(self) -> None:
+        """Release the guard. Can be repeated."""
+        ...

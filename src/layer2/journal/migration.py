@@ -1,0 +1,85 @@
+"""Brings a journal's schema up to date."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, inspect, text
+
+from layer2.errors import JournalError
+from layer2.journal.schema import HEAD
+
+__all__ = ["Mark", "bring_up_to_date", "mark_of", "set_mark"]
+
+_MIGRATIONS: Final = Path(__file__).parent / "migrations"
+
+
+class Mark(Enum):
+    """A mark in place of the schema's revision. No version of this package opens a journal that has one."""
+
+    MOVED = "moved"
+    """Its rows are in another database."""
+    ARRIVING = "arriving"
+    """A move to it has not ended."""
+
+
+_PROBLEMS: Final = {
+    Mark.MOVED: ("was moved to another database", "use that one"),
+    Mark.ARRIVING: ("is the target of a move that has not ended", "run the same layer2 journal migrate again"),
+}
+
+
+def bring_up_to_date(name: str, connection: Connection, accepted: Mark | None = None) -> None:
+    """Migrate the schema to the newest revision. Call it in a transaction that excludes other processes.
+
+    Args:
+        name: of the journal, for messages.
+        accepted: a mark that is not an error.
+
+    Raises:
+        JournalError: a newer version of this package wrote the journal, or it has another mark.
+    """
+    revision = None
+    if inspect(connection).has_table("alembic_version"):
+        revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if revision == HEAD:
+        return
+    for mark, (problem, remedy) in _PROBLEMS.items():
+        if revision == mark.value:
+            if mark is accepted:
+                return
+            raise JournalError(f"the journal {name} {problem}", code=f"journal_{mark.value}", remedy=remedy)
+    # Alembic is slow to import, and needed only for a new or old journal.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    if revision is not None:
+        known = None
+        with suppress(CommandError):
+            known = ScriptDirectory.from_config(config).get_revision(revision)
+        if known is None:
+            raise JournalError(
+                f"the journal {name} was written by a newer version of layer2 (schema {revision})",
+                remedy="install that version; this version cannot read its open swaps",
+            )
+    command.upgrade(config, "head")
+
+
+def mark_of(connection: Connection) -> Mark | None:
+    """The journal's mark, or None."""
+    revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return next((mark for mark in Mark if mark.value == revision), None)
+
+
+def set_mark(connection: Connection, mark: Mark | None) -> None:
+    """Give the journal a mark, or its schema's revision again."""
+    revision = HEAD if mark is None else mark.value
+    connection.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})

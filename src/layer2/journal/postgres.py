@@ -1,0 +1,172 @@
+"""Opens a journal on a PostgreSQL server, with psycopg."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from layer2.errors import ConfigurationError, JournalError
+from layer2.journal.database import DatabaseKind
+from layer2.journal.migration import Mark, bring_up_to_date
+
+__all__ = ["POSTGRES", "cause", "connection_engine", "server_engine", "server_name"]
+
+_SCHEMES: Final = ("postgresql", "postgres")
+_OLDEST: Final = 14
+"""The first version with ``idle_session_timeout``."""
+_REPEATED: Final = ("40001", "40P01")
+"""A serialisation failure and a deadlock."""
+_CONNECTING: Final[dict[str, Any]] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    # A request that the server does not acknowledge for this long ends the connection, in milliseconds.
+    "tcp_user_timeout": 15_000,
+}
+_SETTINGS: Final = (
+    # A process that was stopped in a transaction must not keep its locks.
+    "SET idle_in_transaction_session_timeout = '10s'",
+    "SET client_min_messages = warning",
+)
+
+
+def _sqlstate(error: SQLAlchemyError) -> str | None:
+    return getattr(getattr(error, "orig", None), "sqlstate", None)
+
+
+def _is_temporary(error: SQLAlchemyError) -> bool:
+    if not isinstance(error, DBAPIError):
+        return False
+    state = _sqlstate(error)
+    # The connection was lost, or could not be made: the server restarts, or a network is down.
+    return (
+        error.connection_invalidated or state is None or state in _REPEATED or state[:2] == "08" or state[:3] == "57P"
+    )
+
+
+def cause(error: SQLAlchemyError) -> str:
+    """A description of an error. The server's details would show values, and SQLAlchemy's message the statement's."""
+    orig = getattr(error, "orig", None)
+    message: str | None = getattr(getattr(orig, "diag", None), "message_primary", None)
+    if message is None:
+        message = str(orig).partition("\n")[0] if orig is not None and _sqlstate(error) is None else None
+    return message or type(error).__name__
+
+
+POSTGRES: Final = DatabaseKind(
+    reading={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
+    writing={"isolation_level": "SERIALIZABLE", "postgresql_readonly": False},
+    is_temporary=_is_temporary,
+    cause=cause,
+)
+
+
+def server_name(url: str) -> str:
+    """The address of a database without its password, for messages.
+
+    Raises:
+        ConfigurationError: it is not the URL of a PostgreSQL database, or psycopg is not installed.
+    """
+    shown = _parsed(url).set(drivername="postgresql").difference_update_query(["password"])
+    return shown.render_as_string(hide_password=True)
+
+
+def connection_engine(url: str, name: str, settings: tuple[str, ...] = ()) -> Engine:
+    """An engine whose connections have this package's settings, one at a time and without a pool.
+
+    Args:
+        url: ``postgresql://USER:PASSWORD@HOST/DATABASE``; what is missing comes from libpq's environment and files.
+        name: of this use, which the server shows as the application's name.
+        settings: more SQL for each new connection.
+    """
+    engine = create_engine(
+        _parsed(url), poolclass=NullPool, hide_parameters=True, connect_args={**_CONNECTING, "application_name": name}
+    )
+    _prepare(engine, (*_SETTINGS, *settings))
+    return engine
+
+
+def server_engine(url: str, accepted: Mark | None = None) -> Engine:
+    """Connect to the database, check what durability needs, and migrate the schema.
+
+    Args:
+        accepted: a mark that does not prevent the opening.
+
+    Raises:
+        ConfigurationError: as ``server_name``; code ``not_durable``: the server's fsync is off.
+        JournalError: the server cannot be reached, is too old, or a newer version of this package wrote the journal.
+    """
+    name = server_name(url)
+    engine = create_engine(
+        _parsed(url),
+        hide_parameters=True,
+        pool_size=1,
+        max_overflow=1,
+        connect_args={**_CONNECTING, "application_name": "layer2 journal"},
+    )
+    _prepare(engine, _SETTINGS)
+    try:
+        with engine.connect() as connection, connection.begin():
+            _check_server(name, connection)
+            # One process at a time migrates; the others find the schema that it made.
+            connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('layer2 schema'))"))
+            bring_up_to_date(name, connection, accepted)
+    except SQLAlchemyError as error:
+        engine.dispose()
+        raise JournalError(f"the journal {name} cannot be opened: {cause(error)}") from error
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        # The error would show the URL, which may contain a password.
+        parsed = None
+    if parsed is None or parsed.drivername not in _SCHEMES:
+        raise ConfigurationError(
+            "the journal's url is not postgresql://USER@HOST/DATABASE", code="wrong_value", remedy="correct journal.url"
+        )
+    try:
+        import psycopg  # noqa: F401 - an extra
+    except ImportError as error:
+        raise ConfigurationError(
+            "a journal on PostgreSQL needs psycopg",
+            code="missing_extra",
+            remedy="install the extra: pip install 'layer2[postgres]'",
+        ) from error
+    return parsed.set(drivername="postgresql+psycopg")
+
+
+def _prepare(engine: Engine, settings: tuple[str, ...]) -> None:
+    def connected(connection: Any, _record: object) -> None:
+        with connection.cursor() as cursor:
+            for setting in settings:
+                cursor.execute(setting)
+            cursor.execute("SHOW synchronous_commit")
+            if cursor.fetchone() == ("off",):
+                cursor.execute("SET synchronous_commit = on")
+        connection.commit()
+
+    event.listen(engine, "connect", connected)
+
+
+def _check_server(name: str, connection: Connection) -> None:
+    version, fsync = connection.execute(
+        text("SELECT current_setting('server_version_num')::int / 10000, current_setting('fsync')")
+    ).one()
+    if version < _OLDEST:
+        raise JournalError(f"the server of {name} is PostgreSQL {version}", remedy=f"use version {_OLDEST} or newer")
+    if fsync != "on":
+        raise ConfigurationError(
+            f"the server of {name} has fsync = {fsync}, so a power failure would lose swaps",
+            code="not_durable",
+            remedy="set fsync = on",
+        )

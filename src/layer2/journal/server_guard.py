@@ -1,0 +1,140 @@
+"""A guard on a PostgreSQL server: an advisory lock of a session."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from contextlib import suppress
+from threading import Event, Thread
+from typing import Final
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from layer2.errors import JournalBusy, JournalError
+from layer2.journal.postgres import cause, connection_engine, server_name
+
+__all__ = ["ServerGuard", "server_guard_holder"]
+
+LOG: Final = logging.getLogger("layer2.journal")
+_KEY: Final = "hashtext('layer2 journal'), hashtext(current_schema())"
+_HOLDER: Final = text(
+    "SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid) "
+    "WHERE locktype = 'advisory' AND granted AND pg_locks.database = "
+    "(SELECT oid FROM pg_database WHERE datname = current_database()) "
+    "AND classid::bigint = hashtext('layer2 journal')::bigint & 4294967295 "
+    "AND objid::bigint = hashtext(current_schema())::bigint & 4294967295"
+)
+_HEARTBEAT_SECONDS: Final = 2.0
+_NAME: Final = "layer2 process "
+_IDLE_SECONDS: Final = 10
+"""The server ends the session of a process that was stopped for this long, and so releases its lock."""
+
+
+class ServerGuard:
+    """An advisory lock of a session of its own, which sends a heartbeat.
+
+    The server releases the lock when the process ends, when the connection is lost, and ``idle_session_timeout`` after
+    the process was stopped. A heartbeat that fails takes the lock again, unless another process has it by then. This
+    object does not prevent a process that lost the lock from writing: ``Database.take_over`` does.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._name = server_name(url)
+        self._engine = connection_engine(
+            url,
+            f"{_NAME}{os.getpid()} on {socket.gethostname()}",
+            (f"SET idle_session_timeout = '{_IDLE_SECONDS}s'",),
+        )
+        self._connection: Connection | None = None
+        self._end = Event()
+        self._is_lost = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: Thread | None = None
+
+    async def take(self) -> None:
+        """Take the lock. See ``Guard``."""
+        if self._thread is None:
+            self._loop = asyncio.get_running_loop()
+            await asyncio.to_thread(self._take)
+
+    async def lost(self) -> None:
+        """Return when another process has the lock although this object did not release it; otherwise never."""
+        await self._is_lost.wait()
+
+    async def give_back(self) -> None:
+        """Release the lock. Can be repeated."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._end.set()
+            await asyncio.to_thread(thread.join)
+
+    def _take(self) -> None:
+        try:
+            self._lock()
+        except SQLAlchemyError as error:
+            raise JournalError(f"the journal {self._name} cannot be locked: {cause(error)}") from error
+        self._end.clear()
+        self._thread = Thread(target=self._keep, name="layer2-journal-guard", daemon=True)
+        self._thread.start()
+
+    def _lock(self) -> None:
+        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            if not connection.execute(text(f"SELECT pg_try_advisory_lock({_KEY})")).scalar():
+                raise JournalBusy(
+                    f"the process {_holder(connection) or 'that is starting'} acts on the journal {self._name}",
+                    remedy="wait until it ends, or stop it; you can read the journal meanwhile",
+                )
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+
+    def _keep(self) -> None:
+        while not self._end.wait(_HEARTBEAT_SECONDS):
+            try:
+                if self._connection is None:
+                    self._lock()
+                    LOG.warning("the lock of the journal %s was taken again", self._name)
+                assert self._connection is not None
+                self._connection.execute(text("SELECT 1"))
+            except JournalBusy as error:
+                # From now on the fence in the database refuses this process's writes.
+                LOG.error("the lock of the journal was lost: %s", error)
+                assert self._loop is not None
+                # The loop is closed if the process ends meanwhile.
+                with suppress(RuntimeError):
+                    self._loop.call_soon_threadsafe(self._is_lost.set)
+                return
+            except SQLAlchemyError as error:
+                LOG.warning("the lock of the journal %s is not sure: %s", self._name, cause(error))
+                self._drop()
+        self._drop()
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(SQLAlchemyError):
+                connection.close()
+
+
+def server_guard_holder(url: str) -> str | None:
+    """The id and the host of the process that acts on the journal, or None. The answer can be outdated when it is read.
+
+    Raises:
+        JournalError: the server cannot be reached.
+    """
+    engine = connection_engine(url, "layer2 guard reader")
+    try:
+        with engine.connect() as connection:
+            return _holder(connection)
+    except SQLAlchemyError as error:
+        raise JournalError(f"the journal {server_name(url)} cannot be read: {cause(error)}") from error
+
+
+def _holder(connection: Connection) -> str | None:
+    name: str | None = connection.execute(_HOLDER).scalar()
+    return None if name is None else name.removeprefix(_NAME)

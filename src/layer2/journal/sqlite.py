@@ -1,0 +1,88 @@
+"""Opens a journal in a SQLite file."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
+
+from layer2.errors import JournalError
+from layer2.journal.database import DatabaseKind
+from layer2.journal.migration import Mark, bring_up_to_date
+
+__all__ = ["SQLITE", "file_engine"]
+
+_BUSY_MILLISECONDS: Final = 10_000
+
+
+def _cause(error: SQLAlchemyError) -> str:
+    # Only the driver's message: SQLAlchemy's message would show the statement's values.
+    return str(getattr(error, "orig", None) or type(error).__name__)
+
+
+SQLITE: Final = DatabaseKind(
+    reading={"begin": "BEGIN"},
+    writing={"begin": "BEGIN IMMEDIATE"},
+    # One process writes at a time, so no other transaction can end one.
+    is_temporary=lambda _: False,
+    cause=_cause,
+)
+
+
+def file_engine(path: Path, accepted: Mark | None = None) -> Engine:
+    """Open the file, create it (mode 0600) if it does not exist, and migrate its schema.
+
+    Args:
+        accepted: a mark that does not prevent the opening.
+
+    Raises:
+        JournalError: it cannot be opened, or a newer version of this package wrote it.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # SQLite creates its -wal and -shm files with the mode of the main file. A file that exists is never opened
+        # here: closing it would drop the locks of this process's other connections (POSIX), and with them the log.
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        path.chmod(0o600)
+    except OSError as error:
+        raise JournalError(f"the journal {path} cannot be opened: {error.strerror}") from error
+    # Tracebacks print an error's cause, and values may be preimages.
+    engine = create_engine(f"sqlite:///{path}", hide_parameters=True)
+    event.listen(engine, "connect", _prepare_connection)
+    event.listen(engine, "begin", _begin)
+    try:
+        with engine.connect() as connection, connection.begin():
+            bring_up_to_date(str(path), connection, accepted)
+    except SQLAlchemyError as error:
+        engine.dispose()
+        raise JournalError(f"the journal {path} cannot be opened: {_cause(error)}") from error
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def _prepare_connection(connection: sqlite3.Connection, _record: object) -> None:
+    # Otherwise the driver decides when to begin transactions, and begins none before DDL.
+    connection.isolation_level = None
+    for pragma in (
+        f"busy_timeout = {_BUSY_MILLISECONDS}",
+        "journal_mode = WAL",
+        # NORMAL may lose committed transactions in a power failure.
+        "synchronous = FULL",
+        "foreign_keys = ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN IMMEDIATE"))

@@ -1,0 +1,103 @@
+"""One chain of migrations for both databases, from the first version."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, text
+
+import layer2.journal
+from journal.test_journal import a_record, advance, to_fund
+from layer2.errors import FundsRulesError
+from layer2.journal.schema import HEAD, METADATA
+from layer2.journal.sql_journal import SqlJournal
+from layer2.model.transactions import SwapId
+from layer2.ports.journal import SwapRecord
+from postgres_server import Server
+
+REVISIONS = ("0001", "0002")
+
+
+def configuration() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(layer2.journal.__file__).parent / "migrations"))
+    return config
+
+
+async def test_the_migrations_make_the_tables_of_the_schema(journal: SqlJournal) -> None:
+    def differences(connection: Connection) -> object:
+        return compare_metadata(MigrationContext.configure(connection), METADATA)
+
+    assert await journal._database.read(differences) == []
+    assert ScriptDirectory.from_config(configuration()).get_current_head() == HEAD
+
+
+def old_journal(url: str, revision: str) -> None:
+    """A journal of an earlier version: a swap that paid, one that funds, and one that was refunded."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        config = configuration()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        for number, (state, is_final) in enumerate((("completed", True), ("funding", False), ("refunded", True)), 1):
+            connection.execute(
+                text(
+                    "INSERT INTO swaps (swap_id, role, version, state, is_final, payment_hash, request, holds_key, "
+                    "created_at, updated_at) VALUES (:id, 'taker', 2, :state, :is_final, :hash, '{}', true, 1, 1)"
+                ),
+                {
+                    "id": f"{number:032x}",
+                    "state": json.dumps({"state": state}),
+                    "is_final": is_final,
+                    "hash": bytes([number]) * 32,
+                },
+            )
+            statement = (
+                'INSERT INTO intents (swap_id, number, verb, "end", act, delivery) '
+                "VALUES (:id, 1, 'fund', 'source', '{}', 'taken')"
+            )
+            connection.execute(text(statement), {"id": f"{number:032x}"})
+    engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
+    """A new database, for a journal and for SQLAlchemy."""
+    if request.param == "sqlite":
+        path = str(tmp_path / "journal.db")
+        return path, f"sqlite:///{path}"
+    server: Server = request.getfixturevalue("server")
+    url = server.create()
+    return url, url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+async def load(journal: SqlJournal, number: int) -> SwapRecord:
+    record = await journal.load(SwapId(f"{number:032x}"))
+    assert record is not None
+    return record
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_a_journal_of_an_earlier_version_keeps_its_swaps_and_the_hashes_that_they_fund(
+    empty: tuple[str, str], revision: str
+) -> None:
+    place, url = empty
+    old_journal(url, revision)
+    journal = await SqlJournal.open(place)
+    states = [(await load(journal, number)).state["state"] for number in (1, 2, 3)]
+    assert states == ["completed", "funding", "refunded"]
+    for number in (1, 2):
+        other = await journal.create(a_record(10 + number, payment_hash=bytes([number]) * 32))
+        with pytest.raises(FundsRulesError):
+            await advance(journal, other, to_fund())
+    again = await journal.create(a_record(13, payment_hash=bytes([3]) * 32))
+    await advance(journal, again, to_fund())
+    await advance(journal, await load(journal, 2), to_fund(2))
+    await journal.aclose()

@@ -1,0 +1,266 @@
+"""What a journal on a PostgreSQL server does when writers meet, and when the server or the network fails."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import make_url, text
+
+from journal.test_journal import a_record, advance, to_collect, to_fund
+from journal.test_journal_processes import child
+from layer2.errors import ConfigurationError, JournalBusy, JournalError, StaleSwap
+from layer2.journal.sql_journal import SqlJournal
+from layer2.ports.journal import SendRecord
+from postgres_server import Server
+
+ACTING = """
+    import asyncio, sys
+    from layer2.journal.sql_journal import SqlJournal
+
+    async def main():
+        journal = await SqlJournal.open(sys.argv[1])
+        await journal.act()
+        print("acting", flush=True)
+        while sys.stdin.readline():
+            try:
+                await journal.save_proof("ab" * 16, b"")
+                print("written", flush=True)
+            except Exception as error:
+                print(type(error).__name__, flush=True)
+
+    asyncio.run(main())
+"""
+
+
+def acting(url: str) -> subprocess.Popen[str]:
+    """Start a process that acts on the journal, and writes at each line that it gets."""
+    process = child(ACTING, url)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "acting\n"
+    return process
+
+
+def writes(process: subprocess.Popen[str]) -> str:
+    """The answer of the process to a request to write."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+    return process.stdout.readline().strip()
+
+
+async def takes_over(journal: SqlJournal) -> None:
+    """Try to act until it succeeds."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                return await journal.act()
+            except JournalBusy:
+                await asyncio.sleep(0.2)
+
+
+async def two(url: str) -> tuple[SqlJournal, SqlJournal]:
+    return await SqlJournal.open(url), await SqlJournal.open(url)
+
+
+async def close(*journals: SqlJournal) -> None:
+    for journal in journals:
+        await journal.aclose()
+
+
+async def test_of_many_writers_of_one_version_one_advances_the_swap(url: str) -> None:
+    one, other = await two(url)
+    record = await one.create(a_record())
+    for version in range(1, 7):
+        results = await asyncio.gather(*(advance(journal, record) for journal in (one, other)), return_exceptions=True)
+        won = [each for each in results if not isinstance(each, BaseException)]
+        assert [type(each) for each in results if isinstance(each, BaseException)] == [StaleSwap]
+        record = won[0]
+        assert record.version == version + 1
+    await close(one, other)
+
+
+async def test_of_many_requests_with_one_key_one_makes_a_swap_and_the_others_get_it(url: str) -> None:
+    one, other = await two(url)
+    for key in range(6):
+        made = [a_record(2 * key + offset, idempotency_key=f"key {key}", payment_hash=None) for offset in (1, 2)]
+        results = await asyncio.gather(one.create(made[0]), other.create(made[1]))
+        assert results[0].swap_id == results[1].swap_id
+    assert len(await one.list()) == 6
+    await close(one, other)
+
+
+async def test_of_many_fundings_of_one_hash_one_is_journaled(url: str) -> None:
+    one, other = await two(url)
+    for number in range(6):
+        payment_hash = bytes([number]) * 32
+        first, second = [await one.create(a_record(2 * number + k, payment_hash=payment_hash)) for k in (1, 2)]
+        results = await asyncio.gather(
+            advance(one, first, to_fund()), advance(other, second, to_fund()), return_exceptions=True
+        )
+        assert sorted(type(each).__name__ for each in results) == ["FundsRulesError", "SwapRecord"]
+    await close(one, other)
+
+
+async def test_of_many_sends_with_one_coin_one_is_journaled(url: str) -> None:
+    one, other = await two(url)
+    for number in range(6):
+        coin = f"{number:064x}:0"
+        results = await asyncio.gather(
+            *(
+                journal.add_send_of_coins(SendRecord("BITCOIN", f"{number} {key}", "d", f"{key}", {}), key, [coin])
+                for journal, key in ((one, "a"), (other, "b"))
+            ),
+            return_exceptions=True,
+        )
+        assert sorted(type(each).__name__ for each in results) == ["FundsRulesError", "SendRecord"]
+    await close(one, other)
+
+
+async def test_one_process_acts_and_another_learns_which(url: str) -> None:
+    process = acting(url)
+    journal = await SqlJournal.open(url)
+    with pytest.raises(JournalBusy, match=rf"process {process.pid} on .* acts on the journal postgresql://"):
+        await journal.act()
+    assert await journal.list() == ()
+    process.kill()
+    process.communicate()
+    await takes_over(journal)
+    await journal.aclose()
+
+
+async def test_two_journals_of_one_process_do_not_both_act(url: str) -> None:
+    one, other = await two(url)
+    await one.act()
+    await one.act()
+    with pytest.raises(JournalBusy):
+        await other.act()
+    await one.aclose()
+    await other.act()
+    await other.aclose()
+
+
+async def test_a_process_that_was_stopped_is_replaced_and_does_no_harm_when_it_wakes(url: str) -> None:
+    process = acting(url)
+    assert writes(process) == "JournalError", "there is no such swap, so the write reached the database"
+    journal = await SqlJournal.open(url)
+    await journal.create(a_record(int("ab" * 16, 16)))
+    assert writes(process) == "written"
+    process.send_signal(signal.SIGSTOP)
+    try:
+        await takes_over(journal)
+    finally:
+        process.send_signal(signal.SIGCONT)
+    assert writes(process) == "JournalBusy"
+    assert writes(process) == "JournalBusy"
+    process.kill()
+    process.communicate()
+    await journal.aclose()
+
+
+async def test_a_lost_connection_interrupts_no_read_and_no_write(server: Server, url: str) -> None:
+    journal = await SqlJournal.open(url)
+    await journal.act()
+    record = await journal.create(a_record())
+    for _ in range(3):
+        assert server.terminate_connections() >= 1
+        assert await journal.load(record.swap_id) == record
+        server.terminate_connections()
+        record = await advance(journal, record)
+    other = await SqlJournal.open(url)
+    # The heartbeat takes the lock again.
+    async with asyncio.timeout(15):
+        while True:
+            try:
+                await other._guard.take()
+            except JournalBusy:
+                break
+            await other._guard.give_back()
+            await asyncio.sleep(0.1)
+    await advance(journal, record)
+    await close(journal, other)
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[Server]:
+    """A server with few files, which starts quickly after a crash."""
+    server = Server()
+    yield server
+    server.close()
+
+
+async def test_a_server_that_crashes_in_a_transaction_keeps_what_was_committed_and_nothing_else(
+    own_server: Server,
+) -> None:
+    journal = await SqlJournal.open(own_server.create())
+    record = await journal.create(a_record())
+
+    def crash(connection: object) -> None:
+        connection.execute(text("UPDATE swaps SET version = 99"))  # type: ignore[attr-defined]  # a connection
+        if crashed:
+            return
+        crashed.append(True)
+        own_server.crash()
+        own_server.start()
+
+    crashed: list[bool] = []
+    # The transaction is made again on the server that started.
+    await journal._database.write(crash)
+    loaded = await journal.load(record.swap_id)
+    assert loaded is not None
+    assert loaded.version == 99
+    await journal.aclose()
+
+
+async def test_without_its_server_a_journal_refuses_and_works_again_afterwards(own_server: Server) -> None:
+    url = own_server.create()
+    journal = await SqlJournal.open(url)
+    record = await journal.create(a_record())
+    own_server.crash()
+    try:
+        with pytest.raises(JournalError, match="could not be read or written"):
+            await advance(journal, record)
+        with pytest.raises(JournalError, match="cannot be opened"):
+            await SqlJournal.open(url)
+    finally:
+        own_server.start()
+    assert (await advance(journal, record)).version == 2
+    await journal.aclose()
+
+
+async def test_errors_show_neither_values_nor_passwords(url: str) -> None:
+    journal = await SqlJournal.open(url)
+    record = await journal.create(a_record())
+    await journal._database.write(
+        lambda connection: connection.execute(text("ALTER TABLE intents ADD CHECK (act = '')")).close()
+    )
+    with pytest.raises(JournalError) as refused:
+        await advance(journal, record, to_collect())
+    assert "hunter2" not in str(refused.value)
+    await journal.aclose()
+    secret = make_url(url).set(host="127.0.0.1", port=1, username="me", password="hunter2", query={})
+    with pytest.raises(JournalError) as unreachable:
+        await SqlJournal.open(secret.render_as_string(hide_password=False))
+    assert "hunter2" not in str(unreachable.value)
+    for wrong in ("mysql://me:hunter2@host/db", "postgresql://me:hunter2@host:port/db"):
+        with pytest.raises(ConfigurationError) as caught:
+            await SqlJournal.open(wrong)
+        assert "hunter2" not in str(caught.value)
+
+
+async def test_synchronous_commit_is_on_whatever_the_role_says(url: str) -> None:
+    journal = await SqlJournal.open(url)
+    await journal._database.write(
+        lambda connection: connection.execute(
+            text(f'ALTER DATABASE "{make_url(url).database}" SET synchronous_commit = off')
+        ).close()
+    )
+    await journal.aclose()
+    again = await SqlJournal.open(url)
+    shown = await again._database.read(lambda connection: connection.execute(text("SHOW synchronous_commit")).scalar())
+    assert shown == "on"
+    await again.aclose()

@@ -1,0 +1,94 @@
+"""A COMMIT whose answer was lost is looked up, and a process that was replaced writes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from journal.test_journal import a_record, advance, to_fund
+from layer2.errors import JournalBusy, JournalError
+from layer2.journal.sql_journal import SqlJournal
+
+
+def lose_the_next_commit(monkeypatch: pytest.MonkeyPatch, journal: SqlJournal, *, is_made: bool) -> None:
+    """The connection is lost at the next COMMIT, after or before the database has made it."""
+    engine = journal._database._engine
+    real = engine.dialect.do_commit
+
+    def do_commit(connection: Any) -> None:
+        monkeypatch.setattr(engine.dialect, "do_commit", real)
+        if is_made:
+            real(connection)
+        connection.dbapi_connection.close()
+        raise engine.dialect.loaded_dbapi.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(engine.dialect, "do_commit", do_commit)
+
+
+async def test_a_write_whose_commit_was_made_but_not_answered_returns_its_result_and_is_made_once(
+    journal: SqlJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = await journal.create(a_record())
+    lose_the_next_commit(monkeypatch, journal, is_made=True)
+    advanced = await advance(journal, record, to_fund())
+    assert await journal.load(record.swap_id) == advanced
+    assert [event["version"] for event in await journal.events(record.swap_id)] == [1, 2]
+    assert len(await journal.intents(record.swap_id)) == 1
+
+
+async def test_the_first_write_of_all_may_lose_the_answer_to_its_commit(
+    journal: SqlJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose_the_next_commit(monkeypatch, journal, is_made=True)
+    created = await journal.create(a_record())
+    assert await journal.load(created.swap_id) == created
+    await advance(journal, created)
+
+
+async def test_a_write_whose_commit_was_not_made_is_never_reported_as_made(
+    journal: SqlJournal, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = await journal.create(a_record())
+    lose_the_next_commit(monkeypatch, journal, is_made=False)
+    if place.startswith("postgresql"):
+        # The connection was lost, so the transaction is made again.
+        assert (await advance(journal, record)).version == 2
+    else:
+        with pytest.raises(JournalError):
+            await advance(journal, record)
+        assert await journal.load(record.swap_id) == record
+    loaded = await journal.load(record.swap_id)
+    assert loaded is not None
+    assert (await advance(journal, loaded)).version == loaded.version + 1
+
+
+async def test_a_process_that_was_replaced_writes_nothing_and_can_still_read(place: str) -> None:
+    old = await SqlJournal.open(place)
+    record = await old.create(a_record())
+    # As after its guard was lost: the old process does not know of the new one.
+    await old._database.take_over()
+    new = await SqlJournal.open(place)
+    await new._database.take_over()
+    writes = [advance(old, record), old.create(a_record(2)), advance(new, record)]
+    first, second, third = await asyncio.gather(*writes, return_exceptions=True)
+    assert (type(first), type(second)) == (JournalBusy, JournalBusy)
+    assert not isinstance(third, BaseException)
+    assert await old.load(record.swap_id) == third
+    assert [each.swap_id for each in await old.list()] == [record.swap_id]
+    await old.aclose()
+    await new.aclose()
+
+
+async def test_a_session_that_ends_leaves_no_row(place: str) -> None:
+    for number in (1, 2):
+        journal = await SqlJournal.open(place)
+        await journal.act()
+        await journal.create(a_record(number))
+        await journal.aclose()
+    journal = await SqlJournal.open(place)
+    query = text("SELECT count(*) FROM sessions")
+    assert await journal._database.read(lambda connection: connection.execute(query).scalar()) == 0
+    await journal.aclose()

