@@ -53,7 +53,7 @@ format: $(DEV)/.ready ## format the code
 	$(DEV)/bin/ruff format .
 
 bench-%: $(DEV)/.ready ## bench-NAME: run benchmarks/NAME.py; the last line is JSON
-	@$(DEV)/bin/python benchmarks/$*.py
+	@PYTHONPATH=tests $(DEV)/bin/python benchmarks/$*.py
 
 contracts: $(DEV)/.ready ## compile the contracts
 	$(DEV)/bin/python tools/compile_contracts.py

@@ -1,4 +1,4 @@
-"""Whole swaps at concurrency 1, 10, 100 and 1,000, compared with bare lnd, and the journal compared with DBOS.
+"""Whole swaps at concurrency 1, 10, 100 and 1,000, compared with bare lnd.
 
 Starts a devnet with four channels in a temporary directory and stops it at the end. ``QUICK=1`` runs smaller rounds.
 The provider runs in a process of its own, the taker in this process. Bare lnd is measured first, on the same two nodes.
@@ -17,7 +17,6 @@ from whole_swaps.bare import Bare, plain_nodes
 from whole_swaps.counting import RequestCounts
 from whole_swaps.directions import DIRECTIONS, measure_direction
 from whole_swaps.network import Effort, node_addresses, opened
-from whole_swaps.transitions import measure_transitions
 
 from layer2 import Layer2ProtocolType
 from layer2.local.network import LocalNetwork
@@ -30,8 +29,6 @@ CHANNELS: Final = 4
 
 async def measure(network: LocalNetwork, directory: Path, effort: Effort) -> list[Figure]:
     """Measure every row of the table."""
-    progress("transitions ...")
-    transitions = await measure_transitions(directory, effort)
     counts = RequestCounts(directory / "taker-requests", node_addresses(network))
     counts.install()
     bare: list[Bare] = []
@@ -45,16 +42,16 @@ async def measure(network: LocalNetwork, directory: Path, effort: Effort) -> lis
         # New parties for each direction, so that swaps that did not complete do not slow the others.
         async with opened(network, directory / f"parties-{number}", counts) as parties:
             found += await measure_direction(parties, direction, effort, beside)
-    return found + transitions
+    return found
 
 
 def effort_asked() -> Effort:
     """Read the effort from the environment."""
     if os.environ.get("QUICK") == "1":
         swaps, payments = {1: 2, 20: 20, 100: 100}, {1: 3, 20: 20, 100: 100}
-        return Effort(swaps, payments, seconds=8.0, few=20, waiting=10, transitions={1: 20, 20: 5, 100: 2})
+        return Effort(swaps, payments, seconds=8.0, few=20, waiting=10)
     swaps, payments = {1: 5, 10: 30, 100: 100, 1_000: 1_000}, {1: 10, 10: 50, 100: 300, 1_000: 1_000}
-    return Effort(swaps, payments, seconds=100.0, few=10, waiting=100, transitions={1: 50, 100: 8, 1_000: 2})
+    return Effort(swaps, payments, seconds=100.0, few=10, waiting=100)
 
 
 def main() -> None:

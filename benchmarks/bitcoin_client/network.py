@@ -10,10 +10,10 @@ from typing import Any, Self
 
 import aiohttp
 
+from layer2.journal.sql_journal import SqlJournal
 from layer2.local.network import LocalNetwork, LocalNetworkControl, Party
 from layer2.protocols.bitcoin import BitcoinClient, BitcoinOutput, BitcoinPayment, BitcoinSettings
 from layer2.signers.bitcoin import BitcoinSeed
-from layer2.journal.sql_journal import SqlJournal
 
 __all__ = ["Bench", "Effort", "client_of", "opened"]
 

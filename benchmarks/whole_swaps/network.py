@@ -43,8 +43,6 @@ class Effort:
     """The concurrency with which the requests at the highest concurrency are compared."""
     waiting: int
     """The number of swaps that wait while memory is measured."""
-    transitions: Mapping[int, int]
-    """Of each writer of the journal, by the number of writers."""
 
     @property
     def most(self) -> int:

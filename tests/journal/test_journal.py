@@ -68,7 +68,7 @@ async def test_a_swap_is_read_back_as_it_was_written(journal: SqlJournal) -> Non
 async def test_a_state_its_intents_and_its_event_are_one_transaction(journal: SqlJournal) -> None:
     record = await journal.create(a_record())
     await advance(journal, record, to_fund())
-    with pytest.raises(JournalError, match="already exists"):
+    with pytest.raises(JournalError, match=r"(?i)unique constraint"):
         await advance(journal, replace(record, version=2), to_fund(1, {"raw": "01"}))
     loaded = await journal.load(record.swap_id)
     assert loaded is not None
@@ -284,6 +284,31 @@ async def test_what_a_node_may_have_seen_it_may_have_seen_for_ever(journal: SqlJ
         await journal.record_delivery(record.swap_id, 1, change)
         assert await delivery() is seen
     assert (await journal.intents(record.swap_id))[1] == to_collect(2)
+
+
+async def test_writes_that_share_a_transaction_succeed_and_fail_each_for_itself(journal: SqlJournal) -> None:
+    hashes = [bytes([number]) * 32 for number in (1, 1, 2, 3)]
+    records = await asyncio.gather(
+        *(journal.create(a_record(number, payment_hash=each)) for number, each in enumerate(hashes, 1))
+    )
+    results = await asyncio.gather(
+        *(advance(journal, record, to_fund()) for record in records),
+        advance(journal, records[3]),
+        journal.create(a_record(5, idempotency_key="key")),
+        journal.create(a_record(6, idempotency_key="key")),
+        journal.create(a_record(7, idempotency_key="key", request={"amount": "5"})),
+        journal.create(a_record(1)),
+        return_exceptions=True,
+    )
+    kinds = [type(each) for each in results]
+    assert kinds[:5] == [SwapRecord, FundsRulesError, SwapRecord, SwapRecord, StaleSwap]
+    assert kinds[5:] == [SwapRecord, SwapRecord, IdempotencyConflict, JournalError]
+    assert results[5] == results[6]
+    assert [each.version for each in await journal.list()] == [1, 2, 2, 1, 2]
+    for record, result in zip(records, results, strict=False):
+        is_made = isinstance(result, SwapRecord)
+        assert await journal.load(record.swap_id) == (result if is_made else record)
+        assert len(await journal.intents(record.swap_id)) == len(await journal.events(record.swap_id)) - 1 == is_made
 
 
 async def test_the_last_proof_stays(journal: SqlJournal) -> None:

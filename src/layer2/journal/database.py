@@ -21,6 +21,7 @@ from layer2.journal.schema import sessions
 
 __all__ = ["Database", "DatabaseKind"]
 
+Given = TypeVar("Given")
 T = TypeVar("T")
 _PAUSES: Final = (0.0, 0.05, 0.3, 1.0)
 """Seconds before each attempt of a transaction that another one, or the server, has ended."""
@@ -44,7 +45,8 @@ class DatabaseKind:
 
 @dataclass(frozen=True, slots=True)
 class _Write:
-    work: Callable[[Connection], object]
+    make: Callable[[Connection, Sequence[Any]], Sequence[object]]
+    given: object
     done: Future[Any]
     """Its result. The future counts as running once the write can no longer be cancelled."""
 
@@ -122,9 +124,21 @@ class Database:
         Raises:
             JournalBusy: another process has taken over; nothing was written.
         """
+        return await self.write_together(_each, work)
+
+    async def write_together(
+        self, make: Callable[[Connection, Sequence[Given]], Sequence[T | Exception]], given: Given
+    ) -> T:
+        """As ``write``, with one call of ``make`` for all writes of its kind in a transaction.
+
+        Args:
+            make: returns a result for each of the given values, in order. Instead of a result it can return the error
+                that the caller gets; then it must have written nothing for that value.
+            given: the value of this write.
+        """
         self.check_open()
         done: Future[T] = Future()
-        self._waiting.append(_Write(work, done))
+        self._waiting.append(_Write(make, given, done))
         if not self._is_writing:
             self._is_writing = True
             # Deferred, so that other writes of this tick share the commit.
@@ -149,7 +163,7 @@ class Database:
     def write_in_this_thread(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` as ``write`` does, but in the calling thread. Nothing else may be written meanwhile."""
         done: Future[T] = Future()
-        self._write_in_thread([_Write(work, done)])
+        self._write_in_thread([_Write(_each, work, done)])
         return done.result()
 
     def check_open(self) -> None:
@@ -210,7 +224,10 @@ class Database:
                 write.done.set_exception(self._seen_by_caller(error, attempt))
         else:
             for write, result in zip(writes, results, strict=True):
-                write.done.set_result(result)
+                if isinstance(result, Exception):
+                    write.done.set_exception(result)
+                else:
+                    write.done.set_result(result)
 
     def _commit(self, writes: Sequence[_Write], attempt: _Attempt) -> Sequence[object]:
         """The results of the writes, which are durable."""
@@ -223,7 +240,7 @@ class Database:
                 with self._transaction(self._kind.writing) as connection:
                     self._write_number(connection)
                     attempt.is_at_work = True
-                    results = [write.work(connection) for write in writes]
+                    results = _make(connection, writes)
                     attempt.is_at_work, attempt.is_committing = False, True
             except SQLAlchemyError as error:
                 if attempt.is_committing and self._was_committed():
@@ -293,3 +310,18 @@ def _attempts(pauses: Sequence[float] = _PAUSES) -> Iterator[tuple[bool, float]]
     """For each attempt, whether it is the last one, and the seconds before it."""
     for number, pause in enumerate(pauses):
         yield number == len(pauses) - 1, pause
+
+
+def _make(connection: Connection, writes: Sequence[_Write]) -> list[object]:
+    """Make the writes, those of a kind together, and return their results in the order of the writes."""
+    kinds: dict[Callable[[Connection, Sequence[Any]], Sequence[object]], list[int]] = {}
+    for index, write in enumerate(writes):
+        kinds.setdefault(write.make, []).append(index)
+    results: dict[int, object] = {}
+    for make, indices in kinds.items():
+        results.update(zip(indices, make(connection, [writes[index].given for index in indices]), strict=True))
+    return [results[index] for index in range(len(writes))]
+
+
+def _each(connection: Connection, works: Sequence[Callable[[Connection], T]]) -> list[T | Exception]:
+    return [work(connection) for work in works]

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Final
 
-from sqlalchemy import Connection, Executable, Table, delete, insert, literal, select, update
+from sqlalchemy import Connection, Executable, Table, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from layer2.errors import FundsRulesError, IdempotencyConflict, JournalError
-from layer2.journal.schema import events, fundings, intents, swaps
+from layer2.errors import IdempotencyConflict, JournalError
+from layer2.journal.schema import events, swaps
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Intent, Json, SendRecord, SwapRecord
 
 __all__ = [
     "SWAPS",
     "add_event",
-    "add_intents",
     "add_swap",
-    "end_hash",
     "first_swap",
-    "hold_hash",
     "insert_or_keep",
     "is_added",
     "row_of",
@@ -30,8 +27,6 @@ __all__ = [
 
 SWAPS: Final = select(*(swaps.c[each.name] for each in fields(SwapRecord)))
 """All swaps; ``SwapRecord`` has a field for each column but the number."""
-_PAID: Final = ("completed", "lost")
-"""Final states of swaps whose own funding was collected."""
 
 
 def row_of(record: SwapRecord | Intent | SendRecord) -> dict[str, object]:
@@ -109,50 +104,6 @@ def add_swap(connection: Connection, record: SwapRecord) -> SwapRecord:
         raise JournalError("the journal already has a swap with that id", transfer_id=record.swap_id)
     add_event(connection, record.swap_id, 1, "created", record.created_at, record.state)
     return added
-
-
-def hold_hash(connection: Connection, record: SwapRecord) -> None:
-    """Note that a swap funds its hash. Call it in the transaction that writes the intent.
-
-    Raises:
-        FundsRulesError: another open swap of this role has an intent to fund the same hash, or a swap that ended has
-            paid it: a third party's invoice is paid once, over any layer.
-    """
-    key = {"role": record.role, "payment_hash": record.payment_hash}
-    connection.execute(insert_or_keep(connection, fundings).values(**key, swap_id=record.swap_id))
-    query = (
-        select(swaps.c.swap_id, swaps.c.is_final)
-        .join(fundings, fundings.c.swap_id == swaps.c.swap_id)
-        .where(fundings.c.role == record.role, fundings.c.payment_hash == record.payment_hash)
-    )
-    holder = connection.execute(query).one()
-    if holder.swap_id != record.swap_id:
-        raise FundsRulesError(
-            "another transfer has already paid this payment hash"
-            if holder.is_final
-            else "another open transfer has funded the same payment hash",
-            transfer_id=record.swap_id,
-        )
-
-
-def end_hash(connection: Connection, record: SwapRecord) -> None:
-    """Keep the hash of a swap that ended and has paid it, and release that of one that ended otherwise."""
-    if record.state["state"] in _PAID:
-        row = {"role": record.role, "payment_hash": record.payment_hash, "swap_id": record.swap_id}
-        connection.execute(insert_or_keep(connection, fundings).values(row))
-    else:
-        connection.execute(delete(fundings).where(fundings.c.swap_id == record.swap_id))
-
-
-def add_intents(connection: Connection, swap_id: SwapId, added: Sequence[Intent]) -> None:
-    """Add intents.
-
-    Raises:
-        JournalError: an intent with one of the numbers exists.
-    """
-    for intent in added:
-        if not is_added(connection, intents, row_of(intent) | {"swap_id": swap_id}):
-            raise JournalError(f"the intent {intent.number} already exists", transfer_id=swap_id)
 
 
 def add_event(connection: Connection, swap_id: SwapId, version: int, event: str, at: int, state: Json) -> None:

@@ -13,7 +13,7 @@ from typing import Self
 
 from sqlalchemy import ColumnElement, Connection, Executable, delete, select, update
 
-from layer2.errors import FundsRulesError, IdempotencyConflict, StaleSwap
+from layer2.errors import FundsRulesError, IdempotencyConflict
 from layer2.journal.database import Database
 from layer2.journal.guards import Guard
 from layer2.journal.inspection import problems_of
@@ -21,27 +21,20 @@ from layer2.journal.opening import guard_of, open_database
 from layer2.journal.place import JournalPlace
 from layer2.journal.rows import (
     SWAPS,
-    add_event,
-    add_intents,
-    add_swap,
-    end_hash,
     first_swap,
-    hold_hash,
     insert_or_keep,
     is_added,
     row_of,
-    swap_that_holds,
 )
 from layer2.journal.schema import coins as coin_table
 from layer2.journal.schema import events, intents, proofs, sends, swaps
 from layer2.journal.schema import owners as owner_table
-from layer2.legs.views import Verb
+from layer2.journal.transitions import Advance, Delivered, advance_swaps, create_swaps, record_deliveries
 from layer2.model.transactions import SwapId
-from layer2.ports.journal import Delivery, Intent, JournalOwner, Json, Role, SendRecord, SwapRecord, swap_holder
+from layer2.ports.journal import Delivery, Intent, JournalOwner, Json, Role, SendRecord, SwapRecord
 
 __all__ = ["SqlJournal"]
 
-_SEEN_BY_NODE = [Delivery.TAKEN, Delivery.UNKNOWN, Delivery.REJECTED]
 _NEWEST_FIRST = SWAPS.order_by(swaps.c.number.desc())
 
 
@@ -105,9 +98,7 @@ class SqlJournal:
         Raises:
             IdempotencyConflict: another request holds the key, or a swap with another key holds the quote.
         """
-        return await self._database.write(
-            lambda connection: swap_that_holds(connection, record) or add_swap(connection, record)
-        )
+        return await self._database.write_together(create_swaps, record)
 
     async def load(self, swap_id: SwapId) -> SwapRecord | None:
         """The newest version of the swap, or None."""
@@ -167,47 +158,13 @@ class SqlJournal:
             StaleSwap: another task advanced the swap; nothing was written.
             FundsRulesError: another open swap of this role has an intent to fund the same hash, or a swap has paid it.
         """
-        values: dict[str, object] = {
-            "version": record.version + 1,
-            "state": state,
-            "is_final": is_final,
-            "attention": attention,
-            "updated_at": now,
-        }
-        if terms is not None:
-            values["terms"] = terms
-        if not holds_key:
-            values["holds_key"] = False
-        statement = (
-            update(swaps)
-            .where(swaps.c.swap_id == record.swap_id, swaps.c.version == record.version)
-            .values(values)
-            .returning(*SWAPS.selected_columns)
-        )
-
-        def work(connection: Connection) -> SwapRecord:
-            advanced = first_swap(connection, statement)
-            if advanced is None:
-                raise StaleSwap("another task has advanced the swap", transfer_id=record.swap_id)
-            if any(intent.verb == Verb.FUND.value for intent in intents):
-                hold_hash(connection, advanced)
-            add_intents(connection, record.swap_id, intents)
-            add_event(connection, record.swap_id, record.version + 1, event, now, state)
-            if is_final and record.payment_hash is not None:
-                end_hash(connection, advanced)
-                _release_swap(connection, record.payment_hash)
-            return advanced
-
-        return await self._database.write(work)
+        advance = Advance(record, state, is_final, event, now, terms, intents, attention, holds_key)
+        return await self._database.write_together(advance_swaps, advance)
 
     async def record_delivery(self, swap_id: SwapId, number: int, delivery: Delivery) -> None:
         """Write what is known of an intent's delivery. ``TAKEN``, ``UNKNOWN`` and ``REJECTED`` never change back to an
         earlier delivery, because the node may have seen the act."""
-        statement = update(intents).where(intents.c.swap_id == swap_id, intents.c.number == number)
-        if delivery not in _SEEN_BY_NODE:
-            statement = statement.where(intents.c.delivery.not_in(_SEEN_BY_NODE))
-        statement = statement.values(delivery=delivery)
-        await self._database.write(lambda connection: connection.execute(statement).close())
+        await self._database.write_together(record_deliveries, Delivered(swap_id, number, delivery))
 
     async def intents(self, swap_id: SwapId) -> Sequence[Intent]:
         """All intents of a swap, oldest first."""
@@ -351,12 +308,6 @@ def _add_send(connection: Connection, record: SendRecord) -> tuple[SendRecord, b
             tx_id=known.tx_id,
         )
     return known, False
-
-
-def _release_swap(connection: Connection, payment_hash: bytes) -> None:
-    """Release the coins that fund a hash, unless another swap under it is open."""
-    is_open = select(swaps.c.number).where(swaps.c.payment_hash == payment_hash, swaps.c.is_final.is_(False))
-    connection.execute(delete(coin_table).where(coin_table.c.holder == swap_holder(payment_hash), ~is_open.exists()))
 
 
 def _hold(connection: Connection, protocol: str, holder: str, coins: Sequence[str]) -> bool:

@@ -1,8 +1,8 @@
-"""Durable steps of DBOS on SQLite. It is a separate program, because it runs in an environment of its own.
+"""Durable steps of DBOS. It is a separate program, because it runs in an environment of its own.
 
-Arguments: the database, the steps of each writer by the number of writers as JSON, and what each step returns as JSON.
-It writes the durable transitions per second by the number of writers, as JSON. The start and the end of a workflow
-count as one each.
+Arguments: the URL of the database, the steps of each writer by the number of writers as JSON, and what each step
+returns as JSON. It writes the durable transitions per second by the number of writers, as JSON. The start and the end
+of a workflow count as one each.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from dbos import DBOS  # type: ignore[import-not-found,unused-ignore]
 
 
 @sqlalchemy.event.listens_for(sqlalchemy.engine.Engine, "connect")
-def make_durable(connection: sqlite3.Connection, _record: object) -> None:
+def make_durable(connection: object, _record: object) -> None:
     """As in the journal. DBOS sets neither, and SQLite's default would sync two files for each commit."""
+    if not isinstance(connection, sqlite3.Connection):
+        return
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
 
@@ -55,7 +57,7 @@ if __name__ == "__main__":
     DBOS(
         config={
             "name": "transitions",
-            "system_database_url": f"sqlite:///{sys.argv[1]}",
+            "system_database_url": sys.argv[1],
             "run_migrations": True,
             "log_level": "ERROR",
         }

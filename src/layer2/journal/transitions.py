@@ -1,0 +1,248 @@
+"""What swaps write: their creation, their next states, and the deliveries of their acts.
+
+Each function makes the writes of many swaps with few statements, because a statement costs more than a row. It returns
+a result for each write, in order: what the caller gets, or the error that it raises, in which case nothing was written
+for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from layer2.errors import FundsRulesError, IdempotencyConflict, JournalError, StaleSwap
+from layer2.journal.rows import add_swap, insert_or_keep, row_of, swap_that_holds
+from layer2.journal.schema import coins, events, fundings, intents, swaps
+from layer2.legs.views import Verb
+from layer2.model.transactions import SwapId
+from layer2.ports.journal import Delivery, Intent, Json, Role, SwapRecord, swap_holder
+
+__all__ = ["Advance", "Delivered", "advance_swaps", "create_swaps", "record_deliveries"]
+
+_PAID: Final = ("completed", "lost")
+"""Final states of swaps whose own funding was collected."""
+_SEEN_BY_NODE: Final = (Delivery.TAKEN, Delivery.UNKNOWN, Delivery.REJECTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """The next version of a swap."""
+
+    record: SwapRecord
+    state: Json
+    is_final: bool
+    event: str
+    now: int
+    terms: Json | None
+    """None keeps those of the record."""
+    intents: Sequence[Intent] = field(repr=False)
+    attention: str | None
+    holds_key: bool
+    """False releases the key and the quote; True keeps what the record has."""
+
+    @property
+    def funds(self) -> bool:
+        """Whether it has an intent to fund."""
+        return any(intent.verb == Verb.FUND.value for intent in self.intents)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What is known of the delivery of an intent."""
+
+    swap_id: SwapId
+    number: int
+    delivery: Delivery
+
+
+_CURRENT: Final = select(swaps.c.swap_id, swaps.c.version, swaps.c.idempotency_key, swaps.c.holds_key).where(
+    swaps.c.swap_id.in_(bindparam("ids", expanding=True))
+)
+_UPDATE: Final = (
+    update(swaps)
+    .where(swaps.c.swap_id == bindparam("of"))
+    .values(
+        version=bindparam("version"),
+        state=bindparam("state"),
+        is_final=bindparam("is_final"),
+        attention=bindparam("attention"),
+        updated_at=bindparam("updated_at"),
+        holds_key=bindparam("holds_key"),
+    )
+)
+_UPDATE_TERMS: Final = update(swaps).where(swaps.c.swap_id == bindparam("of")).values(terms=bindparam("terms"))
+_HOLDERS: Final = (
+    select(fundings.c.role, fundings.c.payment_hash, fundings.c.swap_id, swaps.c.is_final)
+    .join(swaps, swaps.c.swap_id == fundings.c.swap_id)
+    .where(fundings.c.payment_hash.in_(bindparam("hashes", expanding=True)))
+)
+_RELEASE_HASH: Final = delete(fundings).where(fundings.c.swap_id == bindparam("of"))
+_RELEASE_COINS: Final = delete(coins).where(
+    coins.c.holder == bindparam("of_holder"),
+    ~select(swaps.c.number).where(swaps.c.payment_hash == bindparam("of_hash"), swaps.c.is_final.is_(False)).exists(),
+)
+_SEEN: Final = (
+    update(intents)
+    .where(intents.c.swap_id == bindparam("of"), intents.c.number == bindparam("of_number"))
+    .values(delivery=bindparam("delivery"))
+)
+_UNSEEN: Final = _SEEN.where(intents.c.delivery.not_in(_SEEN_BY_NODE))
+
+
+def create_swaps(connection: Connection, records: Sequence[SwapRecord]) -> Sequence[SwapRecord | Exception]:
+    """Add swaps as version 1. See ``SwapJournal.create``."""
+    if not _are_new(connection, records):
+        return [_created(connection, record) for record in records]
+    connection.execute(insert(swaps), [row_of(record) | {"version": 1} for record in records])
+    _add_events(connection, [(replace(record, version=1), "created", record.created_at) for record in records])
+    return [replace(record, version=1) for record in records]
+
+
+def _are_new(connection: Connection, records: Sequence[SwapRecord]) -> bool:
+    """Whether no two of these and no known swap can have a key, a quote or an id in common."""
+    for name in ("swap_id", "idempotency_key", "quote_id"):
+        given = [value for record in records if (value := getattr(record, name)) is not None]
+        query = select(swaps.c.number).where(swaps.c[name].in_(bindparam("given", expanding=True))).limit(1)
+        if len(given) != len(set(given)) or (given and connection.execute(query, {"given": given}).first()):
+            return False
+    return True
+
+
+def _created(connection: Connection, record: SwapRecord) -> SwapRecord | Exception:
+    try:
+        return swap_that_holds(connection, record) or add_swap(connection, record)
+    except (IdempotencyConflict, JournalError) as error:
+        return error
+
+
+def advance_swaps(connection: Connection, advances: Sequence[Advance]) -> Sequence[SwapRecord | Exception]:
+    """Write the next versions of swaps. See ``SwapJournal.advance``."""
+    found = connection.execute(_CURRENT, {"ids": [each.record.swap_id for each in advances]})
+    current = {row.swap_id: row for row in found}
+    holders = _holders(connection, [each.record for each in advances if each.funds])
+    results: list[SwapRecord | Exception] = []
+    made: list[tuple[Advance, SwapRecord]] = []
+    for each in advances:
+        # Of several advances of one swap the first is made; the others expect a version that is gone.
+        row = current.pop(each.record.swap_id, None)
+        if row is None or row.version != each.record.version:
+            results.append(StaleSwap("another task has advanced the swap", transfer_id=each.record.swap_id))
+            continue
+        problem = _funding_problem(each, holders) if each.funds else None
+        if problem is not None:
+            results.append(problem)
+            continue
+        advanced = replace(
+            each.record,
+            version=each.record.version + 1,
+            state=each.state,
+            is_final=each.is_final,
+            attention=each.attention,
+            updated_at=each.now,
+            terms=each.record.terms if each.terms is None else each.terms,
+            # A retry of the request may have given it a key.
+            idempotency_key=row.idempotency_key,
+            holds_key=row.holds_key and each.holds_key,
+        )
+        made.append((each, advanced))
+        results.append(advanced)
+    _write(connection, made)
+    return results
+
+
+_Holders = dict[tuple[Role, bytes | None], tuple[SwapId, bool]]
+
+
+def _holders(connection: Connection, records: Sequence[SwapRecord]) -> _Holders:
+    """The swap that holds each hash, and whether it has ended."""
+    if not records:
+        return {}
+    rows = connection.execute(_HOLDERS, {"hashes": [record.payment_hash for record in records]})
+    return {(row.role, row.payment_hash): (row.swap_id, row.is_final) for row in rows}
+
+
+def _funding_problem(each: Advance, holders: _Holders) -> FundsRulesError | None:
+    """Why the swap cannot fund its hash; None if it can, and from now on it holds the hash."""
+    record = each.record
+    swap_id, has_ended = holders.setdefault((record.role, record.payment_hash), (record.swap_id, False))
+    if swap_id == record.swap_id:
+        return None
+    return FundsRulesError(
+        "another transfer has already paid this payment hash"
+        if has_ended
+        else "another open transfer has funded the same payment hash",
+        transfer_id=record.swap_id,
+    )
+
+
+def _write(connection: Connection, made: Sequence[tuple[Advance, SwapRecord]]) -> None:
+    if not made:
+        return
+    rows = [
+        {
+            "of": record.swap_id,
+            "version": record.version,
+            "state": record.state,
+            "is_final": record.is_final,
+            "attention": record.attention,
+            "updated_at": record.updated_at,
+            "holds_key": record.holds_key,
+        }
+        for _, record in made
+    ]
+    connection.execute(_UPDATE, rows)
+    terms = [{"of": record.swap_id, "terms": each.terms} for each, record in made if each.terms is not None]
+    if terms:
+        connection.execute(_UPDATE_TERMS, terms)
+    added = [row_of(intent) | {"swap_id": record.swap_id} for each, record in made for intent in each.intents]
+    if added:
+        connection.execute(insert(intents), added)
+    _add_events(connection, [(record, each.event, each.now) for each, record in made])
+    _hold_hashes(connection, (record for each, record in made if each.funds))
+    _end(connection, [record for _, record in made if record.is_final and record.payment_hash is not None])
+
+
+def _add_events(connection: Connection, made: Sequence[tuple[SwapRecord, str, int]]) -> None:
+    rows = [
+        {"swap_id": record.swap_id, "version": record.version, "event": event, "at": now, "state": record.state}
+        for record, event, now in made
+    ]
+    connection.execute(insert(events), rows)
+
+
+def _hold_hashes(connection: Connection, records: Iterable[SwapRecord]) -> None:
+    rows = [{"role": record.role, "payment_hash": record.payment_hash, "swap_id": record.swap_id} for record in records]
+    if rows:
+        connection.execute(insert_or_keep(connection, fundings), rows)
+
+
+def _end(connection: Connection, ended: Sequence[SwapRecord]) -> None:
+    """Keep the hashes of swaps that ended and have paid them, and release those of the others; and all their coins."""
+    _hold_hashes(connection, (record for record in ended if record.state["state"] in _PAID))
+    unpaid = [{"of": record.swap_id} for record in ended if record.state["state"] not in _PAID]
+    if unpaid:
+        connection.execute(_RELEASE_HASH, unpaid)
+    if ended:
+        connection.execute(_RELEASE_COINS, list(_released(ended)))
+
+
+def _released(ended: Sequence[SwapRecord]) -> Iterator[Mapping[str, object]]:
+    for record in ended:
+        assert record.payment_hash is not None
+        yield {"of_holder": swap_holder(record.payment_hash), "of_hash": record.payment_hash}
+
+
+def record_deliveries(connection: Connection, delivered: Sequence[Delivered]) -> Sequence[None]:
+    """Write what is known of deliveries. See ``SwapJournal.record_delivery``."""
+    for statement, is_seen in ((_SEEN, True), (_UNSEEN, False)):
+        rows = [
+            {"of": each.swap_id, "of_number": each.number, "delivery": each.delivery}
+            for each in delivered
+            if (each.delivery in _SEEN_BY_NODE) is is_seen
+        ]
+        if rows:
+            connection.execute(statement, rows)
+    return [None] * len(delivered)
