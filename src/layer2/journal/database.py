@@ -6,10 +6,9 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
@@ -47,8 +46,6 @@ class DatabaseKind:
 class _Write:
     make: Callable[[Connection, Sequence[Any]], Sequence[object]]
     given: object
-    done: Future[Any]
-    """Its result. The future counts as running once the write can no longer be cancelled."""
 
 
 @dataclass(slots=True)
@@ -82,7 +79,8 @@ class Database:
         self._kind = kind
         self._thread = thread
         self._closed = False
-        self._waiting: list[_Write] = []
+        self._waiting: list[tuple[_Write, asyncio.Future[Any]]] = []
+        """With the future of the caller, whose cancellation prevents a write that is not begun."""
         self._is_writing = False
         self._session_id = secrets.token_hex(16)
         self._number = 0
@@ -137,13 +135,14 @@ class Database:
             given: the value of this write.
         """
         self.check_open()
-        done: Future[T] = Future()
-        self._waiting.append(_Write(make, given, done))
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+        self._waiting.append((_Write(make, given), done))
         if not self._is_writing:
             self._is_writing = True
             # Deferred, so that other writes of this tick share the commit.
-            asyncio.get_running_loop().call_soon(self._start_writing)
-        return await asyncio.wrap_future(done)
+            loop.call_soon(self._start_writing)
+        return await done
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` on a consistent view of the database."""
@@ -162,9 +161,10 @@ class Database:
 
     def write_in_this_thread(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` as ``write`` does, but in the calling thread. Nothing else may be written meanwhile."""
-        done: Future[T] = Future()
-        self._write_in_thread([_Write(_each, work, done)])
-        return done.result()
+        (result,) = self._made([_Write(_each, work)])
+        if isinstance(result, Exception):
+            raise result
+        return cast("T", result)
 
     def check_open(self) -> None:
         """Check that the database is open.
@@ -179,11 +179,24 @@ class Database:
 
     def _start_writing(self) -> None:
         """Write everything that waits, and afterwards what waits then."""
-        writes, self._waiting = [each for each in self._waiting if each.done.set_running_or_notify_cancel()], []
-        self._is_writing = bool(writes)
-        if writes:
-            written = asyncio.get_running_loop().run_in_executor(self._thread, self._write_in_thread, writes)
-            written.add_done_callback(lambda _: self._start_writing())
+        begun, self._waiting = [(write, done) for write, done in self._waiting if not done.done()], []
+        self._is_writing = bool(begun)
+        if begun:
+            writes = [write for write, _ in begun]
+            made = asyncio.get_running_loop().run_in_executor(self._thread, self._made, writes)
+            made.add_done_callback(lambda ended: self._end_writing([done for _, done in begun], ended))
+
+    def _end_writing(self, callers: Sequence[asyncio.Future[Any]], ended: asyncio.Future[Sequence[object]]) -> None:
+        """Pass the results on, all in one turn of the loop, and write what waits."""
+        for done, result in zip(callers, ended.result(), strict=True):
+            # A caller that was cancelled meanwhile gets nothing; its write is made.
+            if done.done():
+                continue
+            if isinstance(result, Exception):
+                done.set_exception(result)
+            else:
+                done.set_result(result)
+        self._start_writing()
 
     # In the thread
 
@@ -209,25 +222,20 @@ class Database:
                     raise self._journal_error(error) from error
         raise AssertionError("the last attempt returns or raises")
 
-    def _write_in_thread(self, writes: Sequence[_Write]) -> None:
-        """Make the writes in one transaction. If one of several raises, make each in a transaction of its own."""
+    def _made(self, writes: Sequence[_Write]) -> Sequence[object]:
+        """Make the writes in one transaction. If one of several raises, make each in a transaction of its own.
+
+        Returns:
+            For each write its result, or the error that its caller gets.
+        """
         attempt = _Attempt()
         try:
-            results = self._commit(writes, attempt)
+            return self._commit(writes, attempt)
         except Exception as error:  # noqa: BLE001 - the callers receive it
             if attempt.is_at_work and len(writes) > 1:
-                for write in writes:
-                    self._write_in_thread([write])
-                return
-            for write in writes:
-                # A separate error for each write, because raising adds a traceback to an error.
-                write.done.set_exception(self._seen_by_caller(error, attempt))
-        else:
-            for write, result in zip(writes, results, strict=True):
-                if isinstance(result, Exception):
-                    write.done.set_exception(result)
-                else:
-                    write.done.set_result(result)
+                return [self._made([write])[0] for write in writes]
+            # A separate error for each write, because raising adds a traceback to an error.
+            return [self._seen_by_caller(error, attempt) for _ in writes]
 
     def _commit(self, writes: Sequence[_Write], attempt: _Attempt) -> Sequence[object]:
         """The results of the writes, which are durable."""
