@@ -125,7 +125,7 @@ class Coins:
                 "another send or swap took one of the coins; nothing was sent",
                 code="coins_held",
                 protocol=BITCOIN,
-                remedy="send it again with a new idempotency key",
+                remedy="send it again with the same idempotency key",
             )
 
     async def held(self, holder: str) -> Sequence[OutPoint]:

@@ -194,5 +194,5 @@ def _check_same(key: str, earlier: str, digest: str) -> None:
     if earlier != digest:
         raise IdempotencyConflict(
             f"the idempotency key {key!r} was used before with another request; nothing was sent for this one",
-            remedy="give each payment its own key",
+            remedy="to find that payment, repeat its request; for another payment use another key",
         )
