@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import psycopg
+import pytest
 from psycopg import sql
 from sqlalchemy import make_url
 
@@ -81,3 +83,11 @@ class Server:
         self.crash()
         self._server._cleanup()
         self._directory.rmdir()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """The server of this test process."""
+    server = Server()
+    yield server
+    server.close()

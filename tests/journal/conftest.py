@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from layer2.journal.sql_journal import SqlJournal
-from postgres_server import Server
+from postgres_server import Server, server
 
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.close()
+__all__ = ["server"]
 
 
 @pytest_asyncio.fixture

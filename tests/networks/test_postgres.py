@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,18 +18,13 @@ from networks.conftest import steering
 from networks.mining import BitcoinMiner
 from networks.parties import ProviderProcess
 from networks.swaps import DIRECTIONS, Swaps
-from postgres_server import Server
+from postgres_server import Server, server
+
+__all__ = ["server"]
 
 URL = "LAYER2_JOURNAL__URL"
 PROVIDER_JOURNAL = "provider-journal.sqlite"
 BOTH = ("bob_to_lightning", "lightning_to_bob")
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.close()
 
 
 Urls = dict[str, str]

@@ -18,10 +18,10 @@ import pytest_asyncio
 from layer2.provider_client import ProviderClient
 from networks.parties import ProviderProcess, child_environment
 from networks.waiting import until
-from postgres_server import Server
+from postgres_server import Server, server
 from provider.test_process import TOKEN, client_of, network, open_swap, process
 
-__all__ = ["network", "process"]
+__all__ = ["network", "process", "server"]
 
 
 @dataclass
@@ -67,13 +67,6 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return str(tmp_path / "shared.db")
     server: Server = request.getfixturevalue("server")
     return await server.journal()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.close()
 
 
 @pytest.fixture
