@@ -26,6 +26,7 @@ _REASONS: Final = pytest.StashKey[dict[str, str]]()
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "javascript: runs JavaScript clients on Node")
     config.addinivalue_line("markers", "only_on(network, reason): the one local network that the test can run on")
+    config.addinivalue_line("markers", "starts_provider: the test starts the provider itself, with a fault")
     config.stash[_REASONS] = {}
 
 

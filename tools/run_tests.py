@@ -72,6 +72,8 @@ def build_nodes() -> None:
 def main(arguments: list[str]) -> int:
     """Run pytest and return its exit status."""
     os.chdir(ROOT)
+    # The tests start hundreds of Python processes, and without its files each would compile the library again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     build_nodes()
     return int(pytest.main(["-n", "2", "--dist", "loadgroup", *arguments], plugins=[Kinds()]))
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from forked_simnet import running_simnet
 from layer2 import BTC, Layer2Config, Layer2Manager, Layer2ProtocolType
-from layer2.local import simnet
 from networks.parties import ProviderProcess, write_lightning_config, write_taker_config
 
 
@@ -20,21 +20,20 @@ def taker_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     ``customer.toml`` is of someone with whose Lightning node the taker's has a channel.
     """
     directory = tmp_path_factory.mktemp("taker")
-    network = simnet.up(directory / "simnet", with_parent=True)
-    provider = ProviderProcess(network, directory / "provider")
-    try:
-        provider.start()
-        config = write_taker_config(directory / "layer2.toml", network, provider)
-        write_lightning_config(directory / "customer.toml", network, network.provider)
-        with Layer2Manager(Layer2Config.load(config)) as layers:
-            layers.initialize_all_sync()
-            bob, lightning = Layer2ProtocolType.BOB, Layer2ProtocolType.LIGHTNING
-            proof = layers.cross_layer_transfer_sync(BTC, 100_000, bob, lightning, max_fee=1_000, timeout=60)
-        proof.save(directory / "transfer.json")
-        yield directory
-    finally:
-        provider.stop()
-        simnet.down(directory / "simnet")
+    with running_simnet(directory / "simnet") as network:
+        provider = ProviderProcess(network, directory / "provider")
+        try:
+            provider.start()
+            config = write_taker_config(directory / "layer2.toml", network, provider)
+            write_lightning_config(directory / "customer.toml", network, network.provider)
+            with Layer2Manager(Layer2Config.load(config)) as layers:
+                layers.initialize_all_sync()
+                bob, lightning = Layer2ProtocolType.BOB, Layer2ProtocolType.LIGHTNING
+                proof = layers.cross_layer_transfer_sync(BTC, 100_000, bob, lightning, max_fee=1_000, timeout=60)
+            proof.save(directory / "transfer.json")
+            yield directory
+        finally:
+            provider.stop()
 
 
 @pytest.fixture

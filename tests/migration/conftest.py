@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from layer2.local import simnet
+from forked_simnet import running_simnet
 from migration.environment import GUIDE, PROGRAMS, install, run
 from migration.runner import CELL_MARK
 from networks.parties import ProviderProcess, write_lightning_config, write_taker_config
@@ -36,23 +36,22 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
     """
     install()
     directory = tmp_path_factory.mktemp("migration")
-    network = simnet.up(directory / "simnet", with_parent=True)
-    provider = ProviderProcess(network, directory / "provider")
-    try:
-        provider.start()
-        write_taker_config(directory / "layer2.toml", network, provider)
-        write_lightning_config(directory / "customer.toml", network, network.provider)
-        programs = [*PROGRAMS.glob("*.py"), *_notebooks(directory)]
-        for program in programs:
-            (directory / program.stem).mkdir()
-            for name in ("layer2.toml", "customer.toml"):
-                shutil.copy(directory / name, directory / program.stem / name)
-        before = {each: directory / each.stem for each in programs if each.stem.endswith("_before")}
-        after = {each: directory / each.stem for each in programs if each not in before}
-        yield Ran(run(before) | run(after), directory)
-    finally:
-        provider.stop()
-        simnet.down(directory / "simnet")
+    with running_simnet(directory / "simnet") as network:
+        provider = ProviderProcess(network, directory / "provider")
+        try:
+            provider.start()
+            write_taker_config(directory / "layer2.toml", network, provider)
+            write_lightning_config(directory / "customer.toml", network, network.provider)
+            programs = [*PROGRAMS.glob("*.py"), *_notebooks(directory)]
+            for program in programs:
+                (directory / program.stem).mkdir()
+                for name in ("layer2.toml", "customer.toml"):
+                    shutil.copy(directory / name, directory / program.stem / name)
+            before = {each: directory / each.stem for each in programs if each.stem.endswith("_before")}
+            after = {each: directory / each.stem for each in programs if each not in before}
+            yield Ran(run(before) | run(after), directory)
+        finally:
+            provider.stop()
 
 
 def _notebooks(directory: Path) -> Iterator[Path]:

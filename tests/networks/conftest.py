@@ -9,7 +9,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from layer2.local import devnet, simnet
+from forked_simnet import running_simnet
+from layer2.local import devnet
 from layer2.local.network import LocalNetwork, LocalNetworkControl
 from networks.mining import BitcoinMiner
 from networks.parties import Clients, ProviderProcess, clients_of
@@ -20,8 +21,8 @@ from networks.swaps import Swaps
 def running(name: str, directory: Path) -> Iterator[LocalNetwork]:
     """A local network that ends with the block, and with this process."""
     if name == "simnet":
-        yield simnet.up(directory, with_parent=True)
-        simnet.down(directory)
+        with running_simnet(directory) as network:
+            yield network
         return
     if (reason := devnet.why_unavailable()) is not None:
         # Only in CI: elsewhere these tests are skipped, and a line reports it.
@@ -104,7 +105,7 @@ async def swaps(
     swap_network: LocalNetwork, provider_process: ProviderProcess, tmp_path: Path, request: pytest.FixtureRequest
 ) -> AsyncIterator[Swaps]:
     """A taker with a new journal, and the running provider."""
-    provider_process.start()
+    _start(provider_process, request)
     async with _swapping(swap_network, provider_process, tmp_path, request) as swaps:
         yield swaps
 
@@ -113,12 +114,17 @@ async def swaps(
 async def own_swaps(own_network: LocalNetwork, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Swaps]:
     """Taker and provider on a network for one test, which may move its time."""
     process = ProviderProcess(own_network, tmp_path / "provider")
-    process.start()
+    _start(process, request)
     try:
         async with _swapping(own_network, process, tmp_path, request) as swaps:
             yield swaps
     finally:
         process.kill()
+
+
+def _start(provider: ProviderProcess, request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("starts_provider") is None:
+        provider.start()
 
 
 @asynccontextmanager

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from forking import PARENT, Forked, fork
 from layer2.local.network import LocalChain, LocalNetwork, Party
 from layer2.local.parties import party_values
 from layer2.ports.clock import SystemClock
@@ -31,7 +30,6 @@ __all__ = [
     "ProviderProcess",
     "bitcoin_settings",
     "bob_settings",
-    "child_environment",
     "clients_of",
     "lightning_settings",
     "rootstock_settings",
@@ -41,6 +39,7 @@ __all__ = [
 ]
 
 _START_SECONDS = 60
+_PROVIDER = "layer2.provider.process"
 
 
 def bob_settings(network: LocalNetwork, /, **changes: Any) -> BobSettings:
@@ -121,12 +120,6 @@ async def clients_of(network: LocalNetwork, party: Party) -> AsyncIterator[Clien
         yield clients
 
 
-def child_environment() -> dict[str, str]:
-    """The environment of a process that imports these tests, and this checkout if ``PYTHONPATH`` names it."""
-    paths = [str(Path(__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-
-
 def write_secret(path: Path, secret: bytes) -> Path:
     """Write 32 bytes as hex into a file that only its owner can read."""
     path.touch(mode=0o600)
@@ -192,7 +185,7 @@ class ProviderProcess:
     url: str = ""
     """It stays the same after a restart."""
     identity_key: str = ""
-    _process: subprocess.Popen[bytes] | None = None
+    _process: Forked | None = None
     _misbehaviour: str | None = None
 
     def start(self, misbehaviour: str | None = None) -> None:
@@ -211,26 +204,23 @@ class ProviderProcess:
         self._write_config()
         ready = self.directory / "ready.json"
         ready.unlink(missing_ok=True)
-        program = ["networks.misbehaving", misbehaviour, "provider"] if misbehaviour else ["layer2.provider.process"]
-        command = [sys.executable, "-m", *program, str(self.directory / "provider.toml")]
-        command += ["--ready-file", str(ready), "--with-parent", str(os.getpid())]
+        module, faults = ("networks.misbehaving", [misbehaviour, "provider"]) if misbehaviour else (_PROVIDER, [])
+        arguments = [
+            *faults,
+            str(self.directory / "provider.toml"),
+            "--ready-file",
+            str(ready),
+            "--with-parent",
+            PARENT,
+        ]
         with (self.directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=child_environment(),
-                # A provider that restarts after each kill is a process with a child: kill both.
-                start_new_session=True,
-            )
+            self._process = fork(module, arguments, output=log)
         self._await_ready(ready)
 
     def kill(self) -> None:
         """Send SIGKILL: the process cannot react."""
         if self._process is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.kill()
             self._process.wait(timeout=30)
             self._process = None
 
@@ -290,7 +280,7 @@ class ProviderProcess:
             try:
                 # Returns at once if the process ends; else the loop checks again.
                 status = self._process.wait(timeout=0.02)
-            except subprocess.TimeoutExpired:
+            except TimeoutError:
                 assert time.monotonic() < give_up, f"the provider was not ready in time: {self.log()}"
             else:
                 if self.url and self._misbehaviour and status == -signal.SIGKILL:

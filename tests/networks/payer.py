@@ -1,6 +1,6 @@
 """A payer in a separate process that pays once under a key, and may be killed at a chosen moment.
 
-``python -m networks.payer MOMENT`` reads the payment from its input as JSON. It writes one line with the payment's
+Its arguments are the moment and the payment as JSON. It writes one line with the payment's
 status after submission, and another with its final status. Nothing is awaited between the moment and the signal, so
 that it always dies at the same point.
 """
@@ -11,13 +11,13 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import sys
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from forking import Forked, fork
 from layer2.journal.sql_journal import SqlJournal
 from layer2.local.network import LightningNode, Party
 from layer2.model.transactions import TxState
@@ -25,7 +25,7 @@ from layer2.ports.clock import SystemClock
 from layer2.protocols.lightning import KeysendRequest, LightningNetwork, PaymentRequest
 from layer2.protocols.lightning.payments.payments import Payments
 from layer2.protocols.lightning.payments.records import PaymentRecord
-from networks.parties import child_environment, lightning_settings
+from networks.parties import lightning_settings
 
 __all__ = ["Moment", "PayerProcess", "Said"]
 
@@ -66,52 +66,54 @@ class PayerProcess:
     invoice: str = ""
     payee: str = ""
     amount_msat: int = 0
-    _process: asyncio.subprocess.Process | None = field(default=None, init=False)
+    _process: Forked | None = field(default=None, init=False)
+    _output: asyncio.StreamReader = field(init=False)
 
     async def start(self, moment: Moment = Moment.NEVER) -> None:
         assert self._process is None
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "networks.payer", moment.value),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=child_environment(),
-        )
-        assert self._process.stdin is not None
+        pipe = self._fork(moment)
+        self._output = asyncio.StreamReader()
+        loop = asyncio.get_running_loop()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(self._output), pipe)
+
+    def _fork(self, moment: Moment) -> IO[bytes]:
+        """Start the process, and return the end of a pipe from which its output is read."""
         wanted: dict[str, Any] = {"node": asdict(self.party.lightning), "journal": str(self.journal)}
         wanted |= {"invoice": self.invoice, "payee": self.payee, "amount_msat": self.amount_msat}
-        self._process.stdin.write(json.dumps(wanted).encode() + b"\n")
-        self._process.stdin.write_eof()
+        reading, writing = os.pipe()
+        with open(writing, "wb") as output, self.journal.with_suffix(".log").open("ab") as log:
+            self._process = fork("networks.payer", [moment.value, json.dumps(wanted)], output=output, errors=log)
+        return open(reading, "rb")
 
     async def says(self) -> Said:
         """The next status that it reports."""
         assert self._process is not None
-        assert self._process.stdout is not None
-        line = await asyncio.wait_for(self._process.stdout.readline(), 60)
-        assert line, "the payer ended without a report"
+        line = await asyncio.wait_for(self._output.readline(), 60)
+        assert line, f"the payer ended without a report: {self.journal.with_suffix('.log').read_text()}"
         tx_id, state, has_preimage = json.loads(line)
         return Said(tx_id, TxState(state), has_preimage)
 
     async def died(self) -> None:
         """Wait until it has killed itself without a report."""
-        assert self._process is not None
-        output, _ = await asyncio.wait_for(self._process.communicate(), 60)
-        assert (self._process.returncode, output) == (-signal.SIGKILL, b"")
-        self._process = None
+        assert await self._end() == (-signal.SIGKILL, b"")
 
     async def ended(self) -> None:
         """Wait until it has finished."""
-        assert self._process is not None
-        output, _ = await asyncio.wait_for(self._process.communicate(), 60)
-        assert (self._process.returncode, output) == (0, b"")
-        self._process = None
+        assert await self._end() == (0, b"")
 
     async def kill(self) -> None:
         """Send SIGKILL: the process cannot react. If it has already ended, only clean up."""
         if self._process is not None:
-            if self._process.returncode is None:
-                self._process.kill()
-            await self._process.communicate()
-            self._process = None
+            self._process.kill()
+            await self._end()
+
+    async def _end(self) -> tuple[int, bytes]:
+        """Wait until it has ended; its exit status, and what it wrote since the last report."""
+        assert self._process is not None
+        async with asyncio.timeout(60):
+            ended = await self._process.ended(), await self._output.read()
+        self._process = None
+        return ended
 
 
 def _die_at(moment: Moment) -> None:
@@ -149,7 +151,7 @@ def _say(status: Any) -> None:
 
 def main() -> None:
     _die_at(Moment(sys.argv[1]))
-    asyncio.run(_pay(json.loads(sys.stdin.readline())))
+    asyncio.run(_pay(json.loads(sys.argv[2])))
 
 
 if __name__ == "__main__":

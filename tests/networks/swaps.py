@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from forking import fork
 from layer2 import BTC, Layer2Config, Layer2Manager, Layer2ProtocolType, TransferState
 from layer2.errors import NodeRefused, NodeUnreachable, UnknownTransfer
 from layer2.journal.sql_journal import SqlJournal
@@ -28,7 +28,7 @@ from layer2.terms.documents import Terms
 from networks.mining import BitcoinMiner
 from networks.misbehaving import dies_everywhere
 from networks.money import Changes, Money, is_quiet, money_of
-from networks.parties import Clients, ProviderProcess, child_environment, clients_of, write_taker_config
+from networks.parties import Clients, ProviderProcess, clients_of, write_taker_config
 from networks.waiting import until
 
 __all__ = [
@@ -215,15 +215,11 @@ class Swaps:
         """Run a taker with that fault in a separate process. It transfers AMOUNT. Returns its exit status."""
         source, destination = DIRECTIONS[direction]
         with (self.directory / "taker.log").open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "networks.misbehaving", fault, "taker",
-                str(self.config_file), source.value, destination.value, str(AMOUNT),
-                env=child_environment(),
-                stdout=log, stderr=log,
-            )  # fmt: skip
+            arguments = [fault, "taker", str(self.config_file), source.value, destination.value, str(AMOUNT)]
+            process = fork("networks.misbehaving", arguments, output=log)
         try:
             async with asyncio.timeout(100):
-                return await process.wait()
+                return await process.ended()
         finally:
             if process.returncode is None:
                 process.kill()

@@ -92,6 +92,7 @@ async def test_a_transfer_completes_with_a_proof_and_balances_that_add_up(swaps:
 
 
 @EVERY_DIRECTION_ON_SIMNET
+@pytest.mark.starts_provider
 async def test_a_provider_that_cannot_pay_gives_the_money_back_at_once(swaps: Swaps, direction: str) -> None:
     source, destination = DIRECTIONS[direction]
     swaps.provider.start(CANNOT_PAY)
@@ -127,6 +128,7 @@ def branch_of(proof: TransferProof) -> Branch | None:
 
 
 @EACH_KIND
+@pytest.mark.starts_provider
 async def test_both_are_killed_once_at_every_moment_and_the_transfer_is_made_once(swaps: Swaps, direction: str) -> None:
     before = await swaps.money()
     of_provider = swaps.start_provider_that_dies_everywhere(direction)
@@ -146,6 +148,7 @@ async def test_both_are_killed_once_at_every_moment_and_the_transfer_is_made_onc
 
 
 @FURTHER
+@pytest.mark.starts_provider
 async def test_both_are_killed_once_and_restarted_at_once_and_the_transfer_is_made_once(
     swaps: Swaps, direction: str
 ) -> None:
@@ -167,6 +170,7 @@ async def test_both_are_killed_once_and_restarted_at_once_and_the_transfer_is_ma
 
 
 @EVERY_DIRECTION_ON_SIMNET
+@pytest.mark.starts_provider
 async def test_the_money_returns_when_the_provider_falls_silent_before_it_pays(
     own_swaps: Swaps, direction: str
 ) -> None:
@@ -243,6 +247,7 @@ async def test_a_taker_that_returns_after_the_deadlines_and_has_collected_has_co
 
 @SIMNET_ONLY
 @EACH_KIND
+@pytest.mark.starts_provider
 async def test_a_provider_that_returns_after_the_deadlines_without_having_paid_pays_nothing(
     own_swaps: Swaps, direction: str
 ) -> None:
@@ -271,6 +276,7 @@ async def test_a_provider_that_returns_after_the_deadlines_without_having_paid_p
         ("bob_to_bitcoin", "written:collecting"),
     ],
 )
+@pytest.mark.starts_provider
 async def test_a_provider_that_returns_after_the_deadlines_of_locks_collects_what_it_has_earned(
     own_swaps: Swaps, direction: str, moment: str
 ) -> None:

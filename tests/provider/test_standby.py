@@ -14,9 +14,12 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from psycopg import sql
+from sqlalchemy import make_url
 
+from forking import child_environment
 from layer2.provider_client import ProviderClient
-from networks.parties import ProviderProcess, child_environment
+from networks.parties import ProviderProcess
 from networks.waiting import until
 from postgres_server import Server, server
 from provider.test_process import TOKEN, client_of, network, open_swap, process
@@ -143,3 +146,21 @@ async def test_a_process_that_was_stopped_is_replaced_and_ends_when_it_wakes(
     assert "[journal_busy] another process has taken over" in first.log.read_text()
     assert (await client.swap_status(request.swap_id, TOKEN))["state"] == "agreed"
     await client.aclose()
+
+
+@pytest.mark.parametrize("place", ["postgres"], indirect=True)
+async def test_one_that_stands_by_outlives_an_outage_of_the_server(server: Server, place: str, starts: Starts) -> None:
+    first = starts("first")
+    await first.serves()
+    second = starts("second")
+    await second.stands_by()
+    allow, name = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}"), sql.Identifier(make_url(place).database or "")
+    server.run(allow.format(name, sql.SQL("false")))
+
+    async def has_noticed() -> bool:
+        return second.process.poll() is not None or "cannot be locked" in second.log.read_text()
+
+    await until(has_noticed, "it notices that the server refuses")
+    first.process.kill()
+    server.run(allow.format(name, sql.SQL("true")))
+    await second.serves()

@@ -13,6 +13,7 @@ from layer2.local.network import LocalChain
 from layer2.local.simnet.clock import SimClock
 from layer2.local.simnet.evm.block_maker import Automatic, BlockMaker
 from layer2.local.simnet.evm.calls import CALL_GAS_LIMIT, CallRequest
+from layer2.local.simnet.evm.chain import MinedBlock
 from layer2.local.simnet.evm.methods import EvmMethods
 from layer2.local.simnet.evm.node import EvmNode
 from layer2.local.simnet.evm.rpc import EvmRpcServer
@@ -49,6 +50,7 @@ class SimChain:
         self.node = EvmNode({account.address: START_WEI for account in accounts.values()}, clock, chain_id, rules)
         self.maker = BlockMaker(self.node, automatic)
         self.faults = FaultSwitch()
+        self._counted: tuple[MinedBlock, dict[str, dict[str, int]]] | None = None
         kind = RskMethods if is_rootstock else EvmMethods
         methods = kind(self.node, self.maker.on_transaction)
         self._rpc = EvmRpcServer(self.node, methods, self.faults, clock, is_dated=not is_rootstock)
@@ -96,11 +98,18 @@ class SimChain:
             "finalized": self.node.finalized_height,
             "timestamp": head.timestamp,
             "waiting_transactions": len(self.node.pool),
-            "balances": {name: self._balances(name) for name in ("taker", "provider")},
+            "balances": self._balances(),
         }
 
-    def _balances(self, name: str) -> dict[str, int]:
-        address, head = self._accounts[name].address, self.node.chain.head
+    def _balances(self) -> dict[str, dict[str, int]]:
+        """Each party's balances. They are computed once for each block, because tests ask for the status often."""
+        head = self.node.chain.head
+        if self._counted is None or self._counted[0] is not head:
+            self._counted = head, {name: self._balances_of(name, head) for name in ("taker", "provider")}
+        return self._counted[1]
+
+    def _balances_of(self, name: str, head: MinedBlock) -> dict[str, int]:
+        address = self._accounts[name].address
         wei = self.node.chain.state_at(head).get_balance(Address(address))
         if self._is_rootstock:
             return {"wei": wei}
