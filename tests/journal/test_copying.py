@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from journal.test_journal import a_record, advance, to_collect, to_fund
 from layer2.errors import FundsRulesError, InvalidRequest, JournalBusy, JournalError
@@ -154,6 +154,27 @@ async def test_the_last_step_of_a_move_is_made_again(place: str, empty: str, mon
         await move(JournalPlace.of(place), JournalPlace.of(empty))
 
 
+async def test_a_target_of_an_interrupted_move_is_never_opened_after_a_move_to_another_one(
+    place: str, empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def killed(*_: object) -> None:
+        raise OSError("the process ended here")
+
+    await filled(place)
+    monkeypatch.setattr(copying, "_copy", killed)
+    with pytest.raises(OSError, match="ended here"):
+        await move(JournalPlace.of(place), JournalPlace.of(empty))
+    monkeypatch.undo()
+    third = str(tmp_path / "third.db")
+    await move(JournalPlace.of(place), JournalPlace.of(third))
+    # Its rows are missing or old, and the third one is in use.
+    with pytest.raises(JournalError, match="was moved already"):
+        await move(JournalPlace.of(place), JournalPlace.of(empty))
+    with pytest.raises(JournalError, match="has not ended"):
+        await SqlJournal.open(empty)
+    assert await is_open(third)
+
+
 async def test_nothing_is_moved_while_a_process_acts_or_over_another_journal(place: str, empty: str) -> None:
     await filled(place)
     before = await contents(place)
@@ -166,6 +187,18 @@ async def test_nothing_is_moved_while_a_process_acts_or_over_another_journal(pla
     with pytest.raises(InvalidRequest, match="holds a journal already"):
         await move(JournalPlace.of(place), JournalPlace.of(empty))
     assert await contents(place) == before
+
+
+async def test_a_process_that_wakes_after_a_move_writes_nothing_to_the_old_journal(place: str, empty: str) -> None:
+    stopped = await SqlJournal.open(place)
+    await stopped.act()
+    record = await stopped.create(a_record())
+    # As when a server ended the guard's session because the process was stopped.
+    await stopped._guard.give_back()
+    await move(JournalPlace.of(place), JournalPlace.of(empty))
+    with pytest.raises(JournalBusy):
+        await advance(stopped, record, to_fund())
+    await stopped.aclose()
 
 
 async def test_a_backup_is_made_beside_a_process_that_writes_and_shows_one_moment(place: str, tmp_path: Path) -> None:
@@ -195,6 +228,40 @@ async def test_a_backup_is_made_beside_a_process_that_writes_and_shows_one_momen
     with pytest.raises(InvalidRequest, match="exists"):
         await back_up(JournalPlace.of(place), JournalPlace(copy))
     await journal.aclose()
+
+
+async def test_a_source_on_a_server_waits_for_a_slow_target(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = await server.journal()
+    await filled(place)
+    real, limits = vars(copying)["_copy_rows"], []
+
+    def copy_rows(source: Connection, target: Connection) -> object:
+        made = real(source, target)
+        # The COMMIT of the target, which follows, can take as long as its disk needs.
+        limits.append(source.execute(text("SHOW idle_in_transaction_session_timeout")).scalar())
+        return made
+
+    monkeypatch.setattr(copying, "_copy_rows", copy_rows)
+    await back_up(JournalPlace.of(place), JournalPlace(tmp_path / "copy.db"))
+    assert limits == ["0"]
+
+
+async def test_a_backup_that_was_interrupted_is_no_journal(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def killed(*_: object) -> None:
+        raise OSError("the process ended here")
+
+    await filled(place)
+    monkeypatch.setattr(copying, "_copy", killed)
+    copy = tmp_path / "copy.db"
+    with pytest.raises(OSError, match="ended here"):
+        await back_up(JournalPlace.of(place), JournalPlace(copy))
+    monkeypatch.undo()
+    with pytest.raises(JournalError, match="has not ended"):
+        await SqlJournal.open(copy)
 
 
 @pytest.mark.parametrize(

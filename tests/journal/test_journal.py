@@ -365,3 +365,24 @@ async def test_a_cancelled_caller_breaks_nothing(journal: SqlJournal) -> None:
     loaded = await journal.load(record.swap_id)
     assert loaded is not None
     assert (loaded.version, len(await journal.intents(record.swap_id))) in {(1, 0), (2, 1)}
+
+
+async def test_a_hash_that_one_swap_has_paid_stays_paid_when_another_one_that_funded_it_ends(
+    journal: SqlJournal,
+) -> None:
+    payer, other, late = [await journal.create(a_record(number)) for number in (1, 2, 3)]
+    # The payer's funding is not in this journal: an old copy of it was restored, or others fund the swap.
+    other = await advance(journal, other, to_fund())
+    await journal.advance(payer, state={"state": "completed"}, is_final=True, event="completed", now=20)
+    await journal.advance(other, state={"state": "refunded"}, is_final=True, event="refunded", now=20)
+    with pytest.raises(FundsRulesError, match="already paid"):
+        await advance(journal, late, to_fund())
+
+
+async def test_a_swap_that_ended_unpaid_and_is_reopened_is_sound(journal: SqlJournal) -> None:
+    record = await advance(journal, await journal.create(a_record(role=Role.PROVIDER)), to_fund())
+    record = await journal.advance(record, state={"state": "released"}, is_final=True, event="released", now=20)
+    await journal.advance(
+        record, state={"state": "releasing"}, is_final=False, event="a late funding is returned", now=20
+    )
+    assert await journal.problems() == []

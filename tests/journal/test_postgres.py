@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import signal
 import subprocess
+import threading
+import traceback
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import make_url, text
+from psycopg import sql
+from sqlalchemy import Connection, make_url, text
 
 from journal.test_journal import a_record, advance, to_collect, to_fund
 from journal.test_journal_processes import child
 from layer2.errors import ConfigurationError, JournalBusy, JournalError, StaleSwap
+from layer2.journal.place import JournalPlace
+from layer2.journal.server_guard import ServerGuard
 from layer2.journal.sql_journal import SqlJournal
 from layer2.ports.journal import SendRecord
 from postgres_server import Server
@@ -144,6 +149,29 @@ async def test_two_journals_of_one_process_do_not_both_act(url: str) -> None:
     await other.aclose()
 
 
+async def test_a_guard_whose_taking_is_cancelled_is_given_back(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = await two(url)
+    real, is_asked, goes_on = ServerGuard._lock, threading.Event(), threading.Event()
+
+    def slow(guard: ServerGuard) -> None:
+        is_asked.set()
+        assert goes_on.wait(10)
+        real(guard)
+
+    monkeypatch.setattr(ServerGuard, "_lock", slow)
+    acting = asyncio.create_task(one.act())
+    assert await asyncio.to_thread(is_asked.wait, 10)
+    acting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await acting
+    asyncio.get_running_loop().call_later(0.3, goes_on.set)
+    await one.aclose()
+    # Not after more time: a thread that has the lock would keep it until this process ends.
+    await asyncio.sleep(0.5)
+    await other.act()
+    await other.aclose()
+
+
 async def test_a_process_that_was_stopped_is_replaced_and_does_no_harm_when_it_wakes(url: str) -> None:
     process = acting(url)
     assert writes(process) == "JournalError", "there is no such swap, so the write reached the database"
@@ -250,6 +278,51 @@ async def test_errors_show_neither_values_nor_passwords(url: str) -> None:
         with pytest.raises(ConfigurationError) as caught:
             await SqlJournal.open(wrong)
         assert "hunter2" not in str(caught.value)
+
+
+async def test_processes_that_create_a_journal_at_the_same_time_wait_for_each_other_whatever_the_server_says(
+    server: Server,
+) -> None:
+    url = server.create()
+    for setting in ("isolation = 'repeatable read'", "read_only = on"):
+        change = f"ALTER DATABASE {{}} SET default_transaction_{setting}"
+        server.run(sql.SQL(change).format(sql.Identifier(make_url(url).database or "")))
+    journals = await asyncio.gather(*(SqlJournal.open(url) for _ in range(3)))
+    await advance(journals[0], await journals[1].create(a_record()))
+    await close(*journals)
+
+
+async def test_a_value_that_the_server_cannot_store_is_refused_at_once(url: str) -> None:
+    journal = await SqlJournal.open(url)
+    calls = []
+
+    def work(connection: Connection) -> None:
+        calls.append(connection)
+        connection.execute(text("SELECT :given"), {"given": "a\0b"})
+
+    for doing in (journal._database.read, journal._database.write):
+        with pytest.raises(JournalError, match="cannot contain NUL"):
+            await doing(work)
+    # A retry would stop all other work meanwhile.
+    assert len(calls) == 2
+    await journal.aclose()
+
+
+async def test_not_even_a_traceback_shows_a_row(url: str) -> None:
+    journal = await SqlJournal.open(url)
+    record = await journal.create(a_record())
+    await journal._database.write(
+        lambda connection: connection.execute(text("ALTER TABLE intents ADD CHECK (act = '')")).close()
+    )
+    with pytest.raises(JournalError) as refused:
+        await advance(journal, record, to_collect())
+    assert "hunter2" not in "".join(traceback.format_exception(refused.value))
+    await journal.aclose()
+
+
+async def test_a_url_is_shown_without_any_of_its_passwords() -> None:
+    url = "postgresql://me:hunter2@host/db?password=hunter2&sslpassword=hunter2&sslmode=require"
+    assert str(JournalPlace.of(url)) == "postgresql://me:***@host/db?sslmode=require"
 
 
 async def test_synchronous_commit_is_on_whatever_the_role_says(url: str) -> None:

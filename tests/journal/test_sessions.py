@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from journal.test_journal import a_record, advance, to_fund
 from layer2.errors import JournalBusy, JournalError
+from layer2.journal import database as database_module
 from layer2.journal.sql_journal import SqlJournal
 
 
@@ -65,6 +66,38 @@ async def test_a_write_whose_commit_was_not_made_is_never_reported_as_made(
     assert (await advance(journal, loaded)).version == loaded.version + 1
 
 
+async def test_a_write_whose_outcome_cannot_be_looked_up_is_not_made_again(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = await SqlJournal.open(url)
+    record = await journal.create(a_record())
+    lose_the_next_commit(monkeypatch, journal, is_made=True)
+    monkeypatch.setattr(database_module, "_LOOK_UP_PAUSES", (0.0, 0.0))
+    lose_the_next_look_ups(monkeypatch, journal, 2)
+    # Made again, it would find the swap advanced, and report that nothing was written.
+    with pytest.raises(JournalError, match="the server is down"):
+        await advance(journal, record, to_fund())
+    loaded = await journal.load(record.swap_id)
+    assert loaded is not None
+    assert loaded.version == 2
+    await journal.aclose()
+
+
+def lose_the_next_look_ups(monkeypatch: pytest.MonkeyPatch, journal: SqlJournal, count: int) -> None:
+    """The connection is lost at the next reads of the session's row."""
+    engine = journal._database._engine
+    real = engine.dialect.do_execute
+    lost: list[str] = []
+
+    def do_execute(cursor: Any, statement: str, *given: Any) -> None:
+        if "FOR UPDATE" in statement and len(lost) < count:
+            lost.append(statement)
+            raise engine.dialect.loaded_dbapi.OperationalError("the server is down")
+        real(cursor, statement, *given)
+
+    monkeypatch.setattr(engine.dialect, "do_execute", do_execute)
+
+
 async def test_a_process_that_was_replaced_writes_nothing_and_can_still_read(place: str) -> None:
     old = await SqlJournal.open(place)
     record = await old.create(a_record())
@@ -80,6 +113,35 @@ async def test_a_process_that_was_replaced_writes_nothing_and_can_still_read(pla
     assert [each.swap_id for each in await old.list()] == [record.swap_id]
     await old.aclose()
     await new.aclose()
+
+
+async def test_a_process_that_has_the_guard_again_after_another_one_acted_learns_that_it_was_replaced(
+    place: str,
+) -> None:
+    old = await SqlJournal.open(place)
+    await old.act()
+    # As when a server ended the guard's session because the process was stopped.
+    await old._guard.give_back()
+    new = await SqlJournal.open(place)
+    await new.act()
+    await new.create(a_record())
+    await new.aclose()
+    # As its next heartbeat does.
+    await old._guard.take()
+    try:
+        async with asyncio.timeout(20):
+            await old.replaced()
+    finally:
+        await old.aclose()
+
+
+async def test_a_process_that_acts_is_not_replaced(place: str) -> None:
+    journal = await SqlJournal.open(place)
+    await journal.act()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await journal.replaced()
+    await journal.aclose()
 
 
 async def test_a_session_that_ends_leaves_no_row(place: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,7 @@ from layer2.errors import (
     QuoteExpired,
     QuoteRefused,
 )
+from layer2.journal.sql_journal import SqlJournal
 from layer2.legs.leg import LegOffer
 from layer2.legs.timelock_settings import REGTEST
 from layer2.legs.views import LegState
@@ -408,6 +410,44 @@ async def test_a_journal_that_fails_under_a_known_key_leaves_the_outcome_unknown
     with pytest.raises(JournalError) as failed:
         await made.taker.begin(REQUEST, "rent", made.ends_in())
     assert failed.value.outcome is Outcome.UNKNOWN
+
+
+def lose_the_answer(made: World, monkeypatch: pytest.MonkeyPatch, *, is_back: bool) -> None:
+    """The journal writes the terms, but returns an error; later writes fail too unless it is back."""
+    real = type(made.journal).advance
+    written: list[SwapRecord] = []
+
+    async def advance(journal: SqlJournal, record: SwapRecord, **given: Any) -> SwapRecord:
+        if not written:
+            written.append(await real(journal, record, **given))
+            raise JournalError("the server is down")
+        if not is_back:
+            raise JournalError("the server is down")
+        return await real(journal, record, **given)
+
+    monkeypatch.setattr(type(made.journal), "advance", advance)
+
+
+async def test_terms_that_were_journaled_in_spite_of_an_error_are_agreed(
+    made: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose_the_answer(made, monkeypatch, is_back=True)
+    transfer_id = await start(made)
+    transfer = made.records.described(await made.records.load(SwapId(transfer_id)))
+    assert transfer.state is TransferState.AGREED
+    assert made.runner.driven == [transfer_id]
+
+
+async def test_terms_that_may_be_journaled_leave_the_outcome_unknown(
+    made: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose_the_answer(made, monkeypatch, is_back=False)
+    with pytest.raises(JournalError) as failed:
+        await start(made)
+    # The next start funds it: a caller who repeats the transfer without a key would pay twice.
+    assert (failed.value.outcome, failed.value.funds) == (Outcome.UNKNOWN, None)
+    transfer = made.records.described(await made.records.load(SwapId(failed.value.transfer_id or "")))
+    assert transfer.state is TransferState.AGREED
 
 
 async def test_another_process_abandons_nothing_that_is_being_agreed(made: World, tmp_path: Path) -> None:

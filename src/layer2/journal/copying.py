@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
@@ -10,7 +11,7 @@ from sqlalchemy import Connection, delete, func, insert, select, text
 
 from layer2.errors import InvalidRequest, JournalError
 from layer2.journal.database import Database
-from layer2.journal.migration import Mark, mark_of, set_mark
+from layer2.journal.migration import Mark, mark_of, move_of, set_mark
 from layer2.journal.opening import guard_of, open_database
 from layer2.journal.place import JournalPlace
 from layer2.journal.schema import METADATA, sessions, swaps
@@ -34,7 +35,11 @@ async def back_up(place: JournalPlace, file: JournalPlace) -> Mapping[str, int]:
     if file.exists():
         raise InvalidRequest(f"{file} exists", code="exists", remedy="name a file that does not exist")
     async with _opened(place) as source, _opened(file) as target:
-        return await _copy(source, target)
+        # Without its rows the file must not look like an empty journal.
+        await target.write(lambda connection: set_mark(connection, Mark.ARRIVING))
+        counts = await _copy(source, target)
+        await target.write(lambda connection: set_mark(connection, None))
+        return counts
 
 
 async def move(place: JournalPlace, other: JournalPlace) -> Mapping[str, int]:
@@ -57,11 +62,16 @@ async def move(place: JournalPlace, other: JournalPlace) -> Mapping[str, int]:
         _opened(other, Mark.ARRIVING) as target,
     ):
         counts: Mapping[str, int] = {}
+        for database in (source, target):
+            # A process that lost the guard, because it was stopped, must not write when it wakes after the move.
+            await database.take_over()
         if await source.read(mark_of) is not Mark.MOVED:
-            await target.write(_begin_arrival)
+            move_id = secrets.token_hex(8)
+            await target.write(lambda connection: _begin_arrival(connection, move_id))
             counts = await _copy(source, target)
-            await source.write(lambda connection: set_mark(connection, Mark.MOVED))
-        elif await target.read(mark_of) is not Mark.ARRIVING:
+            await source.write(lambda connection: set_mark(connection, Mark.MOVED, move_id))
+        elif await target.read(mark_of) is not Mark.ARRIVING or await _move_of(source) != await _move_of(target):
+            # The target of another move lacks rows.
             raise JournalError(
                 f"the journal {place} was moved already", code="journal_moved", remedy="use the other one"
             )
@@ -81,14 +91,18 @@ async def _opened(place: JournalPlace, accepted: Mark | None = None) -> AsyncIte
 @asynccontextmanager
 async def _held(place: JournalPlace) -> AsyncIterator[None]:
     guard = guard_of(place)
-    await guard.take()
     try:
+        await guard.take()
         yield
     finally:
         await guard.give_back()
 
 
-def _begin_arrival(connection: Connection) -> None:
+async def _move_of(database: Database) -> str:
+    return await database.read(move_of)
+
+
+def _begin_arrival(connection: Connection, move_id: str) -> None:
     """Mark an empty database, or empty one that is marked."""
     if mark_of(connection) is Mark.ARRIVING:
         for table in reversed(_TABLES):
@@ -96,7 +110,7 @@ def _begin_arrival(connection: Connection) -> None:
     for table in _TABLES:
         if connection.execute(select(func.count()).select_from(table)).scalar():
             raise InvalidRequest("the target holds a journal already", code="exists", remedy="use an empty database")
-    set_mark(connection, Mark.ARRIVING)
+    set_mark(connection, Mark.ARRIVING, move_id)
 
 
 async def _copy(source: Database, target: Database) -> Mapping[str, int]:
@@ -105,6 +119,9 @@ async def _copy(source: Database, target: Database) -> Mapping[str, int]:
 
 
 def _copy_rows(source: Connection, target: Connection) -> Mapping[str, int]:
+    if source.dialect.name == "postgresql":
+        # It waits for the target, and holds no lock.
+        source.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
     counts: dict[str, int] = {}
     for table in _TABLES:
         counts[table.name] = 0

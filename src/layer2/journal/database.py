@@ -159,6 +159,14 @@ class Database:
 
         await self.write(work)
 
+    async def is_replaced(self) -> bool:
+        """Whether another object is known to have taken over from this one, which has written before."""
+        query = select(sessions.c.number).where(sessions.c.session_id == self._session_id)
+        try:
+            return self._has_row and await self.read(lambda connection: connection.execute(query).first() is None)
+        except JournalError:
+            return False
+
     def write_in_this_thread(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` as ``write`` does, but in the calling thread. Nothing else may be written meanwhile."""
         (result,) = self._made([_Write(_each, work)])
@@ -279,7 +287,11 @@ class Database:
 
     def _was_committed(self) -> bool:
         """Whether the transaction whose COMMIT failed was made. A transaction that is not over holds the row, so this
-        waits for its end."""
+        waits for its end.
+
+        Raises:
+            SQLAlchemyError: that cannot be found out, so the transaction must not be made again.
+        """
         query = select(sessions.c.number).where(sessions.c.session_id == self._session_id).with_for_update()
         for is_last, pause in _attempts(_LOOK_UP_PAUSES):
             time.sleep(pause)
@@ -288,7 +300,7 @@ class Database:
                     return connection.execute(query).scalar() == self._number
             except SQLAlchemyError:
                 if is_last:
-                    return False
+                    raise
         raise AssertionError("the last attempt returns")
 
     def _end_session(self) -> None:

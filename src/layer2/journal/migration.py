@@ -12,23 +12,27 @@ from sqlalchemy import Connection, inspect, text
 from layer2.errors import JournalError
 from layer2.journal.schema import HEAD
 
-__all__ = ["Mark", "bring_up_to_date", "mark_of", "set_mark"]
+__all__ = ["Mark", "bring_up_to_date", "mark_of", "move_of", "set_mark"]
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 
 class Mark(Enum):
-    """A mark in place of the schema's revision. No version of this package opens a journal that has one."""
+    """A mark in place of the schema's revision, followed by the id of the move. No version of this package opens a
+    journal that has one."""
 
     MOVED = "moved"
     """Its rows are in another database."""
     ARRIVING = "arriving"
-    """A move to it has not ended."""
+    """A move to it, or a backup, has not ended."""
 
 
 _PROBLEMS: Final = {
     Mark.MOVED: ("was moved to another database", "use that one"),
-    Mark.ARRIVING: ("is the target of a move that has not ended", "run the same layer2 journal migrate again"),
+    Mark.ARRIVING: (
+        "is the target of a move or a backup that has not ended",
+        "run the same layer2 journal migrate again, or make another backup",
+    ),
 }
 
 
@@ -44,14 +48,15 @@ def bring_up_to_date(name: str, connection: Connection, accepted: Mark | None = 
     """
     revision = None
     if inspect(connection).has_table("alembic_version"):
-        revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        revision = _revision(connection)
     if revision == HEAD:
         return
-    for mark, (problem, remedy) in _PROBLEMS.items():
-        if revision == mark.value:
-            if mark is accepted:
-                return
-            raise JournalError(f"the journal {name} {problem}", code=f"journal_{mark.value}", remedy=remedy)
+    mark = _mark(revision)
+    if mark is not None:
+        if mark is accepted:
+            return
+        problem, remedy = _PROBLEMS[mark]
+        raise JournalError(f"the journal {name} {problem}", code=f"journal_{mark.value}", remedy=remedy)
     # Alembic is slow to import, and needed only for a new or old journal.
     from alembic import command
     from alembic.config import Config
@@ -75,11 +80,25 @@ def bring_up_to_date(name: str, connection: Connection, accepted: Mark | None = 
 
 def mark_of(connection: Connection) -> Mark | None:
     """The journal's mark, or None."""
-    revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    return next((mark for mark in Mark if mark.value == revision), None)
+    return _mark(_revision(connection))
 
 
-def set_mark(connection: Connection, mark: Mark | None) -> None:
-    """Give the journal a mark, or its schema's revision again."""
-    revision = HEAD if mark is None else mark.value
+def move_of(connection: Connection) -> str:
+    """The id of the move that marked the journal."""
+    return (_revision(connection) or "").partition(" ")[2]
+
+
+def set_mark(connection: Connection, mark: Mark | None, move_id: str = "") -> None:
+    """Give the journal a mark of a move, or its schema's revision again."""
+    revision = HEAD if mark is None else f"{mark.value} {move_id}"
     connection.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
+
+
+def _revision(connection: Connection) -> str | None:
+    revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return revision
+
+
+def _mark(revision: str | None) -> Mark | None:
+    word = (revision or "").partition(" ")[0]
+    return next((mark for mark in Mark if mark.value == word), None)

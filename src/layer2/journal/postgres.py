@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from layer2.errors import ConfigurationError, JournalError
@@ -42,10 +42,11 @@ def _is_temporary(error: SQLAlchemyError) -> bool:
     if not isinstance(error, DBAPIError):
         return False
     state = _sqlstate(error)
-    # The connection was lost, or could not be made: the server restarts, or a network is down.
-    return (
-        error.connection_invalidated or state is None or state in _REPEATED or state[:2] == "08" or state[:3] == "57P"
-    )
+    if state is None:
+        # Without an answer of the server: the connection was lost or could not be made, or the driver refuses a value.
+        return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+    # The server restarts, or a network is down.
+    return error.connection_invalidated or state in _REPEATED or state[:2] == "08" or state[:3] == "57P"
 
 
 def cause(error: SQLAlchemyError) -> str:
@@ -71,7 +72,7 @@ def server_name(url: str) -> str:
     Raises:
         ConfigurationError: it is not the URL of a PostgreSQL database, or psycopg is not installed.
     """
-    shown = _parsed(url).set(drivername="postgresql").difference_update_query(["password"])
+    shown = _parsed(url).set(drivername="postgresql").difference_update_query(["password", "sslpassword"])
     return shown.render_as_string(hide_password=True)
 
 
@@ -110,7 +111,9 @@ def server_engine(url: str, accepted: Mark | None = None) -> Engine:
     )
     _prepare(engine, _SETTINGS)
     try:
-        with engine.connect() as connection, connection.begin():
+        # Each statement sees what another process has migrated meanwhile, whatever the server's defaults are.
+        options = {"isolation_level": "READ COMMITTED", "postgresql_readonly": False}
+        with engine.connect().execution_options(**options) as connection, connection.begin():
             _check_server(name, connection)
             # One process at a time migrates; the others find the schema that it made.
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('layer2 schema'))"))
@@ -156,6 +159,14 @@ def _prepare(engine: Engine, settings: tuple[str, ...]) -> None:
         connection.commit()
 
     event.listen(engine, "connect", connected)
+    event.listen(engine, "handle_error", _hide_values)
+
+
+def _hide_values(context: ExceptionContext) -> None:
+    """Keep only the cause of an error. A traceback shows it, and the server's details show rows with preimages."""
+    seen = context.sqlalchemy_exception
+    if seen is not None and _sqlstate(seen) is not None:
+        seen.args = context.original_exception.args = (cause(seen),)
 
 
 def _check_server(name: str, connection: Connection) -> None:

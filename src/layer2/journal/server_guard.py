@@ -53,12 +53,15 @@ class ServerGuard:
         self._is_lost = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: Thread | None = None
+        self._taking: asyncio.Future[None] | None = None
 
     async def take(self) -> None:
         """Take the lock. See ``Guard``."""
         if self._thread is None:
             self._loop = asyncio.get_running_loop()
-            await asyncio.to_thread(self._take)
+            # The thread continues if this call is cancelled.
+            self._taking = asyncio.ensure_future(asyncio.to_thread(self._take))
+            await asyncio.shield(self._taking)
 
     async def lost(self) -> None:
         """Return when another process has the lock although this object did not release it; otherwise never."""
@@ -66,6 +69,8 @@ class ServerGuard:
 
     async def give_back(self) -> None:
         """Release the lock. Can be repeated."""
+        if self._taking is not None:
+            await asyncio.gather(self._taking, return_exceptions=True)
         thread, self._thread = self._thread, None
         if thread is not None:
             self._end.set()

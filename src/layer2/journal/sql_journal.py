@@ -6,12 +6,25 @@ taken the guard with ``act`` may act. Within it, a compare-and-set on a swap's v
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
-from sqlalchemy import ColumnElement, Connection, Executable, delete, select, update
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Connection,
+    Executable,
+    cast,
+    delete,
+    func,
+    select,
+    true,
+    type_coerce,
+    update,
+)
 
 from layer2.errors import FundsRulesError, IdempotencyConflict
 from layer2.journal.database import Database
@@ -31,10 +44,14 @@ from layer2.journal.schema import events, intents, proofs, sends, swaps
 from layer2.journal.schema import owners as owner_table
 from layer2.journal.transitions import Advance, Delivered, advance_swaps, create_swaps, record_deliveries
 from layer2.model.transactions import SwapId
-from layer2.ports.journal import Delivery, Intent, JournalOwner, Json, Role, SendRecord, SwapRecord
+from layer2.ports.journal import Delivery, Intent, JournalOwner, Json, OpenRow, Role, SendRecord, SwapRecord
 
 __all__ = ["SqlJournal"]
 
+_LOOK_SECONDS: Final = 5.0
+"""Between two looks at whether another process has taken over."""
+_PAGE: Final = 1_000
+"""Rows of a page of open swaps."""
 _NEWEST_FIRST = SWAPS.order_by(swaps.c.number.desc())
 
 
@@ -83,7 +100,14 @@ class SqlJournal:
 
         From then on every write of this object fails.
         """
-        await self._guard.lost()
+        lost = asyncio.ensure_future(self._guard.lost())
+        try:
+            # The guard can be free again, and taken again, after another process acted and ended. The fence shows that.
+            while not lost.done() and not await self._database.is_replaced():
+                await asyncio.wait((lost,), timeout=_LOOK_SECONDS)
+        finally:
+            lost.cancel()
+            await asyncio.gather(lost, return_exceptions=True)
 
     async def aclose(self) -> None:
         """Close the database, end its thread and release the guard. Can be repeated."""
@@ -123,6 +147,25 @@ class SqlJournal:
         if open_only:
             query = query.where(swaps.c.is_final.is_(False))
         return await self._swaps(query)
+
+    async def open_rows(self, role: Role, before: int | None = None) -> Sequence[OpenRow]:
+        """One page of the open swaps that have terms, newest first; empty after the last page.
+
+        Args:
+            before: the number of the last row of the page before; None for the first page.
+        """
+        condition = swaps.c.number < before if before is not None else true()
+
+        def work(connection: Connection) -> tuple[OpenRow, ...]:
+            query = (
+                select(swaps.c.number, swaps.c.swap_id, _collect_by(connection))
+                .where(swaps.c.role == role, swaps.c.is_final.is_(False), swaps.c.terms.is_not(None), condition)
+                .order_by(swaps.c.number.desc())
+                .limit(_PAGE)
+            )
+            return tuple(OpenRow(*row) for row in connection.execute(query))
+
+        return await self._database.read(work)
 
     async def released_under(self, payment_hash: bytes) -> Sequence[SwapRecord]:
         """A provider's final swaps under a hash, newest first: a late funding may belong to one of them."""
@@ -288,6 +331,13 @@ class SqlJournal:
         """Release the coins of a holder. Can be repeated."""
         statement = delete(coin_table).where(coin_table.c.protocol == protocol, coin_table.c.holder == holder)
         await self._database.write(lambda connection: connection.execute(statement).close())
+
+
+def _collect_by(connection: Connection) -> ColumnElement[int]:
+    """``collect_by`` of the terms, which are a text; 0 if it is missing."""
+    is_text = connection.dialect.name == "postgresql"
+    terms = cast(swaps.c.terms, JSON) if is_text else type_coerce(swaps.c.terms, JSON)
+    return func.coalesce(terms["terms"]["collect_by"].as_integer(), 0)
 
 
 def _send(connection: Connection, protocol: str, condition: ColumnElement[bool]) -> SendRecord | None:

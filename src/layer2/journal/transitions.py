@@ -79,6 +79,11 @@ _HOLDERS: Final = (
     .join(swaps, swaps.c.swap_id == fundings.c.swap_id)
     .where(fundings.c.payment_hash.in_(bindparam("hashes", expanding=True)))
 )
+_TAKE_HASH: Final = (
+    update(fundings)
+    .where(fundings.c.role == bindparam("of_role"), fundings.c.payment_hash == bindparam("of_hash"))
+    .values(swap_id=bindparam("of"))
+)
 _RELEASE_HASH: Final = delete(fundings).where(fundings.c.swap_id == bindparam("of"))
 _RELEASE_COINS: Final = delete(coins).where(
     coins.c.holder == bindparam("of_holder"),
@@ -221,7 +226,12 @@ def _hold_hashes(connection: Connection, records: Iterable[SwapRecord]) -> None:
 
 def _end(connection: Connection, ended: Sequence[SwapRecord]) -> None:
     """Keep the hashes of swaps that ended and have paid them, and release those of the others; and all their coins."""
-    _hold_hashes(connection, (record for record in ended if record.state["state"] in _PAID))
+    paid = [record for record in ended if record.state["state"] in _PAID]
+    if paid:
+        _hold_hashes(connection, paid)
+        # Another swap may hold the hash although this one has paid it, and would release it at its end.
+        given = [{"of": each.swap_id, "of_role": each.role, "of_hash": each.payment_hash} for each in paid]
+        connection.execute(_TAKE_HASH, given)
     unpaid = [{"of": record.swap_id} for record in ended if record.state["state"] not in _PAID]
     if unpaid:
         connection.execute(_RELEASE_HASH, unpaid)

@@ -237,8 +237,7 @@ class Starter:
         return True
 
     async def _run(self, attempt: _Attempt, quote: Quote, key: str | None, ends_at: float) -> SwapRecord:
-        swap_id, recipient = attempt.swap_id, quote.request.recipient
-        now = self._now()
+        swap_id, recipient, now = attempt.swap_id, quote.request.recipient, self._now()
         plan = SwapRecord(
             swap_id=swap_id,
             role=Role.TAKER,
@@ -259,6 +258,7 @@ class Starter:
             if record.is_final or await self._is_driven(record):
                 return record
             record = await self.journal.create(plan)
+        signed = None
         try:
             signed = await attempt.run(lambda: self._agree(attempt, plan, quote), ends_at)
             record = await self.journal.advance(
@@ -271,23 +271,30 @@ class Starter:
             )
         except Layer2Error as error:
             # Nothing was funded: the intent to fund is journaled only after the terms.
-            await self._abandoned(record, error)
-            raise
+            if (agreed := await self._abandoned(record, error, has_terms=signed is not None)) is None:
+                raise
+            record = agreed
         self.runner.drive(record)
         return record
 
-    async def _abandoned(self, record: SwapRecord, error: Layer2Error) -> None:
+    async def _abandoned(self, record: SwapRecord, error: Layer2Error, *, has_terms: bool) -> SwapRecord | None:
+        """Abandon a plan; return its record instead if its terms were journaled in spite of the error."""
         error.transfer_id, error.outcome, error.funds = record.swap_id, Outcome.NOT_SENT, NOTHING_LEFT
         try:
-            await self._abandon(record, error.message)
+            moved = await self._abandon_orphan(record, error.message)
         except JournalError:
             # The next start abandons it. The caller gets the first error, which is the cause.
             error.remedy = error.remedy or "the journal could not be written; free its disk, then call again"
+            if has_terms:
+                # The journal may contain them in spite of the error. Then the next start funds the swap.
+                error.outcome, error.funds, error.remedy = Outcome.UNKNOWN, None, "look it up before you call again"
+            return None
+        return moved if moved is not None and moved.terms is not None and not moved.is_final else None
 
-    async def _abandon_orphan(self, record: SwapRecord) -> SwapRecord | None:
+    async def _abandon_orphan(self, record: SwapRecord, reason: str = _ENDED) -> SwapRecord | None:
         """Abandon a plan without a running call; return its newest record if another call changed it first."""
         try:
-            await self._abandon(record, _ENDED)
+            await self._abandon(record, reason)
         except StaleSwap:
             return await self.journal.load(record.swap_id)
         return None

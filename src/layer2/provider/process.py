@@ -17,7 +17,7 @@ import structlog
 
 from layer2.aio.process_end import ending_with
 from layer2.assembly import open_journal, open_layers
-from layer2.errors import AuthenticationFailed, ConfigurationError, JournalBusy, Layer2Error, WrongNetwork
+from layer2.errors import AuthenticationFailed, ConfigurationError, JournalBusy, JournalError, Layer2Error, WrongNetwork
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.ports.clock import Clock, Entropy, SystemClock, SystemEntropy
 from layer2.ports.journal import Journal, Role, SwapRecord
@@ -173,7 +173,8 @@ async def _is_active(journal: Journal, stopping: asyncio.Event, log: structlog.s
     while not stopping.is_set():
         try:
             await journal.act()
-        except JournalBusy as error:
+        except JournalError as error:
+            # Another process acts, or the server is down: it may restart, or another server take its place.
             if error.message != shown:
                 shown = error.message
                 log.info("standing_by", reason=shown)

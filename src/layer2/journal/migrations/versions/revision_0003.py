@@ -36,9 +36,11 @@ def upgrade() -> None:
     )
     taken: dict[tuple[str, bytes], str] = {}
     for row in rows:
-        has_paid = row.is_final and json.loads(row.state)["state"] in _PAID
-        if has_paid or (row.has_funded and not row.is_final):
-            taken.setdefault((row.role, bytes(row.payment_hash)), row.swap_id)
+        key = row.role, bytes(row.payment_hash)
+        if row.is_final and json.loads(row.state)["state"] in _PAID:
+            taken[key] = row.swap_id
+        elif row.has_funded and not row.is_final:
+            taken.setdefault(key, row.swap_id)
     if taken:
         op.bulk_insert(
             fundings,

@@ -1,0 +1,54 @@
+"""The pages of open swaps that a start reads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from layer2.journal import sql_journal as module
+from layer2.journal.sql_journal import SqlJournal
+from layer2.model.transactions import SwapId
+from layer2.ports.journal import OpenRow, Role
+from layer2.terms.signing import write_signed_terms
+from swap_engine.two_parties import Scene
+from swap_rules.example_terms import signed_terms, terms_of
+
+
+async def rows(journal: SqlJournal, role: Role = Role.PROVIDER) -> list[list[OpenRow]]:
+    pages: list[list[OpenRow]] = []
+    before = None
+    while page := await journal.open_rows(role, before):
+        pages.append(list(page))
+        before = page[-1].number
+    return pages
+
+
+async def test_every_open_swap_with_terms_is_on_one_page(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PAGE", 2)
+    scene, terms = await Scene.to_lightning(), terms_of("bob", "lightning")
+    journal = await SqlJournal.open(place)
+    for number in range(1, 7):
+        written = write_signed_terms(signed_terms(replace(terms, collect_by=terms.collect_by + number)))
+        record = replace(scene.provider.record, swap_id=SwapId(f"{number:032x}"), quote_id=None, version=0)
+        role = Role.TAKER if number == 6 else Role.PROVIDER
+        created = await journal.create(replace(record, role=role, terms=None if number == 5 else written))
+        if number == 2:
+            await journal.advance(created, state=created.state, is_final=True, event="ended", now=1)
+    found = await rows(journal)
+    assert [[row.swap_id for row in page] for page in found] == [
+        [SwapId(f"{4:032x}"), SwapId(f"{3:032x}")],
+        [SwapId(f"{1:032x}")],
+    ]
+    assert [row.collect_by - terms.collect_by for page in found for row in page] == [4, 3, 1]
+    assert [len(page) for page in await rows(journal, Role.TAKER)] == [1]
+    await journal.aclose()
+
+
+async def test_terms_that_this_version_cannot_read_are_first(place: str) -> None:
+    scene = await Scene.to_lightning()
+    journal = await SqlJournal.open(place)
+    await journal.create(replace(scene.provider.record, terms={"version": 99}))
+    [[row]] = await rows(journal)
+    assert row.collect_by == 0
+    await journal.aclose()
