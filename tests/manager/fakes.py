@@ -216,11 +216,11 @@ class FakeRunner:
     def announce(self, record: SwapRecord) -> None:
         return None
 
-    async def resume(self, roles: Sequence[Role]) -> Sequence[SwapRecord]:
+    async def resume(self, roles: Sequence[Role]) -> Sequence[SwapId]:
         found = [each for each in await self._journal.list(role=Role.TAKER, open_only=True) if each.terms is not None]
         for record in found:
             self.drive(record)
-        return found
+        return [record.swap_id for record in found]
 
     def check_open(self, swap_id: SwapId) -> None:
         if self.is_closed:
@@ -239,10 +239,10 @@ class FakeRunner:
                 return
             await asyncio.sleep(0.005)
 
-    async def aclose(self) -> Sequence[SwapRecord]:
+    async def aclose(self) -> Sequence[SwapId]:
         self.is_closed = True
         found = [await self._journal.load(swap_id) for swap_id in self.driven]
-        return [record for record in found if record is not None and not record.is_final]
+        return [record.swap_id for record in found if record is not None and not record.is_final]
 
 
 async def move(journal: SqlJournal, swap_id: str, state: TakerState, **changes: Any) -> None:

@@ -18,6 +18,7 @@ from layer2.errors import (
     InitializationError,
     InvalidRequest,
     JournalBusy,
+    JournalError,
     NodeUnreachable,
     Outcome,
     ProtocolNotConfigured,
@@ -32,6 +33,7 @@ from layer2.errors import (
 from layer2.journal.sql_journal import SqlJournal
 from layer2.local.parties import write_secret
 from layer2.manager import wiring
+from layer2.manager.records import TransferRecords
 from layer2.swap_rules.states import (
     TakerAbandoned,
     TakerCollecting,
@@ -318,6 +320,19 @@ async def test_closing_ends_waits_and_agreements_and_locks_nothing(parts: Parts)
         found = await layers.get_transfer_by_key_async("rent")
         assert found is not None
         assert found.reason == "the manager was closed before terms were agreed"
+
+
+async def test_a_journal_that_cannot_be_read_at_the_end_hides_no_open_transfer(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def unreadable(*_: object) -> None:
+        raise JournalError("the disk is gone")
+
+    async with parts.manager() as layers:
+        transfers = [await started(layers, key) for key in ("rent", "food")]
+        monkeypatch.setattr(TransferRecords, "load", unreadable)
+        assert await layers.close_async() == ()
+    assert all(each.transfer_id in caplog.text for each in transfers)
 
 
 # Wrong use.

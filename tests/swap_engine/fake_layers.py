@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ from layer2.legs.views import ActStatus, ClockReading, HeldPayment, LegState, Le
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality, Preimage
 from layer2.ports.journal import Json
-from layer2.ports.legs import HtlcLayer
+from layer2.ports.legs import HtlcLayer, LegListener
 from swap_engine.chain import Chain, Transaction
 from swap_engine.faults import Fault, breathe
 from swap_engine.world import Invoice, World
@@ -31,6 +32,9 @@ class FakeLayer(HtlcLayer):
     can_finish: bool = True
     reserved: set[bytes] = field(default_factory=set)
     calls: list[str] = field(default_factory=list)
+    can_follow: bool = True
+    seen: dict[int, tuple[LegView, int]] = field(default_factory=dict)
+    """The views by identity, each with the changes of the world before it."""
 
     async def leg_offer(self) -> LegOffer:
         raise AssertionError("the engine never asks for offers")
@@ -60,6 +64,30 @@ class FakeLayer(HtlcLayer):
     async def wait_for_change(self, htlc: Htlc, view: LegView) -> None:
         await self.fault("before", "wait_for_change")
         await self.world.changed.wait()
+
+    def follow(self, htlc: Htlc, side: Side, view: LegView, listener: LegListener) -> float | None:
+        self.check_side(htlc, side)
+        if self.seen[id(view)][1] != self.world.changes:
+            return None
+        self.world.listeners.append(listener)
+        return self.next_time(htlc)
+
+    def unfollow(self, payment_hash: bytes, listener: LegListener) -> None:
+        self.world.listeners = [each for each in self.world.listeners if each is not listener]
+
+    def next_time(self, htlc: Htlc) -> float:
+        """When the leg changes without a change of the world."""
+        raise NotImplementedError
+
+    async def observe(self, htlc: Htlc, side: Side) -> LegView:
+        await self.fault("before", "observe")
+        self.check_side(htlc, side)
+        changes, view = self.world.changes, self.view(htlc, side)
+        self.seen[id(view)] = view, changes
+        return view
+
+    def view(self, htlc: Htlc, side: Side) -> LegView:
+        raise NotImplementedError
 
     def check_side(self, htlc: Htlc, side: Side) -> None:
         raise NotImplementedError
@@ -165,9 +193,11 @@ class FakeChain(FakeLayer):
             Transaction(one.sender, one.nonce, one.verb, one.htlc, one.preimage, self.chain.price, replaces=one)
         )
 
-    async def observe(self, htlc: Htlc, side: Side) -> LegView:
-        await self.fault("before", "observe")
-        self.check_side(htlc, side)
+    def next_time(self, htlc: Htlc) -> float:
+        assert isinstance(htlc.leg, EvmLeg)
+        return htlc.leg.deadline
+
+    def view(self, htlc: Htlc, side: Side) -> LegView:
         chain, leg = self.chain, htlc.leg
         assert isinstance(leg, EvmLeg)
         clock = ClockReading(chain.time(), chain.time() // 2)
@@ -271,9 +301,11 @@ class FakeLightning(FakeLayer):
             return ActStatus.DONE
         return ActStatus.FAILED if invoice.state == other else ActStatus.UNSEEN
 
-    async def observe(self, htlc: Htlc, side: Side) -> LegView:
-        await self.fault("before", "observe")
-        self.check_side(htlc, side)
+    def next_time(self, htlc: Htlc) -> float:
+        expiry = self.invoice(htlc).expires_at
+        return min((time for time in (expiry, expiry + 61) if time > self.world.now()), default=math.inf)
+
+    def view(self, htlc: Htlc, side: Side) -> LegView:
         invoice = self.invoice(htlc)
         clock = ClockReading(self.world.now(), self.world.height())
         return self._as_payer(invoice, clock) if side is Side.PAYER else self._as_payee(invoice, clock)

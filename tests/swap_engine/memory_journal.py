@@ -9,7 +9,7 @@ from typing import Any
 from layer2.errors import FundsRulesError, JournalError, StaleSwap
 from layer2.legs.views import Verb
 from layer2.model.transactions import SwapId
-from layer2.ports.journal import Delivery, Intent, JournalOwner, Json, Role, SwapRecord
+from layer2.ports.journal import Delivery, Intent, JournalOwner, Json, OpenRow, Role, SwapRecord
 from swap_engine.faults import Fault, breathe
 
 SEEN = (Delivery.TAKEN, Delivery.UNKNOWN, Delivery.REJECTED)
@@ -53,6 +53,15 @@ class MemoryJournal:
 
     async def list(self, *, role: Role | None = None, open_only: bool = False) -> Sequence[SwapRecord]:
         return [one for one in self.records.values() if role in (None, one.role) and not (open_only and one.is_final)]
+
+    async def open_rows(self, role: Role, before: int | None = None) -> Sequence[OpenRow]:
+        rows = [
+            OpenRow(number, one.swap_id, one.terms.get("terms", {}).get("collect_by", 0))
+            for number, one in enumerate(self.records.values(), 1)
+            if one.role is role and not one.is_final and one.terms is not None
+        ]
+        # Pages of one row, so that every test with several swaps reads several pages.
+        return [row for row in reversed(rows) if before is None or row.number < before][:1]
 
     async def advance(
         self,

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from layer2.errors import BadAnswer, JournalError, NodeUnreachable, Outcome, TransactionError
+from layer2.errors import BadAnswer, JournalBusy, JournalError, NodeUnreachable, Outcome, TransactionError
 from layer2.ports.journal import Delivery
 from swap_engine.faults import Killed, breathe
 from swap_engine.two_parties import PAIR_IDS, PAIRS, Party, Scene
@@ -67,6 +67,40 @@ def test_an_act_does_not_leave_while_it_cannot_be_journaled_as_leaving() -> None
         assert await deliveries(scene.taker) == [("fund", Delivery.INTENDED)]
         assert scene.chain.pool == []
         assert scene.chain.blocks == []
+        scene.taker.journal.fault = scene.taker.source.fault = breathe
+        await scene.provider.runner.resume()
+        await scene.both_final()
+        assert scene.states == ("completed", "completed")
+        await scene.close()
+
+    run(story())
+
+
+def test_a_funding_is_not_repeated_by_a_process_that_can_no_longer_write() -> None:
+    """Another process may have taken over, and may have decided that the funding is over."""
+
+    async def story() -> None:
+        scene = await Scene.to_lightning()
+        is_replaced = False
+        repeated = 0
+
+        async def fault(when: str, what: str) -> None:
+            nonlocal is_replaced, repeated
+            await asyncio.sleep(0)
+            if is_replaced and what.startswith("delivery"):
+                raise JournalBusy("another process has taken over")
+            if (when, what) == ("before", "perform"):
+                repeated += is_replaced
+                raise NodeUnreachable("no answer", outcome=Outcome.UNKNOWN)
+            if (when, what) == ("after", "delivery unknown"):
+                is_replaced = True
+
+        scene.taker.journal.fault = scene.taker.source.fault = fault
+        await scene.taker.runner.resume()
+        await asyncio.sleep(60)
+        assert is_replaced
+        assert repeated == 0
+        assert scene.chain.pool == []
         scene.taker.journal.fault = scene.taker.source.fault = breathe
         await scene.provider.runner.resume()
         await scene.both_final()

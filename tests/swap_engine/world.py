@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from layer2.legs.timelock_settings import REGTEST, TimelockSettings
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Preimage
+from layer2.ports.legs import LegListener
 from swap_engine.chain import Chain, Transaction
 from swap_engine.virtual_time import EPOCH
 
@@ -61,6 +62,8 @@ class World:
     shown: set[bytes] = field(default_factory=set)
     """Preimages that were in a sent transaction, or settled a payment."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    changes: int = 0
+    listeners: list[LegListener] = field(default_factory=list)
 
     def chain(self, layer: Layer2ProtocolType) -> Chain:
         if layer not in self.chains:
@@ -93,6 +96,9 @@ class World:
     def change(self) -> None:
         self.changed.set()
         self.changed = asyncio.Event()
+        self.changes += 1
+        for listener in tuple(self.listeners):
+            listener.changed()
 
     # Lightning
 

@@ -16,7 +16,7 @@ from layer2.model.money import BTC, Balance
 from layer2.model.transactions import Preimage
 from layer2.ports.client import Client
 from layer2.ports.journal import Json
-from layer2.ports.legs import HtlcLayer
+from layer2.ports.legs import HtlcLayer, LegListener
 
 __all__ = ["JoiningLegs"]
 
@@ -155,6 +155,19 @@ class JoiningLegs(HtlcLayer):
     async def wait_for_change(self, htlc: Htlc, view: LegView) -> None:
         """See ``HtlcLayer``."""
         await (await self._joined()).wait_for_change(htlc, view)
+
+    @property
+    def can_follow(self) -> bool:
+        """See ``HtlcLayer``: once the layer has joined."""
+        return self.has_joined and not self._is_closed and self._client.legs.can_follow
+
+    def follow(self, htlc: Htlc, side: Side, view: LegView, listener: LegListener) -> float | None:
+        """See ``HtlcLayer``."""
+        return self._client.legs.follow(htlc, side, view, listener) if self.can_follow else None
+
+    def unfollow(self, payment_hash: bytes, listener: LegListener) -> None:
+        """See ``HtlcLayer``."""
+        self._client.legs.unfollow(payment_hash, listener)
 
     async def read_clock(self) -> ClockReading:
         """See ``HtlcLayer``."""

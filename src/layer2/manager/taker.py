@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
+from typing import Final
 
 from layer2.errors import JournalBusy, Layer2Error, QuoteExpired
 from layer2.legs.timelock_settings import TimelockSettings
@@ -26,6 +28,7 @@ from layer2.terms.transfers import Quote, Transfer, TransferRequest, TransferSta
 
 __all__ = ["Taker"]
 
+LOG: Final = logging.getLogger("layer2.manager")
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
 _POLL_SECONDS = 1.0
@@ -84,7 +87,16 @@ class Taker:
         await self._late.background.aclose()
         await self._releases.background.aclose()
         await self._starter.aclose()
-        return [self._records.described(record) for record in await self._runner.aclose()]
+        left: list[Transfer] = []
+        for swap_id in await self._runner.aclose():
+            try:
+                transfer = await self._records.get(swap_id)
+            except Layer2Error as error:
+                # The other transfers are still named, and so is this one.
+                LOG.warning("transfer %s is still open, and cannot be read: %s", swap_id, error)
+            else:
+                left.append(transfer)
+        return left
 
     async def start(self, quote: Quote, key: str | None, ends_at: float) -> Transfer:
         """Start the transfer of a quote, unless the key has a transfer. Raises: as ``start_transfer_async``."""
@@ -132,7 +144,9 @@ class Taker:
         await self._journal.act()
         await self._starter.abandon_orphans()
         self._begin_background()
-        return [self._records.described(record) for record in await self._runner.resume((Role.TAKER,))]
+        resumed = frozenset(await self._runner.resume((Role.TAKER,)))
+        records = await self._journal.list(role=Role.TAKER, open_only=True)
+        return [self._records.described(record) for record in records if record.swap_id in resumed]
 
     def _begin_background(self) -> None:
         self._releases.background.start()

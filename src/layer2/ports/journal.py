@@ -17,6 +17,7 @@ __all__ = [
     "Journal",
     "JournalOwner",
     "Json",
+    "OpenRow",
     "Role",
     "SendRecord",
     "SendRecords",
@@ -109,6 +110,17 @@ class SwapRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenRow:
+    """What is read of an open swap before its first turn."""
+
+    number: int
+    """Its position in the journal: later swaps have higher ones."""
+    swap_id: SwapId
+    collect_by: int
+    """As in the terms; 0 if it cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
 class JournalOwner:
     """A network, an account or a swap seed that the swaps of a journal use."""
 
@@ -153,6 +165,14 @@ class SwapJournal(Protocol):
 
     async def list(self, *, role: Role | None = None, open_only: bool = False) -> Sequence[SwapRecord]:
         """All swaps, newest first."""
+        ...
+
+    async def open_rows(self, role: Role, before: int | None = None) -> Sequence[OpenRow]:
+        """One page of the open swaps that have terms, newest first; empty after the last page.
+
+        Args:
+            before: the number of the last row of the page before; None for the first page.
+        """
         ...
 
     async def released_under(self, payment_hash: bytes) -> Sequence[SwapRecord]:

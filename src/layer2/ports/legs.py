@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Protocol
 
 from layer2.errors import ProtocolNotImplemented
 from layer2.legs.evidence import LegEvidence
@@ -11,7 +12,19 @@ from layer2.legs.views import ActStatus, ClockReading, LegView, OfferRequest, Si
 from layer2.model.transactions import Preimage
 from layer2.ports.journal import Json
 
-__all__ = ["HtlcLayer"]
+__all__ = ["HtlcLayer", "LegListener"]
+
+
+class LegListener(Protocol):
+    """What a layer calls about a leg that it follows. Both methods return at once and raise nothing."""
+
+    def changed(self) -> None:
+        """The leg may have changed."""
+        ...
+
+    def missed(self) -> None:
+        """News of this leg and of many others may have been missed. All of them are observed, one after the other."""
+        ...
 
 
 class HtlcLayer(ABC):
@@ -114,6 +127,30 @@ class HtlcLayer(ABC):
     @abstractmethod
     async def wait_for_change(self, htlc: Htlc, view: LegView) -> None:
         """Return when ``observe`` may return something else than ``view``; may return too early."""
+
+    @property
+    def can_follow(self) -> bool:
+        """Whether this layer has ``follow`` now. Without it, its swaps keep a task each."""
+        return False
+
+    def follow(self, htlc: Htlc, side: Side, view: LegView, listener: LegListener) -> float | None:
+        """Report changes of a leg to a listener until ``unfollow``. A leg that is followed has no task.
+
+        It compares with what is known and registers in one step: nothing that was reported after ``view`` is missed.
+        The listener is not called within this call.
+
+        Args:
+            view: the last result of ``observe`` for this leg.
+
+        Returns:
+            Unix seconds, the next time at which ``observe`` may return something else without a report; infinity for
+            none. None: the leg is not followed, because ``view`` may be out of date, or shows what is not followed.
+        """
+        return None
+
+    def unfollow(self, payment_hash: bytes, listener: LegListener) -> None:
+        """End ``follow`` for a listener. Has no effect if it does not follow a leg with this hash here."""
+        return
 
     @abstractmethod
     async def read_clock(self) -> ClockReading:

@@ -16,10 +16,10 @@ from layer2.legs.views import ActStatus, LegState, LegView, Verb
 from layer2.model.transactions import Preimage
 from layer2.ports.journal import Delivery, Intent, Json
 from layer2.swap_engine.runner_context import PartyLegs, Retries
-from layer2.swap_rules.machine import Act, ActView, LegEnd, Manner, Observed, Order, Step
+from layer2.swap_rules.machine import Act, ActView, LegEnd, Manner, Observed, Order, Step, holds_money
 from layer2.swap_rules.states import State, TakerFunded
 
-__all__ = ["Acts", "Prepared"]
+__all__ = ["Acts", "Prepared", "is_under_way"]
 
 LOG: Final = logging.getLogger("layer2.swap_engine")
 _LONGEST_SEND_SECONDS: Final = 120.0
@@ -193,7 +193,8 @@ class Acts:
     async def _perform(self, intent: Intent) -> None:
         act, before = _act_of(intent), intent.delivery
         try:
-            if not before.is_out:
+            # A funding that is repeated too: a process that was replaced cannot write, and must not pay.
+            if not before.is_out or act.verb is Verb.FUND:
                 await self._record(intent, Delivery.LEAVING)
             delivery = await self._send(act, intent)
             if delivery is Delivery.UNSENT and before.is_out:
@@ -244,6 +245,29 @@ def _act_of(intent: Intent) -> Act:
 
 def _name(act: Act) -> str:
     return f"{act.verb.value} of the {act.end.value}"
+
+
+def is_under_way(observed: Observed) -> bool:
+    """Whether an act may still have an effect that its leg does not show yet, so that its node has to be asked."""
+    views = {LegEnd.SOURCE: observed.source, LegEnd.DESTINATION: observed.destination}
+    return any(
+        act_view.is_out and _may_still_show(act.verb, act_view.status, views[act.end])
+        for act, act_view in observed.acts.items()
+    )
+
+
+def _may_still_show(verb: Verb, status: ActStatus, view: LegView | None) -> bool:
+    match status:
+        case ActStatus.UNSEEN | ActStatus.UNDER_WAY:
+            return not (verb is Verb.FUND and view is not None and view.state is LegState.FUNDED)
+        case ActStatus.DONE:
+            # The block that contains it can be newer than the view, and be removed before the layer has read it.
+            is_before = view is None or (view.state is LegState.NONE and not view.over)
+            return is_before or (verb is not Verb.FUND and view is not None and holds_money(view))
+        case ActStatus.FAILED:
+            return False
+        case _:
+            assert_never(status)
 
 
 def _shows_effect(view: LegView, verb: Verb, *, is_repeatable: bool) -> bool:

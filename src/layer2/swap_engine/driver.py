@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from layer2.errors import FundsRulesError, InsufficientFunds, JournalError, Layer2Error, StaleSwap
 from layer2.legs.leg import Htlc
 from layer2.legs.views import LegState, LegView, Side, Verb
 from layer2.ports.journal import Role, SwapRecord
-from layer2.swap_engine.acts import Acts, Prepared
+from layer2.ports.legs import LegListener
+from layer2.swap_engine.acts import Acts, Prepared, is_under_way
 from layer2.swap_engine.endings import Endings
 from layer2.swap_engine.records import is_funded_by_others, record_state, record_terms
 from layer2.swap_engine.runner_context import PartyLegs, Retries, RunnerContext
@@ -27,7 +28,7 @@ from layer2.swap_rules.outlook import attention
 from layer2.swap_rules.states import ProviderAgreed, State, TakerAbandoned, TakerCollecting, TakerCompleted, write_state
 from layer2.terms.signing import terms_hash
 
-__all__ = ["Driver"]
+__all__ = ["Driver", "Look"]
 
 LOG: Final = logging.getLogger("layer2.swap_engine")
 _SHORTEST_WAIT_SECONDS: Final = 0.05
@@ -37,10 +38,25 @@ _FAILURES_TO_NOTICE: Final = 8
 _TURN: Final = "turn"
 
 
-class Driver:
-    """Drives one swap. ``record`` is the newest version that the driver wrote or read."""
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a turn found that has nothing more to do."""
 
-    def __init__(self, context: RunnerContext, record: SwapRecord) -> None:
+    observed: Observed
+    wake_at: int | None
+    """Unix seconds of the machine's next turn even if nothing changes."""
+    ordered: bool
+    """Whether it performed acts."""
+
+
+class Driver:
+    """Drives one swap. ``record`` is the newest version that the driver wrote or read.
+
+    Args:
+        is_idle: whether the swap may sleep after one turn that finds nothing. Otherwise it first waits for a while.
+    """
+
+    def __init__(self, context: RunnerContext, record: SwapRecord, *, is_idle: bool = False) -> None:
         signed = record_terms(record)
         if signed is None:
             raise JournalError("a swap without terms cannot be driven", transfer_id=record.swap_id)
@@ -65,15 +81,25 @@ class Driver:
         self._reserved: set[LegEnd] = set()
         self._last: dict[LegEnd, LegView] = {}
         self._stale = False
+        self._is_idle = is_idle
 
-    async def run(self) -> None:
-        """Return when the swap is final. Errors are logged and retried with back-off, indefinitely."""
+    async def run(self) -> Look | None:
+        """Return when the swap is final, or can sleep. Errors are logged and retried with back-off, indefinitely.
+
+        Returns:
+            None: it is final. Otherwise what the last turn found; ``follow`` takes it in the same step. If the swap
+            cannot sleep after all, call ``run`` again.
+        """
         while not self.record.is_final:
             try:
-                waiting = await self.turn()
-                self._retries.worked(_TURN)
-                if waiting is not None and not self.record.is_final:
-                    await self._wait(*waiting)
+                look = await self._turn_and_note()
+                was_idle, self._is_idle = self._is_idle, False
+                if look is None or self.record.is_final:
+                    continue
+                if was_idle and self._is_quiet(look):
+                    # If it cannot sleep, the next try comes after another wait.
+                    return look
+                self._is_idle = not await self._wait(look)
             except StaleSwap:
                 LOG.info("%s: another task moved it; loading it again", self._label)
                 self._stale = True
@@ -84,6 +110,15 @@ class Driver:
                 LOG.exception("%s: unexpected error", self._name())
                 await asyncio.sleep(self._retries.failed(_TURN))
         self.free()
+        return None
+
+    async def _turn_and_note(self) -> Look | None:
+        try:
+            look = await self.turn()
+        finally:
+            self._context.turned(self.record.swap_id)
+        self._retries.worked(_TURN)
+        return look
 
     def free(self) -> None:
         """Release everything that is reserved for the swap."""
@@ -96,7 +131,7 @@ class Driver:
             except Exception as error:  # noqa: BLE001 - noted, with its traceback
                 self._retries.note(("free", end), f"the reserve for the {end.value} cannot be released", error)
 
-    async def turn(self) -> tuple[Observed, int | None] | None:
+    async def turn(self) -> Look | None:
         """Observe, decide, journal and act once; return what to wait on, or None if the next turn can follow at once.
 
         Raises:
@@ -119,7 +154,9 @@ class Driver:
             await self._advance(state, step, observed, Prepared((), (), {}))
             return None
         await self._acts.perform((*prepared.new, *prepared.again))
-        return None if changed or not step.settled else (observed, step.wake_at)
+        if changed or not step.settled:
+            return None
+        return Look(observed, step.wake_at, ordered=bool(prepared.new or prepared.again or prepared.failed))
 
     # What this party's nodes show
 
@@ -232,7 +269,7 @@ class Driver:
 
     def _attention(self, state: State, observed: Observed) -> str | None:
         """What an operator has to check. While a node is unreachable only briefly, the last view counts."""
-        views = {LegEnd.SOURCE: observed.source, LegEnd.DESTINATION: observed.destination}
+        views = _views(observed)
         for end in self._legs.sides:
             if views[end] is None and self._retries.failures(end) < _FAILURES_TO_NOTICE:
                 views[end] = self._last.get(end)
@@ -243,15 +280,21 @@ class Driver:
 
     # Waiting
 
-    async def _wait(self, observed: Observed, wake_at: int | None) -> None:
-        """Wait until a layer may show a change, the machine's wake-up time comes, or a retry is due."""
-        times = [self._context.poll_seconds, self._retries.seconds_left(), self._endings.look_again_in()]
-        if wake_at is not None:
-            times.append(wake_at - self._context.clock.now())
-        seconds = max(min(time for time in times if time is not None), _SHORTEST_WAIT_SECONDS)
+    async def _wait(self, look: Look) -> bool:
+        """Wait until a layer may show a change, the machine's wake-up time comes, or a retry is due.
+
+        Returns:
+            Whether anything but the longest wait ended it.
+        """
+        times = [self._retries.seconds_left(), self._endings.look_again_in()]
+        if look.wake_at is not None:
+            times.append(look.wake_at - self._context.clock.now())
+        seconds = min((time for time in times if time is not None), default=self._context.poll_seconds)
+        is_cut_short = seconds < self._context.poll_seconds
+        seconds = max(min(seconds, self._context.poll_seconds), _SHORTEST_WAIT_SECONDS)
         waits = {
             end: asyncio.ensure_future(self._legs.layer(end).wait_for_change(self._legs.htlcs[end], view))
-            for end, view in ((LegEnd.SOURCE, observed.source), (LegEnd.DESTINATION, observed.destination))
+            for end, view in _views(look.observed).items()
             if view is not None and self._may_change(end, view)
         }
         try:
@@ -273,11 +316,56 @@ class Driver:
             else:
                 self._retries.worked(("wait", end))
         await asyncio.sleep(_SHORTEST_WAIT_SECONDS)
+        return is_cut_short or bool(done)
 
     def _may_change(self, end: LegEnd, view: LegView) -> bool:
-        is_settled = view.final and view.state is not LegState.NONE
         is_up = self._swap.leg(end).protocol in self._context.legs
-        return is_up and not is_settled and self._retries.is_due(("wait", end))
+        return is_up and not _is_settled(view) and self._retries.is_due(("wait", end))
+
+    # Sleeping
+
+    def _is_quiet(self, look: Look) -> bool:
+        """Whether nothing is under way, so that only a change of a leg or a later time can require another turn."""
+        views, followed = _views(look.observed), self._followed(look)
+        waits_for_own = look.ordered or is_under_way(look.observed) or self._endings.look_again_in() is not None
+        soon = self._context.clock.now() + self._context.poll_seconds
+        times = [look.wake_at, *(self._swap.leg(end).refundable_from for end in followed)]
+        return (
+            not waits_for_own
+            and self._retries.seconds_left() is None
+            and all(views[end] is not None for end in self._legs.sides)
+            and all(self._legs.layer(end).can_follow for end in followed)
+            and all(time is None or time >= soon for time in times)
+        )
+
+    def _followed(self, look: Look) -> Sequence[LegEnd]:
+        """The legs that can still change."""
+        views = _views(look.observed)
+        return [end for end in self._legs.sides if (view := views[end]) is not None and not _is_settled(view)]
+
+    def follow(self, look: Look, listener: LegListener) -> float | None:
+        """Have the layers report to a listener from the views of the last turn on.
+
+        Returns:
+            Unix seconds at which the swap needs a turn in any case. None: it cannot sleep, and the caller ends what the
+            layers follow.
+        """
+        views = _views(look.observed)
+        times: list[float] = [] if look.wake_at is None else [look.wake_at]
+        for end in self._followed(look):
+            view, side = views[end], self._legs.sides[end]
+            assert view is not None
+            time = self._legs.layer(end).follow(self._legs.htlcs[end], side, view, listener)
+            if time is None:
+                return None
+            times.append(time)
+        soonest = min(times, default=0.0)
+        return None if soonest - self._context.clock.now() < self._context.poll_seconds else soonest
+
+    @property
+    def payment_hash(self) -> bytes:
+        """Of both legs, 32 bytes."""
+        return self._swap.terms.payment_hash
 
     # Small parts
 
@@ -300,3 +388,12 @@ def _sides(role: Role, made_preimage: bool) -> Mapping[LegEnd, Side]:
         return {LegEnd.SOURCE: Side.PAYER, LegEnd.DESTINATION: Side.PAYEE}
     # A third party is paid: the taker's node takes no part in that leg.
     return {LegEnd.SOURCE: Side.PAYER}
+
+
+def _views(observed: Observed) -> dict[LegEnd, LegView | None]:
+    return {LegEnd.SOURCE: observed.source, LegEnd.DESTINATION: observed.destination}
+
+
+def _is_settled(view: LegView) -> bool:
+    """Whether the leg can no longer change."""
+    return view.final and view.state is not LegState.NONE

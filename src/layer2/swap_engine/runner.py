@@ -1,4 +1,4 @@
-"""Runs swaps: one driver for each open swap, and a method that follows one.
+"""Runs swaps: a driver for each swap that is awake, a row for each that sleeps, and a method that follows one.
 
 A swap outlives every wait, every runner and every process: cancelling or closing only stops this process's work on it.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 
 from layer2.errors import JournalError, NodeError, NodeUnreachable, TaskCancelled, UnknownTransfer
 from layer2.legs.timelock_settings import TimelockSettings
@@ -18,15 +18,16 @@ from layer2.ports.clock import Clock
 from layer2.ports.journal import Role, SwapJournal, SwapRecord
 from layer2.ports.legs import HtlcLayer
 from layer2.ports.signing import PreimageSource
-from layer2.swap_engine.driver import Driver
-from layer2.swap_engine.runner_context import RunnerContext
+from layer2.swap_engine.driver import Driver, Look
+from layer2.swap_engine.runner_context import Retries, RunnerContext
+from layer2.swap_engine.sleepers import Sleeper, Sleepers
 
 __all__ = ["SwapRunner"]
 
 LOG = logging.getLogger("layer2.swap_engine")
 
 
-def _closed(swap_id: SwapId) -> TaskCancelled:
+def _closed(swap_id: SwapId | None) -> TaskCancelled:
     return TaskCancelled("the runner was closed; the swap resumes at the next start", transfer_id=swap_id)
 
 
@@ -47,7 +48,8 @@ class SwapRunner:
         preimages: makes the preimages of the taker's swaps; None for a provider.
         rules: the settings of the network of all swaps.
         on_change: called in the loop with every new version of a record; must not block.
-        poll_seconds: maximum interval between two reads of a swap, even if no layer announces a change.
+        poll_seconds: maximum interval between two reads of a swap that is awake, even if no layer announces a change.
+            A swap that nothing happens to for that long can fall asleep.
     """
 
     def __init__(
@@ -64,7 +66,10 @@ class SwapRunner:
         self._journal = journal
         self._on_change = on_change
         self._poll_seconds = poll_seconds
-        self._context = RunnerContext(journal, legs, preimages, rules, clock, self.announce, poll_seconds)
+        self._sleepers = Sleepers(clock, poll_seconds, self._awaken, lambda: self.awake)
+        self._context = RunnerContext(
+            journal, legs, preimages, rules, clock, self.announce, self._sleepers.turned, poll_seconds
+        )
         self._drivers: dict[SwapId, Driver] = {}
         self._tasks: dict[SwapId, asyncio.Task[None]] = {}
         self._watchers: dict[SwapId, set[asyncio.Queue[SwapRecord | None]]] = {}
@@ -78,9 +83,12 @@ class SwapRunner:
             TaskCancelled: the runner is closed; the swap resumes at the next start.
         """
         self.check_open(record.swap_id)
-        if record.swap_id in self._tasks:
+        if (sleeper := self._sleepers.get(record.swap_id)) is not None and sleeper.is_queued:
+            # Its user does not wait for the others.
+            self._sleepers.wake(sleeper)
+        if self._is_driven(record.swap_id):
             return
-        driver = Driver(self._context, record)
+        driver = self._driver(record)
         self.announce(record)
         if record.is_final:
             driver.free()
@@ -100,19 +108,19 @@ class SwapRunner:
             TaskCancelled: the runner is closed; the swap resumes at the next start.
         """
         self.check_open(record.swap_id)
-        if not record.is_final or record.swap_id in self._tasks:
+        if not record.is_final or self._is_driven(record.swap_id):
             self.drive(record)
             return record
-        driver = Driver(self._context, record)
-        looked = await driver.turn()
-        if not driver.record.is_final and record.swap_id not in self._tasks:
+        driver = self._driver(record)
+        look = await driver.turn()
+        if not driver.record.is_final and not self._is_driven(record.swap_id):
             self.check_open(record.swap_id)
             self._start(driver)
-        elif looked is not None:
-            _check_shows_an_end(looked[0].source)
+        elif look is not None:
+            _check_shows_an_end(look.observed.source)
         return driver.record
 
-    def check_open(self, swap_id: SwapId) -> None:
+    def check_open(self, swap_id: SwapId | None) -> None:
         """Check that the runner is open.
 
         Raises:
@@ -121,12 +129,84 @@ class SwapRunner:
         if self._closed:
             raise _closed(swap_id)
 
+    @property
+    def awake(self) -> int:
+        """The number of swaps that have a task. Others that are driven sleep."""
+        return len(self._tasks)
+
+    def _is_driven(self, swap_id: SwapId) -> bool:
+        return swap_id in self._tasks or self._sleepers.get(swap_id) is not None
+
+    def _driver(self, record: SwapRecord, *, is_idle: bool = False) -> Driver:
+        return Driver(self._context, record, is_idle=is_idle)
+
     def _start(self, driver: Driver) -> None:
-        swap_id = driver.record.swap_id
-        self._drivers[swap_id] = driver
-        name = f"layer2-swap-{driver.record.role.value}"
-        task = self._tasks[swap_id] = asyncio.get_running_loop().create_task(driver.run(), name=name)
+        self._drivers[driver.record.swap_id] = driver
+        self._run(driver.record.swap_id, self._drive(driver))
+
+    def _run(self, swap_id: SwapId, work: Coroutine[None, None, None]) -> None:
+        task = self._tasks[swap_id] = asyncio.get_running_loop().create_task(work, name="layer2-swap")
         task.add_done_callback(lambda ended: self._ended(swap_id, ended))
+
+    async def _drive(self, driver: Driver) -> None:
+        while (look := await driver.run()) is not None:
+            if self._fall_asleep(driver, look):
+                return
+
+    def _fall_asleep(self, driver: Driver, look: Look) -> bool:
+        """Replace a driver by a row, unless the swap has to stay awake. One step, so that no news falls between."""
+        swap_id = driver.record.swap_id
+        row = Sleeper(self._sleepers, swap_id, driver.payment_hash, 0.0)
+        try:
+            wake_at = driver.follow(look, row)
+        except Exception:
+            # Whatever is wrong with a layer, an open swap keeps its driver.
+            LOG.exception("swap %s cannot sleep", swap_id)
+            wake_at = None
+        if wake_at is None:
+            self._unfollow(row)
+            return False
+        row.wake_at = wake_at
+        # From here on the swap can be awakened: this task has only its end left.
+        del self._tasks[swap_id], self._drivers[swap_id]
+        self._sleepers.add(row)
+        return True
+
+    def _awaken(self, row: Sleeper, is_idle: bool) -> None:
+        self._unfollow(row)
+        self._run(row.swap_id, self._load_and_drive(row, is_idle))
+
+    def _unfollow(self, row: Sleeper) -> None:
+        for layer in tuple(self._context.legs.values()) if row.payment_hash else ():
+            try:
+                layer.unfollow(row.payment_hash, row)
+            except Exception:
+                # A swap wakes whatever is wrong with a layer.
+                LOG.exception("swap %s is still followed", row.swap_id)
+
+    async def _load_and_drive(self, row: Sleeper, is_idle: bool) -> None:
+        swap_id = row.swap_id
+        retries = Retries(lambda: f"swap {swap_id}")
+        while True:
+            try:
+                record = await self._journal.load(swap_id)
+                break
+            except Exception as error:  # noqa: BLE001 - noted, with its traceback
+                # Nothing else would wake the swap again.
+                retries.note("load", "the swap cannot be loaded", error)
+                self._sleepers.turned(swap_id)
+                await asyncio.sleep(retries.seconds_left() or 0.0)
+        try:
+            if record is None:
+                raise JournalError("the swap is no longer in the journal", transfer_id=swap_id)
+            driver = self._driver(record, is_idle=is_idle)
+        except Exception:
+            LOG.exception("swap %s cannot be driven and needs attention", swap_id)
+            return
+        if not row.payment_hash or record.is_final:
+            self.announce(record)
+        self._drivers[swap_id] = driver
+        await self._drive(driver)
 
     def announce(self, record: SwapRecord) -> None:
         """Send a version that was written to watchers and ``on_change``."""
@@ -139,27 +219,30 @@ class SwapRunner:
                 # An error of a listener must not stop a swap.
                 LOG.exception("on_change failed in version %d", record.version)
 
-    async def resume(self, roles: Sequence[Role] = (Role.TAKER, Role.PROVIDER)) -> Sequence[SwapRecord]:
+    async def resume(self, roles: Sequence[Role] = (Role.TAKER, Role.PROVIDER)) -> Sequence[SwapId]:
         """Drive every open swap of these roles that has terms, regardless of which layers are up.
 
-        A swap that this version cannot read is logged, and does not stop the others.
+        Each gets its first turn after that, a limited number at the same time, the soonest deadline first. A swap that
+        this version cannot read is logged, and does not stop the others.
 
         Returns:
             These swaps, newest first.
+
+        Raises:
+            JournalError: they cannot be read; none is driven.
+            TaskCancelled: the runner is closed.
         """
-        resumed = [
-            record
-            for role in roles
-            for record in await self._journal.list(role=role, open_only=True)
-            if record.terms is not None
-        ]
-        for record in resumed:
-            self.check_open(record.swap_id)
-            try:
-                self.drive(record)
-            except Exception:
-                LOG.exception("swap %s cannot be driven and needs attention", record.swap_id)
-        return tuple(resumed)
+        found: list[SwapId] = []
+        rows: list[Sleeper] = []
+        for role in roles:
+            before: int | None = None
+            while page := await self._journal.open_rows(role, before):
+                before = page[-1].number
+                found += [each.swap_id for each in page]
+                rows += [Sleeper(self._sleepers, each.swap_id, b"", each.collect_by) for each in page]
+        self.check_open(found[0] if found else None)
+        self._sleepers.load([row for row in rows if not self._is_driven(row.swap_id)])
+        return found
 
     async def watch(self, swap_id: SwapId, *, poll_seconds: float | None = None) -> AsyncGenerator[SwapRecord, None]:
         """The current record, then every new version up to the final one.
@@ -189,17 +272,22 @@ class SwapRunner:
             if not watchers:
                 del self._watchers[swap_id]
 
-    async def aclose(self) -> Sequence[SwapRecord]:
+    async def aclose(self) -> Sequence[SwapId]:
         """Stop driving at once, without waiting for any swap; return the open swaps that were driven."""
         self._closed = True
-        tasks, drivers = tuple(self._tasks.values()), tuple(self._drivers.values())
+        rows, drivers = self._sleepers.rows(), dict(self._drivers)
+        loading, tasks = self._tasks.keys() - drivers.keys(), tuple(self._tasks.values())
+        self._sleepers.close()
+        for row in rows:
+            self._unfollow(row)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for queues in self._watchers.values():
             for queue in queues:
                 queue.put_nowait(None)
-        return tuple(driver.record for driver in drivers if not driver.record.is_final)
+        awake = [swap_id for swap_id, driver in drivers.items() if not driver.record.is_final]
+        return (*awake, *loading, *(row.swap_id for row in rows))
 
     async def _next_version(
         self, queue: asyncio.Queue[SwapRecord | None], swap_id: SwapId, poll_seconds: float
@@ -226,8 +314,10 @@ class SwapRunner:
         return record
 
     def _ended(self, swap_id: SwapId, task: asyncio.Task[None]) -> None:
-        self._tasks.pop(swap_id, None)
-        self._drivers.pop(swap_id, None)
+        if self._tasks.get(swap_id) is task:
+            del self._tasks[swap_id]
+            self._drivers.pop(swap_id, None)
+        self._sleepers.turned(swap_id)
         if not task.cancelled() and (error := task.exception()) is not None:
             # A driver ends only with its swap; anything else is a bug of this package.
             LOG.error("a swap's driver ended early", exc_info=error)

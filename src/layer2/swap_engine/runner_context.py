@@ -41,6 +41,8 @@ class RunnerContext:
     rules: TimelockSettings
     clock: Clock
     announce: Callable[[SwapRecord], None]
+    turned: Callable[[SwapId], None]
+    """Is called after every turn."""
     poll_seconds: float
 
 

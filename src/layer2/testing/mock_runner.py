@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -14,7 +14,7 @@ from typing import Final
 from layer2.errors import JournalError
 from layer2.legs.evm import EvmLeg
 from layer2.model.transactions import Preimage, SwapId
-from layer2.ports.journal import SwapRecord
+from layer2.ports.journal import Role, SwapRecord
 from layer2.proofs.model import TransferProof
 from layer2.swap_engine.driver import Driver
 from layer2.swap_engine.records import is_funded_by_others, record_state, record_terms
@@ -145,6 +145,14 @@ class ScriptedRunner(SwapRunner):
             if not record.is_final:
                 self._start(self._driver(record))
 
+    async def resume(self, roles: Sequence[Role] = (Role.TAKER,)) -> Sequence[SwapId]:
+        """Drive every open swap at once."""
+        records = [record for role in roles for record in await self._journal.list(role=role, open_only=True)]
+        resumed = [record for record in records if record.terms is not None]
+        for record in resumed:
+            self.drive(record)
+        return [record.swap_id for record in resumed]
+
     async def revisit(self, record: SwapRecord) -> SwapRecord:
         """Return the record: only ``pay`` reopens a swap."""
         if not record.is_final:
@@ -181,7 +189,7 @@ class ScriptedRunner(SwapRunner):
             self._start(driver)
         return tx_id
 
-    def _driver(self, record: SwapRecord) -> _ScriptedDriver:
+    def _driver(self, record: SwapRecord, *, is_idle: bool = False) -> _ScriptedDriver:
         return _ScriptedDriver(self._context, record, self.scripts, self.provider)
 
 

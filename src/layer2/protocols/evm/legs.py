@@ -26,7 +26,7 @@ from layer2.legs.leg import Htlc
 from layer2.legs.views import ActStatus, ClockReading, LegState, LegView, OfferRequest, Side, Verb
 from layer2.model.transactions import Finality, Preimage
 from layer2.ports.journal import Json
-from layer2.ports.legs import HtlcLayer
+from layer2.ports.legs import HtlcLayer, LegListener
 from layer2.protocols.bounded_dict import BoundedDict
 from layer2.protocols.evm.fees.prices import Price
 from layer2.protocols.evm.locks.act import EvmAct
@@ -263,6 +263,23 @@ class EvmLegs(HtlcLayer):
     async def wait_for_change(self, htlc: Htlc, view: LegView) -> None:
         """See ``HtlcLayer``: waits for an event of the lock, its block's finality, or the lock's deadline."""
         await self._parts.locks.changed(htlc)
+
+    @property
+    def can_follow(self) -> bool:
+        """See ``HtlcLayer``."""
+        return True
+
+    def follow(self, htlc: Htlc, side: Side, view: LegView, listener: LegListener) -> float | None:
+        """See ``HtlcLayer``: an event of the lock and its block's finality are reported; the deadline is a time.
+
+        If the chain's clock is ahead, it reaches the deadline earlier by as much.
+        """
+        deadline = self._parts.locks.follow(htlc, view, listener)
+        return None if deadline is None else deadline - max(0, view.clock.chain_time - self._parts.clock.now())
+
+    def unfollow(self, payment_hash: bytes, listener: LegListener) -> None:
+        """See ``HtlcLayer``."""
+        self._parts.locks.unfollow(payment_hash, listener)
 
     async def read_clock(self) -> ClockReading:
         """See ``HtlcLayer``: the newest block's time, if the node's ``Date`` agrees with this machine's clock.

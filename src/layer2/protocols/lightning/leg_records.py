@@ -11,12 +11,14 @@ from typing import Final
 from layer2.aio.time_limit import time_limit
 from layer2.errors import Layer2Error
 from layer2.legs.views import Side
+from layer2.ports.legs import LegListener
 from layer2.protocols.lightning.invoices.hold_streams import HoldStreams
 from layer2.protocols.lightning.invoices.invoices import Invoices
 from layer2.protocols.lightning.invoices.records import InvoiceRecord
 from layer2.protocols.lightning.payments.feed import PaymentFeed
 from layer2.protocols.lightning.payments.payments import Payments
 from layer2.protocols.lightning.payments.records import PaymentRecord
+from layer2.protocols.lightning.statuses import HashStatus
 from layer2.protocols.lightning.tracked import TrackedHash
 from layer2.protocols.lightning.tracker import HashTracker
 
@@ -26,6 +28,7 @@ _GRACE: Final = 60.0
 """Seconds without use after which a leg is followed no longer, if it was not freed."""
 _FIRST_SECONDS: Final = 1.0
 """Seconds to wait for the first status of a followed hash before its record is looked up."""
+_NOTHING: Final = HashStatus(None, None)
 
 
 @dataclass(slots=True)
@@ -66,25 +69,30 @@ class LegRecords:
         self._followed: dict[bytes, _Followed] = {}
         self._sweeping: asyncio.TimerHandle | None = None
 
-    def follow(self, payment_hash: bytes, side: Side, absent_at: float | None = None) -> TrackedHash:
+    def follow(self, payment_hash: bytes, side: Side, read: tuple[HashStatus, float] | None = None) -> TrackedHash:
         """Follow this side of a leg until ``free``, or until it is not used for a while.
 
         Args:
             payment_hash: 32 bytes.
             side: of this party.
-            absent_at: as for ``HashTracker.join``.
+            read: as for ``HashTracker.join``.
         """
         loop = asyncio.get_running_loop()
         known = self._followed.get(payment_hash)
         if known is not None and known.tracked.error is None and known.tracked.side in (None, side):
             known.used_at = loop.time()
             return known.tracked
-        tracked = self._tracker.join(payment_hash, side, absent_at)
+        tracked = self._tracker.join(payment_hash, side, read)
         self.free(payment_hash)
+        self._keep(payment_hash, tracked)
+        return tracked
+
+    def _keep(self, payment_hash: bytes, tracked: TrackedHash) -> None:
+        """Keep a ``join`` until it is not used for a while."""
+        loop = asyncio.get_running_loop()
         self._followed[payment_hash] = _Followed(tracked, loop.time())
         if self._sweeping is None:
             self._sweeping = loop.call_later(_GRACE, self._sweep)
-        return tracked
 
     @contextmanager
     def following(self, payment_hash: bytes, side: Side) -> Iterator[TrackedHash]:
@@ -95,6 +103,26 @@ class LegRecords:
             yield tracked
         finally:
             self._tracker.leave(tracked)
+
+    def listen(self, payment_hash: bytes, side: Side, listener: LegListener) -> TrackedHash:
+        """Follow this side of a leg until ``unlisten``, and report every newer status."""
+        tracked = self._tracker.join(payment_hash, side)
+        tracked.listeners += (listener,)
+        return tracked
+
+    def unlisten(self, payment_hash: bytes, listener: LegListener) -> None:
+        """End ``listen``. Has no effect for a listener that does not listen to this hash.
+
+        The leg is usually observed next, so it stays followed for a while.
+        """
+        tracked = self._tracker.tracked(payment_hash)
+        if tracked is None or not any(each is listener for each in tracked.listeners):
+            return
+        tracked.listeners = tuple([each for each in tracked.listeners if each is not listener])
+        if payment_hash in self._followed:
+            self._tracker.leave(tracked)
+        else:
+            self._keep(payment_hash, tracked)
 
     async def payment(self, payment_hash: bytes, *, newest: bool = False) -> PaymentRecord | None:
         """Return the node's payment with that hash, or None if it has none.
@@ -116,8 +144,11 @@ class LegRecords:
         found = await self._payments.find(payment_hash)
         if found is None:
             if payment_hash not in self._followed:
-                self.follow(payment_hash, Side.PAYER, now)
+                self.follow(payment_hash, Side.PAYER, (_NOTHING, now))
             return None
+        if payment_hash not in self._followed and not found.state.is_final:
+            # It is waited for next, and then its first status is no news.
+            self.follow(payment_hash, Side.PAYER, (HashStatus(found, None), now))
         self._tracker.learn_payment(found, now)
         tracked = self._tracker.tracked(payment_hash)
         # A stream may have reported a newer state meanwhile.
@@ -140,6 +171,8 @@ class LegRecords:
             # lnd can delete a cancelled invoice, and no stream reports that.
             self._tracker.forget_invoice(payment_hash)
             return None
+        if payment_hash not in self._followed and not found.state.is_final:
+            self.follow(payment_hash, Side.PAYEE, (HashStatus(None, found), now))
         self._tracker.learn_invoice(found, now)
         tracked = self._tracker.tracked(payment_hash)
         return found if tracked is None else tracked.status.invoice or found

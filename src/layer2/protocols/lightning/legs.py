@@ -20,7 +20,7 @@ from layer2.legs.lightning import LightningLeg, LightningOffer, routing_fee_limi
 from layer2.legs.views import ActStatus, ClockReading, LegState, LegView, OfferRequest, Side, Verb
 from layer2.model.transactions import Preimage
 from layer2.ports.journal import Json
-from layer2.ports.legs import HtlcLayer
+from layer2.ports.legs import HtlcLayer, LegListener
 from layer2.protocols.lightning.acts import Cancel, Keysend, Pay, Settle, read_act, write_act
 from layer2.protocols.lightning.invoices.invoices import NewInvoice
 from layer2.protocols.lightning.invoices.records import HtlcState, InvoiceRecord, InvoiceState
@@ -292,6 +292,32 @@ class LightningLegs(HtlcLayer):
                 with tracked.waking(waiter), self._watch.waking(waiter, mark):
                     if await waiter:
                         return
+
+    @property
+    def can_follow(self) -> bool:
+        """See ``HtlcLayer``."""
+        return True
+
+    def follow(self, htlc: Htlc, side: Side, view: LegView, listener: LegListener) -> float | None:
+        """See ``HtlcLayer``: the status of the hash is reported.
+
+        A Bitcoin height is not: it can only show, days later, that lnd forgot a payment. A payment that this party has
+        not begun to send cannot change, so nothing is followed for it.
+        """
+        leg = _leg(htlc)
+        if view.state is LegState.COLLECTED or (view.state is LegState.PENDING and view.held is not None):
+            # The channels resolve it soon, or the node is not current.
+            return None
+        if side is Side.PAYEE or view.state is not LegState.NONE or view.reason is not None:
+            tracked = self._records.listen(htlc.payment_hash, side, listener)
+            if _has_changed(leg, view, tracked.status, is_payee=side is Side.PAYEE):
+                self.unfollow(htlc.payment_hash, listener)
+                return None
+        return next_time(leg, view.clock, self._settings.timelocks)
+
+    def unfollow(self, payment_hash: bytes, listener: LegListener) -> None:
+        """See ``HtlcLayer``."""
+        self._records.unlisten(payment_hash, listener)
 
     async def _resolution(self, payment_hash: bytes) -> None:
         """Return when the channels have resolved a settled invoice. Every reading of them serves all waits."""

@@ -12,6 +12,7 @@ from typing import Final
 
 from layer2.errors import Layer2Error
 from layer2.legs.views import Side
+from layer2.ports.legs import LegListener
 from layer2.protocols.lightning.invoices.records import InvoiceRecord, InvoiceState
 from layer2.protocols.lightning.payments.records import PaymentRecord
 from layer2.protocols.lightning.statuses import HashStatus
@@ -54,6 +55,8 @@ class TrackedHash:
     """Time up to which the invoice, or its absence, is known."""
     was_sent: bool = False
     """Whether this client has begun to send the payment: its absence can end at any moment then."""
+    listeners: tuple[LegListener, ...] = ()
+    """Called with every newer status."""
     _waiters: set[asyncio.Future[bool]] = field(default_factory=set)
 
     @property
@@ -112,12 +115,16 @@ class TrackedHash:
         self.updates += 1
         self.changed_at = asyncio.get_running_loop().time()
         self._wake()
+        for listener in self.listeners:
+            listener.changed()
         return True
 
     def fail(self, error: Layer2Error) -> None:
-        """Have every follower raise this error, after the newest status."""
+        """Have every follower raise this error, after the newest status. Listeners hear of no status from now on."""
         self.error = error
         self._wake()
+        for listener in self.listeners:
+            listener.missed()
 
     async def next(self, seen: int) -> int:
         """Wait for a newer status than the follower has seen.

@@ -137,13 +137,14 @@ class HashTracker:
         finally:
             self.leave(tracked)
 
-    def join(self, payment_hash: bytes, side: Side | None, absent_at: float | None = None) -> TrackedHash:
+    def join(self, payment_hash: bytes, side: Side | None, read: tuple[HashStatus, float] | None = None) -> TrackedHash:
         """Follow a hash until ``leave``.
 
         Args:
             payment_hash: 32 bytes.
             side: of the leg whose record is followed; None for all records of the hash.
-            absent_at: the time, by the clock of the event loop, at which the node had no payment; None if not known.
+            read: what the node has just answered about this side, and when it was asked, by the clock of the event
+                loop; None if it was not asked.
         """
         tracked = self._tracked.get(payment_hash)
         if tracked is not None and tracked.error is not None:
@@ -152,7 +153,7 @@ class HashTracker:
             tracked = None
         if tracked is None:
             tracked = self._tracked[payment_hash] = TrackedHash(payment_hash, side)
-            self._begin(tracked, absent_at)
+            self._begin(tracked, read)
         elif tracked.side not in (None, side):
             tracked.side = None
             self._enqueue(tracked, _NOW)
@@ -172,15 +173,19 @@ class HashTracker:
         if not tracked.followers and self._tracked.get(tracked.payment_hash) is tracked:
             self._forget(tracked)
 
-    def _begin(self, tracked: TrackedHash, absent_at: float | None) -> None:
+    def _begin(self, tracked: TrackedHash, read: tuple[HashStatus, float] | None) -> None:
         sent = self._payment_feed.newest_sent(tracked.payment_hash) if tracked.asks_payments else None
         if sent is not None:
             tracked.update(HashStatus(sent, None))
-        elif absent_at is not None:
-            tracked.payment_at = absent_at
-            tracked.update(_NOTHING)
+        elif read is not None:
+            status, tracked.payment_at = read
+            tracked.invoice_at = tracked.payment_at
+            tracked.update(status)
         self._choose_streams(tracked)
         if tracked.updates:
+            if self._holds.has_stream(tracked.payment_hash):
+                # It begins with the invoice as it is then, so nothing between the answer and the stream is missed.
+                tracked.looked_up = _STEADY
             self._schedule(tracked)
         elif self._holds.has_stream(tracked.payment_hash):
             # The first message of this stream is the invoice.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -45,6 +46,34 @@ class _Needs:
         return self.gas(price) + (0 if self.is_on_chain else self.coins)
 
 
+_PAYER_OF_COIN: Final = (LOCK_GAS_NATIVE, REFUND_GAS)
+_PAYER_OF_TOKEN: Final = _Needs((APPROVE_GAS, LOCK_GAS_ERC20, REFUND_GAS), 0)
+_PAYEE: Final = _Needs((CLAIM_GAS, REFUND_GAS), 0)
+"""Shared by all locks, however many are open."""
+
+
+class _Sum:
+    """The needs of many locks. Its cost does not grow with their number: few differ in their gas."""
+
+    def __init__(self) -> None:
+        self._gas: Counter[tuple[int, ...]] = Counter()
+        self._coins = 0
+
+    def add(self, needs: _Needs, sign: int = 1) -> None:
+        """Add the needs of a lock, or subtract them."""
+        self._gas[needs.gas_limits] += sign
+        if not needs.is_on_chain:
+            self._coins += sign * needs.coins
+
+    def gas(self, price: FeeQuote) -> int:
+        """The wei for gas."""
+        return sum(count * _Needs(limits, 0).gas(price) for limits, count in self._gas.items())
+
+    def wei(self, price: FeeQuote) -> int:
+        """The wei for gas and locks."""
+        return self.gas(price) + self._coins
+
+
 class GasReserves:
     """The gas that each open lock may still need. Amounts of gas are reserved; prices are read when they are needed.
 
@@ -70,13 +99,15 @@ class GasReserves:
         self._fees = fees
         self._payments = payments
         self._reserved: dict[bytes, _Needs] = {}
+        self._sum = _Sum()
+        """Of all that is reserved."""
         self._checked: dict[bytes, tuple[_Needs, float]] = {}
 
     def reserve(self, lock: HtlcLock, side: Side) -> None:
         """Reserve for an open swap until ``free``. This never fails, even if the price of gas rises."""
         # A lock that is known to be on the chain stays so.
         if lock.lock_id not in self._reserved:
-            self._reserved[lock.lock_id] = _needs(lock, side)
+            self._put(lock.lock_id, _needs(lock, side))
         self._checked.pop(lock.lock_id, None)
 
     def observed(self, lock_id: bytes, *, is_on_chain: bool) -> None:
@@ -84,13 +115,22 @@ class GasReserves:
 
         A reorganisation can return it to the balance, and the lock to the pool.
         """
-        if lock_id in self._reserved:
-            self._reserved[lock_id] = replace(self._reserved[lock_id], is_on_chain=is_on_chain)
+        needs = self._reserved.get(lock_id)
+        if needs is not None and needs.coins and needs.is_on_chain != is_on_chain:
+            self._put(lock_id, replace(needs, is_on_chain=is_on_chain))
 
     def free(self, lock_id: bytes) -> None:
         """Release what is reserved for a lock. It does nothing if none is reserved."""
-        self._reserved.pop(lock_id, None)
+        self._put(lock_id, None)
         self._checked.pop(lock_id, None)
+
+    def _put(self, lock_id: bytes, needs: _Needs | None) -> None:
+        before = self._reserved.pop(lock_id, None)
+        if before is not None:
+            self._sum.add(before, -1)
+        if needs is not None:
+            self._reserved[lock_id] = needs
+            self._sum.add(needs)
 
     async def check(self, lock: HtlcLock, side: Side) -> None:
         """Check that the account can pay for every act that this side may need, and for the lock in the native coin.
@@ -109,7 +149,7 @@ class GasReserves:
         needed, others = needs.wei(price), 0
         if lock_id not in self._reserved:
             checked = [each for other, (each, _) in self._checked.items() if other != lock_id]
-            others = sum(each.wei(price) for each in [*self._reserved.values(), *checked])
+            others = self._sum.wei(price) + sum(each.wei(price) for each in checked)
         if balance < needed + others:
             others_text = f", and other open swaps {others}" if others else ""
             coins = needs.wei(price) - needs.gas(price)
@@ -148,7 +188,8 @@ class GasReserves:
         """
         balance, urgent = await asyncio.gather(self._node.balance(self._address), self._fees.urgent_quote())
         needed = message.value + price.most(message.gas_limit, SIGNED_SIZE)
-        kept = sum(needs.gas(urgent) for other, needs in self._reserved.items() if other != lock.lock_id)
+        own = self._reserved.get(lock.lock_id)
+        kept = self._sum.gas(urgent) - (0 if own is None else own.gas(urgent))
         if balance < needed + kept:
             kept_text = f", and other open swaps {kept} for gas" if kept else ""
             raise self._fees.lack_of_gas(f"the lock needs up to {needed} wei{kept_text}; the account has {balance}")
@@ -160,7 +201,7 @@ class GasReserves:
             InsufficientFunds: the balance is reserved for open swaps.
         """
         price, balance = await asyncio.gather(self._fees.urgent_quote(), self._unspent())
-        kept = sum(needs.wei(price) for needs in self._reserved.values())
+        kept = self._sum.wei(price)
         if balance < wei + kept:
             problem = f"the act needs up to {wei} wei, and open swaps {kept}; the account has {balance}"
             raise self._fees.lack_of_gas(problem)
@@ -180,8 +221,8 @@ def _needs(lock: HtlcLock, side: Side) -> _Needs:
     is_native = lock.token == NATIVE_COIN
     match side:
         case Side.PAYER if is_native:
-            return _Needs((LOCK_GAS_NATIVE, REFUND_GAS), lock.amount)
+            return _Needs(_PAYER_OF_COIN, lock.amount)
         case Side.PAYER:
-            return _Needs((APPROVE_GAS, LOCK_GAS_ERC20, REFUND_GAS), 0)
+            return _PAYER_OF_TOKEN
         case Side.PAYEE:
-            return _Needs((CLAIM_GAS, REFUND_GAS), 0)
+            return _PAYEE

@@ -1,4 +1,4 @@
-"""What is new about locks: one read of each block serves every swap that waits."""
+"""What is new about locks: one read of each block serves every swap that waits or sleeps."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 
 from layer2.errors import NodeError, NodeUnreachable
 from layer2.model.transactions import Finality
+from layer2.ports.legs import LegListener
 from layer2.protocols.bounded_dict import BoundedDict
 from layer2.protocols.evm.chain.follower import ChainFollower, ChainStep
 from layer2.protocols.evm.chain.heads import Heads, HeadWatcher
@@ -33,7 +34,7 @@ _HeadsKey: TypeAlias = tuple[bytes, bytes, bytes]
 
 
 class LockNews:
-    """Follows the contract's events and wakes the swaps that they concern.
+    """Follows the contract's events, ends the waits that they concern, and reports them to listeners.
 
     A payment hash has news when one of its events is added to the chain or removed from it, and again when the block of
     its newest event becomes safe and finalized. So a new block costs nothing for a swap that it does not concern.
@@ -71,6 +72,8 @@ class LockNews:
         self._unsettled: dict[Finality, list[tuple[int, bytes]]] = {Finality.SAFE: [], Finality.FINALIZED: []}
         """Heaps of blocks that do not have this finality yet, with the payment hashes of their events."""
         self._waiters: defaultdict[bytes, set[_Waiter]] = defaultdict(set)
+        self._listeners: dict[bytes, LegListener | tuple[LegListener, ...]] = {}
+        """A tuple only for several, because a hash rarely has more than one."""
         self._timers: dict[Finality, list[tuple[int, int, _Waiter]]] = {Finality.LATEST: [], Finality.FINALIZED: []}
         """Heaps of times that a head has to reach."""
 
@@ -86,12 +89,7 @@ class LockNews:
             NodeError: the node did not answer several times in a row, or the client was closed.
         """
         key = _key(heads)
-        if self._running is None:
-            # What happened between two runs is not known.
-            self._steps.clear()
-            self._heads, self._steps[key] = heads, next(self._numbers)
-            follower = ChainFollower(self._node, self._watcher, heads.latest)
-            self._running = asyncio.get_running_loop().create_task(self._run(follower))
+        self._start(key, heads)
         if self._may_have_missed(payment_hash, key, heads):
             # At once, unless the node still shows these heads.
             await self._watcher.moved_from(heads)
@@ -108,6 +106,35 @@ class LockNews:
         finally:
             self._leave(payment_hash, waiter)
 
+    def follow(self, payment_hash: bytes, heads: Heads, listener: LegListener) -> bool:
+        """Report to a listener, until ``unfollow``, that a lock under a hash may differ from an observation.
+
+        No time is reported.
+
+        Args:
+            payment_hash: 32 bytes.
+            heads: those of the observation.
+
+        Returns:
+            False, with nothing to be reported: there may have been news since the observation.
+        """
+        key = _key(heads)
+        self._start(key, heads)
+        if self._may_have_missed(payment_hash, key, heads):
+            return False
+        others = self._listeners_of(payment_hash)
+        self._listeners[payment_hash] = (*others, listener) if others else listener
+        return True
+
+    def unfollow(self, payment_hash: bytes, listener: LegListener) -> None:
+        """End ``follow``. Has no effect for a listener that does not follow the hash."""
+        known = self._listeners.get(payment_hash)
+        if known is listener:
+            del self._listeners[payment_hash]
+        elif isinstance(known, tuple):
+            kept = tuple([each for each in known if each is not listener])
+            self._listeners[payment_hash] = kept[0] if len(kept) == 1 else kept
+
     def settles_at(self, payment_hash: bytes, block: int, heads: Heads) -> None:
         """Note the block of a hash's newest event, whose finality is news."""
         if block > heads.finalized.number and self._blocks.get(payment_hash) != block:
@@ -117,10 +144,26 @@ class LockNews:
 
     async def aclose(self) -> None:
         """End the task. Waiting callers get the error that the client was closed."""
+        self._listeners.clear()
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
         self._fail(NodeUnreachable("the client was closed", retryable=False))
+
+    def _start(self, key: _HeadsKey, heads: Heads) -> None:
+        if self._running is None:
+            # What happened between two runs is not known.
+            self._begin_at(key, heads)
+            follower = ChainFollower(self._node, self._watcher, heads.latest)
+            self._running = asyncio.get_running_loop().create_task(self._run(follower))
+
+    def _begin_at(self, key: _HeadsKey, heads: Heads) -> None:
+        self._steps.clear()
+        self._heads, self._steps[key] = heads, next(self._numbers)
+
+    def _listeners_of(self, payment_hash: bytes) -> tuple[LegListener, ...]:
+        known = self._listeners.get(payment_hash, ())
+        return known if isinstance(known, tuple) else (known,)
 
     def _may_have_missed(self, payment_hash: bytes, key: _HeadsKey, heads: Heads) -> bool:
         step = self._steps.get(key)
@@ -137,20 +180,47 @@ class LockNews:
 
     async def _run(self, follower: ChainFollower) -> None:
         try:
-            while self._waiters:
-                await self._step(await follower.next())
-        except NodeError as error:
-            self._fail(error)
+            while self._waiters or self._listeners:
+                try:
+                    step = await follower.next()
+                except NodeError as error:
+                    self._fail(error)
+                    if not self._listeners:
+                        return
+                    follower = await self._continued(follower, error)
+                else:
+                    await self._step(step)
         except Exception as error:
             # No caller may wait forever because of a fault in this package.
             LOG.exception("the events of locks are no longer followed")
             self._fail(NodeError(f"unexpected {type(error).__name__}"))
+            self._report_missed()
         finally:
             self._running = None
 
+    async def _continued(self, follower: ChainFollower, error: NodeError) -> ChainFollower:
+        """The follower after an error: the same one, which continues from its last block, if that can be on the chain.
+
+        A sleeping swap needs no turn because its node is down.
+        """
+        await asyncio.sleep(self._watcher.interval)
+        if error.code != "chain" or error.retryable:
+            return follower
+        try:
+            heads = await self._watcher.read()
+        except NodeError:
+            return follower
+        self._begin_at(_key(heads), heads)
+        for payment_hash in list(self._waiters):
+            self._wake(payment_hash)
+        self._report_missed()
+        return ChainFollower(self._node, self._watcher, heads.latest)
+
     async def _step(self, step: ChainStep) -> None:
         number = next(self._numbers)
-        removed, added = self._removed(step), await self._added(step)
+        added = await self._added(step)
+        # After the last wait: an observation of a removed block can have been noted meanwhile.
+        removed = self._removed(step)
         if step.removed or added is None:
             # An observation that was made before it, and waits later, returns at once.
             self._steps.clear()
@@ -161,11 +231,23 @@ class LockNews:
         self._heads = step.heads
         for payment_hash in hashes:
             self._news[payment_hash] = number
-            for waiter in self._waiters.get(payment_hash, ()):
-                _wake(waiter)
+            self._wake(payment_hash)
+            for listener in self._listeners_of(payment_hash):
+                listener.changed()
+        if added is None:
+            self._report_missed()
         for finality, timers in self._timers.items():
             while timers and timers[0][0] <= step.heads.at(finality).timestamp:
-                _wake(heapq.heappop(timers)[2])
+                _end(heapq.heappop(timers)[2])
+
+    def _wake(self, payment_hash: bytes) -> None:
+        for waiter in self._waiters.get(payment_hash, ()):
+            _end(waiter)
+
+    def _report_missed(self) -> None:
+        for payment_hash in list(self._listeners):
+            for listener in self._listeners_of(payment_hash):
+                listener.missed()
 
     def _removed(self, step: ChainStep) -> set[bytes]:
         if not step.added:
@@ -217,6 +299,6 @@ def _key(heads: Heads) -> _HeadsKey:
     return heads.latest.hash, heads.safe.hash, heads.finalized.hash
 
 
-def _wake(waiter: _Waiter) -> None:
+def _end(waiter: _Waiter) -> None:
     if not waiter.done():
         waiter.set_result(None)

@@ -28,6 +28,7 @@ from layer2.legs.timelock_settings import settings_for
 from layer2.legs.views import ClockReading, LegState, LegView
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality, Preimage
+from layer2.ports.legs import LegListener
 from layer2.protocols.bounded_dict import BoundedDict
 from layer2.protocols.evm.chain.heads import Heads, HeadWatcher
 from layer2.protocols.evm.chain.receipt_evidence import evidence_source
@@ -175,6 +176,27 @@ class Locks:
         known = self._observed.get(lock.lock_id)
         if known is not None:
             await self._news.wait(lock.payment_hash, known.heads, lock.deadline)
+
+    def follow(self, htlc: Htlc, view: LegView, listener: LegListener) -> float | None:
+        """As ``HtlcLayer.follow``. The observation is forgotten: a leg that sleeps costs no memory but its listener.
+
+        Once the chain's clock has reached the deadline, a lock is not followed, and neither is one of which the node
+        did not have an older state: no news tells when it has.
+        """
+        lock = self.lock(htlc)
+        known = self._observed.get(lock.lock_id)
+        if known is None or known.view is not view or known.heads.latest.timestamp >= lock.deadline:
+            return None
+        if view.reason is not None:
+            return None
+        if not self._news.follow(htlc.payment_hash, known.heads, listener):
+            return None
+        self.forget(lock.lock_id)
+        return lock.deadline
+
+    def unfollow(self, payment_hash: bytes, listener: LegListener) -> None:
+        """As ``HtlcLayer.unfollow``."""
+        self._news.unfollow(payment_hash, listener)
 
     def forget(self, lock_id: bytes) -> None:
         """Forget the last observation of a lock."""

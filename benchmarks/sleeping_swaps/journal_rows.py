@@ -1,0 +1,112 @@
+"""Writes a provider's journal with open swaps. Run as a program, so that its memory is not in what is measured."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from layer2.contracts.htlc import HTLC_ADDRESS, NATIVE_COIN
+from layer2.journal.sql_journal import SqlJournal
+from layer2.legs.evm import EvmLeg
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import Finality, SwapId
+from layer2.ports.journal import Delivery
+from layer2.swap_rules.states import ProviderCounterFunded, write_state
+from layer2.terms.documents import Scheme, Signature, SignedTerms, Terms
+from layer2.terms.signing import write_signed_terms
+
+__all__ = ["TOKEN", "write_journal"]
+
+TOKEN: Final = b"\x0d" * 20
+_TAKER, _PROVIDER = b"\x0a" * 20, b"\x0b" * 20
+_DAY: Final = 86_400
+_SIGNED_BYTES: Final = 400
+"""As long as a signed lock."""
+
+
+def _terms(now: int) -> dict[str, Any]:
+    source = EvmLeg(
+        protocol=Layer2ProtocolType.BOB,
+        chain_id=60_808,
+        contract=HTLC_ADDRESS,
+        token=TOKEN,
+        token_decimals=8,
+        amount=100_420,
+        payer=_TAKER,
+        payee=_PROVIDER,
+        deadline=now + 20 * _DAY,
+        finality=Finality.FINALIZED,
+    )
+    destination = EvmLeg(
+        protocol=Layer2ProtocolType.ROOTSTOCK,
+        chain_id=33,
+        contract=HTLC_ADDRESS,
+        token=NATIVE_COIN,
+        token_decimals=18,
+        amount=10**15,
+        payer=_PROVIDER,
+        payee=_TAKER,
+        deadline=now + 10 * _DAY,
+        finality=Finality.FINALIZED,
+    )
+    terms = Terms(
+        swap_id=SwapId("00" * 16),
+        quote_id="0b" * 16,
+        network="regtest",
+        asset="BTC",
+        payment_hash=bytes(32),
+        amount=100_000,
+        provider_fee=320,
+        network_fee=100,
+        source=source,
+        destination=destination,
+        issued_at=now,
+        fund_by=now + _DAY,
+        counter_fund_by=now + 2 * _DAY,
+        collect_by=now + 9 * _DAY,
+        provider=b"\x01" * 32,
+    )
+    return write_signed_terms(SignedTerms(terms, Signature(Scheme.BIP340, bytes(64))))
+
+
+def _rows(count: int, now: int) -> Iterator[tuple[tuple[object, ...], tuple[object, ...]]]:
+    """For each swap, its row and the row of the intent to fund."""
+    signed = _terms(now)
+    state = json.dumps(write_state(ProviderCounterFunded("0x" + "11" * 32, "0x" + "22" * 32)))
+    act = json.dumps({"act": {"verb": "fund", "transactions": ["0x" + "33" * _SIGNED_BYTES]}})
+    for number in range(1, count + 1):
+        swap_id, payment_hash = f"{number:032x}", number.to_bytes(32)
+        changed = {"swap_id": swap_id, "payment_hash": payment_hash.hex(), "collect_by": now + 9 * _DAY + number}
+        terms = json.dumps({**signed, "terms": {**signed["terms"], **changed}})
+        swap = (swap_id, "provider", 4, state, False, payment_hash, terms, "{}", swap_id, bytes(32), True, now, now)
+        yield swap, (swap_id, 1, "fund", "destination", act, Delivery.TAKEN.value)
+
+
+async def _create(path: Path) -> None:
+    await (await SqlJournal.open(path)).aclose()
+
+
+def write_journal(path: Path, count: int) -> None:
+    """Write swaps that the provider has funded, and whose takers have to reveal the preimage within nine days."""
+    asyncio.run(_create(path))
+    swap_columns = (
+        "swap_id, role, version, state, is_final, payment_hash, terms, request, quote_id, access, holds_key, "
+        "created_at, updated_at"
+    )
+    with sqlite3.connect(path) as connection:
+        for swap, intent in _rows(count, int(time.time())):
+            connection.execute(f"INSERT INTO swaps ({swap_columns}) VALUES ({','.join('?' * 13)})", swap)  # noqa: S608  # constants
+            connection.execute(
+                'INSERT INTO intents (swap_id, number, verb, "end", act, delivery) VALUES (?,?,?,?,?,?)', intent
+            )
+    connection.close()
+
+
+if __name__ == "__main__":
+    write_journal(Path(sys.argv[1]), int(sys.argv[2]))
