@@ -247,9 +247,9 @@ class Database:
 
     def _commit(self, writes: Sequence[_Write], attempt: _Attempt) -> Sequence[object]:
         """The results of the writes, which are durable."""
+        results: list[object] = []
         for is_last, pause in _attempts():
             time.sleep(pause)
-            results: list[object] = []
             attempt.is_at_work = attempt.is_committing = False
             self._number += 1
             try:
