@@ -45,6 +45,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Check that a worker sends its groups to the scheduler: without them networks would be started in every worker."""
+    if getattr(session.config.option, "loadgroup", False):
+        for item in session.items:
+            assert "@" in item.nodeid or not item.get_closest_marker("xdist_group"), f"{item.nodeid} has lost its group"
+
+
 def _is_another_network(item: pytest.Item, reasons: dict[str, str]) -> bool:
     """Whether the item is a test on a network that ``only_on`` excludes."""
     mark = item.get_closest_marker("only_on")

@@ -24,15 +24,19 @@ class Onlooker:
 
     async def _look(self) -> None:
         while True:
-            # An error counts as an answer, but does not show the payment's state.
-            with suppress(NodeError):
-                self.states.add((await self._client.get_transaction_status_async(self._tx_id)).state)
-                self._answered.set()
+            await self._look_once()
             await asyncio.sleep(0.01)
 
+    async def _look_once(self) -> None:
+        # An error counts as an answer, but does not show the payment's state.
+        with suppress(NodeError):
+            self.states.add((await self._client.get_transaction_status_async(self._tx_id)).state)
+            self._answered.set()
+
     async def stop(self) -> None:
-        """Stop after the first answer, which a node that was just restarted may still have to give."""
+        """Stop after an answer, which a node that was just restarted may still have to give, and a last look."""
         await self._answered.wait()
         self._task.cancel()
         await asyncio.wait([self._task])
         assert self._task.cancelled(), self._task.exception()
+        await self._look_once()

@@ -222,7 +222,10 @@ class LightningLegs(HtlcLayer):
                 if invoice is not None and invoice.state is InvoiceState.OPEN and state.date >= invoice.expires_at:
                     # lnd reports on no stream that an invoice has expired.
                     invoice = await self._records.invoice(htlc.payment_hash, newest=True)
-                is_final = await self._is_resolved(invoice, self._records.changed_at(htlc.payment_hash))
+                # A reading of the channels serves one interval: the first one may show an HTLC that is resolved later.
+                recently = asyncio.get_running_loop().time() - self._interval
+                moment = max(recently, self._records.changed_at(htlc.payment_hash))
+                is_final = await self._is_resolved(invoice, moment)
                 view = seen_by_payee(leg, invoice, state.clock, is_final=is_final)
             case _:
                 assert_never(side)
