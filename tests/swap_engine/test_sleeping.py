@@ -256,25 +256,32 @@ def test_a_swap_that_sleeps_is_driven_and_is_open_at_the_end() -> None:
     run(story())
 
 
+class FailingLoads:
+    """The next loads of a party's journal fail."""
+
+    def __init__(self, party: Party, times: int, error: Exception) -> None:
+        self.left = times
+        load = party.journal.load
+
+        async def failing(swap_id: SwapId) -> object:
+            self.left -= 1
+            if self.left >= 0:
+                raise error
+            return await load(swap_id)
+
+        party.journal.load = failing  # type: ignore[method-assign,assignment]
+
+
 def test_a_journal_that_cannot_be_read_only_delays_waking(caplog: pytest.LogCaptureFixture) -> None:
     async def story() -> None:
         scene = await counter_funded("bob", "rootstock")
         await asleep(scene.provider)
-        load, failures = scene.provider.journal.load, 3
-
-        async def failing(swap_id: SwapId) -> object:
-            nonlocal failures
-            failures -= 1
-            if failures >= 0:
-                raise JournalError("the disk is gone")
-            return await load(swap_id)
-
-        scene.provider.journal.load = failing  # type: ignore[method-assign,assignment]
+        loads = FailingLoads(scene.provider, 3, JournalError("the disk is gone"))
         scene.taker.destination.fault = _breathe
         await scene.taker.start().resume()
         await wait_for(scene.taker.runner, SWAP_ID)
         await wait_for(scene.provider.runner, SWAP_ID)
-        assert failures <= 0
+        assert loads.left <= 0
         assert scene.states == ("completed", "completed")
         await scene.close()
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from layer2.assembly import journal_place
 from layer2.cli.exit_status import ExitStatus
-from layer2.cli.journal_reading import configured_owners, existing_journal, guard_holder, is_stopped
+from layer2.cli.journal_reading import check_exists, configured_owners, existing_journal, guard_holder, is_stopped
 from layer2.cli.output import Result, table
 from layer2.cli.session import InSession
 from layer2.cli.transfer_wording import state_name
@@ -150,8 +150,8 @@ async def backup(file: Path, *, session: InSession) -> Result:
         file: The new file, created with mode 0600.
     """
     place = journal_place(session.settings())
-    async with existing_journal(place):
-        counts = await back_up(place, JournalPlace(path=file))
+    check_exists(place)
+    counts = await back_up(place, JournalPlace(path=file))
     return Result({"file": str(file), "rows": counts}, [f"copied {counts['swaps']} swaps of {place} to {file}"])
 
 
@@ -165,8 +165,7 @@ async def migrate(to: str, *, session: InSession) -> Result:
             libpq's password file, or the environment variable PGPASSWORD.
     """
     place, target = journal_place(session.settings()), JournalPlace.of(to)
-    if not place.exists():
-        raise JournalError(f"there is no journal {place}", code="no_journal", remedy="check journal.path")
+    check_exists(place)
     counts = await move(place, target)
     setting = f'url = "{target}"' if target.url is not None else f'path = "{target}"'
     return Result(

@@ -19,7 +19,15 @@ from layer2.signers.software import SeedPreimages
 if TYPE_CHECKING:
     from layer2.config import LayerSettings
 
-__all__ = ["configured_owners", "existing_journal", "guard_holder", "held_coins", "is_stopped", "process_state"]
+__all__ = [
+    "check_exists",
+    "configured_owners",
+    "existing_journal",
+    "guard_holder",
+    "held_coins",
+    "is_stopped",
+    "process_state",
+]
 
 
 def configured_owners(settings: LayerSettings) -> tuple[JournalOwner, ...]:
@@ -39,7 +47,7 @@ async def existing_journal(place: JournalPlace) -> AsyncIterator[SqlJournal]:
     Raises:
         JournalError: the journal does not exist, or cannot be read.
     """
-    _check_exists(place)
+    check_exists(place)
     journal = await SqlJournal.open(place)
     try:
         yield journal
@@ -62,7 +70,12 @@ async def held_coins(place: JournalPlace, layer: str) -> Mapping[str, str]:
         raise
 
 
-def _check_exists(place: JournalPlace) -> None:
+def check_exists(place: JournalPlace) -> None:
+    """Check that there is a journal: reading never creates one.
+
+    Raises:
+        JournalError: code ``no_journal``: there is none.
+    """
     if not place.exists():
         raise JournalError(
             f"there is no journal {place}",

@@ -1,4 +1,4 @@
-"""Copies a journal to another database: a backup of a running one, or a move of one that nobody acts on."""
+"""Copies a journal to another database: a backup of a running one, or a move of one on which no process acts."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def server_engine(url: str, accepted: Mark | None = None) -> Engine:
     )
     _prepare(engine, _SETTINGS)
     try:
-        # Each statement sees what another process has migrated meanwhile, whatever the server's defaults are.
+        # Each statement sees what another process has migrated meanwhile, regardless of the server's defaults.
         options = {"isolation_level": "READ COMMITTED", "postgresql_readonly": False}
         with engine.connect().execution_options(**options) as connection, connection.begin():
             _check_server(name, connection)

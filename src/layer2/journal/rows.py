@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import fields
 from typing import Final
 
-from sqlalchemy import Connection, Executable, Table, insert, literal, select, update
+from sqlalchemy import Connection, Executable, Table, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from layer2.errors import IdempotencyConflict, JournalError
-from layer2.journal.schema import events, swaps
-from layer2.model.transactions import SwapId
-from layer2.ports.journal import Intent, Json, SendRecord, SwapRecord
+from layer2.errors import IdempotencyConflict
+from layer2.journal.schema import swaps
+from layer2.ports.journal import Intent, SendRecord, SwapRecord
 
 __all__ = [
     "SWAPS",
-    "add_event",
-    "add_swap",
     "first_swap",
     "insert_or_keep",
-    "is_added",
     "row_of",
     "swap_that_holds",
 ]
@@ -42,12 +37,6 @@ def insert_or_keep(connection: Connection, table: Table) -> postgresql.Insert | 
     if connection.dialect.name == "postgresql":
         return postgresql.insert(table).on_conflict_do_nothing()
     return sqlite.insert(table).on_conflict_do_nothing()
-
-
-def is_added(connection: Connection, table: Table, row: Mapping[str, object]) -> bool:
-    """Add a row unless a row with its key exists; return whether it was added."""
-    statement = insert_or_keep(connection, table).values(row).returning(literal(1))
-    return connection.execute(statement).first() is not None
 
 
 def first_swap(connection: Connection, query: Executable) -> SwapRecord | None:
@@ -88,24 +77,3 @@ def swap_that_holds(connection: Connection, asked: SwapRecord) -> SwapRecord | N
 
 def _conflict(what: str, known: SwapRecord) -> IdempotencyConflict:
     return IdempotencyConflict(f"{what}; no transfer was started", transfer_id=known.swap_id)
-
-
-def add_swap(connection: Connection, record: SwapRecord) -> SwapRecord:
-    """Add a swap as version 1, with its first event, and return it.
-
-    Raises:
-        JournalError: a swap with that id exists.
-    """
-    statement = (
-        insert_or_keep(connection, swaps).values(row_of(record) | {"version": 1}).returning(*SWAPS.selected_columns)
-    )
-    added = first_swap(connection, statement)
-    if added is None:
-        raise JournalError("the journal already has a swap with that id", transfer_id=record.swap_id)
-    add_event(connection, record.swap_id, 1, "created", record.created_at, record.state)
-    return added
-
-
-def add_event(connection: Connection, swap_id: SwapId, version: int, event: str, at: int, state: Json) -> None:
-    """Add the event of a version."""
-    connection.execute(insert(events).values(swap_id=swap_id, version=version, event=event, at=at, state=state))

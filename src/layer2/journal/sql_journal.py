@@ -36,7 +36,6 @@ from layer2.journal.rows import (
     SWAPS,
     first_swap,
     insert_or_keep,
-    is_added,
     row_of,
 )
 from layer2.journal.schema import coins as coin_table
@@ -335,8 +334,9 @@ class SqlJournal:
 
 def _collect_by(connection: Connection) -> ColumnElement[int]:
     """``collect_by`` of the terms, which are a text; 0 if it is missing."""
-    is_text = connection.dialect.name == "postgresql"
-    terms = cast(swaps.c.terms, JSON) if is_text else type_coerce(swaps.c.terms, JSON)
+    # SQLite's JSON functions read a text, and its CAST would make it a number.
+    needs_cast = connection.dialect.name == "postgresql"
+    terms = cast(swaps.c.terms, JSON) if needs_cast else type_coerce(swaps.c.terms, JSON)
     return func.coalesce(terms["terms"]["collect_by"].as_integer(), 0)
 
 
@@ -347,7 +347,8 @@ def _send(connection: Connection, protocol: str, condition: ColumnElement[bool])
 
 def _add_send(connection: Connection, record: SendRecord) -> tuple[SendRecord, bool]:
     """The record of that key, and whether this call wrote it."""
-    if is_added(connection, sends, row_of(record)):
+    statement = insert_or_keep(connection, sends).values(row_of(record)).returning(sends.c.protocol)
+    if connection.execute(statement).first() is not None:
         return record, True
     known = _send(connection, record.protocol, sends.c.idempotency_key == record.idempotency_key)
     assert known is not None

@@ -14,7 +14,7 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from layer2.errors import FundsRulesError, IdempotencyConflict, JournalError, StaleSwap
-from layer2.journal.rows import add_swap, insert_or_keep, row_of, swap_that_holds
+from layer2.journal.rows import insert_or_keep, row_of, swap_that_holds
 from layer2.journal.schema import coins, events, fundings, intents, swaps
 from layer2.legs.views import Verb
 from layer2.model.transactions import SwapId
@@ -99,11 +99,16 @@ _UNSEEN: Final = _SEEN.where(intents.c.delivery.not_in(_SEEN_BY_NODE))
 
 def create_swaps(connection: Connection, records: Sequence[SwapRecord]) -> Sequence[SwapRecord | Exception]:
     """Add swaps as version 1. See ``SwapJournal.create``."""
-    if not _are_new(connection, records):
-        return [_created(connection, record) for record in records]
-    connection.execute(insert(swaps), [row_of(record) | {"version": 1} for record in records])
-    _add_events(connection, [(replace(record, version=1), "created", record.created_at) for record in records])
-    return [replace(record, version=1) for record in records]
+    if _are_new(connection, records):
+        return _added(connection, records)
+    return [_created(connection, record) for record in records]
+
+
+def _added(connection: Connection, records: Sequence[SwapRecord]) -> Sequence[SwapRecord]:
+    added = [replace(record, version=1) for record in records]
+    connection.execute(insert(swaps), [row_of(record) for record in added])
+    _add_events(connection, [(record, "created", record.created_at) for record in added])
+    return added
 
 
 def _are_new(connection: Connection, records: Sequence[SwapRecord]) -> bool:
@@ -117,10 +122,16 @@ def _are_new(connection: Connection, records: Sequence[SwapRecord]) -> bool:
 
 
 def _created(connection: Connection, record: SwapRecord) -> SwapRecord | Exception:
+    """The new swap, or the one that holds its key or its quote."""
     try:
-        return swap_that_holds(connection, record) or add_swap(connection, record)
-    except (IdempotencyConflict, JournalError) as error:
+        known = swap_that_holds(connection, record)
+    except IdempotencyConflict as error:
         return error
+    if known is not None:
+        return known
+    if connection.execute(_CURRENT, {"ids": [record.swap_id]}).first() is not None:
+        return JournalError("the journal already has a swap with that id", transfer_id=record.swap_id)
+    return _added(connection, [record])[0]
 
 
 def advance_swaps(connection: Connection, advances: Sequence[Advance]) -> Sequence[SwapRecord | Exception]:

@@ -37,8 +37,6 @@ __all__ = ["Stopped", "main", "serve"]
 
 _FIRST_LOOK_SECONDS = 10.0
 """The time that takers wait for the first answers of the nodes. Open swaps do not wait."""
-
-
 _STAND_BY_SECONDS = 1.0
 """Between two tries to take over."""
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

@@ -249,7 +249,7 @@ def _name(act: Act) -> str:
 
 def is_under_way(observed: Observed) -> bool:
     """Whether an act may still have an effect that its leg does not show yet, so that its node has to be asked."""
-    views = {LegEnd.SOURCE: observed.source, LegEnd.DESTINATION: observed.destination}
+    views = observed.views
     return any(
         act_view.is_out and _may_still_show(act.verb, act_view.status, views[act.end])
         for act, act_view in observed.acts.items()

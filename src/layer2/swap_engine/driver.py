@@ -269,7 +269,7 @@ class Driver:
 
     def _attention(self, state: State, observed: Observed) -> str | None:
         """What an operator has to check. While a node is unreachable only briefly, the last view counts."""
-        views = _views(observed)
+        views = dict(observed.views)
         for end in self._legs.sides:
             if views[end] is None and self._retries.failures(end) < _FAILURES_TO_NOTICE:
                 views[end] = self._last.get(end)
@@ -294,7 +294,7 @@ class Driver:
         seconds = max(min(seconds, self._context.poll_seconds), _SHORTEST_WAIT_SECONDS)
         waits = {
             end: asyncio.ensure_future(self._legs.layer(end).wait_for_change(self._legs.htlcs[end], view))
-            for end, view in _views(look.observed).items()
+            for end, view in look.observed.views.items()
             if view is not None and self._may_change(end, view)
         }
         try:
@@ -326,7 +326,7 @@ class Driver:
 
     def _is_quiet(self, look: Look) -> bool:
         """Whether nothing is under way, so that only a change of a leg or a later time can require another turn."""
-        views, followed = _views(look.observed), self._followed(look)
+        views, followed = look.observed.views, self._followed(look)
         waits_for_own = look.ordered or is_under_way(look.observed) or self._endings.look_again_in() is not None
         soon = self._context.clock.now() + self._context.poll_seconds
         times = [look.wake_at, *(self._swap.leg(end).refundable_from for end in followed)]
@@ -340,7 +340,7 @@ class Driver:
 
     def _followed(self, look: Look) -> Sequence[LegEnd]:
         """The legs that can still change."""
-        views = _views(look.observed)
+        views = look.observed.views
         return [end for end in self._legs.sides if (view := views[end]) is not None and not _is_settled(view)]
 
     def follow(self, look: Look, listener: LegListener) -> float | None:
@@ -350,7 +350,7 @@ class Driver:
             Unix seconds at which the swap needs a turn in any case. None: it cannot sleep, and the caller ends what the
             layers follow.
         """
-        views = _views(look.observed)
+        views = look.observed.views
         times: list[float] = [] if look.wake_at is None else [look.wake_at]
         for end in self._followed(look):
             view, side = views[end], self._legs.sides[end]
@@ -388,10 +388,6 @@ def _sides(role: Role, made_preimage: bool) -> Mapping[LegEnd, Side]:
         return {LegEnd.SOURCE: Side.PAYER, LegEnd.DESTINATION: Side.PAYEE}
     # A third party is paid: the taker's node takes no part in that leg.
     return {LegEnd.SOURCE: Side.PAYER}
-
-
-def _views(observed: Observed) -> dict[LegEnd, LegView | None]:
-    return {LegEnd.SOURCE: observed.source, LegEnd.DESTINATION: observed.destination}
 
 
 def _is_settled(view: LegView) -> bool:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import TypeAlias
 
 from layer2.legs.evidence import LegEvidence
-from layer2.legs.views import LegView, Side
+from layer2.legs.views import Side
 from layer2.model.transactions import Preimage
 from layer2.proofs.model import TransferProof
 from layer2.swap_engine.runner_context import LOG, LONGEST_CALL_SECONDS, PartyLegs, trace_of
@@ -104,11 +104,7 @@ class Endings:
         if self._was_courteous or not isinstance(state, TakerCompleted | ProviderCompleted):
             return
         self._was_courteous = True
-        views: dict[LegEnd, LegView | None] = {
-            LegEnd.SOURCE: observed.source,
-            LegEnd.DESTINATION: observed.destination,
-        }
-        preimage = self._preimage(observed)
+        views, preimage = observed.views, self._preimage(observed)
         for end, side in self._legs.sides.items():
             view = views[end]
             pays = side is Side.PAYER and self._legs.swap.leg(end).anyone_collects

@@ -160,7 +160,7 @@ class SwapRunner:
         try:
             wake_at = driver.follow(look, row)
         except Exception:
-            # Whatever is wrong with a layer, an open swap keeps its driver.
+            # An open swap keeps its driver even if a layer fails.
             LOG.exception("swap %s cannot sleep", swap_id)
             wake_at = None
         if wake_at is None:
@@ -181,7 +181,7 @@ class SwapRunner:
             try:
                 layer.unfollow(row.payment_hash, row)
             except Exception:
-                # A swap wakes whatever is wrong with a layer.
+                # A swap wakes even if a layer fails.
                 LOG.exception("swap %s is still followed", row.swap_id)
 
     async def _load_and_drive(self, row: Sleeper, is_idle: bool) -> None:

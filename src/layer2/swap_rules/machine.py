@@ -109,6 +109,11 @@ class Observed:
     acts: Mapping[Act, ActView]
     """Every act that has an intent in the journal."""
 
+    @property
+    def views(self) -> Mapping[LegEnd, LegView | None]:
+        """The views of both legs."""
+        return {LegEnd.SOURCE: self.source, LegEnd.DESTINATION: self.destination}
+
     def is_out(self, act: Act) -> bool:
         """Whether the act may have been sent."""
         view = self.acts.get(act)

@@ -8,6 +8,7 @@ from layer2.errors import AuthenticationFailed
 from layer2.legs.leg import Htlc
 from layer2.legs.views import LegState, LegView, Side, Verb
 from layer2.protocols.lightning import LightningNetwork
+from protocols.leg_listeners import Noted
 from protocols.lightning.requests import Requests
 from protocols.lightning.waiting import SECONDS, streams_open, until
 from protocols.lightning.world import (
@@ -24,20 +25,6 @@ from protocols.lightning.world import (
 )
 
 EXPIRY = START + 600
-
-
-class Noted:
-    """A listener that notes what is reported."""
-
-    def __init__(self) -> None:
-        self.changes = 0
-        self.misses = 0
-
-    def changed(self) -> None:
-        self.changes += 1
-
-    def missed(self) -> None:
-        self.misses += 1
 
 
 async def fund(world: World, htlc: Htlc) -> None:

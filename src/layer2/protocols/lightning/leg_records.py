@@ -147,7 +147,7 @@ class LegRecords:
                 self.follow(payment_hash, Side.PAYER, (_NOTHING, now))
             return None
         if payment_hash not in self._followed and not found.state.is_final:
-            # It is waited for next, and then its first status is no news.
+            # It is waited for next, and then its first status is not news.
             self.follow(payment_hash, Side.PAYER, (HashStatus(found, None), now))
         self._tracker.learn_payment(found, now)
         tracked = self._tracker.tracked(payment_hash)

@@ -16,27 +16,10 @@ from layer2.protocols.bob import BobClient
 from layer2.protocols.evm.chain.follower import ChainFollower
 from layer2.protocols.evm.locks.events import FoundEvent, LockEvents
 from protocols.evm.bob_network import BobNetwork, at
+from protocols.leg_listeners import Noted
 
 SECRET, OTHER = Preimage(bytes(range(32))), Preimage(bytes(32))
 QUIET_SECONDS = 0.1
-
-
-class Noted:
-    """A listener that notes what is reported."""
-
-    def __init__(self) -> None:
-        self.changes = 0
-        self.misses = 0
-
-    def changed(self) -> None:
-        self.changes += 1
-
-    def missed(self) -> None:
-        self.misses += 1
-
-    @property
-    def heard(self) -> tuple[int, int]:
-        return self.changes, self.misses
 
 
 async def fund(client: BobClient, htlc: Htlc) -> None:

@@ -15,7 +15,8 @@ from layer2.protocols.evm.locks.act import EvmAct
 from layer2.protocols.evm.locks.events import FoundEvent, LockEvents
 from layer2.protocols.evm.locks.observation import Locks
 from protocols.evm.bob_network import BobNetwork, at
-from protocols.evm.locks.test_lock_following import Noted, followed, fund
+from protocols.evm.locks.test_lock_following import followed, fund
+from protocols.leg_listeners import Noted
 
 SECRET, OTHER, THIRD = Preimage(bytes(range(32))), Preimage(bytes(32)), Preimage(bytes([1] * 32))
 

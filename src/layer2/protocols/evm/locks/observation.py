@@ -185,9 +185,9 @@ class Locks:
         """
         lock = self.lock(htlc)
         known = self._observed.get(lock.lock_id)
-        if known is None or known.view is not view or known.heads.latest.timestamp >= lock.deadline:
+        if known is None or known.view is not view or view.reason is not None:
             return None
-        if view.reason is not None:
+        if known.heads.latest.timestamp >= lock.deadline:
             return None
         if not self._news.follow(htlc.payment_hash, known.heads, listener):
             return None
