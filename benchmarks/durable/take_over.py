@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
 import time
@@ -57,6 +58,8 @@ async def _take_over(url: str, number: signal.Signals) -> float:
             except JournalBusy:
                 await asyncio.sleep(_TRY_SECONDS)
     finally:
-        process.kill()
+        # After SIGKILL the process may have been awaited already.
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
         await process.wait()
         await standby.aclose()
