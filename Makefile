@@ -11,9 +11,15 @@ SECONDS ?= 20
 SEED ?= 1
 NETWORK ?= simnet
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --no-input
+# uv needs a tenth of pip's time. It comes with $(DEV).
+UV_INSTALL = $(DEV)/bin/uv pip install --quiet --no-deps --only-binary :all:
+# Otherwise each of the many processes that are started compiles the libraries again.
+unexport PYTHONDONTWRITEBYTECODE
+SIDE_BY_SIDE = $(MAKE) --no-print-directory --jobs=2 --output-sync=target
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage check docs fuzz chaos format pins contracts lowest wheel clean
+.PHONY: help demo test coverage check docs fuzz chaos explore format pins contracts lowest installed packaged wheel clean
+.PHONY: check-mypy check-basedpyright check-imports check-style check-english
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -27,13 +33,24 @@ test: $(DEV)/.ready ## the whole suite, on simnet and, if Go is installed, on re
 coverage: $(DEV)/.ready ## the whole suite with branch coverage, which takes longer
 	@$(DEV)/bin/python tools/run_tests.py --cov --cov-branch --cov-report=term:skip-covered $(ARGS)
 
+# The longest first: they run side by side.
 check: $(DEV)/.ready ## style, types, the import contract, and the English
+	@$(SIDE_BY_SIDE) check-mypy check-basedpyright check-imports check-style check-english
+
+check-mypy:
+	$(DEV)/bin/mypy
+check-basedpyright:
+	$(DEV)/bin/basedpyright
+check-imports:
+	$(DEV)/bin/lint-imports
+check-style:
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
-	$(DEV)/bin/mypy
-	$(DEV)/bin/basedpyright
-	$(DEV)/bin/lint-imports
+check-english:
 	$(DEV)/bin/python tools/check_english.py
+
+packaged: $(DEV)/.ready ## what is made from the source: the wheel on two sets of dependencies, and the documentation
+	@$(SIDE_BY_SIDE) lowest docs installed
 
 docs: $(DOCS)/.ready ## build the documentation into dist/docs and dist/docs.tar.gz; a warning is an error
 	@$(DOCS)/bin/python -m tools.docsite.build $(ARGS)
@@ -76,20 +93,27 @@ pins: $(DEV)/.ready ## renew the pinned requirements
 		--only-binary :all: --resolution lowest-direct --extra provider --extra simnet pyproject.toml -o requirements/lowest.txt
 
 lowest: wheel $(LOWEST)/.ready ## run the demo with the lowest versions of dependencies that pyproject.toml allows
-	@$(LOWEST)/bin/python $(PIP_INSTALL) --no-deps --force-reinstall dist/*.whl
+	@$(UV_INSTALL) --python $(LOWEST)/bin/python --reinstall dist/*.whl
 	@$(LOWEST)/bin/python tools/import_everything.py
 	@$(LOWEST)/bin/layer2 demo
 
+installed: wheel ## run the demo from the wheel in a new environment, away from the source tree
+	@away="$$(mktemp -d)"; trap 'rm -rf "$$away"' EXIT; set -e; \
+		$(PYTHON) -m venv --without-pip "$$away/venv"; \
+		$(UV_INSTALL) --python "$$away/venv/bin/python" --require-hashes -r requirements/demo.txt; \
+		$(UV_INSTALL) --python "$$away/venv/bin/python" dist/*.whl; \
+		cd "$$away"; venv/bin/layer2 demo
+
 wheel: $(DEV)/.ready ## build the wheel into dist/
-	rm -rf dist && $(DEV)/bin/python -m build --wheel --no-isolation --outdir dist . >/dev/null
+	rm -f dist/*.whl && $(DEV)/bin/python -m build --wheel --no-isolation --outdir dist . >/dev/null
 
 clean: ## remove the environments and what was built
 	rm -rf $(DEMO) $(DEV) $(FUZZ) $(DOCS) $(LOWEST) $(MIGRATION) $(MIGRATION).lock $(JAVASCRIPT)/node_modules dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-$(LOWEST)/.ready: requirements/lowest.txt
+$(LOWEST)/.ready: requirements/lowest.txt | $(DEV)/.ready
 	@echo "installing into $(LOWEST) (once) ..."
-	@$(PYTHON) -m venv $(LOWEST)
-	@$(LOWEST)/bin/python $(PIP_INSTALL) --no-deps --require-hashes --only-binary :all: -r requirements/lowest.txt
+	@$(PYTHON) -m venv --clear --without-pip $(LOWEST)
+	@$(UV_INSTALL) --python $(LOWEST)/bin/python --require-hashes -r requirements/lowest.txt
 	@touch $@
 
 $(DEMO)/.ready: requirements/demo.txt pyproject.toml
@@ -113,18 +137,17 @@ $(FUZZ)/.ready: requirements/fuzz.txt pyproject.toml
 	@$(FUZZ)/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(DOCS)/.ready: requirements/docs.txt pyproject.toml
+$(DOCS)/.ready: requirements/docs.txt pyproject.toml | $(DEV)/.ready
 	@echo "installing into $(DOCS) (once) ..."
-	@$(PYTHON) -m venv $(DOCS)
-	@$(DOCS)/bin/python $(PIP_INSTALL) --no-deps --require-hashes --only-binary :all: -r requirements/docs.txt
-	@$(DOCS)/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@$(PYTHON) -m venv --clear --without-pip $(DOCS)
+	@$(UV_INSTALL) --python $(DOCS)/bin/python --require-hashes -r requirements/docs.txt
+	@$(DEV)/bin/uv pip install --quiet --python $(DOCS)/bin/python --no-deps --no-build-isolation -e .
 	@touch $@
 
 # The tests of the migration guide, which run in $(DEV), make this one when they first need it.
 $(MIGRATION)/.ready: docs/migration/requirements.txt pyproject.toml
 	@$(PYTHON) -m venv --clear --without-pip $(MIGRATION)
-	@$(DEV)/bin/uv pip install --quiet --python $(MIGRATION)/bin/python --no-deps --require-hashes --only-binary :all: \
-		-r docs/migration/requirements.txt
+	@$(UV_INSTALL) --python $(MIGRATION)/bin/python --require-hashes -r docs/migration/requirements.txt
 	@$(DEV)/bin/uv pip install --quiet --python $(MIGRATION)/bin/python --no-deps --no-build-isolation -e .
 	@touch $@
 

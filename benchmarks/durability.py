@@ -23,13 +23,13 @@ PACKAGES: Final = ("SQLAlchemy", "psycopg")
 """The packages whose versions are printed."""
 
 
-async def measure(directory: Path, effort: Effort, take_overs: int) -> list[Figure]:
-    """Measure every row of the table."""
+async def measure(directory: Path, effort: Effort, take_overs: int, found: list[Figure]) -> None:
+    """Add every row of the table to ``found``, as soon as it is measured."""
     server = await asyncio.to_thread(Server)
     try:
-        found = await measure_transitions(directory, server, effort)
+        found += await measure_transitions(directory, server, effort)
         progress("take-over ...")
-        return found + await measure_take_over(server, take_overs)
+        found += await measure_take_over(server, take_overs)
     finally:
         await asyncio.to_thread(server.close)
 
@@ -37,10 +37,14 @@ async def measure(directory: Path, effort: Effort, take_overs: int) -> list[Figu
 def main() -> None:
     is_quick = os.environ.get("QUICK") == "1"
     effort = {1: 20, 100: 2, 1_000: 2} if is_quick else {1: 50, 100: 8, 1_000: 8}
-    with tempfile.TemporaryDirectory(prefix="layer2-bench-") as directory:
-        found = asyncio.run(measure(Path(directory), effort, 1 if is_quick else 5))
-    load = ", ".join(f"{number:.1f}" for number in os.getloadavg())
-    show(f"{machine(*PACKAGES)}; load {load} (1, 5 and 15 minutes)", found)
+    found: list[Figure] = []
+    try:
+        with tempfile.TemporaryDirectory(prefix="layer2-bench-") as directory:
+            asyncio.run(measure(Path(directory), effort, 1 if is_quick else 5, found))
+    finally:
+        # What was measured before a failure took minutes.
+        load = ", ".join(f"{number:.1f}" for number in os.getloadavg())
+        show(f"{machine(*PACKAGES)}; load {load} (1, 5 and 15 minutes)", found)
 
 
 if __name__ == "__main__":

@@ -19,12 +19,12 @@ _LOOK_AGAIN_SECONDS: Final = 0.01
 
 
 @contextmanager
-def running_simnet(directory: Path) -> Iterator[LocalNetwork]:
-    """A simnet that ends with the block, and with this process."""
+def running_simnet(directory: Path, *options: str) -> Iterator[LocalNetwork]:
+    """A simnet that ends with the block, and with this process; the options are those of its program."""
     log, ready = directory / "simnet.log", directory / "network.json"
     directory.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
-        process = fork("layer2.local.simnet.process", [str(directory), "--parent", PARENT], output=output)
+        process = fork("layer2.local.simnet.process", [str(directory), "--parent", PARENT, *options], output=output)
     try:
         give_up = time.monotonic() + _START_SECONDS
         while not ready.exists():

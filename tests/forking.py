@@ -28,7 +28,12 @@ __all__ = ["PARENT", "Forked", "child_environment", "fork"]
 
 PARENT: Final = "{parent}"
 """An argument that stands for the id of the program's parent process, the server. It ends with the pytest process."""
-_IMPORTED_LATE: Final = ("alembic.command", "layer2.protocols.bitcoin.wallet.bdk")
+_IMPORTED_LATE: Final = (
+    "layer2.journal.sql_journal",
+    "layer2.protocols.bitcoin.wallet.bdk",
+    "layer2.protocols.bitcoin.wallet.esplora",
+    "layer2.protocols.bitcoin.wallet.filters",
+)
 """What the programs import only when they first use it."""
 _LONGEST: Final = 1 << 17
 _STATUS: Final = struct.Struct("i")
@@ -85,8 +90,13 @@ class Forked:
 
     def kill(self) -> None:
         """Send SIGKILL to it and to its children."""
-        with suppress(ProcessLookupError):
+        try:
             os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            # It has ended, or it was forked just now and has no session of its own yet.
+            with suppress(ProcessLookupError):
+                if self.poll() is None:
+                    os.kill(self.pid, signal.SIGKILL)
 
     def _read(self, timeout: float | None) -> int | None:
         if self.returncode is None and select.select([self._status], [], [], timeout)[0]:
@@ -97,18 +107,37 @@ class Forked:
         return self.returncode
 
 
-def fork(module: str, arguments: Sequence[str], *, output: IO[bytes], errors: IO[bytes] | None = None) -> Forked:
-    """Start a module's ``main`` in a new process, with this process's environment and directory, and no input.
+def fork(
+    module: str,
+    arguments: Sequence[str],
+    *,
+    output: IO[bytes],
+    errors: IO[bytes] | None = None,
+    input: IO[bytes] | None = None,
+    directory: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Forked:
+    """Start a module's ``main`` in a new process.
 
     Args:
         module: it reads ``sys.argv``.
         output: its standard output.
         errors: its standard error; None for the same as ``output``.
+        input: its standard input; None for none.
+        directory: its current directory; None for that of this process.
+        environment: its environment; None for that of this process. The imports have seen the server's.
     """
     global _server
     if _server is None or _server.process.poll() is not None:
         _server = _Server.start()
-    return _server.fork(module, arguments, output.fileno(), (errors or output).fileno())
+    request = {
+        "module": module,
+        "arguments": arguments,
+        "environment": dict(os.environ if environment is None else environment),
+        "directory": str(directory or os.getcwd()),
+    }
+    with open(os.devnull, "rb") as nothing:
+        return _server.fork(request, [(input or nothing).fileno(), output.fileno(), (errors or output).fileno()])
 
 
 @dataclass
@@ -127,13 +156,12 @@ class _Server:
             process = subprocess.Popen(command, stdin=its.fileno(), env=child_environment(), start_new_session=True)
         return cls(process, ours)
 
-    def fork(self, module: str, arguments: Sequence[str], output: int, errors: int) -> Forked:
-        request = {"module": module, "arguments": arguments, "environment": dict(os.environ), "directory": os.getcwd()}
+    def fork(self, request: Mapping[str, object], standard: Sequence[int]) -> Forked:
         status, its_status = os.pipe()
         with open(its_status, "wb"):
-            socket.send_fds(self.requests, [json.dumps(request).encode()], [output, errors, its_status])
+            socket.send_fds(self.requests, [json.dumps(request).encode()], [*standard, its_status])
         answer = self.requests.recv(_STATUS.size)
-        assert answer, f"the server could not import {module}"
+        assert answer, f"the server could not import {request['module']}"
         (child,) = _STATUS.unpack(answer)
         return Forked(child, status)
 
@@ -160,19 +188,19 @@ def _serve(requests: socket.socket) -> dict[str, Any]:
             os.read(ended, 4096)
             _report_ended(children)
         if requests.fileno() in ready:
-            message, descriptors, _, _ = socket.recv_fds(requests, _LONGEST, 3)
+            message, descriptors, _, _ = socket.recv_fds(requests, _LONGEST, 4)
             if not message:
                 _end_with(children)
             request: dict[str, Any] = json.loads(message)
             _import(request["module"])
-            output, errors, status = descriptors
+            *standard, status = descriptors
             if (child := os.fork()) == 0:
-                _become(request, output, errors)
+                _become(request, standard)
                 return request
             children[child] = status
             requests.send(_STATUS.pack(child))
-            os.close(output)
-            os.close(errors)
+            for each in standard:
+                os.close(each)
 
 
 def _import(module: str) -> None:
@@ -202,12 +230,12 @@ def _end_with(children: Mapping[int, int]) -> NoReturn:
     sys.exit()
 
 
-def _become(request: Mapping[str, Any], output: int, errors: int) -> None:
+def _become(request: Mapping[str, Any], standard: Sequence[int]) -> None:
     """Make this process, just forked, like one that was started with these arguments and descriptors."""
     os.setsid()
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    for number, descriptor in enumerate((os.open(os.devnull, os.O_RDONLY), output, errors)):
+    for number, descriptor in enumerate(standard):
         os.dup2(descriptor, number)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     os.chdir(request["directory"])

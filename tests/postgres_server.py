@@ -6,6 +6,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -43,7 +44,7 @@ class Server:
         return self._server.get_uri(database=name)
 
     async def journal(self) -> str:
-        """The URL of a new, empty journal. Copying one is much quicker than the migrations."""
+        """The URL of a new, empty journal. Copying one is quicker than making its tables."""
         if self._journal is None:
             url = self.create()
             await (await SqlJournal.open(url)).aclose()
@@ -65,6 +66,20 @@ class Server:
                 (but,),
             )
             return len(ended.fetchall())
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop all processes of the server while the block runs. Its kernel still accepts and acknowledges."""
+        postmaster = self._server.get_postmaster_info().process
+        assert postmaster is not None
+        stopped = [postmaster, *postmaster.children()]
+        for process in stopped:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in stopped:
+                process.resume()
 
     def crash(self) -> None:
         """Kill the server's processes, as a power failure does."""

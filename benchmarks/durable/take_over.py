@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import sys
 import time
@@ -58,8 +57,8 @@ async def _take_over(url: str, number: signal.Signals) -> float:
             except JournalBusy:
                 await asyncio.sleep(_TRY_SECONDS)
     finally:
-        # After SIGKILL the process may have been awaited already.
-        with contextlib.suppress(ProcessLookupError):
+        # SIGKILL has ended it already, and asyncio refuses to signal a process that it has reaped.
+        if process.returncode is None:
             process.kill()
         await process.wait()
         await standby.aclose()

@@ -8,17 +8,16 @@ import json
 import os
 import resource
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from forking import PARENT, Forked, fork
 
 __all__ = ["PartyProcess"]
 
-_TESTS = Path(__file__).parent.parent
 _PAUSE_SECONDS = 0.5
 _START_SECONDS = 30.0
 """After this time a process counts as started, even without any output."""
@@ -42,7 +41,9 @@ class PartyProcess:
     """Called after each start."""
     ended_by_itself: list[str] = field(default_factory=list)
     """Its last output, for each time that it ended without being killed."""
-    _process: asyncio.subprocess.Process | None = None
+    _process: Forked | None = None
+    _input: int | None = None
+    """The descriptor of this end of its standard input."""
     _keeper: asyncio.Task[None] | None = None
     _is_wanted: bool = False
     _is_disk_full: bool = False
@@ -79,10 +80,7 @@ class PartyProcess:
             keeper.cancel()
             await asyncio.gather(keeper, return_exceptions=True)
         if self._process is not None:
-            if self._process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    self._process.kill()
-            await asyncio.wait_for(self._process.wait(), 30)
+            await asyncio.wait_for(self._process.ended(), 30)
         self._process = None
 
     def freeze(self) -> None:
@@ -104,45 +102,48 @@ class PartyProcess:
 
     def send(self, message: dict[str, Any]) -> None:
         """Write a line to its input; lost if it does not run."""
-        if self._process is not None and self._process.returncode is None:
-            assert self._process.stdin is not None
-            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+        if self._input is not None:
+            # It may have ended while its end is reported.
+            with contextlib.suppress(BrokenPipeError):
+                os.write(self._input, json.dumps(message).encode() + b"\n")
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(number)
+                os.kill(self._process.pid, number)
 
     async def _keep(self) -> None:
         while self._is_wanted:
             self._is_ready = False
             self.ready_file.unlink(missing_ok=True)
-            command = [sys.executable, "-m", "chaos.party", self.party, str(self.directory), str(os.getpid())]
-            paths = os.pathsep.join([str(_TESTS), str(_TESTS.parent / "src"), os.environ.get("PYTHONPATH", "")])
-            with self.log.open("ab") as log:
-                self._process = await asyncio.create_subprocess_exec(
-                    *command,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    env=os.environ | {"PYTHONPATH": paths},
-                    limit=_LONGEST_LINE,
-                )
+            lines = self._start()
             if self._is_disk_full:
                 self.fill_disk(True)
             self.started()
             watching = asyncio.create_task(self._until_ready())
-            assert self._process.stdout is not None
             try:
-                while line := await self._process.stdout.readline():
-                    self._is_ready = True
-                    self.heard(json.loads(line))
-                await self._process.wait()
+                async with _reader(lines) as reader:
+                    while line := await reader.readline():
+                        self._is_ready = True
+                        self.heard(json.loads(line))
+                assert self._process is not None
+                await self._process.ended()
             finally:
                 watching.cancel()
+                assert self._input is not None
+                os.close(self._input)
+                self._input = None
             if self._is_wanted:
                 self.ended_by_itself.append(self._last_line())
                 await asyncio.sleep(_PAUSE_SECONDS)
+
+    def _start(self) -> IO[bytes]:
+        """Start the program; return what it writes to its standard output."""
+        (its_input, self._input), (ours, its_output) = os.pipe(), os.pipe()
+        arguments = [self.party, str(self.directory), PARENT]
+        with open(its_input, "rb") as wishes, open(its_output, "wb") as answers, self.log.open("ab") as log:
+            self._process = fork("chaos.party", arguments, input=wishes, output=answers, errors=log)
+        return open(ours, "rb")
 
     async def _until_ready(self) -> None:
         """The provider announces itself in a file; the taker by its first line."""
@@ -155,3 +156,16 @@ class PartyProcess:
     def _last_line(self) -> str:
         *_, last = ["", *self.log.read_text(errors="replace").splitlines()]
         return f"{self.party}: {last}"
+
+
+@contextlib.asynccontextmanager
+async def _reader(pipe: IO[bytes]) -> AsyncIterator[asyncio.StreamReader]:
+    reader = asyncio.StreamReader(_LONGEST_LINE)
+    with pipe:
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), pipe
+        )
+        try:
+            yield reader
+        finally:
+            transport.close()

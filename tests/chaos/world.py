@@ -21,11 +21,12 @@ from chaos.events import PARTIES, Event, Fault
 from chaos.judge import Stated
 from chaos.party import MovedClock, journal_path, taker_config
 from chaos.processes import PartyProcess
+from forked_simnet import running_simnet
 from layer2 import Layer2Manager
 from layer2.errors import NodeRefused
 from layer2.journal.sql_journal import SqlJournal
 from layer2.legs.timelock_settings import REGTEST
-from layer2.local import devnet, simnet
+from layer2.local import devnet
 from layer2.local.network import LocalNetwork, LocalNetworkControl
 from layer2.ports.journal import Role
 from layer2.swap_engine.records import outlook_of
@@ -57,8 +58,8 @@ def local_network(name: str, directory: Path) -> Iterator[LocalNetwork]:
     """A local network that ends with the block, and with this process."""
     if name == "simnet":
         # The clock of its machines, including lnd, moves with the parties' clocks.
-        yield simnet.up(directory, with_parent=True, clock_start=int(time.time()))
-        simnet.down(directory)
+        with running_simnet(directory, "--clock", str(int(time.time()))) as network:
+            yield network
     else:
         yield devnet.up(directory, with_parent=True)
         devnet.down(directory)

@@ -7,13 +7,14 @@ import io
 import json
 import logging
 import os
-import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from forking import fork
 from layer2.cli.app import run
 
 __all__ = ["Ran", "layer2", "layer2_here"]
@@ -40,19 +41,29 @@ class Ran:
 
 
 def layer2(*words: str, cwd: Path, timeout: float = 60, **environment: str) -> Ran:
-    """Run a command line in a directory."""
+    """Run a command line in a directory.
+
+    It ends when the program and everything that it has started have closed their outputs, as in a shell's pipe.
+    """
     clean = {name: value for name, value in os.environ.items() if not name.startswith("LAYER2_")}
-    finished = subprocess.run(
-        [*PROGRAM, *words],
-        cwd=cwd,
-        env=clean | environment | {"COLUMNS": "110"},
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        timeout=timeout,
-        check=False,
-    )
-    return Ran(finished.returncode, finished.stdout, finished.stderr)
+    (out, its_out), (err, its_err) = os.pipe(), os.pipe()
+    with open(its_out, "wb") as output, open(its_err, "wb") as errors:
+        process = fork(
+            "cli.program",
+            words,
+            output=output,
+            errors=errors,
+            directory=cwd,
+            environment=clean | environment | {"COLUMNS": "110"},
+        )
+    with open(out, "rb") as its_output, open(err, "rb") as its_errors, ThreadPoolExecutor() as reading:
+        texts = [reading.submit(each.read) for each in (its_output, its_errors)]
+        try:
+            status = process.wait(timeout)
+        except TimeoutError:
+            process.kill()
+            raise
+        return Ran(status, *(text.result().decode() for text in texts))
 
 
 def layer2_here(*words: str, cwd: Path, **environment: str) -> Ran:

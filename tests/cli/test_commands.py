@@ -91,6 +91,8 @@ def test_a_transfer_from_quote_to_proof(home: Path) -> None:
     alone = layer2("proof", "verify", "one.json", "--json", cwd=home)
     assert (alone.status, alone.envelope["data"]["level"]) == (4, "offline"), alone.err
     assert layer2("proof", "show", "one.json", "--json", cwd=home).status == 0
+    # The safe head is two blocks below the newest.
+    assert layer2("simnet", "mine", "2", "--chain", "bob", "--directory", "net", "--json", cwd=home).status == 0
     checked = layer2("proof", "verify", "one.json", "--node", "--json", cwd=home)
     assert checked.status == 0, checked.err
     data = checked.envelope["data"]

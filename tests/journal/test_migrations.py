@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -31,21 +33,18 @@ def configuration() -> Config:
     return config
 
 
-async def test_the_migrations_make_the_tables_of_the_schema(journal: SqlJournal) -> None:
-    def differences(connection: Connection) -> object:
-        return compare_metadata(MigrationContext.configure(connection), METADATA)
-
-    assert await journal._database.read(differences) == []
-    assert ScriptDirectory.from_config(configuration()).get_current_head() == HEAD
+def migrate(connection: Connection, revision: str) -> None:
+    """Make the tables of a revision, as an earlier version did."""
+    config = configuration()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
 
 
 def old_journal(url: str, revision: str) -> None:
     """A journal of an earlier version: a swap that paid, one that funds, and one that was refunded."""
     engine = create_engine(url)
     with engine.begin() as connection:
-        config = configuration()
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
+        migrate(connection, revision)
         for number, (state, is_final) in enumerate((("completed", True), ("funding", False), ("refunded", True)), 1):
             connection.execute(
                 text(
@@ -67,15 +66,58 @@ def old_journal(url: str, revision: str) -> None:
     engine.dispose()
 
 
+NewDatabase = Callable[[], tuple[str, str]]
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
-def empty(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
-    """A new database, for a journal and for SQLAlchemy."""
-    if request.param == "sqlite":
-        path = str(tmp_path / "journal.db")
+def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> NewDatabase:
+    """Makes a new database; returns its name for a journal and its URL for SQLAlchemy."""
+    numbers = count(1)
+
+    def file() -> tuple[str, str]:
+        path = str(tmp_path / f"journal{next(numbers)}.db")
         return path, f"sqlite:///{path}"
-    server: Server = request.getfixturevalue("server")
-    url = server.create()
-    return url, url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+    def database() -> tuple[str, str]:
+        server: Server = request.getfixturevalue("server")
+        url = server.create()
+        return url, url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+    return file if request.param == "sqlite" else database
+
+
+CATALOGUES = {
+    "sqlite": ("SELECT type, name, tbl_name, sql FROM sqlite_master",),
+    "postgresql": (
+        "SELECT table_name, ordinal_position, column_name, data_type, character_maximum_length, is_nullable, "
+        "column_default FROM information_schema.columns WHERE table_schema = 'public'",
+        "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+        "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint "
+        "WHERE connamespace = 'public'::regnamespace",
+    ),
+}
+
+
+def definitions(url: str) -> set[tuple[object, ...]]:
+    """How the database itself describes its tables, columns, indexes and constraints, and the journal's revision."""
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        queries = (*CATALOGUES[connection.dialect.name], "SELECT version_num FROM alembic_version")
+        found = {tuple(row) for query in queries for row in connection.execute(text(query))}
+    engine.dispose()
+    return found
+
+
+async def test_a_new_journal_is_what_the_migrations_make(new_database: NewDatabase) -> None:
+    (place, created), (_, migrated) = new_database(), new_database()
+    await (await SqlJournal.open(place)).aclose()
+    engine = create_engine(migrated)
+    with engine.begin() as connection:
+        migrate(connection, "head")
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+    engine.dispose()
+    assert definitions(created) == definitions(migrated)
+    assert ScriptDirectory.from_config(configuration()).get_current_head() == HEAD
 
 
 async def load(journal: SqlJournal, number: int) -> SwapRecord:
@@ -86,9 +128,9 @@ async def load(journal: SqlJournal, number: int) -> SwapRecord:
 
 @pytest.mark.parametrize("revision", REVISIONS)
 async def test_a_journal_of_an_earlier_version_keeps_its_swaps_and_the_hashes_that_they_fund(
-    empty: tuple[str, str], revision: str
+    new_database: NewDatabase, revision: str
 ) -> None:
-    place, url = empty
+    place, url = new_database()
     old_journal(url, revision)
     journal = await SqlJournal.open(place)
     states = [(await load(journal, number)).state["state"] for number in (1, 2, 3)]

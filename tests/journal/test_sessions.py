@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from journal.test_journal import a_record, advance, to_fund
 from layer2.errors import JournalBusy, JournalError
 from layer2.journal import database as database_module
 from layer2.journal.sql_journal import SqlJournal
+from postgres_server import Server
 
 
 def lose_the_next_commit(monkeypatch: pytest.MonkeyPatch, journal: SqlJournal, *, is_made: bool) -> None:
@@ -102,9 +105,9 @@ async def test_a_process_that_was_replaced_writes_nothing_and_can_still_read(pla
     old = await SqlJournal.open(place)
     record = await old.create(a_record())
     # As after its guard was lost: the old process does not know of the new one.
-    await old._database.take_over()
+    await old._database.take_over(lambda _: True)
     new = await SqlJournal.open(place)
-    await new._database.take_over()
+    await new._database.take_over(lambda _: True)
     writes = [advance(old, record), old.create(a_record(2)), advance(new, record)]
     first, second, third = await asyncio.gather(*writes, return_exceptions=True)
     assert (type(first), type(second)) == (JournalBusy, JournalBusy)
@@ -133,6 +136,56 @@ async def test_a_process_that_has_the_guard_again_after_another_one_acted_learns
             await old.replaced()
     finally:
         await old.aclose()
+
+
+async def test_a_process_that_was_stopped_between_guard_and_fence_does_not_exclude_its_successor(
+    url: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = await SqlJournal.open(url), await SqlJournal.open(url)
+    record, take_over = await old.create(a_record()), old._database.take_over
+
+    async def stopped(is_held: Callable[[Connection], bool]) -> None:
+        # As idle_session_timeout does while the process is stopped.
+        server.terminate_connections()
+        await new.act()
+        await take_over(is_held)
+
+    monkeypatch.setattr(old._database, "take_over", stopped)
+    with pytest.raises(JournalBusy, match="lost the lock"):
+        await old.act()
+    monkeypatch.setattr(old._database, "take_over", take_over)
+    with pytest.raises(JournalBusy, match="acts on the journal"):
+        await old.act()
+    assert (await advance(new, record)).version == 2
+    await new.aclose()
+    await old.act()
+    await old.aclose()
+
+
+async def test_a_process_that_acts_can_say_so_again_while_its_guard_is_being_taken_again(
+    url: str, server: Server
+) -> None:
+    journal = await SqlJournal.open(url)
+    await journal.act()
+    server.terminate_connections()
+    await journal.act()
+    assert (await journal.create(a_record())).version == 1
+    await journal.aclose()
+
+
+async def test_a_lock_file_that_someone_removes_does_not_let_two_processes_act(tmp_path: Path) -> None:
+    old = await SqlJournal.open(tmp_path / "journal.db")
+    await old.act()
+    (tmp_path / "journal.db.lock").unlink()
+    new = await SqlJournal.open(tmp_path / "journal.db")
+    await new.act()
+    with pytest.raises(JournalBusy):
+        await old.create(a_record())
+    async with asyncio.timeout(20):
+        await old.replaced()
+    assert (await new.create(a_record())).version == 1
+    await old.aclose()
+    await new.aclose()
 
 
 async def test_a_process_that_acts_is_not_replaced(place: str) -> None:

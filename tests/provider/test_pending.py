@@ -272,6 +272,28 @@ async def test_a_swap_whose_outcome_is_unknown_stays_reserved_until_the_journal_
     assert made.bob.reserved == made.lightning.reserved == set()
 
 
+async def test_a_journal_that_writes_slowly_is_a_refusal_that_can_be_retried_and_the_swap_stays_reserved(
+    made: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("layer2.provider.service._LONGEST_ACCEPTANCE_SECONDS", 0.1)
+    request, create, released = await made.request(1), made.journal.create, asyncio.Event()
+
+    async def slow(record: SwapRecord) -> SwapRecord:
+        await released.wait()
+        return await create(record)
+
+    monkeypatch.setattr(made.journal, "create", slow)
+    for _ in range(2):
+        with pytest.raises(QuoteRefused, match="answers too late") as refused:
+            await made.provider.open_swap(request)
+        assert (refused.value.code, refused.value.retryable) == ("not_ready", True)
+        assert made.book.promised_on(LIGHTNING, made.clock.now(), 0.0).pays == PROMISED
+    released.set()
+    monkeypatch.setattr("layer2.provider.service._LONGEST_ACCEPTANCE_SECONDS", 10)
+    assert read_signed_terms(await made.provider.open_swap(request)).terms.swap_id == request.swap_id
+    await check_nothing_is_lost(made, {request.swap_id})
+
+
 async def test_nodes_that_answer_too_late_are_a_refusal_that_can_be_retried(
     made: World, held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,9 +110,9 @@ class Running:
 
 
 @asynccontextmanager
-async def running(directory: Path, *, seed: bytes = SEED) -> AsyncIterator[Running]:
+async def running(directory: Path, *, seed: bytes = SEED, channels: int = 1) -> AsyncIterator[Running]:
     clock = SimClock.manual(START)
-    simulation = LightningSimulation(seed, clock, directory)
+    simulation = LightningSimulation(seed, clock, directory, channels)
     taker, provider = await simulation.start()
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:

@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from layer2.local.simnet.lightning.channel import CAPACITY_SAT, MAX_HTLCS, Channel, Side
+from layer2.local.simnet.lightning.channel import CAPACITY_SAT, MAX_HTLCS, Channel, Channels, Side
 from layer2.local.simnet.lightning.ledger import Ledger
 from layer2.local.simnet.lightning.records import (
     KEYSEND_RECORD,
@@ -123,10 +123,10 @@ class TwoNodes(RuleBasedStateMachine):
 
     @invariant()
     def the_channel_holds_what_was_put_in(self) -> None:
-        channel = self.ledger.channel
-        total = sum(channel.balance_msat(side) + channel.pending_msat(side) for side in Side)
+        channels = self.ledger.channels
+        total = sum(channels.balance_msat(side) + channels.pending_msat(side) for side in Side)
         assert total == CAPACITY_SAT * 1000
-        assert all(channel.balance_msat(side) >= 0 for side in Side)
+        assert all(channels.balance_msat(side) >= 0 for side in Side)
 
     @invariant()
     def what_is_in_flight_belongs_to_a_payment_in_flight(self) -> None:
@@ -136,10 +136,10 @@ class TwoNodes(RuleBasedStateMachine):
             for payment in self.ledger.books[side].payments.values()
             if payment.state is PaymentState.IN_FLIGHT
         }
-        assert {(htlc.sender, htlc.payment_hash) for htlc in self.ledger.channel.htlcs} == in_flight
+        assert {(htlc.sender, htlc.payment_hash) for htlc in self.ledger.channels.htlcs} == in_flight
         for side in Side:
-            pending = [htlc.amount_msat for htlc in self.ledger.channel.htlcs if htlc.sender is side]
-            assert self.ledger.channel.pending_msat(side) == sum(pending)
+            pending = [htlc.amount_msat for htlc in self.ledger.channels.htlcs if htlc.sender is side]
+            assert self.ledger.channels.pending_msat(side) == sum(pending)
             assert len(pending) <= MAX_HTLCS
             assert [(side, payment.payment_hash) for payment in self.ledger.books[side].payments_in_flight()] == sorted(
                 ((owner, key) for owner, key in in_flight if owner is side), key=lambda pair: pair[1]
@@ -320,7 +320,7 @@ def test_a_payment_in_parts_is_accepted_and_settled_as_one() -> None:
         (PaymentState.IN_FLIGHT, ["SUCCEEDED", "SUCCEEDED", "IN_FLIGHT"]),
         (PaymentState.SUCCEEDED, ["SUCCEEDED", "SUCCEEDED", "SUCCEEDED"]),
     ]
-    assert ledger.channel.sent_msat(Side.TAKER) == 5_000
+    assert ledger.channels.sent_msat(Side.TAKER) == 5_000
 
 
 def test_a_channel_carries_no_more_htlcs_than_its_peer_accepts() -> None:
@@ -331,3 +331,25 @@ def test_a_channel_carries_no_more_htlcs_than_its_peer_accepts() -> None:
     channel.fail(htlcs[0])
     assert channel.can_offer(Side.TAKER, 1_000)
     assert not channel.can_offer(Side.TAKER, 2_000, 2)
+
+
+def test_several_channels_carry_more_htlcs_than_one() -> None:
+    channels = Channels(2)
+    htlcs = []
+    for _ in range(MAX_HTLCS + 1):
+        (channel,) = channels.placed(Side.TAKER, [1_000]) or ()
+        htlcs.append(channel.offer(Side.TAKER, bytes(32), 1_000, 200))
+    assert [htlc.channel for htlc in htlcs] == [0] * MAX_HTLCS + [1]
+    assert channels.pending_msat(Side.TAKER) == (MAX_HTLCS + 1) * 1_000
+    channels.settle(htlcs[-1])
+    channels.fail(htlcs[0])
+    assert [len(channel.htlcs) for channel in channels.all] == [MAX_HTLCS - 1, 0]
+    assert channels.sent_msat(Side.TAKER) == 1_000
+
+
+def test_the_parts_of_a_payment_count_together_in_each_channel() -> None:
+    channels = Channels(2)
+    most = channels.all[0].sendable_msat(Side.TAKER)
+    assert [channel.number for channel in channels.placed(Side.TAKER, [most, most]) or ()] == [0, 1]
+    assert channels.placed(Side.TAKER, [most, most, 1_000]) is None
+    assert channels.placed(Side.TAKER, [most + 1]) is None

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from layer2.local.simnet.lightning.channel import CAPACITY_SAT, PUSHED_SAT, RESERVE_SAT
 from simnet.lightning_client import (
     START,
     Client,
@@ -124,6 +125,28 @@ async def test_a_hold_invoice_waits_until_it_is_settled(network: Running) -> Non
         assert [state async for state in invoices] == []
     assert await network.provider.balance_sat() == 5_100_000
     assert (await tracked(network.taker))["payment_preimage"] == PREIMAGE.hex()
+
+
+async def test_each_of_several_channels_shows_its_own_htlcs(tmp_path: Path) -> None:
+    async with running(tmp_path, channels=2) as network:
+        network.simulation.set_fault("taker_lightning", "split_payments", parts=2)
+        most = CAPACITY_SAT - PUSHED_SAT - RESERVE_SAT
+        request = await hold_invoice(network.provider, value=str(2 * most))
+        async with network.taker.stream("POST", "/v2/router/send", **send_fields(request)) as states:
+            while len((await anext(states))["htlcs"]) < 2:
+                continue
+            payer, payee = [await client.get("/v1/channels") for client in (network.taker, network.provider)]
+            names = [channel["chan_id"] for channel in payer["channels"]]
+            assert len(set(names)) == 2
+            assert names == [channel["chan_id"] for channel in payee["channels"]]
+            for channel in payer["channels"] + payee["channels"]:
+                assert [htlc["amount"] for htlc in channel["pending_htlcs"]] == [str(most)]
+            (invoice,) = (await network.provider.get("/v1/invoices"))["invoices"]
+            assert [htlc["chan_id"] for htlc in invoice["htlcs"]] == names
+        assert (await network.taker.get("/v1/getinfo"))["num_active_channels"] == 2
+        balance = await network.taker.get("/v1/balance/channels")
+        assert balance["unsettled_remote_balance"]["sat"] == str(2 * most)
+        assert balance["local_balance"]["sat"] == str(2 * RESERVE_SAT)
 
 
 async def test_a_held_htlc_shows_on_the_channel_of_both_nodes(network: Running) -> None:

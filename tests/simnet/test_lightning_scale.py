@@ -39,8 +39,8 @@ class Provider:
         self.ledger = Ledger(800)
         self.feed = StateFeed(self.ledger)
         seed = b"a seed for tests"
-        self.node = SimulatedNode(LightningIdentity(seed, Side.PROVIDER, 700), self.ledger, self.clock)
-        self.payer = SimulatedNode(LightningIdentity(seed, Side.TAKER, 700), self.ledger, self.clock)
+        self.node = SimulatedNode(LightningIdentity(seed, Side.PROVIDER, 700, 1), self.ledger, self.clock)
+        self.payer = SimulatedNode(LightningIdentity(seed, Side.TAKER, 700, 1), self.ledger, self.clock)
         for number in range(count):
             self.add(OPEN + number, is_hold=True)
             self.feed.open(one_invoice(self.ledger.books[Side.PROVIDER], hash_of(OPEN + number)))

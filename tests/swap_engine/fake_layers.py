@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from layer2.errors import FundsRulesError, InsufficientFunds, Outcome, TransactionError
+from layer2.errors import BadAnswer, FundsRulesError, InsufficientFunds, Outcome, TransactionError
 from layer2.legs.evidence import EvmReceiptEvidence, LegEvidence, LightningPaymentEvidence
 from layer2.legs.evm import EvmLeg
 from layer2.legs.leg import Htlc, LegOffer
@@ -30,6 +30,8 @@ class FakeLayer(HtlcLayer):
     layer: Layer2ProtocolType
     fault: Fault = breathe
     can_finish: bool = True
+    clock_error: float = 0.0
+    """Seconds by which this machine's clock differs from the node's."""
     reserved: set[bytes] = field(default_factory=set)
     calls: list[str] = field(default_factory=list)
     can_follow: bool = True
@@ -51,6 +53,8 @@ class FakeLayer(HtlcLayer):
     async def check_can_finish(self, htlc: Htlc, side: Side) -> None:
         await self.fault("before", "check_can_finish")
         self.check_side(htlc, side)
+        if abs(self.clock_error) > 60:
+            raise BadAnswer("the clocks of the node and this machine differ", code="clock")
         if not self.can_finish:
             raise InsufficientFunds("no gas to finish")
 

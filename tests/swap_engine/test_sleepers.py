@@ -276,3 +276,37 @@ def test_the_time_of_a_swap_comes_before_its_first_turn_if_the_turns_of_others_t
         woken.sleepers.close()
 
     run(story())
+
+
+def test_after_the_machine_was_suspended_those_that_are_late_wake_in_turn_and_those_in_time_at_once() -> None:
+    async def story() -> None:
+        ahead = 0.0
+
+        class SetClock:
+            def now(self) -> float:
+                return VirtualClock().now() + ahead
+
+        turns: list[int] = []
+
+        def start(row: Sleeper, is_idle: bool) -> None:
+            turns.append(int(row.swap_id, 16))
+
+        sleepers = Sleepers(SetClock(), POLL_SECONDS, start, int)
+        for number in range(300):
+            sleepers.add(Sleeper(sleepers, SwapId(f"{number:032x}"), b"\x01" * 32, EPOCH + 1_000 + number))
+        for number in range(300, 400):
+            sleepers.add(Sleeper(sleepers, SwapId(f"{number:032x}"), b"\x01" * 32, EPOCH + 50_030))
+        # The machine's clock continues while it is suspended, and the loop's does not.
+        ahead = 50_000.0
+        await asyncio.sleep(POLL_SECONDS + 0.5)
+        in_time = [number for number in turns if number >= 300]
+        assert len(in_time) == 100
+        assert sorted(set(turns) - set(in_time)) == list(range(50)), "the soonest time first"
+        for _ in range(6):
+            for number in turns[:]:
+                sleepers.turned(SwapId(f"{number:032x}"))
+            await asyncio.sleep(0)
+        assert sorted(turns) == list(range(400))
+        sleepers.close()
+
+    run(story())

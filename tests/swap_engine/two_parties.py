@@ -11,10 +11,11 @@ from layer2.legs.invoices import decoded
 from layer2.legs.leg import Htlc, Leg
 from layer2.legs.lightning import LightningLeg
 from layer2.legs.timelock_settings import REGTEST, TimelockSettings
+from layer2.legs.views import Verb
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.money import BTC
 from layer2.model.transactions import Finality, Preimage, SwapId
-from layer2.ports.journal import Role, SwapRecord
+from layer2.ports.journal import Intent, Role, SwapRecord
 from layer2.proofs.model import TransferProof
 from layer2.swap_engine.records import record_state, write_request
 from layer2.swap_engine.runner import SwapRunner
@@ -39,6 +40,15 @@ class OnePreimage:
         return PREIMAGE
 
 
+class WrongClock:
+    """A machine's clock that can be wrong."""
+
+    error = 0.0
+
+    def now(self) -> float:
+        return VirtualClock().now() + self.error
+
+
 class Party:
     """One party, whose journal outlives its runners."""
 
@@ -49,6 +59,7 @@ class Party:
         self.legs: dict[Layer2ProtocolType, FakeLayer] = {one.layer: one for one in self.layers}
         """The layers that are up; a test may remove one."""
         self.seen: list[str] = []
+        self.clock = WrongClock()
         self.runner = self.start()
 
     def _client(self, leg: Leg) -> FakeLayer:
@@ -76,29 +87,40 @@ class Party:
         proof = TransferProof.from_bytes(data)
         return f"{type(proof.source_leg).__name__} and {type(proof.destination_leg).__name__}"
 
-    def start(self) -> SwapRunner:
+    def start(self, *, may_fund: bool = True) -> SwapRunner:
         """Restart: a new runner on the old journal."""
         self.runner = SwapRunner(
             self.journal,
             self.legs,
             OnePreimage() if self.role is Role.TAKER else None,
             self.world.rules,
-            VirtualClock(),
+            self.clock,
             lambda record: self.seen.append(record_state(record).name),
             poll_seconds=60 if self.world.rules is REGTEST else 600,
+            may_fund=may_fund,
         )
         return self.runner
+
+    def set_clock(self, error: float) -> None:
+        """Set this party's machine to a wrong time, by so many seconds."""
+        self.clock.error = error
+        for layer in self.layers:
+            layer.clock_error = error
 
     def on_fault(self, fault: Fault) -> None:
         self.journal.fault = fault
         for layer in self.layers:
             layer.fault = fault
 
-    async def restart(self) -> None:
+    async def restart(self, *, may_fund: bool = True) -> None:
         await self.runner.aclose()
         for layer in self.layers:
             layer.restart()
-        await self.start().resume()
+        await self.start(may_fund=may_fund).resume()
+
+    async def fundings(self) -> Sequence[Intent]:
+        """Its intents to fund, with what is known of their delivery."""
+        return [each for each in await self.journal.intents(SWAP_ID) if each.verb == Verb.FUND.value]
 
     async def until(self, *states: str) -> SwapRecord:
         """Wait until the swap is in one of the states, or final."""

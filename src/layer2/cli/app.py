@@ -58,6 +58,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("reading_commands:show", "Show one transfer."),
     "wait": ("transfer_commands:wait", "Resume a transfer and wait until it has ended."),
     "resume": ("transfer_commands:resume", "Resume every open transfer and wait until all have ended."),
+    "rescue": ("rescue_commands:rescue", "Claim and refund what is open when the usual program cannot run."),
     "journal show": ("journal_commands:show", "Show the journal's owners and its transfers by state."),
     "journal add": ("journal_commands:add", "Allow the journal to hold transfers of this configuration too."),
     "journal check": ("journal_commands:check", "Check that the journal is sound and readable."),
@@ -211,6 +212,8 @@ def _interrupted(session: Session) -> ExitStatus:
         return ExitStatus.INTERRUPTED
     first, *more = sorted(session.under_way)
     how = session.hint("resume") if more else session.hint("wait", first)
+    if session.resume_with is not None:
+        how = session.hint(session.resume_with)
     error = Layer2Error(
         f"interrupted; {'transfer ' + first + ' is' if not more else f'{1 + len(more)} transfers are'} still open, "
         "and continues only while layer2 runs",

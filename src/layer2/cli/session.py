@@ -30,7 +30,7 @@ RoleName: TypeAlias = Literal["taker", "provider"]
 _PROVIDER_KEY = "identity_key_file"
 """The key that every provider's file has, and no taker's."""
 _COMMAND = re.compile(
-    r"\blayer2 (config (?:check|show)|journal (?:show|add)|provider serve|doctor|list|show|wait|resume)\b"
+    r"\blayer2 (config (?:check|show)|journal (?:show|add)|provider serve|doctor|list|show|wait|resume|rescue)\b"
 )
 """Commands in remedies that read a configuration."""
 
@@ -46,6 +46,8 @@ class Session:
     """Show whole hashes."""
     under_way: set[str] = field(default_factory=set)
     """Ids of open transfers that this run started or resumed, to show if it is interrupted."""
+    resume_with: str | None = None
+    """The command that continues all of them; None: ``resume``, or ``wait`` for one."""
     down: set[str] = field(default_factory=set)
     """Names of layers that were shown as down and not as up again."""
     began: float = field(default_factory=time.monotonic)

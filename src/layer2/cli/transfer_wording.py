@@ -24,6 +24,8 @@ __all__ = [
     "refundable",
     "state_name",
     "swap_data",
+    "swap_line",
+    "swap_news",
     "swaps_table",
     "transfer_data",
     "transfer_lines",
@@ -79,6 +81,28 @@ def news_of(transfer: Transfer) -> tuple[object, ...]:
 def _attention_line(transfer: Transfer) -> str:
     """``ATTENTION: transfer 01JD..: the BOB node cannot be read, and money depends on it``"""
     return f"ATTENTION: transfer {transfer.transfer_id}: {transfer.attention}"
+
+
+def swap_line(record: SwapRecord, rules: TimelockSettings, now: float, *, whole: bool = False) -> str:
+    """A swap of either role in one line, as ``event_line``."""
+    if record.role is Role.TAKER:
+        return event_line(describe(record, rules), now, whole=whole)
+    outlook = outlook_of(record, rules)
+    parts = [f"{state_name(record, rules):<15}{outlook.funds}"]
+    if outlook.deadline is not None:
+        parts.append(due(outlook.next_actor, outlook.deadline, now, other="the taker"))
+    if reason := getattr(record_state(record), "reason", None):
+        parts.append(reason)
+    line = "; ".join(parts)
+    return line if record.attention is None else f"{line}\nATTENTION: swap {record.swap_id}: {record.attention}"
+
+
+def swap_news(record: SwapRecord, rules: TimelockSettings) -> tuple[object, ...]:
+    """What a line about a swap of either role tells its user, as ``news_of``."""
+    if record.role is Role.TAKER:
+        return news_of(describe(record, rules))
+    outlook = outlook_of(record, rules)
+    return (state_name(record, rules), outlook.funds, outlook.next_actor, record.attention)
 
 
 def next_line(transfer: Transfer, now: float) -> str:

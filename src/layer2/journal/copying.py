@@ -11,6 +11,7 @@ from sqlalchemy import Connection, delete, func, insert, select, text
 
 from layer2.errors import InvalidRequest, JournalError
 from layer2.journal.database import Database
+from layer2.journal.guards import Guard
 from layer2.journal.migration import Mark, mark_of, move_of, set_mark
 from layer2.journal.opening import guard_of, open_database
 from layer2.journal.place import JournalPlace
@@ -56,15 +57,15 @@ async def move(place: JournalPlace, other: JournalPlace) -> Mapping[str, int]:
         JournalError: one of them cannot be read or written.
     """
     async with (
-        _held(place),
-        _held(other),
+        _held(place) as guard,
+        _held(other) as other_guard,
         _opened(place, Mark.MOVED) as source,
         _opened(other, Mark.ARRIVING) as target,
     ):
         counts: Mapping[str, int] = {}
-        for database in (source, target):
+        for database, held in ((source, guard), (target, other_guard)):
             # A process that lost the guard, because it was stopped, must not write when it wakes after the move.
-            await database.take_over()
+            await database.take_over(held.is_held)
         if await source.read(mark_of) is not Mark.MOVED:
             move_id = secrets.token_hex(8)
             await target.write(lambda connection: _begin_arrival(connection, move_id))
@@ -89,11 +90,11 @@ async def _opened(place: JournalPlace, accepted: Mark | None = None) -> AsyncIte
 
 
 @asynccontextmanager
-async def _held(place: JournalPlace) -> AsyncIterator[None]:
+async def _held(place: JournalPlace) -> AsyncIterator[Guard]:
     guard = guard_of(place)
     try:
         await guard.take()
-        yield
+        yield guard
     finally:
         await guard.give_back()
 

@@ -40,6 +40,8 @@ class DatabaseKind:
     """Whether an error ended a transaction that can be repeated."""
     cause: Callable[[SQLAlchemyError], str]
     """A description of an error that does not contain any value."""
+    remedy: Callable[[SQLAlchemyError], str | None]
+    """What an operator can do about an error, if that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +151,24 @@ class Database:
         self.check_open()
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._read_in_thread, work)
 
-    async def take_over(self) -> None:
-        """Exclude every earlier object that acted: from now on its transactions fail. Call it with the guard held."""
+    async def take_over(self, is_held: Callable[[Connection], bool]) -> None:
+        """Exclude every earlier object that acted: from now on its transactions fail. Can be repeated.
+
+        Args:
+            is_held: whether the guard is held. A process that lost it since, because it was stopped, must not exclude
+                the one that has it.
+
+        Raises:
+            JournalBusy: the guard was lost, or another process has taken over.
+        """
+        own = select(sessions.c.acts).where(sessions.c.session_id == self._session_id)
 
         def work(connection: Connection) -> None:
+            if connection.execute(own).scalar():
+                # No other process has excluded this one, so none acts.
+                return
+            if not is_held(connection):
+                raise JournalBusy(f"this process has lost the lock of the journal {self.name}", remedy="try again")
             others = sessions.c.session_id != self._session_id
             connection.execute(delete(sessions).where(sessions.c.acts, others))
             connection.execute(update(sessions).where(~others).values(acts=True))
@@ -321,7 +337,10 @@ class Database:
         return JournalError(f"the journal {self.name} could not be written: unexpected {type(error).__name__}")
 
     def _journal_error(self, error: SQLAlchemyError) -> JournalError:
-        journal_error = JournalError(f"the journal {self.name} could not be read or written: {self._kind.cause(error)}")
+        journal_error = JournalError(
+            f"the journal {self.name} could not be read or written: {self._kind.cause(error)}",
+            remedy=self._kind.remedy(error),
+        )
         journal_error.__cause__ = error
         return journal_error
 

@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import Final
 
+from sqlalchemy import Connection
+
 from layer2.errors import JournalBusy, JournalError
 
 __all__ = ["FileGuard"]
@@ -50,6 +52,10 @@ class FileGuard:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
+
+    def is_held(self, connection: Connection) -> bool:
+        """Whether it is held: the operating system does not take it away."""
+        return self._descriptor is not None
 
     async def lost(self) -> None:
         """Never return: the operating system keeps the lock until the process ends."""

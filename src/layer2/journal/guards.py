@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from sqlalchemy import Connection
+
 __all__ = ["Guard"]
 
 
@@ -17,6 +19,10 @@ class Guard(Protocol):
             JournalBusy: another process holds it, or another object in this process.
             JournalError: it cannot be asked for.
         """
+        ...
+
+    def is_held(self, connection: Connection) -> bool:
+        """Whether it is held now, not only when it was taken. It is called in a transaction of the journal."""
         ...
 
     async def lost(self) -> None:

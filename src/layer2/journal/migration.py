@@ -7,10 +7,10 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, insert, inspect, text
 
 from layer2.errors import JournalError
-from layer2.journal.schema import HEAD
+from layer2.journal.schema import HEAD, METADATA, REVISION
 
 __all__ = ["Mark", "bring_up_to_date", "mark_of", "move_of", "set_mark"]
 
@@ -46,9 +46,10 @@ def bring_up_to_date(name: str, connection: Connection, accepted: Mark | None = 
     Raises:
         JournalError: a newer version of this package wrote the journal, or it has another mark.
     """
-    revision = None
-    if inspect(connection).has_table("alembic_version"):
-        revision = _revision(connection)
+    if not inspect(connection).has_table(REVISION.name):
+        _create(connection)
+        return
+    revision = _revision(connection)
     if revision == HEAD:
         return
     mark = _mark(revision)
@@ -57,7 +58,7 @@ def bring_up_to_date(name: str, connection: Connection, accepted: Mark | None = 
             return
         problem, remedy = _PROBLEMS[mark]
         raise JournalError(f"the journal {name} {problem}", code=f"journal_{mark.value}", remedy=remedy)
-    # Alembic is slow to import, and needed only for a new or old journal.
+    # Alembic is slow to import, and needed only for an old journal.
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
@@ -76,6 +77,13 @@ def bring_up_to_date(name: str, connection: Connection, accepted: Mark | None = 
                 remedy="install that version; this version cannot read its open swaps",
             )
     command.upgrade(config, "head")
+
+
+def _create(connection: Connection) -> None:
+    """Create the tables of a new journal. It has what the migrations make, without the time that they need."""
+    METADATA.create_all(connection, checkfirst=False)
+    REVISION.create(connection)
+    connection.execute(insert(REVISION).values(version_num=HEAD))
 
 
 def mark_of(connection: Connection) -> Mark | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+import time
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
@@ -12,13 +14,21 @@ from layer2.errors import ConfigurationError, JournalError
 from layer2.journal.database import DatabaseKind
 from layer2.journal.migration import Mark, bring_up_to_date
 
+if TYPE_CHECKING:
+    from psycopg import Connection as ServerConnection
+    from psycopg.abc import PQGen
+
 __all__ = ["POSTGRES", "cause", "connection_engine", "server_engine", "server_name"]
 
+T = TypeVar("T")
 _SCHEMES: Final = ("postgresql", "postgres")
 _OLDEST: Final = 14
 """The first version with ``idle_session_timeout``."""
-_REPEATED: Final = ("40001", "40P01")
-"""A serialisation failure and a deadlock."""
+_REPEATED: Final = ("40001", "40P01", "55P03")
+"""A serialisation failure, a deadlock, and a lock that another transaction keeps for longer than ``lock_timeout``."""
+_ANSWER_SECONDS: Final = 30.0
+"""A server that does not answer one request for this long counts as lost. A slow fsync takes less: a COMMIT that is
+given up has to be looked up."""
 _CONNECTING: Final[dict[str, Any]] = {
     "connect_timeout": 5,
     "keepalives_idle": 5,
@@ -30,6 +40,8 @@ _CONNECTING: Final[dict[str, Any]] = {
 _SETTINGS: Final = (
     # A process that was stopped in a transaction must not keep its locks.
     "SET idle_in_transaction_session_timeout = '10s'",
+    # A frozen session can keep a row; the wait for it must not look like a server that does not answer.
+    "SET lock_timeout = '10s'",
     "SET client_min_messages = warning",
 )
 
@@ -58,11 +70,23 @@ def cause(error: SQLAlchemyError) -> str:
     return message or type(error).__name__
 
 
+def _remedy(error: SQLAlchemyError) -> str | None:
+    state = _sqlstate(error)
+    if state == "53100":
+        return "free space on the disk of the server; the journal continues by itself"
+    # A replica refuses SERIALIZABLE, and everything else that a reader does not need.
+    if state in ("25006", "0A000"):
+        return "name the server that accepts writes in journal.url"
+    return None
+
+
 POSTGRES: Final = DatabaseKind(
     reading={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
-    writing={"isolation_level": "SERIALIZABLE", "postgresql_readonly": False},
+    # None: the server's default. An operator makes a server read-only so that nothing is written there.
+    writing={"isolation_level": "SERIALIZABLE", "postgresql_readonly": None},
     is_temporary=_is_temporary,
     cause=cause,
+    remedy=_remedy,
 )
 
 
@@ -111,11 +135,12 @@ def server_engine(url: str, accepted: Mark | None = None) -> Engine:
     )
     _prepare(engine, _SETTINGS)
     try:
-        # Each statement sees what another process has migrated meanwhile, regardless of the server's defaults.
-        options = {"isolation_level": "READ COMMITTED", "postgresql_readonly": False}
+        # Each statement sees what another process has migrated meanwhile, regardless of the server's isolation level.
+        options = {"isolation_level": "READ COMMITTED", "postgresql_readonly": None}
         with engine.connect().execution_options(**options) as connection, connection.begin():
             _check_server(name, connection)
             # One process at a time migrates; the others find the schema that it made.
+            connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('layer2 schema'))"))
             bring_up_to_date(name, connection, accepted)
     except SQLAlchemyError as error:
@@ -158,8 +183,36 @@ def _prepare(engine: Engine, settings: tuple[str, ...]) -> None:
                 cursor.execute("SET synchronous_commit = on")
         connection.commit()
 
+    event.listen(engine, "do_connect", _connect)
     event.listen(engine, "connect", connected)
     event.listen(engine, "handle_error", _hide_values)
+
+
+def _connect(_dialect: object, _record: object, arguments: Any, options: Any) -> ServerConnection[Any]:
+    return _bounded_connection().connect(*arguments, **options)
+
+
+@cache
+def _bounded_connection() -> type[ServerConnection[Any]]:
+    """The driver's connection with a limit to each wait for the server.
+
+    The kernel of a frozen server, such as a virtual machine that is paused below it, can still acknowledge. So no limit
+    of TCP ends the wait, and no timeout of the server can.
+    """
+    import psycopg
+
+    class BoundedConnection(psycopg.Connection[Any]):
+        def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
+            began, limit = time.monotonic(), _ANSWER_SECONDS if timeout is None else timeout
+            try:
+                return super().wait(gen, interval, limit)
+            except psycopg.OperationalError as error:
+                if timeout is not None or time.monotonic() - began < limit:
+                    raise
+                self.pgconn.finish()
+                raise psycopg.OperationalError(f"the server has not answered for {limit:.0f} s") from error
+
+    return BoundedConnection
 
 
 def _hide_values(context: ExceptionContext) -> None:

@@ -1,4 +1,4 @@
-"""The tables of the journal. ``migrations`` creates them; a test compares both."""
+"""The tables of a new journal. ``migrations`` makes the same of an older one; a test compares both."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     String,
     Table,
     Text,
@@ -29,6 +30,7 @@ from layer2.ports.journal import Delivery, Json, Role
 __all__ = [
     "HEAD",
     "METADATA",
+    "REVISION",
     "coins",
     "events",
     "fundings",
@@ -44,6 +46,15 @@ HEAD: Final = "0003"
 """The newest revision in ``migrations``."""
 
 METADATA: Final = MetaData()
+
+REVISION: Final = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), primary_key=True, nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+"""Alembic's own table, which states the revision of the others."""
+
 _HELD: Final = text("holds_key")
 
 

@@ -20,13 +20,14 @@ __all__ = ["ServerGuard", "server_guard_holder"]
 
 LOG: Final = logging.getLogger("layer2.journal")
 _KEY: Final = "hashtext('layer2 journal'), hashtext(current_schema())"
-_HOLDER: Final = text(
-    "SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid) "
-    "WHERE locktype = 'advisory' AND granted AND pg_locks.database = "
+_LOCKS: Final = (
+    "FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND granted AND pg_locks.database = "
     "(SELECT oid FROM pg_database WHERE datname = current_database()) "
     "AND classid::bigint = hashtext('layer2 journal')::bigint & 4294967295 "
     "AND objid::bigint = hashtext(current_schema())::bigint & 4294967295"
 )
+_HOLDER: Final = text(f"SELECT application_name {_LOCKS}")
+_IS_HELD: Final = text(f"SELECT 1 {_LOCKS} AND pid = :pid")
 _HEARTBEAT_SECONDS: Final = 2.0
 _NAME: Final = "layer2 process "
 _IDLE_SECONDS: Final = 10
@@ -49,6 +50,8 @@ class ServerGuard:
             (f"SET idle_session_timeout = '{_IDLE_SECONDS}s'",),
         )
         self._connection: Connection | None = None
+        self._session: int | None = None
+        """The server's process that has the lock."""
         self._end = Event()
         self._is_lost = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -62,6 +65,10 @@ class ServerGuard:
             # The thread continues if this call is cancelled.
             self._taking = asyncio.ensure_future(asyncio.to_thread(self._take))
             await asyncio.shield(self._taking)
+
+    def is_held(self, connection: Connection) -> bool:
+        """Whether the session that took the lock still has it."""
+        return connection.execute(_IS_HELD, {"pid": self._session}).first() is not None
 
     async def lost(self) -> None:
         """Return when another process has the lock although this object did not release it; otherwise never."""
@@ -93,6 +100,7 @@ class ServerGuard:
                     f"the process {_holder(connection) or 'that is starting'} acts on the journal {self._name}",
                     remedy="wait until it ends, or stop it; you can read the journal meanwhile",
                 )
+            self._session = connection.execute(text("SELECT pg_backend_pid()")).scalar()
         except BaseException:
             connection.close()
             raise

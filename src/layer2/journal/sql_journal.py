@@ -26,7 +26,7 @@ from sqlalchemy import (
     update,
 )
 
-from layer2.errors import FundsRulesError, IdempotencyConflict
+from layer2.errors import FundsRulesError, IdempotencyConflict, JournalBusy
 from layer2.journal.database import Database
 from layer2.journal.guards import Guard
 from layer2.journal.inspection import problems_of
@@ -92,7 +92,12 @@ class SqlJournal:
         """
         self._database.check_open()
         await self._guard.take()
-        await self._database.take_over()
+        try:
+            await self._database.take_over(self._guard.is_held)
+        except JournalBusy:
+            # The next call takes it anew.
+            await self._guard.give_back()
+            raise
 
     async def replaced(self) -> None:
         """Return when another process acts on the journal although this object did not close it; otherwise never.
@@ -101,7 +106,8 @@ class SqlJournal:
         """
         lost = asyncio.ensure_future(self._guard.lost())
         try:
-            # The guard can be free again, and taken again, after another process acted and ended. The fence shows that.
+            # The guard can be free again, and taken again, after another process acted and ended. The lock file of a
+            # SQLite journal can be removed. The fence shows both.
             while not lost.done() and not await self._database.is_replaced():
                 await asyncio.wait((lost,), timeout=_LOOK_SECONDS)
         finally:
@@ -163,6 +169,25 @@ class SqlJournal:
                 .limit(_PAGE)
             )
             return tuple(OpenRow(*row) for row in connection.execute(query))
+
+        return await self._database.read(work)
+
+    async def open_swaps(self, role: Role, after: int = 0) -> Sequence[tuple[int, SwapRecord]]:
+        """One page of the open swaps, oldest first, each with its position in the journal; empty after the last page.
+
+        Args:
+            after: the position of the last swap of the page before; 0 for the first page.
+        """
+        query = (
+            SWAPS.add_columns(swaps.c.number)
+            .where(swaps.c.role == role, swaps.c.is_final.is_(False), swaps.c.number > after)
+            .order_by(swaps.c.number)
+            .limit(_PAGE)
+        )
+
+        def work(connection: Connection) -> tuple[tuple[int, SwapRecord], ...]:
+            rows = [row._asdict() for row in connection.execute(query)]
+            return tuple((row.pop("number"), SwapRecord(**row)) for row in rows)
 
         return await self._database.read(work)
 

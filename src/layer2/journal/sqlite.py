@@ -26,12 +26,24 @@ def _cause(error: SQLAlchemyError) -> str:
     return str(getattr(error, "orig", None) or type(error).__name__)
 
 
+def _remedy(error: SQLAlchemyError) -> str | None:
+    # The primary code is in the lowest byte of an extended one.
+    match getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) & 0xFF:
+        case sqlite3.SQLITE_FULL:
+            return "free space on its disk; the journal continues by itself"
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN:
+            return "make the file and its directory writable for this program"
+        case _:
+            return None
+
+
 SQLITE: Final = DatabaseKind(
     reading={"begin": "BEGIN"},
     writing={"begin": "BEGIN IMMEDIATE"},
     # One process writes at a time, so no other transaction can end one.
     is_temporary=lambda _: False,
     cause=_cause,
+    remedy=_remedy,
 )
 
 

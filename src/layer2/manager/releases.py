@@ -11,7 +11,8 @@ from layer2.legs.leg import Htlc
 from layer2.legs.views import Release
 from layer2.manager.background import Repeated
 from layer2.model.layers import Layer2ProtocolType
-from layer2.ports.journal import Role, SwapJournal, SwapRecord
+from layer2.model.transactions import SwapId
+from layer2.ports.journal import SwapJournal, SwapRecord
 from layer2.ports.legs import HtlcLayer
 from layer2.provider_client import ProviderClient
 from layer2.swap_engine.records import record_terms
@@ -25,8 +26,10 @@ LOG: Final = logging.getLogger("layer2.manager")
 class Releases:
     """Asks the providers of open transfers whose payee cannot release alone.
 
+    It costs nothing for other transfers, of which there can be very many.
+
     Args:
-        journal: has the open transfers.
+        journal: has the transfers.
         legs: the party's layers.
         providers: by name.
         poll_seconds: between two requests for a transfer.
@@ -42,16 +45,29 @@ class Releases:
         self._journal = journal
         self._legs = legs
         self._providers = providers
+        self._asked: set[SwapId] = set()
         self.background = Repeated("releases", self._look, poll_seconds)
         """Asks until it is closed."""
 
+    def note(self, record: SwapRecord) -> None:
+        """Note a version of a transfer. The runner announces each transfer when it begins to drive it, and each change.
+
+        A final transfer can be reopened, by a payment of others that arrives late. It is announced then.
+        """
+        if record.is_final:
+            self._asked.discard(record.swap_id)
+        elif (signed := record_terms(record)) is not None and signed.terms.source.release is Release.COSIGNED:
+            self._asked.add(record.swap_id)
+
     async def _look(self) -> None:
-        for record in await self._journal.list(role=Role.TAKER, open_only=True):
-            await self._ask(record)
+        for swap_id in tuple(self._asked):
+            record = await self._journal.load(swap_id)
+            if record is not None and not record.is_final:
+                await self._ask(record)
 
     async def _ask(self, record: SwapRecord) -> None:
         signed = record_terms(record)
-        if signed is None or signed.terms.source.release is not Release.COSIGNED or record.access is None:
+        if signed is None or record.access is None:
             return
         source, provider = signed.terms.source, self._providers.get(record.provider_name or "")
         layer = self._legs.get(source.protocol)

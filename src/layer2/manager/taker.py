@@ -39,6 +39,7 @@ class Taker:
     """Starts transfers, drives them and follows them.
 
     Args:
+        runner: it must announce every change to ``changed``.
         secrets: the secrets of the swaps, derived from the swap seed.
         least_finality: a quote is refused if its destination can be collected at a lower finality.
     """
@@ -81,6 +82,10 @@ class Taker:
             clock=clock,
             entropy=entropy,
         )
+
+    def changed(self, record: SwapRecord) -> None:
+        """Note a version that the runner announces."""
+        self._releases.note(record)
 
     async def aclose(self) -> Sequence[Transfer]:
         """Stop every start and every driver, without waiting for any transfer; return the open transfers."""

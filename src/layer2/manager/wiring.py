@@ -18,7 +18,7 @@ from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality
 from layer2.ports.client import Client
 from layer2.ports.clock import Clock, Entropy
-from layer2.ports.journal import Journal, Role
+from layer2.ports.journal import Journal, Role, SwapRecord
 from layer2.signers.software import SeedPreimages
 from layer2.swap_engine.runner import SwapRunner
 from layer2.terms.transfers import Transfer
@@ -77,7 +77,7 @@ class Wiring:
         self._taker = Taker(
             journal=self._journal,
             records=self.records,
-            runner=SwapRunner(self._journal, self.legs, seed, self._rules, self._clock),
+            runner=SwapRunner(self._journal, self.legs, seed, self._rules, self._clock, self._changed),
             legs=self.legs,
             providers=providers,
             secrets=seed,
@@ -107,6 +107,10 @@ class Wiring:
                 remedy="layer2 config init writes a configuration with both",
             )
         return self._taker
+
+    def _changed(self, record: SwapRecord) -> None:
+        if self._taker is not None:
+            self._taker.changed(record)
 
     async def check_nothing_is_left_alone(self) -> None:
         """Check that no transfer is open that this configuration cannot carry out.

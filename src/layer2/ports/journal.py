@@ -175,6 +175,14 @@ class SwapJournal(Protocol):
         """
         ...
 
+    async def open_swaps(self, role: Role, after: int = 0) -> Sequence[tuple[int, SwapRecord]]:
+        """One page of the open swaps, oldest first, each with its position in the journal; empty after the last page.
+
+        Args:
+            after: the position of the last swap of the page before; 0 for the first page.
+        """
+        ...
+
     async def released_under(self, payment_hash: bytes) -> Sequence[SwapRecord]:
         """A provider's final swaps under a hash: a late funding may belong to one of them."""
         ...

@@ -76,14 +76,18 @@ class SwapBook:
 
     @classmethod
     async def load(cls, journal: SwapJournal, rules: TimelockSettings) -> Self:
-        """Read the open swaps. Call it before any of them is driven, so that no change is missed.
+        """Read the open swaps in pages, so that their terms are not in memory together and the event loop is not held up.
+
+        Call it before any of them is driven, so that no change is missed.
 
         Raises:
             JournalError: the journal cannot be read.
         """
-        book = cls(rules)
-        for record in await journal.list(role=Role.PROVIDER, open_only=True):
-            book.update(record)
+        book, after = cls(rules), 0
+        while page := await journal.open_swaps(Role.PROVIDER, after):
+            after = page[-1][0]
+            for _, record in page:
+                book.update(record)
         return book
 
     def __contains__(self, swap_id: SwapId) -> bool:

@@ -22,7 +22,7 @@ from layer2.swap_engine.acts import Acts, Prepared, is_under_way
 from layer2.swap_engine.endings import Endings
 from layer2.swap_engine.records import is_funded_by_others, record_state, record_terms
 from layer2.swap_engine.runner_context import PartyLegs, Retries, RunnerContext
-from layer2.swap_rules.decisions import declined, next_step
+from layer2.swap_rules.decisions import declined, next_step, without_funding
 from layer2.swap_rules.machine import LegEnd, Manner, Observed, Step, Swap
 from layer2.swap_rules.outlook import attention
 from layer2.swap_rules.states import ProviderAgreed, State, TakerAbandoned, TakerCollecting, TakerCompleted, write_state
@@ -143,6 +143,8 @@ class Driver:
         observed = await self._observe()
         state = record_state(self.record)
         step = next_step(self._swap, state, observed)
+        if not self._context.may_fund:
+            step = without_funding(self._swap, state, observed, step)
         step, prepared = await self._prepare(state, step, observed)
         try:
             changed = await self._commit(state, step, observed, prepared)

@@ -50,6 +50,8 @@ class SwapRunner:
         on_change: called in the loop with every new version of a record; must not block.
         poll_seconds: maximum interval between two reads of a swap that is awake, even if no layer announces a change.
             A swap that nothing happens to for that long can fall asleep.
+        may_fund: False: the runner collects, refunds and releases, and funds nothing. A swap whose funding has not
+            begun ends without it.
     """
 
     def __init__(
@@ -62,13 +64,14 @@ class SwapRunner:
         on_change: Callable[[SwapRecord], None] | None = None,
         *,
         poll_seconds: float = 15.0,
+        may_fund: bool = True,
     ) -> None:
         self._journal = journal
         self._on_change = on_change
         self._poll_seconds = poll_seconds
         self._sleepers = Sleepers(clock, poll_seconds, self._awaken, lambda: self.awake)
         self._context = RunnerContext(
-            journal, legs, preimages, rules, clock, self.announce, self._sleepers.turned, poll_seconds
+            journal, legs, preimages, rules, clock, self.announce, self._sleepers.turned, poll_seconds, may_fund
         )
         self._drivers: dict[SwapId, Driver] = {}
         self._tasks: dict[SwapId, asyncio.Task[None]] = {}

@@ -44,6 +44,8 @@ class RunnerContext:
     turned: Callable[[SwapId], None]
     """Is called after every turn."""
     poll_seconds: float
+    may_fund: bool = True
+    """False: nothing is funded any more, not even again."""
 
 
 @dataclass(frozen=True, slots=True)

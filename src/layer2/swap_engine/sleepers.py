@@ -228,7 +228,12 @@ class Sleepers:
         self._timer = None
         now = self._clock.now()
         while self._times and (self._times[0].wake_at <= now or not self._is_asleep(self._times[0])):
-            self.wake(heapq.heappop(self._times))
+            row = heapq.heappop(self._times)
+            if row.wake_at < now - self._poll_seconds:
+                # The machine was suspended, or its clock was set. As after a start, all of them at once would be late.
+                self.queue(row)
+            else:
+                self.wake(row)
         before, self._ahead = self._ahead, now - asyncio.get_running_loop().time()
         if self._ahead < before - _SET_BACK_SECONDS:
             # Each turn sets another time. A chain's clock was not set back.

@@ -162,6 +162,62 @@ async def test_without_a_record_nothing_is_sent_and_no_coin_stays_held(world: Wo
     assert await world.client().transfer_asset_async(BTC, 50_000, STRANGER, idempotency_key="rent")
 
 
+class UnsureJournal(BrokenJournal):
+    """Records that are written, and reported as errors once."""
+
+    def __init__(self, journal: SqlJournal) -> None:
+        super().__init__(journal)
+        self.fails = True
+
+    async def add_send_of_coins(self, record: SendRecord, holder: str, coins: Sequence[str]) -> SendRecord:
+        added = await self._journal.add_send_of_coins(record, holder, coins)
+        if self.fails:
+            raise JournalError("the server has not answered for 30 s")
+        return added
+
+    async def release_coins(self, protocol: str, holder: str) -> None:
+        await self._journal.release_coins(protocol, holder)
+
+
+async def test_a_send_without_a_key_whose_record_was_written_but_reported_as_an_error_keeps_no_coin(
+    world: World,
+) -> None:
+    records = UnsureJournal(world.journal)
+    client = await world.funded(coins=1, records=records)
+    with pytest.raises(JournalError) as caught:
+        await client.transfer_asset_async(BTC, 50_000, STRANGER)
+    assert await world.held()
+    records.fails = False
+    other = await client.transfer_asset_async(BTC, 50_000, STRANGER)
+    assert world.pool == {other}
+    assert other != caught.value.tx_id
+    assert set((await world.held()).values()) == {f"send:{other}"}
+
+
+async def test_a_send_whose_record_was_reported_as_an_error_and_that_was_replaced_keeps_its_coins(
+    world: World,
+) -> None:
+    records = UnsureJournal(world.journal)
+    client = await world.funded(coins=2, records=records)
+    with pytest.raises(JournalError) as caught:
+        await client.transfer_asset_async(BTC, 50_000, STRANGER)
+    assert caught.value.tx_id is not None
+    records.fails = False
+    cancelled = await client.cancel_transaction_async(BitcoinTxId(caught.value.tx_id))
+    other = await client.transfer_asset_async(BTC, 50_000, STRANGER)
+    assert world.pool == {cancelled, other}
+    assert set((await world.held()).values()) == {f"send:{caught.value.tx_id}", f"send:{other}"}
+
+
+async def test_a_send_with_a_key_whose_record_was_reported_as_an_error_is_sent_by_its_key(world: World) -> None:
+    records = UnsureJournal(world.journal)
+    client = await world.funded(coins=1, records=records)
+    with pytest.raises(JournalError) as caught:
+        await client.transfer_asset_async(BTC, 50_000, STRANGER, idempotency_key="rent")
+    records.fails = False
+    assert await client.transfer_asset_async(BTC, 50_000, STRANGER, idempotency_key="rent") == caught.value.tx_id
+
+
 async def test_a_failing_record_of_a_replacement_leaves_the_first_version(world: World) -> None:
     client = await world.funded(coins=1)
     tx_id = await client.transfer_asset_async(BTC, 50_000, STRANGER)

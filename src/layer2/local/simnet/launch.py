@@ -49,6 +49,7 @@ def up(
     automatic: Literal["on", "transactions", "timer", "off"] = "on",
     block_time: float = 2.0,
     clock_start: int | None = None,
+    channels: int = 1,
     with_parent: bool = False,
     timeout: float = 30.0,
 ) -> LocalNetwork:
@@ -60,15 +61,19 @@ def up(
         automatic: when blocks are made: for arriving transactions, by the timer, for both (on), or for neither (off).
         block_time: seconds between two blocks of the timer.
         clock_start: the time of a manual clock, in unix seconds; None follows the wall clock.
+        channels: the number of equal channels between the two Lightning nodes, at least 1. Each carries 483 payments at
+            once from each side.
         with_parent: stop the simnet when this process ends, even if it is killed.
         timeout: seconds to wait.
 
     Raises:
-        ConfigurationError: a simnet runs in the directory already, this is not Linux, or the extra ``simnet`` is not
-            installed.
+        ConfigurationError: a simnet runs in the directory already, this is not Linux, the extra ``simnet`` is not
+            installed, or there is no channel.
         NodeUnreachable: the simnet did not start; ``simnet.log`` has its output.
     """
     _require_installed()
+    if channels < 1:
+        raise ConfigurationError(f"a simnet needs at least one channel, not {channels}")
     directory = directory.absolute()
     if any(record.is_running() for record in load_records(directory / PROCESSES)):
         raise _already_runs(directory)
@@ -76,6 +81,7 @@ def up(
     (directory / "network.json").unlink(missing_ok=True)
     command = [sys.executable, "-m", "layer2.local.simnet.process", str(directory)]
     command += ["--automatic", automatic, "--block-time", str(block_time)]
+    command += ["--channels", str(channels)]
     command += [] if seed is None else ["--seed", seed.hex()]
     command += [] if clock_start is None else ["--clock", str(clock_start)]
     command += ["--parent", str(os.getpid())] if with_parent else []

@@ -33,9 +33,12 @@ class Simnet:
         seed: all keys are derived from it. For test money only.
         clock: the machines' clock, which block times follow.
         automatic: when each chain makes blocks on its own.
+        channels: the number of channels between the two Lightning nodes.
     """
 
-    def __init__(self, directory: Path, seed: bytes, clock: SimClock, automatic: Automatic) -> None:
+    def __init__(
+        self, directory: Path, seed: bytes, clock: SimClock, automatic: Automatic, *, channels: int = 1
+    ) -> None:
         self._directory = directory
         self._clock = clock
         self._accounts = {name: LocalAccount.from_seed(seed, name) for name in ("deployer", "taker", "provider")}
@@ -43,7 +46,7 @@ class Simnet:
             name: SimChain(chain_id, self._accounts, clock, automatic, is_rootstock=name == "ROOTSTOCK")
             for name, chain_id in CHAIN_IDS.items()
         }
-        self.lightning = LightningSimulation(seed, clock, directory)
+        self.lightning = LightningSimulation(seed, clock, directory, channels)
         self._words = {name: mnemonic_of(seed, name) for name in _PARTIES}
         self._bitcoin = BitcoinSimulation(clock, self.lightning.height - 1, self.lightning.reach)
         self._control = ControlServer(self)

@@ -45,7 +45,7 @@ async def _serve(arguments: argparse.Namespace, ending: asyncio.Event) -> None:
         gather_seconds=gather if arguments.automatic in ("on", "transactions") else None,
         every_seconds=arguments.block_time if arguments.automatic in ("on", "timer") and not manual else None,
     )
-    simnet = Simnet(arguments.directory, bytes.fromhex(arguments.seed), clock, automatic)
+    simnet = Simnet(arguments.directory, bytes.fromhex(arguments.seed), clock, automatic, channels=arguments.channels)
     try:
         await simnet.start()
         await ending.wait()
@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--block-time", type=float, default=2.0, help="seconds between blocks of the timer; ignored with --clock"
     )
+    parser.add_argument("--channels", type=int, default=1, metavar="COUNT", help="between the two Lightning nodes")
     parser.add_argument("--clock", type=int, help="unix seconds: a manual clock that starts there")
     parser.add_argument("--parent", type=int, help="id of a parent process; end when it ends")
     return parser

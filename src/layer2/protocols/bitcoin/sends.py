@@ -52,6 +52,8 @@ class Sends:
         self._parts = parts
         self._versions = SendVersions(records)
         self._statuses = statuses
+        self._unsent: set[str] = set()
+        """Ids of transactions whose record failed or was interrupted. No key names them, so no call sends them."""
 
     async def submit(
         self, request: BitcoinTransaction, key: str | None, on_signed: Callable[[BitcoinTxId], None]
@@ -168,12 +170,18 @@ class Sends:
                     if isinstance(request, bytes) or attempt == _ATTEMPTS - 1:
                         raise
                     continue
+                except BaseException:
+                    if key is None:
+                        # The record may have been written all the same, and would hold the coins for ever.
+                        self._unsent.add(made.tx_id)
+                    raise
                 return send, made if is_new else None
         raise AssertionError("the last attempt returns or raises")
 
     async def _send_again(self, send: Send, on_signed: Callable[[BitcoinTxId], None]) -> BitcoinTxId:
         """Broadcast the newest version again, unless one is in a block."""
         newest = send.newest
+        self._unsent.discard(newest.tx_id)
         on_signed(newest.tx_id)
         try:
             found = await self._statuses.mined(send.versions)
@@ -202,9 +210,18 @@ class Sends:
         outputs = [TxOut(each.amount, self._parts.coins.wallet.script_of(each.address)) for each in request.outputs]
         rate = await self._rate() if request.fee_rate is None else request.fee_rate
         self._parts.check_fee_rate(rate)
+        await self._release_unsent()
         await self._statuses.release_finished()
         built = await self._parts.coins.build(outputs, rate, confirmed_only=False)
         return Version(built.transaction, built.fee)
+
+    async def _release_unsent(self) -> None:
+        for tx_id in tuple(self._unsent):
+            send = await self._versions.of_key(tx_id)
+            # Its holder also has the coins of a replacement, which a caller that knows the id can have sent.
+            if send is not None and len(send.versions) == 1:
+                await self._parts.coins.release(send.holder)
+            self._unsent.discard(tx_id)
 
     async def _fee_of(self, transaction: Transaction) -> int | None:
         """The fee in satoshi, from the transactions that it spends; None if the source does not show all of them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
@@ -40,6 +41,8 @@ __all__ = [
 
 CALL_GAS_LIMIT = 50_000_000
 _TRANSFER_GAS = 21_000
+_KEPT_STATES = 8
+_KEPT_OUTPUTS = 10_000
 
 # op-geth's messages for these errors of py-evm; other failures keep py-evm's message.
 _GETH_MESSAGES: dict[type[VMError], str] = {
@@ -126,10 +129,16 @@ def data_floor_gas(data: bytes) -> int:
 
 
 class EvmCalls:
-    """Executes messages on the states of one chain. The chain stays as it is."""
+    """Executes messages on the states of one chain. The chain stays as it is.
+
+    The state after a block never changes, so a message that was executed on it is not executed again, and the accounts
+    and slots that py-evm has decoded are used by later messages. Many swaps ask about the same few blocks.
+    """
 
     def __init__(self, chain: EvmChain) -> None:
         self._chain = chain
+        self._states: OrderedDict[tuple[bytes, int], StateAPI] = OrderedDict()
+        self._outputs: OrderedDict[tuple[bytes, CallRequest], bytes] = OrderedDict()
 
     def call(self, request: CallRequest, block: MinedBlock, overrides: Overrides | None = None) -> bytes:
         """Execute a message on the state after the block, in the block's own context, and return its output.
@@ -137,9 +146,16 @@ class EvmCalls:
         Raises:
             CallFailed: the message reverted, ran out of gas, or its sender cannot pay the value.
         """
+        key = block.hash, request
+        if not overrides and (known := self._outputs.get(key)) is not None:
+            return known
         output, error = self._attempt(request, self._state(request, block, overrides))
         if error is not None:
             raise error
+        if not overrides:
+            self._outputs[key] = output
+            if len(self._outputs) > _KEPT_OUTPUTS:
+                self._outputs.popitem(last=False)
         return output
 
     def estimate_gas(self, request: CallRequest, block: MinedBlock, overrides: Overrides | None = None) -> int:
@@ -220,8 +236,16 @@ class EvmCalls:
     def _state(self, request: CallRequest, block: MinedBlock, overrides: Overrides | None) -> StateAPI:
         """The state after the block. If the message pays nothing for gas, the base fee is zero."""
         base_fee = block.base_fee if request.gas_price or request.tip else 0
+        key = block.hash, base_fee
+        if not overrides and key in self._states:
+            self._states.move_to_end(key)
+            return self._states[key]
         state = self._chain.state_of(block.header.copy(base_fee_per_gas=base_fee))
         _apply(overrides, state)
+        if not overrides:
+            self._states[key] = state
+            if len(self._states) > _KEPT_STATES:
+                self._states.popitem(last=False)
         return state
 
     def _attempt(self, request: CallRequest, state: StateAPI) -> tuple[bytes, CallFailed | None]:

@@ -125,7 +125,8 @@ def _selected_logs(blocks: Iterable[MinedBlock], wanted: LogFilter) -> list[dict
     return [
         answer
         for block in blocks
-        for index in range(len(block.receipts))
+        for index, receipt in enumerate(block.receipts)
+        if any(wanted.matches(log) for log in receipt.logs)
         for log, answer in log_answers(block, index)
         if wanted.matches(log)
     ]

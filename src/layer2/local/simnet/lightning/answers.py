@@ -6,10 +6,19 @@ Pure functions from the ledger's records to dictionaries, with the fields in the
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from layer2.formats.bolt11 import Bolt11Invoice, RouteHop
-from layer2.local.simnet.lightning.channel import CAPACITY_SAT, MAX_HTLCS, PUSHED_SAT, RESERVE_SAT, Channel, Htlc, Side
+from layer2.local.simnet.lightning.channel import (
+    CAPACITY_SAT,
+    MAX_HTLCS,
+    PUSHED_SAT,
+    RESERVE_SAT,
+    Channel,
+    Channels,
+    Htlc,
+    Side,
+)
 from layer2.local.simnet.lightning.records import Attempt, FailureReason, Invoice, InvoiceHtlc, Payment, PaymentState
 
 __all__ = [
@@ -103,9 +112,9 @@ def _big_size(number: int) -> bytes:
     return b"\xff" + number.to_bytes(8, "big")
 
 
-def _invoice_htlc_answer(held: InvoiceHtlc, channel_id: int, total_msat: int) -> dict[str, object]:
+def _invoice_htlc_answer(held: InvoiceHtlc, channel_ids: Sequence[int], total_msat: int) -> dict[str, object]:
     return {
-        "chan_id": str(channel_id),
+        "chan_id": str(channel_ids[held.htlc.channel]),
         "htlc_index": str(held.htlc.index),
         "amt_msat": str(held.htlc.amount_msat),
         "accept_height": held.accept_height,
@@ -120,7 +129,7 @@ def _invoice_htlc_answer(held: InvoiceHtlc, channel_id: int, total_msat: int) ->
     }
 
 
-def invoice_answer(invoice: Invoice, channel_id: int) -> dict[str, object]:
+def invoice_answer(invoice: Invoice, channel_ids: Sequence[int]) -> dict[str, object]:
     """``lnrpc.Invoice``."""
     paid_sat = str(invoice.amount_paid_msat // 1000)
     # A payment without an invoice has no total.
@@ -148,7 +157,7 @@ def invoice_answer(invoice: Invoice, channel_id: int) -> dict[str, object]:
         "amt_paid_sat": paid_sat,
         "amt_paid_msat": str(invoice.amount_paid_msat),
         "state": invoice.state.value,
-        "htlcs": [_invoice_htlc_answer(held, channel_id, total_msat) for held in invoice.htlcs],
+        "htlcs": [_invoice_htlc_answer(held, channel_ids, total_msat) for held in invoice.htlcs],
         "features": features_answer(_KEYSEND_FEATURES if invoice.is_keysend else INVOICE_FEATURES),
         "is_keysend": invoice.is_keysend,
         "payment_addr": _base64(invoice.payment_address or bytes(32)),
@@ -159,7 +168,7 @@ def invoice_answer(invoice: Invoice, channel_id: int) -> dict[str, object]:
     }
 
 
-def _route_answer(payment: Payment, htlc: Htlc, channel_id: int) -> dict[str, object]:
+def _route_answer(payment: Payment, htlc: Htlc, channel_ids: Sequence[int]) -> dict[str, object]:
     sat, msat = str(htlc.amount_msat // 1000), str(htlc.amount_msat)
     total_msat = str(payment.amount_msat)
     whole = {"payment_addr": _base64(payment.payment_address), "total_amt_msat": total_msat}
@@ -169,7 +178,7 @@ def _route_answer(payment: Payment, htlc: Htlc, channel_id: int) -> dict[str, ob
         "total_amt": sat,
         "hops": [
             {
-                "chan_id": str(channel_id),
+                "chan_id": str(channel_ids[htlc.channel]),
                 "chan_capacity": sat,
                 "amt_to_forward": sat,
                 "fee": "0",
@@ -208,12 +217,12 @@ def _failure_answer(payment: Payment, attempt: Attempt) -> dict[str, object]:
     }
 
 
-def _attempt_answer(payment: Payment, attempt: Attempt, channel_id: int) -> dict[str, object]:
+def _attempt_answer(payment: Payment, attempt: Attempt, channel_ids: Sequence[int]) -> dict[str, object]:
     succeeded = attempt.state is PaymentState.SUCCEEDED
     return {
         "attempt_id": str(attempt.number),
         "status": attempt.state.value,
-        "route": _route_answer(payment, attempt.htlc, channel_id),
+        "route": _route_answer(payment, attempt.htlc, channel_ids),
         "attempt_time_ns": str(payment.created_at * 1_000_000_000),
         "resolve_time_ns": str(attempt.resolved_at * 1_000_000_000),
         "failure": _failure_answer(payment, attempt) if attempt.state is PaymentState.FAILED else None,
@@ -221,10 +230,10 @@ def _attempt_answer(payment: Payment, attempt: Attempt, channel_id: int) -> dict
     }
 
 
-def payment_answer(payment: Payment, channel_id: int) -> dict[str, object]:
-    """``lnrpc.Payment``, paid over the channel."""
+def payment_answer(payment: Payment, channel_ids: Sequence[int]) -> dict[str, object]:
+    """``lnrpc.Payment``, paid over the channels with these ids."""
     sat, msat = str(payment.amount_msat // 1000), str(payment.amount_msat)
-    htlcs = [_attempt_answer(payment, attempt, channel_id) for attempt in payment.attempts]
+    htlcs = [_attempt_answer(payment, attempt, channel_ids) for attempt in payment.attempts]
     return {
         "payment_hash": payment.payment_hash.hex(),
         "value": sat,
@@ -266,20 +275,20 @@ def payment_request_answer(invoice: Bolt11Invoice) -> dict[str, object]:
     }
 
 
-def channel_balance_answer(channel: Channel, side: Side) -> dict[str, object]:
+def channel_balance_answer(channels: Channels, side: Side) -> dict[str, object]:
     """``lnrpc.ChannelBalanceResponse``."""
     return {
-        "balance": str(channel.balance_msat(side) // 1000),
+        "balance": str(channels.balance_msat(side) // 1000),
         "pending_open_balance": "0",
-        "local_balance": _amount(channel.balance_msat(side)),
-        "remote_balance": _amount(channel.balance_msat(side.peer)),
+        "local_balance": _amount(channels.balance_msat(side)),
+        "remote_balance": _amount(channels.balance_msat(side.peer)),
         # lnd calls an incoming HTLC local and an outgoing one remote: the side that owns it after settlement.
-        "unsettled_local_balance": _amount(channel.pending_msat(side.peer)),
-        "unsettled_remote_balance": _amount(channel.pending_msat(side)),
+        "unsettled_local_balance": _amount(channels.pending_msat(side.peer)),
+        "unsettled_remote_balance": _amount(channels.pending_msat(side)),
         "pending_open_local_balance": _amount(0),
         "pending_open_remote_balance": _amount(0),
-        # The wire form of "one open channel without custom data, no pending channel".
-        "custom_channel_data": _base64(b"\x01\x00\x00"),
+        # The wire form of the number of open channels, no custom data of each, and no pending channel.
+        "custom_channel_data": _base64(_big_size(len(channels.all)) + bytes(len(channels.all)) + bytes(1)),
     }
 
 

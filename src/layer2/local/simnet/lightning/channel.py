@@ -1,4 +1,4 @@
-"""One payment channel between the two nodes of a simnet: balances, and the HTLCs in flight on it.
+"""The payment channels between the two nodes of a simnet: balances, and the HTLCs in flight on them.
 
 Pure: no clock, no I/O. An offered amount leaves its sender's balance at once. It reaches the other side when the
 HTLC is settled, or returns to the sender when the HTLC fails. The sum never changes.
@@ -6,11 +6,22 @@ HTLC is settled, or returns to the sender when the HTLC fails. The sum never cha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import assert_never
 
-__all__ = ["CAPACITY_SAT", "MAX_HTLCS", "MIN_HTLC_MSAT", "PUSHED_SAT", "RESERVE_SAT", "Channel", "Htlc", "Side"]
+__all__ = [
+    "CAPACITY_SAT",
+    "MAX_HTLCS",
+    "MIN_HTLC_MSAT",
+    "PUSHED_SAT",
+    "RESERVE_SAT",
+    "Channel",
+    "Channels",
+    "Htlc",
+    "Side",
+]
 
 CAPACITY_SAT = 10_000_000
 PUSHED_SAT = 5_000_000
@@ -42,14 +53,16 @@ class Side(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Htlc:
-    """An HTLC on the channel, known to both nodes."""
+    """An HTLC on a channel, known to both nodes."""
 
     sender: Side
     index: int
-    """The HTLC's number among all that this sender has offered."""
+    """The HTLC's number among all that this sender has offered on the channel."""
     payment_hash: bytes
     amount_msat: int
     expiry_height: int
+    channel: int = 0
+    """The channel's number among the channels of the two nodes."""
 
 
 @dataclass(slots=True)
@@ -67,9 +80,14 @@ class _Account:
 
 
 class Channel:
-    """The channel's state, for both nodes."""
+    """The channel's state, for both nodes.
 
-    def __init__(self) -> None:
+    Args:
+        number: among the channels of the two nodes, from 0.
+    """
+
+    def __init__(self, number: int = 0) -> None:
+        self.number = number
         self._accounts = {
             Side.TAKER: _Account((CAPACITY_SAT - PUSHED_SAT) * 1000),
             Side.PROVIDER: _Account(PUSHED_SAT * 1000),
@@ -116,7 +134,7 @@ class Channel:
         if amount_msat <= 0 or not self.can_offer(sender, amount_msat):
             raise ValueError("an HTLC needs a positive amount that its sender can offer, and a free slot")
         account = self._accounts[sender]
-        htlc = Htlc(sender, account.offered, payment_hash, amount_msat, expiry_height)
+        htlc = Htlc(sender, account.offered, payment_hash, amount_msat, expiry_height, self.number)
         account.balance_msat -= amount_msat
         account.offered += 1
         account.in_flight += 1
@@ -150,3 +168,68 @@ class Channel:
         account.in_flight -= 1
         account.pending_msat -= htlc.amount_msat
         self.updates += 1
+
+
+class Channels:
+    """All channels between the two nodes. They are equal when the network starts.
+
+    Args:
+        count: at least 1.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.all = tuple(Channel(number) for number in range(count))
+
+    @property
+    def is_active(self) -> bool:
+        """Whether both nodes run. The channels between the same two nodes are active together."""
+        return self.all[0].is_active
+
+    @is_active.setter
+    def is_active(self, is_active: bool) -> None:
+        for channel in self.all:
+            channel.is_active = is_active
+
+    @property
+    def htlcs(self) -> tuple[Htlc, ...]:
+        """All HTLCs in flight."""
+        return tuple(htlc for channel in self.all for htlc in channel.htlcs)
+
+    def balance_msat(self, side: Side) -> int:
+        """The side's current balance in all channels, without HTLCs in flight."""
+        return sum(channel.balance_msat(side) for channel in self.all)
+
+    def sent_msat(self, side: Side) -> int:
+        """The total that the side has paid to the other."""
+        return sum(channel.sent_msat(side) for channel in self.all)
+
+    def pending_msat(self, sender: Side) -> int:
+        """The HTLCs that the sender has in flight."""
+        return sum(channel.pending_msat(sender) for channel in self.all)
+
+    def placed(self, sender: Side, parts_msat: Sequence[int]) -> Sequence[Channel] | None:
+        """The channel for each part of a payment: the first one that has place and money for it. None if one has no
+        channel.
+
+        Unlike lnd, the network does not divide a part that no single channel can carry.
+        """
+        found: list[Channel] = []
+        amounts, counts = [0] * len(self.all), [0] * len(self.all)
+        for part in parts_msat:
+            for number, channel in enumerate(self.all):
+                if channel.can_offer(sender, amounts[number] + part, counts[number] + 1):
+                    amounts[number] += part
+                    counts[number] += 1
+                    found.append(channel)
+                    break
+            else:
+                return None
+        return found
+
+    def settle(self, htlc: Htlc) -> None:
+        """``Channel.settle`` on the HTLC's channel."""
+        self.all[htlc.channel].settle(htlc)
+
+    def fail(self, htlc: Htlc) -> None:
+        """``Channel.fail`` on the HTLC's channel."""
+        self.all[htlc.channel].fail(htlc)

@@ -12,21 +12,25 @@ __all__ = ["LightningIdentity"]
 
 
 class LightningIdentity:
-    """The keys and identifiers of one node and its channel, all derived from the simnet's seed.
+    """The keys and identifiers of one node and its channels, all derived from the simnet's seed.
 
     Args:
         seed: the simnet's seed.
         side: the node.
-        channel_height: the height at which the channel's funding transaction was mined.
+        channel_height: the height at which the channels' funding transactions were mined.
+        channels: the number of channels.
     """
 
-    def __init__(self, seed: bytes, side: Side, channel_height: int) -> None:
+    def __init__(self, seed: bytes, side: Side, channel_height: int, channels: int) -> None:
         self._seed = seed
         self.side = side
         self.key = PrivateKey(self.secret("key"))
         self.peer_key = PrivateKey(self._derived(f"{side.peer.value} key")).public_key.format()
-        self.channel_point = f"{self._derived('channel').hex()}:0"
-        self.channel_id = channel_height << 40 | 1 << 16
+        names = ["channel", *(f"channel {number}" for number in range(1, channels))]
+        self.channel_points = tuple(f"{self._derived(name).hex()}:0" for name in names)
+        """The funding output of each channel."""
+        self.channel_ids = tuple(channel_height << 40 | (number + 1) << 16 for number in range(channels))
+        """The short channel id of each channel."""
 
     @property
     def public_key(self) -> bytes:

@@ -178,7 +178,7 @@ class InvoiceCalls:
         return all_invoices(self._books, add_index, settle_index)
 
     def _answer(self, invoice: Invoice) -> dict[str, object]:
-        return invoice_answer(invoice, self._identity.channel_id)
+        return invoice_answer(invoice, self._identity.channel_ids)
 
 
 def _check_limits(memo: str, description_hash: bytes, value_msat: int, expiry: int, delta: int) -> None:
@@ -211,7 +211,7 @@ def _added(invoice: Invoice) -> dict[str, object]:
 
 
 def _route_hints(request: Message) -> tuple[tuple[bolt11.RouteHop, ...], ...]:
-    """The request's route hints. ``private`` adds none, because the only channel is public."""
+    """The request's route hints. ``private`` adds none, because every channel is public."""
     hints = [hint.messages("hop_hints") for hint in request.messages("route_hints")]
     if len(hints) > _MAX_HINTS:
         raise RestError(f"number of routing hints must not exceed maximum of {_MAX_HINTS}")

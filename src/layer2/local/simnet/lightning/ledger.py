@@ -20,7 +20,7 @@ from heapq import heappop, heappush
 from types import MappingProxyType
 
 from layer2.local.simnet.lightning.books import Books
-from layer2.local.simnet.lightning.channel import MIN_HTLC_MSAT, Channel, Side
+from layer2.local.simnet.lightning.channel import MIN_HTLC_MSAT, Channels, Side
 from layer2.local.simnet.lightning.records import (
     KEYSEND_RECORD,
     Attempt,
@@ -52,10 +52,11 @@ class Ledger:
 
     Args:
         height: the initial Bitcoin height.
+        channels: the number of channels between the two nodes.
     """
 
-    def __init__(self, height: int) -> None:
-        self.channel = Channel()
+    def __init__(self, height: int, channels: int = 1) -> None:
+        self.channels = Channels(channels)
         self.history: list[Record] = []
         self.height = height
         """The Bitcoin height of both nodes."""
@@ -130,7 +131,8 @@ class Ledger:
         """
         parts = parts_msat or (payment.amount_msat,)
         assert sum(parts) == payment.amount_msat
-        if not self.channel.can_offer(payment.owner, payment.amount_msat, len(parts)):
+        placed = self.channels.placed(payment.owner, parts)
+        if placed is None:
             self.fail_payment(payment, FailureReason.INSUFFICIENT_BALANCE, now)
             return
         if min(parts) < MIN_HTLC_MSAT:
@@ -138,8 +140,8 @@ class Ledger:
             return
         books = self.books[payment.owner]
         expiry = self.height + payment.final_cltv_delta + BLOCK_PADDING
-        for part in parts:
-            htlc = self.channel.offer(payment.owner, payment.payment_hash, part, expiry)
+        for channel, part in zip(placed, parts, strict=True):
+            htlc = channel.offer(payment.owner, payment.payment_hash, part, expiry)
             books.attempts += 1
             payment = replace(payment, attempts=(*payment.attempts, Attempt(books.attempts, htlc)))
             self._keep(payment)
@@ -157,7 +159,7 @@ class Ledger:
         for position, attempt in enumerate(payment.attempts):
             # lnd records the reason first, so subscribers see a payment in flight with a failure reason.
             self._keep(payment)
-            self.channel.fail(attempt.htlc)
+            self.channels.fail(attempt.htlc)
             payment = self._resolve(payment, position, PaymentState.FAILED, now)
 
     def hold_payments(self, sender: Side) -> None:
@@ -252,7 +254,7 @@ class Ledger:
     def _settle(self, invoice: Invoice, preimage: bytes, now: int) -> None:
         books = self.books[invoice.owner]
         for held in invoice.htlcs:
-            self.channel.settle(held.htlc)
+            self.channels.settle(held.htlc)
         books.settled.append(invoice.payment_hash)
         self._keep(
             replace(

@@ -1,4 +1,4 @@
-"""The embedded Lightning network of a simnet: two nodes, one channel, each behind its own REST server.
+"""The embedded Lightning network of a simnet: two nodes with channels, each behind its own REST server.
 
 It holds no money and connects to no other network. The nodes are one state machine in this process; their state is
 lost when it ends.
@@ -37,19 +37,21 @@ _EXPIRY_CHECK_SECONDS = 0.1
 
 
 class LightningSimulation:
-    """Two Lightning nodes that behave like lnd 0.21, with one channel of 10,000,000 sat, half on each side.
+    """Two Lightning nodes that behave like lnd 0.21, with channels of 10,000,000 sat, half on each side.
 
     Args:
         seed: the source of all secrets and random values. Use it only with test money.
         clock: the time in invoices and answers; it also determines when invoices expire.
         directory: for certificates, keys and macaroons.
+        channels: the number of channels. Each carries 483 payments at once from each side.
     """
 
-    def __init__(self, seed: bytes, clock: SimClock, directory: Path) -> None:
+    def __init__(self, seed: bytes, clock: SimClock, directory: Path, channels: int = 1) -> None:
         self._seed = seed
         self._clock = clock
         self._directory = directory
-        self._ledger = Ledger(START_HEIGHT)
+        self._channels = channels
+        self._ledger = Ledger(START_HEIGHT, channels)
         self._feed = StateFeed(self._ledger)
         self._nodes: dict[Side, SimulatedNode] = {}
         self._servers: dict[Side, LightningRestServer] = {}
@@ -69,7 +71,7 @@ class LightningSimulation:
         return taker, provider
 
     async def _start_node(self, side: Side) -> LightningNode:
-        identity = LightningIdentity(self._seed, side, CHANNEL_HEIGHT)
+        identity = LightningIdentity(self._seed, side, CHANNEL_HEIGHT, self._channels)
         directory = self._directory_of(side)
         directory.mkdir(exist_ok=True)
         macaroon = b"".join(identity.secret(f"macaroon {part}") for part in range(4))
@@ -96,7 +98,7 @@ class LightningSimulation:
             await server.stop()
 
     async def stop_node(self, party: str) -> None:
-        """Close all of one node's connections and stop serving it. Its peer's channel is inactive until it restarts.
+        """Close all of one node's connections and stop serving it. Its peer's channels are inactive until it restarts.
 
         Raises:
             InvalidRequest: the node is not running.
@@ -104,7 +106,7 @@ class LightningSimulation:
         server = self._servers[Side(party)]
         if not server.is_running:
             raise InvalidRequest(f"the Lightning node of the {party} is not running")
-        self._ledger.channel.is_active = False
+        self._ledger.channels.is_active = False
         await server.stop()
 
     async def start_node(self, party: str, *, new_certificate: bool) -> None:
@@ -120,7 +122,7 @@ class LightningSimulation:
         if new_certificate:
             _write_certificate(directory, name=f"simnet {party}")
         await server.start(_tls_context(directory), self._ports[side])
-        self._ledger.channel.is_active = all(each.is_running for each in self._servers.values())
+        self._ledger.channels.is_active = all(each.is_running for each in self._servers.values())
 
     def _directory_of(self, side: Side) -> Path:
         return self._directory / f"{side.value}-lightning"
@@ -166,11 +168,11 @@ class LightningSimulation:
 
     def status(self) -> dict[str, dict[str, object]]:
         """Each node's balances, HTLCs in flight and active faults, for display."""
-        channel = self._ledger.channel
+        channels = self._ledger.channels
         return {
             side.value: {
-                "balance_msat": channel.balance_msat(side),
-                "sending_msat": channel.pending_msat(side),
+                "balance_msat": channels.balance_msat(side),
+                "sending_msat": channels.pending_msat(side),
                 "invoices": len(self._ledger.books[side].invoices),
                 "payments": len(self._ledger.books[side].payments),
                 "open_requests": server.open_requests,

@@ -58,7 +58,7 @@ class SimulatedNode:
 
     def get_info(self, _: Message) -> dict[str, object]:
         """``lnrpc.GetInfoResponse``."""
-        height, is_active = self._ledger.height, self._ledger.channel.is_active
+        height, channels, is_active = self._ledger.height, self._ledger.channels, self._ledger.channels.is_active
         return {
             "version": _VERSION,
             "commit_hash": "",
@@ -66,8 +66,8 @@ class SimulatedNode:
             "alias": _alias(self.side),
             "color": "#3399ff",
             "num_pending_channels": 0,
-            "num_active_channels": int(is_active),
-            "num_inactive_channels": int(not is_active),
+            "num_active_channels": len(channels.all) * is_active,
+            "num_inactive_channels": len(channels.all) * (not is_active),
             "num_peers": int(is_active),
             "block_height": height,
             "block_hash": self.identity.block_hash(height),
@@ -98,7 +98,7 @@ class SimulatedNode:
         }
 
     def wallet_balance(self, _: Message) -> dict[str, object]:
-        """``lnrpc.WalletBalanceResponse``: all of the node's money is in its channel."""
+        """``lnrpc.WalletBalanceResponse``: all of the node's money is in its channels."""
         return {
             "total_balance": "0",
             "confirmed_balance": "0",
@@ -110,7 +110,7 @@ class SimulatedNode:
 
     def channel_balance(self, _: Message) -> dict[str, object]:
         """``lnrpc.ChannelBalanceResponse``."""
-        return channel_balance_answer(self._ledger.channel, self.side)
+        return channel_balance_answer(self._ledger.channels, self.side)
 
     def list_channels(self, request: Message) -> dict[str, object]:
         """``lnrpc.ListChannelsResponse``."""
@@ -120,30 +120,33 @@ class SimulatedNode:
         peer = request.data("peer")
         if peer and len(peer) != 33:
             raise RestError(f"invalid `peer` key: invalid vertex length of {len(peer)}, want 33")
-        is_active = self._ledger.channel.is_active
+        is_active = self._ledger.channels.is_active
         if (
             request.flag("inactive_only" if is_active else "active_only")
             or request.flag("private_only")
             or (peer and peer != self.identity.peer_key)
         ):
             return {"channels": []}
-        channel = channel_answer(
-            self._ledger.channel,
-            self.side,
-            peer_key=self.identity.peer_key,
-            channel_point=self.identity.channel_point,
-            channel_id=self.identity.channel_id,
-            age=self._clock.now() - self._started_at,
-            peer_alias=_alias(self.side.peer) if request.flag("peer_alias_lookup") else "",
-        )
-        return {"channels": [channel]}
+        channels = [
+            channel_answer(
+                channel,
+                self.side,
+                peer_key=self.identity.peer_key,
+                channel_point=self.identity.channel_points[channel.number],
+                channel_id=self.identity.channel_ids[channel.number],
+                age=self._clock.now() - self._started_at,
+                peer_alias=_alias(self.side.peer) if request.flag("peer_alias_lookup") else "",
+            )
+            for channel in self._ledger.channels.all
+        ]
+        return {"channels": channels}
 
     def closed_channels(self, _: Message) -> dict[str, object]:
         """``lnrpc.ClosedChannelsResponse``."""
         return {"channels": []}
 
     def pending_channels(self, _: Message) -> dict[str, object]:
-        """``lnrpc.PendingChannelsResponse``: the one channel is open, and is never closed."""
+        """``lnrpc.PendingChannelsResponse``: the channels are open, and are never closed."""
         return {
             "total_limbo_balance": "0",
             "pending_open_channels": [],
@@ -174,9 +177,9 @@ class SimulatedNode:
         """``lnrpc.Invoice`` or ``lnrpc.Payment``."""
         match record:
             case Invoice():
-                return invoice_answer(record, self.identity.channel_id)
+                return invoice_answer(record, self.identity.channel_ids)
             case Payment():
-                return payment_answer(record, self.identity.channel_id)
+                return payment_answer(record, self.identity.channel_ids)
 
 
 def _alias(side: Side) -> str:

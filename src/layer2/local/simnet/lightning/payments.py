@@ -103,7 +103,7 @@ class PaymentCalls:
         if self.failing is not None:
             self._ledger.fail_payment(payment, self.failing, now)
         elif payment.payee != self._identity.peer_key:
-            # A payment to this node itself also fails here: a circular route needs more than one channel.
+            # A payment to this node itself also fails here: the simulated node finds no circular route.
             self._ledger.fail_payment(payment, FailureReason.NO_ROUTE, now)
         else:
             self._ledger.attempt(payment, now, parts_msat)
@@ -195,7 +195,7 @@ class PaymentCalls:
             raise RestError("invalid length destination key")
         if amount_sat <= 0:
             raise RestError("amount must be greater than 0")
-        if not self._ledger.channel.can_offer(self._side, amount_sat * 1000):
+        if self._ledger.channels.placed(self._side, [amount_sat * 1000]) is None:
             raise RestError("insufficient local balance")
         if dest != self._identity.peer_key:
             raise RestError("unable to find a path to destination")
@@ -247,7 +247,7 @@ class PaymentCalls:
             ),
         )
         return {
-            "payments": [payment_answer(payment, self._identity.channel_id) for payment in found],
+            "payments": [payment_answer(payment, self._identity.channel_ids) for payment in found],
             "first_index_offset": str(found[0].index if found else 0),
             "last_index_offset": str(found[-1].index if found else 0),
             "total_num_payments": str(len(self._books.payments) if request.flag("count_total_payments") else 0),

@@ -1,0 +1,168 @@
+"""Drives the open swaps of a journal to their ends without funding anything: those of a taker, or of a provider."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+from layer2.assembly import Layers, open_journal, open_layers, open_provider
+from layer2.config import Layer2Config
+from layer2.errors import ConfigurationError, JournalBusy, Layer2Error
+from layer2.legs.timelock_settings import TimelockSettings
+from layer2.manager.late_payments import LatePayments
+from layer2.manager.releases import Releases
+from layer2.model.layers import Layer2ProtocolType
+from layer2.model.transactions import SwapId
+from layer2.ports.clock import SystemClock
+from layer2.ports.journal import Journal, Role, SwapRecord
+from layer2.signers.software import SeedPreimages
+from layer2.swap_engine.runner import SwapRunner
+
+if TYPE_CHECKING:
+    from layer2.config import LayerSettings
+
+__all__ = ["Rescue"]
+
+LOG: Final = logging.getLogger("layer2.cli")
+_RELEASE_SECONDS: Final = 5.0
+"""Between two requests for a release signature of a provider."""
+
+
+class Rescue:
+    """The open swaps of one role while they are driven. ``running`` makes one.
+
+    Args:
+        on_change: called with every version of a swap, the first one included.
+    """
+
+    def __init__(self, journal: Journal, layers: Layers, on_change: Callable[[SwapRecord], None]) -> None:
+        self._journal = journal
+        self._layers = layers
+        self._on_change = on_change
+        self._changed = asyncio.Event()
+        self._failures: dict[Layer2ProtocolType, Layer2Error] = {}
+        self.records: dict[SwapId, SwapRecord] = {}
+        """The newest version of each swap that was open, the newest swap first."""
+
+    @classmethod
+    @asynccontextmanager
+    async def running(
+        cls, settings: LayerSettings, role: Role, rules: TimelockSettings, on_change: Callable[[SwapRecord], None]
+    ) -> AsyncIterator[Rescue]:
+        """Take the guard of the journal, and drive its open swaps while the block runs.
+
+        Raises:
+            JournalBusy: another process acts on the journal.
+            ConfigurationError: code ``journal_owner``: the keys or the swap seed are not those of the journal's swaps;
+                code ``no_transfers``: a taker's configuration has no swap seed.
+            SignerError, JournalError: a key or the journal cannot be used.
+        """
+        seed = _seed_of(settings, role)
+        async with AsyncExitStack() as closing:
+            fingerprint = None if seed is None else seed.fingerprint
+            journal = await open_journal(settings, closing, seed_fingerprint=fingerprint, act=True)
+            layers = open_layers(settings, journal, SystemClock(), closing)
+            self = cls(journal, layers, on_change)
+            clock = SystemClock()
+            runner = SwapRunner(journal, layers.legs, seed, rules, clock, self._note, may_fund=False)
+            closing.push_async_callback(runner.aclose)
+            records = await journal.list(role=role, open_only=True)
+            # A transfer without terms has moved no money.
+            self.records = {each.swap_id: each for each in records if each.terms is not None}
+            await runner.resume((role,))
+            if role is Role.TAKER:
+                _serve_taker(settings, self, runner, closing)
+            else:
+                # The provider is an extra.
+                from layer2.provider.late_fundings import LateFundings
+
+                _in_background(LateFundings(layers.legs, journal, runner, rules, clock).run(), closing)
+            for layer in layers.legs:
+                _in_background(self._join(layer), closing)
+            yield self
+
+    async def ended(self) -> None:
+        """Return when no swap is open.
+
+        Raises:
+            JournalBusy: another process has taken over the journal.
+        """
+        replaced = asyncio.ensure_future(self._journal.replaced())
+        try:
+            while any(not each.is_final for each in self.records.values()):
+                self._changed.clear()
+                changed = asyncio.ensure_future(self._changed.wait())
+                await asyncio.wait((replaced, changed), return_when=asyncio.FIRST_COMPLETED)
+                changed.cancel()
+                if replaced.done():
+                    raise JournalBusy("another process has taken over the journal", remedy="end one of the two")
+        finally:
+            replaced.cancel()
+            await asyncio.gather(replaced, return_exceptions=True)
+
+    @property
+    def down(self) -> Mapping[str, Layer2Error]:
+        """The layers that could not be connected, by name, each with its error."""
+        legs = self._layers.legs
+        return {layer.value: error for layer, error in self._failures.items() if not legs[layer].has_joined}
+
+    async def _join(self, layer: Layer2ProtocolType) -> None:
+        # Its swaps do not wait for this: they connect it, too.
+        try:
+            await self._layers.legs[layer].join()
+        except Layer2Error as error:
+            self._failures[layer] = error
+            await self._layers.legs[layer].keep_joining()
+
+    def _note(self, record: SwapRecord) -> None:
+        self.records[record.swap_id] = record
+        self._changed.set()
+        self._on_change(record)
+
+
+def _seed_of(settings: LayerSettings, role: Role) -> SeedPreimages | None:
+    if role is Role.PROVIDER:
+        return None
+    assert isinstance(settings, Layer2Config)
+    if settings.swap_seed_file is None:
+        raise ConfigurationError(
+            "a rescue of transfers needs the swap_seed_file with which they were started",
+            code="no_transfers",
+            remedy="restore it in the configuration",
+        )
+    return SeedPreimages.from_file(settings.swap_seed_file)
+
+
+def _serve_taker(settings: LayerSettings, rescue: Rescue, runner: SwapRunner, closing: AsyncExitStack) -> None:
+    """Fetch releases of providers, and watch for payments that arrive after the end."""
+    assert isinstance(settings, Layer2Config)
+    journal, legs = rescue._journal, rescue._layers.legs
+    providers = {
+        each.name: open_provider(each, settings.connection_pool, settings.default_timeout_ms)
+        for each in settings.providers
+    }
+    for provider in providers.values():
+        closing.push_async_callback(provider.aclose)
+    late = LatePayments(journal, runner, SystemClock())
+    for work in (Releases(journal, legs, providers, _RELEASE_SECONDS).background, late.background):
+        work.start()
+        closing.push_async_callback(work.aclose)
+
+
+def _in_background(work: Coroutine[object, None, None], closing: AsyncExitStack) -> None:
+    """Run a task until the end of the rescue. Its failure is logged, and does not end the rescue."""
+    task = asyncio.get_running_loop().create_task(work, name="layer2-rescue")
+
+    def note(ended: asyncio.Task[None]) -> None:
+        if not ended.cancelled() and (error := ended.exception()) is not None:
+            LOG.error("a part of the rescue failed", exc_info=error)
+
+    async def end() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    task.add_done_callback(note)
+    closing.push_async_callback(end)
