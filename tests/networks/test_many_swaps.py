@@ -17,8 +17,10 @@ from networks.mining import BitcoinMiner
 from networks.parties import ProviderProcess
 from networks.swaps import DIRECTIONS, Swaps, completed
 
-AT_ONCE: Final = 50
+AT_ONCE: Final = 100
 """In both directions together."""
+CHANNELS: Final = 4
+"""lnd allows 483 payments in flight in one channel, and 1,000 swaps can be under way in a direction."""
 BOTH: Final = ("bob_to_lightning", "lightning_to_bob")
 SATOSHI: Final = 10_000
 FEE: Final = 250
@@ -35,7 +37,9 @@ async def many_swaps(tmp_path: Path) -> AsyncIterator[Swaps]:
 
     A block for each transaction would move the chains' clocks ahead, and deadlines of locks would be too early.
     """
-    network = simnet.up(tmp_path / "network", automatic="timer", block_time=BLOCK_SECONDS, with_parent=True)
+    network = simnet.up(
+        tmp_path / "network", automatic="timer", block_time=BLOCK_SECONDS, channels=CHANNELS, with_parent=True
+    )
     limits = ("max_open_swaps", "max_open_swaps_per_taker", "max_unfinished_swaps")
     process = ProviderProcess(network, tmp_path / "provider", dict.fromkeys(limits, PLACES))
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from pathlib import Path
 
 import pytest
@@ -66,6 +66,42 @@ async def test_one_request_to_each_layer_serves_all_swaps(made: World) -> None:
         await late.look()
     assert made.bob.asked_since == made.lightning.asked_since == [0, 1, 2]
     assert made.runner.revisited == []
+
+
+async def test_one_read_of_the_journal_serves_all_fundings(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_swaps = [await made.accept(number) for number in range(20)]
+    await made.runner.move(open_swaps[7].swap_id, UNFUNDED, "released")
+    made.bob.late = [frozenset(request.payment_hash for request in open_swaps)]
+    read: list[int] = []
+    released_under = made.journal.released_under
+
+    async def counted(payment_hashes: Collection[bytes]) -> Sequence[SwapRecord]:
+        read.append(len(payment_hashes))
+        return await released_under(payment_hashes)
+
+    monkeypatch.setattr(made.journal, "released_under", counted)
+    late = looking(made)
+    await late.look()
+    await late.look()
+    assert read == [20, 19]
+    assert made.runner.revisited == [open_swaps[7].swap_id]
+
+
+async def test_a_journal_that_cannot_be_read_is_read_again(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = await made.accept(1)
+    await made.runner.move(request.swap_id, UNFUNDED, "released")
+    made.bob.late = [frozenset({request.payment_hash})]
+    late, released_under = looking(made), made.journal.released_under
+
+    async def broken(_: Collection[bytes]) -> Sequence[SwapRecord]:
+        raise JournalError("the disk is full")
+
+    monkeypatch.setattr(made.journal, "released_under", broken)
+    await late.look()
+    assert made.runner.revisited == []
+    monkeypatch.setattr(made.journal, "released_under", released_under)
+    await late.look()
+    assert made.runner.revisited == [request.swap_id]
 
 
 async def test_a_funding_that_is_seen_before_its_swap_ends_without_it_is_not_forgotten(made: World) -> None:

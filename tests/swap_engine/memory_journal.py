@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,7 +36,7 @@ class MemoryJournal:
     async def find(self, role: Role, idempotency_key: str) -> SwapRecord | None:
         raise AssertionError("the engine never looks for keys")
 
-    async def released_under(self, payment_hash: bytes) -> Sequence[SwapRecord]:
+    async def released_under(self, payment_hashes: Collection[bytes]) -> Sequence[SwapRecord]:
         raise AssertionError("the engine never looks for hashes")
 
     async def owners(self) -> Sequence[JournalOwner]:

@@ -7,7 +7,7 @@ taken the guard with ``act`` may act. Within it, a compare-and-set on a swap's v
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Final, Self
@@ -191,13 +191,15 @@ class SqlJournal:
 
         return await self._database.read(work)
 
-    async def released_under(self, payment_hash: bytes) -> Sequence[SwapRecord]:
-        """A provider's final swaps under a hash, newest first: a late funding may belong to one of them."""
-        return await self._swaps(
-            _NEWEST_FIRST.where(
-                swaps.c.payment_hash == payment_hash, swaps.c.role == Role.PROVIDER, swaps.c.is_final.is_(True)
+    async def released_under(self, payment_hashes: Collection[bytes]) -> Sequence[SwapRecord]:
+        """A provider's final swaps under these hashes: a late funding may belong to one of them."""
+        hashes, found = tuple(payment_hashes), list[SwapRecord]()
+        for start in range(0, len(hashes), _PAGE):
+            is_wanted = swaps.c.payment_hash.in_(hashes[start : start + _PAGE])
+            found += await self._swaps(
+                _NEWEST_FIRST.where(is_wanted, swaps.c.role == Role.PROVIDER, swaps.c.is_final.is_(True))
             )
-        )
+        return found
 
     async def _swaps(self, query: Executable) -> Sequence[SwapRecord]:
         return await self._database.read(

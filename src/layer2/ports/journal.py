@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol, TypeAlias
@@ -183,8 +183,8 @@ class SwapJournal(Protocol):
         """
         ...
 
-    async def released_under(self, payment_hash: bytes) -> Sequence[SwapRecord]:
-        """A provider's final swaps under a hash: a late funding may belong to one of them."""
+    async def released_under(self, payment_hashes: Collection[bytes]) -> Sequence[SwapRecord]:
+        """A provider's final swaps under these hashes: a late funding may belong to one of them."""
         ...
 
     async def advance(

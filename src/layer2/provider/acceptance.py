@@ -210,7 +210,7 @@ class Acceptance:
         if address is None:
             return
         earlier = [swap.address for swap in self.book.under(terms.payment_hash)]
-        ended = [record_terms(each) for each in await self.journal.released_under(terms.payment_hash)]
+        ended = [record_terms(each) for each in await self.journal.released_under([terms.payment_hash])]
         earlier += [address_of(each.terms) for each in ended if each is not None]
         if address in earlier:
             raise IdempotencyConflict("this payment hash was used before", code="payment_hash_used")

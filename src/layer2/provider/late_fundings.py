@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
-from layer2.errors import Layer2Error
+from layer2.errors import JournalError, Layer2Error
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.model.layers import Layer2ProtocolType
 from layer2.ports.clock import Clock
-from layer2.ports.journal import SwapJournal
+from layer2.ports.journal import SwapJournal, SwapRecord
 from layer2.ports.legs import HtlcLayer
 from layer2.swap_engine.runner import SwapRunner
 from layer2.swap_rules.states import ProviderReleased
@@ -58,8 +59,15 @@ class LateFundings:
         for layer in tuple(self.legs):
             for payment_hash in await self._news(layer):
                 self._seen[payment_hash] = keep_until
+        # One read for all: most of these swaps are open, and there can be very many.
+        ended: defaultdict[bytes, list[SwapRecord]] = defaultdict(list)
+        try:
+            for record in await self.journal.released_under(self._seen.keys()):
+                ended[record.payment_hash or b""].append(record)
+        except JournalError as error:
+            LOG.warning("late_fundings_unreadable", error=str(error))
         for payment_hash, until in tuple(self._seen.items()):
-            is_done = await self._is_done(payment_hash)
+            is_done = await self._is_done(payment_hash, ended[payment_hash])
             if is_done or until < now:
                 del self._seen[payment_hash]
                 self._waiting.discard(payment_hash)
@@ -75,10 +83,13 @@ class LateFundings:
         self._troubled.discard(layer)
         return hashes
 
-    async def _is_done(self, payment_hash: bytes) -> bool:
-        """Whether a swap with this hash has ended and, if it ended without paying, was revisited."""
+    async def _is_done(self, payment_hash: bytes, ended: Sequence[SwapRecord]) -> bool:
+        """Whether a swap with this hash has ended and, if it ended without paying, was revisited.
+
+        Args:
+            ended: the final swaps with this hash.
+        """
         try:
-            ended = await self.journal.released_under(payment_hash)
             for record in ended:
                 if record.state.get("state") == ProviderReleased.name:
                     await self.runner.revisit(record)

@@ -76,7 +76,7 @@ class SwapBook:
 
     @classmethod
     async def load(cls, journal: SwapJournal, rules: TimelockSettings) -> Self:
-        """Read the open swaps in pages, so that their terms are not in memory together and the event loop is not held up.
+        """Read the open swaps in pages, so that their terms are not in memory together and the event loop can run.
 
         Call it before any of them is driven, so that no change is missed.
 
