@@ -27,9 +27,11 @@ async def measure(directory: Path, effort: Effort, take_overs: int, found: list[
     """Add every row of the table to ``found``, as soon as it is measured."""
     server = await asyncio.to_thread(Server)
     try:
-        found += await measure_transitions(directory, server, effort)
+        async for figure in measure_transitions(directory, server, effort):
+            found.append(figure)  # noqa: PERF401 - an extension would lose them in a failure
         progress("take-over ...")
-        found += await measure_take_over(server, take_overs)
+        async for figure in measure_take_over(server, take_overs):
+            found.append(figure)  # noqa: PERF401 - an extension would lose them in a failure
     finally:
         await asyncio.to_thread(server.close)
 

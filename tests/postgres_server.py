@@ -52,6 +52,37 @@ class Server:
         assert self._journal is not None
         return self.create(self._journal)
 
+    def snapshot(self, url: str) -> str:
+        """The name of a copy of a database as it is now. Its connections end, and can be made again."""
+        name, copy = self._name(url), f"copy{next(_NUMBERS)}"
+        self._copy(name, copy)
+        return copy
+
+    def fail_over(self, url: str, copy: str) -> None:
+        """Continue under the same URL with a copy of the database, as a replica does that lags behind."""
+        name = self._name(url)
+        self._end_connections(name)
+        self.run(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        self._copy(copy, name)
+
+    def _copy(self, name: str, copy: str) -> None:
+        self._end_connections(name)
+        words = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(copy), sql.Identifier(name))
+        try:
+            self.run(words)
+        finally:
+            self.run(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(name)))
+
+    def _end_connections(self, name: str) -> None:
+        self.run(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
+        ending = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = {}"
+        self.run(sql.SQL(ending).format(sql.Literal(name)))
+
+    def _name(self, url: str) -> str:
+        name = make_url(url).database
+        assert name is not None
+        return name
+
     def run(self, statement: sql.Composed) -> None:
         """Run a statement as the superuser."""
         with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:

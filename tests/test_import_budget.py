@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +51,17 @@ def test_the_pure_floor_loads_nothing_heavy(code: str) -> None:
 
 def test_the_manager_s_name_loads_no_database() -> None:
     assert not loaded_after("from layer2 import Layer2Manager") & {"sqlalchemy", "alembic", "sqlite3"}
+
+
+def test_a_new_journal_loads_no_migrations(tmp_path: Path) -> None:
+    path = str(tmp_path / "journal.db")
+    loaded = loaded_after(
+        "import asyncio; from layer2.journal.sql_journal import SqlJournal\n"
+        f"async def use(): await (await SqlJournal.open({path!r})).aclose()\n"
+        "asyncio.run(use())"
+    )
+    assert "sqlalchemy" in loaded
+    assert "alembic" not in loaded
 
 
 def test_a_client_loads_no_other_layer_s_client_and_no_database() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 import time
+from collections.abc import AsyncIterator
 from typing import Final
 
 from figures import Figure, within
@@ -33,13 +34,11 @@ asyncio.run(main())
 """
 
 
-async def measure_take_over(server: Server, rounds: int) -> list[Figure]:
+async def measure_take_over(server: Server, rounds: int) -> AsyncIterator[Figure]:
     """The longest of some rounds, for each way to end."""
-    found: list[Figure] = []
     for number, aim in _AIMS.items():
         seconds = [await _take_over(await server.journal(), number) for _ in range(rounds)]
-        found.append(within(f"a standby acts after {number.name} of the active process", "s", max(seconds), aim=aim))
-    return found
+        yield within(f"a standby acts after {number.name} of the active process", "s", max(seconds), aim=aim)
 
 
 async def _take_over(url: str, number: signal.Signals) -> float:

@@ -8,7 +8,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -34,10 +34,9 @@ Effort = Mapping[int, int]
 """The number of transitions of each swap, by the number of swaps at the same time."""
 
 
-async def measure_transitions(directory: Path, server: Server, effort: Effort) -> list[Figure]:
+async def measure_transitions(directory: Path, server: Server, effort: Effort) -> AsyncIterator[Figure]:
     """Measure ours and the peer, one after the other, on each database."""
     environment = await asyncio.to_thread(_install_peer, directory)
-    found: list[Figure] = []
     for database, aim in _AIMS.items():
         progress(f"transitions on {database} ...")
         places = {writers: _place(directory, server, database, f"ours-{writers}") for writers in effort}
@@ -50,11 +49,10 @@ async def measure_transitions(directory: Path, server: Server, effort: Effort) -
         for writers, rate in ours.items():
             name = f"durable transitions on {database} at concurrency {writers}"
             if peer is None:
-                found.append(alone(f"{name} (DBOS could not be installed)", "per s", rate))
+                yield alone(f"{name} (DBOS could not be installed)", "per s", rate)
             else:
                 wanted = aim if writers == _AIMED_AT else None
-                found.append(faster(f"{name}, against {_PEER[0]}", "per s", rate, peer[writers], aim=wanted))
-    return found
+                yield faster(f"{name}, against {_PEER[0]}", "per s", rate, peer[writers], aim=wanted)
 
 
 def _place(directory: Path, server: Server, database: str, name: str) -> str:

@@ -18,7 +18,7 @@ from layer2.local.network import LocalNetwork, LocalNetworkControl
 from layer2.local.parties import LocalProvider, taker_config
 from whole_swaps.counting import RequestCounts, Requests
 
-__all__ = ["AMOUNT", "NODES", "Effort", "Parties", "node_addresses", "opened"]
+__all__ = ["AMOUNT", "NODES", "Effort", "Parties", "cpu_seconds", "node_addresses", "opened"]
 
 AMOUNT: Final = 2_000
 """Satoshi of each swap and payment. It is above the dust limit, so that both nodes sign an HTLC."""
@@ -67,7 +67,7 @@ class Parties:
 
     def cpu_seconds(self) -> float:
         """The processor time of both processes."""
-        return sum(map(_cpu_seconds, self.process_ids))
+        return sum(map(cpu_seconds, self.process_ids))
 
     def requests(self) -> list[Requests]:
         """The requests of both processes to each of ``NODES``."""
@@ -112,7 +112,7 @@ def node_addresses(network: LocalNetwork) -> Sequence[str]:
     return [f"{URL(url).host}:{URL(url).port}" for url in urls]
 
 
-def _cpu_seconds(process_id: int) -> float:
+def cpu_seconds(process_id: int) -> float:
     """User and system time of a process. The fields follow the process's name, which may contain spaces."""
     numbers = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
     return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")

@@ -25,7 +25,7 @@ from layer2.journal.sql_journal import SqlJournal
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import JournalOwner, Role, SwapRecord
 from layer2.swap_engine.records import write_request
-from layer2.swap_rules.states import TakerCollecting, TakerPlanned, write_state
+from layer2.swap_rules.states import TakerAgreed, TakerCollecting, TakerPlanned, write_state
 from layer2.terms.signing import write_signed_terms
 from proofs import made_proofs as made
 
@@ -223,3 +223,65 @@ def test_the_journal_shows_the_states_that_list_shows(home: Path, journal: Path)
     (listed,) = layer2_here("list", "--json", cwd=home).envelope["data"]["transfers"]
     assert listed["state"] == "arrived"
     assert shown(home)["states"] == [{"role": "taker", "state": "arrived", "count": 1}]
+
+
+def registered(home: Path, *swaps: SwapRecord) -> Path:
+    """The configuration's journal, which has these swaps and a register."""
+    init(home)
+    path = home / "layer2-journal.sqlite"
+
+    async def begin() -> None:
+        journal = await SqlJournal.open(path, home / "layer2-journal.sqlite.register")
+        await journal.act()
+        for swap in swaps:
+            await journal.create(swap)
+        await journal.aclose()
+
+    asyncio.run(begin())
+    return path
+
+
+def agreed() -> SwapRecord:
+    return replace(
+        a_plan(1, time.time()), state=write_state(TakerAgreed()), terms=write_signed_terms(made.signed(made.terms()))
+    )
+
+
+def test_a_lost_journal_is_restored_and_its_transfers_are_listed(home: Path) -> None:
+    journal = registered(home, agreed())
+    refused = layer2_here("restore", "--json", cwd=home)
+    assert (refused.status, refused.envelope["error"]["code"]) == (3, "exists")
+    lose(journal)
+    (lost,) = doctors(home, "journal")
+    assert (lost["level"], "layer2 restore --config" in lost["remedy"]) == ("FAIL", True)
+    restored = layer2_here("restore", "--json", cwd=home)
+    assert restored.status == 0, restored.err
+    assert restored.envelope["data"]["open_swaps"] == 1
+    (transfer,) = layer2_here("list", "--json", cwd=home).envelope["data"]["transfers"]
+    assert transfer["transfer_id"] == f"{1:032x}"
+
+
+def lose(journal: Path) -> None:
+    for file in journal.parent.glob(f"{journal.name}*"):
+        if not file.name.endswith((".register", ".register-wal", ".register-shm")):
+            file.unlink()
+
+
+def test_a_new_journal_beside_the_register_of_a_lost_one_starts_nothing(home: Path) -> None:
+    lose(registered(home, agreed()))
+    refused = layer2_here("resume", "--json", cwd=home)
+    assert (refused.status, refused.envelope["error"]["code"]) == (1, "register_of_another")
+    assert "layer2 restore" in refused.err
+    assert layer2_here("restore", "--json", cwd=home).status == 0
+
+
+def test_a_register_that_is_lost_is_made_again_only_with_yes(home: Path) -> None:
+    registered(home, agreed())
+    for file in home.glob("*.register*"):
+        file.unlink()
+    refused = layer2_here("resume", "--json", cwd=home)
+    assert (refused.status, refused.envelope["error"]["code"]) == (1, "register_missing")
+    assert "layer2 journal renew-register" in refused.err
+    assert layer2_here("journal", "renew-register", "--json", cwd=home).status == 4
+    made_again = layer2_here("journal", "renew-register", "--yes", "--json", cwd=home)
+    assert made_again.envelope["data"]["open_swaps"] == 1

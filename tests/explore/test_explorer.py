@@ -31,6 +31,9 @@ SAMPLE = (
     "leave a late payment of others",
     "reveal although others paid again",
     "reveal after collect_by (evm-bitcoin)",
+    "old copy: fund again (provider)",
+    "old copy: give the source up",
+    "old copy: silence ends a missing payment (taker)",
 )
 
 
@@ -56,10 +59,12 @@ def test_no_party_that_follows_the_machine_loses_and_every_state_leads_to_an_end
 
 
 def check_attention(result: Result) -> None:
-    """Attention is needed only if a node has failed permanently, or has lost a payment that may have been sent."""
+    """Attention is needed only if a node has failed permanently, or has lost a payment that may have been sent, or if
+    an old copy of the journal was restored."""
     for reason in result.attention:
         is_dead = result.scenario.nodes_die and "node cannot be read" in reason
-        assert is_dead or "LIGHTNING node shows no payment" in reason, (result.scenario.name, reason)
+        is_old = result.scenario.old_copy and "an old copy of the journal was restored" in reason
+        assert is_dead or is_old or "LIGHTNING node shows no payment" in reason, (result.scenario.name, reason)
 
 
 @EVERY_PAIR
@@ -102,6 +107,18 @@ def test_a_bitcoin_source_is_also_explored_with_payments_of_others() -> None:
         for provider in (Who.HONEST, Who.HOSTILE)
         for dies in (False, True)
     }
+
+
+def test_every_pair_is_explored_with_an_old_copy_of_each_partys_journal() -> None:
+    runs = {(one.pair.name, one.taker, one.provider) for one in scenarios() if one.old_copy}
+    honest, hostile = Who.HONEST, Who.HOSTILE
+    assert runs == {
+        (pair.name, taker, provider)
+        for pair in PAIRS.values()
+        for taker, provider in ((honest, hostile), (hostile, honest))
+        if not (pair.is_foreign and taker is hostile)
+    }
+    assert len([one for one in scenarios(is_short=True) if one.old_copy]) == 14
 
 
 def test_a_finding_comes_with_the_shortest_story_that_leads_to_it() -> None:

@@ -128,14 +128,14 @@ async def test_a_cancelled_write_that_was_not_begun_is_never_made(database: Data
     assert await words(database) == ["two"]
 
 
-async def test_closing_finishes_what_was_given_and_refuses_what_comes_after(database: Database) -> None:
+async def test_closing_finishes_what_was_given_and_refuses_what_comes_after(database: Database, tmp_path: Path) -> None:
     given = asyncio.create_task(database.write(adding("one")))
     await asyncio.sleep(0)
     await database.aclose()
     assert await given == "one"
     with pytest.raises(JournalError, match="is closed"):
         await database.write(adding("two"))
-    again = await open_database(JournalPlace(Path(database.name)))
+    again = await open_database(JournalPlace(tmp_path / "journal.sqlite"))
     assert await words(again) == ["one"]
     await again.aclose()
 

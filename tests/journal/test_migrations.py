@@ -13,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, create_engine, func, select, text
 
 import layer2.journal
 from journal.test_journal import a_record, advance, to_fund
@@ -24,7 +24,7 @@ from layer2.model.transactions import SwapId
 from layer2.ports.journal import SwapRecord
 from postgres_server import Server
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 
 
 def configuration() -> Config:
@@ -63,6 +63,9 @@ def old_journal(url: str, revision: str) -> None:
                 "VALUES (:id, 1, 'fund', 'source', '{}', 'taken')"
             )
             connection.execute(text(statement), {"id": f"{number:032x}"})
+            if revision == "0003" and number < 3:
+                held = "INSERT INTO fundings (role, payment_hash, swap_id) VALUES ('taker', :hash, :id)"
+                connection.execute(text(held), {"id": f"{number:032x}", "hash": bytes([number]) * 32})
     engine.dispose()
 
 
@@ -103,9 +106,24 @@ def definitions(url: str) -> set[tuple[object, ...]]:
     engine = create_engine(url)
     with engine.connect() as connection:
         queries = (*CATALOGUES[connection.dialect.name], "SELECT version_num FROM alembic_version")
-        found = {tuple(row) for query in queries for row in connection.execute(text(query))}
+        found = {tuple(map(_in_one_line, row)) for query in queries for row in connection.execute(text(query))}
     engine.dispose()
     return found
+
+
+def _in_one_line(value: object) -> object:
+    return " ".join(value.split()) if isinstance(value, str) else value
+
+
+def row_counts(url: str) -> dict[str, int]:
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        counts = {
+            table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+            for table in METADATA.sorted_tables
+        }
+    engine.dispose()
+    return counts
 
 
 async def test_a_new_journal_is_what_the_migrations_make(new_database: NewDatabase) -> None:
@@ -117,6 +135,7 @@ async def test_a_new_journal_is_what_the_migrations_make(new_database: NewDataba
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
     engine.dispose()
     assert definitions(created) == definitions(migrated)
+    assert row_counts(created) == row_counts(migrated)
     assert ScriptDirectory.from_config(configuration()).get_current_head() == HEAD
 
 
@@ -135,6 +154,7 @@ async def test_a_journal_of_an_earlier_version_keeps_its_swaps_and_the_hashes_th
     journal = await SqlJournal.open(place)
     states = [(await load(journal, number)).state["state"] for number in (1, 2, 3)]
     assert states == ["completed", "funding", "refunded"]
+    assert not (await load(journal, 2)).from_old_copy
     for number in (1, 2):
         other = await journal.create(a_record(10 + number, payment_hash=bytes([number]) * 32))
         with pytest.raises(FundsRulesError):

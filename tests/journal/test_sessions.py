@@ -197,6 +197,16 @@ async def test_a_process_that_acts_is_not_replaced(place: str) -> None:
     await journal.aclose()
 
 
+async def test_a_write_while_the_row_is_looked_at_does_not_look_like_an_old_copy(journal: SqlJournal) -> None:
+    await journal.act()
+    database = journal._database
+    looking = asyncio.create_task(database.why_it_cannot_write())
+    await asyncio.sleep(0)
+    # The loop is busy until the thread has looked, and then written.
+    database._thread.submit(database.write_in_this_thread, lambda _: None).result()
+    assert await looking is None
+
+
 async def test_a_session_that_ends_leaves_no_row(place: str) -> None:
     for number in (1, 2):
         journal = await SqlJournal.open(place)

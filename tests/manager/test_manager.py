@@ -290,7 +290,7 @@ async def test_a_time_out_of_a_wait_names_where_the_money_is(parts: Parts, layer
 async def test_one_call_moves_an_asset_and_a_repeated_one_finds_it(parts: Parts, layers: Layer2Manager) -> None:
     async def call() -> object:
         return await layers.cross_layer_transfer_async(
-            BTC, None, BOB, ROOTSTOCK, send_amount=100_000, max_fee=1_000, idempotency_key="rent", timeout=0.2
+            BTC, None, BOB, ROOTSTOCK, send_amount=100_000, max_fee=1_000, idempotency_key="rent", timeout=2.0
         )
 
     with pytest.raises(AsyncTimeout) as ended:
@@ -390,7 +390,7 @@ def test_the_blocking_twins_do_the_same(parts: Parts) -> None:
         assert layers.get_transfer_by_key_sync("rent") is None
         with pytest.raises(AsyncTimeout):
             layers.cross_layer_transfer_sync(
-                BTC, 100_000, BOB, ROOTSTOCK, max_fee=1_000, idempotency_key="rent", timeout=0.2
+                BTC, 100_000, BOB, ROOTSTOCK, max_fee=1_000, idempotency_key="rent", timeout=2.0
             )
         found = layers.get_transfer_by_key_sync("rent")
     assert found is not None

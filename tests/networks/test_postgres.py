@@ -23,6 +23,7 @@ from postgres_server import Server, server
 __all__ = ["server"]
 
 URL = "LAYER2_JOURNAL__URL"
+REGISTER = "LAYER2_JOURNAL__REGISTER_FILE"
 PROVIDER_JOURNAL = "provider-journal.sqlite"
 BOTH = ("bob_to_lightning", "lightning_to_bob")
 
@@ -77,8 +78,11 @@ async def test_transfers_that_are_open_move_with_their_journals_to_postgresql_an
     for place, party in ((swaps.config().journal.path, "taker"), (PROVIDER_JOURNAL, "provider")):
         await move(JournalPlace(swaps.provider.directory / place), JournalPlace.of(urls[party]))
     monkeypatch.setenv(URL, urls["provider"])
+    # Each journal keeps its register.
+    monkeypatch.setenv(REGISTER, str(swaps.provider.directory / f"{PROVIDER_JOURNAL}.register"))
     swaps.provider.start()
-    async with swaps.manager(journal={"url": urls["taker"]}) as layers, swaps.quick_finality():
+    taker = {"url": urls["taker"], "register_file": f"{swaps.config().journal.path}.register"}
+    async with swaps.manager(journal=taker) as layers, swaps.quick_finality():
         for transfer_id in open_transfers:
             await layers.wait_for_transfer_async(transfer_id)
         assert [each.state for each in await layers.list_transfers_async()] == [TransferState.COMPLETED] * 2

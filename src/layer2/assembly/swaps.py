@@ -16,7 +16,7 @@ from layer2.ports.client import Client
 from layer2.ports.clock import Clock
 from layer2.ports.journal import ClientRecords, Journal
 
-__all__ = ["Layers", "open_journal", "open_layers"]
+__all__ = ["Layers", "journal_place", "open_journal", "open_layers", "register_place"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,19 @@ def journal_place(config: LayerSettings) -> JournalPlace:
     return JournalPlace(path=section.path) if section.url is None else JournalPlace(url=section.url.get_secret_value())
 
 
+def register_place(config: LayerSettings) -> JournalPlace | None:
+    """Where the register of a configuration's journal is; None if it has none."""
+    section = config.journal
+    if section.register_url is not None:
+        return JournalPlace(url=section.register_url.get_secret_value())
+    if section.register_file is not None:
+        return JournalPlace(path=section.register_file)
+    if section.url is not None:
+        # A file of this machine would be missing on the one that takes over.
+        return None
+    return JournalPlace(path=section.path.with_name(f"{section.path.name}.register"))
+
+
 async def open_journal(
     config: LayerSettings, closing: AsyncExitStack, *, seed_fingerprint: str | None = None, act: bool = False
 ) -> Journal:
@@ -66,13 +79,14 @@ async def open_journal(
         ConfigurationError: code ``journal_owner``, as ``check_owners``.
         SignerError: an account's key cannot be read.
         JournalBusy: ``act`` is set, and another process acts on the journal.
-        JournalError: the journal cannot be read or written.
+        JournalError: ``act`` is set, and the journal cannot be compared with its register (``SqlJournal.act``); or the
+            journal cannot be read or written.
     """
     # The database library is loaded when a journal is opened, not when this module is imported.
     from layer2.journal.sql_journal import SqlJournal
 
     owners = owners_of(config, seed_fingerprint)
-    journal = await SqlJournal.open(journal_place(config))
+    journal = await SqlJournal.open(journal_place(config), register_place(config))
     closing.push_async_callback(journal.aclose)
     if act:
         await journal.act()

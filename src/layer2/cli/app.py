@@ -64,6 +64,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "journal check": ("journal_commands:check", "Check that the journal is sound and readable."),
     "journal backup": ("journal_commands:backup", "Copy the journal to a new file, also while it is in use."),
     "journal migrate": ("journal_commands:migrate", "Move the journal, with its open transfers, to another database."),
+    "journal renew-register": (
+        "journal_commands:renew_register",
+        "Make a new register for one that was lost.",
+    ),
+    "restore": ("journal_commands:restore", "Build a lost journal again, with its open transfers."),
     "proof verify": ("proof_commands:verify", "Check a proof, and show what it proves and what it leaves open."),
     "proof headers": ("proof_commands:headers", "Write the headers that connect a proof to a later block."),
     "proof show": ("proof_commands:show", "Show the terms of a proof: the parties, the amounts and the deadlines."),

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Final
 
-from layer2.assembly import journal_place, open_provider, owner_conflicts
+from layer2.assembly import journal_place, open_provider, owner_conflicts, register_place
 from layer2.cli.bitcoin_seed import lost_seed_remedy
 from layer2.cli.diagnosis import Diagnosis, diagnose_layer
 from layer2.cli.exit_status import ExitStatus
@@ -22,7 +22,8 @@ from layer2.cli.secret_files import key_files, named_files, open_to_others, read
 from layer2.cli.session import InSession
 from layer2.cli.wording import due, duration, sat
 from layer2.config import BitcoinSection, Layer2Config, LayerSettings, ProviderSection
-from layer2.errors import JournalBusy, Layer2Error, NodeUnreachable, SignerError
+from layer2.errors import JournalBusy, JournalError, Layer2Error, NodeUnreachable, SignerError
+from layer2.journal.place import JournalPlace
 from layer2.legs.timelock_settings import settings_for
 from layer2.model.layers import Layer2ProtocolType
 from layer2.ports.clock import Clock, SystemClock
@@ -122,9 +123,12 @@ async def _journal(config: LayerSettings, clock: Clock) -> list[Finding]:
         conflicts = owner_conflicts(known, configured_owners(config))
     except Layer2Error as error:
         if error.code == "no_journal":
-            return [Finding(Level.OK, "journal", f"{place} does not exist yet; the first transfer creates it")]
+            return [_missing_journal(place, register_place(config))]
         return [failed("journal", error, "the disk must be writable, and the key files readable")]
     findings = [Finding(Level.OK, "journal", str(place))]
+    if register_place(config) is None:
+        text = f"{place} has no register, so an old copy of it, as after a fail-over, is not found"
+        findings.append(Finding(Level.WARN, "journal register", text, "set journal.register_url or register_file"))
     findings += [failed("journal owner", each, "correct the configuration") for each in conflicts]
     holder = guard_holder(place)
     if is_stopped(holder):
@@ -133,6 +137,13 @@ async def _journal(config: LayerSettings, clock: Clock) -> list[Finding]:
     elif holder is not None:
         findings.append(Finding(Level.OK, "journal guard", f"process {holder} drives the transfers"))
     return findings + _open_transfers(records, config, clock.now(), is_driven=holder is not None)
+
+
+def _missing_journal(place: JournalPlace, register: JournalPlace | None) -> Finding:
+    if register is None or register.path is None or not register.exists():
+        return Finding(Level.OK, "journal", f"{place} does not exist yet; the first transfer creates it")
+    lost = JournalError(f"there is no journal {place}, and its register {register} exists", code="no_journal")
+    return failed("journal", lost, "if the journal was lost: layer2 restore; if it is not needed, delete its register")
 
 
 def _open_transfers(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from layer2.assembly import journal_place
+from layer2.assembly import journal_place, register_place
 from layer2.cli.exit_status import ExitStatus
 from layer2.cli.journal_reading import check_exists, configured_owners, existing_journal, guard_holder, is_stopped
 from layer2.cli.output import Result, table
@@ -17,11 +17,13 @@ from layer2.cli.wording import fields_of
 from layer2.errors import ConfigurationError, InvalidRequest, JournalError, Layer2Error
 from layer2.journal.copying import back_up, move
 from layer2.journal.place import JournalPlace
+from layer2.journal.registration import renew_register as renew
+from layer2.journal.registration import restore_journal
 from layer2.legs.timelock_settings import TimelockSettings, settings_for
 from layer2.ports.journal import SwapRecord
 from layer2.swap_engine.records import outlook_of
 
-__all__ = ["add", "backup", "check", "migrate", "show"]
+__all__ = ["add", "backup", "check", "migrate", "renew_register", "restore", "show"]
 
 
 async def show(*, session: InSession) -> Result:
@@ -164,14 +166,72 @@ async def migrate(to: str, *, session: InSession) -> Result:
         to: postgresql://USER@HOST/DATABASE, or the path of a new file. Keep a password out of the arguments: use
             libpq's password file, or the environment variable PGPASSWORD.
     """
-    place, target = journal_place(session.settings()), JournalPlace.of(to)
+    settings, target = session.settings(), JournalPlace.of(to)
+    place, register = journal_place(settings), register_place(settings)
     check_exists(place)
     counts = await move(place, target)
     setting = f'url = "{target}"' if target.url is not None else f'path = "{target}"'
+    if register is not None:
+        # It belongs to the journal, wherever that is.
+        setting += f' and register_{"file" if register.url is None else "url"} = "{register}"'
     return Result(
-        {"place": str(target), "rows": counts},
+        {"place": str(target), "rows": counts, "register": None if register is None else str(register)},
         [
             f"moved {counts['swaps']} swaps of {place} to {target}" if counts else f"ended the move to {target}",
             f"now set {setting} in [journal] of {session.file}",
         ],
     )
+
+
+async def restore(*, session: InSession) -> Result:
+    """Build a journal that was lost again, from its register: with its open transfers, idempotency keys and sends.
+
+    The transfers then continue by the rules for old copies: nothing more is funded for them; what can be collected or
+    refunded is. Proofs of transfers that have ended are lost. If the journal still exists as an old copy, put it back
+    and start as usual instead: it is found to be old by itself.
+    """
+    place, register = _both_places(session)
+    count = await restore_journal(place, register)
+    return Result(
+        {"place": str(place), "register": str(register), "open_swaps": count},
+        [f"restored {place} from {register}: {count} open swaps", f"now continue them: {_continuing(session)}"],
+    )
+
+
+async def renew_register(*, yes: bool = False, session: InSession) -> Result:
+    """Make a new register for a journal whose register was lost.
+
+    Nothing shows then whether the journal is an old copy. So its open transfers continue by the rules for old copies:
+    nothing more is funded for them. Without --yes the command only shows what it would do.
+
+    Args:
+        yes: Make it.
+    """
+    place, register = _both_places(session)
+    check_exists(place)
+    data = {"place": str(place), "register": str(register), "made": yes}
+    if not yes:
+        problem = ConfigurationError(
+            f"no register was made at {register}",
+            code="needs_yes",
+            remedy=f"if the one of {place} is lost: {session.hint('journal', 'renew-register', '--yes')}",
+        )
+        return Result(data, [], problem=problem, ended=ExitStatus.ACTION_NEEDED)
+    count = await renew(place, register)
+    return Result(data | {"open_swaps": count}, [f"made {register} for {place}, and marked {count} open swaps"])
+
+
+def _both_places(session: InSession) -> tuple[JournalPlace, JournalPlace]:
+    settings = session.settings()
+    register = register_place(settings)
+    if register is None:
+        raise ConfigurationError(
+            f"{session.file} names no register",
+            code="missing_key",
+            remedy="set register_url or register_file in [journal]",
+        )
+    return journal_place(settings), register
+
+
+def _continuing(session: InSession) -> str:
+    return session.hint("provider", "serve") if session.role == "provider" else session.hint("resume")

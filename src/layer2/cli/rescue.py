@@ -18,6 +18,7 @@ from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import SwapId
 from layer2.ports.clock import SystemClock
 from layer2.ports.journal import Journal, Role, SwapRecord
+from layer2.ports.legs import HtlcLayer
 from layer2.signers.software import SeedPreimages
 from layer2.swap_engine.runner import SwapRunner
 
@@ -74,7 +75,7 @@ class Rescue:
             self.records = {each.swap_id: each for each in records if each.terms is not None}
             await runner.resume((role,))
             if role is Role.TAKER:
-                _serve_taker(settings, self, runner, closing)
+                _serve_taker(settings, journal, layers.legs, runner, closing)
             else:
                 # The provider is an extra.
                 from layer2.provider.late_fundings import LateFundings
@@ -136,10 +137,15 @@ def _seed_of(settings: LayerSettings, role: Role) -> SeedPreimages | None:
     return SeedPreimages.from_file(settings.swap_seed_file)
 
 
-def _serve_taker(settings: LayerSettings, rescue: Rescue, runner: SwapRunner, closing: AsyncExitStack) -> None:
+def _serve_taker(
+    settings: LayerSettings,
+    journal: Journal,
+    legs: Mapping[Layer2ProtocolType, HtlcLayer],
+    runner: SwapRunner,
+    closing: AsyncExitStack,
+) -> None:
     """Fetch releases of providers, and watch for payments that arrive after the end."""
     assert isinstance(settings, Layer2Config)
-    journal, legs = rescue._journal, rescue._layers.legs
     providers = {
         each.name: open_provider(each, settings.connection_pool, settings.default_timeout_ms)
         for each in settings.providers

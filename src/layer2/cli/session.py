@@ -30,7 +30,8 @@ RoleName: TypeAlias = Literal["taker", "provider"]
 _PROVIDER_KEY = "identity_key_file"
 """The key that every provider's file has, and no taker's."""
 _COMMAND = re.compile(
-    r"\blayer2 (config (?:check|show)|journal (?:show|add)|provider serve|doctor|list|show|wait|resume|rescue)\b"
+    r"\blayer2 (config (?:check|show)|journal (?:show|add|renew-register)|provider serve|doctor|list|show|wait|resume|"
+    r"rescue|restore)\b"
 )
 """Commands in remedies that read a configuration."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from layer2.errors import ConfigurationError
 from layer2.net.setting_rules import address_of
@@ -47,6 +47,17 @@ class JournalSection(Section):
     """SQLite file, created with mode 0600; default: in the directory of this file"""
     url: SecretStr | None = None
     """PostgreSQL database instead of a file: postgresql://USER@HOST/DATABASE"""
+    register_file: Path | None = None
+    """SQLite file that shows whether the journal is an old copy, and restores a lost one; best on another disk. Default
+    for a journal in a file: PATH.register. A PostgreSQL journal has no default"""
+    register_url: SecretStr | None = None
+    """PostgreSQL database for the same purpose; best on another server"""
+
+    @model_validator(mode="after")
+    def _one_register(self) -> Self:
+        if self.register_file is not None and self.register_url is not None:
+            raise ValueError("give one of register_file and register_url, not both")
+        return self
 
 
 def _key(value: object) -> None:

@@ -15,7 +15,7 @@ from layer2.journal.guards import Guard
 from layer2.journal.migration import Mark, mark_of, move_of, set_mark
 from layer2.journal.opening import guard_of, open_database
 from layer2.journal.place import JournalPlace
-from layer2.journal.schema import METADATA, sessions, swaps
+from layer2.journal.schema import METADATA, lineage, sessions, swaps
 
 __all__ = ["back_up", "move"]
 
@@ -109,7 +109,7 @@ def _begin_arrival(connection: Connection, move_id: str) -> None:
         for table in reversed(_TABLES):
             connection.execute(delete(table))
     for table in _TABLES:
-        if connection.execute(select(func.count()).select_from(table)).scalar():
+        if connection.execute(select(func.count()).select_from(table)).scalar() and table is not lineage:
             raise InvalidRequest("the target holds a journal already", code="exists", remedy="use an empty database")
     set_mark(connection, Mark.ARRIVING, move_id)
 
@@ -123,6 +123,8 @@ def _copy_rows(source: Connection, target: Connection) -> Mapping[str, int]:
     if source.dialect.name == "postgresql":
         # It waits for the target, and holds no lock.
         source.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+    # Instead of the row that each new journal has.
+    target.execute(delete(lineage))
     counts: dict[str, int] = {}
     for table in _TABLES:
         counts[table.name] = 0
@@ -130,6 +132,7 @@ def _copy_rows(source: Connection, target: Connection) -> Mapping[str, int]:
         for page in source.execute(query).partitions():
             target.execute(insert(table), [row._asdict() for row in page])
             counts[table.name] += len(page)
+    del counts[lineage.name]
     if target.dialect.name == "postgresql" and counts[swaps.name]:
         # The rows brought their numbers; the next one continues.
         target.execute(

@@ -64,10 +64,12 @@ class Database:
 
     Writes that wait at the same time share one commit, and so one wait for the disk. A transaction that the database
     refused because of another one is repeated. A COMMIT whose answer was lost is looked up: each transaction writes its
-    number to the row of this object in ``sessions``. A database belongs to the event loop in which it was opened.
+    number to the row of this object in ``sessions``. A row that lacks a number that was written shows that the server
+    continues with an old copy: then no transaction is made. A database belongs to the event loop in which it was
+    opened.
 
     Args:
-        name: of the database, for messages.
+        name: of the database, for messages, such as "the journal PATH".
         engine: its connections.
         kind: what differs between kinds of database.
         thread: the thread in which all work runs.
@@ -87,6 +89,8 @@ class Database:
         self._session_id = secrets.token_hex(16)
         self._number = 0
         """The number of the last transaction that this object began."""
+        self._committed = 0
+        """The number of the last transaction that is known to be durable."""
         self._has_row = False
 
     @classmethod
@@ -96,7 +100,7 @@ class Database:
         Args:
             open_engine: opens the database and migrates its schema. It is called in that thread.
         """
-        thread = DatabaseThread(f"layer2-journal-{name}")
+        thread = DatabaseThread(f"layer2 {name}")
         try:
             engine = await asyncio.get_running_loop().run_in_executor(thread, open_engine)
         except BaseException:
@@ -123,6 +127,8 @@ class Database:
 
         Raises:
             JournalBusy: another process has taken over; nothing was written.
+            JournalError: code ``old_copy``: the server continues with a copy that lacks earlier writes of this object;
+                nothing was written.
         """
         return await self.write_together(_each, work)
 
@@ -175,13 +181,18 @@ class Database:
 
         await self.write(work)
 
-    async def is_replaced(self) -> bool:
-        """Whether another object is known to have taken over from this one, which has written before."""
+    async def why_it_cannot_write(self) -> JournalError | None:
+        """The error of every later write, if it is known; None otherwise, and before the first write."""
         query = select(sessions.c.number).where(sessions.c.session_id == self._session_id)
+
+        def work(connection: Connection) -> JournalError | None:
+            # In the thread, so that no transaction is made between the two.
+            return self._problem(connection.execute(query).scalar()) if self._has_row else None
+
         try:
-            return self._has_row and await self.read(lambda connection: connection.execute(query).first() is None)
+            return await self.read(work)
         except JournalError:
-            return False
+            return None
 
     def write_in_this_thread(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` as ``write`` does, but in the calling thread. Nothing else may be written meanwhile."""
@@ -197,9 +208,7 @@ class Database:
             JournalError: it is closed.
         """
         if self._closed:
-            raise JournalError(
-                f"the journal {self.name} is closed", remedy="use it, and the clients, while their manager is open"
-            )
+            raise JournalError(f"{self.name} is closed", remedy="use it, and the clients, while their manager is open")
 
     def _start_writing(self) -> None:
         """Write everything that waits, and afterwards what waits then."""
@@ -281,7 +290,7 @@ class Database:
                     raise
             else:
                 break
-        self._has_row = True
+        self._has_row, self._committed = True, self._number
         return results
 
     def _write_number(self, connection: Connection) -> None:
@@ -289,17 +298,36 @@ class Database:
 
         Raises:
             JournalBusy: the row is gone, because another process has taken over.
+            JournalError: code ``old_copy``: the row lacks a number that was written.
         """
+        of_this = sessions.c.session_id == self._session_id
         if not self._has_row:
             row = {"session_id": self._session_id, "number": 0, "acts": False}
             # The row may exist already, if the answer to an earlier COMMIT was lost and not found.
             connection.execute(insert_or_keep(connection, sessions).values(row))
-        statement = update(sessions).where(sessions.c.session_id == self._session_id).values(number=self._number)
+        statement = update(sessions).where(of_this, sessions.c.number >= self._committed).values(number=self._number)
         if connection.execute(statement).rowcount != 1:
-            raise JournalBusy(
-                f"another process has taken over the journal {self.name}; nothing was written",
-                remedy="end this process",
+            problem = self._problem(connection.execute(select(sessions.c.number).where(of_this)).scalar())
+            assert problem is not None
+            raise problem
+
+    def _problem(self, number: int | None) -> JournalError | None:
+        """Why this object cannot write.
+
+        Args:
+            number: in its row; None if the row is gone.
+        """
+        if number is None:
+            return JournalBusy(
+                f"another process has taken over {self.name}; nothing was written", remedy="end this process"
             )
+        if number < self._committed:
+            return JournalError(
+                f"{self.name} is now an old copy, which lacks what this process has written; nothing was written",
+                code="old_copy",
+                remedy="start this process again: it then compares the copy with the journal's register",
+            )
+        return None
 
     def _was_committed(self) -> bool:
         """Whether the transaction whose COMMIT failed was made. A transaction that is not over holds the row, so this
@@ -332,14 +360,13 @@ class Database:
     def _seen_by_caller(self, error: Exception, attempt: _Attempt) -> Exception:
         if isinstance(error, SQLAlchemyError):
             return self._journal_error(error)
-        if attempt.is_at_work or isinstance(error, JournalBusy):
+        if attempt.is_at_work or isinstance(error, JournalError):
             return error
-        return JournalError(f"the journal {self.name} could not be written: unexpected {type(error).__name__}")
+        return JournalError(f"{self.name} could not be written: unexpected {type(error).__name__}")
 
     def _journal_error(self, error: SQLAlchemyError) -> JournalError:
         journal_error = JournalError(
-            f"the journal {self.name} could not be read or written: {self._kind.cause(error)}",
-            remedy=self._kind.remedy(error),
+            f"{self.name} could not be read or written: {self._kind.cause(error)}", remedy=self._kind.remedy(error)
         )
         journal_error.__cause__ = error
         return journal_error

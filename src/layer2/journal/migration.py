@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Final
 from sqlalchemy import Connection, insert, inspect, text
 
 from layer2.errors import JournalError
-from layer2.journal.schema import HEAD, METADATA, REVISION
+from layer2.journal.schema import HEAD, METADATA, REVISION, lineage
 
 __all__ = ["Mark", "bring_up_to_date", "mark_of", "move_of", "set_mark"]
 
@@ -84,6 +85,8 @@ def _create(connection: Connection) -> None:
     METADATA.create_all(connection, checkfirst=False)
     REVISION.create(connection)
     connection.execute(insert(REVISION).values(version_num=HEAD))
+    row = {"journal_id": secrets.token_hex(16), "branch": secrets.token_hex(16), "epoch": 0, "has_register": False}
+    connection.execute(insert(lineage).values(row))
 
 
 def mark_of(connection: Connection) -> Mark | None:

@@ -1,8 +1,9 @@
-"""Opens a journal on a PostgreSQL server, with psycopg."""
+"""Connects to a database of a PostgreSQL server, with psycopg."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -12,7 +13,6 @@ from sqlalchemy.pool import NullPool
 
 from layer2.errors import ConfigurationError, JournalError
 from layer2.journal.database import DatabaseKind
-from layer2.journal.migration import Mark, bring_up_to_date
 
 if TYPE_CHECKING:
     from psycopg import Connection as ServerConnection
@@ -115,17 +115,17 @@ def connection_engine(url: str, name: str, settings: tuple[str, ...] = ()) -> En
     return engine
 
 
-def server_engine(url: str, accepted: Mark | None = None) -> Engine:
-    """Connect to the database, check what durability needs, and migrate the schema.
+def server_engine(url: str, title: str, prepare: Callable[[Connection], None]) -> Engine:
+    """Connect to the database, check what durability needs, and bring the schema up to date.
 
     Args:
-        accepted: a mark that does not prevent the opening.
+        title: what the database is, for messages.
+        prepare: brings the schema up to date, while no other process does it.
 
     Raises:
         ConfigurationError: as ``server_name``; code ``not_durable``: the server's fsync is off.
-        JournalError: the server cannot be reached, is too old, or a newer version of this package wrote the journal.
+        JournalError: the server cannot be reached, or is too old; and what ``prepare`` raises.
     """
-    name = server_name(url)
     engine = create_engine(
         _parsed(url),
         hide_parameters=True,
@@ -138,14 +138,14 @@ def server_engine(url: str, accepted: Mark | None = None) -> Engine:
         # Each statement sees what another process has migrated meanwhile, regardless of the server's isolation level.
         options = {"isolation_level": "READ COMMITTED", "postgresql_readonly": None}
         with engine.connect().execution_options(**options) as connection, connection.begin():
-            _check_server(name, connection)
+            _check_server(title, connection)
             # One process at a time migrates; the others find the schema that it made.
             connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('layer2 schema'))"))
-            bring_up_to_date(name, connection, accepted)
+            prepare(connection)
     except SQLAlchemyError as error:
         engine.dispose()
-        raise JournalError(f"the journal {name} cannot be opened: {cause(error)}") from error
+        raise JournalError(f"{title} cannot be opened: {cause(error)}") from error
     except BaseException:
         engine.dispose()
         raise
@@ -222,15 +222,15 @@ def _hide_values(context: ExceptionContext) -> None:
         seen.args = context.original_exception.args = (cause(seen),)
 
 
-def _check_server(name: str, connection: Connection) -> None:
+def _check_server(title: str, connection: Connection) -> None:
     version, fsync = connection.execute(
         text("SELECT current_setting('server_version_num')::int / 10000, current_setting('fsync')")
     ).one()
     if version < _OLDEST:
-        raise JournalError(f"the server of {name} is PostgreSQL {version}", remedy=f"use version {_OLDEST} or newer")
+        raise JournalError(f"the server of {title} is PostgreSQL {version}", remedy=f"use version {_OLDEST} or newer")
     if fsync != "on":
         raise ConfigurationError(
-            f"the server of {name} has fsync = {fsync}, so a power failure would lose swaps",
+            f"the server of {title} has fsync = {fsync}, so a power failure would lose swaps",
             code="not_durable",
             remedy="set fsync = on",
         )

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, Executable, Table, select, update
+from sqlalchemy import Connection, Executable, Row, Table, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from layer2.errors import IdempotencyConflict
 from layer2.journal.schema import swaps
-from layer2.ports.journal import Intent, SendRecord, SwapRecord
+from layer2.ports.journal import Intent, JournalOwner, SendRecord, SwapRecord
 
 __all__ = [
     "SWAPS",
     "first_swap",
     "insert_or_keep",
+    "intent_of",
     "row_of",
     "swap_that_holds",
 ]
@@ -24,9 +25,14 @@ SWAPS: Final = select(*(swaps.c[each.name] for each in fields(SwapRecord)))
 """All swaps; ``SwapRecord`` has a field for each column but the number."""
 
 
-def row_of(record: SwapRecord | Intent | SendRecord) -> dict[str, object]:
+def row_of(record: SwapRecord | Intent | SendRecord | JournalOwner) -> dict[str, object]:
     """The fields of a record, which are the columns of its table."""
     return {each.name: getattr(record, each.name) for each in fields(record)}
+
+
+def intent_of(row: Row[Any]) -> Intent:
+    """The intent of a row that has its columns."""
+    return Intent(**{each.name: getattr(row, each.name) for each in fields(Intent)})
 
 
 def insert_or_keep(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:

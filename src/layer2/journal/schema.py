@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
     text,
 )
 
@@ -35,6 +36,7 @@ __all__ = [
     "events",
     "fundings",
     "intents",
+    "lineage",
     "owners",
     "proofs",
     "sends",
@@ -42,7 +44,7 @@ __all__ = [
     "swaps",
 ]
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """The newest revision in ``migrations``."""
 
 METADATA: Final = MetaData()
@@ -98,6 +100,7 @@ swaps: Final = Table(
     Column("attention", Text),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    Column("from_old_copy", Boolean, nullable=False, server_default=false()),
     Index("ix_swaps_payment_hash", "payment_hash"),
     Index("ix_swaps_is_final", "is_final"),
     Index("uq_swaps_key", "role", "idempotency_key", unique=True, sqlite_where=_HELD, postgresql_where=_HELD),
@@ -175,3 +178,13 @@ sessions: Final = Table(
 )
 """The objects that write now. Each transaction writes its number here, so that a COMMIT whose answer was lost can be
 looked up. The one that acts deletes the row of its predecessor, whose later transactions find no row and fail."""
+
+lineage: Final = Table(
+    "lineage",
+    METADATA,
+    Column("journal_id", String(32), primary_key=True),
+    Column("branch", String(32), nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("has_register", Boolean, nullable=False),
+)
+"""One row: which journal this is, and how many acts it has recorded. See ``register``."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Final, Self
 
@@ -26,21 +26,19 @@ from sqlalchemy import (
     update,
 )
 
-from layer2.errors import FundsRulesError, IdempotencyConflict, JournalBusy
+from layer2.errors import FundsRulesError, InvalidRequest, JournalBusy, JournalError, Layer2Error
 from layer2.journal.database import Database
 from layer2.journal.guards import Guard
 from layer2.journal.inspection import problems_of
 from layer2.journal.opening import guard_of, open_database
 from layer2.journal.place import JournalPlace
-from layer2.journal.rows import (
-    SWAPS,
-    first_swap,
-    insert_or_keep,
-    row_of,
-)
+from layer2.journal.register import Departure, Register, is_kept
+from layer2.journal.registration import compared_register
+from layer2.journal.rows import SWAPS, first_swap, insert_or_keep
 from layer2.journal.schema import coins as coin_table
 from layer2.journal.schema import events, intents, proofs, sends, swaps
 from layer2.journal.schema import owners as owner_table
+from layer2.journal.send_rows import add_send, departure_of, find_send, hold_coins
 from layer2.journal.transitions import Advance, Delivered, advance_swaps, create_swaps, record_deliveries
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Delivery, Intent, JournalOwner, Json, OpenRow, Role, SendRecord, SwapRecord
@@ -63,71 +61,106 @@ class SqlJournal:
     Raises, all methods: JournalError when the record cannot be read or written.
     """
 
-    def __init__(self, database: Database, guard: Guard) -> None:
+    def __init__(self, database: Database, guard: Guard, register_place: JournalPlace | None = None) -> None:
         self._database = database
         self._guard = guard
+        self._register_place = register_place
+        self._register: Register | None = None
+        self._is_compared = False
+        self._comparing = asyncio.Lock()
 
     @classmethod
-    async def open(cls, place: JournalPlace | str | Path) -> Self:
+    async def open(cls, place: JournalPlace | str | Path, register: JournalPlace | str | Path | None = None) -> Self:
         """Open the journal, or create it.
 
         Args:
             place: the path of a SQLite file, which is created with mode 0600; or the URL of a PostgreSQL database,
                 ``postgresql://USER@HOST/DATABASE``, which must exist.
+            register: a second place, which shows whether the journal is an old copy. ``act`` opens or creates it.
 
         Raises:
-            InvalidRequest: ``place`` is neither.
+            InvalidRequest: a place is neither, or both are the same.
             ConfigurationError: the extra for PostgreSQL is not installed, or its server does not fsync.
             JournalError: it cannot be opened, or a newer version of this package wrote it.
         """
         place = JournalPlace.of(place)
-        return cls(await open_database(place), guard_of(place))
+        register = None if register is None else JournalPlace.of(register)
+        if register == place:
+            raise InvalidRequest("the register is the journal itself", remedy="name another file or database")
+        return cls(await open_database(place), guard_of(place), register)
 
     async def act(self) -> None:
         """Take the guard until ``aclose``: from now on only this object acts. Can be repeated.
 
+        The first call compares the journal with its register. If the journal is an old copy, its open swaps are marked,
+        and what it lacks is added from the register.
+
         Raises:
             JournalBusy: another process acts on the journal, or another object in this process.
-            JournalError: the journal is closed.
+            JournalError: the journal is closed; or code ``register_missing`` or ``register_of_another``: it cannot be
+                compared.
         """
         self._database.check_open()
-        await self._guard.take()
-        try:
-            await self._database.take_over(self._guard.is_held)
-        except JournalBusy:
-            # The next call takes it anew.
-            await self._guard.give_back()
-            raise
+        async with self._comparing:
+            await self._guard.take()
+            try:
+                await self._database.take_over(self._guard.is_held)
+                if self._is_compared:
+                    return
+                self._register = await compared_register(self._database, self._register_place)
+            except Layer2Error:
+                # The next call takes it anew.
+                await self._guard.give_back()
+                raise
+            self._is_compared = True
 
-    async def replaced(self) -> None:
-        """Return when another process acts on the journal although this object did not close it; otherwise never.
+    async def replaced(self) -> JournalError:
+        """Return, with the reason, when this object can no longer act although it was not closed; otherwise never.
 
-        From then on every write of this object fails.
+        Another process acts on the journal, or its server continues with a copy that lacks what this object has
+        written. From then on every write of this object fails.
         """
         lost = asyncio.ensure_future(self._guard.lost())
         try:
             # The guard can be free again, and taken again, after another process acted and ended. The lock file of a
             # SQLite journal can be removed. The fence shows both.
-            while not lost.done() and not await self._database.is_replaced():
+            while not lost.done():
+                if (problem := await self._database.why_it_cannot_write()) is not None:
+                    return problem
                 await asyncio.wait((lost,), timeout=_LOOK_SECONDS)
+            return JournalBusy(f"another process has taken over {self._database.name}", remedy="end this process")
         finally:
             lost.cancel()
             await asyncio.gather(lost, return_exceptions=True)
 
     async def aclose(self) -> None:
-        """Close the database, end its thread and release the guard. Can be repeated."""
+        """Close the database and the register, end their threads and release the guard. Can be repeated."""
         await self._database.aclose()
+        if self._register is not None:
+            await self._register.aclose()
         await self._guard.give_back()
 
     async def create(self, record: SwapRecord) -> SwapRecord:
         """Add a swap as version 1. If another swap holds its key or its quote, add nothing and return that swap.
 
-        A swap that was started from the quote without a key receives the key.
+        A swap that was started from the quote without a key receives the key. A swap with terms is durable in the
+        register before it is added.
 
         Raises:
             IdempotencyConflict: another request holds the key, or a swap with another key holds the quote.
         """
-        return await self._database.write_together(create_swaps, record)
+        await self._agree(replace(record, version=1))
+        created = await self._database.write_together(create_swaps, record)
+        if self._register is not None and created.swap_id != record.swap_id:
+            self._register.forget(record.swap_id)
+            if is_kept(created):
+                # The key may be new.
+                await self._register.add(created)
+        return created
+
+    async def _agree(self, record: SwapRecord) -> None:
+        if self._register is not None and is_kept(record):
+            await self._register.add(record)
 
     async def load(self, swap_id: SwapId) -> SwapRecord | None:
         """The newest version of the swap, or None."""
@@ -221,19 +254,30 @@ class SqlJournal:
     ) -> SwapRecord:
         """Write the next state, its intents and an event in one transaction, if ``record.version`` is current.
 
-        A key and a quote that were released stay released. The coins of a swap that ends are released.
+        Terms are durable in the register first. A key and a quote that were released stay released. The coins of a swap
+        that ends are released.
 
         Raises:
             StaleSwap: another task advanced the swap; nothing was written.
             FundsRulesError: another open swap of this role has an intent to fund the same hash, or a swap has paid it.
         """
+        if terms is not None or (record.is_final and not is_final):
+            agreed = replace(record, version=record.version + 1, state=state, is_final=is_final, updated_at=now)
+            await self._agree(agreed if terms is None else replace(agreed, terms=terms))
         advance = Advance(record, state, is_final, event, now, terms, intents, attention, holds_key)
-        return await self._database.write_together(advance_swaps, advance)
+        advanced = await self._database.write_together(advance_swaps, advance)
+        if self._register is not None and is_final:
+            self._register.end(advanced)
+        return advanced
 
     async def record_delivery(self, swap_id: SwapId, number: int, delivery: Delivery) -> None:
         """Write what is known of an intent's delivery. ``TAKEN``, ``UNKNOWN`` and ``REJECTED`` never change back to an
-        earlier delivery, because the node may have seen the act."""
-        await self._database.write_together(record_deliveries, Delivered(swap_id, number, delivery))
+        earlier delivery, because the node may have seen the act. ``LEAVING`` is written in the register, too."""
+        await self._depart(await self._database.write_together(record_deliveries, Delivered(swap_id, number, delivery)))
+
+    async def _depart(self, departure: Departure | None) -> None:
+        if departure is not None and self._register is not None:
+            await self._register.depart(departure)
 
     async def intents(self, swap_id: SwapId) -> Sequence[Intent]:
         """All intents of a swap, oldest first."""
@@ -263,6 +307,8 @@ class SqlJournal:
             await self._database.write(
                 lambda connection: connection.execute(insert_or_keep(connection, owner_table).values(rows)).close()
             )
+            if self._register is not None:
+                await self._register.add_owners(owners)
 
     async def release_owners(self) -> bool:
         """Remove the owners of a journal that holds neither a swap nor a send; return whether that was so."""
@@ -303,8 +349,7 @@ class SqlJournal:
         Raises:
             IdempotencyConflict: that record has another request.
         """
-
-        return await self._database.write(lambda connection: _add_send(connection, record)[0])
+        return await self._send(record, None)
 
     async def add_send_of_coins(self, record: SendRecord, holder: str, coins: Sequence[str]) -> SendRecord:
         """As ``add_send``, and hold the coins that the send spends; both or neither. A record that exists already
@@ -314,23 +359,28 @@ class SqlJournal:
             As ``add_send``.
             FundsRulesError: code ``coins_held``: another holder has one of the coins; nothing was written.
         """
+        return await self._send(record, (holder, coins))
 
-        def work(connection: Connection) -> SendRecord:
-            added, is_new = _add_send(connection, record)
-            if is_new and not _hold(connection, record.protocol, holder, coins):
+    async def _send(self, record: SendRecord, held: tuple[str, Sequence[str]] | None) -> SendRecord:
+        def work(connection: Connection) -> tuple[SendRecord, Departure | None]:
+            added, is_new = add_send(connection, record)
+            if is_new and held is not None and not hold_coins(connection, record.protocol, *held):
                 raise FundsRulesError(
                     "another send or swap holds one of the coins; nothing was sent",
                     code="coins_held",
                     protocol=record.protocol,
                 )
-            return added
+            # A record that exists already may be missing in the register, if that could not be written.
+            return added, departure_of(connection, added)
 
-        return await self._database.write(work)
+        added, departure = await self._database.write(work)
+        await self._depart(departure)
+        return added
 
     async def find_send(self, protocol: str, idempotency_key: str) -> SendRecord | None:
         """The record of that protocol and key, or None."""
         return await self._database.read(
-            lambda connection: _send(connection, protocol, sends.c.idempotency_key == idempotency_key)
+            lambda connection: find_send(connection, protocol, sends.c.idempotency_key == idempotency_key)
         )
 
     async def find_send_of(self, protocol: str, tx_id: str) -> SendRecord | None:
@@ -338,15 +388,15 @@ class SqlJournal:
 
         def work(connection: Connection) -> SendRecord | None:
             # A send without a key uses its id as the key and is found by it, but a caller's key can look like an id.
-            record = _send(connection, protocol, sends.c.idempotency_key == tx_id)
+            record = find_send(connection, protocol, sends.c.idempotency_key == tx_id)
             is_found = record is not None and record.tx_id == tx_id
-            return record if is_found else _send(connection, protocol, sends.c.tx_id == tx_id)
+            return record if is_found else find_send(connection, protocol, sends.c.tx_id == tx_id)
 
         return await self._database.read(work)
 
     async def hold_coins(self, protocol: str, holder: str, coins: Sequence[str]) -> bool:
         """Hold these coins for one holder, all or none; return False if another holder has one of them."""
-        return await self._database.write(lambda connection: _hold(connection, protocol, holder, coins))
+        return await self._database.write(lambda connection: hold_coins(connection, protocol, holder, coins))
 
     async def held_coins(self, protocol: str) -> Mapping[str, str]:
         """The holder of each held coin."""
@@ -365,37 +415,3 @@ def _collect_by(connection: Connection) -> ColumnElement[int]:
     needs_cast = connection.dialect.name == "postgresql"
     terms = cast(swaps.c.terms, JSON) if needs_cast else type_coerce(swaps.c.terms, JSON)
     return func.coalesce(terms["terms"]["collect_by"].as_integer(), 0)
-
-
-def _send(connection: Connection, protocol: str, condition: ColumnElement[bool]) -> SendRecord | None:
-    row = connection.execute(select(sends).where(sends.c.protocol == protocol, condition).limit(1)).first()
-    return None if row is None else SendRecord(**row._asdict())
-
-
-def _add_send(connection: Connection, record: SendRecord) -> tuple[SendRecord, bool]:
-    """The record of that key, and whether this call wrote it."""
-    statement = insert_or_keep(connection, sends).values(row_of(record)).returning(sends.c.protocol)
-    if connection.execute(statement).first() is not None:
-        return record, True
-    known = _send(connection, record.protocol, sends.c.idempotency_key == record.idempotency_key)
-    assert known is not None
-    if known.request != record.request:
-        raise IdempotencyConflict(
-            "the idempotency key was used with another request; nothing was sent",
-            protocol=record.protocol,
-            tx_id=known.tx_id,
-        )
-    return known, False
-
-
-def _hold(connection: Connection, protocol: str, holder: str, coins: Sequence[str]) -> bool:
-    """Hold the coins, unless another holder has one of them."""
-    query = select(coin_table.c.coin).where(
-        coin_table.c.protocol == protocol, coin_table.c.coin.in_(coins), coin_table.c.holder != holder
-    )
-    if connection.execute(query).first() is not None:
-        return False
-    rows = [{"protocol": protocol, "coin": coin, "holder": holder} for coin in coins]
-    if rows:
-        connection.execute(insert_or_keep(connection, coin_table).values(rows))
-    return True

@@ -1,10 +1,11 @@
-"""Opens a journal in a SQLite file."""
+"""Opens a SQLite file."""
 
 from __future__ import annotations
 
 import errno
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from layer2.errors import JournalError
 from layer2.journal.database import DatabaseKind
-from layer2.journal.migration import Mark, bring_up_to_date
 
 __all__ = ["SQLITE", "file_engine"]
 
@@ -47,14 +47,15 @@ SQLITE: Final = DatabaseKind(
 )
 
 
-def file_engine(path: Path, accepted: Mark | None = None) -> Engine:
-    """Open the file, create it (mode 0600) if it does not exist, and migrate its schema.
+def file_engine(path: Path, title: str, prepare: Callable[[Connection], None]) -> Engine:
+    """Open the file, create it (mode 0600) if it does not exist, and bring its schema up to date.
 
     Args:
-        accepted: a mark that does not prevent the opening.
+        title: what the file is, for messages.
+        prepare: brings the schema up to date, in a transaction of its own.
 
     Raises:
-        JournalError: it cannot be opened, or a newer version of this package wrote it.
+        JournalError: it cannot be opened; and what ``prepare`` raises.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -66,17 +67,17 @@ def file_engine(path: Path, accepted: Mark | None = None) -> Engine:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         path.chmod(0o600)
     except OSError as error:
-        raise JournalError(f"the journal {path} cannot be opened: {error.strerror}") from error
+        raise JournalError(f"{title} cannot be opened: {error.strerror}") from error
     # Tracebacks print an error's cause, and values may be preimages.
     engine = create_engine(f"sqlite:///{path}", hide_parameters=True)
     event.listen(engine, "connect", _prepare_connection)
     event.listen(engine, "begin", _begin)
     try:
         with engine.connect() as connection, connection.begin():
-            bring_up_to_date(str(path), connection, accepted)
+            prepare(connection)
     except SQLAlchemyError as error:
         engine.dispose()
-        raise JournalError(f"the journal {path} cannot be opened: {_cause(error)}") from error
+        raise JournalError(f"{title} cannot be opened: {_cause(error)}") from error
     except BaseException:
         engine.dispose()
         raise

@@ -11,16 +11,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, tuple_, update
 
 from layer2.errors import FundsRulesError, IdempotencyConflict, JournalError, StaleSwap
-from layer2.journal.rows import insert_or_keep, row_of, swap_that_holds
-from layer2.journal.schema import coins, events, fundings, intents, swaps
+from layer2.journal.register import Departure
+from layer2.journal.rows import SWAPS, insert_or_keep, intent_of, row_of, swap_that_holds
+from layer2.journal.schema import coins, events, fundings, intents, lineage, swaps
 from layer2.legs.views import Verb
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Delivery, Intent, Json, Role, SwapRecord, swap_holder
 
-__all__ = ["Advance", "Delivered", "advance_swaps", "create_swaps", "record_deliveries"]
+__all__ = ["Advance", "Delivered", "advance_swaps", "create_swaps", "next_epoch", "record_deliveries"]
 
 _PAID: Final = ("completed", "lost")
 """Final states of swaps whose own funding was collected."""
@@ -93,6 +94,10 @@ _SEEN: Final = (
     update(intents)
     .where(intents.c.swap_id == bindparam("of"), intents.c.number == bindparam("of_number"))
     .values(delivery=bindparam("delivery"))
+)
+_RECORDS: Final = SWAPS.where(swaps.c.swap_id.in_(bindparam("ids", expanding=True)))
+_INTENTS: Final = select(intents).where(
+    tuple_(intents.c.swap_id, intents.c.number).in_(bindparam("numbers", expanding=True))
 )
 _UNSEEN: Final = _SEEN.where(intents.c.delivery.not_in(_SEEN_BY_NODE))
 
@@ -256,8 +261,12 @@ def _released(ended: Sequence[SwapRecord]) -> Iterator[Mapping[str, object]]:
         yield {"of_holder": swap_holder(record.payment_hash), "of_hash": record.payment_hash}
 
 
-def record_deliveries(connection: Connection, delivered: Sequence[Delivered]) -> Sequence[None]:
-    """Write what is known of deliveries. See ``SwapJournal.record_delivery``."""
+def record_deliveries(connection: Connection, delivered: Sequence[Delivered]) -> Sequence[Departure | None]:
+    """Write what is known of deliveries. See ``SwapJournal.record_delivery``.
+
+    Returns:
+        For each act that is about to leave, what the register has to know first; None without a register.
+    """
     for statement, is_seen in ((_SEEN, True), (_UNSEEN, False)):
         rows = [
             {"of": each.swap_id, "of_number": each.number, "delivery": each.delivery}
@@ -266,4 +275,25 @@ def record_deliveries(connection: Connection, delivered: Sequence[Delivered]) ->
         ]
         if rows:
             connection.execute(statement, rows)
-    return [None] * len(delivered)
+    leaving = [each for each in delivered if each.delivery is Delivery.LEAVING]
+    epoch = next_epoch(connection) if leaving else None
+    if epoch is None:
+        return [None] * len(delivered)
+    left = _leaving(connection, leaving, epoch)
+    return [left.get((each.swap_id, each.number)) if each.delivery is Delivery.LEAVING else None for each in delivered]
+
+
+def next_epoch(connection: Connection) -> int | None:
+    """Count a transaction that lets an act leave; None without a register."""
+    statement = update(lineage).where(lineage.c.has_register).values(epoch=lineage.c.epoch + 1)
+    return connection.execute(statement.returning(lineage.c.epoch)).scalar()
+
+
+def _leaving(
+    connection: Connection, leaving: Sequence[Delivered], epoch: int
+) -> Mapping[tuple[SwapId, int], Departure]:
+    ids = [each.swap_id for each in leaving]
+    found = connection.execute(_RECORDS, {"ids": ids})
+    records = {row.swap_id: SwapRecord(**row._asdict()) for row in found}
+    rows = connection.execute(_INTENTS, {"numbers": [(each.swap_id, each.number) for each in leaving]})
+    return {(row.swap_id, row.number): Departure(epoch, records[row.swap_id], intent_of(row)) for row in rows}

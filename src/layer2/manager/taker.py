@@ -19,7 +19,7 @@ from layer2.manager.starting import Starter, SwapSecrets, maybe_under_way, withi
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import Finality, SwapId
 from layer2.ports.clock import Clock, Entropy
-from layer2.ports.journal import Role, SwapJournal, SwapRecord
+from layer2.ports.journal import Journal, Role, SwapRecord
 from layer2.ports.legs import HtlcLayer
 from layer2.provider_client import ProviderClient
 from layer2.swap_engine.records import has_arrived, is_funded_by_others
@@ -47,7 +47,7 @@ class Taker:
     def __init__(
         self,
         *,
-        journal: SwapJournal,
+        journal: Journal,
         records: TransferRecords,
         runner: SwapRunner,
         legs: Mapping[Layer2ProtocolType, HtlcLayer],
@@ -62,6 +62,7 @@ class Taker:
         self._records = records
         self._runner = runner
         by_name = {provider.endpoint.name: provider for provider in providers}
+        self._replacement: asyncio.Task[None] | None = None
         self._late = LatePayments(journal, runner, clock)
         self._releases = Releases(journal, legs, by_name, _LONGEST_PAUSE_SECONDS)
         self.quoter = Quoter(
@@ -89,6 +90,9 @@ class Taker:
 
     async def aclose(self) -> Sequence[Transfer]:
         """Stop every start and every driver, without waiting for any transfer; return the open transfers."""
+        if self._replacement is not None:
+            self._replacement.cancel()
+            await asyncio.gather(self._replacement, return_exceptions=True)
         await self._late.background.aclose()
         await self._releases.background.aclose()
         await self._starter.aclose()
@@ -154,8 +158,18 @@ class Taker:
         return [self._records.described(record) for record in records if record.swap_id in resumed]
 
     def _begin_background(self) -> None:
+        if self._replacement is None:
+            self._replacement = asyncio.get_running_loop().create_task(
+                self._await_replacement(), name="layer2-replaced"
+            )
         self._releases.background.start()
         self._late.background.start()
+
+    async def _await_replacement(self) -> None:
+        """End every wait when this process can no longer write: no transfer continues in it."""
+        problem = await self._journal.replaced()
+        LOG.error("no transfer continues in this process: %s", problem)
+        await self._runner.aclose(problem)
 
     async def wait(self, swap_id: SwapId, until: TransferState) -> Transfer:
         """The transfer when it has ended, or when it has arrived if ``until`` is ARRIVED.
@@ -163,6 +177,7 @@ class Taker:
         Raises:
             UnknownTransfer: the journal has no transfer with this id.
             TaskCancelled: the manager closed.
+            JournalError: this process can no longer write the journal, as ``Journal.replaced`` describes.
         """
         async with aclosing(self._followed(swap_id)) as records:
             async for record in records:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
+from layer2.errors import JournalError
 from layer2.model.transactions import SwapId
 
 __all__ = [
@@ -104,6 +105,9 @@ class SwapRecord:
     """Whether this swap holds the key and the quote. An abandoned swap releases them."""
     attention: str | None = None
     """What needs an operator's attention, or None."""
+    from_old_copy: bool = False
+    """Whether it was open in a copy of the journal that lacked acts, or was restored. An act that the journal does not
+    have may have been done."""
     created_at: int
     """Unix seconds, as ``updated_at``."""
     updated_at: int
@@ -328,9 +332,10 @@ class ClientRecords(SendRecords, CoinHolds, Protocol):
 class Journal(SwapJournal, ClientRecords, Protocol):
     """The whole durable record of a party: its swaps, its single sends and its held coins."""
 
-    async def replaced(self) -> None:
-        """Return when another process acts on the journal although this object did not close it; otherwise never.
+    async def replaced(self) -> JournalError:
+        """Return, with the reason, when this object can no longer act although it was not closed; otherwise never.
 
-        From then on every write of this object fails.
+        Another process acts on the journal, or its server continues with a copy that lacks what this object has
+        written. From then on every write of this object fails.
         """
         ...

@@ -106,7 +106,7 @@ class OpenSwap:
             # single read shows of the funding.
             at_stake=0 if is_over else _at_stake(terms.amount, terms.source.finality),
             address=address_of(terms),
-            must_be_back_by=must_be_back_by(state, terms, rules),
+            must_be_back_by=must_be_back_by(state, terms, rules, from_old_copy=record.from_old_copy),
         )
 
     @property

@@ -17,7 +17,7 @@ import structlog
 
 from layer2.aio.process_end import ending_with
 from layer2.assembly import open_journal, open_layers
-from layer2.errors import AuthenticationFailed, ConfigurationError, JournalBusy, JournalError, Layer2Error, WrongNetwork
+from layer2.errors import AuthenticationFailed, ConfigurationError, JournalError, Layer2Error, WrongNetwork
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.ports.clock import Clock, Entropy, SystemClock, SystemEntropy
 from layer2.ports.journal import Journal, Role, SwapRecord
@@ -188,9 +188,10 @@ async def _stopped_or_replaced(stopping: asyncio.Event, journal: Journal) -> Non
     """Wait for a signal.
 
     Raises:
-        JournalBusy: another process has taken over, so this one cannot act any longer.
+        JournalError: this process cannot act any longer: another one has taken over, or the database continues with an
+            old copy.
     """
-    stopped, replaced = (asyncio.ensure_future(each) for each in (stopping.wait(), journal.replaced()))
+    stopped, replaced = asyncio.ensure_future(stopping.wait()), asyncio.ensure_future(journal.replaced())
     try:
         await asyncio.wait((stopped, replaced), return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -198,7 +199,7 @@ async def _stopped_or_replaced(stopping: asyncio.Event, journal: Journal) -> Non
             each.cancel()
         await asyncio.gather(stopped, replaced, return_exceptions=True)
     if not stopping.is_set():
-        raise JournalBusy("another process has taken over the journal", remedy="start this one with --standby")
+        raise replaced.result()
 
 
 def _noting(book: SwapBook, log: Callable[[SwapRecord], None]) -> Callable[[SwapRecord], None]:

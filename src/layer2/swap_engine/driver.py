@@ -64,7 +64,7 @@ class Driver:
         self._context = context
         made_preimage = record.role is Role.TAKER and record.request.get("recipient") is None
         by_others = is_funded_by_others(record)
-        swap = self._swap = Swap(signed.terms, context.rules, made_preimage, by_others)
+        swap = self._swap = Swap(signed.terms, context.rules, made_preimage, by_others, record.from_old_copy)
         digest = terms_hash(signed.terms)
         htlcs = {
             end: Htlc(swap.leg(end), signed.terms.payment_hash, digest, by_others and end is LegEnd.SOURCE)

@@ -102,6 +102,7 @@ def _outlook_of(record: SwapRecord, state: State, signed: SignedTerms | None, ru
         planned_until=record.created_at + rules.quote_validity,
         is_foreign=record.role is Role.TAKER and record.request.get("recipient") is not None,
         funded_by_others=is_funded_by_others(record),
+        from_old_copy=record.from_old_copy,
     )
 
 

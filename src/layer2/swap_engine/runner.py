@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 
-from layer2.errors import JournalError, NodeError, NodeUnreachable, TaskCancelled, UnknownTransfer
+from layer2.errors import JournalError, Layer2Error, NodeError, NodeUnreachable, TaskCancelled, UnknownTransfer
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import LegState, LegView
 from layer2.model.layers import Layer2ProtocolType
@@ -25,10 +25,6 @@ from layer2.swap_engine.sleepers import Sleeper, Sleepers
 __all__ = ["SwapRunner"]
 
 LOG = logging.getLogger("layer2.swap_engine")
-
-
-def _closed(swap_id: SwapId | None) -> TaskCancelled:
-    return TaskCancelled("the runner was closed; the swap resumes at the next start", transfer_id=swap_id)
 
 
 def _check_shows_an_end(source: LegView | None) -> None:
@@ -77,6 +73,9 @@ class SwapRunner:
         self._tasks: dict[SwapId, asyncio.Task[None]] = {}
         self._watchers: dict[SwapId, set[asyncio.Queue[SwapRecord | None]]] = {}
         self._closed = False
+        self._because: JournalError | None = None
+        self._left: Sequence[SwapId] = ()
+        """The open swaps that were driven when it was closed."""
 
     def drive(self, record: SwapRecord) -> None:
         """Drive an agreed swap in the background. Does nothing for a swap that is already driven.
@@ -128,9 +127,17 @@ class SwapRunner:
 
         Raises:
             TaskCancelled: it is closed; the swap resumes at the next start.
+            JournalError: it was closed for that reason.
         """
         if self._closed:
-            raise _closed(swap_id)
+            raise self._end_of(swap_id)
+
+    def _end_of(self, swap_id: SwapId | None) -> Layer2Error:
+        if self._because is None:
+            return TaskCancelled("the runner was closed; the swap resumes at the next start", transfer_id=swap_id)
+        return JournalError(
+            self._because.message, code=self._because.code, remedy=self._because.remedy, transfer_id=swap_id
+        )
 
     @property
     def awake(self) -> int:
@@ -275,9 +282,18 @@ class SwapRunner:
             if not watchers:
                 del self._watchers[swap_id]
 
-    async def aclose(self) -> Sequence[SwapId]:
-        """Stop driving at once, without waiting for any swap; return the open swaps that were driven."""
-        self._closed = True
+    async def aclose(self, because: JournalError | None = None) -> Sequence[SwapId]:
+        """Stop driving at once, without waiting for any swap. Can be repeated.
+
+        Args:
+            because: the reason, if it is not a wish of the caller: later calls raise an error with it.
+
+        Returns:
+            The open swaps that were driven.
+        """
+        if self._closed:
+            return self._left
+        self._closed, self._because = True, because
         rows, drivers = self._sleepers.rows(), dict(self._drivers)
         loading, tasks = self._tasks.keys() - drivers.keys(), tuple(self._tasks.values())
         self._sleepers.close()
@@ -290,7 +306,8 @@ class SwapRunner:
             for queue in queues:
                 queue.put_nowait(None)
         awake = [swap_id for swap_id, driver in drivers.items() if not driver.record.is_final]
-        return (*awake, *loading, *(row.swap_id for row in rows))
+        self._left = (*awake, *loading, *(row.swap_id for row in rows))
+        return self._left
 
     async def _next_version(
         self, queue: asyncio.Queue[SwapRecord | None], swap_id: SwapId, poll_seconds: float
@@ -302,7 +319,7 @@ class SwapRunner:
         except TimeoutError:
             return await self._load(swap_id)
         if newer is None:
-            raise _closed(swap_id)
+            raise self._end_of(swap_id)
         return newer
 
     async def _load(self, swap_id: SwapId) -> SwapRecord:

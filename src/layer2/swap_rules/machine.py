@@ -29,6 +29,7 @@ __all__ = [
     "funding_is_over",
     "holds_money",
     "is_funding_out",
+    "is_journaled",
     "is_over",
     "next_time",
     "order",
@@ -91,6 +92,9 @@ class Swap:
     funded_by_others: bool = False
     """Taker: others pay the source, at any time and any number of times. The taker has no act for it, and cannot void
     it."""
+    from_old_copy: bool = False
+    """Whether the journal was replaced by an old copy of itself since the terms were agreed. An act that it does not
+    show, or shows as not sent, may have been performed."""
 
     def leg(self, end: LegEnd) -> Leg:
         """The leg at that end."""
@@ -115,7 +119,7 @@ class Observed:
         return {LegEnd.SOURCE: self.source, LegEnd.DESTINATION: self.destination}
 
     def is_out(self, act: Act) -> bool:
-        """Whether the act may have been sent."""
+        """Whether the act may have been sent, according to the journal."""
         view = self.acts.get(act)
         return view is not None and view.is_out
 
@@ -138,8 +142,10 @@ def order(swap: Swap, observed: Observed, act: Act) -> tuple[Order, ...]:
     """Order an act unless it is under way: a new act if there was none or it failed, the same act if the node lost it.
 
     A leg is never funded by a second act, even if the first failed. A funding that is not repeatable is sent again only
-    if it was certainly never sent.
+    if it was certainly never sent. From an old copy of the journal nothing is funded.
     """
+    if act.verb is Verb.FUND and swap.from_old_copy:
+        return ()
     view = observed.acts.get(act)
     if view is None:
         return (Order(act, Manner.NEW),)
@@ -168,8 +174,9 @@ def take_back(swap: Swap, observed: Observed, end: LegEnd) -> tuple[Order, ...]:
     orders: tuple[Order, ...] = ()
     if (holds_money(view) or view.has_more) and (leg.is_past(view.clock) or view.returnable):
         orders += _reclaim(swap, observed, end)
-    is_open = not leg.lapses and view.state in (LegState.NONE, LegState.PENDING)
-    if is_open and observed.now > swap.terms.collect_by and is_funding_out(observed, end):
+    # Only the journal knows the inputs of a funding, so one that it does not show cannot be voided.
+    is_open = not leg.lapses and view.state in (LegState.NONE, LegState.PENDING) and is_journaled(observed, end)
+    if is_open and observed.now > swap.terms.collect_by and is_funding_out(swap, observed, end):
         orders += order(swap, observed, Act(Verb.VOID, end))
     return orders
 
@@ -183,9 +190,16 @@ def _reclaim(swap: Swap, observed: Observed, end: LegEnd) -> tuple[Order, ...]:
     return order(swap, observed, act)
 
 
-def is_funding_out(observed: Observed, end: LegEnd) -> bool:
-    """Whether this party's funding of the leg may have been sent."""
-    return observed.is_out(Act(Verb.FUND, end))
+def is_journaled(observed: Observed, end: LegEnd) -> bool:
+    """Whether the journal shows this party's funding of the leg."""
+    return Act(Verb.FUND, end) in observed.acts
+
+
+def is_funding_out(swap: Swap, observed: Observed, end: LegEnd) -> bool:
+    """Whether this party's funding of the leg may have been sent. An old copy of the journal never excludes it."""
+    if swap.funded_by_others and end is LegEnd.SOURCE:
+        return False
+    return swap.from_old_copy or observed.is_out(Act(Verb.FUND, end))
 
 
 def is_over(view: LegView | None) -> bool:
@@ -197,7 +211,8 @@ def funding_is_over(swap: Swap, observed: Observed, end: LegEnd) -> bool:
     """Payer: whether its funding can never hold money again, according to the node and the journal.
 
     A node that does not know a payment that may have been sent proves nothing: only a reported failure ends it. A
-    funding by others is never over; from the deadline on, what still arrives can be taken back at once.
+    source that the taker cannot void is never over: others fund it, or an old copy of the journal does not show its
+    inputs. From the deadline on, what still arrives can be taken back at once.
     """
     view = observed.source if end is LegEnd.SOURCE else observed.destination
     if view is None:
@@ -206,14 +221,20 @@ def funding_is_over(swap: Swap, observed: Observed, end: LegEnd) -> bool:
         return True
     if view.state is not LegState.NONE:
         return False
-    if swap.funded_by_others and end is LegEnd.SOURCE:
-        return swap.terms.source.is_past(view.clock)
-    act = observed.acts.get(Act(Verb.FUND, end))
-    if act is None or not act.is_out:
+    leg, act = swap.leg(end), observed.acts.get(Act(Verb.FUND, end))
+    if end is LegEnd.SOURCE and _cannot_void(swap, observed, end):
+        return leg.is_past(view.clock)
+    if not is_funding_out(swap, observed, end):
         return view.over
-    if act.status is ActStatus.FAILED:
+    if act is not None and act.status is ActStatus.FAILED:
         return True
-    return view.over and swap.leg(end).is_repeatable
+    return view.over and leg.is_repeatable
+
+
+def _cannot_void(swap: Swap, observed: Observed, end: LegEnd) -> bool:
+    """Whether the leg's funding neither lapses nor can be voided by its payer."""
+    is_unknown = swap.from_old_copy and not is_journaled(observed, end) and not swap.leg(end).lapses
+    return is_unknown or swap.funded_by_others
 
 
 def holds_money(view: LegView) -> bool:

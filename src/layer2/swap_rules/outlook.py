@@ -6,7 +6,7 @@ Every deadline is the latest moment at which the guarantees hold, and not the mo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Final, assert_never
 
 from layer2.legs.leg import Leg
 from layer2.legs.timelock_settings import TimelockSettings
@@ -43,6 +43,8 @@ from layer2.terms.transfers import Actor
 
 __all__ = ["Outlook", "attention", "must_be_back_by", "outlook"]
 
+_BEING_SENT: Final = "are being sent"
+
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
@@ -66,6 +68,7 @@ def outlook(
     *,
     is_foreign: bool = False,
     funded_by_others: bool = False,
+    from_old_copy: bool = False,
 ) -> Outlook:
     """The meaning of a state.
 
@@ -74,7 +77,10 @@ def outlook(
         planned_until: unix seconds at which a plan without terms ends.
         is_foreign: taker: whether the swap pays a third party.
         funded_by_others: taker: whether others pay the source.
+        from_old_copy: as ``Swap.from_old_copy``.
     """
+    if from_old_copy and terms is not None and not state.is_final:
+        return _from_old_copy(state, terms, rules, is_foreign=is_foreign, funded_by_others=funded_by_others)
     if isinstance(state, TakerPlanned):
         return Outlook(Actor.YOU, planned_until, None, "nothing has left your account")
     if isinstance(state, TakerAbandoned):
@@ -93,6 +99,25 @@ def outlook(
     return _provider(state, terms, rules)
 
 
+def _from_old_copy(
+    state: State, terms: Terms, rules: TimelockSettings, *, is_foreign: bool, funded_by_others: bool
+) -> Outlook:
+    """The meaning of a state whose later acts the journal may have lost, with the deadlines of those acts."""
+    may_be_paid = state
+    if isinstance(state, TakerAgreed):
+        may_be_paid = TakerFunding()
+    elif isinstance(state, ProviderAgreed):
+        may_be_paid = ProviderCounterFunding(None)
+    seen = outlook(may_be_paid, terms, rules, is_foreign=is_foreign, funded_by_others=funded_by_others)
+    paying = isinstance(may_be_paid, TakerFunding | ProviderCounterFunding) and not funded_by_others
+    funds = seen.funds.replace(_BEING_SENT, "may have been sent") if paying else seen.funds
+    funds = f"{funds}; an old copy of the journal was restored, so nothing more is funded"
+    if isinstance(may_be_paid, TakerFunding | TakerFunded):
+        # It may have begun to collect.
+        return Outlook(Actor.YOU, terms.collect_by, seen.refundable_from, funds)
+    return Outlook(seen.next_actor, seen.deadline, seen.refundable_from, funds)
+
+
 def _taker(state: TakerState, terms: Terms, rules: TimelockSettings) -> Outlook:
     paid = _amount(terms.source_amount, terms.source)
     received = _amount(terms.amount, terms.destination)
@@ -101,7 +126,7 @@ def _taker(state: TakerState, terms: Terms, rules: TimelockSettings) -> Outlook:
         case TakerPlanned() | TakerAbandoned() | TakerAgreed():
             return Outlook(Actor.YOU, terms.fund_by, None, "nothing has left your account")
         case TakerFunding():
-            funds = f"{paid} are being sent"
+            funds = f"{paid} {_BEING_SENT}"
             # A payment that may have been sent but is unknown to the node counts as locked until it surely returned.
             until = terms.collect_by if terms.source.payer_reclaims else source_surely_over(terms, rules)
             return Outlook(Actor.YOU, until, back, funds)
@@ -160,7 +185,7 @@ def _provider(state: ProviderState, terms: Terms, rules: TimelockSettings) -> Ou
         case ProviderAgreed():
             return Outlook(Actor.PROVIDER, terms.fund_by, None, "nothing was paid on either side")
         case ProviderCounterFunding():
-            return Outlook(Actor.YOU, until, back, f"{paid} are being sent")
+            return Outlook(Actor.YOU, until, back, f"{paid} {_BEING_SENT}")
         case ProviderCounterFunded():
             return Outlook(Actor.PROVIDER, until, back, f"{paid} are {terms.destination.holds}")
         case ProviderCollecting(has_arrived=True):
@@ -184,8 +209,16 @@ def _provider(state: ProviderState, terms: Terms, rules: TimelockSettings) -> Ou
             assert_never(state)
 
 
-def must_be_back_by(state: ProviderState, terms: Terms, rules: TimelockSettings) -> int | None:
-    """Unix seconds by which a stopped provider must run again to lose no money; None if no money is at stake."""
+def must_be_back_by(
+    state: ProviderState, terms: Terms, rules: TimelockSettings, *, from_old_copy: bool = False
+) -> int | None:
+    """Unix seconds by which a stopped provider must run again to lose no money; None if no money is at stake.
+
+    Args:
+        from_old_copy: as ``Swap.from_old_copy``. A provider that had only agreed may have paid.
+    """
+    if from_old_copy and isinstance(state, ProviderAgreed):
+        state = ProviderCounterFunding(state.source_tx_id)
     match state:
         case ProviderCounterFunding() | ProviderCounterFunded() | ProviderRefunding():
             leg = terms.destination
@@ -209,7 +242,10 @@ def _begin_by(terms: Terms, rules: TimelockSettings) -> int:
 
 
 def attention(swap: Swap, state: State, observed: Observed) -> str | None:
-    """What needs attention, or None: a node that is unreachable while money is at stake, or a missing payment."""
+    """What needs attention, or None: a node that is unreachable while money is at stake, or a missing payment.
+
+    From an old copy of the journal, that is also any own funding that no node shows.
+    """
     if state.is_final or isinstance(state, TakerPlanned | TakerAgreed | ProviderAgreed):
         return None
     for end, view in ((LegEnd.SOURCE, observed.source), (LegEnd.DESTINATION, observed.destination)):
@@ -218,6 +254,11 @@ def attention(swap: Swap, state: State, observed: Observed) -> str | None:
             return f"the {leg.protocol.value} node cannot be read, and money depends on it"
         fund = observed.acts.get(Act(Verb.FUND, end))
         forgotten = fund is not None and fund.is_out and fund.status is ActStatus.UNSEEN and not leg.is_repeatable
+        if view is not None and view.state is LegState.NONE and _may_be_missing(swap, state, end):
+            return (
+                f"an old copy of the journal was restored, and the {leg.protocol.value} node shows no funding of this "
+                "swap, although one may have been made: the swap stays open until none can exist any longer"
+            )
         begun_by = swap.terms.fund_by if end is LegEnd.SOURCE else swap.terms.counter_fund_by
         if forgotten and view is not None and view.state is LegState.NONE and (view.over or observed.now > begun_by):
             return (
@@ -225,6 +266,14 @@ def attention(swap: Swap, state: State, observed: Observed) -> str | None:
                 "stays open until none can exist any longer"
             )
     return None
+
+
+def _may_be_missing(swap: Swap, state: State, end: LegEnd) -> bool:
+    """Whether an old copy of the journal may lack this party's funding of that leg."""
+    if not swap.from_old_copy or isinstance(state, ProviderReleasing):
+        return False
+    is_own = (end is LegEnd.SOURCE) == isinstance(state, TakerState)
+    return is_own and not (swap.funded_by_others and end is LegEnd.SOURCE)
 
 
 def _is_needed(swap: Swap, state: State, end: LegEnd, observed: Observed) -> bool:

@@ -1,4 +1,7 @@
-"""The provider's decisions: pay or release (once), collect the source after paying, and take back its own money."""
+"""The provider's decisions: pay or release (once), collect the source after paying, and take back its own money.
+
+From an old copy of the journal, the provider behaves as if it had paid.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from layer2.swap_rules.machine import (
     funding_is_over,
     holds_money,
     is_funding_out,
+    is_journaled,
     is_over,
     next_time,
     order,
@@ -77,9 +81,10 @@ def decline_provider(swap: Swap, state: ProviderState, observed: Observed, reaso
 
 def _agreed(swap: Swap, state: ProviderAgreed, observed: Observed) -> Step:
     source, destination, terms = observed.source, observed.destination, swap.terms
-    if destination is not None and destination.state is not LegState.NONE:
-        # This node or key has funded it already, which an old copy of the journal does not show. Never fund it twice.
-        return Step(ProviderCounterFunding(state.source_tx_id), event="already funded", settled=False)
+    if swap.from_old_copy or (destination is not None and destination.state is not LegState.NONE):
+        # This node or key may have funded it already, which an old copy of the journal does not show. Never fund it
+        # twice, and release only when that funding is over.
+        return Step(ProviderCounterFunding(state.source_tx_id), event="may be funded already", settled=False)
     if source is None:
         return Step(state)
     if source.over or source.state in (LegState.RETURNED, LegState.COLLECTED):
@@ -126,7 +131,7 @@ def _problem(swap: Swap, observed: Observed, source: LegView, destination: LegVi
 
 
 def _counter_funding(swap: Swap, state: ProviderCounterFunding, observed: Observed) -> Step:
-    source, destination, terms = observed.source, observed.destination, swap.terms
+    destination, terms = observed.destination, swap.terms
     if destination is None:
         return Step(state)
     if destination.state is LegState.COLLECTED:
@@ -138,19 +143,31 @@ def _counter_funding(swap: Swap, state: ProviderCounterFunding, observed: Observ
         return Step(funded, event="counter-funded", settled=False)
     if destination.state is LegState.RETURNED:
         return _refund(state, observed, ())
-    ended = is_over(source) or (source is not None and terms.source.is_past(source.clock))
-    if ended and destination.state is LegState.NONE and not terms.destination.is_repeatable:
-        # The source's deadline ends the wait for a payment that the node does not know.
-        return _release(swap, state, observed, "the source's deadline has passed, and the node shows no payment")
+    if destination.state is LegState.NONE and (reason := _no_more_waiting(swap, observed)) is not None:
+        return _release(swap, state, observed, reason)
     if orders := take_back(swap, observed, LegEnd.DESTINATION):
         return _refund(state, observed, orders)
     late = observed.now > terms.counter_fund_by or terms.destination.is_past(destination.clock)
-    if late and destination.state is LegState.NONE and not is_funding_out(observed, LegEnd.DESTINATION):
+    never_sent = destination.state is LegState.NONE and not is_funding_out(swap, observed, LegEnd.DESTINATION)
+    if late and never_sent:
         return _release(swap, state, observed, "it is too late to fund the destination, and nothing was sent")
     wake_at = next_time(
         observed.now, terms.counter_fund_by + 1, terms.collect_by + 1, terms.destination.refundable_from
     )
     return Step(state, () if late else _fund_again(swap, observed), wake_at=wake_at)
+
+
+def _no_more_waiting(swap: Swap, observed: Observed) -> str | None:
+    """Why the provider no longer waits for a funding that its node does not show and that it cannot void, or None."""
+    source, is_known = observed.source, is_journaled(observed, LegEnd.DESTINATION)
+    if source is None or (swap.terms.destination.is_repeatable and is_known):
+        return None
+    if is_over(source) or swap.terms.source.is_past(source.clock):
+        return "the source's deadline has passed, and the node shows no payment"
+    if source.state is LegState.NONE and not swap.terms.source.payer_reclaims and not is_known:
+        # An invoice that holds nothing was never paid, so nothing was paid for it.
+        return "the invoice was not paid"
+    return None
 
 
 def _fund_again(swap: Swap, observed: Observed) -> tuple[Order, ...]:

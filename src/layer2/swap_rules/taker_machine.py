@@ -5,6 +5,9 @@ third party's invoice, the taker collects nothing, and its swap ends with the so
 
 Others may fund the source. The taker then only waits for their payment, and takes back what arrives too late or again,
 also after the end of the swap.
+
+From an old copy of the journal, the taker behaves as if its funding had been sent. A claim whose intent is in the copy
+counts as sent, too. A claim that is missing may have been sent: the taker collects in time, as always, and not later.
 """
 
 from __future__ import annotations
@@ -98,10 +101,10 @@ def _ended(swap: Swap, state: TakerCompleted | TakerAbandoned | TakerRefunded | 
 
 def _agreed(swap: Swap, state: TakerAgreed, observed: Observed) -> Step:
     source = observed.source
-    if source is not None and source.state is not LegState.NONE:
-        # This key has funded it already, which an old copy of the journal does not show. Never fund it twice, and never
-        # abandon it, no matter how late it is.
-        return Step(TakerFunding(), event="already funded", settled=False)
+    if swap.from_old_copy or (source is not None and source.state is not LegState.NONE):
+        # This key may have funded it already, which an old copy of the journal does not show. Never fund it twice, and
+        # never abandon it, no matter how late it is.
+        return Step(TakerFunding(), event="may be funded already", settled=False)
     try:
         check_margins(swap.terms, observed.now, swap.settings)
     except Layer2Error as error:
@@ -115,10 +118,15 @@ def _agreed(swap: Swap, state: TakerAgreed, observed: Observed) -> Step:
 
 def _funding(swap: Swap, state: TakerFunding, observed: Observed) -> Step:
     source, terms = observed.source, swap.terms
+    only_collects, destination = _only_collects(swap, observed), observed.destination
+    if only_collects and destination is not None and destination.state is LegState.FUNDED:
+        return Step(TakerFunded(None if source is None else source.tx_id), event="funded", settled=False)
     if source is None:
         return Step(state)
     if source.state is LegState.FUNDED:
         return Step(TakerFunded(source.tx_id), event="funded", settled=False)
+    if only_collects:
+        return Step(state, wake_at=terms.collect_by + 1)
     if source.state is LegState.RETURNED:
         reason = source.reason or "the money was returned"
         return Step(TakerRefunding(source.tx_id, reason), event="returning", settled=False)
@@ -126,7 +134,8 @@ def _funding(swap: Swap, state: TakerFunding, observed: Observed) -> Step:
         failed = FUND in observed.acts and observed.acts[FUND].status is ActStatus.FAILED
         reason = "the funding failed permanently" if failed else "the funding was not made in time"
         return Step(TakerAbandoned(source.reason or reason), event="the funding is over")
-    if observed.now > terms.fund_by and source.state is LegState.NONE and not is_funding_out(observed, LegEnd.SOURCE):
+    never_sent = source.state is LegState.NONE and not is_funding_out(swap, observed, LegEnd.SOURCE)
+    if observed.now > terms.fund_by and never_sent:
         # Journaled and certainly never sent, and now it is too late.
         sent = "arrived" if swap.funded_by_others else "was sent"
         return Step(TakerAbandoned(f"the time to begin funding is over, and nothing {sent}"), event="not funded")
@@ -147,10 +156,13 @@ def _funding(swap: Swap, state: TakerFunding, observed: Observed) -> Step:
 
 def _funded(swap: Swap, state: TakerFunded, observed: Observed) -> Step:
     source, destination, terms = observed.source, observed.destination, swap.terms
-    if source is not None and (source.state is LegState.RETURNED or funding_is_over(swap, observed, LegEnd.SOURCE)):
+    only_collects = _only_collects(swap, observed)
+    is_gone = source is not None and source.state is LegState.RETURNED
+    is_gone = is_gone or funding_is_over(swap, observed, LegEnd.SOURCE)
+    if source is not None and is_gone and not only_collects:
         reason = source.reason or "the provider returned it"
         return Step(TakerRefunding(state.source_tx_id, reason), event="returning", settled=False)
-    if orders := take_back(swap, observed, LegEnd.SOURCE):
+    if not only_collects and (orders := take_back(swap, observed, LegEnd.SOURCE)):
         reason = "the provider did not pay before the deadline"
         return Step(TakerRefunding(state.source_tx_id, reason), orders, event="refunding")
     times = next_time(observed.now, terms.collect_by + 1, terms.source.refundable_from)
@@ -169,6 +181,13 @@ def _funded(swap: Swap, state: TakerFunded, observed: Observed) -> Step:
         return Step(TakerRefunding(state.source_tx_id, problem), event="not collected")
     collecting = TakerCollecting(state.source_tx_id, destination.tx_id, has_arrived=False, final_at=None)
     return Step(collecting, order(swap, observed, COLLECT), event="collecting")
+
+
+def _only_collects(swap: Swap, observed: Observed) -> bool:
+    """From an old copy, until ``collect_by``: the preimage may have been shown, so the taker collects, also without
+    its own funding, and gives the source up only if its refund is final. Neither costs it anything."""
+    may_have_shown = swap.from_old_copy and swap.made_preimage and not swap.funded_by_others
+    return may_have_shown and observed.now <= swap.terms.collect_by and not is_over(observed.source)
 
 
 def _paid_again(state: TakerFunded | TakerCollecting) -> Step:
@@ -224,7 +243,9 @@ def _arrived(state: TakerCollecting, view: LegView) -> Step:
 def _paid_before(swap: Swap, state: TakerState, observed: Observed) -> Step | None:
     """Abandon the swap if a third party's invoice is already paid: nothing is funded for it again."""
     source = observed.source
-    if swap.made_preimage or not isinstance(state, TakerAgreed) or source is None or source.state is not LegState.NONE:
+    if swap.made_preimage or swap.from_old_copy or not isinstance(state, TakerAgreed):
+        return None
+    if source is None or source.state is not LegState.NONE:
         return None
     return Step(TakerAbandoned("the preimage of the invoice is public: it was already paid"), event="not funded")
 
@@ -245,7 +266,7 @@ def _paid_for_stranger(swap: Swap, state: TakerCollecting, observed: Observed) -
     if is_over(source):
         # The preimage shows that the payee was paid, and the provider did not collect: both legs are settled.
         return Step(TakerCompleted(state.source_tx_id, state.destination_tx_id), event="completed")
-    never_sent = source.state is LegState.NONE and not is_funding_out(observed, LegEnd.SOURCE)
+    never_sent = source.state is LegState.NONE and not is_funding_out(swap, observed, LegEnd.SOURCE)
     if never_sent or funding_is_over(swap, observed, LegEnd.SOURCE) or _is_forgotten(swap, observed):
         reason = "the preimage of the invoice is public, and no money of this transfer was locked for it"
         return Step(TakerAbandoned(reason), event="the funding is over")
@@ -270,7 +291,8 @@ def _not_collected(swap: Swap, state: TakerCollecting, observed: Observed) -> St
 
 
 def _may_have_shown(swap: Swap, observed: Observed) -> bool:
-    return observed.is_out(COLLECT) or _preimage_is_out(swap, observed)
+    """In *collecting*: whether the preimage may be known. An old copy of the journal never excludes it."""
+    return swap.from_old_copy or observed.is_out(COLLECT) or _preimage_is_out(swap, observed)
 
 
 def _in_time(swap: Swap, observed: Observed, destination: LegView) -> bool:
@@ -303,8 +325,10 @@ def _refuse(swap: Swap, observed: Observed) -> tuple[Order, ...]:
 
 def _is_forgotten(swap: Swap, observed: Observed) -> bool:
     """Whether the node shows no funding, and a funding that it forgot or never received can no longer hold money: the
-    preimage was never revealed, so no one can have collected it."""
+    preimage was never revealed, so no one can have collected it. From an old copy only the destination shows that."""
     source = observed.source
+    if swap.from_old_copy and swap.made_preimage and observed.destination is None:
+        return False
     unseen = source is not None and source.state is LegState.NONE and source.over
     return unseen and observed.now > source_surely_over(swap.terms, swap.settings)
 

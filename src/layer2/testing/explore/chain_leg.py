@@ -121,6 +121,20 @@ class ChainLeg(LegWorld[_State]):
         """Whether the newest funding is wrong."""
         return self.states[number].latest == On.WRONG
 
+    def was_funded(self, number: int) -> bool:
+        """Whether the funding was sent."""
+        state = self.states[number]
+        return state.pool[0] != Tx.NEVER or (state.final, state.latest) != (On.NONE, On.NONE)
+
+    def was_released(self, number: int) -> bool:
+        """Whether the payee has signed or sent a release."""
+        state = self.states[number]
+        return bool(state.signed) or state.pool[_VERBS.index(Verb.RELEASE)] != Tx.NEVER
+
+    def is_unsettled(self, number: int, verb: Verb) -> bool:
+        """Whether the transaction was sent and is not final."""
+        return self.states[number].pool[_VERBS.index(verb)] != Tx.NEVER
+
     def has_more(self, number: int) -> bool:
         """Whether others have paid a second time, and the payer has not taken it back."""
         return self.states[number].more == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from layer2.legs.views import Verb
+from layer2.model.transactions import Finality
 from layer2.swap_rules.machine import Act, LegEnd
 from layer2.swap_rules.states import (
     ProviderCompleted,
@@ -21,7 +22,15 @@ from layer2.testing.explore.parties import Facts
 from layer2.testing.explore.scenario import AnyLeg
 from layer2.testing.explore.world import Fate
 
-__all__ = ["World", "needs_dead_node", "provider_act_problem", "provider_problem", "taker_act_problem", "taker_problem"]
+__all__ = [
+    "World",
+    "may_restore",
+    "needs_dead_node",
+    "provider_act_problem",
+    "provider_problem",
+    "taker_act_problem",
+    "taker_problem",
+]
 
 
 class World(NamedTuple):
@@ -99,6 +108,8 @@ def taker_act_problem(
         return "the taker takes the source back while it collects"
     if act.verb is Verb.RELEASE and has_shown:
         return "the taker returns the destination while it collects"
+    if (problem := _old_copy_problem(facts, act, source, world.source)) is not None:
+        return f"the taker {problem}"
     if act.verb is not Verb.COLLECT:
         return None
     if not facts.funded:
@@ -118,9 +129,11 @@ def provider_act_problem(world: World, facts: Facts, act: Act, source: AnyLeg, d
     Args:
         facts: the provider's facts before the act.
     """
+    if (problem := _old_copy_problem(facts, act, destination, world.destination)) is not None:
+        return f"the provider {problem}"
     now = destination.fate_now(world.destination)
     if act.end is LegEnd.SOURCE and act.verb is Verb.COLLECT:
-        if not facts.funded:
+        if not facts.funded or (facts.is_old and not destination.was_funded(world.destination)):
             return "the provider collects without having paid"
         if now is not Fate.PAID and facts.state.name != "collecting":
             return "the provider collects, and its own funding was not collected"
@@ -130,11 +143,54 @@ def provider_act_problem(world: World, facts: Facts, act: Act, source: AnyLeg, d
     if act.verb is Verb.RELEASE and facts.funded and may_be_collected and world.region < Region.AT_SOURCE:
         return "the provider releases, and its own funding may still be collected"
     if act.verb is Verb.FUND:
-        if facts.signed:
+        if facts.signed or (facts.is_old and source.was_released(world.source)):
             return "the provider funds after it released"
         if source.is_wrong(world.source):
             return "the provider funds, and the source is wrong"
     return None
+
+
+def _old_copy_problem(facts: Facts, act: Act, own: AnyLeg, number: int) -> str | None:
+    """What is wrong with an act on the leg that the party pays, because its journal may lack its funding."""
+    if act.verb is Verb.FUND and facts.is_old and own.was_funded(number):
+        return "funds a second time"
+    if act.verb is Verb.VOID and not facts.is_journaled:
+        return "voids a funding whose inputs it does not know"
+    return None
+
+
+def may_restore(world: World, after: Facts, source: AnyLeg, destination: AnyLeg, *, is_taker: bool) -> bool:
+    """Whether a journal may be replaced by this old copy at this time. Otherwise no rule prevents a loss.
+
+    - A funding that never lapses, and that neither the copy nor the chain shows, cannot be voided.
+    - A taker that may have begun to collect, and whose claim is not final, has to run before ``collect_by``, like any
+      taker that collects. If others pay it, it must not be paid again before.
+    - A provider that has begun to collect, and whose payment's claim is not final, has to run before that payment's
+      deadline: its copy does not show the preimage.
+
+    Versions of other runs are left out: a funding that was not sent, or did not get the finality of the terms, was not
+    seen with it, and a provider collects without the intent when the claim of its payment is final.
+
+    Args:
+        after: the facts of the copy.
+    """
+    own, number = (source, world.source) if is_taker else (destination, world.destination)
+    if not own.leg.lapses and not after.is_journaled and own.is_unsettled(number, Verb.FUND):
+        return False
+    is_paid, collects = destination.fate(world.destination) is Fate.PAID, after.state.name == "collecting"
+    shows_funding = after.state.name in ("funded", "counter_funded")
+    if shows_funding and own.leg.finality is Finality.FINALIZED and own.is_unsettled(number, Verb.FUND):
+        return False
+    shows_funding |= own.leg.lapses and (after.state.name == "refunding" or (collects and not is_taker))
+    if shows_funding and not own.was_funded(number):
+        return False
+    if is_paid:
+        return True
+    if not is_taker:
+        begun = source.is_unsettled(world.source, Verb.COLLECT)
+        return after.has_collect or not (collects or (begun and world.region >= Region.AT_DESTINATION))
+    begun = destination.is_unsettled(world.destination, Verb.COLLECT) or (collects and after.has_collect)
+    return not begun or (world.region <= Region.COLLECTING and not after.by_others)
 
 
 def needs_dead_node(facts: Facts, dead: int, destination: AnyLeg) -> bool:

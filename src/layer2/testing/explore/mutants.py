@@ -12,6 +12,7 @@ from typing import Final
 from unittest.mock import patch
 
 from layer2.testing.explore.mutation import Mutant
+from layer2.testing.explore.old_copy_mutants import OLD_COPY
 from layer2.testing.explore.provider_mutants import PROVIDER
 from layer2.testing.explore.results import Caught
 from layer2.testing.explore.search import explore
@@ -31,7 +32,7 @@ def _on_bitcoin(mutant: Mutant) -> tuple[Mutant, ...]:
     )
 
 
-_EACH: Final = (*TAKER.all, *PROVIDER.all)
+_EACH: Final = (*TAKER.all, *PROVIDER.all, *OLD_COPY)
 MUTANTS: Final = (*_EACH, *(moved for mutant in _EACH for moved in _on_bitcoin(mutant)))
 
 

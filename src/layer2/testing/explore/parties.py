@@ -3,12 +3,14 @@
 The journal is the machine's state and, for each act, whether it has an intent and whether it may have been sent. A
 crash omits the rest of a turn. It can happen at three points: after the intent is journaled, after it is journaled as
 leaving, and after it is sent without an answer.
+
+The journal may be replaced once by an old copy of itself: an earlier version of the same run, which is marked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cache
 from typing import Final, NamedTuple
@@ -26,6 +28,7 @@ from layer2.swap_rules.states import (
     TakerAbandoned,
     TakerAgreed,
     TakerCollecting,
+    TakerFunded,
     TakerFunding,
     TakerState,
 )
@@ -85,6 +88,8 @@ class Answer(NamedTuple):
 class _Journal(NamedTuple):
     state: State
     postures: tuple[int, ...]
+    is_old: bool = False
+    """Whether it was an old copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,12 @@ class Facts:
     """Whether its release may have been sent."""
     by_others: bool
     """Whether others pay the source of this taker."""
+    is_old: bool
+    """Whether the journal was an old copy."""
+    is_journaled: bool
+    """Whether the journal shows its funding."""
+    has_collect: bool
+    """Whether the journal shows its claim."""
 
 
 class Party:
@@ -112,6 +123,7 @@ class Party:
 
     def __init__(self, role: str, swap: Swap, clock: Clock) -> None:
         self.role, self.swap, self.clock = role, swap, clock
+        self._swaps = (swap, replace(swap, from_old_copy=True))
         self.acts = _ACTS[role]
         self.sides = {
             _SOURCE: Side.PAYER if role == "taker" else Side.PAYEE,
@@ -126,6 +138,8 @@ class Party:
         """What needs attention, or None. The arguments are those of ``answer``."""
         self._journals = Numbered(first)
         self._answers: dict[tuple[int, int, int, int], Answer] = {}
+        self._before: dict[int, set[int]] = {0: {0}}
+        """For each journal, the versions from which one write leads to it, and itself."""
 
     @property
     def calls(self) -> int:
@@ -147,17 +161,35 @@ class Party:
     def questions(self) -> Iterator[Question]:
         """All inputs of the machine so far, with its decisions."""
         for key in self._answers:
-            state, observed = self._journals[key[0]].state, self._observed(*key)
-            yield Question.of(state, observed, decisions.next_step(self.swap, state, observed))
+            journal, observed = self._journals[key[0]], self._observed(*key)
+            step = decisions.next_step(self._swap_of(journal), journal.state, observed)
+            yield Question.of(journal.state, observed, step)
+
+    def old_copies(self, number: int) -> tuple[int, ...]:
+        """The journals that an old copy may leave: itself, and every version from which the answers so far lead to it,
+        each marked."""
+        found, open_ends = {number}, [number]
+        while open_ends:
+            new = self._before.get(open_ends.pop(), set()) - found
+            found |= new
+            open_ends += new
+        last = self._journals[number]
+        copies = [self._journals[one] for one in sorted(found)]
+        # No act is ever removed from a journal, so versions of other runs are left out.
+        fitting = [one for one in copies if all(a <= b for a, b in zip(one.postures, last.postures, strict=True))]
+        return tuple(self._number(one._replace(is_old=True)) for one in fitting)
+
+    def _swap_of(self, journal: _Journal) -> Swap:
+        return self._swaps[journal.is_old]
 
     def _attention(self, number: int, region: int, source: int, destination: int) -> str | None:
-        observed = self._observed(number, region, source, destination)
-        return outlook.attention(self.swap, self._journals[number].state, observed)
+        journal, observed = self._journals[number], self._observed(number, region, source, destination)
+        return outlook.attention(self._swap_of(journal), journal.state, observed)
 
     def _ask(self, number: int, region: int, source: int, destination: int) -> Answer:
         journal = self._journals[number]
         observed = self._observed(number, region, source, destination)
-        step = decisions.next_step(self.swap, journal.state, observed)
+        step = decisions.next_step(self._swap_of(journal), journal.state, observed)
         orders = [order for order in step.orders if self._can_prepare(order, journal, observed)]
         if len(orders) != len(step.orders):
             # The preimage is unknown: the engine journals nothing of the step.
@@ -172,10 +204,14 @@ class Party:
         changed = "" if state == journal.state else f" -> {state.name}"
         label = f"{self.role}{changed}{': ' + done if done else ''}"
         new = tuple(o.act for o in orders if journal.postures[self.acts.index(o.act)] == Posture.ABSENT)
+        written = self._number(_Journal(state, tuple(intended), journal.is_old))
+        sent = self._number(_Journal(state, tuple(leaving), journal.is_old))
+        self._before.setdefault(written, {written}).add(number)
+        self._before.setdefault(sent, {sent}).update((number, written))
         return Answer(
             label,
-            self._number(_Journal(state, tuple(intended))),
-            self._number(_Journal(state, tuple(leaving))),
+            written,
+            sent,
             tuple(order.act for order in orders),
             state == journal.state and not orders,
             new,
@@ -183,7 +219,7 @@ class Party:
         )
 
     def _repeats(self, act: Act, journal: _Journal) -> bool:
-        is_out = journal.postures[self.acts.index(act)] == Posture.OUT
+        is_out = journal.is_old or journal.postures[self.acts.index(act)] == Posture.OUT
         return act.verb is Verb.FUND and is_out and self.swap.leg(act.end).kind == "lightning"
 
     def _can_prepare(self, order: Order, journal: _Journal, observed: Observed) -> bool:
@@ -210,13 +246,16 @@ class Party:
         return number
 
     def _facts(self, journal: _Journal) -> Facts:
-        state, terms, rules = journal.state, self.swap.terms, self.swap.settings
+        state, terms, rules, is_old = journal.state, self.swap.terms, self.swap.settings, journal.is_old
         by_others = self.swap.funded_by_others
-        shown = outlook.outlook(state, terms, rules, funded_by_others=by_others).deadline
+        shown = outlook.outlook(state, terms, rules, funded_by_others=by_others, from_old_copy=is_old).deadline
         if isinstance(state, TakerState):
-            obliged = shown if isinstance(state, TakerCollecting) and self.swap.made_preimage else None
+            collects = isinstance(state, TakerCollecting)
+            # From an old copy it may have begun to collect.
+            collects |= is_old and isinstance(state, TakerAgreed | TakerFunding | TakerFunded)
+            obliged = shown if collects and self.swap.made_preimage else None
         else:
-            obliged = outlook.must_be_back_by(state, terms, rules)
+            obliged = outlook.must_be_back_by(state, terms, rules, from_old_copy=is_old)
         paying = ProviderCounterFunding | ProviderCounterFunded | ProviderRefunding | ProviderCollecting
         return Facts(
             state=state,
@@ -227,10 +266,13 @@ class Party:
             # The payment of others counts once the taker has seen it.
             funded=not isinstance(state, TakerAgreed | TakerFunding | TakerAbandoned)
             if by_others
-            else journal.postures[0] == Posture.OUT,
-            accepts=isinstance(state, paying | TakerCollecting),
+            else is_old or journal.postures[0] == Posture.OUT,
+            accepts=is_old or isinstance(state, paying | TakerCollecting),
             signed=self.role == "provider" and journal.postures[2] == Posture.OUT,
             by_others=by_others,
+            is_old=is_old,
+            is_journaled=journal.postures[0] != Posture.ABSENT,
+            has_collect=journal.postures[1] != Posture.ABSENT,
         )
 
 

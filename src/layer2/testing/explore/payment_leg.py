@@ -84,6 +84,18 @@ class PaymentLeg(LegWorld[_State]):
         """Whether the payer's node has lost the payment permanently."""
         return bool(self.states[number].forgotten)
 
+    def was_funded(self, number: int) -> bool:
+        """Whether the payment was sent."""
+        return self.states[number].at != At.NONE
+
+    def was_released(self, number: int) -> bool:
+        """Whether the invoice is cancelled."""
+        return bool(self.states[number].cancelled)
+
+    def is_unsettled(self, number: int, verb: Verb) -> bool:
+        """False: the state of a payment is always final."""
+        return False
+
     def is_wrong(self, number: int) -> bool:
         """Whether the payment is held in bad parts."""
         return self.states[number].at == At.HELD_BADLY

@@ -13,6 +13,7 @@ from layer2.legs.views import Side, Verb
 from layer2.swap_rules.machine import LegEnd
 from layer2.testing.explore.checks import (
     World,
+    may_restore,
     needs_dead_node,
     provider_act_problem,
     provider_problem,
@@ -111,17 +112,47 @@ class _Search:
         began = time.process_time()
         # Every part begins with its first state, which has the number 0.
         self._visit(0, -1, "the terms are agreed")
-        place, transitions = 0, 0
-        while place < len(self.worlds) and not (self.only_first and self.result.findings):
-            transitions += self._expand(place)
-            place += 1
-        if place == len(self.worlds):
+        is_complete = self._expand_from(0)
+        if is_complete and self.scenario.old_copy:
+            first = len(self.worlds)
+            self._restore_old_copies()
+            is_complete = self._expand_from(first)
+        if is_complete:
             self._find_traps()
-        self.result.transitions = transitions
         self.result.states = len(self.worlds)
         self.result.seconds = time.process_time() - began
         self.result.inputs = self.setup.taker.calls + self.setup.provider.calls
         return self.result
+
+    def _expand_from(self, place: int) -> bool:
+        """Expand all states from a place on; return False if a finding ended it."""
+        while place < len(self.worlds):
+            if self.only_first and self.result.findings:
+                return False
+            self.result.transitions += self._expand(place)
+            place += 1
+        return True
+
+    def _restore_old_copies(self) -> None:
+        """From every state so far, replace the journal of one party by each of its earlier versions.
+
+        Only now are all versions known that lead to a journal. The versions after an old copy are not replaced again.
+        """
+        for role in self.roles:
+            copies = cache(role.party.old_copies)
+            for place in range(len(self.worlds)):
+                packed = self.worlds[place]
+                world = _unpack(packed)
+                facts = role.facts(world)
+                if facts.is_old or any(other.facts(world).is_old for other in self.roles):
+                    continue
+                for number in copies(world[role.place]):
+                    copy = role.party.facts[number]
+                    if not may_restore(world, copy, self.source, self.destination, is_taker=role.is_taker):
+                        continue
+                    after = packed + _difference(role.place, world[role.place], number)
+                    if after not in self.index:
+                        self._visit(after, place, f"the journal is replaced by an old copy: {copy.name}")
 
     def _visit(self, packed: int, parent: int, label: str) -> int:
         """Record a new state."""

@@ -143,6 +143,18 @@ class LegWorld(ABC, Generic[S]):
     def is_wrong(self, number: int) -> bool:
         """Whether the funding does not match the terms, so that a payee must not rely on it."""
 
+    @abstractmethod
+    def was_funded(self, number: int) -> bool:
+        """Whether an honest payer's funding was sent."""
+
+    @abstractmethod
+    def was_released(self, number: int) -> bool:
+        """Whether an honest payee has begun to return it."""
+
+    @abstractmethod
+    def is_unsettled(self, number: int, verb: Verb) -> bool:
+        """Whether an honest party's act was sent, and its effect is not final."""
+
     def has_more(self, number: int) -> bool:
         """Whether there is more money in the leg than the funding, or some after its end."""
         return False

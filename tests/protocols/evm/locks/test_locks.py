@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from layer2.contracts.htlc import spent_call
 from layer2.errors import BadAnswer, FormatError, FundsRulesError, InsufficientFunds, ProofUndecided, TransactionError
 from layer2.formats.evm_address import to_checksum
 from layer2.legs.evidence import EvmReceiptEvidence
@@ -107,6 +108,33 @@ async def test_the_preimage_is_found_by_its_hash_though_another_lock_was_claimed
         await provider.legs.perform(await provider.legs.prepare(Verb.COLLECT, other, secret))
     view = await taker.legs.observe(bob.htlc(SECRET, amount=5), Side.PAYER)
     assert (view.state, view.preimage) == (LegState.NONE, SECRET)
+
+
+async def test_a_claim_that_was_seen_is_read_with_one_call_and_a_removed_one_is_noticed(
+    bob: BobNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taker, provider, htlc = await bob.client("taker"), await bob.client("provider"), bob.htlc(SECRET)
+    await taker.legs.perform(await taker.legs.prepare(Verb.FUND, htlc))
+    await provider.legs.perform(await provider.legs.prepare(Verb.COLLECT, htlc, SECRET))
+    asked: list[bytes] = []
+    execute = bob.node.calls.call
+
+    def noted(request: CallRequest, block: MinedBlock, overrides: Overrides | None = None) -> bytes:
+        asked.append(request.data[:4])
+        return execute(request, block, overrides)
+
+    monkeypatch.setattr(bob.node.calls, "call", noted)
+    spent = spent_call(bytes(32))[:4]
+    assert (await taker.legs.observe(htlc, Side.PAYER)).preimage == SECRET
+    assert asked.count(spent) == 1
+    asked.clear()
+    bob.node.mine()
+    view = await taker.legs.observe(htlc, Side.PAYER)
+    assert (view.state, view.preimage, spent in asked) == (LegState.COLLECTED, SECRET, False)
+    asked.clear()
+    bob.node.reorganise(2, keep_transactions=False)
+    view = await taker.legs.observe(htlc, Side.PAYER)
+    assert (view.state, view.preimage, asked.count(spent)) == (LegState.FUNDED, None, 1)
 
 
 @pytest.mark.parametrize(

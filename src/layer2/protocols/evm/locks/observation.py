@@ -123,14 +123,13 @@ class Locks:
         heads = self._watcher.recent(self._head_life) or await self._watcher.read()
         known = self._observed.get(lock.lock_id)
         if known is None or (known.heads, known.finality) != (heads, htlc.leg.finality):
-            view = await self._view(lock, htlc.leg.finality, heads)
+            was_claimed = known is not None and known.view.state is LegState.COLLECTED
+            view = await self._view(lock, htlc.leg.finality, heads, was_claimed=was_claimed)
             known = self._observed[lock.lock_id] = _Observation(heads, htlc.leg.finality, view)
         return known.view
 
-    async def _view(self, lock: HtlcLock, wanted: Finality, heads: Heads) -> LegView:
-        latest, spent = await asyncio.gather(
-            self.status(lock.lock_id, heads.latest), self.is_spent(lock.payment_hash, heads.latest)
-        )
+    async def _view(self, lock: HtlcLock, wanted: Finality, heads: Heads, *, was_claimed: bool) -> LegView:
+        latest, spent = await self._latest(lock, heads.latest, was_claimed=was_claimed)
         ended = latest in {LockStatus.CLAIMED, LockStatus.REFUNDED}
         asked: LockStatus | None = latest
         finalized: LockStatus | None = latest
@@ -159,6 +158,18 @@ class Locks:
             final_at=await self._final_at(event, heads.latest) if arrived and not final else None,
             reason=_PRUNED if asked is None or finalized is None else None,
         )
+
+    async def _latest(self, lock: HtlcLock, block: NodeBlock, *, was_claimed: bool) -> tuple[LockStatus, bool]:
+        """A lock's status after a block, and whether a claim had made its preimage public.
+
+        Args:
+            was_claimed: whether the last observation showed the claim. Usually it is still there, and marks the hash as
+                spent: one call is enough then.
+        """
+        if was_claimed:
+            latest = await self.status(lock.lock_id, block)
+            return latest, latest is LockStatus.CLAIMED or await self.is_spent(lock.payment_hash, block)
+        return await asyncio.gather(self.status(lock.lock_id, block), self.is_spent(lock.payment_hash, block))
 
     async def check_history(self, lock: HtlcLock) -> None:
         """Check that the node keeps the states that swaps need.

@@ -1,0 +1,295 @@
+"""The register of a journal: a second, small database that shows whether the journal is an old copy, and restores it.
+
+The journal's epoch counts the transactions that let an act leave. It is durable in the journal, then in the register,
+and then the act leaves. So a journal whose epoch is below the register's lacks an act. The terms of a swap are in the
+register before the swap is agreed, so a swap whose legs may hold money is never known to the journal alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, Self
+
+from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from layer2.errors import JournalError
+from layer2.journal.database import Database
+from layer2.journal.opening import connect
+from layer2.journal.place import JournalPlace
+from layer2.journal.register_schema import (
+    registered,
+    registered_intents,
+    registered_owners,
+    registered_sends,
+    registered_swaps,
+    row_of_journal,
+    set_up,
+)
+from layer2.journal.rows import intent_of, row_of
+from layer2.legs.views import Verb
+from layer2.model.transactions import SwapId
+from layer2.ports.journal import Intent, JournalOwner, Role, SendRecord, SwapRecord
+
+__all__ = ["Departure", "Lineage", "Register", "Registered", "is_kept"]
+
+LOG: Final = logging.getLogger("layer2.journal")
+_LONGEST_WAIT_SECONDS: Final = 5.0
+"""By which a register that does not answer may delay a claim or a refund."""
+_PAYS_OR_RELEASES: Final = (Verb.FUND.value, Verb.RELEASE.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Which journal it is, and how far."""
+
+    journal_id: str
+    branch: str
+    """Another one after each repair: copies from before it belong to an earlier branch."""
+    epoch: int
+    """The number of transactions that let an act leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """An act of a swap that is about to leave, or a single send."""
+
+    epoch: int
+    record: SwapRecord | SendRecord
+    """The swap as it is in the journal now; or the send."""
+    intent: Intent | None = None
+    """The act of the swap; None for a send."""
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether the act must not leave before the register has it. Claims and refunds must not be late."""
+        return self.intent is None or self.intent.verb in _PAYS_OR_RELEASES
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What a register holds."""
+
+    lineage: Lineage
+    swaps: Sequence[SwapRecord]
+    intents: Sequence[tuple[SwapId, Intent]]
+    """What left for open swaps."""
+    sends: Sequence[SendRecord]
+    owners: Sequence[JournalOwner]
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    epoch: int = 0
+    rows: Mapping[SwapId, SwapRecord | None] = field(default_factory=dict)
+    """None removes the row."""
+    intents: Mapping[tuple[SwapId, int], Intent] = field(default_factory=dict)
+    sends: Sequence[SendRecord] = ()
+
+
+def is_kept(record: SwapRecord) -> bool:
+    """Whether the register has the swap: it is agreed, and it is open, or something after its end depends on it.
+
+    A key must not start a second transfer. Payments of others can arrive later. And an address that a signature has
+    released must serve no other swap.
+    """
+    if record.terms is None:
+        return False
+    if not record.is_final:
+        return True
+    if record.role is Role.TAKER:
+        has_key = record.idempotency_key is not None and record.holds_key
+        return has_key or record.request.get("funded_by_others") is True
+    return record.state["state"] == "released" and record.state.get("source_tx_id") is not None
+
+
+class Register:
+    """The register of the journal on which this process acts.
+
+    Raises, all methods: JournalError when it cannot be read or written.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._late = _Change()
+        """What is written with the next change: ends of swaps, and what could not be written."""
+
+    @property
+    def title(self) -> str:
+        """What it is, for messages."""
+        return self._database.name
+
+    @classmethod
+    async def open(cls, place: JournalPlace) -> Self:
+        """Open the register, or create an empty one.
+
+        Raises:
+            ConfigurationError, JournalError: as for a journal.
+        """
+        title = f"the register {place}"
+        return cls(await connect(place, title, lambda connection: set_up(title, connection)))
+
+    async def aclose(self) -> None:
+        """Write what is left, and close the database. Can be repeated."""
+        if self._late != _Change():
+            try:
+                await self._write(_Change())
+            except JournalError as error:
+                LOG.warning("ends of swaps could not be written: %s", error)
+        await self._database.aclose()
+
+    async def take_over(self) -> None:
+        """Exclude a process that acted before. Call it with the journal's guard held."""
+        await self._database.take_over(lambda _: True)
+
+    async def lineage(self) -> Lineage | None:
+        """The lineage of its journal; None if the register is new."""
+        return await self._database.read(_lineage)
+
+    async def read(self) -> Registered | None:
+        """All that it holds; None if it is new."""
+        return await self._database.read(_registered)
+
+    async def open_ids(self) -> frozenset[SwapId]:
+        """The ids of its swaps that have not ended."""
+        query = select(registered_swaps.c.swap_id).where(registered_swaps.c.is_final.is_(False))
+        return await self._database.read(lambda connection: frozenset(connection.execute(query).scalars()))
+
+    async def replace(self, content: Registered) -> None:
+        """Replace all that it holds."""
+
+        def work(connection: Connection) -> None:
+            for table in (registered, registered_swaps, registered_intents, registered_sends, registered_owners):
+                connection.execute(delete(table))
+            lineage = content.lineage
+            _insert(connection, registered, [row_of_journal(lineage.journal_id, lineage.branch, lineage.epoch)])
+            _insert(connection, registered_swaps, [row_of(each) for each in content.swaps])
+            _insert(connection, registered_intents, [_row_of_intent(*each) for each in content.intents])
+            _insert(connection, registered_sends, [row_of(each) for each in content.sends])
+            _insert(connection, registered_owners, [row_of(each) for each in content.owners])
+
+        self._late = _Change()
+        await self._database.write(work)
+
+    async def add(self, record: SwapRecord) -> None:
+        """Write a swap that is about to be agreed, or reopened."""
+        await self._write(_Change(rows={record.swap_id: record}))
+
+    async def add_owners(self, owners: Sequence[JournalOwner]) -> None:
+        """Write owners of the journal."""
+        rows = [row_of(each) for each in owners]
+        await self._database.write(lambda connection: _upsert(connection, registered_owners, rows))
+
+    async def depart(self, departure: Departure) -> None:
+        """Write the epoch of an act that is about to leave, and its swap.
+
+        Raises:
+            JournalError: it could not be written, and the act must not leave.
+        """
+        record, intent = departure.record, departure.intent
+        if isinstance(record, SendRecord):
+            change = _Change(departure.epoch, sends=(record,))
+        else:
+            assert intent is not None
+            change = _Change(departure.epoch, {record.swap_id: record}, {(record.swap_id, intent.number): intent})
+        try:
+            async with asyncio.timeout(None if departure.must_wait else _LONGEST_WAIT_SECONDS):
+                await self._write(change)
+        except (JournalError, TimeoutError) as error:
+            if departure.must_wait:
+                raise
+            assert intent is not None
+            cause = error if isinstance(error, JournalError) else "it does not answer"
+            LOG.error("a %s leaves without the register: %s", intent.verb, cause)
+
+    def end(self, record: SwapRecord) -> None:
+        """Note the end of a swap. It is written with the next change."""
+        row = record if is_kept(record) else None
+        self._late = _joined((self._late, _Change(rows={record.swap_id: row})))
+
+    def forget(self, swap_id: SwapId) -> None:
+        """Note that a swap was not agreed after all."""
+        self._late = _joined((self._late, _Change(rows={swap_id: None})))
+
+    async def _write(self, change: _Change) -> None:
+        change, self._late = _joined((self._late, change)), _Change()
+        try:
+            await self._database.write_together(_write_changes, change)
+        except BaseException:
+            # What was noted since is newer.
+            self._late = _joined((change, self._late))
+            raise
+
+
+def _joined(changes: Iterable[_Change]) -> _Change:
+    """Several changes as one; of one swap the last."""
+    epoch, rows = 0, dict[SwapId, SwapRecord | None]()
+    intents, sends = dict[tuple[SwapId, int], Intent](), dict[tuple[str, str], SendRecord]()
+    for each in changes:
+        epoch = max(epoch, each.epoch)
+        rows.update(each.rows)
+        intents.update(each.intents)
+        sends.update({(send.protocol, send.idempotency_key): send for send in each.sends})
+    return _Change(epoch, rows, intents, tuple(sends.values()))
+
+
+def _write_changes(connection: Connection, changes: Sequence[_Change]) -> Sequence[None]:
+    change = _joined(changes)
+    rows = [row_of(record) for record in change.rows.values() if record is not None]
+    _upsert(connection, registered_swaps, rows)
+    _upsert(connection, registered_intents, [_row_of_intent(key[0], each) for key, each in change.intents.items()])
+    removed = [swap_id for swap_id, record in change.rows.items() if record is None]
+    if removed:
+        connection.execute(delete(registered_swaps).where(registered_swaps.c.swap_id.in_(removed)))
+    ended = [swap_id for swap_id, record in change.rows.items() if record is None or record.is_final]
+    if ended:
+        connection.execute(delete(registered_intents).where(registered_intents.c.swap_id.in_(ended)))
+    _upsert(connection, registered_sends, [row_of(each) for each in change.sends])
+    connection.execute(update(registered).where(registered.c.epoch < change.epoch).values(epoch=change.epoch))
+    return [None] * len(changes)
+
+
+def _row_of_intent(swap_id: SwapId, intent: Intent) -> dict[str, object]:
+    return row_of(intent) | {"swap_id": swap_id}
+
+
+def _insert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    if rows:
+        connection.execute(insert(table), rows)
+
+
+def _upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    if not rows:
+        return
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(table)
+    keys = [column.name for column in table.primary_key]
+    updated = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+    if not updated:
+        connection.execute(statement.on_conflict_do_nothing(), rows)
+        return
+    # The swap of an earlier turn can be written later.
+    is_newer = table.c.version <= statement.excluded.version if "version" in updated else None
+    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=updated, where=is_newer), rows)
+
+
+def _lineage(connection: Connection) -> Lineage | None:
+    row = connection.execute(select(registered)).first()
+    return None if row is None else Lineage(row.journal_id, row.branch, row.epoch)
+
+
+def _registered(connection: Connection) -> Registered | None:
+    lineage = _lineage(connection)
+    if lineage is None:
+        return None
+    columns = [registered_swaps.c[each.name] for each in fields(SwapRecord)]
+    return Registered(
+        lineage,
+        [SwapRecord(**row._asdict()) for row in connection.execute(select(*columns))],
+        [(row.swap_id, intent_of(row)) for row in connection.execute(select(registered_intents))],
+        [SendRecord(**row._asdict()) for row in connection.execute(select(registered_sends))],
+        [JournalOwner(**row._asdict()) for row in connection.execute(select(registered_owners))],
+    )
