@@ -17,6 +17,7 @@ from layer2.journal.copying import back_up, move
 from layer2.journal.place import JournalPlace
 from layer2.journal.sql_journal import SqlJournal
 from layer2.ports.journal import JournalOwner, SendRecord
+from layer2.ports.nonces import NonceClaim, NonceUse
 from postgres_server import Server
 
 Contents = tuple[object, ...]
@@ -42,6 +43,8 @@ async def filled(place: str) -> None:
         await advance(journal, record, to_collect(2), final=number == 3)
         await journal.save_proof(record.swap_id, b"\x00\xff" * number)
     await journal.add_send_of_coins(SendRecord("BITCOIN", "rent", "digest", "cc", {"raw": "00"}), "rent", ["aa:0"])
+    await journal.forget_nonces("BOB", "0x11", 5)
+    await journal.claim_nonces([NonceClaim(NonceUse("BOB", "0x11", 7, "0x77", b"\x07", "one", is_out=True))])
     await journal.aclose()
 
 
@@ -57,6 +60,7 @@ async def contents(place: str) -> Contents:
             await journal.owners(),
             await journal.find_send("BITCOIN", "rent"),
             await journal.held_coins("BITCOIN"),
+            await journal.nonces("BOB", "0x11"),
         )
     finally:
         await journal.aclose()
@@ -67,7 +71,8 @@ async def test_a_moved_journal_has_every_row_and_goes_on_where_the_old_one_stopp
     before = await contents(place)
     counts = await move(JournalPlace.of(place), JournalPlace.of(empty))
     assert counts == {
-        "coins": 1, "events": 9, "fundings": 2, "intents": 6, "owners": 1, "proofs": 3, "sends": 1, "swaps": 3
+        "accounts": 1, "coins": 1, "events": 9, "fundings": 2, "intents": 6, "nonces": 1, "owners": 1, "proofs": 3,
+        "sends": 1, "swaps": 3,
     }  # fmt: skip
     assert await contents(empty) == before
     with pytest.raises(JournalError, match="was moved to another database") as refused:

@@ -24,7 +24,7 @@ from layer2.model.transactions import SwapId
 from layer2.ports.journal import SwapRecord
 from postgres_server import Server
 
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 
 
 def configuration() -> Config:
@@ -63,9 +63,11 @@ def old_journal(url: str, revision: str) -> None:
                 "VALUES (:id, 1, 'fund', 'source', '{}', 'taken')"
             )
             connection.execute(text(statement), {"id": f"{number:032x}"})
-            if revision == "0003" and number < 3:
-                held = "INSERT INTO fundings (role, payment_hash, swap_id) VALUES ('taker', :hash, :id)"
-                connection.execute(text(held), {"id": f"{number:032x}", "hash": bytes([number]) * 32})
+            if revision >= "0003" and state != "refunded":
+                connection.execute(
+                    text("INSERT INTO fundings (role, payment_hash, swap_id) VALUES ('taker', :hash, :id)"),
+                    {"hash": bytes([number]) * 32, "id": f"{number:032x}"},
+                )
     engine.dispose()
 
 

@@ -10,6 +10,7 @@ from layer2.errors import FundsRulesError, JournalError, StaleSwap
 from layer2.legs.views import Verb
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Delivery, Intent, JournalOwner, Json, OpenRow, Role, SwapRecord
+from layer2.ports.nonces import NonceClaim
 from swap_engine.faults import Fault, breathe
 
 SEEN = (Delivery.TAKEN, Delivery.UNKNOWN, Delivery.REJECTED)
@@ -78,6 +79,7 @@ class MemoryJournal:
         intents: Sequence[Intent] = (),
         attention: str | None = None,
         holds_key: bool = True,
+        nonces: Sequence[NonceClaim] = (),
     ) -> SwapRecord:
         await self.fault("before", event)
         current = self.records[record.swap_id]
@@ -114,7 +116,9 @@ class MemoryJournal:
             if not other.is_final and any(one.verb == Verb.FUND.value for one in self._intents[other.swap_id]):
                 raise FundsRulesError("another open transfer has funded the same payment hash")
 
-    async def record_delivery(self, swap_id: SwapId, number: int, delivery: Delivery) -> None:
+    async def record_delivery(
+        self, swap_id: SwapId, number: int, delivery: Delivery, *, nonces: Sequence[NonceClaim] = ()
+    ) -> None:
         await self.fault("before", f"delivery {delivery.value}")
         self._intents[swap_id] = [
             replace(one, delivery=delivery)

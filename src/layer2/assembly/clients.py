@@ -16,7 +16,8 @@ from layer2.model.layers import Layer2ProtocolType
 from layer2.net.client_settings import ClientSettings, ConnectionPoolConfig
 from layer2.ports.client import Client
 from layer2.ports.clock import Clock
-from layer2.ports.journal import ClientRecords, SendRecord
+from layer2.ports.journal import LayerRecords, SendRecord
+from layer2.ports.nonces import AccountNonces, NonceClaim, NonceUse
 from layer2.protocols.bitcoin import BitcoinClient
 from layer2.protocols.bob import BobClient
 from layer2.protocols.lightning import LightningNetwork, LightningSettings
@@ -28,7 +29,7 @@ __all__ = ["open_clients", "open_provider", "reading_client"]
 _NONE_HELD: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-def open_clients(config: LayerSettings, records: ClientRecords, clock: Clock) -> Mapping[Layer2ProtocolType, Client]:
+def open_clients(config: LayerSettings, records: LayerRecords, clock: Clock) -> Mapping[Layer2ProtocolType, Client]:
     """Create the clients of all configured layers. No node is asked. Close each with ``aclose``.
 
     Args:
@@ -80,7 +81,7 @@ def _with_copied_wallet(section: ClientSettings, directory: Path) -> ClientSetti
     return replace(section, wallet_file=str(copy))
 
 
-class _NoRecords(ClientRecords):
+class _NoRecords(LayerRecords):
     """The record of a client that sends nothing."""
 
     def __init__(self, held: Mapping[str, str]) -> None:
@@ -88,6 +89,21 @@ class _NoRecords(ClientRecords):
 
     async def add_send(self, record: SendRecord) -> SendRecord:
         raise AssertionError("a client that only reads sends nothing")
+
+    async def add_send_with_nonce(self, record: SendRecord, claim: NonceClaim) -> SendRecord:
+        raise AssertionError("a client that only reads sends nothing")
+
+    async def claim_nonces(self, claims: Sequence[NonceClaim]) -> None:
+        raise AssertionError("a client that only reads sends nothing")
+
+    async def release_nonce(self, use: NonceUse) -> bool:
+        raise AssertionError("a client that only reads sends nothing")
+
+    async def nonces(self, protocol: str, account: str) -> AccountNonces:
+        return AccountNonces(0, ())
+
+    async def forget_nonces(self, protocol: str, account: str, count: int) -> None:
+        return
 
     async def find_send(self, protocol: str, idempotency_key: str) -> SendRecord | None:
         return None
@@ -108,12 +124,12 @@ class _NoRecords(ClientRecords):
         return
 
 
-def _client(section: ClientSettings, records: ClientRecords, clock: Clock) -> Client:
+def _client(section: ClientSettings, records: LayerRecords, clock: Clock) -> Client:
     match section:
         case BobSection():
-            return BobClient(section, section.signer(), records, clock)
+            return BobClient(section, section.signer(), records, clock, records)
         case RootstockSection():
-            return RootstockClient(section, section.signer(), records, clock)
+            return RootstockClient(section, section.signer(), records, clock, records)
         case BitcoinSection():
             return BitcoinClient(section, section.seed(), records, clock)
         case LightningSettings():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections.abc import Sequence
 from typing import Final
 
 from layer2.aio.shared_call import SharedCall
@@ -17,6 +18,7 @@ from layer2.model.transactions import Preimage
 from layer2.ports.client import Client
 from layer2.ports.journal import Json
 from layer2.ports.legs import HtlcLayer, LegListener
+from layer2.ports.nonces import NonceClaim
 
 __all__ = ["JoiningLegs"]
 
@@ -135,6 +137,10 @@ class JoiningLegs(HtlcLayer):
     def discard(self, act: Json) -> None:
         """See ``HtlcLayer``."""
         self._client.legs.discard(act)
+
+    def nonces(self, act: Json, *, is_journaled: bool) -> Sequence[NonceClaim]:
+        """See ``HtlcLayer``; needs no node."""
+        return self._client.legs.nonces(act, is_journaled=is_journaled)
 
     async def perform(self, act: Json) -> None:
         """See ``HtlcLayer``."""

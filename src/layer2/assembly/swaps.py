@@ -14,7 +14,7 @@ from layer2.journal.place import JournalPlace
 from layer2.model.layers import Layer2ProtocolType
 from layer2.ports.client import Client
 from layer2.ports.clock import Clock
-from layer2.ports.journal import ClientRecords, Journal
+from layer2.ports.journal import Journal, LayerRecords
 
 __all__ = ["Layers", "journal_place", "open_journal", "open_layers", "register_place"]
 
@@ -27,7 +27,7 @@ class Layers:
     legs: Mapping[Layer2ProtocolType, JoiningLegs]
 
 
-def open_layers(config: LayerSettings, records: ClientRecords, clock: Clock, closing: AsyncExitStack) -> Layers:
+def open_layers(config: LayerSettings, records: LayerRecords, clock: Clock, closing: AsyncExitStack) -> Layers:
     """Create the clients of all configured layers and their parts in swaps. No node is asked.
 
     Args:

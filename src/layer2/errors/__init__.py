@@ -35,6 +35,7 @@ The public API raises only these errors and ``asyncio.CancelledError``::
     ├── SignerError                         a key could not be read or used
     ├── JournalError                        the durable record could not be read or written
     │   ├── StaleSwap                       another task has advanced the swap
+    │   ├── NonceTaken                      another worker has journaled a transaction with the nonce
     │   └── JournalBusy                     another process acts on the same journal
     ├── AsyncTimeout (TimeoutError)         a wait timed out; the operation continues
     ├── AsyncRuntimeError (RuntimeError)    the wrong loop, thread or process
@@ -58,6 +59,7 @@ from layer2.errors.base import (
     NodeError,
     NodeRefused,
     NodeUnreachable,
+    NonceTaken,
     Outcome,
     ProofError,
     ProofRefused,
@@ -103,6 +105,7 @@ __all__ = [
     "NodeError",
     "NodeRefused",
     "NodeUnreachable",
+    "NonceTaken",
     "Outcome",
     "ProofError",
     "ProofRefused",

@@ -281,6 +281,13 @@ class StaleSwap(JournalError):
     default_retryable = True
 
 
+class NonceTaken(JournalError):
+    """Another worker has journaled a transaction with the nonce. Nothing was written; sign with another nonce."""
+
+    code = "nonce_taken"
+    default_retryable = True
+
+
 class JournalBusy(JournalError):
     """Another process acts on the same journal. Reading is possible; only that process may act."""
 

@@ -42,12 +42,15 @@ class DatabaseKind:
     """A description of an error that does not contain any value."""
     remedy: Callable[[SQLAlchemyError], str | None]
     """What an operator can do about an error, if that is known."""
+    lock_nonces: str | None = None
+    """A statement with which a transaction waits for others that have made it. None: a transaction is always alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Write:
     make: Callable[[Connection, Sequence[Any]], Sequence[object]]
     given: object
+    locks_nonces: bool = False
 
 
 @dataclass(slots=True)
@@ -119,21 +122,28 @@ class Database:
         self._thread.submit(self._engine.dispose)
         self._thread.shutdown()
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T], *, locks_nonces: bool = False) -> T:
         """Run ``work`` and return when its changes are durable. If it raises, only its own changes are rolled back.
 
         ``work`` may run several times, each time after a rollback. If the caller is cancelled, the write is either
         complete or never started.
+
+        Args:
+            locks_nonces: as for ``write_together``.
 
         Raises:
             JournalBusy: another process has taken over; nothing was written.
             JournalError: code ``old_copy``: the server continues with a copy that lacks earlier writes of this object;
                 nothing was written.
         """
-        return await self.write_together(_each, work)
+        return await self.write_together(_each, work, locks_nonces=locks_nonces)
 
     async def write_together(
-        self, make: Callable[[Connection, Sequence[Given]], Sequence[T | Exception]], given: Given
+        self,
+        make: Callable[[Connection, Sequence[Given]], Sequence[T | Exception]],
+        given: Given,
+        *,
+        locks_nonces: bool = False,
     ) -> T:
         """As ``write``, with one call of ``make`` for all writes of its kind in a transaction.
 
@@ -141,11 +151,13 @@ class Database:
             make: returns a result for each of the given values, in order. Instead of a result it can return the error
                 that the caller gets; then it must have written nothing for that value.
             given: the value of this write.
+            locks_nonces: the transaction does not overlap with others that change nonces. Otherwise most of those of
+                several workers would be refused and repeated, because each needs the next nonce.
         """
         self.check_open()
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
-        self._waiting.append((_Write(make, given), done))
+        self._waiting.append((_Write(make, given, locks_nonces), done))
         if not self._is_writing:
             self._is_writing = True
             # Deferred, so that other writes of this tick share the commit.
@@ -279,6 +291,9 @@ class Database:
             self._number += 1
             try:
                 with self._transaction(self._kind.writing) as connection:
+                    if self._kind.lock_nonces is not None and any(write.locks_nonces for write in writes):
+                        # Before anything else, so that what the other transactions wrote is seen.
+                        connection.exec_driver_sql(self._kind.lock_nonces)
                     self._write_number(connection)
                     attempt.is_at_work = True
                     results = _make(connection, writes)

@@ -87,6 +87,8 @@ POSTGRES: Final = DatabaseKind(
     is_temporary=_is_temporary,
     cause=cause,
     remedy=_remedy,
+    # Unlike a query, it takes no snapshot: the transaction sees what was committed before it got the lock.
+    lock_nonces="LOCK TABLE nonces IN SHARE ROW EXCLUSIVE MODE",
 )
 
 

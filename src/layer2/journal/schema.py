@@ -32,11 +32,13 @@ __all__ = [
     "HEAD",
     "METADATA",
     "REVISION",
+    "accounts",
     "coins",
     "events",
     "fundings",
     "intents",
     "lineage",
+    "nonces",
     "owners",
     "proofs",
     "sends",
@@ -44,7 +46,7 @@ __all__ = [
     "swaps",
 ]
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 """The newest revision in ``migrations``."""
 
 METADATA: Final = MetaData()
@@ -168,6 +170,28 @@ coins: Final = Table(
     Column("coin", Text, primary_key=True),
     Column("holder", Text, nullable=False),
 )
+
+nonces: Final = Table(
+    "nonces",
+    METADATA,
+    Column("protocol", String(32), primary_key=True),
+    Column("account", String(64), primary_key=True),
+    Column("nonce", BigInteger, primary_key=True, autoincrement=False),
+    Column("tx_id", Text, nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+    Column("worker", String(32), nullable=False),
+    Column("is_out", Boolean, nullable=False),
+)
+"""The transaction of each nonce that is not final."""
+
+accounts: Final = Table(
+    "accounts",
+    METADATA,
+    Column("protocol", String(32), primary_key=True),
+    Column("account", String(64), primary_key=True),
+    Column("final_count", BigInteger, nullable=False),
+)
+"""How many nonces of an account are final. They have no rows in ``nonces``, and no new transaction can have one."""
 
 sessions: Final = Table(
     "sessions",

@@ -26,10 +26,11 @@ from sqlalchemy import (
     update,
 )
 
-from layer2.errors import FundsRulesError, InvalidRequest, JournalBusy, JournalError, Layer2Error
+from layer2.errors import InvalidRequest, JournalBusy, JournalError, Layer2Error
 from layer2.journal.database import Database
 from layer2.journal.guards import Guard
 from layer2.journal.inspection import problems_of
+from layer2.journal.nonces import claim_nonces, forget_nonces, nonces_of, release_nonces
 from layer2.journal.opening import guard_of, open_database
 from layer2.journal.place import JournalPlace
 from layer2.journal.register import Departure, Register, is_kept
@@ -38,10 +39,11 @@ from layer2.journal.rows import SWAPS, first_swap, insert_or_keep
 from layer2.journal.schema import coins as coin_table
 from layer2.journal.schema import events, intents, proofs, sends, swaps
 from layer2.journal.schema import owners as owner_table
-from layer2.journal.send_rows import add_send, departure_of, find_send, hold_coins
+from layer2.journal.single_sends import AddSend, add_sends, hold_coins, send_where
 from layer2.journal.transitions import Advance, Delivered, advance_swaps, create_swaps, record_deliveries
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Delivery, Intent, JournalOwner, Json, OpenRow, Role, SendRecord, SwapRecord
+from layer2.ports.nonces import AccountNonces, NonceClaim, NonceUse
 
 __all__ = ["SqlJournal"]
 
@@ -251,6 +253,7 @@ class SqlJournal:
         intents: Sequence[Intent] = (),
         attention: str | None = None,
         holds_key: bool = True,
+        nonces: Sequence[NonceClaim] = (),
     ) -> SwapRecord:
         """Write the next state, its intents and an event in one transaction, if ``record.version`` is current.
 
@@ -259,21 +262,30 @@ class SqlJournal:
 
         Raises:
             StaleSwap: another task advanced the swap; nothing was written.
+            NonceTaken: another transaction has one of the nonces; nothing was written.
             FundsRulesError: another open swap of this role has an intent to fund the same hash, or a swap has paid it.
         """
         if terms is not None or (record.is_final and not is_final):
             agreed = replace(record, version=record.version + 1, state=state, is_final=is_final, updated_at=now)
             await self._agree(agreed if terms is None else replace(agreed, terms=terms))
-        advance = Advance(record, state, is_final, event, now, terms, intents, attention, holds_key)
-        advanced = await self._database.write_together(advance_swaps, advance)
+        advance = Advance(record, state, is_final, event, now, terms, intents, attention, holds_key, nonces)
+        advanced = await self._database.write_together(advance_swaps, advance, locks_nonces=bool(nonces))
         if self._register is not None and is_final:
             self._register.end(advanced)
         return advanced
 
-    async def record_delivery(self, swap_id: SwapId, number: int, delivery: Delivery) -> None:
+    async def record_delivery(
+        self, swap_id: SwapId, number: int, delivery: Delivery, *, nonces: Sequence[NonceClaim] = ()
+    ) -> None:
         """Write what is known of an intent's delivery. ``TAKEN``, ``UNKNOWN`` and ``REJECTED`` never change back to an
-        earlier delivery, because the node may have seen the act. ``LEAVING`` is written in the register, too."""
-        await self._depart(await self._database.write_together(record_deliveries, Delivered(swap_id, number, delivery)))
+        earlier delivery, because the node may have seen the act. ``LEAVING`` is written in the register, too.
+
+        Raises:
+            NonceTaken: another transaction has one of the nonces; nothing was written.
+        """
+        delivered = Delivered(swap_id, number, delivery, nonces)
+        departure = await self._database.write_together(record_deliveries, delivered, locks_nonces=bool(nonces))
+        await self._depart(departure)
 
     async def _depart(self, departure: Departure | None) -> None:
         if departure is not None and self._register is not None:
@@ -349,7 +361,11 @@ class SqlJournal:
         Raises:
             IdempotencyConflict: that record has another request.
         """
-        return await self._send(record, None)
+        return await self._add_send(AddSend(record))
+
+    async def add_send_with_nonce(self, record: SendRecord, claim: NonceClaim) -> SendRecord:
+        """See ``NonceRecords``."""
+        return await self._add_send(AddSend(record, claim))
 
     async def add_send_of_coins(self, record: SendRecord, holder: str, coins: Sequence[str]) -> SendRecord:
         """As ``add_send``, and hold the coins that the send spends; both or neither. A record that exists already
@@ -359,28 +375,17 @@ class SqlJournal:
             As ``add_send``.
             FundsRulesError: code ``coins_held``: another holder has one of the coins; nothing was written.
         """
-        return await self._send(record, (holder, coins))
+        return await self._add_send(AddSend(record, coins=coins, holder=holder))
 
-    async def _send(self, record: SendRecord, held: tuple[str, Sequence[str]] | None) -> SendRecord:
-        def work(connection: Connection) -> tuple[SendRecord, Departure | None]:
-            added, is_new = add_send(connection, record)
-            if is_new and held is not None and not hold_coins(connection, record.protocol, *held):
-                raise FundsRulesError(
-                    "another send or swap holds one of the coins; nothing was sent",
-                    code="coins_held",
-                    protocol=record.protocol,
-                )
-            # A record that exists already may be missing in the register, if that could not be written.
-            return added, departure_of(connection, added)
-
-        added, departure = await self._database.write(work)
-        await self._depart(departure)
-        return added
+    async def _add_send(self, given: AddSend) -> SendRecord:
+        added = await self._database.write_together(add_sends, given, locks_nonces=given.claim is not None)
+        await self._depart(added.departure)
+        return added.record
 
     async def find_send(self, protocol: str, idempotency_key: str) -> SendRecord | None:
         """The record of that protocol and key, or None."""
         return await self._database.read(
-            lambda connection: find_send(connection, protocol, sends.c.idempotency_key == idempotency_key)
+            lambda connection: send_where(connection, protocol, sends.c.idempotency_key == idempotency_key)
         )
 
     async def find_send_of(self, protocol: str, tx_id: str) -> SendRecord | None:
@@ -388,11 +393,31 @@ class SqlJournal:
 
         def work(connection: Connection) -> SendRecord | None:
             # A send without a key uses its id as the key and is found by it, but a caller's key can look like an id.
-            record = find_send(connection, protocol, sends.c.idempotency_key == tx_id)
+            record = send_where(connection, protocol, sends.c.idempotency_key == tx_id)
             is_found = record is not None and record.tx_id == tx_id
-            return record if is_found else find_send(connection, protocol, sends.c.tx_id == tx_id)
+            return record if is_found else send_where(connection, protocol, sends.c.tx_id == tx_id)
 
         return await self._database.read(work)
+
+    async def claim_nonces(self, claims: Sequence[NonceClaim]) -> None:
+        """See ``NonceRecords``."""
+        await self._database.write_together(claim_nonces, claims, locks_nonces=True)
+
+    async def release_nonce(self, use: NonceUse) -> bool:
+        """See ``NonceRecords``."""
+        return await self._database.write_together(release_nonces, use, locks_nonces=True)
+
+    async def nonces(self, protocol: str, account: str) -> AccountNonces:
+        """See ``NonceRecords``."""
+        return await self._database.read(lambda connection: nonces_of(connection, protocol, account))
+
+    async def forget_nonces(self, protocol: str, account: str, count: int) -> None:
+        """See ``NonceRecords``."""
+
+        def work(connection: Connection) -> None:
+            forget_nonces(connection, protocol, account, count)
+
+        await self._database.write(work, locks_nonces=True)
 
     async def hold_coins(self, protocol: str, holder: str, coins: Sequence[str]) -> bool:
         """Hold these coins for one holder, all or none; return False if another holder has one of them."""

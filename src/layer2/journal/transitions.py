@@ -14,12 +14,14 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, delete, insert, select, tuple_, update
 
 from layer2.errors import FundsRulesError, IdempotencyConflict, JournalError, StaleSwap
+from layer2.journal.nonces import NonceTable
 from layer2.journal.register import Departure
 from layer2.journal.rows import SWAPS, insert_or_keep, intent_of, row_of, swap_that_holds
 from layer2.journal.schema import coins, events, fundings, intents, lineage, swaps
 from layer2.legs.views import Verb
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Delivery, Intent, Json, Role, SwapRecord, swap_holder
+from layer2.ports.nonces import NonceClaim
 
 __all__ = ["Advance", "Delivered", "advance_swaps", "create_swaps", "next_epoch", "record_deliveries"]
 
@@ -43,6 +45,7 @@ class Advance:
     attention: str | None
     holds_key: bool
     """False releases the key and the quote; True keeps what the record has."""
+    nonces: Sequence[NonceClaim] = ()
 
     @property
     def funds(self) -> bool:
@@ -57,6 +60,7 @@ class Delivered:
     swap_id: SwapId
     number: int
     delivery: Delivery
+    nonces: Sequence[NonceClaim] = ()
 
 
 _CURRENT: Final = select(swaps.c.swap_id, swaps.c.version, swaps.c.idempotency_key, swaps.c.holds_key).where(
@@ -144,6 +148,7 @@ def advance_swaps(connection: Connection, advances: Sequence[Advance]) -> Sequen
     found = connection.execute(_CURRENT, {"ids": [each.record.swap_id for each in advances]})
     current = {row.swap_id: row for row in found}
     holders = _holders(connection, [each.record for each in advances if each.funds])
+    table = NonceTable(connection, [claim for each in advances for claim in each.nonces])
     results: list[SwapRecord | Exception] = []
     made: list[tuple[Advance, SwapRecord]] = []
     for each in advances:
@@ -152,7 +157,8 @@ def advance_swaps(connection: Connection, advances: Sequence[Advance]) -> Sequen
         if row is None or row.version != each.record.version:
             results.append(StaleSwap("another task has advanced the swap", transfer_id=each.record.swap_id))
             continue
-        problem = _funding_problem(each, holders) if each.funds else None
+        # The hash is taken last, because a swap that is refused must not hold it.
+        problem = table.refusal(each.nonces) or (_funding_problem(each, holders) if each.funds else None)
         if problem is not None:
             results.append(problem)
             continue
@@ -168,9 +174,11 @@ def advance_swaps(connection: Connection, advances: Sequence[Advance]) -> Sequen
             idempotency_key=row.idempotency_key,
             holds_key=row.holds_key and each.holds_key,
         )
+        table.take(each.nonces)
         made.append((each, advanced))
         results.append(advanced)
     _write(connection, made)
+    table.write()
     return results
 
 
@@ -261,12 +269,30 @@ def _released(ended: Sequence[SwapRecord]) -> Iterator[Mapping[str, object]]:
         yield {"of_holder": swap_holder(record.payment_hash), "of_hash": record.payment_hash}
 
 
-def record_deliveries(connection: Connection, delivered: Sequence[Delivered]) -> Sequence[Departure | None]:
+def record_deliveries(connection: Connection, delivered: Sequence[Delivered]) -> Sequence[Departure | Exception | None]:
     """Write what is known of deliveries. See ``SwapJournal.record_delivery``.
 
     Returns:
-        For each act that is about to leave, what the register has to know first; None without a register.
+        For each act that is about to leave, what the register has to know first; None without a register. For one that
+        has lost its nonce, the error.
     """
+    table = NonceTable(connection, [claim for each in delivered for claim in each.nonces])
+    refusals: list[Exception | None] = []
+    for each in delivered:
+        refusals.append(refusal := table.refusal(each.nonces))
+        if refusal is None:
+            table.take(each.nonces)
+    table.write()
+    made = [each for each, refusal in zip(delivered, refusals, strict=True) if refusal is None]
+    _write_deliveries(connection, made)
+    left = _leaving(connection, [each for each in made if each.delivery is Delivery.LEAVING])
+    return [
+        refusal or (left.get((each.swap_id, each.number)) if each.delivery is Delivery.LEAVING else None)
+        for each, refusal in zip(delivered, refusals, strict=True)
+    ]
+
+
+def _write_deliveries(connection: Connection, delivered: Sequence[Delivered]) -> None:
     for statement, is_seen in ((_SEEN, True), (_UNSEEN, False)):
         rows = [
             {"of": each.swap_id, "of_number": each.number, "delivery": each.delivery}
@@ -275,12 +301,6 @@ def record_deliveries(connection: Connection, delivered: Sequence[Delivered]) ->
         ]
         if rows:
             connection.execute(statement, rows)
-    leaving = [each for each in delivered if each.delivery is Delivery.LEAVING]
-    epoch = next_epoch(connection) if leaving else None
-    if epoch is None:
-        return [None] * len(delivered)
-    left = _leaving(connection, leaving, epoch)
-    return [left.get((each.swap_id, each.number)) if each.delivery is Delivery.LEAVING else None for each in delivered]
 
 
 def next_epoch(connection: Connection) -> int | None:
@@ -289,11 +309,11 @@ def next_epoch(connection: Connection) -> int | None:
     return connection.execute(statement.returning(lineage.c.epoch)).scalar()
 
 
-def _leaving(
-    connection: Connection, leaving: Sequence[Delivered], epoch: int
-) -> Mapping[tuple[SwapId, int], Departure]:
-    ids = [each.swap_id for each in leaving]
-    found = connection.execute(_RECORDS, {"ids": ids})
+def _leaving(connection: Connection, leaving: Sequence[Delivered]) -> Mapping[tuple[SwapId, int], Departure]:
+    epoch = next_epoch(connection) if leaving else None
+    if epoch is None:
+        return {}
+    found = connection.execute(_RECORDS, {"ids": [each.swap_id for each in leaving]})
     records = {row.swap_id: SwapRecord(**row._asdict()) for row in found}
     rows = connection.execute(_INTENTS, {"numbers": [(each.swap_id, each.number) for each in leaving]})
     return {(row.swap_id, row.number): Departure(epoch, records[row.swap_id], intent_of(row)) for row in rows}

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeAlias
 
 from layer2.errors import JournalError
 from layer2.model.transactions import SwapId
+from layer2.ports.nonces import AccountNonces, NonceClaim, NonceUse
 
 __all__ = [
     "ClientRecords",
@@ -18,6 +19,8 @@ __all__ = [
     "Journal",
     "JournalOwner",
     "Json",
+    "LayerRecords",
+    "NonceRecords",
     "OpenRow",
     "Role",
     "SendRecord",
@@ -203,18 +206,32 @@ class SwapJournal(Protocol):
         intents: Sequence[Intent] = (),
         attention: str | None = None,
         holds_key: bool = True,
+        nonces: Sequence[NonceClaim] = (),
     ) -> SwapRecord:
         """Write the next state, its intents and an event in one transaction, if ``record.version`` is current.
 
+        Args:
+            nonces: those of the intents' transactions, which are taken in the same transaction.
+
         Raises:
             StaleSwap: another task advanced the swap; nothing was written.
+            NonceTaken: another transaction has one of the nonces; nothing was written.
             FundsRulesError: another open swap of this role has an intent to fund the same hash, or a swap has paid it.
         """
         ...
 
-    async def record_delivery(self, swap_id: SwapId, number: int, delivery: Delivery) -> None:
+    async def record_delivery(
+        self, swap_id: SwapId, number: int, delivery: Delivery, *, nonces: Sequence[NonceClaim] = ()
+    ) -> None:
         """Write what is known of an intent's delivery. ``TAKEN``, ``UNKNOWN`` and ``REJECTED`` never change back to
-        ``UNSENT`` or ``INTENDED``, because the act may have been sent."""
+        ``UNSENT`` or ``INTENDED``, because the act may have been sent.
+
+        Args:
+            nonces: those of the intent's transactions, which must still have them.
+
+        Raises:
+            NonceTaken: another transaction has one of the nonces; nothing was written.
+        """
         ...
 
     async def intents(self, swap_id: SwapId) -> Sequence[Intent]:
@@ -283,6 +300,45 @@ class SendRecords(Protocol):
         ...
 
 
+class NonceRecords(Protocol):
+    """The durable record of the nonces of accounts, so that several workers can send with one key. Every method returns
+    only when its effect would survive a power failure.
+
+    Raises, all methods: JournalError when the record cannot be read or written.
+    """
+
+    async def add_send_with_nonce(self, record: SendRecord, claim: NonceClaim) -> SendRecord:
+        """As ``add_send``, and take the nonce of its transaction; both or neither. If a record of that key exists
+        already, the nonce is not taken.
+
+        Raises:
+            As ``add_send``.
+            NonceTaken: another transaction has the nonce; nothing was written.
+        """
+        ...
+
+    async def claim_nonces(self, claims: Sequence[NonceClaim]) -> None:
+        """Take nonces, all or none.
+
+        Raises:
+            NonceTaken: another transaction has one of the nonces; nothing was written.
+        """
+        ...
+
+    async def release_nonce(self, use: NonceUse) -> bool:
+        """Release a nonce whose transaction will not be sent; return False if the journal has another use of it, for
+        example because another worker sends the transaction now."""
+        ...
+
+    async def nonces(self, protocol: str, account: str) -> AccountNonces:
+        """What the journal has of an account's nonces."""
+        ...
+
+    async def forget_nonces(self, protocol: str, account: str, count: int) -> None:
+        """Forget the nonces below ``count``, which are final."""
+        ...
+
+
 def swap_holder(payment_hash: bytes) -> str:
     """The holder of the coins that fund a swap. The journal releases them when the last swap under the hash ends."""
     return f"swap:{payment_hash.hex()}"
@@ -329,7 +385,11 @@ class ClientRecords(SendRecords, CoinHolds, Protocol):
         ...
 
 
-class Journal(SwapJournal, ClientRecords, Protocol):
+class LayerRecords(ClientRecords, NonceRecords, Protocol):
+    """What the clients of any layers keep in the journal."""
+
+
+class Journal(SwapJournal, LayerRecords, Protocol):
     """The whole durable record of a party: its swaps, its single sends and its held coins."""
 
     async def replaced(self) -> JournalError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Protocol
 
 from layer2.errors import ProtocolNotImplemented
@@ -11,6 +12,7 @@ from layer2.legs.leg import Htlc, LegOffer
 from layer2.legs.views import ActStatus, ClockReading, LegView, OfferRequest, Side, Verb
 from layer2.model.transactions import Preimage
 from layer2.ports.journal import Json
+from layer2.ports.nonces import NonceClaim
 
 __all__ = ["HtlcLayer", "LegListener"]
 
@@ -92,6 +94,14 @@ class HtlcLayer(ABC):
     def discard(self, act: Json) -> None:
         """Discard an act that was not journaled and not performed, with everything that was reserved for it."""
         return
+
+    def nonces(self, act: Json, *, is_journaled: bool) -> Sequence[NonceClaim]:
+        """The nonces that an act's transactions take in the journal; none on a layer without them.
+
+        Args:
+            is_journaled: the act is journaled and is about to be sent. Otherwise the nonces are taken with its intent.
+        """
+        return ()
 
     @abstractmethod
     async def perform(self, act: Json) -> None:

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
-from layer2.errors import BadAnswer, JournalError, Layer2Error, NodeError, Outcome
+from layer2.errors import BadAnswer, JournalError, Layer2Error, NodeError, NonceTaken, Outcome
 from layer2.legs.views import ActStatus, LegState, LegView, Verb
 from layer2.model.transactions import Preimage
 from layer2.ports.journal import Delivery, Intent, Json
+from layer2.ports.nonces import NonceClaim
 from layer2.swap_engine.runner_context import PartyLegs, Retries
 from layer2.swap_rules.machine import Act, ActView, LegEnd, Manner, Observed, Order, Step, holds_money
 from layer2.swap_rules.states import State, TakerFunded
@@ -157,6 +158,13 @@ class Acts:
         wanted = self._legs.swap.terms.payment_hash
         return next((one for one in candidates if one.payment_hash == wanted), None)
 
+    def nonces(self, intents: Sequence[Intent]) -> Sequence[NonceClaim]:
+        """The nonces that are journaled together with new intents."""
+        return [claim for intent in intents for claim in self._nonces(intent, is_journaled=False)]
+
+    def _nonces(self, intent: Intent, *, is_journaled: bool) -> Sequence[NonceClaim]:
+        return self._legs.layer(LegEnd(intent.end)).nonces(_of_layer(intent), is_journaled=is_journaled)
+
     def journaled(self, intents: Sequence[Intent]) -> None:
         """Note that the journal contains these intents."""
         self._known.extend(intents)
@@ -195,14 +203,25 @@ class Acts:
         try:
             # A funding that is repeated too: a process that was replaced cannot write, and must not pay.
             if not before.is_out or act.verb is Verb.FUND:
-                await self._record(intent, Delivery.LEAVING)
+                await self._record(intent, Delivery.LEAVING, self._nonces(intent, is_journaled=True))
             delivery = await self._send(act, intent)
             if delivery is Delivery.UNSENT and before.is_out:
                 # This attempt was not sent; an earlier one may have been.
                 delivery = Delivery.UNKNOWN if before is Delivery.LEAVING else before
             await self._record(intent, delivery)
+        except NonceTaken as error:
+            await self._lost_nonce(act, intent, error)
         except JournalError as error:
             self._retries.note(act, f"the delivery of {_name(act)} could not be journaled", error)
+
+    async def _lost_nonce(self, act: Act, intent: Intent, error: NonceTaken) -> None:
+        """Another transaction has the act's nonce, so this act is never sent. An earlier attempt may have been."""
+        self._retries.note(act, f"{_name(act)} has lost its nonce", error)
+        if not intent.delivery.is_out:
+            try:
+                await self._record(intent, Delivery.REJECTED)
+            except JournalError as failure:
+                self._retries.note(act, f"the delivery of {_name(act)} could not be journaled", failure)
 
     async def _send(self, act: Act, intent: Intent) -> Delivery:
         try:
@@ -215,8 +234,8 @@ class Acts:
         self._retries.worked(act)
         return Delivery.TAKEN
 
-    async def _record(self, intent: Intent, delivery: Delivery) -> None:
-        await self._context.journal.record_delivery(self._swap_id, intent.number, delivery)
+    async def _record(self, intent: Intent, delivery: Delivery, nonces: Sequence[NonceClaim] = ()) -> None:
+        await self._context.journal.record_delivery(self._swap_id, intent.number, delivery, nonces=nonces)
         self._intents = [replace(one, delivery=delivery) if one.number == intent.number else one for one in self._known]
 
     @property

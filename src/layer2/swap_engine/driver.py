@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from layer2.errors import FundsRulesError, InsufficientFunds, JournalError, Layer2Error, StaleSwap
+from layer2.errors import FundsRulesError, InsufficientFunds, JournalError, Layer2Error, NonceTaken, StaleSwap
 from layer2.legs.leg import Htlc
 from layer2.legs.views import LegState, LegView, Side, Verb
 from layer2.ports.journal import Role, SwapRecord
@@ -103,6 +103,9 @@ class Driver:
             except StaleSwap:
                 LOG.info("%s: another task moved it; loading it again", self._label)
                 self._stale = True
+            except NonceTaken as error:
+                # Nothing was written. The next turn prepares the acts again, with other nonces.
+                LOG.info("%s: %s", self._label, error.message)
             except Layer2Error as error:
                 LOG.warning("%s: %s", self._name(), error)
                 await asyncio.sleep(self._retries.failed(_TURN))
@@ -261,6 +264,7 @@ class Driver:
             intents=prepared.new,
             attention=looks,
             holds_key=not isinstance(step.state, TakerAbandoned),
+            nonces=self._acts.nonces(prepared.new),
         )
         self._acts.journaled(prepared.new)
         LOG.info("%s: %s (%s)", self._label, step.state.name, event or "more is known")

@@ -24,7 +24,7 @@ from layer2.model.layers import LAYERS, Layer2ProtocolType
 from layer2.model.money import BTC, AssetId, Balance, checked_amount, rescaled
 from layer2.model.transactions import EvmTxId, Finality, TxState, TxStatus
 from layer2.ports.clock import Clock, SystemClock
-from layer2.ports.journal import SendRecords
+from layer2.ports.journal import NonceRecords, SendRecords
 from layer2.ports.signing import EvmSigner
 from layer2.protocols.evm.account_bitcoin import AccountBitcoin, BitcoinCoin, BitcoinToken
 from layer2.protocols.evm.chain.canonical import header_chain, is_canonical
@@ -60,6 +60,8 @@ class EvmClient(EvmFollowing):
         sends: the durable record of sends. Every transaction is recorded before it is sent, so a call that is repeated
             with the same idempotency key after a timeout or a crash does not pay twice. A manager passes its journal.
         clock: this machine's clock, with which the node's clock is compared; None is the system's.
+        nonces: the record of nonces in the same journal as ``sends``, so that several clients can use the key at the
+            same time. None: only one client may use the key.
 
     Raises:
         ConfigurationError: a setting is invalid.
@@ -70,9 +72,14 @@ class EvmClient(EvmFollowing):
     legs: EvmLegs
 
     def __init__(
-        self, settings: EvmSettings, signer: EvmSigner, sends: SendRecords, clock: Clock | None = None
+        self,
+        settings: EvmSettings,
+        signer: EvmSigner,
+        sends: SendRecords,
+        clock: Clock | None = None,
+        nonces: NonceRecords | None = None,
     ) -> None:
-        parts = EvmParts(self.protocol_type, settings, signer, sends, SystemClock() if clock is None else clock)
+        parts = EvmParts(self.protocol_type, settings, signer, sends, SystemClock() if clock is None else clock, nonces)
         super().__init__(parts)
         # Set once: the narrower type is safe.
         self.legs = EvmLegs(parts)  # pyright: ignore[reportIncompatibleVariableOverride]

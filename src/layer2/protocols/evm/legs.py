@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -17,7 +18,7 @@ from layer2.contracts.htlc import (
     claim_call,
     refund_call,
 )
-from layer2.errors import BadAnswer, FundsRulesError, Layer2Error, Outcome, TransactionError
+from layer2.errors import BadAnswer, FundsRulesError, Layer2Error, NonceTaken, Outcome, TransactionError
 from layer2.formats.evm_address import to_checksum
 from layer2.formats.evm_transaction import SignedTransaction
 from layer2.legs.evidence import ReceiptEvidence
@@ -27,8 +28,9 @@ from layer2.legs.views import ActStatus, ClockReading, LegState, LegView, OfferR
 from layer2.model.transactions import Finality, Preimage
 from layer2.ports.journal import Json
 from layer2.ports.legs import HtlcLayer, LegListener
+from layer2.ports.nonces import NonceClaim
 from layer2.protocols.bounded_dict import BoundedDict
-from layer2.protocols.evm.fees.prices import Price
+from layer2.protocols.evm.fees.prices import FeeQuote, Price
 from layer2.protocols.evm.locks.act import EvmAct
 from layer2.protocols.evm.locks.deployment import check_htlc
 from layer2.protocols.evm.locks.gas_reserves import SIGNED_SIZE
@@ -154,6 +156,14 @@ class EvmLegs(HtlcLayer):
         # A repriced act shares its nonce with its earlier versions, which may have been sent.
         if not read.replaced:
             self._parts.account.give_back(self._parts.money.unshared(read.transactions))
+
+    def nonces(self, act: Json, *, is_journaled: bool) -> Sequence[NonceClaim]:
+        """See ``HtlcLayer``. A repriced act has the nonce of its first version."""
+        read, account = EvmAct.read(act), self._parts.account
+        if read.replaced:
+            return ()
+        claims = [account.claim(each, is_out=is_journaled, is_journaled=is_journaled) for each in read.transactions]
+        return [claim for claim in claims if claim is not None]
 
     async def perform(self, act: Json) -> None:
         """See ``HtlcLayer``: sends the act's transactions in their order."""
@@ -346,14 +356,27 @@ class EvmLegs(HtlcLayer):
             # A claim that reverts would only cost gas.
             await parts.money.check_deliverable(lock)
             message = Message(lock.contract, claim_call(lock, preimage), 0, CLAIM_GAS)
-            (signed,) = await parts.account.sign([message], price)
-            self._courtesies[lock.lock_id] = signed
+            self._courtesies[lock.lock_id] = signed = await self._signed_courtesy(message, price)
         try:
             await parts.account.send(signed)
         except TransactionError:
             # It may have lost its nonce, so the next call signs another one.
             self._courtesies.pop(lock.lock_id, None)
             raise
+
+    async def _signed_courtesy(self, message: Message, price: FeeQuote) -> SignedTransaction:
+        """Sign a transaction that is not journaled, and take its nonce."""
+        while True:
+            (signed,) = await self._parts.account.sign([message], price)
+            try:
+                await self._parts.account.take_nonce(signed, is_journaled=False)
+            except NonceTaken:
+                self._parts.account.give_back([signed])
+            except BaseException:
+                self._parts.account.give_back([signed])
+                raise
+            else:
+                return signed
 
     async def _unblock(self, signed: SignedTransaction) -> None:
         """Raise the prices of earlier transactions that block an act, as far as possible."""

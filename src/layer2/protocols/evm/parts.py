@@ -5,7 +5,7 @@ from __future__ import annotations
 from layer2.formats.evm_transaction import SignedTransaction
 from layer2.model.layers import Layer2ProtocolType
 from layer2.ports.clock import Clock
-from layer2.ports.journal import SendRecords
+from layer2.ports.journal import NonceRecords, SendRecords
 from layer2.ports.signing import EvmSigner
 from layer2.protocols.evm.chain.heads import HeadWatcher
 from layer2.protocols.evm.fees.quotes import Fees
@@ -36,10 +36,17 @@ class EvmParts:
         signer: the party's key.
         sends: the durable record of sends.
         clock: this machine's clock.
+        nonces: the nonces in the same journal; None if no other client uses the key.
     """
 
     def __init__(
-        self, layer: Layer2ProtocolType, settings: EvmSettings, signer: EvmSigner, sends: SendRecords, clock: Clock
+        self,
+        layer: Layer2ProtocolType,
+        settings: EvmSettings,
+        signer: EvmSigner,
+        sends: SendRecords,
+        clock: Clock,
+        nonces: NonceRecords | None,
     ) -> None:
         name = layer.value
         self.layer = layer
@@ -65,8 +72,10 @@ class EvmParts:
             )
         self.watcher = HeadWatcher(self.node, settings.chain_id, settings.poll_interval_ms / 1000, self.notices)
         self.fees = Fees(self.node, settings, self.facts)
-        self.account = EvmAccount(self.node, signer, self.fees, chain_id=settings.chain_id)
-        self.history = SendHistory(sends, name)
+        self.account = EvmAccount(
+            self.node, signer, self.fees, chain_id=settings.chain_id, protocol=name, records=nonces
+        )
+        self.history = SendHistory(sends, name, nonces)
         self.replacements = Replacements(
             self.account, self.fees, self.node, self.history, cap=settings.max_fee_per_gas_wei
         )

@@ -6,16 +6,22 @@ from collections.abc import Sequence
 
 from layer2.errors import TransactionError
 from layer2.formats.evm_transaction import SignedTransaction
+from layer2.ports.journal import NonceRecords
+from layer2.ports.nonces import NonceClaim
 from layer2.ports.signing import EvmSigner
 from layer2.protocols.evm.fees.prices import FeeQuote, Price
 from layer2.protocols.evm.fees.quotes import Fees
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.evm.sending.account_sender import AccountSender
+from layer2.protocols.evm.sending.journaled_nonces import JournaledNonces
 from layer2.protocols.evm.sending.nonce_ledger import NonceLedger
 from layer2.protocols.evm.sending.repair import NonceRepair
 from layer2.protocols.evm.sending.signing import Message, TransactionSigner, price_of
 
 __all__ = ["EvmAccount"]
+
+_SEEN_SECONDS = 5.0
+"""How old the knowledge of other workers' transactions may be before the price of an earlier one is raised."""
 
 
 class EvmAccount:
@@ -26,9 +32,20 @@ class EvmAccount:
         signer: the key.
         fees: the chain's rules for prices, and prices for the transactions that fill missing nonces.
         chain_id: the chain for which signatures are valid.
+        protocol: the layer's name in the journal.
+        records: the journal's nonces; None if no other client uses the key.
     """
 
-    def __init__(self, node: EvmNode, signer: EvmSigner, fees: Fees, *, chain_id: int) -> None:
+    def __init__(
+        self,
+        node: EvmNode,
+        signer: EvmSigner,
+        fees: Fees,
+        *,
+        chain_id: int,
+        protocol: str,
+        records: NonceRecords | None,
+    ) -> None:
         self.address = signer.address
         """20 bytes."""
         self._model = fees.model
@@ -36,14 +53,17 @@ class EvmAccount:
         """Whether the node's pool drops transactions that wait, even at a good price. They are sent again."""
         self._signer = TransactionSigner(signer, fees.model, chain_id=chain_id)
         self._ledger = NonceLedger()
-        self._sender = AccountSender(node, signer.address, self._ledger)
-        self._repair = NonceRepair(node, self._signer, fees, self._ledger, self._sender)
+        self._journaled = JournaledNonces(records, protocol, signer.address, self._ledger)
+        self._sender = AccountSender(node, signer.address, self._ledger, self._journaled)
+        self._repair = NonceRepair(node, self._signer, fees, self._ledger, self._journaled, self._sender)
 
     async def prepare(self) -> None:
         """Read the first free nonce, and start a repair if one is due. Fast after the first call."""
         if not self._ledger.nonces.is_started:
             self._ledger.nonces.reach(await self._sender.pending.get())
             self._repair.postpone_check()
+        await self._journaled.catch_up()
+        self._repair.look_after_others()
         self._repair.check_if_due()
 
     def check_for_lost(self) -> None:
@@ -62,6 +82,34 @@ class EvmAccount:
             self._ledger.check_holder(versions)
             self._ledger.adopt(newest)
             self._repair.fill_gaps()
+
+    def claim(self, signed: SignedTransaction, *, is_out: bool, is_journaled: bool = False) -> NonceClaim | None:
+        """What the journal takes together with a transaction, or None without a journal or for another account.
+
+        Args:
+            is_out: it is sent as soon as it is journaled.
+            is_journaled: it may be journaled already, by any worker.
+        """
+        if signed.sender != self.address:
+            return None
+        return self._journaled.claim(signed, is_out=is_out, takes_over=is_journaled)
+
+    async def take_nonce(self, signed: SignedTransaction, *, is_journaled: bool) -> None:
+        """Journal that a transaction that is sent next has its nonce, in a write of its own.
+
+        Args:
+            is_journaled: it may be journaled already, by any worker.
+
+        Raises:
+            NonceTaken: another transaction has it.
+            JournalError: nothing may be sent.
+        """
+        if signed.sender == self.address:
+            await self._journaled.take(signed, takes_over=is_journaled)
+
+    async def see_others(self) -> None:
+        """Take note of what other workers have sent, if that was not done for a few seconds."""
+        await self._journaled.catch_up(_SEEN_SECONDS)
 
     async def notice(self, signed: SignedTransaction) -> None:
         """Take over a transaction that is in the node's pool, which an earlier run may have sent.
@@ -106,6 +154,7 @@ class EvmAccount:
         Sent transactions, and those that this object did not sign, are not affected.
         """
         self._ledger.discard(signed)
+        self._journaled.doubt()
         self._repair.fill_gaps()
 
     def never_lands(self, signed: Sequence[SignedTransaction]) -> bool:
@@ -153,4 +202,5 @@ class EvmAccount:
     async def aclose(self) -> None:
         """End the repair and the requests that are under way."""
         await self._repair.aclose()
+        await self._journaled.aclose()
         await self._sender.pending.aclose()

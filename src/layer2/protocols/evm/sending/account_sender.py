@@ -17,6 +17,7 @@ from layer2.errors import (
 )
 from layer2.formats.evm_transaction import SignedTransaction
 from layer2.protocols.evm.rpc.node import EvmNode
+from layer2.protocols.evm.sending.journaled_nonces import JournaledNonces
 from layer2.protocols.evm.sending.nonce_ledger import NonceLedger
 from layer2.protocols.evm.sending.signing import tx_id_of
 
@@ -40,12 +41,14 @@ class AccountSender:
         node: the party's own node.
         address: the account, 20 bytes.
         ledger: the account's nonces.
+        journaled: the same nonces in the journal.
     """
 
-    def __init__(self, node: EvmNode, address: bytes, ledger: NonceLedger) -> None:
+    def __init__(self, node: EvmNode, address: bytes, ledger: NonceLedger, journaled: JournaledNonces) -> None:
         self._node = node
         self._address = address
         self._ledger = ledger
+        self._journaled = journaled
         self.pending = SharedCall(self.ask_pending)
         """As ``ask_pending``. Calls in the same tick share one request."""
 
@@ -78,20 +81,32 @@ class AccountSender:
         except Layer2Error as error:
             if error.code == "not_alone":
                 ledger.unmined.take(signed)
+                if await self._journaled.was_taken_over(signed):
+                    return
                 await self._catch_up()
             elif error.outcome is Outcome.UNKNOWN:
                 ledger.unmined.doubt(signed)
             elif error.code == "nonce_used":
                 await self._lose(signed)
             elif is_new and not is_replacement:
-                if is_first and error.outcome is Outcome.NOT_SENT:
-                    ledger.unsent.return_unsent(signed)
-                ledger.release(nonce)
+                await self._give_up(signed, error, is_first=is_first)
             raise
         except asyncio.CancelledError:
             ledger.unmined.doubt(signed)
             raise
         ledger.unmined.take(signed)
+
+    async def _give_up(self, signed: SignedTransaction, error: Layer2Error, *, is_first: bool) -> None:
+        """Free the nonce of a transaction that the node does not have, unless another worker sends it."""
+        ledger = self._ledger
+        if not await self._journaled.release(signed):
+            ledger.unmined.doubt(signed)
+            error.outcome = Outcome.UNKNOWN
+            _explain_unknown(error)
+            return
+        if is_first and error.outcome is Outcome.NOT_SENT:
+            ledger.unsent.return_unsent(signed)
+        ledger.release(signed.transaction.nonce)
 
     async def resend_doubted(self, signed: SignedTransaction) -> None:
         """Submit again a transaction whose answer was lost.
@@ -105,7 +120,9 @@ class AccountSender:
         except TransactionError as error:
             if error.code == "nonce_used":
                 await self._lose(signed)
-            elif error.outcome is Outcome.REJECTED and ledger.unmined.holder(nonce) is signed:
+            elif error.outcome is not Outcome.REJECTED or ledger.unmined.holder(nonce) is not signed:
+                return
+            elif await self._journaled.release(signed):
                 ledger.release(nonce)
         else:
             if ledger.unmined.holder(nonce) is signed:
@@ -117,6 +134,7 @@ class AccountSender:
 
     async def _catch_up(self) -> None:
         """Continue after the node's count, because another program uses this key too."""
+        self._journaled.doubt()
         try:
             self._ledger.nonces.reach(await self.pending.get())
         except (NodeError, AsyncRuntimeError):
@@ -148,8 +166,7 @@ class AccountSender:
         except Layer2Error as error:
             error.tx_id = tx_id_of(signed)
             if error.outcome is Outcome.UNKNOWN:
-                error.funds = error.funds or f"transaction {error.tx_id} was signed and may be under way"
-                error.remedy = error.remedy or "look it up by its id before sending anything again"
+                _explain_unknown(error)
             raise
 
     async def _again(self, signed: SignedTransaction) -> None:
@@ -213,3 +230,8 @@ class AccountSender:
             if isinstance(error, NodeRefused):
                 error.outcome = Outcome.UNKNOWN
             raise error from None
+
+
+def _explain_unknown(error: Layer2Error) -> None:
+    error.funds = error.funds or f"transaction {error.tx_id} was signed and may be under way"
+    error.remedy = error.remedy or "look it up by its id before sending anything again"

@@ -10,7 +10,8 @@ from layer2.errors import Layer2Error
 from layer2.formats.evm_hex import format_data, parse_data
 from layer2.formats.evm_transaction import SignedTransaction, decode_signed
 from layer2.model.transactions import EvmTxId
-from layer2.ports.journal import SendRecord, SendRecords
+from layer2.ports.journal import NonceRecords, SendRecord, SendRecords
+from layer2.ports.nonces import NonceClaim
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.evm.sending.signing import tx_id_of
 
@@ -44,16 +45,24 @@ class SendHistory:
     Args:
         records: the durable record.
         protocol: the layer's name in it.
+        nonces: the nonces in the same journal; None if no other client uses the key.
     """
 
-    def __init__(self, records: SendRecords, protocol: str) -> None:
+    def __init__(self, records: SendRecords, protocol: str, nonces: NonceRecords | None = None) -> None:
         self._records = records
+        self._nonces = nonces
         self._protocol = protocol
         self._sent: dict[EvmTxId, SignedTransaction] = {}
         self._replaced: dict[EvmTxId, EvmTxId] = {}
 
     async def add(
-        self, signed: SignedTransaction, *, key: str | None, request: str, replaced: EvmTxId | None = None
+        self,
+        signed: SignedTransaction,
+        *,
+        key: str | None,
+        request: str,
+        replaced: EvmTxId | None = None,
+        claim: NonceClaim | None = None,
     ) -> SendRecord:
         """Record that the transaction is about to be sent, or return the record with the same key.
 
@@ -61,8 +70,10 @@ class SendHistory:
             key: the idempotency key; None uses the transaction's id.
             request: a digest of the request.
             replaced: the transaction that this one replaces. The key is then derived from it.
+            claim: takes the nonce in the same write. A replacement has the nonce of the first version.
 
         Raises:
+            NonceTaken: another transaction has the nonce; nothing was recorded.
             IdempotencyConflict: the key was used with another request.
             JournalError: the record could not be written; nothing may be sent.
         """
@@ -71,9 +82,11 @@ class SendHistory:
         if replaced is not None:
             key, act = REPLACES + replaced, act | {"replaces": replaced}
         try:
-            record = await self._records.add_send(
-                SendRecord(self._protocol, tx_id if key is None else key, request, tx_id, act)
-            )
+            sent = SendRecord(self._protocol, tx_id if key is None else key, request, tx_id, act)
+            if self._nonces is None or claim is None:
+                record = await self._records.add_send(sent)
+            else:
+                record = await self._nonces.add_send_with_nonce(sent, claim)
         except Layer2Error as error:
             error.tx_id = error.tx_id or tx_id
             raise

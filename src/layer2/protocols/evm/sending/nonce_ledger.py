@@ -14,7 +14,7 @@ from layer2.protocols.evm.sending.signing import tx_id_of
 from layer2.protocols.evm.sending.unmined import Unmined
 from layer2.protocols.evm.sending.unsent import Unsent
 
-__all__ = ["NonceLedger"]
+__all__ = ["NonceLedger", "nonce_used"]
 
 
 class NonceLedger:
@@ -43,6 +43,29 @@ class NonceLedger:
         """Record that the transaction with this nonce was refused, or will never be sent."""
         self.unmined.release(nonce)
         self.nonces.give_back(nonce)
+
+    def reserve(self, nonce: int) -> None:
+        """Record that another worker has journaled a transaction with this nonce and not sent it."""
+        self.nonces.occupy(nonce)
+        if not self.nonces.is_used(nonce):
+            self.nonces.lack(nonce)
+
+    def vacate(self, nonce: int) -> None:
+        """Record that the transaction of another worker with this nonce will not be sent."""
+        self.unmined.release(nonce)
+        self.nonces.vacate(nonce)
+
+    def is_held(self, nonce: int) -> bool:
+        """Whether a signed or sent transaction that this client knows has the nonce."""
+        return self.unsent.holds(nonce) or self.unmined.holder(nonce) is not None
+
+    def has_given_up(self, tx_hash: bytes, *, is_out: bool) -> bool:
+        """Whether this client signed the transaction and has given its nonce back.
+
+        Args:
+            is_out: the journal shows that it may have been sent. Then an expired one may be on its way to the node.
+        """
+        return self.unsent.has_given_up(tx_hash, with_expired=not is_out)
 
     def discard(self, signed: Sequence[SignedTransaction]) -> None:
         """Record that these transactions will never be sent. Sent and foreign ones are not affected."""
@@ -92,7 +115,7 @@ class NonceLedger:
         nonce = versions[-1].transaction.nonce
         holder = self.unmined.holder(nonce)
         if self.unsent.holds(nonce) or (holder is not None and holder not in versions):
-            raise _nonce_used(
+            raise nonce_used(
                 versions[-1],
                 f"nonce {nonce} belongs to another transaction{'' if holder is None else ', ' + tx_id_of(holder)}",
             )
@@ -104,8 +127,10 @@ class NonceLedger:
             TransactionError: it was not sent for too long, or its nonce was returned (``nonce_used``).
         """
         if self.never_lands([signed]):
-            raise _nonce_used(signed, "the transaction was not sent in time, and its nonce was freed")
+            raise nonce_used(signed, "the transaction was not sent in time, and its nonce was freed")
 
 
-def _nonce_used(signed: SignedTransaction, problem: str) -> TransactionError:
+def nonce_used(signed: SignedTransaction, problem: str = "") -> TransactionError:
+    """The error that the transaction will never be sent, because another one has its nonce."""
+    problem = problem or f"nonce {signed.transaction.nonce} belongs to another transaction"
     return TransactionError(problem, code="nonce_used", tx_id=tx_id_of(signed), outcome=Outcome.REJECTED)

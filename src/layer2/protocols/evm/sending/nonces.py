@@ -67,6 +67,20 @@ class NonceAllocator:
             self._next is None or nonce >= self._next or nonce in self._holes or nonce in self._gaps
         )
 
+    @property
+    def used(self) -> int:
+        """The node's count: lower nonces are used."""
+        return self._used
+
+    def is_used(self, nonce: int) -> bool:
+        """Whether the node has counted the nonce."""
+        return nonce < self._used
+
+    def vacate(self, nonce: int) -> None:
+        """Record that the transaction of another worker, which had this nonce, will not be sent."""
+        self._gaps.discard(nonce)
+        self.give_back(nonce)
+
     def occupy(self, nonce: int) -> bool:
         """Record that a transaction with this nonce is being sent, even if the nonce was not taken here.
 

@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 
-from layer2.errors import TransactionError
+from layer2.errors import NonceTaken, TransactionError
 from layer2.formats.evm_transaction import SignedTransaction
 from layer2.model.transactions import Finality
+from layer2.ports.nonces import NonceUse
 from layer2.protocols.evm.fees.quotes import TRANSFER_GAS, Fees
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.evm.sending.account_sender import AccountSender
+from layer2.protocols.evm.sending.journaled_nonces import JournaledNonces
 from layer2.protocols.evm.sending.nonce_ledger import NonceLedger
 from layer2.protocols.evm.sending.signing import Message, TransactionSigner
 
@@ -35,16 +37,24 @@ class NonceRepair:
         signer: signs the transactions that fill missing nonces.
         fees: prices.
         ledger: the account's nonces.
+        journaled: the same nonces in the journal.
         sender: sends the account's transactions.
     """
 
     def __init__(
-        self, node: EvmNode, signer: TransactionSigner, fees: Fees, ledger: NonceLedger, sender: AccountSender
+        self,
+        node: EvmNode,
+        signer: TransactionSigner,
+        fees: Fees,
+        ledger: NonceLedger,
+        journaled: JournaledNonces,
+        sender: AccountSender,
     ) -> None:
         self._node = node
         self._signer = signer
         self._fees = fees
         self._ledger = ledger
+        self._journaled = journaled
         self._sender = sender
         self._next_check = 0.0
         self._missing: int | None = None
@@ -53,6 +63,7 @@ class NonceRepair:
         self._unsent_timer: asyncio.TimerHandle | None = None
         self._gap_timer: asyncio.TimerHandle | None = None
         self._pool_timer: asyncio.TimerHandle | None = None
+        self._others_timer: asyncio.TimerHandle | None = None
         self._is_closed = False
 
     def postpone_check(self) -> None:
@@ -69,6 +80,16 @@ class NonceRepair:
         """Start a repair if an answer was lost, or if the next check is due."""
         if self._ledger.unmined.has_doubted or asyncio.get_running_loop().time() >= self._next_check:
             self._start()
+
+    def look_after_others(self) -> None:
+        """Check soon whether the node has what other workers have journaled: a worker may have ended before it sent."""
+        if self._journaled.has_others and self._others_timer is None and not self._is_closed:
+            self._others_timer = asyncio.get_running_loop().call_later(_BLOCKING_PATIENCE, self._check_others)
+
+    def _check_others(self) -> None:
+        self._others_timer = None
+        self._next_check = 0.0
+        self._start()
 
     def fill_gaps(self) -> None:
         """Fill the nonces that a sent transaction waits for: holes at once, gaps a few seconds later.
@@ -91,7 +112,7 @@ class NonceRepair:
     async def aclose(self) -> None:
         """End the repair that is under way, and start no other."""
         self._is_closed = True
-        for timer in (self._unsent_timer, self._gap_timer, self._pool_timer):
+        for timer in (self._unsent_timer, self._gap_timer, self._pool_timer, self._others_timer):
             if timer is not None:
                 timer.cancel()
         if self._task is not None:
@@ -144,10 +165,12 @@ class NonceRepair:
         is_left = self._ledger.nonces.has_gaps or (failed and self._ledger.has_blocking_hole)
         if is_left and not self._is_closed:
             self._start_later()
+        self.look_after_others()
 
     async def _repair(self) -> None:
         """Send unanswered and lost transactions again, then fill missing nonces with transfers of nothing."""
         ledger = self._ledger
+        await self._journaled.catch_up()
         for signed in ledger.unmined.doubted():
             await self._sender.resend_doubted(signed)
         if asyncio.get_running_loop().time() >= self._next_check:
@@ -161,9 +184,9 @@ class NonceRepair:
                 self._sender.ask_pending(), self._node.transaction_count(self._signer.address, Finality.LATEST)
             )
             ledger.nonces.reach(mined)
-            if not ledger.nonces.take_gap(pending):
+            if not self._journaled.may_fill(pending, _PATIENCE) or not ledger.nonces.take_gap(pending):
                 return
-            await self._fill(pending)
+            await self._fill(pending, self._journaled.reserved(pending))
 
     def _note_missing(self, pending: int) -> None:
         """Find the nonce of an earlier run's transaction that the pool dropped, if a sent one waits behind it.
@@ -181,10 +204,25 @@ class NonceRepair:
             ledger.nonces.lack(pending)
         self._missing = pending if is_missing else None
 
-    async def _fill(self, nonce: int) -> None:
+    async def _fill(self, nonce: int, instead_of: NonceUse | None = None) -> None:
+        """Send a transfer of nothing.
+
+        Args:
+            instead_of: the transaction of another worker that was not sent for too long, if there is one.
+        """
         try:
             price = await self._fees.urgent_quote()
             filler = await self._signer.sign(Message(self._signer.address, b"", 0, TRANSFER_GAS), nonce, price)
+        except BaseException:
+            self._ledger.nonces.give_back(nonce)
+            raise
+        try:
+            await self._journaled.take(filler, instead_of=instead_of)
+        except NonceTaken:
+            # Another worker has the nonce, so it is not missing.
+            self._ledger.nonces.occupy(nonce)
+            await self._journaled.catch_up()
+            return
         except BaseException:
             self._ledger.nonces.give_back(nonce)
             raise
@@ -199,6 +237,7 @@ class NonceRepair:
     async def _resend_lost(self) -> None:
         """Send transactions again that the node accepted and lost, for example in a restart."""
         self.postpone_check()
+        await self._journaled.catch_up(0.0)
         # The list is made before the node is asked, whose count may miss transactions that are sent meanwhile.
         taken = self._ledger.unmined.taken()
         pending, final = await asyncio.gather(
@@ -206,10 +245,20 @@ class NonceRepair:
         )
         self._ledger.nonces.reach(pending)
         self._ledger.unmined.settle(final)
+        await self._journaled.settle(final)
         self._note_missing(pending)
         for signed in taken:
             nonce = signed.transaction.nonce
             if nonce >= pending and self._ledger.unmined.holder(nonce) is signed:
                 # If the node refuses it, because its pool is full or the account is empty, the next check tries again.
                 with contextlib.suppress(TransactionError):
-                    await self._sender.submit(signed)
+                    await self._resend(signed)
+
+    async def _resend(self, signed: SignedTransaction) -> None:
+        if self._journaled.is_other(signed):
+            # From now on the other worker can no longer give the nonce to another transaction.
+            try:
+                await self._journaled.take(signed, takes_over=True)
+            except NonceTaken:
+                return
+        await self._sender.submit(signed)

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from weakref import WeakValueDictionary
 
-from layer2.errors import FormatError, Outcome, TransactionError
+from layer2.errors import FormatError, NonceTaken, Outcome, TransactionError
 from layer2.formats.evm_transaction import SignedTransaction
 from layer2.model.transactions import EvmTxId, Finality
 from layer2.ports.journal import SendRecord
@@ -19,6 +19,7 @@ from layer2.protocols.evm.fees.quotes import TRANSFER_GAS, Fees
 from layer2.protocols.evm.rpc.node import EvmNode
 from layer2.protocols.evm.sending.account import EvmAccount
 from layer2.protocols.evm.sending.history import SendHistory, mined_of, signed_in
+from layer2.protocols.evm.sending.nonce_ledger import nonce_used
 from layer2.protocols.evm.sending.signing import Message, message_of, price_of, tx_id_of
 
 __all__ = ["Replacements"]
@@ -81,6 +82,7 @@ class Replacements:
         market, used = await asyncio.gather(
             self._fees.urgent_quote(), self._node.transaction_count(self._account.address, Finality.LATEST)
         )
+        await self._account.see_others()
         model = self._model
         for waiting in self._account.sent_below(nonce):
             behind = model.is_left_behind(price_of(waiting), market.base_fee)
@@ -113,11 +115,13 @@ class Replacements:
         first = self._history.remember(signed_in(record))
         later = await self._history.replacements(tx_id_of(first))
         if not later:
+            await self._take_nonce(first)
             await self._account.send(first)
             return tx_id_of(first)
         versions, newest = [first, *later], later[-1]
         mined = await mined_of(self._node, versions)
         if mined is None and message_of(first) == message_of(newest):
+            await self._take_nonce(first)
             try:
                 await self._account.send(newest, is_replacement=True)
             except TransactionError as error:
@@ -151,6 +155,7 @@ class Replacements:
         async with self._turn(known.transaction.nonce):
             versions = await self._history.versions(known)
             await self._check_waits(versions)
+            await self._take_nonce(versions[0])
             await self._account.adopt(versions)
             market = await self._fees.quote()
             signed = await self._recorded(
@@ -163,6 +168,13 @@ class Replacements:
                     await self._check_waits(versions)
                 raise
             return tx_id_of(signed)
+
+    async def _take_nonce(self, first: SignedTransaction) -> None:
+        """Check that the first version still has its nonce, and keep it."""
+        try:
+            await self._account.take_nonce(first, is_journaled=True)
+        except NonceTaken as error:
+            raise nonce_used(first) from error
 
     def _turn(self, nonce: int) -> asyncio.Lock:
         """One replacement at a time for each nonce: nodes refuse a version that arrives after a later one."""

@@ -11,6 +11,7 @@ from layer2.errors import (
     IdempotencyConflict,
     InvalidRequest,
     NodeUnreachable,
+    NonceTaken,
     Outcome,
     TransactionError,
 )
@@ -21,6 +22,7 @@ from layer2.protocols.evm.fees.estimates import Estimates
 from layer2.protocols.evm.requests import EvmTransaction
 from layer2.protocols.evm.sending.account import EvmAccount
 from layer2.protocols.evm.sending.history import REPLACES, SendHistory
+from layer2.protocols.evm.sending.nonce_ledger import nonce_used
 from layer2.protocols.evm.sending.replacements import Replacements
 from layer2.protocols.evm.sending.signing import Message, tx_id_of
 
@@ -141,18 +143,32 @@ class Submissions:
 
     async def _send_new(self, submission: Submission) -> SendRecord:
         """Sign, record and send a new transaction; return its record, or the one that another process made first."""
-        signed = await self._signed(submission)
-        submission.tx_id = tx_id_of(signed)
-        try:
-            record = await self._history.add(signed, key=submission.idempotency_key, request=submission.digest)
-        except BaseException:
-            self._account.give_back([signed])
-            raise
+        signed, record = await self._recorded(submission)
         if record.tx_id == submission.tx_id:
             await self._account.send(signed)
         else:
             self._account.give_back([signed])
         return record
+
+    async def _recorded(self, submission: Submission) -> tuple[SignedTransaction, SendRecord]:
+        """Sign and record. If another worker records a transaction with the nonce first, sign with another one."""
+        is_given = isinstance(submission.request, bytes)
+        while True:
+            signed = await self._signed(submission)
+            submission.tx_id = tx_id_of(signed)
+            claim = self._account.claim(signed, is_out=True, is_journaled=is_given)
+            try:
+                return signed, await self._history.add(
+                    signed, key=submission.idempotency_key, request=submission.digest, claim=claim
+                )
+            except NonceTaken as error:
+                self._account.give_back([signed])
+                if is_given:
+                    raise nonce_used(signed) from error
+                submission.tx_id = None
+            except BaseException:
+                self._account.give_back([signed])
+                raise
 
     async def _signed(self, submission: Submission) -> SignedTransaction:
         """Sign the request, or decode it if it is already signed."""

@@ -91,6 +91,10 @@ class Unsent:
         """Whether the transaction was signed here and never sent."""
         return signed.hash in self._since or signed.hash in self._expired or signed.hash in self._dead
 
+    def has_given_up(self, tx_hash: bytes, *, with_expired: bool) -> bool:
+        """Whether the transaction is dead, or, if those count, expired."""
+        return tx_hash in self._dead or (with_expired and tx_hash in self._expired)
+
     def is_dead(self, signed: SignedTransaction) -> bool:
         """Whether the transaction was never sent and never will be."""
         return signed.hash in self._dead
