@@ -92,7 +92,8 @@ def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> NewDatabase:
 
 
 CATALOGUES = {
-    "sqlite": ("SELECT type, name, tbl_name, sql FROM sqlite_master",),
+    # SQLite keeps the text of each statement, and adds a column without a line of its own.
+    "sqlite": ("SELECT type, name, tbl_name, replace(replace(sql, char(10, 9), ''), ', ', ',') FROM sqlite_master",),
     "postgresql": (
         "SELECT table_name, ordinal_position, column_name, data_type, character_maximum_length, is_nullable, "
         "column_default FROM information_schema.columns WHERE table_schema = 'public'",

@@ -347,10 +347,10 @@ async def test_a_journal_from_before_registers_gets_one_with_its_open_swaps(plac
         assert (found.swaps, found.owners) == ([record], [JournalOwner("network", "regtest")])
 
 
-def breaks(monkeypatch: pytest.MonkeyPatch, journal: SqlJournal) -> None:
-    """The register cannot be written any more."""
+def breaks(monkeypatch: pytest.MonkeyPatch, journal: SqlJournal, *, of_register: bool = True) -> None:
+    """The register cannot be written any more; or the journal."""
     assert journal._register is not None
-    database = journal._register._database
+    database = journal._register._database if of_register else journal._database
 
     def write(connection: Connection, *_: Executable) -> None:
         raise OperationalError("UPDATE", None, Exception("the disk is full"))

@@ -356,15 +356,19 @@ async def world(
     directory: Path,
     layers: tuple[Layer2ProtocolType, ...] = (BOB, LIGHTNING),
     prices: PriceList = PRICES,
+    register: Path | None = None,
     **changes: Any,
 ) -> AsyncIterator[World]:
     """A provider whose nodes have joined, and whose clock stands at NOW.
 
     Args:
+        register: of its journal, on which it then acts.
         changes: fields of ``Limits``.
     """
-    journal = await SqlJournal.open(directory / "journal.sqlite")
+    journal = await SqlJournal.open(directory / "journal.sqlite", register)
     try:
+        if register is not None:
+            await journal.act()
         clock, runner, identity = SetClock(), SetRunner(journal), SoftwareIdentity(IDENTITY.secret)
         gas = {BOB: {ETH: Balance(10**18)}, ROOTSTOCK: {RBTC: Balance(10**18)}}
         set_layers = {

@@ -64,13 +64,33 @@ def test_an_act_does_not_leave_while_it_cannot_be_journaled_as_leaving() -> None
         scene.taker.journal.fault = scene.taker.source.fault = fault
         await scene.taker.runner.resume()
         await asyncio.sleep(20)
-        assert await deliveries(scene.taker) == [("fund", Delivery.INTENDED)]
+        assert await deliveries(scene.taker) == [("fund", Delivery.UNSENT)]
         assert scene.chain.pool == []
         assert scene.chain.blocks == []
         scene.taker.journal.fault = scene.taker.source.fault = breathe
         await scene.provider.runner.resume()
         await scene.both_final()
         assert scene.states == ("completed", "completed")
+        await scene.close()
+
+    run(story())
+
+
+def test_an_act_that_the_register_refused_does_not_count_as_possibly_sent_after_a_restart() -> None:
+    async def story() -> None:
+        scene = await Scene.to_lightning()
+
+        async def fault(when: str, what: str) -> None:
+            await asyncio.sleep(0)
+            if (when, what) == ("after", "delivery leaving"):
+                raise JournalError("the register cannot be written")
+
+        scene.provider.journal.fault = fault
+        await scene.taker.runner.resume()
+        await scene.provider.runner.resume()
+        await asyncio.sleep(60)
+        # A payment that may have been sent is never sent again.
+        assert await deliveries(scene.provider) == [("fund", Delivery.UNSENT)]
         await scene.close()
 
     run(story())

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Text, and_, insert, literal, or_, select, type_coerce, update
+from sqlalchemy import ColumnElement, Connection, Text, and_, insert, literal, or_, select, type_coerce, update
 
 from layer2.journal.register import Lineage, Registered, is_kept
 from layer2.journal.rows import SWAPS, insert_or_keep, intent_of, row_of
@@ -15,7 +15,7 @@ from layer2.journal.schema import events, fundings, intents, lineage, owners, se
 from layer2.model.transactions import SwapId
 from layer2.ports.journal import Delivery, Intent, JournalOwner, Role, SendRecord, SwapRecord
 
-__all__ = ["bind", "content_for_register", "lineage_of", "owners_of", "repair"]
+__all__ = ["bind", "content_for_register", "departed", "ended_of", "lineage_of", "open_ids", "owners_of", "repair"]
 
 T = TypeVar("T")
 _PAGE: Final = 500
@@ -58,6 +58,30 @@ def owners_of(connection: Connection) -> Sequence[JournalOwner]:
     return [JournalOwner(**row._asdict()) for row in connection.execute(select(owners))]
 
 
+def open_ids(connection: Connection) -> frozenset[SwapId]:
+    """The journal's agreed swaps that have not ended."""
+    query = select(swaps.c.swap_id).where(_IS_OPEN, swaps.c.terms.is_not(None))
+    return frozenset(connection.execute(query).scalars())
+
+
+def departed(connection: Connection) -> tuple[frozenset[SwapId], frozenset[tuple[SwapId, int]]]:
+    """The agreed swaps that are open, and those of their intents that left, or were about to."""
+    query = select(intents.c.swap_id, intents.c.number).join(swaps, swaps.c.swap_id == intents.c.swap_id)
+    query = query.where(_IS_OPEN, intents.c.delivery != Delivery.INTENDED)
+    return open_ids(connection), frozenset((row.swap_id, row.number) for row in connection.execute(query))
+
+
+def ended_of(connection: Connection, swap_ids: Sequence[SwapId]) -> frozenset[SwapId]:
+    """Those of the swaps that have ended."""
+    return frozenset(
+        swap_id
+        for page in _pages(swap_ids)
+        for swap_id in connection.execute(
+            select(swaps.c.swap_id).where(swaps.c.swap_id.in_(page), swaps.c.is_final)
+        ).scalars()
+    )
+
+
 def repair(connection: Connection, found: Registered | None, now: int, *, is_old: bool) -> int:
     """Add what only the register has. On an old copy, also mark every open swap, and begin another branch.
 
@@ -68,13 +92,18 @@ def repair(connection: Connection, found: Registered | None, now: int, *, is_old
     Returns:
         The number of open swaps that are marked.
     """
-    known = _versions(connection, [] if found is None else [each.swap_id for each in found.swaps])
-    missing = [each for each in (() if found is None else found.swaps) if each.swap_id not in known]
+    registered = () if found is None else found.swaps
+    known = _versions(connection, [each.swap_id for each in registered])
+    later = [each for each in registered if each.version > known.get(each.swap_id, each.version)]
+    if not is_old:
+        # The journal itself lacks no decision that matters, except an address that others may pay.
+        plans = _plans(connection)
+        later = [each for each in later if each.swap_id in plans and each.request.get("funded_by_others") is True]
+    missing = [each for each in registered if each.swap_id not in known]
+    kept = {each.swap_id: each for each in _give_keys(connection, (*missing, *later))}
+    missing, later = ([kept[each.swap_id] for each in those] for those in (missing, later))
+    _take_later(connection, later, known, now)
     if found is not None:
-        later = [each for each in found.swaps if each.version > known.get(each.swap_id, each.version)]
-        _give_keys(connection, (*missing, *later) if is_old else missing)
-        if is_old:
-            _take_later(connection, later, known, now)
         _add_sends_and_owners(connection, found)
     if is_old:
         _mark_open(connection, now)
@@ -97,14 +126,45 @@ def _versions(connection: Connection, swap_ids: Sequence[str]) -> dict[str, int]
     return found
 
 
-def _give_keys(connection: Connection, records: Iterable[SwapRecord]) -> None:
-    """Release the keys and quotes that other swaps of an old copy hold, and these swaps hold since."""
-    for record in records:
-        for name in ("idempotency_key", "quote_id"):
-            value = getattr(record, name)
-            if value is not None and record.holds_key:
-                held = and_(swaps.c.role == record.role, swaps.c[name] == value, swaps.c.swap_id != record.swap_id)
-                connection.execute(update(swaps).where(held, swaps.c.holds_key).values(holds_key=False))
+def _plans(connection: Connection) -> frozenset[str]:
+    """The open swaps without terms."""
+    return frozenset(connection.execute(select(swaps.c.swap_id).where(_IS_OPEN, swaps.c.terms.is_(None))).scalars())
+
+
+def _give_keys(connection: Connection, records: Iterable[SwapRecord]) -> list[SwapRecord]:
+    """Decide which swap holds each key and quote: the newest one that held it, because the others have released it.
+
+    The swaps of the journal that hold one no longer release it here.
+
+    Returns:
+        The records, newest first. Those that hold their key no longer say so.
+    """
+    taken: set[tuple[Role, str, str]] = set()
+    kept: list[SwapRecord] = []
+    for record in sorted(records, key=lambda each: each.created_at, reverse=True):
+        names = ("idempotency_key", "quote_id") if record.holds_key else ()
+        held = {name: value for name in names if (value := getattr(record, name)) is not None}
+        mine = {(record.role, name, value) for name, value in held.items()}
+        others = [_holds(record, name, value) for name, value in held.items()]
+        if mine & taken or any(_is_newer(connection, other, record) for other in others):
+            kept.append(replace(record, holds_key=False))
+            continue
+        taken |= mine
+        kept.append(record)
+        for other in others:
+            connection.execute(update(swaps).where(other).values(holds_key=False))
+    return kept
+
+
+def _holds(record: SwapRecord, name: str, value: str) -> ColumnElement[bool]:
+    return and_(
+        swaps.c.role == record.role, swaps.c[name] == value, swaps.c.holds_key, swaps.c.swap_id != record.swap_id
+    )
+
+
+def _is_newer(connection: Connection, other: ColumnElement[bool], record: SwapRecord) -> bool:
+    newer = select(swaps.c.number).where(other, swaps.c.created_at > record.created_at)
+    return connection.execute(newer).first() is not None
 
 
 def _take_later(connection: Connection, later: Sequence[SwapRecord], known: dict[str, int], now: int) -> None:

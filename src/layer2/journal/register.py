@@ -37,8 +37,9 @@ from layer2.ports.journal import Intent, JournalOwner, Role, SendRecord, SwapRec
 __all__ = ["Departure", "Lineage", "Register", "Registered", "is_kept"]
 
 LOG: Final = logging.getLogger("layer2.journal")
-_LONGEST_WAIT_SECONDS: Final = 5.0
-"""By which a register that does not answer may delay a claim or a refund."""
+_CLAIM_WAITS_SECONDS: Final = 5.0
+"""For a register that does not answer. The write continues, and a disk or a server can be silent for ever."""
+_PAGE: Final = 1_000
 _PAYS_OR_RELEASES: Final = (Verb.FUND.value, Verb.RELEASE.value)
 
 
@@ -116,6 +117,8 @@ class Register:
         self._database = database
         self._late = _Change()
         """What is written with the next change: ends of swaps, and what could not be written."""
+        self._unanswered: set[asyncio.Task[None]] = set()
+        """Writes for which a claim or a refund no longer waits."""
 
     @property
     def title(self) -> str:
@@ -134,6 +137,7 @@ class Register:
 
     async def aclose(self) -> None:
         """Write what is left, and close the database. Can be repeated."""
+        await asyncio.gather(*self._unanswered, return_exceptions=True)
         if self._late != _Change():
             try:
                 await self._write(_Change())
@@ -144,6 +148,10 @@ class Register:
     async def take_over(self) -> None:
         """Exclude a process that acted before. Call it with the journal's guard held."""
         await self._database.take_over(lambda _: True)
+
+    async def why_it_cannot_write(self) -> JournalError | None:
+        """The error of every later write, if it is known; None otherwise."""
+        return await self._database.why_it_cannot_write()
 
     async def lineage(self) -> Lineage | None:
         """The lineage of its journal; None if the register is new."""
@@ -157,6 +165,13 @@ class Register:
         """The ids of its swaps that have not ended."""
         query = select(registered_swaps.c.swap_id).where(registered_swaps.c.is_final.is_(False))
         return await self._database.read(lambda connection: frozenset(connection.execute(query).scalars()))
+
+    async def left(self) -> frozenset[tuple[SwapId, int]]:
+        """The swaps and numbers of all acts that left."""
+        query = select(registered_intents.c.swap_id, registered_intents.c.number)
+        return await self._database.read(
+            lambda connection: frozenset((row.swap_id, row.number) for row in connection.execute(query))
+        )
 
     async def replace(self, content: Registered) -> None:
         """Replace all that it holds."""
@@ -195,20 +210,28 @@ class Register:
         else:
             assert intent is not None
             change = _Change(departure.epoch, {record.swap_id: record}, {(record.swap_id, intent.number): intent})
-        try:
-            async with asyncio.timeout(None if departure.must_wait else _LONGEST_WAIT_SECONDS):
-                await self._write(change)
-        except (JournalError, TimeoutError) as error:
-            if departure.must_wait:
-                raise
-            assert intent is not None
-            cause = error if isinstance(error, JournalError) else "it does not answer"
-            LOG.error("a %s leaves without the register: %s", intent.verb, cause)
+        if departure.must_wait:
+            await self._write(change)
+            return
+        assert intent is not None
+        writing = asyncio.ensure_future(self._write(change))
+        self._unanswered.add(writing)
+        writing.add_done_callback(self._unanswered.discard)
+        writing.add_done_callback(lambda ended: _note_failure(ended, intent))
+        await asyncio.wait({writing}, timeout=_CLAIM_WAITS_SECONDS)
+        if not writing.done():
+            LOG.error("a %s leaves without the register, which does not answer", intent.verb)
 
     def end(self, record: SwapRecord) -> None:
         """Note the end of a swap. It is written with the next change."""
-        row = record if is_kept(record) else None
-        self._late = _joined((self._late, _Change(rows={record.swap_id: row})))
+        if is_kept(record):
+            self.keep(record)
+        else:
+            self.forget(record.swap_id)
+
+    def keep(self, record: SwapRecord) -> None:
+        """Note a swap as it is in the journal. It is written with the next change."""
+        self._late = _joined((self._late, _Change(rows={record.swap_id: record})))
 
     def forget(self, swap_id: SwapId) -> None:
         """Note that a swap was not agreed after all."""
@@ -222,6 +245,11 @@ class Register:
             # What was noted since is newer.
             self._late = _joined((change, self._late))
             raise
+
+
+def _note_failure(writing: asyncio.Future[None], intent: Intent) -> None:
+    if not writing.cancelled() and (error := writing.exception()) is not None:
+        LOG.error("a %s leaves without the register: %s", intent.verb, error)
 
 
 def _joined(changes: Iterable[_Change]) -> _Change:
@@ -241,12 +269,9 @@ def _write_changes(connection: Connection, changes: Sequence[_Change]) -> Sequen
     rows = [row_of(record) for record in change.rows.values() if record is not None]
     _upsert(connection, registered_swaps, rows)
     _upsert(connection, registered_intents, [_row_of_intent(key[0], each) for key, each in change.intents.items()])
-    removed = [swap_id for swap_id, record in change.rows.items() if record is None]
-    if removed:
-        connection.execute(delete(registered_swaps).where(registered_swaps.c.swap_id.in_(removed)))
-    ended = [swap_id for swap_id, record in change.rows.items() if record is None or record.is_final]
-    if ended:
-        connection.execute(delete(registered_intents).where(registered_intents.c.swap_id.in_(ended)))
+    _delete(connection, registered_swaps, [each for each, record in change.rows.items() if record is None])
+    ended = [each for each, record in change.rows.items() if record is None or record.is_final]
+    _delete(connection, registered_intents, ended)
     _upsert(connection, registered_sends, [row_of(each) for each in change.sends])
     connection.execute(update(registered).where(registered.c.epoch < change.epoch).values(epoch=change.epoch))
     return [None] * len(changes)
@@ -259,6 +284,12 @@ def _row_of_intent(swap_id: SwapId, intent: Intent) -> dict[str, object]:
 def _insert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     if rows:
         connection.execute(insert(table), rows)
+
+
+def _delete(connection: Connection, table: Table, swap_ids: Sequence[SwapId]) -> None:
+    # Any number can wait while the register is down, and a statement has at most so many values.
+    for start in range(0, len(swap_ids), _PAGE):
+        connection.execute(delete(table).where(table.c.swap_id.in_(swap_ids[start : start + _PAGE])))
 
 
 def _upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -59,9 +59,13 @@ def set_up(title: str, connection: Connection) -> None:
         title: what it is, for messages.
 
     Raises:
-        JournalError: a newer version of this package wrote it.
+        JournalError: a newer version of this package wrote it, or it is a journal.
     """
-    if not inspect(connection).has_table(registered.name):
+    tables = inspect(connection)
+    if tables.has_table(swaps.name):
+        # Both have sessions: to act on one would exclude the process that acts on the other.
+        raise JournalError(f"{title} is a journal", remedy="name an empty database, or a file that does not exist")
+    if not tables.has_table(registered.name):
         _METADATA.create_all(connection)
     revision = connection.execute(select(registered.c.revision)).scalar()
     if revision not in (None, _REVISION):

@@ -10,13 +10,22 @@ from sqlalchemy import Connection, select
 
 from layer2.errors import InvalidRequest, JournalError
 from layer2.journal.database import Database
-from layer2.journal.lineage import bind, content_for_register, lineage_of, owners_of, repair
+from layer2.journal.lineage import (
+    bind,
+    content_for_register,
+    departed,
+    ended_of,
+    lineage_of,
+    open_ids,
+    owners_of,
+    repair,
+)
 from layer2.journal.opening import guard_of, open_database
 from layer2.journal.place import JournalPlace
 from layer2.journal.register import Register, Registered
 from layer2.journal.schema import sends, swaps
 
-__all__ = ["compared_register", "renew_register", "restore_journal"]
+__all__ = ["check_register_exists", "compared_register", "renew_register", "restore_journal"]
 
 LOG: Final = logging.getLogger("layer2.journal")
 
@@ -33,13 +42,10 @@ async def compared_register(journal: Database, place: JournalPlace | None) -> Re
         JournalError: code ``register_missing`` or ``register_of_another``: the journal cannot be compared, so nothing
             may act on it; or one of the two cannot be read or written.
     """
+    await check_register_exists(journal, place)
     own, has_register = await journal.read(lineage_of)
     if place is None:
-        if has_register:
-            raise _missing(f"{journal.name} has a register, and the configuration does not name it")
         return None
-    if has_register and not place.exists():
-        raise _missing(f"the register {place} of {journal.name} does not exist")
     register = await Register.open(place)
     try:
         known = await register.lineage()
@@ -52,12 +58,15 @@ async def compared_register(journal: Database, place: JournalPlace | None) -> Re
                 remedy="if that journal was lost, restore it: layer2 restore; otherwise correct [journal]",
             )
         await register.take_over()
+        # Until then a process that acts on another copy could let an act leave.
+        known = await register.lineage()
         is_old = known is not None and (known.branch != own.branch or known.epoch > own.epoch)
-        is_short = known is not None and not is_old and await _lacks_swaps(journal, register)
+        is_old = is_old or (known is not None and await _lacks_acts(journal, register))
+        is_short, is_same = (False, False) if known is None or is_old else await _is_short(journal, register)
         if is_old or is_short:
             marked = await _repaired(journal, await register.read(), is_old=is_old)
             LOG.error("%s is an old copy: %d open swaps continue by the rules for old copies", journal.name, marked)
-        if known != own or is_old or is_short or not has_register:
+        if known != own or not is_same or not has_register:
             await register.replace(await journal.read(content_for_register))
         else:
             await register.add_owners(await journal.read(owners_of))
@@ -67,6 +76,21 @@ async def compared_register(journal: Database, place: JournalPlace | None) -> Re
         await register.aclose()
         raise
     return register
+
+
+async def check_register_exists(journal: Database, place: JournalPlace | None) -> None:
+    """Check that the journal's register is configured and exists. Nothing is written, so no guard is needed.
+
+    Raises:
+        JournalError: code ``register_missing``; or the journal cannot be read.
+    """
+    _, has_register = await journal.read(lineage_of)
+    if not has_register:
+        return
+    if place is None:
+        raise _missing(f"{journal.name} has a register, and the configuration does not name it")
+    if not place.exists():
+        raise _missing(f"the register {place} of {journal.name} does not exist")
 
 
 async def restore_journal(place: JournalPlace, register_place: JournalPlace) -> int:
@@ -140,11 +164,22 @@ async def renew_register(place: JournalPlace, register_place: JournalPlace) -> i
     return count
 
 
-async def _lacks_swaps(journal: Database, register: Register) -> bool:
-    wanted = await register.open_ids()
-    query = select(swaps.c.swap_id)
-    found = await journal.read(lambda connection: frozenset(connection.execute(query).scalars()))
-    return not wanted <= found
+async def _lacks_acts(journal: Database, register: Register) -> bool:
+    """Whether an act that left for an open swap is not in the journal, although its epoch is current.
+
+    A backup was put in place beside the write-ahead log of the file that it replaced: SQLite adds that log to it, with
+    the newest epoch, and without what was written between the two.
+    """
+    left, (found, known) = await register.left(), await journal.read(departed)
+    return any(each not in known for each in left if each[0] in found)
+
+
+async def _is_short(journal: Database, register: Register) -> tuple[bool, bool]:
+    """Whether the journal lacks an agreed swap, and whether both have the same open swaps."""
+    wanted, found = await register.open_ids(), await journal.read(open_ids)
+    unknown = wanted - found
+    ended = await journal.read(lambda connection: ended_of(connection, tuple(unknown))) if unknown else frozenset()
+    return bool(unknown - ended), wanted == found
 
 
 async def _repaired(journal: Database, found: Registered | None, *, is_old: bool) -> int:

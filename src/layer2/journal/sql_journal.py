@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Final, Self
@@ -34,7 +35,7 @@ from layer2.journal.nonces import claim_nonces, forget_nonces, nonces_of, releas
 from layer2.journal.opening import guard_of, open_database
 from layer2.journal.place import JournalPlace
 from layer2.journal.register import Departure, Register, is_kept
-from layer2.journal.registration import compared_register
+from layer2.journal.registration import check_register_exists, compared_register
 from layer2.journal.rows import SWAPS, first_swap, insert_or_keep
 from layer2.journal.schema import coins as coin_table
 from layer2.journal.schema import events, intents, proofs, sends, swaps
@@ -68,6 +69,8 @@ class SqlJournal:
         self._guard = guard
         self._register_place = register_place
         self._register: Register | None = None
+        self._unregistered: dict[tuple[str, str], Departure] = {}
+        """Sends whose record is in the journal, and not in the register yet: by protocol and key."""
         self._is_compared = False
         self._comparing = asyncio.Lock()
 
@@ -104,6 +107,9 @@ class SqlJournal:
         """
         self._database.check_open()
         async with self._comparing:
+            if not self._is_compared:
+                # Before another process is excluded: this one could not take its place.
+                await check_register_exists(self._database, self._register_place)
             await self._guard.take()
             try:
                 await self._database.take_over(self._guard.is_held)
@@ -119,8 +125,9 @@ class SqlJournal:
     async def replaced(self) -> JournalError:
         """Return, with the reason, when this object can no longer act although it was not closed; otherwise never.
 
-        Another process acts on the journal, or its server continues with a copy that lacks what this object has
-        written. From then on every write of this object fails.
+        Another process acts on the journal, or with its register on a copy of it; or its server continues with a copy
+        that lacks what this object has written. From then on every write of this object fails, or nothing that has to
+        be registered leaves.
         """
         lost = asyncio.ensure_future(self._guard.lost())
         try:
@@ -129,11 +136,23 @@ class SqlJournal:
             while not lost.done():
                 if (problem := await self._database.why_it_cannot_write()) is not None:
                     return problem
+                # A process on another machine can act on a copy of the journal, with the same register.
+                if (problem := await self._problem_of_register()) is not None:
+                    return problem
                 await asyncio.wait((lost,), timeout=_LOOK_SECONDS)
             return JournalBusy(f"another process has taken over {self._database.name}", remedy="end this process")
         finally:
             lost.cancel()
             await asyncio.gather(lost, return_exceptions=True)
+
+    async def _problem_of_register(self) -> JournalError | None:
+        if self._register is None:
+            return None
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                return await self._register.why_it_cannot_write()
+        except TimeoutError:
+            return None
 
     async def aclose(self) -> None:
         """Close the database and the register, end their threads and release the guard. Can be repeated."""
@@ -151,8 +170,16 @@ class SqlJournal:
         Raises:
             IdempotencyConflict: another request holds the key, or a swap with another key holds the quote.
         """
-        await self._agree(replace(record, version=1))
-        created = await self._database.write_together(create_swaps, record)
+        await self._agree(replace(record, version=1), None)
+        try:
+            created = await self._database.write_together(create_swaps, record)
+        except Layer2Error:
+            if self._register is not None:
+                # While the journal cannot be read, it is not known whether the swap was agreed.
+                with suppress(JournalError):
+                    if await self.load(record.swap_id) is None:
+                        self._register.forget(record.swap_id)
+            raise
         if self._register is not None and created.swap_id != record.swap_id:
             self._register.forget(record.swap_id)
             if is_kept(created):
@@ -160,9 +187,23 @@ class SqlJournal:
                 await self._register.add(created)
         return created
 
-    async def _agree(self, record: SwapRecord) -> None:
-        if self._register is not None and is_kept(record):
+    async def _agree(self, record: SwapRecord, before: SwapRecord | None) -> None:
+        """Write a swap to the register before the journal.
+
+        Args:
+            before: as it is in the journal; None for a new swap.
+        """
+        if self._register is None or not is_kept(record):
+            return
+        try:
             await self._register.add(record)
+        except BaseException:
+            # It is not agreed. What could not be written must not be written later.
+            if before is not None and is_kept(before):
+                self._register.keep(before)
+            else:
+                self._register.forget(record.swap_id)
+            raise
 
     async def load(self, swap_id: SwapId) -> SwapRecord | None:
         """The newest version of the swap, or None."""
@@ -267,7 +308,7 @@ class SqlJournal:
         """
         if terms is not None or (record.is_final and not is_final):
             agreed = replace(record, version=record.version + 1, state=state, is_final=is_final, updated_at=now)
-            await self._agree(agreed if terms is None else replace(agreed, terms=terms))
+            await self._agree(agreed if terms is None else replace(agreed, terms=terms), record)
         advance = Advance(record, state, is_final, event, now, terms, intents, attention, holds_key, nonces)
         advanced = await self._database.write_together(advance_swaps, advance, locks_nonces=bool(nonces))
         if self._register is not None and is_final:
@@ -288,8 +329,14 @@ class SqlJournal:
         await self._depart(departure)
 
     async def _depart(self, departure: Departure | None) -> None:
-        if departure is not None and self._register is not None:
-            await self._register.depart(departure)
+        if departure is None or self._register is None:
+            return
+        record = departure.record
+        if isinstance(record, SendRecord):
+            self._unregistered[record.protocol, record.idempotency_key] = departure
+        await self._register.depart(departure)
+        if isinstance(record, SendRecord):
+            self._unregistered.pop((record.protocol, record.idempotency_key), None)
 
     async def intents(self, swap_id: SwapId) -> Sequence[Intent]:
         """All intents of a swap, oldest first."""
@@ -383,10 +430,16 @@ class SqlJournal:
         return added.record
 
     async def find_send(self, protocol: str, idempotency_key: str) -> SendRecord | None:
-        """The record of that protocol and key, or None."""
-        return await self._database.read(
+        """The record of that protocol and key, or None.
+
+        A caller sends what it finds. So a record that the register lacks is written there first.
+        """
+        found = await self._database.read(
             lambda connection: send_where(connection, protocol, sends.c.idempotency_key == idempotency_key)
         )
+        if found is not None:
+            await self._depart(self._unregistered.get((protocol, idempotency_key)))
+        return found
 
     async def find_send_of(self, protocol: str, tx_id: str) -> SendRecord | None:
         """The record of the transaction with that id, with any key, or None."""

@@ -56,7 +56,7 @@ class Delivery(Enum):
     REJECTED = "rejected"
     """The node refused it, so the node has seen it."""
     UNSENT = "unsent"
-    """There was no connection, so it was certainly not sent."""
+    """There was no connection, or the register refused it, so it was certainly not sent."""
 
     @property
     def is_out(self) -> bool:

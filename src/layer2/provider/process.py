@@ -39,6 +39,8 @@ _FIRST_LOOK_SECONDS = 10.0
 """The time that takers wait for the first answers of the nodes. Open swaps do not wait."""
 _STAND_BY_SECONDS = 1.0
 """Between two tries to take over."""
+_NEVER_ACTS = ("register_missing", "register_of_another")
+"""Waiting does not help: an operator has to learn this now, and not when the other process ends."""
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -166,12 +168,18 @@ async def _serve_until(
 
 
 async def _is_active(journal: Journal, stopping: asyncio.Event, log: structlog.stdlib.BoundLogger) -> bool:
-    """Wait until this process acts on the journal; return False if it has to stop before."""
+    """Wait until this process acts on the journal; return False if it has to stop before.
+
+    Raises:
+        JournalError: it can never act, because it lacks the journal's register.
+    """
     shown = None
     while not stopping.is_set():
         try:
             await journal.act()
         except JournalError as error:
+            if error.code in _NEVER_ACTS:
+                raise
             # Another process acts, or the server is down: it may restart, or another server take its place.
             if error.message != shown:
                 shown = error.message

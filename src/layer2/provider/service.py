@@ -17,14 +17,14 @@ import structlog
 
 from layer2.aio.time_limit import time_limit
 from layer2.assembly import Layers
-from layer2.errors import Layer2Error, QuoteRefused, TaskCancelled, UnknownTransfer
+from layer2.errors import JournalError, Layer2Error, QuoteRefused, TaskCancelled, UnknownTransfer
 from layer2.legs.kinds import write_offer
 from layer2.legs.timelock_settings import TimelockSettings
 from layer2.legs.views import Release, Verb
 from layer2.model.layers import Layer2ProtocolType
 from layer2.model.transactions import SwapId
 from layer2.ports.clock import Clock, Entropy
-from layer2.ports.journal import Json, Role, SwapJournal, SwapRecord
+from layer2.ports.journal import Delivery, Json, Role, SwapJournal, SwapRecord
 from layer2.ports.signing import IdentitySigner
 from layer2.provider.acceptance import Acceptance, stored_terms
 from layer2.provider.admission import Admission
@@ -211,13 +211,29 @@ class SwapProvider:
         }
 
     async def _release(self, record: SwapRecord) -> Json | None:
-        """The newest release of a source that its payer completes with a signature. It was journaled before."""
+        """The newest release of a source that its payer completes with a signature.
+
+        It leaves with this answer. So it is recorded first, as every act: from a copy of the journal that lacks it, the
+        provider would pay, and the taker take the source back, too.
+        """
         signed = record_terms(record)
         if signed is None or signed.terms.source.release is not Release.COSIGNED:
             return None
         intents = await self.journal.intents(record.swap_id)
-        acts = [intent.act["act"] for intent in intents if intent.verb == Verb.RELEASE.value]
-        return acts[-1] if acts else None
+        newest = next((each for each in reversed(intents) if each.verb == Verb.RELEASE.value), None)
+        if newest is None:
+            return None
+        if newest.delivery is not Delivery.TAKEN:
+            try:
+                for delivery in (Delivery.LEAVING, Delivery.TAKEN):
+                    await self.journal.record_delivery(record.swap_id, newest.number, delivery)
+            except JournalError as error:
+                structlog.get_logger("layer2.provider").warning(
+                    "release_waits", swap_id=record.swap_id, reason=error.message
+                )
+                return None
+        act: Json = newest.act["act"]
+        return act
 
     async def events(self, swap_id: SwapId, after: int) -> AsyncIterator[dict[str, object]]:
         """Every event of a swap with a version above ``after``, past events first, until the swap is final.

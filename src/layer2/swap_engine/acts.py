@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
@@ -203,7 +204,7 @@ class Acts:
         try:
             # A funding that is repeated too: a process that was replaced cannot write, and must not pay.
             if not before.is_out or act.verb is Verb.FUND:
-                await self._record(intent, Delivery.LEAVING, self._nonces(intent, is_journaled=True))
+                await self._leave(intent)
             delivery = await self._send(act, intent)
             if delivery is Delivery.UNSENT and before.is_out:
                 # This attempt was not sent; an earlier one may have been.
@@ -213,6 +214,18 @@ class Acts:
             await self._lost_nonce(act, intent, error)
         except JournalError as error:
             self._retries.note(act, f"the delivery of {_name(act)} could not be journaled", error)
+
+    async def _leave(self, intent: Intent) -> None:
+        try:
+            await self._record(intent, Delivery.LEAVING, self._nonces(intent, is_journaled=True))
+        except NonceTaken:
+            raise
+        except JournalError:
+            if not intent.delivery.is_out:
+                # It may be in the journal, and not in its register. A later start would take the act as possibly sent.
+                with suppress(JournalError):
+                    await self._record(intent, Delivery.UNSENT)
+            raise
 
     async def _lost_nonce(self, act: Act, intent: Intent, error: NonceTaken) -> None:
         """Another transaction has the act's nonce, so this act is never sent. An earlier attempt may have been."""
