@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -18,8 +17,8 @@ from sqlalchemy.exc import OperationalError
 
 from journal.test_journal import HASH, a_record, advance, to_collect, to_fund
 from layer2.errors import FundsRulesError, IdempotencyConflict, InvalidRequest, JournalBusy, JournalError
-from layer2.journal import register as register_module
 from layer2.journal.copying import back_up
+from layer2.journal.lineage import lineage_of
 from layer2.journal.place import JournalPlace
 from layer2.journal.registration import renew_register, restore_journal
 from layer2.journal.sql_journal import SqlJournal
@@ -381,33 +380,8 @@ async def test_no_funding_leaves_while_the_register_cannot_be_written_and_every_
         found = await journal._register.read()
         assert found is not None
         # The claim that left meanwhile is counted, too.
-        assert found.lineage == (await journal._database.read(_lineage_of))
+        assert found.lineage == (await journal._database.read(lineage_of))[0]
         assert [each.idempotency_key for each in found.sends] == ["rent"]
-
-
-async def test_a_claim_does_not_wait_for_a_register_that_does_not_answer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(register_module, "_LONGEST_WAIT_SECONDS", 0.05)
-    async with acting(str(tmp_path / "journal.db"), str(tmp_path / "register.db")) as journal:
-        record = await advance(journal, await journal.create(agreed()), to_collect())
-        assert journal._register is not None
-        answers = threading.Event()
-        journal._register._database._thread.submit(answers.wait)
-        try:
-            async with asyncio.timeout(5):
-                await journal.record_delivery(record.swap_id, 1, Delivery.LEAVING)
-        finally:
-            answers.set()
-        # The next change brings its epoch.
-        await journal.create(agreed(2))
-        assert await journal._register.lineage() == await journal._database.read(_lineage_of)
-
-
-def _lineage_of(connection: Connection) -> object:
-    from layer2.journal.lineage import lineage_of
-
-    return lineage_of(connection)[0]
 
 
 async def test_swaps_that_end_leave_the_register_unless_something_later_depends_on_them(
